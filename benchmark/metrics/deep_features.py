@@ -1,15 +1,13 @@
 """LPIPS and DISTS: distances of two 8-bit RGB images in a network's features; 0 if identical.
 
-LPIPS: Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
-Perceptual Metric" (2018), as the package lpips 0.1.4 computes it: the whole image, scaled to
-[-1, 1], through AlexNet, SqueezeNet 1.1 or VGG-16. The channel weights come from that package. Its
-network is not used: it would process the source again for every decoded image, and import
-torchvision.
-
-DISTS: Ding, Ma, Wang, Simoncelli, "Image Quality Assessment: Unifying Structure and Texture
-Similarity" (2020), as the authors' package DISTS_pytorch 0.1 computes it on the whole, unscaled
-image: VGG-16 with the root mean square under a Hanning window in place of max pooling. It compares
-the mean and variance of every channel in six layers, the first of which is the image itself.
+LPIPS: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric"
+(2018), with the channel weights of the package lpips 0.1.4: the whole image, scaled to [-1, 1],
+through AlexNet, SqueezeNet 1.1 or VGG-16. That package's network would process the source again for
+every decoded image, and import torchvision.
+DISTS: Ding et al., "Image Quality Assessment: Unifying Structure and Texture Similarity" (2020), as
+the authors' DISTS_pytorch 0.1 computes it on the whole, unscaled image: VGG-16 with the root mean
+square under a Hanning window in place of max pooling; mean and variance of every channel in six
+layers, the first of which is the image itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,11 +45,7 @@ if TYPE_CHECKING:
 
 
 class LPIPS(ImageMetric):
-    """LPIPS with the network named by a subclass.
-
-    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. Results
-    differ by less than 1e-6 between the two, and between numbers of threads.
-    """
+    """LPIPS with the network named by a subclass; precision as for `DISTS`."""
 
     better = "lower"
     packages = ("torch", "lpips")
@@ -73,10 +67,7 @@ class LPIPS(ImageMetric):
         cls.backbone.require(importances=True)
 
     def prepare(self, reference: Pixels) -> "tuple[tuple[int, ...], list[Tensor]]":
-        """Return the source's shape and features: AlexNet 40, SqueezeNet 140, VGG-16 490 B/px.
-
-        Raises `NotMeasurable` if a side is too short for the network.
-        """
+        """Return shape and features; 40 (AlexNet), 140, 490 (VGG-16) B/px; or `NotMeasurable`."""
         import torch
 
         require_side(reference, self.backbone.min_side_px, self.label)
@@ -214,10 +205,7 @@ NETWORK = VGG16._replace(
 
 
 class PreparedLayer(NamedTuple):
-    """A layer's output for a source, and its statistics: float64 of shape (channels,).
-
-    All layers together take about 500 bytes per pixel on the CPU.
-    """
+    """A layer's output and statistics, float64 (channels,); all layers: about 500 B/px on a CPU."""
 
     signal: "Tensor"
     mean: "Tensor"
@@ -310,10 +298,7 @@ def find_importances() -> Path:
 
 
 def _statistics(signal: "Tensor") -> "tuple[Tensor, Tensor]":
-    """Return each channel's mean and variance, float64 of shape (channels,).
-
-    torch.var_mean takes twice as long.
-    """
+    """Return each channel's mean and variance, float64 (channels,); torch.var_mean is slower."""
     mean = signal.mean((2, 3), keepdim=True)
     variance = (signal - mean).square_().mean((2, 3))
     return mean.double().flatten(), variance.double().flatten()

@@ -1,14 +1,11 @@
 """Feature spaces of distribution metrics: a feature vector for every 256 px patch of an image.
 
 Patches are cut from a grid, then from the same grid shifted by half a patch, as NeuralCompression
-and CRDR do for FID/256 after HiFiC (Mentzer et al., 2020); HiFiC's paper may count patches of the
-shifted grid differently (docs/protocol.md). Patches of a grid do not overlap; remainders at the
-right and at the bottom are dropped.
-
-FID and KID are defined with `Inception256`: pytorch-fid's network, its scaling to 299 px, 2048
-values. `InceptionTF256` is the same network after torch-fidelity's scaling. AlexNet and
-SqueezeNet 1.1 stand in for it if its weights are missing: the output of their last ReLU, averaged
-over the unscaled patch, with ImageNet's normalisation.
+and CRDR do for FID/256 after HiFiC (Mentzer et al., 2020), which may count patches of the shifted
+grid differently (docs/protocol.md). Remainders at the right and at the bottom are dropped.
+FID and KID use `Inception256`: pytorch-fid's network and scaling to 299 px. AlexNet and SqueezeNet
+1.1 stand in for it if its weights are missing: the output of their last ReLU, averaged over the
+unscaled patch, with ImageNet's normalisation.
 """
 
 from abc import ABC, abstractmethod
@@ -50,11 +47,7 @@ INCEPTION_FILES = (INCEPTION_FILE, "weights-inception-2015-12-05-6726825d.pth")
 
 
 def patch_corners(height: int, width: int, side: int = SIDE_PX) -> list[tuple[int, int]]:
-    """Return (row, column) of each patch's corner: the grid row by row, then the shifted grid.
-
-    >>> patch_corners(512, 520)[2:]
-    [(256, 0), (256, 256), (128, 128)]
-    """
+    """Return (row, column) of each patch's corner: the grid row by row, then the shifted grid."""
     return [
         (row, column)
         for first in (0, side // 2)
@@ -72,9 +65,8 @@ def cut_patches(pixels: Pixels, side: int = SIDE_PX) -> list[Pixels]:
 class PatchSpace(ABC):
     """Feature space of an image's patches, computed in batches by a subclass's network.
 
-    float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. Between
-    devices, numbers of threads and batch sizes, results differ by less than 1e-5 of the largest
-    feature.
+    float32 on "cpu"; float64 elsewhere, where float32 may silently mean TF32. Between devices,
+    threads and batch sizes, results differ by less than 1e-5 of the largest feature.
     """
 
     side_px: ClassVar[int] = SIDE_PX
@@ -91,18 +83,11 @@ class PatchSpace(ABC):
 
     @classmethod
     def patch_count(cls, height: int, width: int) -> int:
-        """Return the number of patches in an image of this size (px), 0 if it is too small.
-
-        >>> PatchSpace.patch_count(512, 768), PatchSpace.patch_count(255, 4000)
-        (8, 0)
-        """
+        """Return the number of patches in an image of this size (px), 0 if it is too small."""
         return len(patch_corners(height, width, cls.side_px))
 
     def features(self, pixels: Pixels) -> Features:
-        """Return the patches' features, (patches, dimensions), in the order of `patch_corners`.
-
-        Raises `NotMeasurable` if the image has no patch.
-        """
+        """Return (patches, dimensions), ordered by `patch_corners`; `NotMeasurable` without any."""
         import torch
 
         patches = cut_patches(pixels, self.side_px)
@@ -189,10 +174,7 @@ def _convolve(convolution: Any, signal: "Tensor") -> "Tensor":
 
 
 def _enlarge(patches: "Tensor", side: int) -> "Tensor":
-    """Enlarge square patches (n, channels, h, h) to `side` like TensorFlow 1.
-
-    Bilinear: output pixel i lies at input position i h / side; the last pixel is repeated.
-    """
+    """Enlarge (n, c, h, h) like TensorFlow 1: bilinear, pixel i at i h / side, last repeated."""
     import torch
 
     length = patches.shape[-1]

@@ -1,9 +1,8 @@
 """Frechet distances of features, and the influence of each image on the distance.
 
-Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium"
-(2017): |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1 C2)^(1/2), with means and unbiased covariances, as in
-pytorch-fid. No matrix root is computed: with factors Fi' Fi = Ci, the last trace is the sum of the
-singular values of F1 F2' (its nuclear norm), real and never negative.
+Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), as pytorch-fid computes it:
+|m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1 C2)^(1/2), with unbiased covariances. With factors
+Fi' Fi = Ci, the last trace is the nuclear norm of F1 F2' (sum of singular values), never negative.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,11 +37,9 @@ def frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduc
     The influence is the number of images times the derivative with respect to a weight of the
     image's patches in both sets, in sums and counts alike. The factor n / (n - 1) of the
     covariances is held constant, so influences add up to 0. The derivative of a nuclear norm |K|
-    with K = U S V' is U V', which gives patch a the leverage sum_k S_k (U_ak^2 + V_ak^2).
-
-    Standard errors are right if patches outnumber dimensions; with fewer patches they are too
-    large, by a third for 24 images of 8 patches and 512 dimensions. `NotMeasurable` under two
-    patches.
+    with K = U S V' is U V', which gives patch a the leverage sum_k S_k (U_ak^2 + V_ak^2). Standard
+    errors are too large if dimensions outnumber patches: by a third for 24 images of 8 patches and
+    512 dimensions. `NotMeasurable` under two patches.
     """
     image_indices = patches_by_image(reference, decoded)
     require_patches(len(image_indices), 2, "a covariance")
@@ -176,9 +173,8 @@ class SingularValues(NamedTuple):
 def singular_values(matrix: Floats) -> SingularValues:
     """Return the singular values of a product F1 F2' of two results of `factor`.
 
-    They are the lengths of the matrix's projections on the eigenvectors of its square, with errors
-    of second order. Short projections are put into one matrix, whose singular values are computed
-    again.
+    They are the lengths of projections on the eigenvectors of its square, with errors of second
+    order. Short projections are put into one matrix, whose singular values are computed again.
     """
     _, left_vectors = np.linalg.eigh(matrix @ matrix.T)
     projections = matrix.T @ left_vectors

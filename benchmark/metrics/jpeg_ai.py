@@ -1,7 +1,7 @@
 """JPEG AI's metrics (FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF) and ColorVideoVDP, by other programs.
 
-All compare two 8-bit RGB images. Metrics of luma take unrounded full-range BT.709 luma like JPEG
-AI's software, except VMAF. Releases are pinned, since others may give other values:
+Metrics of luma take unrounded full-range BT.709 luma like JPEG AI's software, except VMAF. Releases
+are pinned, since others may give other values; the packages are optional (`iqa`):
 
     FSIM        Zhang et al. (2011), with chrominance (FSIMc), of RGB; piq
     IW-SSIM     Wang, Li (2011), of luma; piq
@@ -10,11 +10,8 @@ AI's software, except VMAF. Releases are pinned, since others may give other val
     CVVDP       Mantiuk et al., "ColorVideoVDP" (2024), a still picture on a 4k display, in JOD
                 (10: no difference); the authors' package cvvdp
     VMAF        Li et al., "Toward a Practical Perceptual Video Quality Metric" (2016), model
-                vmaf_v0.6.1, of one frame of limited-range luma (16..235), rounded to 8 bits;
-                ffmpeg's filter libvmaf. A single frame has no motion, so identical images score
-                about 97.4
-
-The packages are optional dependencies (`iqa`).
+                vmaf_v0.6.1, of limited-range luma (16..235), rounded to 8 bits; ffmpeg's filter
+                libvmaf. Without motion, identical images score about 97.4
 """
 
 import json
@@ -243,10 +240,7 @@ class VMAF(ImageMetric):
         return source
 
     def compare(self, prepared: NDArray[np.uint8], decoded: Pixels) -> float:
-        """Return the VMAF of a decoded image; `ValueError` unless the shapes agree.
-
-        Raises `NotMeasurable` with ffmpeg's output if it fails.
-        """
+        """Return the VMAF; `ValueError` unless shapes agree, `NotMeasurable` if ffmpeg fails."""
         require_same_shape(prepared.shape, decoded.shape[:2])
         height, width = prepared.shape
         layout = ("-f", "rawvideo", "-pixel_format", "yuv444p", "-video_size", f"{width}x{height}")
@@ -269,21 +263,14 @@ class VMAF(ImageMetric):
 
 
 def limited_luma(pixels: Pixels) -> NDArray[np.uint8]:
-    """Return rounded BT.709 luma (height, width) in 16..235.
-
-    >>> limited_luma(np.uint8([[[0, 0, 0], [255, 255, 255]]])).tolist()
-    [[16, 235]]
-    """
+    """Return rounded BT.709 luma (height, width): black is 16, white 235."""
     limited: NDArray[np.uint8] = np.rint(BLACK + luma(pixels) * (RANGE / 255)).astype(np.uint8)
     return limited
 
 
 @cache
 def find_libvmaf() -> Path:
-    """Return an ffmpeg with the filter libvmaf: imageio-ffmpeg's, else the one on the PATH.
-
-    Raises `Unavailable` if neither has it.
-    """
+    """Return imageio-ffmpeg's ffmpeg, else that on PATH, with libvmaf; `Unavailable` if neither."""
     remedy = "run `pip install 'rdrbench[formats]'`, or put an ffmpeg with libvmaf on the PATH"
     for use_package in (True, False):
         try:

@@ -2,21 +2,16 @@
 
 SSIMULACRA 2, 100 for identical images, below 0 for very poor ones: Sneyers, "SSIMULACRA 2 -
 Structural SIMilarity Unveiling Local And Compression Related Artifacts", release 2.1 of April 2023.
-Both images are converted to XYB, JPEG XL's colour space, at six scales halved in linear light. Each
-channel at each scale has three maps: one minus the structural similarity, edges added by the
-decoder, and edges lost from the source. The score is a polynomial of the weighted sum of the means
-and the 4-norms of these maps.
-
-The blur is JPEG XL's recursive approximation of a Gaussian of sigma 1.5 (Charalampidis, "Recursive
-Implementation of the Gaussian Filter Using Truncated Cosine Functions" (2016)), applied as its
-finite impulse response in float64. The author's program computes in float32: its scores differ by
-up to .03 below 70, and are up to .2 lower above 85.
-
+Both images are converted to XYB at six scales halved in linear light. Each channel at each scale
+has three maps: one minus the structural similarity, edges added by the decoder, and edges lost. The
+score is a polynomial of the weighted sum of the means and the 4-norms of these maps. The blur is
+JPEG XL's recursive Gaussian of sigma 1.5 (Charalampidis, "Recursive Implementation of the Gaussian
+Filter Using Truncated Cosine Functions" (2016)), applied as its finite impulse response in float64.
+The author's float32 program differs by up to .03 below 70, and is up to .2 lower above 85.
 Butteraugli, 0 for identical images, 1 just visible: Alakuijala et al., "Guetzli: Perceptually
-Guided JPEG Encoder" (2017), by libjxl's program, for a display of 80 cd/m²: the mean of the 3-, 6-
-and 12-norm of the difference map, which libjxl calls the 3-norm. The maximum, which papers also
-report, is another number. The program prints no version, so it is refused unless it gives the
-expected value for a test pair of images.
+Guided JPEG Encoder" (2017), by libjxl's program, at 80 cd/m²: the mean of the 3-, 6- and 12-norm of
+the difference map, which libjxl calls the 3-norm; papers also report the maximum. The program
+prints no version, so it must give the expected value for a test pair of images.
 """
 
 import re
@@ -194,10 +189,7 @@ class Butteraugli(ImageMetric):
         self._program = find_butteraugli()
 
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
-        """Return the distance of a decoded image; `ValueError` unless the shapes agree.
-
-        Raises `NotMeasurable` with the program's output if it fails.
-        """
+        """Return the distance; `ValueError` unless shapes agree, `NotMeasurable` if it fails."""
         require_same_shape(prepared.shape, decoded.shape)
         try:
             return _run_butteraugli(self._program, prepared, decoded)

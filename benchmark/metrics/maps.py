@@ -1,8 +1,4 @@
-"""Error maps of decoded images, their grey pictures and their scales.
-
-A picture's levels are the square root of a map's values, so that low values remain visible. The
-scale depends on the metric alone: no picture changes if another codec is added.
-"""
+"""Error maps of decoded images, their grey pictures (levels: square roots) and their scales."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -58,11 +54,7 @@ def map_scale(name: str) -> MapScale:
 
 
 def halved(values: ErrorMap) -> ErrorMap:
-    """Average the numbers among each 2 x 2 pixels, fewer at an odd side's end; 0 if all are NaN.
-
-    >>> halved(np.float32([[1, 3, 5], [1, 3, np.nan]]))
-    array([[2., 5.]], dtype=float32)
-    """
+    """Average the numbers among each 2 x 2 pixels, fewer at an odd side's end; 0 if all are NaN."""
     height, width = values.shape
     padded = np.pad(values, ((0, height % 2), (0, width % 2)), constant_values=np.nan)
     blocks = padded.reshape(-(-height // 2), 2, -1, 2)
@@ -83,11 +75,7 @@ def reach(picture: NDArray[np.uint8], scale: MapScale) -> float:
 
 
 def rounded_up(value: float) -> float:
-    """Round up to the next of `STEPS` in any decade.
-
-    >>> rounded_up(0.21), rounded_up(3), rounded_up(0)
-    (0.3, 3.0, 1.0)
-    """
+    """Round up to the next of `STEPS` in any decade; 0 becomes 1."""
     if value <= 0:
         return 1.0
     decade = 10.0 ** np.floor(np.log10(value))
@@ -98,9 +86,6 @@ def scale_end(reaches: Sequence[float], scale: MapScale) -> float:
     """Return the end of a legend shared by several maps, in its unit; where.js computes the same.
 
     The upper median of `reaches` decides, so that one bad codec does not hide where others differ.
-
-    >>> scale_end([0.1, 0.3, 0.9], MapScale(1.0)), scale_end([300.0], MapScale(128.0**2, root=True))
-    (0.3, 20.0)
     """
     return rounded_up(float(legend_value(sorted(reaches)[len(reaches) // 2], scale)))
 

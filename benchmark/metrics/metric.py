@@ -1,8 +1,4 @@
-"""Interfaces of metric classes, and `Metric`, the description that tables and figures use.
-
-An image metric compares single images, whose source is prepared once; a distribution metric reduces
-the features of all images of a set.
-"""
+"""Interfaces of metric classes, and `Metric`, the description that tables and figures use."""
 
 import math
 from abc import abstractmethod
@@ -78,12 +74,11 @@ class MapScale(NamedTuple):
 
 
 class ImageMetric(Protocol):
-    """Metric that compares a decoded image with its source.
+    """Metric that compares a decoded image with its source, which is prepared once.
 
-    A metric may inherit the defaults below. `column`, `label`, `better` and `protocol` are
-    attributes of the class; it may have a `presentation`. If its constructor is slow, it may have
-    `require()`, without arguments, which raises the constructor's errors for missing weights
-    without loading anything (see `lacking`).
+    `column`, `label`, `better` and `protocol` are attributes of the class. If its constructor is
+    slow, it may have `require()`, without arguments, which raises the constructor's errors for
+    missing weights without loading anything (see `lacking`).
     """
 
     column: ClassVar[str]  # column of the table, unit included: "psnr_db"
@@ -102,10 +97,7 @@ class ImageMetric(Protocol):
         """Take the torch device ("cpu", "cuda"); `Unavailable` if weights are missing."""
 
     def prepare(self, reference: Pixels) -> Any:
-        """Return what depends on the source alone (default: the source), computed once per image.
-
-        Raises `NotMeasurable` if this image cannot have a value, for instance if it is too small.
-        """
+        """Return what depends on the source alone; `NotMeasurable` if this image has no value."""
         require_side(reference, self.min_side_px, self.label)
         return reference
 
@@ -147,11 +139,7 @@ def is_large(shape: tuple[int, ...]) -> bool:
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
-    """Yield slices of about `BAND_PIXELS` pixels that cover all rows in order.
-
-    >>> [list(bands(height, width)) for height, width in ((3, 1 << 19), (2, 1 << 21))]
-    [[slice(0, 2, None), slice(2, 3, None)], [slice(0, 1, None), slice(1, 2, None)]]
-    """
+    """Yield slices of about `BAND_PIXELS` pixels that cover all rows in order."""
     step = max(BAND_PIXELS // width, 1)
     for start in range(0, height, step):
         yield slice(start, min(start + step, height))
@@ -178,10 +166,7 @@ class FeatureSpace(Protocol):
         """Return the number of patches in an image of this size (px), 0 if it is too small."""
 
     def features(self, pixels: Pixels) -> Features:
-        """Return the feature vectors of the image's patches, in patch order.
-
-        Raises `NotMeasurable` if the image has no patch (a side is too short).
-        """
+        """Return the feature vectors in patch order; `NotMeasurable` if the image has no patch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,11 +181,7 @@ class Reduced:
 
 
 class DistributionMetric(Protocol):
-    """Metric that compares a set of decoded images with the set of their sources.
-
-    A metric may inherit the defaults below. All attributes belong to the class and do not need the
-    feature space's weights.
-    """
+    """Metric of a set of decoded images and their sources; all attributes belong to the class."""
 
     column: ClassVar[str]  # "fid256"
     words: ClassVar[str] = ""
@@ -214,18 +195,13 @@ class DistributionMetric(Protocol):
 
     @abstractmethod
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Compare the decoded images' features with the sources'.
-
-        Image i is `reference[i]` and `decoded[i]`; the order of images does not matter. Raises
-        `NotMeasurable` if there are too few images for any value at all.
-        """
+        """Compare features by image, in any order; `NotMeasurable` if too few for any value."""
 
 
 def has_influence(metric: type[DistributionMetric]) -> bool:
-    """Return whether a metric's `reduce` gives each image's influence, the default.
+    """Return whether `reduce` gives influences; if not, the class has `has_influence = False`.
 
-    A metric that cannot has the class attribute `has_influence = False`. Its values have no
-    interval, and `bench check` and `bench tradeoff` do not judge them.
+    Its values then have no interval, and `bench check` and `bench tradeoff` do not judge them.
     """
     return bool(getattr(metric, "has_influence", True))
 
@@ -233,11 +209,7 @@ def has_influence(metric: type[DistributionMetric]) -> bool:
 def patches_by_image(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> NDArray[np.intp]:
-    """Return the image index of each patch, (patches,).
-
-    Raises `ValueError` if the two sets differ in images, patches or dimensions, or hold numbers
-    that are not finite.
-    """
+    """Return each patch's image index, (patches,); `ValueError` unless sets fit and are finite."""
     shapes = [[features.shape for features in images] for images in (reference, decoded)]
     if shapes[0] != shapes[1] or len({dimensions for _, dimensions in shapes[0]}) > 1:
         raise ValueError("the features of the two sets differ in shape")
@@ -255,11 +227,7 @@ def require_patches(count: int, min_count: int, subject: str) -> None:
 def image_influence(
     gains: NDArray[np.float64], image_indices: NDArray[np.intp], images: int
 ) -> NDArray[np.float64]:
-    """Sum the patches' contributions to the value into each image's influence, (images,).
-
-    gains: each patch's contribution, up to a common constant. image_indices: as returned by
-    `patches_by_image`.
-    """
+    """Sum the patches' gains, up to a common constant, into each image's influence, (images,)."""
     totals = np.bincount(image_indices, weights=gains - gains.mean(), minlength=images)
     return totals * (images / len(gains))
 
@@ -309,11 +277,7 @@ class Metric:
         return self.of_sets and images < FEW_IMAGES
 
     def plotted(self, value: float) -> float:
-        """Return a value's position on the axis: the value itself, or -10 log10(1 - value).
-
-        >>> Metric("ms_ssim", "MS-SSIM", "higher", "saturating").plotted(0.75)
-        6.0205...
-        """
+        """Return a value's position on the axis: the value itself, or -10 log10(1 - value)."""
         if not self.saturating:
             return value
         return -10 * math.log10(1 - value) if value < 1 else math.inf
@@ -325,9 +289,8 @@ class Metric:
     def quality(self, value: float) -> float:
         """Return the quality of a value, on which curves are compared: higher is better.
 
-        The plotted value; distances of distributions span decades and are replaced by their
-        logarithm (base 10), NaN for a value that is not above 0.
-
+        The plotted value, but -log10 of distances of distributions, which span decades; NaN unless
+        above 0.
         >>> [Metric("fd", "FD", "lower", "decades").quality(value) for value in (100.0, 0.1)]
         [-2.0, 1.0]
         """
@@ -348,11 +311,7 @@ def protocols(metrics: Iterable[str]) -> dict[str, str]:
 
 
 def protocol_of(name: str) -> str:
-    """Return a metric's protocol id, for a distribution metric with its reduction and features.
-
-    >>> protocol_of("psnr"), protocol_of("fid256")
-    ('psnr-rgb8/1', 'fid256/1-pytorch-fid-0.3.0-6726825d')
-    """
+    """Return a metric's protocol id, for a distribution metric with its reduction and features."""
     cls = metric_class(name)
     if name not in DISTRIBUTION_METRICS:
         protocol: str = cls.protocol
@@ -363,15 +322,7 @@ def protocol_of(name: str) -> str:
 
 
 def overview_columns(counts: Mapping[str, int]) -> list[str]:
-    """Return the columns of the overview: the first metric with values for each panel.
-
-    Metrics from users' files follow, since users requested them by name.
-
-    counts: number of values by metric column; metrics without values are left out.
-
-    >>> overview_columns({"psnr_db": 3, "lpips_alex": 2, "lpips_squeeze": 0, "mine": 1})
-    ['psnr_db', 'lpips_alex', 'mine']
-    """
+    """Return the overview's columns: each panel's first metric with values, then users' metrics."""
     result = []
     for metrics in OVERVIEW:
         columns = [metric_class(metric).column for metric in metrics]
@@ -381,10 +332,7 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
 
 
 def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
-    """Return the PSNR (dB) of the mean of the images' mean squared errors.
-
-    psnr_db: each image's PSNR: NaN if it has no value, infinite if it has no error, which counts.
-    None if no image has a finite value.
+    """Return the PSNR (dB) of the images' mean MSE; None if no PSNR is finite. NaN: no value.
 
     >>> psnr_of_mean_mse(np.array([20.0, np.inf]))
     23.01029...
@@ -411,11 +359,7 @@ def reason_text(error: Unavailable | NotMeasurable) -> str:
 
 
 def read_reason(text: str) -> tuple[Reason, str]:
-    """Split a text of `reason_text` into the reason, without its subject, and the sentence.
-
-    >>> read_reason("weights (bench fetch alexnet): no weight file")
-    (Reason(kind='weights', subject='', remedy='bench fetch alexnet'), 'no weight file')
-    """
+    """Split a text of `reason_text` into the reason, without its subject, and the sentence."""
     head, _, sentence = text.partition(": ")
     kind, _, remedy = head.removesuffix(")").partition(" (")
     return (Reason(kind, "", remedy), sentence) if kind in KINDS else (Reason(""), text)
@@ -472,8 +416,7 @@ def computable(names: Iterable[str], absent: Iterable[str]) -> tuple[str, ...]:
 def absence_lines(reasons: Iterable[tuple[str, str]], next_step: str = "") -> list[str]:
     """Return one line per kind of absence: "LPIPS, DISTS: weights absent (...)".
 
-    reasons: pairs of a metric and why it cannot be computed. next_step: added after a line's
-    commands.
+    reasons: (metric, why it cannot be computed). next_step: added after a line's commands.
     """
     groups: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for name, reason in reasons:
@@ -490,12 +433,7 @@ def absence_lines(reasons: Iterable[tuple[str, str]], next_step: str = "") -> li
 
 
 def stand_ins(names: Iterable[str]) -> str:
-    """Return the sentence on metrics that serve in place of absent ones; empty without any.
-
-    A feature space names them: distances of other networks' features.
-
-    names: of absent metrics.
-    """
+    """Return the sentence on metrics that serve in place of absent ones; empty without any."""
     names = [*names]
     spaces = {metric_class(name).space for name in names if name in DISTRIBUTION_METRICS}
     others = [of for space in spaces for of in getattr(metric_class(space), "stand_ins", ())]
@@ -510,8 +448,7 @@ RESCORE = "bench rescore"  # computes metrics of stored rows from stored streams
 def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -> str:
     """Return how to add metrics to stored rows, with what is absent here, as part of a sentence.
 
-    reason: why rows lack the values, in their stored form; returned if no command helps.
-    command: computes the metrics, without its `--metrics`.
+    reason: why rows lack the values, returned if no command helps; command: without `--metrics`.
     """
     recorded, sentence = read_reason(reason)
     if sentence and recorded.kind not in ABSENT and NOT_COMPUTED not in sentence:

@@ -1,27 +1,22 @@
 """Structural similarity of two 8-bit RGB images at five scales (MS-SSIM) and at one (SSIM).
 
 MS-SSIM: Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment"
-(2003), as learned compression reports it: `pytorch_msssim.ms_ssim(data_range=255)` on the three
-channels. SSIM: Wang, Bovik, Sheikh, Simoncelli, "Image Quality Assessment: From Error Visibility to
-Structural Similarity" (2004), as `pytorch_msssim.ssim(data_range=255)` computes it: 11-tap Gaussian
-window of sigma 1.5, only where it fits, K of .01 and .03, mean over the pixels and the three
-channels of RGB. The paper's program first downscales the image and takes luma, which gives other
-numbers.
-
+(2003), as learned compression reports it: `pytorch_msssim.ms_ssim(data_range=255)`. SSIM: Wang et
+al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (2004), as
+`pytorch_msssim.ssim(data_range=255)`: 11-tap Gaussian window of sigma 1.5, only where it fits, K of
+.01 and .03, mean over pixels and RGB; the paper's program downscales the image and takes luma.
 The source's moments are computed once, in float64, and the rest in float32: by loops.c if there was
-a compiler at installation, else by scipy; the two agree within 3e-7. Those of an image of more than
-KEPT_PIXELS are computed strip by strip during each comparison, with the same values, since halving
-and subtracting are exact.
-
-With B the blur, x the source, y the decoded image, e = y - x, and a variance s(z) = B(z²) - B(z)²,
+a compiler at installation, else by scipy; the two agree within 3e-7. Moments of more than
+KEPT_PIXELS are computed strip by strip in each comparison, with the same values. With B the blur, x
+the source, y the decoded image, e = y - x, and a variance s(z) = B(z²) - B(z)²,
 
     contrast and structure  1 - s(e) / (s(x) + s(y) + C2)
     luminance               1 - B(e)² / (B(x)² + B(y)² + C1)
     s(x) + s(y)             2 s(x) + B(e (e + 2x)) - B(e) (B(e) + 2 B(x))
 
 so rounding errors are in proportion to e, and three planes are blurred instead of five. After four
-halvings a pixel is a multiple of 1/256 below 256, and so is the magnitude of an error, which
-float32 holds exactly: errors may be halved in place of both images.
+halvings a pixel is a multiple of 1/256 below 256, which float32 holds exactly: errors may be halved
+in place of both images.
 """
 
 import math
@@ -136,12 +131,7 @@ def subtracted(pixels: Pixels, baseline: Pixels | None) -> Planes:
 
 
 def halve(planes: Planes, halved: Planes) -> None:
-    """Write means of 2 x 2 pixels into `halved`; a zero line precedes the first of an odd side.
-
-    >>> halve(np.float32([[[4.0, 8.0, 16.0]]]), means := np.empty((1, 1, 2), np.float32))
-    >>> means
-    array([[[1., 6.]]], dtype=float32)
-    """
+    """Write means of 2 x 2 pixels into `halved`; a zero line precedes the first of an odd side."""
     if loops is not None:
         for plane, halved_plane in zip(planes, halved, strict=True):  # rows must be contiguous
             loops.halve(plane, halved_plane, plane.shape[1])
@@ -155,10 +145,7 @@ def halve(planes: Planes, halved: Planes) -> None:
 
 
 class Moments(NamedTuple):
-    """Some rows of a source with their moments, float32; blurred ones are 10 px smaller.
-
-    Of a plane, or of all planes of a scale.
-    """
+    """Rows of a source (a plane, or all) with moments, float32; blurred ones are 10 px smaller."""
 
     doubled: Floats  # 2 x
     doubled_mean: Floats  # 2 B(x)
@@ -180,10 +167,7 @@ class PreparedScales(NamedTuple):
 
 
 class StructuralSimilarity(ImageMetric):
-    """Similarity of the three channels, within 1e-6 of float64.
-
-    Computed by this file on "cpu" and for large images, otherwise by pytorch_msssim in float64.
-    """
+    """Similarity within 1e-6 of float64, on a GPU by pytorch_msssim in float64 unless large."""
 
     presentation = Presentation("saturating")
     scales: ClassVar[int]
@@ -349,10 +333,9 @@ def compute_moments(strip: NDArray[Any]) -> Moments:
 def dissimilarity(
     error: Floats, source: Moments, coarsest: bool, sums: Floats | None = None
 ) -> float:
-    """Return the sum of 1 - similarity over the blurred pixels of one channel's strip.
+    """Return the sum of 1 - similarity over one channel's strip, and add each pixel's to `sums`.
 
-    error: (rows + 10, w); source: moments of the same strip. sums: each pixel's 1 - similarity is
-    added to it, (rows, w - 10).
+    error: (rows + 10, w); source: moments of the same strip; sums: (rows, w - 10).
     """
     if loops is not None and error.dtype == np.float32:
         optional = () if sums is None else (sums,)

@@ -1,16 +1,13 @@
 """Metrics of the decoded 8-bit RGB image alone: NIQE, and networks that rate an image.
 
 NIQE, lower is more natural: Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image
-Quality Analyzer" (2013), as the authors' release computes it, with MATLAB's grey levels and bicubic
-halving. One difference: in areas of a single colour the release counts pixels as positive or
-negative by rounding errors; here they count as neither.
-
-As run by pyiqa 0.1.16: Ke et al., "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang,
-Chan, Loy, "Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five
-pairs of prompts; Yang et al., "MANIQA: Multi-dimension Attention Network for No-Reference Image
-Quality Assessment" (2022), 20 crops of 224 px at fixed positions. MUSIQ and MANIQA were trained on
-KonIQ-10k, pyiqa's default. pyiqa is an optional dependency, whose licence forbids commercial use;
-its weights are pinned files.
+Quality Analyzer" (2013), like the authors' release, with MATLAB's grey levels and bicubic halving,
+except that pixels of single-coloured areas count as neither positive nor negative.
+By pyiqa 0.1.16: Ke et al., "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang, Chan, Loy,
+"Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five pairs of
+prompts; Yang et al., "MANIQA: Multi-dimension Attention Network" (2022), 20 crops of 224 px at
+fixed positions. MUSIQ and MANIQA were trained on KonIQ-10k. pyiqa is optional, and its licence
+forbids commercial use; its weights are pinned files.
 """
 
 from functools import cache
@@ -86,10 +83,7 @@ class NIQE(ImageMetric):
         return reference.shape
 
     def compare(self, prepared: tuple[int, ...], decoded: Pixels) -> float:
-        """Return the NIQE of the decoded image; `ValueError` unless it has the prepared shape.
-
-        Raises `NotMeasurable` if fewer than two blocks have texture.
-        """
+        """Return NIQE; `ValueError` for another shape, `NotMeasurable` under 2 textured blocks."""
         require_same_shape(prepared, decoded.shape)
         features = block_features(decoded)
         textured = features[np.isfinite(features).all(axis=1)]
@@ -114,7 +108,6 @@ def block_features(pixels: Pixels) -> Floats:
 
 
 def _normalise(image: Floats) -> Floats:
-    """Subtract the local mean, and divide by the local standard deviation plus one."""
     from scipy.ndimage import correlate1d
 
     window = np.exp(-(np.arange(-3, 4) ** 2) / (2 * (7 / 6) ** 2))
@@ -163,10 +156,7 @@ def _block_statistics(normalised: Floats, side: int) -> Floats:
 
 
 def _asymmetric_gaussian(blocks: Floats) -> tuple[Floats, Floats, Floats]:
-    """Fit asymmetric Gaussians: return each block's shape, left and right scale, (blocks,).
-
-    Moments are matched; the shape is the one in `SHAPES` whose ratio is nearest to the block's.
-    """
+    """Fit by moments: each block's shape (nearest in `SHAPES`), left, right scale, (blocks,)."""
     from scipy.special import gamma
 
     values = blocks.reshape(len(blocks), -1)
@@ -202,10 +192,7 @@ INSTALL = f"pip install pyiqa=={VERSION} 'setuptools<82'"
 
 
 class LearnedRating(ImageMetric):
-    """Rating of the decoded image alone by the pyiqa network named by a subclass.
-
-    float32 on every device; higher is better. GPU and CPU may round differently.
-    """
+    """Rating by the pyiqa network of a subclass; higher is better; float32 on every device."""
 
     min_side_px = 32  # MUSIQ's patches, strides of the other two
     file: ClassVar[str]
@@ -238,7 +225,6 @@ class LearnedRating(ImageMetric):
         create = timm.create_model
 
         def create_untrained(*names: Any, **options: Any) -> Any:
-            """Create a network without timm's weights, which are overwritten anyway."""
             return create(*names, **{**options, "pretrained": False})
 
         with patch.object(timm, "create_model", create_untrained):

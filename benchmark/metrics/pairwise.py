@@ -1,15 +1,12 @@
 """Pairwise metrics of two sets of feature vectors: kernel distance, precision and recall.
 
-KID: Binkowski, Sutherland, Arbel, Gretton, "Demystifying MMD GANs" (2018): the squared maximum mean
-discrepancy under k(x, y) = (x.y / dimensions + 1)^3, estimated without bias from all patches at
-once. torch-fidelity and clean-fid give the mean of 100 estimates from random subsets of 1000, which
-scatters around this number. It is not multiplied by 1000.
-
-Precision and recall: Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved Precision and Recall
-Metric for Assessing Generative Models" (2019), with k = 3. Each vector of a set is the centre of a
-ball that reaches to its third neighbour within the set. Precision is the share of decoded patches
-inside any ball of the sources, recall the share of source patches inside any ball of the decoded
-patches. A patch's source counts like any other patch, so both values are near 1 at high rates.
+KID: Binkowski et al., "Demystifying MMD GANs" (2018): the squared maximum mean discrepancy under
+k(x, y) = (x.y / dimensions + 1)^3, estimated without bias from all patches at once, not multiplied
+by 1000. torch-fidelity and clean-fid give the mean of 100 estimates from random subsets of 1000.
+Precision and recall: Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing
+Generative Models" (2019), k = 3. Each vector of a set is the centre of a ball that reaches to its
+third neighbour within the set. Precision is the share of decoded patches inside any ball of the
+sources, recall the reverse. A patch's source counts too, so both are near 1 at high rates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -147,8 +144,7 @@ class Recall256(Coverage):
 def coverage(centres: Features, vectors: Features) -> float:
     """Return the share of vectors (n, d) inside any ball around the centres (m, d).
 
-    A ball reaches to its centre's third neighbour among the centres, and includes it.
-    Raises `NotMeasurable` under four centres.
+    A ball reaches to its third neighbour, inclusive. Raises `NotMeasurable` under four centres.
     """
     boundary.require_patches(len(centres), NEIGHBOURS + 1, "a neighbourhood")
     origin = centres.mean(axis=0)  # smaller numbers round less

@@ -46,11 +46,7 @@ class PSNR(ImageMetric):
 
 
 class LumaPSNR(ImageMetric):
-    """PSNR of BT.709 luma, Y' = .2126 R' + .7152 G' + .0722 B', of gamma-coded 8-bit values.
-
-    Full range, peak 255, not rounded: video tools that round luma to 8 bits, or limit it to
-    16..235, give other numbers.
-    """
+    """PSNR of BT.709 luma, .2126 R' + .7152 G' + .0722 B': full range, peak 255, not rounded."""
 
     column = "psnr_y_db"
     words = "psnrluma lumapsnr ypsnr"
@@ -82,10 +78,7 @@ class LumaPSNR(ImageMetric):
 
 
 class WeightedPSNR(ImageMetric):
-    """PSNR of Y'CbCr with weights 6:1:1, as in JVET's common test conditions.
-
-    (6 PSNR(Y') + PSNR(Cb) + PSNR(Cr)) / 8, of BT.709 full-range planes, 4:4:4, rounded to 8 bits.
-    """
+    """JVET's (6 PSNR(Y') + PSNR(Cb) + PSNR(Cr)) / 8: BT.709 full-range 4:4:4, rounded to 8 bits."""
 
     column = "psnr_ycbcr_db"
     words = "psnryuv yuvpsnr ycbcrpsnr"
@@ -100,8 +93,7 @@ class WeightedPSNR(ImageMetric):
     def compare(self, prepared: NDArray[np.uint8], decoded: Pixels) -> float:
         """Return the weighted PSNR (dB), infinite if all three planes are equal.
 
-        Raises `ValueError` unless the shapes agree, and `NotMeasurable` if only some planes are
-        equal: the mean of a number and infinity is meaningless.
+        Raises `ValueError` unless shapes agree, `NotMeasurable` if only some planes are equal.
         """
         plane_psnrs = [*map(psnr, prepared, ycbcr_planes(decoded))]
         equal = [n for n, db in zip(("Y", "Cb", "Cr"), plane_psnrs, strict=True) if math.isinf(db)]
@@ -133,11 +125,7 @@ def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
 
 
 def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
-    """Return the mean squared error over height, width and channels, from an exact integer sum.
-
-    >>> mean_squared_error(np.uint8([[[0, 0, 0]]]), np.uint8([[[255, 0, 0]]]))
-    21675.0
-    """
+    """Return the mean squared error over height, width and channels, from an exact integer sum."""
     require_same_shape(reference.shape, decoded.shape)
     total = 0
     for rows in bands(*reference.shape[:2]):  # a sum of integers is the same in any order
@@ -152,11 +140,7 @@ def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
 
 
 def psnr(reference: Pixels, decoded: Pixels) -> float:
-    """Return 10 log10(255² / MSE) in dB; infinite for identical images.
-
-    >>> psnr(np.uint8([[[0, 0, 0]]]), np.uint8([[[1, 1, 1]]]))
-    48.1308...
-    """
+    """Return 10 log10(255² / MSE) in dB; infinite for identical images."""
     return _decibels(mean_squared_error(reference, decoded))
 
 

@@ -2,8 +2,7 @@
 
 Sheikh, Bovik, "Image Information and Visual Quality", IEEE Trans. Image Processing 15(2), 2006,
 like the authors' `vifp_mscale.m`: four scales, Gaussian windows of 17, 9, 5 and 3 px, visual noise
-of variance 2, applied to unrounded full-range BT.709 luma. In float64: in smooth areas variances
-are small differences of large squares, and float32 moved values by up to 2e-3.
+of variance 2, on unrounded full-range BT.709 luma. In float32 values moved by up to 2e-3.
 """
 
 from collections.abc import Iterator
@@ -96,7 +95,6 @@ def _planes(pixels: Pixels) -> Iterator[tuple[int, Float64Array]]:
 
 
 def _smooth(plane: Float64Array, window: int) -> Float64Array:
-    """Return Gaussian means of the windows that fit."""
     from scipy.ndimage import correlate1d
 
     half = window // 2
