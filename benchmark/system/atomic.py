@@ -148,8 +148,7 @@ def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REM
 class WaitingFiles:
     """Files held in memory and written together, since the disk takes as long for one as for many.
 
-    `write` is called when they become too large or too many. As a context manager, it writes the
-    rest unless an exception ends the block.
+    Written when too large or too many, and at the end of a `with` block without exception.
     """
 
     def __init__(self, remedy: str = REMEDY) -> None:

@@ -1,9 +1,4 @@
-"""AlexNet, SqueezeNet 1.1 and VGG-16 without classifiers: their feature maps are compared.
-
-The networks and weights are torchvision's; the networks are repeated here because importing
-torchvision takes 1.1 s and 80 MB in every process. LPIPS' channel weights are files of the package
-lpips 0.1.4. Convolutions use oneDNN if it has fast kernels.
-"""
+"""AlexNet, SqueezeNet 1.1 and VGG-16, torchvision's without its slow import, as feature maps."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,6 @@
 """Conversation with a running program: numbered messages with a body, over its own pipes.
 
-A launcher runs it, so that it ends with this process, however that ends, and so does everything it
-has started. Its standard error is read and dropped, except for the end.
+It, and what it started, ends with this process. Only the end of its standard error is kept.
 """
 
 import json
@@ -164,7 +163,6 @@ class Conversation:
         os.close(errors)
 
     def _last_words(self) -> str:
-        """Return the last line of its standard error: a traceback's place and exception."""
         text = self._stderr.decode(errors="replace").strip()
         places = re.findall(r'^\s*File "(.*)", line (\d+)', text, re.MULTILINE)
         place = f"{Path(places[-1][0]).name}, line {places[-1][1]}: " if places else ""

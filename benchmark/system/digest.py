@@ -1,7 +1,6 @@
 """sha256 of files and pixels: cached while a file is unchanged, recorded next to fetched files.
 
-If authors publish no sha256 of a file, the first download is trusted and recorded;
-`sha256sum --check NAME.sha256` reads the record.
+A first download without published sha256 is trusted; `sha256sum --check NAME.sha256` reads records.
 """
 
 import hashlib
@@ -65,8 +64,7 @@ class FileMemory:
     """Thread-safe cache of JSON values computed from files, valid while a file is unchanged.
 
     A file is unchanged if its path, size, times, inode and device are. A value is not stored if the
-    file changes meanwhile, and is computed if the cache cannot be read or written. New values are
-    written in batches, since each write waits for the disk, and at the latest by `close`.
+    file changes meanwhile. New values are written in batches, and at the latest by `close`.
     """
 
     def __init__(self) -> None:

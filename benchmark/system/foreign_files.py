@@ -130,8 +130,7 @@ def files_of_tar(
 ) -> Iterator[tarfile.TarInfo]:
     """Yield the regular files of an uncompressed tar; raise `BadTar`.
 
-    A hard link yields the earlier file that it names. refuse: called with the name of every other
-    member that is not a folder, and the reason.
+    A hard link yields the earlier file. refuse: called with other members' names and the reason.
     """
     regular: dict[str, tarfile.TarInfo] = {}
     end = file.seek(0, os.SEEK_END)
@@ -163,10 +162,9 @@ ZIP = b"PK\x03\x04"  # torch recognises its current format by this start alone
 def load_tensors(path: Path, device: Any = "cpu") -> Any:
     """Load a file with `torch.load(weights_only=True)` on `device`; torch's errors are passed on.
 
-    Raises `Unavailable` if loading may take far more memory or time than the file's size implies:
-    for a zip with compressed parts (torch writes none) or without a directory, for a tar (from
-    torch 0.1; its headers may take hours), and for a tensor with more elements than the file has
-    bytes, by strides of 0.
+    Raises `Unavailable` if loading may take far more memory or time than the file's size implies: a
+    zip with compressed parts or without a directory, a tar (of torch 0.1; its headers may take
+    hours), and a tensor with more elements than the file has bytes (strides of 0).
     """
     import torch
 
@@ -199,7 +197,6 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
 
 
 def _find_tensors(content: Any, kind: type) -> Iterable[Any]:
-    """Yield the tensors in nested dictionaries, lists and tuples, visiting each container once."""
     pending, visited = [content], set()
     while pending:
         value = pending.pop()
@@ -219,11 +216,7 @@ AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def lacks_blocks(data: bytes, image: "Image") -> bool:
-    """Return whether a JPEG's compressed data end before its last block.
-
-    Pillow leaves missing blocks of `image` grey. The file is decoded again with more data before
-    its end marker, which a decoder ignores after the last block. False for arithmetic coding.
-    """
+    """Return whether a JPEG's data end before its last block; False for arithmetic coding."""
     import numpy as np
     from PIL.JpegImagePlugin import JpegImageFile
 

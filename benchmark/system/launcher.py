@@ -2,16 +2,13 @@
 
     python -I -S launcher.py [GUARD]
 
-Reads orders from standard input, and writes an answer to each to standard output. On Linux this
-process adopts the orphans of a program, and kills all children left after it. The kernel closes
-standard input when the worker ends. This process then ends at once, and its parent, the guard,
-kills what it was running, as it does if this process is killed; this process ends with its guard.
-Both have their own session, so that signals to the worker's process group or terminal do not reach
-them. They use only the standard library, and start within .05 s.
-
-The processor time of programs is that of this process's children: `os.times()` of the worker does
-not include it, so a column of processor seconds would have to come from here
-(`resource.getrusage`).
+Reads orders from standard input, and answers each on standard output. On Linux this process adopts
+the orphans of a program, and kills all children left after it. The kernel closes standard input
+when the worker ends. This process then ends at once, and its parent, the guard, kills what it was
+running, as it does if this process is killed; this process ends with its guard. Both have their own
+session, so that signals to the worker's process group or terminal do not reach them. They use only
+the standard library. A column of processor seconds of programs would have to come from here
+(`resource.getrusage`), since the worker's `os.times()` does not include them.
 """
 
 import errno

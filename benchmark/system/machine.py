@@ -40,10 +40,7 @@ class Gpu(NamedTuple):
 
 
 def machine() -> str:
-    """Describe the hardware behind timings: "Xeon, 2 cores, AVX2, speed 14" (see `_core_speed`).
-
-    Variables that have torch use fewer instructions than the processor has are part of it.
-    """
+    """Describe the hardware behind timings: "Xeon, 2 cores, AVX2, speed 14", and torch's limits."""
     pairs = (line.partition(":") for line in reversed(_read_lines(Path("/proc/cpuinfo"))))
     facts = {key.strip(): value.strip() for key, _, value in pairs}
     processor = facts.get("model name") or platform.processor() or platform.machine()
@@ -55,20 +52,13 @@ def machine() -> str:
 
 
 def processor_of(machine: str) -> str:
-    """Return the processor from a text of `machine`, without number and speed of cores.
-
-    >>> processor_of("Xeon, 2 cores, AVX2, speed 14")
-    'Xeon, AVX2'
-    """
+    """Return the processor from a text of `machine`, without number and speed of cores."""
     return re.sub(r", (\d+ cores|speed \d+)", "", machine)
 
 
 @cache
 def _core_speed() -> int:
-    """Return a core's speed, the rounded logarithm of rounds per second to base 1.25.
-
-    Measured once per boot.
-    """
+    """Return a core's speed, once per boot: log of rounds per second to base 1.25, rounded."""
     (boot,) = _read_lines(Path("/proc/sys/kernel/random/boot_id"))[:1] or ["unknown"]
     user = os.getuid() if hasattr(os, "getuid") else ""
     cache_file = Path(tempfile.gettempdir()) / f"rdrbench-speed-{user}-{boot}"
@@ -143,9 +133,7 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
-    """Return the GPUs in nvidia-smi's lines "index, uuid, MiB free" that are visible.
-
-    visible: CUDA_VISIBLE_DEVICES; None: all.
+    """Return the GPUs in lines "index, uuid, MiB free" that CUDA_VISIBLE_DEVICES (None: all) lists.
 
     >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, [N/A]\\n", None)
     (Gpu(name='GPU-a', free_bytes=104857600), Gpu(name='GPU-b', free_bytes=None))

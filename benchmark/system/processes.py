@@ -29,11 +29,7 @@ def require_posix() -> None:
 
 
 def ending(code: int) -> str:
-    """Describe how a process ended, given its exit code or negative signal, as a predicate.
-
-    >>> ending(-11), ending(3)
-    ('was killed by SIGSEGV', 'ended with exit code 3')
-    """
+    """Describe how a process ended, as a predicate: "was killed by SIGSEGV" for -11."""
     if code >= 0:
         return f"ended with exit code {code}"
     with suppress(ValueError):  # real-time signals have no name
@@ -44,9 +40,9 @@ def ending(code: int) -> str:
 def work_for(descriptor: int, work: Callable[[], None]) -> None:
     """Call `work` for the process at the other end of a pipe or socket; end with it, or at SIGTERM.
 
-    When the other end is closed, this process gets SIGTERM, which raises `KeyboardInterrupt` in
-    `work`, so that a running program is ended too; SIGKILL follows after `GRACE_SECONDS`, since
-    native code does not see signals. Ctrl-C and a closed terminal are left to the other process.
+    When the other end is closed, SIGTERM raises `KeyboardInterrupt` in `work`, so that a running
+    program is ended too; SIGKILL follows after `GRACE_SECONDS`, since native code sees no signals.
+    Ctrl-C and a closed terminal are left to the other process.
     """
     for number in TERMINAL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -29,10 +29,7 @@ MOST_OUTPUT_BYTES = 1 << 20  # of text; pictures on standard output have another
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
-    """Find a program in `folders` (else `UsageError`), or by default on PATH (else `Unavailable`).
-
-    remedy: ends the message.
-    """
+    """Find a program in `folders`, else `UsageError`, or on PATH, else `Unavailable` (remedy)."""
     path = os.pathsep.join(map(str, folders)) if folders else None
     if result := shutil.which(name, path=path):
         return Path(result)
@@ -68,11 +65,10 @@ def run_program(
 ) -> bytes:
     """Run a program to its end and return its standard output (`include_stderr`: and error).
 
-    Nothing that it started outlives the call (see `launcher.py`; on systems other than Linux,
-    nothing in its process group). Input and output are files, so that endless output cannot block
-    the caller or fill its memory, nor fill the disk, since no file grows beyond
-    `LARGEST_FILE_BYTES` (on Linux). Raises `ProgramFailed` with the end of its standard error, also
-    if either output exceeds `most_output_bytes`, and for exit codes not in `accepted_codes`.
+    Nothing that it started outlives the call (`launcher.py`; outside Linux, nothing in its process
+    group). Input and output are files, so that endless output cannot block the caller, fill its
+    memory or the disk (on Linux, `LARGEST_FILE_BYTES` each). Raises `ProgramFailed` with the end of
+    its standard error, also beyond `most_output_bytes`, and for exit codes not in `accepted_codes`.
     """
     name = Path(command[0]).name
     if folder is None:
@@ -219,11 +215,9 @@ if sys.platform != "win32":
 def read_output_file(
     file: Path, program: str | Path, max_bytes: int, destination: str = ""
 ) -> bytes:
-    """Return the content of a file written by a program, empty if it wrote none.
+    """Return the content of a program's output file, empty if it wrote none.
 
-    program: its name or path, for messages; destination: replaces the file's name in them. Raises
-    `ProgramFailed` for more than `max_bytes`, without reading them, and for anything but a regular
-    file.
+    Raises `ProgramFailed` for more than `max_bytes`, unread, and for anything but a regular file.
     """
     name = Path(program).name
     if not os.path.lexists(file):

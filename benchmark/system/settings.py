@@ -1,7 +1,6 @@
 """Settings of a run: its device, its weight folders, and the weight files in them.
 
-They belong to the caller's context (`contextvars`), never to `os.environ`. Defaults come from the
-user's variables $BENCH_DEVICE and $BENCH_WEIGHTS.
+In the caller's context (`contextvars`), not `os.environ`; $BENCH_DEVICE, $BENCH_WEIGHTS by default.
 """
 
 import os
@@ -39,10 +38,7 @@ class Settings(NamedTuple):
     weights: tuple[Path, ...] = ()  # folders searched first
 
     def variables(self) -> dict[str, str]:
-        """Return the environment variables that give another process the same settings.
-
-        If they name a card, that process sees only this card, as "cuda".
-        """
+        """Return environment variables for the same settings, where a card becomes "cuda"."""
         folders = [*map(str, self.weights), os.environ.get(WEIGHTS)]
         kind, _, number = (self.device or chosen_device()).partition(":")
         visible_cards = os.environ.get(VISIBLE_GPUS, "").split(",")
@@ -75,11 +71,10 @@ def worker_environment(**extra: str) -> dict[str, str]:
 
 
 def use_device(name: str, has_gpu: bool | None = None) -> Device:
-    """Choose `auto`, `cpu`, `cuda` or a card (`cuda:1`) for codecs in this context and its workers.
+    """Choose `auto`, `cpu`, `cuda` or a card (`cuda:1`) for this context's codecs; return its kind.
 
-    has_gpu: whether the coding machines have one; by default torch is asked on this machine.
-    Returns the kind of device. Raises `UsageError` for another name, `Unavailable` without a GPU or
-    without that card.
+    has_gpu: whether the coding machines have one; by default torch is asked on this machine. Raises
+    `UsageError` for another name, `Unavailable` without a GPU or without that card.
     """
     device = _resolve_device(name, "--device", has_gpu)
     _CURRENT.set(settings()._replace(device=device))
@@ -176,10 +171,7 @@ def find_fetched(patterns: Sequence[str], name: str, file: str) -> Path:
 
 
 def find_weights(patterns: Sequence[str], remedy: str, command: str = "") -> Path:
-    """Return the first file that matches a pattern, folder by folder; else `Unavailable`.
-
-    remedy: ends the message; command: the remedy in `Reason`.
-    """
+    """Return the first file that matches a pattern, by folder; else `Unavailable` (remedy)."""
     for folder in weight_folders():
         for pattern in patterns:
             for path in sorted(folder.glob(pattern)):

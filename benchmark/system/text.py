@@ -1,8 +1,4 @@
-"""Text of numbers, lists and groups; foreign text, displayed safely and parsed (JSON, TOML, csv).
-
-Terminals, csv and markdown display foreign text without obeying it. Every parser of foreign files
-runs in `parsing`, which turns its exceptions into `BadFile`; names lose their control characters.
-"""
+"""Text of numbers, lists and groups; foreign text, displayed safely and parsed in `parsing`."""
 
 import csv
 import json
@@ -57,10 +53,7 @@ def name_text(name: str) -> str:
 
 
 def bench_command(verb: str, *words: object, **options: object) -> str:
-    """Return a command line of `bench`, quoted for a shell.
-
-    options: by name, their values; a sequence repeats the option, True is a flag, and an option
-    whose value is false or empty is left out.
+    """Return a command line of `bench`, quoted for a shell; false and empty options are left out.
 
     >>> bench_command("run", codecs="jpeg,webp", dataset="my photos", data_dir="", verify=True)
     "bench run --codecs jpeg,webp --dataset 'my photos' --verify"
@@ -87,13 +80,7 @@ def json_bytes(record: object) -> bytes:
 
 
 def visible(text: str, keep_lines: bool = False) -> str:
-    r"""Return a text for a terminal, with control characters as Python's escapes.
-
-    keep_lines: keep line feeds and tabs.
-
-    >>> visible("a\x1b[31mb\n")
-    'a\\x1b[31mb\\n'
-    """
+    """Return a text with control characters escaped; `keep_lines`: but line feeds and tabs."""
     line_characters = "\n\t" if keep_lines else ""
     return _CONTROL.sub(
         lambda character: (
@@ -104,11 +91,7 @@ def visible(text: str, keep_lines: bool = False) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return a text with each run of control characters replaced by a blank.
-
-    >>> one_line("a\n\n\\input{b}")
-    'a \\input{b}'
-    """
+    """Return a text with each run of control characters replaced by a blank."""
     return text if text.isprintable() else _CONTROLS.sub(" ", text)
 
 
@@ -138,9 +121,7 @@ def measured_number(text: str, name: str, whole: bool = False) -> float:
 
 
 def csv_cell(value: Any) -> Any:
-    """Return a value for csv, with an apostrophe before a text that a spreadsheet would compute.
-
-    Numbers, also as text, stay; control characters are escaped by `visible`.
+    """Return a value for csv: an apostrophe precedes text that a spreadsheet would compute.
 
     >>> csv_cell("=1+1"), csv_cell("-3.5"), csv_cell(-3.5), csv_cell("a=1\\x1b")
     ("'=1+1", '-3.5', -3.5, 'a=1\\\\x1b')
@@ -153,20 +134,12 @@ def csv_cell(value: Any) -> Any:
 
 
 def csv_delimiter(header: str) -> str:
-    """Return the delimiter of a foreign csv file, given its header.
-
-    >>> csv_delimiter("image;setting"), csv_delimiter("image")
-    (';', ',')
-    """
+    """Return the most frequent of comma, semicolon and tab in a header; else the comma."""
     return max(",;\t", key=header.count)
 
 
 def markdown_text(text: str) -> str:
-    r"""Escape HTML and links in a text for a line of markdown; code in backticks stays code.
-
-    >>> markdown_text("a<img src=x> [b](c) `x<y`")
-    'a&lt;img src=x> [b]\\(c) `x<y`'
-    """
+    """Escape HTML and links in a text for a line of markdown; code in backticks stays code."""
     parts = one_line(text).split("`")
     if len(parts) % 2 == 0:  # an unpaired backtick: nothing is code
         return _escape_prose("\\`".join(parts))
@@ -178,33 +151,21 @@ def _escape_prose(text: str) -> str:
 
 
 def range_text(low: float, high: float, form: str = ".2f") -> str:
-    """Format a range of rates.
-
-    >>> range_text(0.1, 1.25), range_text(0.5, 0.5)
-    ('0.10 to 1.25', '0.50')
-    """
+    """Format a range of rates: "0.10 to 1.25", or "0.50" if both ends are equal."""
     return f"{low:{form}} to {high:{form}}" if high > low else f"{low:{form}}"
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return the count and the noun, in the singular or the plural.
+    """Return the count and the noun; plural: if adding an `s` does not make it.
 
-    plural: if adding an `s` does not make it, as for a noun with its verb.
-
-    >>> counted(1, "codec"), counted(0, "codec"), counted(24, "image")
-    ('1 codec', '0 codecs', '24 images')
-    >>> counted(1, "row is", "rows are"), counted(2, "row is", "rows are")
-    ('1 row is', '2 rows are')
+    >>> counted(1, "codec"), counted(24, "image"), counted(2, "row is", "rows are")
+    ('1 codec', '24 images', '2 rows are')
     """
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def listed(names: Sequence[str], max_names: int = 3) -> str:
-    """Join the first names with commas, and count the others.
-
-    >>> listed(["a", "b", "c", "d"]), listed(["a"])
-    ('a, b, c and 1 more', 'a')
-    """
+    """Join the first names with commas, and count the others: "a, b, c and 1 more"."""
     note = f" and {len(names) - max_names} more" if len(names) > max_names else ""
     return ", ".join(names[:max_names]) + note
 
@@ -214,11 +175,7 @@ Value = TypeVar("Value")
 
 
 def group_by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
-    """Group pairs (key, value) into {key: values}, in order of first occurrence.
-
-    >>> group_by_key([("b", 1), ("a", 2), ("b", 3)])
-    {'b': [1, 3], 'a': [2]}
-    """
+    """Group pairs (key, value) into {key: values}, in order of first occurrence."""
     groups: dict[Key, list[Value]] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
@@ -298,9 +255,8 @@ class Line(NamedTuple):
 def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
     """Parse a UTF-8 csv into lines; `BadFile`, also for a cell of over 131,072 characters.
 
-    foreign: commas, semicolons or tabs delimit cells, blanks may follow them, and texts are not
-    changed. Lines that begin with # are comments, unless they have as many fields as the header and
-    no blank after the #.
+    foreign: commas, semicolons or tabs delimit cells, blanks may follow them. Lines that begin with
+    # are comments, unless they have as many fields as the header and no blank after the #.
     """
     with parsing("csv"):
         text = _decode_text(content)
@@ -340,10 +296,7 @@ class Sheet(NamedTuple):
 
 
 def parse_sheet(content: bytes | str, foreign: bool = False) -> Sheet:
-    """Parse a csv with a header; `foreign` as in `parse_csv`.
-
-    Raises `BadFile`, also for a repeated name, and for a line with more or fewer cells than names.
-    """
+    """Parse a csv with a header; `BadFile` for repeated names or lines with more or fewer cells."""
     header, *lines = parse_csv(content, foreign) or [Line(1, [])]
     with parsing("csv"):
         names = [name.strip() for name in header.cells]

@@ -42,20 +42,15 @@ _Member = tuple[str, Iterator[bytes]]  # name, and content in chunks
 def unpack(path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[str] = ()) -> None:
     """Copy the regular files of a folder, zip, tar or tar.gz into the empty folder `target`.
 
-    plain_suffixes: files with these suffixes are copied, not unpacked. Raises `OSError` if `path`
-    cannot be read, `BadFile` for another kind of file, and beyond `MAX_FILES`, `MAX_BYTES` or half
-    of the free disk.
+    plain_suffixes: copied, not unpacked. Raises `OSError` if `path` cannot be read, `BadFile` for
+    another kind of file, and beyond `MAX_FILES`, `MAX_BYTES` or half of the free disk.
     """
     with parsing("zip or tar"):
         _copy_members(path, target, refuse, plain_suffixes)
 
 
 def folder_of_seed(folder: Path, seeds: str, seed: int) -> Path:
-    """Return the folder of a seed: below `folder`, of the names that fit the pattern `seeds`.
-
-    They are ordered by the numbers in them, so that `seed10` comes after `seed2`. Raises
-    `BadOption` if there are not as many.
-    """
+    """Return a seed's folder: of those like `seeds`, ordered by number; `BadOption` if too few."""
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     fit = [name for name in names if fnmatchcase(name, seeds)]
     numbers = {name: [int(digits) for digits in re.findall(r"\d+", name)] for name in fit}
