@@ -102,10 +102,7 @@ def fetch_dataset(
     progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Fetch a dataset's archives missing from all `sought` folders.
-
-    origins: files or addresses of copies, matched by digest or name.
-    """
+    """Fetch archives absent from all `sought`; origins: copies, matched by digest or name."""
     archives = [
         archive for key, archive in ARCHIVES.items() if name in (key, key.partition(":")[0])
     ]
@@ -134,10 +131,7 @@ def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple
 
 
 def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
-    """Return an archive's photographs in a folder, none without PNG files.
-
-    Raises `Unavailable` for other PNG files.
-    """
+    """Return an archive's photographs, none without PNG files; `Unavailable` for other ones."""
     files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
     if not files:
         return ()

@@ -1,13 +1,12 @@
 """Interface of datasets: image files by name, facts about the set, measurable sources.
 
-A dataset is a file and a line in the registry, which names the function that opens it: it takes
-the folders to search, in order of preference, and returns a `Dataset` or raises `Unavailable`. The
-file may also define
+A dataset is a file and a line in the registry with the function that opens it: it takes the folders
+to search, in order, and returns a `Dataset` or raises `Unavailable`. The file may also define
 
     PROFILES        facts for figures and captions: `Profile` by name
     fetch_dataset   (name, sought, target, progress): for `bench fetch`, download into the folder
-                    `target` what no folder of `sought` has; with a fifth parameter `origins`, use
-                    these files or addresses of copies instead
+                    `target` what no folder of `sought` has; with a fifth parameter `origins`, from
+                    these files or addresses
 """
 
 import csv
@@ -115,10 +114,7 @@ class Source(NamedTuple):
 
 
 def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Absent]:
-    """Read image files as sources, in order; a file that cannot be one is `Absent` ("is empty").
-
-    Unchanged files are not read again.
-    """
+    """Read new or changed files as sources, in order; `Absent` ("is empty") for unusable ones."""
     # Decoding and hashing release the interpreter's lock.
     with FileMemory() as memory, ThreadPoolExecutor(threads) as pool:
         starts = range(0, len(files), PROBE_BATCH)
@@ -175,10 +171,9 @@ def fetched_folder() -> Path:
 def open_folder(path: Path) -> Dataset:
     """Open all images in a folder and its subfolders as a dataset, sorted by path.
 
-    An image is a file with a suffix in `SUFFIXES`, in either case; other files are `unread`. Hidden
-    files and folders are ignored, and links to folders are not followed. The name is the folder's
-    name and six hex digits of its path's sha256. Raises `UsageError` if there is no folder, or no
-    image in it.
+    An image is a file with a suffix in `SUFFIXES`, in either case; other files are `unread`, hidden
+    ones and links to folders ignored. The name is the folder's and six hex digits of its path's
+    sha256. Raises `UsageError` if there is no folder, or no image in it.
     """
     if not path.exists():
         place = f"{path}{suggest_path(path, Path.is_dir)}"
@@ -244,11 +239,7 @@ def _title_and_digest(path: Path) -> tuple[str, str]:
 
 
 def unread_kinds(names: Iterable[str]) -> list[str]:
-    """Count files by suffix, most frequent first.
-
-    >>> unread_kinds(["a.HEIC", "b/c.heic", "notes"])
-    ['2 .heic', '1 without suffix']
-    """
+    """Count files by suffix, most frequent first: "2 .heic", "1 without suffix"."""
     counts = Counter(Path(name).suffix.lower() or "without suffix" for name in names)
     return [f"{count} {suffix}" for suffix, count in counts.most_common()]
 
@@ -347,8 +338,6 @@ def find_images(
 
 
 def _list_images(root: Path) -> tuple[list[ImageFile], list[str]]:
-    """Return the images below a folder, and the names of other files."""
-
     def complain(error: OSError) -> None:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}")
 

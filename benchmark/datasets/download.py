@@ -212,10 +212,7 @@ def _require_space(folder: Path, num_bytes: int) -> None:
 
 
 def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") -> None:
-    """Unpack the `count` PNG files of a zip archive, or of its `subfolder`, into `folder`.
-
-    Raises `Unavailable` for another archive, or one that cannot be unpacked.
-    """
+    """Unpack the `count` PNG files of a zip (or its `subfolder`); `Unavailable` if this fails."""
     try:
         with open_regular(archive) as file, ZipFile(file) as opened:
             members: dict[str, ZipInfo] = {}
@@ -250,10 +247,7 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
 
 
 def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
-    """Let `fill` write or resume a draft folder, and rename it to `finished` when complete.
-
-    Writes a manifest of `urls`, sizes and digests. Raises `Unavailable` if `finished` exists.
-    """
+    """Let `fill` complete a draft; add a manifest, rename; `Unavailable` if `finished` exists."""
     if finished.exists():
         raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
     draft = finished.with_name(f".{finished.name}.part")

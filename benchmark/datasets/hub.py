@@ -58,8 +58,7 @@ def hub_name(text: str) -> HubName:
 def open_hub(text: str) -> Dataset:
     """Open the fetched photographs of `hf:USER/NAME[:SPLIT][@REVISION]`.
 
-    The dataset's origin has the commit. Raises `UsageError` for another text or a repository
-    without such pictures, `Unavailable` if it was not fetched.
+    Raises `UsageError` for other texts or no such pictures, `Unavailable` if it was not fetched.
     """
     name = hub_name(text)
     remedy = f"fetch it with `{bench_command('fetch', text)}`"

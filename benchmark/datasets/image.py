@@ -90,12 +90,11 @@ def decode_image(
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
     Raises `ImageRefused` for a damaged or truncated file, too many pixels (`MAX_PIXELS`,
-    `MAX_PIXELS_PER_BYTE`) or scans, samples of more than 8 bits (they are never cut), several pages
-    or frames, transparency, CMYK. `flatten` blends transparency with white and rounds a PNG's 16
-    bits to 8 (both to nearest), and converts CMYK to RGB by Pillow's formula. Fewer than 8 bits are
-    scaled to 0..255. The result of an MPO file is its first picture, as in every JPEG decoder.
-    `skip_row_check` does not look for a PNG's missing rows, for callers that compare the pixels'
-    sha256.
+    `MAX_PIXELS_PER_BYTE`) or scans, samples of more than 8 bits, several pages or frames,
+    transparency, CMYK. `flatten` blends transparency with white and rounds a PNG's 16 bits to 8
+    (both to nearest), and converts CMYK by Pillow's formula. Fewer than 8 bits are scaled to
+    0..255. An MPO file gives its first picture. `skip_row_check`: a PNG may lack rows, if callers
+    compare the pixels' sha256.
     """
     name = name if name.isprintable() else ascii(name)
     try:
@@ -285,7 +284,6 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
 
 
 def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.uint8]:
-    """Convert stored samples (height, width, channels) to the channels of `_Raster`."""
     photometric, extra = int(page.photometric), tuple(page.extrasamples)
     height, width, channels = stored.shape
     if (photometric, channels) == (_TIFF_PALETTE, 1):
@@ -357,10 +355,7 @@ def _stated_colours(data: bytes, profile: bytes) -> str:
 
 
 def _orientation(info: Mapping[Any, Any]) -> int:
-    """Return the orientation 1..8 from EXIF, else XMP; 1 (upright) if missing or unreadable.
-
-    info: Pillow's `Image.info`, with ImageMagick's raw profiles (hexadecimal digits in PNG).
-    """
+    """Return the orientation 1..8 from EXIF, else XMP; 1 (upright) if missing or unreadable."""
     blocks = dict(info)
     carrier = Image()
     try:
