@@ -102,11 +102,10 @@ def open_codec(
     "cuda" or "cuda:1", for learned codecs. weights_dir: first folder to search for weight files.
     Raises `UnknownName`, `BadOption`, or `Unavailable` for a missing program, file or card.
 
-    >>> grey = np.full((64, 64, 3), 128, np.uint8)
     >>> jpeg = open_codec("jpeg")
     >>> jpeg.settings[0]
     Setting(name='quality', value=5)
-    >>> jpeg.decode(jpeg.encode(grey, quality=50)).shape
+    >>> jpeg.decode(jpeg.encode(np.full((64, 64, 3), 128, np.uint8), quality=50)).shape
     (64, 64, 3)
     """
     use_device(device)

@@ -59,10 +59,7 @@ METRIC = opt(COMPARED, "Name of a metric.")
 
 
 def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
-    """Make a function that returns a question's records as a frame.
-
-    Lists replace comma-separated texts. `attrs` has units, facts, the summary and absences.
-    """
+    """Make a function of a question: records in a frame, facts in `attrs`; lists replace "a,b"."""
     asked = flat(question)
     signature = inspect.signature(asked)
 
@@ -92,7 +89,6 @@ def _is_given(signature: inspect.Signature, name: str, options: dict[str, Any]) 
 
 
 def _python_docstring(function: Callable[..., Answer]) -> str:
-    """Return a question's docstring with its parameters in numpydoc form."""
     prose = (function.__doc__ or "").partition("Examples:\n")[0].rstrip()
     lines = [prose, "", "Parameters", "----------", SOURCE, *documented(function)]
     return "\n".join([*lines, "", "Returns", "-------", "DataFrame", "    A row for each record."])
