@@ -32,11 +32,7 @@ class Part(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """Parse "I/N", empty for all cells; raise `UsageError`.
-
-        >>> Part.parse("2/3")
-        Part(number=2, parts=3)
-        """
+        """Parse "I/N", empty for all cells; raise `UsageError`."""
         number, _, parts = text.partition("/") if text else ("1", "/", "1")
         is_form = number.isdecimal() and parts.isdecimal()
         if not is_form or not 1 <= int(number) <= int(parts):

@@ -107,11 +107,7 @@ class CostModel:
 
 @lru_cache(1 << 12)  # the cells of a run are of few settings
 def interpolated(curve: Curve, value: float) -> float:
-    """Interpolate the logarithm of a curve linearly, constant outside; points at 0 are ignored.
-
-    >>> [round(interpolated(((10, 1.0), (20, 100.0), (30, 0.0)), at), 9) for at in (15, 40)]
-    [10.0, 100.0]
-    """
+    """Interpolate the logarithm of a curve linearly, constant outside; points at 0 are ignored."""
     timed = {setting_value: math.log(seconds) for setting_value, seconds in curve if seconds > 0}
     return math.exp(np.interp(value, [*timed], [*timed.values()])) if timed else 0.0
 

@@ -93,8 +93,6 @@ def carry_out(
 
 @dataclass
 class _WorkQueue:
-    """Tasks that wait for the same kind of worker, by image."""
-
     workers: int
     gpus: Sequence[str] = ()  # of the workers in turn, as CUDA_VISIBLE_DEVICES has them
     images: dict[str, deque[Task]] = field(default_factory=dict)
@@ -145,11 +143,7 @@ def _queues(tasks: Sequence[Task], conditions: RunConditions) -> list[_WorkQueue
 
 
 def gpu_lanes(gpus: Sequence[Gpu], timing: bool, limit: int = MAX_WORKERS) -> list[str]:
-    """Return each worker's GPU by turns, at most `limit` by free memory; "" if GPUs are unknown.
-
-    >>> gpu_lanes([Gpu("a", 20 << 30), Gpu("b", 9 << 30)], False), gpu_lanes([], False)
-    (['a', 'b', 'a'], ['', ''])
-    """
+    """Return each worker's GPU by turns, at most `limit` by free memory; "" if GPUs are unknown."""
     fitting = {
         gpu.name: USUAL_WORKERS
         if gpu.free_bytes is None

@@ -76,12 +76,11 @@ def run(
     progress: ShowsProgress = silent,
     announce: Announces = lambda matrix, lacking, workers: None,
 ) -> Outcome:
-    """Measure the cells of a request that its results folder lacks.
+    """Measure the cells of a request that its results folder lacks; a failed cell is a row.
 
-    matrix: of this request, if already opened. announce: called before the first cell, with the
-    cells, the reasons of metrics that cannot be computed here, and the workers. A failed cell is a
-    row and a `Failure`. Raises `UsageError` or `Unavailable` before anything is measured. On
-    `KeyboardInterrupt`, finished cells are stored.
+    matrix: of this request, if already opened. announce: called before the first cell, with cells,
+    reasons of metrics that cannot be computed here, and workers. Raises `UsageError` or
+    `Unavailable` before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
     """
     metrics, is_local = metric_names(request.metrics), request.engine == "local"
     if request.verify and not request.keep:

@@ -119,10 +119,7 @@ def open_process(run: NodeRun) -> WorkerProcess:
 def execute_here(
     run: NodeRun, task: Task, image: bytes | None, stream: bytes | None = None
 ) -> Measured | Failed:
-    """Execute a task with the bytes of its image or stream; `NotHere` if its codec cannot run.
-
-    Raises `WorkerError` for a fault of the harness.
-    """
+    """Execute a task; `NotHere` if its codec cannot run, `WorkerError` for the harness's faults."""
     process = open_process(run)
     with private_folder() as folder:
         local_task = task if isinstance(task, Cell) else task._replace(folder=folder)

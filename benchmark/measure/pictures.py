@@ -1,8 +1,7 @@
 """Decoded pictures of stored rows: their availability, source and pixels.
 
-A picture is decoded from a stream in the store or a pack. For a declared size it is read from
-there, or by its codec (`folder:`). Code named by rows decodes only if the command gives its full
-spec.
+From a stream in the store or a pack; for a declared size, read from there or by its codec
+(`folder:`). Code named by rows decodes only if the command gives its full spec.
 """
 
 from collections import defaultdict
@@ -156,9 +155,8 @@ def reconstructed(
 ) -> Iterator[tuple[int, Pixels | Failed] | None]:
     """Decode rows in fresh processes; yield places in `rows` and pixels, unchecked.
 
-    They come as they complete, codec by codec, and None at least once a second. Rows from another
-    kind of device are decoded on that kind, since pixels may differ. A failure with stage ABSENT
-    means that this machine lacks something.
+    They come as they complete, by codec, and None at least once a second. Rows from another kind of
+    device are decoded on that kind. Stage ABSENT means that this machine lacks something.
     """
     unread: list[tuple[int, Failed]] = []
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
@@ -198,7 +196,6 @@ def reconstructed(
 def _read_declared(
     row: StoredRow, spec: CodecSpec, loaded: dict[CodecSpec, Codec]
 ) -> Pixels | Failed:
-    """Read a row's picture with its codec; loaded: cache of codecs."""
     if spec not in loaded:
         try:
             loaded[spec] = load_codec(spec)

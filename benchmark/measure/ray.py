@@ -1,8 +1,4 @@
-"""Measure on a Ray cluster: cells are Ray tasks, handed out to free nodes.
-
-Only the driver stores results. A cell whose worker or node was lost is sent again, and is a failed
-row after `MAX_TRIES`.
-"""
+"""Measure on a Ray cluster: cells are tasks for free nodes, retried if lost, up to `MAX_TRIES`."""
 
 import os
 import signal
@@ -68,10 +64,7 @@ class Node(NamedTuple):
 
 @contextmanager
 def joined_cluster() -> Iterator[list[Node]]:
-    """Connect to the running cluster and yield its current nodes; raise `Unavailable`.
-
-    Ray's own messages about nodes, forty lines for a lost one, are hidden.
-    """
+    """Connect to the cluster, hiding Ray's messages; yield its nodes, or raise `Unavailable`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -113,10 +106,7 @@ def _nodes_alive(ray: Any) -> dict[str, Node]:
 
 
 def _address() -> str:
-    """Return HOST:PORT of the user's cluster or of the last `ray start` here.
-
-    Raises `Unavailable` if nothing listens there: Ray itself would wait for minutes.
-    """
+    """Return HOST:PORT of the user's or last started cluster; `Unavailable` if none listens."""
     file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     recorded = file.read_text().strip() if file.is_file() else ""
     address = os.environ.get("RAY_ADDRESS") or recorded
@@ -210,7 +200,6 @@ class RayEngine:
             yield waiting if idle > SHOWN_SECONDS else None
 
     def _prepare_remote(self, device: str, tasks: Sequence[Task]) -> tuple[Any, Any]:
-        """Return the Ray task that measures cells on a device, and its shared facts."""
         names = {*(task.codec.name for task in tasks), *self._conditions.metrics}
         files = {
             name.partition(":")[0]: file_of(name).read_bytes() for name in filter(names_file, names)
@@ -224,7 +213,6 @@ class RayEngine:
         )
 
     def _send_task(self, task: Task, remote: Any, run: Any) -> Any:
-        """Send a task to suitable nodes; return its reference."""
         image = task.source.file.path.read_bytes() if task.source else None
         refused_nodes = ",".join(self._refused)
         selector = {"ray.io/node-id": f"!in({refused_nodes})"} if refused_nodes else {}

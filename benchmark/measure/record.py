@@ -149,7 +149,6 @@ class Outcome:
         return count_nulls(self.rows, self.metrics)
 
     def __repr__(self) -> str:
-        """Return counts, exclusions and the folder of the rows, in two or three lines."""
         finished_before = len(self.cells) - self.measured
         kinds = {
             "skipped": [absent.what for absent in self.skipped],

@@ -1,8 +1,7 @@
 """Remaining seconds of a run, from finished, running and waiting cells.
 
-A cell takes the expected seconds of coding and scoring, times the ratio of measured to expected
-seconds of its codec's finished cells, or of all. A worker's first cell includes the time to load it
-and counts by its coding, if at all.
+A cell takes the expected seconds, times the ratio of measured to expected of its codec's finished
+cells, or of all. A worker's first cell, which includes loading, counts by its coding.
 """
 
 import math

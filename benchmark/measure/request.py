@@ -157,10 +157,7 @@ class Request(ImageOptions):
 
     @classmethod
     def create(cls, **values: Any) -> Self:
-        """Create a request; raise `UnknownName` for metrics, `TypeError` for options.
-
-        points: texts, or a mapping from "codec.setting" to values.
-        """
+        """Create a request; `points` may be a mapping. Raises `UnknownName`, `TypeError`."""
         codecs = values.get("codecs", ())
         for codec in codecs if isinstance(codecs, Collection) else [codecs]:
             if not isinstance(codec, str):
@@ -197,8 +194,6 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
 
     >>> parse_points(["jpeg.quality=10,30,ours.q=1", "ours:beta=3.84.q=2"])
     {('jpeg', 'quality'): (10, 30), ('ours', 'q'): (1,), ('ours:beta=3.84', 'q'): (2,)}
-    >>> list(parse_points(["ours:size=micro.q=1"]))
-    [('ours:beta=0:size=micro', 'q'), ('ours:beta=3.84:size=micro', 'q')]
     >>> parse_points(["compressai:checkpoint=a.pth,b.pth.quality=1,2"])
     {('compressai:checkpoint=a.pth\\,b.pth', 'quality'): (1, 2)}
     """

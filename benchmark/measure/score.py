@@ -133,7 +133,6 @@ class Scorer:
     def _extract(
         self, space: Any, source: HashedImage, decoded: HashedImage, is_kept: IsKept
     ) -> Scores:
-        """Return the column that counts patches, and the features that were not stored."""
         features = []
         for sha256, pixels in {source.sha256: source, decoded.sha256: decoded}.values():
             key = space.protocol, sha256

@@ -91,10 +91,9 @@ def select(
 ) -> Selection:
     """Return the contenders for codec specs, in order; `ALL` skips those that cannot run here.
 
-    Streams come from `packs` if these have the variant; without an encoder, from the project's
-    packs if `recorded`. draws: number of seeds for each codec that draws (`drawings`). Raises
-    `Unavailable` if a named codec lacks something, unless `skip_missing`; `UsageError` for other
-    errors.
+    Streams come from `packs` with the variant; without an encoder, from the project's if
+    `recorded`. draws: seeds for each codec that draws (`drawings`). Raises `Unavailable` if a named
+    codec lacks something, unless `skip_missing`; `UsageError` for other errors.
     """
     everything = tuple(codecs) == ALL
     skipped: list[Absent] = []
@@ -169,12 +168,7 @@ def expand_variants(text: str, draws: int | None) -> list[CodecSpec]:
 
 
 def unavailable_error(codec: str, reason: str, num_codecs: int) -> Unavailable:
-    """Return the error for a named codec that lacks something.
-
-    >>> [str(unavailable_error("vtm", "no program", number)) for number in (1, 2)]
-    ['vtm cannot run here: no program',
-     'vtm cannot run here: no program; --skip-missing runs the other codecs']
-    """
+    """Return the error for a named codec that lacks something; of several, --skip-missing helps."""
     hint = "; --skip-missing runs the other codecs" if num_codecs > 1 else ""
     return Unavailable(f"{codec} cannot run here: {reason}{hint}")
 
@@ -435,7 +429,6 @@ def copy_finished(matrix: Matrix, request: Request) -> int:
 def _adapt_rows(
     source: Store, table: pl.DataFrame, cells_by_key: Mapping[str, Cell]
 ) -> Iterator[tuple[str, Row]]:
-    """Yield rows by the keys of cells, adapted from other builds."""
     columns = [name for name in table.columns if name != "bundled"]
     for row in table.filter(col("cell").is_in([*cells_by_key])).select(columns).rows(named=True):
         yield row["cell"], row
@@ -475,7 +468,6 @@ def _match_recorded(codec: CodecSpec, text: str) -> CodecSpec | None:
 
 
 def _is_alike(build: Any, info: CodecInfo) -> bool:
-    """Return whether a recorded build may share settings with one to be measured."""
     return (
         isinstance(build, dict)
         and isinstance(build.get("parts"), list)

@@ -53,9 +53,8 @@ class Workbench:
     def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
         """Code and score a cell, or decode a row's stream again and add metrics.
 
-        A failed cell gives a failed row, a failed rescoring `Failed`: the stored row keeps its other
-        columns. If memory runs out, a task is repeated without cached data. enter: called at the
-        beginning of each stage.
+        A failed cell gives a failed row, a failed rescoring `Failed`. Out of memory, a task is
+        repeated without cached data. enter: called at each stage.
         """
         for _ in range(2):
             try:
@@ -135,7 +134,6 @@ class Workbench:
         return Measured(filled, None, scored.features, scored.failed)
 
     def _forget(self) -> bool:
-        """Drop the last source and prepared data; return whether metrics had prepared data."""
         self._source = ("", 0), np.empty((0, 0, 3), np.uint8)
         much = self._scorer.forget()
         give_memory_back()
