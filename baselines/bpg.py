@@ -21,8 +21,7 @@ FLAG_BYTES = 2  # pixel format, depth, colour space; neither alpha nor extension
 class BPG:
     """Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
 
-    x265 encodes, and the programs convert colours (BT.601, full range), as for published curves of
-    BPG. The encoder is only searched for when needed.
+    x265 encodes; the programs convert colours (BT.601, full range), as for published curves of BPG.
     """
 
     name = "bpg"

@@ -31,18 +31,17 @@ class Command:
                      number precedes the stream as a byte, which is counted; {seed} is that of a
                      generative decoder, a whole number
     values           values of {q}, lowest rate first
-    setting          name of {q} in tables and figures
-    name             name of the codec in tables and figures
+    setting, name    names of {q} and of the codec in tables and figures
     extension        suffix of the stream's file, for programs that look at it
     timeout_seconds  limit for each program
     version          your own version, if the fingerprint cannot see what the programs read
     seed             value of {seed}; `bench run --draws` repeats with several
 
-    A template is split into words like a shell command, but no shell runs it: for a pipe write
-    `sh -c "..."`. Programs run in the current folder; {in} and {out} are absolute paths. The
-    fingerprint covers the templates and what they name (`formats/external.py`): programs, files,
-    folders, and the modules that a script imports from its folder. What a shell runs is unknown, so
-    its cells are measured again each time unless `version` is given.
+    A template is split into words like a shell command, but no shell runs it: write `sh -c "..."`
+    for a pipe. Programs run in the current folder; {in} and {out} are absolute paths. The
+    fingerprint covers the templates and the programs, files, folders and imported modules that they
+    name (`formats/external.py`). What a shell runs is unknown, so its cells are measured again each
+    time unless `version` is given.
     """
 
     @staticmethod
@@ -181,11 +180,7 @@ def _parse_values(setting: str, values: str) -> tuple[Setting, ...]:
 
 
 def _normalise_spaces(template: str) -> str:
-    """Separate a template's words by single spaces; quoted parts stay.
-
-    >>> _normalise_spaces("sh  -c 'a  b' ")
-    "sh -c 'a  b'"
-    """
+    """Separate a template's words by single spaces; quoted parts stay."""
     return QUOTED_OR_SPACE.sub(lambda match: match[1] or " ", template).strip()
 
 

@@ -1,8 +1,4 @@
-"""Facts about the project's codecs: names, looks, training, memory and seconds.
-
-They are in `facts.toml`, except those computed from options or read from a user's file. Reports
-and plans look up the facts of every codec without importing any.
-"""
+"""Facts about codecs in `facts.toml`, or computed; no codec is imported for them."""
 
 import tomllib
 from collections import defaultdict
@@ -106,7 +102,6 @@ def _repeat_facts(options: Options) -> Facts:
 
 
 def _worker_facts(options: Options) -> Facts:
-    """Return name, work, memory and seconds from a contender file."""
     file = Path(options["file"])
     from baselines.worker.codec import read_contender
 

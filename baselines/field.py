@@ -46,11 +46,7 @@ AFTER_THE_ABSTRACT = "after the abstract"
 
 
 class Charm(NetworkCodec):
-    """Charm: channel-wise autoregressive entropy models, a network for each rate.
-
-    Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
-    2020). Files are `charm-1.safetensors` to `charm-4.safetensors`.
-    """
+    """Charm (Minnen, Singh, ICIP 2020): channel-wise autoregressive entropy models; 4 networks."""
 
     name = "charm"
     levels = (1, 2, 3, 4)
@@ -59,11 +55,7 @@ class Charm(NetworkCodec):
 
 
 class Elic(NetworkCodec):
-    """ELIC: uneven channel groups with a checkerboard context, a network for each rate.
-
-    He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel
-    contextual adaptive coding" (CVPR 2022).
-    """
+    """ELIC (He et al., CVPR 2022): uneven channel groups, checkerboard context; four networks."""
 
     name = "elic"
     levels = (1, 2, 3, 4)
@@ -74,8 +66,7 @@ class Elic(NetworkCodec):
 class IVR(NetworkCodec):
     """IVR: one network for all rates, whose channels are scaled by interpolated masks.
 
-    Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021). The
-    rate is a real number q, coded in steps of 1/16.
+    Sun et al., "Interpolation Variable Rate Image Compression" (ACM MM 2021). q has steps of 1/16.
     """
 
     name = "ivr"
@@ -97,8 +88,7 @@ class IVR(NetworkCodec):
 class Hific(NetworkCodec):
     """HiFiC: a generator trained against a discriminator that sees the latent; three rates.
 
-    Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
-    2020); the levels 1, 2, 3 are its "lo", "mi", "hi".
+    Mentzer et al. (NeurIPS 2020); the levels 1, 2, 3 are its "lo", "mi", "hi".
     """
 
     name = "hific"
@@ -110,9 +100,8 @@ class Hific(NetworkCodec):
 class MultiRealism(NetworkCodec):
     """Multi-Realism: one network for each rate, whose decoder takes a realism weight beta.
 
-    Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional
-    Generator" (CVPR 2023). beta, 0 to 2.56, is rounded to multiples of .02 and only written to the
-    header; the other bits do not depend on it.
+    Agustsson et al. (CVPR 2023). beta, 0 to 2.56, is rounded to multiples of .02 and only written
+    to the header; the other bits do not depend on it.
     """
 
     name = "multirealism"
@@ -137,9 +126,8 @@ class MultiRealism(NetworkCodec):
 class PqMim(NetworkCodec):
     """PQ-MIM: product-quantised tokens, coded with a masked transformer; networks for four rates.
 
-    El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized
-    masked image modeling" (TMLR 2023). Files are `pqmim-LEVEL`, or `pqmim-perceptual-LEVEL`. Built
-    from the abstract: layers, sizes and constants are our choice.
+    El-Nouby et al. (TMLR 2023). Files are `pqmim-LEVEL`, or `pqmim-perceptual-LEVEL`. Built from
+    the abstract: layers, sizes and constants are our choice.
     """
 
     name = "pqmim"
@@ -164,10 +152,9 @@ class PqMim(NetworkCodec):
 class SamplingCodec(NetworkCodec):
     """Codec that sends a base codec's streams unchanged, and whose receiver samples by diffusion.
 
-    The noise follows from the stream and `seed`; between processors, rounding of sums over many
-    steps may change a pixel by one level. `steps` and `seed` belong to the receiver and change no
-    bit. A single step, which estimates the mean, starts at time 1. The network's file is
-    `NAME-BASE.safetensors`, or the option `checkpoint`. Settings are the base's.
+    The noise follows from the stream and `seed`; between processors, rounding may change a pixel by
+    one level. `steps` and `seed` change no bit. A single step, which estimates the mean, starts at
+    time 1. The file is `NAME-BASE.safetensors`, or `checkpoint`. Settings are the base's.
     """
 
     late_start: ClassVar[float]  # start time with several steps
@@ -278,9 +265,8 @@ def _load_diffusion(path: Path, _sha256: str, device: str) -> "DiffusionNetwork"
 class Dirac(SamplingCodec):
     """DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
-    Ghouse et al., "A residual diffusion model for high perceptual quality codec augmentation"
-    (2023), built from the abstract. `steps`, 1 to 1000, are DDIM's: one step estimates the mean,
-    more start at time .5. `seed` chooses another sample. Neither changes a bit.
+    Ghouse et al. (2023), built from the abstract. `steps`, 1 to 1000, are DDIM's: one estimates the
+    mean, more start at time .5. `seed` chooses another sample. Neither changes a bit.
     """
 
     name = "dirac"
@@ -292,9 +278,7 @@ class Dirac(SamplingCodec):
 class Hfd(SamplingCodec):
     """HFD: an autoencoder's streams, and a score-based decoder that samples the picture.
 
-    Hoogeboom et al., "High-fidelity image compression with score-based generative models" (2023),
-    built from the abstract. Options as for `Dirac`; steps are ancestral like DDPM's, and start at
-    time .3.
+    Hoogeboom et al. (2023), from the abstract. Options as for `Dirac`; DDPM's steps, from time .3.
     """
 
     name = "hfd"

@@ -95,8 +95,6 @@ class _PictureFile(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A line of a csv of sizes, with candidate pictures."""
-
     location: str  # "line 2 of metrics.csv"
     sheet: str
     image: str  # as written
@@ -110,16 +108,14 @@ class Folder:
 
     Of a generative decoder, seeds=seed* names the folders below DIR that each hold the pictures of
     a seed; seed=N is the one of that place, from 0.
-
     DIR, a folder, zip or tar, has a folder of PNG or WebP for each operating point, or names with
     rates (beach_0.25bpp.png). Sizes come from csv files with an image and bpp, num_bytes or bits,
-    or from a bitstream for each picture. Settings are the points by mean size, from 1. The first
-    line of `bench run` reports what was recognised.
-
+    or from a bitstream for each picture. Settings are the points by mean size, from 1. `bench run`
+    reports what was recognised.
     DIR/sizes.csv, or csv=FILE in DIR, takes precedence. It has the columns image (with or without
     the extension), setting (a number), num_bytes and optionally file: the 8-bit PNG or WebP in DIR,
-    by default <setting as written>/<image without extension>.png. A line is for the image with
-    exactly its name, else for the only one with that name without extension.
+    by default <setting as written>/<image without extension>.png. A line is for the image with its
+    name, else for the only one with that name without extension.
     """
 
     def __init__(
@@ -305,11 +301,7 @@ def _read_lines(path: Path) -> Iterator[PublishedPicture]:
 
 
 def _strip_suffix(image: str) -> str:
-    """Remove the extension of an image file, keeping folders.
-
-    >>> _strip_suffix("mobile/a.b.png"), _strip_suffix("a.b")
-    ('mobile/a.b', 'a.b')
-    """
+    """Remove the extension of an image file, keeping folders: "mobile/a.b" of "mobile/a.b.png"."""
     stem, suffix = splitext(image)
     if suffix.lower() not in SUFFIXES:
         return image

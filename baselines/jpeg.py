@@ -56,8 +56,7 @@ class JPEG(JPEGCodec):
     """Baseline JPEG through Pillow's libjpeg-turbo, with Pillow's defaults.
 
     Options: subsampling 420 (default), 422 or 444; optimize 1 for image-specific Huffman tables.
-    JFIF without other metadata. Pillow and pillow-simd write the same bytes with the same
-    libjpeg-turbo.
+    JFIF without other metadata, the same bytes from Pillow and pillow-simd.
     """
 
     name = "jpeg"

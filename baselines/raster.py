@@ -129,9 +129,9 @@ class WebP(WheelCodec):
 class JPEGXL(WheelCodec):
     """JPEG XL, lossy (VarDCT, XYB), through imagecodecs' libjxl.
 
-    Option: effort, from 1 (fast) to 10 (slow), 7 by default as in cjxl. The setting is the
-    Butteraugli distance: 1 is called visually lossless, and the lowest rate is the largest
-    distance. From 20 on libjxl codes at half the resolution.
+    Option: effort, 1 (fast) to 10 (slow), 7 by default as in cjxl. The setting is the Butteraugli
+    distance, largest at the lowest rate; 1 is called visually lossless. From 20 on libjxl codes at
+    half the resolution.
     """
 
     name, part, libraries = "jpegxl", "jpegxl", ("libjxl",)
@@ -174,8 +174,7 @@ class JPEG2000(WheelCodec):
     ratio: 24 bits per pixel divided by the stream's. Encoded by Pillow; the stream equals that of
     `opj_compress -r RATIO -I`: one tile, one layer, six resolutions (fewer under 32 px).
     psnr: dB, the only control of imagecodecs: RPCL order, precincts of 256 x 256.
-    Both: irreversible wavelet and colour transform, no chroma subsampling, a codestream without
-    OpenJPEG's comment of 39 bytes.
+    Both: irreversible wavelet and colour transform, 4:4:4, without OpenJPEG's comment of 39 bytes.
     """
 
     name, part, libraries = "jpeg2000", "jpeg2k", ("libopenjp2",)

@@ -1,7 +1,6 @@
 """Intra pictures by ffmpeg's encoders: AVIF by libaom, AVC by x264, HEVC by x265, VVC by VVenC.
 
-`baselines.formats.ycbcr` converts colours, and streams state them: BT.709 primaries and matrix,
-sRGB transfer, full range. One thread, no metadata.
+Streams state BT.709 primaries and matrix, sRGB transfer, full range. One thread, no metadata.
 """
 
 from binascii import crc_hqx
@@ -45,9 +44,8 @@ class AVIF(IntraCodec):
     """AVIF: libaom in ffmpeg encodes an AV1 picture, ffmpeg writes the file, dav1d decodes.
 
     Options: tune psnr (default) or ssim, speed 0 (slow) to 6, default 4, subsampling 444 (default,
-    as in published curves of AV1) or 420, depth 10 (default) or 8 bits. The setting is libaom's
-    constant quality level `crf`, 0 to 63. The usage is `good`: at equal time it needs fewer bits at
-    equal PSNR than `allintra`.
+    as in published curves) or 420, depth 10 (default) or 8 bits. The setting is libaom's constant
+    quality level `crf`, 0 to 63. The usage is `good`, better at equal time than `allintra`.
     """
 
     name = "avif"

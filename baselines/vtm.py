@@ -35,8 +35,7 @@ MIN_TIMEOUT_SECONDS = 600
 class VTM:
     """Option: depth, 8 (default) or 10 bits of the input picture; coded with 10 bits.
 
-    With 8, decoded samples are rounded to 8-bit YCbCr before the conversion to RGB, which caps PSNR
-    at about 53 dB. The encoder is only searched for when needed.
+    With 8, decoded samples are rounded to 8-bit YCbCr before RGB, which caps PSNR at about 53 dB.
     """
 
     name = "vtm"

@@ -47,10 +47,7 @@ def add_photographs(
     validation: str | None,
     device: str,
 ) -> TrainingOptions:
-    """Return the options with photographs to train on and to validate with.
-
-    command: for the cards, to make the same networks.
-    """
+    """Return the options with photographs for training and validation; command: for the cards."""
     paths = tuple(path for place in data for path in _training_files(place))
     if validation:
         held_out = frozenset[str]()

@@ -1,7 +1,6 @@
 """CompressAI's learned image codecs, through its compress() and decompress().
 
     compressai:model=bmshj2018-hyperprior:metric=mse
-    compressai:model=cheng2020-attn:metric=ms-ssim
     compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
     compressai:model=cheng2020-anchor:checkpoint=low.pth,middle.pth,high.pth:name=Mine
     compressai:model=mbt2018-mean:weights=random
@@ -9,13 +8,9 @@
 
 The sweep holds the qualities whose weight files are present. Padding (zeros, centred, to multiples
 of 64) and rounding are those of CompressAI's evaluation; its numbers differ only by the header, 8
-to 10 bytes.
-
-The entropy model's parameters are computed in floating point: a stream can only be decoded on the
-kind of device, and with the versions and number of threads, that encoded it. A damaged payload
-gives a wrong image, not an error.
-
-A stream:
+to 10 bytes. The entropy model's parameters are computed in floating point: a stream can only be
+decoded on the kind of device, and with the versions and number of threads, that encoded it. A
+damaged payload gives a wrong image, not an error. A stream:
 
     quality        1 byte: selects the model's network
     width, height  a varint each, in pixels
@@ -23,8 +18,7 @@ A stream:
     strings        in this order; the stream ends with the last one
 
 A stream of n bytes has at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a decoder
-refuses more, since its work grows with them, and an encoder appends zeros if an image is so blank
-that its stream would be shorter.
+refuses more, and an encoder appends zeros if a blank image's stream would be shorter.
 """
 
 import platform
@@ -225,11 +219,7 @@ def install_obstacles() -> dict[str, str]:
 
 
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
-    """Return the weight files for the options `model`, `metric` and `weights`, by quality.
-
-    Raises `UsageError` for other options, `UnknownName` for an unknown model or metric, `BadOption`
-    for a model without published weights.
-    """
+    """Return weight files by quality; `UsageError`, `UnknownName`, or `BadOption` for none."""
     model, metric = options.get("model", ""), options.get("metric", "mse")
     if options.get("weights") == "matched":
         return released_files(STEM)
@@ -251,11 +241,7 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
 
 
 def file_pattern(model: str, metric: str, quality: int) -> str:
-    """Return a glob pattern of a published file's name, with any hash.
-
-    >>> file_pattern("mbt2018", "ms-ssim", 2)
-    'mbt2018-ms-ssim-2-????????.pth.tar'
-    """
+    """Return a glob pattern of a published file: "mbt2018-ms-ssim-2-????????.pth.tar"."""
     plain = model if metric == "mse" else f"{model}-{metric}"
     return f"{FILE_STEMS.get((model, metric), plain)}-{quality}-????????.pth.tar"
 

@@ -1,8 +1,7 @@
 """CompressAI's network with a scale hyperprior, adapted to `Network`.
 
-The architecture is CompressAI's, at any widths, and is trained like CompressAI's: the decoder sees
-the latent with the same uniform noise with which its bits are counted. One network per rate,
-without controls. CompressAI is imported with the first network.
+Architecture (at any widths) and training are CompressAI's: the decoder sees the latent with the
+uniform noise with which bits are counted. One network per rate. CompressAI is imported with it.
 """
 
 import math
@@ -143,7 +142,6 @@ def rate_weight(lmbda: float) -> float:
     """Convert CompressAI's lambda to the weight of a bit per pixel against 150 MSE in [0, 1].
 
     CompressAI minimises lambda 255^2 MSE + bpp. The function is its own inverse.
-
     >>> round(rate_weight(0.0067), 4)
     0.3443
     """

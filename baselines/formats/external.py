@@ -40,11 +40,7 @@ def write_png(path: Path, pixels: Pixels) -> None:
 
 
 def read_png(path: Path) -> Pixels:
-    """Return the pixels of an 8-bit opaque PNG; grey and palette become RGB, as in a dataset.
-
-    Raises `ImageRefused` for a missing file and for anything else: 16 bits, transparent pixels, an
-    animation, damage, more than `MAX_PIXELS`. The message is a predicate of the file's name.
-    """
+    """Return an 8-bit opaque PNG's pixels as RGB; else `ImageRefused`, a predicate of the name."""
     try:
         with open_regular(path) as file:
             size, head = os.fstat(file.fileno()).st_size, file.read(HEAD_BYTES)
@@ -129,10 +125,7 @@ def run_decoder(command: Sequence[str | Path], png: Path, timeout_seconds: float
 
 
 def query_version(program: Path, option: str, pattern: bytes, encoder: str, remedy: str) -> str:
-    """Return the version that an encoder prints for an option, as group 1 of `pattern`.
-
-    encoder: its name in messages. Raises `Unavailable` if the output does not match.
-    """
+    """Return an encoder's printed version, group 1 of `pattern`; `Unavailable` if it differs."""
     try:
         printed = run_program([program, option], timeout_seconds=60, accepted_codes=(0, 1))
     except ProgramFailed as error:

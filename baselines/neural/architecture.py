@@ -1,7 +1,4 @@
-"""Architectures of learned methods: dimensions, sizes by name, and the network's import path.
-
-Does not import torch. Dimensions declare limits with their fields; named sizes are in `sizes/`.
-"""
+"""Architectures of learned methods, without torch: dimensions with limits, sizes (in `sizes/`)."""
 
 import sys
 from collections.abc import Mapping

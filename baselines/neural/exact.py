@@ -2,12 +2,10 @@
 
 Inputs are x = X 2^-f and weights w = W 2^-s with integers X and W. If |X| <= 2^ACTIVATION_BITS, and
 the sum of |W| over an output's inputs is at most 2^WEIGHT_BITS, every product and partial sum is a
-multiple of 2^-(f + s), below 2^52 times it, so float64 holds it exactly in any order of summation.
-f follows from the tensor's largest magnitude, and s from integer sums.
-
-Functions consist of single IEEE operations and are accurate to 1e-15; torch's differ in the last
-bit between instruction sets. No tensor is divided by a number: on a GPU torch multiplies by the
-reciprocal.
+multiple of 2^-(f + s), below 2^52 times it: float64 is exact in any order. f follows from the
+tensor's largest magnitude, s from integer sums. Functions are single IEEE operations, accurate to
+1e-15; torch's differ in the last bit between instruction sets. No tensor is divided by a number: on
+a GPU torch multiplies by the reciprocal.
 """
 
 from copy import deepcopy

@@ -54,10 +54,7 @@ class LatentCoder(Protocol):
 
 
 class Network(nn.Module):
-    """Base class of the networks of learned codecs; a method overrides what differs.
-
-    `config` is the argument of `Architecture.build`.
-    """
+    """Base class of learned codecs' networks; `config` is the argument of `Architecture.build`."""
 
     sizes: Any  # dimensions, a dataclass
     stride: int = 64  # pixels; divides the sides of images

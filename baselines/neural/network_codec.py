@@ -232,10 +232,7 @@ def _library_versions() -> str:
 
 
 def find_checkpoint(requested: str, file: str = "", command: str = "") -> Path:
-    """Find the `requested` checkpoint (default: `file`), by path or in a weight folder.
-
-    Bundled files are searched last. Raises `Unavailable`, naming the `command` that makes it.
-    """
+    """Find a checkpoint by path or in weight folders, bundled last; else `Unavailable`."""
     if requested and Path(requested).is_file():
         return Path(requested)
     name = requested or file

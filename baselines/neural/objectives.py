@@ -1,12 +1,10 @@
-"""Objectives of the methods that code images: a common loss, with each method's random levels.
-
-The loss of a crop is ::
+"""Objectives of the methods that code images: a class with `draw`, and a crop's common loss::
 
     s (w MSE + lambda bpp + (lpips + beta lpips_per_beta) LPIPS + (gan + beta gan_per_beta) GAN)
 
-with MSE of values in [0, 1], w = 150 except for IVR, and s = 1, or lambda^-.5 if `balanced`. With a
-target rate, lambda applies if the batch's rounded latents take more, otherwise `lambda_below`. A
-method is a class with `draw`; published weights are scaled so that w is 150.
+with s = 1, or lambda^-.5 if `balanced`, MSE of values in [0, 1], and w = 150 (to which published
+weights are scaled) except for IVR. With a target rate, lambda applies if the batch's rounded
+latents take more, otherwise `lambda_below`.
 """
 
 import math
@@ -389,9 +387,8 @@ class ElicObjective(ImageObjective):
 class IvrObjective(ImageObjective):
     """Two neighbouring levels, or half-way between them (Sun et al., ACM MM 2021).
 
-    As in the authors' code, each batch has a pair of neighbours and a in {0, 1/2, 1}, all equally
-    likely. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with
-    L = 150 / lambda; masks are interpolated with the same a.
+    As in the authors' code, each batch has a pair of neighbours and a in {0, 1/2, 1}, equally
+    likely, also for masks. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with L = 150 / lambda.
     """
 
     rates = ANY_RATES[1:]

@@ -1,8 +1,4 @@
-"""LPIPS with AlexNet as a loss, differentiable in the reconstructions.
-
-Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
-Perceptual Metric" (2018), as the package lpips 0.1.4 computes it, without torchvision.
-"""
+"""LPIPS with AlexNet like lpips 0.1.4, as a loss, differentiable in the reconstructions."""
 
 import torch
 from torch import Tensor, nn

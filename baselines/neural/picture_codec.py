@@ -1,6 +1,4 @@
-"""Codec of any checkpoint: encodes pixels and controls to a stream, and decodes it.
-
-::
+"""Codec of any checkpoint: encodes pixels and controls to a stream, and decodes it::
 
     pixels ─ pad ─ analyse ─ latents ─ encode ─ container ─> bytes
     bytes ─ container ─ decode ─ latents ─ synthesise ─ round, crop ─> pixels
@@ -77,10 +75,7 @@ class PictureCodec:
         tiling: Tiling | None = None,
         make_payload: Callable[[Piece], bytes] | None = None,
     ) -> bytes:
-        """Return the stream of an image, tiled by `choose_tiling` if large; raises `ImageRefused`.
-
-        make_payload: encodes a piece, instead of analysis and rounding.
-        """
+        """Return the stream, tiled if large, or `ImageRefused`; make_payload replaces analysis."""
         height, width, _ = pixels.shape
         stride, unit = self.coder.stride, self.coder.latent_stride
         tiling = tiling or choose_tiling(width, height, self.coder.margin)

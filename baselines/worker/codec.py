@@ -169,8 +169,7 @@ class Worker:
 
     Encoder and decoder are separate processes, started with the first picture; one that fails is
     started again for the next. Files that the script opens are recorded next to the contender file
-    with their sha256: with other content it is another codec. `seed` is passed to a class that
-    takes one.
+    with their sha256: with other content it is another codec. `seed` is for a class that takes one.
     """
 
     def __init__(self, *, file: str, name: str = "", seed: int = 0):

@@ -162,7 +162,6 @@ def _failure(error):
 
 
 def _description(codec_class, weights):
-    """Return what decides the streams: loaded code, packages, weights."""
     folder = os.path.dirname(os.path.abspath(sys.argv[0]))
     git = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:

@@ -1,19 +1,15 @@
-"""Container of learned codecs: an image's stream of header and payloads.
+"""Container of learned codecs: an image's stream of header and payloads (docs/bitstream.md).
 
-::
-
-    magic          2 bytes, 43 d2
-    version, flags 1 byte: version << 4 | latents << 3 | tiles << 2 | 2 bits of the control block
-    checkpoint     4 bytes, the first of the sha256 of its tensors' file
-    width, height  a varint each, in pixels
-    control block  defined by the architecture: for CRDR q and beta, a byte each or a map
-    tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
-    lengths        a varint for each tile's payload except the last, in bytes
-    payloads       of the tiles, row by row
-    latents        2 bytes, only with the flag: CRC-16 of the decoded latents
-    checksum       2 bytes, CRC-16 of everything before it
-
-For a photograph without tiles these are 13 bytes and the control block (docs/bitstream.md).
+magic          2 bytes, 43 d2
+version, flags 1 byte: version << 4 | latents << 3 | tiles << 2 | 2 bits of the control block
+checkpoint     4 bytes, the first of the sha256 of its tensors' file
+width, height  a varint each, in pixels
+control block  defined by the architecture: for CRDR q and beta, a byte each or a map
+tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
+lengths        a varint for each tile's payload except the last, in bytes
+payloads       of the tiles, row by row
+latents        2 bytes, only with the flag: CRC-16 of the decoded latents
+checksum       2 bytes, CRC-16 of everything before it
 """
 
 from binascii import crc_hqx
@@ -278,8 +274,7 @@ def choose_tiling(width: int, height: int, margin: int = LARGE.margin) -> Tiling
 def window(tile: Tile, margin: int, width: int, height: int, unit: int, stride: int = 64) -> Window:
     """Return a tile's window: complete blocks of `stride` pixels, limited to the image's blocks.
 
-    width, height: of the image, in pixels. unit: pixels along a position, a divisor of `stride` and
-    `margin`.
+    All in pixels; unit: pixels along a position, a divisor of `stride` and `margin`.
     """
 
     def window_along_side(start: int, length: int, side: int) -> tuple[slice, slice]:

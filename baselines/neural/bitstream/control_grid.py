@@ -1,9 +1,7 @@
-"""Controls in a header: a step of a grid, or a map with one of 16 levels for each block.
+"""Controls in a header: a step of a grid, or a map with one of 16 levels per 64 x 64 pixels.
 
-Level k means k / 16 of the controlled range, level 15 the whole range; a block has 64 x 64 pixels.
-A constant map is a byte, its level. Any other map is coded block by block as binary decisions
-(whether a level equals its prediction from neighbours, and how far it is off) with adaptive
-probabilities, by asymmetric numeral systems in integers (docs/bitstream.md).
+Level k means k / 16 of the range, level 15 all of it. A constant map is a byte, its level. Others
+are coded block by block as adaptive binary decisions, by ANS in integers (docs/bitstream.md).
 """
 
 from collections.abc import Callable

@@ -1,7 +1,6 @@
 """Control of layers by one level, by a level for each image, or by a map of levels.
 
-A layer has a vector for each distinct level. Positions gather their level's vector at the map's
-coarse resolution, through a view of shape (N, C, h, H / h, w, W / w).
+A layer has a vector for each distinct level, gathered through a view (N, C, h, H / h, w, W / w).
 """
 
 import math

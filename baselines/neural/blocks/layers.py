@@ -67,10 +67,7 @@ def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
 
 
 def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
-    """Return k // 2 for a layer of `convolution` with stride 1, or of `upsampling`.
-
-    Raises `ValueError` for other layers, which have no exact form.
-    """
+    """Return k // 2 of a `convolution` of stride 1 or `upsampling`; `ValueError` for others."""
     is_upsampling, half_width = (
         isinstance(layer, nn.ConvTranspose2d),
         int(layer.kernel_size[0]) // 2,
@@ -228,9 +225,8 @@ def _bottlenecks(count: int, channels: int) -> nn.Sequential:
 class GDN(nn.Module):
     """Generalised divisive normalisation of `channels` channels, or its approximate inverse.
 
-    Ballé, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
-    transformation" (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2); a decoder
-    multiplies by the root instead. Parameters are stored as square roots.
+    Ballé, Laparra, Simoncelli (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2); a
+    decoder multiplies by the root instead. Parameters are stored as square roots.
     """
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:

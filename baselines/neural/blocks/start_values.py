@@ -71,10 +71,7 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
 def start_transforms(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], sizes: Any, images: Tensor
 ) -> Tensor:
-    """Fit both transforms to `images` (n, 3, h, w) in [-1, 1].
-
-    Returns the standard deviations (M,) of the latent's channels in an orthonormal transform.
-    """
+    """Fit both to images (n, 3, h, w) in [-1, 1]; return the latent's standard deviations, (M,)."""
     analysis, synthesis = list(analysis), list(synthesis)
     narrowest = (*map(min, zip(sizes.encoder, reversed(sizes.decoder), strict=True)), sizes.latent)
     transforms = fit_transforms(images, narrowest)

@@ -1,6 +1,4 @@
-"""Encode an image with CRDR by search, instead of in a single pass.
-
-The search moves latents to lower rate and distortion; decoder and stream format do not change::
+"""Encode an image with CRDR by search for latents of lower rate and distortion::
 
     x ─ analysis ─ y, z ─┬─ annealed rounding ─ context ─ bits ─┐
                          │                          └ synthesis ─ distortion + lambda bits ─┐

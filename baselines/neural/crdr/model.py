@@ -1,24 +1,17 @@
-"""CRDR's network, one for every rate q in [0, 4] and realism weight beta in [0, 5.12].
-
-::
+"""CRDR's network, one for every rate q in [0, 4] and realism weight beta in [0, 5.12]::
 
     x ─ analysis(q) ─ y ───────────────────────── quantise ─ y_hat ─ synthesis(q, beta) ─> x_hat
                       └ hyper_analysis ─ z              └─── mu, sigma
                                          └ round ─ z_hat ─ hyper_synthesis ─ context ─┘
-
     analysis:   conv ⊙ blocks ⊙ ─ conv ⊙ blocks ⊙ attention ⊙ ─ conv ⊙ blocks ⊙ ─ conv ⊙ attention ⊙
     synthesis:  ⊙ attention ⊙ up ─ ⊙ blocks ⊙ up ─ ⊙ attention ⊙ blocks ⊙ up ─ ⊙ blocks ⊙ up
-
-    ⊙ interpolation channel attention for q, after each layer of the encoder, before each of the
-      decoder
-
-    beta ─ fourier ─ 2F ─ linear, relu, linear ─ C ─ linear ─> added in the decoder's blocks, behind
-                                                               each of their three convolutions
+    ⊙ interpolation channel attention for q, after each encoder layer, before each decoder layer
+    beta ─ fourier ─ 2F ─ linear, relu, linear ─ C ─ linear ─> added behind each convolution of the
+                                                               decoder's blocks
 
 Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), with the layers of ELIC's
-transforms (He et al., CVPR 2022) and the conditioning on beta of Agustsson et al. (CVPR 2023),
-computed once for each distinct beta of a map. Neither changes the entropy model, and beta changes
-no bit.
+transforms (He et al., CVPR 2022) and the conditioning on beta of Agustsson et al. (CVPR 2023), once
+for each distinct beta of a map. The entropy model is unchanged, and beta changes no bit.
 """
 
 import math

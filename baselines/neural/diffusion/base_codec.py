@@ -65,10 +65,7 @@ class BaseCodec:
         self, data: bytes, pixels: Pixels, settings: Sequence[float], rates: Sequence[float],
         overhead_bytes: float,
     ) -> float:  # fmt: skip
-        """Return a stream's position among rate levels, counted from 0.
-
-        rates: the levels' log2 of bits per pixel, without `overhead_bytes` of every stream.
-        """
+        """Return a stream's position, from 0, among rates: log2 of bpp without `overhead_bytes`."""
         if self._states_level and hasattr(self.codec, "setting_of"):
             return interpolate_position(self.codec.setting_of(data).value, settings)
         bits = 8 * max(1.0, len(data) - overhead_bytes)

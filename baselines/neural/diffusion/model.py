@@ -1,12 +1,10 @@
 """Network of a diffusion decoder, statistics of its base's rate levels, and sampling.
 
-The sampled signal is u = (x - x̂) / s: the residual of the base's picture x̂ in units of its standard
-deviation s at this rate level. A method that samples the picture itself is the same process in
-other coordinates: the score of x given x̂ is that of u, logSNR is smaller by 2 ln s, and v of u is
-v of x relative to that of a normal distribution about x̂.
-
-Large pictures are sampled in overlapping patches. Their velocities are blended before each step of
-the whole picture, so that there are no seams.
+The sampled signal is u = (x - x̂) / s: the residual of the base's picture x̂ in units of its
+standard deviation s at this rate level. Sampling the picture is the same process in other
+coordinates: the score of x given x̂ is that of u, logSNR is smaller by 2 ln s, and v of u is v of x
+relative to that of a normal distribution about x̂. Large pictures are sampled in overlapping
+patches, whose velocities are blended before each step of the whole picture: no seams.
 """
 
 import math

@@ -1,16 +1,14 @@
 """Noise levels of a diffusion model, and normal noise that is the same on every machine.
 
 A clean signal u and noise eps, both of unit variance, make u_t = alpha u + sigma eps with
-alpha² + sigma² = 1. The time t runs from 0 (clean) to 1 (noise). The network predicts
-v = alpha eps - sigma u (Salimans, Ho, "Progressive distillation for fast sampling of diffusion
-models", ICLR 2022), from which u = alpha u_t - sigma v and eps = sigma u_t + alpha v.
-
-The schedule is the shifted cosine of Hoogeboom, Heek, Salimans, "Simple diffusion" (ICML 2023):
-logSNR(t) = -2 ln(n tan(pi t / 2)). A scale n below 1 means less noise.
-
-Noise is made from Philox's integers (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
-as 1, 2, 3", SC 2011), keyed by a hash of stream and seed: sixteen bits choose one of the medians of
-65,536 equal shares of a normal distribution, on a grid of 2^-20. Machines cannot disagree.
+alpha² + sigma² = 1, at time t from 0 (clean) to 1 (noise). The network predicts
+v = alpha eps - sigma u (Salimans, Ho, "Progressive distillation", ICLR 2022), from which
+u = alpha u_t - sigma v and eps = sigma u_t + alpha v. The schedule is the shifted cosine of
+Hoogeboom et al., "Simple diffusion" (ICML 2023): logSNR(t) = -2 ln(n tan(pi t / 2)); a scale n
+below 1 means less noise.
+Noise is made from Philox's integers (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+SC 2011), keyed by a hash of stream and seed: sixteen bits choose one of the medians of 65,536 equal
+shares of a normal distribution, on a grid of 2^-20. Machines cannot disagree.
 """
 
 import math

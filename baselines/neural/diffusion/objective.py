@@ -1,10 +1,9 @@
 """Objective of diffusion decoders, and their members of the suite `generative`.
 
-A base codec codes a crop at a random level: with its whole photograph if there is room to store
-those (`DecodedPhotographs`), otherwise alone. Noise of a random time is added to the crop's
-residual, in units of the level's standard deviation. The loss is the squared error of the predicted
-velocity. Our choices: one time in each of as many equal intervals as the batch has crops, and an
-even distribution of levels.
+A base codec codes a crop at a random level: with its whole photograph if those fit in memory
+(`DecodedPhotographs`), otherwise alone. Noise of a random time is added to the crop's residual, in
+units of the level's standard deviation; the loss is the squared error of the predicted velocity.
+Our choices: a time in each of as many equal intervals as crops, and uniform levels.
 """
 
 import io

@@ -1,14 +1,11 @@
-"""U-Net of diffusion decoders: maps a noisy residual and the base picture to a velocity.
-
-::
+"""U-Net of diffusion decoders: maps a noisy residual and the base picture to a velocity::
 
     noisy, base ─ bands ─ conv ─ blocks ─ /2 ─ blocks ─ /2 ─ blocks ┐ middle blocks
     velocity <─ Wiener ─ conv ─ blocks ─ x2 ─ blocks ─ x2 ─ blocks ─┘
 
-Skips and residual blocks are those of Dhariwal and Nichol, "Diffusion models beat GANs on image
-synthesis" (NeurIPS 2021). Our choices: normalisation over channels and no attention, so that
-neither size nor patches change the result; a 4 x 4 cosine transform, for speed; and a predicted
-variance for every coefficient, since residuals are small in flat areas and large at edges.
+Skips and residual blocks are those of Dhariwal and Nichol (NeurIPS 2021). Our choices:
+normalisation over channels and no attention, so that neither size nor patches change the result; a
+4 x 4 cosine transform, for speed; and a predicted variance for every coefficient.
 """
 
 from collections.abc import Sequence

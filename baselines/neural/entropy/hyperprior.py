@@ -1,6 +1,4 @@
-"""Entropy model of networks with a hyperprior and a context over channel slices.
-
-::
+"""Entropy model of networks with a hyperprior and a context over channel slices::
 
     y ─ conv, relu, conv/2, relu, conv/2 ─> z ─ round ─ z_hat ─┬─ mean stack ──> mean support
        H/16        H/32          H/64                          └─ scale stack ─> scale support
@@ -12,9 +10,8 @@
                                                                   └ .5 tanh ──┘
 
 `code` maps (index, mu, sigma) to the slice's values: in training it quantises and counts bits, in a
-decoder it reads symbols. Minnen, Singh, "Channel-wise autoregressive entropy models for learned
-image compression" (ICIP 2020). z has a factorised prior (Ballé et al., "Variational image
-compression with a scale hyperprior", ICLR 2018). `sizes` have the fields of `architecture.Slices`.
+decoder it reads symbols. Minnen, Singh, "Channel-wise autoregressive entropy models" (ICIP 2020). z
+has a factorised prior (Ballé et al., ICLR 2018). `sizes`: see `architecture.Slices`.
 """
 
 import math

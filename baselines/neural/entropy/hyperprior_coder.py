@@ -1,13 +1,10 @@
-"""Entropy coder of networks with a hyperprior: encodes and decodes a tile's latents.
-
-::
+"""Entropy coder of networks with a hyperprior: encodes and decodes a tile's latents::
 
     y ─ hyper_analysis ─ z ─ round(z - median) ──────────────── z symbols ─┐
     └── slices ── round(y_i - mean_i) ───────────────────────── y symbols ─┤ coder ──> string
                         z symbols, y symbols before ─ entropy path ─ mean_i, row of cdf ┘
 
-The encoder's floating point computations end in symbols; a decoder computes what it needs to read
-them from symbols, in integers.
+An encoder's floating point ends in symbols; a decoder computes from symbols, in integers.
 """
 
 from collections.abc import Mapping, Sequence

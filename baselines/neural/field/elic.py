@@ -1,17 +1,13 @@
-"""ELIC's network: residual transforms with attention, and a space-channel context.
-
-::
+"""ELIC's network: residual transforms with attention, and a space-channel context::
 
     x ─ analysis ─ y ───────────────────────── quantise ─ y_hat ─ synthesis ─> x_hat
                    └ hyper_analysis ─ z             └ mean, scale of each group, in two passes
                                       └ round ─ z_hat ─ hyper_synthesis ─ context ─┘
 
 He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
-adaptive coding" (CVPR 2022): one network per rate. In training, contexts and decoder see rounded
-latents, with the identity as the gradient of rounding; implementations differ, and this is our
-choice. A stage of the objective `elic` may let the contexts see noisy latents instead.
-
-A decoder computes the context in integers (`ElicPath`)::
+adaptive coding" (CVPR 2022): one network per rate. Our choice: in training, contexts and decoder
+see rounded latents, with the identity as the gradient of rounding; a stage of the objective `elic`
+may let the contexts see noisy ones. A decoder computes the context in integers (`ElicPath`)::
 
     z symbols ─ + median ─ hyper ──────────────────────────────┐
     decoded groups before ─ channel_k ─────────────────────────┼ aggregation_k ─> scales, means

@@ -1,14 +1,12 @@
-"""HiFiC's network: residual generator with channel normalisation, mean-scale hyperprior.
-
-::
+"""HiFiC's network: residual generator with channel normalisation, mean-scale hyperprior::
 
     x ─ conv7, norm, relu ─ 4 x (conv3/2, norm, relu) ─ conv3 ─ y ─ hyperprior ─ y_hat
     y_hat ─ norm, conv3, norm ─┬─ residual blocks ─ + ─ 4 x (up, norm, relu) ─ conv7 ─> x
                                └────────────────────┘
 
 Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
-2020): one network per rate. Our choice: generator and hyper-decoder see rounded latents in
-training, with the identity as the gradient of rounding; the authors' hyper-decoder sees noisy ones.
+2020). Our choice: in training generator and hyper-decoder (the authors': noisy) see rounded
+latents, with the identity as the gradient of rounding.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,16 +1,13 @@
 """IVR's network, one for all rates: masks scale its channels.
 
-Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021): four
-convolutions of stride 2 with masks and GDN, and their mirror. A mask is softplus(w_q) per channel;
-w is interpolated between levels. Latents are rounded directly and follow Laplace distributions; the
-hyper-encoder sees them rounded, even in training.
-Our choices: the hyper-decoder has ReLUs instead of leaky ones, so that it runs in integers; the
-optional context and the optional network after the decoder are omitted.
-
+Sun et al., "Interpolation Variable Rate Image Compression" (ACM MM 2021): four convolutions of
+stride 2 with masks and GDN, and their mirror. A mask is softplus(w_q) per channel; w is
+interpolated between levels. Latents are rounded directly and follow Laplace distributions; the
+hyper-encoder sees them rounded, even in training. Our choices: ReLUs in the hyper-decoder, so that
+it runs in integers; no optional context, no optional network after the decoder.
 Scales are given by their logarithm. In a coder, a value of y is the integer nearest to the mean
-plus a symbol. A symbol's distribution depends on one of `NUM_SCALES` scales, and on the mean's
-offset from an integer, in sixteenths for small scales, and more coarsely for larger ones, which
-hardly differ.
+plus a symbol, whose distribution depends on one of `NUM_SCALES` scales, and on the mean's offset
+from an integer, in sixteenths for small scales, and more coarsely for larger ones.
 """
 
 import math
@@ -104,8 +101,7 @@ class LaplacePrior(nn.Module):
 def laplace_tables(prior: LaplacePrior) -> dict[str, Tensor]:
     """Return the tables of y's and z's distributions, and those that select a row for y.
 
-    thresholds  int32 (39,): the index of a scale's logarithm on the grid 2^-12 is the number of
-                thresholds below it
+    thresholds  int32 (39,): a scale's index is the number of them below its logarithm, on 2^-12
     row_start   int32 (40,): the first row of each scale
     row_shift   int32 (40,): bits by which a scale's offsets in sixteenths are coarsened
     cdf, cdf_length, cdf_offset         rows for y, read by `entropy.coder.Distributions`

@@ -1,14 +1,10 @@
-"""Multi-Realism's network: a single rate, and a decoder for every realism weight beta.
-
-::
+"""Multi-Realism's network: a single rate, and a decoder for every realism weight beta::
 
     x ─ analysis ─ y ─ hyperprior, slices ─ y_hat ─ synthesis(beta) ─> x_hat
-
     beta ─ fourier ─ 21 ─ linear, relu, linear, relu ─ C ─ linear ─> added in each residual block
 
 Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional Generator"
-(CVPR 2023); the authors published no code. Where the paper's text was not available, layers follow
-the re-implementation Nikolai10/MRIC. Beta acts only in the decoder: no bit depends on it.
+(CVPR 2023), without published code; some layers follow Nikolai10/MRIC. No bit depends on beta.
 """
 
 import math

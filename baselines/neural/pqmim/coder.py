@@ -1,6 +1,4 @@
-"""Encoder and decoder of a tile's tokens, stage by stage with the transformer.
-
-::
+"""Encoder and decoder of a tile's tokens, stage by stage with the transformer::
 
     latents ─ nearest entries ─ tokens of stage s ──────────────────────────────┐
     tokens of the stages before ─ exact transformer ─ frequencies, part by part ┴ coder ──> string
@@ -8,15 +6,12 @@
 The encoder chooses tokens in floating point. The transformer runs with exact sums, so every machine
 can decode what another has encoded.
 
-The payload
------------
 A payload is one such string for a tile of w x h pixels, with ⌈h/16⌉ rows and ⌈w/16⌉ columns of
 tokens. A token has M parts, entries 0 to K-1 of the card's M codebooks. The card's `order` has the
 tokens' stages, a square repeated from the tile's top left corner (4 x 4 by default, with rows
 0 4 2 4, 4 3 4 3, 2 4 1 4 and 4 3 4 3). A stage codes part 0 of all its tokens, row by row, then
 part 1, up to M-1. Each symbol has its own K frequencies f >= 1 with a sum of 2^24, in order,
 without escape.
-
 The card's transformer computes frequencies from the tokens of earlier stages and the token's
 earlier parts, under the rules of docs/bitstream.md's exact decoder; linear() is its layer, with an
 exponent for each token. R(x) is x rounded to multiples of max(2^(e-20), 2^-64), with the exponent e

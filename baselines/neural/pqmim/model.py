@@ -1,26 +1,19 @@
-"""PQ-MIM's network: transforms, product quantisation, and the transformer that codes tokens.
-
-::
+"""PQ-MIM's network: transforms, product quantisation, and the transformer that codes tokens::
 
     x ─ analysis ─ nearest entries of M codebooks ─ tokens ─ entries ─ synthesis ─> x_hat
                                                       └ transformer: their distributions
 
-El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized masked
-image modeling" (TMLR 2023): one network per rate, with its own number and size of codebooks. Built
-from the abstract: the transforms are ELIC's without attention.
-
-The masked transformer predicts a categorical distribution for each part of each unknown token.
-
-::
+El-Nouby et al., "Image compression with product quantized masked image modeling" (TMLR 2023), from
+the abstract: one network per rate, with its own number and size of codebooks; transforms are ELIC's
+without attention. The transformer predicts a categorical distribution for each part of each unknown
+token, all at once from the known ones, within windows (Chang et al., "MaskGIT", CVPR 2022)::
 
     known tokens' vectors ─ linear ─┐
     a vector for the unknown ─────┴─ + place ─ layers of attention, perceptron ─ norm ─┐
     a vector for each earlier part of the token ─────────────────────────────────────────┴─ linear
 
-As in masked image models (Chang et al., "MaskGIT", CVPR 2022), all unknown tokens are predicted at
-once from the known ones, within windows. Our choices: normalisation by the root mean square, ReLUs,
-fixed windows, an attention bias for each relative position (Liu et al., ICCV 2021), and a token's
-parts coded in turn unless `in_turn` is false.
+Our choices: normalisation by the root mean square, ReLUs, fixed windows, an attention bias for each
+relative position (Liu et al., ICCV 2021), and parts coded in turn unless `in_turn` is false.
 """
 
 import math

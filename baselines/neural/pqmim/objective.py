@@ -1,14 +1,13 @@
 """Objectives of PQ-MIM: first the autoencoder with its codebooks, then the transformer alone.
 
-The loss of a crop is, in stages of the first kind,
-::
+The loss of a crop is, in stages of the first kind::
 
     150 MSE + 1/4 |z - sg(e)|^2 + |sg(z) - e|^2 + lpips LPIPS + gan GAN
 
 with MSE of values in [0, 1], z and e the latents and entries of a position, and sg stopping the
-gradient (van den Oord et al., NeurIPS 2017). In stages of the second kind it is the cross-entropy
-of tokens masked either as in decoding, or by a random share cos(pi u / 2), u uniform, as in MaskGIT
-(Chang et al., CVPR 2022). All weights are our choice.
+gradient (van den Oord et al., NeurIPS 2017), then the cross-entropy of tokens masked either as in
+decoding, or by a random share cos(pi u / 2), u uniform, as in MaskGIT (Chang et al., CVPR 2022).
+All weights are our choice.
 """
 
 import math

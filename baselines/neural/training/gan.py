@@ -202,7 +202,6 @@ class Discriminator(nn.Module):
         ]
 
     def _score_with_all(self, images: Tensor, levels: Tensor) -> Tensor:
-        """Score images with every copy, and select that of each image's level."""
         marks = levels[:, None] == torch.arange(self.levels, device=levels.device)
 
         def select(copies: nn.ModuleList, signal: Tensor) -> Tensor:
@@ -215,7 +214,6 @@ class Discriminator(nn.Module):
         return select(self.heads, self._append_level(signal, marks, "features"))
 
     def _score_sorted(self, images: Tensor, levels: list[int]) -> Tensor:
-        """Score images sorted by level."""
         marks = one_hot(torch.tensor(levels), self.levels)
         signal = _route(self.backbones, self._append_level(images, marks, "image"), levels)
         return _route(self.heads, self._append_level(signal, marks, "features"), levels)

@@ -104,10 +104,7 @@ def deterministic_kernels(enabled: bool) -> Iterator[None]:
 
 
 class RecordedStep:
-    """A step recorded as a CUDA graph; its tensors have the same shapes in every call.
-
-    All other memory that the step reads or writes has to stay in place.
-    """
+    """A step recorded as a CUDA graph: its shapes must not change, nor its memory move."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._calls = device, 0

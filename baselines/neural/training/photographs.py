@@ -1,10 +1,7 @@
 """Photographs in folders and tar archives, and random crops, determined by seed and number.
 
-A photograph in an archive is named ARCHIVE.tar:OFFSET:BYTES:NAME and read from there, so that
-archives (WebDataset's shards) can be read in any order by any number of readers.
-
-Photographs that fit into memory are decoded once, others when a crop needs them, with a cache. Both
-give the same crops.
+In an archive (WebDataset's shards) one is ARCHIVE.tar:OFFSET:BYTES:NAME, for readers in any order.
+What fits into memory is decoded once, the rest when a crop needs it, with the same crops.
 """
 
 import os
@@ -403,8 +400,7 @@ def round_to_levels(values: Tensor) -> Tensor:
 def choose_validation(paths: Sequence[str]) -> frozenset[str]:
     """Choose one photograph in 20, at least one and at most 12, by the sha256 of its file name.
 
-    The choice does not depend on folders or order. Raises `UsageError` for fewer than two.
-
+    Raises `UsageError` for fewer than two.
     >>> sorted(choose_validation([f"{folder}/{i}.png" for folder in "ab" for i in range(20)]))
     ['a/6.png', 'b/6.png']
     """

@@ -365,10 +365,7 @@ def step_of(entry: Report) -> tuple[int, int]:
 
 
 def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Card:
-    """Write a saved state's network to the run's checkpoint; return its card.
-
-    name: the last state or a milestone. Raises `UsageError` without one, or without a checkpoint.
-    """
+    """Write a state's network to the run's checkpoint; `UsageError` if either is missing."""
     state = load_state(run.folder, torch.device("cpu"), name)
     if state is None:
         raise UsageError(f"{run.folder} has no saved state yet: train without --export-now")

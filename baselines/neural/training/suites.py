@@ -135,10 +135,9 @@ METHODS = {
 def suite(name: str, recipe: Recipe, folder: Path, names: Sequence[str] = ()) -> list[TrainingRun]:
     """Return the runs of a suite in `folder`, by method and rising rate.
 
-    names: members or methods; empty: all. A network of all rates sees as many crops as `ours` does
-    with this recipe, a network of one rate as many as `ours` per rate level. With the recipe
-    `paper`, the suite `field` uses the recipes `paper-METHOD`. Raises `UsageError`, and
-    `Unavailable` for a member whose base codec cannot run here.
+    names: members or methods; empty: all. A network of all rates sees as many crops as `ours` with
+    this recipe, a network of one rate as many as `ours` per rate level. With `paper`, `field` uses
+    `paper-METHOD`. Raises `UsageError`, `Unavailable` if a member's base codec cannot run here.
     """
     if name not in SUITES:
         raise UnknownName("suite", name, SUITES)

@@ -1,9 +1,8 @@
 """Training of a network through all stages of a recipe, resumable from its folder.
 
 A killed run resumes from its last saved step and, on the same kind of machine, gives the same
-weights: crops, rates, realism weights and noise are determined by the step's number. A deadline or
-a signal ends it after a complete step, with everything saved. A diverged network raises a
-`BenchError`.
+weights: all randomness is determined by the step's number. A deadline or a signal ends it after a
+complete step, saved. A diverged network raises a `BenchError`.
 """
 
 import math

@@ -3,15 +3,11 @@
 An activation is an integer a, |a| <= ACTIVATION_LIMIT, representing a / 2^fraction with a fraction
 per tensor. A weight is an integer w representing w / 2^scale with a scale per output channel: the
 largest that keeps the channel's weights within its branch's `WeightLimit`. Biases are on the grid
-of the sums.
-
-Weights and biases are rounded to the nearest integer, half to even. A sum s on the grid 2^-p is
-converted to an activation on the grid 2^-f by floor(s / 2^(p - f) + 1/2) and clipping. Conversion
-consists of exact operations and one IEEE rounding, so it is the same on every machine.
-
+of the sums. Weights and biases are rounded half to even. A sum s on the grid 2^-p becomes an
+activation on the grid 2^-f by floor(s / 2^(p - f) + 1/2) and clipping. Conversion consists of exact
+operations and one IEEE rounding, so it is the same on every machine.
 A checkpoint stores the result of `make_tables`: a decoder never computes a table, since exp or erf
-may differ between machines in the last bit. `make_tables` computes with decimal numbers, whose
-results are specified to the last digit.
+may differ between machines. `make_tables` uses decimals, specified to the last digit.
 """
 
 from collections.abc import Sequence

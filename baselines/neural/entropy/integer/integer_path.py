@@ -1,14 +1,13 @@
 """Integer networks of entropy models: exact convolutions, and the fractional bits of activations.
 
-Convolutions run on explicitly padded inputs. A transposed convolution of stride 2 is an ordinary
-one with four times the channels, a group for each phase of the output, whose values are then
-interleaved:
+A transposed convolution of stride 2 is an ordinary one, explicitly padded, with four times the
+channels, a group for each phase of the output, whose values are interleaved::
 
     out[o] = sum_i x[i] w[o + p - 2 i]         (an axis; kernel 2 p + 1, padding p)
     o + p = 2 q + r, 0 <= r < 2   =>   out[o] = sum_j x[q - j] w[2 j + r],   0 <= j <= p
 
-Every product and every partial sum, in any order, is an integer below 2^51 (`prove`), so float64
-holds it exactly on any device; `require_exact` detects faulty libraries.
+Products and partial sums, in any order, are integers below 2^51 (`prove`), so float64 holds them
+exactly on any device; `require_exact` detects faulty libraries.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -251,8 +250,7 @@ def _read_fractional_bits(tables: Mapping[str, Tensor], model: LatentNetwork) ->
 def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
     """Return the fractional bits with the least squared error for each of `activation_names`.
 
-    latents: y, (N, M, h, w) each. Errors are those of rounding, and of clipping values that are
-    `HEADROOM` times as large.
+    latents: y, (N, M, h, w). Errors: of rounding, and of clipping values `HEADROOM` times as large.
     """
     sums = {name: torch.zeros(MAX_FRACTION + 1).double() for name in activation_names(model)}
 
