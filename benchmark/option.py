@@ -24,11 +24,11 @@ MEASURED = "What to measure"
 EXPORTED = "What to export"
 TRAINED = "What to train"
 CODED = "What to code"
-ORIGIN = "Where from"
-MANNER = "How"
+ORIGIN = "Input"
+MANNER = "Method"
 DRAWING = "How to draw"
 DEBUGGING = "For debugging"
-TARGET = "Where to"
+TARGET = "Output"
 PANELS = (
     *(ARGUMENT, COMPARED, MEASURED, EXPORTED, TRAINED, CODED),
     *(ORIGIN, MANNER, DRAWING, TARGET, DEBUGGING),
@@ -98,7 +98,7 @@ def some(names: str = "", *groups: type[Any], **defaults: Any) -> Some:
 
 AGAINST = opt(ARGUMENT, "Codec to compare it with.")
 CODEC = opt(ARGUMENT, "Codec, by name or label.")
-ALLOW_FEW = opt(MANNER, "Also compute FID and KID of fewer than 50 images, marked.")
+ALLOW_FEW = opt(MANNER, "Also compute FID and KID on fewer than 50 images, and mark the values.")
 ANCHOR = opt(
     COMPARED,
     "Codec to compare others with; default: vtm if it has a curve, else the best conventional "
@@ -110,7 +110,7 @@ EXPERIMENT = opt(COMPARED, "Comma-separated codecs to show, or 'all' measured in
 METRICS = opt(COMPARED, "Comma-separated metrics, each a name or path.py:Class, or 'all'.")
 PAGE_IMAGES = opt(
     DRAWING,
-    "Total size of decoded images in the page (14MB), or 'all'.",
+    "Maximum total size of decoded images on the page, such as 14MB, or 'all'.",
 )
 RESULTS = opt(ORIGIN, "Folder of results.", refuses="stored")
 VERIFIED_ONLY = opt(COMPARED, "Only rows verified by an independent decode (`bench run --verify`).")

@@ -106,7 +106,7 @@ CAVEATS = {
 # The widest hyperprior needs 660 bytes of memory per pixel: 44 GB for an image of this size.
 MAX_PIXELS = 1 << 26
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by it
-STRING_TAIL = 64  # bytes that CompressAI's decoder reads at the start and ahead
+STRING_TAIL = 64  # bytes that CompressAI's decoder reads when it starts and looks ahead
 FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
 
@@ -287,7 +287,7 @@ def _require_model(path: Path, model: str) -> None:
     card = verified_card(path)
     model_of_card = getattr(card.config, "model", card.architecture)
     if model_of_card != model:
-        raise Unavailable(f"{path} holds {model_of_card} by its card, not {model}")
+        raise Unavailable(f"{path} holds {model_of_card} according to its card, not {model}")
 
 
 _networks: OrderedDict[Hashable, "nn.Module"] = OrderedDict()
@@ -400,7 +400,7 @@ class CompressAI:
             steps = f"{card.steps} steps of {card.crops} crops in all: {card.training_data}"
             training = card.training if card.steps is None else steps
             trainings["N={}, M={}, {}".format(*card.config.widths, training)] = None
-        layers = "CompressAI's own layers"  # unchanged text in rows
+        layers = "CompressAI's own layers"  # stored rows contain this text: keep it
         sources = list(zip(self.sweep, self._sources.values(), strict=True))
         digests = b"".join(bytes.fromhex(source.sha256) for _, source in sources)
         seed_text = f"{RANDOM_SEED} {versions} {self._model}"  # without weight files

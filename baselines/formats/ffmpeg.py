@@ -245,7 +245,7 @@ class IntraCodec:
         # with padding; stream: ffmpeg's name of the raw format
         picture = read_y4m(decode_to_y4m(self._program, stream, data, self.decoder))
         if not picture.full_range:
-            raise CorruptStream("the stream does not say that its samples have the full range")
+            raise CorruptStream("the stream does not signal full-range samples")
         luma, *chroma = picture.planes
         (height, width), (rows, columns) = luma.shape, chroma[0].shape
         scale = 2 if (rows, columns) != (height, width) else 1

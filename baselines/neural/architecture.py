@@ -87,7 +87,9 @@ class Slices(Hyperprior):
     def __post_init__(self) -> None:
         super().__post_init__()
         if sum(self.slices) != self.latent:
-            raise ValueError(f"slices sum to {sum(self.slices)}, the latent has {self.latent}")
+            raise ValueError(
+                f"slices sum to {sum(self.slices)} channels, but the latent has {self.latent}"
+            )
         if not 0 <= self.support_slices <= len(self.slices):
             raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
 
@@ -110,7 +112,8 @@ class MultiRealismSizes(Slices, Residual):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.support % len(self.slices):
-            raise ValueError(f"support {self.support} has no equal parts for each slice")
+            count = len(self.slices)
+            raise ValueError(f"support {self.support} is not divisible by {count} slices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +142,9 @@ class ElicSizes(Hyperprior, Residual):
     def __post_init__(self) -> None:
         super().__post_init__()
         if sum(self.groups) != self.latent:
-            raise ValueError(f"groups sum to {sum(self.groups)}, the latent has {self.latent}")
+            raise ValueError(
+                f"groups sum to {sum(self.groups)} channels, but the latent has {self.latent}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,8 +245,8 @@ class DiffusionSizes(Dimensions):
         sides = self.overlap_px, self.patch_px
         if any(side % 16 for side in sides) or not 0 < 2 * sides[0] <= sides[1] <= MAX_PATCH_PX:
             raise ValueError(
-                f"patches of {self.patch_px} px overlap by {self.overlap_px}: both are multiples "
-                "of 16, and the overlap is at most half a patch"
+                f"patches of {self.patch_px} px overlap by {self.overlap_px}: both must be "
+                f"multiples of 16, the overlap at most half a patch, a patch at most {MAX_PATCH_PX}"
             )
 
     @property
@@ -269,7 +274,8 @@ class HfdSizes(DiffusionSizes):
     """Dimensions of HFD, which samples pictures in [-1, 1]."""
 
     domain: Literal["picture"] = "picture"
-    noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 0.1  # residuals at .1 bpp
+    # About the standard deviation of residuals at 0.1 bpp.
+    noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 0.1
     sampler: Literal["ddim", "ancestral"] = "ancestral"
 
 
@@ -279,7 +285,7 @@ class ZooSizes(Dimensions):
 
     model: str  # CompressAI's name of the architecture
     widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent
-    lmbda: float = 0.0  # CompressAI's weight of 255^2 times the MSE in [0, 1], against bpp
+    lmbda: float = 0.0  # CompressAI's loss is lmbda * 255^2 * MSE + bpp, pixels in [0, 1]
 
 
 @dataclass(frozen=True)

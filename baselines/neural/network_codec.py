@@ -67,8 +67,8 @@ class NetworkCodec:
         for level, card in self._cards.items():
             if card.architecture != architecture:
                 raise Unavailable(
-                    f"{self._paths[level]} holds a network of {card.architecture} by its card, not "
-                    f"of {architecture}"
+                    f"{self._paths[level]} holds a network of {card.architecture} according to its "
+                    f"card, not of {architecture}"
                 )
         self._device = chosen_device()
         self.sweep = tuple(Setting("level", level) for level in self._paths)

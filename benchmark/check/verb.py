@@ -31,7 +31,10 @@ CHECKS = Path("results/checks")
 NewRows = Annotated[Path, opt(TARGET, "Folder for new rows; runs resume there.", refuses="folder")]
 DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.")
 METRICS = opt(
-    COMPARED, "Default: psnr, ms_ssim, lpips and the reference's set metrics.", many="listed"
+    COMPARED,
+    "Metrics to judge; default: psnr, ms_ssim, lpips, and the distribution metrics (FID, KID) that "
+    "the reference has.",
+    many="listed",
 )
 SETS = "Reference and new rows: dataset folders, results folders or baselines."
 REQUIRE = "Limit (repeatable): 'psnr at least 30 at 0.5 bpp' or 'encode at most 40 ms'."

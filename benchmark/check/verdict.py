@@ -24,11 +24,12 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import label_of
 
 USUAL = ("psnr", "ms_ssim", "lpips")
-CONFIDENCE = 0.95  # of each kind of claim, over all metrics
+CONFIDENCE = 0.95  # family-wise, over all metrics, of each kind of claim
 WORST = 3  # images named
 ROUNDING = 1e-12  # float error of 1 - .95
 KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # margins by kind of change
-CLAIMS = {"equal": "equivalent", "better": "improved", "not_worse": "not worse"}  # passing
+# Claims that pass, and their verdicts.
+CLAIMS = {"equal": "equivalent", "better": "improved", "not_worse": "not worse"}
 Finding = Mapping[str, Any]  # a change or limit with its verdict, as JSON values
 
 
@@ -62,7 +63,7 @@ def check(
         return text.make_answer(*sets, "not comparable", str(error), confidence, rule)
     all_changes: list[Change] = []
     for pair in pairs:
-        # Metrics of the reference; new rows without them are the finding "nothing measured"
+        # Metrics of the reference; new rows without them give the finding "nothing measured"
         values_of = pair.reference.values_of
         measured = [name for name in requested if values_of(metric_class(name).column)]
         all_changes += [changes(pair, name, rule) for name in metrics or measured]
@@ -197,7 +198,8 @@ def _finding(change: Change, verdict: str, reason: str, /, **results: Any) -> Fi
         "metric_label": change.metric_label,
         "kind": change.kind,
         "images": len(change.images),
-        "unit": "" if change.in_units else "%",  # of all numbers named percent; empty: the metric's
+        # Unit of every `*_percent` field; "" is the metric's own unit
+        "unit": "" if change.in_units else "%",
         "level": None if change.in_units else change.level,
         "out_of_reach": [*change.out_of_reach],
         "unknown": [*map(Absent._asdict, change.unknown)],

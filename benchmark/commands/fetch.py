@@ -27,7 +27,7 @@ def fetch(
             f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
             "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); a learned codec whose "
             "weights are published (`bench list` names the command); or hf:USER/NAME[:SPLIT], "
-            "photographs of the Hugging Face Hub, and hf:USER/NAME/FILE, weights or a pack",
+            "photographs on the Hugging Face Hub, and hf:USER/NAME/FILE, weights or a pack",
         ),
     ],
     data_dir: Annotated[
@@ -37,8 +37,8 @@ def fetch(
         list[str] | None,
         opt(
             ORIGIN,
-            "Local archive or other address of a dataset (repeatable), or address of a folder of "
-            "weights; verified by digest.",
+            "Local archive, or another URL, for a dataset (repeatable); or URL of a folder of "
+            "weights. Files are verified by digest.",
             "--from",
         ),
     ] = None,
@@ -69,7 +69,7 @@ def fetch(
     else:
         from benchmark.facts import fetchable_codecs
 
-        raise UnknownName("thing to fetch", name, [*DATASETS, *NETWORKS, *fetchable_codecs()])
+        raise UnknownName("dataset or weights", name, [*DATASETS, *NETWORKS, *fetchable_codecs()])
 
 
 def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> None:

@@ -120,7 +120,8 @@ def print_outcome(
     )
     for colours, names in images_by_colours.items():
         count = counted(len(names), "image")
-        print(f"colours  {colours} of {count} ({listed(names)}): their numbers are taken as sRGB's")
+        affected = f"{colours} of {count} ({listed(names)})"
+        print(f"colours  {affected}: pixel values are interpreted as sRGB")
     unanswered = [of for of in outcome.reached if of.why or of.codec not in answered]
     print_lines([*map(_reached_line, unanswered)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
@@ -234,7 +235,8 @@ def absences(
     absent = [Absent(item.cell, f"failed: {item.stage}: {item.reason}") for item in failures]
     for state, items in (("refused", refused_images), ("skipped", skipped)):
         absent += [item._replace(why=f"{state}: {item.why}") for item in items]
-    absent += [Absent(kind, "not pictures by their names") for kind in unread_kinds(unread)]
+    unread_reason = "not image files, judging by their names"
+    absent += [Absent(kind, unread_reason) for kind in unread_kinds(unread)]
     for values in without:
         message, command = absence(values["reason"])
         cells = counted(values["cells"], "cell")

@@ -262,7 +262,9 @@ def add(
     file: Annotated[Path, opt(ARGUMENT, "csv, CompressAI's json, or a table of a README.")],
     system: Annotated[str, opt(ORIGIN, "Name of the system; one curve in the file.")],
     reference: Annotated[str, opt(ORIGIN, "DOI, else the address of the numbers.")],
-    dataset: Annotated[str, opt(ORIGIN, "Dataset of the means.")] = "kodak",
+    dataset: Annotated[
+        str, opt(ORIGIN, "Dataset that the published values are averages over.")
+    ] = "kodak",
     variant: Annotated[str, opt(ORIGIN, "Which variant, where there are several.")] = "",
     title: Annotated[str, opt(ORIGIN, "Title of the paper; default: the reference.")] = "",
     rule: Annotated[str, opt(MANNER, "How the values were computed, in your words.")] = "",

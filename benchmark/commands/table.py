@@ -15,7 +15,7 @@ from benchmark.show.paper.paper_table import draw_table
 from benchmark.show.ranks import AT, BUDGET, parse_budget
 from benchmark.system.atomic import require_inside, write_files
 
-BD_RATES = opt(COMPARED, "BD-rates beside the columns of --at.")
+BD_RATES = opt(COMPARED, "Also write BD-rates, next to the columns of --at.")
 MADE = "% Made by `bench table"  # first line of a table's LaTeX
 
 

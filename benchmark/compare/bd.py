@@ -25,8 +25,8 @@ from benchmark.rows.edition import Edition, labels_of
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first one measured ranks the codecs
-# The first ranks if any codec has a curve in it, else the one with the most curves; none that is in
-# a codec's training loss.
+# The first entry ranks if any codec has a curve in it, otherwise the metric with the most curves;
+# metrics in any codec's training loss are excluded.
 HELD_OUT = (
     *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
     *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
@@ -84,7 +84,8 @@ def _comparison_record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -
         "doubtful": rate.doubtful,
         "bd_metric_doubtful": change.doubtful,
         "bd_metric_reason": change.why,
-        "crossing": None,  # the metric's value from which the other curve needs fewer bits
+        # Metric value at which the curves cross: above it, the other of them needs fewer bits.
+        "crossing": None,
     }
 
 

@@ -55,8 +55,8 @@ REALISM = opt(
 )
 BUILD = opt(
     COMPARED,
-    "Use CODEC's variants of this build, by the first digits of its fingerprint or checkpoint; "
-    "default: the newest with the most variants.",
+    "Use CODEC's variants of one build, given by the first digits of its fingerprint or "
+    "checkpoint; default: the build with the most variants, the newest of equals.",
 )
 
 

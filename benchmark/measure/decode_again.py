@@ -107,7 +107,7 @@ def _serve_decoder(connection: Connection, spec: CodecSpec) -> None:
         connection.send(failed_by(None, "load", error))
         return
     device = "cpu"
-    with suppress(Unavailable):  # of what only the encoder needs
+    with suppress(Unavailable):  # requirements of the encoder alone may be missing
         device = codec.describe().device
     connection.send(device)
     while True:

@@ -19,13 +19,13 @@ from benchmark.spec import CodecSpec
 
 Basis = Literal["measured", "typical", "unknown"]
 Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds per megapixel
-# Name of a codec, its variant or the typical times of several ones, device, name of the setting
+# Codec name, its variant or the typical times that several variants share, device, setting name
 Kind = tuple[str, str | tuple[Typical, ...], str, str]
 
 GB = 1e9
 BASE_BYTES = 125_000_000  # Python, numpy, and what workers load before the first cell
-TORCH_BYTES = 350_000_000  # beside it, and a network
-# Learned codecs of this project code larger images in tiles of so many pixels.
+TORCH_BYTES = 350_000_000  # torch and a network, in addition
+# Learned codecs of this project code larger images in tiles of this many pixels.
 TILE_PIXELS = 1 << 22
 
 
@@ -148,7 +148,8 @@ def _sum_measured(table: pl.DataFrame) -> list[dict[str, Any]]:
     keys = ["codec", "variant", "device", "setting_name", "setting_value"]
     seconds = col("encode_seconds") + col("decode_seconds")
     timed = table.filter(seconds.is_not_null(), ~col("recorded").fill_null(False))
-    pixels = col("width_px").cast(pl.Float64) * col("height_px")  # without bound in rows of others
+    # Rows from others may hold sizes whose product overflows an integer
+    pixels = col("width_px").cast(pl.Float64) * col("height_px")
     sums = timed.group_by(keys, maintain_order=True).agg(
         seconds_sum=seconds.sum(), pixels_sum=pixels.sum()
     )
@@ -163,9 +164,10 @@ class Scoring(NamedTuple):
     torch: bool = False
 
 
-# Growth of the peak of resident memory from .4 to 3.5 megapixels (1.6 where it took long; learned
-# codecs .1 to .4) of a process on x86-64, programs that it runs included, rounded up. A smoothed
-# noise image at the middle of a codec's sweep. Codecs declare theirs (`benchmark.facts.Memory`).
+# Increase of a process's peak resident memory between 0.4 and 3.5 megapixels (1.6 if it took long;
+# 0.1 to 0.4 for learned codecs), including child processes, rounded up. Measured on x86-64 with
+# smoothed noise at the middle of a codec's sweep. Codecs declare theirs
+# (`benchmark.facts.Memory`).
 SCORING = {
     "psnr": Scoring(15), "psnr_y": Scoring(26, 4), "psnr_ycbcr": Scoring(30, 3),
     "ms_ssim": Scoring(100, 52), "ssim": Scoring(92, 40), "vmaf": Scoring(95, 3),
@@ -173,7 +175,8 @@ SCORING = {
     "alex256": Scoring(10, 0, True), "squeeze256": Scoring(10, 0, True),
     "inception256": Scoring(10, 0, True), "inception256_tf": Scoring(10, 0, True),
 }  # fmt: skip
-# Of images that are computed in bands and strips; 12,000 x 9,000 pixels were measured.
+# Bytes per pixel for large images, which are computed in bands and strips; measured on 12,000 x
+# 9,000 pixels.
 LARGE_SCORING = {
     "psnr": Scoring(8), "psnr_y": Scoring(16), "psnr_ycbcr": Scoring(14, 3),
     "ms_ssim": Scoring(64, 52), "ssim": Scoring(48, 40),
@@ -212,7 +215,7 @@ def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
     table |= WITHOUT_MOMENTS if pixels > KEPT_PIXELS else {}
     scoring = [table.get(name, OTHER_SCORING) for name in metrics]
     prepared = sum(metric.prepared for metric in scoring)
-    # What metrics keep of a source is there while its next cell is coded.
+    # Data that metrics keep about a source stay in memory while the source's next cell is coded.
     while_coding = (coding.pixel + prepared) * pixels + coding.tile_pixel * min(pixels, TILE_PIXELS)
     while_scoring = ((prepared - metric.prepared + metric.peak) * pixels for metric in scoring)
     torch = coding.torch or any(metric.torch for metric in scoring)

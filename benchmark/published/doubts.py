@@ -11,7 +11,8 @@ from benchmark.published.points import PublishedPoint
 from benchmark.system.text import group_by_key
 
 MAX_ABOVE_DB, MAX_BELOW_DB = 2.0, 12.0  # from VTM: learned codecs reach +1.2 dB, JPEG -7 dB
-FACTORS, NEAR_DB = (8.0, 1 / 8), 2.0  # of rates in bytes; distance from VTM once corrected
+FACTORS = (8.0, 1 / 8)  # rate factors of unit mistakes: bytes for bits, or the reverse
+NEAR_DB = 2.0  # largest median distance from VTM after the correction
 RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
 
 

@@ -291,7 +291,7 @@ def explain(
         records += ({"metric": metric.column, **rule} for rule in rules)
         tolerance = SAME_RATE + rounding_shares(bpp)[:, None]
         is_setting = match_settings(reference.bpp, bpp[:, None], tolerance)
-        points = f"{counted(len(bpp), 'point')}, {is_setting.sum()} at its rates"
+        points = f"{counted(len(bpp), 'point')}, {is_setting.sum()} at a rate of the reference"
         equal_db = SAME_DB if is_setting.all() else FITS_DB
         verdict = _verdict(rules[0], difference_db, len(bpp), equal_db)
         sentences.append(f"{metric.column}: {points}. {verdict}")

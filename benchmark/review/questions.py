@@ -130,7 +130,8 @@ def check_streams(evidence: Evidence) -> Question:
     not_run = [stream.reason for stream in evidence.streams if stream.state == "not run"]
     if not_run:
         reasons = [*dict.fromkeys(not_run)]
-        sentence += f"; the decoder of {len(not_run)} was not run: {'; '.join(reasons)}"
+        num_streams = counted(len(not_run), "stream")
+        sentence += f"; the decoder was not run for {num_streams}: {'; '.join(reasons)}"
     if blind := [stream.reason for stream in evidence.streams if stream.state == "blind"]:
         sentence += f"; without the photograph and a PSNR, by an unknown amount: {blind[0]}"
     wrong = [stream.wrong_size for stream in evidence.streams if stream.wrong_size]

@@ -16,7 +16,7 @@ from benchmark.system.text import counted
 
 State = Literal["damaged", "missing"]
 BUNDLED = "restore the bundled file"
-MEASURE = "the `bench run` that measured its cells measures them again"
+MEASURE = "repeat the `bench run` that measured its cells"
 
 
 class Finding(NamedTuple):
@@ -49,7 +49,9 @@ def verify_results(folder: Path) -> Iterator[Verified]:
     places = (folder, *sorted(folder.glob("*")))
     datasets = [place for place in places if any((place / part).is_dir() for part in PARTS)]
     if not datasets:
-        raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
+        raise UsageError(
+            f"{folder} is not a results folder: it contains no rows or streams of a dataset"
+        )
     return map(_verify, datasets)
 
 
@@ -74,7 +76,7 @@ def _check_shard(path: Path) -> Finding | None:
     try:
         read_shard(path) if of_rows else read_parquet(path)
     except (BadShard, OSError) as error:
-        remedy = f"{MEASURE}, and sets it aside" if of_rows else "delete it"
+        remedy = f"{MEASURE}, which sets it aside" if of_rows else "delete it"
         remedy = BUNDLED if path.name.startswith("shipped") else remedy
         return Finding(str(path), "damaged", str(error), remedy)
     return None
@@ -102,7 +104,7 @@ def _check_record(store: Store, path: Path) -> Finding | None:
     try:
         store.record(path.stem)
     except StoreError as error:
-        remedy = "restore it, or delete it: its rows stay, without what is known of the run"
+        remedy = "restore it, or delete it: its rows are kept, but the facts about the run are lost"
         return Finding(str(path), "damaged", str(error), remedy)
     return None
 
@@ -117,5 +119,5 @@ def _find_lost(store: Store) -> Iterator[Finding]:
     for run in sorted({*table["run"].drop_nulls()}):
         if not store.has_record(run):
             path = str(store.folder / "runs" / f"{run}.json")
-            problem = "rows name this run, and its record is not there"
-            yield Finding(path, "missing", problem, "restore it; the rows stay as they are")
+            problem = "rows name this run, but its record is missing"
+            yield Finding(path, "missing", problem, "restore it; the rows are kept as they are")

@@ -32,7 +32,7 @@ from benchmark.rows.summary import (
 )
 
 MAX_REASONS = 3
-Tallies = dict[int, Tally]  # by the number of the point
+Tallies = dict[int, Tally]  # by point index
 
 
 def summarise(
@@ -182,7 +182,7 @@ class _Means:
         texts = pl.lit("not computed")
         if without_value.any() and reason_column in rows.table.columns:
             reasons = rows.select(reason_column, marked=without_value).to_series()
-            other_protocol_reason = pl.lit(f"measured by another rule than {protocol}")
+            other_protocol_reason = pl.lit(f"measured under a rule other than {protocol}")
             reason = pl.coalesce(pl.lit(reasons.replace("", None)), texts)
             texts = (
                 pl.when(pl.lit(pl.Series(other_protocol[without_value])))

@@ -34,7 +34,8 @@ from benchmark.rows.variants import (
 from benchmark.spec import CodecSpec, listed_datasets, named_in
 from benchmark.system.text import bench_command, counted, group_by_key
 
-WIDE_SPREAD = 16  # from this ratio of pixels on, the sizes of a set are reported as spread
+# Image sizes are reported if the largest has this many times the pixels of the smallest.
+WIDE_SPREAD = 16
 
 
 class RowSource(NamedTuple):
@@ -42,10 +43,10 @@ class RowSource(NamedTuple):
 
     results: Path
     dataset: str
-    rows: pl.DataFrame | None = None  # in place of the stored ones; none is left out of them
+    rows: pl.DataFrame | None = None  # replaces the stored rows; all are used
 
 
-# From rows that are shown and others of a dataset to those to summarise, and their anchor.
+# Maps (shown rows, other rows of the dataset) to (rows to summarise, their anchor).
 Joins = Callable[[pl.DataFrame, pl.DataFrame], tuple[pl.DataFrame, Anchor]]
 
 
@@ -230,7 +231,7 @@ def verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all") -> pl.D
     """Return rows whose streams a fresh process decoded; `UsageError` for a codec without any."""
     attested_rows = rows.filter("attested")
     if rows.height and not attested_rows.height:
-        raise UsageError(f"{folder} has no verified rows: run the same with --verify")
+        raise UsageError(f"{folder} has no verified rows: repeat the run with --verify")
     if named_in(codecs):
         named_rows = rows_of_codecs(rows, codecs)
         _refuse_lost("--verified-only", specs_of(named_rows) - specs_of(attested_rows))
@@ -240,7 +241,7 @@ def verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all") -> pl.D
 def _refuse_lost(option: str, lost: Collection[CodecSpec]) -> None:
     if lost:
         labels = ", ".join(sorted(map(label_of, lost)))
-        raise UsageError(f"{option} leaves no row of {labels}: leave the option or these out")
+        raise UsageError(f"{option} leaves no rows of {labels}: drop the option or these codecs")
 
 
 def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

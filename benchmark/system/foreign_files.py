@@ -141,7 +141,8 @@ def files_of_tar(
             if any(key == "size" or key.startswith("GNU.sparse") for key in member.pax_headers):
                 raise BadTar("an extended header says where a file lies, which is not read")
             if member.size < 0 or (member.isreg() and member.offset_data + member.size > end):
-                raise BadTar(f"{member.name[:SHOWN_CHARACTERS]!r} reaches beyond its end")
+                name = member.name[:SHOWN_CHARACTERS]
+                raise BadTar(f"{name!r} extends beyond the end of the archive")
             if member.islnk() and member.linkname in regular:
                 member = regular[member.linkname].replace(name=member.name)
             if member.isreg() and not member.issparse():

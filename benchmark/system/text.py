@@ -204,7 +204,7 @@ def parsing(form: str) -> Iterator[None]:
     except RecursionError as error:
         raise BadFile(f"it is no {form} that can be read: it is nested too deeply") from error
     except MemoryError as error:
-        raise BadFile(f"it is {form} of more memory than there is") from error
+        raise BadFile(f"it is {form} that needs more memory than is available") from error
     except REFUSALS as error:
         raise BadFile(f"it is no {form}: {_shorten_error(error)}") from error
 

@@ -50,7 +50,7 @@ def test_differences_are_told_from_the_largest_and_relative_to_the_value_here():
          "1001000"),
         ([stream("failed", reason="why")], "no", "; webp quality=30 a: why", "0000100"),
         ([stream("damaged", reason="why")], "no", "; webp quality=30 a: why", "0000010"),
-        ([stream("not run", reason="why")], "unknown", "the decoder of 1 was not run: why",
+        ([stream("not run", reason="why")], "unknown", "the decoder was not run for 1 stream: why",
          "0000001"),
         ([stream(wrong_size="too short")], "no", "; too short", "1000000"),
     ],

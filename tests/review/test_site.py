@@ -50,7 +50,7 @@ def reviewed(*streams, photographs=None):
         ([decoded(), decoded(psnr=30.0005)], "psnr_db of a at quality=30 is 30.0005, not 30"),
         ([decoded(), decoded("other", 29.0)], "1 of 2 streams decode here"),
         ([decoded(), decoded("blind", None)], "by an unknown amount"),
-        ([decoded(), decoded("not run", None)], "the decoder of 1 was not run"),
+        ([decoded(), decoded("not run", None)], "the decoder was not run for 1 stream"),
         ([decoded("damaged", None)] * 2, "webp quality=30 a: damaged (1 more differ)"),
         ([decoded(), decoded("failed", None)], "webp quality=30 a: failed"),
         ([decoded(), decoded(wrong_size="too short")], "too short"),

@@ -93,7 +93,7 @@ def test_values_under_another_metric_protocol_never_meet():
     rows.append(row("jpeg", 5, "c", psnr_db=90.0, psnr_db_protocol="psnr-rgb8/0"))
     mean = summarise(table(rows)).points[0].means["psnr_db"]
     assert (mean.value, mean.images) == (30.0, 2)
-    assert mean.reasons == ((f"measured by another rule than {PROTOCOLS['psnr_db']}", 1),)
+    assert mean.reasons == ((f"measured under a rule other than {PROTOCOLS['psnr_db']}", 1),)
     older = {"coding": PROTOCOLS["coding"], "psnr_db": "psnr-rgb8/0"}
     assert summarise(table(rows), older).points[0].means["psnr_db"].value == 90.0
 

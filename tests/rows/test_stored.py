@@ -103,7 +103,7 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
     assert bpp() == (pytest.approx(sum(rates) / 2), 2)
     assert bpp(pooled=True) == (pytest.approx(8 * 400 / 24000), 2)
     assert bpp(common=True) == (pytest.approx(rates[0]), 1)
-    with pytest.raises(UsageError, match="has no verified rows: run the same with --verify"):
+    with pytest.raises(UsageError, match="has no verified rows: repeat the run with --verify"):
         bpp(verified_only=True)
 
 

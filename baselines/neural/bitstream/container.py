@@ -219,7 +219,7 @@ def _open_stream(data: bytes) -> tuple[int, ByteReader]:
     if version != VERSION:
         raise CorruptStream(f"the stream is of version {version}, this decoder reads {VERSION}")
     if checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
-        raise CorruptStream("the stream is damaged or cut off: its checksum does not fit")
+        raise CorruptStream("the stream is damaged or truncated: its checksum does not match")
     return flags, ByteReader(data[len(MAGIC) + 1 : -CHECKSUM_BYTES])
 
 

@@ -66,7 +66,7 @@ def decode_levels(data: bytes, rows: int, columns: int) -> LevelMap:
             raise CorruptStream(f"a map is all of level {data[0]}, the highest is {HIGHEST}")
         return np.full((rows, columns), data[0], np.uint8)
     if len(data) > MIN_MAP_BYTES and data[0] == 0:
-        raise CorruptStream("a map of levels begins with a zero byte")
+        raise CorruptStream("a map of levels must not begin with a zero byte")
     levels = [[0] * columns for _ in range(rows)]
     decisions = _DecisionDecoder(data)
     _code_levels(levels, decisions)

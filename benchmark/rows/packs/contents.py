@@ -134,7 +134,8 @@ def export_pack(
             places = ",".join(Place(name).measured(results).text for name in datasets)
             command = command_on_rows("run", results, places, codecs=spec.text)
             raise UsageError(
-                f"rows of {spec.text} are of several versions: `{command}` adds the newest"
+                f"rows of {spec.text} come from several versions of the codec: measure it again "
+                f"with `{command}`"
             )
     kept_streams = {digest: data for digest, data in streams.items() if data}
     pictures = (pixels for store, rows in declared for pixels in read(store, rows))

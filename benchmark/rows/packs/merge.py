@@ -36,10 +36,12 @@ from benchmark.system.text import bench_command, counted, listed
 
 Row = dict[str, Any]
 
-PART_FIELDS = ("part", "results", "dataset")  # of a request, which differ between its parts
+# Request fields that differ between the parts (`--part`) of a run.
+PART_FIELDS = ("part", "results", "dataset")
 PARTS = ("per_image", "runs", "streams", "features", "sets")
-RESULT = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")  # what rows agree in
-REMEDY = "mend that and merge again"
+# Columns in which the rows of a cell must agree.
+RESULT = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")
+REMEDY = "fix this, then merge again"
 PLACE = "place"  # the number of the folder that a row is from, the target's 0
 FORMS = {
     "run": f"^{NAME.pattern}$",
@@ -109,7 +111,7 @@ def _command_of_part(record: Row, part: str) -> str:
 
 def _datasets(folder: Path) -> list[str]:
     if any((folder / part).is_dir() for part in PARTS):
-        raise UsageError(f"{folder} is of one dataset: give the results folder that it lies in")
+        raise UsageError(f"{folder} holds a single dataset: give its parent, the results folder")
     names = [
         path.name
         for path in folder.glob("*")
@@ -117,7 +119,9 @@ def _datasets(folder: Path) -> list[str]:
         and not (path.name.startswith(".") or names_file(path.name))
     ]
     if not names:
-        raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
+        raise UsageError(
+            f"{folder} is not a results folder: it contains no rows or streams of a dataset"
+        )
     for name in names:
         if (folder / name).resolve().parent != folder.resolve():
             raise UsageError(
@@ -138,16 +142,16 @@ class _Merge:
         for source in sources:
             for path in (*source.glob("per_image/*.parquet"), *source.glob("sets/*.parquet")):
                 if not is_regular(path, within=source):
-                    raise UsageError(f"{path} is not merged: it is no file of {source}; remove it")
+                    raise UsageError(f"{path} is not a regular file inside {source}: remove it")
         streams = pictures = runs = features = reductions = 0
         for source in sources:
             streams += self._copy_streams(source)
             pictures += self._copy_pictures(source)
             features += self._copy(source, "features/*/*/*.npy")
             self._copy(source, "features/CACHEDIR.TAG")
-            runs += self._copy(source, "runs/*.json", "tell of one run in two ways")
+            runs += self._copy(source, "runs/*.json", "describe the same run differently")
             bundled = f"per_image/{SHIPPED}*.parquet"
-            self._copy(source, bundled, "are of two versions of the project")
+            self._copy(source, bundled, "are from different versions of the project")
         with self._collect_warnings(sources):
             for source in sources:
                 target = Reductions(self._folder)
@@ -220,7 +224,8 @@ class _Merge:
                 if target.exists():
                     data = self._read_file(path, source) if differing else None
                     if differing and (data is None or not has_content(target, data)):
-                        self._conflicts.append(f"{target} and {path} {differing}; the first stays")
+                        sentence = f"{target} and {path} {differing}; the first is kept"
+                        self._conflicts.append(sentence)
                     continue
                 data = self._read_file(path, source)
                 if data is None:
@@ -303,5 +308,6 @@ def _describe_conflict(versions: Sequence[Row], stores: Sequence[Store]) -> str:
         key = tuple(version[name] for name in RESULT)
         descriptions.setdefault(key, f"{content}, decoded to {decoded}{psnr}, in {place}")
     return (
-        f"{label} {setting} {row['image']}: {'; but '.join(descriptions.values())}; the first stays"
+        f"{label} {setting} {row['image']}: {'; but '.join(descriptions.values())}; "
+        "the first is kept"
     )

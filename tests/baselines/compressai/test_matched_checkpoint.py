@@ -86,7 +86,7 @@ def test_saving_leaves_the_network_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (resized(model="mbt2018-mean"), "holds mbt2018-mean by its card"),
+        (resized(model="mbt2018-mean"), "holds mbt2018-mean according to its card"),
         (resized(model="elic"), "elic"),
         (resized(widths=[8, 12, 3]), r"widths is"),
         (resized(widths=[8, 16]), "does not hold its card's network"),

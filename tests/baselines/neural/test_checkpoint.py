@@ -226,7 +226,7 @@ def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
 
 def test_a_card_of_another_architecture_is_refused_at_once(copied):
     assert load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}")).describe().caveat == ""
-    with pytest.raises(Unavailable, match="holds a network of compressai by its card"):
+    with pytest.raises(Unavailable, match="holds a network of compressai according to its card"):
         load_codec(parse_codec(f"ours:beta=0:checkpoint={BUNDLED / 'hyperprior-1.safetensors.xz'}"))
 
 

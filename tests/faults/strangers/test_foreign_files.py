@@ -107,7 +107,7 @@ def test_a_name_of_a_tar_is_shown_in_part():
     member = tarfile.TarInfo("\udcff" * 255)
     member.size = 1 << 20
     header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-    with pytest.raises(BadTar, match="reaches beyond its end") as refusal:
+    with pytest.raises(BadTar, match="extends beyond the end of the archive") as refusal:
         list(files_of_tar(io.BufferedReader(io.BytesIO(header)), pytest.fail))
     assert len(str(refusal.value)) < 500
 

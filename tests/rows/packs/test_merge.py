@@ -275,7 +275,7 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
     of_shards = [
         conflict
         for conflict in result.conflicts
-        if "are of two versions of the project" in conflict
+        if "are from different versions of the project" in conflict
     ]
     assert len(of_shards) == 1
     assert f"{SHIPPED}kodak.parquet" in of_shards[0]
@@ -287,7 +287,7 @@ def test_one_run_told_in_two_ways_is_a_conflict(three, tmp_path):
     Store(second / "kodak").begin("run-a", {"machine": "another"})
     (result,) = merged(tmp_path / "into", first, second)
     (sentence,) = result.conflicts
-    assert "runs/run-a.json tell of one run in two ways" in sentence
+    assert "runs/run-a.json describe the same run differently" in sentence
     assert Store(tmp_path / "into" / "kodak").record("run-a") == {"machine": "run-a"}
 
 
@@ -359,10 +359,10 @@ def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(thr
     linked.mkdir()
     (linked / "kodak").symlink_to(first / "kodak")
     for folders, message in [
-        ([first, empty], "is no folder of results"),
-        ([first, tmp_path / "absent"], "is no folder of results"),
+        ([first, empty], "is not a results folder"),
+        ([first, tmp_path / "absent"], "is not a results folder"),
         ([linked], "kodak leads out of .*linked: merge the folder of results it lies in"),
-        ([first / "kodak"], "is of one dataset: give the results folder that it lies in"),
+        ([first / "kodak"], "holds a single dataset: give its parent, the results folder"),
         ([tmp_path / "into", first], "is merged into itself"),
     ]:
         into = tmp_path / "into"

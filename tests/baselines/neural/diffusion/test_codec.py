@@ -112,7 +112,7 @@ def test_another_base_is_refused(weights):
         load(f"dirac:steps=1:checkpoint={path}")
     with pytest.raises(Unavailable, match="was trained for the base jpeg, not for jpeg:optimize=1"):
         load(r"dirac:steps=1:base=jpeg\:optimize=1")
-    with pytest.raises(Unavailable, match="holds a network of dirac by its card, not of hfd"):
+    with pytest.raises(Unavailable, match="a network of dirac according to its card, not of hfd"):
         load(f"hfd:base=jpeg:checkpoint={path}")
     with pytest.raises(Unavailable, match=r"make it with .* --members dirac-jpegxl"):
         load("dirac:steps=1:base=jpegxl")
