@@ -101,10 +101,10 @@ def _read_header(data: bytes) -> tuple[int, int]:
         raise CorruptStream("the stream is not a BPG file")
     end = len(MAGIC) + FLAG_BYTES
     for _ in ("width", "height", "length"):
-        number, end = _read_number(data, end)
-    if number and end + number != len(data):
+        length, end = _read_number(data, end)
+    if length and end + length != len(data):
         raise CorruptStream("the BPG file is truncated or has bytes after its picture")
-    return number, end
+    return length, end
 
 
 def _read_number(data: bytes, start: int) -> tuple[int, int]:

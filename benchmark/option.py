@@ -54,9 +54,11 @@ class Option(NamedTuple):
     least: float | None = None
     most: float | None = None
     value: str | None = None  # word for the value in help: "SECONDS"
-    refuses: Literal["", "stored", "folder", "file"] = ""  # check of a path before any work
-    many: Literal["", "listed", "repeated"] = ""  # a comma-separated text, or given repeatedly
-    fills: Literal["", "run", "figures"] = ""  # a file of options of a run, or of figures
+    # Check of a path before any work: it must hold results, or be usable as a folder or a file.
+    path_check: Literal["", "stored", "folder", "file"] = ""
+    # How several values are given: as a comma-separated text, or by repeating the option.
+    value_form: Literal["", "listed", "repeated"] = ""
+    options_file_for: Literal["", "run", "figures"] = ""  # verb whose options the file gives
     python: str = ""  # more help for Python
 
     def __repr__(self) -> str:
@@ -64,7 +66,7 @@ class Option(NamedTuple):
         return repr(self.help)
 
 
-class Some(NamedTuple):
+class OptionSubset(NamedTuple):
     """Options of a dataclass that a function takes, and defaults in place of its own."""
 
     names: tuple[str, ...]  # empty: all
@@ -82,21 +84,21 @@ def opt(panel: str, help: str, *flags: str, **facts: Any) -> Option:  # noqa: A0
 
 def option(default: Any, panel: str, help: str, *flags: str, **facts: Any) -> Any:  # noqa: A002
     """Return a dataclass field with the declaration of an option; `facts` as in `Option`."""
-    return shared(default, opt(panel, help, *flags, **facts))
+    return shared_option(default, opt(panel, help, *flags, **facts))
 
 
-def shared(default: Any, declaration: Option) -> Any:
+def shared_option(default: Any, declaration: Option) -> Any:
     """Return a dataclass field with the declaration of an option that several verbs share."""
     return field(default=default, metadata={"option": declaration})
 
 
-def some(names: str = "", *groups: type[Any], **defaults: Any) -> Some:
+def subset(names: str = "", *groups: type[Any], **defaults: Any) -> OptionSubset:
     """Mark a parameter that takes options of a dataclass, all of `groups`, or other defaults."""
     group_names = (entry.name for group in groups for entry in fields(group))
-    return Some((*names.split(), *group_names), defaults)
+    return OptionSubset((*names.split(), *group_names), defaults)
 
 
-AGAINST = opt(ARGUMENT, "Codec to compare it with.")
+OTHER_CODEC = opt(ARGUMENT, "Codec to compare it with.")
 CODEC = opt(ARGUMENT, "Codec, by name or label.")
 ALLOW_FEW = opt(MANNER, "Also compute FID and KID on fewer than 50 images, and mark the values.")
 ANCHOR = opt(
@@ -106,13 +108,13 @@ ANCHOR = opt(
 )
 BUNDLED = opt(COMPARED, "Add results shipped with the project: names, or 'all'.")
 DATASETS = opt(COMPARED, "Datasets with results, or 'all'.")
-EXPERIMENT = opt(COMPARED, "Comma-separated codecs to show, or 'all' measured in this folder.")
+SHOWN_CODECS = opt(COMPARED, "Comma-separated codecs to show, or 'all' measured in this folder.")
 METRICS = opt(COMPARED, "Comma-separated metrics, each a name or path.py:Class, or 'all'.")
 PAGE_IMAGES = opt(
     DRAWING,
     "Maximum total size of decoded images on the page, such as 14MB, or 'all'.",
 )
-RESULTS = opt(ORIGIN, "Folder of results.", refuses="stored")
+RESULTS = opt(ORIGIN, "Folder of results.", path_check="stored")
 VERIFIED_ONLY = opt(COMPARED, "Only rows verified by an independent decode (`bench run --verify`).")
 
 
@@ -128,7 +130,7 @@ def kind_of(parameter: Parameter) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def declared(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
+def declared_options(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
     """Return the options of a function or dataclass by name, inherited ones last."""
     parameters: Mapping[str, Parameter] = signature(owner).parameters
     if is_dataclass(owner):
@@ -145,7 +147,7 @@ def declared(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
     return {parameter.name: (parameter, option) for parameter, option in pairs if option}
 
 
-def flat(function: Callable[..., Result]) -> Callable[..., Result]:
+def flatten(function: Callable[..., Result]) -> Callable[..., Result]:
     """Return a function with the options of its dataclass parameters in place of these.
 
     A parameter with an option's name overrides it. Values may be in the forms of `_converted`.
@@ -157,11 +159,11 @@ def flat(function: Callable[..., Result]) -> Callable[..., Result]:
         if not (isinstance(kind, type) and is_dataclass(kind)):
             flat_parameters[name] = parameter
             continue
-        marks = (mark for mark in get_args(parameter.annotation) if isinstance(mark, Some))
-        names, defaults = next(marks, Some((), {}))
-        declared_options = declared(kind)
-        options = {key: declared_options[key][0] for key in names or declared_options}
-        options |= {key: options[key].replace(default=to) for key, to in defaults.items()}
+        marks = (mark for mark in get_args(parameter.annotation) if isinstance(mark, OptionSubset))
+        names, defaults = next(marks, OptionSubset((), {}))
+        kind_options = declared_options(kind)
+        options = {key: kind_options[key][0] for key in names or kind_options}
+        options |= {key: options[key].replace(default=value) for key, value in defaults.items()}
         slots[name] = kind, options
         for key, option in options.items():
             override = own_parameters.get(key, option.replace(kind=Parameter.KEYWORD_ONLY))
@@ -190,14 +192,14 @@ def flat(function: Callable[..., Result]) -> Callable[..., Result]:
     call.__signature__ = flattened  # type: ignore[attr-defined]
     call.__doc__ = getdoc(function)
     if slots and call.__doc__:
-        call.__doc__ = call.__doc__.replace("{parameters}", "\n".join(documented(call)))
+        call.__doc__ = call.__doc__.replace("{parameters}", "\n".join(numpydoc_lines(call)))
     return call
 
 
-def documented(function: Callable[..., Any]) -> list[str]:
+def numpydoc_lines(function: Callable[..., Any]) -> list[str]:
     """Return the options of a function in numpydoc format, two lines each."""
     lines = []
-    for name, (parameter, option) in declared(function).items():
+    for name, (parameter, option) in declared_options(function).items():
         kind, default = kind_of(parameter), parameter.default
         words = WORDS.get(kind, getattr(kind, "__name__", str(kind)))
         if get_origin(kind) is Literal:
@@ -215,11 +217,11 @@ def _converted(parameter: Parameter, value: Any) -> Any:
         return value
     if value is None and parameter.default is not Parameter.empty:
         return parameter.default
-    if option.many and isinstance(value, str):
+    if option.value_form and isinstance(value, str):
         codecs = parameter.name == "codecs"
         parts = split_codecs(value) if codecs else split_unescaped(value, ",")
-        value = [*filter(None, map(str.strip, parts))] if option.many == "listed" else [value]
-    if option.many and isinstance(value, Collection) and not isinstance(value, Mapping):
+        value = [*filter(None, map(str.strip, parts))] if option.value_form == "listed" else [value]
+    if option.value_form and isinstance(value, Collection) and not isinstance(value, Mapping):
         texts = (str(item) if isinstance(item, int | float) else item for item in value)
         return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)
     if kind is str and isinstance(value, list | tuple | Path | int | float):

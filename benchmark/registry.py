@@ -110,7 +110,7 @@ def dataset_module(name: str) -> ModuleType:
     return import_module(DATASETS[name].partition(":")[0])
 
 
-def means_folder(dataset: str) -> bool:
+def is_folder_name(dataset: str) -> bool:
     """Return whether a value of `--dataset` is a path, and not in `DATASETS`."""
     return dataset not in DATASETS and (Path(dataset).exists() or "/" in dataset)
 

@@ -132,7 +132,7 @@ def split_codecs(text: str) -> list[str]:
     return result
 
 
-def named_in(codecs: str) -> list[str]:
+def requested_names(codecs: str) -> list[str]:
     """Return the requested codecs; empty for "all"."""
     names = split_codecs(codecs)
     return [] if "all" in names else names

@@ -169,10 +169,14 @@ def _compare(
     codec = parse_codec(label).name
     weights = PUBLISHED_WEIGHTS.get(codec, "")
     theirs, ours = rules = curve.protocol, summary.protocols[metric.column]
-    caveats = next((edition.ran.caveats for edition in editions if edition.ran.caveats), ())
+    caveats = next(
+        (edition.run_facts.caveats for edition in editions if edition.run_facts.caveats), ()
+    )
     refusals = {
         f"ours are {', '.join(caveats)}": bool(caveats),
-        "ours are other weights": any(weights not in edition.ran.version for edition in editions),
+        "ours are other weights": any(
+            weights not in edition.run_facts.version for edition in editions
+        ),
         f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
         f"{len(curve.points)} published points are too few": len(curve.points) < MIN_POINTS,
         "no complete point is measured": own_curve is None,
@@ -201,7 +205,7 @@ def _compare(
         Cause(difference.reason, difference.low_db, difference.high_db)
         for difference in KNOWN_DIFFERENCES.get(codec, ())
         if difference.column == metric.column
-        and all(edition.ran.version.startswith(difference.version) for edition in editions)
+        and all(edition.run_facts.version.startswith(difference.version) for edition in editions)
         and (not difference.required or difference.required in agreed)
     ]
     low = sum((cause.low for cause in causes), np.zeros(len(gaps))) - slack

@@ -20,7 +20,7 @@ from benchmark.errors import (
     UsageError,
 )
 from benchmark.measure.request import Request
-from benchmark.option import ARGUMENT, CODED, opt, some
+from benchmark.option import ARGUMENT, CODED, opt, subset
 from benchmark.plugins import is_of_package, one_line, printing_to_stderr, reason_of
 from benchmark.spec import load_codec, parse_codec
 from benchmark.system.atomic import write_file
@@ -48,7 +48,7 @@ CODEC = "Codec, name[:key=value]... or path.py:Class"
 
 
 def encode(
-    request: Annotated[Request, some("device weights_dir flatten", device="cpu")],
+    request: Annotated[Request, subset("device weights_dir flatten", device="cpu")],
     image: Annotated[Path, opt(ARGUMENT, "Image: PNG, JPEG, WebP, TIFF or PPM.")],
     stream: Annotated[Path, opt(ARGUMENT, "Stream to write: out.crdr, out.jpg.")],
     codec: Annotated[str, opt(CODED, f"{CODEC}.")] = PLAIN,
@@ -95,7 +95,7 @@ def encode(
 
 
 def decode(
-    request: Annotated[Request, some("device weights_dir", device="cpu")],
+    request: Annotated[Request, subset("device weights_dir", device="cpu")],
     stream: Annotated[Path, opt(ARGUMENT, "Stream of `bench encode`, or a file of its format.")],
     image: Annotated[Path, opt(ARGUMENT, "PNG file to write.")],
     codec: Annotated[str, opt(CODED, f"{CODEC}; default: recognised from the stream.")] = "",

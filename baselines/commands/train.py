@@ -12,7 +12,7 @@ from benchmark.commands import output
 from benchmark.commands.verb import command_line
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, declared, opt, some
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED, declared_options, opt, subset
 from benchmark.plugins import load
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 SAVED = "the saved steps are kept; the same command resumes from there"
 # Options that do not affect what is learned and are left out of cards
 UNRECORDED = {
-    *declared(TrainingOptions),
+    *declared_options(TrainingOptions),
     *("out", "export_now", "quiet", "device", "dataset", "log", "check"),
 }
 
 
 def train(
     options: TrainingOptions,
-    request: Annotated[Request, some("device weights_dir")],
+    request: Annotated[Request, subset("device weights_dir")],
     context: typer.Context,
     recipe: Annotated[
         str, opt(TRAINED, "Recipe: smoke, evening, night, gpu-half-hour, paper, or a .toml file.")
@@ -39,7 +39,7 @@ def train(
         list[str],
         opt(ORIGIN, "Folder or tar archive of photographs, or name of a dataset (repeatable)."),
     ],
-    out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", refuses="folder")],
+    out: Annotated[Path, opt(TARGET, "Folder of the run, or of the suite.", path_check="folder")],
     suite: Annotated[
         str | None,
         opt(

@@ -90,7 +90,7 @@ FILE_STEMS = {
 QUALITY_MARK = "{quality}"
 CONTAINERS = ("network", "state_dict", "model_state_dict")  # keys in files of training scripts
 # Networks trained by this project: their model, and the prefix of their files' names.
-MATCHED, STEM = "bmshj2018-hyperprior", "hyperprior"
+MATCHED_MODEL, MATCHED_STEM = "bmshj2018-hyperprior", "hyperprior"
 WEIGHTS = ("published", "matched", "random")  # values of the option
 RANDOM_SEED = 0
 MAX_CACHED_BYTES = 1 << 30  # of networks in a process: four full sweeps of bmshj2018-hyperprior
@@ -144,7 +144,7 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
     return ZooStream(quality, width, height, strings)
 
 
-def most_pixels(num_bytes: int) -> int:
+def max_pixels(num_bytes: int) -> int:
     """Return the number of pixels that a decoder accepts for a stream of `num_bytes`."""
     return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
 
@@ -153,7 +153,7 @@ def pad_blank_stream(stream: ZooStream) -> ZooStream:
     """Append zeros to the last string if a decoder would refuse the stream as too short."""
     # only blank images have so few bytes; entropy decoders ignore the zeros
     _, _, padded_width, padded_height = padding(stream.width, stream.height)
-    missing_pixels = padded_width * padded_height - most_pixels(sum(map(len, stream.strings)))
+    missing_pixels = padded_width * padded_height - max_pixels(sum(map(len, stream.strings)))
     *first_strings, last = stream.strings
     last += bytes(max(0, -(-missing_pixels // PIXELS_PER_BYTE)))
     return stream._replace(strings=(*first_strings, last))
@@ -222,7 +222,7 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
     """Return weight files by quality; `UsageError`, `UnknownName`, or `BadOption` for none."""
     model, metric = options.get("model", ""), options.get("metric", "mse")
     if options.get("weights") == "matched":
-        return released_files(STEM)
+        return released_files(MATCHED_STEM)
     if not model or options.keys() - {"model", "metric"}:
         raise UsageError(
             f"{dict(options)} names no published weights: give a model, and a metric if it is not "
@@ -269,12 +269,14 @@ def _find_published(model: str, metric: str) -> dict[int, Path]:
 def find_matched(model: str, metric: str) -> dict[int, Path]:
     """Return the networks trained by this project, by quality, verified against their cards."""
     # raises `BadOption` for models never trained here, `Unavailable` for missing or damaged files
-    if (model, metric) != (MATCHED, "mse"):
-        raise BadOption(f"matched weights exist for {MATCHED} with mse, not {model} with {metric}")
+    if (model, metric) != (MATCHED_MODEL, "mse"):
+        raise BadOption(
+            f"matched weights exist for {MATCHED_MODEL} with mse, not {model} with {metric}"
+        )
     qualities = range(1, QUALITIES[model] + 1)
     try:
         files = find_training(
-            qualities, lambda quality: find_checkpoint(f"{STEM}-{quality}.safetensors")
+            qualities, lambda quality: find_checkpoint(f"{MATCHED_STEM}-{quality}.safetensors")
         )
     except Unavailable as error:
         raise Unavailable(f"{error}: train them with `bench train --suite matched`") from None
@@ -445,7 +447,7 @@ class CompressAI:
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream has quality {stream.quality}, which is missing here")
         _, _, padded_width, padded_height = padding(stream.width, stream.height)
-        if padded_width * padded_height > most_pixels(len(data)):
+        if padded_width * padded_height > max_pixels(len(data)):
             size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
             raise CorruptStream(f"the stream claims {size}: no image takes so few")
         net: Any = network(self._sources[stream.quality])

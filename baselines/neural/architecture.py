@@ -24,9 +24,11 @@ MAX_PATCH_PX = 1 << 14
 
 Width = Annotated[int, Meta(ge=1, le=MAX_WIDTH)]  # channels
 EvenWidth = Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # enough for halves or pairs
-Wide = Annotated[int, Meta(ge=4, le=MAX_WIDTH)]  # enough for a colour, its negative, two constants
+WidthOfFour = Annotated[
+    int, Meta(ge=4, le=MAX_WIDTH)
+]  # enough for a colour, its negative, two constants
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]  # of blocks or levels
-Number = Annotated[int, Meta(ge=1, le=MAX_COUNT)]  # a count of at least 1
+PositiveCount = Annotated[int, Meta(ge=1, le=MAX_COUNT)]  # a count of at least 1
 Kernel = Literal[1, 3, 5, 7, 9]
 Parts = Annotated[tuple[Width, ...], Meta(max_length=MAX_COUNT)]  # widths of slices or groups
 
@@ -123,7 +125,9 @@ class CrdrSizes(Slices, Residual):
     attention: bool
     condition: Width
     rate_levels: Annotated[int, Meta(ge=2, le=MAX_COUNT)] = 5
-    frequencies: Number = 10  # of beta, a sine and a cosine each; fewer give smoother control
+    frequencies: PositiveCount = (
+        10  # of beta, a sine and a cosine each; fewer give smoother control
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +163,9 @@ class IvrSizes(Hyperprior):
 class HificSizes(Hyperprior):
     """Dimensions of HiFiC; its hyper-decoder outputs means and scales directly, without slices."""
 
-    widths: tuple[Wide, Wide, Wide, Wide, Wide]  # of the encoder, reversed in the generator
+    widths: tuple[
+        WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour
+    ]  # of the encoder, reversed in the generator
     hyper_latent: EvenWidth
     hyper_encoder: tuple[EvenWidth, EvenWidth]
     hyper_decoder: tuple[EvenWidth, EvenWidth]  # of two stacks, which output `latent` channels
@@ -184,13 +190,13 @@ QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 class PqMimSizes(Residual):
     """Dimensions of PQ-MIM, our choice; a token has 16 x 16 pixels and `books` parts."""
 
-    books: Number  # M, parts of a position's vector
+    books: PositiveCount  # M, parts of a position's vector
     entries: Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # K, of each codebook
     code_width: Width  # d, channels of a part
     window: Annotated[int, Meta(ge=1, le=MAX_WINDOW)]  # side of the transformer's window, tokens
     width: Annotated[int, Meta(ge=1, le=MAX_TRANSFORMER_WIDTH)]  # of the transformer
-    layers: Number
-    heads: Number
+    layers: PositiveCount
+    heads: PositiveCount
     hidden: Width  # of a layer's perceptron
     order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens in a repeated square
     in_turn: bool = True  # whether a token's part is coded given its earlier parts
@@ -224,7 +230,7 @@ class DiffusionSizes(Dimensions):
     """Dimensions of a diffusion decoder, its sampler, and the base codec it was trained for."""
 
     widths: tuple[EvenWidth, EvenWidth, EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
-    blocks: Number  # residual blocks of each level on the way down; one more on the way up
+    blocks: PositiveCount  # residual blocks of each level on the way down; one more on the way up
     middle: Count  # residual blocks at the lowest resolution, in the middle
     embedding: EvenWidth  # of the vector for noise level and residual scale
     domain: str

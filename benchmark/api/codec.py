@@ -11,7 +11,7 @@ import numpy as np
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import CorruptStream, Unavailable, UnknownName, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import flat
+from benchmark.option import flatten
 from benchmark.spec import SEED, CodecSpec, load_codec, parse_codec
 from benchmark.system.settings import isolated, use_device, use_weights_folder
 
@@ -179,7 +179,7 @@ def decoded(
     return pixels
 
 
-@flat
+@flatten
 def run(
     codecs: str | Sequence[str],
     dataset: str | Path = "sample",

@@ -24,8 +24,8 @@ from benchmark.option import (
     COMPARED,
     MANNER,
     METRICS,
-    documented,
-    flat,
+    flatten,
+    numpydoc_lines,
     opt,
 )
 from benchmark.registry import metric_class
@@ -60,7 +60,7 @@ METRIC = opt(COMPARED, "Name of a metric.")
 
 def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
     """Make a function of a question: records in a frame, facts in `attrs`; lists replace "a,b"."""
-    asked = flat(question)
+    asked = flatten(question)
     signature = inspect.signature(asked)
 
     @wraps(question)
@@ -90,7 +90,7 @@ def _is_given(signature: inspect.Signature, name: str, options: dict[str, Any]) 
 
 def _python_docstring(function: Callable[..., Answer]) -> str:
     prose = (function.__doc__ or "").partition("Examples:\n")[0].rstrip()
-    lines = [prose, "", "Parameters", "----------", SOURCE, *documented(function)]
+    lines = [prose, "", "Parameters", "----------", SOURCE, *numpydoc_lines(function)]
     return "\n".join([*lines, "", "Returns", "-------", "DataFrame", "    A row for each record."])
 
 
@@ -170,7 +170,7 @@ def _bd_rate(
     result, compared = stored.summary, Metric.named(name)
     spec = find_variant(anchor, result.editions)
     if not result.values_of(compared.column):
-        reason = remedies([name], result.absence_reason(compared.column), result.again)
+        reason = remedies([name], result.absence_reason(compared.column), result.rescore_command)
         raise UsageError(f"no row has {compared.label}: {reason}")
     reference = next(edition for edition in result.editions if edition.spec == spec)
     comparisons = compare(result, [compared], reference, rule)
@@ -185,7 +185,7 @@ match = make_function(matching.match)
 tradeoff = make_function(trading.tradeoff)
 
 
-@flat
+@flatten
 def plot(
     source: Rows,
     metric: str = "psnr",
@@ -233,7 +233,9 @@ def plot(
         curve_sets = renamed([measured_curves(result, plotted_metric)])
         panels = choose(curve_sets, USUAL_RULE, stored.anchor.spec).select(curve_sets)
         if not panels:
-            reason = remedies([name], result.absence_reason(plotted_metric.column), result.again)
+            reason = remedies(
+                [name], result.absence_reason(plotted_metric.column), result.rescore_command
+            )
             raise UsageError(f"no point of {plotted_metric.label} can be drawn: {reason}")
         curve_styles = styles(result.editions)
         if ax is not None:

@@ -46,11 +46,11 @@ class Change:
     unit: float = 1.0  # signed units of the metric per percent
     in_units: bool = False  # `percent` is in the metric's units, worse is positive
     out_of_reach: tuple[str, ...] = ()  # the new curve lies completely below: worse in any case
-    beyond: tuple[str, ...] = ()  # the new curve lies completely above
+    images_above: tuple[str, ...] = ()  # the new curve lies completely above
     unknown: tuple[Absent, ...] = ()  # only the reference has a curve
     left_out: tuple[Absent, ...] = ()  # the reference has no curve
     doubtful: int = 0  # images whose curves hardly overlap
-    nothing: str = ""  # reason why no image has a number
+    no_number_reason: str = ""  # reason why no image has a number
     inferred: bool = False  # not computed on both sides, but all pixels are equal
 
 
@@ -69,17 +69,19 @@ def changes(pair: VariantPair, name: str, rule: Rule) -> Change:
         zeros = np.zeros(len(pair.images))
         return replace(result, images=pair.images, percent=zeros, inferred=not all(is_complete))
     if not metric.by_image:
-        return replace(empty, nothing=f"{metric.label} has no per-image influences")
+        return replace(empty, no_number_reason=f"{metric.label} has no per-image influences")
     points = []
     for side, side_name in zip(sides, SIDES, strict=True):
         points.append(curves(side, metric).get(side.points[0].edition, []))
         if not points[-1]:
-            return replace(empty, nothing=f"{side_name}: {explain_missing_curve(side, metric)}")
+            return replace(
+                empty, no_number_reason=f"{side_name}: {explain_missing_curve(side, metric)}"
+            )
     result = _set_level(empty, metric, points[0])
     if kind == "BD-metric" and not result.level:
         label = label_of(points[0][0].edition.spec)
         reason = f"the mean value of {label} is 0, so that changes have no percentage"
-        return replace(empty, nothing=reason)
+        return replace(empty, no_number_reason=reason)
     rule = replace(rule, any_overlap=True)
     compare = _compare_sets if is_distribution else _compare_images
     return compare(result, metric, pair, points, rule)
@@ -143,19 +145,19 @@ def _compare_images(
                 else _relative_position(reference_curves[image], new)
             )
             unmeasured[kind].append(Absent(name, result.why))
-    nothing = ""
+    no_number_reason = ""
     if not (numbers or unmeasured["below"] or unmeasured["above"]):
-        nothing = f"on no image: {[*unmeasured[''], *unmeasured['left out']][0].why}"
+        no_number_reason = f"on no image: {[*unmeasured[''], *unmeasured['left out']][0].why}"
     return replace(
         empty,
         images=tuple(numbers),
         percent=np.array(list(numbers.values()), np.float64),
         out_of_reach=tuple(image.what for image in unmeasured["below"]),
-        beyond=tuple(image.what for image in unmeasured["above"]),
+        images_above=tuple(image.what for image in unmeasured["above"]),
         unknown=tuple(unmeasured[""]),
         left_out=tuple(unmeasured["left out"]),
         doubtful=doubtful,
-        nothing=nothing,
+        no_number_reason=no_number_reason,
     )
 
 
@@ -200,9 +202,9 @@ def _compare_sets(
             case "below":
                 return replace(empty, out_of_reach=images)
             case "above":
-                return replace(empty, beyond=images)
+                return replace(empty, images_above=images)
         unknown = tuple(Absent(image, result.why) for image in images)
-        return replace(empty, unknown=unknown, nothing=result.why)
+        return replace(empty, unknown=unknown, no_number_reason=result.why)
     change, steps = np.full(len(images), result.value), STEP * np.ptp(point, axis=1)
     for index in np.ndindex(point.shape):
         shift = np.zeros_like(point)

@@ -16,7 +16,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 from benchmark.measure.request import ImageOptions, Request
-from benchmark.option import ARGUMENT, COMPARED, MANNER, TARGET, opt, some
+from benchmark.option import ARGUMENT, COMPARED, MANNER, TARGET, opt, subset
 from benchmark.system.atomic import write_files
 from benchmark.system.text import counted
 
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 NO_VERDICT = 4
 MEASURED_AS = "timing jobs timeout_seconds device points weights_dir"
 CHECKS = Path("results/checks")
-NewRows = Annotated[Path, opt(TARGET, "Folder for new rows; runs resume there.", refuses="folder")]
+NewRows = Annotated[
+    Path, opt(TARGET, "Folder for new rows; runs resume there.", path_check="folder")
+]
 DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.")
 METRICS = opt(
     COMPARED,
     "Metrics to judge; default: psnr, ms_ssim, lpips, and the distribution metrics (FID, KID) that "
     "the reference has.",
-    many="listed",
+    value_form="listed",
 )
 SETS = "Reference and new rows: dataset folders, results folders or baselines."
 REQUIRE = "Limit (repeatable): 'psnr at least 30 at 0.5 bpp' or 'encode at most 40 ms'."
@@ -49,9 +51,9 @@ class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
 
 
 def check(
-    request: Annotated[Request, some(f"dataset metrics results {MEASURED_AS}", ImageOptions)],
-    rule: Annotated[Rule, some("bd")],
-    rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", many="repeated")] = (),
+    request: Annotated[Request, subset(f"dataset metrics results {MEASURED_AS}", ImageOptions)],
+    rule: Annotated[Rule, subset("bd")],
+    rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", value_form="repeated")] = (),
     codec: Annotated[str, opt(COMPARED, "Codec to check.")] = "",
     checkpoint: Annotated[Path | None, opt(COMPARED, "Weights of the codec to check.")] = None,
     against: Annotated[str, opt(COMPARED, "Reference: a results folder or baseline.")] = "",
@@ -64,14 +66,14 @@ def check(
     confidence: Annotated[
         float, opt(MANNER, "Of each kind of claim, over all metrics.", least=0.5, most=0.9999)
     ] = 0.95,
-    require: Annotated[tuple[str, ...], opt(MANNER, REQUIRE, many="repeated")] = (),
+    require: Annotated[tuple[str, ...], opt(MANNER, REQUIRE, value_form="repeated")] = (),
     common: Annotated[bool, opt(COMPARED, "Use only images and settings of both.")] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
-        Path | None, opt(TARGET, "Write the verdict as markdown to this file.", refuses="file")
+        Path | None, opt(TARGET, "Write the verdict as markdown to this file.", path_check="file")
     ] = None,
     junit: Annotated[
-        Path | None, opt(TARGET, "Write the verdict as JUnit XML to this file.", refuses="file")
+        Path | None, opt(TARGET, "Write the verdict as JUnit XML to this file.", path_check="file")
     ] = None,
     results: NewRows = CHECKS,
     verbose: options.Verbose = False,
@@ -157,17 +159,17 @@ def _measure_quietly(verbose: bool, request: Request, matrix: "Matrix") -> "Outc
 def history(
     request: Annotated[
         Request,
-        some(f"dataset metrics results {MEASURED_AS}", ImageOptions, metrics="psnr,ms_ssim"),
+        subset(f"dataset metrics results {MEASURED_AS}", ImageOptions, metrics="psnr,ms_ssim"),
     ],
     checkpoints: Annotated[
-        tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", many="repeated")
+        tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", value_form="repeated")
     ],
-    rule: Annotated[Rule, some("bd")],
+    rule: Annotated[Rule, subset("bd")],
     codec: Annotated[str, opt(COMPARED, "Codec that loads the checkpoints.")],
     margin: Margins = "",
     out: Annotated[
         Path | None,
-        opt(TARGET, "Folder for the figure; default: RESULTS/history.", refuses="folder"),
+        opt(TARGET, "Folder for the figure; default: RESULTS/history.", path_check="folder"),
     ] = None,
     results: NewRows = CHECKS,
     command: str = "",

@@ -25,7 +25,7 @@ from benchmark.rows.edition import label_of
 
 USUAL = ("psnr", "ms_ssim", "lpips")
 CONFIDENCE = 0.95  # family-wise, over all metrics, of each kind of claim
-WORST = 3  # images named
+MAX_NAMED_IMAGES = 3
 ROUNDING = 1e-12  # float error of 1 - .95
 KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # margins by kind of change
 # Claims that pass, and their verdicts.
@@ -53,7 +53,7 @@ def check(
     that the reference has. Records of the answer are findings, one per codec variant and metric or
     limit. `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
     """
-    requested, limits, rule = metrics or judged_by_default(), parse_limits(require), Rule(bd=bd)
+    requested, limits, rule = metrics or default_metrics(), parse_limits(require), Rule(bd=bd)
     limited = [limit.metric for limit in limits if limit.bpp is not None]
     names = [*dict.fromkeys((*requested, *limited))]
     sets = new.name, reference.name
@@ -83,10 +83,10 @@ def check(
     return text.make_answer(*sets, verdict, "", confidence, rule, subjects, findings, notes)
 
 
-def judged_by_default() -> tuple[str, ...]:
+def default_metrics() -> tuple[str, ...]:
     """Return the default metrics: the usual ones and distribution metrics with influences."""
-    of_sets = (name for name in DISTRIBUTION_METRICS if has_influence(metric_class(name)))
-    return (*USUAL, *of_sets)
+    set_metrics = (name for name in DISTRIBUTION_METRICS if has_influence(metric_class(name)))
+    return (*USUAL, *set_metrics)
 
 
 def judge(
@@ -153,13 +153,13 @@ def decide(
 def _judge_without_numbers(change: Change) -> tuple[str, str]:
     if change.out_of_reach:
         return "regressed", _unreachable_text(change)
-    if change.beyond and not change.unknown:
+    if change.images_above and not change.unknown:
         return (
             "improved",
-            f"on {_images_text(change.beyond)} it lies completely above the reference",
+            f"on {_images_text(change.images_above)} it lies completely above the reference",
         )
     has_values = change.unknown or change.left_out  # but no curve to compare
-    reason = change.nothing or change.unknown[0].why
+    reason = change.no_number_reason or change.unknown[0].why
     return "undecided" if has_values else "nothing measured", reason
 
 
@@ -174,7 +174,7 @@ def _margin_percent(change: Change, margins: Mapping[str, tuple[float, str]]) ->
 def _finding_numbers(change: Change, tests: MeanTests, confidence: float) -> dict[str, Any]:
     mean, percent = float(tests.mean[0]), change.percent
     lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
-    order = np.argsort(-percent, kind="stable")[:WORST].tolist()
+    order = np.argsort(-percent, kind="stable")[:MAX_NAMED_IMAGES].tolist()
     return {
         "change_percent": mean,
         # Each bound holds for this metric alone, uncorrected
@@ -245,9 +245,9 @@ def _describe_pair(pair: VariantPair, reference: str, new: str) -> dict[str, Any
         names = f"{labels[0]} of {new}", f"{labels[1]} of {reference}"
     return {
         "label": labels[0],
-        "version": new_edition.ran.version,
+        "version": new_edition.run_facts.version,
         "reference_label": labels[1],
-        "reference_version": reference_edition.ran.version,
+        "reference_version": reference_edition.run_facts.version,
         "images": len(pair.images),
         "settings": [*map(str, sorted(point.setting for point in pair.test.points))],
         "name": pair.label,

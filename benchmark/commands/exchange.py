@@ -10,8 +10,8 @@ from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import ARGUMENT, EXPORTED, MANNER, TARGET, opt, some
-from benchmark.spec import named_in, split_unescaped, unescaped
+from benchmark.option import ARGUMENT, EXPORTED, MANNER, TARGET, opt, subset
+from benchmark.spec import requested_names, split_unescaped, unescaped
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted
 
@@ -47,7 +47,7 @@ def pack_export(
         opt(
             EXPORTED,
             "Note for readers of the pack (repeatable).",
-            many="repeated",
+            value_form="repeated",
         ),
     ] = (),
     results: options.Results = Path("results"),
@@ -75,7 +75,7 @@ def pack_export(
             raise UsageError(f"a pack holds complete datasets, not the part {name}: name no part")
     stores = [Store(results / name) for name in names]
     editions = [edition for store in stores for edition in editions_in(store.means_table())]
-    specs = sorted(variants_of(find_editions(named_in(codecs), editions) or editions))
+    specs = sorted(variants_of(find_editions(requested_names(codecs), editions) or editions))
     exported = export_pack(out, stores, specs, note, partial(read_declared, codecs))
     left_out = [Absent(sentence, "left out") for sentence in exported.left_out]
     facts = {"pack": str(out), "streams": exported.num_streams, "pictures": exported.num_pictures}
@@ -105,9 +105,9 @@ def pack_import(
 
 def merge(
     folders: Annotated[
-        tuple[Path, ...], opt(ARGUMENT, "Folders of results.", value="DIR", many="repeated")
+        tuple[Path, ...], opt(ARGUMENT, "Folders of results.", value="DIR", value_form="repeated")
     ],
-    into: Annotated[Path, opt(TARGET, "Folder of results to merge into.", refuses="folder")],
+    into: Annotated[Path, opt(TARGET, "Folder of results to merge into.", path_check="folder")],
     incomplete: Annotated[
         bool, opt(MANNER, "Exit with 0 even if a part of a run (--part) is missing.")
     ] = False,
@@ -148,8 +148,8 @@ def _merge_answer(folders: Iterable["Merged"], incomplete: bool = True) -> Answe
 
 @export.verb("images")
 def export_images(
-    request: Annotated[Request, some("limit jobs data_dir weights_dir")],
-    to: Annotated[Path, opt(TARGET, "Folder for the pictures.", refuses="folder")],
+    request: Annotated[Request, subset("limit jobs data_dir weights_dir")],
+    to: Annotated[Path, opt(TARGET, "Folder for the pictures.", path_check="folder")],
     dataset: Annotated[
         str,
         opt(EXPORTED, "Dataset with results, or the folder of its images."),
@@ -167,7 +167,7 @@ def export_images(
         opt(
             EXPORTED,
             "Only these settings: jpeg.quality=10,30 (repeatable).",
-            many="repeated",
+            value_form="repeated",
         ),
     ] = (),
     bpp: Annotated[

@@ -14,7 +14,7 @@ import msgspec
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
-from benchmark.option import SPELLINGS, declared, flat, kind_of
+from benchmark.option import SPELLINGS, declared_options, flatten, kind_of
 from benchmark.show.figures.style import Look
 from benchmark.show.paper.crops import Crop
 from benchmark.show.paper.own_figures import FIGURES
@@ -86,14 +86,16 @@ def _rename_keys(path: Path, table: dict[str, Any]) -> dict[str, Any]:
 def _key_types() -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the types of keys by name, in a figure's table and in the file."""
     figure_types: dict[str, Any] = dict.fromkeys(TABLES, dict[str, str])
-    functions: list[Callable[..., Any]] = [Look, *map(flat, FIGURES.values())]
+    functions: list[Callable[..., Any]] = [Look, *map(flatten, FIGURES.values())]
     for function in functions:
         figure_types |= {
             name: _key_type(parameter) for name, parameter in signature(function).parameters.items()
         }
     for name in TABLES.values():
         del figure_types[name]
-    run_types = {name: _key_type(parameter) for name, (parameter, _) in declared(Request).items()}
+    run_types = {
+        name: _key_type(parameter) for name, (parameter, _) in declared_options(Request).items()
+    }
     table = _make_struct(figure_types)  # `bd` and `crops` are options, too
     figures = {
         name: figure_types[name] | table if name in figure_types else table for name in FIGURES
@@ -116,7 +118,7 @@ def _make_struct(kinds: Mapping[str, Any]) -> Any:
 def save(path: Path, request: Request, figures: Collection[str], file: Path | None) -> None:
     """Write a run, its figures and the options of a file to a file for `bench run`."""
     values = dict(read_options_file(file)) if file else {}
-    for name, (parameter, _) in declared(Request).items():
+    for name, (parameter, _) in declared_options(Request).items():
         values.pop(name, None)
         if name in ALWAYS or getattr(request, name) != parameter.default:
             values[name] = getattr(request, name)

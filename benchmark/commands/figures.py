@@ -15,7 +15,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request, move_settings_to_points
-from benchmark.option import ARGUMENT, DRAWING, TARGET, flat, opt, some
+from benchmark.option import ARGUMENT, DRAWING, TARGET, flatten, opt, subset
 from benchmark.registry import USUAL_METRICS
 from benchmark.rows.edition import label_of
 from benchmark.rows.stored import requested_datasets, stored_dataset
@@ -35,10 +35,15 @@ Examples:
 """)
 File = Annotated[
     Path | None,
-    opt(ARGUMENT, "File of options; default: figures.toml.", value="FILE", fills="figures"),
+    opt(
+        ARGUMENT,
+        "File of options; default: figures.toml.",
+        value="FILE",
+        options_file_for="figures",
+    ),
 ]
 FOLDER = "Output folder; default: RESULTS/figures, or RESULTS/tables for a table."
-Folder = Annotated[Path | None, opt(TARGET, FOLDER, refuses="folder")]
+Folder = Annotated[Path | None, opt(TARGET, FOLDER, path_check="folder")]
 WITH_METRICS = ("rd", "bd")  # figures of any metrics; others take two or none
 LOOKS = "label colour order style font width format every_curve"
 
@@ -70,7 +75,7 @@ def _verb_of(name: str, figure: Callable[..., PaperFigure]) -> Callable[..., Non
     def verb(file: Path | None = None, **values: Any) -> None:  # `add_verb` reads the file
         draw(name, **values)
 
-    looks = some("" if name == "rd" else LOOKS)
+    looks = subset("" if name == "rd" else LOOKS)
     added_parameters: dict[str, tuple[Any, Any]] = {
         "look": (Annotated[Look, looks], Parameter.empty),
         "file": (File, None),
@@ -103,7 +108,7 @@ def draw_figures(names: Iterable[str], request: Request, file: Path | None, comm
     has_metrics = request.metrics != metric_names(USUAL_METRICS)
     metrics = {"metrics": ",".join(request.metrics)} if has_metrics else {}
     for name in names:
-        verb = flat(VERBS[name])
+        verb = flatten(VERBS[name])
         parameters = signature(verb).parameters
         explicit: dict[str, Any] = {
             key: value
@@ -146,15 +151,15 @@ def new(
 
 @figures.verb("crdr")
 def crdr(
-    experiment: Annotated[Experiment, some("results verified_only")],
-    request: Annotated[Request, some("data_dir weights_dir")],
-    look: Annotated[Look, some("style font width format linear_rate every_curve")],
+    experiment: Annotated[Experiment, subset("results verified_only")],
+    request: Annotated[Request, subset("data_dir weights_dir")],
+    look: Annotated[Look, subset("style font width format linear_rate every_curve")],
     only: Annotated[
         str, opt(DRAWING, "Comma-separated figures, or 'all': curves_kodak,crops.")
     ] = "all",
     out: Annotated[
         Path | None,
-        opt(TARGET, "Output folder; default: RESULTS/figures/crdr.", refuses="folder"),
+        opt(TARGET, "Output folder; default: RESULTS/figures/crdr.", path_check="folder"),
     ] = None,
     verbose: options.Verbose = False,
     command: str = "",

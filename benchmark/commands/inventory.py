@@ -18,7 +18,7 @@ from benchmark.codec import CodecInfo
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import lacking, protocol_of, read_reason
-from benchmark.option import ARGUMENT, opt, some
+from benchmark.option import ARGUMENT, opt, subset
 from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import find_pack, shipped_packs
 from benchmark.spec import codec_class, load_codec, parameters_of, parse_codec, resolve
@@ -235,7 +235,7 @@ def describe(name: str) -> Answer:
 def list_(
     names: Annotated[
         tuple[str, ...],
-        opt(ARGUMENT, "Names to describe with options.", value="NAME", many="repeated"),
+        opt(ARGUMENT, "Names to describe with options.", value="NAME", value_form="repeated"),
     ] = (),
 ) -> list[Answer]:
     """List codecs, datasets and metrics, with what is missing to use them.
@@ -260,7 +260,7 @@ def list_(
 
 
 def doctor(
-    request: Annotated[Request, some("data_dir weights_dir")],
+    request: Annotated[Request, subset("data_dir weights_dir")],
     results: Annotated[
         Path | None, opt(ARGUMENT, "Folder of results to verify instead.", value="RESULTS")
     ] = None,

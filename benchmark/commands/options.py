@@ -60,11 +60,11 @@ Anchor = Annotated[str, option.ANCHOR]
 ComparedMetrics = Annotated[str, option.METRICS]
 ExportedCodecs = Annotated[str, opt(EXPORTED, _CODECS)]
 Results = Annotated[Path, option.RESULTS]
-ResultsTarget = Annotated[Path, option.RESULTS._replace(panel=TARGET, refuses="folder")]
+ResultsTarget = Annotated[Path, option.RESULTS._replace(panel=TARGET, path_check="folder")]
 Checkpoint = Annotated[str, opt(ORIGIN, _CHECKPOINT)]
 AllowFew = Annotated[bool, option.ALLOW_FEW]
 CsvFile = Annotated[
-    Path | None, opt(TARGET, "Write the table to this csv file too.", "--csv", refuses="file")
+    Path | None, opt(TARGET, "Write the table to this csv file too.", "--csv", path_check="file")
 ]
 Table = Annotated[bool | None, opt(TARGET, _TABLE, "--table/--no-table")]
 Verbose = Annotated[bool, opt(TARGET, _VERBOSE, "--verbose", "-v")]

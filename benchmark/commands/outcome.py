@@ -9,7 +9,7 @@ import polars as pl
 from benchmark.answer import Absent, Answer
 from benchmark.codec import CodecInfo
 from benchmark.commands.output import print_lines, print_table, say, show_progress
-from benchmark.commands.stated import stated_lines, stated_values, understood_lines
+from benchmark.commands.stated import file_matching_lines, stated_lines, stated_values
 from benchmark.compare.rule import Rule
 from benchmark.datasets.dataset import unread_kinds
 from benchmark.measure.estimate import WorkerPlan
@@ -31,7 +31,7 @@ from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
 from benchmark.system.text import counted, group_by_key, listed
 
-FEW_METRICS = 3  # up to which all requested metrics are shown
+MAX_METRICS_SHOWN_IN_FULL = 3
 
 if TYPE_CHECKING:  # what a run without a table does not need
     from benchmark.compare.bd import Ranking
@@ -52,7 +52,7 @@ def run_with_progress(
         counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
         planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
         say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
-        say(understood_lines(matrix))
+        say(file_matching_lines(matrix))
         say(metrics_not_measured(missing_metrics, details))
         if workers is not None and workers.remark and matrix.to_do:
             say([f"bench: {workers.remark}"])
@@ -72,8 +72,8 @@ def metrics_not_measured(reasons_by_metric: Mapping[str, str], details: bool = F
     reasons = key_by_label(reasons_by_metric).items()
     lines = [f"{label}: {reason}" for label, reason in reasons]
     kinds = lines if details else absence_lines(reasons)
-    others = [text] if (text := stand_ins(reasons_by_metric)) else []
-    return [*(f"not measured: {kind}" for kind in kinds), *others]
+    substitute_notes = [text] if (text := stand_ins(reasons_by_metric)) else []
+    return [*(f"not measured: {kind}" for kind in kinds), *substitute_notes]
 
 
 def print_outcome(
@@ -89,8 +89,8 @@ def print_outcome(
     from benchmark.show.absences import absent_lines
 
     print_lines(absent_lines(absences((), outcome.refused, (), dataset.unread)), details)
-    ranked, answered = outcome.rows.height and table is not False, set[str]()
-    if ranked:
+    prints_ranking, codecs_with_settings = outcome.rows.height and table is not False, set[str]()
+    if prints_ranking:
         from benchmark.compare.interval import draw_spreads
         from benchmark.show.report.details import draws_table
         from benchmark.show.sections import note_bundled_values
@@ -98,7 +98,7 @@ def print_outcome(
         metrics = [*map(Metric.named, outcome.metrics)]
         summary, all_summary, ranking = _summarise_run(outcome, metrics, allow_few, rule)
         if outcome.target:
-            answered = _print_settings(_settings_at(outcome, summary, ranking, metrics))
+            codecs_with_settings = _print_settings(_settings_at(outcome, summary, ranking, metrics))
             if table:
                 print_points(summary, metrics)
         else:
@@ -122,12 +122,18 @@ def print_outcome(
         count = counted(len(names), "image")
         affected = f"{colours} of {count} ({listed(names)})"
         print(f"colours  {affected}: pixel values are interpreted as sRGB")
-    unanswered = [of for of in outcome.reached if of.why or of.codec not in answered]
+    unanswered = [
+        reached
+        for reached in outcome.reached
+        if reached.why or reached.codec not in codecs_with_settings
+    ]
     print_lines([*map(_reached_line, unanswered)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
-    known = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
-    without = [of for of in outcome.null_counts() if of["column"] not in known]
-    absent = absences(outcome.failures, (), outcome.skipped, (), without)
+    explained_columns = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
+    missing_values = [
+        record for record in outcome.null_counts() if record["column"] not in explained_columns
+    ]
+    absent = absences(outcome.failures, (), outcome.skipped, (), missing_values)
     lines = [
         f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}"
         for spec, info, pack in _pack_codecs(outcome)
@@ -135,13 +141,15 @@ def print_outcome(
     print_lines([*absent_lines(absent), *lines], details)
     location = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     runs = outcome.rows["run"].value_counts().rows()
-    if bare := sum(rows for run, rows in runs if not store.keeps_streams(run or "")):
-        location += f", {bare} of them without streams (--no-keep)"
+    if rows_without_streams := sum(
+        rows for run, rows in runs if not store.keeps_streams(run or "")
+    ):
+        location += f", {rows_without_streams} of them without streams (--no-keep)"
     print(
         f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
         f"{len(outcome.cells) - outcome.measured} were finished before; {location}"
     )
-    if ranked:
+    if prints_ranking:
         chosen = {"bundled": outcome.bundled, "anchor": outcome.anchor}
         print(f"figures and tables: {_command_on_rows('report', outcome, **chosen)}")
 
@@ -171,11 +179,11 @@ def _print_settings(answer: Answer) -> set[str]:
     """Print the table of a search; return the codecs in it, which have finite values."""
     from benchmark.show.table import Table
 
-    ranked = [record for record in answer.records if record["rank"]]
-    if ranked:
-        print_table(Table.of(answer.columns, ranked).filled())
+    ranked_records = [record for record in answer.records if record["rank"]]
+    if ranked_records:
+        print_table(Table.of(answer.columns, ranked_records).filled())
         print(answer.summary)
-    return {record["codec"] for record in ranked}
+    return {record["codec"] for record in ranked_records}
 
 
 def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
@@ -184,7 +192,7 @@ def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
 
     counts = {metric.column: summary.values_of(metric.column) for metric in metrics}
     usual = overview_columns(counts)
-    few = not usual or len(metrics) <= FEW_METRICS
+    few = not usual or len(metrics) <= MAX_METRICS_SHOWN_IN_FULL
     shown_metrics = [
         metric
         for metric in metrics
@@ -229,7 +237,7 @@ def absences(
     refused_images: Iterable[Absent] = (),
     skipped: Iterable[Absent] = (),
     unread: Iterable[str] = (),
-    without: Iterable[Mapping[str, Any]] = (),
+    missing_values: Iterable[Mapping[str, Any]] = (),
 ) -> list[Absent]:
     """Return a run's failed cells, refused images, skipped codecs, unread files, missing values."""
     absent = [Absent(item.cell, f"failed: {item.stage}: {item.reason}") for item in failures]
@@ -237,7 +245,7 @@ def absences(
         absent += [item._replace(why=f"{state}: {item.why}") for item in items]
     unread_reason = "not image files, judging by their names"
     absent += [Absent(kind, unread_reason) for kind in unread_kinds(unread)]
-    for values in without:
+    for values in missing_values:
         message, command = absence(values["reason"])
         cells = counted(values["cells"], "cell")
         absent.append(
@@ -274,13 +282,13 @@ def _summarise_run(
     anchored, anchor = add_anchor(rows, others, outcome.anchor, True, outcome.metrics)
     summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
     summary = average_seeds(summary, anchor.spec)
-    unnamed = metric_names(USUAL_METRICS), metric_names(["all"])
-    named = () if outcome.metrics in unnamed else metrics
+    default_metric_lists = metric_names(USUAL_METRICS), metric_names(["all"])
+    requested_metrics = () if outcome.metrics in default_metric_lists else metrics
     reference = summary.edition_of(anchor.spec)
-    ranking = rank_by_bd_rate(summary, metrics, reference, rule, requested=named)
+    ranking = rank_by_bd_rate(summary, metrics, reference, rule, requested=requested_metrics)
     measured_specs = specs_of(outcome.rows)
     points = tuple(point for point in summary.points if point.edition.spec in measured_specs)
-    ranking = ranking._replace(why=anchor.why)
+    ranking = ranking._replace(anchor_reason=anchor.why)
     return replace(summary, points=points), summary, ranking
 
 
@@ -291,7 +299,7 @@ def _command_on_rows(verb: str, outcome: Outcome, **options: str) -> str:
     return command_on_rows(verb, results, dataset, **options)
 
 
-def outcome_for_machines(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[str, object]:
+def outcome_record(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[str, object]:
     """Return an outcome as JSON values, with the ranking and the means."""
     from benchmark.compare.interval import draw_spreads
 

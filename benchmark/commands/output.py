@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 5  # of failures, refusals and skips; --verbose shows all
 FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0
-RESUMES = "finished cells are kept; the same command resumes from there"
+RESUME_HINT = "finished cells are kept; the same command resumes from there"
 
 
 def unfiltered(stream: TextIO) -> TextIO:
@@ -85,7 +85,7 @@ def print_table(table: "Table") -> None:
     print(plain(table), end="")  # not truncated on a terminal too narrow for columns
 
 
-def table_for_machines(table: "Table") -> dict[str, object]:
+def table_record(table: "Table") -> dict[str, object]:
     """Return a table's rows as records of text by header, and its notes."""
     rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
     return {"rows": rows, "notes": list(table.notes)}
@@ -99,14 +99,14 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         print_records(
             [
                 {
-                    **of.facts,
-                    **({"title": of.title} if of.title else {}),
-                    "records": of.records,
-                    "summary": of.summary,
-                    "absent": [absent._asdict() for absent in of.absent],
-                    **({"files": [*map(str, of.files)]} if of.files else {}),
+                    **answer.facts,
+                    **({"title": answer.title} if answer.title else {}),
+                    "records": answer.records,
+                    "summary": answer.summary,
+                    "absent": [absent._asdict() for absent in answer.absent],
+                    **({"files": [*map(str, answer.files)]} if answer.files else {}),
                 }
-                for of in answers
+                for answer in answers
             ]
         )
         return
@@ -115,10 +115,10 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         if answer.title:
             print(answer.title)
         # A codec without numbers is among the absences
-        numbers = [column for column in answer.columns if column.form]
+        numeric_columns = [column for column in answer.columns if column.form]
         records = [
             row for row in answer.records
-            if not numbers or any(c.value(row) is not None for c in numbers)
+            if not numeric_columns or any(c.value(row) is not None for c in numeric_columns)
         ]  # fmt: skip
         lines: list[str] = []
         if answer.absent:
@@ -149,7 +149,7 @@ def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextmanager
-def interruptible(meaning: str = RESUMES) -> Iterator[None]:
+def interruptible(hint: str = RESUME_HINT) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM or a closed terminal (SIGHUP) into one line and exit code 130."""
     from benchmark.system.processes import interrupt_at_hang_up
 
@@ -158,12 +158,12 @@ def interruptible(meaning: str = RESUMES) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"bench: interrupted; {meaning}", file=sys.stderr)
+        print(f"bench: interrupted; {hint}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
 @contextmanager
-def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
+def show_progress(title: str, total: int) -> "Iterator[Callable[[Progress], None]]":
     """Show a bar on a terminal, or else a line each minute; yield its update function."""
     from benchmark.measure.remaining import extrapolate_seconds
 
@@ -177,7 +177,7 @@ def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]
             speed(progress.finished, seconds) if seconds >= FIRST_SECONDS else "",
             f"{progress.failed} failed" if progress.failed else "",
             "" if remaining_seconds is None else f"about {duration(remaining_seconds)} left",
-            progress.at,
+            progress.current_cell,
         ]
         return ", ".join(filter(None, parts))
 
@@ -187,14 +187,14 @@ def show_progress(what: str, total: int) -> "Iterator[Callable[[Progress], None]
         from rich.progress import MofNCompleteColumn, TextColumn
 
         with progress_bars(MofNCompleteColumn(), TextColumn("{task.fields[state]}")) as bars:
-            task = bars.add_task(what, total=total, state="")
+            task = bars.add_task(title, total=total, state="")
             yield lambda progress: bars.update(
                 task, completed=progress.finished, state=state(progress)
             )
     else:
         lines = Lines()
         yield lambda progress: lines.say(
-            lambda: f"{what}: {progress.finished} of {total}, {state(progress)}".removesuffix(", ")
+            lambda: f"{title}: {progress.finished} of {total}, {state(progress)}".removesuffix(", ")
         )
 
 

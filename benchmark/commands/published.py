@@ -51,7 +51,7 @@ DELTAS = (
     Column("overlap", form=".0%"),
 )
 OF_POINTS = opt(COMPARED, "Dataset of the points, or 'all'.")
-BETWEEN = opt(COMPARED, "Only points between two rates, in bpp: .01,.1.", many="listed")
+BETWEEN = opt(COMPARED, "Only points between two rates, in bpp: .01,.1.", value_form="listed")
 LISTED = opt(ARGUMENT, "Systems to list the curves of; default: all.")
 NAMES = opt(ARGUMENT, "Systems, such as tcm or VTM:CompressAI, or files of curves.")
 

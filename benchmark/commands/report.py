@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from benchmark.commands import options, output
 from benchmark.compare.experiment import Experiment
 from benchmark.measure.request import Request
-from benchmark.option import COMPARED, MANNER, PAGE_IMAGES, TARGET, opt, some
+from benchmark.option import COMPARED, MANNER, PAGE_IMAGES, TARGET, opt, subset
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.system.text import counted
 
@@ -25,7 +25,7 @@ OUT = opt(
     TARGET,
     "Folder for the report, with a folder for each dataset if there are several; default: "
     "RESULTS/DATASET/report. Replaces an earlier report.",
-    refuses="folder",
+    path_check="folder",
 )
 PAGE = opt(
     TARGET,
@@ -36,9 +36,9 @@ PAGE = opt(
 
 
 def report(
-    experiment: Annotated[Experiment, some(dataset="all", metrics="all")],
-    look: Annotated[Look, some(format=("png",))],
-    request: Annotated[Request, some("data_dir")],
+    experiment: Annotated[Experiment, subset(dataset="all", metrics="all")],
+    look: Annotated[Look, subset(format=("png",))],
+    request: Annotated[Request, subset("data_dir")],
     common: Annotated[bool, COMMON] = False,
     pooled: Annotated[bool, POOLED] = False,
     out: Annotated[Path | None, OUT] = None,
@@ -127,7 +127,7 @@ def _report_record(report: "Report", pages: "Sequence[str]") -> dict[str, object
         "images": report.stored.summary.images,
         "ranking": [*report.ranking.records.values()],
         "summary": report.stored.summary.flat_records(),
-        "bd_rates": deltas if isinstance(deltas, str) else output.table_for_machines(deltas),
+        "bd_rates": deltas if isinstance(deltas, str) else output.table_record(deltas),
         "absent": [absent._asdict() for absent in report.absent],
         "notes": list(report.notes),
         "files": [*map(str, report.files), *pages[:1]],

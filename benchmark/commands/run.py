@@ -14,7 +14,7 @@ from benchmark.commands import options, output
 from benchmark.compare.rule import Rule
 from benchmark.errors import Unavailable
 from benchmark.measure.request import ImageOptions, Request, move_settings_to_points, parse_points
-from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, some
+from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, subset
 from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
@@ -27,11 +27,11 @@ ExperimentFile = Annotated[
         ARGUMENT,
         "File of options, which the command line overrides.",
         value="EXPERIMENT.toml",
-        fills="run",
+        options_file_for="run",
     ),
 ]
-FIGURES = opt(DRAWING, "Figures to draw: rd,bd,complexity,realism,crops.", many="listed")
-SAVE = opt(TARGET, "Write these options to a file that repeats the run.", refuses="file")
+FIGURES = opt(DRAWING, "Figures to draw: rd,bd,complexity,realism,crops.", value_form="listed")
+SAVE = opt(TARGET, "Write these options to a file that repeats the run.", path_check="file")
 
 
 def run(
@@ -84,7 +84,7 @@ def run(
             dataset_outcome = outcome.run_with_progress(dataset_request, details=verbose)
             exit_code = max(exit_code, dataset_outcome.exit_code)
             if as_json:
-                records.append(outcome.outcome_for_machines(dataset_outcome, allow_few, rule))
+                records.append(outcome.outcome_record(dataset_outcome, allow_few, rule))
             else:
                 outcome.print_outcome(dataset_outcome, rule, table, allow_few, verbose)
     if as_json:
@@ -97,7 +97,7 @@ def run(
 def rescore(
     request: Annotated[
         Request,
-        some(
+        subset(
             "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir",
             dataset="",
             metrics="all",
@@ -141,14 +141,14 @@ def _rescore_dataset(request: Request, verbose: bool) -> Answer:
         f"{request.dataset}: {result.rows} rows, {result.tried} lacked a computable metric; "
         f"{result.filled} values filled in, {result.still_null} rows still lack one"
     )
-    absent = absences(result.failures, without=result.without_value)
+    absent = absences(result.failures, missing_values=result.without_value)
     return Answer((), (), summary, absent, facts, int(bool(failed)))
 
 
 def plan(
     request: Annotated[
         Request,
-        some(
+        subset(
             "codecs dataset points metrics jobs draws part results weights_dir packs "
             "skip_missing timing",
             ImageOptions,

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
     from benchmark.measure.select import Matrix
 
-IN_DB = "ms_ssim_db"  # as others state it; here it is linear
-TOLERANCES = {"psnr_db": 0.01, IN_DB: 0.01}  # rounding of papers
+MS_SSIM_DB = "ms_ssim_db"  # others report MS-SSIM in dB; this project stores it linear
+TOLERANCES = {"psnr_db": 0.01, MS_SSIM_DB: 0.01}  # rounding of papers
 DEFAULT_TOLERANCE = 1e-3  # of other metrics
 
 
-def understood_lines(matrix: "Matrix") -> list[str]:
+def file_matching_lines(matrix: "Matrix") -> list[str]:
     """Return a line on how files were matched to images for each codec of published pictures."""
     names = [image.file.name for image in matrix.sources.images]
-    codecs = [_load_stating(contender.spec) for contender in matrix.selection.contenders]
+    codecs = [
+        _load_codec_with_stated_values(contender.spec) for contender in matrix.selection.contenders
+    ]
     return [line for codec in codecs if codec and (line := codec.understood(names))]
 
 
@@ -38,14 +40,18 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
     rows = outcome.rows.filter(status="ok").sort("codec", "variant", "setting_value")
     for row in rows.rows(named=True):
         spec, setting = CodecSpec.of_row(row), Setting(row["setting_name"], row["setting_value"])
-        codec = codecs[spec] if spec in codecs else codecs.setdefault(spec, _load_stating(spec))
+        codec = (
+            codecs[spec]
+            if spec in codecs
+            else codecs.setdefault(spec, _load_codec_with_stated_values(spec))
+        )
         for name, text in codec.stated(row["image"], setting).items() if codec else ():
             column, number = column_of(name), number_in(text)
-            column = IN_DB if column == "ms_ssim" and number > 1 else column
-            measured_value = row.get("ms_ssim" if column == IN_DB else column)
+            column = MS_SSIM_DB if column == "ms_ssim" and number > 1 else column
+            measured_value = row.get("ms_ssim" if column == MS_SSIM_DB else column)
             if column == "bpp" or measured_value is None or not text.strip():
                 continue
-            if column == IN_DB:
+            if column == MS_SSIM_DB:
                 measured_value = Metric.named("ms_ssim").plotted(measured_value)
             pairs = values.setdefault(key := (spec.label, str(setting), column), [])
             if math.isfinite(number) and math.isfinite(measured_value):
@@ -54,7 +60,10 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
                 not_compared[key] += 1
     records = []
     for key, pairs in values.items():
-        largest = max((abs(first - second) for first, second in pairs), default=0.0)
+        largest = max(
+            (abs(stated_value - measured_value) for stated_value, measured_value in pairs),
+            default=0.0,
+        )
         record = dict(zip(("codec", "setting", "metric"), key, strict=True))
         stated, measured = map(fmean, zip(*pairs, strict=True)) if pairs else (None, None)
         differs = largest > TOLERANCES.get(key[2], DEFAULT_TOLERANCE)
@@ -67,7 +76,7 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
 def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line for each codec and metric: means over settings, and their agreement."""
     labels = {metric.column: metric.label for metric in map(Metric.named, METRICS)}
-    labels[IN_DB] = "MS-SSIM (dB)"
+    labels[MS_SSIM_DB] = "MS-SSIM (dB)"
     lines = []
     groups = group_by_key(((record["codec"], record["metric"]), record) for record in records)
     for (codec, column), records_of_metric in groups.items():
@@ -76,13 +85,12 @@ def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
         count = counted(sum(record["images"] for record in records_of_metric), "picture")
         line = label
         if compared := [record for record in records_of_metric if record["images"]]:
-            first, second = (
+            stated_mean, measured_mean = (
                 fmean(record[name] for record in compared) for name in ("stated", "measured")
             )
             largest = max(record["largest_difference"] for record in records_of_metric)
-            line += (
-                f" {first:{form}}, measured {second:{form}} ({count}, at most {largest:.2g} apart)"
-            )
+            line += f" {stated_mean:{form}}, measured {measured_mean:{form}}"
+            line += f" ({count}, at most {largest:.2g} apart)"
         if num_uncompared := sum(record["not_compared"] for record in records_of_metric):
             line += f", not compared: {counted(num_uncompared, 'value')} such as inf, nan or text"
         if any(record["differs"] for record in records_of_metric):
@@ -91,6 +99,6 @@ def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _load_stating(spec: CodecSpec) -> Any:
+def _load_codec_with_stated_values(spec: CodecSpec) -> Any:
     """Load a codec whose authors state values of its pictures; None for others."""
     return load_codec(spec) if hasattr(codec_class(spec), "stated") else None

@@ -8,7 +8,7 @@ from benchmark.commands.figures import File, Folder
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.rank import parse_targets
 from benchmark.errors import StoreError
-from benchmark.option import COMPARED, opt, some
+from benchmark.option import COMPARED, opt, subset
 from benchmark.rows.stored import requested_datasets, stored_dataset
 from benchmark.show.figures.style import Look, drawn_as
 from benchmark.show.paper.paper_table import draw_table
@@ -21,7 +21,7 @@ MADE = "% Made by `bench table"  # first line of a table's LaTeX
 
 def table(
     experiment: Experiment,
-    look: Annotated[Look, some("label order every_curve")],
+    look: Annotated[Look, subset("label order every_curve")],
     at: Annotated[tuple[str, ...], AT] = (),
     budget: Annotated[str, BUDGET] = "image",
     bd_rates: Annotated[bool, BD_RATES] = False,

@@ -23,7 +23,7 @@ from benchmark.commands.options import (
 )
 from benchmark.commands.terminal import plain_terminal
 from benchmark.errors import UsageError
-from benchmark.option import ARGUMENT, PANELS, SPELLINGS, declaration, flat, kind_of
+from benchmark.option import ARGUMENT, PANELS, SPELLINGS, declaration, flatten, kind_of
 from benchmark.system.settings import isolated
 from benchmark.system.text import bench_command
 
@@ -103,7 +103,7 @@ def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[...,
 def verb_of(function: Callable[..., Any]) -> Callable[..., None]:
     """Return the verb of a function, with options for the fields of dataclasses."""
     is_question = function.__annotations__.get("return") in ANSWERS
-    return answer_verb(flat(function)) if is_question else flat(function)
+    return answer_verb(flatten(function)) if is_question else flatten(function)
 
 
 def _print_help(context: typer.Context, is_requested: bool) -> None:
@@ -151,8 +151,12 @@ def _more_values(
     values: dict[str, Any] = {"command": command_line(context), "context": context}
     values = {key: value for key, value in values.items() if key in parameters}
     for key, parameter in parameters.items():
-        if (option := declaration(parameter)) and option.fills:
-            usual = FIGURES_FILE if option.fills == "figures" and FIGURES_FILE.is_file() else None
+        if (option := declaration(parameter)) and option.options_file_for:
+            usual = (
+                FIGURES_FILE
+                if option.options_file_for == "figures" and FIGURES_FILE.is_file()
+                else None
+            )
             if path := context.params[key] or usual:
                 # Brings what draws figures, which measuring does without.
                 from benchmark.commands.experiment import verb_options
@@ -233,10 +237,10 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
     if option is None:
         return parameter
     kind, default = kind_of(parameter), parameter.default
-    if option.many == "listed":
+    if option.value_form == "listed":
         kind = str
         default = ",".join(default) if isinstance(default, tuple) else default
-    elif option.many == "repeated":  # typer has no tuples of any length
+    elif option.value_form == "repeated":  # typer has no tuples of any length
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
         default = [*default] if isinstance(default, tuple) else default
     shared: dict[str, Any] = {
@@ -244,7 +248,7 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
         "metavar": _value_word(kind) if option.value is None else option.value,
         "min": option.least,
         "max": option.most,
-        "callback": REFUSALS.get(option.refuses),
+        "callback": REFUSALS.get(option.path_check),
     }
     if option.panel == ARGUMENT:
         shared["metavar"] = option.value or parameter.name.upper()

@@ -23,7 +23,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.names import find_variant, is_named
 from benchmark.rows.stored import DatasetResults, RowSource, read_results, require_bundled
 from benchmark.rows.summary import Summary, average_seeds, curves
-from benchmark.rows.variants import NO_ANCHOR, Anchor, are_of, editions_in, specs_of
+from benchmark.rows.variants import NO_ANCHOR, Anchor, editions_in, has_variant, specs_of
 from benchmark.rows.versions import OK
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
@@ -91,7 +91,7 @@ def add_anchor(
         try:
             spec = find_variant(name, [*editions_in(rows), *editions_in(other_rows)])
             joined_rows = _add_variant(rows, other_rows, spec)
-            _require_curve(joined_rows.filter(are_of([spec])), label_of(spec), least_settings)
+            _require_curve(joined_rows.filter(has_variant([spec])), label_of(spec), least_settings)
         except UsageError as error:
             if not fall_back:
                 raise
@@ -105,7 +105,7 @@ def add_anchor(
     if not anchor.why or not other_rows.height:
         return rows, anchor
     conventional = [spec for spec in specs_of(other_rows) if facts_of(spec).kind == "standard"]
-    candidates = pl.concat([rows, other_rows.filter(are_of(conventional))])
+    candidates = pl.concat([rows, other_rows.filter(has_variant(conventional))])
     anchor = choose_anchor(summarise(candidates, protocols([metric_name])), metric_name)
     return _add_variant(rows, other_rows, anchor.spec), anchor
 
@@ -192,4 +192,4 @@ def _add_variant(
 ) -> pl.DataFrame:
     if spec is None or spec in specs_of(rows):
         return rows
-    return pl.concat([rows, other_rows.filter(are_of([spec]))])
+    return pl.concat([rows, other_rows.filter(has_variant([spec]))])

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array
 from benchmark.compare import curves as rd
-from benchmark.compare import interval as over_images
+from benchmark.compare import interval as image_intervals
 from benchmark.compare.curves import Curve, Delta, bd_rate, mean_curve
 from benchmark.compare.interval import Interval
 from benchmark.compare.rule import Rule
@@ -148,31 +148,33 @@ def rate_intervals(
     if not metric.by_image or summary.pooled:
         return {}
     resampled = {
-        edition: over_images.resample_curve(points, metric, over_images.jackknife_weights)
+        edition: image_intervals.resample_curve(points, metric, image_intervals.jackknife_weights)
         for edition, points in curves(summary, metric).items()
         if points[0].means[metric.column].images > 1
     }
     anchor_curve = resampled.pop(anchor, None)
-    ends = {
-        edition: over_images.bd_rate_interval(anchor_curve, curve, rule)
+    intervals = {
+        edition: image_intervals.bd_rate_interval(anchor_curve, curve, rule)
         for edition, curve in resampled.items()
     }
-    return {edition: interval for edition, interval in ends.items() if interval}
+    return {edition: interval for edition, interval in intervals.items() if interval}
 
 
 def _image_fields(
-    anchors: Mapping[int, Curve], test: Sequence[Point], metric: Metric, rule: Rule
+    anchor_curves: Mapping[int, Curve], test: Sequence[Point], metric: Metric, rule: Rule
 ) -> Record:
-    """Return the fields on images' BD-rates, empty if no image has one; anchors: by image."""
-    tests = rd.image_curves(test, metric) if anchors else {}
-    rates = image_rates([*anchors.values()], [tests[image] for image in anchors], rule)
+    """Return the fields on images' BD-rates, empty if none; anchor_curves: by image."""
+    test_curves = rd.image_curves(test, metric) if anchor_curves else {}
+    rates = image_rates(
+        [*anchor_curves.values()], [test_curves[image] for image in anchor_curves], rule
+    )
     values = rates[~np.isnan(rates)]
     if not len(values):
         return {}
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
     mean = math.fsum(values.tolist()) / len(values)
     logs = math.log1p(mean / 100) + (values - mean) / (100 + mean)
-    interval = over_images.percent_interval(logs) if len(values) > 1 else None
+    interval = image_intervals.percent_interval(logs) if len(values) > 1 else None
     return interval_fields(interval, "images_") | {
         "images_bd_rate_percent": mean,
         "images_bd_rate_median_percent": median,
@@ -183,17 +185,24 @@ def _image_fields(
     }
 
 
-def image_rates(anchors: Sequence[Curve], tests: Sequence[Curve], rule: Rule) -> Float64Array:
+def image_rates(
+    anchor_curves: Sequence[Curve], test_curves: Sequence[Curve], rule: Rule
+) -> Float64Array:
     """Return the BD-rate (%) of each pair of curves, (pairs,); NaN where `bd_rate` has no value."""
-    if not anchors:
+    if not anchor_curves:
         return np.empty(0)
-    anchor, test = (
-        rd.stack_curves([rd.cut(curve, rule) for curve in side]) for side in (anchors, tests)
+    stacked_anchor_curves, stacked_test_curves = (
+        rd.stack_curves([rd.cut(curve, rule) for curve in side])
+        for side in (anchor_curves, test_curves)
     )
-    if not (anchor.bpp.shape[1] and test.bpp.shape[1]):  # no curve begins below the rate limit
-        return np.full(len(anchors), np.nan)
-    rates = over_images.bd_rates(anchor, test, replace(rule, up_to_bpp=None))
-    rates[rd.refused_pairs(anchor, test, rule)] = np.nan
+    if not (
+        stacked_anchor_curves.bpp.shape[1] and stacked_test_curves.bpp.shape[1]
+    ):  # no curve begins below the rate limit
+        return np.full(len(anchor_curves), np.nan)
+    rates = image_intervals.bd_rates(
+        stacked_anchor_curves, stacked_test_curves, replace(rule, up_to_bpp=None)
+    )
+    rates[rd.refused_pairs(stacked_anchor_curves, stacked_test_curves, rule)] = np.nan
     return rates
 
 
@@ -203,8 +212,10 @@ def _dominated(
     """Return the points off the Pareto front, each with its gap in units of the axis."""
     means = [point.means[metric.column] for point in points]
     sign = 1 if metric.better == "higher" else -1
-    places = [sign * metric.plotted(math.nan if m.value is None else m.value) for m in means]
-    curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(places))
+    plotted_values = [
+        sign * metric.plotted(math.nan if m.value is None else m.value) for m in means
+    ]
+    curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(plotted_values))
     max_rate = math.inf if up_to_bpp is None else up_to_bpp
     gaps = zip(points, rd.dominance_gaps(curve).tolist(), curve.bpp.tolist(), strict=True)
     return [(point, gap) for point, gap, bpp in gaps if not math.isnan(gap) and bpp <= max_rate]
@@ -220,11 +231,11 @@ class Ranking(NamedTuple):
     # if any; seconds are means over the timed settings.
     records: Mapping[Edition, Record]
     comparisons: Comparisons
-    images: tuple[int, ...] = ()  # that the means of `metrics` are over
+    image_counts: tuple[int, ...] = ()  # number of images averaged, for each of `metrics`
     extra_metrics: tuple[Metric, ...] = ()  # shown only because they were requested
     absent: tuple[tuple[Metric, str], ...] = ()  # metrics without a value for some codec, and why
-    why: str = ""  # this anchor, see `Anchor`
-    again: str = RESCORE  # as `Summary.again`
+    anchor_reason: str = ""  # from `Anchor.why`
+    rescore_command: str = RESCORE  # from `Summary.rescore_command`
 
     @property
     def ranked(self) -> bool:
@@ -262,7 +273,9 @@ def rank_by_bd_rate(
     labels, records = summary.labels, dict[Edition, Record]()
     for edition in summary.editions:
         curve_points = [
-            point for of_metric in points.values() for point in of_metric.get(edition, ())
+            point
+            for points_by_edition in points.values()
+            for point in points_by_edition.get(edition, ())
         ]
         records[edition] = {
             "codec": labels[edition],
@@ -280,10 +293,10 @@ def rank_by_bd_rate(
         shown_metrics,
         dict(sorted(records.items(), key=lambda item: _ranking_key(item[1]))),
         all_comparisons,
-        images=tuple(images_in(summary, metric) for metric in shown_metrics),
+        image_counts=tuple(images_in(summary, metric) for metric in shown_metrics),
         extra_metrics=tuple(metric for metric in shown_metrics if metric not in ranking),
         absent=_incomplete_metrics(summary, [*candidates, *independent]),
-        again=summary.again,
+        rescore_command=summary.rescore_command,
     )
 
 
@@ -303,15 +316,17 @@ def _comparisons_in(
     for edition in summary.editions:
         key = edition, metric.column
         if reference is None or edition not in points:
-            curveless = anchor if reference is None else edition
-            reason = _no_curve_reason(summary, metric, edition, curveless)
+            edition_without_curve = anchor if reference is None else edition
+            reason = _no_curve_reason(summary, metric, edition, edition_without_curve)
             result[key] = missing_comparison(metric, rule, reason)
         elif edition == anchor:
             result[key] = anchor_comparison(metric, rule)
         elif comparisons is None:
             rate = bd_rate(reference, mean_curve(points[edition], metric), rule)
-            ends = intervals.get(edition) if rate.value is not None else None
-            result[key] = _comparison_record(metric, rule, rate, Delta()) | interval_fields(ends)
+            interval = intervals.get(edition) if rate.value is not None else None
+            result[key] = _comparison_record(metric, rule, rate, Delta()) | interval_fields(
+                interval
+            )
         else:
             missing = missing_comparison(metric, rule, "no BD-rate was computed")
             result[key] = comparisons.get(key, missing)
@@ -327,8 +342,8 @@ def _rates_and_seconds(points: Sequence[Point], curve_points: Sequence[Point]) -
         means = [point.means[name].value for point in points]
         timed = [value for value in means if value is not None]
         seconds[name] = fmean(timed) if timed else None
-    ends = {"lowest_bpp": min(rates, default=None), "highest_bpp": max(rates, default=None)}
-    return ends | seconds | {"images": min(point.images for point in curve_points)}
+    rate_range = {"lowest_bpp": min(rates, default=None), "highest_bpp": max(rates, default=None)}
+    return rate_range | seconds | {"images": min(point.images for point in curve_points)}
 
 
 def _ranking_key(record: Record) -> tuple[float, ...]:
@@ -348,15 +363,17 @@ def _incomplete_metrics(
 
 
 def _no_curve_reason(
-    summary: Summary, metric: Metric, edition: Edition, curveless: Edition | None
+    summary: Summary, metric: Metric, edition: Edition, edition_without_curve: Edition | None
 ) -> str:
     """Return why an edition has no BD-rate; curveless: itself, or the anchor."""
-    name = "it" if curveless in (edition, None) else summary.labels[curveless]
+    name = (
+        "it" if edition_without_curve in (edition, None) else summary.labels[edition_without_curve]
+    )
     points = [point for point in summary.points if point.has(metric.column)]
     hint = ""
-    if any(point.edition == curveless for point in points):
+    if any(point.edition == edition_without_curve for point in points):
         values = ((point.image_ids, point.image_values[metric.column]) for point in points)
-        images = (set(ids[~np.isnan(of_images)].tolist()) for ids, of_images in values)
+        images = (set(ids[~np.isnan(image_values)].tolist()) for ids, image_values in values)
         if common := len(set.intersection(*images)):
             hint = f"; `bench report --common` compares the {common} that all have"
     return f"{name} has no complete point{hint}"
@@ -371,17 +388,19 @@ def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric
     counts = {m: len(curves(summary, m)) for m in metrics if summary.values_of(m.column)}
     measured = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
     trained = {column for edition in summary.editions for column in edition.facts.trained_on}
-    distortions, held_out_counts = (
+    distortion_candidates, held_out_candidates = (
         [measured[c] for c in (metric_class(name).column for name in names) if c in measured]
         for names in (DISTORTION, HELD_OUT)
     )
-    held_out_counts = [
-        (count, metric) for count, metric in held_out_counts if metric.column not in trained
+    held_out_candidates = [
+        (count, metric) for count, metric in held_out_candidates if metric.column not in trained
     ]
-    max_count = max((count for count, _ in held_out_counts), default=0)
-    held_out = [m for count, m in held_out_counts if count == max_count or m.column == INDEPENDENT]
+    max_count = max((count for count, _ in held_out_candidates), default=0)
+    held_out = [
+        m for count, m in held_out_candidates if count == max_count or m.column == INDEPENDENT
+    ]
     builtin_columns = {metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
     user_metrics = [
         metric for column, (_, metric) in measured.items() if column not in builtin_columns
     ]
-    return (*(metric for _, metric in distortions[:1]), *held_out[:1], *user_metrics)
+    return (*(metric for _, metric in distortion_candidates[:1]), *held_out[:1], *user_metrics)

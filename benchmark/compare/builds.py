@@ -99,7 +99,7 @@ def _build_rank(variants: dict[CodecSpec, list[Point]]) -> tuple[int, bool, str]
     return (
         len(variants),
         bool(measured_here),
-        max(edition.ran.run for edition in measured_here or editions),
+        max(edition.run_facts.run for edition in measured_here or editions),
     )
 
 

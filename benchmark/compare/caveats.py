@@ -10,7 +10,9 @@ from benchmark.system.text import group_by_key, listed
 def caveat_notes(editions: Iterable[Edition]) -> list[str]:
     """Return the caveats of editions as sentences, each with its codecs."""
     labels = labels_of(dict.fromkeys(editions))
-    pairs = ((text, label) for edition, label in labels.items() for text in edition.ran.caveats)
+    pairs = (
+        (text, label) for edition, label in labels.items() for text in edition.run_facts.caveats
+    )
     return [
         f"{text[:1].upper()}{text[1:]}: {listed([*dict.fromkeys(names)])}."
         for text, names in group_by_key(pairs).items()
@@ -29,21 +31,23 @@ def own_caveats(summary: Summary) -> list[str]:
 
 def differences(first: Edition, second: Edition, names: tuple[str, str]) -> tuple[str, ...]:
     """Return a sentence for each difference that affects a metric but is not one of quality."""
-    pairs, sentences = [*zip(names, (first.ran, second.ran), strict=True)], []
-    chroma = [ran.chroma for _, ran in pairs]
+    pairs, sentences = [*zip(names, (first.run_facts, second.run_facts), strict=True)], []
+    chroma = [run_facts.chroma for _, run_facts in pairs]
     if all(chroma) and chroma[0] != chroma[1]:
         sentences.append(
             f"{names[0]} codes chroma as {chroma[0]}, {names[1]} as {chroma[1]}: metrics of RGB "
             "count the colour detail that subsampling removes"
         )
-    if first.ran.tuned_for != second.ran.tuned_for:
+    if first.run_facts.tuned_for != second.run_facts.tuned_for:
         tuned = (
-            f"{name} is tuned for {ran.tuned_for}"
-            if ran.tuned_for
+            f"{name} is tuned for {run_facts.tuned_for}"
+            if run_facts.tuned_for
             else f"{name} for no stated metric"
-            for name, ran in pairs
+            for name, run_facts in pairs
         )
         sentences.append(f"{', '.join(tuned)}: a metric favours the codec that is tuned for it")
-    for (name, ran), (_, opposite) in zip(pairs, reversed(pairs), strict=True):
-        sentences += [f"{name}: {text}" for text in ran.caveats if text not in opposite.caveats]
+    for (name, run_facts), (_, opposite) in zip(pairs, reversed(pairs), strict=True):
+        sentences += [
+            f"{name}: {text}" for text in run_facts.caveats if text not in opposite.caveats
+        ]
     return tuple(sentences)

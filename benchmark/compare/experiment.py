@@ -8,36 +8,38 @@ from typing import Annotated
 from benchmark import option as options
 from benchmark.compare.rule import Rule
 from benchmark.errors import UsageError
-from benchmark.option import COMPARED, DRAWING, opt, option, shared
-from benchmark.spec import named_in
+from benchmark.option import COMPARED, DRAWING, opt, option, shared_option
+from benchmark.spec import requested_names
 from benchmark.system.text import number_in
 
-Rates = Annotated[tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", many="listed")]
+Rates = Annotated[
+    tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", value_form="listed")
+]
 PUBLISHED = opt(
     COMPARED,
     "Published systems to draw too: hific,multi-realism:beta=2.56; or 'all' "
     "(`bench published list`); or a file with your points, mine.csv.",
 )
-IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", many="listed")
+IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", value_form="listed")
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment(Rule):
     """Codecs, datasets, metrics and anchor of a question, as comma-separated lists."""
 
-    results: Path = shared(Path("results"), options.RESULTS)
-    dataset: str = shared("", options.DATASETS)
-    codecs: str = shared("all", options.EXPERIMENT)
-    bundled: str = shared("", options.BUNDLED)
-    published: str = shared("", PUBLISHED)
-    metrics: str = shared("", options.METRICS)
-    anchor: str = shared("", options.ANCHOR)
-    images: tuple[str, ...] = shared((), IMAGES)
+    results: Path = shared_option(Path("results"), options.RESULTS)
+    dataset: str = shared_option("", options.DATASETS)
+    codecs: str = shared_option("all", options.SHOWN_CODECS)
+    bundled: str = shared_option("", options.BUNDLED)
+    published: str = shared_option("", PUBLISHED)
+    metrics: str = shared_option("", options.METRICS)
+    anchor: str = shared_option("", options.ANCHOR)
+    images: tuple[str, ...] = shared_option((), IMAGES)
     mix_protocols: bool = option(
         False, DRAWING, "Also draw published points measured by other rules, marked §."
     )
-    allow_few: bool = shared(False, options.ALLOW_FEW)
-    verified_only: bool = shared(False, options.VERIFIED_ONLY)
+    allow_few: bool = shared_option(False, options.ALLOW_FEW)
+    verified_only: bool = shared_option(False, options.VERIFIED_ONLY)
 
     @property
     def rule(self) -> Rule:
@@ -49,7 +51,7 @@ class Experiment(Rule):
     @property
     def named(self) -> list[str]:
         """The codecs requested by name; empty for "all"."""
-        return named_in(self.codecs)
+        return requested_names(self.codecs)
 
 
 def parse_rates(texts: Iterable[str]) -> tuple[float, ...]:

@@ -41,7 +41,7 @@ MAX_BIAS = 0.02  # share of the bytes that the mean difference in the metric may
 
 
 CODECS = opt(ARGUMENT, "Codecs to compare, comma-separated, by name or label.")
-AGAINST = opt(ARGUMENT, "The codecs to compare them with.")
+OTHER_CODECS = opt(ARGUMENT, "The codecs to compare them with.")
 MATCHED_METRIC = opt(
     COMPARED, "The metric to match, then others to show, or 'all' (none: the usual ones)."
 )
@@ -56,7 +56,7 @@ EACH_PAIR = opt(MANNER, "List every pair of streams, instead of means over the p
 def match(
     source: RowSource,
     codec: Annotated[str, CODECS],
-    against: Annotated[str, AGAINST],
+    against: Annotated[str, OTHER_CODECS],
     metric: Annotated[str, MATCHED_METRIC] = "psnr",
     *,
     tolerance: Annotated[str, TOLERANCE] = "0.1",
@@ -121,7 +121,7 @@ def match(
         else [by.column, *overview_columns(available)]
     )
     absent = failures + [
-        Absent(m.label, "no values", f"{stored.summary.again} --metrics {name}")
+        Absent(m.label, "no values", f"{stored.summary.rescore_command} --metrics {name}")
         for name, m in zip(names, shown_metrics, strict=True)
         if available and m.column not in available
     ]
@@ -273,7 +273,7 @@ def match_variants(
                 (collect_streams(side_summary.edition_points(edition), by, metrics), edition)
             )
         if not any(len(streams.image) for streams, _ in side):
-            remedy = remedies([name], command=summary.again)
+            remedy = remedies([name], command=summary.rescore_command)
             raise UsageError(f"{query} has no finite {by.label} to match: {remedy}")
         sides.append(side)
     compared = []

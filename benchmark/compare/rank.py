@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmark.codec import Float64Array, Setting
 from benchmark.compare import curves as rd
-from benchmark.compare import interval as over_images
+from benchmark.compare import interval as image_intervals
 from benchmark.compare.cost import mean_at_rate, typical_seconds
 from benchmark.compare.curves import Curve, interpolated
 from benchmark.compare.interval import Interval
@@ -443,7 +443,7 @@ class _ImageCurves:
 
     @classmethod
     def mean(cls, values: Float64Array) -> Estimate:
-        interval = over_images.bootstrap_interval(values) if len(values) > 1 else None
+        interval = image_intervals.bootstrap_interval(values) if len(values) > 1 else None
         return cls.average(values), interval
 
     @staticmethod
@@ -452,11 +452,11 @@ class _ImageCurves:
         several, higher = len(values) > 1, metric is not None and metric.better == "higher"
         better = int(np.sum(values > best_values if higher else values < best_values))
         if metric is not None:
-            interval = over_images.skewed_interval(values - best_values) if several else None
+            interval = image_intervals.skewed_interval(values - best_values) if several else None
             return float(np.mean(values - best_values)), interval, better
         ratio = math.log(values.mean() / best_values.mean())
         influenced = ratio + values / values.mean() - best_values / best_values.mean()
-        interval = over_images.percent_interval(influenced) if several else None
+        interval = image_intervals.percent_interval(influenced) if several else None
         return 100 * math.expm1(ratio), interval, better
 
 
@@ -493,8 +493,8 @@ class _SetCurves:
 
     def _front_curve(self, metric: Metric, images: Collection[int]) -> Curve:
         points = [average_over(p, images, [metric.column]) for p in self.points[metric.column]]
-        curve = over_images.resample_curve(
-            points, metric, over_images.bootstrap_weights, pooled=True
+        curve = image_intervals.resample_curve(
+            points, metric, image_intervals.bootstrap_weights, pooled=True
         )
         set_points = np.stack([axis[0] for axis in curve], axis=1)
         # Equal settings are one
@@ -530,7 +530,7 @@ class _SetCurves:
         """Return the set's value, and the interval over draws unless too many lack a value."""
         finite = values[1:][np.isfinite(values[1:])]
         enough = len(finite) >= max(MIN_COMPARED * (len(values) - 1), 2)
-        interval = over_images.percentile_interval(finite) if enough else None
+        interval = image_intervals.percentile_interval(finite) if enough else None
         return cls.average(values), interval
 
     @classmethod
@@ -569,4 +569,4 @@ def shared_span(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[fl
 
 def _seconds_at(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
     seconds = {name: mean_at_rate(points, name, bpp) for name in SECONDS}
-    return {**seconds, TYPICAL: typical_seconds(points, bpp, points[0].edition.ran.devices)}
+    return {**seconds, TYPICAL: typical_seconds(points, bpp, points[0].edition.run_facts.devices)}

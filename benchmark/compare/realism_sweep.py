@@ -112,10 +112,10 @@ def measured_sweep(
     style = METHODS[
         next((e.method for e in catalogued if e.facts.group == OURS), CATALOGUE[0].method)
     ]
-    caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.ran.caveats)
-    recorded = any(edition.ran.recorded for edition in editions)
-    ran = editions[0].ran._replace(caveats=tuple(caveats), recorded=recorded)
-    edition = replace(editions[0], ran=ran)
+    caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.run_facts.caveats)
+    recorded = any(edition.run_facts.recorded for edition in editions)
+    run_facts = editions[0].run_facts._replace(caveats=tuple(caveats), recorded=recorded)
+    edition = replace(editions[0], run_facts=run_facts)
     curve = SystemCurve(realism, edition, style.method, (), group=style.facts.group)
     return RealismSweep(curve, tuple(steps), style, family.left_out)
 

@@ -161,8 +161,8 @@ def measured_curves(summary: Summary | None, metric: Metric) -> list[SystemCurve
     result = []
     for edition, edition_points in curves(summary, metric).items():
         points = []
-        point_origin = "recorded" if edition.ran.recorded else "measured"
-        origin = *rules, edition.short_version, "; ".join(edition.ran.caveats)
+        point_origin = "recorded" if edition.run_facts.recorded else "measured"
+        origin = *rules, edition.short_version, "; ".join(edition.run_facts.caveats)
         for point in edition_points:
             mean = point.means[metric.column]
             if mean.value is not None and mean.bpp:

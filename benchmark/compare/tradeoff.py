@@ -25,7 +25,7 @@ from benchmark.compare.interval import DRAWS, bootstrap_weights, draws_interval,
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
-from benchmark.option import AGAINST, ALLOW_FEW, CODEC, COMPARED, opt
+from benchmark.option import ALLOW_FEW, CODEC, COMPARED, OTHER_CODEC, opt
 from benchmark.registry import METRICS, metric_class
 from benchmark.rows.edition import Edition, label_of, labels_of, mark_bundled
 from benchmark.rows.names import find_editions, is_named
@@ -63,7 +63,7 @@ BUILD = opt(
 def tradeoff(
     source: RowSource,
     codec: Annotated[str, CODEC],
-    against: Annotated[str, AGAINST],
+    against: Annotated[str, OTHER_CODEC],
     *,
     distortion: Annotated[str, DISTORTION] = "psnr",
     realism: Annotated[str, REALISM] = "fid256",
@@ -161,9 +161,8 @@ def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> N
     for metric, (option, names) in zip(metrics, ALTERNATIVES.items(), strict=True):
         if not stored.summary.values_of(metric.column):
             available = [name for name in names if metric_class(name).column in measured_columns]
-            alternative = (
-                f"for --{option} {names[0]}, {remedies(names[:1], command=stored.summary.again)}"
-            )
+            command = stored.summary.rescore_command
+            alternative = f"for --{option} {names[0]}, {remedies(names[:1], command=command)}"
             remedy = f"try --{option} {available[0]}" if available else alternative
             raise UsageError(f"{stored.name} has no {metric.label}: {remedy}")
 
@@ -202,7 +201,7 @@ def _families(
                 for metric_name in METRICS
                 if metric_class(metric_name).column in without
             ]
-            reason += f"; {remedies(missing, command=summary.again)}" if missing else ""
+            reason += f"; {remedies(missing, command=summary.rescore_command)}" if missing else ""
             raise UsageError(f"{name} has no points with {metric_labels} to compare: {reason}")
     return codec_family, against_families
 

@@ -34,7 +34,7 @@ from benchmark.registry import (
     dataset_opener,
     imported,
     is_brought,
-    means_folder,
+    is_folder_name,
 )
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 from benchmark.system.foreign_files import walk
@@ -258,7 +258,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
     unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
-    if means_folder(text) or (
+    if is_folder_name(text) or (
         unknown and suggest_path(Path(text), Path.is_dir)
     ):  # one that is misspelt
         return open_images(Path(text))

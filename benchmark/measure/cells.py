@@ -72,7 +72,7 @@ class Cell(NamedTuple):
     dataset: str
     source: Source
     pack: Path | Pack | None = None  # where the stream is recorded, if the codec need not encode
-    twice: bool = False  # its stream is decoded twice: the codec was seen to be random
+    decode_twice: bool = False  # its stream is decoded twice: the codec was seen to be random
 
     @property
     def key(self) -> str:
@@ -153,7 +153,7 @@ class Failed(NamedTuple):
 
     stage: Stage
     reason: str  # a line, with the place in the author's code if known
-    lacked: MemoryKind | None = None  # whose memory was too small, if that was the cause
+    exhausted_memory: MemoryKind | None = None  # whose memory was too small, if that was the cause
     traceback: str = ""  # of the exception, if any; a text, which crosses to other processes
 
 
@@ -328,7 +328,7 @@ def cells_to_decode_twice(
 
 def prepare_task(task: Task, random: Collection[CodecSpec]) -> Task:
     """Mark a cell of a random codec variant for a second decode."""
-    return task._replace(twice=task.codec in random) if isinstance(task, Cell) else task
+    return task._replace(decode_twice=task.codec in random) if isinstance(task, Cell) else task
 
 
 def is_random(outcome: Measured | Failed) -> bool:

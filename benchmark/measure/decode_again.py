@@ -11,7 +11,7 @@ from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import FOREIGN, Unavailable
 from benchmark.measure.cells import Failed, failed_by
 from benchmark.measure.execute import decode_again
-from benchmark.measure.workers import TICK_SECONDS, Lost, WorkerProcess
+from benchmark.measure.workers import TICK_SECONDS, WorkerLost, WorkerProcess
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.processes import lead_group
@@ -29,7 +29,7 @@ class DecoderProcess:
             _serve_decoder,
             spec,
             limit_seconds=timeout_seconds,
-            at_work="decoded it",
+            activity="decoded it",
             **{DEVICE: device},
         )
         self.status = self._greeting()
@@ -37,20 +37,20 @@ class DecoderProcess:
     def _greeting(self) -> str | Failed:
         try:
             greeting: str | Failed = self.process.reply()
-        except Lost as lost:
+        except WorkerLost as lost:
             return lost.failed._replace(stage="load")
         return greeting
 
     def send(self, stream: bytes) -> None:
         """Send a stream to decode; see `collect`."""
-        self.process.patience.begin("decode")
+        self.process.deadline.start("decode")
         self.process.send(stream)
 
     def collect(self) -> Pixels | Failed | None:
         """Return the pixels, or None while decoding; replace a lost process."""
         try:
             result: Pixels | Failed = self.process.collect()
-        except Lost as lost:
+        except WorkerLost as lost:
             self.status = self._greeting()
             return lost.failed
         return result
@@ -64,20 +64,20 @@ def decode_all(
     timeout_seconds: float | None = None,
 ) -> Iterator[tuple[str, str | Failed, Pixels | Failed] | None]:
     """Decode named streams; yield (name, status, pixels) on completion, None while waiting."""
-    waiting = iter(streams)
-    following = next(waiting, None)
+    pending_streams = iter(streams)
+    next_stream = next(pending_streams, None)
     decoders: list[DecoderProcess] = []
     idle: list[DecoderProcess] = []
     busy: dict[str, DecoderProcess] = {}  # by the name of its stream
     try:
-        while following or busy:
+        while next_stream or busy:
             limit = 1 if any(decoder.status == "cuda" for decoder in decoders) else jobs
-            if following and not idle and len(decoders) < limit:
+            if next_stream and not idle and len(decoders) < limit:
                 decoders.append(DecoderProcess(spec, device, timeout_seconds))
                 idle.append(decoders[-1])
-            if following and idle:
-                name, stream = following
-                following = next(waiting, None)
+            if next_stream and idle:
+                name, stream = next_stream
+                next_stream = next(pending_streams, None)
                 if isinstance(status := idle[-1].status, Failed):
                     yield name, status, status
                 else:

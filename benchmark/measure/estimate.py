@@ -49,10 +49,10 @@ class CostModel:
         # Seconds and pixels, by the value of the setting
         self._sums = defaultdict[Kind, dict[float, tuple[float, float]]](dict)
         for row in _sum_measured(table):
-            codec, place = row["codec"], (row["device"], row["setting_name"])
+            codec, device_and_setting = row["codec"], (row["device"], row["setting_name"])
             typical = facts_of(CodecSpec.of(codec, row["variant"])).typical
             for variants in (row["variant"], typical):
-                sums = self._sums[codec, variants, *place]
+                sums = self._sums[codec, variants, *device_and_setting]
                 seconds, pixels = sums.get(row["setting_value"], (0.0, 0.0))
                 total = seconds + row["seconds_sum"], pixels + row["pixels_sum"]
                 sums[row["setting_value"]] = total
@@ -75,10 +75,10 @@ class CostModel:
 
     def _find_sums(self, cell: Cell) -> Mapping[float, tuple[float, float]]:
         """Return the sums of the cell's variant, or of variants with the same typical times."""
-        place = cell.device, cell.setting.name
-        variant_sums = self._sums.get((cell.codec.name, cell.codec.variant, *place))
+        device_and_setting = cell.device, cell.setting.name
+        variant_sums = self._sums.get((cell.codec.name, cell.codec.variant, *device_and_setting))
         return variant_sums or self._sums.get(
-            (cell.codec.name, facts_of(cell.codec).typical, *place), {}
+            (cell.codec.name, facts_of(cell.codec).typical, *device_and_setting), {}
         )
 
     def _seconds_per_pixel(self, cell: Cell) -> float | None:
@@ -100,8 +100,8 @@ class CostModel:
                 interpolated(typical, setting_value) / 1e6 * pixels
                 for setting_value, (_, pixels) in measured.items()
             )
-            result = math.fsum(seconds for seconds, _ in measured.values())
-            return interpolated(typical, value) / 1e6 * (result / expected)
+            measured_seconds = math.fsum(seconds for seconds, _ in measured.values())
+            return interpolated(typical, value) / 1e6 * (measured_seconds / expected)
         return interpolated(tuple(rates.items()), value)
 
 
@@ -136,12 +136,12 @@ def typical_seconds(spec: CodecSpec, sweep: Iterable[Setting], pixels: int) -> f
 
 
 def _typical_curve(cell: Cell) -> Curve:
-    fitting = (
+    matching_curves = (
         typical.seconds
         for typical in facts_of(cell.codec).typical
         if typical.device == cell.device and typical.setting in (cell.setting.name, "")
     )
-    return next(fitting, ())
+    return next(matching_curves, ())
 
 
 def _sum_measured(table: pl.DataFrame) -> list[dict[str, Any]]:
@@ -233,17 +233,18 @@ def plan_workers(
     largest_bytes = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
     if available_bytes is None:
         return WorkerPlan(jobs or cores, largest_bytes, None)
-    fitting = max(available_bytes // largest_bytes, 0)
-    workers = jobs or max(min(cores, fitting), 1)
-    room = (
+    workers_in_memory = max(available_bytes // largest_bytes, 0)
+    workers = jobs or max(min(cores, workers_in_memory), 1)
+    memory_text = (
         f"a worker takes about {largest_bytes / GB:.1f} GB for the largest image, and "
         f"{available_bytes / GB:.1f} GB of memory are available"
     )
     remark = ""
-    if jobs and fitting < jobs:
-        remark = f"--jobs {jobs} may run out of memory: {room}, enough for {max(fitting, 1)}"
-    elif not fitting:
-        remark = f"{room}: cells that do not fit will fail or lack metrics"
+    if jobs and workers_in_memory < jobs:
+        remark = f"--jobs {jobs} may run out of memory: {memory_text}, enough for "
+        remark += f"{max(workers_in_memory, 1)}"
+    elif not workers_in_memory:
+        remark = f"{memory_text}: cells that do not fit will fail or lack metrics"
     elif not jobs and workers < cores:
-        remark = f"{workers} of {cores} cores are used: {room} (--jobs sets another number)"
+        remark = f"{workers} of {cores} cores are used: {memory_text} (--jobs sets another number)"
     return WorkerPlan(workers, largest_bytes, available_bytes, remark)

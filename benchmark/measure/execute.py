@@ -128,7 +128,7 @@ def execute_within_memory(
 ) -> tuple[Coded | Failed, bool]:
     """Code an image, in tiles if a GPU's memory is too small; return whether tiles were used."""
     outcome = execute(encoder, decoder, image, pixels, setting, enter, device)
-    if not isinstance(outcome, Failed) or outcome.lacked != "device":
+    if not isinstance(outcome, Failed) or outcome.exhausted_memory != "device":
         return outcome, False
     if not hasattr(encoder, "make_tiled"):
         return outcome, False
@@ -179,7 +179,7 @@ def compare_decodes(
         instance = decoder
     enter("decode")
     pixels = decode_again(instance, image, setting, coded.stream)
-    if isinstance(pixels, Failed) and pixels.lacked == "device":
+    if isinstance(pixels, Failed) and pixels.exhausted_memory == "device":
         pixels = decode_again(decoder, image, setting, coded.stream)
     first, prefix = coded.decoded, f"{NOT_DETERMINISTIC}: two decodes of the same bytes"
     if isinstance(pixels, Failed):

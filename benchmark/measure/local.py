@@ -25,7 +25,7 @@ from benchmark.measure.cells import (
     is_random,
     prepare_task,
 )
-from benchmark.measure.workers import TICK_SECONDS, Begun, Lost, WorkerProcess
+from benchmark.measure.workers import TICK_SECONDS, Begun, WorkerLost, WorkerProcess
 from benchmark.registry import metric_class
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import Gpu, cores, gpus
@@ -76,7 +76,7 @@ def carry_out(
         for worker in workers:
             yield from worker.take()
         while busy := [worker for worker in workers if worker.tasks]:
-            limits = [worker.process.patience.left_seconds() for worker in busy]
+            limits = [worker.process.deadline.left_seconds() for worker in busy]
             pause = min([TICK_SECONDS, *(seconds for seconds in limits if seconds is not None)])
             ready = wait([worker.process.connection for worker in busy], timeout=pause)
             for worker in busy:
@@ -183,7 +183,7 @@ class _Worker:
         """Return the current task with its outcome, or None."""
         try:
             outcome = self.process.collect()
-        except Lost as lost:
+        except WorkerLost as lost:
             outcome = failed_outcome(self.tasks[0], self._conditions, lost.failed)
             for waiting in list(self.tasks)[1:]:
                 self.process.send(waiting)

@@ -196,8 +196,8 @@ def _measure_matrix(
     store, to_do = matrix.store, matrix.to_do
     reasons = matrix.table["reason"].cast(pl.String)
     random = matrix.table.filter(reasons.str.starts_with(NOT_DETERMINISTIC)).rows(named=True)
-    twice = cells_to_decode_twice(to_do, {CodecSpec.of_row(row) for row in random})
-    conditions = replace(conditions, decode_twice=twice)
+    decode_twice = cells_to_decode_twice(to_do, {CodecSpec.of_row(row) for row in random})
+    conditions = replace(conditions, decode_twice=decode_twice)
     store.set_aside()
     to_score = _find_unscored(matrix, conditions.metrics, absent)
     if to_do:

@@ -26,7 +26,7 @@ from benchmark.measure.cells import (
 )
 from benchmark.measure.local import WorkerError, serve
 from benchmark.measure.workbench import Workbench
-from benchmark.measure.workers import Lost, WorkerProcess
+from benchmark.measure.workers import WorkerLost, WorkerProcess
 from benchmark.plugins import one_line, use_contents
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
@@ -132,7 +132,7 @@ def execute_here(
         process.send(local_task)
         try:
             reply: Measured | Failed | str = process.reply()
-        except Lost as lost:
+        except WorkerLost as lost:
             conditions = replace(run.conditions, machine=machine())
             reply = failed_outcome(task, conditions, lost.failed)
     if isinstance(reply, str):

@@ -62,7 +62,7 @@ class Progress(NamedTuple):
     finished: int
     failed: int
     left: float | None = None  # None while nothing is known
-    at: str = ""  # the task that was begun or finished last: "vtm qp=32, kodim05.png"
+    current_cell: str = ""  # the task that was begun or finished last: "vtm qp=32, kodim05.png"
 
 
 def task_title(task: Task) -> str:

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmark.errors import BadOption, BenchError, Unavailable, UsageError
-from benchmark.option import ANCHOR, BUNDLED, MANNER, MEASURED, ORIGIN, TARGET, option, shared
+from benchmark.option import (
+    ANCHOR,
+    BUNDLED,
+    MANNER,
+    MEASURED,
+    ORIGIN,
+    TARGET,
+    option,
+    shared_option,
+)
 from benchmark.registry import CODECS, USUAL_METRICS
 from benchmark.spec import (
     CodecSpec,
@@ -55,7 +64,7 @@ class Request(ImageOptions):
         MEASURED,
         "Comma-separated codecs, each name[:key=value]... or path.py:Class; "
         "'all': every codec that can run on this machine.",
-        many="listed",
+        value_form="listed",
     )
     dataset: str = option(
         "sample",
@@ -67,18 +76,18 @@ class Request(ImageOptions):
         (),
         MEASURED,
         "Settings to measure instead of a codec's defaults: jpeg.quality=10,30 (repeatable).",
-        many="repeated",
+        value_form="repeated",
         python='A mapping is taken as well: {"jpeg.quality": [10, 30]}.',
     )
     metrics: tuple[str, ...] = option(
         USUAL_METRICS,
         MEASURED,
         "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
-        many="listed",
+        value_form="listed",
         python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
     )
-    anchor: str = shared("", ANCHOR)
-    bundled: str = shared("", BUNDLED)
+    anchor: str = shared_option("", ANCHOR)
+    bundled: str = shared_option("", BUNDLED)
     part: str = option(
         "",
         MEASURED,
@@ -100,7 +109,7 @@ class Request(ImageOptions):
         ORIGIN,
         "A pack, folder or tar, whose streams are used instead of encoding (repeatable).",
         "--pack",
-        many="repeated",
+        value_form="repeated",
     )
     skip_missing: bool = option(
         False,
@@ -142,7 +151,7 @@ class Request(ImageOptions):
         "Verify each kept stream by decoding it again in a fresh process.",
     )
 
-    results: Path = option(Path("results"), TARGET, "Folder of results.", refuses="folder")
+    results: Path = option(Path("results"), TARGET, "Folder of results.", path_check="folder")
     weights_dir: Path | None = option(
         None,
         ORIGIN,

@@ -322,7 +322,7 @@ def open_matrix(request: Request) -> Matrix:
         from benchmark.rows.names import find_editions, find_variant
         from benchmark.rows.stored import require_bundled
         from benchmark.rows.variants import editions_in
-        from benchmark.spec import named_in
+        from benchmark.spec import requested_names
 
         stored = editions_in(matrix.table)
         if request.anchor:
@@ -331,7 +331,7 @@ def open_matrix(request: Request) -> Matrix:
             ]
             find_variant(request.anchor, [*contenders, *stored])
         require_bundled(request.results, request.bundled)
-        find_editions(named_in(request.bundled) if request.bundled else [], stored)
+        find_editions(requested_names(request.bundled) if request.bundled else [], stored)
     return matrix
 
 

@@ -64,16 +64,16 @@ class Workbench:
                 else:
                     outcome = self._rescore_row(task, enter)
             except FOREIGN as error:
-                exhausted, explained = (
+                out_of_memory, has_message = (
                     memory_exhausted(error),
                     isinstance(error, BenchError | OSError),
                 )
                 outcome = failed_by(
-                    None, "load" if explained and not exhausted else "worker", error
+                    None, "load" if has_message and not out_of_memory else "worker", error
                 )
-                if not exhausted and not explained:
+                if not out_of_memory and not has_message:
                     outcome = outcome._replace(reason=f"harness: {outcome.reason}")
-            if not (isinstance(outcome, Failed) and outcome.lacked and self._forget()):
+            if not (isinstance(outcome, Failed) and outcome.exhausted_memory and self._forget()):
                 break
         if isinstance(outcome, Failed):
             return failed_outcome(task, self._conditions, outcome)
@@ -95,7 +95,7 @@ class Workbench:
         if isinstance(outcome, Failed):
             return outcome
         row = origin_columns(cell, conditions)
-        if twice := cell.twice or row["cell"] in conditions.decode_twice:
+        if decode_twice := cell.decode_twice or row["cell"] in conditions.decode_twice:
             create = partial(load_codec, cell.codec)
             failed = compare_decodes(decoder, create, name, cell.setting, outcome, enter)
             if failed is not None:
@@ -110,7 +110,7 @@ class Workbench:
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
             row |= {"encode_seconds": recorded["encode_seconds"]}
-        return Measured(row, outcome.stream, scored.features, scored.failed, twice)
+        return Measured(row, outcome.stream, scored.features, scored.failed, decode_twice)
 
     def _rescore_row(self, task: Rescore, enter: Enter) -> Measured | Failed:
         from benchmark.rows.store import Store  # brings polars, which coding does without
@@ -135,9 +135,9 @@ class Workbench:
 
     def _forget(self) -> bool:
         self._source = ("", 0), np.empty((0, 0, 3), np.uint8)
-        much = self._scorer.forget()
+        had_prepared = self._scorer.forget()
         give_memory_back()
-        return much
+        return had_prepared
 
     def _score_pixels(
         self,
@@ -166,8 +166,8 @@ class Workbench:
     def _load_pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:
             encoder = load_codec(spec)
-            codes = not hasattr(encoder, "declared")
-            self._codecs[spec] = (encoder, load_codec(spec) if codes else encoder)
+            has_streams = not hasattr(encoder, "declared")
+            self._codecs[spec] = (encoder, load_codec(spec) if has_streams else encoder)
         return self._codecs[spec]
 
     def _has_changed(self, cell: Cell, encoder: Codec) -> bool:

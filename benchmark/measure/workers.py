@@ -91,7 +91,7 @@ class Begun(NamedTuple):
     stage: Stage
 
 
-class Lost(Exception):  # noqa: N818 - reads as what happened
+class WorkerLost(Exception):  # noqa: N818 - reads as what happened
     """Process that ended during its task; another has replaced it."""
 
     def __init__(self, failed: Failed) -> None:
@@ -107,7 +107,7 @@ class WorkerProcess:
         target: Callable[..., None],
         *arguments: object,
         limit_seconds: float | None = None,
-        at_work: str = "worked on this cell",
+        activity: str = "worked on this cell",
         **environment: str,
     ) -> None:
         """Start `target(connection, *arguments)` with this context's settings and variables.
@@ -116,12 +116,12 @@ class WorkerProcess:
         leads a process group. Raises `BenchError` if the server was killed.
         """
         self._work = worker_environment(**environment), target, arguments
-        self._at_work = at_work  # predicate of a sentence
-        self.patience = Patience(limit_seconds)
+        self._activity = activity  # predicate of a sentence
+        self.deadline = StageDeadline(limit_seconds)
         self._start_process()
 
     def _start_process(self) -> None:
-        self.patience.begin(None)
+        self.deadline.start(None)
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
@@ -156,25 +156,25 @@ class WorkerProcess:
         try:
             if self.connection.poll():
                 reply = self.connection.recv()
-                self.patience.begin(reply.stage if isinstance(reply, Begun) else None)
+                self.deadline.start(reply.stage if isinstance(reply, Begun) else None)
                 return None if isinstance(reply, Begun) else reply
-            if self.patience.left_seconds() != 0:
+            if self.deadline.left_seconds() != 0:
                 return None
         except (EOFError, OSError):
-            reason = f"the process that {self._at_work} {self.how_it_ended()}"
+            reason = f"the process that {self._activity} {self.how_it_ended()}"
             failed = Failed("worker", reason)
         else:
             assert self._process.pid is not None
-            failed = self.patience.failure()
+            failed = self.deadline.failure()
             end_tree(self._process.pid, self._has_ended, ENDING_SECONDS)
             self.how_it_ended()
         self._start_process()
-        raise Lost(failed)
+        raise WorkerLost(failed)
 
     def reply(self) -> Any:
         """Wait for a reply; raise `Lost`."""
         while (reply := self.collect()) is None:
-            self.connection.poll(self.patience.left_seconds())
+            self.connection.poll(self.deadline.left_seconds())
         return reply
 
     def how_it_ended(self) -> str:
@@ -198,7 +198,7 @@ class WorkerProcess:
 
 
 def replies(
-    target: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, at_work: str
+    target: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, activity: str
 ) -> Iterator[Any]:
     """Run `target(connection, *task)` in `jobs` processes; yield replies, `Failed` if lost."""
     waiting = list(tasks)
@@ -206,12 +206,12 @@ def replies(
     try:
         while waiting or busy:
             while waiting and len(busy) < jobs:
-                busy.append(WorkerProcess(target, *waiting.pop(0), at_work=at_work))
+                busy.append(WorkerProcess(target, *waiting.pop(0), activity=activity))
             wait([process.connection for process in busy], timeout=TICK_SECONDS)
             for process in list(busy):
                 try:
                     reply = process.collect()
-                except Lost as lost:
+                except WorkerLost as lost:
                     reply = lost.failed
                 if reply is not None:
                     process.end(busy=False)
@@ -234,7 +234,7 @@ def _work(
     work_for(connection.fileno(), lambda: target(connection, *arguments))
 
 
-class Patience:
+class StageDeadline:
     """Clock of a worker's stage, limited by `--timeout`; without a limit it never runs out."""
 
     def __init__(self, limit_seconds: float | None) -> None:
@@ -242,7 +242,7 @@ class Patience:
         self._stage: Stage | None = None
         self._began = self._seconds = 0.0
 
-    def begin(self, stage: Stage | None) -> None:
+    def start(self, stage: Stage | None) -> None:
         """Start the clock of a stage; None between tasks."""
         self._stage, self._began = stage, monotonic()
         minimum = LOADING_SECONDS if stage == "load" else 0.0

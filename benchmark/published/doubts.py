@@ -23,8 +23,8 @@ def doubts(
     low, high = RANGES.get(metric.column, (-np.inf, np.inf))
     for rate, value in zip(bpp, values, strict=True):
         if not low <= value <= high:
-            is_value = f"{metric.column} at {rate:.4g} bpp is {value:.4g}"
-            return [f"{is_value}, out of the metric's range on photographs"]
+            statement = f"{metric.column} at {rate:.4g} bpp is {value:.4g}"
+            return [f"{statement}, out of the metric's range on photographs"]
     curve, result = curve_of(bpp, values, metric), list[str]()
     texts = [f"{metric.column} at {rate:.4g} bpp is" for rate in curve.bpp]
     steps = np.diff(curve.quality)
@@ -34,9 +34,9 @@ def doubts(
     if anchor is None or metric.column not in RANGES:
         return result
     distances_db = _decibels_above(curve, anchor)
-    beyond = np.maximum(distances_db - MAX_ABOVE_DB, -distances_db - MAX_BELOW_DB)
-    index = int(beyond.argmax())
-    if beyond[index] > 0:
+    excess_db = np.maximum(distances_db - MAX_ABOVE_DB, -distances_db - MAX_BELOW_DB)
+    index = int(excess_db.argmax())
+    if excess_db[index] > 0:
         side = "above" if distances_db[index] > 0 else "below"
         message = f"{abs(distances_db[index]):.3g} dB {side} VTM: no known codec is"
         for factor in FACTORS:

@@ -18,7 +18,7 @@ from benchmark.errors import UnknownName
 from benchmark.measure.record import Tracebacks
 from benchmark.measure.request import Request
 from benchmark.measure.verify import verifiable_rows
-from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, some
+from benchmark.option import ARGUMENT, ORIGIN, TARGET, opt, subset
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.review.decode import (
     SIZE_DECLARED,
@@ -78,7 +78,7 @@ Examples:
 
 @audit.verb("decode")
 def audit_decode(
-    request: Annotated[Request, some("device jobs timeout_seconds weights_dir")],
+    request: Annotated[Request, subset("device jobs timeout_seconds weights_dir")],
     results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
@@ -157,7 +157,7 @@ def audit_decode(
 def audit_pack(
     request: Annotated[
         Request,
-        some("metrics jobs timeout_seconds device data_dir weights_dir flatten", metrics="all"),
+        subset("metrics jobs timeout_seconds device data_dir weights_dir flatten", metrics="all"),
     ],
     path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     dataset: Annotated[
@@ -165,7 +165,8 @@ def audit_pack(
         opt(ORIGIN, "Dataset or folder with the pack's images (repeatable)."),
     ] = None,
     results: Annotated[
-        Path, opt(ORIGIN, "Folder of results whose runs tell where images are.", refuses="folder")
+        Path,
+        opt(ORIGIN, "Folder of results whose runs tell where images are.", path_check="folder"),
     ] = Path("results"),
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
@@ -243,7 +244,7 @@ def audit_pack(
 @audit.verb("rows")
 def audit_rows(
     request: Annotated[
-        Request, some("limit jobs timeout_seconds device timing data_dir weights_dir")
+        Request, subset("limit jobs timeout_seconds device timing data_dir weights_dir")
     ],
     results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
@@ -254,7 +255,7 @@ def audit_rows(
         opt(
             TARGET,
             "Folder for the new rows; the same command resumes there. Default: RESULTS/again.",
-            refuses="folder",
+            path_check="folder",
         ),
     ] = None,
 ) -> Answer:

@@ -38,7 +38,7 @@ from benchmark.system.text import counted, group_by_key, listed
 Verdict = Literal["yes", "partly", "no", "unknown"]
 STATES = ("equal", "rounded", "other", "blind", *BROKEN, "not run")
 RATE_TOLERANCE, DB_TOLERANCE, VALUE_TOLERANCE = 5e-3, 0.01, 1e-3  # rate: relative; printed digits
-IN_DB = "ms_ssim_db"  # mean of the per-image decibels
+MS_SSIM_DB = "ms_ssim_db"  # mean of the per-image decibels
 _decibels = Metric.named("ms_ssim").plotted
 
 
@@ -268,7 +268,7 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
                 stated, candidates = value, [nearest[column]]
                 if column in curve.in_db:  # decibels of the mean, or the mean of decibels
                     stated = _decibels(value)
-                    candidates = [_decibels(nearest[column]), nearest.get(IN_DB, math.inf)]
+                    candidates = [_decibels(nearest[column]), nearest.get(MS_SSIM_DB, math.inf)]
                 tolerance = DB_TOLERANCE if in_db else VALUE_TOLERANCE
                 is_equal = abs(nearest["bpp"] / rate - 1) <= RATE_TOLERANCE and any(
                     mean == stated or abs(mean - stated) <= tolerance for mean in candidates
@@ -288,7 +288,7 @@ def _point_means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]
     groups: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         values = {"bpp": row["bpp"], **sent_values(row, METRICS)}
-        values[IN_DB] = _decibels(values.get("ms_ssim", 1.0))
+        values[MS_SSIM_DB] = _decibels(values.get("ms_ssim", 1.0))
         for name, value in values.items():
             if math.isfinite(value):
                 groups[point_of(row)[1:]][name].append(value)

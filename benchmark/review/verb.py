@@ -10,7 +10,7 @@ from benchmark.commands import options, output
 from benchmark.compare.rule import Rule
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
-from benchmark.option import ARGUMENT, COMPARED, MEASURED, ORIGIN, TARGET, opt, some
+from benchmark.option import ARGUMENT, COMPARED, MEASURED, ORIGIN, TARGET, opt, subset
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.review.review import html_review, markdown_review, review_record, review_supplement
 from benchmark.review.site import audited_packs, index_html, make_board
@@ -19,7 +19,7 @@ from benchmark.system.atomic import write_files
 from benchmark.system.text import group_by_key, one_line
 
 Reviewing = Annotated[
-    Request, some("metrics jobs timeout_seconds device data_dir weights_dir flatten")
+    Request, subset("metrics jobs timeout_seconds device data_dir weights_dir flatten")
 ]
 RunnableCodecs = Annotated[
     str,
@@ -45,7 +45,7 @@ def review(
         opt(
             COMPARED,
             "'SYSTEM N % fewer bits than ANCHOR [in METRIC]' (repeatable).",
-            many="repeated",
+            value_form="repeated",
         ),
     ] = (),
     codecs: RunnableCodecs = "all",
@@ -54,7 +54,7 @@ def review(
         opt(
             TARGET,
             "Folder for review.html, review.md and review.json; default: RESULTS/review.",
-            refuses="folder",
+            path_check="folder",
         ),
     ] = None,
     results: options.Results = Path("results"),
@@ -99,7 +99,7 @@ def site(
     anchor: options.Anchor = "",
     codecs: RunnableCodecs = "all",
     out: Annotated[
-        Path | None, opt(TARGET, "Folder for the site; default: RESULTS/site.", refuses="folder")
+        Path | None, opt(TARGET, "Folder for the site; default: RESULTS/site.", path_check="folder")
     ] = None,
 ) -> Answer:
     """Write a leaderboard of packs as a static site.

@@ -53,7 +53,7 @@ OURS, GENERATIVE, LEARNED, PROGRAMS = GROUPS
 SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
 
 
-class Ran(NamedTuple):
+class RunFacts(NamedTuple):
     """Facts stated by an edition's rows: version, command, devices, caveats."""
 
     version: str = ""  # all that the rows name, the latest row's first
@@ -75,7 +75,7 @@ class Edition:
     build: Build = ("", 0)
     origin: Origin = "here"
     facts: Facts = field(default=Facts(), compare=False)
-    ran: Ran = field(default=Ran(), compare=False)
+    run_facts: RunFacts = field(default=RunFacts(), compare=False)
 
     @classmethod
     def create(cls, spec: CodecSpec, build: Build = ("", 0), origin: Origin = "here") -> "Edition":
@@ -91,7 +91,7 @@ class Edition:
             (row.get("fingerprint") or "", row.get("revision") or 0),
             "bundled" if row.get("bundled") else "here",
             facts_of(spec),
-            Ran(version=row.get("codec_version") or ""),
+            RunFacts(version=row.get("codec_version") or ""),
         )
 
     @property
@@ -146,7 +146,7 @@ class Edition:
     @property
     def short_version(self) -> str:
         """First part of the version; for a checkpoint, the first digits of its fingerprint."""
-        first = short_version(self.ran.version)
+        first = short_version(self.run_facts.version)
         if re.fullmatch(r"\d+ steps", first):  # a network's training, which is no version
             return f"checkpoint {self.fingerprint[:8]}"
         return first
@@ -154,7 +154,7 @@ class Edition:
     @property
     def build_words(self) -> str:
         """Short version of the build, and whether its rows are bundled."""
-        return f"{short_version(self.ran.version)}{', bundled' if self.bundled else ''}"
+        return f"{short_version(self.run_facts.version)}{', bundled' if self.bundled else ''}"
 
     @property
     def title(self) -> str:
@@ -180,7 +180,7 @@ class Edition:
     def _title_head(self) -> str:
         """Title, or a program's version if it begins with the title."""
         name = self.options.get(NAME) or self.facts.title or self.facts.family
-        number = " ".join(self.ran.version.split()[:2]).rstrip(",;:")
+        number = " ".join(self.run_facts.version.split()[:2]).rstrip(",;:")
         if self.facts.kind == "standard" and number.startswith(f"{self.facts.title} "):
             return number
         return name or self.spec.name.rpartition(".py:")[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from benchmark.errors import DamagedResults, ImageRefused, StoreError, UsageError
-from benchmark.rows.packs.merge import PARTS
+from benchmark.rows.packs.merge import SUBFOLDERS
 from benchmark.rows.shard import BadShard, read_parquet, read_shard
 from benchmark.rows.store import Store, finished
 from benchmark.rows.streams import parse_picture
@@ -47,7 +47,7 @@ class Verified(NamedTuple):
 def verify_results(folder: Path) -> Iterator[Verified]:
     """Verify the results of one or all datasets in a folder, read-only; `UsageError` if none."""
     places = (folder, *sorted(folder.glob("*")))
-    datasets = [place for place in places if any((place / part).is_dir() for part in PARTS)]
+    datasets = [place for place in places if any((place / part).is_dir() for part in SUBFOLDERS)]
     if not datasets:
         raise UsageError(
             f"{folder} is not a results folder: it contains no rows or streams of a dataset"
@@ -72,11 +72,11 @@ def _verify(folder: Path) -> Verified:
 
 
 def _check_shard(path: Path) -> Finding | None:
-    of_rows = path.parent.name == "per_image"
+    holds_rows = path.parent.name == "per_image"
     try:
-        read_shard(path) if of_rows else read_parquet(path)
+        read_shard(path) if holds_rows else read_parquet(path)
     except (BadShard, OSError) as error:
-        remedy = f"{MEASURE}, which sets it aside" if of_rows else "delete it"
+        remedy = f"{MEASURE}, which sets it aside" if holds_rows else "delete it"
         remedy = BUNDLED if path.name.startswith("shipped") else remedy
         return Finding(str(path), "damaged", str(error), remedy)
     return None

@@ -17,7 +17,7 @@ from benchmark.facts import facts_of
 from benchmark.metrics.metric import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 from benchmark.rows.comparable import ComparableRows
-from benchmark.rows.edition import Edition, Ran, labels_of
+from benchmark.rows.edition import Edition, RunFacts, labels_of
 from benchmark.rows.schema import NOT_DETERMINISTIC, metric_columns
 from benchmark.rows.summary import (
     CONTAINER,
@@ -58,12 +58,12 @@ def summarise_rows(
     common: bool = False,
 ) -> Summary:
     """Compute the means of comparable rows; see `summarise`."""
-    everything = rows.count_images(rows.ok)
+    images_before_common = rows.count_images(rows.ok)
     if common:
         rows = rows.replace(ok=rows.common(rows.ok))
     means = _Means(rows, pooled, common)
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
-    latest, timed = _select_latest_machine(rows, coded_here)
+    latest_machine, timed = _select_latest_machine(rows, coded_here)
     machine, timed_alone = _select_latest_machine(
         rows, coded_here & (rows.numbers("timing") == 1) & rows.shown
     )
@@ -77,15 +77,15 @@ def summarise_rows(
         cost = _real_to_estimated(rows) if name == REAL_TO_ESTIMATED else rows.numbers(name)
         if not np.isnan(cost[rows.ok]).all():
             means_by_column[name] = means.average(cost, rows.ok)
-    absent = None  # what all metrics have that no row was measured with
+    unmeasured = None  # values and means shared by all metrics without measurements
     for name, protocol in protocols.items():
         if name == "coding":
             continue
-        if not (is_empty := _is_empty_metric(rows.table, name)) or absent is None:
+        if not (is_empty := _is_empty_metric(rows.table, name)) or unmeasured is None:
             values[name], means_by_column[name] = means.average_metric(name, protocol)
-            absent = (values[name], means_by_column[name]) if is_empty else absent
+            unmeasured = (values[name], means_by_column[name]) if is_empty else unmeasured
         else:
-            values[name], means_by_column[name] = absent
+            values[name], means_by_column[name] = unmeasured
     points = list(
         zip(_make_points(means, means_by_column, values), rows.point_table["shown"], strict=True)
     )
@@ -95,11 +95,11 @@ def summarise_rows(
     return Summary(
         points=tuple(point for point, is_shown in points if is_shown),
         images=images,
-        dropped=everything - images,
+        dropped=images_before_common - images,
         pooled=pooled,
         protocols=dict(protocols),
         machine=machine,
-        seconds_machine=latest if timed.sum() < coded_here.sum() else "",
+        seconds_machine=latest_machine if timed.sum() < coded_here.sum() else "",
         absent=rows.absent,
         replaced=tuple(point for point, is_shown in points if not is_shown),
     )
@@ -119,8 +119,8 @@ def _real_to_estimated(rows: ComparableRows) -> Float64Array:
 def _select_latest_machine(rows: ComparableRows, marked: BoolArray) -> tuple[str, BoolArray]:
     if not marked.any():
         return "", marked
-    latest = rows.index[marked][rows.recency[marked].argmax()]
-    machine = rows.table["machine"][int(latest)]
+    latest_row = rows.index[marked][rows.recency[marked].argmax()]
+    machine = rows.table["machine"][int(latest_row)]
     same_machine = rows.table["machine"].eq_missing(machine).to_numpy()[rows.index]
     return str(machine), marked & same_machine
 
@@ -167,8 +167,15 @@ class _Means:
         sums = np.bincount(point, values[averaged], rows.points).tolist()
         rates, images = self.rates(averaged).tolist(), rows.count_images(has_value)
         return [
-            Mean(sum_ / n if n else None, rate if n else None, n, endless, images - n - endless, ())
-            for sum_, rate, n, endless in zip(sums, rates, counts, infinite, strict=True)
+            Mean(
+                sum_ / n if n else None,
+                rate if n else None,
+                n,
+                num_infinite,
+                images - n - num_infinite,
+                (),
+            )
+            for sum_, rate, n, num_infinite in zip(sums, rates, counts, infinite, strict=True)
         ]
 
     def average_metric(self, column: str, protocol: str) -> tuple[Float64Array, list[Mean]]:
@@ -223,15 +230,15 @@ def _make_points(
     values_by_column = {name: image_values[ok] for name, image_values in values.items()}
     bounds = np.searchsorted(rows.point[ok], np.arange(rows.points + 1)).tolist()
     rates, failures, editions = means.rates(ok).tolist(), means.failures(), _describe_editions(rows)
-    places = rows.point_table.select("edition", "setting_name", "setting_value").rows()
-    reference = rows.count_images(rows.ok)
+    point_keys = rows.point_table.select("edition", "setting_name", "setting_value").rows()
+    num_images = rows.count_images(rows.ok)
     return [
         Point(
             edition=editions[edition],
             setting=Setting(name, value),
             bpp=rates[i] if end > start else None,
             images=end - start,
-            missing=reference - (end - start),
+            missing=num_images - (end - start),
             failed=failed[i],
             failures=failures.get(i, ()),
             means={name: column_means[i] for name, column_means in means_by_column.items()},
@@ -243,7 +250,7 @@ def _make_points(
             image_pixels=pixels[start:end],
         )
         for i, ((edition, name, value), (start, end)) in enumerate(
-            zip(places, pairwise(bounds), strict=True)
+            zip(point_keys, pairwise(bounds), strict=True)
         )
     ]
 
@@ -274,11 +281,11 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
     texts_by_edition = {row["edition"]: row for row in edition_texts.rows(named=True)}
     marked = np.zeros(len(rows.index), np.bool_)
     marked[_latest(rows)] = True
-    latest = rows.select(*LATEST_COLUMNS, marked=marked)
+    latest_rows = rows.select(*LATEST_COLUMNS, marked=marked)
     editions_table = rows.point_table.unique("edition").sort("edition")
     specs, editions = rows.specs(), {}
     points = editions_table.select("edition", "bundled").rows(named=True)
-    for row, point in zip(latest.rows(named=True), points, strict=True):
+    for row, point in zip(latest_rows.rows(named=True), points, strict=True):
         text = {name: row[name] or "" for name in LATEST_COLUMNS}
         number, edition_row = point["edition"], texts_by_edition[point["edition"]]
         derived_caveats = ["bytes=declared"] if "declared" in edition_row["origins"] else []
@@ -290,7 +297,7 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
             build=(text["fingerprint"], row["revision"] or 0),
             origin="bundled" if point["bundled"] else "here",
             facts=declared,
-            ran=Ran(
+            run_facts=RunFacts(
                 version=" and ".join(
                     dict.fromkeys((text["codec_version"], *edition_row["versions"]))
                 ),

@@ -19,7 +19,7 @@ from benchmark.datasets.dataset import (
     probe,
 )
 from benchmark.errors import UsageError
-from benchmark.registry import DATASETS, HUB, is_brought, means_folder, names_file
+from benchmark.registry import DATASETS, HUB, is_brought, is_folder_name, names_file
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
@@ -45,7 +45,7 @@ class Place(NamedTuple):
             return self.text
         if is_brought(self.text):
             return str(open_dataset(self.text).name)
-        if means_folder(self.text):
+        if is_folder_name(self.text):
             dataset = open_images(Path(self.text))
             images, sizes = pixels_of(dataset.images), dataset.sizes_of_files()
             return folder_store_name(dataset.folder_title, images, stores, sizes)

@@ -20,7 +20,7 @@ def add_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> 
     """Add the editions not shown and the command `again` to the summary of a folder's rows."""
     store = Store(folder)
     absent = (*summary.absent, *_editions_not_shown(summary, store))
-    return replace(summary, absent=absent, again=_rescore_command(summary, store, runs))
+    return replace(summary, absent=absent, rescore_command=_rescore_command(summary, store, runs))
 
 
 def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -> str:
@@ -48,7 +48,7 @@ def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
         if edition.bundled or edition == shown_editions[edition.spec]:
             continue
         replacement = shown_editions[edition.spec]
-        if not replacement.bundled and replacement.ran.run > edition.ran.run:
+        if not replacement.bundled and replacement.run_facts.run > edition.run_facts.run:
             reason = f"an older build, {edition.build_words}, is not shown"
             yield Absent(labels[edition], reason)
             continue
@@ -59,5 +59,5 @@ def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
         record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}
         record["request"]["dataset"] = store.folder.name
         with suppress(StoreError):
-            record |= store.record(edition.ran.run)
+            record |= store.record(edition.run_facts.run)
         yield Absent(labels[edition], reason, rerun_command(record, limit=None, part=""))

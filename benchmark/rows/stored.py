@@ -12,7 +12,7 @@ from benchmark.codec import CODING, Setting
 from benchmark.datasets.dataset import HASH_OF_FOLDER
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import protocols
-from benchmark.registry import DISTRIBUTION_METRICS, means_folder
+from benchmark.registry import DISTRIBUTION_METRICS, is_folder_name
 from benchmark.rows.comparable import ComparableRows, image_numbers
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise_rows
@@ -25,13 +25,13 @@ from benchmark.rows.summary import Summary
 from benchmark.rows.variants import (
     NO_ANCHOR,
     Anchor,
-    are_of,
     divide_rows,
     editions_in,
+    has_variant,
     specs_of,
     variants_of,
 )
-from benchmark.spec import CodecSpec, listed_datasets, named_in
+from benchmark.spec import CodecSpec, listed_datasets, requested_names
 from benchmark.system.text import bench_command, counted, group_by_key
 
 # Image sizes are reported if the largest has this many times the pixels of the smallest.
@@ -47,7 +47,7 @@ class RowSource(NamedTuple):
 
 
 # Maps (shown rows, other rows of the dataset) to (rows to summarise, their anchor).
-Joins = Callable[[pl.DataFrame, pl.DataFrame], tuple[pl.DataFrame, Anchor]]
+RowSelection = Callable[[pl.DataFrame, pl.DataFrame], tuple[pl.DataFrame, Anchor]]
 
 
 class DatasetResults(NamedTuple):
@@ -115,7 +115,7 @@ def stored_dataset(results: Path, dataset: str) -> str:
     name = place.stored_name({stored: results / stored for stored in datasets})
     if name.partition(":")[0] in datasets:
         return name
-    if not place.opens and not means_folder(dataset):
+    if not place.opens and not is_folder_name(dataset):
         raise UnknownName("results of a dataset or folder", dataset, datasets)
     if name not in datasets:
         raise UsageError(
@@ -168,7 +168,7 @@ def read_results(
     with_streams: bool = False,
     bundled: str = "",
     rows: pl.DataFrame | None = None,
-    join: Joins | None = None,
+    join: RowSelection | None = None,
     common: bool = False,
     pooled: bool = False,
     allow_few: bool = False,
@@ -200,7 +200,7 @@ def read_results(
         )
         unfinished = _unfinished(rows, runs)
     if verified_only:
-        verified_rows(rows, store.folder)
+        require_verified_rows(rows, store.folder)
     table = select_part(rows, subset)
     filters = {"--verified-only": col("attested").fill_null(False)} if verified_only else {}
     if images:
@@ -208,39 +208,39 @@ def read_results(
         filters[f"--images {','.join(images)}"] = col("image").is_in([*names])
     table, hidden = divide_rows(table, codecs, bundled)
     for option, is_kept in filters.items():
-        lost = specs_of(table) - specs_of(table := table.filter(is_kept))
+        specs_without_rows = specs_of(table) - specs_of(table := table.filter(is_kept))
         hidden = hidden.filter(is_kept)
-        if named_in(codecs) or not table.height:
-            _refuse_lost(option, lost)
+        if requested_names(codecs) or not table.height:
+            _refuse_missing_rows(option, specs_without_rows)
     if table.height == 0:
         raise UsageError(f"{store.folder} has no rows of {name}: measure some with `bench run`")
     table, anchor = (table, NO_ANCHOR) if join is None else join(table, hidden)
     if has_set_metrics:
         from benchmark.rows.reduce import add_distribution_metrics  # rarely needed
 
-        filled = add_distribution_metrics(table, store.folder, metrics, common, allow_few)
+        comparable_rows = add_distribution_metrics(table, store.folder, metrics, common, allow_few)
     else:
-        filled = ComparableRows(table, CODING)
-    summary = summarise_rows(filled, protocols(metrics), pooled, common)
+        comparable_rows = ComparableRows(table, CODING)
+    summary = summarise_rows(comparable_rows, protocols(metrics), pooled, common)
     summary = add_remedies(summary, store.folder, table["run"].unique())
     report = report_folder(results, name)
-    return DatasetResults(name, report, summary, filled.table, runs, anchor, unfinished)
+    return DatasetResults(name, report, summary, comparable_rows.table, runs, anchor, unfinished)
 
 
-def verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all") -> pl.DataFrame:
+def require_verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all") -> pl.DataFrame:
     """Return rows whose streams a fresh process decoded; `UsageError` for a codec without any."""
     attested_rows = rows.filter("attested")
     if rows.height and not attested_rows.height:
         raise UsageError(f"{folder} has no verified rows: repeat the run with --verify")
-    if named_in(codecs):
+    if requested_names(codecs):
         named_rows = rows_of_codecs(rows, codecs)
-        _refuse_lost("--verified-only", specs_of(named_rows) - specs_of(attested_rows))
+        _refuse_missing_rows("--verified-only", specs_of(named_rows) - specs_of(attested_rows))
     return attested_rows
 
 
-def _refuse_lost(option: str, lost: Collection[CodecSpec]) -> None:
-    if lost:
-        labels = ", ".join(sorted(map(label_of, lost)))
+def _refuse_missing_rows(option: str, specs_without_rows: Collection[CodecSpec]) -> None:
+    if specs_without_rows:
+        labels = ", ".join(sorted(map(label_of, specs_without_rows)))
         raise UsageError(f"{option} leaves no rows of {labels}: drop the option or these codecs")
 
 
@@ -280,9 +280,9 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
 def rows_of_codecs(table: pl.DataFrame, codecs: str, subset: str = "") -> pl.DataFrame:
     """Return the rows of comma-separated codecs or "all" in a part; raise `UnknownName`."""
     table = select_part(table, subset)
-    if not (codec_names := named_in(codecs)):
+    if not (codec_names := requested_names(codecs)):
         return table
-    return table.filter(are_of(variants_of(find_editions(codec_names, editions_in(table)))))
+    return table.filter(has_variant(variants_of(find_editions(codec_names, editions_in(table)))))
 
 
 def specs_in(rows: pl.DataFrame) -> list[CodecSpec]:

@@ -95,7 +95,7 @@ class Summary:
     seconds_machine: str = ""  # that the SECONDS are of, where rows are of several machines
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
-    again: str = RESCORE  # command that computes metrics of the rows, without `--metrics`
+    rescore_command: str = RESCORE  # command that computes metrics of the rows, without `--metrics`
 
     @property
     def not_shown(self) -> list[Absent]:
@@ -183,8 +183,10 @@ class Summary:
                     )
                 if name in set_columns:
                     record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
-            ran = point.edition.ran
-            records.append({**record, "caveat": "; ".join(ran.caveats), "version": ran.version})
+            run_facts = point.edition.run_facts
+            records.append(
+                {**record, "caveat": "; ".join(run_facts.caveats), "version": run_facts.version}
+            )
         return records
 
 

@@ -15,7 +15,7 @@ from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.names import find_editions
 from benchmark.rows.shard import align_columns
 from benchmark.rows.versions import BUNDLED, IMAGE, VARIANT
-from benchmark.spec import CodecSpec, named_in
+from benchmark.spec import CodecSpec, requested_names
 
 
 class Anchor(NamedTuple):
@@ -46,7 +46,10 @@ def divide_rows(
     """
     editions = editions_in(table)
     measured_here = [edition for edition in editions if not edition.bundled]
-    codec_names, bundled_names = named_in(codecs), named_in(bundled) if bundled else []
+    codec_names, bundled_names = (
+        requested_names(codecs),
+        requested_names(bundled) if bundled else [],
+    )
     if bundled and not bundled_names:
         variants = variants_of(editions)
     elif codec_names:
@@ -55,8 +58,8 @@ def divide_rows(
         variants = variants_of(measured_here) or variants_of(editions)
     added_variants = variants_of(find_editions(bundled_names, editions))
     only_bundled = added_variants & variants_of(edition for edition in editions if edition.bundled)
-    is_chosen = are_of((variants | added_variants) - only_bundled) | (
-        are_of(only_bundled) & BUNDLED
+    is_chosen = has_variant((variants | added_variants) - only_bundled) | (
+        has_variant(only_bundled) & BUNDLED
     )
     is_shown = table.select(shown=is_chosen).to_series()
     return table.filter(is_shown), table.filter(~is_shown)
@@ -71,7 +74,7 @@ def add_variants(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
 def rows_of_other_variants(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of a table with other codec variants and the same images."""
     images = rows.select(IMAGE).to_series().unique().implode()
-    return table.filter(IMAGE.is_in(images) & ~are_of(specs_of(rows)))
+    return table.filter(IMAGE.is_in(images) & ~has_variant(specs_of(rows)))
 
 
 def specs_of(table: pl.DataFrame) -> set[CodecSpec]:
@@ -91,7 +94,7 @@ def variants_of(editions: Iterable[Edition]) -> set[CodecSpec]:
     return {edition.spec for edition in editions}
 
 
-def are_of(specs: Collection[CodecSpec]) -> pl.Expr:
+def has_variant(specs: Collection[CodecSpec]) -> pl.Expr:
     """Mark the rows of these codec variants."""
     marks = ((col("codec") == spec.name) & (col("variant") == spec.variant) for spec in specs)
     return pl.any_horizontal(pl.lit(False), *marks).fill_null(False)
@@ -105,7 +108,7 @@ def add_bundled(
     if not bundled:
         return rows, others
     editions = editions_in(others.filter(BUNDLED))
-    codec_names = named_in(bundled)
+    codec_names = requested_names(bundled)
     added_variants = variants_of(find_editions(codec_names, editions) if codec_names else editions)
-    is_added = others.select(added=BUNDLED & are_of(added_variants)).to_series()
+    is_added = others.select(added=BUNDLED & has_variant(added_variants)).to_series()
     return pl.concat([rows, others.filter(is_added)]), others.filter(~is_added)

@@ -44,7 +44,10 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
         reason = summary.absence_reason(metric.column) or NOT_COMPUTED
         if NOT_COMPUTED in reason:
             reasons.append(
-                ((NOT_COMPUTED, f"{summary.again} --metrics {metric.column}"), metric.label)
+                (
+                    (NOT_COMPUTED, f"{summary.rescore_command} --metrics {metric.column}"),
+                    metric.label,
+                )
             )
         else:
             missing, command = absence(reason)
@@ -88,7 +91,7 @@ def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
             count_missing = sum(not point.has(metric.column) for point in points)
             if 0 < count_missing < len(points):
                 reason = f"{NOT_COMPUTED} at {count_missing} of {counted(len(points), 'point')}"
-                remedy = f"{summary.again} --metrics {metric.column}"
+                remedy = f"{summary.rescore_command} --metrics {metric.column}"
                 result.append(Absent(f"{metric.label} of {label}", reason, remedy))
     return result
 
@@ -118,7 +121,7 @@ def absent_sentences(names: Sequence[str], summary: Summary) -> list[str]:
     metrics = {name: Metric.named(name) for name in names}
     reasons = {name: summary.absence_reason(metric.column) for name, metric in metrics.items()}
     return [
-        f"No {metric.label}: {remedies([name], reasons[name], summary.again)}."
+        f"No {metric.label}: {remedies([name], reasons[name], summary.rescore_command)}."
         for name, metric in metrics.items()
         if not summary.values_of(metric.column)
     ]

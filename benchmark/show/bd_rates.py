@@ -176,22 +176,26 @@ def absent_note(ranking: Ranking, metric: Metric, reason: str) -> str:
     """Return the sentence on a metric that some codec has no value of, and its remedy."""
     names = [name for name in METRICS if metric_class(name).column == metric.column]
     scope = " of some codecs" if metric in ranking.metrics else ""
-    return f"No {metric.label}{scope}: {remedies(names, reason, ranking.again)}." if names else ""
+    return (
+        f"No {metric.label}{scope}: {remedies(names, reason, ranking.rescore_command)}."
+        if names
+        else ""
+    )
 
 
 def ranking_heading(ranking: Ranking, names: Mapping[Edition, str]) -> str:
     """Return the line above a ranking, which describes its numbers."""
     if not ranking.metrics or ranking.anchor is None:
         return NO_METRIC
-    anchor, max_images = names[ranking.anchor], max(ranking.images)
+    anchor, max_images = names[ranking.anchor], max(ranking.image_counts)
     metrics = listed(
         [
             metric_names([metric])
             + (f" ({counted(images, 'image')})" if images < max_images else "")
-            for metric, images in zip(ranking.metrics, ranking.images, strict=True)
+            for metric, images in zip(ranking.metrics, ranking.image_counts, strict=True)
         ]
     )
-    anchor = f"{anchor} ({ranking.why})" if ranking.why else anchor
+    anchor = f"{anchor} ({ranking.anchor_reason})" if ranking.anchor_reason else anchor
     return f"BD-rate (%) against {anchor} in {metrics}{ranking.rule.words}, best first"
 
 
@@ -204,7 +208,7 @@ def headline(
     best of the requested codecs, and the next one where their intervals overlap. names: names in
     figures. requested: codecs given to `--codecs`.
     """
-    scope, counts = f"on {counted(images, 'image')}", {*ranking.images}
+    scope, counts = f"on {counted(images, 'image')}", {*ranking.image_counts}
     editions = headline_candidates(ranking.records, ranking.anchor, requested)
     if not editions or ranking.anchor is None:
         alone = "There is no codec"
@@ -227,14 +231,14 @@ def headline(
                 share = f" (the {100 * record['bd_rate_overlap']:.0f} % that both reach)"
             difference = _more_or_fewer(value, than_anchor) + _runner_up(records, leader, names)
             image_clause = (
-                f" on {counted(ranking.images[place], 'image')}" if len(counts) > 1 else ""
+                f" on {counted(ranking.image_counts[place], 'image')}" if len(counts) > 1 else ""
             )
             parts.append(
                 f"{subject_text}{difference} at equal {metric_names([metric])}{share}{image_clause}"
             )
             subject = leader
     if parts:
-        scope = f" on {counted(ranking.images[0], 'image')}" if len(counts) == 1 else ""
+        scope = f" on {counted(ranking.image_counts[0], 'image')}" if len(counts) == 1 else ""
         return f"{listed(parts)}{scope}{ranking.rule.words}."
     first_records = [ranking.comparisons[editions[0], metric.column] for metric in ranking.metrics]
     reasons = [record["reason"] for record in first_records if record["bd_rate_percent"] is None]

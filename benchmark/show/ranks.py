@@ -34,7 +34,7 @@ from benchmark.compare.rank import (
 from benchmark.compare.system_curve import SystemCurve
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
-from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, EXPERIMENT, MANNER, opt
+from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, MANNER, SHOWN_CODECS, opt
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.rows.codecs import rerun_command
 from benchmark.rows.edition import Edition, mark_bundled
@@ -51,7 +51,7 @@ Record = Mapping[str, Any]
 
 AT = opt(
     COMPARED, "Rates, or values of a metric: bpp=.3, bpp=.05,.1, psnr=32; repeatable.",
-    many="repeated",
+    value_form="repeated",
 )  # fmt: skip
 SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
 BUDGET = opt(MANNER, "Match the target per image, or over the whole set.")
@@ -66,7 +66,7 @@ def rank(
     at: Annotated[tuple[str, ...], AT] = ("bpp=0.3",),
     *,
     metrics: Annotated[str, SHOWN] = "psnr,lpips_squeeze",
-    codecs: Annotated[str, EXPERIMENT] = "all",
+    codecs: Annotated[str, SHOWN_CODECS] = "all",
     bundled: Annotated[str, BUNDLED] = "",
     published: Annotated[str, PUBLISHED] = "",
     anchor: Annotated[str, ANCHOR] = "",
@@ -469,7 +469,7 @@ def _settings_left_out(edition: Edition, metric: Metric, summary: Summary) -> st
             mean, text = point.means[metric.column], reason
             if mean.missing and not point.missing and mean.reasons:
                 count = f"{mean.images + mean.infinite} of {point.images} images"
-                computing = remedies([metric.name], mean.reasons[0][0], summary.again)
+                computing = remedies([metric.name], mean.reasons[0][0], summary.rescore_command)
                 text = f"{metric.label} of {count}: {computing}"
             settings_by_reason.setdefault(text, []).append(str(point.setting))
     return "".join(
@@ -482,7 +482,10 @@ def _search_command(stored: DatasetResults, edition: Edition, target: Target) ->
     if target.name in DISTRIBUTION_METRICS:
         return ""
     for run in stored.runs if edition.origin == "here" else ():  # others ran elsewhere
-        if dict(run.get("conditions") or {}).get("run") == edition.ran.run and "request" in run:
+        if (
+            dict(run.get("conditions") or {}).get("run") == edition.run_facts.run
+            and "request" in run
+        ):
             return rerun_command(
                 run, codecs=edition.spec.text, target=str(target), points=(), part=""
             )

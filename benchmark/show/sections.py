@@ -151,7 +151,7 @@ def marked(name: str, caveats: Sequence[str] | None) -> str:
 
 
 def _caveat_note(curves: Iterable[SystemCurve]) -> str:
-    caveats = [caveat.split("; ") for curve in curves for caveat in curve.edition.ran.caveats]
+    caveats = [caveat.split("; ") for curve in curves for caveat in curve.edition.run_facts.caveats]
     statements = list(dict.fromkeys(part for parts in caveats for part in parts))
     common = [part for part in statements if all(part in parts for parts in caveats)]
     words = "; ".join(common or statements)

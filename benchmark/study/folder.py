@@ -24,7 +24,12 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.pictures import Pictures, open_pictures
 from benchmark.measure.select import find_sources
 from benchmark.rows.comparable import shown_rows
-from benchmark.rows.stored import named_images, require_bundled, stored_dataset, verified_rows
+from benchmark.rows.stored import (
+    named_images,
+    require_bundled,
+    require_verified_rows,
+    stored_dataset,
+)
 from benchmark.rows.variants import divide_rows
 from benchmark.show.figures.picture_sheet import most_different
 from benchmark.show.page.content import json_text
@@ -73,7 +78,7 @@ def plan_study(
     folder = decodable.contents.store.folder
     table = decodable.table
     if experiment.verified_only:
-        table = verified_rows(table, folder, experiment.codecs)
+        table = require_verified_rows(table, folder, experiment.codecs)
     codec_rows = shown_rows(divide_rows(table, experiment.codecs, experiment.bundled)[0])
     by_image = decodable.group_by_image(codec_rows, experiment.named)
     missing_pictures = [

@@ -24,7 +24,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.names import find_variant
 from benchmark.rows.packs.contents import dataset_contents, packs_beside
 from benchmark.rows.schema import metric_names
-from benchmark.rows.variants import are_of, specs_of
+from benchmark.rows.variants import has_variant, specs_of
 from benchmark.show.bd_rates import ends_text
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
@@ -115,7 +115,7 @@ def read_study(
         )
     else:  # the anchor that other verbs choose among these codecs
         specs = [spec for spec in specs_of(rows) if label_of(spec) in names]
-        usual = choose_anchor(summarise(rows.filter(are_of(specs)), protocols(["psnr"]))).label
+        usual = choose_anchor(summarise(rows.filter(has_variant(specs)), protocols(["psnr"]))).label
         against = usual if usual in names else against
     bits = equal_preference(votes, scores, against)
     points = _stimulus_rows(votes, scores, key.dataset, key.study)

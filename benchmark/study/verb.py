@@ -8,7 +8,7 @@ from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.compare.experiment import Experiment, Rates
 from benchmark.errors import UsageError
-from benchmark.option import ARGUMENT, DRAWING, MANNER, TARGET, opt, some
+from benchmark.option import ARGUMENT, DRAWING, MANNER, TARGET, opt, subset
 from benchmark.show.paper.crops import DATA_DIR
 from benchmark.study.folder import write_study
 from benchmark.study.report import read_study, write_report
@@ -31,7 +31,9 @@ Examples:
 
 @study.verb("new")
 def new(
-    experiment: Annotated[Experiment, some("codecs dataset bundled images verified_only results")],
+    experiment: Annotated[
+        Experiment, subset("codecs dataset bundled images verified_only results")
+    ],
     bpp: Rates = (".1", ".2", ".4", ".8"),
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     raters: Annotated[int, opt(MANNER, "Number of raters.", least=1, most=10_000)] = 12,
@@ -39,7 +41,7 @@ def new(
     crop: Annotated[int, opt(DRAWING, CROP, least=0)] = 512,
     seed: Annotated[int, opt(MANNER, "Seed of pairs, order, sides and names.", least=0)] = 0,
     post: Annotated[str, opt(TARGET, "URL to post answers to, as well as saving the file.")] = "",
-    out: Annotated[Path, opt(TARGET, "Folder for the study.", refuses="folder")] = Path("study"),
+    out: Annotated[Path, opt(TARGET, "Folder for the study.", path_check="folder")] = Path("study"),
     command: str = "",
 ) -> None:
     """Write a study: two-alternative forced choice, with the original to flicker against.
@@ -67,12 +69,15 @@ def read(
     folder: Annotated[Path, opt(ARGUMENT, "Folder of the study.", value="STUDY")],
     answers: Annotated[
         tuple[Path, ...],
-        opt(ARGUMENT, "Answer files, or folders of them.", value="ANSWERS...", many="repeated"),
+        opt(
+            ARGUMENT, "Answer files, or folders of them.", value="ANSWERS...", value_form="repeated"
+        ),
     ] = (),
     anchor: options.Anchor = "",
     results: options.Results = Path("results"),
     out: Annotated[
-        Path | None, opt(TARGET, "Folder for the report; default: STUDY/report.", refuses="folder")
+        Path | None,
+        opt(TARGET, "Folder for the report; default: STUDY/report.", path_check="folder"),
     ] = None,
     command: str = "",
 ) -> list[Answer]:

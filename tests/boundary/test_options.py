@@ -14,7 +14,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.compare.rule import Rule
 from benchmark.errors import UnknownName
 from benchmark.measure.request import Request
-from benchmark.option import MANNER, declared, flat, opt, option, some
+from benchmark.option import MANNER, declared_options, flatten, opt, option, subset
 from support.bench.verbs import every_verb
 
 
@@ -28,7 +28,7 @@ class Shaded(Request):
 def verb_of(function):
     """Return the command of a function."""
     app = typer.Typer(add_completion=False)
-    add_verb(app, flat(function), "verb")
+    add_verb(app, flatten(function), "verb")
     return typer.main.get_command(app)
 
 
@@ -48,7 +48,7 @@ def test_a_field_of_a_request_is_option_and_argument_without_another_declaration
         MANNER,
         0.5,
     )
-    called = flat(draw)
+    called = flatten(draw)
     called(["jpeg", "webp"], packs="a", shade=0.7)
     assert requests[0] == requests[1]
     parameters = inspect.signature(called).parameters
@@ -65,7 +65,7 @@ def test_a_verb_takes_some_options_with_defaults_and_declarations_of_its_own():
     calls = []
 
     def draw(
-        request: Annotated[Request, some("limit results metrics", metrics="all")],
+        request: Annotated[Request, subset("limit results metrics", metrics="all")],
         results: Annotated[Path, opt(MANNER, "Another folder.")] = Path("again"),
     ):
         calls.append((request, results))
@@ -78,19 +78,19 @@ def test_a_verb_takes_some_options_with_defaults_and_declarations_of_its_own():
 
 
 def test_an_experiment_has_the_options_of_a_rule_and_makes_it_of_them():
-    @flat
-    def rule_of(*, experiment: Annotated[Experiment, some("codecs", Rule)]):
+    @flatten
+    def rule_of(*, experiment: Annotated[Experiment, subset("codecs", Rule)]):
         return experiment.rule
 
     assert rule_of(codecs="jpeg", bd="pchip") == Rule(bd="pchip")
-    assert declared(Rule).items() <= declared(Experiment).items()
+    assert declared_options(Rule).items() <= declared_options(Experiment).items()
     with pytest.raises(UnknownName, match="spline"):
         rule_of(bd="spline")
 
 
 def test_every_field_of_a_request_is_declared_and_in_run_and_in_python():
     names = {field.name for field in fields(Request)}
-    assert declared(Request).keys() == names
+    assert declared_options(Request).keys() == names
     run = dict(every_verb())["run"]
     assert names <= {param.name for param in run.params}
     arguments = inspect.signature(benchmark.run).parameters
@@ -102,7 +102,7 @@ def test_every_field_of_a_request_is_declared_and_in_run_and_in_python():
         benchmark.run("jpeg", shade=1)
 
 
-@flat
+@flatten
 def asked_of(*, request: Request):
     return request
 

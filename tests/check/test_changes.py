@@ -14,7 +14,7 @@ from benchmark.answer import Absent
 from benchmark.check.changes import _relative_position, changes
 from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
-from benchmark.check.verdict import check, judge, judged_by_default
+from benchmark.check.verdict import check, default_metrics, judge
 from benchmark.compare.curves import Curve, bd_quality
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
@@ -153,19 +153,19 @@ def test_a_scale_whose_zero_says_nothing_is_judged_in_its_units_whatever_its_mea
 
 
 def test_without_a_number_on_either_side_it_says_why():
-    def nothing(metric, old, new):
+    def no_number_reason(metric, old, new):
         result = changes(paired(old, new), metric, USUAL_RULE)
         assert result.percent.shape == (0,)
-        return result.nothing
+        return result.no_number_reason
 
     old, absent = curved(), curved(psnr_db=np.inf)
     reason = "has no per-image influences"
-    assert nothing("precision256", old, curved(bits=1.1)) == f"Precision/256 {reason}"
+    assert no_number_reason("precision256", old, curved(bits=1.1)) == f"Precision/256 {reason}"
     zero = curved_at(lpips_alex=0.0)
     message = "the mean value of jpeg is 0, so that changes have no percentage"
-    assert nothing("lpips", zero, old) == message
+    assert no_number_reason("lpips", zero, old) == message
     sentence = "the new results: identical to the source in 5 of 5 images"
-    assert nothing("psnr", old, absent) == sentence
+    assert no_number_reason("psnr", old, absent) == sentence
     bent = [
         record
         | {
@@ -175,8 +175,10 @@ def test_without_a_number_on_either_side_it_says_why():
         }
         for record in old
     ]
-    assert nothing("psnr", old, bent).startswith("on no image: it has 2 of the 4 points")
-    assert nothing("psnr", bent, old).startswith("on no image: the reference has 2 of the 4 points")
+    assert no_number_reason("psnr", old, bent).startswith("on no image: it has 2 of the 4 points")
+    assert no_number_reason("psnr", bent, old).startswith(
+        "on no image: the reference has 2 of the 4 points"
+    )
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
@@ -194,20 +196,20 @@ def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
     assert result.out_of_reach == ("dddd",)
     assert sorted(result.images) == ["a", "bb", "ccc", "eeeee"]
     result = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr", USUAL_RULE)
-    assert (result.beyond, result.out_of_reach) == (("bb",), ())
+    assert (result.images_above, result.out_of_reach) == (("bb",), ())
     everywhere = changes(paired(curved(), curved(psnr_db=[20] * 5)), "psnr", USUAL_RULE)
-    assert (len(everywhere.beyond), everywhere.nothing) == (5, "")
+    assert (len(everywhere.images_above), everywhere.no_number_reason) == (5, "")
     # Rates need not agree, only meet.
     result = changes(
         paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])), "psnr", USUAL_RULE
     )
-    assert (result.beyond, result.out_of_reach) == (("bb",), ())
+    assert (result.images_above, result.out_of_reach) == (("bb",), ())
     result = changes(
         paired(curved(), curved(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])),
         "psnr",
         USUAL_RULE,
     )
-    assert (result.beyond, result.out_of_reach) == ((), ("ccc",))
+    assert (result.images_above, result.out_of_reach) == ((), ("ccc",))
 
 
 def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_before_is_left_out():
@@ -513,7 +515,7 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
 
     moved = pair._replace(reference=shifted(pair.reference, 1), test=shifted(pair.test, factor))
     result = changes(moved, "fd_squeeze", USUAL_RULE)
-    assert (len(result.out_of_reach), len(result.beyond), result.nothing) == (
+    assert (len(result.out_of_reach), len(result.images_above), result.no_number_reason) == (
         num_below,
         num_above,
         "",
@@ -533,6 +535,6 @@ def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost
 
 
 def test_metrics_without_influences_are_judged_only_where_they_are_named():
-    default = judged_by_default()
+    default = default_metrics()
     assert {"psnr", "fid256", "kid256_tf", "fd_squeeze"} <= set(default)
     assert not {"precision256", "recall256"} & set(default)

@@ -34,7 +34,7 @@ def test_files_of_a_folder_that_are_no_pictures_are_counted_by_suffix_in_one_lin
 
 def test_values_that_are_absent_are_counted_by_column_with_the_command():
     without = [{"column": "vif", "cells": 3, "reason": "not computed (`bench rescore`)"}]
-    assert absent_lines(absences(without=without)) == [
+    assert absent_lines(absences(missing_values=without)) == [
         "vif of 3 cells: no value: not computed (`bench rescore`)"
     ]
 

@@ -13,7 +13,7 @@ from benchmark.check import verb as checks
 from benchmark.commands import inventory
 from benchmark.commands import published as curves
 from benchmark.commands.run import plan
-from benchmark.option import flat
+from benchmark.option import flatten
 from benchmark.published.explain import explain
 from conftest import ROOT
 from support.bench.command import bench, output_of
@@ -36,26 +36,26 @@ QUESTIONS = {  # of rows: functions of `benchmark`, which return data frames
     ),
 }
 OTHERS = {  # the functions themselves
-    f"published list --dataset kodak {HERE}": lambda: flat(curves.list_all)(
+    f"published list --dataset kodak {HERE}": lambda: flatten(curves.list_all)(
         dataset="kodak", results=RESULTS
     ),
-    f"published show tcm {HERE}": lambda: flat(curves.show)(["tcm"], results=RESULTS),
-    f"published compare doubtful:vtm tcm {HERE}": lambda: flat(curves.compare)(
+    f"published show tcm {HERE}": lambda: flatten(curves.show)(["tcm"], results=RESULTS),
+    f"published compare doubtful:vtm tcm {HERE}": lambda: flatten(curves.compare)(
         ["doubtful:vtm", "tcm"], results=RESULTS
     ),
-    f"bd VTM:CompressAI tcm --metrics psnr {HERE}": lambda: flat(curves.bd)(
+    f"bd VTM:CompressAI tcm --metrics psnr {HERE}": lambda: flatten(curves.bd)(
         "VTM:CompressAI", "tcm", ["psnr"], results=RESULTS
     ),
-    f"explain tcm --against VTM:CompressAI {HERE}": lambda: flat(explain)(
+    f"explain tcm --against VTM:CompressAI {HERE}": lambda: flatten(explain)(
         "tcm", against="VTM:CompressAI", results=RESULTS
     ),
-    f"check {SAMPLE} {SAMPLE} --codec jpeg --metrics psnr --common": lambda: flat(checks.check)(
+    f"check {SAMPLE} {SAMPLE} --codec jpeg --metrics psnr --common": lambda: flatten(checks.check)(
         rows=[str(SAMPLE), str(SAMPLE)], codec="jpeg", metrics="psnr", common=True
     ),
-    f"baseline list {HERE}": lambda: flat(checks.list_all)(RESULTS),
-    "list avif vtm": lambda: flat(inventory.list_)(["avif", "vtm"]),
-    f"doctor {RESULTS}": lambda: flat(inventory.doctor)(results=RESULTS),
-    "plan --codecs jpeg --dataset sample --limit 1": lambda: flat(plan)(
+    f"baseline list {HERE}": lambda: flatten(checks.list_all)(RESULTS),
+    "list avif vtm": lambda: flatten(inventory.list_)(["avif", "vtm"]),
+    f"doctor {RESULTS}": lambda: flatten(inventory.doctor)(results=RESULTS),
+    "plan --codecs jpeg --dataset sample --limit 1": lambda: flatten(plan)(
         codecs=["jpeg"], dataset="sample", limit=1
     ),
 }

@@ -89,7 +89,7 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
         [points[1].means["psnr_db"].value for points in first_family.points.values()]
     )
     assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}
-    assert sweep.curve.edition.ran.recorded
+    assert sweep.curve.edition.run_facts.recorded
     assert sweep.left_out == second_family.left_out
 
 

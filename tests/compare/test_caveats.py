@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from benchmark.compare.caveats import caveat_notes, differences
-from benchmark.rows.edition import Edition, Ran
+from benchmark.rows.edition import Edition, RunFacts
 from benchmark.spec import parse_codec
 
 
 def edition(codec="jpeg", chroma="", tuned_for="", *caveats):
-    ran = Ran(chroma=chroma, tuned_for=tuned_for, caveats=caveats)
-    return replace(Edition.create(parse_codec(codec)), ran=ran)
+    run_facts = RunFacts(chroma=chroma, tuned_for=tuned_for, caveats=caveats)
+    return replace(Edition.create(parse_codec(codec)), run_facts=run_facts)
 
 
 def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():

@@ -176,7 +176,7 @@ def test_lines_say_the_time_left_once_it_is_known_and_no_speed_of_nothing(capsys
     with output.show_progress("measuring", 40) as update:
         for clock.now, progress in [
             (2.0, Progress(1, 0, 100.0)),
-            (12.0, Progress(1, 0, at="vtm qp=32, a.png")),
+            (12.0, Progress(1, 0, current_cell="vtm qp=32, a.png")),
             (40.0, Progress(2, 0, 50.0)),
             (75.0, Progress(30, 1, 600.0, "jpeg quality=5, b.png")),
             (150.0, Progress(30, 1)),  # of tasks about which nothing but their number is known
@@ -199,4 +199,4 @@ def test_the_last_cell_is_named_with_codec_setting_and_image(tmp_path):
 
     conditions = SimpleNamespace(run="r")
     run_tasks(tasks, conditions, Store(tmp_path / "set"), True, reports.append, engine)
-    assert [progress.at for progress in reports] == ["jpeg quality=60, a.png"] * 2
+    assert [progress.current_cell for progress in reports] == ["jpeg quality=60, a.png"] * 2

@@ -7,7 +7,7 @@ import pytest
 import benchmark
 from benchmark.errors import UsageError
 from benchmark.measure import workers
-from benchmark.measure.workers import LOADING_SECONDS, Patience
+from benchmark.measure.workers import LOADING_SECONDS, StageDeadline
 from support.bench.command import bench
 from support.codecs.files import MINE
 from support.codecs.mine import STUCK
@@ -87,16 +87,16 @@ def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkey
 
 
 def test_without_the_option_nothing_is_overdue_and_loading_has_a_minute():
-    endless = Patience(None)
+    endless = StageDeadline(None)
     endless.begin("encode")
     assert endless.left_seconds() is None
-    patience = Patience(0.0)
-    assert patience.left_seconds() is None  # between tasks
-    patience.begin("load")
-    assert LOADING_SECONDS - 1 < patience.left_seconds() <= LOADING_SECONDS
-    patience.begin("decode")
-    assert patience.left_seconds() == 0
-    assert patience.failure()[:2] == ("decode", "no result after 0 s (--timeout)")
+    deadline = StageDeadline(0.0)
+    assert deadline.left_seconds() is None  # between tasks
+    deadline.start("load")
+    assert LOADING_SECONDS - 1 < deadline.left_seconds() <= LOADING_SECONDS
+    deadline.start("decode")
+    assert deadline.left_seconds() == 0
+    assert deadline.failure()[:2] == ("decode", "no result after 0 s (--timeout)")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])

@@ -23,7 +23,7 @@ def stated(row):
     """Chroma format and tuning that means state of a row's codec."""
     rows = measured.table([measured.row("x", 5, "a") | row])
     edition = summarise(rows).points[0].edition
-    return edition.ran.chroma, edition.ran.tuned_for
+    return edition.run_facts.chroma, edition.run_facts.tuned_for
 
 
 def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():

@@ -6,7 +6,7 @@ from benchmark.registry import CODECS
 from benchmark.rows.edition import (
     CATALOGUE,
     Edition,
-    Ran,
+    RunFacts,
     label_of,
     labels,
     measured_titles,
@@ -65,5 +65,5 @@ def test_a_codec_that_the_user_named_keeps_its_facts():
 
 def test_editions_of_one_build_are_one_key_whatever_their_rows_name():
     first = Edition.create(parse_codec("jpeg"))
-    assert {first: 1} == {replace(first, ran=Ran(version="2", caveats=("x",))): 1}
+    assert {first: 1} == {replace(first, run_facts=RunFacts(version="2", caveats=("x",))): 1}
     assert first != replace(first, origin="bundled") != replace(first, build=("other", 0))

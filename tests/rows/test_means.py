@@ -67,14 +67,14 @@ def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted()
     )
     summary = summarise(table([*old, *new, *sweep("webp")]))
     assert {
-        entry.edition.ran.version
+        entry.edition.run_facts.version
         for entry in summary.points
         if label_of(entry.edition.spec) == "jpeg"
     } == {"2.0"}
     of_new = fmean(record["psnr_db"] for record in new if record["setting_value"] == 5)
     mean = point(summary, "jpeg", 5).means["psnr_db"]
     assert mean.value == pytest.approx(of_new, abs=1e-12)
-    assert {p.edition.ran.version for p in summary.replaced} == {"1.0"}
+    assert {p.edition.run_facts.version for p in summary.replaced} == {"1.0"}
 
 
 def test_rows_of_another_revision_or_coding_protocol_are_in_no_mean():
@@ -237,8 +237,8 @@ def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
     assert result.means["psnr_db"].value == pytest.approx(fmean(r["psnr_db"] for r in rows))
     assert result.means["encode_seconds"].value == 0.2
     assert result.means["encode_seconds_per_megapixel"].value == pytest.approx(0.2 / 0.008)
-    assert result.edition.ran.recorded
-    assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.ran.recorded
+    assert result.edition.run_facts.recorded
+    assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.run_facts.recorded
 
 
 def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stands():
@@ -251,7 +251,7 @@ def test_rows_are_described_by_the_latest_that_counts():
     rows = [row("jpeg", 5, "a", run="1"), row("jpeg", 5, "b", run="2")]
     for status, run in (("ok", "2"), ("failed", "1")):
         (point,) = summarise(table([rows[0], rows[1] | {"status": status}])).points
-        assert point.edition.ran.run == run
+        assert point.edition.run_facts.run == run
 
 
 def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
@@ -260,9 +260,13 @@ def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
     rows = [row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **later)]
     (result,) = summarise(table(rows)).points
     edition = result.edition
-    assert (edition.ran.version, edition.ran.command, edition.ran.run) == ("2 and 1", "c2", "2")
-    assert (sorted(edition.ran.caveats), edition.ran.devices) == (["x", "y"], ("cpu",))
-    assert (edition.bundled, edition.ran.recorded) == (False, False)
+    assert (edition.run_facts.version, edition.run_facts.command, edition.run_facts.run) == (
+        "2 and 1",
+        "c2",
+        "2",
+    )
+    assert (sorted(edition.run_facts.caveats), edition.run_facts.devices) == (["x", "y"], ("cpu",))
+    assert (edition.bundled, edition.run_facts.recorded) == (False, False)
     assert edition.build == ("f" * 64, 0)
     (bundled,) = summarise(table([rows[0] | {"bundled": True}])).points
     assert bundled.edition.bundled
@@ -298,11 +302,11 @@ def test_points_come_by_rate_and_those_without_a_stream_last():
 
 def test_caveats_and_declared_sizes_reach_the_point():
     rows = [row("mine", 5, "a", caveat="random weights", bytes_origin="declared")]
-    assert summarise(table(rows)).points[0].edition.ran.caveats == (
+    assert summarise(table(rows)).points[0].edition.run_facts.caveats == (
         "random weights",
         "bytes=declared",
     )
-    assert summarise(table([row("jpeg", 5, "a")])).points[0].edition.ran.caveats == ()
+    assert summarise(table([row("jpeg", 5, "a")])).points[0].edition.run_facts.caveats == ()
 
 
 def test_variants_that_would_share_a_label_keep_their_whole_names():

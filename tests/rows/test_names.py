@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmark.errors import UnknownName, UsageError
-from benchmark.rows.edition import CATALOGUE, Edition, Ran
+from benchmark.rows.edition import CATALOGUE, Edition, RunFacts
 from benchmark.rows.names import find_editions, find_variant, is_named, usual_variants
 from benchmark.show.figures.style import parse_names
 from benchmark.spec import CodecSpec, parse_codec
@@ -28,8 +28,11 @@ def editions_of(*texts):
     """Editions of specs as rows have them; programs have a version."""
     specs = [CodecSpec.of(*text.split(":", 1)) if ".py" not in text and ":" in text
              else parse_codec(text) for text in texts]  # fmt: skip
-    ran = {"vtm": Ran(version="VTM 23.13, 10 bit")}
-    return [replace(Edition.create(spec), ran=ran.get(spec.name, Ran())) for spec in specs]
+    run_facts = {"vtm": RunFacts(version="VTM 23.13, 10 bit")}
+    return [
+        replace(Edition.create(spec), run_facts=run_facts.get(spec.name, RunFacts()))
+        for spec in specs
+    ]
 
 
 KNOWN = editions_of(*TYPED)

@@ -14,9 +14,9 @@ from benchmark.rows.stored import (
     read_one,
     read_results,
     requested_datasets,
+    require_verified_rows,
     source_facts,
     stored_dataset,
-    verified_rows,
 )
 from support.rows.measured import row, table
 
@@ -109,9 +109,9 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
 
 def test_a_named_codec_without_a_verified_row_is_refused_by_the_name_of_the_option(tmp_path):
     rows = table([row("jpeg", 10, "a"), row("webp", 10, "a", attested=True)])
-    assert verified_rows(rows, tmp_path)["codec"].to_list() == ["webp"]
+    assert require_verified_rows(rows, tmp_path)["codec"].to_list() == ["webp"]
     with pytest.raises(UsageError, match=r"--verified-only .* jpeg"):
-        verified_rows(rows, tmp_path, "jpeg,webp")
+        require_verified_rows(rows, tmp_path, "jpeg,webp")
 
 
 def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):

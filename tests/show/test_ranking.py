@@ -146,7 +146,9 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     (note,) = codec_table.notes
     assert note.startswith("No LPIPS (SqueezeNet) of some codecs: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
-    (note,) = ranking_table(ranking._replace(again="bench rescore --dataset sample")).notes
+    (note,) = ranking_table(
+        ranking._replace(rescore_command="bench rescore --dataset sample")
+    ).notes
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     rows = [*squeezed(rows), failed("jpeg", 30, "a", "encode", "why")]  # which no stream is kept of
     full_ranking = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
@@ -195,10 +197,10 @@ def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_ther
 def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
     command = add_remedies(
         summarise(table([*scaled("vtm"), *mine()])), Path("my results/photos"), ()
-    ).again
+    ).rescore_command
     options = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
     assert command == f"bench rescore {options}"
-    command = add_remedies(summarise(table(scaled("vtm"))), Path("results/x"), ()).again
+    command = add_remedies(summarise(table(scaled("vtm"))), Path("results/x"), ()).rescore_command
     assert command == "bench rescore --dataset x"
 
 
@@ -206,7 +208,7 @@ def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp
     request = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
     Store(tmp_path).begin("1", {"request": request})
     rows = [*scaled("vtm"), *mine()]
-    command = add_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).again
+    command = add_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).rescore_command
     assert remedies(["psnr_y"], command=command) == (
         "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` "
         "computes it"
@@ -220,7 +222,9 @@ def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():
     assert (
         ranking_heading(ranking, names) == "BD-rate (%) against VTM (bundled) in PSNR, best first"
     )
-    assert "VTM (bundled) (the best)" in ranking_heading(ranking._replace(why="the best"), names)
+    assert "VTM (bundled) (the best)" in ranking_heading(
+        ranking._replace(anchor_reason="the best"), names
+    )
     marked = [line[0] for line in ranking_table(ranking, marks=True).rows]
     assert marked == ["vtm (bundled)", "mine.py:Quantise"]
     alone = summarise(table([record | {"bundled": True} for record in scaled("vtm")]))

@@ -152,13 +152,13 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
     return data + checksum(data)
 
 
-def most_pixels(num_bytes: int) -> int:
+def max_pixels(num_bytes: int) -> int:
     """Return the maximum number of pixels for a stream of `num_bytes`."""
     return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
 
 
 def _length_fault(width: int, height: int, num_bytes: int) -> str:
-    if width * height > most_pixels(num_bytes):
+    if width * height > max_pixels(num_bytes):
         return f"an image of {width} x {height} pixels in {num_bytes} bytes: no image takes so few"
     return ""
 

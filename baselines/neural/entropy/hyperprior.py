@@ -116,7 +116,7 @@ class LatentNetwork(Network):
         """Return the names of the entropy model's activations outside hidden layers."""
         return ()
 
-    def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
+    def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
         raise NotImplementedError
 
@@ -298,7 +298,7 @@ class HyperpriorNetwork(LatentNetwork):
         """Return the names of the entropy model's activations outside hidden layers."""
         return ("support.mean", "support.scale") if self.context.widths else ()
 
-    def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
+    def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
         rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)

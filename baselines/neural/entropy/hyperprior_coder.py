@@ -34,8 +34,8 @@ from baselines.neural.entropy.integer.grid import (
     half_tanh,
 )
 from baselines.neural.entropy.integer.integer_path import (
+    BranchFormat,
     Decoding,
-    Ends,
     IntegerPath,
     PieceParameters,
     calibrate,
@@ -114,15 +114,15 @@ class EntropyPath(IntegerPath):
         hyper, *slices = parts
         return torch.cat([hyper[..., self.support_channels(index)], *slices], dim=3)
 
-    def _branch_ends(self, name: str) -> Ends:
+    def _branch_format(self, name: str) -> BranchFormat:
         kind, _, part = name.partition(".")
         first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         if kind == "residual":
-            return Ends(first, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT)
+            return BranchFormat(first, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT)
         if kind == "hyper" and self.autoregressive:
             last = self.fractional_bits[f"support.{part}"]
-            return Ends(first, last, WEIGHT_LIMITS[kind], ACTIVATION_LIMIT)
-        return Ends(first, OUTPUT_FRACTION, WEIGHT_LIMITS[kind])
+            return BranchFormat(first, last, WEIGHT_LIMITS[kind], ACTIVATION_LIMIT)
+        return BranchFormat(first, OUTPUT_FRACTION, WEIGHT_LIMITS[kind])
 
 
 Y_PER_Z = 4  # positions of y along one of z

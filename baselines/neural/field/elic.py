@@ -41,8 +41,8 @@ from baselines.neural.entropy.hyperprior import (
 )
 from baselines.neural.entropy.integer.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, WeightLimit
 from baselines.neural.entropy.integer.integer_path import (
+    BranchFormat,
     Decoding,
-    Ends,
     IntegerPath,
     IntegerSequence,
     PieceParameters,
@@ -246,7 +246,7 @@ class ElicNetwork(LatentNetwork):
         """Return "support", y as input of contexts, and "features", the aggregation's inputs."""
         return "support", "features"
 
-    def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
+    def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z, support and features."""
         rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)
@@ -344,12 +344,12 @@ class ElicPath(IntegerPath):
                 rows[:, positions] = values_from_symbols(symbols.permute(0, 2, 1), means)
         return channels_first(torch.cat(decoded, dim=3))
 
-    def _branch_ends(self, name: str) -> Ends:
+    def _branch_format(self, name: str) -> BranchFormat:
         kind = name.partition(".")[0]
         if kind == "aggregation":
-            return Ends(INPUT_ACTIVATIONS[kind], OUTPUT_FRACTION, WeightLimit.FINE)
+            return BranchFormat(INPUT_ACTIVATIONS[kind], OUTPUT_FRACTION, WeightLimit.FINE)
         last = self.fractional_bits["features"]
-        return Ends(INPUT_ACTIVATIONS[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT)
+        return BranchFormat(INPUT_ACTIVATIONS[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT)
 
     def _make_branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         plain = [

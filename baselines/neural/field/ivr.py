@@ -47,8 +47,8 @@ from baselines.neural.entropy.integer.grid import (
     stack_rows,
 )
 from baselines.neural.entropy.integer.integer_path import (
+    BranchFormat,
     Decoding,
-    Ends,
     IntegerPath,
     PieceParameters,
     channels_first,
@@ -184,8 +184,8 @@ class IvrPath(IntegerPath):
         nearest = (shifted >> OUTPUT_FRACTION) << OUTPUT_FRACTION
         return PieceParameters(rows.to(torch.int32), nearest.to(torch.int32))
 
-    def _branch_ends(self, name: str) -> Ends:
-        return Ends("z", OUTPUT_FRACTION, WeightLimit.FINE)
+    def _branch_format(self, name: str) -> BranchFormat:
+        return BranchFormat("z", OUTPUT_FRACTION, WeightLimit.FINE)
 
 
 KERNELS = ((5, 4), (4, 5), (5, 4), (4, 5))  # of the analysis
@@ -301,7 +301,7 @@ class IvrNetwork(LatentNetwork):
         """Return the hyper-decoder, the only part of the entropy model that runs in integers."""
         return {"hyper": self.hyper_synthesis}
 
-    def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
+    def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z."""
         rounded = self.prior.rounded(self.hyper_analyse(latents))
         record("z", rounded)

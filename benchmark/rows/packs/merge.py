@@ -38,11 +38,11 @@ Row = dict[str, Any]
 
 # Request fields that differ between the parts (`--part`) of a run.
 PART_FIELDS = ("part", "results", "dataset")
-PARTS = ("per_image", "runs", "streams", "features", "sets")
+SUBFOLDERS = ("per_image", "runs", "streams", "features", "sets")
 # Columns in which the rows of a cell must agree.
 RESULT = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")
 REMEDY = "fix this, then merge again"
-PLACE = "place"  # the number of the folder that a row is from, the target's 0
+SOURCE_INDEX = "source_index"  # index of the folder that a row is from; the target has 0
 FORMS = {
     "run": f"^{NAME.pattern}$",
     **dict.fromkeys(("stream_sha256", "decoded_sha256", "image_sha256"), f"^{SHA256.pattern}$"),
@@ -91,31 +91,35 @@ def _missing_parts(records: Iterable[Row]) -> tuple[str, ...]:
                 runs.setdefault(request_key, {})[int(part[1]), int(part[2])] = record
     sentences = []
     for by_part in runs.values():
-        for parts in sorted({parts for _, parts in by_part} if (1, 1) not in by_part else ()):
-            missing = [n for n in range(1, parts + 1) if (n, parts) not in by_part]
+        for num_parts in sorted(
+            {num_parts for _, num_parts in by_part} if (1, 1) not in by_part else ()
+        ):
+            missing = [n for n in range(1, num_parts + 1) if (n, num_parts) not in by_part]
             if missing:
-                record = next(run for (_, count), run in by_part.items() if count == parts)
-                command = _command_of_part(record, f"{missing[0]}/{parts}")
+                record = next(run for (_, count), run in by_part.items() if count == num_parts)
+                command = _command_of_part(record, f"{missing[0]}/{num_parts}")
                 numbers = listed([*map(str, missing)])
-                sentences.append(f"no run of part {numbers} of {parts}: `{command}` measures it")
+                sentences.append(
+                    f"no run of part {numbers} of {num_parts}: `{command}` measures it"
+                )
     return tuple(sentences)
 
 
 def _command_of_part(record: Row, part: str) -> str:
     words = record.get("arguments")
     if isinstance(words, list) and words[:1] == ["run"] and "--part" in words[1:-1]:
-        place = words.index("--part") + 1
-        return bench_command("", *words[:place], part, *words[place + 1 :])
+        index = words.index("--part") + 1
+        return bench_command("", *words[:index], part, *words[index + 1 :])
     return rerun_command(record, part=part, results="")
 
 
 def _datasets(folder: Path) -> list[str]:
-    if any((folder / part).is_dir() for part in PARTS):
+    if any((folder / part).is_dir() for part in SUBFOLDERS):
         raise UsageError(f"{folder} holds a single dataset: give its parent, the results folder")
     names = [
         path.name
         for path in folder.glob("*")
-        if any((path / part).is_dir() for part in PARTS)
+        if any((path / part).is_dir() for part in SUBFOLDERS)
         and not (path.name.startswith(".") or names_file(path.name))
     ]
     if not names:
@@ -185,13 +189,14 @@ class _Merge:
         """Return the rows that the first store lacks; record the conflicts among all stores."""
         tables = align_columns([stores[0].versions(), *map(self._sound_rows, stores[1:])])
         all_rows = pl.concat(
-            table.with_columns(pl.lit(number).alias(PLACE)) for number, table in enumerate(tables)
+            table.with_columns(pl.lit(number).alias(SOURCE_INDEX))
+            for number, table in enumerate(tables)
         )
         disputed = _disputed(all_rows)
         self._conflicts += sorted(_describe_conflict(rows, stores) for rows in disputed.values())
-        first = col(PLACE) == col(PLACE).filter(OK).min().over("cell")
-        stay = all_rows.filter(first | ~col("cell").is_in([*disputed]))
-        valid, merged = merge_versions(tables[0]), merge_versions(stay.drop(PLACE))
+        is_first_source = col(SOURCE_INDEX) == col(SOURCE_INDEX).filter(OK).min().over("cell")
+        kept_rows = all_rows.filter(is_first_source | ~col("cell").is_in([*disputed]))
+        valid, merged = merge_versions(tables[0]), merge_versions(kept_rows.drop(SOURCE_INDEX))
         return merged.join(valid, on=merged.columns, how="anti", nulls_equal=True)
 
     def _sound_rows(self, store: Store) -> pl.DataFrame:
@@ -284,12 +289,14 @@ class _Merge:
 def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
     """Return the rows of cells whose rows disagree, by cell; the valid row comes first."""
     ok = table.filter(OK)
-    several = pl.any_horizontal(col(name).drop_nulls().n_unique() > 1 for name in RESULT)
-    cells = ok.group_by("cell").agg(several=several).filter("several")["cell"]
-    differing = ok.filter(col("cell").is_in(cells.implode())).sort(PLACE, maintain_order=True)
+    disagrees = pl.any_horizontal(col(name).drop_nulls().n_unique() > 1 for name in RESULT)
+    cells = ok.group_by("cell").agg(disagrees=disagrees).filter("disagrees")["cell"]
+    differing = ok.filter(col("cell").is_in(cells.implode())).sort(
+        SOURCE_INDEX, maintain_order=True
+    )
     disputed: dict[str, list[Row]] = {}
     for (cell,), rows in differing.group_by("cell", maintain_order=True):
-        valid = merge_versions(rows.filter(col(PLACE) == rows[PLACE][0]))
+        valid = merge_versions(rows.filter(col(SOURCE_INDEX) == rows[SOURCE_INDEX][0]))
         if not mark_agreeing(rows, valid[[0] * rows.height]).all():
             disputed[str(cell)] = [*valid.rows(named=True), *rows.rows(named=True)]
     return disputed
@@ -304,7 +311,9 @@ def _describe_conflict(versions: Sequence[Row], stores: Sequence[Store]) -> str:
         decoded = version["decoded_sha256"][:8] if version["decoded_sha256"] else "unknown pixels"
         content = f"{version['num_bytes']} bytes ({(version['stream_sha256'] or 'declared')[:8]})"
         psnr = "" if version["psnr_db"] is None else f" with {version['psnr_db']:.4f} dB"
-        place = f"{stores[version[PLACE]].folder} (run {version['run']}, {version['machine']})"
+        place = (
+            f"{stores[version[SOURCE_INDEX]].folder} (run {version['run']}, {version['machine']})"
+        )
         key = tuple(version[name] for name in RESULT)
         descriptions.setdefault(key, f"{content}, decoded to {decoded}{psnr}, in {place}")
     return (

@@ -56,7 +56,7 @@ def draw_bd_bars(
     narrow = width == WIDTHS["column"] or len(panels) == 1
     words = {
         name: texts.wrapped(
-            sections.marked(name, curves_by_name[name].edition.ran.caveats),
+            sections.marked(name, curves_by_name[name].edition.run_facts.caveats),
             NAME_SHARE * WIDTHS["column"],
         )
         for name in names

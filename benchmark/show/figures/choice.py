@@ -21,7 +21,7 @@ from benchmark.rows.edition import OWN, Edition, labels_of
 from benchmark.rows.names import find_editions, is_named, usual_variants
 from benchmark.show.figures.style import look
 from benchmark.show.table import Table
-from benchmark.spec import CodecSpec, named_in
+from benchmark.spec import CodecSpec, requested_names
 from benchmark.system.text import group_by_key, listed
 
 MOST_NAMES = 8  # in a sentence on absent curves
@@ -130,7 +130,7 @@ def choose(
 
 def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
     """Return the sentence on requested curves that a figure has no room for, if any."""
-    requested = {*experiment.named, *named_in(experiment.bundled)}
+    requested = {*experiment.named, *requested_names(experiment.bundled)}
     names = [
         name
         for name, curve in choice.absent.items()
@@ -212,6 +212,6 @@ SOURCES = (  # a row is a curve and one of its points
     Column("images", lambda row: row[1].images and str(row[1].images)),
     Column("reading error", lambda row: row[1].value_error and f"{row[1].value_error:g}"),
     Column("in its loss", lambda row: ", ".join(row[0].edition.facts.trained_on)),
-    Column("caveat", lambda row: "; ".join(row[0].edition.ran.caveats)),
+    Column("caveat", lambda row: "; ".join(row[0].edition.run_facts.caveats)),
     Column("note", lambda row: None if row[0].measured else row[1].note),
 )

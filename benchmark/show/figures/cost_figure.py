@@ -153,7 +153,7 @@ def draw_costs(
 
 
 def _name(point: CostPoint) -> str:
-    name = sections.marked(point.curve.name, point.curve.edition.ran.caveats)
+    name = sections.marked(point.curve.name, point.curve.edition.run_facts.caveats)
     return f"{name}{doubt_mark(point.comparison)}"
 
 

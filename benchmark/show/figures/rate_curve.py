@@ -203,7 +203,7 @@ def _draw_curve(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
     step = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * is_own
     bpp, values = curve.plotted
-    name = sections.marked(curve.name, curve.edition.ran.caveats)
+    name = sections.marked(curve.name, curve.edition.run_facts.caveats)
     properties |= {"label": name, "gid": curve.group}
     marks = slice(0, curve.marks, step)
     (handle,) = axes.plot(bpp, values, markevery=marks, zorder=order, **properties)

@@ -140,7 +140,7 @@ def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
 def _sweep_names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     names = {}
     for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
-        caveats, steps = sweep.curve.edition.ran.caveats, sweep.steps
+        caveats, steps = sweep.curve.edition.run_facts.caveats, sweep.steps
         name = sections.marked(sweep.curve.name, caveats)
         if len(steps) > 1:
             first, last = (step.setting or "default" for step in (steps[0], steps[-1]))

@@ -59,13 +59,13 @@ class Look:
     """Choices of a figure's looks; texts are in the command line's form."""
 
     label: tuple[str, ...] = option(
-        (), DRAWING, "Name of a curve: ours:beta=3.84=Ours; repeatable.", many="repeated"
+        (), DRAWING, "Name of a curve: ours:beta=3.84=Ours; repeatable.", value_form="repeated"
     )
     colour: tuple[str, ...] = option(
-        (), DRAWING, "Colour of a curve: vtm=#332288; repeatable.", many="repeated"
+        (), DRAWING, "Colour of a curve: vtm=#332288; repeatable.", value_form="repeated"
     )
     order: tuple[str, ...] = option(
-        (), DRAWING, "Codecs to list first in legends: ours,vtm.", many="listed"
+        (), DRAWING, "Codecs to list first in legends: ours,vtm.", value_form="listed"
     )
     style: Path | None = option(None, DRAWING, "A matplotlib style file to draw with.")
     font: str = option("sans", DRAWING, "Typeface: sans, or serif like LaTeX's Times.")
@@ -73,7 +73,7 @@ class Look:
         "", DRAWING, "Width: column (3.25 in) or page (6.875 in); default: a column for one panel."
     )
     format: tuple[str, ...] = option(
-        ("pdf", "png"), DRAWING, "Kinds of files: pdf, png, svg.", many="listed"
+        ("pdf", "png"), DRAWING, "Kinds of files: pdf, png, svg.", value_form="listed"
     )
     linear_rate: bool = option(
         False, DRAWING, "A linear instead of a logarithmic rate axis.", "--linear-rate"
@@ -82,7 +82,7 @@ class Look:
         (),
         DRAWING,
         "Range of a metric's axis, in its units: ssimulacra2=60:95; repeatable.",
-        many="repeated",
+        value_form="repeated",
     )
     every_curve: bool = option(
         False, DRAWING, "Draw all curves in each figure, not only eight.", "--all"

@@ -195,8 +195,8 @@ def _codec_data(content: Content, edition: Edition, label: str) -> dict[str, Any
         **content.legend[label],
         "version": edition.short_version,
         "own": edition.facts.kind == "own",
-        "caveats": list(edition.ran.caveats),
-        "recorded": edition.ran.recorded,
+        "caveats": list(edition.run_facts.caveats),
+        "recorded": edition.run_facts.recorded,
         "bundled": edition.bundled,
     }
 

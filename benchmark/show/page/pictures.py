@@ -483,7 +483,7 @@ def add_maps(
         count = sum(map(len, tasks.values()))
         notify(f"page: {count} maps of where pictures are worse, made by {cores()} processes")
     work = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
-    for failure in replies(_serve_maps, work, cores(), at_work="made its maps"):
+    for failure in replies(_serve_maps, work, cores(), activity="made its maps"):
         if failure:
             notify(f"page: maps are missing: {getattr(failure, 'reason', failure)}")
     decoded = dict(pictures.decoded)

@@ -33,14 +33,14 @@ from benchmark.measure.pictures import Pictures, open_pictures
 from benchmark.measure.select import find_sources
 from benchmark.metrics.maps import REACH_PERCENTILE, map_scale, mapped_metric, scale_end
 from benchmark.metrics.metric import Metric, lacking
-from benchmark.option import COMPARED, ORIGIN, opt, some
+from benchmark.option import COMPARED, ORIGIN, opt, subset
 from benchmark.registry import DATASETS
 from benchmark.rows.comparable import add_same_builds, shown_rows
 from benchmark.rows.edition import Edition, label_of, titles
 from benchmark.rows.names import is_named
 from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.schema import is_declared, metric_names
-from benchmark.rows.stored import require_bundled, stored_dataset, verified_rows
+from benchmark.rows.stored import require_bundled, require_verified_rows, stored_dataset
 from benchmark.rows.variants import divide_rows
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.show.bd_rates import LONGEST_LIST
@@ -64,11 +64,11 @@ from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key, listed, range_text
 
 Parts = Annotated[  # options of figures of parts of photographs
-    Experiment, some("results dataset codecs bundled metrics anchor images verified_only")
+    Experiment, subset("results dataset codecs bundled metrics anchor images verified_only")
 ]
 AT = opt(COMPARED, "A value to show each codec nearest to: ssimulacra2=90, psnr=32, bpp=.3.")
 BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
-DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", refuses="folder")
+DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", path_check="folder")
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
 CROP_PX, MAP_CROP_PX = 160, 256  # a network's map shows regions, not edges
 MAPPED = ("lpips_squeeze", "lpips", "psnr_y")  # the first that can be computed here is drawn
@@ -267,7 +267,7 @@ def _views(
     )
     table = decodable.table
     if experiment.verified_only:
-        table = verified_rows(table, experiment.results / dataset, experiment.codecs)
+        table = require_verified_rows(table, experiment.results / dataset, experiment.codecs)
     rows_shown = shown_rows(
         add_anchor(*divide_rows(table, experiment.codecs, experiment.bundled), experiment.anchor)[0]
     )

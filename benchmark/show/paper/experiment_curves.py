@@ -142,7 +142,7 @@ def _read_curves(
             f"nothing published on {dataset} has {metrics[0].label}: choose another metric"
         )
     if not panels and summary:
-        remedy = remedies(names, summary.absence_reason(metrics[0].column), summary.again)
+        remedy = remedies(names, summary.absence_reason(metrics[0].column), summary.rescore_command)
         raise UsageError(f"no row of {dataset} has {metrics[0].label}: {remedy}")
     look().check({curve.edition for curve in chain(*panels.values())})
     sentences = list[str]()

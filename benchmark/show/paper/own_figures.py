@@ -11,7 +11,7 @@ from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, variant_curve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
-from benchmark.option import COMPARED, opt, some
+from benchmark.option import COMPARED, opt, subset
 from benchmark.rows.edition import GROUPED, mark_bundled
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
@@ -31,7 +31,7 @@ from benchmark.spec import CodecSpec, listed_datasets
 from benchmark.system.text import range_text
 
 RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism
-COST = opt(COMPARED, "Costs to draw: seconds, kmac; default: both.", many="listed")
+COST = opt(COMPARED, "Costs to draw: seconds, kmac; default: both.", value_form="listed")
 
 
 def rd(experiment: Experiment) -> PaperFigure:
@@ -115,7 +115,9 @@ def bd(experiment: Experiment) -> PaperFigure:
 def complexity(
     experiment: Annotated[
         Experiment,
-        some("results dataset codecs bundled metrics anchor images allow_few verified_only", Rule),
+        subset(
+            "results dataset codecs bundled metrics anchor images allow_few verified_only", Rule
+        ),
     ],
     cost: Annotated[tuple[str, ...], COST] = (),
 ) -> PaperFigure:
@@ -160,7 +162,7 @@ def complexity(
 def realism(
     experiment: Annotated[
         Experiment,
-        some(
+        subset(
             "results dataset codecs bundled published metrics anchor images mix_protocols "
             "allow_few verified_only"
         ),

@@ -197,7 +197,7 @@ def _write_report(
     drawings = _draw_figures(stored, overlaid, choice, comparisons)
     named_metrics = () if experiment.metrics == "all" else metrics
     ranking = rank_by_bd_rate(summary, metrics, anchor, rule, comparisons, named_metrics)
-    ranking = ranking._replace(why=stored.anchor.why)
+    ranking = ranking._replace(anchor_reason=stored.anchor.why)
     reader_problems = problems(summary, stored.runs)
     names = dict(zip(metrics, metric_names(experiment.metrics), strict=True))
     absent = [*reader_problems, *value_absences(summary, [m for m in relevant if m not in partial])]
@@ -294,7 +294,7 @@ def _list_partial(summary: Summary, partial: Mapping[str, Metric]) -> list[Absen
         return []
     labels = listed([metric.label for metric in partial.values()])
     reason = "only some of the codecs measured here have values"
-    return [Absent(labels, reason, f"{summary.again} --metrics {','.join(partial)}")]
+    return [Absent(labels, reason, f"{summary.rescore_command} --metrics {','.join(partial)}")]
 
 
 def compare_all(

@@ -167,22 +167,22 @@ def _codec_record(summary: Summary, edition: Edition, label: str) -> dict[str, A
     sizes = [
         size for point in summary.edition_points(edition) if (size := point.means[CONTAINER].value)
     ]
-    origin = "bundled" if edition.ran.recorded else "measured here"
+    origin = "bundled" if edition.run_facts.recorded else "measured here"
     return {
         "codec": label,
         "version": edition.short_version,
         "origin": "bundled" if edition.bundled else origin,
-        "chroma": edition.ran.chroma,
-        "tuned_for": edition.ran.tuned_for,
+        "chroma": edition.run_facts.chroma,
+        "tuned_for": edition.run_facts.tuned_for,
         "container_bytes": fmean(sizes) if sizes else None,
         **{name: _mean_cost(summary, edition, name) for name in COSTS},
         "training": dict(zip(NETWORK_HEADERS, _training_cells(edition), strict=True)),
-        "timed": edition.ran.timed,
-        "devices": list(edition.ran.devices),
-        "caveats": list(edition.ran.caveats),
+        "timed": edition.run_facts.timed,
+        "devices": list(edition.run_facts.devices),
+        "caveats": list(edition.run_facts.caveats),
         "trained_on": list(edition.facts.trained_on),
         "realism_chosen_on": " by ".join(edition.chosen_on or ()),
-        "command": edition.ran.command,
+        "command": edition.run_facts.command,
     }
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from baselines.compressai.codec import (
     MAX_PIXELS,
     ZooStream,
-    most_pixels,
+    max_pixels,
     pack,
     pad_blank_stream,
     unpack,
@@ -56,8 +56,8 @@ def test_a_stream_is_made_long_enough_for_its_picture_and_no_longer(strings, siz
     longer = pad_blank_stream(stream)
     data = pack(longer)
     pixels = (-(-size[0] // 64) * 64) * (-(-size[1] // 64) * 64)  # as the networks see them
-    assert pixels <= most_pixels(len(data))
+    assert pixels <= max_pixels(len(data))
     padding_bytes = sum(map(len, longer.strings)) - sum(map(len, strings))
-    assert padding_bytes == 0 or pixels > most_pixels(sum(map(len, longer.strings)) - 1)
+    assert padding_bytes == 0 or pixels > max_pixels(sum(map(len, longer.strings)) - 1)
     assert pack(longer._replace(strings=strings)) == pack(stream)
     assert padding_bytes == 0 or longer.strings[-1].rstrip(b"\0") == strings[-1].rstrip(b"\0")

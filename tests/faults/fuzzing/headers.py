@@ -59,7 +59,7 @@ def _container(block: Any) -> Target:
                 raise AssertionError("a window does not hold its tile")
         view = window(pieces[-1], 0, width, height, 16)
         block.window(stream.controls, view.rows, view.columns, 16)
-        return container.most_pixels(len(data)) // 2**40  # the picture itself is not decoded
+        return container.max_pixels(len(data)) // 2**40  # the picture itself is not decoded
 
     return Target(parse, signed)
 

@@ -46,8 +46,8 @@ def operations(codec, stream):
 @pytest.mark.parametrize(
     ("make", "most_pixels", "margin"),
     [
-        (ours, crdr_container.most_pixels, 2),
-        (write_hyperprior, compressai_container.most_pixels, 1),
+        (ours, crdr_container.max_pixels, 2),
+        (write_hyperprior, compressai_container.max_pixels, 1),
     ],
     ids=["ours", "compressai"],
 )

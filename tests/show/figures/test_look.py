@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties, findfont
 from benchmark.compare.system_curve import measured_curves
 from benchmark.errors import Notice, UnknownName, UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.option import flat
+from benchmark.option import flatten
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures import style
@@ -47,7 +47,7 @@ def summary():
     return summarise(table(rows))
 
 
-@flat
+@flatten
 def look_of(look: Look):
     return look
 

@@ -94,7 +94,7 @@ class BoundExceeded(ValueError):  # noqa: N818
     """Weights too large for exact sums: the layer cannot run in integers."""
 
 
-def prove(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
+def require_bounded_sums(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
     """Raise `BoundExceeded` unless the layer is computed exactly for all inputs.
 
     weight: integers (out, in, kernel height, kernel width). bias: float64 integers (out,). shift:
@@ -145,7 +145,7 @@ class IntegerConvolution:
             weight, phases = phase_weights(integers.weight), 4
         bias = integers.bias.repeat(phases)
         shift = (integers.scale + (in_bits - out_bits)).repeat(phases)
-        prove(weight, bias, shift, name)
+        require_bounded_sums(weight, bias, shift, name)
         lowest = 0 if relu else -limit
         dtype = torch.int16 if limit <= torch.iinfo(torch.int16).max else torch.int32
         factor = power_of_two(-shift).to(device)
@@ -276,18 +276,18 @@ def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]
     ]
     try:
         for latent in latents:
-            model.follow(latent, add)
+            model.visit_activations(latent, add)
     finally:
         for hook in hooks:
             hook.remove()
     return {name: int(errors.argmin()) for name, errors in sums.items()}
 
 
-class Ends(NamedTuple):
+class BranchFormat(NamedTuple):
     """Number formats at both ends of a branch."""
 
-    first: str  # name of the input's activation among the fractional bits
-    last: int  # fractional bits of the output
+    input_activation: str  # its name among the fractional bits
+    output_bits: int  # fractional bits of the output
     weight_limit: WeightLimit
     limit: int = OUTPUT_LIMIT  # of the output
 
@@ -346,18 +346,22 @@ class IntegerPath:
         """Split y (N, M, h, w) into pieces, each with its symbols' shape."""
         return [latents]
 
-    def _branch_ends(self, name: str) -> Ends:
+    def _branch_format(self, name: str) -> BranchFormat:
         raise NotImplementedError
 
     def _make_branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         hidden = len(list(convolutions(modules, name))) - 1
-        ends, bits = self._branch_ends(name), self.fractional_bits
+        branch_format, bits = self._branch_format(name), self.fractional_bits
         return IntegerSequence(
             modules,
-            [bits[ends.first], *(bits[f"{name}.{i}"] for i in range(hidden)), ends.last],
+            [
+                bits[branch_format.input_activation],
+                *(bits[f"{name}.{i}"] for i in range(hidden)),
+                branch_format.output_bits,
+            ],
             name=name,
-            output_limit=ends.limit,
-            weight_limit=ends.weight_limit,
+            output_limit=branch_format.limit,
+            weight_limit=branch_format.weight_limit,
             device=self.device,
         )
 
@@ -386,9 +390,9 @@ class IntegerPath:
 
 def round_to_symbols(latents: Tensor, means: Tensor) -> Tensor:
     """Return the symbols to code, int32: latents minus means, rounded; of the same shape."""
-    reach = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
+    max_symbol = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
     symbols = torch.round(latents - convert_to_float(means.to(latents.device)))
-    return symbols.clamp(-reach, reach).to(torch.int32)
+    return symbols.clamp(-max_symbol, max_symbol).to(torch.int32)
 
 
 def values_from_symbols(symbols: Tensor, means: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from baselines.neural.entropy.integer.integer_path import (
     BoundExceeded,
     IntegerConvolution,
     IntegerSequence,
-    prove,
+    require_bounded_sums,
 )
 from support.networks.integer_network import extreme
 
@@ -86,7 +86,9 @@ def test_a_relu_cuts_what_is_below_zero_and_nothing_else():
 def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
     weight = torch.full((1, 1, 1, 1000), 8127, dtype=torch.int16)
     with pytest.raises(BoundExceeded, match=r"scale\.0\.0: a sum may reach"):
-        prove(weight, torch.tensor([bias]).double(), torch.tensor([shift]), "scale.0.0")
+        require_bounded_sums(
+            weight, torch.tensor([bias]).double(), torch.tensor([shift]), "scale.0.0"
+        )
 
 
 @pytest.mark.parametrize(
