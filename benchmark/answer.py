@@ -64,7 +64,7 @@ class Answer(NamedTuple):
     facts: Mapping[str, Any] = {}  # of all records: number of images, protocols, the metric
     code: int = 0  # exit code of the verb
     title: str = ""  # above the table: what it is of, or the verdict
-    files: Sequence[Any] = ()  # that were written, those to look at first
+    files: Sequence[Any] = ()  # written files, the ones to look at first
 
 
 def interval_text(record: Mapping[str, Any], name: str, form: str, unit: str = "") -> str | None:

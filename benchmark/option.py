@@ -51,8 +51,8 @@ class Option(NamedTuple):
     panel: str
     help: str  # a sentence
     flags: tuple[str, ...] = ()  # "--timeout"; empty: from the parameter's name
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     value: str | None = None  # word for the value in help: "SECONDS"
     # Check of a path before any work: it must hold results, or be usable as a folder or a file.
     path_check: Literal["", "stored", "folder", "file"] = ""

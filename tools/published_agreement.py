@@ -35,7 +35,7 @@ from benchmark.spec import parse_codec
 # dB. Two versions of one encoder differ by .02 to .04 (VTM 23.13), truncation in the colour
 # conversion by .5, another library's chroma filter by .1
 TOLERANCE_DB = 0.05
-COLUMNS = ("psnr_db", "ms_ssim")  # whose rules are the same, or their difference known
+COLUMNS = ("psnr_db", "ms_ssim")  # metrics whose rules are equal, or differ in a known way
 
 
 class Agreement(NamedTuple):

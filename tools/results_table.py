@@ -53,7 +53,7 @@ OTHERS = {  # metric -> what the page calls it
     "psnr_hvs_m": "PSNR-HVS-M",
 }
 SEARCH = 1  # effort of the encoder search in the table
-BOXED = "avif:speed=2"  # whose files have a container
+BOXED = "avif:speed=2"  # codec whose files have a container
 LEAST_OVERLAP = 0.5  # of two curves, below which docs/protocol.md marks a BD-rate
 
 

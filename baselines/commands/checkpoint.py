@@ -30,7 +30,7 @@ def import_weights(
     out: Annotated[
         Path | None, opt(TARGET, f"File to write; default: {NAME} in the weights folder.")
     ] = None,
-    steps: Annotated[int, opt(TRAINED, STEPS, least=0)] = 5_000_000,
+    steps: Annotated[int, opt(TRAINED, STEPS, minimum=0)] = 5_000_000,
     training_data: Annotated[
         str, opt(TRAINED, TRAINING_DATA)
     ] = "Open Images, 1.1 million (as published, not checked)",

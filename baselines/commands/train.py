@@ -69,7 +69,10 @@ def train(
     seed: Annotated[
         int | None,
         opt(
-            TRAINED, "Seed of weights and crops, instead of the recipe's.", least=0, most=2**63 - 1
+            TRAINED,
+            "Seed of weights and crops, instead of the recipe's.",
+            minimum=0,
+            maximum=2**63 - 1,
         ),
     ] = None,
     check: Annotated[

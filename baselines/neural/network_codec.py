@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints"  # of the release; a wheel has the small ones
-ADDRESS = "https://github.com/rdrbench/rdrbench/releases/download/v0.1.0"  # has all of them
+ADDRESS = "https://github.com/rdrbench/rdrbench/releases/download/v0.1.0"  # all checkpoints
 DIGESTS = BUNDLED / "SHA256SUMS"  # of unpacked files, in the format of sha256sum
 LEVEL_PLACEHOLDER = "{level}"  # replaced by a number in the option `checkpoint`
 PACKAGES = ("torch", "safetensors")
@@ -153,7 +153,7 @@ class NetworkCodec:
             if card.identity.startswith(identity):
                 return level
         made_with = f"the stream was made with the checkpoint {identity.hex()}"
-        raise OtherCheckpoint(f"{made_with}, which is none of {self.name} here")
+        raise OtherCheckpoint(f"{made_with}, which is not one of {self.name} here")
 
     def _find_checkpoints(self, checkpoint: str) -> dict[int, Path]:
         if checkpoint and LEVEL_PLACEHOLDER not in checkpoint:

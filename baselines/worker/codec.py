@@ -37,7 +37,7 @@ SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
 MAX_FILE_BYTES = 1 << 20
 SEED, OPTIONS = "seed", "options"  # of its class, as messages have them
 RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable read by the scripts of contenders/
-LARGEST_REAL = 1e30  # that a row can hold
+LARGEST_REAL = 1e30  # largest number that a row can hold
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST_REAL)]
 Finite = Annotated[float, msgspec.Meta(ge=-LARGEST_REAL, le=LARGEST_REAL)]
 Text = Annotated[str, msgspec.Meta(min_length=1, pattern="^[^\0]*$")]

@@ -40,14 +40,14 @@ class Change:
     metric: str  # name in the registry, or a limit's column of seconds
     metric_label: str  # "PSNR (dB)"
     kind: Kind
-    images: tuple[str, ...] = ()  # with a number
+    images: tuple[str, ...] = ()  # images with a number
     percent: Float64Array = field(default_factory=lambda: np.empty(0))  # (images,)
     level: float | None = None  # value that is 100 % of a BD-metric
     unit: float = 1.0  # signed units of the metric per percent
     in_units: bool = False  # `percent` is in the metric's units, worse is positive
     out_of_reach: tuple[str, ...] = ()  # the new curve lies completely below: worse in any case
     images_above: tuple[str, ...] = ()  # the new curve lies completely above
-    unknown: tuple[Absent, ...] = ()  # only the reference has a curve
+    unknown: tuple[Absent, ...] = ()  # images where only the reference has a curve
     left_out: tuple[Absent, ...] = ()  # the reference has no curve
     doubtful: int = 0  # images whose curves hardly overlap
     no_number_reason: str = ""  # reason why no image has a number

@@ -64,7 +64,7 @@ def check(
     metrics: Annotated[tuple[str, ...], METRICS] = (),
     margin: Margins = "",
     confidence: Annotated[
-        float, opt(MANNER, "Of each kind of claim, over all metrics.", least=0.5, most=0.9999)
+        float, opt(MANNER, "Of each kind of claim, over all metrics.", minimum=0.5, maximum=0.9999)
     ] = 0.95,
     require: Annotated[tuple[str, ...], opt(MANNER, REQUIRE, value_form="repeated")] = (),
     common: Annotated[bool, opt(COMPARED, "Use only images and settings of both.")] = False,

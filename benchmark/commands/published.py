@@ -89,8 +89,13 @@ def list_all(
         if not points:
             raise UnknownName("dataset with published points", dataset, known)
     if metrics != "all":
-        named = [Metric.named(name) for name in metric_names(metrics)]
-        wanted = {word for of in named for word in (of.column, of.name, of.published) if word}
+        requested_metrics = [Metric.named(name) for name in metric_names(metrics)]
+        wanted = {
+            word
+            for metric in requested_metrics
+            for word in (metric.column, metric.name, metric.published)
+            if word
+        }
         points = [p for p in points if {p.metric, p.metric.removesuffix("_db")} & wanted]
     if bpp:
         low, high = _ends(bpp)
@@ -109,7 +114,7 @@ def _ends(bpp: Sequence[str]) -> tuple[float, float]:
     """Return the lowest and highest rate of an option; raise `UsageError` for another."""
     rates = parse_rates(bpp)
     if len(rates) != 2 or rates[0] > rates[1]:
-        raise UsageError(f"--bpp {','.join(bpp)} is no range: .01,.1 is from .01 to .1 bpp")
+        raise UsageError(f"--bpp {','.join(bpp)} is not a range: .01,.1 is from .01 to .1 bpp")
     return rates[0], rates[1]
 
 
@@ -162,14 +167,14 @@ def compare(
                 "curve": curve.title,
                 "points": len(curve.points),
             }
-            of = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
+            origin = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
             pair = missing_comparison(metric, rule, "")
             if place:
                 both = [(each.title, each.rates) for each in (curves[0], curve)]
                 pair = compare_curves(both[0][1], both[1][1], metric, rule)
                 what = f"{curve.title}, {metric.label}"
                 absent += [Absent(what, why) for why in remarks(pair, both, rule)]
-            records.append(facts | of | numbers_in(pair))
+            records.append(facts | origin | numbers_in(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
     summary = f"By {FORM_NAMES[rule.bd]}, against the first curve{rule.end_words}; no two averaged."
     if not records:
@@ -207,7 +212,10 @@ def bd(
     absent: list[Absent] = []
     for name in metric_names(metrics) if metrics else BD_METRICS:
         metric = Metric.named(name)
-        series = [of.series.get(metric.column) or of.series.get(metric.published) for of in curves]
+        series = [
+            curve.series.get(metric.column) or curve.series.get(metric.published)
+            for curve in curves
+        ]
         if metrics and not all(series):
             lacking = curves[bool(series[0])]
             raise UsageError(f"{lacking.name} has no {metric.label}: name another metric")

@@ -246,8 +246,8 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
     shared: dict[str, Any] = {
         "help": unstyled(option.help),
         "metavar": _value_word(kind) if option.value is None else option.value,
-        "min": option.least,
-        "max": option.most,
+        "min": option.minimum,
+        "max": option.maximum,
         "callback": REFUSALS.get(option.path_check),
     }
     if option.panel == ARGUMENT:

@@ -10,7 +10,7 @@ from benchmark.facts import facts_of
 from benchmark.measure.estimate import interpolated
 from benchmark.rows.summary import TIMED, Point
 
-AT_BPP = 0.3  # that figures and tables have seconds at
+AT_BPP = 0.3  # rate at which figures and tables state seconds
 
 
 class Seconds(NamedTuple):

@@ -49,8 +49,8 @@ class Delta(NamedTuple):
     value: float | None = None
     # Share of the range spanned by both curves together that both reach, 0..1
     overlap: float | None = None
-    why: str = ""  # there is no value
-    overshoots: bool = False  # by PCHIP, which never leaves the points' range, it is another
+    why: str = ""  # reason if there is no value
+    overshoots: bool = False  # the value differs from PCHIP's, which stays in the points' range
 
     @property
     def doubtful(self) -> bool:

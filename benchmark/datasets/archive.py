@@ -209,7 +209,7 @@ def _assign_origins(archives: Sequence[Archive], origins: Sequence[str]) -> dict
         match = next((archive for archive, text in objections.items() if not text), None)
         if match is None:
             objection = "; ".join(dict.fromkeys(objections.values()))
-            raise UsageError(f"{origin} is no archive of this dataset: {objection}")
+            raise UsageError(f"{origin} is not an archive of this dataset: {objection}")
         result[match] = origin
     return result
 

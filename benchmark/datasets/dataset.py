@@ -294,7 +294,7 @@ def _contract_objection(dataset: Dataset) -> str:
             "its own name"
         )
     if not NAME_OF_RESULTS.fullmatch(dataset.name):
-        return f"has the name {dataset.name!r}, which is none for a folder of results"
+        return f"has the name {dataset.name!r}, which is not usable for a results folder"
     if not dataset.images or not all(isinstance(image, ImageFile) for image in dataset.images):
         return "is to have images, each an ImageFile"
     for name, count in Counter(image.name for image in dataset.images).items():

@@ -265,7 +265,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
         if page.bitspersample not in (1, 2, 4, 8) or page.dtype not in (np.uint8, np.bool_):
             _refuse_samples(f"{page.bitspersample} bits ({page.dtype})")
         if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel > 5:
-            raise ImageRefused(f"is no picture but an array of axes {page.axes} {page.shape}")
+            raise ImageRefused(f"is not a picture but an array of axes {page.axes} {page.shape}")
         _refuse_large(page.imagewidth, page.imagelength, len(data))
         orientation = page.tags.valueof(ORIENTATION) or _orientation(
             {"xmp": page.tags.valueof(XMP)}

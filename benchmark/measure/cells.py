@@ -53,7 +53,7 @@ class Contender(NamedTuple):
     spec: CodecSpec
     info: CodecInfo
     sweep: tuple[Setting, ...]
-    pack: Pack | None = None  # whose streams are used instead of encoding
+    pack: Pack | None = None  # its streams are used instead of encoding
     encoder_lacks: str = ""  # why that is so, unless the pack was asked for
     accepts: Between | OneOf | None = None  # the settings that it takes, if it declares them
 
@@ -71,7 +71,7 @@ class Cell(NamedTuple):
     setting: Setting
     dataset: str
     source: Source
-    pack: Path | Pack | None = None  # where the stream is recorded, if the codec need not encode
+    pack: Path | Pack | None = None  # source of the recorded stream, if the codec need not encode
     decode_twice: bool = False  # its stream is decoded twice: the codec was seen to be random
 
     @property
@@ -136,7 +136,7 @@ class Rescore(NamedTuple):
 
 
 Task = Cell | Rescore
-Seconds = Callable[[Task], float | None]  # that coding takes, None for unknown
+Seconds = Callable[[Task], float | None]  # seconds that coding takes, None if unknown
 
 
 Row = dict[str, Any]
@@ -153,7 +153,7 @@ class Failed(NamedTuple):
 
     stage: Stage
     reason: str  # a line, with the place in the author's code if known
-    exhausted_memory: MemoryKind | None = None  # whose memory was too small, if that was the cause
+    exhausted_memory: MemoryKind | None = None  # the memory that was too small, if any
     traceback: str = ""  # of the exception, if any; a text, which crosses to other processes
 
 

@@ -117,7 +117,7 @@ def _serve_decoder(connection: Connection, spec: CodecSpec) -> None:
 def _decode_pixels(codec: Any, stream: bytes) -> Pixels | Failed:
     try:
         pixels: object = codec.decode(stream)
-    except FOREIGN as error:  # that stream's result
+    except FOREIGN as error:  # the failure is the stream's result
         return failed_by(codec, "decode", error)
     if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3:
         return pixels

@@ -351,7 +351,7 @@ class Backend:
 def open_backend(request: Request) -> Iterator[Backend]:
     """Open a request's backend and use its device; raise `UsageError` or `Unavailable`."""
     if request.engine not in ENGINES:
-        raise UsageError(f"--engine {request.engine!r} is none of {', '.join(ENGINES)}")
+        raise UsageError(f"--engine {request.engine!r} is not one of {', '.join(ENGINES)}")
     if request.engine == "local":
         yield Backend(use_device(request.device), request.jobs, _local_engine)
         return

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
 SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
-MANY_ROWS = 2048  # that wait take 20 MB
+MANY_ROWS = 2048  # waiting rows, which take 20 MB
 MANY_SHARDS = 256  # a run of days would leave a file per row, and opening each takes a millisecond
 
 
@@ -110,14 +110,14 @@ class Outcome:
 
     matrix: Matrix
     rows: pl.DataFrame  # of the cells that were asked for, all columns of `rows.schema`
-    metrics: tuple[str, ...]  # that were asked for
+    metrics: tuple[str, ...]  # requested metrics
     measured: int  # cells coded by this run; the others were done before
     rescored: int  # rows done before that lacked a metric
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
     target: str = ""  # of a search
-    reached: tuple[Reached, ...] = ()  # by that search, a codec each
+    reached: tuple[Reached, ...] = ()  # results of that search, one per codec
     anchor: str = ""  # of BD-rates, as it was asked for
     bundled: str = ""  # codecs to print beside those measured, as they were asked for
     named: tuple[str, ...] = ()  # codecs as they were asked for
@@ -168,7 +168,7 @@ class Rescored(NamedTuple):
     """Result of `benchmark.measure.loop.rescore`: counts of stored rows."""
 
     rows: int  # in the store
-    tried: int  # that lacked a metric which can be computed here
+    tried: int  # rows that lacked a metric which can be computed here
     still_null: int  # of those, after it
     failures: tuple[Failure, ...]
     filled: int = 0  # values, over all rows and metrics

@@ -48,7 +48,7 @@ class Pace:
             self._rest[codec] += self._expected[task.key]
         self._ended = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # expected and taken
         self._running: dict[str, tuple[str, float, bool]] = {}  # codec, since when, if a first one
-        self._workers = 1  # that were seen at work
+        self._workers = 1  # number of workers seen so far
         self._cold = True  # until a cell has ended
 
     def take(self, event: Started | Finished) -> None:

@@ -41,7 +41,7 @@ Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) ->
 class ImageOptions:
     """Options for the images of a dataset and their location."""
 
-    limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
+    limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", minimum=1)
     flatten: bool = option(
         False,
         MEASURED,
@@ -95,7 +95,7 @@ class Request(ImageOptions):
         value="I/N",
     )
     draws: int | None = option(
-        None, MEASURED, "Decode with N seeds, 0 to N - 1, if the decoder is generative.", least=2
+        None, MEASURED, "Decode with N seeds, 0 to N - 1, if the decoder is generative.", minimum=2
     )
     target: str = option(
         "",
@@ -124,7 +124,7 @@ class Request(ImageOptions):
         None,
         MANNER,
         "Cells to run at the same time; default: one per core, fewer if memory is short.",
-        least=1,
+        minimum=1,
     )
     timeout_seconds: float | None = option(
         None,
@@ -132,7 +132,7 @@ class Request(ImageOptions):
         "Fail a cell whose encoding, decoding or scoring takes longer; default: no limit, since "
         "VTM takes hours.",
         "--timeout",
-        least=0.1,
+        minimum=0.1,
         value="SECONDS",
     )
     device: str = option(
@@ -162,7 +162,7 @@ class Request(ImageOptions):
         """Raise `UsageError` for an invalid time limit."""
         seconds = self.timeout_seconds
         if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-            raise UsageError(f"--timeout {seconds:g} is no number of seconds above 0")
+            raise UsageError(f"--timeout {seconds:g} is not a number of seconds above 0")
 
     @classmethod
     def create(cls, **values: Any) -> Self:
@@ -254,7 +254,7 @@ def move_settings_to_points(
             try:
                 number = finite_number(value)
             except ValueError:
-                raise BadOption(f"{text}: {name}={value!r} is no number") from None
+                raise BadOption(f"{text}: {name}={value!r} is not a number") from None
             for variant in variants:
                 key = variant.text, name
                 result[key] = (*result.get(key, ()), number)
@@ -282,5 +282,5 @@ def finite_number(text: str) -> float:
     """Parse a finite number, an integer if whole; raise `ValueError`."""
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return int(value) if value.is_integer() else value

@@ -73,7 +73,7 @@ class Selection(NamedTuple):
     """Contenders that run here, and skipped codecs."""
 
     contenders: tuple[Contender, ...]
-    skipped: tuple[Absent, ...]  # as asked for
+    skipped: tuple[Absent, ...]  # names are as the user wrote them
 
 
 def every_codec() -> list[str]:
@@ -304,7 +304,7 @@ def open_matrix(request: Request) -> Matrix:
     """Plan the cells of a request and find those missing from its results folder."""
     if request.timing and request.packs:
         raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
-    Part.parse(request.part)  # a text that is none is refused at once
+    Part.parse(request.part)  # a text that is not a part is refused at once
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
     recorded = not request.timing

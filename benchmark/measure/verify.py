@@ -25,7 +25,7 @@ COLUMNS = (
     *("stream_sha256", "decoded_sha256", "machine", "device", "attested"),
     *("num_bytes", "bpp", "width_px", "height_px", "image_sha256"),
 )
-ROWS_AT_ONCE = 200  # that a crash can take
+ROWS_AT_ONCE = 200  # maximum number of rows that a crash can lose
 
 
 class VerifiableRows(NamedTuple):
@@ -34,7 +34,7 @@ class VerifiableRows(NamedTuple):
     pictures: Pictures
     rows: list[StoredRow]  # each with its place in the table as "at"
     not_kept: int  # other rows, whose stream was not kept
-    declared: list[StoredRow]  # and those that never had one
+    declared: list[StoredRow]  # rows that never had a stream
 
 
 def verifiable_rows(

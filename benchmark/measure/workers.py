@@ -230,7 +230,7 @@ def _work(
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    os.dup2(2, 1)  # what codecs and their children print is no result
+    os.dup2(2, 1)  # what codecs and their children print is not a result
     work_for(connection.fileno(), lambda: target(connection, *arguments))
 
 

@@ -436,10 +436,12 @@ def stand_ins(names: Iterable[str]) -> str:
     """Return the sentence on metrics that serve in place of absent ones; empty without any."""
     names = [*names]
     spaces = {metric_class(name).space for name in names if name in DISTRIBUTION_METRICS}
-    others = [of for space in spaces for of in getattr(metric_class(space), "stand_ins", ())]
-    others = [name for name in dict.fromkeys(others) if name not in names]
+    substitutes = [
+        name for space in spaces for name in getattr(metric_class(space), "stand_ins", ())
+    ]
+    substitutes = [name for name in dict.fromkeys(substitutes) if name not in names]
     what = "of the same patches in another network's features, which no paper has"
-    return f"{' and '.join(others)}: distances {what}" if others else ""
+    return f"{' and '.join(substitutes)}: distances {what}" if substitutes else ""
 
 
 RESCORE = "bench rescore"  # computes metrics of stored rows from stored streams

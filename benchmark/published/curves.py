@@ -169,7 +169,7 @@ def overlay(
     sharing = sharing_protocols([curve.protocol for curve in curves], metric, protocol)
     if mix:
         others = (() if curve.protocol in sharing else (curve.protocol,) for curve in curves)
-        marked = (c._replace(other_rules=of) for c, of in zip(curves, others, strict=True))
+        marked = (c._replace(other_rules=rules) for c, rules in zip(curves, others, strict=True))
         return Overlay(tuple(marked), ())
     return Overlay(
         compatible=tuple(curve for curve in curves if curve.protocol in sharing),

@@ -195,14 +195,17 @@ def parent_dataset(name: str) -> tuple[str, str]:
 def overview(points: Iterable[PublishedPoint]) -> Iterator[dict[str, Any]]:
     """Yield a record of each system: datasets without their parts, and counts."""
     systems = group_by_key((point.system, point) for point in points)
-    for system, of in sorted(systems.items(), key=lambda item: item[0].lower()):
-        variants, metrics = len({p.variant for p in of}), len({p.metric for p in of})
-        datasets = sorted({re.split("[-:]", p.dataset)[0] for p in of})
+    for system, system_points in sorted(systems.items(), key=lambda item: item[0].lower()):
+        variants, metrics = (
+            len({p.variant for p in system_points}),
+            len({p.metric for p in system_points}),
+        )
+        datasets = sorted({re.split("[-:]", p.dataset)[0] for p in system_points})
         yield {
             "system": system,
             "datasets": listed(datasets),
             "variants": variants,
             "metrics": metrics,
-            "doubtful": sum(bool(p.doubt) for p in of),
-            "points": len(of),
+            "doubtful": sum(bool(p.doubt) for p in system_points),
+            "points": len(system_points),
         }

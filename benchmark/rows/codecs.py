@@ -141,7 +141,7 @@ REQUEST_FIELDS = (
     *("codecs", "dataset", "points", "limit", "part", "draws", "target"),
     "results",
 )
-MANNER_FIELDS = ("metrics", "data_dir", "flatten")  # which the parts of one run may differ in
+MANNER_FIELDS = ("metrics", "data_dir", "flatten")  # the parts of one run may differ in these
 DIGITS = 6  # hexadecimal, that complete the name of a folder of images
 
 

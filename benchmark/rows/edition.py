@@ -147,7 +147,7 @@ class Edition:
     def short_version(self) -> str:
         """First part of the version; for a checkpoint, the first digits of its fingerprint."""
         first = short_version(self.run_facts.version)
-        if re.fullmatch(r"\d+ steps", first):  # a network's training, which is no version
+        if re.fullmatch(r"\d+ steps", first):  # a network's training, which is not a version
             return f"checkpoint {self.fingerprint[:8]}"
         return first
 

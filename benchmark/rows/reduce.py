@@ -198,7 +198,7 @@ class Reductions:
 
     def __init__(self, store_folder: Path) -> None:
         self._store_folder, self.folder = store_folder, store_folder / "sets"
-        self._shards: list[Path] = []  # that were read and are not bundled
+        self._shards: list[Path] = []  # shards that were read and are not bundled
         self._reductions: dict[str, Reduction] = {}
         for path in sorted(self.folder.glob("*.parquet")):
             reductions = _read_reductions(path)

@@ -61,7 +61,7 @@ def _cell_columns() -> Iterator[TableColumn]:
 
 
 CELL_COLUMNS = tuple(_cell_columns())
-NOT_DETERMINISTIC = "not deterministic"  # as the reason of a failed row begins
+NOT_DETERMINISTIC = "not deterministic"  # beginning of a failed row's reason
 WHERE_READ = ("bundled", "features_of")  # columns that no file has
 
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.

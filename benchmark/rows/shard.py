@@ -50,7 +50,7 @@ NUMBER_RANGES = {
 # Columns of earlier versions that are passed over: memory with what scoring had left in the
 # process, and how often a picture was coded.
 RETIRED = ("encode_peak_bytes", "decode_peak_bytes", "generation")
-MAX_CHARACTERS = 4000  # that are stored of a text which is no part of a row's identity
+MAX_CHARACTERS = 4000  # stored of a text that is not part of a row's identity
 
 
 class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
@@ -257,11 +257,11 @@ def _reading() -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    # What polars raises, also where its code in Rust gives up, and what a footer that is none does.
+    # What polars raises, also where its code in Rust gives up, and what an invalid footer causes.
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException,
             ValueError, RecursionError) as error:  # fmt: skip
         reason = " ".join(str(error).split())
-        raise BadShard(f"it is no whole parquet file ({reason})", damaged=True) from error
+        raise BadShard(f"it is not a complete parquet file ({reason})", damaged=True) from error
 
 
 def _read_verified(path: Path) -> bytes:
@@ -348,5 +348,5 @@ def _number_checks(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
             invalid |= (values < 1 / LARGEST_REAL) & (values != 0)
         elif name != "setting_value":
             invalid &= values != math.inf
-        return {f"it has values of {name!r} that are no numbers of a measurement": invalid}
+        return {f"it has values of {name!r} that are not numbers of a measurement": invalid}
     return {}

@@ -171,7 +171,7 @@ def parse_picture(png: bytes, digest: str) -> Pixels:
 
     name = f"{digest[:8]}.png"
     if not png.startswith(SIGNATURE):
-        raise ImageRefused(f"{name} is no PNG file")
+        raise ImageRefused(f"{name} is not a PNG file")
     pixels = decode_image(name, png, skip_row_check=True).pixels
     if pixels_sha256(pixels) != digest:
         raise ImageRefused(f"{name} has other pixels than those that it is named by")

@@ -57,7 +57,7 @@ class Point:
     edition: Edition
     setting: Setting
     bpp: float | None
-    images: int  # with a stream
+    images: int  # number of images with a stream
     missing: int  # images that another point has a stream of and this one has not
     failed: int
     failures: Tally
@@ -86,13 +86,13 @@ class Summary:
     """All points of a dataset, in the registry's order of codecs and then by rate."""
 
     points: tuple[Point, ...]
-    images: int  # that the points are compared on
+    images: int  # number of images that the points are compared on
     dropped: int  # images that not every point has, left out because `common` was asked for
     pooled: bool  # bpp is all bits over all pixels, else the mean of each image's own
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
-    machine: str  # that the TIMED means come from; empty for none
+    machine: str  # machine of the TIMED means; empty for none
     absent: tuple[Absent, ...]  # rows and editions that no point has
-    seconds_machine: str = ""  # that the SECONDS are of, where rows are of several machines
+    seconds_machine: str = ""  # machine of the SECONDS, if rows are from several machines
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
     rescore_command: str = RESCORE  # command that computes metrics of the rows, without `--metrics`

@@ -63,7 +63,7 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
         handle = os.open(real_path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return os.fdopen(handle, "rb")
 
 
@@ -149,7 +149,7 @@ def files_of_tar(
                 regular[member.name] = member
                 yield member
             elif not member.isdir():
-                kind = "a sparse file" if member.issparse() else "no regular file"
+                kind = "a sparse file" if member.issparse() else "not a regular file"
                 refuse(
                     member.name, f"it is {'a link' if member.islnk() or member.issym() else kind}"
                 )

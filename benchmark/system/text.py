@@ -202,11 +202,11 @@ def parsing(form: str) -> Iterator[None]:
             f"it is {form} with a value that cannot be: {_shorten_error(error)}"
         ) from error
     except RecursionError as error:
-        raise BadFile(f"it is no {form} that can be read: it is nested too deeply") from error
+        raise BadFile(f"it is not {form} that can be read: it is nested too deeply") from error
     except MemoryError as error:
         raise BadFile(f"it is {form} that needs more memory than is available") from error
     except REFUSALS as error:
-        raise BadFile(f"it is no {form}: {_shorten_error(error)}") from error
+        raise BadFile(f"it is not {form}: {_shorten_error(error)}") from error
 
 
 def _shorten_error(error: Exception) -> str:
@@ -323,7 +323,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"it has {constant}, which is no number")
+    raise ValueError(f"it has {constant}, which is not a number")
 
 
 def _parse_finite(text: str) -> float:

@@ -180,7 +180,7 @@ def _zip_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
             if member.flag_bits & 1:
                 objection = "it is encrypted"
             elif file_type not in (0, 8):
-                objection = "it is no regular file"
+                objection = "it is not a regular file"
             elif member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
                 objection = "its compression is not read"
             if objection and not member.is_dir():

@@ -34,7 +34,7 @@ from benchmark.facts import facts_of
 from benchmark.spec import CodecSpec
 level = Edition.create(CodecSpec.of("added", "level=2"))
 assert measured_titles()["added"] == "My codec"
-(added,) = (of for of in GROUPED if label_of(of.spec) == "added")
+(added,) = (edition for edition in GROUPED if label_of(edition.spec) == "added")
 assert added.facts.group == "Programs"
 assert level.family == "mine"
 assert styles([added])[added.spec][:2] == ("#123456", "d")

@@ -22,7 +22,7 @@ from support.bench.verbs import every_verb
 class Shaded(Request):
     """A request with one more option."""
 
-    shade: float = option(0.5, MANNER, "Shade of each image.", "--dark", least=0.1, most=1)
+    shade: float = option(0.5, MANNER, "Shade of each image.", "--dark", minimum=0.1, maximum=1)
 
 
 def verb_of(function):

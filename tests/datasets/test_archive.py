@@ -137,7 +137,9 @@ def test_archives_that_one_has_are_told_apart_by_their_digests(halves, tmp_path,
 
 def test_an_archive_of_something_else_is_refused_before_anything_is_written(halves, tmp_path):
     other_archive = zip_of(tmp_path / "other.zip", {"mobile/a.png": b"-"})
-    with pytest.raises(UsageError, match=r"other\.zip is no archive of this dataset: has sha256"):
+    with pytest.raises(
+        UsageError, match=r"other\.zip is not an archive of this dataset: has sha256"
+    ):
         command.fetch("clic2020", tmp_path / "data", [str(other_archive)])
     with pytest.raises(UsageError, match=r"none .* is CLIC2020Professional_test\.zip: give that"):
         command.fetch("clic2020", tmp_path / "data", [str(tmp_path / "mobile.zip")])
@@ -158,7 +160,9 @@ def test_another_address_is_resumed_and_its_digest_decides(halves, tmp_path, mon
         server.files = {"/mirror/m.zip": body[:-1] + b"x"}
         with pytest.raises(Unavailable, match=r"m\.zip now has sha256 .* so it is not used"):
             command.fetch("clic2020:mobile", tmp_path / "other", [f"{server.url}/mirror/m.zip"])
-        with pytest.raises(UsageError, match=r"m\.zip is no archive .*: its name is not CLIC2020P"):
+        with pytest.raises(
+            UsageError, match=r"m\.zip is not an archive .*: its name is not CLIC2020P"
+        ):
             command.fetch("clic2020", tmp_path / "third", [f"{server.url}/mirror/m.zip"])
     assert not part.exists()
     assert not (tmp_path / "other/clic2020/mobile").exists()

@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(unpacked, "MAX_FOLDER_DEPTH", 3)
     whys = {
         "words.csv": "words.csv needs a column", "deep": "it is below more than 3 folders",
-        "bent": "the pack bent cannot be used: rows.parquet: it is no whole parquet file",
+        "bent": "the pack bent cannot be used: rows.parquet: it is not a complete parquet file",
         "results/kodak/per_image": "`bench pack export` makes one",
     }  # fmt: skip
     folder = tmp_path / "sent"

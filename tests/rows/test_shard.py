@@ -280,7 +280,7 @@ def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path
     cut_file.write_bytes(whole_file.read_bytes()[:-9])
     misnamed_file.write_bytes(whole_file.read_bytes())
     for path, reason in (
-        (cut_file, "it is no whole parquet file"),
+        (cut_file, "it is not a complete parquet file"),
         (misnamed_file, "do not match their recorded"),
     ):
         with pytest.raises(BadShard, match=reason) as bad:

@@ -197,7 +197,7 @@ def test_a_shard_alone_beside_a_damaged_one_stays_as_it_is_and_that_is_set_aside
     remaining_names = {path.name for path in store.folder.glob("per_image/*")}
     assert remaining_names == {names[0], "shipped-x.parquet"}
     shard.mkdir()
-    with pytest.raises(StoreError, match=rf"{shard.name} cannot be read: it is no regular file"):
+    with pytest.raises(StoreError, match=rf"{shard.name} cannot be read: it is not a regular file"):
         store.table()
 
 

@@ -212,7 +212,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
 
 def _open_stream(data: bytes) -> tuple[int, ByteReader]:
     if data[: len(MAGIC)] != MAGIC:
-        raise CorruptStream("the bytes are no stream of this codec: they begin otherwise")
+        raise CorruptStream("the bytes are not a stream of this codec: its signature is missing")
     if len(data) <= len(MAGIC):
         raise CorruptStream("the stream ends after its first bytes")
     version, flags = divmod(data[len(MAGIC)], 16)

@@ -208,7 +208,7 @@ def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
     base = BaseCodec(text)
     sweep = base.codec.sweep
     if len({setting.name for setting in sweep}) != 1:
-        raise UsageError(f"{text} is no base of {method}: its settings have several names")
+        raise UsageError(f"{text} is not a base of {method}: its settings have several names")
     dimensions = replace(
         load_architecture(method).sizes[recipe.sizes],
         base=base.spec.text,

@@ -24,10 +24,10 @@ class TrainingOptions:
         None,
         MANNER,
         "Stop after this many minutes with everything saved; the same command resumes.",
-        least=0,
+        minimum=0,
     )
     milestone_steps: int = option(
-        0, MANNER, "Keep a copy of the state every so many steps; 0: never.", least=0
+        0, MANNER, "Keep a copy of the state every so many steps; 0: never.", minimum=0
     )
     quantised: bool = option(
         False, MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits."

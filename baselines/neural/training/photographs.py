@@ -25,7 +25,7 @@ from benchmark.errors import DamagedResults, UsageError
 from benchmark.system.foreign_files import BadTar, files_of_tar, open_regular, walk
 from benchmark.system.text import listed, utf8
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}  # that every build of Pillow reads
+SUFFIXES = {".jpg", ".jpeg", ".png"}  # formats that every build of Pillow reads
 ARCHIVE = ".tar"
 MARK = f"{ARCHIVE}:"  # after the archive's path in a member's name
 MAX_READERS = 16  # threads

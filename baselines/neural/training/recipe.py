@@ -31,7 +31,7 @@ OBJECTIVES = {
 }
 BASE = "baselines.neural.training.objective:Objective"
 FOLDER = Path(__file__).parent / "recipes"
-DEFAULT_ARCHITECTURE = "crdr"  # whose checkpoints are called `ours`
+DEFAULT_ARCHITECTURE = "crdr"  # its checkpoints are called `ours`
 
 SINGLE_RATE = "single_rate"  # objective of stages at one of a network's rates
 ANY_RATES, ONE_RATE = range(1, 65), range(1, 2)

@@ -53,8 +53,8 @@ class DecodedPicture(NamedTuple):
 
     picture: str | None
     absent: str = ""
-    failed: bool = False  # there is a stream, and decoding it failed
-    limited: bool = False  # there is a stream that the page has no room for
+    failed: bool = False  # a stream exists, but decoding it failed
+    limited: bool = False  # a stream exists, but the page has no room for its picture
     # By metric column: the file of the map, and the value that few pixels exceed.
     maps: Mapping[str, tuple[str, float]] = {}
 
@@ -82,7 +82,7 @@ class Content:
     title: str  # of the dataset
     headline: str  # sentence below it
     summary: Summary
-    metrics: Sequence[Metric]  # that have values
+    metrics: Sequence[Metric]  # metrics with values
     legend: Mapping[str, Mapping[str, str]]  # `legend_entry` by label or published name
     photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
     pictures: Mapping[ImageKey, DecodedPicture]

@@ -51,7 +51,7 @@ page.linked = () => {
       said: lacking.length ? `The link names ${lacking.join(", ")}, which this page does not have.` : "",
     };
   } catch {
-    return { said: `The address ends in “#${text}”, which is no link into this page.` };
+    return { said: `The address ends in “#${text}”, which is not a link into this page.` };
   }
 };
 
@@ -275,7 +275,7 @@ page.viewer.setMode = (mode) => {
   Object.assign(sight, { mode, original: false });
   page.press(page.by("mode-choice"), mode);
   page.by("where").hidden = mode !== "where";
-  // The address opens this again; moving about is no step in the browser's history.
+  // The address opens this again; moving about is not a step in the browser's history.
   history.replaceState({ viewer: true }, "", page.linkOf(viewer.point, viewer.image, viewer.codecs.slice(1)));
   if (mode === "flicker") {
     viewer.flicker = setInterval(() => {

@@ -38,7 +38,7 @@ class TargetBlock(NamedTuple):
 
     result: ExperimentCurves
     target: Target
-    metrics: Sequence[Metric]  # that have columns
+    metrics: Sequence[Metric]  # metrics with columns
     ranked: Mapping[str, Ranked]  # by names of the table's rows
 
     @property

@@ -79,7 +79,7 @@ class Report:
     ranking: Ranking
     files: Sequence[Path] = ()  # report.md
     figures: int = 0
-    problems: Sequence[Absent] = ()  # that the reader can solve
+    problems: Sequence[Absent] = ()  # absences that the reader can resolve
     absent: Sequence[Absent] = ()  # these, and absent metrics and curves
     notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
     anchor: CodecSpec | None = None  # reference of BD-rates

@@ -63,15 +63,15 @@ def pipe(path):
 def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(work):
     results, store = work.parent, Store(work.parent)
     stream = next(iter(store.streams()))
-    with pytest.raises(StoreError, match=f"{stream.name} cannot be read: it is no regular file"):
+    with pytest.raises(StoreError, match=f"{stream.name} cannot be read: it is not a regular file"):
         Store(pipe(stream).parents[2]).stream(stream.name)
     pipe(results / "runs" / "x.json")
-    with pytest.raises(StoreError, match=r"x\.json cannot be read: .*it is no regular file"):
+    with pytest.raises(StoreError, match=r"x\.json cannot be read: .*it is not a regular file"):
         store.record("x")
     pipe(results / "per_image" / ".shipped-a.parquet.sha256")
     (shard,) = results.glob("per_image/*.parquet")
     shard.rename(shard.with_name("shipped-a.parquet"))
-    with pytest.raises(StoreError, match="it is no regular file"):
+    with pytest.raises(StoreError, match="it is not a regular file"):
         store.table()
 
 
@@ -97,7 +97,9 @@ def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
     code += "try:\n    open_pack(Path(sys.argv[1]))\nexcept BadPack as bad:\n    print(bad)"
     message = in_a_process(code, path)
     # Pythons differ in whether they pass over an extended header without a record
-    passed_over = header is HEADERS["a number that does not end"] and "no whole parquet" in message
+    passed_over = (
+        header is HEADERS["a number that does not end"] and "not a complete parquet" in message
+    )
     assert passed_over or "neither a folder nor a whole uncompressed tar" in message
     assert message.count("\n") == 1
 
@@ -152,7 +154,7 @@ def test_a_hard_link_is_its_file_and_other_members_are_named_with_the_reason(tmp
     assert [member.name for member in members] == ["first", "hard"]
     assert contents == [b"data", b"data"]
     assert reasons == {
-        "late": "it is a link", "soft": "it is a link", "pipe": "it is no regular file",
+        "late": "it is a link", "soft": "it is a link", "pipe": "it is not a regular file",
         "sparse": "it is a sparse file",
     }  # fmt: skip
 

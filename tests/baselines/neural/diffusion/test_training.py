@@ -175,7 +175,7 @@ def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
     for member, kind, reported in (
         ("elic-1", UsageError, "the suite has no member elic-1: its methods are dirac, hfd"),
         ("dirac-jpgeg", UnknownName, "Did you mean 'jpeg'"),
-        ("hfd-dirac:steps=1", UsageError, "a decoder that draws is no base of another"),
+        ("hfd-dirac:steps=1", UsageError, "a decoder that draws is not a base of another"),
         ("hfd-elic:checkpoint=absent", Unavailable, "no checkpoint absent"),
     ):
         with pytest.raises(kind, match=reported):
