@@ -42,9 +42,7 @@ class Pixels:
 
     def __init__(self, height, width, data):
         if len(data) != 3 * height * width:
-            raise ValueError(
-                "%d bytes are not an RGB picture of %d x %d" % (len(data), height, width)
-            )
+            raise ValueError("%d bytes are not RGB pixels of %d x %d" % (len(data), height, width))
         self.height, self.width, self.data = height, width, bytes(data)
 
     def numpy(self):

@@ -209,7 +209,7 @@ def test_each_verdict_is_given_where_it_should_be():
     noise = random.normal(0, 0.3, 24)
     result = judged(
         changed(3 + noise), changed(noise), changed(-3 + noise), changed(1 + noise),
-        changed([], nothing="no value"), changed(-1 + noise),
+        changed([], no_number_reason="no value"), changed(-1 + noise),
     )  # fmt: skip
     assert [judgement["verdict"] for judgement in result] == [
         "regressed", "equivalent", "improved", "undecided", "nothing measured", "not worse",
@@ -230,7 +230,7 @@ def test_each_verdict_is_given_where_it_should_be():
 def test_the_worst_verdict_outranks_the_others():
     noise = np.random.default_rng(6).normal(0, 0.3, 24)
     better, equal, worse = (changed(shift + noise) for shift in (-3, 0, 3))
-    unsure, nothing = changed(1 + noise), changed([], nothing="no value")
+    unsure, nothing = changed(1 + noise), changed([], no_number_reason="no value")
     assert overall_verdict(judged(better, equal, changed(-1 + noise))) == "not worse"
     assert overall_verdict(judged(better, equal)) == "improved"
     assert overall_verdict(judged(equal, equal)) == "equivalent"
@@ -322,7 +322,7 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     assert "3 points" in unknown["why"]
     (finding,) = judged(changed(calm + 4, unknown=(Absent("bent.png", "it has 3 points"),)))
     assert finding["verdict"] == "regressed"
-    (better,) = judged(changed([], beyond=("a", "b")))
+    (better,) = judged(changed([], images_above=("a", "b")))
     message = "on 2 images (a, ...) it lies completely above the reference"
     assert (better["verdict"], better["why"]) == ("improved", message)
     (bent,) = judged(changed([], unknown=(Absent("bent.png", "it has 3 points"),)))

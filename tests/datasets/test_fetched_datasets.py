@@ -66,7 +66,7 @@ def test_no_pipe_is_waited_for(tmp_path):
     for name in ("kodak", "tecnick"):
         with pytest.raises(Unavailable, match=r"a\.zip cannot be .*: it is not a regular file"):
             command.fetch(name, tmp_path / "data", [str(pipes[0])])
-    with pytest.raises(Unavailable, match=r"0\.png cannot be read as PNG: .*no regular file"):
+    with pytest.raises(Unavailable, match=r"0\.png cannot be read as PNG: .*not a regular file"):
         dataset_opener("tecnick")([tmp_path])
 
 

@@ -88,7 +88,7 @@ def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkey
 
 def test_without_the_option_nothing_is_overdue_and_loading_has_a_minute():
     endless = StageDeadline(None)
-    endless.begin("encode")
+    endless.start("encode")
     assert endless.left_seconds() is None
     deadline = StageDeadline(0.0)
     assert deadline.left_seconds() is None  # between tasks

@@ -43,7 +43,7 @@ def test_pixels_become_arrays_and_tensors_and_come_back_rounded():
     for wrong in (levels / 255, levels[..., 0], levels[..., :2]):
         with pytest.raises(ValueError, match="not uint8"):
             rdrbench_worker.Pixels.from_numpy(wrong)
-    with pytest.raises(ValueError, match="5 bytes are not an RGB picture of 1 x 2"):
+    with pytest.raises(ValueError, match="5 bytes are not RGB pixels of 1 x 2"):
         rdrbench_worker.Pixels(1, 2, b"12345")
 
 

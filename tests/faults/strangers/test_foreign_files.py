@@ -45,7 +45,7 @@ def test_only_regular_files_within_their_folder_are_opened(tmp_path):
     assert read_regular(inside / "away", 10) == b"secret"  # the user named it
     for name, reason in {
         "away": "leads out of", "folder_away/secret": "leads out of", "zero": "leads out of",
-        "pipe": "no regular file", "real": "no regular file",
+        "pipe": "not a regular file", "real": "not a regular file",
     }.items():  # fmt: skip
         with pytest.raises(OSError, match=reason):
             open_regular(inside / name, within=inside)

@@ -105,7 +105,7 @@ def test_members_that_are_no_files_are_refused_by_name(kind, tmp_path):
         info = tarfile.TarInfo("rows.parquet")
         info.type, info.linkname = kind, "../../secret"
         tar.addfile(info)
-    with pytest.raises(BadPack, match=r"rows\.parquet: it is (a link|no regular file)"):
+    with pytest.raises(BadPack, match=r"rows\.parquet: it is (a link|not a regular file)"):
         open_pack(path)
 
 
