@@ -258,7 +258,7 @@ def _read_index(path: Path) -> dict[tuple[str, float], PublishedPicture]:
     rows: dict[tuple[str, float], PublishedPicture] = {}
     first: dict[tuple[str, float], PublishedPicture] = {}  # by the name without extension
     try:
-        for row in _read_lines(path):
+        for row in _read_csv_lines(path):
             image, stem = row.image, row.stem
             earlier = rows.get((image, row.setting)) or first.get((stem, row.setting))
             if earlier is not None and (image == earlier.image or stem in (image, earlier.image)):
@@ -275,7 +275,7 @@ def _read_index(path: Path) -> dict[tuple[str, float], PublishedPicture]:
     return rows
 
 
-def _read_lines(path: Path) -> Iterator[PublishedPicture]:
+def _read_csv_lines(path: Path) -> Iterator[PublishedPicture]:
     # columns may be in capitals; images become Unicode's composed form (NFC)
     sheet = parse_sheet(read_regular(path, MAX_BYTES), foreign=True)
     names = [name.lower() for name in sheet.names]

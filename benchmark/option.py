@@ -1,10 +1,10 @@
 """Options declared once: parameters of a function, or fields of a dataclass.
 
-    limit: Annotated[int | None, opt(MEASURED, "Only the first N images.", least=1)] = None
-    limit: int | None = option(None, MEASURED, "Only the first N images.", least=1)
+    limit: Annotated[int | None, opt(MEASURED, "Only the first N images.", minimum=1)] = None
+    limit: int | None = option(None, MEASURED, "Only the first N images.", minimum=1)
 
-`flat` replaces a dataclass parameter by the dataclass's options, and takes values in the forms of
-Python and the command line; `benchmark.commands.verb` makes verbs of functions.
+`flatten` replaces a dataclass parameter by the dataclass's options, and takes values in the forms
+of Python and the command line; `benchmark.commands.verb` makes verbs of functions.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -31,21 +31,21 @@ class CodecSpec(NamedTuple):
     beside: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, name: str, variant: str) -> "CodecSpec":
+    def parse(cls, name: str, variant: str) -> "CodecSpec":
         """Return the spec of a row's columns `codec` and `variant`."""
         return cls(name, _options(variant, split_unescaped(variant, ":") if variant else []))
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "CodecSpec":
+    def parse_row(cls, row: Mapping[str, Any]) -> "CodecSpec":
         """Return the spec of a row."""
-        return cls.of(row["codec"], row["variant"])
+        return cls.parse(row["codec"], row["variant"])
 
     @property
     def identity(self) -> "CodecSpec":
         """The spec without `beside`, as stored in rows."""
         return self._replace(beside=())
 
-    def without(self, names: Collection[str]) -> "CodecSpec":
+    def remove_options(self, names: Collection[str]) -> "CodecSpec":
         """Return the spec without the named options."""
         return self._replace(options=tuple(pair for pair in self.options if pair[0] not in names))
 
@@ -73,7 +73,7 @@ class CodecSpec(NamedTuple):
     def label(self) -> str:
         """Name in tables and figures: the option `name`, else the spec without folders.
 
-        >>> CodecSpec.of("folder", "name=Mine:path=a:seed=1:seeds=seed*").label
+        >>> CodecSpec.parse("folder", "name=Mine:path=a:seed=1:seeds=seed*").label
         'Mine seed=1'
         """
         options = dict(self.options)

@@ -268,7 +268,7 @@ def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
             f"nothing to compare: {results} has no rows of a codec with published means of {text}"
         )
     rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
-    return Table.of(AGREEMENT, rows, (rule, *notes)), differs
+    return Table.create(AGREEMENT, rows, (rule, *notes)), differs
 
 
 def main(words: Sequence[str] | None = None) -> int:

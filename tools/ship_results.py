@@ -33,7 +33,7 @@ def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -
     """Write the shard and the run records; exits if a codec has no rows."""
     measured = Store(source / dataset).table()
     labels = [
-        {codec, label_of(CodecSpec.of(codec, variant))}
+        {codec, label_of(CodecSpec.parse(codec, variant))}
         for codec, variant in measured.select("codec", "variant").rows()
     ]
     for codec in codecs:

@@ -78,7 +78,7 @@ class Residual(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class Slices(Hyperprior):
-    """Entropy model of channel slices, each informed by the first ones."""
+    """Entropy model of channel slices, each conditioned on the first ones."""
 
     support: Width  # output of a hyper-decoder stack, from which slices take their support
     slices: Parts  # widths, summing to `latent`
@@ -268,7 +268,7 @@ class DiffusionSizes(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class DiracSizes(DiffusionSizes):
-    """Dimensions of DIRAC, which samples residuals in units of their deviation by DDIM."""
+    """Dimensions of DIRAC, which samples residuals by their standard deviation, with DDIM."""
 
     domain: Literal["residual"] = "residual"
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 1.0

@@ -161,10 +161,10 @@ def decoded(
         whys = "; ".join(absence.why for absence in absent)
         raise Unavailable(f"{codec} of {image} cannot be decoded: {whys}")
     if len(rows) > 1:  # of a decoder that draws: the first seed's, whose spec has no seed
-        rows = [row for row in rows if SEED not in dict(CodecSpec.of_row(row).options)] or rows
+        rows = [row for row in rows if SEED not in dict(CodecSpec.parse_row(row).options)] or rows
     if len(rows) > 1:
         pictures_text = ", ".join(
-            f"{label_of(CodecSpec.of_row(row))} "
+            f"{label_of(CodecSpec.parse_row(row))} "
             f"{Setting(row['setting_name'], row['setting_value'])}"
             for row in rows
         )

@@ -100,7 +100,7 @@ def load(
     table = table.sort("codec", "variant", *CELL[1:], nulls_last=True, maintain_order=True)
     names = table.columns if details else [*FIRST, *_listed_metrics(table), *LAST]
     frame = _pandas_frame(table.select(names))
-    specs = [CodecSpec.of(*pair) for pair in table.select("codec", "variant").rows()]
+    specs = [CodecSpec.parse(*pair) for pair in table.select("codec", "variant").rows()]
     label_by_spec = labels(dict.fromkeys(specs))
     editions = {spec: Edition.create(spec) for spec in label_by_spec}
     figure_titles = titles(editions.values())
@@ -141,7 +141,7 @@ def missing(source: Rows) -> pd.DataFrame:
 
 
 def _codec_labels(table: pl.DataFrame) -> list[str]:
-    specs = [CodecSpec.of(*pair) for pair in table.select("codec", "variant").rows()]
+    specs = [CodecSpec.parse(*pair) for pair in table.select("codec", "variant").rows()]
     label_by_spec = labels(dict.fromkeys(specs))
     return [label_by_spec[spec] for spec in specs]
 

@@ -242,4 +242,4 @@ def draw_history(
         "dB, else the value at equal rate; positive is worse.",
         "Bands: 95 % confidence bounds.",
     )
-    return texts.DrawnFigure(figure, caption, [*records], Table.of(COLUMNS, records).filled())
+    return texts.DrawnFigure(figure, caption, [*records], Table.create(COLUMNS, records).filled())

@@ -90,7 +90,7 @@ def pair_up(
 
 def drop_weights(spec: CodecSpec) -> CodecSpec:
     """Remove the option that names weights from a spec."""
-    return spec.without([WEIGHTS_OPTION])
+    return spec.remove_options([WEIGHTS_OPTION])
 
 
 def set_weights(spec: CodecSpec, weights: str) -> CodecSpec:

@@ -183,7 +183,7 @@ def caveat_lines(subjects: Records) -> list[str]:
 def check_markdown(check: Answer) -> str:
     """Return a check as markdown for a comment: verdict first, then every number."""
     headline, *subjects = check.title.splitlines()
-    table = [Table.of(check.columns, check.records)] if check.records else []
+    table = [Table.create(check.columns, check.records)] if check.records else []
     verdict = check.facts["verdict"]
     title = f"{VERDICTS[verdict][1]} bench check: {verdict}"
     comment = section("check", title, headline, subjects, *table, check.summary.splitlines())

@@ -49,7 +49,7 @@ def check(
 ) -> Answer:
     """Compare new rows with a reference image by image, and judge the changes.
 
-    Parameters are the options of `bench check`; `metrics` default to those of `judged_by_default`
+    Parameters are the options of `bench check`; `metrics` default to those of `default_metrics`
     that the reference has. Records of the answer are findings, one per codec variant and metric or
     limit. `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
     """

@@ -181,7 +181,7 @@ def _print_settings(answer: Answer) -> set[str]:
 
     ranked_records = [record for record in answer.records if record["rank"]]
     if ranked_records:
-        print_table(Table.of(answer.columns, ranked_records).filled())
+        print_table(Table.create(answer.columns, ranked_records).filled())
         print(answer.summary)
     return {record["codec"] for record in ranked_records}
 

@@ -39,7 +39,7 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
     codecs: dict[CodecSpec, Any] = {}
     rows = outcome.rows.filter(status="ok").sort("codec", "variant", "setting_value")
     for row in rows.rows(named=True):
-        spec, setting = CodecSpec.of_row(row), Setting(row["setting_name"], row["setting_value"])
+        spec, setting = CodecSpec.parse_row(row), Setting(row["setting_name"], row["setting_value"])
         codec = (
             codecs[spec]
             if spec in codecs

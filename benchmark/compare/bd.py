@@ -365,7 +365,7 @@ def _incomplete_metrics(
 def _no_curve_reason(
     summary: Summary, metric: Metric, edition: Edition, edition_without_curve: Edition | None
 ) -> str:
-    """Return why an edition has no BD-rate; curveless: itself, or the anchor."""
+    """Return why an edition has no BD-rate; edition_without_curve: itself, or the anchor."""
     name = (
         "it" if edition_without_curve in (edition, None) else summary.labels[edition_without_curve]
     )

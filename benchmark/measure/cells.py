@@ -112,7 +112,7 @@ class Rescore(NamedTuple):
     @property
     def codec(self) -> CodecSpec:
         """Codec variant of the row."""
-        return CodecSpec.of_row(self.row)
+        return CodecSpec.parse_row(self.row)
 
     @property
     def setting(self) -> Setting:

@@ -50,7 +50,7 @@ class CostModel:
         self._sums = defaultdict[Kind, dict[float, tuple[float, float]]](dict)
         for row in _sum_measured(table):
             codec, device_and_setting = row["codec"], (row["device"], row["setting_name"])
-            typical = facts_of(CodecSpec.of(codec, row["variant"])).typical
+            typical = facts_of(CodecSpec.parse(codec, row["variant"])).typical
             for variants in (row["variant"], typical):
                 sums = self._sums[codec, variants, *device_and_setting]
                 seconds, pixels = sums.get(row["setting_value"], (0.0, 0.0))

@@ -196,7 +196,7 @@ def _measure_matrix(
     store, to_do = matrix.store, matrix.to_do
     reasons = matrix.table["reason"].cast(pl.String)
     random = matrix.table.filter(reasons.str.starts_with(NOT_DETERMINISTIC)).rows(named=True)
-    decode_twice = cells_to_decode_twice(to_do, {CodecSpec.of_row(row) for row in random})
+    decode_twice = cells_to_decode_twice(to_do, {CodecSpec.parse_row(row) for row in random})
     conditions = replace(conditions, decode_twice=decode_twice)
     store.set_aside()
     to_score = _find_unscored(matrix, conditions.metrics, absent)
@@ -245,7 +245,7 @@ def _find_unscored(
         computable(metrics, absent),
         matrix.store.folder,
         retry=False,
-        may_run=lambda row: CodecSpec.of_row(row) in specs,
+        may_run=lambda row: CodecSpec.parse_row(row) in specs,
     )
     return [task for task in tasks if task.key in finished_cells]
 

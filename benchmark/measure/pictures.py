@@ -65,7 +65,7 @@ class Pictures:
 
     def absence_reason(self, row: StoredRow, points: Iterable[str] = ()) -> str:
         """Return why a row's picture is unavailable, or "". points: of the command it names."""
-        spec = CodecSpec.of_row(row)
+        spec = CodecSpec.parse_row(row)
         if row["status"] != "ok":
             return FAILED
         if self.contents.has_picture(row):
@@ -108,9 +108,9 @@ class Pictures:
                 by_reason[bare, bool(first["recorded"]), reason].append(first)
         result = []
         for (bare, recorded, other_reason), firsts in by_reason.items():
-            specs = [CodecSpec.of_row(row).text for row in firsts]
+            specs = [CodecSpec.parse_row(row).text for row in firsts]
             reason = explain_missing_stream(recorded, specs, self.place) if bare else other_reason
-            result.append(([label_of(CodecSpec.of_row(row)) for row in firsts], reason))
+            result.append(([label_of(CodecSpec.parse_row(row)) for row in firsts], reason))
         return result
 
     def decoded(
@@ -126,13 +126,13 @@ class Pictures:
             yield outcome and (outcome[0], check_pixels(rows[outcome[0]], outcome[1]))
 
     def _may_run(self, row: StoredRow) -> bool:
-        return self._codecs.find_decoder(CodecSpec.of_row(row)) is not None
+        return self._codecs.find_decoder(CodecSpec.parse_row(row)) is not None
 
     def _explain_unusable(self, row: StoredRow) -> str:
         """Return why a program or a folder of pictures is missing; "" if not tested."""
-        spec = self._codecs.find_decoder(CodecSpec.of_row(row))
+        spec = self._codecs.find_decoder(CodecSpec.parse_row(row))
         is_tried = is_declared(row) or (
-            row["codec"] in CODECS and facts_of(CodecSpec.of_row(row)).kind == "standard"
+            row["codec"] in CODECS and facts_of(CodecSpec.parse_row(row)).kind == "standard"
         )
         if spec is None or not is_tried:
             return ""
@@ -162,7 +162,7 @@ def reconstructed(
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
     loaded: dict[CodecSpec, Codec] = {}
     for place, row in enumerate(rows):
-        spec = codecs.find_decoder(CodecSpec.of_row(row))
+        spec = codecs.find_decoder(CodecSpec.parse_row(row))
         try:
             picture = contents.picture(row)
         except (BenchError, OSError) as error:
@@ -171,7 +171,7 @@ def reconstructed(
         if picture is not None:
             yield place, picture
         elif spec is None:
-            unread.append((place, Failed(ABSENT, explain_refusal(CodecSpec.of_row(row)))))
+            unread.append((place, Failed(ABSENT, explain_refusal(CodecSpec.parse_row(row)))))
         elif is_declared(row):
             yield place, _read_declared(row, spec, loaded)
         else:
@@ -213,7 +213,7 @@ def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Itera
         row = rows[place]
         if isinstance(pixels, Failed):
             setting = f"{row['setting_name']}={row['setting_value']:g}"
-            cell = f"{CodecSpec.of_row(row).label} {setting} of {row['image']}"
+            cell = f"{CodecSpec.parse_row(row).label} {setting} of {row['image']}"
             raise UsageError(f"{cell} cannot be in a pack: {pixels.reason}")
         yield pixels
 
@@ -232,7 +232,7 @@ def open_pictures(
 
 
 def _labelled(rows: pl.DataFrame) -> list[tuple[str, StoredRow]]:
-    labelled = ((label_of(CodecSpec.of_row(row)), row) for row in rows.rows(named=True))
+    labelled = ((label_of(CodecSpec.parse_row(row)), row) for row in rows.rows(named=True))
     return [
         (label, row) for label, row in labelled if not facts_of(CodecSpec(row["codec"], ())).null
     ]

@@ -273,7 +273,7 @@ def split_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
     settings = {key: text for key, text in spec.options if key not in parameters}
     if not settings:
         return spec, {}
-    plain = spec.without(settings)
+    plain = spec.remove_options(settings)
     names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
     return (plain, settings) if settings.keys() <= names else (spec, {})
 

@@ -464,7 +464,7 @@ def _adapt_rows(
 def _match_recorded(codec: CodecSpec, text: str) -> CodecSpec | None:
     """Return a recorded spec if it equals the codec's except for file names."""
     spec = parse_spec(text)
-    return spec if spec.without(PATHS) == codec.identity.without(PATHS) else None
+    return spec if spec.remove_options(PATHS) == codec.identity.remove_options(PATHS) else None
 
 
 def _is_alike(build: Any, info: CodecInfo) -> bool:

@@ -50,7 +50,7 @@ def verifiable_rows(
     pictures = Pictures(DatasetContents(table, store, {}), codecs)
     rows, declared, not_kept = list[StoredRow](), list[StoredRow](), 0
     for position, row in enumerate(table.select(COLUMNS).rows(named=True)):
-        if not is_selected(CodecSpec.of_row(row)):
+        if not is_selected(CodecSpec.parse_row(row)):
             continue
         if cells is not None and row["attested"]:
             with suppress(StoreError):  # else it is no longer the stream that was verified
@@ -90,10 +90,10 @@ def verify(
                 if not isinstance(failed, Failed):
                     places.append(row["at"])
                 elif failed.stage == ABSENT:
-                    absent[f"{CodecSpec.of_row(row).label}: {failed.reason}"] += 1
+                    absent[f"{CodecSpec.parse_row(row).label}: {failed.reason}"] += 1
                 else:
                     setting = f"{row['setting_name']}={row['setting_value']:g}"
-                    cell = f"{CodecSpec.of_row(row).label} {setting} {row['image']}"
+                    cell = f"{CodecSpec.parse_row(row).label} {setting} {row['image']}"
                     failures.append(Failure(cell, failed.stage, failed.reason))
                     tracebacks.add(failed.traceback, cell)
                     with suppress(OSError):  # else it stays, and is reported again

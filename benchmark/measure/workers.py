@@ -112,8 +112,8 @@ class WorkerProcess:
     ) -> None:
         """Start `target(connection, *arguments)` with this context's settings and variables.
 
-        The process ends with its parent, or at SIGTERM; with a limit of a stage (`Patience`), it
-        leads a process group. Raises `BenchError` if the server was killed.
+        The process ends with its parent, or at SIGTERM; with a limit of a stage (`StageDeadline`),
+        it leads a process group. Raises `BenchError` if the server was killed.
         """
         self._work = worker_environment(**environment), target, arguments
         self._activity = activity  # predicate of a sentence
@@ -152,7 +152,7 @@ class WorkerProcess:
             self.connection.send(message)
 
     def collect(self) -> Any:
-        """Return a reply or None; raise `Lost` if the process ended or was ended as overdue."""
+        """Return a reply or None; raise `WorkerLost` if the process ended, or was overdue."""
         try:
             if self.connection.poll():
                 reply = self.connection.recv()
@@ -172,7 +172,7 @@ class WorkerProcess:
         raise WorkerLost(failed)
 
     def reply(self) -> Any:
-        """Wait for a reply; raise `Lost`."""
+        """Wait for a reply; raise `WorkerLost`."""
         while (reply := self.collect()) is None:
             self.connection.poll(self.deadline.left_seconds())
         return reply

@@ -62,7 +62,7 @@ class Reference(NamedTuple):
     measured: Mapping[str, tuple[Float64Array, Float64Array]] = {}  # its curve under other rules
 
 
-def to_decibels(values: Any, scale: Scale) -> Float64Array:
+def convert_to_decibels(values: Any, scale: Scale) -> Float64Array:
     """Convert a metric to dB: MS-SSIM to -10 log10(1 - x), LPIPS and FID to 10 log10(x)."""
     array = np.asarray(values, np.float64)
     if scale == "psnr":
@@ -200,11 +200,11 @@ def read_reference(codec: str, dataset: str, metric: Metric, results: Path) -> R
                 images = dict(zip(numbers.tolist(), names, strict=True))
                 bpp, values = zip(*((mean.bpp, mean.value) for mean in means), strict=True)
                 rules = {} if metric.of_sets else rule_curves(points, metric, scale, kind, images)
-                return Reference(scale, np.array(bpp), to_decibels(values, scale), rules)
+                return Reference(scale, np.array(bpp), convert_to_decibels(values, scale), rules)
     series = read_curve(codec, dataset, results).series
     if not (curve := series.get(metric.column) or series.get(metric.published)):
         raise UsageError(f"{codec} has no {metric.label} on {dataset}: name another metric")
-    return Reference(scale, np.array(curve[0]), to_decibels(curve[1], scale))
+    return Reference(scale, np.array(curve[0]), convert_to_decibels(curve[1], scale))
 
 
 def rule_curves(
@@ -224,23 +224,26 @@ def rule_curves(
     values = {column: means for column, means in values.items() if not np.isnan(means).any()}
     if (metric_values := values.pop(metric.column, None)) is None or np.isnan(bpp).any():
         return {}
-    rates, decibels = bpp.mean(axis=1), to_decibels(metric_values.mean(axis=1), scale)
+    rates, decibels = bpp.mean(axis=1), convert_to_decibels(metric_values.mean(axis=1), scale)
     curves = {
-        f"column:{column}": (rates, to_decibels(means.mean(axis=1), scale))
+        f"column:{column}": (rates, convert_to_decibels(means.mean(axis=1), scale))
         for column, means in values.items()
     }
     if scale == "psnr":
         error = (PEAK / 10 ** (metric_values / 10)).mean(axis=1)
         curves["mean_error"] = rates, 10 * np.log10(PEAK / error)
     if scale == "saturating":
-        curves["mean_of_db"] = rates, to_decibels(metric_values, scale).mean(axis=1)
+        curves["mean_of_db"] = rates, convert_to_decibels(metric_values, scale).mean(axis=1)
     if np.ptp(pixels := points[0].image_pixels[order].astype(float)):
         curves[POOLED] = (bpp * pixels).sum(axis=1) / pixels.sum(), decibels
     positions = np.arange(len(names)) if len(names) > 1 else np.array([], int)
     masks = {f"first {count} images": positions < count for count in positions[1:]}
     masks |= {f"without {names[count]}": positions != count for count in positions}
     for name, mask in masks.items():
-        means = bpp[:, mask].mean(axis=1), to_decibels(metric_values[:, mask].mean(axis=1), scale)
+        means = (
+            bpp[:, mask].mean(axis=1),
+            convert_to_decibels(metric_values[:, mask].mean(axis=1), scale),
+        )
         curves[f"subset:{name}"] = means
     return curves
 
@@ -276,7 +279,7 @@ def explain(
         bpp, values = map(np.array, own_curve.series[metric.column])
         if len(bpp) > MAX_POINTS:
             raise UsageError(f"{own_curve.name} has {len(bpp)} points: give at most {MAX_POINTS}")
-        decibels = to_decibels(values, reference.scale)
+        decibels = convert_to_decibels(values, reference.scale)
         differences = decibels - interpolate_rates(reference.bpp, reference.decibels, bpp)
         differences = differences[np.isfinite(differences)]
         rules = rank_rules(reference, bpp, decibels)

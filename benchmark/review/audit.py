@@ -108,7 +108,7 @@ def audit_decode(
         sent.append(SentRows(stored.pictures.contents, rows, [row["bpp"] for row in rows]))
     with output.interruptible("an audit leaves nothing behind"):
         streams = decode(sent, {}, (), request, selection, output.show_progress)
-    encoders = ((CodecSpec.of_row(stream.row).label, f"{stream.row['device']}, "
+    encoders = ((CodecSpec.parse_row(stream.row).label, f"{stream.row['device']}, "
                  f"{stream.row['machine']}") for stream in streams)  # fmt: skip
     states_by_encoder = group_by_key(
         zip(encoders, (stream.state for stream in streams), strict=True)
@@ -126,7 +126,7 @@ def audit_decode(
     wrong = [Absent(name_of_row(stream.row), stream.reason) for stream in streams
              if stream.state not in ("equal", "not run")]  # fmt: skip
     skipped = Counter(
-        f"{CodecSpec.of_row(stream.row).label}: {stream.reason}"
+        f"{CodecSpec.parse_row(stream.row).label}: {stream.reason}"
         for stream in streams
         if stream.state == "not run"
     )
@@ -403,7 +403,7 @@ def compare_rows(
     records = [
         {
             **variant,
-            "codec": CodecSpec.of_row(variant).text,
+            "codec": CodecSpec.parse_row(variant).text,
             "wrong": wrong_counts[variant["codec"], variant["variant"]],
             "missing": variant["rows"] - variant["measured_again"],
         }

@@ -130,7 +130,7 @@ def summarise_common(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
 
 def find_label(text: str, rows: Sequence[Row]) -> str:
     """Return the label of the variant with this label, title, spec or unique name; "" for none."""
-    specs = dict.fromkeys(map(CodecSpec.of_row, rows))
+    specs = dict.fromkeys(map(CodecSpec.parse_row, rows))
     names: dict[str, str] = {}
     editions = [*map(Edition.create, specs)]
     labels = labels_of(editions)

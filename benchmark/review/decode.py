@@ -115,7 +115,7 @@ def _decode_rows(
     """Decode rows codec by codec; `conditions` are device, jobs and timeout in seconds."""
     readable: list[DecodedStream] = []
     for row, rate in zip(sent_part.rows, sent_part.rates, strict=True):
-        may_run = codecs.find_decoder(CodecSpec.of_row(row)) is not None
+        may_run = codecs.find_decoder(CodecSpec.parse_row(row)) is not None
         stream = DecodedStream(row, "not run")
         if may_run:
             stream = _check_size(sent_part.contents, row, rate)
@@ -123,7 +123,7 @@ def _decode_rows(
             yield stream
         else:
             readable.append(stream)
-    readable.sort(key=lambda outcome: (CodecSpec.of_row(outcome.row), outcome.row["image"]))
+    readable.sort(key=lambda outcome: (CodecSpec.parse_row(outcome.row), outcome.row["image"]))
     rows = [outcome.row for outcome in readable]
     for index, pixels in filter(None, reconstructed(rows, sent_part.contents, codecs, *conditions)):
         outcome = readable[index]

@@ -106,7 +106,7 @@ def sent_values(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, flo
 
 def label_of_row(row: Mapping[str, Any]) -> str:
     """Return the label of a row's codec variant."""
-    return label_of(CodecSpec.of_row(row))
+    return label_of(CodecSpec.parse_row(row))
 
 
 def setting_of(row: Mapping[str, Any]) -> str:

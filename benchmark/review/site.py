@@ -176,7 +176,7 @@ def _board_section(board: Board) -> str:
         state = f"not audited: {entry.refusal}" if entry.refusal else "audited"
         is_anchor = entry.label == board.anchor
         rates = ["anchor" if is_anchor else _bd_rate_text(rate) for rate in entry.rates]
-        kmac = facts_of(CodecSpec.of_row(entry.rows[0])).work.decode_kmac if entry.rows else None
+        kmac = facts_of(CodecSpec.parse_row(entry.rows[0])).work.decode_kmac if entry.rows else None
         work = f"{kmac:.3g}" if kmac else NOTHING
         lines.append((titles[entry.label], entry.pack, state, rank, *rates, work))
     heads = [f"BD-rate in {short_name(metric, board.metrics)} (%)" for metric in board.metrics]

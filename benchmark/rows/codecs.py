@@ -52,7 +52,9 @@ class NamedCodecs:
 
     def may_run(self, spec: CodecSpec) -> bool:
         """Return whether a stored variant may be loaded and run; a named one may, with any seed."""
-        return not names_code(spec) or not {spec, spec.without([SEED])}.isdisjoint(self._specs)
+        return not names_code(spec) or not {spec, spec.remove_options([SEED])}.isdisjoint(
+            self._specs
+        )
 
     def complete(self, spec: CodecSpec) -> CodecSpec:
         """Return a stored variant with the remaining options given by the command."""

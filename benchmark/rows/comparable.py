@@ -127,7 +127,7 @@ class ComparableRows:
     def specs(self) -> dict[int, CodecSpec]:
         """Return the codec variant of each edition, by its number."""
         editions = self.point_table.unique("edition").select("edition", *VARIANT).rows()
-        return {edition: CodecSpec.of(codec, variant) for edition, codec, variant in editions}
+        return {edition: CodecSpec.parse(codec, variant) for edition, codec, variant in editions}
 
     def count_images(self, marked: BoolArray) -> int:
         """Count the distinct images of the marked rows that are shown."""
@@ -236,7 +236,7 @@ def _describe_other_protocols(table: pl.DataFrame) -> list[Absent]:
     counts = table.group_by(*VARIANT, "coding_protocol").len().sort(*VARIANT, "coding_protocol")
     return [
         Absent(
-            label_of(CodecSpec.of(codec, variant)),
+            label_of(CodecSpec.parse(codec, variant)),
             f"{counted(count, 'row')} of the protocol {protocol}",
         )
         for codec, variant, protocol, count in counts.rows()

@@ -85,7 +85,7 @@ class Edition:
     @classmethod
     def parse_row(cls, row: Mapping[str, Any]) -> "Edition":
         """Create an edition from a row's columns for spec, build, origin and version."""
-        spec = CodecSpec.of_row(row)
+        spec = CodecSpec.parse_row(row)
         return cls(
             spec,
             (row.get("fingerprint") or "", row.get("revision") or 0),
@@ -223,9 +223,9 @@ def short_version(version: str) -> str:
 def label_of(spec: CodecSpec) -> str:
     """Return a codec variant's name in csv and JSON: its short name if it has one.
 
-    >>> label_of(CodecSpec.of("jpeg", "subsampling=444")), label_of(CodecSpec.of("jpeg", ""))
+    >>> label_of(CodecSpec.parse("jpeg", "subsampling=444")), label_of(CodecSpec.parse("jpeg", ""))
     ('jpeg:subsampling=444', 'jpeg')
-    >>> label_of(CodecSpec.of("compressai", "metric=mse:model=bmshj2018-hyperprior"))
+    >>> label_of(CodecSpec.parse("compressai", "metric=mse:model=bmshj2018-hyperprior"))
     'hyperprior'
     """
     return _short_names(spec.name).get(spec, spec.label)
@@ -344,7 +344,7 @@ def _declared_editions() -> Iterator[Edition]:
     aliases = {parse_codec(text) for text in ALIASES.values()}
     for name in CODECS:
         for variant in declared(name, "shown") or ("",):
-            spec = CodecSpec.of(name, variant)
+            spec = CodecSpec.parse(name, variant)
             facts = facts_of(spec)
             if spec in aliases:
                 with suppress(Unavailable):

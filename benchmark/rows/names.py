@@ -34,7 +34,7 @@ def find_editions(
 def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
     """Return the one codec variant meant by a name, of drawings the first; else raise an error."""
     variants = {edition.spec: edition for edition in find_editions([name], editions)}
-    if len({spec.without([SEED]) for spec in variants}) > 1:
+    if len({spec.remove_options([SEED]) for spec in variants}) > 1:
         labels = ", ".join(sorted(map(label_of, variants)))
         raise UsageError(f"{name} stands for several codecs here: name one of {labels}")
     return min(variants, key=lambda spec: len(spec.options))
@@ -78,13 +78,13 @@ def _matches(name: str, editions: Collection[Edition]) -> set[Edition]:
     if exact := {
         candidate
         for candidate in editions
-        if {candidate.spec.text, candidate.spec.without([SEED]).text} & plain
+        if {candidate.spec.text, candidate.spec.remove_options([SEED]).text} & plain
     }:
         return exact
     if variants := {
         edition
         for edition in editions
-        if edition.spec.without([SEED]) in usual or spellings & _edition_texts(edition)
+        if edition.spec.remove_options([SEED]) in usual or spellings & _edition_texts(edition)
     }:
         return variants
     if codec_editions := {edition for edition in editions if _is_codec(name, edition.spec)}:
@@ -116,7 +116,7 @@ def _match_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
     return {
         edition
         for edition in file_editions
-        if labels & {edition.spec.label, edition.spec.without([SEED]).label}
+        if labels & {edition.spec.label, edition.spec.remove_options([SEED]).label}
     }
 
 
@@ -124,7 +124,7 @@ def _edition_texts(edition: Edition) -> set[str]:
     """Return an edition's names in all outputs; for drawings, also without the seed."""
     titles = {add_remark(edition.title, remark) for remark in ("", *REMARKS.values())}
     texts = {label_of(edition.spec), edition.spec.text, *titles}
-    seedless = edition.spec.without([SEED])
+    seedless = edition.spec.remove_options([SEED])
     return (
         texts
         if seedless == edition.spec

@@ -17,7 +17,7 @@ from benchmark.system.text import bench_command
 
 
 def add_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> Summary:
-    """Add the editions not shown and the command `again` to the summary of a folder's rows."""
+    """Add the editions not shown and `rescore_command` to the summary of a folder's rows."""
     store = Store(folder)
     absent = (*summary.absent, *_editions_not_shown(summary, store))
     return replace(summary, absent=absent, rescore_command=_rescore_command(summary, store, runs))

@@ -292,7 +292,9 @@ def specs_in(rows: pl.DataFrame) -> list[CodecSpec]:
 
 def rows_of(rows: pl.DataFrame, specs: Collection[CodecSpec]) -> pl.DataFrame:
     """Return the rows of these codec variants."""
-    is_included = [CodecSpec.of(*pair) in specs for pair in rows.select("codec", "variant").rows()]
+    is_included = [
+        CodecSpec.parse(*pair) in specs for pair in rows.select("codec", "variant").rows()
+    ]
     return rows.filter(pl.Series(is_included, dtype=pl.Boolean))
 
 

@@ -196,11 +196,11 @@ def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summa
     Of the seeds at a setting, those with the most images are averaged.
     """
     has_seed = exception is not None and SEED in dict(exception.options)
-    excepted = exception.without([SEED]) if exception and has_seed else None
+    excepted = exception.remove_options([SEED]) if exception and has_seed else None
     firsts = {(e.spec, e.origin): e for e in summary.editions if e.spec != excepted}
 
     def edition_of(point: Point) -> Edition:
-        seedless = point.edition.spec.without([SEED])
+        seedless = point.edition.spec.remove_options([SEED])
         return firsts.get((seedless, point.edition.origin), point.edition)
 
     drawings = group_by_key(((edition_of(point), point.setting), point) for point in summary.points)

@@ -79,7 +79,7 @@ def rows_of_other_variants(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFr
 
 def specs_of(table: pl.DataFrame) -> set[CodecSpec]:
     """Return the codec variants of rows."""
-    return {CodecSpec.of(*pair) for pair in table.select(VARIANT).unique().rows()}
+    return {CodecSpec.parse(*pair) for pair in table.select(VARIANT).unique().rows()}
 
 
 def editions_in(table: pl.DataFrame) -> list[Edition]:

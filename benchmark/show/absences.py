@@ -98,7 +98,7 @@ def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
 
 def absent_table(absent: Sequence[Absent]) -> Table:
     """Return a row per absence."""
-    return Table.of(COLUMNS, absent, absent="").filled(num_fixed=2)
+    return Table.create(COLUMNS, absent, absent="").filled(num_fixed=2)
 
 
 def absent_lines(absent: Sequence[Absent]) -> list[str]:

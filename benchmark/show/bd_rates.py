@@ -89,7 +89,7 @@ def bd_table(
         f"Anchor: {anchor}{rule.words}. Overlap: shared part of the qualities that they span."
         f"{doubt_clause} Remarks: why there is no number, or dominated points and their gap."
     )
-    return Table.of(bd_columns(metrics), records, [note])
+    return Table.create(bd_columns(metrics), records, [note])
 
 
 def _remark(record: Record) -> str:
@@ -165,7 +165,7 @@ def ranking_table(
         Column("images", lambda record: record["images"] if several else None, "d"),
     ]
     rows = [{**record, "edition": edition} for edition, record in ranking.records.items()]
-    table = Table.of(columns, rows).filled()
+    table = Table.create(columns, rows).filled()
     doubtful = any(DOUBTFUL in cell for row in table.rows for cell in row)
     notes = [doubt_note(ranking.rule)] if doubtful else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))

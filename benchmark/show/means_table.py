@@ -40,7 +40,7 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     ]
     if any(point.failed for point in summary.points):
         columns.append(Column("failed", lambda point: str(point.failed or ""), str))
-    table = Table.of(columns, summary.points)
+    table = Table.create(columns, summary.points)
     text = "".join(cell for row in table.rows for cell in row[3:])
     signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
     notes = [note for sign, note in signs if sign in text]

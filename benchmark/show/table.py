@@ -37,7 +37,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()  # sentences that belong under it
 
     @classmethod
-    def of(
+    def create(
         cls,
         columns: Iterable[Column],
         rows: Iterable[Any],

@@ -256,7 +256,7 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
         section(
             answer.title.lower(),
             answer.title,
-            Table.of(answer.columns, answer.records).filled(2),
+            Table.create(answer.columns, answer.records).filled(2),
         )
         for answer in report.answers
     ]

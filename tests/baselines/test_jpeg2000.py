@@ -102,7 +102,7 @@ def test_bundled_rows_of_jpeg2000_are_two_variants_with_a_curve_each():
         kind = row["variant"], row["setting_name"], row["revision"]
         result.setdefault(kind, set()).add((row["setting_value"], row["image"]))
         info = replace(JPEG2000().describe(), fingerprint=row["fingerprint"], revision=kind[2])
-        spec, setting = CodecSpec.of("jpeg2000", kind[0]), Setting(kind[1], row["setting_value"])
+        spec, setting = CodecSpec.parse("jpeg2000", kind[0]), Setting(kind[1], row["setting_value"])
         place = row["image_sha256"], row["width_px"], row["coding_protocol"]
         assert cell_key(spec, info, setting, *place) == row["cell"]
     assert {kind: len(cells) for kind, cells in result.items()} == {

@@ -25,7 +25,7 @@ def test_typical_seconds_are_those_of_the_sitting():
         seconds.mean()
     )
     for codec, variant, name, value, measured in points.rows():
-        typical = facts_of(CodecSpec.of(codec, variant)).typical
+        typical = facts_of(CodecSpec.parse(codec, variant)).typical
         declared = next(
             timing.seconds
             for timing in typical

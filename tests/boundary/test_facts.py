@@ -32,7 +32,7 @@ from benchmark.show.figures.style import styles
 from benchmark.measure.estimate import Need, worker_bytes
 from benchmark.facts import facts_of
 from benchmark.spec import CodecSpec
-level = Edition.create(CodecSpec.of("added", "level=2"))
+level = Edition.create(CodecSpec.parse("added", "level=2"))
 assert measured_titles()["added"] == "My codec"
 (added,) = (edition for edition in GROUPED if label_of(edition.spec) == "added")
 assert added.facts.group == "Programs"

@@ -25,7 +25,7 @@ def fake(name, options=""):
 def test_a_spec_goes_to_text_and_back(text):
     spec = parse_codec(text)
     assert spec.text == text
-    assert CodecSpec.of(spec.name, spec.variant) == spec
+    assert CodecSpec.parse(spec.name, spec.variant) == spec
 
 
 def test_a_misspelt_name_gets_a_suggestion():

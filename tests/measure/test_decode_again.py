@@ -95,7 +95,7 @@ def reconstructed(rows, pictures, device):
 def on_gpu(row, pictures, monkeypatch):
     """The same row, scored on a GPU."""
     monkeypatch.setenv("BENCH_DEVICE", "cuda")
-    decoder = load_codec(CodecSpec.of(row["codec"], row["variant"]))
+    decoder = load_codec(CodecSpec.parse(row["codec"], row["variant"]))
     pixels = decoder.decode(pictures.contents.stream(row))
     monkeypatch.setenv("BENCH_DEVICE", "cpu")
     return {**row, "device": "cuda", "decoded_sha256": pixels_sha256(pixels)}

@@ -191,7 +191,7 @@ def test_codecs_of_every_kind_draw(kind, tmp_path):
         [text], "sample", metrics="psnr", draws=3, limit=1, jobs=1, results=tmp_path / "results"
     )
     assert not result.failures
-    rows = {dict(CodecSpec.of_row(row).options).get("seed", "0"): row
+    rows = {dict(CodecSpec.parse_row(row).options).get("seed", "0"): row
             for row in result.rows.rows(named=True)}  # fmt: skip
     source = read_image(image.path).pixels
     expected = {str(seed): pixels_sha256(noisy(source, seed)) for seed in range(3)}

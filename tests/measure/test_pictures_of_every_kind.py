@@ -250,7 +250,7 @@ def case_of(spec, label, out):
     """Return a case of the rows in `r`."""
     (folder,) = Path("r").glob("photos-*")
     all_rows = dataset_contents(Path("r"), folder.name, []).table.rows(named=True)
-    rows = [row for row in all_rows if label_of(CodecSpec.of_row(row)) == label]
+    rows = [row for row in all_rows if label_of(CodecSpec.parse_row(row)) == label]
     return Case(spec, label, rows, out)
 
 

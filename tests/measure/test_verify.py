@@ -44,7 +44,7 @@ def measured(images, results, codec):
 def kept(store, cells=None):
     """All sound rows of a store, whose codecs may run; or those of some cells."""
     rows = store.table().rows(named=True)
-    texts = {CodecSpec.of(row["codec"], row["variant"]).text for row in rows}
+    texts = {CodecSpec.parse(row["codec"], row["variant"]).text for row in rows}
     return verifiable_rows(store, NamedCodecs(",".join(texts)), lambda spec: True, cells)
 
 

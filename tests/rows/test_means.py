@@ -349,7 +349,7 @@ def test_records_for_machines_are_json_without_nan():
     "variant", ["metric=mse:model=bmshj2018-hyperprior", "model=bmshj2018-hyperprior"]
 )
 def test_the_short_name_stands_for_the_codec_with_and_without_its_defaults(variant):
-    assert label_of(CodecSpec.of("compressai", variant)) == "hyperprior"
+    assert label_of(CodecSpec.parse("compressai", variant)) == "hyperprior"
     assert (
         label_of(parse_codec("compressai:metric=ms-ssim:model=bmshj2018-hyperprior"))
         != "hyperprior"

@@ -26,7 +26,7 @@ TYPED = {  # a codec's spec as rows have it, and other texts that mean it alone
 
 def editions_of(*texts):
     """Editions of specs as rows have them; programs have a version."""
-    specs = [CodecSpec.of(*text.split(":", 1)) if ".py" not in text and ":" in text
+    specs = [CodecSpec.parse(*text.split(":", 1)) if ".py" not in text and ":" in text
              else parse_codec(text) for text in texts]  # fmt: skip
     run_facts = {"vtm": RunFacts(version="VTM 23.13, 10 bit")}
     return [
@@ -91,7 +91,9 @@ class Drawn:
 
 def named_variants(names, pairs, measured=()):
     """Codec and variant of what names mean, as rows have them."""
-    sides = ([Edition.create(CodecSpec.of(*pair)) for pair in side] for side in (pairs, measured))
+    sides = (
+        [Edition.create(CodecSpec.parse(*pair)) for pair in side] for side in (pairs, measured)
+    )
     return {(edition.spec.name, edition.spec.variant) for edition in find_editions(names, *sides)}
 
 
@@ -99,7 +101,7 @@ def test_a_name_means_the_variants_that_run_measures():
     pairs = [("ours", f"beta={beta}{size}") for beta in ("0", "3.84", "2.56")
              for size in ("", ":size=micro")]  # fmt: skip
     usual = {("ours", "beta=0"), ("ours", "beta=3.84")}
-    assert usual_variants("ours") == {CodecSpec.of(*pair) for pair in usual}
+    assert usual_variants("ours") == {CodecSpec.parse(*pair) for pair in usual}
     assert named_variants(["ours"], pairs) == usual
     micro = {("ours", "beta=0:size=micro"), ("ours", "beta=3.84:size=micro")}
     assert named_variants(["ours:size=micro"], pairs) == micro

@@ -16,7 +16,7 @@ MINE = ["mine", "mine_protocol", "mine_reason"]
 
 def test_a_cells_key_is_a_sha256_of_all_that_decides_its_stream():
     info = CodecInfo("1", "enc", "MIT", "f" * 64, 3, "all")
-    spec = CodecSpec.of("jpeg", "optimize=1")
+    spec = CodecSpec.parse("jpeg", "optimize=1")
     key = cell_key(spec, info, Setting("quality", 5), "s", 8, "coding/1")
     parts = ["jpeg", "optimize=1", "f" * 64, 3, "quality", 5.0, "s", 8, "coding/1"]
     assert key == hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 def test_a_column_is_declared_once_for_every_form_of_its_table():
-    table = Table.of(COLUMNS, ROWS, ["a note"])
+    table = Table.create(COLUMNS, ROWS, ["a note"])
     assert table.headers == ("codec", "rate", "low", "seen")
     assert table.rows == (("jpeg", "-1.2", "-1.25", "yes"), ("webp", "–", "–", "–"))
     assert table.words == 1, "columns with a format are numbers"
@@ -44,10 +44,10 @@ def test_a_column_is_declared_once_for_every_form_of_its_table():
 
 def test_empty_columns_go_and_the_words_of_a_table_are_counted_again():
     columns = (Column("codec"), Column("never", lambda row: ""), Column("low", "rate.0", ".2f"))
-    table = Table.of(columns, ROWS, absent="").filled()
+    table = Table.create(columns, ROWS, absent="").filled()
     assert table.headers == ("codec", "low")
     assert table.words == 1
-    assert Table.of(columns, ROWS).filled(num_fixed=2).headers == ("codec", "never", "low")
+    assert Table.create(columns, ROWS).filled(num_fixed=2).headers == ("codec", "never", "low")
 
 
 @pytest.fixture

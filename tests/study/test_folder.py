@@ -60,7 +60,7 @@ def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study
         if picture.stimulus in (SOURCE, WORSE):
             continue
         row = rows[picture.cell]
-        decoded = load_codec(CodecSpec.of(row["codec"], row["variant"])).decode(
+        decoded = load_codec(CodecSpec.parse(row["codec"], row["variant"])).decode(
             store.stream(row["stream_sha256"])
         )
         windows = np.lib.stride_tricks.sliding_window_view(decoded, (96, 96, 3))[::8, ::8, 0]

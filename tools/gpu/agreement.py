@@ -123,7 +123,7 @@ def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[
     (store,) = (Store(place.parent) for place in folder.glob("*/per_image"))
     differences = []
     for (codec, variant), codec_rows in rows.group_by("codec", "variant", maintain_order=True):
-        spec = CodecSpec.of(codec, variant)
+        spec = CodecSpec.parse(codec, variant)
         streams = [
             (digest, store.stream(digest)) for digest in codec_rows["stream_sha256"].unique()
         ]

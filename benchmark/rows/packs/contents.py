@@ -127,7 +127,7 @@ def export_pack(
     if not table.height:
         raise UsageError(f"nothing is left for a pack: {'; '.join(left_out)}")
     builds = table.select(*VARIANT, *INFO_COLUMNS.values()).unique().rows(named=True)
-    for spec, group in group_by_key((CodecSpec.of_row(row), row) for row in builds).items():
+    for spec, group in group_by_key((CodecSpec.parse_row(row), row) for row in builds).items():
         if len(group) > 1:
             results = stores[0].folder.parent
             datasets = sorted({*rows_of(table, [spec])["dataset"]})

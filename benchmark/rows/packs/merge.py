@@ -206,7 +206,7 @@ class _Merge:
         masks += [col(n).str.contains(form).fill_null(True) for n, form in FORMS.items()]
         for codec, variant in table.select(VARIANT).unique().rows():
             try:
-                is_valid = codec and CodecSpec.of(codec, variant)
+                is_valid = codec and CodecSpec.parse(codec, variant)
             except BadOption:
                 is_valid = None
             if not is_valid:
@@ -304,7 +304,7 @@ def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
 
 def _describe_conflict(versions: Sequence[Row], stores: Sequence[Store]) -> str:
     row = versions[0]
-    label = CodecSpec.of_row(row).label
+    label = CodecSpec.parse_row(row).label
     setting = Setting(row["setting_name"], row["setting_value"])
     descriptions: dict[tuple[Any, ...], str] = {}
     for version in versions:

@@ -234,7 +234,7 @@ def _checked_rows(
         if bad or not row["num_bytes"] or names_file(row["dataset"]):
             name = [*bad, "dataset" if row["num_bytes"] else "num_bytes"][0]
             raise BadFile(f"row {number} has the {name} {row[name]!r}, which no row of a pack has")
-        spec, setting = CodecSpec.of_row(row), Setting(row["setting_name"], row["setting_value"])
+        spec, setting = CodecSpec.parse_row(row), Setting(row["setting_name"], row["setting_value"])
         source = row["image_sha256"], row["width_px"]
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if infos.setdefault(spec, info) != info:

@@ -198,7 +198,7 @@ def sources_table(curves: Iterable[SystemCurve]) -> Table:
         for curve in curves
         for point in curve.points[: curve.marks]
     }
-    return Table.of(SOURCES, rows.values(), absent="").filled()
+    return Table.create(SOURCES, rows.values(), absent="").filled()
 
 
 SOURCE_FIELDS = ("how", "source", "protocol", "rate_protocol", "value_error", "note")

@@ -149,7 +149,9 @@ def draw_costs(
         f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
         note,
     )
-    return texts.DrawnFigure(figure, caption, records(COLUMNS, points), Table.of(COLUMNS, points))
+    return texts.DrawnFigure(
+        figure, caption, records(COLUMNS, points), Table.create(COLUMNS, points)
+    )
 
 
 def _name(point: CostPoint) -> str:

@@ -119,7 +119,7 @@ def draw_pictures(
     cells += [Column(label, partial(_value_at, label), f".{decimals(label)}f") for label in labels]
     if any(tile.remark for tile in recorded):
         cells.insert(2, Column("off the rate", "remark", str))
-    table = Table.of(cells, recorded, notes) if recorded else None
+    table = Table.create(cells, recorded, notes) if recorded else None
     keys = dict.fromkeys(key for tile in recorded for key in tile.record)  # crops may differ
     records = [{key: tile.record.get(key) for key in keys} for tile in recorded]
     return DrawnFigure(figure, caption, records, table)

@@ -106,8 +106,8 @@ def draw_realism_plots(
         for _, curve, step in steps
         for value in step[1:]
     }
-    sources = Table.of(SOURCES, values.values(), absent="").filled()
-    return texts.DrawnFigure(figure, caption, marks, Table.of(columns, steps), sources)
+    sources = Table.create(SOURCES, values.values(), absent="").filled()
+    return texts.DrawnFigure(figure, caption, marks, Table.create(columns, steps), sources)
 
 
 SOURCE_COLUMNS = ("curve", "from", "how", "source", "protocol", "caveat")

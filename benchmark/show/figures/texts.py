@@ -129,7 +129,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
         columns.append(Column(name, partial(_rate_text, metric.column), str))
     against = next((curve.title for curve in anchors if curve), "")
     if not against:
-        return Table.of(columns[:4], rows)
+        return Table.create(columns[:4], rows)
     against += rule.form_words
     notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
     decades = [metric.label for metric in metrics if metric.scale == "decades"]
@@ -138,7 +138,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
     rates = [row[metric.column] for row in rows for metric in metrics if metric.column in row]
     notes += doubt_notes((rate["doubtful"] for rate in rates), rule)
     notes += filter(None, [other_rules_note(curve for panel in panels for curve in panel)])
-    return Table.of(columns, rows, notes).filled(num_fixed=4)
+    return Table.create(columns, rows, notes).filled(num_fixed=4)
 
 
 def _rate_text(column: str, row: Mapping[str, Any]) -> str | None:

@@ -170,7 +170,7 @@ def decode_seconds(row: StoredRow, device: str) -> float:
     if row["decode_seconds"] is not None and row["device"] == device:
         return float(row["decode_seconds"])
     try:
-        facts = facts_of(CodecSpec.of_row(row))
+        facts = facts_of(CodecSpec.parse_row(row))
     except BadOption:
         facts = Facts()
     typical_here = [typical.seconds for typical in facts.typical if typical.device == device]

@@ -301,7 +301,9 @@ def _views(
         if experiment.verified_only:
             obstacle += " that are verified: `bench run --verify`, or leave out --verified-only"
     editions = _editions_by_label(by_image)
-    labels_measured = {label_of(CodecSpec.of_row(row)) for row in stored_rows if not row["bundled"]}
+    labels_measured = {
+        label_of(CodecSpec.parse_row(row)) for row in stored_rows if not row["bundled"]
+    }
     bundled = [
         edition
         for edition in editions.values()

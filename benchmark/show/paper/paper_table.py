@@ -167,10 +167,10 @@ def draw_table(
         left_out += [f"{result.title}: {reason}" for reason in reasons]
     left_out += [text for result in results for text in result.lacking]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
-    table = Table.of(columns, rows, notes)
+    table = Table.create(columns, rows, notes)
     files = {
         "table.tex": latex(table, marks, groups, headers, parts),
-        "table.md": markdown(Table.of(wide, rows, [*notes, INTERVALS]), marks),
+        "table.md": markdown(Table.create(wide, rows, [*notes, INTERVALS]), marks),
         "table.csv": csv_text(_records(results, rows, blocks, bd_rates)),
     }
     return table, files, [*left_out, *hidden_notes]

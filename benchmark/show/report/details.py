@@ -94,7 +94,7 @@ def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric])
         Column("over draws", partial(value, "over_draws"), str),
         Column("over images", partial(value, "over_images"), str),
     )
-    return Table.of(columns, spreads, [DRAWS_NOTE] if spreads else ())
+    return Table.create(columns, spreads, [DRAWS_NOTE] if spreads else ())
 
 
 def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
@@ -159,7 +159,7 @@ def codec_records(summary: Summary) -> list[dict[str, Any]]:
 def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) -> Table:
     """Return a row per record of `codec_records`, with the named columns that have values."""
     columns = [column for column in CODEC_COLUMNS if column.name in names]
-    table = Table.of(columns, codecs, absent="").filled()
+    table = Table.create(columns, codecs, absent="").filled()
     return table._replace(words=len(table.headers))
 
 

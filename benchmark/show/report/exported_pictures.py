@@ -148,7 +148,7 @@ def picture_names(rows: Sequence[Row]) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return label_of(CodecSpec.of_row(row))
+    return label_of(CodecSpec.parse_row(row))
 
 
 def _row_setting(row: Row) -> Setting:
@@ -239,7 +239,7 @@ def _rows_near_rate(
     rated = [row for row in rows if row["status"] == "ok"]
     close, far = list[Row](), list[Row]()
     for group in group_by_key(
-        ((row["image"], CodecSpec.of_row(row).text), row) for row in rated
+        ((row["image"], CodecSpec.parse_row(row).text), row) for row in rated
     ).values():
         candidates = [row for row in group if not pictures.absence_reason(row)]
         if (

@@ -61,7 +61,7 @@ def test_files_of_a_list_are_the_qualities_in_their_order(tmp_path, crop, monkey
     assert jpeg == "jpeg"
     assert [setting.value for setting in codec.sweep] == [1, 2, 3]
     assert sizes[0] == sizes[2] < sizes[1]
-    assert CodecSpec.of(spec.name, spec.variant) == spec
+    assert CodecSpec.parse(spec.name, spec.variant) == spec
     assert dict(spec.options)["checkpoint"] == "3.0.pth,9.0.pth,3.0.pth"
     with pytest.raises(Unavailable, match=r"no checkpoint other\.pth"):
         load_codec(parse_codec(rf"{of_list}\,other.pth"))

@@ -70,7 +70,7 @@ def naming(work, kind):
 @pytest.mark.parametrize("kind", quick(CODE, "command"))
 def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work, kind):
     store = naming(work, kind)
-    codec, text = CODE[kind][0], CodecSpec.of(*CODE[kind]).text
+    codec, text = CODE[kind][0], CodecSpec.parse(*CODE[kind]).text
     bare = "command" if kind == "file" else codec  # to choose rows is not to name their code
     reporting_words = [
         ("rescore", "--dataset", "photos", "--metrics", "psnr,ssim", "--results", "mine"),
@@ -112,7 +112,7 @@ def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work,
 )
 def test_what_the_command_names_in_full_runs(work, kind, words):
     naming(work, kind)
-    bench(*words, "--codecs", CodecSpec.of(*CODE[kind]).text)
+    bench(*words, "--codecs", CodecSpec.parse(*CODE[kind]).text)
     assert (work / SHOT).exists()
 
 

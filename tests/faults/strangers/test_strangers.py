@@ -140,10 +140,10 @@ def test_a_pack_that_names_what_to_run_is_not_run(author_folder, codec, variant,
     with pytest.raises(UsageError, match=codec):
         pack.select_codecs(ALL_CODECS)
     selection = select(["all"], {}, [pack])
-    assert CodecSpec.of(codec, variant) not in {
+    assert CodecSpec.parse(codec, variant) not in {
         contender.spec for contender in selection.contenders
     }
     assert any(name.startswith(codec) for name, *_ in selection.skipped)
     if codec.startswith("subprocess"):
         with pytest.raises(UnknownName, match="No codec 'subprocess:Popen'"):
-            load_codec(CodecSpec.of(codec, variant))
+            load_codec(CodecSpec.parse(codec, variant))

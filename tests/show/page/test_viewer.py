@@ -37,7 +37,7 @@ def truth(results, image, codec="webp", setting=40.0):
         if (row["image"], row["codec"], row["variant"], row["setting_value"])
         == (image, name, variant, setting)
     ]
-    decoded = load_codec(CodecSpec.of(name, variant)).decode(store.stream(row["stream_sha256"]))
+    decoded = load_codec(CodecSpec.parse(name, variant)).decode(store.stream(row["stream_sha256"]))
     return SimpleNamespace(
         source=pixels_of(results.parent / "photos" / image).astype(int), decoded=decoded.astype(int)
     )

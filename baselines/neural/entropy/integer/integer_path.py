@@ -6,8 +6,8 @@ channels, a group for each phase of the output, whose values are interleaved::
     out[o] = sum_i x[i] w[o + p - 2 i]         (an axis; kernel 2 p + 1, padding p)
     o + p = 2 q + r, 0 <= r < 2   =>   out[o] = sum_j x[q - j] w[2 j + r],   0 <= j <= p
 
-Products and partial sums, in any order, are integers below 2^51 (`prove`), so float64 holds them
-exactly on any device; `require_exact` detects faulty libraries.
+Products and partial sums, in any order, are integers below 2^51 (`require_bounded_sums`), so
+float64 holds them exactly on any device; `require_exact` detects faulty libraries.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
