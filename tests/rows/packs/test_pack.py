@@ -110,7 +110,7 @@ def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
     full_store.append(measured.table().rows(named=True)[1:])
     later = {"codec_version": "2", "run": "3", "finished_utc": "2100-01-01T00:00:00.000+00:00"}
     full_store.append([{**measured.table().row(0, named=True), **later}])
-    with pytest.raises(UsageError, match=rf"versions: `bench run --dataset photos .*{HONEST.text}"):
+    with pytest.raises(UsageError, match=rf"`bench run --dataset photos .*{HONEST.text}"):
         export_pack(tmp_path / "x.tar", [full_store], [HONEST], ())
 
 
