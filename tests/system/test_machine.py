@@ -56,6 +56,7 @@ def processor(monkeypatch, tmp_path):
 
 
 def test_fewer_instructions_than_the_processor_has_are_another_machine(processor, monkeypatch):
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     complete = processor("model name : EPYC\nflags : avx2\n")
     for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
         with monkeypatch.context() as patch:

@@ -67,7 +67,7 @@ def code() -> Iterator[tuple[str, Path | bytes]]:
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split("\0")  # fmt: skip
-    checkpoints = {
+    checkpoints = {f"{CHECKPOINTS}SHA256SUMS"} | {
         f"{CHECKPOINTS}{name}{suffix}" for name in CHOSEN for suffix in (".json", ".safetensors.xz")
     }
     for name in filter(None, listed):
