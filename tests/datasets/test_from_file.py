@@ -47,7 +47,7 @@ MISTAKES = {
     "a part of one of ours": (WHOLE.replace('"mine"', '"clic2020:mine"'),
         r"sets\.py, line 6: the dataset of .* has the name 'clic2020:mine' of another dataset.*"),
     "a name that leads elsewhere": (WHOLE.replace('"mine"', '"../mine"'),
-        r"sets\.py, line 6: the dataset of .* has the name '\.\./mine', which is none for .*"),
+        r"sets\.py, line 6: the dataset of .* has the name '\.\./mine'.*"),
     "no image": (WHOLE.replace("*.png", "*.tif"),
         r"sets\.py, line 6: the dataset of .* is to have images, each an ImageFile"),
     "paths": (WHOLE.replace(IMAGES, "tuple(found)"),

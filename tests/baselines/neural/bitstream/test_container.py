@@ -168,12 +168,12 @@ def test_a_stream_of_too_few_bytes_is_refused():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "begin otherwise"),
-        (b"C", "begin otherwise"),
+        (b"", "signature"),
+        (b"C", "signature"),
         (b"C\xd2", "ends after"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(60), "begin otherwise"),
-        (b"\xff\xd8\xff\xe0" + bytes(60), "begin otherwise"),
-        (b"CRDR" + bytes(60), "begin otherwise"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(60), "signature"),
+        (b"\xff\xd8\xff\xe0" + bytes(60), "signature"),
+        (b"CRDR" + bytes(60), "signature"),
         (replace_bytes(2, 1, b"\x00"), "version 0"),
         (replace_bytes(2, 1, b"\x20"), "version 2"),
         (replace_bytes(7, 2, b"\x00"), "0 x 512"),
