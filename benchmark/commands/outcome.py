@@ -103,10 +103,11 @@ def print_outcome(
                 print_points(summary, metrics)
         else:
             print_ranking(ranking, all_summary, metrics, table, outcome.named, summary)
-        if outcome.lacking:
-            cells = [cell.key for cell in outcome.cells]
-            own_rows = store.versions().filter(pl.col("cell").is_in(cells))
-            print_lines(note_bundled_values(own_rows, ranking.metrics), details=True)
+        missing_metrics = [*map(Metric.named, outcome.lacking)]
+        if bundled_metrics := [m for m in ranking.metrics if m in missing_metrics]:
+            values = store.own_values(["cell"], [metric.column for metric in bundled_metrics])
+            own_rows = values.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
+            print_lines(note_bundled_values(own_rows, bundled_metrics), details=True)
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)

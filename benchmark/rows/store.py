@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +189,9 @@ class Store(StreamFolder):
         """Return every row of every cell: those measured here, or the bundled ones."""
         return fill_columns(self._read_rows(shipped))
 
-    def own_columns(self, columns: Sequence[str]) -> pl.DataFrame:
-        """Return columns of every row that was measured here, without those that no row has."""
-        return self._read_rows(columns=columns)
+    def own_values(self, keys: Sequence[str], metrics: Iterable[str]) -> pl.DataFrame:
+        """Return keys and columns of metrics, if any row has them, of every row measured here."""
+        return self._read_rows(columns=[*keys, *chain(*map(metric_columns, metrics))])
 
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""

@@ -19,7 +19,7 @@ from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, v
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.edition import Edition
-from benchmark.rows.schema import metric_columns, metric_names
+from benchmark.rows.schema import metric_names
 from benchmark.rows.store import Store
 from benchmark.rows.stored import (
     DatasetResults,
@@ -260,8 +260,7 @@ def _note_bundled(
     if stored.only_bundled:
         return [ONLY_BUNDLED]
     store = Store(experiment.results / stored.name.partition(":")[0])
-    columns = chain(*(metric_columns(metric.column) for metric in metrics))
-    rows = store.own_columns([*VARIANT, *columns])
+    rows = store.own_values(VARIANT, [metric.column for metric in metrics])
     variants = stored.table.filter(~BUNDLED).select(pl.col(VARIANT).cast(pl.String)).unique()
     own_rows = rows.join(variants, on=VARIANT, how="semi", nulls_equal=True)
     return note_bundled_values(own_rows, metrics)
