@@ -58,7 +58,8 @@ class Facts:
 
     title: str = ""  # in legends and tables; empty: the codec's name and options
     _: KW_ONLY
-    choice: str = ""  # of realism, with which the title ends: "β=3.84", "1 step"
+    method: str = ""  # the title without `choice`; empty: the title
+    choice: str = ""  # the choice of realism: "β=3.84", "1 step"
     kind: Kind = "own"
     group: Group = ""  # in the paper's legends; empty: in none of its figures
     colour: str = ""  # "#D55E00"; empty: the family's

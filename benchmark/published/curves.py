@@ -14,7 +14,7 @@ from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import Facts
 from benchmark.metrics.metric import Metric
-from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, slug
+from benchmark.published.points import ANY_DATASET, PublishedPoint, curve_name, realism_choice, slug
 from benchmark.registry import UNSTATED
 from benchmark.rows.edition import (
     CATALOGUE,
@@ -109,15 +109,14 @@ def published_edition(system: str, variant: str, origin: Origin = "published") -
     >>> edition.spec.text, edition.title
     ('vtm', 'VTM (CompressAI)')
     """
-    title, published = curve_name(system, variant), ((system, variant),)
+    title, catalogued = curve_name(system, variant), KNOWN.get((system, variant))
+    facts = replace(
+        catalogued.facts if catalogued else Facts(kind="learned"),
+        title=title, method=system, choice=realism_choice(variant), published=((system, variant),),
+    )  # fmt: skip
     option, _, value = variant.partition("=")
-    choice = title.removeprefix(f"{system} ") if value else ""
-    if catalogued := KNOWN.get((system, variant)):
-        facts = replace(catalogued.facts, title=title, choice=choice, published=published)
-        return replace(catalogued, build=(title, 0), origin=origin, facts=facts)
     pair = (option, value) if value else ("variant", slug(variant) if variant else "")
-    spec = CodecSpec(slug(system), (pair,))
-    facts = Facts(title, kind="learned", choice=choice, published=published)
+    spec = catalogued.spec if catalogued else CodecSpec(slug(system), (pair,))
     return Edition(spec, (title, 0), origin, facts)
 
 

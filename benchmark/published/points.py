@@ -86,11 +86,24 @@ def curve_name(system: str, variant: str) -> str:
     >>> curve_name("CRDR", "beta=0"), curve_name("JPEG", "Pillow 7.1.2"), curve_name("HFD", "")
     ('CRDR β=0', 'JPEG (Pillow 7.1.2)', 'HFD')
     """
+    if choice := realism_choice(variant):
+        return f"{system} {choice}"
+    return f"{system} ({_with_greek(variant)})" if variant else system
+
+
+def realism_choice(variant: str) -> str:
+    """Return the choice of realism that a published variant names, or "".
+
+    >>> realism_choice("beta=0"), realism_choice("Pillow 7.1.2")
+    ('β=0', '')
+    """
+    return _with_greek(variant) if "=" in variant else ""
+
+
+def _with_greek(variant: str) -> str:
     for word, letter in GREEK.items():
         variant = re.sub(rf"\b{word}\b", letter, variant)
-    if not variant:
-        return system
-    return f"{system} {variant}" if "=" in variant else f"{system} ({variant})"
+    return variant
 
 
 def points_of_file(path: Path) -> list[PublishedPoint]:

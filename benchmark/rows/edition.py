@@ -167,7 +167,7 @@ class Edition:
         """Title without the choice of realism (`choice`)."""
         if not self.facts.choice:
             return self._title_head if names_code(self.spec) else self.title
-        head = self.facts.title.removesuffix(self.facts.choice).rstrip(", ")
+        head = self.facts.method or self.facts.title
         return f"{head} ({', '.join(self._untitled)})" if self._untitled else head
 
     @property
@@ -317,7 +317,7 @@ PUBLISHED_ONLY = (
     )),
     published_system("egic", Facts(
         "EGIC α=1", kind="learned", group=GENERATIVE, colour="#117733", marker=">",
-        choice="α=1", published=(("EGIC", "alpha=1"),),
+        method="EGIC", choice="α=1", published=(("EGIC", "alpha=1"),),
     )),
     published_system("dc-vic", Facts(
         "DC-VIC", kind="learned", group=GENERATIVE, colour="#AA4499", marker="h",
