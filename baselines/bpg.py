@@ -19,9 +19,9 @@ FLAG_BYTES = 2  # pixel format, depth, colour space; neither alpha nor extension
 
 
 class BPG:
-    """Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
+    """BPG by x265; the programs convert colours (BT.601, full range), as for published curves.
 
-    x265 encodes; the programs convert colours (BT.601, full range), as for published curves of BPG.
+    Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
     """
 
     name = "bpg"
@@ -43,7 +43,7 @@ class BPG:
         self._decoder = find_program("bpgdec", REMEDY, program_folders("BPG_DIR"))
 
     def describe(self) -> CodecInfo:
-        """Return libbpg's version and fingerprint both programs; `Unavailable` without encoder."""
+        """Return libbpg's version and a fingerprint of the programs; raises `Unavailable`."""
         release = query_version(
             self._encoder, "-h", rb"^BPG Image Encoder version (\S+)", "libbpg", REMEDY
         )
@@ -75,7 +75,7 @@ class BPG:
         while picture_bytes or not digits:
             digits = bytes([picture_bytes & 0x7F | (0x80 if digits else 0)]) + digits
             picture_bytes >>= 7
-        return data[: end - 1] + digits + data[end:]  # instead of the byte 0
+        return data[: end - 1] + digits + data[end:]  # replaces the byte 0
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless the file is complete."""
@@ -96,7 +96,7 @@ class BPG:
 
 
 def _read_header(data: bytes) -> tuple[int, int]:
-    # size of the picture (0: the rest of the file), size of the header
+    # returns the size of the picture (0: the rest of the file) and the size of the header
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptStream("the stream is not a BPG file")
     end = len(MAGIC) + FLAG_BYTES

@@ -19,7 +19,7 @@ from benchmark.system.atomic import private_folder
 from benchmark.system.programs import find_program
 
 QUOTED_OR_SPACE = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|\\.)|\s+""")
-MAX_VALUES = 256  # a stream holds the value's number in a byte
+MAX_VALUES = 256  # a stream holds the value's index in a byte
 
 
 class Command:
@@ -28,14 +28,14 @@ class Command:
     encode           reads the PNG {in} (8-bit RGB, no metadata) and writes the stream {out}; {q} is
                      the setting's value
     decode           reads the stream {in} and writes the PNG {out}; if it uses {q}, the value's
-                     number precedes the stream as a byte, which is counted; {seed} is that of a
-                     generative decoder, a whole number
+                     index precedes the stream as a byte, which is counted; {seed} is the seed of
+                     a generative decoder, a whole number
     values           values of {q}, lowest rate first
     setting, name    names of {q} and of the codec in tables and figures
     extension        suffix of the stream's file, for programs that look at it
     timeout_seconds  limit for each program
-    version          your own version, if the fingerprint cannot see what the programs read
-    seed             value of {seed}; `bench run --draws` repeats with several
+    version          a version that you choose, if the programs read files that are not named here
+    seed             value of {seed}; `bench run --draws` measures several seeds
 
     A template is split into words like a shell command, but no shell runs it: write `sh -c "..."`
     for a pipe. Programs run in the current folder; {in} and {out} are absolute paths. The
@@ -45,7 +45,7 @@ class Command:
     """
 
     @staticmethod
-    def completed(options: Mapping[str, str]) -> dict[str, str]:
+    def complete_options(options: Mapping[str, str]) -> dict[str, str]:
         """Return the options with a name, by default the encoder's program or script."""
         options = {
             key: _normalise_spaces(text) if key in ("encode", "decode") else text
@@ -64,8 +64,8 @@ class Command:
         return ("timeout_seconds",) if numbered else ("timeout_seconds", "values")
 
     @staticmethod
-    def draws(options: Mapping[str, str]) -> bool:
-        """Return whether the decoder is told a seed."""
+    def takes_seed_option(options: Mapping[str, str]) -> bool:
+        """Return whether the decoder's template uses {seed}."""
         return "{seed}" in options.get("decode", "")
 
     def __init__(
@@ -82,23 +82,25 @@ class Command:
         seed: int = 0,
     ):
         if not timeout_seconds > 0:
-            raise BadOption(f"command: timeout_seconds has to be above 0, not {timeout_seconds:g}")
+            raise BadOption(f"command: timeout_seconds must be above 0, not {timeout_seconds:g}")
         if "/" in extension:
-            raise BadOption(f"command: extension may not contain a slash, unlike {extension!r}")
+            raise BadOption(f"command: the extension {extension!r} contains a slash: remove it")
         self.name = name
         self.sweep = _parse_values(setting, values)
         self.accepts: Between | OneOf = Between(setting, -math.inf, math.inf)
-        if "{q}" in decode:  # a stream has the number of its value
+        if "{q}" in decode:  # a stream has the index of its value
             self.accepts = OneOf(self.sweep)
         self._encode = _split_template("encode", encode)
         self._decode = _split_template("decode", decode)
         self._setting, self._stores_index = setting, "{q}" in decode
         if self._stores_index and len(self.sweep) > MAX_VALUES:
-            raise BadOption(f"command: with {{q}} in decode, values may be at most {MAX_VALUES}")
+            raise BadOption(
+                f"command: with {{q}} in decode, at most {MAX_VALUES} values are possible"
+            )
         if "{q}" not in encode and len(self.sweep) > 1:
-            raise BadOption("command: encode has to use {q}, or values be a single value")
+            raise BadOption("command: encode does not use {q}: add it, or give a single value")
         if "{seed}" in encode or (seed and "{seed}" not in decode):
-            raise BadOption("command: {seed} has its place in decode, which alone may use a seed")
+            raise BadOption("command: {seed} belongs in decode: a seed has no effect elsewhere")
         self._seed = seed
         self._templates = (encode, decode)
         self._stream = f"stream.{extension}"
@@ -108,7 +110,7 @@ class Command:
             find_program(words[0], "check the template, and that the file is executable")
 
     def describe(self) -> CodecInfo:
-        """Return the user's templates; fingerprint them and the files they name."""
+        """Return the user's templates, and a fingerprint of them and of the files they name."""
         encode, decode = self._templates
         digests, unknown_parts = zip(
             *map(hash_named_files, (self._encode, self._decode)), strict=True
@@ -148,7 +150,9 @@ class Command:
         value = ""
         if self._stores_index:
             if data[0] >= len(self.sweep):
-                raise CorruptStream(f"the stream asks for value {data[0]} of {len(self.sweep)}")
+                raise CorruptStream(
+                    f"the stream has the value index {data[0]}, of {len(self.sweep)} values"
+                )
             value, data = format_float_positional(self.sweep[data[0]].value, trim="-"), data[1:]
         with private_folder() as folder:
             stream, decoded = folder / self._stream, folder / "decoded.png"
@@ -166,16 +170,16 @@ def _fill_placeholders(words: Sequence[str], values: dict[str, str | Path]) -> l
 
 
 def _parse_values(setting: str, values: str) -> tuple[Setting, ...]:
-    if not values:  # a codec named in a row only decodes
+    if not values:  # a codec from a stored row only decodes
         return ()
     try:
         numbers = [float(value) for value in values.split("/")]
     except ValueError:
         raise BadOption(
-            f"command: values have to be numbers separated by slashes, 10/30/50, not {values!r}"
+            f"command: values must be numbers separated by slashes, like 10/30/50, not {values!r}"
         ) from None
     if not all(map(math.isfinite, numbers)) or len(set(numbers)) < len(numbers):
-        raise BadOption(f"command: values have to be finite and distinct, not {values!r}")
+        raise BadOption(f"command: values must be finite and distinct, not {values!r}")
     return tuple(Setting(setting, number) for number in numbers)
 
 
@@ -191,5 +195,5 @@ def _split_template(option: str, template: str) -> list[str]:
         raise BadOption(f"command: {option}={template!r} cannot be split: {error}") from None
     for placeholder in ("{in}", "{out}"):
         if placeholder not in template:
-            raise BadOption(f"command: {option}={template!r} has to contain {placeholder}")
+            raise BadOption(f"command: {option}={template!r} must contain {placeholder}")
     return words

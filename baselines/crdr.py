@@ -27,14 +27,14 @@ from benchmark.errors import BadOption, Unavailable
 if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
 
-HIGHEST_BETA = 5.12
-SEARCH_STEPS = (0, 25, 200, 600)  # by effort
+MAX_BETA = 5.12
+SEARCH_STEPS = (0, 25, 200, 600)  # for effort 0 to 3
 Q_RANGE = Between("q", 0, 4)
 SIZES = ARCHITECTURES["crdr"].sizes
 
 
 class CRDR(NetworkCodec):
-    """Codec of a checkpoint at a beta.
+    """CRDR with the weights of a checkpoint, at one realism weight beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
     is a safetensors file with its card in the same folder, by default `ours.safetensors` (for a
@@ -60,8 +60,8 @@ class CRDR(NetworkCodec):
         effort: int = 0,
         check_latents: int = 0,
     ) -> None:
-        if not 0 <= beta <= HIGHEST_BETA:
-            raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
+        if not 0 <= beta <= MAX_BETA:
+            raise BadOption(f"beta is {beta:g}, not 0 to {MAX_BETA:g}")
         require_options(
             self.name,
             size=(size, ("", *SIZES)),
@@ -81,7 +81,7 @@ class CRDR(NetworkCodec):
         self.method = f"CRDR at q={{q}}, beta={beta:g}"
         self.coding += ", exact synthesis" if exact else ""
         self.coding += f", latents searched for in {self._steps} steps" if effort else ""
-        self._tiled, self._checks = False, bool(check_latents)
+        self._tiled, self._check_latents = False, bool(check_latents)
 
     def encode(
         self,
@@ -105,14 +105,14 @@ class CRDR(NetworkCodec):
         codec, tiling = self._load(), SMALL if self._tiled else None
         controls = HeaderControls.nearest(q, beta)
         data = self._remember(codec, encode(codec, pixels, controls, tiling, self._steps))
-        return codec.checked(data) if self._checks else data
+        return codec.add_checksum(data) if self._check_latents else data
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
         """Return the image, at `beta` instead of the stream's value; raises `CorruptStream`."""
         if beta is None:
             return self._load().decode(data)
-        if not 0 <= beta <= HIGHEST_BETA:
-            raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
+        if not 0 <= beta <= MAX_BETA:
+            raise BadOption(f"beta is {beta:g}, not 0 to {MAX_BETA:g}")
         from baselines.neural.crdr.model import BETA_GRID
 
         step = BETA_GRID.step(beta)

@@ -1,4 +1,4 @@
-"""Facts about codecs in `facts.toml`, or computed; no codec is imported for them."""
+"""Facts about codecs, from `facts.toml` or computed; no codec is imported."""
 
 import tomllib
 from collections import defaultdict
@@ -26,12 +26,12 @@ def _table_facts(name: str, options: Options) -> Facts:
     merged: dict[str, Any] = {}
     for key, record in RECORDS.items():
         codec, *conditions = key.split(":")
-        if codec == name and all(_holds(condition, options) for condition in conditions):
+        if codec == name and all(_condition_holds(condition, options) for condition in conditions):
             merged |= record
     return msgspec.convert(_fill_options(merged, defaultdict(str, options)), Facts)
 
 
-def _holds(condition: str, options: Options) -> bool:
+def _condition_holds(condition: str, options: Options) -> bool:
     option, _, value = condition.partition("=")
     return option in options and (not value or options[option] == value)
 
@@ -50,12 +50,12 @@ def _fill_options(value: Any, options: Options) -> Any:
 
 
 STEPS = {"dirac": 1, "hfd": 20}  # default sampling steps of receivers
-# Costs of such a receiver; seconds per step and megapixel, on one core
+# A receiver's costs; the seconds are per step and megapixel, on one core
 RECEIVER_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
 
 
 def _receiver_facts(name: str, options: Options) -> Facts:
-    # of a receiver after a base codec; its work is known only for ELIC
+    # for a receiver of a base codec's streams; its work is known only with ELIC
     facts = _table_facts(name, options)
     base, steps = options.get("base", "elic"), int(options.get("steps", STEPS[name]))
     typical = [
@@ -108,9 +108,9 @@ def _worker_facts(options: Options) -> Facts:
     contender = read_contender(file)
     seconds = contender.seconds_per_megapixel
     typical = Typical("", ((0.0, seconds),), "cuda" if contender.gpu else "cpu")
-    pixel = 1e9 * contender.memory_gb / 1e6  # taken as the memory for a megapixel
+    bytes_per_pixel = 1e9 * contender.memory_gb / 1e6  # as if measured for a megapixel
     return Facts(
-        contender.name, kind="learned", memory=Memory(pixel or 60, 0, torch=False),
+        contender.name, kind="learned", memory=Memory(bytes_per_pixel or 60, 0, torch=False),
         typical=(typical,) if seconds else (),
         work=Work(contender.parameters, contender.encode_kmac, contender.decode_kmac),
     )  # fmt: skip
@@ -123,5 +123,5 @@ FACTS: dict[str, Callable[[Options], Facts]] = {
     "worker": _worker_facts,
 }
 # Attributes that the harness needs before importing a codec, by name. If a codec is not in these
-# tables, its class is asked.
+# tables, its class provides them.
 DECLARED: dict[str, Mapping[str, Any]] = {"facts": FACTS, **_DECLARED}

@@ -4,7 +4,7 @@
     elic:checkpoint=trained/elic-{level}.safetensors     instead of the bundled networks
     multirealism                   beta=0, closest to the pixels, and beta=2.56, most realistic
     pqmim:perceptual=1             with LPIPS and a GAN in the loss
-    dirac                          after ELIC, steps=1, closest to the pixels, and steps=100
+    dirac                          with ELIC: steps=1, closest to the pixels, and steps=100
     dirac:steps=100:base=hyperprior\\:weights=matched
     hfd:steps=100:seed=7
 
@@ -39,7 +39,7 @@ from benchmark.system.text import counted
 if TYPE_CHECKING:
     from baselines.neural.diffusion.model import DiffusionNetwork
 
-MULTIREALISM_HIGHEST_BETA = 2.56
+MULTIREALISM_MAX_BETA = 2.56
 MAX_STEPS = 1000
 MAX_SEED = (1 << 64) - 1
 AFTER_THE_ABSTRACT = "after the abstract"
@@ -110,8 +110,8 @@ class MultiRealism(NetworkCodec):
     variants = ({"beta": "0"}, {"beta": "2.56"})
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:
-        if not 0 <= beta <= MULTIREALISM_HIGHEST_BETA:
-            raise BadOption(f"beta is {beta:g}, not 0 to {MULTIREALISM_HIGHEST_BETA:g}")
+        if not 0 <= beta <= MULTIREALISM_MAX_BETA:
+            raise BadOption(f"beta is {beta:g}, not 0 to {MULTIREALISM_MAX_BETA:g}")
         self._beta = beta
         self.coding = f"{self.coding}, beta={beta:g}"
         self.tuned_for = "PSNR" if beta == 0 else "perceptual quality"
@@ -189,11 +189,11 @@ class SamplingCodec(NetworkCodec):
                 f"{subject} the base {config.base or '(none)'}, not for {text}: use that base, or "
                 "another checkpoint"
             )
-        trained_on, present = config.base_fingerprint, self._base.fingerprint
-        if trained_on != present:
+        expected, actual = config.base_fingerprint, self._base.fingerprint
+        if expected != actual:
             raise Unavailable(
-                f"{subject} other weights of {text} ({trained_on[:8]}) than those found "
-                f"({present[:8]}): use the former, or train it for the latter"
+                f"{subject} weights of {text} ({expected[:8]}) that differ from those found "
+                f"({actual[:8]}): use the former, or train it for the latter"
             )
         self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
@@ -206,7 +206,7 @@ class SamplingCodec(NetworkCodec):
         return released_files(cls.name, base)
 
     def describe(self) -> CodecInfo:
-        """Return the base's description, extended by the decoder's from its card."""
+        """Return the base's description, extended by the facts of the decoder's card."""
         card, info = verified_card(self._paths[0]), self._base.codec.describe()
         caveats = (AFTER_THE_ABSTRACT, card.shown_caveat, *info.caveat.split("; "))
         start_note = "" if self._start == 1 else f" from time {self._start:g}"
@@ -278,7 +278,7 @@ class Dirac(SamplingCodec):
 class Hfd(SamplingCodec):
     """HFD: an autoencoder's streams, and a score-based decoder that samples the picture.
 
-    Hoogeboom et al. (2023), from the abstract. Options as for `Dirac`; DDPM's steps, from time .3.
+    Hoogeboom et al. (2023), built from the abstract. Options as for `Dirac`; DDPM steps from .3.
     """
 
     name = "hfd"

@@ -1,9 +1,9 @@
 """Codec without a program: published reconstructions on disk, with their sizes or rates.
 
 Without a `sizes.csv`, common layouts are recognised. An operating point is a folder of pictures, or
-a rate in their names (`beach_0.25bpp.png`). The parts that differ in the paths of folders with the
-same pictures name the point; if rates differ by image, their order does, if each has as many. A
-size is that on which a csv line and a bitstream agree, else the rate in the name.
+a rate in their names (`beach_0.25bpp.png`). It is named by the parts in which the paths of folders
+with the same pictures differ, or by the rank of the rate if rates differ by image. A size comes
+from a csv line and a bitstream, which must agree, else from the rate in the name.
 """
 
 import math
@@ -41,7 +41,7 @@ from benchmark.system.unpacked import folder_of_seed, unpacked_folder
 NO_CODING = "{} does not encode or decode: its pictures and sizes are read from {}"
 SIZES = "sizes.csv"
 COLUMNS = ("image", "setting", "num_bytes")
-MAX_BYTES, MAX_SETTINGS = 1 << 26, 1000  # of the csv
+MAX_CSV_BYTES, MAX_SETTINGS = 1 << 26, 1000
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
 PICTURES = {".png", ".webp"}
 STREAMS = {
@@ -50,9 +50,9 @@ STREAMS = {
     ".hevc", ".266", ".h266", ".vvc",
 }  # fmt: skip
 RATE = re.compile(r"(.+?)[_-]([0-9]*\.?[0-9]+)_?bpp", re.IGNORECASE)
-CODED = re.compile(r"[_-](rec|recon|reconstructed|reconstruction|decoded|output|out|hat)$")
-IMAGE = ("image", "filename", "name", "file", "img", "imagename", "imageid", "picture")
-# Kind of size -> names of columns, in the form of `squeezed`
+CODED_SUFFIX = re.compile(r"[_-](rec|recon|reconstructed|reconstruction|decoded|output|out|hat)$")
+IMAGE_COLUMNS = ("image", "filename", "name", "file", "img", "imagename", "imageid", "picture")
+# Kind of size -> names of columns, as returned by `squeezed`
 SIZE_COLUMNS = {
     "bpp": (
         *("bpp", "ratebpp", "bitrate", "rate", "bitsperpixel"),
@@ -62,7 +62,7 @@ SIZE_COLUMNS = {
     "bits": ("bits", "numbits", "nbits", "totalbits"),
 }
 KIND_OF_SIZE = {word: kind for kind, words in SIZE_COLUMNS.items() for word in words}
-RAW_BYTES_PER_PIXEL, SMALLEST_LIMIT = 3, 1024  # no stream of a reconstruction is larger
+RAW_BYTES_PER_PIXEL, MIN_LIMIT_BYTES = 3, 1024  # larger streams are refused
 
 
 class PublishedPicture(NamedTuple):
@@ -73,14 +73,14 @@ class PublishedPicture(NamedTuple):
     num_bytes: int
     file: str  # path in the folder
     stem: str  # the image without extension
-    line: int = 0  # of sizes.csv, with the header as 1; 0: from elsewhere
-    stated: Mapping[str, str] = {}  # cells of a line by column
+    line: int = 0  # in sizes.csv, counting the header; 0: from another source
+    stated: Mapping[str, str] = {}  # csv cells by column
 
 
 class PublishedPictures(NamedTuple):
     """Pictures of several operating points, and where their sizes come from."""
 
-    points: tuple[str, ...]  # of the settings 1, 2, ..., lowest mean rate first
+    points: tuple[str, ...]  # names of settings 1, 2, ..., lowest mean rate first
     pictures: tuple[PublishedPicture, ...]
     sizes_from: str  # "bpp of metrics.csv"
     left_out: tuple[str, ...]  # points without any size
@@ -91,7 +91,7 @@ class _PictureFile(NamedTuple):
     file: str
     image: str
     point: str
-    bpp: str = ""  # from its name
+    bpp: str = ""  # from the file's name
 
 
 class _Row(NamedTuple):
@@ -100,22 +100,22 @@ class _Row(NamedTuple):
     image: str  # as written
     cells: dict[str, str]  # by column
     sizes: dict[str, str]
-    places: list[_PictureFile]
+    entries: list[_PictureFile]  # pictures that it may be for
 
 
 class Folder:
     """`folder:path=DIR`: pictures as authors publish them, or with DIR/sizes.csv; name=LABEL.
 
-    Of a generative decoder, seeds=seed* names the folders below DIR that each hold the pictures of
-    a seed; seed=N is the one of that place, from 0.
+    For a generative decoder, seeds=seed* names folders in DIR, each with the pictures of one seed;
+    seed=N selects one of them, counted from 0.
     DIR, a folder, zip or tar, has a folder of PNG or WebP for each operating point, or names with
     rates (beach_0.25bpp.png). Sizes come from csv files with an image and bpp, num_bytes or bits,
-    or from a bitstream for each picture. Settings are the points by mean size, from 1. `bench run`
-    reports what was recognised.
+    or from a bitstream for each picture. Settings number the points from 1, by mean size.
+    `bench run` reports what was recognised.
     DIR/sizes.csv, or csv=FILE in DIR, takes precedence. It has the columns image (with or without
     the extension), setting (a number), num_bytes and optionally file: the 8-bit PNG or WebP in DIR,
     by default <setting as written>/<image without extension>.png. A line is for the image with its
-    name, else for the only one with that name without extension.
+    name, or for the only image with that name without extension.
     """
 
     def __init__(
@@ -141,13 +141,13 @@ class Folder:
             sizes[row.setting].append(row.num_bytes)
         if len(sizes) > MAX_SETTINGS:
             raise BadOption(f"{self._sizes} has {len(sizes)} settings, more than {MAX_SETTINGS}")
-        rising = sorted(sizes, key=lambda value: sum(sizes[value]) / len(sizes[value]))
-        self.sweep = tuple(Setting("setting", value) for value in rising)
+        values = sorted(sizes, key=lambda value: sum(sizes[value]) / len(sizes[value]))
+        self.sweep = tuple(Setting("setting", value) for value in values)
         self.accepts = OneOf(self.sweep)
 
     @staticmethod
-    def draws(options: Mapping[str, str]) -> bool:
-        """Return whether there are folders of several seeds."""
+    def takes_seed_option(options: Mapping[str, str]) -> bool:
+        """Return whether the options name folders of several seeds."""
         return bool(options.get("seeds"))
 
     def understood(self, images: Sequence[str]) -> str:
@@ -158,7 +158,7 @@ class Folder:
         points = f"{counted(len(published.points), 'point')} ({', '.join(published.points)})"
         note = f"; without sizes: {listed(published.left_out)}" if published.left_out else ""
         if published.rows_left_out:
-            note += f"; {counted(published.rows_left_out, 'row')} of no picture"
+            note += f"; {counted(published.rows_left_out, 'row')} without a picture"
         sizes = f"{count} of {counted(len(images), 'image')}, {published.sizes_from}{note}"
         return f"{self.name}: {points}, {sizes}"
 
@@ -169,7 +169,7 @@ class Folder:
         return {}
 
     def describe(self) -> CodecInfo:
-        """Return the paths of sizes and pictures; fingerprint csv file and pictures."""
+        """Return the paths of sizes and pictures, and a fingerprint of csv file and pictures."""
         sizes = "".join(f"{row.num_bytes} " for row in self._rows.values())
         digests = sha256((sizes if self._published else file_sha256(self._sizes)).encode())
         for row in self._rows.values():
@@ -220,7 +220,7 @@ class Folder:
 
     def _picture_path(self, row: PublishedPicture) -> Path:
         picture = resolve_inside(self._folder, row.file)
-        if not os.path.lexists(picture):  # the name may be stored in Unicode's other form
+        if not os.path.lexists(picture):  # the name may be stored in decomposed Unicode
             return resolve_inside(self._folder, normalize("NFD", row.file))
         return picture
 
@@ -230,7 +230,7 @@ class Folder:
         if not any(self.has(image, setting) for image in images for setting in self.sweep):
             names = listed([*dict.fromkeys(row.image for row in self._rows.values())])
             raise BadOption(
-                f"{self._sizes} has pictures of {names}, but of no image of the dataset "
+                f"{self._sizes} has pictures of {names}, but of none of the dataset's images "
                 f"({listed(images)}): give both the same names"
             )
         for image in images:
@@ -246,24 +246,24 @@ class Folder:
 
     def _line(self, image: str, setting: Setting) -> PublishedPicture:
         image = normalize("NFC", image)
-        exact, stem = self._rows.get((image, setting.value)), _strip_suffix(image)
-        near = self._by_stem.get((plain(stem) if self._published else stem, setting.value), [])
-        if setting.name == "setting" and (exact or len(near) == 1):
-            return exact or near[0]
-        problem = "several lines, none of them" if len(near) > 1 else "no line"
+        exact_row, stem = self._rows.get((image, setting.value)), _strip_suffix(image)
+        stem_rows = self._by_stem.get((plain(stem) if self._published else stem, setting.value), [])
+        if setting.name == "setting" and (exact_row or len(stem_rows) == 1):
+            return exact_row or stem_rows[0]
+        problem = "several lines, none of them exactly" if len(stem_rows) > 1 else "no line"
         raise ImageRefused(f"{self._sizes} has {problem} for image {image!r} at {setting}: add it")
 
 
 def _read_index(path: Path) -> dict[tuple[str, float], PublishedPicture]:
     rows: dict[tuple[str, float], PublishedPicture] = {}
-    first: dict[tuple[str, float], PublishedPicture] = {}  # by the name without extension
+    first_by_stem: dict[tuple[str, float], PublishedPicture] = {}
     try:
         for row in _read_csv_lines(path):
             image, stem = row.image, row.stem
-            earlier = rows.get((image, row.setting)) or first.get((stem, row.setting))
+            earlier = rows.get((image, row.setting)) or first_by_stem.get((stem, row.setting))
             if earlier is not None and (image == earlier.image or stem in (image, earlier.image)):
                 raise BadOption(f"line {row.line} of {path} repeats line {earlier.line}")
-            first.setdefault((stem, row.setting), row)
+            first_by_stem.setdefault((stem, row.setting), row)
             rows[row.image, row.setting] = row
     except OSError as error:
         remedy = f"make it, with the columns {','.join(COLUMNS)}"
@@ -276,8 +276,8 @@ def _read_index(path: Path) -> dict[tuple[str, float], PublishedPicture]:
 
 
 def _read_csv_lines(path: Path) -> Iterator[PublishedPicture]:
-    # columns may be in capitals; images become Unicode's composed form (NFC)
-    sheet = parse_sheet(read_regular(path, MAX_BYTES), foreign=True)
+    # column names may be in capitals; image names are normalised to composed Unicode (NFC)
+    sheet = parse_sheet(read_regular(path, MAX_CSV_BYTES), foreign=True)
     names = [name.lower() for name in sheet.names]
     for column in COLUMNS:
         if column not in names:
@@ -291,7 +291,7 @@ def _read_csv_lines(path: Path) -> Iterator[PublishedPicture]:
         if not image:
             raise BadOption(f"{location} has no image")
         if not math.isfinite(value):
-            raise BadOption(f"{location}: setting has to be a number, not {setting!r}")
+            raise BadOption(f"{location}: setting must be a number, not {setting!r}")
         stem = _strip_suffix(image)
         file = cells.get("file") or f"{setting}/{stem}.png"
         sizes = {name: cells[name] for name in names if squeezed(name) in KIND_OF_SIZE}
@@ -318,8 +318,8 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
              for name in sorted(names) if name[0] != "."]  # fmt: skip
     files.sort()
     pictures_found = [file for file in files if file.suffix.lower() in PICTURES]
-    places = _locate_pictures(folder, pictures_found)
-    if not places:
+    entries = _locate_pictures(folder, pictures_found)
+    if not entries:
         suffixes = sorted({file.suffix for file in files if file.suffix.lower() in SUFFIXES})
         problem = (
             f"its pictures are {listed(suffixes)}: save" if suffixes else "and no pictures: put"
@@ -329,65 +329,68 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
             "as PNG or lossless WebP"
         )
     streams = _find_streams(folder, files)
-    pixels = {place.file: _num_pixels(folder, place.file) for place in places}
-    image_pixels = {place.image: pixels[place.file] for place in places if pixels[place.file]}
-    for place in places:  # a damaged picture has the size of another of its image
-        pixels[place.file] = pixels[place.file] or image_pixels.get(place.image)
+    pixels = {entry.file: _num_pixels(folder, entry.file) for entry in entries}
+    image_pixels = {entry.image: pixels[entry.file] for entry in entries if pixels[entry.file]}
+    for entry in entries:  # a damaged picture gets the size of another picture of its image
+        pixels[entry.file] = pixels[entry.file] or image_pixels.get(entry.image)
     sheets = [file for file in files if file.suffix.lower() == ".csv"]
-    rows, without_picture = _rows_of_sheets(folder, sheets, places)
+    rows, without_picture = _rows_of_sheets(folder, sheets, entries)
     row_by_file: dict[str, _Row] = {}
     num_bytes: dict[str, int] = {}
     for row in rows:
-        file = row.places[0].file
+        file = row.entries[0].file
         if (other_row := row_by_file.setdefault(file, row)) is not row:
             raise BadOption(
-                f"{row.location} and {other_row.location} are both of {file}: delete one"
+                f"{row.location} and {other_row.location} are both for {file}: delete one"
             )
         num_bytes[file] = _agreed_bytes(row.location, row.sizes, pixels[file], streams.get(file))
-    sized: dict[tuple[str, str], PublishedPicture] = {}  # by image and point
+    sized_pictures: dict[tuple[str, str], PublishedPicture] = {}  # by image and point
     size_sources: dict[str, None] = {}
-    for place in places:
-        file, stating = place.file, row_by_file.get(place.file)
-        if stating:
-            size_sources[f"{listed([*stating.sizes])} of {stating.sheet}"] = None
+    for entry in entries:
+        file, size_row = entry.file, row_by_file.get(entry.file)
+        if size_row:
+            size_sources[f"{listed([*size_row.sizes])} of {size_row.sheet}"] = None
         elif file in streams:
             num_bytes[file], size_sources["sizes of bitstreams"] = streams[file], None
-        elif place.bpp:
-            rate = {"bpp": place.bpp}
+        elif entry.bpp:
+            rate = {"bpp": entry.bpp}
             num_bytes[file] = _agreed_bytes(f"{folder / file}", rate, pixels[file])
             size_sources["bpp of names"] = None
         else:
             continue
-        cells = stating.cells if stating else {}
-        picture = PublishedPicture(place.image, 0, num_bytes[file], file, place.image, stated=cells)
-        if (other_picture := sized.setdefault((place.image, place.point), picture)) is not picture:
+        cells = size_row.cells if size_row else {}
+        picture = PublishedPicture(entry.image, 0, num_bytes[file], file, entry.image, stated=cells)
+        if (
+            other_picture := sized_pictures.setdefault((entry.image, entry.point), picture)
+        ) is not picture:
             files_text = f"{other_picture.file} and {picture.file}"
             raise BadOption(
-                f"{folder}: {files_text} are of one image at one point: delete one, or name the "
-                "folder of one dataset"
+                f"{folder}: {files_text} show the same image at the same point: delete one, or "
+                "name the folder of one dataset"
             )
-    if not sized and without_picture:
-        row, names = without_picture[0], listed([place.file for place in places])
+    if not sized_pictures and without_picture:
+        row, names = without_picture[0], listed([entry.file for entry in entries])
         raise BadOption(
-            f"{row.location} is of {row.image!r}, and no line is of a picture in the folder "
+            f"{row.location} is for {row.image!r}, and no line is for a picture in the folder "
             f"({names}): give both the same names"
         )
-    if not sized:
+    if not sized_pictures:
         raise BadOption(
             f"{folder} does not state the sizes of its pictures: add a csv with image and bpp, "
             "num_bytes or bits, names that end in _0.25bpp, or a bitstream (.bin, ...) per picture"
         )
-    points = _sort_points(sized)
+    points = _sort_points(sized_pictures)
     pictures = tuple(
-        picture._replace(setting=1.0 + points.index(point)) for (_, point), picture in sized.items()
+        picture._replace(setting=1.0 + points.index(point))
+        for (_, point), picture in sized_pictures.items()
     )
-    without_size = tuple(dict.fromkeys(p.point for p in places if p.point not in points))
+    without_size = tuple(dict.fromkeys(p.point for p in entries if p.point not in points))
     sources = listed([*size_sources])
     return PublishedPictures(points, pictures, sources, without_size, len(without_picture))
 
 
 def _sort_points(pictures: Mapping[tuple[str, str], PublishedPicture]) -> tuple[str, ...]:
-    # by mean size over common images, if any
+    # by mean size over the images that all points have, if any
     images = group_by_key((point, image) for image, point in pictures)
     common = set.intersection(*map(set, images.values()))
     sizes = group_by_key((point, picture.num_bytes) for (image, point), picture in pictures.items()
@@ -404,7 +407,7 @@ def plain(image: str) -> str:
     name = normalize("NFC", PurePosixPath(image.replace("\\", "/")).name)
     stem, dot, suffix = name.rpartition(".")
     name = stem if dot and f".{suffix.lower()}" in SUFFIXES | STREAMS else name
-    return CODED.sub("", name)
+    return CODED_SUFFIX.sub("", name)
 
 
 def _locate_pictures(folder: Path, files: Sequence[Path]) -> list[_PictureFile]:
@@ -414,12 +417,12 @@ def _locate_pictures(folder: Path, files: Sequence[Path]) -> list[_PictureFile]:
     images = {file: plain(rates[file][1] if rates else file.name) for file in files}
     parts = group_by_key((images[file], file.parent.parts) for file in files)
     depths = {len(path) for paths in parts.values() for path in paths}
-    differing = {index for paths in parts.values() for index in range(min(depths))
+    differing_depths = {index for paths in parts.values() for index in range(min(depths))
                  if len({path[index] for path in paths}) > 1}  # fmt: skip
     is_full_path = len(depths) > 1 or len({file.parent for file in files}) == 1
 
     def point(path: tuple[str, ...]) -> str:
-        names = path if is_full_path else [path[index] for index in sorted(differing)]
+        names = path if is_full_path else [path[index] for index in sorted(differing_depths)]
         return "/".join(names) or "1"
 
     points = {file: point(file.parent.parts) for file in files}
@@ -442,34 +445,35 @@ def _points_by_rate(
         if len(pictures) < max_count:
             raise BadOption(
                 f"{folder}: {image} has {len(pictures)} of {max_count} pictures, and neither "
-                "folders nor equal rates tell their points: put each point into a folder"
+                "folders nor rates tell their operating points: put each point into a folder"
             )
-    ordered = [[file for _, file in sorted(pictures)] for pictures in by_image.values()]
-    return {file: f"rate {rank}" for files in ordered for rank, file in enumerate(files, 1)}
+    files_by_rate = [[file for _, file in sorted(pictures)] for pictures in by_image.values()]
+    return {file: f"rate {rank}" for files in files_by_rate for rank, file in enumerate(files, 1)}
 
 
 def _rows_of_sheets(
-    folder: Path, sheets: Sequence[Path], places: Sequence[_PictureFile]
+    folder: Path, sheets: Sequence[Path], entries: Sequence[_PictureFile]
 ) -> tuple[list[_Row], list[_Row]]:
-    # rows of one picture, and rows of none; `BadOption` for a row of several
+    # returns rows with one picture, and rows without; `BadOption` for a row with several
     rows, without_picture = list[_Row](), list[_Row]()
-    places_below = {
-        file: [p for p in places if PurePosixPath(p.file).is_relative_to(file.parent)]
+    entries_below = {
+        file: [p for p in entries if PurePosixPath(p.file).is_relative_to(file.parent)]
         for file in sheets
     }
-    one_a_folder = any(places_below[file] for file in sheets if file.parent.parts)
+    sheets_near_pictures = any(entries_below[file] for file in sheets if file.parent.parts)
     for file in sheets:
         try:
-            sheet = parse_sheet(read_regular(folder / file, MAX_BYTES), foreign=True)
+            sheet = parse_sheet(read_regular(folder / file, MAX_CSV_BYTES), foreign=True)
         except (BadFile, UnicodeDecodeError, OSError) as error:
             raise BadOption(f"{folder / file} is not a csv in UTF-8: {error}") from error
         names = {squeezed(name): name for name in reversed(sheet.names)}
-        image = next((names[word] for word in IMAGE if word in names), "")
+        image = next((names[word] for word in IMAGE_COLUMNS if word in names), "")
         columns = [name for name in sheet.names if squeezed(name) in KIND_OF_SIZE]
         if not image or not columns:
             continue
         by_image = group_by_key(
-            (place.image, place) for place in places_below[file] or (() if one_a_folder else places)
+            (entry.image, entry)
+            for entry in entries_below[file] or (() if sheets_near_pictures else entries)
         )
         sheet_rows = []
         for (number, _), cells in zip(sheet.lines, sheet.records(), strict=True):
@@ -477,25 +481,25 @@ def _rows_of_sheets(
             match, sizes = RATE.fullmatch(PurePosixPath(cell).stem), {n: cells[n] for n in columns}
             pictures = by_image.get(plain(match[1] if match else cell), [])
             sheet_rows.append(_Row(location, file.name, cell, cells, sizes, pictures))
-        without_picture += [row for row in sheet_rows if not row.places]
+        without_picture += [row for row in sheet_rows if not row.entries]
         other_columns = [name for name in sheet.names if name not in {image, *columns}]
         for row in _narrow_pictures(
-            [row for row in sheet_rows if row.places], file.stem, other_columns
+            [row for row in sheet_rows if row.entries], file.stem, other_columns
         ):
-            if len(row.places) > 1:
-                candidates = listed([place.file for place in row.places], 4)
+            if len(row.entries) > 1:
+                candidates = listed([entry.file for entry in row.entries], 4)
                 raise BadOption(
-                    f"{row.location} may be of {candidates}: add a column with the folder"
+                    f"{row.location} may be for {candidates}: add a column with the folder"
                 )
-            (rows if row.places else without_picture).append(row)
+            (rows if row.entries else without_picture).append(row)
     return rows, without_picture
 
 
 def _narrow_pictures(rows: Sequence[_Row], stem: str, columns: Sequence[str]) -> Sequence[_Row]:
-    # By a path in the image, a column or the sheet's stem: the one that identifies most pictures is
-    # used, if these are more than half of those of their points, or if all rows have one.
-    pictures = {place.file: place.point for row in rows for place in row.places}
-    if len(rows) == len(pictures) and all(len(row.places) == 1 for row in rows):
+    # Narrows by the path in the image cell, a column, or the sheet's stem: whichever identifies the
+    # most pictures, if these are over half of their points' pictures or each row has one.
+    pictures = {entry.file: entry.point for row in rows for entry in row.entries}
+    if len(rows) == len(pictures) and all(len(row.entries) == 1 for row in rows):
         return rows
     texts = {
         "": [stem] * len(rows),
@@ -503,20 +507,21 @@ def _narrow_pictures(rows: Sequence[_Row], stem: str, columns: Sequence[str]) ->
     }
     narrowest = rows, (0, 0)
     for name in (None, *columns, ""):  # None: the path in the image
-        narrowed = [
-            row._replace(places=[
-                place for place in row.places
-                if (_is_in(place, row.image) if name is None else _is_named(place.point, text))
+        narrowed_rows = [
+            row._replace(entries=[
+                entry for entry in row.entries
+                if (_is_in(entry, row.image) if name is None else _is_named(entry.point, text))
             ])
             for row, text in zip(rows, texts[name or ""], strict=True)
         ]  # fmt: skip
-        single = [row.places[0] for row in narrowed if len(row.places) == 1]
-        files, points = {place.file for place in single}, {place.point for place in single}
+        single_pictures = [row.entries[0] for row in narrowed_rows if len(row.entries) == 1]
+        files = {entry.file for entry in single_pictures}
+        points = {entry.point for entry in single_pictures}
         candidates = sum(point in points for point in pictures.values())
-        enough = 2 * len(files) > candidates or len(single) == len(rows)
-        constant = name and len({*pictures.values()}) > 1 == len(points)
-        if enough and not constant and (len(files), -len(single)) > narrowest[1]:
-            narrowest = narrowed, (len(files), -len(single))
+        is_enough = 2 * len(files) > candidates or len(single_pictures) == len(rows)
+        is_constant = name and len({*pictures.values()}) > 1 == len(points)
+        if is_enough and not is_constant and (len(files), -len(single_pictures)) > narrowest[1]:
+            narrowest = narrowed_rows, (len(files), -len(single_pictures))
     return narrowest[0]
 
 
@@ -524,7 +529,7 @@ def _agreed_bytes(
     location: str, sizes: Mapping[str, str], num_pixels: int | None, stream: int | None = None
 ) -> int:
     # num_pixels is None for an unreadable picture, whose rates are then 0 bytes
-    ranges: dict[str, tuple[float, float]] = {}  # bytes, and their largest rounding error
+    ranges: dict[str, tuple[float, float]] = {}  # bytes, and their maximum rounding error
     for name, text in sizes.items():
         cell, kind = f"{name} {text.strip()}", KIND_OF_SIZE[squeezed(name)]
         try:
@@ -537,22 +542,22 @@ def _agreed_bytes(
             last_digit = Decimal(text.strip()).as_tuple().exponent
             half = 10.0 ** int(last_digit) / 2
             ranges[cell] = number * num_pixels / 8, half * num_pixels / 8 + 1
-        if num_pixels and ranges[cell][0] > max(RAW_BYTES_PER_PIXEL * num_pixels, SMALLEST_LIMIT):
-            raise BadOption(f"{location}: {cell} is more than the raw picture has")
+        if num_pixels and ranges[cell][0] > max(RAW_BYTES_PER_PIXEL * num_pixels, MIN_LIMIT_BYTES):
+            raise BadOption(f"{location}: {cell} is larger than the raw picture")
     if stream is not None:
         ranges[f"the bitstream of {stream} bytes"] = stream, 0.0
     if not ranges:
         return 0
-    lowest = max(size - rounding for size, rounding in ranges.values())
-    if lowest > min(size + rounding for size, rounding in ranges.values()):
+    min_bytes = max(size - rounding for size, rounding in ranges.values())
+    if min_bytes > min(size + rounding for size, rounding in ranges.values()):
         sizes_in_bytes = " and ".join(
             f"{cell} ({size:.0f} bytes)" for cell, (size, _) in ranges.items()
         )
         raise BadOption(
             f"{location} states different sizes, {sizes_in_bytes}: keep the right column"
         )
-    exact, _ = min(ranges.values(), key=lambda pair: pair[1])
-    return max(1, round(exact))
+    num_bytes, _ = min(ranges.values(), key=lambda pair: pair[1])
+    return max(1, round(num_bytes))
 
 
 def _is_named(point: str, cell: str) -> bool:
@@ -561,21 +566,21 @@ def _is_named(point: str, cell: str) -> bool:
     return is_equal or (len(numbers) == 1 and float(numbers[0]) == number_in(cell))
 
 
-def _is_in(place: _PictureFile, cell: str) -> bool:
+def _is_in(entry: _PictureFile, cell: str) -> bool:
     parts = PurePosixPath(cell.replace("\\", "/")).with_suffix("").parts
-    has_path = len(parts) > 1 or plain(cell) != place.image
-    return has_path and PurePosixPath(place.file).with_suffix("").parts[-len(parts) :] == parts
+    has_path = len(parts) > 1 or plain(cell) != entry.image
+    return has_path and PurePosixPath(entry.file).with_suffix("").parts[-len(parts) :] == parts
 
 
 def _find_streams(folder: Path, files: Iterable[Path]) -> dict[str, int]:
-    # file of a picture -> bytes of the only bitstream of its name in its folder
+    # {picture: size of its bitstream}, if its folder has a single one with its name
     streams: dict[tuple[Path, str], list[int]] = defaultdict(list)
     pictures = []
     for file in files:
         if file.suffix.lower() in PICTURES:
             pictures.append(file)
         elif file.suffix.lower() in STREAMS:
-            stem = CODED.sub("", normalize("NFC", file.name.partition(".")[0]))
+            stem = CODED_SUFFIX.sub("", normalize("NFC", file.name.partition(".")[0]))
             streams[file.parent, stem].append((folder / file).stat().st_size)
     sizes_by_picture = {
         picture: streams[picture.parent, plain(picture.name).partition(".")[0]]

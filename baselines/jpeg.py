@@ -70,7 +70,7 @@ class JPEG(JPEGCodec):
         self._optimize = bool(optimize)
 
     def describe(self) -> CodecInfo:
-        """Return the versions of libjpeg-turbo and Pillow; fingerprint their compiled files."""
+        """Return the versions of libjpeg-turbo and Pillow, and a fingerprint of compiled files."""
         return CodecInfo(
             version=jpeg_version(),
             command="PIL.Image.save(format='JPEG', quality={quality}, "
@@ -129,7 +129,7 @@ class Jpegli(JPEGCodec):
         self._library = Path(pyjpegli.__file__)
 
     def describe(self) -> CodecInfo:
-        """Return the versions of pyjpegli and the decoder; fingerprint their compiled files."""
+        """Return the versions of pyjpegli and decoder, and a fingerprint of compiled files."""
         from importlib.metadata import version
 
         return CodecInfo(
@@ -178,7 +178,7 @@ class MozJPEG(JPEGCodec):
         }
 
     def describe(self) -> CodecInfo:
-        """Return the versions of mozjpeg, libvips and the decoder; fingerprint their files."""
+        """Return the versions of mozjpeg, libvips and decoder, and a fingerprint of their files."""
         from importlib.metadata import version
 
         import pyvips
@@ -254,7 +254,7 @@ def _luma_tables() -> "dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]]":
 @cache
 def _find_libvips() -> Path:
     # a single thread and no cache; the system's libvips may be built without mozjpeg
-    absent = Unavailable(
+    unavailable = Unavailable(
         "mozjpeg needs a libvips that contains it: install the Python package pyvips-binary",
         Reason("package", "pyvips-binary"),
     )
@@ -262,13 +262,13 @@ def _find_libvips() -> Path:
     folder = Path(binding.origin).parent if binding and binding.origin else Path()
     libraries = sorted((folder / "pyvips_binary.libs").glob("libvips*"))
     if not libraries:
-        raise absent
+        raise unavailable
     try:
         import pyvips
     except Exception as error:  # pyvips raises plain Exception if libvips does not start
-        raise absent from error
+        raise unavailable from error
     if str(libraries[0].resolve()) not in Path("/proc/self/maps").read_text():
-        raise absent
+        raise unavailable
     pyvips.vips_lib.vips_concurrency_set(1)
     pyvips.cache_set_max(0)  # cached results of earlier calls would distort timings
     return libraries[0]

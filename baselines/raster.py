@@ -32,7 +32,7 @@ class WheelCodec:
     """Base class of codecs decoded by a part of imagecodecs, named by a subclass."""
 
     name: ClassVar[str]
-    part: ClassVar[str]  # of imagecodecs: "webp"
+    part: ClassVar[str]  # name in imagecodecs: "webp"
     libraries: ClassVar[tuple[str, ...]]  # prefixes of its linked libraries' file names
     licence: ClassVar[str] = "BSD-3-Clause"
     timed: ClassVar[str] = "one call in this process"
@@ -56,7 +56,7 @@ class WheelCodec:
             )
 
     def describe(self) -> CodecInfo:
-        """Return the versions of library and imagecodecs; fingerprint their files."""
+        """Return the versions of library and imagecodecs, and a fingerprint of their files."""
         import imagecodecs
 
         release = getattr(imagecodecs, f"{self.part}_version")()
@@ -130,8 +130,8 @@ class JPEGXL(WheelCodec):
     """JPEG XL, lossy (VarDCT, XYB), through imagecodecs' libjxl.
 
     Option: effort, 1 (fast) to 10 (slow), 7 by default as in cjxl. The setting is the Butteraugli
-    distance, largest at the lowest rate; 1 is called visually lossless. From 20 on libjxl codes at
-    half the resolution.
+    distance, largest at the lowest rate; 1 is called visually lossless. From 20, libjxl halves the
+    resolution.
     """
 
     name, part, libraries = "jpegxl", "jpegxl", ("libjxl",)
@@ -198,7 +198,7 @@ class JPEG2000(WheelCodec):
             self.accepts = Between("psnr", 1, 100)  # levels below 1 are lossless
 
     def describe(self) -> CodecInfo:
-        """Return the versions of OpenJPEG and its wrappers; fingerprint their files."""
+        """Return the versions of OpenJPEG and its wrappers, and a fingerprint of their files."""
         info = super().describe()
         if not self._uses_ratio:
             return info
@@ -272,7 +272,7 @@ def _remove_comments(stream: bytes) -> bytes:
     return b"".join([*segments, stream[start:]])
 
 
-HEADER = struct.Struct("<HH")  # width, height; JPEG and WebP do not have more than 16 bits
+HEADER = struct.Struct("<HH")  # width, height; 16 bits suffice for JPEG and WebP too
 FORMAT = "width, height as 16-bit little endian; rows of RGB, {bits} bits a channel"
 
 

@@ -103,9 +103,7 @@ def coded_picture(file: bytes) -> bytes:
             pictures.append(file[start + BOX_HEADER_BYTES : start + size])
         start += size
     if len(pictures) != 1:
-        raise CorruptStream(
-            f"the file has {len(pictures)} mdat boxes where a picture has a single one"
-        )
+        raise CorruptStream(f"the file has {len(pictures)} mdat boxes instead of one")
     return pictures[0]
 
 

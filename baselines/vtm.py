@@ -18,7 +18,7 @@ from benchmark.system.digest import files_sha256
 from benchmark.system.settings import program_folders
 
 REMEDY = (
-    "build VTM, and set $VTM_DIR to its folder, or use vvenc, the nearest that needs no program"
+    "build VTM, and set $VTM_DIR to its folder, or use vvenc, the closest codec without a program"
 )
 CONFIGURATION = "encoder_intra_vtm.cfg"
 COMMAND = (
@@ -33,7 +33,7 @@ MIN_TIMEOUT_SECONDS = 600
 
 
 class VTM:
-    """Option: depth, 8 (default) or 10 bits of the input picture; coded with 10 bits.
+    """VVC by VTM, always coded with 10 bits; option: depth, 8 (default) or 10 bits of the input.
 
     With 8, decoded samples are rounded to 8-bit YCbCr before RGB, which caps PSNR at about 53 dB.
     """
@@ -48,7 +48,7 @@ class VTM:
         self._decoder = ffmpeg.find_ffmpeg("decoding vvc", decoder="vvc")
 
     def describe(self) -> CodecInfo:
-        """Return the versions of VTM and the decoder; fingerprint encoder and configuration."""
+        """Return the versions of VTM and decoder, a fingerprint of encoder and configuration."""
         release = query_version(
             self._encoder, "--help", rb"VTM Encoder Version (\S+)", "VTM", REMEDY
         )
@@ -91,7 +91,7 @@ class VTM:
             raise CorruptStream("the stream is empty")
         picture = ffmpeg.read_y4m(ffmpeg.decode_to_y4m(self._decoder, "vvc", data))
         if picture.depth != INTERNAL_DEPTH or len({plane.shape for plane in picture.planes}) > 1:
-            raise CorruptStream(f"the stream is not of {INTERNAL_DEPTH} bits in 4:4:4")
+            raise CorruptStream(f"the stream is not {INTERNAL_DEPTH}-bit 4:4:4")
         if self._layout.depth == 8:
             return ycbcr.ycbcr_to_rgb(ycbcr.reduce_to_8_bits(picture.planes), 8)
         return ycbcr.ycbcr_to_rgb(picture.planes, INTERNAL_DEPTH)

@@ -254,8 +254,8 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     missing = {
         key for key, value in parameters.items() if value.default is value.empty
     } - given_names
-    if not missing and hasattr(codec_type, "completed"):
-        options = codec_type.completed(options)
+    if not missing and hasattr(codec_type, "complete_options"):
+        options = codec_type.complete_options(options)
     aside = codec_type.neutral_options(options) if hasattr(codec_type, "neutral_options") else ()
     beside = tuple(sorted((key, options.pop(key)) for key in aside if key in options))
     variants: tuple[Mapping[str, str], ...] = getattr(codec_type, "variants", ())
@@ -283,13 +283,13 @@ def sole_variant(text: str, option: str) -> CodecSpec:
 def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
     """Return the variants of a generative codec with the seeds 0 to `count` - 1.
 
-    A codec stays as it is without the option `seed`, with a given seed, or if its `draws` says that
-    nothing is drawn.
+    A codec stays as it is if it has no option `seed`, if a seed is given, or if its class's
+    `takes_seed_option` returns False.
     """
     codec_type, options = codec_class(spec), dict(spec.options)
     if SEED not in parameters_of(spec, codec_type) or SEED in options:
         return [spec]
-    if hasattr(codec_type, "draws") and not codec_type.draws(options):
+    if hasattr(codec_type, "takes_seed_option") and not codec_type.takes_seed_option(options):
         return [spec]
     complete_spec = spec._replace(beside=()).add_options(spec.beside)
     seeded = (complete_spec.add_options([(SEED, str(seed))]) for seed in range(count))

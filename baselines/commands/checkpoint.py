@@ -12,9 +12,9 @@ from benchmark.option import ARGUMENT, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
 NAME = "ours.safetensors"
-STEPS = "Training steps, for the card; 0 marks all rows as untrained."
-TRAINING_DATA = "Description of the training data, for the card."
-CROP = 256  # pixels; side of the photographs' crops for integer tables
+STEPS = "Training steps to write on the card; 0 marks all rows as untrained."
+TRAINING_DATA = "Description of the training data to write on the card."
+CROP_PX = 256  # side of the photographs' crops for integer tables
 
 checkpoint = Verbs("""Import published weights as a checkpoint, and describe checkpoints.
 
@@ -47,13 +47,13 @@ def import_weights(
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: end the name of a checkpoint in .safetensors")
     photographs = benchmark.open_dataset("sample").images
-    crops = [benchmark.read_image(image.path).pixels[-CROP:, -CROP:] for image in photographs]
+    crops = [benchmark.read_image(image.path).pixels[-CROP_PX:, -CROP_PX:] for image in photographs]
     try:
         card = import_checkpoint(file, target, crops, steps=steps, training_data=training_data)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
+        raise UsageError(f"{file} cannot be imported: {error}") from error
     print(f"{target}: checkpoint {card.sha256[:8]}, with its card in the same folder")
 
 

@@ -96,7 +96,13 @@ def encode(
 
 def decode(
     request: Annotated[Request, subset("device weights_dir", device="cpu")],
-    stream: Annotated[Path, opt(ARGUMENT, "Stream of `bench encode`, or a file of its format.")],
+    stream: Annotated[
+        Path,
+        opt(
+            ARGUMENT,
+            "Stream from `bench encode`, or a JPEG, WebP, JPEG 2000, JPEG XL, AVIF or BPG file.",
+        ),
+    ],
     image: Annotated[Path, opt(ARGUMENT, "PNG file to write.")],
     codec: Annotated[str, opt(CODED, f"{CODEC}; default: recognised from the stream.")] = "",
     beta: Annotated[
@@ -177,7 +183,7 @@ def read_image(path: Path, flatten: bool = False) -> "Pixels":
 
 
 def _failure_reason(coder: Codec, error: BaseException) -> str:
-    # with the line of a user's file
+    # for a user's codec, the reason includes the line that failed
     reason = reason_of(error, type(coder))
     return one_line(error) if is_of_package(type(coder)) else reason
 

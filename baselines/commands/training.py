@@ -36,8 +36,8 @@ from benchmark.system.text import bench_command
 
 LOSSES, LOSSES_PNG = "losses.csv", "losses.png"
 MILESTONES = "milestones"  # folder of a run with the milestones' checkpoints
-COMMON = "common"  # name of the run of the stages that variants share
-BETA = 3.84  # at which variants are compared
+COMMON = "common"  # name of the run with the stages that variants share
+COMPARED_BETA = 3.84
 
 
 def add_photographs(
@@ -47,7 +47,7 @@ def add_photographs(
     validation: str | None,
     device: str,
 ) -> TrainingOptions:
-    """Return the options with photographs for training and validation; command: for the cards."""
+    """Return the options with photographs for training and validation; cards show `command`."""
     paths = tuple(path for place in data for path in _training_files(place))
     if validation:
         held_out = frozenset[str]()
@@ -115,7 +115,8 @@ def print_comparison_commands(recipe: Recipe, folder: Path) -> None:
     """Print the commands that measure and draw the variants of a recipe."""
     specs = [
         CodecSpec(
-            "ours", (("beta", f"{BETA:g}"), ("checkpoint", str(folder / f"{name}.safetensors")))
+            "ours",
+            (("beta", f"{COMPARED_BETA:g}"), ("checkpoint", str(folder / f"{name}.safetensors"))),
         )
         for name in recipe.variants
     ]
@@ -163,7 +164,7 @@ def train_all(runs: Sequence[TrainingRun], options: TrainingOptions, quiet: bool
         _train_and_export(run, options, quiet)
         if options.is_out_of_time and run is not runs[-1]:
             _print_line(
-                f"the time is over after {run.name}; the same command resumes with the next"
+                f"the time is over after {run.name}; the same command continues with the next"
             )
             raise typer.Exit(0)
 
@@ -196,29 +197,33 @@ def export_runs(runs: Sequence[TrainingRun], options: TrainingOptions) -> None:
 
 
 def _train_and_export(run: TrainingRun, options: TrainingOptions, quiet: bool) -> None:
-    begun: list[int] = []
+    saved_steps: list[int] = []
 
     def announce(saved: int, reported: int) -> None:
-        begun.append(saved)
+        saved_steps.append(saved)
         if quiet:
             return
         stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
         precision: str = precision_of(run.recipe, stage, options.device)
         if precision == "float32" and run.recipe.autocast and not stage.float32:
             precision += ", since the CPU has no bfloat16 instructions"
-        lost = f"; {reported - saved} later steps were not saved" if reported > saved else ""
-        progress = f"{progress_text(run.recipe, saved)}, on {options.device} in {precision}{lost}"
+        lost_note = f"; {reported - saved} later steps were not saved" if reported > saved else ""
+        progress = (
+            f"{progress_text(run.recipe, saved)}, on {options.device} in {precision}{lost_note}"
+        )
         print(f"{run.name}: {progress}", file=sys.stderr, flush=True)
 
     try:
-        ended = train(run, options, announce)
+        outcome = train(run, options, announce)
     finally:
-        if begun:
+        if saved_steps:
             write_losses(run.folder, run.recipe)
-    if ended != FINISHED:
+    if outcome != FINISHED:
         progress = progress_text(run.recipe, run.steps_reported())
-        _print_line(f"{run.folder}: {ended} after {progress}; the same command resumes from there")
-        raise typer.Exit(130 if ended == INTERRUPTED else 0)
+        _print_line(
+            f"{run.folder}: {outcome} after {progress}; the same command resumes from there"
+        )
+        raise typer.Exit(130 if outcome == INTERRUPTED else 0)
     if not quiet:
         print(f"{run.name}: writing {run.target}", file=sys.stderr, flush=True)
     export_runs([run], options)
@@ -312,4 +317,4 @@ def draw_losses(run: Path, recipe: Recipe) -> None:
 
 def run_step(report: Report, recipe: Recipe) -> int:
     """Return a report's step, counted over all stages."""
-    return recipe.step_in_all(*step_of(report))
+    return recipe.total_step(*step_of(report))

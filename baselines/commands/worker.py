@@ -46,7 +46,8 @@ def new(
         "results/contenders"
     ),
     code: Annotated[
-        Path | None, opt(TARGET, "Folder of the authors' code, for the script; default: OUT/NAME.")
+        Path | None,
+        opt(TARGET, "Folder of the authors' code, to write the script to; default: OUT/NAME."),
     ] = None,
 ) -> None:
     """Write a contender file and an example script that runs.
@@ -62,9 +63,9 @@ def new(
     script = f"{plain}_worker.py"
     example = files("baselines.worker").joinpath("example_worker.txt").read_text()
     contender = files("baselines.worker").joinpath("example_contender.txt").read_text()
-    place = folder.resolve() if code else plain
+    folder_key = folder.resolve() if code else plain
     filled = {
-        out / f"{plain}.toml": contender.format(name=name, folder=place, script=script),
+        out / f"{plain}.toml": contender.format(name=name, folder=folder_key, script=script),
         folder / script: example.replace("NAME", plain.title().replace("_", "")),
         folder / HELPER: files("baselines.worker").joinpath(HELPER).read_text(),
     }
@@ -109,7 +110,9 @@ def setup(file: File) -> None:
         except OSError as error:
             raise UsageError(f"{file}: the weights {path!r}: {error.strerror}") from error
         if not target.exists() and not weight.get("url"):
-            raise UsageError(f"{target} is missing and {file} has no url for it: put it there")
+            raise UsageError(
+                f"{target} is missing and {file} has no url for it: put the file there"
+            )
         published = PublishedFile(weight.get("url", ""), target.name, weight.get("sha256", ""))
         download_weights(published, target)
         require_no_page(target, published.url)
@@ -130,11 +133,11 @@ def check(file: File) -> None:
         info = encoder.describe()
         print(f"{info.version}; {info.device}; fingerprint {info.fingerprint[:12]}")
         for setting, (height, width) in product(encoder.sweep, ODD_SIZES):
-            line, holds = _check_case(encoder, decoder, setting, _make_picture(height, width))
-            failures += not holds
+            line, is_ok = _check_case(encoder, decoder, setting, _make_picture(height, width))
+            failures += not is_ok
             print(f"{setting}, {width} x {height}: {line}")
     if failures:
-        raise BenchError(f"{encoder.name} breaks the contract in {failures} of the cases above")
+        raise BenchError(f"{encoder.name} fails in {failures} of the cases above")
     print("Next:", bench_command("run", codecs=f"worker:{file},ours,jpeg", dataset="sample"))
 
 
@@ -166,7 +169,7 @@ def _check_case(
 
 
 def _make_picture(height: int, width: int) -> "Pixels":
-    # smooth, with edges and noise
+    # smooth areas, an edge and noise
     import numpy as np
 
     rows, columns = np.mgrid[0:height, 0:width]
@@ -215,8 +218,8 @@ def _place_script(contender: "ContenderFile") -> None:
 def require_no_page(path: Path, url: str) -> None:
     """Delete a web page that was downloaded instead of weights; raises `UsageError`."""
     with path.open("rb") as file:
-        begin = file.read(64).lstrip().lower()
-    if begin.startswith((b"<!doctype html", b"<html")):
+        beginning = file.read(64).lstrip().lower()
+    if beginning.startswith((b"<!doctype html", b"<html")):
         path.unlink()
         path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)  # its recorded digest
         raise UsageError(f"{url} returns a web page, not the file: download it by hand to {path}")
@@ -253,6 +256,6 @@ def _make_environment(contender: "ContenderFile") -> None:
         install = pip if uv else [str(interpreter), "-m", "pip", "install"]
         if with_torch and not on_gpu:  # PyPI's torch brings CUDA, 5 GB
             install += ["--torch-backend", "cpu"] if uv else ["--extra-index-url", TORCH_ON_CPU]
-        words = [word for line in contender.packages  # a line may be "-r requirements.txt"
+        requirements = [word for line in contender.packages  # a line may be "-r requirements.txt"
                  for word in (shlex.split(line) if line.startswith("-") else [line])]  # fmt: skip
-        run_program([*install, *words], folder=contender.folder, timeout_seconds=7200)
+        run_program([*install, *requirements], folder=contender.folder, timeout_seconds=7200)

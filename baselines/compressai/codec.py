@@ -93,7 +93,9 @@ CONTAINERS = ("network", "state_dict", "model_state_dict")  # keys in files of t
 MATCHED_MODEL, MATCHED_STEM = "bmshj2018-hyperprior", "hyperprior"
 WEIGHTS = ("published", "matched", "random")  # values of the option
 RANDOM_SEED = 0
-MAX_CACHED_BYTES = 1 << 30  # of networks in a process: four full sweeps of bmshj2018-hyperprior
+MAX_CACHED_BYTES = (
+    1 << 30
+)  # for the networks of a process: four full sweeps of bmshj2018-hyperprior
 
 REVISION = 3
 LATENT_STEP = 16  # pixels along a latent position in every model of the zoo
@@ -166,7 +168,7 @@ class NetworkSource(NamedTuple):
     quality: int
     weights: str  # one of `WEIGHTS`, or "checkpoint"
     path: Path | None  # None for random weights
-    sha256: str  # of the file
+    sha256: str  # the file's
     device: str
 
 
@@ -229,7 +231,7 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
             "mse, for example compressai:model=bmshj2018-hyperprior:metric=mse"
         )
     _require_known(model, metric)
-    with importable():
+    with prepare_import():
         from compressai.zoo.image import model_urls
     urls = model_urls.get(model, {}).get(metric)
     if urls is None:
@@ -312,7 +314,7 @@ def cached_network(source: Hashable, make: Callable[[], "nn.Module"]) -> "nn.Mod
 
 
 def _make_network(source: NetworkSource) -> "nn.Module":
-    with importable():
+    with prepare_import():
         from compressai.registry import MODELS
         from compressai.zoo import load_state_dict  # handles older names
         from compressai.zoo.image import cfgs
@@ -352,7 +354,7 @@ def _num_bytes(net: "nn.Module") -> int:
 
 
 @contextmanager
-def importable() -> Iterator[None]:
+def prepare_import() -> Iterator[None]:
     """Prepare the import of CompressAI; `Unavailable` if it is not installed."""
     package_folder("compressai")
     with warnings.catch_warnings():
@@ -445,11 +447,13 @@ class CompressAI:
 
         stream = unpack(data, self.num_strings)
         if stream.quality not in self._sources:
-            raise CorruptStream(f"the stream has quality {stream.quality}, which is missing here")
+            raise CorruptStream(
+                f"the stream has quality {stream.quality}, whose weights are missing"
+            )
         _, _, padded_width, padded_height = padding(stream.width, stream.height)
         if padded_width * padded_height > max_pixels(len(data)):
             size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
-            raise CorruptStream(f"the stream claims {size}: no image takes so few")
+            raise CorruptStream(f"the stream claims {size}: no image needs so few")
         net: Any = network(self._sources[stream.quality])
         factor = int(net.downsampling_factor)
         # CompressAI's decoder may read beyond the end of a damaged string: at most four bytes per

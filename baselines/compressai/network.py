@@ -1,7 +1,7 @@
 """CompressAI's network with a scale hyperprior, adapted to `Network`.
 
 Architecture (at any widths) and training are CompressAI's: the decoder sees the latent with the
-uniform noise with which bits are counted. One network per rate. CompressAI is imported with it.
+uniform noise with which bits are counted. One network per rate. Making one imports CompressAI.
 """
 
 import math
@@ -19,10 +19,10 @@ from baselines.neural.entropy.hyperprior import CodedLatents, LatentNetwork
 from benchmark.errors import UnknownName
 
 MODEL = "bmshj2018-hyperprior"
-GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
-GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
-MIN_SPREAD = 0.15  # minimum scale of a latent channel at the start
-NOISE = 0.001  # standard deviation of the noise added to a transform's kernels
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the rate weight 1
+GAMMA = 0.01  # initial value for GDN: the root of 1 + GAMMA x^2 is near 1
+MIN_SPREAD = 0.15  # minimum initial scale of a latent channel
+NOISE_STD = 0.001  # of the noise added to a transform's kernels
 # CompressAI's N and M that match the work per pixel of each size of `ours` (14.6 k
 # multiply-accumulates for `micro`). Neither exceeds the published 320, so `full` has no match. With
 # the zoo's own M / N, 1.5 to 1.7, principal components end at 30.9 dB on Kodak at any rate; with 48
@@ -42,9 +42,9 @@ class ZooNetwork(LatentNetwork):
         if sizes.model != MODEL:
             raise ValueError(f"{sizes.model} is not {MODEL}")
         self.sizes = sizes
-        from baselines.compressai.codec import importable
+        from baselines.compressai.codec import prepare_import
 
-        with importable():
+        with prepare_import():
             from compressai.registry import MODELS
         # CompressAI's constructors mix devices on "meta"; fake tensors need no memory either.
         with ExitStack() as stack:
@@ -54,7 +54,7 @@ class ZooNetwork(LatentNetwork):
             self.codec: Any = MODELS[MODEL](*sizes.widths)
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
-        """Map images (N, 3, H, W) in [-1, 1], multiples of 64, to y (N, M, H / 16, W / 16)."""
+        """Map images (N, 3, H, W) in [-1, 1], H and W multiples of 64, to y (N, M, H/16, W/16)."""
         y: Tensor = self.codec.g_a((images + 1) / 2)
         return y
 
@@ -79,7 +79,7 @@ class ZooNetwork(LatentNetwork):
         return CodedLatents(latents, y_bits, z_bits)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Set start values: an orthogonal transform, stage by stage, fitted to `images`.
+        """Set initial values: an orthogonal transform, stage by stage, fitted to `images`.
 
         images: (n, 3, h, w) in [-1, 1], sides multiples of 16, on the network's device.
         `lambdas[0]`, the weight of a bit per pixel against 150 MSE, sets the latent's scale.
@@ -92,10 +92,10 @@ class ZooNetwork(LatentNetwork):
         spread.clamp_(min=MIN_SPREAD)
         with torch.no_grad():
             for layer, transform in zip(net.g_a[::2], transforms, strict=True):
-                nn.init.normal_(layer.weight[: len(transform.basis)], std=NOISE)
+                nn.init.normal_(layer.weight[: len(transform.basis)], std=NOISE_STD)
                 add_transform(layer, transform)
             for layer, transform in zip(reversed(net.g_s[::2]), transforms, strict=True):
-                nn.init.normal_(layer.weight[:, : len(transform.mean)], std=NOISE)
+                nn.init.normal_(layer.weight[:, : len(transform.mean)], std=NOISE_STD)
                 add_transform(layer, transform)
             for layer in (*net.g_a[1::2], *net.g_s[1::2]):
                 layer.beta.copy_(layer.beta_reparam.init(torch.ones_like(layer.beta)))
@@ -116,7 +116,7 @@ class ZooNetwork(LatentNetwork):
         return loss
 
     def tables(self, images: Any = ()) -> dict[str, Tensor]:
-        """Update CompressAI's tables, buffers of the network; there are no others to return."""
+        """Update CompressAI's tables, which are buffers of the network; return {}."""
         self.codec.update(force=True)
         return {}
 
@@ -149,8 +149,8 @@ def rate_weight(lmbda: float) -> float:
 
 
 def hyperprior(sizes: str, lmbda: float) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return dimensions with the work of a size of `ours`, and the stages' fields."""
+    """Return dimensions that cost as much work as a size of `ours`, and the stages' fields."""
     if sizes not in WIDTHS:
-        raise UnknownName("size of ours with a hyperprior of its work", sizes, WIDTHS)
+        raise UnknownName("size of ours that a hyperprior matches", sizes, WIDTHS)
     dimensions = {"model": MODEL, "lmbda": lmbda, "widths": list(WIDTHS[sizes])}
     return dimensions, {"lambdas": (rate_weight(lmbda),)}

@@ -1,4 +1,4 @@
-"""External codecs' programs: run them on files, query versions, hash the files they name; PNG."""
+"""Run external codecs' programs, query versions, hash files named in commands; PNG and WebP."""
 
 import ast
 import os
@@ -30,7 +30,7 @@ from benchmark.system.foreign_files import (
 from benchmark.system.programs import read_output_file, run_program
 
 # A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
-HEAD_BYTES = 29
+HEADER_BYTES = 29
 DEPTH_OFFSET = 24  # position of the bits per sample
 
 
@@ -40,24 +40,24 @@ def write_png(path: Path, pixels: Pixels) -> None:
 
 
 def read_png(path: Path) -> Pixels:
-    """Return an 8-bit opaque PNG's pixels as RGB; else `ImageRefused`, a predicate of the name."""
+    """Return an 8-bit opaque PNG's pixels as RGB; raises `ImageRefused` ("is not a whole PNG")."""
     try:
         with open_regular(path) as file:
-            size, head = os.fstat(file.fileno()).st_size, file.read(HEAD_BYTES)
-            if len(head) < HEAD_BYTES:
+            size, header = os.fstat(file.fileno()).st_size, file.read(HEADER_BYTES)
+            if len(header) < HEADER_BYTES:
                 raise ImageRefused("is not a whole PNG: it ends within its header")
-            if not head.startswith(SIGNATURE):
-                raise ImageRefused("is not a whole PNG: it does not begin as a PNG")
+            if not header.startswith(SIGNATURE):
+                raise ImageRefused("is not a whole PNG: it does not begin like one")
             width, height = (
-                int.from_bytes(head[offset : offset + 4], "big") for offset in (16, 20)
+                int.from_bytes(header[offset : offset + 4], "big") for offset in (16, 20)
             )
             if size > max_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
             if width * height > MAX_PIXELS:
                 raise ImageRefused(f"has {width} x {height} pixels, at most {MAX_PIXELS} are read")
-            if not holds_rows(head, size):
+            if not holds_rows(header, size):
                 raise ImageRefused(f"has {size:,} bytes, too few for {width} x {height} pixels")
-            data = head + file.read(size - HEAD_BYTES)
+            data = header + file.read(size - HEADER_BYTES)
     except OSError as error:
         raise ImageRefused(f"cannot be read: {error.strerror}") from error
     try:
@@ -66,7 +66,7 @@ def read_png(path: Path) -> Pixels:
     except Exception as error:  # any exception of Pillow concerns this file
         raise ImageRefused(f"is not a whole PNG: {error}") from error
     if lacks_rows(data, image):
-        raise ImageRefused("is not a whole PNG: its last rows are not there")
+        raise ImageRefused("is not a whole PNG: its last rows are missing")
     if data[DEPTH_OFFSET] > 8:
         raise ImageRefused(f"has {data[DEPTH_OFFSET]} bits per sample: save it with 8")
     return _require_opaque(image)
@@ -104,7 +104,7 @@ def run_encoder(
     stdin: bytes = b"",
 ) -> bytes:
     """Run an encoder and return the content of `stream`; raises `ProgramFailed`."""
-    # also if it wrote nothing, or more than any encoder would for an image of this shape
+    # fails also if it wrote nothing, or more than any encoder would for an image of this shape
     run_program(command, timeout_seconds=timeout_seconds, stdin=stdin)
     data = read_output_file(stream, command[0], max_stream_bytes(*shape[:2]))
     if not data:
@@ -125,19 +125,19 @@ def run_decoder(command: Sequence[str | Path], png: Path, timeout_seconds: float
 
 
 def query_version(program: Path, option: str, pattern: bytes, encoder: str, remedy: str) -> str:
-    """Return an encoder's printed version, group 1 of `pattern`; `Unavailable` if it differs."""
+    """Return an encoder's printed version, group 1 of `pattern`; `Unavailable` without a match."""
     try:
         printed = run_program([program, option], timeout_seconds=60, accepted_codes=(0, 1))
     except ProgramFailed as error:
         raise Unavailable(f"{program} does not run: {error}") from error
     match = re.search(pattern, printed)
     if not match:
-        raise Unavailable(f"{program} does not say that it is {encoder}'s encoder: {remedy}")
+        raise Unavailable(f"{program} is not {encoder}'s encoder: {remedy}")
     return match[1].decode("ascii", "replace")
 
 
 MAX_FILES = 10_000  # in a folder
-MAX_BYTES = 1 << 33  # of a folder, perhaps of weights
+MAX_FOLDER_BYTES = 1 << 33  # enough for weights
 MAX_LINE_BYTES = 1 << 10
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 
@@ -146,9 +146,9 @@ def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
     """Return the sha256, by path, of files named in a command line, and what remains unknown.
 
     The files are programs, files, folders and imported modules. A word may be a path, KEY=PATH or a
-    module after `-m`. Folders may have `MAX_FILES` files and `MAX_BYTES`; hidden ones and virtual
-    environments in them are ignored. Unknown, as a phrase, is what a shell or its script runs, or a
-    folder beyond the limits; "" if all files are known.
+    module after `-m`. Folders may have `MAX_FILES` files and `MAX_FOLDER_BYTES`; hidden files and
+    virtual environments are ignored. The second value is a phrase for what is unknown: what a shell
+    or its script runs, or a folder beyond the limits; "" if all files are known.
     """
     shells = [word for word in words if Path(word).name in SHELLS]
     paths: dict[Path, None] = {}
@@ -161,7 +161,7 @@ def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
                 unknown = unknown or f"what {path} runs"
             files = list(islice(_list_files(path), MAX_FILES + 1))
             sizes = (file.stat().st_size for file in files if file.is_file())
-            if len(files) > MAX_FILES or sum(sizes) > MAX_BYTES:
+            if len(files) > MAX_FILES or sum(sizes) > MAX_FOLDER_BYTES:
                 unknown = unknown or f"the folder {path}"
             else:
                 paths |= dict.fromkeys(files)
@@ -183,7 +183,7 @@ def _candidate_paths(word: str, is_module: bool) -> Iterator[Path]:
 
 
 def _read_shebang(path: Path) -> str:
-    # in a script's first line: "/usr/bin/env bash"
+    # the interpreter in a script's first line: "/usr/bin/env bash"
     if not path.is_file():
         return ""
     with path.open("rb") as file:
@@ -226,7 +226,7 @@ def find_imports(path: Path) -> Iterator[Path]:
 
 
 def _imported_names(tree: ast.Module) -> Iterator[str]:
-    # of modules, their packages, and names imported from them
+    # names of modules, of their packages, and of what is imported from them
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):

@@ -57,7 +57,7 @@ class PictureFormat(NamedTuple):
 @cache
 def find_ffmpeg(user: str, **components: str) -> Path:
     """Return imageio-ffmpeg's program; `Unavailable` unless it has these components."""
-    # user: what needs them, for the message. components: names by kind (encoder, decoder, muxer)
+    # user: the program's user in messages. components: names by kind (encoder, decoder, muxer)
     program = programs.packaged_ffmpeg(user)
     for kind, name in components.items():
         try:
@@ -82,7 +82,7 @@ def encoder_version(program: Path, encoder: str, banner: str) -> str:
     """Return the version of an encoder's library, matched by `banner` in the log of a trial."""
     picture = f"color=gray:s={MIN_SIDE}x{MIN_SIDE}"
     source = ["-f", "lavfi", "-i", picture, "-frames:v", "1"]
-    trial = [*source, "-c:v", encoder, "-f", "rawvideo", "-"]  # x264 states it only in the stream
+    trial = [*source, "-c:v", encoder, "-f", "rawvideo", "-"]  # x264 states its version only there
     match = re.search(banner, _query_ffmpeg(program, *UNATTENDED, *trial))
     return f"{encoder} {match[1] if match else 'of unknown version'}"
 
@@ -104,8 +104,8 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
     decoder_option = ["-c:v", decoder] if decoder else []
     # probing would decode the picture once more
     source = [*decoder_option, "-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
-    single = ["-map", "0:0", "-fps_mode", "passthrough"]  # a picture of AVC has a duration
-    output = [*single, "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
+    single_picture = ["-map", "0:0", "-fps_mode", "passthrough"]  # AVC pictures have a duration
+    output = [*single_picture, "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
     return programs.run_program(
         [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *output],
         timeout_seconds=TIMEOUT_SECONDS,
@@ -119,7 +119,7 @@ class Y4MPicture(NamedTuple):
 
     planes: ycbcr.Planes  # 4:4:4 or 4:2:0
     depth: int  # bits per sample: 8 or 10
-    full_range: bool  # stated as such; False also if the file states nothing
+    full_range: bool  # False also if the file does not state the range
 
 
 def read_y4m(file: bytes) -> Y4MPicture:
@@ -162,19 +162,19 @@ class IntraCodec:
 
     name: ClassVar[str]
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
-    encoder: ClassVar[str]  # of ffmpeg: "libx265"
+    encoder: ClassVar[str]  # ffmpeg's name: "libx265"
     stream: ClassVar[str]  # "hevc": name of the stream, the decoder and the raw format
     accepts: ClassVar[Between]
     banner: ClassVar[str]  # regular expression: the library's version in the encoder's log
     licence: ClassVar[str]
     revision: ClassVar[int] = 1
-    decoder: ClassVar[str] = ""  # of ffmpeg, if not named like the stream
+    decoder: ClassVar[str] = ""  # ffmpeg's name, if other than the stream's
     output: ClassVar[str] = "STREAM"  # in the description's command
 
     def __init__(
         self, layout: PictureFormat, options: Sequence[str], tuned_for: str = "PSNR"
     ) -> None:
-        """Raise `Unavailable` without an ffmpeg with the encoder and the decoder."""
+        """Raise `Unavailable` unless ffmpeg has the encoder and the decoder."""
         self._layout, self._options, self._tuned_for = layout, tuple(options), tuned_for
         decoder = self.decoder or self.stream
         self._program = find_ffmpeg(
@@ -182,7 +182,7 @@ class IntraCodec:
         )
 
     def describe(self) -> CodecInfo:
-        """Return the versions of library and ffmpeg; fingerprint the program, which has both."""
+        """Return the versions of library and ffmpeg, and the sha256 of the program with both."""
         library = encoder_version(self._program, self.encoder, self.banner)
         decoder = f"; decoded by {self.decoder}" if self.decoder else ""
         command = " ".join(["ffmpeg", *self._arguments("{width}x{height}")])
@@ -233,7 +233,7 @@ class IntraCodec:
             return run_encoder(command, stream, (height, width), TIMEOUT_SECONDS, samples)
 
     def _arguments(self, size: str) -> list[str]:
-        # up to the output file
+        # all arguments before the output file
         return [
             *(*QUIET, "-noauto_conversion_filters"),
             *("-f", "rawvideo", "-pixel_format", self._layout.pixel_format),
@@ -242,7 +242,7 @@ class IntraCodec:
         ]
 
     def _decode_stream(self, stream: str, data: bytes) -> Pixels:
-        # with padding; stream: ffmpeg's name of the raw format
+        # pixels with padding; stream: ffmpeg's name for the raw format
         picture = read_y4m(decode_to_y4m(self._program, stream, data, self.decoder))
         if not picture.full_range:
             raise CorruptStream("the stream does not signal full-range samples")

@@ -14,9 +14,9 @@ from benchmark.codec import Pixels
 
 KR, KG, KB = 2126, 7152, 722  # ten-thousandths
 UNIT = 10_000
-LOBES = 3  # of the Lanczos window for chroma
-# Position of a chroma sample between its two luma samples, 0 on the first: left, and halfway down,
-# which HEVC and VVC assume unless a stream states it (chroma location 0).
+LANCZOS_LOBES = 3  # for chroma
+# Position of a chroma sample between its two luma samples, 0 being the first: left, halfway down,
+# as HEVC and VVC assume unless a stream states it (chroma location 0).
 SITE_DOWN, SITE_ACROSS = 0.5, 0.0
 
 Plane = NDArray[Any]  # (height, width), codes of n bits; uint8 up to 8 bits, uint16 above
@@ -98,18 +98,21 @@ def _quantise(samples: Samples, unit: int, depth: int, offset: int) -> Plane:
 
 
 def _halve_rows(rows: NDArray[Any], site: float) -> Samples:
-    reach = 2 * LOBES
+    reach = 2 * LANCZOS_LOBES
     weights = _lanczos([(offset - site) / 2 for offset in range(-reach, reach + 1)])
     padded = np.pad(rows, ((reach, reach), (0, 0)), mode="edge")
     return _weighted_sum([padded[i : i + len(rows) : 2] for i in range(2 * reach + 1)], weights)
 
 
 def _double_rows(rows: NDArray[Any], site: float) -> Samples:
-    padded = np.pad(rows, ((LOBES, LOBES), (0, 0)), mode="edge")
-    neighbours = [padded[i : i + len(rows)] for i in range(2 * LOBES + 1)]
+    padded = np.pad(rows, ((LANCZOS_LOBES, LANCZOS_LOBES), (0, 0)), mode="edge")
+    neighbours = [padded[i : i + len(rows)] for i in range(2 * LANCZOS_LOBES + 1)]
     phases = [
         _weighted_sum(
-            neighbours, _lanczos([offset - (row - site) / 2 for offset in range(-LOBES, LOBES + 1)])
+            neighbours,
+            _lanczos(
+                [offset - (row - site) / 2 for offset in range(-LANCZOS_LOBES, LANCZOS_LOBES + 1)]
+            ),
         )
         for row in (0, 1)
     ]
@@ -118,7 +121,7 @@ def _double_rows(rows: NDArray[Any], site: float) -> Samples:
 
 def _lanczos(distances: Sequence[float]) -> Samples:
     d = np.asarray(distances)
-    weights = np.where(np.abs(d) < LOBES, np.sinc(d) * np.sinc(d / LOBES), 0)
+    weights = np.where(np.abs(d) < LANCZOS_LOBES, np.sinc(d) * np.sinc(d / LANCZOS_LOBES), 0)
     return np.asarray(weights / weights.sum())
 
 

@@ -51,7 +51,7 @@ from baselines.neural.training.recipe import (
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
-HIGHEST_BETA = 5.12
+MAX_BETA = 5.12
 VALIDATION_BETA = 3.84  # of CRDR, in addition to 0
 MULTIREALISM_BETA = 2.56  # the highest that the paper evaluates
 IVR_SHARES = (0.0, 0.5, 1.0)  # a, the weight of a pair's lower level
@@ -148,7 +148,7 @@ def draw_levels(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
     beta = np.zeros(count)
     if stage.objective == "realism":
         steps = random.integers(0, BETA_STEPS + 1, count if stage.mixed_levels else 1)
-        beta = np.broadcast_to(steps * (HIGHEST_BETA / BETA_STEPS), count).copy()
+        beta = np.broadcast_to(steps * (MAX_BETA / BETA_STEPS), count).copy()
         beta[random.random(count) < stage.zero_beta_share] = 0.0
         if stage.crop_px > CELL_PX and random.random() < stage.map_share:
             return _draw_map(stage, random)
@@ -174,7 +174,7 @@ def _draw_map(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
         second = positions >= random.integers(1, cells)
         region = np.broadcast_to(second, (cells, cells))
         region = region if random.random() < 0.5 else region.T
-        for values, highest in ((q, len(stage.lambdas) - 1), (beta, HIGHEST_BETA)):
+        for values, highest in ((q, len(stage.lambdas) - 1), (beta, MAX_BETA)):
             first_level, second_level = random.random(2) * highest
             values[crop] = np.where(region, second_level, first_level)
     return RandomLevels(q, beta)
@@ -477,4 +477,4 @@ def weight_of(betas: Tensor, growth: float) -> Tensor:
     """Return the weights of LPIPS and GAN at betas in [0, 5.12], in the same range and shape."""
     if not growth:
         return betas
-    return torch.expm1(betas * (growth / HIGHEST_BETA)) * (HIGHEST_BETA / math.expm1(growth))
+    return torch.expm1(betas * (growth / MAX_BETA)) * (MAX_BETA / math.expm1(growth))

@@ -32,14 +32,15 @@ from benchmark.system.programs import run_program
 from benchmark.system.settings import VISIBLE_GPUS, chosen_device, settings
 from benchmark.system.text import bench_command, read_toml, utf8
 
-PROTOCOL, OLDEST = 2, (3, 6)  # of rdrbench_worker.py: message protocol, minimum Python
+PROTOCOL = 2  # version of the messages
+MIN_PYTHON = (3, 6)  # for rdrbench_worker.py
 SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
 MAX_FILE_BYTES = 1 << 20
-SEED, OPTIONS = "seed", "options"  # of its class, as messages have them
-RANDOM = "BENCH_RANDOM_WEIGHTS"  # variable read by the scripts of contenders/
-LARGEST_REAL = 1e30  # largest number that a row can hold
-NotNegative = Annotated[float, msgspec.Meta(ge=0, le=LARGEST_REAL)]
-Finite = Annotated[float, msgspec.Meta(ge=-LARGEST_REAL, le=LARGEST_REAL)]
+SEED, OPTIONS = "seed", "options"  # message keys: seed, and options of the script's class
+RANDOM_WEIGHTS = "BENCH_RANDOM_WEIGHTS"  # variable read by the scripts of contenders/
+MAX_REAL = 1e30  # largest number that a row can hold
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MAX_REAL)]
+Finite = Annotated[float, msgspec.Meta(ge=-MAX_REAL, le=MAX_REAL)]
 Text = Annotated[str, msgspec.Meta(min_length=1, pattern="^[^\0]*$")]
 
 
@@ -48,28 +49,28 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     file: Path
     name: Text
-    folder: Path  # where its script runs
+    folder: Path  # working folder of the script
     script: Text  # in that folder
     # Interpreter: a name, a path in the folder, or a command; {folder} is the folder's path
     python: Text = "python3"
     environment: Mapping[str, str] = {}
-    # path in the folder -> sha256, url
+    # path in the folder -> its sha256 and url
     weights: Mapping[str, Mapping[str, str]] = {}
     repository: str = ""
     commit: str = ""
     licence: str = "NOASSERTION"
     reference: str = ""  # paper
-    tried: str = ""  # how the file was tested: "random weights", "nothing"
+    tried: str = ""  # what it was tested with: "random weights"; "nothing" if untested
     setting: str = ""  # with `values`: default settings instead of the class's
     values: tuple[Finite, ...] = ()
     gpu: bool = False  # needs a GPU
-    memory_gb: NotNegative = 0  # of both processes
+    memory_gb: NotNegative = 0  # both processes together
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 600  # per call
-    seconds_per_megapixel: NotNegative = 0  # typical, encoder and decoder together
-    parameters: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] | None = None  # of its networks
+    seconds_per_megapixel: NotNegative = 0  # typical sum of encoder and decoder
+    parameters: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] | None = None  # of the networks
     encode_kmac: NotNegative | None = None  # thousand multiply-accumulates to encode a pixel
     decode_kmac: NotNegative | None = None
-    python_version: str = ""  # of the environment made by `bench worker setup`
+    python_version: str = ""  # for the environment that `bench worker setup` makes
     packages: tuple[str, ...] = ()  # to install there: "torch==1.12.1"
 
     @property
@@ -80,36 +81,36 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def random_weights(self) -> bool:
         """True if the script uses random weights, which need no file."""
-        return bool(self.environment.get(RANDOM) or os.environ.get(RANDOM))
+        return bool(self.environment.get(RANDOM_WEIGHTS) or os.environ.get(RANDOM_WEIGHTS))
 
     def command(self) -> list[str]:
-        """Return the command that starts the script; raises `Unavailable` without its program."""
+        """Return the command that starts the script; raises `Unavailable` without its Python."""
         program, *words = shlex.split(self.python)
         words = [*(word.replace("{folder}", str(self.folder)) for word in words), self.script]
-        inside = self.folder / program
-        if os.sep in program and inside.exists():
-            return [str(inside), *words]
+        interpreter = self.folder / program
+        if os.sep in program and interpreter.exists():
+            return [str(interpreter), *words]
         if (path := shutil.which(program)) is not None and os.sep not in program:
             return [path, *words]
         raise self.missing(f"needs the Python {program}, which is missing", "program", program)
 
     def old_python(self) -> str:
-        """Return "Python 2.7" for an interpreter before `OLDEST`, "" for others."""
+        """Return "Python 2.7" for an interpreter older than `MIN_PYTHON`, else ""."""
         command = [*self.command()[:-1], "-c", "import sys; print('%d %d' % sys.version_info[:2])"]
         with suppress(ProgramFailed, ValueError):
             printed = run_program(command, timeout_seconds=SECONDS_TO_DESCRIBE, folder=self.folder)
             release = tuple(map(int, printed.split()))
-            return "Python {}.{}".format(*release) if release < OLDEST else ""
+            return "Python {}.{}".format(*release) if release < MIN_PYTHON else ""
         return ""
 
     def missing(self, problem: str, kind: str, name: str) -> Unavailable:
-        """Return an error that `bench worker setup` solves; kind, name: of its reason."""
+        """Return an error that `bench worker setup` fixes; `kind` and `name` go into its reason."""
         remedy = bench_command("worker setup", self.file)
         return Unavailable(f"{self.name} {problem}: run `{remedy}`", Reason(kind, name, remedy))
 
 
 def read_contender(file: Path) -> ContenderFile:
-    """Read a contender file; raises `UsageError` that names the unusable key."""
+    """Read a contender file; raises `UsageError` with the name of an invalid key."""
     try:
         values = read_toml(file, dict[str, Any], MAX_FILE_BYTES)
     except OSError as error:
@@ -122,7 +123,7 @@ def read_contender(file: Path) -> ContenderFile:
         raise UsageError(f"{file} has the unknown key 'file': delete it")
     if bool(values.get("values")) != bool(values.get("setting")):
         raise UsageError(
-            f"{file}: 'setting' and 'values' need each other: add the other, or delete both"
+            f"{file} has only one of 'setting' and 'values': add the other, or delete it"
         )
     paths = {"file": str(file), "folder": values.get("folder", ".")}
     try:
@@ -148,17 +149,17 @@ class WorkerDescription(msgspec.Struct, frozen=True):
     weights: dict[str, str]  # sha256 by path; "" for a missing file
     commit: str
     device: Literal["cpu", "cuda"]
-    options: tuple[str, ...] = ()  # arguments of the class; none of an older rdrbench_worker.py
+    options: tuple[str, ...] = ()  # arguments of the class; () from an older rdrbench_worker.py
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """Numbers that a worker sends with bytes."""
+    """Measured costs that a worker sends with a stream or picture."""
 
     seconds: float | None = None
     estimated_bits: float | None = None
     height: int = 0  # of the decoded picture
     width: int = 0
-    opened: dict[str, str] = {}  # sha256 of newly opened files by path
+    opened: dict[str, str] = {}  # {path: sha256} of files opened since the last answer
 
 
 Answer = TypeVar("Answer", WorkerDescription, Costs)
@@ -169,7 +170,7 @@ class Worker:
 
     Encoder and decoder are separate processes, started with the first picture; one that fails is
     started again for the next. Files that the script opens are recorded next to the contender file
-    with their sha256: with other content it is another codec. `seed` is for a class that takes one.
+    with their sha256: if they change, the codec's fingerprint does. `seed` needs a class with one.
     """
 
     def __init__(self, *, file: str, name: str = "", seed: int = 0):
@@ -177,23 +178,23 @@ class Worker:
         self.name = name or self._contender.name
         self._seed = seed
         self._conversation: Conversation | None = None
-        self.inside_seconds: float | None = None  # of the last call, measured in the process
+        self.inside_seconds: float | None = None  # for the last call, measured in the process
         self._estimated_bits: float | None = None
         self._record = self._contender.file.with_suffix(".opened.sha256")
         has_record = self._record.exists()
         text = read_regular(self._record, LARGEST_FILE_BYTES).decode() if has_record else ""
-        # lines of `sha256sum`; the first of a path counts
+        # lines in the format of `sha256sum`; the first line of a path counts
         lines = (line.partition("  ") for line in reversed(text.splitlines()))
-        self._opened = {path: digest for digest, _, path in lines}
+        self._digests_by_path = {path: digest for digest, _, path in lines}
 
     @staticmethod
-    def completed(options: Mapping[str, str]) -> dict[str, str]:
+    def complete_options(options: Mapping[str, str]) -> dict[str, str]:
         """Return the options with a name for rows and figures, by default the contender's."""
         return {"name": read_contender(Path(options["file"])).name, **options}
 
     @staticmethod
-    def draws(options: Mapping[str, str]) -> bool:
-        """Return whether the worker's class takes a seed, which its process says."""
+    def takes_seed_option(options: Mapping[str, str]) -> bool:
+        """Return whether the script's class takes a seed, by asking its process."""
         return Worker(file=options["file"]).takes_seed
 
     @property
@@ -203,40 +204,48 @@ class Worker:
 
     @property
     def sweep(self) -> tuple[Setting, ...]:
-        """Settings of the contender file, or else of the class."""
+        """Settings of the contender file, by default those of the class."""
         class_sweep = tuple(Setting(*setting) for setting in self._description.sweep)
         return self._contender.sweep or class_sweep
 
     def describe(self) -> CodecInfo:
-        """Return interpreter, commit and packages; fingerprint code, packages and weights."""
-        about, contender = self._description, self._contender
-        weights = {path: about.weights.get(path, "") for path in contender.weights}
+        """Return the version, and a fingerprint of code, packages, weights and environment."""
+        answer, contender = self._description, self._contender
+        weights = {path: answer.weights.get(path, "") for path in contender.weights}
         changed = {
-            path: about.weights.get(path, "")
-            for path, digest in self._opened.items()
-            if path not in weights and about.weights.get(path, "") != digest
+            path: answer.weights.get(path, "")
+            for path, digest in self._digests_by_path.items()
+            if path not in weights and answer.weights.get(path, "") != digest
         }
         fingerprint_parts = [
-            *(about.python, about.packages, about.code, weights, changed, contender.environment),
-            *("", "", "", contender.python if " " in contender.python else ""),
+            *(
+                answer.python,
+                answer.packages,
+                answer.code,
+                weights,
+                changed,
+                contender.environment,
+            ),
+            *("", "", ""),  # former parts; without them all fingerprints would change
+            contender.python if " " in contender.python else "",
             contender.random_weights,
         ]
-        version = f"{self.name} {about.commit or contender.commit}".strip()
+        version = f"{self.name} {answer.commit or contender.commit}".strip()
         if not os.access(self._record if self._record.exists() else self._record.parent, os.W_OK):
             version += ", opened files not recorded"
         return CodecInfo(
-            version=f"{version}, Python {about.python}",
+            version=f"{version}, Python {answer.python}",
             command=f"{' '.join(contender.command())} {{{self.sweep[0].name}}}",
             licence=contender.licence,
             fingerprint=sha256(json.dumps(fingerprint_parts, sort_keys=True).encode()).hexdigest(),
             revision=1,
             timed="a call in the worker's process, and pixels or bytes through a pipe",
-            device=about.device,
+            device=answer.device,
             caveat="random weights" if contender.random_weights else "",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream, with all that its decoder needs; raises `ProgramFailed`."""
+        """Return the stream, complete for its decoder; raises `ProgramFailed`."""
         height, width = pixels.shape[:2]
         message = {"setting": [setting.name, setting.value], "height": height, "width": width}
         max_bytes = max_stream_bytes(height, width)
@@ -266,41 +275,46 @@ class Worker:
     def _description(self) -> WorkerDescription:
         contender = self._contender
         try:
-            about, _ = self._ask(WorkerDescription, {"do": "describe"}, b"", 0)
+            description, _ = self._ask(WorkerDescription, {"do": "describe"}, b"", 0)
         except ProgramFailed as failed:
             message, remedy = str(failed), bench_command("worker check", contender.file)
             if (release := contender.old_python()) and "SyntaxError" in message:
                 message = (
-                    f"its python is {release}, and rdrbench_worker.py needs 3.6 or later: name "
-                    f"another as `python` in {contender.file}"
+                    f"its python is {release}, and rdrbench_worker.py needs 3.6 or later: set "
+                    f"`python` in {contender.file}"
                 )
             reason = Reason("program", self.name, remedy)
             raise Unavailable(f"{self.name} cannot be started: {message}", reason) from failed
         finally:
             self.close()
-        if about.protocol != PROTOCOL:
+        if description.protocol != PROTOCOL:
             raise UsageError(
-                f"{contender.folder} has rdrbench_worker.py of another version: copy it again"
+                f"{contender.folder} has another version of rdrbench_worker.py: copy it again"
             )
-        if self._seed and SEED not in about.options:
+        if self._seed and SEED not in description.options:
             raise BadOption(
                 f"the class of {contender.script} takes no seed: give its __init__ the argument "
-                "seed=0, and copy rdrbench_worker.py again if it is an older one"
+                "seed=0, and copy rdrbench_worker.py again if yours is older"
             )
-        if not about.sweep:
+        if not description.sweep:
             raise UsageError(f"{contender.script} of {self.name} has an empty sweep: fill it")
         if not contender.random_weights:
-            _require_weights(contender, about.weights)
-        return about
+            _require_weights(contender, description.weights)
+        return description
 
     def _call(self, message: Mapping[str, Any], body: bytes, max_bytes: int) -> tuple[Costs, bytes]:
         answer, data = self._ask(Costs, message, body, max_bytes)
         self.inside_seconds = answer.seconds
-        if new := {p: d for p, d in answer.opened.items() if p not in self._opened}:
-            self._opened |= new
+        if new := {p: d for p, d in answer.opened.items() if p not in self._digests_by_path}:
+            self._digests_by_path |= new
             lines = "".join(f"{digest}  {path}\n" for path, digest in new.items())
-            with suppress(OSError), self._record.open("ab") as record:  # `describe` says so
-                record.write(utf8(lines))  # in one write: other processes may append too
+            with (
+                suppress(OSError),
+                self._record.open("ab") as record,
+            ):  # `describe` reports an unwritable record
+                record.write(
+                    utf8(lines)
+                )  # in one write: other processes may append at the same time
         return answer, data
 
     def _ask(
@@ -316,7 +330,7 @@ class Worker:
         seconds = contender.timeout_seconds
         if message["do"] == "describe":
             seconds = max(seconds, SECONDS_TO_DESCRIBE)
-        message = {**message, "weights": [*contender.weights, *self._opened]}
+        message = {**message, "weights": [*contender.weights, *self._digests_by_path]}
         if self._seed:
             message[OPTIONS] = {SEED: self._seed}
         answer, data = self._conversation.ask(message, body, seconds, max_bytes)
@@ -342,13 +356,13 @@ def _require_weights(contender: ContenderFile, digests: Mapping[str, str]) -> No
 
 
 def gpu_environment(needs_gpu: bool) -> dict[str, str]:
-    """Return the environment variable that gives a program its GPU; empty without a choice."""
-    # encoder and decoder of a process share it; with more processes than GPUs, all see all of them
+    """Return the environment variable that assigns a GPU to a program; {} if none is assigned."""
+    # a worker's encoder and decoder share a GPU; with more workers than GPUs, each sees all GPUs
     if not needs_gpu or chosen_device() == "cpu":
         return {}
-    card = settings().variables().get(VISIBLE_GPUS)
-    if card or VISIBLE_GPUS in os.environ:
-        return {VISIBLE_GPUS: card} if card else {}
+    visible_gpu = settings().variables().get(VISIBLE_GPUS)
+    if visible_gpu or VISIBLE_GPUS in os.environ:
+        return {VISIBLE_GPUS: visible_gpu} if visible_gpu else {}
     number = _lock_gpu()
     return {} if number is None else {VISIBLE_GPUS: str(number)}
 

@@ -1,7 +1,7 @@
-"""BPG: what the adapter does with files and programs, against stubs; the contract has the rest.
+"""BPG: how the adapter handles files and programs, with stubs; the contract tests the rest.
 
-The stub's file is a BPG header, written after libbpg's doc/bpg_spec.txt, and the PNG itself in
-place of HEVC's data.
+The stub's file is a BPG header, written according to libbpg's doc/bpg_spec.txt, followed by the PNG
+in place of HEVC's data.
 """
 
 import json
@@ -39,7 +39,7 @@ Path(sys.argv[sys.argv.index("-o") + 1]).write_bytes(data[data.index(b"\\x89PNG"
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """A folder of stubs that $BPG_DIR names; the encoder's last call is in log.json."""
+    """A folder of stubs, set as $BPG_DIR; log.json has the encoder's last call."""
     values = {"python": sys.executable, "header": HEADER.hex(), "log": tmp_path / "log.json"}
     for name, text in {"bpgenc": ENCODER, "bpgdec": DECODER}.items():
         (tmp_path / name).write_text(text.format(**values))
@@ -92,21 +92,18 @@ def test_a_truncated_file_or_an_endless_number_is_refused_before_bpgdec_runs(pro
         BPG().container_bytes(data)
 
 
-def test_a_program_that_is_missing_or_another_is_named(programs, crop, monkeypatch):
+def test_a_program_that_is_missing_or_wrong_is_named(programs, crop, monkeypatch):
     (programs / "bpgenc").write_text("#!/bin/sh\necho HM\n")
-    with pytest.raises(Unavailable, match=r"bpgenc does not say that it is libbpg's encoder"):
+    with pytest.raises(Unavailable, match=r"bpgenc .*libbpg"):
         BPG().describe()
-    with pytest.raises(ProgramFailed, match="bpgenc ended without an error and wrote no stream"):
+    with pytest.raises(ProgramFailed, match=r"bpgenc .* no stream"):
         BPG().encode(crop, QP)
     (programs / "bpgdec").unlink()
     monkeypatch.setenv("PATH", os.devnull)
-    with pytest.raises(
-        UsageError,
-        match=r"was named as the folder of the program 'bpgdec' and has none.*build libbpg",
-    ):
+    with pytest.raises(UsageError, match=r"'bpgdec' .*libbpg"):
         BPG()
 
 
-def test_a_qp_that_bpgenc_would_refuse_is_told(programs, crop):
-    with pytest.raises(BadOption, match="bpg takes a whole qp from 0 to 51, not qp=52"):
+def test_a_qp_that_bpgenc_would_refuse_is_refused(programs, crop):
+    with pytest.raises(BadOption, match="51, not qp=52"):
         BPG().encode(crop, Setting("qp", 52))

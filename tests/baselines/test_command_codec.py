@@ -65,7 +65,7 @@ def test_the_sweep_is_the_values_in_their_order_under_the_users_name():
     codec = Command(encode=COPY + " {q}", decode=COPY, values="9/0.5/3", setting="distance")
     assert codec.sweep == tuple(Setting("distance", value) for value in (9.0, 0.5, 3.0))
     assert codec.describe().command == "cp {in} {out} {distance}; cp {in} {out}"
-    with pytest.raises(BadOption, match="command takes any distance, not q=9"):
+    with pytest.raises(BadOption, match="distance, not q=9"):
         codec.encode(np.zeros((1, 1, 3), np.uint8), Setting("q", 9))
 
 
@@ -212,20 +212,20 @@ def test_a_grey_png_comes_back_as_rgb(photo, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encode": "cp {in} out"}, r"encode='cp {in} out' has to contain {out}"),
-        ({"encode": "cp here {out}"}, r"encode='cp here {out}' has to contain {in}"),
-        ({"decode": "cp {in}"}, r"decode='cp {in}' has to contain {out}"),
-        ({"decode": ""}, r"decode='' has to contain {in}"),
-        ({"encode": COPY + " 'open"}, r"cannot be split: No closing quotation"),
-        ({"values": "10/many"}, "numbers separated by slashes, 10/30/50, not '10/many'"),
-        ({"values": "10//30"}, "values have to be numbers"),
-        ({"values": "10/10.0"}, "values have to be finite and distinct"),
-        ({"values": "nan"}, "values have to be finite"),
-        ({"values": "10/30"}, "encode has to use {q}, or values be a single value"),
-        ({"timeout_seconds": 0}, "timeout_seconds has to be above 0"),
-        ({"timeout_seconds": -1}, "timeout_seconds has to be above 0"),
-        ({"timeout_seconds": float("nan")}, "timeout_seconds has to be above 0"),
-        ({"extension": "x/../../y"}, "extension may not contain a slash"),
+        ({"encode": "cp {in} out"}, r"encode='cp {in} out' .*{out}"),
+        ({"encode": "cp here {out}"}, r"encode='cp here {out}' .*{in}"),
+        ({"decode": "cp {in}"}, r"decode='cp {in}' .*{out}"),
+        ({"decode": ""}, r"decode='' .*{in}"),
+        ({"encode": COPY + " 'open"}, r"encode=.* quotation"),
+        ({"values": "10/many"}, "values .*'10/many'"),
+        ({"values": "10//30"}, "values .*'10//30'"),
+        ({"values": "10/10.0"}, r"values .*'10/10\.0'"),
+        ({"values": "nan"}, "values .*'nan'"),
+        ({"values": "10/30"}, "encode .*{q}"),
+        ({"timeout_seconds": 0}, "timeout_seconds .* 0"),
+        ({"timeout_seconds": -1}, "timeout_seconds .*-1"),
+        ({"timeout_seconds": float("nan")}, "timeout_seconds .*nan"),
+        ({"extension": "x/../../y"}, r"extension 'x/\.\./\.\./y'"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options, message):
@@ -234,28 +234,28 @@ def test_options_that_cannot_work_are_refused(options, message):
 
 
 def test_a_program_that_is_not_there_is_unavailable():
-    with pytest.raises(Unavailable, match="'no-such-codec' is not on the PATH: check the template"):
+    with pytest.raises(Unavailable, match="'no-such-codec'"):
         encoder("no-such-codec {in} {out}")
-    with pytest.raises(Unavailable, match="'no-such-codec' is not on the PATH"):
+    with pytest.raises(Unavailable, match="'no-such-codec'"):
         decoder("no-such-codec {in} {out}")
 
 
 @pytest.mark.parametrize(
     ("template", "seconds", "message"),
     [
-        (shell(": {in} {out}"), 60, "^sh ended without an error and wrote no stream$"),
-        (shell(": {in} > {out}"), 60, "^sh ended without an error and wrote no stream$"),
+        (shell(": {in} {out}"), 60, "^sh .* no stream$"),
+        (shell(": {in} > {out}"), 60, "^sh .* no stream$"),
         (shell("(sleep 300; cp {in} {out}) & :"), 60, "wrote no stream"),  # not waited for
         *(
             (shell(f"{makes} {{out}}; : {{in}}"), 60, r"^sh made stream\.bin, .* regular file$")
             for makes in ("mkdir", "ln -s /dev/zero")
         ),
-        (COPY + "; true $HOME", 60, "cp ended with exit code 1"),  # no shell reads it
+        (COPY + "; true $HOME", 60, "cp .* exit code 1"),  # no shell reads it
         (
             shell("echo cannot do {q} >&2; exit 7; : {in} {out}"), 60,
-            "^sh ended with exit code 7; it said: cannot do 1$",
+            "^sh .* 7; .* cannot do 1$",
         ),
-        (shell("sleep 300; : {in} {out}"), 0.3, r"^sh was stopped after 0\.3 s$"),
+        (shell("sleep 300; : {in} {out}"), 0.3, r"^sh .* 0\.3 s$"),
     ],
 )  # fmt: skip
 def test_an_encoder_that_fails_is_quoted(template, seconds, message, photo):
@@ -266,9 +266,9 @@ def test_an_encoder_that_fails_is_quoted(template, seconds, message, photo):
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        (": {in} {out}", "ended without an error and wrote no PNG$"),
-        ("head -c 3000 {in} > {out}", "wrote a PNG that is not a whole PNG: "),
-        (": {in}; cp DEEP {out}", "wrote a PNG that has 16 bits per sample"),
+        (": {in} {out}", ".* no PNG$"),
+        ("head -c 3000 {in} > {out}", ".* not a whole PNG: "),
+        (": {in}; cp DEEP {out}", ".* 16 bits per sample"),
     ],
 )
 def test_a_decoder_that_writes_no_png_is_told(script, reason, photo, tmp_path):
@@ -279,7 +279,7 @@ def test_a_decoder_that_writes_no_png_is_told(script, reason, photo, tmp_path):
 
 
 def test_an_empty_stream_starts_no_program():
-    with pytest.raises(CorruptStream, match="the stream of command is empty"):
+    with pytest.raises(CorruptStream, match="command"):
         decoder(COPY).decode(b"")
 
 

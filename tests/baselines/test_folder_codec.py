@@ -29,7 +29,7 @@ def write_sizes(folder: Path, *lines: str, header: str = "image,setting,num_byte
 
 @pytest.fixture
 def hific(tmp_path, photo):
-    """Two images, one in a folder of its own, at two settings."""
+    """Two images, one of them in a subfolder, at two settings."""
     for number, name in enumerate(("kodim01", "mobile/a.b")):
         for setting in ("0.10", "3"):
             save(tmp_path / setting / f"{name}.png", photo + np.uint8(number))
@@ -81,7 +81,7 @@ def test_both_forms_of_a_letter_are_one_name(stored, listed, requested_name, tmp
         write_sizes(tmp_path, *(f"{normalize(form, 'Café')}.png,3,9" for form in ("NFC", "NFD")))
 
 
-def test_an_image_whose_name_begins_with_a_hash_is_no_comment(tmp_path, photo):
+def test_a_line_whose_image_begins_with_a_hash_is_not_a_comment(tmp_path, photo):
     save(tmp_path / "3" / "#1.png", photo)
     lines = "# made by me, with b.png", "#1.PNG;3;9000", "#comment", "#,", "## c.png;3;2"
     codec = write_sizes(tmp_path, *lines, header="image;setting;num_bytes")
@@ -98,7 +98,7 @@ def test_every_name_that_csv_can_have_is_found(tmp_path, photo, image):
     with (tmp_path / "sizes.csv").open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file, quoting=csv.QUOTE_ALL)
         lines.writerow(["image", "setting", "num_bytes", "file"])
-        lines.writerows([name, 3, 90 + place, "3/a.png"] for place, name in enumerate(ODD))
+        lines.writerows([name, 3, 90 + index, "3/a.png"] for index, name in enumerate(ODD))
     assert Folder(path=str(tmp_path)).declared(image, HIGH).num_bytes == 90 + ODD.index(image)
 
 
@@ -134,44 +134,42 @@ def test_the_fingerprint_follows_sizes_and_pictures_and_not_their_place(hific, p
 
 
 def test_a_missing_csv_is_unavailable_and_says_what_belongs_in_it(tmp_path):
-    message = r"sizes\.csv cannot be read \(No such file or directory\): .* image,setting,num_bytes"
-    with pytest.raises(Unavailable, match=message):
+    with pytest.raises(Unavailable, match=r"sizes\.csv .* image,setting,num_bytes"):
         Folder(path=str(tmp_path / "none"))
-    with pytest.raises(Unavailable, match=r"other\.csv cannot be read"):
+    with pytest.raises(Unavailable, match=r"other\.csv"):
         Folder(path=str(tmp_path), csv="other.csv")
-    with pytest.raises(Unavailable, match=r"has no sizes\.csv .* no pictures"):
+    with pytest.raises(Unavailable, match=r"no sizes\.csv .*pictures"):
         Folder(path=str(tmp_path))
 
 
 HEADER = "image,setting,num_bytes\n"
-NO_SIZE = "num_bytes is a whole number above 0, not "
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         *(
-            (HEADER.replace(column, "other") + "a,1,2\n", f"sizes.csv has no column '{column}'")
+            (HEADER.replace(column, "other") + "a,1,2\n", f"sizes.csv .*'{column}'")
             for column in ("image", "setting", "num_bytes")
         ),
         *(
-            (f"{HEADER}a,1,7\na,2,{size}\n", f"^line 3 of .*sizes.csv: {NO_SIZE}'{size}'")
+            (f"{HEADER}a,1,7\na,2,{size}\n", f"^line 3 of .*sizes.csv: num_bytes .*'{size}'")
             for size in ("0", "-5", "12.5", "", "9" * 5000, "9" * 19, "000", "٣")
         ),
         (
             HEADER + "a,1,7\na,best,7\n",
-            "^line 3 of .*sizes.csv: setting has to be a number, not 'best'",
+            "^line 3 of .*sizes.csv: setting .*'best'",
         ),
         (
             HEADER + "a,1,7\na,nan,7\n",
-            "^line 3 of .*sizes.csv: setting has to be a number, not 'nan'",
+            "^line 3 of .*sizes.csv: setting .*'nan'",
         ),
-        (HEADER + "a,0_3,7\n", "setting has to be a number, not '0_3'"),
-        (HEADER + "a,1,7\n,2,7\n", "^line 3 of .*sizes.csv has no image"),
+        (HEADER + "a,0_3,7\n", "setting .*'0_3'"),
+        (HEADER + "a,1,7\n,2,7\n", "^line 3 of .*sizes.csv .*image"),
         (HEADER + "a.png,1,7\nb.png,1,7\na,1.0,8\n", r"^line 4 of .*csv repeats line 2$"),
         ("# sizes\nname;setting;num_bytes\nkodim01;3;9\n", "'name, setting, num_bytes"),
-        (HEADER, r"sizes\.csv has no lines below its header"),
-        (HEADER + "\udcff\udcfe,1,2\n", r"sizes\.csv is not a csv in UTF-8"),
+        (HEADER, r"sizes\.csv .*header"),
+        (HEADER + "\udcff\udcfe,1,2\n", r"sizes\.csv .*UTF-8"),
     ],
 )
 def test_a_csv_that_cannot_be_is_refused_with_the_line(tmp_path, text, message):
@@ -182,11 +180,11 @@ def test_a_csv_that_cannot_be_is_refused_with_the_line(tmp_path, text, message):
 
 def test_an_image_without_a_line_is_refused_alone(hific):
     codec = Folder(path=str(hific))
-    with pytest.raises(ImageRefused, match=r"sizes\.csv has no line for image 'b' at setting=3"):
+    with pytest.raises(ImageRefused, match=r"sizes\.csv .*'b' at setting=3"):
         codec.declared("b", HIGH)
-    with pytest.raises(ImageRefused, match="no line for image 'kodim01' at setting=4"):
+    with pytest.raises(ImageRefused, match="'kodim01' at setting=4"):
         codec.declared("kodim01", Setting("setting", 4))
-    with pytest.raises(ImageRefused, match="no line for image 'kodim01' at quality=3"):
+    with pytest.raises(ImageRefused, match="'kodim01' at quality=3"):
         codec.declared("kodim01", Setting("quality", 3))
 
 
@@ -200,16 +198,16 @@ RGB = one_pixel(8, 2, bytes(3))
 @pytest.mark.parametrize(
     ("contents", "reason"),
     [
-        (one_pixel(16, 2, bytes(6)), "has 16 bits per sample: save it with 8"),
+        (one_pixel(16, 2, bytes(6)), "has 16 bits per sample"),
         (one_pixel(16, 0, bytes(2)), "has 16 bits per sample"),
-        (one_pixel(8, 6, bytes(4)), "has transparency: save it without"),
+        (one_pixel(8, 6, bytes(4)), "has transparency"),
         (one_pixel(8, 4, bytes(2)), "has transparency"),
         (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), "has transparency"),
         (RGB[:-30], "is not a whole PNG"),
         (RGB[:40] + b"?" + RGB[41:], "is not a whole PNG"),
         (b"", "is not a whole PNG"),
         (b"\xff\xd8\xff\xe0 a JPEG", "is not a whole PNG"),
-        (None, "cannot be read: No such file or directory"),
+        (None, "cannot be read: "),
     ],
 )
 def test_a_picture_that_would_not_be_the_reconstruction_is_refused(hific, contents, reason):
@@ -225,7 +223,7 @@ def test_a_picture_that_would_not_be_the_reconstruction_is_refused(hific, conten
 def test_an_animation_is_refused(hific, photo):
     frames = [Image.fromarray(photo), Image.fromarray(255 - photo)]
     frames[0].save(hific / "3" / "kodim01.png", save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageRefused, match="is an animation: save one picture"):
+    with pytest.raises(ImageRefused, match=r"kodim01\.png .*animation"):
         Folder(path=str(hific)).declared("kodim01", HIGH)
 
 
@@ -252,7 +250,7 @@ def test_a_picture_outside_the_folder_is_refused_and_not_read(tmp_path, name):
 
 def test_a_name_that_no_file_can_have_is_a_refused_picture(tmp_path):
     codec = write_sizes(tmp_path, "a.png,1,9,b\0c.png", header="image,setting,num_bytes,file")
-    with pytest.raises(ImageRefused, match=r"b\0c\.png .* cannot be read: no file has such"):
+    with pytest.raises(ImageRefused, match=r"b\0c\.png .* cannot be read"):
         codec.declared("a.png", Setting("setting", 1))
 
 
@@ -271,7 +269,7 @@ def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shar
     codec = write_sizes(tmp_path, *lines, header=header)
     codec.require_distinct(["a.png", "b.png"])
     if shared:
-        with pytest.raises(BadOption, match=r"line 2 of .* matches a\.jpg and a\.png"):
+        with pytest.raises(BadOption, match=r"line 2 .*a\.jpg and a\.png"):
             codec.require_distinct(["a.jpg", "a.png"])
         return
     codec.require_distinct(["a.jpg", "a.png"])

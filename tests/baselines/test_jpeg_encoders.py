@@ -1,4 +1,4 @@
-"""jpegli and mozjpeg: what their streams are made of, and how they compare with libjpeg-turbo."""
+"""jpegli and mozjpeg: the structure of their streams, and comparisons with libjpeg-turbo."""
 
 import re
 import sys
@@ -37,7 +37,7 @@ def luma_table(data: bytes) -> list[int]:
     ],
     ids=["jpegli", "mozjpeg", "mozjpeg 4:4:4"],
 )
-def test_the_stream_is_of_the_kind_that_is_said(photo, codec, frame, sampling):
+def test_the_stream_has_the_stated_format(photo, codec, frame, sampling):
     data = codec.encode(photo, quality(50))
     position = data.index(frame)
     assert data[position + 4] == 8  # bits per sample; ITU-T T.81, B.2.2
@@ -56,7 +56,7 @@ def test_mozjpeg_takes_the_table_asked_for(photo):
 
 
 def test_the_trellis_drops_what_no_lossless_recompression_could(photo):
-    """So mozjpeg is at work, and not a libvips that only has libjpeg-turbo."""
+    """This shows that mozjpeg encodes, and not a libvips that only has libjpeg-turbo."""
     lossless = BytesIO()
     Image.fromarray(photo).save(lossless, "JPEG", quality=50, progressive=True, optimize=True)
     data = MozJPEG(table=0).encode(photo, quality(50))
@@ -79,25 +79,25 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
 def test_a_missing_package_makes_the_codec_unavailable(monkeypatch, codec, package):
     monkeypatch.setitem(sys.modules, package, None)
     jpeg._find_libvips.cache_clear()
-    with pytest.raises(Unavailable, match=f"^{codec.name} needs .*install the Python package"):
+    with pytest.raises(Unavailable, match=f"^{codec.name} .*package"):
         codec()
 
 
 @pytest.mark.parametrize("present", [False, True])
 def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(monkeypatch, tmp_path, present):
-    """Neither where pyvips-binary is absent, nor where pyvips has loaded another library."""
+    """Neither if pyvips-binary is absent, nor if pyvips has loaded another library."""
     elsewhere = SimpleNamespace(origin=str(tmp_path / "_libvips.so"))
     if present:
         (tmp_path / "pyvips_binary.libs").mkdir()
         (tmp_path / "pyvips_binary.libs" / "libvips-1.so").touch()
     monkeypatch.setattr(jpeg, "find_spec", lambda name: elsewhere)
     jpeg._find_libvips.cache_clear()
-    with pytest.raises(Unavailable, match=r"mozjpeg needs .*: install"):
+    with pytest.raises(Unavailable, match="pyvips-binary"):
         MozJPEG()
 
 
 def test_a_large_jpeg_is_decoded_without_a_warning(monkeypatch, photo):
-    """Pillow warns from `MAX_IMAGE_PIXELS` on, and refuses from twice that on."""
+    """Pillow warns above `MAX_IMAGE_PIXELS`, and refuses above twice that."""
     data = JPEG().encode(photo, Setting("quality", 50))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photo.shape[0] * photo.shape[1] - 1)
     assert JPEG().decode(data).shape == photo.shape

@@ -1,4 +1,4 @@
-"""PNG files of programs: what is larger than its picture can be is not read."""
+"""PNG files of programs: a file that is too large for its picture is not read."""
 
 import struct
 import tracemalloc
@@ -15,7 +15,7 @@ from support.files.image_files import png
 
 
 def add_chunk(png: bytes, size: int) -> bytes:
-    """Put an ancillary chunk of `size` bytes behind the first one."""
+    """Put an ancillary chunk of `size` bytes after the first one."""
     chunk = b"juNk" + bytes(size)
     framed = struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return png[:33] + framed + png[33:]
@@ -30,9 +30,7 @@ def test_a_png_comes_back_and_one_far_larger_than_its_picture_is_refused(tmp_pat
     assert path.stat().st_size == max_bytes
     assert np.array_equal(read_png(path), pixels)
     path.write_bytes(add_chunk(png, max_bytes - len(png) - 11))
-    with pytest.raises(
-        ImageRefused, match=rf"^has {max_bytes + 1:,} bytes, too many for 5 x 4 pixels$"
-    ):
+    with pytest.raises(ImageRefused, match=rf"{max_bytes + 1:,} bytes.* 5 x 4 "):
         read_png(path)
 
 
@@ -44,9 +42,9 @@ def header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("width", "height", "reason"),
     [
-        (0xFFFFFFFF, 0xFFFFFFFF, "has 4294967295 x 4294967295 pixels, at most 178956970 are read"),
-        (14000, 14000, "has 14000 x 14000 pixels, at most 178956970 are read"),
-        (13000, 13000, "has 69 bytes, too few for 13000 x 13000 pixels"),
+        (0xFFFFFFFF, 0xFFFFFFFF, "4294967295 x 4294967295 pixels.* 178956970"),
+        (14000, 14000, "14000 x 14000 pixels.* 178956970"),
+        (13000, 13000, "69 bytes.* 13000 x 13000 pixels"),
     ],
 )
 def test_a_small_png_of_many_pixels_is_refused_before_memory_is_taken(
@@ -55,7 +53,7 @@ def test_a_small_png_of_many_pixels_is_refused_before_memory_is_taken(
     path = tmp_path / "a.png"
     path.write_bytes(header(width, height))
     tracemalloc.start()
-    with pytest.raises(ImageRefused, match=f"^{reason}$"):
+    with pytest.raises(ImageRefused, match=reason):
         read_png(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
@@ -71,5 +69,5 @@ def test_a_flat_picture_that_compresses_as_well_as_can_be_is_read(tmp_path):
 @pytest.mark.parametrize("size", [0, 1, 28])
 def test_a_png_that_ends_within_its_header_is_refused(size, tmp_path):
     (tmp_path / "a.png").write_bytes(header(5, 4)[:size])
-    with pytest.raises(ImageRefused, match=r"^is not a whole PNG: it ends within its header$"):
+    with pytest.raises(ImageRefused, match=r"PNG: .*header"):
         read_png(tmp_path / "a.png")

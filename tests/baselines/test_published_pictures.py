@@ -1,4 +1,4 @@
-"""Pictures as authors publish them: six layouts, made here, and what cannot be understood."""
+"""Pictures as authors publish them: six layouts, made here, and folders that are refused."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ BPP = {"kodim01": 0.5, "kodim02": 0.3}
 
 
 def pixels(photo, image, point):
-    """A picture that says which it is."""
+    """Return a picture from which image and point can be told."""
     return np.clip(photo.astype(int) + 7 * point + 3 * IMAGES.index(image), 0, 255).astype(np.uint8)
 
 
@@ -51,7 +51,7 @@ def afp(folder, photo):
 
 
 def compressai(folder, photo):
-    """A folder for each quality, one csv for all, in a tar.gz; the originals are beside them."""
+    """A folder for each quality, one csv for all, in a tar.gz, together with the originals."""
     lines = []
     for point in (1, 2):
         for name in IMAGES:
@@ -71,7 +71,7 @@ def rates_in_names(folder, photo):
 
 
 def diffeic(folder, photo):
-    """A folder for each lambda with a csv of its own, in bits; pictures have an ending."""
+    """A folder for each lambda, with its csv, in bits; names of pictures have a suffix."""
     for point, name_of_point in ((1, "1_1_1"), (2, "1_2_32")):
         for name in IMAGES:
             save(folder / "eic", f"{name_of_point}/{name}_rec.png", pixels(photo, name, point))
@@ -82,7 +82,7 @@ def diffeic(folder, photo):
 
 
 def streams_beside(folder, photo):
-    """WebP without loss, with a bitstream beside each."""
+    """Lossless WebP, each with a bitstream."""
     for point, name_of_point in ((1, "low"), (2, "high")):
         for name in IMAGES:
             place = f"{name_of_point}/{name}"
@@ -133,7 +133,7 @@ def test_a_layout_is_understood_without_a_program(layout, tmp_path, photo):
     assert f"), 2 of 3 images, {sizes_from}" in reported
     assert ("without sizes: original" in reported) == (layout is compressai)
     codec.require_distinct([*SOURCES, "kodim03.png"])
-    with pytest.raises(ImageRefused, match="no line for image 'kodim03"):
+    with pytest.raises(ImageRefused, match="'kodim03"):
         codec.declared("kodim03.png", Setting("setting", 1))
 
 
@@ -198,46 +198,45 @@ def test_a_line_of_several_pictures_is_refused_with_its_place(tmp_path, photo):
     for point in "xy":
         save(tmp_path, f"{point}/kodim01.png", photo)
     table(tmp_path / "all.csv", ["image", "bpp"], ["kodim01", 0.5])
-    message = r"line 2 of .*all\.csv may be of .*: add a column with the folder"
-    with pytest.raises(BadOption, match=message):
+    with pytest.raises(BadOption, match=r"line 2 of .*all\.csv .*x/kodim01\.png, y/kodim01\.png"):
         Folder(path=str(tmp_path))
     lines = [["x/kodim01.png", 0.5], ["y/kodim01.png", 0.25]]
     table(tmp_path / "all.csv", ["image", "bpp"], *lines)
     codec = Folder(path=str(tmp_path))
     assert codec.understood(["kodim01.png"]).startswith("folder: 2 points (y, x)")
     table(tmp_path / "all.csv", ["image", "bpp"], *lines, lines[0])
-    with pytest.raises(BadOption, match=r"line 4 of .* and line 2 of .* are both of x"):
+    with pytest.raises(BadOption, match=r"line 4 of .*line 2 of .* x/"):
         Folder(path=str(tmp_path))
     table(tmp_path / "all.csv", ["image", "bpp"], ["x/kodim01.png", 0])
-    with pytest.raises(BadOption, match=r"line 2 of .*bpp is a finite number above 0, not '0'"):
+    with pytest.raises(BadOption, match=r"line 2 of .*bpp .*'0'"):
         Folder(path=str(tmp_path))
 
 
 def test_pictures_without_sizes_two_of_one_image_and_no_archive_are_one_sentence(tmp_path, photo):
     save(tmp_path / "a", "kodim01.png", photo)
-    with pytest.raises(BadOption, match="does not state the sizes of its pictures: add a csv"):
+    with pytest.raises(BadOption, match=r"/a .*csv"):
         Folder(path=str(tmp_path / "a"))
     for name in ("kodim01.png", "kodim01.webp"):
         save(tmp_path / "b", name, photo)
     table(tmp_path / "b" / "s.csv", ["image", "bpp"], ["kodim01", 1])
-    with pytest.raises(BadOption, match=r"may be of kodim01\.png, kodim01\.webp"):
+    with pytest.raises(BadOption, match=r"kodim01\.png, kodim01\.webp"):
         Folder(path=str(tmp_path / "b"))
     (tmp_path / "c.zip").write_bytes(b"PK\3\4 no zip")
-    with pytest.raises(BadOption, match="holds no zip or tar of pictures that can be read"):
+    with pytest.raises(BadOption, match=r"c\.zip"):
         Folder(path=str(tmp_path / "c.zip"))
 
 
-def test_a_webp_that_is_none_is_refused_alone(tmp_path, photo):
+def test_an_invalid_webp_alone_is_refused(tmp_path, photo):
     place, _ = streams_beside(tmp_path, photo)
     (place / "low" / "kodim01.webp").write_bytes(b"RIFF....WEBP")
     codec = Folder(path=str(place))
-    with pytest.raises(ImageRefused, match=r"low/kodim01\.webp is not a whole WebP"):
+    with pytest.raises(ImageRefused, match=r"low/kodim01\.webp .*WebP"):
         codec.declared("kodim01.png", codec.sweep[0])
     assert codec.declared("kodim02.png", codec.sweep[0]).num_bytes > 0
 
 
 def one_csv_for_each_point(folder, photo):
-    """Folders of points, and a csv named as each beside them."""
+    """Folders of points, next to csv files with their names."""
     for point in (1, 2):
         for name in IMAGES:
             save(folder / "stem", f"q{point}/{name}.png", pixels(photo, name, point))
@@ -277,7 +276,7 @@ def test_without_a_picture_or_a_row_no_other_value_changes(layout, tmp_path, pho
         try:
             values_after = values(folder)
         except BadOption as refusal:
-            assert "of 2 pictures, and neither folders nor equal rates" in str(refusal)  # noqa: PT017
+            assert "of 2 pictures" in str(refusal)  # noqa: PT017
             return 0
         assert values_after.items() <= values_before.items()
         return len(values_before) - len(values_after)
@@ -334,18 +333,18 @@ def test_a_list_of_sizes_and_a_bitstream_agree_with_a_rate_too(tmp_path, photo):
     with pytest.raises(BadOption, match=r"bpp 9 .* and the bitstream of"):
         Folder(path=str(place))
     save(tmp_path / "y", "a_0.0bpp.png", photo)
-    with pytest.raises(BadOption, match=r"a_0\.0bpp\.png: bpp is a finite number above 0"):
+    with pytest.raises(BadOption, match=r"a_0\.0bpp\.png: bpp"):
         Folder(path=str(tmp_path / "y"))
 
 
-def test_rows_of_no_picture_are_counted(tmp_path, photo):
+def test_rows_without_a_picture_are_counted(tmp_path, photo):
     compressai(tmp_path, photo)
     extra_rows = [["Mean", "", 0.4, 31, 12], ["kodim01", 9, 7, 40, 20], ["kodim02", 9, 7, 40, 20]]
     with (tmp_path / "made" / "results.csv").open("a", newline="") as file:
         csv.writer(file).writerows(extra_rows)
     reported = Folder(path=str(tmp_path / "made")).understood(SOURCES)
     assert "2 points (q1, q2), 2 of 2 images, bpp of results.csv" in reported
-    assert reported.endswith("; 3 rows of no picture")
+    assert reported.endswith("; 3 rows without a picture")
 
 
 def test_streams_and_pictures_are_told_by_what_they_are(tmp_path, photo):
@@ -367,15 +366,15 @@ def test_a_damaged_picture_fails_alone_and_names_that_match_nothing_are_shown(tm
     table(place / "1_1_1" / "log.csv", ["image", "bpp"], ["kodim01", 0.5], ["kodim02", 0.25])
     (place / "1_1_1" / "kodim01_rec.png").write_bytes(b"")
     codec = Folder(path=str(place))
-    with pytest.raises(ImageRefused, match=r"1_1_1/kodim01_rec\.png is not a whole PNG"):
+    with pytest.raises(ImageRefused, match=r"1_1_1/kodim01_rec\.png .*PNG"):
         codec.declared("kodim01.png", codec.sweep[0])
     assert codec.declared("kodim02.png", codec.sweep[0]).num_bytes > 0
-    with pytest.raises(BadOption, match=r"pictures of kodim01, kodim02, .* \(beach\.png\)"):
+    with pytest.raises(BadOption, match=r"kodim01, kodim02, .*beach\.png"):
         codec.require_distinct(["beach.png"])
     table(place / "1_1_1" / "log.csv", ["image", "bpp"], ["k01", 0.5])
     table(place / "1_2_32" / "log.csv", ["image", "bpp"], ["k01", 0.5])
-    with pytest.raises(BadOption, match=r"line 2 of .*log\.csv is of 'k01', .*kodim01_rec\.png"):
+    with pytest.raises(BadOption, match=r"line 2 of .*log\.csv .*'k01', .*kodim01_rec\.png"):
         Folder(path=str(place))
     save(tmp_path / "lossy", "q1/kodim01.JPG", photo)
-    with pytest.raises(Unavailable, match=r"its pictures are \.JPG: save"):
+    with pytest.raises(Unavailable, match=r"lossy .*\.JPG"):
         Folder(path=str(tmp_path / "lossy"))

@@ -1,4 +1,4 @@
-"""Particulars of raw, JPEG, WebP and JPEG XL, read from their bytes; limits of settings."""
+"""Properties of raw, JPEG, WebP and JPEG XL streams, read from their bytes; limits of settings."""
 
 import re
 import struct
@@ -35,7 +35,7 @@ def quality(value: float) -> Setting:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, content) up to the scan's data; ITU-T T.81, annex B."""
+    """Yield (marker, content) up to the scan's data; ITU-T T.81, annex B."""
     assert data[:2] == b"\xff\xd8"
     start = 2
     while True:
@@ -61,7 +61,7 @@ def test_raw_is_four_bytes_of_header_and_the_pixels():
 def test_a_side_beyond_the_format_is_refused_in_a_sentence(name, max_side):
     codec = load_codec(parse_codec(name))
     assert codec.encode(np.zeros((1, max_side, 3), np.uint8), codec.sweep[0])
-    with pytest.raises(ImageRefused, match=f"has at most {max_side:,} pixels a side, not 1 x"):
+    with pytest.raises(ImageRefused, match=f"{max_side:,} pixels .*1 x"):
         codec.encode(np.zeros((max_side + 1, 1, 3), np.uint8), codec.sweep[0])
 
 
@@ -70,7 +70,7 @@ def test_a_side_beyond_the_format_is_refused_in_a_sentence(name, max_side):
     [b"\x01\x00\x01", b"\x01\x00\x01\x00ab", b"\x01\x00\x01\x00abcd", bytes(4)],
     ids=["no header", "too short", "too long", "no pixel"],
 )
-def test_raw_refuses_a_length_that_its_header_does_not_say(data):
+def test_raw_refuses_a_length_that_differs_from_its_header(data):
     with pytest.raises(CorruptStream):
         Raw().decode(data)
 
@@ -105,7 +105,7 @@ def test_jpeg_has_no_segment_that_decoding_does_not_need(photo, optimize):
 def test_optimised_jpeg_of_noise_holds_the_same_coefficients_in_fewer_bytes(
     monkeypatch, subsampling, value
 ):
-    monkeypatch.setattr("PIL.ImageFile.MAXBLOCK", 65536)  # Pillow's own, whatever ran before
+    monkeypatch.setattr("PIL.ImageFile.MAXBLOCK", 65536)  # Pillow's default, whatever ran before
     pixels = np.random.default_rng(11).integers(0, 256, (301, 300, 3), np.uint8)
     plain = JPEG(subsampling=subsampling).encode(pixels, quality(value))
     small = JPEG(subsampling=subsampling, optimize=1).encode(pixels, quality(value))

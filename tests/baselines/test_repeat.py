@@ -1,4 +1,4 @@
-"""A picture that is coded again and again, beside the same calls one by one."""
+"""A picture that is coded repeatedly, compared with the same calls one by one."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (24, 40, 3), np.uint8)
 
 
 @pytest.mark.parametrize("times", [1, 2, 4])
-def test_the_stream_is_the_last_of_so_many(times):
+def test_the_stream_is_the_last_one(times):
     setting, jpeg, pixels = Setting("quality", 30), load_codec(parse_codec("jpeg")), PIXELS
     repeat = load_codec(parse_codec(f"repeat:base=jpeg:times={times}"))
     for _ in range(times):
@@ -33,12 +33,12 @@ def test_the_stream_is_the_last_of_so_many(times):
         ("times=3", "base"),
     ],
 )
-def test_a_base_that_is_none_is_refused(options, names):
+def test_an_invalid_base_is_refused(options, names):
     with pytest.raises(BadOption, match=names):
         load_codec(parse_codec(f"repeat:{options}"))
 
 
-def test_pictures_of_others_cannot_be_coded_again(tmp_path):
+def test_published_pictures_cannot_be_coded_again(tmp_path):
     (tmp_path / "sizes.csv").write_text("image,bytes\n")
     with pytest.raises(BadOption):
         load_codec(parse_codec(f"repeat:base=folder\\:path={tmp_path}"))

@@ -24,7 +24,7 @@ from support.rows.bundled_results import bundled_results
 
 RESULTS = bundled_results()
 CARD, MICRO = (load_card(BUNDLED / f"{name}.safetensors.xz") for name in ("ours", "ours-micro"))
-LARGEST_BYTES = 62_000_000
+MAX_BYTES = 62_000_000
 HYPERPRIOR = "model=bmshj2018-hyperprior:weights="
 BETAS = ("beta=0", "beta=1.28", "beta=2.56", "beta=3.84")
 DIAL = (BETAS[0], "beta=0.64", *BETAS[1:])
@@ -33,8 +33,8 @@ COLUMNS = ("bpp", "psnr_db", "lpips_squeeze")
 
 
 def shipped(dataset, codec):
-    """Bundled rows; of `ours`, those of the bundled checkpoints."""
-    fingerprints = {True: MICRO.sha256, False: CARD.sha256}  # by whether the size is asked for
+    """Return the bundled rows of a codec; for `ours`, those of the bundled checkpoints."""
+    fingerprints = {True: MICRO.sha256, False: CARD.sha256}  # key: whether the variant names a size
     return [
         row
         for shard in (RESULTS / dataset / "per_image").glob(f"{STORED_ROWS}-*.parquet")
@@ -46,7 +46,7 @@ def shipped(dataset, codec):
 
 @cache
 def means_on_kodak(codec, variant):
-    """{setting: {column: mean over the images}}, lowest rate first."""
+    """Return {setting: {column: mean over the images}}, lowest rate first."""
     values = defaultdict(list)
     for row in shipped("kodak", codec):
         if row["variant"] == variant:
@@ -64,13 +64,13 @@ def psnr_curve(codec, variant):
 
 
 def test_all_checkpoints_together_are_small():
-    assert sum(path.stat().st_size for path in BUNDLED.iterdir()) <= LARGEST_BYTES
+    assert sum(path.stat().st_size for path in BUNDLED.iterdir()) <= MAX_BYTES
 
 
 @pytest.mark.parametrize(
     ("dataset", "images", "betas"), [("kodak", 24, BETAS), ("sample", 4, (BETAS[0], BETAS[-1]))]
 )
-def test_there_are_rows_of_this_very_checkpoint_at_every_rate_and_beta(dataset, images, betas):
+def test_there_are_rows_of_exactly_this_checkpoint_at_every_rate_and_beta(dataset, images, betas):
     result = {
         (row["variant"], row["setting_value"], row["image"]) for row in shipped(dataset, "ours")
     }
@@ -107,16 +107,16 @@ def test_beta_is_a_dial_every_step_of_which_has_a_tenth_of_the_gain():
 
 
 @pytest.mark.parametrize(
-    ("codec", "variant", "most_percent"),
+    ("codec", "variant", "max_percent"),
     [("jpeg", "optimize=1", -55), ("webp", "", 0), ("jpeg2000", "", 0)],
 )
-def test_one_network_needs_fewer_bits_than_the_field_at_equal_psnr(codec, variant, most_percent):
+def test_one_network_needs_fewer_bits_than_the_field_at_equal_psnr(codec, variant, max_percent):
     anchor, ours = (psnr_curve(*names) for names in ((codec, variant), ("ours", BETAS[0])))
     assert min(len(anchor.bpp), len(ours.bpp)) >= 4
-    assert bd_rate(anchor, ours, USUAL_RULE).value <= most_percent
+    assert bd_rate(anchor, ours, USUAL_RULE).value <= max_percent
 
 
-def test_there_are_rows_of_the_very_hyperpriors_that_are_bundled():
+def test_there_are_rows_of_exactly_the_bundled_hyperpriors():
     weights, numbers = "matched", [1, 2, 3, 4]
     codec = CompressAI(model="bmshj2018-hyperprior", weights=weights)
     assert [setting.value for setting in codec.sweep] == numbers

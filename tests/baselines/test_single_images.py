@@ -1,4 +1,4 @@
-"""`bench encode` and `bench decode` of any codec: its own streams and pixels, or one sentence."""
+"""`bench encode` and `bench decode` with any codec: the codec's streams and pixels, or an error."""
 
 from pathlib import Path
 
@@ -73,22 +73,22 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
     (place / "kept").write_bytes(pack.read(smallest_row))
     output_of("decode", "kept", "out.png", "--codec", "vtm")
     assert pixels_of("out.png").shape[1] == smallest_row["width_px"]
-    with pytest.raises(UsageError, match="give its codec with --codec"):
+    with pytest.raises(UsageError, match="--codec"):
         output_of("decode", "kept", "out.png")
 
 
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (("decode", "in.png", "out.png"), UsageError, "is not recognised as a stream of ours,"),
+        (("decode", "in.png", "out.png"), UsageError, "in.png is not recognised"),
         (("decode", "in.png", "out.png", "--codec", "jpg"), UsageError, "Did you mean 'jpeg'?"),
         (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta is for ours"),
         (("decode", "cut.jpg", "out.png"), UsageError, "cut.jpg cannot be decoded as jpeg"),
         (("decode", "a.jpg", "out.png", "--codec", "webp"), UsageError, "decoded as webp"),
-        (("decode", "a.jpg", "out.png", "--codec", "raw"), UsageError, "as raw: a raw stream of"),
+        (("decode", "a.jpg", "out.png", "--codec", "raw"), UsageError, "decoded as raw"),
         (
             ("decode", "honest", "out.png", "--codec", f"{FAKES}:ReturnsFloats"),
-            UsageError, "the result is not 8-bit RGB",
+            UsageError, "not 8-bit RGB",
         ),
         (("decode", "a.jpg", "out.png", "--codec", f"{FAKES}:Missing"), Unavailable, ""),
         (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "maps are for"),
@@ -96,12 +96,12 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
         (("encode", "in.png", "x", "--codec", "jpeg", "--point", "q=3"), UsageError, "quality."),
         (
             ("encode", "in.png", "x", "--codec", "jpeg", "--point", "quality=300"),
-            UsageError, "quality from 1 to 100",
+            UsageError, "1 to 100",
         ),
-        (("encode", "in.png", "no/x", "--codec", "raw"), UsageError, "make the folder no first"),
+        (("encode", "in.png", "no/x", "--codec", "raw"), UsageError, "the folder no "),
         (
             ("encode", "in.png", "x", "--codec", f"{FAKES}:CrashesOnEncode"),
-            BenchError, "in encode: RuntimeError: no rate control",
+            BenchError, "RuntimeError: no rate control",
         ),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The typical seconds of codecs are those of one sitting on one machine, whose rows are bundled."""
+"""The typical seconds of codecs are those of one session on one machine, whose rows are bundled."""
 
 import numpy as np
 import polars as pl
@@ -9,19 +9,19 @@ from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from support.rows.bundled_results import bundled_results
 
-SITTING = Store(bundled_results() / "seconds" / "results" / "kodak").table()
+SESSION = Store(bundled_results() / "seconds" / "results" / "kodak").table()
 
 
-def test_a_sitting_is_of_one_machine_and_of_cells_alone():
-    assert SITTING["machine"].n_unique() == 1
-    assert set(SITTING["timing"]) == {True}
-    assert set(SITTING["image"]) == {f"kodim{number:02}.png" for number in range(1, 5)}
+def test_a_session_is_of_one_machine_and_of_cells_alone():
+    assert SESSION["machine"].n_unique() == 1
+    assert set(SESSION["timing"]) == {True}
+    assert set(SESSION["image"]) == {f"kodim{number:02}.png" for number in range(1, 5)}
 
 
-def test_typical_seconds_are_those_of_the_sitting():
+def test_typical_seconds_are_those_of_the_session():
     megapixels = pl.col("width_px") * pl.col("height_px") / 1e6
     seconds = (pl.col("encode_seconds") + pl.col("decode_seconds")) / megapixels
-    points = SITTING.group_by("codec", "variant", "setting_name", "setting_value").agg(
+    points = SESSION.group_by("codec", "variant", "setting_name", "setting_value").agg(
         seconds.mean()
     )
     for codec, variant, name, value, measured in points.rows():

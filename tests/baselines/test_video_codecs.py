@@ -1,4 +1,4 @@
-"""AVIF, x264, x265 and VVenC: what their streams say, and what decoders make of them."""
+"""AVIF, x264, x265 and VVenC: headers of their streams, and what decoders make of them."""
 
 import re
 import struct
@@ -57,7 +57,7 @@ def crop(coffee):
 
 
 def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
-    """Names of the units in the stream with their number, and the last value of every field."""
+    """Return the stream's units with their counts, and the last value of every field."""
     source = ["-hide_banner", "-nostdin", "-f", case.codec.stream, "-i", "pipe:0", "-map", "0:0"]
     trace = ["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]
     reported = run_program(
@@ -129,7 +129,7 @@ HASHES = {
     ids=["x265", "x265:10", "vvenc:faster", "vvenc:fast"],
 )
 def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, photo, monkeypatch):
-    """The encoder writes an MD5 of its own reconstruction, which the decoder compares with its."""
+    """The encoder writes an MD5 of its reconstruction, which the decoder checks."""
     options = (*codec._options[:-2], *HASHES[codec.stream])
     monkeypatch.setattr(codec, "_options", options)
     data = codec.encode(photo, Setting("qp", 32))[2 if codec.stream == "hevc" else 0 :]
@@ -171,13 +171,13 @@ def test_one_wrong_bit_in_a_stream_with_a_checksum_is_found(case_made, crop):
     """The decoder would make a slightly different picture of it, without an error."""
     data = bytearray(case_made().encode(crop, Setting("qp", 27)))
     data[-20] ^= 8
-    with pytest.raises(CorruptStream, match="its checksum does not match"):
+    with pytest.raises(CorruptStream, match="checksum"):
         case_made().decode(bytes(data))
 
 
 @pytest.fixture
 def pretend(tmp_path, monkeypatch):
-    """Return a program that imageio-ffmpeg takes for ffmpeg."""
+    """Return the path of a program that imageio-ffmpeg takes for ffmpeg."""
     program = tmp_path / "ffmpeg"
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
     find_ffmpeg.cache_clear()
@@ -186,15 +186,15 @@ def pretend(tmp_path, monkeypatch):
 
 
 def test_an_ffmpeg_that_does_not_run_or_lacks_the_codec_is_unavailable(pretend):
-    with pytest.raises(Unavailable, match="libx265 needs a working ffmpeg: ffmpeg could not be"):
+    with pytest.raises(Unavailable, match=r"libx265 .*ffmpeg"):
         X265()
     pretend.write_text("#!/bin/sh\necho \"Codec '${3#*=}' is not recognized by FFmpeg.\"\n")
     pretend.chmod(0o755)
-    with pytest.raises(Unavailable, match="ffmpeg has no encoder libvvenc: install a newer"):
+    with pytest.raises(Unavailable, match="encoder libvvenc"):
         VVenC()
     only_encoders = "case $* in *encoder=*) echo Encoder libx265 [x265]: ;; esac"
     pretend.write_text(f"#!/bin/sh\n{only_encoders}\n")
-    with pytest.raises(Unavailable, match="ffmpeg has no decoder hevc: install a newer"):
+    with pytest.raises(Unavailable, match="decoder hevc"):
         X265()
 
 
@@ -210,7 +210,7 @@ def test_the_planes_of_a_picture_come_back():
     "words", ["W5", "H3", "W5 H", "W5 Hthree", "W0 H3", "W5 H-3", "W5 H+3", f"W5 H{'9' * 5000}"]
 )
 def test_a_header_without_two_sides_is_refused(words):
-    with pytest.raises(CorruptStream, match="does not contain a picture"):
+    with pytest.raises(CorruptStream, match="picture in 4:4:4"):
         read_y4m(f"YUV4MPEG2 {words} C444\nFRAME\n".encode() + bytes(45))
 
 
@@ -241,14 +241,18 @@ def test_avif_is_coded_as_stated_and_holds_one_bare_item(photo, subsampling, pro
     assert properties[b"av1C"][2] >> 2 & 3 == shift
 
 
-@pytest.mark.parametrize(("subsampling", "depth", "off"), [(444, 8, 1), (444, 10, 2), (420, 8, 60)])
-def test_another_decoder_makes_the_same_picture_of_an_avif_file(photo, subsampling, depth, off):
-    """libavif reads the file's own colour properties; in 4:2:0 it interpolates chroma otherwise."""
+@pytest.mark.parametrize(
+    ("subsampling", "depth", "max_difference"), [(444, 8, 1), (444, 10, 2), (420, 8, 60)]
+)
+def test_another_decoder_makes_the_same_picture_of_an_avif_file(
+    photo, subsampling, depth, max_difference
+):
+    """libavif reads the file's colour properties; in 4:2:0 it interpolates chroma differently."""
     codec = AVIF(subsampling=subsampling, depth=depth, speed=6)
     data = codec.encode(photo[:180, :201], CRF)
     decoded_elsewhere = imagecodecs.avif_decode(data).astype(np.float64) / (2 ** (depth - 8))
     difference = np.abs(codec.decode(data) - decoded_elsewhere)
-    assert difference.max() <= off
+    assert difference.max() <= max_difference
     assert difference.mean() < (1 if subsampling == 420 else 0.5)
 
 

@@ -134,8 +134,8 @@ def test_odd_sides_are_refused_in_420(shape):
         rgb_to_ycbcr(np.zeros(shape, np.uint8), 8, 420)
 
 
-# Codecs that convert colours, by their formats -> the finest setting, and the PSNR that a
-# conversion which truncates would not reach.
+# Codec specs, one for each format -> name of the setting, whose finest value is 0, and a PSNR (dB)
+# that a truncating conversion would not reach.
 FINEST = {
     "avif": ("crf", 48), "avif:depth=8": ("crf", 46), "avif:subsampling=420": ("crf", 38),
     "x264:preset=fast": ("qp", 52), "x264:depth=8:preset=fast": ("qp", 49),

@@ -40,7 +40,7 @@ from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
 from baselines.neural.exact import exact_transform, sine_cosine
 
-HIGHEST_BETA = 5.12
+MAX_BETA = 5.12
 PUBLISHED_FREQUENCIES = 10
 FIRST_WEIGHTS = 0.02  # standard deviation of initial weights for the conditioning on beta
 STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
@@ -83,7 +83,7 @@ class CRDRNetwork(HyperpriorNetwork):
     ) -> tuple[PlacedLevels, PlacedLevels]:
         """Convert rate and realism to the controls of the synthesis of `latents`."""
         rate = placed_levels(controls.rate, self.sizes.rate_levels - 1, latents)
-        return rate, placed_levels(controls.realism, HIGHEST_BETA, latents)
+        return rate, placed_levels(controls.realism, MAX_BETA, latents)
 
     def controls_at(self, rate: Level | PlacedLevels, realism: Level | PlacedLevels) -> Controls:
         """Return the controls for `forward` at a rate q and a realism weight beta."""
@@ -120,7 +120,7 @@ class CRDRNetwork(HyperpriorNetwork):
 def fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
     """Return F sines, then F cosines, of 2^i times beta mapped to [-1, 1]; (K,) to (K, 2 F)."""
     factors = 2.0 ** torch.arange(frequencies, device=betas.device)
-    angles = ((betas / HIGHEST_BETA - 0.5) * 2)[:, None] * factors
+    angles = ((betas / MAX_BETA - 0.5) * 2)[:, None] * factors
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
@@ -284,7 +284,7 @@ def exact_synthesis(synthesis: Synthesis) -> Synthesis:
 
 def exact_fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
     """Return `fourier` of betas (K,) in float64 by doubling angles, (K, 2 F)."""
-    sine, cosine = sine_cosine((betas.double() * (1 / HIGHEST_BETA) - 0.5) * 2)
+    sine, cosine = sine_cosine((betas.double() * (1 / MAX_BETA) - 0.5) * 2)
     sines, cosines = [sine], [cosine]
     for _ in range(frequencies - 1):
         sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine

@@ -25,7 +25,7 @@ from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 
-HIGHEST_BETA = 2.56  # evaluated in the paper; the re-implementation trains up to 5.12
+MAX_BETA = 2.56  # evaluated in the paper; the re-implementation trains up to 5.12
 BETA_GRID = ControlGrid("beta", 50, 128)  # values in a stream: 0 to 2.56 in steps of .02
 FREQUENCIES = 10
 FEATURES = 2 * FREQUENCIES + 1
@@ -52,7 +52,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
 
     def synthesise(self, latents: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
         """Map decoded y to images (N, 3, H, W) at beta; raises `ValueError` out of range."""
-        return self.synthesis(latents, placed_levels(controls, HIGHEST_BETA, latents))
+        return self.synthesis(latents, placed_levels(controls, MAX_BETA, latents))
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""

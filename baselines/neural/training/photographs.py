@@ -33,7 +33,7 @@ HEADERS_AT_ONCE = 1 << 12
 MEMORY_BYTES = 4 << 30  # limit of decoded pixels in memory
 LARGEST_REDUCTION = 2
 MEMORY_SHARE = 0.25  # of a GPU's memory, for photographs
-LOBES = 3  # of the Lanczos filter
+LANCZOS_LOBES = 3  # of the Lanczos filter
 VALIDATION_INTERVAL, MAX_VALIDATION = 20, 12  # one photograph in 20, at most 12
 VALIDATION_PX = 768  # larger ones are cropped: a validation takes seconds, not minutes
 
@@ -387,8 +387,8 @@ def lanczos_weights(square_side: Tensor, side: int, positions: Tensor) -> Tensor
     scale = (square_side / side)[:, :, None]
     centres = (torch.arange(side, device=square_side.device)[:, None] + 0.5) * scale
     distance = (positions + 0.5 - centres) / scale
-    weights = distance.sinc() * (distance / LOBES).sinc()
-    weights = weights * ((distance.abs() < LOBES) & (positions < square_side[:, :, None]))
+    weights = distance.sinc() * (distance / LANCZOS_LOBES).sinc()
+    weights = weights * ((distance.abs() < LANCZOS_LOBES) & (positions < square_side[:, :, None]))
     return weights / weights.sum(2, keepdim=True)
 
 

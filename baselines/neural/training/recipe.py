@@ -187,7 +187,7 @@ class Recipe:
         """Return the total steps of the stages before `index`."""
         return sum(stage.steps for stage in self.stages[:index])
 
-    def step_in_all(self, index: int, step: int) -> int:
+    def total_step(self, index: int, step: int) -> int:
         """Return a stage's step, counted over all stages."""
         return self.steps_before(index) + step
 

@@ -101,13 +101,13 @@ class TrainingRun:
     def steps_reported(self) -> int:
         """Return the last step in the journal, counted over all stages."""
         reports = read_reports(self.folder)
-        return self.recipe.step_in_all(*step_of(reports[-1])) if reports else 0
+        return self.recipe.total_step(*step_of(reports[-1])) if reports else 0
 
     def steps_saved(self) -> int:
         """Return the step from which a later call resumes, counted over all stages."""
         state = load_state(self.folder, torch.device("meta"))
         with restoring(self.folder):
-            return self.recipe.step_in_all(state["index"], state["step"]) if state else 0
+            return self.recipe.total_step(state["index"], state["step"]) if state else 0
 
     def is_complete(self) -> bool:
         """Return whether the checkpoint has all steps of exactly this run."""

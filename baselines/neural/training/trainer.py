@@ -235,7 +235,7 @@ class _Loop:
             if stop or due:
                 self.report(learner, reported_at)
                 reported_at, self.updates = monotonic(), []
-            run_step = self.recipe.step_in_all(learner.index, learner.step)
+            run_step = self.recipe.total_step(learner.index, learner.step)
             is_milestone = milestone_steps > 0 and run_step % milestone_steps == 0
             late = monotonic() - saved_at > max(MIN_SAVE_INTERVAL, save_seconds / SAVE_SHARE)
             last = learner.step == learner.stage.steps

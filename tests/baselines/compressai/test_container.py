@@ -30,7 +30,7 @@ def test_a_photograph_pays_eight_bytes_of_header_and_one_more_for_each_longer_le
     )
 
 
-def test_cuts_and_bytes_behind_or_between_are_noticed():
+def test_truncation_and_additional_bytes_are_detected():
     stream = pack(STREAM)
     for length in range(len(stream)):
         with pytest.raises(CorruptStream):

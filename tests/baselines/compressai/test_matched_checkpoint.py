@@ -86,10 +86,10 @@ def test_saving_leaves_the_network_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (resized(model="mbt2018-mean"), "holds mbt2018-mean according to its card"),
+        (resized(model="mbt2018-mean"), "mbt2018-mean"),
         (resized(model="elic"), "elic"),
         (resized(widths=[8, 12, 3]), r"widths is"),
-        (resized(widths=[8, 16]), "does not hold its card's network"),
+        (resized(widths=[8, 16]), "its card's network"),
         (resized(lmbda=None), r"lmbda is"),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_stream_decodes_to_the_picture_of_the_network_that_was_saved(shipped, 
         network.codec.update(update_quantiles=True)  # as on saving, for the prior's medians
         images = network(as_images(crop), noisy=False).images[0]
     expected = ((images + 1) * 127.5).clamp(0, 255).round().permute(1, 2, 0).numpy()
-    assert np.abs(decoded - expected).max() <= 1  # a value beside .5 rounds either way
+    assert np.abs(decoded - expected).max() <= 1  # a value near .5 rounds either way
     assert np.mean(decoded != expected) < 1e-3
     assert len(np.unique(decoded)) > 10
 
@@ -136,7 +136,7 @@ def test_the_users_own_networks_come_before_the_bundled_ones(shipped, tmp_path, 
 
 
 def test_where_none_is_here_it_says_what_to_do(shipped):
-    with pytest.raises(Unavailable, match=r"checkpoint hyperprior-.*train --suite matched"):
+    with pytest.raises(Unavailable, match=r"hyperprior-.* --suite matched"):
         matched()
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from baselines.neural import exact as exact_sums
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.crdr.model import HIGHEST_BETA, exact_fourier, fourier
+from baselines.neural.crdr.model import MAX_BETA, exact_fourier, fourier
 from baselines.neural.exact import (
     ACTIVATION_BITS,
     WEIGHT_BITS,
@@ -209,6 +209,6 @@ def test_sine_and_cosine_are_those_of_decimal_numbers():
 
 @pytest.mark.parametrize("frequencies", [1, 3, 10])
 def test_the_fourier_features_are_those_of_the_float_network_in_float64(frequencies):
-    betas = torch.linspace(0, HIGHEST_BETA, 129)
+    betas = torch.linspace(0, MAX_BETA, 129)
     expected = fourier(betas.double(), frequencies)
     assert torch.allclose(exact_fourier(betas, frequencies), expected, rtol=0, atol=1e-12)

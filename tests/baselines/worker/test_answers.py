@@ -1,4 +1,4 @@
-"""Answers of a worker: faults, other types, other questions, prints."""
+"""Answers of a worker: faults, wrong types, answers to other questions, prints."""
 
 from types import SimpleNamespace
 
@@ -25,14 +25,14 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worker, fault):
     kind, reason = FAULTS[fault]
-    patient = worker._contender
+    contender_file = worker._contender
     if fault == 3:  # an answer that never comes is not waited for once the process is there
         worker.encode(photograph(), Setting("q", 1))
-        worker._contender = replace(patient, timeout_seconds=0.1)
+        worker._contender = replace(contender_file, timeout_seconds=0.1)
     with pytest.raises(kind, match=reason):
         worker.encode(photograph(fault), Setting("q", 1))
     assert worker._conversation is None or worker._conversation.closed
-    worker._contender = patient
+    worker._contender = contender_file
     assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
 
 
@@ -42,7 +42,7 @@ def test_a_hundred_megabytes_of_prints_reach_neither_stream_nor_memory(worker):
 
 
 @pytest.mark.parametrize(("max_bytes", "times"), [(60, 15), (59, 15)])
-def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
+def test_what_imports_print_is_not_an_answer_and_too_much_of_it_an_error(
     tmp_path, monkeypatch, max_bytes, times
 ):
     monkeypatch.setattr(conversation, "MAX_PRINTED_BYTES", max_bytes)
@@ -52,7 +52,7 @@ def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
         if 4 * times <= max_bytes:
             assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
         else:
-            with pytest.raises(ProgramFailed, match="something else than an answer"):
+            with pytest.raises(ProgramFailed, match="than an answer"):
                 worker.encode(photograph(), Setting("q", 1))
     finally:
         worker.close()
@@ -69,7 +69,7 @@ def test_what_imports_print_is_no_answer_and_too_much_of_it_an_error(
     ],
 )
 def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, tmp_path):
-    wrong = f"import rdrbench_worker as helper\nhelper._encoded = lambda *_: ({answer}, b'data')\n"
+    wrong = f"import rdrbench_worker as helper\nhelper._encode = lambda *_: ({answer}, b'data')\n"
     wrong += f"with open({str(tmp_path / 'starts')!r}, 'a') as file:\n    file.write('+')\n"
     codec = Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}")))
     for _ in range(2):
@@ -92,18 +92,18 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, t
         ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
         ("{**about, 'device': 'tpu'}", "'tpu'"),
         ("{**about, 'weights': [1]}", "got `array`"),
-        ("{**about, 'protocol': 1}", "another version: copy it again"),
-        ("{**about, 'sweep': []}", "empty sweep: fill it"),
+        ("{**about, 'protocol': 1}", "another version of rdrb"),
+        ("{**about, 'sweep': []}", "empty sweep"),
     ],
 )
 def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, reason, tmp_path):
     wrong = (
         "import rdrbench_worker as helper\n"
-        "describe = helper._description\n"
-        "def described(*given):\n"
-        "    about = describe(*given)\n"
+        "describe = helper._describe\n"
+        "def edited(*arguments):\n"
+        "    about = describe(*arguments)\n"
         f"    return {changed}\n"
-        "helper._description = described\n"
+        "helper._describe = edited\n"
     )
     with pytest.raises((Unavailable, UsageError), match=reason):
         Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}"))).describe()
@@ -124,7 +124,7 @@ def test_a_decoded_picture_of_another_size_is_a_failure(answer, body, message, w
         worker.decode(b"data")
 
 
-# Answers requests in the way that is filled in, in one write, so that nothing of it comes later.
+# Answers a request with the bytes filled in, in a single write, so that they arrive together.
 RAW = """
 import json, os, struct
 HEAD = struct.Struct(">4sIQ")
@@ -151,15 +151,15 @@ CONFUSED = {
 }
 
 
-@pytest.mark.parametrize("doing", CONFUSED)
-def test_an_answer_to_another_question_is_none(doing, tmp_path):
-    codec = Worker(file=str(contender(tmp_path, RAW.format(doing))))
+@pytest.mark.parametrize("answers", CONFUSED)
+def test_an_answer_to_another_question_is_refused(answers, tmp_path):
+    codec = Worker(file=str(contender(tmp_path, RAW.format(answers))))
 
     def thrice() -> None:
         for _ in range(3):
             assert codec.encode(photograph(), Setting("q", 1)) == b"1"
 
-    with pytest.raises(ProgramFailed, match=CONFUSED[doing]):
+    with pytest.raises(ProgramFailed, match=CONFUSED[answers]):
         thrice()
     assert codec._conversation.closed
     codec.close()

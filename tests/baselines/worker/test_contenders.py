@@ -1,4 +1,4 @@
-"""Contenders: each file is read, each script has the methods, and the page lists what is there."""
+"""Contenders: each file can be read, each script has the methods, and the page lists all."""
 
 import ast
 import errno
@@ -14,7 +14,7 @@ from benchmark.errors import BenchError
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "contenders").glob("*.toml"))
 SCRIPTS = sorted((ROOT / "contenders").glob("*_worker.py"))
-WITHOUT_SCRIPT = ("no stream", "no code")  # of what the authors published
+WITHOUT_SCRIPT = ("no stream", "no code")  # published by the authors
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -72,7 +72,7 @@ def test_a_new_contender_on_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_p
         written.append(path)
 
     monkeypatch.setattr(worker, "write_file", write)
-    with pytest.raises(BenchError, match=r"mine_worker\.py cannot be written: No space"):
+    with pytest.raises(BenchError, match=r"mine_worker\.py .*No space"):
         worker.new("mine", tmp_path / "out")
     assert written
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

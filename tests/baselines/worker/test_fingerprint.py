@@ -1,4 +1,4 @@
-"""What is in the fingerprint of a codec in an environment of its own, and what is not."""
+"""What the fingerprint of a contender covers, and what it does not."""
 
 import subprocess
 import sys
@@ -104,7 +104,7 @@ def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
     encode()
     assert second == fingerprint() != first
     assert record.read_text() == record_before
-    record.write_text(f"{record_before}{'0' * 64}  w.bin\n")  # of another process, later
+    record.write_text(f"{record_before}{'0' * 64}  w.bin\n")  # written later by another process
     assert fingerprint() == second
     (tmp_path / "w.bin").unlink()
     assert fingerprint() not in (first, second)
@@ -112,14 +112,14 @@ def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
     assert fingerprint() == first
 
 
-def test_files_that_cannot_be_recorded_are_said_to_be_unseen(tmp_path, monkeypatch):
+def test_the_version_says_that_opened_files_cannot_be_recorded(tmp_path, monkeypatch):
     worker = Worker(file=str(contender(tmp_path)))
     assert "opened files" not in worker.describe().version
     monkeypatch.setattr("os.access", lambda *_: False)
     assert "opened files not recorded" in worker.describe().version
 
 
-def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
+def test_missing_or_changed_weights_are_refused_before_the_run(tmp_path):
     file = contender(tmp_path, weights="{'a.pth' = {sha256 = '00'}}")
     with pytest.raises(Unavailable, match=r"a\.pth is missing"):
         Worker(file=str(file)).describe()
@@ -134,7 +134,7 @@ def test_weights_that_are_absent_or_others_are_refused_before_the_run(tmp_path):
         Worker(file=str(contender(tmp_path, weights="{'b.pth' = {}}"))).describe()
 
 
-def test_random_weights_need_no_file_and_are_said_with_the_rows(tmp_path):
+def test_random_weights_need_no_file_and_are_stated_in_the_rows(tmp_path):
     file = contender(
         tmp_path, weights="{'a.pth' = {sha256 = '00'}}", environment="{BENCH_RANDOM_WEIGHTS = '1'}"
     )

@@ -1,4 +1,4 @@
-"""`bench worker setup`: what it installs, and what it says before it does."""
+"""`bench worker setup`: what it installs and prints."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from benchmark.errors import ProgramFailed
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch, capsys):
-    """Makes an environment; returns the words of the installation and what was printed."""
+    """Make an environment; return the installation's command and what was printed."""
 
     def make(packages, gpus, with_uv):
         commands = []
@@ -31,9 +31,7 @@ def installed(tmp_path, monkeypatch, capsys):
     (True, ["--torch-backend", "cpu"]),
     (False, ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]),
 ])  # fmt: skip
-def test_without_a_gpu_torch_is_that_for_the_processor_and_sizes_are_said(
-    installed, with_uv, words
-):
+def test_without_a_gpu_torch_is_the_cpu_version_and_sizes_are_printed(installed, with_uv, words):
     packages = ["torch==2.6.0", "numpy"]
     command, message = installed(packages, (), with_uv)
     assert command[-4:] == [*words, *packages]
@@ -48,13 +46,13 @@ def test_a_list_of_requirements_may_be_one_entry(installed):
     assert command[-5:] == ["-r", "requirements.txt", "-c", "a.txt", "x y"]
 
 
-def test_a_python_that_cannot_be_had_names_the_way_out(tmp_path, monkeypatch):
+def test_an_unavailable_python_is_named_with_a_remedy(tmp_path, monkeypatch):
     def fail(words, **options):
         raise ProgramFailed("uv ended with exit code 2")
 
     monkeypatch.setattr(worker, "run_program", fail)
     words = {"folder": tmp_path, "python": ".venv/bin/python", "python_version": "3.5"}
-    with pytest.raises(ProgramFailed, match=r"Python 3\.5 .* to the path of a Python"):
+    with pytest.raises(ProgramFailed, match=r"Python 3\.5 .*python_version in a\.toml"):
         worker._make_environment(SimpleNamespace(**words, packages=("x",), file="a.toml"))
 
 

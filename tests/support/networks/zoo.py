@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from baselines.compressai.codec import importable
+from baselines.compressai.codec import prepare_import
 from benchmark.spec import CodecSpec, parse_codec
 
 CHANNELS = {True: (8,), False: (8, 12)}  # by "is one of Cheng's": narrow, so that tests are quick
@@ -13,7 +13,7 @@ LATENT_DEVIATION = 3.0
 
 def small_network(model: str, deviation: float = LATENT_DEVIATION) -> torch.nn.Module:
     """CompressAI's own network, seeded, with latents of a deviation that is not 0."""
-    with importable():
+    with prepare_import():
         from compressai.registry import MODELS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from baselines.compressai.codec import importable
+from baselines.compressai.codec import prepare_import
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.blocks.layers import GDN
 from baselines.neural.costs import costs
@@ -58,7 +58,7 @@ def test_the_hyper_decoder_gives_features_that_are_not_negative(network):
 
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 def test_the_normalisation_is_that_of_compressai(inverse):
-    with importable():
+    with prepare_import():
         from compressai import layers
     torch.manual_seed(1)
     reference, ours = layers.GDN(6, inverse=inverse), GDN(6, inverse=inverse)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from baselines.compressai.codec import importable
+from baselines.compressai.codec import prepare_import
 from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.costs import costs
 from baselines.neural.field.elic import CheckerboardConvolution, ElicNetwork
@@ -25,7 +25,7 @@ OFFICIAL = replace(
 
 
 def official_network(**widths):
-    with importable():
+    with prepare_import():
         from compressai.models.sensetime import Elic2022Official
     return Elic2022Official(**widths)
 
