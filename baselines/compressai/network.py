@@ -19,7 +19,7 @@ from baselines.neural.entropy.hyperprior import CodedLatents, LatentNetwork
 from benchmark.errors import UnknownName
 
 MODEL = "bmshj2018-hyperprior"
-GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the rate weight 1
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
 GAMMA = 0.01  # initial value for GDN: the root of 1 + GAMMA x^2 is near 1
 MIN_SPREAD = 0.15  # minimum initial scale of a latent channel
 NOISE_STD = 0.001  # of the noise added to a transform's kernels

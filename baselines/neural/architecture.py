@@ -1,4 +1,4 @@
-"""Architectures of learned methods, without torch: dimensions with limits, sizes (in `sizes/`)."""
+"""Architectures of learned methods, without torch: dimensions with limits, and sizes (`sizes/`)."""
 
 import sys
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ EvenWidth = Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # enough for halves or pai
 WidthOfFour = Annotated[
     int, Meta(ge=4, le=MAX_WIDTH)
 ]  # enough for a colour, its negative, two constants
-Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]  # of blocks or levels
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]  # number of blocks or levels
 PositiveCount = Annotated[int, Meta(ge=1, le=MAX_COUNT)]  # a count of at least 1
 Kernel = Literal[1, 3, 5, 7, 9]
 Parts = Annotated[tuple[Width, ...], Meta(max_length=MAX_COUNT)]  # widths of slices or groups
@@ -61,8 +61,8 @@ class Hyperprior(Dimensions):
     latent: EvenWidth  # y
     hyper_latent: Width  # z
     hyper_encoder: tuple[Width, Width]
-    hyper_decoder: tuple[Width, Width]  # of each stack if there are two
-    hyper_kernel: Kernel  # of hyper-convolutions that change the resolution
+    hyper_decoder: tuple[Width, Width]  # widths of each stack, if there are two
+    hyper_kernel: Kernel  # for hyper-convolutions that change the resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,8 @@ class Residual(Dimensions):
     encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after the first three stages; then `latent`
     decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after the first three stages; then the image
     blocks: Count  # bottleneck blocks per stage
-    outer_kernel: Kernel  # of the convolution next to the image, at either end
-    inner_kernel: Kernel  # of the other three that change the resolution
+    outer_kernel: Kernel  # for the convolutions next to the images
+    inner_kernel: Kernel  # for the other three that change the resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Slices(Hyperprior):
                 f"slices sum to {sum(self.slices)} channels, but the latent has {self.latent}"
             )
         if not 0 <= self.support_slices <= len(self.slices):
-            raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
+            raise ValueError(f"support_slices is {self.support_slices}, not 0..{len(self.slices)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class CharmSizes(Slices):
     """Dimensions of Charm."""
 
     transform: Width  # between the four convolutions of either transform
-    kernel: Kernel  # of the transforms' convolutions
+    kernel: Kernel  # for the transforms' convolutions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class MultiRealismSizes(Slices, Residual):
     """Dimensions of Multi-Realism; each slice sees an equal part of the support."""
 
     attention: bool  # residual attention in the middle and at the latent
-    condition: Width  # of the embedded beta
+    condition: Width  # width of the embedded beta
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,7 +126,7 @@ class CrdrSizes(Slices, Residual):
     condition: Width
     rate_levels: Annotated[int, Meta(ge=2, le=MAX_COUNT)] = 5
     frequencies: PositiveCount = (
-        10  # of beta, a sine and a cosine each; fewer give smoother control
+        10  # a sine and a cosine of beta for each; fewer give smoother control
     )
 
 
@@ -139,7 +139,7 @@ class ElicSizes(Hyperprior, Residual):
     groups: Annotated[Parts, Meta(min_length=1)]  # widths, summing to `latent`
     channel_context: tuple[Width, Width]  # hidden widths of the context from earlier groups
     channel_kernel: Kernel
-    spatial_kernel: Kernel  # of the checkerboard
+    spatial_kernel: Kernel  # for the checkerboard
     # Hidden widths; None: decreasing linearly, at least `support`.
     aggregation: tuple[Width, Width] | None = None
 
@@ -165,11 +165,13 @@ class HificSizes(Hyperprior):
 
     widths: tuple[
         WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour
-    ]  # of the encoder, reversed in the generator
+    ]  # the encoder's, reversed in the generator
     hyper_latent: EvenWidth
     hyper_encoder: tuple[EvenWidth, EvenWidth]
-    hyper_decoder: tuple[EvenWidth, EvenWidth]  # of two stacks, which output `latent` channels
-    residual_blocks: Count  # of the generator, at its widest
+    hyper_decoder: tuple[
+        EvenWidth, EvenWidth
+    ]  # widths of two stacks, which output `latent` channels
+    residual_blocks: Count  # in the generator, at its widest
     slices: ClassVar[tuple[int, ...]] = ()
     support_slices: ClassVar[int] = 0
     context: ClassVar[tuple[int, int]] = (0, 0)
@@ -191,15 +193,15 @@ class PqMimSizes(Residual):
     """Dimensions of PQ-MIM, our choice; a token has 16 x 16 pixels and `books` parts."""
 
     books: PositiveCount  # M, parts of a position's vector
-    entries: Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # K, of each codebook
+    entries: Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # K, in each codebook
     code_width: Width  # d, channels of a part
     window: Annotated[int, Meta(ge=1, le=MAX_WINDOW)]  # side of the transformer's window, tokens
-    width: Annotated[int, Meta(ge=1, le=MAX_TRANSFORMER_WIDTH)]  # of the transformer
+    width: Annotated[int, Meta(ge=1, le=MAX_TRANSFORMER_WIDTH)]  # the transformer's
     layers: PositiveCount
     heads: PositiveCount
-    hidden: Width  # of a layer's perceptron
+    hidden: Width  # width of a layer's perceptron
     order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens in a repeated square
-    in_turn: bool = True  # whether a token's part is coded given its earlier parts
+    in_turn: bool = True  # whether a token's parts are coded given its earlier parts
     attention: ClassVar[bool] = False  # its statistics would differ between tiles and whole images
 
     def __post_init__(self) -> None:
@@ -208,7 +210,7 @@ class PqMimSizes(Residual):
         if not side or {len(row) for row in self.order} != {side}:
             raise ValueError("order is not a square of stages")
         if len(stages) > MAX_COUNT or stages != set(range(len(stages))):
-            raise ValueError(f"order lacks one of the stages 0 to {self.stages - 1}")
+            raise ValueError(f"order does not contain all stages from 0 to {self.stages - 1}")
         if self.window % side:
             raise ValueError(f"window is {self.window}, not a multiple of {side}")
         if self.width % self.heads:
@@ -232,16 +234,16 @@ class DiffusionSizes(Dimensions):
     widths: tuple[EvenWidth, EvenWidth, EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
     blocks: PositiveCount  # residual blocks of each level on the way down; one more on the way up
     middle: Count  # residual blocks at the lowest resolution, in the middle
-    embedding: EvenWidth  # of the vector for noise level and residual scale
+    embedding: EvenWidth  # width of the vector for noise level and residual scale
     domain: str
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)]  # n of the schedule
     sampler: Literal["ddim", "ancestral"]
     # Share of a level's training residuals within its threshold.
     threshold_share: Annotated[float, Meta(gt=0, le=1)] = 0.999
     patch_px: int = 1024  # pictures with a longer side are sampled in patches
-    overlap_px: int = 128  # of two patches
+    overlap_px: int = 128  # between two patches
     base: str = ""  # a codec spec: "elic", "jpeg:optimize=1"; empty in `sizes/`
-    base_fingerprint: str = ""  # of the base's weights; empty without weights
+    base_fingerprint: str = ""  # digest of the base's weights; empty without weights
     setting: str = ""  # name of the base's rate control
     # The setting's values at the levels, lowest rate first.
     settings: Annotated[tuple[float, ...], Meta(max_length=MAX_COUNT)] = ()

@@ -37,19 +37,21 @@ class Card:
     architecture: str  # a name in `ARCHITECTURES`
     config: Any  # dimensions of the network
     training_data: str = UNKNOWN
-    steps: Count | None = None  # of its whole training; None: unknown
+    steps: Count | None = None  # total number in its training; None: unknown
     command: str = UNKNOWN
-    commit: str = UNKNOWN  # of the code that trained it
+    commit: str = UNKNOWN  # commit of the code that trained it
     measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
     caveat: str = ""  # added to the name in tables and figures: "untrained"
     crops: Count = 0  # total number in training; 0: unknown
-    sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""  # of the tensors' file
+    sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = (
+        ""  # digest of the tensors' file
+    )
     # Training steps by precision of convolutions: "bfloat16", "float32"; empty: unknown.
     precision_steps: Mapping[str, Count] = field(default_factory=dict)
-    optimiser: str = UNKNOWN  # of the network: "adam", "soap", or one after the other
-    seed: Count | None = None  # of start values and crops; None: unknown
+    optimiser: str = UNKNOWN  # for the network: "adam", "soap", or both, in order
+    seed: Count | None = None  # for initial values and crops; None: unknown
     device: str = UNKNOWN  # "cpu", or the name of the GPU
-    losses: tuple[str, ...] = ()  # files of the recipe's own losses: "mine.py, sha256 ..."
+    losses: tuple[str, ...] = ()  # files with the user's losses: "mine.py, sha256 ..."
 
     @property
     def identity(self) -> bytes:
@@ -66,7 +68,7 @@ class Card:
 
     @property
     def shown_caveat(self) -> str:
-        """Caveat for tables and figures; just "untrained" for an untrained network."""
+        """Caveat for tables and figures; "untrained" for an untrained network."""
         if self.steps == 0:
             return "untrained"
         unknown = TRAINING_UNKNOWN if self.steps is None else ""
@@ -126,16 +128,16 @@ def load_card(path: Path) -> Card:
     try:
         return _parse_card(read_json(source, dict[str, Any], MAX_CARD_BYTES))
     except FileNotFoundError:
-        missing = f"no checkpoint {path}"
+        problem = f"no checkpoint {path}"
         if path.is_file():
             command = bench_command("checkpoint import", path)
             remedy = (
-                f"`{command}` makes one of weights that authors publish"
+                f"`{command}` makes one for weights that authors publish"
                 if path.suffix in TORCH_SUFFIXES
                 else f"get both files, *{TENSORS} and card"
             )
-            missing = f"{path} has no card {source.name} beside it: {remedy}"
-        raise Unavailable(missing) from None
+            problem = f"{path} has no card {source.name} next to it: {remedy}"
+        raise Unavailable(problem) from None
     except (OSError, ValueError, UnknownName) as error:
         raise Unavailable(f"{source} is not a checkpoint's card: {error}") from error
 
@@ -151,16 +153,16 @@ def verified_card(path: Path) -> Card:
         raise Unavailable(f"{path} cannot be unpacked: {error}; get it again") from error
     if actual != card.sha256:
         raise Unavailable(
-            f"{path} is damaged or of another checkpoint: its sha256 begins with {actual[:8]}, "
-            f"that on its card with {card.sha256[:8]}; get both files again"
+            f"{path} is damaged or does not belong to its card: its sha256 begins with "
+            f"{actual[:8]}, the card's with {card.sha256[:8]}; get both files again"
         )
     return card
 
 
 def _parse_card(record: dict[str, Any]) -> Card:
-    missing = [name for name in REQUIRED if name not in record]
-    if missing or record.get("format") not in (1, FORMAT):
-        raise ValueError(f"it lacks {', '.join(missing) or 'a known format'}")
+    missing_keys = [name for name in REQUIRED if name not in record]
+    if missing_keys or record.get("format") not in (1, FORMAT):
+        raise ValueError(f"it lacks {', '.join(missing_keys) or 'a known format'}")
     if record["format"] == 1:
         zoo = {name: record.get(name) for name in ("model", "widths", "lmbda")}
         crdr_fields = {"architecture": "crdr", "config": record.get("sizes")}

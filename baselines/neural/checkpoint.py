@@ -35,7 +35,7 @@ _ALONG_COLUMNS = {2: (0,), 3: (1,), 4: (0, 2, 3)}
 
 @dataclass(frozen=True, slots=True)
 class QuantisedWeights:
-    """Integers of few bits (int8) with a float32 scale for each row and each column."""
+    """Integers of 2 to 8 bits (int8), with a float32 scale for each row and each column."""
 
     integers: Tensor
     rows: Tensor
@@ -54,16 +54,16 @@ def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
     """Round weights with two to four dimensions to signed integers of 2 to 8 bits."""
     top = 2 ** (bits - 1) - 1
     exact = weights.detach().float()
-    columns = _largest_magnitudes(exact, _ALONG_COLUMNS[weights.ndim])
-    rows = _largest_magnitudes(exact / columns, _ALONG_ROWS[weights.ndim]) / top
+    columns = _max_magnitudes(exact, _ALONG_COLUMNS[weights.ndim])
+    rows = _max_magnitudes(exact / columns, _ALONG_ROWS[weights.ndim]) / top
     integers = torch.round(exact / (rows * columns)).clamp(-top, top)
     return QuantisedWeights(integers.to(torch.int8), rows, columns)
 
 
-def _largest_magnitudes(weights: Tensor, dims: tuple[int, ...]) -> Tensor:
-    # 1 where all are 0
-    largest = weights.abs().amax(dims, keepdim=True)
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
+def _max_magnitudes(weights: Tensor, dims: tuple[int, ...]) -> Tensor:
+    # 1 if all weights are 0
+    maxima = weights.abs().amax(dims, keepdim=True)
+    return torch.where(maxima > 0, maxima, torch.ones_like(maxima))
 
 
 def quantise_parameters(network: Network) -> dict[str, QuantisedWeights]:
@@ -223,7 +223,7 @@ def _read_tensors(
     dtypes |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
     for name, valid_dtypes in dtypes.items():
         if tensors[name].dtype not in valid_dtypes:
-            raise Unavailable(f"{path} cannot be used: {name} is of {tensors[name].dtype}")
+            raise Unavailable(f"{path} cannot be used: {name} has the type {tensors[name].dtype}")
     state = {name: tensors[name] for name in names - scales.keys()}
     state |= {name: tensors[name].float() for name in parameters}
     for name in integers:

@@ -3,7 +3,7 @@
 Inputs are x = X 2^-f and weights w = W 2^-s with integers X and W. If |X| <= 2^ACTIVATION_BITS, and
 the sum of |W| over an output's inputs is at most 2^WEIGHT_BITS, every product and partial sum is a
 multiple of 2^-(f + s), below 2^52 times it: float64 is exact in any order. f follows from the
-tensor's largest magnitude, s from integer sums. Functions are single IEEE operations, accurate to
+tensor's maximum magnitude, s from integer sums. Functions are single IEEE operations, accurate to
 1e-15; torch's differ in the last bit between instruction sets. No tensor is divided by a number: on
 a GPU torch multiplies by the reciprocal.
 """
@@ -79,7 +79,7 @@ def sine_cosine(angles: Tensor) -> tuple[Tensor, Tensor]:
 ACTIVATION_BITS, WEIGHT_BITS = 22, 30  # 52 together
 FINEST_GRID = 64  # no grid is finer than 2^-64, which keeps products far from float64's minimum
 MAX_EXPONENT = 500  # keeps activations far from float64's maximum
-UNFOLDED_VALUES = 1 << 21  # of a band of rows that torch unfolds for a matrix product: 16 MB
+MAX_UNFOLDED_VALUES = 1 << 21  # in a band of rows that torch unfolds for a product: 16 MB
 
 Transform = TypeVar("Transform", bound=nn.Module)
 UNCHANGED_LAYERS = (nn.ReLU, InterpolationChannelAttention)  # single operations once converted
@@ -88,13 +88,11 @@ UNCHANGED_LAYERS = (nn.ReLU, InterpolationChannelAttention)  # single operations
 def round_to_grid(
     values: Tensor, dims: int | tuple[int, ...] | None = None, bits: int = ACTIVATION_BITS
 ) -> Tensor:
-    """Round to `bits` bits of the largest magnitude, overall or along `dims`; `CorruptStream`."""
-    # raised for values that are not finite, or beyond 2^500
+    """Round to `bits` bits of the maximum magnitude, overall or along `dims`."""
+    # raises `CorruptStream` for values that are not finite, or beyond 2^500
     largest = values.abs().amax() if dims is None else values.abs().amax(dims, keepdim=True)
     if not bool((largest < 2.0**MAX_EXPONENT).all()):
-        raise CorruptStream(
-            "the stream's synthesis leaves the range of numbers of the exact decoder"
-        )
+        raise CorruptStream("the stream's synthesis exceeds the number range of the exact decoder")
     _, exponent = torch.frexp(largest)  # largest < 2^exponent
     fraction = (bits - exponent.to(torch.int64)).clamp(max=FINEST_GRID)
     return torch.round(values * power_of_two(fraction)).mul_(power_of_two(-fraction))
@@ -135,7 +133,7 @@ class ExactConvolution(nn.Module):
         """Map float64 `features` (N, C, H, W) to (N, C', H, W), or to (N, C', 2 H, 2 W)."""
         count, _, height, width = features.shape
         inputs, growth = round_to_grid(features), self.growth
-        rows = max(1, UNFOLDED_VALUES // (self._unfolded * width))
+        rows = max(1, MAX_UNFOLDED_VALUES // (self._unfolded * width))
         outputs = features.new_empty((count, len(self.bias), growth * height, growth * width))
         for top in range(0, height, rows):
             low = max(0, top - self.reach)

@@ -22,9 +22,9 @@ class Estimate(NamedTuple):
 
     images: Tensor  # (N, 3, H, W), about [-1, 1], not clamped
     y_bits: Tensor  # (N,)
-    z_bits: Tensor  # (N,), of the hyper-latent; zeros for a codec without it
+    z_bits: Tensor  # (N,), for the hyper-latent; zeros without one
     latents: Tensor | None = None  # as decoded, for a conditional loss or discriminator
-    rounded_bits: Tensor | None = None  # (N,) of all latents when rounded, if counted
+    rounded_bits: Tensor | None = None  # (N,) for all latents, rounded; None if not counted
 
 
 class LatentCoder(Protocol):
@@ -63,7 +63,7 @@ class Network(nn.Module):
     control_block: ClassVar[ControlBlock] = ControlBlock()  # form of controls in a header
     recordable: ClassVar[bool] = True  # whether CUDA graphs can record its steps
     counts_rounded: bool = False  # whether `forward` returns `Estimate.rounded_bits`
-    quantised_bits: Mapping[str, int] = {}  # bits of weights by name prefix; the last match counts
+    quantised_bits: Mapping[str, int] = {}  # bit width by name prefix; the last match counts
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].
@@ -77,7 +77,7 @@ class Network(nn.Module):
         return None
 
     def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
-        """Set start values from photographs, `crops` (N, 3, H, W) in [-1, 1]."""
+        """Set initial values from photographs, `crops` (N, 3, H, W) in [-1, 1]."""
         # lambdas weigh bpp at each rate level, against 150 MSE of values in [0, 1]
         raise NotImplementedError
 
@@ -111,9 +111,9 @@ class Network(nn.Module):
             groups[name].append(weight)
         return groups
 
-    def freezable(self) -> Mapping[str, Sequence[nn.Parameter]]:
+    def freezable_parts(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Return the parameters of each part that a stage can freeze, by attribute name."""
-        # a stage at a single rate, or without realism, does not train "rate_control" or
+        # a stage at a single rate does not train "rate_control"; one without realism does not train
         # "realism_control"
         parts: dict[str, list[nn.Parameter]] = {}
         for path, parameter in self.named_parameters():
@@ -122,11 +122,11 @@ class Network(nn.Module):
         return {name: members for name, members in parts.items() if not name.isdigit()}
 
     def further_macs_per_pixel(self) -> Mapping[str, float]:
-        """Return multiply-accumulates per pixel of other layers than convolutions, by part."""
+        """Return multiply-accumulates per pixel of layers that are not convolutions, by part."""
         return {}
 
-    def start_parts(self, parts: Collection[str]) -> None:
-        """Set start values of parts before the first stage that trains them; here, none."""
+    def initialise_parts(self, parts: Collection[str]) -> None:
+        """Set initial values of parts before the first stage that trains them; here, of none."""
 
     def settle(self) -> None:
         """Solve for parameters that training only approximates, on a copy on the CPU."""
@@ -145,7 +145,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 MALLOC_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 MAX_KEPT_BYTES = 512 << 20  # in total
 MAX_KEPT_BLOCK_BYTES = 128 << 20
-INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # of CPUs for bfloat16, by torch's names
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # torch's names of CPU instructions for bfloat16
 BLOCK = 64  # pixels; the deepest latent halves an image six times
 GREY = 127.5  # level of 0
 
@@ -171,20 +171,20 @@ def full_float32() -> Iterator[None]:
     cudnn, previous = backends.cudnn, backends.cudnn.fp32_precision
     # both inherit it; setting them would detach them from later settings of the caller
     cudnn.fp32_precision = "ieee"
-    explicit = [
+    operations = [
         (operation, operation.fp32_precision)
         for operation in (cudnn.conv, backends.cuda.matmul)
         if operation.fp32_precision != "ieee"
     ]
-    for operation, _ in explicit:
+    for operation, _ in operations:
         operation.fp32_precision = "ieee"
     try:
         yield
     finally:
-        for operation, precision in explicit:
+        for operation, precision in operations:
             operation.fp32_precision = precision
-        inherited = previous == backends.fp32_precision
-        cudnn.fp32_precision = "none" if inherited else previous
+        was_inherited = previous == backends.fp32_precision
+        cudnn.fp32_precision = "none" if was_inherited else previous
 
 
 @contextmanager
@@ -217,7 +217,7 @@ def keep_freed_memory() -> None:
 
 
 def has_bfloat16(device: str) -> bool:
-    """Return whether "cpu" or "cuda" has instructions for bfloat16, without which it is slow."""
+    """Return whether "cpu" or "cuda" has instructions for bfloat16, which is slow without them."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -228,9 +228,9 @@ def pad_pixels(pixels: Pixels, stride: int = BLOCK) -> Pixels:
     """Pad pixels (h, w, 3) by mirroring at the bottom and right, to multiples of `stride`."""
     for axis in (0, 1):
         side = pixels.shape[axis]
-        if missing := -side % stride:
-            widths = [(0, missing if dim == axis else 0) for dim in range(3)]
-            pixels = np.pad(pixels, widths, mode="reflect" if missing < side else "edge")
+        if padding := -side % stride:
+            widths = [(0, padding if dim == axis else 0) for dim in range(3)]
+            pixels = np.pad(pixels, widths, mode="reflect" if padding < side else "edge")
     return pixels
 
 

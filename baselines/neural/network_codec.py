@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
     from baselines.neural.picture_codec import PictureCodec
 
-BUNDLED = Path(__file__).parents[1] / "checkpoints"  # of the release; a wheel has the small ones
+BUNDLED = (
+    Path(__file__).parents[1] / "checkpoints"
+)  # the release's; a wheel has only the small ones
 ADDRESS = "https://github.com/rdrbench/rdrbench/releases/download/v0.1.0"  # all checkpoints
-DIGESTS = BUNDLED / "SHA256SUMS"  # of unpacked files, in the format of sha256sum
+DIGESTS = BUNDLED / "SHA256SUMS"  # digests of unpacked files, in the format of sha256sum
 LEVEL_PLACEHOLDER = "{level}"  # replaced by a number in the option `checkpoint`
 PACKAGES = ("torch", "safetensors")
 
@@ -44,16 +46,16 @@ class NetworkCodec:
     """
 
     name: ClassVar[str]  # in the registry and in file names
-    architecture: ClassVar[str] = ""  # of the networks; empty: the name
+    architecture: ClassVar[str] = ""  # the networks'; empty: equal to `name`
     method: str = "the only network"  # text for tables: "Charm (Minnen, ICIP 2020)"
-    levels: ClassVar[Sequence[int]] = (0,)  # of the networks; 0: one network for all rates
+    levels: ClassVar[Sequence[int]] = (0,)  # one per network; 0: one network for all rates
     coding: str = "entropy path in integers"
     trained_by: str = "bench train --suite field"  # command that makes the files
     tuned_for: str = ""
     packages: ClassVar[tuple[str, ...]] = PACKAGES
     sweep: tuple[Setting, ...] = (Setting("level", 0),)
     accepts: Between | OneOf = OneOf(sweep)
-    _last_stream: "tuple[PictureCodec, bytes] | None" = None  # the last stream
+    _last_stream: "tuple[PictureCodec, bytes] | None" = None
 
     @classmethod
     def published_weights(cls, _options: Mapping[str, str]) -> list[PublishedFile]:
@@ -153,7 +155,7 @@ class NetworkCodec:
             if card.identity.startswith(identity):
                 return level
         made_with = f"the stream was made with the checkpoint {identity.hex()}"
-        raise OtherCheckpoint(f"{made_with}, which is not one of {self.name} here")
+        raise OtherCheckpoint(f"{made_with}, but {self.name} has no such checkpoint here")
 
     def _find_checkpoints(self, checkpoint: str) -> dict[int, Path]:
         if checkpoint and LEVEL_PLACEHOLDER not in checkpoint:
@@ -186,7 +188,7 @@ def find_present(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[in
 
 
 def find_training(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
-    """Return the files found by `find`, by number: without bundled ones if there are others."""
+    """Return the files found by `find`, by number; bundled ones only if there are no others."""
     files = find_present(numbers, find)
     return {number: path for number, path in files.items() if path.parent != BUNDLED} or files
 
@@ -209,7 +211,7 @@ def codec_of(name: str) -> str:
 def load_picture_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "PictureCodec":
     """Load a checkpoint once for all instances; exact: pixels are the same on every machine."""
     if exact:
-        return load_picture_codec(path, sha256, device, False).exactly()
+        return load_picture_codec(path, sha256, device, False).make_exact()
     wait_without_spinning()
     from baselines.neural.checkpoint import load_checkpoint
     from baselines.neural.picture_codec import PictureCodec
@@ -219,7 +221,7 @@ def load_picture_codec(path: Path, sha256: str, device: str, exact: bool = False
 
 def wait_without_spinning() -> None:
     """Let torch's threads sleep while waiting, if torch is not imported yet."""
-    # by default they spin, ten times as slow if there is not a core for each
+    # by default they spin, which is ten times as slow if they share cores
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 

@@ -1,10 +1,10 @@
-"""Objectives of the methods that code images: a class with `draw`, and a crop's common loss::
+"""Objectives of methods that code images: classes with `draw`, and the loss of a crop::
 
     s (w MSE + lambda bpp + (lpips + beta lpips_per_beta) LPIPS + (gan + beta gan_per_beta) GAN)
 
 with s = 1, or lambda^-.5 if `balanced`, MSE of values in [0, 1], and w = 150 (to which published
 weights are scaled) except for IVR. With a target rate, lambda applies if the batch's rounded
-latents take more, otherwise `lambda_below`.
+latents take more bits, otherwise `lambda_below`.
 """
 
 import math
@@ -52,11 +52,11 @@ from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
 MAX_BETA = 5.12
-VALIDATION_BETA = 3.84  # of CRDR, in addition to 0
+VALIDATION_BETA = 3.84  # for CRDR, in addition to 0
 MULTIREALISM_BETA = 2.56  # the highest that the paper evaluates
 IVR_SHARES = (0.0, 0.5, 1.0)  # a, the weight of a pair's lower level
-# Factors of a bit's weight and of the target in HiFiC's first steps, from its configs.py
-HIFIC_EARLY_WEIGHT, HIFIC_EARLY_TARGET, HIFIC_BELOW = 0.5, 0.20 / 0.14, 1 / 64
+# HiFiC, from its configs.py: factors of lambda and of the target in the first steps; lambda below
+HIFIC_EARLY_WEIGHT, HIFIC_EARLY_TARGET, HIFIC_LAMBDA_BELOW = 0.5, 0.20 / 0.14, 1 / 64
 MULTIREALISM_EARLY = 10.0  # factor of lambda in the first steps
 DISCRIMINATOR = {"discriminator_channels", "discriminator_learning_rate"}
 LATENT_DISCRIMINATOR = {*DISCRIMINATOR, "discriminator_latent_channels"}
@@ -69,13 +69,13 @@ class ImageStage(Stage):
     lambda_below: Weight = 0.0  # for HiFiC, 0 is the published value
     targets_bpp: tuple[Weight, ...] = ()  # one per level
     target_bpp: Weight = 0.0  # HiFiC
-    early_steps: Count = 0  # HiFiC: with less weight on a bit and a higher target
+    early_steps: Count = 0  # HiFiC: steps with a smaller lambda and a higher target
     early_share: Share = 0.0  # Multi-Realism: share of the steps with a larger lambda
     balanced: bool = False
     noisy_contexts: bool = False  # ELIC: contexts see latents with noise
-    mixed_levels: bool = False  # a q for each crop, also between the levels
+    mixed_levels: bool = False  # a q for each crop, also between levels
     map_share: Share = 0.0  # share of the batches with maps of q and beta
-    zero_beta_share: Share = 0.0  # share of the crops with beta 0, besides the uniform draw
+    zero_beta_share: Share = 0.0  # share of the crops with beta 0, in addition to the uniform draw
     # g: LPIPS and GAN are weighted by 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1) instead of beta
     beta_growth: Weight = 0.0
     lpips: Weight = 0.0
@@ -90,9 +90,11 @@ class ImageStage(Stage):
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
-        plain = {field.name for field in fields(Stage)} | objective_class(self.objective).uses
+        allowed_names = {field.name for field in fields(Stage)} | objective_class(
+            self.objective
+        ).stage_fields
         for field in fields(self):
-            if field.name not in plain and getattr(self, field.name) != field.default:
+            if field.name not in allowed_names and getattr(self, field.name) != field.default:
                 raise ValueError(f"a {self.objective} stage has no field {field.name!r}")
         for name, table in (("gan_loss", GAN_LOSSES), ("discriminator", DISCRIMINATORS)):
             if getattr(self, name) not in table:
@@ -200,12 +202,12 @@ def send(values: Any, device: torch.device) -> Tensor:
 class Draw(NamedTuple):
     """Random levels of a step, and the resulting weights."""
 
-    controls: Any  # of the network
+    controls: Any  # for the network
     lambdas: Tensor | float  # weight of a bit per pixel, (n,) or the same for all
     mse_weight: float = MSE_WEIGHT
     beta: Tensor | None = None  # realism weight of each crop, (n,) or a map; None: 1
-    target: Tensor | float | None = None  # rate above which `lambdas` apply
-    early: float = 1.0  # factor of a bit's weight
+    target: Tensor | float | None = None  # bpp above which `lambdas` apply
+    early: float = 1.0  # factor of lambda
     levels: RandomLevels | None = None  # for discriminators by rate level
 
 
@@ -213,8 +215,8 @@ class ImageObjective(Objective):
     """Loss of a step, common to all methods; a subclass draws the random levels."""
 
     stage_type: ClassVar[type[Stage]] = ImageStage
-    uses: ClassVar[set[str]] = set()  # fields of `ImageStage`
-    by_level: ClassVar[bool] = False  # discriminators by rate level, or else one with latents
+    stage_fields: ClassVar[set[str]] = set()  # fields of `ImageStage` that it uses
+    by_level: ClassVar[bool] = False  # discriminators by rate level, not one that sees latents
     betas: Sequence[float] = (0.0,)  # for validation
     _adversary: Adversary | None
 
@@ -241,7 +243,7 @@ class ImageObjective(Objective):
                 name = type(network).__name__
                 raise UsageError(f"targets_bpp: a {name} does not count bits of rounded latents")
             rounded = estimate.rounded_bits.mean().detach().float() / crops[0, 0].numel()
-            lower_lambdas = torch.full_like(lambdas, stage.lambda_below or HIFIC_BELOW)
+            lower_lambdas = torch.full_like(lambdas, stage.lambda_below or HIFIC_LAMBDA_BELOW)
             lambdas = torch.where(rounded > draw.target, lambdas, lower_lambdas)
             numbers["rounded_bpp"] = rounded
         lambdas = lambdas * draw.early
@@ -286,8 +288,8 @@ class ImageObjective(Objective):
         higher = draw.levels._replace(q=(q + 1).clip(max=highest))
         with torch.no_grad():
             pictures = network(crops, controls_of(network, higher, self.setup.device)).images
-        real = send(q + 1 > highest, self.setup.device)
-        return torch.where(real[:, None, None, None], crops, pictures.float())
+        is_highest = send(q + 1 > highest, self.setup.device)
+        return torch.where(is_highest[:, None, None, None], crops, pictures.float())
 
     def update(
         self, crops: Tensor, estimate: Estimate, draw: Draw
@@ -310,11 +312,11 @@ class ImageObjective(Objective):
 
 
 class SingleRate(ImageObjective):
-    """A single rate of CRDR (Iwai et al., WACV 2024), or of any other network."""
+    """Loss at a single rate of CRDR (Iwai et al., WACV 2024), or of any other network."""
 
     frozen = frozenset({"rate_control", "realism_control"})
     by_level = True
-    uses: ClassVar[set[str]] = {
+    stage_fields: ClassVar[set[str]] = {
         *("lambda_below", "targets_bpp", "balanced", "mixed_levels", "map_share"),
         *("zero_beta_share", "beta_growth", "lpips", "lpips_per_beta", "gan_per_beta"),
         *("gan_loss", "discriminator", *DISCRIMINATOR),
@@ -357,23 +359,23 @@ class SingleRate(ImageObjective):
 
 
 class MultiRate(SingleRate):
-    """All rate levels; with `mixed_levels`, also between them."""
+    """Loss at all rate levels; with `mixed_levels`, also between them."""
 
     frozen = frozenset({"realism_control"})
 
 
 class Realism(SingleRate):
-    """All rates and realism weights; beta weighs LPIPS and the GAN."""
+    """Loss at all rates and realism weights; beta weighs LPIPS and the GAN."""
 
     frozen = frozenset()
     betas = (0.0, VALIDATION_BETA)
 
 
 class ElicObjective(ImageObjective):
-    """Noise for contexts at first, as in VincentChandelier/ELiC-ReImplemetation."""
+    """ELIC's loss; contexts see noise at first, as in VincentChandelier/ELiC-ReImplemetation."""
 
     rates = ONE_RATE
-    uses: ClassVar[set[str]] = {"noisy_contexts"}
+    stage_fields: ClassVar[set[str]] = {"noisy_contexts"}
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return the weights; raises `UsageError` for a network of another method."""
@@ -385,7 +387,7 @@ class ElicObjective(ImageObjective):
 
 
 class IvrObjective(ImageObjective):
-    """Two neighbouring levels, or half-way between them (Sun et al., ACM MM 2021).
+    """IVR's loss at one of two neighbouring levels, or half-way (Sun et al., ACM MM 2021).
 
     As in the authors' code, each batch has a pair of neighbours and a in {0, 1/2, 1}, equally
     likely, also for masks. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with L = 150 / lambda.
@@ -409,14 +411,14 @@ class IvrObjective(ImageObjective):
 
 
 class HificObjective(ImageObjective):
-    """A rate near its target, LPIPS, and a GAN in the last stage (Mentzer et al., NeurIPS 2020).
+    """HiFiC's loss: a rate near its target, LPIPS, a GAN at the end (Mentzer et al., NeurIPS 2020).
 
-    In the first `early_steps` a bit's weight is halved and the target divided by 0.7. Our choice:
+    In the first `early_steps` lambda is halved and the target divided by 0.7. Our choice:
     the discriminator sees the generator's batch.
     """
 
     rates = ONE_RATE
-    uses: ClassVar[set[str]] = {
+    stage_fields: ClassVar[set[str]] = {
         *("target_bpp", "lambda_below", "early_steps", "lpips", "gan", *LATENT_DISCRIMINATOR),
     }
 
@@ -429,14 +431,14 @@ class HificObjective(ImageObjective):
 
 
 class MultiRealismObjective(ImageObjective):
-    """A single rate, and a beta for each crop (Agustsson et al., CVPR 2023), up to 2.56.
+    """Multi-Realism's loss: one rate, a beta of up to 2.56 per crop (Agustsson et al., CVPR 2023).
 
     In the `early_share` of the steps lambda is ten times as large. Our choices: the highest beta, a
     share of crops with beta 0, and the discriminator sees the generator's batch.
     """
 
     rates = ONE_RATE
-    uses: ClassVar[set[str]] = {
+    stage_fields: ClassVar[set[str]] = {
         *("lpips_per_beta", "gan_per_beta", "zero_beta_share", "early_share", "balanced"),
         *LATENT_DISCRIMINATOR,
     }
@@ -445,8 +447,8 @@ class MultiRealismObjective(ImageObjective):
         """Draw random betas."""
         stage, random = self.stage, self.setup.random(step)
         betas = random.uniform(0, MULTIREALISM_BETA, stage.batch)
-        zero = random.uniform(size=stage.batch) < stage.zero_beta_share
-        betas[zero if len(self.betas) > 1 else slice(None)] = 0
+        is_zero = random.uniform(size=stage.batch) < stage.zero_beta_share
+        betas[is_zero if len(self.betas) > 1 else slice(None)] = 0
         beta = send(betas.astype(np.float32)[: len(batch.crops)], self.setup.device)
         early = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
         return Draw(PlacedLevels(beta, None), stage.lambdas[0], beta=beta, early=early)
@@ -454,8 +456,8 @@ class MultiRealismObjective(ImageObjective):
     @property
     def betas(self) -> tuple[float, ...]:  # type: ignore[override]
         """Betas for validation: only 0 without LPIPS and GAN in the loss."""
-        realistic = self.stage.has_lpips or self.stage.has_gan
-        return (0.0, MULTIREALISM_BETA) if realistic else (0.0,)
+        weighs_realism = self.stage.has_lpips or self.stage.has_gan
+        return (0.0, MULTIREALISM_BETA) if weighs_realism else (0.0,)
 
 
 def context_of(estimate: Estimate, draw: Draw) -> Any:

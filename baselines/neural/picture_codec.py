@@ -45,7 +45,7 @@ class Piece(NamedTuple):
     """Part of an image that an encoder sees for a tile; the whole image without tiles."""
 
     images: Tensor  # float32 (1, 3, H, W) in [-1, 1], sides multiples of the coder's stride
-    inside: tuple[int, int]  # number of first rows and columns that are not padding
+    inner_sides: tuple[int, int]  # number of rows and columns that are not padding
     controls: Any  # in the coder's form
     rows: slice  # the tile's, in positions of the latents
     columns: slice
@@ -80,7 +80,7 @@ class PictureCodec:
         stride, unit = self.coder.stride, self.coder.latent_stride
         tiling = tiling or choose_tiling(width, height, self.coder.margin)
         if fault := size_fault(width, height, tiling):
-            raise ImageRefused(f"this codec cannot hold {fault}")
+            raise ImageRefused(f"this codec does not support {fault}")
         pieces = tiles(width, height, tiling)
         padded_pixels = pad_pixels(pixels, stride)
         margin = whole_blocks(tiling.margin, stride) if tiling else 0
@@ -97,8 +97,8 @@ class PictureCodec:
                     (min(height, pixel_window.rows.stop) - pixel_window.rows.start,
                      min(width, pixel_window.columns.stop) - pixel_window.columns.start),
                     self._block.window(controls, block_window.rows, block_window.columns, stride),
-                    latent_window.own_rows,
-                    latent_window.own_columns,
+                    latent_window.tile_rows,
+                    latent_window.tile_columns,
                 )  # fmt: skip
                 payloads.append((make_payload or self._encode_piece)(piece))
                 encoders.append(getattr(self.coder, "last_encoder", None))
@@ -106,18 +106,18 @@ class PictureCodec:
         try:
             data = pack(stream, self._block)
         except ValueError as error:
-            raise ImageRefused(f"this codec cannot hold {error}") from error
+            raise ImageRefused(f"this codec does not support {error}") from error
         self._last = data, encoders
         return data
 
     def ideal_bits(self, data: bytes) -> float | None:
-        """Return the sum of -log2 p over the last stream's symbols; None if `data` is another."""
+        """Return the sum of -log2 p over the last stream's symbols; None for another stream."""
         last_data, encoders = self._last
         if data != last_data or not all(encoders):
             return None
         return sum(encoder.ideal_bits() for encoder in encoders)
 
-    def checked(self, data: bytes) -> bytes:
+    def add_checksum(self, data: bytes) -> bytes:
         """Add a checksum of two bytes to a stream, which lets decoders verify the latents."""
         stream = unpack(data, self._block, self.identity)
         latents = _latents_checksum(self.latents(data))
@@ -143,8 +143,8 @@ class PictureCodec:
                     self._block.window(controls, latent_window.rows, latent_window.columns, unit),
                 )
                 top, left = (
-                    latent_window.own_rows.start * unit,
-                    latent_window.own_columns.start * unit,
+                    latent_window.tile_rows.start * unit,
+                    latent_window.tile_columns.start * unit,
                 )
                 pixels[tile.top :, tile.left :][: tile.height, : tile.width] = make_pixels(
                     images[:, :, top : top + tile.height, left : left + tile.width]
@@ -153,15 +153,15 @@ class PictureCodec:
 
     def estimate(self, images: Tensor, controls: Any = None) -> Estimate:
         """Return reconstructions and bits of images (N, 3, H, W) in [-1, 1] without coding."""
-        everything = slice(None)
+        all_blocks = slice(None)
         with inference():
-            network_controls = self._block.window(controls, everything, everything, 1)
+            network_controls = self._block.window(controls, all_blocks, all_blocks, 1)
             return self._network(images, network_controls, noisy=False)
 
-    def exactly(self) -> "PictureCodec":
-        """Return a copy whose pixels are the same on every machine; see `CRDRCoder.exactly`."""
+    def make_exact(self) -> "PictureCodec":
+        """Return a copy whose pixels are the same on every machine; see `CRDRCoder`."""
         exact = copy(self)
-        exact.coder = self.coder.exactly()  # type: ignore[attr-defined]
+        exact.coder = self.coder.make_exact()  # type: ignore[attr-defined]
         return exact
 
     def latents(self, data: bytes) -> Tensor:

@@ -308,13 +308,9 @@ class Worker:
         if new := {p: d for p, d in answer.opened.items() if p not in self._digests_by_path}:
             self._digests_by_path |= new
             lines = "".join(f"{digest}  {path}\n" for path, digest in new.items())
-            with (
-                suppress(OSError),
-                self._record.open("ab") as record,
-            ):  # `describe` reports an unwritable record
-                record.write(
-                    utf8(lines)
-                )  # in one write: other processes may append at the same time
+            # `describe` reports an unwritable record
+            with suppress(OSError), self._record.open("ab") as record:
+                record.write(utf8(lines))  # in one write: other processes may append too
         return answer, data
 
     def _ask(

@@ -27,7 +27,7 @@ VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
 MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
 MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins; takes a few hundred bytes per pixel
-# Bounds on the work that few damaged or hostile bytes may cause: flat images take 30 times as many.
+# Bounds on the work that few damaged or hostile bytes may cause: flat images have 30 times as many.
 FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
 STEP_UNIT = 64  # pixels; tiles start at block boundaries of level maps
 MARGIN_UNIT = 16  # pixels
@@ -53,7 +53,7 @@ class ByteReader:
         """Return the next `count` bytes."""
         remaining = len(self._data) - self._position
         if count > remaining:
-            raise CorruptStream(f"the stream has {remaining} bytes left of {count}")
+            raise CorruptStream(f"the stream has {remaining} of {count} bytes left")
         self._position += count
         return self._data[self._position - count : self._position]
 
@@ -97,8 +97,8 @@ class ControlBlock:
 class Tiling(NamedTuple):
     """Division of a large image into disjoint squares, clipped at the image's edges."""
 
-    step: int  # side of a square: pixels, a multiple of 64
-    margin: int  # seen by transforms around it: pixels, a multiple of 16, at most `step`
+    step: int  # side of a square in pixels, a multiple of 64
+    margin: int  # pixels that transforms see around it, a multiple of 16, at most `step`
 
 
 class Tile(NamedTuple):
@@ -141,8 +141,8 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
     width, height, tiling = stream.width, stream.height, stream.tiling
     flags, controls = block.write(stream.controls, width, height)
     flags |= FLAG_TILES * (tiling is not None) | FLAG_LATENTS * (stream.latents is not None)
-    head = bytes([VERSION << 4 | flags])
-    parts = [MAGIC, head, stream.checkpoint, varint(width), varint(height), controls]
+    flags_byte = bytes([VERSION << 4 | flags])
+    parts = [MAGIC, flags_byte, stream.checkpoint, varint(width), varint(height), controls]
     if tiling:
         parts.append(bytes([tiling.step // STEP_UNIT, tiling.margin // MARGIN_UNIT]))
     parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
@@ -159,7 +159,7 @@ def max_pixels(num_bytes: int) -> int:
 
 def _length_fault(width: int, height: int, num_bytes: int) -> str:
     if width * height > max_pixels(num_bytes):
-        return f"an image of {width} x {height} pixels in {num_bytes} bytes: no image takes so few"
+        return f"an image of {width} x {height} pixels in {num_bytes} bytes: no image needs so few"
     return ""
 
 
@@ -175,7 +175,7 @@ def read_checkpoint_id(data: bytes) -> bytes:
 
 
 def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) -> Stream:
-    """Invert `pack`; raises `CorruptStream`, also if the stream is not of `checkpoint`."""
+    """Invert `pack`; raises `CorruptStream`, also if the stream has another `checkpoint`."""
     flags, reader = _open_stream(data)
     stream_checkpoint = reader.take(CHECKPOINT_BYTES)
     if checkpoint not in (None, stream_checkpoint):
@@ -188,7 +188,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     if fault := _side_fault(width, height) or _length_fault(width, height, len(data)):
         raise CorruptStream(fault)
     if flags & CONTROL_FLAGS & ~block.flags:
-        raise CorruptStream("the stream has a flag that its architecture does not know")
+        raise CorruptStream("the stream has a flag that is not defined for its architecture")
     controls = block.read(reader, flags & CONTROL_FLAGS, width, height)
     tiling = None
     if flags & FLAG_TILES:
@@ -217,7 +217,9 @@ def _open_stream(data: bytes) -> tuple[int, ByteReader]:
         raise CorruptStream("the stream ends after its first bytes")
     version, flags = divmod(data[len(MAGIC)], 16)
     if version != VERSION:
-        raise CorruptStream(f"the stream is of version {version}, this decoder reads {VERSION}")
+        raise CorruptStream(
+            f"the stream has version {version}, this decoder reads version {VERSION}"
+        )
     if checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
         raise CorruptStream("the stream is damaged or truncated: its checksum does not match")
     return flags, ByteReader(data[len(MAGIC) + 1 : -CHECKSUM_BYTES])
@@ -225,7 +227,7 @@ def _open_stream(data: bytes) -> tuple[int, ByteReader]:
 
 def _side_fault(width: int, height: int) -> str:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        sides = f"a side has 1 to {MAX_SIDE}, all of it at most {MAX_PIXELS}"
+        sides = f"a side may have 1 to {MAX_SIDE}, an image at most {MAX_PIXELS}"
         return f"an image of {width} x {height} pixels: {sides}"
     return ""
 
@@ -244,7 +246,7 @@ def size_fault(width: int, height: int, tiling: Tiling | None) -> str:
             return f"tiles of {step} pixels for an image of {width} x {height}"
     tile_width, tile_height = min(width, step), min(height, step)
     if tile_width * tile_height > MAX_TILE_PIXELS:
-        limit = f"at most {MAX_TILE_PIXELS}, larger images come in tiles"
+        limit = f"at most {MAX_TILE_PIXELS}, larger images need tiles"
         return f"{tile_width} x {tile_height} pixels in one piece: {limit}"
     return ""
 
@@ -262,8 +264,8 @@ class Window(NamedTuple):
 
     rows: slice
     columns: slice
-    own_rows: slice  # the tile's, relative to the window
-    own_columns: slice
+    tile_rows: slice  # relative to the window
+    tile_columns: slice
 
 
 def choose_tiling(width: int, height: int, margin: int = LARGE.margin) -> Tiling | None:
@@ -283,9 +285,9 @@ def window(tile: Tile, margin: int, width: int, height: int, unit: int, stride: 
         tile_slice = slice((start - first) // unit, (stop - first) // unit)
         return slice(first // unit, last // unit), tile_slice
 
-    rows, own_rows = window_along_side(tile.top, tile.height, height)
-    columns, own_columns = window_along_side(tile.left, tile.width, width)
-    return Window(rows, columns, own_rows, own_columns)
+    rows, tile_rows = window_along_side(tile.top, tile.height, height)
+    columns, tile_columns = window_along_side(tile.left, tile.width, width)
+    return Window(rows, columns, tile_rows, tile_columns)
 
 
 def whole_blocks(pixels: int, stride: int) -> int:

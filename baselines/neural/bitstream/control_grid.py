@@ -15,7 +15,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream
 
 LEVELS = 16
-HIGHEST = LEVELS - 1
+MAX_LEVEL = LEVELS - 1
 BLOCK = 64  # pixels
 WHITE = 255
 MIN_MAP_BYTES = 2  # for a map that is not constant
@@ -38,7 +38,7 @@ def map_shape(width: int, height: int) -> tuple[int, int]:
 
 def level_steps(levels: LevelMap, highest: int) -> NDArray[np.int64]:
     """Convert levels to steps of a grid; highest: its last step, a multiple of 16."""
-    sixteenths = levels.astype(np.int64) + (levels == HIGHEST)
+    sixteenths = levels.astype(np.int64) + (levels == MAX_LEVEL)
     return sixteenths * np.int64(highest // LEVELS)
 
 
@@ -58,12 +58,12 @@ def encode_levels(levels: LevelMap) -> bytes:
 
 
 def decode_levels(data: bytes, rows: int, columns: int) -> LevelMap:
-    """Invert `encode_levels`; raises `CorruptStream` for other bytes."""
+    """Invert `encode_levels`; raises `CorruptStream` for invalid bytes."""
     if not data:
         raise CorruptStream("a map of levels is empty")
     if len(data) < MIN_MAP_BYTES:
-        if data[0] > HIGHEST:
-            raise CorruptStream(f"a map is all of level {data[0]}, the highest is {HIGHEST}")
+        if data[0] > MAX_LEVEL:
+            raise CorruptStream(f"a map has only the level {data[0]}, the highest is {MAX_LEVEL}")
         return np.full((rows, columns), data[0], np.uint8)
     if len(data) > MIN_MAP_BYTES and data[0] == 0:
         raise CorruptStream("a map of levels must not begin with a zero byte")
@@ -102,9 +102,9 @@ def _code_level(
         if decide(EQUALS_OTHER_NEIGHBOUR + variation, level == alternative):
             return alternative
     higher = predicted == 0 or (
-        predicted < HIGHEST and decide(HIGHER + variation, level > predicted)
+        predicted < MAX_LEVEL and decide(HIGHER + variation, level > predicted)
     )
-    farthest = HIGHEST - predicted if higher else predicted
+    farthest = MAX_LEVEL - predicted if higher else predicted
     distance = 1
     while distance < farthest and decide(FARTHER + distance, abs(level - predicted) > distance):
         distance += 1
@@ -120,7 +120,7 @@ class _Counts:
             for context in range(CONTEXTS)
         ]
 
-    def no(self, context: int | None) -> int:
+    def no_probability(self, context: int | None) -> int:
         """Return the probability of no in units of 2^-12 (1..4095); 1/2 without a context."""
         if context is None:
             return 1 << PRECISION - 1
@@ -141,7 +141,7 @@ class _DecisionEncoder(_Counts):
         self._intervals: list[tuple[int, int]] = []  # start and width, in units of 2^-12
 
     def __call__(self, context: int | None, truth: bool) -> bool:
-        no = self.no(context)
+        no = self.no_probability(context)
         self.add(context, yes=truth)
         self._intervals.append((no, (1 << PRECISION) - no) if truth else (0, no))
         return truth
@@ -160,7 +160,7 @@ class _DecisionEncoder(_Counts):
 
 
 class _DecisionDecoder(_Counts):
-    # may be called after the last byte
+    # may be called after the last byte has been read
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class _DecisionDecoder(_Counts):
         self._refill()
 
     def __call__(self, context: int | None, _truth: bool) -> bool:
-        no = self.no(context)
+        no = self.no_probability(context)
         quantile = self._state & (1 << PRECISION) - 1
         yes = quantile >= no
         begin, width = (no, (1 << PRECISION) - no) if yes else (0, no)
@@ -191,7 +191,7 @@ class _DecisionDecoder(_Counts):
 
 def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:
     """Make the map of an image of width x height pixels from a grey picture stretched over it."""
-    # a block takes the mean of its part, weighted by area; black is 0, white the whole range
+    # a block has the mean of its area; black is 0, white is the end of the range
     rows, columns = map_shape(width, height)
     grey = picture.astype(np.float64).mean(axis=2) / WHITE
     means = (
@@ -203,7 +203,7 @@ def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:
 
 
 def _block_weights(blocks: int, side: int, samples: int) -> NDArray[np.float64]:
-    # of each sample in each block's mean along an axis, (blocks, samples)
+    # weight of each sample in each block's mean along an axis, (blocks, samples)
     edges = np.minimum(np.arange(blocks + 1) * BLOCK, side) * (samples / side)
     starts = np.arange(samples)
     share = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
@@ -254,7 +254,7 @@ class SingleControl(ControlBlock):
         self.grid = grid
 
     def write(self, controls: int, width: int, height: int) -> tuple[int, bytes]:
-        """Return no flags, and the step's byte."""
+        """Return the flags 0 and the step's byte."""
         return 0, self.grid.write(controls)
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> int:

@@ -19,7 +19,7 @@ Level = float | Tensor  # one level; (N,), one for each image; or (N, 1, h, w), 
 class PlacedLevels(NamedTuple):
     """K distinct levels, or a vector computed from each, and their positions."""
 
-    # without gradients, features are overwritten, which saves a tenth of a decoder's time
+    # if gradients are disabled, features are overwritten, which saves a tenth of a decoder's time
 
     levels: Tensor  # (K,) values, or (K, C) vectors computed from them
     # (N, h, w) indices of levels; None: the only level everywhere, or one level per image
@@ -62,7 +62,7 @@ class PlacedLevels(NamedTuple):
 
 
 def placed_levels(level: "Level | PlacedLevels", highest: float, features: Tensor) -> PlacedLevels:
-    """Convert a level in 0..`highest` to `PlacedLevels`; raises `ValueError` for others.
+    """Convert a level in 0..`highest` to `PlacedLevels`; raises `ValueError` outside it.
 
     The sides of a map must divide those of every layer it controls, from `features` (N, C, H, W).
     """
@@ -71,7 +71,7 @@ def placed_levels(level: "Level | PlacedLevels", highest: float, features: Tenso
     levels = torch.as_tensor(level, dtype=torch.float32).to(features.device)
     if not bool(((levels >= 0) & (levels <= highest)).all()):
         extent = f"{float(levels.min()):g}..{float(levels.max()):g}"
-        raise ValueError(f"levels of {extent} are not within 0..{highest:g}")
+        raise ValueError(f"levels {extent} are not within 0..{highest:g}")
     if levels.ndim < 2:
         return PlacedLevels(levels.reshape(-1), None)
     distinct, indices = torch.unique(levels[:, 0], return_inverse=True)
@@ -89,7 +89,7 @@ class InterpolationChannelAttention(nn.Module):
         self.bias = nn.Parameter(torch.zeros(levels, channels))
 
     def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
-        """Scale and shift `features` (N, C, H, W), overwriting them without gradients."""
+        """Scale and shift `features` (N, C, H, W); in place if gradients are disabled."""
         gains = rate.map(lambda levels: self.positive(interpolate_levels(self.gain, levels)))
         return gains.scale(features, interpolate_levels(self.bias, rate.levels))
 

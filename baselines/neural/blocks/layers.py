@@ -17,7 +17,7 @@ IMAGE_CHANNELS = 3
 EPSILON = 1e-3
 MIN_BETA = 1e-6
 PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
-START_GAMMA = 0.1
+INITIAL_GAMMA = 0.1
 HAS_ONEDNN = has_onednn()
 
 
@@ -67,7 +67,7 @@ def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
 
 
 def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
-    """Return k // 2 of a `convolution` of stride 1 or `upsampling`; `ValueError` for others."""
+    """Return k // 2 of a `convolution` of stride 1 or `upsampling`; else `ValueError`."""
     is_upsampling, half_width = (
         isinstance(layer, nn.ConvTranspose2d),
         int(layer.kernel_size[0]) // 2,
@@ -107,7 +107,7 @@ class ResidualAttention(nn.Module):
     """Attention of Cheng et al. (CVPR 2020): x + trunk(x) sigmoid(gate(x))."""
 
     squash: Callable[[Tensor], Tensor] = staticmethod(torch.sigmoid)
-    unit: type[nn.Module] = ResidualBottleneck  # of trunk and gate
+    unit: type[nn.Module] = ResidualBottleneck  # in trunk and gate
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -169,12 +169,12 @@ class _ClampBelow(torch.autograd.Function):
 
 
 def clamp_below(values: Tensor, bound: float) -> Tensor:
-    """Return max(values, bound), with a gradient that still moves values below the bound up."""
+    """Return max(values, bound), with a gradient that can still raise values below the bound."""
     return _ClampBelow.apply(values, bound)  # type: ignore[no-untyped-call]
 
 
 Blocks = Callable[[int], nn.Module]  # channels -> the residual blocks of a stage
-Layers = list[tuple[nn.Module, int]]  # with a number of channels each
+Layers = list[tuple[nn.Module, int]]  # layers and their channels
 
 
 def analysis_layers(
@@ -234,7 +234,7 @@ class GDN(nn.Module):
         self.inverse = inverse
         self.beta = nn.Parameter(torch.empty(channels))
         self.gamma = nn.Parameter(torch.empty(channels, channels))
-        self.set(torch.ones(channels), START_GAMMA * torch.eye(channels))
+        self.set(torch.ones(channels), INITIAL_GAMMA * torch.eye(channels))
 
     def set(self, beta: Tensor, gamma: Tensor) -> None:
         """Set beta (channels,), at least 1e-6, and gamma (channels, channels), at least 0."""

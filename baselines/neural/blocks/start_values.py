@@ -1,4 +1,4 @@
-"""Start values of transforms: orthogonal transforms of 2 x 2 neighbours, fitted to photographs.
+"""Initial values of transforms: orthogonal transforms of 2 x 2 neighbours, fitted to photographs.
 
 Each encoder stage starts as the Karhunen-Loeve transform of the previous stage's output, each
 decoder stage as its transpose, and residual blocks as the identity; the rest is small noise.
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from baselines.neural.blocks.control import ConditionedBottleneck
 from baselines.neural.blocks.layers import GDN, ResidualAttention, ResidualBottleneck
 
-NOISE = 0.003  # standard deviation of the noise added to a transform's kernels
-GDN_NOISE = 0.001  # the same for transforms with GDN
-NEAR_IDENTITY = 0.01  # gamma at the start: the root is near 1
-MIN_SPREAD = 0.15  # of a latent channel without a component
+NOISE_STD = 0.003  # of the noise added to a transform's kernels
+GDN_NOISE_STD = 0.001  # the same for transforms with GDN
+NEAR_IDENTITY = 0.01  # initial gamma, for which the root is near 1
+MIN_SPREAD = 0.15  # standard deviation of a latent channel without a component
 
 
 class Transform(NamedTuple):
@@ -36,7 +36,7 @@ def fit_transform(features: Tensor, outputs: int) -> Transform:
     """Fit the `outputs` strongest components of `features` (n, c, h, w), at most 4 c."""
     mean = features.mean((0, 2, 3))
     centred = features - mean[:, None, None]
-    patches = nn.functional.unfold(centred, kernel_size=2, stride=2)  # (n, 4 c, places)
+    patches = nn.functional.unfold(centred, kernel_size=2, stride=2)  # (n, 4 c, positions)
     rows = patches.transpose(1, 2).reshape(-1, patches.shape[1]).double()
     variances, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
     order = variances.argsort(descending=True)[:outputs]
@@ -71,7 +71,7 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
 def start_transforms(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], sizes: Any, images: Tensor
 ) -> Tensor:
-    """Fit both to images (n, 3, h, w) in [-1, 1]; return the latent's standard deviations, (M,)."""
+    """Fit both to `images` (n, 3, h, w) in [-1, 1]; return the spread of the latent, (M,)."""
     analysis, synthesis = list(analysis), list(synthesis)
     narrowest = (*map(min, zip(sizes.encoder, reversed(sizes.decoder), strict=True)), sizes.latent)
     transforms = fit_transforms(images, narrowest)
@@ -111,14 +111,14 @@ def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
     scale[: len(spread)] = 1 / spread.clamp(min=1)
     shape = [1] * weight.ndim
     shape[dim] = -1
-    nn.init.normal_(weight, std=NOISE)
+    nn.init.normal_(weight, std=NOISE_STD)
     with torch.no_grad():
         weight *= scale.view(shape)
 
 
 def _start_as_identity(module: nn.Module) -> None:
     if isinstance(module, ResidualBottleneck):
-        nn.init.normal_(module.expand.weight, std=NOISE)
+        nn.init.normal_(module.expand.weight, std=NOISE_STD)
         nn.init.zeros_(module.expand.bias)  # type: ignore[arg-type]
     if isinstance(module, ConditionedBottleneck):
         for projection in module.project:
@@ -137,10 +137,10 @@ def start_as_transforms(
     images: Tensor,
     gain: float,
 ) -> Tensor:
-    """Set both to orthogonal transforms fitted to images (n, 3, h, w) in [-1, 1], as [0, 1].
+    """Set both to orthogonal transforms fitted to `images` (n, 3, h, w), mapped to [0, 1].
 
-    widths: of the encoder's stages. gain: latent levels per unit of the coefficients. Other weights
-    are small noise. Returns the latent's standard deviations.
+    widths: the encoder stages'. gain: latent levels per unit of the coefficients. Other weights are
+    small noise. Returns the latent's standard deviations.
     """
     transforms = fit_transforms((images + 1) / 2, widths)
     modules = (*analysis, *synthesis)
@@ -148,7 +148,7 @@ def start_as_transforms(
     up = [layer for layer in modules if isinstance(layer, nn.ConvTranspose2d)]
     layers: list[nn.Conv2d | nn.ConvTranspose2d] = [*down, *up]
     for layer, transform in zip(layers, (*transforms, *transforms[::-1]), strict=True):
-        nn.init.normal_(layer.weight, std=GDN_NOISE)
+        nn.init.normal_(layer.weight, std=GDN_NOISE_STD)
         add_transform(layer, transform)
     for module in modules:
         if isinstance(module, GDN):

@@ -1,4 +1,4 @@
-"""Import of checkpoints by CRDR's authors: map their tensors to this project's names.
+"""Import checkpoints of CRDR's authors: map their tensors to this project's names.
 
 Their files are {"comp_model": state dict} or just the state dict; keys may begin with "module.".
 The prior's tensors are named as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8 (`matrices.0`). Every
@@ -20,11 +20,11 @@ from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 
-COMMIT = "github.com/iwa-shi/CRDR"
+REPOSITORY = "github.com/iwa-shi/CRDR"
 MAX_LISTED = 4  # keys in an error message
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
 NEW_SPELLING = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
-# Entries that CompressAI derives from parameters: tables and bounds.
+# Keys of tables and bounds, which CompressAI derives from parameters.
 DERIVED = re.compile(
     r"entropy_model_[yz]\.(_offset|_quantized_cdf|_cdf_length|scale_table|scale_bound|target"
     r"|(likelihood_lower_bound|lower_bound_scale)\.bound)"
@@ -44,22 +44,23 @@ CONVOLUTION_INDICES = {"reduce": 0, "mix": 1, "expand": 2}  # in a bottleneck
 FULL = ARCHITECTURES["crdr"].sizes["full"]
 
 
-def import_authors(path: Path, sizes: CrdrSizes = FULL) -> dict[str, Tensor]:
+def read_author_weights(path: Path, sizes: CrdrSizes = FULL) -> dict[str, Tensor]:
     """Return the complete float32 state dict of `CRDRNetwork(sizes)`; raises `Unavailable`."""
     tensors = _rename_parameters(path, read_state_dict(path, "comp_model", "state_dict"))
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in CRDRNetwork(sizes).state_dict().items()}
     keys = {name: key_of(name, sizes) for name in shapes}
     expected_keys = set(keys.values())
-    _refuse_keys(path, "has no place here for", tensors.keys() - expected_keys)
-    _refuse_keys(path, "lacks", expected_keys - tensors.keys())
+    _refuse_keys(path, "has unknown keys:", tensors.keys() - expected_keys)
+    _refuse_keys(path, "lacks the keys", expected_keys - tensors.keys())
     misfits = {
         f"{key} {tuple(tensors[key].shape)}"
         for name, key in keys.items()
-        if _long_sides(_match_transpose(name, tensors[key]).shape) != _long_sides(shapes[name])
+        if _drop_unit_dimensions(_match_transpose(name, tensors[key]).shape)
+        != _drop_unit_dimensions(shapes[name])
         or not tensors[key].is_floating_point()
     }
-    _refuse_keys(path, "has tensors of other shapes than the network's:", misfits)
+    _refuse_keys(path, "has tensors with wrong shapes or types:", misfits)
     infinite = {key for key in expected_keys if not bool(tensors[key].isfinite().all())}
     _refuse_keys(path, "has values that are not finite in", infinite)
     return {
@@ -83,9 +84,9 @@ def import_checkpoint(
     """Make a checkpoint from `crdr.pth.tar`, with tables for `images`; raises `Unavailable`."""
     with torch.device("meta"):
         network = CRDRNetwork(sizes)
-    network.load_state_dict(import_authors(source, sizes), assign=True)
+    network.load_state_dict(read_author_weights(source, sizes), assign=True)
     command = f"bench checkpoint import {source.name} --steps {steps}"
-    card = Card("crdr", sizes, training_data, steps, command, COMMIT)
+    card = Card("crdr", sizes, training_data, steps, command, REPOSITORY)
     return make_checkpoint(target, network, card, images)
 
 
@@ -96,7 +97,7 @@ def _refuse_keys(path: Path, problem: str, keys: Set[str]) -> None:
 
 
 def _rename_parameters(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # parameters only, without the prefix, with their newer names
+    # keeps parameters only; removes the prefix, and uses the newer names
     parameters: dict[str, Tensor] = {}
     repeated: set[str] = set()
     for key, tensor in loaded.items():
@@ -109,7 +110,7 @@ def _rename_parameters(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Te
             if name in parameters:
                 repeated.add(name)
             parameters[name] = tensor
-    _refuse_keys(path, "holds, in two spellings, twice", repeated)
+    _refuse_keys(path, "has under two spellings", repeated)
     return parameters
 
 
@@ -130,8 +131,10 @@ def key_of(name: str, sizes: CrdrSizes) -> str:
             path, kind = f"{author_part}.interp_ca_list.{i}", AUTHOR_NAMES.get(kind, kind)
         case [_, "embedding", _, i]:
             path = f"{author_part}.mlp.{i}"
-        case [_, "layers", int(i), *inside]:
-            path = ".".join([author_part, list(_layer_names(part, sizes))[i], *_layer_path(inside)])
+        case [_, "layers", int(i), *layer_steps]:
+            path = ".".join(
+                [author_part, list(_layer_names(part, sizes))[i], *_layer_path(layer_steps)]
+            )
     return f"{path}.{kind}"
 
 
@@ -171,9 +174,9 @@ def is_transposed_by_authors(name: str) -> bool:
 
 
 def _match_transpose(name: str, tensor: Tensor) -> Tensor:
-    turned = is_transposed_by_authors(name) and tensor.ndim == 4
-    return tensor.transpose(0, 1).flip(2, 3) if turned else tensor
+    is_transposed = is_transposed_by_authors(name) and tensor.ndim == 4
+    return tensor.transpose(0, 1).flip(2, 3) if is_transposed else tensor
 
 
-def _long_sides(shape: torch.Size) -> list[int]:
+def _drop_unit_dimensions(shape: torch.Size) -> list[int]:
     return [length for length in shape if length != 1]

@@ -1,4 +1,4 @@
-"""Encode an image with CRDR by search for latents of lower rate and distortion::
+"""Encode an image with CRDR, searching for latents of lower rate and distortion::
 
     x ─ analysis ─ y, z ─┬─ annealed rounding ─ context ─ bits ─┐
                          │                          └ synthesis ─ distortion + lambda bits ─┐
@@ -26,9 +26,9 @@ from baselines.neural.network import has_bfloat16
 from baselines.neural.picture_codec import PictureCodec, Piece
 from benchmark.codec import Pixels
 
-SQUARED_ERROR_WEIGHT = 150.0  # in [0, 1], against lambda bits per pixel, as in training
+SQUARED_ERROR_WEIGHT = 150.0  # for values in [0, 1], with lambda bits per pixel, as in training
 LEARNING_RATE = 0.01
-FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # of rounding; decreases geometrically
+FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # for rounding; decreases geometrically
 
 Floats = NDArray[np.floating[Any]]
 
@@ -44,11 +44,11 @@ def encode(
     coder = codec.coder
     assert isinstance(coder, CRDRCoder)
 
-    def payload(piece: Piece) -> bytes:
-        choice = refine(coder.network, piece.images, piece.inside, piece.controls.rate, steps)
+    def encode_piece(piece: Piece) -> bytes:
+        choice = refine(coder.network, piece.images, piece.inner_sides, piece.controls.rate, steps)
         return coder.encode_latents(choice.part(piece.rows, piece.columns))
 
-    return codec.encode(pixels, controls, tiling, payload if steps else None)
+    return codec.encode(pixels, controls, tiling, encode_piece if steps else None)
 
 
 def refine(
@@ -74,9 +74,9 @@ def refine(
             return start
         # Weights of the pixels' errors against bits, 1 / lambda of their region; 0 for padding.
         weights = functional.interpolate(1 / lambdas, images.shape[2:]) * mask
-        y, z = searched = [values.clone().requires_grad_(True) for values in start]
+        y, z = variables = [values.clone().requires_grad_(True) for values in start]
         generator = torch.Generator(y.device).manual_seed(0)
-        optimiser = torch.optim.Adam(searched, lr=LEARNING_RATE)
+        optimiser = torch.optim.Adam(variables, lr=LEARNING_RATE)
         device = y.device.type
         reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
         for step in range(steps):
@@ -88,7 +88,7 @@ def refine(
                 distortion = SQUARED_ERROR_WEIGHT * _squared_error(pictures, images, weights)
                 loss = distortion + (coded.y_bits + coded.z_bits).sum()
                 for values, gradient in zip(
-                    searched, torch.autograd.grad(loss, searched), strict=True
+                    variables, torch.autograd.grad(loss, variables), strict=True
                 ):
                     values.grad = gradient
             optimiser.step()
@@ -96,7 +96,7 @@ def refine(
 
 
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
-    # in [0, 1], averaged over colours, summed over pixels
+    # of values in [0, 1], averaged over colours, summed over pixels
     return (((pictures - images) / 2).square().mean(1, keepdim=True) * weights).sum()
 
 
@@ -119,7 +119,7 @@ def _lambdas(
 
 
 def _interpolate(points: Floats, positions: Floats, values: Floats) -> Floats:
-    # linearly; extrapolated with the slope of the nearest two positions
+    # linear; extrapolated with the slope of the nearest two positions
     if len(positions) == 1:
         return np.full_like(points, values[0], dtype=float)
     first = np.clip(np.searchsorted(positions, points) - 1, 0, len(positions) - 2)

@@ -6,7 +6,7 @@
     analysis:   conv ⊙ blocks ⊙ ─ conv ⊙ blocks ⊙ attention ⊙ ─ conv ⊙ blocks ⊙ ─ conv ⊙ attention ⊙
     synthesis:  ⊙ attention ⊙ up ─ ⊙ blocks ⊙ up ─ ⊙ attention ⊙ blocks ⊙ up ─ ⊙ blocks ⊙ up
     ⊙ interpolation channel attention for q, after each encoder layer, before each decoder layer
-    beta ─ fourier ─ 2F ─ linear, relu, linear ─ C ─ linear ─> added behind each convolution of the
+    beta ─ fourier ─ 2F ─ linear, relu, linear ─ C ─ linear ─> added after each convolution of the
                                                                decoder's blocks
 
 Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), with the layers of ELIC's
@@ -42,7 +42,7 @@ from baselines.neural.exact import exact_transform, sine_cosine
 
 MAX_BETA = 5.12
 PUBLISHED_FREQUENCIES = 10
-FIRST_WEIGHTS = 0.02  # standard deviation of initial weights for the conditioning on beta
+INITIAL_STD = 0.02  # standard deviation of initial weights for the conditioning on beta
 STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 
 
@@ -70,7 +70,7 @@ class CRDRNetwork(HyperpriorNetwork):
         self.quantised_bits = self.bits_of_blocks("analysis.layers", "synthesis.layers")
 
     def analyse(self, images: Tensor, controls: Controls | Level | PlacedLevels = 0.0) -> Tensor:
-        """Map images (N, 3, H, W) in [-1, 1], multiples of 64, to y (N, M, H / 16, W / 16)."""
+        """Map images (N, 3, H, W) in [-1, 1], H and W multiples of 64, to y (N, M, H/16, W/16)."""
         q = controls.rate if isinstance(controls, Controls) else controls
         return self.analysis(images, placed_levels(q, self.sizes.rate_levels - 1, images))
 
@@ -89,23 +89,23 @@ class CRDRNetwork(HyperpriorNetwork):
         """Return the controls for `forward` at a rate q and a realism weight beta."""
         return Controls(rate, realism)
 
-    def freezable(self) -> dict[str, Sequence[nn.Parameter]]:
-        """Return the parts by name, with `rate_control` for q and `realism_control` for beta."""
-        parts = dict(super().freezable())
+    def freezable_parts(self) -> dict[str, Sequence[nn.Parameter]]:
+        """Return the parameters that a recipe may freeze, by part; also `rate_control`, for q."""
+        parts = dict(super().freezable_parts())
         parts["rate_control"] = parts["attentions"]
         parts["realism_control"] = [*parts["embedding"], *parts.get("project", ())]
         return parts
 
-    def start_parts(self, parts: Collection[str]) -> None:
-        """Initialise the conditioning on beta with a deviation of .02, as the authors do."""
+    def initialise_parts(self, parts: Collection[str]) -> None:
+        """Initialise the conditioning on beta with the authors' standard deviation, .02."""
         if "realism_control" in parts:
             embedding = [x for x in self.synthesis.embedding.layers if isinstance(x, nn.Linear)]
             for layer in (*embedding, *self.synthesis.projections()):
-                nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)
+                nn.init.normal_(layer.weight, std=INITIAL_STD)
                 nn.init.zeros_(layer.bias)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         # lambdas, one per rate level, set y's coarseness
         down, up = self.analysis, self.synthesis
         latent = start_transforms(down.layers, up.layers, self.sizes, images)
@@ -186,11 +186,11 @@ class Synthesis(nn.Module):
     def forward(self, latents: Tensor, rate: PlacedLevels, realism: PlacedLevels) -> Tensor:
         """Map y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [-1, 1], not clamped."""
         condition = self.embedding(realism)
-        features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
+        features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite them
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             features = attention(features, rate)
-            conditioned = isinstance(layer, ConditionedBottlenecks)
-            features = layer(features, condition) if conditioned else layer(features)
+            is_conditioned = isinstance(layer, ConditionedBottlenecks)
+            features = layer(features, condition) if is_conditioned else layer(features)
         return features
 
 
@@ -268,7 +268,7 @@ class CRDRCoder(TransformCoder):
         levels = self.network.synthesis_controls(latents, controls)
         return self._exact(latents.double(), *levels)
 
-    def exactly(self) -> "CRDRCoder":
+    def make_exact(self) -> "CRDRCoder":
         """Return a copy whose images have the same bits on every machine."""
         exact = copy(self)
         exact._exact = exact_synthesis(self.network.synthesis)

@@ -32,7 +32,7 @@ class BaseCodec:
 
     def __init__(self, text: str) -> None:
         if parse_codec(text).name in METHODS:
-            raise BadOption(f"base={text}: a decoder that draws is not a base of another")
+            raise BadOption(f"base={text}: a diffusion decoder cannot be the base of another")
         self.spec = sole_variant(text, "base")
         self.codec: Codec = load_codec(self.spec)
         # A network for all rates cannot read the setting from its streams.

@@ -20,7 +20,7 @@ from torch import Tensor
 from baselines.neural.architecture import DiffusionSizes
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.noise import (
-    LARGEST_LOG_SNR,
+    MAX_LOG_SNR,
     NoiseLevel,
     amplitudes,
     ancestral_step,
@@ -50,8 +50,8 @@ def open_base(sizes: DiffusionSizes) -> BaseCodec:
     """Open the base codec; raises `UsageError` for dimensions from `sizes/`, which have none."""
     if not sizes.base:
         raise UsageError(
-            "a diffusion decoder is trained for a base codec: bench train --suite generative "
-            "--members dirac-elic, say, makes its configuration"
+            "a diffusion decoder is trained for a base codec: make its configuration, for example, "
+            "with bench train --suite generative --members dirac-elic"
         )
     return BaseCodec(sizes.base)
 
@@ -63,7 +63,7 @@ class Noisy(NamedTuple):
     """Noisy residuals of base pictures: the network's controls."""
 
     residuals: Tensor  # (N, 3, H, W), u_t
-    log_snr: Tensor  # (N,), of u
+    log_snr: Tensor  # (N,), for u
     log_scale: Tensor  # (N,), ln s
 
 
@@ -102,7 +102,7 @@ class DiffusionNetwork(Network):
         if controls is None:
             unit = torch.ones(len(images), device=images.device)
             scale = math.log(self.facts(0.0).scale)
-            controls = Noisy(torch.zeros_like(images), -LARGEST_LOG_SNR * unit, scale * unit)
+            controls = Noisy(torch.zeros_like(images), -MAX_LOG_SNR * unit, scale * unit)
         velocities = self.unet(controls.residuals, images, controls.log_snr, controls.log_scale)
         alpha, sigma = amplitudes(controls.log_snr)
         residuals = alpha * controls.residuals - sigma * velocities
@@ -127,9 +127,9 @@ class DiffusionNetwork(Network):
             scale = max(float(residuals.square().mean().sqrt()), MIN_SCALE)
             magnitudes = residuals.abs().flatten()  # too many for torch's own quantile
             rank = max(1, round(sizes.threshold_share * len(magnitudes)))
-            largest = float(magnitudes.kthvalue(rank).values)
+            threshold = float(magnitudes.kthvalue(rank).values)
             rate = (bits / 8 - overhead).clamp(min=1).mul(8 / pixels).log2().mean()
-            rows.append([scale, max(largest / scale, 1.0), float(rate), overhead])
+            rows.append([scale, max(threshold / scale, 1.0), float(rate), overhead])
         with torch.no_grad():
             self.level_table.copy_(torch.tensor(rows))
 
@@ -139,7 +139,7 @@ class DiffusionNetwork(Network):
         return bool((self.level_table[:, SCALE] > 0).all())
 
     def facts(self, position: float) -> LevelFacts:
-        """Interpolate the statistics at a position among levels, from 0; without a table, all 1."""
+        """Interpolate the statistics at a position among levels, from 0; all 1 without a table."""
         if not self.is_measured:
             return LevelFacts(1.0, 1.0)
         last = len(self.level_table) - 1

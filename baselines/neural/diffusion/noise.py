@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-LARGEST_LOG_SNR = 15.0
+MAX_LOG_SNR = 15.0
 
 
 class NoiseLevel(NamedTuple):
@@ -36,9 +36,9 @@ def noise_level(time: float, noise_scale: float = 1.0) -> NoiseLevel:
     """Return the noise level at a time in [0, 1], logSNR clipped to -15..15; noise_scale: n."""
     if 0 < time < 1:
         ratio = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
-        ratio = min(max(ratio, -LARGEST_LOG_SNR), LARGEST_LOG_SNR)
+        ratio = min(max(ratio, -MAX_LOG_SNR), MAX_LOG_SNR)
     else:
-        ratio = LARGEST_LOG_SNR if time <= 0 else -LARGEST_LOG_SNR
+        ratio = MAX_LOG_SNR if time <= 0 else -MAX_LOG_SNR
     return NoiseLevel(ratio, (1 + math.exp(-ratio)) ** -0.5, (1 + math.exp(ratio)) ** -0.5)
 
 

@@ -40,8 +40,8 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
 from benchmark.system.atomic import write_file
 
-FOLDER = "base"  # in the run's folder
-MAX_CACHED_BYTES = 16 << 30  # pixels of all levels; a run with more codes its crops alone
+BASE_FOLDER = "base"  # in the run's folder
+MAX_CACHED_BYTES = 16 << 30  # for pixels of all levels; with more, a run codes only its crops
 USUAL_BASE = "elic"
 VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
 VALIDATION_PX = 256
@@ -78,25 +78,25 @@ class DecodedPhotographs(PhotographSet):
 class DiffusionObjective(Objective):
     """Objective of a stage of `dirac` or `hfd`, which differ in the network's configuration."""
 
-    weighs_rate = reduces = False
+    needs_lambdas = allows_reduced = False
 
     def __init__(self, stage: Stage, setup: Setup) -> None:
         super().__init__(stage, setup)
         self._network: DiffusionNetwork | None = None
-        self._validated: list[tuple[int, Pixels, Pixels, float]] = []
+        self._validation_crops: list[tuple[int, Pixels, Pixels, float]] = []
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at random levels and times."""
         model, crops = self._prepare_network(network), batch.crops
         levels, times = self._random_levels(model, step)
         all_crops = slice(len(crops))
-        pictures, scales, ratios = self._noisy_conditions(
+        pictures, scales, log_snrs = self._noisy_conditions(
             model, batch, levels[all_crops], times[all_crops]
         )
         signal = (crops - pictures) / scales.exp()[:, None, None, None]
         noise = torch.randn_like(signal)
-        alpha, sigma = amplitudes(ratios)
-        controls = Noisy(alpha * signal + sigma * noise, ratios, scales)
+        alpha, sigma = amplitudes(log_snrs)
+        controls = Noisy(alpha * signal + sigma * noise, log_snrs, scales)
         with self.setup.precision():
             predicted = network(pictures, controls).latents
         errors = (predicted.float() - (alpha * noise - sigma * signal)).square().mean((1, 2, 3))
@@ -111,16 +111,16 @@ class DiffusionObjective(Objective):
         """Return rates and single-step PSNR of 256 px crops; the loss is the velocities' error."""
         model = self._prepare_network(network)
         device, count = next(model.parameters()).device, len(photographs)
-        for level, setting in enumerate(() if self._validated else model.sizes.sweep):
+        for level, setting in enumerate(() if self._validation_crops else model.sizes.sweep):
             for pixels in photographs:
                 crop = pad_pixels(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
                 picture, bits = self._base.code_crops(make_images(crop, device), setting)
                 rate = float(bits) / (crop.shape[0] * crop.shape[1])
-                self._validated.append((level, crop, make_pixels(picture), rate))
+                self._validation_crops.append((level, crop, make_pixels(picture), rate))
         points = [ValidationPoint(float(level), 0.0, 0.0, 0.0) for level in range(len(self._facts))]
         errors: list[float] = []
         with torch.no_grad():
-            for level, pixels, coded_pixels, rate in self._validated:
+            for level, pixels, coded_pixels, rate in self._validation_crops:
                 facts = self._facts[level]
                 image, base_image = (make_images(x, device) for x in (pixels, coded_pixels))
                 restored = model.single_step(base_image, facts).clamp(-1, 1)
@@ -146,17 +146,17 @@ class DiffusionObjective(Objective):
             return model
         if not model.is_measured:
             raise UsageError(
-                "The base's residuals have to be measured before training: the recipe is to say "
-                'initialise = "pca".'
+                "the base's residuals must be measured before training: write "
+                'initialise = "pca" in the recipe'
             )
         sweep = model.sizes.sweep
         self._network, self._base = model, open_base(model.sizes)
         self._facts = [model.facts(level) for level in range(len(sweep))]  # waits for a GPU
-        self._decoded: list[DecodedPhotographs] = []  # by level; empty if they need too much room
+        self._decoded: list[DecodedPhotographs] = []  # by level; empty if they need too much space
         photographs, folder = setup.photographs, setup.folder
         size = 0 if photographs is None else 3 * int(photographs.sides.prod(1).sum()) * len(sweep)
         if photographs is not None and folder is not None and size <= MAX_CACHED_BYTES:
-            base_folder_device = self._base, folder / FOLDER, setup.device
+            base_folder_device = self._base, folder / BASE_FOLDER, setup.device
             self._decoded = [
                 DecodedPhotographs(photographs, setting, *base_folder_device) for setting in sweep
             ]
@@ -177,7 +177,7 @@ class DiffusionObjective(Objective):
         # base pictures, logarithms of their scales, logSNRs
         network, crops, stage = self._prepare_network(network), batch.crops, self.stage
         pictures = torch.empty_like(crops)
-        scales, ratios = (crops.new_empty(len(crops)) for _ in range(2))
+        scales, log_snrs = (crops.new_empty(len(crops)) for _ in range(2))
         for level in sorted(set(levels.tolist())):
             # Indices, not a mask: a GPU would have to count the mask's true values first.
             indices = np.flatnonzero(levels == level)
@@ -194,8 +194,8 @@ class DiffusionObjective(Objective):
             scales[rows] = math.log(facts.scale)
             n = network.noise_scale(facts)
             snr = torch.tensor([noise_level(t, n).log_snr for t in times[indices]])
-            ratios[rows] = snr.to(crops.device, non_blocking=True)
-        return pictures, scales, ratios
+            log_snrs[rows] = snr.to(crops.device, non_blocking=True)
+        return pictures, scales, log_snrs
 
 
 def members(recipe: Recipe, name: str) -> dict[str, Recipe]:

@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d, interpolate, pixel_shuffle, pixel_unshuf
 
 from baselines.neural.architecture import DiffusionSizes
 from baselines.neural.blocks.layers import convolution
-from baselines.neural.diffusion.noise import LARGEST_LOG_SNR
+from baselines.neural.diffusion.noise import MAX_LOG_SNR
 from benchmark.codec import Float64Array
 
 BLOCK_SIDE = 4  # pixels
@@ -45,8 +45,8 @@ def _transform_channels(channels: Tensor, basis: Float64Array) -> Tensor:
     return conv2d(channels, kernel.to(channels.device, non_blocking=True))
 
 
-OCTAVES = 6  # of sines and cosines of the noise level
-LARGEST_LOG_VARIANCE = 8.0  # of a residual coefficient; their mean variance is 1
+OCTAVES = 6  # number of frequencies for the noise level
+MAX_LOG_VARIANCE = 8.0  # for a residual coefficient; their mean variance is 1
 
 
 class PositionNorm(nn.LayerNorm):
@@ -113,10 +113,10 @@ class UNet(nn.Module):
         for index, level_width in enumerate(widths):
             inputs = [channels] + [level_width] * (config.blocks - 1)
             blocks = [ConditionedBlock(in_channels, level_width, width) for in_channels in inputs]
-            last = index == len(widths) - 1
-            shrink = None if last else convolution(level_width, level_width, 3, stride=2)
+            is_last = index == len(widths) - 1
+            shrink = None if is_last else convolution(level_width, level_width, 3, stride=2)
             self.down.append(Level(blocks, shrink))
-            skips += [level_width] * (config.blocks + (not last))
+            skips += [level_width] * (config.blocks + (not is_last))
             channels = level_width
         self.middle = nn.ModuleList(
             ConditionedBlock(channels, channels, width) for _ in range(config.middle)
@@ -160,7 +160,7 @@ class UNet(nn.Module):
             if level.change is not None:
                 features = level.change(features)
         features = silu(self.norm(features))
-        bounded = LARGEST_LOG_VARIANCE * (self.variances(features).float() / 2).tanh()
+        bounded = MAX_LOG_VARIANCE * (self.variances(features).float() / 2).tanh()
         return synthesise(velocities(coefficients, bounded, self.leave(features), log_snr))
 
 
@@ -186,7 +186,7 @@ def _zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
 
 def _noise_features(log_snr: Tensor, log_scale: Tensor) -> Tensor:
     # (N, 14): sines and cosines of the noise level, the level, and the scale
-    level = log_snr.float() / LARGEST_LOG_SNR
+    level = log_snr.float() / MAX_LOG_SNR
     octaves = torch.pi / 2 * 2.0 ** torch.arange(OCTAVES, device=level.device)
     angles = level[:, None] * octaves
     scalars = torch.stack([level, log_scale.float() + 3], 1)  # a scale of .05 is about 0

@@ -20,20 +20,20 @@ try:
     AnsCoder = constriction.stream.stack.AnsCoder
     Categorical = constriction.stream.model.Categorical
     Uniform = constriction.stream.model.Uniform
-except ImportError:  # it has no wheel for every machine
+except ImportError:  # constriction does not have wheels for every machine
     from baselines.neural.entropy.ans import AnsCoder, Categorical, Uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FREQUENCY_BITS = 16  # of the tables
-PRECISION = 24  # of the coder
+FREQUENCY_BITS = 16  # in the tables
+PRECISION = 24  # in the coder
 WORD_BYTES = 4
 # State before the first symbol is encoded, and after the last is decoded. With 0 the first symbols
 # would cost as many bits, but a decoder that runs out of bytes would also end at 0: this state
 # detects most damage at the end of a stream without cost.
 FIRST_STATE = 1 << (PRECISION - 1)
-LOWEST_SYMBOL, HIGHEST_SYMBOL = -(2**15), 2**15 - 1
+MIN_SYMBOL, MAX_SYMBOL = -(2**15), 2**15 - 1
 # Exp-Golomb of order 0, for escaped symbols: class k has 2^k members, k = 0..17.
 CLASS_FREQUENCIES = np.array([2**15 - 1, *(2**k for k in range(14, 0, -1)), 1, 1, 1])
 
@@ -48,19 +48,15 @@ class Distributions:
     interval is the escape, for every other integer of 16 bits. Raises `ValueError`.
     """
 
-    # Row i of `cdf` (rows, longest) rises strictly from 0 to 2^16 within its first `lengths[i]`
-    # entries (at least 3). `offsets` (rows,) are the symbols of the rows' first intervals; the last
-    # interval is the escape, for every other integer of 16 bits.
-
     def __init__(self, cdf: Integers, lengths: Integers, offsets: Integers) -> None:
         _require_exact_coder()
         if cdf.ndim != 2 or lengths.shape != cdf.shape[:1] or offsets.shape != cdf.shape[:1]:
-            raise ValueError(f"{cdf.shape} of cdf, {lengths.shape} lengths, {offsets.shape}")
+            raise ValueError(f"shapes of tables: {cdf.shape}, {lengths.shape} and {offsets.shape}")
         if not len(cdf) or lengths.min() < 3 or lengths.max() > cdf.shape[1]:
             raise ValueError("a distribution has no symbol, or is longer than its row")
-        self.lowest = offsets.astype(np.int32)
+        self.first_symbol = offsets.astype(np.int32)
         self.escape = lengths.astype(np.int32) - 2  # index of the escape, after the symbols
-        if self.lowest.min() < LOWEST_SYMBOL or (self.lowest + self.escape).max() > 2**15:
+        if self.first_symbol.min() < MIN_SYMBOL or (self.first_symbol + self.escape).max() > 2**15:
             raise ValueError("a distribution has symbols of more than 16 bits")
         self.models: list[Any] = []
         self.frequencies: list[Integers] = []
@@ -91,24 +87,24 @@ class SymbolEncoder:
 
     def __init__(self) -> None:
         self._runs: list[tuple[Any, ...]] = []  # symbols, their model, the model's arguments
-        self._frequencies: list[Integers | int] = []  # of each run's model, or bits per symbol
+        self._frequencies: list[Integers | int] = []  # each run's frequencies, or bits per symbol
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
         """Add symbols of 16 bits; indices: their rows, `ValueError` for rows that do not exist."""
         order, rows, counts = distributions.sort(indices)
         entries = symbols.reshape(-1)[order].astype(np.int32)
-        entries -= np.repeat(distributions.lowest[rows], counts)
+        entries -= np.repeat(distributions.first_symbol[rows], counts)
         escape = np.repeat(distributions.escape[rows], counts)
-        outside = (entries < 0) | (entries >= escape)
-        excess = (entries - escape)[outside]
-        np.copyto(entries, escape, where=outside)
+        is_escaped = (entries < 0) | (entries >= escape)
+        excess = (entries - escape)[is_escaped]
+        np.copyto(entries, escape, where=is_escaped)
         ends = np.cumsum(counts)
         for row, start, end in zip(rows, ends - counts, ends, strict=True):
             self._runs.append((entries[start:end], distributions.models[row]))
             self._frequencies.append(distributions.frequencies[row])
         if excess.size:
-            distance = -1 - excess - escape[outside]
-            # Integers from 1 on: the classes of all, floor(log2), then their offsets by class.
+            distance = -1 - excess - escape[is_escaped]
+            # Integers from 1: first all classes, floor(log2), then the offsets in each class.
             numbers = np.where(excess >= 0, 2 * excess, 2 * distance + 1) + 1
             powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
             classes = np.searchsorted(powers, numbers, side="right").astype(np.int32)
@@ -147,7 +143,7 @@ class SymbolEncoder:
 
 
 class SymbolDecoder:
-    """Decoder of an `Encoder`'s symbols; `finish` detects nearly all damage."""
+    """Decoder of a `SymbolEncoder`'s bytes; `finish` detects nearly all damage."""
 
     def __init__(self, data: bytes) -> None:
         if data[:1] in (b"", b"\0"):
@@ -167,10 +163,10 @@ class SymbolDecoder:
         self._require_enough()
         entries = np.concatenate([np.empty(0, np.int32), *runs])
         escape = np.repeat(distributions.escape[rows], counts)
-        outside = entries == escape
-        entries += np.repeat(distributions.lowest[rows], counts)
-        if outside.any():
-            self._replace_escaped(entries, escape, outside)
+        is_escaped = entries == escape
+        entries += np.repeat(distributions.first_symbol[rows], counts)
+        if is_escaped.any():
+            self._replace_escaped(entries, escape, is_escaped)
         symbols = np.empty(indices.size, np.int16)
         symbols[order] = entries
         return symbols.reshape(indices.shape)
@@ -184,21 +180,21 @@ class SymbolDecoder:
         return symbols
 
     def _replace_escaped(
-        self, symbols: NDArray[np.int32], escape: NDArray[np.int32], outside: NDArray[np.bool_]
+        self, symbols: NDArray[np.int32], escape: NDArray[np.int32], is_escaped: NDArray[np.bool_]
     ) -> None:
-        classes = self._coder.decode(_class_model(), int(outside.sum()))
+        classes = self._coder.decode(_class_model(), int(is_escaped.sum()))
         numbers = np.left_shift(1, classes)
         for k in range(1, int(classes.max()) + 1):
             members = classes == k
             numbers[members] += self._coder.decode(_uniform(k), int(members.sum()))
         is_above, steps = (numbers - 1) % 2 == 0, (numbers - 1) // 2
-        escape_symbols = symbols[outside]  # one above the row's highest symbol
+        escape_symbols = symbols[is_escaped]  # one above the row's highest symbol
         decoded = np.where(
-            is_above, escape_symbols + steps, escape_symbols - escape[outside] - 1 - steps
+            is_above, escape_symbols + steps, escape_symbols - escape[is_escaped] - 1 - steps
         )
-        if decoded.min() < LOWEST_SYMBOL or decoded.max() > HIGHEST_SYMBOL:
+        if decoded.min() < MIN_SYMBOL or decoded.max() > MAX_SYMBOL:
             raise CorruptStream("a symbol of the entropy-coded data has more than 16 bits")
-        symbols[outside] = decoded
+        symbols[is_escaped] = decoded
 
     def _require_enough(self) -> None:
         # Taking a symbol never raises the state, so this cannot be a false alarm. A few bytes that
@@ -220,7 +216,7 @@ def channel_rows(shape: tuple[int, ...]) -> NDArray[np.int32]:
 
 
 def _model(frequencies: Integers) -> Any:
-    # entries 0, 1, ... with `frequencies` of at least 1 that sum to 65536
+    # model of entries 0, 1, ... with `frequencies` of at least 1 that sum to 65536
     if frequencies.min() < 1:
         raise ValueError("a distribution does not rise strictly")
     # constriction gives each of n entries 1 of 2^24 and distributes the rest in proportion to these
@@ -256,6 +252,6 @@ def _require_exact_coder() -> None:
     coder.encode_reverse(symbols, _model(np.array([1, 65000, 500, 35])))
     if coder.get_compressed().tolist() != [4143968256, 4196626729, 1]:
         raise Unavailable(
-            "this version of constriction does not code as the format of our streams says: "
+            "this version of constriction does not produce the format of our streams: "
             "install the one in requirements.lock"
         )

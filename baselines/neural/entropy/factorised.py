@@ -15,7 +15,7 @@ from baselines.neural.entropy.integer.grid import frequencies, make_tables, stac
 
 Rounding = Callable[[Tensor], Tensor]  # distances from a mean -> rounded, of the same shape
 MIN_LIKELIHOOD = 1e-9
-FILTERS = (3, 3, 3, 3)  # widths inside the prior
+FILTERS = (3, 3, 3, 3)  # hidden widths of the prior
 TAIL_MASS = 1e-9  # outside the quantiles
 INITIAL_QUANTILE = 10.0  # the quantiles start at -10, 0, 10
 TABLE_TAIL = (
@@ -44,8 +44,8 @@ class FactorisedPrior(nn.Module):
         self.factors = nn.ParameterList(torch.zeros(channels, outputs, 1) for outputs in FILTERS)
         # Made at once: on the device "meta", on which networks are loaded, repeating a row of a
         # tensor imports sympy.
-        start = [-INITIAL_QUANTILE, 0.0, INITIAL_QUANTILE]
-        self.quantiles = nn.Parameter(torch.tensor([start] * channels))
+        quantiles = [-INITIAL_QUANTILE, 0.0, INITIAL_QUANTILE]
+        self.quantiles = nn.Parameter(torch.tensor([quantiles] * channels))
 
     def medians(self) -> Tensor:
         """Return the medians, (channels,)."""
@@ -121,7 +121,7 @@ def add_noise(values: Tensor) -> Tensor:
     return values + torch.empty_like(values).uniform_(-0.5, 0.5)
 
 
-MIN_FRACTION = 1e-4  # from an integer, where its logit would be infinite
+MIN_FRACTION = 1e-4  # distance from an integer, whose logit would be infinite
 LOGIT_SCALE = 4 / 3
 
 

@@ -57,7 +57,7 @@ class LatentNetwork(Network):
     prior: FactorisedPrior
 
     def analyse(self, images: Tensor, controls: Any = None) -> Tensor:
-        """Map images (N, 3, H, W) in [-1, 1], multiples of 64, to y (N, M, H / 16, W / 16)."""
+        """Map images (N, 3, H, W) in [-1, 1], H and W multiples of 64, to y (N, M, H/16, W/16)."""
         return self.analysis((images + 1) / 2 if self.in_unit_range else images)
 
     def synthesise(self, latents: Tensor, controls: Any = None) -> Tensor:
@@ -79,7 +79,7 @@ class LatentNetwork(Network):
         return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded, rounded_bits)
 
     def bits_of_blocks(self, *transforms: str) -> dict[str, int]:
-        """Return `quantised_bits` that store entropy model and transforms' blocks in 8 bits."""
+        """Return `quantised_bits` that store the entropy model and transforms' blocks in 8 bits."""
         blocks = {
             f"{path}.{i}.": 8
             for path in transforms
@@ -172,21 +172,21 @@ def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
 CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
 # (values, mean, scale) -> decoded values and their bits
 Quantise = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-NOISE = 0.003  # standard deviation of the last layers' weights for means, residuals at the start
-MIN_SPREAD = 0.15  # of a latent channel
+INITIAL_STD = 0.003  # of the last layers' weights for means and residuals
+MIN_SPREAD = 0.15  # minimum initial standard deviation of a latent channel
 
 
 class ChannelContext(nn.Module):
     """Channel-wise autoregressive means and scales, with latent residual prediction."""
 
     # The first `support_slices` slices inform every later slice. Without slices, the hyper-decoder
-    # outputs mean and scale. With `own_support`, each slice sees only its own part of the outputs.
+    # outputs mean and scale. With `separate_support`, each slice sees a different part of them.
 
-    def __init__(self, sizes: Any, *, own_support: bool = False) -> None:
+    def __init__(self, sizes: Any, *, separate_support: bool = False) -> None:
         super().__init__()
         self.widths: tuple[int, ...] = sizes.slices
         self.support_slices: int = sizes.support_slices
-        self.part = sizes.support // len(sizes.slices) if own_support else None
+        self.part = sizes.support // len(sizes.slices) if separate_support else None
         hyper = self.part or sizes.support
         input_widths = [
             hyper + sum(self.widths[: min(i, self.support_slices)]) for i in range(len(self.widths))
@@ -219,10 +219,10 @@ class ChannelContext(nn.Module):
             return code(0, mean_support, scale_support)
         decoded: list[Tensor] = []
         for i in range(len(self.widths)):
-            for_mean = self.support(mean_support, decoded)
-            for_scale = self.support(scale_support, decoded)
-            values = code(i, self.mean[i](for_mean), self.scale[i](for_scale))
-            correction: Tensor = self.residual[i](torch.cat([for_mean, values], dim=1))
+            mean_inputs = self.support(mean_support, decoded)
+            scale_inputs = self.support(scale_support, decoded)
+            values = code(i, self.mean[i](mean_inputs), self.scale[i](scale_inputs))
+            correction: Tensor = self.residual[i](torch.cat([mean_inputs, values], dim=1))
             decoded.append(values + 0.5 * correction.tanh())
         return torch.cat(decoded, dim=1)
 
@@ -243,12 +243,12 @@ class HyperSynthesis(nn.Module):
 class HyperpriorNetwork(LatentNetwork):
     """Base class of networks that code y with a hyperprior and a channel context."""
 
-    def add_entropy_model(self, sizes: Any, *, own_support: bool = False) -> None:
+    def add_entropy_model(self, sizes: Any, *, separate_support: bool = False) -> None:
         """Add the entropy model's modules, in the order of their parameters."""
         self.hyper_analysis = hyper_analysis(sizes)
         self.hyper_synthesis = HyperSynthesis(sizes)
         self.prior = FactorisedPrior(sizes.hyper_latent)
-        self.context = ChannelContext(sizes, own_support=own_support)
+        self.context = ChannelContext(sizes, separate_support=separate_support)
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) slice by slice; see `LatentNetwork.code`."""
@@ -314,8 +314,8 @@ class HyperpriorNetwork(LatentNetwork):
 
         decoded = self.context(mean_support, scale_support, code)
         record("support.mean", decoded)  # all slices, since the residual's transforms see all
-        informing = sum(self.context.widths[: self.context.support_slices])
-        record("support.scale", decoded[:, :informing])
+        support_channels = sum(self.context.widths[: self.context.support_slices])
+        record("support.scale", decoded[:, :support_channels])
 
 
 def start_entropy_model(network: HyperpriorNetwork, spread: Tensor) -> None:
@@ -331,7 +331,7 @@ def start_entropy_model(network: HyperpriorNetwork, spread: Tensor) -> None:
         _set_bias(transform[-1], part)  # type: ignore[index]
     for group in (network.context.mean, network.context.residual):
         for transform in group:
-            nn.init.normal_(transform[-1].weight, std=NOISE)  # type: ignore[index]
+            nn.init.normal_(transform[-1].weight, std=INITIAL_STD)  # type: ignore[index]
 
 
 def _set_bias(layer: nn.Module, spread: Tensor) -> None:

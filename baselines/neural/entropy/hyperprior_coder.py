@@ -4,7 +4,7 @@
     └── slices ── round(y_i - mean_i) ───────────────────────── y symbols ─┤ coder ──> string
                         z symbols, y symbols before ─ entropy path ─ mean_i, row of cdf ┘
 
-An encoder's floating point ends in symbols; a decoder computes from symbols, in integers.
+An encoder's floating-point results end as symbols; a decoder computes from symbols, in integers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from torch import Tensor
 from baselines.neural.architecture import rate_levels
 from baselines.neural.bitstream.container import LARGE
 from baselines.neural.entropy.coder import (
-    HIGHEST_SYMBOL,
+    MAX_SYMBOL,
     Distributions,
     SymbolDecoder,
     SymbolEncoder,
@@ -146,7 +146,7 @@ class TransformCoder(LatentCoder):
     Raises `KeyError` or `ValueError` for unusable tables, and `IntegerPath`'s errors.
     """
 
-    channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network with this layout
+    channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network in this layout
     margin = LARGE.margin
     latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a position of y; see `Y_PER_Z`
 
@@ -177,7 +177,7 @@ class TransformCoder(LatentCoder):
     def encode_latents(self, choice: LatentChoice) -> bytes:
         """Encode y and z."""
         medians = self.network.prior.medians()[:, None, None]
-        z = (choice.hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
+        z = (choice.hyper - medians).round().clamp(-MAX_SYMBOL, MAX_SYMBOL).to(torch.int32)
         encoder = SymbolEncoder()
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
@@ -192,7 +192,7 @@ class TransformCoder(LatentCoder):
         parameters = next(steps)
         for piece in first_pieces:
             parameters = steps.send(add(piece, parameters))
-        add(last_piece, parameters)  # of which no further parameters follow
+        add(last_piece, parameters)  # no further parameters follow
         self.last_encoder = encoder
         return encoder.finish()
 

@@ -17,7 +17,7 @@ from baselines.neural.blocks.layers import IMAGE_CHANNELS, gdn_analysis, gdn_syn
 from baselines.neural.blocks.start_values import start_as_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
 
-GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
 
 
 class CharmNetwork(HyperpriorNetwork):
@@ -28,17 +28,17 @@ class CharmNetwork(HyperpriorNetwork):
     def __init__(self, sizes: CharmSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        inside = (sizes.transform,) * 3
+        hidden = (sizes.transform,) * 3
         kernels = ((sizes.kernel, sizes.kernel),) * 4
-        self.analysis = gdn_analysis(IMAGE_CHANNELS, (*inside, sizes.latent), kernels)
-        self.synthesis = gdn_synthesis(sizes.latent, (*inside, IMAGE_CHANNELS), sizes.kernel)
+        self.analysis = gdn_analysis(IMAGE_CHANNELS, (*hidden, sizes.latent), kernels)
+        self.synthesis = gdn_synthesis(sizes.latent, (*hidden, IMAGE_CHANNELS), sizes.kernel)
         self.add_entropy_model(sizes)
         self.hyper_analysis[-1].register_parameter("bias", None)
         for stack in (self.hyper_synthesis.mean, self.hyper_synthesis.scale):
             stack.append(nn.ReLU())
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         widths, gain = (
             (*(self.sizes.transform,) * 3, self.sizes.latent),
             GAIN / math.sqrt(lambdas[0]),

@@ -75,7 +75,7 @@ class CheckerboardConvolution(nn.Conv2d):
         across, down = (torch.arange(side, device=self.weight.device) for side in (columns, rows))
         return self.weight * ((down[:, None] + across - centre) % 2).to(self.weight)
 
-    def plain(self) -> nn.Conv2d:
+    def to_convolution(self) -> nn.Conv2d:
         """Return an ordinary convolution with the masked weights."""
         result = convolution(self.in_channels, self.out_channels, self.kernel_size[0])
         with torch.no_grad():
@@ -100,7 +100,7 @@ def colours(height: int, width: int, device: torch.device | str = "cpu") -> tupl
     >>> [places.tolist() for places in colours(2, 3)], colours(2, 2)[0].tolist()
     ([[0, 2, 4], [1, 3, 5]], [0, 3])
     """
-    # With a mask the processor would wait for the device to count it.
+    # With a mask, the processor would wait for the device to count its positions.
     first = torch.arange(0, height * width, 2, device=device)
     second = torch.arange(1, height * width, 2, device=device)
     if width % 2:  # colours alternate from the end of a row to the next row
@@ -110,11 +110,11 @@ def colours(height: int, width: int, device: torch.device | str = "cpu") -> tupl
 
 
 def aggregation_widths(sizes: ElicSizes, group: int) -> tuple[int, ...]:
-    """Return the widths of a group's aggregation; the first is of contexts and hyper-decoder."""
+    """Return the widths of a group's aggregation: inputs, hidden layers, outputs."""
     outputs = 2 * sizes.groups[group]
     inputs = outputs * (2 if group else 1) + sizes.support
-    falling = (inputs + (outputs - inputs) * part // 3 for part in (1, 2))
-    hidden = sizes.aggregation or (max(width, sizes.support) for width in falling)
+    interpolated = (inputs + (outputs - inputs) * part // 3 for part in (1, 2))
+    hidden = sizes.aggregation or (max(width, sizes.support) for width in interpolated)
     return (inputs, *hidden, outputs)
 
 
@@ -173,10 +173,10 @@ class SpaceChannelContext(nn.Module):
             features = self.features(k, hyper, decoded)
             no_spatial = hyper.new_zeros(len(hyper), 2 * channels, height, width)
             anchor_parameters = self.predict_parameters(k, no_spatial, features, anchor_positions)
-            missing = anchor_parameters.new_zeros(
+            other_zeros = anchor_parameters.new_zeros(
                 *anchor_parameters.shape[:2], len(other_positions)
             )
-            mean = torch.cat([anchor_parameters, missing], dim=2)[:, channels:].index_select(
+            mean = torch.cat([anchor_parameters, other_zeros], dim=2)[:, channels:].index_select(
                 2, row_order
             )
             rounded_anchors = torch.where(
@@ -196,8 +196,8 @@ class SpaceChannelContext(nn.Module):
         return CodedGroups(torch.cat(decoded, dim=1), torch.cat(means, 1), torch.cat(scales, 1))
 
 
-GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
-NOISE = 0.003  # standard deviation of the last layer's weights for a group's parameters
+GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at lambda = 1
+INITIAL_STD = 0.003  # initial weights of the last layer for a group's parameters
 
 
 class ElicNetwork(LatentNetwork):
@@ -261,7 +261,7 @@ class ElicNetwork(LatentNetwork):
                 record("features", self.context.features(k, hyper, groups[:k])[0])
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         gain = GAIN / math.sqrt(lambdas[0])
         spread = gain * start_transforms(self.analysis, self.synthesis, self.sizes, images)
         set_latent_gain(self.analysis, self.synthesis, gain)
@@ -270,7 +270,7 @@ class ElicNetwork(LatentNetwork):
             parts = torch.split(spread, list(self.sizes.groups))
             for part, aggregation in zip(parts, self.context.aggregation, strict=True):
                 last: nn.Conv2d = aggregation[-1]  # type: ignore[index]
-                nn.init.normal_(last.weight, std=NOISE)
+                nn.init.normal_(last.weight, std=INITIAL_STD)
                 nn.init.zeros_(last.bias)  # type: ignore[arg-type]
                 last.bias[: len(part)] = part  # type: ignore[index]
 
@@ -279,8 +279,8 @@ def _round_groups(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], 
     groups = torch.split(latents, list(sizes.groups), dim=1)
 
     def round_group(group: int, mean: Tensor) -> Tensor:
-        values, about = groups[group], mean.float()
-        return values + ((values - about).round() + about - values).detach()
+        values, centre = groups[group], mean.float()
+        return values + ((values - centre).round() + centre - values).detach()
 
     return round_group
 
@@ -300,7 +300,7 @@ INPUT_ACTIVATIONS = {
 
 
 class ElicPath(IntegerPath):
-    """Integer network of a checkpoint of ELIC; see `IntegerPath`."""
+    """Integer network of an ELIC checkpoint; see `IntegerPath`."""
 
     # A group is coded in two pieces, anchors and then other positions, each (N, width, count) in
     # row order. Decoded values are symbols + means.
@@ -332,14 +332,14 @@ class ElicPath(IntegerPath):
             spatial = hyper.new_zeros(count, height, width, 2 * channels)
             for positions in both_colours:
                 if positions is both_colours[1]:  # the other positions see the anchors
-                    # zero where nothing is decoded yet
+                    # zero at positions that are not decoded yet
                     anchor_activations = self.quantise_activation(group, "support")
                     spatial = self.branches[f"spatial.{k}"](anchor_activations) * is_other
                 merged = torch.cat([spatial, *features], dim=3).flatten(1, 2)[:, positions]
                 outputs = self.branches[f"aggregation.{k}"](merged[:, None])[:, 0]
                 scales, means = outputs[..., :channels], outputs[..., channels:]
-                indices = _positions_last(self.scale_index(scales))
-                symbols = yield PieceParameters(indices, _positions_last(means))
+                indices = _move_positions_last(self.scale_index(scales))
+                symbols = yield PieceParameters(indices, _move_positions_last(means))
                 rows = group.view(count, -1, channels)
                 rows[:, positions] = values_from_symbols(symbols.permute(0, 2, 1), means)
         return channels_first(torch.cat(decoded, dim=3))
@@ -352,12 +352,12 @@ class ElicPath(IntegerPath):
         return BranchFormat(INPUT_ACTIVATIONS[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT)
 
     def _make_branch(self, name: str, modules: nn.Module) -> IntegerSequence:
-        plain = [
-            child.plain() if isinstance(child, CheckerboardConvolution) else child
+        layers = [
+            child.to_convolution() if isinstance(child, CheckerboardConvolution) else child
             for child in modules.children()
         ]
-        return super()._make_branch(name, nn.Sequential(*plain))
+        return super()._make_branch(name, nn.Sequential(*layers))
 
 
-def _positions_last(values: Tensor) -> Tensor:
+def _move_positions_last(values: Tensor) -> Tensor:
     return values.permute(0, 2, 1).contiguous()

@@ -42,7 +42,7 @@ class HificNetwork(HyperpriorNetwork):
         self.add_entropy_model(sizes)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         images = (images + 1) / 2
         colours, *inner, last = ((width - 2) // 2 for width in self.sizes.widths)
         colours, last = min(images.shape[1], colours), min(last, self.sizes.latent - 1)
@@ -54,7 +54,7 @@ class HificNetwork(HyperpriorNetwork):
             hyper: nn.Conv2d = self.hyper_analysis[0]  # type: ignore[assignment]
             hyper.weight[:, -1] = 0  # y's last channel is constant
             means: nn.Conv2d = self.hyper_synthesis.mean[-1]  # type: ignore[assignment]
-            nn.init.normal_(means.weight, std=NOISE)
+            nn.init.normal_(means.weight, std=NOISE_STD)
             _bias(means).copy_(y.mean((0, 2, 3)))
             _start_generator(self.synthesis, y, transforms, gain)
             _bias(self.synthesis.tail[-1]).add_(images.mean((0, 2, 3)))
@@ -112,15 +112,15 @@ class Generator(nn.Module):
         return self.tail(head + self.blocks(head))
 
 
-# Start values. Normalisation removes brightness and contrast. A layer therefore has pairs of
+# Initial values. Normalisation removes brightness and contrast. A layer therefore has pairs of
 # channels, a coefficient and its negative, whose difference after a ReLU the next layer takes, and
 # two large constants of opposite sign: the mean is zero, and the energy is that of the constants.
 # The network starts as the Karhunen-Loeve transform of 2 x 2 neighbours, stage by stage. Our
 # choice: with few channels and some thousand steps, the authors' random weights end at 21 dB.
-GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
 REFERENCE = 10.0  # a layer's constant, relative to the root mean square of all other channels
-Y_REFERENCE = 1.0  # the same for y, small since the hyper-encoder sees it too
-NOISE = 0.001  # standard deviation of the noise added to kernels
+Y_REFERENCE = 1.0  # the same for y; small, since the hyper-encoder sees it too
+NOISE_STD = 0.001  # of the noise added to kernels
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 
@@ -128,7 +128,7 @@ Layer = nn.Conv2d | nn.ConvTranspose2d
 class Coefficients(NamedTuple):
     """Features of photographs whose first channels are coefficients times a gain."""
 
-    # with `paired`, minus the next channels
+    # if `paired`, the next channels are subtracted
 
     features: Tensor  # (n, C, h, w)
     channels: int
@@ -204,8 +204,8 @@ def _start_layer(
 def _set_kernel(layer: Layer, kernel: Tensor, current: Coefficients) -> None:
     outputs, inputs, size, _ = kernel.shape
     weight, bias = _weight(layer), _bias(layer)
-    nn.init.normal_(weight, std=NOISE)
-    # First of two neighbours for a layer of stride 2, the position itself for others
+    nn.init.normal_(weight, std=NOISE_STD)
+    # The first of two neighbours for a layer of stride 2, otherwise the position itself
     start = layer.kernel_size[0] // 2
     taps = slice(start, start + size)
     scaled = kernel / current.gain
@@ -222,10 +222,10 @@ def _set_constant(layer: Layer, channel: int, constant: Tensor) -> None:
     _bias(layer)[channel] = constant
 
 
-def _fit_gain(read: Tensor, coefficients: Tensor) -> float:
-    """Fit the factor between values read and coefficients, both without means."""
-    read, coefficients = (x - x.mean((0, 2, 3), keepdim=True) for x in (read, coefficients))
-    return float((read * coefficients).sum() / coefficients.square().sum())
+def _fit_gain(values: Tensor, coefficients: Tensor) -> float:
+    """Fit the factor from coefficients to `values`, both without means."""
+    values, coefficients = (x - x.mean((0, 2, 3), keepdim=True) for x in (values, coefficients))
+    return float((values * coefficients).sum() / coefficients.square().sum())
 
 
 def _identity(count: int) -> Tensor:

@@ -60,7 +60,7 @@ MAX_BITS = 50.0  # per value, as published
 MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(0.06), math.log(64.0)
 NUM_SCALES = 40
 RATE_GRID = ControlGrid("q", 16, 144)  # levels in a stream: 0 to 9 in steps of 1/16
-MAX_OFFSETS = 16  # of the mean between two integers
+MAX_OFFSETS = 16  # positions of a mean between two integers
 TAIL = 2e-5  # mass outside a row's symbols, which is escaped
 
 
@@ -86,7 +86,7 @@ class LaplacePrior(nn.Module):
         self.log_scale = nn.Parameter(torch.empty(channels).uniform_(-1, 1))
 
     def medians(self) -> Tensor:
-        """Return zeros, (channels,): z is rounded to integers whatever its mean."""
+        """Return zeros, (channels,): z is rounded to integers, whatever its mean."""
         return torch.zeros_like(self.mean)
 
     def rounded(self, values: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class LaplacePrior(nn.Module):
 def laplace_tables(prior: LaplacePrior) -> dict[str, Tensor]:
     """Return the tables of y's and z's distributions, and those that select a row for y.
 
-    thresholds  int32 (39,): a scale's index is the number of them below its logarithm, on 2^-12
+    thresholds  int32 (39,), in 2^-12: a scale's index is the number of thresholds below its log
     row_start   int32 (40,): the first row of each scale
     row_shift   int32 (40,): bits by which a scale's offsets in sixteenths are coarsened
     cdf, cdf_length, cdf_offset         rows for y, read by `entropy.coder.Distributions`
@@ -155,7 +155,7 @@ OFFSET_BITS = MAX_OFFSETS.bit_length() - 1
 
 
 class IvrPath(IntegerPath):
-    """Integer network of a checkpoint of IVR; see `IntegerPath`. y is a single piece."""
+    """Integer network of an IVR checkpoint; see `IntegerPath`. y is a single piece."""
 
     num_thresholds = NUM_SCALES - 1
 
@@ -173,7 +173,7 @@ class IvrPath(IntegerPath):
         return values_from_symbols(symbols, parameters.means)
 
     def choose_parameters(self, means: Tensor, log_scales: Tensor) -> PieceParameters:
-        """Return the rows and integer means of y's symbols, given means and scales on 2^-12.
+        """Return rows and integer means of y's symbols; means and log scales are in units of 2^-12.
 
         A symbol is relative to the integer nearest to its mean; their distance selects the row.
         """
@@ -188,12 +188,12 @@ class IvrPath(IntegerPath):
         return BranchFormat("z", OUTPUT_FRACTION, WeightLimit.FINE)
 
 
-KERNELS = ((5, 4), (4, 5), (5, 4), (4, 5))  # of the analysis
+KERNELS = ((5, 4), (4, 5), (5, 4), (4, 5))  # (rows, columns) of each analysis layer
 SLOPE = 0.2
-START_MASK = math.log1p(math.e)  # softplus(1), the published start of every mask
-GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
-MIN_SPREAD = 0.15
-NOISE = 0.003
+INITIAL_MASK = math.log1p(math.e)  # softplus(1), the published initial value of every mask
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
+MIN_SPREAD = 0.15  # minimum initial standard deviation of a latent channel
+INITIAL_STD = 0.003  # standard deviation of the last hyper-decoder layer's weights
 
 
 class Mask(nn.Module):
@@ -204,7 +204,7 @@ class Mask(nn.Module):
         self.weight = nn.Parameter(torch.ones(levels, channels))
 
     def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
-        """Scale `features` (N, C, H, W), overwriting them without gradients."""
+        """Scale `features` (N, C, H, W); in place if gradients are disabled."""
         return rate.map(
             lambda levels: functional.softplus(interpolate_levels(self.weight, levels))
         ).scale(features)
@@ -240,8 +240,8 @@ class IvrNetwork(LatentNetwork):
     def __init__(self, sizes: IvrSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        inside = (sizes.transform,) * 3
-        down, up = (*inside, sizes.latent), (*inside, IMAGE_CHANNELS)
+        hidden = (sizes.transform,) * 3
+        down, up = (*hidden, sizes.latent), (*hidden, IMAGE_CHANNELS)
         self.analysis = MaskedTransform(
             gdn_analysis(IMAGE_CHANNELS, down, KERNELS), down, sizes.rate_levels
         )
@@ -252,7 +252,7 @@ class IvrNetwork(LatentNetwork):
         self.prior = LaplacePrior(sizes.hyper_latent)
 
     def priors(self) -> tuple[nn.Module, ...]:  # type: ignore[override]
-        """Return none: z's distributions have no quantiles."""
+        """Return (): z's distributions have no quantiles."""
         return ()
 
     def symbol_tables(self) -> dict[str, Tensor]:
@@ -265,9 +265,9 @@ class IvrNetwork(LatentNetwork):
         """Return the rate level; there is no realism weight."""
         return rate
 
-    def freezable(self) -> Mapping[str, Sequence[nn.Parameter]]:
-        """Return the parts by name, with the masks as `rate_control`."""
-        parts = dict(super().freezable())
+    def freezable_parts(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        """Return the parameters that a recipe may freeze, by part; the masks are `rate_control`."""
+        parts = dict(super().freezable_parts())
         parts["rate_control"] = parts["masks"]
         return parts
 
@@ -279,7 +279,7 @@ class IvrNetwork(LatentNetwork):
 
     def synthesise(self, latents: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
         """Map decoded y to images (N, 3, H, W), about [-1, 1] and not clamped."""
-        inputs = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite it
+        inputs = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite them
         images: Tensor = self.synthesis(
             inputs, placed_levels(controls, self.sizes.rate_levels - 1, latents)
         )
@@ -308,7 +308,7 @@ class IvrNetwork(LatentNetwork):
         self.hyper_synthesis(rounded)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         transform, latent = self.sizes.transform, self.sizes.latent
         down, up = self.analysis, self.synthesis
         widths = (*(transform,) * 3, latent)
@@ -317,15 +317,15 @@ class IvrNetwork(LatentNetwork):
         with torch.no_grad():
             for layer in (*down.layers, *up.layers):
                 if not isinstance(layer, GDN):  # compensate for the mask after it
-                    layer.weight.div_(START_MASK)
-                    layer.bias.div_(START_MASK)
+                    layer.weight.div_(INITIAL_MASK)
+                    layer.bias.div_(INITIAL_MASK)
             for mask, gain in ((down.masks[-1], gains), (up.masks[0], 1 / gains)):
-                target = torch.expm1(gain * START_MASK).log()[:, None]
+                target = torch.expm1(gain * INITIAL_MASK).log()[:, None]
                 mask.weight.copy_(target.expand_as(mask.weight))
             spread = (spread * float(gains[len(gains) // 2])).clamp(min=MIN_SPREAD)
             self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
             last: nn.Conv2d = self.hyper_synthesis[-1]  # type: ignore[assignment]
-            nn.init.normal_(last.weight, std=NOISE)
+            nn.init.normal_(last.weight, std=INITIAL_STD)
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
             last.bias[latent:] = (spread / math.sqrt(2)).log()  # type: ignore[index]
 
@@ -343,5 +343,5 @@ class IvrCoder(TransformCoder):
         """Map y to images; raises `CorruptStream` for a level the network does not have."""
         highest = self.network.sizes.rate_levels - 1
         if controls > highest:
-            raise CorruptStream(f"the stream is of level {controls:g}, the highest is {highest}")
+            raise CorruptStream(f"the stream has the level {controls:g}, the highest is {highest}")
         return super().synthesise(latents, controls)

@@ -29,7 +29,7 @@ MAX_BETA = 2.56  # evaluated in the paper; the re-implementation trains up to 5.
 BETA_GRID = ControlGrid("beta", 50, 128)  # values in a stream: 0 to 2.56 in steps of .02
 FREQUENCIES = 10
 FEATURES = 2 * FREQUENCIES + 1
-GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
+GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at lambda = 1
 
 
 class MultiRealismNetwork(HyperpriorNetwork):
@@ -42,7 +42,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
         self.sizes = sizes
         self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
         self.synthesis = ConditionalSynthesis(sizes)
-        self.add_entropy_model(sizes, own_support=True)
+        self.add_entropy_model(sizes, separate_support=True)
 
     def controls_at(
         self, rate: Level | PlacedLevels, realism: Level | PlacedLevels
@@ -55,7 +55,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
         return self.synthesis(latents, placed_levels(controls, MAX_BETA, latents))
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
+        """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         gain = GAIN / math.sqrt(lambdas[0])
         layers = self.synthesis.layers
         spread = gain * start_transforms(self.analysis, layers, self.sizes, images)
@@ -89,7 +89,7 @@ class ConditionalSynthesis(nn.Module):
     def forward(self, latents: Tensor, realism: PlacedLevels) -> Tensor:
         """Map y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [-1, 1], not clamped."""
         condition = realism.map(lambda betas: self.embedding(fourier(betas)))
-        features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
+        features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite them
         for layer in self.layers:
             if isinstance(layer, ConditionedBottlenecks):
                 features = layer(features, condition)

@@ -92,7 +92,7 @@ class _ExactLayer:
             for part in (layer.query_key_value, layer.mix, layer.expand, layer.reduce)
         )
 
-    def __call__(self, features: Tensor, inside: Tensor | None) -> Tensor:
+    def __call__(self, features: Tensor, is_inside: Tensor | None) -> Tensor:
         normal = _normalise_tokens(features, self._attention_gain)
         query, key, value = split_heads(self._query_key_value(normal), self._heads)
         query = round_to_grid(query * (1 / math.sqrt(query.shape[-1])), -1, PAIR_BITS)
@@ -100,17 +100,17 @@ class _ExactLayer:
         attended = torch.empty_like(query)
         for window in range(len(features)):  # one by one, so that scores stay in the cache
             scores = (query[window] @ key[window].transpose(1, 2)).add_(self._biases)
-            if inside is not None:
-                scores.masked_fill_(~inside[window], -torch.inf)
-            weights = torch.take(self._weights, _steps_below_largest(scores, SCORE_STEPS))
+            if is_inside is not None:
+                scores.masked_fill_(~is_inside[window], -torch.inf)
+            weights = torch.take(self._weights, _steps_below_max(scores, SCORE_STEPS))
             attended[window] = (weights @ value[window]).div_(weights.sum(-1, keepdim=True))
         features = features + self._mix(attended.transpose(1, 2).flatten(2))
         inner = self._expand(_normalise_tokens(features, self._perceptron_gain)).relu_()
         return features + self._reduce(inner)
 
 
-def _steps_below_largest(values: Tensor, steps: int) -> Tensor:
-    # how far `values` (..., n) are below their row's largest, int64 in 1 / steps
+def _steps_below_max(values: Tensor, steps: int) -> Tensor:
+    # distance of `values` (..., n) below their row's maximum, int64 in units of 1 / steps
     distances = values.amax(-1, keepdim=True) - values
     return distances.mul_(steps).round_().clamp_(max=MAX_E_FOLDS * steps).to(torch.int64)
 
@@ -144,7 +144,7 @@ class ExactTransformer:
         windows = Windows.divide((1, *is_known.shape), self._sizes.window, vectors.device)
         features = windows.split(mixed) + self._places
         for layer in self._layers:
-            features = layer(features, windows.inside)
+            features = layer(features, windows.is_inside)
         return _normalise_tokens(windows.join(features)[0][is_wanted], self._gain)
 
     def add_earlier_part(self, features: Tensor, book: int, entries: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class ExactTransformer:
     def frequencies(self, features: Tensor, book: int) -> NDArray[np.int64]:
         """Return frequencies (P, K) of one part of the tokens: at least 1, with sums of 2^24."""
         logits = self.logits(features, book)
-        masses = torch.take(self._masses, _steps_below_largest(logits, LOGIT_STEPS))
+        masses = torch.take(self._masses, _steps_below_max(logits, LOGIT_STEPS))
         totals = masses.sum(1, keepdim=True)
         counts = masses.mul_((1 << PRECISION) - self._sizes.entries).div_(
             totals, rounding_mode="floor"

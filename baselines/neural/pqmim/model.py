@@ -29,8 +29,8 @@ from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.network import Estimate, Network
 
-FIRST_SPREAD = 0.5  # of random entries
-SPLIT = 0.05  # noise of a copied entry, in standard deviations
+INITIAL_STD = 0.5  # of random entries
+SPLIT_NOISE = 0.05  # added to a copied entry, in standard deviations
 LLOYD_STEPS = 8
 
 
@@ -51,13 +51,13 @@ class ProductQuantiser(nn.Module):
 
     def __init__(self, books: int, entries: int, width: int) -> None:
         super().__init__()
-        self.codebooks = nn.Parameter(torch.randn(books, entries, width) * FIRST_SPREAD)
+        self.codebooks = nn.Parameter(torch.randn(books, entries, width) * INITIAL_STD)
 
     def tokens(self, latents: Tensor) -> Tensor:
         """Return the entries nearest to latents (N, M d, h, w): int64 (N, M, h, w)."""
         books = self.codebooks.detach()
         parts = self.parts(latents.detach().float())
-        # |v - e|^2 is smallest where v e - |e|^2 / 2 is largest.
+        # minimising |v - e|^2 maximises v e - |e|^2 / 2
         scores = torch.einsum("nmhwd,mkd->nmhwk", parts, books)
         scores -= books.square().sum(2).mul(0.5)[:, None, None]
         return scores.argmax(4)
@@ -107,7 +107,7 @@ class ProductQuantiser(nn.Module):
             ]
             sources = order[torch.arange(len(unused_entries), device=order.device) % len(order)]
             noise = torch.randn(len(unused_entries), book.shape[1], generator=generator).to(book)
-            book[unused_entries] = book[sources] + SPLIT * book.std(0) * noise
+            book[unused_entries] = book[sources] + SPLIT_NOISE * book.std(0) * noise
             replaced += len(unused_entries)
         return replaced
 
@@ -144,9 +144,9 @@ def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
 class Windows(NamedTuple):
     """Windows of a batch of images, row by row; windows at the edges are padded."""
 
-    side: int  # of a window, in tokens
+    side: int  # a window's, in tokens
     shape: tuple[int, ...]  # number of images, rows and columns of tokens
-    inside: Tensor | None  # bool (windows, side^2), false for padding; None: no padding
+    is_inside: Tensor | None  # bool (windows, side^2), false for padding; None: no padding
 
     @classmethod
     def divide(cls, shape: tuple[int, ...], side: int, device: torch.device) -> "Windows":
@@ -176,8 +176,8 @@ class Windows(NamedTuple):
 
 
 EPSILON = 1e-6
-SPREAD = 0.02  # of the last layer's weights at the start
-PLACE_SPREAD = 0.5  # of position vectors and the unknown token at the start
+HEAD_STD = 0.02  # initial, of the last layer's weights
+POSITION_STD = 0.5  # initial, of position vectors and the unknown token
 
 
 class RootMeanSquareNorm(nn.Module):
@@ -208,13 +208,13 @@ class TransformerLayer(nn.Module):
         self.mix = nn.Linear(width, width)
         self.expand, self.reduce = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
-    def forward(self, features: Tensor, inside: Tensor | None) -> Tensor:
-        """Map `features` (windows, tokens, C); tokens not `inside` are not attended to."""
+    def forward(self, features: Tensor, is_inside: Tensor | None) -> Tensor:
+        """Map `features` (windows, tokens, C); only tokens in `is_inside` are attended to."""
         projected = self.query_key_value(self.attention_norm(features))
         query, key, value = split_heads(projected, self.heads)
         bias = self.biases().to(query.dtype)[None]
-        if inside is not None:
-            bias = bias.masked_fill(~inside[:, None, None], -torch.inf)
+        if is_inside is not None:
+            bias = bias.masked_fill(~is_inside[:, None, None], -torch.inf)
         attended = scaled_dot_product_attention(query, key, value, attn_mask=bias)
         features = features + self.mix(attended.transpose(1, 2).flatten(2))
         inner = self.expand(self.perceptron_norm(features)).relu()
@@ -249,15 +249,15 @@ class MaskedTransformer(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.embedding = nn.Linear(sizes.latent, sizes.width)
-        self.unknown = nn.Parameter(torch.randn(sizes.width) * PLACE_SPREAD)
-        self.places = nn.Parameter(torch.randn(sizes.window**2, sizes.width) * PLACE_SPREAD)
+        self.unknown = nn.Parameter(torch.randn(sizes.width) * POSITION_STD)
+        self.places = nn.Parameter(torch.randn(sizes.window**2, sizes.width) * POSITION_STD)
         self.layers = nn.ModuleList(
             TransformerLayer(sizes.width, sizes.heads, sizes.hidden, sizes.window)
             for _ in range(sizes.layers)
         )
         self.norm = RootMeanSquareNorm(sizes.width)
         self.head = nn.Linear(sizes.width, sizes.books * sizes.entries)
-        nn.init.normal_(self.head.weight, std=SPREAD)
+        nn.init.normal_(self.head.weight, std=HEAD_STD)
         nn.init.zeros_(self.head.bias)
         tables = sizes.books - 1 if sizes.in_turn else 0
         self.earlier = nn.Parameter(torch.zeros(tables, sizes.entries, sizes.width))
@@ -275,7 +275,7 @@ class MaskedTransformer(nn.Module):
         windows = Windows.divide(is_known.shape, self.sizes.window, vectors.device)
         features = windows.split(features) + self.places
         for layer in self.layers:
-            features = layer(features, windows.inside)
+            features = layer(features, windows.is_inside)
         token_features = self.norm(select_tokens(windows.join(features), is_wanted))
         entries = select_tokens(tokens.permute(0, 2, 3, 1), is_wanted)
         part_features = token_features[:, None] + self._sum_earlier_parts(entries)
@@ -321,7 +321,7 @@ class PqMimNetwork(Network):
         self.transformer = MaskedTransformer(sizes)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the codebooks as "prior", with a learning rate of their own, and the rest."""
+        """Return the codebooks as "prior", with a separate learning rate, and the rest."""
         books = self.quantiser.codebooks
         return {
             "prior": [books],

@@ -48,19 +48,19 @@ from benchmark.errors import UsageError
 
 COMMITMENT, CODEBOOK = 0.25, 1.0
 SPLIT_EVERY_STEPS = 100  # entries unused since the last split are replaced
-REAL_SHARE = 0.5  # share of crops masked as in a decoding stage
+STAGE_SHARE = 0.5  # share of crops masked as in a decoding stage
 
 
 class Autoencoder(ImageObjective):
     """Objective of a stage that trains transforms and codebooks."""
 
-    weighs_rate = False  # the rate is fixed
+    needs_lambdas = False  # the rate is fixed
     frozen = ("transformer",)
-    uses: ClassVar[set[str]] = {"lpips", "gan", *LATENT_DISCRIMINATOR}
+    stage_fields: ClassVar[set[str]] = {"lpips", "gan", *LATENT_DISCRIMINATOR}
 
     def __init__(self, stage: ImageStage, setup: Setup) -> None:
         super().__init__(stage, setup)
-        self._counts: Tensor | None = None  # of each entry, since the last replacement
+        self._counts: Tensor | None = None  # uses of each entry since the last replacement
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return a step's loss; its update replaces entries and trains the discriminator."""
@@ -118,7 +118,7 @@ class Autoencoder(ImageObjective):
 class Transformer(Objective):
     """Objective of a stage that trains the transformer."""
 
-    rates, weighs_rate = ONE_RATE, False
+    rates, needs_lambdas = ONE_RATE, False
     frozen = ("analysis", "synthesis", "quantiser")
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
@@ -140,7 +140,7 @@ class Transformer(Objective):
     def masks(self, sizes: PqMimSizes, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Return masks of known and of predicted tokens, bool (batch, rows, columns)."""
         random, batch = self.setup.random(step), self.stage.batch
-        is_staged = random.uniform(size=batch) < REAL_SHARE
+        is_staged = random.uniform(size=batch) < STAGE_SHARE
         stages = token_stages(sizes, rows, columns).numpy()[None]
         numbers = random.integers(sizes.stages, size=batch)[:, None, None]
         shares = np.cos(random.uniform(size=batch) * np.pi / 2)
@@ -163,7 +163,7 @@ def perplexities(counts: Tensor) -> Tensor:
     return torch.special.entr(shares).sum(1).exp()
 
 
-BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4
+BOOKS = (4, 8, 16, 32)  # for the levels 1 to 4
 CODEBOOK_RATE = 5.0  # learning rate of codebooks relative to transforms
 KINDS = {"pqmim": False, "pqmim-perceptual": True}  # whether they are trained for realism
 # Member -> its level, and whether it is trained for realism.
@@ -175,7 +175,7 @@ GROUPS = {"pqmim": USUAL_MEMBERS, "pqmim-perceptual": USUAL_MEMBERS[4:]}
 def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
     """Return the member with this name; `pqmim` and `pqmim-perceptual` mean their usual levels."""
     if name not in (*MEMBERS, *GROUPS):
-        raise UsageError(f"pqmim has no member {name}: they are {', '.join(MEMBERS)}")
+        raise UsageError(f"pqmim has no member {name}: its members are {', '.join(MEMBERS)}")
     return {member: _member_recipe(member, recipe) for member in GROUPS.get(name, [name])}
 
 

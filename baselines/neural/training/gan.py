@@ -35,23 +35,23 @@ from baselines.neural.training.objective import Setup
 Reference = Literal["none", "real", "next_rate"]
 
 
-Losses = Callable[[Tensor, Tensor], Tensor]  # logits of real or reference images, of fakes -> loss
+Losses = Callable[[Tensor, Tensor], Tensor]  # (logits of real or reference, of fake images) -> loss
 
 
 class GanLoss(NamedTuple):
     """Losses of a GAN's discriminator and generator; logits are (N, 1, h, w)."""
 
-    real_loss: Losses  # of the discriminator
-    fake_loss: Losses  # of the discriminator
-    patch_loss: Losses  # of the generator
+    real_loss: Losses  # the discriminator's
+    fake_loss: Losses  # the discriminator's
+    patch_loss: Losses  # the generator's
     # Images with which the generator's are compared; "next_rate": the reconstruction, without
     # gradient, at the next rate level and the same beta; at the highest, the real image
     reference: Reference
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """Return the discriminator's loss, a scalar: half of the real and fake images' means."""
-        wide = _widen(real_logits, fake_logits)
-        return 0.5 * (self.real_loss(*wide).mean() + self.fake_loss(*wide).mean())
+        """Return the discriminator's loss, a scalar: half the sum of the real and fake means."""
+        logits = _widen(real_logits, fake_logits)
+        return 0.5 * (self.real_loss(*logits).mean() + self.fake_loss(*logits).mean())
 
     def patch_losses(self, reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """Return the generator's loss of each patch (N, 1, h, w)."""
@@ -113,8 +113,8 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(
         self,
-        latent: int,  # channels
-        channels: Sequence[int] = PUBLISHED_CHANNELS,  # before the score; all but the last halve
+        latent: int,  # number of channels
+        channels: Sequence[int] = PUBLISHED_CHANNELS,  # all layers but the last have stride 2
         latent_channels: int = PUBLISHED_LATENT_CHANNELS,
     ) -> None:
         super().__init__()
@@ -133,8 +133,8 @@ class PatchDiscriminator(nn.Module):
         condition = interpolate(condition, scale_factor=LATENT_STRIDE, mode="nearest")
         signal = torch.cat([images, condition.to(images.dtype)], dim=1)
         for layer, stride in zip(self.layers, self.strides, strict=True):
-            sides = (1, 1 if stride == 2 else 2)  # before and after, like TensorFlow's "same"
-            signal = leaky_relu(layer(pad(signal, (*sides, *sides))), SLOPE)
+            padding = (1, 1 if stride == 2 else 2)  # before and after, like TensorFlow's "same"
+            signal = leaky_relu(layer(pad(signal, (*padding, *padding))), SLOPE)
         return self.score(pad(signal, (1, 2, 1, 2)))
 
 
@@ -160,7 +160,7 @@ DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = {
 class Discriminator(nn.Module):
     """Backbone and head, each shared or with a copy for each rate level."""
 
-    # A copy without an image in the batch is not run, and its parameters get no gradient.
+    # A copy without images in the batch is not run, and its parameters get no gradient.
 
     def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class Discriminator(nn.Module):
         return self._score_sorted(images[rows], sorted(numbers))[rows.argsort()]
 
     def copies(self) -> list[tuple[int | None, nn.Module]]:
-        """Return the modules with separate weights, each with its level; None: of all levels."""
+        """Return the modules with separate weights, each with its level; None: all levels."""
         return [
             (level if len(copies) > 1 else None, copy)
             for copies in (self.backbones, self.heads)
@@ -202,26 +202,26 @@ class Discriminator(nn.Module):
         ]
 
     def _score_with_all(self, images: Tensor, levels: Tensor) -> Tensor:
-        marks = levels[:, None] == torch.arange(self.levels, device=levels.device)
+        level_mask = levels[:, None] == torch.arange(self.levels, device=levels.device)
 
         def select(copies: nn.ModuleList, signal: Tensor) -> Tensor:
             result: Tensor = copies[0](signal)
             for level, copy in enumerate(list(copies)[1:], start=1):
-                result = torch.where(marks[:, level, None, None, None], copy(signal), result)
+                result = torch.where(level_mask[:, level, None, None, None], copy(signal), result)
             return result
 
-        signal = select(self.backbones, self._append_level(images, marks, "image"))
-        return select(self.heads, self._append_level(signal, marks, "features"))
+        signal = select(self.backbones, self._append_level(images, level_mask, "image"))
+        return select(self.heads, self._append_level(signal, level_mask, "features"))
 
     def _score_sorted(self, images: Tensor, levels: list[int]) -> Tensor:
-        marks = one_hot(torch.tensor(levels), self.levels)
-        signal = _route(self.backbones, self._append_level(images, marks, "image"), levels)
-        return _route(self.heads, self._append_level(signal, marks, "features"), levels)
+        level_mask = one_hot(torch.tensor(levels), self.levels)
+        signal = _route(self.backbones, self._append_level(images, level_mask, "image"), levels)
+        return _route(self.heads, self._append_level(signal, level_mask, "features"), levels)
 
-    def _append_level(self, signal: Tensor, marks: Tensor, position: str) -> Tensor:
+    def _append_level(self, signal: Tensor, level_mask: Tensor, position: str) -> Tensor:
         if self.condition != position:
             return signal
-        maps = marks.to(signal, non_blocking=True)[:, :, None, None]
+        maps = level_mask.to(signal, non_blocking=True)[:, :, None, None]
         return torch.cat([signal, maps.expand(-1, -1, *signal.shape[2:])], dim=1)
 
 
@@ -265,8 +265,8 @@ class Adversary:
         self._network = network.to(setup.device, non_blocking=True)
         copies = network.copies() if isinstance(network, Discriminator) else [(None, network)]
         rate, adam = stage.discriminator_learning_rate, setup.optimisers.adam
-        # Adam also moves weights with zero gradients, and an unused copy has to stay as it is: each
-        # has an optimiser of its own
+        # Adam also moves weights with zero gradients, but an unused copy must stay as it is: each
+        # copy has its optimiser
         self._copies = [(level, copy, adam(copy.parameters(), rate)) for level, copy in copies]
 
     def penalty(
@@ -306,10 +306,10 @@ class Adversary:
         loss = self.gan.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
         for level, _, optimiser in self._copies:
-            no_use = False if level is None else (condition != level).all()
-            if isinstance(no_use, Tensor) and no_use.device.type != "cpu":
-                optimisers.step(optimiser, no_use.float())
-            elif not no_use:
+            is_unused = False if level is None else (condition != level).all()
+            if isinstance(is_unused, Tensor) and is_unused.device.type != "cpu":
+                optimisers.step(optimiser, is_unused.float())
+            elif not is_unused:
                 optimisers.step(optimiser)
         return {"discriminator": loss.detach()}
 
@@ -329,4 +329,6 @@ class Adversary:
 def _levels(q: Any) -> Tensor:
     if isinstance(q, Tensor):
         return q.round().long()
-    return torch.from_numpy(np.rint(q).astype(np.int64))  # on the CPU: they select what runs
+    return torch.from_numpy(
+        np.rint(q).astype(np.int64)
+    )  # on the CPU, since they select the copies to run

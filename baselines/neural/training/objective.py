@@ -1,4 +1,4 @@
-"""Interface of training objectives: a stage's loss, its setup, its validation."""
+"""Interface of training objectives: a stage's loss, setup and validation."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -61,11 +61,13 @@ class Setup:
     """Stage of a run for an objective, with the resources that it may use."""
 
     recipe: Recipe
-    index: int  # of the stage
+    index: int  # the stage's, from 0
     device: torch.device
-    optimisers: Optimisers = field(default_factory=Optimisers)  # an objective's own included
-    photographs: PhotographSet | None = None  # from which crops are drawn
-    folder: Path | None = None  # of the run, for an objective's own files
+    optimisers: Optimisers = field(
+        default_factory=Optimisers
+    )  # also for optimisers that the objective adds
+    photographs: PhotographSet | None = None  # the source of crops
+    folder: Path | None = None  # the run's, for files of the objective
 
     def random(self, step: int) -> np.random.Generator:
         """Return a step's random generator, the same after a resume."""
@@ -79,14 +81,12 @@ class Setup:
 
 
 class Objective:
-    """Loss of a stage, made when the stage begins or resumes; a subclass defines `loss`."""
+    """Loss of a stage, constructed when the stage begins or resumes; a subclass defines `loss`."""
 
-    stage_type: ClassVar[type[Stage]] = Stage  # its fields in a recipe's stage
-    rates: ClassVar[Sequence[int]] = (
-        ANY_RATES  # numbers of rate levels of networks that it can train
-    )
-    weighs_rate: ClassVar[bool] = True  # needs a lambda for each level
-    reduces: ClassVar[bool] = True  # crops may be of downsampled photographs
+    stage_type: ClassVar[type[Stage]] = Stage  # defines the fields in a recipe's stage
+    rates: ClassVar[Sequence[int]] = ANY_RATES  # possible numbers of rate levels of its networks
+    needs_lambdas: ClassVar[bool] = True  # one for each rate level
+    allows_reduced: ClassVar[bool] = True  # crops of downsampled photographs
     frozen: ClassVar[Collection[str]] = ()  # parts of networks to leave untrained
     _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
 
@@ -100,7 +100,7 @@ class Objective:
 
     def random_inputs(self, step: int) -> Tensor | None:
         """Return a recorded step's random numbers, (k, batch) on the CPU, for `batch.random`."""
-        # `loss` may not depend on the step otherwise; None: this step is not recorded
+        # without another dependence of `loss` on the step; None: this step is not recorded
         return None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
@@ -118,7 +118,7 @@ class Objective:
         return Validation((), math.fsum(losses) / len(losses))
 
     def state(self) -> Any:
-        """Return all state besides the network's: tensors, lists, dicts."""
+        """Return all state except the network's: tensors, lists, dicts."""
         return None if self._adversary is None else self._adversary.state()
 
     def load_state(self, state: Any) -> None:

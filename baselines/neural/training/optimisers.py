@@ -1,4 +1,4 @@
-"""Optimisers of a stage; steps that are skipped, in bfloat16 or recorded as a CUDA graph."""
+"""Optimisers of a stage, and steps that are skipped, in bfloat16, or recorded as a CUDA graph."""
 
 import os
 import warnings
@@ -14,7 +14,7 @@ from baselines.neural.training.recipe import Recipe, Stage
 from benchmark.errors import UsageError
 
 Optimiser = TypeVar("Optimiser", bound=torch.optim.Optimizer)
-LARGEST_LOSS = 1e4  # a batch above it is skipped, as published
+MAX_LOSS = 1e4  # a step with a larger loss is skipped, as published
 WARM_UP_STEPS = 3  # before the recording: libraries choose kernels and allocate
 
 
@@ -31,8 +31,8 @@ class Optimisers:
 
     def decide(self, norm: Tensor, loss: Tensor) -> None:
         """Skip the current step unless gradient norm and loss are finite and the loss is small."""
-        good = torch.isfinite(norm) & (loss <= LARGEST_LOSS)
-        self.skipped = not good if good.device.type == "cpu" else (~good).float()
+        is_valid = torch.isfinite(norm) & (loss <= MAX_LOSS)
+        self.skipped = not is_valid if is_valid.device.type == "cpu" else (~is_valid).float()
 
     def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
         """Return a fused Adam, three times as fast on the CPU as the unfused one."""
@@ -46,7 +46,7 @@ class Optimisers:
         return SOAP(groups, learning_rate, betas=betas, weight_decay=0.0, **bases)  # type: ignore[arg-type]
 
     def prepare(self, optimiser: Optimiser) -> Optimiser:
-        """Prepare an Adam, new or loaded, for steps that are recorded or not; return it."""
+        """Prepare an Adam, new or loaded, for steps with or without recording; return it."""
         for group in optimiser.param_groups if isinstance(optimiser, torch.optim.Adam) else ():
             rate, group["capturable"] = float(group["lr"]), self.recorded
             group["lr"] = group["params"][0].new_full((), rate) if self.recorded else rate
@@ -56,11 +56,11 @@ class Optimisers:
         """Set a group's learning rate, in place if a recorded step reads it."""
         group["lr"] = group["lr"].fill_(rate) if self.recorded else rate
 
-    def step(self, optimiser: torch.optim.Optimizer, no_use: Tensor | None = None) -> None:
+    def step(self, optimiser: torch.optim.Optimizer, is_unused: Tensor | None = None) -> None:
         """Update the optimiser's parameters, unless the step is skipped."""
         skipped = self.skipped
         if isinstance(skipped, Tensor) and isinstance(optimiser, torch.optim.Adam):
-            skip = skipped if no_use is None else torch.maximum(skipped, no_use)
+            skip = skipped if is_unused is None else torch.maximum(skipped, is_unused)
             optimiser.found_inf, optimiser.grad_scale = skip, None  # type: ignore[attr-defined]
         elif skipped:  # reading it waits for a GPU, as SOAP does anyway
             return

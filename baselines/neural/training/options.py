@@ -1,4 +1,4 @@
-"""Options of a training call, of which only the photographs affect what is learned. No torch."""
+"""Options of a training call; only the photographs affect the weights. Does not import torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class TrainingOptions:
         minimum=0,
     )
     milestone_steps: int = option(
-        0, MANNER, "Keep a copy of the state every so many steps; 0: never.", minimum=0
+        0, MANNER, "Keep a copy of the state after every N steps; 0: never.", minimum=0
     )
     quantised: bool = option(
         False, MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits."
@@ -44,11 +44,13 @@ class TrainingOptions:
     validation: "Sequence[Pixels]" = ()  # photographs, uint8 (height, width, 3)
     device: str = "auto"
     log: "Callable[[Path, Recipe], Log] | None" = None  # called with each run's folder
-    data_name: str = ""  # of the photographs, for cards; empty: unknown
-    command: str = ""  # to make the same networks, for cards; empty: unknown
-    begun: float = field(default_factory=monotonic)  # importing torch is part of the time
+    data_name: str = ""  # name of the photographs, for cards; empty: unknown
+    command: str = ""  # makes the same networks, for cards; empty: unknown
+    start_time: float = field(default_factory=monotonic)  # before torch is imported
 
     @property
     def is_out_of_time(self) -> bool:
         """True if the minutes are over."""
-        return self.max_minutes is not None and monotonic() > self.begun + 60 * self.max_minutes
+        return (
+            self.max_minutes is not None and monotonic() > self.start_time + 60 * self.max_minutes
+        )

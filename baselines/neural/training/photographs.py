@@ -1,7 +1,7 @@
 """Photographs in folders and tar archives, and random crops, determined by seed and number.
 
-In an archive (WebDataset's shards) one is ARCHIVE.tar:OFFSET:BYTES:NAME, for readers in any order.
-What fits into memory is decoded once, the rest when a crop needs it, with the same crops.
+A photograph in an archive, such as WebDataset's shards, is named ARCHIVE.tar:OFFSET:BYTES:NAME.
+If all fit into memory, they are decoded once, otherwise when a crop needs them; crops are the same.
 """
 
 import os
@@ -29,21 +29,21 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}  # formats that every build of Pillow reads
 ARCHIVE = ".tar"
 MARK = f"{ARCHIVE}:"  # after the archive's path in a member's name
 MAX_READERS = 16  # threads
-HEADERS_AT_ONCE = 1 << 12
-MEMORY_BYTES = 4 << 30  # limit of decoded pixels in memory
-LARGEST_REDUCTION = 2
-MEMORY_SHARE = 0.25  # of a GPU's memory, for photographs
-LANCZOS_LOBES = 3  # of the Lanczos filter
+HEADER_BATCH = 1 << 12
+MAX_MEMORY_BYTES = 4 << 30  # for decoded pixels
+MAX_REDUCTION = 2
+MAX_MEMORY_SHARE = 0.25  # of a GPU's memory, for photographs
+LANCZOS_LOBES = 3
 VALIDATION_INTERVAL, MAX_VALIDATION = 20, 12  # one photograph in 20, at most 12
-VALIDATION_PX = 768  # larger ones are cropped: a validation takes seconds, not minutes
+VALIDATION_PX = 768  # larger photographs are cropped: validation takes seconds, not minutes
 
-Read = TypeVar("Read")
+Content = TypeVar("Content")
 Numbers = Callable[[int], Sequence[int]]  # step -> numbers of its crops in the run
 
 
 def photograph_paths(places: Iterable[Path]) -> list[str]:
     """List photographs, with those in a folder sorted by path; raises `UsageError` for none."""
-    paths: list[str] = []  # of a million photographs, a fifth of the memory of `Path`
+    paths: list[str] = []  # a million take a fifth of the memory of `Path`
     for place in places:
         kinds = {*SUFFIXES, ARCHIVE}
         members = [
@@ -81,7 +81,7 @@ def _members(archive: str, _changed: int) -> tuple[str, ...]:
 
 
 def _locate(path: str) -> tuple[str, int, int]:
-    """Return a photograph's file, its offset in that and its size; size 0: the whole file."""
+    """Return a photograph's file, its offset there and its size; size 0: the whole file."""
     archive, mark, member = path.partition(MARK)
     if not mark or os.path.exists(path):
         return path, 0, 0
@@ -91,17 +91,17 @@ def _locate(path: str) -> tuple[str, int, int]:
 
 def read_photograph(path: str | Path) -> Pixels:
     """Decode a photograph as RGB; raises `UsageError` if it cannot be read."""
-    return _open_and(path, lambda image: np.array(image.convert("RGB")))
+    return _read_image(path, lambda image: np.array(image.convert("RGB")))
 
 
 def _read_sides(path: str) -> tuple[int, int]:
     try:
-        return _open_and(path, lambda image: (image.height, image.width))
+        return _read_image(path, lambda image: (image.height, image.width))
     except UsageError:
         return 0, 0
 
 
-def _open_and(path: str | Path, read: Callable[[Image.Image], Read]) -> Read:
+def _read_image(path: str | Path, read: Callable[[Image.Image], Content]) -> Content:
     try:
         file, start, size = _locate(str(path))
         source: str | BytesIO = file
@@ -117,9 +117,9 @@ def _open_and(path: str | Path, read: Callable[[Image.Image], Read]) -> Read:
 
 
 def _read_in_threads(
-    read: Callable[[str], Read], paths: Sequence[str], batch: int
-) -> Iterator[Read]:
-    # a batch at a time: a disk's latency exceeds the time of decoding
+    read: Callable[[str], Content], paths: Sequence[str], batch: int
+) -> Iterator[Content]:
+    # in batches, since a disk's latency exceeds the time of decoding
     for start in range(0, len(paths), batch):
         yield from readers().map(read, paths[start : start + batch])
 
@@ -132,7 +132,7 @@ def readers() -> ThreadPoolExecutor:
 
 def read_sides(paths: Sequence[str]) -> Int64Array:
     """Return the photographs' heights and widths, (n, 2), from their headers; 0 if unreadable."""
-    sides = _read_in_threads(_read_sides, paths, HEADERS_AT_ONCE)
+    sides = _read_in_threads(_read_sides, paths, HEADER_BATCH)
     return np.fromiter(sides, np.dtype((np.int64, 2)), len(paths))
 
 
@@ -141,7 +141,7 @@ def names_and_sizes(paths: Sequence[str]) -> bytes:
     lines = []
     for path in paths:
         try:
-            size = os.stat(_locate(path)[0]).st_size  # a member has its archive's
+            size = os.stat(_locate(path)[0]).st_size  # for a member, its archive's
         except OSError as error:
             reason = f"{path} cannot be read as a photograph: {error.strerror}"
             raise UsageError(reason) from error
@@ -164,8 +164,10 @@ class PhotographSet:
         self._read = lru_cache(cache_size)(read_photograph)
         self._ends = np.cumsum(sides.prod(1))
         readable = np.flatnonzero(sides[:, 0])
-        # Number of the photograph, or of the next readable one
-        self.instead = readable[np.searchsorted(readable, np.arange(len(sides))) % len(readable)]
+        # For each photograph, its index or that of the next readable one
+        self.readable_index = readable[
+            np.searchsorted(readable, np.arange(len(sides))) % len(readable)
+        ]
 
     def __len__(self) -> int:
         return len(self.sides)
@@ -174,13 +176,13 @@ class PhotographSet:
         """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`."""
         for candidate in range(index, index + len(self)):
             try:
-                return self._decode_exactly(int(self.instead[candidate % len(self)]))
+                return self._decode_readable(int(self.readable_index[candidate % len(self)]))
             except UsageError as error:
                 unreadable = error
                 warnings.warn(DamagedResults(f"{error}; the next one is used"), stacklevel=2)
         raise unreadable
 
-    def _decode_exactly(self, index: int) -> Pixels:
+    def _decode_readable(self, index: int) -> Pixels:
         if self.pixels is None:
             return self._read(self.paths[index])
         height, width = self.sides[index]
@@ -188,7 +190,7 @@ class PhotographSet:
         return self.pixels[end - height * width : end].reshape(height, width, 3)
 
 
-def open_photographs(paths: list[str], memory_bytes: int = MEMORY_BYTES) -> PhotographSet:
+def open_photographs(paths: list[str], memory_bytes: int = MAX_MEMORY_BYTES) -> PhotographSet:
     """Open photographs, decoded now if their pixels fit into memory; warns, raises `UsageError`."""
     sides = read_sides(paths)
     pixels, cache_size, joined = int(sides.prod(1).sum()), 0, None
@@ -236,31 +238,31 @@ class CropSampler(NamedTuple):
     photographs: PhotographSet
     side_px: int
     seed: int
-    # Share of the crops that are squares of 1 to `LARGEST_REDUCTION` times the side, downsampled
+    # Share of the crops that are squares of 1 to `MAX_REDUCTION` times the side, downsampled
     # with a Lanczos filter for more detail per pixel
     reduced_share: float = 0.0
 
     def draw(self, number: int) -> tuple[int, int, int, int, bool]:
-        """Return photograph, top, left and side of a square, maybe beyond it, and if mirrored."""
+        """Return photograph, square (top, left, side) that may exceed it, and whether to mirror."""
         epoch, turn = divmod(number, len(self.photographs))
         order = _permutation(self.seed, epoch, len(self.photographs))
-        index = int(self.photographs.instead[order[turn]])
+        index = int(self.photographs.readable_index[order[turn]])
         random = np.random.default_rng([self.seed, 1, number])
-        shares = random.random(2)  # of the free height above the crop, of the free width left of it
-        mirrored = random.random() < 0.5
-        reduced = random.random() < self.reduced_share
-        factor = 1 + (LARGEST_REDUCTION - 1) * random.random()
+        shares = random.random(2)  # shares of free height above, of free width on the left
+        is_mirrored = random.random() < 0.5
+        is_reduced = random.random() < self.reduced_share
+        factor = 1 + (MAX_REDUCTION - 1) * random.random()
         sides, side = self.photographs.sides[index].tolist(), self.side_px
-        square_side = max(side, min(round(factor * side), *sides)) if reduced else side
+        square_side = max(side, min(round(factor * side), *sides)) if is_reduced else side
         top, left = (
             int(share * (max(0, length - square_side) + 1))
             for share, length in zip(shares, sides, strict=True)
         )
-        return index, top, left, square_side, mirrored
+        return index, top, left, square_side, is_mirrored
 
     def crop(self, number: int) -> Pixels:
         """Return the crop with this number in the run, uint8 (side, side, 3)."""
-        index, top, left, square_side, mirrored = self.draw(number)
+        index, top, left, square_side, is_mirrored = self.draw(number)
         picture, side = self.photographs.decode(index), self.side_px
         window = picture[top : top + square_side, left : left + square_side]
         padding = [(0, square_side - length) for length in window.shape[:2]]
@@ -269,7 +271,7 @@ class CropSampler(NamedTuple):
         if len(window) > side:
             image = Image.fromarray(window)
             window = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS))
-        return window[:, ::-1] if mirrored else window
+        return window[:, ::-1] if is_mirrored else window
 
     def crops(self, numbers: Sequence[int], pinned: bool = False) -> Tensor:
         """Return crops by number, uint8 (n, 3, side, side), on the CPU."""
@@ -306,25 +308,27 @@ class CropStream:
         steps: int,
         device: torch.device,
     ) -> None:
-        """steps: total number; none is drawn beyond."""
+        """steps: total number; no later crops are drawn."""
         self._sampler, self._numbers, self._steps, self._device = sampler, numbers, steps, device
         self._pinned = device.type == "cuda" and torch.cuda.is_available()
-        self._ahead: dict[int, Future[Tensor]] = {}
+        self._pending_crops: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
         """Return a step's crops, uint8 (n, 3, side, side); draw those of the next steps ahead."""
         last = max(step, min(step + MAX_READERS, self._steps - 1))
         for later in range(step, last + 1):
-            if later not in self._ahead:
+            if later not in self._pending_crops:
                 numbers = self._numbers(later)
-                self._ahead[later] = readers().submit(self._sampler.crops, numbers, self._pinned)
-        return self._ahead.pop(step).result().to(self._device, non_blocking=True)
+                self._pending_crops[later] = readers().submit(
+                    self._sampler.crops, numbers, self._pinned
+                )
+        return self._pending_crops.pop(step).result().to(self._device, non_blocking=True)
 
 
 class DeviceCrops:
     """Crops by step, like a `CropStream`'s, gathered and downsampled on a GPU."""
 
-    # A downsampled crop may differ by one level from the CPU's: Pillow's filter has 22-bit weights.
+    # Downsampled crops may differ by one level from the CPU's: Pillow's filter has 22-bit weights.
 
     def __init__(self, sampler: CropSampler, numbers: Numbers, device: torch.device) -> None:
         photographs, side = sampler.photographs, sampler.side_px
@@ -333,17 +337,17 @@ class DeviceCrops:
         areas = photographs.sides.prod(1)
         self._starts = areas.cumsum() - areas
         self._pixels = torch.from_numpy(photographs.pixels).to(device, non_blocking=True)
-        largest = LARGEST_REDUCTION * side if sampler.reduced_share else side
-        self._max_side = max(side, min(largest, int(photographs.sides.min(1).max())))
+        max_square = MAX_REDUCTION * side if sampler.reduced_share else side
+        self._max_side = max(side, min(max_square, int(photographs.sides.min(1).max())))
 
     @staticmethod
-    def fit(sampler: CropSampler, device: torch.device) -> bool:
+    def can_hold(sampler: CropSampler, device: torch.device) -> bool:
         """Return whether the photographs are in memory and small enough for the GPU."""
         pixels = sampler.photographs.pixels
         if device.type != "cuda" or pixels is None:
             return False
-        room = MEMORY_SHARE * torch.cuda.mem_get_info(device)[1]
-        return bool(pixels.nbytes <= room)
+        max_bytes = MAX_MEMORY_SHARE * torch.cuda.mem_get_info(device)[1]
+        return bool(pixels.nbytes <= max_bytes)
 
     def take(self, step: int) -> Tensor:
         """Return a step's crops, uint8 (n, 3, side, side)."""
@@ -378,8 +382,8 @@ def gather_crops(pixels: Tensor, squares: Tensor, side: int, max_side: int) -> T
 def reflect(positions: Tensor, count: Tensor) -> Tensor:
     """Reflect positions about the first and last of `count` pixels, giving indices."""
     period = (2 * (count - 1)).clamp(min=1)
-    inside = positions % period
-    return torch.minimum(inside, period - inside).clamp(max=count - 1)
+    phase = positions % period
+    return torch.minimum(phase, period - phase).clamp(max=count - 1)
 
 
 def lanczos_weights(square_side: Tensor, side: int, positions: Tensor) -> Tensor:

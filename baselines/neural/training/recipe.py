@@ -15,7 +15,7 @@ from benchmark.plugins import load, place_of, require_methods
 from benchmark.registry import imported, names_file
 from benchmark.system.text import read_toml
 
-# Objective of a stage -> "module:class", as text: a look-up imports it.
+# Objective of a stage -> "module:class", as text, imported on look-up.
 OBJECTIVES = {
     "single_rate": "baselines.neural.objectives:SingleRate",
     "multi_rate": "baselines.neural.objectives:MultiRate",
@@ -47,7 +47,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class Stage:
     """Part of a run: its objective and schedule; a subclass adds an objective's fields."""
 
-    objective: str  # of `OBJECTIVES`, or FILE.py:CLASS
+    objective: str  # key of `OBJECTIVES`, or FILE.py:CLASS
     steps: AtLeastOne
     batch: AtLeastOne
     crop_px: AtLeastOne
@@ -57,24 +57,24 @@ class Stage:
     ]  # share of the steps before the learning rate falls
     lambdas: tuple[Positive, ...] = ()  # weight of a bit per pixel at the rate levels 0, 1, ...
     decay: Literal["linear", "step"] = "step"
-    final_share: Share = 0.1  # of the learning rate, at the end or after the step
+    final_share: Share = 0.1  # of the learning rate that remains at the end or after the step
     # With decay = "step", later falls: (share of the steps, share of the learning rate)
     further_falls: tuple[tuple[Share, Share], ...] = ()
     warm_up_steps: Count = 0
     prior_rate_factor: Weight = 1.0  # learning rate of z's prior, relative to the rest
-    optimiser: Literal["adam", "soap"] = "adam"  # of the network; anything else uses Adam
+    optimiser: Literal["adam", "soap"] = "adam"  # for the network; discriminators use Adam
     quantile_learning_rate: Weight = 1e-3
-    clip_norm: Weight = 1.0  # largest norm of the whole gradient; 0: no clipping
+    clip_norm: Weight = 1.0  # maximum norm of the whole gradient; 0: no clipping
     frozen: tuple[str, ...] = ()  # parts of the network: analysis, context ...
-    float32: bool = False  # despite the recipe's `autocast`
-    reduced_share: Share = 0.0  # of the crops, made from squares of 1 to 2 times their side
+    float32: bool = False  # overrides the recipe's `autocast`
+    reduced_share: Share = 0.0  # of crops that are made from squares of 1 to 2 times their side
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:
             raise ValueError(f"crop_px is {self.crop_px}, not a multiple of 64")
         falls = [self.decay_at, *(share for share, _ in self.further_falls)]
         if self.further_falls and (self.decay != "step" or falls != sorted(falls)):
-            raise ValueError('further_falls need decay = "step" and have to be in order')
+            raise ValueError('further_falls need decay = "step" and ascending shares')
 
     @property
     def crops(self) -> int:
@@ -104,22 +104,22 @@ class Stage:
         if names_file(self.objective):  # a user's loss may ignore lambdas
             return
         expected = 1 if self.objective == SINGLE_RATE else rate_levels
-        if kind.weighs_rate and len(self.lambdas) != expected:
+        if kind.needs_lambdas and len(self.lambdas) != expected:
             raise ValueError(f"a {self.objective} stage needs {expected} lambdas")
-        if self.reduced_share and not kind.reduces:
-            raise ValueError("reduced_share has to be 0: the base codes unscaled photographs")
+        if self.reduced_share and not kind.allows_reduced:
+            raise ValueError("reduced_share must be 0: the base codes unscaled photographs")
 
     @property
     def has_lpips(self) -> bool:
         """True if LPIPS is part of the loss."""
-        return self._weighs("lpips")
+        return self._has_weight("lpips")
 
     @property
     def has_gan(self) -> bool:
         """True if a GAN is part of the loss."""
-        return self._weighs("gan")
+        return self._has_weight("gan")
 
-    def _weighs(self, name: str) -> bool:
+    def _has_weight(self, name: str) -> bool:
         return any(getattr(self, field, 0) > 0 for field in (name, f"{name}_per_beta"))
 
     def find_resources(self) -> None:
@@ -141,13 +141,13 @@ class Recipe:
     dimensions: Mapping[str, Any] | None = None  # instead of `sizes`
     caveat: str = ""  # shown next to the codec's name in tables and figures
     seed: Count = 1
-    autocast: bool = False  # bfloat16 where the processor has instructions for it
+    autocast: bool = False  # use bfloat16 if the processor has instructions for it
     # Decay of the weights' moving average, used by validations and checkpoints; 0: no average.
     ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     initialise: Literal["random", "pca"] = "random"
     report_every_steps: AtLeastOne = 100
     validate_every_steps: AtLeastOne = 1000
-    # Name of a network -> fields of its last stage; the earlier stages are trained once for all.
+    # Name of a network -> fields of its last stage; the earlier stages are trained only once.
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def check_network(self) -> None:
@@ -208,7 +208,7 @@ class Recipe:
         return sum(stage.crops for stage in self.stages[:index])
 
     def crop_numbers(self, index: int, step: int) -> range:
-        """Return the numbers in the run of the crops of a stage's step."""
+        """Return the numbers of the crops of a stage's step, counted over the run."""
         batch = self.stages[index].batch
         start = self.crops_before(index) + step * batch
         return range(start, start + batch)
@@ -249,12 +249,12 @@ def load_recipe(name: str) -> Recipe:
 
 def recipe_from(name: str, record: Mapping[str, Any], folder: Path = Path()) -> Recipe:
     """Convert a toml table to a recipe; raises `ValueError` for a wrong field."""
-    # an objective's FILE.py is searched in `folder`, then in the current folder
-    listed = record.get("stage", [])
-    if not isinstance(listed, list | tuple) or not all(isinstance(t, Mapping) for t in listed):
+    # an objective's FILE.py is searched for in `folder`, then in the current folder
+    tables = record.get("stage", [])
+    if not isinstance(tables, list | tuple) or not all(isinstance(t, Mapping) for t in tables):
         raise ValueError("stage is not a list of tables: write [[stage]] above each table")
     stages: list[Stage] = []
-    for number, table in enumerate(listed, start=1):
+    for number, table in enumerate(tables, start=1):
         objective = str(table.get("objective"))
         if names_file(objective) and (folder / objective.partition(":")[0]).is_file():
             objective = str(folder / objective)

@@ -37,21 +37,21 @@ from benchmark.system.machine import commit
 from benchmark.system.text import json_bytes, parsing, read_json
 
 RECORD, JOURNAL = "recipe.json", "journal.jsonl"
-STATE = "state.pt"  # the last one saved
-MILESTONE = "state-{}.pt"  # after this step, counted over all stages
-PHOTOGRAPHS = "photographs.txt"  # their names and sizes
+STATE = "state.pt"  # the last saved state
+MILESTONE = "state-{}.pt"  # state after this step, counted over all stages
+PHOTOGRAPHS = "photographs.txt"  # names and sizes of the photographs
 CHANGEABLE = ("autocast",)  # fields of a recipe that may change during a run
 CROP_PX = 256  # side of the crops from which integer tables are made
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Checkpoint whose weights a run begins with, in place of the recipe's start values."""
+    """Checkpoint whose weights a run begins with, in place of the recipe's initial values."""
 
     sha256: str
-    crops: int  # seen in its training; 0: unknown
+    crops: int  # total number in its training; 0: unknown
     path: str = field(compare=False)
-    steps: int = field(default=0, compare=False)  # of its training; 0: unknown
+    steps: int = field(default=0, compare=False)  # total number in its training; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class TrainingRun:
             raise UsageError(f"the run cannot begin: {error}") from error
         if (card.architecture, card.config) != (self.recipe.architecture, self.recipe.network()):
             raise UsageError(
-                f"{checkpoint} holds another network than the recipe trains, {self.recipe.sizes}"
+                f"{checkpoint} holds a different network from the recipe's, {self.recipe.sizes}"
             )
         start = Start(card.sha256, card.crops, str(checkpoint.resolve()), card.steps or 0)
         return replace(self, start=start)
@@ -117,8 +117,8 @@ class TrainingRun:
             recipe = replace(record.recipe, name=self.recipe.name)
             is_same_run = (record.start, recipe) == (self.start, self.recipe)
             is_same_run &= not _edited_files(record, self.recipe)
-            earlier = self.start.steps if self.start else 0
-            is_finished = card["steps"] == earlier + self.recipe.steps
+            start_steps = self.start.steps if self.start else 0
+            is_finished = card["steps"] == start_steps + self.recipe.steps
             return bool(is_same_run and is_finished and self.target.exists())
         except (OSError, ValueError, KeyError, TypeError, BenchError):
             return False
@@ -132,8 +132,8 @@ class Record:
     start: Start | None
     photographs: int
     names_and_sizes: str  # sha256 of `PHOTOGRAPHS`
-    seen: str = ""  # the photographs, for the card; empty: unknown
-    command: str = ""  # to make the same network; empty: unknown
+    seen: str = ""  # description of the photographs for the card; empty: unknown
+    command: str = ""  # command that makes the same network; empty: unknown
     # Python files named in the recipe -> sha256 of each version that trained the run
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -186,10 +186,11 @@ def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str
         stored = read_record(run.folder)
         if field := _differing_field(stored, run):
             raise UsageError(f"{run.folder} is a run of another recipe: {field} differs")
-        if (edited := _edited_files(stored, run.recipe)) and not options.changed:
+        if (edited_files := _edited_files(stored, run.recipe)) and not options.changed:
             raise UsageError(
-                f"{run.folder}: {', '.join(edited)} was edited after step {run.steps_reported()} "
-                "of the run: train in another folder (--out), or resume with --changed"
+                f"{run.folder}: edited after step {run.steps_reported()} of the run: "
+                f"{', '.join(edited_files)}; train in another folder (--out), or resume with "
+                "--changed"
             )
         if stored.names_and_sizes != digest:
             raise UsageError(
@@ -198,8 +199,8 @@ def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str
                 "or train in another folder"
             )
         for name, recorded in stored.files.items():
-            present = versions.get(name, ())
-            versions[name] = [*recorded, *(v for v in present if v != recorded[-1])]
+            current = versions.get(name, ())
+            versions[name] = [*recorded, *(v for v in current if v != recorded[-1])]
         recipe = replace(run.recipe, name=stored.recipe.name)
         record = replace(record, seen=stored.seen or training_data, recipe=recipe)
     for name, path in sources.items():
@@ -210,33 +211,33 @@ def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str
 
 
 def _differing_field(record: Record, run: TrainingRun) -> str:
-    # the recipe's name, its precision and folders of files may differ; stages may be added
+    # the recipe's name, its precision and the folders of files may differ; stages may be added
     if record.start != run.start:
         return "start"
     stages = run.recipe.stages[: len(record.recipe.stages)]
     pairs = zip(record.recipe.stages, stages, strict=False)
     for number, (recorded, stage) in enumerate(pairs, 1):
         for name, value in asdict(recorded).items():
-            present = getattr(stage, name, None)
-            same_file = name == "objective" and PurePath(value).name == PurePath(present or "").name
-            if value != present and not (same_file and names_file(value)):
+            current = getattr(stage, name, None)
+            same_file = name == "objective" and PurePath(value).name == PurePath(current or "").name
+            if value != current and not (same_file and names_file(value)):
                 return f"{name} in stage {number}"
     if len(stages) < len(record.recipe.stages):
         return "number of stages"
     ignored = ("name", "stages", *CHANGEABLE)
     names = (field.name for field in fields(run.recipe) if field.name not in ignored)
-    differing = (n for n in names if getattr(record.recipe, n) != getattr(run.recipe, n))
-    return next(differing, "")
+    differing_names = (n for n in names if getattr(record.recipe, n) != getattr(run.recipe, n))
+    return next(differing_names, "")
 
 
 def _first_difference(folder: Path, listed: bytes) -> str:
     path = folder / PHOTOGRAPHS
     recorded = path.read_bytes().splitlines() if path.exists() else []
-    present = listed.splitlines()
-    for sign, lines, common in (("without", recorded, {*present}), ("plus", present, {*recorded})):
+    current = listed.splitlines()
+    for word, lines, common in (("without", recorded, {*current}), ("plus", current, {*recorded})):
         for line in lines:
             if line not in common:
-                return f", {sign} {os.fsdecode(line.partition(b' ')[2])}"
+                return f", {word} {os.fsdecode(line.partition(b' ')[2])}"
     return " in another order"
 
 
@@ -263,7 +264,7 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
     try:
         folders = find_changed_folders([path])
         with replacing(path) as draft:
-            with draft.open("wb") as file:  # from a path, torch hides why it failed
+            with draft.open("wb") as file:  # given a path, torch hides why it failed
                 torch.save(state, file)
             synchronise([draft])
         if milestone is not None:
@@ -271,13 +272,13 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
                 shutil.copyfile(path, draft)
                 synchronise([draft])
         synchronise(folders)
-    except (OSError, RuntimeError) as error:  # torch raises its own after the system's
-        system = error if isinstance(error, OSError) else error.__context__
-        reason = getattr(system, "strerror", None) or str(error).partition("\n")[0]
-        intact = "; the previous one is kept" if path.exists() else ""
+    except (OSError, RuntimeError) as error:  # torch wraps the system's error
+        system_error = error if isinstance(error, OSError) else error.__context__
+        reason = getattr(system_error, "strerror", None) or str(error).partition("\n")[0]
+        kept_note = "; the previous one is kept" if path.exists() else ""
         raise BenchError(
-            f"the state in {folder} cannot be written: {reason}{intact}: solve that, then run the "
-            "same command again"
+            f"the state in {folder} cannot be written: {reason}{kept_note}: solve that, then run "
+            "the same command again"
         ) from error
 
 
@@ -326,12 +327,12 @@ def _bad_state(path: Path) -> UsageError:
 def append_report(folder: Path, entry: Report) -> None:
     """Append a line to the journal, and wait until it is on the disk."""
     path = folder / JOURNAL
-    begun = not path.exists()
+    is_new = not path.exists()
     with path.open("a") as file:
         file.write(json.dumps(entry) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    if begun:
+    if is_new:
         synchronise([folder])
 
 
@@ -391,7 +392,7 @@ def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Car
         if not (start.crops or start.steps):
             caveat = ", ".join(filter(None, [TRAINING_UNKNOWN, caveat]))
     optimisers = dict.fromkeys(stage.optimiser for stage in recipe.stages[: index + 1])
-    averaged = [f"mean of weights, {recipe.ema:g}"] if recipe.ema > 0 else []
+    averaging = [f"mean of weights, {recipe.ema:g}"] if recipe.ema > 0 else []
     card = Card(
         architecture=recipe.architecture,
         config=recipe.network(),
@@ -400,13 +401,13 @@ def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Car
         crops=crops,
         command=record.command or options.command or UNKNOWN,
         commit=commit() or UNKNOWN,
-        measured=estimates(  # of the last validation
+        measured=estimates(  # from the last validation
             point
             for entry in read_reports(run.folder, (index, step))
             for point in entry.get("validation", ())
         ),
         precision_steps=state["precision_steps"],
-        optimiser=", ".join([*optimisers, *averaged]),
+        optimiser=", ".join([*optimisers, *averaging]),
         seed=recipe.seed,
         device=state.get("device", UNKNOWN),
         caveat=caveat,
@@ -418,7 +419,7 @@ def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Car
     except OSError as error:
         raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"{run.folder} cannot become a checkpoint: {error}") from error
+        raise UsageError(f"{run.folder} cannot be exported: {error}") from error
 
 
 def estimates(points: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -22,16 +22,16 @@ from benchmark.registry import imported
 from benchmark.system.text import read_toml
 
 # Methods of the suite `generative`, in training order -> "module:function" with the arguments
-# (recipe for `ours`, name of a member, or of the method for its usual members). It returns recipes
-# by member, and raises `UsageError` for an impossible name.
+# (recipe for `ours`, name of a member, or of the method for its usual members). The function
+# returns recipes by member, and raises `UsageError` for an impossible name.
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.objective:members",
     "hfd": "baselines.neural.diffusion.objective:members",
     "pqmim": "baselines.neural.pqmim.objective:members",
 }
 SUITES = ("matched", "field", "generative")
-PAPER = "paper"  # recipe replaced by the methods' own
-LEARNING_RATE = 1e-3  # of the suite `generative`
+PAPER = "paper"  # recipe for which the methods have their own recipes
+LEARNING_RATE = 1e-3  # for the suite `generative`
 
 
 Phase = list[Stage]  # stages of one precision, all with or all without realism
@@ -49,7 +49,7 @@ def phases_of(recipe: Recipe, *, realism: bool = True) -> list[Phase]:
 def stage_of(
     phase: Phase, recipe: Recipe, objective: str, parts: int, rate: float, **changes: Any
 ) -> Stage:
-    """Return a stage with 1 / `parts` of a phase's crops; rate: that of the recipe's first."""
+    """Return a stage with 1 / `parts` of a phase's crops; rate: for the recipe's first stage."""
     first_stage = phase[0]
     shared: dict[str, Any] = {
         field.name: getattr(first_stage, field.name) for field in fields(Stage)
@@ -113,7 +113,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             changed = replace(changed, dimensions=dimensions)
         all_rates = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
         changes.setdefault("lambdas", (all_rates or recipe.stages[-1:])[0].lambdas)
-        if "balanced" in objective_class(self.objective).uses:
+        if "balanced" in objective_class(self.objective).stage_fields:
             changes["balanced"] = any(getattr(phase[0], "balanced", False) for phase in phases)
         parts = 1 if self.multi_rate else len(levels)
         stages = []
@@ -150,17 +150,18 @@ def suite(name: str, recipe: Recipe, folder: Path, names: Sequence[str] = ()) ->
         recipes = _generative_members(recipe, names)
     else:
         rows = {method: row for method, row in METHODS.items() if row.suite == name}
-        planned = {name: row.members(name, recipe) for name, row in rows.items()}
+        members_by_method = {name: row.members(name, recipe) for name, row in rows.items()}
         if name == "matched":
-            planned = {"ours": {"ours": recipe}, **planned}
-        choices = {*planned, *(member for members in planned.values() for member in members)}
+            members_by_method = {"ours": {"ours": recipe}, **members_by_method}
+        all_members = (member for members in members_by_method.values() for member in members)
+        choices = {*members_by_method, *all_members}
         for word in names:
             if word not in choices:
                 listed = ", ".join(sorted(choices))
                 raise UsageError(f"the suite has no member {word}: choose from {listed}")
         recipes = {
             member: member_recipe
-            for method, members in planned.items()
+            for method, members in members_by_method.items()
             for member, member_recipe in members.items()
             if not names or {method, member} & {*names}
         }
@@ -200,12 +201,14 @@ def adversarial_fields(
     phase: Phase, recipe: Recipe, weights: Mapping[str, float], always_weighed: Collection[str] = ()
 ) -> dict[str, Any]:
     """Return a phase's weights of GAN and (if the recipe has it) LPIPS, and the GAN's widths."""
-    without = not any(stage.has_lpips for stage in recipe.stages)
+    without_lpips = not any(stage.has_lpips for stage in recipe.stages)
     first_stage, realism = phase[0], phase[0].objective == "realism"
     changes: dict[str, Any] = {}
     for name, weight in weights.items():
         is_weighed = realism or name in always_weighed
-        changes[name] = 0.0 if not is_weighed or (without and name.startswith("lpips")) else weight
+        changes[name] = (
+            0.0 if not is_weighed or (without_lpips and name.startswith("lpips")) else weight
+        )
     if not (realism and weights):
         return changes
     if channels := getattr(first_stage, "discriminator_channels", None):

@@ -25,7 +25,7 @@ from baselines.neural.network import BLOCK, Network, keep_freed_memory
 from baselines.neural.training import run as files
 from baselines.neural.training.objective import Batch, Loss, Objective, Setup
 from baselines.neural.training.optimisers import (
-    LARGEST_LOSS,
+    MAX_LOSS,
     Optimisers,
     RecordedStep,
     deterministic_kernels,
@@ -52,9 +52,9 @@ from benchmark.system.atomic import handle_signals
 OnBegin = Callable[[int, int], None]
 FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
 MIN_SAVE_INTERVAL = 60.0  # seconds
-SAVE_SHARE = 0.01  # of the time, at most, for saving
+MAX_SAVE_SHARE = 0.01  # of the time, for saving
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
-SMALL_WEIGHTS = 2_000_000  # `tiny` and `micro` have fewer
+MAX_SMALL_WEIGHTS = 2_000_000  # `tiny` and `micro` have fewer
 MAX_SKIPPED = 100  # consecutive steps, after which the network has diverged
 
 
@@ -100,7 +100,7 @@ def _check_and_train(run: TrainingRun, options: TrainingOptions, on_begin: OnBeg
 
 
 def _require_working_loss(run: TrainingRun, index: int, options: TrainingOptions) -> None:
-    # a user's loss, before hours of earlier stages
+    # tries a user's loss now, not after hours of earlier stages
     stage, network = run.recipe.stages[index], run.build()
     kind = objective_class(stage.objective)
     crops = torch.rand(2, 3, stage.crop_px, stage.crop_px) * 2 - 1
@@ -108,7 +108,7 @@ def _require_working_loss(run: TrainingRun, index: int, options: TrainingOptions
         objective = kind(stage, Setup(run.recipe, index, torch.device("cpu")))
         loss = objective.loss(network, Batch(crops), 0)
         if not isinstance(loss, Loss) or loss.total.ndim or not loss.total.requires_grad:
-            raise TypeError("loss() has to return a Loss whose total is a scalar with a gradient")
+            raise TypeError("loss() must return a Loss whose total is a scalar with a gradient")
         loss.total.backward()  # type: ignore[no-untyped-call]
         gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
         if not all(tensor.isfinite().all() for tensor in (loss.total, *gradients)):
@@ -129,14 +129,14 @@ def device_of(device: str) -> str:
 
 
 def first_crops(recipe: Recipe, photographs: PhotographSet) -> Tensor:
-    """Return crops for start values, unused by the stages, (n, 3, h, w) in [-1, 1]."""
+    """Return crops for initial values, unused by the stages, (n, 3, h, w) in [-1, 1]."""
     total = recipe.crops_before(len(recipe.stages))
     numbers = range(total, total + INITIAL_CROPS)
     return draw_crops(photographs, INITIAL_SIDE_PX, numbers, recipe.seed).float() / 127.5 - 1
 
 
 def train_stages(run: TrainingRun, options: TrainingOptions, photographs: PhotographSet) -> bool:
-    """Train the remaining steps of all stages; return whether a signal ended it."""
+    """Train the remaining steps of all stages; return whether a signal ended the training."""
     loop, threads = _Loop(run, options), _limit_threads(run.build(), options.device)
     with handle_signals(loop.request_stop), deterministic_kernels(options.deterministic), threads:
         loop.train(photographs)
@@ -148,7 +148,7 @@ def _limit_threads(network: Network, device: str) -> Iterator[None]:
     # a small network's layers are so short that several threads are slower than one
     previous = torch.get_num_threads()
     weights = sum(weight.numel() for weight in network.parameters())
-    if device == "cpu" and weights < SMALL_WEIGHTS and "OMP_NUM_THREADS" not in os.environ:
+    if device == "cpu" and weights < MAX_SMALL_WEIGHTS and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     try:
         yield
@@ -164,8 +164,8 @@ class _Loop:
         self.device_name = torch.cuda.get_device_name(self.device) if on_gpu else options.device
         self.stop_requested = False
         self.updates: list[Update] = []  # since the last report; reading one waits for a GPU
-        self.precision_steps: dict[str, int] = {}  # of the whole run
-        for draft in run.folder.glob(".*.part"):  # of a process killed while writing
+        self.precision_steps: dict[str, int] = {}  # over the whole run
+        for draft in run.folder.glob(".*.part"):  # from a process killed while writing
             draft.unlink(missing_ok=True)
         self.log: Log = (
             options.log(run.folder, self.recipe) if options.log else lambda _report: None
@@ -190,16 +190,16 @@ class _Loop:
             files.truncate_journal(self.run.folder, 0, 0)
         layout = {"memory_format": torch.channels_last, "non_blocking": True}
         network = network.to(self.device, **layout)  # type: ignore[call-overload]
-        random = self.recipe.initialise == "random" and self.run.start is None
+        is_random_start = self.recipe.initialise == "random" and self.run.start is None
         for index in range(first, len(self.recipe.stages)):
-            if saved is None and random:
-                trained = [  # parts trained up to a stage; those of no earlier one get start values
-                    network.freezable().keys()
+            if saved is None and is_random_start:
+                trained_parts = [  # by stage; parts that no earlier stage trained are initialised
+                    network.freezable_parts().keys()
                     - {*objective_class(stage.objective).frozen, *stage.frozen}
                     for stage in self.recipe.stages[: index + 1]
                 ]
                 torch.manual_seed(_seed(self.recipe.seed, 4, index))
-                network.start_parts(trained[-1].difference(*trained[:-1]))
+                network.initialise_parts(trained_parts[-1].difference(*trained_parts[:-1]))
             inputs = photographs, self.run.folder
             learner = Learner(network, self.recipe, index, *inputs, graph=not self.options.no_graph)
             if saved is not None:
@@ -214,7 +214,7 @@ class _Loop:
                 return
 
     def train_stage(self, learner: "Learner") -> bool:
-        """Train to the end of the stage; return whether it was stopped before."""
+        """Train to the end of the stage; return whether it was stopped before its end."""
         saved_at = reported_at = monotonic()
         save_seconds, stop = 0.0, False
         milestone_steps = self.options.milestone_steps
@@ -224,51 +224,53 @@ class _Loop:
                 raise BenchError(
                     f"{self.run.folder}: the network has diverged: {MAX_SKIPPED} steps in a row, "
                     f"up to step {learner.step} of stage {learner.index + 1}, had a loss above "
-                    f"{LARGEST_LOSS:g} or a loss or gradient that is not finite; train again in a "
+                    f"{MAX_LOSS:g} or a loss or gradient that is not finite; train again in a "
                     f"new folder at a learning rate below {learner.stage.learning_rate:g}"
                 )
             steps = self.precision_steps.get(learner.precision, 0)
             self.precision_steps[learner.precision] = steps + 1
             stop = self.stop_requested or self.options.is_out_of_time
-            due = learner.is_due(self.recipe.report_every_steps)
-            due |= learner.is_due(self.recipe.validate_every_steps)
-            if stop or due:
+            is_report_due = learner.is_due(self.recipe.report_every_steps)
+            is_report_due |= learner.is_due(self.recipe.validate_every_steps)
+            if stop or is_report_due:
                 self.report(learner, reported_at)
                 reported_at, self.updates = monotonic(), []
             run_step = self.recipe.total_step(learner.index, learner.step)
             is_milestone = milestone_steps > 0 and run_step % milestone_steps == 0
-            late = monotonic() - saved_at > max(MIN_SAVE_INTERVAL, save_seconds / SAVE_SHARE)
-            last = learner.step == learner.stage.steps
-            if stop or last or is_milestone or late:
-                begun = monotonic()
+            is_save_due = monotonic() - saved_at > max(
+                MIN_SAVE_INTERVAL, save_seconds / MAX_SAVE_SHARE
+            )
+            is_last = learner.step == learner.stage.steps
+            if stop or is_last or is_milestone or is_save_due:
+                save_start = monotonic()
                 state = learner.state() | {"precision_steps": self.precision_steps}
                 state["device"] = self.device_name
                 milestone = run_step if is_milestone else None
                 files.save_state(self.run.folder, state, milestone)
                 saved_at = monotonic()
-                save_seconds = saved_at - begun
+                save_seconds = saved_at - save_start
         return stop
 
-    def report(self, learner: "Learner", begun: float) -> None:
-        """Report the updates since `begun`, a time of the monotonic clock."""
-        counted = [update.numbers for update in self.updates if not update.skipped]
+    def report(self, learner: "Learner", start: float) -> None:
+        """Report the updates since `start`, a time of the monotonic clock."""
+        step_numbers = [update.numbers for update in self.updates if not update.skipped]
         # after reading the numbers, which waits for a GPU's queued steps
-        speed = len(self.updates) / (monotonic() - begun)
+        steps_per_second = len(self.updates) / (monotonic() - start)
         validation = None
         if learner.is_due(self.recipe.validate_every_steps) and self.options.validation:
             with learner.averaged_weights(), kernels_of("float32"):
                 validation = learner.objective.validate(learner.network, self.options.validation)
         means = {
-            name: float(np.mean([numbers[name] for numbers in counted if name in numbers]))
-            for name in sorted({name for numbers in counted for name in numbers})
+            name: float(np.mean([numbers[name] for numbers in step_numbers if name in numbers]))
+            for name in sorted({name for numbers in step_numbers for name in numbers})
         }
         entry: dict[str, Any] = {
             "stage": learner.index,
             "step": learner.step,
             "skipped": learner.skipped,
             "precision": learner.precision,
-            "steps_per_second": speed,
-            "crops_per_second": speed * learner.stage.batch,
+            "steps_per_second": steps_per_second,
+            "crops_per_second": steps_per_second * learner.stage.batch,
             **means,
         }
         if validation is not None:
@@ -285,7 +287,7 @@ def _seed(*key: int) -> int:
 class Update(NamedTuple):
     """Outcome of a step, on the device until it is read, which waits for a GPU."""
 
-    skipped: Tensor | bool  # for a loss or gradient that is too large or not finite
+    skipped: Tensor | bool  # because of a loss or gradient that is too large or not finite
     values: Mapping[str, Tensor | float]
 
     @property
@@ -310,7 +312,7 @@ class Learner:
         keep_freed_memory()
         self.network, self.index, self.stage = network, index, recipe.stages[index]
         self.step = 0
-        # Numbers of skipped steps, in all and since the last one that was not: on a GPU, tensors
+        # Numbers of skipped steps, in total and since the last step done: on a GPU, tensors
         self._skipped: Tensor | int = 0
         self._consecutive: Tensor | int = 0
         self._recipe = recipe
@@ -342,13 +344,13 @@ class Learner:
             self._optimisers.append(steps.adam(self._auxiliary, stage.quantile_learning_rate))
         # Nothing here holds a method of the learner: a cycle would keep it on the GPU after use
         self._recorded = RecordedStep(device) if steps.recorded else None
-        self._numbers = partial(recipe.crop_numbers, index)
-        drawing = CropSampler(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
+        self._crop_numbers = partial(recipe.crop_numbers, index)
+        sampler = CropSampler(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
         self._crops: CropStream | DeviceCrops
-        if DeviceCrops.fit(drawing, device):
-            self._crops = DeviceCrops(drawing, self._numbers, device)
+        if DeviceCrops.can_hold(sampler, device):
+            self._crops = DeviceCrops(sampler, self._crop_numbers, device)
         else:
-            self._crops = CropStream(drawing, self._numbers, stage.steps, device)
+            self._crops = CropStream(sampler, self._crop_numbers, stage.steps, device)
         trainable = {name: w for name, w in network.named_parameters() if w.requires_grad}
         self._averaged = trainable if recipe.ema else {}
         self._mean = {name: weight.detach().clone() for name, weight in self._averaged.items()}
@@ -359,7 +361,7 @@ class Learner:
         return int(self._skipped)
 
     def has_diverged(self) -> bool:
-        """Return whether the last `MAX_SKIPPED` steps were skipped; a GPU is rarely asked."""
+        """Return whether the last `MAX_SKIPPED` steps were skipped; rarely waits for a GPU."""
         if self._on_gpu and self.step % MAX_SKIPPED:
             return False
         return int(self._consecutive) >= MAX_SKIPPED
@@ -370,10 +372,10 @@ class Learner:
 
     def update(self) -> Update:
         """Do a step, which on a GPU is only queued on return."""
-        # the network, its auxiliary parameters, then the discriminators
+        # in order: the network, its auxiliary parameters, then the discriminators
         pixels = self._crops.take(self.step)
         with kernels_of(self.precision):
-            # of the noise that replaces rounding
+            # for the noise that replaces rounding
             torch.manual_seed(_seed(self._recipe.seed, 3, self.index, self.step, 0))
             factor = self.stage.rate_factor(self.step)
             random = self.objective.random_inputs(self.step) if self._recorded else None
@@ -405,7 +407,7 @@ class Learner:
         for optimiser in self._optimisers:
             optimiser.zero_grad()
         crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        batch = Batch(crops, self._numbers(self.step), random)
+        batch = Batch(crops, self._crop_numbers(self.step), random)
         loss = self.objective.loss(self.network, batch, self.step)
         loss.total.backward()  # type: ignore[no-untyped-call]
         if self._auxiliary:
@@ -437,7 +439,7 @@ class Learner:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Put the mean of weights into the network meanwhile, if the recipe has one."""
+        """Use the mean of weights in the network inside this context, if the recipe has one."""
         weights = {name: weight.detach().clone() for name, weight in self._averaged.items()}
         self._set_weights(self._mean)
         try:
@@ -471,10 +473,10 @@ class Learner:
 
 
 def _freeze(network: Network, recipe_parts: tuple[str, ...], objective_parts: Any) -> None:
-    parts = network.freezable()
-    if unknown := set(recipe_parts) - parts.keys():
-        missing = ", ".join(sorted(unknown))
-        raise UsageError(f"the recipe freezes {missing}, but the network's parts are {[*parts]}")
+    parts = network.freezable_parts()
+    if unknown_parts := set(recipe_parts) - parts.keys():
+        listed = ", ".join(sorted(unknown_parts))
+        raise UsageError(f"the recipe freezes {listed}, but the network's parts are {[*parts]}")
     network.requires_grad_(True)
     for name in parts.keys() & {*objective_parts, *recipe_parts}:
         for parameter in parts[name]:
@@ -482,7 +484,7 @@ def _freeze(network: Network, recipe_parts: tuple[str, ...], objective_parts: An
 
 
 UNTIMED_STEPS = 5  # on a GPU, which allocates, chooses kernels and records; 1 on a CPU
-TIMED_STEPS, TIMED_SECONDS = 20, 20.0  # at most; the last step is finished
+MAX_TIMED_STEPS, MAX_TIMED_SECONDS = 20, 20.0  # the last step is finished
 
 
 class StageCost(NamedTuple):
@@ -490,7 +492,7 @@ class StageCost(NamedTuple):
 
     objective: str
     steps: int
-    memory_bytes: int  # peak of tensors on a GPU; 0 on a CPU
+    memory_bytes: int  # peak memory of tensors on a GPU; 0 on a CPU
     macs: float  # multiply-accumulates per step: all networks, forward and backward
     seconds: float  # per step
 
@@ -511,11 +513,11 @@ def stage_costs(run: TrainingRun, device: str, photographs: PhotographSet) -> It
         for _ in range(UNTIMED_STEPS if on_gpu else 1):
             learner.update().numbers  # noqa: B018 - waits for the device
         started, steps = perf_counter(), 0
-        while steps < TIMED_STEPS and perf_counter() - started < TIMED_SECONDS:
+        while steps < MAX_TIMED_STEPS and perf_counter() - started < MAX_TIMED_SECONDS:
             learner.update().numbers  # noqa: B018
             steps += 1
         seconds = (perf_counter() - started) / steps
         memory = torch.cuda.max_memory_allocated() if on_gpu else 0
         macs = flops.get_total_flops() / 2  # a multiply-accumulate is two
-        del learner, network  # before the next stage's are made
+        del learner, network  # before those of the next stage are made
         yield StageCost(stage.objective, stage.steps, memory, macs, seconds)

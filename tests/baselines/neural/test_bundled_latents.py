@@ -1,4 +1,4 @@
-"""The hyper-latent of every bundled network carries bits, but for those known to be empty."""
+"""The hyper-latent of every bundled network carries bits, with two known exceptions."""
 
 from pathlib import Path
 
@@ -12,14 +12,13 @@ from baselines.neural.network_codec import BUNDLED
 from baselines.neural.training.photographs import read_photograph
 from benchmark.datasets.kodak import open_sample
 
-# Without a hyper-latent: the receivers of diffusion, and PQ-MIM.
-OTHERS = {"dirac", "hfd", "pqmim"}
+WITHOUT_HYPER_LATENT = {"dirac", "hfd", "pqmim"}
 EMPTY = {"multirealism-3", "multirealism-4"}
-LEAST_BPP = 1e-4  # a twentieth of the least of the others
+MIN_BPP = 1e-4  # a twentieth of the minimum of the other networks
 NETWORKS = [
     path
     for path in sorted(BUNDLED.glob("*.safetensors.xz"))
-    if load_card(path).architecture not in OTHERS
+    if load_card(path).architecture not in WITHOUT_HYPER_LATENT
 ]
 
 
@@ -30,4 +29,4 @@ def test_a_hyper_latent_carries_bits(path: Path) -> None:
     controls = network.controls_at(torch.tensor([0.0]), torch.tensor([0.0]))
     with torch.no_grad():
         estimate = network(make_images(crop, torch.device("cpu")), controls, noisy=False)
-    assert (float(estimate.z_bits) / 256**2 < LEAST_BPP) == (card_path(path).stem in EMPTY)
+    assert (float(estimate.z_bits) / 256**2 < MIN_BPP) == (card_path(path).stem in EMPTY)

@@ -80,23 +80,23 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
     model = CRDRNetwork(TINY)
     with torch.no_grad():
         model.analysis.layers[0].bias[0] = torch.inf
-    with pytest.raises(ValueError, match=r"not finite: analysis\.layers\.0\.bias"):
+    with pytest.raises(ValueError, match=r"analysis\.layers\.0\.bias"):
         make_checkpoint(tmp_path / "tiny.safetensors", model, CARD, [])
     assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
-    """Or none, where the new tensors are there and the new card is not."""
+    """Or none, if the new tensors were written and the new card was not."""
     card_before = load_checkpoint(path).card
     replace_file, calls = os.replace, []
 
-    def interrupted(source, target):
+    def replace_until_interrupted(source, target):
         calls.append(target)
         if len(calls) == interrupted_at:
             raise KeyboardInterrupt
         replace_file(source, target)
 
-    monkeypatch.setattr(os, "replace", interrupted)
+    monkeypatch.setattr(os, "replace", replace_until_interrupted)
     interrupted_at = 1
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, CRDRNetwork(TINY), CARD)
@@ -105,7 +105,7 @@ def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
     interrupted_at = 2
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, CRDRNetwork(TINY), CARD)
-    with pytest.raises(Unavailable, match="damaged or of another checkpoint"):
+    with pytest.raises(Unavailable, match=r"tiny\.safetensors is damaged"):
         load_checkpoint(path)
 
 
@@ -117,15 +117,15 @@ def test_a_card_that_lacks_a_fact_or_is_missing_is_named(path):
     with pytest.raises(Unavailable, match="it lacks steps"):
         load_checkpoint(path)
     card.unlink()
-    with pytest.raises(Unavailable, match=r"no card tiny\.json beside it: get both files"):
+    with pytest.raises(Unavailable, match=r"no card tiny\.json"):
         load_checkpoint(path)
 
 
 def test_a_missing_file_says_which(path):
-    with pytest.raises(Unavailable, match=r"no checkpoint .*other\.safetensors$"):
+    with pytest.raises(Unavailable, match=r"other\.safetensors$"):
         load_checkpoint(path.with_name("other.safetensors"))
     path.unlink()
-    with pytest.raises(Unavailable, match=r"no checkpoint .*tiny\.safetensors: No such file"):
+    with pytest.raises(Unavailable, match=r"tiny\.safetensors: No such file"):
         load_checkpoint(path)
 
 
@@ -149,23 +149,23 @@ def test_a_missing_file_says_which(path):
 )
 def test_a_card_that_makes_no_sense_is_one_error(path, changes):
     edited(**changes)(path)
-    with pytest.raises(Unavailable, match=r"tiny\.json is not a checkpoint's card: \w"):
+    with pytest.raises(Unavailable, match=r"tiny\.json is not .*: \w"):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 200_000, "\udcff", " " * (1 << 20)], ids=range(5))
-def test_a_card_that_is_no_card_is_one_error(path, text):
+def test_an_invalid_card_is_one_error(path, text):
     card = path.with_suffix(".json")
     card.write_text(text + card.read_text() * (len(text) == 1 << 20), errors="surrogateescape")
-    with pytest.raises(Unavailable, match=r"is not a checkpoint's card|at most 1048576 are read"):
+    with pytest.raises(Unavailable, match=r"tiny\.json .*(card|1048576)"):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 9, -1], ids=str)
-def test_a_file_that_is_no_safetensors_is_one_error(path, kept_bytes):
+def test_an_invalid_safetensors_file_is_one_error(path, kept_bytes):
     path.write_bytes(path.read_bytes()[:kept_bytes])
     bless(path)
-    with pytest.raises(Unavailable, match="cannot be read as safetensors"):
+    with pytest.raises(Unavailable, match=r"tiny\.safetensors .*read"):
         load_checkpoint(path)
 
 
@@ -183,7 +183,7 @@ def test_a_file_that_is_no_safetensors_is_one_error(path, kept_bytes):
 def test_values_of_the_wrong_kind_are_one_error(path, name, value):
     save_file(load_file(path) | {name: value}, path)
     bless(path)
-    with pytest.raises(Unavailable, match=f"cannot be used: {name} (is of|has values)"):
+    with pytest.raises(Unavailable, match=f"{name} has"):
         load_checkpoint(path)
 
 
@@ -218,7 +218,7 @@ def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
     ):
         process = bench(*call)
         assert (process.returncode, process.stdout) == (2, "")
-        assert "is damaged or of another checkpoint" in process.stderr
+        assert f"{copied} is damaged" in process.stderr
         assert process.stderr.count("\n") == 1
     assert not results.exists()
     assert not stream.exists()
@@ -226,7 +226,7 @@ def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
 
 def test_a_card_of_another_architecture_is_refused_at_once(copied):
     assert load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}")).describe().caveat == ""
-    with pytest.raises(Unavailable, match="holds a network of compressai according to its card"):
+    with pytest.raises(Unavailable, match=r"hyperprior-1\..* compressai"):
         load_codec(parse_codec(f"ours:beta=0:checkpoint={BUNDLED / 'hyperprior-1.safetensors.xz'}"))
 
 
@@ -252,7 +252,7 @@ def prefixed(tensors):
 def test_tensors_of_a_wrapped_network_are_refused_with_what_to_save(path):
     save_file(prefixed(load_file(path)), path)
     bless(path)
-    with pytest.raises(Unavailable, match=r"begin with module: save NETWORK\.module\.state_dict"):
+    with pytest.raises(Unavailable, match=r"NETWORK\.module\.state_dict"):
         load_checkpoint(path)
 
 

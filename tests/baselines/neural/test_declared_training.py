@@ -1,4 +1,4 @@
-"""Work and training of bundled checkpoints: codecs' classes say what the cards have."""
+"""Work and training of bundled checkpoints: the codecs' facts agree with the cards."""
 
 import pytest
 

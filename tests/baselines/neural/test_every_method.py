@@ -1,4 +1,4 @@
-"""What every method of the field has to do with its own network: code, decode, refuse, count."""
+"""What every method of the field does with its network: code, decode, refuse, count."""
 
 from dataclasses import asdict
 from itertools import product
@@ -19,7 +19,7 @@ from support.networks.tiny_checkpoint import NAMED as CRDR_SIZES
 from support.networks.tiny_checkpoint import noise
 
 METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
-CONTROLS = {"multirealism": 32, "ivr": 24}  # of a stream; the others have none
+CONTROLS = {"multirealism": 32, "ivr": 24}  # in a stream; other methods have none
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -46,7 +46,7 @@ def codec(path):
 
 
 def network_controls(codec, controls):
-    """What the network takes for the controls of a stream."""
+    """Return the network's controls for those of a stream."""
     return codec._block.window(controls, slice(None), slice(None), 1)
 
 
@@ -92,7 +92,7 @@ def test_tiles_decode_to_nearly_the_picture_of_the_whole(codec, controls):
     [*product(METHODS, ["micro", "small"]), ("dirac", "micro"), ("hfd", "micro")],
 )
 def test_a_reduced_size_takes_the_work_of_crdrs_of_that_name(name, preset):
-    """A transformer comes on top of the transforms; of a decoder that draws it is a step."""
+    """Without a transformer, which is added to the transforms; one step of a diffusion decoder."""
     parts = costs(name, load_architecture(name).sizes[preset])
     work = sum(cost.macs_per_pixel for part, cost in parts.items() if part != "transformer")
     assert work == pytest.approx(macs_per_pixel("crdr", CRDR_SIZES[preset]), rel=0.05)

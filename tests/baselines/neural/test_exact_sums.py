@@ -1,4 +1,4 @@
-"""Sums that no order of summation can change, and functions of them, against exact numbers."""
+"""Sums that do not depend on the order of summation, and functions, against exact numbers."""
 
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -33,7 +33,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def spread(layer):
-    """The layer with weights of all magnitudes, some of them zero."""
+    """Give the layer weights of all magnitudes, some of them zero."""
     with torch.no_grad():
         layer.weight.copy_(
             noise(*layer.weight.shape) * 10 ** (2 * noise(*layer.weight.shape, seed=1))
@@ -54,7 +54,7 @@ each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 
 def convert_to_steps(values: torch.Tensor) -> list[int]:
-    """The values as integers, in steps of the largest power of two that they are multiples of."""
+    """Return the values as integers, in units of their largest common power of two."""
     exact = [Fraction(value) for value in values.flatten().tolist()]
     finest = max(value.denominator for value in exact)
     integers = [int(value * finest) for value in exact]
@@ -73,7 +73,7 @@ def test_every_partial_sum_is_a_number_of_float64(make):
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 3e7, 1e30])
-def test_activations_have_so_many_bits_of_their_largest(scale):
+def test_activations_have_the_stated_bits_below_their_maximum(scale):
     values = noise(3, 4, 5, 6) * scale
     result = round_to_grid(values)
     assert max(map(abs, convert_to_steps(result)), default=0) <= 2**ACTIVATION_BITS
@@ -82,8 +82,8 @@ def test_activations_have_so_many_bits_of_their_largest(scale):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
-def test_numbers_that_no_grid_holds_are_refused(value):
-    with pytest.raises(CorruptStream, match="leaves the range of numbers"):
+def test_numbers_beyond_every_grid_are_refused(value):
+    with pytest.raises(CorruptStream, match="exact decoder"):
         round_to_grid(torch.tensor([1.0, value], dtype=torch.float64))
 
 
@@ -102,7 +102,7 @@ def test_bands_of_rows_do_not_change_a_bit(make, monkeypatch):
     layer = make()
     features = noise(2, layer.in_channels, 11, 9)
     unbanded = ExactConvolution(layer)(features)
-    monkeypatch.setattr(exact_sums, "UNFOLDED_VALUES", 1)
+    monkeypatch.setattr(exact_sums, "MAX_UNFOLDED_VALUES", 1)
     assert torch.equal(ExactConvolution(layer)(features), unbanded)
 
 

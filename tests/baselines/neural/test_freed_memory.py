@@ -9,7 +9,7 @@ import pytest
 
 from support.processes import ran
 
-# The page faults of a tensor after a larger one, whose memory it can have.
+# Prints the page faults of a tensor after a larger one, whose memory it can reuse.
 FAULTS = """
 from resource import RUSAGE_SELF, getrusage
 import torch

@@ -11,7 +11,7 @@ from benchmark.metrics.psnr import psnr
 from tools.golden import Case, cases, open_crop
 
 GOLDEN = msgspec.json.decode(Path(__file__).with_name("golden_streams.json").read_bytes())
-ROUNDING_DB = 0.01  # of sums in the synthesis, in another order on another processor
+ROUNDING_DB = 0.01  # sums in the synthesis have another order on another processor
 CASES = list(cases())
 
 

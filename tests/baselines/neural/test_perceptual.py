@@ -24,7 +24,7 @@ def drawn():
 
 @pytest.fixture(params=["drawn", pytest.param("alexnet", marks=needs_weights)])
 def tensors(request, drawn, tmp_path, monkeypatch):
-    """Weights that `Perceptual` finds and accepts: drawn ones, or AlexNet's where they are."""
+    """Weights that `Perceptual` finds and accepts: drawn ones, or AlexNet's if they are present."""
     if request.param == "alexnet":
         monkeypatch.setenv("BENCH_WEIGHTS", str(WEIGHTS))
         loaded: dict[str, Tensor] = torch.load(WEIGHTS / "alexnet_features.pth", weights_only=True)
@@ -53,7 +53,7 @@ def signal(*images: Pixels) -> Tensor:
 
 @pytest.fixture
 def pair(coffee):
-    """Three crops, and what JPEG at three qualities leaves of them, with a little noise.
+    """Three crops, and their JPEG reconstructions at three qualities, with a little noise.
 
     Equal pixels of a flat block give equal features, and a maximum of two equals has no gradient.
     """
@@ -138,6 +138,6 @@ def test_regions_without_weight_get_no_gradient(tensors):
     second.requires_grad_()
     left_only = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 4, 4)
     distance(first, second, left_only).sum().backward()
-    reach = 128 + 98 + 16  # beside half of what a position sees, that of the rounding to positions
+    reach = 128 + 98 + 16  # in addition to half a receptive field, its rounding to positions
     assert second.grad[..., :128].abs().sum() > 0
     assert second.grad[..., reach:].abs().sum() == 0

@@ -1,4 +1,4 @@
-"""An architecture added through the public boundary alone, from start values to decoded bytes.
+"""An architecture added through the public boundary alone, from initial values to decoded bytes.
 
 It is a factorised-prior autoencoder (Ballé, Laparra, Simoncelli, ICLR 2017) without normalisation.
 """
@@ -26,7 +26,7 @@ from support.training.tiny_runs import bench, write_photographs
 
 
 class FactorisedCodec(NetworkCodec):
-    """The codec."""
+    """Codec of the added architecture."""
 
     name = "factorised"
 
@@ -63,7 +63,7 @@ def load(spec):
 
 
 def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
-    with pytest.raises(Unavailable, match=r"no weight file factorised\.safetensors"):
+    with pytest.raises(Unavailable, match=r"factorised\.safetensors"):
         load("factorised")
     with pytest.raises(Unavailable, match="no checkpoint elsewhere"):
         load("factorised:checkpoint=elsewhere")
@@ -77,7 +77,7 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
         info = result.describe()
         assert info.caveat == "untrained"
         assert info.fingerprint == load_card(path).sha256
-    with pytest.raises(BadOption, match="factorised takes level=0, not level=1"):
+    with pytest.raises(BadOption, match="level=0, not level=1"):
         result.encode(pixels, Setting("level", 1))
 
 

@@ -54,7 +54,7 @@ def _container(block: Any) -> Target:
             raise AssertionError("tiles do not fill the image")
         for tile, _ in zip(pieces, stream.payloads, strict=True):
             view = window(tile, tiling.margin if tiling else 0, width, height, 16)
-            row_count = view.own_rows.stop - view.own_rows.start
+            row_count = view.tile_rows.stop - view.tile_rows.start
             if row_count * 16 != whole_blocks(tile.height, 64) or view.rows.start < 0:
                 raise AssertionError("a window does not hold its tile")
         view = window(pieces[-1], 0, width, height, 16)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.authors import import_authors
+from baselines.neural.crdr.authors import read_author_weights
 from baselines.neural.training.run import load_state, restoring
 from benchmark.datasets import download
 from benchmark.errors import StoreError, Unavailable, UsageError
@@ -174,7 +174,7 @@ def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tm
     with pytest.raises(Unavailable, match=r"state\.pt"):
         ALEXNET.load(path, "cpu", torch.float32)
     with pytest.raises(Unavailable, match=r"state\.pt"):
-        import_authors(path)
+        read_author_weights(path)
     with pytest.raises(UsageError, match=r"state\.pt is not a training state"):
         load_state(tmp_path, torch.device("cpu"))
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pth")

@@ -24,7 +24,7 @@ def test_a_png_without_its_last_rows_is_refused(tmp_path, mode, row_count):
     path.write_bytes(png(20, mode=mode))
     assert read_image(path).pixels.shape == (20, 16, 3)
     path.write_bytes(png(row_count, mode=mode))
-    with pytest.raises(ImageRefused, match=r"last rows are not there|truncated"):
+    with pytest.raises(ImageRefused, match=r"last rows|truncated"):
         read_image(path)
     with pytest.raises(ImageRefused, match="not a whole PNG"):
         read_png(path)

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ACTIVATION_LIMIT = 8127  # 63 * 128 + 63, fixed by existing streams
-OUTPUT_FRACTION = 12  # of means, scales and y_hat
+OUTPUT_FRACTION = 12  # fractional bits of means, scales and y_hat
 OUTPUT_LIMIT = 2**23 - 1  # |y_hat| < 2048; exact in float32
 MAX_SCALE = 24  # finer weights make no difference, and biases would exceed float64's precision
 
 
 class WeightLimit(IntEnum):
-    """Largest magnitude of an integer weight."""
+    """Maximum magnitude of an integer weight."""
 
     COARSE = 127
     FINE = ACTIVATION_LIMIT
@@ -55,8 +55,8 @@ def integer_weights(
     values = weight.detach().to("cpu", torch.float32)
     offset = torch.zeros(values.shape[out_dim]) if bias is None else bias.detach().to("cpu")
     other_dims = [dim for dim in range(values.ndim) if dim != out_dim]
-    largest = values.abs().amax(dim=other_dims)
-    scale = _finest_scale(largest.double(), weight_limit)
+    maxima = values.abs().amax(dim=other_dims)
+    scale = _finest_scale(maxima.double(), weight_limit)
     shape = [-1 if dim == out_dim else 1 for dim in range(values.ndim)]
     # Exact in float32 too: nothing relevant overflows or becomes subnormal.
     scaled = values * power_of_two(scale).float().view(shape)
@@ -67,12 +67,12 @@ def integer_weights(
     )
 
 
-def _finest_scale(largest: Tensor, limit: int) -> Tensor:
-    # per channel, the largest s <= MAX_SCALE with round(largest * 2^s) <= limit
-    normal = largest.clamp(min=2.0**-100)  # the same for zero and for a flushed subnormal
+def _finest_scale(maxima: Tensor, limit: int) -> Tensor:
+    # per channel, the maximum s <= MAX_SCALE with round(maxima * 2^s) <= limit
+    normal = maxima.clamp(min=2.0**-100)  # the same for zero and for a flushed subnormal
     _, exponent = torch.frexp(normal)  # normal = m 2^exponent, 1/2 <= m < 1
     scale = (limit.bit_length() - exponent.to(torch.int64)).clamp_(max=MAX_SCALE)
-    return scale - (torch.round(largest * power_of_two(scale)) > limit).to(torch.int64)
+    return scale - (torch.round(maxima * power_of_two(scale)) > limit).to(torch.int64)
 
 
 def power_of_two(exponent: Tensor) -> Tensor:
@@ -105,9 +105,9 @@ def round_to_coarser_grid(values: Tensor, bits: int, limit: int) -> Tensor:
 
 CDF_BITS = 16
 NUM_SCALES = 64
-NARROWEST, WIDEST = Decimal("0.11"), Decimal(256)  # scales of y
+MIN_STD, MAX_STD = Decimal("0.11"), Decimal(256)  # standard deviations of y
 REACH_DEVIATIONS = Decimal("6.1094102048693")  # beyond them lies a mass of 1e-9
-TANH_FRACTION = 9  # of the argument; the result has OUTPUT_FRACTION
+TANH_FRACTION = 9  # fractional bits of the argument; the result has OUTPUT_FRACTION
 TANH_LIMIT = 4095  # arguments within +-8; the result is constant beyond
 DIGITS = 40
 PI = Decimal("3.14159265358979323846264338327950288419716939937511")
@@ -134,8 +134,8 @@ def _compute_tables() -> dict[str, Tensor]:
     # computed once per process, which takes a second
     with localcontext() as context:
         context.prec = DIGITS
-        step = (WIDEST.ln() - NARROWEST.ln()) / (NUM_SCALES - 1)
-        scales = [(NARROWEST.ln() + step * i).exp() for i in range(NUM_SCALES)]
+        step = (MAX_STD.ln() - MIN_STD.ln()) / (NUM_SCALES - 1)
+        scales = [(MIN_STD.ln() + step * i).exp() for i in range(NUM_SCALES)]
         midpoints = [scale * (step / 2).exp() * 2**OUTPUT_FRACTION for scale in scales[:-1]]
         thresholds = [int(value.to_integral_value(ROUND_FLOOR)) for value in midpoints]
         rows = [_gaussian_row(scale) for scale in scales]

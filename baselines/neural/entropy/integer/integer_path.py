@@ -112,7 +112,7 @@ def require_bounded_sums(weight: Tensor, bias: Tensor, shift: Tensor, name: str)
 class IntegerConvolution:
     """Convolution of integers with bias, optional ReLU, and rounding to the output's grid.
 
-    fractional_bits: of input and output. The output is clipped to -limit..limit, or 0..limit after
+    fractional_bits: for input and output. The output is clipped to -limit..limit, or 0..limit after
     a ReLU: int16 or int32. Raises the errors of `half_kernel`, and `BoundExceeded`.
     """
 
@@ -178,7 +178,7 @@ def phase_weights(weight: Tensor) -> Tensor:
 class IntegerSequence:
     """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`."""
 
-    # fractional_bits: of the input, then of each convolution's output
+    # fractional_bits: for the input, then for each convolution's output
 
     def __init__(
         self,
@@ -237,9 +237,11 @@ def _read_fractional_bits(tables: Mapping[str, Tensor], model: LatentNetwork) ->
         for name, table in tables.items()
         if name.startswith(PREFIX)
     }
-    wrong = sorted(set(fractions) ^ set(activation_names(model)))
-    if wrong:
-        raise ValueError(f"the fractional bits do not fit the model: {', '.join(wrong[:5])}")
+    differing_names = sorted(set(fractions) ^ set(activation_names(model)))
+    if differing_names:
+        raise ValueError(
+            f"the fractional bits do not fit the model: {', '.join(differing_names[:5])}"
+        )
     for name, fraction in fractions.items():
         if not 0 <= fraction <= MAX_FRACTION:
             raise ValueError(f"the fraction {name} is {fraction}, not 0..{MAX_FRACTION}")
@@ -250,7 +252,7 @@ def _read_fractional_bits(tables: Mapping[str, Tensor], model: LatentNetwork) ->
 def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
     """Return the fractional bits with the least squared error for each of `activation_names`.
 
-    latents: y, (N, M, h, w). Errors: of rounding, and of clipping values `HEADROOM` times as large.
+    latents: y, (N, M, h, w). Errors come from rounding, and from clipping values times `HEADROOM`.
     """
     sums = {name: torch.zeros(MAX_FRACTION + 1).double() for name in activation_names(model)}
 
@@ -263,13 +265,13 @@ def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]
             )
             sums[name][fraction] += float(clipping_error) + exact.numel() * step**2 / 12
 
-    def listen(name: str, layer: nn.Module, relu: bool) -> torch.utils.hooks.RemovableHandle:
+    def add_hook(name: str, layer: nn.Module, relu: bool) -> torch.utils.hooks.RemovableHandle:
         return layer.register_forward_hook(
             lambda _module, _inputs, output: add(name, output.relu() if relu else output)
         )
 
     hooks = [
-        listen(f"{branch}.{i}", layer, relu)
+        add_hook(f"{branch}.{i}", layer, relu)
         for branch, modules in model.entropy_branches().items()
         for i, (layer, relu) in enumerate(convolutions(modules, branch))
         if f"{branch}.{i}" in sums
@@ -289,7 +291,7 @@ class BranchFormat(NamedTuple):
     input_activation: str  # its name among the fractional bits
     output_bits: int  # fractional bits of the output
     weight_limit: WeightLimit
-    limit: int = OUTPUT_LIMIT  # of the output
+    limit: int = OUTPUT_LIMIT  # maximum magnitude of the output
 
 
 class PieceParameters(NamedTuple):

@@ -33,18 +33,18 @@ unpack = partial(container.unpack, block=CRDRControlBlock())
 
 
 def changed(stream: Stream, **changes: object) -> Stream:
-    """The stream with other fields, or other q and beta."""
+    """Return the stream with changed fields, or changed q and beta."""
     controls = {name: changes.pop(name) for name in ("q", "beta") if name in changes}
     return stream._replace(controls=stream.controls._replace(**controls), **changes)
 
 
 def signed(data: bytes) -> bytes:
-    """The same bytes with a checksum that fits."""
+    """Return the bytes with a valid checksum."""
     return data[:-2] + checksum(data[:-2])
 
 
 def replace_bytes(start: int, replaced: int, new: bytes) -> bytes:
-    """A Kodak stream with some of its bytes replaced, and a checksum that fits."""
+    """Return a Kodak stream with some bytes replaced, and a valid checksum."""
     data = pack(KODAK)
     return signed(data[:start] + new + data[start + replaced :])
 
@@ -142,9 +142,9 @@ def test_every_field_reaches_its_ends(changes):
     ("width", "height", "tiling", "reason"),
     [
         (0, 512, None, "0 x 512"),
-        (768, MAX_SIDE + 1, None, "a side has"),
-        (MAX_SIDE, 2049, None, "at most 134217728"),
-        (MAX_TILE_PIXELS // 512 + 1, 512, None, "come in tiles"),
+        (768, MAX_SIDE + 1, None, "a side may have 1 to 65536"),
+        (MAX_SIDE, 2049, None, "134217728"),
+        (MAX_TILE_PIXELS // 512 + 1, 512, None, "need tiles"),
         (768, 512, Tiling(0, 0), "tiles of 0"),
         (768, 512, Tiling(100, 0), "tiles of 100"),
         (768, 512, Tiling(64 * 256, 0), "multiples of 64"),
@@ -161,7 +161,7 @@ def test_what_no_stream_can_hold_has_a_fault(width, height, tiling, reason):
 
 def test_a_stream_of_too_few_bytes_is_refused():
     many = {"width": 8192, "height": 8192, "payloads": (b"",) * 16, "tiling": Tiling(2048, 0)}
-    with pytest.raises(ValueError, match="bytes: no image takes so few"):
+    with pytest.raises(ValueError, match="bytes: no image"):
         pack(KODAK._replace(**many))
 
 
@@ -182,18 +182,18 @@ def test_a_stream_of_too_few_bytes_is_refused():
         (replace_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
         (replace_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
         (replace_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
-        (replace_bytes(7, 2, b"\x81\x40"), "come in tiles"),
+        (replace_bytes(7, 2, b"\x81\x40"), "need tiles"),
         (replace_bytes(11, 1, b"\x41"), "q is step 65"),
         (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
         (replace_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\x01\x10"), "level 16"),
         (
             replace_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\xff\x7f"),
-            "bytes left of 16383",
+            "of 16383 bytes left",
         ),
         (replace_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
         (replace_bytes(2, 1, b"\x14"), "tiles of 7168"),
-        (signed(b"C\xd2\x10" + bytes(3) + b"??"), "bytes left of 4"),
-        (signed(pack(KODAK)[:11] + b"??"), "bytes left of 1"),
+        (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes left"),
+        (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes left"),
     ],
 )
 def test_a_wrong_field_is_named(data, reason):
@@ -201,7 +201,7 @@ def test_a_wrong_field_is_named(data, reason):
         unpack(data)
 
 
-def test_a_stream_without_controls_is_two_bytes_shorter_and_knows_no_flag_of_theirs():
+def test_a_stream_without_controls_is_two_bytes_shorter_and_has_no_flags_for_them():
     plain, block = KODAK._replace(controls=None), ControlBlock()
     data = container.pack(plain, block)
     assert len(data) == len(pack(KODAK)) - 2
@@ -209,8 +209,8 @@ def test_a_stream_without_controls_is_two_bytes_shorter_and_knows_no_flag_of_the
     for flags in (1, 2):
         with pytest.raises(CorruptStream, match="flag"):
             container.unpack(signed(data[:2] + bytes([0x10 | flags]) + data[3:]), block)
-    with pytest.raises(CorruptStream, match=r"made with the checkpoint 12345678.*not.*00000000"):
-        unpack(data, checkpoint=bytes(4))  # is refused before the controls that it lacks are read
+    with pytest.raises(CorruptStream, match=r"12345678.*not.*00000000"):
+        unpack(data, checkpoint=bytes(4))  # refused before the missing controls are read
 
 
 def test_a_tile_that_is_longer_than_the_stream_is_refused():
@@ -218,9 +218,9 @@ def test_a_tile_that_is_longer_than_the_stream_is_refused():
     data = pack(stream)
     position = data.index(b"\x041234")
     for length, reason in (
-        (9, "left of 9"),
-        (0x7F, "left of 127"),
-        (0x80, "more than|left of|end"),
+        (9, "of 9 bytes"),
+        (0x7F, "of 127 bytes"),
+        (0x80, "more than|bytes left|end"),
     ):
         with pytest.raises(CorruptStream, match=reason):
             unpack(signed(data[:position] + bytes([length]) + data[position + 1 :]))

@@ -1,4 +1,4 @@
-"""Maps of levels: exact, short where they are smooth, harmless where they are damaged."""
+"""Maps of levels: exact, short if they are smooth, harmless if they are damaged."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def test_smooth_maps_cost_little_and_noise_hardly_more_than_its_four_bits():
     assert 4 <= bits_per_block(noise) < 4.6
 
 
-def test_bytes_behind_a_map_are_noticed():
+def test_bytes_after_a_map_are_detected():
     data = encode_levels(np.rint(15 * np.exp(-(DISTANCE**2) / 100)).astype(np.uint8))
     with pytest.raises(CorruptStream, match="does not end"):
         decode_levels(data + bytes(9), 32, 32)
@@ -129,7 +129,7 @@ def test_bytes_behind_a_map_are_noticed():
     ("data", "reason"),
     [(b"", "empty"), (b"\x10", "level 16"), (b"\xff", "level 255"), (b"\0\x12\x34", "zero byte")],
 )
-def test_what_no_map_begins_with_is_refused(data, reason):
+def test_an_invalid_beginning_of_a_map_is_refused(data, reason):
     with pytest.raises(CorruptStream, match=reason):
         decode_levels(data, 3, 3)
 

@@ -12,7 +12,7 @@ CHANNELS_LAST = torch.channels_last
 
 @pytest.fixture
 def one_thread():
-    """One thread, as workers have it: with several torch takes oneDNN by itself."""
+    """One thread, as in workers: with several threads, torch chooses oneDNN itself."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -53,7 +53,7 @@ def test_what_onednn_does_not_compute_is_left_to_torch():
 
 @pytest.mark.parametrize("images", [1, 2])
 def test_gradients_of_conditioned_blocks_stay_channels_last(images):
-    """Otherwise each layer before them works on features that it first has to turn."""
+    """Otherwise each layer before them has to reorder its features first."""
     blocks = ConditionedBottlenecks(2, 16, 6).to(memory_format=CHANNELS_LAST)
     inputs = features(16, images).requires_grad_()
     outputs = blocks(inputs, PlacedLevels(torch.ones(images, 6), None))

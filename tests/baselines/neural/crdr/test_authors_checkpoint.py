@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.neural.architecture import CrdrSizes
-from baselines.neural.crdr.authors import import_authors
+from baselines.neural.crdr.authors import read_author_weights
 from baselines.neural.crdr.model import CRDRNetwork
 from benchmark.errors import Unavailable
 from support.files.hostile_files import MakesFolder
@@ -50,7 +50,7 @@ def saved(folder: Path, content: object) -> Path:
 
 
 def imported(folder: Path, content: object, sizes: CrdrSizes = SHRUNKEN) -> State:
-    return import_authors(saved(folder, content), sizes)
+    return read_author_weights(saved(folder, content), sizes)
 
 
 @pytest.mark.parametrize("sizes", [SHRUNKEN, TINY, replace(TINY, support_slices=3)])
@@ -99,24 +99,24 @@ def test_their_last_hyper_layer_is_the_same_function_as_a_convolution(tmp_path, 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"encoder.conv9.weight": torch.zeros(1)}, r"no place here for encoder\.conv9\.weight$"),
+        ({"encoder.conv9.weight": torch.zeros(1)}, r"unknown .*encoder\.conv9\.weight$"),
         ({f"spare.{i}": torch.zeros(1) for i in range(9)}, r"spare\.0.* and 5 more$"),
-        ({"decoder.conv4.bias": None}, r"lacks decoder\.conv4\.bias$"),
-        ({"encoder.conv4.weight": None}, r"lacks encoder\.conv4\.weight$"),
-        ({"entropy_model_z.matrices.0": None}, r"lacks entropy_model_z\.matrices\.0$"),
+        ({"decoder.conv4.bias": None}, r"lacks .*decoder\.conv4\.bias$"),
+        ({"encoder.conv4.weight": None}, r"lacks .*encoder\.conv4\.weight$"),
+        ({"entropy_model_z.matrices.0": None}, r"lacks .*entropy_model_z\.matrices\.0$"),
         (
             {"entropy_model_z.biases.2": torch.zeros(12, 4, 1)},
-            r"other shapes.*biases\.2 \(12, 4, 1\)",
+            r"shapes.*biases\.2 \(12, 4, 1\)",
         ),
         ({"decoder.block2.block1.proj_2.bias": torch.zeros(9)}, r"proj_2\.bias \(9,\)$"),
-        ({"encoder.conv1.bias": torch.zeros(12, dtype=torch.int64)}, r"other shapes.*conv1\.bias"),
-        ({"hyperdecoder.hd_std.conv3.weight": torch.zeros(320)}, r"other shapes.*hd_std\.conv3"),
-        ({"encoder.conv1.weight": torch.zeros(12, 3, 4, 4)}, r"other shapes.*conv1\.weight"),
+        ({"encoder.conv1.bias": torch.zeros(12, dtype=torch.int64)}, r"shapes.*conv1\.bias"),
+        ({"hyperdecoder.hd_std.conv3.weight": torch.zeros(320)}, r"shapes.*hd_std\.conv3"),
+        ({"encoder.conv1.weight": torch.zeros(12, 3, 4, 4)}, r"shapes.*conv1\.weight"),
         (
             {"decoder.mlp.2.bias": torch.tensor([0.0] * 31 + [torch.nan])},
             r"not finite in decoder\.mlp\.2\.bias$",
         ),
-        ({"spare": torch.zeros(1).expand(10**9)}, "a tensor of 1000000000 elements"),
+        ({"spare": torch.zeros(1).expand(10**9)}, "1000000000 elements"),
     ],
 )
 def test_a_key_too_many_too_few_or_misshapen_is_one_error(tmp_path, state, change, reason):
@@ -126,7 +126,7 @@ def test_a_key_too_many_too_few_or_misshapen_is_one_error(tmp_path, state, chang
 
 
 def test_a_prior_in_two_spellings_at_once_is_refused(tmp_path, state):
-    with pytest.raises(Unavailable, match=r"twice entropy_model_z\.matrices\.0$"):
+    with pytest.raises(Unavailable, match=r"two spellings entropy_model_z\.matrices\.0$"):
         imported(tmp_path, state | {"entropy_model_z._matrix0": torch.zeros(12, 3, 1)})
 
 
@@ -142,14 +142,14 @@ def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Unavailable, match=f"{name} cannot be read"):
-            import_authors(tmp_path / name)
+            read_author_weights(tmp_path / name)
     with pytest.raises(Unavailable, match="cannot be read"):
         imported(tmp_path, {"comp_model": state, "more": MakesFolder(Path("was_executed"))})
     assert not (tmp_path / "was_executed").exists()
     for content in ([1, 2], {"comp_model": {1: torch.zeros(1)}}, {"a": "b"}, torch.zeros(3)):
-        with pytest.raises(Unavailable, match="does not contain a state dict"):
+        with pytest.raises(Unavailable, match="state dict"):
             imported(tmp_path, content)
     with pytest.raises(Unavailable, match="no checkpoint"):
-        import_authors(tmp_path / "missing.pth.tar")
+        read_author_weights(tmp_path / "missing.pth.tar")
     with pytest.raises(Unavailable, match="cannot be read"):
-        import_authors(tmp_path)
+        read_author_weights(tmp_path)

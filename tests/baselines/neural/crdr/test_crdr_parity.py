@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.blocks.control import PlacedLevels
-from baselines.neural.crdr.authors import import_authors
+from baselines.neural.crdr.authors import read_author_weights
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Distributions, SymbolEncoder
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
@@ -33,7 +33,7 @@ from support.networks.tiny_checkpoint import FULL
 PARITY = SHARED / "data" / "parity"
 Q = 1.3
 BETAS = (0.0, 3.84)
-ROUNDING = 1e-4  # of the standard deviation; 2.7e-5 was seen, with any instruction set
+ROUNDING = 1e-4  # in standard deviations; the maximum seen was 2.7e-5, with any instruction set
 
 needs_parity = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")
 pytestmark = needs_parity
@@ -41,7 +41,7 @@ pytestmark = needs_parity
 
 @cache
 def golden(name: str) -> Tensor:
-    """A golden value of the crop, or by its full name."""
+    """Return a golden value by its full name."""
     with np.load(PARITY / "golden.npz") as values:
         return torch.from_numpy(values[name])
 
@@ -60,7 +60,7 @@ def network(state, tmp_path_factory):
     """The authors' file as training wrote it, in the older spelling, imported."""
     path = tmp_path_factory.mktemp("authors") / "crdr.pth.tar"
     torch.save({"comp_model": {old_spelling(key): value for key, value in state.items()}}, path)
-    imported = import_authors(path)
+    imported = read_author_weights(path)
     path.unlink()
     with torch.device("meta"):
         result = CRDRNetwork(FULL)
@@ -80,7 +80,7 @@ def level(value: float) -> PlacedLevels:
 
 
 def rounding(ours: Tensor, theirs: Tensor, exact: Tensor) -> float:
-    """Return the largest deviation of either from the referee, in standard deviations of it."""
+    """Return the maximum deviation of either from the referee, in its standard deviations."""
     assert ours.shape == theirs.shape == exact.shape
     assert exact.dtype == torch.float64
     return max(float((values - exact).abs().max() / exact.std()) for values in (ours, theirs))
@@ -121,14 +121,14 @@ def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(ne
     symbols = stage("y_sym").float().chunk(10, 1)
     context = network.context
     for i in range(10):
-        for_mean = context.support(mean_support, decoded[:i])
-        for_scale = context.support(scale_support, decoded[:i])
+        mean_inputs = context.support(mean_support, decoded[:i])
+        scale_inputs = context.support(scale_support, decoded[:i])
         values = means[i] + symbols[i]
-        for_residual = torch.cat([for_mean, values], 1)
+        residual_inputs = torch.cat([mean_inputs, values], 1)
         for name, inputs, theirs in (
-            ("mean", for_mean, means[i]),
-            ("scale", for_scale, scales[i]),
-            ("residual", for_residual, residuals[i]),
+            ("mean", mean_inputs, means[i]),
+            ("scale", scale_inputs, scales[i]),
+            ("residual", residual_inputs, residuals[i]),
         ):
             ours = getattr(context, name)[i](inputs)
             exact = getattr(referee.context, name)[i](inputs.double())
@@ -138,12 +138,12 @@ def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(ne
 def test_their_symbols_pass_through_the_context_to_their_latent(network, referee):
     symbols = stage("y_sym").float().chunk(10, 1)
 
-    def decoded(by: CRDRNetwork, support: Tensor) -> Tensor:
-        return by.context(*support.chunk(2, 1), lambda i, mean, _scale: mean + symbols[i])
+    def decode(network: CRDRNetwork, support: Tensor) -> Tensor:
+        return network.context(*support.chunk(2, 1), lambda i, mean, _scale: mean + symbols[i])
 
     ours, exact = (
-        decoded(network, stage("hyper_out")),
-        decoded(referee, stage("hyper_out").double()),
+        decode(network, stage("hyper_out")),
+        decode(referee, stage("hyper_out").double()),
     )
     assert rounding(ours, stage("y_hat"), exact) < ROUNDING
 
@@ -226,7 +226,7 @@ def test_our_distributions_of_z_are_theirs_where_both_have_a_symbol():
             if min(our_counts[symbol], their_counts[symbol]) > 500
         ]
         ratios = [our_counts[symbol] / their_counts[symbol] for symbol in frequent_symbols]
-        # Theirs shares out what lies beyond its quantiles, which the synthetic weights leave large.
+        # Theirs redistributes the mass beyond the quantiles, which is large for synthetic weights.
         assert len(frequent_symbols) > 5
         assert max(ratios) / min(ratios) < 1.01
 

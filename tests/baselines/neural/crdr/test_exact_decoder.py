@@ -17,8 +17,8 @@ STREAM = bytes.fromhex(
     "43d21091d85ac1404010401a9860ac38089fe181aa2617ba569603d578afcf89d3c9dec07538a111d36d413b62"
     "1b6972411a6f04ab4ecd7d9d7d9744845c91b0e33d84537017acdc6dad83d110df35c10daf0008f5"
 )
-# Bundled checkpoint (the default one is "") -> a stream of it, and the digest of its picture.
-# Whoever replaces the checkpoint replaces both; nothing else may change the second.
+# Bundled checkpoint ("" is the default) -> one of its streams, and the digest of its picture.
+# A new checkpoint replaces both; nothing else may change the digest.
 PICTURES = {
     "ours-micro.safetensors": (
         STREAM.hex(),
@@ -38,7 +38,7 @@ PICTURES = {
     ),
 }
 
-# Attention, maps of both controls, several beta and q: whatever a synthesis has.
+# Attention, maps of both controls, several beta and q: everything that a synthesis has.
 FINGERPRINT = """
 import hashlib, sys
 import numpy as np, torch
@@ -60,9 +60,9 @@ with torch.inference_mode():
     images = exact_synthesis(network.synthesis)(latents, *levels)
 pixels = make_pixels(images)
 assert pixels.std() > 20
-found = pixels.tobytes() + images.numpy().tobytes()
-found += CRDR(beta=0, exact=1, size="micro").decode(bytes.fromhex(sys.argv[1])).tobytes()
-print(hashlib.sha256(found).hexdigest())
+result = pixels.tobytes() + images.numpy().tobytes()
+result += CRDR(beta=0, exact=1, size="micro").decode(bytes.fromhex(sys.argv[1])).tobytes()
+print(hashlib.sha256(result).hexdigest())
 """
 PROCESSORS = (
     {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "1"},
@@ -70,7 +70,7 @@ PROCESSORS = (
     {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"},
     {},
 )
-FOUND_SHA256 = "89be53738ad5c371720b19a9cdb4e3ec2656e703fce370b12c8f2d409f466b81"
+RESULT_SHA256 = "89be53738ad5c371720b19a9cdb4e3ec2656e703fce370b12c8f2d409f466b81"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ FOUND_SHA256 = "89be53738ad5c371720b19a9cdb4e3ec2656e703fce370b12c8f2d409f466b81
 def test_a_fresh_process_gives_the_same_picture_on_every_processor(processor):
     path = os.pathsep.join(sys.path)
     output = ran(sys.executable, "-c", FINGERPRINT, STREAM.hex(), PYTHONPATH=path, **processor)
-    assert output.stdout.strip() == FOUND_SHA256
+    assert output.stdout.strip() == RESULT_SHA256
 
 
 @pytest.mark.parametrize("name", PICTURES)

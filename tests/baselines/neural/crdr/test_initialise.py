@@ -1,4 +1,4 @@
-"""The orthogonal transform that training starts from, against numpy's and by what it is for."""
+"""The initial orthogonal transform, compared with numpy's, and its effect."""
 
 from dataclasses import replace
 
@@ -8,10 +8,10 @@ import torch
 from torch.nn.functional import conv_transpose2d
 
 from baselines.neural.architecture import CrdrSizes
-from baselines.neural.blocks import start_values as residual_start
+from baselines.neural.blocks import start_values
 from baselines.neural.blocks.start_values import fit_transform, fit_transforms
 from baselines.neural.crdr.model import STEP, Controls, CRDRNetwork
-from baselines.neural.entropy import hyperprior as start_values
+from baselines.neural.entropy import hyperprior
 from baselines.neural.training.objective import rate_distortion
 from baselines.neural.training.photographs import draw_crops, hold_photographs
 from support.networks.tiny_checkpoint import MICRO, TINY
@@ -38,12 +38,12 @@ def crops(coffee):
 @pytest.fixture
 def exact(monkeypatch):
     """No noise on top of the transform."""
-    for module in (residual_start, start_values):
-        monkeypatch.setattr(module, "NOISE", 0.0)
+    monkeypatch.setattr(start_values, "NOISE_STD", 0.0)
+    monkeypatch.setattr(hyperprior, "INITIAL_STD", 0.0)
 
 
 def patches(features):
-    """2 x 2 neighbours, by hand: (places, 4 c) as c, row, column."""
+    """Return 2 x 2 neighbours, by hand: (positions, 4 c), in the order c, row, column."""
     n, c, h, w = features.shape
     cells = features.numpy().reshape(n, c, h // 2, 2, w // 2, 2)
     return cells.transpose(0, 2, 4, 1, 3, 5).reshape(-1, 4 * c).astype(np.float64)

@@ -61,9 +61,9 @@ def test_a_conditioned_block_on_a_map_is_a_projection_of_every_pixels_own_beta(
     angles = ((fine / 5.12 - 0.5) * 2)[..., None] * 2.0 ** torch.arange(frequencies)
     vectors = embedding.layers(torch.cat([angles.sin(), angles.cos()], -1))
     first, second, third = (project(vectors).permute(0, 3, 1, 2) for project in block.project)
-    inside = block.reduce(features).relu() + first
-    inside = block.mix(inside).relu() + second
-    torch.testing.assert_close(result, block.expand(inside) + third + features)
+    inner = block.reduce(features).relu() + first
+    inner = block.mix(inner).relu() + second
+    torch.testing.assert_close(result, block.expand(inner) + third + features)
     assert result.is_contiguous(memory_format=memory_format)
 
 
@@ -112,14 +112,14 @@ def test_the_loss_reaches_every_parameter_but_quantiles(images):
 
 
 def test_rounding_lets_the_gradient_of_the_picture_through(images):
-    """Bits of rounded latents have none for the encoder; the medians are not learned this way."""
+    """Bits of rounded latents have no gradient for the encoder, and medians get none."""
     network = shaken(CRDRNetwork(TINY))
     network(images, Controls(1.0), noisy=False).images.square().mean().backward()
     reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"analysis.layers.0.weight", "hyper_analysis.0.weight"} <= reached
     network.zero_grad()
     with torch.no_grad():
-        network.hyper_analysis[4].weight.zero_()  # no way to the encoder but through y itself
+        network.hyper_analysis[4].weight.zero_()  # no path to the encoder except through y
     network(images, Controls(1.0), noisy=False).images.square().mean().backward()
     assert network.analysis.layers[0].weight.grad.any()
     network.zero_grad()
@@ -139,8 +139,8 @@ def test_the_trained_picture_is_the_decoded_one(tiny, images):
     torch.testing.assert_close(tiny(images, Controls(1.0, 3.84)).images, pictures)
 
 
-def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
-    """Latents differ, being made in bfloat16; counted in it, bits would be off by 1/256."""
+def test_bits_keep_their_precision_under_autocast(tiny, images):
+    """Latents are computed in bfloat16 and differ; bits in bfloat16 would be off by 1/256."""
     with torch.no_grad():
         single = tiny(images, Controls(1.0), noisy=False)
         with torch.autocast("cpu", torch.bfloat16):
@@ -166,8 +166,8 @@ def test_the_conditioning_begins_as_the_authors_draw_it():
     torch.manual_seed(4)
     network = CRDRNetwork(MICRO)
     state_before = {name: value.clone() for name, value in network.state_dict().items()}
-    network.start_parts(network.freezable().keys())
-    control = {id(value) for value in network.freezable()["realism_control"]}
+    network.initialise_parts(network.freezable_parts().keys())
+    control = {id(value) for value in network.freezable_parts()["realism_control"]}
     for name, tensor in network.named_parameters():
         if id(tensor) not in control:
             assert torch.equal(tensor, state_before[name])

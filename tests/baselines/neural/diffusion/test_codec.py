@@ -1,4 +1,4 @@
-"""`dirac` and `hfd` as codecs: the base's bits, drawings that repeat, bases that do not belong."""
+"""`dirac` and `hfd` as codecs: the base's bits, samples that repeat, bases that do not fit."""
 
 import math
 
@@ -81,7 +81,7 @@ def test_more_steps_draw_more_than_one():
     )
 
 
-def test_a_description_says_what_it_is_after_and_what_base_it_has():
+def test_a_description_names_the_method_and_the_base():
     codec, base = load("dirac:steps=20:seed=4"), load("elic")
     info = codec.describe()
     assert info.caveat == "after the abstract; untrained"
@@ -102,19 +102,19 @@ def test_other_weights_of_the_base_are_refused(tmp_path, weights, monkeypatch):
     for level in (1, 2):
         write_tiny(tmp_path / f"elic-{level}.safetensors", "elic", seed=7 + level)
     monkeypatch.setenv("BENCH_WEIGHTS", f"{tmp_path}:{weights}")
-    with pytest.raises(Unavailable, match=r"dirac-elic.safetensors was trained for other weights"):
+    with pytest.raises(Unavailable, match=r"dirac-elic.safetensors .*elic \("):
         load("dirac:steps=1")
 
 
 def test_another_base_is_refused(weights):
     path = weights / "dirac-jpeg.safetensors"
-    with pytest.raises(Unavailable, match="was trained for the base jpeg, not for elic"):
+    with pytest.raises(Unavailable, match="base jpeg, not for elic"):
         load(f"dirac:steps=1:checkpoint={path}")
-    with pytest.raises(Unavailable, match="was trained for the base jpeg, not for jpeg:optimize=1"):
+    with pytest.raises(Unavailable, match="not for jpeg:optimize=1"):
         load(r"dirac:steps=1:base=jpeg\:optimize=1")
-    with pytest.raises(Unavailable, match="a network of dirac according to its card, not of hfd"):
+    with pytest.raises(Unavailable, match=r"of dirac .*not of hfd"):
         load(f"hfd:base=jpeg:checkpoint={path}")
-    with pytest.raises(Unavailable, match=r"make it with .* --members dirac-jpegxl"):
+    with pytest.raises(Unavailable, match=r"--members dirac-jpegxl"):
         load("dirac:steps=1:base=jpegxl")
 
 
@@ -147,7 +147,7 @@ def test_a_stream_that_does_not_tell_its_setting_is_placed_by_its_rate(weights):
     assert places[1] == pytest.approx(interpolate_position(math.log2(bits), rates))
 
 
-def test_between_two_levels_what_is_known_is_between(weights):
+def test_statistics_between_two_levels_are_interpolated(weights):
     path = weights / "dirac-jpeg.safetensors"
     network = _load_diffusion(path, load_card(path).sha256, "cpu")
     first, second = network.facts(0), network.facts(1)

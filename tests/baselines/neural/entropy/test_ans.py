@@ -1,4 +1,4 @@
-"""The entropy coder without constriction, beside constriction: the same bytes."""
+"""The entropy coder without constriction writes the same bytes as constriction."""
 
 from contextlib import contextmanager
 from itertools import pairwise
@@ -33,7 +33,7 @@ def code_in_python():
 
 @st.composite
 def any_message(draw: st.DrawFn):
-    """Tables, rows and symbols (some escape), and symbols with frequencies of their own."""
+    """Tables, rows and symbols (some escape), and symbols with one distribution each."""
     cuts = draw(st.sets(st.integers(1, 65535), min_size=1, max_size=20))
     tables = [(-3, [b - a for a, b in pairwise([0, *sorted(cuts), 65536])]), (0, [65535, 1])]
     symbols = draw(st.lists(st.integers(-9, 30) | st.integers(-32768, 32767), max_size=60))

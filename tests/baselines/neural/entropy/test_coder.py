@@ -1,4 +1,4 @@
-"""The entropy coder beside a decoder in plain Python that reads the same bytes."""
+"""The entropy coder, compared with a decoder in plain Python that reads the same bytes."""
 
 import hashlib
 import math
@@ -104,14 +104,14 @@ def test_the_length_is_the_entropy_within_a_thousandth_and_four_bytes(gaussians,
     assert encoder.ideal_bits() / 8 == pytest.approx(ideal, rel=1e-4)
 
 
-def test_the_ideal_bits_of_symbols_with_frequencies_of_their_own_are_their_logarithms():
+def test_the_ideal_bits_of_symbols_with_one_distribution_each_are_their_logarithms():
     frequencies = np.array([[1 << 22, 3 << 22], [(1 << 24) - 1, 1]])
     encoder = SymbolEncoder()
     encoder.add_each(np.array([0, 1]), frequencies)
     assert encoder.ideal_bits() == 2 + 24
 
 
-def test_every_symbol_of_16_bits_can_be_coded_beside_every_narrow_table():
+def test_every_symbol_of_16_bits_can_be_coded_with_every_narrow_table():
     rows = distributions([(0, [65535, 1]), (-32768, [1, 65535]), (32767, [30000, 35536])])
     symbols = np.arange(-32768, 32768)
     for row in range(3):
@@ -135,7 +135,7 @@ def test_a_table_of_all_symbols_and_one_of_very_many_rows_are_coded():
 
 
 def test_the_bytes_are_the_same_wherever_they_are_made():
-    # Made of whole numbers alone, so that nothing but the coder can change them.
+    # Computed from integers alone, so that only the coder can change the bytes.
     rows = distributions([(-2 * k, [1] * (4 * k) + [65536 - 4 * k]) for k in range(1, 65)])
     numbers = np.arange(20000)
     data = encode((numbers * numbers % 401 - 200, rows, numbers * 7919 % 64))
@@ -146,7 +146,7 @@ def test_the_bytes_are_the_same_wherever_they_are_made():
 
 
 @pytest.mark.parametrize("index", [64, 255, -1, 1000])
-def test_an_index_that_is_no_row_is_refused(gaussians, index):
+def test_an_index_without_a_row_is_refused(gaussians, index):
     indices = np.array([3, index])
     with pytest.raises(ValueError, match=r"0\.\.63"):
         SymbolEncoder().add(np.array([0, 0]), gaussians[1], indices)
@@ -165,17 +165,17 @@ def test_an_index_that_is_no_row_is_refused(gaussians, index):
         ([[0, 3, 65536]], [4], [0], "longer than its row"),
         ([[0, 3, 65536]], [3], [32768], "16 bits"),
         ([[0, 3, 65536]], [3], [-32769], "16 bits"),
-        ([[0, 3, 65536]], [3, 3], [0], "lengths"),
-        ([0, 3, 65536], [3], [0], "lengths"),
+        ([[0, 3, 65536]], [3, 3], [0], "shapes"),
+        ([0, 3, 65536], [3], [0], "shapes"),
         (np.zeros((0, 3)), [], [], "no symbol"),
     ],
 )
-def test_tables_that_are_no_distributions_are_refused(cdf, length, first, reason):
+def test_invalid_distributions_are_refused(cdf, length, first, reason):
     with pytest.raises(ValueError, match=reason):
         Distributions(np.array(cdf, int), np.array(length, int), np.array(first, int))
 
 
-def own_frequencies(count: int, entries: int) -> np.ndarray:
+def drawn_frequencies(count: int, entries: int) -> np.ndarray:
     """Frequencies of `count` symbols, some as uneven as they can be, 2^24 in each row."""
     random = np.random.default_rng(3)
     result = 1 + random.integers(0, 1 << random.integers(1, 15, (count, 1)), (count, entries))
@@ -183,9 +183,9 @@ def own_frequencies(count: int, entries: int) -> np.ndarray:
     return result
 
 
-def test_symbols_with_distributions_of_their_own_are_read_by_the_reference(gaussians):
+def test_symbols_with_one_distribution_each_are_read_by_the_reference(gaussians):
     tables, rows = gaussians
-    frequencies = own_frequencies(40, 9)
+    frequencies = drawn_frequencies(40, 9)
     random = np.random.default_rng(4)
     symbols = random.integers(0, 9, 40)
     table_symbols, indices = random.integers(-3, 4, 11), random.integers(0, len(tables), 11)
@@ -250,7 +250,7 @@ def test_every_cut_and_every_appended_byte_is_noticed(gaussians, stream):
 
 def test_data_that_has_ended_gives_no_more_symbols(gaussians, stream):
     data, indices, _ = stream
-    with pytest.raises(CorruptStream, match="ends before its symbols do"):
+    with pytest.raises(CorruptStream, match="ends before"):
         SymbolDecoder(data[-40:]).take(gaussians[1], indices[0])
 
 

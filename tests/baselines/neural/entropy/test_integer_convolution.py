@@ -53,7 +53,7 @@ def expected_output(layer: nn.Module, activations: torch.Tensor, weight_limit: W
     channels_first = activations.to(torch.int64).permute(0, 3, 1, 2)
     weight = integer_layer.weight.to(torch.int64)
     if transposed:
-        # Of float64, which holds these sums exactly: torch has no transposed one for integers.
+        # In float64, which holds these sums exactly: torch's transposed convolution needs floats.
         sums = functional.conv_transpose2d(
             channels_first.double(), weight.double(), None, 2, layer.padding, 1
         ).to(torch.int64)
@@ -85,7 +85,7 @@ def test_a_relu_cuts_what_is_below_zero_and_nothing_else():
 @pytest.mark.parametrize(("bias", "shift"), [(2.0**52, 10), (2.0**40, -12), (0.0, -40)])
 def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
     weight = torch.full((1, 1, 1, 1000), 8127, dtype=torch.int16)
-    with pytest.raises(BoundExceeded, match=r"scale\.0\.0: a sum may reach"):
+    with pytest.raises(BoundExceeded, match=r"scale\.0\.0: "):
         require_bounded_sums(
             weight, torch.tensor([bias]).double(), torch.tensor([shift]), "scale.0.0"
         )
@@ -100,5 +100,5 @@ def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
     ],
 )
 def test_modules_that_are_neither_convolution_nor_its_relu_are_refused(modules):
-    with pytest.raises(ValueError, match=r"mean\.0: .* cannot be executed in integers"):
+    with pytest.raises(ValueError, match=r"mean\.0: .*(ReLU|Sigmoid)"):
         IntegerSequence(modules, (7, 7), weight_limit=WeightLimit.FINE, device=CPU, name="mean.0")

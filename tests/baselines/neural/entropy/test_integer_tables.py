@@ -22,7 +22,7 @@ from baselines.neural.entropy.integer.grid import (
 )
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
-# Of everything that `make_tables` gives: whoever changes a number changes every stream.
+# Digest of everything that `make_tables` returns: another one means other streams.
 SHA256 = "4e378a307715012742422eed2673bee6e414224c6d492ebb3fcfc977babf27f6"
 
 

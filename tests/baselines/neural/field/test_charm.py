@@ -28,7 +28,7 @@ def network():
 
 
 def parameters_by_slice(network, latents):
-    """Mean and scale of every slice."""
+    """Return the mean and scale of every slice."""
     values = torch.split(latents, list(network.sizes.slices), dim=1)
     supports = network.hyper_synthesis(torch.zeros(1, network.sizes.hyper_latent, 2, 2))
     rounded = by_slice(network, supports, lambda i, mean: (values[i] - mean).round() + mean)

@@ -1,4 +1,4 @@
-"""ELIC: sizes as published, CompressAI's network with copied weights, and what passes may see."""
+"""ELIC: published sizes, CompressAI's network with copied weights, and the checkerboard."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_the_published_size_has_the_parameters_and_the_work_of_compressais_netwo
 
 
 def copied(official) -> ElicNetwork:
-    """Our network with the weights of CompressAI's, module by module in the order of the data."""
+    """Return our network with CompressAI's weights, copied module by module in data flow order."""
     ours = ElicNetwork(OFFICIAL)
     codec = official.latent_codec
     groups = codec["y"]
@@ -114,4 +114,4 @@ def test_a_checkerboard_sees_the_other_colour_within_its_kernel():
         other_colour,
     ]
     signal = torch.randn(1, 1, 6, 7)
-    assert torch.allclose(layer.plain()(signal), layer(signal), atol=1e-6)
+    assert torch.allclose(layer.to_convolution()(signal), layer(signal), atol=1e-6)

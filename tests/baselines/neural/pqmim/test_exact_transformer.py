@@ -1,4 +1,4 @@
-"""The transformer without rounded sums: near the float one, and the same whatever computes it."""
+"""The exact transformer: close to the float one, and the same on every machine."""
 
 import os
 import sys
@@ -57,7 +57,7 @@ def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:
 
 
 def every_bit(rows: int, columns: int, stage: int) -> str:
-    """Digest of features and logits too: rounding to frequencies hides most differences."""
+    """Return a digest that covers features and logits, since frequencies hide most differences."""
     parts = parts_of(ExactTransformer(seeded()), rows, columns, stage)
     return sha256(b"".join(array.tobytes() for part in parts for array in part)).hexdigest()
 
@@ -99,7 +99,7 @@ def test_no_sum_depends_on_its_order(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "sum", shuffled_sum)
     monkeypatch.setattr(functional, "linear", lambda x, w: shuffled_product(x, w.T))
     exact.frequencies(exact.features(*inputs(11, 13, 3)), 0)
-    # Of a layer four, and two for each window; the embedding and the logits.
+    # Four in each layer, and two for each of its windows; the embedding and the logits.
     assert shuffles.count("product") == TINY.layers * (4 + 2 * 4) + 2
     assert shuffles.count("sum") == TINY.layers * (2 + 4) + 2
 

@@ -1,4 +1,4 @@
-"""The two objectives of PQ-MIM: losses by their formula, masks, frozen parts, entries replaced."""
+"""The two objectives of PQ-MIM: losses by formula, masks, frozen parts, replaced entries."""
 
 import math
 from copy import deepcopy
@@ -30,7 +30,7 @@ def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
     assert {name.partition(".")[0] for name in reached} == {"analysis", "synthesis", "quantiser"}
 
 
-def test_entries_that_nobody_uses_are_replaced_after_so_many_steps(monkeypatch):
+def test_unused_entries_are_replaced_periodically(monkeypatch):
     monkeypatch.setattr(objectives, "SPLIT_EVERY_STEPS", 3)
     objective, network, batch = objective_of("pqmim_autoencoder")
     with torch.no_grad():

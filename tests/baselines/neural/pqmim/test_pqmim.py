@@ -141,5 +141,5 @@ def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_
         assert any(stage.has_gan for stage in transforms) == ("perceptual" in run.name)
         level = int(run.name[-1])
         assert run.recipe.dimensions["books"] == BOOKS[level - 1]
-    with pytest.raises(UsageError, match="pqmim has no member pqmim-5"):
+    with pytest.raises(UsageError, match="member pqmim-5"):
         suite("generative", recipe, Path(), ["pqmim-5"])

@@ -1,4 +1,4 @@
-"""`bench train --check`: some steps of each stage, their memory, work and time; nothing is kept."""
+"""`bench train --check`: memory, work and time of some steps of each stage; nothing is written."""
 
 import re
 

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from baselines.neural.training.gan import GAN_LOSSES
 
-TOLERANCE = 1e-12  # of float64 arithmetic on numbers about 1
+TOLERANCE = 1e-12  # for float64 arithmetic on numbers about 1
 each_objective = pytest.mark.parametrize("name", GAN_LOSSES)
 
 
@@ -27,7 +27,7 @@ def mean(values: list[float]) -> float:
 
 
 def published_discriminator_step(name: str, real: Tensor, fake: Tensor, score: nn.Module) -> float:
-    """Two terms, one after the other, each with the other's logits detached; return their sum."""
+    """Run both backward passes, each with the other's logits detached; return the summed loss."""
     references = score(fake).detach(), score(real).detach()
     if name == "ragan":
         references = references[0].mean(), references[1].mean()

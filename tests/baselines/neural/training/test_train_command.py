@@ -25,7 +25,7 @@ from support.processes import started_bench, until
 from support.training.fixtures import recipe_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
-STEPS = 4  # of the recipe, in two stages
+STEPS = 4  # in the recipe's two stages
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +149,7 @@ def test_photographs_held_out_that_cannot_be_read_are_named(place, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"")
     recipe = place / "recipe.toml"
-    with pytest.raises(
-        UsageError, match=r"held out for validation can be read \(.*\.png\): replace"
-    ):
+    with pytest.raises(UsageError, match=r"validation .*\.png"):
         bench("train", "--recipe", recipe, "--data", tmp_path, "--out", tmp_path / "run")
 
 
@@ -194,10 +192,10 @@ def test_a_folder_in_use_or_that_is_a_file_is_refused(place, tmp_path):
     folder.mkdir()
     handle = os.open(folder, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(UsageError, match="is being trained by another process"):
+    with pytest.raises(UsageError, match="used is being trained"):
         bench(*training(place, folder))
     os.close(handle)
-    with pytest.raises(UsageError, match=r"recipe.toml cannot be written: it is a file"):
+    with pytest.raises(UsageError, match=r"recipe.toml .*file"):
         bench(*training(place, place / "recipe.toml"))
 
 
@@ -226,16 +224,16 @@ def test_progress_is_a_line_at_once_one_a_minute_and_the_last(capsys, monkeypatc
 
 
 @pytest.fixture(scope="module")
-def begun(place, unbroken):
-    """The folder with the finished run, and still.toml, which moves nothing."""
+def start_folder(place, unbroken):
+    """The folder with the finished run, and still.toml, whose learning rates are 0."""
     recipe_text = write_recipe(place / "still.toml", rate_steps=0, realism_steps=1).read_text()
     recipe_text = recipe_text.replace("1e-3", "0.0\nquantile_learning_rate = 0.0")
     (place / "still.toml").write_text(recipe_text)
     return place
 
 
-def words(begun, recipe, out, *options):
-    return training(begun, begun / out, *options, recipe=f"{recipe}.toml")
+def words(start_folder, recipe, out, *options):
+    return training(start_folder, start_folder / out, *options, recipe=f"{recipe}.toml")
 
 
 def copy(checkpoint, target):
@@ -244,13 +242,13 @@ def copy(checkpoint, target):
 
 
 @pytest.mark.parametrize("initialise", ["random", "pca"])
-def test_a_run_begins_with_the_weights_of_the_checkpoint(begun, initialise):
-    recipe = (begun / "still.toml").read_text()
-    (begun / f"{initialise}.toml").write_text(f'initialise = "{initialise}"\n{recipe}')
-    first = begun / "unbroken" / "ours.safetensors"
-    bench(*words(begun, initialise, f"from-{initialise}", "--start", first))
+def test_a_run_begins_with_the_weights_of_the_checkpoint(start_folder, initialise):
+    recipe = (start_folder / "still.toml").read_text()
+    (start_folder / f"{initialise}.toml").write_text(f'initialise = "{initialise}"\n{recipe}')
+    first = start_folder / "unbroken" / "ours.safetensors"
+    bench(*words(start_folder, initialise, f"from-{initialise}", "--start", first))
     start_checkpoint = load_checkpoint(first)
-    checkpoint = load_checkpoint(begun / f"from-{initialise}" / "ours.safetensors")
+    checkpoint = load_checkpoint(start_folder / f"from-{initialise}" / "ours.safetensors")
     expected = start_checkpoint.network.state_dict()
     for name, value in checkpoint.network.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
@@ -264,23 +262,26 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint(begun, initialise):
     assert f"--start {first}" in checkpoint.card.command
 
 
-def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(begun):
-    first = begun / "unbroken" / "ours.safetensors"
-    bench(*words(begun, "still", "again", "--start", first, "--max-minutes", "0"))
-    with pytest.raises(UsageError, match="is a run of another recipe: start differs"):
-        bench(*words(begun, "still", "again"))
-    copy(first, begun / "moved.safetensors")
-    bench(*words(begun, "still", "again", "--start", begun / "moved.safetensors"))
-    card = json.loads((begun / "again" / "ours.json").read_text())
+def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(start_folder):
+    first = start_folder / "unbroken" / "ours.safetensors"
+    bench(*words(start_folder, "still", "again", "--start", first, "--max-minutes", "0"))
+    with pytest.raises(UsageError, match="start differs"):
+        bench(*words(start_folder, "still", "again"))
+    copy(first, start_folder / "moved.safetensors")
+    bench(*words(start_folder, "still", "again", "--start", start_folder / "moved.safetensors"))
+    card = json.loads((start_folder / "again" / "ours.json").read_text())
     assert card["crops"] == 10
 
 
-def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(begun):
-    first, mailed = begun / "unbroken" / "ours.safetensors", begun / "mailed.safetensors"
+def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(start_folder):
+    first, mailed = (
+        start_folder / "unbroken" / "ours.safetensors",
+        start_folder / "mailed.safetensors",
+    )
     copy(first, mailed)
     save_card(mailed, replace(load_card(first), steps=None, crops=0, training_data="unknown"))
-    bench(*words(begun, "still", "unknown", "--start", mailed))
-    card_after = card(begun / "unknown" / "ours.safetensors")
+    bench(*words(start_folder, "still", "unknown", "--start", mailed))
+    card_after = card(start_folder / "unknown" / "ours.safetensors")
     assert (card_after["crops"], card_after["caveat"]) == (0, "training unknown")
     assert card_after["training_data"].endswith(" of unknown training")
 
@@ -288,20 +289,20 @@ def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(begun)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--start", "damaged.safetensors"), "damaged.safetensors is damaged"),
-        (("--start", "recipe.toml"), "recipe.toml has no card recipe.json"),
+        (("--start", "damaged.safetensors"), "damaged.safetensors is"),
+        (("--start", "recipe.toml"), "recipe.toml .*recipe.json"),
         (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave it out"),
         (
             ("--start", BUNDLED / "elic-1.safetensors.xz"),
-            "elic-1.safetensors.xz holds another network than the recipe trains, tiny",
+            "elic-1.safetensors.xz .*tiny",
         ),
     ],
 )
-def test_a_start_that_cannot_be_is_told_in_a_sentence(begun, monkeypatch, options, message):
-    monkeypatch.chdir(begun)
-    copy(begun / "unbroken" / "ours.safetensors", begun / "damaged.safetensors")
-    with (begun / "damaged.safetensors").open("ab") as file:
+def test_a_start_that_cannot_be_is_told_in_a_sentence(start_folder, monkeypatch, options, message):
+    monkeypatch.chdir(start_folder)
+    copy(start_folder / "unbroken" / "ours.safetensors", start_folder / "damaged.safetensors")
+    with (start_folder / "damaged.safetensors").open("ab") as file:
         file.write(b"x")
     with pytest.raises(UsageError, match=message):
-        bench(*words(begun, "recipe", "refused", *options))
-    assert not (begun / "refused").exists()
+        bench(*words(start_folder, "recipe", "refused", *options))
+    assert not (start_folder / "refused").exists()

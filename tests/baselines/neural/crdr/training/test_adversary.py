@@ -1,4 +1,4 @@
-"""The adversary of a realism stage: what it judges, what it learns, what it leaves alone."""
+"""The adversary of a realism stage: what it scores, what it learns, what it leaves unchanged."""
 
 import math
 from copy import deepcopy
@@ -66,8 +66,8 @@ def test_a_stage_of_maps_takes_steps_without_its_discriminators():
 
 
 @pytest.fixture
-def judged(monkeypatch):
-    """What the generator's loss is made of, and the losses that it gave."""
+def penalties(monkeypatch):
+    """Arguments of the generator's losses, and the losses."""
     calls = []
     original = Adversary.penalty
 
@@ -81,13 +81,13 @@ def judged(monkeypatch):
 
 
 @pytest.mark.parametrize("objective", ["rgan", "hrrgan"])
-def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(judged, objective):
+def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(penalties, objective):
     """The next rate's picture of the same crops at the same beta; at the highest, the original."""
     network = toy(Shifted)
     stage = {**REALISM, "gan_loss": objective, "batch": 8, "mixed_levels": True}
     passes = seen_by(network)
     learner_of(network, stage).update()
-    ((references, images, q, beta, _),) = judged
+    ((references, images, q, beta, _),) = penalties
     crops = passes[0][0]
     assert torch.equal(images, network.mixed(crops, torch.from_numpy(q)))
     at_top = torch.from_numpy(q + 1 > 4)
@@ -104,7 +104,7 @@ def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(judged, obj
 
 
 class Shifted(Toy):
-    """Its pictures say which rate they have."""
+    """Network whose pictures depend on the rate."""
 
     def mixed(self, images, levels):
         return images * 0.5 + levels[:, None, None, None] / 10
@@ -115,10 +115,10 @@ class Shifted(Toy):
         return result._replace(images=images)
 
 
-def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(judged):
+def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(penalties):
     stage = {**REALISM, "gan_per_beta": 0.5, "batch": 4, "mixed_levels": True, "balanced": True}
     result = learner_of(toy(), stage).update().numbers
-    ((_, images, q, beta, losses),) = judged
+    ((_, images, q, beta, losses),) = penalties
     levels = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0]))
     assert beta.tolist() == levels.beta.tolist()
     crops = draw_crops(photographs(), 64, range(4), seed=1).float() / 127.5 - 1

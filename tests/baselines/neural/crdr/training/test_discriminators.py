@@ -1,4 +1,4 @@
-"""The seven discriminators: what they share, what they are told, and where pictures go."""
+"""The seven discriminators: shared layers, conditions, and the copies that pictures pass."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from baselines.neural.training.gan import DISCRIMINATORS, PUBLISHED_CHANNELS, Di
 
 LEVELS = 5
 THIN = (4, 6, 8, 10)
-TOLERANCE = 1e-12  # of float64; another batch size may mean another order of the sums
+TOLERANCE = 1e-12  # for float64; another batch size may mean another order of sums
 MIXED = torch.tensor([3, 0, 3, 4, 1, 0, 3])
 KINDS = {  # backbones, heads, inputs of the first backbone and of the first head at full size
     "independent": (5, 5, 3, 128),
@@ -23,7 +23,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def thin(kind: str, seed: int = 0) -> Discriminator:
-    """In float64, with weights that make logits of about 1."""
+    """Make a thin discriminator in float64, whose logits are about 1."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         discriminator = Discriminator(DISCRIMINATORS[kind], LEVELS, THIN).double()
@@ -48,8 +48,8 @@ def convolutions(module: nn.Module) -> list[nn.Conv2d]:
     return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
 
 
-def written_out(layers: list[nn.Conv2d], signal: Tensor) -> Tensor:
-    """Convolutions, every other one at every other pixel, and max(x, x / 5) unless one is left."""
+def apply_by_hand(layers: list[nn.Conv2d], signal: Tensor) -> Tensor:
+    """Apply convolutions, every second with stride 2, and max(x, x / 5) after all but the last."""
     for index, layer in enumerate(layers):
         signal = nn.functional.pad(signal, (1, 1, 1, 1))
         step = 2 if index % 2 else 1
@@ -62,7 +62,7 @@ def written_out(layers: list[nn.Conv2d], signal: Tensor) -> Tensor:
 
 
 def layers_of(critic: Discriminator, level: int) -> list[nn.Conv2d]:
-    """Those that pictures of a level pass, found by their place in the tables of copies."""
+    """Return the layers that pictures of a level pass, by their index among the copies."""
     parts = (critic.backbones, critic.heads)
     return [
         layer
@@ -71,7 +71,7 @@ def layers_of(critic: Discriminator, level: int) -> list[nn.Conv2d]:
     ]
 
 
-def told(signal: Tensor, level: int) -> Tensor:
+def append_level_maps(signal: Tensor, level: int) -> Tensor:
     maps = torch.zeros(len(signal), LEVELS, *signal.shape[2:], dtype=signal.dtype)
     maps[:, level] = 1
     return torch.cat([signal, maps], 1)
@@ -84,11 +84,11 @@ def test_logits_are_those_of_the_network_written_out(kind):
         layers = layers_of(critic, level)
         assert len(layers) == 9
         if kind == "hybrid-backbone-conditioned":
-            features = written_out(layers[:4], images)
-            expected = written_out(layers[4:], told(features, level))
+            features = apply_by_hand(layers[:4], images)
+            expected = apply_by_hand(layers[4:], append_level_maps(features, level))
         else:
-            first = told(images, level) if kind.endswith("conditioned") else images
-            expected = written_out(layers, first)
+            first = append_level_maps(images, level) if kind.endswith("conditioned") else images
+            expected = apply_by_hand(layers, first)
         result = critic(images, torch.tensor([level]))
         assert result.shape == (1, 1, 2, 3)
         assert result.abs().max() > 0.01

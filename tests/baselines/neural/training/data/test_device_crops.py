@@ -1,4 +1,4 @@
-"""Crops made where the photographs are: those of the processor, to a level."""
+"""Crops made on the GPU equal those of the processor, up to one level."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def crops_of(side_px, reduced_share, step):
 @pytest.mark.parametrize("side_px", [40, 64, 128])  # the last are reflected
 @pytest.mark.parametrize("reduced_share", [0.0, 0.5])
 def test_crops_are_those_of_the_processor(side_px, reduced_share):
-    """Of those that are not reduced each level; the filter's weights differ in the 22nd bit."""
+    """Exactly, unless crops are reduced; the filter's weights differ in the 22nd bit."""
     crops = crops_of(side_px, reduced_share, step=2)
     numbers = range(2 * EACH, 3 * EACH)
     expected = draw_crops(photographs(), side_px, numbers, 1, reduced_share)
@@ -47,5 +47,5 @@ def test_a_gpu_takes_photographs_that_leave_it_most_of_its_memory(monkeypatch):
     with stand_in_gpu():
         for total, fits in ((4 * size_bytes, True), (4 * size_bytes - 4, False)):
             monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, size=total: (0, size))
-            assert DeviceCrops.fit(drawing, torch.device("cuda")) is fits
-    assert not DeviceCrops.fit(drawing, CPU)
+            assert DeviceCrops.can_hold(drawing, torch.device("cuda")) is fits
+    assert not DeviceCrops.can_hold(drawing, CPU)

@@ -71,7 +71,7 @@ def test_looking_at_a_folder_that_does_not_fit_decodes_nothing(many, reads):
     assert sorted(reads) == sorted(path.name for path in many.iterdir()), "once in an epoch"
 
 
-def test_those_that_were_used_last_are_kept(many, reads):
+def test_the_photographs_used_last_are_kept(many, reads):
     streamed = load_photographs([many], BUDGET_BYTES // 2)
     for number in (0, 1, 2, 3, 4, 0, 5, 0, 1):
         assert np.array_equal(streamed.decode(number), noise(SIDE_PX, SIDE_PX, number))
@@ -84,13 +84,13 @@ def test_a_photograph_that_is_damaged_is_named_where_there_is_no_other(many, tmp
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     streamed = load_photographs([tmp_path], 0)
     stream = CropStream(CropSampler(streamed, 24, 1), lambda step: [step], 3, CPU)
-    with pytest.raises(UsageError, match=r"cut\.png cannot be read as a photograph"):
+    with pytest.raises(UsageError, match=r"cut\.png .*read"):
         stream.take(0)
 
 
 @pytest.fixture
 def damaged(many, tmp_path):
-    """The first six of `many`: one cut, one empty, one that is no picture."""
+    """The first six of `many`: one truncated, one empty, one not a picture."""
     for number in range(6):
         content = (many / f"00{number}.png").read_bytes()
         content = {1: content[: len(content) // 2], 2: b"", 5: b"hello"}.get(number, content)
@@ -130,11 +130,11 @@ def test_a_bad_picture_in_an_archive_is_named(tmp_path):
         member.size = 5
         archive.addfile(member, io.BytesIO(b"hello"))
     (path,) = photograph_paths([tmp_path / "a.tar"])
-    with pytest.raises(UsageError, match=r"deep/bad\.png cannot be .*: unknown format$"):
+    with pytest.raises(UsageError, match=r"deep/bad\.png .*format$"):
         read_photograph(path)
 
 
-def test_crops_are_drawn_ahead_each_step_once_and_none_behind_the_last():
+def test_crops_are_drawn_ahead_once_per_step_and_none_after_the_last():
     numbers_drawn = []
 
     class Numbered(CropSampler):
@@ -148,12 +148,12 @@ def test_crops_are_drawn_ahead_each_step_once_and_none_behind_the_last():
     assert sorted(numbers_drawn) == list(range(6, 24))
     stream = CropStream(Numbered(None, 1, 0), lambda step: range(3), 100, CPU)
     stream.take(2)
-    assert [*stream._ahead] == [*range(3, 2 + 16 + 1)], "a step for each reader"
+    assert [*stream._pending_crops] == [*range(3, 2 + 16 + 1)], "a step for each reader"
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """Forty flat pictures in two folders, each of a grey level of its own."""
+    """Forty flat pictures in two folders, each with a different grey level."""
     for number in range(40):
         folder = tmp_path / "photos" / f"part-{number % 2}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,11 +208,11 @@ def test_large_photographs_are_cut_about_their_centres(tmp_path):
 
 
 def test_the_sides_of_very_many_photographs_take_little_memory(monkeypatch):
-    """Beside their paths 350 MB for a million: a process looks at them by itself."""
+    """Sides of a million photographs take at most 350 MB in addition to their paths."""
     count = 20_000
     paths = [f"/photographs/train_{number % 10}/{number:016x}.jpg" for number in range(count)]
     monkeypatch.setattr(photographs, "_read_sides", lambda path: (500, len(path)))
-    monkeypatch.setattr(photographs, "HEADERS_AT_ONCE", 100)
+    monkeypatch.setattr(photographs, "HEADER_BATCH", 100)
     tracemalloc.start()
     sides = read_sides(paths)
     peak = tracemalloc.get_traced_memory()[1]
@@ -244,8 +244,8 @@ def test_photographs_of_archives_are_those_of_their_files(many, tmp_path):
 
 def test_a_place_without_photographs_and_an_archive_that_is_none_are_named(tmp_path):
     for place in ("none.tar", "good.txt"):
-        with pytest.raises(UsageError, match="no such folder, tar archive or dataset"):
+        with pytest.raises(UsageError, match=place):
             add_photographs(TrainingOptions(), "", [str(tmp_path / place)], None, "cpu")
     (tmp_path / "bad.tar").write_bytes(os.urandom(2000))
-    with pytest.raises(UsageError, match=r"bad\.tar cannot be read as an uncompressed tar"):
+    with pytest.raises(UsageError, match=r"bad\.tar .*tar"):
         photograph_paths([tmp_path])

@@ -36,7 +36,7 @@ def crops(numbers, seed=1, side_px=SIDE_PX, photographs=PICTURES):
 
 
 def places_of(crop):
-    """Where in which picture, mirrored or not, these pixels are: by looking everywhere."""
+    """Return (picture, row, column, mirrored) for these pixels, by searching everywhere."""
     result = []
     for number, picture in enumerate(PICTURES):
         missing = [max(0, SIDE_PX - side) for side in picture.shape[:2]]
@@ -107,7 +107,7 @@ def test_a_crop_depends_on_its_number_and_the_seed_only():
 
 
 def test_a_run_that_was_begun_before_resumes_with_the_same_crops_and_levels():
-    """What runs on disk were begun with: a change here would break all of them."""
+    """Runs on disk began with these numbers: a change would break all of them."""
     result = crops([0, 1, 100, 10**6], side_px=64, photographs=pictures())
     sums = result.sum((1, 2, 3), dtype=np.int64)
     stage = stage_of(mixed_levels=True, batch=4)
@@ -131,19 +131,19 @@ def test_pictures_of_any_kind_are_read_as_rgb_sorted_by_path(tmp_path):
 
 def test_a_folder_without_photographs_is_named(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(UsageError, match=f"{folder.name} contains no photographs"):
+        with pytest.raises(UsageError, match=folder.name):
             load_photographs([folder])
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "changed"])
-def test_a_file_that_is_no_picture_is_named(tmp_path, suffix, damage):
+def test_an_invalid_picture_is_named(tmp_path, suffix, damage):
     path = tmp_path / f"broken.{suffix}"
     Image.fromarray(noise(64, 64, 3)).save(path)
     content = path.read_bytes()
     changed = content[:40] + bytes(255 - byte for byte in content[40:])
     path.write_bytes({"empty": b"", "text": b"hello", "cut": content[:300]}.get(damage, changed))
-    with pytest.raises(UsageError, match=rf"broken\.{suffix} cannot be read as a photograph"):
+    with pytest.raises(UsageError, match=rf"broken\.{suffix} .*read"):
         load_photographs([tmp_path])
 
 
@@ -153,7 +153,7 @@ def draws(count, **fields):
 
 
 def is_near(count, expected, share):
-    """Within five standard deviations of what independent draws give."""
+    """Return whether `count` is within five standard deviations of independent draws."""
     return abs(count - expected * share) < 5 * (expected * share * (1 - share)) ** 0.5
 
 
@@ -201,7 +201,7 @@ def test_beta_is_zero_as_often_as_asked_on_top_of_the_uniform_draw(mixed, share)
     assert max(distinct) == (8 if mixed else 1)
 
 
-def test_a_map_has_two_regions_beside_or_above_each_other():
+def test_a_map_has_two_regions_left_and_right_or_one_above_the_other():
     samples = draws(300, **{**REALISM, "map_share": 1.0, "crop_px": 256})
     assert all(
         levels.q.ndim == 3 and levels.q.shape == levels.beta.shape == (2, 4, 4)
@@ -219,7 +219,7 @@ def test_a_map_has_two_regions_beside_or_above_each_other():
             assert (first[0] if across else first[:, 0]).tolist() == [
                 place < edge for place in range(4)
             ]
-            ways["beside" if across else "above", int(edge)] += 1
+            ways["left" if across else "above", int(edge)] += 1
     assert len(ways) == 6
     assert all(is_near(count, 600, 1 / 6) for count in ways.values())
 

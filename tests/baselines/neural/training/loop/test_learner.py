@@ -55,7 +55,7 @@ def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
 
 
 class WithHyperlatent(Toy):
-    """Some of its bits are the hyper-latent's."""
+    """Network with bits of a hyper-latent."""
 
     def forward(self, images, controls, *, noisy=True):
         result = super().forward(images, controls, noisy=noisy)
@@ -71,7 +71,7 @@ def test_the_journal_has_the_bits_per_pixel_of_the_hyper_latent():
 
 
 class Costly(Toy):
-    """As long as it sees noise."""
+    """Network whose bits are larger with noise."""
 
     def forward(self, images, controls, *, noisy=True):
         assert noisy, "the decoder runs once"
@@ -90,7 +90,7 @@ def test_the_mean_of_rounded_latents_decides_which_lambda_weighs_noisy_bits(roun
 
 
 class WithPrior(Toy):
-    """A weight in each of the groups that learn at their own rate."""
+    """Network with a weight in each group that has a learning rate."""
 
     def __init__(self):
         super().__init__()
@@ -105,7 +105,7 @@ class WithPrior(Toy):
 
 
 def test_the_first_step_moves_every_weight_by_its_group_s_learning_rate():
-    """As Adam's does, whatever the gradient's size."""
+    """Like Adam's first step, whatever the gradient's size."""
     stage = {"learning_rate": 1e-3, "prior_rate_factor": 5, "warm_up_steps": 4, "balanced": True}
     network = toy(WithPrior)
     state_before = copied(network)
@@ -142,10 +142,10 @@ def test_crops_are_numbered_through_all_stages_and_steps():
         assert torch.equal(crops, pixels.float() / 127.5 - 1)
 
 
-HOW = ("infinite loss", "gradient that is no number")
+FAULTS = ("infinite loss", "gradient that is no number")
 
 
-@pytest.mark.parametrize("fault", HOW)
+@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", [{}, {**REALISM, "gan_loss": "rgan"}], ids=["mse", "gan"])
 def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as_it_was(
     fault, stage
@@ -237,7 +237,7 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
     assert growing - without == pytest.approx(share * (plain - without), rel=1e-3)
 
 
-def test_the_mean_of_weights_is_validated_and_taken_over_at_the_end_of_a_stage():
+def test_the_mean_of_weights_is_validated_and_used_at_the_end_of_a_stage():
     stage = {"steps": 4, "learning_rate": 0.1}
     network, plain = toy(), toy()
     learner, plain_learner = (

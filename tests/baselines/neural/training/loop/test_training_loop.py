@@ -1,4 +1,4 @@
-"""States and runs: what an end leaves, what a beginning takes up."""
+"""States and runs: what remains after an end, and what a new start continues."""
 
 import math
 import random
@@ -54,7 +54,7 @@ def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, 
     assert not differing(unbroken.state(), resumed.state())
 
 
-def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
+def test_a_journal_is_cut_after_the_step_that_it_resumes_from(tmp_path):
     assert read_reports(tmp_path) == []
     entries = [{"stage": stage, "step": step} for stage in (0, 1) for step in (5, 10, 15)]
     for entry in entries:
@@ -125,7 +125,7 @@ def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unb
 
 @pytest.mark.parametrize("initialise", ["random", "pca"])
 def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_path, initialise):
-    """From random weights as the authors have it; a fitted start leaves it at zero."""
+    """With random weights, as in the authors' code; with fitted initial values it stays zero."""
     stages = ({"steps": 2}, {**REALISM, "learning_rate": 1e-9, "steps": 2})
     recipe = recipe_of(*stages, initialise=initialise)
 
@@ -133,7 +133,7 @@ def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_pat
         state = load_state(run, CPU)
         assert state is not None
         return torch.cat(
-            [one.flatten() for name, one in state["network"].items() if ".project." in name]
+            [weight.flatten() for name, weight in state["network"].items() if ".project." in name]
         )
 
     for _ in range(2):  # each call does one step, the second the last of its stage
@@ -143,7 +143,7 @@ def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_pat
         train_toy(tmp_path / "run", recipe, least_network, max_minutes=0)
     assert (float(projections(tmp_path / "run").std()) > 0.01) == (initialise == "random")
     train_toy(tmp_path / "unbroken", recipe, least_network)
-    unbroken_state, resumed = (load_state(tmp_path / one, CPU) for one in ("unbroken", "run"))
+    unbroken_state, resumed = (load_state(tmp_path / run, CPU) for run in ("unbroken", "run"))
     assert not differing(unbroken_state, resumed)
 
 
@@ -156,7 +156,7 @@ def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_
 
 
 def poisoned():
-    """Goes wrong in the second pass after each beginning."""
+    """Return a network that fails in the second pass after each start."""
     return Poisoned("infinite loss", 2)
 
 
@@ -177,7 +177,7 @@ def test_a_gap_that_ends_before_it_is_too_large_ends_nothing(tmp_path):
 
 
 class Diverged(Poisoned):
-    """Goes wrong in the given passes, counted from 0."""
+    """Network that fails in the given passes, counted from 0."""
 
     def __init__(self, passes):
         super().__init__("infinite loss", 0)

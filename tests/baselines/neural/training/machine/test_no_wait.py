@@ -6,7 +6,7 @@ from baselines.neural.training import trainer
 from support.networks.stand_in_gpu import stand_in_gpu
 from support.training.fixtures import least_network, of_journal, recipe_of, train_toy
 
-# Where a run may wait: its reports, its states, and a look at the skipped steps every hundred.
+# Where a run may wait: reports, states, and a check of skipped steps every hundred steps.
 MAY_WAIT = {
     "trainer.py: report", "trainer.py: numbers", "trainer.py: skipped", "trainer.py: <dictcomp>",
     "trainer.py: <listcomp>", "run.py: save_state", "trainer.py: has_diverged",
@@ -23,7 +23,7 @@ def test_steps_of_a_run_wait_for_nothing(tmp_path, monkeypatch):
 
 
 def test_steps_per_second_count_the_wait_for_what_the_gpu_has_queued(tmp_path, monkeypatch):
-    """The clock of this test goes on by a second with each wait, and else stands still."""
+    """The clock of this test advances by a second with each wait, and only then."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device=None: "stand-in")
     recipe = recipe_of({"steps": 4}, report_every_steps=2)
     with stand_in_gpu() as waits:
@@ -31,4 +31,4 @@ def test_steps_per_second_count_the_wait_for_what_the_gpu_has_queued(tmp_path, m
         train_toy(tmp_path / "run", recipe, device="cuda")
     speeds = of_journal(tmp_path / "run", "steps_per_second")
     assert len(speeds) == 2
-    assert all(0 < speed <= 1 for speed in speeds), speeds  # a step is read by a wait at least
+    assert all(0 < speed <= 1 for speed in speeds), speeds  # reading a step takes at least one wait

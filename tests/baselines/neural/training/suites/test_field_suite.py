@@ -49,7 +49,7 @@ def test_adversarial_stages_have_the_share_that_they_have_in_the_recipe():
         assert all(stage.has_lpips for stage in stages if stage.has_gan)
 
 
-def test_every_method_has_a_learning_rate_of_its_own():
+def test_every_method_has_its_learning_rate():
     night = load_recipe("night")
     for run in suite("field", night, Path()):
         first, last = run.recipe.stages[0], run.recipe.stages[-1]
@@ -59,10 +59,10 @@ def test_every_method_has_a_learning_rate_of_its_own():
 
 
 def test_a_member_or_sizes_that_the_suite_lacks_are_named():
-    with pytest.raises(UsageError, match="the suite has no member chram"):
+    with pytest.raises(UsageError, match="member chram"):
         suite("field", load_recipe("smoke"), Path(), ["chram"])
     least_recipe = replace(load_recipe("smoke"), sizes="least")
-    with pytest.raises(UsageError, match="sizes 'least', but charm has only full, small, micro"):
+    with pytest.raises(UsageError, match=r"'least', but charm .*full"):
         suite("field", least_recipe, Path())
 
 

@@ -46,7 +46,7 @@ def test_members_of_the_field(trained):
     assert (cards["ivr"]["steps"], cards["ivr"]["crops"]) == (4, 8)
 
 
-def test_decoders_that_draw_behind_their_base(trained, tmp_path):
+def test_diffusion_decoders_after_their_base(trained, tmp_path):
     for seed, level in enumerate((1, 2)):
         write_tiny(tmp_path / f"elic-{level}.safetensors", "elic", seed=seed)
     specs = ["dirac:steps=2:base=jpeg", "hfd:steps=2"]

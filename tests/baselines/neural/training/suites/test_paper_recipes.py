@@ -77,9 +77,7 @@ def test_the_suite_of_the_papers_has_the_members_of_every_other():
 
 
 def test_a_recipe_of_another_method_is_refused():
-    with pytest.raises(
-        UsageError, match="paper-elic is for elic, but --suite field needs a recipe for ours"
-    ):
+    with pytest.raises(UsageError, match=r"paper-elic .*--suite field"):
         suite("field", load_recipe("paper-elic"), Path("out"))
 
 
@@ -173,5 +171,5 @@ def test_the_contexts_of_elic_see_noise_where_a_stage_says_so(noisy_contexts):
 def test_a_stage_of_elic_for_another_network_is_refused():
     objective, _, batch = objective_of("elic")
     architecture = load_architecture("charm")
-    with pytest.raises(UsageError, match="objective elic cannot train"):
+    with pytest.raises(UsageError, match="objective elic"):
         objective.loss(architecture.build(architecture.sizes["tiny"]), batch, 0)
