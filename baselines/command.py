@@ -64,7 +64,7 @@ class Command:
         return ("timeout_seconds",) if numbered else ("timeout_seconds", "values")
 
     @staticmethod
-    def takes_seed_option(options: Mapping[str, str]) -> bool:
+    def draws(options: Mapping[str, str]) -> bool:
         """Return whether the decoder's template uses {seed}."""
         return "{seed}" in options.get("decode", "")
 

@@ -146,7 +146,7 @@ class Folder:
         self.accepts = OneOf(self.sweep)
 
     @staticmethod
-    def takes_seed_option(options: Mapping[str, str]) -> bool:
+    def draws(options: Mapping[str, str]) -> bool:
         """Return whether the options name folders of several seeds."""
         return bool(options.get("seeds"))
 

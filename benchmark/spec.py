@@ -284,12 +284,12 @@ def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
     """Return the variants of a generative codec with the seeds 0 to `count` - 1.
 
     A codec stays as it is if it has no option `seed`, if a seed is given, or if its class's
-    `takes_seed_option` returns False.
+    `draws` returns False.
     """
     codec_type, options = codec_class(spec), dict(spec.options)
     if SEED not in parameters_of(spec, codec_type) or SEED in options:
         return [spec]
-    if hasattr(codec_type, "takes_seed_option") and not codec_type.takes_seed_option(options):
+    if hasattr(codec_type, "draws") and not codec_type.draws(options):
         return [spec]
     complete_spec = spec._replace(beside=()).add_options(spec.beside)
     seeded = (complete_spec.add_options([(SEED, str(seed))]) for seed in range(count))

@@ -92,7 +92,7 @@ class ImageStage(Stage):
         Stage.__post_init__(self)
         allowed_names = {field.name for field in fields(Stage)} | objective_class(
             self.objective
-        ).stage_fields
+        ).uses
         for field in fields(self):
             if field.name not in allowed_names and getattr(self, field.name) != field.default:
                 raise ValueError(f"a {self.objective} stage has no field {field.name!r}")
@@ -215,7 +215,7 @@ class ImageObjective(Objective):
     """Loss of a step, common to all methods; a subclass draws the random levels."""
 
     stage_type: ClassVar[type[Stage]] = ImageStage
-    stage_fields: ClassVar[set[str]] = set()  # fields of `ImageStage` that it uses
+    uses: ClassVar[set[str]] = set()  # fields of `ImageStage` that it uses
     by_level: ClassVar[bool] = False  # discriminators by rate level, not one that sees latents
     betas: Sequence[float] = (0.0,)  # for validation
     _adversary: Adversary | None
@@ -316,7 +316,7 @@ class SingleRate(ImageObjective):
 
     frozen = frozenset({"rate_control", "realism_control"})
     by_level = True
-    stage_fields: ClassVar[set[str]] = {
+    uses: ClassVar[set[str]] = {
         *("lambda_below", "targets_bpp", "balanced", "mixed_levels", "map_share"),
         *("zero_beta_share", "beta_growth", "lpips", "lpips_per_beta", "gan_per_beta"),
         *("gan_loss", "discriminator", *DISCRIMINATOR),
@@ -375,7 +375,7 @@ class ElicObjective(ImageObjective):
     """ELIC's loss; contexts see noise at first, as in VincentChandelier/ELiC-ReImplemetation."""
 
     rates = ONE_RATE
-    stage_fields: ClassVar[set[str]] = {"noisy_contexts"}
+    uses: ClassVar[set[str]] = {"noisy_contexts"}
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Return the weights; raises `UsageError` for a network of another method."""
@@ -418,7 +418,7 @@ class HificObjective(ImageObjective):
     """
 
     rates = ONE_RATE
-    stage_fields: ClassVar[set[str]] = {
+    uses: ClassVar[set[str]] = {
         *("target_bpp", "lambda_below", "early_steps", "lpips", "gan", *LATENT_DISCRIMINATOR),
     }
 
@@ -438,7 +438,7 @@ class MultiRealismObjective(ImageObjective):
     """
 
     rates = ONE_RATE
-    stage_fields: ClassVar[set[str]] = {
+    uses: ClassVar[set[str]] = {
         *("lpips_per_beta", "gan_per_beta", "zero_beta_share", "early_share", "balanced"),
         *LATENT_DISCRIMINATOR,
     }

@@ -193,7 +193,7 @@ class Worker:
         return {"name": read_contender(Path(options["file"])).name, **options}
 
     @staticmethod
-    def takes_seed_option(options: Mapping[str, str]) -> bool:
+    def draws(options: Mapping[str, str]) -> bool:
         """Return whether the script's class takes a seed, by asking its process."""
         return Worker(file=options["file"]).takes_seed
 

@@ -78,7 +78,7 @@ class DecodedPhotographs(PhotographSet):
 class DiffusionObjective(Objective):
     """Objective of a stage of `dirac` or `hfd`, which differ in the network's configuration."""
 
-    needs_lambdas = allows_reduced = False
+    weighs_rate = reduces = False
 
     def __init__(self, stage: Stage, setup: Setup) -> None:
         super().__init__(stage, setup)

@@ -54,9 +54,9 @@ STAGE_SHARE = 0.5  # share of crops masked as in a decoding stage
 class Autoencoder(ImageObjective):
     """Objective of a stage that trains transforms and codebooks."""
 
-    needs_lambdas = False  # the rate is fixed
+    weighs_rate = False  # the rate is fixed
     frozen = ("transformer",)
-    stage_fields: ClassVar[set[str]] = {"lpips", "gan", *LATENT_DISCRIMINATOR}
+    uses: ClassVar[set[str]] = {"lpips", "gan", *LATENT_DISCRIMINATOR}
 
     def __init__(self, stage: ImageStage, setup: Setup) -> None:
         super().__init__(stage, setup)
@@ -118,7 +118,7 @@ class Autoencoder(ImageObjective):
 class Transformer(Objective):
     """Objective of a stage that trains the transformer."""
 
-    rates, needs_lambdas = ONE_RATE, False
+    rates, weighs_rate = ONE_RATE, False
     frozen = ("analysis", "synthesis", "quantiser")
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:

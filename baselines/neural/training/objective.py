@@ -85,8 +85,8 @@ class Objective:
 
     stage_type: ClassVar[type[Stage]] = Stage  # defines the fields in a recipe's stage
     rates: ClassVar[Sequence[int]] = ANY_RATES  # possible numbers of rate levels of its networks
-    needs_lambdas: ClassVar[bool] = True  # one for each rate level
-    allows_reduced: ClassVar[bool] = True  # crops of downsampled photographs
+    weighs_rate: ClassVar[bool] = True  # needs a lambda for each rate level
+    reduces: ClassVar[bool] = True  # allows crops of downsampled photographs
     frozen: ClassVar[Collection[str]] = ()  # parts of networks to leave untrained
     _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
 

@@ -62,7 +62,7 @@ class Stage:
     further_falls: tuple[tuple[Share, Share], ...] = ()
     warm_up_steps: Count = 0
     prior_rate_factor: Weight = 1.0  # learning rate of z's prior, relative to the rest
-    optimiser: Literal["adam", "soap"] = "adam"  # for the network; discriminators use Adam
+    optimiser: Literal["adam", "soap"] = "adam"  # for the network; all else uses Adam
     quantile_learning_rate: Weight = 1e-3
     clip_norm: Weight = 1.0  # maximum norm of the whole gradient; 0: no clipping
     frozen: tuple[str, ...] = ()  # parts of the network: analysis, context ...
@@ -104,9 +104,9 @@ class Stage:
         if names_file(self.objective):  # a user's loss may ignore lambdas
             return
         expected = 1 if self.objective == SINGLE_RATE else rate_levels
-        if kind.needs_lambdas and len(self.lambdas) != expected:
+        if kind.weighs_rate and len(self.lambdas) != expected:
             raise ValueError(f"a {self.objective} stage needs {expected} lambdas")
-        if self.reduced_share and not kind.allows_reduced:
+        if self.reduced_share and not kind.reduces:
             raise ValueError("reduced_share must be 0: the base codes unscaled photographs")
 
     @property

@@ -113,7 +113,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             changed = replace(changed, dimensions=dimensions)
         all_rates = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
         changes.setdefault("lambdas", (all_rates or recipe.stages[-1:])[0].lambdas)
-        if "balanced" in objective_class(self.objective).stage_fields:
+        if "balanced" in objective_class(self.objective).uses:
             changes["balanced"] = any(getattr(phase[0], "balanced", False) for phase in phases)
         parts = 1 if self.multi_rate else len(levels)
         stages = []
