@@ -90,9 +90,8 @@ class ImageStage(Stage):
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
-        allowed_names = {field.name for field in fields(Stage)} | objective_class(
-            self.objective
-        ).uses
+        used = objective_class(self.objective).uses
+        allowed_names = {field.name for field in fields(Stage)} | used
         for field in fields(self):
             if field.name not in allowed_names and getattr(self, field.name) != field.default:
                 raise ValueError(f"a {self.objective} stage has no field {field.name!r}")

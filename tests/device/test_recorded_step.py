@@ -191,7 +191,7 @@ def test_learners_of_a_recipe_s_stages_are_never_there_together(gpu, tmp_path, m
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device=None: "stand-in")
         monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
         monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
-    monkeypatch.setattr(trainer, "TIMED_STEPS", 1)
+    monkeypatch.setattr(trainer, "MAX_TIMED_STEPS", 1)
     recipe = recipe_of({"steps": 2}, {"steps": 2})
     with no_collection():
         train_toy(tmp_path / "run", recipe, device="cuda")
