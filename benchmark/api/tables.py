@@ -131,7 +131,7 @@ def _summary(
     empty_columns = {
         f"{column}{suffix}"
         for column in columns
-        if not result.values_of(column)
+        if not result.count_values(column)
         for suffix in ("", "_images", "_infinite", *EXTRA)
     }
     records = [
@@ -169,7 +169,7 @@ def _bd_rate(
     )
     result, compared = stored.summary, Metric.named(name)
     spec = find_variant(anchor, result.editions)
-    if not result.values_of(compared.column):
+    if not result.count_values(compared.column):
         reason = remedies([name], result.absence_reason(compared.column), result.rescore_command)
         raise UsageError(f"no row has {compared.label}: {reason}")
     reference = next(edition for edition in result.editions if edition.spec == spec)

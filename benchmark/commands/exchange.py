@@ -16,7 +16,7 @@ from benchmark.system.settings import use_device
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.rows.packs.merge import Merged
+    from benchmark.rows.packs.merge import MergeResult
 
 pack = Verbs("""Export and import packs: streams with their rows, for others to check.
 
@@ -128,7 +128,7 @@ def merge(
         return _merge_answer(merge_folders(folders, into), incomplete)
 
 
-def _merge_answer(folders: Iterable["Merged"], incomplete: bool = True) -> Answer:
+def _merge_answer(folders: Iterable["MergeResult"], incomplete: bool = True) -> Answer:
     folders = [*folders]
     absent = [
         Absent(merged.dataset, f"{word}: {sentence}")
@@ -186,7 +186,7 @@ def export_images(
       bench export images --points vtm.qp=32,jpeg.quality=30 --limit 3 --to out
     """
     from benchmark.measure.pictures import open_pictures
-    from benchmark.rows.stored import require_one
+    from benchmark.rows.stored import require_one_dataset
     from benchmark.show.report.exported_pictures import choose_pictures, export_pictures
     from benchmark.system.machine import cores
 
@@ -195,7 +195,7 @@ def export_images(
     if dataset == "all":
         raise UsageError("--dataset all: export the pictures of one dataset at a time")
     request.use_folders()
-    name = require_one(results, dataset)
+    name = require_one_dataset(results, dataset)
     pictures = open_pictures(results, name, codecs, dataset=dataset)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
     rows, absent = choose_pictures(

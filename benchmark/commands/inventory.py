@@ -26,7 +26,7 @@ from benchmark.system.digest import cache_folder
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
-    from benchmark.rows.intact import Verified
+    from benchmark.rows.intact import Verification
 
 
 KINDS = "codecs", "datasets", "metrics"
@@ -289,7 +289,7 @@ def doctor(
     ]
 
 
-def _verified_answer(verified: "Verified") -> Answer:
+def _verified_answer(verified: "Verification") -> Answer:
     state = "damaged" if verified.wrong else "intact"
     pictures = f", {counted(verified.pictures, 'picture')}" if verified.pictures else ""
     title = (

@@ -191,7 +191,7 @@ def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
     """Print a table of points; of many metrics, unusual and unmeasured ones are omitted."""
     from benchmark.show.means_table import means_table
 
-    counts = {metric.column: summary.values_of(metric.column) for metric in metrics}
+    counts = {metric.column: summary.count_values(metric.column) for metric in metrics}
     usual = overview_columns(counts)
     few = not usual or len(metrics) <= MAX_METRICS_SHOWN_IN_FULL
     shown_metrics = [

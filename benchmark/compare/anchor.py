@@ -150,7 +150,7 @@ def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
     if not fallbacks:
         return NO_ANCHOR._replace(why=NO_CONVENTIONAL)
     first = min(fallbacks, key=lambda edition: (edition not in complete, edition.is_users))
-    return Anchor(first.spec, NO_CONVENTIONAL if summary.values_of(metric.column) else NO_VALUES)
+    return Anchor(first.spec, NO_CONVENTIONAL if summary.count_values(metric.column) else NO_VALUES)
 
 
 def headline_candidates(

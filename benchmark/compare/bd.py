@@ -385,7 +385,7 @@ def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric
     A first choice is kept even if only some codecs have values; the others are not ranked. If no
     codec has a complete point, the metrics are those with values.
     """
-    counts = {m: len(curves(summary, m)) for m in metrics if summary.values_of(m.column)}
+    counts = {m: len(curves(summary, m)) for m in metrics if summary.count_values(m.column)}
     measured = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
     trained = {column for edition in summary.editions for column in edition.facts.trained_on}
     distortion_candidates, held_out_candidates = (

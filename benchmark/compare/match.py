@@ -263,7 +263,7 @@ def match_variants(
     }
     summary = _select_editions(summary, {*chain(*editions_by_query.values())})
     metrics = [Metric.named(name) for name in dict.fromkeys((*METRICS, *names))]
-    metrics = [m for m in metrics if not m.of_sets and summary.values_of(m.column)]
+    metrics = [m for m in metrics if not m.of_sets and summary.count_values(m.column)]
     sides: list[list[tuple[Streams, Edition]]] = []
     for query in (codec, against):
         side_summary = _select_editions(summary, editions_by_query[query])

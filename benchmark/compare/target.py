@@ -22,7 +22,7 @@ from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress, s
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, make_matrix, open_matrix
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-from benchmark.rows.versions import one_per_cell
+from benchmark.rows.versions import prefer_own_rows
 from benchmark.system.settings import isolated
 
 MAX_GUESSES = 40  # between two values, as a codec may be discontinuous
@@ -213,7 +213,7 @@ def _means(
     """Return the mean at each value; NaN where an image has no valid row."""
     name = search.target.name
     column = name if name == RATE else metric_class(name).column
-    valid, result = one_per_cell(table), {}
+    valid, result = prefer_own_rows(table), {}
     valid = valid.filter(col("status") == "ok")
     for value in values:
         contender = search.contender._replace(sweep=(search.setting(value),))

@@ -159,7 +159,7 @@ def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> N
     """Raise `UsageError` for a metric that no row has a value of."""
     measured_columns = {column.name for column in stored.table if column.count()}
     for metric, (option, names) in zip(metrics, ALTERNATIVES.items(), strict=True):
-        if not stored.summary.values_of(metric.column):
+        if not stored.summary.count_values(metric.column):
             available = [name for name in names if metric_class(name).column in measured_columns]
             command = stored.summary.rescore_command
             alternative = f"for --{option} {names[0]}, {remedies(names[:1], command=command)}"
@@ -194,7 +194,7 @@ def _families(
             specs = _named_variants(summary, name)
             requested_editions = [edition for edition in summary.editions if edition.spec in specs]
             without = {
-                m.column for m in metrics if not summary.values_of(m.column, requested_editions)
+                m.column for m in metrics if not summary.count_values(m.column, requested_editions)
             }
             missing = [
                 metric_name

@@ -50,7 +50,7 @@ from benchmark.registry import metric_class, scored_by_image
 from benchmark.rows.codecs import NamedCodecs, run_record
 from benchmark.rows.schema import NOT_DETERMINISTIC, metric_names
 from benchmark.rows.store import Store
-from benchmark.rows.versions import one_per_cell
+from benchmark.rows.versions import prefer_own_rows
 from benchmark.spec import CodecSpec
 from benchmark.system.machine import available_memory, cores
 from benchmark.system.settings import Device, isolated, use_device
@@ -161,7 +161,7 @@ def rescore(
     with progress("scoring", len(tasks)) as report:
         engine = _local_engine(seconds)
         failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
-    rows = one_per_cell(store.table()).filter(col("cell").is_in(cells))
+    rows = prefer_own_rows(store.table()).filter(col("cell").is_in(cells))
     scored_after = scored(rows, cells, names, folder)
     filled = len(scored_after - scored_before)
     still_null = len({cell for cell in cells for name in names if (cell, name) not in scored_after})
@@ -198,7 +198,7 @@ def _measure_matrix(
     random = matrix.table.filter(reasons.str.starts_with(NOT_DETERMINISTIC)).rows(named=True)
     decode_twice = cells_to_decode_twice(to_do, {CodecSpec.parse_row(row) for row in random})
     conditions = replace(conditions, decode_twice=decode_twice)
-    store.set_aside()
+    store.move_damaged_shards()
     to_score = _find_unscored(matrix, conditions.metrics, absent)
     if to_do:
         store.begin(conditions.run, _describe_run(request, matrix, conditions, backend))
@@ -251,7 +251,7 @@ def _find_unscored(
 
 
 def _select_rows(table: pl.DataFrame, matrix: Matrix) -> pl.DataFrame:
-    return one_per_cell(table.filter(col("cell").is_in([cell.key for cell in matrix.cells])))
+    return prefer_own_rows(table.filter(col("cell").is_in([cell.key for cell in matrix.cells])))
 
 
 def _describe_run(

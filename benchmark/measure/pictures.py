@@ -21,7 +21,7 @@ from benchmark.measure.execute import decode_again
 from benchmark.registry import CODECS
 from benchmark.rows.codecs import NamedCodecs, explain_missing_stream, explain_refusal
 from benchmark.rows.edition import label_of, measured_titles
-from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_beside
+from benchmark.rows.packs.contents import DatasetContents, dataset_contents, packs_with_results
 from benchmark.rows.place import Place
 from benchmark.rows.schema import is_declared
 from benchmark.rows.store import Store
@@ -61,7 +61,7 @@ class Pictures:
     def place(self) -> str:
         """The dataset for `bench run`: a name, or the measured folder."""
         folder = self.contents.store.folder
-        return Place(self._dataset or folder.name).measured(folder.parent).text
+        return Place(self._dataset or folder.name).find_measured(folder.parent).text
 
     def absence_reason(self, row: StoredRow, points: Iterable[str] = ()) -> str:
         """Return why a row's picture is unavailable, or "". points: of the command it names."""
@@ -227,7 +227,7 @@ def open_pictures(
     rows: pl.DataFrame | None = None,
 ) -> Pictures:
     """Return the pictures of a dataset's stored rows and packs. rows: read before."""
-    contents = dataset_contents(results, name.partition(":")[0], packs_beside(results), rows)
+    contents = dataset_contents(results, name.partition(":")[0], packs_with_results(results), rows)
     return Pictures(contents, NamedCodecs(codecs), dataset or name)
 
 

@@ -267,6 +267,6 @@ def pack_task(task: Task) -> tuple[Task, bytes | None]:
         return task, Store(task.folder).stream(task.row["stream_sha256"])
     if isinstance(task.pack, Path):
         pack, source = _open_pack_once(task.pack), task.source
-        part = pack.only(task.codec, source.sha256, source.width_px, task.setting)
+        part = pack.part_for_cell(task.codec, source.sha256, source.width_px, task.setting)
         return task._replace(pack=part), None
     return task, None

@@ -204,18 +204,18 @@ def unscored(
     and rows whose codec may not run.
     """
     from benchmark.rows.store import Store  # brings polars, which coding does without
-    from benchmark.rows.versions import one_per_cell
+    from benchmark.rows.versions import prefer_own_rows
 
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}
-    table = one_per_cell(table)
+    table = prefer_own_rows(table)
     table = table.filter((table["status"] == "ok") & table["image_sha256"].is_in([*by_pixels]))
     masks = [_mark_missing(table, name, retry, store) for name in metrics]
     is_missing = np.array(masks, np.bool_).reshape(len(metrics), table.height)
     positions = np.flatnonzero(is_missing.any(axis=0))
     tasks = []
     for position, row in zip(positions, table[positions].rows(named=True), strict=True):
-        if may_run(row) and (not row["recorded"] or store.keeps(row)):
+        if may_run(row) and (not row["recorded"] or store.has_output(row)):
             names = tuple(compress(metrics, is_missing[:, position]))
             tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
     return sorted(tasks, key=lambda task: str(task.row["image"]))
@@ -235,9 +235,9 @@ def scored(
     table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str], folder: Path
 ) -> set[tuple[str, str]]:
     """Return the pairs of cell and metric with a value of the present protocol and features."""
-    from benchmark.rows.versions import one_per_cell
+    from benchmark.rows.versions import prefer_own_rows
 
-    rows, features = one_per_cell(table), FeatureFolder(folder)
+    rows, features = prefer_own_rows(table), FeatureFolder(folder)
     rows = rows.filter(rows["cell"].is_in([*cells]))
     pairs = set()
     for name in metrics:
@@ -274,7 +274,7 @@ def _mark_missing(table: "pl.DataFrame", name: str, retry: bool, store: "Store")
         marked = marked | np.array(
             [
                 row[kind.column] is not None
-                and store.keeps(row)  # else nothing can bring them back
+                and store.has_output(row)  # else nothing can bring them back
                 and not all(row[key] and features.has(kind.protocol, row[key]) for key in PICTURES)
                 for row in rows.rows(named=True)
             ],

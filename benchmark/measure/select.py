@@ -42,10 +42,10 @@ from benchmark.measure.request import Points, Request, move_settings_to_points, 
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.edition import Edition, label_of, parse_spec
-from benchmark.rows.packs.pack import Pack, Recorded, find_pack, open_pack, shipped_packs
+from benchmark.rows.packs.pack import Pack, RecordedCodec, find_pack, open_pack, shipped_packs
 from benchmark.rows.schema import cell_key, info_columns
 from benchmark.rows.shard import SHIPPED, refused_columns
-from benchmark.rows.store import Row, Store, finished, stores_below
+from benchmark.rows.store import Row, Store, finished_rows, stores_below
 from benchmark.rows.versions import BUNDLED, OK
 from benchmark.spec import (
     PATHS,
@@ -184,7 +184,7 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
 
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     pack = find_pack(packs, spec)
-    if pack is not None and pack.declares(spec):
+    if pack is not None and pack.has_only_pictures(spec):
         problem = f"{pack.path} has pictures of {spec.label} and no streams"
         raise UsageError(
             f"{problem}: `{bench_command('pack import', pack.path)}` adds them to the results"
@@ -202,7 +202,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
             pack, reason = find_pack(shipped_packs(), spec) if recorded else None, str(missing)
             if pack is None:
                 raise
-    codec = Recorded(pack, spec, codec)
+    codec = RecordedCodec(pack, spec, codec)
     return Contender(spec, codec.describe(), codec.sweep, pack, reason, accepts)
 
 
@@ -263,12 +263,12 @@ def find_sources(dataset: str, data_dir: Path | None, results: Path) -> dict[str
     from benchmark.rows.place import Place
 
     prefix, place = "The original is not here", Place(dataset)
-    if not place.opens:
+    if not place.leads_to_images:
         place = Place(dataset.partition(":")[0])
     if reason := place.explain_loss(results):
         return f"{prefix}: {reason}."
     try:
-        path = place.measured(results).text
+        path = place.find_measured(results).text
         opened = open_sources(Request(data_dir=data_dir).adapt_to_stored(path))
     except Unavailable as missing:
         return f"{prefix}: {missing}."
@@ -353,7 +353,8 @@ def make_matrix(request: Request, sources: Sources, selection: Selection, store:
     part = Part.parse(request.part)
     cells = plan(selection.contenders, sources.dataset.name, sources.images, part)
     table, versions = store.read()
-    finished_cells = {*finished(versions, request.timing)["cell"]} & {cell.key for cell in cells}
+    keys = {cell.key for cell in cells}
+    finished_cells = {*finished_rows(versions, request.timing)["cell"]} & keys
     if request.keep and (
         lost_cells := store.cells_without_stream(versions, finished_cells, request.timing)
     ):

@@ -17,7 +17,7 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.contents import DatasetContents
 from benchmark.rows.schema import is_declared
 from benchmark.rows.store import Store
-from benchmark.rows.versions import one_per_cell
+from benchmark.rows.versions import prefer_own_rows
 from benchmark.spec import CodecSpec
 
 COLUMNS = (
@@ -44,7 +44,7 @@ def verifiable_rows(
     cells: Collection[str] | None = None,
 ) -> VerifiableRows:
     """Collect finished rows of `wanted` variants; of `cells`, those not verified."""
-    table = one_per_cell(store.table()).filter(col("status") == "ok")
+    table = prefer_own_rows(store.table()).filter(col("status") == "ok")
     if cells is not None:
         table = table.filter(col("cell").is_in([*cells]))
     pictures = Pictures(DatasetContents(table, store, {}), codecs)

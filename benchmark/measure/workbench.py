@@ -28,7 +28,7 @@ from benchmark.measure.decode_again import reconstruct
 from benchmark.measure.execute import compare_decodes, execute_within_memory, give_memory_back
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.registry import names_file
-from benchmark.rows.packs.pack import Pack, Recorded, open_pack
+from benchmark.rows.packs.pack import Pack, RecordedCodec, open_pack
 from benchmark.rows.schema import is_declared
 from benchmark.rows.streams import FeatureFolder
 from benchmark.spec import CodecSpec, describe_codec, load_codec
@@ -84,7 +84,7 @@ class Workbench:
         encoder, decoder = self._load_pair(cell.codec)
         if cell.pack is not None:
             pack = cell.pack if isinstance(cell.pack, Pack) else self._open_pack(cell.pack)
-            encoder = Recorded(pack, cell.codec, encoder)
+            encoder = RecordedCodec(pack, cell.codec, encoder)
         elif self._has_changed(cell, encoder):
             raise BenchError(f"{cell.codec.label} has changed since the run began: run again")
         self._warm_up(cell, encoder, decoder, enter)
@@ -107,7 +107,7 @@ class Workbench:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
         scored = self._score_pixels(cell.source, row, outcome.decoded, conditions.metrics)
         row |= scored.columns
-        if isinstance(encoder, Recorded):
+        if isinstance(encoder, RecordedCodec):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
             row |= {"encode_seconds": recorded["encode_seconds"]}
         return Measured(row, outcome.stream, scored.features, scored.failed, decode_twice)
@@ -180,7 +180,7 @@ class Workbench:
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:
         # Loading a network or a program from disk happens once per setting and is not coding time.
         key = cell.codec, cell.setting
-        if key in self._warm or isinstance(encoder, Recorded) or hasattr(encoder, "declared"):
+        if key in self._warm or isinstance(encoder, RecordedCodec) or hasattr(encoder, "declared"):
             return
         self._warm.add(key)
         try:

@@ -196,7 +196,7 @@ def overlays(
             mix,
         )
         for metric in metrics
-        if summary is None or summary.values_of(metric.column)
+        if summary is None or summary.count_values(metric.column)
     }
     marked = share_marks([panel.compatible for panel in result.values()])
     for (column, panel), curves in zip(result.items(), marked, strict=True):

@@ -22,7 +22,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import image_numbers
 from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
-from benchmark.rows.stored import read_one
+from benchmark.rows.stored import read_one_dataset
 from benchmark.rows.summary import Point
 from benchmark.system.machine import BUNDLED
 from benchmark.system.text import counted
@@ -191,7 +191,7 @@ def read_reference(codec: str, dataset: str, metric: Metric, results: Path) -> R
     metrics = [name for name in all_names if metric_class(name).column in kind]
     for folder in (results, BUNDLED):
         with suppress(BenchError):
-            stored = read_one(folder, dataset, codec, metrics)
+            stored = read_one_dataset(folder, dataset, codec, metrics)
             spec = find_variant(codec, stored.summary.editions)
             points = [point for point in stored.summary.points if point.edition.spec == spec]
             means = [point.means[metric.column] for point in points]

@@ -187,7 +187,7 @@ def audit_pack(
     with output.interruptible("an audit leaves nothing behind"):
         sent = sent_rows(pack)
         stored_names = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
-        located = {name: Place(name).measured(results).text for name in stored_names}
+        located = {name: Place(name).find_measured(results).text for name in stored_names}
         locations = [location for name, location in located.items() if location != name]
         locations = [*(dataset or ()), *locations]
         photographs, missing = open_photographs(stored_names, locations, request)

@@ -34,24 +34,24 @@ class NamedCodecs:
 
     def __init__(self, codecs: str = ALL) -> None:
         self._texts = set(split_codecs(codecs))
-        self._specs: dict[CodecSpec, CodecSpec] = {}  # as named, by identity
+        self._specs: dict[CodecSpec, CodecSpec] = {}  # specs as typed, by identity
         self._selected: dict[Edition, bool] = {}
         for text in self._texts - {ALL}:
-            with suppress(BenchError):  # a label, or a file that is not here
+            with suppress(BenchError):  # a label, or a missing file
                 spec = parse_codec(text)
                 variants = resolve(spec) if names_code(spec) or text in ALIASES else ()
                 self._specs |= {variant.identity: variant for variant in (spec, *variants)}
 
     def select(self, edition: Edition) -> bool:
         """Return whether an edition is among the named codecs; see `rows.names`."""
-        if edition not in self._selected:  # it is asked for each row
-            is_here = ALL in self._texts or edition.spec in self._specs
-            is_selected = is_here or any(is_named(edition, text) for text in self._texts)
+        if edition not in self._selected:  # called once per row
+            is_listed = ALL in self._texts or edition.spec in self._specs
+            is_selected = is_listed or any(is_named(edition, text) for text in self._texts)
             self._selected[edition] = is_selected
         return self._selected[edition]
 
     def may_run(self, spec: CodecSpec) -> bool:
-        """Return whether a stored variant may be loaded and run; a named one may, with any seed."""
+        """Return whether a stored variant may be loaded and run: code only if named, any seed."""
         return not names_code(spec) or not {spec, spec.remove_options([SEED])}.isdisjoint(
             self._specs
         )
@@ -61,7 +61,7 @@ class NamedCodecs:
         return self._specs.get(spec, spec).complete
 
     def find_decoder(self, spec: CodecSpec) -> CodecSpec | None:
-        """Return the codec that decodes a variant's streams, moved files included, or None."""
+        """Return the codec that decodes a variant's streams, even if its file moved, or None."""
         if self.may_run(spec):
             return spec
         seed = [pair for pair in spec.options if pair[0] == SEED]
@@ -80,7 +80,7 @@ class NamedCodecs:
         """Count the rows of each selected variant that may not run, by its spec."""
         counts: dict[str, int] = {}
         for row in rows.group_by("codec", "variant").len().rows(named=True):
-            with suppress(BadOption):  # it cannot be loaded either
+            with suppress(BadOption):  # an invalid spec cannot be loaded at all
                 edition = Edition.parse_row(row)
                 if self.select(edition) and not self.may_run(edition.spec):
                     counts[edition.spec.text] = row["len"]
@@ -89,7 +89,7 @@ class NamedCodecs:
 
 def explain_refusal(spec: CodecSpec) -> str:
     """Return a clause that says why `NamedCodecs.may_run` refuses a stored codec variant."""
-    return f"'{spec.text}' is code that rows name: it runs only where --codecs names it in full"
+    return f"'{spec.text}' is code named by rows: it runs only if --codecs gives its full spec"
 
 
 def explain_missing_stream(
@@ -130,7 +130,7 @@ def rerun_command(record: Mapping[str, Any], **changed: Any) -> str:
     return bench_command("run", **options)
 
 
-ALL_CODECS = NamedCodecs()  # "all": every codec, and no code that rows name
+ALL_CODECS = NamedCodecs()  # every codec, but no code that only rows name
 
 
 PACKAGES = (
@@ -138,13 +138,13 @@ PACKAGES = (
     "compressai", "lpips", "polars", "scikit-image", "scipy",
 )  # fmt: skip
 RUN_TIME = "%Y%m%dT%H%M%S"
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a run or dataset: no path to elsewhere
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # a run or dataset: never a path to elsewhere
 REQUEST_FIELDS = (
     *("codecs", "dataset", "points", "limit", "part", "draws", "target"),
     "results",
 )
 MANNER_FIELDS = ("metrics", "data_dir", "flatten")  # the parts of one run may differ in these
-DIGITS = 6  # hexadecimal, that complete the name of a folder of images
+DIGITS = 6  # hexadecimal, at the end of the results name of a folder of images
 
 
 def new_run_id(folder: Path) -> str:
@@ -179,7 +179,7 @@ def _package_version(package: str) -> str | None:
         line = re.search(
             r"^Version: (\S+)$", package_metadata.read_text("METADATA") or "", re.MULTILINE
         )
-        return line[1] if line else package_metadata.version  # which would parse the whole text
+        return line[1] if line else package_metadata.version  # slower: it parses the whole text
     return None
 
 
@@ -194,22 +194,24 @@ def folder_store_name(
     title: the folder's name. images: sha256 of the pixels of some or all images. stores: results
     folders by name. files: name and size in bytes of every image.
 
-    Existing results belong to the folder if their name begins with its title and at least half of
-    the images of the smaller of the two are in both; the largest share of common images decides.
+    Existing results belong to the folder if their name begins with its title and they have at
+    least half of the images of the smaller set in common; the largest share decides.
     Otherwise, digits of a sha256 of `files` complete the title.
     """
     from benchmark.rows.store import Store  # brings polars, which workers do without
 
     folder_images = set(images)
-    titled = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
+    name_pattern = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
     store_images = {
-        name: Store(stores[name]).images() for name in sorted(stores) if titled.fullmatch(name)
+        name: Store(stores[name]).images()
+        for name in sorted(stores)
+        if name_pattern.fullmatch(name)
     }
     shares = {
-        name: len(folder_images & images_stored) / len(folder_images | images_stored)
-        for name, images_stored in store_images.items()
-        if folder_images & images_stored
-        and 2 * len(folder_images & images_stored) >= min(len(folder_images), len(images_stored))
+        name: len(folder_images & stored_images) / len(folder_images | stored_images)
+        for name, stored_images in store_images.items()
+        if folder_images & stored_images
+        and 2 * len(folder_images & stored_images) >= min(len(folder_images), len(stored_images))
     }
     if shares:
         return max(shares, key=shares.__getitem__)
@@ -217,6 +219,6 @@ def folder_store_name(
     while True:
         digest = sha256(text.encode(errors="surrogateescape")).hexdigest()
         name = f"{title}-{digest[:DIGITS]}"
-        if not store_images.get(name):  # results without any row are taken up
+        if not store_images.get(name):  # results without rows are reused
             return name
-        text += "\n"  # other images of the same names and sizes
+        text += "\n"  # other images with the same names and sizes

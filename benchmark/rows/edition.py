@@ -1,4 +1,4 @@
-"""Editions: the keys of rows, means and curves, and what figures know of codecs.
+"""Editions: the keys of rows, means and curves, and the codecs known to figures.
 
 An edition is a codec variant (a spec), the build that ran, and the origin of its numbers. Its facts
 are looked up once; its title depends on the other editions in a text. Styles, anchors and names on
@@ -33,12 +33,12 @@ from benchmark.spec import (
     unescaped,
 )
 
-# Fingerprint of the program, library or weights, and revision of its adapter; of published points
-# their system and variant.
+# Fingerprint of the program, library or weights, and revision of its adapter; for published points,
+# system and variant number.
 Build = tuple[str, int]
-Origin = Literal["here", "bundled", "published", "file"]  # file: of the user's own, with points
+Origin = Literal["here", "bundled", "published", "file"]  # file: a user's file of points
 MEASURED: tuple[Origin, ...] = ("here", "bundled")
-# What names say of an edition that was not measured here.
+# Remarks in the names of editions that were not measured here.
 REMARKS: Mapping[Origin, str] = {
     "bundled": "bundled",
     "published": "published",
@@ -50,17 +50,17 @@ GROUPS: tuple[Group, ...] = (  # in legends, from left to right
     *("Trained for distortion", "Programs"),
 )
 OURS, GENERATIVE, LEARNED, PROGRAMS = GROUPS
-SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
+SIZE, EFFORT = "size", "effort"  # options that select a codec's network size and encoder effort
 
 
 class RunFacts(NamedTuple):
     """Facts stated by an edition's rows: version, command, devices, caveats."""
 
-    version: str = ""  # all that the rows name, the latest row's first
+    version: str = ""  # all versions in the rows, the latest row's first
     command: str = ""
     timed: str = ""  # what the seconds contain
     devices: tuple[str, ...] = ()
-    caveats: tuple[str, ...] = ()  # to show beside it in tables and figures
+    caveats: tuple[str, ...] = ()  # shown with the edition in tables and figures
     recorded: bool = False  # some rows are bundled
     chroma: str = ""  # "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # "PSNR", "SSIM"; empty: not stated
@@ -147,7 +147,7 @@ class Edition:
     def short_version(self) -> str:
         """First part of the version; for a checkpoint, the first digits of its fingerprint."""
         first = short_version(self.run_facts.version)
-        if re.fullmatch(r"\d+ steps", first):  # a network's training, which is not a version
+        if re.fullmatch(r"\d+ steps", first):  # the length of a training, not a version
             return f"checkpoint {self.fingerprint[:8]}"
         return first
 
@@ -159,7 +159,7 @@ class Edition:
     @property
     def title(self) -> str:
         """Name in legends and tables, if unambiguous there; see `titles`."""
-        texts = ", ".join(self._untitled)
+        texts = ", ".join(self._untitled_options)
         return f"{self._title_head} ({texts})" if texts else self._title_head
 
     @property
@@ -168,13 +168,13 @@ class Edition:
         if not self.facts.choice:
             return self._title_head if names_code(self.spec) else self.title
         head = self.facts.method or self.facts.title
-        return f"{head} ({', '.join(self._untitled)})" if self._untitled else head
+        return f"{head} ({', '.join(self._untitled_options)})" if self._untitled_options else head
 
     @property
     def choice(self) -> str:
         """Choice of realism: "β=3.84", "1 step"; for a user's codec, its options."""
-        users = ", ".join(self._untitled) if names_code(self.spec) else ""
-        return self.facts.choice or users
+        user_options = ", ".join(self._untitled_options) if names_code(self.spec) else ""
+        return self.facts.choice or user_options
 
     @property
     def _title_head(self) -> str:
@@ -186,22 +186,22 @@ class Edition:
         return name or self.spec.name.rpartition(".py:")[2]
 
     @property
-    def _untitled(self) -> list[str]:
+    def _untitled_options(self) -> list[str]:
         """Options not stated by the title, as "level 3"; a chosen name states all but the seed."""
         if not self.measured or NAME in self.options:
             seed = self.options.get(SEED) if self.measured else None
             return [f"{SEED} {seed}"] if seed else []
         return [
-            f"{key} {_last(self.spec.name, value)}"
+            f"{key} {_last_part(self.spec.name, value)}"
             for key, value in self.spec.options
             if key not in self.facts.titled and (key, value) not in self.facts.implied
         ]
 
 
-def _last(codec: str, value: str) -> str:
+def _last_part(codec: str, value: str) -> str:
     """Return the last part of a path, or its folder's name for a file named after the codec.
 
-    >>> _last("ours", "runs/lpips/ours.safetensors"), _last("ours", "a/mine.pth")
+    >>> _last_part("ours", "runs/lpips/ours.safetensors"), _last_part("ours", "a/mine.pth")
     ('lpips', 'mine.pth')
     """
     folder, _, file = value.rstrip("/").rpartition("/")
@@ -217,7 +217,7 @@ def short_version(version: str) -> str:
     return version.partition(";")[0].partition(", ")[0].partition(": ")[0]
 
 
-# Names in text, for the editions that a text is on.
+# Names of the editions in a text.
 
 
 def label_of(spec: CodecSpec) -> str:
@@ -302,11 +302,11 @@ def _short_names(codec: str) -> dict[CodecSpec, str]:
     return names
 
 
-# Editions that figures know: those that codecs of the registry declare, and published systems.
+# Editions known to figures: those declared by registered codecs, and published systems.
 
 
 def published_system(name: str, facts: Facts) -> Edition:
-    """Return a system known from publications only. name: of its style."""
+    """Return a system known from publications only; `name` selects its style."""
     return Edition(CodecSpec(name, ()), origin="published", facts=facts)
 
 
@@ -348,12 +348,12 @@ def _declared_editions() -> Iterator[Edition]:
             facts = facts_of(spec)
             if spec in aliases:
                 with suppress(Unavailable):
-                    spec = resolve(spec)[0].identity  # as rows have it, without defaults
+                    spec = resolve(spec)[0].identity  # as in rows, without defaults
             if facts.title:
                 yield Edition(spec, origin="published", facts=facts)
 
 
-# In the order of legends: by group, those in none of the paper's figures last.
+# In the order of legends: by group; last, the editions of no group.
 CATALOGUE = tuple(
     sorted(
         (*_declared_editions(), *PUBLISHED_ONLY),

@@ -9,14 +9,14 @@ from typing import Literal, NamedTuple
 from benchmark.errors import DamagedResults, ImageRefused, StoreError, UsageError
 from benchmark.rows.packs.merge import SUBFOLDERS
 from benchmark.rows.shard import BadShard, read_parquet, read_shard
-from benchmark.rows.store import Store, finished
+from benchmark.rows.store import Store, finished_rows
 from benchmark.rows.streams import parse_picture
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted
 
 State = Literal["damaged", "missing"]
-BUNDLED = "restore the bundled file"
-MEASURE = "repeat the `bench run` that measured its cells"
+RESTORE_BUNDLED = "restore the bundled file"
+REPEAT_RUN = "repeat the `bench run` that measured its cells"
 
 
 class Finding(NamedTuple):
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
     remedy: str
 
 
-class Verified(NamedTuple):
+class Verification(NamedTuple):
     """Verification of the results of one dataset."""
 
     dataset: str
@@ -44,7 +44,7 @@ class Verified(NamedTuple):
         return bool(self.findings)
 
 
-def verify_results(folder: Path) -> Iterator[Verified]:
+def verify_results(folder: Path) -> Iterator[Verification]:
     """Verify the results of one or all datasets in a folder, read-only; `UsageError` if none."""
     places = (folder, *sorted(folder.glob("*")))
     datasets = [place for place in places if any((place / part).is_dir() for part in SUBFOLDERS)]
@@ -55,20 +55,20 @@ def verify_results(folder: Path) -> Iterator[Verified]:
     return map(_verify, datasets)
 
 
-def _verify(folder: Path) -> Verified:
+def _verify(folder: Path) -> Verification:
     store = Store(folder)
     shards = sorted([*folder.glob("per_image/*.parquet"), *folder.glob("sets/*.parquet")])
     streams, pictures = sorted(store.streams()), sorted(store.pictures())
     records = sorted(folder.glob("runs/*.json"))
-    checked = (
+    results = (
         *map(_check_shard, shards),
         *map(_check_stream, streams),
         *map(_check_picture, pictures),
         *(_check_record(store, path) for path in records),
     )
-    findings = [*filter(None, checked), *_find_lost(store)]
+    findings = [*filter(None, results), *_find_missing(store)]
     counts = len(shards), len(streams), len(pictures), len(records)
-    return Verified(folder.resolve().name, *counts, (*findings,))
+    return Verification(folder.resolve().name, *counts, (*findings,))
 
 
 def _check_shard(path: Path) -> Finding | None:
@@ -76,8 +76,8 @@ def _check_shard(path: Path) -> Finding | None:
     try:
         read_shard(path) if holds_rows else read_parquet(path)
     except (BadShard, OSError) as error:
-        remedy = f"{MEASURE}, which sets it aside" if holds_rows else "delete it"
-        remedy = BUNDLED if path.name.startswith("shipped") else remedy
+        remedy = f"{REPEAT_RUN}, which sets it aside" if holds_rows else "delete it"
+        remedy = RESTORE_BUNDLED if path.name.startswith("shipped") else remedy
         return Finding(str(path), "damaged", str(error), remedy)
     return None
 
@@ -89,7 +89,7 @@ def _check_stream(path: Path) -> Finding | None:
         problem = "its bytes do not match its name"
     except OSError as error:
         problem = error.strerror or str(error)
-    return Finding(str(path), "damaged", problem, f"delete it; then {MEASURE}")
+    return Finding(str(path), "damaged", problem, f"delete it; then {REPEAT_RUN}")
 
 
 def _check_picture(path: Path) -> Finding | None:
@@ -109,13 +109,13 @@ def _check_record(store: Store, path: Path) -> Finding | None:
     return None
 
 
-def _find_lost(store: Store) -> Iterator[Finding]:
+def _find_missing(store: Store) -> Iterator[Finding]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamagedResults)  # each shard has its own finding
         table, versions = store.read()
-    if lost := store.cells_without_stream(versions, finished(versions)["cell"]):
+    if lost := store.cells_without_stream(versions, finished_rows(versions)["cell"]):
         problem = f"{counted(len(lost), 'cell has', 'cells have')} no stream of the recorded size"
-        yield Finding(str(store.folder / "streams"), "missing", problem, MEASURE)
+        yield Finding(str(store.folder / "streams"), "missing", problem, REPEAT_RUN)
     for run in sorted({*table["run"].drop_nulls()}):
         if not store.has_record(run):
             path = str(store.folder / "runs" / f"{run}.json")

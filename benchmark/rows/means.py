@@ -60,7 +60,7 @@ def summarise_rows(
     """Compute the means of comparable rows; see `summarise`."""
     images_before_common = rows.count_images(rows.ok)
     if common:
-        rows = rows.replace(ok=rows.common(rows.ok))
+        rows = rows.replace(ok=rows.restrict_to_common(rows.ok))
     means = _Means(rows, pooled, common)
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
     latest_machine, timed = _select_latest_machine(rows, coded_here)
@@ -137,7 +137,7 @@ class _Means:
         self._bytes, self.bpp = rows.bytes, rows.bpp
 
     def rates(self, marked: BoolArray | slice) -> Float64Array:
-        """Return the bits per pixel of each point over the marked rows; NaN without any.
+        """Return the bits per pixel of each point over the marked rows; NaN without rows.
 
         The mean of per-image bpp (the usual table), or pooled: all bits over all pixels
         (benchmark_xl's convention), where large images weigh more.
@@ -146,10 +146,10 @@ class _Means:
         with np.errstate(invalid="ignore"):
             if self._pooled:
                 parts = self._bytes[marked], rows.pixels[marked]
-                sums = (np.bincount(point, part, rows.points) for part in parts)
+                sums = (np.bincount(point, part, rows.num_points) for part in parts)
                 return bits_per_pixel(*sums)
-            bpp_sums = np.bincount(point, self.bpp[marked], rows.points)
-            counts = np.bincount(point, minlength=rows.points)
+            bpp_sums = np.bincount(point, self.bpp[marked], rows.num_points)
+            counts = np.bincount(point, minlength=rows.num_points)
             return np.asarray(bpp_sums / counts)
 
     def average(self, values: Float64Array, has_value: BoolArray) -> list[Mean]:
@@ -157,14 +157,14 @@ class _Means:
         rows = self.rows
         has_value = has_value & ~np.isnan(values)
         if not has_value.any():
-            return [Mean(None, None, 0, 0, 0, ())] * rows.points
-        has_value = rows.common(has_value) if self._common else has_value
+            return [Mean(None, None, 0, 0, 0, ())] * rows.num_points
+        has_value = rows.restrict_to_common(has_value) if self._common else has_value
         finite = has_value & np.isfinite(values)
-        infinite = np.bincount(rows.point[has_value & ~finite], minlength=rows.points).tolist()
+        infinite = np.bincount(rows.point[has_value & ~finite], minlength=rows.num_points).tolist()
         averaged = slice(None) if finite.all() else finite  # a million rows are not copied
         point = rows.point[averaged]
-        counts = np.bincount(point, minlength=rows.points).tolist()
-        sums = np.bincount(point, values[averaged], rows.points).tolist()
+        counts = np.bincount(point, minlength=rows.num_points).tolist()
+        sums = np.bincount(point, values[averaged], rows.num_points).tolist()
         rates, images = self.rates(averaged).tolist(), rows.count_images(has_value)
         return [
             Mean(
@@ -183,7 +183,7 @@ class _Means:
         rows = self.rows
         value_column, protocol_column, reason_column = metric_columns(column)
         values = np.where(rows.ok, rows.numbers(value_column), np.nan)
-        other_protocol = ~np.isnan(values) & ~rows.equal(protocol_column, protocol)
+        other_protocol = ~np.isnan(values) & ~rows.mark_equal(protocol_column, protocol)
         values = np.where(other_protocol, np.nan, values)
         without_value = rows.ok & np.isnan(values)
         texts = pl.lit("not computed")
@@ -196,11 +196,11 @@ class _Means:
                 .then(other_protocol_reason)
                 .otherwise(reason)
             )
-        tallies = self.tallies(without_value, texts)
+        tallies = self.count_texts(without_value, texts)
         means = self.average(values, rows.ok)
         return values, [mean._replace(reasons=tallies.get(i, ())) for i, mean in enumerate(means)]
 
-    def tallies(self, marked: BoolArray, texts: pl.Expr) -> Tallies:
+    def count_texts(self, marked: BoolArray, texts: pl.Expr) -> Tallies:
         """Count texts, one per marked row, by point index."""
         if not marked.any():
             return {}
@@ -217,18 +217,18 @@ class _Means:
         failed = self.rows.failed
         parts = self.rows.select("stage", "reason", marked=failed)
         texts = parts.select(pl.concat_str(pl.all().fill_null("None"), separator=": "))
-        return self.tallies(failed, pl.lit(texts.to_series()))
+        return self.count_texts(failed, pl.lit(texts.to_series()))
 
 
 def _make_points(
     means: _Means, means_by_column: Mapping[str, list[Mean]], values: Mapping[str, Float64Array]
 ) -> list[Point]:
     rows = means.rows
-    failed = np.bincount(rows.point[rows.failed], minlength=rows.points).tolist()
+    failed = np.bincount(rows.point[rows.failed], minlength=rows.num_points).tolist()
     ok = slice(None) if rows.ok.all() else rows.ok  # a million rows are not copied
     ids, bpp, pixels = rows.image[ok], means.bpp[ok], rows.pixels[ok]
     values_by_column = {name: image_values[ok] for name, image_values in values.items()}
-    bounds = np.searchsorted(rows.point[ok], np.arange(rows.points + 1)).tolist()
+    bounds = np.searchsorted(rows.point[ok], np.arange(rows.num_points + 1)).tolist()
     rates, failures, editions = means.rates(ok).tolist(), means.failures(), _describe_editions(rows)
     point_keys = rows.point_table.select("edition", "setting_name", "setting_value").rows()
     num_images = rows.count_images(rows.ok)
@@ -263,10 +263,12 @@ TEXT_COLUMNS = {"caveats": "caveat", "origins": "bytes_origin", "devices": "devi
 
 def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
     """Describe each edition by its latest successful row, else its latest, and all rows' texts."""
-    random = pl.lit(False)
+    is_random = pl.lit(False)
     if "reason" in rows.table.columns:
-        random = col("reason").cast(pl.String).str.starts_with(NOT_DETERMINISTIC).fill_null(False)
-    facts = rows.table.select(*TEXT_COLUMNS.values(), "recorded", random=random)[rows.index]
+        is_random = (
+            col("reason").cast(pl.String).str.starts_with(NOT_DETERMINISTIC).fill_null(False)
+        )
+    facts = rows.table.select(*TEXT_COLUMNS.values(), "recorded", random=is_random)[rows.index]
     facts = facts.with_columns(edition=pl.Series(rows.edition, dtype=pl.Int64)).unique()
     facts = facts.cast({pl.Categorical: pl.String})
     texts = {
@@ -280,7 +282,7 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
     )
     texts_by_edition = {row["edition"]: row for row in edition_texts.rows(named=True)}
     marked = np.zeros(len(rows.index), np.bool_)
-    marked[_latest(rows)] = True
+    marked[_find_latest_rows(rows)] = True
     latest_rows = rows.select(*LATEST_COLUMNS, marked=marked)
     editions_table = rows.point_table.unique("edition").sort("edition")
     specs, editions = rows.specs(), {}
@@ -314,7 +316,7 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
     return editions
 
 
-def _latest(rows: ComparableRows) -> Int64Array:
+def _find_latest_rows(rows: ComparableRows) -> Int64Array:
     """Return the position of each edition's latest successful row, else of its latest."""
     order = np.lexsort([rows.recency, rows.ok, rows.edition])
     is_last = np.diff(rows.edition[order], append=-1) != 0

@@ -19,12 +19,12 @@ def find_editions(
 ) -> list[Edition]:
     """Return the editions meant by names, in the order of `editions`; raise `UnknownName`.
 
-    A codec's name means its usual variants, of drawings all seeds, or else all its variants.
+    A codec's name means its usual variants (with any seed), or else all its variants.
     preferred: editions to search first.
     """
     matches: set[Edition] = set()
     for name in dict.fromkeys(names):
-        named_editions = _matches(name, preferred) or _matches(name, editions)
+        named_editions = _find_matches(name, preferred) or _find_matches(name, editions)
         if not named_editions:
             raise UnknownName("codec with results", name, known_names(editions))
         matches |= named_editions
@@ -32,7 +32,7 @@ def find_editions(
 
 
 def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
-    """Return the one codec variant meant by a name, of drawings the first; else raise an error."""
+    """Return the one codec variant meant by a name, its first seed if any; else raise an error."""
     variants = {edition.spec: edition for edition in find_editions([name], editions)}
     if len({spec.remove_options([SEED]) for spec in variants}) > 1:
         labels = ", ".join(sorted(map(label_of, variants)))
@@ -42,7 +42,7 @@ def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
 
 def is_named(edition: Edition, name: str) -> bool:
     """Return whether a name means an edition by itself; a codec's name means all its variants."""
-    return bool(_matches(name, [edition]))
+    return bool(_find_matches(name, [edition]))
 
 
 def known_names(editions: Iterable[Edition]) -> set[str]:
@@ -60,7 +60,7 @@ def known_names(editions: Iterable[Edition]) -> set[str]:
 
 
 def usual_variants(name: str) -> set[CodecSpec]:
-    """Return the variants that `bench run` measures by a name; none for code or needed options."""
+    """Return the variants that `bench run` measures by a name; none for code or missing options."""
     if name in CODECS and needs_options(name):
         return set()
     with suppress(BenchError):
@@ -70,15 +70,15 @@ def usual_variants(name: str) -> set[CodecSpec]:
     return set()
 
 
-def _matches(name: str, editions: Collection[Edition]) -> set[Edition]:
+def _find_matches(name: str, editions: Collection[Edition]) -> set[Edition]:
     """Return the editions meant by a name, by the first reading that fits any."""
     usual, spellings = usual_variants(name), {name, plain_codec(name)}
-    # Two files of other folders may share a label: the path tells them apart.
-    plain = spellings - {name}
+    # Two files in different folders may share a label: their paths differ.
+    plain_spellings = spellings - {name}
     if exact := {
         candidate
         for candidate in editions
-        if {candidate.spec.text, candidate.spec.remove_options([SEED]).text} & plain
+        if {candidate.spec.text, candidate.spec.remove_options([SEED]).text} & plain_spellings
     }:
         return exact
     if variants := {
@@ -121,7 +121,7 @@ def _match_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
 
 
 def _edition_texts(edition: Edition) -> set[str]:
-    """Return an edition's names in all outputs; for drawings, also without the seed."""
+    """Return an edition's names in all outputs; if it has a seed, also without it."""
     titles = {add_remark(edition.title, remark) for remark in ("", *REMARKS.values())}
     texts = {label_of(edition.spec), edition.spec.text, *titles}
     seedless = edition.spec.remove_options([SEED])

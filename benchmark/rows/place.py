@@ -31,8 +31,8 @@ class Place(NamedTuple):
     text: str
 
     @property
-    def opens(self) -> bool:
-        """True if the text leads to its images: an existing path, a function, a hub's set."""
+    def leads_to_images(self) -> bool:
+        """True if its text is an existing path, a function in a file, or a set of a hub."""
         return _holds_images(self.text) or is_brought(self.text) or self.text.startswith(HUB)
 
     def stored_name(self, stores: Mapping[str, Path]) -> str:
@@ -51,9 +51,9 @@ class Place(NamedTuple):
             return folder_store_name(dataset.folder_title, images, stores, sizes)
         return self.text
 
-    def measured(self, results: Path) -> "Place":
+    def find_measured(self, results: Path) -> "Place":
         """Return the existing path on which stored rows were measured, else itself."""
-        if self.text in DATASETS or self.opens or self.text not in stores_below(results):
+        if self.text in DATASETS or self.leads_to_images or self.text not in stores_below(results):
             return self
         store = Store(results / self.text)
         names = store.means_table()["image"].unique().to_list()
@@ -63,36 +63,32 @@ class Place(NamedTuple):
         """Explain why its images cannot be found, and what finds them; empty if they can be."""
         name = self.text.partition(":")[0]
         stores = stores_below(results)
-        if name in DATASETS or self.measured(results).opens or name not in stores:
+        if name in DATASETS or self.find_measured(results).leads_to_images or name not in stores:
             return ""
-        requested = (
-            _recorded_dataset(record) for record in reversed(Store(stores[name]).records())
-        )
-        file_dataset = next((text for text in requested if names_file(text)), "")
+        recorded_datasets = map(_recorded_dataset, reversed(Store(stores[name]).records()))
+        file_dataset = next((text for text in recorded_datasets if names_file(text)), "")
         if file_dataset:
-            return (
-                f"{name} is of a Python file, which runs only if named: `--dataset {file_dataset}`"
-            )
-        return f"{name} was a path that no name leads back to: `--dataset path/to/it` finds it"
+            return f"{name} comes from a Python file; to run it: `--dataset {file_dataset}`"
+        return f"the images of {name} are not where a run found them: give `--dataset path/to/them`"
 
 
 def required_place(results: Path, dataset: str) -> str:
-    """Return the text of `Place.measured`; raise `UsageError` if it leads to no images."""
+    """Return the text of `Place.find_measured`; raise `UsageError` if it leads to no images."""
     place = Place(dataset)
     if reason := place.explain_loss(results):
         raise UsageError(reason)
-    return place.measured(results).text
+    return place.find_measured(results).text
 
 
 def pixels_of(files: Sequence[ImageFile]) -> set[str]:
     """Return the sha256 of the pixels of images; transparent ones as with --flatten."""
-    plain = probe(files, flatten=False, threads=cores())
+    opaque = probe(files, flatten=False, threads=cores())
     transparent = [
         file
-        for file, source_or_error in zip(files, plain, strict=True)
+        for file, source_or_error in zip(files, opaque, strict=True)
         if not isinstance(source_or_error, Source)
     ]
-    sources = [*plain, *probe(transparent, flatten=True, threads=cores())]
+    sources = [*opaque, *probe(transparent, flatten=True, threads=cores())]
     return {source.sha256 for source in sources if isinstance(source, Source)}
 
 
@@ -133,7 +129,8 @@ def _recorded_path(record: Mapping[str, Any]) -> Path | None:
 
 
 def _is_below(folder: Path, name: str) -> bool:
-    inside = PurePosixPath(name)
+    relative_path = PurePosixPath(name)
     with suppress(OSError, ValueError):
-        return not inside.is_absolute() and ".." not in inside.parts and (folder / name).is_file()
+        is_relative = not relative_path.is_absolute() and ".." not in relative_path.parts
+        return is_relative and (folder / name).is_file()
     return False

@@ -34,7 +34,7 @@ from benchmark.system.atomic import require_inside
 
 TEXTS = dict.fromkeys(("key", "column", "protocol"), pl.String())
 SCHEMA = pl.Schema({**TEXTS, "value": pl.Float64(), "influence": pl.List(pl.Float64)})
-MAX_SHARDS = 16  # of reductions; beyond it they are put together
+MAX_SHARDS = 16  # of reductions, before they are merged
 
 
 # A row of SCHEMA: a distribution metric with its inputs, influences in the order of sorted pairs
@@ -55,7 +55,7 @@ def add_distribution_metrics(
 ) -> ComparableRows:
     """Return comparable rows whose table has the columns of the distribution metrics in `names`.
 
-    folder: of the store, where reduced values are cached. common: restrict each set to the images
+    folder: of the store, which caches reduced values. common: restrict each set to the images
     of all points. allow_few: also reduce sets below a metric's minimum number of images.
     """
     rows = ComparableRows(table, CODING)
@@ -85,12 +85,14 @@ def summarise_with_distributions(
 class _Reducer:
     def __init__(self, rows: ComparableRows, folder: Path, common: bool, allow_few: bool) -> None:
         self._common, self._allow_few = common, allow_few
-        self._ok = rows.common(rows.ok) if common else rows.ok
-        bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
+        self._ok = rows.restrict_to_common(rows.ok) if common else rows.ok
+        bounds = np.searchsorted(rows.point, np.arange(rows.num_points + 1)).tolist()
         self._points = [a + np.flatnonzero(self._ok[a:b]) for a, b in pairwise(bounds)]
         self._dataset = folder.parent, folder.name
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
-        self._images: dict[str, set[str]] = {}  # with kept features, by protocol of the space
+        self._images: dict[
+            str, set[str]
+        ] = {}  # images with stored features, by protocol of the feature space
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_read_texts(rows, name) for name in names), strict=True)
         self._pairs = [
@@ -101,47 +103,47 @@ class _Reducer:
         metric: DistributionMetric = metric_class(name)()
         protocol, space = protocol_of(name), metric_class(metric.space)
         count, count_protocol, count_reason = metric_columns(space.column)
-        counted = ~np.isnan(rows.numbers(count)) & rows.equal(count_protocol, space.protocol)
-        # With `common` each set is of the images whose features all points have, as its mean is.
-        included = rows.common(self._ok & counted) if self._common else counted
+        has_count = ~np.isnan(rows.numbers(count)) & rows.mark_equal(count_protocol, space.protocol)
+        # With `common`, a set and its mean use the images whose features all points have.
+        included = rows.restrict_to_common(self._ok & has_count) if self._common else has_count
         stored_reasons = _read_texts(rows, count_reason)
         values: list[float | None] = [None] * rows.table.height
         reasons: list[str | None] = [None] * rows.table.height
-        new: list[Reduction] = []
+        new_reductions: list[Reduction] = []
         for point in self._points:
             for position in point[~included[point]].tolist():
                 reasons[rows.index[position]] = stored_reasons[position] or (
                     "features of this image are not kept for all codecs"
-                    if counted[position]
-                    else f"not computed: {self._rescore(metric)} does it from kept streams"
+                    if has_count[position]
+                    else f"not computed: {self._rescore_command(metric)} does so from kept streams"
                 )
-            row_of = {
+            row_by_pair = {
                 self._pairs[position]: rows.index[position]
                 for position in point[included[point]].tolist()
             }
-            if not row_of:
+            if not row_by_pair:
                 continue
-            pairs = sorted(row_of)
+            pairs = sorted(row_by_pair)
             key = reduction_key(protocol, pairs)
             try:
                 if len(pairs) < metric.min_images and not self._allow_few:
                     raise NotMeasurable(
-                        f"{metric.label} of {len(pairs)} images says little: it is given from "
-                        f"{metric.min_images} on, below with --allow-few"
+                        f"{metric.label} of {len(pairs)} images is unreliable: use at least "
+                        f"{metric.min_images}, or allow fewer with --allow-few"
                     )
                 reduced = self._reductions.get(key)
                 influence = None if reduced is None else reduced.influence
                 if reduced is None or (influence is not None and len(influence) != len(pairs)):
                     reduced = self._reduce(metric, str(space.protocol), pairs)
-                    new.append(make_reduction(key, metric.column, protocol, reduced))
+                    new_reductions.append(make_reduction(key, metric.column, protocol, reduced))
             except NotMeasurable as reason:
-                for row in row_of.values():
+                for row in row_by_pair.values():
                     reasons[row] = str(reason)
                 continue
             influence = np.zeros(len(pairs)) if reduced.influence is None else reduced.influence
             for pair, image_influence in zip(pairs, influence.tolist(), strict=True):
-                values[row_of[pair]] = reduced.value + image_influence
-        self._reductions.add(new)
+                values[row_by_pair[pair]] = reduced.value + image_influence
+        self._reductions.add(new_reductions)
         ids = [None if value is None else protocol for value in values]
         value_column, id_column, reason_column = metric_columns(metric.column)
         return rows.table.with_columns(
@@ -150,7 +152,7 @@ class _Reducer:
             pl.Series(reason_column, reasons, pl.String),
         )
 
-    def _rescore(self, metric: DistributionMetric) -> str:
+    def _rescore_command(self, metric: DistributionMetric) -> str:
         return f"`{command_on_rows('rescore', *self._dataset, metrics=metric.column)}`"
 
     def _reduce(
@@ -159,16 +161,18 @@ class _Reducer:
         if space not in self._images:
             self._images[space] = self._features.images(space)
         available = [pair for pair in pairs if self._images[space].issuperset(pair)]
-        read = [[self._features.read(space, pixels) for pixels in pair] for pair in available]
+        feature_pairs = [
+            [self._features.read(space, pixels) for pixels in pair] for pair in available
+        ]
         complete = [
             (source, decoded)
-            for source, decoded in read
+            for source, decoded in feature_pairs
             if source is not None and decoded is not None
         ]
         if missing := len(pairs) - len(complete):
             raise NotMeasurable(
                 f"the features of {missing} of {len(pairs)} images are not kept here: "
-                f"{self._rescore(metric)} makes them again"
+                f"{self._rescore_command(metric)} recomputes them"
             )
         try:
             return metric.reduce(
@@ -179,7 +183,7 @@ class _Reducer:
                 raise
             raise NotMeasurable(
                 f"{metric.label} of {len(pairs)} images does not fit into memory: report fewer "
-                "images, or on a machine with more"
+                "images, or use a machine with more memory"
             ) from None
 
 
@@ -228,9 +232,9 @@ class Reductions:
                 shard.unlink(missing_ok=True)
             self._shards = [path] if merge else [*self._shards, path]
 
-    def absent_from(self, others: "Reductions") -> list[Reduction]:
-        """Return the reductions that are not in another folder."""
-        return [self._reductions[key] for key in self._reductions if key not in others._reductions]
+    def difference(self, other: "Reductions") -> list[Reduction]:
+        """Return the reductions that the other folder lacks."""
+        return [self._reductions[key] for key in self._reductions if key not in other._reductions]
 
     def ship(self, name: str, source: "Reductions") -> Path:
         """Write the reductions of another folder as bundled ones, replacing earlier ones."""

@@ -1,4 +1,4 @@
-"""Commands that add what stored rows lack, and their editions that are not shown."""
+"""Commands that complete stored rows, and reasons why editions are not shown."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -25,8 +25,8 @@ def add_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> 
 
 def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -> str:
     """Return the command line of a verb on a dataset's stored rows."""
-    elsewhere = "" if results == Path("results") else results
-    return bench_command(verb, dataset=dataset, **options, results=elsewhere)
+    results_option = "" if results == Path("results") else results
+    return bench_command(verb, dataset=dataset, **options, results=results_option)
 
 
 def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None]) -> str:

@@ -39,7 +39,7 @@ class CostFormat(NamedTuple):
 
 
 class TableColumn(NamedTuple):
-    """Column in `columns.toml`, null for no value; coding's are fields of `execute.Coded`."""
+    """Column in `columns.toml`, null for no value; coding columns are fields of `execute.Coded`."""
 
     name: str
     kind: type  # str, int (64 bits), float (64 bits) or bool
@@ -62,7 +62,7 @@ def _cell_columns() -> Iterator[TableColumn]:
 
 CELL_COLUMNS = tuple(_cell_columns())
 NOT_DETERMINISTIC = "not deterministic"  # beginning of a failed row's reason
-WHERE_READ = ("bundled", "features_of")  # columns that no file has
+READER_COLUMNS = ("bundled", "features_of")  # set when rows are read; no file has them
 
 # Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
 INFO_COLUMNS = {
@@ -99,13 +99,13 @@ def cell_key(
     coding_protocol: str,
 ) -> str:
     """Return a cell's identity: the hexadecimal sha256 of everything that determines its stream."""
-    start = _start_of_key(codec, info.fingerprint, info.revision, setting)
+    start = _key_start(codec, info.fingerprint, info.revision, setting)
     parts = [source_sha256, width_px, coding_protocol]
     return hashlib.sha256(f"{start}, {json.dumps(parts)[1:]}".encode()).hexdigest()
 
 
 @lru_cache(1024)
-def _start_of_key(codec: CodecSpec, fingerprint: str, revision: int, setting: Setting) -> str:
+def _key_start(codec: CodecSpec, fingerprint: str, revision: int, setting: Setting) -> str:
     parts = codec.name, codec.variant, fingerprint, revision, setting.name, float(setting.value)
     return json.dumps(parts)[:-1]
 
@@ -168,8 +168,8 @@ def metric_columns(column: str) -> tuple[str, str, str]:
 def metric_names(metrics: str | Iterable[str]) -> tuple[str, ...]:
     """Return metrics (names, synonyms, `path.py:Class`, or comma-separated text) as distinct names.
 
-    "all" is every metric. Raises `UnknownName`; `UsageError` for a file without a metric or with a
-    taken column.
+    "all" is every metric. Raises `UnknownName`; `UsageError` for a file without a metric or whose
+    column is taken.
     """
     known_names = (*METRICS, *DISTRIBUTION_METRICS)
     texts = [text.strip() for text in (metrics.split(",") if isinstance(metrics, str) else metrics)]
@@ -195,24 +195,24 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
         for column in filter(owners.__contains__, columns):
             subject = f"{plugins.place_of(name)}: the column {column!r}"
             remedy = "give the metric another `column`"
-            raise UsageError(f"{subject} is one of {owners[column]} already: {remedy}")
+            raise UsageError(f"{subject} already belongs to {owners[column]}: {remedy}")
         owners |= dict.fromkeys(columns, name)
 
 
 MAGIC, TAIL = b"PAR1", 8  # bytes after the footer: its length, and MAGIC
-FIXED = {3: 1, 7: 8}  # bytes of a byte and of a float, by their kinds in the protocol
+FIXED_BYTES = {3: 1, 7: 8}  # sizes of a byte and of a float, by the protocol's kinds
 BOOLEANS, INTEGERS, BINARY, LISTS, STRUCT = (1, 2), (4, 5, 6), 8, (9, 10), 12
-MAX_SHIFT_BITS = 63  # bits of a number
+MAX_SHIFT_BITS = 63  # in a number of 64 bits
 
 
 class Footer(NamedTuple):
     """Sizes stated by a parquet file; a stranger's may state anything."""
 
     rows: int
-    names: list[str]  # of its columns
-    values: int  # of all columns together; elements of lists are more than rows
+    names: list[str]  # of the columns
+    values: int  # in all columns; a list counts once per element
     unpacked_bytes: int
-    empty: frozenset[str]  # columns in which nothing but nulls is counted
+    empty: frozenset[str]  # columns with nothing but nulls
 
 
 def read_footer(content: bytes) -> Footer:
@@ -220,7 +220,7 @@ def read_footer(content: bytes) -> Footer:
     length = int.from_bytes(content[-TAIL:-4], "little")
     start = len(content) - TAIL - length
     if content[-4:] != MAGIC or content[:4] != MAGIC or start < len(MAGIC):
-        raise ValueError("its footer is lacking")
+        raise ValueError("its footer is missing")
     try:
         fields, _ = _parse_struct(content, start)
         groups = fields[4]
@@ -230,7 +230,7 @@ def read_footer(content: bytes) -> Footer:
         names = _column_names(fields[2])
         return Footer(max(fields[3], 0), names, values, unpacked_bytes, _null_columns(chunks))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError("its footer is of another form") from error
+        raise ValueError("its footer has an unknown form") from error
 
 
 def _null_columns(chunks: list[dict[int, Any]]) -> frozenset[str]:
@@ -244,7 +244,7 @@ def _null_columns(chunks: list[dict[int, Any]]) -> frozenset[str]:
 
 def _column_names(schema: list[dict[int, Any]]) -> list[str]:
     """Return the names of the columns from the schema's tree: a root, then depth first."""
-    names, nested = [], 0  # parts that are still to come of the column before
+    names, nested = [], 0  # parts of the last column that are still to come
     for part in schema[1:]:
         if not nested:
             names.append(part[4].decode())
@@ -252,8 +252,8 @@ def _column_names(schema: list[dict[int, Any]]) -> list[str]:
     return names
 
 
-# Values of the protocol, each with the place of the byte after it; beyond the last one is an
-# `IndexError`. Structs are dictionaries by the fields' numbers.
+# Each parser returns a value and the offset after it; `IndexError` beyond the last byte. Structs
+# are dictionaries by field number.
 
 
 def _parse_struct(data: bytes, offset: int) -> tuple[dict[int, Any], int]:
@@ -278,19 +278,19 @@ def _parse_value(data: bytes, offset: int, kind: int) -> tuple[Any, int]:
         return _parse_struct(data, offset)
     if kind in BOOLEANS:
         return kind == BOOLEANS[0], offset
-    if kind in FIXED:
-        return None, offset + FIXED[kind]
+    if kind in FIXED_BYTES:
+        return None, offset + FIXED_BYTES[kind]
     if kind in LISTS:
         head, values = data[offset], []
         count, kind = head >> 4, head & 15
         count, offset = _parse_varint(data, offset + 1) if count == 15 else (count, offset + 1)
-        if count > len(data) - offset:  # each takes a byte or more
+        if count > len(data) - offset:  # each value takes at least one byte
             raise ValueError("its footer has a list that is longer than the file")
         for _ in range(count):
             value, offset = _parse_value(data, offset, 3 if kind in BOOLEANS else kind)
             values.append(value)
         return values, offset
-    raise ValueError("its footer has a value of another kind")
+    raise ValueError("its footer has a value of an unknown kind")
 
 
 def _parse_signed(data: bytes, offset: int) -> tuple[int, int]:
@@ -305,5 +305,5 @@ def _parse_varint(data: bytes, offset: int) -> tuple[int, int]:
         shift += 7
         offset += 1
         if shift > MAX_SHIFT_BITS:
-            raise ValueError("its footer has a number without end")
+            raise ValueError("its footer has an endless number")
     return number | byte << shift, offset + 1

@@ -31,26 +31,26 @@ from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, MAX_EXACT_INT, read_regular
 from benchmark.system.text import name_text
 
-LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
-FREE_BYTES = 64 << 20  # of memory for a table, however small its file
-TIMES_PACKED = 100  # further bytes of memory for each byte of the file
-VALUE_BYTES = 8  # of a number
+MAX_SHARD_BYTES = 1 << 32  # some forty million rows
+MIN_ALLOWED_BYTES = 64 << 20  # of memory that a table may take, however small its file
+ALLOWED_EXPANSION = 100  # further bytes of memory per byte of the file
+VALUE_BYTES = 8  # per number
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 NEVER_NULL = (
     "cell", "status", "codec", "variant", "setting_name", "setting_value", "image",
 )  # fmt: skip
-MEASURED = ("width_px", "height_px", "num_bytes", "bpp")  # of every row that did not fail
+REQUIRED_IF_OK = ("width_px", "height_px", "num_bytes", "bpp")  # not null unless a row failed
 QUANTITIES = {column.name for column in CELL_COLUMNS if column.kind is float} - {"setting_value"}
-LARGEST_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
-LARGEST_SIDE = 1 << 26  # of an image: the product of two is exact
+MAX_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
+MAX_SIDE_PX = 1 << 26  # of an image: the product of two is exact
 NUMBER_RANGES = {
-    "width_px": (1, LARGEST_SIDE), "height_px": (1, LARGEST_SIDE), "num_bytes": (0, MAX_EXACT_INT),
+    "width_px": (1, MAX_SIDE_PX), "height_px": (1, MAX_SIDE_PX), "num_bytes": (0, MAX_EXACT_INT),
     **dict.fromkeys(("parameters", "container_bytes"), (0, MAX_EXACT_INT)),
 }  # fmt: skip
-# Columns of earlier versions that are passed over: memory with what scoring had left in the
-# process, and how often a picture was coded.
+# Columns of earlier versions that are ignored: peak memory including leftovers of scoring, and the
+# number of times a picture was coded.
 RETIRED = ("encode_peak_bytes", "decode_peak_bytes", "generation")
-MAX_CHARACTERS = 4000  # stored of a text that is not part of a row's identity
+MAX_CHARACTERS = 4000  # kept of a longer text, unless it identifies the row
 
 
 class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
@@ -58,10 +58,11 @@ class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
 
     def __init__(self, message: str, damaged: bool = False) -> None:
         super().__init__(message)
-        self.damaged = damaged  # it is not as it was written
+        self.damaged = damaged  # its bytes have changed since it was written
 
 
-# What refuses a value: polars has OverflowError for whole numbers, UnicodeError is a ValueError.
+# Exceptions for an invalid value; polars raises OverflowError for integers, and UnicodeError is a
+# ValueError.
 REFUSALS = (BadShard, OverflowError, TypeError, ValueError, pl.exceptions.PolarsError)
 
 
@@ -82,35 +83,35 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows as a table with all columns; absent values are null."""
     names = dict.fromkeys(name for row in rows for name in row)
     schema = schema_of(names)
-    if strange := [name for name in names if name not in schema]:
-        raise ValueError(f"rows have no column {strange[0]!r}")
+    if unknown_names := [name for name in names if name not in schema]:
+        raise ValueError(f"unknown column {unknown_names[0]!r}")
     columns = ((name, [row.get(name) for row in rows], kind) for name, kind in schema.items())
     return pl.DataFrame([pl.Series(*column) for column in columns])
 
 
-def storable(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+def make_storable(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows as a table that `read_shard` accepts.
 
-    Invalid values become null: in a metric with a reason, in another column with a caveat; without
-    bytes or rate a row has failed. Text that is not UTF-8 is escaped, long text truncated. Raises
-    `StoreError` for a row without a required value.
+    Invalid values become null: a metric gets a reason, another column a caveat, and a row that
+    loses its size or rate becomes failed. Text that is not UTF-8 is escaped, long text truncated.
+    Raises `StoreError` for a row without a required value.
     """
     stored_rows = [
         {name: _storable_text(name, value) for name, value in row.items()} for row in rows
     ]
     schema = schema_of(dict.fromkeys(name for row in rows for name in row))
-    for is_repaired in (False, True):
+    for repaired in (False, True):
         try:
             table = table_of(stored_rows)
             refuse_values(table)
             break
         except REFUSALS as error:
-            if is_repaired:
+            if repaired:
                 raise StoreError(f"a row cannot be stored: {error}") from error
         for name, kind in schema.items():
             if _is_refused(name, [row.get(name) for row in stored_rows], kind):
                 for row in stored_rows:
-                    _leave_out(row, name, schema)
+                    _remove_invalid(row, name, schema)
     return table
 
 
@@ -128,7 +129,7 @@ def _is_refused(name: str, values: Sequence[Any], kind: Any) -> bool:
     return False
 
 
-def _leave_out(row: dict[str, Any], name: str, schema: pl.Schema) -> None:
+def _remove_invalid(row: dict[str, Any], name: str, schema: pl.Schema) -> None:
     """Replace an invalid optional value by null, and record why."""
     if name in NEVER_NULL or not _is_refused(name, [row.get(name)], schema[name]):
         return
@@ -139,7 +140,7 @@ def _leave_out(row: dict[str, Any], name: str, schema: pl.Schema) -> None:
     elif name != "caveat":
         caveat = f"{value} left out: no value of a measurement"
         row["caveat"] = "; ".join(filter(None, (row.get("caveat"), caveat)))
-    if name in MEASURED and row.get("status") == "ok":
+    if name in REQUIRED_IF_OK and row.get("status") == "ok":
         row |= {"status": "failed", "stage": "verify", "reason": row["caveat"]}
 
 
@@ -212,11 +213,11 @@ def read_shard(
 
 def parse_shard(content: bytes) -> pl.DataFrame:
     """Parse the bytes of a shard; see `read_shard`."""
-    return _check_columns(_parsed(content, None))
+    return _check_columns(_parse_columns(content, None))
 
 
 def _check_columns(table: pl.DataFrame) -> pl.DataFrame:
-    if "generation" in table.columns:  # of pictures that were coded again, rows are of no mean
+    if "generation" in table.columns:  # rows of pictures that were coded again belong to no mean
         table = table.filter(col("generation").is_null())
     table = table.drop(RETIRED, strict=False)
     schema = schema_of(table.columns)
@@ -224,7 +225,7 @@ def _check_columns(table: pl.DataFrame) -> pl.DataFrame:
         if name not in schema:
             raise BadShard(f"it has the column {name!r}, unknown to this version")
         if kind != schema[name]:
-            raise BadShard(f"its column {name!r} is of {kind}, not {schema[name]}")
+            raise BadShard(f"its column {name!r} has the type {kind}, not {schema[name]}")
     refuse_values(table)
     return table
 
@@ -237,7 +238,7 @@ def read_parquet(
     columns: names, None for all; an older shard may lack some. filled: only those with values, and
     required ones. Raises `BadShard`, or `OSError` if the file cannot be opened.
     """
-    return _parsed(_read_verified(path), columns, filled)
+    return _parse_columns(_read_verified(path), columns, filled)
 
 
 def fact_in(content: bytes, name: str) -> str:
@@ -246,7 +247,9 @@ def fact_in(content: bytes, name: str) -> str:
         return pl.read_parquet_metadata(BytesIO(content)).get(name, "")
 
 
-def _parsed(content: bytes, columns: Sequence[str] | None, filled: bool = False) -> pl.DataFrame:
+def _parse_columns(
+    content: bytes, columns: Sequence[str] | None, filled: bool = False
+) -> pl.DataFrame:
     with _reading():
         return _read_within(content, columns, filled)
 
@@ -257,7 +260,7 @@ def _reading() -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    # What polars raises, also where its code in Rust gives up, and what an invalid footer causes.
+    # Errors of polars, including Rust panics, and of an invalid footer
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException,
             ValueError, RecursionError) as error:  # fmt: skip
         reason = " ".join(str(error).split())
@@ -266,7 +269,7 @@ def _reading() -> Iterator[None]:
 
 def _read_verified(path: Path) -> bytes:
     try:
-        content = read_regular(path, LARGEST_BYTES)
+        content = read_regular(path, MAX_SHARD_BYTES)
         recorded = recorded_sha256(path)
     except OSError as error:
         if error.errno == errno.EIO:
@@ -285,13 +288,13 @@ def _read_within(content: bytes, columns: Sequence[str] | None, filled: bool) ->
     """
     footer, size = read_footer(content), len(content)
     if len({*footer.names}) < len(footer.names):
-        raise BadShard("it has several columns of one name")
-    limit = FREE_BYTES + TIMES_PACKED * size
+        raise BadShard("it has several columns with the same name")
+    limit = MIN_ALLOWED_BYTES + ALLOWED_EXPANSION * size
 
     def refuse(verb: str, num_bytes: int) -> None:
         if num_bytes > limit:
             raise BadShard(
-                f"unpacked, it {verb} {num_bytes:,} bytes of memory, and its {size:,} bytes "
+                f"unpacked, it {verb} {num_bytes:,} bytes of memory; a file of {size:,} bytes "
                 f"may take {limit:,}"
             )
 
@@ -300,10 +303,10 @@ def _read_within(content: bytes, columns: Sequence[str] | None, filled: bool) ->
     refuse("claims", claimed)
     selected = [name for name in footer.names if columns is None or name in columns]
     if filled:
-        # Columns of users' metrics are known by each other: all of them are read.
-        skipped = footer.empty.intersection(schema_of()).difference(NEVER_NULL, MEASURED)
+        # A user's metric is recognised by all its columns together, so none is skipped.
+        skipped = footer.empty.intersection(schema_of()).difference(NEVER_NULL, REQUIRED_IF_OK)
         selected = [name for name in selected if name not in skipped]
-    # By columns: polars' own choice takes twice the processor time for shards of wide rows.
+    # By columns: polars' default takes twice the processor time for shards with wide rows.
     table = pl.read_parquet(content, columns=selected, parallel="columns")
     texts = table.select(cs.string().str.len_bytes().sum())
     refuse("reaches", claimed + sum(total.item() for total in texts))
@@ -324,7 +327,7 @@ def refuse_values(table: pl.DataFrame) -> None:
     if "image" in table.columns:
         checks["it has images without a name"] = ~col("image").str.contains("[^./]")
     if "status" in table.columns:
-        for name in MEASURED:
+        for name in REQUIRED_IF_OK:
             if name in table.columns:
                 is_missing = (col("status") == "ok") & col(name).is_null()
                 checks[f"it has measured rows without a value of {name!r}"] = is_missing
@@ -340,13 +343,13 @@ def _number_checks(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
     values = col(name)
     if kind == pl.Int64:
         minimum, maximum = NUMBER_RANGES.get(name, (-MAX_EXACT_INT, MAX_EXACT_INT))
-        outside = ~values.is_between(minimum, maximum)
-        return {f"it has numbers of {name!r} beyond {maximum:,} or below {minimum:,}": outside}
+        out_of_range = ~values.is_between(minimum, maximum)
+        return {f"it has numbers of {name!r} beyond {maximum:,} or below {minimum:,}": out_of_range}
     if kind == pl.Float64:
-        invalid = values.abs() > LARGEST_REAL  # NaN too, which polars has above all others
+        invalid = values.abs() > MAX_REAL  # also NaN, which polars orders above all numbers
         if name in QUANTITIES:
-            invalid |= (values < 1 / LARGEST_REAL) & (values != 0)
+            invalid |= (values < 1 / MAX_REAL) & (values != 0)
         elif name != "setting_value":
             invalid &= values != math.inf
-        return {f"it has values of {name!r} that are not numbers of a measurement": invalid}
+        return {f"it has values of {name!r} that are not valid measurements": invalid}
     return {}

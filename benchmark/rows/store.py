@@ -11,7 +11,7 @@
 A cell's row is never edited: a later version is another row, and `Store.table` returns the best one
 (`rows.versions`). Stored data survives a power failure: streams are on disk before the shard that
 names them, and the shard before `append` returns. A damaged shard is skipped with a warning, and
-its rows count as to do.
+its cells are measured again.
 """
 
 import json
@@ -30,15 +30,15 @@ from polars import col
 
 from benchmark.errors import DamagedResults, Notice, StoreError
 from benchmark.registry import names_file
-from benchmark.rows.schema import CELL_COLUMNS, WHERE_READ, metric_columns, read_footer
+from benchmark.rows.schema import CELL_COLUMNS, READER_COLUMNS, metric_columns, read_footer
 from benchmark.rows.shard import (
     NEVER_NULL,
     SHIPPED,
     BadShard,
     fill_columns,
+    make_storable,
     read_shard,
     schema_of,
-    storable,
     write_shard,
 )
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
@@ -50,10 +50,10 @@ from benchmark.system.text import read_json
 
 Row = dict[str, Any]
 
-SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
+SMALL_SHARD_ROWS = 50_000  # smaller shards are merged at the end of a run
 VERSION_COLUMNS = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
 UNUSED_COLUMNS = ("bpp", "jobs", "threads")
-DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # only compared in means
+DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # means only compare them
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
     "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
@@ -66,7 +66,7 @@ class Store(StreamFolder):
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._shards = folder, folder / "per_image"
-        self._damaged: set[Path] = set()  # shards, as far as they were read
+        self._damaged: set[Path] = set()  # damaged shards read so far
 
     def begin(self, run: str, record: Mapping[str, Any]) -> None:
         """Write a run's record, the run's first file, and a README on reading the rows."""
@@ -125,8 +125,8 @@ class Store(StreamFolder):
         return self.folder / "runs" / f"{run}.json"
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Write rows, made `storable`, as one shard; their streams must be stored before."""
-        self.add(storable(rows))
+        """Write rows, made storable, as one shard; their streams must be stored before."""
+        self.add(make_storable(rows))
 
     def add(self, rows: pl.DataFrame) -> None:
         """Write a table with the columns of `versions` as one shard."""
@@ -153,18 +153,18 @@ class Store(StreamFolder):
                 for is_shipped in (False, True)
             )
         return merge_versions(
-            concatenate([*own_tables, *map(_bundled, shipped_tables)]), features=True
+            concatenate([*own_tables, *map(_mark_bundled, shipped_tables)]), features=True
         )
 
     def read(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Read `table`, and all versions that are not bundled with the columns for `finished`."""
+        """Read `table`, and, with the columns for `finished_rows`, all versions measured here."""
         own_rows, shipped_rows = self._read_rows(), self._read_rows(shipped=True)
-        rows = concatenate([own_rows, _bundled(shipped_rows)])
+        rows = concatenate([own_rows, _mark_bundled(shipped_rows)])
         return fill_columns(merge_versions(rows, features=True)), own_rows.select(VERSION_COLUMNS)
 
-    def done(self) -> set[str]:
+    def finished_cells(self) -> set[str]:
         """Return the keys of the cells with a row without failure, measured here or imported."""
-        return {*finished(self._read_rows(columns=["cell", "status"]))["cell"]}
+        return {*finished_rows(self._read_rows(columns=["cell", "status"]))["cell"]}
 
     def cells_without_stream(
         self, versions: pl.DataFrame, cells: Collection[str], timed: bool = False
@@ -173,7 +173,7 @@ class Store(StreamFolder):
 
         Reads no contents. Rows of runs without streams (`--no-keep`) or of declared size need none.
         """
-        rows = finished(versions, timed).filter(col("cell").is_in([*cells]))
+        rows = finished_rows(versions, timed).filter(col("cell").is_in([*cells]))
         lost_cells: set[str] = set()
         complete_cells: set[str] = set()
         keeps_streams = cache(self.keeps_streams)
@@ -190,7 +190,7 @@ class Store(StreamFolder):
         return fill_columns(self._read_rows(shipped))
 
     def own_values(self, keys: Sequence[str], metrics: Iterable[str]) -> pl.DataFrame:
-        """Return keys and columns of metrics, if any row has them, of every row measured here."""
+        """Return keys and metric columns (those that any row has) of every row measured here."""
         return self._read_rows(columns=[*keys, *chain(*map(metric_columns, metrics))])
 
     def compact(self) -> None:
@@ -205,7 +205,7 @@ class Store(StreamFolder):
         rows = fill_columns(rows.with_columns(recorded=pl.lit(True))).select(schema_of().names())
         return self._write_shard(rows, name)
 
-    def set_aside(self) -> list[Path]:
+    def move_damaged_shards(self) -> list[Path]:
         """Move away damaged shards found so far, unless bundled or in use; return the paths."""
         moved = []
         with self._lock() as locked, suppress(OSError):
@@ -221,7 +221,7 @@ class Store(StreamFolder):
     def _read_rows(
         self, shipped: bool = False, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
-        # Locked, so that no shard is put away between listing and reading.
+        # Locked: no shard is moved between listing and reading.
         with self._lock(shared=True):
             tables = [rows for _, rows in self._read_tables(self._paths(shipped), columns)]
         rows = concatenate(tables)
@@ -246,11 +246,11 @@ class Store(StreamFolder):
     def _warn(self, path: Path, bad: BadShard) -> None:
         if bad.damaged:
             self._damaged.add(path)
-        remedy = "its rows count as to do; use the version that wrote it, or remove it"
+        remedy = "its cells are measured again; use the version that wrote it, or remove it"
         if path.name.startswith(SHIPPED):
             remedy = "get the bundled file again"
         elif bad.damaged:
-            remedy = f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
+            remedy = f"its cells are measured again, and `bench run` moves it to {DAMAGED}/"
         warnings.warn(DamagedResults(f"{path} is left out: {bad}; {remedy}", path), stacklevel=2)
 
     def _merge(self, paths: Iterable[Path]) -> None:
@@ -259,41 +259,41 @@ class Store(StreamFolder):
             merged = self._write_shard(
                 fill_columns(merge_versions(concatenate([*tables.values()])))
             )
-            for path in tables.keys() - {merged}:  # it may have come out as one of them
+            for path in tables.keys() - {merged}:  # unless it is the merged shard itself
                 path.unlink()
 
     def _write_shard(self, table: pl.DataFrame, bundled: str = "") -> Path:
         require_inside(self.folder, self._shards / "any")
-        return write_shard(self._shards, table.drop(WHERE_READ, strict=False), bundled)
+        return write_shard(self._shards, table.drop(READER_COLUMNS, strict=False), bundled)
 
     @contextmanager
     def mark_running(self) -> Iterator[None]:
         """Mark the folder as in use by a run; warn at either end if another run uses it."""
-        with ExitStack() as closed:
+        with ExitStack() as stack:
             handle = os.open(self.folder / "runs", os.O_RDONLY)
-            closed.callback(os.close, handle)
-            closed.callback(self._warn_of_others, handle)
-            self._warn_of_others(handle)
+            stack.callback(os.close, handle)
+            stack.callback(self._warn_if_used, handle)
+            self._warn_if_used(handle)
             lock(handle, shared=True)
             yield
 
-    def _warn_of_others(self, handle: int) -> None:
+    def _warn_if_used(self, handle: int) -> None:
         try:
             lock(handle)
         except BlockingIOError:
-            message = f"another run works in {self.folder}, too: cells that neither has stored yet "
-            message += "are measured by both, and no row is lost"
+            message = f"another run uses {self.folder}: cells that neither has stored yet are "
+            message += "measured by both, and no row is lost"
             warnings.warn(message, Notice, stacklevel=4)
 
     @contextmanager
     def _lock(self, shared: bool = False) -> Iterator[bool]:
         """Lock the shards; yield False if they are locked already or absent."""
-        with ExitStack() as closed:
+        with ExitStack() as stack:
             try:
                 handle = os.open(self._shards, os.O_RDONLY)
-                closed.callback(os.close, handle)
+                stack.callback(os.close, handle)
                 locked = lock(handle, shared=shared)
-            except OSError:  # nothing stored yet, or taken
+            except OSError:  # nothing stored yet, or locked by another run
                 locked = False
             yield locked
 
@@ -324,7 +324,7 @@ def concatenate(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return rows.with_columns(**missing).select([*columns])
 
 
-def _bundled(rows: pl.DataFrame) -> pl.DataFrame:
+def _mark_bundled(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(bundled=pl.lit(True))
 
 
@@ -336,8 +336,8 @@ def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(texts.cast(pl.Categorical), hashed)
 
 
-def finished(rows: pl.DataFrame, timed: bool = False) -> pl.DataFrame:
-    """Return the rows without failure, or of these the timed ones."""
+def finished_rows(rows: pl.DataFrame, timed: bool = False) -> pl.DataFrame:
+    """Return the rows without failure, only the timed ones if `timed`."""
     return rows.filter(OK & col("timing") if timed else OK)
 
 
@@ -345,7 +345,7 @@ def _row_count(path: Path) -> int:
     try:
         return read_footer(read_regular(path, LARGEST_FILE_BYTES)).rows
     except (OSError, ValueError, RecursionError):
-        return 0  # reading it will say what is wrong with it
+        return 0  # reading it will report what is wrong
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

@@ -34,7 +34,7 @@ from benchmark.rows.variants import (
 from benchmark.spec import CodecSpec, listed_datasets, requested_names
 from benchmark.system.text import bench_command, counted, group_by_key
 
-# Image sizes are reported if the largest has this many times the pixels of the smallest.
+# Image sizes are reported if the largest image has this many times the smallest one's pixels.
 WIDE_SPREAD = 16
 
 
@@ -43,7 +43,7 @@ class RowSource(NamedTuple):
 
     results: Path
     dataset: str
-    rows: pl.DataFrame | None = None  # replaces the stored rows; all are used
+    rows: pl.DataFrame | None = None  # used instead of the stored rows, without selection
 
 
 # Maps (shown rows, other rows of the dataset) to (rows to summarise, their anchor).
@@ -108,14 +108,14 @@ def requested_datasets(results: Path, dataset: str) -> list[str]:
 
 
 def stored_dataset(results: Path, dataset: str) -> str:
-    """Return a dataset's stored name; "": the only one, or Kodak; `UsageError`, `UnknownName`."""
+    """Return a dataset's stored name ("": the only one, or Kodak); `UsageError`, `UnknownName`."""
     datasets = _datasets_with_rows(results)
     dataset = dataset or (datasets[0] if len(datasets) == 1 else "kodak")
     place = Place(dataset)
     name = place.stored_name({stored: results / stored for stored in datasets})
     if name.partition(":")[0] in datasets:
         return name
-    if not place.opens and not is_folder_name(dataset):
+    if not place.leads_to_images and not is_folder_name(dataset):
         raise UnknownName("results of a dataset or folder", dataset, datasets)
     if name not in datasets:
         raise UsageError(
@@ -137,19 +137,19 @@ def require_bundled(results: Path, bundled: str) -> None:
 def _datasets_with_rows(results: Path) -> list[str]:
     names = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
     if not names:
-        raise UsageError(f"{results} holds no results: measure something with `bench run` first")
+        raise UsageError(f"{results} holds no results: measure some with `bench run`")
     return names
 
 
-def read_one(
+def read_one_dataset(
     results: Path, dataset: str, codecs: str, metrics: Sequence[str], **options: Any
 ) -> DatasetResults:
     """Read the results of one dataset with `read_results`; raise `UsageError` for several."""
-    require_one(results, dataset)
+    require_one_dataset(results, dataset)
     return read_results(results, dataset, codecs, metrics, **options)
 
 
-def require_one(results: Path, dataset: str) -> str:
+def require_one_dataset(results: Path, dataset: str) -> str:
     """Return the stored name of a single dataset; raise `UsageError` for several."""
     names = datasets_with_results(results, dataset)
     if len(names) > 1:
@@ -185,19 +185,15 @@ def read_results(
     """
     name = name if rows is not None else stored_dataset(results, name)
     stored, _, subset = name.partition(":")
-    store, has_set_metrics = (
-        Store(results / stored),
-        not DISTRIBUTION_METRICS.keys().isdisjoint(metrics),
-    )
+    store = Store(results / stored)
+    has_set_metrics = not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
     runs: list[dict[str, Any]] = []
     unfinished: Sequence[str] = ()
     if rows is not None:
         codecs, bundled = "all", "all"
     else:
-        rows, runs = (
-            store.table() if with_streams or has_set_metrics else store.means_table(),
-            store.records(),
-        )
+        rows = store.table() if with_streams or has_set_metrics else store.means_table()
+        runs = store.records()
         unfinished = _unfinished(rows, runs)
     if verified_only:
         require_verified_rows(rows, store.folder)

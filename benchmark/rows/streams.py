@@ -63,7 +63,7 @@ class StreamFolder:
         return {path: stream for path, stream in files.items() if not has_content(path, stream)}
 
     def stream(self, digest: str | None) -> bytes | None:
-        """Return a stored stream, or None; raise `StoreError` if it has changed."""
+        """Return a stored stream, or None; raise `StoreError` if damaged."""
         if not digest or not (path := self._path(digest)).exists():
             return None
         try:
@@ -72,7 +72,7 @@ class StreamFolder:
             raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise StoreError(
-                f"{path} is damaged: its bytes do not match its name; without it, "
+                f"{path} is damaged: its bytes do not match its name; remove it, and "
                 "`bench run` makes it again"
             )
         return data
@@ -83,14 +83,14 @@ class StreamFolder:
             return False
         return _has_size(self._path(digest), num_bytes)
 
-    def keeps(self, row: Mapping[str, Any]) -> bool:
+    def has_output(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row's stream is stored, or its picture if the size is declared."""
         if is_declared(row):
             return self.has_picture(row["decoded_sha256"])
         return self.has_stream(row["stream_sha256"])
 
     def set_stream_aside(self, digest: str) -> Path:
-        """Move a damaged stream away, so that its cells are to do; return its new path."""
+        """Move a damaged stream away, so that its cells are measured again; return its new path."""
         return set_aside(self._path(digest), self.folder)
 
     def pictures(self) -> Iterator[Path]:
@@ -174,7 +174,7 @@ def parse_picture(png: bytes, digest: str) -> Pixels:
         raise ImageRefused(f"{name} is not a PNG file")
     pixels = decode_image(name, png, skip_row_check=True).pixels
     if pixels_sha256(pixels) != digest:
-        raise ImageRefused(f"{name} has other pixels than those that it is named by")
+        raise ImageRefused(f"the pixels of {name} do not match its name")
     return pixels
 
 
@@ -187,16 +187,16 @@ def png_bytes(pixels: Pixels) -> bytes:
 
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
-BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec is .24 GB with 2048 dimensions
+BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec takes .24 GB with 2048 dimensions
 CACHE_TAG = "CACHEDIR.TAG"
-# Backup programs know it: https://bford.info/cachedir
+# Backup programs skip folders with it: https://bford.info/cachedir
 CACHE_TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made again by `bench rescore`.\n"
 
 
 class ImageFeatures(NamedTuple):
     """Features of one image's patches."""
 
-    protocol: str  # of the feature space
+    protocol: str  # id of the feature space
     pixels_sha256: str
     features: Features
 
@@ -226,7 +226,7 @@ class FeatureFolder:
             return None
         except (OSError, ValueError, EOFError):
             is_valid = False
-        with suppress(OSError, StoreError):  # a folder that may only be read, or a link
+        with suppress(OSError, StoreError):  # a read-only folder, or a link
             require_inside(self._store_folder, path)
             if is_valid:
                 os.utime(path)  # so that `prune` sees what is in use
@@ -248,20 +248,20 @@ class FeatureFolder:
         """Remove the least recently used files until the rest fit; return the number removed."""
         files = []
         for path in self.folder.glob("*/*/*.npy"):
-            with suppress(OSError, StoreError):  # gone since, by another run, or behind a link
+            with suppress(OSError, StoreError):  # removed by another run, or reached through a link
                 require_inside(self._store_folder, path)
                 state = path.stat()
                 files.append((state.st_mtime, state.st_size, path))
         size = sum(num_bytes for _, num_bytes, _ in files)
-        dropped = 0
+        num_removed = 0
         for _, num_bytes, path in sorted(files):
             if size <= budget_bytes:
                 break
             with suppress(OSError):
                 path.unlink()
-                dropped += 1
+                num_removed += 1
             size -= num_bytes
-        return dropped
+        return num_removed
 
     def _path(self, protocol: str, pixels_sha256: str) -> Path:
         return self._space_folder(protocol) / pixels_sha256[:2] / f"{pixels_sha256}.npy"

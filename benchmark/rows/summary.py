@@ -24,29 +24,26 @@ from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.spec import SEED, CodecSpec
 from benchmark.system.text import group_by_key
 
-# Texts and how often each occurs, most frequent first, at most `means.REASONS_KEPT`.
+# Texts with their counts, most frequent first, at most `means.MAX_REASONS`.
 Tally = tuple[tuple[str, int], ...]
-MEAN_MSE_COLUMNS = (
-    "psnr_db",
-    "psnr_y_db",
-)  # columns that also have the dB of the mean squared error
-# Never of bundled rows, and of one machine: that of the latest row, for TIMED of the latest that
+MEAN_MSE_COLUMNS = ("psnr_db", "psnr_y_db")  # also given as the dB of the mean squared error
+# Seconds measured here on one machine: that of the latest row, or for TIMED, of the latest row that
 # was measured alone.
 SECONDS = ("encode_seconds", "decode_seconds")
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
-CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
-REAL_TO_ESTIMATED = "real_to_estimated_bits"  # of each stream, by the codec's own probabilities
+CONTAINER = "container_bytes"  # bytes that the file format adds to a stream; bpp counts them
+REAL_TO_ESTIMATED = "real_to_estimated_bits"  # estimated from the codec's own probabilities
 COSTS = (*(column.name for column in CELL_COLUMNS if column.cost_format), REAL_TO_ESTIMATED)
 
 
 class Mean(NamedTuple):
     """Mean over images, with its counts."""
 
-    value: float | None  # over the finite values; None where there is none
+    value: float | None  # over the finite values; None without any
     bpp: float | None  # of the same images, so that a point's two coordinates belong together
     images: int  # in this mean
-    infinite: int  # images of infinite value (identical to the source), not in the mean
-    missing: int  # images that another point has a value of and this one has not
+    infinite: int  # images with an infinite value (identical to the source), not in the mean
+    missing: int  # images with a value in another point but not in this one
     reasons: Tally  # why images have no value
 
 
@@ -58,17 +55,17 @@ class Point:
     setting: Setting
     bpp: float | None
     images: int  # number of images with a stream
-    missing: int  # images that another point has a stream of and this one has not
+    missing: int  # images with a stream in another point but not in this one
     failed: int
     failures: Tally
-    # of every metric column, of SECONDS, TIMED and CONTAINER; of COSTS if any point has a value
+    # by column: metrics, SECONDS, TIMED, CONTAINER, and COSTS if any point has a value
     means: Mapping[str, Mean]
     image_ids: Int64Array  # numbers that stand for images, ascending, the same in all points
     image_bpp: Float64Array
-    # by metric column, and of TIMED; NaN where there is no value
+    # by column: metrics and TIMED; NaN for no value
     image_values: Mapping[str, Float64Array]
     image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
-    drawings: tuple["Point", ...] = ()  # the points of single seeds that it is the mean of
+    drawings: tuple["Point", ...] = ()  # points of single seeds that this one averages
 
     @property
     def coded(self) -> int:
@@ -87,11 +84,11 @@ class Summary:
 
     points: tuple[Point, ...]
     images: int  # number of images that the points are compared on
-    dropped: int  # images that not every point has, left out because `common` was asked for
-    pooled: bool  # bpp is all bits over all pixels, else the mean of each image's own
-    protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
+    dropped: int  # images that some point lacks, left out by `common`
+    pooled: bool  # bpp is all bits over all pixels, else the mean of per-image bpp
+    protocols: Mapping[str, str]  # protocol id by metric column, and by "coding"
     machine: str  # machine of the TIMED means; empty for none
-    absent: tuple[Absent, ...]  # rows and editions that no point has
+    absent: tuple[Absent, ...]  # rows and editions without a point
     seconds_machine: str = ""  # machine of the SECONDS, if rows are from several machines
     # Points of the editions that are not shown, for variants of one build (`builds`).
     replaced: tuple[Point, ...] = ()
@@ -114,12 +111,12 @@ class Summary:
 
     @property
     def bundled(self) -> frozenset[Edition]:
-        """Bundled editions beside others measured here; else none."""
+        """Bundled editions, if others were measured here; else none."""
         bundled = {edition for edition in self.editions if edition.bundled}
         return frozenset(bundled if bundled < {*self.editions} else ())
 
     def titles(self, marks: bool = True) -> dict[Edition, str]:
-        """Return the names of the editions in figures and tables; `marks`: of bundled ones too."""
+        """Return the names of the editions in figures and tables. marks: mark bundled ones."""
         return titles(self.editions, self.bundled if marks else ())
 
     def edition_of(self, spec: CodecSpec | None) -> Edition | None:
@@ -133,10 +130,10 @@ class Summary:
     @property
     def protocols_in_use(self) -> dict[str, str]:
         """Entries of `protocols` with any value."""
-        names = [name for name in self.protocols if name == "coding" or self.values_of(name)]
+        names = [name for name in self.protocols if name == "coding" or self.count_values(name)]
         return {name: self.protocols[name] for name in names}
 
-    def values_of(self, column: str, editions: Collection[Edition] | None = None) -> int:
+    def count_values(self, column: str, editions: Collection[Edition] | None = None) -> int:
         """Count the values of a metric column in the points of some editions, None for all."""
         points = (
             self.points if editions is None else [p for p in self.points if p.edition in editions]
@@ -144,8 +141,8 @@ class Summary:
         means = [point.means[column] for point in points]
         return sum(mean.images + mean.infinite for mean in means)
 
-    def tried(self, column: str, editions: Collection[Edition]) -> bool:
-        """Return whether computing a metric failed in the points of some editions."""
+    def was_attempted(self, column: str, editions: Collection[Edition]) -> bool:
+        """Return whether a metric could not be computed in the points of some editions."""
         reasons = [p.means[column].reasons for p in self.points if p.edition in editions]
         return any(
             NOT_COMPUTED not in reason for point_reasons in reasons for reason, _ in point_reasons
@@ -191,17 +188,17 @@ class Summary:
 
 
 def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summary:
-    """Average a generative decoder's seeds: all but `exception`'s become one edition, the first.
+    """Average the seeds of generative decoders, except `exception`'s, as the first seed's edition.
 
     Of the seeds at a setting, those with the most images are averaged.
     """
     has_seed = exception is not None and SEED in dict(exception.options)
-    excepted = exception.remove_options([SEED]) if exception and has_seed else None
-    firsts = {(e.spec, e.origin): e for e in summary.editions if e.spec != excepted}
+    excepted_spec = exception.remove_options([SEED]) if exception and has_seed else None
+    first_editions = {(e.spec, e.origin): e for e in summary.editions if e.spec != excepted_spec}
 
     def edition_of(point: Point) -> Edition:
         seedless = point.edition.spec.remove_options([SEED])
-        return firsts.get((seedless, point.edition.origin), point.edition)
+        return first_editions.get((seedless, point.edition.origin), point.edition)
 
     drawings = group_by_key(((edition_of(point), point.setting), point) for point in summary.points)
     points = (_average_points(edition, group) for (edition, _), group in drawings.items())
@@ -209,7 +206,7 @@ def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summa
 
 
 def split_seeds(summary: Summary) -> Iterator[Summary]:
-    """Yield the points of each seed that `average_seeds` averaged, as of the averaged editions."""
+    """Yield the points of each seed that was averaged, attributed to the averaged edition."""
     for number in range(max(len(point.drawings) for point in summary.points)):
         points = (
             replace(point.drawings[number], edition=point.edition)
@@ -284,7 +281,7 @@ def exclusion_reason(point: Point, metric: Metric, summary: Summary) -> str | No
     if point.missing or not point.images:
         return f"{point.images} of {summary.images} images"
     if point.bpp is None or point.bpp <= 0:
-        return "no bits, which no rate-distortion curve has a place for"
+        return "no bits, so it is on no rate-distortion curve"
     if mean.missing or not count:
         reason = f": {mean.reasons[0][0]}" if mean.reasons else ""
         return (

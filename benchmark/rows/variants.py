@@ -22,8 +22,8 @@ class Anchor(NamedTuple):
     """Codec variant that BD-rates are relative to."""
 
     spec: CodecSpec | None  # None: no rows have one
-    why: str = ""  # why it is neither VTM nor the one that was named: a phrase
-    refused: BenchError | None = None  # why the one that was named is not taken
+    why: str = ""  # phrase: why it is neither VTM nor the named codec
+    refused: BenchError | None = None  # why the named codec is not used
 
     @property
     def label(self) -> str:
@@ -40,7 +40,7 @@ def divide_rows(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split the rows of a dataset into those shown and the rest, an anchor's among the rest.
 
-    codecs: comma-separated names (see `rows.names`), or "all" measured here, or all if nothing was.
+    codecs: comma-separated names (see `rows.names`); "all": those measured here, or all if none.
     bundled: names of bundled codecs to show instead of your rows of them, or "all". Raises
     `UnknownName` for a codec without rows.
     """
@@ -65,10 +65,10 @@ def divide_rows(
     return table.filter(is_shown), table.filter(~is_shown)
 
 
-def add_variants(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+def add_variants(rows: pl.DataFrame, other_rows: pl.DataFrame) -> pl.DataFrame:
     """Add the rows of all other variants and builds of the same codecs."""
     same_codec = col("codec").is_in(rows["codec"].unique().implode())
-    return pl.concat([rows, others.filter(same_codec)])
+    return pl.concat([rows, other_rows.filter(same_codec)])
 
 
 def rows_of_other_variants(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
@@ -101,14 +101,16 @@ def has_variant(specs: Collection[CodecSpec]) -> pl.Expr:
 
 
 def add_bundled(
-    rows: pl.DataFrame, others: pl.DataFrame, bundled: str
+    rows: pl.DataFrame, other_rows: pl.DataFrame, bundled: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Move the bundled rows of these codecs, names or "all", from `others` to `rows`."""
-    rows, others = align_columns([rows, others])  # of a user's metric that only this run computed
+    """Move the bundled rows of these codecs, names or "all", from `other_rows` to `rows`."""
+    rows, other_rows = align_columns(
+        [rows, other_rows]
+    )  # also those of a user's metric that only this run computed
     if not bundled:
-        return rows, others
-    editions = editions_in(others.filter(BUNDLED))
+        return rows, other_rows
+    editions = editions_in(other_rows.filter(BUNDLED))
     codec_names = requested_names(bundled)
     added_variants = variants_of(find_editions(codec_names, editions) if codec_names else editions)
-    is_added = others.select(added=BUNDLED & has_variant(added_variants)).to_series()
-    return pl.concat([rows, others.filter(is_added)]), others.filter(~is_added)
+    is_added = other_rows.select(added=BUNDLED & has_variant(added_variants)).to_series()
+    return pl.concat([rows, other_rows.filter(is_added)]), other_rows.filter(~is_added)

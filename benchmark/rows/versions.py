@@ -30,7 +30,7 @@ IMAGE = pl.coalesce("image_sha256", "image")
 def merge_versions(table: pl.DataFrame, features: bool = False) -> pl.DataFrame:
     """Merge all versions of cells into one row per cell and origin, in any order.
 
-    features: rows without features take those of other pixels, which files cannot express.
+    features: also share features between different pixels of a picture, for tables in memory only.
     """
     keys = _keys_of_pictures(table)
     is_duplicated = pl.any_horizontal(pl.all().is_not_null() & pl.all().is_duplicated())
@@ -38,7 +38,7 @@ def merge_versions(table: pl.DataFrame, features: bool = False) -> pl.DataFrame:
     if not is_shared.any():
         return table
     rows = pl.concat([table.filter(is_shared), keys.filter(is_shared)], how="horizontal")
-    rows = rows.with_columns(picture=_pictures(rows)).sort(_sort_keys(), maintain_order=True)
+    rows = rows.with_columns(picture=_number_pictures(rows)).sort(_sort_keys(), maintain_order=True)
     rows = _share_values(rows, features)
     attested = (
         col("attested").fill_null(False).any().over("cell", "stream_sha256", "decoded_sha256")
@@ -48,7 +48,7 @@ def merge_versions(table: pl.DataFrame, features: bool = False) -> pl.DataFrame:
     return pl.concat([table.filter(~is_shared), best_rows.select(table.columns)])
 
 
-def one_per_cell(table: pl.DataFrame) -> pl.DataFrame:
+def prefer_own_rows(table: pl.DataFrame) -> pl.DataFrame:
     """Drop bundled rows of cells that were also measured here."""
     own_cells = table.filter(~BUNDLED)["cell"].drop_nulls()
     is_duplicate = table.select(
@@ -58,9 +58,9 @@ def one_per_cell(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sort_keys() -> list[pl.Expr]:
-    late = col("finished_utc").fill_null("").rank("dense", descending=True)
+    age_rank = col("finished_utc").fill_null("").rank("dense", descending=True)
     timed, recorded = (col(name).fill_null(False) for name in ("timing", "recorded"))
-    return [BUNDLED, ~OK, ~timed, recorded, late]
+    return [BUNDLED, ~OK, ~timed, recorded, age_rank]
 
 
 def _keys_of_pictures(table: pl.DataFrame) -> pl.DataFrame:
@@ -81,19 +81,19 @@ def _share_values(rows: pl.DataFrame, features: bool) -> pl.DataFrame:
     differs = pl.any_horizontal(
         col(metric).max() > col(metric).min() for metric, _ in _metric_rules(rows)
     )
-    pictures = rows.select("picture", *ranks).group_by("picture").agg(lacks=differs)
-    is_affected = rows["picture"].is_in(pictures.filter("lacks")["picture"].implode())
+    pictures = rows.select("picture", *ranks).group_by("picture").agg(is_incomplete=differs)
+    is_affected = rows["picture"].is_in(pictures.filter("is_incomplete")["picture"].implode())
     if not is_affected.any():
         return rows
     rows = rows.with_row_index("place")
     affected = rows.filter(is_affected)
-    affected = affected.with_columns(**_fill(affected))
+    affected = affected.with_columns(**_filled_columns(affected))
     affected = _share_features(affected) if features else affected
     all_rows = pl.concat([rows.filter(~is_affected), affected.select(rows.columns)])
     return all_rows.sort("place").drop("place")
 
 
-def _pictures(rows: pl.DataFrame) -> pl.Series:
+def _number_pictures(rows: pl.DataFrame) -> pl.Series:
     """Number the decoded pictures: rows with equal `stream` or `pixels` share one."""
     rows = rows.select("stream", "pixels", picture=pl.int_range(pl.len()))
     while True:
@@ -106,17 +106,17 @@ def _pictures(rows: pl.DataFrame) -> pl.Series:
             return previous
 
 
-def _fill(rows: pl.DataFrame) -> dict[str, pl.Expr]:
+def _filled_columns(rows: pl.DataFrame) -> dict[str, pl.Expr]:
     """Return columns with the best value of each picture (metrics) or pixels (features)."""
-    fill = {}
+    columns = {}
     for value, rule in _metric_rules(rows):
         group = "picture" if value not in _feature_counts() else "pixels"
         rank = _rank_values(value, rule)
         is_filled = (rank.max().over(group) > rank) & col(group).is_not_null()
         for name in metric_columns(value):
             best_value = col(name).get(rank.arg_max()).over(group)
-            fill[name] = pl.when(is_filled).then(best_value).otherwise(name)
-    return fill
+            columns[name] = pl.when(is_filled).then(best_value).otherwise(name)
+    return columns
 
 
 def _share_features(rows: pl.DataFrame) -> pl.DataFrame:
@@ -127,12 +127,15 @@ def _share_features(rows: pl.DataFrame) -> pl.DataFrame:
     is_filled = ~has_features & has_features.any().over("picture")
     names = [name for count in counts for name in metric_columns(count)]
     rows = rows.with_columns(features_of=pl.coalesce("features_of", "decoded_sha256"))
-    first = {
+    shared_values = {
         name: col(name).get(has_features.arg_max()).over("picture")
         for name in (*names, "features_of")
     }
     return rows.with_columns(
-        **{name: pl.when(is_filled).then(value).otherwise(name) for name, value in first.items()}
+        **{
+            name: pl.when(is_filled).then(value).otherwise(name)
+            for name, value in shared_values.items()
+        }
     )
 
 

@@ -38,7 +38,7 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
 
 def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     """Return metrics without values, grouped by what they need, and points in no curve."""
-    computed_metrics = [metric for metric in metrics if summary.values_of(metric.column)]
+    computed_metrics = [metric for metric in metrics if summary.count_values(metric.column)]
     reasons = list[tuple[tuple[str, str], str]]()
     for metric in (metric for metric in metrics if metric not in computed_metrics):
         reason = summary.absence_reason(metric.column) or NOT_COMPUTED
@@ -123,5 +123,5 @@ def absent_sentences(names: Sequence[str], summary: Summary) -> list[str]:
     return [
         f"No {metric.label}: {remedies([name], reasons[name], summary.rescore_command)}."
         for name, metric in metrics.items()
-        if not summary.values_of(metric.column)
+        if not summary.count_values(metric.column)
     ]

@@ -161,7 +161,7 @@ def nearest_settings(
     """
     target_metrics = [Metric.named(target.name)] if target.name != RATE else []
     available_metrics = [
-        metric for metric in metrics if not metric.of_sets and summary.values_of(metric.column)
+        metric for metric in metrics if not metric.of_sets and summary.count_values(metric.column)
     ]
     shown_metrics = [metric for metric in available_metrics if metric not in target_metrics][
         :MOST_METRICS
@@ -423,7 +423,7 @@ def rank_absences(
                 yield Absent(listed(images), f"not compared at {target}: {reason}")
     for metric in metrics if ranked_codecs else ():
         has_value = any(codec.record[metric.column] is not None for codec in ranked_codecs)
-        if stored and not has_value and stored.summary.values_of(metric.column):
+        if stored and not has_value and stored.summary.count_values(metric.column):
             yield Absent(metric.label, f"no codec has values for all compared images at {target}")
     unranked = [
         codec for codec in ranked if codec.record["rank"] is None and not _has_value(codec, metrics)

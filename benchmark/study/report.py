@@ -22,7 +22,7 @@ from benchmark.metrics.metric import Metric, protocols
 from benchmark.rows.edition import Edition, label_of, parse_spec, titles_of_texts
 from benchmark.rows.means import summarise
 from benchmark.rows.names import find_variant
-from benchmark.rows.packs.contents import dataset_contents, packs_beside
+from benchmark.rows.packs.contents import dataset_contents, packs_with_results
 from benchmark.rows.schema import metric_names
 from benchmark.rows.variants import has_variant, specs_of
 from benchmark.show.bd_rates import ends_text
@@ -102,7 +102,7 @@ def read_study(
     if not files:
         raise UsageError("no answers: name the files that raters saved, or a folder of them")
     votes, left_out = _read_votes(key, files)
-    contents = dataset_contents(results, key.dataset.partition(":")[0], packs_beside(results))
+    contents = dataset_contents(results, key.dataset.partition(":")[0], packs_with_results(results))
     rows = contents.table
     metrics = [*map(Metric.named, metric_names("all"))]
     values = _metric_values(key, votes, rows, metrics)

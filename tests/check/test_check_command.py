@@ -353,12 +353,12 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
 @pytest.mark.parametrize(
     ("codec", "request_", "names", "message"),
     [
-        ("jpeg", {}, "a b", "the reference has rows of a, b: choose one with --dataset"),
-        ("jpeg", {}, "mine", "mine was a path that no name leads back to"),
+        ("jpeg", {}, "a b", "a, b: choose one with --dataset"),
+        ("jpeg", {}, "mine", "the images of mine are not"),
         ("jpeg", {"device": "abacus"}, "sample", "--device 'abacus'"),
         ("jpeg", {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
-        ("jpeg:optimize=1", {}, "sample", "no rows of jpeg:optimize=1: choose one of"),
-        ("command", {}, "sample", "the reference names a program or file, 'command:"),
+        ("jpeg:optimize=1", {}, "sample", "jpeg:optimize=1"),
+        ("command", {}, "sample", "'command:"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_a_codec_runs(

@@ -36,12 +36,12 @@ def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
     recorder.add(Measured(row("fast", 1.0), b"bytes"))
     seconds[0] = 3.0
     recorder.tick()
-    assert store.done() == set()
+    assert store.finished_cells() == set()
     seconds[0] = 3.1
     recorder.tick()
-    assert store.done() == {"fast"}
+    assert store.finished_cells() == {"fast"}
     recorder.add(Measured(row("slow", 1.1), None))
-    assert store.done() == {"fast", "slow"}
+    assert store.finished_cells() == {"fast", "slow"}
 
 
 def test_many_rows_that_wait_are_written(store, monkeypatch):
@@ -49,7 +49,7 @@ def test_many_rows_that_wait_are_written(store, monkeypatch):
     recorder = RowRecorder(store, keep_streams=True, clock=lambda: 0.0)
     for name, stored in (("first", set()), ("second", {"first", "second"})):
         recorder.add(Measured(row(name), None))
-        assert store.done() == stored
+        assert store.finished_cells() == stored
 
 
 def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
@@ -58,7 +58,7 @@ def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatc
     for number in range(12):
         recorder.add(Measured(row(f"slow{number:02d}", 2.0), None))
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1 + 2
-    assert len(store.done()) == 12
+    assert len(store.finished_cells()) == 12
     recorder.close()
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1
 

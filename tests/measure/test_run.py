@@ -136,7 +136,7 @@ def test_two_runs_in_one_folder_say_so_and_lose_nothing(images, results):
     assert until(lambda: list(results.glob("*/per_image/*.parquet")), 120)
     second = started_bench(*words)
     messages = [process.communicate(timeout=900)[1] for process in (second, first)]
-    assert "another run works in" in messages[0]
+    assert "another run" in messages[0]
     assert (first.returncode, second.returncode) == (0, 0)
     rows = only_store(results).table()
     assert rows.filter(status="ok").height == rows["cell"].n_unique() == 18

@@ -173,7 +173,7 @@ def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
     sources = find_sources(name, None, tmp_path / "results")
     assert {source.file.path.parent for source in sources.values()} == {folder}
     folder.rename(tmp_path / "elsewhere")
-    assert "that no name leads back to" in find_sources(name, None, tmp_path / "results")
+    assert f"the images of {name} are not" in find_sources(name, None, tmp_path / "results")
 
 
 def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):

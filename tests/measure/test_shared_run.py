@@ -60,7 +60,9 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
         yield reported.append
 
     def announce(matrix, absent_metrics, workers):
-        plans.append((len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).done()))
+        plans.append(
+            (len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).finished_cells())
+        )
 
     run(request_of(), announce=announce, progress=progress)
     assert plans == [(6, 6, set())]
@@ -89,11 +91,11 @@ def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkey
     def engine(tasks, conditions):
         yield Finished(fast, Measured({**columns, "cell": fast.key, "status": "ok"}, None))
         yield None  # the slow cell is still at work
-        stored.append(matrix.store.done())
+        stored.append(matrix.store.finished_cells())
         yield Finished(slow, Measured({**columns, "cell": slow.key, "status": "ok"}, None))
 
     failures = run_tasks(
         (fast, slow), conditions(), matrix.store, True, lambda progress: None, engine
     )
     assert (stored, failures) == ([{fast.key}], [])
-    assert matrix.store.done() == {fast.key, slow.key}
+    assert matrix.store.finished_cells() == {fast.key, slow.key}

@@ -84,4 +84,4 @@ def test_code_that_rows_name_runs_only_where_it_is_named_in_full():
         assert [codecs.selects_to_run(row) for row in (rows[0], rows[1], rows[3])] == run
         assert list(codecs.count_refused(measured.table(rows)).items()) == list(counts.items())
     message = explain_refusal(CodecSpec.parse("command", "decode=rm:encode=cp"))
-    assert message.startswith(f"{spec!r} is code that rows name")
+    assert message.startswith(f"{spec!r} is code")

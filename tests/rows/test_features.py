@@ -116,7 +116,7 @@ def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(
     assert new_reductions.get("x").influence is None
     assert new_reductions.get(entries[3][0]).influence.tolist() == [0.5, -0.5]
     (tmp_path / "bundled" / "sets" / "folder.parquet").mkdir()
-    with pytest.raises(StoreError, match=r"folder\.parquet cannot be read: .*; remove it"):
+    with pytest.raises(StoreError, match=r"folder\.parquet"):
         Reductions(tmp_path / "bundled")
 
 

@@ -121,7 +121,7 @@ def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results):
     lost.unlink()
     cut.write_bytes(contents[cut][:-1])
     assert not open_matrix(request(images, results, keep=False)).to_do
-    with pytest.warns(DamagedResults, match="2 cells of .* have lost their streams"):
+    with pytest.warns(DamagedResults, match="2 cells"):
         matrix = open_matrix(request(images, results))
     digests = {row["cell"]: row["stream_sha256"] for row in store.table().rows(named=True)}
     assert {digests[cell.key] for cell in matrix.to_do} == {lost.name, cut.name}

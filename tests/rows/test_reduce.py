@@ -165,7 +165,7 @@ def test_too_few_images_are_refused_unless_asked_for(tmp_path, sources):
     store = measure(tmp_path, sources)
     mean = values(store, "shift_many")[64.0]
     assert mean.value is None
-    assert "of 4 images says little: it is given from 100 on" in mean.reasons[0][0]
+    assert all(word in mean.reasons[0][0] for word in ("4 images", "100", "--allow-few"))
     few_mean = values(store, "shift_many", allow_few=True)[64.0]
     assert few_mean.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
 
@@ -324,7 +324,7 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Immense))
     table = add_distribution_metrics(store.table(), store.folder, ["shift"]).table
     assert table["shift"].null_count() == table.height
-    reason = "Shift of 4 images does not fit into memory: report fewer images, or on a machine with"
+    reason = "Shift of 4 images does not fit into memory"
     assert all(text.startswith(reason) for text in table["shift_reason"].to_list())
     monkeypatch.setattr(Immense, "reduce", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -347,7 +347,7 @@ def test_a_forged_reduction_is_left_out_and_reduced_again(forge, tmp_path, sourc
     store = measure(tmp_path, sources)
     expected_values = values(store, "shift")
     rewrite_sets(store, forge)
-    with pytest.warns(DamagedResults, match="reductions without a value"):
+    with pytest.warns(DamagedResults, match="without a value"):
         assert values(store, "shift") == expected_values
 
 

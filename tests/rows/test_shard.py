@@ -10,15 +10,15 @@ import pytest
 
 from benchmark.errors import StoreError
 from benchmark.rows import shard
-from benchmark.rows.schema import WHERE_READ, metric_columns, read_footer
+from benchmark.rows.schema import READER_COLUMNS, metric_columns, read_footer
 from benchmark.rows.shard import (
     NEVER_NULL,
     RETIRED,
     BadShard,
+    make_storable,
     read_parquet,
     read_shard,
     schema_of,
-    storable,
     table_of,
 )
 from benchmark.rows.store import Store
@@ -48,7 +48,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_small_file_of_very_much_is_refused_in_a_sentence(name, tmp_path, monkeypatch):
     """Bounds are set low, so that less than a gigabyte is a bomb."""
-    monkeypatch.setattr(shard, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(shard, "MIN_ALLOWED_BYTES", 1 << 20)
     columns, reason = BOMBS[name]
     path = written(tmp_path / "a.parquet", columns())
     assert path.stat().st_size < 200_000
@@ -65,8 +65,8 @@ def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pl, "read_parquet", read)
     size = path.stat().st_size
-    limit = f"{size:,} bytes may take {(64 << 20) + 100 * size:,}"
-    with pytest.raises(BadShard, match=rf"claims \d+,\d+,\d+ .* its {limit}$"):
+    limit = f"{(64 << 20) + 100 * size:,}"
+    with pytest.raises(BadShard, match=rf"claims \d+,\d+,\d+ .* {size:,} .* {limit}$"):
         read_parquet(path)
 
 
@@ -90,7 +90,7 @@ def test_columns_without_a_value_are_passed_over_unless_every_row_must_have_one(
     assert read_shard(path, filled=True).columns == ["status", "cell", "psnr_db"]
     incomplete_table = pl.DataFrame({**columns, "bpp": [None]}, {**kinds, "bpp": pl.Float64})
     incomplete_table.write_parquet(path)
-    with pytest.raises(BadShard, match="measured rows without a value of 'bpp'"):
+    with pytest.raises(BadShard, match="'bpp'"):
         read_shard(path, filled=True)
 
 
@@ -145,11 +145,11 @@ def test_a_footer_of_another_form_is_damaged(footer, tmp_path):
 
 
 @pytest.mark.parametrize("row_group_size", [None, 700])
-@pytest.mark.parametrize("free", [shard.FREE_BYTES, 1 << 20])
+@pytest.mark.parametrize("free", [shard.MIN_ALLOWED_BYTES, 1 << 20])
 def test_texts_that_no_bound_rules_out_are_counted(row_group_size, free, tmp_path, monkeypatch):
     """One long text among many: as many rows of the longest would be too much, these are not."""
-    monkeypatch.setattr(shard, "FREE_BYTES", free)
-    monkeypatch.setattr(shard, "TIMES_PACKED", 10)
+    monkeypatch.setattr(shard, "MIN_ALLOWED_BYTES", free)
+    monkeypatch.setattr(shard, "ALLOWED_EXPANSION", 10)
     texts = [f"{number:064x}" for number in range(3000)] + ["y" * 30_000]
     lists = [[float(number)] * (number % 3) for number in range(3001)]
     table = pl.DataFrame({"cell": texts, "bpp": [float(n) for n in range(3001)], "lists": lists})
@@ -214,13 +214,13 @@ ODD = [
     -1, 0, 2**53, 2**53 + 1, 10**20, 10**400, -0.5, NAN, INF, -INF, 1e-300, 1e100, 1e300,
     True, "", "x", "a\nb", "\udcff.png", "y" * 100_000, b"x", [1], {"a": 1}, 1j, object(),
 ]  # fmt: skip
-WRITTEN = [name for name in schema_of() if name not in (*WHERE_READ, *NEVER_NULL)]
+WRITTEN = [name for name in schema_of() if name not in (*READER_COLUMNS, *NEVER_NULL)]
 
 
 @pytest.fixture(scope="module")
 def sound_row():
     row = Store(bundled_results() / "sample").versions(True).row(0, named=True)
-    return {name: value for name, value in row.items() if name not in WHERE_READ}
+    return {name: value for name, value in row.items() if name not in READER_COLUMNS}
 
 
 @pytest.mark.parametrize("column", WRITTEN)
@@ -258,7 +258,7 @@ def test_a_row_without_what_makes_it_one_is_not_written(column, sound_row, tmp_p
 
 def test_long_and_broken_texts_are_cut_and_escaped(sound_row):
     texts = {"reason": "x" * 5000, "stage": "a\udcff", "cell": "\udcff" + "c" * 5000}
-    table = storable([{**sound_row, **texts}])
+    table = make_storable([{**sound_row, **texts}])
     assert table["reason"].to_list() == [f"{'x' * 4000}..."]
     assert table["stage"].to_list() == ["a\\xff"]
     assert table["cell"].to_list() == ["\\xff" + "c" * 5000], "an identity is kept whole"
@@ -270,7 +270,7 @@ def test_a_row_that_did_not_fail_has_its_measures(name, tmp_path):
     columns = {"status": ["failed", "ok"], name: pl.Series([None, 1], dtype=kind)}
     assert read_shard(written(tmp_path / "a", columns)).height == 2
     columns["status"] = ["ok", "failed"]
-    with pytest.raises(BadShard, match=f"measured rows without a value of '{name}'"):
+    with pytest.raises(BadShard, match=f"'{name}'"):
         read_shard(written(tmp_path / "a", columns))
 
 
@@ -280,18 +280,18 @@ def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path
     cut_file.write_bytes(whole_file.read_bytes()[:-9])
     misnamed_file.write_bytes(whole_file.read_bytes())
     for path, reason in (
-        (cut_file, "it is not a complete parquet file"),
-        (misnamed_file, "do not match their recorded"),
+        (cut_file, "complete parquet"),
+        (misnamed_file, "sha256"),
     ):
         with pytest.raises(BadShard, match=reason) as bad:
             read_parquet(path)
         assert bad.value.damaged
     twice = written(tmp_path / "twice.parquet", {"cell": ["a"], "call": ["b"]})
     twice.write_bytes(twice.read_bytes().replace(b"call", b"cell"))
-    with pytest.raises(BadShard, match="several columns of one name"):
+    with pytest.raises(BadShard, match="several columns"):
         read_parquet(twice)
     os.truncate(cut_file, 1 << 40)
-    with pytest.raises(OSError, match=f"at most {1 << 32} are read"):
+    with pytest.raises(OSError, match=str(1 << 32)):
         read_parquet(cut_file)
     for place, error, raised in (
         ("benchmark.rows.shard.read_regular", OSError(errno.EIO, "torn"), BadShard),

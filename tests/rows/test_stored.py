@@ -11,7 +11,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.stored import (
     datasets_with_results,
     named_images,
-    read_one,
+    read_one_dataset,
     read_results,
     requested_datasets,
     require_verified_rows,
@@ -51,9 +51,9 @@ def test_datasets_are_those_with_rows(results):
     stored(results, "other", [row("jpeg", 10, "a")])
     assert datasets_with_results(results, "all") == ["other", "set"]
     assert datasets_with_results(results, "set:mobile") == ["set:mobile"]
-    with pytest.raises(UnknownName, match=r"No results of a dataset or folder 'empty'.*other, set"):
+    with pytest.raises(UnknownName, match=r"'empty'.*other, set"):
         datasets_with_results(results, "empty")
-    with pytest.raises(UsageError, match="holds no results: measure something with `bench run`"):
+    with pytest.raises(UsageError, match="`bench run`"):
         datasets_with_results(results / "empty", "all")
 
 
@@ -66,7 +66,7 @@ def test_codecs_are_asked_for_by_name_or_by_label(results):
     }
     for names, expected in expected_labels.items():
         assert labels(read_results(results, "set", names, ["psnr"])) == expected
-    with pytest.raises(UnknownName, match="No codec with results 'avif'"):
+    with pytest.raises(UnknownName, match=r"codec .*'avif'"):
         read_results(results, "set", "jpeg,avif", ["psnr"])
 
 
@@ -79,7 +79,7 @@ def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):
     assert part_result.folder == results / "set" / "report-mobile"
     assert sorted(set(part_result.table["image"].to_list())) == ["mobile/a", "mobile/b"]
     assert [record["machine"] for record in dataset_result.runs] == ["a"]
-    with pytest.raises(UsageError, match="has no rows of set:desktop: measure some"):
+    with pytest.raises(UsageError, match="set:desktop"):
         read_results(results, "set:desktop", "all", ["psnr"])
 
 
@@ -103,7 +103,7 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
     assert bpp() == (pytest.approx(sum(rates) / 2), 2)
     assert bpp(pooled=True) == (pytest.approx(8 * 400 / 24000), 2)
     assert bpp(common=True) == (pytest.approx(rates[0]), 1)
-    with pytest.raises(UsageError, match="has no verified rows: repeat the run with --verify"):
+    with pytest.raises(UsageError, match="--verify"):
         bpp(verified_only=True)
 
 
@@ -115,10 +115,10 @@ def test_a_named_codec_without_a_verified_row_is_refused_by_the_name_of_the_opti
 
 
 def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):
-    assert read_one(results, "set", "webp", ["psnr"]).name == "set"
+    assert read_one_dataset(results, "set", "webp", ["psnr"]).name == "set"
     stored(results, "other", [row("jpeg", 10, "a")])
-    with pytest.raises(UsageError, match="--dataset all is other, set: name one of them"):
-        read_one(results, "all", "all", ["psnr"])
+    with pytest.raises(UsageError, match=r"--dataset all .*other, set"):
+        read_one_dataset(results, "all", "all", ["psnr"])
     photos = tmp_path_factory.mktemp("my photos")
     Image.new("RGB", (8, 8)).save(photos / "new.png")
     remedy = f"images in {photos}: .*`bench run --dataset '{photos}' --results {results}`"
@@ -133,7 +133,7 @@ def test_images_are_named_by_patterns_of_their_path_name_or_stem(results):
         (["other", "kodim01.png"], names[::2]), ([], []),
     ):  # fmt: skip
         assert named_images(names, patterns) == set(expected)
-    with pytest.raises(UnknownName, match="No image with rows 'kodim03'"):
+    with pytest.raises(UnknownName, match=r"image .*'kodim03'"):
         named_images(names, ["other", "kodim03"])
     result = read_results(results, "set", "all", ["psnr"], images=["a", "c"])
     assert set(result.table["image"].to_list()) == {"mobile/a", "professional/c"}
@@ -175,11 +175,11 @@ def test_the_results_of_a_folder_know_where_it_lies_while_it_has_their_images(tm
     store.begin(RUN, {"request": {"dataset": str(photos)}})
     store.append(table_of([row("jpeg", 10, "a.png")]).rows(named=True))
     name = store.folder.name
-    assert Place(name).measured(results).text == name, "another folder's rows, for all one knows"
+    assert Place(name).find_measured(results).text == name, "maybe another folder's"
     Image.new("RGB", (8, 8)).save(photos / "a.png")
-    assert Place(name).measured(results).text == str(photos)
-    assert Place("kodak").measured(results).text == "kodak"
-    assert Place(str(photos)).measured(results).text == str(photos)
+    assert Place(name).find_measured(results).text == str(photos)
+    assert Place("kodak").find_measured(results).text == "kodak"
+    assert Place(str(photos)).find_measured(results).text == str(photos)
     assert requested_datasets(results, "all") == [name]
     assert requested_datasets(results, "kodak,other") == ["kodak", "other"]
 
@@ -195,12 +195,12 @@ def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(
         Store(tmp_path / "set").begin(build, {"request": request})
         changed = [record | {"run": build, "fingerprint": build} for record in rows]
         Store(tmp_path / "set").append(table_of(changed).rows(named=True))
-    (absent,) = read_one(tmp_path, "set", "all", ["psnr"]).summary.absent
+    (absent,) = read_one_dataset(tmp_path, "set", "all", ["psnr"]).summary.absent
     assert absent.what == "jpeg"
     assert "has 1 of 3 images" in absent.why
     command = "bench run --codecs jpeg,webp --dataset 'my photos' --points webp.quality=10"
     assert absent.remedy == command
-    (older,) = read_one(tmp_path, "set", "all", ["psnr"], images=["a"]).summary.absent
+    (older,) = read_one_dataset(tmp_path, "set", "all", ["psnr"], images=["a"]).summary.absent
     assert older.remedy == ""
 
 

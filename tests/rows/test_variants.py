@@ -58,7 +58,7 @@ def test_named_and_bundled_codecs_are_added():
     assert codecs(all_rows) == {"jpeg", "vtm", "jpeg:optimize=1", "elic"}
     assert all_rows.height == MEASURED.height
     assert codecs(divide_rows(MEASURED, "elic")[0]) == {"elic"}
-    with pytest.raises(UnknownName, match="No codec with results 'avif'"):
+    with pytest.raises(UnknownName, match=r"codec .*'avif'"):
         divide_rows(MEASURED, "jpeg", "avif")
 
 

@@ -11,7 +11,7 @@ from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.comparable import ComparableRows, newest_rows
 from benchmark.rows.schema import metric_columns, table_columns
 from benchmark.rows.shard import table_of
-from benchmark.rows.versions import merge_versions, one_per_cell
+from benchmark.rows.versions import merge_versions, prefer_own_rows
 from support.rows import measured
 
 NAMES = (*METRICS, *FEATURE_SPACES)
@@ -168,15 +168,15 @@ def test_features_of_other_pixels_of_a_stream_are_given_once_under_their_own_nam
 
 def test_no_rows_are_comparable():
     rows = ComparableRows(measured.table([]))
-    assert (rows.index.tolist(), rows.points, rows.absent) == ([], 0, ())
+    assert (rows.index.tolist(), rows.num_points, rows.absent) == ([], 0, ())
 
 
 def test_a_bundled_row_beside_an_own_one_of_its_cell_is_left_out():
     cells = pl.DataFrame({"cell": ["a", "a", "b", "c"], "bundled": [True, None, True, False]})
-    assert one_per_cell(cells).rows() == cells[[1, 2, 3]].rows()
+    assert prefer_own_rows(cells).rows() == cells[[1, 2, 3]].rows()
     for origin in (True, False, None):
         alone = cells.with_columns(bundled=pl.lit(origin, pl.Boolean))
-        assert one_per_cell(alone) is alone
+        assert prefer_own_rows(alone) is alone
 
 
 def several_builds(chance):

@@ -1,4 +1,4 @@
-"""Packs beside a store, imported into one, and exported as a folder or a reproducible tar."""
+"""Packs stored with results, imported into them, and exported as a folder or a reproducible tar."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from polars import col
 from benchmark.codec import Pixels
 from benchmark.errors import StoreError, UsageError, shorten_spec
 from benchmark.rows.comparable import newest_rows
-from benchmark.rows.packs.merge import Merged, merge_folders
+from benchmark.rows.packs.merge import MergeResult, merge_folders
 from benchmark.rows.packs.pack import (
     ABOUT,
     CONTENT,
@@ -30,9 +30,9 @@ from benchmark.rows.packs.pack import (
 )
 from benchmark.rows.place import Place
 from benchmark.rows.remedies import command_on_rows
-from benchmark.rows.schema import INFO_COLUMNS, WHERE_READ, is_declared
+from benchmark.rows.schema import INFO_COLUMNS, READER_COLUMNS, is_declared
 from benchmark.rows.shard import align_columns, parquet_bytes, table_of
-from benchmark.rows.store import Store, finished
+from benchmark.rows.store import Store, finished_rows
 from benchmark.rows.stored import rows_of, specs_in
 from benchmark.rows.streams import png_bytes
 from benchmark.rows.versions import BUNDLED, OK, VARIANT, merge_versions
@@ -44,12 +44,12 @@ from benchmark.system.text import bench_command, counted, group_by_key, json_byt
 DECLARED = col("bytes_origin") == "declared"
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
 PACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# Returns the pixels of rows of a store that are of declared sizes, in their order; raises
+# Returns the pictures of a store's rows with declared sizes, in their order; raises
 # `UsageError` for a picture that cannot be read.
 ReadPictures = Callable[[Store, Sequence[Row]], Iterable[Pixels]]
 
 
-class Exported(NamedTuple):
+class ExportResult(NamedTuple):
     """Contents of a written pack, and the rows that it lacks."""
 
     num_streams: int
@@ -71,7 +71,7 @@ def export_pack(
     codecs: Sequence[CodecSpec],
     notes: Sequence[str],
     read: ReadPictures = kept_pictures,
-) -> Exported:
+) -> ExportResult:
     """Write a pack of all finished cells of codec variants, in the version of the latest run.
 
     Bundled rows without streams are skipped. read: reads pictures of declared sizes. Raises
@@ -83,17 +83,17 @@ def export_pack(
     declared: list[tuple[Store, list[Row]]] = []
     licences: dict[str, str] = {}
     left_out: list[str] = []
-    finished: set[CodecSpec] = set()
+    finished_specs: set[CodecSpec] = set()
     for store in stores:
         latest = newest_rows(store.table()).filter(OK)
-        finished |= {*specs_in(latest)}
+        finished_specs |= {*specs_in(latest)}
         rows = rows_of(latest, codecs)
-        # The picture of a declared size is read where it was not kept.
-        can_be_had = [
-            store.keeps(row) or (is_declared(row) and not row["bundled"])
+        # A picture of declared size that was not kept is read again.
+        is_available = [
+            store.has_output(row) or (is_declared(row) and not row["bundled"])
             for row in rows.select(*CONTENT.values(), "bytes_origin", "bundled").rows(named=True)
         ]
-        is_kept = pl.Series(can_be_had, dtype=pl.Boolean)
+        is_kept = pl.Series(is_available, dtype=pl.Boolean)
         with_content, without_content = rows.filter(is_kept), rows.filter(~is_kept)
         for row in without_content.filter(~BUNDLED).rows(named=True):
             raise UsageError(
@@ -112,15 +112,17 @@ def export_pack(
         streams |= {
             digest: store.stream(digest) for digest in with_content["stream_sha256"].drop_nulls()
         }
-        distinct = with_content.filter(DECLARED).unique("decoded_sha256").sort("decoded_sha256")
-        declared.append((store, distinct.rows(named=True)))
+        distinct_rows = (
+            with_content.filter(DECLARED).unique("decoded_sha256").sort("decoded_sha256")
+        )
+        declared.append((store, distinct_rows.rows(named=True)))
         for run in with_content["run"].drop_nulls().unique():
             infos = store.record(run).get("codecs", {})
             licences |= {text: info["licence"] for text, info in infos.items()}
     for spec in codecs:
-        if spec not in finished:
+        if spec not in finished_specs:
             folders = ", ".join(str(store.folder) for store in stores)
-            suggestion = shorten_spec(spec.text, {variant.text for variant in finished})
+            suggestion = shorten_spec(spec.text, {variant.text for variant in finished_specs})
             hint = f": name {suggestion}, which has every setting" if suggestion else ""
             raise UsageError(f"{folders} has no finished cell of {spec.text}{hint}")
     table = pl.concat(align_columns(tables))
@@ -131,7 +133,7 @@ def export_pack(
         if len(group) > 1:
             results = stores[0].folder.parent
             datasets = sorted({*rows_of(table, [spec])["dataset"]})
-            places = ",".join(Place(name).measured(results).text for name in datasets)
+            places = ",".join(Place(name).find_measured(results).text for name in datasets)
             command = command_on_rows("run", results, places, codecs=spec.text)
             raise UsageError(
                 f"rows of {spec.text} come from several versions of the codec: measure it again "
@@ -141,7 +143,7 @@ def export_pack(
     pictures = (pixels for store, rows in declared for pixels in read(store, rows))
     write_pack(out, table, kept_streams, licences, notes, pictures)
     num_pictures = table.filter(DECLARED).height
-    return Exported(table.height - num_pictures, num_pictures, tuple(left_out))
+    return ExportResult(table.height - num_pictures, num_pictures, tuple(left_out))
 
 
 def _name_of_cell(row: Row) -> str:
@@ -163,13 +165,13 @@ def write_pack(
     """
     name = out.name.removesuffix(".tar")
     if not PACK_NAME.fullmatch(name):
-        raise UsageError(f"{out}: a pack's name is of letters, digits, dots, - and _")
+        raise UsageError(f"{out}: a pack's name has only letters, digits, dots, - and _")
     if out.exists():
-        raise UsageError(f"{out} is there already: remove it, or give another name")
+        raise UsageError(f"{out} exists already: remove it, or give another name")
     specs = {spec.text for spec in specs_in(rows)}
     named_licences = {text: licences[text] for text in sorted(specs & licences.keys())}
     about = json_bytes({"notes": list(notes), "licences": named_licences}).decode()
-    names = [series.name for series in rows if series.name not in ("run", *WHERE_READ)
+    names = [series.name for series in rows if series.name not in ("run", *READER_COLUMNS)
             and series.null_count() < rows.height]  # fmt: skip
 
     def files() -> Iterator[tuple[str, bytes]]:
@@ -207,32 +209,32 @@ class DatasetContents(NamedTuple):
 
     table: pl.DataFrame  # all columns of `rows.schema`
     store: Store
-    from_packs: Mapping[str, tuple[Pack, Row]]  # by cell: what the store has not
+    pack_rows: Mapping[str, tuple[Pack, Row]]  # by cell: rows that the store lacks
 
     def stream(self, row: Mapping[str, Any]) -> bytes | None:
         """Return a row's stream, or None; raise `StoreError` or `BadPack` if damaged."""
-        if row["stream_sha256"] is not None and row["cell"] in self.from_packs:
-            pack, recorded = self.from_packs[row["cell"]]
+        if row["stream_sha256"] is not None and row["cell"] in self.pack_rows:
+            pack, recorded = self.pack_rows[row["cell"]]
             return pack.read(recorded)
         return self.store.stream(row["stream_sha256"])
 
     def has_stream(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row's stream is stored, without reading it."""
-        from_pack = row["stream_sha256"] is not None and row["cell"] in self.from_packs
+        from_pack = row["stream_sha256"] is not None and row["cell"] in self.pack_rows
         return from_pack or self.store.has_stream(row["stream_sha256"])
 
     def picture(self, row: Mapping[str, Any]) -> Pixels | None:
         """Return the picture of a row of declared size, or None; errors as in `stream`."""
         if not is_declared(row):
             return None
-        if row["cell"] in self.from_packs:
-            pack, recorded = self.from_packs[row["cell"]]
+        if row["cell"] in self.pack_rows:
+            pack, recorded = self.pack_rows[row["cell"]]
             return pack.picture(recorded)
         return self.store.picture(row["decoded_sha256"])
 
     def has_picture(self, row: Mapping[str, Any]) -> bool:
         """Return whether `picture` has one, without reading it."""
-        is_kept = row["cell"] in self.from_packs or self.store.has_picture(row["decoded_sha256"])
+        is_kept = row["cell"] in self.pack_rows or self.store.has_picture(row["decoded_sha256"])
         return is_declared(row) and is_kept
 
 
@@ -242,32 +244,32 @@ def dataset_contents(
     packs: Sequence[Pack],
     stored_rows: pl.DataFrame | None = None,
 ) -> DatasetContents:
-    """Read a dataset's rows and those of packs, which add only files to given `rows`."""
+    """Read a dataset's rows and those of packs; with `stored_rows`, packs add only files."""
     store = Store(results / dataset)
     packed = [(pack, row) for pack in packs for row in pack.rows.values()
               if name_of(row) == dataset]  # fmt: skip
     if stored_rows is None:
         table, versions = store.read()
-        finished_cells = {*finished(versions)["cell"]}
+        finished_cells = {*finished_rows(versions)["cell"]}
     else:
-        table, finished_cells = stored_rows, store.done() if packed else set[str]()
-    from_packs: dict[str, tuple[Pack, Row]] = {}
+        table, finished_cells = stored_rows, store.finished_cells() if packed else set[str]()
+    pack_rows: dict[str, tuple[Pack, Row]] = {}
     for pack, row in packed:
         if row["cell"] not in finished_cells:
-            from_packs.setdefault(row["cell"], (pack, row))
-    if from_packs and stored_rows is None:
-        packed_rows = [recompute_rate(row) | {"bundled": True} for _, row in from_packs.values()]
+            pack_rows.setdefault(row["cell"], (pack, row))
+    if pack_rows and stored_rows is None:
+        packed_rows = [recompute_rate(row) | {"bundled": True} for _, row in pack_rows.values()]
         table = merge_versions(pl.concat(align_columns([table, table_of(packed_rows)])))
-    return DatasetContents(table, store, from_packs)
+    return DatasetContents(table, store, pack_rows)
 
 
-def packs_beside(results: Path) -> list[Pack]:
+def packs_with_results(results: Path) -> list[Pack]:
     """Open the packs in `results`/packs, or the bundled ones without that folder."""
     folder = results / "packs"
     return packs_in(folder) if folder.is_dir() else shipped_packs()
 
 
-def import_pack(pack: Pack, results: Path) -> list[Merged]:
+def import_pack(pack: Pack, results: Path) -> list[MergeResult]:
     """Check a pack's rows, streams and pictures and merge them into results; raise `BadPack`."""
     run = f"{RUN}-{pack.sha256[:8]}"  # of a record that each import writes alike
     record = {

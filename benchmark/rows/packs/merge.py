@@ -49,7 +49,7 @@ FORMS = {
 }
 
 
-class Merged(NamedTuple):
+class MergeResult(NamedTuple):
     """Counts of what was merged into a dataset's folder, with conflicts and damaged files."""
 
     dataset: str
@@ -64,17 +64,17 @@ class Merged(NamedTuple):
     missing: tuple[str, ...] = ()  # sentences on parts of runs that no folder has
 
 
-def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
+def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[MergeResult]:
     """Merge results folders into another, by dataset; `UsageError` before anything is written."""
-    by_dataset: dict[str, list[Path]] = {}
+    folders_by_dataset: dict[str, list[Path]] = {}
     for folder in folders:
         if target.exists() and folder.exists() and folder.samefile(target):
             raise UsageError(
                 f"{folder} is merged into itself: leave it out, or name another --into"
             )
         for dataset in _datasets(folder):
-            by_dataset.setdefault(dataset, []).append(folder / dataset)
-    return (_Merge(target / name).run(parts) for name, parts in sorted(by_dataset.items()))
+            folders_by_dataset.setdefault(dataset, []).append(folder / dataset)
+    return (_Merge(target / name).run(parts) for name, parts in sorted(folders_by_dataset.items()))
 
 
 def _missing_parts(records: Iterable[Row]) -> tuple[str, ...]:
@@ -90,13 +90,15 @@ def _missing_parts(records: Iterable[Row]) -> tuple[str, ...]:
             if part:
                 runs.setdefault(request_key, {})[int(part[1]), int(part[2])] = record
     sentences = []
-    for by_part in runs.values():
+    for record_by_part in runs.values():
         for num_parts in sorted(
-            {num_parts for _, num_parts in by_part} if (1, 1) not in by_part else ()
+            {num_parts for _, num_parts in record_by_part} if (1, 1) not in record_by_part else ()
         ):
-            missing = [n for n in range(1, num_parts + 1) if (n, num_parts) not in by_part]
+            missing = [n for n in range(1, num_parts + 1) if (n, num_parts) not in record_by_part]
             if missing:
-                record = next(run for (_, count), run in by_part.items() if count == num_parts)
+                record = next(
+                    run for (_, count), run in record_by_part.items() if count == num_parts
+                )
                 command = _command_of_part(record, f"{missing[0]}/{num_parts}")
                 numbers = listed([*map(str, missing)])
                 sentences.append(
@@ -129,7 +131,7 @@ def _datasets(folder: Path) -> list[str]:
     for name in names:
         if (folder / name).resolve().parent != folder.resolve():
             raise UsageError(
-                f"{folder / name} leads out of {folder}: merge the folder of results it lies in"
+                f"{folder / name} leads out of {folder}: merge the results folder that contains it"
             )
     return names
 
@@ -142,7 +144,7 @@ class _Merge:
         self._damaged: list[str] = []
         self._conflicts: list[str] = []
 
-    def run(self, sources: Sequence[Path]) -> Merged:
+    def run(self, sources: Sequence[Path]) -> MergeResult:
         for source in sources:
             for path in (*source.glob("per_image/*.parquet"), *source.glob("sets/*.parquet")):
                 if not is_regular(path, within=source):
@@ -159,14 +161,14 @@ class _Merge:
         with self._collect_warnings(sources):
             for source in sources:
                 target = Reductions(self._folder)
-                missing = Reductions(source).absent_from(target)
+                missing = Reductions(source).difference(target)
                 target.add(missing)
                 reductions += len(missing)
             new = self._new_rows([self._target, *map(Store, sources)])
         if new.height:
             self._target.add(new)
             self._target.compact()
-        return Merged(
+        return MergeResult(
             self._folder.name, new.height, streams, pictures, runs, features, reductions,
             tuple(self._conflicts), tuple(self._damaged), _missing_parts(self._target.records()),
         )  # fmt: skip
@@ -212,14 +214,14 @@ class _Merge:
             if not is_valid:
                 masks.append((col("codec") != codec) | (col("variant") != variant))
         sound = table.filter(*masks)
-        if wrong := table.height - sound.height:
-            rows = counted(wrong, "row is", "rows are")
-            problem = "a codec, run or sha256 that bench does not write"
+        if num_invalid := table.height - sound.height:
+            rows = counted(num_invalid, "row is", "rows are")
+            problem = "a codec, run or sha256 that bench would not write"
             self._damaged.append(f"{store.folder}: {rows} left out, with {problem}")
         return sound
 
-    def _copy(self, source: Path, pattern: str, differing: str = "") -> int:
-        """Copy new files, shards with their records; differing: text on one with other content."""
+    def _copy(self, source: Path, pattern: str, difference: str = "") -> int:
+        """Copy new files, shards with their records; difference: text for other content."""
         count = 0
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(source.glob(pattern)):
@@ -227,9 +229,9 @@ class _Merge:
                 if path.name.startswith("."):
                     continue
                 if target.exists():
-                    data = self._read_file(path, source) if differing else None
-                    if differing and (data is None or not has_content(target, data)):
-                        sentence = f"{target} and {path} {differing}; the first is kept"
+                    data = self._read_file(path, source) if difference else None
+                    if difference and (data is None or not has_content(target, data)):
+                        sentence = f"{target} and {path} {difference}; the first is kept"
                         self._conflicts.append(sentence)
                     continue
                 data = self._read_file(path, source)

@@ -49,7 +49,7 @@ ROWS, STREAMS, PICTURES = "rows.parquet", "streams", "pictures"
 ABOUT = "pack"  # key of the metadata: notes, and licences by spec, as JSON
 SHIPPED = BUNDLED / "packs"
 RUN = "00000000T000000-pack"  # comes before every run: rows that were measured here count first
-LARGEST_ROWS_BYTES = 1 << 24  # of rows.parquet: a hundred thousand streams have fewer
+MAX_ROWS_BYTES = 1 << 24  # of rows.parquet; enough for a hundred thousand streams
 MAX_STREAMS = 200_000
 FORMS = {
     "image_sha256": SHA256,
@@ -62,7 +62,7 @@ FORMS = {
 }  # fmt: skip
 CONTENT = {"measured": "stream_sha256", "declared": "decoded_sha256"}  # by the origin of the size
 NUMBERS = ("setting_value", "width_px", "height_px", "num_bytes", "bpp", "revision")
-# Columns that no author decides: a timed row, say, is always of this machine.
+# Columns that no author sets: a timed row, for example, is always measured on this machine.
 FIXED = {
     "status": "ok",
     "timing": False,
@@ -73,7 +73,7 @@ FIXED = {
 
 Row = dict[str, Any]
 Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width, setting
-# Returns the bytes of a file by its name; None if it is absent or has more than so many bytes.
+# Maps a file's name and maximum size to its bytes; None if it is absent or larger.
 Files = Callable[[str, int], bytes | None]
 
 
@@ -84,7 +84,7 @@ class Pack:
     path: Path
     notes: tuple[str, ...]
     infos: Mapping[CodecSpec, CodecInfo]
-    rows: Mapping[Key, Row]  # with all columns of the table; bpp is as it was recorded
+    rows: Mapping[Key, Row]  # with all columns of the table; bpp as recorded
     sha256: str  # of rows.parquet, which names everything else
     files: Files
 
@@ -105,7 +105,7 @@ class Pack:
         )
         return tuple(sorted(sizes, key=lambda setting: fmean(sizes[setting])))
 
-    def declares(self, spec: CodecSpec) -> bool:
+    def has_only_pictures(self, spec: CodecSpec) -> bool:
         """Return whether a codec variant has pictures of declared sizes and no stream."""
         rows = [row for (codec, *_), row in self.rows.items() if codec == spec]
         return bool(rows) and all(map(is_declared, rows))
@@ -119,12 +119,14 @@ class Pack:
             specs = ", ".join(spec.text for spec in self.infos)
             raise UsageError(f"{self.path} has none of these codecs; it has {specs}")
         for spec in infos:
-            if not (codecs.may_run(spec) or self.declares(spec)):
+            if not (codecs.may_run(spec) or self.has_only_pictures(spec)):
                 raise UsageError(f"{self.path}: {explain_refusal(spec)}")
         rows = {key: row for key, row in self.rows.items() if key[0] in infos}
         return replace(self, infos=infos, rows=rows)
 
-    def only(self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting) -> "Pack":
+    def part_for_cell(
+        self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
+    ) -> "Pack":
         """Return the part needed by a cell, in memory; raise `BadPack` if its stream is damaged."""
         row, contents = self.find(spec, image_sha256, width_px, setting), dict[str, bytes]()
         rows = {}
@@ -167,7 +169,7 @@ class Pack:
             raise BadPack(self.path, f"its picture {refused}") from refused
 
 
-class Recorded:
+class RecordedCodec:
     """Codec whose `encode` returns a pack's streams and whose `decode` is the codec's own."""
 
     def __init__(self, pack: Pack, spec: CodecSpec, codec: Codec) -> None:
@@ -197,7 +199,7 @@ class Recorded:
 
 def open_pack(path: Path) -> Pack:
     """Read and check a pack's rows; streams are checked when read. Raises `BadPack`."""
-    import msgspec  # these only where a pack is opened
+    import msgspec  # only imported when a pack is opened
 
     from benchmark.rows.shard import BadShard, fact_in, fill_columns, parse_shard
 
@@ -206,25 +208,25 @@ def open_pack(path: Path) -> Pack:
         licences: dict[str, str] = {}
 
     files = _open_files(path)
-    content = files(ROWS, LARGEST_ROWS_BYTES)
+    content = files(ROWS, MAX_ROWS_BYTES)
     if content is None:
-        raise BadPack(path, f"it holds no {ROWS}, or one of more than {LARGEST_ROWS_BYTES} bytes")
+        raise BadPack(path, f"it holds no {ROWS}, or one of more than {MAX_ROWS_BYTES} bytes")
     try:
         table = fill_columns(parse_shard(content))
         about = parse_json(fact_in(content, ABOUT) or "{}", PackNotes)
-        rows, infos = _checked_rows(table, about.licences)
+        rows, infos = _check_rows(table, about.licences)
     except (BadShard, BadFile, BadOption) as error:
         raise BadPack(path, f"{ROWS}: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
     return Pack(path, about.notes, infos, rows, digest, files)
 
 
-def _checked_rows(
+def _check_rows(
     table: "pl.DataFrame", licences: Mapping[str, str]
 ) -> tuple[dict[Key, Row], dict[CodecSpec, CodecInfo]]:
     """Return checked rows by key, and codec information by variant; raise `BadFile`."""
     if not 1 <= table.height <= MAX_STREAMS:
-        raise BadFile(f"it has {table.height} rows, and from 1 to {MAX_STREAMS} are read")
+        raise BadFile(f"it has {table.height} rows, not 1 to {MAX_STREAMS}")
     rows, infos = dict[Key, Row](), dict[CodecSpec, CodecInfo]()
     for number, row in enumerate(table.rows(named=True), 1):
         origin = "declared" if is_declared(row) else "measured"
@@ -233,19 +235,19 @@ def _checked_rows(
         bad += [name for name in NUMBERS if row[name] is None]
         if bad or not row["num_bytes"] or names_file(row["dataset"]):
             name = [*bad, "dataset" if row["num_bytes"] else "num_bytes"][0]
-            raise BadFile(f"row {number} has the {name} {row[name]!r}, which no row of a pack has")
+            raise BadFile(f"row {number} has the invalid {name} {row[name]!r}")
         spec, setting = CodecSpec.parse_row(row), Setting(row["setting_name"], row["setting_value"])
         source = row["image_sha256"], row["width_px"]
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if infos.setdefault(spec, info) != info:
-            raise BadFile(f"row {number} is of another version of {spec.text} than those before")
+            raise BadFile(f"row {number} has another version of {spec.text} than earlier rows")
         if (spec, *source, setting) in rows:
-            raise BadFile(f"row {number} has {spec.text} {setting} of an image a second time")
+            raise BadFile(f"row {number} repeats {spec.text} {setting} of an image")
         key = cell_key(spec, info, setting, *source, row["coding_protocol"])
-        checked = {**row, **FIXED, "bytes_origin": origin, "cell": key, "variant": spec.variant}
+        checked_row = {**row, **FIXED, "bytes_origin": origin, "cell": key, "variant": spec.variant}
         if origin == "declared":
-            checked["stream_sha256"] = None
-        rows[spec, *source, setting] = checked
+            checked_row["stream_sha256"] = None
+        rows[spec, *source, setting] = checked_row
     return rows, infos
 
 
@@ -310,7 +312,7 @@ def _files_in_tar(path: Path) -> Files:
         member = members.get(root + name)
         if member is None or member.size > max_bytes:
             return None
-        with open_regular(path) as tar:  # by its place, so that no file stays open
+        with open_regular(path) as tar:  # read by offset, so that no file stays open
             tar.seek(member.offset_data)
             return tar.read(member.size)
 

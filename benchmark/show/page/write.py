@@ -82,7 +82,7 @@ def write_page(
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     decodable = open_pictures(experiment.results, stored.name, experiment.codecs, rows=stored.table)
-    dataset = experiment.dataset if Place(experiment.dataset).opens else stored.name
+    dataset = experiment.dataset if Place(experiment.dataset).leads_to_images else stored.name
     sources = find_sources(dataset, data_dir, experiment.results)
     if isinstance(sources, str):
         notify(sources)

@@ -17,7 +17,7 @@ from benchmark.published.curves import paper_curves
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS
 from benchmark.rows.edition import GROUPED, OURS, OWN, PAPER_EDITIONS, find_in_catalogue
-from benchmark.rows.packs.contents import dataset_contents, name_of, packs_beside
+from benchmark.rows.packs.contents import dataset_contents, name_of, packs_with_results
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
@@ -113,7 +113,9 @@ def realism(experiment: Experiment, name: str, dataset: str, metrics: Sequence[s
 def first_crops(experiment: Experiment, data_dir: Path | None) -> PaperFigure:
     """Draw part of a photograph of the first dataset with kept streams of two codecs."""
     names_here = {
-        name_of(row) for pack in packs_beside(experiment.results) for row in pack.rows.values()
+        name_of(row)
+        for pack in packs_with_results(experiment.results)
+        for row in pack.rows.values()
     }
     names_here |= stores_below(experiment.results).keys()
     dataset_names = dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS))
@@ -131,7 +133,9 @@ def first_crops(experiment: Experiment, data_dir: Path | None) -> PaperFigure:
 
 
 def _read_summary(experiment: Experiment, dataset: str) -> Summary | None:
-    table = dataset_contents(experiment.results, dataset, packs_beside(experiment.results)).table
+    table = dataset_contents(
+        experiment.results, dataset, packs_with_results(experiment.results)
+    ).table
     table = table.filter("attested") if experiment.verified_only else table
     folder = experiment.results / dataset
     return summarise_with_distributions(table, folder, metric_names("all")) if len(table) else None

@@ -166,9 +166,11 @@ def _write_report(
     summary, folder = stored.summary, stored.folder
     anchor = summary.edition_of(stored.anchor.spec)
     editions = _select_tested(summary, anchor) if experiment.metrics == "all" else None
-    measured = [metric for metric in metrics if summary.values_of(metric.column, editions)]
+    measured = [metric for metric in metrics if summary.count_values(metric.column, editions)]
     relevant = [
-        m for m in metrics if m in measured or editions is None or summary.tried(m.column, editions)
+        m
+        for m in metrics
+        if m in measured or editions is None or summary.was_attempted(m.column, editions)
     ]
     partial = _partial_metrics(summary, measured, editions or ())
     measured = [metric for metric in measured if metric not in partial]
@@ -284,8 +286,8 @@ def _partial_metrics(
     summary: Summary, metrics: Sequence[Metric], editions: Collection[Edition]
 ) -> list[Metric]:
     measured_here = [edition for edition in editions if not edition.bundled]
-    scored = [e for e in measured_here if any(summary.values_of(m.column, [e]) for m in metrics)]
-    partial = [m for m in metrics if not all(summary.values_of(m.column, [e]) for e in scored)]
+    scored = [e for e in measured_here if any(summary.count_values(m.column, [e]) for m in metrics)]
+    partial = [m for m in metrics if not all(summary.count_values(m.column, [e]) for e in scored)]
     return partial if len(partial) < len(metrics) else []
 
 

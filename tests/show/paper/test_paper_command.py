@@ -19,7 +19,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.maps import error_map, map_scale, rounded_up
-from benchmark.rows.packs.contents import dataset_contents, packs_beside
+from benchmark.rows.packs.contents import dataset_contents, packs_with_results
 from benchmark.rows.store import Store
 from benchmark.show.figures.picture_sheet import GAP_PX, coloured
 from benchmark.show.figures.style import drawn_as
@@ -72,7 +72,7 @@ def crops_of(results, bpp=(), box="", figure="crops", target="", **choices):
 
 def stored_rows(results):
     """The rows of the photograph, by codec and value of the setting."""
-    table = dataset_contents(results, "sample", packs_beside(results)).table
+    table = dataset_contents(results, "sample", packs_with_results(results)).table
     return {
         (row["codec"], row["setting_value"]): row
         for row in table.rows(named=True)
@@ -279,7 +279,7 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
     assert [record["codec"] for record in drawing.records] == ["jpeg", "vtm", "webp"]
     source = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
     pixels = read_image(source).pixels
-    contents = dataset_contents(measured, "sample", packs_beside(measured))
+    contents = dataset_contents(measured, "sample", packs_with_results(measured))
     x, y, width, height = box
     images = [axes.get_images()[0].get_array() for axes in drawing.figure.axes[:5]]
     maps, scale = [], map_scale(metric)
@@ -336,11 +336,11 @@ def test_names_and_order_of_crops_are_those_of_the_look(measured):
 
 
 def test_own_rows_stand_before_those_of_packs(tmp_path):
-    packs = [pack for pack in packs_beside(tmp_path) if pack.path.name.startswith("vtm")]
+    packs = [pack for pack in packs_with_results(tmp_path) if pack.path.name.startswith("vtm")]
     bare = dataset_contents(tmp_path, "sample", packs)
     rows = bare.table.rows(named=True)
     assert {row["codec"] for row in rows} == {"vtm"}
-    assert len(rows) == len(bare.from_packs) == 24
+    assert len(rows) == len(bare.pack_rows) == 24
     first = {**rows[0], "recorded": False, "run": "20990101T000000-aa", "num_bytes": 7}
     stream = bare.stream(rows[0])
     Store(tmp_path / "sample").append([first])

@@ -52,7 +52,7 @@ def losses_of(store, earlier_cells):
     """What must not be, after a kill; and the cells that are stored now."""
     if store is None:
         return len(earlier_cells), set()
-    cells = store.done()
+    cells = store.finished_cells()
     without_stream = [
         row
         for row in store.table().rows(named=True)
