@@ -16,7 +16,7 @@ from benchmark.spec import SEED, CodecSpec, load_codec, parse_codec
 from benchmark.system.settings import isolated, use_device, use_weights_folder
 
 if TYPE_CHECKING:
-    from benchmark.measure.record import Outcome, ShowsProgress
+    from benchmark.measure.record import Outcome, ProgressFactory
 
 
 class BoundCodec:
@@ -185,7 +185,7 @@ def run(
     dataset: str | Path = "sample",
     *,
     request: Request,
-    progress: "ShowsProgress | None" = None,
+    progress: "ProgressFactory | None" = None,
 ) -> "Outcome":
     """Measure codecs on the images of a dataset, like `bench run`; finished cells are skipped.
 
@@ -207,9 +207,9 @@ def run(
         requested cells as a polars frame, which `load` converts; what was ``reached`` of a target.
     """
     from benchmark.measure.loop import run as measure
-    from benchmark.measure.record import silent
+    from benchmark.measure.record import no_progress
 
-    progress = progress or silent
+    progress = progress or no_progress
     request, *other_requests = request.split_datasets()
     if other_requests:
         raise UsageError(f"{dataset} names several datasets: call `run` for each")

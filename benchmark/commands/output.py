@@ -170,7 +170,7 @@ def show_progress(title: str, total: int) -> "Iterator[Callable[[Progress], None
     started = monotonic()
 
     def state(progress: "Progress") -> str:
-        remaining_seconds, seconds = progress.left, monotonic() - started
+        remaining_seconds, seconds = progress.left_seconds, monotonic() - started
         if remaining_seconds is None:
             remaining_seconds = extrapolate_seconds(progress.finished, total, seconds)
         parts = [

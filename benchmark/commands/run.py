@@ -132,7 +132,7 @@ def _rescore_dataset(request: Request, verbose: bool) -> Answer:
             request,
             progress=output.show_progress,
             announce=lambda names: output.say(metrics_not_measured(names, verbose)),
-            announce_code=output.say_not_run,
+            announce_refused_codecs=output.say_not_run,
         )
     failed = [failure._asdict() for failure in result.failures]
     facts = {**result._asdict(), "lacking": dict(result.lacking), "failed": failed}
@@ -233,7 +233,7 @@ def _plan_missing_dataset(request: Request, missing: Unavailable) -> Answer:
 def _plan_dataset(request: Request) -> Answer:
     from benchmark.commands.outcome import absences
     from benchmark.measure.estimate import CostModel, estimate, memory_needs, plan_workers
-    from benchmark.measure.select import finished_elsewhere, open_matrix
+    from benchmark.measure.select import find_rows_to_copy, open_matrix
     from benchmark.metrics.metric import computable, lacking
     from benchmark.system.machine import available_memory, cores
 
@@ -242,7 +242,7 @@ def _plan_dataset(request: Request) -> Answer:
         matrix = open_matrix(replace(request, skip_missing=True))
     except Unavailable as missing:
         return _plan_missing_dataset(request, missing)
-    finished_keys = finished_elsewhere(matrix, request)
+    finished_keys = find_rows_to_copy(matrix, request)
     matrix = matrix._replace(
         to_do=tuple(cell for cell in matrix.to_do if cell.key not in finished_keys)
     )

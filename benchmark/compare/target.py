@@ -17,8 +17,8 @@ from benchmark.codec import Between, OneOf, Setting
 from benchmark.compare.rank import RATE, Target, parse_target
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Cell, Contender, plan
-from benchmark.measure.loop import Announces, run
-from benchmark.measure.record import Failure, Outcome, Reached, ShowsProgress, silent
+from benchmark.measure.loop import Announcer, run
+from benchmark.measure.record import Failure, Outcome, ProgressFactory, Reached, no_progress
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, make_matrix, open_matrix
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
@@ -145,8 +145,8 @@ class Search:
 def run_to_target(
     request: Request,
     *,
-    progress: ShowsProgress = silent,
-    announce: Announces = lambda matrix, missing, workers: None,
+    progress: ProgressFactory = no_progress,
+    announce: Announcer = lambda matrix, missing, workers: None,
 ) -> Outcome:
     """Measure each codec at the setting that meets `request.target`.
 

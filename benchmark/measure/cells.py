@@ -34,14 +34,14 @@ class Part(NamedTuple):
     def parse(cls, text: str) -> "Part":
         """Parse "I/N", empty for all cells; raise `UsageError`."""
         number, _, parts = text.partition("/") if text else ("1", "/", "1")
-        is_form = number.isdecimal() and parts.isdecimal()
-        if not is_form or not 1 <= int(number) <= int(parts):
-            raise UsageError(f"--part {text!r} is not of the form I/N, with I from 1 to N")
+        is_numeric = number.isdecimal() and parts.isdecimal()
+        if not is_numeric or not 1 <= int(number) <= int(parts):
+            raise UsageError(f"--part {text!r} is not I/N with I from 1 to N")
         return cls(int(number), int(parts))
 
-    def has(self, place: int) -> bool:
-        """Return whether the cell at a place, from 0 on, belongs to this part."""
-        return place % self.parts == self.number - 1
+    def has(self, position: int) -> bool:
+        """Return whether the cell at a position (from 0) belongs to this part."""
+        return position % self.parts == self.number - 1
 
 
 WHOLE = Part(1, 1)
@@ -54,7 +54,7 @@ class Contender(NamedTuple):
     info: CodecInfo
     sweep: tuple[Setting, ...]
     pack: Pack | None = None  # its streams are used instead of encoding
-    encoder_lacks: str = ""  # why that is so, unless the pack was asked for
+    encoder_problem: str = ""  # why it cannot encode, unless the pack was requested
     accepts: Between | OneOf | None = None  # the settings that it takes, if it declares them
 
     def can_code(self, source: Source, setting: Setting) -> bool:
@@ -72,7 +72,7 @@ class Cell(NamedTuple):
     dataset: str
     source: Source
     pack: Path | Pack | None = None  # source of the recorded stream, if the codec need not encode
-    decode_twice: bool = False  # its stream is decoded twice: the codec was seen to be random
+    decode_twice: bool = False  # because the codec gave different pixels before
 
     @property
     def key(self) -> str:
@@ -141,7 +141,7 @@ Seconds = Callable[[Task], float | None]  # seconds that coding takes, None if u
 
 Row = dict[str, Any]
 Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
-Enter = Callable[[Stage], None]  # called before each stage that an author's code may never end
+StageCallback = Callable[[Stage], None]  # called before each stage in which author's code may hang
 
 
 def ignore_stages(stage: Stage) -> None:
@@ -171,7 +171,7 @@ class Measured(NamedTuple):
     row: Row
     stream: bytes | None
     features: tuple["ImageFeatures", ...] = ()
-    failed: tuple[Failed, ...] = ()  # why the row has failed, or metrics of it are null
+    failed: tuple[Failed, ...] = ()  # reasons of a failed row, or of null metrics
     decoded_twice: bool = False  # by two instances, to the same pixels
 
     @property
@@ -196,14 +196,14 @@ class RunConditions:
     threads: int
     machine: str
     folder: Path  # of the store
-    timeout_seconds: float | None = None  # of each stage of a cell
+    timeout_seconds: float | None = None  # per stage of a cell
     decode_twice: frozenset[str] = frozenset()  # keys of the cells whose streams are decoded twice
 
     @classmethod
     def create(
         cls, request: "Request", folder: Path, device: str = "cpu", jobs: int | None = None
     ) -> "RunConditions":
-        """Create the conditions of a new run into the store at `folder`; timed, it has one job."""
+        """Create the conditions of a new run for the store at `folder`; timed runs have one job."""
         return cls(
             run=new_run_id(folder),
             metrics=scored_by_image(metric_names(request.metrics)),
@@ -266,7 +266,7 @@ def plan(
 ) -> list[Cell]:
     """Return codecs x settings x images, images outermost: an early stop is a fair sample.
 
-    A codec's cells are dealt to parts by setting and image, independently of other codecs.
+    A codec's cells are distributed over parts by setting and image, independently of other codecs.
     """
     return [
         Cell(
@@ -292,7 +292,7 @@ def describe_missing(contender: Contender, sources: Sequence[Source]) -> str:
     ]
     if contender.pack is None or not images:
         return ""
-    prefix = f"{contender.encoder_lacks}; and " if contender.encoder_lacks else ""
+    prefix = f"{contender.encoder_problem}; and " if contender.encoder_problem else ""
     images_text = f"{len(images)} of {len(sources)} images: {listed(images)}"
     return (
         f"{prefix}{contender.pack.path} has no streams, or not at every setting, of {images_text}"
@@ -300,7 +300,7 @@ def describe_missing(contender: Contender, sources: Sequence[Source]) -> str:
 
 
 def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
-    """Sort tasks by image, the longest first, after those of unknown duration in reverse order."""
+    """Sort tasks by image, then longest first; unknown durations first, in reverse order."""
     images = {
         sha256: number for number, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))
     }
@@ -316,22 +316,24 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
 
 
 def cells_to_decode_twice(
-    cells: Iterable[Cell], random: Collection[CodecSpec] = ()
+    cells: Iterable[Cell], random_codecs: Collection[CodecSpec] = ()
 ) -> frozenset[str]:
-    """Return the key of one small cell per codec variant, and of all cells of `random` ones."""
+    """Return the key of one small cell per codec variant, and of all cells of `random_codecs`."""
     smallest: dict[CodecSpec, Cell] = {}
     for cell in sorted(cells, key=lambda cell: cell.num_pixels):
         smallest.setdefault(cell.codec, cell)
-    random_cells = (cell.key for cell in cells if cell.codec.identity in random)
+    random_cells = (cell.key for cell in cells if cell.codec.identity in random_codecs)
     return frozenset([*(cell.key for cell in smallest.values()), *random_cells])
 
 
-def prepare_task(task: Task, random: Collection[CodecSpec]) -> Task:
+def prepare_task(task: Task, random_codecs: Collection[CodecSpec]) -> Task:
     """Mark a cell of a random codec variant for a second decode."""
-    return task._replace(decode_twice=task.codec in random) if isinstance(task, Cell) else task
+    return (
+        task._replace(decode_twice=task.codec in random_codecs) if isinstance(task, Cell) else task
+    )
 
 
 def is_random(outcome: Measured | Failed) -> bool:
-    """Return whether the decoder of an outcome gave different pictures."""
+    """Return whether a decoder gave different pixels for the same stream."""
     failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
     return any(failed.reason.startswith(NOT_DETERMINISTIC) for failed in failures)

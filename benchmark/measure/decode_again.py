@@ -32,9 +32,9 @@ class DecoderProcess:
             activity="decoded it",
             **{DEVICE: device},
         )
-        self.status = self._greeting()
+        self.status = self._receive_greeting()
 
-    def _greeting(self) -> str | Failed:
+    def _receive_greeting(self) -> str | Failed:
         try:
             greeting: str | Failed = self.process.reply()
         except WorkerLost as lost:
@@ -51,7 +51,7 @@ class DecoderProcess:
         try:
             result: Pixels | Failed = self.process.collect()
         except WorkerLost as lost:
-            self.status = self._greeting()
+            self.status = self._receive_greeting()
             return lost.failed
         return result
 
@@ -100,7 +100,7 @@ def decode_all(
 
 
 def _serve_decoder(connection: Connection, spec: CodecSpec) -> None:
-    lead_group()  # so that it can be ended with all that it started
+    lead_group()  # so that it can be ended with all its children
     try:
         codec = load_codec(spec)
     except FOREIGN as error:

@@ -18,7 +18,7 @@ from benchmark.metrics.ms_ssim import KEPT_PIXELS
 from benchmark.spec import CodecSpec
 
 Basis = Literal["measured", "typical", "unknown"]
-Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds per megapixel
+Curve = tuple[tuple[float, float], ...]  # (value of a setting, seconds per megapixel), ascending
 # Codec name, its variant or the typical times that several variants share, device, setting name
 Kind = tuple[str, str | tuple[Typical, ...], str, str]
 
@@ -82,34 +82,31 @@ class CostModel:
         )
 
     def _seconds_per_pixel(self, cell: Cell) -> float | None:
-        measured, typical, value = (
-            self._find_sums(cell),
-            _typical_curve(cell),
-            float(cell.setting.value),
-        )
+        sums, typical = self._find_sums(cell), _typical_curve(cell)
+        value = float(cell.setting.value)
         rates = {
             setting_value: seconds / pixels
-            for setting_value, (seconds, pixels) in sorted(measured.items())
+            for setting_value, (seconds, pixels) in sorted(sums.items())
         }
         if value in rates:
             return rates[value]
-        if not measured:
-            return interpolated(typical, value) / 1e6 if typical else None
+        if not sums:
+            return interpolate(typical, value) / 1e6 if typical else None
         if typical:
             expected = math.fsum(
-                interpolated(typical, setting_value) / 1e6 * pixels
-                for setting_value, (_, pixels) in measured.items()
+                interpolate(typical, setting_value) / 1e6 * pixels
+                for setting_value, (_, pixels) in sums.items()
             )
-            measured_seconds = math.fsum(seconds for seconds, _ in measured.values())
-            return interpolated(typical, value) / 1e6 * (measured_seconds / expected)
-        return interpolated(tuple(rates.items()), value)
+            measured_seconds = math.fsum(seconds for seconds, _ in sums.values())
+            return interpolate(typical, value) / 1e6 * (measured_seconds / expected)
+        return interpolate(tuple(rates.items()), value)
 
 
-@lru_cache(1 << 12)  # the cells of a run are of few settings
-def interpolated(curve: Curve, value: float) -> float:
+@lru_cache(1 << 12)  # the cells of a run have few settings
+def interpolate(curve: Curve, value: float) -> float:
     """Interpolate the logarithm of a curve linearly, constant outside; points at 0 are ignored."""
-    timed = {setting_value: math.log(seconds) for setting_value, seconds in curve if seconds > 0}
-    return math.exp(np.interp(value, [*timed], [*timed.values()])) if timed else 0.0
+    logs = {setting_value: math.log(seconds) for setting_value, seconds in curve if seconds > 0}
+    return math.exp(np.interp(value, [*logs], [*logs.values()])) if logs else 0.0
 
 
 def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
@@ -132,7 +129,7 @@ def typical_seconds(spec: CodecSpec, sweep: Iterable[Setting], pixels: int) -> f
     points = (
         (curves.get(setting.name, curves.get("", ())), float(setting.value)) for setting in sweep
     )
-    return math.fsum(pixels / 1e6 * interpolated(*point) for point in points)
+    return math.fsum(pixels / 1e6 * interpolate(*point) for point in points)
 
 
 def _typical_curve(cell: Cell) -> Curve:
@@ -147,10 +144,10 @@ def _typical_curve(cell: Cell) -> Curve:
 def _sum_measured(table: pl.DataFrame) -> list[dict[str, Any]]:
     keys = ["codec", "variant", "device", "setting_name", "setting_value"]
     seconds = col("encode_seconds") + col("decode_seconds")
-    timed = table.filter(seconds.is_not_null(), ~col("recorded").fill_null(False))
+    measured_rows = table.filter(seconds.is_not_null(), ~col("recorded").fill_null(False))
     # Rows from others may hold sizes whose product overflows an integer
     pixels = col("width_px").cast(pl.Float64) * col("height_px")
-    sums = timed.group_by(keys, maintain_order=True).agg(
+    sums = measured_rows.group_by(keys, maintain_order=True).agg(
         seconds_sum=seconds.sum(), pixels_sum=pixels.sum()
     )
     return sums.rows(named=True)
@@ -159,8 +156,8 @@ def _sum_measured(table: pl.DataFrame) -> list[dict[str, Any]]:
 class Scoring(NamedTuple):
     """Bytes per pixel of a metric."""
 
-    peak: float  # while it computes, both images included
-    prepared: float = 0  # of what it has prepared, while others compute
+    peak: float  # while computing, both images included
+    prepared: float = 0  # of prepared data, while other metrics compute
     torch: bool = False
 
 
@@ -182,7 +179,7 @@ LARGE_SCORING = {
     "ms_ssim": Scoring(64, 52), "ssim": Scoring(48, 40),
 }  # fmt: skip
 WITHOUT_MOMENTS = {"ms_ssim": Scoring(16, 4), "ssim": Scoring(8)}  # beyond KEPT_PIXELS
-OTHER_SCORING = SCORING["ssimulacra2"]._replace(torch=True)  # of metrics that were not measured
+OTHER_SCORING = SCORING["ssimulacra2"]._replace(torch=True)  # for metrics without a measurement
 
 
 class Need(NamedTuple):
@@ -197,9 +194,9 @@ class WorkerPlan(NamedTuple):
     """Number of workers on one machine, with the estimate of their memory."""
 
     workers: int
-    worker_bytes: int  # estimated, of the cell that takes most
-    available_bytes: int | None  # None where unknown
-    remark: str = ""  # a sentence where memory decides, or will not suffice
+    worker_bytes: int  # estimated for the largest cell
+    available_bytes: int | None  # None if unknown
+    remark: str = ""  # sentence, if memory limits the workers or may not suffice
 
 
 def memory_needs(cells: Iterable[Cell]) -> set[Need]:

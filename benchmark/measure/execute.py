@@ -21,7 +21,7 @@ from benchmark.codec import (
 )
 from benchmark.datasets.dataset import Source
 from benchmark.errors import FOREIGN, raise_interruption
-from benchmark.measure.cells import Enter, Failed, failed_by, ignore_stages
+from benchmark.measure.cells import Failed, StageCallback, failed_by, ignore_stages
 from benchmark.rows.schema import NOT_DETERMINISTIC
 from benchmark.system.digest import pixels_sha256
 
@@ -29,13 +29,13 @@ from benchmark.system.digest import pixels_sha256
 class Coded(NamedTuple):
     """Stream, decoded pixels, and the wall-clock seconds of both calls."""
 
-    stream: bytes | None  # None where only the size is declared
+    stream: bytes | None  # None if only the size is declared
     num_bytes: int
     decoded: Pixels
     encode_seconds: float | None
     decode_seconds: float | None
-    container_bytes: int | None = None  # of num_bytes; None where the codec does not know
-    encode_inside_seconds: float | None = None  # as a codec in a process of its own measures them
+    container_bytes: int | None = None  # part of num_bytes; None if the codec does not know
+    encode_inside_seconds: float | None = None  # as measured by a codec in its own process
     decode_inside_seconds: float | None = None
     estimated_bits: float | None = None
 
@@ -59,47 +59,49 @@ def execute(
     image: str,
     pixels: Pixels,
     setting: Setting,
-    enter: Enter = ignore_stages,
+    enter: StageCallback = ignore_stages,
     device: Device = "cpu",
 ) -> Coded | Failed:
     """Code an image on the codec's `device`; only bytes cross from encoder to decoder."""
     if hasattr(encoder, "declared"):
         enter("decode")
         return _execute_declared(encoder, image, pixels, setting)
-    own_copy = pixels.copy()  # a codec that writes into its input must not change the reference
+    input_copy = pixels.copy()  # a codec that writes into its input must not change the reference
     enter("encode")
-    started = perf_counter()
+    encode_start = perf_counter()
     try:
-        result: object = encoder.encode(own_copy, setting)
-    except FOREIGN as error:  # its result
+        result: object = encoder.encode(input_copy, setting)
+    except FOREIGN as error:  # the codec's result
         return failed_by(encoder, "encode", error)
-    encoded = perf_counter()
+    encode_end = perf_counter()
     estimated = _estimated_bits(encoder)
     limit = max_stream_bytes(*pixels.shape[:2])
     problem = "" if issubclass(type(result), bytes) else f"{type(result).__name__}, not bytes"
-    # Nothing of a foreign object is called; what a subclass of bytes overrides decides nothing
+    # Call no method of a foreign object: a subclass of bytes may override any
     stream = b"" if problem else memoryview(result).tobytes()  # type: ignore[arg-type]
     if not problem and not 0 < len(stream) <= limit:
-        large = f"{len(stream):,} bytes, more than the {limit:,} of the largest stream"
-        problem = large if stream else "no byte"
+        too_large = f"{len(stream):,} bytes, more than the {limit:,} of the largest stream"
+        problem = too_large if stream else "no byte"
     if problem:
         return Failed("verify", f"encode gave {problem}")
     enter("decode")
-    resumed = perf_counter()
+    decode_start = perf_counter()
     try:
         decoded = decoder.decode(stream)
-        finished = perf_counter()
+        decode_end = perf_counter()
         if issubclass(type(decoded), np.ndarray):
             decoded = np.asarray(decoded)
         container = decoder.container_bytes(stream) if hasattr(decoder, "container_bytes") else None
         container = None if container is None else int(container)
-        inside = [_plain_number(getattr(c, "inside_seconds", None)) for c in (encoder, decoder)]
+        inside_seconds = [
+            _plain_number(getattr(c, "inside_seconds", None)) for c in (encoder, decoder)
+        ]
     except FOREIGN as error:
         return failed_by(decoder, "decode", error)
-    if problem := _mismatch(decoded, pixels):
+    if problem := _find_mismatch(decoded, pixels):
         return Failed("verify", problem)
-    seconds = (encoded - started, finished - resumed)
-    return Coded(stream, len(stream), decoded, *seconds, container, inside[0], inside[1], estimated)
+    seconds = (encode_end - encode_start, decode_end - decode_start)
+    return Coded(stream, len(stream), decoded, *seconds, container, *inside_seconds, estimated)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:
@@ -123,7 +125,7 @@ def execute_within_memory(
     image: str,
     pixels: Pixels,
     setting: Setting,
-    enter: Enter = ignore_stages,
+    enter: StageCallback = ignore_stages,
     device: Device = "cpu",
 ) -> tuple[Coded | Failed, bool]:
     """Code an image, in tiles if a GPU's memory is too small; return whether tiles were used."""
@@ -132,7 +134,7 @@ def execute_within_memory(
         return outcome, False
     if not hasattr(encoder, "make_tiled"):
         return outcome, False
-    give_memory_back()
+    free_memory()
     try:
         tiled = encoder.make_tiled()
     except FOREIGN as error:
@@ -168,13 +170,13 @@ def compare_decodes(
     image: str,
     setting: Setting,
     coded: Coded,
-    enter: Enter = ignore_stages,
+    enter: StageCallback = ignore_stages,
 ) -> Failed | None:
-    """Decode a stream again, untimed, if possible by a codec of `create`; compare every bit."""
+    """Decode a stream again, untimed, with a codec from `create` if possible; compare every bit."""
     enter("load")
     try:
         instance = create()
-    except FOREIGN as error:  # of code that has once succeeded for `decoder`
+    except FOREIGN as error:  # from code that succeeded for `decoder` before
         raise_interruption(error)
         instance = decoder
     enter("decode")
@@ -195,7 +197,7 @@ def compare_decodes(
     return Failed("decode", f"{prefix} differ in {difference}")
 
 
-def give_memory_back() -> None:
+def free_memory() -> None:
     """Free garbage and torch's GPU memory; call it outside `except`, which keeps arrays alive."""
     gc.collect()
     if (torch := sys.modules.get("torch")) is not None:
@@ -207,7 +209,7 @@ def _execute_declared(codec: Any, image: str, pixels: Pixels, setting: Setting) 
         declared: Declared = codec.declared(image, setting)
     except FOREIGN as error:
         return failed_by(codec, "decode", error)
-    if problem := _mismatch(declared.decoded, pixels):
+    if problem := _find_mismatch(declared.decoded, pixels):
         return Failed("verify", problem)
     size, limit = declared.num_bytes, max_stream_bytes(*pixels.shape[:2])
     if not isinstance(size, (int, np.integer)) or not 0 <= size <= limit:
@@ -217,7 +219,7 @@ def _execute_declared(codec: Any, image: str, pixels: Pixels, setting: Setting) 
     return Coded(None, int(size), declared.decoded, None, None)
 
 
-def _mismatch(decoded: object, pixels: Pixels) -> str:
+def _find_mismatch(decoded: object, pixels: Pixels) -> str:
     if not issubclass(type(decoded), np.ndarray):
         return f"decode gave {type(decoded).__name__}, not an array of uint8"
     array = np.asarray(decoded)

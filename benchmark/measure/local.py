@@ -35,8 +35,8 @@ from benchmark.system.settings import VISIBLE_GPUS
 if TYPE_CHECKING:
     from benchmark.measure.workbench import Workbench
 
-# Of a GPU: it serves a worker while another codes entropy on the CPU; alone where time is measured.
-# At most its share of the cores, which is the limit where workers also compute metrics on the CPU.
+# Workers per GPU: it serves one while another codes entropy on the CPU; one if time is measured. If
+# workers also compute metrics on the CPU, the maximum is the GPU's share of the cores.
 USUAL_WORKERS, MAX_WORKERS = 2, 4
 # A large network on a tile of 2048 x 2048 pixels: our choice, which was not measured.
 WORKER_BYTES = 8 << 30
@@ -74,14 +74,14 @@ def carry_out(
     ]
     try:
         for worker in workers:
-            yield from worker.take()
+            yield from worker.take_tasks()
         while busy := [worker for worker in workers if worker.tasks]:
             limits = [worker.process.deadline.left_seconds() for worker in busy]
             pause = min([TICK_SECONDS, *(seconds for seconds in limits if seconds is not None)])
             ready = wait([worker.process.connection for worker in busy], timeout=pause)
             for worker in busy:
                 if (finished := worker.collect()) is not None:
-                    started = worker.take()
+                    started = worker.take_tasks()
                     yield finished
                     yield from started
             if not ready:
@@ -94,26 +94,26 @@ def carry_out(
 @dataclass
 class _WorkQueue:
     workers: int
-    gpus: Sequence[str] = ()  # of the workers in turn, as CUDA_VISIBLE_DEVICES has them
+    gpus: Sequence[str] = ()  # of the workers in turn, as in CUDA_VISIBLE_DEVICES
     images: dict[str, deque[Task]] = field(default_factory=dict)
-    free: deque[str] = field(default_factory=deque)  # images that no worker has taken
+    free_images: deque[str] = field(default_factory=deque)  # not taken by a worker
     remaining: int = 0
-    random: set[CodecSpec] = field(default_factory=set)  # variants that were seen to be random
+    random_codecs: set[CodecSpec] = field(default_factory=set)  # seen to give different pixels
 
     def add(self, task: Task) -> None:
         if task.image_sha256 not in self.images:
             self.images[task.image_sha256] = deque()
-            self.free.append(task.image_sha256)
+            self.free_images.append(task.image_sha256)
         self.images[task.image_sha256].append(task)
         self.remaining += 1
 
-    def next(self, image: str) -> Task | None:
+    def pop_task(self, image: str) -> Task | None:
         """Return a task of this image, of a free image, or of the image with the most tasks."""
         if image not in self.images:
             if not self.images:
                 return None
-            if self.free:
-                image = self.free.popleft()
+            if self.free_images:
+                image = self.free_images.popleft()
             else:
                 image = max(self.images, key=lambda key: len(self.images[key]))
         queue = self.images[image]
@@ -126,14 +126,14 @@ class _WorkQueue:
 
 def _queues(tasks: Sequence[Task], conditions: RunConditions) -> list[_WorkQueue]:
     uses_gpus = conditions.device == "cuda" or any(task.device == "cuda" for task in tasks)
-    cards = gpus() if uses_gpus else ()
-    scored = map(metric_class, conditions.metrics if cards else ())
-    scores_on_cpu = any(getattr(metric, "on_cpu", False) for metric in scored)
-    share = cores() // max(len(cards), 1)
+    found_gpus = gpus() if uses_gpus else ()
+    used_metrics = map(metric_class, conditions.metrics if found_gpus else ())
+    scores_on_cpu = any(getattr(metric, "on_cpu", False) for metric in used_metrics)
+    share = cores() // max(len(found_gpus), 1)
     limit = max(share if scores_on_cpu else min(share, MAX_WORKERS), USUAL_WORKERS)
-    lanes = gpu_lanes(cards, conditions.timing, limit)
+    lanes = gpu_lanes(found_gpus, conditions.timing, limit)
     queues = {
-        # Their metrics may run on a GPU.
+        # Metrics of these cells may run on a GPU.
         "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(filter(None, lanes)))),
         "cuda": _WorkQueue(len(lanes), [name for name in lanes if name]),
     }
@@ -143,21 +143,23 @@ def _queues(tasks: Sequence[Task], conditions: RunConditions) -> list[_WorkQueue
 
 
 def gpu_lanes(gpus: Sequence[Gpu], timing: bool, limit: int = MAX_WORKERS) -> list[str]:
-    """Return each worker's GPU by turns, at most `limit` by free memory; "" if GPUs are unknown."""
-    fitting = {
+    """Return the GPU of each worker in turn, at most `limit` per GPU that fit; "" if unknown."""
+    workers_by_gpu = {
         gpu.name: USUAL_WORKERS
         if gpu.free_bytes is None
         else min(max(gpu.free_bytes // WORKER_BYTES, 1), limit)
         for gpu in gpus
     } or {"": USUAL_WORKERS}
-    names = [name for turn in range(limit) for name, workers in fitting.items() if turn < workers]
+    names = [
+        name for turn in range(limit) for name, workers in workers_by_gpu.items() if turn < workers
+    ]
     return names[:1] if timing else names
 
 
 class _Worker:
     """Process with a current task, and one that waits so that storing results causes no pause.
 
-    Near the end of a queue none waits, since a free worker could take it.
+    Near the end of a queue no task waits, since a free worker could take it.
     """
 
     def __init__(
@@ -170,13 +172,13 @@ class _Worker:
         self.tasks: deque[Task] = deque()
         self._image = ""
 
-    def take(self) -> list[Started]:
+    def take_tasks(self) -> list[Started]:
         """Send the worker tasks from the queue; return its current one."""
         count = 2 if self._queue.remaining > 2 * self._queue.workers else 1
-        while len(self.tasks) < count and (task := self._queue.next(self._image)) is not None:
+        while len(self.tasks) < count and (task := self._queue.pop_task(self._image)) is not None:
             self._image = task.image_sha256
             self.tasks.append(task)
-            self.process.send(prepare_task(task, self._queue.random))
+            self.process.send(prepare_task(task, self._queue.random_codecs))
         return [Started(task) for task in list(self.tasks)[:1]]
 
     def collect(self) -> Finished | None:
@@ -190,7 +192,7 @@ class _Worker:
         if isinstance(outcome, str):
             raise WorkerError(outcome)
         if outcome is not None and is_random(outcome):
-            self._queue.random.add(self.tasks[0].codec)
+            self._queue.random_codecs.add(self.tasks[0].codec)
         return None if outcome is None else Finished(self.tasks.popleft(), outcome)
 
 
@@ -202,7 +204,7 @@ def serve(
     With a time limit, the process reports stages to the driver and leads a process group.
     """
 
-    from benchmark.measure.workbench import Workbench  # of workers alone, with all that codes
+    from benchmark.measure.workbench import Workbench  # only in workers: it imports much
 
     def enter(stage: Stage) -> None:
         if limited:
@@ -210,10 +212,10 @@ def serve(
 
     if limited := conditions.timeout_seconds is not None:
         lead_group()
-    # glibc gives each freed block that is larger than all before back to the system, and pays for
-    # its pages anew: a block of nearly the largest size (32 MiB) ends that for planes of images.
+    # glibc returns a freed block larger than all before to the system, and maps its pages again for
+    # the next: freeing one of nearly the maximum size (32 MiB) stops that for planes of images.
     np.empty(31 << 20, np.uint8)
-    # OpenBLAS maps its buffer here; where memory has run out, it would ask for it without end.
+    # OpenBLAS maps its buffer here; once memory has run out, it would retry forever.
     np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
     bench = None
     while True:
@@ -227,5 +229,5 @@ def serve(
             reply = format_exc()
         try:
             connection.send(reply)
-        except MemoryError as error:  # before the first byte: what is sent is made in memory first
+        except MemoryError as error:  # nothing is sent yet: a message is built in memory first
             connection.send(failed_outcome(task, conditions, failed_by(None, "worker", error)))

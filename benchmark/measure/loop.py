@@ -26,12 +26,12 @@ from benchmark.measure.record import (
     Failure,
     Outcome,
     Progress,
+    ProgressFactory,
     Rescored,
     RowRecorder,
     RunNotes,
-    ShowsProgress,
     count_nulls,
-    silent,
+    no_progress,
     task_title,
 )
 from benchmark.measure.remaining import Pace
@@ -40,7 +40,7 @@ from benchmark.measure.select import (
     Matrix,
     copy_finished,
     make_matrix,
-    measured_before,
+    may_have_rows,
     open_matrix,
     open_stored,
 )
@@ -61,11 +61,8 @@ ENGINES = ("local", "ray")
 Engine = Callable[[Sequence[Task], RunConditions], Iterator[Finished | Started | str | None]]
 # Called with the planned cells, the metrics that cannot be computed here by reason, and the number
 # of workers; None on a cluster.
-Announces = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
-EXCLUDED_FIELDS = (
-    "folder",
-    "decode_twice",
-)  # of a record: which streams were decoded twice comes later
+Announcer = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
+EXCLUDED_FIELDS = ("folder", "decode_twice")  # from a run's record; its end adds "decoded_twice"
 
 
 @isolated
@@ -73,13 +70,13 @@ def run(
     request: Request,
     *,
     matrix: Matrix | None = None,
-    progress: ShowsProgress = silent,
-    announce: Announces = lambda matrix, lacking, workers: None,
+    progress: ProgressFactory = no_progress,
+    announce: Announcer = lambda matrix, lacking, workers: None,
 ) -> Outcome:
     """Measure the cells of a request that its results folder lacks; a failed cell is a row.
 
-    matrix: of this request, if already opened. announce: called before the first cell, with cells,
-    reasons of metrics that cannot be computed here, and workers. Raises `UsageError` or
+    matrix: the request's cells, if already opened. announce: called before the first cell, with
+    cells, reasons why metrics cannot be computed here, and workers. Raises `UsageError` or
     `Unavailable` before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
     """
     metrics, is_local = metric_names(request.metrics), request.engine == "local"
@@ -90,15 +87,15 @@ def run(
         raise UsageError(f"--verify decodes on this machine: {remedy}")
     request.use_folders()
     with open_backend(request) as backend:
-        if is_local and matrix is None and not measured_before(request):
-            worker_context()  # begins to load what workers need
+        if is_local and matrix is None and not may_have_rows(request):
+            worker_context()  # starts importing the workers' modules
         matrix = matrix or open_matrix(request)
         if copied := copy_finished(matrix, request):
             matrix = make_matrix(request, matrix.sources, matrix.selection, matrix.store)
-        # What the nodes of a cluster lack is known once they have reported it.
+        # The nodes of a cluster report later what they lack.
         absent_metrics = lacking(metrics) if is_local else {}
         needs = memory_needs(matrix.to_do or matrix.cells)
-        workers = _workers(request, needs, metrics, absent_metrics) if is_local else None
+        workers = _plan_workers(request, needs, metrics, absent_metrics) if is_local else None
         announce(matrix, absent_metrics, workers)
         jobs = workers.workers if workers else backend.jobs
         conditions = RunConditions.create(request, matrix.store.folder, backend.device, jobs)
@@ -113,17 +110,17 @@ def run(
 def rescore(
     request: Request,
     *,
-    progress: ShowsProgress = silent,
+    progress: ProgressFactory = no_progress,
     announce: Callable[[Mapping[str, str]], None] = lambda lacking: None,
-    announce_code: Callable[[Mapping[str, int]], None] = lambda code: None,
+    announce_refused_codecs: Callable[[Mapping[str, int]], None] = lambda counts: None,
 ) -> Rescored:
     """Compute missing metrics of stored rows from their streams.
 
-    announce: called before the first row, with the reasons of metrics that cannot be computed here.
-    announce_code: called with the number of rows of each codec that may not run (`NamedCodecs`).
+    announce: called before the first row, with the reasons why metrics cannot be computed here.
+    announce_refused_codecs: called with the number of rows of each codec that may not run.
     Raises `UsageError` or `Unavailable`, also if no metric can be computed.
     """
-    from benchmark.measure.score import scored, unscored
+    from benchmark.measure.score import find_unscored_tasks, scored_pairs
     from benchmark.rows.place import required_place
     from benchmark.rows.stored import stored_dataset
 
@@ -132,37 +129,39 @@ def rescore(
     request = request.adapt_to_stored(place)
     request.use_folders()
     absent_metrics = lacking(metrics := metric_names(request.metrics))
-    _refuse_all(metrics, absent_metrics)
+    _require_computable(metrics, absent_metrics)
     sources, store = open_stored(request)
     images, table = sources.images, store.table()
-    sides = {(image.height_px, image.width_px) for image in images}
-    needs = [Need(codec, *side) for codec in table["codec"].unique().sort() for side in sides]
-    workers = _workers(request, needs, metrics, absent_metrics)
+    sizes = {(image.height_px, image.width_px) for image in images}
+    needs = [Need(codec, *size) for codec in table["codec"].unique().sort() for size in sizes]
+    workers = _plan_workers(request, needs, metrics, absent_metrics)
     conditions = RunConditions.create(
         request, store.folder, use_device(request.device), workers.workers
     )
     if not table.height:
         raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
     folder, may_run = store.folder, codecs.selects_to_run
-    find = partial(unscored, table, images, folder=folder, retry=True, may_run=may_run)
-    tasks = find(names := computable(conditions.metrics, absent_metrics))
+    find_tasks = partial(
+        find_unscored_tasks, table, images, folder=folder, retry=True, may_run=may_run
+    )
+    tasks = find_tasks(names := computable(conditions.metrics, absent_metrics))
     missing_names = {name for task in tasks for name in task.metrics}
-    damaged = lacking(
+    unusable_metrics = lacking(
         [name for name in metrics if missing_names & {*scored_by_image([name])}], loaded=True
     )
-    if not damaged.keys() <= absent_metrics.keys():
-        absent_metrics |= damaged
-        _refuse_all(metrics, absent_metrics)
-        tasks = find(names := computable(conditions.metrics, absent_metrics))
+    if not unusable_metrics.keys() <= absent_metrics.keys():
+        absent_metrics |= unusable_metrics
+        _require_computable(metrics, absent_metrics)
+        tasks = find_tasks(names := computable(conditions.metrics, absent_metrics))
     announce(absent_metrics)
-    announce_code(codecs.count_refused(table))
+    announce_refused_codecs(codecs.count_refused(table))
     seconds, cells = CostModel(table).seconds, [task.row["cell"] for task in tasks]
-    scored_before = scored(table, cells, names, folder)
+    scored_before = scored_pairs(table, cells, names, folder)
     with progress("scoring", len(tasks)) as report:
         engine = _local_engine(seconds)
         failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
     rows = prefer_own_rows(store.table()).filter(col("cell").is_in(cells))
-    scored_after = scored(rows, cells, names, folder)
+    scored_after = scored_pairs(rows, cells, names, folder)
     filled = len(scored_after - scored_before)
     still_null = len({cell for cell in cells for name in names if (cell, name) not in scored_after})
     null_counts = count_nulls(rows, names)
@@ -171,18 +170,18 @@ def rescore(
     )
 
 
-def _workers(
-    request: Request, needs: Iterable[Need], names: Sequence[str], absent: Mapping[str, str]
+def _plan_workers(
+    request: Request, needs: Iterable[Need], names: Sequence[str], absent_metrics: Mapping[str, str]
 ) -> WorkerPlan:
-    metrics = computable(scored_by_image(names), absent)
+    metrics = computable(scored_by_image(names), absent_metrics)
     jobs = 1 if request.timing else request.jobs
     return plan_workers(needs, metrics, jobs, cores(), available_memory())
 
 
-def _refuse_all(metrics: Sequence[str], absent: Mapping[str, str]) -> None:
-    if len(absent) == len(metrics):
-        kinds = absence_lines(key_by_label(absent).items())
-        raise Unavailable(f"nothing can be computed here: {'; '.join(kinds)}")
+def _require_computable(metrics: Sequence[str], absent_metrics: Mapping[str, str]) -> None:
+    if len(absent_metrics) == len(metrics):
+        absences = absence_lines(key_by_label(absent_metrics).items())
+        raise Unavailable(f"nothing can be computed here: {'; '.join(absences)}")
 
 
 def _measure_matrix(
@@ -190,16 +189,19 @@ def _measure_matrix(
     matrix: Matrix,
     conditions: RunConditions,
     backend: "Backend",
-    absent: Mapping[str, str],
-    progress: ShowsProgress,
+    absent_metrics: Mapping[str, str],
+    progress: ProgressFactory,
 ) -> Outcome:
     store, to_do = matrix.store, matrix.to_do
     reasons = matrix.table["reason"].cast(pl.String)
-    random = matrix.table.filter(reasons.str.starts_with(NOT_DETERMINISTIC)).rows(named=True)
-    decode_twice = cells_to_decode_twice(to_do, {CodecSpec.parse_row(row) for row in random})
+    nondeterministic_rows = matrix.table.filter(reasons.str.starts_with(NOT_DETERMINISTIC)).rows(
+        named=True
+    )
+    random_codecs = {CodecSpec.parse_row(row) for row in nondeterministic_rows}
+    decode_twice = cells_to_decode_twice(to_do, random_codecs)
     conditions = replace(conditions, decode_twice=decode_twice)
     store.move_damaged_shards()
-    to_score = _find_unscored(matrix, conditions.metrics, absent)
+    to_score = _find_unscored(matrix, conditions.metrics, absent_metrics)
     if to_do:
         store.begin(conditions.run, _describe_run(request, matrix, conditions, backend))
     seconds = CostModel(matrix.table).seconds
@@ -209,8 +211,9 @@ def _measure_matrix(
         if tasks:
             working = store.mark_running() if to_do else nullcontext()
             with working, progress(title, len(tasks)) as report:
-                work = tasks, conditions, store, request.keep
-                failures += run_tasks(*work, report, engine, seconds)
+                failures += run_tasks(
+                    tasks, conditions, store, request.keep, report, engine, seconds
+                )
     if to_do:
         store.amend(conditions.run, {"ended": True})
     return Outcome(
@@ -221,7 +224,7 @@ def _measure_matrix(
         len(to_score),
         tuple(failures),
         tuple(backend.remarks),
-        absent,
+        absent_metrics,
         anchor=request.anchor,
         bundled=request.bundled,
         named=request.codecs,
@@ -229,20 +232,20 @@ def _measure_matrix(
 
 
 def _find_unscored(
-    matrix: Matrix, metrics: Sequence[str], absent: Mapping[str, str]
+    matrix: Matrix, metrics: Sequence[str], absent_metrics: Mapping[str, str]
 ) -> Sequence[Task]:
     to_do = {cell.key for cell in matrix.to_do}
     finished_cells = {cell.key for cell in matrix.cells} - to_do
     if not finished_cells:
         return ()
-    from benchmark.measure.score import unscored
+    from benchmark.measure.score import find_unscored_tasks
 
     # A row of the cell's key may still name another codec, if a stranger wrote it.
     specs = {contender.spec for contender in matrix.selection.contenders}
-    tasks = unscored(
+    tasks = find_unscored_tasks(
         matrix.table,
         matrix.sources.images,
-        computable(metrics, absent),
+        computable(metrics, absent_metrics),
         matrix.store.folder,
         retry=False,
         may_run=lambda row: CodecSpec.parse_row(row) in specs,
@@ -285,7 +288,7 @@ def _describe_run(
 
 
 def _verify_outcome(
-    outcome: Outcome, conditions: RunConditions, progress: ShowsProgress
+    outcome: Outcome, conditions: RunConditions, progress: ProgressFactory
 ) -> Outcome:
     """Decode the streams not verified yet; different pixels are failures."""
     from benchmark.measure.verify import verifiable_rows, verify
@@ -323,14 +326,14 @@ def run_tasks(
                 recorder.tick()
                 title = event or title
             else:
-                pace.take(event)
+                pace.process(event)
                 title = task_title(event.task)
             if isinstance(event, Finished):
                 finished += 1
                 failures += notes.add(event)
                 if isinstance(event.outcome, Measured):
                     recorder.add(event.outcome)
-            report(Progress(finished, len(failures), pace.left(), title))
+            report(Progress(finished, len(failures), pace.remaining_seconds(), title))
     finally:
         recorder.close()
     return failures
@@ -341,10 +344,10 @@ class Backend:
     """Processes of this machine or of a cluster's nodes that execute tasks."""
 
     device: Device
-    jobs: int | None  # tasks at the same time; None for as many as cores here
+    jobs: int | None  # number of parallel tasks; None: one per core here
     engine: Callable[[Seconds], Engine]
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
-    remarks: Iterable[str] = ()  # after the run: sentences on what nodes lacked
+    remarks: Iterable[str] = ()  # after the run, sentences on what nodes lacked
 
 
 @contextmanager
@@ -359,9 +362,9 @@ def open_backend(request: Request) -> Iterator[Backend]:
         raise UsageError(
             "--timing measures one machine with nothing else running: drop --engine ray"
         )
-    from benchmark.measure.ray import RayEngine, joined_cluster
+    from benchmark.measure.ray import RayEngine, connect_cluster
 
-    with joined_cluster() as nodes:
+    with connect_cluster() as nodes:
         device = use_device(request.device, any(node.gpus for node in nodes))
         remarks: dict[str, None] = {}
 

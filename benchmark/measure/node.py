@@ -1,6 +1,6 @@
 """Measure a cell on a node of a Ray cluster, in a process that codes for Ray's worker.
 
-Ray kills the children of a worker that ends at once; a child's child has time to end its programs.
+When a worker ends, Ray kills its children at once; a grandchild has time to end its programs.
 """
 
 import os
@@ -16,10 +16,10 @@ from benchmark.codec import CodecInfo
 from benchmark.errors import FOREIGN, raise_interruption
 from benchmark.measure.cells import (
     Cell,
-    Enter,
     Failed,
     Measured,
     RunConditions,
+    StageCallback,
     Task,
     failed_outcome,
     ignore_stages,
@@ -34,7 +34,7 @@ from benchmark.system.atomic import private_folder
 from benchmark.system.digest import code_sha256
 from benchmark.system.machine import machine
 
-OTHER_CODE = "its rdrbench is another version than the driver's: install the same on both"
+OTHER_CODE = "its version of rdrbench differs from the driver's: install the same on both"
 RAYLET_CHECK_SECONDS = 1.0
 
 
@@ -44,7 +44,7 @@ class NodeRun(NamedTuple):
     conditions: RunConditions
     files: Mapping[str, bytes]  # Python files of users' codecs and metrics, by their paths
     environment: Mapping[str, str]
-    code: str  # digest of the driver's
+    code: str  # digest of the driver's code
 
 
 class Reply(NamedTuple):
@@ -55,19 +55,19 @@ class Reply(NamedTuple):
     outcome: Measured | Failed
 
 
-class NotHere(Failed):
-    """Failure of a node that lacks something, which another node may have."""
+class MissingOnNode(Failed):
+    """Failure because this node lacks something that another node may have."""
 
 
 class NodeBench(Workbench):
     """Workbench that refuses codecs whose build differs from the driver's plan."""
 
-    def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
-        """Execute a task, or return `NotHere` if its codec cannot run here as planned."""
+    def carry_out(self, task: Task, enter: StageCallback = ignore_stages) -> Measured | Failed:
+        """Execute a task, or return `MissingOnNode` if its codec cannot run here as planned."""
         reason = _explain_mismatch(
             task.codec, task.info if isinstance(task, Cell) and not task.pack else None
         )
-        return NotHere("load", reason) if reason else super().carry_out(task, enter)
+        return MissingOnNode("load", reason) if reason else super().carry_out(task, enter)
 
 
 @cache
@@ -80,7 +80,7 @@ def _explain_mismatch(spec: CodecSpec, planned: CodecInfo | None) -> str:
         raise_interruption(error)
         return one_line(error)
     if not (planned and present and second) or present.fingerprint != second.fingerprint:
-        return ""  # of one that cannot see what it runs, and says another each time
+        return ""  # a codec without a stable fingerprint cannot be compared
     builds = [(info.fingerprint, info.revision, info.device) for info in (present, planned)]
     names = (
         f"{info.version} ({info.fingerprint[:8]}, {info.device})" for info in (present, planned)
@@ -97,7 +97,7 @@ def _serve_node(
         serve(connection, conditions, NodeBench)
 
 
-# Of a Ray worker: one process, or none yet
+# The coding process of this Ray worker, or none yet
 _PROCESSES: list[tuple[NodeRun, str | None, WorkerProcess]] = []
 
 
@@ -116,10 +116,10 @@ def open_process(run: NodeRun) -> WorkerProcess:
     return _PROCESSES[0][2]
 
 
-def execute_here(
+def execute_on_node(
     run: NodeRun, task: Task, image: bytes | None, stream: bytes | None = None
 ) -> Measured | Failed:
-    """Execute a task; `NotHere` if its codec cannot run, `WorkerError` for the harness's faults."""
+    """Execute a task; `MissingOnNode` if its codec cannot run, `WorkerError` for a fault here."""
     process = open_process(run)
     with private_folder() as folder:
         local_task = task if isinstance(task, Cell) else task._replace(folder=folder)
@@ -145,7 +145,7 @@ def execute_here(
 def end_with_raylet(raylet: int) -> None:
     """End this process when its parent, the node's raylet, is gone.
 
-    Ray 2.60 sometimes leaves one running, with the programs that it started.
+    Ray 2.60 sometimes leaves such a process running, with the programs that it started.
     """
 
     def wait() -> None:
@@ -163,5 +163,5 @@ def measure(run: NodeRun, *task: Any) -> Reply:
     end_with_raylet(os.getppid())
     node = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
     if run.code != code_sha256():
-        return Reply(*node, NotHere("load", OTHER_CODE))
-    return Reply(*node, execute_here(run, *task))
+        return Reply(*node, MissingOnNode("load", OTHER_CODE))
+    return Reply(*node, execute_on_node(run, *task))

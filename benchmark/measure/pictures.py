@@ -1,7 +1,8 @@
 """Decoded pictures of stored rows: their availability, source and pixels.
 
-From a stream in the store or a pack; for a declared size, read from there or by its codec
-(`folder:`). Code named by rows decodes only if the command gives its full spec.
+Pixels are decoded from a stream in the store or a pack; for a declared size, a picture is read
+from there or by its codec (`folder:`). Code named by rows decodes only if the command gives its
+full spec.
 """
 
 from collections import defaultdict
@@ -29,7 +30,7 @@ from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.text import group_by_key
 
 FAILED = "they failed when they were measured; `bench report` has the reasons"
-ABSENT: Final = "load"  # stage of a failure that is of what this machine lacks
+ABSENT: Final = "load"  # stage of a failure because this machine lacks something
 
 
 class Contents(Protocol):
@@ -64,7 +65,7 @@ class Pictures:
         return Place(self._dataset or folder.name).find_measured(folder.parent).text
 
     def absence_reason(self, row: StoredRow, points: Iterable[str] = ()) -> str:
-        """Return why a row's picture is unavailable, or "". points: of the command it names."""
+        """Return why a row's picture is unavailable, or "". points: for the suggested command."""
         spec = CodecSpec.parse_row(row)
         if row["status"] != "ok":
             return FAILED
@@ -92,37 +93,41 @@ class Pictures:
             return next(places, len(order)), pair[1]["variant"]
 
         result: dict[str, dict[str, list[StoredRow]]] = {}
-        for label, row in sorted(_labelled(rows), key=place):
+        for label, row in sorted(_label_rows(rows), key=place):
             if not self.absence_reason(row):
                 result.setdefault(row["image"], {}).setdefault(label, []).append(row)
         return result
 
-    def lacking(self, rows: pl.DataFrame) -> list[tuple[list[str], str]]:
+    def group_absences(self, rows: pl.DataFrame) -> list[tuple[list[str], str]]:
         """Return labels without any available picture, grouped by the reason of their first row."""
         by_reason: dict[tuple[bool, bool, str], list[StoredRow]] = defaultdict(list)
-        for labelled_rows in group_by_key(_labelled(rows)).values():
+        for labelled_rows in group_by_key(_label_rows(rows)).values():
             first = labelled_rows[0]
             if all(map(self.absence_reason, labelled_rows)):
-                bare = self._may_run(first) and not self.has_source(first)
-                reason = "" if bare else self.absence_reason(first)
-                by_reason[bare, bool(first["recorded"]), reason].append(first)
+                only_stream_missing = self._may_run(first) and not self.has_source(first)
+                reason = "" if only_stream_missing else self.absence_reason(first)
+                by_reason[only_stream_missing, bool(first["recorded"]), reason].append(first)
         result = []
-        for (bare, recorded, other_reason), firsts in by_reason.items():
+        for (only_stream_missing, recorded, other_reason), firsts in by_reason.items():
             specs = [CodecSpec.parse_row(row).text for row in firsts]
-            reason = explain_missing_stream(recorded, specs, self.place) if bare else other_reason
+            reason = (
+                explain_missing_stream(recorded, specs, self.place)
+                if only_stream_missing
+                else other_reason
+            )
             result.append(([label_of(CodecSpec.parse_row(row)) for row in firsts], reason))
         return result
 
-    def decoded(
+    def decode_rows(
         self,
         rows: Sequence[StoredRow],
         device: str,
         jobs: int,
         timeout_seconds: float | None = None,
     ) -> Iterator[tuple[int, Pixels | Failed] | None]:
-        """Yield places in `rows` and scored pixels as `reconstructed` does; others are failures."""
+        """Yield positions in `rows` and pixels as scored, else a failure; see `decode_stored`."""
         conditions = device, jobs, timeout_seconds
-        for outcome in reconstructed(rows, self.contents, self._codecs, *conditions):
+        for outcome in decode_stored(rows, self.contents, self._codecs, *conditions):
             yield outcome and (outcome[0], check_pixels(rows[outcome[0]], outcome[1]))
 
     def _may_run(self, row: StoredRow) -> bool:
@@ -131,10 +136,10 @@ class Pictures:
     def _explain_unusable(self, row: StoredRow) -> str:
         """Return why a program or a folder of pictures is missing; "" if not tested."""
         spec = self._codecs.find_decoder(CodecSpec.parse_row(row))
-        is_tried = is_declared(row) or (
+        is_loaded = is_declared(row) or (
             row["codec"] in CODECS and facts_of(CodecSpec.parse_row(row)).kind == "standard"
         )
-        if spec is None or not is_tried:
+        if spec is None or not is_loaded:
             return ""
         if spec not in self._unusable:
             self._unusable[spec] = ""
@@ -145,7 +150,7 @@ class Pictures:
         return self._unusable[spec]
 
 
-def reconstructed(
+def decode_stored(
     rows: Sequence[StoredRow],
     contents: Contents,
     codecs: NamedCodecs,
@@ -153,12 +158,12 @@ def reconstructed(
     jobs: int,
     timeout_seconds: float | None = None,
 ) -> Iterator[tuple[int, Pixels | Failed] | None]:
-    """Decode rows in fresh processes; yield places in `rows` and pixels, unchecked.
+    """Decode rows in fresh processes; yield positions in `rows` and pixels, unchecked.
 
     They come as they complete, by codec, and None at least once a second. Rows from another kind of
     device are decoded on that kind. Stage ABSENT means that this machine lacks something.
     """
-    unread: list[tuple[int, Failed]] = []
+    failures: list[tuple[int, Failed]] = []
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
     loaded: dict[CodecSpec, Codec] = {}
     for place, row in enumerate(rows):
@@ -166,12 +171,12 @@ def reconstructed(
         try:
             picture = contents.picture(row)
         except (BenchError, OSError) as error:
-            unread.append((place, Failed("decode", str(error))))
+            failures.append((place, Failed("decode", str(error))))
             continue
         if picture is not None:
             yield place, picture
         elif spec is None:
-            unread.append((place, Failed(ABSENT, explain_refusal(CodecSpec.parse_row(row)))))
+            failures.append((place, Failed(ABSENT, explain_refusal(CodecSpec.parse_row(row)))))
         elif is_declared(row):
             yield place, _read_declared(row, spec, loaded)
         else:
@@ -181,16 +186,16 @@ def reconstructed(
         for place in places:
             try:
                 if (data := contents.stream(rows[place])) is None:
-                    unread.append((place, Failed(ABSENT, "its stream was not kept")))
+                    failures.append((place, Failed(ABSENT, "its stream was not kept")))
                 else:
                     yield str(place), data
             except (BenchError, OSError) as error:
-                unread.append((place, Failed("decode", str(error))))
+                failures.append((place, Failed("decode", str(error))))
 
     for (spec, group_device), places in groups.items():
         for outcome in decode_all(spec, streams(places), group_device, jobs, timeout_seconds):
             yield outcome and (int(outcome[0]), outcome[2])
-    yield from unread
+    yield from failures
 
 
 def _read_declared(
@@ -206,9 +211,9 @@ def _read_declared(
 
 
 def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Iterator[Pixels]:
-    """Yield rows' pictures of declared sizes in order; `UsageError` for a missing or other one."""
+    """Yield rows' pictures of declared sizes, in order; `UsageError` if missing or changed."""
     contents = DatasetContents(store.table(), store, {})
-    decoded = Pictures(contents, NamedCodecs(codecs)).decoded(rows, "cpu", 1)
+    decoded = Pictures(contents, NamedCodecs(codecs)).decode_rows(rows, "cpu", 1)
     for place, pixels in filter(None, decoded):
         row = rows[place]
         if isinstance(pixels, Failed):
@@ -226,12 +231,12 @@ def open_pictures(
     dataset: str = "",
     rows: pl.DataFrame | None = None,
 ) -> Pictures:
-    """Return the pictures of a dataset's stored rows and packs. rows: read before."""
+    """Return the pictures of a dataset's stored rows and packs. rows: already read."""
     contents = dataset_contents(results, name.partition(":")[0], packs_with_results(results), rows)
     return Pictures(contents, NamedCodecs(codecs), dataset or name)
 
 
-def _labelled(rows: pl.DataFrame) -> list[tuple[str, StoredRow]]:
+def _label_rows(rows: pl.DataFrame) -> list[tuple[str, StoredRow]]:
     labelled = ((label_of(CodecSpec.parse_row(row)), row) for row in rows.rows(named=True))
     return [
         (label, row) for label, row in labelled if not facts_of(CodecSpec(row["codec"], ())).null

@@ -29,8 +29,8 @@ from benchmark.measure.cells import (
 from benchmark.measure.local import Finished, WorkerError
 from benchmark.measure.node import (
     OTHER_CODE,
+    MissingOnNode,
     NodeRun,
-    NotHere,
     Reply,
     measure,
 )
@@ -45,11 +45,12 @@ from benchmark.system.settings import DEVICE, settings
 from benchmark.system.text import counted
 
 REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --engine ray"
-SENT_PREFIXES = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")  # beginnings of variables
+ADDRESS_REMEDY = "set it to HOST:PORT, or leave out --engine ray"
+SENT_PREFIXES = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")  # of environment variables
 MAX_TRIES = 3  # of a cell
-PATIENCE_SECONDS = 600.0  # after which a run without any node is given up
+PATIENCE_SECONDS = 600.0  # after which a run without nodes is given up
 
-SHOWN_SECONDS = 5.0  # after which it is said that no node is there
+NOTICE_SECONDS = 5.0  # after which a missing node is reported
 
 RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # of a `Node`, by device
 
@@ -63,7 +64,7 @@ class Node(NamedTuple):
 
 
 @contextmanager
-def joined_cluster() -> Iterator[list[Node]]:
+def connect_cluster() -> Iterator[list[Node]]:
     """Connect to the cluster, hiding Ray's messages; yield its nodes, or raise `Unavailable`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -74,7 +75,7 @@ def joined_cluster() -> Iterator[list[Node]]:
             "`pip install -r requirements-ray.lock` (docs/cluster.md)"
         ) from error
     address = _address()
-    # Ray takes SIGTERM, which would hide an interruption.
+    # Ray installs its own SIGTERM handler, which would hide an interruption.
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
@@ -112,10 +113,9 @@ def _address() -> str:
     address = os.environ.get("RAY_ADDRESS") or recorded
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or "/" in host:
-        problem = (
-            f"$RAY_ADDRESS is {address!r}, not HOST:PORT" if address else "no Ray cluster is here"
-        )
-        raise Unavailable(f"{problem}: {REMEDY}")
+        if address:
+            raise Unavailable(f"$RAY_ADDRESS is {address!r}: {ADDRESS_REMEDY}")
+        raise Unavailable(f"no Ray cluster is running on this machine: {REMEDY}")
     try:
         socket.create_connection((host, int(port))).close()
     except OSError as error:
@@ -145,7 +145,7 @@ class RayEngine:
     def carry_out(
         self, tasks: Sequence[Task], conditions: RunConditions
     ) -> Iterator[Finished | str | None]:
-        """Execute all tasks as `local.carry_out` does; yield the reason while no node can."""
+        """Execute all tasks as `local.carry_out` does; yield the reason while no node can work."""
         self._conditions, self._tries = conditions, Counter[str]()
         self._random: set[CodecSpec] = set()
         self._refused: dict[str, str] = {}  # sentences on nodes that lack something
@@ -155,49 +155,50 @@ class RayEngine:
         }
         if tasks_by_device["cuda"] and not self._gpu_workers:
             cells_text = counted(len(tasks_by_device["cuda"]), "cell is", "cells are")
-            raise BenchError(f"{cells_text} for a GPU, and the cluster has none")
+            raise BenchError(f"{cells_text} for a GPU, but the cluster has none")
         self._waiting = {
             device: deque(longest_first(tasks_by_device[device], self._seconds))
             for device in limits
         }
-        sends = {
+        remotes = {
             device: self._prepare_remote(device, tasks_by_device[device])
             for device in limits
             if tasks_by_device[device]
         }
-        flying: dict[Any, Task] = {}
-        heard, joined_by = monotonic(), _nodes_alive(self._ray)
-        while flying or any(self._waiting.values()):
+        in_flight: dict[Any, Task] = {}
+        last_heard, known_nodes = monotonic(), _nodes_alive(self._ray)
+        while in_flight or any(self._waiting.values()):
             for device, queue in self._waiting.items():
-                busy = sum(task.device == device for task in flying.values())
+                busy = sum(task.device == device for task in in_flight.values())
                 for _ in range(min(limits[device] - busy, len(queue))):
                     task = queue.popleft()
                     try:
-                        flying[self._send_task(task, *sends[device])] = task
+                        in_flight[self._send_task(task, *remotes[device])] = task
                     except (BadPack, StoreError, OSError) as error:
                         yield self._finish_failed(task, failed_by(None, "load", error))
-            ready = self._ray.wait([*flying], timeout=TICK_SECONDS)[0] if flying else ()
+            ready = self._ray.wait([*in_flight], timeout=TICK_SECONDS)[0] if in_flight else ()
             for reference in ready:
-                yield from self._take_reply(flying.pop(reference), reference)
+                yield from self._take_reply(in_flight.pop(reference), reference)
             nodes_alive = _nodes_alive(self._ray)
             usable_nodes = [node for name, node in nodes_alive.items() if name not in self._refused]
-            devices = {task.device for task in flying.values()}
+            devices = {task.device for task in in_flight.values()}
             if ready or all(
                 any(getattr(node, RESOURCES[kind]) for node in usable_nodes) for kind in devices
             ):
-                heard = monotonic()
-            elif self._refused or monotonic() - heard > PATIENCE_SECONDS:
-                reasons = self._refused.values() or ["none has been there for ten minutes"]
-                room = f"no node of the cluster can work: {'; '.join(reasons)}"
-                raise BenchError(f"{room}: mend or start nodes, and run again; finished cells stay")
-            for name in joined_by.keys() - nodes_alive.keys():
-                lost = f"node {joined_by.pop(name).address} was lost: its cells went to others"
+                last_heard = monotonic()
+            elif self._refused or monotonic() - last_heard > PATIENCE_SECONDS:
+                reasons = self._refused.values() or ["there has been none for ten minutes"]
+                problem = f"no node of the cluster can work: {'; '.join(reasons)}"
+                remedy = "repair or start nodes, and run again; finished cells are kept"
+                raise BenchError(f"{problem}: {remedy}")
+            for name in known_nodes.keys() - nodes_alive.keys():
+                lost = f"node {known_nodes.pop(name).address} was lost: its cells went to others"
                 self._remarks[lost] = None
                 warnings.warn(lost, Notice, stacklevel=2)
-            joined_by |= nodes_alive
-            idle = monotonic() - heard
+            known_nodes |= nodes_alive
+            idle = monotonic() - last_heard
             waiting = f"no node for {idle:.0f} s; waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
-            yield waiting if idle > SHOWN_SECONDS else None
+            yield waiting if idle > NOTICE_SECONDS else None
 
     def _prepare_remote(self, device: str, tasks: Sequence[Task]) -> tuple[Any, Any]:
         names = {*(task.codec.name for task in tasks), *self._conditions.metrics}
@@ -236,13 +237,13 @@ class RayEngine:
             else:
                 queue.appendleft(task)
             return
-        if not isinstance(reply.outcome, NotHere):
+        if not isinstance(reply.outcome, MissingOnNode):
             self._random |= {task.codec} if is_random(reply.outcome) else set()
             yield Finished(task, reply.outcome)
             return
         queue.appendleft(task)
         codec = "" if reply.outcome.reason == OTHER_CODE else f"{task.codec.text}: "
-        sentence = f"node {reply.address} takes no part: {codec}{reply.outcome.reason}"
+        sentence = f"node {reply.address} is not used: {codec}{reply.outcome.reason}"
         self._refused[reply.node] = sentence
         self._remarks[sentence] = None
 

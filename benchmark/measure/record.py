@@ -26,10 +26,10 @@ from benchmark.system.text import counted, listed
 if TYPE_CHECKING:
     from benchmark.rows.streams import FeatureFolder
 
-FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
+FLUSH_SECONDS = 3.0  # a fast row waits this long for others, so that shards do not get too small
 SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
 MANY_ROWS = 2048  # waiting rows, which take 20 MB
-MANY_SHARDS = 256  # a run of days would leave a file per row, and opening each takes a millisecond
+MANY_SHARDS = 256  # before they are merged; opening one takes a millisecond
 
 
 class Failure(NamedTuple):
@@ -43,15 +43,15 @@ class Failure(NamedTuple):
 class Tracebacks:
     """Distinct tracebacks of authors' code, with the cells they occurred in."""
 
-    def __init__(self, listed: Iterable[Mapping[str, Any]] = ()) -> None:
-        self._cells = {entry["traceback"]: dict.fromkeys(entry["cells"]) for entry in listed}
+    def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._cells = {entry["traceback"]: dict.fromkeys(entry["cells"]) for entry in records}
 
     def add(self, traceback: str, cell: str) -> None:
         """Add the traceback of a cell unless empty."""
         if traceback:
             self._cells.setdefault(traceback, {})[cell] = None
 
-    def listed(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         """Return each traceback with its cells, as JSON values."""
         return [{"traceback": text, "cells": list(cells)} for text, cells in self._cells.items()]
 
@@ -61,8 +61,8 @@ class Progress(NamedTuple):
 
     finished: int
     failed: int
-    left: float | None = None  # None while nothing is known
-    current_cell: str = ""  # the task that was begun or finished last: "vtm qp=32, kodim05.png"
+    left_seconds: float | None = None  # None if unknown
+    current_cell: str = ""  # the task that started or finished last: "vtm qp=32, kodim05.png"
 
 
 def task_title(task: Task) -> str:
@@ -71,13 +71,13 @@ def task_title(task: Task) -> str:
     return f"{task.codec.label} {task.setting}, {image}"
 
 
-# Called with what is done ("measuring") and the number of tasks; what it yields is called about
-# once a second.
-ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress], None]]]
+# Called with an activity ("measuring") and the number of tasks; yields a callback that is called
+# about once a second.
+ProgressFactory = Callable[[str, int], AbstractContextManager[Callable[[Progress], None]]]
 
 
 @contextmanager
-def silent(title: str, total: int) -> Iterator[Callable[[Progress], None]]:
+def no_progress(title: str, total: int) -> Iterator[Callable[[Progress], None]]:
     """Show no progress."""
     yield lambda progress: None
 
@@ -86,9 +86,9 @@ class Reached(NamedTuple):
     """Result of the search for a codec's setting."""
 
     codec: str  # label
-    setting: Setting | None  # the nearest that was measured; None without any
+    setting: Setting | None  # the nearest measured one; None without any
     value: float | None  # mean over the images at that setting
-    why: str = ""  # why it is not within the tolerance; empty: it is
+    why: str = ""  # why the value is outside the tolerance; empty if it is inside
 
 
 def count_nulls(rows: pl.DataFrame, metrics: Iterable[str]) -> list[dict[str, Any]]:
@@ -109,18 +109,18 @@ class Outcome:
     """Result of `benchmark.measure.loop.run`."""
 
     matrix: Matrix
-    rows: pl.DataFrame  # of the cells that were asked for, all columns of `rows.schema`
+    rows: pl.DataFrame  # of the requested cells, all columns of `rows.schema`
     metrics: tuple[str, ...]  # requested metrics
-    measured: int  # cells coded by this run; the others were done before
-    rescored: int  # rows done before that lacked a metric
+    measured: int  # cells coded by this run; the others were finished before
+    rescored: int  # rows finished before that lacked a metric
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
     target: str = ""  # of a search
     reached: tuple[Reached, ...] = ()  # results of that search, one per codec
-    anchor: str = ""  # of BD-rates, as it was asked for
-    bundled: str = ""  # codecs to print beside those measured, as they were asked for
-    named: tuple[str, ...] = ()  # codecs as they were asked for
+    anchor: str = ""  # of BD-rates, as typed
+    bundled: str = ""  # bundled codecs to print with those measured, as typed
+    named: tuple[str, ...] = ()  # codecs as typed
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -159,7 +159,7 @@ class Outcome:
             f"{self.measured} measured, {len(self.failures)} failed, "
             f"{finished_before} finished before",
             "; ".join(f"{kind}: {listed(names)}" for kind, names in kinds.items() if names),
-            f"rows in {self.matrix.store.folder}: `load` has them",
+            f"rows in {self.matrix.store.folder}: `load` reads them",
         ]
         return "\n".join(filter(None, lines))
 
@@ -169,21 +169,21 @@ class Rescored(NamedTuple):
 
     rows: int  # in the store
     tried: int  # rows that lacked a metric which can be computed here
-    still_null: int  # of those, after it
+    still_null: int  # of these, rows that still lack one
     failures: tuple[Failure, ...]
-    filled: int = 0  # values, over all rows and metrics
+    filled: int = 0  # number of new values, over all rows and metrics
     lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why
-    without_value: Sequence[dict[str, Any]] = ()  # of the metrics computed, after it
+    without_value: Sequence[dict[str, Any]] = ()  # counts of remaining nulls, by metric and reason
 
 
 class RunNotes:
-    """Facts added to a run's record while cells are measured; earlier ones stay."""
+    """Facts added to a run's record while cells are measured; earlier facts are kept."""
 
     def __init__(self, store: Store, run: str) -> None:
         self._store, self._run = store, run
-        self._known = store.record(run)
-        self.tracebacks = Tracebacks(self._known.get("tracebacks", ()))
-        self.decoded_twice: dict[str, str] = dict(self._known.get("decoded_twice", {}))
+        self._stored = store.record(run)
+        self.tracebacks = Tracebacks(self._stored.get("tracebacks", ()))
+        self.decoded_twice: dict[str, str] = dict(self._stored.get("decoded_twice", {}))
 
     def add(self, finished: Finished) -> list[Failure]:
         """Note a stream that was decoded twice, and tracebacks; return the failures of a task."""
@@ -200,13 +200,13 @@ class RunNotes:
 
     def write(self) -> None:
         """Write new facts; create the record of a run without rows."""
-        facts = {"tracebacks": self.tracebacks.listed(), "decoded_twice": dict(self.decoded_twice)}
-        stored_facts = {"tracebacks": [], "decoded_twice": {}, **self._known}
+        facts = {"tracebacks": self.tracebacks.records(), "decoded_twice": dict(self.decoded_twice)}
+        stored_facts = {"tracebacks": [], "decoded_twice": {}, **self._stored}
         new = {name: value for name, value in facts.items() if value != stored_facts[name]}
         if new:
-            begun = {} if self._known else run_record(sys.argv[1:])
-            self._store.amend(self._run, {**begun, **new})
-            self._known = {**self._known, **begun, **new}
+            new_record = {} if self._stored else run_record(sys.argv[1:])
+            self._store.amend(self._run, {**new_record, **new})
+            self._stored = {**self._stored, **new_record, **new}
 
 
 class RowRecorder:
@@ -236,7 +236,7 @@ class RowRecorder:
             from benchmark.rows.streams import FeatureFolder
 
             self._features = self._features or FeatureFolder(self._store.folder)
-            self._features.keep(features)  # at once: workers need not compute what is kept
+            self._features.keep(features)  # now, so that workers do not compute them again
         if not self._rows:
             self._oldest = self._clock()
         self._rows.append(measured.row)

@@ -1,7 +1,7 @@
 """Remaining seconds of a run, from finished, running and waiting cells.
 
-A cell takes the expected seconds, times the ratio of measured to expected of its codec's finished
-cells, or of all. A worker's first cell, which includes loading, counts by its coding.
+A cell is predicted to take its expected seconds, times the ratio of measured to expected seconds of
+its codec's finished cells, or of all. Of a worker's first cell, loading is not counted.
 """
 
 import math
@@ -12,11 +12,11 @@ from time import monotonic
 from benchmark.measure.cells import Failed, Seconds, Task
 from benchmark.measure.local import Finished, Started
 
-UNKNOWN = 1e-6  # seconds per pixel of coding, where nothing is known of a codec
+UNKNOWN_CODING = 1e-6  # seconds per pixel, for codecs of unknown speed
 SCORING = 0.25e-6  # seconds per pixel
-SOON = 10.0  # seconds in which tasks of a kind predict nothing of the others
-FEW = 0.05  # share of such tasks that predicts nothing either
-COLD = 3.0  # seconds of coding from which a worker's first cell predicts what others take
+MIN_SECONDS = 10.0  # after which finished tasks predict the others
+MIN_SHARE = 0.05  # of finished tasks that predicts the others
+MIN_FIRST_SECONDS = 3.0  # of coding, for a worker's first cell to predict others
 
 
 def extrapolate_seconds(finished: float, total: float, seconds: float) -> float | None:
@@ -25,7 +25,7 @@ def extrapolate_seconds(finished: float, total: float, seconds: float) -> float 
     >>> [extrapolate_seconds(*task) for task in ((8, 100, 10.0), (5, 100, 30.0), (20, 100, 9.9))]
     [115.0, None, None]
     """
-    if seconds < SOON or finished <= FEW * total:
+    if seconds < MIN_SECONDS or finished <= MIN_SHARE * total:
         return None
     return seconds * (total - finished) / finished
 
@@ -39,19 +39,19 @@ class Pace:
         self._clock = clock
         self._expected: dict[str, float] = {}  # by task
         self._waiting = defaultdict[str, set[str]](set)  # tasks by codec
-        self._rest = defaultdict[str, float](float)  # expected seconds of those that wait, by codec
+        self._rest = defaultdict[str, float](float)  # expected seconds of waiting tasks, by codec
         for task in tasks:
             expected, codec = seconds(task), task.codec.name
-            cost = UNKNOWN * task.num_pixels if expected is None else expected
+            cost = UNKNOWN_CODING * task.num_pixels if expected is None else expected
             self._expected[task.key] = cost + SCORING * task.num_pixels
             self._waiting[codec].add(task.key)
             self._rest[codec] += self._expected[task.key]
-        self._ended = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # expected and taken
-        self._running: dict[str, tuple[str, float, bool]] = {}  # codec, since when, if a first one
+        self._ended = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # seconds: expected, taken
+        self._running: dict[str, tuple[str, float, bool]] = {}  # codec, start, is a first cell
         self._workers = 1  # number of workers seen so far
         self._cold = True  # until a cell has ended
 
-    def take(self, event: Started | Finished) -> None:
+    def process(self, event: Started | Finished) -> None:
         """Process an event of an engine."""
         key, codec = event.task.key, event.task.codec.name
         if key in self._waiting[codec]:
@@ -60,33 +60,33 @@ class Pace:
         if isinstance(event, Started):
             self._running[key] = codec, self._clock(), self._cold
             self._workers = max(self._workers, len(self._running))
-        elif key in self._running:  # else it was never begun: no worker could take it
+        elif key in self._running:  # else no worker could start it
             self._cold = False
-            _, since, first = self._running.pop(key)
-            seconds, outcome = self._clock() - since, event.outcome
+            _, start, first = self._running.pop(key)
+            seconds, outcome = self._clock() - start, event.outcome
             coding = None if isinstance(outcome, Failed) else outcome.coding_seconds
             if first and coding is not None:
                 seconds = coding + SCORING * event.task.num_pixels
-            if not first or (seconds if coding is None else coding) > COLD:
+            if not first or (seconds if coding is None else coding) > MIN_FIRST_SECONDS:
                 self._ended[codec][0] += self._expected[key]
                 self._ended[codec][1] += seconds
 
-    def left(self) -> float | None:
+    def remaining_seconds(self) -> float | None:
         """Return the remaining seconds; None if unknown."""
         if not self._ended:
             return None
         ratios = {codec: measured / expected for codec, (expected, measured) in self._ended.items()}
-        # The geometric mean of the codecs', and of 1 for what was expected.
+        # Geometric mean of the codecs' ratios, and of 1, the expected ratio
         logs = math.fsum(math.log(ratio) for ratio in ratios.values() if ratio)
-        usual = math.exp(logs / (len(ratios) + 1))
-        waiting = [
-            ratios.get(codec, usual) * self._rest[codec]
+        usual_ratio = math.exp(logs / (len(ratios) + 1))
+        waiting_seconds = [
+            ratios.get(codec, usual_ratio) * self._rest[codec]
             for codec, tasks in self._waiting.items()
             if tasks
         ]
-        rests = [  # of a late cell, nothing better is known
-            abs(self._clock() - since - ratios.get(codec, usual) * self._expected[key])
-            for key, (codec, since, _) in self._running.items()
+        running_seconds = [  # an overdue cell may take as long again as it is late
+            abs(self._clock() - start - ratios.get(codec, usual_ratio) * self._expected[key])
+            for key, (codec, start, _) in self._running.items()
         ]
-        shared = math.fsum([*waiting, *rests]) / self._workers if waiting else 0.0
-        return max([shared, *rests])
+        shared_seconds = math.fsum([*waiting_seconds, *running_seconds]) / self._workers
+        return max([shared_seconds if waiting_seconds else 0.0, *running_seconds])

@@ -45,13 +45,13 @@ class ImageOptions:
     flatten: bool = option(
         False,
         MEASURED,
-        "Accept images with alpha (blended with white), in CMYK, or PNG of 16 bits (rounded to 8).",
+        "Accept images with alpha (blended with white), in CMYK, or 16-bit PNG (rounded to 8).",
     )
     data_dir: Path | None = option(
         None,
         ORIGIN,
-        "Folder that holds datasets (kodak/kodim01.png ...), searched first; then those that "
-        "$BENCH_DATA names, and the user's cache.",
+        "Folder of datasets (kodak/kodim01.png ...), searched before those in $BENCH_DATA and the "
+        "user's cache.",
     )
 
 
@@ -77,14 +77,14 @@ class Request(ImageOptions):
         MEASURED,
         "Settings to measure instead of a codec's defaults: jpeg.quality=10,30 (repeatable).",
         value_form="repeated",
-        python='A mapping is taken as well: {"jpeg.quality": [10, 30]}.',
+        python='A mapping is accepted too: {"jpeg.quality": [10, 30]}.',
     )
     metrics: tuple[str, ...] = option(
         USUAL_METRICS,
         MEASURED,
         "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
         value_form="listed",
-        python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
+        python="For metrics of a whole dataset, features are stored; `summary` reduces them.",
     )
     anchor: str = shared_option("", ANCHOR)
     bundled: str = shared_option("", BUNDLED)
@@ -107,7 +107,7 @@ class Request(ImageOptions):
     packs: tuple[Path, ...] = option(
         (),
         ORIGIN,
-        "A pack, folder or tar, whose streams are used instead of encoding (repeatable).",
+        "Pack (a folder or tar) whose streams are used instead of encoding (repeatable).",
         "--pack",
         value_form="repeated",
     )
@@ -136,7 +136,7 @@ class Request(ImageOptions):
         value="SECONDS",
     )
     device: str = option(
-        "auto", MANNER, "Device for neural networks: auto, cpu, cuda or a card, cuda:1."
+        "auto", MANNER, "Device for neural networks: auto, cpu, cuda, or one GPU, such as cuda:1."
     )
     engine: str = option(
         "local", MANNER, "local: this machine; ray: the nodes of the cluster at $RAY_ADDRESS."
@@ -155,7 +155,7 @@ class Request(ImageOptions):
     weights_dir: Path | None = option(
         None,
         ORIGIN,
-        "Folder searched for weight files first; then $BENCH_WEIGHTS and torch's cache.",
+        "Folder of weight files, searched before $BENCH_WEIGHTS and torch's cache.",
     )
 
     def __post_init__(self) -> None:
@@ -188,7 +188,7 @@ class Request(ImageOptions):
         return replace(self, dataset=dataset, flatten=True)
 
     def split_datasets(self) -> list[Self]:
-        """Return a request for each dataset."""
+        """Return one request per dataset."""
         return [replace(self, dataset=name) for name in listed_datasets(self.dataset)]
 
     def use_folders(self) -> None:
@@ -208,7 +208,7 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
     """
     points: dict[tuple[str, str], tuple[float, ...]] = {}
     for text in texts:
-        refusal = UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
+        refusal = UsageError(f"--points {text!r} is not codec.setting=1,2,3")
         matches = [*POINTS_OF_CODEC.finditer(text)]
         if not matches or ",".join(match[0] for match in matches) != text:
             raise refusal
@@ -246,10 +246,10 @@ def move_settings_to_points(
     for text in codecs:
         spec = parse_codec(text.strip())
         try:
-            plain, settings = split_settings(spec)
-            variants = resolve(plain) if settings else []
+            plain_spec, settings = split_settings(spec)
+            variants = resolve(plain_spec) if settings else []
         except (Unavailable, BadOption):  # reported where the codec is chosen
-            plain, settings, variants = spec, {}, []
+            plain_spec, settings, variants = spec, {}, []
         for name, value in settings.items():
             try:
                 number = finite_number(value)
@@ -258,7 +258,7 @@ def move_settings_to_points(
             for variant in variants:
                 key = variant.text, name
                 result[key] = (*result.get(key, ()), number)
-        texts[plain.text if settings else text] = None
+        texts[plain_spec.text if settings else text] = None
     return list(texts), result
 
 
@@ -273,9 +273,9 @@ def split_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
     settings = {key: text for key, text in spec.options if key not in parameters}
     if not settings:
         return spec, {}
-    plain = spec.remove_options(settings)
-    names = {setting.name for setting in load_codec(resolve(plain)[0]).sweep}
-    return (plain, settings) if settings.keys() <= names else (spec, {})
+    plain_spec = spec.remove_options(settings)
+    names = {setting.name for setting in load_codec(resolve(plain_spec)[0]).sweep}
+    return (plain_spec, settings) if settings.keys() <= names else (spec, {})
 
 
 def finite_number(text: str) -> float:

@@ -14,7 +14,7 @@ from benchmark.codec import BoolArray, Pixels
 from benchmark.datasets.dataset import Source
 from benchmark.errors import FOREIGN, NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.cells import Failed, Rescore, failed_by
-from benchmark.measure.execute import give_memory_back
+from benchmark.measure.execute import free_memory
 from benchmark.metrics.metric import (
     FeatureSpace,
     ImageMetric,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from benchmark.rows.store import Store
 
 Computed = TypeVar("Computed")
-PICTURES = "image_sha256", "decoded_sha256"  # columns of the two whose features make a pair
-IsKept = Callable[[str, str], bool]  # of a space's protocol and the sha256 of an image's pixels
+PICTURES = "image_sha256", "decoded_sha256"  # hashes of the source and the decoded image
+HasFeatures = Callable[[str, str], bool]  # (protocol, sha256 of the pixels) -> are stored
 
 
 class HashedImage(NamedTuple):
@@ -53,30 +53,30 @@ class Scores(NamedTuple):
     failed: tuple[Failed, ...] = ()  # metrics that raised; their values are null
 
 
-def _score_columns(kind: Any, value: float | None, reason: str | None = None) -> dict[str, Any]:
-    return dict(zip(metric_columns(kind.column), (value, kind.protocol, reason), strict=True))
+def _score_columns(cls: Any, value: float | None, reason: str | None = None) -> dict[str, Any]:
+    return dict(zip(metric_columns(cls.column), (value, cls.protocol, reason), strict=True))
 
 
-def _null_scores(kind: Any, reason: str, *failed: Failed) -> Scores:
-    return Scores(_score_columns(kind, None, reason), failed=failed)
+def _null_scores(cls: Any, reason: str, *failed: Failed) -> Scores:
+    return Scores(_score_columns(cls, None, reason), failed=failed)
 
 
 class Scorer:
     """Image metrics and feature spaces of a run on a device.
 
-    A metric without its weights gives null with a reason for every image; one that raises or runs
-    out of memory, for this image. Data prepared from a source is kept until another source comes.
+    A metric without its weights is null, with a reason, for every image; one that raises or runs
+    out of memory is null for that image. Data prepared from a source is kept until the next source.
     """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
         self._device = device
         self._prepared: dict[str, Any] = {}
-        self._prepared_of: tuple[str, tuple[int, ...]] = ("", ())
-        # Features of a space and an image that may not be on disk yet when its next cell comes
+        self._prepared_source: tuple[str, tuple[int, ...]] = ("", ())
+        # (protocol, image) of features that may not be on disk yet when the image's next cell comes
         self._handed_over: set[tuple[str, str]] = set()
         self._metrics: dict[str, FeatureSpace | ImageMetric | Scores] = {}
         for name in names:
-            with suppress(_OutOfMemory):  # tried again where it is needed, and then a reason
+            with suppress(_OutOfMemory):  # loaded again when needed; failing again is the reason
                 self._load_metric(name)
 
     def score(
@@ -84,62 +84,62 @@ class Scorer:
         source: HashedImage,
         decoded: HashedImage,
         names: Sequence[str],
-        is_kept: IsKept = lambda protocol, sha256: False,
+        has_features: HasFeatures = lambda protocol, sha256: False,
     ) -> Scores:
-        """Score a pair with metrics of the run; `is_kept`: whether features are stored."""
-        if (key := (source.sha256, source.pixels.shape)) != self._prepared_of:
-            self._prepared, self._prepared_of = {}, key
-        parts = [self._score_metric(name, source, decoded, is_kept) for name in names]
+        """Score a pair with metrics of the run; `has_features`: of images on disk."""
+        if (key := (source.sha256, source.pixels.shape)) != self._prepared_source:
+            self._prepared, self._prepared_source = {}, key
+        parts = [self._score_metric(name, source, decoded, has_features) for name in names]
         return Scores(
             {column: value for part in parts for column, value in part.columns.items()},
             tuple(feature for part in parts for feature in part.features),
             tuple(failed for part in parts for failed in part.failed),
         )
 
-    def forget(self, but: str = "") -> bool:
-        """Drop prepared data except of metric `but`; return whether there was any."""
-        remaining = {name: value for name, value in self._prepared.items() if name == but}
-        dropped, self._prepared = len(self._prepared) > len(remaining), remaining
-        give_memory_back()
-        return dropped
+    def drop_prepared(self, keep: str = "") -> bool:
+        """Drop prepared data, except of metric `keep`; return whether any was dropped."""
+        remaining = {name: value for name, value in self._prepared.items() if name == keep}
+        is_dropped, self._prepared = len(self._prepared) > len(remaining), remaining
+        free_memory()
+        return is_dropped
 
     def _score_metric(
-        self, name: str, source: HashedImage, decoded: HashedImage, is_kept: IsKept
+        self, name: str, source: HashedImage, decoded: HashedImage, has_features: HasFeatures
     ) -> Scores:
-        kind = metric_class(name)
+        cls = metric_class(name)
         try:
             metric = self._load_metric(name)
             if isinstance(metric, Scores):
                 return metric
             if name in FEATURE_SPACES:
-                extract = partial(self._extract, metric, source, decoded, is_kept)
+                extract = partial(self._extract, metric, source, decoded, has_features)
                 return self._retry_within_memory(name, extract)
-            kind = type(metric)  # the user's file may have changed since
+            cls = type(metric)  # the user's file may have changed since
             value = self._retry_within_memory(
                 name, partial(self._compute_value, name, metric, source, decoded)
             )
             if math.isnan(value):
                 raise NotMeasurable("not a number")
         except (NotMeasurable, Unavailable) as missing:
-            return _null_scores(kind, reason_text(missing))
-        except _OutOfMemory as lacked:
-            label, (height, width, _) = getattr(kind, "label", name), decoded.pixels.shape
-            return _null_scores(kind, f"{label} of {width} x {height} px {lacked}")
+            return _null_scores(cls, reason_text(missing))
+        except _OutOfMemory as out_of_memory:
+            label, (height, width, _) = getattr(cls, "label", name), decoded.pixels.shape
+            return _null_scores(cls, f"{label} of {width} x {height} px {out_of_memory}")
         except FOREIGN as error:
-            failed = failed_by(kind, "score", error)
-            return _null_scores(kind, failed.reason, failed)
-        return Scores(_score_columns(kind, value))
+            failed = failed_by(cls, "score", error)
+            return _null_scores(cls, failed.reason, failed)
+        return Scores(_score_columns(cls, value))
 
     def _extract(
-        self, space: Any, source: HashedImage, decoded: HashedImage, is_kept: IsKept
+        self, space: Any, source: HashedImage, decoded: HashedImage, has_features: HasFeatures
     ) -> Scores:
         features = []
         for sha256, pixels in {source.sha256: source, decoded.sha256: decoded}.values():
             key = space.protocol, sha256
-            if key not in self._handed_over and not is_kept(*key):
+            if key not in self._handed_over and not has_features(*key):
                 features.append(ImageFeatures(*key, space.features(pixels)))
         count = space.patch_count(*source.pixels.shape[:2])
-        # Not sooner: an error on the way leaves none of them handed over.
+        # Last: after an error, none of them counts as handed over.
         self._handed_over |= {(feature.protocol, feature.pixels_sha256) for feature in features}
         return Scores(_score_columns(space, count), tuple(features))
 
@@ -157,16 +157,16 @@ class Scorer:
         return self._metrics[name]
 
     def _open(self, name: str) -> FeatureSpace | ImageMetric | Scores:
-        kind = metric_class(name)
+        cls = metric_class(name)
         try:
-            metric: FeatureSpace | ImageMetric = kind(device=self._device)
+            metric: FeatureSpace | ImageMetric = cls(device=self._device)
         except Unavailable as missing:
-            return _null_scores(kind, reason_text(missing))
+            return _null_scores(cls, reason_text(missing))
         except FOREIGN as error:
             if memory_exhausted(error):
                 raise
-            failed = failed_by(kind, "score", error)
-            return _null_scores(kind, failed.reason, failed)
+            failed = failed_by(cls, "score", error)
+            return _null_scores(cls, failed.reason, failed)
         return metric
 
     def _retry_within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
@@ -175,21 +175,21 @@ class Scorer:
             try:
                 return work()
             except Exception as error:
-                if (lacked := memory_exhausted(error)) is None:
+                if (memory_kind := memory_exhausted(error)) is None:
                     raise
-            if not self.forget(but=name) or last:
+            if not self.drop_prepared(keep=name) or last:
                 break
-        self.forget()
-        memory = "a GPU's memory" if lacked == "device" else "the memory of a worker"
+        self.drop_prepared()
+        memory = "a GPU's memory" if memory_kind == "device" else "the memory of a worker"
         remedy = "`bench rescore` computes it with fewer --jobs or more memory"
         raise _OutOfMemory(f"does not fit into {memory}: {remedy}")
 
 
 class _OutOfMemory(Exception):  # noqa: N818 - reads as what happened
-    """Insufficient memory of the machine or GPU for a metric; predicate of a sentence."""
+    """Insufficient memory of machine or GPU; the text continues "LPIPS of 512 x 768 px ..."."""
 
 
-def unscored(
+def find_unscored_tasks(
     table: "pl.DataFrame",
     sources: Sequence[Source],
     metrics: Sequence[str],
@@ -199,17 +199,19 @@ def unscored(
 ) -> list[Rescore]:
     """Return tasks for rows of these sources without a metric under its present protocol.
 
-    Missing are values that are null for absent weights or packages, with `retry` for any temporary
-    reason, and features no longer stored. Excluded are failed rows, bundled rows without streams
-    and rows whose codec may not run.
+    A metric is missing if it is null for absent weights or packages, with `retry` for any temporary
+    reason, or if its features are no longer stored. Failed rows, bundled rows without streams and
+    rows whose codec may not run are excluded.
     """
     from benchmark.rows.store import Store  # brings polars, which coding does without
     from benchmark.rows.versions import prefer_own_rows
 
     store = Store(folder)
-    by_pixels = {source.sha256: source for source in sources}
+    source_by_pixels = {source.sha256: source for source in sources}
     table = prefer_own_rows(table)
-    table = table.filter((table["status"] == "ok") & table["image_sha256"].is_in([*by_pixels]))
+    table = table.filter(
+        (table["status"] == "ok") & table["image_sha256"].is_in([*source_by_pixels])
+    )
     masks = [_mark_missing(table, name, retry, store) for name in metrics]
     is_missing = np.array(masks, np.bool_).reshape(len(metrics), table.height)
     positions = np.flatnonzero(is_missing.any(axis=0))
@@ -217,12 +219,12 @@ def unscored(
     for position, row in zip(positions, table[positions].rows(named=True), strict=True):
         if may_run(row) and (not row["recorded"] or store.has_output(row)):
             names = tuple(compress(metrics, is_missing[:, position]))
-            tasks.append(Rescore(row, by_pixels[row["image_sha256"]], names, folder))
+            tasks.append(Rescore(row, source_by_pixels[row["image_sha256"]], names, folder))
     return sorted(tasks, key=lambda task: str(task.row["image"]))
 
 
-def unscorable(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") -> set[str]:
-    """Return the cells that lack a computable metric and a stream, unless of declared size."""
+def unscorable_cells(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") -> set[str]:
+    """Return the cells that lack a computable metric and a stream, except declared sizes."""
     requested = metric_names(metrics)
     names = computable(scored_by_image(requested), lacking(requested))
     masks = [_mark_missing_values(table, name, False) for name in names]
@@ -231,7 +233,7 @@ def unscorable(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") ->
     return {cell for cell, digest in streams if digest and not store.has_stream(digest)}
 
 
-def scored(
+def scored_pairs(
     table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str], folder: Path
 ) -> set[tuple[str, str]]:
     """Return the pairs of cell and metric with a value of the present protocol and features."""
@@ -241,24 +243,24 @@ def scored(
     rows = rows.filter(rows["cell"].is_in([*cells]))
     pairs = set()
     for name in metrics:
-        kind = metric_class(name)
-        value, protocol, _ = metric_columns(kind.column)
+        cls = metric_class(name)
+        value, protocol, _ = metric_columns(cls.column)
         if protocol not in rows.columns:  # a user's metric that was never measured here
             continue
-        by_rule = rows.filter((rows[protocol] == kind.protocol) & rows[value].is_not_null())
-        for cell, *pictures in by_rule.select("cell", *PICTURES).rows():
-            is_stored = (picture and features.has(kind.protocol, picture) for picture in pictures)
+        current_rows = rows.filter((rows[protocol] == cls.protocol) & rows[value].is_not_null())
+        for cell, *pictures in current_rows.select("cell", *PICTURES).rows():
+            is_stored = (picture and features.has(cls.protocol, picture) for picture in pictures)
             if name not in FEATURE_SPACES or all(is_stored):
                 pairs.add((cell, name))
     return pairs
 
 
 def _mark_missing_values(table: "pl.DataFrame", name: str, retry: bool) -> BoolArray:
-    kind = metric_class(name)
-    value, protocol, reason = metric_columns(kind.column)
+    cls = metric_class(name)
+    value, protocol, reason = metric_columns(cls.column)
     if protocol not in table.columns:  # a user's metric that was never measured here
         return np.ones(table.height, np.bool_)
-    is_missing = (table[protocol] != kind.protocol).fill_null(True)
+    is_missing = (table[protocol] != cls.protocol).fill_null(True)
     lasting = [text for text in table[reason].drop_nulls().unique() if is_lasting(text, retry)]
     is_missing |= table[value].is_null() & ~table[reason].is_in(lasting).fill_null(not retry)
     marked: BoolArray = is_missing.to_numpy()
@@ -268,14 +270,14 @@ def _mark_missing_values(table: "pl.DataFrame", name: str, retry: bool) -> BoolA
 def _mark_missing(table: "pl.DataFrame", name: str, retry: bool, store: "Store") -> BoolArray:
     marked = _mark_missing_values(table, name, retry)
     if name in FEATURE_SPACES and not marked.all():
-        kind = metric_class(name)
-        rows = table.select(kind.column, "bytes_origin", "stream_sha256", *PICTURES)
+        cls = metric_class(name)
+        rows = table.select(cls.column, "bytes_origin", "stream_sha256", *PICTURES)
         features = FeatureFolder(store.folder)
         marked = marked | np.array(
             [
-                row[kind.column] is not None
+                row[cls.column] is not None
                 and store.has_output(row)  # else nothing can bring them back
-                and not all(row[key] and features.has(kind.protocol, row[key]) for key in PICTURES)
+                and not all(row[key] and features.has(cls.protocol, row[key]) for key in PICTURES)
                 for row in rows.rows(named=True)
             ],
             np.bool_,

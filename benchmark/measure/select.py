@@ -1,4 +1,4 @@
-"""Select what a request measures: contenders, images, cells and those to do."""
+"""Select what a request measures: contenders, images, all cells, and the cells to do."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,17 +63,17 @@ from benchmark.system.machine import cores
 from benchmark.system.settings import SEARCHED
 from benchmark.system.text import bench_command, group_by_key, visible
 
-ALL = ("all",)  # codecs: everything that runs here
-BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
+ALL = ("all",)  # codecs: selects_all that runs here
+BY_NAME = "it is code named by a pack: it runs only if --codecs names it"
 CHECKS = "checks"  # folder of the results of `bench check`, in a results folder
-SHARED_FIELDS = "command", "revision", "device"  # of two builds that share settings
+SHARED_FIELDS = "command", "revision", "device"  # equal in builds that share rows of a setting
 
 
 class Selection(NamedTuple):
     """Contenders that run here, and skipped codecs."""
 
     contenders: tuple[Contender, ...]
-    skipped: tuple[Absent, ...]  # names are as the user wrote them
+    skipped: tuple[Absent, ...]  # named as typed
 
 
 def every_codec() -> list[str]:
@@ -91,13 +91,13 @@ def select(
 ) -> Selection:
     """Return the contenders for codec specs, in order; `ALL` skips those that cannot run here.
 
-    Streams come from `packs` with the variant; without an encoder, from the project's if
-    `recorded`. draws: seeds for each codec that draws (`drawings`). Raises `Unavailable` if a named
+    Streams come from the `packs` that have the variant; without an encoder, from a bundled pack if
+    `recorded`. draws: seeds per codec that draws (`drawings`). Raises `Unavailable` if a named
     codec lacks something, unless `skip_missing`; `UsageError` for other errors.
     """
-    everything = tuple(codecs) == ALL
+    selects_all = tuple(codecs) == ALL
     skipped: list[Absent] = []
-    if everything:
+    if selects_all:
         in_packs = [spec for pack in packs for spec in pack.infos]
         texts = [*every_codec(), *(spec.text for spec in in_packs if not names_code(spec))]
         skipped += [Absent(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
@@ -107,19 +107,19 @@ def select(
     for text in texts:
         try:
             for spec in expand_variants(text, draws):
-                contenders[spec] = apply_points(_contender(spec, packs, recorded), points)
+                contenders[spec] = apply_points(_make_contender(spec, packs, recorded), points)
         except (Unavailable, BadPack) as missing:
-            if not everything and not skip_missing:
+            if not selects_all and not skip_missing:
                 raise unavailable_error(text, str(missing), len(codecs)) from missing
-            skipped.append(_skipped(text.strip(), missing))
+            skipped.append(_describe_skipped(text.strip(), missing))
     selection = Selection(tuple(contenders.values()), tuple(skipped))
     _refuse_equal_labels(contenders)
-    _refuse_useless(selection, packs, draws)
-    _refuse_unused(selection, points)
+    _refuse_unused_packs(selection, packs, draws)
+    _refuse_unused_points(selection, points)
     return selection
 
 
-def _skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
+def _describe_skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
     """Say why a codec is skipped, in the same words for the same kind of cause."""
     kind, subject, remedy = missing.reason or Reason("")
     if kind == "weights":
@@ -128,7 +128,7 @@ def _skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
     return Absent(codec, package or str(missing))
 
 
-def _refuse_useless(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
+def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
     """Raise `UsageError` for packs and draws unused by contenders, if none was skipped."""
     if selection.skipped:
         return
@@ -136,7 +136,7 @@ def _refuse_useless(selection: Selection, packs: Iterable[Pack], draws: int | No
     if draws is not None and not any(SEED in dict(spec.options) for spec in specs):
         means = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
         raise UsageError(
-            f"--draws {draws} repeats decoders that draw ({means}), and none here does"
+            f"--draws {draws} repeats decoders that draw ({means}), but no codec here does"
         )
     paths = {contender.pack.path for contender in selection.contenders if contender.pack}
     for pack in packs:
@@ -146,7 +146,7 @@ def _refuse_useless(selection: Selection, packs: Iterable[Pack], draws: int | No
             raise UsageError(f"{problem}: it has {texts}")
 
 
-def _refuse_unused(selection: Selection, points: Points) -> None:
+def _refuse_unused_points(selection: Selection, points: Points) -> None:
     """Raise `UnknownName` for points of no contender, unless their codec was skipped."""
     skipped = [skip.what for skip in selection.skipped if skip.why != BY_NAME]  # may name anything
     left_out = {name for text in skipped for name in (text, parse_codec(text).name)}
@@ -168,7 +168,7 @@ def expand_variants(text: str, draws: int | None) -> list[CodecSpec]:
 
 
 def unavailable_error(codec: str, reason: str, num_codecs: int) -> Unavailable:
-    """Return the error for a named codec that lacks something; of several, --skip-missing helps."""
+    """Return the error for a codec that lacks something; with several codecs, suggest an option."""
     hint = "; --skip-missing runs the other codecs" if num_codecs > 1 else ""
     return Unavailable(f"{codec} cannot run here: {reason}{hint}")
 
@@ -182,7 +182,7 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
             raise UsageError(f"{problem}: give one of them another {attribute}")
 
 
-def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
+def _make_contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     pack = find_pack(packs, spec)
     if pack is not None and pack.has_only_pictures(spec):
         problem = f"{pack.path} has pictures of {spec.label} and no streams"
@@ -190,7 +190,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
             f"{problem}: `{bench_command('pack import', pack.path)}` adds them to the results"
         )
     codec: Codec = load_codec(spec)
-    reason, accepts = "", getattr(codec, "accepts", None)  # of a user's codec it may be anything
+    reason, accepts = "", getattr(codec, "accepts", None)  # anything, for a user's codec
     accepts = accepts if isinstance(accepts, (Between, OneOf)) else None
     if spec.name in CODECS and not codec.sweep:
         raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
@@ -269,10 +269,10 @@ def find_sources(dataset: str, data_dir: Path | None, results: Path) -> dict[str
         return f"{prefix}: {reason}."
     try:
         path = place.find_measured(results).text
-        opened = open_sources(Request(data_dir=data_dir).adapt_to_stored(path))
+        sources = open_sources(Request(data_dir=data_dir).adapt_to_stored(path))
     except Unavailable as missing:
         return f"{prefix}: {missing}."
-    return {image.sha256: image for image in opened.images}
+    return {image.sha256: image for image in sources.images}
 
 
 def set_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
@@ -294,7 +294,7 @@ def open_stored(request: Request) -> tuple[Sources, Store]:
     return sources, Store(request.results / sources.dataset.store_name)
 
 
-def measured_before(request: Request) -> bool:
+def may_have_rows(request: Request) -> bool:
     """Return whether the results folder may have measured rows of the dataset."""
     shards = (request.results / request.dataset.partition(":")[0] / "per_image").glob("*.parquet")
     return any(not path.name.startswith(SHIPPED) for path in shards)
@@ -304,7 +304,7 @@ def open_matrix(request: Request) -> Matrix:
     """Plan the cells of a request and find those missing from its results folder."""
     if request.timing and request.packs:
         raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
-    Part.parse(request.part)  # a text that is not a part is refused at once
+    Part.parse(request.part)  # refuses an invalid text before packs are opened
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
     recorded = not request.timing
@@ -336,7 +336,7 @@ def open_matrix(request: Request) -> Matrix:
 
 
 def _explain_stored_name(name: str, request: Request) -> None:
-    """Raise `UsageError` for the name in tables of a codec that stored rows may not start."""
+    """Raise `UsageError` if a name is the label of stored code, which rows may not start."""
     from benchmark.rows.codecs import explain_refusal
     from benchmark.rows.variants import editions_in
 
@@ -361,14 +361,14 @@ def make_matrix(request: Request, sources: Sources, selection: Selection, store:
         finished_cells -= lost_cells
         warnings.warn(
             f"{len(lost_cells)} cells of {store.folder} have lost their streams (missing, or not "
-            "of the recorded size) and are to do again; `bench run --no-keep` counts them as done",
+            "of the recorded size): they are measured again, except with `bench run --no-keep`",
             DamagedResults,
             stacklevel=2,
         )
     if finished_cells:
-        from benchmark.measure.score import unscorable
+        from benchmark.measure.score import unscorable_cells
 
-        finished_cells -= unscorable(
+        finished_cells -= unscorable_cells(
             table.filter(col("cell").is_in([*finished_cells])), request.metrics, store
         )
     to_do = tuple(cell for cell in cells if cell.key not in finished_cells)
@@ -394,10 +394,10 @@ def _skip_incomplete(selection: Selection, images: Sequence[Source], request: Re
     return Selection(tuple(usable), tuple(skipped))
 
 
-def finished_elsewhere(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
+def find_rows_to_copy(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
     """Return finished rows for cells to do, with their store, by cell.
 
-    They are from `bench check` or from builds with the same weights; none if timed or not kept.
+    They come from `bench check` or from builds with the same weights; none if timed or not kept.
     """
     cells = {cell.key: cell for cell in matrix.to_do}
     rows: dict[str, tuple[Row, Store]] = {}
@@ -416,8 +416,8 @@ def finished_elsewhere(matrix: Matrix, request: Request) -> dict[str, tuple[Row,
 
 
 def copy_finished(matrix: Matrix, request: Request) -> int:
-    """Copy the rows of `finished_elsewhere` and their streams to the store; return their number."""
-    store, rows = matrix.store, finished_elsewhere(matrix, request)
+    """Copy the rows of `find_rows_to_copy` and their streams to the store; return their number."""
+    store, rows = matrix.store, find_rows_to_copy(matrix, request)
     for row, source in rows.values():
         if source is not store and (stream := source.stream(row["stream_sha256"])):
             store.keep(stream)
@@ -451,7 +451,7 @@ def _adapt_rows(
                 cell.source.sha256, cell.source.width_px, CODING,
             ): cell
             for recorded_spec, build in builds
-            if recorded_spec is not None and _is_alike(build, info)
+            if recorded_spec is not None and _shares_settings(build, info)
             for cell in cells
             if (weights := dict(info.parts).get(str(cell.setting)))
             and [str(cell.setting), weights] in build["parts"]
@@ -468,7 +468,7 @@ def _match_recorded(codec: CodecSpec, text: str) -> CodecSpec | None:
     return spec if spec.remove_options(PATHS) == codec.identity.remove_options(PATHS) else None
 
 
-def _is_alike(build: Any, info: CodecInfo) -> bool:
+def _shares_settings(build: Any, info: CodecInfo) -> bool:
     return (
         isinstance(build, dict)
         and isinstance(build.get("parts"), list)

@@ -32,9 +32,9 @@ class VerifiableRows(NamedTuple):
     """Rows of a store with streams to verify."""
 
     pictures: Pictures
-    rows: list[StoredRow]  # each with its place in the table as "at"
+    rows: list[StoredRow]  # each with its index in the table as "position"
     not_kept: int  # other rows, whose stream was not kept
-    declared: list[StoredRow]  # rows that never had a stream
+    declared: list[StoredRow]  # rows of declared sizes, which never had a stream
 
 
 def verifiable_rows(
@@ -43,7 +43,7 @@ def verifiable_rows(
     is_selected: Callable[[CodecSpec], bool],
     cells: Collection[str] | None = None,
 ) -> VerifiableRows:
-    """Collect finished rows of `wanted` variants; of `cells`, those not verified."""
+    """Collect finished rows of selected variants; among `cells`, only those not verified."""
     table = prefer_own_rows(store.table()).filter(col("status") == "ok")
     if cells is not None:
         table = table.filter(col("cell").is_in([*cells]))
@@ -61,7 +61,7 @@ def verifiable_rows(
         elif not pictures.has_source(row):
             not_kept += 1
         else:
-            rows.append({**row, "at": position})
+            rows.append({**row, "position": position})
     return VerifiableRows(pictures, rows, not_kept, declared)
 
 
@@ -74,21 +74,21 @@ def verify(
     """Decode streams again, store verified rows, set damaged streams aside; return failures."""
     decoding = conditions.device, conditions.jobs, conditions.timeout_seconds
     store, table = verifiable.pictures.contents.store, verifiable.pictures.table
-    places: list[int] = []
+    positions: list[int] = []
     failures: list[Failure] = []
     absent: Counter[str] = Counter()
     finished = 0
 
     def store_verified() -> None:
-        store.add(table[places].with_columns(attested=pl.lit(True)))
-        places.clear()
+        store.add(table[positions].with_columns(attested=pl.lit(True)))
+        positions.clear()
 
     try:
-        for outcome in verifiable.pictures.decoded(verifiable.rows, *decoding):
+        for outcome in verifiable.pictures.decode_rows(verifiable.rows, *decoding):
             if outcome is not None:
                 row, failed, finished = verifiable.rows[outcome[0]], outcome[1], finished + 1
                 if not isinstance(failed, Failed):
-                    places.append(row["at"])
+                    positions.append(row["position"])
                 elif failed.stage == ABSENT:
                     absent[f"{CodecSpec.parse_row(row).label}: {failed.reason}"] += 1
                 else:
@@ -101,13 +101,13 @@ def verify(
                             store.stream(row["stream_sha256"])
                         except StoreError:  # it is damaged
                             store.set_stream_aside(row["stream_sha256"])
-            if len(places) >= ROWS_AT_ONCE:
+            if len(positions) >= ROWS_AT_ONCE:
                 store_verified()
             report(Progress(finished, len(failures)))
     finally:
         store_verified()
         store.compact()
-    counts = {**absent, "no stream of them was kept": verifiable.not_kept}
+    counts = {**absent, "their streams were not kept": verifiable.not_kept}
     counts["they have no stream: their sizes are declared"] = len(verifiable.declared)
     unverified = [Failure(f"{n} cells", "verify", reason) for reason, n in counts.items() if n]
     return [*failures, *unverified]

@@ -11,12 +11,12 @@ from benchmark.errors import FOREIGN, BenchError, memory_exhausted, raise_interr
 from benchmark.facts import work_of
 from benchmark.measure.cells import (
     Cell,
-    Enter,
     Failed,
     Measured,
     Rescore,
     Row,
     RunConditions,
+    StageCallback,
     Task,
     failed_by,
     failed_outcome,
@@ -25,7 +25,7 @@ from benchmark.measure.cells import (
     origin_columns,
 )
 from benchmark.measure.decode_again import reconstruct
-from benchmark.measure.execute import compare_decodes, execute_within_memory, give_memory_back
+from benchmark.measure.execute import compare_decodes, execute_within_memory, free_memory
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.registry import names_file
 from benchmark.rows.packs.pack import Pack, RecordedCodec, open_pack
@@ -47,14 +47,14 @@ class Workbench:
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._fingerprints: dict[CodecSpec, str] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
-        # The last source's pixels, by their sha256 and width: equal bytes may have another shape
+        # The last source's pixels, by their sha256 and width: equal bytes may differ in shape
         self._source: tuple[tuple[str, int], Pixels] = ("", 0), np.empty((0, 0, 3), np.uint8)
 
-    def carry_out(self, task: Task, enter: Enter = ignore_stages) -> Measured | Failed:
+    def carry_out(self, task: Task, enter: StageCallback = ignore_stages) -> Measured | Failed:
         """Code and score a cell, or decode a row's stream again and add metrics.
 
-        A failed cell gives a failed row, a failed rescoring `Failed`. Out of memory, a task is
-        repeated without cached data. enter: called at each stage.
+        A failed cell gives a failed row, a failed rescoring `Failed`. A task that runs out of
+        memory is repeated without cached data. enter: called at each stage.
         """
         for _ in range(2):
             try:
@@ -64,22 +64,22 @@ class Workbench:
                 else:
                     outcome = self._rescore_row(task, enter)
             except FOREIGN as error:
-                out_of_memory, has_message = (
-                    memory_exhausted(error),
-                    isinstance(error, BenchError | OSError),
-                )
+                out_of_memory = memory_exhausted(error)
+                has_message = isinstance(error, BenchError | OSError)
                 outcome = failed_by(
                     None, "load" if has_message and not out_of_memory else "worker", error
                 )
                 if not out_of_memory and not has_message:
                     outcome = outcome._replace(reason=f"harness: {outcome.reason}")
-            if not (isinstance(outcome, Failed) and outcome.exhausted_memory and self._forget()):
+            if not (
+                isinstance(outcome, Failed) and outcome.exhausted_memory and self._drop_caches()
+            ):
                 break
         if isinstance(outcome, Failed):
             return failed_outcome(task, self._conditions, outcome)
         return outcome
 
-    def _measure_cell(self, cell: Cell, enter: Enter) -> Measured | Failed:
+    def _measure_cell(self, cell: Cell, enter: StageCallback) -> Measured | Failed:
         pixels = self._read_pixels(cell.source)
         encoder, decoder = self._load_pair(cell.codec)
         if cell.pack is not None:
@@ -105,14 +105,14 @@ class Workbench:
         row |= work_of(cell.codec, decoder, float(cell.setting.value))._asdict()
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
-        scored = self._score_pixels(cell.source, row, outcome.decoded, conditions.metrics)
-        row |= scored.columns
+        scores = self._score_pixels(cell.source, row, outcome.decoded, conditions.metrics)
+        row |= scores.columns
         if isinstance(encoder, RecordedCodec):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
             row |= {"encode_seconds": recorded["encode_seconds"]}
-        return Measured(row, outcome.stream, scored.features, scored.failed, decode_twice)
+        return Measured(row, outcome.stream, scores.features, scores.failed, decode_twice)
 
-    def _rescore_row(self, task: Rescore, enter: Enter) -> Measured | Failed:
+    def _rescore_row(self, task: Rescore, enter: StageCallback) -> Measured | Failed:
         from benchmark.rows.store import Store  # brings polars, which coding does without
 
         row, store = task.row, Store(task.folder)
@@ -125,18 +125,18 @@ class Workbench:
             decoded = reconstruct(decoder, row, store.stream(row["stream_sha256"]))
         if isinstance(decoded, Failed):
             return decoded
-        scored = Scores({})
+        scores = Scores({})
         if task.source is not None:
             self._read_pixels(task.source)
             enter("score")
-            scored = self._score_pixels(task.source, row, decoded, task.metrics, task.folder)
-        filled = {**row, **scored.columns, "finished_utc": now_utc()}
-        return Measured(filled, None, scored.features, scored.failed)
+            scores = self._score_pixels(task.source, row, decoded, task.metrics, task.folder)
+        new_row = {**row, **scores.columns, "finished_utc": now_utc()}
+        return Measured(new_row, None, scores.features, scores.failed)
 
-    def _forget(self) -> bool:
+    def _drop_caches(self) -> bool:
         self._source = ("", 0), np.empty((0, 0, 3), np.uint8)
-        had_prepared = self._scorer.forget()
-        give_memory_back()
+        had_prepared = self._scorer.drop_prepared()
+        free_memory()
         return had_prepared
 
     def _score_pixels(
@@ -147,10 +147,10 @@ class Workbench:
         metrics: tuple[str, ...],
         folder: Path | None = None,
     ) -> Scores:
-        is_kept = FeatureFolder(folder or self._conditions.folder).has
+        has_features = FeatureFolder(folder or self._conditions.folder).has
         reference_image = HashedImage(source.sha256, self._read_pixels(source))
         decoded_image = HashedImage(row["decoded_sha256"], decoded)
-        return self._scorer.score(reference_image, decoded_image, metrics, is_kept)
+        return self._scorer.score(reference_image, decoded_image, metrics, has_features)
 
     def _read_pixels(self, source: Source) -> Pixels:
         from benchmark.datasets.image import read_image
@@ -177,7 +177,7 @@ class Workbench:
             self._fingerprints[cell.codec] = describe_codec(cell.codec, encoder).fingerprint
         return self._fingerprints[cell.codec] != cell.info.fingerprint
 
-    def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:
+    def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: StageCallback) -> None:
         # Loading a network or a program from disk happens once per setting and is not coding time.
         key = cell.codec, cell.setting
         if key in self._warm or isinstance(encoder, RecordedCodec) or hasattr(encoder, "declared"):
@@ -188,7 +188,7 @@ class Workbench:
             stream = encoder.encode(_warm_up_picture(), cell.setting)
             enter("decode")
             decoder.decode(stream)
-        except FOREIGN as error:  # what fails here fails, and is recorded, in the cell itself
+        except FOREIGN as error:  # the cell itself fails the same way, and records it
             raise_interruption(error)
 
 

@@ -27,9 +27,9 @@ else:
 SAFE_PATH = "PYTHONSAFEPATH"
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
-ENDING_SECONDS = 2.0  # between a request to end and the end
-# Loading imports libraries and reads weights, which a new worker does anew after each cell that was
-# given up: a limit for coding must not strike the next cell for that.
+ENDING_SECONDS = 2.0  # between the request to end and the kill
+# After a cell that timed out, a new worker imports libraries and reads weights again: a limit meant
+# for coding must not strike the next cell for that.
 LOADING_SECONDS = 60.0
 
 
@@ -49,9 +49,9 @@ def worker_context() -> WorkerContext:
     require_posix()
     context = WorkerContext()
     context.set_forkserver_preload(preloaded_modules())
-    claim_folder(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
+    claim_folder(Path(util.get_temp_dir()))  # first: a kill before would leave it forever
     with _server_environment():
-        resource_tracker.ensure_running()  # unblocks Ctrl-C where it has to begin
+        resource_tracker.ensure_running()  # unblocks Ctrl-C when it starts
         with terminal_blocked():  # the server ends with this process, not with the terminal
             _start_server()
     sweep()
@@ -61,7 +61,7 @@ def worker_context() -> WorkerContext:
 @contextmanager
 def _server_environment() -> Iterator[None]:
     """Let new interpreters use one thread, and import nothing from the current folder."""
-    variables = {**ONE_THREAD, SAFE_PATH: "1"}  # where a random.py may be
+    variables = {**ONE_THREAD, SAFE_PATH: "1"}  # which may have a random.py
     previous = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -81,7 +81,7 @@ def _start_server() -> None:
             raise
         raise UsageError(
             f"the folder for temporary files, {util.get_temp_dir()}, has too long a path for the "
-            "sockets of workers: name a shorter one by $TMPDIR"
+            "sockets of workers: set $TMPDIR to a shorter one"
         ) from error
 
 
@@ -116,35 +116,35 @@ class WorkerProcess:
         it leads a process group. Raises `BenchError` if the server was killed.
         """
         self._work = worker_environment(**environment), target, arguments
-        self._activity = activity  # predicate of a sentence
+        self._activity = activity  # completes "the process that ..."
         self.deadline = StageDeadline(limit_seconds)
         self._start_process()
 
     def _start_process(self) -> None:
         self.deadline.start(None)
         context = worker_context()
-        self.connection, theirs = context.Pipe()
+        self.connection, worker_end = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_work, args=(theirs, *self._work), daemon=True
+            target=_work, args=(worker_end, *self._work), daemon=True
         )
-        # A new process would run the caller's script anew, and needs nothing of it.
+        # A new process would run the caller's script again, and needs nothing from it.
         main: dict[str, Any] = vars(sys.modules["__main__"])
-        hidden: dict[str, Any] = {
+        hidden_names: dict[str, Any] = {
             name: main[name] for name in ("__file__", "__spec__") if name in main
         }
         main.pop("__file__", None)
         main["__spec__"] = None
         try:
-            with _server_environment(), terminal_blocked():  # a killed server begins anew
+            with _server_environment(), terminal_blocked():  # a killed server starts again
                 self._process.start()
         except (EOFError, ConnectionError) as error:
             raise BenchError(
-                "the server that starts workers was killed; what was finished is kept, so run the "
+                "the server that starts workers was killed; finished cells are kept: run the "
                 "same command again"
             ) from error
         finally:
-            main.update(hidden)
-        theirs.close()
+            main.update(hidden_names)
+        worker_end.close()
 
     def send(self, message: object) -> None:
         """Send a message; `collect` detects a process that has ended."""
@@ -161,13 +161,13 @@ class WorkerProcess:
             if self.deadline.left_seconds() != 0:
                 return None
         except (EOFError, OSError):
-            reason = f"the process that {self._activity} {self.how_it_ended()}"
+            reason = f"the process that {self._activity} {self.wait_for_end()}"
             failed = Failed("worker", reason)
         else:
             assert self._process.pid is not None
             failed = self.deadline.failure()
             end_tree(self._process.pid, self._has_ended, ENDING_SECONDS)
-            self.how_it_ended()
+            self.wait_for_end()
         self._start_process()
         raise WorkerLost(failed)
 
@@ -177,8 +177,8 @@ class WorkerProcess:
             self.connection.poll(self.deadline.left_seconds())
         return reply
 
-    def how_it_ended(self) -> str:
-        """Wait for the end; return its description, a predicate."""
+    def wait_for_end(self) -> str:
+        """Wait for the end; return how the process ended, as a predicate."""
         self._process.join()
         self.connection.close()
         return ending(self._process.exitcode or 0)
@@ -197,7 +197,7 @@ class WorkerProcess:
             self._process.join()
 
 
-def replies(
+def run_in_processes(
     target: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, activity: str
 ) -> Iterator[Any]:
     """Run `target(connection, *task)` in `jobs` processes; yield replies, `Failed` if lost."""

@@ -139,7 +139,7 @@ def audit_decode(
         tracebacks.add(stream.traceback, stream.row["cell"])
     facts = {
         "datasets": {name: len(stored.rows) for name, stored in kept_streams.items()},
-        "tracebacks": tracebacks.listed(),
+        "tracebacks": tracebacks.records(),
         "wrong": [f"{absence.what}: {absence.why}" for absence in wrong],
         "skipped": dict(skipped),
         "not_kept": not_kept,

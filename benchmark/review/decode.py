@@ -9,8 +9,8 @@ from benchmark.codec import bits_per_pixel
 from benchmark.datasets.image import read_image
 from benchmark.errors import BenchError
 from benchmark.measure.cells import Failed
-from benchmark.measure.pictures import ABSENT, Contents, reconstructed
-from benchmark.measure.record import Progress, ShowsProgress
+from benchmark.measure.pictures import ABSENT, Contents, decode_stored
+from benchmark.measure.record import Progress, ProgressFactory
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.registry import metric_class
@@ -74,7 +74,7 @@ def decode(
     metrics: Sequence[str],
     request: Request,
     codecs: NamedCodecs,
-    progress: ShowsProgress,
+    progress: ProgressFactory,
 ) -> list[DecodedStream]:
     """Decode and score every row's stream; a program or file runs only if `codecs` names it."""
     device, jobs = use_device(request.device), request.jobs or cores()
@@ -125,7 +125,7 @@ def _decode_rows(
             readable.append(stream)
     readable.sort(key=lambda outcome: (CodecSpec.parse_row(outcome.row), outcome.row["image"]))
     rows = [outcome.row for outcome in readable]
-    for index, pixels in filter(None, reconstructed(rows, sent_part.contents, codecs, *conditions)):
+    for index, pixels in filter(None, decode_stored(rows, sent_part.contents, codecs, *conditions)):
         outcome = readable[index]
         if not isinstance(pixels, Failed):
             yield _compare_picture(outcome, HashedImage(pixels_sha256(pixels), pixels), score)

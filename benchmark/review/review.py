@@ -10,7 +10,7 @@ from benchmark.answer import Absent
 from benchmark.compare.rule import Rule
 from benchmark.errors import BenchError, Unavailable
 from benchmark.measure.cells import RunConditions
-from benchmark.measure.record import ShowsProgress
+from benchmark.measure.record import ProgressFactory
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_sources, set_stored_name
 from benchmark.review.claim import answer_claim, judge_claim, parse_claim
@@ -55,7 +55,7 @@ def review_supplement(
     results: Path,
     rule: Rule,
     codecs: NamedCodecs,
-    progress: ShowsProgress,
+    progress: ProgressFactory,
 ) -> Review:
     """Review a supplement, copied into the empty folder `into`; `UsageError` if it cannot be."""
     parsed = [parse_claim(text) for text in claims]

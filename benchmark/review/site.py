@@ -13,7 +13,7 @@ from benchmark.compare.rule import Rule
 from benchmark.datasets.dataset import profile
 from benchmark.errors import BadPack, StoreError, UsageError
 from benchmark.facts import facts_of
-from benchmark.measure.record import ShowsProgress
+from benchmark.measure.record import ProgressFactory
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import Metric
 from benchmark.review.claim import find_label, summarise_common
@@ -65,7 +65,7 @@ class Board(NamedTuple):
 
 
 def audited_packs(
-    folder: Path, request: Request, codecs: NamedCodecs, progress: ShowsProgress
+    folder: Path, request: Request, codecs: NamedCodecs, progress: ProgressFactory
 ) -> tuple[list[Entry], list[Absent]]:
     """Decode a folder's packs; return entries and unreadable packs; `UsageError` for no pack."""
     entries, unread = list[Entry](), list[Absent]()
@@ -81,7 +81,7 @@ def audited_packs(
 
 
 def _audit_pack(
-    path: Path, request: Request, codecs: NamedCodecs, progress: ShowsProgress
+    path: Path, request: Request, codecs: NamedCodecs, progress: ProgressFactory
 ) -> Iterator[Entry]:
     """Decode a pack; yield an entry for each codec and dataset; `BadPack`, `StoreError`."""
     if path.is_symlink():

@@ -90,9 +90,7 @@ class _Reducer:
         self._points = [a + np.flatnonzero(self._ok[a:b]) for a, b in pairwise(bounds)]
         self._dataset = folder.parent, folder.name
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
-        self._images: dict[
-            str, set[str]
-        ] = {}  # images with stored features, by protocol of the feature space
+        self._images: dict[str, set[str]] = {}  # images with features, by protocol of the space
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_read_texts(rows, name) for name in names), strict=True)
         self._pairs = [

@@ -104,9 +104,8 @@ def add_bundled(
     rows: pl.DataFrame, other_rows: pl.DataFrame, bundled: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Move the bundled rows of these codecs, names or "all", from `other_rows` to `rows`."""
-    rows, other_rows = align_columns(
-        [rows, other_rows]
-    )  # also those of a user's metric that only this run computed
+    # Also the columns of a user's metric that only this run computed
+    rows, other_rows = align_columns([rows, other_rows])
     if not bundled:
         return rows, other_rows
     editions = editions_in(other_rows.filter(BUNDLED))

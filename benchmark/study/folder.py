@@ -83,7 +83,7 @@ def plan_study(
     by_image = decodable.group_by_image(codec_rows, experiment.named)
     missing_pictures = [
         f"no picture of {listed(labels)}: {reason}"
-        for labels, reason in decodable.lacking(codec_rows)
+        for labels, reason in decodable.group_absences(codec_rows)
     ]
     sources = find_sources(experiment.dataset or dataset, data_dir, experiment.results)
     if isinstance(sources, str):
@@ -193,7 +193,7 @@ def _decode_pictures(
         keys = [key for key in plan.rows if key[0] in batch]
         rows = [plan.rows[key] for key in keys]
         decoded: dict[int, dict[int | str, Pixels]] = {image: {} for image in batch}
-        for index, pixels in filter(None, plan.decodable.decoded(rows, "cpu", cores())):
+        for index, pixels in filter(None, plan.decodable.decode_rows(rows, "cpu", cores())):
             image, stimulus = keys[index]
             if isinstance(pixels, Failed):
                 label = plan.stimuli[stimulus].system

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from benchmark.facts import facts_of
-from benchmark.measure.estimate import interpolated
+from benchmark.measure.estimate import interpolate
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from support.rows.bundled_results import bundled_results
@@ -31,4 +31,4 @@ def test_typical_seconds_are_those_of_the_session():
             for timing in typical
             if timing.device == "cpu" and timing.setting == name
         )
-        np.testing.assert_allclose(interpolated(declared, value), measured, 0, 0.2 * measured)
+        np.testing.assert_allclose(interpolate(declared, value), measured, 0, 0.2 * measured)

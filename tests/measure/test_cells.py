@@ -122,7 +122,7 @@ def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
     reason = "p.tar has no streams, or not at every setting, of 1 of 2 images: b"
     assert describe_missing(contender, SOURCES) == reason
     assert (
-        describe_missing(contender._replace(encoder_lacks="no cjpeg"), SOURCES)
+        describe_missing(contender._replace(encoder_problem="no cjpeg"), SOURCES)
         == f"no cjpeg; and {reason}"
     )
     assert describe_missing(contender, SOURCES[:1]) == describe_missing(JPEG, SOURCES) == ""
@@ -142,7 +142,7 @@ def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused
     (skipped,) = skip_incomplete("b", **codecs).skipped
     assert skipped.what == "jpeg"
     assert skipped.why.endswith(" of 1 of 2 images: b")
-    with pytest.raises(Unavailable, match=r"^jpeg cannot run here: p\.tar .*; --skip-missing runs"):
+    with pytest.raises(Unavailable, match=r"^jpeg .*p\.tar .*--skip-missing"):
         skip_incomplete("a", "b", **codecs)
     nothing = "^none of the codecs can run here: jpeg: "
     for options in ({}, {**codecs, "skip_missing": True}):
@@ -216,5 +216,5 @@ def test_cells_are_dealt_image_by_image_then_setting_by_setting():
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "/", "a/b", "-1/3", "1/3/5", "1.0/2"])
 def test_what_is_no_part_is_refused_in_a_sentence(text):
-    with pytest.raises(UsageError, match="is not of the form I/N, with I from 1 to N"):
+    with pytest.raises(UsageError, match="--part"):
         Part.parse(text)

@@ -88,7 +88,7 @@ def pictures(tmp_path, photo, monkeypatch):
 
 
 def reconstructed(rows, pictures, device):
-    result = (pair for pair in pictures.decoded(rows, device, 1) if pair is not None)
+    result = (pair for pair in pictures.decode_rows(rows, device, 1) if pair is not None)
     return [pixels for _, pixels in sorted(result, key=lambda pair: pair[0])]
 
 

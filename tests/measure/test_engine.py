@@ -194,4 +194,4 @@ def test_a_folder_for_temporary_files_of_too_long_a_path_is_one_sentence(sources
     assert result.returncode == 2
     message = f"bench: the folder for temporary files, {place}"
     assert result.stderr.startswith(message)
-    assert result.stderr.endswith("name a shorter one by $TMPDIR\n")
+    assert result.stderr.endswith("set $TMPDIR to a shorter one\n")

@@ -12,7 +12,7 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.facts import facts_of
 from benchmark.measure.cells import Cell
-from benchmark.measure.estimate import CostModel, estimate, interpolated
+from benchmark.measure.estimate import CostModel, estimate, interpolate
 from benchmark.registry import CODECS
 from benchmark.spec import CodecSpec, codec_class, parse_codec
 from support.rows.measured import row, table
@@ -99,7 +99,7 @@ def test_times_of_a_gpu_say_nothing_of_a_cpu():
     model = CostModel(table(rows))
     on_cpu, on_gpu = cell("ours", ("q", 2)), cell("ours", ("q", 2), device="cuda")
     assert model.seconds(on_gpu) == pytest.approx(1000.0, rel=1e-12)
-    expected = interpolated(typical("ours", "q"), 2)
+    expected = interpolate(typical("ours", "q"), 2)
     assert model.seconds(on_cpu) == pytest.approx(expected, rel=1e-12)
     assert (model.basis(on_gpu), model.basis(on_cpu)) == ("measured", "typical")
 
@@ -162,8 +162,8 @@ def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values(
 
 def test_a_curve_goes_through_its_points_and_a_time_of_zero_does_no_harm():
     curve = ((1, 2.0), (3, 8.0), (4, 1.0))
-    assert [interpolated(curve, value) for value, _ in curve] == pytest.approx([2, 8, 1])
-    assert (interpolated(curve, 0), interpolated(curve, 9)) == pytest.approx((2, 1))
-    assert interpolated(((1, 4.0), (2, 1.0)), 1.5) == pytest.approx(2.0)
-    assert interpolated(((1, 0.0), (2, 5.0), (3, 0.0)), 1.5) == pytest.approx(5)
-    assert interpolated(((1, 0.0),), 1) == 0
+    assert [interpolate(curve, value) for value, _ in curve] == pytest.approx([2, 8, 1])
+    assert (interpolate(curve, 0), interpolate(curve, 9)) == pytest.approx((2, 1))
+    assert interpolate(((1, 4.0), (2, 1.0)), 1.5) == pytest.approx(2.0)
+    assert interpolate(((1, 0.0), (2, 5.0), (3, 0.0)), 1.5) == pytest.approx(5)
+    assert interpolate(((1, 0.0),), 1) == 0

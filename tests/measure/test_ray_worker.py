@@ -10,7 +10,7 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure import node
 from benchmark.measure.cells import Cell, Failed, Rescore
-from benchmark.measure.node import NodeBench, NodeRun, NotHere, execute_here, open_process
+from benchmark.measure.node import MissingOnNode, NodeBench, NodeRun, execute_on_node, open_process
 from benchmark.measure.ray import pack_task, variables
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.pack import open_pack
@@ -47,7 +47,7 @@ def sent(run, task, stream=None):
     """The outcome of a task on a node without shared storage."""
     file = ImageFile(task.source.file.name, NOWHERE / "a.png")
     gone = task._replace(source=task.source._replace(file=file))
-    return execute_here(run, gone, task.source.file.path.read_bytes(), stream)
+    return execute_on_node(run, gone, task.source.file.path.read_bytes(), stream)
 
 
 def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source):
@@ -103,8 +103,8 @@ def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(sou
     (cell, *_) = cells(f"{CODECS}:OnlyThere", [source])
     assert sent(run_of([CODECS]), cell).row["status"] == "ok"
     outcome = sent(run_of([CODECS], {"BENCH_ON_A_NODE": "1"}), cell)
-    assert outcome == NotHere("load", "the program 'nonesuch' is not on the PATH: install it")
-    assert isinstance(outcome, NotHere)
+    assert outcome == MissingOnNode("load", "the program 'nonesuch' is not on the PATH: install it")
+    assert isinstance(outcome, MissingOnNode)
 
 
 def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
@@ -176,7 +176,7 @@ def test_a_row_without_its_stream_says_nothing_of_the_node(source):
     task = Rescore(measured.row, source, ("psnr",), NOWHERE)
     lost = sent(run_of([FAKES]), task)
     assert lost == Failed("load", "its stream was not kept")
-    assert not isinstance(lost, NotHere)
+    assert not isinstance(lost, MissingOnNode)
 
 
 def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source):

@@ -120,7 +120,7 @@ def test_a_printed_outcome_has_counts_what_is_left_out_and_where_the_rows_are():
     tasks, skipped = cells(*map(str, range(8))), [Absent("vtm", "no program")]
     full_outcome = outcome(tasks, table([]), 4, [Failure("a", "b", "c")], absent, skipped=skipped)
     counts = "photos: 24 cells, 4 measured, 1 failed, 20 finished before"
-    place_line = "rows in results/photos: `load` has them"
+    place_line = "rows in results/photos: `load` reads them"
     assert repr(full_outcome).splitlines() == [counts, "skipped: vtm; refused: b.png", place_line]
     assert len(repr(outcome(tasks, table([]))).splitlines()) == 2
 

@@ -72,7 +72,7 @@ def replayed(path):
             clock.now, event = events.pop(0)
             pace.take(event)
         clock.now = float(second)
-        result.append((second, pace.left(), end - second))
+        result.append((second, pace.remaining_seconds(), end - second))
     return result
 
 
@@ -119,7 +119,7 @@ def test_cells_cost_what_those_of_their_codec_did_and_workers_share_them():
     end(3, 8.0, 3.5)
     begin(4, 5)
     clock.now = 9.0
-    assert pace.left() == pytest.approx((3 * 3.75 + 2 * 2.75) / 2, rel=1e-3)
+    assert pace.remaining_seconds() == pytest.approx((3 * 3.75 + 2 * 2.75) / 2, rel=1e-3)
 
 
 def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_as_they_are():
@@ -130,7 +130,7 @@ def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_
     begin(1)
     end(1, 8.001, 4.0)
     begin(2)
-    assert pace.left() == pytest.approx(10.0, rel=1e-3)
+    assert pace.remaining_seconds() == pytest.approx(10.0, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_coding_is_expected_and_scored_by_its_pixels_and_a_quick_first_cell_says
     """A megapixel is expected to take 1 s where nothing is known, and .25 s of scoring."""
     pace, _, begin, end = paced(("jpeg", 50, 1e6), ("new", 50, 4e6), expected={"jpeg": 1.0})
     begin(0)
-    assert pace.left() is None
+    assert pace.remaining_seconds() is None
     end(0, 40.0, coding)
-    assert pace.left() == (remaining and pytest.approx(remaining, rel=1e-12))
+    assert pace.remaining_seconds() == (remaining and pytest.approx(remaining, rel=1e-12))
 
 
 def test_nothing_ends_before_the_longest_running_cell():
@@ -154,7 +154,7 @@ def test_nothing_ends_before_the_longest_running_cell():
     begin(1)
     clock.now = 119.0
     begin(2)
-    assert pace.left() == pytest.approx(60.0, abs=1e-3)
+    assert pace.remaining_seconds() == pytest.approx(60.0, abs=1e-3)
 
 
 def test_cells_that_no_worker_took_and_workers_that_died_leave_nothing_over():
@@ -164,10 +164,10 @@ def test_cells_that_no_worker_took_and_workers_that_died_leave_nothing_over():
     pace.take(Started(tasks[0]))
     clock.now = 9.0
     pace.take(Finished(tasks[0], Failed("worker", "the process ended")))
-    assert pace.left() == pytest.approx(9.0, rel=0.01)
+    assert pace.remaining_seconds() == pytest.approx(9.0, rel=0.01)
     clock.now = 12.0
     pace.take(Finished(tasks[1], Failed("load", "no node can run it")))
-    assert pace.left() == 0.0
+    assert pace.remaining_seconds() == 0.0
 
 
 def test_lines_say_the_time_left_once_it_is_known_and_no_speed_of_nothing(capsys, monkeypatch):

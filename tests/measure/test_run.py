@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from benchmark.datasets.dataset import ImageFile, Source
-from benchmark.measure.score import unscored
+from benchmark.measure.score import find_unscored_tasks
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.files import FAKES
@@ -279,5 +279,5 @@ def test_a_value_is_tried_again_where_its_absence_may_end(value, reason, tried, 
     rows = table([row("jpeg", 1.0, "a", psnr_db=value, psnr_db_reason=reason, recorded=False)])
     sources = [Source(ImageFile("a", tmp_path / "a"), rows["image_sha256"][0], 8, 8, False)]
     for retry in (False, True):
-        unscored_rows = unscored(rows, sources, ["psnr"], tmp_path, retry, may_run=bool)
+        unscored_rows = find_unscored_tasks(rows, sources, ["psnr"], tmp_path, retry, may_run=bool)
         assert len(unscored_rows) == tried[retry]

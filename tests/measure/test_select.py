@@ -11,7 +11,7 @@ from benchmark.api.codec import run
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, Unavailable, UnknownName, UsageError
 from benchmark.measure.request import Request, parse_points
-from benchmark.measure.select import every_codec, find_sources, measured_before, open_matrix, select
+from benchmark.measure.select import every_codec, find_sources, may_have_rows, open_matrix, select
 from benchmark.registry import ALIASES
 from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
@@ -54,7 +54,7 @@ def test_a_setting_out_of_range_is_refused_with_the_range(codec, points, message
     ],
 )
 def test_points_that_name_no_codec_setting_or_number_are_refused(text):
-    with pytest.raises(UsageError, match=r"is not of the form codec\.setting=1,2,3"):
+    with pytest.raises(UsageError, match="--points"):
         parse_points([text])
 
 
@@ -71,7 +71,7 @@ def test_points_of_options_are_those_of_every_variant_with_them():
     of_micro = {c.spec.text: c.sweep for c in contenders if "micro" in c.spec.text}
     assert list(of_micro.values()) == [(Setting("q", 1),)] * 2
     assert all(len(c.sweep) > 1 for c in contenders if "micro" not in c.spec.text)
-    with pytest.raises(UnknownName, match="No setting of jpeg:optimize=1 'q'"):
+    with pytest.raises(UnknownName, match="jpeg:optimize=1 'q'"):
         select(["jpeg:optimize=1"], parse_points(["jpeg:optimize=1.q=1"]))
 
 
@@ -94,7 +94,7 @@ def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
     specs = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
     assert len(select(specs, {}).contenders) == 2
     commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
-    with pytest.raises(UsageError, match="would both have the label 'copy'"):
+    with pytest.raises(UsageError, match="label 'copy'"):
         select([commands, commands.replace("cp {in} {out}:decode", "cat {in} {out}:decode")], {})
 
 
@@ -107,7 +107,7 @@ def test_two_classes_of_one_name_must_be_renamed_since_they_take_no_name(tmp_pat
             f"import sys; sys.path.insert(0, {str(FAKES.parents[2])!r})\n"
             "from support.codecs.fakes import Honest as Fake\nclass Honest(Fake):\n    pass\n"
         )
-    with pytest.raises(UsageError, match=r"give one of them another class or file name$"):
+    with pytest.raises(UsageError, match="class or file name"):
         select(specs, {})
 
 
@@ -122,7 +122,7 @@ def test_all_are_codecs_without_options_and_a_missing_one_is_a_skip_with_its_rea
 
 
 def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
-    with pytest.raises(Unavailable, match=r"'nonesuch'.*; --skip-missing runs the other codecs$"):
+    with pytest.raises(Unavailable, match=r"'nonesuch'.*--skip-missing"):
         select([fake("Honest"), fake("Missing")], {})
     with pytest.raises(Unavailable, match=r"on the PATH: install it$"):
         select([fake("Missing")], {})
@@ -145,7 +145,7 @@ def test_points_replace_the_sweep_of_every_variant_of_their_codec():
     selection = select([fake("Honest"), fake("Honest", ":caveat=x")], points)
     values = [[setting.value for setting in c.sweep] for c in selection.contenders]
     assert values == [[8, 4], [8, 4]]
-    with pytest.raises(UnknownName, match="No codec among --codecs 'webp'"):
+    with pytest.raises(UnknownName, match="--codecs 'webp'"):
         select([fake("Honest")], parse_points(["webp.quality=8"]))
 
 
@@ -179,16 +179,14 @@ def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
 def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):
     options = {"dataset": "sample", "metrics": "psnr", "limit": 1, "results": tmp_path}
     request = Request(**{**options, "codecs": ("raw",), "metrics": ("psnr",)})
-    assert not measured_before(request)
+    assert not may_have_rows(request)
     assert len(open_matrix(request).to_do) == len(open_matrix(request).cells) == 1
     run("raw", jobs=1, **options)
-    assert measured_before(request)
+    assert may_have_rows(request)
     assert open_matrix(request).to_do == ()
     for stream in tmp_path.glob("sample/streams/??/*"):
         stream.unlink()
-    with pytest.warns(
-        DamagedResults, match="1 cells of .*sample have lost their streams"
-    ) as caught:
+    with pytest.warns(DamagedResults, match=r"1 cells .*sample") as caught:
         assert len(open_matrix(request).to_do) == 1
     assert len(caught) == 1
     assert open_matrix(replace(request, keep=False)).to_do == ()
@@ -196,8 +194,8 @@ def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(
     assert {cell.codec.name for cell in open_matrix(both_codecs).to_do} == {"jpeg"}
     for shard in tmp_path.glob("sample/per_image/*.parquet"):
         shard.rename(shard.with_name("shipped-field.parquet"))
-    assert not measured_before(request)
-    with pytest.raises(UsageError, match="--timing measures encoders"):
+    assert not may_have_rows(request)
+    with pytest.raises(UsageError, match="--timing"):
         open_matrix(replace(request, timing=True, packs=(tmp_path,)))
 
 
@@ -267,7 +265,7 @@ def test_points_with_options_go_before_those_of_the_bare_name():
     bare, perceptual = select(["pqmim", "pqmim:perceptual=1"], points).contenders
     assert [setting.value for setting in bare.sweep] == [4]
     assert [setting.value for setting in perceptual.sweep] == [2, 3]
-    with pytest.raises(BadOption, match="perceptual=1 takes level=1, 2 or 3, not level=4"):
+    with pytest.raises(BadOption, match=r"perceptual=1 .*1, 2 or 3, not level=4"):
         select(["pqmim:perceptual=1"], parse_points(["pqmim.level=4"]))
 
 
@@ -282,7 +280,7 @@ def test_a_setting_given_as_an_option_is_the_point_that_is_measured():
     assert len(result["webp"]) > 1
     with pytest.raises(BadOption, match="from 1 to 100"):
         select(["jpeg:quality=300"], {})
-    with pytest.raises(BadOption, match="'qualty'; it has: subsampling"):
+    with pytest.raises(BadOption, match="'qualty'"):
         select(["jpeg:qualty=30"], {})
     with pytest.raises(BadOption, match=r"--points jpeg\.quality"):
         load_codec(parse_codec("jpeg:quality=30"))

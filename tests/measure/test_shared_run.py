@@ -71,9 +71,9 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(request_of, tmp_path):
-    with pytest.raises(UsageError, match="--verify decodes kept streams again: drop --no-keep"):
+    with pytest.raises(UsageError, match="--no-keep"):
         run(request_of(verify=True, keep=False))
-    with pytest.raises(UsageError, match="--verify decodes on this machine"):
+    with pytest.raises(UsageError, match="--verify"):
         run(request_of(verify=True, engine="ray"))
     assert not (tmp_path / "r").exists()
 

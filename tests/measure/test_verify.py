@@ -53,7 +53,7 @@ def audited(store, device="cpu"):
     selection = kept(store)
     outcomes = [
         pair[1]
-        for pair in selection.pictures.decoded(selection.rows, device, 2)
+        for pair in selection.pictures.decode_rows(selection.rows, device, 2)
         if pair is not None
     ]
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]

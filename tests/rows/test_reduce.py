@@ -15,7 +15,7 @@ from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.errors import DamagedResults
 from benchmark.measure.cells import Rescore
-from benchmark.measure.score import scored, unscored
+from benchmark.measure.score import find_unscored_tasks, scored_pairs
 from benchmark.metrics.metric import Metric, Reduced, protocol_of
 from benchmark.rows.means import summarise, summarise_rows
 from benchmark.rows.reduce import add_distribution_metrics, summarise_with_distributions
@@ -109,15 +109,17 @@ def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_
     mean = values(store, "shift")[64.0]
     assert mean.value is None
     assert "the features of 4 of 4 images are not kept here: `bench rescore" in mean.reasons[0][0]
-    tasks = unscored(store.table(), sources, NAMES, store.folder, retry=True, may_run=anything)
+    tasks = find_unscored_tasks(
+        store.table(), sources, NAMES, store.folder, retry=True, may_run=anything
+    )
     assert len(tasks) == 12
     assert all(isinstance(task, Rescore) and task.metrics == ("colours",) for task in tasks)
     cells_lacking = {(task.row["cell"], "colours") for task in tasks}
     measured = [cell for cell, _ in cells_lacking]
-    assert not scored(store.table(), measured, ["colours"], store.folder)
+    assert not scored_pairs(store.table(), measured, ["colours"], store.folder)
     run_tasks_here(tasks, store)
     assert values(store, "shift") == expected_values
-    assert scored(store.table(), measured, ["colours"], store.folder) == cells_lacking
+    assert scored_pairs(store.table(), measured, ["colours"], store.folder) == cells_lacking
 
 
 def anything(_row):
@@ -241,7 +243,9 @@ def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
     victim.write_bytes(victim.read_bytes()[:-5])
     features = FeatureFolder(store.folder)
     assert features.read("colours/1", victim.stem) is None
-    tasks = unscored(store.table(), sources, NAMES, store.folder, retry=True, may_run=anything)
+    tasks = find_unscored_tasks(
+        store.table(), sources, NAMES, store.folder, retry=True, may_run=anything
+    )
     assert 0 < len(tasks) < 12
     run_tasks_here(tasks, store)
     assert len(features.read("colours/1", victim.stem)) == 2
@@ -251,7 +255,9 @@ def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sou
     measured = measure(tmp_path / "there", sources)
     local_store = Store(tmp_path / "here" / "test")
     local_store.ship("checkpoints", measured.table())
-    find_unscored = partial(unscored, folder=local_store.folder, retry=True, may_run=anything)
+    find_unscored = partial(
+        find_unscored_tasks, folder=local_store.folder, retry=True, may_run=anything
+    )
     assert find_unscored(local_store.table(), sources, ("psnr_y", "colours")) == []
     shutil.copytree(measured.folder / "streams", local_store.folder / "streams")
     assert len(find_unscored(local_store.table(), sources, ("psnr_y",))) == 12

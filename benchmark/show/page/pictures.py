@@ -36,7 +36,7 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.estimate import interpolated
 from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Progress
-from benchmark.measure.workers import replies
+from benchmark.measure.workers import run_in_processes
 from benchmark.metrics.maps import halved, levels, map_scale, mapped_metric, reach
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.registry import metric_class
@@ -353,7 +353,7 @@ def decode_pictures(
     rows, finished = [plan.rows[key] for key in plan.keys_to_decode], 0
     with show_progress(len(rows)) as report:
         report(Progress(0, 0))
-        for result in decodable.decoded(rows, device_kind(chosen_device()), cores()):
+        for result in decodable.decode_rows(rows, device_kind(chosen_device()), cores()):
             if result is not None:
                 place, pixels = result
                 key, finished = plan.keys_to_decode[place], finished + 1
@@ -483,7 +483,7 @@ def add_maps(
         count = sum(map(len, tasks.values()))
         notify(f"page: {count} maps of where pictures are worse, made by {cores()} processes")
     work = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
-    for failure in replies(_serve_maps, work, cores(), activity="made its maps"):
+    for failure in run_in_processes(_serve_maps, work, cores(), activity="made its maps"):
         if failure:
             notify(f"page: maps are missing: {getattr(failure, 'reason', failure)}")
     decoded = dict(pictures.decoded)

@@ -447,7 +447,7 @@ def _absent_codecs(pictures: Pictures, rows: pl.DataFrame, experiment: Experimen
     selected_rows = rows if experiment.named else rows.filter(~BUNDLED)
     return [
         f"{listed(labels, max_names=LONGEST_LIST)}: {reason}"
-        for labels, reason in pictures.lacking(selected_rows)
+        for labels, reason in pictures.group_absences(selected_rows)
     ]
 
 
@@ -502,7 +502,7 @@ def _decode_chosen(
     rows_chosen: Mapping[str, StreamRow], pictures: Pictures
 ) -> tuple[dict[str, Pixels], list[str]]:
     labels, pixels, failed = [*rows_chosen], dict[str, Pixels](), list[str]()
-    for place, outcome in filter(None, pictures.decoded([*rows_chosen.values()], "cpu", 1)):
+    for place, outcome in filter(None, pictures.decode_rows([*rows_chosen.values()], "cpu", 1)):
         if isinstance(outcome, Failed):
             failed.append(f"{labels[place]}: {outcome.reason}")
         else:

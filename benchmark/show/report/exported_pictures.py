@@ -100,7 +100,7 @@ def export_pictures(
     num_present, missing = len(files), [n for n, name in enumerate(names) if name not in files]
     wrong = list[Absent]()
     unable = Counter[str]()
-    for result in pictures.decoded([rows[n] for n in missing], device, jobs):
+    for result in pictures.decode_rows([rows[n] for n in missing], device, jobs):
         if result is not None:
             row, name = rows[missing[result[0]]], names[missing[result[0]]]
             if not isinstance(pixels := result[1], Failed):

@@ -40,7 +40,7 @@ workers.worker_context()
 os.kill(server(), signal.SIGKILL)
 os.waitid(os.P_PID, server(), os.WEXITED | os.WNOWAIT)
 os.chdir(sys.argv[1])
-print("the worker", workers.WorkerProcess(str).how_it_ended())
+print("the worker", workers.WorkerProcess(str).wait_for_end())
 """
 
 
@@ -64,7 +64,7 @@ try:
     workers.worker_context()
 except KeyboardInterrupt:
     print("interrupted")
-print("the worker", workers.WorkerProcess(str).how_it_ended())
+print("the worker", workers.WorkerProcess(str).wait_for_end())
 """
 
 

@@ -164,12 +164,12 @@ def test_pictures_of_a_pack_beside_the_results_come_before_those_of_their_folder
     rows = contents.table.rows(named=True)
     pictures = Pictures(contents, NamedCodecs())
     assert {(pictures.absence_reason(row), contents.stream(row)) for row in rows} == {("", None)}
-    decoded = dict(filter(None, pictures.decoded(rows, "cpu", 1)))
+    decoded = dict(filter(None, pictures.decode_rows(rows, "cpu", 1)))
     assert {index: pixels_sha256(pixels) for index, pixels in decoded.items()} == {
         index: row["decoded_sha256"] for index, row in enumerate(rows)
     }
     (picture_pack / "pictures" / f"{rows[0]['decoded_sha256']}.png").unlink()
-    decoded = dict(filter(None, pictures.decoded(rows, "cpu", 1)))
+    decoded = dict(filter(None, pictures.decode_rows(rows, "cpu", 1)))
     assert [index for index, picture in decoded.items() if isinstance(picture, Failed)] == [0]
 
 

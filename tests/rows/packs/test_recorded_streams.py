@@ -131,7 +131,7 @@ def test_a_lacking_image_is_named_and_many_are_counted(pack_path, sources):
     ]
     assert describe_missing(contender, sources) == ""
     reported = describe_missing(
-        contender._replace(encoder_lacks="no program"), [*sources, *strangers]
+        contender._replace(encoder_problem="no program"), [*sources, *strangers]
     )
     assert reported.startswith("no program; and ")
     assert reported.endswith("of 7 of 9 images: s0, s1, s2 and 4 more")

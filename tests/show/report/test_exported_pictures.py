@@ -182,7 +182,7 @@ MISTAKES = [
     (("--points", "jpeg.quality=11"), "no results at quality=11, but at 10, 40, 80"),
     (("--points", "jpeg.q=10"), "No setting of jpeg 'q'"),
     (("--points", "avif.crf=10"), "No codec with results 'avif'"),
-    (("--points", "jpeg"), "not of the form codec.setting=1,2,3"),
+    (("--points", "jpeg"), "not codec.setting=1,2,3"),
     (("--bpp", "0"), "give a rate above 0"),
     (("--dataset", "all"), "one dataset at a time"),
 ]
