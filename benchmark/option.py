@@ -98,7 +98,7 @@ def subset(names: str = "", *groups: type[Any], **defaults: Any) -> OptionSubset
     return OptionSubset((*names.split(), *group_names), defaults)
 
 
-OTHER_CODEC = opt(ARGUMENT, "Codec to compare it with.")
+OTHER_CODEC = opt(ARGUMENT, "Codec to compare with CODEC.")
 CODEC = opt(ARGUMENT, "Codec, by name or label.")
 ALLOW_FEW = opt(MANNER, "Also compute FID and KID on fewer than 50 images, and mark the values.")
 ANCHOR = opt(

@@ -26,7 +26,7 @@ Examples:
 
 @checkpoint.verb("import")
 def import_weights(
-    file: Annotated[Path, opt(ARGUMENT, "State dict of CRDR's authors: crdr.pth.tar.")],
+    file: Annotated[Path, opt(ARGUMENT, "State dict published by CRDR's authors: crdr.pth.tar.")],
     out: Annotated[
         Path | None, opt(TARGET, f"File to write; default: {NAME} in the weights folder.")
     ] = None,

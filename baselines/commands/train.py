@@ -44,8 +44,8 @@ def train(
         str | None,
         opt(
             TRAINED,
-            "Train networks on as many crops as ours: matched (ours, hyperpriors), field (Charm, "
-            "ELIC, IVR, HiFiC, Multi-Realism), generative (DIRAC, HFD, PQ-MIM).",
+            "Train several networks on the same number of crops: matched (ours, hyperpriors), "
+            "field (Charm, ELIC, IVR, HiFiC, Multi-Realism), generative (DIRAC, HFD, PQ-MIM).",
         ),
     ] = None,
     members: Annotated[

@@ -236,7 +236,7 @@ def _print_line(text: str) -> None:
 def make_log(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Log:
     """Return a log that prints progress unless `quiet`, and calls each FILE.py:FUNCTION."""
     functions = {name: load(name, "log") for name in names}
-    lines = output.Lines(at_once=True)
+    lines = output.ProgressLines(immediate=True)
 
     def log(report: Report) -> None:
         step = run_step(report, recipe)

@@ -88,7 +88,7 @@ def new(
 
 @worker.verb("setup")
 def setup(file: File) -> None:
-    """Clone the repository, make the environment, and download weights, where missing.
+    """Clone the repository, create the environment and download the weights, if missing.
 
     Examples:
       bench worker setup results/contenders/hpcm.toml

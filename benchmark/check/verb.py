@@ -64,10 +64,18 @@ def check(
     metrics: Annotated[tuple[str, ...], METRICS] = (),
     margin: Margins = "",
     confidence: Annotated[
-        float, opt(MANNER, "Of each kind of claim, over all metrics.", minimum=0.5, maximum=0.9999)
+        float,
+        opt(
+            MANNER,
+            "Confidence level for each kind of claim, corrected over all metrics.",
+            minimum=0.5,
+            maximum=0.9999,
+        ),
     ] = 0.95,
     require: Annotated[tuple[str, ...], opt(MANNER, REQUIRE, value_form="repeated")] = (),
-    common: Annotated[bool, opt(COMPARED, "Use only images and settings of both.")] = False,
+    common: Annotated[
+        bool, opt(COMPARED, "Use only the images and settings that both have.")
+    ] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
         Path | None, opt(TARGET, "Write the verdict as markdown to this file.", path_check="file")
@@ -174,7 +182,7 @@ def history(
     results: NewRows = CHECKS,
     command: str = "",
 ) -> Answer:
-    """Find the checkpoint at which a training became worse.
+    """Find the checkpoint at which a training run became worse.
 
     Measures each checkpoint once and checks it against the first and the best so far, sorted by the
     number at the end of their names if all have one. Prints a record for each checkpoint and

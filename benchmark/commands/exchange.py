@@ -31,7 +31,7 @@ Examples:
 """)
 
 
-MERGED = ("rows", "streams", "runs", "features", "reductions", "pictures")  # added by a merge
+MERGE_COUNTS = ("rows", "streams", "runs", "features", "reductions", "pictures")  # of new files
 
 
 @pack.verb("export")
@@ -40,7 +40,7 @@ def pack_export(
     codecs: Annotated[str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...")],
     dataset: Annotated[
         str,
-        opt(EXPORTED, "Comma-separated datasets, or 'all' with results."),
+        opt(EXPORTED, "Comma-separated datasets with results, or 'all'."),
     ] = "all",
     note: Annotated[
         tuple[str, ...],
@@ -76,12 +76,12 @@ def pack_export(
     stores = [Store(results / name) for name in names]
     editions = [edition for store in stores for edition in editions_in(store.means_table())]
     specs = sorted(variants_of(find_editions(requested_names(codecs), editions) or editions))
-    exported = export_pack(out, stores, specs, note, partial(read_declared, codecs))
-    left_out = [Absent(sentence, "left out") for sentence in exported.left_out]
-    facts = {"pack": str(out), "streams": exported.num_streams, "pictures": exported.num_pictures}
-    contents = [counted(exported.num_streams, "stream")] if exported.num_streams else []
-    if exported.num_pictures:
-        contents.append(f"{counted(exported.num_pictures, 'picture')} of declared sizes")
+    result = export_pack(out, stores, specs, note, partial(read_declared, codecs))
+    left_out = [Absent(sentence, "left out") for sentence in result.left_out]
+    facts = {"pack": str(out), "streams": result.num_streams, "pictures": result.num_pictures}
+    contents = [counted(result.num_streams, "stream")] if result.num_streams else []
+    if result.num_pictures:
+        contents.append(f"{counted(result.num_pictures, 'picture')} of declared sizes")
     return Answer((), (), f"{out}: {' and '.join(contents)}", left_out, facts)
 
 
@@ -136,7 +136,7 @@ def _merge_answer(folders: Iterable["MergeResult"], incomplete: bool = True) -> 
         for word in ("conflicts", "damaged", "missing")
         for sentence in getattr(merged, word)
     ]
-    columns = [Column("dataset"), *(Column(name, form="d") for name in MERGED)]
+    columns = [Column("dataset"), *(Column(name, form="d") for name in MERGE_COUNTS)]
     code = int(
         any(
             merged.conflicts or merged.damaged or (merged.missing and not incomplete)
@@ -171,15 +171,16 @@ def export_images(
         ),
     ] = (),
     bpp: Annotated[
-        float | None, opt(EXPORTED, "Only the setting nearest to this rate, by image and codec.")
+        float | None,
+        opt(EXPORTED, "For each image and codec, only the setting nearest to this rate."),
     ] = None,
     results: options.Results = Path("results"),
 ) -> Answer:
     """Write decoded pictures as PNG files, from stored streams and packs.
 
     Names state image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Existing
-    files of other content are replaced. Exit code 1 if a stream decodes to other pixels than those
-    that were scored, or to none.
+    files with other content are replaced. Exit code 1 if a stream cannot be decoded, or not to the
+    pixels that were scored.
 
     Examples:
       bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out

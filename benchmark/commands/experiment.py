@@ -22,9 +22,9 @@ from benchmark.system.atomic import write_file
 from benchmark.system.text import name_text, read_toml
 
 TABLES = {"labels": "label", "colours": "colour"}  # tables of a file, and their options
-ALWAYS = ("codecs", "dataset", "metrics")  # written even if they are the defaults
-LISTS = (*ALWAYS, "bundled", "published")  # texts that may be lists in a file
-# Types in a file by the type of an option, and by name for other forms
+ALWAYS_WRITTEN = ("codecs", "dataset", "metrics")  # written even if they are the defaults
+LISTS = (*ALWAYS_WRITTEN, "bundled", "published")  # texts that may be lists in a file
+# Types of values in a file: by the option's type, or for special forms (KINDS) by its name
 TYPES: dict[Any, Any] = {bool: bool, int | None: int, float: float, float | None: float}
 KINDS: dict[str, Any] = {
     "bpp": list[float] | str, "points": list[str] | dict[str, list[float]],
@@ -39,7 +39,7 @@ def verb_options(
     content = read_options_file(path)
     metrics = content.get("metrics", "")
     if verb == "realism" and len(metrics.split(",") if isinstance(metrics, str) else metrics) != 2:
-        content.pop("metrics", None)  # for other figures
+        content.pop("metrics", None)  # those are for other figures
     tables = {name: content[name] for name in FIGURES if isinstance(content.get(name), Mapping)}
     content = {key: value for key, value in content.items() if key not in tables}
     content |= tables.get(verb, {})
@@ -69,7 +69,7 @@ def read_options_file(path: Path) -> dict[str, Any]:
         msgspec.convert(content, _make_struct(file_types))
     except UsageError:
         raise
-    except (OSError, ValueError) as error:  # of TOML and of msgspec, too
+    except (OSError, ValueError) as error:  # also errors of TOML and msgspec
         raise UsageError(f"{path} cannot be read: {error}") from error
     return content
 
@@ -120,7 +120,7 @@ def save(path: Path, request: Request, figures: Collection[str], file: Path | No
     values = dict(read_options_file(file)) if file else {}
     for name, (parameter, _) in declared_options(Request).items():
         values.pop(name, None)
-        if name in ALWAYS or getattr(request, name) != parameter.default:
+        if name in ALWAYS_WRITTEN or getattr(request, name) != parameter.default:
             values[name] = getattr(request, name)
     values["figures"] = [*figures]
     text = toml_text({key: value for key, value in values.items() if key != "figures" or value})

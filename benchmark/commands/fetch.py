@@ -137,7 +137,7 @@ def download_weights(file: PublishedFile, path: Path) -> None:
 @contextmanager
 def _show_download() -> Iterator["DownloadProgress"]:
     if not sys.stderr.isatty():
-        lines = output.Lines()
+        lines = output.ProgressLines()
         yield lambda name, done_bytes, total_bytes: lines.say(
             lambda: f"{name}: {done_bytes} of {total_bytes or 'unknown'} bytes",
             done_bytes == total_bytes,

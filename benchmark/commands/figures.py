@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from benchmark.commands import options
 from benchmark.commands.experiment import verb_options
-from benchmark.commands.verb import Verbs, sign
+from benchmark.commands.verb import Verbs, set_signature
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
@@ -44,50 +44,55 @@ File = Annotated[
 ]
 FOLDER = "Output folder; default: RESULTS/figures, or RESULTS/tables for a table."
 Folder = Annotated[Path | None, opt(TARGET, FOLDER, path_check="folder")]
-WITH_METRICS = ("rd", "bd")  # figures of any metrics; others take two or none
-LOOKS = "label colour order style font width format every_curve"
+ANY_METRICS = ("rd", "bd")  # figures of any number of metrics; the others take two or none
+LOOK_OPTIONS = "label colour order style font width format every_curve"
 
 
 def draw(
-    name: str, experiment: Experiment, look: Look, out: Path | None, command: str, **own: Any
+    name: str,
+    experiment: Experiment,
+    look: Look,
+    out: Path | None,
+    command: str,
+    **figure_options: Any,
 ) -> None:
-    """Draw a figure, of each dataset its own but of curves; print its files. own: its options."""
-    named = experiment.dataset or stored_dataset(experiment.results, "")
-    datasets = requested_datasets(experiment.results, named)
+    """Draw a figure, one per dataset except for `rd`, and print the paths of its files."""
+    dataset_text = experiment.dataset or stored_dataset(experiment.results, "")
+    datasets = requested_datasets(experiment.results, dataset_text)
     datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
         stem = name
         if len(datasets) > 1:  # such as "bd-clic2020-mobile"
             stem += "-" + re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
         with drawn_as(look):
-            made = FIGURES[name](replace(experiment, dataset=dataset), **own)
+            paper_figure = FIGURES[name](replace(experiment, dataset=dataset), **figure_options)
             folder = out or experiment.results / "figures"
             if out is None:
                 require_inside(experiment.results, folder / stem)
-            for path in write_figure(stem, made.drawing, folder, command):
+            for path in write_figure(stem, paper_figure.drawing, folder, command):
                 print(path)
-        for sentence in made.sentences:
+        for sentence in paper_figure.sentences:
             print(sentence, file=sys.stderr)
 
 
-def _verb_of(name: str, figure: Callable[..., PaperFigure]) -> Callable[..., None]:
+def _make_verb(name: str, figure: Callable[..., PaperFigure]) -> Callable[..., None]:
 
     def verb(file: Path | None = None, **values: Any) -> None:  # `add_verb` reads the file
         draw(name, **values)
 
-    looks = subset("" if name == "rd" else LOOKS)
+    look_options = subset("" if name == "rd" else LOOK_OPTIONS)
     added_parameters: dict[str, tuple[Any, Any]] = {
-        "look": (Annotated[Look, looks], Parameter.empty),
+        "look": (Annotated[Look, look_options], Parameter.empty),
         "file": (File, None),
         "out": (Folder, None),
         "command": (str, ""),
     }
-    sign(verb, signature(figure).parameters.values(), added_parameters)
+    set_signature(verb, signature(figure).parameters.values(), added_parameters)
     verb.__doc__ = figure.__doc__
     return verb
 
 
-VERBS = {name: figures.verb(name)(_verb_of(name, figure)) for name, figure in FIGURES.items()}
+VERBS = {name: figures.verb(name)(_make_verb(name, figure)) for name, figure in FIGURES.items()}
 
 
 def require_figures(names: Iterable[str]) -> None:
@@ -115,9 +120,9 @@ def draw_figures(names: Iterable[str], request: Request, file: Path | None, comm
             for key, value in run_options.items()
             if key in parameters and value != parameters[key].default
         }
-        defaults: dict[str, Any] = codec_options | (metrics if name in WITH_METRICS else {})
-        in_file = verb_options(file, name, parameters, explicit) if file else {}
-        verb(**defaults | in_file | explicit, command=command)
+        defaults: dict[str, Any] = codec_options | (metrics if name in ANY_METRICS else {})
+        file_options = verb_options(file, name, parameters, explicit) if file else {}
+        verb(**defaults | file_options | explicit, command=command)
 
 
 @figures.verb("new")
@@ -166,8 +171,7 @@ def crdr(
 ) -> None:
     """Draw the figures of the CRDR paper.
 
-    Downloads and measures nothing: lists incomplete figures, with reasons with -v, and exits with
-    0.
+    Downloads and measures nothing. Lists incomplete figures (-v: with reasons); exits with 0.
 
     Examples:
       bench figures crdr

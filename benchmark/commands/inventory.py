@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 KINDS = "codecs", "datasets", "metrics"
-OWN_CLASS, OWN_FUNCTION = "./file.py:Class", "./file.py:function"
-OWN = {
-    "codecs": {OWN_CLASS: "a codec of your own"},
-    "datasets": {"path/to/images": "any folder", OWN_FUNCTION: "a dataset of your own"},
-    "metrics": {OWN_CLASS: "a metric of your own"},
+USER_CLASS, USER_FUNCTION = "./file.py:Class", "./file.py:function"
+USER_ENTRIES = {
+    "codecs": {USER_CLASS: "a codec of your own"},
+    "datasets": {"path/to/images": "any folder", USER_FUNCTION: "a dataset of your own"},
+    "metrics": {USER_CLASS: "a metric of your own"},
 }
 
 
@@ -57,16 +57,18 @@ def examine(kind: str, data_dir: Path | None = None, loaded: bool = True) -> lis
 
 
 def _make_record(name: str, title: str, **facts: Any) -> dict[str, Any]:
-    unknown = {"state": "", "what": "", "licence": "", "lacks": "", "reason": Reason("")._asdict()}
-    return {"name": name, "title": title, **unknown, **facts}
+    defaults = {"state": "", "what": "", "licence": "", "lacks": "", "reason": Reason("")._asdict()}
+    return {"name": name, "title": title, **defaults, **facts}
 
 
 def _read_titles(kind: str) -> dict[str, str]:
     if kind == "codecs":
         modules = {name: target.partition(":")[0] for name, target in registry.CODECS.items()}
-        alone = {module for module, count in Counter(modules.values()).items() if count == 1}
+        single_codec_modules = {
+            module for module, count in Counter(modules.values()).items() if count == 1
+        }
         titles = {
-            name: _read_title(target, of_module=modules[name] in alone)
+            name: _read_title(target, from_module=modules[name] in single_codec_modules)
             for name, target in registry.CODECS.items()
         }
         return titles | {name: f"short for {text}" for name, text in registry.ALIASES.items()}
@@ -76,13 +78,17 @@ def _read_titles(kind: str) -> dict[str, str]:
             for name, target in registry.DATASETS.items()
         }
     titles = {name: _read_title(target) for name, target in registry.METRICS.items()}
-    of_sets = registry.DISTRIBUTION_METRICS.items()
-    return titles | {name: f"of whole datasets: {_read_title(target)}" for name, target in of_sets}
+    set_metrics = registry.DISTRIBUTION_METRICS.items()
+    return titles | {
+        name: f"of whole datasets: {_read_title(target)}" for name, target in set_metrics
+    }
 
 
-def _read_title(target: str, of_module: bool = False) -> str:
+def _read_title(target: str, from_module: bool = False) -> str:
     try:
-        source = import_module(target.partition(":")[0]) if of_module else registry.imported(target)
+        source = (
+            import_module(target.partition(":")[0]) if from_module else registry.imported(target)
+        )
     except Exception:  # a broken library, which `_attempt` describes
         return ""
     text = source.__doc__ or ""
@@ -172,9 +178,9 @@ def _examine_codec(name: str) -> dict[str, Any]:
     return {"state": "ready", "what": description, "licence": info.licence}
 
 
-def _attempt(name: str, look: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+def _attempt(name: str, examiner: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     try:
-        return look(name)
+        return examiner(name)
     except BadOption as error:
         return {"state": "options", "what": str(error)}
     except BenchError as error:
@@ -235,7 +241,12 @@ def describe(name: str) -> Answer:
 def list_(
     names: Annotated[
         tuple[str, ...],
-        opt(ARGUMENT, "Names to describe with options.", value="NAME", value_form="repeated"),
+        opt(
+            ARGUMENT,
+            "Codecs, datasets or metrics to describe, with their options.",
+            value="NAME",
+            value_form="repeated",
+        ),
     ] = (),
 ) -> list[Answer]:
     """List codecs, datasets and metrics, with what is missing to use them.
@@ -252,7 +263,7 @@ def list_(
         columns = [*map(Column, ("name", "state", "title", "lacks"))]
         answers = []
         for kind in KINDS:
-            user_records = [_make_record(name, title) for name, title in OWN[kind].items()]
+            user_records = [_make_record(name, title) for name, title in USER_ENTRIES[kind].items()]
             records = [*examine(kind, loaded=False), *user_records]
             answers.append(Answer(records, columns, facts={"kind": kind}, title=kind))
         return answers
@@ -262,7 +273,8 @@ def list_(
 def doctor(
     request: Annotated[Request, subset("data_dir weights_dir")],
     results: Annotated[
-        Path | None, opt(ARGUMENT, "Folder of results to verify instead.", value="RESULTS")
+        Path | None,
+        opt(ARGUMENT, "Folder of results to verify, instead of the installation.", value="RESULTS"),
     ] = None,
 ) -> list[Answer]:
     """Show what is installed and what is missing.
@@ -276,9 +288,9 @@ def doctor(
       bench doctor --data-dir data --weights-dir weights --json
     """
     if results is not None:
-        from benchmark.rows.intact import verify_results  # which needs polars
+        from benchmark.rows.intact import verify_results  # needs polars
 
-        return [*map(_verified_answer, verify_results(results))]
+        return [*map(_verification_answer, verify_results(results))]
     request.use_folders()
     columns = [*map(Column, ("name", "state", "what", "licence"))]
     machine = [{"name": name, "what": fact} for name, fact in examine_machine(request.data_dir)]
@@ -289,16 +301,16 @@ def doctor(
     ]
 
 
-def _verified_answer(verified: "Verification") -> Answer:
-    state = "damaged" if verified.wrong else "intact"
-    pictures = f", {counted(verified.pictures, 'picture')}" if verified.pictures else ""
+def _verification_answer(verification: "Verification") -> Answer:
+    state = "damaged" if verification.has_findings else "intact"
+    pictures = f", {counted(verification.pictures, 'picture')}" if verification.pictures else ""
     title = (
-        f"{verified.dataset}: {verified.shards} shards, {verified.streams} streams{pictures} and "
-        f"{verified.records} records read; {state}"
+        f"{verification.dataset}: {verification.shards} shards, {verification.streams} streams"
+        f"{pictures} and {verification.records} records read; {state}"
     )
-    facts = {**verified._asdict(), "wrong": verified.wrong}
+    facts = {**verification._asdict(), "wrong": verification.has_findings}
     del facts["findings"]
     facts["run_records"] = facts.pop("records")
-    records = [finding._asdict() for finding in verified.findings]
+    records = [finding._asdict() for finding in verification.findings]
     columns = [*map(Column, ("state", "path", "what", "remedy"))]
-    return Answer(records, columns, facts=facts, title=title, code=int(verified.wrong))
+    return Answer(records, columns, facts=facts, title=title, code=int(verification.has_findings))

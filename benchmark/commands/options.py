@@ -8,13 +8,13 @@ from benchmark.errors import UsageError
 from benchmark.option import COMPARED, EXPORTED, ORIGIN, TARGET, opt
 from benchmark.spec import split_codecs
 
-FIGURES_FILE = Path("figures.toml")  # read by every figure where no other file is named
+FIGURES_FILE = Path("figures.toml")  # read by every figure unless another file is given
 
 
 def stored_folder(path: Path) -> Path:
     """Refuse a missing folder of results, other than the default."""
     if path != Path("results") and not path.is_dir():
-        raise UsageError(f"{path} holds no results: measure something with `bench run` first")
+        raise UsageError(f"{path} holds no results: measure some with `bench run`")
     return path
 
 
@@ -37,7 +37,7 @@ def target_file(path: Path | None) -> Path | None:
 
 
 def refuse_several(flag: str, text: str) -> None:
-    """Raise `UsageError` for several names in an option of one."""
+    """Raise `UsageError` for several names in an option that takes one."""
     if len(names := split_codecs(text)) > 1:
         raise UsageError(
             f"{flag} {text} has {len(names)} names but takes one: repeat the command for each"
@@ -47,7 +47,7 @@ def refuse_several(flag: str, text: str) -> None:
 REFUSALS = {"stored": stored_folder, "folder": target_folder, "file": target_file}
 
 
-_CODECS = "Comma-separated codecs, or 'all' with results."
+_CODECS = "Comma-separated codecs with results, or 'all'."
 _CHECKPOINT = (
     "Checkpoint of our codec; default: ours.safetensors in the weights folder, or the bundled one."
 )

@@ -33,7 +33,7 @@ from benchmark.system.text import counted, group_by_key, listed
 
 MAX_METRICS_SHOWN_IN_FULL = 3
 
-if TYPE_CHECKING:  # what a run without a table does not need
+if TYPE_CHECKING:  # not needed by a run without a table
     from benchmark.compare.bd import Ranking
     from benchmark.rows.summary import Summary
 
@@ -71,9 +71,9 @@ def metrics_not_measured(reasons_by_metric: Mapping[str, str], details: bool = F
     """Return a line for each missing requirement of metrics, or with `details` for each metric."""
     reasons = key_by_label(reasons_by_metric).items()
     lines = [f"{label}: {reason}" for label, reason in reasons]
-    kinds = lines if details else absence_lines(reasons)
+    texts = lines if details else absence_lines(reasons)
     substitute_notes = [text] if (text := stand_ins(reasons_by_metric)) else []
-    return [*(f"not measured: {kind}" for kind in kinds), *substitute_notes]
+    return [*(f"not measured: {text}" for text in texts), *substitute_notes]
 
 
 def print_outcome(
@@ -123,12 +123,12 @@ def print_outcome(
         count = counted(len(names), "image")
         affected = f"{colours} of {count} ({listed(names)})"
         print(f"colours  {affected}: pixel values are interpreted as sRGB")
-    unanswered = [
+    missed_targets = [
         reached
         for reached in outcome.reached
         if reached.why or reached.codec not in codecs_with_settings
     ]
-    print_lines([*map(_reached_line, unanswered)], details=True)
+    print_lines([*map(_reached_line, missed_targets)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
     explained_columns = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
     missing_values = [
@@ -177,7 +177,7 @@ def _settings_at(
 
 
 def _print_settings(answer: Answer) -> set[str]:
-    """Print the table of a search; return the codecs in it, which have finite values."""
+    """Print the table of a search; return the codecs in it, those with finite values."""
     from benchmark.show.table import Table
 
     ranked_records = [record for record in answer.records if record["rank"]]
@@ -188,16 +188,17 @@ def _print_settings(answer: Answer) -> set[str]:
 
 
 def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
-    """Print a table of points; of many metrics, unusual and unmeasured ones are omitted."""
+    """Print a table of points; if there are many metrics, omit unusual and unmeasured ones."""
     from benchmark.show.means_table import means_table
 
     counts = {metric.column: summary.count_values(metric.column) for metric in metrics}
-    usual = overview_columns(counts)
-    few = not usual or len(metrics) <= MAX_METRICS_SHOWN_IN_FULL
+    usual_columns = overview_columns(counts)
+    shows_all = not usual_columns or len(metrics) <= MAX_METRICS_SHOWN_IN_FULL
     shown_metrics = [
         metric
         for metric in metrics
-        if metric.column in usual or (counts[metric.column] and (few or metric.of_sets))
+        if metric.column in usual_columns
+        or (counts[metric.column] and (shows_all or metric.of_sets))
     ]
     print_table(means_table(summary, shown_metrics))
 
@@ -275,13 +276,11 @@ def _summarise_run(
     from benchmark.rows.variants import add_bundled, rows_of_other_variants, specs_of
 
     names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
-    folder, others = (
-        outcome.matrix.store.folder,
-        rows_of_other_variants(outcome.rows, outcome.matrix.table),
-    )
-    rows, others = add_bundled(outcome.rows, others, outcome.bundled)
-    anchored, anchor = add_anchor(rows, others, outcome.anchor, True, outcome.metrics)
-    summary = summarise_with_distributions(anchored, folder, names, allow_few=allow_few)
+    folder = outcome.matrix.store.folder
+    other_rows = rows_of_other_variants(outcome.rows, outcome.matrix.table)
+    rows, other_rows = add_bundled(outcome.rows, other_rows, outcome.bundled)
+    rows, anchor = add_anchor(rows, other_rows, outcome.anchor, True, outcome.metrics)
+    summary = summarise_with_distributions(rows, folder, names, allow_few=allow_few)
     summary = average_seeds(summary, anchor.spec)
     default_metric_lists = metric_names(USUAL_METRICS), metric_names(["all"])
     requested_metrics = () if outcome.metrics in default_metric_lists else metrics

@@ -29,7 +29,7 @@ FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0
 RESUME_HINT = "finished cells are kept; the same command resumes from there"
 
 
-def unfiltered(stream: TextIO) -> TextIO:
+def unwrap_stream(stream: TextIO) -> TextIO:
     """Return the stream behind `PlainStream`, for libraries that draw tables and bars."""
     return stream.stream if isinstance(stream, PlainStream) else stream
 
@@ -46,15 +46,15 @@ def print_records(records: Sequence[object]) -> None:
 
 def json_text(facts: object) -> str:
     """Format a result as JSON; numbers that are not finite become null."""
-    return json.dumps(_finite(facts), indent=1, allow_nan=False)
+    return json.dumps(_replace_non_finite(facts), indent=1, allow_nan=False)
 
 
-def _finite(facts: object) -> object:
+def _replace_non_finite(facts: object) -> object:
     if isinstance(facts, float):
         return facts if math.isfinite(facts) else None
     if isinstance(facts, Mapping):
-        return {name: _finite(value) for name, value in facts.items()}
-    return [*map(_finite, facts)] if isinstance(facts, list | tuple) else facts
+        return {name: _replace_non_finite(value) for name, value in facts.items()}
+    return [*map(_replace_non_finite, facts)] if isinstance(facts, list | tuple) else facts
 
 
 def print_table(table: "Table") -> None:
@@ -66,7 +66,7 @@ def print_table(table: "Table") -> None:
         from rich.console import Console
         from rich.table import Table as RichTable
 
-        console = Console(markup=False, highlight=False, file=unfiltered(sys.stdout))
+        console = Console(markup=False, highlight=False, file=unwrap_stream(sys.stdout))
         unlimited = console.options.update(width=9999)
         stacked = tuple(header.replace(" ", "\n") for header in table.headers)
         for headers, is_wrapped in ((table.headers, False), (stacked, False), (stacked, True)):
@@ -82,7 +82,7 @@ def print_table(table: "Table") -> None:
             if (measurement.minimum if is_wrapped else measurement.maximum) <= console.width:
                 console.print(rich, *map(visible, table.notes), sep="\n")
                 return
-    print(plain(table), end="")  # not truncated on a terminal too narrow for columns
+    print(plain(table), end="")  # not cut on a terminal too narrow for columns
 
 
 def table_record(table: "Table") -> dict[str, object]:
@@ -122,13 +122,13 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         ]  # fmt: skip
         lines: list[str] = []
         if answer.absent:
-            from benchmark.show.absences import absent_lines  # which needs polars
+            from benchmark.show.absences import absent_lines  # needs polars
 
             lines = absent_lines(answer.absent)
         num_hidden = len(lines) - SHOWN_LINES
         lines = lines[:SHOWN_LINES]
         if num_hidden > 0:
-            lines.append(f"and {num_hidden} more: --json has them")
+            lines.append(f"and {num_hidden} more: --json lists them")
         notes = [*answer.summary.splitlines(), *lines]
         if records:
             print_table(Table.create(answer.columns, records, notes).filled())
@@ -192,7 +192,7 @@ def show_progress(title: str, total: int) -> "Iterator[Callable[[Progress], None
                 task, completed=progress.finished, state=state(progress)
             )
     else:
-        lines = Lines()
+        lines = ProgressLines()
         yield lambda progress: lines.say(
             lambda: f"{title}: {progress.finished} of {total}, {state(progress)}".removesuffix(", ")
         )
@@ -231,16 +231,16 @@ def progress_bars(*columns: "ProgressColumn") -> "Iterator[Bars]":
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    first = TextColumn("{task.description}"), BarColumn()
-    with Bars(*first, *columns, console=Console(file=unfiltered(sys.stderr))) as bars:
+    first_columns = TextColumn("{task.description}"), BarColumn()
+    with Bars(*first_columns, *columns, console=Console(file=unwrap_stream(sys.stderr))) as bars:
         yield bars
 
 
-class Lines:
+class ProgressLines:
     """Printer of progress lines on standard error, after ten seconds and then each minute."""
 
-    def __init__(self, at_once: bool = False) -> None:
-        self._next_at = monotonic() + (0.0 if at_once else FIRST_SECONDS)
+    def __init__(self, immediate: bool = False) -> None:
+        self._next_at = monotonic() + (0.0 if immediate else FIRST_SECONDS)
         self._printed = ""
 
     def say(self, line: Callable[[], str], last: bool = False) -> None:
@@ -258,12 +258,15 @@ def say(lines: Iterable[str]) -> None:
         print(visible(line), file=sys.stderr, flush=True)
 
 
-def say_not_run(code: Mapping[str, int]) -> None:
-    """Print a line for each program or file not run because only rows name it.
+def say_not_run(refused_counts: Mapping[str, int]) -> None:
+    """Print a line for each program or file that is not run because only rows name it.
 
-    code: of `NamedCodecs.count_refused`.
+    refused_counts: see `NamedCodecs.count_refused`.
     """
-    say(f"not run  {text}: named by rows only; run it with --codecs all,{text}" for text in code)
+    say(
+        f"not run  {text}: named by rows only; run it with --codecs all,{text}"
+        for text in refused_counts
+    )
 
 
 def print_lines(lines: Sequence[str], details: bool = False) -> None:

@@ -39,7 +39,7 @@ from benchmark.show.bd_rates import doubt_note, number_text
 from benchmark.system.text import listed, range_text
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
-# Protocol ids of metrics as a paper has them, where the column does not name it.
+# Protocols of metrics reported by papers, if not named like the column
 REPORTED = {"psnr_db": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-ssim-db-rgb"}
 
 # Metrics that a curve's file may have.
@@ -50,9 +50,9 @@ DELTAS = (
     Column("BD-metric", partial(number_text, name="bd_metric", form="+z.3f"), str),
     Column("overlap", form=".0%"),
 )
-OF_POINTS = opt(COMPARED, "Dataset of the points, or 'all'.")
-BETWEEN = opt(COMPARED, "Only points between two rates, in bpp: .01,.1.", value_form="listed")
-LISTED = opt(ARGUMENT, "Systems to list the curves of; default: all.")
+POINTS_DATASET = opt(COMPARED, "Dataset of the points, or 'all'.")
+RATE_RANGE = opt(COMPARED, "Only points between two rates, in bpp: .01,.1.", value_form="listed")
+SYSTEMS = opt(ARGUMENT, "Systems whose curves to list; default: all.")
 NAMES = opt(ARGUMENT, "Systems, such as tcm or VTM:CompressAI, or files of curves.")
 
 published = Verbs("""Keep, show and compare numbers published in papers and repositories.
@@ -66,42 +66,46 @@ Examples:
 
 @published.verb("list")
 def list_all(
-    names: Annotated[list[str] | None, LISTED] = None,
-    dataset: Annotated[str, OF_POINTS] = "all",
+    names: Annotated[list[str] | None, SYSTEMS] = None,
+    dataset: Annotated[str, POINTS_DATASET] = "all",
     metrics: Annotated[str, METRICS] = "all",
-    bpp: Annotated[tuple[str, ...], BETWEEN] = (),
+    bpp: Annotated[tuple[str, ...], RATE_RANGE] = (),
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
-    """List published systems, a line each; of what is named, every curve with its rule.
+    """List published systems, one per line, or every curve of the named ones with its rule.
 
-    A dataset's parts, and curves of its pictures cut or resized, are listed with it: `pictures`
+    Parts of a dataset, and curves on cropped or resized pictures, are listed with it: `pictures`
     says how they differ. Doubtful points are plotted and compared only as doubtful:NAME.
 
     Examples:
       bench published list --dataset kodak
       bench published list diffeic perco --bpp .01,.1 --metric lpips
     """
-    asked = [f"{DOUBTFUL}{name.removeprefix(DOUBTFUL)}" for name in names or [ALL_SYSTEMS]]
-    points = [*select(read_points(results, doubtful=True), asked)]
-    known = sorted({parent_dataset(point.dataset)[0] for point in points})
+    requested_names = [
+        f"{DOUBTFUL}{name.removeprefix(DOUBTFUL)}" for name in names or [ALL_SYSTEMS]
+    ]
+    points = [*select(read_points(results, doubtful=True), requested_names)]
+    known_datasets = sorted({parent_dataset(point.dataset)[0] for point in points})
     if dataset != "all":
         points = [p for p in points if dataset in (p.dataset, parent_dataset(p.dataset)[0])]
         if not points:
-            raise UnknownName("dataset with published points", dataset, known)
+            raise UnknownName("dataset with published points", dataset, known_datasets)
     if metrics != "all":
         requested_metrics = [Metric.named(name) for name in metric_names(metrics)]
-        wanted = {
+        metric_words = {
             word
             for metric in requested_metrics
             for word in (metric.column, metric.name, metric.published)
             if word
         }
-        points = [p for p in points if {p.metric, p.metric.removesuffix("_db")} & wanted]
+        points = [p for p in points if {p.metric, p.metric.removesuffix("_db")} & metric_words]
     if bpp:
-        low, high = _ends(bpp)
+        low, high = _parse_range(bpp)
         points = [p for p in points if low <= p.bpp <= high]
     if not points:
-        raise UsageError(f"nothing is published of that: leave out a filter, of {listed(known, 9)}")
+        raise UsageError(
+            f"no published points match: leave out a filter; datasets: {listed(known_datasets, 9)}"
+        )
     if names or bpp or (dataset, metrics) != ("all", "all"):
         columns = [Column(name) for name in CURVE]
         columns += [Column("bpp", _rates_text, str), Column("points", form="d")]
@@ -110,11 +114,11 @@ def list_all(
     return Answer([*overview(points)], [Column("system"), Column("datasets"), *counts])
 
 
-def _ends(bpp: Sequence[str]) -> tuple[float, float]:
-    """Return the lowest and highest rate of an option; raise `UsageError` for another."""
+def _parse_range(bpp: Sequence[str]) -> tuple[float, float]:
+    """Return the lowest and highest rate of an option; raise `UsageError` if it is not a range."""
     rates = parse_rates(bpp)
     if len(rates) != 2 or rates[0] > rates[1]:
-        raise UsageError(f"--bpp {','.join(bpp)} is not a range: .01,.1 is from .01 to .1 bpp")
+        raise UsageError(f"--bpp {','.join(bpp)} is not a range: give two rates, such as .01,.1")
     return rates[0], rates[1]
 
 
@@ -125,7 +129,7 @@ def _rates_text(record: Mapping[str, Any]) -> str:
 @published.verb("show")
 def show(
     names: Annotated[list[str], NAMES],
-    dataset: Annotated[str, OF_POINTS] = "all",
+    dataset: Annotated[str, POINTS_DATASET] = "all",
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
     """Print the points of published systems with source, rule and doubts.
@@ -149,19 +153,19 @@ def compare(
     rule: Rule,
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
-    """Compare every curve of these systems, of all sources, with the first; average nothing.
+    """Compare every curve of these systems, from all sources, with the first; average none.
 
     Examples:
       bench published compare doubtful:vtm --dataset kodak
       bench published compare tcm mlic++ mine.csv
     """
-    spelt = ",".join(name.replace(",", "\\,") for name in names)
-    points = chosen_points(results, spelt, all_variants=True)
+    names_text = ",".join(name.replace(",", "\\,") for name in names)
+    points = chosen_points(results, names_text, all_variants=True)
     records: list[dict[str, Any]] = []
     absent: list[Absent] = []
     for metric in map(Metric.named, metric_names(metrics)):
         curves = published_curves(points, dataset, metric)
-        for place, curve in enumerate(curves if len(curves) > 1 else ()):
+        for position, curve in enumerate(curves if len(curves) > 1 else ()):
             facts = {
                 "metric": metric.label,
                 "curve": curve.title,
@@ -169,14 +173,14 @@ def compare(
             }
             origin = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
             pair = missing_comparison(metric, rule, "")
-            if place:
-                both = [(each.title, each.rates) for each in (curves[0], curve)]
-                pair = compare_curves(both[0][1], both[1][1], metric, rule)
+            if position:
+                named_curves = [(curves[0].title, curves[0].rates), (curve.title, curve.rates)]
+                pair = compare_curves(curves[0].rates, curve.rates, metric, rule)
                 what = f"{curve.title}, {metric.label}"
-                absent += [Absent(what, why) for why in remarks(pair, both, rule)]
+                absent += [Absent(what, why) for why in remarks(pair, named_curves, rule)]
             records.append(facts | origin | numbers_in(pair))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
-    summary = f"By {FORM_NAMES[rule.bd]}, against the first curve{rule.end_words}; no two averaged."
+    summary = f"By {FORM_NAMES[rule.bd]}, against the first curve{rule.end_words}, not averaged."
     if not records:
         summary = f"No two curves on {dataset} to compare."
     return Answer(records, [*columns, *DELTAS], summary + doubt_text(records, rule), absent)
@@ -184,8 +188,10 @@ def compare(
 
 def bd(
     anchor: Annotated[str, opt(ARGUMENT, "A file, or a published system: VTM:CompressAI.")],
-    test: Annotated[str, opt(ARGUMENT, "The curve to compare with it, likewise.")],
-    metrics: Annotated[str, opt(COMPARED, "Comma-separated; default: all that both have.")] = "",
+    test: Annotated[str, opt(ARGUMENT, "The curve to compare with it, given in the same way.")],
+    metrics: Annotated[
+        str, opt(COMPARED, "Comma-separated metrics; default: all that both curves have.")
+    ] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of published points.")] = "kodak",
     *,
     rule: Rule,
@@ -193,12 +199,12 @@ def bd(
 ) -> Answer:
     """Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic form.
 
-    Curves are compared as `bench report` compares them: on their Pareto fronts, with a mark where
-    they share less than half of what they span.
+    Curves are compared as `bench report` compares them: on their Pareto fronts, and marked if
+    they share less than half of their joint range.
 
-    Files are csv, CompressAI's json or a table of a README, with columns such as bpp, psnr, ms-ssim
-    (linear or in dB) and lpips. Papers differ by the form of interpolation, so both are given, with
-    the share of the range that both curves reach.
+    Files are csv, CompressAI's json or a README with a table; columns are bpp, psnr, ms-ssim
+    (linear or in dB), lpips and so on. Papers differ by the form of interpolation, so both are
+    given, with the share of the range that both curves reach.
 
     Examples:
       bench bd vtm.csv mine.json
@@ -217,15 +223,15 @@ def bd(
             for curve in curves
         ]
         if metrics and not all(series):
-            lacking = curves[bool(series[0])]
-            raise UsageError(f"{lacking.name} has no {metric.label}: name another metric")
+            curve = curves[bool(series[0])]
+            raise UsageError(f"{curve.name} has no {metric.label}: name another metric")
         for form in dict.fromkeys((*FORMS, rule.bd)) if all(series) else ():
-            of_form = replace(rule, bd=form)
-            both = [curve_of(*known, metric) for known in series if known]
-            pair = compare_curves(both[0], both[1], metric, of_form)
-            known = {"metric": metric.label, "form": form, "crossing": pair["crossing"]}
-            notes = [*remarks(pair, [*zip(names, both, strict=True)], of_form)]
-            records.append(known | numbers_in(pair) | {"note": "; ".join(notes)})
+            form_rule = replace(rule, bd=form)
+            pair_of_curves = [curve_of(*values, metric) for values in series if values]
+            pair = compare_curves(pair_of_curves[0], pair_of_curves[1], metric, form_rule)
+            facts = {"metric": metric.label, "form": form, "crossing": pair["crossing"]}
+            notes = [*remarks(pair, [*zip(names, pair_of_curves, strict=True)], form_rule)]
+            records.append(facts | numbers_in(pair) | {"note": "; ".join(notes)})
             absent += [Absent(metric.label, why) for why in notes]
     if not records:
         raise UsageError(f"{first} and {second} have no metric in common")
@@ -245,11 +251,11 @@ def remarks(pair: Record, curves: Sequence[tuple[str, Curve]], rule: Rule) -> It
         yield f"the curves cross at {pair['crossing']:.4g}"
     for name, curve in curves:
         if points := dominated_text(cut(curve, rule)):
-            yield f"{name} is below its own Pareto front, and left out, at {points}"
+            yield f"{name} has points below its Pareto front, which are left out: {points}"
 
 
 def numbers_in(comparison: Record) -> Record:
-    """Return what is shown of a comparison of two curves."""
+    """Return the printed fields of a comparison of two curves."""
     return {
         "bd_rate_percent": comparison["bd_rate_percent"],
         "bd_metric": comparison["bd_metric"],
@@ -260,28 +266,30 @@ def numbers_in(comparison: Record) -> Record:
 
 
 def doubt_text(records: Sequence[Mapping[str, Any]], rule: Rule) -> str:
-    """Return the note on doubtful BD-rates after another sentence, if one of these is doubtful."""
+    """Return the note on doubtful BD-rates, to append to a sentence; empty if none is doubtful."""
     marks = (record[mark] for record in records for mark in ("doubtful", "bd_metric_doubtful"))
     return f" {doubt_note(rule)}" if any(marks) else ""
 
 
 @published.verb("add")
 def add(
-    file: Annotated[Path, opt(ARGUMENT, "csv, CompressAI's json, or a table of a README.")],
-    system: Annotated[str, opt(ORIGIN, "Name of the system; one curve in the file.")],
-    reference: Annotated[str, opt(ORIGIN, "DOI, else the address of the numbers.")],
+    file: Annotated[
+        Path, opt(ARGUMENT, "File of a curve: csv, CompressAI's json, or a README with a table.")
+    ],
+    system: Annotated[str, opt(ORIGIN, "Name of the system; the file holds one curve.")],
+    reference: Annotated[str, opt(ORIGIN, "DOI of the numbers, else their address.")],
     dataset: Annotated[
-        str, opt(ORIGIN, "Dataset that the published values are averages over.")
+        str, opt(ORIGIN, "Dataset over which the published values are averaged.")
     ] = "kodak",
-    variant: Annotated[str, opt(ORIGIN, "Which variant, where there are several.")] = "",
+    variant: Annotated[str, opt(ORIGIN, "Variant of the system, if there are several.")] = "",
     title: Annotated[str, opt(ORIGIN, "Title of the paper; default: the reference.")] = "",
     rule: Annotated[str, opt(MANNER, "How the values were computed, in your words.")] = "",
     results: options.ResultsTarget = Path("results"),
 ) -> None:
     """Check a curve and add it to the registry of a results folder.
 
-    A curve that falls, or that no codec can have beside VTM's, is added as doubtful and not plotted
-    unless asked for. To plot a file's curve without adding it: --published FILE.
+    A falling curve, or one that is implausible next to VTM's, is added as doubtful and plotted only
+    if named. To plot a file's curve without adding it: --published FILE.
 
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
@@ -289,28 +297,30 @@ def add(
     from benchmark.published.doubts import doubts, vtm_curve
     from benchmark.published.registry import add_paper
 
-    named = {metric_class(name).column: name for name in (*IMAGE_METRICS, *DISTRIBUTION_METRICS)}
+    names_by_column = {
+        metric_class(name).column: name for name in (*IMAGE_METRICS, *DISTRIBUTION_METRICS)
+    }
     doi = DOI.fullmatch(reference.strip())
     curve = read_curve(str(file), dataset, results, only_file=True)
-    known = read_points(results, doubtful=True)
+    registered_points = read_points(results, doubtful=True)
     points, sentences = list[PublishedPoint](), list[str]()
     for column, (bpp, values) in curve.series.items():
-        metric = Metric.named(named[column]) if column in named else None
-        anchor = vtm_curve(known, dataset, metric) if metric else None
-        odd = doubts(metric, bpp, values, anchor) if metric else []
-        sentences += odd
-        name, shown = (metric and metric.published) or column, list(values)
+        metric = Metric.named(names_by_column[column]) if column in names_by_column else None
+        anchor = vtm_curve(registered_points, dataset, metric) if metric else None
+        doubt_texts = doubts(metric, bpp, values, anchor) if metric else []
+        sentences += doubt_texts
+        name, reported_values = (metric and metric.published) or column, list(values)
         if column in curve.in_db:
-            name, shown = "ms_ssim_db", [-10 * math.log10(1 - value) for value in values]
+            name, reported_values = "ms_ssim_db", [-10 * math.log10(1 - value) for value in values]
         points += [
             PublishedPoint(
                 system=system, variant=variant, kind="point", dataset=dataset, bpp=rate,
                 metric=name, value=value,
                 protocol=f"{REPORTED.get(name, name.replace('_', '-'))}/reported",
                 rate_protocol="bpp/reported", how="author_csv", reference=reference.strip(),
-                source=title or reference, rule=rule, doubt="; ".join(odd),
+                source=title or reference, rule=rule, doubt="; ".join(doubt_texts),
             )
-            for rate, value in zip(bpp, shown, strict=True)
+            for rate, value in zip(bpp, reported_values, strict=True)
         ]  # fmt: skip
     path = add_paper(results, title or reference, doi[1] if doi else "", points)
     names = ", ".join(dict.fromkeys(point.metric for point in points))
@@ -319,7 +329,7 @@ def add(
 
 
 def _points(results: Path, names: Sequence[str], dataset: str) -> list[PublishedPoint]:
-    """Return the points of these names on a dataset; raise `UsageError` without any."""
+    """Return the points of these names on a dataset; raise `UsageError` if there are none."""
     chosen = select(read_points(results, doubtful=True), names)
     points = [point for point in chosen if dataset in ("all", point.dataset)]
     if not points:
@@ -331,7 +341,7 @@ def _points(results: Path, names: Sequence[str], dataset: str) -> list[Published
 def _origins(points: Iterable[PublishedPoint]) -> Iterator[str]:
     lines: dict[str, None] = {}
     for p in points:
-        where = f"{p.source}: {p.reference}" + (p.doi and f", doi:{p.doi}")
-        of_values = p.rule and f"rule: {p.rule}", p.doubt and f"doubt: {p.doubt}"
-        lines |= dict.fromkeys((where, *of_values))
+        source_text = f"{p.source}: {p.reference}" + (p.doi and f", doi:{p.doi}")
+        value_texts = p.rule and f"rule: {p.rule}", p.doubt and f"doubt: {p.doubt}"
+        lines |= dict.fromkeys((source_text, *value_texts))
     yield from filter(None, lines)

@@ -29,8 +29,8 @@ OUT = opt(
 )
 PAGE = opt(
     TARGET,
-    "Write page.html too, where each point of a curve opens its images; default: if the folder "
-    "already has a page.",
+    "Write page.html too, where each point of a curve opens its images; default: only if the "
+    "folder already has a page.",
     "--page/--no-page",
 )
 
@@ -77,26 +77,26 @@ def report(
         written_reports = write_reports(
             experiment, common=common, pooled=pooled, out=out, page=bool(page), command=command
         )
-        for written in written_reports:
-            earlier = written.earlier_page
+        for written_report in written_reports:
+            earlier_page = written_report.earlier_page
             if not as_json:
-                _print_report(written, table, verbose)
-                if earlier is not None and not page:
+                _print_report(written_report, table, verbose)
+                if earlier_page is not None and not page:
                     print(PAGE_AGAIN if page is None else PAGE_REMOVED)
-            wants_page = bool(page) or (page is None and earlier is not None)
+            wants_page = bool(page) or (page is None and earlier_page is not None)
             is_explicit = page or page_images != USUAL_PAGE_IMAGES
-            images = page_images if is_explicit else earlier or page_images
+            images = page_images if is_explicit else earlier_page or page_images
             pages: Sequence[str] = ()
             if wants_page:
                 output.say_not_run(
-                    NamedCodecs(experiment.codecs).count_refused(written.stored.table)
+                    NamedCodecs(experiment.codecs).count_refused(written_report.stored.table)
                 )
                 page_options = images, look.linear_rate, progress, say, request.data_dir, command
-                pages = write_page(experiment, written, *page_options)
+                pages = write_page(experiment, written_report, *page_options)
             else:
-                ReportSet(written.stored.folder).end_page(None)
+                ReportSet(written_report.stored.folder).end_page(None)
             if as_json:
-                records.append(_report_record(written, pages))
+                records.append(_report_record(written_report, pages))
             elif pages:
                 print(*pages, sep="\n")
     if as_json:

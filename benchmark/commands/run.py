@@ -19,7 +19,7 @@ from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
-FEW = 20  # images of a short run
+FEW_IMAGES = 20  # of a short run
 LONG_SECONDS = 43_200  # of a run for which a plan suggests shorter ones
 ExperimentFile = Annotated[
     Path | None,
@@ -109,7 +109,7 @@ def rescore(
 ) -> list[Answer]:
     """Decode stored streams again and compute missing metrics.
 
-    Names metrics without weights or programs before decoding. Exit code 2 if no metric can be
+    Lists metrics without weights or programs before decoding. Exit code 2 if no metric can be
     computed.
 
     Examples:
@@ -167,20 +167,22 @@ def plan(
     return [*map(_plan_dataset, request.split_datasets())]
 
 
-def time_sentence(codecs: Mapping[str, float], few_seconds: float | None, at_a_time: int) -> str:
+def time_sentence(
+    codecs: Mapping[str, float], few_seconds: float | None, parallel_cells: int
+) -> str:
     """Describe how long coding takes, from seconds on a core, and suggest shorter runs."""
-    total = sum(codecs.values()) / at_a_time
-    cells = counted(at_a_time, "cell")
+    total = sum(codecs.values()) / parallel_cells
+    cells = counted(parallel_cells, "cell")
     text = f"coding takes about {output.duration(total)}, {cells} at a time, without metrics"
     slowest = max(codecs, key=codecs.__getitem__, default="")
-    if len(codecs) > 1 and codecs[slowest] > total * at_a_time / 2:
-        text += f"; {output.duration(codecs[slowest] / at_a_time)} of them {slowest}"
+    if len(codecs) > 1 and codecs[slowest] > total * parallel_cells / 2:
+        text += f"; {output.duration(codecs[slowest] / parallel_cells)} of that for {slowest}"
     if total < LONG_SECONDS:
         return text
     parts = math.ceil(total / 3600)
-    text += f". Shorter: `--part I/{parts}` on {parts} machines such as this, an hour each"
+    text += f". Shorter: `--part I/{parts}` on {parts} machines like this, an hour each"
     if few_seconds is not None:
-        text += f"; `--limit {FEW}`, {output.duration(few_seconds / at_a_time)}"
+        text += f"; `--limit {FEW_IMAGES}`, {output.duration(few_seconds / parallel_cells)}"
     return text
 
 
@@ -200,7 +202,7 @@ def _typical_seconds(codecs: Iterable[str], request: Request, pixels: int) -> di
     return result
 
 
-PLANNED = (
+PLAN_COLUMNS = (
     Column("codec"),
     Column("cells", form="d"),
     Column("to do", "to_do", "d"),
@@ -219,7 +221,7 @@ def _plan_missing_dataset(request: Request, missing: Unavailable) -> Answer:
     images = min(request.limit or published.published_images, published.published_images)
     jobs, pixels = request.jobs or cores(), published.pixels * images // published.published_images
     codec_seconds = _typical_seconds(request.codecs, request, pixels)
-    few_seconds = sum(codec_seconds.values()) * FEW / images if images > FEW else None
+    few_seconds = sum(codec_seconds.values()) * FEW_IMAGES / images if images > FEW_IMAGES else None
     records = [
         {"codec": label, "seconds": seconds / jobs} for label, seconds in codec_seconds.items()
     ]
@@ -227,7 +229,7 @@ def _plan_missing_dataset(request: Request, missing: Unavailable) -> Answer:
     facts["coding_seconds"] = sum(codec_seconds.values()) / jobs
     title = f"{request.dataset}: {counted(images, 'image')}, not downloaded yet: {missing}"
     summary = time_sentence(codec_seconds, few_seconds, jobs)
-    return Answer(records, (PLANNED[0], PLANNED[3]), summary, facts=facts, title=title)
+    return Answer(records, (PLAN_COLUMNS[0], PLAN_COLUMNS[3]), summary, facts=facts, title=title)
 
 
 def _plan_dataset(request: Request) -> Answer:
@@ -252,8 +254,8 @@ def _plan_dataset(request: Request) -> Answer:
     workers = plan_workers(needs, metrics, jobs, cores(), available_memory())
     total_estimate = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
-    cells_of = Counter(cell.codec.label for cell in matrix.cells)
-    first_images = {image.file.name for image in sources.images[:FEW]}
+    cell_counts = Counter(cell.codec.label for cell in matrix.cells)
+    first_images = {image.file.name for image in sources.images[:FEW_IMAGES]}
     first_cells = [cell for cell in matrix.to_do if cell.source.file.name in first_images]
     codec_seconds = {
         name: estimate([cell for cell in matrix.to_do if cell.codec.label == name], model).seconds
@@ -262,13 +264,13 @@ def _plan_dataset(request: Request) -> Answer:
     pixels = sum(image.width_px * image.height_px for image in sources.images)
     skipped = matrix.selection.skipped
     codec_seconds |= _typical_seconds([codec.what for codec in skipped], request, pixels)
-    few_seconds = estimate(first_cells, model).seconds if len(sources.images) > FEW else None
+    few_seconds = estimate(first_cells, model).seconds if len(sources.images) > FEW_IMAGES else None
     records = [
         {
-            "codec": name, "cells": cells_of[name], "to_do": to_do[name],
+            "codec": name, "cells": cell_counts[name], "to_do": to_do[name],
             "seconds": codec_seconds.get(name, 0.0) / workers.workers,
         }
-        for name in {**cells_of, **codec_seconds}
+        for name in {**cell_counts, **codec_seconds}
     ]  # fmt: skip
     facts: dict[str, object] = {
         "dataset": sources.dataset.name,
@@ -281,12 +283,12 @@ def _plan_dataset(request: Request) -> Answer:
         "cells_by_typical_times": total_estimate.typical,
     }
     cells = f"{counted(len(matrix.cells), 'cell')}, {len(matrix.to_do)} to do"
-    rests = {
+    uncertain_counts = {
         "estimated from typical times": total_estimate.typical,
         "without an estimate": total_estimate.unknown,
     }
     lines = [time_sentence(codec_seconds, few_seconds, workers.workers)]
-    lines += [f"{n} cells {reason}" for reason, n in rests.items() if n]
+    lines += [f"{n} cells {reason}" for reason, n in uncertain_counts.items() if n]
     if matrix.to_do:
         available = workers.available_bytes
         available_text = (
@@ -299,4 +301,4 @@ def _plan_dataset(request: Request) -> Answer:
         ]
     absent = absences((), sources.refused, skipped, sources.dataset.unread)
     title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
-    return Answer(records, PLANNED, "\n".join(lines), absent, facts, title=title)
+    return Answer(records, PLAN_COLUMNS, "\n".join(lines), absent, facts, title=title)

@@ -1,4 +1,4 @@
-"""Pictures published by others: how their files were matched, and stated beside measured values."""
+"""Pictures published by others: how files were matched, and stated values next to measured ones."""
 
 import math
 from collections import Counter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MS_SSIM_DB = "ms_ssim_db"  # others report MS-SSIM in dB; this project stores it linear
 TOLERANCES = {"psnr_db": 0.01, MS_SSIM_DB: 0.01}  # rounding of papers
-DEFAULT_TOLERANCE = 1e-3  # of other metrics
+DEFAULT_TOLERANCE = 1e-3  # for other metrics
 
 
 def file_matching_lines(matrix: "Matrix") -> list[str]:

@@ -16,7 +16,7 @@ from benchmark.show.ranks import AT, BUDGET, parse_budget
 from benchmark.system.atomic import require_inside, write_files
 
 BD_RATES = opt(COMPARED, "Also write BD-rates, next to the columns of --at.")
-MADE = "% Made by `bench table"  # first line of a table's LaTeX
+HEADER = "% Made by `bench table"  # first line of a table's LaTeX
 
 
 def table(
@@ -35,8 +35,8 @@ def table(
     underlined; empty columns are omitted. Writes table.tex (booktabs, as wide as a page), and
     table.md and table.csv with intervals over images.
 
-    With --at there are columns at each rate or quality in place of BD-rates, as `bench rank` has
-    them; a published value by another rule is marked, and never the best.
+    With --at, columns at each rate or quality replace BD-rates, as in `bench rank`; a published
+    value under another rule is marked, and never counts as best.
 
     Examples:
       bench table --at bpp=.1,.2 --published hific,ms-illm --metrics psnr,lpips
@@ -48,18 +48,18 @@ def table(
     path = folder / "table.tex"
     if out is None:
         require_inside(experiment.results, path)
-    elif path.is_file() and not path.read_text(errors="replace").startswith(MADE):
+    elif path.is_file() and not path.read_text(errors="replace").startswith(HEADER):
         raise StoreError(f"{path} is not a file of `bench table`: move it, or name another --out")
     dataset_text = experiment.dataset or stored_dataset(experiment.results, "")
     with drawn_as(look):
         datasets, targets = requested_datasets(experiment.results, dataset_text), parse_targets(at)
-        whose, has_rates = parse_budget(budget), bd_rates or not targets
-        table_of_paper, files, sentences = draw_table(
-            experiment, datasets, targets, whose, has_rates
+        budget_rule, has_rates = parse_budget(budget), bd_rates or not targets
+        paper_table, files, sentences = draw_table(
+            experiment, datasets, targets, budget_rule, has_rates
         )
-    files[path.name] = f"{MADE}{command.removeprefix('bench table')}`.\n{files[path.name]}"
+    files[path.name] = f"{HEADER}{command.removeprefix('bench table')}`.\n{files[path.name]}"
     write_files(folder, files, what="table")
-    output.print_table(table_of_paper)
+    output.print_table(paper_table)
     for sentence in sentences:
         print(sentence, file=sys.stderr)
     for name in files:

@@ -36,23 +36,27 @@ CONTEXT = {
 }
 LISTS = ("codecs", "bundled", "published", "metrics")  # options of comma-separated names
 EXAMPLES = "Examples:\n"
-TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # text that rich would take for markup
+TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # text that rich would interpret as markup
 VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # placeholders of values in help
 
 
-def sign(
+def set_signature(
     command: Callable[..., None],
     parameters: Iterable[Parameter],
     added: Mapping[str, tuple[Any, Any]] = {},
 ) -> None:
     """Set the signature for typer; `added` are types and defaults of more parameters."""
-    signed = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
-    signed += [
+    keyword_parameters = [
+        parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters
+    ]
+    keyword_parameters += [
         Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
         for name, (kind, default) in added.items()
     ]
-    command.__signature__ = inspect.Signature(signed)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in signed}
+    command.__signature__ = inspect.Signature(keyword_parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in keyword_parameters
+    }
 
 
 def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., None]:
@@ -96,7 +100,9 @@ def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[...,
     shared = {"csv_file": (CsvFile, None), "as_json": (AsJson, False)}
     if reads_rows:
         shared |= {"dataset": (StoredDatasets, ""), "results": (Results, Path("results"))}
-    sign(verb, (parameter for name, parameter in parameters.items() if name != "source"), shared)
+    set_signature(
+        verb, (parameter for name, parameter in parameters.items() if name != "source"), shared
+    )
     return verb
 
 
@@ -118,8 +124,8 @@ Help = Annotated[
 ]
 
 
-def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **listed: Any) -> None:
-    """Add a function as a sub-command; `listed` are `short_help` and `rich_help_panel`."""
+def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **entry: Any) -> None:
+    """Add a function as a sub-command; `entry`: its `short_help` and `rich_help_panel`."""
 
     parameters = inspect.signature(verb).parameters
 
@@ -138,10 +144,10 @@ def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **listed: A
         (parameter for parameter in parameters.values() if declaration(parameter)), key=_panel_index
     )
     extra_parameters = {"context": (typer.Context, Parameter.empty), "help": (Help, False)}
-    sign(command, map(_typer_parameter, options), extra_parameters)
+    set_signature(command, map(_typer_parameter, options), extra_parameters)
     text = help_and_examples(verb.__doc__ or "")
-    settings = {**text, **listed, "context_settings": CONTEXT, "add_help_option": False}
-    app.command(name, cls=Once, **settings)(command)
+    settings = {**text, **entry, "context_settings": CONTEXT, "add_help_option": False}
+    app.command(name, cls=SingleListsCommand, **settings)(command)
 
 
 def _more_values(
@@ -152,13 +158,13 @@ def _more_values(
     values = {key: value for key, value in values.items() if key in parameters}
     for key, parameter in parameters.items():
         if (option := declaration(parameter)) and option.options_file_for:
-            usual = (
+            default_file = (
                 FIGURES_FILE
                 if option.options_file_for == "figures" and FIGURES_FILE.is_file()
                 else None
             )
-            if path := context.params[key] or usual:
-                # Brings what draws figures, which measuring does without.
+            if path := context.params[key] or default_file:
+                # Imports drawing libraries, which measuring does not need
                 from benchmark.commands.experiment import verb_options
 
                 typed = {option: context.params[option] for option in typed_options(context)}
@@ -166,7 +172,7 @@ def _more_values(
     return values
 
 
-class Once(TyperCommand):
+class SingleListsCommand(TyperCommand):
     """Command that refuses a list given twice, since only the last would count."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -219,7 +225,7 @@ def help_and_examples(text: str) -> dict[str, Any]:
 
 
 def unstyled(text: str) -> str:
-    r"""Escape brackets, which typer's help would take for markup.
+    r"""Escape brackets, which typer's help would interpret as markup.
 
     >>> print(unstyled("a [labels] of [0, 1]"))
     a \[labels] of [0, 1]
@@ -252,13 +258,13 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
     }
     if option.panel == ARGUMENT:
         shared["metavar"] = option.value or parameter.name.upper()
-        by_typer = typer.Argument(**shared)
+        typer_parameter = typer.Argument(**shared)
     else:
         flags = option.flags
         if not flags and default is not True:  # no `--no-...` that changes nothing
             flags = (f"--{parameter.name.replace('_', '-')}",)
-        by_typer = typer.Option(*flags, rich_help_panel=option.panel, **shared)
-    return parameter.replace(default=default, annotation=Annotated[kind, by_typer])
+        typer_parameter = typer.Option(*flags, rich_help_panel=option.panel, **shared)
+    return parameter.replace(default=default, annotation=Annotated[kind, typer_parameter])
 
 
 def _value_word(kind: Any) -> str:
@@ -274,10 +280,10 @@ def typed_options(context: typer.Context) -> set[str]:
     return {name for name, source in sources if source and source.name == "COMMANDLINE"}
 
 
-def command_line(context: typer.Context, without: Collection[str] = ()) -> str:
-    """Return a command as typed in a shell, without the parameters `without`."""
+def command_line(context: typer.Context, excluded: Collection[str] = ()) -> str:
+    """Return a command as typed in a shell, without the `excluded` parameters."""
     words: list[str] = []
-    typed = typed_options(context) - {*without}
+    typed = typed_options(context) - {*excluded}
     for option in context.command.params:
         if (name := option.name or "") in typed:
             value = context.params[name]

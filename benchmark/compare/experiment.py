@@ -13,7 +13,7 @@ from benchmark.spec import requested_names
 from benchmark.system.text import number_in
 
 Rates = Annotated[
-    tuple[str, ...], opt(COMPARED, "Rates to compare at, in bpp.", value_form="listed")
+    tuple[str, ...], opt(COMPARED, "Rates at which to compare, in bpp.", value_form="listed")
 ]
 PUBLISHED = opt(
     COMPARED,

@@ -41,9 +41,9 @@ MAX_BIAS = 0.02  # share of the bytes that the mean difference in the metric may
 
 
 CODECS = opt(ARGUMENT, "Codecs to compare, comma-separated, by name or label.")
-OTHER_CODECS = opt(ARGUMENT, "The codecs to compare them with.")
+OTHER_CODECS = opt(ARGUMENT, "Codecs to compare them with, comma-separated.")
 MATCHED_METRIC = opt(
-    COMPARED, "The metric to match, then others to show, or 'all' (none: the usual ones)."
+    COMPARED, "Metric to match, then metrics to show, or 'all'; without any, the usual ones."
 )
 TOLERANCE = opt(
     MANNER,

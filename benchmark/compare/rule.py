@@ -24,7 +24,7 @@ class Rule:
         "Interpolation of BD-rates: akima, pchip, or cubic, the polynomial of VCEG-M33.",
     )
     up_to_bpp: float | None = option(
-        None, MANNER, "Cut curves at this rate before taking BD-rates.", minimum=0.001
+        None, MANNER, "Cut curves at this rate before computing BD-rates.", minimum=0.001
     )
     any_overlap: bool = option(
         False,

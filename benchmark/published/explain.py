@@ -254,7 +254,9 @@ def explain(
         str, opt(COMPARED, "Reference: a measured codec, published system or file; default: VTM.")
     ] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of both curves.")] = "kodak",
-    metrics: Annotated[str, opt(COMPARED, "Comma-separated; default: the curve's first.")] = "",
+    metrics: Annotated[
+        str, opt(COMPARED, "Comma-separated metrics; default: the curve's first.")
+    ] = "",
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
     """Explain why two published curves differ.

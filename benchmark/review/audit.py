@@ -166,7 +166,9 @@ def audit_pack(
     ] = None,
     results: Annotated[
         Path,
-        opt(ORIGIN, "Folder of results whose runs tell where images are.", path_check="folder"),
+        opt(
+            ORIGIN, "Folder of results whose run records say where images are.", path_check="folder"
+        ),
     ] = Path("results"),
     codecs: options.StoredCodecs = "all",
 ) -> Answer:

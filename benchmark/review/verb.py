@@ -25,8 +25,8 @@ RunnableCodecs = Annotated[
     str,
     opt(
         MEASURED,
-        "Comma-separated programs or Python files, each in full, that may run as codecs; built-in "
-        "codecs always may.",
+        "Comma-separated specs of programs or Python files that may run as codecs, each written "
+        "out in full; built-in codecs may always run.",
     ),
 ]
 
@@ -44,7 +44,7 @@ def review(
         tuple[str, ...],
         opt(
             COMPARED,
-            "'SYSTEM N % fewer bits than ANCHOR [in METRIC]' (repeatable).",
+            "Claim to check: 'SYSTEM N % fewer bits than ANCHOR [in METRIC]' (repeatable).",
             value_form="repeated",
         ),
     ] = (),
@@ -62,8 +62,9 @@ def review(
     """Review an author's supplement: packs of streams, reconstructions, curves.
 
     Checks that the streams decode as stated, that the numbers are right, and that claims hold.
-    Scores reconstructions beside a sizes.csv, and compares curves with the rows. Runs nothing that
-    was sent unless --codecs names it. Exit code 1 if anything that was sent is contradicted.
+    Scores reconstructions that come with a sizes.csv, and compares curves with the rows. Runs
+    nothing that was sent unless --codecs names it. Exit code 1 if anything that was sent is
+    contradicted.
 
     Examples:
       bench review supplement.zip --claim "ours 10 % fewer bits than vtm"

@@ -39,7 +39,7 @@ class Verification(NamedTuple):
     findings: tuple[Finding, ...]
 
     @property
-    def wrong(self) -> bool:
+    def has_findings(self) -> bool:
         """True if something is damaged or missing."""
         return bool(self.findings)
 

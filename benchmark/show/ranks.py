@@ -54,7 +54,7 @@ AT = opt(
     value_form="repeated",
 )  # fmt: skip
 SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
-BUDGET = opt(MANNER, "Match the target per image, or over the whole set.")
+BUDGET = opt(MANNER, "'image': match the target in each image; 'set': over all images together.")
 ALL_REACH = opt(MANNER, "Use only images on which every codec reaches the target.")
 BRACKETS = "Brackets: paired 95 % intervals over images."
 MOST_METRICS = 3  # beside the settings of a search

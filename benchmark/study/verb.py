@@ -39,7 +39,9 @@ def new(
     raters: Annotated[int, opt(MANNER, "Number of raters.", minimum=1, maximum=10_000)] = 12,
     each: Annotated[int, opt(MANNER, "Questions for each rater.", minimum=4, maximum=1000)] = 60,
     crop: Annotated[int, opt(DRAWING, CROP, minimum=0)] = 512,
-    seed: Annotated[int, opt(MANNER, "Seed of pairs, order, sides and names.", minimum=0)] = 0,
+    seed: Annotated[
+        int, opt(MANNER, "Random seed of pairs, order, sides and file names.", minimum=0)
+    ] = 0,
     post: Annotated[str, opt(TARGET, "URL to post answers to, as well as saving the file.")] = "",
     out: Annotated[Path, opt(TARGET, "Folder for the study.", path_check="folder")] = Path("study"),
     command: str = "",

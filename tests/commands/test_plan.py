@@ -12,10 +12,10 @@ from support.files.noise import noise_images
 def test_a_long_run_says_days_whose_they_are_and_what_is_shorter():
     sentence = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 39_000.0, 2)
     assert sentence == (
-        "coding takes about 4.8 days, 2 cells at a time, without metrics; 4.7 days of them vtm. "
-        "Shorter: `--part I/116` on 116 machines such as this, an hour each; `--limit 20`, 5.4 h"
+        "coding takes about 4.8 days, 2 cells at a time, without metrics; 4.7 days of that for "
+        "vtm. Shorter: `--part I/116` on 116 machines like this, an hour each; `--limit 20`, 5.4 h"
     )
-    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("machines such as this, an hour each")
+    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("machines like this, an hour each")
 
 
 def test_a_plan_says_what_its_codecs_take_by_their_typical_times(tmp_path, monkeypatch):

@@ -103,14 +103,14 @@ def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(images, r
     expected = stable(store)
     (shard,) = store.folder.glob("per_image/*.parquet")
     flip(shard, random.Random(1))
-    assert [result.wrong for result in verify_results(results)] == [True]
+    assert [result.has_findings for result in verify_results(results)] == [True]
     second_run = run_again(images, results, "--json")
     assert second_run.returncode == 0, second_run.stderr
     assert second_run.stderr.count(str(shard)) == 1
     assert stable(store) == expected
     assert (store.folder / "damaged" / shard.name).exists()
     (verified,) = verify_results(results)
-    assert not verified.wrong
+    assert not verified.has_findings
 
 
 def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results):
@@ -161,7 +161,9 @@ def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
 
 def test_doctor_names_what_is_damaged_or_missing(results, tmp_path):
     store = store_in(results)
-    assert [(result.wrong, result.findings) for result in verify_results(results)] == [(False, ())]
+    assert [(result.has_findings, result.findings) for result in verify_results(results)] == [
+        (False, ())
+    ]
     older = store.folder / "per_image" / f"{'0' * 32}.parquet"
     pl.DataFrame({"cell": ["a"], "status": ["failed"]}).write_parquet(older)
     bad = write_shard(store.folder / "per_image", store.versions().slice(0, 1))

@@ -66,9 +66,11 @@ from benchmark.system.text import group_by_key, listed, range_text
 Parts = Annotated[  # options of figures of parts of photographs
     Experiment, subset("results dataset codecs bundled metrics anchor images verified_only")
 ]
-AT = opt(COMPARED, "A value to show each codec nearest to: ssimulacra2=90, psnr=32, bpp=.3.")
+AT = opt(
+    COMPARED, "Rate or metric value near which to show codecs: ssimulacra2=90, psnr=32, bpp=.3."
+)
 BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
-DATA_DIR = opt(ORIGIN, "Folder that datasets are in.", path_check="folder")
+DATA_DIR = opt(ORIGIN, "Folder of datasets.", path_check="folder")
 USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
 CROP_PX, MAP_CROP_PX = 160, 256  # a network's map shows regions, not edges
 MAPPED = ("lpips_squeeze", "lpips", "psnr_y")  # the first that can be computed here is drawn

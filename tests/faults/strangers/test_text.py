@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.commands.output import say, unfiltered
+from benchmark.commands.output import say, unwrap_stream
 from benchmark.commands.terminal import PlainStream, plain_terminal
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import figure_style
@@ -137,7 +137,7 @@ def test_streams_are_filtered_while_a_verb_runs_and_no_longer(capsys):
         assert isinstance(sys.stdout, PlainStream)
         sys.stdout.write(f"a{ESCAPE}b\n\tc\n")
         say([f"d{ESCAPE}\ne"])
-        assert unfiltered(sys.stdout) is not sys.stdout
+        assert unwrap_stream(sys.stdout) is not sys.stdout
     assert not isinstance(sys.stdout, PlainStream)
     output = capsys.readouterr()
     assert output.out == "a\\x1bb\n\tc\n"
