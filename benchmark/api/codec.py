@@ -43,7 +43,7 @@ class BoundCodec:
         self,
         pixels: Pixels,
         setting: Setting | float | Mapping[str, float] | None = None,
-        **by_name: float,
+        **named_settings: float,
     ) -> bytes:
         """Encode an image, uint8 of shape (height, width, 3), sRGB.
 
@@ -56,7 +56,7 @@ class BoundCodec:
                 f"an image is uint8 of shape (height, width, 3), not {pixels.dtype} of shape "
                 f"{pixels.shape}"
             )
-        setting_to_code = self._resolve_setting(setting, by_name)
+        setting_to_code = self._resolve_setting(setting, named_settings)
         return self._context.copy().run(
             self._encoder.encode, np.ascontiguousarray(pixels), setting_to_code
         )
@@ -70,20 +70,22 @@ class BoundCodec:
         return f"<codec {self.name}: {values}>"
 
     def _resolve_setting(
-        self, setting: Setting | float | Mapping[str, float] | None, by_name: Mapping[str, float]
+        self,
+        setting: Setting | float | Mapping[str, float] | None,
+        named_settings: Mapping[str, float],
     ) -> Setting:
         if isinstance(setting, Mapping):
-            return self._resolve_setting(None, {**setting, **by_name})
-        for value in (*by_name.values(), 0 if setting is None else setting):
+            return self._resolve_setting(None, {**setting, **named_settings})
+        for value in (*named_settings.values(), 0 if setting is None else setting):
             if not isinstance(value, Setting | Real):
                 raise UsageError(
                     f"{value!r} is not a setting of {self.name}: give a number, or encode(pixels, "
                     f"{self.settings[0].name}={self.settings[0].value:g})"
                 )
-        if by_name and (setting is not None or len(by_name) > 1):
+        if named_settings and (setting is not None or len(named_settings) > 1):
             raise UsageError("a stream has one setting: give it once")
-        names = sorted({own_setting.name for own_setting in self.settings})
-        for name, value in by_name.items():
+        names = sorted({default.name for default in self.settings})
+        for name, value in named_settings.items():
             if name not in names:
                 raise UnknownName(f"setting of {self.name}", name, names)
             return Setting(name, value)
@@ -100,7 +102,7 @@ def open_codec(
 
     name: a spec such as ``"jpeg"``, ``"ours:beta=0"`` or ``"mine.py:Mine"``. device: "auto", "cpu",
     "cuda" or "cuda:1", for learned codecs. weights_dir: first folder to search for weight files.
-    Raises `UnknownName`, `BadOption`, or `Unavailable` for a missing program, file or card.
+    Raises `UnknownName`, `BadOption`, or `Unavailable` for a missing program, file or GPU.
 
     >>> jpeg = open_codec("jpeg")
     >>> jpeg.settings[0]
@@ -133,8 +135,8 @@ def decoded(
     source : path
         The folder of one dataset, ``results/kodak``.
     codec : str
-        Its name in `summary`, or its spec; in full for a program or Python file. Without a seed,
-        the first drawing of a decoder that draws.
+        Its name in `summary`, or its spec; the full spec for a program or Python file. Without a
+        seed, the first seed of a decoder that draws random numbers.
     image : str
         Name of the image, with or without suffix.
     device, weights_dir
@@ -158,9 +160,9 @@ def decoded(
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
     rows, absent = choose_pictures(pictures, folder.name, codec, images=[image], points=points)
     if not rows:
-        whys = "; ".join(absence.why for absence in absent)
-        raise Unavailable(f"{codec} of {image} cannot be decoded: {whys}")
-    if len(rows) > 1:  # of a decoder that draws: the first seed's, whose spec has no seed
+        reasons = "; ".join(absence.why for absence in absent)
+        raise Unavailable(f"{codec} of {image} cannot be decoded: {reasons}")
+    if len(rows) > 1:  # a decoder that draws: take the first seed, whose spec names none
         rows = [row for row in rows if SEED not in dict(CodecSpec.parse_row(row).options)] or rows
     if len(rows) > 1:
         pictures_text = ", ".join(
@@ -171,7 +173,7 @@ def decoded(
         raise UsageError(
             f"{codec} of {image} has several pictures: {pictures_text}; name one of them"
         )
-    result = pictures.decoded(rows, used_device, 1)
+    result = pictures.decode_rows(rows, used_device, 1)
     (pixels,) = (outcome[1] for outcome in result if outcome is not None)
     if isinstance(pixels, Failed):
         kind = Unavailable if pixels.stage == ABSENT else CorruptStream
@@ -204,7 +206,7 @@ def run(
     -------
     Outcome
         ``failures``, ``skipped`` and ``refused`` with reasons; ``rows``, the stored rows of the
-        requested cells as a polars frame, which `load` converts; what was ``reached`` of a target.
+        requested cells as a polars frame, which `load` converts; and ``reached`` for a target.
     """
     from benchmark.measure.loop import run as measure
     from benchmark.measure.record import no_progress

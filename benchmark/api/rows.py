@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 Rows: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
 LABEL, RESULTS = "label", Path("results")
-FIRST = (
+FIRST_COLUMNS = (
     *("codec", "setting_name", "setting_value", "dataset", "image"),
     *("width_px", "height_px", "num_bytes", "bpp", "encode_seconds", "decode_seconds"),
 )
-LAST = (
+LAST_COLUMNS = (
     *("status", "stage", "reason", "codec_version", "fingerprint", "revision", "machine"),
     *("timing", "recorded", "bundled", "attested", "cell"),
 )
-KEY = ("cell", "bundled")  # of a row in its store
+KEY = ("cell", "bundled")  # identifies a row in its store
 CELL = ("codec", "setting_name", "setting_value", "image")
 
 
@@ -80,16 +80,18 @@ def load(
         says why); identical images have an infinite PSNR.
         ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]``
         has the protocol ids that `summary` expects, ``attrs["folder"]`` is where the rows are
-        stored, and ``attrs["absent"]`` has the editions that are left out, with reason and remedy.
+        stored, and ``attrs["absent"]`` lists the editions left out, with reason and remedy.
     """
-    chosen: Anchor | None = None  # of rows that were read, the one that was named
+    found_anchor: Anchor | None = None  # only for rows read from a folder
     absent: Sequence[Absent] = ()
     if isinstance(source, str | Path):
         folder = Path(source)
         _require_rows(folder)
         store = Store(folder)
         table = store.table()
-        table, chosen = add_anchor(*divide_rows(table, codecs, bundled), anchor, metrics=[*METRICS])
+        table, found_anchor = add_anchor(
+            *divide_rows(table, codecs, bundled), anchor, metrics=[*METRICS]
+        )
         if not every_edition:
             rows = ComparableRows(table)
             summary = summarise_rows(rows, present_protocols(()))
@@ -98,7 +100,7 @@ def load(
     else:
         folder, table = source.matrix.store.folder, source.rows
     table = table.sort("codec", "variant", *CELL[1:], nulls_last=True, maintain_order=True)
-    names = table.columns if details else [*FIRST, *_listed_metrics(table), *LAST]
+    names = table.columns if details else [*FIRST_COLUMNS, *_listed_metrics(table), *LAST_COLUMNS]
     frame = _pandas_frame(table.select(names))
     specs = [CodecSpec.parse(*pair) for pair in table.select("codec", "variant").rows()]
     label_by_spec = labels(dict.fromkeys(specs))
@@ -113,7 +115,7 @@ def load(
         "meanings": {**meanings, LABEL: "name of the codec variant in figures"},
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
-        "anchor": chosen.label if chosen else anchor,
+        "anchor": found_anchor.label if found_anchor else anchor,
         "absent": [absence._asdict() for absence in absent],
         "codecs": {label: spec.name for spec, label in label_by_spec.items()},
     }
@@ -131,11 +133,11 @@ def missing(source: Rows) -> pd.DataFrame:
     parts = [pd.DataFrame(columns=[*CELL, "metric", "reason"])]
     for metric in _listed_metrics(table, with_reasons=True):
         value, _, reason = metric_columns(metric)
-        without = table.filter(col(value).is_null())
-        if without.height:
+        null_rows = table.filter(col(value).is_null())
+        if null_rows.height:
             reasons = col(reason).fill_null("not computed").alias("reason")
             parts.append(
-                _pandas_frame(without.select(*CELL, pl.lit(metric).alias("metric"), reasons))
+                _pandas_frame(null_rows.select(*CELL, pl.lit(metric).alias("metric"), reasons))
             )
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
@@ -238,12 +240,12 @@ def _polars_table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFram
 
 def _listed_metrics(table: pl.DataFrame, with_reasons: bool = False) -> list[str]:
     """Return the usual image metrics' columns, and those with a value (or reason) in any row."""
-    usual = {metric_class(name).column for name in USUAL_METRICS}
+    usual_columns = {metric_class(name).column for name in USUAL_METRICS}
 
     def is_listed(column: str) -> bool:
         value, _, reason = metric_columns(column)
         nulls = [table[name].null_count() for name in (value, *[reason] * with_reasons)]
-        return column in usual or min(nulls) < table.height
+        return column in usual_columns or min(nulls) < table.height
 
     columns = [metric_class(name).column for name in METRICS]
     return list(filter(is_listed, (*columns, *user_columns(table.columns))))

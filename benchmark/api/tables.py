@@ -44,12 +44,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT_INCHES = 4.0  # of a new figure, with the legend below the axes
-EXTRA = "_of_mean_mse", "_few"  # suffixes of some metrics' columns
-RATES = {
+EXTRA_SUFFIXES = "_of_mean_mse", "_few"  # suffixes of some metrics' columns
+RATE_MEANINGS = {
     "per_image": "mean of per-image bits per pixel",
     "pooled": "all bits over all pixels",
 }
-SELECTING = "codecs", "bundled", "anchor"  # options that select rows of a folder
+SELECTION_OPTIONS = "codecs", "bundled", "anchor"  # options that select rows of a folder
 SOURCE = """source : DataFrame, path or Outcome
     Rows of a dataset from `load`, or an argument of `load`."""
 COMMON = opt(MANNER, "Average over the images that every codec and setting has.")
@@ -60,26 +60,26 @@ METRIC = opt(COMPARED, "Name of a metric.")
 
 def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
     """Make a function of a question: records in a frame, facts in `attrs`; lists replace "a,b"."""
-    asked = flatten(question)
-    signature = inspect.signature(asked)
+    function = flatten(question)
+    signature = inspect.signature(function)
 
     @wraps(question)
-    def ask(*args: Any, **options: Any) -> DataFrame:
+    def call(*args: Any, **options: Any) -> DataFrame:
         bound = signature.bind(*args, **options)
-        named = [name for name in SELECTING if _is_given(signature, name, options)]
-        if named and not isinstance(bound.arguments["source"], str | Path):
-            what = " and ".join(named)
-            raise UsageError(f"{what} can be chosen of a folder: name one, or give them to `load`")
+        selections = [name for name in SELECTION_OPTIONS if _is_given(signature, name, options)]
+        if selections and not isinstance(bound.arguments["source"], str | Path):
+            names = " and ".join(selections)
+            raise UsageError(f"{names} apply only to a folder: pass one, or give them to `load`")
         rows = bound.arguments["source"]
         bound.arguments["source"] = source_of(rows)
-        frame = _frame(asked(*bound.args, **bound.kwargs))
-        if isinstance(rows, DataFrame):  # what `load` left out is in no row of it
+        frame = _frame(function(*bound.args, **bound.kwargs))
+        if isinstance(rows, DataFrame):  # and what `load` left out
             frame.attrs["absent"] = [*rows.attrs.get("absent", []), *frame.attrs["absent"]]
         return frame
 
-    ask.__doc__ = _python_docstring(asked)
-    ask.__annotations__ = {**question.__annotations__, "return": DataFrame}
-    return ask
+    call.__doc__ = _python_docstring(function)
+    call.__annotations__ = {**question.__annotations__, "return": DataFrame}
+    return call
 
 
 def _is_given(signature: inspect.Signature, name: str, options: dict[str, Any]) -> bool:
@@ -132,13 +132,13 @@ def _summary(
         f"{column}{suffix}"
         for column in columns
         if not result.count_values(column)
-        for suffix in ("", "_images", "_infinite", *EXTRA)
+        for suffix in ("", "_images", "_infinite", *EXTRA_SUFFIXES)
     }
     records = [
         {name: value for name, value in record.items() if name not in empty_columns}
         for record in result.flat_records()
     ]
-    facts = {**stored.facts, "meanings": {"bpp": RATES[average]}}
+    facts = {**stored.facts, "meanings": {"bpp": RATE_MEANINGS[average]}}
     return Answer(records, (), absent=result.absent, facts=facts)
 
 
@@ -167,14 +167,16 @@ def _bd_rate(
     stored = read_compared(
         source, "all", (name,), anchor=anchor, common=common, allow_few=allow_few
     )
-    result, compared = stored.summary, Metric.named(name)
+    result, compared_metric = stored.summary, Metric.named(name)
     spec = find_variant(anchor, result.editions)
-    if not result.count_values(compared.column):
-        reason = remedies([name], result.absence_reason(compared.column), result.rescore_command)
-        raise UsageError(f"no row has {compared.label}: {reason}")
+    if not result.count_values(compared_metric.column):
+        reason = remedies(
+            [name], result.absence_reason(compared_metric.column), result.rescore_command
+        )
+        raise UsageError(f"no row has {compared_metric.label}: {reason}")
     reference = next(edition for edition in result.editions if edition.spec == spec)
-    comparisons = compare(result, [compared], reference, rule)
-    columns = bd_columns([compared])
+    comparisons = compare(result, [compared_metric], reference, rule)
+    columns = bd_columns([compared_metric])
     return Answer([*comparisons.values()], columns, absent=result.absent, facts=stored.facts)
 
 
@@ -201,8 +203,8 @@ def plot(
 ) -> "Axes":
     """Draw a metric against bits per pixel, a curve for each codec variant, at most eight.
 
-    As in `bench report`, points over other images than the rest are excluded. Raises `UsageError`
-    if no point can be drawn, and for invalid options.
+    As in `bench report`, points over different images from the rest are excluded. Raises
+    `UsageError` if no point can be drawn, and for invalid options.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from benchmark.check.pairing import (
     set_weights,
 )
 from benchmark.check.row_sets import read_rows
-from benchmark.check.verdict import USUAL
+from benchmark.check.verdict import USUAL_METRICS
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.record import Outcome
 from benchmark.measure.request import Request, move_settings_to_points
@@ -36,7 +36,7 @@ from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, 
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed
 
-HINT = "compare the first images with --limit, or those of both with --common"
+HINT = "compare the first images with --limit, or the shared ones with --common"
 
 
 @isolated
@@ -53,7 +53,7 @@ def measure_candidate(
 ) -> tuple[RowSet, RowSet]:
     """Measure a codec at the reference's settings and images; return the rows of both.
 
-    The reference's folders are by dataset; an empty dataset, points or metrics of `request` are the
+    folders: the reference's, by dataset. An empty dataset, points or metrics of `request` mean the
     reference's. Raises `NotComparable` before measuring if images or settings differ.
     """
     use_device(request.device)
@@ -87,7 +87,9 @@ def measure_candidate(
     is_empty = {name: rows[column].null_count() == rows.height for name, column in columns.items()}
     set_metrics = [name for name in columns if not is_empty[name]]
     limited_metrics = [limit.metric for limit in parse_limits(require) if limit.bpp is not None]
-    metrics = tuple(dict.fromkeys((*(request.metrics or (*USUAL, *set_metrics)), *limited_metrics)))
+    metrics = tuple(
+        dict.fromkeys((*(request.metrics or (*USUAL_METRICS, *set_metrics)), *limited_metrics))
+    )
     outcomes = []
     for spec, counterpart in counterparts.items():
         variant_rows = rows_of(rows, [counterpart])
@@ -121,7 +123,7 @@ def measure_candidate(
 
 
 def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
-    """Return what opens the images of a dataset of the reference, by default its only one."""
+    """Return the text that opens the images of the reference's dataset, by default its only one."""
     if not name and len(folders) > 1:
         raise UsageError(
             f"the reference has rows of {', '.join(folders)}: choose one with --dataset"
@@ -160,7 +162,7 @@ def _find_counterparts(
         counterparts = {spec: spec for spec in bare_specs}
     if not counterparts:
         raise UnknownName("codec of the reference", codec.name, names)
-    matched = {}
+    matched_specs = {}
     for spec, counterpart in counterparts.items():
         matches = [
             candidate for candidate in specs if counterpart in (candidate, drop_weights(candidate))
@@ -171,10 +173,10 @@ def _find_counterparts(
                 "with --reference-codec"
             )
         if len(matches) > 1:
-            several = " and ".join(sorted(candidate.text for candidate in matches))
-            raise UsageError(f"the reference has {several}: choose one with --reference-codec")
-        matched[set_weights(spec, str(checkpoint)) if checkpoint else spec] = matches[0]
-    return matched
+            match_texts = " and ".join(sorted(candidate.text for candidate in matches))
+            raise UsageError(f"the reference has {match_texts}: choose one with --reference-codec")
+        matched_specs[set_weights(spec, str(checkpoint)) if checkpoint else spec] = matches[0]
+    return matched_specs
 
 
 def _refuse_other_images(reference: RowSet, sources: Sources, common: bool) -> None:

@@ -28,7 +28,7 @@ from benchmark.rows.summary import Point, Summary, curves, excluded_points
 Kind = Literal["BD-rate", "BD-metric", "limit"]
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 SIDES = "the reference", "the new results"
-WIDE = 1.25  # times the bits of a point: worse whatever the curve
+COSTLY_RATIO = 1.25  # of bits at every quality: worse, whatever the curve
 STEP = 1e-4  # share of a curve's range, for derivatives
 
 
@@ -105,7 +105,7 @@ def explain_missing_curve(summary: Summary, metric: Metric) -> str:
 def _set_level(empty: Change, metric: Metric, points: Sequence[Point]) -> Change:
     if empty.kind == "BD-rate":
         return empty
-    if metric.margin is not None:  # a mean value of such a scale is not 100 % of anything
+    if metric.margin is not None:  # percentages of a mean are meaningless on such a scale
         sign = 1 if metric.better == "lower" else -1
         return replace(empty, level=100.0, unit=sign, in_units=True)
     values = [point.means[metric.column].value for point in points]
@@ -132,8 +132,8 @@ def _compare_images(
         if name in pair.equal:
             numbers[name] = 0.0
         elif image in reference_curves:
-            new = new_curves.get(image, Curve(np.empty(0), np.empty(0)))
-            result = delta(reference_curves[image], new, rule, anchor_name=SIDES[0])
+            new_curve = new_curves.get(image, Curve(np.empty(0), np.empty(0)))
+            result = delta(reference_curves[image], new_curve, rule, anchor_name=SIDES[0])
             if result.value is not None:
                 numbers[name] = scale * result.value
                 doubtful += result.doubtful
@@ -142,7 +142,7 @@ def _compare_images(
             kind = (
                 "left out"
                 if own_delta.value is None
-                else _relative_position(reference_curves[image], new)
+                else _relative_position(reference_curves[image], new_curve)
             )
             unmeasured[kind].append(Absent(name, result.why))
     no_number_reason = ""
@@ -164,7 +164,7 @@ def _compare_images(
 def _relative_position(reference: Curve, new: Curve) -> Literal["below", "above", ""]:
     """Return whether `new` lies completely below or above `reference` at comparable rates, or "".
 
-    A curve is also below if it needs at least `WIDE` times the bits for every quality of
+    A curve is also below if it needs at least `COSTLY_RATIO` times the bits for every quality of
     `reference`, or never reaches it.
     """
     if not len(reference.bpp) or not len(new.bpp):
@@ -174,7 +174,7 @@ def _relative_position(reference: Curve, new: Curve) -> Literal["below", "above"
     if new.quality.min() > reference.quality.max() and new.bpp.min() <= reference.bpp.max():
         return "above"
     is_as_good = new.quality >= reference.quality[:, None]
-    is_costly = new.bpp >= WIDE * reference.bpp[:, None]
+    is_costly = new.bpp >= COSTLY_RATIO * reference.bpp[:, None]
     return "below" if (is_costly | ~is_as_good).all() and is_costly.any(axis=1).all() else ""
 
 
@@ -190,15 +190,17 @@ def _compare_sets(
     images = tuple(np.array(pair.images, object)[finite].tolist())
     sides = [_set_curve(side, metric, finite) for side in points]
     point, influences = (np.concatenate(parts, axis=1) for parts in zip(*sides, strict=True))
-    first = sides[0][0].shape[1]
+    num_reference = sides[0][0].shape[1]
 
     def delta(point: Float64Array) -> rd.Delta:
-        curves = Curve(*point[:, :first]), Curve(*point[:, first:])
+        curves = Curve(*point[:, :num_reference]), Curve(*point[:, num_reference:])
         return rd.bd_quality(*curves, rule, anchor_name=SIDES[0])
 
     result = delta(point)
     if result.value is None:
-        match _relative_position(Curve(*point[:, :first]), Curve(*point[:, first:])):
+        match _relative_position(
+            Curve(*point[:, :num_reference]), Curve(*point[:, num_reference:])
+        ):
             case "below":
                 return replace(empty, out_of_reach=images)
             case "above":

@@ -1,10 +1,10 @@
 """Tests of images' mean change against a margin: p-values, bounds and power.
 
 Two one-sided tests prove that the mean of a population of images lies inside the margin
-(Schuirmann 1987), one that it lies above or below (Goeman, Solari and Stijnen 2010). Each is made
-with Student's t and with the studentised bootstrap over images (Efron and Tibshirani 1993, chapter
+(Schuirmann 1987), one proves that it lies above or below (Goeman, Solari and Stijnen 2010). Each
+uses Student's t and the studentised bootstrap over images (Efron and Tibshirani 1993, chapter
 12), widened by `expanded_level`, and the larger p-value counts: t fails for skewed changes, the
-bootstrap for few images. docs/experiments/statistics.md has the measured error rates.
+bootstrap for few images. docs/experiments/statistics.md lists the measured error rates.
 """
 
 import math
@@ -26,7 +26,7 @@ MAX_IMAGES = 100_000  # for `images_needed`
 
 
 class MeanTests:
-    """Tests of means of `changes`, finite, (images,) or (images, samples); results: (samples,)."""
+    """Tests of the means of finite `changes`, (images,) or (images, samples), for each sample."""
 
     def __init__(self, changes: Float64Array, resamples: int = RESAMPLES) -> None:
         columns = np.asarray(changes, np.float64).reshape(len(changes), -1)
@@ -61,14 +61,13 @@ class MeanTests:
             return np.ones_like(self.mean)
         distance = sign * (self.mean - bound)
         with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = np.where(
-                distance == 0, 0.0, distance / self._error
-            )  # no spread: infinitely far
+            # Without spread, infinite
+            statistic = np.where(distance == 0, 0.0, distance / self._error)
         count_beyond = np.count_nonzero(sign * self._resampled >= statistic, axis=0)
-        resampled = (1 + count_beyond) / (1 + len(self._resampled))
-        normal = -ndtri(resampled) * math.sqrt(1 - 1 / self.images)
-        moved = np.where(count_beyond, stdtr(self.images - 1, -normal), resampled)
-        return np.asarray(np.maximum(stdtr(self.images - 1, -statistic), moved))
+        share = (1 + count_beyond) / (1 + len(self._resampled))
+        normal = -ndtri(share) * math.sqrt(1 - 1 / self.images)
+        bootstrap_p = np.where(count_beyond, stdtr(self.images - 1, -normal), share)
+        return np.asarray(np.maximum(stdtr(self.images - 1, -statistic), bootstrap_p))
 
     def _bound(self, sign: int, confidence: float) -> Float64Array:
         if self._resampled is None:
@@ -86,12 +85,12 @@ class MeanTests:
 def _resample_means(centred: Float64Array, resamples: int) -> Float64Array:
     """Studentise resamples, (resamples, samples), the same for all metrics of the same images."""
     images = len(centred)
-    random = np.random.default_rng(SEED)
+    generator = np.random.default_rng(SEED)
     rows = max(1, CHUNK // images)
     result = []
     for first in range(0, resamples, rows):
         size = min(rows, resamples - first)
-        weights = random.multinomial(images, np.full(images, 1 / images), size) / images
+        weights = generator.multinomial(images, np.full(images, 1 / images), size) / images
         result.append(studentise(centred, weights))
     return np.concatenate(result)
 

@@ -37,8 +37,8 @@ from benchmark.system.text import counted
 States = Sequence[tuple[int, RowSet]]  # number and rows of each checkpoint
 STEP = re.compile(r"(?:^|[-_])(\d+)(?:\.[A-Za-z]\w*)*$")  # "36000" of ours-36000.safetensors
 NOTE = f"Positive is worse; each bound in brackets holds with {100 * CONFIDENCE:g} % confidence."
-ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # suffixes in records: keys in findings
-EDGE = 0.97  # height of the axes where the cross of a state without a change is plotted
+ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # suffix in records -> key in findings
+CROSS_HEIGHT = 0.97  # of the axes, for a state without a change
 
 
 def _interval_text(name: str, record: Mapping[str, Any]) -> str | None:
@@ -49,7 +49,7 @@ COLUMNS = (
     Column("state"),
     Column("codec"),
     Column("metric"),
-    Column("by"),
+    Column("measure", "by"),
     Column("against the first", partial(_interval_text, "first_change_percent"), str),
     Column("best so far", "best"),
     Column("against the best", partial(_interval_text, "best_change_percent"), str),
@@ -63,7 +63,7 @@ def sort_checkpoints(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
 
     If a number is missing or occurs twice, they keep their order and are numbered from 1.
     """
-    steps = [end and int(end[1]) for end in map(STEP.search, checkpoints)]
+    steps = [match and int(match[1]) for match in map(STEP.search, checkpoints)]
     numbers = [*range(1, len(steps) + 1)]
     if None not in steps and len({*steps}) == len(steps):
         numbers = [step or 0 for step in steps]
@@ -217,7 +217,7 @@ def draw_history(
                     if record["verdict"] == "regressed":
                         change = record["first_change_percent"]
                         transform = axes.get_xaxis_transform() if change is None else axes.transData
-                        y = EDGE if change is None else change
+                        y = CROSS_HEIGHT if change is None else change
                         axes.plot(
                             record["number"], y, "x", transform=transform, color="red", markersize=9
                         )

@@ -25,7 +25,7 @@ from benchmark.rows.summary import Summary
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import counted, measured_number, number_in
 
-PERCENT = {"bd_rate": 1.0, "bd_metric": 1.0}  # default margins
+DEFAULT_MARGINS = {"bd_rate": 1.0, "bd_metric": 1.0}  # default margins
 PATTERN = re.compile(
     r"(?P<what>\S.*?)\s*(?P<side>>=|<=|\bat least\b|\bat most\b)\s*(?P<number>[-+.\de]+)\s*"
     r"(?:(?P<unit>ms|s)|at\s*(?P<bpp>[.\d]+)\s*bpp)",
@@ -33,7 +33,7 @@ PATTERN = re.compile(
 )
 SECONDS = {"encode": "encode_seconds", "decode": "decode_seconds"}
 UNITS = {"ms": 1e-3, "s": 1.0}
-# Timed one at a time on this machine; rows of a pack have the seconds of another
+# Timed one at a time on this machine; rows of a pack have another machine's seconds
 TIMED = col("timing").fill_null(False) & ~col("recorded").fill_null(False)
 
 
@@ -42,13 +42,13 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
 
     A margin is a number and "%" of the reference, or "" for the metric's units.
     """
-    margins = {key: (value, "%") for key, value in PERCENT.items()}
-    names = (*PERCENT, *METRICS, *DISTRIBUTION_METRICS)
+    margins = {key: (value, "%") for key, value in DEFAULT_MARGINS.items()}
+    names = (*DEFAULT_MARGINS, *METRICS, *DISTRIBUTION_METRICS)
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, amount = part.partition("=")
         if not equals:
-            raise UsageError(f"--margin {part!r} is not of the form metric=1% or metric=0.01")
-        key = key if key in PERCENT else metric_called(key.strip())
+            raise UsageError(f"--margin {part!r} is not metric=1% or metric=0.01")
+        key = key if key in DEFAULT_MARGINS else metric_called(key.strip())
         if key not in names and not is_brought(key):
             raise UnknownName("margin", key, names)
         amount = amount.strip()
@@ -57,13 +57,13 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
             value = measured_number(amount.removesuffix("%"), "a margin")
         except BadFile as error:
             raise UsageError(f"--margin {part!r}: {error}") from error
-        is_scale = key not in PERCENT and Metric.named(key).margin is not None
+        is_scale = key not in DEFAULT_MARGINS and Metric.named(key).margin is not None
         if unit and is_scale:
             raise UsageError(
-                f"--margin {part!r}: {key} has no percent; write {key}=0.5 in its units"
+                f"--margin {part!r}: {key} takes no percentage: write {key}=0.5, in its units"
             )
-        if not unit and key in (*PERCENT, *IN_DECIBELS):
-            raise UsageError(f"--margin {part!r}: {key} is in percent; write {key}={amount}%")
+        if not unit and key in (*DEFAULT_MARGINS, *IN_DECIBELS):
+            raise UsageError(f"--margin {part!r}: {key} is in percent: write {key}={amount}%")
         margins[key] = value, unit
     return margins
 
@@ -101,7 +101,7 @@ def _parse_limit(text: str) -> Limit:
     )
     if parts is None or not math.isfinite(number) or math.isnan(bpp):
         raise UsageError(
-            f"--require {text!r} is not of the form 'ssimulacra2 at least 70 at 0.5 bpp' or "
+            f"--require {text!r} is not like 'ssimulacra2 at least 70 at 0.5 bpp' or "
             "'encode at most 40 ms'"
         )
     is_minimum, subject = parts["side"].lower() in (">=", "at least"), parts["what"].lower()

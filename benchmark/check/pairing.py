@@ -24,7 +24,7 @@ from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
 
 WEIGHTS_OPTION = "checkpoint"  # names the weights of a codec, not the codec
-SIZE_OPTION = "size"  # of bundled weights, which no checkpoint replaces
+SIZE_OPTION = "size"  # selects bundled weights that no checkpoint replaces
 CELL = ("setting_name", "setting_value", IMAGE)
 
 
@@ -70,10 +70,10 @@ def pair_up(
     """
     references = _find_variants(reference, reference_codec or codec)
     tests = _find_variants(test, codec)
-    matched = [(references.pop(key), tests.pop(key)) for key in [*tests] if key in references]
-    if not matched and len(references) == len(tests) == 1:
-        matched = [(references.popitem()[1], tests.popitem()[1])]
-    if not matched:
+    matched_specs = [(references.pop(key), tests.pop(key)) for key in [*tests] if key in references]
+    if not matched_specs and len(references) == len(tests) == 1:
+        matched_specs = [(references.popitem()[1], tests.popitem()[1])]
+    if not matched_specs:
         raise NotComparable(
             f"no codec in common: {reference.name} has {_list_labels(references)}, {test.name} has "
             f"{_list_labels(tests)}; choose with --codec and --reference-codec"
@@ -85,7 +85,7 @@ def pair_up(
         if unmatched
     )
     sets = reference, test
-    return [_make_pair(sets, specs, metrics, common, allow_few) for specs in matched], notes
+    return [_make_pair(sets, specs, metrics, common, allow_few) for specs in matched_specs], notes
 
 
 def drop_weights(spec: CodecSpec) -> CodecSpec:
@@ -117,9 +117,9 @@ def _find_variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
     variants: dict[str, CodecSpec] = {}
     specs = specs_in(rows.rows)
     for spec in specs:
-        bare = drop_weights(spec).text
-        if codec in ("", spec.name, spec.text, label_of(spec), bare):
-            first = variants.setdefault(bare, spec)
+        bare_text = drop_weights(spec).text
+        if codec in ("", spec.name, spec.text, label_of(spec), bare_text):
+            first = variants.setdefault(bare_text, spec)
             if first != spec:
                 raise NotComparable(
                     f"{rows.name} has {first.text} and {spec.text}: choose one with --codec or "
@@ -165,14 +165,14 @@ def _make_pair(
     )
     is_equal = ((pixels[0] == pixels[1]) & (sizes[0] == sizes[1])).fill_null(False)
     changed_keys = {key for _, key in _cell_keys(sides[0].filter(~is_equal))}
-    ordered = sorted(keys)  # as `summarise` numbers them
+    ordered_keys = sorted(keys)  # as `summarise` numbers them
     return VariantPair(
         label_of(drop_weights(specs[1])),
         summaries[0],
         summaries[1],
         sides[1],
-        tuple(images[key] for key in ordered),
-        tuple(images[key] for key in ordered if key not in changed_keys),
+        tuple(images[key] for key in ordered_keys),
+        tuple(images[key] for key in ordered_keys if key not in changed_keys),
     )
 
 
@@ -242,19 +242,19 @@ def _shared_cells(
     common_settings = settings[0] & settings[1]
     if not common_settings or (settings[0] != settings[1] and not common):
         raise mismatch_error("settings", names, [set(map(str, setting)) for setting in settings])
-    complete = []
+    complete_keys = []
     for name, label, table in zip(names, labels, tables, strict=True):
         counts = Counter(key for setting, key in _cell_keys(table) if setting in common_settings)
-        complete.append({key for key, n in counts.items() if n == len(common_settings)})
-        incomplete = sorted(images[key] for key in counts.keys() - complete[-1])
+        complete_keys.append({key for key, n in counts.items() if n == len(common_settings)})
+        incomplete = sorted(images[key] for key in counts.keys() - complete_keys[-1])
         if incomplete and not common:
             raise NotComparable(
                 f"{label} of {name} lacks settings of {listed(incomplete)}: measure them, or "
                 "compare the other images with --common"
             )
-    if complete[0] != complete[1] and not common:
-        differing = [{images[key] for key in keys} for keys in complete]
-        raise mismatch_error("images", names, differing)
-    if not complete[0] & complete[1]:
+    if complete_keys[0] != complete_keys[1] and not common:
+        image_sets = [{images[key] for key in keys} for keys in complete_keys]
+        raise mismatch_error("images", names, image_sets)
+    if not complete_keys[0] & complete_keys[1]:
         raise NotComparable(f"{names[0]} and {names[1]} have no image in common")
-    return common_settings, complete[0] & complete[1]
+    return common_settings, complete_keys[0] & complete_keys[1]

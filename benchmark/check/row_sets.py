@@ -111,7 +111,7 @@ def dataset_folders(location: str) -> dict[str, Path]:
     return {path.parent.name: path.parent for path in paths}
 
 
-def two_row_sets(reference: str, new: str, dataset: str) -> tuple[RowSet, RowSet]:
+def read_two_row_sets(reference: str, new: str, dataset: str) -> tuple[RowSet, RowSet]:
     """Read a dataset's rows in two locations; "" for the only shared one, else `UsageError`."""
     folders = {location: dataset_folders(location) for location in (reference, new)}
     sets = []

@@ -13,7 +13,7 @@ from benchmark.show.table import Table
 from benchmark.system.text import counted, group_by_key, listed
 
 Records = Sequence[Mapping[str, Any]]
-# Exit code, sign, word and meaning of each verdict; the first that occurs is the overall one
+# Exit code, symbol, word and meaning of each verdict; the first that occurs is the overall one
 VERDICTS = {
     "regressed": (1, "❌", "FAIL", "worse by more than the margin"),
     "missed": (1, "❌", "FAIL", "a requirement is missed"),
@@ -30,7 +30,7 @@ VERDICTS = {
     "met": (0, "✅", "PASS", "the requirements are met"),
     "not comparable": (4, "⚠️", "NO VERDICT", "the two sets of rows cannot be compared"),
 }
-FIRST_METRICS = 4  # named in the headline
+MAX_HEADLINE_METRICS = 4
 JUNIT = {1: "failure", 3: "error", 4: "error"}  # by exit code
 
 
@@ -58,7 +58,7 @@ NUMBERS = (
 COLUMNS = (
     Column("codec", "label"),
     Column("metric", "metric_label"),
-    Column("by", "kind"),
+    Column("measure", "kind"),
     Column("verdict"),
     *NUMBERS,
 )
@@ -89,7 +89,7 @@ def make_answer(
         labels = (finding["label"] for finding in decisive)
         names = [f"{label} {name}" for label, name in zip(labels, names, strict=True)]
     verdict_text = "" if verdict == "undecided" else f" ({verdict})"
-    title = [f"{word}{verdict_text}: {reason or listed(names, FIRST_METRICS) or meaning}"]
+    title = [f"{word}{verdict_text}: {reason or listed(names, MAX_HEADLINE_METRICS) or meaning}"]
     for subject in subjects:
         version = short_version(subject["version"])
         reference_version = short_version(subject["reference_version"])
@@ -99,12 +99,14 @@ def make_answer(
             f"{counted(len(subject['settings']), 'setting')}"
         )
     num_tests = sum(finding["change_percent"] is not None for finding in findings)
-    corrected = f"; verdicts are corrected for {num_tests} tests (Holm)" if num_tests > 1 else ""
+    correction_note = (
+        f"; verdicts are corrected for {num_tests} tests (Holm)" if num_tests > 1 else ""
+    )
     legend = [
         "Percent of bits at equal quality (BD-rate), or of the reference's mean value at equal "
         f"rate (BD-metric){rule.form_words}; without %: in the metric's units. Positive is worse.",
         f"Each bound holds with {100 * confidence:g} % confidence unless changes are very "
-        f"skewed{corrected}.",
+        f"skewed{correction_note}.",
     ]
     lines = [*(legend if findings else ()), *_detail_lines(subjects, findings), *notes]
     facts = {
@@ -176,7 +178,7 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
 
 
 def caveat_lines(subjects: Records) -> list[str]:
-    """Return a line for each difference of two codecs other than quality."""
+    """Return a line for each caveat, such as another device or version."""
     return [f"caveat: {text}" for subject in subjects for text in subject["caveats"]]
 
 

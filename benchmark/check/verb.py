@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmark.measure.select import Matrix
 
 NO_VERDICT = 4
-MEASURED_AS = "timing jobs timeout_seconds device points weights_dir"
+CONDITION_OPTIONS = "timing jobs timeout_seconds device points weights_dir"
 CHECKS = Path("results/checks")
 NewRows = Annotated[
     Path, opt(TARGET, "Folder for new rows; runs resume there.", path_check="folder")
@@ -40,7 +40,7 @@ METRICS = opt(
 )
 SETS = "Reference and new rows: dataset folders, results folders or baselines."
 REQUIRE = "Limit (repeatable): 'psnr at least 30 at 0.5 bpp' or 'encode at most 40 ms'."
-CHECKPOINTS = "Values for the codec's option checkpoint; join the files of a state with commas."
+CHECKPOINTS = "Values for the codec's option `checkpoint`; join the files of one state with commas."
 Margins = Annotated[str, opt(MANNER, "Changes that count as equal: bd_rate=1%,lpips=1%.")]
 
 
@@ -51,7 +51,9 @@ class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
 
 
 def check(
-    request: Annotated[Request, subset(f"dataset metrics results {MEASURED_AS}", ImageOptions)],
+    request: Annotated[
+        Request, subset(f"dataset metrics results {CONDITION_OPTIONS}", ImageOptions)
+    ],
     rule: Annotated[Rule, subset("bd")],
     rows: Annotated[tuple[str, ...], opt(ARGUMENT, SETS, value="A B", value_form="repeated")] = (),
     codec: Annotated[str, opt(COMPARED, "Codec to check.")] = "",
@@ -115,10 +117,10 @@ def check(
     with _errors_without_verdict():
         try:
             if rows:
-                compared_sets = row_sets.two_row_sets(rows[0], rows[1], dataset)
+                compared_sets = row_sets.read_two_row_sets(rows[0], rows[1], dataset)
             else:
                 folders = row_sets.dataset_folders(against)
-                run = partial(_measure_quietly, verbose)
+                run = partial(_measure_on_stderr, verbose)
                 with output.interruptible():
                     compared_sets = measure_candidate(
                         codec, request, folders, run, checkpoint=checkpoint,
@@ -153,7 +155,7 @@ def _errors_without_verdict() -> Iterator[None]:
         raise NoVerdict(str(error) if is_expected else traceback.format_exc()) from error
 
 
-def _measure_quietly(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
+def _measure_on_stderr(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
     """Measure, and report on standard error, so that standard output begins with the verdict."""
     from benchmark.commands.outcome import print_outcome, run_with_progress
 
@@ -167,7 +169,9 @@ def _measure_quietly(verbose: bool, request: Request, matrix: "Matrix") -> "Outc
 def history(
     request: Annotated[
         Request,
-        subset(f"dataset metrics results {MEASURED_AS}", ImageOptions, metrics="psnr,ms_ssim"),
+        subset(
+            f"dataset metrics results {CONDITION_OPTIONS}", ImageOptions, metrics="psnr,ms_ssim"
+        ),
     ],
     checkpoints: Annotated[
         tuple[str, ...], opt(ARGUMENT, CHECKPOINTS, value="CHECKPOINTS", value_form="repeated")
@@ -202,7 +206,9 @@ def history(
         if Path(path).is_dir():
             raise UsageError(f"{path} is a folder: name the checkpoints in it")
     if len(checkpoints) < 2:
-        raise UsageError("a history needs at least two checkpoints: name those of a training")
+        raise UsageError(
+            "a history needs at least two checkpoints: name the checkpoints of a training run"
+        )
     with output.interruptible():
         ordered = sort_checkpoints(checkpoints)
         states = [
@@ -251,8 +257,10 @@ def save(
     from benchmark.rows.stored import datasets_with_results
 
     row_sets.save_baseline(results, name, datasets_with_results(results, dataset), codecs)
-    (saved,) = (record for record in row_sets.list_baselines(results) if record["name"] == name)
-    return Answer([saved], BASELINES, files=[results / row_sets.FOLDER / name])
+    (saved_record,) = (
+        record for record in row_sets.list_baselines(results) if record["name"] == name
+    )
+    return Answer([saved_record], BASELINES, files=[results / row_sets.FOLDER / name])
 
 
 @baseline.verb("list")

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.answer import Absent, Answer
 from benchmark.check import text
-from benchmark.check.changes import WIDE, Change, changes
+from benchmark.check.changes import COSTLY_RATIO, Change, changes
 from benchmark.check.equivalence import MeanTests, claims, holm, images_needed
 from benchmark.check.limits import parse_limits, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
@@ -23,11 +23,11 @@ from benchmark.metrics.metric import Metric, has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import label_of
 
-USUAL = ("psnr", "ms_ssim", "lpips")
+USUAL_METRICS = ("psnr", "ms_ssim", "lpips")
 CONFIDENCE = 0.95  # family-wise, over all metrics, of each kind of claim
 MAX_NAMED_IMAGES = 3
 ROUNDING = 1e-12  # float error of 1 - .95
-KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # margins by kind of change
+MARGIN_KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # by kind of change
 # Claims that pass, and their verdicts.
 CLAIMS = {"equal": "equivalent", "better": "improved", "not_worse": "not worse"}
 Finding = Mapping[str, Any]  # a change or limit with its verdict, as JSON values
@@ -54,8 +54,8 @@ def check(
     limit. `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
     """
     requested, limits, rule = metrics or default_metrics(), parse_limits(require), Rule(bd=bd)
-    limited = [limit.metric for limit in limits if limit.bpp is not None]
-    names = [*dict.fromkeys((*requested, *limited))]
+    limited_metrics = [limit.metric for limit in limits if limit.bpp is not None]
+    names = [*dict.fromkeys((*requested, *limited_metrics))]
     sets = new.name, reference.name
     try:
         pairs, notes = pair_up(reference, new, names, codec, reference_codec, common, allow_few)
@@ -64,9 +64,9 @@ def check(
     all_changes: list[Change] = []
     for pair in pairs:
         # Metrics of the reference; new rows without them give the finding "nothing measured"
-        values_of = pair.reference.values_of
-        measured = [name for name in requested if values_of(metric_class(name).column)]
-        all_changes += [changes(pair, name, rule) for name in metrics or measured]
+        count_values = pair.reference.count_values
+        with_values = [name for name in requested if count_values(metric_class(name).column)]
+        all_changes += [changes(pair, name, rule) for name in metrics or with_values]
     known_metrics = {*(change.metric for change in all_changes), *DISTRIBUTION_METRICS}
     if absent := [name for name in requested if name not in known_metrics]:
         notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
@@ -86,7 +86,7 @@ def check(
 def default_metrics() -> tuple[str, ...]:
     """Return the default metrics: the usual ones and distribution metrics with influences."""
     set_metrics = (name for name in DISTRIBUTION_METRICS if has_influence(metric_class(name)))
-    return (*USUAL, *set_metrics)
+    return (*USUAL_METRICS, *set_metrics)
 
 
 def judge(
@@ -105,7 +105,7 @@ def judge(
         for index, value in zip(p_values, corrected, strict=True):
             p_values[index][claim] = value
     alpha = 1 - confidence + ROUNDING
-    level = (1 - confidence) / max(len(tests), 1)  # of the first of Holm's steps
+    level = (1 - confidence) / max(len(tests), 1)  # at Holm's first step
     findings = []
     for index, (change, width) in enumerate(zip(all_changes, widths, strict=True)):
         numbers: dict[str, Any] = {"margin_percent": width}
@@ -145,7 +145,7 @@ def decide(
         return "undecided", *_undecided_reason(tests, margin, level)
     if unknown := change.unknown:
         images = _images_text([image.what for image in unknown])  # any may be the worst
-        reason = f"the others would pass, but {images} cannot be compared: {unknown[0].why}"
+        reason = f"the other images would pass, but {images} cannot be compared: {unknown[0].why}"
         return "undecided", reason, None
     return verdict, "", None
 
@@ -154,20 +154,18 @@ def _judge_without_numbers(change: Change) -> tuple[str, str]:
     if change.out_of_reach:
         return "regressed", _unreachable_text(change)
     if change.images_above and not change.unknown:
-        return (
-            "improved",
-            f"on {_images_text(change.images_above)} it lies completely above the reference",
-        )
+        images = _images_text(change.images_above)
+        return "improved", f"on {images} the new curve lies completely above the reference"
     has_values = change.unknown or change.left_out  # but no curve to compare
     reason = change.no_number_reason or change.unknown[0].why
     return "undecided" if has_values else "nothing measured", reason
 
 
 def _margin_percent(change: Change, margins: Mapping[str, tuple[float, str]]) -> float:
-    usual = margins[KEYS[change.kind]]
+    default_margin = margins[MARGIN_KEYS[change.kind]]
     if change.in_units:
-        usual = Metric.named(change.metric).margin or 0.0, ""
-    value, unit = margins.get(change.metric, usual)
+        default_margin = Metric.named(change.metric).margin or 0.0, ""
+    value, unit = margins.get(change.metric, default_margin)
     return value if unit or not change.level else 100 * value / change.level
 
 
@@ -216,8 +214,8 @@ def _finding(change: Change, verdict: str, reason: str, /, **results: Any) -> Fi
 
 
 def _unreachable_text(change: Change) -> str:
-    reason = f"it never reaches the reference's lowest quality, or needs {WIDE:g} times the bits"
-    return f"on {_images_text(change.out_of_reach)} {reason}"
+    reason = "the new curve never reaches the reference's lowest quality, or needs"
+    return f"on {_images_text(change.out_of_reach)} {reason} {COSTLY_RATIO:g} times the bits"
 
 
 def _undecided_reason(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
@@ -229,7 +227,7 @@ def _undecided_reason(tests: MeanTests, margin: float, level: float) -> tuple[st
     if num_images is None:
         return "the change lies at the margin, which no number of images can decide", None
     num_images = max(num_images, tests.images + 1)
-    return f"about {num_images} images such as these are needed", num_images
+    return f"about {num_images} images like these are needed", num_images
 
 
 def _images_text(images: Sequence[str]) -> str:

@@ -31,11 +31,11 @@ def test_it_has_the_pixels_that_were_scored(place):
 
 
 def test_what_is_not_one_stored_picture_is_refused(place):
-    with pytest.raises(UsageError, match="several pictures: webp quality=5, webp quality=60"):
+    with pytest.raises(UsageError, match=r"quality=5, webp quality=60"):
         benchmark.decoded(place, "webp", "cup")
     with pytest.raises(UnknownName, match="No image with rows 'cop'"):
         benchmark.decoded(place, "webp", "cop", quality=5)
-    with pytest.raises(UsageError, match="holds no rows of a dataset"):
+    with pytest.raises(UsageError, match="holds no rows"):
         benchmark.decoded(place.parent, "webp", "cup", quality=5)
 
 
@@ -46,5 +46,5 @@ def test_a_stream_that_is_damaged_or_absent_is_told(place):
     with pytest.raises(CorruptStream, match="is damaged"):
         benchmark.decoded(place, "webp", "cup.png", quality=row["setting_value"])
     stream.unlink()
-    with pytest.raises(Unavailable, match="was not kept; `bench run --codecs webp"):
+    with pytest.raises(Unavailable, match="`bench run --codecs webp"):
         benchmark.decoded(place, "webp", "cup.png", quality=row["setting_value"])

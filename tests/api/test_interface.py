@@ -66,7 +66,7 @@ def test_the_projects_own_name_offers_the_same_and_its_version():
     assert rdrbench.__version__ == version("rdrbench")
     assert set(dir(rdrbench)) == {*benchmark.__all__, "__version__"}
     for name in ("nonesuch", "registry"):
-        with pytest.raises(AttributeError, match=f"'rdrbench' has no attribute '{name}'"):
+        with pytest.raises(AttributeError, match=f"attribute '{name}'"):
             getattr(rdrbench, name)
 
 
@@ -233,7 +233,7 @@ def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
         benchmark.summary(frame[frame["codec"] == "nonesuch"])
     mixed = frame.copy()
     mixed.loc[0, "dataset"] = "another"
-    with pytest.raises(UsageError, match="rows of another and set: select one dataset"):
+    with pytest.raises(UsageError, match="another and set"):
         benchmark.summary(mixed)
     with pytest.raises(UsageError, match="name one of set in it"):
         benchmark.load(tmp_path)
@@ -245,15 +245,13 @@ def test_the_photographs_are_no_rows_but_say_where_theirs_are(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     noise_images(tmp_path / "my photos", [(8, 8)])
     benchmark.run("raw", "my photos", metrics="psnr")
-    with pytest.raises(UsageError, match=r"a dataset: name results/my_photos-\w{6}$"):
+    with pytest.raises(UsageError, match=r"results/my_photos-\w{6}$"):
         benchmark.load("my photos")
 
 
 def test_a_codec_is_named_and_not_handed_over():
     for codec in (Path, [benchmark.open_codec("raw")]):
-        with pytest.raises(
-            UsageError, match=r"a codec is a text, 'jpeg' or '\./mine\.py:Mine', not "
-        ):
+        with pytest.raises(UsageError, match="a codec is a text"):
             benchmark.run(codec, "sample")
 
 
@@ -345,7 +343,7 @@ def test_a_codec_turns_arrays_into_bytes_and_back():
     assert jpeg.encode(pixels, Setting("quality", 50)) == jpeg.encode(pixels, quality=50)
     assert jpeg.encode(pixels, {"quality": 50}) == jpeg.encode(pixels, quality=50)
     for wrong in ("50", [50], {"quality": "50"}, {"quality": None}):
-        with pytest.raises(UsageError, match=r"is not a setting of jpeg: .* quality=5\)"):
+        with pytest.raises(UsageError, match=r"jpeg: .* quality=5\)"):
             jpeg.encode(pixels, wrong)
     assert jpeg.encode(pixels) == jpeg.encode(pixels, jpeg.settings[len(jpeg.settings) // 2])
     assert "quality=5" in repr(jpeg)

@@ -474,13 +474,13 @@ def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_ar
 
 def test_one_codec_a_side_is_a_pair_and_two_that_share_nothing_are_not():
     assert paired(curved("webp"), curved("jpeg")).label == "jpeg"
-    with pytest.raises(NotComparable, match=r"no codec in common.*--reference-codec"):
+    with pytest.raises(NotComparable, match="--reference-codec"):
         paired([*curved("webp"), *curved("avif")], [*curved("jpeg"), *curved("vtm")])
     pair = paired(
         [*curved("webp"), *curved("avif")], curved(), codec="jpeg", reference_codec="avif"
     )
     assert [*pair.reference.labels.values()] == ["avif"]
-    with pytest.raises(UnknownName, match=r"No codec of results/old 'jpg'.*Known: jpeg"):
+    with pytest.raises(UnknownName, match=r"results/old 'jpg'.*jpeg"):
         paired(curved(), curved(), codec="jpg")
 
 

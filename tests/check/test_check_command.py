@@ -205,7 +205,7 @@ def test_other_images_and_settings_are_refused_before_anything_is_measured(store
     result = output_of(*words, *new, "--points", "jpeg.quality=10,20", code=4)
     assert "only jpeg has quality=20; compare the shared ones with --common" in result
     command = (*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
-    with pytest.raises(UsageError, match="avif has no settings like those of jpeg"):
+    with pytest.raises(UsageError, match=r"avif .*jpeg"):
         output_of(*command)
     assert not (tmp_path / "new").exists()
 
@@ -222,16 +222,14 @@ def test_a_reference_that_cannot_be_one_is_refused(stored, crops, tmp_path):
     other_images.mkdir()
     Image.new("RGB", (96, 96), "teal").save(other_images / "0.png")
     words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset")
-    with pytest.raises(UsageError, match=f"no rows of the images in {other_images}: it has "):
+    with pytest.raises(UsageError, match=str(other_images)):
         output_of(*words, other_images, "--results", tmp_path / "new")
-    with pytest.raises(UsageError, match="name another folder with --results"):
+    with pytest.raises(UsageError, match="--results"):
         output_of(*words, crops, "--results", stored / "jpeg")
     words = ("check", "--codec", "webp", *words[3:], crops, "--results", tmp_path / "new")
-    with pytest.raises(UnknownName, match="No codec of the reference 'webp'"):
+    with pytest.raises(UnknownName, match="'webp'"):
         output_of(*words)
-    with pytest.raises(
-        UsageError, match=r"--reference-codec ours is ambiguous: name ours:beta=\S+ or"
-    ):
+    with pytest.raises(UsageError, match=r"--reference-codec ours .*ours:beta=\S+ or"):
         output_of(*words, "--reference-codec", "ours")
     assert not (tmp_path / "new").exists()
 
@@ -341,9 +339,7 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
     folders = {"sample": tmp_path / "old" / "sample"}
     request = Request(dataset="sample", results=tmp_path / "new")
     several = "ours:beta=0:checkpoint=a.safetensors and ours:beta=0:checkpoint=b.safetensors"
-    with pytest.raises(
-        UsageError, match=f"the reference has {several}: choose one with --reference"
-    ):
+    with pytest.raises(UsageError, match=f"{several}: .*--reference-codec"):
         measure_candidate("ours:beta=0", request, folders, run=None)
     reference = "ours:beta=0:checkpoint=a.safetensors"
     with pytest.raises(NotComparable, match="have no image in common"):

@@ -251,7 +251,7 @@ def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_wo
         result["change_percent"], result["deviation_percent"], 1.0, (1 - 0.95) / 2
     )
     assert "a single image" in judged(changed([0.0]))[0]["why"]
-    assert "images such as these" in judged(changed([0.0, 1.5]))[0]["why"]
+    assert "images like these" in judged(changed([0.0, 1.5]))[0]["why"]
     noise = np.random.default_rng(12).normal(0, 0.3, 24)
     (result,) = judged(changed(1.0 + noise - noise.mean()))  # at the margin itself
     assert (result["verdict"], result["images_needed"]) == ("undecided", None)
@@ -285,7 +285,7 @@ def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
         p_values = [level if index == place else 1.0 for index in range(4)]
         assert verdict(*p_values) == (name, "", None)
     # Fewer images would be enough if changes were Student's; these were not.
-    assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images such as these are needed", 25)
+    assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images like these are needed", 25)
 
 
 def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
@@ -313,7 +313,9 @@ def test_confidence_decides_how_sure_a_verdict_is():
 def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass():
     calm = np.random.default_rng(11).normal(0, 0.1, 23)
     (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
-    reason = "it never reaches the reference's lowest quality, or needs 1.25 times the bits"
+    reason = (
+        "the new curve never reaches the reference's lowest quality, or needs 1.25 times the bits"
+    )
     message = f"on lost.png {reason}"
     assert (lost["verdict"], lost["why"]) == ("regressed", message)
     (unknown,) = judged(changed(calm, unknown=(Absent("bent.png", "it has 3 points"),)))
@@ -323,7 +325,7 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     (finding,) = judged(changed(calm + 4, unknown=(Absent("bent.png", "it has 3 points"),)))
     assert finding["verdict"] == "regressed"
     (better,) = judged(changed([], images_above=("a", "b")))
-    message = "on 2 images (a, ...) it lies completely above the reference"
+    message = "on 2 images (a, ...) the new curve lies completely above the reference"
     assert (better["verdict"], better["why"]) == ("improved", message)
     (bent,) = judged(changed([], unknown=(Absent("bent.png", "it has 3 points"),)))
     assert (bent["verdict"], bent["why"]) == ("undecided", "it has 3 points")

@@ -103,8 +103,8 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     far[3] = state(300, "step 300", rows)
     result = compare_states(far, ["psnr"], USUAL_RULE)
     assert result.title == (
-        "regressed at step 300 against step 200: PSNR on 8 images (image-0, ...) it never reaches "
-        "the reference's lowest quality, or needs 1.25 times the bits"
+        "regressed at step 300 against step 200: PSNR on 8 images (image-0, ...) the new "
+        "curve never reaches the reference's lowest quality, or needs 1.25 times the bits"
     )
     assert result.records[2]["first_change_percent"] is None
     numbers = [column for column in result.columns if column.form]
@@ -154,7 +154,7 @@ def test_a_variant_is_compared_where_it_has_two_states():
         state(number, name, rows_of_state(number, "ours", name))
         for number, name in enumerate(("beta=0", "beta=1"))
     )
-    with pytest.raises(UsageError, match="needs two states of a codec variant"):
+    with pytest.raises(UsageError, match="two states"):
         compare_states([first, second], ["psnr"], USUAL_RULE)
     third = state(2, "again", rows_of_state(3, "ours", "beta=0"))
     result = compare_states([first, second, third], ["psnr"], USUAL_RULE)
@@ -207,7 +207,7 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
 
 
 def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):
-    with pytest.raises(UsageError, match="is a folder: name the checkpoints in it"):
+    with pytest.raises(UsageError, match="is a folder"):
         output_of("history", tmp_path, "--codec", "ours")
-    with pytest.raises(UsageError, match="needs at least two checkpoints"):
+    with pytest.raises(UsageError, match="two checkpoints"):
         output_of("history", tmp_path / "a.pth", "--codec", "ours")

@@ -9,8 +9,8 @@ from benchmark.check.row_sets import (
     dataset_folders,
     list_baselines,
     read_rows,
+    read_two_row_sets,
     save_baseline,
-    two_row_sets,
 )
 from benchmark.datasets.dataset import open_folder
 from benchmark.errors import StoreError, UsageError
@@ -36,7 +36,7 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
     assert [*dataset_folders(str(tmp_path / "results")).items()] == [*folders.items()]
     save_baseline(tmp_path / "results", "kept", ["kodak"])
     for name in ("v2", str(tmp_path / "nothing")):
-        with pytest.raises(UsageError, match="is neither a folder with results nor a base"):
+        with pytest.raises(UsageError, match="neither"):
             dataset_folders(name)
     for place in (baselines := tmp_path / "results" / "baselines", Path("results/baselines")):
         assert dataset_folders(str(place / "kept")) == {"kodak": place / "kept" / "kodak"}
@@ -48,14 +48,14 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
     kodak_folder = results(tmp_path / "one", "kodak")
     foreign_folder = results(tmp_path / "other", "folder-x")
     places = [str(pair_folder), str(kodak_folder), str(foreign_folder), str(pair_folder)]
-    result = two_row_sets(places[0], places[1], "")  # the one that they share
+    result = read_two_row_sets(places[0], places[1], "")  # the one that they share
     assert [rows.folder for rows in result] == [pair_folder / "kodak", kodak_folder / "kodak"]
-    result = two_row_sets(places[1], places[2], "")  # each has one, by whatever name
+    result = read_two_row_sets(places[1], places[2], "")  # each has one, by whatever name
     assert [rows.folder for rows in result] == [kodak_folder / "kodak", foreign_folder / "folder-x"]
-    result = two_row_sets(places[0], places[0], "clic")  # asked for by name
+    result = read_two_row_sets(places[0], places[0], "clic")  # asked for by name
     assert [rows.folder for rows in result] == [pair_folder / "clic"] * 2
-    with pytest.raises(UsageError, match="choose one with --dataset"):
-        two_row_sets(places[0], places[3], "")
+    with pytest.raises(UsageError, match="--dataset"):
+        read_two_row_sets(places[0], places[3], "")
     Image.new("RGB", (8, 8), "teal").save(photos := tmp_path / "x.png")
     (tmp_path / "photos").mkdir()
     photos = photos.rename(tmp_path / "photos" / "x.png")
@@ -65,12 +65,12 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
         rows = [row("jpeg", 5, "x.png", image_sha256=sha256)]
         Store(tmp_path / place / "photos-1a2b3c").append(rows)
         Store(tmp_path / place / "kodak").append(sweep("jpeg"))
-    result = two_row_sets(str(tmp_path / "p"), str(tmp_path / "q"), str(photos.parent))
+    result = read_two_row_sets(str(tmp_path / "p"), str(tmp_path / "q"), str(photos.parent))
     assert [rows.folder for rows in result] == [
         tmp_path / place / "photos-1a2b3c" for place in "pq"
     ]
-    with pytest.raises(UsageError, match="has no rows of clic: it has kodak"):
-        two_row_sets(places[0], places[1], "clic")
+    with pytest.raises(UsageError, match="clic: it has kodak"):
+        read_two_row_sets(places[0], places[1], "clic")
 
 
 def test_bundled_rows_give_way_to_another_build_measured_here_and_no_others_do(tmp_path):
@@ -99,11 +99,11 @@ def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
     folder = results(tmp_path / "r", "kodak") / "kodak"
     assert set(read_rows(folder, "kodak:other").rows["image"].to_list()) == {"other/kodak"}
     assert read_rows(folder).rows.height == 12
-    with pytest.raises(UsageError, match="holds no rows: name a folder such as results/kodak"):
+    with pytest.raises(UsageError, match="holds no rows"):
         read_rows(tmp_path)
     Store(tmp_path / "kodak").begin("20250101T000000-aa", {})
     (tmp_path / "kodak" / "per_image").mkdir()
-    with pytest.raises(UsageError, match="kodak holds no rows: measure some"):
+    with pytest.raises(UsageError, match="kodak holds no rows"):
         read_rows(tmp_path / "kodak")
 
 
@@ -146,7 +146,7 @@ def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_r
     baseline = Store(tmp_path / "baselines" / "v1" / "set")
     assert baseline.table().height == 36
     assert [record["machine"] for record in baseline.records()] == ["jpeg", "webp"]
-    with pytest.raises(UsageError, match="nothing has no rows of nothing"):
+    with pytest.raises(UsageError, match="no rows of nothing"):
         save_baseline(tmp_path, "v2", ["nothing"])
 
 
