@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.commands.verb import CONTEXT, add_verb, verb_of
+from benchmark.commands.verb import CONTEXT, add_verb, make_verb
 from benchmark.errors import (
     BenchError,
     Notice,
@@ -60,7 +60,7 @@ def load(name: str, place: str) -> Any:
     """Import the function, the question or the `Verbs` of a verb."""
     module, _, attribute = place.partition(":")
     verb = getattr(import_module(module), attribute or name)
-    return verb if isinstance(verb, typer.Typer) else verb_of(verb)
+    return verb if isinstance(verb, typer.Typer) else make_verb(verb)
 
 
 def _print_version(requested: bool) -> None:

@@ -43,7 +43,7 @@ from benchmark.show.sections import curves_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HEIGHT_INCHES = 4.0  # of a new figure, with the legend below the axes
+HEIGHT_INCHES = 4.0  # height of a new figure, with the legend below the axes
 EXTRA_SUFFIXES = "_of_mean_mse", "_few"  # suffixes of some metrics' columns
 RATE_MEANINGS = {
     "per_image": "mean of per-image bits per pixel",
@@ -156,7 +156,7 @@ def _bd_rate(
     Computed as in `bench report`: Pareto fronts, interpolation of the log rate, at least four
     points, at most one in five off the front. Raises `UnknownName` for an unknown metric or anchor.
 
-    A record is a codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits),
+    A record is a codec variant. ``bd_rate_percent`` compares mean curves (negative: fewer bits),
     ``images_bd_rate_percent`` the mean of per-image ones; ``_low`` and ``_high`` are ends of 95 %
     intervals over resampled images. ``bd_rate_overlap`` (0 to 1) is the share of qualities that
     both curves span, ``bd_metric`` the mean difference at equal rate (FID, KID, FD: in percent),

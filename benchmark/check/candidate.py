@@ -113,8 +113,8 @@ def measure_candidate(
             raise mismatch_error("settings", names, (stored_settings, settings))
         outcomes.append(run(spec_request, matrix))  # failed cells are rows too
     if request.points:
-        requested = {cell.setting for outcome in outcomes for cell in outcome.cells}
-        is_requested = [setting in requested for setting in settings_of(rows)]
+        requested_settings = {cell.setting for outcome in outcomes for cell in outcome.cells}
+        is_requested = [setting in requested_settings for setting in settings_of(rows)]
         reference = reference._replace(rows=rows.filter(pl.Series(is_requested, dtype=pl.Boolean)))
     folder = outcomes[0].matrix.store.folder
     # Only these outcomes: the results folder may hold rows of other checkpoints
@@ -186,10 +186,12 @@ def _refuse_other_images(reference: RowSet, sources: Sources, common: bool) -> N
     if not names.keys() & new_names.keys():
         raise NotComparable(f"{sources.dataset.name} and {reference.name} have no image in common")
     if not common and names.keys() != new_names.keys():
-        unmatched = [
+        unmatched_names = [
             {name for sha256, name in own_names.items() if sha256 not in other_names}
             for own_names, other_names in ((names, new_names), (new_names, names))
         ]
         unreadable = [" ".join(sources.refused[0][:2])] if sources.refused else []
         set_names = reference.name, sources.dataset.name
-        raise mismatch_error("images", set_names, unmatched, "; ".join(["", *unreadable, HINT]))
+        raise mismatch_error(
+            "images", set_names, unmatched_names, "; ".join(["", *unreadable, HINT])
+        )

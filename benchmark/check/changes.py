@@ -28,7 +28,7 @@ from benchmark.rows.summary import Point, Summary, curves, excluded_points
 Kind = Literal["BD-rate", "BD-metric", "limit"]
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 SIDES = "the reference", "the new results"
-COSTLY_RATIO = 1.25  # of bits at every quality: worse, whatever the curve
+COSTLY_RATIO = 1.25  # times the bits for every quality: worse, whatever the curve
 STEP = 1e-4  # share of a curve's range, for derivatives
 
 
@@ -36,7 +36,7 @@ STEP = 1e-4  # share of a curve's range, for derivatives
 class Change:
     """Per-image changes of a codec variant in a metric."""
 
-    label: str  # of the codec variant
+    label: str  # codec variant
     metric: str  # name in the registry, or a limit's column of seconds
     metric_label: str  # "PSNR (dB)"
     kind: Kind

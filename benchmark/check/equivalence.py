@@ -22,7 +22,7 @@ RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict
 CHUNK = 2_000_000  # weights sampled at a time
 POWER = 0.8
-MAX_IMAGES = 100_000  # for `images_needed`
+MAX_IMAGES = 100_000  # limit of `images_needed`
 
 
 class MeanTests:

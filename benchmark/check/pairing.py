@@ -36,17 +36,17 @@ class RowSet(NamedTuple):
     """Rows of a dataset, and their name in sentences."""
 
     name: str  # "results/kodak"
-    folder: Path  # of the store, for distribution metrics
+    folder: Path  # the store's, for distribution metrics
     rows: pl.DataFrame  # all columns of `rows.schema`, a row for each cell
 
 
 class VariantPair(NamedTuple):
     """Codec variant and its counterpart in the reference, at the same images and settings."""
 
-    label: str  # of the tested codec, without its weights
+    label: str  # tested codec, without its weights
     reference: Summary
     test: Summary
-    rows: pl.DataFrame  # of the tested codec, one for each cell
+    rows: pl.DataFrame  # rows of the tested codec, one per cell
     images: tuple[str, ...]  # names; image i of the summaries is images[i]
     # Images with equal pixels and sizes on both sides at every setting: all their metrics are
     # equal too, measured or not

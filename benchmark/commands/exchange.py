@@ -31,7 +31,8 @@ Examples:
 """)
 
 
-MERGE_COUNTS = ("rows", "streams", "runs", "features", "reductions", "pictures")  # of new files
+# Fields of `MergeResult` to print
+MERGE_COUNTS = ("rows", "streams", "runs", "features", "reductions", "pictures")
 
 
 @pack.verb("export")

@@ -46,11 +46,11 @@ def verb_options(
     for table, name in TABLES.items():
         pairs = (f"{key}={value}" for key, value in content.pop(table, {}).items())
         content[name] = (*pairs, *typed_options.get(name, ()))
-    overriding = {*typed_options} - {*TABLES.values()}
+    overriding_names = {*typed_options} - {*TABLES.values()}
     return {
         key: value
         for key, value in content.items()
-        if key in option_names and key not in overriding
+        if key in option_names and key not in overriding_names
     }
 
 

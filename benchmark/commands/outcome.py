@@ -50,8 +50,8 @@ def run_with_progress(
         matrix: Matrix, missing_metrics: Mapping[str, str], workers: WorkerPlan | None
     ) -> None:
         counts = (len(matrix.sources.images), "image"), (len(matrix.selection.contenders), "codec")
-        planned = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
-        say([f"{matrix.sources.dataset.name}: {planned}, {len(matrix.to_do)} to do"])
+        plan_text = ", ".join(counted(*count) for count in (*counts, (len(matrix.cells), "cell")))
+        say([f"{matrix.sources.dataset.name}: {plan_text}, {len(matrix.to_do)} to do"])
         say(file_matching_lines(matrix))
         say(metrics_not_measured(missing_metrics, details))
         if workers is not None and workers.remark and matrix.to_do:
@@ -121,8 +121,8 @@ def print_outcome(
     )
     for colours, names in images_by_colours.items():
         count = counted(len(names), "image")
-        affected = f"{colours} of {count} ({listed(names)})"
-        print(f"colours  {affected}: pixel values are interpreted as sRGB")
+        affected_images = f"{colours} of {count} ({listed(names)})"
+        print(f"colours  {affected_images}: pixel values are interpreted as sRGB")
     missed_targets = [
         reached
         for reached in outcome.reached
@@ -151,8 +151,8 @@ def print_outcome(
         f"{len(outcome.cells) - outcome.measured} were finished before; {location}"
     )
     if prints_ranking:
-        chosen = {"bundled": outcome.bundled, "anchor": outcome.anchor}
-        print(f"figures and tables: {_command_on_rows('report', outcome, **chosen)}")
+        chosen_options = {"bundled": outcome.bundled, "anchor": outcome.anchor}
+        print(f"figures and tables: {_command_on_rows('report', outcome, **chosen_options)}")
 
 
 def _reached_line(reached: Reached) -> str:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from benchmark.measure.record import Progress
     from benchmark.show.table import Table
 
-SHOWN_LINES = 5  # of failures, refusals and skips; --verbose shows all
+SHOWN_LINES = 5  # failures, refusals and skips; --verbose shows all
 FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0
 RESUME_HINT = "finished cells are kept; the same command resumes from there"
 
 
 def unwrap_stream(stream: TextIO) -> TextIO:
-    """Return the stream behind `PlainStream`, for libraries that draw tables and bars."""
+    """Return the stream inside `PlainStream`, for libraries that draw tables and bars."""
     return stream.stream if isinstance(stream, PlainStream) else stream
 
 
@@ -67,9 +67,13 @@ def print_table(table: "Table") -> None:
         from rich.table import Table as RichTable
 
         console = Console(markup=False, highlight=False, file=unwrap_stream(sys.stdout))
-        unlimited = console.options.update(width=9999)
-        stacked = tuple(header.replace(" ", "\n") for header in table.headers)
-        for headers, is_wrapped in ((table.headers, False), (stacked, False), (stacked, True)):
+        wide_options = console.options.update(width=9999)
+        stacked_headers = tuple(header.replace(" ", "\n") for header in table.headers)
+        for headers, is_wrapped in (
+            (table.headers, False),
+            (stacked_headers, False),
+            (stacked_headers, True),
+        ):
             rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=0)
             for index, header in enumerate(headers):
                 is_text = index < table.words
@@ -78,7 +82,7 @@ def print_table(table: "Table") -> None:
                 rich.add_column(header, justify=justify, overflow="fold", no_wrap=is_rigid)
             for row in table.rows:
                 rich.add_row(*map(visible, row))
-            measurement = console.measure(rich, options=unlimited)
+            measurement = console.measure(rich, options=wide_options)
             if (measurement.minimum if is_wrapped else measurement.maximum) <= console.width:
                 console.print(rich, *map(visible, table.notes), sep="\n")
                 return

@@ -330,10 +330,10 @@ def add(
 
 def _points(results: Path, names: Sequence[str], dataset: str) -> list[PublishedPoint]:
     """Return the points of these names on a dataset; raise `UsageError` if there are none."""
-    chosen = select(read_points(results, doubtful=True), names)
-    points = [point for point in chosen if dataset in ("all", point.dataset)]
+    selected_points = select(read_points(results, doubtful=True), names)
+    points = [point for point in selected_points if dataset in ("all", point.dataset)]
     if not points:
-        known = ", ".join(sorted({point.dataset for point in chosen}))
+        known = ", ".join(sorted({point.dataset for point in selected_points}))
         raise UsageError(f"{', '.join(names)} has no points on {dataset}: name one of {known}")
     return points
 

@@ -19,8 +19,8 @@ from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
-FEW_IMAGES = 20  # of a short run
-LONG_SECONDS = 43_200  # of a run for which a plan suggests shorter ones
+FEW_IMAGES = 20  # in a short run
+LONG_SECONDS = 43_200  # for longer runs, a plan suggests shorter ones
 ExperimentFile = Annotated[
     Path | None,
     opt(

@@ -106,7 +106,7 @@ def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[...,
     return verb
 
 
-def verb_of(function: Callable[..., Any]) -> Callable[..., None]:
+def make_verb(function: Callable[..., Any]) -> Callable[..., None]:
     """Return the verb of a function, with options for the fields of dataclasses."""
     is_question = function.__annotations__.get("return") in ANSWERS
     return answer_verb(flatten(function)) if is_question else flatten(function)
@@ -203,7 +203,7 @@ class Verbs(typer.Typer):
         """Return a decorator that adds a function as a verb."""
 
         def add(function: Verb) -> Verb:
-            add_verb(self, verb_of(function), name)
+            add_verb(self, make_verb(function), name)
             return function
 
         return add
@@ -217,17 +217,17 @@ def help_and_examples(text: str) -> dict[str, Any]:
     >>> help_and_examples("Do it.\\n\\nA long\\nstory.\\n\\nExamples:\\n  bench do")
     {'help': 'Do it.\\n\\nA long story.', 'epilog': '\\nExamples:\\n  bench do'}
     """
-    prose, heading, examples = unstyled(inspect.cleandoc(text)).partition(EXAMPLES)
+    prose, heading, examples = escape_markup(inspect.cleandoc(text)).partition(EXAMPLES)
     paragraphs = (" ".join(part.split()) for part in prose.strip().split("\n\n"))
     # The empty line keeps the indentation of the examples
     epilog = f"\n{EXAMPLES}{examples.rstrip()}" if heading else None
     return {"help": "\n\n".join(paragraphs), "epilog": epilog}
 
 
-def unstyled(text: str) -> str:
+def escape_markup(text: str) -> str:
     r"""Escape brackets, which typer's help would interpret as markup.
 
-    >>> print(unstyled("a [labels] of [0, 1]"))
+    >>> print(escape_markup("a [labels] of [0, 1]"))
     a \[labels] of [0, 1]
     """
     return TAG.sub(r"\\[", text)
@@ -250,7 +250,7 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
         default = [*default] if isinstance(default, tuple) else default
     shared: dict[str, Any] = {
-        "help": unstyled(option.help),
+        "help": escape_markup(option.help),
         "metavar": _value_word(kind) if option.value is None else option.value,
         "min": option.minimum,
         "max": option.maximum,

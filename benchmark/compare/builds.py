@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmark.answer import Absent
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import EFFORT, OWN, SIZE, Build, Edition, labels_of
+from benchmark.rows.edition import EFFORT, PROJECT_CODEC, SIZE, Build, Edition, labels_of
 from benchmark.rows.summary import Point, Summary, exclusion_reason
 from benchmark.spec import NAME, CodecSpec
 
@@ -70,7 +70,7 @@ def is_default(edition: Edition) -> bool:
 def beta_of(edition: Edition) -> float | None:
     """Return the realism weight of our codec's variant; None for other codecs."""
     beta = edition.options.get("beta", "")
-    return float(beta) if edition.spec.name == OWN and beta else None
+    return float(beta) if edition.spec.name == PROJECT_CODEC and beta else None
 
 
 def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:

@@ -102,7 +102,7 @@ class Rescore(NamedTuple):
     row: dict[str, Any]
     source: Source | None
     metrics: tuple[str, ...]
-    folder: Path  # of the store that kept the stream
+    folder: Path  # store that kept the stream
 
     @property
     def key(self) -> str:
@@ -189,13 +189,13 @@ class RunConditions:
 
     run: str
     metrics: tuple[str, ...]  # image metrics and feature spaces
-    device: str  # of metrics: cpu or cuda
+    device: str  # where metrics run: cpu or cuda
     flatten: bool
     timing: bool
     jobs: int
     threads: int
     machine: str
-    folder: Path  # of the store
+    folder: Path  # the store's
     timeout_seconds: float | None = None  # per stage of a cell
     decode_twice: frozenset[str] = frozenset()  # keys of the cells whose streams are decoded twice
 
@@ -319,11 +319,11 @@ def cells_to_decode_twice(
     cells: Iterable[Cell], random_codecs: Collection[CodecSpec] = ()
 ) -> frozenset[str]:
     """Return the key of one small cell per codec variant, and of all cells of `random_codecs`."""
-    smallest: dict[CodecSpec, Cell] = {}
+    smallest_cells: dict[CodecSpec, Cell] = {}
     for cell in sorted(cells, key=lambda cell: cell.num_pixels):
-        smallest.setdefault(cell.codec, cell)
+        smallest_cells.setdefault(cell.codec, cell)
     random_cells = (cell.key for cell in cells if cell.codec.identity in random_codecs)
-    return frozenset([*(cell.key for cell in smallest.values()), *random_cells])
+    return frozenset([*(cell.key for cell in smallest_cells.values()), *random_cells])
 
 
 def prepare_task(task: Task, random_codecs: Collection[CodecSpec]) -> Task:

@@ -157,7 +157,7 @@ class Scoring(NamedTuple):
     """Bytes per pixel of a metric."""
 
     peak: float  # while computing, both images included
-    prepared: float = 0  # of prepared data, while other metrics compute
+    prepared: float = 0  # prepared data, while other metrics compute
     torch: bool = False
 
 

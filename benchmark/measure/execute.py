@@ -74,7 +74,7 @@ def execute(
     except FOREIGN as error:  # the codec's result
         return failed_by(encoder, "encode", error)
     encode_end = perf_counter()
-    estimated = _estimated_bits(encoder)
+    estimated_bits = _estimated_bits(encoder)
     limit = max_stream_bytes(*pixels.shape[:2])
     problem = "" if issubclass(type(result), bytes) else f"{type(result).__name__}, not bytes"
     # Call no method of a foreign object: a subclass of bytes may override any
@@ -101,7 +101,7 @@ def execute(
     if problem := _find_mismatch(decoded, pixels):
         return Failed("verify", problem)
     seconds = (encode_end - encode_start, decode_end - decode_start)
-    return Coded(stream, len(stream), decoded, *seconds, container, *inside_seconds, estimated)
+    return Coded(stream, len(stream), decoded, *seconds, container, *inside_seconds, estimated_bits)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:

@@ -94,7 +94,7 @@ def carry_out(
 @dataclass
 class _WorkQueue:
     workers: int
-    gpus: Sequence[str] = ()  # of the workers in turn, as in CUDA_VISIBLE_DEVICES
+    gpus: Sequence[str] = ()  # one per worker in turn, as in CUDA_VISIBLE_DEVICES
     images: dict[str, deque[Task]] = field(default_factory=dict)
     free_images: deque[str] = field(default_factory=deque)  # not taken by a worker
     remaining: int = 0
@@ -207,10 +207,10 @@ def serve(
     from benchmark.measure.workbench import Workbench  # only in workers: it imports much
 
     def enter(stage: Stage) -> None:
-        if limited:
+        if has_limit:
             connection.send(Begun(stage))
 
-    if limited := conditions.timeout_seconds is not None:
+    if has_limit := conditions.timeout_seconds is not None:
         lead_group()
     # glibc returns a freed block larger than all before to the system, and maps its pages again for
     # the next: freeing one of nearly the maximum size (32 MiB) stops that for planes of images.

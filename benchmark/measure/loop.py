@@ -90,7 +90,7 @@ def run(
         if is_local and matrix is None and not may_have_rows(request):
             worker_context()  # starts importing the workers' modules
         matrix = matrix or open_matrix(request)
-        if copied := copy_finished(matrix, request):
+        if num_copied := copy_finished(matrix, request):
             matrix = make_matrix(request, matrix.sources, matrix.selection, matrix.store)
         # The nodes of a cluster report later what they lack.
         absent_metrics = lacking(metrics) if is_local else {}
@@ -100,8 +100,10 @@ def run(
         jobs = workers.workers if workers else backend.jobs
         conditions = RunConditions.create(request, matrix.store.folder, backend.device, jobs)
         outcome = _measure_matrix(request, matrix, conditions, backend, absent_metrics, progress)
-    if copied:
-        remark = f"{counted(copied, 'cell')} copied from checks or from runs of the same weights"
+    if num_copied:
+        remark = (
+            f"{counted(num_copied, 'cell')} copied from checks or from runs of the same weights"
+        )
         outcome = replace(outcome, remarks=(*outcome.remarks, remark))
     return _verify_outcome(outcome, conditions, progress) if request.verify else outcome
 
@@ -162,11 +164,17 @@ def rescore(
         failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
     rows = prefer_own_rows(store.table()).filter(col("cell").is_in(cells))
     scored_after = scored_pairs(rows, cells, names, folder)
-    filled = len(scored_after - scored_before)
+    num_filled = len(scored_after - scored_before)
     still_null = len({cell for cell in cells for name in names if (cell, name) not in scored_after})
     null_counts = count_nulls(rows, names)
     return Rescored(
-        table.height, len(tasks), still_null, tuple(failures), filled, absent_metrics, null_counts
+        table.height,
+        len(tasks),
+        still_null,
+        tuple(failures),
+        num_filled,
+        absent_metrics,
+        null_counts,
     )
 
 
@@ -296,12 +304,12 @@ def _verify_outcome(
     store = outcome.matrix.store
     specs = [contender.spec for contender in outcome.matrix.selection.contenders]
     codecs = NamedCodecs(",".join(spec.text for spec in specs))
-    unverified = verifiable_rows(
+    unverified_rows = verifiable_rows(
         store, codecs, specs.__contains__, [cell.key for cell in outcome.cells]
     )
     notes = RunNotes(store, conditions.run)
-    with progress("verifying", len(unverified.rows)) as report:
-        failures = *outcome.failures, *verify(unverified, conditions, report, notes.tracebacks)
+    with progress("verifying", len(unverified_rows.rows)) as report:
+        failures = *outcome.failures, *verify(unverified_rows, conditions, report, notes.tracebacks)
     notes.write()
     return replace(outcome, rows=_select_rows(store.table(), outcome.matrix), failures=failures)
 

@@ -29,7 +29,7 @@ from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.text import group_by_key
 
-FAILED = "they failed when they were measured; `bench report` has the reasons"
+FAILED_REASON = "they failed when they were measured; `bench report` has the reasons"
 ABSENT: Final = "load"  # stage of a failure because this machine lacks something
 
 
@@ -68,7 +68,7 @@ class Pictures:
         """Return why a row's picture is unavailable, or "". points: for the suggested command."""
         spec = CodecSpec.parse_row(row)
         if row["status"] != "ok":
-            return FAILED
+            return FAILED_REASON
         if self.contents.has_picture(row):
             return ""
         if self._codecs.find_decoder(spec) is None:
@@ -165,7 +165,7 @@ def decode_stored(
     """
     failures: list[tuple[int, Failed]] = []
     groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
-    loaded: dict[CodecSpec, Codec] = {}
+    loaded_codecs: dict[CodecSpec, Codec] = {}
     for place, row in enumerate(rows):
         spec = codecs.find_decoder(CodecSpec.parse_row(row))
         try:
@@ -178,7 +178,7 @@ def decode_stored(
         elif spec is None:
             failures.append((place, Failed(ABSENT, explain_refusal(CodecSpec.parse_row(row)))))
         elif is_declared(row):
-            yield place, _read_declared(row, spec, loaded)
+            yield place, _read_declared(row, spec, loaded_codecs)
         else:
             groups[spec, device if row["device"] == device else "cpu"].append(place)
 
@@ -199,15 +199,15 @@ def decode_stored(
 
 
 def _read_declared(
-    row: StoredRow, spec: CodecSpec, loaded: dict[CodecSpec, Codec]
+    row: StoredRow, spec: CodecSpec, loaded_codecs: dict[CodecSpec, Codec]
 ) -> Pixels | Failed:
-    if spec not in loaded:
+    if spec not in loaded_codecs:
         try:
-            loaded[spec] = load_codec(spec)
+            loaded_codecs[spec] = load_codec(spec)
         except BenchError as error:
             return Failed(ABSENT, str(error))
     setting = Setting(row["setting_name"], row["setting_value"])
-    return decode_again(loaded[spec], row["image"], setting, None)
+    return decode_again(loaded_codecs[spec], row["image"], setting, None)
 
 
 def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Iterator[Pixels]:
@@ -237,7 +237,9 @@ def open_pictures(
 
 
 def _label_rows(rows: pl.DataFrame) -> list[tuple[str, StoredRow]]:
-    labelled = ((label_of(CodecSpec.parse_row(row)), row) for row in rows.rows(named=True))
+    labelled_rows = ((label_of(CodecSpec.parse_row(row)), row) for row in rows.rows(named=True))
     return [
-        (label, row) for label, row in labelled if not facts_of(CodecSpec(row["codec"], ())).null
+        (label, row)
+        for label, row in labelled_rows
+        if not facts_of(CodecSpec(row["codec"], ())).null
     ]

@@ -46,13 +46,14 @@ from benchmark.system.text import counted
 
 REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --engine ray"
 ADDRESS_REMEDY = "set it to HOST:PORT, or leave out --engine ray"
-SENT_PREFIXES = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")  # of environment variables
-MAX_TRIES = 3  # of a cell
+# Prefixes of the environment variables to send
+SENT_PREFIXES = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")
+MAX_TRIES = 3  # per cell
 PATIENCE_SECONDS = 600.0  # after which a run without nodes is given up
 
 NOTICE_SECONDS = 5.0  # after which a missing node is reported
 
-RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # of a `Node`, by device
+RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # field of `Node`, by device
 
 
 class Node(NamedTuple):
@@ -109,8 +110,8 @@ def _nodes_alive(ray: Any) -> dict[str, Node]:
 def _address() -> str:
     """Return HOST:PORT of the user's or last started cluster; `Unavailable` if none listens."""
     file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    recorded = file.read_text().strip() if file.is_file() else ""
-    address = os.environ.get("RAY_ADDRESS") or recorded
+    recorded_address = file.read_text().strip() if file.is_file() else ""
+    address = os.environ.get("RAY_ADDRESS") or recorded_address
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or "/" in host:
         if address:
@@ -126,11 +127,11 @@ def _address() -> str:
 
 def variables(device: str) -> dict[str, str]:
     """Return environment variables to send: those of codecs and metrics, and settings."""
-    inherited = {
+    inherited_variables = {
         name: value for name, value in os.environ.items() if name.startswith(SENT_PREFIXES)
     }
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-    return {**inherited, **settings().variables(), DEVICE: device, **hidden}
+    return {**inherited_variables, **settings().variables(), DEVICE: device, **hidden}
 
 
 class RayEngine:
@@ -192,13 +193,17 @@ class RayEngine:
                 remedy = "repair or start nodes, and run again; finished cells are kept"
                 raise BenchError(f"{problem}: {remedy}")
             for name in known_nodes.keys() - nodes_alive.keys():
-                lost = f"node {known_nodes.pop(name).address} was lost: its cells went to others"
-                self._remarks[lost] = None
-                warnings.warn(lost, Notice, stacklevel=2)
+                sentence = (
+                    f"node {known_nodes.pop(name).address} was lost: its cells went to others"
+                )
+                self._remarks[sentence] = None
+                warnings.warn(sentence, Notice, stacklevel=2)
             known_nodes |= nodes_alive
             idle = monotonic() - last_heard
-            waiting = f"no node for {idle:.0f} s; waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
-            yield waiting if idle > NOTICE_SECONDS else None
+            waiting_text = (
+                f"no node for {idle:.0f} s; waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
+            )
+            yield waiting_text if idle > NOTICE_SECONDS else None
 
     def _prepare_remote(self, device: str, tasks: Sequence[Task]) -> tuple[Any, Any]:
         names = {*(task.codec.name for task in tasks), *self._conditions.metrics}

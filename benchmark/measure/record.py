@@ -109,16 +109,16 @@ class Outcome:
     """Result of `benchmark.measure.loop.run`."""
 
     matrix: Matrix
-    rows: pl.DataFrame  # of the requested cells, all columns of `rows.schema`
+    rows: pl.DataFrame  # rows of the requested cells, all columns of `rows.schema`
     metrics: tuple[str, ...]  # requested metrics
     measured: int  # cells coded by this run; the others were finished before
     rescored: int  # rows finished before that lacked a metric
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
-    target: str = ""  # of a search
+    target: str = ""  # searched value
     reached: tuple[Reached, ...] = ()  # results of that search, one per codec
-    anchor: str = ""  # of BD-rates, as typed
+    anchor: str = ""  # for BD-rates, as typed
     bundled: str = ""  # bundled codecs to print with those measured, as typed
     named: tuple[str, ...] = ()  # codecs as typed
 
@@ -167,7 +167,7 @@ class Outcome:
 class Rescored(NamedTuple):
     """Result of `benchmark.measure.loop.rescore`: counts of stored rows."""
 
-    rows: int  # in the store
+    rows: int  # number of rows in the store
     tried: int  # rows that lacked a metric which can be computed here
     still_null: int  # of these, rows that still lack one
     failures: tuple[Failure, ...]

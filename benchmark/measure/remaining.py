@@ -15,8 +15,8 @@ from benchmark.measure.local import Finished, Started
 UNKNOWN_CODING = 1e-6  # seconds per pixel, for codecs of unknown speed
 SCORING = 0.25e-6  # seconds per pixel
 MIN_SECONDS = 10.0  # after which finished tasks predict the others
-MIN_SHARE = 0.05  # of finished tasks that predicts the others
-MIN_FIRST_SECONDS = 3.0  # of coding, for a worker's first cell to predict others
+MIN_SHARE = 0.05  # share of finished tasks that predicts the others
+MIN_FIRST_SECONDS = 3.0  # coding time for a worker's first cell to predict others
 
 
 def extrapolate_seconds(finished: float, total: float, seconds: float) -> float | None:

@@ -243,7 +243,7 @@ class Matrix(NamedTuple):
     sources: Sources
     selection: Selection
     store: Store
-    table: pl.DataFrame  # of the store, read once
+    table: pl.DataFrame  # the store's, read once
     cells: tuple[Cell, ...]
     to_do: tuple[Cell, ...]
 

@@ -72,7 +72,7 @@ def verify(
     tracebacks: Tracebacks,
 ) -> list[Failure]:
     """Decode streams again, store verified rows, set damaged streams aside; return failures."""
-    decoding = conditions.device, conditions.jobs, conditions.timeout_seconds
+    decode_options = conditions.device, conditions.jobs, conditions.timeout_seconds
     store, table = verifiable.pictures.contents.store, verifiable.pictures.table
     positions: list[int] = []
     failures: list[Failure] = []
@@ -84,7 +84,7 @@ def verify(
         positions.clear()
 
     try:
-        for outcome in verifiable.pictures.decode_rows(verifiable.rows, *decoding):
+        for outcome in verifiable.pictures.decode_rows(verifiable.rows, *decode_options):
             if outcome is not None:
                 row, failed, finished = verifiable.rows[outcome[0]], outcome[1], finished + 1
                 if not isinstance(failed, Failed):

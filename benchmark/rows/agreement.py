@@ -32,10 +32,10 @@ def mark_agreeing(rows: pl.DataFrame, counterparts: pl.DataFrame) -> pl.Series:
     near_pixels = equals("psnr_db_protocol") & (difference_db <= limit).fill_null(False)
     comparable = col("decoded_sha256").is_not_null() & col("psnr_db_protocol").is_not_null()
     equal_pixels = equals("decoded_sha256")
-    contradicted = (
+    is_contradicted = (
         equal_pixels & comparable & equals("psnr_db_protocol") & (difference_db > ROUNDING_DB)
     )
-    agrees = equals("num_bytes") & (equal_pixels | near_pixels) & ~contradicted.fill_null(False)
+    agrees = equals("num_bytes") & (equal_pixels | near_pixels) & ~is_contradicted.fill_null(False)
     counterpart_ok = counterpart("status") == "ok"
     return rows.select(
         pl.when(OK & counterpart_ok).then(agrees).otherwise(counterpart_ok == OK)

@@ -66,9 +66,11 @@ class NamedCodecs:
             return spec
         seed = [pair for pair in spec.options if pair[0] == SEED]
         for candidate in self._specs:
-            seeded = candidate if SEED in dict(candidate.options) else candidate.add_options(seed)
-            if names_code(candidate) and seeded.label == spec.label:
-                return seeded
+            candidate_with_seed = (
+                candidate if SEED in dict(candidate.options) else candidate.add_options(seed)
+            )
+            if names_code(candidate) and candidate_with_seed.label == spec.label:
+                return candidate_with_seed
         return None
 
     def selects_to_run(self, row: Mapping[str, Any]) -> bool:
@@ -111,14 +113,14 @@ def explain_missing_stream(
     return f"the stream was not kept; `{command}` makes it again"
 
 
-def rerun_command(record: Mapping[str, Any], **changed: Any) -> str:
+def rerun_command(record: Mapping[str, Any], **replacements: Any) -> str:
     """Return the `bench run` command of a run's record with some fields of its request replaced.
 
     >>> rerun_command({"request": {"codecs": ["webp"], "dataset": "kodak", "limit": 3}}, limit=None)
     'bench run --codecs webp --dataset kodak'
     """
     stored_request = record.get("request")
-    request = {**(stored_request if isinstance(stored_request, dict) else {}), **changed}
+    request = {**(stored_request if isinstance(stored_request, dict) else {}), **replacements}
     options = {name: request.get(name) for name in (*REQUEST_FIELDS, *MANNER_FIELDS)}
     if [*(options["metrics"] or ())] == [*USUAL_METRICS]:
         options["metrics"] = ()

@@ -66,9 +66,9 @@ class ComparableRows:
         # the edition's `age` in its variant (0: newest), and whether the edition is `shown`
         self.point_table = points.cast({pl.Categorical: pl.String})
         # Arrays of shape (rows,)
-        self.index = _integers(rows, "index")  # of each row in the table
+        self.index = _integers(rows, "index")  # position in the table
         self.point = _integers(rows, "point")  # 0, 1, ... ascending, without gaps
-        self.image = _integers(rows, "image")  # in the numbering of `image_numbers`
+        self.image = _integers(rows, "image")  # number, as in `image_numbers`
         self.recency = _integers(rows, "recency")  # RECENCY
         self.ok: BoolArray = rows["ok"].to_numpy()
         self.failed: BoolArray = ~self.ok  # unchanged when `replace` restricts `ok` to some images
@@ -135,10 +135,10 @@ class ComparableRows:
 
     def restrict_to_common(self, marked: BoolArray) -> BoolArray:
         """Restrict the mark to images that all shown points with a marked row have in common."""
-        compared = marked & self.shown
-        num_points = len(np.unique(self.point[compared]))
+        is_compared = marked & self.shown
+        num_points = len(np.unique(self.point[is_compared]))
         num_images = self.image.max(initial=-1) + 1
-        points_by_image = np.bincount(self.image[compared], minlength=num_images)
+        points_by_image = np.bincount(self.image[is_compared], minlength=num_images)
         return np.asarray(marked & (points_by_image == num_points)[self.image])
 
     def _expand_point(self, column: str) -> Any:

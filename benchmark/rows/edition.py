@@ -64,7 +64,7 @@ class RunFacts(NamedTuple):
     recorded: bool = False  # some rows are bundled
     chroma: str = ""  # "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # "PSNR", "SSIM"; empty: not stated
-    run: str = ""  # of the latest row
+    run: str = ""  # the latest row's
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +360,7 @@ CATALOGUE = tuple(
         key=lambda edition: (*GROUPS, "").index(edition.facts.group),
     )
 )
-OWN = CATALOGUE[0].spec.name  # the codec of the first group, this project's method
+PROJECT_CODEC = CATALOGUE[0].spec.name  # the codec of the first group, this project's method
 GROUPED = tuple(edition for edition in CATALOGUE if edition.facts.group)
 PAPER_EDITIONS = tuple(
     edition for edition in GROUPED if not (edition.facts.group == OURS and edition.facts.budget)

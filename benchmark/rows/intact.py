@@ -32,9 +32,9 @@ class Verification(NamedTuple):
     """Verification of the results of one dataset."""
 
     dataset: str
-    shards: int  # of rows and of reduced metrics
+    shards: int  # files of rows and of reduced metrics
     streams: int
-    pictures: int  # without a stream
+    pictures: int  # pictures of rows without a stream
     records: int
     findings: tuple[Finding, ...]
 
@@ -113,8 +113,10 @@ def _find_missing(store: Store) -> Iterator[Finding]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamagedResults)  # each shard has its own finding
         table, versions = store.read()
-    if lost := store.cells_without_stream(versions, finished_rows(versions)["cell"]):
-        problem = f"{counted(len(lost), 'cell has', 'cells have')} no stream of the recorded size"
+    if lost_cells := store.cells_without_stream(versions, finished_rows(versions)["cell"]):
+        problem = (
+            f"{counted(len(lost_cells), 'cell has', 'cells have')} no stream of the recorded size"
+        )
         yield Finding(str(store.folder / "streams"), "missing", problem, REPEAT_RUN)
     for run in sorted({*table["run"].drop_nulls()}):
         if not store.has_record(run):

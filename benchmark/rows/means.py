@@ -62,30 +62,30 @@ def summarise_rows(
     if common:
         rows = rows.replace(ok=rows.restrict_to_common(rows.ok))
     means = _Means(rows, pooled, common)
-    coded_here = rows.ok & (rows.numbers("recorded") != 1)
-    latest_machine, timed = _select_latest_machine(rows, coded_here)
-    machine, timed_alone = _select_latest_machine(
-        rows, coded_here & (rows.numbers("timing") == 1) & rows.shown
+    is_coded_here = rows.ok & (rows.numbers("recorded") != 1)
+    latest_machine, is_timed = _select_latest_machine(rows, is_coded_here)
+    machine, is_timed_alone = _select_latest_machine(
+        rows, is_coded_here & (rows.numbers("timing") == 1) & rows.shown
     )
     values: dict[str, Float64Array] = {}
-    means_by_column = {name: means.average(rows.numbers(name), timed) for name in SECONDS}
+    means_by_column = {name: means.average(rows.numbers(name), is_timed) for name in SECONDS}
     for name, seconds in zip(TIMED, SECONDS, strict=True):
-        values[name] = np.where(timed_alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
-        means_by_column[name] = means.average(values[name], timed_alone)
+        values[name] = np.where(is_timed_alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
+        means_by_column[name] = means.average(values[name], is_timed_alone)
     means_by_column[CONTAINER] = means.average(rows.numbers(CONTAINER), rows.ok)
     for name in COSTS:
         cost = _real_to_estimated(rows) if name == REAL_TO_ESTIMATED else rows.numbers(name)
         if not np.isnan(cost[rows.ok]).all():
             means_by_column[name] = means.average(cost, rows.ok)
-    unmeasured = None  # values and means shared by all metrics without measurements
+    empty_metric = None  # values and means shared by all metrics without measurements
     for name, protocol in protocols.items():
         if name == "coding":
             continue
-        if not (is_empty := _is_empty_metric(rows.table, name)) or unmeasured is None:
+        if not (is_empty := _is_empty_metric(rows.table, name)) or empty_metric is None:
             values[name], means_by_column[name] = means.average_metric(name, protocol)
-            unmeasured = (values[name], means_by_column[name]) if is_empty else unmeasured
+            empty_metric = (values[name], means_by_column[name]) if is_empty else empty_metric
         else:
-            values[name], means_by_column[name] = unmeasured
+            values[name], means_by_column[name] = empty_metric
     points = list(
         zip(_make_points(means, means_by_column, values), rows.point_table["shown"], strict=True)
     )
@@ -99,7 +99,7 @@ def summarise_rows(
         pooled=pooled,
         protocols=dict(protocols),
         machine=machine,
-        seconds_machine=latest_machine if timed.sum() < coded_here.sum() else "",
+        seconds_machine=latest_machine if is_timed.sum() < is_coded_here.sum() else "",
         absent=rows.absent,
         replaced=tuple(point for point, is_shown in points if not is_shown),
     )
@@ -112,8 +112,8 @@ def _sort_key(point: Point, labels: Mapping[Edition, str]) -> tuple[Any, ...]:
 
 
 def _real_to_estimated(rows: ComparableRows) -> Float64Array:
-    estimated = rows.numbers("estimated_bits")
-    return np.asarray(8 * rows.bytes / np.where(estimated > 0, estimated, np.nan))
+    estimated_bits = rows.numbers("estimated_bits")
+    return np.asarray(8 * rows.bytes / np.where(estimated_bits > 0, estimated_bits, np.nan))
 
 
 def _select_latest_machine(rows: ComparableRows, marked: BoolArray) -> tuple[str, BoolArray]:
@@ -161,11 +161,11 @@ class _Means:
         has_value = rows.restrict_to_common(has_value) if self._common else has_value
         finite = has_value & np.isfinite(values)
         infinite = np.bincount(rows.point[has_value & ~finite], minlength=rows.num_points).tolist()
-        averaged = slice(None) if finite.all() else finite  # a million rows are not copied
-        point = rows.point[averaged]
+        averaged_rows = slice(None) if finite.all() else finite  # a million rows are not copied
+        point = rows.point[averaged_rows]
         counts = np.bincount(point, minlength=rows.num_points).tolist()
-        sums = np.bincount(point, values[averaged], rows.num_points).tolist()
-        rates, images = self.rates(averaged).tolist(), rows.count_images(has_value)
+        sums = np.bincount(point, values[averaged_rows], rows.num_points).tolist()
+        rates, images = self.rates(averaged_rows).tolist(), rows.count_images(has_value)
         return [
             Mean(
                 sum_ / n if n else None,
@@ -293,12 +293,12 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
         derived_caveats = ["bytes=declared"] if "declared" in edition_row["origins"] else []
         derived_caveats += [NOT_DETERMINISTIC] if edition_row["is_random"] else []
         spec = specs[number]
-        declared = facts_of(spec)
+        declared_facts = facts_of(spec)
         editions[number] = Edition(
             spec,
             build=(text["fingerprint"], row["revision"] or 0),
             origin="bundled" if point["bundled"] else "here",
-            facts=declared,
+            facts=declared_facts,
             run_facts=RunFacts(
                 version=" and ".join(
                     dict.fromkeys((text["codec_version"], *edition_row["versions"]))
@@ -308,8 +308,8 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
                 devices=tuple(edition_row["devices"]),
                 caveats=(*dict.fromkeys((*edition_row["caveats"], *derived_caveats)),),
                 recorded=edition_row["is_recorded"],
-                chroma=text["chroma"] or declared.chroma,
-                tuned_for=text["tuned_for"] or declared.tuned_for,
+                chroma=text["chroma"] or declared_facts.chroma,
+                tuned_for=text["tuned_for"] or declared_facts.tuned_for,
                 run=text["run"],
             ),
         )

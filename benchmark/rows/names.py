@@ -72,7 +72,7 @@ def usual_variants(name: str) -> set[CodecSpec]:
 
 def _find_matches(name: str, editions: Collection[Edition]) -> set[Edition]:
     """Return the editions meant by a name, by the first reading that fits any."""
-    usual, spellings = usual_variants(name), {name, plain_codec(name)}
+    usual_specs, spellings = usual_variants(name), {name, plain_codec(name)}
     # Two files in different folders may share a label: their paths differ.
     plain_spellings = spellings - {name}
     if exact := {
@@ -84,7 +84,7 @@ def _find_matches(name: str, editions: Collection[Edition]) -> set[Edition]:
     if variants := {
         edition
         for edition in editions
-        if edition.spec.remove_options([SEED]) in usual or spellings & _edition_texts(edition)
+        if edition.spec.remove_options([SEED]) in usual_specs or spellings & _edition_texts(edition)
     }:
         return variants
     if codec_editions := {edition for edition in editions if _is_codec(name, edition.spec)}:

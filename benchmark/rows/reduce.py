@@ -34,7 +34,7 @@ from benchmark.system.atomic import require_inside
 
 TEXTS = dict.fromkeys(("key", "column", "protocol"), pl.String())
 SCHEMA = pl.Schema({**TEXTS, "value": pl.Float64(), "influence": pl.List(pl.Float64)})
-MAX_SHARDS = 16  # of reductions, before they are merged
+MAX_SHARDS = 16  # files of reductions before they are merged
 
 
 # A row of SCHEMA: a distribution metric with its inputs, influences in the order of sorted pairs
@@ -103,13 +103,13 @@ class _Reducer:
         count, count_protocol, count_reason = metric_columns(space.column)
         has_count = ~np.isnan(rows.numbers(count)) & rows.mark_equal(count_protocol, space.protocol)
         # With `common`, a set and its mean use the images whose features all points have.
-        included = rows.restrict_to_common(self._ok & has_count) if self._common else has_count
+        is_included = rows.restrict_to_common(self._ok & has_count) if self._common else has_count
         stored_reasons = _read_texts(rows, count_reason)
         values: list[float | None] = [None] * rows.table.height
         reasons: list[str | None] = [None] * rows.table.height
         new_reductions: list[Reduction] = []
         for point in self._points:
-            for position in point[~included[point]].tolist():
+            for position in point[~is_included[point]].tolist():
                 reasons[rows.index[position]] = stored_reasons[position] or (
                     "features of this image are not kept for all codecs"
                     if has_count[position]
@@ -117,7 +117,7 @@ class _Reducer:
                 )
             row_by_pair = {
                 self._pairs[position]: rows.index[position]
-                for position in point[included[point]].tolist()
+                for position in point[is_included[point]].tolist()
             }
             if not row_by_pair:
                 continue
@@ -162,19 +162,19 @@ class _Reducer:
         feature_pairs = [
             [self._features.read(space, pixels) for pixels in pair] for pair in available
         ]
-        complete = [
+        complete_pairs = [
             (source, decoded)
             for source, decoded in feature_pairs
             if source is not None and decoded is not None
         ]
-        if missing := len(pairs) - len(complete):
+        if missing := len(pairs) - len(complete_pairs):
             raise NotMeasurable(
                 f"the features of {missing} of {len(pairs)} images are not kept here: "
                 f"{self._rescore_command(metric)} recomputes them"
             )
         try:
             return metric.reduce(
-                [source for source, _ in complete], [decoded for _, decoded in complete]
+                [source for source, _ in complete_pairs], [decoded for _, decoded in complete_pairs]
             )
         except Exception as error:
             if not memory_exhausted(error):

@@ -209,7 +209,7 @@ class Footer(NamedTuple):
     """Sizes stated by a parquet file; a stranger's may state anything."""
 
     rows: int
-    names: list[str]  # of the columns
+    names: list[str]  # columns
     values: int  # in all columns; a list counts once per element
     unpacked_bytes: int
     empty: frozenset[str]  # columns with nothing but nulls
@@ -244,11 +244,11 @@ def _null_columns(chunks: list[dict[int, Any]]) -> frozenset[str]:
 
 def _column_names(schema: list[dict[int, Any]]) -> list[str]:
     """Return the names of the columns from the schema's tree: a root, then depth first."""
-    names, nested = [], 0  # parts of the last column that are still to come
+    names, num_nested = [], 0  # parts of the last column that are still to come
     for part in schema[1:]:
-        if not nested:
+        if not num_nested:
             names.append(part[4].decode())
-        nested = max(nested - 1, 0) + part.get(5, 0)
+        num_nested = max(num_nested - 1, 0) + part.get(5, 0)
     return names
 
 

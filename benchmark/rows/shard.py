@@ -32,7 +32,7 @@ from benchmark.system.foreign_files import LARGEST_FILE_BYTES, MAX_EXACT_INT, re
 from benchmark.system.text import name_text
 
 MAX_SHARD_BYTES = 1 << 32  # some forty million rows
-MIN_ALLOWED_BYTES = 64 << 20  # of memory that a table may take, however small its file
+MIN_ALLOWED_BYTES = 64 << 20  # memory that every table may take, however small its file
 ALLOWED_EXPANSION = 100  # further bytes of memory per byte of the file
 VALUE_BYTES = 8  # per number
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
@@ -42,7 +42,7 @@ NEVER_NULL = (
 REQUIRED_IF_OK = ("width_px", "height_px", "num_bytes", "bpp")  # not null unless a row failed
 QUANTITIES = {column.name for column in CELL_COLUMNS if column.kind is float} - {"setting_value"}
 MAX_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
-MAX_SIDE_PX = 1 << 26  # of an image: the product of two is exact
+MAX_SIDE_PX = 1 << 26  # side of an image; the product of two is exact
 NUMBER_RANGES = {
     "width_px": (1, MAX_SIDE_PX), "height_px": (1, MAX_SIDE_PX), "num_bytes": (0, MAX_EXACT_INT),
     **dict.fromkeys(("parameters", "container_bytes"), (0, MAX_EXACT_INT)),
@@ -187,9 +187,10 @@ def parquet_bytes(table: pl.DataFrame, **facts: str) -> bytes:
     """Return a table as parquet bytes, with units, meanings and `facts` as metadata."""
     sink = BytesIO()
     columns = {column.name: column for column in columns_of(table.columns)}
-    described = [columns[name] for name in table.columns if name in columns]
+    described_columns = [columns[name] for name in table.columns if name in columns]
     texts = {
-        column.name: " ".join(filter(None, (column.unit, column.meaning))) for column in described
+        column.name: " ".join(filter(None, (column.unit, column.meaning)))
+        for column in described_columns
     }
     table.rechunk().write_parquet(sink, metadata=texts | facts)
     return sink.getvalue()
@@ -243,19 +244,19 @@ def read_parquet(
 
 def fact_in(content: bytes, name: str) -> str:
     """Return a fact given to `parquet_bytes`, empty if absent; raise `BadShard`."""
-    with _reading():
+    with _convert_errors():
         return pl.read_parquet_metadata(BytesIO(content)).get(name, "")
 
 
 def _parse_columns(
     content: bytes, columns: Sequence[str] | None, filled: bool = False
 ) -> pl.DataFrame:
-    with _reading():
+    with _convert_errors():
         return _read_within(content, columns, filled)
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def _convert_errors() -> Iterator[None]:
     try:
         yield
     except MemoryError:
@@ -299,17 +300,19 @@ def _read_within(content: bytes, columns: Sequence[str] | None, filled: bool) ->
             )
 
     values = max(footer.values, footer.rows * len(footer.names))
-    claimed = VALUE_BYTES * values + footer.unpacked_bytes
-    refuse("claims", claimed)
-    selected = [name for name in footer.names if columns is None or name in columns]
+    claimed_bytes = VALUE_BYTES * values + footer.unpacked_bytes
+    refuse("claims", claimed_bytes)
+    selected_names = [name for name in footer.names if columns is None or name in columns]
     if filled:
         # A user's metric is recognised by all its columns together, so none is skipped.
-        skipped = footer.empty.intersection(schema_of()).difference(NEVER_NULL, REQUIRED_IF_OK)
-        selected = [name for name in selected if name not in skipped]
+        skipped_names = footer.empty.intersection(schema_of()).difference(
+            NEVER_NULL, REQUIRED_IF_OK
+        )
+        selected_names = [name for name in selected_names if name not in skipped_names]
     # By columns: polars' default takes twice the processor time for shards with wide rows.
-    table = pl.read_parquet(content, columns=selected, parallel="columns")
+    table = pl.read_parquet(content, columns=selected_names, parallel="columns")
     texts = table.select(cs.string().str.len_bytes().sum())
-    refuse("reaches", claimed + sum(total.item() for total in texts))
+    refuse("reaches", claimed_bytes + sum(total.item() for total in texts))
     return table
 
 
@@ -334,8 +337,10 @@ def refuse_values(table: pl.DataFrame) -> None:
     found = table.select(**{message: marked.any() for message, marked in checks.items()})
     if reasons := [column.name for column in found if column.any()]:
         raise BadShard(reasons[0])
-    if "status" in table.columns and (unknown := {*table["status"].unique()} - {"ok", "failed"}):
-        raise BadShard(f"it has rows of the status {min(unknown)!r}")
+    if "status" in table.columns and (
+        unknown_statuses := {*table["status"].unique()} - {"ok", "failed"}
+    ):
+        raise BadShard(f"it has rows of the status {min(unknown_statuses)!r}")
 
 
 def _number_checks(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:

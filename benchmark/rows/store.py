@@ -120,7 +120,7 @@ class Store(StreamFolder):
         return path
 
     def _run_path(self, run: str) -> Path:
-        if Path(run).name != run:  # in rows of a stranger it may be a path to elsewhere
+        if Path(run).name != run:  # a stranger's rows may hold a path to elsewhere
             raise StoreError(f"{self.folder} has a row whose run is called {run!r}")
         return self.folder / "runs" / f"{run}.json"
 
@@ -207,12 +207,12 @@ class Store(StreamFolder):
 
     def move_damaged_shards(self) -> list[Path]:
         """Move away damaged shards found so far, unless bundled or in use; return the paths."""
-        moved = []
+        moved_paths = []
         with self._lock() as locked, suppress(OSError):
             for path in sorted(self._damaged if locked else ()):
                 if not path.name.startswith(SHIPPED):
-                    moved.append(set_aside(path, self.folder))
-        return moved
+                    moved_paths.append(set_aside(path, self.folder))
+        return moved_paths
 
     def _paths(self, shipped: bool = False) -> list[Path]:
         paths = sorted(self._shards.glob("*.parquet"))
@@ -331,9 +331,9 @@ def _mark_bundled(rows: pl.DataFrame) -> pl.DataFrame:
 def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
     texts = cs.string() - cs.by_name(*DIGESTS, "finished_utc", require_all=False)
     digests = cs.by_name(*DIGESTS, require_all=False)
-    hashed = pl.when(digests.is_not_null()).then(digests.hash())
+    hashed_digests = pl.when(digests.is_not_null()).then(digests.hash())
     rows = rows.drop(UNUSED_COLUMNS, strict=False)
-    return rows.with_columns(texts.cast(pl.Categorical), hashed)
+    return rows.with_columns(texts.cast(pl.Categorical), hashed_digests)
 
 
 def finished_rows(rows: pl.DataFrame, timed: bool = False) -> pl.DataFrame:

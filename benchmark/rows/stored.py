@@ -54,7 +54,7 @@ class DatasetResults(NamedTuple):
     """Results of a dataset: rows, their summary, and the records of their runs."""
 
     name: str  # as the user calls it
-    folder: Path  # of the report
+    folder: Path  # report folder
     summary: Summary
     table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first

@@ -135,7 +135,7 @@ class StreamFolder:
         return self._content_folder("picture", digest) / f"{digest}.png"
 
     def _content_folder(self, kind: str, digest: str) -> Path:
-        if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere
+        if not SHA256.fullmatch(digest):  # a stranger's rows may hold a path to elsewhere
             raise StoreError(f"{self.folder} has a row whose {kind} is called {digest!r}")
         return self.folder / f"{kind}s" / digest[:2]
 

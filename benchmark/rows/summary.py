@@ -40,8 +40,8 @@ class Mean(NamedTuple):
     """Mean over images, with its counts."""
 
     value: float | None  # over the finite values; None without any
-    bpp: float | None  # of the same images, so that a point's two coordinates belong together
-    images: int  # in this mean
+    bpp: float | None  # mean over the same images, so that a point's coordinates belong together
+    images: int  # number of images in this mean
     infinite: int  # images with an infinite value (identical to the source), not in the mean
     missing: int  # images with a value in another point but not in this one
     reasons: Tally  # why images have no value
@@ -217,25 +217,27 @@ def split_seeds(summary: Summary) -> Iterator[Summary]:
 
 
 def _average_points(edition: Edition, points: Sequence[Point]) -> Point:
-    largest = max(points, key=lambda point: point.images)
-    averaged = [point for point in points if np.array_equal(point.image_ids, largest.image_ids)]
+    largest_point = max(points, key=lambda point: point.images)
+    averaged_points = [
+        point for point in points if np.array_equal(point.image_ids, largest_point.image_ids)
+    ]
     if len(points) == 1:
         return points[0]
-    rates = [point.bpp for point in averaged if point.bpp is not None]
+    rates = [point.bpp for point in averaged_points if point.bpp is not None]
     return replace(
-        largest,
+        largest_point,
         edition=edition,
         bpp=fmean(rates) if rates else None,
         means={
-            name: _average_means([point.means[name] for point in averaged])
-            for name in largest.means
+            name: _average_means([point.means[name] for point in averaged_points])
+            for name in largest_point.means
         },
-        image_bpp=np.mean([point.image_bpp for point in averaged], axis=0),
+        image_bpp=np.mean([point.image_bpp for point in averaged_points], axis=0),
         image_values={
-            name: np.mean([point.image_values[name] for point in averaged], axis=0)
-            for name in largest.image_values
+            name: np.mean([point.image_values[name] for point in averaged_points], axis=0)
+            for name in largest_point.image_values
         },
-        drawings=tuple(averaged),
+        drawings=tuple(averaged_points),
     )
 
 
@@ -256,10 +258,14 @@ def _average_means(means: Sequence[Mean]) -> Mean:
 def curves(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
     """Return, by edition, the points over the same images as all others, by rising rate."""
     points = sorted(summary.points, key=lambda point: point.means[metric.column].bpp or 0.0)
-    complete = group_by_key(
+    complete_points = group_by_key(
         (p.edition, p) for p in points if exclusion_reason(p, metric, summary) is None
     )
-    return {edition: complete[edition] for edition in summary.editions if edition in complete}
+    return {
+        edition: complete_points[edition]
+        for edition in summary.editions
+        if edition in complete_points
+    }
 
 
 def images_in(summary: Summary, metric: Metric) -> int:

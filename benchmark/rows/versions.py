@@ -40,10 +40,10 @@ def merge_versions(table: pl.DataFrame, features: bool = False) -> pl.DataFrame:
     rows = pl.concat([table.filter(is_shared), keys.filter(is_shared)], how="horizontal")
     rows = rows.with_columns(picture=_number_pictures(rows)).sort(_sort_keys(), maintain_order=True)
     rows = _share_values(rows, features)
-    attested = (
+    is_attested = (
         col("attested").fill_null(False).any().over("cell", "stream_sha256", "decoded_sha256")
     )
-    rows = rows.with_columns(attested=pl.when(attested).then(True).otherwise("attested"))
+    rows = rows.with_columns(attested=pl.when(is_attested).then(True).otherwise("attested"))
     best_rows = rows.filter(pl.struct("cell", BUNDLED).is_first_distinct())
     return pl.concat([table.filter(~is_shared), best_rows.select(table.columns)])
 
@@ -86,10 +86,10 @@ def _share_values(rows: pl.DataFrame, features: bool) -> pl.DataFrame:
     if not is_affected.any():
         return rows
     rows = rows.with_row_index("place")
-    affected = rows.filter(is_affected)
-    affected = affected.with_columns(**_filled_columns(affected))
-    affected = _share_features(affected) if features else affected
-    all_rows = pl.concat([rows.filter(~is_affected), affected.select(rows.columns)])
+    affected_rows = rows.filter(is_affected)
+    affected_rows = affected_rows.with_columns(**_filled_columns(affected_rows))
+    affected_rows = _share_features(affected_rows) if features else affected_rows
+    all_rows = pl.concat([rows.filter(~is_affected), affected_rows.select(rows.columns)])
     return all_rows.sort("place").drop("place")
 
 

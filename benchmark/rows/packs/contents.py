@@ -53,7 +53,7 @@ class ExportResult(NamedTuple):
     """Contents of a written pack, and the rows that it lacks."""
 
     num_streams: int
-    num_pictures: int  # of rows whose sizes are declared
+    num_pictures: int  # pictures of declared sizes
     left_out: tuple[str, ...]  # a sentence per dataset on bundled rows without a stream
 
 
@@ -271,7 +271,7 @@ def packs_with_results(results: Path) -> list[Pack]:
 
 def import_pack(pack: Pack, results: Path) -> list[MergeResult]:
     """Check a pack's rows, streams and pictures and merge them into results; raise `BadPack`."""
-    run = f"{RUN}-{pack.sha256[:8]}"  # of a record that each import writes alike
+    run = f"{RUN}-{pack.sha256[:8]}"  # the same for each import of the pack
     record = {
         "imported": pack.sha256,
         "notes": list(pack.notes),

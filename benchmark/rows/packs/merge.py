@@ -55,7 +55,7 @@ class MergeResult(NamedTuple):
     dataset: str
     rows: int
     streams: int
-    pictures: int  # of rows whose sizes are declared
+    pictures: int  # pictures of declared sizes
     runs: int
     features: int
     reductions: int
@@ -164,12 +164,12 @@ class _Merge:
                 missing = Reductions(source).difference(target)
                 target.add(missing)
                 reductions += len(missing)
-            new = self._new_rows([self._target, *map(Store, sources)])
-        if new.height:
-            self._target.add(new)
+            new_rows = self._new_rows([self._target, *map(Store, sources)])
+        if new_rows.height:
+            self._target.add(new_rows)
             self._target.compact()
         return MergeResult(
-            self._folder.name, new.height, streams, pictures, runs, features, reductions,
+            self._folder.name, new_rows.height, streams, pictures, runs, features, reductions,
             tuple(self._conflicts), tuple(self._damaged), _missing_parts(self._target.records()),
         )  # fmt: skip
 
@@ -194,12 +194,15 @@ class _Merge:
             table.with_columns(pl.lit(number).alias(SOURCE_INDEX))
             for number, table in enumerate(tables)
         )
-        disputed = _disputed(all_rows)
-        self._conflicts += sorted(_describe_conflict(rows, stores) for rows in disputed.values())
+        disputed_rows = _disputed(all_rows)
+        self._conflicts += sorted(
+            _describe_conflict(rows, stores) for rows in disputed_rows.values()
+        )
         is_first_source = col(SOURCE_INDEX) == col(SOURCE_INDEX).filter(OK).min().over("cell")
-        kept_rows = all_rows.filter(is_first_source | ~col("cell").is_in([*disputed]))
-        valid, merged = merge_versions(tables[0]), merge_versions(kept_rows.drop(SOURCE_INDEX))
-        return merged.join(valid, on=merged.columns, how="anti", nulls_equal=True)
+        kept_rows = all_rows.filter(is_first_source | ~col("cell").is_in([*disputed_rows]))
+        valid_rows = merge_versions(tables[0])
+        merged_rows = merge_versions(kept_rows.drop(SOURCE_INDEX))
+        return merged_rows.join(valid_rows, on=merged_rows.columns, how="anti", nulls_equal=True)
 
     def _sound_rows(self, store: Store) -> pl.DataFrame:
         """Return the rows whose run, hashes and codec variant have the form that bench writes."""
@@ -213,12 +216,12 @@ class _Merge:
                 is_valid = None
             if not is_valid:
                 masks.append((col("codec") != codec) | (col("variant") != variant))
-        sound = table.filter(*masks)
-        if num_invalid := table.height - sound.height:
+        valid_rows = table.filter(*masks)
+        if num_invalid := table.height - valid_rows.height:
             rows = counted(num_invalid, "row is", "rows are")
             problem = "a codec, run or sha256 that bench would not write"
             self._damaged.append(f"{store.folder}: {rows} left out, with {problem}")
-        return sound
+        return valid_rows
 
     def _copy(self, source: Path, pattern: str, difference: str = "") -> int:
         """Copy new files, shards with their records; difference: text for other content."""
@@ -293,15 +296,15 @@ def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
     ok = table.filter(OK)
     disagrees = pl.any_horizontal(col(name).drop_nulls().n_unique() > 1 for name in RESULT)
     cells = ok.group_by("cell").agg(disagrees=disagrees).filter("disagrees")["cell"]
-    differing = ok.filter(col("cell").is_in(cells.implode())).sort(
+    differing_rows = ok.filter(col("cell").is_in(cells.implode())).sort(
         SOURCE_INDEX, maintain_order=True
     )
-    disputed: dict[str, list[Row]] = {}
-    for (cell,), rows in differing.group_by("cell", maintain_order=True):
-        valid = merge_versions(rows.filter(col(SOURCE_INDEX) == rows[SOURCE_INDEX][0]))
-        if not mark_agreeing(rows, valid[[0] * rows.height]).all():
-            disputed[str(cell)] = [*valid.rows(named=True), *rows.rows(named=True)]
-    return disputed
+    disputed_rows: dict[str, list[Row]] = {}
+    for (cell,), rows in differing_rows.group_by("cell", maintain_order=True):
+        valid_rows = merge_versions(rows.filter(col(SOURCE_INDEX) == rows[SOURCE_INDEX][0]))
+        if not mark_agreeing(rows, valid_rows[[0] * rows.height]).all():
+            disputed_rows[str(cell)] = [*valid_rows.rows(named=True), *rows.rows(named=True)]
+    return disputed_rows
 
 
 def _describe_conflict(versions: Sequence[Row], stores: Sequence[Store]) -> str:

@@ -49,7 +49,7 @@ ROWS, STREAMS, PICTURES = "rows.parquet", "streams", "pictures"
 ABOUT = "pack"  # key of the metadata: notes, and licences by spec, as JSON
 SHIPPED = BUNDLED / "packs"
 RUN = "00000000T000000-pack"  # comes before every run: rows that were measured here count first
-MAX_ROWS_BYTES = 1 << 24  # of rows.parquet; enough for a hundred thousand streams
+MAX_ROWS_BYTES = 1 << 24  # size of rows.parquet; enough for 100,000 streams
 MAX_STREAMS = 200_000
 FORMS = {
     "image_sha256": SHA256,
@@ -60,10 +60,10 @@ FORMS = {
         re.compile(r"(?s).+"),
     ),
 }  # fmt: skip
-CONTENT = {"measured": "stream_sha256", "declared": "decoded_sha256"}  # by the origin of the size
+CONTENT = {"measured": "stream_sha256", "declared": "decoded_sha256"}  # by origin of the size
 NUMBERS = ("setting_value", "width_px", "height_px", "num_bytes", "bpp", "revision")
 # Columns that no author sets: a timed row, for example, is always measured on this machine.
-FIXED = {
+FIXED_VALUES = {
     "status": "ok",
     "timing": False,
     "recorded": True,
@@ -85,7 +85,7 @@ class Pack:
     notes: tuple[str, ...]
     infos: Mapping[CodecSpec, CodecInfo]
     rows: Mapping[Key, Row]  # with all columns of the table; bpp as recorded
-    sha256: str  # of rows.parquet, which names everything else
+    sha256: str  # digest of rows.parquet, which names everything else
     files: Files
 
     def find(
@@ -231,10 +231,10 @@ def _check_rows(
     for number, row in enumerate(table.rows(named=True), 1):
         origin = "declared" if is_declared(row) else "measured"
         forms = {**FORMS, CONTENT[origin]: SHA256}
-        bad = [name for name, form in forms.items() if not form.fullmatch(row[name] or "")]
-        bad += [name for name in NUMBERS if row[name] is None]
-        if bad or not row["num_bytes"] or names_file(row["dataset"]):
-            name = [*bad, "dataset" if row["num_bytes"] else "num_bytes"][0]
+        bad_columns = [name for name, form in forms.items() if not form.fullmatch(row[name] or "")]
+        bad_columns += [name for name in NUMBERS if row[name] is None]
+        if bad_columns or not row["num_bytes"] or names_file(row["dataset"]):
+            name = [*bad_columns, "dataset" if row["num_bytes"] else "num_bytes"][0]
             raise BadFile(f"row {number} has the invalid {name} {row[name]!r}")
         spec, setting = CodecSpec.parse_row(row), Setting(row["setting_name"], row["setting_value"])
         source = row["image_sha256"], row["width_px"]
@@ -244,7 +244,8 @@ def _check_rows(
         if (spec, *source, setting) in rows:
             raise BadFile(f"row {number} repeats {spec.text} {setting} of an image")
         key = cell_key(spec, info, setting, *source, row["coding_protocol"])
-        checked_row = {**row, **FIXED, "bytes_origin": origin, "cell": key, "variant": spec.variant}
+        checked_row = {**row, **FIXED_VALUES, "bytes_origin": origin, "cell": key}
+        checked_row["variant"] = spec.variant
         if origin == "declared":
             checked_row["stream_sha256"] = None
         rows[spec, *source, setting] = checked_row

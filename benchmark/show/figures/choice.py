@@ -17,7 +17,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.compare.rule import Rule
 from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.errors import UnknownName
-from benchmark.rows.edition import OWN, Edition, labels_of
+from benchmark.rows.edition import PROJECT_CODEC, Edition, labels_of
 from benchmark.rows.names import find_editions, is_named, usual_variants
 from benchmark.show.figures.style import look
 from benchmark.show.table import Table
@@ -178,8 +178,10 @@ def _ranked_curves(
     ranked = sorted(curves, key=place)
     begins = [*users, *(curve for curve in ranked if curve.spec == anchor)]
     if not users:
-        usual = usual_variants(OWN)
-        own_curves = [curve for curve in ranked if curve.measured and curve.edition.family == OWN]
+        usual = usual_variants(PROJECT_CODEC)
+        own_curves = [
+            curve for curve in ranked if curve.measured and curve.edition.family == PROJECT_CODEC
+        ]
         begins += [curve for curve in own_curves if curve.spec in usual] or own_curves[:1]
     begins += [curve for curve in ranked if not curve.measured]
     families_first = {curve.edition.family for curve in begins}

@@ -16,7 +16,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.curves import paper_curves
 from benchmark.published.registry import read_points
 from benchmark.registry import DATASETS
-from benchmark.rows.edition import GROUPED, OURS, OWN, PAPER_EDITIONS, find_in_catalogue
+from benchmark.rows.edition import GROUPED, OURS, PAPER_EDITIONS, PROJECT_CODEC, find_in_catalogue
 from benchmark.rows.packs.contents import dataset_contents, name_of, packs_with_results
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import metric_names
@@ -74,7 +74,7 @@ def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[st
     measured = {find_in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
     own_editions = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
     absent = [edition for edition in own_editions if edition not in measured]
-    measure = f"`{bench_command('run', codecs=OWN, dataset=dataset)}`"
+    measure = f"`{bench_command('run', codecs=PROJECT_CODEC, dataset=dataset)}`"
     if not panels:
         return PaperFigure(None, (f"no {name}: nothing measured ({measure})", *sentences))
     if absent:
@@ -100,7 +100,7 @@ def realism(experiment: Experiment, name: str, dataset: str, metrics: Sequence[s
         looks = styles(GROUPED)
         drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, None)
     labels = " and ".join(Metric.named(metric).label for metric in metrics)
-    measure = bench_command("run", codecs=OWN, dataset=dataset, metrics=",".join(metrics))
+    measure = bench_command("run", codecs=PROJECT_CODEC, dataset=dataset, metrics=",".join(metrics))
     requirement = f"{labels} on {dataset} (`{measure}`)"
     if drawing is None:
         return PaperFigure(None, (f"no {name}: no codec has {requirement}",))
