@@ -28,7 +28,7 @@ def test_rows_agree_at_equal_length_if_pixels_are_equal_or_rounded(change, agree
     assert mark_agreeing(second_table, first_table).to_list() == [agreement]
 
 
-def test_lossless_and_failed_rows_agree_with_their_like():
+def test_lossless_rows_agree_with_each_other_and_so_do_failed_ones():
     endless = row("raw", 1, "a", psnr_db=np.inf, decoded_sha256="d")
     broken = failed("raw", 1, "a", "encode", "no")
     first_table, second_table = table([endless, broken, endless]), table([endless, broken, broken])

@@ -1,4 +1,4 @@
-"""Chroma format and tuning of stored rows, named by them or older than that."""
+"""Chroma format and tuning of stored rows, with columns for them or older."""
 
 import re
 from pathlib import Path
@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
 
 
-def stated(row):
-    """Chroma format and tuning that means state of a row's codec."""
+def stated_facts(row):
+    """Return the chroma format and tuning that means state for a row's codec."""
     rows = measured.table([measured.row("x", 5, "a") | row])
     edition = summarise(rows).points[0].edition
     return edition.run_facts.chroma, edition.run_facts.tuned_for
@@ -33,7 +33,7 @@ def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
     for row in newest_rows(table).select(columns).unique().rows(named=True):
         chroma_formats = [name for name, text in CHROMA.items() if re.search(text, row["command"])]
         if chroma_formats:
-            assert [stated(row)[0]] == chroma_formats, row["codec"]
+            assert [stated_facts(row)[0]] == chroma_formats, row["codec"]
             compared.add(row["codec"])
     assert {"jpeg", "webp", "avif", "x265", "vvenc", "vtm"} <= compared
 
@@ -58,16 +58,16 @@ def test_what_a_row_says_of_its_codec_is_what_the_codec_said():
         ("./mine.py:Mine", "", ("", "")),
     ],
 )
-def test_rows_that_name_neither_have_what_the_codec_was_then(codec, variant, expected):
-    assert stated({"codec": codec, "variant": variant}) == expected
+def test_rows_without_these_columns_take_the_facts_of_the_codec(codec, variant, expected):
+    assert stated_facts({"codec": codec, "variant": variant}) == expected
 
 
-def test_what_a_row_names_stands():
+def test_what_a_row_names_takes_precedence():
     row = {"codec": "avif", "chroma": "4:2:0", "tuned_for": "PSNR"}
-    assert stated(row) == ("4:2:0", "PSNR")
+    assert stated_facts(row) == ("4:2:0", "PSNR")
 
 
-def test_code_that_rows_name_runs_only_where_it_is_named_in_full():
+def test_code_named_by_rows_runs_only_if_its_full_spec_is_given():
     spec, other_spec = "command:decode=rm:encode=cp", "command:decode=mv:encode=cp"
     texts = [spec, other_spec, other_spec, "jpeg", "jpeg:quality=no:such=option"]
     kinds = [dict(zip(("codec", "variant"), text.split(":", 1), strict=False)) for text in texts]

@@ -1,4 +1,4 @@
-"""Editions: their titles, labels and facts, and the catalogue of those that figures know."""
+"""Editions: their titles, labels and facts, and the catalogue of editions known to figures."""
 
 from dataclasses import replace
 

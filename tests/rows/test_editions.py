@@ -25,8 +25,8 @@ def rows_of(codec, images, build="1", bundled=False, **columns):
     ]
 
 
-def shown(*rows):
-    """Origin, build and number of images of the edition of each codec that is shown."""
+def shown_editions(*rows):
+    """Return origin, build and number of images of each codec's shown edition."""
     comparable = ComparableRows(table([record for group in rows for record in group]))
     points = comparable.point_table.filter("shown")
     result = {}
@@ -41,39 +41,41 @@ def shown(*rows):
 def test_yours_is_shown_where_it_has_every_image_that_is_compared():
     bundled = rows_of("vtm", WHOLE, bundled=True)
     few, all_rows = rows_of("vtm", "ab"), rows_of("vtm", WHOLE, "2")
-    assert shown(bundled) == {"vtm": ("bundled", "1", 6)}
-    assert shown(bundled, few) == {"vtm": ("bundled", "1", 6)}
-    assert shown(bundled, all_rows) == {"vtm": ("yours", "2", 6)}
-    assert shown(bundled, rows_of("vtm", WHOLE)) == {"vtm": ("yours", "1", 6)}, "of equal builds"
-
-
-def test_what_is_compared_are_the_images_of_codecs_that_only_you_have():
-    bundled = [*rows_of("vtm", WHOLE, bundled=True), *rows_of("bpg", WHOLE, bundled=True)]
-    user_rows, few = rows_of("mine", "ab"), rows_of("vtm", "ab")
-    assert shown(bundled, user_rows) == {
-        "vtm": ("bundled", "1", 2), "bpg": ("bundled", "1", 2), "mine": ("yours", "1", 2)
-    }  # fmt: skip
-    assert shown(bundled, user_rows, few)["vtm"] == ("yours", "1", 2)
-    assert shown(bundled, rows_of("mine", "abc"), few)["vtm"] == ("bundled", "1", 3)
-    assert shown(bundled, few) == {"vtm": ("bundled", "1", 6), "bpg": ("bundled", "1", 6)}
-
-
-def test_of_builds_it_is_the_newest_with_most_images_and_a_failed_image_counts():
-    old, new = rows_of("mine", "abc", "1"), rows_of("mine", "abc", "2")
-    assert shown(old, new) == {"mine": ("yours", "2", 3)}
-    assert shown(old, new[:2]) == {"mine": ("yours", "1", 3)}
-    broken = failed("mine", 10, "c", "encode", "no") | {"fingerprint": "2", "run": "2022"}
-    half = [record for record in new if record["image"] != "c"]
-    assert shown(old, half)["mine"][1] == "1"
-    assert shown(old, half, [broken]) == {"mine": ("yours", "2", 3)}
-    bundled, broken = rows_of("vtm", WHOLE, bundled=True), failed("vtm", 10, "f", "encode", "no")
-    assert shown(bundled, rows_of("vtm", "abcde"), [broken | {"fingerprint": "1"}])["vtm"][0] == (
-        "yours"
+    assert shown_editions(bundled) == {"vtm": ("bundled", "1", 6)}
+    assert shown_editions(bundled, few) == {"vtm": ("bundled", "1", 6)}
+    assert shown_editions(bundled, all_rows) == {"vtm": ("yours", "2", 6)}
+    assert shown_editions(bundled, rows_of("vtm", WHOLE)) == {"vtm": ("yours", "1", 6)}, (
+        "of equal builds"
     )
 
 
-def hashed(rows, pixels="d"):
-    """Rows with a stream and pixels of their own setting and image."""
+def test_the_compared_images_are_those_of_codecs_that_only_you_have():
+    bundled = [*rows_of("vtm", WHOLE, bundled=True), *rows_of("bpg", WHOLE, bundled=True)]
+    user_rows, few = rows_of("mine", "ab"), rows_of("vtm", "ab")
+    assert shown_editions(bundled, user_rows) == {
+        "vtm": ("bundled", "1", 2), "bpg": ("bundled", "1", 2), "mine": ("yours", "1", 2)
+    }  # fmt: skip
+    assert shown_editions(bundled, user_rows, few)["vtm"] == ("yours", "1", 2)
+    assert shown_editions(bundled, rows_of("mine", "abc"), few)["vtm"] == ("bundled", "1", 3)
+    assert shown_editions(bundled, few) == {"vtm": ("bundled", "1", 6), "bpg": ("bundled", "1", 6)}
+
+
+def test_the_newest_build_with_the_most_images_is_shown_and_failed_images_count():
+    old, new = rows_of("mine", "abc", "1"), rows_of("mine", "abc", "2")
+    assert shown_editions(old, new) == {"mine": ("yours", "2", 3)}
+    assert shown_editions(old, new[:2]) == {"mine": ("yours", "1", 3)}
+    broken = failed("mine", 10, "c", "encode", "no") | {"fingerprint": "2", "run": "2022"}
+    half = [record for record in new if record["image"] != "c"]
+    assert shown_editions(old, half)["mine"][1] == "1"
+    assert shown_editions(old, half, [broken]) == {"mine": ("yours", "2", 3)}
+    bundled, broken = rows_of("vtm", WHOLE, bundled=True), failed("vtm", 10, "f", "encode", "no")
+    assert shown_editions(bundled, rows_of("vtm", "abcde"), [broken | {"fingerprint": "1"}])["vtm"][
+        0
+    ] == ("yours")
+
+
+def add_hashes(rows, pixels="d"):
+    """Add hashes of stream and pixels that depend on setting and image."""
     places = (f"{record['setting_value']}{record['image']}" for record in rows)
     return [
         record | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"}
@@ -87,21 +89,23 @@ def store(tmp_path):
     result = Store(tmp_path / "set")
     features, protocol, _ = metric_columns(metric_class("squeeze256").column)
     columns = {features: 9, protocol: str(metric_class("squeeze256").protocol)}
-    result.ship("rows", table(hashed(sweep("ours", variant="beta=0", **columns))))
+    result.ship("rows", table(add_hashes(sweep("ours", variant="beta=0", **columns))))
     return result
 
 
-def rounded(rows):
-    """The rows as another processor makes them: other pixels, without LPIPS and features."""
+def round_differently(rows):
+    """Return the rows as another processor makes them: other pixels, no LPIPS, no features."""
     absent_values = {"run": "2027", "lpips_alex": None, "lpips_alex_protocol": None}
     return [
         record | {"psnr_db": record["psnr_db"] + 1e-5} | absent_values
-        for record in hashed(rows, "e")
+        for record in add_hashes(rows, "e")
     ]
 
 
-def test_rows_of_another_processor_are_a_curve_with_what_is_known_of_their_streams(store):
-    local_rows = rounded([r for r in sweep("ours", variant="beta=0") if r["setting_value"] < 60])
+def test_rows_of_another_processor_are_a_curve_with_values_of_the_same_streams(store):
+    local_rows = round_differently(
+        [r for r in sweep("ours", variant="beta=0") if r["setting_value"] < 60]
+    )
     store.append(local_rows)
     summary = summarise(store.table())
     assert [summary.labels[edition] for edition in summary.editions] == ["ours:beta=0"]
@@ -116,17 +120,17 @@ def test_rows_of_another_processor_are_a_curve_with_what_is_known_of_their_strea
 
 def test_features_of_bundled_rows_count_under_their_own_pixels(store):
     count = metric_class("squeeze256").column
-    store.append(rounded(sweep("ours", variant="beta=0")))
+    store.append(round_differently(sweep("ours", variant="beta=0")))
     for record in store.table().filter(~benchmark.rows.versions.BUNDLED).rows(named=True):
         assert record["decoded_sha256"].startswith("e")
         assert (record[count], record["features_of"]) == (9, f"d{record['decoded_sha256'][1:]}")
     store.compact()
-    assert store.versions()[count].null_count() == 18  # on the disk each row has its own alone
+    assert store.versions()[count].null_count() == 18  # on disk each row has only its own
 
 
 def test_rows_of_two_editions_are_never_joined(store):
     local_rows = [r for r in sweep("ours", variant="beta=0") if r["setting_value"] == 5]
-    store.append(hashed(local_rows))
+    store.append(add_hashes(local_rows))
     (points,) = curves(summarise(store.table()), PSNR).values()
     assert [(str(p.setting), p.images, p.edition.bundled) for p in points] == [
         ("quality=5", 3, False)

@@ -1,4 +1,4 @@
-"""Features and reduced distribution metrics on disk: whole or not at all, within a size."""
+"""Features and reduced distribution metrics on disk: complete or absent, within a size limit."""
 
 import os
 from io import BytesIO
@@ -18,7 +18,7 @@ def reduction(number):
     return key, "fid256", "fid256/1", float(number), [0.5, -0.5]
 
 
-def test_what_is_added_is_kept_and_a_seventeenth_file_puts_all_together(tmp_path):
+def test_what_is_added_is_kept_and_a_seventeenth_file_merges_all(tmp_path):
     counts = []
     for number in range(MAX_SHARDS + 2):
         Reductions(tmp_path).add([reduction(number)])
@@ -45,7 +45,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_what_was_new(tmp_path
     monkeypatch.setattr(os, "replace", full)
     reductions.add([reduction(2)])
     monkeypatch.undo()
-    assert reductions.get(reduction(2)[0]).value == 2.0, "known to this process all the same"
+    assert reductions.get(reduction(2)[0]).value == 2.0, "still known to this process"
     assert [path.suffix for path in reductions.folder.iterdir()] == [".parquet"], "no draft is left"
     new_reductions = Reductions(tmp_path)
     assert new_reductions.get(reduction(1)[0]).value == 1.0
@@ -120,7 +120,7 @@ def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(
         Reductions(tmp_path / "bundled")
 
 
-def test_files_that_another_run_has_put_together_are_not_missed(tmp_path):
+def test_files_that_another_run_has_merged_are_not_missed(tmp_path):
     reductions = Reductions(tmp_path)
     for number in range(MAX_SHARDS):
         reductions.add([reduction(number)])
@@ -136,7 +136,7 @@ def test_the_size_of_features_is_that_of_the_variable(monkeypatch, text, gib):
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "inf", "nan"])
-def test_a_size_that_is_no_number_of_gib_is_refused(monkeypatch, text):
+def test_a_size_that_is_not_a_number_of_gib_is_refused(monkeypatch, text):
     monkeypatch.setenv("BENCH_FEATURES_GIB", text)
     with pytest.raises(UsageError, match="BENCH_FEATURES_GIB"):
         features_budget_bytes()

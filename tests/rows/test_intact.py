@@ -1,4 +1,4 @@
-"""Bits that change in stored files, and files that are lost: noticed, told, and measured again."""
+"""Changed bits and lost files in results: noticed, reported, and measured again."""
 
 import json
 import os
@@ -64,10 +64,10 @@ def store_in(results):
     return Store(folder)
 
 
-def flip(path, chance):
-    """Change one bit of a file, in place and with the time that it had."""
+def flip(path, random_source):
+    """Change one bit of a file in place, keeping its times."""
     content, status = bytearray(path.read_bytes()), path.stat()
-    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    content[random_source.randrange(len(content))] ^= 1 << random_source.randrange(8)
     path.write_bytes(content)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
@@ -76,15 +76,15 @@ def flip(path, chance):
     "flips", [25, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path):
-    """Real rows, those that are bundled, and one row in a shard beside them."""
+    """Test with the real bundled rows, and one more row in another shard."""
     bundled = Store(bundled_results() / "kodak").versions(shipped=True)
     store = Store(tmp_path / "kodak")
     store.add(bundled)
     (shard,) = store.folder.glob("per_image/*.parquet")
     content = shard.read_bytes()
-    alone = bundled[:1].with_columns(cell=pl.lit("alone"))
-    store.add(alone)
-    expected = alone.select(["cell", "psnr_db", "bpp"]).rows(named=True)
+    single_row = bundled[:1].with_columns(cell=pl.lit("alone"))
+    store.add(single_row)
+    expected = single_row.select(["cell", "psnr_db", "bpp"]).rows(named=True)
     for seed in range(flips):
         shard.write_bytes(content)
         flip(shard, random.Random(seed))
@@ -109,11 +109,11 @@ def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(images, r
     assert second_run.stderr.count(str(shard)) == 1
     assert stable(store) == expected
     assert (store.folder / "damaged" / shard.name).exists()
-    (verified,) = verify_results(results)
-    assert not verified.has_findings
+    (verification,) = verify_results(results)
+    assert not verification.has_findings
 
 
-def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results):
+def test_a_cell_with_a_lost_or_cut_stream_is_measured_again(images, results):
     store = store_in(results)
     expected = stable(store)
     lost, cut, *_ = sorted(store.streams())
@@ -207,6 +207,6 @@ def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
     assert damaged.what.startswith(f"it has {LARGEST_FILE_BYTES + 1} bytes, and at most ")
 
 
-def test_what_comes_with_the_project_is_verified():
+def test_bundled_results_are_intact():
     for place in ("", "ablation/results", "budgets/results", "seconds/results"):
         assert all(result.findings == () for result in verify_results(bundled_results() / place))

@@ -26,7 +26,7 @@ def point(summary, label, quality):
     return result
 
 
-def test_every_mean_is_that_of_the_images_and_stands_beside_its_count():
+def test_every_mean_is_over_the_images_and_has_their_count():
     rows = [row("jpeg", 50, name) for name in ("a", "bb", "cccc")] + [row("webp", 9, "a")]
     result = point(summarise(table(rows)), "jpeg", 50)
     assert result.images == 3
@@ -59,7 +59,7 @@ def test_the_order_of_rows_changes_no_bit():
     assert summarise(table(rows)).flat_records() == summarise(table(shuffled)).flat_records()
 
 
-def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted():
+def test_of_two_library_versions_the_later_run_is_shown_and_the_older_is_kept_apart():
     new = sweep("jpeg", run="20250301T000000-aa", fingerprint="new", codec_version="2.0")
     # Filling in a metric of old cells renews finished_utc, and must not make them the latest.
     old = sweep(
@@ -71,9 +71,9 @@ def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted()
         for entry in summary.points
         if label_of(entry.edition.spec) == "jpeg"
     } == {"2.0"}
-    of_new = fmean(record["psnr_db"] for record in new if record["setting_value"] == 5)
+    expected = fmean(record["psnr_db"] for record in new if record["setting_value"] == 5)
     mean = point(summary, "jpeg", 5).means["psnr_db"]
-    assert mean.value == pytest.approx(of_new, abs=1e-12)
+    assert mean.value == pytest.approx(expected, abs=1e-12)
     assert {p.edition.run_facts.version for p in summary.replaced} == {"1.0"}
 
 
@@ -147,7 +147,7 @@ def test_identical_images_are_counted_apart_and_not_averaged():
 
 
 def test_the_psnr_of_the_mean_squared_error_is_that_of_all_pixels_together():
-    """Of images of one size, the mean of their errors is the error of their pixels together."""
+    """For images of one size, the mean of their errors is the error of all pixels together."""
     random = np.random.default_rng(5)
     sources = random.integers(0, 256, (3, 8, 10, 3), np.uint8)
     spread = np.array([1, 20, 90]).reshape(3, 1, 1, 1)
@@ -192,7 +192,7 @@ def test_failed_cells_are_counted_with_their_three_most_frequent_reasons():
     assert result.failures == (("encode: cut off", 3), ("encode: slow", 3), ("encode: boom", 2))
 
 
-def test_a_null_metric_keeps_its_reason_and_its_bpp_is_of_the_images_that_have_it():
+def test_a_null_metric_keeps_its_reason_and_its_bpp_is_over_the_images_with_a_value():
     rows = [row("jpeg", 5, name) for name in ("a", "bb")]
     rows[1] |= {"ms_ssim": None, "ms_ssim_reason": "image under 161 px"}
     rows.append(row("webp", 5, "bb"))
@@ -241,7 +241,7 @@ def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
     assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.run_facts.recorded
 
 
-def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stands():
+def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_is_used():
     later = row("jpeg", 5, "a", psnr_db=31.0, finished_utc="2025-02-01T00:00:00.000+00:00")
     (result,) = summarise(table([later, row("jpeg", 5, "a", psnr_db=30.0)])).points
     assert (result.images, result.means["psnr_db"].value) == (1, 31.0)
@@ -288,12 +288,12 @@ def test_costs_are_means_of_what_rows_state_and_bits_are_compared_with_the_codec
     assert not {"decode_kmac"} & result.means.keys()
 
 
-def test_codecs_come_as_the_registry_lists_them():
+def test_codecs_are_in_the_order_of_the_registry():
     rows = [*sweep("zzz"), *sweep("webp"), *reversed(sweep("jpeg"))]
     assert [*summarise(table(rows)).labels.values()] == ["jpeg", "webp", "zzz"]
 
 
-def test_points_come_by_rate_and_those_without_a_stream_last():
+def test_points_are_sorted_by_rate_and_those_without_a_stream_are_last():
     rows = [row("jpeg", q, "a", num_bytes=size) for q, size in ((7, 300), (6, 200), (5, 200))]
     rows += [failed("jpeg", 4, "a", "encode", "no"), failed("jpeg", 9, "a", "encode", "no")]
     result = [rate_point.setting.value for rate_point in summarise(table(rows)).points]

@@ -10,7 +10,7 @@ from benchmark.rows.names import find_editions, find_variant, is_named, usual_va
 from benchmark.show.figures.style import parse_names
 from benchmark.spec import CodecSpec, parse_codec
 
-TYPED = {  # a codec's spec as rows have it, and other texts that mean it alone
+TYPED = {  # a codec's spec as in rows, and other texts that mean only it
     "compressai:model=bmshj2018-hyperprior": (
         "hyperprior", "hyperprior:metric=mse", "compressai:model=bmshj2018-hyperprior",
         "compressai:model=bmshj2018-hyperprior:metric=mse",
@@ -25,7 +25,7 @@ TYPED = {  # a codec's spec as rows have it, and other texts that mean it alone
 
 
 def editions_of(*texts):
-    """Editions of specs as rows have them; programs have a version."""
+    """Return editions of specs as in rows; programs have a version."""
     specs = [CodecSpec.parse(*text.split(":", 1)) if ".py" not in text and ":" in text
              else parse_codec(text) for text in texts]  # fmt: skip
     run_facts = {"vtm": RunFacts(version="VTM 23.13, 10 bit")}
@@ -49,7 +49,7 @@ def test_every_spelling_of_a_codec_means_it_at_every_option(text, spec):
     assert {edition.spec.text: label for edition, label in labelled.items()} == {spec: "Ours"}
 
 
-def test_a_name_that_means_several_variants_is_no_single_one():
+def test_a_name_with_several_variants_is_refused_where_one_is_needed():
     editions = editions_of("jpeg:optimize=1", "jpeg:subsampling=444", "vtm")
     assert len(find_editions(["jpeg"], editions)) == 2
     with pytest.raises(UsageError, match="jpeg:optimize=1, jpeg:subsampling=444"):
@@ -90,7 +90,7 @@ class Drawn:
 
 
 def named_variants(names, pairs, measured=()):
-    """Codec and variant of what names mean, as rows have them."""
+    """Return codec and variant of the editions that names mean, as in rows."""
     sides = (
         [Edition.create(CodecSpec.parse(*pair)) for pair in side] for side in (pairs, measured)
     )
@@ -100,9 +100,9 @@ def named_variants(names, pairs, measured=()):
 def test_a_name_means_the_variants_that_run_measures():
     pairs = [("ours", f"beta={beta}{size}") for beta in ("0", "3.84", "2.56")
              for size in ("", ":size=micro")]  # fmt: skip
-    usual = {("ours", "beta=0"), ("ours", "beta=3.84")}
-    assert usual_variants("ours") == {CodecSpec.parse(*pair) for pair in usual}
-    assert named_variants(["ours"], pairs) == usual
+    usual_pairs = {("ours", "beta=0"), ("ours", "beta=3.84")}
+    assert usual_variants("ours") == {CodecSpec.parse(*pair) for pair in usual_pairs}
+    assert named_variants(["ours"], pairs) == usual_pairs
     micro = {("ours", "beta=0:size=micro"), ("ours", "beta=3.84:size=micro")}
     assert named_variants(["ours:size=micro"], pairs) == micro
     assert named_variants(["ours:beta=2.56"], pairs) == {("ours", "beta=2.56")}

@@ -1,4 +1,4 @@
-"""Distribution metrics from features kept per image: with fakes whose numbers follow by hand."""
+"""Distribution metrics from stored features, with fakes whose numbers are computed by hand."""
 
 import json
 import shutil
@@ -47,12 +47,12 @@ def sources(tmp_path_factory):
 
 
 def measure(folder, sources, names=NAMES, kind="Honest"):
-    """Rows of a codec that keeps every 64th, 16th or single level, in this process."""
+    """Measure a codec that keeps every 64th, 16th or single level, in this process."""
     return keep(Store(folder / "test"), cells(f"{FAKES}:{kind}", sources), metrics=names)
 
 
 def values(store, *names, **options):
-    """Means by step of the distribution metrics, as `summarise` has them."""
+    """Return the means of distribution metrics by step, as in `summarise`."""
     table = add_distribution_metrics(store.table(), store.folder, names, **options).table
     protocols = {"coding": "coding/1"} | {
         registry.metric_class(name).column: protocol_of(name) for name in names
@@ -62,8 +62,8 @@ def values(store, *names, **options):
     }
 
 
-def expected(sources, step):
-    """Mean movement of a photograph's grey levels, computed from the pixels."""
+def expected_shifts(sources, step):
+    """Return the mean shift of each photograph's grey levels, computed from the pixels."""
     moved = []
     for source in sources:
         pixels = read_image(source.file.path, False).pixels.astype(int)
@@ -78,12 +78,12 @@ def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_
 ):
     store = measure(tmp_path, sources)
     for step, mean in values(store, "shift").items():
-        assert mean.value == pytest.approx(expected(sources, int(step)).mean(), abs=1e-5)
+        assert mean.value == pytest.approx(expected_shifts(sources, int(step)).mean(), abs=1e-5)
         assert mean.images == len(sources)
     table = add_distribution_metrics(store.table(), store.folder, ["shift"]).table
     rows = table.filter(setting_value=64.0).rows(named=True)
     result = {row["image"]: row["shift"] for row in rows}
-    by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
+    by_hand = expected_shifts(sources, 64)  # value plus influence is the image's own shift
     assert [result[s.file.name] for s in sources] == pytest.approx(by_hand.tolist(), abs=1e-5)
     assert {row["shift_protocol"] for row in rows} == {"shift/1-1"}
     assert {row["colours_patches_protocol"] for row in rows} == {"colours/1"}
@@ -153,14 +153,14 @@ def test_merging_the_folders_of_two_machines_equals_the_whole(tmp_path, sources)
         assert mean.value == pytest.approx(expected_values[step].value, rel=1e-9, abs=1e-12)
 
 
-def test_a_set_that_grows_is_reduced_anew(tmp_path, sources):
+def test_a_set_that_grows_is_reduced_again(tmp_path, sources):
     store = measure(tmp_path, sources[:3])
     few = values(store, "shift")[64.0]
     measure(tmp_path, sources)
     many = values(store, "shift")[64.0]
     assert (few.images, many.images) == (3, 4)
-    assert few.value == pytest.approx(expected(sources[:3], 64).mean(), abs=1e-5)
-    assert many.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+    assert few.value == pytest.approx(expected_shifts(sources[:3], 64).mean(), abs=1e-5)
+    assert many.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
 
 
 def test_too_few_images_are_refused_unless_asked_for(tmp_path, sources):
@@ -169,7 +169,7 @@ def test_too_few_images_are_refused_unless_asked_for(tmp_path, sources):
     assert mean.value is None
     assert all(word in mean.reasons[0][0] for word in ("4 images", "100", "--allow-few"))
     few_mean = values(store, "shift_many", allow_few=True)[64.0]
-    assert few_mean.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+    assert few_mean.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
 
 
 def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
@@ -197,7 +197,7 @@ def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_pa
     mean = values(store, "shift")[64.0]
     assert mean.images == len(sources)
     assert ("one row has no halves", 1) in mean.reasons
-    assert mean.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+    assert mean.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
 
 
 def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sources):
@@ -205,12 +205,12 @@ def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sou
     measure(tmp_path, sources[:2], kind="Honest:caveat=other")
     table = add_distribution_metrics(store.table(), store.folder, ["shift"], common=True).table
     result = table.filter(setting_value=64.0)["shift"].drop_nulls().to_list()
-    honest = expected(sources[:2], 64)
+    honest = expected_shifts(sources[:2], 64)
     assert sorted(result) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
 
 
 class Spread(Shift):
-    """Variance of the movements: of a part of a set it is no mean of the set's parts."""
+    """Variance of the shifts, which is not the mean of the variances of parts."""
 
     def reduce(self, reference, decoded):
         pairs = zip(reference, decoded, strict=True)
@@ -222,7 +222,7 @@ class Spread(Shift):
 def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
     tmp_path, sources, monkeypatch
 ):
-    """One row lacks its features, as of a machine without the weights."""
+    """One row lacks its features, as on a machine without the weights."""
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Spread))
     store = measure(tmp_path, sources)
     mask = (pl.col("setting_value") == 16) & (pl.col("image") == sources[0].file.name)
@@ -233,11 +233,11 @@ def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
     points = {p.setting.value: p for p in summarise_rows(rows, protocols, common=True).points}
     for step in (16, 64):
         mean = points[step].means["shift"]
-        assert mean.value == pytest.approx(np.var(expected(sources[1:], step)), rel=1e-4)
+        assert mean.value == pytest.approx(np.var(expected_shifts(sources[1:], step)), rel=1e-4)
         assert (mean.images, mean.missing) == (3, 0)
 
 
-def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
+def test_a_damaged_feature_file_is_made_again(tmp_path, sources):
     store = measure(tmp_path, sources)
     victim = next((store.folder / "features").glob("*/*/*.npy"))
     victim.write_bytes(victim.read_bytes()[:-5])
@@ -294,7 +294,7 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources
 
 
 class Uncertain(Shift):
-    """A distribution metric that says nothing of single images."""
+    """A distribution metric without influences of single images."""
 
     has_influence = False
 
