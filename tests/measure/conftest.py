@@ -8,7 +8,7 @@ from support.files.noise import noise_images
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """The present folder, with three images in `photos`, of which the second is the smallest."""
+    """Current folder with three images in `photos`; the second is the smallest."""
     monkeypatch.chdir(tmp_path)
     noise_images(tmp_path / "photos", [(50, 30), (40, 30), (60, 30)])
     return tmp_path
@@ -16,7 +16,7 @@ def photos(tmp_path, monkeypatch):
 
 @pytest.fixture
 def images(tmp_path):
-    """A folder with two images."""
+    """Folder with two images."""
     return noise_images(tmp_path / "my photos", [(40, 30), (41, 30)])
 
 

@@ -1,4 +1,4 @@
-"""A failure tells the author's own line, and its traceback is in the run's record once."""
+"""A failure names the line in the author's file; its traceback is in the run's record once."""
 
 import json
 
@@ -56,7 +56,7 @@ def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos):
     words = ("--dataset", "photos", "--metrics", "psnr", "--results", "s", "--verify")
     (photos / "sound.py").write_text(MINE.read_text())
     bench("run", "--codecs", "./sound.py:Plain", *words[:-1])
-    (photos / "sound.py").write_text(BROKEN)  # its fingerprint says nothing of that
+    (photos / "sound.py").write_text(BROKEN)  # its fingerprint does not change
     result = bench("run", "--codecs", "./sound.py:Plain", *words)
     assert result.returncode == 1
     assert ": decode: sound.py, line " in result.stdout
@@ -107,11 +107,11 @@ def test_a_contender_of_the_project_is_named_by_its_file_and_not_for_its_own_mes
     assert reason.endswith(", in after_decoding: a marker is missing")
 
 
-def test_a_record_gets_what_comes_after_its_first_writing_and_after_an_earlier_part(tmp_path):
+def test_a_record_gets_facts_after_it_was_first_written_and_after_an_earlier_part(tmp_path):
     notes = RunNotes(Store(tmp_path), "r")
     for name in ("jpeg", "webp", "avif"):
         if name == "avif":
-            notes = RunNotes(Store(tmp_path), "r")  # of a later part of the run
+            notes = RunNotes(Store(tmp_path), "r")  # in a later part of the run
         notes.decoded_twice[name] = "quality=5 a.png"
         notes.tracebacks.add("A", name)
         notes.tracebacks.add("", name)

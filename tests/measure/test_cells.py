@@ -1,4 +1,4 @@
-"""Cells: what makes two the same, their order in a plan and in a run, their parts."""
+"""Cells: their identity, their order in a plan and in a run, and parts of a plan."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -57,11 +57,11 @@ def test_images_are_outermost_so_that_an_early_stop_is_a_fair_sample():
         CELL._replace(source=SOURCES[1]),
     ],
 )
-def test_whatever_may_change_the_stream_makes_another_cell(changed_cell):
+def test_everything_that_may_change_the_stream_makes_another_cell(changed_cell):
     assert changed_cell.key != CELL.key
 
 
-def test_words_and_places_do_not_make_another_cell():
+def test_descriptions_and_paths_do_not_make_another_cell():
     moved = CELL.source._replace(file=ImageFile("renamed", Path("elsewhere")))
     assert CELL._replace(source=moved).key == CELL.key
     assert CELL._replace(info=replace(INFO, version="1.0", timed="x")).key == CELL.key
@@ -75,7 +75,7 @@ def cells(*codecs, qualities=(10, 20)):
     return plan(contenders, "kodak", SOURCES)
 
 
-def ordered(cells, rows):
+def order_cells(cells, rows):
     return longest_first(cells, CostModel(table(rows)).seconds)
 
 
@@ -83,14 +83,14 @@ def test_a_run_takes_the_longest_cells_of_an_image_first_and_the_images_in_order
     """jpeg: .3 s for 8000 pixels at either setting; webp: 3 s at 10 and 30 s at 20."""
     rows = [row("jpeg", q, "x") for q in (10, 20)]
     rows += [row("webp", 10, "x", encode_seconds=2.9), row("webp", 20, "x", encode_seconds=29.9)]
-    order = ordered(cells("jpeg", "webp"), rows)
+    order = order_cells(cells("jpeg", "webp"), rows)
     sequence = [(c.source.file.name, c.codec.name, c.setting.value) for c in order]
     image_sequence = [("webp", 20), ("webp", 10), ("jpeg", 20), ("jpeg", 10)]
     assert sequence == [(image, *pair) for image in "ab" for pair in image_sequence]
 
 
 def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
-    order = ordered(cells("jpeg", "vtm"), [row("jpeg", 10, "x")])
+    order = order_cells(cells("jpeg", "vtm"), [row("jpeg", 10, "x")])
     sequence = [(c.codec.name, c.setting.value) for c in order[:4]]
     assert sequence == [("vtm", 20), ("vtm", 10), ("jpeg", 20), ("jpeg", 10)]
 
@@ -108,7 +108,7 @@ def test_the_seconds_of_coding_are_those_of_the_calls_that_were_made_here(column
     assert Measured(columns, None).coding_seconds == seconds
 
 
-def packed(*lost):
+def with_pack(*lost):
     """Return JPEG with a pack that lacks streams, by the first letter of the sha256 and quality."""
 
     def find(spec, sha256, width_px, setting):
@@ -118,7 +118,7 @@ def packed(*lost):
 
 
 def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
-    contender = packed(("b", 1))
+    contender = with_pack(("b", 1))
     reason = "p.tar has no streams, or not at every setting, of 1 of 2 images: b"
     assert describe_missing(contender, SOURCES) == reason
     assert (
@@ -132,9 +132,9 @@ def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
     ]
 
 
-def test_of_a_pack_that_lacks_images_the_others_are_measured_and_none_is_refused():
+def test_images_that_a_pack_has_are_measured_and_a_pack_without_any_is_refused():
     def skip_incomplete(*lost, **options):
-        return _skip_incomplete(Selection((packed(*lost),), ()), SOURCES, Request(**options))
+        return _skip_incomplete(Selection((with_pack(*lost),), ()), SOURCES, Request(**options))
 
     codecs = {"codecs": ("jpeg", "webp")}
     assert skip_incomplete().skipped == ()
@@ -203,18 +203,18 @@ def test_every_cell_is_in_one_part_whatever_other_codecs_there_are_and_parts_are
     sizes = {len(share) for share in shares}
     assert max(sizes) - min(sizes) <= 2, "each codec's cells differ by one at most"
     for number, share in enumerate(shares):
-        alone = plan([WEBP], "d", sources, part=Part(number + 1, parts))
-        assert alone == [cell for cell in share if cell.codec == WEBP.spec]
+        single_codec_plan = plan([WEBP], "d", sources, part=Part(number + 1, parts))
+        assert single_codec_plan == [cell for cell in share if cell.codec == WEBP.spec]
 
 
-def test_cells_are_dealt_image_by_image_then_setting_by_setting():
-    planned_cells = plan([WEBP], "d", SOURCES, part=Part(1, 3))  # of 16 the first, the fourth ...
+def test_cells_are_distributed_image_by_image_then_setting_by_setting():
+    planned_cells = plan([WEBP], "d", SOURCES, part=Part(1, 3))  # the first of 16, the fourth, ...
     assert [(cell.source.file.name, cell.setting.value) for cell in planned_cells] == [
         *(("a", 0), ("a", 3), ("a", 6), ("b", 1), ("b", 4), ("b", 7))
     ]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "/", "a/b", "-1/3", "1/3/5", "1.0/2"])
-def test_what_is_no_part_is_refused_in_a_sentence(text):
+def test_an_invalid_part_is_refused(text):
     with pytest.raises(UsageError, match="--part"):
         Part.parse(text)

@@ -36,7 +36,7 @@ class Estimates(fakes.Honest):
 
 
 @pytest.mark.parametrize("declared_bits", [None, math.nan, -1, "many", [], RuntimeError("unknown")])
-def test_what_is_no_number_of_bits_is_null(declared_bits, photo, monkeypatch):
+def test_an_invalid_number_of_bits_is_null(declared_bits, photo, monkeypatch):
     coder = Estimates()
     assert execute(coder, Estimates(), "photo.png", photo, STEP).estimated_bits == 1234.5
     monkeypatch.setattr(Estimates, "declared_bits", declared_bits)
@@ -46,10 +46,10 @@ def test_what_is_no_number_of_bits_is_null(declared_bits, photo, monkeypatch):
 def test_the_work_that_a_users_class_declares_goes_into_rows_and_nonsense_does_not():
     spec, codec = CodecSpec("./mine.py:Mine", ()), fakes.Honest()
     assert work_of(spec, codec) == Work()
-    for work, wrong in ((Work(5, 1, 2), []), (Work("many"), ["parameters"])):
+    for work, refused_names in ((Work(5, 1, 2), []), (Work("many"), ["parameters"])):
         kind = type("Mine", (fakes.Honest,), {"facts": Facts(work=work)})
         assert work_of(spec, kind()) == work
-        assert refused_columns(work._asdict()) == wrong
+        assert refused_columns(work._asdict()) == refused_names
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_declared_work_is_what_torch_counts(codec, checkpoint):
     card_name = checkpoint.removesuffix("-4") if checkpoint.startswith("hfd") else checkpoint
     card = load_card(BUNDLED / f"{card_name}.safetensors.xz")
     parts, level = costs(card.architecture, card.config), 4 if checkpoint.endswith("-4") else 1
-    if "unet" in parts:  # behind ELIC
+    if "unet" in parts:  # it follows ELIC
         base = load_card(BUNDLED / f"elic-{level}.safetensors.xz")
         parts = {**costs("elic", base.config), **parts}
     spec = resolve(parse_codec(codec))[0]
@@ -99,7 +99,8 @@ def test_declared_work_is_what_torch_counts(codec, checkpoint):
     encoder, decoder = ("analysis", "hyper_analysis"), ("synthesis", "unet")
     shared_kmac = sum(value for name, value in kmac.items() if name not in (*encoder, *decoder))
     counted = [
-        shared_kmac + sum(kmac[name] for name in way if name in kmac) for way in (encoder, decoder)
+        shared_kmac + sum(kmac[name] for name in names_of_side if name in kmac)
+        for names_of_side in (encoder, decoder)
     ]
     parameters, *declared = work_of(spec, load_codec(spec), level)
     assert parameters == sum(part.parameters for part in parts.values())
@@ -121,5 +122,5 @@ def test_estimated_and_real_bits_meet_in_the_tables():
     assert {row[0]: row[column] for row in means.rows} == {"elic": "1.0200", "jpeg": "–"}
     details = codecs_table(codec_records(summary), ["codec", "real / estimated bits"])
     assert dict(details.rows) == {"elic": "1.0200", "jpeg": ""}
-    without = summarise(table_of(sweep("jpeg")))
-    assert REAL_TO_ESTIMATED not in without.points[0].means
+    jpeg_summary = summarise(table_of(sweep("jpeg")))
+    assert REAL_TO_ESTIMATED not in jpeg_summary.points[0].means

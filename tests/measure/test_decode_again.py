@@ -51,9 +51,9 @@ def test_one_stream_of_each_variant_is_decoded_twice_by_two_instances(photos):
     code, _ = run(f"CountsDecodes:log={log}", "--jobs", "1")
     lines = [line.split() for line in log.read_text().splitlines()]
     assert (code, len(lines)) == (0, 6 + 1)
-    of_smallest = [instance for size, instance in lines if size == "3600"]
-    assert len(of_smallest) == 3  # two settings, the first of them twice
-    assert len(set(of_smallest)) == 2
+    smallest_decodes = [instance for size, instance in lines if size == "3600"]
+    assert len(smallest_decodes) == 3  # two settings, the first of them twice
+    assert len(set(smallest_decodes)) == 2
     (cell,) = record_of(photos)["decoded_twice"].values()
     assert cell == "step=1 1.png"
 
@@ -75,7 +75,7 @@ def test_there_are_no_more_decoders_than_jobs(monkeypatch, photo):
 
 @pytest.fixture
 def pictures(tmp_path, photo, monkeypatch):
-    """A photograph coded by a codec whose pixels on a GPU are others than on a CPU."""
+    """Photograph coded by a codec whose pixels on a GPU differ from those on a CPU."""
     (tmp_path / "photos").mkdir()
     Image.fromarray(photo).save(tmp_path / "photos" / "cup.png")
     outcome = benchmark.run(
@@ -87,13 +87,13 @@ def pictures(tmp_path, photo, monkeypatch):
     return open_pictures(tmp_path / "results", name, f"{FAKES}:Drifts")
 
 
-def reconstructed(rows, pictures, device):
+def decode(rows, pictures, device):
     result = (pair for pair in pictures.decode_rows(rows, device, 1) if pair is not None)
     return [pixels for _, pixels in sorted(result, key=lambda pair: pair[0])]
 
 
 def on_gpu(row, pictures, monkeypatch):
-    """The same row, scored on a GPU."""
+    """Return the row as if it had been scored on a GPU."""
     monkeypatch.setenv("BENCH_DEVICE", "cuda")
     decoder = load_codec(CodecSpec.parse(row["codec"], row["variant"]))
     pixels = decoder.decode(pictures.contents.stream(row))
@@ -101,15 +101,15 @@ def on_gpu(row, pictures, monkeypatch):
     return {**row, "device": "cuda", "decoded_sha256": pixels_sha256(pixels)}
 
 
-def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(pictures, monkeypatch):
+def test_rows_scored_on_another_kind_of_device_are_decoded_on_that_kind(pictures, monkeypatch):
     rows = pictures.table.rows(named=True)
     all_rows = [*rows, *(on_gpu(row, pictures, monkeypatch) for row in rows)]
     assert all_rows[0]["decoded_sha256"] != all_rows[len(rows)]["decoded_sha256"]
-    result = reconstructed(all_rows, pictures, "cuda")
+    result = decode(all_rows, pictures, "cuda")
     assert [pixels_sha256(pixels) for pixels in result] == [
         row["decoded_sha256"] for row in all_rows
     ]
-    cpu_result = reconstructed(all_rows, pictures, "cpu")
+    cpu_result = decode(all_rows, pictures, "cpu")
     failures = [isinstance(outcome, Failed) for outcome in cpu_result]
     assert failures == [False] * len(rows) + [True] * len(rows)
     assert cpu_result[-1].stage == "verify"
@@ -118,14 +118,14 @@ def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(pictu
 def test_a_stream_that_was_not_kept_does_not_end_the_others(pictures):
     first, *other_rows = pictures.table.rows(named=True)
     pictures.contents.store._path(first["stream_sha256"]).unlink()
-    result = reconstructed([first, *other_rows], pictures, "cpu")
+    result = decode([first, *other_rows], pictures, "cpu")
     assert result[0] == Failed("load", "its stream was not kept")
     assert not any(isinstance(outcome, Failed) for outcome in result[1:])
 
 
-def test_code_that_rows_name_is_not_run_where_no_command_names_it(pictures):
+def test_code_named_by_rows_is_not_run_unless_the_command_names_it(pictures):
     rows = pictures.table.rows(named=True)
-    result = reconstructed(rows, Pictures(pictures.contents, ALL_CODECS), "cpu")
-    assert {
-        (failure.stage, "runs only where --codecs names it" in failure.reason) for failure in result
-    } == {("load", True)}
+    result = decode(rows, Pictures(pictures.contents, ALL_CODECS), "cpu")
+    assert {(failure.stage, "runs only if --codecs" in failure.reason) for failure in result} == {
+        ("load", True)
+    }

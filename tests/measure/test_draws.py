@@ -1,4 +1,4 @@
-"""`--draws`: a picture that is decoded several times."""
+"""`--draws`: pictures that are decoded with several seeds."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ from support.codecs.copying_worker import contender
 from support.codecs.files import FAKES
 from support.rows.measured import row as measured_row
 
-DRAWS = parse_codec(f"{FAKES}:Draws").name  # as results name it
+DRAWS = parse_codec(f"{FAKES}:Draws").name  # as in results
 HONEST = DRAWS.replace("Draws", "Honest")
 PSNR = Metric.named("psnr")
 
@@ -45,8 +45,8 @@ def test_a_codec_that_draws_becomes_a_variant_for_each_seed_and_others_stay():
     assert [spec.variant for spec in specs] == [
         *("strength=2", "seed=1:strength=2", "seed=2:strength=2")
     ]
-    for alone in (parse_codec("jpeg"), parse_codec(f"{DRAWS}:seed=7")):
-        assert drawings(alone, 3) == [alone]
+    for spec in (parse_codec("jpeg"), parse_codec(f"{DRAWS}:seed=7")):
+        assert drawings(spec, 3) == [spec]
     assert len(select([DRAWS, HONEST], {}, draws=4).contenders) == 5
     assert len(select([DRAWS, HONEST], {}).contenders) == 2
     with pytest.raises(UsageError, match="--draws 4"):
@@ -74,7 +74,7 @@ def test_every_seed_is_measured_from_the_same_bytes(outcome):
     assert {row["variant"] for row in rows} == {"", "seed=1", "seed=2"}
 
 
-def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
+def test_the_spread_over_draws_is_next_to_that_over_images(outcome, capsys):
     summary = summarise_with_distributions(outcome.rows, outcome.matrix.store.folder, ("psnr",))
     spreads = draw_spreads(summary, [PSNR])
     assert [spread["label"] for spread in spreads] == [CodecSpec(DRAWS, ()).label] * 3
@@ -204,18 +204,18 @@ def test_codecs_of_every_kind_draw(kind, tmp_path):
     assert find_variant("Noisy", editions).variant == rows["0"]["variant"]
 
 
-def test_a_seed_that_a_codec_has_no_use_for_is_refused(tmp_path):
+def test_a_seed_that_a_codec_cannot_use_is_refused(tmp_path):
     image = open_sample().images[0]
-    silent = f"worker:{contender(tmp_path / 'silent')}"
+    seedless_worker = f"worker:{contender(tmp_path / 'silent')}"
     copy = "command:encode=cp {in} {out}:decode=cp {in} {out}:values=1"
-    for text in (silent, copy):
+    for text in (seedless_worker, copy):
         assert len(drawings(parse_codec(text), 3)) == 1
-    wrong = f"{copy}:seed=1", f"{folder_of_seeds(tmp_path, image)}:seed=3"
-    for text in (*wrong, copy.replace("cp {in} {out}", "echo {in} {out} {seed}", 1)):
+    invalid_texts = f"{copy}:seed=1", f"{folder_of_seeds(tmp_path, image)}:seed=3"
+    for text in (*invalid_texts, copy.replace("cp {in} {out}", "echo {in} {out} {seed}", 1)):
         with pytest.raises(BadOption, match="seed"):
             load_codec(parse_codec(text))
     with pytest.raises(BadOption, match="takes no seed"):
-        load_codec(parse_codec(f"{silent}:seed=1")).describe()
+        load_codec(parse_codec(f"{seedless_worker}:seed=1")).describe()
 
 
 GAINS = 2.0, 2.5, 3.5  # dB over the anchor, by seed
@@ -223,7 +223,7 @@ GAINS = 2.0, 2.5, 3.5  # dB over the anchor, by seed
 
 @pytest.fixture
 def drawn_lines(tmp_path):
-    """An anchor that rises by 10 dB where the rate doubles, and seeds of a codec above it."""
+    """Anchor that rises by 10 dB per doubling of the rate, and seeds of a codec above it."""
     lines = {("jpeg", ""): 0.0}
     lines |= {("mine.py:Gen", f"seed={s}" if s else ""): gain for s, gain in enumerate(GAINS)}
     Store(tmp_path / "set").append(
@@ -241,7 +241,7 @@ def read_csv(drawn_lines, name):
         return list(csv.DictReader(file))
 
 
-def test_a_table_has_mean_and_deviation_over_seeds_beside_the_interval(drawn_lines):
+def test_a_table_has_mean_and_deviation_over_seeds_next_to_the_interval(drawn_lines):
     bench("table", *drawn_lines, "--anchor", "jpeg", code=0)
     rates = [100 * (2 ** (-gain / 10) - 1) for gain in GAINS]
     _, codec_row = read_csv(drawn_lines, "table.csv")
@@ -252,8 +252,8 @@ def test_a_table_has_mean_and_deviation_over_seeds_beside_the_interval(drawn_lin
     deviation = float(codec_row[f"{prefix}seeds_standard_deviation_percent"])
     assert deviation == pytest.approx(stdev(rates), abs=1e-9)
     low, high = (float(codec_row[f"{prefix}{end}_percent"]) for end in ("low", "high"))
-    of_mean = 100 * (2 ** (-mean(GAINS) / 10) - 1)  # equal in both images: no width
-    assert (low, high) == pytest.approx((of_mean, of_mean), abs=1e-9)
+    mean_rate = 100 * (2 ** (-mean(GAINS) / 10) - 1)  # equal in both images: no width
+    assert (low, high) == pytest.approx((mean_rate, mean_rate), abs=1e-9)
     text = (drawn_lines[-1] / "table.md").read_text()
     assert f"{mean(rates):.1f} ± {stdev(rates):.1f} [" in text
 

@@ -1,4 +1,4 @@
-"""Real worker processes: the rows one process gives, and no death takes more than its own cell."""
+"""Real worker processes: they give the rows of one process, and a death loses only its cell."""
 
 import sys
 from collections import Counter
@@ -23,23 +23,25 @@ def cells(kind, sources):
     return cells_of(f"{FAKES}:{kind}", sources)
 
 
-def finished(tasks, conditions):
+def run_tasks(tasks, conditions):
     return [event for event in carry_out(tasks, conditions) if isinstance(event, Finished)]
 
 
 def test_two_workers_give_the_rows_that_one_process_gives(sources):
     tasks = cells("Honest", sources)
     bench = Workbench(conditions())
-    alone = {cell.key: stable(bench.carry_out(cell).row) for cell in tasks}
-    together = {d.task.key: stable(d.outcome.row) for d in finished(tasks, conditions())}
-    assert together == alone
-    assert len(alone) == 9
-    assert alone[tasks[0].key]["num_bytes"] == 6 + 40 * 30 * 3
-    assert alone[tasks[0].key]["bpp"] == pytest.approx(8 * (6 + 3600) / 1200, abs=1e-12)
+    single_process_rows = {cell.key: stable(bench.carry_out(cell).row) for cell in tasks}
+    together = {d.task.key: stable(d.outcome.row) for d in run_tasks(tasks, conditions())}
+    assert together == single_process_rows
+    assert len(single_process_rows) == 9
+    assert single_process_rows[tasks[0].key]["num_bytes"] == 6 + 40 * 30 * 3
+    assert single_process_rows[tasks[0].key]["bpp"] == pytest.approx(
+        8 * (6 + 3600) / 1200, abs=1e-12
+    )
 
 
 def test_a_worker_that_dies_is_a_failed_row_with_its_signal_and_the_others_continue(sources):
-    events = finished(cells("Segfaults", sources), conditions())
+    events = run_tasks(cells("Segfaults", sources), conditions())
     assert len(events) == 9
     failed = [event.outcome.row for event in events if event.outcome.row["status"] == "failed"]
     assert {row["setting_value"] for row in failed} == {16.0}
@@ -58,7 +60,7 @@ def notes(log):
 
 def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_path):
     log = tmp_path / "log"
-    events = finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1))
+    events = run_tasks(cells(f"OnGpu:log={log}", sources), conditions(jobs=1))
     assert {event.outcome.row["status"] for event in events} == {"ok"}
     reported = list(notes(log))
     gpu, cpu = ([note for note in reported if note[0] == device] for device in ("cuda", "cpu"))
@@ -78,16 +80,16 @@ def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_pat
 def test_every_gpu_of_the_machine_has_workers_and_each_worker_one_gpu(
     timing, sources, tmp_path, monkeypatch
 ):
-    """The GPUs are what the probe says: the first holds two workers, the second one."""
+    """The GPUs are those of the probe: the first holds two workers, the second one."""
     probed = (Gpu("GPU-a", 20 << 30), Gpu("GPU-b", 5 << 30))
     monkeypatch.setattr("benchmark.measure.local.gpus", lambda: probed)
     log = tmp_path / "log"
-    finished(cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, timing=timing))
+    run_tasks(cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, timing=timing))
     gpu_by_process = dict(line.split() for line in log.read_text().splitlines())
     assert sorted(gpu_by_process.values()) == (["GPU-a"] if timing else ["GPU-a", "GPU-a", "GPU-b"])
 
 
-def test_a_card_that_is_named_has_all_workers(sources, tmp_path, monkeypatch):
+def test_a_named_gpu_has_all_workers(sources, tmp_path, monkeypatch):
     """nvidia-smi says that the second of two cards holds one worker."""
     monkeypatch.setattr(machine, "_run_command", lambda *_: "0, GPU-a, 80000\n1, GPU-b, 9000\n")
     monkeypatch.setattr(settings, "_resolve_device", lambda device, *_: device)
@@ -95,7 +97,7 @@ def test_a_card_that_is_named_has_all_workers(sources, tmp_path, monkeypatch):
     log, context = tmp_path / "log", copy_context()
     assert context.run(settings.use_device, "cuda:1") == "cuda"
     tasks = cells(f"SeesGpu:log={log}", sources)
-    events = context.run(finished, tasks, conditions(jobs=1))
+    events = context.run(run_tasks, tasks, conditions(jobs=1))
     lines = [line.split() for line in log.read_text().splitlines()]
     assert {card for _, card in lines} == {"1"}
     assert len({process for process, _ in lines}) == 1
@@ -126,18 +128,18 @@ def test_metrics_of_the_cpu_bring_a_gpu_workers_by_cores_and_the_same_rows(
     log = tmp_path / "log"
     tasks = cells(f"SeesGpu:log={log}", sources)
     run_conditions = conditions(jobs=1, metrics=metrics)
-    rows = {event.task.key: stable(event.outcome.row) for event in finished(tasks, run_conditions)}
+    rows = {event.task.key: stable(event.outcome.row) for event in run_tasks(tasks, run_conditions)}
     gpu_by_process = dict(line.split() for line in log.read_text().splitlines())
     assert Counter(gpu_by_process.values()) == {"GPU-a": workers, "GPU-b": 1}
     bench = Workbench(run_conditions)
     assert rows == {cell.key: stable(bench.carry_out(cell).row) for cell in tasks}
 
 
-def test_where_time_is_measured_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):
+def test_with_timing_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):
     log = tmp_path / "log"
     tasks = cells(f"OnGpu:log={log}", sources)
-    of_cpu = [cell._replace(info=replace(cell.info, device="cpu")) for cell in tasks[::2]]
-    finished([*of_cpu, *tasks[1::2]], conditions(jobs=1, timing=True))
+    cpu_tasks = [cell._replace(info=replace(cell.info, device="cpu")) for cell in tasks[::2]]
+    run_tasks([*cpu_tasks, *tasks[1::2]], conditions(jobs=1, timing=True))
     assert len({process for _, process, *_ in notes(log)}) == 1
     assert len(list(notes(log))) == 2 * len(tasks)
 
@@ -146,7 +148,7 @@ def test_an_image_that_changes_during_the_run_is_a_failed_row(sources, tmp_path)
     moved = tmp_path / "0.png"
     moved.write_bytes(sources[1].file.path.read_bytes())
     changed = sources[0]._replace(file=ImageFile("0.png", moved))
-    (first, *_) = finished(cells("Honest", [changed]), conditions(jobs=1))
+    (first, *_) = run_tasks(cells("Honest", [changed]), conditions(jobs=1))
     assert first.outcome.row["stage"] == "load"
     assert "has changed since the run began" in first.outcome.row["reason"]
 
@@ -185,7 +187,7 @@ def test_the_same_cell_rescored_keeps_its_columns_and_gains_the_metric(sources, 
     }
 
 
-def test_a_folder_for_temporary_files_of_too_long_a_path_is_one_sentence(sources, tmp_path):
+def test_a_too_long_path_for_temporary_files_is_one_sentence(sources, tmp_path):
     place = tmp_path / ("long" * 30)
     place.mkdir()
     photos = sources[0].file.path.parent

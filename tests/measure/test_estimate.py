@@ -1,4 +1,4 @@
-"""What cells are expected to take."""
+"""Expected seconds of cells."""
 
 import inspect
 from dataclasses import replace
@@ -37,7 +37,7 @@ def cell(codec="vtm", setting=("qp", 32), pixels=1_000_000, device="cpu"):
     return Cell(parse_codec(codec), info, Setting(*setting), "kodak", source)
 
 
-def timed(codec, setting, seconds, megapixels=1.0, **columns):
+def timed_row(codec, setting, seconds, megapixels=1.0, **columns):
     name, value = setting
     sides = {"width_px": int(megapixels * 1e6), "height_px": 1}
     return row(
@@ -51,8 +51,8 @@ def seconds(rows, *codec_and_setting, **options):
 
 
 def test_a_setting_that_was_measured_counts_all_its_seconds_over_all_its_pixels():
-    rows = [timed("vtm", ("qp", 32), 100.0, 1.0), timed("vtm", ("qp", 32), 500.0, 2.0)]
-    rows += [timed("vtm", ("qp", 32), 9999.0, recorded=True)]
+    rows = [timed_row("vtm", ("qp", 32), 100.0, 1.0), timed_row("vtm", ("qp", 32), 500.0, 2.0)]
+    rows += [timed_row("vtm", ("qp", 32), 9999.0, recorded=True)]
     assert seconds(rows, pixels=3_000_000) == pytest.approx(600.0, rel=1e-12)
     model, vtm = CostModel(table(rows)), cell()
     packed = vtm._replace(pack="a pack")
@@ -64,20 +64,20 @@ def test_a_setting_that_was_measured_counts_all_its_seconds_over_all_its_pixels(
     assert estimate([vtm, user_cell, jpeg], model) == (pytest.approx(expected), 1, 1)
 
 
-def test_sides_of_a_stranger_whose_product_no_integer_holds_are_no_division_by_zero():
-    rows = [timed("vtm", ("qp", 32), 100.0, width_px=1 << 53, height_px=1 << 53)]
+def test_sizes_whose_product_overflows_cause_no_division_by_zero():
+    rows = [timed_row("vtm", ("qp", 32), 100.0, width_px=1 << 53, height_px=1 << 53)]
     assert seconds(rows) == pytest.approx(100.0 * 1e6 / 2**106, rel=1e-12)
 
 
-def test_a_machine_that_is_twice_as_fast_is_so_at_settings_that_were_not_measured():
+def test_a_machine_twice_as_fast_is_twice_as_fast_at_other_settings():
     prior = dict(typical("vtm", "qp"))
-    rows = [timed("vtm", ("qp", qp), prior[qp] / 2) for qp in (27, 42)]
+    rows = [timed_row("vtm", ("qp", qp), prior[qp] / 2) for qp in (27, 42)]
     assert seconds(rows, setting=("qp", 22)) == pytest.approx(prior[22] / 2, rel=1e-12)
     assert seconds(rows, setting=("qp", 47)) == pytest.approx(prior[47] / 2, rel=1e-12)
 
 
 def test_between_settings_of_a_codec_without_a_typical_time_the_logarithm_is_interpolated():
-    rows = [timed("mine", ("level", 2), 4.0), timed("mine", ("level", 6), 64.0)]
+    rows = [timed_row("mine", ("level", 2), 4.0), timed_row("mine", ("level", 6), 64.0)]
     model = CostModel(table(rows))
     user_cell = cell()._replace(codec=cell().codec._replace(name="mine"))
     result = [
@@ -87,15 +87,15 @@ def test_between_settings_of_a_codec_without_a_typical_time_the_logarithm_is_int
 
 
 def test_another_variant_stands_in_for_one_that_was_never_measured():
-    rows = [timed("jpeg", ("quality", 50), 3.0)]
+    rows = [timed_row("jpeg", ("quality", 50), 3.0)]
     assert seconds(rows, "jpeg:optimize=1", ("quality", 50)) == pytest.approx(3.0, rel=1e-12)
-    variant_rows = [*rows, timed("jpeg", ("quality", 50), 5.0, variant="optimize=1")]
+    variant_rows = [*rows, timed_row("jpeg", ("quality", 50), 5.0, variant="optimize=1")]
     result = seconds(variant_rows, "jpeg:optimize=1", ("quality", 50))
     assert result == pytest.approx(5.0, rel=1e-12)
 
 
-def test_times_of_a_gpu_say_nothing_of_a_cpu():
-    rows = [timed("ours", ("q", 2), 1000.0, device="cuda")]
+def test_times_on_a_gpu_predict_nothing_for_a_cpu():
+    rows = [timed_row("ours", ("q", 2), 1000.0, device="cuda")]
     model = CostModel(table(rows))
     on_cpu, on_gpu = cell("ours", ("q", 2)), cell("ours", ("q", 2), device="cuda")
     assert model.seconds(on_gpu) == pytest.approx(1000.0, rel=1e-12)
@@ -104,7 +104,7 @@ def test_times_of_a_gpu_say_nothing_of_a_cpu():
     assert (model.basis(on_gpu), model.basis(on_cpu)) == ("measured", "typical")
 
 
-def test_nothing_is_said_of_a_codec_that_nobody_measured():
+def test_a_codec_that_was_never_measured_has_no_estimate():
     user_cell = cell()._replace(codec=cell().codec._replace(name="mine"))
     model = CostModel(table([]))
     for unknown in (user_cell, cell(device="cuda"), cell(setting=("rate", 32))):
@@ -124,17 +124,17 @@ def test_a_decoder_that_draws_takes_its_bases_time_and_that_of_every_step():
 
 def test_an_encoder_that_searches_takes_the_time_of_every_step():
     one_pass = seconds([], "ours", ("q", 0))
-    for effort, of_effort in enumerate(SEARCH_STEPS):
+    for effort, effort_seconds in enumerate(SEARCH_STEPS):
         result = seconds([], f"ours:beta=0:effort={effort}", ("q", 0))
-        assert result == pytest.approx(one_pass + of_effort * 1.0, rel=1e-12)
-    rows = [timed("ours", ("q", 0), 3.0, variant="beta=0:effort=1")]
+        assert result == pytest.approx(one_pass + effort_seconds * 1.0, rel=1e-12)
+    rows = [timed_row("ours", ("q", 0), 3.0, variant="beta=0:effort=1")]
     assert seconds(rows, "ours:beta=3.84:effort=1", ("q", 0)) == pytest.approx(3.0)
     assert seconds(rows, "ours:beta=0", ("q", 0)) == pytest.approx(one_pass)
 
 
-def test_a_drawing_that_was_measured_says_nothing_of_one_in_more_steps():
+def test_a_measured_drawing_predicts_nothing_for_one_with_more_steps():
     level = ("level", 1)
-    rows = [timed("dirac", level, 3.0, variant="steps=1")]
+    rows = [timed_row("dirac", level, 3.0, variant="steps=1")]
     assert seconds(rows, "dirac:seed=5:steps=1", level) == pytest.approx(3.0)
     assert seconds(rows, "dirac:steps=100", level) == seconds([], "dirac:steps=100", level)
 
@@ -147,9 +147,9 @@ def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values(
         if point.setting
     ]
     assert len(declared) > 20
-    of_weights = "compressai", "ivr", "dirac", "hfd"  # whose sweeps depend on them
+    weight_dependent = "compressai", "ivr", "dirac", "hfd"  # their sweeps depend on weights
     for codec, name, curve in declared:
-        if codec not in of_weights:
+        if codec not in weight_dependent:
             contender = codec_class(parse_codec(codec))
             rate_points = [Setting("level", level) for level in getattr(contender, "levels", ())]
             replaced = inspect.signature(contender).parameters  # an option may be the only setting

@@ -1,4 +1,4 @@
-"""One cell: what codecs can do wrong becomes a result with a stage and a reason."""
+"""One cell: every fault of a codec becomes a result with a stage and a reason."""
 
 import re
 from asyncio import CancelledError
@@ -18,7 +18,7 @@ def run(kind, photo, setting=STEP):
     return execute(kind(), kind(), "photo.png", photo, setting)
 
 
-def test_an_honest_codec_gives_its_stream_and_what_comes_out_of_it(photo):
+def test_an_honest_codec_gives_its_stream_and_the_decoded_pixels(photo):
     coded = run(fakes.Honest, photo, Setting("step", 1))
     assert isinstance(coded, Coded)
     assert np.array_equal(coded.decoded, photo)

@@ -56,7 +56,7 @@ def test_memory_bounds_the_workers_by_the_largest_cell():
     )
 
 
-def test_at_least_one_worker_is_used_and_what_may_happen_is_said():
+def test_at_least_one_worker_is_used_with_a_warning():
     result = plan_workers([HUGE], METRICS, None, 8, 10**9)
     assert result.workers == 1
     assert result.remark.endswith("cells that do not fit will fail or lack metrics")
@@ -97,16 +97,16 @@ def test_what_metrics_prepared_is_kept_while_others_compute_and_the_next_cell_is
 
 
 def test_torch_is_counted_for_the_metrics_of_networks():
-    of_networks = {"benchmark.metrics.deep_features", "benchmark.metrics.feature_spaces"}
+    network_modules = {"benchmark.metrics.deep_features", "benchmark.metrics.feature_spaces"}
     assert {n: scoring.torch for n, scoring in SCORING.items()} == {
-        name: metric_class(name).__module__ in of_networks for name in SCORING
+        name: metric_class(name).__module__ in network_modules for name in SCORING
     }
 
 
 def test_a_large_image_fits_into_four_gigabytes():
     assert worker_bytes(HUGE, METRICS) < 4e9
     assert worker_bytes(Need("ours", 9000, 12_000), METRICS) < 4e9
-    maximum = worker_bytes(SMALL, ("ssimulacra2",))  # of those that were measured
+    maximum = worker_bytes(SMALL, ("ssimulacra2",))  # of the measured metrics
     assert worker_bytes(SMALL, ("unknown",)) == maximum + TORCH_BYTES
 
 
@@ -122,7 +122,7 @@ pixels, names = np.asarray(grey).copy(), sys.argv[1].split(",")
 codec, scorer = load_codec(parse_codec("jpeg")), Scorer(names, "cpu")
 decoded = codec.decode(codec.encode(pixels.copy(), codec.sweep[3]))
 scorer.score(HashedImage("a", pixels), HashedImage("b", decoded), names)
-# Not ru_maxrss, which has the peak of the process that began this one.
+# Not ru_maxrss, which includes the peak of the parent process
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(int(status["VmHWM"].split()[0]) * 1024)
 """
@@ -162,7 +162,7 @@ def test_a_control_group_of_version_2_leaves_its_limit_without_what_cannot_give_
 
 
 def test_a_control_group_of_version_1_is_found_where_a_container_sees_it(tmp_path):
-    """Its path is that of the host, the mount shows the group itself."""
+    """Its path is the host's, but the mount shows the group itself."""
     files = {
         "proc/self/cgroup": "4:cpu:/\n3:memory:/docker/0123\n",
         "sys/fs/cgroup/memory/memory.limit_in_bytes": "2000000000\n",
@@ -180,13 +180,13 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     assert enough.startswith("a worker takes about 0.1 GB for the largest image, and ")
     for module in ("benchmark.system.machine", "benchmark.measure.loop"):
         monkeypatch.setattr(f"{module}.available_memory", lambda: 200_000_000)
-    warned = "--jobs 3 may run out of memory: a worker takes about 0.1 GB for the largest image"
-    assert bench("plan", *words, "--jobs", 3).stdout.splitlines()[-1].startswith(warned)
+    warning = "--jobs 3 may run out of memory: a worker takes about 0.1 GB for the largest image"
+    assert bench("plan", *words, "--jobs", 3).stdout.splitlines()[-1].startswith(warning)
     facts = json.loads(bench("plan", *words, "--json").stdout)
     assert (facts["workers"], facts["available_bytes"]) == (1, 200_000_000)
     assert facts["worker_bytes"] == worker_bytes(Need("jpeg", 200, 300), ("psnr",))
     result = bench("run", *words, *first, "--jobs", 3)
-    assert (result.returncode, f"bench: {warned}" in result.stderr) == (0, True)
+    assert (result.returncode, f"bench: {warning}" in result.stderr) == (0, True)
     monkeypatch.setattr("benchmark.measure.loop.cores", lambda: 4)
     result = bench("run", *words, *second)
     assert "bench: 1 of 4 cores are used: a worker takes about" in result.stderr
@@ -194,11 +194,11 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     assert sorted(jobs) == [1, 3]
 
 
-def test_without_any_word_of_the_system_memory_is_unknown(tmp_path):
+def test_memory_is_unknown_if_the_system_states_none(tmp_path):
     assert available_memory(tmp_path) is None
 
 
-def test_what_is_available_here_is_not_more_than_there_is():
+def test_available_memory_is_at_most_the_total():
     total = resource.getpagesize() * os.sysconf("SC_PHYS_PAGES")
     assert 0 < available_memory() <= total
 
@@ -226,7 +226,7 @@ class NeverFits(fakes.ShortOfMemory):
         raise OutOfDeviceMemory("CUDA out of memory")
 
 
-def test_it_is_tried_twice_and_no_more_and_the_failure_says_both():
+def test_coding_is_tried_twice_at_most_and_the_failure_names_both():
     failed, tiled = code(NeverFits(), LARGE_PICTURE)
     assert NeverFits.calls == 2
     assert (failed.stage, tiled) == ("encode", False)
@@ -251,16 +251,16 @@ def test_without_tiles_or_for_another_reason_it_fails_at_once(codec):
     assert "once more" not in failed.reason
 
 
-def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_path):
+def test_the_row_of_an_image_in_tiles_has_a_caveat(tmp_path):
     for pixels in (SMALL_PICTURE, LARGE_PICTURE):
         Image.fromarray(pixels + np.uint8(len(pixels))).save(tmp_path / f"{len(pixels)}.png")
-    todo = cells(f"{CODECS}:ShortOfMemory", sources_in(tmp_path))
+    tasks = cells(f"{CODECS}:ShortOfMemory", sources_in(tmp_path))
     bench = Workbench(conditions())
-    caveats = {cell.source.height_px: bench.carry_out(cell).row["caveat"] for cell in todo}
+    caveats = {cell.source.height_px: bench.carry_out(cell).row["caveat"] for cell in tasks}
     assert caveats == {40: "", 41: IN_TILES}
 
 
-def test_ours_can_do_with_tiles_and_its_decoder_reads_them(photo):
+def test_ours_codes_in_tiles_and_its_decoder_reads_them(photo):
     codec = CRDR(beta=0)
     crop = np.ascontiguousarray(photo[:150, :203])
     crop = np.concatenate([crop, crop[:, ::-1]], axis=1)  # 406 px: two tiles of 256

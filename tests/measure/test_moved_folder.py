@@ -1,4 +1,4 @@
-"""A folder of images is the same dataset wherever it lies, and two folders never share results."""
+"""A moved folder of images stays the same dataset, and two folders never share results."""
 
 import shutil
 
@@ -11,17 +11,17 @@ from support.bench.command import bench
 @pytest.fixture
 def photos(tmp_path):
     """Six images in a folder called photos."""
-    return filled(tmp_path / "here" / "photos", range(6))
+    return fill_folder(tmp_path / "here" / "photos", range(6))
 
 
-def filled(folder, numbers):
+def fill_folder(folder, numbers):
     folder.mkdir(parents=True)
     for number in numbers:
         Image.new("RGB", (16, 16 + number), (40 * number, 90, 7)).save(folder / f"{number}.png")
     return folder
 
 
-def measured(folder, results, *options):
+def measure(folder, results, *options):
     """Measure with the codec raw; return the name of the results and how much was measured."""
     words = ("run", "--codecs", "raw", "--dataset", folder, "--results", results, "--jobs", 1)
     result = bench(*words, "--metrics", "psnr", "--no-table", *options, code=0)
@@ -30,38 +30,38 @@ def measured(folder, results, *options):
 
 
 def test_a_folder_that_was_moved_has_its_results_and_finished_cells(photos, tmp_path):
-    name, count = measured(photos, tmp_path / "results")
+    name, count = measure(photos, tmp_path / "results")
     assert (name[:-6], count) == ("photos-", 6)
     moved = photos.rename(tmp_path / "photos")
-    assert measured(moved, tmp_path / "results") == (name, 0)
-    assert measured(moved, tmp_path / "other results") == (name, 6), "on another machine too"
+    assert measure(moved, tmp_path / "results") == (name, 0)
+    assert measure(moved, tmp_path / "other results") == (name, 6), "on another machine too"
 
 
 def test_added_and_removed_images_leave_the_rows_of_the_others(photos, tmp_path):
-    name, _ = measured(photos, tmp_path / "results")
+    name, _ = measure(photos, tmp_path / "results")
     Image.new("RGB", (16, 16), "teal").save(photos / "a.png")
-    assert measured(photos, tmp_path / "results") == (name, 1)
+    assert measure(photos, tmp_path / "results") == (name, 1)
     for number in (0, 1, 2, 3):
         (photos / f"{number}.png").unlink()
-    assert measured(photos, tmp_path / "results") == (name, 0)
-    assert measured(photos, tmp_path / "results", "--limit", 1) == (name, 0)
+    assert measure(photos, tmp_path / "results") == (name, 0)
+    assert measure(photos, tmp_path / "results", "--limit", 1) == (name, 0)
 
 
 def test_another_folder_of_that_name_has_results_of_its_own(photos, tmp_path):
-    name, _ = measured(photos, tmp_path / "results")
-    other_folder = filled(tmp_path / "there" / "photos", range(10, 15))
-    shutil.copy(photos / "0.png", other_folder)  # one image in both makes them no one dataset
-    result, count = measured(other_folder, tmp_path / "results")
+    name, _ = measure(photos, tmp_path / "results")
+    other_folder = fill_folder(tmp_path / "there" / "photos", range(10, 15))
+    shutil.copy(photos / "0.png", other_folder)  # one common image does not make them one dataset
+    result, count = measure(other_folder, tmp_path / "results")
     assert (result[:-6], count) == ("photos-", 6)
     assert result != name
     renamed = shutil.copytree(photos, tmp_path / "holiday")
-    assert measured(renamed, tmp_path / "results")[1] == 6
+    assert measure(renamed, tmp_path / "results")[1] == 6
     assert len(list((tmp_path / "results").iterdir())) == 3
 
 
 def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path):
     results = tmp_path / "results"
-    name, _ = measured(photos, results)
+    name, _ = measure(photos, results)
     moved = photos.rename(tmp_path / "photos")
     bench("report", "--dataset", moved, "--results", results, "--metrics", "psnr", code=0)
     assert (results / name / "report" / "report.md").exists()
@@ -90,7 +90,7 @@ def test_images_measured_with_flatten_are_found_without_it(tmp_path):
         Image.new("RGBA", (16, 16 + number), (40 * number, 90, 7, 99)).save(
             folder / f"{number}.png"
         )
-    name, _ = measured(folder, tmp_path / "results", "--flatten")
+    name, _ = measure(folder, tmp_path / "results", "--flatten")
     words = ("--dataset", folder, "--results", tmp_path / "results", "--metrics", "psnr")
     bench("report", *words, code=0)
     assert (tmp_path / "results" / name / "report" / "report.md").exists()
@@ -100,4 +100,4 @@ def test_files_of_the_current_folder_are_imported_by_no_worker(photos, tmp_path,
     monkeypatch.chdir(tmp_path)
     for name in ("random.py", "PIL.py", "numpy.py", "socket.py"):
         (tmp_path / name).write_text("raise SystemExit('imported')\n")
-    assert measured(photos, tmp_path / "results")[1] == 6
+    assert measure(photos, tmp_path / "results")[1] == 6

@@ -1,4 +1,4 @@
-"""Every verb that wants pixels of stored rows, with every kind of codec that can have them."""
+"""Every verb that needs pixels of stored rows, with every kind of codec that can provide them."""
 
 import json
 import shutil
@@ -79,7 +79,7 @@ options = {"format": "JPEG", "quality": int(quality[0])} if quality else {"forma
 picture.save(target, **options)
 '''
 RUN = f"{sys.executable} program.py"
-KINDS = {  # the codec as it is named, and its label
+KINDS = {  # the codec as typed, and its label
     "class": ("./mine.py:Mine", "mine.py:Mine"),
     "worker": ("worker:results/contenders/toy.toml", "toy"),
     "folder": ("folder:path=pics:name=Pics", "Pics"),
@@ -97,8 +97,10 @@ KINDS = {  # the codec as it is named, and its label
     "package": ("negative", "negative"),
 }  # fmt: skip
 OF_COMPRESSAI = {"torch model", "zoo"}
-ALWAYS = "jpeg"  # what a figure or study of each kind has beside it
-QUALITIES = ",".join(map(str, range(20, 98, 2)))  # of ALWAYS: it has a picture at any rate
+SECOND_CODEC = "jpeg"  # in the figure or study of each kind
+QUALITIES = ",".join(
+    map(str, range(20, 98, 2))
+)  # of SECOND_CODEC, so that it has a picture at any rate
 
 
 class Case(NamedTuple):
@@ -110,8 +112,8 @@ class Case(NamedTuple):
     out: Path
 
     @property
-    def both(self) -> tuple[str, ...]:
-        words = ("--codecs", f"{self.spec},{ALWAYS}", "--dataset", "photos", "--results", "r")
+    def both_codecs(self) -> tuple[str, ...]:
+        words = ("--codecs", f"{self.spec},{SECOND_CODEC}", "--dataset", "photos", "--results", "r")
         return (*words, "--out", str(self.out))
 
     @property
@@ -121,13 +123,13 @@ class Case(NamedTuple):
 
 
 def page(case):
-    bench("report", *case.both, "--page", "--format", "svg", "--page-images", "all", code=0)
+    bench("report", *case.both_codecs, "--page", "--format", "svg", "--page-images", "all", code=0)
     digests = {path.stem for path in case.out.rglob("pictures/*.webp")}
     return {row["decoded_sha256"] for row in case.rows} <= digests
 
 
 def crops(case, figure="crops"):
-    bench("figures", figure, *case.both, "--bpp", case.rate, "--metrics", "psnr_y", code=0)
+    bench("figures", figure, *case.both_codecs, "--bpp", case.rate, "--metrics", "psnr_y", code=0)
     (table,) = case.out.rglob(f"{figure}.csv")
     return case.rows[0]["codec"] in table.read_text()
 
@@ -137,7 +139,9 @@ def maps(case):
 
 
 def study(case):
-    bench("study", "new", *case.both, "--bpp", case.rate, "--crop", "64", "--each", "4", code=0)
+    bench(
+        "study", "new", *case.both_codecs, "--bpp", case.rate, "--crop", "64", "--each", "4", code=0
+    )
     return case.label in {stimulus.system for stimulus in read_key(case.out).stimuli}
 
 
@@ -184,7 +188,7 @@ VERBS = [page, crops, maps, study, export_images, decoded, rescore, audit_decode
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory, coffee):
-    """A folder with photographs, code and pictures of each kind, and `r`, their results."""
+    """Folder with photographs, code and pictures of each kind, and their results, `r`."""
     folder = tmp_path_factory.mktemp("kinds")
     with chdir(folder):
         Path("photos").mkdir()
@@ -217,7 +221,7 @@ def measured(tmp_path_factory, coffee):
             Path("network.py").write_text(NETWORK)
         else:
             kinds = {name: KINDS[name] for name in KINDS.keys() - OF_COMPRESSAI}
-        specs = ",".join([ALWAYS, *(spec for spec, _ in kinds.values())])
+        specs = ",".join([SECOND_CODEC, *(spec for spec, _ in kinds.values())])
         words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--jobs", "1")
         bench("run", "--codecs", specs, *words, "--points", f"jpeg.quality={QUALITIES}", code=0)
     yield folder
@@ -227,10 +231,10 @@ def measured(tmp_path_factory, coffee):
 
 @pytest.fixture(scope="module")
 def reader(measured, tmp_path_factory):
-    """A folder with the photographs, and `r`: packs of an author whose folder is not there."""
+    """Folder with the photographs, and `r` with packs of an author whose folder is missing."""
     folder = tmp_path_factory.mktemp("reader")
     with chdir(measured):
-        codecs = f"{KINDS['folder'][0]},{ALWAYS}"
+        codecs = f"{KINDS['folder'][0]},{SECOND_CODEC}"
         bench("pack", "export", folder / "p.tar", "--codecs", codecs, "--results", "r", code=0)
         shutil.copytree("photos", folder / "photos")
     with chdir(folder):
@@ -280,12 +284,12 @@ def test_a_pack_of_pictures_needs_neither_their_folder_nor_their_codec(
 
 
 @with_each([*VERBS, audit_rows])
-def test_a_verb_that_wants_pixels_has_those_of_every_kind_of_codec(verb, case):
+def test_a_verb_that_needs_pixels_gets_them_from_every_kind_of_codec(verb, case):
     assert verb(case)
 
 
-def test_a_run_by_the_name_of_code_in_tables_says_what_names_it_in_full(measured, monkeypatch):
+def test_a_run_of_code_by_its_label_names_the_full_spec(measured, monkeypatch):
     monkeypatch.chdir(measured)
     label = KINDS["worker"][1]
-    refused = bench("run", "--codecs", label, "--dataset", "photos", "--results", "r", code=2)
-    assert "worker:file=results/contenders/toy.toml" in refused.stderr
+    result = bench("run", "--codecs", label, "--dataset", "photos", "--results", "r", code=2)
+    assert "worker:file=results/contenders/toy.toml" in result.stderr

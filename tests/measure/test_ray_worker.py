@@ -1,4 +1,4 @@
-"""What runs on a node, without Ray: what was transferred is used, and a codec dies alone."""
+"""Work of a node, without Ray: transferred files are used, and a codec's death loses one cell."""
 
 import os
 from dataclasses import replace
@@ -43,17 +43,17 @@ def _end_of_process():
         node._PROCESSES.pop()[2].end(busy=False)
 
 
-def sent(run, task, stream=None):
-    """The outcome of a task on a node without shared storage."""
+def execute_remotely(run, task, stream=None):
+    """Execute a task as a node without shared storage does."""
     file = ImageFile(task.source.file.name, NOWHERE / "a.png")
-    gone = task._replace(source=task.source._replace(file=file))
-    return execute_on_node(run, gone, task.source.file.path.read_bytes(), stream)
+    remote_task = task._replace(source=task.source._replace(file=file))
+    return execute_on_node(run, remote_task, task.source.file.path.read_bytes(), stream)
 
 
 def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source):
     run, bench = run_of([FAKES]), Workbench(conditions())
     for cell in cells(f"{FAKES}:Honest", [source]):
-        outcome, expected = sent(run, cell), bench.carry_out(cell)
+        outcome, expected = execute_remotely(run, cell), bench.carry_out(cell)
         assert stable(outcome.row) == stable(expected.row)
         assert outcome.stream == expected.stream
         assert outcome.row["machine"] != "driver", "a row names the machine that measured it"
@@ -69,7 +69,7 @@ class Sum:
 """
 
 
-def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(source, tmp_path):
+def test_the_transferred_file_is_used_even_if_another_has_its_path(source, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(FAKES.read_text() + METRIC)
     metrics = (f"{path}:Sum",)
@@ -77,7 +77,7 @@ def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(so
     expected = Workbench(conditions(metrics=metrics)).carry_out(cell).row
     run = run_of([path], metrics=metrics)
     path.write_text("raise RuntimeError('the file of the node')")
-    row = sent(run, cell).row
+    row = execute_remotely(run, cell).row
     assert (row["status"], row["codec"]) == ("ok", f"{path}:Honest")
     assert row["total"] == expected["total"] > 0
     assert row["total_protocol"] == expected["total_protocol"]
@@ -86,9 +86,9 @@ def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(so
 def test_an_endless_cell_is_given_up_and_the_worker_continues(source):
     run = run_of([MINE], timeout_seconds=1.0)
     first, second = cells(f"{MINE}:Endless", [source])
-    given_up = sent(run, second).row
-    assert (given_up["stage"], given_up["reason"]) == ("encode", "no result after 1 s (--timeout)")
-    assert sent(run, first).row["status"] == "ok"
+    row = execute_remotely(run, second).row
+    assert (row["stage"], row["reason"]) == ("encode", "no result after 1 s (--timeout)")
+    assert execute_remotely(run, first).row["status"] == "ok"
 
 
 def test_a_users_file_that_was_not_shipped_is_one_sentence(source, tmp_path):
@@ -96,13 +96,13 @@ def test_a_users_file_that_was_not_shipped_is_one_sentence(source, tmp_path):
     path.write_text(FAKES.read_text())
     (cell, *_) = cells(f"{path}:Honest", [source])
     path.unlink()
-    assert sent(run_of(), cell) == Failed("load", f"no file {path}")
+    assert execute_remotely(run_of(), cell) == Failed("load", f"no file {path}")
 
 
-def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(source):
+def test_variables_of_the_driver_reach_the_codec_and_missing_programs_are_reported(source):
     (cell, *_) = cells(f"{CODECS}:OnlyThere", [source])
-    assert sent(run_of([CODECS]), cell).row["status"] == "ok"
-    outcome = sent(run_of([CODECS], {"BENCH_ON_A_NODE": "1"}), cell)
+    assert execute_remotely(run_of([CODECS]), cell).row["status"] == "ok"
+    outcome = execute_remotely(run_of([CODECS], {"BENCH_ON_A_NODE": "1"}), cell)
     assert outcome == MissingOnNode("load", "the program 'nonesuch' is not on the PATH: install it")
     assert isinstance(outcome, MissingOnNode)
 
@@ -111,14 +111,14 @@ def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", "/w")
     monkeypatch.setenv("VTM_DIR", "/v")
     monkeypatch.setenv("SOMEBODYS_SECRET", "s")
-    travel = variables("cpu")
-    assert (travel["BENCH_WEIGHTS"], travel["VTM_DIR"]) == ("/w", "/v")
-    assert travel["CUDA_VISIBLE_DEVICES"] == ""
+    sent_variables = variables("cpu")
+    assert (sent_variables["BENCH_WEIGHTS"], sent_variables["VTM_DIR"]) == ("/w", "/v")
+    assert sent_variables["CUDA_VISIBLE_DEVICES"] == ""
     assert "CUDA_VISIBLE_DEVICES" not in variables("cuda"), "Ray chooses the GPU"
-    assert not {"SOMEBODYS_SECRET", "PATH"} & travel.keys()
+    assert not {"SOMEBODYS_SECRET", "PATH"} & sent_variables.keys()
 
 
-def test_another_program_than_the_drivers_is_not_measured_under_its_name(source):
+def test_a_program_that_differs_from_the_drivers_is_not_measured(source):
     (cell, *_) = cells(f"{CODECS}:Another", [source])
     info = CodecInfo("build 1", "encode", "MIT", "1" * 64, 1, "a call")
     outcome = NodeBench(conditions()).carry_out(cell._replace(info=info))
@@ -133,7 +133,7 @@ def test_another_program_than_the_drivers_is_not_measured_under_its_name(source)
     )
 
 
-def test_a_codec_that_cannot_see_all_that_it_runs_is_no_other_build_on_a_node(source):
+def test_a_codec_without_a_stable_fingerprint_is_no_other_build_on_a_node(source):
     codec = "command:encode=sh -c 'cp $0 $1' {in} {out}:decode=cp {in} {out}:values=1"
     (cell,) = cells(codec, [source])
     assert cell.info.fingerprint != load_codec(cell.codec).describe().fingerprint
@@ -147,9 +147,9 @@ def test_a_stream_of_a_pack_travels_with_its_cell():
     pack = open_pack(PACK)
     spec = next(iter(pack.infos))
     cell = Cell(spec, pack.infos[spec], Setting("qp", 47), "sample", result, PACK)
-    travels, stream = pack_task(cell)
-    assert (len(travels.pack.rows), stream) == (1, None)
-    outcome = sent(run_of(), travels)
+    packed_cell, stream = pack_task(cell)
+    assert (len(packed_cell.pack.rows), stream) == (1, None)
+    outcome = execute_remotely(run_of(), packed_cell)
     expected = Workbench(conditions()).carry_out(cell)
     assert expected.row["status"] == "ok"
     assert stable(outcome.row) == stable(expected.row)
@@ -164,17 +164,17 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, tmp_path)
     store.keep(measured.stream)
     task = Rescore(measured.row, source, ("psnr",), store.folder)
     assert pack_task(task) == (task, measured.stream)
-    outcome = sent(run_of([FAKES]), task._replace(folder=NOWHERE), measured.stream)
+    outcome = execute_remotely(run_of([FAKES]), task._replace(folder=NOWHERE), measured.stream)
     expected = Workbench(conditions()).carry_out(task)
     assert stable(outcome.row) == stable(expected.row)
     assert outcome.row["psnr_db"] > 0
 
 
-def test_a_row_without_its_stream_says_nothing_of_the_node(source):
+def test_a_row_without_its_stream_is_no_fault_of_the_node(source):
     (cell, *_) = cells(f"{FAKES}:Honest", [source])
     measured = Workbench(conditions(metrics=())).carry_out(cell)
     task = Rescore(measured.row, source, ("psnr",), NOWHERE)
-    lost = sent(run_of([FAKES]), task)
+    lost = execute_remotely(run_of([FAKES]), task)
     assert lost == Failed("load", "its stream was not kept")
     assert not isinstance(lost, MissingOnNode)
 
@@ -186,6 +186,6 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     process = open_process(run_of())
     process.connection.send(cell)
     assert until(lambda: running(f"^{sleeping}"), 120)
-    process.connection.close()  # as where Ray kills the worker
+    process.connection.close()  # as if Ray had killed the worker
     node._PROCESSES.clear()
     assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"

@@ -1,4 +1,4 @@
-"""The record of a run: when rows and streams are written, and what an outcome says of them."""
+"""The record of a run: when rows and streams are written, and what an outcome prints."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,8 +87,8 @@ def test_features_and_tracebacks_are_kept_with_the_rows_and_the_features_below_t
     assert failures == [Failure("jpeg quality=10 a.png", "score", "it broke")]
     recorder = RowRecorder(store, keep_streams=True, notes=notes)
     recorder.add(result)
-    of_run = [{"traceback": "Traceback: lpips", "cells": ["jpeg quality=10 a.png"]}]
-    assert store.record("r")["tracebacks"] == of_run
+    expected = [{"traceback": "Traceback: lpips", "cells": ["jpeg quality=10 a.png"]}]
+    assert store.record("r")["tracebacks"] == expected
     assert store.record("r")["decoded_twice"] == {"jpeg": "quality=10 a.png"}
     assert len(list(store.folder.rglob("*.npy"))) == 1
     recorder.close()
@@ -125,7 +125,7 @@ def test_a_printed_outcome_has_counts_what_is_left_out_and_where_the_rows_are():
     assert len(repr(outcome(tasks, table([]))).splitlines()) == 2
 
 
-def test_a_refused_picture_of_a_folder_is_no_failure_unless_there_is_no_other():
+def test_a_refused_picture_of_a_folder_is_a_failure_only_if_there_is_no_other():
     for failures, refused_images, title, code in [
         *(((), (), "", 0), (["one"], (), "", 1), ((), ["b.png"], "", 1)),
         *(((), ["b.png"], "photos", 0), ((), ["b.png"], "empty", 1), ((), (), "empty", 0)),

@@ -1,7 +1,7 @@
-"""The time that is left of a run, from the cells that have ended.
+"""Estimates of the remaining time of a run.
 
-Recorded runs are replayed, and what is said is compared with what came: tests/measure/recorded_runs
-has real runs on two cores that other work shared: lines "task", codec, setting, pixels, expected
+Recorded runs are replayed and the estimates compared with the real time. tests/measure/recorded_runs
+has real runs on two cores shared with other work: lines "task", codec, setting, pixels, expected
 seconds; "start", number of the task, second; "end", number, second, seconds of coding.
 """
 
@@ -25,9 +25,9 @@ from benchmark.spec import CodecSpec
 
 RECORDED = sorted((Path(__file__).parent / "recorded_runs").glob("*.csv"))
 RECORDED_FROM = 10.0
-# Seconds until a cell ended that tells something; the workers of a busy machine start in ten.
+# Seconds until the first informative cell ended; on a busy machine, workers start in ten seconds.
 STARTED = {"first_run": 17, "slow_and_fast_codecs": 52, "slow_user_codec": 10}
-AT_THE_END = 3.0  # seconds that more or less are no mistake
+TOLERANCE_SECONDS = 3.0
 
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
@@ -51,8 +51,8 @@ class Clock:
         return self.now
 
 
-def replayed(path):
-    """Return (second, seconds that are said to be left, seconds that were left) of each second."""
+def replay(path):
+    """Return (second, estimated remaining seconds, real remaining seconds) for each second."""
     tasks, expected, events = [], {}, []
     with path.open(newline="") as file:
         for kind, *fields in csv.reader(file):
@@ -70,7 +70,7 @@ def replayed(path):
     for second in range(int(end)):
         while events and events[0][0] <= second:
             clock.now, event = events.pop(0)
-            pace.take(event)
+            pace.process(event)
         clock.now = float(second)
         result.append((second, pace.remaining_seconds(), end - second))
     return result
@@ -78,28 +78,28 @@ def replayed(path):
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(path):
-    result = replayed(path)
+    result = replay(path)
     for second, reported, remaining in result:
         if reported is None or second < RECORDED_FROM:
             continue
-        if abs(reported - remaining) > AT_THE_END:
+        if abs(reported - remaining) > TOLERANCE_SECONDS:
             assert remaining / 2 <= reported <= 2 * remaining, (second, reported, remaining)
-    silent = [second for second, reported, _ in result if reported is None]
-    assert max(silent) <= STARTED[path.stem] + 1
+    without_estimate = [second for second, reported, _ in result if reported is None]
+    assert max(without_estimate) <= STARTED[path.stem] + 1
 
 
-def paced(*cells, expected):
+def make_pace(*cells, expected):
     """Return a pace, its clock, and functions that begin and end a cell by its number."""
     tasks, clock = [cell(*arguments) for arguments in cells], Clock()
     pace = Pace(tasks, lambda task: expected.get(task.codec.name), clock)
 
     def begin(*numbers):
         for number in numbers:
-            pace.take(Started(tasks[number]))
+            pace.process(Started(tasks[number]))
 
     def end(number, seconds, coding):
         clock.now = seconds
-        pace.take(coded(tasks[number], coding))
+        pace.process(coded(tasks[number], coding))
 
     return pace, clock, begin, end
 
@@ -109,7 +109,7 @@ JPEG, SLOW = ("jpeg", 50, 1000), ("slow", 50, 1000)
 
 def test_cells_cost_what_those_of_their_codec_did_and_workers_share_them():
     """Coding takes 3.5 s where 1 s was expected, and scoring half a second; 3.75 s on average."""
-    pace, clock, begin, end = paced(*[JPEG] * 9, expected={"jpeg": 1.0})
+    pace, clock, begin, end = make_pace(*[JPEG] * 9, expected={"jpeg": 1.0})
     begin(0, 1)
     end(0, 4.0, 3.5)
     begin(2)
@@ -123,8 +123,8 @@ def test_cells_cost_what_those_of_their_codec_did_and_workers_share_them():
 
 
 def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_as_they_are():
-    """One codec is four times as slow as expected, which makes it twice for another."""
-    pace, _, begin, end = paced(JPEG, JPEG, SLOW, expected={"jpeg": 1.0, "slow": 5.0})
+    """One codec is four times as slow as expected, so twice as slow is expected of another."""
+    pace, _, begin, end = make_pace(JPEG, JPEG, SLOW, expected={"jpeg": 1.0, "slow": 5.0})
     begin(0)
     end(0, 4.0, 4.0)
     begin(1)
@@ -140,7 +140,7 @@ def test_coding_is_expected_and_scored_by_its_pixels_and_a_quick_first_cell_says
     coding, remaining
 ):
     """A megapixel is expected to take 1 s where nothing is known, and .25 s of scoring."""
-    pace, _, begin, end = paced(("jpeg", 50, 1e6), ("new", 50, 4e6), expected={"jpeg": 1.0})
+    pace, _, begin, end = make_pace(("jpeg", 50, 1e6), ("new", 50, 4e6), expected={"jpeg": 1.0})
     begin(0)
     assert pace.remaining_seconds() is None
     end(0, 40.0, coding)
@@ -148,7 +148,7 @@ def test_coding_is_expected_and_scored_by_its_pixels_and_a_quick_first_cell_says
 
 
 def test_nothing_ends_before_the_longest_running_cell():
-    pace, clock, begin, end = paced(*[SLOW] * 3, expected={})
+    pace, clock, begin, end = make_pace(*[SLOW] * 3, expected={})
     begin(0)
     end(0, 60.0, 60.0)
     begin(1)
@@ -157,20 +157,22 @@ def test_nothing_ends_before_the_longest_running_cell():
     assert pace.remaining_seconds() == pytest.approx(60.0, abs=1e-3)
 
 
-def test_cells_that_no_worker_took_and_workers_that_died_leave_nothing_over():
+def test_cells_without_a_worker_and_dead_workers_leave_no_time():
     tasks = [cell("jpeg", 50, 1000), cell("jpeg", 60, 1000)]
     clock = Clock()
     pace = Pace(tasks, lambda task: None, clock)
-    pace.take(Started(tasks[0]))
+    pace.process(Started(tasks[0]))
     clock.now = 9.0
-    pace.take(Finished(tasks[0], Failed("worker", "the process ended")))
+    pace.process(Finished(tasks[0], Failed("worker", "the process ended")))
     assert pace.remaining_seconds() == pytest.approx(9.0, rel=0.01)
     clock.now = 12.0
-    pace.take(Finished(tasks[1], Failed("load", "no node can run it")))
+    pace.process(Finished(tasks[1], Failed("load", "no node can run it")))
     assert pace.remaining_seconds() == 0.0
 
 
-def test_lines_say_the_time_left_once_it_is_known_and_no_speed_of_nothing(capsys, monkeypatch):
+def test_lines_say_the_time_left_once_it_is_known_and_no_speed_without_finished_cells(
+    capsys, monkeypatch
+):
     clock = Clock()
     monkeypatch.setattr(output, "monotonic", clock)
     with output.show_progress("measuring", 40) as update:
@@ -179,7 +181,7 @@ def test_lines_say_the_time_left_once_it_is_known_and_no_speed_of_nothing(capsys
             (12.0, Progress(1, 0, current_cell="vtm qp=32, a.png")),
             (40.0, Progress(2, 0, 50.0)),
             (75.0, Progress(30, 1, 600.0, "jpeg quality=5, b.png")),
-            (150.0, Progress(30, 1)),  # of tasks about which nothing but their number is known
+            (150.0, Progress(30, 1)),  # only the number of tasks is known
         ]:
             update(progress)
     assert capsys.readouterr().err.splitlines() == [

@@ -28,7 +28,7 @@ def results(tmp_path):
 
 @pytest.fixture
 def run(images, results):
-    """Run `bench run` in this process; its codec, then further words."""
+    """Function that runs `bench run` in this process with a codec and further words."""
     return lambda *options: bench(*run_words(images, results, *options))
 
 
@@ -43,7 +43,7 @@ def only_store(results):
     return Store(folder)
 
 
-def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(images, results):
+def test_a_missing_codec_of_a_list_is_skipped_on_request_and_the_others_run(images, results):
     codecs = ("--codecs", f"raw,{FAKES}:Missing")
     words = ("--dataset", images, "--results", results)
     planned = bench("plan", *codecs, *words, "--skip-missing")
@@ -57,7 +57,7 @@ def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(im
     assert nothing.returncode == 2
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
+def test_ctrl_c_keeps_finished_cells_and_reports_it(images, results):
     process = started_bench(
         *run_words(images, results, "Honest:pause=1.05")
     )  # each row is stored at once
@@ -88,7 +88,7 @@ def test_what_a_codec_raises_or_returns_fails_its_cells_and_no_others(images, re
 
 
 @pytest.mark.parametrize("verb", ["run", "encode", "decode"])
-def test_what_a_codec_prints_is_no_result(verb, images, results, tmp_path):
+def test_output_of_a_codec_is_not_part_of_the_result(verb, images, results, tmp_path):
     image, stream = next(images.iterdir()), tmp_path / "a.bin"
     words = {
         "run": (*run_words(images, results, "Prints"), "--limit", 1, "--json"),
@@ -103,7 +103,7 @@ def test_what_a_codec_prints_is_no_result(verb, images, results, tmp_path):
     assert json.loads(out)["measured"] == 3 if verb == "run" else out.count("\n") == 1
 
 
-def test_single_images_tell_the_line_of_a_codec_that_ends_the_program(images, tmp_path):
+def test_single_images_name_the_line_of_a_codec_that_ends_the_program(images, tmp_path):
     stream, kind = tmp_path / "a.bin", ("--codec", f"{FAKES}:Exits", "--point")
     image = next(images.iterdir())
     process = started_bench("encode", image, stream, *kind, "step=16")
@@ -130,7 +130,7 @@ def test_a_codec_seen_to_be_random_is_decoded_twice_from_then_on_and_marked(imag
     assert second_run["measured"] == only_store(results).table().filter(status="failed").height
 
 
-def test_two_runs_in_one_folder_say_so_and_lose_nothing(images, results):
+def test_two_runs_in_one_folder_warn_and_lose_nothing(images, results):
     words = run_words(images, results, "Honest:pause=1.05", "--jobs", 1)
     first = started_bench(*words)
     assert until(lambda: list(results.glob("*/per_image/*.parquet")), 120)
@@ -167,7 +167,7 @@ def test_a_bad_image_is_named_and_the_others_run(images, results, run):
     assert [name for name, _ in refused_images] == ["0.png", "copy.png"]
 
 
-def test_a_folder_of_which_no_picture_can_be_read_is_a_failure(images, run):
+def test_a_folder_without_a_readable_picture_is_a_failure(images, run):
     for path in images.iterdir():
         path.write_bytes(b"GIF89a")
     result = run("Honest")
@@ -177,7 +177,7 @@ def test_a_folder_of_which_no_picture_can_be_read_is_a_failure(images, run):
 
 @pytest.fixture
 def rescore(images, results):
-    """Score stored rows with metrics."""
+    """Function that scores stored rows with metrics."""
     selection = ("--codecs", f"{FAKES}:Honest", "--dataset", images, "--results", results)
     return lambda metrics, *options: bench("rescore", *selection, "--metrics", metrics, *options)
 
@@ -248,7 +248,7 @@ def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(words, message, tmp_path, monkeypatch):
     monkeypatch.delenv("VTM_DIR", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))  # nor is VTM there
+    monkeypatch.setenv("PATH", str(tmp_path))  # without VTM either
     result = bench("run", "--codecs", *words.split(" "), "--results", tmp_path)
     assert result.returncode == 2
     assert message in result.stderr
@@ -257,8 +257,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, message, tmp_path, mon
 
 
 @pytest.mark.parametrize("codec", ["vtm", "all"])
-def test_a_folder_without_the_program_that_it_is_to_have_is_refused(codec, tmp_path, monkeypatch):
-    """Streams of the bundled pack do not stand in."""
+def test_a_folder_without_the_expected_program_is_refused(codec, tmp_path, monkeypatch):
+    """Streams of the bundled pack are not used instead."""
     monkeypatch.setenv("VTM_DIR", "tests")
     result = bench("run", "--codecs", codec, "--results", tmp_path)
     assert (result.returncode, "'EncoderAppStatic'" in result.stderr) == (2, True)
@@ -275,7 +275,9 @@ def test_a_folder_without_the_program_that_it_is_to_have_is_refused(codec, tmp_p
         (None, None, (0, 1)),
     ],
 )
-def test_a_value_is_tried_again_where_its_absence_may_end(value, reason, tried, tmp_path):
+def test_a_value_is_computed_again_if_the_reason_for_its_absence_may_be_gone(
+    value, reason, tried, tmp_path
+):
     rows = table([row("jpeg", 1.0, "a", psnr_db=value, psnr_db_reason=reason, recorded=False)])
     sources = [Source(ImageFile("a", tmp_path / "a"), rows["image_sha256"][0], 8, 8, False)]
     for retry in (False, True):

@@ -1,4 +1,4 @@
-"""Settings that a codec does not take, refused with its range before anything is measured."""
+"""Selection of codecs and settings, and refusals before anything is measured."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -68,8 +68,8 @@ def test_settings_within_the_range_are_taken():
 def test_points_of_options_are_those_of_every_variant_with_them():
     points = parse_points(["ours:size=micro.q=1"])
     contenders = select(["ours:size=micro", "ours"], points).contenders
-    of_micro = {c.spec.text: c.sweep for c in contenders if "micro" in c.spec.text}
-    assert list(of_micro.values()) == [(Setting("q", 1),)] * 2
+    micro_sweeps = {c.spec.text: c.sweep for c in contenders if "micro" in c.spec.text}
+    assert list(micro_sweeps.values()) == [(Setting("q", 1),)] * 2
     assert all(len(c.sweep) > 1 for c in contenders if "micro" not in c.spec.text)
     with pytest.raises(UnknownName, match="jpeg:optimize=1 'q'"):
         select(["jpeg:optimize=1"], parse_points(["jpeg:optimize=1.q=1"]))
@@ -80,7 +80,7 @@ def test_a_codec_that_declares_nothing_takes_any_setting():
     assert result.sweep == (Setting("step", -7),)
 
 
-def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
+def test_an_attribute_accepts_of_another_type_is_ignored(tmp_path):
     codec_file = tmp_path / "mine.py"
     codec_file.write_text(
         f"import sys; sys.path.insert(0, {str(FAKES.parents[2])!r})\n"
@@ -121,7 +121,7 @@ def test_all_are_codecs_without_options_and_a_missing_one_is_a_skip_with_its_rea
     assert selection.skipped == (Absent(fake("Missing"), reason),)
 
 
-def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
+def test_in_a_list_a_missing_codec_is_an_error_that_names_the_option():
     with pytest.raises(Unavailable, match=r"'nonesuch'.*--skip-missing"):
         select([fake("Honest"), fake("Missing")], {})
     with pytest.raises(Unavailable, match=r"on the PATH: install it$"):
@@ -149,7 +149,7 @@ def test_points_replace_the_sweep_of_every_variant_of_their_codec():
         select([fake("Honest")], parse_points(["webp.quality=8"]))
 
 
-def test_photographs_are_found_again_by_a_name_or_a_folder_or_it_is_said_why_not(tmp_path):
+def test_photographs_are_found_again_by_a_name_or_a_folder_or_the_reason_is_given(tmp_path):
     results = tmp_path / "none"
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
     Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(folder / "alpha.png")
@@ -176,7 +176,7 @@ def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
     assert f"the images of {name} are not" in find_sources(name, None, tmp_path / "results")
 
 
-def test_cells_whose_stream_is_lost_are_to_do_again_unless_streams_are_not_kept(tmp_path):
+def test_cells_whose_stream_is_lost_are_measured_again_unless_streams_are_not_kept(tmp_path):
     options = {"dataset": "sample", "metrics": "psnr", "limit": 1, "results": tmp_path}
     request = Request(**{**options, "codecs": ("raw",), "metrics": ("psnr",)})
     assert not may_have_rows(request)
@@ -246,7 +246,7 @@ def test_half_of_a_surrogate_pair_in_a_codec_s_error_costs_that_row_alone(tmp_pa
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "check"])
-def test_every_verb_that_measures_says_it_in_one_sentence_and_stores_nothing(verb, tmp_path):
+def test_every_verb_that_measures_refuses_in_one_sentence_and_stores_nothing(verb, tmp_path):
     codec = "mozjpeg"
     codec_options = (
         ("--codec", codec, "--against", BUNDLED) if verb == "check" else ("--codecs", codec)
@@ -259,11 +259,11 @@ def test_every_verb_that_measures_says_it_in_one_sentence_and_stores_nothing(ver
     assert not (tmp_path / "results").exists()
 
 
-def test_points_with_options_go_before_those_of_the_bare_name():
-    """Also where the codec with options does not take the others, of which it has no network."""
+def test_points_with_options_precede_those_of_the_plain_name():
+    """The codec with options may have no network for the others."""
     points = parse_points(["pqmim.level=4", "pqmim:perceptual=1.level=2,3"])
-    bare, perceptual = select(["pqmim", "pqmim:perceptual=1"], points).contenders
-    assert [setting.value for setting in bare.sweep] == [4]
+    plain, perceptual = select(["pqmim", "pqmim:perceptual=1"], points).contenders
+    assert [setting.value for setting in plain.sweep] == [4]
     assert [setting.value for setting in perceptual.sweep] == [2, 3]
     with pytest.raises(BadOption, match=r"perceptual=1 .*1, 2 or 3, not level=4"):
         select(["pqmim:perceptual=1"], parse_points(["pqmim.level=4"]))

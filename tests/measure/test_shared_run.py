@@ -38,7 +38,7 @@ def test_a_run_gives_the_rows_that_it_stored_and_a_second_one_measures_nothing(r
     assert (second.measured, second.rescored) == (0, 0)
     assert second.rows.equals(first.rows)
     third = run(request_of(points=(f"{FAKES}:Honest.step=2",), limit=1))
-    assert (third.measured, third.rows.height) == (1, 1), "rows of what was asked for alone"
+    assert (third.measured, third.rows.height) == (1, 1), "only the requested rows"
     assert capsys.readouterr() == ("", ""), "it prints nothing"
 
 
@@ -51,7 +51,7 @@ def test_a_metric_that_finished_rows_lack_is_computed_from_their_streams(request
     assert (rescored.rows, rescored.tried, rescored.still_null, rescored.failures) == (6, 0, 0, ())
 
 
-def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(request_of):
+def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_reported(request_of):
     plans, reported = [], []
 
     @contextmanager
@@ -70,7 +70,7 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(
     assert reported[-1][:2] == (6, 0)
 
 
-def test_what_cannot_be_is_refused_before_anything_is_written(request_of, tmp_path):
+def test_contradictory_options_are_refused_before_anything_is_written(request_of, tmp_path):
     with pytest.raises(UsageError, match="--no-keep"):
         run(request_of(verify=True, keep=False))
     with pytest.raises(UsageError, match="--verify"):

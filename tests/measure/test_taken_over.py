@@ -1,4 +1,4 @@
-"""Rows that a run takes over: of checks, and of settings whose own weights are unchanged."""
+"""Rows that a run copies: from checks, and from settings with unchanged weights."""
 
 import json
 
@@ -39,7 +39,7 @@ class Mine:
 
 @pytest.fixture
 def codec_file(tmp_path):
-    """A codec with a checkpoint for each of three settings; it logs what it encodes."""
+    """File of a codec with a checkpoint for each of three settings, which logs its settings."""
     (tmp_path / "mine.py").write_text(CODEC)
     for number, step in ((1, 32), (2, 16), (3, 8)):
         (tmp_path / f"{number}.pth").write_text(str(step))
@@ -48,7 +48,7 @@ def codec_file(tmp_path):
 
 @pytest.fixture
 def measured(codec_file, tmp_path):
-    """Measure with these further words and return the settings encoded, and what was printed."""
+    """Function that measures with further words; it returns the encoded settings and output."""
     images = noise_images(tmp_path / "photos", [(64, 48), (64, 49)])
 
     def run(verb="run", *words):
@@ -88,7 +88,7 @@ def test_another_source_file_of_the_codec_measures_all(measured, codec_file, tmp
     assert measured("run", *words)[0] == EVERY
 
 
-def test_what_a_check_has_measured_a_run_takes_over(measured, tmp_path):
+def test_a_run_copies_the_rows_of_a_check(measured, tmp_path):
     reference, results = tmp_path / "reference", tmp_path / "results"
     measured("run", "--results", reference)
     (tmp_path / "2.pth").write_text("64")
@@ -107,7 +107,9 @@ def test_what_a_check_has_measured_a_run_takes_over(measured, tmp_path):
     assert {path.stem for path in folder.glob("runs/*.json")} >= {*rows["run"]}
 
 
-def test_checks_in_the_usual_folder_are_taken_over_into_any(measured, tmp_path, monkeypatch):
+def test_rows_of_checks_in_the_default_folder_are_copied_into_any_results(
+    measured, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     measured("run", "--results", "mine")
     (tmp_path / "2.pth").write_text("64")
@@ -115,7 +117,7 @@ def test_checks_in_the_usual_folder_are_taken_over_into_any(measured, tmp_path, 
     assert measured("run", "--results", "mine")[0] == set()
 
 
-def test_a_record_that_a_stranger_wrote_is_no_build(measured, tmp_path):
+def test_an_invalid_record_of_a_build_is_ignored(measured, tmp_path):
     words = "--results", tmp_path / "results"
     measured("run", *words)
     for path in tmp_path.glob("results/*/runs/*.json"):

@@ -18,9 +18,9 @@ SECONDS = 1.5
 
 @pytest.fixture(autouse=True)
 def clock(tmp_path, monkeypatch):
-    """A clock that goes on only while a process is stuck: no load makes another cell overdue.
+    """Clock that advances only while a process is stuck: load makes no other cell overdue.
 
-    The first look that finds it stuck changes nothing, since what it said before may be unread.
+    The first reading with a stuck process changes nothing: its earlier messages may be unread.
     """
     noted, stuck_processes, reading = tmp_path / "stuck", set(), [0.0]
 
@@ -46,7 +46,7 @@ def run(spec, images):
     return result.returncode, json.loads(result.stdout)
 
 
-def test_an_endless_codec_that_hears_nothing_is_a_failed_row_and_the_other_cells_go_on(photos):
+def test_an_endless_codec_that_ignores_signals_is_a_failed_row_and_the_other_cells_go_on(photos):
     code, reported = run("Swallows", 2)
     assert code == 1
     assert [(row["cell"], row["stage"], row["reason"]) for row in reported["failed"]] == [
@@ -58,7 +58,7 @@ def test_an_endless_codec_that_hears_nothing_is_a_failed_row_and_the_other_cells
     assert (ok["images"], failed["images_failed"]) == (2, 2)
 
 
-def test_what_the_codec_has_started_is_ended_with_it(photos):
+def test_programs_started_by_the_codec_are_ended_with_it(photos):
     log = photos / "log"
     code, reported = run(f"Stubborn:log={log}", 1)
     assert (code, len(reported["failed"])) == (1, 1)
@@ -100,6 +100,6 @@ def test_without_the_option_nothing_is_overdue_and_loading_has_a_minute():
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
-def test_a_limit_that_is_none_is_refused(seconds, photos):
+def test_an_invalid_limit_is_refused(seconds, photos):
     with pytest.raises(UsageError, match="--timeout"):
         benchmark.run("jpeg", "photos", timeout_seconds=seconds, results=photos / "r")

@@ -1,4 +1,4 @@
-"""Kept streams decoded by processes that have nothing else: what they find and verify."""
+"""Kept streams decoded by processes that receive nothing else: what they find and verify."""
 
 import csv
 import json
@@ -30,8 +30,8 @@ def run(images, results, codec, *options):
     )  # fmt: skip
 
 
-def measured(images, results, codec):
-    """A store with two images at three settings of a codec, coded in this process."""
+def measure(images, results, codec):
+    """Return a store with two images at three settings of a codec, coded in this process."""
     request = Request(
         codecs=(f"{FAKES}:{codec}",), dataset=str(images), metrics=("psnr",), results=results
     )
@@ -41,16 +41,16 @@ def measured(images, results, codec):
     return store
 
 
-def kept(store, cells=None):
-    """All sound rows of a store, whose codecs may run; or those of some cells."""
+def select_rows(store, cells=None):
+    """Return the verifiable rows of a store, or of some cells; all codecs may run."""
     rows = store.table().rows(named=True)
     texts = {CodecSpec.parse(row["codec"], row["variant"]).text for row in rows}
     return verifiable_rows(store, NamedCodecs(",".join(texts)), lambda spec: True, cells)
 
 
-def audited(store, device="cpu"):
-    """Return how many rows are verified, and what is wrong with the others."""
-    selection = kept(store)
+def audit(store, device="cpu"):
+    """Return the number of verified rows, and the failures of the others."""
+    selection = select_rows(store)
     outcomes = [
         pair[1]
         for pair in selection.pictures.decode_rows(selection.rows, device, 2)
@@ -62,10 +62,10 @@ def audited(store, device="cpu"):
 
 @pytest.fixture
 def store(images, tmp_path):
-    return measured(images, tmp_path / "r", "Honest")
+    return measure(images, tmp_path / "r", "Honest")
 
 
-def forged(store, folder, **columns):
+def forge(store, folder, **columns):
     """Copy a store; each of these columns has one value in all rows."""
     rows, forgery = store.table(), Store(folder)
     for name, value in columns.items():
@@ -92,27 +92,27 @@ def test_a_decoder_gives_the_codecs_pixels_and_one_that_is_killed_takes_nothing_
 
 
 def test_an_honest_store_is_identical_on_both_kinds_of_device(store):
-    for device in ("cpu", "cuda"):  # Honest takes neither
-        assert audited(store, device) == (6, [])
+    for device in ("cpu", "cuda"):  # Honest uses neither
+        assert audit(store, device) == (6, [])
 
 
-def test_what_was_measured_on_one_kind_of_device_is_decoded_on_that_kind(images, tmp_path):
-    store = measured(images, tmp_path / "r", "Drifts:levels=3")
-    assert audited(store, "cuda") == (6, [])
-    forgery = forged(store, tmp_path / "other", device="cuda")  # whose pixels are others there
-    verified, failures = audited(forgery, "cuda")
+def test_rows_measured_on_one_kind_of_device_are_decoded_on_that_kind(images, tmp_path):
+    store = measure(images, tmp_path / "r", "Drifts:levels=3")
+    assert audit(store, "cuda") == (6, [])
+    forgery = forge(store, tmp_path / "other", device="cuda")  # its pixels differ there
+    verified, failures = audit(forgery, "cuda")
     assert (verified, {failure.stage for failure in failures}) == (0, {"verify"})
 
 
-def test_pixels_that_nothing_gives_any_more_are_different(store, tmp_path):
-    forgery = forged(store, tmp_path / "other", decoded_sha256="0" * 64)
-    verified, failures = audited(forgery)
+def test_pixels_that_cannot_be_reproduced_are_different(store, tmp_path):
+    forgery = forge(store, tmp_path / "other", decoded_sha256="0" * 64)
+    verified, failures = audit(forgery)
     assert (verified, [failure.stage for failure in failures]) == (0, ["verify"] * 6)
 
 
-def test_what_only_the_encoding_process_could_decode_is_found_out(images, tmp_path):
-    store = measured(images, tmp_path / "r", "Whispers")
-    verified, failures = audited(store)
+def test_streams_that_only_the_encoding_process_could_decode_are_found(images, tmp_path):
+    store = measure(images, tmp_path / "r", "Whispers")
+    verified, failures = audit(store)
     assert (verified, [failure.stage for failure in failures]) == (0, ["decode"] * 6)
     assert "never heard of it" in failures[0].reason
     result = run(images, tmp_path / "r", "Whispers", "--verify")
@@ -125,14 +125,14 @@ def test_damaged_lost_and_undecodable_streams_are_not_confused(store):
     damaged, lost, *_ = sorted(store.streams())
     damaged.write_bytes(b"other bytes")
     lost.unlink()
-    verified, (problem,) = audited(store)
-    assert (verified, kept(store).not_kept) == (4, 1)
+    verified, (problem,) = audit(store)
+    assert (verified, select_rows(store).not_kept) == (4, 1)
     assert "is damaged" in problem.reason
 
 
-def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(store, tmp_path):
-    forgery = forged(store, tmp_path / "other", codec="compressai", variant="model=mbt2018")
-    verified, failures = audited(forgery)
+def test_a_missing_codec_is_counted_and_is_no_fault(store, tmp_path):
+    forgery = forge(store, tmp_path / "other", codec="compressai", variant="model=mbt2018")
+    verified, failures = audit(forgery)
     assert (verified, [failure.stage for failure in failures]) == (0, ["load"] * 6)
     result = bench("audit", "decode", forgery.folder.parent, "--dataset", "other", "--json")
     facts = json.loads(result.stdout)
@@ -144,7 +144,7 @@ def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store,
     assert store.table()["attested"].to_list() == [None] * 6
     assert run(images, results, "Honest", "--verify").returncode == 0
     assert store.table()["attested"].to_list() == [True] * 6
-    assert kept(store, store.table()["cell"].to_list()).rows == []
+    assert select_rows(store, store.table()["cell"].to_list()).rows == []
     bench(
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=50", "--dataset", images,
         "--metrics", "psnr", "--results", results, "--no-table", "--verify", code=0,
@@ -157,7 +157,7 @@ def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path
     result = bench("report", "--results", results, "--verified-only")
     assert result.returncode == 2
     assert "has no verified rows" in result.stderr
-    selection = kept(store, store.table()["cell"].to_list()[:3])
+    selection = select_rows(store, store.table()["cell"].to_list()[:3])
     assert verify(selection, conditions(jobs=1), lambda progress: None, Tracebacks()) == []
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")

@@ -103,4 +103,4 @@ def test_an_audit_finds_a_changed_picture_a_changed_metric_and_a_changed_rate(
 def test_a_program_runs_only_where_it_is_named(author, tmp_path):
     result = bench("audit", "pack", author / "code.tar", "--metrics", "psnr")
     assert result.returncode == 2
-    assert "runs only where --codecs names it" in result.stderr
+    assert "runs only if --codecs" in result.stderr
