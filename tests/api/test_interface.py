@@ -33,7 +33,7 @@ mpl.use("Agg")
 
 
 @pytest.fixture
-def stored(tmp_path):
+def rows_folder(tmp_path):
     """A folder of rows of two codecs, written as a run writes them."""
     folder = tmp_path / "set"
     Store(folder).append([*sweep("jpeg"), *sweep("webp")])
@@ -161,8 +161,8 @@ def test_details_have_the_protocol_and_the_reason_of_each_metric(tmp_path):
     assert (lack["image"], lack["metric"], lack["reason"]) == ("a", "ms_ssim", "too small")
 
 
-def test_numbers_that_were_changed_in_a_frame_count(stored):
-    frame = benchmark.load(stored)
+def test_numbers_that_were_changed_in_a_frame_count(rows_folder):
+    frame = benchmark.load(rows_folder)
     better = benchmark.summary(frame.assign(psnr_db=frame["psnr_db"] + 1))
     assert np.allclose(better["psnr_db"], benchmark.summary(frame)["psnr_db"] + 1, atol=1e-12)
     assert better.attrs["meanings"]["bpp"] == "mean of per-image bits per pixel"
@@ -170,8 +170,8 @@ def test_numbers_that_were_changed_in_a_frame_count(stored):
     assert pooled.attrs["meanings"]["bpp"] == "all bits over all pixels"
 
 
-def test_means_are_those_of_the_rows_with_their_counts(stored):
-    frame = benchmark.load(stored)
+def test_means_are_those_of_the_rows_with_their_counts(rows_folder):
+    frame = benchmark.load(rows_folder)
     means = benchmark.summary(frame)
     by_hand = frame.groupby(["codec", "setting_value"], sort=False)["psnr_db"].mean()
     for record in means.to_dict("records"):
@@ -185,8 +185,8 @@ def test_means_are_those_of_the_rows_with_their_counts(stored):
     assert means["encode_seconds_per_megapixel"].dtype == np.float64
 
 
-def test_any_selection_of_rows_can_be_summarised(stored):
-    frame = benchmark.load(stored)
+def test_any_selection_of_rows_can_be_summarised(rows_folder):
+    frame = benchmark.load(rows_folder)
     few = frame[(frame["codec"] == "jpeg") & (frame["image"] != "a")]
     means = benchmark.summary(few, metrics=["psnr"])
     assert (set(means["codec"]), set(means["images"])) == ({"jpeg"}, {2})
@@ -195,12 +195,13 @@ def test_any_selection_of_rows_can_be_summarised(stored):
     assert set(benchmark.summary(either, common=True)["images"]) == {1}
 
 
-def test_a_folder_stands_for_all_of_its_rows(stored):
-    frame = benchmark.load(stored)
-    assert benchmark.summary(stored).equals(benchmark.summary(frame))
-    assert benchmark.bd_rate(str(stored), "jpeg").equals(benchmark.bd_rate(frame, "jpeg"))
-    assert benchmark.match(stored, "webp", "jpeg").equals(benchmark.match(frame, "webp", "jpeg"))
-    axes = benchmark.plot(stored)
+def test_a_folder_means_all_of_its_rows(rows_folder):
+    frame = benchmark.load(rows_folder)
+    assert benchmark.summary(rows_folder).equals(benchmark.summary(frame))
+    assert benchmark.bd_rate(str(rows_folder), "jpeg").equals(benchmark.bd_rate(frame, "jpeg"))
+    matches = benchmark.match(frame, "webp", "jpeg")
+    assert benchmark.match(rows_folder, "webp", "jpeg").equals(matches)
+    axes = benchmark.plot(rows_folder)
     assert len(axes.get_lines()) >= 2
     plt.close(axes.get_figure())
 
@@ -221,8 +222,8 @@ def test_an_edition_of_few_images_is_named_by_every_question(tmp_path):
         assert left_out["remedy"].startswith(remedy)
 
 
-def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
-    frame = benchmark.load(stored)
+def test_invalid_frames_are_refused(rows_folder, tmp_path):
+    frame = benchmark.load(rows_folder)
     with pytest.raises(UsageError, match="lacks cell"):
         benchmark.summary(frame.drop(columns="cell"))
     with pytest.raises(UsageError, match="lacks attrs"):
@@ -241,7 +242,7 @@ def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
         benchmark.load(tmp_path / "nothing")
 
 
-def test_the_photographs_are_no_rows_but_say_where_theirs_are(tmp_path, monkeypatch):
+def test_a_folder_of_photographs_is_refused_with_the_place_of_its_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     noise_images(tmp_path / "my photos", [(8, 8)])
     benchmark.run("raw", "my photos", metrics="psnr")
@@ -249,13 +250,13 @@ def test_the_photographs_are_no_rows_but_say_where_theirs_are(tmp_path, monkeypa
         benchmark.load("my photos")
 
 
-def test_a_codec_is_named_and_not_handed_over():
+def test_a_codec_is_given_by_name():
     for codec in (Path, [benchmark.open_codec("raw")]):
         with pytest.raises(UsageError, match="a codec is a text"):
             benchmark.run(codec, "sample")
 
 
-def test_classes_of_one_name_have_labels_of_their_own(tmp_path):
+def test_classes_of_one_name_have_different_labels(tmp_path):
     rows = [
         record | {"codec": codec}
         for codec in ("./a.py:Mine", "old/a.py:Mine")
@@ -290,25 +291,25 @@ def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_p
     assert rates.loc["vtm", "bd_rate_percent"] < -50
 
 
-def test_a_plot_has_the_means_as_its_curves(stored):
+def test_a_plot_has_the_means_as_its_curves(rows_folder):
     from matplotlib.figure import Figure
 
-    frame = benchmark.load(stored)
+    frame = benchmark.load(rows_folder)
     axes = Figure().subplots()
     assert benchmark.plot(frame, metric="psnr", ax=axes) is axes
     means = benchmark.summary(frame)
     lines = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
-    for codec, of_codec in means.groupby("codec"):
+    for codec, codec_means in means.groupby("codec"):
         name = titles_of_texts([codec])[codec]
-        assert np.allclose(lines[name], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
+        assert np.allclose(lines[name], codec_means[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
     assert axes.get_ylabel() == "PSNR (dB)"
     with pytest.raises(UsageError, match="no point of DISTS"):
         benchmark.plot(frame, metric="dists")
 
 
 @pytest.mark.parametrize("font", ["sans", "serif"])
-def test_a_plot_without_axes_is_a_new_figure_that_names_every_codec_once(stored, font):
-    axes = benchmark.plot(benchmark.load(stored), font=font)
+def test_a_plot_without_axes_is_a_new_figure_that_names_every_codec_once(rows_folder, font):
+    axes = benchmark.plot(benchmark.load(rows_folder), font=font)
     figure = axes.get_figure()
     legend_names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert sorted([*legend_names, *(text.get_text() for text in axes.texts)]) == ["JPEG", "WebP"]
@@ -317,7 +318,7 @@ def test_a_plot_without_axes_is_a_new_figure_that_names_every_codec_once(stored,
     plt.close(figure)
 
 
-def test_distribution_metrics_are_those_of_a_report(stored):
+def test_distribution_metrics_are_those_of_a_report(rows_folder):
     from benchmark.rows.stored import read_results
 
     names = ("psnr", "fd_squeeze")
@@ -328,7 +329,7 @@ def test_distribution_metrics_are_those_of_a_report(stored):
     assert sum(value is not None for value in expected) > 4
     assert means["fd_squeeze"].replace(np.nan, None).tolist() == expected
     # No features are kept there: without a value a metric has no column.
-    assert "fd_squeeze" not in benchmark.summary(benchmark.load(stored), metrics=names)
+    assert "fd_squeeze" not in benchmark.summary(benchmark.load(rows_folder), metrics=names)
 
 
 def test_a_codec_turns_arrays_into_bytes_and_back():
@@ -342,14 +343,14 @@ def test_a_codec_turns_arrays_into_bytes_and_back():
     assert jpeg.encode(pixels, 50) == jpeg.encode(pixels, quality=50)
     assert jpeg.encode(pixels, Setting("quality", 50)) == jpeg.encode(pixels, quality=50)
     assert jpeg.encode(pixels, {"quality": 50}) == jpeg.encode(pixels, quality=50)
-    for wrong in ("50", [50], {"quality": "50"}, {"quality": None}):
+    for setting in ("50", [50], {"quality": "50"}, {"quality": None}):
         with pytest.raises(UsageError, match=r"jpeg: .* quality=5\)"):
-            jpeg.encode(pixels, wrong)
+            jpeg.encode(pixels, setting)
     assert jpeg.encode(pixels) == jpeg.encode(pixels, jpeg.settings[len(jpeg.settings) // 2])
     assert "quality=5" in repr(jpeg)
 
 
-def test_a_codec_is_given_bytes_alone_to_decode_from():
+def test_a_codec_decodes_from_bytes_alone():
     remembers = benchmark.open_codec(f"{FAKES}:Remembers")
     with pytest.raises(AssertionError, match="never encoded"):
         remembers.decode(remembers.encode(np.zeros((8, 8, 3), np.uint8)))

@@ -1,4 +1,4 @@
-"""The notebook and the examples of the documentation run as they stand."""
+"""The notebook and the examples of the documentation run as written."""
 
 import json
 import re

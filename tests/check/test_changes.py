@@ -1,4 +1,4 @@
-"""Pairing of rows and their changes, against changes that were put there and the jackknife."""
+"""Pairing of rows and their changes, against planted changes and the jackknife."""
 
 import math
 from dataclasses import replace
@@ -32,7 +32,7 @@ def rows_of(rows, name="old"):
     return RowSet(f"results/{name}", Path("nowhere"), table(rows))
 
 
-def curved(codec="jpeg", images=IMAGES, bits=1.0, **changed):
+def records(codec="jpeg", images=IMAGES, bits=1.0, **changed):
     """Rows whose metrics are lines over log10 of the rate, by which Akima's curves are exact."""
     result = []
     for number, image in enumerate(images):
@@ -51,11 +51,11 @@ def curved(codec="jpeg", images=IMAGES, bits=1.0, **changed):
     return result
 
 
-def curved_at(**columns):
-    return [record | columns for record in curved()]
+def records_with(**columns):
+    return [record | columns for record in records()]
 
 
-def paired(old, new, metrics=("psnr", "ms_ssim", "lpips"), **options):
+def make_pair(old, new, metrics=("psnr", "ms_ssim", "lpips"), **options):
     (pair,), _ = pair_up(rows_of(old), rows_of(new, "new"), metrics, **options)
     return pair
 
@@ -68,18 +68,18 @@ def by_image(change, images=IMAGES):
 
 def test_bits_by_image_come_back_as_its_bd_rate():
     factors = np.array([1.02, 0.97, 1.0, 1.1, 1.005])
-    pair = paired(curved(), curved(bits=factors))
+    pair = make_pair(records(), records(bits=factors))
     for metric in ("psnr", "ms_ssim"):
         result = changes(pair, metric, USUAL_RULE)
         assert by_image(result) == pytest.approx(100 * (factors - 1), abs=1e-2)
         assert (result.kind, result.inferred, result.doubtful) == ("BD-rate", False, 0)
     # The curves share a fifth of their range, less than a report would compare.
-    better = changes(paired(curved(), curved(psnr_db=4.0)), "psnr", USUAL_RULE)
+    better = changes(make_pair(records(), records(psnr_db=4.0)), "psnr", USUAL_RULE)
     assert by_image(better) == pytest.approx(np.full(5, 100 * (10**-0.8 - 1)), abs=0.1)
     assert better.doubtful == 5
 
 
-def hashed(rows, **changes_by_image):
+def add_pixels(rows, **changes_by_image):
     """Give rows pixels by image and setting, and other ones to the images named."""
     result = []
     for record in rows:
@@ -89,14 +89,15 @@ def hashed(rows, **changes_by_image):
 
 
 def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
-    """Not even where its values say otherwise, or are missing."""
+    """Even where its values differ or are missing."""
     shift = np.array([0.1, 0.1, 0.0, 0.1, 0.1])
-    pair = paired(hashed(curved()), hashed(curved(psnr_db=shift), a="other", ccc="other"))
+    new = add_pixels(records(psnr_db=shift), a="other", ccc="other")
+    pair = make_pair(add_pixels(records()), new)
     assert set(pair.equal) == {"bb", "dddd", "eeeee"}
     percent = dict(zip(IMAGES, by_image(changes(pair, "psnr", USUAL_RULE)), strict=True))
     assert [percent[image] for image in pair.equal] == [0, 0, 0]
     assert percent["a"] < -1
-    full_rows = hashed(curved(psnr_db=[np.inf, 0, 0, 0, 0]))
+    full_rows = add_pixels(records(psnr_db=[np.inf, 0, 0, 0, 0]))
     level = np.mean([record["lpips_alex"] for record in full_rows])
     part = [{**full_rows[0], "lpips_alex": None}, *full_rows[1:]]
     for old, new, expected_level in (
@@ -104,7 +105,7 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
         (part, full_rows, None),
         (full_rows, full_rows, level),
     ):
-        pair = paired(old, new)
+        pair = make_pair(old, new)
         result = changes(pair, "lpips", USUAL_RULE)
         assert (by_image(result) == 0).all()
         assert result.inferred is (old is not new)
@@ -112,19 +113,19 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
         assert not changes(pair, "psnr", USUAL_RULE).inferred
 
 
-def test_equal_is_what_has_known_pixels_and_as_many_bytes_at_every_setting():
-    assert paired(curved(), curved()).equal == (), "no sha256"
-    more_bytes = paired(hashed(curved()), hashed(curved(bits=[1, 1, 1.001, 1, 1])))
+def test_equal_images_have_known_pixels_and_as_many_bytes_at_every_setting():
+    assert make_pair(records(), records()).equal == (), "no sha256"
+    more_bytes = make_pair(add_pixels(records()), add_pixels(records(bits=[1, 1, 1.001, 1, 1])))
     assert set(more_bytes.equal) == {"a", "bb", "dddd", "eeeee"}
-    one_cell = hashed(curved())
+    one_cell = add_pixels(records())
     one_cell[0] = {**one_cell[0], "decoded_sha256": "other"}
-    assert set(paired(hashed(curved()), one_cell).equal) == {"bb", "ccc", "dddd", "eeeee"}
+    assert set(make_pair(add_pixels(records()), one_cell).equal) == {"bb", "ccc", "dddd", "eeeee"}
 
 
 def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_positive():
     differences = np.array([0.002, -0.001, 0.0, 0.004, 0.003])
-    old = curved()
-    pair = paired(old, curved(lpips_alex=differences))
+    old = records()
+    pair = make_pair(old, records(lpips_alex=differences))
     result = changes(pair, "lpips", USUAL_RULE)
     level = np.mean([record["lpips_alex"] for record in old])
     assert result.level == pytest.approx(level)
@@ -132,14 +133,14 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
     assert by_image(result) * result.unit == pytest.approx(differences, abs=1e-10)
 
 
-def test_a_scale_whose_zero_says_nothing_is_judged_in_its_units_whatever_its_mean():
-    """A tenth of a point less is as much at a mean of -40 as at one of 60."""
+def test_a_scale_with_an_arbitrary_zero_is_judged_in_its_units():
+    """A loss of 0.1 counts the same at a mean of -40 and of 60."""
     for offset in (-60.0, 40.0):
         rule = {"ssimulacra2_protocol": metric_class("ssimulacra2").protocol}
-        old = [record | rule | {"ssimulacra2": offset + record["psnr_db"]} for record in curved()]
+        old = [record | rule | {"ssimulacra2": offset + record["psnr_db"]} for record in records()]
         for lost, verdict in ((0.1, "equivalent"), (1.0, "regressed"), (-1.0, "improved")):
             new = [record | {"ssimulacra2": record["ssimulacra2"] - lost} for record in old]
-            result = changes(paired(old, new, ["ssimulacra2"]), "ssimulacra2", USUAL_RULE)
+            result = changes(make_pair(old, new, ["ssimulacra2"]), "ssimulacra2", USUAL_RULE)
             assert by_image(result) == pytest.approx(np.full(5, lost), abs=1e-6)
             answer = check(rows_of(old), rows_of(new, "new"), ["ssimulacra2"])
             (finding,) = answer.records
@@ -152,16 +153,16 @@ def test_a_scale_whose_zero_says_nothing_is_judged_in_its_units_whatever_its_mea
         parse_margins("ssimulacra2=1%")
 
 
-def test_without_a_number_on_either_side_it_says_why():
+def test_a_change_without_a_number_says_why():
     def no_number_reason(metric, old, new):
-        result = changes(paired(old, new), metric, USUAL_RULE)
+        result = changes(make_pair(old, new), metric, USUAL_RULE)
         assert result.percent.shape == (0,)
         return result.no_number_reason
 
-    old, absent = curved(), curved(psnr_db=np.inf)
+    old, absent = records(), records(psnr_db=np.inf)
     reason = "has no per-image influences"
-    assert no_number_reason("precision256", old, curved(bits=1.1)) == f"Precision/256 {reason}"
-    zero = curved_at(lpips_alex=0.0)
+    assert no_number_reason("precision256", old, records(bits=1.1)) == f"Precision/256 {reason}"
+    zero = records_with(lpips_alex=0.0)
     message = "the mean value of jpeg is 0, so that changes have no percentage"
     assert no_number_reason("lpips", zero, old) == message
     sentence = "the new results: identical to the source in 5 of 5 images"
@@ -182,58 +183,54 @@ def test_without_a_number_on_either_side_it_says_why():
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
-    """All the points move along one curve: more bits, and what they buy."""
+    """All points move along one curve: more bits, and the quality that they buy."""
     bit_ratio = 1.05
     shift = math.log10(bit_ratio)
-    new = curved(bits=bit_ratio, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
-    pair = paired(curved(), new)
+    new = records(bits=bit_ratio, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
+    pair = make_pair(records(), new)
     assert changes(pair, "psnr", USUAL_RULE).percent == pytest.approx(np.zeros(5), abs=1e-2)
     assert changes(pair, "lpips", USUAL_RULE).percent == pytest.approx(np.zeros(5), abs=1e-2)
 
 
 def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
-    result = changes(paired(curved(), curved(psnr_db=[0, 0, 0, -20, 0])), "psnr", USUAL_RULE)
+    result = changes(make_pair(records(), records(psnr_db=[0, 0, 0, -20, 0])), "psnr", USUAL_RULE)
     assert result.out_of_reach == ("dddd",)
     assert sorted(result.images) == ["a", "bb", "ccc", "eeeee"]
-    result = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr", USUAL_RULE)
+    result = changes(make_pair(records(), records(psnr_db=[0, 20, 0, 0, 0])), "psnr", USUAL_RULE)
     assert (result.images_above, result.out_of_reach) == (("bb",), ())
-    everywhere = changes(paired(curved(), curved(psnr_db=[20] * 5)), "psnr", USUAL_RULE)
+    everywhere = changes(make_pair(records(), records(psnr_db=[20] * 5)), "psnr", USUAL_RULE)
     assert (len(everywhere.images_above), everywhere.no_number_reason) == (5, "")
     # Rates need not agree, only meet.
-    result = changes(
-        paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])), "psnr", USUAL_RULE
-    )
+    more_bits = records(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])
+    result = changes(make_pair(records(), more_bits), "psnr", USUAL_RULE)
     assert (result.images_above, result.out_of_reach) == (("bb",), ())
-    result = changes(
-        paired(curved(), curved(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])),
-        "psnr",
-        USUAL_RULE,
-    )
+    fewer_bits = records(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])
+    result = changes(make_pair(records(), fewer_bits), "psnr", USUAL_RULE)
     assert (result.images_above, result.out_of_reach) == ((), ("ccc",))
 
 
 def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_before_is_left_out():
-    bent = curved()
+    bent = records()
     for record in bent:
         if record["image"] == "ccc" and record["setting_value"] > 10:
             record["psnr_db"] = 35.0  # so that more rate buys nothing
-    result = changes(paired(curved(), bent), "psnr", USUAL_RULE)
+    result = changes(make_pair(records(), bent), "psnr", USUAL_RULE)
     assert [entry.what for entry in result.unknown] == ["ccc"]
     assert "needed on the Pareto front" in result.unknown[0].why
-    result = changes(paired(bent, curved()), "psnr", USUAL_RULE)
+    result = changes(make_pair(bent, records()), "psnr", USUAL_RULE)
     assert [entry.what for entry in result.left_out] == ["ccc"]
     assert result.unknown == ()
     assert len(result.percent) == 4
 
 
-def test_an_image_that_has_no_value_any_more_is_unknown():
+def test_an_image_that_lost_its_value_is_unknown():
     lost = [
-        record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
+        record | {"psnr_db": None} if record["image"] == "ccc" else record for record in records()
     ]
-    result = changes(paired(curved(), lost), "psnr", USUAL_RULE)
+    result = changes(make_pair(records(), lost), "psnr", USUAL_RULE)
     assert result.unknown == (Absent("ccc", result.unknown[0].why),)
     assert result.unknown[0].why.startswith("it has 0 of the 4 points")
-    assert changes(paired(lost, curved()), "psnr", USUAL_RULE).images == (
+    assert changes(make_pair(lost, records()), "psnr", USUAL_RULE).images == (
         "a",
         "bb",
         "dddd",
@@ -262,17 +259,17 @@ def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
     times = dict(zip(QUALITIES, (84, 33, 12, 4.3, 2.2), strict=False))
     worse = [
         record | {"num_bytes": round(times.get(record["setting_value"], 2.2) * record["num_bytes"])}
-        for record in curved()
+        for record in records()
     ]
-    change = changes(paired(curved(), worse), "psnr", USUAL_RULE)
+    change = changes(make_pair(records(), worse), "psnr", USUAL_RULE)
     assert change.out_of_reach == tuple(sorted(IMAGES))
     (finding,) = judge([change], parse_margins(""), 0.95)
     assert (finding["verdict"], "1.25 times the bits" in finding["why"]) == ("regressed", True)
     flat_rows = [
-        record | {"num_bytes": round(1000 * 90 / record["setting_value"])} for record in curved()
+        record | {"num_bytes": round(1000 * 90 / record["setting_value"])} for record in records()
     ]
     (unsure,) = judge(
-        [changes(paired(curved(), flat_rows), "psnr", USUAL_RULE)], parse_margins(""), 0.95
+        [changes(make_pair(records(), flat_rows), "psnr", USUAL_RULE)], parse_margins(""), 0.95
     )
     assert unsure["verdict"] == "undecided"
     assert "on the Pareto front" in unsure["why"]
@@ -288,7 +285,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
     )
     random = np.random.default_rng(0)
     images = tuple(f"{number:03d}" for number in range(60))
-    old, new = curved(images=images), curved(images=images)
+    old, new = records(images=images), records(images=images)
     for record in (*old, *new):
         record["lpips_alex"] += 1 + random.normal(0, 0.02)  # above 0
         record["num_bytes"] = int(record["num_bytes"] * random.uniform(0.9, 1.1))
@@ -296,7 +293,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
         record["lpips_alex"] *= 1.5
     for record in old:  # a distance below 0 has no logarithm
         record["lpips_alex"] -= 3 * (scale == "decades" and record["setting_value"] == 80)
-    result = changes(paired(old, new), "lpips", USUAL_RULE)
+    result = changes(make_pair(old, new), "lpips", USUAL_RULE)
 
     def delta(weights):
         curves = []
@@ -324,30 +321,31 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
 
 def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(monkeypatch):
     monkeypatch.setattr(benchmark.check.changes, "DISTRIBUTION_METRICS", {"psnr": "as if"})
-    old = curved()
-    result = changes(paired(old, curved(psnr_db=-0.5)), "psnr", USUAL_RULE)
+    old = records()
+    result = changes(make_pair(old, records(psnr_db=-0.5)), "psnr", USUAL_RULE)
     level = np.mean([record["psnr_db"] for record in old])
     assert result.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
     assert result.percent * result.unit == pytest.approx(np.full(5, -0.5))
     dearer = changes(
-        paired(old, curved(bits=8, psnr_db=-0.5)), "psnr", USUAL_RULE
+        make_pair(old, records(bits=8, psnr_db=-0.5)), "psnr", USUAL_RULE
     )  # a seventh of their rates
     assert (dearer.doubtful, result.doubtful, len(dearer.percent)) == (5, 0, 5)
     lost = [
-        record | {"psnr_db": None} if record["image"] == "ccc" else record for record in curved()
+        record | {"psnr_db": None} if record["image"] == "ccc" else record for record in records()
     ]
-    assert set(changes(paired(old, lost), "psnr", USUAL_RULE).images) == {
+    assert set(changes(make_pair(old, lost), "psnr", USUAL_RULE).images) == {
         "a",
         "bb",
         "dddd",
         "eeeee",
     }
-    result = changes(paired(old, curved(psnr_db=np.array([0, 0, -0.5, 0, 0]))), "psnr", USUAL_RULE)
+    new = records(psnr_db=np.array([0, 0, -0.5, 0, 0]))
+    result = changes(make_pair(old, new), "psnr", USUAL_RULE)
     assert by_image(result) == pytest.approx(np.array([0, 0, 50 / level, 0, 0]), abs=1e-3)
 
 
 def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
-    new = curved()
+    new = records()
     for record in new:
         if (record["image"], record["setting_value"]) == ("a", QUALITIES[1]):
             record["psnr_db"] += 0.8  # a bend, by which forms differ
@@ -355,13 +353,13 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
         np.array([value(entry) for entry in rows if entry["image"] == "a"])
         for rows, value in (
             (new, lambda entry: math.log10(entry["bpp"])),
-            (curved(), lambda entry: entry["psnr_db"]),
+            (records(), lambda entry: entry["psnr_db"]),
             (new, lambda entry: entry["psnr_db"]),
         )
     )
     low, high = psnr[0][0], psnr[0][-1]
     first, last = (PchipInterpolator(curve, log_rates).integrate(low, high) for curve in psnr)
-    answer = check(rows_of(curved()), rows_of(new, "new"), ("psnr",), bd="pchip")
+    answer = check(rows_of(records()), rows_of(new, "new"), ("psnr",), bd="pchip")
     (finding,) = answer.records
     expected = 100 * (10 ** ((last - first) / (high - low)) - 1) / len(IMAGES)
     assert finding["change_percent"] == pytest.approx(expected, abs=1e-9)
@@ -371,39 +369,40 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
 @pytest.mark.parametrize(
     ("new", "words"),
     [
-        (curved(images=IMAGES[:4]), "images differ: only results/old has eeeee; compare"),
-        (curved(images=("x", "y")), "images differ"),
-        ([o for o in curved() if o["setting_value"] != 40], "settings differ: .*=40"),
-        ([o for o in curved() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
+        (records(images=IMAGES[:4]), "images differ: only results/old has eeeee; compare"),
+        (records(images=("x", "y")), "images differ"),
+        ([o for o in records() if o["setting_value"] != 40], "settings differ: .*=40"),
+        ([o for o in records() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
          "jpeg of results/new lacks settings of bb, eeeee: measure"),
-        ([o for o in curved() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* of bb"),
-        (curved_at(setting_name="qp"), "settings differ"),
-        (curved_at(coding_protocol="coding/0"), "protocol coding/1 in .* coding/0 in .*: measure"),
-        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex .*/old .*bench rescore"),
-        ([*curved(), failed("jpeg", 90, "a", "encode", "it broke")],
+        ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* of bb"),
+        (records_with(setting_name="qp"), "settings differ"),
+        (records_with(coding_protocol="coding/0"),
+         "protocol coding/1 in .* coding/0 in .*: measure"),
+        (records_with(lpips_alex_protocol="lpips-alex/old"), "lpips_alex .*/old .*bench rescore"),
+        ([*records(), failed("jpeg", 90, "a", "encode", "it broke")],
          "1 cell of jpeg of results/new failed: quality=90 a: encode: it broke"),
     ],
 )  # fmt: skip
 def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
     with pytest.raises(NotComparable, match=words):
-        paired(curved(), new)
-    result = check(rows_of(curved()), rows_of(new, "new"))
+        make_pair(records(), new)
+    result = check(rows_of(records()), rows_of(new, "new"))
     assert (result.facts["verdict"], result.code) == ("not comparable", 4)
 
 
 @pytest.mark.parametrize(("images", "hint"), [(IMAGES[:4], True), (("x", "y"), False)])
-def test_common_is_advised_where_both_have_something_in_common_alone(images, hint):
+def test_common_is_advised_only_where_both_share_something(images, hint):
     with pytest.raises(NotComparable) as error:
-        paired(curved(), curved(images=images))
+        make_pair(records(), records(images=images))
     assert ("compare the shared ones with --common" in str(error.value)) == hint
 
 
-@pytest.mark.parametrize("with_it", [(), (0,), (1,), (0, 1)])
-def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(with_it):
+@pytest.mark.parametrize("measured_sides", [(), (0,), (1,), (0, 1)])
+def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(measured_sides):
     name = f"{added.__file__}:MeanAbsoluteError"
     protocol = metric_class(name).protocol
-    sides = [rows_of(curved()), rows_of(curved(bits=1.05), "new")]
-    for number in with_it:
+    sides = [rows_of(records()), rows_of(records(bits=1.05), "new")]
+    for number in measured_sides:
         rows = sides[number].rows
         rows = rows.with_columns(mae=pl.lit(2.0), mae_protocol=pl.lit(protocol))
         sides[number] = sides[number]._replace(rows=rows)
@@ -411,45 +410,45 @@ def test_rows_without_the_columns_of_a_users_metric_are_compared_in_the_others(w
     assert by_image(changes(pair, "psnr", USUAL_RULE)) == pytest.approx(np.full(5, 5.0), abs=1e-2)
     for number, side in enumerate((pair.reference, pair.test)):
         assert side.protocols["mae"] == protocol
-        mean = 2.0 if number in with_it else None
+        mean = 2.0 if number in measured_sides else None
         assert {point.means["mae"].value for point in side.points} == {mean}
 
 
 def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
-    old = [record | {"lpips_alex_protocol": "lpips-alex/0"} for record in curved()]
-    assert len(changes(paired(old, old), "lpips", USUAL_RULE).percent) == 5
+    old = [record | {"lpips_alex_protocol": "lpips-alex/0"} for record in records()]
+    assert len(changes(make_pair(old, old), "lpips", USUAL_RULE).percent) == 5
     mixed = [
         record
         | {"lpips_alex_protocol": "lpips-alex/0a" if record["image"] == "a" else "lpips-alex/0b"}
-        for record in curved()
+        for record in records()
     ]
-    assert changes(paired(mixed, mixed), "lpips", USUAL_RULE).images == ("a",)
+    assert changes(make_pair(mixed, mixed), "lpips", USUAL_RULE).images == ("a",)
     rules = [
         record | {"coding_protocol": rule, "cell": rule + record["cell"]}
-        for rule, rows in (("coding/0a", curved(psnr_db=-5.0)), ("coding/0b", curved()))
+        for rule, rows in (("coding/0a", records(psnr_db=-5.0)), ("coding/0b", records()))
         for record in rows
     ]
-    assert changes(paired(rules, rules[30:]), "psnr", USUAL_RULE).percent == pytest.approx(
+    assert changes(make_pair(rules, rules[30:]), "psnr", USUAL_RULE).percent == pytest.approx(
         np.zeros(5)
     )
 
 
 def test_common_compares_the_images_and_settings_that_both_have():
-    new = [record for record in curved(images=IMAGES[:4]) if record["setting_value"] != 40]
-    pair = paired(curved(), new, common=True)
+    new = [record for record in records(images=IMAGES[:4]) if record["setting_value"] != 40]
+    pair = make_pair(records(), new, common=True)
     assert sorted(pair.images) == list(IMAGES[:4])
     assert [point.setting.value for point in pair.test.points] == [5, 10, 20, 60, 80]
-    turned = paired(new, curved(), common=True)
-    assert turned.images == pair.images
+    reverse_pair = make_pair(new, records(), common=True)
+    assert reverse_pair.images == pair.images
     with pytest.raises(NotComparable, match="no image in common"):
-        paired(curved(), curved(images=("x", "y")), common=True)
+        make_pair(records(), records(images=("x", "y")), common=True)
 
 
 def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_are_refused():
     def ours(variant):
-        return curved_at(codec="ours", variant=variant)
+        return records_with(codec="ours", variant=variant)
 
-    old = [*ours("beta=0"), *ours("beta=3.84"), *curved("webp")]
+    old = [*ours("beta=0"), *ours("beta=3.84"), *records("webp")]
     new = [
         *ours("beta=0:checkpoint=new.safetensors"),
         *ours("beta=3.84:checkpoint=new.safetensors"),
@@ -473,23 +472,23 @@ def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_ar
 
 
 def test_one_codec_a_side_is_a_pair_and_two_that_share_nothing_are_not():
-    assert paired(curved("webp"), curved("jpeg")).label == "jpeg"
+    assert make_pair(records("webp"), records("jpeg")).label == "jpeg"
     with pytest.raises(NotComparable, match="--reference-codec"):
-        paired([*curved("webp"), *curved("avif")], [*curved("jpeg"), *curved("vtm")])
-    pair = paired(
-        [*curved("webp"), *curved("avif")], curved(), codec="jpeg", reference_codec="avif"
+        make_pair([*records("webp"), *records("avif")], [*records("jpeg"), *records("vtm")])
+    pair = make_pair(
+        [*records("webp"), *records("avif")], records(), codec="jpeg", reference_codec="avif"
     )
     assert [*pair.reference.labels.values()] == ["avif"]
     with pytest.raises(UnknownName, match=r"results/old 'jpg'.*jpeg"):
-        paired(curved(), curved(), codec="jpg")
+        make_pair(records(), records(), codec="jpg")
 
 
 def test_only_the_edition_of_the_latest_run_is_compared():
-    stale = curved(psnr_db=-5.0)
+    stale = records(psnr_db=-5.0)
     for record in stale:
         record.update(fingerprint="0" * 64, run="20240101T000000-aa", cell="old " + record["cell"])
     assert changes(
-        paired(curved(), [*stale, *curved()]), "psnr", USUAL_RULE
+        make_pair(records(), [*stale, *records()]), "psnr", USUAL_RULE
     ).percent == pytest.approx(np.zeros(5))
 
 
@@ -500,9 +499,9 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
     bits, factor, num_below, num_above
 ):
     """Values of a distribution metric, of which lower is better, made from those of PSNR."""
-    pair, column = paired(curved(), curved(bits=bits)), metric_class("fd_squeeze").column
+    pair, column = make_pair(records(), records(bits=bits)), metric_class("fd_squeeze").column
 
-    def shifted(side, by):
+    def with_distances(side, by):
         points = [
             replace(
                 point,
@@ -513,8 +512,8 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
         ]
         return replace(side, points=tuple(points))
 
-    moved = pair._replace(reference=shifted(pair.reference, 1), test=shifted(pair.test, factor))
-    result = changes(moved, "fd_squeeze", USUAL_RULE)
+    reference, test = with_distances(pair.reference, 1), with_distances(pair.test, factor)
+    result = changes(pair._replace(reference=reference, test=test), "fd_squeeze", USUAL_RULE)
     assert (len(result.out_of_reach), len(result.images_above), result.no_number_reason) == (
         num_below,
         num_above,
@@ -523,14 +522,14 @@ def test_a_set_without_a_common_rate_is_below_or_above_for_all_its_images(
 
 
 def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():
-    without = [record | {"lpips_alex": None, "lpips_alex_protocol": None} for record in curved()]
-    result = check(rows_of(without), rows_of(without, "new"))
+    bare_rows = [record | {"lpips_alex": None, "lpips_alex_protocol": None} for record in records()]
+    result = check(rows_of(bare_rows), rows_of(bare_rows, "new"))
     assert result.facts["verdict"] == "equivalent"
     assert {finding["metric"] for finding in result.records} == {"psnr", "ms_ssim"}
     assert any("lpips" in note for note in result.facts["notes"])
-    lost = check(rows_of(curved()), rows_of(without, "new"))
+    lost = check(rows_of(records()), rows_of(bare_rows, "new"))
     assert (lost.facts["verdict"], lost.code) == ("nothing measured", 4)
-    answer = check(rows_of(without), rows_of(without, "new"), ("psnr", "lpips"))
+    answer = check(rows_of(bare_rows), rows_of(bare_rows, "new"), ("psnr", "lpips"))
     assert answer.code == 4
 
 

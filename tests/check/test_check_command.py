@@ -48,7 +48,7 @@ def crops(coffee, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stored(crops, tmp_path_factory):
+def stores(crops, tmp_path_factory):
     """Results of plain JPEG and, in another folder, of JPEG with Huffman tables of each image."""
     folder = tmp_path_factory.mktemp("stored")
     for codec in ("jpeg", "jpeg:optimize=1"):
@@ -64,12 +64,12 @@ def store_of(results):
     return folder
 
 
-def measured_once(folder):
+def count_runs(folder):
     return len(list(folder.rglob("runs/*.json")))
 
 
-def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_codes(stored):
-    plain, optimised = stored / "jpeg", stored / "jpeg-optimize=1"
+def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_codes(stores):
+    plain, optimised = stores / "jpeg", stores / "jpeg-optimize=1"
     better = output_of("check", plain, optimised)
     assert verdict_line(better).startswith("PASS (improved): ")
     worse = output_of("check", optimised, plain, code=1)
@@ -87,14 +87,14 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
     assert "not judged: the reference has no ms_ssim, lpips" in worse
 
 
-def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
+def test_the_bd_rates_are_those_of_bench_report(stores, tmp_path):
     """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
-    words = store_of(stored / "jpeg"), stored / "jpeg-optimize=1"
+    words = store_of(stores / "jpeg"), stores / "jpeg-optimize=1"
     result = json.loads(output_of("check", *words, "--json"))
     (finding,) = result["records"]
     joined_folder = tmp_path / "both"
     for codec in ("jpeg", "jpeg-optimize=1"):
-        shutil.copytree(stored / codec, joined_folder, dirs_exist_ok=True)
+        shutil.copytree(stores / codec, joined_folder, dirs_exist_ok=True)
     output_of("report", "--results", joined_folder, "--metrics", "psnr", "--anchor", "jpeg")
     table = next(joined_folder.glob("*/report/bd_rate.csv")).read_text().splitlines()
     record = dict(zip(table[0].split(","), table[1].split(","), strict=True))
@@ -106,11 +106,11 @@ def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
 
 
 def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_is(
-    stored, crops, tmp_path
+    stores, crops, tmp_path
 ):
     words = (
         "check", "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--against",
-        stored / "jpeg", "--dataset", crops, "--metrics", "psnr", "--jobs", 1, "--results",
+        stores / "jpeg", "--dataset", crops, "--metrics", "psnr", "--jobs", 1, "--results",
         tmp_path / "new",
     )  # fmt: skip
     first = output_of(*words)
@@ -119,25 +119,25 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
     assert "0 cells measured" in second, "its run says where the reference's images are"
     assert verdict_line(first) == verdict_line(second)
     assert verdict_line(first).startswith("PASS (improved): ")
-    assert measured_once(tmp_path / "new") == 1
+    assert count_runs(tmp_path / "new") == 1
     limits = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
     limited = output_of(*words, *limits)
     assert "3 images, 4 settings" in limited
     assert verdict_line(limited).startswith("PASS (not worse): PSNR -28"), "some pass the margin"
 
 
-def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
-    words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
+def test_lost_metrics_of_other_bytes_are_nothing_measured(stores):
+    words = ("check", stores / "jpeg", stores / "jpeg-optimize=1", "--metrics", "lpips")
     result = output_of(*words, code=4)
     assert verdict_line(result).startswith("NO VERDICT (nothing measured): ")
     message = "jpeg:optimize=1, LPIPS (AlexNet): the reference: 0 of 6 images have a value: not"
     assert any(line.startswith(f"nothing measured: {message}") for line in result.splitlines())
 
 
-def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored):
+def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stores):
     """An image metric, a metric of the whole set, and one that gives no influence of an image."""
     names = "psnr,lpips,fd_alex,precision256"
-    words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
+    words = ("check", stores / "jpeg", stores / "jpeg", "--metrics", names)
     result = output_of(*words)
     assert verdict_line(result).startswith("PASS (equivalent): ")
     (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
@@ -153,11 +153,11 @@ def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored):
 
 
 def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
-    stored, crops, tmp_path
+    stores, crops, tmp_path
 ):
-    """As after a clone: the reference has LPIPS, this machine has no weights for it."""
+    """The reference has LPIPS, and this machine has no weights for it, as after a clone."""
     reference = tmp_path / "reference"
-    shutil.copytree(stored / "jpeg", reference)
+    shutil.copytree(stores / "jpeg", reference)
     store = Store(store_of(reference))
     rows = store.table().rows(named=True)
     lpips = metric_class("lpips")
@@ -191,17 +191,17 @@ def without_weights():
         yield
 
 
-def test_other_images_and_settings_are_refused_before_anything_is_measured(stored, crops, tmp_path):
+def test_other_images_and_settings_are_refused_before_anything_is_measured(stores, crops, tmp_path):
     changed_crops = tmp_path / "crops"
     shutil.copytree(crops, changed_crops)
     Image.new("RGB", (96, 96), "teal").save(changed_crops / "6.png")
-    shutil.copytree(store_of(stored / "jpeg"), tmp_path / "old" / _store_name(changed_crops))
+    shutil.copytree(store_of(stores / "jpeg"), tmp_path / "old" / _store_name(changed_crops))
     new = ("--results", tmp_path / "new")
     words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", changed_crops)
     result = " ".join(output_of(*words, *new, code=4).split())
     assert f"only {_store_name(changed_crops)} has 6.png" in result
     assert "--common" in result
-    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
+    words = ("check", "--codec", "jpeg", "--against", stores / "jpeg", "--dataset", crops)
     result = output_of(*words, *new, "--points", "jpeg.quality=10,20", code=4)
     assert "only jpeg has quality=20; compare the shared ones with --common" in result
     command = (*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
@@ -210,22 +210,22 @@ def test_other_images_and_settings_are_refused_before_anything_is_measured(store
     assert not (tmp_path / "new").exists()
 
 
-def test_a_setting_that_the_codec_names_is_the_only_one_that_is_checked(stored, crops, tmp_path):
-    words = ("check", "--codec", "jpeg:quality=10", "--against", stored / "jpeg", "--metrics")
+def test_a_setting_that_the_codec_names_is_the_only_one_that_is_checked(stores, crops, tmp_path):
+    words = ("check", "--codec", "jpeg:quality=10", "--against", stores / "jpeg", "--metrics")
     result = output_of(*words, "psnr", "--dataset", crops, "--results", tmp_path / "new")
     assert "6 cells measured" in result
     assert verdict_line(result).startswith("PASS (equivalent)")
 
 
-def test_a_reference_that_cannot_be_one_is_refused(stored, crops, tmp_path):
+def test_a_reference_that_cannot_be_one_is_refused(stores, crops, tmp_path):
     other_images = tmp_path / "others"
     other_images.mkdir()
     Image.new("RGB", (96, 96), "teal").save(other_images / "0.png")
-    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset")
+    words = ("check", "--codec", "jpeg", "--against", stores / "jpeg", "--dataset")
     with pytest.raises(UsageError, match=str(other_images)):
         output_of(*words, other_images, "--results", tmp_path / "new")
     with pytest.raises(UsageError, match="--results"):
-        output_of(*words, crops, "--results", stored / "jpeg")
+        output_of(*words, crops, "--results", stores / "jpeg")
     words = ("check", "--codec", "webp", *words[3:], crops, "--results", tmp_path / "new")
     with pytest.raises(UnknownName, match="'webp'"):
         output_of(*words)
@@ -240,9 +240,9 @@ def _store_name(folder):
     return open_folder(folder).store_name
 
 
-def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
+def test_markdown_junit_and_json_say_what_the_terminal_says(stores, tmp_path):
     markdown, junit = (tmp_path / "out" / name for name in ("c.md", "c.xml"))
-    words = ("check", stored / "jpeg-optimize=1", stored / "jpeg")
+    words = ("check", stores / "jpeg-optimize=1", stores / "jpeg")
     result = json.loads(
         output_of(*words, "--markdown", markdown, "--junit", junit, "--json", code=1)
     )
@@ -253,10 +253,10 @@ def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
     assert f"{finding['change_percent']:+.2f} %" in junit.read_text()
 
 
-def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_path, monkeypatch):
+def test_a_baseline_is_saved_once_listed_and_checked_against(stores, crops, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results = tmp_path / "results"
-    shutil.copytree(stored / "jpeg", results)
+    shutil.copytree(stores / "jpeg", results)
     saved = output_of("baseline", "save", "v1", "--results", results)
     folder = results / "baselines" / "v1"
     assert str(folder) in saved
@@ -269,7 +269,7 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
         output_of("baseline", "save", "v1", "--results", results)
     with pytest.raises(UsageError, match="not a baseline's name"):
         output_of("baseline", "save", "../v2", "--results", results)
-    words = ("check", "v1", stored / "jpeg-optimize=1")
+    words = ("check", "v1", stores / "jpeg-optimize=1")
     assert verdict_line(output_of(*words)).startswith("PASS (improved): ")
     output_of(
         "check", "--codec", "jpeg", "--against", "v1", "--dataset", crops,
@@ -277,9 +277,9 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
     )  # fmt: skip
 
 
-def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, tmp_path):
-    """Of equal rows: a mean above its limit, one below, a rate beyond the curves, no seconds."""
-    words = ("check", stored / "jpeg", stored / "jpeg")
+def test_a_limit_has_a_verdict_of_its_own(stores, tmp_path):
+    """Equal rows: a mean above its limit, one below, a rate beyond the curves, no seconds."""
+    words = ("check", stores / "jpeg", stores / "jpeg")
     for limit, verdict, code in (
         ("PSNR >= 20 at 2 bpp", "met", 0),
         ("psnr at least 60 at 2 bpp", "missed", 1),
@@ -296,7 +296,7 @@ def test_a_limit_decides_by_its_own_number_beside_the_relative_verdict(stored, t
             f"{verdict}: jpeg, {finding['metric_label']}: {finding['why']}" in output.splitlines()
         )
     assert finding["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
-    summary = summarise(Store(store_of(stored / "jpeg")).table())
+    summary = summarise(Store(store_of(stores / "jpeg")).table())
     (ranked,) = rank_at(summary, Target("bpp", 2.0), [Metric.named("psnr")])
     limit = ("--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x")
     finding = json.loads(output_of(*words, *limit, "--json", code=1))["records"][-1]
@@ -316,13 +316,13 @@ def test_seconds_are_those_of_the_slowest_setting_of_rows_timed_alone():
     assert requirement.evaluate(None, untimed) == (None, "1 row measured without `--timing`")
 
 
-def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
+def test_the_library_example_of_the_documentation_runs(stores, tmp_path, monkeypatch):
     (source,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "check.md").read_text(), re.DOTALL
     )
     monkeypatch.chdir(tmp_path)
     for name, codec in (("results", "jpeg"), ("results/checks", "jpeg-optimize=1")):
-        shutil.copytree(store_of(stored / codec), tmp_path / name / "kodak")
+        shutil.copytree(store_of(stores / codec), tmp_path / name / "kodak")
     printed = []
     exec(source, {"print": lambda *words: printed.append(" ".join(map(str, words)))})
     assert printed[0] == "improved 0"
@@ -357,7 +357,7 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
         ("command", {}, "sample", "'command:"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
+def test_a_check_that_cannot_be_measured_is_refused_before_a_codec_runs(
     tmp_path, codec, request_, names, message
 ):
     rows = [
@@ -373,7 +373,7 @@ def test_what_cannot_be_measured_is_refused_before_a_codec_runs(
 
 
 def requests_of(codec, tmp_path, metrics=(), **options):
-    """Return what would be measured beside the bundled rows of the sample."""
+    """Return the requests that would be measured for a check against the sample's bundled rows."""
     requests = []
 
     def record(request, matrix):
@@ -386,7 +386,7 @@ def requests_of(codec, tmp_path, metrics=(), **options):
     return requests
 
 
-def test_what_is_measured_has_the_metrics_that_the_reference_has_or_those_asked_for(tmp_path):
+def test_the_metrics_are_those_of_the_reference_or_those_asked_for(tmp_path):
     (default_request,) = requests_of("jpeg", tmp_path)
     assert default_request.metrics[:3] == ("psnr", "ms_ssim", "lpips")
     (named_request,) = requests_of("jpeg", tmp_path, ("psnr", "vmaf"))
@@ -430,10 +430,10 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
     assert (suite.get("tests"), suite.get("errors")) == ("1", "0")
 
 
-def test_confidence_is_at_least_a_half_and_no_certainty(tmp_path):
+def test_confidence_is_at_least_a_half_and_below_1(tmp_path):
     Store(tmp_path / "set").append(sweep("jpeg"))
-    for sure, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
-        words = ("check", tmp_path, tmp_path, "--metrics", "psnr", "--confidence", sure)
+    for confidence, code in ((0.49, 2), (0.5, 0), (0.9999, 0), (0.99995, 2)):
+        words = ("check", tmp_path, tmp_path, "--metrics", "psnr", "--confidence", confidence)
         output_of(*words, code=code)
 
 
@@ -469,7 +469,7 @@ def photographs(coffee, tmp_path_factory):
 def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regressed(
     photographs, tmp_path
 ):
-    """The bundled network; one without training has no curve: its rate does not move."""
+    """The bundled network; an untrained one has no curve, because its rate is constant."""
     shipped = load_checkpoint(BUNDLED / "ours.safetensors.xz")
     copy, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
     save_checkpoint(copy, shipped.network, shipped.card, shipped.tables)

@@ -15,7 +15,7 @@ from benchmark.check.verdict import judge
 
 # Percent of sets of 24 images whose true mean change is at the margin that are called equivalent at
 # confidence .95, by the distribution of changes: in one metric, and in any of eight independent
-# metrics; as docs/experiments/statistics.md has them.
+# metrics; the numbers of docs/experiments/statistics.md.
 ERROR_RATES = {
     "normal": (3.9, 2.4),
     "skewness 2": (5.2, 6.2),
@@ -49,7 +49,7 @@ def test_the_rates_below_a_verdict_are_those_of_the_documentation():
 ROWS = re.findall(
     r"^\| ([a-z0-9 -]+) \| (24) \| (\S+) \| ([0-9. |]+) \|$", STATISTICS, re.MULTILINE
 )
-OF_TABLE = {
+TABLE_CHANGES = {
     "normal": CHANGES["normal"],
     "skewness 2": CHANGES["skewness 2"],
     "skewness -2": lambda random, shape: -CHANGES["skewness 2"](random, shape),
@@ -63,7 +63,7 @@ def test_each_verdict_is_given_as_often_as_the_experiments_say(row):
     random, sets = np.random.default_rng(11), 200
     counts = Counter()
     for _ in range(sets):
-        percent = float(effect) + 1.5 * OF_TABLE[shape](random, int(images))
+        percent = float(effect) + 1.5 * TABLE_CHANGES[shape](random, int(images))
         names = tuple(map(str, range(len(percent))))
         change = Change("c", "psnr", "PSNR (dB)", "BD-rate", names, percent)
         (finding,) = judge([change], parse_margins("bd_rate=1%"), 0.95)
@@ -77,16 +77,16 @@ def test_each_verdict_is_given_as_often_as_the_experiments_say(row):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_at_the_margin_passes_as_often_as_is_said(name):
+def test_a_change_at_the_margin_passes_as_often_as_stated(name):
     """Each set has eight independent metrics whose true mean is at the margin."""
     sample = CHANGES[name](np.random.default_rng(3), (IMAGES, METRICS * SETS))
     p_values = np.concatenate([MeanTests(part).p_below(0) for part in np.split(sample, 30, axis=1)])
     single_rate = 100 * np.mean(p_values <= LEVEL)
-    passed = [min(holm(of_set)) <= LEVEL for of_set in p_values.reshape(SETS, METRICS).tolist()]
+    passed = [min(holm(values)) <= LEVEL for values in p_values.reshape(SETS, METRICS).tolist()]
     result, stated = (single_rate, 100 * np.mean(passed)), ERROR_RATES[name]
-    by_chance = [
+    standard_errors = [
         math.sqrt(max(rate, 1) * 100 / sets)
         for rate, sets in zip(stated, (METRICS * SETS, SETS), strict=True)
     ]
-    for measured, rate, error in zip(result, stated, by_chance, strict=True):
+    for measured, rate, error in zip(result, stated, standard_errors, strict=True):
         assert measured == pytest.approx(rate, abs=0.5 + 3 * error)

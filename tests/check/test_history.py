@@ -28,7 +28,7 @@ from PIL import Image
 from benchmark.codec import CodecInfo, Setting
 
 class Mine:
-    "JPEG, with so much noise as its checkpoint says."
+    "JPEG with as much noise as its checkpoint says."
     name, sweep = "mine", tuple(Setting("quality", q) for q in (10, 30, 60, 90))
 
     def __init__(self, checkpoint: str = "") -> None:
@@ -69,19 +69,17 @@ def states():
 
 
 def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
-    result, of_name = (
-        compare_states(states(), ["psnr"], USUAL_RULE),
-        {state.name: state for _, state in states()},
-    )
+    result = compare_states(states(), ["psnr"], USUAL_RULE)
+    by_name = {state.name: state for _, state in states()}
     records = result.records
     assert [record["state"] for record in records] == [f"step {n}00" for n in range(1, 6)]
     assert [record["first"] for record in records] == ["step 000"] * 5
     assert [record["best"] for record in records] == [f"step {n}00" for n in (0, 1, 2, 2, 4)]
     for record in records:
         for side in ("first", "best"):
-            alone = check(of_name[record[side]], of_name[record["state"]], ["psnr"]).records[0]
+            one_check = check(by_name[record[side]], by_name[record["state"]], ["psnr"]).records[0]
             ends = [record[f"{side}_change_percent{end}"] for end in ("", "_low", "_high")]
-            assert ends == [alone[f"{name}_percent"] for name in ("change", "lower", "upper")]
+            assert ends == [one_check[f"{name}_percent"] for name in ("change", "lower", "upper")]
     assert [record["verdict"] == "regressed" for record in records] == [
         False,
         False,
@@ -115,41 +113,43 @@ def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
     assert crosses == [300]
 
 
-def changed(number, change, images=IMAGES):
+def change_state(number, change, images=IMAGES):
     """A state whose rows of some images are changed."""
     rows = [row | change(row) for row in rows_of_state(number) if row["image"] in images]
     return state(100 * number, f"step {number}00", rows)
 
 
 @pytest.mark.parametrize("metric", ["psnr", "lpips"])
-def test_nothing_is_beside_a_state_without_curves_and_the_fault_after_it_is_found(metric):
+def test_a_state_without_curves_has_no_change_and_the_fault_after_it_is_found(metric):
     absent = {"lpips_alex": None, "lpips_alex_protocol": None, "lpips_alex_reason": "no weights"}
-    lost = changed(  # in PSNR two of five points lie below the others
+    lost = change_state(  # in PSNR two of five points lie below the others
         2, lambda row: absent | {"psnr_db": row["psnr_db"] - 20 * (row["setting_value"] > 20)}
     )
-    later = changed(3, lambda row: {"lpips_alex": 1.5 * row["lpips_alex"]})
+    later = change_state(3, lambda row: {"lpips_alex": 1.5 * row["lpips_alex"]})
     result = compare_states([states()[1], lost, later], [metric], USUAL_RULE)
     first = "undecided" if metric == "psnr" else "nothing measured"
     assert [record["verdict"] for record in result.records] == [first, "regressed"]
     assert [record["best"] for record in result.records] == ["step 100", "step 100"]
 
 
-def test_a_change_without_the_image_that_is_out_of_reach_is_none():
-    better = changed(4, lambda row: {"psnr_db": row["psnr_db"] - 60 * (row["image"] == "image-5")})
+def test_a_change_with_an_image_out_of_reach_has_no_number():
+    better = change_state(
+        4, lambda row: {"psnr_db": row["psnr_db"] - 60 * (row["image"] == "image-5")}
+    )
     result = compare_states([states()[2], better], ["psnr"], USUAL_RULE)
     assert result.title.startswith("regressed at step 400 against step 200: PSNR on image-5")
     assert {result.records[0][f"{side}_change_percent"] for side in ("first", "best")} == {None}
 
 
-def test_a_change_that_is_not_decided_is_said():
-    state_pair = [changed(n, dict, IMAGES[:1]) for n in (2, 3)]
+def test_an_undecided_change_is_reported():
+    state_pair = [change_state(n, dict, IMAGES[:1]) for n in (2, 3)]
     title = compare_states(state_pair, ["psnr"], USUAL_RULE).title
     assert title.startswith("no state is known to be worse than the best before it; 1 of 1")
     assert history_headline(()) == "no state is worse than the best before it"
 
 
 def test_a_variant_is_compared_where_it_has_two_states():
-    """Rows of two variants, measured at different times, are states of neither together."""
+    """Rows of two variants, measured at different times, are no two states of either."""
     first, second = (
         state(number, name, rows_of_state(number, "ours", name))
         for number, name in enumerate(("beta=0", "beta=1"))
@@ -166,7 +166,7 @@ def test_a_variant_is_compared_where_it_has_two_states():
     }  # fmt: skip
 
 
-def test_checkpoints_are_in_the_order_of_their_numbers_else_as_they_are_named():
+def test_checkpoints_are_in_the_order_of_their_numbers_or_as_named():
     def order(*texts):
         return [checkpoint[:2] for checkpoint in sort_checkpoints(texts)]
 
@@ -206,7 +206,7 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
     assert [record["verdict"] for record in records] == ["improved", "regressed"]
 
 
-def test_what_is_no_list_of_checkpoints_is_answered_with_what_it_takes(tmp_path):
+def test_anything_but_a_list_of_checkpoints_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is a folder"):
         output_of("history", tmp_path, "--codec", "ours")
     with pytest.raises(UsageError, match="two checkpoints"):

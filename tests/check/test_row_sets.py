@@ -43,14 +43,14 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
     assert dataset_folders("kept")["kodak"].resolve() == baselines / "kept" / "kodak"
 
 
-def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
+def test_two_places_are_compared_on_a_single_dataset(tmp_path):
     pair_folder = results(tmp_path / "both", "kodak", "clic")
     kodak_folder = results(tmp_path / "one", "kodak")
     foreign_folder = results(tmp_path / "other", "folder-x")
     places = [str(pair_folder), str(kodak_folder), str(foreign_folder), str(pair_folder)]
     result = read_two_row_sets(places[0], places[1], "")  # the one that they share
     assert [rows.folder for rows in result] == [pair_folder / "kodak", kodak_folder / "kodak"]
-    result = read_two_row_sets(places[1], places[2], "")  # each has one, by whatever name
+    result = read_two_row_sets(places[1], places[2], "")  # each has one, whatever its name
     assert [rows.folder for rows in result] == [kodak_folder / "kodak", foreign_folder / "folder-x"]
     result = read_two_row_sets(places[0], places[0], "clic")  # asked for by name
     assert [rows.folder for rows in result] == [pair_folder / "clic"] * 2
@@ -73,8 +73,8 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
         read_two_row_sets(places[0], places[1], "clic")
 
 
-def test_bundled_rows_give_way_to_another_build_measured_here_and_no_others_do(tmp_path):
-    def of(build, **columns):
+def test_only_bundled_rows_are_replaced_by_another_build_measured_here(tmp_path):
+    def build_row(build, **columns):
         return row("jpeg", 10, "a", fingerprint=build * 64, **columns)
 
     def builds(name, bundled=(), measured=()):
@@ -87,15 +87,15 @@ def test_bundled_rows_give_way_to_another_build_measured_here_and_no_others_do(t
             Store(folder).append([*measured])
         return sorted(identity[0] for identity in read_rows(folder).rows["fingerprint"].to_list())
 
-    newer = of("b", finished_utc="2026-01-01T00:00:00.000+00:00")
-    assert builds("alone", bundled=[of("a")]) == ["a"]
-    assert builds("both", bundled=[of("a")], measured=[newer]) == ["b"]
-    assert builds("measured", measured=[of("a"), newer]) == ["a", "b"]
-    older = of("a", coding_protocol="coding/0")
+    newer = build_row("b", finished_utc="2026-01-01T00:00:00.000+00:00")
+    assert builds("alone", bundled=[build_row("a")]) == ["a"]
+    assert builds("both", bundled=[build_row("a")], measured=[newer]) == ["b"]
+    assert builds("measured", measured=[build_row("a"), newer]) == ["a", "b"]
+    older = build_row("a", coding_protocol="coding/0")
     assert builds("rule", bundled=[older], measured=[newer]) == ["b"]
 
 
-def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
+def test_a_part_of_a_dataset_has_only_the_images_of_its_folder(tmp_path):
     folder = results(tmp_path / "r", "kodak") / "kodak"
     assert set(read_rows(folder, "kodak:other").rows["image"].to_list()) == {"other/kodak"}
     assert read_rows(folder).rows.height == 12
@@ -107,7 +107,7 @@ def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
         read_rows(tmp_path / "kodak")
 
 
-def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path):
+def test_a_baseline_of_some_codecs_has_only_these_and_drafts_are_not_listed(tmp_path):
     Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp")])
     output_of("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "some" / "set").table()
@@ -150,7 +150,7 @@ def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_r
         save_baseline(tmp_path, "v2", ["nothing"])
 
 
-def test_a_baseline_is_written_below_its_results_alone(tmp_path):
+def test_a_baseline_is_written_only_inside_its_results(tmp_path):
     Store(tmp_path / "set").append(sweep("jpeg"))
     (tmp_path / "elsewhere").mkdir()
     for name in ("linked", "taken"):

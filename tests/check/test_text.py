@@ -1,4 +1,4 @@
-"""What is said of a made-up check: headline, table, lines, markdown and JUnit."""
+"""The texts about an invented check: headline, table, lines, markdown and JUnit."""
 
 from xml.etree import ElementTree
 
@@ -57,13 +57,13 @@ LINES = [
 ]
 
 
-def made(*findings, verdict="undecided", reason="", subjects=(JPEG,)):
+def make(*findings, verdict="undecided", reason="", subjects=(JPEG,)):
     return make_answer(
         "new", "old", verdict, reason, 0.95, USUAL_RULE, subjects, findings, ["a note"]
     )
 
 
-WHOLE = made(PSNR, LPIPS, LOST, SLOW)
+WHOLE = make(PSNR, LPIPS, LOST, SLOW)
 REFUSED = make_answer("a.b", "old", "not comparable", "other images", 0.95, USUAL_RULE)
 
 
@@ -72,15 +72,15 @@ def test_every_line_above_and_below_the_table():
     assert lines == LINES
     assert "Positive is worse" in first
     assert second.endswith("skewed; verdicts are corrected for 2 tests (Holm).")
-    assert made(PSNR).summary.splitlines()[1].endswith("unless changes are very skewed.")
-    answer = made(PSNR, LPIPS, LOST, SLOW, subjects=[JPEG | {"equal_images": 0, "caveats": []}])
+    assert make(PSNR).summary.splitlines()[1].endswith("unless changes are very skewed.")
+    answer = make(PSNR, LPIPS, LOST, SLOW, subjects=[JPEG | {"equal_images": 0, "caveats": []}])
     assert answer.summary.splitlines()[2:] == LINES[2:]
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
     assert WHOLE.title.splitlines()[1:] == [against]
     assert (WHOLE.code, WHOLE.facts["subjects"]) == (3, [JPEG])
 
 
-def of_change(change, label="jpeg", verdict="regressed", **fields):
+def finding(change, label="jpeg", verdict="regressed", **fields):
     changed = {"verdict": verdict, "change_percent": change, "label": label, "out_of_reach": []}
     return PSNR | changed | fields
 
@@ -88,19 +88,19 @@ def of_change(change, label="jpeg", verdict="regressed", **fields):
 @pytest.mark.parametrize(
     ("headline", "verdict", "findings", "subjects"),
     [
-        ("UNDECIDED: PSNR +0.25 %", "undecided", [of_change(0.25, verdict="undecided"), LOST], 1),
+        ("UNDECIDED: PSNR +0.25 %", "undecided", [finding(0.25, verdict="undecided"), LOST], 1),
         ("FAIL (regressed): b PSNR +5.00 %, d PSNR +4.00 %, c PSNR +3.00 %, a PSNR +2.00 % and 1 "
          "more", "regressed",
-         [*map(of_change, (2, 5, 3, 4, 1), "abcde"), LPIPS], 2),
+         [*map(finding, (2, 5, 3, 4, 1), "abcde"), LPIPS], 2),
         ("FAIL (regressed): SSIM, PSNR +2.00 %", "regressed",
-         [of_change(2.0), of_change(-3.0, out_of_reach=["w"], metric_label="SSIM")], 1),
+         [finding(2.0), finding(-3.0, out_of_reach=["w"], metric_label="SSIM")], 1),
         ("PASS (improved): PSNR -3.00 %, PSNR -1.00 %", "improved",
-         [of_change(n, verdict="improved") for n in (-1.0, -3.0)], 1),
+         [finding(n, verdict="improved") for n in (-1.0, -3.0)], 1),
         ("NO VERDICT (nothing measured): VMAF", "nothing measured", [PSNR, LPIPS, LOST], 1),
     ],
 )  # fmt: skip
 def test_the_headline_says_the_verdict_and_by_which_metrics(headline, verdict, findings, subjects):
-    answer = made(*findings, verdict=verdict, subjects=[JPEG] * subjects)
+    answer = make(*findings, verdict=verdict, subjects=[JPEG] * subjects)
     assert answer.title.splitlines()[0] == headline
 
 
@@ -133,7 +133,7 @@ def test_a_case_for_each_finding_fails_errs_or_passes():
     assert suite.findtext("system-out") == "caveat: a trial"
 
 
-def test_what_cannot_be_compared_is_an_error_and_says_why():
+def test_rows_that_cannot_be_compared_are_an_error_that_says_why():
     assert (REFUSED.title, REFUSED.code) == ("NO VERDICT (not comparable): other images", 4)
     (case,) = ElementTree.fromstring(junit_xml(REFUSED)).iter("testcase")
     (error,) = case

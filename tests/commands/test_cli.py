@@ -62,13 +62,13 @@ def test_singular_and_plural_of_an_option_are_the_same():
         pairs = [(f"--{name}", f"--{other_spelling}") for name, other_spelling in SPELLINGS.items()]
         for spelling, other_spelling in (*pairs, *(pair[::-1] for pair in pairs)):
             if spelling in options and other_spelling not in options:
-                values = parsed(command, path, spelling, "sample")
-                assert values == parsed(command, path, other_spelling, "sample"), path
-                assert values == parsed(command, path, f"{other_spelling}=sample"), path
+                values = parse(command, path, spelling, "sample")
+                assert values == parse(command, path, other_spelling, "sample"), path
+                assert values == parse(command, path, f"{other_spelling}=sample"), path
 
 
-def parsed(command, path, *words):
-    """Values of a verb's options after these words; arguments and required options may lack."""
+def parse(command, path, *words):
+    """Return the values of a verb's options after these words, which need not be complete."""
     with command.make_context(f"bench {path}", list(words), resilient_parsing=True) as context:
         assert "sample" in str(context.params)
         return context.params
@@ -94,12 +94,12 @@ def test_a_full_disk_behind_standard_output_is_a_sentence(verb):
 
 
 def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    shell = f'rmdir {gone}; exec "{sys.executable}" -P -m benchmark list'
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    shell = f'rmdir {lost}; exec "{sys.executable}" -P -m benchmark list'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
-        ["sh", "-c", shell], cwd=gone, env=environment, capture_output=True, text=True, check=False
+        ["sh", "-c", shell], cwd=lost, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
     assert result.stderr == "bench: the current folder is gone: cd to one that is there\n"

@@ -17,7 +17,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## Usual changes\n")[
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
 MEASURED = "run --codecs jpeg --dataset sample --limit 1 --metrics psnr"
 BLOCK = r":\n\n```\w+\n(.*?)```"
-SHOWN = {  # a file that the commands leave, and what stands in it
+SHOWN = {  # a file that the commands leave, and what it contains
     "A metric": ("results/sample/report/means.md", "| FD (gradients) |"),
     "A figure": ("results/sample/report/psnr_db.pdf", "DejaVuSansMono"),
     "A dataset": ("results/charts/report/report.md", "# Test charts"),
@@ -80,13 +80,13 @@ def run(project, code, *words):
     )  # fmt: skip
 
 
-# One process for the commands of a recipe: they differ in what they do, not in how they begin.
+# One process for all commands of a recipe: they start alike.
 IN_TURN = """
 import shlex, sys
 from support.bench.command import bench
 for command in sys.argv[1:]:
-    done = bench(*shlex.split(command))
-    assert done.returncode == 0, done.stderr
+    result = bench(*shlex.split(command))
+    assert result.returncode == 0, result.stderr
 """
 
 

@@ -1,4 +1,4 @@
-"""The documentation is true: its outputs, commands, links, and the tables of the README."""
+"""The documentation is correct: its outputs, commands, links, and the tables of the README."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from support.console import Session, agree, examples
 from support.rows.bundled_results import copy_bundled_results
 from tools import field_table, results_table
 
-PAST = ROOT / "CHANGELOG.md"  # its commands are those of their day
+PAST = ROOT / "CHANGELOG.md"  # its commands were those of its time
 METRICS_PAGE = "docs/experiments/metrics.md"
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {PAST})
 FIELD_PAGE = "docs/experiments/field.md"
@@ -35,21 +35,21 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(R
 
 
 def written_commands(text):
-    """Return the words behind `bench` of every command in a shell's blocks that are not run."""
+    """Return the words after `bench` of every command in blocks for a shell that are not run."""
     for language, block in FENCED.findall(text):
         if language in ("", "sh", "bash", "yaml"):
             for words in COMMAND.findall(re.sub(r" *\\\n\s*", " ", block)):
                 yield shlex.split(words, comments=True)
 
 
-def understood(words):
+def parse(words):
     """Parse a command as `bench` does, without carrying it out."""
     command = typer.main.get_command(app)
     context = command.context_class(command)
     while hasattr(command, "resolve_command") and words and not words[0].startswith("-"):
         _, command, words = command.resolve_command(context, words)
         context = command.context_class(command, parent=context)
-    if "..." in words:  # the rest is that of another command
+    if "..." in words:  # another command's words are left out
         command.make_parser(context).parse_args([word for word in words if word != "..."])
     else:
         command.make_context("bench", list(words))
@@ -63,7 +63,7 @@ def test_every_command_can_be_given(page):
         if words[0] in added_verbs:  # a recipe's verb, which test_contributing.py adds and runs
             continue
         try:
-            understood(words)
+            parse(words)
         except typer.TyperException as error:
             pytest.fail(f"bench {shlex.join(words)}: {error.format_message()}")
 
@@ -74,7 +74,7 @@ def test_the_jobs_for_continuous_integration_give_commands_that_can_be_given():
         commands = COMMAND.findall(re.sub(r" *\\\n\s*", " ", job.read_text()))
         assert [words.split()[0] for words in commands] == [*["fetch"] * 3, "check"], job
         for words in commands:
-            understood(shlex.split(words))
+            parse(shlex.split(words))
     assert [job.stem for job in jobs] == ["github", "gitlab"]
 
 
@@ -105,14 +105,14 @@ def test_shown_outputs_are_those_of_the_commands(name, tmp_path):
 
 
 README = (ROOT / "README.md").read_text()
-MOST_LINES = 100
-MOST_WORDS = 700
-LONGEST = 100
+MAX_LINES = 100
+MAX_WORDS = 700
+MAX_LINE_LENGTH = 100
 KODAK = ROOT / "results" / "kodak"
 
 
 def tables(text, head):
-    """Return the rows of the tables whose first head begins so, as lines."""
+    """Return the rows of the tables whose first heading begins with this, as lines."""
     return re.findall(rf"^\| {head}.*\n(?:\|.*\n)+", text, re.MULTILINE)
 
 
@@ -164,9 +164,9 @@ def test_the_results_are_those_of_own_arithmetic():
     by_name = {row[0]: row[1:] for row in cells if len(row) == 6}
     for label, name in results_table.CODECS.items():
         for column, cell in (("psnr_db", by_name[name][0]), ("lpips_squeeze", by_name[name][1])):
-            of_vtm, of_codec = curve(rows, "vtm", column), curve(rows, label, column)
+            vtm_curve, codec_curve = curve(rows, "vtm", column), curve(rows, label, column)
             printed = float(re.match(r"[-+]?[\d.]+", cell)[0])
-            assert printed == pytest.approx(bd_rate(of_vtm, of_codec), abs=0.1), name
+            assert printed == pytest.approx(bd_rate(vtm_curve, codec_curve), abs=0.1), name
         rates, lpips = curve(rows, label, "lpips_squeeze")
         value = np.interp(np.log(0.3), rates, lpips)  # straight lines, as drawn
         assert float(by_name[name][2]) == pytest.approx(value, abs=0.01), name
@@ -194,21 +194,21 @@ def test_no_other_number_of_the_readme_is_unfounded():
 
 
 def test_the_readme_is_short():
-    assert len(README.splitlines()) <= MOST_LINES
-    assert len(re.findall(r"\S*\w\S*", README)) <= MOST_WORDS
-    long = [line for line in README.splitlines() if len(line) > LONGEST]
+    assert len(README.splitlines()) <= MAX_LINES
+    assert len(re.findall(r"\S*\w\S*", README)) <= MAX_WORDS
+    long = [line for line in README.splitlines() if len(line) > MAX_LINE_LENGTH]
     assert [line for line in long if not line.startswith(("|", "[Other metrics"))] == []
 
 
-# A shell's commands on a fresh copy; a comment behind one names an exit code other than 0. The
+# A shell's commands on a fresh copy; a comment after one names an exit code other than 0. The
 # recipes of two pages have tests of their own.
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDES = [page for page in GUIDES if page.stem not in ("own-codec", "metric-and-dataset")]
 ALONE = re.compile(r"^(bench (?:[^#\n\\]|\\\n)*)(#.*)?$", re.MULTILINE)
-CANNOT = {  # what a command has, and why it cannot run here
+CANNOT = {  # a part of a command, and why it cannot run here
     r"bench fetch": "it downloads",
     r"clic2020": "the photographs are downloaded",
-    r"--engine ray|\$address|results-a|parts/": "it is of several machines",
+    r"--engine ray|\$address|results-a|parts/": "it needs several machines",
     r"bench worker|worker:": "a contender's environment is downloaded",
     r"--recipe (?!smoke)|weights-dir runs": "it trains for hours",
     r"crdr\.pth\.tar|VTM_DIR|--codecs bpg|vtm-23\.13": "it needs downloads",
@@ -219,7 +219,8 @@ CANNOT = {  # what a command has, and why it cannot run here
     r"all\.csv": "it is the reader's file of several curves",
 }  # fmt: skip
 PHOTOGRAPHS = SHARED / "data" / "kodak"
-CURVES = {"vtm.csv": (0.0, 1.0), "mine.csv": (0.3, 1.05)}  # dB and bits beside the anchor's
+# dB above the anchor, and bits relative to it.
+CURVES = {"vtm.csv": (0.0, 1.0), "mine.csv": (0.3, 1.05)}
 
 
 def commands(page):
@@ -238,7 +239,7 @@ def reason(command):
 
 @pytest.fixture
 def session(tmp_path):
-    """A fresh copy for each page, with the files that the documents speak of."""
+    """A fresh copy for each page, with the files that the documents mention."""
     new_session = Session(tmp_path)
     folder = new_session.folder
     shutil.copytree(folder / "photos", folder / "path" / "to" / "photos")
@@ -271,8 +272,8 @@ def session(tmp_path):
 def test_the_commands_of_a_page_end_as_it_says(page, session):
     wrong = {}
     for command, code in commands(page):
-        of_kodak = re.search(r"kodak|\bv[12]\b", command)  # or of a baseline of its rows
-        if reason(command) or (of_kodak and not PHOTOGRAPHS.exists()):
+        uses_kodak = re.search(r"kodak|\bv[12]\b", command)  # or of a baseline of its rows
+        if reason(command) or (uses_kodak and not PHOTOGRAPHS.exists()):
             continue
         message = session.run(command)
         end = re.search(r"^\[(\d+)\]$", message, re.MULTILINE)

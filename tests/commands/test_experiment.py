@@ -30,7 +30,7 @@ linear_rate = true
 
 @pytest.fixture
 def work_folder(tmp_path, monkeypatch):
-    """The present folder, with two folders of photographs and an experiment on them."""
+    """The current folder, with two folders of photographs and an experiment on them."""
     monkeypatch.chdir(tmp_path)
     for number, folder in enumerate(("first", "more, photos")):
         (tmp_path / folder).mkdir()
@@ -123,14 +123,14 @@ def test_a_mistake_in_the_file_is_one_sentence_before_anything_runs(work_folder,
     assert not (work_folder / "results").exists()
 
 
-def test_a_dataset_that_is_not_here_is_said_before_the_first_is_measured(work_folder):
+def test_an_absent_dataset_is_reported_before_the_first_is_measured(work_folder):
     result = bench("run", "exp.toml", "--dataset", "first,second")
     assert result.returncode == 2
     assert "'second'" in result.stderr
     assert not (work_folder / "results").exists()
 
 
-def test_what_is_no_file_is_said_to_be_a_codec(work_folder):
+def test_a_codec_in_place_of_a_file_is_reported(work_folder):
     assert "measure a codec with --codecs jpeg" in bench("run", "jpeg").stderr
 
 

@@ -1,4 +1,4 @@
-"""Help is whole, grouped and true: panels, examples that parse or run, versions, completion."""
+"""Help is complete, grouped and correct: panels, examples, versions, completion."""
 
 import os
 import shlex
@@ -13,8 +13,8 @@ from support.bench.command import bench
 from support.bench.verbs import every_command, every_verb
 
 COMMANDS_OF_HELP = dict(every_command())
-# Options whose meaning is another one in these verbs.
-OWN_MEANING = {
+# Options whose meaning depends on the verb.
+SEVERAL_MEANINGS = {
     "--against", "--at", "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common",
     "--data-dir", "--dataset", "--images", "--metrics", "--mix-protocols", "--out", "--points",
     "--published", "--results", "--seed", "--to", "--up-to-bpp",
@@ -52,7 +52,7 @@ def test_help_of_80_columns_cuts_nothing_and_has_an_example(path, monkeypatch):
         if default not in (None, "", True, False):
             assert f"[default: {default}]" in words
     for example in examples_of(command):
-        assert f"   {example} " in result.stdout, "an example stands in one line"
+        assert f"   {example} " in result.stdout, "an example is one line"
     assert not path or any(sample.startswith(f"bench {path}") for sample in examples_of(command))
 
 
@@ -70,14 +70,14 @@ def test_short_and_long_help_are_the_same():
         assert bench(*words, "-h").stdout == bench(*words, "--help").stdout != ""
 
 
-def test_verbs_stand_in_panels_in_the_order_in_which_they_are_needed():
+def test_verbs_are_in_panels_in_the_order_of_their_use():
     output = bench("--help").stdout
     for marks in ([f"─ {panel} ─" for panel in VERBS], [f"│ {name} " for name in NAMES]):
         places = [output.index(mark) for mark in marks]
         assert places == sorted(places)
 
 
-def test_every_option_stands_in_a_panel_and_has_one_help_text():
+def test_every_option_is_in_a_panel_and_has_one_help_text():
     texts = {}
     for path, command in every_verb():
         panels = [option.rich_help_panel for option in options_of(command)]
@@ -85,7 +85,7 @@ def test_every_option_stands_in_a_panel_and_has_one_help_text():
         assert panels == sorted(panels, key=PANELS.index), path
         for option in options_of(command):
             texts.setdefault(option.opts[0], set()).add(option.help)
-    assert {name for name, wordings in texts.items() if len(wordings) > 1} <= OWN_MEANING
+    assert {name for name, wordings in texts.items() if len(wordings) > 1} <= SEVERAL_MEANINGS
 
 
 def test_every_example_parses():
@@ -107,8 +107,8 @@ def test_version_is_that_of_run_records():
     assert output == f"rdrbench {record['packages']['rdrbench']}, commit {record['commit']}\n"
 
 
-def completed(*words):
-    """Names that bash would show after these words."""
+def complete(*words):
+    """Return the names that bash would show after these words."""
     variables = {"COMP_WORDS": "\n".join(["bench", *words]), "COMP_CWORD": str(len(words))}
     with patch.dict(os.environ, {"_BENCH_COMPLETE": "complete_bash", **variables}):
         result = bench()
@@ -117,7 +117,7 @@ def completed(*words):
 
 
 def test_a_shell_completes_verbs_and_options():
-    assert completed("re") == ["rescore", "report", "review"]
-    assert completed("pack", "im") == ["import"]
-    assert "--codecs" in completed("run", "--co")
+    assert complete("re") == ["rescore", "report", "review"]
+    assert complete("pack", "im") == ["import"]
+    assert "--codecs" in complete("run", "--co")
     assert "--install-completion" in bench("--help").stdout

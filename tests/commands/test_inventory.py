@@ -1,4 +1,4 @@
-"""The doctor names everything there is, gets nothing wrong about it, and outlives the ill."""
+"""`bench doctor` and `bench list` name everything, also where a codec is broken."""
 
 import json
 from importlib.metadata import PackageNotFoundError
@@ -81,14 +81,14 @@ def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_n
     )
 
 
-def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch):
-    ill = {
+def test_a_broken_codec_is_reported_and_the_others_are_examined(monkeypatch):
+    faulty_codecs = {
         "raw": "baselines.raster:Raw",
         "jpeg": "support.codecs.fakes:NoSuchClass",
         "webp": "no_such_wheel:Codec",
     }
-    monkeypatch.setattr("benchmark.registry.CODECS", ill)
-    monkeypatch.setattr("benchmark.spec.CODECS", ill)
+    monkeypatch.setattr("benchmark.registry.CODECS", faulty_codecs)
+    monkeypatch.setattr("benchmark.spec.CODECS", faulty_codecs)
     codecs = by_name(doctor.examine("codecs"))
     assert codecs["raw"]["state"] == "ready"
     assert "NoSuchClass" in codecs["jpeg"]["what"]
@@ -126,7 +126,7 @@ def test_the_imaging_library_is_named_with_its_jpeg(monkeypatch):
     assert doctor.imaging_library() == "pillow-simd 12.1.1.post0 with libjpeg 9.6"
 
 
-def knows_nothing(package):
+def no_version(package):
     raise PackageNotFoundError(package)
 
 
@@ -139,8 +139,8 @@ def knows_nothing(package):
         (None, True, "not installed"),
     ],
 )
-def test_torch_and_the_gpu_are_told_together(monkeypatch, tmp_path, build, gpu, expected):
+def test_torch_and_the_gpu_are_described_together(monkeypatch, tmp_path, build, gpu, expected):
     (tmp_path / "gpu").touch()
     monkeypatch.setattr(device, "GPU_MARKS", (str(tmp_path / ("gpu" if gpu else "none")),))
-    monkeypatch.setattr(doctor, "version", {"torch": build}.__getitem__ if build else knows_nothing)
+    monkeypatch.setattr(doctor, "version", {"torch": build}.__getitem__ if build else no_version)
     assert dict(doctor.examine_machine())["torch"] == expected

@@ -36,9 +36,9 @@ def test_several_codecs_are_the_lines_of_one_table_as_if_each_were_asked_for_alo
     together = json.loads(match("webp,avif,jpegxl", "webp,jpegli", "--json"))
     pairs = [("webp", "jpegli"), ("avif", "webp"), ("avif", "jpegli"), ("jpegxl", "webp"),
              ("jpegxl", "jpegli")]  # fmt: skip
-    alone = [json.loads(match(*pair, "--json"))["records"] for pair in pairs]
-    assert together["records"] == [record for records in alone for record in records]
-    # A pair that cannot be matched is absent from the table, and said below it.
+    single_records = [json.loads(match(*pair, "--json"))["records"] for pair in pairs]
+    assert together["records"] == [record for records in single_records for record in records]
+    # A pair that cannot be matched is absent from the table and named below it.
     partly = json.loads(match("jpegxl,webp", "jpegli", "--tolerance", "0.5", "--json"))
     assert [record["codec"] for record in partly["records"]] == ["webp"]
     assert partly["absent"][0]["what"] == "jpegxl and jpegli"

@@ -29,7 +29,7 @@ def rows_of(codec, images, psnr_db, **columns):
 def folders(tmp_path_factory):
     """VTM: 6 images measured here, 24 bundled. WebP: an old build, and a new one with a failure.
 
-    The second folder has only what is to be shown of them.
+    The second folder has only the rows that are shown.
     """
     bundled = [*rows_of("vtm", WHOLE, 35.0), *rows_of("jpeg", WHOLE, 30.0)]
     new = {"fingerprint": "new", "run": "20270101T000000-aa"}
@@ -66,21 +66,21 @@ VERBS = {
 
 
 def answer(results, words, out):
-    """What a verb prints as JSON, or else its csv files; without sentences and paths."""
+    """Return what a verb prints as JSON, or its csv files, without sentences and paths."""
     words = words.replace("DRAWN", "--out {out} --format svg")
     printed = output_of(*words.format(out=out).split(), "--results", results)
     if "--json" in words:
-        return without(json.loads(printed))
+        return drop_dynamic(json.loads(printed))
     return {
         path.name: [*csv.reader(path.read_text().splitlines())]
         for path in sorted(out.rglob("*.csv"))
     }
 
 
-def without(value):
+def drop_dynamic(value):
     if isinstance(value, dict):
-        return {name: without(entry) for name, entry in value.items() if name not in DYNAMIC}
-    return [*map(without, value)] if isinstance(value, list) else value
+        return {name: drop_dynamic(entry) for name, entry in value.items() if name not in DYNAMIC}
+    return [*map(drop_dynamic, value)] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -109,7 +109,7 @@ def test_so_does_every_python_call(folders):
         assert first.equals(second)
 
 
-def test_what_is_not_shown_is_said_with_the_command_that_measures_the_rest(folders):
+def test_what_is_not_shown_is_named_with_the_command_that_measures_the_rest(folders):
     printed = output_of("rank", "--at", "bpp=.5", "--metrics", "psnr", "--results", folders[0])
     assert "6 of 24 images" in printed
     assert "bench run --codecs vtm --dataset set" in printed

@@ -33,8 +33,8 @@ def test_files_of_a_folder_that_are_no_pictures_are_counted_by_suffix_in_one_lin
 
 
 def test_values_that_are_absent_are_counted_by_column_with_the_command():
-    without = [{"column": "vif", "cells": 3, "reason": "not computed (`bench rescore`)"}]
-    assert absent_lines(absences(missing_values=without)) == [
+    missing_values = [{"column": "vif", "cells": 3, "reason": "not computed (`bench rescore`)"}]
+    assert absent_lines(absences(missing_values=missing_values)) == [
         "vif of 3 cells: no value: not computed (`bench rescore`)"
     ]
 
@@ -86,7 +86,7 @@ def test_a_caption_names_the_metrics_that_are_drawn_in_decibels():
     assert scale_sentences(metrics) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]
 
 
-def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs(
+def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_attributed_to_them(
     tmp_path, monkeypatch
 ):
     for name in ("BENCH_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME", "HOME"):
@@ -104,9 +104,9 @@ def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_said_to_be_theirs
     assert line not in other_result.stdout
 
 
-def test_random_weights_are_said_below_every_table(tmp_path):
-    wild = [{**record, "caveat": "random weights"} for record in sweep("webp")]
-    Store(tmp_path / "set").append([*sweep("jpeg"), *wild])
+def test_random_weights_are_named_below_every_table(tmp_path):
+    random_rows = [{**record, "caveat": "random weights"} for record in sweep("webp")]
+    Store(tmp_path / "set").append([*sweep("jpeg"), *random_rows])
     options = "--results", tmp_path, "--dataset", "set"
     for words in (
         ("rank", "--at", "bpp=0.5", "--metric", "psnr"),

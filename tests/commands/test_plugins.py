@@ -93,7 +93,7 @@ def test_plugins_are_listed_with_their_package_and_what_is_broken(bench):
     assert (tiny["state"], tiny["title"]) == ("ready", "of tiny 1.2")
     assert (broken["state"], "no_such_package" in broken["lacks"]) == ("missing", True)
     assert "no module worn.gone" in listed["codecs"]["gone"]["lacks"]
-    assert "Pillow" in listed["codecs"]["jpeg"]["title"]  # a name of the project is its own
+    assert "Pillow" in listed["codecs"]["jpeg"]["title"]  # the project's own codec
     assert listed["metrics"]["bias"]["title"] == listed["datasets"]["squares"]["title"]
 
 

@@ -23,7 +23,7 @@ from support.rows.bundled_results import bundled_results
 RESULTS = bundled_results()
 KODAK, SAMPLE = RESULTS / "kodak", RESULTS / "sample"
 HERE = f"--results {RESULTS}"
-QUESTIONS = {  # of rows: functions of `benchmark`, which return data frames
+QUESTIONS = {  # about rows: functions of `benchmark` that return data frames
     "rank --at bpp=.3 --at psnr=32 --codecs ours,vtm,jpegli": lambda: benchmark.rank(
         KODAK, ["bpp=.3", "psnr=32"], codecs=["ours", "vtm", "jpegli"]
     ),
@@ -35,7 +35,7 @@ QUESTIONS = {  # of rows: functions of `benchmark`, which return data frames
         KODAK, "ours", "vtm", realism="lpips_squeeze"
     ),
 }
-OTHERS = {  # the functions themselves
+OTHER_QUESTIONS = {  # the functions themselves
     f"published list --dataset kodak {HERE}": lambda: flatten(curves.list_all)(
         dataset="kodak", results=RESULTS
     ),
@@ -61,8 +61,8 @@ OTHERS = {  # the functions themselves
 }
 MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60 --results measured"
 ELIC = ROOT / "baselines" / "checkpoints" / "elic-3.safetensors.xz"
-# Those that measure, decode or write, and words that their JSON has to have.
-OF_WORK = {
+# Commands that measure, decode or write, and keys that their JSON must have.
+WORK_COMMANDS = {
     f"run {MEASURED} --metrics psnr": ("measured", "summary", "failed"),
     "rescore --dataset sample --limit 1 --metrics ssim --results measured": ("rows", "tried"),
     "report --results measured --metrics psnr --page": ("bd_rates", "files", "summary"),
@@ -77,10 +77,10 @@ OF_WORK = {
     "site --submissions packs --metrics psnr --out board": ("pack", "audited"),
     f"checkpoint info {ELIC}": ("architecture", "config", "macs_per_pixel", "training_data"),
 }
-ELSEWHERE = {"study read", "history", "baseline save", "pack export", "pack import"}
+TESTED_ELSEWHERE = {"study read", "history", "baseline save", "pack export", "pack import"}
 
 
-def plain(value):
+def json_value(value):
     """Return a value as JSON has it: None where there is none."""
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
@@ -93,16 +93,16 @@ def test_the_command_and_the_call_give_the_same_records(words):
         output_of(*words.split(), "--json", "--dataset", "kodak", "--results", KODAK.parent)
     )
     frame = QUESTIONS[words]()
-    records = [{k: plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
+    records = [{k: json_value(v) for k, v in row.items()} for row in frame.to_dict("records")]
     assert records == output["records"]
     assert frame.attrs["summary"] == output["summary"]
     assert frame.attrs["absent"] == output["absent"]
     assert frame.attrs["protocols"] == output["protocols"]
 
 
-@pytest.mark.parametrize("words", OTHERS, ids=lambda words: re.sub(r" \S*/\S*", "", words))
+@pytest.mark.parametrize("words", OTHER_QUESTIONS, ids=lambda words: re.sub(r" \S*/\S*", "", words))
 def test_the_command_prints_the_answer_of_the_function(words):
-    replies, outcome = json.loads(output_of(*words.split(), "--json")), OTHERS[words]()
+    replies, outcome = json.loads(output_of(*words.split(), "--json")), OTHER_QUESTIONS[words]()
     answers = outcome if isinstance(outcome, list) else [outcome]
     for reply, answer in zip(
         replies if isinstance(replies, list) else [replies], answers, strict=True
@@ -115,8 +115,8 @@ def test_the_command_prints_the_answer_of_the_function(words):
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    """A folder with results of a photograph, a pack of them, and those that are bundled."""
+def work_folder(tmp_path_factory):
+    """A folder with results of a photograph, a pack of these, and the bundled results."""
     place = tmp_path_factory.mktemp("stored")
     shutil.copytree(SAMPLE, place / "results" / "sample")
     results = place / "measured"
@@ -131,19 +131,19 @@ def stored(tmp_path_factory):
 
 
 def words_in(value):
-    """Every key of a JSON value."""
+    """Return every key of a JSON value."""
     if isinstance(value, dict):
         return set(value) | {word for item in value.values() for word in words_in(item)}
     return {word for item in value for word in words_in(item)} if isinstance(value, list) else set()
 
 
-@pytest.mark.parametrize("words", OF_WORK)
-def test_a_verb_that_works_prints_json_alone(stored, monkeypatch, words):
-    monkeypatch.chdir(stored)
+@pytest.mark.parametrize("words", WORK_COMMANDS)
+def test_a_verb_that_works_prints_json_alone(work_folder, monkeypatch, words):
+    monkeypatch.chdir(work_folder)
     result = bench(*words.split(), "--json")
-    of_one_photograph = words.startswith(("site", "review", "check"))  # which is no verdict
-    assert result.returncode == 0 or of_one_photograph, result.stderr
-    assert set(OF_WORK[words]) <= words_in(json.loads(result.stdout))
+    has_one_photograph = words.startswith(("site", "review", "check"))  # too few for a verdict
+    assert result.returncode == 0 or has_one_photograph, result.stderr
+    assert set(WORK_COMMANDS[words]) <= words_in(json.loads(result.stdout))
 
 
 def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
@@ -154,7 +154,7 @@ def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
         if "--json" in param.opts
     }
     assert all(flags.values())
-    examples = {**QUESTIONS, **OTHERS, **OF_WORK}
+    examples = {**QUESTIONS, **OTHER_QUESTIONS, **WORK_COMMANDS}
     assert {
         path for path in flags if not any(example.startswith(path) for example in examples)
-    } == ELSEWHERE
+    } == TESTED_ELSEWHERE

@@ -41,9 +41,9 @@ def test_the_codecs_measured_here_are_ranked_with_the_anchor(results):
     assert lines[2][:2] == ["2", "jpeg"]
     assert "webp" not in rank(results, "photos")
     assert "webp (bundled)" in rank(results, "photos", "--bundled", "webp")
-    of_webp = rank(results, "photos", "--anchor", "webp")
-    assert "webp (bundled)" in of_webp
-    assert "vtm" not in of_webp
+    webp_text = rank(results, "photos", "--anchor", "webp")
+    assert "webp (bundled)" in webp_text
+    assert "vtm" not in webp_text
     assert "2 images, all bundled with the project" in rank(
         results, "photos", "--codecs", "vtm,webp"
     )
@@ -59,9 +59,9 @@ def test_a_codec_that_failed_for_an_image_is_ranked_on_the_common_ones(results):
 
 
 def test_each_dataset_has_a_table_a_record_and_its_lines_of_csv(results, tmp_path):
-    of_one = [rank(results, dataset) for dataset in ("photos", "more")]
+    single_texts = [rank(results, dataset) for dataset in ("photos", "more")]
     file = tmp_path / "ranks.csv"
-    assert rank(results, "photos,more", "--csv", file) == "\n".join(of_one)
+    assert rank(results, "photos,more", "--csv", file) == "\n".join(single_texts)
     with file.open() as lines:
         records = list(csv.DictReader(lines))
     assert [record["dataset"] for record in records] == ["photos", "photos", "more", "more"]
@@ -69,4 +69,4 @@ def test_each_dataset_has_a_table_a_record_and_its_lines_of_csv(results, tmp_pat
     first, second = json.loads(rank(results, "photos,more", "--json"))
     assert (first["dataset"], second["dataset"]) == ("photos", "more")
     assert json.loads(rank(results, "photos", "--json")) == first
-    assert rank(results, "all") == "\n".join(reversed(of_one)), "in the order of their names"
+    assert rank(results, "all") == "\n".join(reversed(single_texts)), "in the order of their names"

@@ -66,13 +66,13 @@ def store_of(results):
     return Store(folder)
 
 
-def summarised(results):
+def summarise(results):
     store = store_of(results)
     return summarise_with_distributions(store.table(), store.folder, METRICS)
 
 
 def set_values(results):
-    summary = summarised(results)
+    summary = summarise(results)
     return {
         (label_of(point.edition.spec), str(point.setting), name): point.means[name].value
         for point in summary.points
@@ -114,9 +114,7 @@ def test_a_report_has_sets_with_intervals(finished_results):
     assert few == {"psnr_db": "False", "fd_alex": "True", "fd_squeeze": "True"}
 
 
-def test_beside_a_small_image_both_metrics_are_of_the_others(
-    finished_results, photographs, tmp_path
-):
+def test_with_a_small_image_both_metrics_cover_the_others(finished_results, photographs, tmp_path):
     more_photos, results = tmp_path / photographs.name, tmp_path / "results"
     for old, new in ((photographs, more_photos), (finished_results, results)):
         shutil.copytree(old, new)
@@ -124,18 +122,18 @@ def test_beside_a_small_image_both_metrics_are_of_the_others(
     bench(*run_words(more_photos, results))
     rates = [
         point.bpp
-        for point in summarised(finished_results).points
+        for point in summarise(finished_results).points
         if label_of(point.edition.spec) == "webp"
     ]
     metrics, rate = ("--metrics", "fd_squeeze,psnr"), f"{np.mean(rates[:2]):.3g}"
     words = ("rank", *metrics, "--budget", "set", "--at", f"bpp={rate}", "--at", "fd_squeeze=300")
-    of_both = (
+    rankings = (
         json.loads(bench(*words, "--json", "--results", folder).stdout)["records"]
         for folder in (finished_results, results)
     )
     ranks_before, ranks_after = (
         [{name: record[name] for name in record if "seconds" not in name} for record in ranks]
-        for ranks in of_both
+        for ranks in rankings
     )
     assert [record["rank"] for record in ranks_before] != [None] * 4
     assert ranks_after == ranks_before
@@ -143,12 +141,12 @@ def test_beside_a_small_image_both_metrics_are_of_the_others(
     reason = f"no codec has values for all compared images at bpp={rate}"
     assert f"FD (SqueezeNet): {reason}" in output
     csv_texts = []
-    of_jpeg = [
+    jpeg_rates = [
         point.bpp
-        for point in summarised(finished_results).points
+        for point in summarise(finished_results).points
         if label_of(point.edition.spec) == "jpeg"
     ]
-    bpp = f"{np.sqrt(max(rates[0], of_jpeg[0]) * min(rates[-1], of_jpeg[-1])):.3g}"
+    bpp = f"{np.sqrt(max(rates[0], jpeg_rates[0]) * min(rates[-1], jpeg_rates[-1])):.3g}"
     for folder in (finished_results, results):
         bench("figures", "realism", *metrics, "--bpp", bpp, "--results", folder, "--out", folder)
         csv_texts.append((folder / "realism.csv").read_text())

@@ -14,10 +14,10 @@ from support.rows.measured import row, table
 IMAGES = ("a", "bb", "ccc")
 RULE = {"lpips_squeeze_protocol": protocols(METRICS)["lpips_squeeze"]}
 RUN = {"run": "20270101T000000-aa"}
-LACKING = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
+NO_LPIPS = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
 
 
-def of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
+def rows_of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
     """Rows of our codec: a realism weight costs PSNR and gains LPIPS."""
     build = {"fingerprint": fingerprint, "codec_version": f"checkpoint {fingerprint[:8]}"}
     variant = {"variant": f"beta={beta}{options}", "setting_name": "q"}
@@ -34,24 +34,23 @@ def of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
 @pytest.fixture
 def store(tmp_path):
     """Bundled rows of our codec at three realism weights, and of a reference."""
-    theirs = [
+    reference_rows = [
         row("vtm", q, image, num_bytes=1500 * 2**q, lpips_squeeze=0.12 / (1 + q), **RULE)
         for q in (0, 1) for image in IMAGES
     ]  # fmt: skip
     store = Store(tmp_path / "results" / "kodak")
-    store.ship(
-        "field", table([*theirs, *(record for beta in (0, 1, 2) for record in of_beta(beta))])
-    )
+    our_rows = [record for beta in (0, 1, 2) for record in rows_of_beta(beta)]
+    store.ship("field", table([*reference_rows, *our_rows]))
     return store
 
 
-def compared(results, *words):
+def tradeoff_at(results, *words):
     command = ("tradeoff", "ours", "vtm", "--realism", "lpips_squeeze", *words)
     return output_of(*command, "--results", results)
 
 
 def tradeoff(store, *words):
-    return compared(store.folder.parent, *words)
+    return tradeoff_at(store.folder.parent, *words)
 
 
 def table_of(text):
@@ -61,19 +60,19 @@ def table_of(text):
 def test_the_bare_name_of_a_codec_means_its_default_network_without_a_search(store):
     table_before = tradeoff(store)
     for beta in (0, 1):
-        store.append(of_beta(beta, "b" * 64, options=":size=micro"))
-        store.append(of_beta(beta, worse=-0.1, options=":effort=2"))
+        store.append(rows_of_beta(beta, "b" * 64, options=":size=micro"))
+        store.append(rows_of_beta(beta, worse=-0.1, options=":effort=2"))
     assert table_of(tradeoff(store)) == table_of(table_before)
 
 
 def test_a_single_image_has_its_difference_and_no_interval(tmp_path):
-    theirs = row("vtm", 0, "a", num_bytes=1500, psnr_db=20.0, lpips_squeeze=0.12, **RULE)
-    ours = [record for beta in (0, 1, 2) for record in of_beta(beta) if record["image"] == "a"]
-    Store(tmp_path / "kodak").append([theirs, *ours])
+    reference_rows = row("vtm", 0, "a", num_bytes=1500, psnr_db=20.0, lpips_squeeze=0.12, **RULE)
+    ours = [record for beta in (0, 1, 2) for record in rows_of_beta(beta) if record["image"] == "a"]
+    Store(tmp_path / "kodak").append([reference_rows, *ours])
     # That of beta 0; realism is between those of beta 0 and 1, which loses up to 1 dB. PSNR rises
     # by 3 dB where bytes double, along a straight line.
     reference_psnr = 30 + 3 * np.log2(1.5)
-    (line,) = [text for text in compared(tmp_path).splitlines() if text.startswith("vtm")]
+    (line,) = [text for text in tradeoff_at(tmp_path).splitlines() if text.startswith("vtm")]
     *_, value, difference = line.split()
     assert reference_psnr - 1 < float(value) < reference_psnr
     assert float(difference) == pytest.approx(float(value) - 20, abs=0.002)
@@ -84,7 +83,7 @@ def test_rows_of_another_network_change_no_number_and_are_named(store):
     output_before = tradeoff(store)
     assert "ours:beta=0, ours:beta=1, ours:beta=2 (checkpoint aaaaaaaa, " in output_before
     assert "another build" not in output_before
-    store.append(of_beta(2, "b" * 64, worse=0.1, **RUN))
+    store.append(rows_of_beta(2, "b" * 64, worse=0.1, **RUN))
     output_after = tradeoff(store)
     assert table_of(output_after) == table_of(output_before)
     assert "ours:beta=2 (checkpoint aaaaaaaa, bundled)." in output_after
@@ -95,11 +94,11 @@ def test_rows_of_another_network_change_no_number_and_are_named(store):
 
 
 def test_a_variant_without_the_metric_is_named_with_the_number_of_images(store):
-    store.append(of_beta(3, **LACKING, **RUN))
+    store.append(rows_of_beta(3, **NO_LPIPS, **RUN))
     message = tradeoff(store)
     assert "interpolated between ours:beta=0, ours:beta=1, ours:beta=2 (" in message
     assert "\nours:beta=3 q=0, q=1, q=2: lpips_squeeze of 0 of 3 images: not comp" in message
-    store.append(of_beta(3, **RUN)[:-1])  # one image has none at the last setting
+    store.append(rows_of_beta(3, **RUN)[:-1])  # one image has none at the last setting
     assert "\nours:beta=3 q=2: lpips_squeeze of 2 of 3 images" in tradeoff(store)
 
 
@@ -132,7 +131,7 @@ def test_a_metric_that_no_row_has_is_named_with_the_command_that_makes_it(tmp_pa
 
 
 def test_a_metric_of_one_image_and_its_source_is_called_perceptual_quality_and_never_realism():
-    message = compared(bundled_results())
+    message = tradeoff_at(bundled_results())
     assert "equal perceptual quality" in message
     assert "realis" not in message
     kinds = {name: Metric.named(name).kind for name in (*METRICS, *DISTRIBUTION_METRICS)}

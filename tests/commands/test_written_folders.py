@@ -1,4 +1,4 @@
-"""Verbs write below the folder of results, where no other place is named."""
+"""Verbs write into the folder of results unless another place is named."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def work_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_folders_that_verbs_make_lie_below_the_results(work_folder):
+def test_folders_that_verbs_make_are_inside_the_results(work_folder):
     for words, folder in COMMANDS.items():
         result = bench(*words.split())
         assert (work_folder / "results" / folder).is_dir(), result.stderr

@@ -1,4 +1,4 @@
-"""The recipes for what is yours are true: their files and commands work as they stand."""
+"""The recipes for your own codec, metric and dataset work as they are written."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from support.quick import quick
 PAGES = "own-codec", "metric-and-dataset"
 TEXT = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES)
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
-LONGEST_LINES, LONGEST_MODEL = 35, 12  # of a recipe; of one with a network
-SHOWN = {  # a file that the commands leave, and what stands in it
+MAX_LINES, MAX_MODEL_LINES = 35, 12  # of a recipe; of one with a network
+SHOWN = {  # a file that the commands leave, and what it contains
     "A metric": ("results/sample/report/report.md", "Edge error"),
     "A dataset": ("results/holiday/report/report.md", "# holiday\n\nJPEG needs"),
 }
@@ -24,7 +24,7 @@ SHOWN = {  # a file that the commands leave, and what stands in it
 
 @pytest.fixture
 def work_folder(tmp_path, monkeypatch):
-    """An empty folder as the present one, with photographs for the dataset."""
+    """An empty current folder, with photographs for the dataset."""
     monkeypatch.chdir(tmp_path)
     for number in range(3):
         noise = effect_noise((90, 80), 20 + 20 * number).convert("RGB")
@@ -33,12 +33,12 @@ def work_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", quick(SHOWN, "A dataset"))
-def test_a_recipe_runs_as_it_stands(name, work_folder):
+def test_a_recipe_runs_as_written(name, work_folder):
     files = re.findall(
         r"^`([\w/.]+)`:\n\n```python\n(.*?)```", SECTIONS[name], re.DOTALL | re.MULTILINE
     )
     ((path, source),) = files
-    assert len(source.splitlines()) <= LONGEST_LINES
+    assert len(source.splitlines()) <= MAX_LINES
     (work_folder / path).write_text(source)
     (commands,) = re.findall(r"```sh\n(.*?)```", SECTIONS[name], re.DOTALL)
     for command in commands.splitlines():
@@ -49,9 +49,9 @@ def test_a_recipe_runs_as_it_stands(name, work_folder):
     assert text in (work_folder / file).read_text()
 
 
-def test_the_codec_runs_as_it_stands(work_folder):
+def test_the_codec_runs_as_written(work_folder):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A codec"], re.DOTALL)[1]
-    assert len(source.splitlines()) <= LONGEST_LINES
+    assert len(source.splitlines()) <= MAX_LINES
     (work_folder / "quantise.py").write_text(source)
     words = "run --codecs ./quantise.py:Quantise,jpeg --dataset . --metrics psnr --json"
     points = json.loads(bench(*words.split()).stdout)["summary"]
@@ -68,9 +68,9 @@ def test_the_codec_runs_as_it_stands(work_folder):
 
 
 @pytest.mark.slow
-def test_the_model_runs_as_it_stands(work_folder):
+def test_the_model_runs_as_written(work_folder):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A torch model"], re.DOTALL)[1]
-    assert len(source.splitlines()) <= LONGEST_MODEL
+    assert len(source.splitlines()) <= MAX_MODEL_LINES
     (work_folder / "mine.py").write_text(source)
     for number in (1, 2, 3):
         save(small_network("bmshj2018-hyperprior", 3.0**number), work_folder / f"{number}.pth")
@@ -112,17 +112,17 @@ def test_photographs_that_were_flattened_are_scored_and_drawn_later_without_sayi
         noise.putalpha(200) if number else None
         noise.save(photos / f"{number}.png")
     words = ("--codecs", "jpeg,webp", *place_words)
-    left_out = bench("plan", *words).stdout.splitlines()[-1]
-    assert left_out.startswith("1.png, 2.png, 3.png and 3 more: refused: has transparent")
+    refusal_line = bench("plan", *words).stdout.splitlines()[-1]
+    assert refusal_line.startswith("1.png, 2.png, 3.png and 3 more: refused: has transparent")
     assert bench("run", *words, "--metrics", "psnr", "--flatten").returncode == 0
     rescore, out = ("rescore", *place_words, "--metrics", "ssim"), ("--out", "f")
     assert "56 values filled in" in bench(*rescore, "--codecs", "webp").stdout
     assert "24 values filled in" in bench(*rescore, "--codecs", "jpeg", "--limit", 3).stdout
     sentence = "Points left out (ssim of 3 of 7 images: not computed): jpeg."
-    for verb in (("table",), ("figures", "realism", "--bpp", "2")):  # that lack some metric
+    for verb in (("table",), ("figures", "realism", "--bpp", "2")):  # whose rows lack some metric
         output = bench(*verb, *words, "--metrics", "psnr,ssim", *out)
         assert output.stderr.count(sentence) == 1, output.stderr
-    bench("rescore", *place_words, "--metrics", "ms_ssim")  # which none is large enough for
+    bench("rescore", *place_words, "--metrics", "ms_ssim")  # for which no image is large enough
     message = bench(*verb, *words, "--metrics", "psnr,ms_ssim").stderr
     assert message.startswith("bench: realism takes two metrics that rows have: "), message
     assert "32 values filled in" in bench(*rescore).stdout

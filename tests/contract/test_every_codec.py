@@ -30,7 +30,7 @@ WITH_OPTIONS = (
     "ours:beta=0:effort=1",
 )
 
-ELSEWHERE = {
+TESTED_ELSEWHERE = {
     "folder": "codes nothing: sizes are declared",
     "command": "the contract is that of the user's programs",
     "worker": "the contract is that of the user's worker: tests/baselines/worker",
@@ -48,14 +48,14 @@ SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
 
 
 class Pair(NamedTuple):
-    """Two instances, so that nothing but the bytes can cross over."""
+    """Two instances, which share nothing but the bytes."""
 
     encoder: Codec
     decoder: Codec
 
 
 @cache
-def one_pair(spec: str) -> Pair:
+def load_pair(spec: str) -> Pair:
     first, *_ = resolve(parse_codec(spec))
     return Pair(load_codec(first), load_codec(first))
 
@@ -84,8 +84,8 @@ def pair(
     if request.param in ("ours", *METHODS, *DRAWING):
         monkeypatch.setenv("BENCH_WEIGHTS", str(tiny_weights))
     try:
-        result = one_pair(request.param)
-        result.encoder.describe()  # where a codec says that it can decode but not encode here
+        result = load_pair(request.param)
+        result.encoder.describe()  # raises where a codec can decode but not encode
     except Unavailable as reason:
         pytest.skip(str(reason))
     return result
@@ -93,7 +93,7 @@ def pair(
 
 @pytest.fixture
 def photo(request: pytest.FixtureRequest, photo: Pixels) -> Pixels:
-    """A photograph of odd sides; of an encoder that searches a few blocks."""
+    """A photograph of odd sides, small for an encoder that searches."""
     searches = "effort" in request.node.callspec.params["pair"]
     return photo[:49, :61].copy() if searches else photo
 
@@ -120,8 +120,8 @@ def noise(height: int, width: int) -> Pixels:
     return np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_every_codec_is_tested_here_or_said_to_be_elsewhere():
-    assert {spec.partition(":")[0] for spec in SPECS} | ELSEWHERE.keys() == CODECS.keys()
+def test_every_codec_is_tested_here_or_elsewhere():
+    assert {spec.partition(":")[0] for spec in SPECS} | TESTED_ELSEWHERE.keys() == CODECS.keys()
     assert {parse_codec(alias).name for alias in ALIASES} <= CODECS.keys()
 
 
@@ -267,7 +267,7 @@ def test_a_view_codes_like_its_copy(pair: Pair, photo: Pixels):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda data: data[: len(data) // 2],
         lambda data: b"",
@@ -277,11 +277,11 @@ def test_a_view_codes_like_its_copy(pair: Pair, photo: Pixels):
     ids=["half", "nothing", "zeros", "garbage"],
 )
 def test_bytes_that_are_no_stream_are_refused(
-    pair: Pair, stream: bytes, spoil: Callable[[bytes], bytes]
+    pair: Pair, stream: bytes, damage: Callable[[bytes], bytes]
 ):
-    spoilt = spoil(stream)
+    damaged = damage(stream)
     with pytest.raises(Exception):  # noqa: B017, PT011 - any exception makes a failed row
-        pair.decoder.decode(spoilt)
+        pair.decoder.decode(damaged)
 
 
 def test_a_stream_of_a_black_image_holds_no_text(pair: Pair):

@@ -14,7 +14,7 @@ BUNDLED = ("sample",)  # with a package; needs no folder
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Folders with all datasets, photographs of published archives being headers alone."""
+    """Folders with all datasets; photographs of published archives are headers only."""
     root = tmp_path_factory.mktemp("data")
     make_clic(root / "clic2020" / "professional", 250)
     make_clic(root / "clic2020" / "mobile", 178)
@@ -39,7 +39,7 @@ def dataset(request, folders):
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name not in BUNDLED])
-def test_a_dataset_out_of_reach_is_one_sentence_with_its_remedy(name, tmp_path):
+def test_an_absent_dataset_is_one_sentence_with_its_remedy(name, tmp_path):
     with pytest.raises(Unavailable) as error:
         dataset_opener(name)([tmp_path, tmp_path / "not a folder"])
     assert f"not in {tmp_path}" in str(error.value)
@@ -72,8 +72,8 @@ def test_a_folder_of_the_same_files_is_another_dataset_with_the_same_order(datas
     folder_dataset = open_folder(folder)
     assert folder_dataset.name not in DATASETS
     source_names = [image.path.name for image in dataset.images if image.path.parent == folder]
-    theirs = [image.path.name for image in folder_dataset.images]
-    assert [name for name in theirs if name in source_names] == source_names
+    folder_names = [image.path.name for image in folder_dataset.images]
+    assert [name for name in folder_names if name in source_names] == source_names
 
 
 def test_a_dataset_that_cannot_be_downloaded_says_where_its_images_belong(monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ __all__ = ["inception_folder", "pytorch_fid"]  # fixtures
 
 @pytest.fixture(params=quick(FEATURE_SPACES, *FEATURE_SPACES.keys() - {"inception256_tf"}))
 def space(request, monkeypatch):
-    if request.param.startswith("inception256"):  # its weights are not beside the checkout
+    if request.param.startswith("inception256"):  # its weights are not part of the checkout
         inception_case(request, monkeypatch)
         return metric_class(request.param)()
     monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))

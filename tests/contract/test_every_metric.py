@@ -28,11 +28,11 @@ IDENTICAL = {  # 0 for distances
     "ssimulacra2": 100.0, "vmaf": 97.43, "vif": 1.0, "fsim": 1.0, "iw_ssim": 1.0, "cvvdp": 10.0,
     "psnr_hvs_m": np.inf,
 }  # fmt: skip
-OF_ONE_IMAGE = {name for name, line in METRICS.items() if ".no_reference." in line}
-# They weigh what the decoded image adds otherwise than what it lacks.
-ONE_WAY = {"ssimulacra2", "butteraugli", "vmaf", *OF_ONE_IMAGE, "vif", "iw_ssim", "cvvdp"}
+NO_REFERENCE = {name for name, line in METRICS.items() if ".no_reference." in line}
+# Added and lost detail count differently, or there is no reference.
+ASYMMETRIC = {"ssimulacra2", "butteraugli", "vmaf", *NO_REFERENCE, "vif", "iw_ssim", "cvvdp"}
 # Programs print few digits, and libvmaf gives identical frames up to .02 more or less.
-ROUGH = {"vmaf": 0.02, "vif": 1e-8, "fsim": 1e-6, "iw_ssim": 1e-6}  # the last two in float32
+TOLERANCE = {"vmaf": 0.02, "vif": 1e-8, "fsim": 1e-6, "iw_ssim": 1e-6}  # the last two in float32
 WITHOUT_DEVICE = "import sys; sys.modules['torch'] = sys.modules['pytorch_fid'] = None\n"
 
 
@@ -46,7 +46,7 @@ def image_metric(request, monkeypatch):
 
 
 def feature_sets(seed, distance):
-    """Features of sources, and the same moved and shrunk by `distance`."""
+    """Features of sources, and the same shifted and shrunk by `distance`."""
     generator = np.random.default_rng(seed)
     reference = generator.standard_normal((6, 4, 3)).astype(np.float32)
     noise = generator.standard_normal(reference.shape).astype(np.float32)
@@ -95,11 +95,11 @@ def test_the_documentation_defines_every_column(name):
 
 def test_identical_images_have_the_best_value(image_metric, coffee):
     name, metric = image_metric
-    if name in OF_ONE_IMAGE:
+    if name in NO_REFERENCE:
         return
     crop = np.ascontiguousarray(coffee[:192, :208])
     result = metric.compare(metric.prepare(crop), crop.copy())
-    assert result == pytest.approx(IDENTICAL.get(name, 0.0), abs=ROUGH.get(name, 1e-12))
+    assert result == pytest.approx(IDENTICAL.get(name, 0.0), abs=TOLERANCE.get(name, 1e-12))
 
 
 def test_a_better_image_has_a_better_value_in_the_metrics_direction(image_metric, coffee):
@@ -173,12 +173,12 @@ def test_a_metric_without_reference_sees_the_decoded_image_alone(image_metric, c
     name, metric = image_metric
     decoded = through_jpeg(coffee, 20)
     values = [metric.compare(metric.prepare(source), decoded) for source in (coffee, 255 - coffee)]
-    assert (values[0] == values[1]) == (name in OF_ONE_IMAGE)
+    assert (values[0] == values[1]) == (name in NO_REFERENCE)
 
 
 def test_source_and_decoded_image_may_change_places(image_metric, coffee):
     name, metric = image_metric
-    if name in ONE_WAY:
+    if name in ASYMMETRIC:
         return
     source = np.ascontiguousarray(coffee[:200, :220])
     decoded = through_jpeg(source, 20)
@@ -229,14 +229,14 @@ def test_sets_further_apart_have_a_worse_value(distribution_metric):
 def test_influences_add_up_to_nothing_and_follow_the_images_order(distribution_metric):
     reference, decoded = feature_sets(6, 0.4)
     result = distribution_metric.reduce(reference, decoded)
-    turned = distribution_metric.reduce(reference[::-1], decoded[::-1])
-    assert turned.value == pytest.approx(result.value, rel=1e-6)
+    reverse = distribution_metric.reduce(reference[::-1], decoded[::-1])
+    assert reverse.value == pytest.approx(result.value, rel=1e-6)
     assert has_influence(type(distribution_metric)) == (result.influence is not None)
     if result.influence is not None:
         spread = np.abs(result.influence).max()
         assert result.influence.shape == (len(reference),)
         assert abs(result.influence.sum()) <= 1e-9 * spread
-        np.testing.assert_allclose(turned.influence[::-1], result.influence, atol=1e-5 * spread)
+        np.testing.assert_allclose(reverse.influence[::-1], result.influence, atol=1e-5 * spread)
 
 
 def test_sets_that_do_not_fit_and_sets_too_small_are_refused(distribution_metric):

@@ -1,8 +1,9 @@
 """Estimates of the remaining time of a run.
 
-Recorded runs are replayed and the estimates compared with the real time. tests/measure/recorded_runs
-has real runs on two cores shared with other work: lines "task", codec, setting, pixels, expected
-seconds; "start", number of the task, second; "end", number, second, seconds of coding.
+Recorded runs are replayed and the estimates compared with the real time.
+tests/measure/recorded_runs has real runs on two cores shared with other work: lines "task", codec,
+setting, pixels, expected seconds; "start", number of the task, second; "end", number, second,
+seconds of coding.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""A codec's measured results and the packs that they make."""
+"""A codec's measured results, and packs of them."""
 
 from functools import partial
 
@@ -27,7 +27,7 @@ def sources(photos):
 
 
 @pytest.fixture(scope="package")
-def measured(sources, tmp_path_factory):
+def measured_store(sources, tmp_path_factory):
     """A store with every cell of one codec, coded by the codec itself."""
     store = Store(tmp_path_factory.mktemp("results") / "photos")
     bench, run = Workbench(conditions(metrics=("psnr", "psnr_y"))), conditions().run
@@ -41,14 +41,14 @@ def measured(sources, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["pack", "pack.tar"])
-def pack_path(request, measured, tmp_path_factory):
+def pack_path(request, measured_store, tmp_path_factory):
     path = tmp_path_factory.mktemp("packs") / request.param
-    assert export_pack(path, [measured], [HONEST], NOTES) == (6, 0, ())
+    assert export_pack(path, [measured_store], [HONEST], NOTES) == (6, 0, ())
     return path
 
 
 @pytest.fixture(scope="package")
-def declared(photos, tmp_path_factory):
+def declared_results(photos, tmp_path_factory):
     """A results folder with rows of pictures of declared sizes, and the spec of their codec."""
     place = tmp_path_factory.mktemp("theirs")
     spec = pictures_of(photos, place / "pictures")
@@ -56,9 +56,9 @@ def declared(photos, tmp_path_factory):
 
 
 @pytest.fixture
-def picture_pack(declared, tmp_path):
-    """A folder of one's own with pictures, to spoil."""
-    results, spec = declared
+def picture_pack(declared_results, tmp_path):
+    """A folder with a pack of pictures that a test may change."""
+    results, spec = declared_results
     read = partial(read_declared, spec.text)
     path = tmp_path / "theirs"
     assert export_pack(path, [Store(results / "photos")], [spec], NOTES, read) == (0, 8, ())
@@ -66,8 +66,8 @@ def picture_pack(declared, tmp_path):
 
 
 @pytest.fixture
-def folder_pack(measured, tmp_path):
-    """One of its own, to spoil."""
+def folder_pack(measured_store, tmp_path):
+    """A folder with a pack of streams that a test may change."""
     path = tmp_path / "mine"
-    export_pack(path, [measured], [HONEST], NOTES)
+    export_pack(path, [measured_store], [HONEST], NOTES)
     return path

@@ -1,4 +1,4 @@
-"""Packs damaged in every way: each is one sentence, or a failed cell."""
+"""Damaged packs: each gives one sentence or a failed cell."""
 
 import math
 import re
@@ -33,44 +33,46 @@ def one_stream(pack):
     return sorted((pack / "streams").iterdir())[0]
 
 
-def shard(pack):
+def rows_file(pack):
     return pack / "rows.parquet"
 
 
-def changed(**values):
+def change_values(**values):
     return lambda pack: edit_rows(pack, lambda rows: rows[1].update(values))
 
 
-def without(name):
+def remove_column(name):
     return lambda pack: write_rows(pack, [
         {key: value for key, value in row.items() if key != name} for row in rows_in(pack)
     ])  # fmt: skip
 
 
-SPOILT = {
-    "no rows": lambda pack: shard(pack).unlink(),
-    "rows cut off": lambda pack: shard(pack).write_bytes(shard(pack).read_bytes()[:-200]),
-    "a byte flipped in the footer": lambda pack: shard(pack).write_bytes(
-        shard(pack).read_bytes()[:-20] + b"?" + shard(pack).read_bytes()[-19:]
+DAMAGES = {
+    "no rows": lambda pack: rows_file(pack).unlink(),
+    "rows cut off": lambda pack: rows_file(pack).write_bytes(rows_file(pack).read_bytes()[:-200]),
+    "a byte flipped in the footer": lambda pack: rows_file(pack).write_bytes(
+        rows_file(pack).read_bytes()[:-20] + b"?" + rows_file(pack).read_bytes()[-19:]
     ),
-    "bytes": lambda pack: shard(pack).write_bytes(b"\xff\xfe\x00"),
-    "no row at all": lambda pack: pl.read_parquet(shard(pack))[:0].write_parquet(shard(pack)),
-    "a text without end": changed(stream_sha256="9" * 9999),
-    "a text of two lines": changed(stream_sha256="a\nb"),
-    "an option without a value": changed(variant=")"),
+    "bytes": lambda pack: rows_file(pack).write_bytes(b"\xff\xfe\x00"),
+    "no row at all": lambda pack: pl.read_parquet(rows_file(pack))[:0].write_parquet(
+        rows_file(pack)
+    ),
+    "a text without end": change_values(stream_sha256="9" * 9999),
+    "a text of two lines": change_values(stream_sha256="a\nb"),
+    "an option without a value": change_values(variant=")"),
     "a strange column": lambda pack: write_rows(pack, [{**r, "x": 1} for r in rows_in(pack)]),
-    "notes of another kind": lambda pack: pl.read_parquet(shard(pack)).write_parquet(
-        shard(pack), metadata={"pack": '{"notes": 1}'}
+    "notes of another kind": lambda pack: pl.read_parquet(rows_file(pack)).write_parquet(
+        rows_file(pack), metadata={"pack": '{"notes": 1}'}
     ),
-    "notes that are no text": lambda pack: pl.read_parquet(shard(pack)).write_parquet(
-        shard(pack), metadata={"pack": "[" * 100_000}
+    "notes that are no text": lambda pack: pl.read_parquet(rows_file(pack)).write_parquet(
+        rows_file(pack), metadata={"pack": "[" * 100_000}
     ),
 }
 
 
-@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
-def test_a_damaged_pack_is_one_sentence(folder_pack, spoil):
-    spoil(folder_pack)
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_pack_is_one_sentence(folder_pack, damage):
+    damage(folder_pack)
     with pytest.raises(BadPack) as raised:
         read_all(folder_pack)
     message = str(raised.value)
@@ -80,12 +82,12 @@ def test_a_damaged_pack_is_one_sentence(folder_pack, spoil):
     assert len(message) < len(str(folder_pack)) + 600
 
 
-def test_a_damaged_tar_is_one_sentence(measured, tmp_path):
+def test_a_damaged_tar_is_one_sentence(measured_store, tmp_path):
     path = tmp_path / "x.tar"
-    export_pack(path, [measured], [HONEST], ())
+    export_pack(path, [measured_store], [HONEST], ())
     content = path.read_bytes()
-    for spoilt in (b"", b"text", content[:700], content[: len(content) // 2]):
-        path.write_bytes(spoilt)
+    for damaged in (b"", b"text", content[:700], content[: len(content) // 2]):
+        path.write_bytes(damaged)
         with pytest.raises(BadPack, match=r"x\.tar cannot be used"):
             read_all(path)
     with pytest.raises(BadPack, match="it cannot be read"):
@@ -120,7 +122,7 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
     ("fingerprint", "other", "row 2 has another version of"),
 ])  # fmt: skip
 def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, name, value, reason):
-    changed(**{name: value})(folder_pack)
+    change_values(**{name: value})(folder_pack)
     reported = f"the pack {folder_pack} cannot be used: rows.parquet: "
     with pytest.raises(BadPack, match=f"^{re.escape(reported)}.*{re.escape(reason)}.*; get or exp"):
         import_pack(open_pack(folder_pack), tmp_path / "results")
@@ -129,7 +131,7 @@ def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, n
 
 @pytest.mark.parametrize("name", ["height_px", "coding_protocol", "codec"])
 def test_a_column_that_is_missing_is_named(folder_pack, name):
-    without(name)(folder_pack)
+    remove_column(name)(folder_pack)
     with pytest.raises(BadPack, match=rf"rows\.parquet: .*{name}"):
         open_pack(folder_pack)
 
@@ -138,17 +140,17 @@ def one_picture(pack):
     return sorted((pack / "pictures").iterdir())[0]
 
 
-def another_picture(pack):
+def copy_another(pack):
     first, second, *_ = sorted((pack / "pictures").iterdir())
     first.write_bytes(second.read_bytes())
 
 
-def as_jpeg(pack):
+def write_as_jpeg(pack):
     with Image.open(one_picture(pack)) as image:
         image.convert("RGB").save(one_picture(pack), "JPEG", quality=100)
 
 
-def link_out(pack):
+def move_and_link(pack):
     place = pack.parent / "elsewhere.png"
     one_picture(pack).rename(place)
     (pack / "pictures" / f"{sha_of(place)}.png").symlink_to(place)
@@ -159,7 +161,7 @@ def sha_of(picture):
         return sha256(image.convert("RGB").tobytes()).hexdigest()
 
 
-def huge(pack):
+def write_huge(pack):
     """Write a picture whose header states more pixels than any photograph has."""
     data = bytearray(one_picture(pack).read_bytes())
     data[16:24] = (1 << 20).to_bytes(4, "big") * 2
@@ -167,17 +169,17 @@ def huge(pack):
     one_picture(pack).write_bytes(data)
 
 
-@pytest.mark.parametrize("spoil", [
+@pytest.mark.parametrize("damage", [
     lambda pack: one_picture(pack).unlink(),
     lambda pack: one_picture(pack).write_bytes(b""),
     lambda pack: one_picture(pack).write_bytes(one_picture(pack).read_bytes()[:-40]),
-    another_picture, as_jpeg, link_out, huge,
+    copy_another, write_as_jpeg, move_and_link, write_huge,
 ], ids=["missing", "empty", "cut", "another", "jpeg", "link", "huge"])  # fmt: skip
 def test_a_picture_that_is_not_the_recorded_one_is_named_and_nothing_is_imported(
-    picture_pack, tmp_path, spoil
+    picture_pack, tmp_path, damage
 ):
     name = one_picture(picture_pack).stem
-    spoil(picture_pack)
+    damage(picture_pack)
     pack = open_pack(picture_pack)
     with pytest.raises(BadPack, match=f"its picture {name[:8]}") as raised:
         import_pack(pack, tmp_path / "results")
@@ -189,20 +191,20 @@ def test_a_picture_that_is_not_the_recorded_one_is_named_and_nothing_is_imported
     ("decoded_sha256", "../../x"), ("decoded_sha256", None), ("num_bytes", 0), ("num_bytes", None),
 ])  # fmt: skip
 def test_a_row_of_a_declared_size_has_a_picture_and_a_size(picture_pack, name, value):
-    changed(**{name: value})(picture_pack)
+    change_values(**{name: value})(picture_pack)
     with pytest.raises(BadPack, match=name):
         open_pack(picture_pack)
 
 
 def test_a_row_of_a_declared_size_has_no_stream(folder_pack):
-    changed(bytes_origin="declared")(folder_pack)
+    change_values(bytes_origin="declared")(folder_pack)
     (row,) = (
         row for row in open_pack(folder_pack).rows.values() if row["bytes_origin"] != "measured"
     )
     assert row["stream_sha256"] is None
 
 
-def test_what_no_author_decides_is_as_for_every_pack(folder_pack):
+def test_columns_that_no_author_decides_are_those_of_every_pack(folder_pack):
     pack = open_pack(folder_pack)
     columns = {"cell": "0", "timing": True, "recorded": False, "attested": True}
     columns |= {"bytes_origin": "unknown", "reason": "none"}

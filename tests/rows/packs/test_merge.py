@@ -1,4 +1,4 @@
-"""Results of several machines in one folder: all of it, once, and no disagreement hidden."""
+"""Results of several machines merged into one folder, with every conflict reported."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def machine(results, cells, run, dataset="kodak"):
     return results
 
 
-def merged(into, *folders):
+def merge(into, *folders):
     return list(merge_folders(folders, into))
 
 
@@ -59,7 +59,7 @@ def rows(results, dataset="kodak"):
 
 
 def content(results):
-    """Every file, by its place; shards, whose names are random, by their rows."""
+    """Return the bytes of every file by its path, without shards, whose names are random."""
     return {
         str(path.relative_to(results)): path.read_bytes()
         for path in sorted(results.rglob("*"))
@@ -71,8 +71,8 @@ CELLS = [cell(quality, image) for quality in (10, 20) for image in "abc"]
 
 
 @pytest.fixture
-def three(tmp_path):
-    """Two machines with a part each, and one that did it all."""
+def machines(tmp_path):
+    """Two machines with a part each, and one with everything."""
     first = machine(tmp_path / "first", CELLS[:4], "run-a")
     second = machine(tmp_path / "second", CELLS[3:], "run-b")
     return first, second, machine(tmp_path / "whole", CELLS, "run-w")
@@ -82,10 +82,10 @@ def without_place(records):
     return [{k: v for k, v in record.items() if k not in ("run", "machine")} for record in records]
 
 
-def test_two_halves_are_the_whole(three, tmp_path):
-    first, second, whole_results = three
+def test_two_halves_are_the_whole(machines, tmp_path):
+    first, second, whole_results = machines
     into = tmp_path / "into"
-    (result,) = merged(into, first, second)
+    (result,) = merge(into, first, second)
     assert (result.dataset, result.rows, result.streams, result.runs) == ("kodak", 6, 6, 2)
     assert (result.conflicts, result.damaged) == ((), ())
     assert without_place(rows(into)) == without_place(rows(whole_results))
@@ -97,26 +97,26 @@ def test_two_halves_are_the_whole(three, tmp_path):
     assert Store(into / "kodak").record("run-b") == {"machine": "run-b"}
 
 
-def test_the_order_of_the_folders_and_repeating_it_change_nothing(three, tmp_path):
-    first, second, _ = three
-    merged(tmp_path / "ab", first, second)
-    merged(tmp_path / "ba", second)
-    merged(tmp_path / "ba", first)
+def test_the_order_of_the_folders_and_repeating_it_change_nothing(machines, tmp_path):
+    first, second, _ = machines
+    merge(tmp_path / "ab", first, second)
+    merge(tmp_path / "ba", second)
+    merge(tmp_path / "ba", first)
     assert without_place(rows(tmp_path / "ab")) == without_place(rows(tmp_path / "ba"))
     shards = sorted((tmp_path / "ab" / "kodak" / "per_image").iterdir())
     first_content = content(tmp_path / "ab")
-    (second_merge,) = merged(tmp_path / "ab", second, first)
+    (second_merge,) = merge(tmp_path / "ab", second, first)
     assert second_merge[1:6] == (0, 0, 0, 0, 0)
     assert sorted((tmp_path / "ab" / "kodak" / "per_image").iterdir()) == shards
     assert content(tmp_path / "ab") == first_content
 
 
-def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
-    first, second, whole_results = three
-    (result,) = merged(first, second)
+def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(machines):
+    first, second, whole_results = machines
+    (result,) = merge(first, second)
     assert (result.rows, result.streams, result.runs) == (2, 2, 1)
     assert without_place(rows(first)) == without_place(rows(whole_results))
-    assert len(list(first.glob("kodak/per_image/*"))) == 1, "they are put together"
+    assert len(list(first.glob("kodak/per_image/*"))) == 1, "the shards are combined"
     shared = CELLS[3][0]["cell"]
     assert next(record["run"] for record in rows(first) if record["cell"] == shared) == "run-a"
 
@@ -143,7 +143,7 @@ def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_sta
     second = machine(tmp_path / "second", [(changed, stream), cell(20, "a")], "run-b")
     into, folders = (first, [second]) if in_target else (tmp_path / "into", [first, second])
     for _ in range(2):
-        (result,) = merged(into, *folders)
+        (result,) = merge(into, *folders)
         (sentence,) = result.conflicts
         assert sentence.startswith("jpeg quality=10 a: ")
         for origin in ("run run-a, machine of run-a", "run run-b, machine of run-b"):
@@ -157,7 +157,7 @@ def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_sta
         assert records[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
         assert records[20]["run"] == "run-b", "the other cells are merged all the same"
         assert records[10]["psnr_db"] == cell(10, "a")[0]["psnr_db"]
-    assert len(list(Store(into / "kodak").streams())) == 3, "both can be looked at"
+    assert len(list(Store(into / "kodak").streams())) == 3, "both streams are kept"
 
 
 def test_pixels_that_differ_by_rounding_are_no_conflict(tmp_path):
@@ -165,17 +165,17 @@ def test_pixels_that_differ_by_rounding_are_no_conflict(tmp_path):
     first = machine(tmp_path / "first", [(original, stream)], "run-a")
     rounded = original | {"decoded_sha256": "d" * 64, "psnr_db": original["psnr_db"] + 1e-5}
     second = machine(tmp_path / "second", [(rounded | {"finished_utc": LATER}, stream)], "run-b")
-    (result,) = merged(tmp_path / "into", first, second)
+    (result,) = merge(tmp_path / "into", first, second)
     assert result.conflicts == ()
     assert [record["run"] for record in rows(tmp_path / "into")] == ["run-b"]
 
 
-def test_a_disagreement_within_one_folder_is_told_and_what_is_valid_there_stays(tmp_path):
+def test_a_conflict_within_one_folder_is_reported_and_its_valid_row_stays(tmp_path):
     changed, stream = cell(10, "a", data=b"other")
     twice = [cell(10, "a"), ({**changed, "finished_utc": LATER}, stream)]
     first = machine(tmp_path / "first", twice, "run-a")
     (source_row,) = rows(first)
-    (result,) = merged(tmp_path / "into", first)
+    (result,) = merge(tmp_path / "into", first)
     assert len(result.conflicts) == 1
     (merged_row,) = rows(tmp_path / "into")
     assert merged_row["stream_sha256"] == source_row["stream_sha256"] == changed["stream_sha256"]
@@ -188,19 +188,19 @@ def test_failures_and_seconds_are_no_conflict_and_a_success_wins(tmp_path):
     Store(first / "kodak").append([{**lost, "finished_utc": LATER}])
     slower = ({**success, "encode_seconds": 9.0}, stream)
     second = machine(tmp_path / "second", [slower], "run-b")
-    (result,) = merged(first, second)
+    (result,) = merge(first, second)
     assert (result.conflicts, [record["status"] for record in rows(first)]) == ((), ["ok"])
 
 
-def test_a_metric_that_only_the_other_machine_computed_is_taken_over(tmp_path):
+def test_a_metric_that_only_the_other_machine_computed_is_copied(tmp_path):
     full_record, stream = cell(10, "a")
     bare = {key: value for key, value in full_record.items() if not key.startswith("lpips_alex")}
     first = machine(tmp_path / "first", [(bare, stream)], "run-a")
     second = machine(tmp_path / "second", [(full_record, stream)], "run-b")
     assert rows(first)[0]["lpips_alex"] is None
-    assert merged(first, second)[0].rows == 1
+    assert merge(first, second)[0].rows == 1
     assert rows(first)[0]["lpips_alex"] == full_record["lpips_alex"]
-    assert merged(first, second)[0].rows == 0
+    assert merge(first, second)[0].rows == 0
 
 
 def test_datasets_and_conflicts_come_in_order_and_other_folders_are_no_datasets(tmp_path):
@@ -210,15 +210,15 @@ def test_datasets_and_conflicts_come_in_order_and_other_folders_are_no_datasets(
     for name in ("clic", ".kodak", "kodak.py"):
         machine(second, CELLS[:1], "run-b", name)
     (second / "empty").mkdir()
-    clic, kodak = merged(tmp_path / "into", first, second)
+    clic, kodak = merge(tmp_path / "into", first, second)
     assert (clic.dataset, kodak.dataset) == ("clic", "kodak")
     assert list(kodak.conflicts) == sorted(kodak.conflicts)
     assert len(kodak.conflicts) == 6
 
 
-def test_rows_that_bench_does_not_write_are_left_out_and_counted(tmp_path):
-    declared = {"num_bytes": 9, "stream_sha256": None, "decoded_sha256": None}
-    machine(tmp_path / "first", [(cell(30, "a")[0] | declared, b"")], "run-a")
+def test_rows_that_bench_would_not_write_are_left_out_and_counted(tmp_path):
+    declared_size = {"num_bytes": 9, "stream_sha256": None, "decoded_sha256": None}
+    machine(tmp_path / "first", [(cell(30, "a")[0] | declared_size, b"")], "run-a")
     odd = (
         {"run": "../run"}, {"run": None}, {"stream_sha256": "5" * 63}, {"image_sha256": "A" * 64},
         {"decoded_sha256": "../x"}, {"variant": "quality"}, {"codec": ""},
@@ -226,34 +226,34 @@ def test_rows_that_bench_does_not_write_are_left_out_and_counted(tmp_path):
     store = Store(tmp_path / "first" / "kodak")
     for number, change in enumerate(odd):
         store.append([cell(number, "b")[0] | {"run": "run-a"} | change])
-    (result,) = merged(tmp_path / "into", tmp_path / "first")
-    reason = "with a codec, run or sha256 that bench does not write"
-    assert result.damaged == (f"{store.folder}: 7 rows are left out, {reason}",)
+    (result,) = merge(tmp_path / "into", tmp_path / "first")
+    (message,) = result.damaged
+    assert message.startswith(f"{store.folder}: 7 rows ")
     assert [record["setting_value"] for record in rows(tmp_path / "into")] == [30]
 
 
-def test_a_damaged_stream_is_left_out_and_told_until_a_whole_one_comes(three, tmp_path):
-    first, second, whole_results = three
+def test_a_damaged_stream_is_left_out_and_reported_until_a_whole_one_comes(machines, tmp_path):
+    first, second, whole_results = machines
     shutil.rmtree(second)
     victim = next(Store(first / "kodak").streams())
     victim.write_bytes(b"damaged")
-    (result,) = merged(tmp_path / "into", first)
+    (result,) = merge(tmp_path / "into", first)
     assert result.damaged == (f"{victim} is left out: its bytes do not match its name",)
     into = Store(tmp_path / "into" / "kodak")
     assert not into.has_stream(victim.name)
     assert not into.has_stream(hashlib.sha256(b"damaged").hexdigest()), "nor by another name"
     assert result.streams == len(list(into.streams()))
-    merged(tmp_path / "into", whole_results)
+    merge(tmp_path / "into", whole_results)
     assert Store(tmp_path / "into" / "kodak").stream(victim.name)
 
 
 def test_pictures_without_a_stream_are_copied_and_damaged_ones_left_out(
-    picture_pack, declared, tmp_path
+    picture_pack, declared_results, tmp_path
 ):
     import_pack(open_pack(picture_pack), tmp_path / "first")
     victim, other_picture, *_ = sorted(Store(tmp_path / "first" / "photos").pictures())
     victim.write_bytes(other_picture.read_bytes()[:-1] + b"?")
-    (result,) = merged(tmp_path / "into", tmp_path / "first")
+    (result,) = merge(tmp_path / "into", tmp_path / "first")
     assert result.damaged == (f"{victim} is left out: {result.damaged[0].partition(': ')[2]}",)
     into = Store(tmp_path / "into" / "photos")
     assert (result.pictures, into.has_picture(victim.stem)) == (7, False)
@@ -271,34 +271,34 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
         (shard,) = (folder / "per_image").glob("*.parquet")
         shard.rename(shard.with_name(f"{SHIPPED}kodak.parquet"))
     shard_bytes = (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes()
-    (result,) = merged(first.parent, second.parent)
-    of_shards = [
+    (result,) = merge(first.parent, second.parent)
+    shard_conflicts = [
         conflict
         for conflict in result.conflicts
         if "are from different versions of the project" in conflict
     ]
-    assert len(of_shards) == 1
-    assert f"{SHIPPED}kodak.parquet" in of_shards[0]
+    assert len(shard_conflicts) == 1
+    assert f"{SHIPPED}kodak.parquet" in shard_conflicts[0]
     assert (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes() == shard_bytes
 
 
-def test_one_run_told_in_two_ways_is_a_conflict(three, tmp_path):
-    first, second, _ = three
+def test_one_run_described_in_two_ways_is_a_conflict(machines, tmp_path):
+    first, second, _ = machines
     Store(second / "kodak").begin("run-a", {"machine": "another"})
-    (result,) = merged(tmp_path / "into", first, second)
+    (result,) = merge(tmp_path / "into", first, second)
     (sentence,) = result.conflicts
     assert "runs/run-a.json describe the same run differently" in sentence
     assert Store(tmp_path / "into" / "kodak").record("run-a") == {"machine": "run-a"}
 
 
-def test_features_and_reductions_are_merged_too(three, tmp_path):
-    first, second, _ = three
+def test_features_and_reductions_are_merged_too(machines, tmp_path):
+    first, second, _ = machines
     features = FeatureFolder(second / "kodak")
     features.keep(ImageFeatures("squeeze256/1", "ab" * 32, np.ones((2, 3), np.float32)))
     pairs = [("s", "d")]
     reduced = reduction_key("fd/1", pairs), "fd", "fd/1", 1.5, [0.25]
     Reductions(second / "kodak").add([reduced])
-    (result,) = merged(tmp_path / "into", first, second)
+    (result,) = merge(tmp_path / "into", first, second)
     assert (result.features, result.reductions) == (1, 1)
     into = tmp_path / "into" / "kodak"
     assert FeatureFolder(into).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
@@ -307,23 +307,23 @@ def test_features_and_reductions_are_merged_too(three, tmp_path):
     assert (into / "features" / "CACHEDIR.TAG").exists()
 
 
-def test_rows_that_came_with_the_project_stay_what_they_are(three, tmp_path):
-    first, second, _ = three
+def test_rows_that_came_with_the_project_stay_what_they_are(machines, tmp_path):
+    first, second, _ = machines
     store = Store(first / "kodak")
     store.ship("checkpoints", Store(second / "kodak").table())
-    merged(tmp_path / "into", first)
+    merge(tmp_path / "into", first)
     into = Store(tmp_path / "into" / "kodak")
     assert into.versions(shipped=True).height == 3
-    assert len(into.finished_cells()) == 4, "they never count as done"
+    assert len(into.finished_cells()) == 4, "they never count as finished"
 
 
 def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatch):
-    """Broken off before each file that it puts in its place, one after another."""
+    """It is interrupted before each of its files is moved into place, one after another."""
     first, second, whole_results = (
         machine(tmp_path / run, cells, f"run-{run}")
         for run, cells in {"a": CELLS[:1], "b": CELLS[:2], "whole": CELLS[:2]}.items()
     )
-    real, into = os.replace, tmp_path / "into"
+    original_replace, into = os.replace, tmp_path / "into"
     for limit in range(40):
         remaining = [limit]
 
@@ -331,29 +331,29 @@ def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatc
             if not remaining[0]:
                 raise KeyboardInterrupt
             remaining[0] -= 1
-            real(draft, path)
+            original_replace(draft, path)
 
         shutil.rmtree(into, ignore_errors=True)
         monkeypatch.setattr(os, "replace", replace)
         try:
-            merged(into, first, second)
-            broke = False
+            merge(into, first, second)
+            interrupted = False
         except KeyboardInterrupt:
-            broke = True
+            interrupted = True
         monkeypatch.undo()
         assert not list(into.rglob(".*.part")), "a draft was left"
         for record in rows(into):
             digest = record["stream_sha256"]
             assert Store(into / "kodak").has_stream(digest), "a row before its stream"
-        merged(into, first, second)
+        merge(into, first, second)
         assert without_place(rows(into)) == without_place(rows(whole_results))
-        if not broke:
+        if not interrupted:
             break
     assert limit > 4
 
 
-def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(three, tmp_path):
-    first, _, _ = three
+def test_invalid_folders_are_refused_before_anything_is_written(machines, tmp_path):
+    first, _, _ = machines
     empty, linked = tmp_path / "empty", tmp_path / "linked"
     empty.mkdir()
     linked.mkdir()
@@ -362,18 +362,18 @@ def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(thr
         ([first, empty], "is not a results folder"),
         ([first, tmp_path / "absent"], "is not a results folder"),
         ([linked], "kodak leads out of .*linked"),
-        ([first / "kodak"], "holds a single dataset: give its parent, the results folder"),
+        ([first / "kodak"], "kodak.*its parent"),
         ([tmp_path / "into", first], "is merged into itself"),
     ]:
         into = tmp_path / "into"
         into.mkdir(exist_ok=True)
         with pytest.raises(UsageError, match=message):
-            merged(into, *folders)
+            merge(into, *folders)
         assert not list(into.iterdir())
 
 
-def test_the_command_tells_conflicts_and_leaves_with_1(three, tmp_path):
-    first, second, _ = three
+def test_the_command_names_conflicts_and_ends_with_1(machines, tmp_path):
+    first, second, _ = machines
     into = tmp_path / "into"
     words = ["merge", str(first), str(second), "--into", str(into)]
     result = CliRunner().invoke(app, words)
@@ -394,7 +394,7 @@ def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sour
     shard = next((into / "kodak" / "per_image").glob("*.parquet"))
     shard.write_bytes(b"damaged")
     with pytest.warns(DamagedResults) as caught:
-        (result,) = merged(into, source)
+        (result,) = merge(into, source)
     assert {warning.message.file for warning in caught} == {shard}
     assert result.damaged == ()
 
@@ -404,10 +404,10 @@ def test_damaged_sources_are_collected_and_other_warnings_passed_on(tmp_path, mo
     next((source / "kodak" / "per_image").glob("*.parquet")).write_bytes(b"damaged")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert len(merged(tmp_path / "into", source)[0].damaged) == 1
+        assert len(merge(tmp_path / "into", source)[0].damaged) == 1
     monkeypatch.setattr(Reductions, "add", lambda *_: warnings.warn("another", stacklevel=1))
     with pytest.warns(UserWarning, match="another"):
-        merged(tmp_path / "into", source)
+        merge(tmp_path / "into", source)
 
 
 def run_of(results, run, part, quality):
@@ -418,18 +418,18 @@ def run_of(results, run, part, quality):
     return results
 
 
-def test_a_part_that_no_folder_has_is_said_until_it_or_the_whole_is_there(tmp_path):
+def test_a_missing_part_is_reported_until_it_or_the_whole_is_there(tmp_path):
     parts = [run_of(tmp_path / f"p{n}", f"r{n}", f"{n}/4", 10 * n) for n in (1, 3)]
-    (first,) = merged(tmp_path / "all", *parts)
+    (first,) = merge(tmp_path / "all", *parts)
     assert first.missing == (
         "no run of part 2, 4 of 4: `bench run --codecs jpeg --dataset kodak --part 2/4` measures "
         "it",
     )
-    (second,) = merged(tmp_path / "all", run_of(tmp_path / "p2", "r2", "2/4", 20))
+    (second,) = merge(tmp_path / "all", run_of(tmp_path / "p2", "r2", "2/4", 20))
     assert [text.partition(":")[0] for text in second.missing] == ["no run of part 4 of 4"]
-    (third,) = merged(tmp_path / "all", run_of(tmp_path / "p4", "r4", "4/4", 40))
+    (third,) = merge(tmp_path / "all", run_of(tmp_path / "p4", "r4", "4/4", 40))
     assert third.missing == ()
-    (fourth,) = merged(tmp_path / "other", *parts, run_of(tmp_path / "whole", "r9", "", 50))
+    (fourth,) = merge(tmp_path / "other", *parts, run_of(tmp_path / "whole", "r9", "", 50))
     assert fourth.missing == ()
     words = ["merge", *map(str, parts), "--into", str(tmp_path / "again")]
     result = CliRunner().invoke(app, words)
@@ -438,7 +438,7 @@ def test_a_part_that_no_folder_has_is_said_until_it_or_the_whole_is_there(tmp_pa
 
 
 def test_the_command_of_an_absent_part_is_that_of_the_run_with_all_its_options(tmp_path):
-    typed = [
+    arguments = [
         "run",
         "--codecs",
         "jpeg",
@@ -450,8 +450,8 @@ def test_the_command_of_an_absent_part_is_that_of_the_run_with_all_its_options(t
         "psnr",
     ]
     part = run_of(tmp_path / "p1", "r1", "1/2", 10)
-    record = Store(part / "kodak").record("r1") | {"arguments": typed}
+    record = Store(part / "kodak").record("r1") | {"arguments": arguments}
     (part / "kodak" / "runs" / "r1.json").write_text(json.dumps(record))
-    (result,) = merged(tmp_path / "all", part)
+    (result,) = merge(tmp_path / "all", part)
     command = result.missing[0].split("`")[1]
-    assert shlex.split(command) == ["bench", *typed[:6], "2/2", *typed[7:]]
+    assert shlex.split(command) == ["bench", *arguments[:6], "2/2", *arguments[7:]]

@@ -1,4 +1,4 @@
-"""Anchor packs out and in again: what they hold, never as timed, and the commands."""
+"""Anchor packs: their export, import and contents, never as timed rows, and the commands."""
 
 import io
 import json
@@ -26,9 +26,9 @@ from support.packs.honest_pack import HONEST, NOTES
 from support.packs.pictures import measure_declared, pictures_of
 
 
-def test_a_pack_is_readable_without_this_project(measured, tmp_path):
+def test_a_pack_is_readable_without_this_project(measured_store, tmp_path):
     path = tmp_path / "anchor.tar"
-    export_pack(path, [measured], [HONEST], NOTES)
+    export_pack(path, [measured_store], [HONEST], NOTES)
     with tarfile.open(path) as tar:
         names = tar.getnames()
         content = tar.extractfile("anchor/rows.parquet").read()
@@ -38,8 +38,8 @@ def test_a_pack_is_readable_without_this_project(measured, tmp_path):
             if name.startswith("anchor/streams/")
         }
     assert all(sha256(data).hexdigest() == name for name, data in streams.items())
-    about = json.loads(pl.read_parquet_metadata(io.BytesIO(content))["pack"])
-    assert about == {"notes": ["made for a test"], "licences": {HONEST.text: "MIT"}}
+    metadata = json.loads(pl.read_parquet_metadata(io.BytesIO(content))["pack"])
+    assert metadata == {"notes": ["made for a test"], "licences": {HONEST.text: "MIT"}}
     rows = pl.read_parquet(content).rows(named=True)
     assert len(rows) == len(streams) == 6
     for row in rows:
@@ -49,26 +49,26 @@ def test_a_pack_is_readable_without_this_project(measured, tmp_path):
         assert (row["encode_seconds"], row["command"]) == (123.0, "encode({step})")
 
 
-def test_the_same_results_give_the_same_tar(measured, tmp_path):
+def test_the_same_results_give_the_same_tar(measured_store, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        export_pack(tmp_path / folder / "x.tar", [measured], [HONEST], NOTES)
+        export_pack(tmp_path / folder / "x.tar", [measured_store], [HONEST], NOTES)
     assert (tmp_path / "a" / "x.tar").read_bytes() == (tmp_path / "b" / "x.tar").read_bytes()
 
 
-def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
-    pack_path, measured, tmp_path
+def test_imported_rows_are_the_exported_ones_but_recorded_and_never_timed(
+    pack_path, measured_store, tmp_path
 ):
     store = Store(tmp_path / "photos")
-    (merged,) = import_pack(open_pack(pack_path), tmp_path)
-    assert (merged.dataset, merged.rows, merged.streams) == ("photos", 6, 6)
-    exported_rows = {row["cell"]: row for row in measured.table().rows(named=True)}
+    (result,) = import_pack(open_pack(pack_path), tmp_path)
+    assert (result.dataset, result.rows, result.streams) == ("photos", 6, 6)
+    exported_rows = {row["cell"]: row for row in measured_store.table().rows(named=True)}
     imported_rows = {row["cell"]: row for row in store.table().rows(named=True)}
     assert imported_rows.keys() == exported_rows.keys()
     for cell, row in imported_rows.items():
         changed = {name for name in row if row[name] != exported_rows[cell][name]}
         assert changed == {"recorded", "run"}
-        assert store.stream(row["stream_sha256"]) == measured.stream(row["stream_sha256"])
+        assert store.stream(row["stream_sha256"]) == measured_store.stream(row["stream_sha256"])
     (repeat,) = import_pack(open_pack(pack_path), tmp_path)
     assert (repeat.rows, repeat.streams, repeat.runs, repeat.conflicts) == (0, 0, 0, ())
     (run,) = {row["run"] for row in imported_rows.values()}
@@ -79,11 +79,11 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     assert (first.rows, first.infos) == (second.rows, second.infos)
 
 
-def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
+def test_an_imported_timed_row_is_no_timed_row_here(measured_store, tmp_path):
     store = Store(tmp_path / "photos")
     store.begin("r", {})
-    for row in measured.table().rows(named=True):
-        store.keep(measured.stream(row["stream_sha256"]))
+    for row in measured_store.table().rows(named=True):
+        store.keep(measured_store.stream(row["stream_sha256"]))
         store.append([{**row, "timing": True}])
     export_pack(tmp_path / "timed.tar", [store], [HONEST], ())
     import_pack(open_pack(tmp_path / "timed.tar"), tmp_path / "other")
@@ -95,26 +95,31 @@ def test_an_imported_timed_row_is_no_timed_row_here(measured, tmp_path):
         assert {mean[name].value for mean in means} == {None}
 
 
-def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
+def test_a_stream_that_was_not_kept_cannot_be_exported(measured_store, tmp_path):
     store = Store(tmp_path / "photos")
-    store.append(measured.table().rows(named=True)[:1])
+    store.append(measured_store.table().rows(named=True)[:1])
     with pytest.raises(UsageError, match=r"[01]\.png .*photos"):
         export_pack(tmp_path / "x.tar", [store], [HONEST], ())
     with pytest.raises(UsageError, match="no finished cell of jpeg"):
-        export_pack(tmp_path / "x.tar", [measured], [HONEST, CodecSpec("jpeg", ())], ())
+        export_pack(tmp_path / "x.tar", [measured_store], [HONEST, CodecSpec("jpeg", ())], ())
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
     full_store = Store(tmp_path / "photos")
     full_store.keep(
-        *(measured.stream(row["stream_sha256"]) for row in measured.table().rows(named=True))
+        *(
+            measured_store.stream(row["stream_sha256"])
+            for row in measured_store.table().rows(named=True)
+        )
     )
-    full_store.append(measured.table().rows(named=True)[1:])
+    full_store.append(measured_store.table().rows(named=True)[1:])
     later = {"codec_version": "2", "run": "3", "finished_utc": "2100-01-01T00:00:00.000+00:00"}
-    full_store.append([{**measured.table().row(0, named=True), **later}])
+    full_store.append([{**measured_store.table().row(0, named=True), **later}])
     with pytest.raises(UsageError, match=rf"`bench run --dataset photos .*{HONEST.text}"):
         export_pack(tmp_path / "x.tar", [full_store], [HONEST], ())
 
 
-def test_pictures_of_declared_sizes_are_png_files_of_the_scored_pixels(declared, picture_pack):
+def test_pictures_of_declared_sizes_are_png_files_of_the_scored_pixels(
+    declared_results, picture_pack
+):
     rows = pl.read_parquet(picture_pack / "rows.parquet").rows(named=True)
     assert {row["bytes_origin"] for row in rows} == {"declared"}
     assert sorted(path.name for path in picture_pack.iterdir()) == ["pictures", "rows.parquet"]
@@ -125,22 +130,22 @@ def test_pictures_of_declared_sizes_are_png_files_of_the_scored_pixels(declared,
 
 
 def test_imported_pictures_are_kept_and_are_exported_without_their_folder(
-    declared, picture_pack, tmp_path
+    declared_results, picture_pack, tmp_path
 ):
-    (merged,) = import_pack(open_pack(picture_pack), tmp_path / "r")
-    assert (merged.rows, merged.streams, merged.pictures) == (8, 0, 8)
-    (merged,) = import_pack(open_pack(picture_pack), tmp_path / "r")
-    assert (merged.rows, merged.pictures, merged.damaged) == (0, 0, ())
+    (result,) = import_pack(open_pack(picture_pack), tmp_path / "r")
+    assert (result.rows, result.streams, result.pictures) == (8, 0, 8)
+    (result,) = import_pack(open_pack(picture_pack), tmp_path / "r")
+    assert (result.rows, result.pictures, result.damaged) == (0, 0, ())
     store = Store(tmp_path / "r" / "photos")
     assert {*store.table()["recorded"]} == {True}
-    first = export_pack(tmp_path / "again", [store], [declared[1]], NOTES)
+    first = export_pack(tmp_path / "again", [store], [declared_results[1]], NOTES)
     assert (first.num_streams, first.num_pictures) == (0, 8)
     for path in picture_pack.rglob("pictures/*.png"):
         assert (tmp_path / "again" / "pictures" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_picture_of_two_datasets_is_in_a_pack_once(declared, photos, tmp_path):
-    results, spec = declared
+def test_a_picture_of_two_datasets_is_in_a_pack_once(declared_results, photos, tmp_path):
+    results, spec = declared_results
     other_store, altered = Store(tmp_path / "r" / "others"), tmp_path / "altered"
     altered.mkdir()
     for photo in photos.iterdir():
@@ -159,7 +164,7 @@ def test_a_picture_of_two_datasets_is_in_a_pack_once(declared, photos, tmp_path)
         assert {*contents.table["dataset"]} == {name}
 
 
-def test_pictures_of_a_pack_beside_the_results_come_before_those_of_their_folder(picture_pack):
+def test_pictures_of_a_pack_next_to_the_results_come_before_those_of_their_folder(picture_pack):
     contents = dataset_contents(picture_pack / "none", "photos", [open_pack(picture_pack)])
     rows = contents.table.rows(named=True)
     pictures = Pictures(contents, NamedCodecs())
@@ -189,19 +194,21 @@ def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tm
         export_pack(tmp_path / "p.tar", [Store(tmp_path / "r" / "photos")], [stored], ())
 
 
-def test_a_run_takes_no_pictures_in_place_of_streams(declared, picture_pack, photos, tmp_path):
-    words = ("--codecs", declared[1].text, "--dataset", photos, "--results", tmp_path / "r")
+def test_a_run_takes_no_pictures_in_place_of_streams(
+    declared_results, picture_pack, photos, tmp_path
+):
+    words = ("--codecs", declared_results[1].text, "--dataset", photos, "--results", tmp_path / "r")
     result = bench("run", *words, "--pack", picture_pack)
     assert (result.returncode, f"`bench pack import {picture_pack}`" in result.stderr) == (2, True)
 
 
 def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_packed(
-    measured, tmp_path
+    measured_store, tmp_path
 ):
-    """Two datasets: of one only the bundled rows are there, of the other the user's own."""
+    """Two datasets: one has only bundled rows, the other only the user's own."""
     results, out = tmp_path / "results", tmp_path / "x.tar"
-    shutil.copytree(measured.folder, results / "photos")
-    Store(results / "kodak").ship("field", measured.table().slice(0, 4))
+    shutil.copytree(measured_store.folder, results / "photos")
+    Store(results / "kodak").ship("field", measured_store.table().slice(0, 4))
     words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
     nothing = bench(*words, "--dataset", "kodak")
     remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes them here"
@@ -214,16 +221,16 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     assert {row["dataset"] for row in open_pack(out).rows.values()} == {"photos"}
 
 
-def test_a_pack_that_cannot_be_finished_leaves_nothing(measured, tmp_path, monkeypatch):
+def test_a_pack_that_cannot_be_finished_leaves_nothing(measured_store, tmp_path, monkeypatch):
     for name in ("y.tar", "y"):
         monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(StoreError, match=r"y(\.tar)? .*full"):
-            export_pack(tmp_path / name, [measured], [HONEST], ())
+            export_pack(tmp_path / name, [measured_store], [HONEST], ())
         monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
+def test_the_commands_turn_a_run_into_a_pack_and_back(photos, tmp_path):
     """Export, run from it elsewhere, audit, import: the real commands."""
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     run = ["run", "--dataset", photos, "--metrics", "psnr", "--no-table", "--codecs", HONEST.text]

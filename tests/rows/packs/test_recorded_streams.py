@@ -1,4 +1,4 @@
-"""Streams of a pack in place of an encoder: which cells they give, and what they are not for."""
+"""Streams of a pack in place of an encoder: the cells that they give, and their limits."""
 
 import shutil
 from dataclasses import replace
@@ -30,9 +30,9 @@ def test_a_picture_that_the_pack_lacks_is_refused(pack_path, sources):
 
 
 def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_recorded(
-    pack_path, sources, measured
+    pack_path, sources, measured_store
 ):
-    """In worker processes, with a codec that could not have encoded any of it in this time."""
+    """In worker processes, with a codec that would take far longer to encode the images."""
     cells = plan([recorded_contender(pack_path)], "photos", sources)
     events = [
         event
@@ -40,7 +40,7 @@ def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_re
         if isinstance(event, Finished)
     ]
     rows = [event.outcome.row for event in events]
-    stored_rows = {row["cell"]: row for row in measured.table().rows(named=True)}
+    stored_rows = {row["cell"]: row for row in measured_store.table().rows(named=True)}
     assert {row["cell"] for row in rows} == stored_rows.keys()
     for row in rows:
         for name in ("stream_sha256", "decoded_sha256", "psnr_db", "psnr_y_db", "fingerprint"):
@@ -69,7 +69,7 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(pack_path
     assert "of 3 of 3 images" in matrix.selection.skipped[0][1]
 
 
-def test_what_only_a_program_could_code_is_an_error_by_name_and_a_skip_among_all(
+def test_images_that_only_a_program_could_code_are_an_error_by_name_and_a_skip_among_all(
     pack_path, tmp_path, monkeypatch
 ):
     strangers = tmp_path / "strangers"
@@ -97,14 +97,12 @@ def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack
         open_matrix(request)
 
 
-def test_a_pack_beside_codecs_of_which_one_uses_it_is_accepted(pack_path):
+def test_a_pack_for_one_of_several_codecs_is_accepted(pack_path):
     contenders = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
     assert [contender.pack is None for contender in contenders] == [True, False]
 
 
-def test_a_shipped_pack_stands_in_for_a_program_that_is_not_there_and_for_no_other(
-    monkeypatch, tmp_path
-):
+def test_a_bundled_pack_replaces_only_its_own_program_where_that_is_absent(monkeypatch, tmp_path):
     monkeypatch.delenv("VTM_DIR", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     (contender,) = select(["vtm"], {}).contenders
