@@ -36,7 +36,7 @@ def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
     variants = {edition.spec: edition for edition in find_editions([name], editions)}
     if len({spec.remove_options([SEED]) for spec in variants}) > 1:
         labels = ", ".join(sorted(map(label_of, variants)))
-        raise UsageError(f"{name} stands for several codecs here: name one of {labels}")
+        raise UsageError(f"{name} means several codecs here: name one of {labels}")
     return min(variants, key=lambda spec: len(spec.options))
 
 

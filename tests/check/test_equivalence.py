@@ -30,8 +30,8 @@ LEVEL = 0.05
 MARGIN = 1.0
 CLAIMS = ("worse", "equal", "better", "not_worse")
 DEVIATION = 1.5  # of single images
-# Three standard errors of a share of 5 % among so many draws.
-BY_CHANCE = 3 * math.sqrt(LEVEL * (1 - LEVEL) / DRAWS)
+# Three standard errors of a share of 5 % among the draws.
+MAX_DEVIATION = 3 * math.sqrt(LEVEL * (1 - LEVEL) / DRAWS)
 IMAGES = 24  # of Kodak
 RESAMPLES = 1999
 
@@ -47,28 +47,28 @@ each_shape = pytest.mark.parametrize("shape", quick([*SHAPES], "normal", "skewne
 
 
 def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
-    """How often each claim is made where the true mean change is `effect`."""
+    """Return how often each claim is made where the true mean change is `effect`."""
     random = np.random.default_rng(7)
     sample = effect + deviation * SHAPES[shape](random, (images, draws))
     result = MeanTests(sample, RESAMPLES)
-    inside = np.maximum(result.p_below(MARGIN), result.p_above(-MARGIN)) <= LEVEL
+    equivalent = np.maximum(result.p_below(MARGIN), result.p_above(-MARGIN)) <= LEVEL
     worse, better = result.p_above(MARGIN) <= LEVEL, result.p_below(-MARGIN) <= LEVEL
-    assert not (inside & worse).any()
-    return {"regressed": worse.mean(), "equivalent": inside.mean(), "improved": better.mean()}
+    assert not (equivalent & worse).any()
+    return {"regressed": worse.mean(), "equivalent": equivalent.mean(), "improved": better.mean()}
 
 
 @each_shape
 @pytest.mark.parametrize("effect", quick(EFFECTS, 0.0, MARGIN, 2 * MARGIN))
-def test_a_false_claim_is_hardly_ever_made_and_a_true_one_often(shape, effect):
+def test_false_claims_are_rare_and_true_ones_frequent(shape, effect):
     result = verdicts(shape, effect)
-    rare = LEVEL + (BY_CHANCE if effect == MARGIN else 0)  # either error is likeliest there
+    rare = LEVEL + (MAX_DEVIATION if effect == MARGIN else 0)  # where both errors are most likely
     true = {0: "equivalent", MARGIN / 2: "equivalent", 2 * MARGIN: "regressed"}.get(effect)
     assert all(share <= rare for claim, share in result.items() if claim != true)
     assert true is None or result[true] > (0.75 if true == "regressed" else 0.35)
 
 
 @pytest.mark.parametrize("effect", quick([0.0, 0.3, 2.0, -1.8], 0.3, -1.8))
-def test_so_many_images_as_it_asks_for_decide_four_times_out_of_five(effect):
+def test_the_images_needed_decide_four_times_out_of_five(effect):
     images = images_needed(effect, DEVIATION, MARGIN, LEVEL)
     result = verdicts("normal", effect, images)
     true = "equivalent" if abs(effect) < MARGIN else "regressed" if effect > 0 else "improved"
@@ -101,23 +101,23 @@ def test_p_values_of_many_normal_changes_are_those_of_the_t_test():
     assert result.p_below(0) == pytest.approx(1 - expected, abs=0.02)
 
 
-def test_two_images_come_out_as_students_t_has_it_in_closed_form():
+def test_two_images_give_the_closed_form_of_students_t():
     """With one degree of freedom t is Cauchy's: mean 10.5, standard error .5."""
     result = MeanTests(np.array([10.0, 11.0]))
     assert result.p_above(0)[0] == pytest.approx(math.atan(1 / 21) / math.pi, abs=1e-9)
     assert result.p_below(20)[0] == pytest.approx(math.atan(1 / 19) / math.pi, abs=1e-9)
-    # At the mean itself three of four resamples are as far: .75, as a normal's tail moved to t's
-    moved = 0.5 + math.atan(0.6745 * math.sqrt(0.5)) / math.pi
-    assert result.p_above(10.5)[0] == pytest.approx(moved, abs=0.01)
+    # At the mean three of four resamples are as far: .75, a normal's tail turned into Student's t
+    p_value = 0.5 + math.atan(0.6745 * math.sqrt(0.5)) / math.pi
+    assert result.p_above(10.5)[0] == pytest.approx(p_value, abs=0.01)
     # Farther than all of 19 resamples is as rare as one in 20.
-    sure = MeanTests(np.random.default_rng(2).normal(size=24), resamples=19)
-    assert sure.p_above(-99)[0] == sure.p_below(99)[0] == 1 / 20
-    ramp = MeanTests(np.arange(24.0))  # with as many resamples as verdicts have, always the same
+    extreme = MeanTests(np.random.default_rng(2).normal(size=24), resamples=19)
+    assert extreme.p_above(-99)[0] == extreme.p_below(99)[0] == 1 / 20
+    ramp = MeanTests(np.arange(24.0))  # with as many resamples as verdicts, and one seed
     assert ramp.p_above(-99)[0] == 1 / 10_000
     assert ramp.p_above(8)[0] == pytest.approx(0.018680748066810693, rel=1e-9)
 
 
-def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
+def test_one_tiny_change_among_unchanged_images_is_equal():
     tiny = MeanTests(np.array([0, 0, 0, 0, -0.001]))
     assert claims(tiny, 1.0)["equal"] < 0.01
     assert all(math.isfinite(bound[0]) for bound in tiny.bounds(0.95))
@@ -140,7 +140,7 @@ def test_a_bound_is_where_the_p_value_is_the_level(resamples, confidence):
         assert leans or sample is uniform  # as the changes do
 
 
-def test_a_bound_surer_than_the_resamples_can_tell_is_infinite():
+def test_a_bound_beyond_the_precision_of_the_resamples_is_infinite():
     result = MeanTests(np.random.default_rng(2).gamma(2, 1, 24), resamples=199)
     one_image = MeanTests(np.array([3.0]))
     for bounds in (result.bounds(1 - 1 / 200.5), one_image.bounds(0.95)):
@@ -156,9 +156,9 @@ def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
 
 
 def power(images, mean, deviation, margin):
-    """Of a test at 5 %, its statistic taken for Student's t around the mean's distance."""
-    moved = norm.sf(math.sqrt(images / (images - 1)) * student.isf(LEVEL, images - 1))
-    quantile = student.isf(moved, images - 1)
+    """Return the power of a test at 5 %, with Student's t around the mean's distance."""
+    critical_p = norm.sf(math.sqrt(images / (images - 1)) * student.isf(LEVEL, images - 1))
+    quantile = student.isf(critical_p, images - 1)
     ahead = [(margin + side * mean) * math.sqrt(images) / deviation - quantile for side in (-1, 1)]
     if abs(mean) > margin:
         return student.cdf(-min(ahead) - 2 * quantile, images - 1)
@@ -173,7 +173,7 @@ def test_images_needed_are_the_fewest_with_that_power(effect, deviation):
     assert images_needed(effect, deviation, MARGIN, LEVEL) == expected
 
 
-def test_images_needed_end_at_those_that_nobody_asks_for():
+def test_images_needed_have_a_maximum():
     assert images_needed(1.0, 1.0, 1.0, LEVEL) is None
     assert images_needed(0.999, 1.0, 1.0, LEVEL) is None
     assert images_needed(0.0, math.inf, 1.0, LEVEL) is None
@@ -186,7 +186,7 @@ def test_images_needed_end_at_those_that_nobody_asks_for():
     assert images_needed(0.0, low, 1.0, LEVEL) == 100_000
 
 
-def test_as_many_weights_are_drawn_whatever_fits_at_a_time(monkeypatch):
+def test_the_size_of_a_chunk_changes_no_p_value(monkeypatch):
     sample = np.random.default_rng(2).gamma(2, 1, 24)
     reference = MeanTests(sample, 1999)
     monkeypatch.setattr("benchmark.check.equivalence.CHUNK", 24 * 300)
@@ -195,21 +195,21 @@ def test_as_many_weights_are_drawn_whatever_fits_at_a_time(monkeypatch):
         assert parts.p_above(bound) == reference.p_above(bound)
 
 
-def changed(percent, kind="BD-rate", name="psnr", **fields):
+def make_change(percent, kind="BD-rate", name="psnr", **fields):
     images = tuple(f"{number}.png" for number in range(len(percent)))
     return Change("c", name, name, kind, images, np.array(percent), **fields)
 
 
-def judged(*compared, margin="", confidence=0.95):
-    return judge(compared, parse_margins(margin), confidence)
+def judge_all(*change_list, margin="", confidence=0.95):
+    return judge(change_list, parse_margins(margin), confidence)
 
 
-def test_each_verdict_is_given_where_it_should_be():
+def test_each_verdict_has_its_case():
     random = np.random.default_rng(6)
     noise = random.normal(0, 0.3, 24)
-    result = judged(
-        changed(3 + noise), changed(noise), changed(-3 + noise), changed(1 + noise),
-        changed([], no_number_reason="no value"), changed(-1 + noise),
+    result = judge_all(
+        make_change(3 + noise), make_change(noise), make_change(-3 + noise), make_change(1 + noise),
+        make_change([], no_number_reason="no value"), make_change(-1 + noise),
     )  # fmt: skip
     assert [judgement["verdict"] for judgement in result] == [
         "regressed", "equivalent", "improved", "undecided", "nothing measured", "not worse",
@@ -221,7 +221,7 @@ def test_each_verdict_is_given_where_it_should_be():
     ]
     assert result[0]["worst"][0]["percent"] == pytest.approx(3 + noise.max())
     assert result[4]["why"] == "no value"
-    pair, single = judged(changed([1.0, 3.0]), changed([1.0]))
+    pair, single = judge_all(make_change([1.0, 3.0]), make_change([1.0]))
     assert (pair["deviation_percent"], single["deviation_percent"]) == (pytest.approx(2**0.5), None)
     assert (single["lower_percent"], single["upper_percent"]) == (None, None)
     assert result[0]["lower_percent"] < result[0]["change_percent"] < result[0]["upper_percent"]
@@ -229,54 +229,54 @@ def test_each_verdict_is_given_where_it_should_be():
 
 def test_the_worst_verdict_outranks_the_others():
     noise = np.random.default_rng(6).normal(0, 0.3, 24)
-    better, equal, worse = (changed(shift + noise) for shift in (-3, 0, 3))
-    unsure, nothing = changed(1 + noise), changed([], no_number_reason="no value")
-    assert overall_verdict(judged(better, equal, changed(-1 + noise))) == "not worse"
-    assert overall_verdict(judged(better, equal)) == "improved"
-    assert overall_verdict(judged(equal, equal)) == "equivalent"
-    assert overall_verdict(judged(better, equal, unsure)) == "undecided"
-    assert overall_verdict(judged(better, equal, unsure, nothing)) == "nothing measured"
-    assert overall_verdict(judged(better, equal, unsure, nothing, worse)) == "regressed"
+    better, equal, worse = (make_change(shift + noise) for shift in (-3, 0, 3))
+    unsure, nothing = make_change(1 + noise), make_change([], no_number_reason="no value")
+    assert overall_verdict(judge_all(better, equal, make_change(-1 + noise))) == "not worse"
+    assert overall_verdict(judge_all(better, equal)) == "improved"
+    assert overall_verdict(judge_all(equal, equal)) == "equivalent"
+    assert overall_verdict(judge_all(better, equal, unsure)) == "undecided"
+    assert overall_verdict(judge_all(better, equal, unsure, nothing)) == "nothing measured"
+    assert overall_verdict(judge_all(better, equal, unsure, nothing, worse)) == "regressed"
     assert overall_verdict([]) == "nothing measured"
 
 
-def test_an_undecided_metric_says_how_many_images_it_would_take_if_any_number_would_do():
-    (result,) = judged(changed(0.5 + np.random.default_rng(8).normal(0, 3, 24)))
+def test_an_undecided_metric_says_how_many_images_would_decide():
+    (result,) = judge_all(make_change(0.5 + np.random.default_rng(8).normal(0, 3, 24)))
     assert result["verdict"] == "undecided"
     expected = images_needed(result["change_percent"], result["deviation_percent"], 1.0, 1 - 0.95)
     assert result["images_needed"] == expected > 24
     assert f"about {expected} images" in result["why"]
-    of_two = judged(*[changed(0.5 + np.random.default_rng(8).normal(0, 3, 24))] * 2)[0]
-    assert of_two["images_needed"] == images_needed(
+    two_findings = judge_all(*[make_change(0.5 + np.random.default_rng(8).normal(0, 3, 24))] * 2)[0]
+    assert two_findings["images_needed"] == images_needed(
         result["change_percent"], result["deviation_percent"], 1.0, (1 - 0.95) / 2
     )
-    assert "a single image" in judged(changed([0.0]))[0]["why"]
-    assert "images like these" in judged(changed([0.0, 1.5]))[0]["why"]
+    assert "a single image" in judge_all(make_change([0.0]))[0]["why"]
+    assert "images like these" in judge_all(make_change([0.0, 1.5]))[0]["why"]
     noise = np.random.default_rng(12).normal(0, 0.3, 24)
-    (result,) = judged(changed(1.0 + noise - noise.mean()))  # at the margin itself
+    (result,) = judge_all(make_change(1.0 + noise - noise.mean()))  # at the margin itself
     assert (result["verdict"], result["images_needed"]) == ("undecided", None)
     assert "no number of images" in result["why"]
 
 
 @pytest.mark.parametrize(("confidence", "limit"), [(0.9999, 1), (0.999, 10), (0.99, 100)])
-def test_where_no_number_of_images_can_decide_so_many_metrics_none_is_named(confidence, limit):
-    steady_change = changed(np.random.default_rng(0).normal(0, 0.01, 12))
+def test_no_number_of_images_is_named_where_none_can_decide_so_many_metrics(confidence, limit):
+    steady_change = make_change(np.random.default_rng(0).normal(0, 0.01, 12))
     assert {
-        finding["verdict"] for finding in judged(*[steady_change] * limit, confidence=confidence)
+        finding["verdict"] for finding in judge_all(*[steady_change] * limit, confidence=confidence)
     } == {"equivalent"}
-    for finding in judged(*[steady_change] * (limit + 1), confidence=confidence):
+    for finding in judge_all(*[steady_change] * (limit + 1), confidence=confidence):
         assert (finding["verdict"], finding["images_needed"]) == ("undecided", None)
         assert finding["why"].startswith("too many metrics for this confidence")
 
 
-def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
+def test_a_claim_is_made_at_its_exact_level_despite_rounding():
     sample = 0.1 * np.random.default_rng(6).normal(size=24)
 
     def verdict(*p_values, confidence=0.95):
         tests = MeanTests(sample, 199)
         alpha = 1 - confidence + ROUNDING
         p = dict(zip(CLAIMS, p_values, strict=True))
-        return decide(changed(sample), tests, 1.0, p, alpha, LEVEL)
+        return decide(make_change(sample), tests, 1.0, p, alpha, LEVEL)
 
     assert 1 - 0.9 < 0.1
     assert verdict(0.1, 1, 1, 1, confidence=0.9)[0] == "regressed"
@@ -284,50 +284,50 @@ def test_a_claim_is_made_at_its_level_itself_and_rounding_decides_nothing():
     for place, name in enumerate(("regressed", "equivalent", "improved", "not worse")):
         p_values = [level if index == place else 1.0 for index in range(4)]
         assert verdict(*p_values) == (name, "", None)
-    # Fewer images would be enough if changes were Student's; these were not.
+    # Fewer images would be enough if the changes followed Student's t; these do not.
     assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images like these are needed", 25)
 
 
-def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
+def test_a_wider_margin_accepts_more_and_units_become_percent():
     sample = 2 + np.random.default_rng(9).normal(0, 0.2, 24)
-    lpips = changed(sample, "BD-metric", "lpips", level=0.2, unit=0.002)
-    (result,) = judged(lpips)
+    lpips = make_change(sample, "BD-metric", "lpips", level=0.2, unit=0.002)
+    (result,) = judge_all(lpips)
     assert (result["verdict"], result["change"]) == (
         "regressed",
         pytest.approx(0.002 * sample.mean()),
     )
-    assert judged(lpips, margin="lpips=3%")[0]["verdict"] == "equivalent"
-    assert judged(lpips, margin="bd_metric=3%")[0]["verdict"] == "equivalent"
-    assert judged(lpips, margin="bd_rate=3%")[0]["verdict"] == "regressed"
-    (result,) = judged(lpips, margin="lpips=0.006")
+    assert judge_all(lpips, margin="lpips=3%")[0]["verdict"] == "equivalent"
+    assert judge_all(lpips, margin="bd_metric=3%")[0]["verdict"] == "equivalent"
+    assert judge_all(lpips, margin="bd_rate=3%")[0]["verdict"] == "regressed"
+    (result,) = judge_all(lpips, margin="lpips=0.006")
     assert (result["verdict"], result["margin_percent"]) == ("equivalent", pytest.approx(3))
 
 
-def test_confidence_decides_how_sure_a_verdict_is():
+def test_higher_confidence_leaves_more_undecided():
     noise = np.random.default_rng(10).normal(0, 0.8, 24)
     sample = 1.35 + noise - noise.mean()
-    assert judged(changed(sample), confidence=0.9)[0]["verdict"] == "regressed"
-    assert judged(changed(sample), confidence=0.9999)[0]["verdict"] == "undecided"
+    assert judge_all(make_change(sample), confidence=0.9)[0]["verdict"] == "regressed"
+    assert judge_all(make_change(sample), confidence=0.9999)[0]["verdict"] == "undecided"
 
 
 def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass():
     calm = np.random.default_rng(11).normal(0, 0.1, 23)
-    (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
+    (lost,) = judge_all(make_change(calm, out_of_reach=("lost.png",)))
     reason = (
         "the new curve never reaches the reference's lowest quality, or needs 1.25 times the bits"
     )
     message = f"on lost.png {reason}"
     assert (lost["verdict"], lost["why"]) == ("regressed", message)
-    (unknown,) = judged(changed(calm, unknown=(Absent("bent.png", "it has 3 points"),)))
+    (unknown,) = judge_all(make_change(calm, unknown=(Absent("bent.png", "it has 3 points"),)))
     assert unknown["verdict"] == "undecided"
     assert "bent.png" in unknown["why"]
     assert "3 points" in unknown["why"]
-    (finding,) = judged(changed(calm + 4, unknown=(Absent("bent.png", "it has 3 points"),)))
+    (finding,) = judge_all(make_change(calm + 4, unknown=(Absent("bent.png", "it has 3 points"),)))
     assert finding["verdict"] == "regressed"
-    (better,) = judged(changed([], images_above=("a", "b")))
+    (better,) = judge_all(make_change([], images_above=("a", "b")))
     message = "on 2 images (a, ...) the new curve lies completely above the reference"
     assert (better["verdict"], better["why"]) == ("improved", message)
-    (bent,) = judged(changed([], unknown=(Absent("bent.png", "it has 3 points"),)))
+    (bent,) = judge_all(make_change([], unknown=(Absent("bent.png", "it has 3 points"),)))
     assert (bent["verdict"], bent["why"]) == ("undecided", "it has 3 points")
 
 

@@ -204,7 +204,7 @@ def test_the_readme_is_short():
 # recipes of two pages have tests of their own.
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDES = [page for page in GUIDES if page.stem not in ("own-codec", "metric-and-dataset")]
-ALONE = re.compile(r"^(bench (?:[^#\n\\]|\\\n)*)(#.*)?$", re.MULTILINE)
+COMMAND_LINE = re.compile(r"^(bench (?:[^#\n\\]|\\\n)*)(#.*)?$", re.MULTILINE)
 CANNOT = {  # a part of a command, and why it cannot run here
     r"bench fetch": "it downloads",
     r"clic2020": "the photographs are downloaded",
@@ -226,7 +226,7 @@ CURVES = {"vtm.csv": (0.0, 1.0), "mine.csv": (0.3, 1.05)}
 def commands(page):
     """Return the commands of a page with the exit codes that it shows."""
     for language, block in FENCED.findall(page.read_text()):
-        for words, comment in ALONE.findall(block) if language in ("", "sh", "bash") else ():
+        for words, comment in COMMAND_LINE.findall(block) if language in ("", "sh", "bash") else ():
             code = re.search(r"exit code (\d)", comment or "")
             yield words.strip(), int(code[1]) if code else 0
 

@@ -96,7 +96,7 @@ KINDS = {  # the codec as typed, and its label
     ),
     "package": ("negative", "negative"),
 }  # fmt: skip
-OF_COMPRESSAI = {"torch model", "zoo"}
+COMPRESSAI_KINDS = {"torch model", "zoo"}
 SECOND_CODEC = "jpeg"  # in the figure or study of each kind
 QUALITIES = ",".join(
     map(str, range(20, 98, 2))
@@ -220,7 +220,7 @@ def measured(tmp_path_factory, coffee):
                 torch.save(trained.network.codec.state_dict(), file)
             Path("network.py").write_text(NETWORK)
         else:
-            kinds = {name: KINDS[name] for name in KINDS.keys() - OF_COMPRESSAI}
+            kinds = {name: KINDS[name] for name in KINDS.keys() - COMPRESSAI_KINDS}
         specs = ",".join([SECOND_CODEC, *(spec for spec, _ in kinds.values())])
         words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--jobs", "1")
         bench("run", "--codecs", specs, *words, "--points", f"jpeg.quality={QUALITIES}", code=0)
@@ -244,7 +244,7 @@ def reader(measured, tmp_path_factory):
 
 @pytest.fixture(params=KINDS)
 def case(request, measured, tmp_path, monkeypatch):
-    if request.param in OF_COMPRESSAI:
+    if request.param in COMPRESSAI_KINDS:
         pytest.importorskip("compressai", reason="needs the Python package compressai")
     monkeypatch.chdir(measured)
     return case_of(*KINDS[request.param], tmp_path / "o")

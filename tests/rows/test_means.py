@@ -229,9 +229,9 @@ def test_seconds_in_a_table_are_never_of_two_machines():
 
 def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
     recorded = {"recorded": True, "timing": True, "encode_seconds": 99.0}
-    alone = point(summarise(table([row("vtm", 5, "a", **recorded)])), "vtm", 5)
+    recorded_point = point(summarise(table([row("vtm", 5, "a", **recorded)])), "vtm", 5)
     for name in (*SECONDS, *TIMED):
-        assert (alone.means[name].value, alone.means[name].images) == (None, 0)
+        assert (recorded_point.means[name].value, recorded_point.means[name].images) == (None, 0)
     rows = [row("vtm", 5, "a", **recorded), row("vtm", 5, "bb", timing=True)]
     result = point(summarise(table(rows)), "vtm", 5)
     assert result.means["psnr_db"].value == pytest.approx(fmean(r["psnr_db"] for r in rows))

@@ -30,7 +30,7 @@ NAMES = ("psnr", "colours")
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch):
+def _register_fakes(monkeypatch):
     monkeypatch.setitem(registry.FEATURE_SPACES, "colours", line_of(Colours))
     monkeypatch.setitem(registry.FEATURE_SPACES, "no_colours", line_of(NoColours))
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Shift))

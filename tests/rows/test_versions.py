@@ -35,9 +35,9 @@ def counting(versions, rows, rank):
     """The best version, with what rows know of its pictures."""
     version = dict(versions[0])
     content = ("cell", "stream_sha256", "decoded_sha256")
-    of_cell = [row for row in rows if row["cell"] == version["cell"]]
-    equal_rows = [row for row in of_cell if all(row[name] == version[name] for name in content)]
-    if len(of_cell) > 1 and any(row["attested"] for row in equal_rows):
+    cell_rows = [row for row in rows if row["cell"] == version["cell"]]
+    equal_rows = [row for row in cell_rows if all(row[name] == version[name] for name in content)]
+    if len(cell_rows) > 1 and any(row["attested"] for row in equal_rows):
         version["attested"] = True
     if version["status"] != "ok" or not version["image_sha256"]:
         return version
@@ -161,9 +161,9 @@ def test_features_of_other_pixels_of_a_stream_are_given_once_under_their_own_nam
     assert merged[first_space].to_list() == [7, 7, None, 7]
     assert merged[second_space].to_list() == [None, None, 9, None]
     assert merged["features_of"].to_list() == ["p", "p", "r", "p"]
-    alone = merge_versions(measured.table(rows)).sort("cell")
-    assert alone[first_space].to_list() == [7, None, None, 7]
-    assert alone["features_of"].null_count() == 4
+    merged_rows = merge_versions(measured.table(rows)).sort("cell")
+    assert merged_rows[first_space].to_list() == [7, None, None, 7]
+    assert merged_rows["features_of"].null_count() == 4
 
 
 def test_no_rows_are_comparable():
@@ -175,8 +175,8 @@ def test_a_bundled_row_beside_an_own_one_of_its_cell_is_left_out():
     cells = pl.DataFrame({"cell": ["a", "a", "b", "c"], "bundled": [True, None, True, False]})
     assert prefer_own_rows(cells).rows() == cells[[1, 2, 3]].rows()
     for origin in (True, False, None):
-        alone = cells.with_columns(bundled=pl.lit(origin, pl.Boolean))
-        assert prefer_own_rows(alone) is alone
+        single_origin = cells.with_columns(bundled=pl.lit(origin, pl.Boolean))
+        assert prefer_own_rows(single_origin) is single_origin
 
 
 def several_builds(chance):
