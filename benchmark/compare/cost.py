@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.facts import facts_of
-from benchmark.measure.estimate import interpolated
+from benchmark.measure.estimate import interpolate
 from benchmark.rows.summary import TIMED, Point
 
 AT_BPP = 0.3  # rate at which figures and tables state seconds
@@ -55,7 +55,7 @@ def typical_seconds(points: Sequence[Point], bpp: float, devices: Collection[str
         if declared.device in devices and declared.setting in names:
             settings = [float(point.setting.value) for point in points]
             setting = float(np.interp(math.log10(bpp), _log_rates(points), settings))
-            return interpolated(declared.seconds, setting)
+            return interpolate(declared.seconds, setting)
     return None
 
 

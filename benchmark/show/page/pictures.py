@@ -33,7 +33,7 @@ from benchmark.errors import (
 )
 from benchmark.facts import Facts, facts_of
 from benchmark.measure.cells import Failed
-from benchmark.measure.estimate import interpolated
+from benchmark.measure.estimate import interpolate
 from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Progress
 from benchmark.measure.workers import run_in_processes
@@ -174,7 +174,7 @@ def decode_seconds(row: StoredRow, device: str) -> float:
     except BadOption:
         facts = Facts()
     typical_here = [typical.seconds for typical in facts.typical if typical.device == device]
-    rate = interpolated(typical_here[0], row["setting_value"]) if typical_here else UNKNOWN_SECONDS
+    rate = interpolate(typical_here[0], row["setting_value"]) if typical_here else UNKNOWN_SECONDS
     return rate * megapixels(row)
 
 
