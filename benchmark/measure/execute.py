@@ -93,15 +93,14 @@ def execute(
             decoded = np.asarray(decoded)
         container = decoder.container_bytes(stream) if hasattr(decoder, "container_bytes") else None
         container = None if container is None else int(container)
-        inside_seconds = [
-            _plain_number(getattr(c, "inside_seconds", None)) for c in (encoder, decoder)
-        ]
+        inside = [_plain_number(getattr(c, "inside_seconds", None)) for c in (encoder, decoder)]
     except FOREIGN as error:
         return failed_by(decoder, "decode", error)
     if problem := _find_mismatch(decoded, pixels):
         return Failed("verify", problem)
     seconds = (encode_end - encode_start, decode_end - decode_start)
-    return Coded(stream, len(stream), decoded, *seconds, container, *inside_seconds, estimated_bits)
+    inside_columns = (inside[0], inside[1], estimated_bits)
+    return Coded(stream, len(stream), decoded, *seconds, container, *inside_columns)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:

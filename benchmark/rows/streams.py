@@ -174,7 +174,7 @@ def parse_picture(png: bytes, digest: str) -> Pixels:
         raise ImageRefused(f"{name} is not a PNG file")
     pixels = decode_image(name, png, skip_row_check=True).pixels
     if pixels_sha256(pixels) != digest:
-        raise ImageRefused(f"the pixels of {name} do not match its name")
+        raise ImageRefused(f"{name} has pixels that do not match its name")
     return pixels
 
 
