@@ -13,7 +13,7 @@ from benchmark.system.foreign_files import BadFile, read_regular
 from benchmark.system.text import number_in, one_line, parse_csv, parse_json
 
 MAX_BYTES = 1 << 26
-MAX_VALUE, MAX_DB = 1e6, 200  # of a metric, and of MS-SSIM in dB
+MAX_VALUE, MAX_DB = 1e6, 200  # magnitudes of a metric, and of MS-SSIM in dB
 CURVE_FILES = (".csv", ".json", ".md")  # suffixes that make an option's value a file
 RATE = "bpp"
 # Names of columns in the form of `squeezed`, besides those that `registry.metric_called` knows
@@ -26,7 +26,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 NAMES = {name: column for column, names in COLUMNS.items() for name in names}
 CODEC = ("codec", "method", "model", "system", "name")  # columns that name a row's codec
 IMAGE = ("image", "imagename", "file", "filename", "picture")  # columns that name its picture
-# Units in brackets that a column of rates may have; any other unit makes it another column
+# Bracketed units of a column of rates; with any other unit it is not one
 BITS_PER_PIXEL = {"bpp", "bitsperpixel", "bitperpixel", "bitspixel", "bitpixel", "bitspx", "bitpx"}
 
 Series = tuple[tuple[float, ...], tuple[float, ...]]  # rates in bit per pixel, values
@@ -164,7 +164,7 @@ def _parse_number(path: Path, location: str, value: Any) -> float:
 
 
 def _find_columns(path: Path, names: Sequence[str]) -> dict[int, str]:
-    """Return known columns by index; `UsageError` for one twice, such as MS-SSIM and its dB."""
+    """Return known columns by index; `UsageError` for repeated ones, such as MS-SSIM and its dB."""
     columns = {index: column for index, name in enumerate(names) if (column := column_of(name))}
     names_by_column: dict[str, str] = {}
     for index, column in columns.items():
@@ -178,7 +178,7 @@ def _find_columns(path: Path, names: Sequence[str]) -> dict[int, str]:
 
 
 def column_of(name: str) -> str:
-    """Return this project's name of a column; "" for unknown names, other units or channels.
+    """Return this project's name for a column; "" for unknown names, other units or channels.
 
     >>> column_of("MS-SSIM [dB]"), column_of("Bit-rate (bpp)"), column_of("PSNR (RGB, dB)")
     ('ms_ssim_db', 'bpp', 'psnr_db')

@@ -28,10 +28,10 @@ from benchmark.rows.summary import Summary, images_in
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key, listed
 
-# Editions of the catalogue by system and variant of published points
-KNOWN = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
-SAME_RATE = 1.04  # ratio of rates below which two sources give the same point
-DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of a network at choices of realism
+# Editions in the catalogue, by system and variant of published points
+EDITIONS = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
+SAME_RATE = 1.04  # maximum ratio of two sources' rates for the same point
+DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of a network at several levels of realism
 PARTS = ("professional", "mobile")  # of clic2020, for sources with means of the parts alone
 
 
@@ -58,8 +58,8 @@ def published_curves(
 def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
     """Return the points of each system's main variant, by dataset and metric.
 
-    It is the variant in the catalogue, else the unnamed one, that trained for MSE, the latest
-    program version, or the first. All choices of realism of a network form its main curve.
+    It is the variant in the catalogue, else the unnamed one, the one trained for MSE, the latest
+    program version, or the first. All levels of realism of a network form its main curve.
     """
     result = []
     groups = group_by_key(((point.slug, point.dataset, point.metric), point) for point in points)
@@ -76,15 +76,15 @@ def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
 
 
 def _variant_rank(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
-    variant, plotted = curve[1], [*KNOWN]
+    variant, catalogued = curve[1], [*EDITIONS]
     version = re.match(r"version (\d+)", variant)
-    newest = -float(version[1]) if version else 0.0
-    trained_on = re.search(r"\bmse\b", variant)
+    version_rank = -float(version[1]) if version else 0.0
+    for_mse = re.search(r"\bmse\b", variant)
     return (
-        plotted.index(curve) if curve in plotted else len(plotted),
+        catalogued.index(curve) if curve in catalogued else len(catalogued),
         bool(variant),
-        not trained_on,
-        newest,
+        not for_mse,
+        version_rank,
     )
 
 
@@ -103,13 +103,13 @@ def published_curve(
 
 
 def published_edition(system: str, variant: str, origin: Origin = "published") -> Edition:
-    """Return the edition of a published variant, from the catalogue if it is there.
+    """Return the edition of a published variant, from the catalogue if it is listed there.
 
     >>> edition = published_edition("VTM", "CompressAI")
     >>> edition.spec.text, edition.title
     ('vtm', 'VTM (CompressAI)')
     """
-    title, catalogued = curve_name(system, variant), KNOWN.get((system, variant))
+    title, catalogued = curve_name(system, variant), EDITIONS.get((system, variant))
     facts = replace(
         catalogued.facts if catalogued else Facts(kind="learned"),
         title=title, method=system, choice=realism_choice(variant), published=((system, variant),),
@@ -133,7 +133,7 @@ class Overlay(NamedTuple):
     """Published curves in a metric, by whether they can share an axis with measured ones."""
 
     compatible: tuple[SystemCurve, ...]
-    incompatible: tuple[SystemCurve, ...]  # of another protocol
+    incompatible: tuple[SystemCurve, ...]  # with another protocol
 
 
 def sharing_protocols(
@@ -142,9 +142,9 @@ def sharing_protocols(
     """Return the protocols that can share an axis, whatever the order of `protocols`.
 
     The protocols of `metric.meets` are one class, any other is a class of its own, and the unstated
-    one of a user's file fits in each. Measured rows choose their class, joined with `metric.meets`
-    for a distortion. Without rows it is `metric.meets` if any curve has one of these, else the most
-    frequent protocol.
+    protocol of a user's file belongs to every class. Measured rows choose their class, joined with
+    `metric.meets` for a distortion. Without rows it is `metric.meets` if any curve has one of its
+    protocols, else the most frequent protocol.
     """
     counts = Counter(protocols)
     stated = sorted(counts.keys() - {UNSTATED})
@@ -165,14 +165,17 @@ def overlay(
 
     With `mix` all curves are compatible, and the rest are marked (`SystemCurve.other_rules`).
     """
-    sharing = sharing_protocols([curve.protocol for curve in curves], metric, protocol)
+    shared_protocols = sharing_protocols([curve.protocol for curve in curves], metric, protocol)
     if mix:
-        others = (() if curve.protocol in sharing else (curve.protocol,) for curve in curves)
-        marked = (c._replace(other_rules=rules) for c, rules in zip(curves, others, strict=True))
+        others = (
+            () if curve.protocol in shared_protocols else (curve.protocol,) for curve in curves
+        )
+        pairs = zip(curves, others, strict=True)
+        marked = (curve._replace(other_rules=rules) for curve, rules in pairs)
         return Overlay(tuple(marked), ())
     return Overlay(
-        compatible=tuple(curve for curve in curves if curve.protocol in sharing),
-        incompatible=tuple(curve for curve in curves if curve.protocol not in sharing),
+        compatible=tuple(curve for curve in curves if curve.protocol in shared_protocols),
+        incompatible=tuple(curve for curve in curves if curve.protocol not in shared_protocols),
     )
 
 
@@ -217,7 +220,7 @@ def overlays(
             protocol_text = summary.protocols[column] if summary else listed(sorted(rules))
             raise UsageError(
                 f"{names} cannot share an axis with the others, whose {column} has the protocol "
-                f"{protocol_text}: --mix-protocols draws all, and marks those of other rules"
+                f"{protocol_text}: --mix-protocols draws all, and marks curves with other protocols"
             )
     return result
 
@@ -318,7 +321,7 @@ def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[Publis
 def _first_published_curve(
     edition: Edition, metric: Metric, dataset: str, points: Sequence[PublishedPoint]
 ) -> SystemCurve | None:
-    """Return the curve of an edition's first variant with points; of two sources, the first's."""
+    """Return the curve of an edition's first variant with points, without repeats by a source."""
     name = metric.published or metric.column
     for variant in edition.facts.published:
         variant_points = [

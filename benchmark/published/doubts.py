@@ -10,9 +10,9 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.points import PublishedPoint
 from benchmark.system.text import group_by_key
 
-MAX_ABOVE_DB, MAX_BELOW_DB = 2.0, 12.0  # from VTM: learned codecs reach +1.2 dB, JPEG -7 dB
-FACTORS = (8.0, 1 / 8)  # rate factors of unit mistakes: bytes for bits, or the reverse
-NEAR_DB = 2.0  # largest median distance from VTM after the correction
+MAX_ABOVE_DB, MAX_BELOW_DB = 2.0, 12.0  # VTM's curve; learned codecs reach +1.2 dB, JPEG -7 dB
+FACTORS = (8.0, 1 / 8)  # rate factors of mistaken units: bytes for bits, or the reverse
+NEAR_DB = 2.0  # maximum median distance from VTM after the correction
 RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
 
 
@@ -30,7 +30,7 @@ def doubts(
     steps = np.diff(curve.quality)
     if metric.scale != "decades" and (steps < 0).any():
         index = int(steps.argmin())
-        result.append(f"{texts[index + 1]} {-steps[index]:.3g} below that of a lower rate")
+        result.append(f"{texts[index + 1]} {-steps[index]:.3g} below the value at a lower rate")
     if anchor is None or metric.column not in RANGES:
         return result
     distances_db = _decibels_above(curve, anchor)
@@ -56,8 +56,8 @@ def _decibels_above(curve: Curve, anchor: Curve) -> Float64Array:
     slopes = np.diff(anchor.quality) / np.diff(anchor_rates)
     before_start = np.minimum(log_rates - anchor_rates[0], 0) * slopes[0]
     after_end = np.maximum(log_rates - anchor_rates[-1], 0) * slopes[-1]
-    inside = np.interp(log_rates, anchor_rates, anchor.quality)
-    return np.asarray(curve.quality - inside - before_start - after_end)
+    interpolated = np.interp(log_rates, anchor_rates, anchor.quality)
+    return np.asarray(curve.quality - interpolated - before_start - after_end)
 
 
 def vtm_curve(

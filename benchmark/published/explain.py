@@ -1,6 +1,6 @@
-"""`bench explain`: how well each known rule predicts a curve from a reference's, in dB.
+"""`bench explain`: how well each known rule predicts a curve from a reference curve, in dB.
 
-Rules are measured, without a parameter, if per-image values of the reference are stored.
+If per-image values of the reference are stored, rules without a parameter are applied to them.
 """
 
 import tomllib
@@ -29,19 +29,19 @@ from benchmark.system.text import counted
 
 METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
 # Columns that papers confuse with each other
-KINDS = (("psnr_db", "psnr_y_db", "psnr_ycbcr_db"), ("ms_ssim", "ssim"),
+CONFUSED_COLUMNS = (("psnr_db", "psnr_y_db", "psnr_ycbcr_db"), ("ms_ssim", "ssim"),
          ("lpips_alex", "lpips_vgg", "lpips_squeeze"))  # fmt: skip
 MAX_POINTS = 1000
-FITS_DB = 0.05  # residual that cannot be told from the error of the points
+FITS_DB = 0.05  # maximum residual that the error of the points can explain
 MISSED_DB = 0.07  # cost of a point that a rule does not predict
-MIN_REACHED = 0.6  # share of the points that a rule must predict
+MIN_PREDICTED = 0.6  # share of the points that a rule must predict
 SAME_RATE = 1e-3  # relative difference of a stream's rates in two programs
 SAME_DB = 0.01  # difference of equal streams in printed tables
 NEAR_RATE = 5e-3  # relative difference for images of several sizes, cropped or padded
-MIN_DIGITS = 3  # of a printed rate
+MIN_DECIMALS = 3  # assumed for printed rates
 UNIT_ERRORS = (8, 1 / 8, 3, 1 / 3)  # ratios too large for a gain
 POOLED = "pooled"  # rule measured for images of several sizes
-MOVES_RATES = ("subset", POOLED)  # measured rules
+RATE_RULES = ("subset", POOLED)  # rules that change rates too
 END_TOLERANCE = 5e-3  # relative excess of a rounded rate beyond the end of a curve
 PEAK = 255.0**2
 UNITS = {"excess": "squared levels", "shift": "dB", "average": "dB", "ratio": "x", "offset": "bpp"}
@@ -54,12 +54,12 @@ Record = dict[str, Any]
 
 
 class Reference(NamedTuple):
-    """Curve to explain another by: bpp and dB, each of shape (settings,)."""
+    """Curve from which another is predicted: bpp and dB, each of shape (settings,)."""
 
     scale: Scale
     bpp: Float64Array
     decibels: Float64Array
-    measured: Mapping[str, tuple[Float64Array, Float64Array]] = {}  # its curve under other rules
+    measured: Mapping[str, tuple[Float64Array, Float64Array]] = {}  # curves under other rules
 
 
 def convert_to_decibels(values: Any, scale: Scale) -> Float64Array:
@@ -82,8 +82,8 @@ def interpolate_rates(
     ends = np.log10(bpp[order])
     with np.errstate(divide="ignore", invalid="ignore"):
         x = np.log10(rates)
-    inside = np.clip(x, *ends[[0, -1]])
-    x = np.where(np.abs(x - inside) < np.log10(1 + END_TOLERANCE), inside, x)
+    clipped = np.clip(x, *ends[[0, -1]])
+    x = np.where(np.abs(x - clipped) < np.log10(1 + END_TOLERANCE), clipped, x)
     return np.asarray(Akima1DInterpolator(ends, decibels[order])(x))
 
 
@@ -98,7 +98,7 @@ def rounding_shares(rates: Float64Array) -> Float64Array:
     >>> rounding_shares(np.array([0.25, 0.125])), rounding_shares(np.array([1 / 3]))
     (array([0.002, 0.004]), array([0.]))
     """
-    for digits in range(MIN_DIGITS, 7):
+    for digits in range(MIN_DECIMALS, 7):
         if np.allclose(rates, rates.round(digits), rtol=0, atol=1e-9):
             return 0.5 * 10.0**-digits / rates
     return np.zeros(len(rates))
@@ -115,8 +115,8 @@ def predictions(
     tolerance = SAME_RATE + rounding_shares(rates)
     decibels, is_at_settings = predict(rates), bool(match_settings(reference.bpp, rates, tolerance))
     for rule, curve in reference.measured.items():
-        # A rule that moves rates predicts both coordinates, so its rates must match
-        if rule.partition(":")[0] not in MOVES_RATES or match_settings(curve[0], rates, tolerance):
+        # A rule that changes rates predicts both coordinates, so its rates must match
+        if rule.partition(":")[0] not in RATE_RULES or match_settings(curve[0], rates, tolerance):
             yield rule, None, interpolate_rates(*curve, rates)[None]
     grid, is_distance = np.geomspace(0.05, 900, 1000), reference.scale == "distance"
     if reference.scale == "psnr":
@@ -127,7 +127,7 @@ def predictions(
     elif is_distance or not reference.measured:
         shifts = np.arange(-9.0, 9.0, 0.01) if is_distance else np.arange(-3.0, 3.0, 0.01)
         yield "shift" if is_distance else "average", shifts, decibels + shifts[:, None]
-    if is_at_settings:  # no rate was moved
+    if is_at_settings:  # no rate was changed
         return
     ratios = np.geomspace(0.7, 1.4, 700)
     tolerance = tolerance + (NEAR_RATE if POOLED in reference.measured else 0)
@@ -142,25 +142,25 @@ def predictions(
 def rank_rules(reference: Reference, rates: Float64Array, decibels: Float64Array) -> list[Record]:
     """Return a record for each rule that applies to a curve, (points,), smallest residual first.
 
-    A residual is the root mean square over the points that a rule predicts, at least MIN_REACHED of
-    them. Of subsets of images, and of other metrics, only the best is listed.
+    A residual is the root mean square over the points that a rule predicts, which must be at least
+    MIN_PREDICTED of all. Only the best subset of images and the best other metric are listed.
     """
     rules: dict[str, tuple[float, Record]] = {}
     for rule, parameters, predicted in predictions(reference, rates):
-        reached, kind = np.isfinite(predicted), rule.partition(":")[0]
-        squares = np.where(reached, decibels - predicted, MISSED_DB) ** 2
-        costs = np.where(reached.mean(axis=1) >= MIN_REACHED, squares.mean(axis=1), np.inf)
+        is_predicted, kind = np.isfinite(predicted), rule.partition(":")[0]
+        squares = np.where(is_predicted, decibels - predicted, MISSED_DB) ** 2
+        costs = np.where(is_predicted.mean(axis=1) >= MIN_PREDICTED, squares.mean(axis=1), np.inf)
         index = int(costs.argmin())
         if costs[index] < rules.get(kind, (np.inf,))[0]:
             parameter = None if parameters is None else float(parameters[index])
             cause = rule if parameter is None else find_cause(rule, parameter)
             cause = "" if cause == "pixels" and POOLED not in reference.measured else cause
-            residual_db = float(np.sqrt(squares[index][reached[index]].mean()))
+            residual_db = float(np.sqrt(squares[index][is_predicted[index]].mean()))
             fields = {"rule": rule, "parameter": parameter, "unit": UNITS.get(rule, "")}
             record = {
                 **fields,
                 "cause": cause,
-                "points": int(reached[index].sum()),
+                "points": int(is_predicted[index].sum()),
                 "residual_db": residual_db,
             }
             rules[kind] = float(costs[index]), record
@@ -186,9 +186,10 @@ def read_reference(codec: str, dataset: str, metric: Metric, results: Path) -> R
     """Read a codec's stored curve, or else a published one; `UsageError` for neither."""
     other_scale: Scale = "saturating" if metric.saturating else "distance"
     scale: Scale = "psnr" if metric.column.startswith("psnr") else other_scale
-    kind = next((kind for kind in KINDS if metric.column in kind), (metric.column,))
+    groups = (group for group in CONFUSED_COLUMNS if metric.column in group)
+    columns: tuple[str, ...] = next(groups, (metric.column,))
     all_names = (*metric_names("all"), *DISTRIBUTION_METRICS)
-    metrics = [name for name in all_names if metric_class(name).column in kind]
+    metrics = [name for name in all_names if metric_class(name).column in columns]
     for folder in (results, BUNDLED):
         with suppress(BenchError):
             stored = read_one_dataset(folder, dataset, codec, metrics)
@@ -199,7 +200,9 @@ def read_reference(codec: str, dataset: str, metric: Metric, results: Path) -> R
                 numbers, names = image_numbers(stored.table), stored.table.select("image").rows()
                 images = dict(zip(numbers.tolist(), names, strict=True))
                 bpp, values = zip(*((mean.bpp, mean.value) for mean in means), strict=True)
-                rules = {} if metric.of_sets else rule_curves(points, metric, scale, kind, images)
+                rules = {}
+                if not metric.of_sets:
+                    rules = rule_curves(points, metric, scale, columns, images)
                 return Reference(scale, np.array(bpp), convert_to_decibels(values, scale), rules)
     series = read_curve(codec, dataset, results).series
     if not (curve := series.get(metric.column) or series.get(metric.published)):
@@ -211,7 +214,7 @@ def rule_curves(
     points: list[Point],
     metric: Metric,
     scale: Scale,
-    kind: tuple[str, ...],
+    columns: tuple[str, ...],
     images: Mapping[int, tuple[str]],
 ) -> dict[str, tuple[Float64Array, Float64Array]]:
     """Return rates and dB of stored points under other averages, metrics and subsets of images."""
@@ -220,7 +223,7 @@ def rule_curves(
     names = [name for index in order for name in images[ids[index]]]
     bpp = np.array([point.image_bpp[order] for point in points])
     values = {column: np.array([point.image_values[column][order] for point in points])
-              for column in points[0].image_values if column in kind}  # fmt: skip
+              for column in points[0].image_values if column in columns}  # fmt: skip
     values = {column: means for column, means in values.items() if not np.isnan(means).any()}
     if (metric_values := values.pop(metric.column, None)) is None or np.isnan(bpp).any():
         return {}
@@ -269,18 +272,20 @@ def explain(
       bench explain mine.csv --against vtm --dataset kodak
       bench explain mine.json --against VTM:CompressAI --metrics psnr,ms_ssim
     """
-    own_curve, against = read_curve(curve, dataset, results), against or reference_codecs()[-1]
+    against = against or reference_codecs()[-1]
+    curve_to_explain = read_curve(curve, dataset, results)
     requested = [Metric.named(name) for name in (metric_names(metrics) if metrics else METRICS)]
-    available = [metric for metric in requested if metric.column in own_curve.series]
+    available = [metric for metric in requested if metric.column in curve_to_explain.series]
     if not available or (metrics and available != requested):
         missing = ", ".join(metric.label for metric in requested if metric not in available)
-        raise UsageError(f"{own_curve.name} has no {missing}: name another metric")
-    records, sentences = list[Record](), [f"{own_curve.name} against {against}, {dataset}."]
+        raise UsageError(f"{curve_to_explain.name} has no {missing}: name another metric")
+    records, sentences = list[Record](), [f"{curve_to_explain.name} against {against}, {dataset}."]
     for metric in available if metrics else available[:1]:
         reference = read_reference(against, dataset, metric, results)
-        bpp, values = map(np.array, own_curve.series[metric.column])
+        bpp, values = map(np.array, curve_to_explain.series[metric.column])
         if len(bpp) > MAX_POINTS:
-            raise UsageError(f"{own_curve.name} has {len(bpp)} points: give at most {MAX_POINTS}")
+            name = curve_to_explain.name
+            raise UsageError(f"{name} has {len(bpp)} points: give at most {MAX_POINTS}")
         decibels = convert_to_decibels(values, reference.scale)
         differences = decibels - interpolate_rates(reference.bpp, reference.decibels, bpp)
         differences = differences[np.isfinite(differences)]
@@ -288,8 +293,8 @@ def explain(
         difference_db = float(np.sqrt((differences**2).mean())) if differences.size else None
         if not rules or (difference_db is None and not is_explained(rules[0]["residual_db"], None)):
             raise UsageError(
-                f"{own_curve.name} has no rate in common with {against}, {bpp.min():.4g} to "
-                f"{bpp.max():.4g} bpp: name another reference with --against"
+                f"{curve_to_explain.name} ({bpp.min():.4g} to {bpp.max():.4g} bpp) has no rate in "
+                f"common with {against}: name another reference with --against"
             )
         no_rule = {**dict.fromkeys(rules[0]), "rule": "none", "points": differences.size}
         rules.append({**no_rule, "residual_db": difference_db})
@@ -300,7 +305,7 @@ def explain(
         equal_db = SAME_DB if is_setting.all() else FITS_DB
         verdict = _verdict(rules[0], difference_db, len(bpp), equal_db)
         sentences.append(f"{metric.column}: {points}. {verdict}")
-    facts = {"curve": own_curve.name, "against": against, "dataset": dataset}
+    facts = {"curve": curve_to_explain.name, "against": against, "dataset": dataset}
     return Answer(records, COLUMNS, " ".join(sentences), (), facts)
 
 
@@ -310,9 +315,9 @@ def _verdict(rule: Record, difference_db: float | None, points: int, equal_db: f
     if not is_explained(rule["residual_db"], difference_db):
         return "None of these rules explains the difference."
     if points == 1:
-        return "Any rule with a parameter fits a single point: add others."
+        return "Any rule with a parameter fits a single point: add more points."
     remedy = WORDS[(rule["cause"] or rule["rule"]).partition(":")[0]].get("do", "find out why")
-    return f"The first has the smallest residual. If it applies: {remedy}."
+    return f"The first rule has the smallest residual. If it applies: {remedy}."
 
 
 def _describe_rule(name: str | None) -> str:

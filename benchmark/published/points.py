@@ -16,8 +16,8 @@ from benchmark.registry import DATASETS, UNSTATED
 from benchmark.rows.edition import add_remark
 from benchmark.system.text import GREEK, group_by_key, listed, utf8
 
-# How numbers were obtained: from an author's csv, a paper's table, a digitised figure; an author's
-# json, README, script or posts; the file of another paper's plot
+# Source of the numbers: an author's csv, a paper's table, a digitised figure; an author's json,
+# README, script or posts; the file of another paper's plot
 How = Literal[
     "author_csv", "table", "digitised",
     "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
@@ -28,8 +28,8 @@ Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # published names of metrics
 DOUBTFUL = "doubtful:"  # prefix of a name whose doubtful points are included
-ANY_DATASET = "any"  # of points in a user's file
-ALL_SYSTEMS = "all"  # names every system
+ANY_DATASET = "any"  # dataset of points in a user's file
+ALL_SYSTEMS = "all"  # selects every system
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
     system: Text  # "Multi-Realism"
     variant: str = ""  # "beta=2.56"; "" for a system without variants
-    dataset: Text  # the registered name; other images have another: "clic2020-diffeic"
+    dataset: Text  # the registered name, or another for other images: "clic2020-diffeic"
     metric: Text  # the column if registered: "psnr_db"
     protocol: Text
     rate_protocol: Text
@@ -53,11 +53,11 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedPoint(Origin, frozen=True, kw_only=True):
-    """Number of a system, as in its source."""
+    """Value of a system at a rate, as in its source."""
 
     bpp: float
     value: float
-    setting: str = ""  # of the codec, if the source names it: "q=0.25"
+    setting: str = ""  # codec setting, if the source names it: "q=0.25"
     doi: str = ""
 
     def __post_init__(self) -> None:
@@ -107,7 +107,7 @@ def _with_greek(variant: str) -> str:
 
 
 def points_of_file(path: Path) -> list[PublishedPoint]:
-    """Read the points of a curve file, of unstated dataset and protocols; `UsageError`."""
+    """Read a curve file's points, whose dataset and protocols are unstated; raise `UsageError`."""
     return [
         PublishedPoint(
             system=curve.name, kind="point", dataset=ANY_DATASET, bpp=bpp, value=value,
@@ -121,7 +121,7 @@ def points_of_file(path: Path) -> list[PublishedPoint]:
 
 
 def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[PublishedPoint, ...]:
-    """Select the points of systems by `system`, `system:variant`, a curve's title or "all".
+    """Select systems' points by `system`, `system:variant`, a curve's title or "all".
 
     Doubtful points need the prefix `doubtful:`. Raises `UnknownName`, and `UsageError` for a name
     whose points are all doubtful.
@@ -167,9 +167,9 @@ CURVE = ("system", "variant", "dataset", "pictures", "metric", "protocol", "how"
 
 
 def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
-    """Return a record of each curve: the names of CURVE, its range of rates, number of points.
+    """Return a record for each curve: the fields of CURVE, range of rates, number of points.
 
-    `pictures` says how they differ from the dataset's; a doubtful point's origin (`how`) says so.
+    `pictures` says how they differ from the dataset's; `how` marks doubtful points.
     """
     rates = group_by_key(
         (
@@ -190,7 +190,7 @@ def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
 
 
 def parent_dataset(name: str) -> tuple[str, str]:
-    """Return the dataset that pictures are from, and how they differ from the whole of it.
+    """Return the dataset that pictures come from, and how they differ from the whole set.
 
     >>> parent_dataset("clic2020-diffeic"), parent_dataset("clic2020:mobile")
     (('clic2020', 'others: diffeic'), ('clic2020', 'mobile alone'))
@@ -198,7 +198,7 @@ def parent_dataset(name: str) -> tuple[str, str]:
     whole, _, part = name.partition(":")
     if part:
         return whole, f"{part} alone"
-    parents = [known for known in DATASETS if name.startswith(f"{known}-")]
+    parents = [dataset for dataset in DATASETS if name.startswith(f"{dataset}-")]
     if name in DATASETS or not parents:
         return name, ""
     parent = max(parents, key=len)
@@ -206,7 +206,7 @@ def parent_dataset(name: str) -> tuple[str, str]:
 
 
 def overview(points: Iterable[PublishedPoint]) -> Iterator[dict[str, Any]]:
-    """Yield a record of each system: datasets without their parts, and counts."""
+    """Yield a record for each system: its datasets, and counts."""
     systems = group_by_key((point.system, point) for point in points)
     for system, system_points in sorted(systems.items(), key=lambda item: item[0].lower()):
         variants, metrics = (

@@ -39,14 +39,14 @@ USER_PLACE = 1_000_000  # sorts a user's papers after the project's
 
 
 class Series(Origin, frozen=True, kw_only=True, omit_defaults=True):
-    """Points of the same origin; its `source` is "" if it is the paper."""
+    """Points with the same origin; `source` is "" for the paper itself."""
 
-    settings: tuple[str, ...] = ()  # of each point, if the source names them
+    settings: tuple[str, ...] = ()  # one per point, if the source names them
     points: tuple[tuple[float, float], ...]  # bpp, value
 
     def __post_init__(self) -> None:
         if self.settings and len(self.settings) != len(self.points):
-            raise ValueError(f"{len(self.settings)} settings of {len(self.points)} points")
+            raise ValueError(f"{len(self.settings)} settings for {len(self.points)} points")
 
 
 SERIES = ("system", "variant", "dataset", "metric")
@@ -57,8 +57,8 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     title: Text
     doi: str = ""
-    licence: str = ""  # of the repository with the numbers
-    place: Annotated[int, msgspec.Meta(ge=0)] = USER_PLACE  # order in the table: the first counts
+    licence: str = ""  # licence of the repository with the numbers
+    place: Annotated[int, msgspec.Meta(ge=0)] = USER_PLACE  # sort key: the first paper counts
     series: tuple[Series, ...]
 
     def published(self) -> Iterator[PublishedPoint]:
@@ -74,7 +74,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def group_series(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series, ...]:
     """Group points of a paper into series of equal origin, in the order of points."""
 
-    def shared(point: PublishedPoint) -> dict[str, Any]:
+    def shared_fields(point: PublishedPoint) -> dict[str, Any]:
         fields = {name: getattr(point, name) for name in Origin.__struct_fields__}
         return {**fields, "source": "" if point.source == title else point.source}
 
@@ -82,7 +82,9 @@ def group_series(points: Iterable[PublishedPoint], title: str = "") -> tuple[Ser
         (tuple(getattr(point, name) for name in SERIES), point) for point in points
     )
     runs = (
-        (fields, [*run]) for group in ordered.values() for fields, run in groupby(group, shared)
+        (fields, [*run])
+        for group in ordered.values()
+        for fields, run in groupby(group, shared_fields)
     )
     return tuple(
         Series(
@@ -120,7 +122,7 @@ def read_paper(path: Path) -> Paper:
 
 
 def read_papers(results: Path) -> list[Paper]:
-    """Read the papers of the project and of a results folder, whose files replace equal names."""
+    """Read the papers of the project and of a results folder, whose files override equal names."""
     folders = [root / "published" for root in (BUNDLED, results)]
     files = {path.name: path for folder in folders for path in folder.glob("*.json")}
     papers = ((name, read_paper(path)) for name, path in files.items())
@@ -136,7 +138,7 @@ def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, 
 def chosen_points(
     results: Path, names: str, all_variants: bool = False
 ) -> tuple[PublishedPoint, ...]:
-    """Return points of systems and curve files: of main curves, or of all with `all_variants`."""
+    """Return the points of systems (main curves, or all with `all_variants`) and of curve files."""
     from benchmark.published.curves import main_curves
 
     requested = [name.replace("\\,", ",") for name in split_names(names)]
@@ -158,14 +160,16 @@ def note_missing_values(
     """Return a sentence for each metric that no system has; results: folder of other systems."""
     from benchmark.published.curves import published_curves
 
-    points = [point for point in points if point.dataset != ANY_DATASET]  # of a user's file
+    points = [point for point in points if point.dataset != ANY_DATASET]  # not a user's file's
     sentences = []
     for metric in metrics if points else ():
         if not published_curves(points, dataset, metric):
             name = metric.published or metric.column
-            somewhere = any(point.metric == name for point in read_points(results, doubtful=True))
-            whose = listed(list(dict.fromkeys(point.system for point in points)))
-            why = f"{whose} has no published value on {dataset}" if somewhere else "no paper has it"
+            all_points = read_points(results, doubtful=True)
+            systems_text = listed(list(dict.fromkeys(point.system for point in points)))
+            why = "no paper reports it"
+            if any(point.metric == name for point in all_points):
+                why = f"{systems_text} has no published value on {dataset}"
             sentences.append(f"{metric.label}: {why}")
     return sentences
 
@@ -200,7 +204,7 @@ def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoi
 
 
 def is_file(name: str) -> bool:
-    """Return whether a name is that of a file of curves, not of a published system."""
+    """Return whether a name stands for a curve file, not for a published system."""
     path = Path(name.partition("#")[0])
     return path.suffix.lower() in SUFFIXES or path.exists()
 
@@ -215,7 +219,8 @@ def read_curve(
 ) -> NamedCurve:
     """Read the curve of a file or of a published system on a dataset; raise `UsageError`.
 
-    `mine.csv#ours` is `ours` of a file with several. points: of `read_points`, doubtful ones too.
+    `mine.csv#ours` selects `ours` in a file with several curves. points: from `read_points`,
+    including doubtful ones.
     """
     from benchmark.published.curves import main_curves
 
@@ -238,12 +243,12 @@ def read_curve(
             series.setdefault(point.metric, []).append((point.bpp, point.value))
     if not series:
         raise UsageError(f"{name} has no published curve on {dataset}: name another --dataset")
-    several = {
+    ambiguous_variants = {
         variant for origins in variants.values() if len(origins) > 1 for variant, *_ in origins
     }
-    if several:
+    if ambiguous_variants:
         system = name.rpartition(":")[0] if name.count(":") > name.startswith(DOUBTFUL) else name
-        texts = ", ".join(sorted(f"{system}:{variant}" for variant in several))
+        texts = ", ".join(sorted(f"{system}:{variant}" for variant in ambiguous_variants))
         raise UsageError(f"{name} has several curves on {dataset}: name one of {texts}")
     result = {}
     for metric, pairs in series.items():

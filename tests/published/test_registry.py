@@ -194,7 +194,7 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
         (MS_SSIM, (0.1, 0.2, 0.4), (0.9, 0.95, 1.01), ["ms_ssim at 0.4 bpp is 1.01, out"]),
         (PSNR_METRIC, (0.1, 0.2), (30.0, 31.0), []),
         (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (30.0, 29.0, 33.0, 31.5),
-         ["psnr_db at 0.8 bpp is 1.5 below that of a lower rate"]),
+         ["psnr_db at 0.8 bpp is 1.5 below the value at a lower rate"]),
     ],
 )  # fmt: skip
 def test_what_is_unusual_about_a_curve_is_said_with_its_place_and_amount(

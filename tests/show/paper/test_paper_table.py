@@ -82,7 +82,7 @@ def test_a_metric_that_no_paper_has_is_said(tmp_path):
     words = *words, "--metrics", "psnr,lpips_squeeze,fd_squeeze", "--results", RESULTS
     result = bench(*words, "--allow-few", "--out", tmp_path)
     assert [line for line in result.stderr.splitlines() if "no paper" in line] == [
-        "LPIPS (SqueezeNet): no paper has it", "FD (SqueezeNet): no paper has it",
+        "LPIPS (SqueezeNet): no paper reports it", "FD (SqueezeNet): no paper reports it",
     ]  # fmt: skip
 
 
