@@ -60,7 +60,7 @@ def _metric_agreement(
 
 
 def _rater_agreement(votes: Votes) -> Float64Array:
-    """Return the agreement of each answer with the majority of others to its question, 0 to 1."""
+    """Return the agreement of each answer with the majority of the other answers, 0 to 1."""
     question, won = votes.questions()
     counts, own_vote = np.bincount(question), won - TIE
     agreement = TIE + own_vote * np.sign(np.bincount(question, own_vote)[question] - own_vote)

@@ -69,19 +69,19 @@ def question_lists(
     result = []
     for _ in range(raters):
         image_counts: Int64Array = np.zeros(image.max() + 1, np.int64)
-        free = np.ones(len(pairs), bool)
+        is_unused = np.ones(len(pairs), bool)
         questions: list[tuple[StimulusPair, bool]] = []
         for _ in range(min(count, len(pairs))):
-            # The two stimuli asked least, then the pair, then the image that the rater saw least
+            # Prefer the two stimuli asked least, then the pair, then the image this rater saw least
             counts = image_counts[image], pair_counts, kind_counts[kind]
-            pair = int(np.lexsort((rng.random(len(pairs)), *counts, ~free))[0])
+            pair = int(np.lexsort((rng.random(len(pairs)), *counts, ~is_unused))[0])
             balance = sides[kind[pair]]
             swapped = bool(balance > 0 or (balance == 0 and rng.random() < 0.5))
             sides[kind[pair]] += -1 if swapped else 1
             kind_counts[kind[pair]] += 1
             pair_counts[pair] += 1
             image_counts[image[pair]] += 1
-            free[pair] = False
+            is_unused[pair] = False
             questions.append((pairs[pair], swapped))
         result.append([questions[index] for index in rng.permutation(len(questions))])
     return result

@@ -58,32 +58,32 @@ class StudyPlan(NamedTuple):
 
     dataset: str
     stimuli: tuple[Stimulus, ...]
-    images: tuple[tuple[str, Path], ...]  # those without two codecs at one rate are in no pair
+    images: tuple[tuple[str, Path], ...]  # one without two codecs at a rate is in no pair
     rows: Mapping[tuple[int, Any], Mapping[str, Any]]  # by image and stimulus
     pairs: list[StimulusPair]
-    decodable: Pictures
-    sentences: tuple[str, ...]  # on missing pictures
+    pictures: Pictures
+    sentences: tuple[str, ...]  # about missing pictures
 
 
 def plan_study(
     experiment: Experiment, bpp: Sequence[str], data_dir: Path | None = None
 ) -> StudyPlan:
-    """Find the pictures to compare at these rates; raise `UsageError` if there are no two."""
+    """Find pictures to compare at these rates; raise `UsageError` if no two can be compared."""
     rates = sorted({*parse_rates(bpp)})
     dataset = stored_dataset(experiment.results, experiment.dataset)
     require_bundled(experiment.results, experiment.bundled)
-    decodable = open_pictures(
+    pictures = open_pictures(
         experiment.results, dataset, experiment.codecs, dataset=experiment.dataset
     )
-    folder = decodable.contents.store.folder
-    table = decodable.table
+    folder = pictures.contents.store.folder
+    table = pictures.table
     if experiment.verified_only:
         table = require_verified_rows(table, folder, experiment.codecs)
     codec_rows = shown_rows(divide_rows(table, experiment.codecs, experiment.bundled)[0])
-    by_image = decodable.group_by_image(codec_rows, experiment.named)
+    by_image = pictures.group_by_image(codec_rows, experiment.named)
     missing_pictures = [
         f"no picture of {listed(labels)}: {reason}"
-        for labels, reason in decodable.group_absences(codec_rows)
+        for labels, reason in pictures.group_absences(codec_rows)
     ]
     sources = find_sources(experiment.dataset or dataset, data_dir, experiment.results)
     if isinstance(sources, str):
@@ -110,15 +110,15 @@ def plan_study(
         measure = bench_command("run", codecs=experiment.codecs, dataset=dataset, target=targets)
         raise UsageError(
             f"no photograph of {dataset} has pictures of two codecs within 10 % of the same rate: "
-            + "; ".join(missing_pictures or [f"`{measure}` measures some"])
+            + "; ".join(missing_pictures or [f"measure some with `{measure}`"])
         )
     pairs = [pair for pair in pairs if pair.image in compared_images]
     keys = sorted({(pair.image, number) for pair in pairs for number in pair[1:]})
-    numbers = sorted({number for _, number in keys})
+    stimulus_numbers = sorted({number for _, number in keys})
     names = [(label, f"{rates[level]:g} bpp") for label, level in candidates]
     stimuli, sentences = [], []
     for number, (label, rate) in enumerate(names):
-        if number in numbers:
+        if number in stimulus_numbers:
             bpp_of_images = [rows[key]["bpp"] for key in keys if key[1] == number]
             stimuli.append(Stimulus(label, rate, float(np.mean(bpp_of_images))))
         else:
@@ -127,9 +127,9 @@ def plan_study(
         dataset,
         tuple(stimuli),
         images,
-        {(image, numbers.index(number)): rows[image, number] for image, number in keys},
-        [StimulusPair(pair.image, *map(numbers.index, pair[1:])) for pair in pairs],
-        decodable,
+        {(image, stimulus_numbers.index(number)): rows[image, number] for image, number in keys},
+        [StimulusPair(pair.image, *map(stimulus_numbers.index, pair[1:])) for pair in pairs],
+        pictures,
         (*sentences, *missing_pictures),
     )
 
@@ -147,29 +147,29 @@ def write_study(
     post: str = "",
     command: str = "",
 ) -> tuple[Key, list[str]]:
-    """Write a study into a new folder; return its key and sentences; `UsageError`, `StoreError`."""
+    """Write a study to a folder; return key and sentences; raise `UsageError` or `StoreError`."""
     if (out / KEY).exists() or (out / PAGE).exists():
         raise UsageError(f"{out} already has a study: name another folder, or remove it")
     plan = plan_study(experiment, bpp, data_dir)
     rng = np.random.default_rng(seed)
-    pictures: list[PagePicture] = []
-    numbers: dict[tuple[int, Any], int] = {}
-    sizes = 0
+    page_pictures: list[PagePicture] = []
+    picture_numbers: dict[tuple[int, Any], int] = {}
+    total_bytes = 0
     images = sorted({pair.image for pair in plan.pairs})
     catch_images = images[:: max(1, len(images) // CATCH_IMAGES)][:CATCH_IMAGES]
     for image, pixels in _decode_pictures(plan, images, catch_images, crop):
         for stimulus, crop_pixels in pixels.items():
             name, file = f"{rng.bytes(8).hex()}.png", _image_bytes(crop_pixels, "PNG")
             write_files(out / PAGE, {name: file}, what="study")
-            sizes += len(file)
-            numbers[image, stimulus] = len(pictures)
+            total_bytes += len(file)
+            picture_numbers[image, stimulus] = len(page_pictures)
             facts: tuple[Any, ...] = (WORSE if stimulus == "worse" else SOURCE,)
             if row := plan.rows.get((image, stimulus)):
                 setting = f"{row['setting_name']}={row['setting_value']:g}"
                 facts = stimulus, setting, row["bpp"], row["cell"]
-            pictures.append(PagePicture(name, plan.images[image][0], *facts))
-    trials = _trials(plan.pairs, numbers, catch_images, (raters, questions), rng)
-    key = Key("", plan.dataset, command, seed, plan.stimuli, tuple(pictures), *trials)
+            page_pictures.append(PagePicture(name, plan.images[image][0], *facts))
+    trials = _trials(plan.pairs, picture_numbers, catch_images, (raters, questions), rng)
+    key = Key("", plan.dataset, command, seed, plan.stimuli, tuple(page_pictures), *trials)
     key = msgspec.structs.replace(key, study=sha256(json_bytes(key)).hexdigest()[:12])
     parts = {"title": "Which is closer?", "data": json_text(_page_data(key, post, rng))}
     files = [str(Path(__file__).with_name(f"page.{kind}")) for kind in ("html", "css", "js")]
@@ -177,8 +177,8 @@ def write_study(
     write_files(out / PAGE, {"index.html": text}, what="study")
     write_files(out, {KEY: json_bytes(key)}, what="study")
     sentence = (
-        f"{out / PAGE} is for raters: {counted(len(pictures), 'picture')}, "
-        f"{(sizes + len(text)) / 1e6:.0f} MB, {counted(len(key.lists), 'list')} of at most "
+        f"{out / PAGE} is for raters: {counted(len(page_pictures), 'picture')}, "
+        f"{(total_bytes + len(text)) / 1e6:.0f} MB, {counted(len(key.lists), 'list')} of at most "
         f"{max(map(len, key.lists))} questions; {out / KEY} names the codecs: keep it from raters"
     )
     return key, [*plan.sentences, sentence]
@@ -193,7 +193,7 @@ def _decode_pictures(
         keys = [key for key in plan.rows if key[0] in batch]
         rows = [plan.rows[key] for key in keys]
         decoded: dict[int, dict[int | str, Pixels]] = {image: {} for image in batch}
-        for index, pixels in filter(None, plan.decodable.decode_rows(rows, "cpu", cores())):
+        for index, pixels in filter(None, plan.pictures.decode_rows(rows, "cpu", cores())):
             image, stimulus = keys[index]
             if isinstance(pixels, Failed):
                 label = plan.stimuli[stimulus].system
@@ -223,16 +223,17 @@ def _image_bytes(pixels: Pixels, form: str, **options: int) -> bytes:
 
 def _trials(
     pairs: Sequence[StimulusPair],
-    numbers: Mapping[tuple[int, Any], int],
+    picture_numbers: Mapping[tuple[int, Any], int],
     catch_images: Sequence[int],
     counts: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[tuple[Trial, ...], tuple[tuple[Trial, ...], ...]]:
-    """Return the training trials and each list's trials; counts: raters, and their questions."""
+    """Return training trials and each rater's trials; counts: raters, questions per rater."""
 
     def make_trial(image: int, sides: tuple[Any, Any], swapped: bool, better: Any = 0) -> Trial:
-        first, second = (numbers[image, side] for side in (sides[::-1] if swapped else sides))
-        return Trial(numbers[image, "source"], first, second, better)
+        ordered = sides[::-1] if swapped else sides
+        first, second = (picture_numbers[image, side] for side in ordered)
+        return Trial(picture_numbers[image, "source"], first, second, better)
 
     def make_catch(image: int) -> Trial:
         swapped = bool(rng.integers(2))

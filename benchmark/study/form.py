@@ -10,7 +10,7 @@ from benchmark.errors import UsageError
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import read_json
 
-KEY = "key.json"  # beside the folder that raters get
+KEY = "key.json"  # next to the folder that raters get
 PAGE = "page"
 SOURCE, WORSE = -1, -2  # stimuli: the photograph, and the far worse picture of catch trials
 MAX_ANSWER_BYTES = 1 << 20
@@ -22,7 +22,7 @@ class Stimulus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Codec variant at one of the study's rates: the pictures nearest to it."""
 
     system: str  # label of the codec variant
-    level: str  # requested rate, or a published study's name of it
+    level: str  # requested rate, or a published study's name for it
     bpp: float | None = None  # mean over its pictures
 
 
@@ -34,7 +34,7 @@ class PagePicture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stimulus: int = SOURCE
     setting: str = ""
     bpp: float | None = None
-    cell: str = ""  # of the row
+    cell: str = ""  # the row's
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,7 +116,7 @@ def read_answers(path: Path, key: Key) -> Answers | str:
     if result.study != key.study:
         return f"answers to another study ({result.study})"
     if result.order > len(key.lists):
-        return f"list {result.order} of {len(key.lists)}"
+        return f"answers to list {result.order}, of {len(key.lists)}"
     trials = [answer.trial for answer in result.answers]
     if len({*trials}) < len(trials):
         return "a question is answered twice"

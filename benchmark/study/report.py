@@ -160,7 +160,7 @@ def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
     raters = [(path, answers) for path, answers in fullest.values() if not rules[path]]
     if not raters:
         reasons = "; ".join(f"{file.what}: {file.why}" for file in left_out[:3])
-        raise UsageError(f"no rater remains of {counted(len(paths), 'file')}: {reasons}")
+        raise UsageError(f"no rater remains from {counted(len(paths), 'file')}: {reasons}")
     votes = collect_votes(key, [answers for _, answers in raters])
     outliers = find_outliers(votes)
     left_out += [Absent(raters[rater][0].name, OUTLIER_RULE) for rater in outliers]

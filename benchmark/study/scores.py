@@ -5,7 +5,7 @@ preferred in three of four answers. A tie is half an answer for each (fitted by 
 over all images together and have mean 0.
 
 Intervals cover other raters and other images. Answers of the same rater, or on the same image, are
-not independent, and drawing both at once would count the chance of single answers three times (A.
+not independent, and drawing both at once would count the noise of single answers three times (A.
 B. Owen, "The Pigeonhole Bootstrap", 2007). So raters, images and answers are each drawn with
 replacement, and their variances combined: raters' plus images' minus answers', which both contain
 (A. C. Cameron, J. B. Gelbach and D. L. Miller, "Robust Inference with Multiway Clustering", 2011).
@@ -24,12 +24,12 @@ from benchmark.errors import UsageError
 from benchmark.registry import require_packages
 from benchmark.study.votes import Votes
 
-DRAWS = 300  # of raters, of images, and of answers
-EXACT, ROUGH = 1e-6, 1e-3  # tolerances; the second is small against the spread of draws
+DRAWS = 300  # each, of raters, images and answers
+EXACT_TOLERANCE, ROUGH_TOLERANCE = 1e-6, 1e-3  # the second is small against the spread of draws
 PRIOR = 0.25  # answers added to both sides of each compared pair, so that scores stay finite
 OUTLIER_DEVIATIONS = 4.0  # standard deviations
 ONE_DEVIATION = (15.8655, 84.1345)  # percentiles of a normal distribution
-MAX_MISSING = 0.05  # largest share of draws without a number for which there is an interval
+MAX_MISSING = 0.05  # share of draws without a BD-rate, above which there is no interval
 
 
 class PreferenceScores(NamedTuple):
@@ -55,7 +55,7 @@ def count_wins(votes: Votes, weights: Float64Array | None = None) -> Float64Arra
 
 
 def fit_scores(
-    win_counts: Float64Array, start: Float64Array | None = None, tolerance: float = EXACT
+    win_counts: Float64Array, start: Float64Array | None = None, tolerance: float = EXACT_TOLERANCE
 ) -> Float64Array:
     """Fit Bradley-Terry scores with mean 0, from `start`, until a step is below `tolerance`."""
     from choix import ilsr_pairwise_dense
@@ -92,7 +92,8 @@ def score_votes(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Preferenc
             np.bincount(rng.integers(0, size, size), minlength=size)[unit] + 1e-5
             for _ in range(draws)
         ]
-        resampled.append([fit_scores(count_wins(votes, draw), values, ROUGH) for draw in weights])
+        draw_counts = (count_wins(votes, draw) for draw in weights)
+        resampled.append([fit_scores(wins, values, ROUGH_TOLERANCE) for wins in draw_counts])
     freedom = min(len(np.unique(labels)) for labels in (votes.rater, votes.image)) - 1
     return PreferenceScores(values, np.array(resampled), freedom)
 
@@ -105,7 +106,7 @@ def find_outliers(votes: Votes) -> list[int]:
     for rater in raters if len(raters) > 2 else ():
         answers = votes.select(votes.rater == rater)
         weights = np.where(votes.rater == rater, 1e-5, 1.0)
-        scores = fit_scores(count_wins(votes, weights), everyone, ROUGH)
+        scores = fit_scores(count_wins(votes, weights), everyone, ROUGH_TOLERANCE)
         odds = scores[answers.first] - scores[answers.second]
         chance = 1 / (1 + np.exp(-odds))
         # An answer counts in proportion to the certainty of the scores
@@ -145,7 +146,7 @@ class EqualPreference(NamedTuple):
 
 
 def equal_preference(votes: Votes, scores: PreferenceScores, anchor: str) -> list[EqualPreference]:
-    """Return the BD-rate of every system but the anchor, with scores in the place of a metric."""
+    """Return the BD-rate of every system but the anchor, with scores in place of a metric."""
     bpp = np.array([stimulus.bpp or np.nan for stimulus in votes.stimuli], np.float64)
     stimuli_by_system: dict[str, list[int]] = {stimulus.system: [] for stimulus in votes.stimuli}
     for number in np.argsort(bpp)[: np.isfinite(bpp).sum()].tolist():

@@ -1,6 +1,6 @@
 """Answers of raters as arrays, the rules that exclude raters, and consistency of the answers.
 
-Rules apply in their order, `scores.find_outliers` last; the report counts the exclusions of each.
+Rules apply in order, `scores.find_outliers` last; the report counts the exclusions by each.
 """
 
 from collections.abc import Iterable, Sequence
