@@ -63,8 +63,8 @@ COUNTS = (
     *("bytes_equal", "pixels_equal", "rounded", "other_build", "other_processor"),
     *("values", "values_equal"),
 )
-# Tolerated changes of a network's relative stream size and PSNR on another kind of processor. The
-# largest measured are .012 and .029 dB, with an encoder's search (docs/experiments/processors.md).
+# Tolerated changes of a network's relative stream size and PSNR on another kind of processor.
+# Measured maxima are .012 and .029 dB, with an encoder's search (docs/experiments/processors.md).
 MAX_SIZE_DIFFERENCE, MAX_DB_DIFFERENCE = 0.02, 0.05
 
 audit = Verbs("""Measure rows again, decode streams and packs again, and compare the results.
@@ -86,7 +86,7 @@ def audit_decode(
     """Decode every stored stream again, and compare its pixels with the recorded hash.
 
     Fresh processes decode each codec variant from its name and streams alone. Exit code 1 if a
-    stream decodes to other pixels, or a codec that is installed cannot decode it.
+    stream decodes to other pixels, or an installed codec cannot decode it.
 
     Examples:
       bench audit decode results
@@ -166,9 +166,7 @@ def audit_pack(
     ] = None,
     results: Annotated[
         Path,
-        opt(
-            ORIGIN, "Folder of results whose run records say where images are.", path_check="folder"
-        ),
+        opt(ORIGIN, "Folder of results whose runs record where images are.", path_check="folder"),
     ] = Path("results"),
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
@@ -231,7 +229,8 @@ def audit_pack(
     absent += [Absent(f"{name} is not scored", reason) for name, reason in missing.items()]
     if num_unscored := sum(not values for values in images.values()):
         image_text = counted(num_unscored, "image")
-        absent.append(Absent(image_text, "not found, so not scored: name the dataset by --dataset"))
+        reason = "not found, so not scored: name the dataset with --dataset"
+        absent.append(Absent(image_text, reason))
     facts = {
         "pack": str(path), "codecs": {spec.text: info.version for spec, info in pack.infos.items()},
         "streams": num_streams, "decoded": decoded, "declared": declared, "pictures": pictures,
@@ -264,8 +263,8 @@ def audit_rows(
     """Measure the newest rows of each codec again, and compare them one by one.
 
     Compares the rows' metrics of single images. Exit code 1 if a row differs by more than float
-    rounding, unless another build of the codec wrote it, or it is a network's from another kind of
-    processor and differs slightly in size and PSNR.
+    rounding, unless another build of the codec wrote it, or a network wrote it on another kind of
+    processor and the size and PSNR differ slightly.
 
     Examples:
       bench audit rows --dataset kodak --codecs ours,elic

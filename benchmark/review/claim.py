@@ -63,7 +63,7 @@ def parse_claim(text: str) -> Claim:
     """Parse a claim in the form `FORM`; `UsageError`, `UnknownName` for an unknown metric."""
     match = _CLAIM.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"--claim {text!r} is not of the form '{FORM}'")
+        raise UsageError(f"--claim {text!r} does not have the form '{FORM}'")
     number, metric = match["percent"], metric_called(match["metric"] or "psnr")
     if metric not in METRICS:
         raise unknown_metric(metric, METRICS, "metric of single images")
@@ -75,7 +75,7 @@ def parse_claim(text: str) -> Claim:
 def judge_claim(
     claim: Claim, rows: Sequence[Row], results: Path, dataset: str, rule: Rule
 ) -> Judgement:
-    """Judge a claim over shared images, by rows measured here; `results` may hold the anchor."""
+    """Judge a claim over shared images, by rows measured here; `results` may have the anchor."""
     test, (anchor, anchor_rows, origin) = find_label(claim.test, rows), ("", rows, SENT_SOURCE)
     folder = stores_below(results).get(dataset.partition(":")[0])
     stored = Store(folder).table().rows(named=True) if folder else []
@@ -89,7 +89,7 @@ def judge_claim(
             hint = "`bench bd` compares curves of files and papers"
             return judgement._replace(reason=f"no rows of {name} on {dataset}: {hint}")
     if test == anchor:
-        return judgement._replace(reason="both names are of the same system")
+        return judgement._replace(reason="both names mean the same system")
     compared_rows = [row for row in rows if label_of_row(row) == test]
     compared_rows += [row for row in anchor_rows if label_of_row(row) == anchor]
     summary = summarise_common(compared_rows, (claim.metric,))

@@ -14,7 +14,7 @@ from benchmark.measure.record import Progress, ProgressFactory
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.registry import metric_class
-from benchmark.review.sent import Photographs, SentRows, name_of_row, sent_values, setting_of
+from benchmark.review.row_groups import Photographs, SentRows, name_of_row, sent_values, setting_of
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.pack import Row
 from benchmark.rows.schema import is_declared, metric_columns
@@ -49,27 +49,27 @@ class DecodedStream(NamedTuple):
 
     @property
     def is_declared(self) -> bool:
-        """True for a picture of a declared size, which has no stream."""
+        """True for a picture with a declared size, which has no stream."""
         return is_declared(self.row)
 
 
 class ValuePair(NamedTuple):
     """Metric value as sent and as measured here."""
 
-    sent: float
+    row_groups: float
     measured: float
     is_equal: bool = True  # within `TOLERANCE`, or within `ROUNDING` for other pixels
 
     @property
     def gap(self) -> float:
         """Difference relative to the measured value; 0 for equal values."""
-        if self.sent == self.measured:
+        if self.row_groups == self.measured:
             return 0.0
-        return abs(self.sent / (self.measured or math.inf) - 1)
+        return abs(self.row_groups / (self.measured or math.inf) - 1)
 
 
 def decode(
-    sent: Sequence[SentRows],
+    row_groups: Sequence[SentRows],
     photographs: Photographs,
     metrics: Sequence[str],
     request: Request,
@@ -83,14 +83,14 @@ def decode(
     }
 
     @lru_cache(1)
-    def original(sha256: str, width_px: int) -> HashedImage | None:
+    def find_source(sha256: str, width_px: int) -> HashedImage | None:
         source = sources.get((sha256, width_px))
         return source and HashedImage(sha256, read_image(source.file.path, flatten=True).pixels)
 
     scorer = Scorer(metrics, chosen_device())
 
     def score(row: Row, decoded: HashedImage) -> dict[str, float]:
-        original_image = original(row["image_sha256"], row["width_px"])
+        original_image = find_source(row["image_sha256"], row["width_px"])
         if original_image is None or original_image.pixels.shape != decoded.pixels.shape:
             return {}
         columns = scorer.score(original_image, decoded, metrics).columns
@@ -98,34 +98,34 @@ def decode(
 
     conditions = device, jobs, request.timeout_seconds
     result: list[DecodedStream] = []
-    with progress("decoding", sum(len(sent_part.rows) for sent_part in sent)) as report:
-        for sent_part in sent:
-            for outcome in _decode_rows(sent_part, codecs, conditions, score):
+    with progress("decoding", sum(len(row_group.rows) for row_group in row_groups)) as report:
+        for row_group in row_groups:
+            for outcome in _decode_rows(row_group, codecs, conditions, score):
                 result.append(outcome)
                 report(Progress(len(result), 0))
     return result
 
 
 def _decode_rows(
-    sent_part: SentRows,
+    row_group: SentRows,
     codecs: NamedCodecs,
     conditions: tuple[Device, int, float | None],
     score: Score,
 ) -> Iterator[DecodedStream]:
     """Decode rows codec by codec; `conditions` are device, jobs and timeout in seconds."""
     readable: list[DecodedStream] = []
-    for row, rate in zip(sent_part.rows, sent_part.rates, strict=True):
+    for row, rate in zip(row_group.rows, row_group.rates, strict=True):
         may_run = codecs.find_decoder(CodecSpec.parse_row(row)) is not None
         stream = DecodedStream(row, "not run")
         if may_run:
-            stream = _check_size(sent_part.contents, row, rate)
+            stream = _check_size(row_group.contents, row, rate)
         if stream.state == "damaged":
             yield stream
         else:
             readable.append(stream)
     readable.sort(key=lambda outcome: (CodecSpec.parse_row(outcome.row), outcome.row["image"]))
     rows = [outcome.row for outcome in readable]
-    for index, pixels in filter(None, decode_stored(rows, sent_part.contents, codecs, *conditions)):
+    for index, pixels in filter(None, decode_stored(rows, row_group.contents, codecs, *conditions)):
         outcome = readable[index]
         if not isinstance(pixels, Failed):
             yield _compare_picture(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
@@ -176,11 +176,11 @@ def value_pairs(stream: DecodedStream, metrics: Iterable[str]) -> dict[str, Valu
     """Pair the values sent in a row with those measured here, by metric column."""
     tolerance = TOLERANCE if stream.state == "equal" else ROUNDING
     pairs = {}
-    for column, sent in sent_values(stream.row, metrics).items():
+    for column, row_groups in sent_values(stream.row, metrics).items():
         if column in stream.values:
             measured = stream.values[column]
-            is_equal = sent == measured or abs(sent - measured) <= tolerance
-            pairs[column] = ValuePair(sent, measured, is_equal)
+            is_equal = row_groups == measured or abs(row_groups - measured) <= tolerance
+            pairs[column] = ValuePair(row_groups, measured, is_equal)
     return pairs
 
 
@@ -188,7 +188,7 @@ def describe_differences(streams: Iterable[DecodedStream], metrics: Sequence[str
     """Return a sentence for each value that differs from the one sent, largest difference first."""
     differences = [
         (pair.gap, f"{column} of {stream.row['image']} at {setting_of(stream.row)} is "
-         f"{pair.measured:.6g}, not {pair.sent:.6g}")
+         f"{pair.measured:.6g}, not {pair.row_groups:.6g}")
         for stream in streams
         for column, pair in value_pairs(stream, metrics).items()
         if not pair.is_equal
@@ -200,7 +200,7 @@ def describe_largest_rounding(streams: Iterable[DecodedStream], metrics: Sequenc
     """Describe the largest difference among values that count as equal; "" if there is none."""
     differences = [
         (pair.gap, f"{column} of {stream.row['image']} at {setting_of(stream.row)} is "
-         f"{pair.measured:.9g}, not {pair.sent:.9g}")
+         f"{pair.measured:.9g}, not {pair.row_groups:.9g}")
         for stream in streams
         for column, pair in value_pairs(stream, metrics).items()
         if pair.is_equal and pair.gap
@@ -214,8 +214,8 @@ def update_row(stream: DecodedStream, metrics: Iterable[str]) -> Row:
     if stream.num_bytes is not None:
         bpp = bits_per_pixel(stream.num_bytes, row["width_px"] * row["height_px"])
         row |= {"num_bytes": stream.num_bytes, "bpp": bpp}
-    for kind in map(metric_class, metrics):
-        if kind.column in stream.values:
-            value, protocol, reason = metric_columns(kind.column)
-            row |= {value: stream.values[kind.column], protocol: kind.protocol, reason: None}
+    for metric_class_ in map(metric_class, metrics):
+        if metric_class_.column in stream.values:
+            value, protocol, reason = metric_columns(metric_class_.column)
+            row |= {value: stream.values[value], protocol: metric_class_.protocol, reason: None}
     return row

@@ -1,4 +1,4 @@
-"""A review's answers on streams and numbers: whether both are as stated."""
+"""Answers of a review about streams and numbers: whether both are as stated."""
 
 import math
 from collections import Counter, defaultdict
@@ -43,7 +43,7 @@ _decibels = Metric.named("ms_ssim").plotted
 
 
 class Question(NamedTuple):
-    """Reviewer's question with its verdict, and the tables behind it by name."""
+    """Reviewer's question with its verdict, and its tables by name."""
 
     name: str  # "decodes", "numbers", "claim"
     question: str
@@ -55,12 +55,12 @@ class Question(NamedTuple):
 class Evidence(NamedTuple):
     """Parts of a supplement, decoded and scored here."""
 
-    streams: Sequence[DecodedStream]  # and pictures of declared sizes
-    reconstructions: Sequence[Row]  # scored pictures of stated sizes
+    streams: Sequence[DecodedStream]  # including pictures with declared sizes
+    reconstructions: Sequence[Row]  # scored pictures with stated sizes
     curves: Sequence[NamedCurve]
     photographs: Photographs
     missing: Mapping[str, str]  # reason why photographs are missing, by dataset
-    metrics: Sequence[str]  # those computed here
+    metrics: Sequence[str]  # computed here
     dataset: str
 
     @property
@@ -79,15 +79,17 @@ class Evidence(NamedTuple):
         return rows_by_name or rows_by_image or self.rows
 
 
-def choose_verdict(wrong: object, unknown: object = False, rounded: object = False) -> Verdict:
-    """Return "no" if anything is wrong, "partly" if values differ by rounding alone."""
-    return "no" if wrong else "unknown" if unknown else "partly" if rounded else "yes"
+def choose_verdict(
+    contradictions: object, unknown: object = False, rounded: object = False
+) -> Verdict:
+    """Return "no" for any contradiction, "partly" if values differ by rounding alone."""
+    return "no" if contradictions else "unknown" if unknown else "partly" if rounded else "yes"
 
 
-def first_contradiction(wrong: Sequence[str]) -> str:
+def first_contradiction(contradictions: Sequence[str]) -> str:
     """Return the first contradiction and the number of others, to end a sentence with."""
-    remainder = f" ({len(wrong) - 1} more differ)" if len(wrong) > 1 else ""
-    return f"; {wrong[0]}{remainder}" if wrong else ""
+    remainder = f" ({len(contradictions) - 1} more differ)" if len(contradictions) > 1 else ""
+    return f"; {contradictions[0]}{remainder}" if contradictions else ""
 
 
 def check_streams(evidence: Evidence) -> Question:
@@ -109,7 +111,7 @@ def check_streams(evidence: Evidence) -> Question:
     stated = Counter(label_of_row(row) for row in evidence.reconstructions if row["status"] == "ok")
     for curve in evidence.curves:
         stated[curve.name] += max(len(rates) for rates, _ in curve.series.values())
-    rows += [(label, f"{n} of stated rates only", *[NOTHING] * len(STATES))
+    rows += [(label, f"{n} with stated rates only", *[NOTHING] * len(STATES))
              for label, n in stated.items()]  # fmt: skip
     table = Table(("system", "what differs", *STATES), tuple(rows), 2)
     counts = Counter[str](stream.state for stream in streams)
@@ -118,11 +120,11 @@ def check_streams(evidence: Evidence) -> Question:
         "alone, to the recorded pixels"
     )
     if counts["rounded"]:
-        sentence += f", {counts['rounded']} to others within {ROUNDING:g} dB of the recorded PSNR"
+        sentence += f", {counts['rounded']} to pixels within {ROUNDING:g} dB of the recorded PSNR"
         first = next(stream.reason for stream in streams if stream.state == "rounded")
         sentence += f" ({first})" if first else ""
     if not streams:
-        sentence = "no stream was sent, so that no stated rate can be checked"
+        sentence = "no stream was sent, so no stated rate can be checked"
     if pictures:
         num_equal = sum(stream.state == "equal" for stream in pictures)
         picture_text = counted(len(pictures), "picture has", "pictures have")
@@ -133,16 +135,17 @@ def check_streams(evidence: Evidence) -> Question:
         num_streams = counted(len(not_run), "stream")
         sentence += f"; the decoder was not run for {num_streams}: {'; '.join(reasons)}"
     if blind := [stream.reason for stream in evidence.streams if stream.state == "blind"]:
-        sentence += f"; without the photograph and a PSNR, by an unknown amount: {blind[0]}"
-    wrong = [stream.wrong_size for stream in evidence.streams if stream.wrong_size]
-    wrong += [stream.reason for stream in evidence.streams
+        sentence += "; some decode to different pixels, by an unknown amount, since the photograph "
+        sentence += f"or a recorded PSNR is missing: {blind[0]}"
+    contradictions = [stream.wrong_size for stream in evidence.streams if stream.wrong_size]
+    contradictions += [stream.reason for stream in evidence.streams
               if stream.state == "other" and not stream.wrong_size]  # fmt: skip
     broken = [stream for stream in evidence.streams if stream.state in BROKEN]
-    wrong += [f"{name_of_row(stream.row)}: {stream.reason}" for stream in broken]
+    contradictions += [f"{name_of_row(stream.row)}: {stream.reason}" for stream in broken]
     stated_rows = any(row["status"] == "ok" for row in evidence.reconstructions)
     unknown = not streams or pictures or not_run or blind or stated_rows
-    verdict = choose_verdict(wrong, unknown, counts["rounded"])
-    sentence += first_contradiction(wrong)
+    verdict = choose_verdict(contradictions, unknown, counts["rounded"])
+    sentence += first_contradiction(contradictions)
     question = "Do the streams decode to what is stated?"
     return Question("decodes", question, verdict, sentence, {"streams": table})
 
@@ -182,7 +185,7 @@ def check_numbers(evidence: Evidence) -> Question:
         for column in columns - value_pairs(stream, evidence.metrics).keys()
         if stream.row.get(column) is not None
     )
-    wrong = [*describe_differences(evidence.streams, evidence.metrics), *incomplete]
+    contradictions = [*describe_differences(evidence.streams, evidence.metrics), *incomplete]
     sentence = (
         f"{num_equal} of {counted(compared, 'mean')} are as sent, each image within {TOLERANCE:g}, "
         f"or within {ROUNDING:g} where another processor's rounding changed the pixels"
@@ -195,17 +198,17 @@ def check_numbers(evidence: Evidence) -> Question:
         texts = listed([f"{uncompared[column]} of {column}" for column in sorted(uncompared)])
         sentence += f"; not compared (--metrics, another protocol, not decoded): {texts}"
     if evidence.curves and (evidence.streams or evidence.reconstructions):
-        tables["curves"], equal_values, contradictions = _compare_curves(evidence)
-        wrong += contradictions
-        num_values = equal_values + len(contradictions)
+        tables["curves"], equal_values, curve_contradictions = _compare_curves(evidence)
+        contradictions += curve_contradictions
+        num_values = equal_values + len(curve_contradictions)
         sentence += f"; {equal_values} of {num_values} curve values equal a mean of the rows"
     rounded = any(pair.gap > 0 and pair.is_equal for pairs in groups.values() for pair in pairs)
     unknown = not compared or uncompared.keys() & labels
-    verdict = choose_verdict(wrong, unknown, rounded)
+    verdict = choose_verdict(contradictions, unknown, rounded)
     if verdict == "partly":
         largest = describe_largest_rounding(evidence.streams, evidence.metrics)
         sentence += f"; the largest difference: {largest}"
-    sentence += first_contradiction(wrong)
+    sentence += first_contradiction(contradictions)
     tables = {name: table for name, table in tables.items() if table.rows}
     return Question("numbers", "Are the numbers right?", verdict, sentence, tables)
 
@@ -226,7 +229,7 @@ def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
         failed[point_of(row)].append(f"{row['image']}: {reason}")
     for row in evidence.rows:
         groups[point_of(row)].add(row["image_sha256"])
-    rows, wrong = [], []
+    rows, contradictions = [], []
     for point in sorted(groups.keys() | failed.keys()):
         images, (dataset, label, setting) = groups[point], point
         photographs = evidence.photographs
@@ -237,17 +240,18 @@ def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
         total = len(names) or profile(dataset).published_images
         missing = [name for sha256, name in names.items() if sha256 not in images]
         if total and (missing or len(images) != total):
-            lacking = f" and lacks {listed(missing)}" if missing else ""
-            wrong.append(f"{label} at {setting} has {len(images)} of {total} images{lacking}")
+            missing_text = f" and lacks {listed(missing)}" if missing else ""
+            image_text = f"{len(images)} of {total} images{missing_text}"
+            contradictions.append(f"{label} at {setting} has {image_text}")
         missing_text = ", ".join(missing[:12]) + (" ..." if len(missing) > 12 else "")
         reasons = "; ".join(failed[point][:2])
         rows.append((*point, missing_text, reasons, str(len(images)), str(total or NOTHING)))
     headers = ("dataset", "system", "setting", "left out", "failed", "images", "of")
-    return Table(headers, tuple(rows), 5), wrong
+    return Table(headers, tuple(rows), 5), contradictions
 
 
 def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
-    means, rows, num_equal, wrong = _point_means(evidence.dataset_rows), [], 0, list[str]()
+    means, rows, num_equal, contradictions = _point_means(evidence.dataset_rows), [], 0, list[str]()
     labels = {label for label, _ in means}
     for curve in evidence.curves:
         name = slug(curve.name)
@@ -262,7 +266,7 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
             for rate, value in zip(rates, values, strict=True):
                 cells = curve.name, column, f"{rate:.4f}", f"{value:.4f}"
                 if not points:
-                    rows.append((*cells, NOTHING, NOTHING, "no rows of this name"))
+                    rows.append((*cells, NOTHING, NOTHING, "no rows with this name"))
                     continue
                 nearest = min(points, key=lambda point: abs(math.log(point["bpp"] / rate)))
                 stated, candidates = value, [nearest[column]]
@@ -278,9 +282,9 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
                 num_equal += is_equal
                 if not is_equal:
                     start = f"{curve.name} has {value:.4f} {column} at {rate:.4f} bpp"
-                    wrong.append(f"{start}, the rows {measured[1]} at {measured[0]}")
+                    contradictions.append(f"{start}, the rows {measured[1]} at {measured[0]}")
     headers = ("curve", "metric", "bpp, sent", "value, sent", "bpp, here", "value, here", "same")
-    return Table(headers, tuple(rows), 2), num_equal, wrong
+    return Table(headers, tuple(rows), 2), num_equal, contradictions
 
 
 def _point_means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:

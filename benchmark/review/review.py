@@ -48,7 +48,7 @@ class Review(NamedTuple):
 
 def review_supplement(
     path: Path,
-    into: Path,
+    folder: Path,
     request: Request,
     named_dataset: str,
     claims: Sequence[str],
@@ -57,9 +57,9 @@ def review_supplement(
     codecs: NamedCodecs,
     progress: ProgressFactory,
 ) -> Review:
-    """Review a supplement, copied into the empty folder `into`; `UsageError` if it cannot be."""
-    parsed = [parse_claim(text) for text in claims]
-    supplement = open_supplement(path, into)
+    """Copy a supplement into an empty folder, and review it; `UsageError` if it is unreadable."""
+    parsed_claims = [parse_claim(text) for text in claims]
+    supplement = open_supplement(path, folder)
     sent = [*map(sent_rows, supplement.packs)]
     row_datasets = [str(row["dataset"]) for pack_rows in sent for row in pack_rows.rows]
     dataset = named_dataset or max(row_datasets, key=row_datasets.count, default="kodak")
@@ -67,17 +67,18 @@ def review_supplement(
     photographs, missing = open_photographs(other_datasets, (), request)
     try:
         if named_dataset or not row_datasets:
-            opened = open_sources(replace(request, dataset=dataset))
-            opened = set_stored_name(opened, stores_below(results))
-            dataset = opened.dataset.name
-            photographs[dataset] = opened.images
+            sources = open_sources(replace(request, dataset=dataset))
+            sources = set_stored_name(sources, stores_below(results))
+            dataset = sources.dataset.name
+            photographs[dataset] = sources.images
     except Unavailable as error:
         missing[dataset] = str(error)
-    metrics = scored_metrics(request, *(claim.metric for claim in parsed))
+    metrics = scored_metrics(request, *(claim.metric for claim in parsed_claims))
     streams = decode(sent, photographs, metrics, request, codecs, progress)
-    streams = [stream._replace(reason=stream.reason.replace(f"{into}/", "")) for stream in streams]
+    prefix = f"{folder}/"
+    streams = [stream._replace(reason=stream.reason.replace(prefix, "")) for stream in streams]
     left_out, rows = [*supplement.left_out], []
-    conditions = RunConditions.create(replace(request, metrics=tuple(metrics)), into, jobs=1)
+    conditions = RunConditions.create(replace(request, metrics=tuple(metrics)), folder, jobs=1)
     for sizes in supplement.reconstructions:
         try:
             rows += score_reconstructions(sizes, photographs.get(dataset, ()), dataset, conditions)
@@ -86,7 +87,7 @@ def review_supplement(
             left_out.append(Absent(f"{sizes.parent.name}/{sizes.name}", reason))
     evidence = Evidence(streams, rows, supplement.curves, photographs, missing, metrics, dataset)
     answers = [check_streams(evidence), check_numbers(evidence)]
-    for claim in parsed:
+    for claim in parsed_claims:
         judgement = judge_claim(claim, evidence.dataset_rows, results, dataset, rule)
         answers.append(answer_claim(judgement, evidence))
     return Review(path, dataset, answers, left_out)

@@ -21,7 +21,7 @@ from benchmark.system.text import one_line
 
 Photographs = Mapping[str, Sequence[Source]]  # by dataset
 
-# Columns that a review cannot check: dropped, so that an author cannot choose what is shown
+# Columns that a review cannot check, dropped so that an author cannot choose what is shown
 UNCOMPARED_COLUMNS = (
     *("timing", "jobs", "source_lossy", "container_bytes", "estimated_bits"),
     *("parameters", "encode_kmac", "decode_kmac"),
@@ -52,7 +52,7 @@ def _compared_columns(row: Row) -> Row:
 def score_reconstructions(
     sizes: Path, images: Sequence[Source], dataset: str, conditions: RunConditions
 ) -> list[Row]:
-    """Score reconstructions beside a csv file of their sizes; `BenchError` if it is invalid."""
+    """Score the reconstructions listed in a csv file of sizes; `BenchError` if it is invalid."""
     name = f"{sizes.parent.name}-{sizes.stem}".removesuffix("-sizes")
     name = re.sub(r"[^\w.=-]", "_", name)
     spec = f"folder:path={sizes.parent}:csv={sizes.name}:name={name}"
@@ -73,23 +73,23 @@ def score_reconstructions(
 def open_photographs(
     row_datasets: Iterable[str], other_datasets: Iterable[str], request: Request
 ) -> tuple[dict[str, Sequence[Source]], dict[str, str]]:
-    """Return images by dataset, and reasons for missing `row_datasets`; `BenchError` for others."""
-    opened: dict[str, Sequence[Source]] = {}
+    """Return images by dataset, and why `row_datasets` are missing; `BenchError` for another."""
+    images_by_dataset: dict[str, Sequence[Source]] = {}
     missing: dict[str, str] = {}
     registered = [name for name in row_datasets if name in DATASETS]
     for name in dict.fromkeys([*registered, *other_datasets]):
         try:
             dataset_only = Request(dataset=name, data_dir=request.data_dir, flatten=request.flatten)
-            opened[name] = open_sources(dataset_only).images
+            images_by_dataset[name] = open_sources(dataset_only).images
         except BenchError as error:
             if name not in registered:
                 raise
             missing[name] = str(error)
-    return opened, missing
+    return images_by_dataset, missing
 
 
 def scored_metrics(request: Request, *other_metrics: str) -> list[str]:
-    """Return the image metrics to score streams by: PSNR, the request's and others."""
+    """Return the image metrics to score streams with: PSNR, the request's and others."""
     names = dict.fromkeys(["psnr", *request.metrics, *other_metrics])
     return [name for name in names if name not in DISTRIBUTION_METRICS]
 
@@ -97,9 +97,9 @@ def scored_metrics(request: Request, *other_metrics: str) -> list[str]:
 def sent_values(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
     """Return a row's values under the current protocols, by metric column."""
     values = {}
-    for kind in map(metric_class, metrics):
-        value, protocol, _ = metric_columns(kind.column)
-        if row.get(value) is not None and row.get(protocol) == kind.protocol:
+    for metric_class_ in map(metric_class, metrics):
+        value, protocol, _ = metric_columns(metric_class_.column)
+        if row.get(value) is not None and row.get(protocol) == metric_class_.protocol:
             values[value] = row[value]
     return values
 
@@ -115,11 +115,11 @@ def setting_of(row: Mapping[str, Any]) -> str:
 
 
 def point_of(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return dataset, label and setting of a row."""
+    """Return a row's dataset, label and setting."""
     return str(row["dataset"]), label_of_row(row), setting_of(row)
 
 
 def name_of_row(row: Mapping[str, Any]) -> str:
-    """Return codec, setting and image of a row as "vtm qp=22 kodim01.png"."""
+    """Return a row's codec, setting and image as "vtm qp=22 kodim01.png"."""
     codec = ":".join(filter(None, (row["codec"], row["variant"])))
     return f"{codec} {setting_of(row)} {row['image']}"

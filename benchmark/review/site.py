@@ -1,4 +1,4 @@
-"""Leaderboard site: audited packs by BD-rate, then the others with the reason."""
+"""Leaderboard site: audited packs by BD-rate, then the others with reasons."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     dataset: str
     pack: str
     label: str
-    refusal: str  # reason why it is not audited; "" if it is
+    refusal: str  # reason why it is not audited; "" if it is audited
     rows: Sequence[Row]  # with the values measured here
     rates: Sequence[Record | None] = ()  # against the anchor, by metric; None: not compared
 
@@ -67,7 +67,7 @@ class Board(NamedTuple):
 def audited_packs(
     folder: Path, request: Request, codecs: NamedCodecs, progress: ProgressFactory
 ) -> tuple[list[Entry], list[Absent]]:
-    """Decode a folder's packs; return entries and unreadable packs; `UsageError` for no pack."""
+    """Decode a folder's packs; return entries and unreadable packs; `UsageError` without packs."""
     entries, unread = list[Entry](), list[Absent]()
     for path in sorted(folder.iterdir()):
         if path.suffix == ".tar" or (path / ROWS).is_file():
@@ -136,7 +136,7 @@ def make_board(
         )
     if not named_anchor and all_rows:
         anchor = choose_anchor(summarise_common(all_rows, names)).label
-    metrics, compared = [Metric.named(name) for name in names], []
+    metrics, ranked_entries = [Metric.named(name) for name in names], []
     for entry in entries:
         rates: list[Record | None] = [None] * len(metrics)
         if anchor and entry.rows and entry.label != anchor:
@@ -146,13 +146,13 @@ def make_board(
             if entry.label in editions:
                 edition = editions[entry.label]
                 rates = [comparisons.get((edition, metric.column)) for metric in metrics]
-        compared.append(entry._replace(rates=rates))
+        ranked_entries.append(entry._replace(rates=rates))
 
     def sort_key(entry: Entry) -> tuple[bool, float]:
         return bool(entry.refusal), 0.0 if entry.label == anchor else entry.value
 
-    compared.sort(key=sort_key)
-    return Board(dataset, anchor, metrics, compared, rule)
+    ranked_entries.sort(key=sort_key)
+    return Board(dataset, anchor, metrics, ranked_entries, rule)
 
 
 def index_html(boards: Sequence[Board], unread: Sequence[Absent]) -> str:

@@ -13,7 +13,7 @@ from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import csv_delimiter
 from benchmark.system.unpacked import unpack
 
-SIZES = {"image", "setting", "num_bytes"}  # columns of the csv file beside reconstructions
+SIZES = {"image", "setting", "num_bytes"}  # columns of the csv file next to reconstructions
 RESULTS = "rows of results are read from a pack: `bench pack export` makes one"
 
 
@@ -21,18 +21,18 @@ class Supplement(NamedTuple):
     """Parts of a supplement; paths are below the folder that it was copied to."""
 
     packs: tuple[Pack, ...]
-    reconstructions: tuple[Path, ...]  # csv files of sizes, each beside its pictures
+    reconstructions: tuple[Path, ...]  # csv files of sizes, each next to its pictures
     curves: tuple[NamedCurve, ...]
     left_out: tuple[Absent, ...]
 
 
-def open_supplement(path: Path, into: Path) -> Supplement:
+def open_supplement(path: Path, folder: Path) -> Supplement:
     """Copy a folder, archive or curve file into an empty folder; find its parts; `UsageError`."""
     left_out: list[Absent] = []
-    into /= re.sub(r"\W", "_", path.resolve().stem) or "sent"
-    into.mkdir(parents=True)
+    folder /= re.sub(r"\W", "_", path.resolve().stem) or "sent"
+    folder.mkdir(parents=True)
     try:
-        unpack(path, into, lambda *reason: left_out.append(Absent(*reason)), CURVE_FILES)
+        unpack(path, folder, lambda *reason: left_out.append(Absent(*reason)), CURVE_FILES)
     except BadFile as error:
         raise UsageError(f"{path} cannot be reviewed: {error}") from error
     except OSError as error:
@@ -41,19 +41,19 @@ def open_supplement(path: Path, into: Path) -> Supplement:
         ) from error
 
     def leave_out(name: object, reason: object) -> None:
-        left_out.append(Absent(str(name), str(reason).replace(f"{into}/", "")))
+        left_out.append(Absent(str(name), str(reason).replace(f"{folder}/", "")))
 
-    files = sorted(file for file in into.rglob("*") if file.is_file())
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
     packs: list[Pack] = []
     pack_folders = [file.parent for file in files if file.name == ROWS]
     for pack in [*pack_folders, *_select_suffixes(files, ".tar")]:
         try:
             packs.append(open_pack(pack))
         except BadPack as error:
-            leave_out(pack.relative_to(into), error)
+            leave_out(pack.relative_to(folder), error)
     row_folders = [file.parent for file in files if file.parent.name == "per_image"]
-    for folder in dict.fromkeys(row_folders):
-        leave_out(folder.relative_to(into), RESULTS)
+    for result_folder in dict.fromkeys(row_folders):
+        leave_out(result_folder.relative_to(folder), RESULTS)
     sizes = tuple(file for file in _select_suffixes(files, ".csv") if _is_size_list(file))
     curves: list[NamedCurve] = []
     for file in _select_suffixes((file for file in files if file not in sizes), *CURVE_FILES):
@@ -61,11 +61,11 @@ def open_supplement(path: Path, into: Path) -> Supplement:
             curves += read_curves(file)
         except UsageError as error:
             if file.suffix == ".csv":
-                leave_out(file.relative_to(into), error)
+                leave_out(file.relative_to(folder), error)
     if not (packs or sizes or curves):
         reasons = "".join(f"; {entry.what}: {entry.why}" for entry in left_out[:3])
         raise UsageError(
-            f"{path} holds nothing to review: no pack, no sizes.csv beside reconstructions, no "
+            f"{path} holds nothing to review: no pack, no sizes.csv next to reconstructions, no "
             f"curve (csv or json with bpp and a metric){reasons}"
         )
     return Supplement(tuple(packs), sizes, tuple(curves), tuple(left_out))

@@ -1,4 +1,4 @@
-"""`bench review` and `bench site`: review supplements of authors, rank packs on a leaderboard."""
+"""`bench review` and `bench site`: review authors' supplements, rank packs on a leaderboard."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -75,9 +75,10 @@ def review(
         output.interruptible("a review leaves nothing behind"),
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
-        experiment = dataset, claim, results, rule
         selection, progress = NamedCodecs(codecs), output.show_progress
-        result = review_supplement(path, Path(folder), request, *experiment, selection, progress)
+        result = review_supplement(
+            path, Path(folder), request, dataset, claim, results, rule, selection, progress
+        )
     facts, out_folder = review_record(result), out or results / "review"
     files = {"review.html": html_review(result), "review.md": markdown_review(result)}
     files |= {"review.json": f"{output.json_text(facts)}\n"}
@@ -114,7 +115,7 @@ def site(
       bench site results --submissions submissions --anchor vtm
     """
     if not submissions.is_dir():
-        raise UsageError(f"{submissions} is not a folder: name the packs' with --submissions")
+        raise UsageError(f"{submissions} is not a folder: name one of packs with --submissions")
     request.use_folders()
     names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
     request = replace(request, metrics=names)  # metrics of single images
@@ -128,14 +129,14 @@ def site(
         ]
         site_folder = out or results / "site"
         write_files(site_folder, {"index.html": index_html(boards, unread)}, what="site")
-    ranked = [
+    record_values = [
         (entry.pack, entry.label, entry.dataset, entry.refusal, not entry.refusal)
         for each_board in boards
         for entry in each_board.entries
     ]
-    ranked += [(absence.what, "", "", absence.why, False) for absence in unread]
+    record_values += [(absence.what, "", "", absence.why, False) for absence in unread]
     keys = "pack", "system", "dataset", "why", "audited"
-    records = [dict(zip(keys, values, strict=True)) for values in ranked]
+    records = [dict(zip(keys, values, strict=True)) for values in record_values]
     state = Column("state", lambda record: "audited" if record["audited"] else "not audited")
     columns = [state, *map(Column, ("pack", "system", "dataset", "why"))]
     code = int(not all(record["audited"] for record in records))

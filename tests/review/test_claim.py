@@ -51,7 +51,7 @@ def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
     [
         ("webp 9 % fewer bits than TCM:large", "no rows of TCM:large on kodak: `bench bd`"),
         ("ours 9 % fewer bits than webp", "no rows of ours on kodak: `bench bd`"),
-        ("jpeg 9 % fewer bits than JPEG", "both names are of the same system"),
+        ("jpeg 9 % fewer bits than JPEG", "both names mean the same system"),
     ],
 )
 def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, reason, tmp_path):

@@ -69,7 +69,7 @@ def test_without_streams_every_rate_is_only_stated():
     )
     assert (answer.verdict, "no stream was sent" in answer.sentence) == ("unknown", True)
     assert [row[:2] for row in answer.tables["streams"].rows] == [
-        ("ours", "1 of stated rates only"), ("vtm", "1 of stated rates only")
+        ("ours", "1 with stated rates only"), ("vtm", "1 with stated rates only")
     ]  # fmt: skip
     joint_answer = questions.check_streams(reviewed(stream(), reconstructions=sizes))
     assert joint_answer.verdict == "unknown"

@@ -151,7 +151,7 @@ def test_a_curve_is_only_stated_and_a_claim_about_it_is_one_for_bench_bd(answers
     result = answers(tmp_path / "ours.csv", claims=["ours 20 % fewer bits than vtm"])
     verdicts = {name: answer.verdict for name, answer in result.items()}
     assert verdicts == dict.fromkeys(("decodes", "numbers", "claim"), "unknown")
-    assert result["decodes"].tables["streams"].rows[0][:2] == ("ours", "4 of stated rates only")
+    assert result["decodes"].tables["streams"].rows[0][:2] == ("ours", "4 with stated rates only")
     assert "`bench bd` compares curves" in result["claim"].sentence
 
 
@@ -168,7 +168,7 @@ def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
     (sent / "ours.csv").write_text("codec,bpp,psnr\nours,1,48.13\nours,1.1,48.13\nxyz,1,30\n")
     result = answers(sent)
     _, images, curves = result["numbers"].tables.values()
-    assert [row[-1] for row in curves.rows] == ["yes", "no", "no rows of this name"]
+    assert [row[-1] for row in curves.rows] == ["yes", "no", "no rows with this name"]
     assert (result["decodes"].verdict, result["numbers"].verdict) == ("unknown", "no")
     assert "1.png" in images.rows[0][3]
 
@@ -201,5 +201,5 @@ def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(revie
 
 @pytest.mark.parametrize("claim", ["ours is better", "ours 10 fewer bits than vtm", ""])
 def test_a_claim_of_another_form_is_refused_with_the_form(reviewed, author, claim):
-    with pytest.raises(UsageError, match="is not of the form 'SYSTEM N % fewer bits than ANCHOR"):
+    with pytest.raises(UsageError, match="'SYSTEM N % fewer"):
         reviewed(author / "mine.tar", claims=[claim])
