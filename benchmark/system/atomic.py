@@ -1,8 +1,8 @@
 """Atomic file writes (a draft, then a rename), locks, temporary folders, delayed signals.
 
 A temporary folder has a locked file while its process uses it; `sweep` removes the folders of
-killed processes, whose lock it can take. It does not touch folders without such a file or of
-another user, and none on Windows.
+killed processes, whose lock it can take. It leaves folders without such a file and other users'
+folders, and does nothing on Windows.
 """
 
 import errno
@@ -114,13 +114,16 @@ def _sync_each(paths: Iterable[Path]) -> None:
 
 
 def write_files(
-    folder: Path, files: Mapping[str, str | bytes], gone: Iterable[str] = (), what: str = "report"
+    folder: Path,
+    files: Mapping[str, str | bytes],
+    removed_names: Iterable[str] = (),
+    what: str = "report",
 ) -> None:
-    """Write files by name into a folder, and remove those in `gone`; `StoreError` names `what`."""
+    """Write files by name into a folder, and remove others; `StoreError` names `what`."""
     try:
         for name, content in files.items():
             write_file(folder / name, content)
-        for name in gone:
+        for name in removed_names:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"the {what} in {folder} cannot be written: {error.strerror}") from error
@@ -131,8 +134,8 @@ def require_inside(folder: Path, *paths: Path) -> None:
     for parent in {path.parent for path in paths}:
         if not parent.resolve().is_relative_to(folder.resolve()):
             raise StoreError(
-                f"{parent} leads out of {folder} by a link, and only there is written or removed: "
-                "put a folder in the link's place"
+                f"{parent} leads out of {folder} by a link, and files are only written and removed "
+                "there: put a folder in the link's place"
             )
 
 
@@ -146,7 +149,7 @@ def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REM
 
 
 class WaitingFiles:
-    """Files held in memory and written together, since the disk takes as long for one as for many.
+    """Files held in memory and written together, which takes a disk as long as writing one.
 
     Written when too large or too many, and at the end of a `with` block without exception.
     """

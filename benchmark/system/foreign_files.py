@@ -20,7 +20,7 @@ from benchmark.errors import Unavailable, UsageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, an image's features
+LARGEST_FILE_BYTES = 1 << 30  # limit for a stream, a record, an image's features
 MAX_EXACT_INT = 1 << 53  # float64, which averages rows, holds integers exactly up to here
 MAX_FOLDER_DEPTH = 64  # nested folders
 
@@ -43,12 +43,12 @@ def resolve_inside(folder: Path, name: str) -> Path:
         or "\\" in name
         or len(parts) > MAX_FOLDER_DEPTH
     ):
-        raise OSError(errno.EINVAL, f"its name leads out of {folder.name}, or too deep", name)
+        raise OSError(errno.EINVAL, f"its name leads out of {folder.name}, or is too deep", name)
     return folder / name
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
-    """Open a regular file, no link out of `within`; `OSError` with the reason in `strerror`."""
+    """Open a regular file, not a link out of `within`; `OSError` has the reason in `strerror`."""
     try:
         real_path = os.path.realpath(path)
     except ValueError as error:  # a null character or a lone surrogate
@@ -89,18 +89,18 @@ def is_regular(path: Path, within: Path | None = None) -> bool:
 def walk(
     root: Path, onerror: Callable[[OSError], None] | None = None
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk folders like `os.walk`; `UsageError` for folders nested below `MAX_FOLDER_DEPTH`."""
+    """Walk folders like `os.walk`; `UsageError` for more than `MAX_FOLDER_DEPTH` nested ones."""
     for folder, subfolders, files in os.walk(root, onerror=onerror):
         if subfolders and len(Path(folder).relative_to(root).parts) >= MAX_FOLDER_DEPTH:
             raise UsageError(
-                f"{root} has folders below more than {MAX_FOLDER_DEPTH} others: move them up"
+                f"{root} has folders nested more than {MAX_FOLDER_DEPTH} deep: move them up"
             )
         yield folder, subfolders, files
 
 
 BLOCK_BYTES = 512
 MAX_EXTENSION_BYTES = 1 << 13  # tarfile's time grows with the square of their length
-SHOWN_CHARACTERS = 60  # of a name in a refusal
+SHOWN_CHARACTERS = 60  # maximum length of a name in a refusal
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
@@ -120,7 +120,7 @@ class _Header(tarfile.TarInfo):
                 raise
             raise BadTar(f"a header cannot be read ({error})") from error
         if header.type in _EXTENSIONS and header.size > MAX_EXTENSION_BYTES:
-            limit = f"{MAX_EXTENSION_BYTES} are allowed"
+            limit = f"at most {MAX_EXTENSION_BYTES} are read"
             raise BadTar(f"an extended header has {header.size} bytes, and {limit}")
         return header
 
@@ -139,7 +139,8 @@ def files_of_tar(
         tar = tarfile.open(fileobj=file, mode="r:", tarinfo=_Header)  # noqa: SIM115 - not ours
         while (member := tar.next()) is not None:
             if any(key == "size" or key.startswith("GNU.sparse") for key in member.pax_headers):
-                raise BadTar("an extended header says where a file lies, which is not read")
+                problem = "a file's size or sparse layout, which is not supported"
+                raise BadTar(f"it has an extended header with {problem}")
             if member.size < 0 or (member.isreg() and member.offset_data + member.size > end):
                 name = member.name[:SHOWN_CHARACTERS]
                 raise BadTar(f"{name!r} extends beyond the end of the archive")
@@ -188,7 +189,7 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
     with suppress(tarfile.HeaderError):
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
         raise Unavailable(
-            f"{path} is a tar, as torch wrote before 2017: convert it with a torch of that time"
+            f"{path} is a tar, as torch wrote before 2017: convert it with a torch of those years"
         )
     result = torch.load(path, map_location=device, weights_only=True)
     for tensor in _find_tensors(result, torch.Tensor):
@@ -267,7 +268,7 @@ def _restart_blocks(number: int) -> bytes:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNK_BYTES = 1 << 16
-MAX_DEFLATE_RATIO = 1032  # most bytes that one deflated byte unpacks to (zlib's technical details)
+MAX_DEFLATE_RATIO = 1032  # unpacked bytes per deflated byte (zlib's technical details)
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's colour type
 # Left, top, horizontal and vertical step of each pass of an interlaced picture (PNG, 8.2)
 ADAM7 = (
