@@ -200,7 +200,7 @@ NETWORK = VGG16._replace(
         tuple(step if step.tensors else Step(_root_mean_square) for step in layer)
         for layer in VGG16.layers
     ),
-    fetched_as="dists",  # fetches both files
+    fetch_name="dists",  # fetches both files
 )
 
 

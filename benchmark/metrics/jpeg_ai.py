@@ -254,7 +254,7 @@ class VMAF(ImageMetric):
                 (folder / name).write_bytes(plane.tobytes() + bytes([GREY]) * (2 * plane.size))
             try:
                 run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
-                limit = programs.MOST_OUTPUT_BYTES
+                limit = programs.MAX_OUTPUT_BYTES
                 log = programs.read_output_file(folder / "log", self._program, limit)
                 (frame,) = json.loads(log)["frames"]
             except (ProgramFailed, OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""AlexNet, SqueezeNet 1.1 and VGG-16, torchvision's without its slow import, as feature maps."""
+"""Feature maps of torchvision's AlexNet, SqueezeNet 1.1 and VGG-16, without its slow import."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -59,14 +59,10 @@ def convolve(
 
 
 LPIPS_VERSION = "0.1.4"
-SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's normalisation for [-1, 1], rounded like lpips
+SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's normalisation for [-1, 1], rounded as in lpips
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
-MEAN = (
-    0.485,
-    0.456,
-    0.406,
-)  # ImageNet's normalisation for [0, 1], from torchvision's documentation
+MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1] (torchvision's documentation)
 DEVIATION = (0.229, 0.224, 0.225)
 # Exceptions of torch.load, and of reading its result, for a file with other content
 CONTENT_ERRORS = (RuntimeError, UnpicklingError, LookupError, TypeError, AttributeError)
@@ -93,7 +89,7 @@ def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
 
 
 def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
-    """Make a convolution followed by a ReLU; name: torchvision's."""
+    """Make a convolution followed by a ReLU; name: the layer's in torchvision."""
     tensors = f"{name}.weight", f"{name}.bias"
 
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
@@ -123,14 +119,14 @@ class Backbone(NamedTuple):
     name: str
     file: str  # publisher and name of the weight file, for messages
     patterns: tuple[str, ...]  # file names to search for
-    fetched_as: str  # name in `bench fetch`
+    fetch_name: str  # name in `bench fetch`
     sha256: str
     min_side_px: int
     heads: str  # lpips' file of channel weights
     layers: tuple[tuple[Step, ...], ...]  # each layer's output is compared
     # "tensors": sha256 of the bytes of `tensors` in order, the same for a complete torchvision
     # checkpoint and for a file of its features alone
-    sha256_of: Literal["tensors", "file"] = "tensors"
+    digest_kind: Literal["tensors", "file"] = "tensors"
 
     @property
     def tensors(self) -> list[str]:
@@ -139,7 +135,7 @@ class Backbone(NamedTuple):
 
     def find(self) -> Path:
         """Return the weight file's path without reading it; `Unavailable` if there is none."""
-        return find_fetched(self.patterns, self.fetched_as, self.file)
+        return find_fetched(self.patterns, self.fetch_name, self.file)
 
     def require(self, *, importances: bool = False) -> None:
         """Raise `Unavailable` if the weight file, or lpips for `importances`, is missing."""
@@ -149,7 +145,7 @@ class Backbone(NamedTuple):
 
     def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
         """Load the weights to a device; `Unavailable` if the file has other content."""
-        if self.sha256_of == "file":
+        if self.digest_kind == "file":
             require_pinned(path, self.sha256, self.file)
         try:
             content = load_tensors(path)
@@ -157,7 +153,7 @@ class Backbone(NamedTuple):
             content_bytes = b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
         except READ_ERRORS as error:
             raise Unavailable(f"{path} cannot be read as {self.file}: replace it") from error
-        if self.sha256_of == "tensors" and sha256(content_bytes).hexdigest() != self.sha256:
+        if self.digest_kind == "tensors" and sha256(content_bytes).hexdigest() != self.sha256:
             description = f"the {self.name} that LPIPS is defined with"
             raise Unavailable(f"{path} is not {description}: replace it by {self.file}")
         return {name: channels_last(tensor).to(device, dtype) for name, tensor in tensors.items()}
@@ -176,13 +172,13 @@ class Backbone(NamedTuple):
 
 
 def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
-    """Verify a weight file's digest, and load it; `Unavailable` calls it `file`."""
+    """Verify a weight file's digest, and load it; `Unavailable` has the name `file`."""
     require_pinned(path, sha256, file)
     return dict(load_tensors(path))
 
 
 def require_pinned(path: Path, sha256: str, file: str) -> None:
-    """Raise `Unavailable`, which calls it `file`, unless a file's sha256 begins with this."""
+    """Raise `Unavailable`, with the name `file`, unless the file's digest begins with `sha256`."""
     try:
         digest = file_sha256(path)
     except OSError as error:
@@ -214,7 +210,7 @@ def image_tensor(pixels: Pixels, template: "Tensor") -> "Tensor":
 
 
 def channels_last(tensor: "Tensor") -> "Tensor":
-    """Convert a 4-D tensor to the layout fastest on a CPU; return others unchanged."""
+    """Convert a 4-D tensor to the fastest layout on a CPU; return other tensors unchanged."""
     import torch
 
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
@@ -228,7 +224,7 @@ ALEXNET = Backbone(
     name="AlexNet",
     file="torchvision's alexnet-owt-7be5be79.pth",
     patterns=("alexnet-owt-*.pth", "alexnet_features.pth"),
-    fetched_as="alexnet",
+    fetch_name="alexnet",
     sha256="2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc",
     heads="alex.pth",
     min_side_px=31,  # smaller sides leave nothing to pool before the third convolution
@@ -244,7 +240,7 @@ SQUEEZENET = Backbone(
     name="SqueezeNet 1.1",
     file="torchvision's squeezenet1_1-b8a52dc0.pth",
     patterns=("squeezenet1_1-*.pth", "squeezenet1_1_features.pth"),
-    fetched_as="squeezenet",
+    fetch_name="squeezenet",
     sha256="31a70309e8549af9ed7a9ac21db00c246844293b72a774f4d1a18e9edfde8605",
     heads="squeeze.pth",
     # The third pool needs sides of 2 pixels, so the second needs 4, the first 8, and the
@@ -265,9 +261,9 @@ VGG16 = Backbone(
     name="VGG-16",
     file="torchvision's vgg16-397923af.pth",
     patterns=("vgg16-397923af.pth",),
-    fetched_as="vgg",
+    fetch_name="vgg",
     sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-    sha256_of="file",
+    digest_kind="file",
     heads="vgg.pth",
     min_side_px=16,  # halved four times
     layers=(

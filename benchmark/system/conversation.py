@@ -1,6 +1,6 @@
-"""Conversation with a running program: numbered messages with a body, over its own pipes.
+"""Conversation with a running program: numbered messages with a body, over separate pipes.
 
-It, and what it started, ends with this process. Only the end of its standard error is kept.
+The program, and what it started, ends with this process. Only the end of its stderr is kept.
 """
 
 import json
@@ -29,10 +29,10 @@ from benchmark.system.programs import (
 from benchmark.system.text import parse_json
 
 MAGIC = b"RDRW"
-HEAD = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body
+HEADER = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body
 MAX_MESSAGE_BYTES = 1 << 22
 MAX_PRINTED_BYTES = 1 << 16  # printed before the first answer by modules that the program imports
-NO_LIMIT = (1 << 63) - 1  # on the size of files that it writes, such as caches of frameworks
+NO_LIMIT = (1 << 63) - 1  # on the size of the program's files, such as caches of frameworks
 PIPE_BYTES = 1 << 20
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ in linux/fcntl.h
 LAST_WORDS_SECONDS = 0.5  # wait for the standard error of a program that has ended
@@ -73,9 +73,9 @@ class Conversation:
             has_unread = self._requests_sent > 1 and wait([self._answers], 0)
             if has_unread and not wait([self._launcher.answers], 0):  # otherwise it has ended
                 raise ProgramFailed(f"{self.name} wrote to its pipe without being asked")
-            self._send(HEAD.pack(MAGIC, len(text), len(body)) + text, deadline)
+            self._send(HEADER.pack(MAGIC, len(text), len(body)) + text, deadline)
             self._send(body, deadline)
-            magic, message_bytes, body_bytes = HEAD.unpack(self._receive_head(deadline))
+            magic, message_bytes, body_bytes = HEADER.unpack(self._receive_header(deadline))
             if magic != MAGIC or message_bytes > MAX_MESSAGE_BYTES:
                 raise ValueError("no head of one")
             if body_bytes > max_bytes:
@@ -124,13 +124,13 @@ class Conversation:
                 data += block
         return bytes(data)
 
-    def _receive_head(self, deadline: float) -> bytes:
-        """Return an answer's head; skip what was printed before the first answer."""
-        head = self._receive(HEAD.size, deadline)
-        skippable = 0 if self._requests_sent > 1 else MAX_PRINTED_BYTES
-        while not head.startswith(MAGIC) and (skippable := skippable - 1) >= 0:
-            head = head[1:] + self._receive(1, deadline)
-        return head
+    def _receive_header(self, deadline: float) -> bytes:
+        """Return an answer's header; skip what was printed before the first answer."""
+        header = self._receive(HEADER.size, deadline)
+        num_skippable = 0 if self._requests_sent > 1 else MAX_PRINTED_BYTES
+        while not header.startswith(MAGIC) and (num_skippable := num_skippable - 1) >= 0:
+            header = header[1:] + self._receive(1, deadline)
+        return header
 
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
         with DefaultSelector() as selector:
@@ -153,8 +153,8 @@ class Conversation:
         if start_error:
             return f"{self.name} could not be started: {os.strerror(start_error)}"
         self._listener.join(LAST_WORDS_SECONDS)
-        early = ": it ended before serve(...)" if code == 0 and self._requests_sent == 1 else ""
-        return f"{self.name} {ending(code)}{early}{self._last_words()}"
+        hint = ": it ended before serve(...)" if code == 0 and self._requests_sent == 1 else ""
+        return f"{self.name} {ending(code)}{hint}{self._last_words()}"
 
     def _collect_stderr(self, errors: int) -> None:
         with suppress(OSError):

@@ -23,7 +23,7 @@ from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import BadFile, open_regular
 from benchmark.system.text import name_text, parsing
 
-SHA256 = re.compile("[0-9a-f]{64}")  # `hexdigest`
+SHA256 = re.compile("[0-9a-f]{64}")
 WRITE_BATCH = 256  # values written together, for one wait for the disk
 PACKAGES = ("benchmark", "baselines")
 
@@ -63,8 +63,8 @@ def files_sha256(paths: Iterable[Path]) -> str:
 class FileMemory:
     """Thread-safe cache of JSON values computed from files, valid while a file is unchanged.
 
-    A file is unchanged if its path, size, times, inode and device are. A value is not stored if the
-    file changes meanwhile. New values are written in batches, and at the latest by `close`.
+    A file is unchanged if its path, size, times, inode and device are. A value is not stored if its
+    file changes during `compute`. New values are written in batches, and at the latest by `close`.
     """
 
     def __init__(self) -> None:

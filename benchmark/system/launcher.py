@@ -7,8 +7,8 @@ the orphans of a program, and kills all children left after it. The kernel close
 when the worker ends. This process then ends at once, and its parent, the guard, kills what it was
 running, as it does if this process is killed; this process ends with its guard. Both have their own
 session, so that signals to the worker's process group or terminal do not reach them. They use only
-the standard library. A column of processor seconds of programs would have to come from here
-(`resource.getrusage`), since the worker's `os.times()` does not include them.
+the standard library. Only this process could measure the programs' processor seconds
+(`resource.getrusage`): the worker's `os.times()` does not include them.
 """
 
 import errno
@@ -38,7 +38,7 @@ class Order(NamedTuple):
     folder: bytes | None  # None: the folder of this process
     environment: dict[bytes, bytes]
     files: list[bytes]  # paths of standard input, output and error
-    largest_file_bytes: int
+    max_file_bytes: int
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def _execute(order: Order) -> tuple[int, int]:
         return 0, errno.ENOSYS
     if sys.platform == "linux":  # limit the size of files written by this process and its children
         _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-        limit = order.largest_file_bytes
+        limit = order.max_file_bytes
         limit = limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard_limit))
     try:

@@ -28,7 +28,7 @@ CGROUP_FILES = (  # limit, usage, and prefix of the caches' names; versions 2 an
     ("memory.max", "memory.current", ""),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
-LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # of torch's kernels
+KERNEL_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # torch's
 INSTRUCTIONS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 
 
@@ -46,13 +46,13 @@ def machine() -> str:
     processor = facts.get("model name") or platform.processor() or platform.machine()
     flags = facts.get("flags", "").split()
     instructions = next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
-    limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
+    limits = [f"{name}={os.environ[name]}" for name in KERNEL_LIMITS if os.environ.get(name)]
     words = [processor, f"{cores()} cores", instructions, *limits, f"speed {_core_speed()}"]
     return ", ".join(filter(None, words))
 
 
 def processor_of(machine: str) -> str:
-    """Return the processor from a text of `machine`, without number and speed of cores."""
+    """Return the processor in a text by `machine`, without the number and speed of cores."""
     return re.sub(r", (\d+ cores|speed \d+)", "", machine)
 
 
@@ -132,7 +132,7 @@ def gpus() -> tuple[Gpu, ...]:
     return ()
 
 
-def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
+def visible_gpus(query_output: str, visible_devices: str | None) -> tuple[Gpu, ...]:
     """Return the GPUs in lines "index, uuid, MiB free" that CUDA_VISIBLE_DEVICES (None: all) lists.
 
     >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, [N/A]\\n", None)
@@ -140,14 +140,14 @@ def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
     >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, 200\\n", "1")
     (Gpu(name='1', free_bytes=209715200),)
     """
-    rows = [[field.strip() for field in line.split(",")] for line in listed.splitlines()]
+    rows = [[field.strip() for field in line.split(",")] for line in query_output.splitlines()]
     rows = [row for row in rows if len(row) == 3]
     free_bytes = {
         name: int(free) << 20 if free.isdigit() else None
         for index, uuid, free in rows
         for name in (index, uuid)
     }
-    names = [uuid for _, uuid, _ in rows] if visible is None else visible.split(",")
+    names = [uuid for _, uuid, _ in rows] if visible_devices is None else visible_devices.split(",")
     names = [name for name in map(str.strip, names) if name not in ("", "-1")]
     return tuple(Gpu(name, free_bytes.get(name)) for name in names)
 
@@ -189,15 +189,14 @@ def _read_lines(path: Path) -> list[str]:
         return []
 
 
-LINK = (
-    Path(__file__).parents[1] / "bundled"
-)  # a link to results/ in a checkout, a folder in a wheel
+# A link to results/ in a checkout, a folder in a wheel
+LINK = Path(__file__).parents[1] / "bundled"
 BUNDLED = LINK.resolve()
 READ_IN_PLACE = ("packs", "published")
 
 
 def begin_with_bundled(results: Path) -> None:
-    """Copy bundled rows of an installed project to `results`, unless it exists; `StoreError`."""
+    """Copy an installed project's bundled rows to `results`, unless it exists; `StoreError`."""
     if LINK.is_symlink() or not BUNDLED.exists() or results != Path("results") or results.exists():
         return
     try:

@@ -29,7 +29,7 @@ def require_posix() -> None:
 
 
 def ending(code: int) -> str:
-    """Describe how a process ended, as a predicate: "was killed by SIGSEGV" for -11."""
+    """Describe how a process ended: "was killed by SIGSEGV" for -11."""
     if code >= 0:
         return f"ended with exit code {code}"
     with suppress(ValueError):  # real-time signals have no name
@@ -38,7 +38,7 @@ def ending(code: int) -> str:
 
 
 def work_for(descriptor: int, work: Callable[[], None]) -> None:
-    """Call `work` for the process at the other end of a pipe or socket; end with it, or at SIGTERM.
+    """Call `work` for the process at the other end of a pipe or socket; end with it, or on SIGTERM.
 
     When the other end is closed, SIGTERM raises `KeyboardInterrupt` in `work`, so that a running
     program is ended too; SIGKILL follows after `GRACE_SECONDS`, since native code sees no signals.
@@ -58,16 +58,16 @@ def work_for(descriptor: int, work: Callable[[], None]) -> None:
 def _end_with(descriptor: int) -> None:
     if sys.platform == "win32":  # no worker runs there
         return
-    hung_up = select.poll()
-    hung_up.register(descriptor, 0)  # hang-ups are always reported
-    hung_up.poll()
+    poller = select.poll()
+    poller.register(descriptor, 0)  # hang-ups are always reported
+    poller.poll()
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(GRACE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def lead_group() -> None:
-    """Make this process the leader of a process group, so that all can be ended together."""
+    """Make this process the leader of a process group, so that the group can be ended at once."""
     if sys.platform != "win32":
         os.setpgid(0, 0)
 
@@ -95,7 +95,7 @@ def end_tree(process_id: int, wait_for_end: Callable[[float], bool], grace_secon
     children = descendants(process_id)
     with ignore_ended:
         os.kill(process_id, signal.SIGTERM)
-    ended = wait_for_end(grace_seconds)
+    has_ended = wait_for_end(grace_seconds)
     children += descendants(process_id)  # started in the meantime
     with ignore_ended:
         os.killpg(process_id, signal.SIGKILL)
@@ -104,7 +104,7 @@ def end_tree(process_id: int, wait_for_end: Callable[[float], bool], grace_secon
             if _start_ticks(child) == start:
                 os.kill(child, signal.SIGKILL)
     with ignore_ended:
-        if not ended:
+        if not has_ended:
             os.kill(process_id, signal.SIGKILL)
 
 
@@ -118,7 +118,7 @@ def _start_ticks(process_id: int) -> str | None:
 
 @contextmanager
 def terminal_blocked() -> Iterator[None]:
-    """Shield processes started in the block from Ctrl-C and from the end of the terminal."""
+    """Shield processes started in the block from Ctrl-C and from a closed terminal."""
     if sys.platform == "win32":
         yield
         return
@@ -130,17 +130,17 @@ def terminal_blocked() -> Iterator[None]:
 
 
 def interrupt_at_hang_up() -> None:
-    """Raise `KeyboardInterrupt` at the end of the terminal, unless it is ignored (`nohup`)."""
+    """Raise `KeyboardInterrupt` when the terminal closes, unless that is ignored (`nohup`)."""
     if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
         return
     terminals = [number for number in range(3) if os.isatty(number)]
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         # Discard further output: an `OSError` would hide the interruption.
-        with open(os.devnull, "r+b") as nowhere:
+        with open(os.devnull, "r+b") as null_device:
             for number in terminals:
                 if not os.isatty(number):
-                    os.dup2(nowhere.fileno(), number)
+                    os.dup2(null_device.fileno(), number)
         raise KeyboardInterrupt(BY_SIGNAL)
 
     signal.signal(signal.SIGHUP, interrupt)

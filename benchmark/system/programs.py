@@ -22,10 +22,10 @@ from benchmark.system.processes import ending, require_posix
 SCRIPT = Path(__file__).with_name("launcher.py")
 MAX_WAIT_SECONDS = 1e6  # the system's limit for waiting on a pipe: eleven days
 
-WITH_LAUNCHER = "was ended with the process that had started it"  # predicate of a sentence
+WITH_LAUNCHER = "was ended with the process that had started it"  # follows a program's name
 STDERR_KEPT_CHARACTERS = 2000
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; larger only from a runaway program
-MOST_OUTPUT_BYTES = 1 << 20  # of text; pictures on standard output have another limit
+MAX_OUTPUT_BYTES = 1 << 20  # of text; pictures on standard output have another limit
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
@@ -34,23 +34,21 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
     if result := shutil.which(name, path=path):
         return Path(result)
     if folders:
-        folder_problem = (
-            f"{folders[0]} was named as the folder of the program {name!r} and has none"
-        )
-        raise UsageError(f"{folder_problem}: name another, or none to look on the PATH; {remedy}")
+        problem = f"{folders[0]} does not contain the program {name!r}"
+        raise UsageError(f"{problem}: name another folder, or none to search the PATH; {remedy}")
     raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}", Reason("program", name))
 
 
-def packaged_ffmpeg(user: str) -> Path:
-    """Return imageio-ffmpeg's program; `Unavailable`, which names the `user`, if there is none."""
-    require_packages(user, ["imageio_ffmpeg"])
+def packaged_ffmpeg(feature: str) -> Path:
+    """Return imageio-ffmpeg's program; `Unavailable`, naming the `feature`, if there is none."""
+    require_packages(feature, ["imageio_ffmpeg"])
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         return Path(get_ffmpeg_exe())
     except RuntimeError as error:
         remedy = "install a wheel of the Python package imageio-ffmpeg that contains one"
-        raise Unavailable(f"{user} needs an ffmpeg: {remedy}") from error
+        raise Unavailable(f"{feature} needs an ffmpeg: {remedy}") from error
 
 
 def run_program(
@@ -61,14 +59,14 @@ def run_program(
     folder: Path | None = None,
     include_stderr: bool = False,
     accepted_codes: Collection[int] = (0,),
-    most_output_bytes: int = MOST_OUTPUT_BYTES,
+    max_output_bytes: int = MAX_OUTPUT_BYTES,
 ) -> bytes:
-    """Run a program to its end and return its standard output (`include_stderr`: and error).
+    """Run a program to its end and return its output (`include_stderr`: standard error too).
 
     Nothing that it started outlives the call (`launcher.py`; outside Linux, nothing in its process
     group). Input and output are files, so that endless output cannot block the caller, fill its
     memory or the disk (on Linux, `LARGEST_FILE_BYTES` each). Raises `ProgramFailed` with the end of
-    its standard error, also beyond `most_output_bytes`, and for exit codes not in `accepted_codes`.
+    its standard error for output beyond `max_output_bytes` and codes not in `accepted_codes`.
     """
     name = Path(command[0]).name
     if folder is None:
@@ -94,10 +92,10 @@ def run_program(
             if sys.platform != "win32" and code == -signal.SIGXFSZ:
                 outcome = f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
             raise ProgramFailed(f"{name} {outcome}{_last_words(stderr_file)}")
-        printed = read_output_file(stdout_file, name, most_output_bytes, "to its standard output")
+        printed = read_output_file(stdout_file, name, max_output_bytes, "to its standard output")
         if include_stderr:
             printed += read_output_file(
-                stderr_file, name, most_output_bytes, "to its standard error"
+                stderr_file, name, max_output_bytes, "to its standard error"
             )
         return printed
 
@@ -107,7 +105,7 @@ def make_order(
     folder: Path | None,
     environment: Mapping[str, str],
     files: Sequence[Path],
-    largest_file_bytes: int,
+    max_file_bytes: int,
 ) -> Order:
     """Make the order to run a program; files: its standard input, output and error."""
     return Order(
@@ -115,7 +113,7 @@ def make_order(
         os.fsencode(folder) if folder else None,
         {os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
         [os.fsencode(file) for file in files],
-        largest_file_bytes,
+        max_file_bytes,
     )
 
 
@@ -124,7 +122,7 @@ class Launcher:
 
     def __init__(self) -> None:
         require_posix()
-        _ALL.add(self)
+        _LAUNCHERS.add(self)
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SCRIPT)],
             stdin=subprocess.PIPE,
@@ -162,31 +160,31 @@ class Launcher:
         except BaseException:
             self.close()
             raise
-        _IDLE.append(self)
+        _IDLE_LAUNCHERS.append(self)
         return outcome
 
     def close(self) -> None:
         """End the process and everything it runs."""
-        _ALL.discard(self)
-        self.forget()
+        _LAUNCHERS.discard(self)
+        self.disconnect()
         self.process.wait()
 
-    def forget(self) -> None:
+    def disconnect(self) -> None:
         """Close this end of the pipes."""
         with suppress(BrokenPipeError):
             self._orders.close()
         self._answers.close()
 
 
-_IDLE: list[Launcher] = []
-_ALL: set[Launcher] = set()
+_IDLE_LAUNCHERS: list[Launcher] = []
+_LAUNCHERS: set[Launcher] = set()
 
 
 def idle_launcher() -> Launcher:
     """Return an unused launcher; replace killed ones."""
     with suppress(IndexError):
         while True:
-            launcher = _IDLE.pop()  # atomic: no other thread gets the same one
+            launcher = _IDLE_LAUNCHERS.pop()  # atomic: no other thread gets the same one
             if launcher.process.poll() is None:
                 return launcher
             launcher.close()
@@ -195,21 +193,21 @@ def idle_launcher() -> Launcher:
 
 @atexit.register
 def _end_idle() -> None:
-    while _IDLE:
-        _IDLE.pop().close()
+    while _IDLE_LAUNCHERS:
+        _IDLE_LAUNCHERS.pop().close()
 
 
-def _forget_all() -> None:
+def _disconnect_all() -> None:
     """Leave the parent's launchers to the parent after a fork."""
-    for launcher in _ALL:
-        launcher.forget()
+    for launcher in _LAUNCHERS:
+        launcher.disconnect()
         launcher.process.returncode = 0  # not a child of this process
-    _ALL.clear()
-    _IDLE.clear()
+    _LAUNCHERS.clear()
+    _IDLE_LAUNCHERS.clear()
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_disconnect_all)
 
 
 def read_output_file(
@@ -224,9 +222,9 @@ def read_output_file(
         return b""
     if not stat.S_ISREG(file.lstat().st_mode):
         raise ProgramFailed(f"{name} made {file.name}, and it is not a regular file")
-    with file.open("rb") as written:
-        content = written.read(max_bytes + 1)  # the file may still grow
-        size = written.seek(0, os.SEEK_END)
+    with file.open("rb") as output_file:
+        content = output_file.read(max_bytes + 1)  # the file may still grow
+        size = output_file.seek(0, os.SEEK_END)
     if len(content) > max_bytes:
         excess = f"{name} wrote {size:,} bytes {destination or f'as {file.name}'}"
         raise ProgramFailed(f"{excess}, and at most {max_bytes:,} are read")

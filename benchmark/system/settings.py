@@ -1,6 +1,6 @@
 """Settings of a run: its device, its weight folders, and the weight files in them.
 
-In the caller's context (`contextvars`), not `os.environ`; $BENCH_DEVICE, $BENCH_WEIGHTS by default.
+Kept in the caller's context (`contextvars`); by default from $BENCH_DEVICE and $BENCH_WEIGHTS.
 """
 
 import os
@@ -32,13 +32,13 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(POOLS, "1"))
 
 
 class Settings(NamedTuple):
-    """Choices of this context; empty if the environment decides."""
+    """Choices in this context; empty if the environment decides."""
 
-    device: str | None = None  # for codecs: "cpu", "cuda" or one of several cards, "cuda:1"
+    device: str | None = None  # for codecs: "cpu", "cuda", or one GPU, "cuda:1"
     weights: tuple[Path, ...] = ()  # folders searched first
 
     def variables(self) -> dict[str, str]:
-        """Return environment variables for the same settings, where a card becomes "cuda"."""
+        """Return environment variables for the same settings; "cuda:1" becomes "cuda"."""
         folders = [*map(str, self.weights), os.environ.get(WEIGHTS)]
         kind, _, number = (self.device or chosen_device()).partition(":")
         visible_cards = os.environ.get(VISIBLE_GPUS, "").split(",")
@@ -121,8 +121,8 @@ def use_weights_folder(folder: Path | None) -> None:
     if folder is None:
         return
     if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):
-        remedy = "name another, or leave it out to use those that are bundled or in torch's cache"
-        raise UsageError(f"{folder} was named as a folder of weight files and has none: {remedy}")
+        remedy = "name another folder, or none to use bundled files and those in torch's cache"
+        raise UsageError(f"{folder} contains no weight files: {remedy}")
     _CURRENT.set(settings()._replace(weights=(folder.resolve(), *settings().weights)))
 
 
@@ -147,7 +147,7 @@ class PublishedFile(NamedTuple):
     """Weight file to download."""
 
     url: str
-    name: str  # of the stored file
+    name: str  # file name in a weights folder
     sha256: str  # all or the first hexadecimal digits; empty if its authors publish none
     size_bytes: int | None = None
 

@@ -1,4 +1,4 @@
-"""Text of numbers, lists and groups; foreign text, displayed safely and parsed in `parsing`."""
+"""Numbers, lists and groups as text; foreign text, displayed safely and parsed in `parsing`."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ _SURROGATES, _NOT_ESCAPED_BYTE = map(
     re.compile, ("[\ud800-\udfff]", "[\ud800-\udc7f\udd00-\udfff]")
 )
 _CONTROLS = re.compile(f"{_CONTROL.pattern}+")
-LARGEST_WHOLE = 1e15  # below it, every whole number is a float, too
+MAX_WHOLE = 1e15  # every integer below it is a float too
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of cells that spreadsheets compute
 
 
@@ -63,24 +63,24 @@ def bench_command(verb: str, *words: object, **options: object) -> str:
     line = ["bench", *verb.split(), *map(str, words)]
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
-        for each in value if isinstance(value, list | tuple) else [value]:
-            line += [flag] if each is True else [flag, str(each)] if each else []
+        for item in value if isinstance(value, list | tuple) else [value]:
+            line += [flag] if item is True else [flag, str(item)] if item else []
     return shlex.join(line)
 
 
 def utf8(text: str) -> bytes:
-    """Encode a text in UTF-8 after `name_text`."""
+    """Encode a text in UTF-8, escaped by `name_text`."""
     return name_text(text).encode()
 
 
 def json_bytes(record: object) -> bytes:
-    """Encode a record of msgspec's types as JSON, its texts after `name_text`."""
+    """Encode a record of msgspec's types as JSON, its texts escaped by `name_text`."""
     record = _map_texts(name_text, msgspec.to_builtins(record))
     return f"{json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)}\n".encode()
 
 
 def visible(text: str, keep_lines: bool = False) -> str:
-    """Return a text with control characters escaped; `keep_lines`: but line feeds and tabs."""
+    """Return a text with control characters escaped; `keep_lines`: except line feeds and tabs."""
     line_characters = "\n\t" if keep_lines else ""
     return _CONTROL.sub(
         lambda character: (
@@ -108,15 +108,15 @@ def number_in(text: str) -> float:
 
 
 def measured_number(text: str, name: str, whole: bool = False) -> float:
-    """Return a number of a measurement: finite and above 0; raise `BadFile` with its name.
+    """Parse a measured number, finite and above 0; `BadFile` names it.
 
     >>> measured_number("0.25", "bpp"), measured_number("1544.0", "num_bytes", whole=True)
     (0.25, 1544.0)
     """
     number = number_in(text) if text.isascii() else math.nan
-    if not 0 < number < LARGEST_WHOLE or (whole and not number.is_integer()):
+    if not 0 < number < MAX_WHOLE or (whole and not number.is_integer()):
         kind = "whole" if whole else "finite"
-        raise BadFile(f"{name} is a {kind} number above 0, not {text!r}")
+        raise BadFile(f"{name} must be a {kind} number above 0, not {text!r}")
     return number
 
 
@@ -156,7 +156,7 @@ def range_text(low: float, high: float, form: str = ".2f") -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return the count and the noun; plural: if adding an `s` does not make it.
+    """Return the count and the noun; plural: if it is not formed with `s`.
 
     >>> counted(1, "codec"), counted(24, "image"), counted(2, "row is", "rows are")
     ('1 codec', '24 images', '2 rows are')
@@ -182,7 +182,7 @@ def group_by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     return groups
 
 
-MAX_REASON_CHARACTERS = 300  # of a parser's message
+MAX_REASON_CHARACTERS = 300  # length of a parser's message in a reason
 MAX_DOTS = 250  # in a TOML key; parsing time grows with the square of their number
 REFUSALS = (
     ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
@@ -198,11 +198,9 @@ def parsing(form: str) -> Iterator[None]:
     except BadFile:
         raise
     except msgspec.ValidationError as error:
-        raise BadFile(
-            f"it is {form} with a value that cannot be: {_shorten_error(error)}"
-        ) from error
+        raise BadFile(f"it is {form} with an invalid value: {_shorten_error(error)}") from error
     except RecursionError as error:
-        raise BadFile(f"it is not {form} that can be read: it is nested too deeply") from error
+        raise BadFile(f"it cannot be read as {form}: it is nested too deeply") from error
     except MemoryError as error:
         raise BadFile(f"it is {form} that needs more memory than is available") from error
     except REFUSALS as error:
@@ -235,14 +233,14 @@ def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
         return msgspec.convert(_map_texts(one_line, tomllib.loads(text)), kind)
 
 
-def read_json(path: Path, kind: type[Value], most_bytes: int = LARGEST_FILE_BYTES) -> Value:
+def read_json(path: Path, kind: type[Value], max_bytes: int = LARGEST_FILE_BYTES) -> Value:
     """Parse a regular file with `parse_json`; `BadFile`, `OSError`."""
-    return parse_json(read_regular(path, most_bytes), kind)
+    return parse_json(read_regular(path, max_bytes), kind)
 
 
-def read_toml(path: Path, kind: type[Value], most_bytes: int = LARGEST_FILE_BYTES) -> Value:
+def read_toml(path: Path, kind: type[Value], max_bytes: int = LARGEST_FILE_BYTES) -> Value:
     """Parse a regular file with `parse_toml`; `BadFile`, `OSError`."""
-    return parse_toml(read_regular(path, most_bytes), kind)
+    return parse_toml(read_regular(path, max_bytes), kind)
 
 
 class Line(NamedTuple):
@@ -255,8 +253,8 @@ class Line(NamedTuple):
 def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
     """Parse a UTF-8 csv into lines; `BadFile`, also for a cell of over 131,072 characters.
 
-    foreign: commas, semicolons or tabs delimit cells, blanks may follow them. Lines that begin with
-    # are comments, unless they have as many fields as the header and no blank after the #.
+    foreign: commas, semicolons or tabs delimit cells, and blanks may follow them. Lines that begin
+    with # are comments, unless they have as many fields as the header and no blank after the #.
     """
     with parsing("csv"):
         text = _decode_text(content)
@@ -267,12 +265,13 @@ def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
         header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
         delimiter = csv_delimiter(header)
         lines.seek(0)
-        record: list[str] = []  # lines read of the current record
+        record: list[str] = []  # lines of the current record, read so far
 
         def skip_comments() -> Iterator[str]:
             for line in lines:
-                differs = line.count(delimiter) != header.count(delimiter) or line[1:2].isspace()
-                is_comment = not line.strip() or (line.startswith("#") and differs)
+                other_width = line.count(delimiter) != header.count(delimiter)
+                may_be_comment = other_width or line[1:2].isspace()
+                is_comment = not line.strip() or (line.startswith("#") and may_be_comment)
                 record.extend([] if is_comment and not record else [line])
                 yield line if record else "\n"
 
@@ -303,7 +302,7 @@ def parse_sheet(content: bytes | str, foreign: bool = False) -> Sheet:
         _refuse_repeated([(name.lower(), "") for name in names])
         for line in lines:
             if len(line.cells) != len(names):
-                mismatch = f"{len(line.cells)} cells below {len(names)} names"
+                mismatch = f"{len(line.cells)} cells for {len(names)} names"
                 raise BadFile(f"line {line.number} of the csv has {mismatch}")
         return Sheet(names, lines)
 

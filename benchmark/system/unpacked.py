@@ -25,11 +25,11 @@ from benchmark.system.foreign_files import (
 from benchmark.system.text import counted, parsing
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-MAX_FILES, MAX_BYTES = 200_000, 8 << 30  # of an unpacked archive
+MAX_FILES, MAX_BYTES = 200_000, 8 << 30  # limits of an unpacked archive
 CHUNK_BYTES = 1 << 20
-DIRECTORY_BYTES = 22 + (1 << 16)  # longest end record of a zip, with its comment
+DIRECTORY_BYTES = 22 + (1 << 16)  # maximum length of a zip's end record, with its comment
 
-Refuse = Callable[[str, str], object]  # called with the name of a file not copied, and the reason
+Refuse = Callable[[str, str], object]  # called with the name of an uncopied file, and the reason
 
 
 class _Readable(Protocol):
@@ -50,21 +50,21 @@ def unpack(path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[
 
 
 def folder_of_seed(folder: Path, seeds: str, seed: int) -> Path:
-    """Return a seed's folder: of those like `seeds`, ordered by number; `BadOption` if too few."""
+    """Return a seed's folder among those matching `seeds`, by number; `BadOption` if too few."""
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    fit = [name for name in names if fnmatchcase(name, seeds)]
-    numbers = {name: [int(digits) for digits in re.findall(r"\d+", name)] for name in fit}
-    fit.sort(key=lambda name: (numbers[name], name))
-    if 0 <= seed < len(fit):
-        return folder / fit[seed]
-    there = f"{counted(len(fit), 'folder')} of seeds={seeds}, none for seed {seed}"
-    raise BadOption(f"{folder} has {there}: name others, or fewer --draws")
+    matching = [name for name in names if fnmatchcase(name, seeds)]
+    numbers = {name: [int(digits) for digits in re.findall(r"\d+", name)] for name in matching}
+    matching.sort(key=lambda name: (numbers[name], name))
+    if 0 <= seed < len(matching):
+        return folder / matching[seed]
+    found = f"{counted(len(matching), 'folder')} of seeds={seeds}, none for seed {seed}"
+    raise BadOption(f"{folder} has {found}: name other folders, or fewer --draws")
 
 
 def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
-    """Return a folder, or one in the cache of the unpacked archive, or archives in the folder.
+    """Return a folder, or a cached one with the contents of an archive, or of a folder's archives.
 
-    is_content: tells files for which a folder is used as it is. Raises `Unavailable`, `BadOption`.
+    is_content: whether a file makes its folder usable as it is. Raises `Unavailable`, `BadOption`.
     """
     archives = [path] if path.is_file() else [
         file for file in sorted(path.glob("*")) if file.name.lower().endswith(ARCHIVES)
@@ -72,28 +72,26 @@ def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
     if not archives or any(map(is_content, path.rglob("*"))):
         return path
     digests = "".join(f"{file.name} {file_sha256(file)} " for file in archives)
-    there = cache_folder() / "published" / sha256(digests.encode()).hexdigest()
+    cached = cache_folder() / "published" / sha256(digests.encode()).hexdigest()
     try:
-        if not there.exists():
-            there.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(there) as draft:
+        if not cached.exists():
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(cached) as draft:
                 for file in archives:
-                    into = draft if file == path else draft / file.name.partition(".")[0]
-                    into.mkdir(parents=True)
-                    unpack(file, into, lambda *why: None)
+                    target = draft if file == path else draft / file.name.partition(".")[0]
+                    target.mkdir(parents=True)
+                    unpack(file, target, lambda *why: None)
     except BadFile as error:
-        raise BadOption(
-            f"{path} holds no zip or tar of pictures that can be read: {error}"
-        ) from error
+        raise BadOption(f"{path} holds no readable zip or tar of pictures: {error}") from error
     except OSError as error:
-        raise Unavailable(f"{path} cannot be unpacked into {there}: {error.strerror}") from error
-    return there
+        raise Unavailable(f"{path} cannot be unpacked into {cached}: {error.strerror}") from error
+    return cached
 
 
 def _copy_members(
     path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[str]
 ) -> None:
-    room = min(MAX_BYTES, shutil.disk_usage(target).free // 2)
+    bytes_left = min(MAX_BYTES, shutil.disk_usage(target).free // 2)
     members = (
         _folder_members(path, refuse)
         if path.is_dir()
@@ -107,10 +105,10 @@ def _copy_members(
             destination.parent.mkdir(parents=True, exist_ok=True)
             with destination.open("xb") as file:
                 for chunk in content:
-                    room -= len(chunk)
-                    if room < 0:
+                    bytes_left -= len(chunk)
+                    if bytes_left < 0:
                         limit = f"{MAX_BYTES >> 30} GiB or half of the free disk"
-                        raise BadFile(f"unpacked it has more than {limit}")
+                        raise BadFile(f"unpacked, it has more than {limit}")
                     file.write(chunk)
         except BadFile:
             raise
@@ -127,7 +125,7 @@ def _chunks(content: _Readable, size: int = MAX_BYTES + 1) -> Iterator[bytes]:
 def _folder_members(folder: Path, refuse: Refuse) -> Iterator[_Member]:
     for parent, folders, names in os.walk(folder):
         if len(Path(parent).relative_to(folder).parts) >= MAX_FOLDER_DEPTH and folders:
-            refuse(folders[0], f"it is below more than {MAX_FOLDER_DEPTH} folders")
+            refuse(folders[0], f"it is nested more than {MAX_FOLDER_DEPTH} folders deep")
             folders.clear()
         for path in [Path(parent, name) for name in (*names, *folders)]:
             name = path.relative_to(folder).as_posix()
@@ -182,7 +180,7 @@ def _zip_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
             elif file_type not in (0, 8):
                 objection = "it is not a regular file"
             elif member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-                objection = "its compression is not read"
+                objection = "its compression is not supported"
             if objection and not member.is_dir():
                 refuse(member.filename, objection)
             elif not member.is_dir():

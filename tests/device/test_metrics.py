@@ -44,7 +44,7 @@ def use_weights(name, request, monkeypatch):
         ]
         monkeypatch.setattr(module, "NETWORK", module.NETWORK._replace(sha256=digests[0]))
         monkeypatch.setattr(module, "SHA256", digests[1])
-        network = VGG16._replace(sha256=digests[0], sha256_of="file")
+        network = VGG16._replace(sha256=digests[0], digest_kind="file")
         monkeypatch.setattr(module.LPIPSVGG, "backbone", network)
         monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     else:

@@ -50,7 +50,7 @@ def test_texts_and_names_are_on_one_line():
 
 def test_a_type_is_checked_and_a_mark_of_utf_8_is_passed_over():
     assert parse_json(b'\xef\xbb\xbf{"a": 1}', dict[str, int]) == {"a": 1}
-    with pytest.raises(BadFile, match=r"^it is TOML with a value that cannot be: Expected `int`"):
+    with pytest.raises(BadFile, match=r"TOML .*: Expected `int`"):
         parse_toml("a = 'x'", dict[str, int])
     with pytest.raises(BadFile, match="Expected `int`"):
         parse_json('{"a": "1"}', dict[str, int])
