@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 130  # exit code of a program that SIGINT ended, as shells count it
+INTERRUPTED = 130  # shells' exit code of a program that SIGINT ended
 
 
 class _Messages(io.FileIO):
@@ -42,10 +42,10 @@ def main() -> None:
     try:
         folder = os.getcwd()
     except OSError:
-        print("bench: the current folder is gone: cd to one that is there", file=sys.stderr)
+        print("bench: the current folder is gone: cd to one that exists", file=sys.stderr)
         sys.exit(2)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if sys.path[0] == folder != root:  # by `python -m benchmark`: a random.py there is not Python's
+    if sys.path[0] == folder != root:  # from `python -m`: a random.py there would hide Python's
         del sys.path[0]
     try:
         from benchmark.errors import interrupt

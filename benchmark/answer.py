@@ -1,10 +1,10 @@
-"""Answers to questions: records, the columns that show them, and what is absent."""
+"""Answers to questions: records, the columns that show them, and absent things."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-NOTHING = "–"  # in a cell of a table without a value
-OTHER_RULE = "§"  # after the name of a curve by another rule than the others on its axis
+NOTHING = "–"  # shown in a table's cell without a value
+OTHER_RULE = "§"  # after the name of a curve whose rule differs from the others on its axis
 
 
 class Absent(NamedTuple):
@@ -12,7 +12,7 @@ class Absent(NamedTuple):
 
     what: str
     why: str
-    remedy: str = ""  # a command, without quotes; empty where none is known
+    remedy: str = ""  # a command, without quotes; empty if none is known
 
 
 class Column(NamedTuple):
@@ -58,13 +58,13 @@ class Answer(NamedTuple):
     """Answer to a question: the content of `--json` and `--csv`, and a table for readers."""
 
     records: Sequence[Mapping[str, Any]]  # flat, JSON values only, the same keys in each
-    columns: Sequence[Column]  # of a table with a row for each record
+    columns: Sequence[Column]  # a table with them has a row for each record
     summary: str = ""  # a sentence
     absent: Sequence[Absent] = ()
-    facts: Mapping[str, Any] = {}  # of all records: number of images, protocols, the metric
+    facts: Mapping[str, Any] = {}  # shared by all records: number of images, protocols, metric
     code: int = 0  # exit code of the verb
-    title: str = ""  # above the table: what it is of, or the verdict
-    files: Sequence[Any] = ()  # written files, the ones to look at first
+    title: str = ""  # heading of the table: its subject, or the verdict
+    files: Sequence[Any] = ()  # the written files to look at first
 
 
 def interval_text(record: Mapping[str, Any], name: str, form: str, unit: str = "") -> str | None:
@@ -78,7 +78,7 @@ def interval_text(record: Mapping[str, Any], name: str, form: str, unit: str = "
     return None if value is None else f"{value:{form}}{unit}{ends}"
 
 
-TWO_DECIMALS = ("dB", "SSIMULACRA 2", "VMAF", "FD (")  # in the labels of metrics of large values
+TWO_DECIMALS = ("dB", "SSIMULACRA 2", "VMAF", "FD (")  # in labels of metrics with large values
 
 
 def decimals(label: str) -> int:

@@ -17,8 +17,8 @@ from benchmark.commands.verb import CONTEXT, add_verb, make_verb
 from benchmark.errors import (
     BenchError,
     Notice,
+    describe_refused_path,
     memory_sentence,
-    refused_path,
 )
 from benchmark.system.text import visible
 
@@ -26,7 +26,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = tomllib.loads(
     Path(__file__).with_name("verbs.toml").read_text(encoding="utf-8")
 )
 NAMES = tuple(name for verbs in VERBS.values() for name in verbs)
-COMPLETES = "_BENCH_COMPLETE"  # variable by which a shell asks for completions
+COMPLETION_VARIABLE = "_BENCH_COMPLETE"  # set by a shell that asks for completions
 # Python ignores a full disk when it caches a compiled file.
 INCOMPLETE_CODE = (
     "a file that Python compiled earlier is incomplete, as a full disk leaves it: delete the "
@@ -34,8 +34,8 @@ INCOMPLETE_CODE = (
 )
 
 
-def program(loaded: Collection[str]) -> typer.Typer:
-    """Return the command line; verbs outside `loaded` are only listed, since imports are slow."""
+def program(verb_names: Collection[str]) -> typer.Typer:
+    """Return the command line; verbs not in `verb_names` are only listed: imports are slow."""
     app = typer.Typer(
         name="bench",
         help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
@@ -48,7 +48,7 @@ def program(loaded: Collection[str]) -> typer.Typer:
     for panel, verbs in VERBS.items():
         for name, (place, summary) in verbs.items():
             listed: Any = {"short_help": summary, "rich_help_panel": panel}
-            verb = load(name, place) if name in loaded else lambda: None
+            verb = load(name, place) if name in verb_names else lambda: None
             if isinstance(verb, typer.Typer):
                 app.add_typer(verb, name=name, **listed)
             else:
@@ -93,13 +93,13 @@ def _show_warning(
 ) -> None:
     """Print a notice as one sentence, once; other warnings as Python does."""
     if not issubclass(category, Notice):
-        _python_shows(message, category, *place, **details)
+        _show_python_warning(message, category, *place, **details)
     elif str(message) not in _shown_notices:
         print(f"bench: {message}", file=sys.stderr)
         _shown_notices.add(str(message))
 
 
-_python_shows = warnings.showwarning
+_show_python_warning = warnings.showwarning
 _shown_notices: set[str] = set()  # a run reads some results more than once
 
 
@@ -108,7 +108,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     words = sys.argv[1:]
     try:
-        app = program(NAMES if COMPLETES in os.environ else words[:1])
+        app = program(NAMES if COMPLETION_VARIABLE in os.environ else words[:1])
         code = app(words, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
@@ -119,7 +119,7 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _forget_output()
         verb = " ".join(["bench", *(name for name in words[:1] if name in NAMES)])
-        sentence, code = _explained(error, verb)
+        sentence, code = _explain(error, verb)
         if sentence:
             print(f"bench: {visible(sentence)}", file=sys.stderr)
         elif not isinstance(error, typer.TyperException):  # help was printed
@@ -132,15 +132,15 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _explained(error: Exception, verb: str) -> tuple[str, int]:
+def _explain(error: Exception, verb: str) -> tuple[str, int]:
     """Return a sentence on a failure of `verb`, empty for none, and the exit code."""
     if isinstance(error, typer.TyperException):
         return usage_sentence(error, verb), 2
     if isinstance(error, BenchError):
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"{error.filename or 'what is printed'} cannot be written: {error.strerror}", 1
-    if sentence := refused_path(error):  # that the user gave, looked up where it is needed
+        return f"{error.filename or 'the output'} cannot be written: {error.strerror}", 1
+    if sentence := describe_refused_path(error):  # the user's path, looked up where it is needed
         return sentence, 2
     if isinstance(error, typer.Abort) and "marshal" in str(error.__cause__):  # an EOFError
         return INCOMPLETE_CODE, 1
@@ -165,8 +165,8 @@ def usage_sentence(error: typer.TyperException, verb: str) -> str:
         elif near := get_close_matches(bare, flags, 1, 0.7):
             hint = f". Did you mean '--{near[0]}'?"
         elif "points" in flags:
-            hint = "; a codec's settings are given by --points, as in jpeg.quality=10,30"
+            hint = "; give a codec's settings with --points, as in jpeg.quality=10,30"
         message = f"no such option: {option}{hint}"
     command = context.command_path if context is not None else verb
-    see = " See" if message.endswith("?") else "; see"
-    return f"{message[0].lower()}{message[1:]}{see} `{command} --help`"
+    pointer = " See" if message.endswith("?") else "; see"
+    return f"{message[0].lower()}{message[1:]}{pointer} `{command} --help`"

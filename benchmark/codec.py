@@ -18,7 +18,7 @@ BoolArray = NDArray[np.bool_]
 Counts = Int64Array | Float64Array
 # Protocol id of coding. Its rules: `encode` is given the source's pixels; every byte of the stream
 # counts (`bits_per_pixel`); an instance that never encoded decodes the bytes alone, to 8-bit RGB of
-# the source's size. Another rule gets another id, and rows of two ids are not compared.
+# the source's size. Another rule gets another id, and rows with different ids are not compared.
 CODING = "coding/1"
 MAX_PIXELS = 178_956_970  # per image: Pillow's limit against decompression bombs
 # Maximum stream size: three uncompressed double-precision samples per pixel, and a MiB for parts
@@ -94,22 +94,22 @@ class Codec(Protocol):
 
     Optional methods:
 
-    container_bytes    of a stream: its bytes of a file format around the coded image, such as
+    container_bytes    takes a stream; the bytes of the file format around the coded image, such as
                        boxes, signatures and sizes; not quantisation and code tables, nor the
                        image's own headers
-    declared           of an image's name and a setting, for a codec without a program: the
+    declared           takes an image's name and a setting, for a codec without a program; the
                        `Declared` picture on disk, with the size that a list states
     estimated_bits     the sum of -log2 p over the symbols of the last stream, None if unknown;
                        called after `encode`, and not timed
     make_tiled         the same codec, coding every image in small tiles, whose streams its decoder
                        reads too; used again for an image that exceeds a GPU's memory
                        (`OutOfDeviceMemory`, or torch's own error)
-    inside_seconds     of the last call, measured in a codec's own process, without the transfer;
-                       None if it does not measure
-    require_distinct   of a dataset's images by name: raises `BadOption` if two of them would get
-                       the same declared picture, or if none gets one
-    stated, understood for published pictures: of an image's name and a setting, the values its
-                       authors state, as text by column; of images' names, a sentence on coverage
+    inside_seconds     seconds of the last call, measured in a codec's own process, without the
+                       transfer; None if they are not measured
+    require_distinct   takes a dataset's images by name; raises `BadOption` if two of them would
+                       get the same declared picture, or if none gets one
+    stated, understood for published pictures: the values that authors state for an image's name
+                       and a setting, as text by column; a sentence on coverage for images' names
     """
 
     name: str
@@ -148,7 +148,7 @@ class Declared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """The settings of one name from `lowest` to `highest`, inclusive; integers if `whole`.
+    """The settings with one name from `lowest` to `highest`, inclusive; integers if `whole`.
 
     >>> print(Between("quality", 1, 100, whole=True))
     a whole quality from 1 to 100
@@ -175,7 +175,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The listed settings, all of one name.
+    """The listed settings, all with one name.
 
     >>> print(OneOf((Setting("q", 10), Setting("q", 30), Setting("q", 50))))
     q=10, 30 or 50
@@ -217,4 +217,4 @@ def require_options(codec: str, **options: tuple[object, range | Sequence[object
                 if isinstance(choices, range)
                 else f"{', '.join(first_choices)} or"
             )
-            raise BadOption(f"{codec}: {name}={value}: it is {expected} {last}")
+            raise BadOption(f"{codec}: {name}={value}: it must be {expected} {last}")

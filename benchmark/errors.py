@@ -21,23 +21,23 @@ NO_MEMORY_ON_HOST = (
     "failed to map segment",
 )  # fmt: skip
 NO_MEMORY_ON_DEVICE = ("cuda error: out of memory", "_status_alloc_failed")
-LONGEST_REASON = 500  # characters
-FOREIGN = (BaseException,)  # anything foreign code raises, SystemExit and KeyboardInterrupt too
+MAX_REASON_CHARACTERS = 500  # characters
+FOREIGN = (BaseException,)  # all that foreign code may raise, SystemExit and KeyboardInterrupt too
 BY_SIGNAL = "by a signal"
 
 
 class Reason(NamedTuple):
-    """Why something is absent, skipped or refused, as data for a sentence."""
+    """Reason why something is absent, skipped or refused, as data for a sentence."""
 
     kind: str  # "weights", "program", "package", "pixels", "dataset", ...
     subject: str = ""  # file, program, package or image
-    remedy: str = ""  # command that helps: "bench fetch alexnet"; empty: none is known
+    remedy: str = ""  # command that helps: "bench fetch alexnet"; empty if none is known
 
 
 class BenchError(Exception):
     """A failure explained in one sentence; `reason` is the sentence as data, if any."""
 
-    exit_code = 1  # of a command that it ends
+    exit_code = 1  # of the command that the error ends
 
     def __init__(self, sentence: str = "", reason: Reason | None = None) -> None:
         super().__init__(sentence)
@@ -60,11 +60,11 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
     """
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], likeliest: str = "") -> None:
-        """likeliest: the name to suggest; by default the nearest in spelling."""
+        """likeliest: the name to suggest; by default the one nearest in spelling."""
         self.name = name
         names = sorted(set(choices))
-        suggest_path = [likeliest] if likeliest else get_close_matches(name, names, n=1)
-        hint = f" Did you mean {suggest_path[0]!r}?" if suggest_path else ""
+        suggestions = [likeliest] if likeliest else get_close_matches(name, names, n=1)
+        hint = f" Did you mean {suggestions[0]!r}?" if suggestions else ""
         if shorter_spec := shorten_spec(name, names):
             hint = f" Name {shorter_spec}, which has every setting."
         super().__init__(f"No {kind} {name!r}.{hint} Known: {', '.join(names)}.")
@@ -85,9 +85,9 @@ class BadPack(UsageError):  # noqa: N818
     """A folder or file that is not a complete pack of streams."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        reason = " ".join(reason.split())  # with values of the pack, of any length
-        if len(reason) > LONGEST_REASON:
-            reason = f"{reason[:LONGEST_REASON]}..."
+        reason = " ".join(reason.split())  # may contain values of the pack of any length
+        if len(reason) > MAX_REASON_CHARACTERS:
+            reason = f"{reason[:MAX_REASON_CHARACTERS]}..."
         super().__init__(f"the pack {path} cannot be used: {reason}; get or export it again")
 
 
@@ -104,7 +104,7 @@ class ImageRefused(BenchError):  # noqa: N818
 class NotMeasurable(BenchError):  # noqa: N818
     """A metric has no value for this image; the message is the reason stored in the row.
 
-    The reason kind "pixels" means that no later computation on these pixels will have one.
+    The reason kind "pixels" means that no later computation on these pixels will give one.
     """
 
 
@@ -162,9 +162,7 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
 def memory_sentence(error: BaseException) -> str:
     """Return a sentence on an error due to too little memory or too few threads; else ""."""
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        cause = (
-            "the system starts no further thread for this process: allow more memory or processes"
-        )
+        cause = "the system refuses this process another thread: allow more memory or processes"
     elif memory_exhausted(error) is not None:
         cause = "the memory that this process may use does not suffice: allow more"
     else:
@@ -188,7 +186,7 @@ def raise_interruption(error: BaseException) -> None:
 
 
 def suggest_path(path: Path, is_kind: Callable[[Path], bool]) -> str:
-    """Return ` (did you mean ...?)` with a similar sibling of the kind, if any."""
+    """Return ` (did you mean ...?)` with a sibling of similar name that `is_kind`, if any."""
     with suppress(OSError):
         names = [entry.name for entry in path.parent.iterdir() if is_kind(entry)]
         for name in get_close_matches(path.name, names, n=1):
@@ -196,10 +194,10 @@ def suggest_path(path: Path, is_kind: Callable[[Path], bool]) -> str:
     return ""
 
 
-def refused_path(error: BaseException) -> str:
+def describe_refused_path(error: BaseException) -> str:
     """Return a sentence on a path that the system refuses to look up; else "".
 
-    >>> refused_path(OSError(errno.ENAMETOOLONG, "File name too long", "aaaa"))
+    >>> describe_refused_path(OSError(errno.ENAMETOOLONG, "File name too long", "aaaa"))
     'aaaa cannot be used: File name too long; name another path'
     """
     if not isinstance(error, OSError) or error.filename is None:

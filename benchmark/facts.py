@@ -1,4 +1,4 @@
-"""Facts of a codec that the harness needs beside its rows, declared by its class."""
+"""Facts about a codec that the harness needs in addition to its rows, declared by its class."""
 
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
@@ -17,7 +17,7 @@ Group = Literal["", "This method", "Trained for realism", "Trained for distortio
 class Typical(NamedTuple):
     """Seconds to encode and decode a megapixel, typical of one server core or one GPU."""
 
-    setting: str  # its name; empty: any
+    setting: str  # name of the setting; empty: any
     seconds: tuple[tuple[float, float], ...]  # (value of the setting, seconds), values rising
     device: Device = "cpu"
 
@@ -41,19 +41,19 @@ class Work(NamedTuple):
 class Training(NamedTuple):
     """Training of the networks that come with a codec; empty without networks."""
 
-    petamacs: float | None = None  # 10^15 multiply-accumulates, of all, forwards and backwards
+    petamacs: float | None = None  # 10^15 multiply-accumulates of all networks, both passes
     optimiser: str = ""
-    steps: str = ""  # of each network; those of a receiver behind it after a plus
-    fingerprint: str = ""  # begins that of rows of these networks: of the same weights
+    steps: str = ""  # of each network; a receiver's steps follow after a plus
+    fingerprint: str = ""  # rows whose fingerprint begins with it have the same weights
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts of a codec variant that plans, comparisons and figures need beside its rows.
+    """Facts about a codec variant that plans, comparisons and figures need besides its rows.
 
-    A codec class may have an attribute `facts`: a `Facts`, or a static method from the options (a
-    mapping of texts without defaults) to the variant's. The project's codecs declare theirs in
-    `baselines/facts.toml`.
+    A codec class may have an attribute `facts`: a `Facts`, or a static method that takes the
+    options (a mapping of texts without defaults) and returns the variant's. The project's codecs
+    declare theirs in `baselines/facts.toml`.
     """
 
     title: str = ""  # in legends and tables; empty: the codec's name and options
@@ -63,22 +63,22 @@ class Facts:
     kind: Kind = "own"
     group: Group = ""  # in the paper's legends; empty: in none of its figures
     colour: str = ""  # "#D55E00"; empty: the family's
-    marker: str = ""  # as matplotlib names it
+    marker: str = ""  # matplotlib's name
     family: str = ""  # variants of one family share a colour; empty: the codec's name
     trained_on: tuple[str, ...] = ()  # metric columns in the training loss; PSNR for MSE
-    chroma: str = ""  # of rows that do not state it: "4:2:0"
-    tuned_for: str = ""  # of rows that do not state it: "PSNR"
+    chroma: str = ""  # for rows that do not state it: "4:2:0"
+    tuned_for: str = ""  # for rows that do not state it: "PSNR"
     memory: Memory = field(default=Memory())
     typical: tuple[Typical, ...] = ()
-    kmac: float = 0.0  # of encoding and decoding, with the entropy path once; 0: unknown
-    work: Work = field(default=Work())  # of each way, with all that it runs
-    works: tuple[tuple[float, Work], ...] = ()  # of settings with a network of another size
+    kmac: float = 0.0  # encoding plus decoding, with the entropy path once; 0: unknown
+    work: Work = field(default=Work())  # encoding and decoding, each with all that it runs
+    works: tuple[tuple[float, Work], ...] = ()  # by setting value, for networks of other sizes
     training: Training = field(default=Training())
-    # Dataset and metric by which the realism of the networks that come with it was chosen.
+    # Dataset and metric by which the realism of the codec's networks was chosen.
     chosen_on: tuple[str, str] | None = None
-    implied: tuple[tuple[str, str], ...] = ()  # options that names of figures leave out
-    titled: tuple[str, ...] = ()  # options that the title has; names of figures add the others
-    # System and variant of published points. The paper plots the first that has points; of a
+    implied: tuple[tuple[str, str], ...] = ()  # options that names in figures leave out
+    titled: tuple[str, ...] = ()  # options in the title; names in figures add the others
+    # System and variant of published points. The paper plots the first that has points; for a
     # measured codec, the first has the same program or weights.
     published: tuple[tuple[str, str], ...] = ()
     budget: bool = False  # trained here, with the work and crops of our codec's micro network
@@ -96,15 +96,15 @@ def facts_of(spec: CodecSpec) -> Facts:
         return Facts()
     try:
         facts: Any = declared(spec.name, "facts") or Facts()
-        of_variant: Facts = facts(dict(spec.options)) if callable(facts) else facts
+        variant_facts: Facts = facts(dict(spec.options)) if callable(facts) else facts
     except (BenchError, ValueError, LookupError):
         return Facts()
-    return of_variant
+    return variant_facts
 
 
 @printing_to_stderr()
 def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) -> Work:
-    """Return the work that a codec declares, unchecked as yet; empty for users' checkpoints."""
+    """Return the work that a codec declares, not yet checked; empty for users' checkpoints."""
     try:
         declared_facts: Any = getattr(type(codec), "facts", None)
         facts = (
@@ -123,7 +123,7 @@ def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) 
 
 
 def needs_options(name: str) -> bool:
-    """Return whether a codec of the registry cannot run by its bare name.
+    """Return whether a codec of the registry cannot run under its bare name.
 
     >>> needs_options("folder"), needs_options("ours"), needs_options("jpeg")
     (True, False, False)
@@ -139,7 +139,7 @@ def needs_options(name: str) -> bool:
 
 
 def reference_codecs() -> list[str]:
-    """Return the codecs that readers know, in the registry's order: the strongest is last.
+    """Return the codecs that readers know, in the registry's order, the strongest last.
 
     >>> reference_codecs()
     ['jpeg', 'vtm']

@@ -3,8 +3,8 @@
     limit: Annotated[int | None, opt(MEASURED, "Only the first N images.", minimum=1)] = None
     limit: int | None = option(None, MEASURED, "Only the first N images.", minimum=1)
 
-`flatten` replaces a dataclass parameter by the dataclass's options, and takes values in the forms
-of Python and the command line; `benchmark.commands.verb` makes verbs of functions.
+`flatten` replaces a dataclass parameter with the dataclass's options, and takes values in the forms
+of Python and the command line; `benchmark.commands.verb` turns functions into verbs.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -34,7 +34,7 @@ PANELS = (
     *(ORIGIN, MANNER, DRAWING, TARGET, DEBUGGING),
 )
 
-# Words for types of arguments in Python.
+# Names of argument types in the help for Python.
 WORDS: dict[Any, str] = {
     tuple[str, ...]: "str or sequence of str",
     tuple[Path, ...]: "sequence of paths",
@@ -67,7 +67,7 @@ class Option(NamedTuple):
 
 
 class OptionSubset(NamedTuple):
-    """Options of a dataclass that a function takes, and defaults in place of its own."""
+    """Options of a dataclass that a function takes, and defaults that replace the dataclass's."""
 
     names: tuple[str, ...]  # empty: all
     defaults: Mapping[str, Any]
@@ -93,17 +93,17 @@ def shared_option(default: Any, declaration: Option) -> Any:
 
 
 def subset(names: str = "", *groups: type[Any], **defaults: Any) -> OptionSubset:
-    """Mark a parameter that takes options of a dataclass, all of `groups`, or other defaults."""
+    """Mark a parameter that takes some options of a dataclass, all of `groups`, other defaults."""
     group_names = (entry.name for group in groups for entry in fields(group))
     return OptionSubset((*names.split(), *group_names), defaults)
 
 
-OTHER_CODEC = opt(ARGUMENT, "Codec to compare with CODEC.")
+OTHER_CODEC = opt(ARGUMENT, "Codec to compare the first codec with.")
 CODEC = opt(ARGUMENT, "Codec, by name or label.")
 ALLOW_FEW = opt(MANNER, "Also compute FID and KID on fewer than 50 images, and mark the values.")
 ANCHOR = opt(
     COMPARED,
-    "Codec to compare others with; default: vtm if it has a curve, else the best conventional "
+    "Codec to compare the others with; default: vtm if it has a curve, else the best conventional "
     "codec.",
 )
 BUNDLED = opt(COMPARED, "Add results shipped with the project: names, or 'all'.")
@@ -148,9 +148,9 @@ def declared_options(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Op
 
 
 def flatten(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Return a function with the options of its dataclass parameters in place of these.
+    """Return a function that takes the options of its dataclass parameters instead of these.
 
-    A parameter with an option's name overrides it. Values may be in the forms of `_converted`.
+    A parameter with an option's name overrides it. Values may have the forms that `_convert` takes.
     """
     own_parameters = signature(function).parameters
     slots, flat_parameters = {}, dict[str, Parameter]()
@@ -180,12 +180,12 @@ def flatten(function: Callable[..., Result]) -> Callable[..., Result]:
         bound.apply_defaults()
         arguments = bound.arguments
         passed = {
-            key: _converted(flat_parameters[key], value)
+            key: _convert(flat_parameters[key], value)
             for key, value in arguments.items()
             if key in own_parameters
         }
         for slot, (kind, options) in slots.items():
-            fields = {key: _converted(option, arguments[key]) for key, option in options.items()}
+            fields = {key: _convert(option, arguments[key]) for key, option in options.items()}
             passed[slot] = getattr(kind, "create", kind)(**fields)
         return function(**passed)
 
@@ -210,7 +210,7 @@ def numpydoc_lines(function: Callable[..., Any]) -> list[str]:
     return lines
 
 
-def _converted(parameter: Parameter, value: Any) -> Any:
+def _convert(parameter: Parameter, value: Any) -> Any:
     """Convert lists to tuples or text, text to paths, and None to the default, by type."""
     kind, option = kind_of(parameter), declaration(parameter)
     if option is None or value is parameter.default:

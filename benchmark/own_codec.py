@@ -12,10 +12,10 @@ from benchmark.codec import CodecInfo, Setting, device_kind
 from benchmark.errors import FOREIGN, BenchError, UsageError
 
 METHODS = ("encode", "decode")
-ATTRIBUTES = ("version", "licence", "caveat", "chroma", "tuned_for")  # taken where they are texts
+ATTRIBUTES = ("version", "licence", "caveat", "chroma", "tuned_for")  # copied if they are texts
 
 
-def completed(name: str, codec_type: type[Any]) -> type[Any]:
+def complete_class(name: str, codec_type: type[Any]) -> type[Any]:
     """Return the class named by `path.py:Class` or a plugin, completed with defaults.
 
     `name` defaults to the class's name, `describe` to one whose fingerprint is the sha256 of its
@@ -70,7 +70,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
     if not isinstance(sweep, tuple | list) or not sweep:
         example = "such as (Setting('bits', 3),)"
         raise _wrong(
-            name, f"`sweep` must be a tuple of one Setting or more, {example}, not {sweep!r}"
+            name, f"`sweep` must be a tuple of one or more Settings, {example}, not {sweep!r}"
         )
     for setting in sweep:
         value: object = getattr(setting, "value", None)
@@ -82,7 +82,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
         raise _wrong(name, f"`files` must be a tuple of paths, not {files!r}")
     for file in files:
         if not Path(file).is_file():
-            raise _wrong(name, f"`files` names {file}, and there is no such file")
+            raise _wrong(name, f"`files` names {file}, which does not exist")
     try:
         info: object = codec.describe()
     except BenchError:
@@ -90,7 +90,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
     except FOREIGN as error:
         raise plugins.failed_in(name, type(codec), "`describe` of", error) from error
     if not isinstance(info, CodecInfo):
-        raise _wrong(name, f"`describe` is to return a CodecInfo, not {info!r}")
+        raise _wrong(name, f"`describe` must return a CodecInfo, not {info!r}")
     for field, kind in get_type_hints(CodecInfo).items():
         fact, origin = getattr(info, field), get_origin(kind)
         values = get_args(kind) if origin is Literal else ()

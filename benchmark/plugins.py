@@ -27,27 +27,28 @@ from benchmark.errors import (
 )
 
 HARNESS = "benchmark"  # the package that calls authors' code
-DIGITS = 12  # of a file's sha256, in the protocol id of its metric
-# Attributes of a metric's class, as regular expressions; the column is one of the table.
+DIGEST_DIGITS = 12  # length of a file's sha256 in the protocol id of its metric
+# Attributes of a metric's class, as regular expressions; the column becomes one of the table.
 METRIC_FACTS = {
     "column": "[a-z][a-z0-9_]*",
     "label": ".+",
     "better": "higher|lower",
     "protocol": r"[^\s,]+",
 }
+# Groups of entry points
 GROUPS = {
     "codec": "rdrbench.codecs",
     "metric": "rdrbench.metrics",
     "dataset": "rdrbench.datasets",
-}  # of entry points
-# Where this process finds files that lie on another machine, by the path in the user's request.
+}
+# Local copies of files that lie on another machine, by the path in the user's request.
 _copies: dict[str, Path] = {}
 
 
 class Plugin(NamedTuple):
     """An entry point of a package: `flif = "flif_codec.codec:FLIF"`."""
 
-    kind: str  # of GROUPS
+    kind: str  # a key of GROUPS
     module: str
     attribute: str
     package: str  # with its version
@@ -55,16 +56,16 @@ class Plugin(NamedTuple):
 
 @cache
 def installed() -> Mapping[str, Plugin]:
-    """Return the plugins of all installed packages by name; the first of each name."""
-    offered: dict[str, Plugin] = {}
+    """Return the plugins of all installed packages by name, the first with each name."""
+    plugins_by_name: dict[str, Plugin] = {}
     from importlib.metadata import entry_points
 
-    installed = entry_points()
+    points = entry_points()
     for kind, group in GROUPS.items():
-        for point in installed.select(group=group):
+        for point in points.select(group=group):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
-            offered.setdefault(point.name, Plugin(kind, point.module, point.attr, package))
-    return offered
+            plugins_by_name.setdefault(point.name, Plugin(kind, point.module, point.attr, package))
+    return plugins_by_name
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def printing_to_stderr() -> Iterator[None]:
 def use_contents(files: Mapping[str, bytes], folder: Path) -> None:
     """Make this process load these paths by their contents, written to an empty folder."""
     for number, (path, content) in enumerate(files.items()):
-        _copies[path] = folder / str(number) / Path(path).name  # its own name
+        _copies[path] = folder / str(number) / Path(path).name
         _copies[path].parent.mkdir()
         _copies[path].write_bytes(content)
 
@@ -94,11 +95,11 @@ def file_of(name: str) -> Path:
     if plugin := installed().get(name):
         try:
             spec = find_spec(plugin.module)
-        except FOREIGN as error:  # of the package that the module is in
+        except FOREIGN as error:  # raised by the package of the module
             raise_interruption(error)
-            raise _broken(plugin, one_line(error)) from error
+            raise _import_failure(plugin, one_line(error)) from error
         if spec is None or not spec.has_location or spec.origin is None:
-            raise _broken(plugin, f"it has no module {plugin.module}")
+            raise _import_failure(plugin, f"it has no module {plugin.module}")
         return Path(spec.origin)
     text = name.partition(":")[0]
     path = _copies.get(text, Path(text))
@@ -117,7 +118,7 @@ def load(name: str, kind: str) -> Any:
     """
     path, attribute, plugin = file_of(name), _attribute(name), installed().get(name)
     is_kind = inspect.isclass if kind == "class" else inspect.isfunction
-    module = _imported(plugin) if plugin else _module(path)
+    module = _import_plugin(plugin) if plugin else _load_module(path)
     match = getattr(module, attribute, None)
     if is_kind(match):
         return match
@@ -130,7 +131,7 @@ def load(name: str, kind: str) -> Any:
         choice = " or ".join(
             f"{name.rstrip(':')}:{choice}" for choice in sorted(candidates) or ["NAME"]
         )
-        raise UsageError(f"{name!r} names no {kind}: write {choice}")
+        raise UsageError(f"{name!r} does not name a {kind}: write {choice}")
     raise UnknownName(f"{kind} in {path.name}:", attribute, candidates)
 
 
@@ -195,23 +196,23 @@ def author_frame(error: BaseException, author: Any) -> str:
 
 
 def is_of_package(author: Any) -> bool:
-    """Return whether a class or function is of an installed package, not of a single file."""
+    """Return whether a class or function comes from an installed package, not a single file."""
     package, dot, _ = str(author.__module__).partition(".")
     return bool(dot) and package in sys.modules
 
 
 def one_line(error: BaseException) -> str:
-    """Format an exception as one line: our messages as they are, others with their type."""
+    """Format an exception as one line: this project's unchanged, others with their type."""
     try:
         text = " ".join(str(error).split())
-    except FOREIGN:  # an author's class may say how it is shown
+    except FOREIGN:  # an author's class may override `__str__`
         text = "an exception that cannot be shown"
     kind = type(error).__name__
     return text if isinstance(error, BenchError) else f"{kind}: {text}" if text else kind
 
 
 def reason_of(error: BaseException, author: type[Any]) -> str:
-    """Return the line and error of a class's code; raise it again if it is an interruption."""
+    """Return the line and error in a class's code; raise it again if it is an interruption."""
     raise_interruption(error)
     explained = isinstance(error, BenchError) and is_of_package(author)
     frame = "" if explained else author_frame(error, author)
@@ -240,25 +241,26 @@ def _metric_class(name: str, digest: str) -> type[Any]:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise UsageError(
                 f"{place_of(name)}: `{fact}` of {result.__name__} is {value!r}, not a text "
-                f"of the form {pattern}"
+                f"that matches {pattern}"
             )
     facts: dict[str, Any] = {"__module__": result.__module__}
-    facts["protocol"] = f"{result.protocol}-{digest[:DIGITS]}"
+    facts["protocol"] = f"{result.protocol}-{digest[:DIGEST_DIGITS]}"
     if result.__init__ is object.__init__:  # it needs no device
         facts["__init__"] = lambda self, device="cpu": None
     return type(result.__name__, (result,), facts)
 
 
 @printing_to_stderr()
-def _module(path: Path) -> ModuleType:
+def _load_module(path: Path) -> ModuleType:
     content = path.read_bytes()
-    # a name of its own, under which dataclasses look for it: the file's may be that of a package
-    spec = spec_from_file_location(f"{path.stem}@{sha256(content).hexdigest()[:DIGITS]}", path)
+    # a unique name, by which dataclasses look it up: the file's name may be a package's
+    digest = sha256(content).hexdigest()
+    spec = spec_from_file_location(f"{path.stem}@{digest[:DIGEST_DIGITS]}", path)
     if spec is None:
         raise UsageError(f"{path} cannot be loaded as Python")
     module = sys.modules[spec.name] = module_from_spec(spec)
     try:
-        # not by the loader, which takes a cached version of a file that changed within a second
+        # without the loader, which may use a cached version of a file changed within a second
         exec(compile(content, str(path), "exec"), vars(module))
     except SyntaxError as error:
         location = Path(error.filename or path).name
@@ -276,15 +278,15 @@ def _module(path: Path) -> ModuleType:
 
 
 @printing_to_stderr()
-def _imported(plugin: Plugin) -> ModuleType:
+def _import_plugin(plugin: Plugin) -> ModuleType:
     try:
         return import_module(plugin.module)
     except FOREIGN as error:
         raise_interruption(error)
-        raise _broken(plugin, one_line(error)) from error
+        raise _import_failure(plugin, one_line(error)) from error
 
 
-def _broken(plugin: Plugin, reason: str) -> UsageError:
+def _import_failure(plugin: Plugin, reason: str) -> UsageError:
     return UsageError(f"{plugin.module} of {plugin.package} cannot be imported: {reason}")
 
 

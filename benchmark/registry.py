@@ -22,10 +22,10 @@ Better = Literal["higher", "lower"]
 _TABLES = tomllib.loads(Path(__file__).with_name("registry.toml").read_text(encoding="utf-8"))
 CODECS: dict[str, str] = _TABLES["codecs"]
 DATASETS: dict[str, str] = _TABLES["datasets"]
-HUB = "hf:"  # before the name of a dataset or file of the Hugging Face Hub
-HUB_OPENER = "benchmark.datasets.hub:open_hub"  # of a dataset by that name
-FACTS = "baselines.facts:DECLARED"  # of these codecs, without their code
-# Short names, in tables and figures as well. Options may follow one, and win over its own.
+HUB = "hf:"  # before the name of a dataset or file on the Hugging Face Hub
+HUB_OPENER = "benchmark.datasets.hub:open_hub"  # opens a dataset with such a name
+FACTS = "baselines.facts:DECLARED"  # facts about these codecs, read without their code
+# Short names, in tables and figures as well. Options may follow an alias and override its options.
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
 ALIASES = {
     "hyperprior": HYPERPRIOR,
@@ -34,12 +34,12 @@ ALIASES = {
 METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS = (
     _TABLES[table_name] for table_name in ("images", "spaces", "sets")
 )
-UNSTATED = "unstated"  # protocol of values in a user's own file, who vouches for them
-# Measured unless others are asked for
+UNSTATED = "unstated"  # protocol of values in a user's file; the user vouches for them
+# Measured by default
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips", "lpips_squeeze")
 
 
-# Extra of the project that brings a package which the core does without.
+# Extra of the project that installs each package outside the core.
 EXTRAS = {
     "piq": "iqa", "pyiqa": "iqa", "psnr_hvsm": "iqa", "pycvvdp": "iqa",
     "torch": "neural", "constriction": "neural", "safetensors": "neural", "lpips": "neural",
@@ -55,7 +55,7 @@ def squeezed(text: str) -> str:
 
 @cache
 def _metric_words() -> dict[str, str]:
-    """Return metric names by each word that stands for one; names win over columns."""
+    """Return metric names by each word that stands for one; names take precedence over columns."""
     metric_classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
     words = {word: name for name, metric in metric_classes.items() for word in metric.words.split()}
     words |= {squeezed(metric.column): name for name, metric in metric_classes.items()}
@@ -80,7 +80,7 @@ def unknown_metric(word: str, choices: Iterable[str], kind: str = "metric") -> U
 
 
 def metric_class(name: str) -> type[Any]:
-    """Import a metric or feature space by name; also of `path.py:Class` or a plugin."""
+    """Import a metric or feature space by name, as `path.py:Class`, or from a plugin."""
     for table in (METRICS, DISTRIBUTION_METRICS, FEATURE_SPACES):
         if name in table:
             return imported(table[name])  # type: ignore[no-any-return]
@@ -98,7 +98,7 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
-    """Return the function that opens a dataset from folders; kind: noun of the error."""
+    """Return the function that opens a dataset from folders; kind: noun in the error."""
     if name not in DATASETS:
         raise UnknownName(kind, name, DATASETS)
     opener: Callable[..., Any] = imported(DATASETS[name])
@@ -163,7 +163,7 @@ def names_file(name: str) -> bool:
 
 
 def is_brought(name: str) -> bool:
-    """Return whether a name is a user's: of a Python file, or of an installed plugin."""
+    """Return whether a name is a user's: a Python file's, or an installed plugin's."""
     tables = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
     if names_file(name):
         return True

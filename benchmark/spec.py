@@ -1,4 +1,4 @@
-"""Codecs and their options as text: parsed, resolved to variants, loaded; lists of datasets."""
+"""Codecs and their options as text: parsed, resolved to variants, loaded; dataset lists."""
 
 import inspect
 import os
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
 
 ESCAPES = r"within a value, a comma is written \, and a colon \:"
-SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
-NAME = "name"  # option of every codec: its label; it decides nothing else
-LISTS = "checkpoint"  # option that may be several files
+SEED = "seed"  # option of a codec whose decoder draws random numbers
+NAME = "name"  # option of every codec: its label, without any other effect
+LISTS = "checkpoint"  # option that may list several files
 PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that are files or folders
 
 
@@ -194,7 +194,7 @@ def parse_codec(text: str) -> CodecSpec:
 
 
 def _suggest_codec(value: str) -> str:
-    """Return the codec that shows a variant with this value, such as a model; else "".
+    """Return the codec with a listed variant with this value, such as a model; else "".
 
     >>> _suggest_codec("cheng2020-anchor"), _suggest_codec("cheng2021")
     ('compressai:model=cheng2020-anchor', '')
@@ -209,9 +209,9 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     if spec.name not in CODECS:
         if not is_brought(spec.name):  # any class of any package, otherwise
             raise UnknownName("codec", spec.name, CODECS)
-        from benchmark.own_codec import completed
+        from benchmark.own_codec import complete_class
 
-        return completed(spec.name, plugins.load(spec.name, "class"))
+        return complete_class(spec.name, plugins.load(spec.name, "class"))
     path, _, attribute = CODECS[spec.name].partition(":")
     try:
         result = getattr(import_module(path), attribute)
@@ -272,7 +272,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
 
 
 def sole_variant(text: str, option: str) -> CodecSpec:
-    """Return the variant of an option's value; `BadOption` for several."""
+    """Return the only variant of the codec given as an option's value; `BadOption` for several."""
     variants = resolve(parse_codec(text))
     if len(variants) > 1:
         listed = ", ".join(variant.text for variant in variants)
@@ -283,8 +283,8 @@ def sole_variant(text: str, option: str) -> CodecSpec:
 def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
     """Return the variants of a generative codec with the seeds 0 to `count` - 1.
 
-    A codec stays as it is if it has no option `seed`, if a seed is given, or if its class's
-    `draws` returns False.
+    A codec without the option `seed`, with a given seed, or whose `draws` returns False, is
+    returned alone.
     """
     codec_type, options = codec_class(spec), dict(spec.options)
     if SEED not in parameters_of(spec, codec_type) or SEED in options:
@@ -309,7 +309,7 @@ def load_codec(spec: CodecSpec) -> Any:
             runs_programs = spec.name in CODECS and declared(spec.name, "runs_programs")
             hint = f"; {ESCAPES}" if runs_programs else ""
             if isinstance(sweep := getattr(codec_type, "sweep", ()), tuple) and sweep:
-                hint += f"; --points {spec.name}.{sweep[0].name}=... is its setting"
+                hint += f"; --points {spec.name}.{sweep[0].name}=... gives its setting"
             raise BadOption(f"{spec.name} has no option {key!r}; it has: {option_names}{hint}")
         kind = parameters[key].annotation
         try:

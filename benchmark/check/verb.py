@@ -14,7 +14,7 @@ from benchmark.commands import options, output
 from benchmark.commands.options import refuse_several
 from benchmark.commands.verb import Verbs
 from benchmark.compare.rule import USUAL_RULE, Rule
-from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
+from benchmark.errors import BenchError, Unavailable, UsageError, describe_refused_path
 from benchmark.measure.request import ImageOptions, Request
 from benchmark.option import ARGUMENT, COMPARED, MANNER, TARGET, opt, subset
 from benchmark.system.atomic import write_files
@@ -149,7 +149,7 @@ def _errors_without_verdict() -> Iterator[None]:
     except (UsageError, Unavailable):
         raise
     except Exception as error:
-        if refused_path(error):
+        if describe_refused_path(error):
             raise
         is_expected = isinstance(error, BenchError)
         raise NoVerdict(str(error) if is_expected else traceback.format_exc()) from error

@@ -90,8 +90,8 @@ MISTAKES = {  # what the file holds, the line that the sentence names, and other
 MISNAMED = {  # what the file holds, the spec, and words in the sentence
     "no such class": (WHOLE, "mine.py:Mien", "Did you mean 'Mine'? Known: Mine."),
     "one with two names": (f"{WHOLE}\nCodec = Mine\n", "mine.py:Mien", "Known: Mine."),
-    "no class named": (WHOLE, "mine.py", "names no class: write ./mine.py:Mine"),
-    "no class at all": ("", "mine.py", "names no class: write ./mine.py:NAME"),
+    "no class named": (WHOLE, "mine.py", "does not name a class: write ./mine.py:Mine"),
+    "no class at all": ("", "mine.py", "does not name a class: write ./mine.py:NAME"),
     "a file misspelt": (WHOLE, "min.py:Mine", "no file ./min.py (did you mean mine.py?)"),
     "an option without a default": (
         WHOLE + OPTION.replace(" = 9", ""),

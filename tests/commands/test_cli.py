@@ -90,7 +90,7 @@ def test_a_full_disk_behind_standard_output_is_a_sentence(verb):
             command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert result.returncode == 1
-    assert result.stderr == "bench: what is printed cannot be written: No space left on device\n"
+    assert result.stderr == "bench: the output cannot be written: No space left on device\n"
 
 
 def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):
@@ -102,4 +102,4 @@ def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):
         ["sh", "-c", shell], cwd=lost, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert result.stderr == "bench: the current folder is gone: cd to one that is there\n"
+    assert result.stderr == "bench: the current folder is gone: cd to one that exists\n"

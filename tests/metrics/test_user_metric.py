@@ -60,7 +60,7 @@ def edited(old, new):
 MISTAKES = {  # the file, the metric, and what the sentence names
     "syntax": (edited("prepared, decoded)", "prepared, decoded"), NAME, "line 13: "),
     "no such class": (WHOLE, "./mine.py:Mien", "'Mien'. Did you mean 'Mine'?"),
-    "no class named": (WHOLE, "./mine.py", "names no class: write ./mine.py:Mine"),
+    "no class named": (WHOLE, "./mine.py", "does not name a class: write ./mine.py:Mine"),
     "no file": (WHOLE, "./other.py:Mine", "no file ./other.py"),
     "no compare": (edited("def compare", "def compares"), NAME, "line 4: .* no method 'compare'"),
     "no column": (edited("column =", "col ="), NAME, "line 4: `column` of Mine is None"),
