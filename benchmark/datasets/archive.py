@@ -35,7 +35,7 @@ class Archive(NamedTuple):
     sides_px: tuple[int, int]  # minimum and maximum of both sides of its images
     places: tuple[str, ...]  # subfolders of a data folder; fetched images go to the first
     size_bytes: int | None = None
-    digest: str = ""  # see `download.Expected`; empty if unknown
+    digest: str = ""  # see `download.ExpectedFile`; empty if unknown
     member_folder: str = ""  # folder of the images in the archive; empty: any
     image_folder: str = ""  # first part of the images' names: "mobile"
 
@@ -68,13 +68,13 @@ OPENERS = SimpleNamespace(**{name: _make_opener(name) for name in ARCHIVES})  # 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
     """Open the 428 photographs of the CLIC 2020 test set; `Unavailable` if they were resized."""
     halves = [ARCHIVES[f"clic2020:{part}"] for part in ("mobile", "professional")]
-    joined = halves[0]._replace(
+    whole_set = halves[0]._replace(
         num_images=sum(archive.num_images for archive in halves), image_folder=""
     )
-    joined = joined._replace(dataset="clic2020", places=("clic2020", "."))
+    whole_set = whole_set._replace(dataset="clic2020", places=("clic2020", "."))
     try:
-        images = find_archive_images(joined, data_folders)
-    except Unavailable as joined_error:
+        images = find_archive_images(whole_set, data_folders)
+    except Unavailable as whole_error:
         try:
             images = tuple(
                 chain(*(find_archive_images(archive, data_folders) for archive in halves))
@@ -84,7 +84,7 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
             half_exists = any(
                 (root / place).exists() for root in data_folders for place in subfolders
             )
-            raise (half_error if half_exists else joined_error) from None
+            raise (half_error if half_exists else whole_error) from None
     pixels = sum(width * height for width, height in (png_size(image.path) for image in images))
     if abs(pixels / CLIC2020_PIXELS - 1) > PIXELS_TOLERANCE:
         raise Unavailable(
@@ -97,24 +97,24 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
 
 def fetch_dataset(
     name: str,
-    sought: Sequence[Path],
+    data_folders: Sequence[Path],
     target: Path,
     progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Fetch archives absent from all `sought`; origins: copies, matched by digest or name."""
+    """Fetch archives absent from `data_folders`; origins: copies, matched by digest or name."""
     archives = [
         archive for key, archive in ARCHIVES.items() if name in (key, key.partition(":")[0])
     ]
     copies = _assign_origins(archives, origins)
     for archive in archives:
         try:
-            find_archive_images(archive, sought)
+            find_archive_images(archive, data_folders)
         except Unavailable:
             if origins and archive not in copies:
                 raise UsageError(
-                    f"none of the files given with --from is {archive.file_name}: give that too, "
-                    f"or leave --from out to download it"
+                    f"none of the files given with --from is {archive.file_name}: give that file "
+                    f"too, or omit --from to download it"
                 ) from None
             fetch_archive(archive, target, progress, copies.get(archive, ""))
 
@@ -131,7 +131,7 @@ def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple
 
 
 def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
-    """Return an archive's photographs, none without PNG files; `Unavailable` for other ones."""
+    """Return an archive's photographs, none without PNG files; `Unavailable` for other files."""
     files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
     if not files:
         return ()
@@ -145,7 +145,7 @@ def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
         width, height = png_size(path)
         min_side, max_side = archive.sides_px
         if not (min_side <= width <= max_side and min_side <= height <= max_side):
-            raise Unavailable(f"{path} has {width} x {height} pixels, no size of this set")
+            raise Unavailable(f"{path} has {width} x {height} pixels, not a size of this set")
     prefix = f"{archive.image_folder}/" if archive.image_folder else ""
     return [ImageFile(prefix + path.name, path) for path in files]
 
@@ -171,7 +171,7 @@ def fetch_archive(
     """Download and unpack an archive into its folder in `target`, which appears when complete.
 
     origin: file or address of a copy (default: the publisher's address). A downloaded archive is
-    removed afterwards; a user's file stays, also one next to the folder.
+    removed afterwards; a user's file is kept, even next to the folder.
     """
     finished = target / archive.places[0]
     if not (archive.url.endswith(".zip") or origin.endswith(".zip")):
@@ -216,7 +216,7 @@ def _assign_origins(archives: Sequence[Archive], origins: Sequence[str]) -> dict
 
 def _origin_objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:
     if not origin.startswith(ADDRESS_SCHEMES):
-        return download.Expected(archive.size_bytes, archive.digest).objection_to(Path(origin))
+        return download.ExpectedFile(archive.size_bytes, archive.digest).objection_to(Path(origin))
     if len(archives) == 1 or archive.file_name == _last_part(origin):
         return ""
     return f"its name is not {' or '.join(candidate.file_name for candidate in archives)}"

@@ -4,9 +4,9 @@ A dataset is a file and a line in the registry with the function that opens it: 
 to search, in order, and returns a `Dataset` or raises `Unavailable`. The file may also define
 
     PROFILES        facts for figures and captions: `Profile` by name
-    fetch_dataset   (name, sought, target, progress): for `bench fetch`, download into the folder
-                    `target` what no folder of `sought` has; with a fifth parameter `origins`, from
-                    these files or addresses
+    fetch_dataset   (name, data_folders, target, progress): for `bench fetch`, download into the
+                    folder `target` the files that none of `data_folders` has; with a fifth
+                    parameter `origins`, from these files or addresses
 """
 
 import csv
@@ -42,10 +42,10 @@ from benchmark.system.text import bench_command, name_text
 
 VARIABLE = "BENCH_DATA"
 PROBE_BATCH = 1024  # files; each takes two kilobytes while queued
-NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
+RESULTS_NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
-HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # at the end of a folder dataset's name
+HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # ends a folder dataset's name
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
 
 
@@ -66,7 +66,7 @@ class Dataset:
     # its results (`rows.codecs`) when rows are read or written.
     folder_title: str = ""
     unread: tuple[str, ...] = ()  # a folder's files with other suffixes
-    origin: str = ""  # on the Hub, with the commit: "hf:me/photos@3f2a..."
+    origin: str = ""  # address on the Hub, with the commit: "hf:me/photos@3f2a..."
 
     @property
     def store_name(self) -> str:
@@ -114,7 +114,7 @@ class Source(NamedTuple):
 
 
 def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Absent]:
-    """Read new or changed files as sources, in order; `Absent` ("is empty") for unusable ones."""
+    """Read new or changed files as sources, in order; `Absent` says why one is unusable."""
     # Decoding and hashing release the interpreter's lock.
     with FileMemory() as memory, ThreadPoolExecutor(threads) as pool:
         starts = range(0, len(files), PROBE_BATCH)
@@ -171,15 +171,15 @@ def fetched_folder() -> Path:
 def open_folder(path: Path) -> Dataset:
     """Open all images in a folder and its subfolders as a dataset, sorted by path.
 
-    An image is a file with a suffix in `SUFFIXES`, in either case; other files are `unread`, hidden
-    ones and links to folders ignored. The name is the folder's and six hex digits of its path's
-    sha256. Raises `UsageError` if there is no folder, or no image in it.
+    An image is a file with a suffix in `SUFFIXES`, in either case; other files are `unread`, and
+    hidden ones and links to folders ignored. The name is the folder's and six hex digits of its
+    path's sha256. Raises `UsageError` if there is no folder, or no image in it.
     """
     if not path.exists():
         place = f"{path}{suggest_path(path, Path.is_dir)}"
         raise UsageError(f"there is no folder {place}: give one with images, or a dataset's name")
     if not path.is_dir():
-        raise UsageError(f"{path} is not a folder of images, nor a csv file that lists some")
+        raise UsageError(f"{path} is neither a folder of images nor a csv file that lists images")
     resolved = path.resolve()
     title, digest = _title_and_digest(resolved)
     images, unread = _list_images(resolved)
@@ -196,9 +196,9 @@ def open_folder(path: Path) -> Dataset:
 def open_list(path: Path) -> Dataset:
     """Open the images that a csv file lists, in the order of their names.
 
-    Column `image` has paths, relative to the file; column `name`, if there is one, what rows and
-    figures call the images. The name of the dataset is that of the file and six hex digits of the
-    sha256 of its path. Raises `UsageError` for a file or line that cannot be read, naming it.
+    Column `image` has paths, relative to the file; the optional column `name` has the images' names
+    in rows and figures. The dataset's name is the file's and six hex digits of its path's sha256.
+    Raises `UsageError` for a file or line that cannot be read, naming it.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -213,9 +213,10 @@ def open_list(path: Path) -> Dataset:
         text = (row["image"] or "").strip()
         name, file_path = name_text((row.get("name") or text).strip()), path.parent / text
         if not text or not file_path.is_file():
-            raise UsageError(f"{path}, line {number}: there is no image {text or 'named'}")
+            problem = f"there is no image {text}" if text else "it names no image"
+            raise UsageError(f"{path}, line {number}: {problem}")
         if name in images:
-            raise UsageError(f"{path}, line {number}: a second image is named {name}")
+            raise UsageError(f"{path}, line {number}: it names a second image {name}")
         images[name] = ImageFile(name, file_path.resolve())
     if not images:
         raise UsageError(f"{path} lists no image")
@@ -224,12 +225,12 @@ def open_list(path: Path) -> Dataset:
 
 
 def lists_images(path: Path) -> bool:
-    """Return whether a path is of a csv file, which `open_list` reads."""
+    """Return whether a path is a csv file, which `open_list` reads."""
     return path.suffix.lower() == ".csv" and path.is_file()
 
 
 def open_images(path: Path) -> Dataset:
-    """Open a folder of images, or a csv file that lists some."""
+    """Open a folder of images, or a csv file that lists images."""
     return open_list(path) if lists_images(path) else open_folder(path)
 
 
@@ -258,9 +259,8 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
     unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
-    if is_folder_name(text) or (
-        unknown and suggest_path(Path(text), Path.is_dir)
-    ):  # one that is misspelt
+    is_misspelt_path = unknown and suggest_path(Path(text), Path.is_dir)
+    if is_folder_name(text) or is_misspelt_path:
         return open_images(Path(text))
     dataset: Dataset = dataset_opener(text, "dataset or folder")(data_folders(data_dir))
     return dataset
@@ -281,7 +281,7 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
         raise plugins.failed_in(name, function, "the function of", error) from error
     file = plugins.place_of(name)
     if not isinstance(dataset, Dataset):
-        raise UsageError(f"{file}: {name} is to return a Dataset, not {type(dataset).__name__}")
+        raise UsageError(f"{file}: {name} must return a Dataset, not {type(dataset).__name__}")
     if objection := _contract_objection(dataset):
         raise UsageError(f"{file}: the dataset of {name} {objection}")
     return Dataset(dataset.name, tuple(sorted(dataset.images)))
@@ -290,13 +290,13 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
 def _contract_objection(dataset: Dataset) -> str:
     if dataset.store_name in DATASETS:
         return (
-            f"has the name {dataset.name!r} of another dataset, whose results lie there: give it "
-            "its own name"
+            f"has the name {dataset.name!r}, whose folder has another dataset's results: give it "
+            "a new name"
         )
-    if not NAME_OF_RESULTS.fullmatch(dataset.name):
+    if not RESULTS_NAME.fullmatch(dataset.name):
         return f"has the name {dataset.name!r}, which is not usable for a results folder"
     if not dataset.images or not all(isinstance(image, ImageFile) for image in dataset.images):
-        return "is to have images, each an ImageFile"
+        return "must have images, each an ImageFile"
     for name, count in Counter(image.name for image in dataset.images).items():
         if count > 1:
             return f"has two images named {name!r}"
@@ -314,8 +314,8 @@ def find_images(
     """Return the sorted images of the first folder that holds the whole dataset.
 
     Searches all `subfolders` of the first data folder, then of the next; "." is the data folder
-    itself. `images_in` returns a folder's images, none if it has nothing of the dataset, and raises
-    `Unavailable` if what it has is wrong. content: description of the dataset's files, for errors.
+    itself. `images_in` returns a folder's images, or none without the dataset's files, and raises
+    `Unavailable` for wrong files. content: description of the dataset's files, for errors.
     """
     objections: dict[bool, str] = {}  # key: whether the folder is a data folder itself
     for folder, path in product(data_folders, subfolders):
@@ -331,18 +331,18 @@ def find_images(
     raise Unavailable(
         f"the dataset {name} is not here ({reason}): run `{fetch}`, put {content} into "
         f"{data_folders[0] / subfolders[0]} (docs/metric-and-dataset.md has every layout), name "
-        "the folder that holds them by --data-dir, or measure any folder of images as it is with "
+        "the folder that holds them with --data-dir, or measure any folder of images with "
         "--dataset FOLDER",
         Reason("dataset", name, fetch),
     )
 
 
 def _list_images(root: Path) -> tuple[list[ImageFile], list[str]]:
-    def complain(error: OSError) -> None:
+    def raise_usage_error(error: OSError) -> None:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}")
 
     images, unread = [], []
-    for folder, subfolders, files in walk(root, complain):
+    for folder, subfolders, files in walk(root, raise_usage_error):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
             name = name_text(path.relative_to(root).as_posix())

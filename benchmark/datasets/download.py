@@ -25,23 +25,23 @@ from benchmark.system.text import read_json
 
 TIMEOUT_SECONDS = 60.0  # without receiving a byte
 CHUNK_BYTES = 1 << 18
-MAX_UNKNOWN_BYTES = 1 << 33  # of a file of unknown size
+MAX_UNKNOWN_BYTES = 1 << 33  # limit for a file of unknown size
 CONNECTIONS = 10  # per file; the next only if the last received data
 MANIFEST = "manifest.json"
-MAX_IMAGE_BYTES = 1 << 30  # unpacked
+MAX_IMAGE_BYTES = 1 << 30  # unpacked size
 
 # Called repeatedly with a file's name, the bytes received, and the total if the server states it
 DownloadProgress = Callable[[str, int, int | None], None]
 
 
-class Expected(NamedTuple):
+class ExpectedFile(NamedTuple):
     """Expected size and digest of a file, if known."""
 
     size_bytes: int | None = None
     digest: str = ""  # first or all hex digits of the sha256, or "sha1:" and the sha1
 
     def objection(self, file: BufferedReader | BufferedRandom) -> str:
-        """Return how a file open for reading differs from the expected one, "" if it does not."""
+        """Return how an open file differs from the expected one, "" if it does not."""
         size_bytes = file.seek(0, os.SEEK_END)
         if self.size_bytes not in (None, size_bytes):
             return f"has {size_bytes} bytes instead of {self.size_bytes}"
@@ -73,10 +73,10 @@ def fetch(
     """Download `url` to `target`, completely or not at all; verify a target that already exists.
 
     An interrupted download stays in `target`.part, and a later call resumes it. Size and digest, if
-    known (see `Expected`), are verified before the file is renamed. Raises `Unavailable`, which
+    known (see `ExpectedFile`), are verified before the file is renamed. Raises `Unavailable`, which
     ends with `remedy` if the server cannot be reached.
     """
-    expected = Expected(size_bytes, digest)
+    expected = ExpectedFile(size_bytes, digest)
     remedy = remedy or f"put the file at {target} yourself"
     part = target.with_name(f"{target.name}.part")
     try:
@@ -89,7 +89,7 @@ def fetch(
             _require_space(target.parent, (size_bytes or 0) - _size(file))
             resumed = _size(file) > 0
             _download(url, file, expected, progress, remedy)
-            if resumed and expected.objection(file):  # the first part may be of another file
+            if resumed and expected.objection(file):  # the first part may be another file's
                 file.truncate(0)
                 _download(url, file, expected, progress, remedy)
             if objection := expected.objection(file):
@@ -104,7 +104,7 @@ def fetch(
 def _download(
     url: str,
     file: BufferedRandom,
-    expected: Expected,
+    expected: ExpectedFile,
     progress: DownloadProgress | None,
     remedy: str,
 ) -> None:
@@ -129,11 +129,11 @@ def _download(
 
 
 def _connect(
-    url: str, file: BufferedRandom, expected: Expected, progress: DownloadProgress | None
+    url: str, file: BufferedRandom, expected: ExpectedFile, progress: DownloadProgress | None
 ) -> str:
     """Append one connection's data; return why the file is incomplete, "" if it is complete."""
     received_bytes = _size(file)
-    broken = "the connection broke off"
+    connection_lost = "the connection was lost"
     headers = {"User-Agent": "rdrbench"} | (
         {"Range": f"bytes={received_bytes}-"} if received_bytes else {}
     )
@@ -146,7 +146,7 @@ def _connect(
         if error.headers.get("Content-Range") == f"bytes */{received_bytes}":  # already complete
             return ""
         file.truncate(0)
-        return broken
+        return connection_lost
     except (OSError, HTTPException) as error:
         return _network_error(error)
     with response:
@@ -155,7 +155,7 @@ def _connect(
         if not continues:
             file.truncate(0)
             if response.status == 206:
-                return broken
+                return connection_lost
         length = response.headers.get("Content-Length")
         total = _size(file) + int(length) if length is not None else None
         limit = expected.size_bytes or MAX_UNKNOWN_BYTES
@@ -170,13 +170,13 @@ def _connect(
                 break
             if _size(file) + len(chunk) > (total or limit):
                 file.truncate(0)
-                bound = f"more than the {total or limit} bytes"
-                raise Unavailable(f"{url} sends {bound} that are expected, so it is not used")
+                excess = f"more than the expected {total or limit} bytes"
+                raise Unavailable(f"{url} sends {excess}, so it is not used")
             file.write(chunk)
             file.flush()
             if progress:
                 progress(PurePosixPath(urlsplit(url).path).name, _size(file), total)
-    return "" if (expected.size_bytes or total) in (None, _size(file)) else broken
+    return "" if (expected.size_bytes or total) in (None, _size(file)) else connection_lost
 
 
 def _network_error(error: Exception) -> str:
@@ -208,7 +208,7 @@ def _size(file: BufferedRandom) -> int:
 def _require_space(folder: Path, num_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
-        raise Unavailable(f"{folder} has room for {free} bytes, and {num_bytes} are needed")
+        raise Unavailable(f"{folder} has {free} bytes free, and {num_bytes} are needed")
 
 
 def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") -> None:
@@ -228,7 +228,7 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
             if len(members) != count:
                 raise Unavailable(
                     f"{archive} holds {len(members)} PNG files instead of {count}: "
-                    "it is the archive of another year or split"
+                    "it is another year's or split's archive"
                 )
             folder.mkdir(parents=True, exist_ok=True)
             sizes = [member.file_size for member in members.values()]
@@ -243,13 +243,13 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
     except OSError as error:
         raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error
     except Exception as error:  # decompressors and decoders of names raise many types
-        raise Unavailable(f"{archive} is not a whole zip archive ({error}): remove it") from error
+        raise Unavailable(f"{archive} is not a complete zip ({error}): remove it") from error
 
 
 def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
     """Let `fill` complete a draft; add a manifest, rename; `Unavailable` if `finished` exists."""
     if finished.exists():
-        raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
+        raise Unavailable(f"{finished} exists, but is not the complete dataset: remove it first")
     draft = finished.with_name(f".{finished.name}.part")
     fill(draft)
     files = {

@@ -20,7 +20,7 @@ from benchmark.system.digest import cache_folder, file_sha256
 from benchmark.system.foreign_files import BadFile, walk
 from benchmark.system.text import bench_command, parsing
 
-MAX_NAME_CHARS = 200  # of a picture's name in its repository
+MAX_NAME_CHARS = 200  # kept of a picture's name in its repository
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"II": ".tif", b"BM": ".bmp"}
 HUB_NAME = re.compile(
     r"hf:(?P<repository>[\w.-]+/[\w.-]+)(:(?P<split>[\w.-]+)|/(?P<file>[\w./-]+))?"
@@ -52,17 +52,17 @@ def hub_name(text: str) -> HubName:
     if parts := HUB_NAME.fullmatch(text):
         repository, split, file = (parts[key] or "" for key in ("repository", "split", "file"))
         return HubName(repository, split, file, parts["revision"])
-    raise UsageError(f"{text} is not of the form hf:USER/NAME[:SPLIT][@REVISION]")
+    raise UsageError(f"{text} does not have the form hf:USER/NAME[:SPLIT][@REVISION]")
 
 
 def open_hub(text: str) -> Dataset:
     """Open the fetched photographs of `hf:USER/NAME[:SPLIT][@REVISION]`.
 
-    Raises `UsageError` for other texts or no such pictures, `Unavailable` if it was not fetched.
+    Raises `UsageError` for another form or without pictures, `Unavailable` if it was not fetched.
     """
     name = hub_name(text)
     remedy = f"fetch it with `{bench_command('fetch', text)}`"
-    root = Path(_call_hub(text, remedy, "snapshot_download", **_repository(name), local=True))
+    root = Path(_call_hub(text, remedy, "snapshot_download", **_repository(name), local_only=True))
     paths = (Path(folder, file) for folder, _, names in walk(root) for file in names)
     files = sorted(path for path in paths if path.is_file() and _is_in_split(path, root, name))
     pictures = (path for path in files if path.suffix.lower() in SUFFIXES)
@@ -82,7 +82,7 @@ def fetch_hub_dataset(text: str) -> None:
     split = name.split
     patterns = [f"{split}/*", f"*/{split}/*", f"{split}-*", f"*/{split}-*", f"*{split}.parquet"]
     selection: dict[str, Any] = {"allow_patterns": patterns} if split else {}
-    _call_hub(text, "look at its name", "snapshot_download", **_repository(name), **selection)
+    _call_hub(text, "check its name", "snapshot_download", **_repository(name), **selection)
 
 
 def fetch_hub_file(text: str, folder: Path, digest: str = "") -> Path:
@@ -97,7 +97,7 @@ def fetch_hub_file(text: str, folder: Path, digest: str = "") -> Path:
         "filename": name.file,
         "revision": name.revision,
     }
-    path = Path(_call_hub(text, "look at its name", "hf_hub_download", **location))
+    path = Path(_call_hub(text, "check its name", "hf_hub_download", **location))
     sha256 = file_sha256(path)
     if not sha256.startswith(digest.lower()):
         raise Unavailable(f"{text} has sha256 {sha256[:16]}... instead of {digest[:16]}...")
@@ -118,7 +118,7 @@ def _repository(name: HubName) -> dict[str, Any]:
 
 
 def _call_hub(
-    text: str, remedy: str, function: str, *, local: bool = False, **arguments: Any
+    text: str, remedy: str, function: str, *, local_only: bool = False, **arguments: Any
 ) -> str:
     """Call a function of the Hub's library; raise `Unavailable` for any of its errors."""
     require_packages(text, ["huggingface_hub"])
@@ -127,14 +127,14 @@ def _call_hub(
 
     call: Callable[..., str] = getattr(huggingface_hub, function)
     try:
-        return call(**arguments, local_files_only=local)
+        return call(**arguments, local_files_only=local_only)
     except Exception as error:  # including those of its HTTP library
-        if isinstance(error, errors.LocalEntryNotFoundError) and not local:
+        if isinstance(error, errors.LocalEntryNotFoundError) and not local_only:
             raise Unavailable(
                 f"{constants.ENDPOINT} cannot be reached: fetch {text} again, or put the files "
                 f"into the Hub's cache, {constants.HF_HUB_CACHE}, yourself"
             ) from error
-        reason = "it is not in the cache of the Hub" if local else one_line(error)[:200]
+        reason = "it is not in the Hub's cache" if local_only else one_line(error)[:200]
         raise Unavailable(f"{text} is not here ({reason}): {remedy}") from error
 
 
@@ -198,7 +198,7 @@ def _read_pictures(files: list[Path]) -> Iterator[tuple[str, bytes]]:
             if isinstance(value, dict):
                 content, source = value["bytes"], str(value.get("path") or "")
             if content is None:
-                raise UsageError(f"{path.name} names pictures that it does not hold")
+                raise UsageError(f"{path.name} refers to pictures that it does not contain")
             yield re.sub(r"[^A-Za-z0-9._-]+", "_", Path(source).stem)[:MAX_NAME_CHARS], content
 
 

@@ -27,14 +27,14 @@ from benchmark.codec import MAX_PIXELS, Pixels
 from benchmark.errors import ImageRefused, Reason
 from benchmark.system.foreign_files import lacks_blocks, lacks_rows, read_regular
 
-SMALL_PIXELS = 1 << 24  # up to this many pixels a file may have any size
-MAX_PIXELS_PER_BYTE = 128  # more is a flat picture or a decompression bomb
+SMALL_PIXELS = 1 << 24  # an image with at most this many pixels may have a file of any size
+MAX_PIXELS_PER_BYTE = 128  # a larger ratio means a flat picture or a decompression bomb
 # A progressive JPEG repeats the picture in every scan. 10 scans are usual; a picture of MAX_PIXELS
 # may have 12.
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 12 * MAX_PIXELS
 START_OF_SCAN = b"\xff\xda"
-MAX_TAGS = 100  # read from an ICC profile
+MAX_TAGS = 100  # limit of tags read from an ICC profile
 MAX_FILE_BYTES = 1 << 30  # more than an uncompressed 8-bit RGBA image of MAX_PIXELS
 
 ORIENTATION, XMP, PROFILE = 0x0112, 700, 34675  # tags: in EXIF and TIFF, in TIFF, in TIFF
@@ -49,7 +49,7 @@ LOSSLESS_TIFF = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, zip, PackBit
 FAX_IN_TIFF = {2, 3, 4}  # lossless CCITT, unsupported by imagecodecs
 JPEG_IN_TIFF = {6, 7, 33007}
 MAX_WEBP_SIDE = 16383
-# Other formats that refusals name
+# Unsupported formats, named in refusals
 OTHER_FORMATS = {
     rb"GIF8": "GIF",
     rb".{4}ftypavi[fs]": "AVIF",
@@ -194,7 +194,7 @@ def _read_ppm(data: bytes, flatten: bool) -> _Raster:
 def _load_pillow(
     image: ImageFile.ImageFile, flatten: bool, num_bytes: int, lossy: bool = False
 ) -> _Raster:
-    """Load an image of a Pillow plugin; `Image.open` is not used, since it warns of large files."""
+    """Load an image with its Pillow plugin, without `Image.open`, which warns of large files."""
     _refuse_large(*image.size, num_bytes)
     image.load()
     if image.mode == "CMYK" and not flatten:
@@ -256,8 +256,8 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
         if sum(not page.is_reduced for page in pages) > 1:
             raise ImageRefused(f"has {len(pages)} pages")
         page: Any = pages[0]  # tifffile declares bitspersample as int; it can be a tuple
-        (written,) = struct.unpack_from(file.tiff.tagnoformat, data, page.offset)
-        if len(page.tags) != written:  # tifffile would use defaults, and return another picture
+        (num_tags,) = struct.unpack_from(file.tiff.tagnoformat, data, page.offset)
+        if len(page.tags) != num_tags:  # tifffile would use defaults, and return another picture
             raise ImageRefused("is damaged or truncated: its list of tags cannot be read")
         parts = zip(page.dataoffsets, page.databytecounts, strict=True)
         if any(size == 0 or start + size > len(data) for start, size in parts):
@@ -287,10 +287,10 @@ def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.
     photometric, extra = int(page.photometric), tuple(page.extrasamples)
     height, width, channels = stored.shape
     if (photometric, channels) == (_TIFF_PALETTE, 1):
-        coloured: NDArray[np.uint8] = (page.colormap.T >> 8).astype(np.uint8)[stored[..., 0]]
-        return coloured
-    highest: int = (1 << page.bitspersample) - 1
-    samples = (stored.astype(np.uint16) * 255 // highest).astype(np.uint8)
+        rgb: NDArray[np.uint8] = (page.colormap.T >> 8).astype(np.uint8)[stored[..., 0]]
+        return rgb
+    max_sample: int = (1 << page.bitspersample) - 1
+    samples = (stored.astype(np.uint16) * 255 // max_sample).astype(np.uint8)
     if (photometric, channels) == (_TIFF_CMYK, 4):
         if not flatten:
             _refuse_cmyk()

@@ -1,4 +1,4 @@
-"""Kodak, 24 lossless photographs of 768 x 512 pixels, and `sample`, four of scikit-image's."""
+"""Kodak, 24 lossless photographs of 768 x 512 pixels, and `sample`, four from scikit-image."""
 
 import tomllib
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def open_kodak(data_folders: Sequence[Path]) -> Dataset:
 
 def fetch_dataset(
     name: str,
-    sought: Sequence[Path],
+    data_folders: Sequence[Path],
     target: Path,
     progress: "DownloadProgress | None" = None,
     origins: Sequence[str] = (),
@@ -88,7 +88,7 @@ def _find_pictures(place: Path) -> Sequence[ImageFile]:
         if isinstance(source, Absent):
             raise Unavailable(f"{place}: {source.what} {source.why}")
         if _identify(source) != source.file.name:
-            raise Unavailable(f"{source.file.path} is not the picture of that name")
+            raise Unavailable(f"{source.file.path} is not the picture with that name")
     return images
 
 
@@ -131,5 +131,5 @@ def open_sample(data_folders: Sequence[Path] = ()) -> Dataset:
         except OSError as error:
             raise Unavailable(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
         if result != SAMPLE[name]:
-            raise Unavailable(f"{path} is not the photograph of that name: {REMEDY}")
+            raise Unavailable(f"{path} is not the photograph with that name: {REMEDY}")
     return Dataset("sample", images)

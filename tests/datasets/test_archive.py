@@ -195,7 +195,7 @@ def test_kodak_comes_out_of_a_zip_that_one_has(tmp_path, capsys):
     other_archive = zip_of(
         tmp_path / "other.zip", pictures | {"k/kodim01.png": pictures["k/kodim02.png"]}
     )
-    with pytest.raises(Unavailable, match=r"kodim01\.png is not the picture of that name"):
+    with pytest.raises(Unavailable, match=r"kodim01\.png is not the"):
         command.fetch("kodak", tmp_path / "second", [str(other_archive)])
 
 

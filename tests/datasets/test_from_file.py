@@ -41,7 +41,7 @@ MISTAKES = {
     "an exception": (WHOLE.replace("found =", "found = 1 / 0, "),
         r"sets\.py, line 7: the function of \./sets\.py:open_mine failed: ZeroDivisionError: .*"),
     "a list": (WHOLE.replace(f'Dataset("mine", {IMAGES})', "list(found)"),
-        r"sets\.py, line 6: \./sets\.py:open_mine is to return a Dataset, not list"),
+        r"sets\.py, line 6: \./sets\.py:open_mine must return a Dataset, not list"),
     "a name of ours": (WHOLE.replace('"mine"', '"kodak"'),
         r"sets\.py, line 6: the dataset of .* has the name 'kodak' of another dataset, whose .*"),
     "a part of one of ours": (WHOLE.replace('"mine"', '"clic2020:mine"'),
@@ -49,15 +49,15 @@ MISTAKES = {
     "a name that leads elsewhere": (WHOLE.replace('"mine"', '"../mine"'),
         r"sets\.py, line 6: the dataset of .* has the name '\.\./mine'.*"),
     "no image": (WHOLE.replace("*.png", "*.tif"),
-        r"sets\.py, line 6: the dataset of .* is to have images, each an ImageFile"),
+        r"sets\.py, line 6: the dataset of .* must have images"),
     "paths": (WHOLE.replace(IMAGES, "tuple(found)"),
-        r"sets\.py, line 6: the dataset of .* is to have images, each an ImageFile"),
+        r"sets\.py, line 6: the dataset of .* must have images"),
     "two of a name": (WHOLE.replace("path.name, path", "'a', path"),
         r"sets\.py, line 6: the dataset of .* has two images named 'a'"),
     "an image that is not there": (WHOLE.replace("path.name, path", "path.name, path / 'a'"),
         r"sets\.py, line 6: the dataset of .* has no image ([01]\.png) at .*/\1/a"),
     "a path among images": (WHOLE.replace(IMAGES, "(ImageFile('a', 'a'), *found)"),
-        r"sets\.py, line 6: the dataset of .* is to have images, each an ImageFile"),
+        r"sets\.py, line 6: the dataset of .* must have images"),
 }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_images_are_sorted_and_a_function_may_take_the_data_folders(work_folder)
     result = open_dataset(NAME, work_folder / "data")
     assert result.images == (ImageFile("0.png", work_folder / "data" / "0.png"),)
     (work_folder / "data" / "0.png").unlink()
-    with pytest.raises(UsageError, match="is to have images"):
+    with pytest.raises(UsageError, match="must have images"):
         open_dataset(NAME, work_folder / "data")
 
 
