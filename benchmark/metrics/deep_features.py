@@ -6,7 +6,7 @@ through AlexNet, SqueezeNet 1.1 or VGG-16. That package's network would process 
 every decoded image, and import torchvision.
 DISTS: Ding et al., "Image Quality Assessment: Unifying Structure and Texture Similarity" (2020), as
 the authors' DISTS_pytorch 0.1 computes it on the whole, unscaled image: VGG-16 with the root mean
-square under a Hanning window in place of max pooling; mean and variance of every channel in six
+square under a Hanning window instead of max pooling; mean and variance of every channel in six
 layers, the first of which is the image itself.
 """
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class LPIPS(ImageMetric):
-    """LPIPS with the network named by a subclass; precision as for `DISTS`."""
+    """LPIPS with a subclass's network; precision as for `DISTS`."""
 
     better = "lower"
     packages = ("torch", "lpips")
@@ -67,7 +67,7 @@ class LPIPS(ImageMetric):
         cls.backbone.require(importances=True)
 
     def prepare(self, reference: Pixels) -> "tuple[tuple[int, ...], list[Tensor]]":
-        """Return shape and features; 40 (AlexNet), 140, 490 (VGG-16) B/px; or `NotMeasurable`."""
+        """Return shape and features, 40 to 490 bytes/px; `NotMeasurable` for a short side."""
         import torch
 
         require_side(reference, self.backbone.min_side_px, self.label)

@@ -4,7 +4,7 @@ Patches are cut from a grid, then from the same grid shifted by half a patch, as
 and CRDR do for FID/256 after HiFiC (Mentzer et al., 2020), which may count patches of the shifted
 grid differently (docs/protocol.md). Remainders at the right and at the bottom are dropped.
 FID and KID use `Inception256`: pytorch-fid's network and scaling to 299 px. AlexNet and SqueezeNet
-1.1 stand in for it if its weights are missing: the output of their last ReLU, averaged over the
+1.1 replace it if its weights are missing: the output of their last ReLU, averaged over the
 unscaled patch, with ImageNet's normalisation.
 """
 

@@ -1,4 +1,4 @@
-"""JPEG AI's metrics (FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF) and ColorVideoVDP, by other programs.
+"""JPEG AI's metrics (FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF) and ColorVideoVDP, by their packages.
 
 Metrics of luma take unrounded full-range BT.709 luma like JPEG AI's software, except VMAF. Releases
 are pinned, since others may give other values; the packages are optional (`iqa`):
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 PIQ, PYIQA = ("piq", "0.8.0"), ("pyiqa", "0.1.16")
 HVSM, CVVDP_RELEASE = ("psnr-hvsm", "0.3.0"), ("cvvdp", "0.5.7")
 DISPLAY = "standard_4k"
-BLOCK_PX = 8  # pixels
+BLOCK_PX = 8
 
 
 class PackageMetric(ImageMetric):
@@ -57,7 +57,7 @@ class PackageMetric(ImageMetric):
     presentation = Presentation(kind="perceptual quality")
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` if the package is missing or of another release."""
+        """Raise `Unavailable` if the package is missing or has another release."""
         require_packages(self.label, self.packages)
         self.require()
         self._device = "cpu" if self.on_cpu else device
@@ -80,7 +80,7 @@ class TensorMetric(PackageMetric):
     """Metric of two images as float32 tensors (1, C, H, W) in 0..1."""
 
     uses_luma: ClassVar[bool] = False
-    weights_information: ClassVar[bool] = False  # pixels by information: none in a flat source
+    weights_information: ClassVar[bool] = False  # weights pixels by information; needs texture
     function: ClassVar[str]  # in piq, unless a subclass overrides `measure`
 
     def prepare(self, reference: Pixels) -> "Tensor":

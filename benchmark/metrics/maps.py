@@ -28,10 +28,10 @@ def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze")
     for pixels in (reference, decoded):
         if np.asarray(pixels).dtype != np.uint8:
             kind = np.asarray(pixels).dtype
-            raise UsageError(f"a map is of uint8 pictures, not of {kind}: round to 0 to 255 first")
+            raise UsageError(f"a map needs uint8 pictures, not {kind}: round to 0 to 255 first")
     require_same_shape(reference.shape, decoded.shape)
-    mapped = mapped_metric(metric)
-    result: ErrorMap = mapped.error_map(mapped.prepare(reference), decoded)
+    image_metric = mapped_metric(metric)
+    result: ErrorMap = image_metric.error_map(image_metric.prepare(reference), decoded)
     return np.asarray(legend_value(result, map_scale(metric)), np.float32)
 
 
@@ -49,7 +49,7 @@ def map_scale(name: str) -> MapScale:
     scale: MapScale | None = getattr(cls, "map_scale", None)
     if scale is None:
         names = [metric for metric in METRICS if getattr(metric_class(metric), "map_scale", None)]
-        raise UsageError(f"{name} has no map: {', '.join(names)} have one")
+        raise UsageError(f"{name} has no map: {', '.join(names)} have maps")
     return scale._replace(label=scale.label or cls.label)
 
 

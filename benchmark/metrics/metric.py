@@ -50,15 +50,15 @@ class Presentation(NamedTuple):
     """Facts about a metric for figures: the attribute `presentation` of its class."""
 
     scale: Scale = "linear"
-    # rank among metrics for the realism axis of figures, best founded first; metrics of perceptual
-    # quality come last, and captions say that they stand in for a metric of realism
+    # rank among metrics for the realism axis of figures, best justified first; metrics of
+    # perceptual quality come last, and captions say that they replace a metric of realism
     realism: int | None = None
     published: str = ""  # the metric's name among published numbers; empty: its column
     # protocol ids of published numbers that the paper's figures may draw with measured ones
     meets: tuple[str, ...] = ()
     kind: Kind = "distortion"
     over_few: str = "biased upward"  # effect of few images on a distribution metric
-    # of a scale whose zero says nothing: change that counts as equal, in its units; None: percent
+    # for scales without a meaningful zero: change that counts as equal, in its units; None: percent
     margin: float | None = None
 
 
@@ -68,7 +68,7 @@ ErrorMap = NDArray[np.float32]  # (height, width); higher is worse; NaN where no
 class MapScale(NamedTuple):
     """Scale on which a metric's map is shown."""
 
-    most: float  # value of the brightest level of a picture
+    most: float  # value shown with a picture's brightest level
     label: str = ""  # legend with its unit; empty: the metric's label
     root: bool = False  # show the square root, in the unit given by `label`
 
@@ -90,14 +90,14 @@ class ImageMetric(Protocol):
     presentation: ClassVar[Presentation] = Presentation()
     min_side_px: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ()  # required Python packages outside the core
-    on_cpu: ClassVar[bool] = False  # computes on the CPU, and slowly, whatever the device
+    on_cpu: ClassVar[bool] = False  # computes on the CPU, slowly, whatever the device
     map_scale: ClassVar[MapScale | None] = None  # None: the metric has no map
 
     def __init__(self, device: str = "cpu") -> None:
         """Take the torch device ("cpu", "cuda"); `Unavailable` if weights are missing."""
 
     def prepare(self, reference: Pixels) -> Any:
-        """Return what depends on the source alone; `NotMeasurable` if this image has no value."""
+        """Return all that depends on the source alone; `NotMeasurable` if it can have no value."""
         require_side(reference, self.min_side_px, self.label)
         return reference
 
@@ -190,7 +190,7 @@ class DistributionMetric(Protocol):
     protocol: ClassVar[str]  # of the reduction alone: "frechet/1"; the feature space has its own
     presentation: ClassVar[Presentation] = Presentation()
     space: ClassVar[str] = "inception256"  # name of the feature space in the registry
-    # over fewer images the value needs --allow-few
+    # with fewer images the value needs --allow-few
     min_images: ClassVar[int] = FEW_IMAGES
 
     @abstractmethod
@@ -209,7 +209,7 @@ def has_influence(metric: type[DistributionMetric]) -> bool:
 def patches_by_image(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> NDArray[np.intp]:
-    """Return each patch's image index, (patches,); `ValueError` unless sets fit and are finite."""
+    """Return each patch's image index, (patches,); `ValueError` for unequal or infinite sets."""
     shapes = [[features.shape for features in images] for images in (reference, decoded)]
     if shapes[0] != shapes[1] or len({dimensions for _, dimensions in shapes[0]}) > 1:
         raise ValueError("the features of the two sets differ in shape")
@@ -306,12 +306,12 @@ class Metric:
 
 
 def protocols(metrics: Iterable[str]) -> dict[str, str]:
-    """Return the protocol ids of coding and of metrics by column; equal ids are comparable."""
+    """Return the protocol ids of coding and metrics by column; values with equal ids compare."""
     return {"coding": CODING, **{metric_class(name).column: protocol_of(name) for name in metrics}}
 
 
 def protocol_of(name: str) -> str:
-    """Return a metric's protocol id, for a distribution metric with its reduction and features."""
+    """Return a metric's protocol id; a distribution metric's has its reduction and features."""
     cls = metric_class(name)
     if name not in DISTRIBUTION_METRICS:
         protocol: str = cls.protocol
@@ -366,7 +366,7 @@ def read_reason(text: str) -> tuple[Reason, str]:
 
 
 def absence(text: str) -> tuple[str, str]:
-    """Shorten a reason to what is absent and the command that adds it, "" without a command."""
+    """Shorten a reason to the absent thing and the command that adds it, "" without a command."""
     reason, sentence = read_reason(text)
     command = "bench rescore" if reason.kind == NOT_COMPUTED else reason.remedy
     return ABSENT.get(reason.kind, sentence), command and f"`{command}`"
@@ -433,22 +433,22 @@ def absence_lines(reasons: Iterable[tuple[str, str]], next_step: str = "") -> li
 
 
 def stand_ins(names: Iterable[str]) -> str:
-    """Return the sentence on metrics that serve in place of absent ones; empty without any."""
+    """Return a sentence about metrics that can replace absent ones; empty without any."""
     names = [*names]
     spaces = {metric_class(name).space for name in names if name in DISTRIBUTION_METRICS}
     substitutes = [
         name for space in spaces for name in getattr(metric_class(space), "stand_ins", ())
     ]
     substitutes = [name for name in dict.fromkeys(substitutes) if name not in names]
-    what = "of the same patches in another network's features, which no paper has"
-    return f"{' and '.join(substitutes)}: distances {what}" if substitutes else ""
+    distances = "distances of the same patches in another network, which no paper reports"
+    return f"{' and '.join(substitutes)}: {distances}" if substitutes else ""
 
 
 RESCORE = "bench rescore"  # computes metrics of stored rows from stored streams
 
 
 def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -> str:
-    """Return how to add metrics to stored rows, with what is absent here, as part of a sentence.
+    """Return how to add metrics to stored rows, with absent parts, as part of a sentence.
 
     reason: why rows lack the values, returned if no command helps; command: without `--metrics`.
     """

@@ -50,8 +50,8 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 # its sum is 3e-8 short of 1, an error multiplied by mean², which moves results by up to 1e-5.
 HALF_WINDOW = (0.0010283804, 0.007598758, 0.036000773, 0.10936069, 0.21300553, 0.26601171)
 MARGIN_PX = 10  # removed by a valid blur
-STRIP_ROWS = 16  # strips have a multiple of these rows
-STRIP_VALUES = 72 << 10  # of a plane blurred at once, so that all planes in use stay in the cache
+STRIP_ROWS = 16  # a strip's number of rows is a multiple of this
+STRIP_VALUES = 72 << 10  # values blurred at once, so that all planes in use stay in the cache
 # Moments of larger images are not kept, since they would take more than 3.5 GB: more than 8,192 x
 # 8,192 pixels.
 KEPT_PIXELS = 1 << 26
@@ -90,10 +90,10 @@ class FinestScale:
     def _read(self, rows: slice) -> None:
         pixels, baseline = self._images
         self._rows = rows
-        self._planes = subtracted(pixels[rows], None if baseline is None else baseline[rows])
+        self._planes = subtract(pixels[rows], None if baseline is None else baseline[rows])
 
 
-def coarser(finest: FinestScale, scales: int) -> list[Planes]:
+def coarser_scales(finest: FinestScale, scales: int) -> list[Planes]:
     """Return the scales below the finest, means of 2 x 2 pixels; `scales` counts the finest."""
     halvings: list[Planes] = []
     while len(halvings) < scales - 1:
@@ -116,7 +116,7 @@ def channel_planes(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def subtracted(pixels: Pixels, baseline: Pixels | None) -> Planes:
+def subtract(pixels: Pixels, baseline: Pixels | None) -> Planes:
     """Return the difference from `baseline` (None: the pixels) as float32 planes (3, h, w)."""
     planes = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
     if loops is not None:
@@ -152,7 +152,7 @@ class Moments(NamedTuple):
     twice_variance: Floats  # 2 s(x) + C2
 
     def strip(self, channel: int, rows: slice) -> "Moments":
-        """Return those of a plane's blurred rows, of a scale."""
+        """Return the moments of some blurred rows of a scale's plane."""
         doubled = self.doubled[channel, rows.start : rows.stop + MARGIN_PX]
         return Moments(
             doubled, self.doubled_mean[channel, rows], self.twice_variance[channel, rows]
@@ -162,7 +162,7 @@ class Moments(NamedTuple):
 class PreparedScales(NamedTuple):
     """Source at every scale, finest first; about 48 bytes per pixel, or 4 without moments."""
 
-    planes: list[AnyPlanes]  # the first shares the pixels' memory; others only without moments
+    planes: list[AnyPlanes]  # the first shares the pixels' memory; the rest only without moments
     moments: list[Moments] | None  # by scale; None where they are not kept
 
 
@@ -176,12 +176,12 @@ class StructuralSimilarity(ImageMetric):
         self._device = device
 
     def prepare(self, reference: Pixels) -> "PreparedScales | Tensor":
-        """Return what depends on the source alone; `NotMeasurable` if a side is too short."""
+        """Return all that depends on the source alone; `NotMeasurable` if a side is too short."""
         require_side(reference, self.min_side_px, self.label)
         if self._device != "cpu" and not is_large(reference.shape):
             return _tensor(reference, self._device)
         finest, view = FinestScale(reference), reference.transpose(2, 0, 1)
-        coarse_scales = coarser(finest, self.scales)
+        coarse_scales = coarser_scales(finest, self.scales)
         if math.prod(reference.shape[:2]) > KEPT_PIXELS:
             return PreparedScales([view, *coarse_scales], None)
         scales: list[FinestScale | Planes] = [finest, *coarse_scales]
@@ -190,7 +190,7 @@ class StructuralSimilarity(ImageMetric):
     def compare(self, prepared: Any, decoded: Pixels) -> float:
         """Return the similarity of a decoded image; `ValueError` unless the shapes agree."""
         if isinstance(prepared, PreparedScales):
-            return self.pooled(_similarities(prepared, decoded, self.scales))
+            return self.pool_scales(_similarities(prepared, decoded, self.scales))
         from pytorch_msssim import ms_ssim, ssim
 
         require_same_shape((*prepared.shape[2:], prepared.shape[1]), decoded.shape)
@@ -198,7 +198,7 @@ class StructuralSimilarity(ImageMetric):
         return float(function(prepared, _tensor(decoded, self._device), data_range=255))
 
     @abstractmethod
-    def pooled(self, similarities: Iterator[Channels]) -> float:
+    def pool_scales(self, similarities: Iterator[Channels]) -> float:
         """Return the metric, given each scale's similarities, finest first."""
 
 
@@ -215,7 +215,7 @@ class MSSSIM(StructuralSimilarity):
     min_side_px = 161  # four halvings leave 11 px, the side of the window
     scales = len(SCALE_WEIGHTS)
 
-    def pooled(self, similarities: Iterator[Channels]) -> float:
+    def pool_scales(self, similarities: Iterator[Channels]) -> float:
         """Return the mean over channels of the weighted product over scales."""
         product = np.ones(3)
         for similarity, weight in zip(similarities, SCALE_WEIGHTS, strict=True):
@@ -234,7 +234,7 @@ class SSIM(StructuralSimilarity):
     scales = 1
     map_scale = MapScale(1.0, "1 − SSIM")
 
-    def pooled(self, similarities: Iterator[Channels]) -> float:
+    def pool_scales(self, similarities: Iterator[Channels]) -> float:
         """Return the mean over channels."""
         (similarity,) = similarities
         return float(similarity.mean())
@@ -252,7 +252,7 @@ class SSIM(StructuralSimilarity):
 
 
 def _all_moments(planes: FinestScale | Planes) -> Moments:
-    """Return the moments of a scale; of few large arrays, which the system has in large pages."""
+    """Return the moments of a scale, in few large arrays, which the system keeps in large pages."""
     channels, height, width = planes.shape
     inner = channels, height - MARGIN_PX, width - MARGIN_PX
     result = Moments(*(np.empty(shape, np.float32) for shape in (planes.shape, inner, inner)))
@@ -273,18 +273,18 @@ def _similarities(
     pixels = source.planes[0].transpose(1, 2, 0)
     require_same_shape(pixels.shape, decoded.shape)
     finest = FinestScale(decoded, pixels)
-    errors: list[FinestScale | Planes] = [finest, *coarser(finest, count)]
+    errors: list[FinestScale | Planes] = [finest, *coarser_scales(finest, count)]
     # s(e) does cancel where whole regions differ by many levels: in float32, black against white
-    # is off by 4e-5. Images as bad as that (below 27 dB) are few, and may take twice as long.
-    exact = _mean_square(errors[-1]) > SAFE_RMS**2
-    dtype = np.dtype(np.float64 if exact else np.float32)
+    # is off by 4e-5. Such bad images (below 27 dB) are few, and may take twice as long.
+    needs_float64 = _mean_square(errors[-1]) > SAFE_RMS**2
+    dtype = np.dtype(np.float64 if needs_float64 else np.float32)
     for scale, planes in enumerate(errors):
         totals = np.zeros(planes.shape[0])
         for channel, rows in strips(planes.shape):
-            read = slice(rows.start, rows.stop + MARGIN_PX)
-            error: Floats = np.ascontiguousarray(planes[channel, read], dtype)
+            input_rows = slice(rows.start, rows.stop + MARGIN_PX)
+            error: Floats = np.ascontiguousarray(planes[channel, input_rows], dtype)
             if source.moments is None:
-                moments = compute_moments(source.planes[scale][channel, read])
+                moments = compute_moments(source.planes[scale][channel, input_rows])
             else:
                 moments = source.moments[scale].strip(channel, rows)
             sums_of_strip = None if sums is None else sums[rows]
@@ -324,9 +324,9 @@ def compute_moments(strip: NDArray[Any]) -> Moments:
         inner = np.empty((2, height - MARGIN_PX, width - MARGIN_PX), np.float32)
         loops.moments(doubled, *inner, width)
         return Moments(doubled, *inner)
-    exact = strip.astype(np.float64)
-    means, squares = blur(np.stack((exact, exact * exact)))
-    moments = (2 * exact, 2 * means, 2 * (squares - means * means) + C2)
+    needs_float64 = strip.astype(np.float64)
+    means, squares = blur(np.stack((needs_float64, needs_float64 * needs_float64)))
+    moments = (2 * needs_float64, 2 * means, 2 * (squares - means * means) + C2)
     return Moments(*(moment.astype(np.float32) for moment in moments))
 
 

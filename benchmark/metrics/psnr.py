@@ -96,11 +96,12 @@ class WeightedPSNR(ImageMetric):
         Raises `ValueError` unless shapes agree, `NotMeasurable` if only some planes are equal.
         """
         plane_psnrs = [*map(psnr, prepared, ycbcr_planes(decoded))]
-        equal = [n for n, db in zip(("Y", "Cb", "Cr"), plane_psnrs, strict=True) if math.isinf(db)]
-        if 0 < len(equal) < len(plane_psnrs):
+        names = zip(("Y", "Cb", "Cr"), plane_psnrs, strict=True)
+        equal_planes = [name for name, psnr_db in names if math.isinf(psnr_db)]
+        if 0 < len(equal_planes) < len(plane_psnrs):
             raise NotMeasurable(
-                f"{' and '.join(equal)} of this image and of its source are equal, so a PSNR to be "
-                "averaged is infinite",
+                f"{' and '.join(equal_planes)} of this image and of its source are equal, so a "
+                "PSNR to be averaged is infinite",
                 PIXELS_REASON,
             )
         return math.fsum(map(operator.mul, PLANE_WEIGHTS, plane_psnrs)) / sum(PLANE_WEIGHTS)

@@ -199,10 +199,10 @@ def test_both_forms_make_the_same_planes_and_halves_of_them(shape):
     first_image, second_image = np.random.default_rng(5).integers(0, 256, (2, *shape, 3), np.uint8)
     halved = [np.empty((3, -(-shape[0] // 2), -(-shape[1] // 2)), np.float32) for _ in "ab"]
     for subtrahend in (None, second_image):
-        planes = module.subtracted(first_image, subtrahend)
+        planes = module.subtract(first_image, subtrahend)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "loops", None)
-            np.testing.assert_array_equal(planes, module.subtracted(first_image, subtrahend))
+            np.testing.assert_array_equal(planes, module.subtract(first_image, subtrahend))
             module.halve(planes, halved[0])
         module.halve(planes, halved[1])
         np.testing.assert_array_equal(*halved)
