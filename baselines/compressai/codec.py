@@ -87,18 +87,16 @@ FILE_STEMS = {
     ("cheng2020-attn", "mse"): "cheng2020_attn-mse",
     ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
 }
-QUALITY_MARK = "{quality}"
+QUALITY_MARK = "{quality}"  # placeholder in a checkpoint's name
 CONTAINERS = ("network", "state_dict", "model_state_dict")  # keys in files of training scripts
 # Networks trained by this project: their model, and the prefix of their files' names.
 MATCHED_MODEL, MATCHED_STEM = "bmshj2018-hyperprior", "hyperprior"
 WEIGHTS = ("published", "matched", "random")  # values of the option
 RANDOM_SEED = 0
-MAX_CACHED_BYTES = (
-    1 << 30
-)  # for the networks of a process: four full sweeps of bmshj2018-hyperprior
+MAX_CACHED_BYTES = 1 << 30  # networks per process: four full sweeps of bmshj2018-hyperprior
 
 REVISION = 3
-LATENT_STEP = 16  # pixels along a latent position in every model of the zoo
+LATENT_STEP = 16  # pixels per latent position and side in every model of the zoo
 CAVEATS = {
     "random": "random weights",
     "matched": "reduced, trained by this project",
@@ -227,8 +225,8 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
         return released_files(MATCHED_STEM)
     if not model or options.keys() - {"model", "metric"}:
         raise UsageError(
-            f"{dict(options)} names no published weights: give a model, and a metric if it is not "
-            "mse, for example compressai:model=bmshj2018-hyperprior:metric=mse"
+            f"{dict(options)} does not name published weights: give a model, and a metric unless "
+            "it is mse, for example compressai:model=bmshj2018-hyperprior:metric=mse"
         )
     _require_known(model, metric)
     with prepare_import():

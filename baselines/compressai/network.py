@@ -1,7 +1,7 @@
 """CompressAI's network with a scale hyperprior, adapted to `Network`.
 
 Architecture (at any widths) and training are CompressAI's: the decoder sees the latent with the
-uniform noise with which bits are counted. One network per rate. Making one imports CompressAI.
+uniform noise with which bits are counted. One network per rate. Constructing it needs CompressAI.
 """
 
 import math
@@ -20,9 +20,9 @@ from benchmark.errors import UnknownName
 
 MODEL = "bmshj2018-hyperprior"
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
-GAMMA = 0.01  # initial value for GDN: the root of 1 + GAMMA x^2 is near 1
+INITIAL_GAMMA = 0.01  # GDN's, so small that the root of 1 + gamma x^2 is near 1
 MIN_SPREAD = 0.15  # minimum initial scale of a latent channel
-NOISE_STD = 0.001  # of the noise added to a transform's kernels
+NOISE_STD = 0.001  # standard deviation of the noise added to a transform's kernels
 # CompressAI's N and M that match the work per pixel of each size of `ours` (14.6 k
 # multiply-accumulates for `micro`). Neither exceeds the published 320, so `full` has no match. With
 # the zoo's own M / N, 1.5 to 1.7, principal components end at 30.9 dB on Kodak at any rate; with 48
@@ -79,7 +79,7 @@ class ZooNetwork(LatentNetwork):
         return CodedLatents(latents, y_bits, z_bits)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Set initial values: an orthogonal transform, stage by stage, fitted to `images`.
+        """Initialise as an orthogonal transform, stage by stage, fitted to `images`.
 
         images: (n, 3, h, w) in [-1, 1], sides multiples of 16, on the network's device.
         `lambdas[0]`, the weight of a bit per pixel against 150 MSE, sets the latent's scale.
@@ -99,7 +99,8 @@ class ZooNetwork(LatentNetwork):
                 add_transform(layer, transform)
             for layer in (*net.g_a[1::2], *net.g_s[1::2]):
                 layer.beta.copy_(layer.beta_reparam.init(torch.ones_like(layer.beta)))
-                layer.gamma.copy_(layer.gamma_reparam.init(GAMMA * torch.eye(net.N).to(images)))
+                gamma = INITIAL_GAMMA * torch.eye(net.N).to(images)
+                layer.gamma.copy_(layer.gamma_reparam.init(gamma))
             net.g_a[6].weight *= gain
             net.g_a[6].bias *= gain
             net.g_s[0].weight /= gain
@@ -116,7 +117,7 @@ class ZooNetwork(LatentNetwork):
         return loss
 
     def tables(self, images: Any = ()) -> dict[str, Tensor]:
-        """Update CompressAI's tables, which are buffers of the network; return {}."""
+        """Update CompressAI's tables, which are the network's buffers; return no others."""
         self.codec.update(force=True)
         return {}
 

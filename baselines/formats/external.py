@@ -1,4 +1,4 @@
-"""Run external codecs' programs, query versions, hash files named in commands; PNG and WebP."""
+"""External codecs' programs: run them on files, query versions, hash their files; read PNG."""
 
 import ast
 import os
@@ -47,7 +47,7 @@ def read_png(path: Path) -> Pixels:
             if len(header) < HEADER_BYTES:
                 raise ImageRefused("is not a whole PNG: it ends within its header")
             if not header.startswith(SIGNATURE):
-                raise ImageRefused("is not a whole PNG: it does not begin like one")
+                raise ImageRefused("is not a whole PNG: it does not begin as a PNG")
             width, height = (
                 int.from_bytes(header[offset : offset + 4], "big") for offset in (16, 20)
             )
@@ -143,7 +143,7 @@ SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 
 
 def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Return the sha256, by path, of files named in a command line, and what remains unknown.
+    """Return the sha256, by path, of files named in a command line, and the unknown part.
 
     The files are programs, files, folders and imported modules. A word may be a path, KEY=PATH or a
     module after `-m`. Folders may have `MAX_FILES` files and `MAX_FOLDER_BYTES`; hidden files and

@@ -55,15 +55,15 @@ class PictureFormat(NamedTuple):
 
 
 @cache
-def find_ffmpeg(user: str, **components: str) -> Path:
+def find_ffmpeg(feature: str, **components: str) -> Path:
     """Return imageio-ffmpeg's program; `Unavailable` unless it has these components."""
-    # user: the program's user in messages. components: names by kind (encoder, decoder, muxer)
-    program = programs.packaged_ffmpeg(user)
+    # feature: what needs them, for the message. components: names by kind (encoder, decoder, muxer)
+    program = programs.packaged_ffmpeg(feature)
     for kind, name in components.items():
         try:
             printed = _query_ffmpeg(program, *QUIET, "-h", f"{kind}={name}")
         except ProgramFailed as error:
-            raise Unavailable(f"{user} needs a working ffmpeg: {error}") from error
+            raise Unavailable(f"{feature} needs a working ffmpeg: {error}") from error
         if not printed.startswith(f"{kind.capitalize()} {name} "):
             remedy = "install a newer imageio-ffmpeg"
             raise Unavailable(f"{program.name} has no {kind} {name}: {remedy}")
@@ -119,7 +119,7 @@ class Y4MPicture(NamedTuple):
 
     planes: ycbcr.Planes  # 4:4:4 or 4:2:0
     depth: int  # bits per sample: 8 or 10
-    full_range: bool  # False also if the file does not state the range
+    full_range: bool  # False if the file states limited range, or nothing
 
 
 def read_y4m(file: bytes) -> Y4MPicture:
@@ -163,13 +163,13 @@ class IntraCodec:
     name: ClassVar[str]
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     encoder: ClassVar[str]  # ffmpeg's name: "libx265"
-    stream: ClassVar[str]  # "hevc": name of the stream, the decoder and the raw format
+    stream: ClassVar[str]  # name of the stream, the decoder and the raw format: "hevc"
     accepts: ClassVar[Between]
-    banner: ClassVar[str]  # regular expression: the library's version in the encoder's log
+    banner: ClassVar[str]  # regular expression for the library's version in the encoder's log
     licence: ClassVar[str]
     revision: ClassVar[int] = 1
-    decoder: ClassVar[str] = ""  # ffmpeg's name, if other than the stream's
-    output: ClassVar[str] = "STREAM"  # in the description's command
+    decoder: ClassVar[str] = ""  # ffmpeg's name, if it differs from the stream's
+    output: ClassVar[str] = "STREAM"  # placeholder in the description's command
 
     def __init__(
         self, layout: PictureFormat, options: Sequence[str], tuned_for: str = "PSNR"
@@ -242,7 +242,7 @@ class IntraCodec:
         ]
 
     def _decode_stream(self, stream: str, data: bytes) -> Pixels:
-        # pixels with padding; stream: ffmpeg's name for the raw format
+        # padding is kept; stream: ffmpeg's name for the raw format
         picture = read_y4m(decode_to_y4m(self._program, stream, data, self.decoder))
         if not picture.full_range:
             raise CorruptStream("the stream does not signal full-range samples")
