@@ -1,13 +1,13 @@
-"""Run the tests that a change affects, by a map of the lines that each test executes.
+"""Run the tests that a change affects, using a map of the lines that each test executes.
 
     python -m tools.affected --record          run the fast tests and record the map
-    python -m tools.affected                   list the tests that execute what differs from then
-    python -m tools.affected FILE... --run     run those of these files
+    python -m tools.affected                   list the tests that execute lines changed since then
+    python -m tools.affected FILE... --run     run the tests for these files
 
-A changed line stands for its function, a line outside of functions for its file and those that
-import it, and a moved file for the one it was. A change of anything but a module of the packages or
-a test affects every test: data, settings and what tests share may act anywhere. So does a change
-without a map.
+A changed line stands for its function, a line outside of functions for its file and the files that
+import it, and a moved file for its former path. A change of anything but a module of the packages
+or a test affects every test: data, settings and shared code of tests may act anywhere. Without a
+map, every test is affected.
 """
 
 import argparse
@@ -26,8 +26,8 @@ import coverage
 ROOT = Path(__file__).parents[1]
 MAP = ROOT / ".work" / "affected.json"
 PACKAGES = ("benchmark", "baselines")
-EVERY = ["tests", *PACKAGES]  # as pytest runs them all, with doctests
-CONTEXT = "PYTEST_CURRENT_TEST"  # pytest names the present test there, also for processes it starts
+ALL_TESTS = ["tests", *PACKAGES]  # pytest's arguments for all tests and doctests
+CONTEXT = "PYTEST_CURRENT_TEST"  # variable in which pytest names the current test
 # Processes that tests start record too, under the name of the test that started them.
 SETTINGS = f"""[run]
 source = {",".join(PACKAGES)}
@@ -93,7 +93,7 @@ def pytest_configure(config: "object") -> None:
 
 
 def file_of(context: str) -> str:
-    """Return the file of a context's test: what a fixture or a process runs once is of all of it.
+    """Return the file of a context's test: a fixture's lines run once, for all tests in the file.
 
     >>> file_of("tests/rows/test_store.py::test_a[x y] (call)"), file_of("")
     ('tests/rows/test_store.py', '')
@@ -102,7 +102,7 @@ def file_of(context: str) -> str:
 
 
 def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
-    """Return the files that differ from a commit, or those of these names."""
+    """Return the files that differ from a commit, all or those in `names`."""
     diff = _git("diff", "-M", "-U0", "--no-color", "--no-prefix", commit)
     result = []
     for text in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
@@ -121,7 +121,7 @@ def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
 
 
 def _span(text: str) -> range:
-    """Return the lines of one side of a hunk, "12,3"; of none it is the line before."""
+    """Return the lines of one side of a hunk, "12,3"; for an empty side, the line before it."""
     start, _, count = text.partition(",")
     return range(int(start), int(start) + max(int(count or 1), 1))
 
@@ -129,21 +129,21 @@ def _span(text: str) -> range:
 def affected_tests(
     changed: Iterable[Change], commit: str, tests: dict[str, dict[str, list[int]]]
 ) -> list[str]:
-    """Return what pytest has to run: files of tests, modules with doctests, or everything."""
+    """Return pytest's arguments: test files, modules with doctests, or everything."""
     selected = set[str]()
     for change in changed:
         is_test = Path(change.after).name.startswith("test_") and change.after.endswith(".py")
         if is_test:
             selected |= {change.after} if (ROOT / change.after).exists() else set()
         elif not change.after.endswith(".py") or not change.after.startswith(PACKAGES):
-            return EVERY
+            return ALL_TESTS
         elif change.before not in tests:
-            if change.before:  # it was there, and nothing is known of it
-                return EVERY
+            if change.before:  # an existing file that the map lacks
+                return ALL_TESTS
         else:
             source = _git("show", f"{commit}:{change.before}")
             if not re.search(r"^\s*(async )?def ", source, re.MULTILINE):
-                return EVERY  # it acts when it is imported
+                return ALL_TESTS  # a module without functions acts when imported
             lines = enclosing_lines(source, change.lines)
             selected |= {
                 test for test, executed in tests[change.before].items() if lines & {*executed}
@@ -177,10 +177,10 @@ def enclosing_lines(source: str, lines: Iterable[int]) -> set[int]:
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
     enclosed = set[int]()
     for line in lines:
-        around = [f for f in functions if f.body[0].lineno <= line <= (f.end_lineno or line)]
-        if not around:
+        enclosing = [f for f in functions if f.body[0].lineno <= line <= (f.end_lineno or line)]
+        if not enclosing:
             return set()
-        inner = max(around, key=lambda function: function.lineno)
+        inner = max(enclosing, key=lambda function: function.lineno)
         enclosed |= {*range(inner.body[0].lineno, (inner.end_lineno or line) + 1)}
     return enclosed
 
@@ -195,11 +195,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Tests that execute the changed lines.")
     parser.add_argument("files", nargs="*", help="changed files; default: all that differ")
     parser.add_argument("--record", action="store_true", help="run the fast tests for the map")
-    parser.add_argument("--run", action="store_true", help="run the tests, instead of a list")
+    parser.add_argument("--run", action="store_true", help="run the tests instead of listing them")
     options = parser.parse_args()
     if options.record:
         return record(options.files)
-    selected = EVERY
+    selected = ALL_TESTS
     if MAP.exists():
         recorded = json.loads(MAP.read_text())
         changed = changes(recorded["commit"], options.files)

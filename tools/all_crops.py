@@ -1,7 +1,7 @@
 """BD-rates of the field if networks of one rate see as many crops as networks of all rates.
 
 Networks of one rate are too large to be bundled: their rows on Kodak are in results/budgets, copied
-by tools/ship_results.py; one of the hyperprior's is among the bundled ones.
+by tools/ship_results.py; the rows of one hyperprior are bundled.
 """
 
 import math
@@ -38,7 +38,7 @@ def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, st
 
 
 def _curve(rows: pd.DataFrame) -> Curve:
-    # on all images, then without each
+    # a curve over all images, then one without each image
     bpp, psnr = (
         rows.pivot(index="image", columns="setting_value", values=column).to_numpy(np.float64)
         for column in ("bpp", "psnr_db")

@@ -43,8 +43,8 @@ def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> 
     for checkpoint in checkpoints:
         if checkpoint.card.config != first.card.config:
             raise UsageError(
-                f"checkpoint {checkpoint.card.sha256[:8]} has another configuration than "
-                f"{first.card.sha256[:8]}: average networks of one configuration"
+                f"checkpoint {checkpoint.card.sha256[:8]} has a different configuration from "
+                f"{first.card.sha256[:8]}: average networks with the same configuration"
             )
     weights = torch.tensor(shares, dtype=torch.float64)
     parts = [dict(checkpoint.network.named_parameters()) for checkpoint in checkpoints]
@@ -56,7 +56,7 @@ def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> 
 
 
 def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str, float]) -> Card:
-    """Make the card of the mean of a checkpoint, the first, and others trained from it."""
+    """Make the card of the mean of a checkpoint (the first) and others trained from it."""
     first, *trained_cards = cards
     identities = [(card.sha256[:8], share) for card, share in zip(cards, shares, strict=True)]
     parts = ", ".join(f"{name} ({share:g})" for name, share in identities)

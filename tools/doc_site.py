@@ -21,7 +21,7 @@ import benchmark
 ROOT = Path(__file__).parent.parent
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
-MADE = "benchmark.api.codec.run", "benchmark.api.tables.plot"
+GENERATED = "benchmark.api.codec.run", "benchmark.api.tables.plot"
 BOUNDARY = "benchmark.codec", "benchmark.facts", "benchmark.errors"
 INTRODUCTION = """# Interface
 
@@ -45,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, name, content=text))
     for page in [*files.documentation_pages()]:
         for target in LINK.findall(page.content_string):
-            path = outside(target, page.src_uri)
+            path = site_path(target, page.src_uri)
             if path.startswith("files/") and files.get_file_from_path(path) is None:
                 source = ROOT / path.removeprefix("files/")
                 files.append(File.generated(config, path, abs_src_path=str(source)))
@@ -56,14 +56,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Point links that lead out of docs/ to their pages in the site."""
     source = page.file.src_uri
 
-    def point(link: re.Match[str]) -> str:
-        path = outside(link[1], source)
+    def repoint(link: re.Match[str]) -> str:
+        path = site_path(link[1], source)
         return posixpath.relpath(path, posixpath.dirname(source) or ".") if path else link[1]
 
-    return LINK.sub(point, markdown)
+    return LINK.sub(repoint, markdown)
 
 
-def outside(target: str, page: str) -> str:
+def site_path(target: str, page: str) -> str:
     """Return a link target's path in the site; "" within docs/."""
     root = page in PAGES.values()  # its links are relative to the project's root
     path = posixpath.normpath(
@@ -76,21 +76,21 @@ def outside(target: str, page: str) -> str:
 
 def interface() -> str:
     """Return the page of the Python interface: a line for each function, from its module."""
-    offered = {name: path for path, names in benchmark.INTERFACE.items() for name in names}
+    module_of = {name: path for path, names in benchmark.INTERFACE.items() for name in names}
     functions = (
-        f"::: {offered[name]}.{name}\n    options: {{heading: benchmark.{name}}}\n"
-        for name in sorted(offered)
+        f"::: {module_of[name]}.{name}\n    options: {{heading: benchmark.{name}}}\n"
+        for name in sorted(module_of)
     )
     modules = (f"::: {module}\n    options: {{heading: {module}}}\n" for module in BOUNDARY)
     return INTRODUCTION + "\n".join([*functions, *modules])
 
 
-class Imported(griffe.Extension):
+class ImportedDocstrings(griffe.Extension):
     """Docstrings that get parameters of `Request` and `Look` at import."""
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
         """Use the docstring of the imported function."""
-        if func.path in MADE and func.docstring:
+        if func.path in GENERATED and func.docstring:
             module, _, name = func.path.rpartition(".")
             func.docstring.value = getdoc(getattr(import_module(module), name)) or ""
 

@@ -3,7 +3,7 @@
     python tools/docs_figures.py [--into docs/figures] [--only rd.png,bd.png]
 
 A caption begins "*`FILE` of `bench ...`" below its picture. Commands run in a temporary folder with
-the bundled results; with "after `bench run ...`", on scikit-image's photographs.
+the bundled results; after a stated "`bench run ...`", on scikit-image's photographs.
 """
 
 import argparse

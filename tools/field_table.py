@@ -49,8 +49,8 @@ class Method(NamedTuple):
     label: str
     name: str
     checkpoints: str  # glob
-    receiver: str = ""  # file of a sampler's network after these
-    steps: int = 0  # of the receiver, once each
+    receiver: str = ""  # file of a sampler's network that follows these
+    steps: int = 0  # runs of the receiver's network
 
 
 FIELD = (
@@ -173,7 +173,7 @@ def _training(cards: Sequence[Card], receiver: Sequence[Card], steps: int) -> li
 
 
 def _macs(parts: Mapping[str, Cost]) -> float:
-    # thousands per pixel
+    # thousand multiply-accumulates per pixel
     return sum(part.macs_per_pixel for part in parts.values()) / 1e3
 
 
@@ -191,12 +191,12 @@ def _millions(parts: Mapping[str, Cost]) -> float:
 
 
 def _crops(card: Card) -> int:
-    # early cards have them only in the text: "716800 crops of 128 px"
+    # early cards have their number only in the text: "716800 crops of 128 px"
     return card.crops or sum(count for count, _ in _parse_crops(card))
 
 
 def _parse_crops(card: Card) -> list[tuple[int, int]]:
-    # number and side
+    # (number, side in px)
     matches = re.findall(r"(\d+) crops of (\d+) px", card.training_data)
     return [(int(count), int(side)) for count, side in matches]
 

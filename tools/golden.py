@@ -40,26 +40,13 @@ CODECS = (
     "charm", "elic", "ivr", "hific", "multirealism:beta=2.56", "pqmim", "pqmim:perceptual=1",
     "hyperprior:weights=matched", "dirac:steps=2", "hfd:steps=2",
 )  # fmt: skip
-ONE_NETWORK = {
-    "dirac",
-    "hfd",
-    "ours",
-    "ivr",
-}  # one network for all settings, of which the second is taken
-MACHINE = {
-    "steps_per_second",
-    "crops_per_second",
-}  # numbers of a journal that depend on the machine
-ORIGIN = {
-    "sha256",
-    "commit",
-    "command",
-    "training_data",
-}  # fields of a card that depend on the place
+ONE_NETWORK = {"dirac", "hfd", "ours", "ivr"}  # one for all settings: the second one is coded
+MACHINE = {"steps_per_second", "crops_per_second"}  # journal entries that depend on the machine
+ORIGIN = {"sha256", "commit", "command", "training_data"}  # card entries that depend on the run
 
 
 class Case(NamedTuple):
-    """A codec at a setting, with a name of both."""
+    """A codec at a setting, with a name for both."""
 
     name: str
     codec: Codec

@@ -27,7 +27,7 @@ from benchmark.published.registry import Paper, group_series, write_paper
 
 Row = Mapping[str, str]
 
-# Beginning of a source's title -> file of the registry; others are files of their repository.
+# Beginning of a source's title -> file of the registry; other files are named after repositories.
 FILES = {
     "HiFiC official": "hific",
     "CompressAI results: ": "compressai",
@@ -73,7 +73,7 @@ DATASETS = {
 DATASETS_OF_DIFFEIC = {**DATASETS, "tecnick": "tecnick-diffeic"}
 NEVER_ODD = ("kodak", "tecnick")  # sides that halve four times without a remainder
 
-METRICS = {"psnr": "psnr_db", "lpips": "lpips_alex"}  # the others keep their names
+METRICS = {"psnr": "psnr_db", "lpips": "lpips_alex"}  # other metrics keep their names
 
 # (text, metric) -> protocol id, or (text, metric, who made the stream) where that matters.
 PROTOCOLS: dict[tuple[str, ...], str] = {
@@ -131,7 +131,7 @@ REPORTED = {
     "psnr": "psnr-rgb/reported", "fid": "fid256/reported", "lpips": "lpips-alex/reported",
 }  # fmt: skip
 
-# Repository -> how it counts bits; CompressAI's learned models apart.
+# Repository -> how it counts bits, except for CompressAI's learned models.
 RATES = {
     "iwa-shi/CRDR": "coding/1",
     "iwa-shi/DC_VIC": "coding/1",
@@ -144,7 +144,7 @@ class Reading(NamedTuple):
     """Kind and errors of a number that was read from a figure."""
 
     kind: str  # point or sample
-    value_error: str  # as many units of the metric up and down
+    value_error: str  # ± in units of the metric
     bpp_error: str = ""
     note: str = ""
 
@@ -215,9 +215,7 @@ VARIANTS = [
     ("InterDigitalInc/CompressAI", r"(.*)", r"\1", ""),
     ("Nikolai10/EGIC", r"", "", ""),
 ]
-# SSCL's Table 2: seconds to encode and to decode, GB of GPU memory, and millions of parameters
-# where those are known. Seconds are of an image of CLIC2020, not of a megapixel.
-OWN_OF_DIFFEIC = ("DiffEIC", "RDEIC-2", "RDEIC-5")
+DIFFEIC_SYSTEMS = ("DiffEIC", "RDEIC-2", "RDEIC-5")  # its authors' systems; they ran the others
 
 
 def convert_row(row: Row) -> dict[str, str]:
@@ -255,7 +253,7 @@ def convert_row(row: Row) -> dict[str, str]:
 
 def _variant(row: Row, repository: str) -> tuple[str, str]:
     if repository == "huai-chang/DiffEIC":
-        return "" if row["codec"] in OWN_OF_DIFFEIC else "run by DiffEIC", row["variant"]
+        return "" if row["codec"] in DIFFEIC_SYSTEMS else "run by DiffEIC", row["variant"]
     for prefix, pattern, variant, setting in VARIANTS:
         match = re.fullmatch(pattern, row["variant"])
         if match and repository.startswith(prefix):

@@ -17,30 +17,30 @@ PAIRS = (
     *("LShift RShift", "BitAnd BitOr", "And Or"),
     *("min max", "any all", "minimum maximum", "argmin argmax", "nanmin nanmax"),
 )
-# Operators by the names of their nodes, functions by their own.
-EXCHANGED = {
+# Operators by the names of their nodes, functions by their names.
+EXCHANGES = {
     **dict.fromkeys(("FloorDiv", "Mod", "Pow"), "Mult"),
     "reversed": "list",
     **dict(map(str.split, PAIRS)),
     **dict(pair.split()[::-1] for pair in PAIRS),
 }
-UNTOUCHED = ("annotation", "returns", "decorator_list", "type_params")  # fields of nodes
+SKIPPED_FIELDS = ("annotation", "returns", "decorator_list", "type_params")  # fields of nodes
 
 
 class Mutant(NamedTuple):
     """A source with one change. `before` and `after` are its text as `ast.unparse` writes it."""
 
     line: int  # the first of the changed expression or statement, from 1
-    statement: tuple[int, int]  # first and last line of what it belongs to; of a block its head
-    at_import: bool  # executed when the module is imported: whoever imports it may notice
-    text: str  # of that line, stripped
+    statement: tuple[int, int]  # first and last line of its statement, or of a block's head
+    at_import: bool  # executed at import: tests of every importing module may notice
+    text: str  # the line, stripped
     before: str
     after: str
-    source: str  # of the whole file
+    source: str  # the whole file, mutated
 
     @property
     def change(self) -> str:
-        """What was changed, in one line; the same wherever in the file it stands."""
+        """Change in one line, without its place in the file."""
         return f"{self.before} => {self.after}"
 
 
@@ -51,7 +51,7 @@ def mutants_of(source: str) -> list[Mutant]:
     for line in lines:
         starts.append(starts[-1] + len(line))
     raw, result = source.encode(), []
-    for node, statement, inside in _nodes(ast.parse(source), (0, 0), inside=False):
+    for node, statement, in_function in _nodes(ast.parse(source), (0, 0), in_function=False):
         for changed in _changes(node):
             begin = starts[node.lineno - 1] + node.col_offset
             end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
@@ -60,30 +60,34 @@ def mutants_of(source: str) -> list[Mutant]:
             mutated = (raw[:begin] + text.encode() + raw[end:]).decode()
             line_text = lines[node.lineno - 1].decode().strip()
             result.append(
-                Mutant(node.lineno, statement, not inside, line_text, before, after, mutated)
+                Mutant(node.lineno, statement, not in_function, line_text, before, after, mutated)
             )
     return sorted(result, key=lambda mutant: (mutant.line, mutant.change))
 
 
 def _nodes(
-    parent: ast.AST, statement: tuple[int, int], inside: bool
+    parent: ast.AST, statement: tuple[int, int], in_function: bool
 ) -> Iterator[tuple[ast.expr | ast.stmt, tuple[int, int], bool]]:
-    """Yield expressions and statements, lines of the statement, and whether a function has them."""
+    """Yield expressions and statements, their statement's lines, and if they are in a function."""
     for field, value in ast.iter_fields(parent):
-        if field in UNTOUCHED:
+        if field in SKIPPED_FIELDS:
             continue
         body = isinstance(parent, ast.FunctionDef | ast.Lambda) and field == "body"
         for node in value if isinstance(value, list) else [value]:
-            if isinstance(node, ast.JoinedStr) or not isinstance(node, ast.AST) or _typing(node):
+            if (
+                isinstance(node, ast.JoinedStr)
+                or not isinstance(node, ast.AST)
+                or _is_typing_only(node)
+            ):
                 continue
             lines = _head(node) if isinstance(node, ast.stmt) else statement
             if isinstance(node, ast.expr | ast.stmt):
-                yield node, lines, inside or body
-            yield from _nodes(node, lines, inside or body)
+                yield node, lines, in_function or body
+            yield from _nodes(node, lines, in_function or body)
 
 
 def _head(statement: ast.stmt) -> tuple[int, int]:
-    """Return the first and last line of a statement, of a block without what it encloses."""
+    """Return the first and last line of a statement; for a block, without its body."""
     first, last = statement.lineno, statement.end_lineno or statement.lineno
     blocks = [*getattr(statement, "body", []), *getattr(statement, "cases", [])]
     if blocks:
@@ -92,8 +96,8 @@ def _head(statement: ast.stmt) -> tuple[int, int]:
     return first, last
 
 
-def _typing(node: ast.AST) -> bool:
-    """Return whether a node is there for type checkers alone."""
+def _is_typing_only(node: ast.AST) -> bool:
+    """Return whether a node only serves type checkers."""
     name = getattr(node, "test" if isinstance(node, ast.If) else "value", None)
     return (
         isinstance(node, ast.If | ast.Subscript)
@@ -106,50 +110,52 @@ def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:  # noqa: PLR0912 -
     match node:
         case ast.Compare(ops=operators):
             for i, operator in enumerate(operators):
-                yield _with(node, ops=[*operators[:i], _exchanged(operator), *operators[i + 1 :]])
-        case ast.BinOp(left=left, op=operator) if type(operator).__name__ in EXCHANGED:
-            if not _text(left) and not _text(node.right):
-                yield _with(node, op=_exchanged(operator))
+                yield _replace_fields(
+                    node, ops=[*operators[:i], _exchange(operator), *operators[i + 1 :]]
+                )
+        case ast.BinOp(left=left, op=operator) if type(operator).__name__ in EXCHANGES:
+            if not _is_text(left) and not _is_text(node.right):
+                yield _replace_fields(node, op=_exchange(operator))
         case ast.BoolOp(op=operator):
-            yield _with(node, op=_exchanged(operator))
+            yield _replace_fields(node, op=_exchange(operator))
         case ast.UnaryOp(operand=operand):
             yield operand
         case ast.Call(func=ast.Name(id="sorted")):
             backwards = ast.Slice(step=ast.UnaryOp(ast.USub(), ast.Constant(1)))
             yield ast.Subscript(node, backwards, ast.Load())
-        case ast.Call(func=ast.Name(id=name) as function) if name in EXCHANGED:
-            yield _with(node, func=_with(function, id=EXCHANGED[name]))
-        case ast.Call(func=ast.Attribute(attr=name) as function) if name in EXCHANGED:
-            yield _with(node, func=_with(function, attr=EXCHANGED[name]))
+        case ast.Call(func=ast.Name(id=name) as function) if name in EXCHANGES:
+            yield _replace_fields(node, func=_replace_fields(function, id=EXCHANGES[name]))
+        case ast.Call(func=ast.Attribute(attr=name) as function) if name in EXCHANGES:
+            yield _replace_fields(node, func=_replace_fields(function, attr=EXCHANGES[name]))
         case ast.Constant(value=bool(value)):
-            yield _with(node, value=not value)
+            yield _replace_fields(node, value=not value)
         case ast.Constant(value=int(value)):
-            yield _with(node, value=value + 1)
+            yield _replace_fields(node, value=value + 1)
         case ast.Constant(value=float(value)):
-            yield _with(node, value=2 * value if value else 1.0)
+            yield _replace_fields(node, value=2 * value if value else 1.0)
         case ast.IfExp(test=ast.Name() | ast.Call() | ast.Attribute() as test):
-            yield _with(node, test=ast.UnaryOp(ast.Not(), test))
+            yield _replace_fields(node, test=ast.UnaryOp(ast.Not(), test))
         case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
-            yield _with(node, value=ast.Constant(None))
+            yield _replace_fields(node, value=ast.Constant(None))
         case ast.Expr(value=ast.Call()) | ast.Raise() | ast.AugAssign():
             yield ast.Pass()
         case ast.Continue() | ast.Break():
             yield ast.Pass()
 
 
-def _exchanged(operator: ast.AST) -> ast.AST:
-    exchanged: ast.AST = getattr(ast, EXCHANGED[type(operator).__name__])()
+def _exchange(operator: ast.AST) -> ast.AST:
+    exchanged: ast.AST = getattr(ast, EXCHANGES[type(operator).__name__])()
     return exchanged
 
 
-def _with(node: ast.AST, **fields: object) -> ast.AST:
+def _replace_fields(node: ast.AST, **fields: object) -> ast.AST:
     changed = copy(node)
     for name, value in fields.items():
         setattr(changed, name, value)
     return changed
 
 
-def _text(node: ast.expr) -> bool:
+def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.JoinedStr) or (
         isinstance(node, ast.Constant) and isinstance(node.value, str)
     )

@@ -1,10 +1,10 @@
-"""Mutation testing: which small defects of the code would no test notice?
+"""Mutation testing: small defects of the code that no test would notice.
 
     python -m tools.mutate benchmark/compare --seed 7 --count 40     40 mutants of that folder
     python -m tools.mutate --changed main                            in the lines that differ
 
-Runs, in a copy of the project, the files of tests that execute each changed line, by the map of
-`tools.affected`, and prints the test that noticed it. Exit code 1 if a mutant survived.
+Runs, in a copy of the project, the test files that execute each changed line, according to the map
+of `tools.affected`, and prints the test that noticed it. Exit code 1 if a mutant survived.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from scipy.stats import binomtest
 
-from tools.affected import EVERY, MAP, ROOT, changes, importers
+from tools.affected import ALL_TESTS, MAP, ROOT, changes, importers
 from tools.mutants import Mutant, mutants_of
 
-LIMIT_SECONDS = 1800  # of the tests of a mutant: one that never ends is noticed
+MUTANT_SECONDS = 1800  # time limit of a mutant's tests: an endless mutant counts as noticed
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 Lines = dict[str, dict[str, list[int]]]  # by source and file of tests
 
@@ -49,7 +49,7 @@ def find_mutants(place: str) -> list[FileMutant]:
 
 
 def copy_project(target: Path, root: Path = ROOT) -> None:
-    """Copy every path that git knows or would add; a link stays one."""
+    """Copy every path that git knows or would add; links are copied as links."""
     words = ["git", "-C", root, "ls-files", "-z", "-co", "--exclude-standard"]
     listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in filter(None, listed):
@@ -61,7 +61,7 @@ def copy_project(target: Path, root: Path = ROOT) -> None:
 
 
 def tests_of(entry: FileMutant, lines: Lines) -> list[str]:
-    """Return the files of tests that execute a mutant's statement, or what it makes at import."""
+    """Return the test files that execute a mutant's statement, or import its module."""
     (first, last), sources = entry.mutant.statement, [entry.path]
     if entry.mutant.at_import:
         (first, last), sources = (0, sys.maxsize), [entry.path, *importers(entry.path, lines)]
@@ -73,7 +73,7 @@ def tests_of(entry: FileMutant, lines: Lines) -> list[str]:
 
 
 def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
-    """Return pytest's exit code, -1 if it was stopped for its time, and the test that failed."""
+    """Return pytest's exit code, -1 after `MUTANT_SECONDS`, and the test that failed."""
     paths = os.pathsep.join(map(str, (copy, copy / "tests")))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     words = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--basetemp=temporary"]
@@ -81,7 +81,7 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
         process = subprocess.run(
             [sys.executable, "-B", "-m", "pytest", *words, *tests],
             cwd=copy, env=environment, capture_output=True, text=True, check=False,
-            timeout=LIMIT_SECONDS,
+            timeout=MUTANT_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return -1, "it did not end"
@@ -90,7 +90,7 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
 
 
 def judge(copy: Path, entry: FileMutant, tests: Sequence[str]) -> str:
-    """Return "killed by TEST", "survived", or "not executed" where no test executes the line."""
+    """Return "killed by TEST", "survived", or "not executed" if no test executes the line."""
     if not tests:
         return "not executed"
     path = copy / entry.path
@@ -104,12 +104,12 @@ def judge(copy: Path, entry: FileMutant, tests: Sequence[str]) -> str:
 
 
 def main() -> int:
-    """Run the command; return 0 where every mutant is killed, else 1."""
+    """Run the command; return 0 if every mutant is killed, else 1."""
     parser = argparse.ArgumentParser(description="Sample mutants, and run the tests of each.")
-    parser.add_argument("places", nargs="*", help="files or folders; the sample is of each")
-    parser.add_argument("--changed", metavar="COMMIT", help="only lines that differ from it")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument("--count", type=int, help="mutants of each place; all without it")
+    parser.add_argument("places", nargs="*", help="files or folders, each sampled separately")
+    parser.add_argument("--changed", metavar="COMMIT", help="only lines that differ from COMMIT")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
+    parser.add_argument("--count", type=int, help="mutants per place; default: all")
     options = parser.parse_args()
     if not MAP.exists():
         parser.error("there is no map of executed lines: python -m tools.affected --record")
@@ -127,7 +127,7 @@ def main() -> int:
         copy = Path(folder)
         copy_project(copy)
         tests = {entry: tests_of(entry, lines) for entry in sample}
-        status, failed = run_tests(copy, sorted({*chain(*tests.values())}) or EVERY)
+        status, failed = run_tests(copy, sorted({*chain(*tests.values())}) or ALL_TESTS)
         if status:
             parser.error(f"a test fails without a mutant: {failed}")
         verdicts = {}

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
-DPI = 72  # of a figure: the notebook is read in a browser, and kept in git
-COLOURS = 32  # of a figure, whose palette halves its file
+DPI = 72  # low, since the notebook is read in a browser, and kept in git
+COLOURS = 32  # in a figure's palette, which halves its file
 
 
 def run_cell(source: str, names: dict[str, Any]) -> Any:

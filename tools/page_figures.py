@@ -4,7 +4,7 @@
 
 page.png shows the curves of Kodak's bundled rows; viewer.png a point opened from its link, on
 scikit-image's photographs, since Kodak's are not part of this project; review.png and site.png a
-pack of these. It takes minutes, in a temporary folder.
+pack of scikit-image's. It takes minutes, in a temporary folder.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
 WINDOW = {"width": 1440, "height": 900}
-COLOURS = 256  # of a palette, so that a screenshot with photographs stays below 400 kB
+COLOURS = 256  # in the palette, so that a screenshot with photographs stays below 400 kB
 MEASURED = ("--codecs", "ours:beta=3.84,ours:beta=0,jpeg,webp,vtm", "--dataset", "sample")
 SUBMITTED, CLAIM = "ours:beta=3.84,jpeg,webp", "webp 30 % fewer bits than jpeg"
-OPENED = "sample/ours:beta=3.84/q=2/chelsea.png?beside=jpeg"
+VIEWER_LINK = "sample/ours:beta=3.84/q=2/chelsea.png?beside=jpeg"
 
 
 def main(into: Path) -> None:
@@ -32,7 +32,8 @@ def main(into: Path) -> None:
         results = Path(name)
         shutil.copytree(ROOT / "results" / "kodak", results / "kodak")
         bench("run", *MEASURED, "--metrics", "psnr,ms_ssim", "--no-table", "--results", name)
-        for dataset, figure, link in (("kodak", "page.png", ""), ("sample", "viewer.png", OPENED)):
+        pages = ("kodak", "page.png", ""), ("sample", "viewer.png", VIEWER_LINK)
+        for dataset, figure, link in pages:
             bench("report", "--dataset", dataset, "--page", "--results", name)
             page = results / dataset / "report" / "page.html"
             selector = "#viewer[open] img" if link else "#chart .point"

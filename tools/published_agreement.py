@@ -1,4 +1,4 @@
-"""Compare measured points with published ones of the same codec, dataset and rules.
+"""Compare measured points with published points of the same codec, dataset and rules.
 
 python -m tools.published_agreement [--results results] [--dataset kodak]; exit code 1 if they
 differ by more than known causes explain.
@@ -44,10 +44,10 @@ class Agreement(NamedTuple):
     label: str
     published: str
     column: str
-    points: int  # measured ones in the range of the published curve
+    points: int  # measured points in the range of the published curve
     mean_db: float
-    largest_db: float  # in magnitude, with its sign
-    at_bpp: float  # of the largest difference
+    largest_db: float  # the difference of largest magnitude
+    at_bpp: float  # rate of the largest difference
     verdict: Literal["agrees", "explained", "differs"]
     reason: str
 
@@ -55,7 +55,7 @@ class Agreement(NamedTuple):
 class KnownDifference(NamedTuple):
     """Explained difference, measured minus published, between values of one codec in dB."""
 
-    column: str  # of the metric: "psnr_db"
+    column: str  # the metric's: "psnr_db"
     reason: str
     low_db: float
     high_db: float
@@ -126,7 +126,7 @@ RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by publishe
         UNROUNDED, -10.0 * np.log10((1 - x + 1.2e-4) / (1 - x)), 0.0
     ),
     ("psnr-rgb8-truncated/1", "psnr-rgb8/1"): lambda x: Cause(
-        "published of pictures truncated to 8 bits", 0.0, truncation_db(x)
+        "published for pictures truncated to 8 bits", 0.0, truncation_db(x)
     ),
 }
 
@@ -136,7 +136,9 @@ def agreements(
 ) -> list[Agreement | NotCompared]:
     """Compare every measured codec with its published counterpart on a dataset, by metric."""
     result: list[Agreement | NotCompared] = []
-    agreed: dict[tuple[str, str], set[str]] = {}  # columns in which a codec and a curve agree
+    agreeing_columns: dict[
+        tuple[str, str], set[str]
+    ] = {}  # columns in which a codec and a curve agree
     specs = {edition.spec for edition in summary.editions}
     editions = [
         edition
@@ -149,9 +151,10 @@ def agreements(
         measured = measured_curves(summary, metric)
         for edition, curve in product(editions, published):
             if curve.edition.facts.published[0] == edition.facts.published[0]:
-                label, own_curve = label_of(edition.spec), variant_curve(measured, edition.spec)
-                columns = agreed.setdefault((label, curve.title), set())
-                result.append(_compare(summary, label, own_curve, metric, curve, columns))
+                label = label_of(edition.spec)
+                measured_curve = variant_curve(measured, edition.spec)
+                columns = agreeing_columns.setdefault((label, curve.title), set())
+                result.append(_compare(summary, label, measured_curve, metric, curve, columns))
                 if getattr(result[-1], "verdict", "") == "agrees":
                     columns.add(metric.column)
     return result
@@ -160,10 +163,10 @@ def agreements(
 def _compare(
     summary: Summary,
     label: str,
-    own_curve: SystemCurve | None,
+    measured_curve: SystemCurve | None,
     metric: Metric,
     curve: SystemCurve,
-    agreed: set[str],
+    agreeing_columns: set[str],
 ) -> Agreement | NotCompared:
     editions = [point.edition for point in summary.points if label_of(point.edition.spec) == label]
     codec = parse_codec(label).name
@@ -173,30 +176,30 @@ def _compare(
         (edition.run_facts.caveats for edition in editions if edition.run_facts.caveats), ()
     )
     refusals = {
-        f"ours are {', '.join(caveats)}": bool(caveats),
-        "ours are other weights": any(
+        f"measured with {', '.join(caveats)}": bool(caveats),
+        "measured with other weights": any(
             weights not in edition.run_facts.version for edition in editions
         ),
-        f"{theirs} is another rule than {ours}": theirs != ours and rules not in RULES,
+        f"{theirs} is a different rule from {ours}": theirs != ours and rules not in RULES,
         f"{len(curve.points)} published points are too few": len(curve.points) < MIN_POINTS,
-        "no complete point is measured": own_curve is None,
-        "ours are over other images": own_curve
-        and own_curve.points[0].images != curve.points[0].images,
+        "no complete point is measured": measured_curve is None,
+        "measured over other images": measured_curve
+        and measured_curve.points[0].images != curve.points[0].images,
     }
     key = label, curve.title, metric.column
     reason = next((reason for reason, applies in refusals.items() if applies), "")
-    if own_curve is None or reason:
+    if measured_curve is None or reason:
         return NotCompared(*key, reason)
     bpp, published = map(np.array, curve.plotted)
-    rates, values = map(np.array, own_curve.plotted)
-    inside = (rates >= bpp[0]) & (rates <= bpp[-1])
-    if not inside.any():
+    rates, values = map(np.array, measured_curve.plotted)
+    in_range = (rates >= bpp[0]) & (rates <= bpp[-1])
+    if not in_range.any():
         return NotCompared(*key, "no rate in common")
     from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-    measured_x, x = np.log10(rates[inside]), np.log10(bpp)
+    measured_x, x = np.log10(rates[in_range]), np.log10(bpp)
     akima = Akima1DInterpolator(x, published)(measured_x)
-    gaps = values[inside] - akima
+    gaps = values[in_range] - akima
     reading = max((point.value_error or 0.0 for point in curve.points), default=0.0)
     slack = TOLERANCE_DB + reading + np.abs(PchipInterpolator(x, published)(measured_x) - akima)
     raw = np.interp(measured_x, x, [point.value for point in curve.points])
@@ -206,12 +209,12 @@ def _compare(
         for difference in KNOWN_DIFFERENCES.get(codec, ())
         if difference.column == metric.column
         and all(edition.run_facts.version.startswith(difference.version) for edition in editions)
-        and (not difference.required or difference.required in agreed)
+        and (not difference.required or difference.required in agreeing_columns)
     ]
     low = sum((cause.low for cause in causes), np.zeros(len(gaps))) - slack
     high = sum((cause.high for cause in causes), np.zeros(len(gaps))) + slack
     index = int(np.abs(gaps).argmax())
-    numbers = float(gaps.mean()), float(gaps[index]), float(rates[inside][index])
+    numbers = float(gaps.mean()), float(gaps[index]), float(rates[in_range][index])
     result = Agreement(*key, len(gaps), *numbers, "agrees", "")
     if (np.abs(gaps) <= slack).all():
         return result
@@ -243,7 +246,7 @@ def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
     metrics = {name: Metric.named(name) for name in METRICS}
     metrics = {name: metric for name, metric in metrics.items() if metric.column in COLUMNS}
     points = read_points(results)
-    rows, notes, differs = [], [], False
+    rows, notes, any_differs = [], [], False
     for name in datasets_with_results(results, dataset):
         image_count = profile(name).published_images
         if image_count is None:
@@ -257,7 +260,7 @@ def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
             if isinstance(agreement, NotCompared):
                 notes.append(f"not compared: {sentence}")
                 continue
-            differs |= agreement.verdict == "differs"
+            any_differs |= agreement.verdict == "differs"
             rows.append({"dataset": name, **agreement._asdict()})
             if agreement.reason:
                 notes.append(f"{agreement.verdict}: {sentence}")
@@ -268,7 +271,7 @@ def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
             f"nothing to compare: {results} has no rows of a codec with published means of {text}"
         )
     rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
-    return Table.create(AGREEMENT, rows, (rule, *notes)), differs
+    return Table.create(AGREEMENT, rows, (rule, *notes)), any_differs
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -277,9 +280,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--dataset", default="all")
     arguments = parser.parse_args(words)
-    table, differs = check_published(arguments.results, arguments.dataset)
+    table, any_differs = check_published(arguments.results, arguments.dataset)
     print(plain(table), end="")
-    return int(differs)
+    return int(any_differs)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from benchmark.system.text import listed
 
 KODAK = Path(__file__).parents[1] / "results" / "kodak"
 ANCHOR = "vtm"
-CODECS = {  # label in the rows -> what the README calls it
+CODECS = {  # label in the rows -> name in the README
     "vtm": "VTM 23.13 (VVC)",
     "vvenc": "VVenC (VVC), fast, 4:2:0",
     "avif:speed=2": "AVIF (libaom, speed 2)",
@@ -41,7 +41,7 @@ HEADS = (
     *("PSNR (%)", "LPIPS (%)", "LPIPS at 0.3 bpp"),
     *("kMAC per pixel", "s per megapixel at 0.3 bpp"),
 )
-OTHERS = {  # metric -> what the page calls it
+OTHER_METRICS = {  # metric -> name on the page
     "psnr_y": "PSNR of luma",
     "ssimulacra2": "SSIMULACRA 2",
     "vmaf": "VMAF",
@@ -53,8 +53,8 @@ OTHERS = {  # metric -> what the page calls it
     "psnr_hvs_m": "PSNR-HVS-M",
 }
 SEARCH = 1  # effort of the encoder search in the table
-BOXED = "avif:speed=2"  # codec whose files have a container
-LEAST_OVERLAP = 0.5  # of two curves, below which docs/protocol.md marks a BD-rate
+CONTAINER_CODEC = "avif:speed=2"  # codec whose files have a container
+MIN_OVERLAP = 0.5  # overlap of two curves below which docs/protocol.md marks a BD-rate
 
 
 def lines(kodak: Path) -> Iterator[str]:
@@ -81,10 +81,10 @@ def lines(kodak: Path) -> Iterator[str]:
 def other_metrics(kodak: Path) -> Iterator[str]:
     """Yield the lines of the table of BD-rates in other metrics; x: the curves cross."""
     rows = _rows(kodak)
-    yield f"| codec | {' | '.join(OTHERS.values())} |"
-    yield f"|---|{'--:|' * len(OTHERS)}"
-    rates = [bd_rates(rows, ANCHOR, metric) for metric in OTHERS]
-    crossing = [crossings(rows, ANCHOR, metric) for metric in OTHERS]
+    yield f"| codec | {' | '.join(OTHER_METRICS.values())} |"
+    yield f"|---|{'--:|' * len(OTHER_METRICS)}"
+    rates = [bd_rates(rows, ANCHOR, metric) for metric in OTHER_METRICS]
+    crossing = [crossings(rows, ANCHOR, metric) for metric in OTHER_METRICS]
     for label, name in list(CODECS.items())[1:]:
         cells = [
             rate[label].split(" ")[0] + " x" * (label in cross)
@@ -96,24 +96,26 @@ def other_metrics(kodak: Path) -> Iterator[str]:
 def note(kodak: Path) -> str:
     """Return the note on container bytes, pairs and crossing curves."""
     rows = benchmark.load(kodak, details=True)
-    rows = rows[rows["codec"].isin([ANCHOR, BOXED])]
+    rows = rows[rows["codec"].isin([ANCHOR, CONTAINER_CODEC])]
     bare = rows["num_bytes"] - rows["container_bytes"].fillna(0)
-    boxes = rows["container_bytes"][rows["codec"] == BOXED].dropna().unique()
+    container_bytes = rows["container_bytes"][rows["codec"] == CONTAINER_CODEC].dropna().unique()
     psnr, lpips = (
-        bd_rates(rows.assign(num_bytes=bare), ANCHOR, metric)[BOXED].split(" ")[0]
+        bd_rates(rows.assign(num_bytes=bare), ANCHOR, metric)[CONTAINER_CODEC].split(" ")[0]
         for metric in ("psnr", LPIPS)
     )
     codec_rows = _rows(kodak)
-    pairs, avif_pairs = (bd_rates(codec_rows, anchor, "psnr") for anchor in ("vvenc", BOXED))
+    pairs, avif_pairs = (
+        bd_rates(codec_rows, anchor, "psnr") for anchor in ("vvenc", CONTAINER_CODEC)
+    )
     search = f"ours:beta=0:effort={SEARCH}"
     psnr_cross, lpips_cross = (
         listed([CODECS[label].replace("**", "") for label in crossings(codec_rows, ANCHOR, metric)])
         for metric in ("psnr", LPIPS)
     )
     return (
-        f"AVIF's {boxes[0]:.0f} container bytes are counted; without them: {psnr} % (PSNR), "
-        f"{lpips} % (LPIPS). VTM, VVenC and x265 are bare streams. In pairs, by PSNR: AVIF "
-        f"{pairs[BOXED]} against VVenC, the search {pairs[search]} against VVenC and "
+        f"AVIF's {container_bytes[0]:.0f} container bytes are counted; without them: {psnr} % "
+        f"(PSNR), {lpips} % (LPIPS). VTM, VVenC and x265 are bare streams. In pairs, by PSNR: AVIF "
+        f"{pairs[CONTAINER_CODEC]} against VVenC, the search {pairs[search]} against VVenC and "
         f"{avif_pairs[search]} against AVIF. "
         f"The search takes {SEARCH_STEPS[SEARCH]} steps an image. "
         "These curves cross VTM's by more than 1 % of the bits: "
@@ -139,7 +141,7 @@ def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
     cells = {anchor: "0"}
     for row in benchmark.bd_rate(rows, anchor, metric).to_dict("records"):
         value, low, high = (row[f"bd_rate_{end}percent"] for end in ("", "low_", "high_"))
-        mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
+        mark = "†" if row["bd_rate_overlap"] < MIN_OVERLAP else ""
         cells[row["codec"]] = bd_rate_cell(value, low, high, mark)
     return cells
 

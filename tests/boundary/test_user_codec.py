@@ -53,7 +53,7 @@ MISTAKES = {  # what the file holds, the line that the sentence names, and other
         WHOLE.replace("sweep =", 'files = "a.pth"\n    sweep ='), 5, "`files`", "'a.pth'",
     ),
     "a file that is absent": (
-        WHOLE.replace("sweep =", 'files = ("a.pth",)\n    sweep ='), 5, "no such file", "a.pth",
+        WHOLE.replace("sweep =", 'files = ("a.pth",)\n    sweep ='), 5, "does not exist", "a.pth",
     ),
     "no sweep": (WHOLE.replace("sweep =", "settings ="), 5, "`sweep`", "not None"),
     "an empty sweep": (WHOLE.replace(SWEEP, "()"), 5, "`sweep`", "not ()"),

@@ -79,7 +79,7 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     assert few.reason == "3 published points are too few"
     first = rows[0]["image"]
     rows_less = [row | ({"psnr_db": None} if row["image"] == first else {}) for row in rows]
-    assert compared(rows_less, points=line)[0].reason == "ours are over other images"
+    assert compared(rows_less, points=line)[0].reason == "measured over other images"
     assert compared(rows, points=line[:4])[0].points == 2
 
 

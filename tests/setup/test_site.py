@@ -43,13 +43,13 @@ def test_the_interface_is_there_with_its_arguments(site):
 
 
 def test_links_that_lead_out_of_the_documentation_have_a_place():
-    from tools.doc_site import outside
+    from tools.doc_site import site_path
 
-    assert outside("../CONTRIBUTING.md", "python.md") == "contributing.md"
-    assert outside("protocol.md", "python.md") == ""
-    assert outside("docs/protocol.md", "contributing.md") == "protocol.md"
-    assert outside("../contenders/tcm.toml", "own-codec.md") == "files/contenders/tcm.toml"
-    assert outside("../../CONTRIBUTING.md", "experiments/speed.md") == "contributing.md"
+    assert site_path("../CONTRIBUTING.md", "python.md") == "contributing.md"
+    assert site_path("protocol.md", "python.md") == ""
+    assert site_path("docs/protocol.md", "contributing.md") == "protocol.md"
+    assert site_path("../contenders/tcm.toml", "own-codec.md") == "files/contenders/tcm.toml"
+    assert site_path("../../CONTRIBUTING.md", "experiments/speed.md") == "contributing.md"
 
 
 def test_nothing_is_loaded_from_another_address(site):

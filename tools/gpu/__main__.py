@@ -1,4 +1,4 @@
-"""The command `tools/on_gpu.sh`: pack what a machine without a network lacks, measure there.
+"""The command `tools/on_gpu.sh`: pack all that a machine without a network needs, measure there.
 
 `measure` runs eight steps, each in its own process, and writes a line of JSON after each result.
 Exit code 1 if a claim does not hold or a measurement fails or is cut off, 2 if it cannot be done.
@@ -25,7 +25,7 @@ from tools.gpu.results import FILE, REST, is_good, read_lines, table, write_line
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "compressai", "pytorch-fid", "lpips", "numpy", "constriction")
-END_SECONDS = 5.0  # for a step to end by itself
+END_SECONDS = 5.0  # time for a step to end by itself
 MINUTES = 13.0
 
 
@@ -33,7 +33,7 @@ class Step(NamedTuple):
     """Measurements of a process, and their time limit."""
 
     name: str
-    seconds: float  # 0 for the last step, which has the rest
+    seconds: float  # 0 for the last step, which has the remaining time
     cells: str  # "module:function", from conditions to measurements by name
 
 
@@ -53,13 +53,13 @@ def measure(
     out: Path, steps: Sequence[Step], device: str, small: bool = False, minutes: float = MINUTES
 ) -> bool:
     """Run steps within `minutes`; return whether nothing is missing and every claim holds."""
-    described = describe(device, small)
+    description = describe(device, small)
     out.mkdir(parents=True, exist_ok=True)
-    write_line(out, {"described": described, "date": f"{datetime.now(UTC):%Y-%m-%d}"})
-    begun = monotonic()
+    write_line(out, {"described": description, "date": f"{datetime.now(UTC):%Y-%m-%d}"})
+    start_time = monotonic()
     with TemporaryDirectory(prefix="on_gpu-") as scratch:
         for step, end in zip(steps, ends(steps, minutes), strict=True):
-            seconds = None if small else begun + end - monotonic()
+            seconds = None if small else start_time + end - monotonic()
             words = (step.name, step.cells, out, scratch, device, "small" if small else "")
             write_line(out, {"begun": step.name})
             failure = _run_step([sys.executable, "-m", "tools.gpu.step", *map(str, words)], seconds)
@@ -70,7 +70,7 @@ def measure(
 
 
 def ends(steps: Sequence[Step], minutes: float) -> list[float]:
-    """Return the seconds from the beginning at which steps are cut off.
+    """Return the seconds after the start at which steps are cut off.
 
     >>> ends(STEPS[:3], 2), ends(STEPS[-1:], 13)
     ([15, 90, 120], [780])
@@ -126,16 +126,18 @@ def main(words: Sequence[str]) -> int:
     names = [step.name for step in STEPS]
     parser = argparse.ArgumentParser(prog="tools/on_gpu.sh", description=(__doc__ or "").strip())
     verbs = parser.add_subparsers(dest="verb", required=True)
-    packing = verbs.add_parser("pack", help="make the archives for a machine without a network")
-    packing.add_argument("folder", type=Path)
-    tabling = verbs.add_parser("table", help="print the tables of results")
-    tabling.add_argument("folder", type=Path, help="--out of measure")
-    measuring = verbs.add_parser("measure", help="measure in steps with time limits")
-    measuring.add_argument("--out", type=Path, required=True, help=f"folder of {FILE}")
-    measuring.add_argument("--from", choices=names, default=names[0], dest="first", metavar="STEP")
-    measuring.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    measuring.add_argument("--small", action="store_true", help="one crop and the smallest network")
-    measuring.add_argument("--minutes", type=float, default=MINUTES, help="of all steps together")
+    pack_parser = verbs.add_parser("pack", help="make the archives for a machine without a network")
+    pack_parser.add_argument("folder", type=Path)
+    table_parser = verbs.add_parser("table", help="print the tables of results")
+    table_parser.add_argument("folder", type=Path, help="--out of measure")
+    measure_parser = verbs.add_parser("measure", help="measure in steps with time limits")
+    measure_parser.add_argument("--out", type=Path, required=True, help=f"folder of {FILE}")
+    measure_parser.add_argument(
+        "--from", choices=names, default=names[0], dest="first", metavar="STEP"
+    )
+    measure_parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    measure_parser.add_argument("--small", action="store_true", help="one crop, a tiny network")
+    measure_parser.add_argument("--minutes", type=float, default=MINUTES, help="for all steps")
     arguments = parser.parse_args(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step ends, too
     try:
@@ -146,10 +148,10 @@ def main(words: Sequence[str]) -> int:
             if arguments.small and arguments.device != "cpu":
                 raise UsageError("--small only tries the measurements: add --device cpu")
             steps = STEPS[names.index(arguments.first) :]
-            good = measure(
+            is_complete = measure(
                 arguments.out.resolve(), steps, arguments.device, arguments.small, arguments.minutes
             )
-            return 0 if good else 1
+            return 0 if is_complete else 1
         print(*table(arguments.folder), sep="\n")
     except BenchError as error:
         print(f"on_gpu: {error}", file=sys.stderr)

@@ -33,14 +33,14 @@ from tools.gpu.conditions import (
 from tools.gpu.results import FID, LOOPS, Result
 
 TOLERANCE = 1e-5
-MOST_LEVELS = 1  # allowed between the 8-bit pixels of two devices
+MAX_LEVELS = 1  # difference allowed between the 8-bit pixels of two devices
 CROSSING = "ours:beta=0,ours:beta=0:size=micro,ours:beta=0:exact=1"
 TESTS = ("training", "recorded_step", "coding", "metrics")
 IMPORTED = (
     *("polars", "msgspec", "typer", "constriction", "compressai", "lpips", "pytorch_fid"),
     *("pytorch_msssim", "pytorch_optimizer", "torchvision", "skimage", "hypothesis"),
 )
-# Inception first; then those with a package to compare with
+# Measured first: Inception, then metrics with a package to compare with
 FIRST = ("inception256", FID, "lpips", "ms_ssim", "dists")
 
 
@@ -82,21 +82,21 @@ def tests(conditions: Conditions) -> Cells:
 
 
 def _tests(conditions: Conditions, path: str) -> Result:
-    few = ("-k", "of_the_processor_takes") if conditions.small else ()
-    output = run_module("pytest", "-q", "-p", "no:cacheprovider", path, *few, highest_code=1)
-    last = output.strip().rpartition("\n")[2]
-    return Result(last, passed=" failed" not in last and " error" not in last)
+    selection = ("-k", "of_the_processor_takes") if conditions.small else ()
+    output = run_module("pytest", "-q", "-p", "no:cacheprovider", path, *selection, max_code=1)
+    last_line = output.strip().rpartition("\n")[2]
+    return Result(last_line, passed=" failed" not in last_line and " error" not in last_line)
 
 
 def coding(conditions: Conditions) -> Cells:
     """Measure codecs' seconds; streams of either device decode on both, within one level."""
     pair = conditions.device, "cpu"
     for device, peer in dict.fromkeys((pair, pair[::-1])):
-        yield f"{device} to {peer}", partial(_crossed, conditions, device, peer)
+        yield f"{device} to {peer}", partial(_code_and_decode, conditions, device, peer)
 
 
-def _crossed(conditions: Conditions, device: str, peer: str) -> Result:
-    """Encode alone for times and with several workers; decode on the peer."""
+def _code_and_decode(conditions: Conditions, device: str, peer: str) -> Result:
+    """Encode with one worker for times and with several workers; decode on the peer."""
     codecs = ("--codecs", CROSSING, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
     images = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
     folders = [conditions.scratch / f"{workers}-{device}" for workers in ("alone", "together")]
@@ -114,7 +114,7 @@ def _crossed(conditions: Conditions, device: str, peer: str) -> Result:
     ]
     parts += [f"{equal_rows} of {len(together)} rows of several workers equal"]
     parts += [f"{levels.count(0)} of {len(levels)} streams identical, others {max(levels)} apart"]
-    decoded = bool(levels) and max(levels) <= MOST_LEVELS
+    decoded = bool(levels) and max(levels) <= MAX_LEVELS
     return Result(", ".join(parts), passed=decoded and equal_rows == len(together))
 
 
@@ -159,13 +159,15 @@ def _metric(conditions: Conditions, name: str) -> Result:
             calls["package"] = lambda: float(peer(_tensor(decoded), _tensor(pixels)))
     except ImportError as error:
         note = f", no package: {error}"
-    off, seconds = float(np.abs(differences).max()), 0 if conditions.small else 0.5  # NaN stays NaN
+    relative_error = float(np.abs(differences).max())  # NaN stays NaN
+    seconds = 0 if conditions.small else 0.5
     ms = {
         key: 1e3 / calls_per_second(call, conditions.device, seconds) for key, call in calls.items()
     }
-    text = f"{off:.1e} off, " + ", ".join(f"{key} {value:.1f} ms" for key, value in ms.items())
-    numbers = {"off": off} | {f"{key}_ms": value for key, value in ms.items()}
-    return Result(text + note, off <= TOLERANCE, numbers=numbers)
+    times = ", ".join(f"{key} {value:.1f} ms" for key, value in ms.items())
+    text = f"{relative_error:.1e} off, {times}"
+    numbers = {"off": relative_error} | {f"{key}_ms": value for key, value in ms.items()}
+    return Result(text + note, relative_error <= TOLERANCE, numbers=numbers)
 
 
 def _tensor(pixels: Pixels) -> torch.Tensor:
@@ -173,7 +175,7 @@ def _tensor(pixels: Pixels) -> torch.Tensor:
 
 
 def _package(name: str, device: str) -> Callable[..., Any] | None:
-    # of two images in 0..255, with random weights
+    # returns a package's distance of two images in 0..255, with random weights
     nets = {"lpips": "alex", "lpips_squeeze": "squeeze", "lpips_vgg": "vgg"}
     if name == "ms_ssim":
         from pytorch_msssim import ms_ssim
@@ -203,19 +205,20 @@ def _features(conditions: Conditions, name: str) -> Result:
     expected = _space(peer, "cpu")(pixels[:256, :256])
     function = _space(name, conditions.device)
     values = function(pixels)
-    off = float(np.abs(values[: len(expected)] - expected).max() / np.abs(expected).max())
+    errors = np.abs(values[: len(expected)] - expected)
+    relative_error = float(errors.max() / np.abs(expected).max())
     calls = calls_per_second(
         lambda: function(pixels), conditions.device, 0 if conditions.small else 3
     )
-    numbers = {"off": off, "patches_per_s": calls * len(values)}
-    passed = None if name == FID else off <= TOLERANCE  # TF32 is the package's own choice
+    numbers = {"off": relative_error, "patches_per_s": calls * len(values)}
+    passed = None if name == FID else relative_error <= TOLERANCE  # the package uses TF32
     return Result(
         "{:.1e} off, {:.0f} patches per second".format(*numbers.values()), passed, numbers=numbers
     )
 
 
 def _space(name: str, device: str) -> Callable[[Pixels], Any]:
-    # from an image to the features of its patches, float32 (patches, n)
+    # returns a function from an image to the features of its patches, float32 (patches, n)
     if name != FID:
         space: Callable[[Pixels], Any] = metric_class(name)(device).features
         return space

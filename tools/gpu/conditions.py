@@ -39,8 +39,8 @@ Cells = Iterator[tuple[str, Callable[[], Result]]]
 class Conditions:
     """Folders and device of the measurements; `small` only tries them."""
 
-    out: Path  # of results
-    scratch: Path  # of everything else
+    out: Path  # folder of results
+    scratch: Path  # folder for everything else
     device: str
     small: bool
 
@@ -77,7 +77,7 @@ class Conditions:
 
 @contextmanager
 def seeded_weights() -> Iterator[None]:
-    """Give metrics' networks seeded weights instead of files: they are as fast."""
+    """Give metrics' networks seeded weights instead of files, which does not change their speed."""
 
     def seeded(backbone: Backbone, _: Path, device: str, dtype: torch.dtype) -> dict[str, Any]:
         import torchvision
@@ -135,13 +135,13 @@ def make_untrained(conditions: Conditions, size: str) -> str:
     return codec
 
 
-def calls_per_second(step: Callable[[], object], device: str, least_seconds: float) -> float:
+def calls_per_second(step: Callable[[], object], device: str, min_seconds: float) -> float:
     """Measure calls per second, after one call to warm up."""
     wait: Callable[[], Any] = torch.cuda.synchronize if device == "cuda" else lambda: None
     step()
     wait()
     started, calls = perf_counter(), 0
-    while not calls or perf_counter() - started < least_seconds:
+    while not calls or perf_counter() - started < min_seconds:
         step()
         calls += 1
         if calls % 10 == 0:
@@ -150,11 +150,11 @@ def calls_per_second(step: Callable[[], object], device: str, least_seconds: flo
     return calls / (perf_counter() - started)
 
 
-def run_module(*words: object, highest_code: int = 0) -> str:
-    """Run a Python module; return its output, or raise `RuntimeError` above `highest_code`."""
+def run_module(*words: object, max_code: int = 0) -> str:
+    """Run a Python module; return its output, or raise `RuntimeError` above `max_code`."""
     command = [sys.executable, "-m", *map(str, words)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if process.returncode > highest_code or process.returncode < 0 or not process.stdout:
+    if process.returncode > max_code or process.returncode < 0 or not process.stdout:
         message = (process.stderr.strip() or process.stdout.strip()).rpartition("\n")[2]
         raise RuntimeError(message or f"{words[0]} printed nothing, exit code {process.returncode}")
     return process.stdout

@@ -23,28 +23,31 @@ from tools.gpu.results import LOOPS, Result
 from tools.gpu.training import crops_per_second
 
 HYPERPRIOR = "bmshj2018-hyperprior"
-TWO, FIVE = "psnr,ms_ssim", "psnr,ms_ssim,lpips,ssim,ssimulacra2"
+TWO_METRICS, FIVE_METRICS = "psnr,ms_ssim", "psnr,ms_ssim,lpips,ssim,ssimulacra2"
 TIME = "%Y/%m/%d %H:%M:%S.%f %z"  # nvidia-smi's format, and the zone
-Busy = list[tuple[datetime, int]]  # percent, five times a second, UTC
+Busy = list[tuple[datetime, int]]  # (UTC time, percent), five times a second
 
 
 def harness(conditions: Conditions) -> Cells:
     """Measure commands, CompressAI's evaluation and the network `full`."""
-    ran = partial(partial, _time_run, conditions)
-    yield "hyperprior 3", ran("hyperprior:weights=matched", TWO, "compressai.quality=3")
+    timed_run = partial(partial, _time_run, conditions)
+    yield (
+        "hyperprior 3",
+        timed_run("hyperprior:weights=matched", TWO_METRICS, "compressai.quality=3"),
+    )
     yield "eval_model, hyperprior 3", partial(_time_evaluation, conditions)
-    yield "ours", ran("ours", f"{TWO},lpips")
-    yield "2,400 cells", ran("ours:beta=0", "psnr", "ours.q=0,1,2,3", 600)
-    yield "elic, 2 megapixels", ran("elic", TWO, "elic.level=2", 40)
-    yield "full, 2 megapixels", ran("full", TWO, "ours.q=2", 40)
-    yield "full, 2 megapixels, five metrics", ran("full", FIVE, "ours.q=2", 40)
+    yield "ours", timed_run("ours", f"{TWO_METRICS},lpips")
+    yield "2,400 cells", timed_run("ours:beta=0", "psnr", "ours.q=0,1,2,3", 600)
+    yield "elic, 2 megapixels", timed_run("elic", TWO_METRICS, "elic.level=2", 40)
+    yield "full, 2 megapixels", timed_run("full", TWO_METRICS, "ours.q=2", 40)
+    yield "full, 2 megapixels, five metrics", timed_run("full", FIVE_METRICS, "ours.q=2", 40)
     yield "full, rates, recorded", partial(crops_per_second, conditions, "full", 0)
 
 
 def _time_run(
     conditions: Conditions, codec: str, metrics: str, points: str = "", pictures: int = 0
 ) -> Result:
-    """Time `bench run`; without numbers if a metric or the C loops are missing."""
+    """Time `bench run`; return no numbers if a metric or the C loops are missing."""
     dataset = conditions.pictures(pictures) if pictures else conditions.dataset
     codec = make_untrained(conditions, codec) if codec == "full" else codec
     settings = ("--points", points) if points else ()
@@ -72,7 +75,7 @@ def _time_run(
         cell_times = (ends[239] - ends[23]) / 216, (ends[-1] - ends[239]) / 2160
         numbers["late_over_early"] = cell_times[1] / cell_times[0]
         text += ", {:.1f} and {:.1f} ms a cell".format(
-            *(1e3 * took.total_seconds() for took in cell_times)
+            *(1e3 * durations.total_seconds() for durations in cell_times)
         )
     if missing:
         return Result(f"{text}, without {', '.join(missing)}")
@@ -84,7 +87,7 @@ def _time_evaluation(conditions: Conditions) -> Result:
     folder = conditions.scratch / "evaluated"
     codec: Any = load_checkpoint(find_matched(HYPERPRIOR, "mse")[3]).network
     cuda = ("--cuda",) if conditions.device == "cuda" else ()
-    took = []
+    durations = []
     for count in (1, 24):  # one image gives the start-up time
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -92,25 +95,25 @@ def _time_evaluation(conditions: Conditions) -> Result:
         images = open_dataset(conditions.dataset).images[: 1 if conditions.small else count]
         for number, image in enumerate(images):
             shutil.copy(image.path, folder / f"{number}{image.path.suffix}")
-        which = ("-a", HYPERPRIOR, "-p", folder / "hyperprior.tar.pth", *cuda)
+        arguments = ("-a", HYPERPRIOR, "-p", folder / "hyperprior.tar.pth", *cuda)
         started = perf_counter()
-        run_module("compressai.utils.eval_model", "checkpoint", folder, *which)
-        took.append(perf_counter() - started)
-    numbers = {"whole_s": took[1], "after_start_s": took[1] - took[0]}
-    return Result("{1:.1f} s, of one image {0:.1f} s".format(*took), numbers=numbers)
+        run_module("compressai.utils.eval_model", "checkpoint", folder, *arguments)
+        durations.append(perf_counter() - started)
+    numbers = {"whole_s": durations[1], "after_start_s": durations[1] - durations[0]}
+    return Result("{1:.1f} s, of one image {0:.1f} s".format(*durations), numbers=numbers)
 
 
 @contextmanager
 def busy_shares(device: str) -> Iterator[Busy]:
-    """Collect the first GPU's utilisation by nvidia-smi."""
+    """Collect the first GPU's utilisation from nvidia-smi."""
     shares: Busy = []
-    if device != "cuda" or not shutil.which("nvidia-smi"):
+    if device != "cuda" or not shutil.arguments("nvidia-smi"):
         yield shares
         return
     form = "--format=csv,noheader,nounits", "-lms", "200"
     query = ("nvidia-smi", "--id=0", "--query-gpu=timestamp,utilization.gpu", *form)
-    in_utc = {**os.environ, "TZ": "UTC"}
-    with subprocess.Popen(query, stdout=subprocess.PIPE, text=True, env=in_utc) as process:
+    utc_environment = {**os.environ, "TZ": "UTC"}
+    with subprocess.Popen(query, stdout=subprocess.PIPE, text=True, env=utc_environment) as process:
         try:
             yield shares
         finally:

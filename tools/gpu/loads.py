@@ -21,9 +21,9 @@ from tools.gpu.results import LOOPS
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "COMMIT"  # file with the commit, since .git is not packed
-MOST_BYTES = 64 << 20  # of an archive
-PYTHON, TAG = "3.12", "cp312"  # of the machine
-# Packages that it lacks, in the installed versions
+MAX_ARCHIVE_BYTES = 64 << 20
+PYTHON, TAG = "3.12", "cp312"  # the machine's
+# Packages missing on the machine, packed in the installed versions
 PACKAGES = (
     *("polars", "polars-runtime-32", "msgspec", "typer", "constriction", "compressai", "lpips"),
     *("pytorch-fid", "pytorch-msssim", "pytorch-optimizer"),
@@ -31,8 +31,8 @@ PACKAGES = (
 )
 LIBRARIES = ("2_34", "2_28", "2_27", "2_17")  # versions of glibc, to be listed for pip
 CHECKPOINTS = "baselines/checkpoints/"
-CHOSEN = ("ours", "ours-micro", "elic-2", "hyperprior-3")
-LEFT_OUT = (CHECKPOINTS, "baselines/neural/training/starts/", "docs/", "results/")
+PACKED_CHECKPOINTS = ("ours", "ours-micro", "elic-2", "hyperprior-3")
+EXCLUDED_PREFIXES = (CHECKPOINTS, "baselines/neural/training/starts/", "docs/", "results/")
 
 
 def pack(folder: Path) -> None:
@@ -63,15 +63,17 @@ def _download(place: Path) -> list[Path]:
 
 def code() -> Iterator[tuple[str, Path | bytes]]:
     """Yield the code's files, committed or not, by name in the archive, and the commit."""
-    listed = subprocess.run(
+    file_names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split("\0")  # fmt: skip
     checkpoints = {f"{CHECKPOINTS}SHA256SUMS"} | {
-        f"{CHECKPOINTS}{name}{suffix}" for name in CHOSEN for suffix in (".json", ".safetensors.xz")
+        f"{CHECKPOINTS}{name}{suffix}"
+        for name in PACKED_CHECKPOINTS
+        for suffix in (".json", ".safetensors.xz")
     }
-    for name in filter(None, listed):
-        is_packed = not name.startswith(LEFT_OUT) or name in checkpoints
+    for name in filter(None, file_names):
+        is_packed = not name.startswith(EXCLUDED_PREFIXES) or name in checkpoints
         if is_packed and (ROOT / name).exists():  # a file may be deleted and not yet committed
             yield f"code/{name}", ROOT / name
     if loops := find_spec(LOOPS):
@@ -105,7 +107,7 @@ def write_archive(archive: Path, content: Iterator[tuple[str, Path | bytes]]) ->
                 tar.addfile(entry, io.BytesIO(source))
     size = archive.stat().st_size
     size_text = f"{archive}: {size / 2**20:.1f} MiB"
-    if size > MOST_BYTES:
+    if size > MAX_ARCHIVE_BYTES:
         archive.unlink()
-        raise UsageError(f"{size_text}, more than the {MOST_BYTES >> 20} MiB of an archive")
+        raise UsageError(f"{size_text}, more than the {MAX_ARCHIVE_BYTES >> 20} MiB of an archive")
     print(size_text, flush=True)

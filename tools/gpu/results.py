@@ -58,7 +58,7 @@ class Bar(NamedTuple):
     at_least: bool
     limit: float
     peer: tuple[str, str] | None = None  # cell and number
-    earlier: str = ""  # earlier or others' numbers
+    earlier: str = ""  # earlier numbers, or other people's
 
     def line(self, rows: Sequence[Row]) -> str:
         """Return the line of the table."""
@@ -82,11 +82,11 @@ def _text(value: float) -> str:
 
 
 FID = "pytorch-fid"
-LOOPS = "benchmark.metrics.loops"  # in C, built by an installation
+LOOPS = "benchmark.metrics.loops"  # C module, built by an installation
 H100 = "on an H100, at a01d6894"
-OF_PACKAGES = ("ms_ssim", "lpips", "lpips_squeeze", "lpips_vgg", "dists")
-ON_CORES = ("ssim", "ssimulacra2", "vif", "iw_ssim", "nlpd", "psnr_hvs_m")
-CROPS, AFTER, SPEED = "crops_per_s", "after_start_s", "patches_per_s"
+PACKAGE_METRICS = ("ms_ssim", "lpips", "lpips_squeeze", "lpips_vgg", "dists")
+CPU_METRICS = ("ssim", "ssimulacra2", "vif", "iw_ssim", "nlpd", "psnr_hvs_m")
+CROPS, AFTER_START, SPEED = "crops_per_s", "after_start_s", "patches_per_s"
 PEER = "eval_model, hyperprior 3"
 LARGE = ("full, 2 megapixels", "full, 2 megapixels, five metrics", "elic, 2 megapixels")
 BARS = (
@@ -95,15 +95,16 @@ BARS = (
     Bar("full, rates, recorded", CROPS, True, 300, earlier=f"109 {H100}"),
     Bar("small, realism, recorded", CROPS, True, 3, ("small, realism, --no-graph", CROPS)),
     *(Bar("mini, rates, recorded", f"foreseen_{kind}_off", False, 0.15) for kind in ("s", "bytes")),
-    Bar("ours", AFTER, False, 17.6 / 3, earlier=f"17.6 s {H100}, with the start, without LPIPS"),
-    Bar("hyperprior 3", AFTER, False, 0.4, (PEER, AFTER)),
+    Bar("ours", AFTER_START, False, 17.6 / 3,
+        earlier=f"17.6 s {H100}, with the start, without LPIPS"),
+    Bar("hyperprior 3", AFTER_START, False, 0.4, (PEER, AFTER_START)),
     Bar("hyperprior 3", "whole_s", False, 0.8, (PEER, "whole_s")),
     Bar("2,400 cells", "late_over_early", False, 1.1),
     *(Bar(cell, "busy_percent", True, 70) for cell in LARGE),
     Bar("inception256", SPEED, True, 1, (FID, SPEED), "pytorch-fid: 1,516 to 2,169 on an H100"),
     Bar("inception256", "off", False, 1e-5),
-    *(Bar(name, "ours_ms", False, 0.5, (name, "package_ms")) for name in OF_PACKAGES),
-    *(Bar(name, "off", False, 1e-6) for name in (*OF_PACKAGES, *ON_CORES)),
+    *(Bar(name, "ours_ms", False, 0.5, (name, "package_ms")) for name in PACKAGE_METRICS),
+    *(Bar(name, "off", False, 1e-6) for name in (*PACKAGE_METRICS, *CPU_METRICS)),
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from baselines.neural.training.trainer import Learner, stage_costs
 from tools.gpu.conditions import ROOT, Cells, Conditions, calls_per_second, measure_rows, run_module
 from tools.gpu.results import Result
 
-LOSSES_APART = 1e-3  # relative: a GPU sums in another order
+MAX_LOSS_DIFFERENCE = 1e-3  # relative: a GPU sums in a different order
 STARTS, STEPS_FROM_FILES = 10, 12  # the fourth is recorded while readers are ahead
 WAIT_SECONDS = 30.0  # for the first state of a run
 RECIPE = """
@@ -120,7 +120,7 @@ def _suite(conditions: Conditions) -> Result:
 def _memory(conditions: Conditions) -> Result:
     """Compare allocated memory in and after two stages."""
     if conditions.device != "cuda":
-        return Result("allocated memory is of a GPU", absent=True)
+        return Result("only a GPU has allocated memory to measure", absent=True)
     recipe = replace(_recipe(conditions, "mini", 1), stages=load_recipe("gpu-half-hour").stages)
     network = _run(recipe).build().to(conditions.device)
     gib = []
@@ -165,9 +165,8 @@ def _losses(conditions: Conditions, index: int, steps: int) -> Result:
         updates = [learner.update() for _ in range(2 if conditions.small else steps)]
         curves.append([update.numbers["loss"] for update in updates])
     difference = float(np.max(np.abs(np.divide(curves[0], curves[1]) - 1)))
-    return Result(
-        f"{difference:.1e} apart in {len(curves[0])} steps", passed=difference <= LOSSES_APART
-    )
+    passed = difference <= MAX_LOSS_DIFFERENCE
+    return Result(f"{difference:.1e} apart in {len(curves[0])} steps", passed=passed)
 
 
 def steps(conditions: Conditions) -> Cells:
@@ -175,24 +174,28 @@ def steps(conditions: Conditions) -> Cells:
     crops = partial(partial, crops_per_second, conditions)
     yield "small, realism, recorded", crops("small", 1)
     yield "small, realism, --no-graph", crops("small", 1, graph=False)
-    yield "mini, rates, recorded", crops("mini", 0, foreseen=True)
+    yield "mini, rates, recorded", crops("mini", 0, compare_forecast=True)
     yield "small, rates, recorded", crops("small", 0)
     yield "mini, rates, --no-graph", crops("mini", 0, graph=False)
 
 
 def crops_per_second(
-    conditions: Conditions, size: str, index: int, graph: bool = True, foreseen: bool = False
+    conditions: Conditions,
+    size: str,
+    index: int,
+    graph: bool = True,
+    compare_forecast: bool = False,
 ) -> Result:
-    """Time steps of a stage of `gpu-half-hour`; foreseen: compare with `--check`."""
+    """Time steps of a stage of `gpu-half-hour`; compare_forecast: with that of `--check`."""
     recipe, gpu = _recipe(conditions, size, index), conditions.device == "cuda"
     cost: Any = None
-    if foreseen:
+    if compare_forecast:
         (cost,) = stage_costs(_run(recipe), conditions.device, _photographs())
     gc.collect()
     learner = _learner(conditions, recipe, index, graph=graph)
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-    for _ in range(1 if conditions.small else 8):  # some of which are of maps, and never recorded
+    for _ in range(1 if conditions.small else 8):  # steps with maps are never recorded
         learner.update()
     rate = calls_per_second(learner.update, conditions.device, 0 if conditions.small else 5)
     memory = torch.cuda.max_memory_allocated() if gpu else 0
