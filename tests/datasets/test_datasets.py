@@ -119,7 +119,7 @@ def test_the_folder_that_a_misspelt_one_is_nearest_to_is_named(tmp_path, monkeyp
     touch(tmp_path / "photos", "a.png")
     monkeypatch.chdir(tmp_path)
     for misspelt in ("phtos", "./phtos", tmp_path / "phtos"):
-        with pytest.raises(UsageError, match=r"no folder .*phtos \(did you mean .*photos\?\)"):
+        with pytest.raises(UsageError, match=r"phtos \(.*photos\?"):
             open_dataset(misspelt)
     with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
         open_dataset("kodac")
@@ -127,7 +127,7 @@ def test_the_folder_that_a_misspelt_one_is_nearest_to_is_named(tmp_path, monkeyp
 
 def test_a_folder_of_a_phone_is_told_what_it_holds(tmp_path):
     touch(tmp_path, "IMG_1.HEIC", "IMG_2.heic", "a.dng")
-    with pytest.raises(UsageError, match=r"it holds 2 \.heic, 1 \.dng: convert them"):
+    with pytest.raises(UsageError, match=r"2 \.heic, 1 \.dng"):
         open_folder(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
 
     images = find_images("set", [tmp_path], ["none", "broken", "whole"], images_in)
     assert images == (ImageFile("a", tmp_path / "whole/a"), ImageFile("b", tmp_path / "whole/b"))
-    with pytest.raises(Unavailable, match=r"broken lacks b\.png\): run `bench fetch set`"):
+    with pytest.raises(Unavailable, match=r"b\.png.*bench fetch set"):
         find_images("set", [tmp_path], ["none", "broken", "broken too"], images_in)
     place = tmp_path / "broken"  # which is said last where it is a data folder itself
     message = rf"\(none with its images is not in {place}; {place} lacks b\.png\).* {place}/none \("
@@ -189,10 +189,10 @@ def test_a_sample_that_is_missing_or_changed_is_one_clear_error(tmp_path, monkey
     assert len(open_sample([]).images) == 4
     with (tmp_path / "data" / "coffee.png").open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(Unavailable, match=r"coffee\.png is not the photograph"):
+    with pytest.raises(Unavailable, match=r"coffee\.png is not"):
         open_sample([])
     (tmp_path / "data" / "coffee.png").unlink()
-    with pytest.raises(Unavailable, match=r"coffee\.png cannot be read"):
+    with pytest.raises(Unavailable, match=r"coffee\.png cannot"):
         open_sample([])
 
 
@@ -267,7 +267,7 @@ def test_another_picture_or_a_broken_one_is_not_kodaks(kodak_copy, change, messa
 @needs_kodak
 def test_a_copy_of_kodak_that_lacks_a_picture_names_it_and_the_next_folder_is_tried(kodak_copy):
     (kodak_copy / "kodim24.png").unlink()
-    with pytest.raises(Unavailable, match=r"lacks kodim24\.png.*bench fetch kodak"):
+    with pytest.raises(Unavailable, match=r"kodim24\.png.*fetch kodak"):
         open_kodak([kodak_copy.parent])
     assert open_kodak([kodak_copy.parent, KODAK.parent]).images[23].path.parent == KODAK
 
@@ -279,18 +279,18 @@ def test_an_image_of_an_impossible_size_is_named(tmp_path):
     folder = make_clic(tmp_path / "clic2020/professional", 250)
     for width, height in ((9000, 1000), (1000, 9000), (40, 1000), (1000, 40)):
         (folder / "007.png").write_bytes(png_header(width, height))
-        with pytest.raises(Unavailable, match=rf"007\.png has {width} x {height} pixels"):
+        with pytest.raises(Unavailable, match=rf"007\.png .*{width} x {height}"):
             dataset_opener("clic2020:professional")([tmp_path])
     (folder / "007.png").write_bytes(b"<html>not found</html> and more")
-    with pytest.raises(Unavailable, match=r"007\.png is not a PNG file"):
+    with pytest.raises(Unavailable, match=r"007\.png .* PNG"):
         dataset_opener("clic2020:professional")([tmp_path])
 
 
 def test_what_is_missing_of_clic_is_the_set_or_the_half_that_is_not_there(tmp_path):
-    with pytest.raises(Unavailable, match=r"clic2020 with 428 PNG files.*bench fetch clic2020`"):
+    with pytest.raises(Unavailable, match=r"428 .*fetch clic2020`"):
         open_clic2020([tmp_path])
     make_clic(tmp_path / "clic2020/professional", 250)
-    with pytest.raises(Unavailable, match="clic2020/mobile with 178 PNG files"):
+    with pytest.raises(Unavailable, match=r"clic2020/mobile .*178"):
         open_clic2020([tmp_path])
 
 

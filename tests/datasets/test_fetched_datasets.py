@@ -33,8 +33,8 @@ def test_an_archive_gives_its_images_and_nothing_else_nor_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({"1.png": b""}, "holds 1 PNG files instead of 2: it is the archive of another"),
-        (dict.fromkeys(["1.png", "2.png", "3.png"], b""), "holds 3 PNG files instead of 2"),
+        ({"1.png": b""}, "holds 1 .*instead of 2"),
+        (dict.fromkeys(["1.png", "2.png", "3.png"], b""), "holds 3 .*instead of 2"),
         ({"a/1.png": b"", "b/1.png": b""}, r"two files called 1\.png"),
     ],
 )
@@ -64,9 +64,9 @@ def test_no_pipe_is_waited_for(tmp_path):
     for pipe in pipes:
         os.mkfifo(pipe)
     for name in ("kodak", "tecnick"):
-        with pytest.raises(Unavailable, match=r"a\.zip cannot be .*: it is not a regular file"):
+        with pytest.raises(Unavailable, match=r"a\.zip .*regular file"):
             command.fetch(name, tmp_path / "data", [str(pipes[0])])
-    with pytest.raises(Unavailable, match=r"0\.png cannot be read as PNG: .*not a regular file"):
+    with pytest.raises(Unavailable, match=r"0\.png .*regular file"):
         dataset_opener("tecnick")([tmp_path])
 
 
@@ -101,7 +101,7 @@ def test_kodak_is_fetched_once_and_then_found(small_kodak, tmp_path, capsys):
 
 def test_an_interrupted_kodak_is_absent_and_resumes(small_kodak, tmp_path):
     last = small_kodak.files.pop("/kodim24.png")
-    with pytest.raises(Unavailable, match=r"404.*kodim01\.png to kodim24\.png into .*/kodak your"):
+    with pytest.raises(Unavailable, match=r"404.*kodim24\.png .*/kodak "):
         fetch_dataset("kodak", [], tmp_path)
     with pytest.raises(Unavailable, match="not in"):
         open_kodak([tmp_path])
@@ -183,13 +183,13 @@ def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
     folder = fetch_archive(small_clic, tmp_path)
     assert manifest_objection(folder) == ""
     (folder / "b.png").write_bytes(b"short")
-    with pytest.raises(Unavailable, match=r"b\.png does not have the \d+ bytes it was fetched"):
+    with pytest.raises(Unavailable, match=r"b\.png .* \d+ bytes"):
         dataset_opener("clic2020:mobile")([tmp_path])
     (folder / "b.png").rename(folder / "other.png")
     with pytest.raises(Unavailable, match=r"b\.png is missing"):
         dataset_opener("clic2020:mobile")([tmp_path])
     (folder / MANIFEST).write_text("{")
-    with pytest.raises(Unavailable, match=r"manifest\.json cannot be read"):
+    with pytest.raises(Unavailable, match=r"manifest\.json cannot"):
         dataset_opener("clic2020:mobile")([tmp_path])
 
 
@@ -199,8 +199,8 @@ def test_a_folder_without_a_manifest_that_lacks_a_picture_or_holds_a_broken_head
     folder = fetch_archive(small_clic, tmp_path)
     (folder / MANIFEST).unlink()
     (folder / "b.png").write_bytes(b"short")
-    with pytest.raises(Unavailable, match=r"b\.png cannot be read as PNG"):
+    with pytest.raises(Unavailable, match=r"b\.png cannot be read"):
         dataset_opener("clic2020:mobile")([tmp_path])
     (folder / "b.png").unlink()
-    with pytest.raises(Unavailable, match="holds 2 PNG files instead of the 3 of this set"):
+    with pytest.raises(Unavailable, match=r"holds 2 .*the 3 of"):
         dataset_opener("clic2020:mobile")([tmp_path])

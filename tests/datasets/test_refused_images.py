@@ -32,7 +32,7 @@ TRANSPARENT = {
 @pytest.mark.parametrize("form", TRANSPARENT)
 def test_transparency_is_refused_unless_it_is_laid_over_white(form, photo, write):
     path = write("alpha.bin", TRANSPARENT[form](photo, 128))
-    with pytest.raises(ImageRefused, match=r"^alpha\.bin has transparent pixels.*--flatten"):
+    with pytest.raises(ImageRefused, match=r"^alpha\.bin .*--flatten"):
         read_image(path)
     assert np.array_equal(read_image(write("a", TRANSPARENT[form](photo, 255))).pixels, photo)
     alpha = np.full(photo.shape[:2], 255, np.uint8)
@@ -86,7 +86,7 @@ def test_a_tiff_of_other_channels_is_refused_and_grey_with_alpha_is_grey(photo, 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
 def test_cmyk_is_refused_unless_it_is_flattened(form, photo, write):
     path = write("ink.bin", pillow(Image.fromarray(photo).convert("CMYK"), form))
-    with pytest.raises(ImageRefused, match=r"^ink\.bin is CMYK.*--flatten"):
+    with pytest.raises(ImageRefused, match=r"^ink\.bin .*--flatten"):
         read_image(path)
     with Image.open(path) as image:
         expected = np.asarray(image.convert("RGB"))
@@ -117,7 +117,7 @@ DEEP = {
 )
 def test_more_than_8_bits_are_refused_and_never_cut(form, flatten, write):
     option = ".*--flatten" if form.endswith("PNG") else ""
-    with pytest.raises(ImageRefused, match=rf"^deep\.bin has samples of .* bits{option}"):
+    with pytest.raises(ImageRefused, match=rf"^deep\.bin .* bits{option}"):
         read_image(write("deep.bin", DEEP[form]()), flatten)
 
 
@@ -186,7 +186,7 @@ BOMBS = {
 @pytest.mark.parametrize("form", BOMBS)
 def test_a_bomb_is_refused_before_it_is_decoded(form, write):
     sides, data = BOMBS[form]
-    with pytest.raises(ImageRefused, match=rf"^bomb\.bin has {sides} pixels.*, more than"):
+    with pytest.raises(ImageRefused, match=rf"^bomb\.bin has {sides}"):
         read_image(write("bomb.bin", data))
 
 
@@ -222,13 +222,13 @@ def test_a_picture_has_pixels_and_above_16_megapixels_at_most_128_in_a_byte(
 def test_a_jpeg_has_at_most_a_hundred_scans_and_those_of_a_large_picture_twelve(photo, write):
     stream = pillow(Image.fromarray(photo), "JPEG")
     assert read_image(write("a.jpg", stream + 99 * b"\xff\xda")).pixels.shape == photo.shape
-    with pytest.raises(ImageRefused, match="has 101 scans of its 36743 pixels: too many"):
+    with pytest.raises(ImageRefused, match=r"101 scans .* 36743"):
         read_image(write("a.jpg", stream + 100 * b"\xff\xda"))
     sides = stream.index(b"\xff\xc0") + 5
     largest = stream[:sides] + struct.pack(">HH", 13370, 13377) + stream[sides + 4 :]
     with pytest.raises(ImageRefused, match="more than 128 in each"):
         read_image(write("a.jpg", largest + 11 * b"\xff\xda"))
-    with pytest.raises(ImageRefused, match="has 13 scans of its 178850490 pixels: too many"):
+    with pytest.raises(ImageRefused, match=r"13 scans .* 178850490"):
         read_image(write("a.jpg", largest + 12 * b"\xff\xda"))
 
 
@@ -244,7 +244,7 @@ def test_a_tiff_bomb_is_refused_before_it_is_decoded(write):
 def test_a_file_larger_than_any_image_is_not_even_read(monkeypatch, write):
     huge = write("huge.ppm", b"P6 ")
     os.truncate(huge, 2**30 + 1)
-    with pytest.raises(ImageRefused, match="has 1073741825 bytes, more than the 1073741824"):
+    with pytest.raises(ImageRefused, match=r"1073741825 .*1073741824"):
         read_image(huge)
     monkeypatch.setattr(module, "MAX_FILE_BYTES", 3)
     with pytest.raises(ImageRefused, match="no PPM header"):

@@ -140,7 +140,7 @@ def test_halves_together_are_the_whole_and_nothing_added_changes_nothing(offset)
 
 def test_under_two_samples_there_is_no_covariance():
     sample = np.ones((1, 5))
-    with pytest.raises(NotMeasurable, match="at least 2 patches, here are 1"):
+    with pytest.raises(NotMeasurable, match=r"2 patches, .* 1$"):
         GaussianSums.summarise(sample).covariance()
     for images in ([sample], [], [sample[:0], sample]):
         with pytest.raises(NotMeasurable, match="at least 2 patches"):

@@ -36,7 +36,7 @@ def test_it_is_a_loop_over_pairs():
     assert kernel_distance(*sets).value == pytest.approx(by_pairs(*sets, np.ones(9)), abs=1e-6)
     pairs = [[images[0][:1], images[1][:1]] for images in sets]
     assert kernel_distance(*pairs).value == pytest.approx(by_pairs(*pairs, np.ones(2)), abs=1e-6)
-    with pytest.raises(NotMeasurable, match="at least 2 patches, here are 1"):
+    with pytest.raises(NotMeasurable, match=r"2 patches, .* 1$"):
         kernel_distance(pairs[0][:1], pairs[1][:1])
 
 
@@ -137,5 +137,5 @@ def test_a_mode_that_is_lost_costs_recall_and_an_artefact_precision():
 
 
 def test_three_patches_have_no_third_neighbour():
-    with pytest.raises(NotMeasurable, match="at least 4 patches, here are 3"):
+    with pytest.raises(NotMeasurable, match=r"4 patches, .* 3$"):
         Recall256().reduce([np.eye(3, dtype=np.float32)], [np.eye(3, dtype=np.float32)])

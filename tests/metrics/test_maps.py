@@ -112,13 +112,13 @@ def test_a_map_of_luma_is_of_grey_levels_and_other_types_have_none(pair):
     assert np.allclose(error_map(*grey, "psnr_y"), 7, atol=0.01)
     for kind in (np.float32, np.int16):
         for images in ((pair[0].astype(kind), pair[1]), (pair[0], pair[1].astype(kind))):
-            with pytest.raises(UsageError, match=f"not of {kind.__name__}"):
+            with pytest.raises(UsageError, match=f"not {kind.__name__}"):
                 error_map(*images, "psnr_y")
 
 
 @pytest.mark.parametrize("name", ["psnr", "ms_ssim", "vmaf"])
 def test_a_metric_without_a_map_is_refused_with_those_that_have_one(pair, name):
-    with pytest.raises(UsageError, match=f"{name} has no map: psnr_y, ssim, .*lpips_squeeze"):
+    with pytest.raises(UsageError, match=f"{name} .*psnr_y, ssim, "):
         error_map(*pair, name)
 
 

@@ -89,7 +89,7 @@ def test_a_mistake_in_a_metric_file_is_one_sentence_before_anything_runs(mistake
 
 def test_all_stands_for_every_metric_beside_a_users_one_as_well(work_folder):
     assert metric_names(f"all,{NAME}") == (*metric_names("all"), NAME)
-    with pytest.raises(UsageError, match=r"No metric 'mine'.* path\.py:Class"):
+    with pytest.raises(UsageError, match=r"'mine'.* path\.py:Class"):
         metric_names("psnr,mine")
 
 

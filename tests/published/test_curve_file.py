@@ -93,7 +93,7 @@ def test_a_file_that_is_no_curve_is_named_with_what_is_wrong(tmp_path, name, tex
     with pytest.raises(UsageError, match=re.escape(message)) as error:
         read_curves(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
-    with pytest.raises(UsageError, match=r"absent\.csv cannot be read"):
+    with pytest.raises(UsageError, match=r"absent\.csv cannot"):
         read_curves(tmp_path / "absent.csv")
 
 
@@ -229,7 +229,7 @@ def test_a_name_that_the_first_record_lacks_still_tells_curves_apart(tmp_path):
 def test_rows_of_single_pictures_are_no_curve(tmp_path, name):
     lines = "".join(f"k{number},.{number},3{number}\n" for number in range(1, 5))
     (tmp_path / "a.csv").write_text(f"{name},bpp,psnr\n{lines}")
-    with pytest.raises(UsageError, match=f"has a row for each {name}: average"):
+    with pytest.raises(UsageError, match=f"for each {name}: average"):
         read_curves(tmp_path / "a.csv")
 
 
@@ -243,5 +243,5 @@ def test_names_with_odd_separators_and_hashes_are_names_and_numbers_have_no_unde
         "#1": ((0.4,), (34,)), "plain": ((0.5,), (35,)),
     }  # fmt: skip
     (tmp_path / "b.csv").write_text("bpp,psnr\n0_1,30\n")
-    with pytest.raises(UsageError, match="must be a finite number, not '0_1'"):
+    with pytest.raises(UsageError, match=r"row 2, bpp .*'0_1'"):
         read_curves(tmp_path / "b.csv")

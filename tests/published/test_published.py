@@ -185,7 +185,7 @@ def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_p
     ):
         assert old in text
         path.write_text(text.replace(old, new))
-        with pytest.raises(StoreError, match=f"{path} cannot be read: .*{message}"):
+        with pytest.raises(StoreError, match=f"{path} .*{message}"):
             read_points(tmp_path)
 
 
@@ -194,7 +194,7 @@ def test_what_is_doubtful_is_drawn_only_where_it_is_asked_for():
     assert {p.dataset for p in select(EVERY, ["tcm"])} == {"kodak", "tecnick"}
     assert "clic2020-valid" in {p.dataset for p in select(EVERY, ["doubtful:tcm"])}
     assert select(EVERY, ["all"]) == POINTS
-    with pytest.raises(UsageError, match=r"published points of easn are doubtful .*not state"):
+    with pytest.raises(UsageError, match=r"easn .*doubtful .*state"):
         select(EVERY, ["easn"])
     variants = {name: {p.system for p in select(EVERY, [name])} for name in ("mlic", "mlic++")}
     assert variants == {"mlic": {"MLIC"}, "mlic++": {"MLIC++"}}
@@ -209,7 +209,7 @@ def test_systems_and_variants_can_be_chosen():
     assert select(POINTS, ["all"]) == POINTS
     with pytest.raises(UnknownName, match="Did you mean 'hific'"):
         select(POINTS, ["hifc"])
-    with pytest.raises(UnknownName, match=r"'crdr:beta=1'\. Did you mean 'crdr:beta=0'"):
+    with pytest.raises(UnknownName, match=r"'crdr:beta=1'.*'crdr:beta=0'"):
         select(POINTS, ["crdr:beta=1"])
 
 

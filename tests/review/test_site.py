@@ -107,7 +107,7 @@ def test_an_anchor_may_be_of_the_results_and_without_rows_is_refused(tmp_path):
     assert [(ranked_entry.label, ranked_entry.value) for ranked_entry in board.entries] == [
         ("webp", pytest.approx(-50))
     ]
-    with pytest.raises(UsageError, match="the anchor vtm has no rows of set"):
+    with pytest.raises(UsageError, match=r"anchor vtm .* set"):
         make_board("set", [entry("webp", 0.5)], "vtm", tmp_path, ("psnr",), USUAL_RULE)
 
 

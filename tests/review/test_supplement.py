@@ -88,7 +88,7 @@ def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(unpacked, "MAX_FILES", 3)
     many = zip_of(tmp_path / "many.zip", {f"{n}.csv": CURVE for n in range(4)})
     (tmp_path / "b").mkdir()
-    with pytest.raises(UsageError, match="cannot be reviewed: it has more than 3 files"):
+    with pytest.raises(UsageError, match="more than 3 files"):
         open_supplement(many, tmp_path / "b")
 
 
@@ -127,7 +127,7 @@ def test_members_of_a_zip_that_are_not_read_are_left_out_and_a_larger_form_is_re
     }  # fmt: skip
     with zipfile.ZipFile(path, "a") as file:
         file.comment = b"PK\6\7"
-    with pytest.raises(UsageError, match="a zip of more than 65,535 files"):
+    with pytest.raises(UsageError, match="more than 65,535 files"):
         open_supplement(path, tmp_path / "into" / "again")
 
 

@@ -41,9 +41,7 @@ def test_scores_are_the_most_likely_ones_and_a_tie_is_half_an_answer():
 
 
 def test_codecs_that_no_answer_connects_are_refused():
-    with pytest.raises(
-        UsageError, match="no chain of answers connects codec0 at 1 bpp with codec2"
-    ):
+    with pytest.raises(UsageError, match=r"codec0 at 1 bpp .*codec2"):
         score_votes(votes([(0, 0, 0, 1, 1.0)] * 4))
 
 

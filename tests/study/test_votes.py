@@ -160,7 +160,7 @@ def test_a_key_that_names_pictures_it_lacks_is_refused(tmp_path, key):
     assert read_key(tmp_path) == key
     short = msgspec.structs.replace(key, pictures=key.pictures[:3])
     (tmp_path / KEY).write_bytes(msgspec.json.encode(short))
-    with pytest.raises(UsageError, match="refers to pictures or codecs that it lacks"):
+    with pytest.raises(UsageError, match=r"key\.json refers to"):
         read_key(tmp_path)
-    with pytest.raises(UsageError, match="write one with `bench study new`"):
+    with pytest.raises(UsageError, match="`bench study new`"):
         read_key(tmp_path / "nowhere")

@@ -126,5 +126,5 @@ def test_a_file_has_the_digest_that_was_recorded_and_a_damaged_record_is_named(t
     file.write_bytes(b"weighty")
     assert recorded_sha256(file) == digest
     file.with_name("net.ckpt.sha256").write_text(damage)
-    with pytest.raises(Unavailable, match=r"net\.ckpt\.sha256 holds no sha256: delete it"):
+    with pytest.raises(Unavailable, match=r"net\.ckpt\.sha256 .*: delete"):
         recorded_sha256(file)

@@ -28,13 +28,13 @@ def test_what_is_absent_or_another_is_unavailable_with_what_helps(metric, monkey
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("importlib.metadata.version", absent)
-    with pytest.raises(Unavailable, match=rf"{metric.label} needs .*pip install pyiqa==0\.1\.16"):
+    with pytest.raises(Unavailable, match=rf"{metric.label} .*pyiqa==0\.1\.16"):
         metric()
     pretend_pyiqa(monkeypatch, "0.1.10")
-    with pytest.raises(Unavailable, match=r"pyiqa 0\.1\.16, here is 0\.1\.10"):
+    with pytest.raises(Unavailable, match=r"0\.1\.16.*0\.1\.10"):
         metric()
     pretend_pyiqa(monkeypatch)
-    with pytest.raises(Unavailable, match=f"bench fetch {metric.column}"):
+    with pytest.raises(Unavailable, match=f"fetch {metric.column}"):
         metric()
     (file,) = NETWORKS[metric.column]
     assert file.name == metric.file
@@ -49,7 +49,7 @@ def test_what_is_absent_or_another_is_unavailable_with_what_helps(metric, monkey
 def test_an_image_under_32_pixels_is_refused_before_the_network_sees_it(metric):
     unopened = metric.__new__(metric)
     assert unopened.prepare(np.zeros((32, 40, 3), np.uint8)) == (32, 40, 3)
-    with pytest.raises(NotMeasurable, match=r"at least 32 px on the shorter side, .* has 31"):
+    with pytest.raises(NotMeasurable, match=r"32 px .* has 31"):
         unopened.prepare(np.zeros((31, 40, 3), np.uint8))
     unopened._device, unopened._network = "cpu", lambda unit: unit.amax()
     assert unopened.compare((32, 40, 3), np.full((32, 40, 3), 51, np.uint8)) == pytest.approx(0.2)
@@ -63,7 +63,7 @@ def test_a_package_that_pyiqa_misses_is_named(monkeypatch, tmp_path):
     path.write_bytes(b"any")
     monkeypatch.setattr(CLIPIQA, "sha256", file_sha256(path))
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    with pytest.raises(Unavailable, match="CLIP-IQA needs all that pyiqa needs: import of pyiqa"):
+    with pytest.raises(Unavailable, match=r"CLIP-IQA .*: import of pyiqa"):
         CLIPIQA()
 
 
@@ -115,7 +115,7 @@ def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
         raise torch.OutOfMemoryError("no memory")
 
     result._network = full
-    with pytest.raises(NotMeasurable, match=f"{metric.label} of this image needs more memory"):
+    with pytest.raises(NotMeasurable, match=f"{metric.label} .*memory"):
         result.compare(pixels.shape, pixels)
 
 
@@ -136,7 +136,7 @@ def test_musiq_of_drawn_weights_is_pyiqas(monkeypatch, tmp_path, coffee):
     unit = torch.from_numpy(coffee.copy()).permute(2, 0, 1)[None] / 255
     result = metric.compare(metric.prepare(coffee), coffee)
     assert result == pytest.approx(float(theirs(unit)), rel=1e-5)
-    with pytest.raises(NotMeasurable, match="MUSIQ needs at least 32 px"):
+    with pytest.raises(NotMeasurable, match=r"MUSIQ .* 32 px"):
         metric.prepare(coffee[:31])
     with pytest.raises(ValueError, match="shapes differ"):
         metric.compare((1, 1, 3), np.ascontiguousarray(coffee))

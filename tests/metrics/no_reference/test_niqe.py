@@ -103,9 +103,9 @@ def test_pixels_of_flat_areas_count_to_neither_side(coffee, level):
 
 
 def test_an_image_without_texture_or_of_one_block_has_a_reason(drawn_model, coffee):
-    with pytest.raises(NotMeasurable, match="two blocks that are not flat"):
+    with pytest.raises(NotMeasurable, match=r"two blocks .*flat"):
         niqe(np.full((192, 192, 3), 200, np.uint8))
-    with pytest.raises(NotMeasurable, match="this image has 191 x 191 px"):
+    with pytest.raises(NotMeasurable, match="191 x 191 px"):
         niqe(coffee[:191, :191])
     assert niqe(coffee[:96, :192]) > 0
     partly_flat = coffee[:96, :288].copy()
@@ -117,7 +117,7 @@ def test_an_image_without_texture_or_of_one_block_has_a_reason(drawn_model, coff
 
 def test_without_the_model_of_the_release_it_is_unavailable(drawn_model, monkeypatch):
     monkeypatch.setattr(module, "SHA256", "fa2aa4d1" * 8)
-    with pytest.raises(Unavailable, match="is not the model of NIQE's release"):
+    with pytest.raises(Unavailable, match="the model of NIQE's"):
         NIQE()
     monkeypatch.delenv("BENCH_WEIGHTS")
     with pytest.raises(Unavailable, match="bench fetch niqe"):

@@ -82,21 +82,21 @@ def test_a_program_that_fails_or_prints_nothing_is_a_sentence(
     path = install(PROGRAM.format(python=sys.executable, factor=1))
     monkeypatch.setattr(module, "EXPECTED_VALUE", value_of(*reference_pair()))
     metric = Butteraugli()
-    with pytest.raises(NotMeasurable, match="at least 8 px on the shorter side"):
+    with pytest.raises(NotMeasurable, match="at least 8 px"):
         metric.prepare(np.zeros((7, 9, 3), np.uint8))
     with pytest.raises(ValueError, match="shapes differ"):
         metric.compare(metric.prepare(np.zeros((8, 9, 3), np.uint8)), coffee)
     path.write_text("#!/bin/sh\necho bad image >&2; exit 3\n")
-    with pytest.raises(NotMeasurable, match="exit code 3; it said: bad image"):
+    with pytest.raises(NotMeasurable, match=r"code 3; .*: bad image"):
         metric.compare(metric.prepare(coffee), coffee)
     path.write_text("#!/bin/sh\necho 12.5\n")
     with pytest.raises(NotMeasurable, match="printed no 3-norm"):
         metric.compare(metric.prepare(coffee), coffee)
     find_butteraugli.cache_clear()
-    with pytest.raises(Unavailable, match="needs a working butteraugli_main"):
+    with pytest.raises(Unavailable, match="butteraugli_main"):
         Butteraugli()
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    with pytest.raises(Unavailable, match="not on the PATH: install libjxl's tools"):
+    with pytest.raises(Unavailable, match=r"PATH: .*libjxl's tools"):
         Butteraugli()
 
 

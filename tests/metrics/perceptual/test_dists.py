@@ -110,7 +110,7 @@ def test_a_file_of_something_else_is_unavailable(drawn_network, tmp_path, monkey
         (IMPORTANCES_FILE, "the weights.pt of DISTS_pytorch 0.1"),
     ):
         (tmp_path / name).write_bytes(b"text")
-        with pytest.raises(Unavailable, match=f"is not {file_title}, its sha256 begins with 982"):
+        with pytest.raises(Unavailable, match=f"{file_title}, .* 982"):
             DISTS()
         (tmp_path / name).unlink()
     DISTS()
@@ -130,5 +130,5 @@ def test_the_authors_package_is_enough_where_it_is_installed(drawn_network, tmp_
 
     monkeypatch.setattr("importlib.metadata.distribution", nothing)
     for look in (DISTS, DISTS.require):
-        with pytest.raises(Unavailable, match=r"dists_weights\.pt in .*`bench fetch dis"):
+        with pytest.raises(Unavailable, match=r"dists_weights\.pt .*`bench f"):
             look()

@@ -25,12 +25,12 @@ def needs(*packages):
 def test_what_is_absent_or_of_another_release_is_named_with_what_helps(metric, monkeypatch):
     (package,) = metric.packages
     monkeypatch.setattr("benchmark.registry.find_spec", lambda name: None)
-    with pytest.raises(Unavailable, match=rf"{package}: run `pip install 'rdrbench\[iqa\]'`"):
+    with pytest.raises(Unavailable, match=rf"{package}: .*rdrbench\[iqa\]"):
         metric()
     monkeypatch.setattr("benchmark.registry.find_spec", lambda name: object())
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
     name, version = metric.release
-    with pytest.raises(Unavailable, match=f"{name} {version}, here is 0.0.1: run `pip install"):
+    with pytest.raises(Unavailable, match=f"{name} {version}, .*0.0.1: "):
         metric()
     assert version in metric.protocol
 
@@ -96,13 +96,13 @@ def test_a_package_sees_both_images_as_it_wants_them(metric, min_side, expected,
         np.testing.assert_allclose(np.asarray(image), expected_image, rtol=1e-6)
     with pytest.raises(ValueError, match="shapes differ"):
         value_of(metric(), source, decoded[:, 1:])
-    with pytest.raises(NotMeasurable, match=f"at least {min_side} px .* has {min_side - 1}"):
+    with pytest.raises(NotMeasurable, match=f"{min_side} px .* {min_side - 1}"):
         metric().prepare(source[1:])
 
 
 def test_a_package_that_nlpd_misses_is_named(handed, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyiqa", None)
-    with pytest.raises(Unavailable, match="NLPD needs all that pyiqa needs: import of pyiqa"):
+    with pytest.raises(Unavailable, match=r"NLPD .*: import of pyiqa"):
         NLPD()
 
 
@@ -148,7 +148,7 @@ def test_cvvdp_falls_below_ten_with_the_noise(coffee):
 @pytest.mark.parametrize("metric", [FSIM, IWSSIM])
 def test_a_flat_source_has_no_value_whatever_its_colour(metric, handed):
     coloured = np.tile(np.uint8([10, 200, 30]), (176, 176, 1))
-    with pytest.raises(NotMeasurable, match="needs a source that is not flat"):
+    with pytest.raises(NotMeasurable, match=r"a source .*not flat"):
         metric().prepare(coloured)
     coloured[0, 0] += 1
     assert metric().prepare(coloured) is not None

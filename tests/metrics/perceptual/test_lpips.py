@@ -229,7 +229,7 @@ def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch
     monkeypatch.setattr(
         "importlib.metadata.distribution", lambda name: SimpleNamespace(version="0.1.5")
     )
-    with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
+    with pytest.raises(Unavailable, match=r"lpips 0\.1\.4, .*0\.1\.5"):
         case.metric()
     monkeypatch.setattr("importlib.metadata.distribution", nothing)
     with pytest.raises(Unavailable, match="'lpips' is not installed"):

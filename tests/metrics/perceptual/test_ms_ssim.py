@@ -162,9 +162,7 @@ def test_an_image_too_small_has_no_value_and_a_reason_and_a_cropped_one_is_refus
     coffee, metric, min_side
 ):
     for shape in ((min_side - 1, 400, 3), (400, min_side - 1, 3)):
-        with pytest.raises(
-            NotMeasurable, match=rf"least {min_side} px .* this image has {min_side - 1}"
-        ):
+        with pytest.raises(NotMeasurable, match=rf"{min_side} px .* has {min_side - 1}"):
             metric.prepare(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"shapes differ|same dimensions"):
         metric.compare(metric.prepare(coffee), coffee[:-1])

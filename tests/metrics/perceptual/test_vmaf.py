@@ -74,7 +74,7 @@ def test_colours_of_equal_luma_do_not_count(coffee):
 def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
     metric = VMAF()
     monkeypatch.setattr(module, "MODEL", "vmaf_none")
-    with pytest.raises(NotMeasurable, match="ffmpeg gave no VMAF: ffmpeg"):
+    with pytest.raises(NotMeasurable, match="no VMAF: ffmpeg"):
         metric.compare(metric.prepare(coffee), coffee)
     with pytest.raises(NotMeasurable, match="at least 17 px"):
         metric.prepare(coffee[:16])
@@ -82,7 +82,7 @@ def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
 
 def test_a_flat_source_has_no_value():
     """White has the VMAF of identical pictures against a black source."""
-    with pytest.raises(NotMeasurable, match="VMAF needs a source that is not flat"):
+    with pytest.raises(NotMeasurable, match=r"VMAF .* not flat"):
         VMAF().prepare(np.zeros((64, 64, 3), np.uint8))
 
 
@@ -97,5 +97,5 @@ def test_an_ffmpeg_on_the_path_does_where_the_packaged_one_lacks_the_filter(tmp_
     assert find_libvmaf() == having
     find_libvmaf.cache_clear()
     monkeypatch.setenv("PATH", "/bin")
-    with pytest.raises(Unavailable, match="no ffmpeg here has the filter libvmaf"):
+    with pytest.raises(Unavailable, match="filter libvmaf"):
         VMAF()
