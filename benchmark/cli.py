@@ -47,12 +47,12 @@ def program(verb_names: Collection[str]) -> typer.Typer:
     app.callback()(_bench)
     for panel, verbs in VERBS.items():
         for name, (place, summary) in verbs.items():
-            listed: Any = {"short_help": summary, "rich_help_panel": panel}
+            entry: Any = {"short_help": summary, "rich_help_panel": panel}
             verb = load(name, place) if name in verb_names else lambda: None
             if isinstance(verb, typer.Typer):
-                app.add_typer(verb, name=name, **listed)
+                app.add_typer(verb, name=name, **entry)
             else:
-                add_verb(app, verb, name, **listed)
+                add_verb(app, verb, name, **entry)
     return app
 
 
@@ -158,12 +158,12 @@ def usage_sentence(error: typer.TyperException, verb: str) -> str:
         parameters = context.command.params if context else ()
         names = [name for parameter in parameters for name in parameter.opts]
         flags = [name.lstrip("-") for name in names if name.startswith("-")]
-        bare = option.lstrip("-")
+        flag_name = option.lstrip("-")
         hint = ""
-        if bare in names:
+        if flag_name in names:
             hint = "; that is an argument: give it without its name"
-        elif near := get_close_matches(bare, flags, 1, 0.7):
-            hint = f". Did you mean '--{near[0]}'?"
+        elif close_flags := get_close_matches(flag_name, flags, 1, 0.7):
+            hint = f". Did you mean '--{close_flags[0]}'?"
         elif "points" in flags:
             hint = "; give a codec's settings with --points, as in jpeg.quality=10,30"
         message = f"no such option: {option}{hint}"

@@ -46,14 +46,14 @@ class Setting(NamedTuple):
 class CodecInfo:
     """Information needed to reproduce the streams; stored with every row."""
 
-    version: str  # of the encoder and its libraries: "libjpeg-turbo 3.1.2, Pillow 12.0.0"
+    version: str  # encoder and its libraries: "libjpeg-turbo 3.1.2, Pillow 12.0.0"
     command: str  # the exact call or command line, with {quality} where the setting goes
     licence: str  # SPDX identifier of the encoder's licence, and of its weights'
     fingerprint: str  # sha256 of the program, library or weight files that determine the streams
-    revision: int = 1  # of the adapter; raised whenever its streams or decoded pixels may change
+    revision: int = 1  # adapter's number, raised whenever its streams or decoded pixels may change
     timed: str = "one call in this process"  # what the measured seconds include
     device: Device = "cpu"
-    caveat: str = ""  # warning shown beside every number of the codec: "random weights"
+    caveat: str = ""  # warning shown next to every number of the codec: "random weights"
     chroma: str = ""  # chroma format of the streams: "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # metric that the encoder optimises: "PSNR", "SSIM"; empty: not stated
     # For a codec with weights per setting, pairs of "quality=3" and the sha256 of its weights: two

@@ -37,7 +37,7 @@ class Reason(NamedTuple):
 class BenchError(Exception):
     """A failure explained in one sentence; `reason` is the sentence as data, if any."""
 
-    exit_code = 1  # of the command that the error ends
+    exit_code = 1  # a command that the error ends has this code
 
     def __init__(self, sentence: str = "", reason: Reason | None = None) -> None:
         super().__init__(sentence)

@@ -33,7 +33,7 @@ class Memory(NamedTuple):
 class Work(NamedTuple):
     """Size and work of a codec's networks; None: not counted."""
 
-    parameters: int | None = None  # of encoder and decoder together
+    parameters: int | None = None  # encoder and decoder together
     encode_kmac: float | None = None  # thousand multiply-accumulates to encode a pixel
     decode_kmac: float | None = None
 
@@ -43,7 +43,7 @@ class Training(NamedTuple):
 
     petamacs: float | None = None  # 10^15 multiply-accumulates of all networks, both passes
     optimiser: str = ""
-    steps: str = ""  # of each network; a receiver's steps follow after a plus
+    steps: str = ""  # per network; a receiver's steps follow after a plus
     fingerprint: str = ""  # rows whose fingerprint begins with it have the same weights
 
 
@@ -82,7 +82,7 @@ class Facts:
     # measured codec, the first has the same program or weights.
     published: tuple[tuple[str, str], ...] = ()
     budget: bool = False  # trained here, with the work and crops of our codec's micro network
-    reference: bool = False  # a program that readers know, shown beside any codec
+    reference: bool = False  # a program that readers know, shown next to any codec
     null: bool = False  # decodes to the source, so that it measures the harness
 
 

@@ -135,12 +135,12 @@ def declared_options(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Op
     parameters: Mapping[str, Parameter] = signature(owner).parameters
     if is_dataclass(owner):
         bases = [base for base in owner.__bases__ if is_dataclass(base)]
-        inherited = {entry.name for base in bases for entry in fields(base)}
+        inherited_names = {entry.name for base in bases for entry in fields(base)}
         parameters = {
             entry.name: parameters[entry.name].replace(
                 annotation=Annotated[entry.type, entry.metadata["option"]]
             )
-            for entry in sorted(fields(owner), key=lambda entry: entry.name in inherited)
+            for entry in sorted(fields(owner), key=lambda entry: entry.name in inherited_names)
             if "option" in entry.metadata
         }
     pairs = ((candidate, declaration(candidate)) for candidate in parameters.values())
@@ -171,25 +171,27 @@ def flatten(function: Callable[..., Result]) -> Callable[..., Result]:
                 annotation=option.annotation
             )  # fmt: skip
     no_default = Parameter.empty
-    ordered = sorted(flat_parameters.values(), key=lambda p: (p.kind, p.default is not no_default))
-    flattened = signature(function).replace(parameters=ordered)
+    ordered_parameters = sorted(
+        flat_parameters.values(), key=lambda p: (p.kind, p.default is not no_default)
+    )
+    flat_signature = signature(function).replace(parameters=ordered_parameters)
 
     @wraps(function)
     def call(*args: Any, **values: Any) -> Result:
-        bound = flattened.bind(*args, **values)
-        bound.apply_defaults()
-        arguments = bound.arguments
-        passed = {
+        bound_arguments = flat_signature.bind(*args, **values)
+        bound_arguments.apply_defaults()
+        arguments = bound_arguments.arguments
+        passed_arguments = {
             key: _convert(flat_parameters[key], value)
             for key, value in arguments.items()
             if key in own_parameters
         }
         for slot, (kind, options) in slots.items():
             fields = {key: _convert(option, arguments[key]) for key, option in options.items()}
-            passed[slot] = getattr(kind, "create", kind)(**fields)
-        return function(**passed)
+            passed_arguments[slot] = getattr(kind, "create", kind)(**fields)
+        return function(**passed_arguments)
 
-    call.__signature__ = flattened  # type: ignore[attr-defined]
+    call.__signature__ = flat_signature  # type: ignore[attr-defined]
     call.__doc__ = getdoc(function)
     if slots and call.__doc__:
         call.__doc__ = call.__doc__.replace("{parameters}", "\n".join(numpydoc_lines(call)))

@@ -44,14 +44,14 @@ def default_description(name: str, codec: Any) -> CodecInfo:
         digest = hashlib.sha256("".join([file_digest, *files]).encode()).hexdigest()
     plugin = plugins.installed().get(name)
     setting = codec.sweep[0].name
-    declared = {field: getattr(codec, field, None) for field in ATTRIBUTES}
+    attributes = {field: getattr(codec, field, None) for field in ATTRIBUTES}
     facts: dict[str, Any] = {
         "version": plugin.package if plugin else f"{plugins.file_of(name).name} {digest[:8]}",
         "command": f"{type(codec).__name__}.encode(pixels, {setting}={{{setting}}})",
         "licence": "NOASSERTION",
         "fingerprint": digest,
         "device": device_kind(str(getattr(codec, "device", ""))),
-        **{field: value for field, value in declared.items() if isinstance(value, str)},
+        **{field: value for field, value in attributes.items() if isinstance(value, str)},
     }
     parts = (
         (str(Setting(setting, value)), f"{file_digest} {_file_digest(Path(file))}")
@@ -65,24 +65,24 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
     """Return the description of a user's codec; `UsageError` if it breaks the contract."""
     title: object = getattr(codec, "name", None)
     if not isinstance(title, str) or not title:
-        raise _wrong(name, f"`name` must be a text, not {title!r}")
+        raise _contract_error(name, f"`name` must be a text, not {title!r}")
     sweep: object = getattr(codec, "sweep", None)
     if not isinstance(sweep, tuple | list) or not sweep:
         example = "such as (Setting('bits', 3),)"
-        raise _wrong(
+        raise _contract_error(
             name, f"`sweep` must be a tuple of one or more Settings, {example}, not {sweep!r}"
         )
     for setting in sweep:
         value: object = getattr(setting, "value", None)
         if not isinstance(setting, Setting) or not isinstance(value, Real):
             reason = f"`sweep` holds {setting!r}, not a Setting such as Setting('bits', 3)"
-            raise _wrong(name, reason)
+            raise _contract_error(name, reason)
     files: object = getattr(codec, "files", ())
     if isinstance(files, str) or not isinstance(files, Iterable):
-        raise _wrong(name, f"`files` must be a tuple of paths, not {files!r}")
+        raise _contract_error(name, f"`files` must be a tuple of paths, not {files!r}")
     for file in files:
         if not Path(file).is_file():
-            raise _wrong(name, f"`files` names {file}, which does not exist")
+            raise _contract_error(name, f"`files` names {file}, which does not exist")
     try:
         info: object = codec.describe()
     except BenchError:
@@ -90,17 +90,19 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
     except FOREIGN as error:
         raise plugins.failed_in(name, type(codec), "`describe` of", error) from error
     if not isinstance(info, CodecInfo):
-        raise _wrong(name, f"`describe` must return a CodecInfo, not {info!r}")
+        raise _contract_error(name, f"`describe` must return a CodecInfo, not {info!r}")
     for field, kind in get_type_hints(CodecInfo).items():
         fact, origin = getattr(info, field), get_origin(kind)
         values = get_args(kind) if origin is Literal else ()
         if fact not in values if values else not isinstance(fact, origin or kind):
             expected = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
-            raise _wrong(name, f"`describe` gives {field} as {fact!r}, which must be {expected}")
+            raise _contract_error(
+                name, f"`describe` gives {field} as {fact!r}, which must be {expected}"
+            )
     return info
 
 
-def _wrong(name: str, problem: str) -> UsageError:
+def _contract_error(name: str, problem: str) -> UsageError:
     return UsageError(f"{plugins.place_of(name)}: in {name}, {problem}")
 
 

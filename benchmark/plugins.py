@@ -51,7 +51,7 @@ class Plugin(NamedTuple):
     kind: str  # a key of GROUPS
     module: str
     attribute: str
-    package: str  # with its version
+    package: str  # name and version
 
 
 @cache
@@ -156,11 +156,13 @@ def place_of(name: str) -> str:
 
 def require_methods(name: str, loaded_class: type[Any], kind: str, methods: Sequence[str]) -> None:
     """Raise `UsageError` unless the class loaded as `name` has all these methods."""
-    missing = [method for method in methods if not callable(getattr(loaded_class, method, None))]
-    if missing:
+    missing_methods = [
+        method for method in methods if not callable(getattr(loaded_class, method, None))
+    ]
+    if missing_methods:
         raise UsageError(
             f"{place_of(name)}: the class {loaded_class.__name__} has no method "
-            f"{' and no '.join(map(repr, missing))}, which a {kind} needs"
+            f"{' and no '.join(map(repr, missing_methods))}, which a {kind} needs"
         )
 
 
@@ -214,8 +216,8 @@ def one_line(error: BaseException) -> str:
 def reason_of(error: BaseException, author: type[Any]) -> str:
     """Return the line and error in a class's code; raise it again if it is an interruption."""
     raise_interruption(error)
-    explained = isinstance(error, BenchError) and is_of_package(author)
-    frame = "" if explained else author_frame(error, author)
+    is_explained = isinstance(error, BenchError) and is_of_package(author)
+    frame = "" if is_explained else author_frame(error, author)
     return f"{frame}: {one_line(error)}" if frame else one_line(error)
 
 
@@ -303,5 +305,7 @@ def _code_files(author: Any) -> tuple[str, ...]:
         file = sys.modules[package].__file__ if package != HARNESS else None
         return (f"{Path(file).parent}{os.sep}",) if file else ()
     methods = vars(author).values() if inspect.isclass(author) else [author]
-    plain = (inspect.unwrap(getattr(method, "__func__", method)) for method in methods)
-    return tuple({method.__code__.co_filename for method in plain if inspect.isfunction(method)})
+    functions = (inspect.unwrap(getattr(method, "__func__", method)) for method in methods)
+    return tuple(
+        {method.__code__.co_filename for method in functions if inspect.isfunction(method)}
+    )

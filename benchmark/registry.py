@@ -75,8 +75,8 @@ def metric_called(word: str) -> str:
 def unknown_metric(word: str, choices: Iterable[str], kind: str = "metric") -> UnknownName:
     """Return the error for an unknown metric, with the likeliest choice."""
     names, words = [*choices], _metric_words()
-    near = get_close_matches(squeezed(word), [w for w in words if words[w] in names], n=1)
-    return UnknownName(kind, word, names, words[near[0]] if near else "")
+    close_words = get_close_matches(squeezed(word), [w for w in words if words[w] in names], n=1)
+    return UnknownName(kind, word, names, words[close_words[0]] if close_words else "")
 
 
 def metric_class(name: str) -> type[Any]:

@@ -25,10 +25,10 @@ PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that 
 class CodecSpec(NamedTuple):
     """A codec and its options as portable text: `jpeg:subsampling=444:optimize=1`."""
 
-    name: str  # in CODECS, of a plugin, or path.py:Class
+    name: str  # a key of CODECS, a plugin's name, or path.py:Class
     options: tuple[tuple[str, str], ...]  # sorted, defaults left out once resolved
     # Options that affect neither streams nor pixels, such as time limits: not stored in rows
-    beside: tuple[tuple[str, str], ...] = ()
+    neutral_options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, name: str, variant: str) -> "CodecSpec":
@@ -42,8 +42,8 @@ class CodecSpec(NamedTuple):
 
     @property
     def identity(self) -> "CodecSpec":
-        """The spec without `beside`, as stored in rows."""
-        return self._replace(beside=())
+        """The spec without `neutral_options`, as stored in rows."""
+        return self._replace(neutral_options=())
 
     def remove_options(self, names: Collection[str]) -> "CodecSpec":
         """Return the spec without the named options."""
@@ -56,8 +56,8 @@ class CodecSpec(NamedTuple):
     @property
     def variant(self) -> str:
         """The options as text, empty for none."""
-        escaped = ((key, re.sub("[:,]", r"\\\g<0>", value)) for key, value in self.options)
-        return ":".join(f"{key}={value}" for key, value in escaped)
+        escaped_options = ((key, re.sub("[:,]", r"\\\g<0>", value)) for key, value in self.options)
+        return ":".join(f"{key}={value}" for key, value in escaped_options)
 
     @property
     def text(self) -> str:
@@ -66,8 +66,8 @@ class CodecSpec(NamedTuple):
 
     @property
     def complete(self) -> "CodecSpec":
-        """The spec with the options of `beside` among the others, as typed by a user."""
-        return CodecSpec(self.name, tuple(sorted((*self.options, *self.beside))))
+        """The spec with `neutral_options` among the options, as typed by a user."""
+        return CodecSpec(self.name, tuple(sorted((*self.options, *self.neutral_options))))
 
     @property
     def label(self) -> str:
@@ -185,9 +185,11 @@ def parse_codec(text: str) -> CodecSpec:
         choices = [*CODECS, *ALIASES, *plugins.installed()]
         raise UnknownName("codec", name, choices, _suggest_codec(name))
     if name in CODECS and option_texts and "=" not in option_texts[0]:
-        unnamed = declared(name, "unnamed_option")
+        unnamed_option = declared(name, "unnamed_option")
         option_texts = (
-            [f"{unnamed}={option_texts[0]}", *option_texts[1:]] if unnamed else option_texts
+            [f"{unnamed_option}={option_texts[0]}", *option_texts[1:]]
+            if unnamed_option
+            else option_texts
         )
     options = {**dict(_options(text, preset)), **dict(_options(text, option_texts))}
     return CodecSpec(name, tuple(sorted(options.items())))
@@ -275,8 +277,8 @@ def sole_variant(text: str, option: str) -> CodecSpec:
     """Return the only variant of the codec given as an option's value; `BadOption` for several."""
     variants = resolve(parse_codec(text))
     if len(variants) > 1:
-        listed = ", ".join(variant.text for variant in variants)
-        raise BadOption(f"{option}={text} stands for several codecs, {listed}: name one of them")
+        spec_list = ", ".join(variant.text for variant in variants)
+        raise BadOption(f"{option}={text} stands for several codecs, {spec_list}: name one of them")
     return variants[0]
 
 
@@ -291,9 +293,9 @@ def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
         return [spec]
     if hasattr(codec_type, "draws") and not codec_type.draws(options):
         return [spec]
-    complete_spec = spec._replace(beside=()).add_options(spec.beside)
-    seeded = (complete_spec.add_options([(SEED, str(seed))]) for seed in range(count))
-    return [variant for seeded_spec in seeded for variant in resolve(seeded_spec)]
+    complete_spec = spec.complete
+    seeded_specs = (complete_spec.add_options([(SEED, str(seed))]) for seed in range(count))
+    return [variant for seeded_spec in seeded_specs for variant in resolve(seeded_spec)]
 
 
 def load_codec(spec: CodecSpec) -> Any:
@@ -301,7 +303,7 @@ def load_codec(spec: CodecSpec) -> Any:
     codec_type = codec_class(spec)
     parameters = parameters_of(spec, codec_type)
     values: dict[str, Any] = {}
-    for key, text in (*spec.options, *spec.beside):
+    for key, text in (*spec.options, *spec.neutral_options):
         if key == NAME and key not in parameters:
             continue
         if key not in parameters:
@@ -363,7 +365,7 @@ def _plain_value(codec: str, key: str, text: str, kind: object) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if not text or codec not in CODECS or key not in PATHS:
         return text
-    if key == "file":  # what a worker's file names is beside the file as named, be that a link
+    if key == "file":  # paths in a worker's file are relative to it as named, even to a link
         return _plain_path(text)
     files = file_list(text) if key == LISTS else [text]
     return ",".join(_plain_path(os.path.realpath(file)) for file in files)
@@ -382,7 +384,7 @@ def plain_codec(text: str) -> str:
     return text
 
 
-def _plain_path(text: str, inside: str = "") -> str:
+def _plain_path(text: str, prefix: str = "") -> str:
     """Return a normal path without linked folders, relative if in the current folder."""
     try:
         folder, name = os.path.split(text)
@@ -390,7 +392,7 @@ def _plain_path(text: str, inside: str = "") -> str:
         relative = os.path.relpath(path)
     except (OSError, ValueError):  # the folder was removed, or no path has such characters
         return text
-    return path if relative.startswith(os.pardir) else inside + relative
+    return path if relative.startswith(os.pardir) else prefix + relative
 
 
 def parameters_of(spec: CodecSpec, codec_type: type[Any]) -> dict[str, inspect.Parameter]:

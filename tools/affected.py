@@ -74,9 +74,9 @@ def record(words: list[str]) -> int:
         env=environment | {"COVERAGE_PROCESS_START": str(settings)},
         check=False,
     )
-    combined = coverage.Coverage(config_file=str(settings))
-    combined.combine([str(folder)], strict=True)
-    data, tests = combined.get_data(), dict[str, dict[str, list[int]]]()
+    combined_data = coverage.Coverage(config_file=str(settings))
+    combined_data.combine([str(folder)], strict=True)
+    data, tests = combined_data.get_data(), dict[str, dict[str, list[int]]]()
     for path in data.measured_files():
         name = os.path.relpath(path, ROOT)
         for line, contexts in data.contexts_by_lineno(path).items():
@@ -110,12 +110,12 @@ def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
         before, after = head.splitlines()[0].split(" ", 1)
         lines, new_lines = list[int](), list[int]()
         for hunk in hunks:
-            old, new = hunk.split(" ")[:2]
-            lines += _span(old)
-            new_lines += _span(new[1:])
+            old_span, new_span = hunk.split(" ")[:2]
+            lines += _span(old_span)
+            new_lines += _span(new_span[1:])
         result.append(Change(before, after, tuple(lines), tuple(new_lines)))
-    untracked = _git("ls-files", "--others", "--exclude-standard").split()
-    result += [Change("", name) for name in untracked]
+    untracked_files = _git("ls-files", "--others", "--exclude-standard").split()
+    result += [Change("", name) for name in untracked_files]
     paths = {os.path.relpath(Path(name).absolute(), ROOT) for name in names}
     return [change for change in result if not paths or {change.before, change.after} & paths]
 
@@ -130,11 +130,11 @@ def affected_tests(
     changed: Iterable[Change], commit: str, tests: dict[str, dict[str, list[int]]]
 ) -> list[str]:
     """Return pytest's arguments: test files, modules with doctests, or everything."""
-    selected = set[str]()
+    selected_tests = set[str]()
     for change in changed:
         is_test = Path(change.after).name.startswith("test_") and change.after.endswith(".py")
         if is_test:
-            selected |= {change.after} if (ROOT / change.after).exists() else set()
+            selected_tests |= {change.after} if (ROOT / change.after).exists() else set()
         elif not change.after.endswith(".py") or not change.after.startswith(PACKAGES):
             return ALL_TESTS
         elif change.before not in tests:
@@ -145,13 +145,15 @@ def affected_tests(
             if not re.search(r"^\s*(async )?def ", source, re.MULTILINE):
                 return ALL_TESTS  # a module without functions acts when imported
             lines = enclosing_lines(source, change.lines)
-            selected |= {
-                test for test, executed in tests[change.before].items() if lines & {*executed}
+            selected_tests |= {
+                test
+                for test, executed_lines in tests[change.before].items()
+                if lines & {*executed_lines}
             }
             for name in () if lines else (change.before, *importers(change.before, tests)):
-                selected |= {*tests[name]}
-            selected |= {change.after} if (ROOT / change.after).exists() else set()
-    return sorted(selected)
+                selected_tests |= {*tests[name]}
+            selected_tests |= {change.after} if (ROOT / change.after).exists() else set()
+    return sorted(selected_tests)
 
 
 def importers(name: str, tests: Iterable[str]) -> list[str]:
@@ -175,14 +177,16 @@ def enclosing_lines(source: str, lines: Iterable[int]) -> set[int]:
     """
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
-    enclosed = set[int]()
+    enclosed_lines = set[int]()
     for line in lines:
-        enclosing = [f for f in functions if f.body[0].lineno <= line <= (f.end_lineno or line)]
-        if not enclosing:
+        enclosing_functions = [
+            f for f in functions if f.body[0].lineno <= line <= (f.end_lineno or line)
+        ]
+        if not enclosing_functions:
             return set()
-        inner = max(enclosing, key=lambda function: function.lineno)
-        enclosed |= {*range(inner.body[0].lineno, (inner.end_lineno or line) + 1)}
-    return enclosed
+        inner = max(enclosing_functions, key=lambda function: function.lineno)
+        enclosed_lines |= {*range(inner.body[0].lineno, (inner.end_lineno or line) + 1)}
+    return enclosed_lines
 
 
 def _git(*words: str) -> str:
@@ -199,15 +203,15 @@ def main() -> int:
     options = parser.parse_args()
     if options.record:
         return record(options.files)
-    selected = ALL_TESTS
+    selected_tests = ALL_TESTS
     if MAP.exists():
-        recorded = json.loads(MAP.read_text())
-        changed = changes(recorded["commit"], options.files)
-        selected = affected_tests(changed, recorded["commit"], recorded["tests"])
-    if options.run and selected:
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *selected]
+        recorded_map = json.loads(MAP.read_text())
+        changed = changes(recorded_map["commit"], options.files)
+        selected_tests = affected_tests(changed, recorded_map["commit"], recorded_map["tests"])
+    if options.run and selected_tests:
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *selected_tests]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
-    print(*selected, sep="\n")
+    print(*selected_tests, sep="\n")
     return 0
 
 

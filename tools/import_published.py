@@ -6,8 +6,8 @@ The first csv has free text instead of rules; the tables below map each text to 
 guessed: a row without an entry ends the program. docs/protocol.md defines the ids.
 Where the text alone does not decide, the code that made the number does:
 
-- CompressAI's results/Readme.md: metrics of learned models are of floating-point pictures, the
-  variable-rate ones (added after 8-bit metrics) and those of programs are of 8-bit ones.
+- CompressAI's results/Readme.md: metrics of learned models refer to floating-point pictures, those
+  of variable-rate models (added after 8-bit metrics) and of programs to 8-bit pictures.
 - CRDR and DC-VIC, src/utils/img_utils.py: pictures are truncated to 8 bits before any metric.
 - NeuralCompression, projects/illm/eval_folder_example.py: PSNR and MS-SSIM of rounded pictures,
   LPIPS of floating-point ones; its MS-SSIM pads odd sides as TensorFlow's does.

@@ -200,10 +200,14 @@ def _compare(
     measured_x, x = np.log10(rates[in_range]), np.log10(bpp)
     akima = Akima1DInterpolator(x, published)(measured_x)
     gaps = values[in_range] - akima
-    reading = max((point.value_error or 0.0 for point in curve.points), default=0.0)
-    slack = TOLERANCE_DB + reading + np.abs(PchipInterpolator(x, published)(measured_x) - akima)
-    raw = np.interp(measured_x, x, [point.value for point in curve.points])
-    causes = [RULES[rules](raw)] if rules in RULES else []
+    reading_error_db = max((point.value_error or 0.0 for point in curve.points), default=0.0)
+    slack = (
+        TOLERANCE_DB
+        + reading_error_db
+        + np.abs(PchipInterpolator(x, published)(measured_x) - akima)
+    )
+    published_values = np.interp(measured_x, x, [point.value for point in curve.points])
+    causes = [RULES[rules](published_values)] if rules in RULES else []
     causes += [
         Cause(difference.reason, difference.low_db, difference.high_db)
         for difference in KNOWN_DIFFERENCES.get(codec, ())

@@ -84,11 +84,11 @@ def other_metrics(kodak: Path) -> Iterator[str]:
     yield f"| codec | {' | '.join(OTHER_METRICS.values())} |"
     yield f"|---|{'--:|' * len(OTHER_METRICS)}"
     rates = [bd_rates(rows, ANCHOR, metric) for metric in OTHER_METRICS]
-    crossing = [crossings(rows, ANCHOR, metric) for metric in OTHER_METRICS]
+    crossing_labels = [crossings(rows, ANCHOR, metric) for metric in OTHER_METRICS]
     for label, name in list(CODECS.items())[1:]:
         cells = [
             rate[label].split(" ")[0] + " x" * (label in cross)
-            for rate, cross in zip(rates, crossing, strict=True)
+            for rate, cross in zip(rates, crossing_labels, strict=True)
         ]
         yield f"| {name.replace('**', '')} | {' | '.join(cells)} |"
 
@@ -97,10 +97,10 @@ def note(kodak: Path) -> str:
     """Return the note on container bytes, pairs and crossing curves."""
     rows = benchmark.load(kodak, details=True)
     rows = rows[rows["codec"].isin([ANCHOR, CONTAINER_CODEC])]
-    bare = rows["num_bytes"] - rows["container_bytes"].fillna(0)
+    bare_bytes = rows["num_bytes"] - rows["container_bytes"].fillna(0)
     container_bytes = rows["container_bytes"][rows["codec"] == CONTAINER_CODEC].dropna().unique()
     psnr, lpips = (
-        bd_rates(rows.assign(num_bytes=bare), ANCHOR, metric)[CONTAINER_CODEC].split(" ")[0]
+        bd_rates(rows.assign(num_bytes=bare_bytes), ANCHOR, metric)[CONTAINER_CODEC].split(" ")[0]
         for metric in ("psnr", LPIPS)
     )
     codec_rows = _rows(kodak)
@@ -127,8 +127,8 @@ def crossings(rows: pd.DataFrame, anchor: str, metric: str) -> list[str]:
     """Return the labels of the codecs whose curves cross the anchor's."""
     summary = read_compared(source_of(rows), "all", (metric,)).summary
     (reference,) = (edition for edition, label in summary.labels.items() if label == anchor)
-    compared = compare(summary, [Metric.named(metric)], reference, USUAL_RULE)
-    return [record["codec"] for record in compared.values() if record["crossing"] is not None]
+    comparisons = compare(summary, [Metric.named(metric)], reference, USUAL_RULE)
+    return [record["codec"] for record in comparisons.values() if record["crossing"] is not None]
 
 
 def _rows(kodak: Path) -> pd.DataFrame:

@@ -173,15 +173,15 @@ def fetch_archive(
     origin: file or address of a copy (default: the publisher's address). A downloaded archive is
     removed afterwards; a user's file is kept, even next to the folder.
     """
-    finished = target / archive.places[0]
+    dataset_folder = target / archive.places[0]
     if not (archive.url.endswith(".zip") or origin.endswith(".zip")):
         digest = archive.digest and f" ({archive.digest})"
         raise Unavailable(
             f"{archive.dataset} is not downloaded: get it yourself, from {archive.url}{digest}, "
-            f"and put its {archive.num_images} PNG files into {finished}"
+            f"and put its {archive.num_images} PNG files into {dataset_folder}"
         )
     local_copy = Path(origin) if origin and not origin.startswith(ADDRESS_SCHEMES) else None
-    zip_file = local_copy or finished.parent / archive.file_name
+    zip_file = local_copy or dataset_folder.parent / archive.file_name
     keep_zip = zip_file.exists()
     url = origin if origin and not local_copy else archive.url
     remedy = f"put the archive at {zip_file} yourself, and fetching unpacks it"
@@ -192,10 +192,10 @@ def fetch_archive(
         download.unpack_images(zip_file, draft, archive.num_images, archive.member_folder)
         archive_images(draft, archive)
 
-    download.publish_folder(finished, [url], fill)
+    download.publish_folder(dataset_folder, [url], fill)
     if not keep_zip:
         zip_file.unlink()
-    return finished
+    return dataset_folder
 
 
 def _last_part(url: str) -> str:

@@ -98,15 +98,15 @@ def profile(name: str) -> Profile:
     """
     if name not in DATASETS:
         return Profile(HASH_OF_FOLDER.sub("", name))
-    declared: dict[str, Profile] = getattr(dataset_module(name), "PROFILES", {})
-    return declared.get(name, Profile(name))
+    profiles: dict[str, Profile] = getattr(dataset_module(name), "PROFILES", {})
+    return profiles.get(name, Profile(name))
 
 
 class Source(NamedTuple):
     """Photograph that can be measured."""
 
     file: ImageFile
-    sha256: str  # of the pixels
+    sha256: str  # hash of the pixels
     width_px: int
     height_px: int
     lossy: bool  # the file format is lossy
@@ -159,8 +159,10 @@ def data_folders(data_dir: Path | None = None) -> list[Path]:
     if data_dir and not data_dir.is_dir():
         raise UsageError(f"--data-dir {data_dir} is not a folder")
     explicit = [data_dir] if data_dir else []
-    configured = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    return [*explicit, *configured, fetched_folder()]
+    variable_folders = [
+        Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part
+    ]
+    return [*explicit, *variable_folders, fetched_folder()]
 
 
 def fetched_folder() -> Path:
@@ -180,9 +182,9 @@ def open_folder(path: Path) -> Dataset:
         raise UsageError(f"there is no folder {place}: give one with images, or a dataset's name")
     if not path.is_dir():
         raise UsageError(f"{path} is neither a folder of images nor a csv file that lists images")
-    resolved = path.resolve()
-    title, digest = _title_and_digest(resolved)
-    images, unread = _list_images(resolved)
+    real_path = path.resolve()
+    title, digest = _title_and_digest(real_path)
+    images, unread = _list_images(real_path)
     if not images:
         kinds = ", ".join(unread_kinds(unread))
         suffixes = ", ".join(sorted(SUFFIXES))
@@ -258,8 +260,8 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
         return hub_dataset
     if is_brought(text):
         return open_from_file(text, data_folders(data_dir))
-    unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
-    is_misspelt_path = unknown and suggest_path(Path(text), Path.is_dir)
+    is_unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
+    is_misspelt_path = is_unknown and suggest_path(Path(text), Path.is_dir)
     if is_folder_name(text) or is_misspelt_path:
         return open_images(Path(text))
     dataset: Dataset = dataset_opener(text, "dataset or folder")(data_folders(data_dir))
@@ -300,8 +302,8 @@ def _contract_objection(dataset: Dataset) -> str:
     for name, count in Counter(image.name for image in dataset.images).items():
         if count > 1:
             return f"has two images named {name!r}"
-    missing = [image for image in dataset.images if not Path(image.path).is_file()]
-    return f"has no image {missing[0].name} at {missing[0].path}" if missing else ""
+    absent = [image for image in dataset.images if not Path(image.path).is_file()]
+    return f"has no image {absent[0].name} at {absent[0].path}" if absent else ""
 
 
 def find_images(
@@ -324,8 +326,8 @@ def find_images(
                 return tuple(sorted(images))
         except Unavailable as error:
             objections.setdefault(path == ".", str(error))
-    searched = " or ".join(str(folder) for folder in data_folders)
-    absence = f"{subfolders[0]} with {content} is not in {searched}"
+    folder_names = " or ".join(str(folder) for folder in data_folders)
+    absence = f"{subfolders[0]} with {content} is not in {folder_names}"
     reason = objections.get(False) or "; ".join([absence, *objections.values()])
     fetch = bench_command("fetch", name)
     raise Unavailable(

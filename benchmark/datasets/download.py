@@ -87,9 +87,9 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
         with _open_locked(part) as file:
             _require_space(target.parent, (size_bytes or 0) - _size(file))
-            resumed = _size(file) > 0
+            is_resumed = _size(file) > 0
             _download(url, file, expected, progress, remedy)
-            if resumed and expected.objection(file):  # the first part may be another file's
+            if is_resumed and expected.objection(file):  # the first part may be another file's
                 file.truncate(0)
                 _download(url, file, expected, progress, remedy)
             if objection := expected.objection(file):
@@ -206,17 +206,17 @@ def _size(file: BufferedRandom) -> int:
 
 
 def _require_space(folder: Path, num_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if num_bytes > free:
-        raise Unavailable(f"{folder} has {free} bytes free, and {num_bytes} are needed")
+    free_bytes = shutil.disk_usage(folder).free
+    if num_bytes > free_bytes:
+        raise Unavailable(f"{folder} has {free_bytes} bytes free, and {num_bytes} are needed")
 
 
 def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") -> None:
     """Unpack the `count` PNG files of a zip (or its `subfolder`); `Unavailable` if this fails."""
     try:
-        with open_regular(archive) as file, ZipFile(file) as opened:
+        with open_regular(archive) as file, ZipFile(file) as zip_file:
             members: dict[str, ZipInfo] = {}
-            for member in opened.infolist():
+            for member in zip_file.infolist():
                 path = PurePosixPath(member.filename)
                 is_fork = "__MACOSX" in path.parts or path.name.startswith(".")  # in a Mac's zip
                 in_subfolder = f"/{path.parent}".endswith(f"/{subfolder}") or not subfolder
@@ -236,7 +236,7 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
                 raise Unavailable(f"{archive} holds an image of {max(sizes)} bytes: remove it")
             _require_space(folder, sum(sizes))
             for name, member in members.items():
-                with opened.open(member) as source, (folder / name).open("wb") as target:
+                with zip_file.open(member) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
     except Unavailable:
         raise
@@ -246,11 +246,13 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
         raise Unavailable(f"{archive} is not a complete zip ({error}): remove it") from error
 
 
-def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
-    """Let `fill` complete a draft; add a manifest, rename; `Unavailable` if `finished` exists."""
-    if finished.exists():
-        raise Unavailable(f"{finished} exists, but is not the complete dataset: remove it first")
-    draft = finished.with_name(f".{finished.name}.part")
+def publish_folder(dataset_folder: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
+    """Let `fill` complete a draft, add a manifest, rename; `Unavailable` if the folder exists."""
+    if dataset_folder.exists():
+        raise Unavailable(
+            f"{dataset_folder} exists, but is not the complete dataset: remove it first"
+        )
+    draft = dataset_folder.with_name(f".{dataset_folder.name}.part")
     fill(draft)
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
@@ -259,7 +261,7 @@ def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], N
     fetched_utc = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = {"urls": list(urls), "fetched_utc": fetched_utc, "files": files}
     write_file(draft / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    os.replace(draft, finished)
+    os.replace(draft, dataset_folder)
 
 
 def manifest_objection(folder: Path) -> str:

@@ -157,10 +157,10 @@ def _require_all_parts(files: list[Path], remedy: str) -> None:
     for path in files:
         if match := re.search(r"-of-(\d+)\.parquet$", path.name):
             stem = path.name.rsplit("-", 3)[0]
-            present = sum(file.name.startswith(f"{stem}-") for file in files)
-            if present != int(match[1]):
+            num_present = sum(file.name.startswith(f"{stem}-") for file in files)
+            if num_present != int(match[1]):
                 raise Unavailable(
-                    f"{present} of the {int(match[1])} files of {stem} are here: {remedy}"
+                    f"{num_present} of the {int(match[1])} files of {stem} are here: {remedy}"
                 )
 
 

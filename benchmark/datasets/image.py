@@ -283,14 +283,14 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
     return _Raster(_tiff_colours(page, samples, flatten), orientation, lossy, profile)
 
 
-def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.uint8]:
+def _tiff_colours(page: Any, stored_samples: NDArray[Any], flatten: bool) -> NDArray[np.uint8]:
     photometric, extra = int(page.photometric), tuple(page.extrasamples)
-    height, width, channels = stored.shape
+    height, width, channels = stored_samples.shape
     if (photometric, channels) == (_TIFF_PALETTE, 1):
-        rgb: NDArray[np.uint8] = (page.colormap.T >> 8).astype(np.uint8)[stored[..., 0]]
+        rgb: NDArray[np.uint8] = (page.colormap.T >> 8).astype(np.uint8)[stored_samples[..., 0]]
         return rgb
     max_sample: int = (1 << page.bitspersample) - 1
-    samples = (stored.astype(np.uint16) * 255 // max_sample).astype(np.uint8)
+    samples = (stored_samples.astype(np.uint16) * 255 // max_sample).astype(np.uint8)
     if (photometric, channels) == (_TIFF_CMYK, 4):
         if not flatten:
             _refuse_cmyk()
@@ -341,8 +341,8 @@ def _drop_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint8]:
 def _stated_colours(data: bytes, profile: bytes) -> str:
     """Return the colour space stated in the file; "" for sRGB or nothing readable."""
     head = data[: max(0, data.find(b"IDAT"))] if data.startswith(b"\x89PNG") else b""
-    if stated := re.search(rb"\0\0\0\x04cICP(.)(.)", head, re.DOTALL):
-        primaries, transfer = (part[0] for part in stated.groups())
+    if chunk := re.search(rb"\0\0\0\x04cICP(.)(.)", head, re.DOTALL):
+        primaries, transfer = (part[0] for part in chunk.groups())
         return TRANSFERS.get(transfer, PRIMARIES.get(primaries, ""))
     with suppress(struct.error):
         for number in range(min(MAX_TAGS, *struct.unpack_from(">I", profile, 128))):

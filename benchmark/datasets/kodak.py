@@ -59,8 +59,8 @@ def fetch_dataset(
     """Download the 24 files into `target`/kodak, all or none; origins: a local zip to unpack."""
     from benchmark.datasets import download
 
-    finished = target / "kodak"
-    remedy = f"put {CONTENT} into {finished} yourself"
+    dataset_folder = target / "kodak"
+    remedy = f"put {CONTENT} into {dataset_folder} yourself"
     urls = {picture: f"{ADDRESS}/{picture}" for picture in PICTURES}
 
     def fill(draft: Path) -> None:
@@ -73,7 +73,9 @@ def fetch_dataset(
         if not _find_pictures(draft):
             raise Unavailable(f"{origins[0]} does not hold {CONTENT}")
 
-    download.publish_folder(finished, origins or list(urls.values()), unpack if origins else fill)
+    download.publish_folder(
+        dataset_folder, origins or list(urls.values()), unpack if origins else fill
+    )
 
 
 def _find_pictures(place: Path) -> Sequence[ImageFile]:

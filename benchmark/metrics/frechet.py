@@ -180,16 +180,16 @@ def singular_values(matrix: Floats) -> SingularValues:
     projections = matrix.T @ left_vectors
     values = np.sqrt(np.einsum("ij,ij->j", projections, projections))
     largest = values.max(initial=0.0)
-    short = values < SHORT_SHARE * largest
-    short_values = np.linalg.svd(projections[:, short], compute_uv=False)
+    is_short = values < SHORT_SHARE * largest
+    short_values = np.linalg.svd(projections[:, is_short], compute_uv=False)
     # Vectors of smaller values are inaccurate, and those values weigh nothing.
-    reliable = values > np.sqrt(len(matrix) * EPSILON) * largest
-    norm = float(values[~short].sum() + short_values.sum())
+    is_reliable = values > np.sqrt(len(matrix) * EPSILON) * largest
+    norm = float(values[~is_short].sum() + short_values.sum())
     return SingularValues(
         norm,
-        left_vectors[:, reliable],
-        values[reliable],
-        projections[:, reliable] / values[reliable],
+        left_vectors[:, is_reliable],
+        values[is_reliable],
+        projections[:, is_reliable] / values[is_reliable],
     )
 
 
@@ -243,12 +243,12 @@ def _gains(
     images: Sequence[Features], sums: GaussianSums, projection: Floats, step: Floats
 ) -> Floats:
     """Return each patch's contribution to the distance, up to a constant, (patches,)."""
-    unbiased = sums.count / (sums.count - 1)
+    unbiased_factor = sums.count / (sums.count - 1)
     gains = []
     for block in _patch_blocks(images):
         deviations = block - sums.mean
         spread = _squared_lengths(deviations) - _squared_lengths(deviations @ projection)
-        gains.append(unbiased * spread + 2 * (deviations @ step))
+        gains.append(unbiased_factor * spread + 2 * (deviations @ step))
     return np.concatenate(gains)
 
 

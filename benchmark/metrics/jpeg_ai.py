@@ -275,9 +275,9 @@ def find_libvmaf() -> Path:
     for use_package in (True, False):
         try:
             program = packaged_ffmpeg("VMAF") if use_package else find_program("ffmpeg", remedy)
-            printed = run_program([program, *QUIET, "-h", "filter=libvmaf"], timeout_seconds=60)
+            output = run_program([program, *QUIET, "-h", "filter=libvmaf"], timeout_seconds=60)
         except (Unavailable, ProgramFailed):
             continue
-        if printed.startswith(b"Filter libvmaf"):
+        if output.startswith(b"Filter libvmaf"):
             return program
     raise Unavailable(f"no ffmpeg here has the filter libvmaf, which VMAF needs: {remedy}")

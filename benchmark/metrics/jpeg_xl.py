@@ -106,8 +106,8 @@ def blur(planes: Planes) -> Planes:
     """Blur planes (n, height, width) with a Gaussian (sigma 1.5), zero beyond the borders."""
     from scipy.ndimage import correlate1d
 
-    down = correlate1d(planes, _blur_kernel(), axis=1, mode="constant")
-    blurred: Planes = correlate1d(down, _blur_kernel(), axis=2, mode="constant")
+    blurred_rows = correlate1d(planes, _blur_kernel(), axis=1, mode="constant")
+    blurred: Planes = correlate1d(blurred_rows, _blur_kernel(), axis=2, mode="constant")
     return blurred
 
 
@@ -227,8 +227,8 @@ def _run_butteraugli(program: Path, reference: Pixels, decoded: Pixels) -> float
             height, width, _ = pixels.shape
             (folder / name).write_bytes(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
         command: list[str | Path] = [program, "reference.ppm", "decoded.ppm"]
-        printed = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
-    result = re.search(rb"3-norm: *([0-9.eE+-]+)", printed)
+        output = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+    result = re.search(rb"3-norm: *([0-9.eE+-]+)", output)
     if result is None:
         raise ProgramFailed(f"{program.name} printed no 3-norm")
     return float(result[1])

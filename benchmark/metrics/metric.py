@@ -187,7 +187,7 @@ class DistributionMetric(Protocol):
     words: ClassVar[str] = ""
     label: ClassVar[str]  # axis label: "FID/256"
     better: ClassVar[Better] = "lower"
-    protocol: ClassVar[str]  # of the reduction alone: "frechet/1"; the feature space has its own
+    protocol: ClassVar[str]  # id of the reduction: "frechet/1"; the feature space has another
     presentation: ClassVar[Presentation] = Presentation()
     space: ClassVar[str] = "inception256"  # name of the feature space in the registry
     # with fewer images the value needs --allow-few
@@ -327,8 +327,12 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
     for metrics in OVERVIEW:
         columns = [metric_class(metric).column for metric in metrics]
         result += [column for column in columns if counts.get(column)][:1]
-    registered = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
-    return result + [column for column in counts if column not in registered and counts[column]]
+    registered_columns = {
+        metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)
+    }
+    return result + [
+        column for column in counts if column not in registered_columns and counts[column]
+    ]
 
 
 def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
@@ -452,17 +456,19 @@ def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -
 
     reason: why rows lack the values, returned if no command helps; command: without `--metrics`.
     """
-    recorded, sentence = read_reason(reason)
-    if sentence and recorded.kind not in ABSENT and NOT_COMPUTED not in sentence:
+    stored_reason, sentence = read_reason(reason)
+    if sentence and stored_reason.kind not in ABSENT and NOT_COMPUTED not in sentence:
         return sentence
-    listed = ",".join(names := dict.fromkeys(metrics))
-    absent = [absence(text) for text in lacking(names).values()]
-    if not absent:
-        return f"`{command} --metrics {listed}` computes it"
-    missing, fetching = (
-        ", ".join(filter(None, dict.fromkeys(texts))) for texts in zip(*absent, strict=True)
+    metric_list = ",".join(names := dict.fromkeys(metrics))
+    absences = [absence(text) for text in lacking(names).values()]
+    if not absences:
+        return f"`{command} --metrics {metric_list}` computes it"
+    missing, commands = (
+        ", ".join(filter(None, dict.fromkeys(texts))) for texts in zip(*absences, strict=True)
     )
-    remedy = f"{missing}: {fetching}, then `{command} --metrics {listed}`" if fetching else missing
+    remedy = (
+        f"{missing}: {commands}, then `{command} --metrics {metric_list}`" if commands else missing
+    )
     return "; ".join(filter(None, [remedy, stand_ins(lacking(names))]))
 
 

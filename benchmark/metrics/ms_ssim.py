@@ -258,8 +258,8 @@ def _all_moments(planes: FinestScale | Planes) -> Moments:
     result = Moments(*(np.empty(shape, np.float32) for shape in (planes.shape, inner, inner)))
     for channel, rows in strips(planes.shape):
         computed = compute_moments(planes[channel, rows.start : rows.stop + MARGIN_PX])
-        for whole, part in zip(result.strip(channel, rows), computed, strict=True):
-            whole[:] = part
+        for target, part in zip(result.strip(channel, rows), computed, strict=True):
+            target[:] = part
     return result
 
 

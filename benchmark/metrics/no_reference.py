@@ -196,7 +196,7 @@ class LearnedRating(ImageMetric):
 
     min_side_px = 32  # MUSIQ's patches, strides of the other two
     file: ClassVar[str]
-    sha256: ClassVar[str]  # of the file, or its first digits
+    sha256: ClassVar[str]  # the file's, or its first digits
     published: ClassVar[str]  # name of the file in messages
 
     def __init__(self, device: str = "cpu") -> None:

@@ -148,7 +148,7 @@ def coverage(centres: Features, vectors: Features) -> float:
     """
     boundary.require_patches(len(centres), NEIGHBOURS + 1, "a neighbourhood")
     origin = centres.mean(axis=0)  # smaller numbers round less
-    shifted_centres, shifted = centres - origin, vectors - origin
+    shifted_centres, shifted_vectors = centres - origin, vectors - origin
     blocks = [  # a centre is its own nearest neighbour
         np.partition(distances, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
         for distances in _squared_distances(shifted_centres, shifted_centres)
@@ -156,7 +156,7 @@ def coverage(centres: Features, vectors: Features) -> float:
     radii = np.concatenate(blocks)
     counts = [
         (distances <= radii).any(axis=1).sum()
-        for distances in _squared_distances(shifted, shifted_centres)
+        for distances in _squared_distances(shifted_vectors, shifted_centres)
     ]
     return int(sum(counts)) / len(vectors)
 

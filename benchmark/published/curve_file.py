@@ -87,10 +87,10 @@ def _parse_json_curves(path: Path, text: str) -> dict[str, dict[str, list[float]
 def _split_table(text: str) -> list[list[str]]:
     """Return the rows of the first markdown table with rates, or else of a csv."""
     blocks = groupby(text.split("\n"), lambda line: line.lstrip().startswith("|"))
-    tables = [[*block] for marked, block in blocks if marked]
+    tables = [[*block] for is_table_line, block in blocks if is_table_line]
     for table in tables:
-        split = (re.sub(r"[*`~]", "", line).strip().strip("|").split("|") for line in table)
-        rows = [[cell.strip() for cell in cells] for cells in split]
+        split_lines = (re.sub(r"[*`~]", "", line).strip().strip("|").split("|") for line in table)
+        rows = [[cell.strip() for cell in cells] for cells in split_lines]
         rows = [cells for cells in rows if not all(re.fullmatch(":?-+:?", cell) for cell in cells)]
         if table is tables[-1] or (rows and {RATE} < {*map(column_of, rows[0])} - {""}):
             return rows
@@ -170,10 +170,10 @@ def _find_columns(path: Path, names: Sequence[str]) -> dict[int, str]:
     for index, column in columns.items():
         first_name = names_by_column.setdefault(column.removesuffix("_db"), names[index])
         if first_name is not names[index]:
-            repeated = (
+            repeated_names = (
                 first_name if first_name == names[index] else f"{first_name} and {names[index]}"
             )
-            raise UsageError(f"{path} has a column twice ({repeated}): delete one of them")
+            raise UsageError(f"{path} has a column twice ({repeated_names}): delete one of them")
     return columns
 
 
@@ -183,8 +183,8 @@ def column_of(name: str) -> str:
     >>> column_of("MS-SSIM [dB]"), column_of("Bit-rate (bpp)"), column_of("PSNR (RGB, dB)")
     ('ms_ssim_db', 'bpp', 'psnr_db')
     """
-    bare, *notes = re.split(r"[(\[,;]", name)
-    for text, words in ((name, set[str]()), (bare, {*map(squeezed, notes)})):
+    bare_name, *notes = re.split(r"[(\[,;]", name)
+    for text, words in ((name, set[str]()), (bare_name, {*map(squeezed, notes)})):
         word = squeezed(text).removeprefix("avg").removeprefix("mean")
         metric = metric_called(word)
         of_metric = (

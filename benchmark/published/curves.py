@@ -76,12 +76,14 @@ def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
 
 
 def _variant_rank(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
-    variant, catalogued = curve[1], [*EDITIONS]
+    variant, catalogued_variants = curve[1], [*EDITIONS]
     version = re.match(r"version (\d+)", variant)
     version_rank = -float(version[1]) if version else 0.0
     for_mse = re.search(r"\bmse\b", variant)
     return (
-        catalogued.index(curve) if curve in catalogued else len(catalogued),
+        catalogued_variants.index(curve)
+        if curve in catalogued_variants
+        else len(catalogued_variants),
         bool(variant),
         not for_mse,
         version_rank,
@@ -147,12 +149,12 @@ def sharing_protocols(
     protocols, else the most frequent protocol.
     """
     counts = Counter(protocols)
-    stated = sorted(counts.keys() - {UNSTATED})
+    stated_protocols = sorted(counts.keys() - {UNSTATED})
     meets = {*metric.meets}
     if measured:
         protocol_class = {measured} | (meets if metric.kind == "distortion" else set())
-    elif meets.isdisjoint(stated):
-        protocol_class = {max(stated, key=counts.__getitem__, default=UNSTATED)}
+    elif meets.isdisjoint(stated_protocols):
+        protocol_class = {max(stated_protocols, key=counts.__getitem__, default=UNSTATED)}
     else:
         protocol_class = meets
     return frozenset(counts.keys() & {UNSTATED, *protocol_class})
@@ -171,8 +173,8 @@ def overlay(
             () if curve.protocol in shared_protocols else (curve.protocol,) for curve in curves
         )
         pairs = zip(curves, others, strict=True)
-        marked = (curve._replace(other_rules=rules) for curve, rules in pairs)
-        return Overlay(tuple(marked), ())
+        marked_curves = (curve._replace(other_rules=rules) for curve, rules in pairs)
+        return Overlay(tuple(marked_curves), ())
     return Overlay(
         compatible=tuple(curve for curve in curves if curve.protocol in shared_protocols),
         incompatible=tuple(curve for curve in curves if curve.protocol not in shared_protocols),
@@ -201,8 +203,8 @@ def overlays(
         for metric in metrics
         if summary is None or summary.count_values(metric.column)
     }
-    marked = share_marks([panel.compatible for panel in result.values()])
-    for (column, panel), curves in zip(result.items(), marked, strict=True):
+    marked_panels = share_marks([panel.compatible for panel in result.values()])
+    for (column, panel), curves in zip(result.items(), marked_panels, strict=True):
         result[column] = panel._replace(compatible=tuple(curves))
     for metric in metrics:
         if summary and any(result.get(metric.column, ())):
@@ -211,11 +213,11 @@ def overlays(
             check_same_images(dataset, images, summary.pooled, metric_text)
     systems = {system_of(curve) for panel in result.values() for curve in panel.compatible}
     for column, panel in result.items():
-        excluded = {
+        excluded_curves = {
             (c.title, c.protocol) for c in panel.incompatible if system_of(c) not in systems
         }
-        if excluded:
-            names = listed([f"{title} ({rule})" for title, rule in sorted(excluded)])
+        if excluded_curves:
+            names = listed([f"{title} ({rule})" for title, rule in sorted(excluded_curves)])
             rules = {curve.protocol for curve in panel.compatible} - {UNSTATED}
             protocol_text = summary.protocols[column] if summary else listed(sorted(rules))
             raise UsageError(
@@ -235,24 +237,26 @@ def describe_excluded(
             titles.setdefault((column, curve.protocol), {})[curve.title] = None
     curves = (curve for panel in overlaid.values() for group in panel for curve in group)
     methods = {system_of(curve) for curve in curves}
-    absent = dict.fromkeys(point.system for point in points if point.system not in methods)
+    absent_systems = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
         f"not drawn: published {column} of {', '.join(names)}: its protocol {protocol} differs "
         "from that of the others (draw them with --mix-protocols)"
         for (column, protocol), names in titles.items()
     ]
-    if absent:
-        sentences.append(f"nothing published on {dataset} in these metrics: {', '.join(absent)}")
+    if absent_systems:
+        sentences.append(
+            f"nothing published on {dataset} in these metrics: {', '.join(absent_systems)}"
+        )
     return sentences
 
 
 def check_same_images(dataset: str, images: int, pooled: bool, metric_text: str = "") -> None:
     """Raise `OtherMeans` if measured means have other images or averages than published ones."""
-    published = profile(dataset).published_images or images
-    if published != images:
+    published_images = profile(dataset).published_images or images
+    if published_images != images:
         raise OtherMeans(
-            f"published means{metric_text} over {dataset} are over {published} images, these "
-            f"results over {images}: they cannot be compared."
+            f"published means{metric_text} over {dataset} are over {published_images} images, "
+            f"these results over {images}: they cannot be compared."
         )
     if pooled:
         raise OtherMeans("published rates are means of per-image bpp: omit --pooled.")
@@ -281,7 +285,7 @@ def paper_curves(
         facts = edition.facts
         is_retrained = facts.budget and facts.published  # not the published network
         measured = None if is_retrained else complete_curves.get(edition)
-        if measured is None or facts.group == OURS:  # our method's curves are of other networks
+        if measured is None or facts.group == OURS:  # our method was measured with other networks
             curves.append(_first_published_curve(edition, metric, dataset, points))
         if measured:
             curves.append(measured.retitled(facts.title)._replace(group=facts.group))

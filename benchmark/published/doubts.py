@@ -40,8 +40,8 @@ def doubts(
         side = "above" if distances_db[index] > 0 else "below"
         message = f"{abs(distances_db[index]):.3g} dB {side} VTM: no known codec is"
         for factor in FACTORS:
-            scaled = Curve(curve.bpp * factor, curve.quality)
-            if abs(np.median(_decibels_above(scaled, anchor))) < NEAR_DB:
+            scaled_curve = Curve(curve.bpp * factor, curve.quality)
+            if abs(np.median(_decibels_above(scaled_curve, anchor))) < NEAR_DB:
                 unit = "bytes" if factor > 1 else "eighths of a bit"
                 message = f"near VTM only if rates are multiplied by {factor:.3g}: give bits per "
                 message += f"pixel, not {unit}"

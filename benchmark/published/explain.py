@@ -87,9 +87,9 @@ def interpolate_rates(
     return np.asarray(Akima1DInterpolator(ends, decibels[order])(x))
 
 
-def match_settings(bpp: Float64Array, rates: Float64Array, near: Any = SAME_RATE) -> Any:
+def match_settings(bpp: Float64Array, rates: Float64Array, tolerance: Any = SAME_RATE) -> Any:
     """Return whether all rates, (..., points), are within relative `near` of a setting's `bpp`."""
-    return (np.abs(rates[..., None] / bpp - 1).min(axis=-1) < near).all(axis=-1)
+    return (np.abs(rates[..., None] / bpp - 1).min(axis=-1) < tolerance).all(axis=-1)
 
 
 def rounding_shares(rates: Float64Array) -> Float64Array:
@@ -146,9 +146,9 @@ def rank_rules(reference: Reference, rates: Float64Array, decibels: Float64Array
     MIN_PREDICTED of all. Only the best subset of images and the best other metric are listed.
     """
     rules: dict[str, tuple[float, Record]] = {}
-    for rule, parameters, predicted in predictions(reference, rates):
-        is_predicted, kind = np.isfinite(predicted), rule.partition(":")[0]
-        squares = np.where(is_predicted, decibels - predicted, MISSED_DB) ** 2
+    for rule, parameters, predicted_db in predictions(reference, rates):
+        is_predicted, kind = np.isfinite(predicted_db), rule.partition(":")[0]
+        squares = np.where(is_predicted, decibels - predicted_db, MISSED_DB) ** 2
         costs = np.where(is_predicted.mean(axis=1) >= MIN_PREDICTED, squares.mean(axis=1), np.inf)
         index = int(costs.argmin())
         if costs[index] < rules.get(kind, (np.inf,))[0]:
@@ -192,12 +192,17 @@ def read_reference(codec: str, dataset: str, metric: Metric, results: Path) -> R
     metrics = [name for name in all_names if metric_class(name).column in columns]
     for folder in (results, BUNDLED):
         with suppress(BenchError):
-            stored = read_one_dataset(folder, dataset, codec, metrics)
-            spec = find_variant(codec, stored.summary.editions)
-            points = [point for point in stored.summary.points if point.edition.spec == spec]
+            stored_results = read_one_dataset(folder, dataset, codec, metrics)
+            spec = find_variant(codec, stored_results.summary.editions)
+            points = [
+                point for point in stored_results.summary.points if point.edition.spec == spec
+            ]
             means = [point.means[metric.column] for point in points]
             if means and all(mean.value is not None for mean in means):
-                numbers, names = image_numbers(stored.table), stored.table.select("image").rows()
+                numbers, names = (
+                    image_numbers(stored_results.table),
+                    stored_results.table.select("image").rows(),
+                )
                 images = dict(zip(numbers.tolist(), names, strict=True))
                 bpp, values = zip(*((mean.bpp, mean.value) for mean in means), strict=True)
                 rules = {}
@@ -274,11 +279,15 @@ def explain(
     """
     against = against or reference_codecs()[-1]
     curve_to_explain = read_curve(curve, dataset, results)
-    requested = [Metric.named(name) for name in (metric_names(metrics) if metrics else METRICS)]
-    available = [metric for metric in requested if metric.column in curve_to_explain.series]
-    if not available or (metrics and available != requested):
-        missing = ", ".join(metric.label for metric in requested if metric not in available)
-        raise UsageError(f"{curve_to_explain.name} has no {missing}: name another metric")
+    requested_metrics = [
+        Metric.named(name) for name in (metric_names(metrics) if metrics else METRICS)
+    ]
+    available = [metric for metric in requested_metrics if metric.column in curve_to_explain.series]
+    if not available or (metrics and available != requested_metrics):
+        missing_labels = ", ".join(
+            metric.label for metric in requested_metrics if metric not in available
+        )
+        raise UsageError(f"{curve_to_explain.name} has no {missing_labels}: name another metric")
     records, sentences = list[Record](), [f"{curve_to_explain.name} against {against}, {dataset}."]
     for metric in available if metrics else available[:1]:
         reference = read_reference(against, dataset, metric, results)

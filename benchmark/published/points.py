@@ -76,8 +76,8 @@ def slug(text: str) -> str:
     >>> slug("Multi-Realism"), slug("Wei et al."), slug("MLIC++"), slug("变分"), slug("?!")
     ('multi-realism', 'wei-et-al', 'mlic-plus-plus', '变分', '545f940d')
     """
-    plain = unicodedata.normalize("NFC", text.lower()).replace("+", "-plus")
-    return re.sub(r"[\W_]+", "-", plain).strip("-") or sha256(utf8(text)).hexdigest()[:8]
+    spelled = unicodedata.normalize("NFC", text.lower()).replace("+", "-plus")
+    return re.sub(r"[\W_]+", "-", spelled).strip("-") or sha256(utf8(text)).hexdigest()[:8]
 
 
 def curve_name(system: str, variant: str) -> str:
@@ -152,14 +152,14 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
             ]
             systems = sorted({point.slug for point in points})
             raise UnknownName("published system", name, variants if colon and variants else systems)
-        selected = [point for point in groups[key] if not point.doubt or text != name]
-        if not selected:
+        selected_points = [point for point in groups[key] if not point.doubt or text != name]
+        if not selected_points:
             reason = groups[key][0].doubt
             raise UsageError(
                 f"the published points of {name} are doubtful ({reason}): select them with "
                 f"{DOUBTFUL}{name}"
             )
-        result |= dict.fromkeys(selected)
+        result |= dict.fromkeys(selected_points)
     return tuple(result)
 
 
@@ -181,11 +181,11 @@ def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
         )
         for p in points
     )
-    ordered = sorted(rates, key=lambda key: (key[0].lower(), *key))
+    ordered_keys = sorted(rates, key=lambda key: (key[0].lower(), *key))
     return [
         dict(zip(CURVE, key, strict=True))
         | {"lowest_bpp": min(rates[key]), "highest_bpp": max(rates[key]), "points": len(rates[key])}
-        for key in ordered
+        for key in ordered_keys
     ]
 
 
@@ -195,9 +195,9 @@ def parent_dataset(name: str) -> tuple[str, str]:
     >>> parent_dataset("clic2020-diffeic"), parent_dataset("clic2020:mobile")
     (('clic2020', 'others: diffeic'), ('clic2020', 'mobile alone'))
     """
-    whole, _, part = name.partition(":")
+    dataset_name, _, part = name.partition(":")
     if part:
-        return whole, f"{part} alone"
+        return dataset_name, f"{part} alone"
     parents = [dataset for dataset in DATASETS if name.startswith(f"{dataset}-")]
     if name in DATASETS or not parents:
         return name, ""

@@ -78,12 +78,12 @@ def group_series(points: Iterable[PublishedPoint], title: str = "") -> tuple[Ser
         fields = {name: getattr(point, name) for name in Origin.__struct_fields__}
         return {**fields, "source": "" if point.source == title else point.source}
 
-    ordered = group_by_key(
+    ordered_points = group_by_key(
         (tuple(getattr(point, name) for name in SERIES), point) for point in points
     )
     runs = (
         (fields, [*run])
-        for group in ordered.values()
+        for group in ordered_points.values()
         for fields, run in groupby(group, shared_fields)
     )
     return tuple(
@@ -141,9 +141,9 @@ def chosen_points(
     """Return the points of systems (main curves, or all with `all_variants`) and of curve files."""
     from benchmark.published.curves import main_curves
 
-    requested = [name.replace("\\,", ",") for name in split_names(names)]
-    files = [name for name in requested if Path(name).suffix in CURVE_FILES]
-    systems = [name for name in requested if name and name not in files]
+    requested_names = [name.replace("\\,", ",") for name in split_names(names)]
+    files = [name for name in requested_names if Path(name).suffix in CURVE_FILES]
+    systems = [name for name in requested_names if name and name not in files]
     file_points = [point for file in dict.fromkeys(files) for point in points_of_file(Path(file))]
     registry = read_points(results, doubtful=True) if systems else ()
     result: dict[PublishedPoint, None] = {}
@@ -167,10 +167,10 @@ def note_missing_values(
             name = metric.published or metric.column
             all_points = read_points(results, doubtful=True)
             systems_text = listed(list(dict.fromkeys(point.system for point in points)))
-            why = "no paper reports it"
+            reason = "no paper reports it"
             if any(point.metric == name for point in all_points):
-                why = f"{systems_text} has no published value on {dataset}"
-            sentences.append(f"{metric.label}: {why}")
+                reason = f"{systems_text} has no published value on {dataset}"
+            sentences.append(f"{metric.label}: {reason}")
     return sentences
 
 

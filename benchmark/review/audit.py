@@ -102,12 +102,12 @@ def audit_decode(
         )
         for store in stores
     }
-    sent = []
+    row_groups = []
     for stored in kept_streams.values():
         rows = [dict(row) for row in (*stored.rows, *stored.declared)]
-        sent.append(SentRows(stored.pictures.contents, rows, [row["bpp"] for row in rows]))
+        row_groups.append(SentRows(stored.pictures.contents, rows, [row["bpp"] for row in rows]))
     with output.interruptible("an audit leaves nothing behind"):
-        streams = decode(sent, {}, (), request, selection, output.show_progress)
+        streams = decode(row_groups, {}, (), request, selection, output.show_progress)
     encoders = ((CodecSpec.parse_row(stream.row).label, f"{stream.row['device']}, "
                  f"{stream.row['machine']}") for stream in streams)  # fmt: skip
     states_by_encoder = group_by_key(
@@ -125,15 +125,15 @@ def audit_decode(
     columns += [Column(verdict.replace("_", " "), verdict, "d") for verdict in VERDICTS]
     wrong = [Absent(name_of_row(stream.row), stream.reason) for stream in streams
              if stream.state not in ("equal", "not run")]  # fmt: skip
-    skipped = Counter(
+    skipped_counts = Counter(
         f"{CodecSpec.parse_row(stream.row).label}: {stream.reason}"
         for stream in streams
         if stream.state == "not run"
     )
     not_kept = sum(stored.not_kept for stored in kept_streams.values())
-    declared = sum(len(stored.declared) for stored in kept_streams.values())
-    counts = {**skipped, "their streams were not stored": not_kept}
-    absent = [*wrong, *(Absent(counted(n, "row"), reason) for reason, n in counts.items() if n)]
+    num_declared = sum(len(stored.declared) for stored in kept_streams.values())
+    counts = {**skipped_counts, "their streams were not stored": not_kept}
+    absences = [*wrong, *(Absent(counted(n, "row"), reason) for reason, n in counts.items() if n)]
     tracebacks = Tracebacks()
     for stream in streams:
         tracebacks.add(stream.traceback, stream.row["cell"])
@@ -141,16 +141,16 @@ def audit_decode(
         "datasets": {name: len(stored.rows) for name, stored in kept_streams.items()},
         "tracebacks": tracebacks.records(),
         "wrong": [f"{absence.what}: {absence.why}" for absence in wrong],
-        "skipped": dict(skipped),
+        "skipped": dict(skipped_counts),
         "not_kept": not_kept,
-        "declared": declared,
+        "declared": num_declared,
     }
-    declared_text = f" and {counted(declared, 'declared picture')}" if declared else ""
+    declared_text = f" and {counted(num_declared, 'declared picture')}" if num_declared else ""
     num_streams = sum(len(stored.rows) for stored in kept_streams.values())
     datasets = counted(len(kept_streams), "dataset")
     contents = f"{counted(num_streams, 'stream')}{declared_text} in {datasets}"
     summary = f"{contents}; {len(wrong)} wrong." if wrong else f"{contents}."
-    return Answer(records, columns, summary, absent, facts, int(bool(wrong)))
+    return Answer(records, columns, summary, absences, facts, int(bool(wrong)))
 
 
 @audit.verb("pack")
@@ -185,16 +185,18 @@ def audit_pack(
     pack = open_pack(path).select_codecs(selection)
     metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
     with output.interruptible("an audit leaves nothing behind"):
-        sent = sent_rows(pack)
-        stored_names = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
-        located = {name: Place(name).find_measured(results).text for name in stored_names}
-        locations = [location for name, location in located.items() if location != name]
+        pack_rows = sent_rows(pack)
+        stored_names = dict.fromkeys(str(row["dataset"]) for row in pack_rows.rows)
+        locations_by_name = {name: Place(name).find_measured(results).text for name in stored_names}
+        locations = [location for name, location in locations_by_name.items() if location != name]
         locations = [*(dataset or ()), *locations]
         photographs, missing = open_photographs(stored_names, locations, request)
-        streams = decode([sent], photographs, metrics, request, selection, output.show_progress)
-    declared = sum(stream.is_declared for stream in streams)
-    pictures = sum(stream.state == "equal" for stream in streams if stream.is_declared)
-    decoded = sum(stream.state == "equal" for stream in streams if not stream.is_declared)
+        streams = decode(
+            [pack_rows], photographs, metrics, request, selection, output.show_progress
+        )
+    num_declared = sum(stream.is_declared for stream in streams)
+    num_pictures = sum(stream.state == "equal" for stream in streams if stream.is_declared)
+    num_decoded = sum(stream.state == "equal" for stream in streams if not stream.is_declared)
     wrong = [f"{name_of_row(stream.row)}: {stream.reason or 'it decodes to other pixels'}"
              for stream in streams if stream.state != "equal"]  # fmt: skip
     wrong += [stream.wrong_size for stream in streams
@@ -207,7 +209,7 @@ def audit_pack(
         if pair.is_equal
     )
     columns_compared = [metric_class(name).column for name in metrics]
-    compared = {column: equal_values[column] for column in columns_compared}
+    equal_counts = {column: equal_values[column] for column in columns_compared}
     infos = ", ".join(
         f"{spec.text} ({short_version(info.version)})" for spec, info in pack.infos.items()
     )
@@ -215,31 +217,31 @@ def audit_pack(
         (stream.row["image_sha256"], stream.row["width_px"]): stream.values for stream in streams
     }
     counts, same_pixels = list[str](), list[str]()
-    if num_streams := len(streams) - declared:
+    if num_streams := len(streams) - num_declared:
         counts.append(counted(num_streams, "stream"))
-        decode_text = counted(decoded, "stream decodes", "streams decode")
+        decode_text = counted(num_decoded, "stream decodes", "streams decode")
         same_pixels.append(f"{decode_text} to the recorded pixels")
-    if declared:
-        counts.append(counted(declared, "picture"))
-        picture_text = counted(pictures, "picture has", "pictures have")
+    if num_declared:
+        counts.append(counted(num_declared, "picture"))
+        picture_text = counted(num_pictures, "picture has", "pictures have")
         same_pixels.append(f"{picture_text} the recorded pixels, and {SIZE_DECLARED}")
     contents = f"{' and '.join(counts)} of {counted(len(images), 'image')}"
     lines = [f"{path}: {infos}, {contents}; {'; '.join(same_pixels)}.", *pack.notes]
-    absent = [Absent(sentence, "wrong") for sentence in wrong]
-    absent += [Absent(f"{name} is not scored", reason) for name, reason in missing.items()]
+    absences = [Absent(sentence, "wrong") for sentence in wrong]
+    absences += [Absent(f"{name} is not scored", reason) for name, reason in missing.items()]
     if num_unscored := sum(not values for values in images.values()):
         image_text = counted(num_unscored, "image")
         reason = "not found, so not scored: name the dataset with --dataset"
-        absent.append(Absent(image_text, reason))
+        absences.append(Absent(image_text, reason))
     facts = {
         "pack": str(path), "codecs": {spec.text: info.version for spec, info in pack.infos.items()},
-        "streams": num_streams, "decoded": decoded, "declared": declared, "pictures": pictures,
-        "compared": compared, "wrong": wrong,
+        "streams": num_streams, "decoded": num_decoded, "declared": num_declared,
+        "pictures": num_pictures, "compared": equal_counts, "wrong": wrong,
         "not_scored": dict(missing), "notes": list(pack.notes),
     }  # fmt: skip
     columns = (Column("metric"), Column("values as recorded", "equal", "d"))
-    records = [{"metric": column, "equal": count} for column, count in compared.items()]
-    return Answer(records, columns, "\n".join(lines), absent, facts, int(bool(wrong)))
+    records = [{"metric": column, "equal": count} for column, count in equal_counts.items()]
+    return Answer(records, columns, "\n".join(lines), absences, facts, int(bool(wrong)))
 
 
 @audit.verb("rows")
@@ -307,18 +309,18 @@ def audit_rows(
                 skipped |= {codec.what: codec.why for codec in outcome.skipped}
     if not records:
         raise UnknownName("codec with results", codecs, available_names)
-    absent = [*wrong, *starmap(Absent, skipped.items())]
+    absences = [*wrong, *starmap(Absent, skipped.items())]
     for record in records:
         if record["missing"] and record["codec"] not in skipped:
             missing_rows = f"{counted(record['missing'], 'row')} of {record['codec']}"
-            absent.append(Absent(missing_rows, "not measured again"))
+            absences.append(Absent(missing_rows, "not measured again"))
     hint = (
         "Rows of another build may differ. A network's rows from another kind of processor may "
         f"differ by {100 * MAX_SIZE_DIFFERENCE:g} % in size and {MAX_DB_DIFFERENCE:g} dB in PSNR."
     )
     may_differ = any(record["other_build"] or record["other_processor"] for record in records)
     facts = {"skipped": skipped, "wrong": [f"{absence.what}: {absence.why}" for absence in wrong]}
-    return Answer(records, COLUMNS, hint if may_differ else "", absent, facts, int(bool(wrong)))
+    return Answer(records, COLUMNS, hint if may_differ else "", absences, facts, int(bool(wrong)))
 
 
 COLUMNS = (

@@ -78,8 +78,8 @@ def judge_claim(
     """Judge a claim over shared images, by rows measured here; `results` may have the anchor."""
     test, (anchor, anchor_rows, origin) = find_label(claim.test, rows), ("", rows, SENT_SOURCE)
     folder = stores_below(results).get(dataset.partition(":")[0])
-    stored = Store(folder).table().rows(named=True) if folder else []
-    for candidates, source in ((rows, SENT_SOURCE), (stored, f"{results}")):
+    stored_rows = Store(folder).table().rows(named=True) if folder else []
+    for candidates, source in ((rows, SENT_SOURCE), (stored_rows, f"{results}")):
         if not anchor and (name := find_label(claim.anchor, candidates)):
             anchor, anchor_rows, origin = name, candidates, source
     labels = test, anchor if origin == SENT_SOURCE else ""
@@ -98,8 +98,8 @@ def judge_claim(
     if anchor not in editions or test not in editions:
         return judgement._replace(reason="the rows follow different coding protocols")
     metric = Metric.named(claim.metric)
-    compared = compare(summary, [metric], editions[anchor], rule)
-    comparison = compared[editions[test], metric.column]
+    comparisons = compare(summary, [metric], editions[anchor], rule)
+    comparison = comparisons[editions[test], metric.column]
     if not summary.images:
         return judgement._replace(reason="their rows have no image in common")
     if comparison["bd_rate_percent"] is None:
@@ -155,11 +155,11 @@ def answer_claim(judgement: Judgement, evidence: Evidence) -> Question:
         if stream.row["dataset"] not in ignored_datasets
         and label_of_row(stream.row) in judgement.labels
     ]
-    broken = sum(stream.state in BROKEN for stream in streams)  # not part of any mean
-    as_sent = sum(not stream.values for stream in streams) - broken
+    num_broken = sum(stream.state in BROKEN for stream in streams)  # not part of any mean
+    num_as_sent = sum(not stream.values for stream in streams) - num_broken
     verdict, words = judgement.verdict, judgement.words
     digits = max(0, round(-math.log10(2 * claim.slack)))
-    form, claimed = f"+z.{digits + 1}f", f"{claim.percent:+z.{digits}f} %"
+    form, claimed_text = f"+z.{digits + 1}f", f"{claim.percent:+z.{digits}f} %"
     value = ends = overlap = NOTHING
     sentence = f"{words}: {judgement.reason}"
     if comparison:
@@ -171,21 +171,23 @@ def answer_claim(judgement: Judgement, evidence: Evidence) -> Question:
             verdict = "partly"
             words += f", but the curves share only {overlap} of their range"
         interval = "" if low is None else f" {ends}"
-        sentence = f"{words}: BD-rate {value}{interval}{judgement.rule.words}, claimed {claimed}"
-    if comparison and as_sent:
-        sentence += f"; the values of {counted(as_sent, 'row')} are as sent, not measured here"
-    declared = sum(
+        sentence = (
+            f"{words}: BD-rate {value}{interval}{judgement.rule.words}, claimed {claimed_text}"
+        )
+    if comparison and num_as_sent:
+        sentence += f"; the values of {counted(num_as_sent, 'row')} are as sent, not measured here"
+    num_declared = sum(
         is_declared(row) and label_of_row(row) in judgement.labels for row in evidence.rows
     )
-    if comparison and declared:
-        sentence += f"; for {counted(declared, 'row')} {SIZE_DECLARED}"
-    if comparison and broken:
-        sentence += f"; without {counted(broken, 'stream')} that did not decode"
-    if verdict == "yes" and (as_sent or broken or declared):
+    if comparison and num_declared:
+        sentence += f"; for {counted(num_declared, 'row')} {SIZE_DECLARED}"
+    if comparison and num_broken:
+        sentence += f"; without {counted(num_broken, 'stream')} that did not decode"
+    if verdict == "yes" and (num_as_sent or num_broken or num_declared):
         verdict = "unknown"
     cells = {
         "system": claim.test, "anchor": claim.anchor, "metric": Metric.named(claim.metric).label,
-        "anchor's numbers from": judgement.anchor_source, "claimed": claimed, "BD-rate": value,
+        "anchor's numbers from": judgement.anchor_source, "claimed": claimed_text, "BD-rate": value,
         "95 % interval": ends, "overlap": overlap, "images": str(judgement.images or NOTHING),
     }  # fmt: skip
     table = Table(tuple(cells), (tuple(cells.values()),), 4)

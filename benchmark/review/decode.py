@@ -44,7 +44,7 @@ class DecodedStream(NamedTuple):
     reason: str = ""
     values: Mapping[str, float] = {}  # by metric column; empty without the photograph
     num_bytes: int | None = None  # length of the stream
-    traceback: str = ""  # of the codec's exception
+    traceback: str = ""  # from the codec's exception
     wrong_size: str = ""  # how the stated bytes, rate or dimensions contradict the stream
 
     @property

@@ -108,11 +108,13 @@ def check_streams(evidence: Evidence) -> Question:
             reasons.insert(0, SIZE_DECLARED)
         cells = (str(counts[state]) for state in STATES)
         rows.append((label, "; ".join(reasons[:3]), *cells))
-    stated = Counter(label_of_row(row) for row in evidence.reconstructions if row["status"] == "ok")
+    stated_counts = Counter(
+        label_of_row(row) for row in evidence.reconstructions if row["status"] == "ok"
+    )
     for curve in evidence.curves:
-        stated[curve.name] += max(len(rates) for rates, _ in curve.series.values())
+        stated_counts[curve.name] += max(len(rates) for rates, _ in curve.series.values())
     rows += [(label, f"{n} with stated rates only", *[NOTHING] * len(STATES))
-             for label, n in stated.items()]  # fmt: skip
+             for label, n in stated_counts.items()]  # fmt: skip
     table = Table(("system", "what differs", *STATES), tuple(rows), 2)
     counts = Counter[str](stream.state for stream in streams)
     sentence = (
@@ -161,7 +163,7 @@ def check_numbers(evidence: Evidence) -> Question:
             groups[(*point_of(row), column)].append(ValuePair(math.nan, value))
     images, incomplete = _check_images(evidence)
     labels = {metric_class(name).column: metric_class(name).label for name in evidence.metrics}
-    rows, num_equal, compared = [], 0, 0
+    rows, num_equal, num_compared = [], 0, 0
     for (*point, column), pairs_of_point in sorted(groups.items()):
         form = f".{decimals(labels[column]) + 1}f"
         means = [_finite_mean(pair[index] for pair in pairs_of_point) for index in (0, 1)]
@@ -169,7 +171,7 @@ def check_numbers(evidence: Evidence) -> Question:
         gaps = [gap for gap in gaps if math.isfinite(gap)]
         num_different = sum(not pair.is_equal for pair in pairs_of_point)
         if not math.isnan(pairs_of_point[0].sent):
-            compared += 1
+            num_compared += 1
             num_equal += not num_different
         cells = [f"{mean:{form}}" if math.isfinite(mean) else NOTHING for mean in means]
         cells += [f"{max(gaps):.2g}" if gaps else NOTHING]
@@ -179,7 +181,7 @@ def check_numbers(evidence: Evidence) -> Question:
     values = Table((*headers, "images", "differ"), tuple(rows), 4)
     tables = {"values": values, "images": images}
     columns = {metric_class(name).column for name in METRICS}
-    uncompared = Counter(
+    uncompared_counts = Counter(
         column
         for stream in evidence.streams
         for column in columns - value_pairs(stream, evidence.metrics).keys()
@@ -187,15 +189,18 @@ def check_numbers(evidence: Evidence) -> Question:
     )
     contradictions = [*describe_differences(evidence.streams, evidence.metrics), *incomplete]
     sentence = (
-        f"{num_equal} of {counted(compared, 'mean')} are as sent, each image within {TOLERANCE:g}, "
-        f"or within {ROUNDING:g} where another processor's rounding changed the pixels"
+        f"{num_equal} of {counted(num_compared, 'mean')} are as sent, each image within "
+        f"{TOLERANCE:g}, or within {ROUNDING:g} where another processor's rounding changed the "
+        "pixels"
     )
-    if not compared:
+    if not num_compared:
         reasons = "; ".join(evidence.missing.values())
         reasons = reasons or "no value that can be measured here was sent"
         sentence = f"nothing could be compared: {reasons}"
-    if uncompared:
-        texts = listed([f"{uncompared[column]} of {column}" for column in sorted(uncompared)])
+    if uncompared_counts:
+        texts = listed(
+            [f"{uncompared_counts[column]} of {column}" for column in sorted(uncompared_counts)]
+        )
         sentence += f"; not compared (--metrics, another protocol, not decoded): {texts}"
     if evidence.curves and (evidence.streams or evidence.reconstructions):
         tables["curves"], equal_values, curve_contradictions = _compare_curves(evidence)
@@ -203,7 +208,7 @@ def check_numbers(evidence: Evidence) -> Question:
         num_values = equal_values + len(curve_contradictions)
         sentence += f"; {equal_values} of {num_values} curve values equal a mean of the rows"
     rounded = any(pair.gap > 0 and pair.is_equal for pairs in groups.values() for pair in pairs)
-    unknown = not compared or uncompared.keys() & labels
+    unknown = not num_compared or uncompared_counts.keys() & labels
     verdict = choose_verdict(contradictions, unknown, rounded)
     if verdict == "partly":
         largest = describe_largest_rounding(evidence.streams, evidence.metrics)
@@ -220,22 +225,26 @@ def _finite_mean(values: Iterable[float]) -> float:
 
 def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
     groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    failed: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    failures_by_point: dict[tuple[str, ...], list[str]] = defaultdict(list)
     failures = [(row, row.get("reason")) for row in evidence.reconstructions
                 if row["status"] != "ok"]  # fmt: skip
     failures += [(stream.row, stream.reason) for stream in evidence.streams
                  if stream.state in BROKEN]  # fmt: skip
     for row, reason in failures:
-        failed[point_of(row)].append(f"{row['image']}: {reason}")
+        failures_by_point[point_of(row)].append(f"{row['image']}: {reason}")
     for row in evidence.rows:
         groups[point_of(row)].add(row["image_sha256"])
     rows, contradictions = [], []
-    for point in sorted(groups.keys() | failed.keys()):
+    for point in sorted(groups.keys() | failures_by_point.keys()):
         images, (dataset, label, setting) = groups[point], point
         photographs = evidence.photographs
         sources = photographs.get(dataset) or photographs.get(evidence.dataset) or ()
         names = {source.sha256: source.file.name for source in sources}
-        if not names.keys() & images and dataset not in photographs and not failed[point]:
+        if (
+            not names.keys() & images
+            and dataset not in photographs
+            and not failures_by_point[point]
+        ):
             names = {}  # photographs of another dataset
         total = len(names) or profile(dataset).published_images
         missing = [name for sha256, name in names.items() if sha256 not in images]
@@ -244,7 +253,7 @@ def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
             image_text = f"{len(images)} of {total} images{missing_text}"
             contradictions.append(f"{label} at {setting} has {image_text}")
         missing_text = ", ".join(missing[:12]) + (" ..." if len(missing) > 12 else "")
-        reasons = "; ".join(failed[point][:2])
+        reasons = "; ".join(failures_by_point[point][:2])
         rows.append((*point, missing_text, reasons, str(len(images)), str(total or NOTHING)))
     headers = ("dataset", "system", "setting", "left out", "failed", "images", "of")
     return Table(headers, tuple(rows), 5), contradictions
@@ -277,12 +286,14 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
                 is_equal = abs(nearest["bpp"] / rate - 1) <= RATE_TOLERANCE and any(
                     mean == stated or abs(mean - stated) <= tolerance for mean in candidates
                 )
-                measured = f"{nearest['bpp']:.4f}", f"{nearest[column]:.4f}"
-                rows.append((*cells, *measured, "yes" if is_equal else "no"))
+                measured_texts = f"{nearest['bpp']:.4f}", f"{nearest[column]:.4f}"
+                rows.append((*cells, *measured_texts, "yes" if is_equal else "no"))
                 num_equal += is_equal
                 if not is_equal:
                     start = f"{curve.name} has {value:.4f} {column} at {rate:.4f} bpp"
-                    contradictions.append(f"{start}, the rows {measured[1]} at {measured[0]}")
+                    contradictions.append(
+                        f"{start}, the rows {measured_texts[1]} at {measured_texts[0]}"
+                    )
     headers = ("curve", "metric", "bpp, sent", "value, sent", "bpp, here", "value, here", "same")
     return Table(headers, tuple(rows), 2), num_equal, contradictions
 

@@ -60,8 +60,8 @@ def review_supplement(
     """Copy a supplement into an empty folder, and review it; `UsageError` if it is unreadable."""
     parsed_claims = [parse_claim(text) for text in claims]
     supplement = open_supplement(path, folder)
-    sent = [*map(sent_rows, supplement.packs)]
-    row_datasets = [str(row["dataset"]) for pack_rows in sent for row in pack_rows.rows]
+    row_groups = [*map(sent_rows, supplement.packs)]
+    row_datasets = [str(row["dataset"]) for pack_rows in row_groups for row in pack_rows.rows]
     dataset = named_dataset or max(row_datasets, key=row_datasets.count, default="kodak")
     other_datasets = [name for name in row_datasets if name != named_dataset]
     photographs, missing = open_photographs(other_datasets, (), request)
@@ -74,7 +74,7 @@ def review_supplement(
     except Unavailable as error:
         missing[dataset] = str(error)
     metrics = scored_metrics(request, *(claim.metric for claim in parsed_claims))
-    streams = decode(sent, photographs, metrics, request, codecs, progress)
+    streams = decode(row_groups, photographs, metrics, request, codecs, progress)
     prefix = f"{folder}/"
     streams = [stream._replace(reason=stream.reason.replace(prefix, "")) for stream in streams]
     left_out, rows = [*supplement.left_out], []

@@ -76,13 +76,13 @@ def open_photographs(
     """Return images by dataset, and why `row_datasets` are missing; `BenchError` for another."""
     images_by_dataset: dict[str, Sequence[Source]] = {}
     missing: dict[str, str] = {}
-    registered = [name for name in row_datasets if name in DATASETS]
-    for name in dict.fromkeys([*registered, *other_datasets]):
+    registered_names = [name for name in row_datasets if name in DATASETS]
+    for name in dict.fromkeys([*registered_names, *other_datasets]):
         try:
             dataset_only = Request(dataset=name, data_dir=request.data_dir, flatten=request.flatten)
             images_by_dataset[name] = open_sources(dataset_only).images
         except BenchError as error:
-            if name not in registered:
+            if name not in registered_names:
                 raise
             missing[name] = str(error)
     return images_by_dataset, missing

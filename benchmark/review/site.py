@@ -86,11 +86,11 @@ def _audit_pack(
     """Decode a pack; yield an entry for each codec and dataset; `BadPack`, `StoreError`."""
     if path.is_symlink():
         raise StoreError("it is a link")
-    sent = sent_rows(open_pack(path))
-    dataset_names = dict.fromkeys(str(row["dataset"]) for row in sent.rows)
+    sent_pack = sent_rows(open_pack(path))
+    dataset_names = dict.fromkeys(str(row["dataset"]) for row in sent_pack.rows)
     photographs, missing = open_photographs(dataset_names, (), request)
     metrics = scored_metrics(request)
-    decoded_streams = decode([sent], photographs, metrics, request, codecs, progress)
+    decoded_streams = decode([sent_pack], photographs, metrics, request, codecs, progress)
     entry_keys = (
         (str(stream.row["dataset"]), label_of_row(stream.row)) for stream in decoded_streams
     )
@@ -121,11 +121,11 @@ def make_board(
 ) -> Board:
     """Compare entries in the metrics `names` with the anchor; `UsageError` if it has no rows."""
     folder = stores_below(results).get(dataset)
-    stored = Store(folder).table().rows(named=True) if folder and named_anchor else []
+    stored_rows = Store(folder).table().rows(named=True) if folder and named_anchor else []
     # The anchor's rows come from an audited pack, else from the results, else from any pack
     rows_by_label = {entry.label: entry.rows for entry in entries}
     rows_by_label |= group_by_key(
-        (label_of_row(row), row) for row in stored if row["status"] == "ok"
+        (label_of_row(row), row) for row in stored_rows if row["status"] == "ok"
     )
     rows_by_label |= {entry.label: entry.rows for entry in entries if not entry.refusal}
     all_rows = [row for rows in rows_by_label.values() for row in rows]
@@ -166,12 +166,12 @@ def index_html(boards: Sequence[Board], unread: Sequence[Absent]) -> str:
 
 def _board_section(board: Board) -> str:
     titles = titles_of_texts([*(entry.label for entry in board.entries), board.anchor])
-    audited = [entry for entry in board.entries if not entry.refusal]
-    values = [0.0 if entry.label == board.anchor else entry.value for entry in audited]
+    audited_entries = [entry for entry in board.entries if not entry.refusal]
+    values = [0.0 if entry.label == board.anchor else entry.value for entry in audited_entries]
     lines = []
     for index, entry in enumerate(board.entries):
         rank = NOTHING
-        if index < len(audited) and math.isfinite(values[index]):
+        if index < len(audited_entries) and math.isfinite(values[index]):
             rank = str(1 + sum(value < values[index] for value in values))
         state = f"not audited: {entry.refusal}" if entry.refusal else "audited"
         is_anchor = entry.label == board.anchor

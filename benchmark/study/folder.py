@@ -211,7 +211,7 @@ def _decode_pictures(
                 pictures |= {"copy": source, "worse": np.asarray(worse.convert("RGB"))}
             yield (
                 image,
-                {name: np.ascontiguousarray(whole[area]) for name, whole in pictures.items()},
+                {name: np.ascontiguousarray(picture[area]) for name, picture in pictures.items()},
             )
 
 
@@ -231,8 +231,8 @@ def _trials(
     """Return training trials and each rater's trials; counts: raters, questions per rater."""
 
     def make_trial(image: int, sides: tuple[Any, Any], swapped: bool, better: Any = 0) -> Trial:
-        ordered = sides[::-1] if swapped else sides
-        first, second = (picture_numbers[image, side] for side in ordered)
+        ordered_sides = sides[::-1] if swapped else sides
+        first, second = (picture_numbers[image, side] for side in ordered_sides)
         return Trial(picture_numbers[image, "source"], first, second, better)
 
     def make_catch(image: int) -> Trial:

@@ -153,8 +153,8 @@ def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
             continue
         files = [fullest[answers.rater]] if answers.rater in fullest else []
         files = sorted([*files, (path, answers)], key=lambda file: len(file[1].answers))
-        *partial, fullest[answers.rater] = files
-        left_out += [Absent(partial_path.name, PARTIAL_RULE) for partial_path, _ in partial]
+        *partial_files, fullest[answers.rater] = files
+        left_out += [Absent(partial_path.name, PARTIAL_RULE) for partial_path, _ in partial_files]
     rules = {path: exclusion_rule(answers, key) for path, answers in fullest.values()}
     left_out += [Absent(path.name, rule) for path, rule in rules.items() if rule]
     raters = [(path, answers) for path, answers in fullest.values() if not rules[path]]
@@ -214,16 +214,16 @@ def _stimulus_rows(
 ) -> list[dict[str, Any]]:
     result = []
     for number, stimulus in enumerate(votes.stimuli):
-        involved = (votes.first == number) | (votes.second == number)
+        is_involved = (votes.first == number) | (votes.second == number)
         low, high = scores.interval(number) or (None, None)
         raters, images = (
-            len({*labels[involved].tolist()}) for labels in (votes.rater, votes.image)
+            len({*labels[is_involved].tolist()}) for labels in (votes.rater, votes.image)
         )
         result.append(
             {
                 "dataset": dataset, "codec": stimulus.system, "level": stimulus.level,
                 "bpp": stimulus.bpp, PREFERENCE.column: float(scores.values[number]), "low": low,
-                "high": high, "answers": int(involved.sum()), "raters": raters, "images": images,
+                "high": high, "answers": int(is_involved.sum()), "raters": raters, "images": images,
                 "protocol": PROTOCOL, "study": study,
             }
         )  # fmt: skip
@@ -260,10 +260,10 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
         )
         for answer in report.answers
     ]
-    excluded = [": ".join(filter(None, file)) for file in report.left_out]
+    excluded_files = [": ".join(filter(None, file)) for file in report.left_out]
     rule = "Scores are log odds with mean 0 (Bradley and Terry, 1952)."
     document = section(
-        "study", title, report.lines, rule, *parts, section("files", "Excluded", excluded),
+        "study", title, report.lines, rule, *parts, section("files", "Excluded", excluded_files),
         made_by(command),
     )  # fmt: skip
     body = "".join(f"<section><h2>{part.title}</h2>{html(part, {})}</section>" for part in parts)

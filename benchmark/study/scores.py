@@ -60,8 +60,10 @@ def fit_scores(
     """Fit Bradley-Terry scores with mean 0, from `start`, until a step is below `tolerance`."""
     from choix import ilsr_pairwise_dense
 
-    regularised = win_counts + PRIOR * (win_counts + win_counts.T > 0)
-    result = ilsr_pairwise_dense(regularised, initial_params=start, max_iter=5000, tol=tolerance)
+    regularised_counts = win_counts + PRIOR * (win_counts + win_counts.T > 0)
+    result = ilsr_pairwise_dense(
+        regularised_counts, initial_params=start, max_iter=5000, tol=tolerance
+    )
     return np.asarray(result, np.float64)
 
 
@@ -74,8 +76,8 @@ def score_votes(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Preferenc
         raise UsageError("no answers remain to compute scores from: collect more")
     win_counts = count_wins(votes)
     group = connected_components(win_counts + win_counts.T > 0)[1]
-    if len(disconnected := np.flatnonzero(group != group[0])):
-        first, second = (votes.stimuli[number] for number in (0, disconnected[0]))
+    if len(disconnected_stimuli := np.flatnonzero(group != group[0])):
+        first, second = (votes.stimuli[number] for number in (0, disconnected_stimuli[0]))
         raise UsageError(
             f"no chain of answers connects {first.system} at {first.level} with "
             f"{second.system} at {second.level}: collect more answers"
@@ -110,9 +112,9 @@ def find_outliers(votes: Votes) -> list[int]:
         odds = scores[answers.first] - scores[answers.second]
         chance = 1 / (1 + np.exp(-odds))
         # An answer counts in proportion to the certainty of the scores
-        agreed = ((answers.won - chance) * odds).sum()
+        agreement = ((answers.won - chance) * odds).sum()
         spread = np.sqrt((chance * (1 - chance) * odds**2).sum())
-        if spread and agreed < -OUTLIER_DEVIATIONS * spread:
+        if spread and agreement < -OUTLIER_DEVIATIONS * spread:
             result.append(rater)
     return result
 
@@ -146,7 +148,7 @@ class EqualPreference(NamedTuple):
 
 
 def equal_preference(votes: Votes, scores: PreferenceScores, anchor: str) -> list[EqualPreference]:
-    """Return the BD-rate of every system but the anchor, with scores in place of a metric."""
+    """Return the BD-rate of every system but the anchor, with scores instead of a metric."""
     bpp = np.array([stimulus.bpp or np.nan for stimulus in votes.stimuli], np.float64)
     stimuli_by_system: dict[str, list[int]] = {stimulus.system: [] for stimulus in votes.stimuli}
     for number in np.argsort(bpp)[: np.isfinite(bpp).sum()].tolist():
@@ -179,9 +181,11 @@ def _compare_with_anchor(
         percent[np.isinf(percent) | (percent <= -100)] = np.nan
         logarithms.append(np.log1p(percent / 100))
     changes = np.array(logarithms)
-    missing = float(np.isnan(changes).mean(axis=1).max())
-    if missing > MAX_MISSING:
-        reason = f"no interval: the curves do not overlap in {100 * missing:.0f} % of the draws"
+    missing_share = float(np.isnan(changes).mean(axis=1).max())
+    if missing_share > MAX_MISSING:
+        reason = (
+            f"no interval: the curves do not overlap in {100 * missing_share:.0f} % of the draws"
+        )
         return EqualPreference(system, delta.value, why=reason)
     error = float(two_way_error(changes))
     log_interval = confidence_interval(float(np.log1p(delta.value / 100)), error, scores.freedom)

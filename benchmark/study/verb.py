@@ -58,11 +58,11 @@ def new(
     is_plain = post.isascii() and post.isprintable() and not set(post) & set(UNSAFE)
     if post and not (is_plain and post.startswith(("https://", "http://"))):
         raise UsageError(f"--post {post!r} is not an address: give one that begins with https://")
-    _, (*absent, sentence) = write_study(
+    _, (*missing_pictures, sentence) = write_study(
         out, experiment, bpp, data_dir=data_dir, raters=raters, questions=each, crop=crop,
         seed=seed, post=post, command=command,
     )  # fmt: skip
-    output.say(absent)
+    output.say(missing_pictures)
     print(sentence)
 
 

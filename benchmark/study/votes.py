@@ -62,14 +62,14 @@ def exclusion_rule(answers: Answers, key: Key) -> str:
     """Return the rule that excludes a rater's answers; "" for none."""
     rater_answers, trials = answers.answers, key.lists[answers.order - 1]
     catch_answers = [answer for answer in rater_answers if trials[answer.trial].better]
-    wrong = sum(answer.choice != trials[answer.trial].better for answer in catch_answers)
-    first = sum(answer.choice == 1 for answer in rater_answers)
-    one_side = max(first, len(rater_answers) - first) > MAX_ONE_SIDED * len(rater_answers)
+    num_wrong = sum(answer.choice != trials[answer.trial].better for answer in catch_answers)
+    num_first = sum(answer.choice == 1 for answer in rater_answers)
+    one_side = max(num_first, len(rater_answers) - num_first) > MAX_ONE_SIDED * len(rater_answers)
     times_ms = [answer.ms for answer in rater_answers]
     rules = {
         "fewer than half of the questions answered": len(rater_answers)
         < MIN_ANSWERED * len(trials),
-        "more than one in four catch trials wrong": wrong > MAX_WRONG * len(catch_answers),
+        "more than one in four catch trials wrong": num_wrong > MAX_WRONG * len(catch_answers),
         "half of the answers in under a second": median(times_ms or [0]) < FAST_MS,
         "one side chosen in more than nine of ten answers": len(rater_answers) >= MIN_SIDED_ANSWERS
         and one_side,

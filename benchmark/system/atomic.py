@@ -255,11 +255,11 @@ def _create_locked(path: Path) -> int:
 @contextmanager
 def handle_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Handle SIGINT and SIGTERM with a function in the block."""
-    previous = {number: signal.signal(number, handler) for number in END_SIGNALS}
+    previous_handlers = {number: signal.signal(number, handler) for number in END_SIGNALS}
     try:
         yield
     finally:
-        for number, previous_handler in previous.items():
+        for number, previous_handler in previous_handlers.items():
             signal.signal(number, previous_handler)
 
 
@@ -269,10 +269,10 @@ def delay_signals() -> Iterator[None]:
     if current_thread() is not main_thread():
         yield
         return
-    received: list[int] = []
+    received_signals: list[int] = []
     try:
-        with handle_signals(lambda number, _frame: received.append(number)):
+        with handle_signals(lambda number, _frame: received_signals.append(number)):
             yield
     finally:
-        for number in received[:1]:
+        for number in received_signals[:1]:
             signal.raise_signal(number)

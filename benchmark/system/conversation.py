@@ -107,11 +107,11 @@ class Conversation:
             self._closing.close()
 
     def _send(self, data: bytes, deadline: float) -> None:
-        remaining = memoryview(data)
-        while remaining:
+        unsent = memoryview(data)
+        while unsent:
             self._wait(self._requests, EVENT_WRITE, deadline)
             with suppress(BlockingIOError):
-                remaining = remaining[os.write(self._requests, remaining[:PIPE_BYTES]) :]
+                unsent = unsent[os.write(self._requests, unsent[:PIPE_BYTES]) :]
 
     def _receive(self, count: int, deadline: float) -> bytes:
         data = bytearray()

@@ -225,8 +225,8 @@ def lacks_blocks(data: bytes, image: "Image") -> bool:
     if (end := _end_of_scans(data)) is None:
         return False
     position, filler = end
-    filled = JpegImageFile(BytesIO(data[:position] + filler + data[position:]))
-    return not np.array_equal(np.asarray(filled), np.asarray(image))
+    filled_image = JpegImageFile(BytesIO(data[:position] + filler + data[position:]))
+    return not np.array_equal(np.asarray(filled_image), np.asarray(image))
 
 
 def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
@@ -251,8 +251,8 @@ def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
         if marker == RESTART_INTERVAL:
             restarts = any(data[begin:position])
         if marker == START_OF_SCAN:
-            following = AFTER_SCAN.search(data, position)
-            end = following.start() if following else len(data)
+            next_marker = AFTER_SCAN.search(data, position)
+            end = next_marker.start() if next_marker else len(data)
             last_restart = max(
                 (marker.start() for marker in RESTART.finditer(data, position, end)), default=-1
             )

@@ -127,15 +127,15 @@ def _end_children() -> None:
         return
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     for _ in range(MAX_GENERATIONS):
-        killed = []
+        killed_children = []
         with suppress(OSError):  # /proc is absent
             for child in map(int, children.read_text().split()):
                 with suppress(PermissionError):  # another user's
                     os.kill(child, signal.SIGKILL)
-                    killed.append(child)
-        if not killed:
+                    killed_children.append(child)
+        if not killed_children:
             return
-        for child in killed:
+        for child in killed_children:
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
 

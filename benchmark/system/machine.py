@@ -73,11 +73,11 @@ def _core_speed() -> int:
 
 def _rounds_per_second() -> float:
     text = bytes(range(256)) * 64
-    started, rounds = process_time(), 0
-    while process_time() - started < BENCHMARK_SECONDS:
+    start_seconds, rounds = process_time(), 0
+    while process_time() - start_seconds < BENCHMARK_SECONDS:
         sha256(zlib.compress(text))
         rounds += 1
-    return rounds / (process_time() - started)
+    return rounds / (process_time() - start_seconds)
 
 
 def cores() -> int:
@@ -143,8 +143,8 @@ def visible_gpus(query_output: str, visible_devices: str | None) -> tuple[Gpu, .
     rows = [[field.strip() for field in line.split(",")] for line in query_output.splitlines()]
     rows = [row for row in rows if len(row) == 3]
     free_bytes = {
-        name: int(free) << 20 if free.isdigit() else None
-        for index, uuid, free in rows
+        name: int(free_text) << 20 if free_text.isdigit() else None
+        for index, uuid, free_text in rows
         for name in (index, uuid)
     }
     names = [uuid for _, uuid, _ in rows] if visible_devices is None else visible_devices.split(",")

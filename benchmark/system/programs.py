@@ -25,7 +25,7 @@ MAX_WAIT_SECONDS = 1e6  # the system's limit for waiting on a pipe: eleven days
 WITH_LAUNCHER = "was ended with the process that had started it"  # follows a program's name
 STDERR_KEPT_CHARACTERS = 2000
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; larger only from a runaway program
-MAX_OUTPUT_BYTES = 1 << 20  # of text; pictures on standard output have another limit
+MAX_OUTPUT_BYTES = 1 << 20  # limit for text; pictures on standard output have another limit
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
@@ -92,12 +92,10 @@ def run_program(
             if sys.platform != "win32" and code == -signal.SIGXFSZ:
                 outcome = f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
             raise ProgramFailed(f"{name} {outcome}{_last_words(stderr_file)}")
-        printed = read_output_file(stdout_file, name, max_output_bytes, "to its standard output")
+        output = read_output_file(stdout_file, name, max_output_bytes, "to its standard output")
         if include_stderr:
-            printed += read_output_file(
-                stderr_file, name, max_output_bytes, "to its standard error"
-            )
-        return printed
+            output += read_output_file(stderr_file, name, max_output_bytes, "to its standard error")
+        return output
 
 
 def make_order(

@@ -316,8 +316,8 @@ def _decode_text(content: bytes | str) -> str:
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        ((repeated, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"it has {repeated[:SHOWN_CHARACTERS]!r} twice")
+        ((repeated_name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"it has {repeated_name[:SHOWN_CHARACTERS]!r} twice")
     return result
 
 

@@ -52,13 +52,15 @@ def unpack(path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[
 def folder_of_seed(folder: Path, seeds: str, seed: int) -> Path:
     """Return a seed's folder among those matching `seeds`, by number; `BadOption` if too few."""
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    matching = [name for name in names if fnmatchcase(name, seeds)]
-    numbers = {name: [int(digits) for digits in re.findall(r"\d+", name)] for name in matching}
-    matching.sort(key=lambda name: (numbers[name], name))
-    if 0 <= seed < len(matching):
-        return folder / matching[seed]
-    found = f"{counted(len(matching), 'folder')} of seeds={seeds}, none for seed {seed}"
-    raise BadOption(f"{folder} has {found}: name other folders, or fewer --draws")
+    matching_names = [name for name in names if fnmatchcase(name, seeds)]
+    numbers = {
+        name: [int(digits) for digits in re.findall(r"\d+", name)] for name in matching_names
+    }
+    matching_names.sort(key=lambda name: (numbers[name], name))
+    if 0 <= seed < len(matching_names):
+        return folder / matching_names[seed]
+    count_text = f"{counted(len(matching_names), 'folder')} of seeds={seeds}, none for seed {seed}"
+    raise BadOption(f"{folder} has {count_text}: name other folders, or fewer --draws")
 
 
 def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
@@ -72,11 +74,11 @@ def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
     if not archives or any(map(is_content, path.rglob("*"))):
         return path
     digests = "".join(f"{file.name} {file_sha256(file)} " for file in archives)
-    cached = cache_folder() / "published" / sha256(digests.encode()).hexdigest()
+    cached_folder = cache_folder() / "published" / sha256(digests.encode()).hexdigest()
     try:
-        if not cached.exists():
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(cached) as draft:
+        if not cached_folder.exists():
+            cached_folder.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(cached_folder) as draft:
                 for file in archives:
                     target = draft if file == path else draft / file.name.partition(".")[0]
                     target.mkdir(parents=True)
@@ -84,8 +86,10 @@ def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
     except BadFile as error:
         raise BadOption(f"{path} holds no readable zip or tar of pictures: {error}") from error
     except OSError as error:
-        raise Unavailable(f"{path} cannot be unpacked into {cached}: {error.strerror}") from error
-    return cached
+        raise Unavailable(
+            f"{path} cannot be unpacked into {cached_folder}: {error.strerror}"
+        ) from error
+    return cached_folder
 
 
 def _copy_members(
@@ -151,8 +155,8 @@ def _file_members(
         elif start == b"PK\x03\x04":
             yield from _zip_members(file, refuse)
         elif start[:2] == b"\x1f\x8b":
-            with gzip.open(file) as unpacked:
-                yield ".unpacked", _chunks(unpacked)
+            with gzip.open(file) as unpacked_file:
+                yield ".unpacked", _chunks(unpacked_file)
             with open_regular(target / ".unpacked") as tar:
                 (target / ".unpacked").unlink()
                 yield from _tar_members(tar, refuse)
@@ -184,5 +188,5 @@ def _zip_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
             if objection and not member.is_dir():
                 refuse(member.filename, objection)
             elif not member.is_dir():
-                with archive.open(member) as unpacked:
-                    yield member.filename, _chunks(unpacked)
+                with archive.open(member) as unpacked_file:
+                    yield member.filename, _chunks(unpacked_file)

@@ -186,7 +186,7 @@ def _package(name: str, device: str) -> Callable[..., Any] | None:
     from lpips import LPIPS
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of torchvision, about its call
+        warnings.simplefilter("ignore", UserWarning)  # torchvision's, about how lpips calls it
         network = LPIPS(net=nets[name], pnet_rand=True, verbose=False).eval().to(device)
 
     def distance(*images: torch.Tensor) -> Any:
