@@ -123,13 +123,13 @@ def decode(
     """
     from PIL.Image import fromarray
 
-    from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+    from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, read_regular
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: the decoded image is a PNG: end its name in .png")
     use_device(request.device)  # refuse a missing device before the stream is read
     try:
-        data = read_regular(stream, LARGEST_FILE_BYTES)
+        data = read_regular(stream, MAX_FOREIGN_FILE_BYTES)
     except OSError as error:
         raise UsageError(f"{stream} cannot be read: {error.strerror}") from error
     name = codec or recognise_codec(data, stream)

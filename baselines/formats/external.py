@@ -19,7 +19,7 @@ from benchmark.codec import MAX_PIXELS, Pixels, max_stream_bytes
 from benchmark.errors import ImageRefused, ProgramFailed, Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import (
-    LARGEST_FILE_BYTES,
+    MAX_FOREIGN_FILE_BYTES,
     SIGNATURE,
     holds_rows,
     lacks_rows,
@@ -75,7 +75,7 @@ def read_png(path: Path) -> Pixels:
 def read_webp(path: Path) -> Pixels:
     """Return the pixels of an opaque still WebP; raise `ImageRefused` for anything else."""
     try:
-        image = WebPImageFile(BytesIO(read_regular(path, LARGEST_FILE_BYTES)))
+        image = WebPImageFile(BytesIO(read_regular(path, MAX_FOREIGN_FILE_BYTES)))
         if image.width * image.height > MAX_PIXELS:
             size = f"{image.width} x {image.height}"
             raise ImageRefused(f"has {size} pixels, at most {MAX_PIXELS} are read")

@@ -110,7 +110,7 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
         [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *output],
         timeout_seconds=TIMEOUT_SECONDS,
         stdin=data,
-        max_output_bytes=programs.LARGEST_FILE_BYTES,  # the picture's size is unknown here
+        max_output_bytes=programs.MAX_FILE_BYTES,  # the picture's size is unknown here
     )
 
 

@@ -27,7 +27,7 @@ from benchmark.errors import (
 )
 from benchmark.system.atomic import lock
 from benchmark.system.conversation import Conversation
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, read_regular
+from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, BadFile, read_regular
 from benchmark.system.programs import run_program
 from benchmark.system.settings import VISIBLE_GPUS, chosen_device, settings
 from benchmark.system.text import bench_command, read_toml, utf8
@@ -182,7 +182,7 @@ class Worker:
         self._estimated_bits: float | None = None
         self._record = self._contender.file.with_suffix(".opened.sha256")
         has_record = self._record.exists()
-        text = read_regular(self._record, LARGEST_FILE_BYTES).decode() if has_record else ""
+        text = read_regular(self._record, MAX_FOREIGN_FILE_BYTES).decode() if has_record else ""
         # lines in the format of `sha256sum`; the first line of a path counts
         lines = (line.partition("  ") for line in reversed(text.splitlines()))
         self._digests_by_path = {path: digest for digest, _, path in lines}

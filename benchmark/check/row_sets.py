@@ -26,7 +26,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.stored import rows_of_codecs, select_part, specs_in
 from benchmark.rows.versions import BUNDLED, VARIANT
 from benchmark.system.atomic import replacing, require_inside
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, read_regular
 
 RESULTS, FOLDER = Path("results"), "baselines"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -58,7 +58,7 @@ def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str
                 for path in (*run_paths, *store.glob("sets/*.parquet")):
                     target = draft / path.relative_to(results)
                     target.parent.mkdir(exist_ok=True)
-                    target.write_bytes(read_regular(path, LARGEST_FILE_BYTES, store))
+                    target.write_bytes(read_regular(path, MAX_FOREIGN_FILE_BYTES, store))
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
 

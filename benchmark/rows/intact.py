@@ -11,7 +11,7 @@ from benchmark.rows.packs.merge import SUBFOLDERS
 from benchmark.rows.shard import BadShard, read_parquet, read_shard
 from benchmark.rows.store import Store, finished_rows
 from benchmark.rows.streams import parse_picture
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, read_regular
 from benchmark.system.text import counted
 
 State = Literal["damaged", "missing"]
@@ -84,7 +84,7 @@ def _check_shard(path: Path) -> Finding | None:
 
 def _check_stream(path: Path) -> Finding | None:
     try:
-        if hashlib.sha256(read_regular(path, LARGEST_FILE_BYTES)).hexdigest() == path.name:
+        if hashlib.sha256(read_regular(path, MAX_FOREIGN_FILE_BYTES)).hexdigest() == path.name:
             return None
         problem = "its bytes do not match its name"
     except OSError as error:
@@ -94,7 +94,7 @@ def _check_stream(path: Path) -> Finding | None:
 
 def _check_picture(path: Path) -> Finding | None:
     try:
-        parse_picture(read_regular(path, LARGEST_FILE_BYTES), path.stem)
+        parse_picture(read_regular(path, MAX_FOREIGN_FILE_BYTES), path.stem)
     except (OSError, ImageRefused) as error:
         return Finding(str(path), "damaged", str(error), "delete it; then import its pack again")
     return None

@@ -28,7 +28,7 @@ from benchmark.errors import StoreError
 from benchmark.rows.schema import CELL_COLUMNS, TableColumn, columns_of, metric_columns, read_footer
 from benchmark.system.atomic import write_results
 from benchmark.system.digest import SHA256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, MAX_EXACT_INT, read_regular
+from benchmark.system.foreign_files import MAX_EXACT_INT, MAX_FOREIGN_FILE_BYTES, read_regular
 from benchmark.system.text import name_text
 
 MAX_SHARD_BYTES = 1 << 32  # some forty million rows
@@ -201,7 +201,9 @@ def recorded_sha256(path: Path) -> str | None:
     if SHA256.fullmatch(path.stem):
         return path.stem
     if path.name.startswith(SHIPPED) and (record := record_of(path)).exists():
-        return read_regular(record, LARGEST_FILE_BYTES).decode(errors="replace").partition(" ")[0]
+        return (
+            read_regular(record, MAX_FOREIGN_FILE_BYTES).decode(errors="replace").partition(" ")[0]
+        )
     return None
 
 

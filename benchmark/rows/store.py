@@ -44,7 +44,7 @@ from benchmark.rows.shard import (
 from benchmark.rows.streams import DAMAGED, StreamFolder, set_aside
 from benchmark.rows.versions import OK, merge_versions
 from benchmark.system.atomic import lock, require_inside, write_results
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, BadFile, is_regular, read_regular
+from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, BadFile, is_regular, read_regular
 from benchmark.system.machine import begin_with_bundled
 from benchmark.system.text import read_json
 
@@ -343,7 +343,7 @@ def finished_rows(rows: pl.DataFrame, timed: bool = False) -> pl.DataFrame:
 
 def _row_count(path: Path) -> int:
     try:
-        return read_footer(read_regular(path, LARGEST_FILE_BYTES)).rows
+        return read_footer(read_regular(path, MAX_FOREIGN_FILE_BYTES)).rows
     except (OSError, ValueError, RecursionError):
         return 0  # reading it will report what is wrong
 

@@ -23,7 +23,7 @@ from benchmark.metrics.metric import Features
 from benchmark.rows.schema import is_declared
 from benchmark.system.atomic import WaitingFiles, require_inside, write_results
 from benchmark.system.digest import SHA256, pixels_sha256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, SIGNATURE, read_regular
+from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, SIGNATURE, read_regular
 from benchmark.system.text import number_in
 
 DAMAGED = "damaged"  # folder of a dataset for files that were set aside
@@ -67,7 +67,7 @@ class StreamFolder:
         if not digest or not (path := self._path(digest)).exists():
             return None
         try:
-            data = read_regular(path, LARGEST_FILE_BYTES)
+            data = read_regular(path, MAX_FOREIGN_FILE_BYTES)
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
         if hashlib.sha256(data).hexdigest() != digest:
@@ -114,7 +114,7 @@ class StreamFolder:
         if not digest or not (path := self._picture_path(digest)).exists():
             return None
         try:
-            return parse_picture(read_regular(path, LARGEST_FILE_BYTES), digest)
+            return parse_picture(read_regular(path, MAX_FOREIGN_FILE_BYTES), digest)
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
         except ImageRefused as refused:
@@ -151,7 +151,7 @@ def _has_size(path: Path, num_bytes: int | None) -> bool:
 def has_content(path: Path, content: bytes) -> bool:
     """Return whether a file has this content."""
     try:
-        return read_regular(path, LARGEST_FILE_BYTES) == content
+        return read_regular(path, MAX_FOREIGN_FILE_BYTES) == content
     except OSError:
         return False
 
@@ -159,7 +159,7 @@ def has_content(path: Path, content: bytes) -> bool:
 def has_picture(path: Path) -> bool:
     """Return whether a file is a PNG whose pixels have the sha256 in its name."""
     try:
-        parse_picture(read_regular(path, LARGEST_FILE_BYTES), path.stem)
+        parse_picture(read_regular(path, MAX_FOREIGN_FILE_BYTES), path.stem)
     except (OSError, ImageRefused):
         return False
     return True
@@ -219,7 +219,9 @@ class FeatureFolder:
         """Return the features of an image, or None. A damaged file is removed."""
         path = self._path(protocol, pixels_sha256)
         try:
-            features = np.load(BytesIO(read_regular(path, LARGEST_FILE_BYTES)), allow_pickle=False)
+            features = np.load(
+                BytesIO(read_regular(path, MAX_FOREIGN_FILE_BYTES)), allow_pickle=False
+            )
             is_valid = features.ndim == 2 and features.dtype == np.float32
             is_valid = is_valid and np.isfinite(features).all()
         except FileNotFoundError:

@@ -20,7 +20,7 @@ from benchmark.errors import Unavailable, UsageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LARGEST_FILE_BYTES = 1 << 30  # limit for a stream, a record, an image's features
+MAX_FOREIGN_FILE_BYTES = 1 << 30  # limit for a stream, a record, an image's features
 MAX_EXACT_INT = 1 << 53  # float64, which averages rows, holds integers exactly up to here
 MAX_FOLDER_DEPTH = 64  # nested folders
 

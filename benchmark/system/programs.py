@@ -24,7 +24,7 @@ MAX_WAIT_SECONDS = 1e6  # the system's limit for waiting on a pipe: eleven days
 
 WITH_LAUNCHER = "was ended with the process that had started it"  # follows a program's name
 STDERR_KEPT_CHARACTERS = 2000
-LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; larger only from a runaway program
+MAX_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; larger only from a runaway program
 MAX_OUTPUT_BYTES = 1 << 20  # limit for text; pictures on standard output have another limit
 
 
@@ -65,7 +65,7 @@ def run_program(
 
     Nothing that it started outlives the call (`launcher.py`; outside Linux, nothing in its process
     group). Input and output are files, so that endless output cannot block the caller, fill its
-    memory or the disk (on Linux, `LARGEST_FILE_BYTES` each). Raises `ProgramFailed` with the end of
+    memory or the disk (on Linux, `MAX_FILE_BYTES` each). Raises `ProgramFailed` with the end of
     its standard error for output beyond `max_output_bytes` and codes not in `accepted_codes`.
     """
     name = Path(command[0]).name
@@ -77,7 +77,7 @@ def run_program(
         for file, content in zip(files, (stdin, b"", b""), strict=True):
             file.write_bytes(content)
         _, stdout_file, stderr_file = files
-        order = make_order(command, folder, os.environ, files, LARGEST_FILE_BYTES)
+        order = make_order(command, folder, os.environ, files, MAX_FILE_BYTES)
         try:
             code, start_error = idle_launcher().run(order, timeout_seconds)
         except TimeoutError:
@@ -90,7 +90,7 @@ def run_program(
         if code not in accepted_codes:
             outcome = ending(code)
             if sys.platform != "win32" and code == -signal.SIGXFSZ:
-                outcome = f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
+                outcome = f"was stopped: it wrote more than {MAX_FILE_BYTES} bytes to a file"
             raise ProgramFailed(f"{name} {outcome}{_last_words(stderr_file)}")
         output = read_output_file(stdout_file, name, max_output_bytes, "to its standard output")
         if include_stderr:

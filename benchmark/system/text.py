@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 import msgspec
 
 from benchmark.system.foreign_files import (
-    LARGEST_FILE_BYTES,
+    MAX_FOREIGN_FILE_BYTES,
     SHOWN_CHARACTERS,
     BadFile,
     read_regular,
@@ -233,12 +233,12 @@ def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
         return msgspec.convert(_map_texts(one_line, tomllib.loads(text)), kind)
 
 
-def read_json(path: Path, kind: type[Value], max_bytes: int = LARGEST_FILE_BYTES) -> Value:
+def read_json(path: Path, kind: type[Value], max_bytes: int = MAX_FOREIGN_FILE_BYTES) -> Value:
     """Parse a regular file with `parse_json`; `BadFile`, `OSError`."""
     return parse_json(read_regular(path, max_bytes), kind)
 
 
-def read_toml(path: Path, kind: type[Value], max_bytes: int = LARGEST_FILE_BYTES) -> Value:
+def read_toml(path: Path, kind: type[Value], max_bytes: int = MAX_FOREIGN_FILE_BYTES) -> Value:
     """Parse a regular file with `parse_toml`; `BadFile`, `OSError`."""
     return parse_toml(read_regular(path, max_bytes), kind)
 

@@ -17,7 +17,7 @@ from benchmark.measure.select import open_matrix
 from benchmark.rows.intact import verify_results
 from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES
+from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES
 from support.bench.command import bench
 from support.files.noise import noise_images
 from support.rows.bundled_results import bundled_results
@@ -201,10 +201,10 @@ def test_doctor_names_a_run_whose_name_no_file_can_have(results):
 
 def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
     stream = sorted(store_in(results).streams())[0]
-    os.truncate(stream, LARGEST_FILE_BYTES + 1)
+    os.truncate(stream, MAX_FOREIGN_FILE_BYTES + 1)
     ((damaged, _),) = (result.findings for result in verify_results(results))
     assert (damaged.path, damaged.state) == (str(stream), "damaged")
-    assert damaged.what.startswith(f"it has {LARGEST_FILE_BYTES + 1} bytes, and at most ")
+    assert damaged.what.startswith(f"it has {MAX_FOREIGN_FILE_BYTES + 1} bytes, and at most ")
 
 
 def test_bundled_results_are_intact():

@@ -71,7 +71,7 @@ def test_a_program_that_fails_is_named_with_the_end_of_what_it_said(command, mes
 
 @pytest.mark.parametrize("command", [shell("exec yes >&2"), ["yes"]])
 def test_endless_output_ends_at_the_largest_file(command, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(external, "LARGEST_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(external, "MAX_FILE_BYTES", 1 << 20)
     with pytest.raises(ProgramFailed, match=r"more than 1048576 bytes"):
         run_program(command, timeout_seconds=300)
 

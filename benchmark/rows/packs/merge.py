@@ -31,7 +31,7 @@ from benchmark.rows.versions import OK, VARIANT, merge_versions
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import WaitingFiles
 from benchmark.system.digest import SHA256
-from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
+from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, is_regular, read_regular
 from benchmark.system.text import bench_command, counted, listed
 
 Row = dict[str, Any]
@@ -285,7 +285,7 @@ class _Merge:
     def _read_file(self, path: Path, source: Path) -> bytes | None:
         """Read a file of the folder `source`; None, recorded as damaged, on failure."""
         try:
-            return read_regular(path, LARGEST_FILE_BYTES, within=source)
+            return read_regular(path, MAX_FOREIGN_FILE_BYTES, within=source)
         except OSError as error:
             self._damaged.append(f"{path} is left out: {error.strerror or error}")
             return None

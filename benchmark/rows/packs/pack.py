@@ -30,7 +30,7 @@ from benchmark.rows.streams import parse_picture
 from benchmark.spec import CodecSpec
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
-    LARGEST_FILE_BYTES,
+    MAX_FOREIGN_FILE_BYTES,
     SHOWN_CHARACTERS,
     BadFile,
     BadTar,
@@ -148,7 +148,7 @@ class Pack:
     def stream(self, row: Mapping[str, Any]) -> bytes:
         """Return the bytes of a stream of any size; raise `BadPack` if their sha256 differs."""
         digest = row["stream_sha256"]
-        data = self.files(f"{STREAMS}/{digest}", LARGEST_FILE_BYTES)
+        data = self.files(f"{STREAMS}/{digest}", MAX_FOREIGN_FILE_BYTES)
         if data is None:
             raise BadPack(self.path, f"its stream {digest[:8]} is missing")
         if hashlib.sha256(data).hexdigest() != digest:
@@ -160,7 +160,7 @@ class Pack:
         if not is_declared(row):
             return None
         digest = row["decoded_sha256"]
-        png = self.files(f"{PICTURES}/{digest}.png", LARGEST_FILE_BYTES)
+        png = self.files(f"{PICTURES}/{digest}.png", MAX_FOREIGN_FILE_BYTES)
         if png is None:
             raise BadPack(self.path, f"its picture {digest[:8]} is missing")
         try:
