@@ -17,7 +17,7 @@ from support.rows.bundled_results import bundled_results
 SOURCES = sorted(
     path for name in ("benchmark", "baselines") for path in (ROOT / name).rglob("*.py")
 )
-MOST_LINES = 600  # of a file
+MAX_LINES = 600  # of a file
 LEARNED = ("compressai", "lpips", "torch", "torchvision")
 NOUNS = {
     "raw",
@@ -27,9 +27,9 @@ NOUNS = {
     "command",
     "worker",
     "compressai",
-}  # formats too
+}  # also names of formats or ordinary nouns
 # They import and parse files of users, as the documentation of importlib shows it.
-OF_USERS = {"benchmark/plugins.py", "baselines/formats/external.py"}
+USER_FILE_READERS = {"benchmark/plugins.py", "baselines/formats/external.py"}
 
 
 def name_of(source: Path) -> str:
@@ -42,7 +42,7 @@ def tree_of(source: Path) -> ast.Module:
 
 
 def texts(tree: ast.Module) -> list[ast.Constant]:
-    """Texts of a file that are no docstrings."""
+    """Return the texts of a file except its docstrings."""
     statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     return [
         node
@@ -76,7 +76,7 @@ def rooms_in_pyproject() -> str:
 
 def test_no_file_grows_beyond_a_room():
     long_files = [
-        name_of(source) for source in SOURCES if len(source.read_text().splitlines()) > MOST_LINES
+        name_of(source) for source in SOURCES if len(source.read_text().splitlines()) > MAX_LINES
     ]
     assert not long_files
 
@@ -108,7 +108,7 @@ def test_no_module_is_invented_and_no_source_parsed_but_for_files_of_users():
     wrong = [
         f"{name_of(source)}:{number}: {line.strip()}"
         for source in SOURCES
-        if name_of(source) not in OF_USERS
+        if name_of(source) not in USER_FILE_READERS
         for number, line in enumerate(source.read_text().splitlines(), 1)
         if trick.search(line)
     ]

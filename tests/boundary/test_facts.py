@@ -1,4 +1,4 @@
-"""Facts about a contender are declared beside it, and the harness asks for them."""
+"""Facts about a contender are declared with it, and the harness asks for them."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ class Mine(Raw):
         typical=(Typical("bits", ((8, 7),)),),
     )
 """
-ASKED = """
+PROGRAM = """
 import sys
 from benchmark.registry import CODECS
 CODECS["added"] = "added_codec:Mine"
@@ -48,7 +48,7 @@ assert "torch" not in sys.modules
 
 def test_a_new_codec_with_its_facts_is_one_file_and_its_line_in_the_registry(tmp_path):
     (tmp_path / "added_codec.py").write_text(CODEC)
-    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{ASKED}"
+    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{PROGRAM}"
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )

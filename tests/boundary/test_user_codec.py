@@ -28,7 +28,7 @@ WHOLE = """class Mine:
     def decode(self, data):
         return data
 """
-LEAST = """class Least:
+MINIMAL = """class Least:
     sweep = (Setting("bits", 1), Setting("bits", 2))
 
     def encode(self, pixels, setting):
@@ -169,15 +169,15 @@ def test_a_file_that_changed_within_a_second_is_loaded_as_it_is_now(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.py"]
 
 
-def _described(path):
+def _describe_file(path):
     spec = parse_codec(f"{path}:Least")
     return describe_codec(spec, load_codec(spec))
 
 
 def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(HEAD + LEAST)
-    info = _described(path)
+    path.write_text(HEAD + MINIMAL)
+    info = _describe_file(path)
     digest = sha256(path.read_bytes()).hexdigest()
     assert load_codec(parse_codec(f"{path}:Least")).name == "Least"
     assert info == CodecInfo(
@@ -188,11 +188,11 @@ def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):
 def test_files_that_a_codec_lists_are_part_of_its_fingerprint(tmp_path):
     path, weights = tmp_path / "mine.py", tmp_path / "weights.pth"
     class_head = f"class Least:\n    files = ({str(weights)!r},)\n"
-    path.write_text(HEAD + LEAST.replace("class Least:\n", class_head))
+    path.write_text(HEAD + MINIMAL.replace("class Least:\n", class_head))
     fingerprints = set()
     for content in (b"first", b"later", b"first"):
         weights.write_bytes(content)
-        fingerprints.add(_described(path).fingerprint)
+        fingerprints.add(_describe_file(path).fingerprint)
     assert len(fingerprints) == 2
     assert sha256(path.read_bytes()).hexdigest() not in fingerprints
 
@@ -202,6 +202,6 @@ def test_attributes_are_stored_in_place_of_the_defaults(tmp_path):
     class_head = (
         "class Least:\n    name, licence, version, device = 'least', 'MIT', '2', 'cuda:0'\n"
     )
-    path.write_text(HEAD + LEAST.replace("class Least:\n", class_head))
-    info = _described(path)
+    path.write_text(HEAD + MINIMAL.replace("class Least:\n", class_head))
+    info = _describe_file(path)
     assert (info.licence, info.version, info.device) == ("MIT", "2", "cuda")

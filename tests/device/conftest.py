@@ -13,12 +13,12 @@ from baselines.neural import network_codec
 from baselines.neural.entropy.integer.integer_path import require_exact
 from support.networks.stand_in_gpu import stand_in_gpu
 
-# What a process keeps for "cuda"; a stand-in's networks are of no use outside of it.
-KEPT = (network_codec.load_picture_codec, require_exact, field._load_diffusion)
+# Caches for "cuda" in a process; a stand-in's networks are useless outside of it.
+CACHES = (network_codec.load_picture_codec, require_exact, field._load_diffusion)
 
 
-def forget() -> None:
-    for cached_function in KEPT:
+def clear_caches() -> None:
+    for cached_function in CACHES:
         cached_function.cache_clear()
     compressai_codec._networks.clear()
 
@@ -34,7 +34,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuHere]:
     if torch.cuda.is_available():
         yield GpuHere(True, Counter())
         return
-    forget()
+    clear_caches()
     with stand_in_gpu() as waits:
         yield GpuHere(False, waits)
-    forget()
+    clear_caches()

@@ -27,7 +27,7 @@ OURS = ("beta=0", "beta=3.84", "beta=0:exact=1", "beta=0:effort=1")
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:weights=random"
 PIXELS = noise(70, 101)
 # Lines that may wait for the device while an image is coded: what the entropy coder, a search or
-# the picture itself needs of it. Any other is a wait that nobody meant.
+# the picture itself needs from it. Any other wait is unintended.
 MAY_WAIT = (
     "neural/blocks/control.py", "neural/exact.py",  # which refuse what is out of range
     "neural/entropy/", "neural/field/ivr.py", "neural/pqmim/",
@@ -59,8 +59,9 @@ def controls_of(codec, method):
     return {"multirealism": 32, "ivr": 24}.get(method)
 
 
-def only_meant(waits):
-    expected_places = ("elsewhere", *(f"baselines/{place}" for place in MAY_WAIT))  # the tests' own
+def unexpected_waits(waits):
+    # "elsewhere" is in the tests themselves.
+    expected_places = ("elsewhere", *(f"baselines/{place}" for place in MAY_WAIT))
     return [wait for wait in waits if not wait.startswith(expected_places)]
 
 
@@ -78,7 +79,7 @@ def test_a_stream_of_either_device_has_the_same_latents_on_both(gpu, weights, me
         assert torch.equal(gpu_codec.latents(stream).cpu(), cpu_codec.latents(stream))
         difference = gpu_codec.decode(stream).astype(int) - cpu_codec.decode(stream)
         assert np.abs(difference).max() <= 1
-    assert not only_meant(gpu.waits)
+    assert not unexpected_waits(gpu.waits)
 
 
 @pytest.mark.parametrize("options", quick(OURS, "beta=0:exact=1"))
@@ -148,14 +149,14 @@ def test_a_codec_names_the_card_that_was_chosen_and_its_rows_do_not(
     card = "cuda:0" if gpu.real else "cuda:1"
     if not gpu.real:
         monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    inside, devices = stand_in_gpu._inside, set()
+    enter_device, devices = stand_in_gpu._inside, set()
 
-    def noted(device):
+    def record_device(device):
         if isinstance(device, str | torch.device):
             devices.add(str(device))
-        return inside(device)
+        return enter_device(device)
 
-    monkeypatch.setattr(stand_in_gpu, "_inside", noted)
+    monkeypatch.setattr(stand_in_gpu, "_inside", record_device)
     codec = benchmark.open_codec(spec, device=card)
     assert codec.info.device == "cuda"
     assert codec.decode(codec.encode(PIXELS)).shape == PIXELS.shape

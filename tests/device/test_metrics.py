@@ -20,8 +20,8 @@ __all__ = ["inception_folder", "pytorch_fid"]  # fixtures
 pytestmark = pytest.mark.device
 
 TOLERANCE = 1e-5
-OF_VGG = ("dists", "lpips_vgg")
-ON_THE_CPU = {
+VGG_METRICS = ("dists", "lpips_vgg")
+CPU_METRICS = {
     *("psnr", "psnr_y", "psnr_ycbcr", "ssimulacra2", "butteraugli", "vmaf", "niqe"),
     *("vif", "iw_ssim"),
 }
@@ -36,7 +36,7 @@ def use_weights(name, request, monkeypatch):
     """Have the class of a metric or feature space find its weights; drawn ones where they serve."""
     if name.startswith("inception256"):
         inception_case(request, monkeypatch)
-    elif name in OF_VGG:
+    elif name in VGG_METRICS:
         folder = request.getfixturevalue("vgg").folder
         digests = [
             hashlib.sha256((folder / file).read_bytes()).hexdigest()
@@ -51,7 +51,7 @@ def use_weights(name, request, monkeypatch):
         monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
 
 
-def of_both(kind, use):
+def on_both_devices(kind, use):
     """Return what `use` makes of an instance on the CPU and of one on the GPU."""
     try:
         return use(kind("cpu")), use(kind("cuda"))
@@ -62,12 +62,12 @@ def of_both(kind, use):
 @pytest.mark.parametrize(
     "name",
     quick(
-        [name for name in METRICS if name not in ON_THE_CPU], "lpips", "dists", "ms_ssim", "ssim"
+        [name for name in METRICS if name not in CPU_METRICS], "lpips", "dists", "ms_ssim", "ssim"
     ),
 )
 def test_a_metric_has_the_value_of_the_processor(gpu, name, request, monkeypatch):
     use_weights(name, request, monkeypatch)
-    sides = (67, 72) if name in OF_VGG else (192, 200)
+    sides = (67, 72) if name in VGG_METRICS else (192, 200)
     reference, decoded = noise(*sides), noise(*sides, seed=8)
     decoded[:] = (decoded.astype(int) + 7 * reference) // 8
 
@@ -75,17 +75,17 @@ def test_a_metric_has_the_value_of_the_processor(gpu, name, request, monkeypatch
         prepared = metric.prepare(reference)
         return metric.compare(prepared, decoded), metric.compare(prepared, decoded)
 
-    (cpu_value, _), (gpu_value, repeated_value) = of_both(metric_class(name), value)
+    (cpu_value, _), (gpu_value, repeated_value) = on_both_devices(metric_class(name), value)
     assert gpu_value == pytest.approx(cpu_value, rel=TOLERANCE)
     assert repeated_value == gpu_value
     assert np.isfinite(gpu_value)
 
 
-@pytest.mark.parametrize("name", sorted(ON_THE_CPU))
+@pytest.mark.parametrize("name", sorted(CPU_METRICS))
 def test_a_metric_of_the_processor_takes_the_device_and_leaves_it(gpu, name, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
     reference, decoded = noise(192, 200), noise(192, 200, seed=8)
-    cpu_value, gpu_value = of_both(
+    cpu_value, gpu_value = on_both_devices(
         metric_class(name), lambda metric: metric.compare(metric.prepare(reference), decoded)
     )
     assert gpu_value == cpu_value
@@ -96,7 +96,9 @@ def test_a_metric_of_the_processor_takes_the_device_and_leaves_it(gpu, name, mon
 def test_features_are_those_of_the_processor(gpu, name, request, monkeypatch):
     use_weights(name, request, monkeypatch)
     pixels: Pixels = noise(256, 300)
-    cpu_features, gpu_features = of_both(metric_class(name), lambda space: space.features(pixels))
+    cpu_features, gpu_features = on_both_devices(
+        metric_class(name), lambda space: space.features(pixels)
+    )
     assert gpu_features.dtype == np.float32
     np.testing.assert_allclose(
         gpu_features, cpu_features, rtol=0, atol=TOLERANCE * np.abs(cpu_features).max()

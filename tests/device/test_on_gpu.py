@@ -162,7 +162,7 @@ def test_an_archive_has_its_files_and_is_refused_if_it_is_too_large(tmp_path, mo
         assert tar.extractfile("folder/file").read() == b"12345"
         assert tar.extractfile("folder/other").read() == (ROOT / "LICENSE").read_bytes()
     assert "MiB" in capsys.readouterr().out
-    monkeypatch.setattr(loads, "MOST_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(loads, "MAX_ARCHIVE_BYTES", path.stat().st_size - 1)
     with pytest.raises(UsageError, match=r"a\.tar"):
         loads.write_archive(path, iter(content))
     assert not path.exists()

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.device
 
 STEPS = 2
 RECORDED_STEPS = WARM_UP_STEPS + 2
-BEHIND_JPEG = ("dirac", "hfd")
+ON_JPEG = ("dirac", "hfd")
 # JPEG runs on the processor, which waits for its crops; the table of levels is read once.
-WAITS_BEHIND_JPEG = {
+JPEG_WAITS = {
     f"baselines/neural/diffusion/{name}"
     for name in ("base_codec.py: code_crops", "model.py: facts", "model.py: is_measured")
 }
@@ -38,7 +38,7 @@ PAIRS = [(method, kind) for method in ARCHITECTURES for kind in RECORDABLE]
 
 def learner_on(device, method, kind, fields=None):
     torch.manual_seed(5)
-    if method in BEHIND_JPEG:
+    if method in ON_JPEG:
         network = drawing_network(method, "jpeg")
     elif method == "compressai":
         from support.networks.matched_hyperprior import wrapped
@@ -69,7 +69,7 @@ def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kin
     gpu_learner, cpu_learner = learner_on("cuda", method, kind), learner_on("cpu", method, kind)
     gpu.waits.clear()
     updates = [gpu_learner.update() for _ in range(STEPS)]
-    assert gpu.waits.keys() <= (WAITS_BEHIND_JPEG if kind in BEHIND_JPEG else set())
+    assert gpu.waits.keys() <= (JPEG_WAITS if kind in ON_JPEG else set())
     tensors = [*gpu_learner.network.parameters(), *gpu_learner.network.buffers()]
     assert {tensor.device.type for tensor in tensors} == {"cuda"}
     for update in updates:

@@ -1,4 +1,4 @@
-"""The locks: versions, hashes, and all that the project needs."""
+"""The locks: versions, hashes, and everything that the project needs."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 import pytest
 from packaging.requirements import Requirement
 
-from support.checkout import BESIDE, LOCKS, ROOT, pins
+from support.checkout import EXTRA_LOCKS, LOCKS, ROOT, pins
 
 NAMES = {"ray": "Ray", "docs": "mkdocs"}
 
@@ -40,7 +40,7 @@ def test_every_dependency_is_locked_at_a_version_that_it_allows():
 def test_an_extra_finds_what_it_needs_in_two_locks_together_and_nothing_is_pinned_twice(
     extra, package
 ):
-    """Its requirements as its wheel tells them; the extras of other parts of it are not wanted."""
+    """Its requirements as its wheel states them, without those of its own extras."""
     extra_pins = pins(f"requirements-{extra}.lock")
     assert not set(extra_pins) & set(pins("requirements.lock"))
     together = extra_pins | pins("requirements.lock")
@@ -54,8 +54,8 @@ def test_an_extra_finds_what_it_needs_in_two_locks_together_and_nothing_is_pinne
             assert together[requirement.name.lower()] in requirement.specifier, requirement
 
 
-def test_extras_that_are_installed_beside_each_other_agree():
-    ray, docs = map(pins, BESIDE)
+def test_extras_that_are_installed_together_agree():
+    ray, docs = map(pins, EXTRA_LOCKS)
     assert {name: ray[name] for name in ray.keys() & docs} == {
         name: docs[name] for name in ray.keys() & docs
     }

@@ -20,7 +20,7 @@ from tools.pip_settings import settings
 
 BUNDLED = ROOT / "baselines" / "checkpoints"
 DIGESTS = BUNDLED / "SHA256SUMS"
-LARGEST_WHEEL_BYTES = 30_000_000
+MAX_WHEEL_BYTES = 30_000_000
 WITHOUT = """
 import sys
 sys.modules |= dict.fromkeys(("torch", "torchvision", "compressai", "constriction"))
@@ -54,7 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [*PIP, "wheel", "--quiet", "--no-deps", "--no-build-isolation", source, "-w", folder]
     subprocess.run(build, check=True, cwd=folder)
     [wheel] = folder.glob("*.whl")
-    assert wheel.stat().st_size < LARGEST_WHEEL_BYTES
+    assert wheel.stat().st_size < MAX_WHEEL_BYTES
     site = folder / "site"
     install = [*PIP, "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, cwd=folder)

@@ -5,7 +5,7 @@
 The rows are made up from Kodak's bundled ones: curves of a photograph, resampled at as many rates,
 with their rates times a factor for each further photograph; a metric that was not measured there
 has the values of PSNR, or of LPIPS. Distribution metrics have no features and are left out.
-`--before` is another checkout that is set up, whose commands run beside this one's. Processor time
+`--before` is another checkout that is set up, whose commands run next to this one's. Processor time
 of all processes, peak memory of the largest. Exit code 1 where the report takes more than 60
 seconds or 2 GiB.
 """
@@ -30,7 +30,7 @@ from benchmark.rows.shard import schema_of
 from benchmark.rows.store import Store
 
 VERBS = ("report", "rank", "figures rd")
-MOST_SECONDS, MOST_GIB = 60.0, 2.0
+MAX_SECONDS, MAX_GIB = 60.0, 2.0
 VARIANT = ["codec", "variant"]
 STAND_INS = {"higher": "psnr_db", "lower": "lpips_alex"}
 
@@ -63,10 +63,8 @@ def main() -> None:
                 usage = _run([program, *words])
                 print(f"{verb:10} {name:6} {usage.seconds:6.1f} s, {usage.gib:.2f} GiB", flush=True)
                 if (verb, name) == ("report", "now"):
-                    verdict(
-                        "report of CLIC2020's size, s of processor", usage.seconds, MOST_SECONDS
-                    )
-                    verdict("report of CLIC2020's size, GiB", usage.gib, MOST_GIB)
+                    verdict("report of CLIC2020's size, s of processor", usage.seconds, MAX_SECONDS)
+                    verdict("report of CLIC2020's size, GiB", usage.gib, MAX_GIB)
 
 
 def _rows(images: int, codecs: int, settings: int) -> Iterator[pl.DataFrame]:
@@ -92,7 +90,7 @@ def _rows(images: int, codecs: int, settings: int) -> Iterator[pl.DataFrame]:
 
 
 def _resampled(curve: pl.DataFrame, settings: int) -> pl.DataFrame:
-    """Return the rows of a photograph and a codec at so many rates, evenly by their logarithm."""
+    """Return the rows of a photograph and a codec at so many rates, evenly spaced in log rate."""
     curve = curve.sort("bpp")
     rates = np.log(curve["bpp"].to_numpy())
     log_rates = np.linspace(rates[0], rates[-1], settings)
@@ -118,8 +116,8 @@ def _copied(rows: pl.DataFrame, number: int, factor: float) -> pl.DataFrame:
         "num_bytes": pl.col("bpp") * factor * pl.col("width_px") * pl.col("height_px") / 8,
     }  # fmt: skip
     for metric in map(metric_class, METRICS):
-        _, of_protocol, reason = metric_columns(metric.column)
-        changed |= {of_protocol: pl.lit(protocol[metric.column]), reason: pl.lit(None)}
+        _, protocol_column, reason_column = metric_columns(metric.column)
+        changed |= {protocol_column: pl.lit(protocol[metric.column]), reason_column: pl.lit(None)}
     schema = schema_of()
     return rows.with_columns(**changed).select(
         pl.col(name).cast(kind) if name in rows.columns else pl.lit(None, kind).alias(name)
@@ -132,10 +130,10 @@ def _digest(text: str) -> str:
 
 
 def _run(command: list[str]) -> Used:
-    """Run a command, and return what it and all that it waited for has used."""
+    """Run a command; return the time and memory of it and of the processes it waited for."""
     bare = {k: value for k, value in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=bare)
-    _, status, usage = os.wait4(started.pid, 0)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=bare)
+    _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{' '.join(command[:3])} ... failed")
     return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1 << 20))

@@ -59,7 +59,7 @@ def options(description: str | None, **defaults: Any) -> argparse.Namespace:
 
 
 def timed(call: Callable[[], Any]) -> Took:
-    """Run a call by both clocks."""
+    """Time a call by both clocks."""
     wall, cpu = perf_counter(), process_time()
     result = call()
     return Took(perf_counter() - wall, process_time() - cpu, result)
@@ -76,7 +76,7 @@ class Clocked(NamedTuple):
 def run_peer(module: str, *arguments: str | Path, one_thread: bool = False) -> Clocked:
     """Run one of CompressAI's scripts; the result is the json that it prints at its end.
 
-    As it comes, each of its processes uses all cores; `one_thread` is how it would be run better.
+    By default, each of its processes uses all cores; `one_thread` is the better way to run it.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     ended = clock(command, dict.fromkeys(POOLS, "1") if one_thread else {})
@@ -85,7 +85,7 @@ def run_peer(module: str, *arguments: str | Path, one_thread: bool = False) -> C
 
 
 def run_bench(kodak: Path, results: Path, *arguments: str | Path) -> Clocked:
-    """`bench run` over a Kodak folder; the result is the table of what it stored."""
+    """Run `bench run` over a Kodak folder; the result is the table of its rows."""
     command = [BENCH, "run", "--dataset", kodak, "--results", results, *arguments]
     ended = clock(list(map(str, command)))
     (stored,) = results.iterdir()
@@ -93,7 +93,7 @@ def run_bench(kodak: Path, results: Path, *arguments: str | Path) -> Clocked:
 
 
 def mean(table: pl.DataFrame, column: str) -> float:
-    """Over all rows; fails where a row has no value."""
+    """Return the mean over all rows; fails where a row has no value."""
     values = table[column].to_list()
     return float(sum(values) / len(values))
 
@@ -116,7 +116,7 @@ def noise_photos(folder: Path, count: int, height: int, width: int) -> Path:
 
 
 def peak_mb(process: str = "self") -> float:
-    """Return the most resident memory of a process, MB, which a parent's is not part of."""
+    """Return the peak resident memory (MB) of a process, without its parent's."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -137,8 +137,8 @@ def run(main: Callable[[], None]) -> None:
 def clock(command: Sequence[str], variables: Mapping[str, str] = MappingProxyType({})) -> Clocked:
     """Run a command; the result is its standard output. A failure ends the script.
 
-    `variables` joins the environment, from which settings of thread pools are taken out, and the
-    one by which Python compiles sources in every process.
+    `variables` joins the environment, without settings of thread pools and the one that keeps
+    Python from caching compiled sources.
     """
     left_out = (*POOLS, "PYTHONDONTWRITEBYTECODE")
     bare = {key: value for key, value in os.environ.items() if key not in left_out}

@@ -3,8 +3,8 @@
     python tests/speed/kodak.py [--kodak FOLDER]
 
 Run by hand on two idle cores. The peers are `compressai.utils.bench` and `eval_model`, in their
-best form: one thread a process where that is faster than as they come; medians of as many runs of
-them as of ours. No option of ours is other than its default but the number of jobs. The weights of
+best form: one thread per process where that is faster than the default; medians of as many runs of
+them as of ours. All options of ours but the number of jobs have their defaults. The weights of
 the hyperprior have the shape of quality 3 and are random, seeded, and scaled so that latents take
 about as many bits as trained ones (half a bit per pixel) and pictures use the range of grey levels:
 the work is that of trained weights, the quality is not. Exit code 1 where a target is missed.
@@ -32,7 +32,7 @@ from PIL import Image
 QUALITIES, JOBS = (10, 30, 50, 70, 90), 2
 METRICS = ("psnr", "ms_ssim")
 COLUMNS = {"bpp": "bpp", "psnr-rgb": "psnr_db", "ms-ssim-rgb": "ms_ssim"}  # by the peer's names
-# The peer computes in float32; of the hyperprior, transforms summed in another order now and then
+# The peer computes in float32; the hyperprior's transforms, summed in another order, now and then
 # round a latent the other way.
 ROUNDING = {
     "jpeg": {"bpp": 1e-9, "psnr-rgb": 1e-4, "ms-ssim-rgb": 1e-5},
@@ -84,7 +84,7 @@ def compare_hyperprior(kodak: Path) -> None:
         peer, ours = middle(peers), middle(runs)
         header = header_bits_per_pixel(ours, Path(folder) / "results-0")
     print_seconds(peer, ours)
-    print(f"our bpp without the header, which is {header:.6f} bpp and which the peer has not")
+    print(f"our bpp without the header, which is {header:.6f} bpp and which the peer lacks")
     means = {name: [mean(ours.result, column) - header * (name == "bpp")]
              for name, column in COLUMNS.items()}  # fmt: skip
     verdict("hyperprior, ours / peer, wall clock", ours.seconds / peer.seconds, 0.4)
@@ -113,7 +113,7 @@ def bench(kodak: Path, *words: str) -> Clocked:
 
 
 def header_bits_per_pixel(ours: Clocked, results: Path) -> float:
-    """Return the mean bits per pixel of the streams beside the entropy-coded strings."""
+    """Return the mean bits per pixel of the streams without the entropy-coded strings."""
     from baselines.compressai.codec import unpack
     from benchmark.rows.store import Store
 

@@ -1,8 +1,8 @@
-"""Measure codecs and metrics on a photograph of 20 megapixels beside one of Kodak's size.
+"""Measure codecs and metrics on a photograph of 20 megapixels and on one of Kodak's size.
 
     python tests/speed/large.py --photographs FOLDER [--weights-dir DIR] [--only WORD]
 
-The large one is a mosaic of squares of the photographs in FOLDER and below, of at least 384 pixels
+The large one is a mosaic of squares from the photographs in FOLDER and below, at least 384 pixels
 a side; the small one is its first 768 x 512. Each codec, at the middle of its sweep, and each
 metric, of JPEG at quality 50, runs in a process of its own on one thread: nanoseconds of processor
 time for each pixel of both sizes, and the growth of the peak of resident memory with the large one.
@@ -32,7 +32,7 @@ SMALL = (slice(512), slice(768))
 CODECS = ("jpeg", "avif", "ours:beta=3.84")
 METRICS = ("psnr", "ssim", "ms_ssim", "lpips", "lpips_squeeze")
 ROUNDS = (9, 3)  # of the small and of the large photograph
-MOST_RATIO, MOST_GIB = 1.5, 6.0
+MAX_RATIO, MAX_GIB = 1.5, 6.0
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def _measure(subject: str, large: Pixels) -> None:
 def _repeated(
     parts: dict[str, Callable[[Any], Any]], pixels: Pixels, subject: str, rounds: int
 ) -> list[float]:
-    """Return the least seconds of both parts: other work on the machine only adds to them."""
+    """Return the minimum seconds of both parts: other work on the machine only adds to them."""
     first, second = parts.values()
     seconds, first_timing, second_input = [], None, None
     for _ in range(rounds):
@@ -124,8 +124,8 @@ def _judge(subject: str, printed: str) -> None:
             f"{name:22} | {small:9.1f} | {large:9.1f} | {ratio:5.2f} | {growth:13.0f} | {gib:.2f}"
         )
         if subject in METRICS:
-            verdict(f"{name}: 20 megapixels / Kodak's size, for each pixel", ratio, MOST_RATIO)
-        verdict(f"{name}: peak memory, GiB", gib, MOST_GIB)
+            verdict(f"{name}: 20 megapixels / Kodak's size, for each pixel", ratio, MAX_RATIO)
+        verdict(f"{name}: peak memory, GiB", gib, MAX_GIB)
 
 
 if __name__ == "__main__":

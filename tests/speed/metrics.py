@@ -1,10 +1,10 @@
-"""Measure metrics, Inception's features and a Frechet distance beside their peers, on one thread.
+"""Measure metrics, Inception's features and a Frechet distance against their peers, on one thread.
 
     python tests/speed/metrics.py [--image FILE] [--weights-dir DIR] [--repeat 15] [--patches 50]
 
-Processor time. Every round runs ours and the peer after each other, so that other work meets both;
+Processor time. Every round runs ours, then the peer, so that other work affects both alike;
 medians of the rounds. "once" is what a source costs (`prepare`), "each" what a decoded image costs
-(`compare`); a peer has only "each". A network whose weights are not here is left out; those of
+(`compare`); a peer has only "each". A network whose weights are absent is left out; those of
 Inception are random, and both have the best of some batches. Exit code 1 where a target is missed.
 """
 
@@ -54,14 +54,14 @@ def luma_psnr_in_float64(reference: Pixels, decoded: Pixels) -> float:
     return float(10 * np.log10(255**2 / np.mean(error**2)))
 
 
-def of_pytorch_msssim(name: str) -> Metric:
+def pytorch_msssim_peer(name: str) -> Metric:
     import pytorch_msssim
 
     peer = getattr(pytorch_msssim, name)
     return lambda reference, decoded: float(peer(planes(reference), planes(decoded), 255))
 
 
-def lpips_of_the_package(metric: LPIPS) -> Metric:
+def lpips_peer(metric: LPIPS) -> Metric:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         import lpips
@@ -96,8 +96,8 @@ def race(metric: Any, peer: Metric, reference: Pixels, decoded: Pixels, rounds: 
     )
 
 
-def race_inception(most_patches: int, rounds: int) -> None:
-    """Print milliseconds a patch of each batch, of ours and of pytorch-fid's network."""
+def race_inception(max_patches: int, rounds: int) -> None:
+    """Print milliseconds per patch for each batch size, for our and pytorch-fid's network."""
     from pytorch_fid import inception
 
     torch.manual_seed(0)
@@ -118,7 +118,7 @@ def race_inception(most_patches: int, rounds: int) -> None:
         ours = Inception256()
     best_seconds = {}
     for name, network in {"ours": ours.vectors, "pytorch-fid": peer}.items():
-        for batch in (size for size in BATCHES if size <= most_patches):
+        for batch in (size for size in BATCHES if size <= max_patches):
             patches = torch.rand(batch, 3, 256, 256)
             with torch.inference_mode():
                 times = [timed(lambda p=patches, n=network: n(p)).cpu for _ in range(rounds)]
@@ -176,12 +176,12 @@ def main() -> None:
     print("metric        | once     | each     | peer     | values")
     race(PSNR(), psnr_in_float64, reference, decoded, arguments.repeat)
     race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, arguments.repeat)
-    race(MSSSIM(), of_pytorch_msssim("ms_ssim"), reference, decoded, arguments.repeat)
-    race(SSIM(), of_pytorch_msssim("ssim"), reference, decoded, arguments.repeat)
+    race(MSSSIM(), pytorch_msssim_peer("ms_ssim"), reference, decoded, arguments.repeat)
+    race(SSIM(), pytorch_msssim_peer("ssim"), reference, decoded, arguments.repeat)
     for kind in (LPIPSAlex, LPIPSSqueeze, LPIPSVGG):
         with suppress(Unavailable):
             metric = kind()
-            race(metric, lpips_of_the_package(metric), reference, decoded, arguments.repeat)
+            race(metric, lpips_peer(metric), reference, decoded, arguments.repeat)
     race_inception(arguments.patches, harness.ROUNDS)
     race_frechet(harness.ROUNDS)
 

@@ -1,4 +1,4 @@
-"""Measure what is not coding: help, import, a cell of `raw`, a finished matrix again.
+"""Measure all but coding: help, import, a cell of `raw`, a finished matrix run again.
 
     python tests/speed/start.py [--images 200] [--codecs all] [--limit 4]
 

@@ -1,8 +1,8 @@
-"""Time a store of a million rows: to read them as a report does, to summarise them.
+"""Time a store of a million rows: reading them as a report does, and summarising them.
 
     python tests/speed/store.py [--rows 1000000] [--repeated 10000] [--shard-rows 100]
 
-The store is made once, of 40 codecs at 8 settings of as many images as that needs, the usual
+The store is made once: 40 codecs at 8 settings of as many images as that takes, the usual
 metrics, in shards of 50,000 rows; `--folder` keeps it for more rounds. `--repeated` of the cells
 have a second version, in shards of `--shard-rows`, as interrupted runs leave them. Each step runs
 in a process of its own that has nothing cached. Processor time counts, since the machine may be
@@ -27,8 +27,8 @@ from benchmark.rows.store import Store
 from support.rows.measured import row
 
 CODECS, SETTINGS = 40, 8
-SHARD_ROWS, PIECE_ROWS = 50_000, 1_000_000  # of a large shard; made at once
-MOST_SECONDS, MOST_GIB = 5.0, 1.0  # of processor, of each step
+SHARD_ROWS, PIECE_ROWS = 50_000, 1_000_000  # rows of a large shard; rows made at once
+MAX_SECONDS, MAX_GIB = 5.0, 1.0  # processor time of all steps; memory of each
 STEPS = ("table", "summarise")
 
 
@@ -57,12 +57,12 @@ def main() -> None:
             memory = max(memory, float(reported.split()[-2]))
     together = sum(seconds.values())
     million = f"{arguments.rows:,} rows"
-    verdict(f"{million}: read, means, s of processor", together, MOST_SECONDS)
-    verdict(f"{million}: memory of a step, GiB", memory, MOST_GIB)
+    verdict(f"{million}: read, means, s of processor", together, MAX_SECONDS)
+    verdict(f"{million}: memory of a step, GiB", memory, MAX_GIB)
 
 
 def make(store: Store, rows: int, repeated: int, shard_rows: int) -> None:
-    """The rows of every codec and setting of one image after another, as runs leave them."""
+    """Make the rows of every codec and setting, one image after another, as runs leave them."""
     number, pieces = np.linspace(0, rows - 1, repeated).astype(np.int64), []
     for first in range(0, rows, PIECE_ROWS):
         table = _table(first, min(PIECE_ROWS, rows - first))
@@ -82,13 +82,13 @@ def _table(first: int, rows: int) -> pl.DataFrame:
     generator = np.random.default_rng(first)
     digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in number]
     names = [f"folder/photograph-{i:05d}.png" for i in range(int(image.max()) + 1)]
-    of_image = [hashlib.sha256(name.encode()).hexdigest() for name in names]
+    image_digests = [hashlib.sha256(name.encode()).hexdigest() for name in names]
     columns: dict[str, object] = {
         "cell": digests,
         "codec": [f"codec{i:02d}" for i in codec],
         "setting_value": setting.astype(float),
         "image": [names[i] for i in image],
-        "image_sha256": [of_image[i] for i in image],
+        "image_sha256": [image_digests[i] for i in image],
         "num_bytes": generator.integers(2_000, 200_000, rows),
         "bpp": generator.random(rows),
         "stream_sha256": digests[::-1],

@@ -4,7 +4,8 @@
 
 FOLDER is a checkout that is set up, such as a clone at an earlier commit. Processor time with all
 that a command starts; each round runs both, one after the other, and the median of the rounds'
-ratios counts, so that other work on the machine meets both. Exit code 1 where a target is missed.
+ratios counts, so that other work on the machine affects both alike. Exit code 1 where a target is
+missed.
 """
 
 import sys
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 from harness import BENCH, ROOT, clock, options, run, verdict
 
 RESULTS = ROOT / "results"
-COMMANDS = {  # and the share of the time at 32e03e32 that is aimed at
+COMMANDS = {  # each with its target: a share of the time at 32e03e32
     "report": (f"report --dataset kodak --results {RESULTS} --out OUT", 0.5),
     "figures rd": (f"figures rd --dataset kodak --results {RESULTS} --out OUT", 0.65),
     "rank": (f"rank --dataset kodak --results {RESULTS}", 0.65),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-BESIDE = ("requirements-ray.lock", "requirements-docs.lock")
-LOCKS = ("requirements.lock", "requirements-cpu.lock", *BESIDE)
+EXTRA_LOCKS = ("requirements-ray.lock", "requirements-docs.lock")
+LOCKS = ("requirements.lock", "requirements-cpu.lock", *EXTRA_LOCKS)
 
 PROGRAMS = (
     *("awk", "bash", "cat", "cp", "dirname", "env", "flock", "grep", "ln", "mkdir", "printf"),
@@ -19,7 +19,7 @@ PROGRAMS = (
 
 TORCHVISION = ".venv/lib/python3.11/site-packages/torchvision/_meta_registrations.py"
 
-# Stands in for Python and all programs of .venv: notes how it was called, fails when told to.
+# Stands in for Python and all programs of .venv: records how it was called, fails when told to.
 STAND_IN = """#!/usr/bin/env bash
 call="${0##*/} $*"
 [[ "$call" != uv* ]] || call="$UV_DEFAULT_INDEX $call"
@@ -44,7 +44,7 @@ esac
 
 
 def pins(lock: str) -> dict[str, str]:
-    """Return the versions that a lock has, by the names of packages."""
+    """Return the versions in a lock, by the names of packages."""
     result = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
     return dict(result)
 
@@ -78,7 +78,7 @@ class Checkout:
         objection: str = "",
         script: str = "run_all.sh",
     ) -> tuple[int, str, list[str]]:
-        """Exit code, everything said, and the calls of the stand-ins in order."""
+        """Return the exit code, everything printed, and the calls of the stand-ins in order."""
         process = self.start(
             *arguments, script=script, REFUSED=refused_call, CODE=code, OBJECTION=objection
         )
@@ -88,7 +88,7 @@ class Checkout:
     def start(
         self, *arguments: str, script: str = "run_all.sh", **environment: object
     ) -> "subprocess.Popen[str]":
-        """A run in a process group of its own, as a terminal starts it."""
+        """Start a run in a process group of its own, as a terminal does."""
         self.calls.write_text("")
         variables = {"REFUSED": "", "CODE": 1, "OBJECTION": ""} | environment
         paths = {"PATH": str(self.bin), "CALLS": str(self.calls)}

@@ -2,10 +2,10 @@
 
 A line that begins with `$ ` is a command for bash, and a line that begins with `> ` continues the
 one before it. What follows is its output, standard error included, as doctest writes it: `...`
-stands for any text, also of several lines. Everything else is compared exactly, but for the amount
-of white space within a line and for numbers with a decimal point, which may differ by one unit in
-their last digit, as far as processors round differently. `[2]` on a line of its own is an exit code
-other than 0.
+stands for any text, also of several lines. Everything else is compared exactly, except for the
+amount of white space within a line and for numbers with a decimal point, which may differ by one
+unit in their last digit, since processors round differently. `[2]` on a line of its own is an exit
+code other than 0.
 """
 
 import os
@@ -26,8 +26,10 @@ from support.rows.bundled_results import ROOT, copy_bundled_results
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?![\w.])")
 PHOTOGRAPHS, CROP = ("astronaut.png", "chelsea.png", "coffee.png"), (60, 40, 444, 296)
-OF_THE_SHELL = {*"|&;<>$`\\*?[~"}
-NOT_HERE = re.compile(r"BENCH_|TORCH_HOME|VTM_DIR|BPG_DIR")  # what a stranger has not set
+SHELL_CHARACTERS = {*"|&;<>$`\\*?[~"}
+HIDDEN_VARIABLES = re.compile(
+    r"BENCH_|TORCH_HOME|VTM_DIR|BPG_DIR"
+)  # a stranger has set none of them
 
 
 def examples(text: str) -> list[tuple[str, str]]:
@@ -87,7 +89,7 @@ def _near(doc_number: str, got: str) -> bool:
 class Session:
     """A terminal in a copy of the project's results, without network, weights or datasets.
 
-    Beside `results/` lies `photos/`, three photographs of 384 x 256 pixels.
+    Next to `results/` is `photos/`, three photographs of 384 x 256 pixels.
     """
 
     def __init__(self, home: Path) -> None:
@@ -104,13 +106,15 @@ class Session:
         for name in PHOTOGRAPHS:
             with Image.open(package_folder("skimage") / "data" / name) as photograph:
                 photograph.convert("RGB").crop(CROP).save(self.folder / "photos" / name)
-        variables = {name: value for name, value in os.environ.items() if not NOT_HERE.match(name)}
+        variables = {
+            name: value for name, value in os.environ.items() if not HIDDEN_VARIABLES.match(name)
+        }
         nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
         self.environment = variables | nowhere | {
             "PATH": f"{home / 'bin'}{os.pathsep}{variables['PATH']}",
             "HOME": str(home),
             "XDG_CACHE_HOME": str(home / ".cache"),
-            "COLUMNS": "100",  # of the terminal
+            "COLUMNS": "100",  # the width of the terminal
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",  # both streams in the order of a terminal
         }  # fmt: skip
@@ -121,7 +125,7 @@ class Session:
         A `bench` that a shell has nothing to do for is called in this process.
         """
         program, *words = shlex.split(command.replace("\\\n", ""))
-        if program == "bench" and not OF_THE_SHELL & {*command.replace("\\\n", "")}:
+        if program == "bench" and not SHELL_CHARACTERS & {*command.replace("\\\n", "")}:
             with patch.dict(os.environ, self.environment, clear=True), chdir(self.folder):
                 result = bench(*words, mixed=True)
         else:

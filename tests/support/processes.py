@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SAFETY_NET_SECONDS = 300  # nothing is judged by it
+SAFETY_NET_SECONDS = 300  # no test depends on its value
 
 
 def is_running(process_id: int) -> bool:

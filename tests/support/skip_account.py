@@ -12,7 +12,7 @@ EXPECTED = Path("tests") / "expected_skips.txt"
 
 
 def read_expected(text: str) -> list[list[str]]:
-    """Parse lines of `test | reason | why it is allowed`, behind it perhaps `| remedy`."""
+    """Parse lines of `test | reason | why it is allowed`, perhaps followed by `| remedy`."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     expected = [[part.strip() for part in line.split("|")] for line in lines]
     for line, parts in zip(lines, expected, strict=True):
