@@ -25,7 +25,7 @@ from PIL import Image
 from baselines.formats.external import read_png, read_webp
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
-from benchmark.registry import squeezed
+from benchmark.registry import normalise_name
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import BadFile, open_regular, read_regular, resolve_inside, walk
 from benchmark.system.text import (
@@ -52,7 +52,7 @@ STREAMS = {
 RATE = re.compile(r"(.+?)[_-]([0-9]*\.?[0-9]+)_?bpp", re.IGNORECASE)
 CODED_SUFFIX = re.compile(r"[_-](rec|recon|reconstructed|reconstruction|decoded|output|out|hat)$")
 IMAGE_COLUMNS = ("image", "filename", "name", "file", "img", "imagename", "imageid", "picture")
-# Kind of size -> names of columns, as returned by `squeezed`
+# Kind of size -> names of columns, as returned by `normalise_name`
 SIZE_COLUMNS = {
     "bpp": (
         *("bpp", "ratebpp", "bitrate", "rate", "bitsperpixel"),
@@ -294,7 +294,7 @@ def _read_csv_lines(path: Path) -> Iterator[PublishedPicture]:
             raise BadOption(f"{location}: setting must be a number, not {setting!r}")
         stem = _strip_suffix(image)
         file = cells.get("file") or f"{setting}/{stem}.png"
-        sizes = {name: cells[name] for name in names if squeezed(name) in KIND_OF_SIZE}
+        sizes = {name: cells[name] for name in names if normalise_name(name) in KIND_OF_SIZE}
         pixels = _num_pixels(path.parent, file) if len(sizes) > 1 else None
         num_bytes = _agreed_bytes(location, sizes, pixels)
         yield PublishedPicture(image, value, num_bytes, file, stem, number)
@@ -466,9 +466,9 @@ def _rows_of_sheets(
             sheet = parse_sheet(read_regular(folder / file, MAX_CSV_BYTES), foreign=True)
         except (BadFile, UnicodeDecodeError, OSError) as error:
             raise BadOption(f"{folder / file} is not a csv in UTF-8: {error}") from error
-        names = {squeezed(name): name for name in reversed(sheet.names)}
+        names = {normalise_name(name): name for name in reversed(sheet.names)}
         image = next((names[word] for word in IMAGE_COLUMNS if word in names), "")
-        columns = [name for name in sheet.names if squeezed(name) in KIND_OF_SIZE]
+        columns = [name for name in sheet.names if normalise_name(name) in KIND_OF_SIZE]
         if not image or not columns:
             continue
         by_image = group_by_key(
@@ -531,7 +531,7 @@ def _agreed_bytes(
     # num_pixels is None for an unreadable picture, whose rates are then 0 bytes
     ranges: dict[str, tuple[float, float]] = {}  # bytes, and their maximum rounding error
     for name, text in sizes.items():
-        cell, kind = f"{name} {text.strip()}", KIND_OF_SIZE[squeezed(name)]
+        cell, kind = f"{name} {text.strip()}", KIND_OF_SIZE[normalise_name(name)]
         try:
             number = measured_number(text.strip(), name, whole=kind != "bpp")
         except BadFile as error:
@@ -562,7 +562,7 @@ def _agreed_bytes(
 
 def _is_named(point: str, cell: str) -> bool:
     numbers = re.findall(r"[0-9]*\.?[0-9]+(?:e-?[0-9]+)?", point)
-    is_equal = squeezed(point) == squeezed(cell) != ""
+    is_equal = normalise_name(point) == normalise_name(cell) != ""
     return is_equal or (len(numbers) == 1 and float(numbers[0]) == number_in(cell))
 
 

@@ -88,7 +88,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
     except BenchError:
         raise
     except FOREIGN as error:
-        raise plugins.failed_in(name, type(codec), "`describe` of", error) from error
+        raise plugins.author_failure(name, type(codec), "`describe` of", error) from error
     if not isinstance(info, CodecInfo):
         raise _contract_error(name, f"`describe` must return a CodecInfo, not {info!r}")
     for field, kind in get_type_hints(CodecInfo).items():

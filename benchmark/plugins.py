@@ -221,7 +221,7 @@ def reason_of(error: BaseException, author: type[Any]) -> str:
     return f"{frame}: {one_line(error)}" if frame else one_line(error)
 
 
-def failed_in(name: str, author: Any, part: str, error: BaseException) -> UsageError:
+def author_failure(name: str, author: Any, part: str, error: BaseException) -> UsageError:
     """Return the `UsageError` of an author's code, `path.py:Name`, that failed in a part."""
     raise_interruption(error)
     location = author_frame(error, author)

@@ -48,7 +48,7 @@ EXTRAS = {
 }  # fmt: skip
 
 
-def squeezed(text: str) -> str:
+def normalise_name(text: str) -> str:
     """Return the lower-case letters and digits of a text: "MS-SSIM (dB)" is "msssimdb"."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
@@ -58,8 +58,8 @@ def _metric_words() -> dict[str, str]:
     """Return metric names by each word that stands for one; names take precedence over columns."""
     metric_classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
     words = {word: name for name, metric in metric_classes.items() for word in metric.words.split()}
-    words |= {squeezed(metric.column): name for name, metric in metric_classes.items()}
-    return words | {squeezed(name): name for name in metric_classes}
+    words |= {normalise_name(metric.column): name for name, metric in metric_classes.items()}
+    return words | {normalise_name(name): name for name in metric_classes}
 
 
 def metric_called(word: str) -> str:
@@ -68,14 +68,16 @@ def metric_called(word: str) -> str:
     >>> metric_called("fid"), metric_called("LPIPS-Alex"), metric_called("psnr_db")
     ('fid256', 'lpips', 'psnr')
     """
-    is_metric = word in METRICS or word in DISTRIBUTION_METRICS or is_brought(word)
-    return word if is_metric else _metric_words().get(squeezed(word), word)
+    is_metric = word in METRICS or word in DISTRIBUTION_METRICS or is_user_code(word)
+    return word if is_metric else _metric_words().get(normalise_name(word), word)
 
 
 def unknown_metric(word: str, choices: Iterable[str], kind: str = "metric") -> UnknownName:
     """Return the error for an unknown metric, with the likeliest choice."""
     names, words = [*choices], _metric_words()
-    close_words = get_close_matches(squeezed(word), [w for w in words if words[w] in names], n=1)
+    close_words = get_close_matches(
+        normalise_name(word), [w for w in words if words[w] in names], n=1
+    )
     return UnknownName(kind, word, names, words[close_words[0]] if close_words else "")
 
 
@@ -84,7 +86,7 @@ def metric_class(name: str) -> type[Any]:
     for table in (METRICS, DISTRIBUTION_METRICS, FEATURE_SPACES):
         if name in table:
             return imported(table[name])  # type: ignore[no-any-return]
-    if not is_brought(name):
+    if not is_user_code(name):
         raise unknown_metric(name, (*METRICS, *DISTRIBUTION_METRICS))
     return plugins.metric_class(name)
 
@@ -162,7 +164,7 @@ def names_file(name: str) -> bool:
     return name.partition(":")[0].endswith(".py")
 
 
-def is_brought(name: str) -> bool:
+def is_user_code(name: str) -> bool:
     """Return whether a name is a user's: a Python file's, or an installed plugin's."""
     tables = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
     if names_file(name):

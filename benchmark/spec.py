@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark import errors, plugins, registry
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS, is_brought, names_file
+from benchmark.registry import ALIASES, CODECS, is_user_code, names_file
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
@@ -181,7 +181,7 @@ def parse_codec(text: str) -> CodecSpec:
         name = f"{_plain_path(name, os.path.join('.', ''))}:{class_name}"
     elif not re.match(r"[A-Za-z][\w-]*$", name):
         raise UsageError(f"{name!r} is not the name of a codec; {ESCAPES}")
-    elif name not in CODECS and not is_brought(name):
+    elif name not in CODECS and not is_user_code(name):
         choices = [*CODECS, *ALIASES, *plugins.installed()]
         raise UnknownName("codec", name, choices, _suggest_codec(name))
     if name in CODECS and option_texts and "=" not in option_texts[0]:
@@ -209,7 +209,7 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     """Import the class of a spec; `Unavailable` without a library, `UsageError` for a bad file."""
     result: type[Any]
     if spec.name not in CODECS:
-        if not is_brought(spec.name):  # any class of any package, otherwise
+        if not is_user_code(spec.name):  # any class of any package, otherwise
             raise UnknownName("codec", spec.name, CODECS)
         from benchmark.own_codec import complete_class
 
@@ -331,7 +331,7 @@ def load_codec(spec: CodecSpec) -> Any:
     except errors.FOREIGN as error:
         if spec.name in CODECS:
             raise
-        raise plugins.failed_in(spec.name, codec_type, "the constructor of", error) from error
+        raise plugins.author_failure(spec.name, codec_type, "the constructor of", error) from error
 
 
 def describe_codec(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
@@ -400,7 +400,7 @@ def parameters_of(spec: CodecSpec, codec_type: type[Any]) -> dict[str, inspect.P
     try:
         signature = inspect.signature(codec_type, eval_str=True)
     except errors.FOREIGN as error:  # it evaluates annotations, which are the author's code
-        raise plugins.failed_in(spec.name, codec_type, "the signature of", error) from error
+        raise plugins.author_failure(spec.name, codec_type, "the signature of", error) from error
     keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {key: value for key, value in signature.parameters.items() if value.kind in keyword}
 

@@ -27,7 +27,7 @@ from baselines.neural.training.run import (
 from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, stage_costs, train
 from benchmark.commands import output
 from benchmark.errors import FOREIGN, UsageError
-from benchmark.plugins import failed_in, load
+from benchmark.plugins import author_failure, load
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_file, write_files
@@ -246,7 +246,7 @@ def make_log(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Lo
             try:
                 function({**report, "run_step": step})
             except FOREIGN as error:
-                raise failed_in(name, function, "a report", error) from error
+                raise author_failure(name, function, "a report", error) from error
 
     return log
 

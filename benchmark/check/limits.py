@@ -19,7 +19,7 @@ from benchmark.check.changes import IN_DECIBELS, explain_missing_curve
 from benchmark.compare.rank import RATE, Target, rank_at
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_brought, metric_called
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, is_user_code, metric_called
 from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
 from benchmark.system.foreign_files import BadFile
@@ -49,7 +49,7 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
         if not equals:
             raise UsageError(f"--margin {part!r} is not metric=1% or metric=0.01")
         key = key if key in DEFAULT_MARGINS else metric_called(key.strip())
-        if key not in names and not is_brought(key):
+        if key not in names and not is_user_code(key):
             raise UnknownName("margin", key, names)
         amount = amount.strip()
         unit = "%" if amount.endswith("%") else ""

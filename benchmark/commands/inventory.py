@@ -145,7 +145,7 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
 
 def _plugin_titles(kind: str) -> dict[str, str]:
     offered = plugins.installed().items()
-    registered = {name: plugin for name, plugin in offered if registry.is_brought(name)}
+    registered = {name: plugin for name, plugin in offered if registry.is_user_code(name)}
     return {
         name: f"of {plugin.package}"
         for name, plugin in registered.items()
@@ -220,7 +220,7 @@ def describe(name: str) -> Answer:
         implementation = registry.imported(target)
     else:
         all_names = [*registry.CODECS, *registry.ALIASES, *registry.DATASETS, *metrics]
-        if name.partition(":")[0] not in all_names and not registry.is_brought(name):
+        if name.partition(":")[0] not in all_names and not registry.is_user_code(name):
             raise UnknownName("codec, dataset or metric", name, all_names)
         spec = parse_codec(name)
         implementation, given_options = codec_class(spec), dict(spec.options)

@@ -33,8 +33,8 @@ from benchmark.registry import (
     dataset_module,
     dataset_opener,
     imported,
-    is_brought,
     is_folder_name,
+    is_user_code,
 )
 from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 from benchmark.system.foreign_files import walk
@@ -258,7 +258,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
     if text.startswith(HUB):
         hub_dataset: Dataset = imported(HUB_OPENER)(text)
         return hub_dataset
-    if is_brought(text):
+    if is_user_code(text):
         return open_from_file(text, data_folders(data_dir))
     is_unknown = text not in DATASETS and not get_close_matches(text, DATASETS)
     is_misspelt_path = is_unknown and suggest_path(Path(text), Path.is_dir)
@@ -280,7 +280,7 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
     except BenchError:
         raise
     except errors.FOREIGN as error:
-        raise plugins.failed_in(name, function, "the function of", error) from error
+        raise plugins.author_failure(name, function, "the function of", error) from error
     file = plugins.place_of(name)
     if not isinstance(dataset, Dataset):
         raise UsageError(f"{file}: {name} must return a Dataset, not {type(dataset).__name__}")

@@ -60,7 +60,7 @@ from benchmark.spec import (
     resolve,
 )
 from benchmark.system.machine import cores
-from benchmark.system.settings import SEARCHED
+from benchmark.system.settings import SEARCHED_PLACES
 from benchmark.system.text import bench_command, group_by_key, visible
 
 ALL = ("all",)  # codecs: selects_all that runs here
@@ -123,7 +123,7 @@ def _describe_skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
     """Say why a codec is skipped, in the same words for the same kind of cause."""
     kind, subject, remedy = missing.reason or Reason("")
     if kind == "weights":
-        return Absent(codec, f"no weight files in {SEARCHED}", remedy)
+        return Absent(codec, f"no weight files in {SEARCHED_PLACES}", remedy)
     package = f"needs the Python package {subject}" if kind == "package" else ""
     return Absent(codec, package or str(missing))
 

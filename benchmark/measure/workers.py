@@ -16,7 +16,13 @@ from benchmark.errors import BenchError, UsageError
 from benchmark.measure.cells import Failed, Stage
 from benchmark.registry import FEATURE_SPACES, METRICS
 from benchmark.system.atomic import claim_folder, sweep
-from benchmark.system.processes import end_tree, ending, require_posix, terminal_blocked, work_for
+from benchmark.system.processes import (
+    block_terminal_signals,
+    describe_exit,
+    end_tree,
+    require_posix,
+    work_for,
+)
 from benchmark.system.settings import ONE_THREAD, worker_environment
 
 if sys.platform == "win32":
@@ -52,7 +58,7 @@ def worker_context() -> WorkerContext:
     claim_folder(Path(util.get_temp_dir()))  # first: a kill before would leave it forever
     with _server_environment():
         resource_tracker.ensure_running()  # unblocks Ctrl-C when it starts
-        with terminal_blocked():  # the server ends with this process, not with the terminal
+        with block_terminal_signals():  # the server ends with this process, not with the terminal
             _start_server()
     sweep()
     return context
@@ -135,7 +141,7 @@ class WorkerProcess:
         main.pop("__file__", None)
         main["__spec__"] = None
         try:
-            with _server_environment(), terminal_blocked():  # a killed server starts again
+            with _server_environment(), block_terminal_signals():  # a killed server starts again
                 self._process.start()
         except (EOFError, ConnectionError) as error:
             raise BenchError(
@@ -181,7 +187,7 @@ class WorkerProcess:
         """Wait for the end; return how the process ended, as a predicate."""
         self._process.join()
         self.connection.close()
-        return ending(self._process.exitcode or 0)
+        return describe_exit(self._process.exitcode or 0)
 
     def _has_ended(self, seconds: float) -> bool:
         self._process.join(timeout=seconds)

@@ -53,7 +53,7 @@ def map_scale(name: str) -> MapScale:
     return scale._replace(label=scale.label or cls.label)
 
 
-def halved(values: ErrorMap) -> ErrorMap:
+def halve_map(values: ErrorMap) -> ErrorMap:
     """Average the numbers among each 2 x 2 pixels, fewer at an odd side's end; 0 if all are NaN."""
     height, width = values.shape
     padded = np.pad(values, ((0, height % 2), (0, width % 2)), constant_values=np.nan)
@@ -74,7 +74,7 @@ def reach(picture: NDArray[np.uint8], scale: MapScale) -> float:
     return float(np.percentile(picture, REACH_PERCENTILE) / 255) ** 2 * scale.most
 
 
-def rounded_up(value: float) -> float:
+def round_up(value: float) -> float:
     """Round up to the next of `STEPS` in any decade; 0 becomes 1."""
     if value <= 0:
         return 1.0
@@ -87,7 +87,7 @@ def scale_end(reaches: Sequence[float], scale: MapScale) -> float:
 
     The upper median of `reaches` decides, so that one bad codec does not hide where others differ.
     """
-    return rounded_up(float(legend_value(sorted(reaches)[len(reaches) // 2], scale)))
+    return round_up(float(legend_value(sorted(reaches)[len(reaches) // 2], scale)))
 
 
 def legend_value(values: Any, scale: MapScale) -> Any:

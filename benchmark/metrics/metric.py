@@ -18,7 +18,7 @@ from benchmark.registry import (
     DISTRIBUTION_METRICS,
     METRICS,
     Better,
-    is_brought,
+    is_user_code,
     metric_class,
     require_packages,
     scored_by_image,
@@ -398,7 +398,7 @@ def lacking(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
 
 
 def _absence_reason(name: str, loaded: bool) -> str:
-    cls, is_users = metric_class(name), is_brought(name)
+    cls, is_users = metric_class(name), is_user_code(name)
     require = getattr(cls, "require", None)
     try:
         require_packages(getattr(cls, "label", name), getattr(cls, "packages", ()))

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.errors import UsageError
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_called, metric_class, squeezed
+from benchmark.registry import (
+    DISTRIBUTION_METRICS,
+    METRICS,
+    metric_called,
+    metric_class,
+    normalise_name,
+)
 from benchmark.system.foreign_files import BadFile, read_regular
 from benchmark.system.text import number_in, one_line, parse_csv, parse_json
 
@@ -16,7 +22,7 @@ MAX_BYTES = 1 << 26
 MAX_VALUE, MAX_DB = 1e6, 200  # magnitudes of a metric, and of MS-SSIM in dB
 CURVE_FILES = (".csv", ".json", ".md")  # suffixes that make an option's value a file
 RATE = "bpp"
-# Names of columns in the form of `squeezed`, besides those that `registry.metric_called` knows
+# Names of columns as `normalise_name` returns them; `registry.metric_called` knows others
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     RATE: ("bpp", "rate", "bitrate", "bitsperpixel", "bitperpixel", "rates"),
     "psnr_db": ("psnrs",),
@@ -110,10 +116,13 @@ def _parse_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[st
             f"its header is {', '.join(header) or 'empty'}"
         )
     for index, name in enumerate(header):
-        if squeezed(name) in IMAGE and len({tuple(row[index : index + 1]) for row in rows[1:]}) > 1:
+        if (
+            normalise_name(name) in IMAGE
+            and len({tuple(row[index : index + 1]) for row in rows[1:]}) > 1
+        ):
             raise UsageError(f"{path} has a row for each {name}: average the rows of each setting")
     codec_index = next(
-        (index for index, name in enumerate(header) if squeezed(name) in CODEC), None
+        (index for index, name in enumerate(header) if normalise_name(name) in CODEC), None
     )
     curves: dict[str, dict[str, list[float]]] = {}
     for number, cells in enumerate(rows[1:], 2):
@@ -184,8 +193,8 @@ def column_of(name: str) -> str:
     ('ms_ssim_db', 'bpp', 'psnr_db')
     """
     bare_name, *notes = re.split(r"[(\[,;]", name)
-    for text, words in ((name, set[str]()), (bare_name, {*map(squeezed, notes)})):
-        word = squeezed(text).removeprefix("avg").removeprefix("mean")
+    for text, words in ((name, set[str]()), (bare_name, {*map(normalise_name, notes)})):
+        word = normalise_name(text).removeprefix("avg").removeprefix("mean")
         metric = metric_called(word)
         of_metric = (
             metric_class(metric).column if metric in (*METRICS, *DISTRIBUTION_METRICS) else ""

@@ -19,7 +19,7 @@ from benchmark.datasets.dataset import (
     probe,
 )
 from benchmark.errors import UsageError
-from benchmark.registry import DATASETS, HUB, is_brought, is_folder_name, names_file
+from benchmark.registry import DATASETS, HUB, is_folder_name, is_user_code, names_file
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
@@ -33,7 +33,7 @@ class Place(NamedTuple):
     @property
     def leads_to_images(self) -> bool:
         """True if its text is an existing path, a function in a file, or a set of a hub."""
-        return _holds_images(self.text) or is_brought(self.text) or self.text.startswith(HUB)
+        return _holds_images(self.text) or is_user_code(self.text) or self.text.startswith(HUB)
 
     def stored_name(self, stores: Mapping[str, Path]) -> str:
         """Return the name of its rows among stores by name, or the name that they will get."""
@@ -43,7 +43,7 @@ class Place(NamedTuple):
             return str(hub_name(self.text).dataset)
         if self.text.partition(":")[0] in stores:
             return self.text
-        if is_brought(self.text):
+        if is_user_code(self.text):
             return str(open_dataset(self.text).name)
         if is_folder_name(self.text):
             dataset = open_images(Path(self.text))

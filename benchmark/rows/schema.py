@@ -19,7 +19,7 @@ from benchmark.registry import (
     DISTRIBUTION_METRICS,
     FEATURE_SPACES,
     METRICS,
-    is_brought,
+    is_user_code,
     metric_called,
     metric_class,
     unknown_metric,
@@ -179,9 +179,9 @@ def metric_names(metrics: str | Iterable[str]) -> tuple[str, ...]:
         for name in (known_names if text == "all" else (metric_called(text),))
     )
     for name in names:
-        if name not in known_names and not is_brought(name):
+        if name not in known_names and not is_user_code(name):
             raise unknown_metric(name, (*known_names, "path.py:Class"))
-    if user_metrics := list(filter(is_brought, names)):
+    if user_metrics := list(filter(is_user_code, names)):
         _refuse_taken_columns(user_metrics)
     return tuple(names)
 

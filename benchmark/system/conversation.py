@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmark.errors import ProgramFailed
 from benchmark.system.atomic import private_folder
-from benchmark.system.processes import ending, require_posix
+from benchmark.system.processes import describe_exit, require_posix
 from benchmark.system.programs import (
     STDERR_KEPT_CHARACTERS,
     WITH_LAUNCHER,
@@ -154,7 +154,7 @@ class Conversation:
             return f"{self.name} could not be started: {os.strerror(start_error)}"
         self._listener.join(LAST_WORDS_SECONDS)
         hint = ": it ended before serve(...)" if code == 0 and self._requests_sent == 1 else ""
-        return f"{self.name} {ending(code)}{hint}{self._last_words()}"
+        return f"{self.name} {describe_exit(code)}{hint}{self._last_words()}"
 
     def _collect_stderr(self, errors: int) -> None:
         with suppress(OSError):

@@ -100,7 +100,7 @@ def walk(
 
 BLOCK_BYTES = 512
 MAX_EXTENSION_BYTES = 1 << 13  # tarfile's time grows with the square of their length
-SHOWN_CHARACTERS = 60  # maximum length of a name in a refusal
+MAX_SHOWN_CHARACTERS = 60  # maximum length of a name in a refusal
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
@@ -142,7 +142,7 @@ def files_of_tar(
                 problem = "a file's size or sparse layout, which is not supported"
                 raise BadTar(f"it has an extended header with {problem}")
             if member.size < 0 or (member.isreg() and member.offset_data + member.size > end):
-                name = member.name[:SHOWN_CHARACTERS]
+                name = member.name[:MAX_SHOWN_CHARACTERS]
                 raise BadTar(f"{name!r} extends beyond the end of the archive")
             if member.islnk() and member.linkname in regular:
                 member = regular[member.linkname].replace(name=member.name)

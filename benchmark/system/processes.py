@@ -28,7 +28,7 @@ def require_posix() -> None:
         )
 
 
-def ending(code: int) -> str:
+def describe_exit(code: int) -> str:
     """Describe how a process ended: "was killed by SIGSEGV" for -11."""
     if code >= 0:
         return f"ended with exit code {code}"
@@ -117,7 +117,7 @@ def _start_ticks(process_id: int) -> str | None:
 
 
 @contextmanager
-def terminal_blocked() -> Iterator[None]:
+def block_terminal_signals() -> Iterator[None]:
     """Shield processes started in the block from Ctrl-C and from a closed terminal."""
     if sys.platform == "win32":
         yield

@@ -17,7 +17,7 @@ from benchmark.errors import ProgramFailed, Reason, Unavailable, UsageError
 from benchmark.registry import require_packages
 from benchmark.system.atomic import private_folder
 from benchmark.system.launcher import Order
-from benchmark.system.processes import ending, require_posix
+from benchmark.system.processes import describe_exit, require_posix
 
 SCRIPT = Path(__file__).with_name("launcher.py")
 MAX_WAIT_SECONDS = 1e6  # the system's limit for waiting on a pipe: eleven days
@@ -88,7 +88,7 @@ def run_program(
         if start_error:
             raise ProgramFailed(f"{name} could not be started: {os.strerror(start_error)}")
         if code not in accepted_codes:
-            outcome = ending(code)
+            outcome = describe_exit(code)
             if sys.platform != "win32" and code == -signal.SIGXFSZ:
                 outcome = f"was stopped: it wrote more than {MAX_FILE_BYTES} bytes to a file"
             raise ProgramFailed(f"{name} {outcome}{_last_words(stderr_file)}")

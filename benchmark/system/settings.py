@@ -140,7 +140,7 @@ def program_folders(variable: str) -> list[Path]:
     return [Path(folder), Path(folder) / "bin"] if folder else []
 
 
-SEARCHED = "--weights-dir or torch's cache"  # in sentences for the user
+SEARCHED_PLACES = "--weights-dir or torch's cache"  # in sentences for the user
 
 
 class PublishedFile(NamedTuple):
@@ -177,6 +177,6 @@ def find_weights(patterns: Sequence[str], remedy: str, command: str = "") -> Pat
             for path in sorted(folder.glob(pattern)):
                 return path
     raise Unavailable(
-        f"no weight file {' or '.join(patterns)} in {SEARCHED}: {remedy}",
+        f"no weight file {' or '.join(patterns)} in {SEARCHED_PLACES}: {remedy}",
         Reason("weights", patterns[0], command),
     )

@@ -21,7 +21,7 @@ import msgspec
 
 from benchmark.system.foreign_files import (
     MAX_FOREIGN_FILE_BYTES,
-    SHOWN_CHARACTERS,
+    MAX_SHOWN_CHARACTERS,
     BadFile,
     read_regular,
 )
@@ -317,7 +317,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         ((repeated_name, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"it has {repeated_name[:SHOWN_CHARACTERS]!r} twice")
+        raise ValueError(f"it has {repeated_name[:MAX_SHOWN_CHARACTERS]!r} twice")
     return result
 
 

@@ -59,10 +59,12 @@ def test_every_column_of_a_metric_names_it():
 def test_every_word_for_a_metric_is_of_one_metric_and_of_no_other_name_or_column():
     classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
     words = [word for metric in classes.values() for word in metric.words.split()]
-    names = {registry.squeezed(text) for name in classes for text in (name, classes[name].column)}
+    names = {
+        registry.normalise_name(text) for name in classes for text in (name, classes[name].column)
+    }
     assert len({*words}) == len(words)
     assert names.isdisjoint(words)
-    assert [*map(registry.squeezed, words)] == words
+    assert [*map(registry.normalise_name, words)] == words
 
 
 @pytest.mark.parametrize(("word", "near"), [("psnr_rgb_d", "psnr"), ("fidd", "fid256")])

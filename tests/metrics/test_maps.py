@@ -11,13 +11,13 @@ from benchmark.errors import UsageError
 from benchmark.metrics import ms_ssim
 from benchmark.metrics.maps import (
     error_map,
-    halved,
+    halve_map,
     legend_value,
     levels,
     map_scale,
     mapped_metric,
     reach,
-    rounded_up,
+    round_up,
     scale_end,
 )
 from benchmark.metrics.metric import MapScale
@@ -129,7 +129,7 @@ def test_pictures_of_two_sizes_have_no_map(pair):
 
 def test_halves_have_the_mean_of_what_is_there():
     nan = np.nan
-    halves = halved(np.float32([[1, 3, 5], [1, nan, 7], [nan, nan, 9]]))
+    halves = halve_map(np.float32([[1, 3, 5], [1, nan, 7], [nan, nan, 9]]))
     assert np.array_equal(halves, np.float32([[5 / 3, 6], [0, 9]]))
 
 
@@ -143,7 +143,7 @@ def test_levels_hold_a_map_to_half_a_step_of_its_root(pair):
 
 
 def test_a_scale_ends_at_a_round_number_above_the_upper_median():
-    assert [rounded_up(value) for value in (0.11, 0.15, 0.151, 0.5, 0.55, 1, 71)] == [
+    assert [round_up(value) for value in (0.11, 0.15, 0.151, 0.5, 0.55, 1, 71)] == [
         0.15, 0.15, 0.2, 0.5, 0.7, 1, 100
     ]  # fmt: skip
     assert scale_end([0.61, 0.11, 0.2], MapScale(1.0)) == 0.2  # whatever the worst one has

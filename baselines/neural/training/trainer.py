@@ -45,7 +45,7 @@ from baselines.neural.training.photographs import (
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import TrainingRun
 from benchmark.errors import FOREIGN, BenchError, Unavailable, UsageError
-from benchmark.plugins import failed_in
+from benchmark.plugins import author_failure
 from benchmark.registry import names_file
 from benchmark.system.atomic import handle_signals
 
@@ -118,7 +118,7 @@ def _require_working_loss(run: TrainingRun, index: int, options: TrainingOptions
     except BenchError:
         raise
     except FOREIGN as error:
-        raise failed_in(stage.objective, kind, "a step", error) from error
+        raise author_failure(stage.objective, kind, "a step", error) from error
 
 
 def device_of(device: str) -> str:

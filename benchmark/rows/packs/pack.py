@@ -31,7 +31,7 @@ from benchmark.spec import CodecSpec
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import (
     MAX_FOREIGN_FILE_BYTES,
-    SHOWN_CHARACTERS,
+    MAX_SHOWN_CHARACTERS,
     BadFile,
     BadTar,
     files_of_tar,
@@ -299,13 +299,13 @@ def _files_in_folder(folder: Path) -> Files:
 
 def _files_in_tar(path: Path) -> Files:
     def refuse(name: str, problem: str) -> None:
-        raise BadTar(f"{name[:SHOWN_CHARACTERS]}: {problem}")
+        raise BadTar(f"{name[:MAX_SHOWN_CHARACTERS]}: {problem}")
 
     with open_regular(path) as tar:
         members: dict[str, TarInfo] = {}
         for member in files_of_tar(tar, refuse):
             if members.setdefault(member.name, member) is not member:
-                raise BadTar(f"it has {member.name[:SHOWN_CHARACTERS]} twice")
+                raise BadTar(f"it has {member.name[:MAX_SHOWN_CHARACTERS]} twice")
     roots = [name for name in members if name.rpartition("/")[2] == ROWS]
     root = min(roots, key=len, default=ROWS).removesuffix(ROWS)
 

@@ -37,7 +37,7 @@ from benchmark.measure.estimate import interpolate
 from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Progress
 from benchmark.measure.workers import run_in_processes
-from benchmark.metrics.maps import halved, levels, map_scale, mapped_metric, reach
+from benchmark.metrics.maps import halve_map, levels, map_scale, mapped_metric, reach
 from benchmark.metrics.metric import Metric, lacking
 from benchmark.registry import metric_class
 from benchmark.rows.comparable import ComparableRows
@@ -512,7 +512,9 @@ def _serve_maps(
         files, metric, scale = PictureFiles(folder), mapped_metric(name), map_scale(name)
         prepared = metric.prepare(files.pixels(source))
         for file, picture in decoded.items():
-            error_levels = levels(halved(metric.error_map(prepared, files.pixels(picture))), scale)
+            error_levels = levels(
+                halve_map(metric.error_map(prepared, files.pixels(picture))), scale
+            )
             grey = np.repeat(error_levels[..., None], 3, axis=2)
             encoded = bytes(webp_encode(grey, lossless=True, level=0, method=4))
             write_files(folder, {file: encoded}, what="page's map")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.metrics.maps import error_map, halved, levels, map_scale, scale_end
+from benchmark.metrics.maps import error_map, halve_map, levels, map_scale, scale_end
 from benchmark.metrics.metric import MapScale
 from benchmark.show.figures.picture_sheet import COLOURS
 from support.page.opened import PHONE, click_point, loaded
@@ -36,7 +36,7 @@ def test_a_map_is_a_grey_picture_of_half_the_size_named_by_what_it_is_of(file, d
             names.add(name)
             map_pixels = pixels_of(file.parent / name)
             squares = error_map(source, decoded, "psnr_y") ** 2
-            expected = levels(halved(squares), map_scale("psnr_y"))
+            expected = levels(halve_map(squares), map_scale("psnr_y"))
             assert np.array_equal(map_pixels, np.repeat(expected[..., None], 3, axis=2))
     assert len(names) == 48
     assert [entry["column"] for entry in data["maps"]][-1] == LUMA

@@ -18,7 +18,7 @@ from benchmark.compare.pictures import rate_deviation
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
 from benchmark.errors import UnknownName, UsageError
-from benchmark.metrics.maps import error_map, map_scale, rounded_up
+from benchmark.metrics.maps import error_map, map_scale, round_up
 from benchmark.rows.packs.contents import dataset_contents, packs_with_results
 from benchmark.rows.store import Store
 from benchmark.show.figures.picture_sheet import GAP_PX, coloured
@@ -295,7 +295,7 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
         errors = error_map(pixels, decoded, metric) ** (2 if scale.root else 1)
         maps.append(errors[y : y + height, x : x + width])
     reaches = sorted(float(np.percentile(part_map, 99)) for part_map in maps)
-    end = rounded_up(reaches[1] ** 0.5 if scale.root else reaches[1])
+    end = round_up(reaches[1] ** 0.5 if scale.root else reaches[1])
     words = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
     for image, part_map in zip(images[2:], maps, strict=True):
         assert np.array_equal(image[height + GAP_PX :], coloured(part_map, scale, end))
