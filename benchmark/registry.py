@@ -85,7 +85,7 @@ def metric_class(name: str) -> type[Any]:
     """Import a metric or feature space by name, as `path.py:Class`, or from a plugin."""
     for table in (METRICS, DISTRIBUTION_METRICS, FEATURE_SPACES):
         if name in table:
-            return imported(table[name])  # type: ignore[no-any-return]
+            return import_target(table[name])  # type: ignore[no-any-return]
     if not is_user_code(name):
         raise unknown_metric(name, (*METRICS, *DISTRIBUTION_METRICS))
     return plugins.metric_class(name)
@@ -103,7 +103,7 @@ def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
     """Return the function that opens a dataset from folders; kind: noun in the error."""
     if name not in DATASETS:
         raise UnknownName(kind, name, DATASETS)
-    opener: Callable[..., Any] = imported(DATASETS[name])
+    opener: Callable[..., Any] = import_target(DATASETS[name])
     return opener
 
 
@@ -119,10 +119,10 @@ def is_folder_name(dataset: str) -> bool:
 
 def declared_facts() -> Mapping[str, Mapping[str, Any]]:
     """Return the registry codecs' declarations by attribute and name, without their classes."""
-    return imported(FACTS)  # type: ignore[no-any-return]
+    return import_target(FACTS)  # type: ignore[no-any-return]
 
 
-def imported(target: str) -> Any:
+def import_target(target: str) -> Any:
     """Import `module:attribute` or `module:attribute.attribute`."""
     module, _, attribute = target.partition(":")
     return attrgetter(attribute)(import_module(module))

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName
-from benchmark.registry import imported
+from benchmark.registry import import_target
 from benchmark.system.text import read_toml
 
 FOLDER = Path(__file__).parent / "sizes"
@@ -313,7 +313,9 @@ class Architecture:
 
     @property
     def _dimensions_class(self) -> Any:
-        return imported(self.dimensions) if isinstance(self.dimensions, str) else self.dimensions
+        return (
+            import_target(self.dimensions) if isinstance(self.dimensions, str) else self.dimensions
+        )
 
     def read(self, record: Any) -> Any:
         """Parse the dimensions on a card; `ValueError` names the wrong field."""
@@ -321,7 +323,7 @@ class Architecture:
 
     def build(self, dimensions: Any) -> Any:
         """Return a network with random weights, on torch's default device."""
-        return imported(self.network)(dimensions)
+        return import_target(self.network)(dimensions)
 
 
 FIELD = "baselines.neural.field"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from baselines.neural.bitstream.container import ControlBlock
 from baselines.neural.blocks.control import Level, PlacedLevels
 from benchmark.codec import Pixels
-from benchmark.registry import imported
+from benchmark.registry import import_target
 
 
 class Estimate(NamedTuple):
@@ -83,13 +83,13 @@ class Network(nn.Module):
 
     def tables(self, images: Sequence[Pixels] = ()) -> dict[str, Tensor]:
         """Return the integer tensors that a coder needs, made for photographs like `images`."""
-        return imported(self.tables_type)(self, images) if self.tables_type else {}
+        return import_target(self.tables_type)(self, images) if self.tables_type else {}
 
     def coder(self, tables: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Any:
         """Make the `LatentCoder`; raises `ValueError` or `KeyError` for unusable tables."""
         if not self.coder_type:
             raise ValueError(f"a {type(self).__name__} has no coder")
-        return imported(self.coder_type)(self, tables, device)
+        return import_target(self.coder_type)(self, tables, device)
 
     def priors(self) -> Sequence[nn.Module]:
         """Return the factorised priors, modules with the parameter `quantiles` (channels, 3)."""

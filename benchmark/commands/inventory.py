@@ -87,7 +87,7 @@ def _read_titles(kind: str) -> dict[str, str]:
 def _read_title(target: str, from_module: bool = False) -> str:
     try:
         source = (
-            import_module(target.partition(":")[0]) if from_module else registry.imported(target)
+            import_module(target.partition(":")[0]) if from_module else registry.import_target(target)
         )
     except Exception:  # a broken library, which `_attempt` describes
         return ""
@@ -217,7 +217,7 @@ def describe(name: str) -> Answer:
     settings: tuple[str, ...] = ()
     if name in metrics or name in registry.DATASETS:
         target = metrics[name] if name in metrics else registry.DATASETS[name]
-        implementation = registry.imported(target)
+        implementation = registry.import_target(target)
     else:
         all_names = [*registry.CODECS, *registry.ALIASES, *registry.DATASETS, *metrics]
         if name.partition(":")[0] not in all_names and not registry.is_user_code(name):

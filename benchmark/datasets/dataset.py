@@ -32,7 +32,7 @@ from benchmark.registry import (
     HUB_OPENER,
     dataset_module,
     dataset_opener,
-    imported,
+    import_target,
     is_folder_name,
     is_user_code,
 )
@@ -256,7 +256,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
     """
     text = str(name_or_folder)
     if text.startswith(HUB):
-        hub_dataset: Dataset = imported(HUB_OPENER)(text)
+        hub_dataset: Dataset = import_target(HUB_OPENER)(text)
         return hub_dataset
     if is_user_code(text):
         return open_from_file(text, data_folders(data_dir))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import Unavailable, UsageError
-from benchmark.registry import imported
+from benchmark.registry import import_target
 from conftest import ROOT, SHARED
 from support.processes import ran
 from tools.gpu import __main__ as command
@@ -76,7 +76,7 @@ def test_each_cell_is_written_before_the_next_one_begins(conditions, monkeypatch
     def lack():
         raise Unavailable("no weights")
 
-    monkeypatch.setattr(step, "imported", lambda _name: cells)
+    monkeypatch.setattr(step, "import_target", lambda _name: cells)
     results.write_line(conditions.out, {"described": DESCRIBED, "date": "today"})
     step.run("a step", "m:cells", conditions)
     assert [row["cell"] for row in written] == ["one"]
@@ -127,7 +127,7 @@ def test_every_bar_is_about_cells_that_are_measured(conditions):
     cells = {
         name
         for part in command.STEPS
-        for name, _ in imported(part.cells)(conditions)
+        for name, _ in import_target(part.cells)(conditions)
     }  # fmt: skip
     assert {cell for bar in results.BARS for cell in (bar.cell, *(bar.peer or ())[:1])} <= cells
 

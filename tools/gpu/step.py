@@ -11,7 +11,7 @@ import torch
 
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.plugins import one_line
-from benchmark.registry import imported
+from benchmark.registry import import_target
 from benchmark.system.settings import use_device
 from tools.gpu.conditions import Conditions, seeded_weights
 from tools.gpu.results import Result, result_text, write_line
@@ -19,7 +19,7 @@ from tools.gpu.results import Result, result_text, write_line
 
 def run(name: str, cells: str, conditions: Conditions) -> None:
     """Measure the cells of a step, and write each result at once."""
-    for cell, function in imported(cells)(conditions):
+    for cell, function in import_target(cells)(conditions):
         started = monotonic()
         row = {"step": name, "cell": cell, **outcome(function)}
         write_line(conditions.out, row | {"seconds": round(monotonic() - started, 1)})

@@ -49,7 +49,7 @@ from baselines.neural.entropy.integer.integer_path import (
 )
 from baselines.neural.network import LatentCoder, make_images, pad_pixels
 from benchmark.codec import Pixels
-from benchmark.registry import imported
+from benchmark.registry import import_target
 
 # Limits of weights by kind of branch. With the parity weights, whose means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these limits .005 %,
@@ -161,7 +161,7 @@ class TransformCoder(LatentCoder):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
-        self._path: IntegerPath = imported(network.path_type)(network, tables, device=device)
+        self._path: IntegerPath = import_target(network.path_type)(network, tables, device=device)
         self._y, self._z = (Distributions.read(tables, name) for name in ("cdf", "z_cdf"))
         for rows, expected in (
             (self._y.models, self._path.num_rows),

@@ -12,7 +12,7 @@ import msgspec
 from baselines.neural.architecture import load_architecture, parse_dimensions, rate_levels
 from benchmark.errors import UsageError
 from benchmark.plugins import load, place_of, require_methods
-from benchmark.registry import imported, names_file
+from benchmark.registry import import_target, names_file
 from benchmark.system.text import read_toml
 
 # Objective of a stage -> "module:class", as text, imported on look-up.
@@ -217,11 +217,11 @@ class Recipe:
 def objective_class(name: str) -> Any:
     """Return an objective's class; raises `ValueError` for a name, `UsageError` for a file."""
     if name in OBJECTIVES:
-        return imported(OBJECTIVES[name])
+        return import_target(OBJECTIVES[name])
     if not names_file(name):
         names = ", ".join([*OBJECTIVES, "FILE.py:CLASS"])
         raise ValueError(f"objective is {name!r}, not one of {names}")
-    kind, base = load(name, "class"), imported(BASE)
+    kind, base = load(name, "class"), import_target(BASE)
     require_methods(name, kind, "training loss", ["loss"])
     if not issubclass(kind, base) or kind.loss is base.loss:
         raise UsageError(

@@ -18,7 +18,7 @@ from baselines.neural.training.recipe import (
 )
 from baselines.neural.training.run import TrainingRun
 from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import imported
+from benchmark.registry import import_target
 from benchmark.system.text import read_toml
 
 # Methods of the suite `generative`, in training order -> "module:function" with the arguments
@@ -109,7 +109,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if "level" in changes:
             changes["lambdas"] = (levels[changes.pop("level") - 1],)
         if self.network:
-            dimensions, changes = imported(self.network)(recipe.sizes, **changes)
+            dimensions, changes = import_target(self.network)(recipe.sizes, **changes)
             changed = replace(changed, dimensions=dimensions)
         all_rates = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
         changes.setdefault("lambdas", (all_rates or recipe.stages[-1:])[0].lambdas)
@@ -184,7 +184,7 @@ def _generative_members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recip
         method_recipe = replace(recipe, architecture=method, initialise="pca")
         for name in [word for word in words if word.partition("-")[0] == method]:
             _require_sizes(recipe, method_recipe)
-            members |= imported(target)(method_recipe, name)
+            members |= import_target(target)(method_recipe, name)
     return members
 
 

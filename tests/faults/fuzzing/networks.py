@@ -17,7 +17,7 @@ from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC
 from baselines.neural.card import Card
 from benchmark.codec import Codec
-from benchmark.registry import imported
+from benchmark.registry import import_target
 from benchmark.spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
 from faults.fuzzing.target import MEND, Target
@@ -79,7 +79,7 @@ dirac, hfd = (partial(_drawing, name=name) for name in ("dirac", "hfd"))  # behi
 
 def _ours(codec: Codec, architecture: str, card: Card) -> Target:
     """Return the target of a codec whose streams are those of a checkpoint's container."""
-    block = imported(load_architecture(architecture).network).control_block
+    block = import_target(load_architecture(architecture).network).control_block
     identity = card.identity[:CHECKPOINT_BYTES]
 
     def claimed(data: bytes) -> int:
