@@ -93,10 +93,10 @@ def metric_class(name: str) -> type[Any]:
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
     """Return what each metric computes per image: itself, or its feature space."""
-    of_images = [
+    image_names = [
         metric_class(name).space if name in DISTRIBUTION_METRICS else name for name in names
     ]
-    return tuple(dict.fromkeys(of_images))
+    return tuple(dict.fromkeys(image_names))
 
 
 def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:

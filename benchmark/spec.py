@@ -258,18 +258,18 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     } - given_names
     if not missing and hasattr(codec_type, "complete_options"):
         options = codec_type.complete_options(options)
-    aside = codec_type.neutral_options(options) if hasattr(codec_type, "neutral_options") else ()
-    beside = tuple(sorted((key, options.pop(key)) for key in aside if key in options))
+    names = codec_type.neutral_options(options) if hasattr(codec_type, "neutral_options") else ()
+    neutral_options = tuple(sorted((key, options.pop(key)) for key in names if key in options))
     variants: tuple[Mapping[str, str], ...] = getattr(codec_type, "variants", ())
     if given_names and not any(missing & variant.keys() for variant in variants):
         variants = ()
     result = []
     for variant in variants or ({},):
-        of_variant = {**variant, **options}
+        variant_options = {**variant, **options}
         if NAME in options:
             labels = (options[NAME], *(f"{key}={value}" for key, value in variant.items()))
-            of_variant[NAME] = " ".join(labels)
-        result.append(CodecSpec(spec.name, tuple(sorted(of_variant.items())), beside))
+            variant_options[NAME] = " ".join(labels)
+        result.append(CodecSpec(spec.name, tuple(sorted(variant_options.items())), neutral_options))
     return result
 
 

@@ -70,7 +70,7 @@ DATASETS = {
 }
 # DiffEIC's table calls them Tecnick, but its BPG lies 1.4 dB under BPG on Tecnick at equal rate
 # (on Kodak .05 dB): its pictures are others, as for CLIC2020.
-DATASETS_OF_DIFFEIC = {**DATASETS, "tecnick": "tecnick-diffeic"}
+DIFFEIC_DATASETS = {**DATASETS, "tecnick": "tecnick-diffeic"}
 NEVER_ODD = ("kodak", "tecnick")  # sides that halve four times without a remainder
 
 METRICS = {"psnr": "psnr_db", "lpips": "lpips_alex"}  # other metrics keep their names
@@ -225,8 +225,8 @@ def convert_row(row: Row) -> dict[str, str]:
     if system == "DIRAC":
         system = row["variant"].partition(" ")[0]
     variant, setting = _variant(row, repository)
-    of_diffeic = repository == "huai-chang/DiffEIC"
-    dataset = (DATASETS_OF_DIFFEIC if of_diffeic else DATASETS)[row["dataset"]]
+    is_diffeic = repository == "huai-chang/DiffEIC"
+    dataset = (DIFFEIC_DATASETS if is_diffeic else DATASETS)[row["dataset"]]
     digitised = row["how"] == "digitised"
     reading = READINGS[row["metric_protocol"]] if digitised else Reading("point", "")
     kind = "step" if variant.endswith(" sweep") else reading.kind

@@ -196,10 +196,10 @@ def column_of(name: str) -> str:
     for text, words in ((name, set[str]()), (bare_name, {*map(normalise_name, notes)})):
         word = normalise_name(text).removeprefix("avg").removeprefix("mean")
         metric = metric_called(word)
-        of_metric = (
+        metric_column = (
             metric_class(metric).column if metric in (*METRICS, *DISTRIBUTION_METRICS) else ""
         )
-        column = NAMES.get(word, of_metric)
+        column = NAMES.get(word, metric_column)
         usual = BITS_PER_PIXEL if column == RATE else {"rgb"}
         if column and words <= usual | ({"db"} if column.endswith("_db") else set()) | {""}:
             return column
