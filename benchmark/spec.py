@@ -237,7 +237,7 @@ def declared(codec: str, attribute: str) -> Any:
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
     """Return the variants of a spec, without default options.
 
-    A bare name may be several, as may a spec that lacks a required option given by its variants:
+    A bare name may stand for several, as may a spec without a required option that variants set:
     `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`. Each has its own
     label: `ours:name=A` is "A beta=0" and "A beta=3.84".
     """

@@ -148,7 +148,7 @@ def _decode(data: bytes, flatten: bool, skip_row_check: bool) -> _Raster:
 
 
 def _read_png(data: bytes, flatten: bool, skip_row_check: bool = False) -> _Raster:
-    is_deep = data[24] == 16  # in IHDR, always the first chunk; Pillow would truncate them to 8
+    is_deep = data[24] == 16  # in IHDR, the first chunk; Pillow would truncate samples to 8 bits
     if is_deep and not flatten:
         _refuse_samples("16 bits", "convert it, or run with --flatten")
     image = PngImageFile(BytesIO(data))
@@ -157,10 +157,10 @@ def _read_png(data: bytes, flatten: bool, skip_row_check: bool = False) -> _Rast
     raster = _load_pillow(image, flatten, len(data))
     if not skip_row_check and lacks_rows(data, image):
         raise ImageRefused("is damaged or truncated: its last rows are not there")
-    return raster._replace(samples=_rounded_samples(data)) if is_deep else raster
+    return raster._replace(samples=_round_samples(data)) if is_deep else raster
 
 
-def _rounded_samples(png: bytes) -> NDArray[np.uint8]:
+def _round_samples(png: bytes) -> NDArray[np.uint8]:
     """Return the samples of a PNG of 16 bits, rounded to 8; a transparent colour becomes alpha."""
     import imagecodecs
 

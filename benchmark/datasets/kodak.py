@@ -44,7 +44,7 @@ PICTURES = {name: PictureFacts(*facts) for name, facts in _TABLE.items()}
 
 
 def open_kodak(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 24 photographs of Kodak, recognised by pixels, not names; `Unavailable`."""
+    """Open the 24 photographs of Kodak, recognised by pixels, not names, or raise `Unavailable`."""
     places = ("kodak", "kodak/PNG", "Kodak", ".")
     return Dataset("kodak", find_images("kodak", data_folders, places, _find_pictures, CONTENT))
 
