@@ -14,7 +14,7 @@ from benchmark.measure.record import Progress, ProgressFactory
 from benchmark.measure.request import Request
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.registry import metric_class
-from benchmark.review.row_groups import Photographs, SentRows, name_of_row, sent_values, setting_of
+from benchmark.review.sent import Photographs, SentRows, name_of_row, sent_values, setting_of
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.pack import Row
 from benchmark.rows.schema import is_declared, metric_columns
@@ -56,16 +56,16 @@ class DecodedStream(NamedTuple):
 class ValuePair(NamedTuple):
     """Metric value as sent and as measured here."""
 
-    row_groups: float
+    sent: float
     measured: float
     is_equal: bool = True  # within `TOLERANCE`, or within `ROUNDING` for other pixels
 
     @property
     def gap(self) -> float:
         """Difference relative to the measured value; 0 for equal values."""
-        if self.row_groups == self.measured:
+        if self.sent == self.measured:
             return 0.0
-        return abs(self.row_groups / (self.measured or math.inf) - 1)
+        return abs(self.sent / (self.measured or math.inf) - 1)
 
 
 def decode(
@@ -176,11 +176,11 @@ def value_pairs(stream: DecodedStream, metrics: Iterable[str]) -> dict[str, Valu
     """Pair the values sent in a row with those measured here, by metric column."""
     tolerance = TOLERANCE if stream.state == "equal" else ROUNDING
     pairs = {}
-    for column, row_groups in sent_values(stream.row, metrics).items():
+    for column, sent in sent_values(stream.row, metrics).items():
         if column in stream.values:
             measured = stream.values[column]
-            is_equal = row_groups == measured or abs(row_groups - measured) <= tolerance
-            pairs[column] = ValuePair(row_groups, measured, is_equal)
+            is_equal = sent == measured or abs(sent - measured) <= tolerance
+            pairs[column] = ValuePair(sent, measured, is_equal)
     return pairs
 
 
@@ -188,7 +188,7 @@ def describe_differences(streams: Iterable[DecodedStream], metrics: Sequence[str
     """Return a sentence for each value that differs from the one sent, largest difference first."""
     differences = [
         (pair.gap, f"{column} of {stream.row['image']} at {setting_of(stream.row)} is "
-         f"{pair.measured:.6g}, not {pair.row_groups:.6g}")
+         f"{pair.measured:.6g}, not {pair.sent:.6g}")
         for stream in streams
         for column, pair in value_pairs(stream, metrics).items()
         if not pair.is_equal
@@ -200,7 +200,7 @@ def describe_largest_rounding(streams: Iterable[DecodedStream], metrics: Sequenc
     """Describe the largest difference among values that count as equal; "" if there is none."""
     differences = [
         (pair.gap, f"{column} of {stream.row['image']} at {setting_of(stream.row)} is "
-         f"{pair.measured:.9g}, not {pair.row_groups:.9g}")
+         f"{pair.measured:.9g}, not {pair.sent:.9g}")
         for stream in streams
         for column, pair in value_pairs(stream, metrics).items()
         if pair.is_equal and pair.gap
