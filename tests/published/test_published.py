@@ -181,7 +181,7 @@ def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_p
         (f"[{point.bpp!r}", "[-1", "no point at -1"),
         ('"title": "A",', "", "title"),
         ("}", "", "it is not JSON"),
-        ('"settings": [', '"settings": ["a", ', "2 settings of 1 points"),
+        ('"settings": [', '"settings": ["a", ', "2 settings .*1 points"),
     ):
         assert old in text
         path.write_text(text.replace(old, new))
