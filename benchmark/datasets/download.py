@@ -170,7 +170,7 @@ def _connect(
                 break
             if _size(file) + len(chunk) > (total or limit):
                 file.truncate(0)
-                excess = f"more than the expected {total or limit} bytes"
+                excess = f"more than the {total or limit} bytes expected"
                 raise Unavailable(f"{url} sends {excess}, so it is not used")
             file.write(chunk)
             file.flush()
