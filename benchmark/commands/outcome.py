@@ -217,7 +217,7 @@ def print_ranking(
     """
     if table is False:
         return
-    from benchmark.compare.caveats import own_caveats
+    from benchmark.compare.caveats import caveats_measured_here
     from benchmark.show.absences import hidden_edition_lines
     from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
     from benchmark.show.figures.texts import names_of
@@ -231,7 +231,7 @@ def print_ranking(
     if ranking.ranked:
         print(ranking_heading(ranking, names))
         print_table(ranking_table(ranking, marks=True))
-        print_lines(own_caveats(summary), details=True)
+        print_lines(caveats_measured_here(summary), details=True)
 
 
 def absences(

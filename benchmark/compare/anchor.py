@@ -28,7 +28,7 @@ from benchmark.rows.versions import OK
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
-BEST = "the best conventional codec with a curve on these images"
+BEST_CONVENTIONAL = "the best conventional codec with a curve on these images"
 NO_CONVENTIONAL = "no conventional codec has a curve on these images"
 NO_VALUES = "the first codec: no per-image metric to choose by"
 
@@ -40,17 +40,17 @@ def read_compared(
     *,
     anchor: str = "",
     fall_back: bool = False,
-    least_settings: int = MIN_POINTS,
+    min_settings: int = MIN_POINTS,
     **options: Any,
 ) -> DatasetResults:
     """Read and summarise an experiment's rows and its anchor's (`add_anchor`); average seeds."""
-    joined = partial(
-        add_anchor, name=anchor, fall_back=fall_back, metrics=metrics, least_settings=least_settings
+    join = partial(
+        add_anchor, name=anchor, fall_back=fall_back, metrics=metrics, min_settings=min_settings
     )
     if source.rows is None:
         require_bundled(source.results, options.get("bundled", ""))
     selection = source.results, source.dataset, codecs, metrics
-    stored = read_results(*selection, rows=source.rows, join=joined, **options)
+    stored = read_results(*selection, rows=source.rows, join=join, **options)
     return stored._replace(summary=average_seeds(stored.summary, stored.anchor.spec))
 
 
@@ -78,20 +78,20 @@ def add_anchor(
     name: str = "",
     fall_back: bool = False,
     metrics: Sequence[str] = (),
-    least_settings: int = MIN_POINTS,
+    min_settings: int = MIN_POINTS,
 ) -> tuple[pl.DataFrame, Anchor]:
     """Add the anchor's rows to `rows`, and return both.
 
     other_rows: rows of the same images, the source of an anchor that `rows` lack. name: a label,
     spec or codec; "": the default anchor. Raises `UnknownName` for an anchor without rows and
-    `UsageError` for fewer than `least_settings`; with `fall_back`, the default anchor is used, with
-    the reason. metrics: names of those requested.
+    `UsageError` for fewer than `min_settings`; with `fall_back`, the default anchor is used, with
+    the reason. metrics: names of the requested metrics.
     """
     if name:
         try:
             spec = find_variant(name, [*editions_in(rows), *editions_in(other_rows)])
             joined_rows = _add_variant(rows, other_rows, spec)
-            _require_curve(joined_rows.filter(has_variant([spec])), label_of(spec), least_settings)
+            _require_curve(joined_rows.filter(has_variant([spec])), label_of(spec), min_settings)
         except UsageError as error:
             if not fall_back:
                 raise
@@ -137,30 +137,32 @@ def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
     curves_by_edition = {
         edition: mean_curve(points, metric) for edition, points in points_by_edition.items()
     }
-    complete = [
+    complete_editions = [
         edition for edition, curve in curves_by_edition.items() if len(curve.bpp) >= MIN_POINTS
     ]
-    conventional = [edition for edition in complete if edition.facts.kind == "standard"]
+    conventional = [edition for edition in complete_editions if edition.facts.kind == "standard"]
     for edition in conventional:
         if edition.family == reference_codecs()[-1]:
             return Anchor(edition.spec)
     if conventional:
-        return Anchor(_best_edition(conventional, curves_by_edition).spec, BEST)
-    fallbacks = dict.fromkeys([*complete, *curves_by_edition, *summary.editions])
+        return Anchor(_best_edition(conventional, curves_by_edition).spec, BEST_CONVENTIONAL)
+    fallbacks = dict.fromkeys([*complete_editions, *curves_by_edition, *summary.editions])
     if not fallbacks:
         return NO_ANCHOR._replace(why=NO_CONVENTIONAL)
-    first = min(fallbacks, key=lambda edition: (edition not in complete, edition.is_users))
+    first = min(fallbacks, key=lambda edition: (edition not in complete_editions, edition.is_users))
     return Anchor(first.spec, NO_CONVENTIONAL if summary.count_values(metric.column) else NO_VALUES)
 
 
 def headline_candidates(
     editions: Iterable[Edition], anchor: Edition | None, names: Sequence[str] = ()
 ) -> list[Edition]:
-    """Return candidates for the headline: the user's codecs, else the named, measured or all."""
+    """Return candidates for the headline: the user's codecs, else the named or measured ones."""
     candidates = [edition for edition in editions if edition != anchor]
     users_editions = [edition for edition in candidates if edition.is_users]
-    requested = [e for e in candidates if any(is_named(e, name) for name in names)]
-    return users_editions or requested or [e for e in candidates if not e.bundled] or candidates
+    named_editions = [e for e in candidates if any(is_named(e, name) for name in names)]
+    return (
+        users_editions or named_editions or [e for e in candidates if not e.bundled] or candidates
+    )
 
 
 def _best_edition(
@@ -178,12 +180,12 @@ def _best_edition(
     return min(editions, key=rate_against_first)
 
 
-def _require_curve(rows: pl.DataFrame, label: str, least_settings: int) -> None:
+def _require_curve(rows: pl.DataFrame, label: str, min_settings: int) -> None:
     settings = rows.filter(OK).select("setting_name", "setting_value").n_unique()
-    if settings < least_settings:
+    if settings < min_settings:
         raise UsageError(
             f"the anchor {label} has {counted(settings, 'setting')} here, and BD-rates need "
-            f"{least_settings}: measure more of them, or name another --anchor"
+            f"{min_settings}: measure more settings, or name another --anchor"
         )
 
 

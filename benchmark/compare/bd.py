@@ -31,7 +31,7 @@ HELD_OUT = (
     *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
     *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
 )
-INDEPENDENT = metric_class(HELD_OUT[0]).column
+INDEPENDENT_COLUMN = metric_class(HELD_OUT[0]).column
 
 
 Record = dict[str, Any]  # flat, JSON values only
@@ -84,7 +84,7 @@ def _comparison_record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -
         "doubtful": rate.doubtful,
         "bd_metric_doubtful": change.doubtful,
         "bd_metric_reason": change.why,
-        # Metric value at which the curves cross: above it, the other of them needs fewer bits.
+        # Metric value at which the curves cross: above it, the other curve needs fewer bits.
         "crossing": None,
     }
 
@@ -125,12 +125,14 @@ def _compare_points(
 ) -> Record:
     record = compare_curves(mean_curve(anchor, metric), mean_curve(test, metric), metric, rule)
     counts = [point.means[metric.column].images for point in (*anchor, *test)]
-    dominated = [
-        entry for side in (anchor, test) for entry in _dominated(side, metric, rule.up_to_bpp)
+    dominated_points = [
+        entry
+        for side in (anchor, test)
+        for entry in _dominated_points(side, metric, rule.up_to_bpp)
     ]
     record["few"] = any(map(metric.few, counts))
     record["points_left_out"] = "; ".join(
-        f"{labels[point.edition]} {point.setting} by {gap:.3g}" for point, gap in dominated
+        f"{labels[point.edition]} {point.setting} by {gap:.3g}" for point, gap in dominated_points
     )
     return record
 
@@ -202,11 +204,11 @@ def image_rates(
     rates = image_intervals.bd_rates(
         stacked_anchor_curves, stacked_test_curves, replace(rule, up_to_bpp=None)
     )
-    rates[rd.refused_pairs(stacked_anchor_curves, stacked_test_curves, rule)] = np.nan
+    rates[rd.mark_refused_pairs(stacked_anchor_curves, stacked_test_curves, rule)] = np.nan
     return rates
 
 
-def _dominated(
+def _dominated_points(
     points: Sequence[Point], metric: Metric, up_to_bpp: float | None
 ) -> list[tuple[Point, float]]:
     """Return the points off the Pareto front, each with its gap in units of the axis."""
@@ -226,7 +228,7 @@ class Ranking(NamedTuple):
 
     anchor: Edition | None
     rule: Rule
-    metrics: tuple[Metric, ...]  # a distortion, the held-out one, `extra_metrics`, if measured
+    metrics: tuple[Metric, ...]  # distortion, held-out metric, `extra_metrics`, if measured
     # JSON values only. Rates and `images` (the minimum over points) are those of compared points,
     # if any; seconds are means over the timed settings.
     records: Mapping[Edition, Record]
@@ -257,7 +259,7 @@ def rank_by_bd_rate(
 ) -> Ranking:
     """Rank the codec variants of a summary against an anchor.
 
-    comparisons: made earlier by the same rule; by default BD-rates of mean curves and their
+    comparisons: made earlier with the same rule; by default BD-rates of mean curves and their
     intervals are computed. requested: metrics to show even if they rank nothing.
     """
     metrics = [*metrics]
@@ -267,7 +269,7 @@ def rank_by_bd_rate(
     shown_metrics = tuple(metric for metric in candidates if anchor in points[metric]) or candidates
     all_comparisons = dict[tuple[Edition, str], Record]()
     for metric in shown_metrics:
-        all_comparisons |= _comparisons_in(
+        all_comparisons |= _compare_in_metric(
             metric, points[metric], summary, anchor, rule, comparisons
         )
     labels, records = summary.labels, dict[Edition, Record]()
@@ -286,7 +288,7 @@ def rank_by_bd_rate(
             },
             **_rates_and_seconds(summary.edition_points(edition), curve_points),
         }
-    independent = [metric for metric in metrics if metric.column == INDEPENDENT]
+    independent = [metric for metric in metrics if metric.column == INDEPENDENT_COLUMN]
     return Ranking(
         anchor,
         rule,
@@ -300,7 +302,7 @@ def rank_by_bd_rate(
     )
 
 
-def _comparisons_in(
+def _compare_in_metric(
     metric: Metric,
     points: Mapping[Edition, Sequence[Point]],
     summary: Summary,
@@ -308,21 +310,21 @@ def _comparisons_in(
     rule: Rule,
     comparisons: Comparisons | None,
 ) -> Comparisons:
-    reference = mean_curve(points[anchor], metric) if anchor and anchor in points else None
+    anchor_curve = mean_curve(points[anchor], metric) if anchor and anchor in points else None
     intervals = dict[Edition, Interval]()
-    if comparisons is None and anchor and reference is not None:
+    if comparisons is None and anchor and anchor_curve is not None:
         intervals = rate_intervals(summary, metric, anchor, rule)
     result = {}
     for edition in summary.editions:
         key = edition, metric.column
-        if reference is None or edition not in points:
-            edition_without_curve = anchor if reference is None else edition
+        if anchor_curve is None or edition not in points:
+            edition_without_curve = anchor if anchor_curve is None else edition
             reason = _no_curve_reason(summary, metric, edition, edition_without_curve)
             result[key] = missing_comparison(metric, rule, reason)
         elif edition == anchor:
             result[key] = anchor_comparison(metric, rule)
         elif comparisons is None:
-            rate = bd_rate(reference, mean_curve(points[edition], metric), rule)
+            rate = bd_rate(anchor_curve, mean_curve(points[edition], metric), rule)
             interval = intervals.get(edition) if rate.value is not None else None
             result[key] = _comparison_record(metric, rule, rate, Delta()) | interval_fields(
                 interval
@@ -334,7 +336,7 @@ def _comparisons_in(
 
 
 def _rates_and_seconds(points: Sequence[Point], curve_points: Sequence[Point]) -> Record:
-    """Return rates, mean seconds and image count; curve_points: of its curves, empty for all."""
+    """Return rates, mean seconds and image count; curve_points: of its curves; empty: all."""
     curve_points = curve_points or points
     rates = [point.bpp for point in curve_points if point.bpp]
     seconds = dict[str, float | None]()
@@ -354,11 +356,12 @@ def _ranking_key(record: Record) -> tuple[float, ...]:
 def _incomplete_metrics(
     summary: Summary, metrics: Iterable[Metric]
 ) -> tuple[tuple[Metric, str], ...]:
-    measured = {point.edition for point in summary.points if point.images}
+    measured_editions = {point.edition for point in summary.points if point.images}
     return tuple(
         (metric, summary.absence_reason(metric.column))
         for metric in dict.fromkeys(metrics)
-        if {point.edition for point in summary.points if point.has(metric.column)} < measured
+        if {point.edition for point in summary.points if point.has(metric.column)}
+        < measured_editions
     )
 
 
@@ -382,25 +385,35 @@ def _no_curve_reason(
 def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric, ...]:
     """Return the metrics that rank codecs: a distortion, a held-out metric, and users' metrics.
 
-    A first choice is kept even if only some codecs have values; the others are not ranked. If no
-    codec has a complete point, the metrics are those with values.
+    A first choice is kept even if only some codecs have values; the other codecs are not ranked.
+    If no codec has a complete point, the metrics are those with values.
     """
     counts = {m: len(curves(summary, m)) for m in metrics if summary.count_values(m.column)}
     measured = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
-    trained = {column for edition in summary.editions for column in edition.facts.trained_on}
+    trained_columns = {
+        column for edition in summary.editions for column in edition.facts.trained_on
+    }
     distortion_candidates, held_out_candidates = (
         [measured[c] for c in (metric_class(name).column for name in names) if c in measured]
         for names in (DISTORTION, HELD_OUT)
     )
     held_out_candidates = [
-        (count, metric) for count, metric in held_out_candidates if metric.column not in trained
+        (count, metric)
+        for count, metric in held_out_candidates
+        if metric.column not in trained_columns
     ]
     max_count = max((count for count, _ in held_out_candidates), default=0)
-    held_out = [
-        m for count, m in held_out_candidates if count == max_count or m.column == INDEPENDENT
+    held_out_metrics = [
+        m
+        for count, m in held_out_candidates
+        if count == max_count or m.column == INDEPENDENT_COLUMN
     ]
     builtin_columns = {metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
     user_metrics = [
         metric for column, (_, metric) in measured.items() if column not in builtin_columns
     ]
-    return (*(metric for _, metric in distortion_candidates[:1]), *held_out[:1], *user_metrics)
+    return (
+        *(metric for _, metric in distortion_candidates[:1]),
+        *held_out_metrics[:1],
+        *user_metrics,
+    )

@@ -19,15 +19,15 @@ class Family(NamedTuple):
     """Points of one build's variants that have the same metrics, over the same images."""
 
     points: dict[Edition, list[Point]]  # lowest rate first
-    absent: tuple[Absent, ...]  # variants and settings that are not among them
+    absent: tuple[Absent, ...]  # the other variants and settings
 
     @property
-    def left_out(self) -> tuple[str, ...]:
+    def absence_notes(self) -> tuple[str, ...]:
         """A sentence for each absence."""
         return tuple(f"left out: {subject}: {reason}" for subject, reason, _ in self.absent)
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         """The labels of the variants, and their versions without details."""
         versions = dict.fromkeys(edition.build_words for edition in self.points)
         return f"{', '.join(labels_of(self.points).values())} ({' and '.join(versions)})"
@@ -40,26 +40,30 @@ class Family(NamedTuple):
 
 def one_build(
     summary: Summary,
-    belongs: Callable[[Edition], bool],
+    is_member: Callable[[Edition], bool],
     metrics: Sequence[Metric],
     build: str = "",
 ) -> Family:
     """Return the variants of one build, and what is left out.
 
-    belongs: tells whether an edition is in the family. build: prefix of the build's fingerprint;
-    empty: choose one. Points of replaced editions may be part of it.
+    is_member: tells whether an edition is in the family. build: prefix of the build's fingerprint;
+    empty: choose one. Points of replaced editions may be in the family.
     """
-    points = [p for p in (*summary.points, *summary.replaced) if belongs(p.edition)]
-    complete: dict[Build, dict[CodecSpec, list[Point]]] = {}
-    for point in points:  # those that are shown first
+    points = [p for p in (*summary.points, *summary.replaced) if is_member(p.edition)]
+    points_by_build: dict[Build, dict[CodecSpec, list[Point]]] = {}
+    for point in points:  # shown editions come first
         build_key = point.edition.build
         if build_key[0].startswith(build) and _missing_reason(point, metrics, summary) is None:
-            variant_points = complete.setdefault(build_key, {}).setdefault(point.edition.spec, [])
+            variant_points = points_by_build.setdefault(build_key, {}).setdefault(
+                point.edition.spec, []
+            )
             if not variant_points or variant_points[0].edition == point.edition:
                 variant_points.append(point)
-    best_points = max(complete.values(), key=_build_rank, default={})
+    best_points = max(points_by_build.values(), key=_build_rank, default={})
     points_by_edition = {points[0].edition: points for points in best_points.values()}
-    return Family(points_by_edition, tuple(_left_out(points, points_by_edition, metrics, summary)))
+    return Family(
+        points_by_edition, tuple(_absent_variants(points, points_by_edition, metrics, summary))
+    )
 
 
 def is_default(edition: Edition) -> bool:
@@ -74,7 +78,7 @@ def beta_of(edition: Edition) -> float | None:
 
 
 def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
-    """Return our codec's betas of one build: the default checkpoint's, else that with the most."""
+    """Return our codec's betas of one build: by the default options, else by those with most."""
     variants = _checkpoint_variants(summary)
     return one_build(summary, lambda edition: edition.spec in variants, metrics)
 
@@ -93,7 +97,7 @@ def _checkpoint_variants(summary: Summary) -> set[CodecSpec]:
 
 
 def _build_rank(variants: dict[CodecSpec, list[Point]]) -> tuple[int, bool, str]:
-    """Return a sort key of builds: number of variants, measured here or bundled, run."""
+    """Return a sort key of builds: number of variants, measured here or not, last run."""
     editions = [points[0].edition for points in variants.values()]
     measured_here = [edition for edition in editions if not edition.bundled]
     return (
@@ -108,7 +112,7 @@ def _missing_reason(point: Point, metrics: Sequence[Metric], summary: Summary) -
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def _left_out(
+def _absent_variants(
     points: Sequence[Point],
     points_by_edition: dict[Edition, list[Point]],
     metrics: Sequence[Metric],
@@ -116,7 +120,7 @@ def _left_out(
 ) -> list[Absent]:
     editions_by_build = {edition.build: edition for edition in points_by_edition}
     shown_editions, labels = {*summary.editions}, summary.labels
-    joined = " and ".join(edition.build_words for edition in editions_by_build.values())
+    joined_builds = " and ".join(edition.build_words for edition in editions_by_build.values())
     settings: dict[tuple[str, str], list[str]] = {}
     for point in points:
         reason = _missing_reason(point, metrics, summary)
@@ -125,7 +129,8 @@ def _left_out(
             if edition not in shown_editions:
                 continue
             reason = (
-                reason or f"of another build ({edition.build_words}) than the others ({joined})"
+                reason
+                or f"its build ({edition.build_words}) differs from the others' ({joined_builds})"
             )
         if reason is not None:
             settings.setdefault((labels[point.edition], reason), []).append(str(point.setting))

@@ -1,4 +1,4 @@
-"""Sentences to print beside numbers: random weights, other chroma, another tuning."""
+"""Sentences to print next to numbers: random weights, other chroma, another tuning."""
 
 from collections.abc import Iterable
 
@@ -19,18 +19,18 @@ def caveat_notes(editions: Iterable[Edition]) -> list[str]:
     ]
 
 
-def own_caveats(summary: Summary) -> list[str]:
-    """Return `caveat_notes` without bundled editions, and the machine that seconds are from."""
+def caveats_measured_here(summary: Summary) -> list[str]:
+    """Return `caveat_notes` without bundled editions, and the machine of the seconds."""
     notes = caveat_notes(edition for edition in summary.editions if not edition.bundled)
     if summary.seconds_machine:
         notes.append(
-            f"Rows are of several machines; seconds are those of {summary.seconds_machine}."
+            f"Rows come from several machines; seconds are from {summary.seconds_machine}."
         )
     return notes
 
 
 def differences(first: Edition, second: Edition, names: tuple[str, str]) -> tuple[str, ...]:
-    """Return a sentence for each difference that affects a metric but is not one of quality."""
+    """Return a sentence for each difference other than quality that affects a metric."""
     pairs, sentences = [*zip(names, (first.run_facts, second.run_facts), strict=True)], []
     chroma = [run_facts.chroma for _, run_facts in pairs]
     if all(chroma) and chroma[0] != chroma[1]:
@@ -46,8 +46,8 @@ def differences(first: Edition, second: Edition, names: tuple[str, str]) -> tupl
             for name, run_facts in pairs
         )
         sentences.append(f"{', '.join(tuned)}: a metric favours the codec that is tuned for it")
-    for (name, run_facts), (_, opposite) in zip(pairs, reversed(pairs), strict=True):
+    for (name, run_facts), (_, other_facts) in zip(pairs, reversed(pairs), strict=True):
         sentences += [
-            f"{name}: {text}" for text in run_facts.caveats if text not in opposite.caveats
+            f"{name}: {text}" for text in run_facts.caveats if text not in other_facts.caveats
         ]
     return tuple(sentences)

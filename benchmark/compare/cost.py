@@ -17,7 +17,7 @@ class Seconds(NamedTuple):
     """Seconds to encode and decode a megapixel."""
 
     value: float
-    timed: bool  # alone; False: typical of one core, as the codec's class declares
+    timed: bool  # timed alone; False: typical of one core, as the codec's class declares
 
 
 def megapixel_seconds(points: Sequence[Point]) -> Seconds | None:
@@ -27,8 +27,8 @@ def megapixel_seconds(points: Sequence[Point]) -> Seconds | None:
     """
     if not points:
         return None
-    ways = [[point.means[name].value for point in points] for name in TIMED]
-    if all(value for way in ways for value in way):
+    seconds_by_column = [[point.means[name].value for point in points] for name in TIMED]
+    if all(value for way in seconds_by_column for value in way):
         return Seconds(
             sum(filter(None, (mean_at_rate(points, name, AT_BPP) for name in TIMED))), True
         )
@@ -62,7 +62,7 @@ def typical_seconds(points: Sequence[Point], bpp: float, devices: Collection[str
 def kmac(points: Sequence[Point]) -> float | None:
     """Return the work of encoding and decoding a pixel, in thousand multiply-accumulates.
 
-    A total of the codec's class, which counts shared work once, wins over the sum of both.
+    A total declared by the codec's class, which counts shared work once, replaces the sum.
     """
     facts = facts_of(points[0].edition.spec)
     encode = largest_mean(points, "encode_kmac") or facts.work.encode_kmac

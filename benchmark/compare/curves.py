@@ -18,16 +18,17 @@ from benchmark.compare.rule import Form, Rule
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 
-MIN_POINTS = 4  # of a Pareto front, for a delta
-# Shares of the range that two curves span together: under the first a delta is marked, under the
-# second it is given only when asked for.
+MIN_POINTS = 4  # on a Pareto front, for a delta
+# Shares of the range that two curves span together: below the first a delta is marked, below the
+# second it is given only on request.
 MIN_OVERLAP, MIN_SHOWN_OVERLAP = 0.5, 1 / 3
 TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
 # x, rising along the points, and y of curves, each of shape (curves, points)
 Axes = tuple[Float64Array, Float64Array]
-CROSSING = 0.01  # of the bits: curves that are closer are not apart
-# Beside points of such uneven slopes Akima may overshoot; the bits by which it then is another.
-UNEVEN_SLOPES, OVERSHOOT = 10, 0.1
+MIN_RATE_GAP = 0.01  # share of the bits; closer curves count as equal
+# Ratio of a curve's slopes above which Akima may overshoot, and the share of the bits by which it
+# then differs from PCHIP
+MAX_SLOPE_RATIO, MIN_OVERSHOOT = 10, 0.1
 MAX_DOMINATED = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
 
 
@@ -55,8 +56,8 @@ class Delta(NamedTuple):
     @property
     def doubtful(self) -> bool:
         """True if the curves share less than half of their joint range, or Akima overshoots."""
-        little = (self.overlap or 0.0) < MIN_OVERLAP or self.overshoots
-        return self.value is not None and little
+        unreliable = (self.overlap or 0.0) < MIN_OVERLAP or self.overshoots
+        return self.value is not None and unreliable
 
     @property
     def number(self) -> float:
@@ -79,10 +80,7 @@ def bjontegaard(
     anchor, test = cut(anchor, rule), cut(test, rule)
     fronts = pareto_front(anchor), pareto_front(test)
     for front, curve, name in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
-        points, front_points = (
-            len(set(zip(*curve, strict=True))),
-            len(front.bpp),
-        )  # equal ones are one
+        points, front_points = len(set(zip(*curve, strict=True))), len(front.bpp)
         if front_points < MIN_POINTS:
             dominated = f"; below it: {dominated_text(curve)}" if points > front_points else ""
             return Delta(
@@ -98,7 +96,7 @@ def bjontegaard(
     axes = [(y, x) for x, y in by_rate] if axis == "rate" else by_rate
     spans = [x for x, _ in axes]
     lows, highs = ([end(span) for span in spans] for end in (np.min, np.max))
-    # The ranges rise from at least four points of a front, so that none is empty.
+    # A front has at least four ascending points, so no range is empty.
     low, high = max(lows), min(highs)
     overlap = max(float((high - low) / (max(highs) - min(lows))), 0.0)
     if overlap <= 0:
@@ -112,30 +110,30 @@ def bjontegaard(
 
     change, overshoots = mean_change(rule.bd), False
     slopes = [np.abs(np.diff(y) / np.diff(x)) for x, y in axes]
-    uneven = any(s.max() > UNEVEN_SLOPES * s.min() for s in slopes)
+    uneven = any(s.max() > MAX_SLOPE_RATIO * s.min() for s in slopes)
     if (axis, rule.bd) == ("rate", "akima") and uneven:
-        overshoots = abs(change - mean_change("pchip")) > math.log10(1 + OVERSHOOT)
+        overshoots = abs(change - mean_change("pchip")) > math.log10(1 + MIN_OVERSHOOT)
     percent = (10**change - 1) * 100
     value = percent if axis == "rate" else change
     return Delta(value, overlap, overshoots=overshoots)
 
 
-def refused_pairs(anchor: Curve, test: Curve, rule: Rule) -> BoolArray:
-    """Mark the pairs, (pairs,), of cut curves, (pairs, points), that `bjontegaard` refuses."""
+def mark_refused_pairs(anchor: Curve, test: Curve, rule: Rule) -> BoolArray:
+    """Mark the pairs of cut curves, (pairs, points), that `bjontegaard` refuses; (pairs,)."""
     result = np.zeros(len(anchor.bpp), np.bool_)
     lows, highs = [], []
-    with np.errstate(invalid="ignore"):  # of places without a point
+    with np.errstate(invalid="ignore"):  # places without a point
         for curve in (anchor, test):
             (bpp, quality), on_front = sort_by_rate(curve)
-            new = (np.diff(bpp, prepend=-1) != 0) | (np.diff(quality, prepend=np.nan) != 0)
-            points, front_points = (new & np.isfinite(bpp)).sum(axis=1), on_front.sum(axis=1)
+            is_new = (np.diff(bpp, prepend=-1) != 0) | (np.diff(quality, prepend=np.nan) != 0)
+            points, front_points = (is_new & np.isfinite(bpp)).sum(axis=1), on_front.sum(axis=1)
             result |= (front_points < MIN_POINTS) | (points - front_points > MAX_DOMINATED * points)
             lows.append(quality[:, 0])
             highs.append(quality.max(axis=1))
         shared = np.minimum(*highs) - np.maximum(*lows)
         overlap = shared / (np.maximum(*highs) - np.minimum(*lows))
-        enough = overlap > 0 if rule.any_overlap else overlap >= MIN_SHOWN_OVERLAP
-    return np.asarray(result | ~enough)
+        has_enough_overlap = overlap > 0 if rule.any_overlap else overlap >= MIN_SHOWN_OVERLAP
+    return np.asarray(result | ~has_enough_overlap)
 
 
 bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
@@ -168,7 +166,7 @@ def pareto_front(curve: Curve) -> Curve:
 
 
 def dominance_gaps(curve: Curve) -> Float64Array:
-    """Return how much better another point of less or equal rate is, shape (points,).
+    """Return how much better the best point of less or equal rate is, shape (points,).
 
     At least 0; NaN for the points on the Pareto front and for duplicates of them.
     """
@@ -177,8 +175,8 @@ def dominance_gaps(curve: Curve) -> Float64Array:
     if not len(order):
         return result
     gap = np.append(-1.0, np.maximum.accumulate(quality)[:-1] - quality[1:])
-    new = np.append(True, (np.diff(curve.bpp[order]) != 0) | (np.diff(quality) != 0))
-    gap = gap[np.maximum.accumulate(np.where(new, np.arange(len(gap)), 0))]
+    is_new = np.append(True, (np.diff(curve.bpp[order]) != 0) | (np.diff(quality) != 0))
+    gap = gap[np.maximum.accumulate(np.where(is_new, np.arange(len(gap)), 0))]
     result[order] = np.where(gap < 0, np.nan, gap)
     return result
 
@@ -197,24 +195,24 @@ def sort_by_rate(curve: Curve) -> tuple[Curve, BoolArray]:
     order = np.lexsort((-curve.quality, curve.bpp))
     bpp, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
     best_quality = np.maximum.accumulate(quality, axis=1)
-    with np.errstate(invalid="ignore"):  # of a curve without points
+    with np.errstate(invalid="ignore"):  # a curve without points
         return Curve(bpp, quality), np.diff(best_quality, axis=1, prepend=-np.inf) > 0
 
 
 def crossing(anchor: Curve, test: Curve, rule: Rule) -> float | None:
-    """Return the quality above which the other curve needs fewer bits; None if it never does."""
+    """Return the quality above which the curve with fewer bits changes; None if it never does."""
     fronts = [pareto_front(cut(curve, rule)) for curve in (anchor, test)]
     low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
     grid = np.linspace(low, high, 101)
     first, second = (log_rates_at(front, grid, rule.bd) for front in fronts)
-    ahead = second - first
-    clear = np.flatnonzero(np.abs(ahead) > math.log10(1 + CROSSING))
-    turns = np.flatnonzero(np.diff(np.sign(ahead[clear])))
-    return float(grid[clear[turns[0] + 1]]) if len(turns) else None
+    log_ratios = second - first
+    clear_places = np.flatnonzero(np.abs(log_ratios) > math.log10(1 + MIN_RATE_GAP))
+    sign_changes = np.flatnonzero(np.diff(np.sign(log_ratios[clear_places])))
+    return float(grid[clear_places[sign_changes[0] + 1]]) if len(sign_changes) else None
 
 
 def cut(curve: Curve, rule: Rule) -> Curve:
-    """Return the points up to the rule's rate limit, and an interpolated one at the limit.
+    """Cut a curve at the rule's rate limit, with an interpolated point there.
 
     A curve that ends below the limit stays as it is; one that begins above it becomes empty.
     """
@@ -222,9 +220,9 @@ def cut(curve: Curve, rule: Rule) -> Curve:
     if end is None:
         return curve
     front = pareto_front(curve)
-    inside = curve.bpp <= end
-    bpp, quality = curve.bpp[inside], curve.quality[inside]
-    if not inside.any() or front.bpp[-1] <= end or end in front.bpp:
+    in_range = curve.bpp <= end
+    bpp, quality = curve.bpp[in_range], curve.quality[in_range]
+    if not in_range.any() or front.bpp[-1] <= end or end in front.bpp:
         return Curve(bpp, quality)
     quality_at_end = quality_at(front, math.log10(end), rule.bd)
     return Curve(np.append(bpp, end), np.append(quality, quality_at_end))
@@ -233,18 +231,18 @@ def cut(curve: Curve, rule: Rule) -> Curve:
 def quality_at(front: Curve, log_rate: float, form: Form) -> float:
     """Return the quality of a Pareto front at a rate, given as log10; NaN outside its range."""
     x, y = front.log_rate[None], front.quality[None]
-    return float(interpolated(x, y, np.array([log_rate]), form)[0])
+    return float(interpolate(x, y, np.array([log_rate]), form)[0])
 
 
 def qualities_at(fronts: Sequence[Curve], log_rates: Float64Array, form: Form) -> Float64Array:
     """Return the quality of each front at its rate, given as log10; shape (fronts,)."""
     result = np.full(len(fronts), np.nan)
     counts = np.array([len(front.bpp) for front in fronts])
-    for count in np.unique(counts):  # fronts of as many points are computed together
+    for count in np.unique(counts):  # fronts with the same number of points are computed together
         same_length = np.flatnonzero(counts == count)
         x = np.stack([fronts[place].log_rate for place in same_length])
         y = np.stack([fronts[place].quality for place in same_length])
-        result[same_length] = interpolated(x, y, log_rates[same_length], form)
+        result[same_length] = interpolate(x, y, log_rates[same_length], form)
     return result
 
 
@@ -252,7 +250,7 @@ def log_rates_at(front: Curve, quality: Float64Array, form: Form) -> Float64Arra
     """Return the log10 rate of a Pareto front at each quality; NaN outside its range."""
     axes = front.quality, front.log_rate
     x, y = (np.broadcast_to(axis, (len(quality), len(axis))) for axis in axes)
-    return interpolated(x, y, quality, form)
+    return interpolate(x, y, quality, form)
 
 
 def mean_curve(points: Sequence[Point], metric: Metric) -> Curve:
@@ -265,13 +263,13 @@ def mean_curve(points: Sequence[Point], metric: Metric) -> Curve:
 def curve_of(
     bpp: Sequence[float] | Float64Array, values: Sequence[float] | Float64Array, metric: Metric
 ) -> Curve:
-    """Return a curve without the points that have no place on the axes."""
+    """Return a curve without the points that cannot be plotted."""
     rates = np.array(bpp, np.float64)
-    quality, visible = _visible(rates, np.array(values, np.float64), metric)
-    return Curve(rates[visible], quality[visible])
+    quality, can_be_plotted = _qualities_and_mask(rates, np.array(values, np.float64), metric)
+    return Curve(rates[can_be_plotted], quality[can_be_plotted])
 
 
-def _visible(
+def _qualities_and_mask(
     bpp: Float64Array, values: Float64Array, metric: Metric
 ) -> tuple[Float64Array, BoolArray]:
     quality = qualities(values, metric)
@@ -296,18 +294,18 @@ def image_curves(points: Sequence[Point], metric: Metric) -> Mapping[int, Curve]
     ids = np.concatenate([point.image_ids for point in points])
     bpp = np.concatenate([point.image_bpp for point in points])
     values = np.concatenate([point.image_values[metric.column] for point in points])
-    quality, visible = _visible(bpp, values, metric)
+    quality, can_be_plotted = _qualities_and_mask(bpp, values, metric)
     order = np.argsort(ids, kind="stable")
     images, starts = np.unique(ids[order], return_index=True)
     groups = zip(images.tolist(), np.split(order, starts[1:]), strict=False)
     valued_images = {*np.unique(ids[~np.isnan(values)]).tolist()}
-    visible_places = {
-        image: places[visible[places]] for image, places in groups if image in valued_images
+    plotted_places = {
+        image: places[can_be_plotted[places]] for image, places in groups if image in valued_images
     }
-    return {image: Curve(bpp[places], quality[places]) for image, places in visible_places.items()}
+    return {image: Curve(bpp[places], quality[places]) for image, places in plotted_places.items()}
 
 
-def interpolated(x: Float64Array, y: Float64Array, x_new: Float64Array, form: Form) -> Float64Array:
+def interpolate(x: Float64Array, y: Float64Array, x_new: Float64Array, form: Form) -> Float64Array:
     """Interpolate each curve at `x_new`, shape (curves,); NaN outside its range.
 
     x, y: shape (curves, points), x ascending. Two points give a line.
@@ -319,8 +317,8 @@ def interpolated(x: Float64Array, y: Float64Array, x_new: Float64Array, form: Fo
     share = (x_new - x[curve, place]) / np.diff(x)[curve, place]
     pieces = enumerate(cubics(x, y, form))
     parts = [coefficient[curve, place] * share**power for power, coefficient in pieces]
-    inside = (x[:, 0] <= x_new) & (x_new <= x[:, -1])
-    return np.asarray(np.where(inside, np.sum(parts, axis=0), np.nan), np.float64)
+    in_range = (x[:, 0] <= x_new) & (x_new <= x[:, -1])
+    return np.asarray(np.where(in_range, np.sum(parts, axis=0), np.nan), np.float64)
 
 
 def mean_changes(anchor: Axes, test: Axes, form: Form) -> Float64Array:
@@ -347,9 +345,10 @@ def integral(
 
 
 def cubics(x: Float64Array, y: Float64Array, form: Form) -> tuple[Float64Array, ...]:
-    """Return coefficients 0 to 3 of the cubics between neighbours, over the fraction of the way.
+    """Return coefficients 0 to 3 of the cubics between neighbouring points.
 
-    x, y: shape (curves, points), x ascending, at least two points.
+    x, y: shape (curves, points), x ascending, at least two points. The cubics' argument is the
+    fraction of the way between the two points, 0..1.
     """
     width = np.diff(x)
     if form == "cubic":
@@ -410,8 +409,8 @@ def _end_tangent(
     width: Float64Array, slope: Float64Array, next_width: Float64Array, next_slope: Float64Array
 ) -> Float64Array:
     tangent = ((2 * width + next_width) * slope - width * next_slope) / (width + next_width)
-    turns = np.sign(slope) != np.sign(next_slope)
-    tangent = np.where(turns & (np.abs(tangent) > 3 * np.abs(slope)), 3 * slope, tangent)
+    changes_sign = np.sign(slope) != np.sign(next_slope)
+    tangent = np.where(changes_sign & (np.abs(tangent) > 3 * np.abs(slope)), 3 * slope, tangent)
     return np.where(np.sign(tangent) == np.sign(slope), tangent, 0.0)
 
 

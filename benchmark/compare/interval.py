@@ -21,7 +21,7 @@ from benchmark.rows.summary import Point, Summary, average_seeds
 
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
-MIN_VARIANCE = 0.25  # of a resample, as a share of the sample's
+MIN_VARIANCE = 0.25  # lower bound on a resample's variance, as a share of the sample's
 DRAWS = 1000
 SEED = 0
 
@@ -45,8 +45,8 @@ def image_draws(images: int) -> Float64Array:
 
 def jackknife_weights(images: int) -> Float64Array:
     """Return the weights of the whole set, then without each image; (1 + images, images)."""
-    left_out = (1 - np.eye(images)) / (images - 1)
-    return np.vstack([np.full(images, 1 / images), left_out])
+    leave_one_out = (1 - np.eye(images)) / (images - 1)
+    return np.vstack([np.full(images, 1 / images), leave_one_out])
 
 
 def bootstrap_weights(images: int) -> Float64Array:
@@ -105,7 +105,7 @@ def jackknife_interval(values: Float64Array) -> Interval:
 
 
 def studentise(centred: Float64Array, weights: Float64Array) -> Float64Array:
-    """Return means over standard errors of resampled images, (resamples, samples).
+    """Return the mean divided by the standard error of each resample, (resamples, samples).
 
     centred: values minus their mean, (images, samples). weights: `image_draws`. Variances are at
     least MIN_VARIANCE: that of one image sampled every time is 0.
@@ -152,18 +152,18 @@ def expanded_level(tail: float, images: int) -> float:
     return float(ndtr(np.sqrt(images / (images - 1)) * stdtrit(images - 1, tail)))
 
 
-def draws_interval(resampled: Float64Array, influenced: Float64Array) -> Interval:
+def draws_interval(resampled: Float64Array, influenced_values: Float64Array) -> Interval:
     """Return the interval of a number computed over draws of images.
 
-    resampled: the number in each draw (`image_draws`), shape (draws,), finite. influenced: the
-    number of the whole set plus each image's influence, shape (images,); NaN for an image without
-    one. Each bound is the wider of Student's t on `influenced` and the draws' percentile at
-    `expanded_level`.
+    resampled: the number in each draw (`image_draws`), shape (draws,), finite. influenced_values:
+    the number of the whole set plus each image's influence, shape (images,); NaN for an image
+    without one. Each bound is the wider of Student's t on `influenced_values` and the draws'
+    percentile at `expanded_level`.
     """
-    tail = expanded_level(TAILS[0], len(influenced))
+    tail = expanded_level(TAILS[0], len(influenced_values))
     low, high = np.quantile(resampled, [tail, 1 - tail]).tolist()
-    if np.isfinite(influenced).all():
-        student = jackknife_interval(influenced)
+    if np.isfinite(influenced_values).all():
+        student = jackknife_interval(influenced_values)
         low, high = min(low, student.low), max(high, student.high)
     return Interval(low, high)
 
@@ -233,20 +233,21 @@ def bd_rate_interval(anchor: Curve | None, test: Curve | None, rule: Rule) -> In
     rates = np.log1p(bd_rates(anchor, test, rule) / 100)
     if not np.isfinite(rates).all():
         return None
-    of_set, left_out = rates[0], rates[1:]
-    return percent_interval(of_set + (len(left_out) - 1) * (left_out.mean() - left_out))
+    set_rate, image_rates = rates[0], rates[1:]  # all images, and without each image
+    influences = (len(image_rates) - 1) * (image_rates.mean() - image_rates)
+    return percent_interval(set_rate + influences)
 
 
 def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
     """Return the BD-rate of each weighting in percent, (weightings,); NaN without one."""
     ordered, masks = zip(*map(rd.sort_by_rate, (anchor, test)), strict=True)
     max_rate = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
-    # Weightings that keep the same points are computed together: nearly all of them, as a rule.
+    # Weightings that keep the same points are computed together: usually nearly all of them.
     shapes = np.hstack([*masks, *(curve.bpp < max_rate for curve in ordered)])
-    kinds, kind_of = np.unique(shapes, axis=0, return_inverse=True)
+    patterns, pattern_of_weighting = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
-    for kind in range(len(kinds)):
-        group = kind_of == kind
+    for pattern in range(len(patterns)):
+        group = pattern_of_weighting == pattern
         first, second = (
             _cut(Curve(*(axis[group][:, mask[group][0]] for axis in curve)), max_rate, rule.bd)
             for curve, mask in zip(ordered, masks, strict=True)
@@ -260,17 +261,17 @@ def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
 def _bd_rates(anchor: Curve, test: Curve, form: Form) -> Float64Array:
     axes = [(curve.quality, curve.log_rate) for curve in (anchor, test)]
     changes = rd.mean_changes(axes[0], axes[1], form)
-    with np.errstate(over="ignore"):  # infinite where curves of a draw hardly meet
+    with np.errstate(over="ignore"):  # infinite where curves of a draw barely overlap
         return np.asarray(100 * (10**changes - 1), np.float64)
 
 
 def _cut(curve: Curve, up_to_bpp: float, form: Form) -> Curve:
-    """Cut curves at a rate as `curves.cut` does; all have one shape."""
-    inside = curve.bpp[0] < up_to_bpp
-    rates, quality = curve.bpp[:, inside], curve.quality[:, inside]
-    if inside.all() or not inside.any():
+    """Cut curves at a rate as `curves.cut` does; the result has one shape for all weightings."""
+    below_limit = curve.bpp[0] < up_to_bpp
+    rates, quality = curve.bpp[:, below_limit], curve.quality[:, below_limit]
+    if below_limit.all() or not below_limit.any():
         return Curve(rates, quality)
     end_rates = np.full(len(quality), up_to_bpp)
-    ends = rd.interpolated(curve.log_rate, curve.quality, np.log10(end_rates), form)
-    ends[ends <= quality[:, -1]] = np.nan  # an overshoot: no number
+    ends = rd.interpolate(curve.log_rate, curve.quality, np.log10(end_rates), form)
+    ends[ends <= quality[:, -1]] = np.nan  # an overshoot has no BD-rate
     return Curve(np.column_stack([rates, end_rates]), np.column_stack([quality, ends]))

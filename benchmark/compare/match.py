@@ -37,7 +37,7 @@ from benchmark.system.text import group_by_key, number_in
 # Bytes, seconds and distances are compared by ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]
 StoredRow = Mapping[str, Any]
-MAX_BIAS = 0.02  # share of the bytes that the mean difference in the metric may be worth
+MAX_BIAS = 0.02  # share of the bytes that the mean difference in the metric may correspond to
 
 
 CODECS = opt(ARGUMENT, "Codecs to compare, comma-separated, by name or label.")
@@ -85,27 +85,32 @@ def match(
     stored = read_results(
         source.results, source.dataset, codec_list, all_names, rows=source.rows, images=images
     )
-    matched, failures = list[Match](), list[Absent]()
+    matches, failures = list[Match](), list[Absent]()
     codec_pairs = [*product(split_codecs(codec), split_codecs(against))]
     for first, second in [pair for pair in codec_pairs if pair[0] != pair[1]] or codec_pairs[:1]:
         try:
-            matched += match_variants(stored.summary, first, second, metric, limit)
+            matches += match_variants(stored.summary, first, second, metric, limit)
         except UsageError as error:
             failures.append(Absent(f"{first} and {second}", str(error)))
-    if not matched:
+    if not matches:
         raise UsageError(failures[0].why)
-    by, *extra_metrics = shown_metrics = [*map(Metric.named, names)]
+    matched_metric, *extra_metrics = shown_metrics = [*map(Metric.named, names)]
     facts = {"dataset": stored.name, "metric": names[0], "tolerance": str(limit), **stored.facts}
-    subject = f"{stored.subject}: streams whose {by.axis_label} differs by at most {limit}"
+    subject = (
+        f"{stored.subject}: streams whose {matched_metric.axis_label} differs by at most {limit}"
+    )
     if each_pair:
-        pairs = [pair for result in matched for pair in result.pair_records(stored.image_names)]
+        pairs = [pair for result in matches for pair in result.pair_records(stored.image_names)]
         columns = [
             Column(name)
             for name in ("image", "codec", "codec_setting", "against", "against_setting")
         ]
         columns += [
             Column(f"{side} {label}", f"{side}_{name}", form)
-            for name, label, form in (("bpp", "bpp", ".4f"), (by.column, by.axis_label, ".3f"))
+            for name, label, form in (
+                ("bpp", "bpp", ".4f"),
+                (matched_metric.column, matched_metric.axis_label, ".3f"),
+            )
             for side in ("codec", "against")
         ]
         return Answer(pairs, columns, f"{subject}.", facts=facts)
@@ -113,12 +118,12 @@ def match(
     available = {
         name: 1
         for name in column_names
-        if any(_average_value(result.record, name, "_pairs") for result in matched)
+        if any(_average_value(result.record, name, "_pairs") for result in matches)
     }
     shown_columns = (
         [m.column for m in shown_metrics]
         if extra_metrics
-        else [by.column, *overview_columns(available)]
+        else [matched_metric.column, *overview_columns(available)]
     )
     absent = failures + [
         Absent(m.label, "no values", f"{stored.summary.rescore_command} --metrics {name}")
@@ -131,9 +136,9 @@ def match(
     absent += stored.summary.not_shown
     labels = stored.summary.labels
     average_names = [name for name in available if name in (*shown_columns, *TIMED)]
-    texts = dict.fromkeys(f"{text}." for result in matched for text in result.caveats)
+    texts = dict.fromkeys(f"{text}." for result in matches for text in result.caveats)
     return Answer(
-        [{**result.record, "caveat": "; ".join(result.caveats)} for result in matched],
+        [{**result.record, "caveat": "; ".join(result.caveats)} for result in matches],
         _match_columns(
             average_names, shown_metrics, {labels[edition] for edition in stored.summary.bundled}
         ),
@@ -147,7 +152,7 @@ def _match_columns(
     names: Sequence[str], metrics: Sequence[Metric], bundled: Collection[str]
 ) -> list[Column]:
 
-    def unmatched(record: Mapping[str, Any]) -> str:
+    def unmatched_text(record: Mapping[str, Any]) -> str:
         sides = (record[f"{side}_streams_without_match"] for side in ("codec", "against"))
         return " + ".join(map(str, sides))
 
@@ -164,20 +169,20 @@ def _match_columns(
             str,
         ),
         Column("pairs", "pairs", "d"),
-        Column("unmatched", unmatched, str),
+        Column("unmatched", unmatched_text, str),
     ]
     for name in ("bytes", *names):
         columns.append(Column(labels[name], partial(_average_text, name), str))
     return columns
 
 
-def _average_value(record: Mapping[str, Any], name: str, end: str = "") -> Any:
-    values = (record.get(f"{_column_prefix(name)}_{kind}{end}") for kind in get_args(Kind))
+def _average_value(record: Mapping[str, Any], name: str, suffix: str = "") -> Any:
+    values = (record.get(f"{_column_prefix(name)}_{kind}{suffix}") for kind in get_args(Kind))
     return next((value for value in values if value is not None), None)
 
 
 def _column_prefix(name: str) -> str:
-    """Return the prefix of an average's columns; both seconds of a pair are of one image."""
+    """Return the prefix of an average's columns; a pair is of one image, so its pixels cancel."""
     return name.removesuffix("_per_megapixel")
 
 
@@ -191,7 +196,7 @@ def _average_text(name: str, record: Mapping[str, Any]) -> str | None:
 
 
 class Tolerance(NamedTuple):
-    """The largest difference of two matched values."""
+    """The maximum difference of two matched values."""
 
     value: float
     relative: bool = False  # to the larger of the two values, as in codec-compare
@@ -217,7 +222,7 @@ class Match(NamedTuple):
     second: Streams
     pairs: Int64Array  # (pairs, 2): places in `first` and in `second`
     record: dict[str, Any]  # counts and averages, JSON values only
-    bias: float  # log ratio of bytes that the pairs' difference in the metric is worth
+    bias: float  # log ratio of bytes that the pairs' difference in the metric corresponds to
     caveats: tuple[str, ...] = ()
 
     def pair_records(self, image_names: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -236,7 +241,7 @@ class Match(NamedTuple):
 
 
 def parse_tolerance(text: str) -> Tolerance:
-    """Parse a tolerance: ".1 dB" in the metric's units, "1%" of the larger; raise `UsageError`."""
+    """Parse ".1 dB" in the metric's units or "1%" of the larger value; raise `UsageError`."""
     value = number_in(text.strip().removesuffix("dB").removesuffix("%").strip())
     if not 0 <= value < math.inf:
         raise UsageError(f"the tolerance is a number such as 0.1 or 1%, not {text!r}")
@@ -249,14 +254,15 @@ def match_variants(
 ) -> list[Match]:
     """Compare every variant of a codec with every variant of another.
 
-    summary: has METRICS. metric: to match, and comma-separated others. `UnknownName`, `UsageError`.
+    summary: has METRICS. metric: names, comma-separated, the one to match first. Raises
+    `UnknownName` or `UsageError`.
     """
     name, *_ = names = metric_names(metric)
-    by = Metric.named(name)
-    if by.of_sets:
+    matched_metric = Metric.named(name)
+    if matched_metric.of_sets:
         raise UsageError(
-            f"{by.label} is a metric of a set of images, so streams cannot match in it: name a "
-            "metric of single images"
+            f"{matched_metric.label} is a metric of a set of images, so streams cannot match in "
+            "it: name a metric of single images"
         )
     editions_by_query = {
         query: find_editions([query], summary.editions) for query in (codec, against)
@@ -270,34 +276,38 @@ def match_variants(
         side = []
         for edition in side_summary.editions:
             side.append(
-                (collect_streams(side_summary.edition_points(edition), by, metrics), edition)
+                (
+                    collect_streams(side_summary.edition_points(edition), matched_metric, metrics),
+                    edition,
+                )
             )
         if not any(len(streams.image) for streams, _ in side):
             remedy = remedies([name], command=summary.rescore_command)
-            raise UsageError(f"{query} has no finite {by.label} to match: {remedy}")
+            raise UsageError(f"{query} has no finite {matched_metric.label} to match: {remedy}")
         sides.append(side)
-    compared = []
-    for (first, one_side), (second, other_side) in product(*sides):
+    matches = []
+    for (first, first_edition), (second, second_edition) in product(*sides):
         if first.label != second.label:
-            result = match_streams(first, second, by, tolerance, metrics)
+            result = match_streams(first, second, matched_metric, tolerance, metrics)
             bias_share = math.expm1(abs(result.bias))
             if bias_share > MAX_BIAS:
-                value = _average_value(result.record, by.column) or 0.0
-                ratio = f"{100 * value - 100:+z.3g} %"
+                value = _average_value(result.record, matched_metric.column) or 0.0
+                higher_is_better = matched_metric.better == "higher"
+                change = f"{value:+z.3g}" if higher_is_better else f"{100 * value - 100:+z.3g} %"
                 raise UsageError(
-                    f"the pairs of {first.label} and {second.label} differ in {by.axis_label} by "
-                    f"{f'{value:+z.3g}' if by.better == 'higher' else ratio} on average, worth "
+                    f"the pairs of {first.label} and {second.label} differ in "
+                    f"{matched_metric.axis_label} by {change} on average, which corresponds to "
                     f"{100 * bias_share:.1f} % of the bytes, more than {100 * MAX_BIAS:.0f} %: "
                     "give a smaller --tolerance"
                 )
-            compared.append(
+            matches.append(
                 result._replace(
-                    caveats=differences(one_side, other_side, (first.label, second.label))
+                    caveats=differences(first_edition, second_edition, (first.label, second.label))
                 )
             )
-    if not compared:
+    if not matches:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
-    return compared
+    return matches
 
 
 def _select_editions(summary: Summary, editions: Collection[Edition]) -> Summary:
@@ -308,7 +318,7 @@ def _select_editions(summary: Summary, editions: Collection[Edition]) -> Summary
 def bias(
     first: Streams, second: Streams, pairs: Int64Array, column: str, target: str, kind: Kind
 ) -> float:
-    """Convert the pairs' mean difference in a metric to another, by the slope between them.
+    """Convert the pairs' mean difference in one metric to another's, by the slope between the two.
 
     column: of the matched metric. target: a column, or "bytes". The slope is pooled over both
     codecs' streams within images; a ratio is given as its logarithm.
@@ -334,17 +344,17 @@ def bias(
 
 
 def collect_streams(
-    points: Sequence[Point], by: Metric, other_metrics: Sequence[Metric]
+    points: Sequence[Point], matched_metric: Metric, other_metrics: Sequence[Metric]
 ) -> Streams:
-    """Return a codec variant's streams with finite values of `by`."""
+    """Return a codec variant's streams with finite values of `matched_metric`."""
     values = {"bytes": np.concatenate([point.image_bpp for point in points])}
-    for metric in (by, *other_metrics):
+    for metric in (matched_metric, *other_metrics):
         image_values = [value for p in points for value in p.image_values[metric.column].tolist()]
         values[metric.column] = np.array([metric.plotted(value) for value in image_values])
     values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
     image = np.concatenate([point.image_ids for point in points])
     order = np.lexsort((values["bytes"], image))
-    order = order[np.isfinite(values[by.column][order])]
+    order = order[np.isfinite(values[matched_metric.column][order])]
     settings = [point.setting for point in points for _ in point.image_ids]
     return Streams(
         label_of(points[0].edition.spec),
@@ -357,7 +367,7 @@ def collect_streams(
 def match_streams(
     first: Streams,
     second: Streams,
-    by: Metric,
+    matched_metric: Metric,
     tolerance: Tolerance,
     other_metrics: Sequence[Metric],
 ) -> Match:
@@ -366,7 +376,7 @@ def match_streams(
     other_metrics: averaged by mean difference where higher is better, else as a geometric mean
     of ratios. Intervals are extended by the bias of the pairs' difference in the metric.
     """
-    pairs = find_pairs(first, second, by.column, tolerance)
+    pairs = find_pairs(first, second, matched_metric.column, tolerance)
     first_places, second_places = pairs.T
     image = first.image[first_places]
     images = len(np.intersect1d(first.image, second.image))
@@ -383,11 +393,15 @@ def match_streams(
     biases = {}
     for name in ("bytes", *(metric.column for metric in other_metrics), *TIMED):
         kind: Kind = "difference" if name in difference_columns else "ratio"
-        with_bias = name != by.column
-        biases[name] = bias(first, second, pairs, by.column, name, kind) if with_bias else 0.0
+        with_bias = name != matched_metric.column
+        biases[name] = (
+            bias(first, second, pairs, matched_metric.column, name, kind) if with_bias else 0.0
+        )
         pair_values = first.values[name][first_places], second.values[name][second_places]
         averages = _average_pairs(kind, *pair_values, image, biases[name])
-        record |= {f"{_column_prefix(name)}_{kind}{end}": value for end, value in averages.items()}
+        record |= {
+            f"{_column_prefix(name)}_{kind}{suffix}": value for suffix, value in averages.items()
+        }
     return Match(first, second, pairs, record, biases["bytes"])
 
 
@@ -407,11 +421,11 @@ def _greedy_pairs(
     pairs = []
     first_values, second_values = first.values[column].tolist(), second.values[column].tolist()
     for place, image in enumerate(first.image.tolist()):
-        near = [
+        candidates = [
             (_error(first_values[place], second_values[candidate], tolerance), candidate)
             for candidate in remaining.get(image, ())
         ]
-        error, candidate = min(near, default=(math.inf, -1))
+        error, candidate = min(candidates, default=(math.inf, -1))
         if error <= tolerance.value:
             remaining[image].remove(candidate)
             pairs.append((place, candidate, error))
@@ -430,20 +444,20 @@ def _error(value: float, match: float, tolerance: Tolerance) -> float:
 def _average_pairs(
     kind: Kind, values: Float64Array, other_values: Float64Array, image: Int64Array, bias: float
 ) -> dict[str, Any]:
-    """Return mean, interval and number of finite pairs by suffix; an image's resample together."""
+    """Return mean, interval and number of finite pairs, by suffix; images are resampled."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        compared = np.log(values / other_values) if kind == "ratio" else values - other_values
-    finite = np.isfinite(compared)
+        changes = np.log(values / other_values) if kind == "ratio" else values - other_values
+    finite = np.isfinite(changes)
     result: dict[str, Any] = {"": None, "_low": None, "_high": None, "_pairs": int(finite.sum())}
     if not finite.any():
         return result
     inverse = math.exp if kind == "ratio" else float
     _, number = np.unique(image[finite], return_inverse=True)
-    sums, counts = np.bincount(number, compared[finite]), np.bincount(number)
+    sums, counts = np.bincount(number, changes[finite]), np.bincount(number)
     mean = float(sums.sum() / counts.sum())
     if len(sums) > 1:
         draws = image_draws(len(sums))
-        influenced = mean + len(sums) * (sums - mean * counts) / counts.sum()
-        low, high = draws_interval((draws @ sums) / (draws @ counts), influenced)
+        influenced_values = mean + len(sums) * (sums - mean * counts) / counts.sum()
+        low, high = draws_interval((draws @ sums) / (draws @ counts), influenced_values)
         result |= {"_low": inverse(low - max(bias, 0.0)), "_high": inverse(high - min(bias, 0.0))}
     return result | {"": inverse(mean)}

@@ -4,15 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-CLOSE = 1.1  # ratio of two rates up to which pictures are of one rate
-ABOUT = 1.25  # ratio up to which figures of crops and maps have a codec, with its rate
-LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
+MAX_CLOSE_RATIO = 1.1  # ratio of two rates that count as the same
+MAX_SHOWN_RATIO = 1.25  # ratio up to which crops and maps show a codec, with its rate
+MIN_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
 USUAL_BPP = 0.1, 0.6  # between which codecs look different
 
 
 def distance(bpp: float, rate: float) -> float:
     """Return the absolute logarithm of the ratio of two rates."""
-    return abs(math.log(max(bpp, LEAST_BPP) / max(rate, LEAST_BPP)))
+    return abs(math.log(max(bpp, MIN_BPP) / max(rate, MIN_BPP)))
 
 
 def nearest_setting(
@@ -31,28 +31,28 @@ def nearest_setting(
     if not rates:
         return None
     nearest = min(range(len(rates)), key=lambda index: distance(rates[index], bpp))
-    inside = between and min(rates) <= bpp <= max(rates)
-    return nearest if inside or distance(rates[nearest], bpp) <= math.log(within) else None
+    is_between = between and min(rates) <= bpp <= max(rates)
+    return nearest if is_between or distance(rates[nearest], bpp) <= math.log(within) else None
 
 
 def rate_deviation(bpp: float, rate: float) -> str:
     """Return the deviation of a rate from another one, empty up to CLOSE."""
-    if nearest_setting(rate, [bpp], CLOSE) is not None:
+    if nearest_setting(rate, [bpp], MAX_CLOSE_RATIO) is not None:
         return ""
     return f"{100 * (bpp / rate - 1):+z.0f} %".replace("-", "−")
 
 
 def matched_rate(
-    rates: Mapping[str, Sequence[float]], within: float = CLOSE, *, between: bool = True
+    rates: Mapping[str, Sequence[float]], within: float = MAX_CLOSE_RATIO, *, between: bool = True
 ) -> float:
     """Return a rate in bpp at which most codecs are shown; `rates` are by codec.
 
     within, between: as in `nearest_setting`. The candidates are rates of settings, inside USUAL_BPP
-    if possible. Codecs differ most at low rates, so the lowest wins from which the nearest settings
-    differ by a factor of at most CLOSE in the geometric mean; else that with the smallest
-    difference.
+    if possible. Codecs differ most at low rates, so the result is the lowest rate from which the
+    nearest settings differ by a factor of at most MAX_CLOSE_RATIO in the geometric mean; without
+    one, the rate with the smallest such factor.
     """
-    all_rates = sorted({rate for of_codec in rates.values() for rate in of_codec})
+    all_rates = sorted({rate for codec_rates in rates.values() for rate in codec_rates})
     counts = [
         sum(
             nearest_setting(rate, codec_rates, within, between=between) is not None
@@ -63,7 +63,9 @@ def matched_rate(
     best_rates = [
         rate for rate, count in zip(all_rates, counts, strict=True) if count == max(counts)
     ]
-    usual = [rate for rate in best_rates if USUAL_BPP[0] <= rate <= USUAL_BPP[1]] or best_rates
+    usual_rates = [
+        rate for rate in best_rates if USUAL_BPP[0] <= rate <= USUAL_BPP[1]
+    ] or best_rates
 
     def spread(rate: float) -> float:
         return fmean(
@@ -71,5 +73,5 @@ def matched_rate(
             for setting_rates in rates.values()
         )
 
-    close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
-    return close[0] if close else min(usual, key=spread)
+    close_rates = [rate for rate in usual_rates if spread(rate) <= math.log(MAX_CLOSE_RATIO)]
+    return close_rates[0] if close_rates else min(usual_rates, key=spread)

@@ -9,7 +9,7 @@ from benchmark.compare.curves import Curve, log_rates_at, pareto_front, quality_
 from benchmark.compare.rank import (
     FORM,
     RATE,
-    Ranked,
+    RankedCodec,
     Target,
     empty_record,
     neighbour_fields,
@@ -27,23 +27,23 @@ def rank_systems(
     metrics: Sequence[Metric],
     sharing: Mapping[str, Collection[str]],
     unlike: str = "",
-) -> list[Ranked]:
-    """Return published systems at a target, interpolated on their own points, the best first.
+) -> list[RankedCodec]:
+    """Return published systems at a target, interpolated on their own points, best first.
 
     sharing: protocols, by metric column, whose values may be compared; another protocol goes into
-    `<metric>_other_rule`. unlike: why no published value may be compared; empty: they may.
+    `<metric>_other_rule`. unlike: why no published value may be compared; empty if they may.
     """
-    by = metrics[0] if target.name == RATE else Metric.named(target.name)
-    column = by.column if target.name == RATE else RATE
-    sign = -1 if target.name == RATE and by.better == "higher" else 1
+    axis_metric = metrics[0] if target.name == RATE else Metric.named(target.name)
+    column = axis_metric.column if target.name == RATE else RATE
+    sign = -1 if target.name == RATE and axis_metric.better == "higher" else 1
 
-    def sort_key(codec: Ranked) -> tuple[bool, bool, float]:
+    def sort_key(codec: RankedCodec) -> tuple[bool, bool, float]:
         value, rule = (codec.record[name] for name in (column, f"{column}_other_rule"))
         return value is None, rule is not None, sign * (value or 0.0)
 
     systems = group_by_key((curve.edition, curve) for curve in curves)
     ranked = (
-        _rank_system(system_curves, target, by, metrics, sharing, unlike)
+        _rank_system(system_curves, target, axis_metric, metrics, sharing, unlike)
         for system_curves in systems.values()
     )
     return sorted(ranked, key=sort_key)
@@ -52,49 +52,53 @@ def rank_systems(
 def _rank_system(
     curves: Sequence[SystemCurve],
     target: Target,
-    by: Metric,
+    axis_metric: Metric,
     metrics: Sequence[Metric],
     sharing: Mapping[str, Collection[str]],
     unlike: str,
-) -> Ranked:
+) -> RankedCodec:
     fronts = [(curve, pareto_front(curve.rates)) for curve in curves]
     fronts.sort(key=lambda pair: pair[0].protocol not in sharing[pair[0].metric.column])
 
-    def first(
+    def value_on_first_curve(
         metric: Metric, value_of: Callable[[Curve], float]
     ) -> tuple[float, Curve, str | None] | None:
         """Return the value on the first curve that reaches it, its front and foreign rule."""
         for curve, front in fronts:
             if curve.metric == metric and math.isfinite(value := value_of(front)):
-                foreign = "" if curve.protocol in sharing[metric.column] else curve.protocol
-                return value, front, foreign or unlike or None
+                foreign_rule = "" if curve.protocol in sharing[metric.column] else curve.protocol
+                return value, front, foreign_rule or unlike or None
         return None
 
     record = empty_record(target, curves[0].name, curves[0].edition, metrics)
     record |= {f"{name}_other_rule": None for name in (RATE, *(m.column for m in metrics))}
-    reached, log_rate = None, math.nan
+    reached_entry, log_rate = None, math.nan
     if target.name == RATE:
         log_rate = math.log10(target.value)
     else:
-        quality = np.array([by.quality(target.value)])
-        reached = first(by, lambda front: float(log_rates_at(front, quality, FORM)[0]))
-    if reached:
-        log_rate = reached[0]
-        record |= {RATE: 10**log_rate, f"{RATE}_other_rule": reached[2]}
+        quality = np.array([axis_metric.quality(target.value)])
+        reached_entry = value_on_first_curve(
+            axis_metric, lambda front: float(log_rates_at(front, quality, FORM)[0])
+        )
+    if reached_entry:
+        log_rate = reached_entry[0]
+        record |= {RATE: 10**log_rate, f"{RATE}_other_rule": reached_entry[2]}
     values_by_metric = {
-        m: first(m, lambda front: quality_at(front, log_rate, FORM)) for m in metrics
+        m: value_on_first_curve(m, lambda front: quality_at(front, log_rate, FORM)) for m in metrics
     }
     for metric, entry in values_by_metric.items():
         if entry:
             record[metric.column] = metric.value(entry[0])
             record[f"{metric.column}_other_rule"] = entry[2]
-            reached = reached or entry
-    if reached:
-        record |= neighbour_fields(len(reached[1].bpp), *neighbour_rates(reached[1], log_rate))
-        record[RATE if target.name == RATE else by.column] = target.value
-    target_fronts = [front for curve, front in fronts if curve.metric == by]
-    return Ranked(
+            reached_entry = reached_entry or entry
+    if reached_entry:
+        record |= neighbour_fields(
+            len(reached_entry[1].bpp), *neighbour_rates(reached_entry[1], log_rate)
+        )
+        record[RATE if target.name == RATE else axis_metric.column] = target.value
+    target_fronts = [front for curve, front in fronts if curve.metric == axis_metric]
+    return RankedCodec(
         record,
         curves[0].edition,
-        span=shared_span(target_fronts[:1], target, by) if target_fronts else None,
+        span=shared_span(target_fronts[:1], target, axis_metric) if target_fronts else None,
     )

@@ -1,10 +1,10 @@
 """Codecs compared at a rate, or at a value of a metric, by interpolation.
 
 The Pareto front of each image is interpolated as for BD-rates, and means are over images. With a
-budget of the whole set, as in the challenges of CLIC, all bytes count together: means are
+budget for the whole set, as in the CLIC challenges, all bytes count together: means are
 interpolated over the settings' pooled rates. Nothing is extrapolated: codecs are ranked on the
 images on which most of them reach the target, and a codec that misses it on any of these is not
-ranked. After a search, a setting that meets the target counts as it is.
+ranked. After a search, a setting that meets the target is used without interpolation.
 """
 
 import math
@@ -21,7 +21,7 @@ from benchmark.codec import Float64Array, Setting
 from benchmark.compare import curves as rd
 from benchmark.compare import interval as image_intervals
 from benchmark.compare.cost import mean_at_rate, typical_seconds
-from benchmark.compare.curves import Curve, interpolated
+from benchmark.compare.curves import Curve, interpolate
 from benchmark.compare.interval import Interval
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.tradeoff import average_over
@@ -33,16 +33,16 @@ from benchmark.rows.summary import SECONDS, Point, Summary, curves, split_seeds
 from benchmark.system.text import counted, group_by_key, number_in
 
 RATE = "bpp"
-FORM = USUAL_RULE.bd  # interpolation of images
-RATE_TOLERANCE, METRIC_TOLERANCE = 0.01, 0.002  # shares of a target, within which it is met
+FORM = USUAL_RULE.bd  # interpolation of each image's curve
+RATE_TOLERANCE, METRIC_TOLERANCE = 0.01, 0.002  # shares of a target within which it is met
 WIDE_GAP = 1.5  # ratio of neighbouring rates above which a record lists them
-SAME_PLACE = 1e-9  # decades; a rate this near to a point needs no interpolation
-MIN_COMPARED = 0.95  # share of draws that an interval needs
-Estimate = tuple[float, Interval | None]  # a mean; one image has no interval
+SAME_PLACE = 1e-9  # decades; a rate this close to a point needs no interpolation
+MIN_VALUED_DRAWS = 0.95  # share of draws that must have a value for an interval
+Estimate = tuple[float, Interval | None]  # a mean and its interval, None for one image
 # A difference from the best codec over the same images (in the metric's units, or of the rate in
 # percent), its interval, and the number of images where it is better (None for a set)
-Paired = tuple[float, Interval | None, int | None]
-TYPICAL = "typical_seconds_per_megapixel"  # of both ways on one core, as the codec declares
+PairedDifference = tuple[float, Interval | None, int | None]
+TYPICAL_SECONDS = "typical_seconds_per_megapixel"  # of coding on one core, as the codec declares
 Budget = Literal["image", "set"]  # whether the target holds per image or for all together
 
 
@@ -56,7 +56,7 @@ class Target(NamedTuple):
         return f"{self.name}={self.value:g}"
 
     def place(self, value: float) -> float:
-        """Return the position of a value on the axis of distances."""
+        """Return the position of a value on the axis on which distances are measured."""
         return value if self.name == RATE else Metric.named(self.name).plotted(value)
 
     def distance(self, value: float) -> float:
@@ -66,15 +66,15 @@ class Target(NamedTuple):
         return abs(self.place(value) - place) / tolerance if tolerance else math.inf
 
 
-class Ranked(NamedTuple):
+class RankedCodec(NamedTuple):
     """A codec variant, or a published system, at a target."""
 
     record: dict[str, Any]  # as in the answer of `rank`
     edition: Edition
-    short: tuple[int, ...] = ()  # images of its curve that miss the target
+    short_images: tuple[int, ...] = ()  # images of its curve that miss the target
     # Rates or values that all images of its curve reach, or the points of a published system
     span: tuple[float, float] | None = None
-    set_reaches: bool = False  # means of its settings lie on both sides of the target
+    means_bracket_target: bool = False  # means of its settings lie on both sides of it
 
 
 def parse_target(text: str) -> Target:
@@ -108,59 +108,61 @@ def rank_at(
     *,
     anchor: Edition | None = None,
     tolerance: float | None = None,
-) -> list[Ranked]:
-    """Return all codec variants at a target, the best first, unranked ones last.
+) -> list[RankedCodec]:
+    """Return all codec variants at a target, best first, unranked ones last.
 
-    The first of `metrics` ranks, or the rate at a target of a metric. common: compare on the images
-    on which all codecs reach the target, else on most codecs' (`_common_images`). anchor: compare
-    rates with its rate, at a target of a metric. tolerance: use a setting measured here without
-    interpolation if its mean is that near to the target, in tolerances of a search, and the only
-    setting of a codec within one; None: always interpolate. Raises `UsageError` for metrics of sets
-    without a budget of the set, and if the codecs have no image in common.
+    They are ranked by the first of `metrics`, at a target of a metric by rate. common: compare on
+    the images on which all codecs reach the target, not on those of most codecs (`_common_images`).
+    anchor: at a target of a metric, compare rates with the anchor's. tolerance: use a setting
+    measured here without interpolation if its mean is within this many tolerances of a search, a
+    codec's only setting within at least one; None: always interpolate. Raises `UsageError` for
+    metrics of sets without a budget for the set, and if the codecs have no image in common.
     """
     by_rate = target.name == RATE
-    by = metrics[0] if by_rate else Metric.named(target.name)
-    for metric in (by, *metrics):
+    axis_metric = metrics[0] if by_rate else Metric.named(target.name)
+    for metric in (axis_metric, *metrics):
         if metric.of_sets and (budget == "image" or not metric.by_image):
             remedy = "--budget set compares it" if metric.by_image else "name another metric"
             raise UsageError(f"{metric.label} has no curve of a single image: {remedy}")
-    points = {m.column: _curve_points(summary, m, budget, common) for m in (by, *metrics)}
-    curves_by_edition = _codec_curves(target, by, points, budget, tolerance)
+    points = {m.column: _curve_points(summary, m, budget, common) for m in (axis_metric, *metrics)}
+    curves_by_edition = _codec_curves(target, axis_metric, points, budget, tolerance)
     images = _common_images([*curves_by_edition.values()], common)
-    has_value = {
-        *chain(*(_images_with(edition_points, by) for edition_points in points[by.column].values()))
-    }
+    axis_points = points[axis_metric.column]
+    has_value = {*chain(*(_images_with(p, axis_metric) for p in axis_points.values()))}
     if common and curves_by_edition and not images:
         raise UsageError(_no_common_image(curves_by_edition, target))
-    labels, ranking_column = summary.labels, by.column if by_rate else RATE
-    reaching: list[tuple[_SetCurves | _ImageCurves, Ranked, Float64Array]] = []
-    unreached: list[Ranked] = []
+    labels, ranking_column = summary.labels, axis_metric.column if by_rate else RATE
+    reaching_codecs: list[tuple[_SetCurves | _ImageCurves, RankedCodec, Float64Array]] = []
+    unranked_codecs: list[RankedCodec] = []
     for edition in summary.editions:
         record = empty_record(target, labels[edition], edition, metrics)
-        codec, values = Ranked(record, edition), dict[str, Float64Array]()
+        codec, values = RankedCodec(record, edition), dict[str, Float64Array]()
         if curve := curves_by_edition.get(edition):
-            record["images"], record["images_reached"] = len(images), len(curve.reached & images)
-            short = tuple(sorted(curve.images & has_value - curve.reached))
-            set_reaches = budget == "image" and _brackets_target(
-                points[by.column][edition], target, by
+            record["images"] = len(images)
+            record["images_reached"] = len(curve.reached_images & images)
+            short_images = tuple(sorted(curve.images & has_value - curve.reached_images))
+            means_bracket_target = budget == "image" and _is_bracketed(
+                axis_points[edition], target, axis_metric
             )
-            codec = Ranked(record, edition, short, curve.span, set_reaches)
-            if images and images <= curve.reached:
-                values = _add_means(record, curve, sorted(images), target, by, metrics)
+            codec = RankedCodec(record, edition, short_images, curve.span, means_bracket_target)
+            if images and images <= curve.reached_images:
+                values = _add_means(record, curve, sorted(images), target, axis_metric, metrics)
         if curve and ranking_column in values:
-            reaching.append((curve, codec, values[ranking_column]))
+            reaching_codecs.append((curve, codec, values[ranking_column]))
         else:
-            unreached.append(codec)
-    ranked = _rank_codecs(reaching, by if by_rate else None)
+            unranked_codecs.append(codec)
+    ranked = _rank_codecs(reaching_codecs, axis_metric if by_rate else None)
     anchor_values = [x for codec, x in ranked if codec.edition == anchor and not by_rate]
     for codec, x in ranked if anchor_values else ():
         if codec.edition == anchor:
             codec.record["to_anchor"] = 0.0
             continue
-        change, ends, _ = curves_by_edition[codec.edition].paired(x, anchor_values[0], None)
+        change, ends, _ = curves_by_edition[codec.edition].paired_difference(
+            x, anchor_values[0], None
+        )
         codec.record.update(_interval_fields("to_anchor", change, ends))
-    unreached.sort(key=lambda codec: -codec.record["images_reached"])
-    result = [*(codec for codec, _ in ranked), *unreached]
+    unranked_codecs.sort(key=lambda codec: -codec.record["images_reached"])
+    result = [*(codec for codec, _ in ranked), *unranked_codecs]
     if any(point.drawings for point in summary.points):
         by_seed = (
             rank_at(seed_summary, target, metrics, budget, common, tolerance=tolerance)
@@ -171,9 +173,9 @@ def rank_at(
 
 
 def _add_seed_deviations(
-    ranked: Iterable[Ranked], ranked_by_seed: Iterable[Iterable[Ranked]], columns: Sequence[str]
+    ranked: Iterable[RankedCodec], seeds: Iterable[Iterable[RankedCodec]], columns: Sequence[str]
 ) -> None:
-    by_edition = group_by_key((codec.edition, codec.record) for codec in chain(*ranked_by_seed))
+    by_edition = group_by_key((codec.edition, codec.record) for codec in chain(*seeds))
     for codec in ranked:
         for column in columns:
             values = [record[column] for record in by_edition.get(codec.edition, ())]
@@ -184,43 +186,49 @@ def _add_seed_deviations(
 
 def _codec_curves(
     target: Target,
-    by: Metric,
+    axis_metric: Metric,
     points: Mapping[str, Mapping[Edition, Sequence[Point]]],
     budget: Budget,
     tolerance: float | None,
 ) -> "dict[Edition, _SetCurves | _ImageCurves]":
-    """Return the curves of each edition, or of the setting that counts as it is."""
-    at_target = _SetCurves if budget == "set" else _ImageCurves
+    """Return each edition's curves, reduced to one setting if it needs no interpolation."""
+    curves_class = _SetCurves if budget == "set" else _ImageCurves
     result: dict[Edition, _SetCurves | _ImageCurves] = {}
-    for edition in points[by.column]:
+    for edition in points[axis_metric.column]:
         edition_points = {
             name: column_points[edition]
             for name, column_points in points.items()
             if edition in column_points
         }
-        setting = _matched_setting(target, by, edition_points[by.column], budget, tolerance)
+        setting = _matched_setting(
+            target, axis_metric, edition_points[axis_metric.column], budget, tolerance
+        )
         if setting:
             edition_points = {
                 name: [p for p in column_points if p.setting == setting]
                 for name, column_points in edition_points.items()
             }
-        result[edition] = at_target(target, by, edition_points, setting)
+        result[edition] = curves_class(target, axis_metric, edition_points, setting)
     return result
 
 
 def _rank_codecs(
-    codecs: "Sequence[tuple[_SetCurves | _ImageCurves, Ranked, Float64Array]]", by: Metric | None
-) -> list[tuple[Ranked, Float64Array]]:
-    """Return codecs and values, best first; add rank and difference to records. by None: rates."""
-    sign = -1 if by is not None and by.better == "higher" else 1
-    scored = sorted((sign * entry[0].average(entry[2]), n, entry) for n, entry in enumerate(codecs))
-    scores = [score for score, *_ in scored]
-    for score, _, (curve, codec, x) in scored:
+    codecs: "Sequence[tuple[_SetCurves | _ImageCurves, RankedCodec, Float64Array]]",
+    metric: Metric | None,
+) -> list[tuple[RankedCodec, Float64Array]]:
+    """Return codecs and values (metric None: rates), best first; add ranks to the records."""
+    sign = -1 if metric is not None and metric.better == "higher" else 1
+    scored_codecs = sorted(
+        (sign * entry[0].average(entry[2]), n, entry) for n, entry in enumerate(codecs)
+    )
+    scores = [score for score, *_ in scored_codecs]
+    for score, _, (curve, codec, x) in scored_codecs:
         codec.record["rank"] = bisect_left(scores, score) + 1
-        if codec is not scored[0][2][1]:
-            change, ends, better = curve.paired(x, scored[0][2][2], by)
-            codec.record.update(_interval_fields("to_best", change, ends), images_better=better)
-    return [(codec, x) for _, _, (_, codec, x) in scored]
+        _, best_codec, best_values = scored_codecs[0][2]
+        if codec is not best_codec:
+            change, ends, num_better = curve.paired_difference(x, best_values, metric)
+            codec.record.update(_interval_fields("to_best", change, ends), images_better=num_better)
+    return [(codec, x) for _, _, (_, codec, x) in scored_codecs]
 
 
 def empty_record(
@@ -238,7 +246,7 @@ def empty_record(
     for column in (RATE, *(metric.column for metric in metrics)):
         record |= _interval_fields(column)
     record |= {**_interval_fields("to_best"), "images_better": None}
-    record |= dict.fromkeys((*SECONDS, TYPICAL))
+    record |= dict.fromkeys((*SECONDS, TYPICAL_SECONDS))
     record |= {"origin": edition.origin, "setting": None, "reached": None, "points": None}
     record |= {"interpolated_from": None, "interpolated_to": None, "image_bytes": None}
     return record | _interval_fields("to_anchor")
@@ -249,12 +257,12 @@ def _add_means(
     curve: "_SetCurves | _ImageCurves",
     images: Sequence[int],
     target: Target,
-    by: Metric,
+    axis_metric: Metric,
     metrics: Sequence[Metric],
 ) -> dict[str, Float64Array]:
     """Add a codec's means over images at a target to its record; return the values by column."""
-    column = RATE if target.name == RATE else by.column
-    shown_metrics = metrics if curve.setting is None else (by, *metrics)
+    column = RATE if target.name == RATE else axis_metric.column
+    shown_metrics = metrics if curve.setting is None else (axis_metric, *metrics)
     values_by_column = {
         RATE: curve.rates(images),
         **{m.column: curve.metric_values(images, m) for m in shown_metrics},
@@ -262,19 +270,19 @@ def _add_means(
     values = {name: x for name, x in values_by_column.items() if x is not None}
     means = {name: curve.mean(x) for name, x in values.items()}
     rate = means[RATE][0]
-    if curve.setting is None:  # exact, which interpolation there and back would round
+    if curve.setting is None:  # interpolating to the target and back would round it
         means[column] = target.value, None
     elif column in means:
         record |= {"setting": str(curve.setting), "reached": means[column][0]}
     for name in means.keys() & record.keys():
         record |= _interval_fields(name, *means[name])
-    pooled, points = isinstance(curve, _SetCurves), curve.points[by.column]
+    pooled, points = isinstance(curve, _SetCurves), curve.points[axis_metric.column]
     image_points = [average_over(point, images, (), pooled) for point in points]
     record |= _seconds_at([point for point in image_points if point.bpp], rate)
     pixels = {n: size for p in points for n, size in zip(p.image_ids, p.image_pixels, strict=True)}
     rates = rate if pooled else values[RATE]
     record["image_bytes"] = float(np.mean(rates * np.array([pixels[n] for n in images]))) / 8
-    record |= neighbour_fields(curve.count, *curve.neighbours(images))
+    record |= neighbour_fields(curve.num_points, *curve.neighbours(images))
     return values
 
 
@@ -297,13 +305,13 @@ def _curve_points(
     """Return, by edition, the points that make the curves of a metric.
 
     For a set, these are complete settings. Otherwise each image has its own curve, so a setting
-    that lacks one image still serves the others, unless the edition has no value of some image.
+    that lacks one image still serves the others, unless an image has no value at any setting.
     """
-    complete = curves(summary, metric)
+    complete_points = curves(summary, metric)
     if budget == "set":
-        return complete
-    valued = (point for point in summary.points if point.bpp and point.has(metric.column))
-    points_by_edition = group_by_key((point.edition, point) for point in valued)
+        return complete_points
+    valued_points = (point for point in summary.points if point.bpp and point.has(metric.column))
+    points_by_edition = group_by_key((point.edition, point) for point in valued_points)
     if common:
         return points_by_edition
     images = {e: _images_with(points, metric) for e, points in points_by_edition.items()}
@@ -312,8 +320,8 @@ def _curve_points(
         finite = [point for point in points if not point.means[metric.column].infinite]
         if _images_with(finite, metric) == all_images:
             result[edition] = finite
-        elif edition in complete:
-            result[edition] = complete[edition]
+        elif edition in complete_points:
+            result[edition] = complete_points[edition]
     return result
 
 
@@ -323,15 +331,19 @@ def _images_with(points: Iterable[Point], metric: Metric) -> set[int]:
 
 
 def _matched_setting(
-    target: Target, by: Metric, points: Sequence[Point], budget: Budget, tolerance: float | None
+    target: Target,
+    axis_metric: Metric,
+    points: Sequence[Point],
+    budget: Budget,
+    tolerance: float | None,
 ) -> Setting | None:
-    """Return the setting whose mean is nearest to the target, if it counts as it is."""
+    """Return the setting nearest to the target by its mean, if it needs no interpolation."""
     measured_here = points[0].edition.origin == "here"
     if tolerance is None or (len(points) > 1 and not (tolerance and measured_here)):
         return None
 
     def distance(point: Point) -> float:
-        mean = point.means[by.column]
+        mean = point.means[axis_metric.column]
         value = mean.bpp if target.name == RATE else mean.value
         if target.name == RATE and budget == "set":
             value = average_over(point, point.image_ids.tolist(), (), pooled=True).bpp
@@ -342,76 +354,82 @@ def _matched_setting(
     return nearest.setting if distance(nearest) <= limit else None
 
 
-def _brackets_target(points: Sequence[Point], target: Target, by: Metric) -> bool:
-    means = [point.means[by.column] for point in points]
+def _is_bracketed(points: Sequence[Point], target: Target, axis_metric: Metric) -> bool:
+    means = [point.means[axis_metric.column] for point in points]
     values = [mean.bpp if target.name == RATE else mean.value for mean in means]
     finite = [value for value in values if value is not None]
     return bool(finite) and min(finite) <= target.value <= max(finite)
 
 
 def _common_images(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
-    """Return the images to compare on: those that all codecs reach, or most of them.
+    """Return the images to compare on: those on which all or most codecs reach the target.
 
-    Codecs that reach less than half of their images have no vote, unless none reaches more.
+    Codecs that reach it on less than half of their images have no vote, unless that is true of all.
     """
-    reached = [curve.reached for curve in curves if curve.reached]
-    if common or not reached:
-        return set.intersection(*reached) if reached else set()
-    frequent = [c.reached for c in curves if c.reached and 2 * len(c.reached) >= len(c.images)]
-    votes = Counter(image for images in frequent or reached for image in images)
-    return {image for image, count in votes.items() if 2 * count > len(frequent or reached)}
+    reached_images = [curve.reached_images for curve in curves if curve.reached_images]
+    if common or not reached_images:
+        return set.intersection(*reached_images) if reached_images else set()
+    voters = [
+        c.reached_images
+        for c in curves
+        if c.reached_images and 2 * len(c.reached_images) >= len(c.images)
+    ]
+    votes = Counter(image for images in voters or reached_images for image in images)
+    return {image for image, count in votes.items() if 2 * count > len(voters or reached_images)}
 
 
 def _no_common_image(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: Target) -> str:
-    remaining = sorted(curves, key=lambda edition: -len(curves[edition].reached))
+    remaining = sorted(curves, key=lambda edition: -len(curves[edition].reached_images))
     while remaining and not (
-        shared := set.intersection(*(curves[edition].reached for edition in remaining))
+        shared_images := set.intersection(
+            *(curves[edition].reached_images for edition in remaining)
+        )
     ):
         remaining.pop()
     if not remaining:
         return f"no codec reaches {target} on any image: name another value"
     labels = labels_of(curves)
     counts = (
-        f"{labels[edition]} ({len(curve.reached)} of {len(curve.images)})"
+        f"{labels[edition]} ({len(curve.reached_images)} of {len(curve.images)})"
         for edition, curve in curves.items()
         if edition not in remaining
     )
     names = ",".join(labels[edition] for edition in remaining)
     return (
         f"no image reaches {target} with all codecs; without {', '.join(counts)} "
-        f"{counted(len(shared), 'image does', 'images do')}: --codecs {names}"
+        f"{counted(len(shared_images), 'image does', 'images do')}: --codecs {names}"
     )
 
 
 class _ImageCurves:
-    """A codec variant's curves of single images, and their rates at a target."""
+    """A codec variant's per-image curves, and their rates at a target."""
 
     def __init__(
         self,
         target: Target,
-        by: Metric,
+        axis_metric: Metric,
         points: Mapping[str, Sequence[Point]],
         setting: Setting | None = None,
     ) -> None:
-        """Find the rates; setting: the setting of all points, which count as they are."""
+        """Find the rates; setting: the one of all points, if they need no interpolation."""
         self.points, self.setting = points, setting
-        self._fronts = fronts = _fronts(points[by.column], by)
+        self._fronts = fronts = _fronts(points[axis_metric.column], axis_metric)
         if setting is not None:
             self._log_rate = {n: float(front.log_rate[0]) for n, front in fronts.items()}
         elif target.name == RATE:
             self._log_rate = dict.fromkeys(fronts, math.log10(target.value))
         else:
-            target_quality = np.array([by.quality(target.value)])
+            target_quality = np.array([axis_metric.quality(target.value)])
             rates = (
                 (image, rd.log_rates_at(front, target_quality, FORM))
                 for image, front in fronts.items()
             )
             self._log_rate = {image: float(rate) for image, (rate,) in rates}
-        self.count = min((len(front.bpp) for front in fronts.values()), default=0)
-        self.span = shared_span(fronts.values(), target, by) if fronts else None
-        self.images = {n for point in points[by.column] for n in point.image_ids.tolist()}
+        self.num_points = min((len(front.bpp) for front in fronts.values()), default=0)
+        self.span = shared_span(fronts.values(), target, axis_metric) if fronts else None
+        self.images = {n for point in points[axis_metric.column] for n in point.image_ids.tolist()}
         qualities = self._qualities(fronts, [*fronts])
-        self.reached = {
+        self.reached_images = {
             image
             for image, quality in zip(fronts, qualities, strict=True)
             if math.isfinite(quality)
@@ -447,17 +465,22 @@ class _ImageCurves:
         return cls.average(values), interval
 
     @staticmethod
-    def paired(values: Float64Array, best_values: Float64Array, metric: Metric | None) -> Paired:
-        """Return the difference from the best codec's values of a metric; None: of rates."""
-        several, higher = len(values) > 1, metric is not None and metric.better == "higher"
-        better = int(np.sum(values > best_values if higher else values < best_values))
+    def paired_difference(
+        values: Float64Array, best_values: Float64Array, metric: Metric | None
+    ) -> PairedDifference:
+        """Return the difference from the best codec's values of a metric, or rates if None."""
+        several_images = len(values) > 1
+        higher_is_better = metric is not None and metric.better == "higher"
+        num_better = int(np.sum(values > best_values if higher_is_better else values < best_values))
         if metric is not None:
-            interval = image_intervals.skewed_interval(values - best_values) if several else None
-            return float(np.mean(values - best_values)), interval, better
+            interval = (
+                image_intervals.skewed_interval(values - best_values) if several_images else None
+            )
+            return float(np.mean(values - best_values)), interval, num_better
         ratio = math.log(values.mean() / best_values.mean())
-        influenced = ratio + values / values.mean() - best_values / best_values.mean()
-        interval = image_intervals.percent_interval(influenced) if several else None
-        return 100 * math.expm1(ratio), interval, better
+        influenced_logs = ratio + values / values.mean() - best_values / best_values.mean()
+        interval = image_intervals.percent_interval(influenced_logs) if several_images else None
+        return 100 * math.expm1(ratio), interval, num_better
 
 
 class _SetCurves:
@@ -466,26 +489,26 @@ class _SetCurves:
     def __init__(
         self,
         target: Target,
-        by: Metric,
+        axis_metric: Metric,
         points: Mapping[str, Sequence[Point]],
         setting: Setting | None = None,
     ) -> None:
         self.points, self.setting = points, setting
-        self.images = set(points[by.column][0].image_ids.tolist())
-        curve = self._front_curve(by, self._valued_images(by))
+        self.images = set(points[axis_metric.column][0].image_ids.tolist())
+        curve = self._front_curve(axis_metric, self._valued_images(axis_metric))
         log_rate, quality = curve.log_rate, curve.quality
         self._front = Curve(*(axis[0] for axis in curve))
-        self.count = len(self._front.bpp)
-        self.span = shared_span([self._front], target, by)
+        self.num_points = len(self._front.bpp)
+        self.span = shared_span([self._front], target, axis_metric)
         if setting is not None:
             self._log_rate = log_rate[:, 0]
         elif target.name == RATE:
             self._log_rate = np.full(len(log_rate), math.log10(target.value))
         else:
-            target_quality = np.full(len(log_rate), by.quality(target.value))
-            self._log_rate = interpolated(quality, log_rate, target_quality, FORM)
-        is_reached = math.isfinite(interpolated(log_rate, quality, self._log_rate, FORM)[0])
-        self.reached = self._valued_images(by) if is_reached else set()
+            target_quality = np.full(len(log_rate), axis_metric.quality(target.value))
+            self._log_rate = interpolate(quality, log_rate, target_quality, FORM)
+        is_reached = math.isfinite(interpolate(log_rate, quality, self._log_rate, FORM)[0])
+        self.reached_images = self._valued_images(axis_metric) if is_reached else set()
 
     def _valued_images(self, metric: Metric) -> set[int]:
         point, *_ = self.points[metric.column]
@@ -497,10 +520,10 @@ class _SetCurves:
             points, metric, image_intervals.bootstrap_weights, pooled=True
         )
         set_points = np.stack([axis[0] for axis in curve], axis=1)
-        # Equal settings are one
+        # Duplicate points count once
         front_points = np.stack(rd.pareto_front(Curve(*set_points.T)), axis=1)
-        front = [int((set_points == point).all(axis=1).argmax()) for point in front_points]
-        return Curve(*(axis[:, front] for axis in curve))
+        places = [int((set_points == point).all(axis=1).argmax()) for point in front_points]
+        return Curve(*(axis[:, places] for axis in curve))
 
     def neighbours(self, _: Sequence[int]) -> tuple[float, float]:
         """Return the rates between which the set is interpolated."""
@@ -518,7 +541,7 @@ class _SetCurves:
         ):
             return None
         curve = self._front_curve(metric, images)
-        qualities = interpolated(curve.log_rate, curve.quality, self._log_rate, FORM)
+        qualities = interpolate(curve.log_rate, curve.quality, self._log_rate, FORM)
         return np.array([*map(metric.value, qualities)]) if math.isfinite(qualities[0]) else None
 
     @staticmethod
@@ -529,14 +552,14 @@ class _SetCurves:
     def mean(cls, values: Float64Array) -> Estimate:
         """Return the set's value, and the interval over draws unless too many lack a value."""
         finite = values[1:][np.isfinite(values[1:])]
-        enough = len(finite) >= max(MIN_COMPARED * (len(values) - 1), 2)
+        enough = len(finite) >= max(MIN_VALUED_DRAWS * (len(values) - 1), 2)
         interval = image_intervals.percentile_interval(finite) if enough else None
         return cls.average(values), interval
 
     @classmethod
-    def paired(
+    def paired_difference(
         cls, values: Float64Array, best_values: Float64Array, metric: Metric | None
-    ) -> Paired:
+    ) -> PairedDifference:
         """Return the difference from the best codec's values in the same draws."""
         change = values - best_values if metric is not None else 100 * (values / best_values - 1)
         return *cls.mean(change), None
@@ -549,24 +572,27 @@ def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, Curve]:
 
 
 def neighbour_rates(front: Curve, log_rate: float) -> tuple[float, float]:
-    """Return the neighbouring points' rates of a log10 rate; at a point, its rate twice."""
+    """Return the rates of the points next to a log10 rate; at a point, its rate twice."""
     if np.abs(front.log_rate - log_rate).min() < SAME_PLACE:
         return 10**log_rate, 10**log_rate
     place = int(np.searchsorted(front.log_rate, log_rate))
     return float(front.bpp[place - 1]), float(front.bpp[place])
 
 
-def shared_span(fronts: Iterable[Curve], target: Target, by: Metric) -> tuple[float, float] | None:
+def shared_span(
+    fronts: Iterable[Curve], target: Target, axis_metric: Metric
+) -> tuple[float, float] | None:
     """Return the range of rates or values that all curves reach; None without one."""
     is_rate = target.name == RATE
     axes = [front.bpp if is_rate else front.quality for front in fronts]
     low, high = max(min(axis) for axis in axes), min(max(axis) for axis in axes)
     if low > high:
         return None
-    ends = (low, high) if is_rate else sorted((by.value(low), by.value(high)))
+    ends = (low, high) if is_rate else sorted((axis_metric.value(low), axis_metric.value(high)))
     return float(ends[0]), float(ends[1])
 
 
 def _seconds_at(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
     seconds = {name: mean_at_rate(points, name, bpp) for name in SECONDS}
-    return {**seconds, TYPICAL: typical_seconds(points, bpp, points[0].edition.run_facts.devices)}
+    devices = points[0].edition.run_facts.devices
+    return seconds | {TYPICAL_SECONDS: typical_seconds(points, bpp, devices)}

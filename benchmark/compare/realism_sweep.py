@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.compare.builds import beta_of, betas
-from benchmark.compare.curves import interpolated
+from benchmark.compare.curves import interpolate
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.system_curve import INTERPOLATED, CurvePoint, SystemCurve, measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import CATALOGUE, GROUPED, OURS, Edition, find_in_catalogue
 from benchmark.rows.summary import Summary
 
-MATCHED = 1.02  # maximum ratio of rates that needs no interpolation
+MAX_MATCH_RATIO = 1.02  # maximum ratio of rates that needs no interpolation
 MAX_GAP = 3.0  # maximum ratio of two points' rates for interpolation between them
 # The first edition of each method, in reverse order
 METHODS = {edition.method: edition for edition in reversed(GROUPED)}
@@ -35,7 +35,7 @@ class RealismSweep(NamedTuple):
     curve: SystemCurve  # without points, of the first step, by the method's name
     steps: tuple[SweepStep, ...]
     style: Edition  # determines the style: the method's first edition in the catalogue, if any
-    left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
+    absence_notes: tuple[str, ...] = ()  # on variants of other builds, or without the metrics
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -58,18 +58,19 @@ def realism_sweeps(
 ) -> list[RealismSweep]:
     """Return every system with both metrics at a rate, with all its choices of realism.
 
-    metrics: distortion, realism. Measured betas are one sweep, and a system's published variants.
+    metrics: distortion, realism. Measured betas make one sweep, and so do a system's published
+    variants.
     """
     measured = measured_sweep(summary, *metrics, bpp)
     result = {measured.key: measured} if measured else {}
-    complete, curves = set(result), [*curves]
+    measured_keys, curves = set(result), [*curves]
     distortion, realism = ([c for c in curves if c.metric == metric] for metric in metrics)
     realism_by_edition = {curve.edition: curve for curve in realism}
     for first in distortion:
         edition, second = first.edition, realism_by_edition.get(first.edition)
         key = edition.method, first.measured
         step = _sweep_step(first, second, bpp, edition.choice, metrics[1]) if second else None
-        if step is None or key in complete:
+        if step is None or key in measured_keys:
             continue
         style = METHODS.get(edition.method, edition)
         group = style.facts.group if edition.method in METHODS else first.group
@@ -108,16 +109,18 @@ def measured_sweep(
             editions.append(edition)
     if not steps:
         return None
-    catalogued = [entry for edition in editions if (entry := find_in_catalogue(edition.spec))]
+    catalogue_entries = [
+        entry for edition in editions if (entry := find_in_catalogue(edition.spec))
+    ]
     style = METHODS[
-        next((e.method for e in catalogued if e.facts.group == OURS), CATALOGUE[0].method)
+        next((e.method for e in catalogue_entries if e.facts.group == OURS), CATALOGUE[0].method)
     ]
     caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.run_facts.caveats)
     recorded = any(edition.run_facts.recorded for edition in editions)
     run_facts = editions[0].run_facts._replace(caveats=tuple(caveats), recorded=recorded)
     edition = replace(editions[0], run_facts=run_facts)
     curve = SystemCurve(realism, edition, style.method, (), group=style.facts.group)
-    return RealismSweep(curve, tuple(steps), style, family.left_out)
+    return RealismSweep(curve, tuple(steps), style, family.absence_notes)
 
 
 def _sweep_step(
@@ -132,8 +135,8 @@ def point_at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> CurvePoin
     """Return the point of a curve at a rate, with `how` it was found; None without one.
 
     Values are interpolated as for BD-rates, over log rate; `by_decades` interpolates log values and
-    skips those not above 0. At the ends and in wide gaps, a point counts if its rate is the same
-    within `MATCHED`.
+    skips those not above 0. At the ends and in wide gaps, the nearest point is taken if its rate is
+    the same within `MAX_MATCH_RATIO`.
     """
     plottable = [point for point in curve.points if point.value > 0 or not by_decades]
     points = sorted(plottable, key=lambda point: point.bpp)
@@ -142,16 +145,16 @@ def point_at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> CurvePoin
     nearest = min(points, key=lambda point: _ratio(point.bpp, bpp))
     lower = [point for point in points if point.bpp <= bpp]
     upper = [point for point in points if point.bpp > bpp]
-    between = lower and upper and upper[0].bpp <= MAX_GAP * lower[-1].bpp
-    if between and nearest.bpp != bpp:
+    is_between = lower and upper and upper[0].bpp <= MAX_GAP * lower[-1].bpp
+    if is_between and nearest.bpp != bpp:
         rates, first = np.unique([point.bpp for point in points], return_index=True)
         values = np.array([points[index].value for index in first])
         y = np.log(values) if by_decades else values
         x, place = np.log(rates), np.array([math.log(bpp)])
-        (y_new,) = interpolated(x[None], y[None], place, USUAL_RULE.bd).tolist()
+        (y_new,) = interpolate(x[None], y[None], place, USUAL_RULE.bd).tolist()
         value = math.exp(y_new) if by_decades else y_new
         return nearest._replace(bpp=bpp, value=value, how=INTERPOLATED)
-    return nearest._replace(how="point") if _ratio(nearest.bpp, bpp) <= MATCHED else None
+    return nearest._replace(how="point") if _ratio(nearest.bpp, bpp) <= MAX_MATCH_RATIO else None
 
 
 def _ratio(first: float, second: float) -> float:

@@ -14,7 +14,7 @@ from benchmark.rows.summary import Summary, curves
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key
 
-NOT_MEASURED: Mapping[Origin, str] = {"published": "published", "file": "from file"}  # in names
+ORIGIN_REMARKS: Mapping[Origin, str] = {"published": "published", "file": "from file"}  # in names
 INTERPOLATED = "interpolated"  # `CurvePoint.how` of the end of a curve that is cut at a rate
 
 
@@ -62,7 +62,7 @@ class SystemCurve(NamedTuple):
     @property
     def name(self) -> str:
         """Name in legends, with the origin of points not measured here; no caveats."""
-        remark = NOT_MEASURED.get(self.edition.origin, "")
+        remark = ORIGIN_REMARKS.get(self.edition.origin, "")
         return add_remark(self.title, remark) + self.mark
 
     @property
@@ -71,11 +71,11 @@ class SystemCurve(NamedTuple):
         return OTHER_RULE if self.other_rules else ""
 
     @property
-    def differs_in_rule(self) -> bool:
+    def has_other_rule(self) -> bool:
         """True if this curve has another rule than the others on its axis."""
         return self.protocol in self.other_rules
 
-    def retitled(self, title: str) -> "SystemCurve":
+    def with_title(self, title: str) -> "SystemCurve":
         """Return the curve with another title."""
         return self._replace(title=title)
 
@@ -137,7 +137,7 @@ def variant_curve(panel: Panel, spec: CodecSpec | None) -> SystemCurve | None:
 
 
 def share_marks(panels: Sequence[Panel]) -> list[Panel]:
-    """Give an edition's curves in all panels the other rules of each, and so one name."""
+    """Give all curves of an edition the other rules of every panel, so that they share a name."""
     rules = group_by_key(
         (c.edition, rule) for panel in panels for c in panel for rule in c.other_rules
     )

@@ -25,7 +25,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.versions import prefer_own_rows
 from benchmark.system.settings import isolated
 
-MAX_GUESSES = 40  # between two values, as a codec may be discontinuous
+MAX_GUESSES = 40  # interpolated settings to try, as a codec may be discontinuous
 DIGITS = 6  # significant digits of a setting
 
 
@@ -45,8 +45,8 @@ class Search:
 
     def nearest(self) -> float | None:
         """Return the value whose mean is nearest to the target."""
-        good = [value for value, mean in self.means.items() if not math.isnan(mean)]
-        return min(good, key=lambda v: self.target.distance(self.means[v]), default=None)
+        valid_values = [value for value, mean in self.means.items() if not math.isnan(mean)]
+        return min(valid_values, key=lambda v: self.target.distance(self.means[v]), default=None)
 
     def is_met(self) -> bool:
         """Return whether a mean is within the tolerance."""
@@ -60,8 +60,8 @@ class Search:
         ends = self.contender.sweep[0].value, self.contender.sweep[-1].value
         if (bracket := self._bracket()) is not None:
             return self._values_between(*bracket)
-        if untried := [value for value in dict.fromkeys(ends) if value not in self.means]:
-            return untried
+        if untried_ends := [value for value in dict.fromkeys(ends) if value not in self.means]:
+            return untried_ends
         return [value for value in self._extreme_settings() if value not in self.means]
 
     def reason(self) -> str:
@@ -79,7 +79,7 @@ class Search:
         """Return the setting of a value."""
         return Setting(self.name, value)
 
-    def reached(self) -> Reached:
+    def result(self) -> Reached:
         """Return the setting with the nearest mean, and why it misses the target."""
         value = self.nearest()
         setting = None if value is None else self.setting(value)
@@ -97,32 +97,34 @@ class Search:
 
     def _extreme_settings(self) -> list[float]:
         """Return the extreme setting on the side where means approach the target."""
-        accepts, nearest = self._accepts(), self.nearest()
-        if not isinstance(accepts, Between) or nearest is None:
+        accepted_settings, nearest = self._accepted_settings(), self.nearest()
+        if not isinstance(accepted_settings, Between) or nearest is None:
             return []
-        end = accepts.lowest if nearest == min(self.means) else accepts.highest
+        end = accepted_settings.lowest if nearest == min(self.means) else accepted_settings.highest
         return [end] if math.isfinite(end) else []
 
-    def _accepts(self) -> Between | OneOf:
-        """Return the codec's settings; undeclared ones lie between its points."""
-        sweep, accepts = self.contender.sweep, self.contender.accepts
+    def _accepted_settings(self) -> Between | OneOf:
+        """Return the codec's settings; if it declares none, those between its points."""
+        sweep, accepted_settings = self.contender.sweep, self.contender.accepts
         if self.contender.pack is not None:
             return OneOf(sweep)
-        if isinstance(accepts, OneOf):
-            return accepts
-        if accepts is not None and math.isfinite(accepts.highest - accepts.lowest):
-            return accepts
+        if isinstance(accepted_settings, OneOf):
+            return accepted_settings
+        if accepted_settings is not None and math.isfinite(
+            accepted_settings.highest - accepted_settings.lowest
+        ):
+            return accepted_settings
         is_integer = all(float(setting.value).is_integer() for setting in sweep)
         return Between(self.name, -math.inf, math.inf, is_integer)
 
     def _values_between(self, low: float, high: float) -> list[float]:
         if len(self._widths) == MAX_GUESSES:
             return []
-        accepts, guess = self._accepts(), self._guess(low, high)
-        if isinstance(accepts, OneOf):
-            inside = [s.value for s in accepts.settings if low < s.value < high]
-            return sorted(inside, key=lambda value: abs(value - guess))[:1]
-        if accepts.whole:
+        accepted_settings, guess = self._accepted_settings(), self._guess(low, high)
+        if isinstance(accepted_settings, OneOf):
+            settings_between = [s.value for s in accepted_settings.settings if low < s.value < high]
+            return sorted(settings_between, key=lambda value: abs(value - guess))[:1]
+        if accepted_settings.whole:
             low, high = math.floor(low) + 1, math.ceil(high) - 1
             return [float(min(max(round(guess), low), high))] if low <= high else []
         guess = float(f"{guess:.{DIGITS}g}")
@@ -151,7 +153,7 @@ def run_to_target(
     """Measure each codec at the setting that meets `request.target`.
 
     The outcome has all tried cells, and the rows of the nearest settings. Raises the errors of
-    `run`, and `UsageError` for an invalid target or options that exclude it.
+    `run`, and `UsageError` for an invalid target or for options that exclude a target.
     """
     target = parse_target(request.target)
     if target.name in DISTRIBUTION_METRICS:
@@ -164,34 +166,38 @@ def run_to_target(
     if target.name not in (RATE, *request.metrics):
         request = replace(request, metrics=(*request.metrics, target.name))
     request.use_folders()
-    first = open_matrix(request)
-    searches = [Search(contender, target) for contender in first.selection.contenders]
+    initial_matrix = open_matrix(request)
+    searches = [Search(contender, target) for contender in initial_matrix.selection.contenders]
     for search in searches:
-        values = _stored_values(first.table, search)
-        means = _means(first, first.table, search, values)
+        values = _stored_values(initial_matrix.table, search)
+        means = _means(initial_matrix, initial_matrix.table, search, values)
         search.means = {value: mean for value, mean in means.items() if not math.isnan(mean)}
-    trying, failures, measured = replace(request, verify=False), list[Failure](), 0
+    trial_request, failures, num_measured = replace(request, verify=False), list[Failure](), 0
     while trials := [(search, values) for search in searches if (values := search.next_values())]:
-        matrix = _matrix_for(first, request, trials)
-        outcome = run(trying, matrix=matrix, progress=progress, announce=announce)
-        measured += outcome.measured
+        matrix = _matrix_for(initial_matrix, request, trials)
+        outcome = run(trial_request, matrix=matrix, progress=progress, announce=announce)
+        num_measured += outcome.measured
         failures += outcome.failures
         for search, values in trials:
-            search.means |= _means(first, outcome.rows, search, values)
-    tried_matrix = _matrix_for(first, request, [(search, [*search.means]) for search in searches])
+            search.means |= _means(initial_matrix, outcome.rows, search, values)
+    tried_matrix = _matrix_for(
+        initial_matrix, request, [(search, [*search.means]) for search in searches]
+    )
     final = run(request, matrix=tried_matrix._replace(to_do=()), progress=progress)
     nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
-    rows = final.rows.filter(col("cell").is_in(_keys(_matrix_for(first, request, nearest).cells)))
-    reached = tuple(search.reached() for search in searches)
-    failed = (*failures, *final.failures)
-    final = replace(final, rows=rows, measured=measured, failures=failed)
-    return replace(final, target=str(target), reached=reached)
+    rows = final.rows.filter(
+        col("cell").is_in(_keys(_matrix_for(initial_matrix, request, nearest).cells))
+    )
+    results = tuple(search.result() for search in searches)
+    failures += final.failures
+    final = replace(final, rows=rows, measured=num_measured, failures=tuple(failures))
+    return replace(final, target=str(target), reached=results)
 
 
 def _matrix_for(
     matrix: Matrix, request: Request, trials: Iterable[tuple[Search, Sequence[float]]]
 ) -> Matrix:
-    """Return a matrix of the searched codecs at these values, with the store as it is now."""
+    """Return a matrix of the searched codecs at these values, with the present store."""
     contenders = tuple(
         search.contender._replace(sweep=tuple(map(search.setting, values)))
         for search, values in trials

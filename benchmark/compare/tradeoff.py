@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from benchmark.answer import Answer, Column, interval_text
 from benchmark.codec import Float64Array
 from benchmark.compare.builds import Family, is_default, one_build
-from benchmark.compare.caveats import own_caveats
-from benchmark.compare.curves import interpolated
+from benchmark.compare.caveats import caveats_measured_here
+from benchmark.compare.curves import interpolate
 from benchmark.compare.experiment import IMAGES
 from benchmark.compare.interval import DRAWS, bootstrap_weights, draws_interval, resample_curve
 from benchmark.compare.rule import USUAL_RULE
@@ -38,7 +38,7 @@ from benchmark.system.text import counted
 
 RealismVerdict = Literal["equal", "all better", "all worse", "other rates"]
 VERDICTS: tuple[RealismVerdict, ...] = get_args(RealismVerdict)
-STEP = 1e-5  # of an image's weight, in the finite difference that gives its influence
+STEP = 1e-5  # change of an image's weight in the finite difference that gives its influence
 
 # Log rate, distortion and realism of points under each weighting, shape (weightings, points); both
 # qualities: higher is better.
@@ -56,7 +56,7 @@ REALISM = opt(
 BUILD = opt(
     COMPARED,
     "Use CODEC's variants of one build, given by the first digits of its fingerprint or "
-    "checkpoint; default: the build with the most variants, the newest of equals.",
+    "checkpoint; default: the build with the most variants, the newest if several have as many.",
 )
 
 
@@ -98,25 +98,25 @@ def tradeoff(
     metrics = Metric.named(names[0]), Metric.named(names[1])
     _require_values(stored, metrics)
     codec_family, against_families = _families(stored.summary, codec, against, metrics, build)
-    own_specs = {edition.spec for edition in codec_family.points}
+    codec_specs = {edition.spec for edition in codec_family.points}
     points = [
         {"label": label_of(edition.spec), **record}
         for family in against_families
-        for edition, curve in family.points.items()
-        if edition.spec not in own_specs
-        for record in tradeoffs(curve, list(codec_family.points.values()), *metrics)
+        for edition, edition_points in family.points.items()
+        if edition.spec not in codec_specs
+        for record in tradeoffs(edition_points, list(codec_family.points.values()), *metrics)
     ]
     if not points:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     families, summary = (codec_family, *against_families), stored.summary
-    curves = labels_of(edition for family in families for edition in family.points)
-    bundled = {label for edition, label in curves.items() if edition.bundled}
-    surface = f"{codec} is interpolated between {codec_family.described}."
-    brackets = f"Brackets and certainty: {DRAWS} draws of images, both codecs' together."
+    labels = labels_of(edition for family in families for edition in family.points)
+    bundled = {label for edition, label in labels.items() if edition.bundled}
+    surface = f"{codec} is interpolated between {codec_family.description}."
+    brackets = f"Brackets and certainty: {DRAWS} draws of images, the same for both codecs."
     return Answer(
         points,
-        _tradeoff_columns(codec, metrics, bundled if len(bundled) < len(curves) else ()),
-        " ".join([f"{stored.subject}. {surface} {brackets}", *own_caveats(summary)]),
+        _tradeoff_columns(codec, metrics, bundled if len(bundled) < len(labels) else ()),
+        " ".join([f"{stored.subject}. {surface} {brackets}", *caveats_measured_here(summary)]),
         [
             *dict.fromkeys(absent for family in families for absent in family.absent),
             *summary.not_shown,
@@ -156,7 +156,7 @@ def _tradeoff_columns(
 
 
 def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> None:
-    """Raise `UsageError` for a metric that no row has a value of."""
+    """Raise `UsageError` for a metric without a value in any row."""
     measured_columns = {column.name for column in stored.table if column.count()}
     for metric, (option, names) in zip(metrics, ALTERNATIVES.items(), strict=True):
         if not stored.summary.count_values(metric.column):
@@ -187,21 +187,21 @@ def _families(
     for name, families in ((codec, [codec_family]), (against, against_families)):
         if not any(family.points for family in families):
             metric_labels = " and ".join(metric.label for metric in metrics)
-            reason, *further_reasons = (text for family in families for text in family.left_out)
-            reason += (
-                f" (and {counted(len(further_reasons), 'variant')} more)" if further_reasons else ""
-            )
+            reason, *other_reasons = (note for family in families for note in family.absence_notes)
+            if other_reasons:
+                reason += f" (and {counted(len(other_reasons), 'variant')} more)"
             specs = _named_variants(summary, name)
             requested_editions = [edition for edition in summary.editions if edition.spec in specs]
-            without = {
+            columns_without_values = {
                 m.column for m in metrics if not summary.count_values(m.column, requested_editions)
             }
-            missing = [
+            missing_metrics = [
                 metric_name
                 for metric_name in METRICS
-                if metric_class(metric_name).column in without
+                if metric_class(metric_name).column in columns_without_values
             ]
-            reason += f"; {remedies(missing, command=summary.rescore_command)}" if missing else ""
+            if missing_metrics:
+                reason += f"; {remedies(missing_metrics, command=summary.rescore_command)}"
             raise UsageError(f"{name} has no points with {metric_labels} to compare: {reason}")
     return codec_family, against_families
 
@@ -232,12 +232,12 @@ def tradeoffs(
     the interval (None for one image), `draws` the number of comparable draws.
 
     variant_curves: one per variant, all of one build (`builds`), over the same images and with both
-    metrics. Raises `UsageError` for a metric without influences of images.
+    metrics. Raises `UsageError` for a metric without per-image influence.
     """
     for metric in (distortion, realism):
         if not metric.by_image:
             raise UsageError(
-                f"{metric.label} has no influences of images, so certainty cannot be "
+                f"{metric.label} has no per-image influence, so its certainty cannot be "
                 "computed: name another metric"
             )
     curves = [_surface(points, distortion, realism) for points in variant_curves]
@@ -284,10 +284,10 @@ def _surface(points: Sequence[Point], distortion: Metric, realism: Metric) -> Su
     # Distortion is compared in the metric's own unit, not in the dB of its axis.
     curve = resample_curve(points, replace(distortion, scale="linear"), _weights)
     log_rate, quality = curve.log_rate, curve.quality
-    at_realism = resample_curve(points, realism, _weights).quality
+    realism_quality = resample_curve(points, realism, _weights).quality
     order = np.lexsort((-quality[0], log_rate[0]))  # best first at equal rate
     first_places = order[np.unique(log_rate[0][order], return_index=True)[1]]
-    return log_rate[:, first_places], quality[:, first_places], at_realism[:, first_places]
+    return log_rate[:, first_places], quality[:, first_places], realism_quality[:, first_places]
 
 
 def _weights(images: int) -> Float64Array:
@@ -299,16 +299,16 @@ def _weights(images: int) -> Float64Array:
 def _tradeoff(
     point: Point, curves: Sequence[Surface], distortion: Metric, realism: Metric
 ) -> dict[str, Any]:
-    log_rate, quality, at_realism = (x[:, 0] for x in _surface([point], distortion, realism))
+    log_rate, quality, realism_quality = (x[:, 0] for x in _surface([point], distortion, realism))
     verdicts, matched_values = _interpolate_at_realism(
-        *_interpolate_at_rate(curves, log_rate), at_realism
+        *_interpolate_at_rate(curves, log_rate), realism_quality
     )
     sign = 1 if distortion.better == "higher" else -1
     record: dict[str, Any] = {
         "setting": str(point.setting),
         "bpp": float(10 ** log_rate[0]),
         "distortion": sign * float(quality[0]),
-        "realism": realism.value(float(at_realism[0])),
+        "realism": realism.value(float(realism_quality[0])),
         "verdict": VERDICTS[int(verdicts[0])],
         **dict.fromkeys(("other", "difference", "low", "high", "certainty")),
         "draws": 0,
@@ -316,16 +316,16 @@ def _tradeoff(
     }
     differences = sign * (matched_values - quality)
     draws = slice(1, 1 + DRAWS)
-    compared = differences[draws][verdicts[draws] != VERDICTS.index("other rates")]
-    if record["verdict"] == "other rates" or not len(compared):
+    compared_differences = differences[draws][verdicts[draws] != VERDICTS.index("other rates")]
+    if record["verdict"] == "other rates" or not len(compared_differences):
         return record
     influences = (differences[1 + DRAWS :] - differences[0]) / STEP
     record |= {"other": sign * float(matched_values[0]), "difference": float(differences[0])}
     if len(influences) > 1:  # one image says nothing about others
-        low, high = draws_interval(compared, differences[0] + influences)
-        same_sign = np.sign(compared) == np.sign(differences[0])
+        low, high = draws_interval(compared_differences, differences[0] + influences)
+        same_sign = np.sign(compared_differences) == np.sign(differences[0])
         record |= {"low": low, "high": high, "certainty": float(np.mean(same_sign))}
-        record["draws"] = len(compared)
+        record["draws"] = len(compared_differences)
     return record
 
 
@@ -337,8 +337,8 @@ def _interpolate_at_rate(
     for curve in curves:
         order = np.argsort(curve[0], axis=1)
         x, y, z = (np.take_along_axis(axis, order, axis=1) for axis in curve)
-        distortion.append(interpolated(x, y, log_rate, USUAL_RULE.bd))
-        realism.append(interpolated(x, z, log_rate, USUAL_RULE.bd))
+        distortion.append(interpolate(x, y, log_rate, USUAL_RULE.bd))
+        realism.append(interpolate(x, z, log_rate, USUAL_RULE.bd))
     return np.stack(realism), np.stack(distortion)
 
 
@@ -352,12 +352,12 @@ def _interpolate_at_realism(
     lowest = np.nanmin(variant_realism, axis=0, initial=np.inf)
     highest = np.nanmax(variant_realism, axis=0, initial=-np.inf)
     reached = np.isfinite(lowest)
-    outside = [~reached, realism < lowest, realism > highest]
-    verdicts = np.select(outside, [3, 1, 2], default=0).astype(np.int64)
-    inside = np.clip(realism, np.where(reached, lowest, 0), np.where(reached, highest, 0))
-    result = np.full(len(inside), np.nan)
+    conditions = [~reached, realism < lowest, realism > highest]
+    verdicts = np.select(conditions, [3, 1, 2], default=0).astype(np.int64)
+    clipped_realism = np.clip(realism, np.where(reached, lowest, 0), np.where(reached, highest, 0))
+    result = np.full(len(clipped_realism), np.nan)
     for weighting in np.flatnonzero(reached):
         x, y = variant_realism[:, weighting], values[:, weighting]
         order = np.argsort(x)[: np.count_nonzero(np.isfinite(x))]  # NaN comes last
-        result[weighting] = np.interp(inside[weighting], x[order], y[order])
+        result[weighting] = np.interp(clipped_realism[weighting], x[order], y[order])
     return verdicts, result

@@ -16,16 +16,16 @@ from benchmark.answer import (
     seconds_text,
 )
 from benchmark.compare.anchor import read_compared
-from benchmark.compare.caveats import own_caveats
+from benchmark.compare.caveats import caveats_measured_here
 from benchmark.compare.curves import MIN_POINTS
 from benchmark.compare.experiment import IMAGES, PUBLISHED
 from benchmark.compare.published_rank import rank_systems
 from benchmark.compare.rank import (
     RATE,
-    TYPICAL,
+    TYPICAL_SECONDS,
     WIDE_GAP,
     Budget,
-    Ranked,
+    RankedCodec,
     Target,
     parse_target,
     parse_targets,
@@ -106,7 +106,7 @@ def rank(
     stored = read_compared(
         source, codecs, tuple(read), bundled=bundled, anchor=anchor, allow_few=allow_few,
         common=common and budget_kind == "set",  # else by image, of any setting
-        least_settings=1, images=images,
+        min_settings=1, images=images,
     )  # fmt: skip
     shown_metrics, summary = [*map(Metric.named, names)], stored.summary
     reference = summary.edition_of(stored.anchor.spec)
@@ -135,7 +135,9 @@ def rank(
     firsts = [
         headline(target, ranked, shown_metrics[0], image_count) for target, ranked in ranks.items()
     ]
-    summary_line = " ".join([f"{stored.subject}.", *firsts, BRACKETS, *own_caveats(summary)])
+    summary_line = " ".join(
+        [f"{stored.subject}.", *firsts, BRACKETS, *caveats_measured_here(summary)]
+    )
     absences = [
         item
         for target, ranked in ranks.items()
@@ -166,7 +168,7 @@ def nearest_settings(
     shown_metrics = [metric for metric in available_metrics if metric not in target_metrics][
         :MOST_METRICS
     ] or target_metrics
-    ranked, first_sentence = list[Ranked](), ""
+    ranked, first_sentence = list[RankedCodec](), ""
     if shown_metrics:
         ranked = rank_at(summary, target, shown_metrics, anchor=reference, tolerance=math.inf)
         first_sentence = headline(target, ranked, shown_metrics[0], summary.images)
@@ -214,8 +216,8 @@ def rank_published(
     target: Target,
     metrics: Sequence[Metric],
     budget: Budget,
-    ranked: Sequence[Ranked],
-) -> list[Ranked]:
+    ranked: Sequence[RankedCodec],
+) -> list[RankedCodec]:
     """Return published systems at a target, with the rules that forbid comparing with `ranked`."""
     from benchmark.published.curves import sharing_protocols
 
@@ -286,7 +288,7 @@ def value_columns(
 
 def rank_columns(
     metrics: Sequence[Metric],
-    ranked: Sequence[Ranked],
+    ranked: Sequence[RankedCodec],
     summary: Summary,
     reference: Edition | None = None,
     brief: bool = False,
@@ -322,14 +324,14 @@ def rank_columns(
         columns.append(Column("to the best", partial(_difference_text, metrics[0]), str))
     columns += [] if brief else [Column("better on", better, str)]
     columns += [Column(name.partition("_")[0], name, seconds_text) for name in SECONDS]
-    return columns if brief else [*columns, Column("typical, a Mpx", TYPICAL, seconds_text)]
+    return columns if brief else [*columns, Column("typical, a Mpx", TYPICAL_SECONDS, seconds_text)]
 
 
 def _is_at(record: Record, name: str) -> bool:
     return bool(record["at"].startswith(f"{name}="))
 
 
-def mark_notes(ranked: Sequence[Ranked], metrics: Sequence[Metric]) -> list[str]:
+def mark_notes(ranked: Sequence[RankedCodec], metrics: Sequence[Metric]) -> list[str]:
     """Return the sentences on curves of few points and on the marks of values."""
     records, notes = [codec.record for codec in ranked], list[str]()
     points = group_by_key(
@@ -371,7 +373,7 @@ def _difference_text(metric: Metric, record: Record) -> str | None:
     return interval_text(record, "to_best", "+z.1f", " %")
 
 
-def headline(target: Target, ranked: Sequence[Ranked], metric: Metric, images: int) -> str:
+def headline(target: Target, ranked: Sequence[RankedCodec], metric: Metric, images: int) -> str:
     """Return the sentence on the two best codecs at a target. images: of the dataset."""
     ranked_records = [codec.record for codec in ranked if codec.record["rank"] is not None]
     compared = ranked_records[0]["images"] if ranked_records else images
@@ -395,7 +397,7 @@ def headline(target: Target, ranked: Sequence[Ranked], metric: Metric, images: i
 
 def rank_absences(
     target: Target,
-    ranked: Sequence[Ranked],
+    ranked: Sequence[RankedCodec],
     metrics: Sequence[Metric],
     stored: DatasetResults | None,
 ) -> Iterator[Absent]:
@@ -412,7 +414,7 @@ def rank_absences(
         )
         short_codecs = [codec for codec in ranked_codecs if codec.short]
         labels = listed([codec.record["codec"] for codec in short_codecs])
-        whole_set = all(codec.set_reaches for codec in short_codecs)
+        whole_set = all(codec.means_bracket_target for codec in short_codecs)
         hint = "; --budget set takes all images" if whole_set else ""
         images_by_reason = {
             f"not reached by {labels}{hint}": images_short,
@@ -439,12 +441,12 @@ def rank_absences(
         )
 
 
-def _has_value(codec: Ranked, metrics: Sequence[Metric]) -> bool:
+def _has_value(codec: RankedCodec, metrics: Sequence[Metric]) -> bool:
     return any(codec.record[name] is not None for name in (RATE, *(m.column for m in metrics)))
 
 
 def _why_not_ranked(
-    target: Target, codec: Ranked, metric: Metric, stored: DatasetResults | None
+    target: Target, codec: RankedCodec, metric: Metric, stored: DatasetResults | None
 ) -> str:
     low, high = codec.span or (None, None)
     if not codec.edition.measured or stored is None:
@@ -457,9 +459,13 @@ def _why_not_ranked(
         reason = f"{target} not reached in {images_short}"
         if low is not None:
             reason += f"; everywhere at {target.name}={low:.3g} to {high:.3g}"
-    if codec.record["rank"] is None and not codec.set_reaches:
+    if codec.record["rank"] is None and not codec.means_bracket_target:
         reason += _settings_left_out(codec.edition, metric, stored.summary)
-    return f"{reason}; --budget set counts all bytes together" if codec.set_reaches else reason
+    return (
+        f"{reason}; --budget set counts all bytes together"
+        if codec.means_bracket_target
+        else reason
+    )
 
 
 def _settings_left_out(edition: Edition, metric: Metric, summary: Summary) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.compare.anchor import (
-    BEST,
+    BEST_CONVENTIONAL,
     NO_CONVENTIONAL,
     NO_VALUES,
     add_anchor,
@@ -35,10 +35,10 @@ def rows_of(labels, images=IMAGES):
     [
         ("jpeg vtm", "", anchor_of("vtm")),
         ("vtm jpeg:optimize=1 elic", "", anchor_of("vtm")),
-        ("jpeg webp avif", "vtm", anchor_of("avif", BEST)),
-        ("jpeg elic", "vtm avif", anchor_of("jpeg", BEST)),
+        ("jpeg webp avif", "vtm", anchor_of("avif", BEST_CONVENTIONAL)),
+        ("jpeg elic", "vtm avif", anchor_of("jpeg", BEST_CONVENTIONAL)),
         ("folder:name=Mine ours:beta=0", "", anchor_of("ours:beta=0", NO_CONVENTIONAL)),
-        ("webp:name=Shop elic", "", anchor_of("webp:name=Shop", BEST)),
+        ("webp:name=Shop elic", "", anchor_of("webp:name=Shop", BEST_CONVENTIONAL)),
         ("vtm:name=Best avif", "", anchor_of("vtm:name=Best")),
         ("folder:name=Mine", "elic", anchor_of("folder:name=Mine", NO_CONVENTIONAL)),
     ],
@@ -61,7 +61,7 @@ def test_without_psnr_the_best_by_the_first_metric_of_those_asked_for_is_taken()
     ]
     for metrics in (["ms_ssim"], ["fid256", "dists", "ms_ssim"]):
         _, anchor = add_anchor(table(rows), table([]), metrics=metrics)
-        assert anchor == anchor_of("avif", BEST)
+        assert anchor == anchor_of("avif", BEST_CONVENTIONAL)
     assert add_anchor(table(rows), table([]), metrics=["dists"])[1].why == NO_VALUES
 
 
@@ -76,7 +76,7 @@ def test_the_anchors_rows_are_taken_from_others_where_the_experiment_lacks_them(
     assert anchor == anchor_of("vtm")
     assert set(extended_rows["codec"].to_list()) == {"ours", "vtm"}
     extended_rows, anchor = add_anchor(table(rows_of("jpeg")), table(rows_of("avif elic")))
-    assert anchor == anchor_of("avif", BEST)
+    assert anchor == anchor_of("avif", BEST_CONVENTIONAL)
     assert set(extended_rows["codec"].to_list()) == {"jpeg", "avif"}
     complete_rows = table(rows_of("vtm ours:beta=0"))
     assert add_anchor(complete_rows, other_rows)[0] is complete_rows
@@ -98,7 +98,7 @@ def test_a_named_anchor_without_a_curve_is_refused_or_the_rules_is_taken_and_say
     anchors = [add_anchor(*rows, name, fall_back=True)[1] for name in ("webp", "vtm", "jpeg")]
     assert [label_of(anchor.spec) for anchor in anchors] == ["avif", "avif", "jpeg"]
     assert [anchor.why for anchor in anchors] == [
-        f"no curve of webp here: {BEST}", f"no vtm here: {BEST}", "",
+        f"no curve of webp here: {BEST_CONVENTIONAL}", f"no vtm here: {BEST_CONVENTIONAL}", "",
     ]  # fmt: skip
     require_anchor(anchors)
     with pytest.raises(UsageError, match="the anchor webp"):

@@ -1,5 +1,7 @@
 """Builds and families: variants that are joined are of one program or weight file."""
 
+import re
+
 import pytest
 
 from benchmark.compare.builds import (
@@ -78,11 +80,10 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
         f"ours:beta={beta:g}" for beta in BETAS
     ]
     assert values(second_family) == values(first_family)
-    assert first_family.left_out == ()
-    assert second_family.left_out == (
-        "left out: ours:beta=3.84 q=0, q=1, q=2: of another build (checkpoint noisyno) than the "
-        "others (checkpoint bundled, bundled)",
-    )
+    assert first_family.absence_notes == ()
+    (note,) = second_family.absence_notes
+    assert note.startswith("left out: ours:beta=3.84 q=0, q=1, q=2: ")
+    assert re.findall(r"\((.*?)\)", note) == ["checkpoint noisyno", "checkpoint bundled, bundled"]
     rate = next(iter(first_family.points.values()))[1].bpp
     sweep = measured_sweep(summary, PSNR, SQUEEZE, rate)
     assert [step.distortion.value for step in sweep.steps] == pytest.approx(
@@ -90,7 +91,7 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
     )
     assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}
     assert sweep.curve.edition.run_facts.recorded
-    assert sweep.left_out == second_family.left_out
+    assert sweep.absence_notes == second_family.absence_notes
 
 
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
@@ -99,7 +100,7 @@ def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_r
     assert [label_of(edition.spec) for edition in result.points] == [
         f"ours:beta={beta:g}" for beta in BETAS[:3]
     ]
-    assert "of another build (checkpoint noisyno)" in result.left_out[0]
+    assert "(checkpoint noisyno)" in result.absence_notes[0]
 
 
 def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(store):
@@ -109,7 +110,7 @@ def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(
     assert {p.edition.fingerprint[:5] for points in family.points.values() for p in points} == {
         "noisy"
     }
-    assert family.left_out == ()
+    assert family.absence_notes == ()
     older = one_build(
         summary, lambda edition: edition.spec.name == "ours", (PSNR, SQUEEZE), "bundled"
     )
@@ -137,11 +138,11 @@ def test_what_lacks_a_metric_is_named_where_it_is_shown():
     for record in rows:
         if record["variant"] == "beta=0":
             record["lpips_squeeze"] = None
-    (message,) = betas(summarise(table(rows)), [SQUEEZE]).left_out
+    (message,) = betas(summarise(table(rows)), [SQUEEZE]).absence_notes
     reason = "lpips_squeeze of 0 of 3 images: not computed"
     assert message == f"left out: ours:beta=0 q=0, q=1, q=2: {reason}"
     older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
-    assert betas(summarise(table([*rows, *older])), [SQUEEZE]).left_out == (message,)
+    assert betas(summarise(table([*rows, *older])), [SQUEEZE]).absence_notes == (message,)
 
 
 def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
@@ -194,7 +195,7 @@ def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest
     bundled = {label_of(edition.spec): {edition.bundled} for edition in result.points}
     assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
     assert {len(points) for points in result.points.values()} == {3}
-    assert result.left_out == ()
+    assert result.absence_notes == ()
 
 
 def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):

@@ -298,5 +298,5 @@ def test_the_rate_is_the_mean_of_the_images_rates():
 
 
 def test_a_realism_metric_without_influences_of_images_is_refused():
-    with pytest.raises(UsageError, match="has no influences of images"):
+    with pytest.raises(UsageError, match="per-image influence"):
         tradeoffs([], [], PSNR, Metric.named("recall256"))

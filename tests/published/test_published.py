@@ -260,7 +260,7 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     marked = overlays(several, rows, [PSNR, Metric.named("lpips")], "kodak", True)
     curves = [curve for panel in marked.values() for curve in panel.compatible]
     assert {c.name for c in curves} == {"StableCodec (published)§", "MS-ILLM (published)§"}
-    titles = [c.title for c in marked["psnr_db"].compatible if c.differs_in_rule]
+    titles = [c.title for c in marked["psnr_db"].compatible if c.has_other_rule]
     assert titles == ["StableCodec"]  # MS-ILLM has the mark for its LPIPS
     few = summarise(table(kodak_rows("jpeg", KODAK[:4])))
     of_first = kodak_rows("jpeg", KODAK[:1], psnr_db=None)
@@ -294,7 +294,7 @@ def test_which_curves_share_an_axis_does_not_depend_on_the_order_of_names(datase
         ]
         marked.add(tuple(frozenset((c.title, c.protocol) for c in curves) for curves in rules))
         assert excluded == ()
-        assert all(curve.differs_in_rule for curve in rules[True])
+        assert all(curve.has_other_rule for curve in rules[True])
     ((compatible, incompatible),) = panels
     assert marked == panels
     assert len(errors) == 1

@@ -143,7 +143,7 @@ def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
 def renamed(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
     """Name curves as the look does. editions: that its names may mean; default: the panels'."""
     titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
-    return [[c.retitled(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
+    return [[c.with_title(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
 
 def _requested_curves(

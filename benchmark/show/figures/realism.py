@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmark.answer import Column, decimals
 from benchmark.codec import Float64Array
 from benchmark.compare.realism_sweep import (
-    MATCHED,
+    MAX_MATCH_RATIO,
     PlotAtRate,
     RealismSweep,
     sweep_order,
@@ -96,7 +96,7 @@ def draw_realism_plots(
         f"{sections.metric_names([realism])} against {sections.metric_names([distortion])} at "
         f"{rates} bpp on {dataset} ({images}); better is up and to the "
         f"{'right' if distortion.better == 'higher' else 'left'}.",
-        f"Rates match within {100 * (MATCHED - 1):.0f} %; other systems are absent.",
+        f"Rates match within {100 * (MAX_MATCH_RATIO - 1):.0f} %; other systems are absent.",
         "Lines join the settings of one system, from the least to the most realistic.",
         note,
     )
@@ -149,7 +149,7 @@ def _sweep_names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     return names
 
 
-def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
+def absence_notes(plots: Sequence[PlotAtRate]) -> list[str]:
     """Return sentences on what measured sweeps leave out, each once."""
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
-    return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.left_out))
+    return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.absence_notes))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from benchmark.answer import decimals
 from benchmark.compare.interval import CONFIDENCE, point_interval
-from benchmark.compare.pictures import CLOSE
+from benchmark.compare.pictures import MAX_CLOSE_RATIO
 from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
@@ -121,7 +121,7 @@ def page_data(content: Content) -> dict[str, Any]:
         "dataset": content.dataset,
         "title": content.title,
         "confidence": round(100 * CONFIDENCE),
-        "close": CLOSE,
+        "close": MAX_CLOSE_RATIO,
         "quantiles": _shorts(quantiles),
         "linear_rate": content.linear_rate,
         "most_bpp": _short(content.most_bpp) if math.isfinite(content.most_bpp) else None,

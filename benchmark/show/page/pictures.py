@@ -21,7 +21,7 @@ import polars as pl
 from PIL.Image import fromarray
 
 from benchmark.codec import Pixels, device_kind
-from benchmark.compare.pictures import CLOSE, matched_rate, nearest_setting
+from benchmark.compare.pictures import MAX_CLOSE_RATIO, matched_rate, nearest_setting
 from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
 from benchmark.errors import (
@@ -427,7 +427,7 @@ def make_crops(
         for label in labels:
             label_keys = [key for key in pictures.keys if key[0] == label and key[2] == number]
             rates = [rows[key]["bpp"] for key in label_keys]
-            if (place := nearest_setting(rate, rates, CLOSE, between=True)) is not None:
+            if (place := nearest_setting(rate, rates, MAX_CLOSE_RATIO, between=True)) is not None:
                 keys.append(label_keys[place])
         photograph = pictures.photographs[number]
         paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]

@@ -16,8 +16,8 @@ from benchmark.codec import Pixels
 from benchmark.compare.anchor import add_anchor
 from benchmark.compare.experiment import Experiment, Rates, parse_rates
 from benchmark.compare.pictures import (
-    ABOUT,
-    LEAST_BPP,
+    MAX_SHOWN_RATIO,
+    MIN_BPP,
     distance,
     matched_rate,
     nearest_setting,
@@ -426,14 +426,16 @@ def _most_different(by_image: Mapping[str, ByCodec], metric: Metric, target: Tar
 
 def _matched_target(rows: ByCodec) -> Target:
     rates = {name: [row["bpp"] for row in codec_rows] for name, codec_rows in rows.items()}
-    return Target(RATE, matched_rate(rates, ABOUT, between=False))
+    return Target(RATE, matched_rate(rates, MAX_SHOWN_RATIO, between=False))
 
 
 def _nearest_to(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
     nearest_rows = dict[str, StreamRow]()
     for label, codec_rows in rows.items():
         if target.name == RATE:
-            place = nearest_setting(target.value, [row["bpp"] for row in codec_rows], ABOUT)
+            place = nearest_setting(
+                target.value, [row["bpp"] for row in codec_rows], MAX_SHOWN_RATIO
+            )
             nearest_rows |= {} if place is None else {label: codec_rows[place]}
             continue
         column = Metric.named(target.name).column
@@ -486,7 +488,7 @@ def _note_distant(
         bpp = [row["bpp"] for row in rows]
         sentences.append(
             f"{name}: its settings have {range_text(min(bpp), max(bpp), '.3g')} bpp, none "
-            f"within {100 * (ABOUT - 1):.0f} % of {target.value:.3g}{remedy}"
+            f"within {100 * (MAX_SHOWN_RATIO - 1):.0f} % of {target.value:.3g}{remedy}"
         )
     return sentences
 
@@ -496,7 +498,7 @@ def _mean_rate(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -
     nearest = min(rows, key=lambda row: distance(row["bpp"], target.value))
     keys = "codec", "variant", "setting_name", "setting_value"
     setting_rows = table.filter(OK, *(pl.col(key) == nearest[key] for key in keys))
-    image_bpp: float = max(nearest["bpp"], LEAST_BPP)
+    image_bpp: float = max(nearest["bpp"], MIN_BPP)
     return target.value * fmean(setting_rows["bpp"].to_list()) / image_bpp
 
 

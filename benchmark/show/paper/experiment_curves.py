@@ -73,7 +73,7 @@ class ExperimentCurves(NamedTuple):
 
 
 def experiment_curves(
-    experiment: Experiment, datasets: Sequence[str], verb: str, least_settings: int = MIN_POINTS
+    experiment: Experiment, datasets: Sequence[str], verb: str, min_settings: int = MIN_POINTS
 ) -> list[ExperimentCurves]:
     """Return the curves on each dataset; a dataset may lack some requested codecs or the anchor.
 
@@ -84,7 +84,7 @@ def experiment_curves(
 
     def read_known(dataset_experiment: Experiment) -> ExperimentCurves:
         try:
-            return _read_curves(dataset_experiment, verb, len(datasets) > 1, least_settings)
+            return _read_curves(dataset_experiment, verb, len(datasets) > 1, min_settings)
         except UnknownName as error:
             codecs, bundled = (
                 ",".join(name for name in split_codecs(text) if name != error.name)
@@ -108,7 +108,7 @@ def experiment_curves(
 
 
 def _read_curves(
-    experiment: Experiment, verb: str, fall_back: bool, least_settings: int
+    experiment: Experiment, verb: str, fall_back: bool, min_settings: int
 ) -> ExperimentCurves:
     fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
     names = metric_names(experiment.metrics or fits)
@@ -120,7 +120,7 @@ def _read_curves(
             if _names_system(experiment.anchor, points)
             else experiment
         )
-        stored = read_experiment(rows, names, fall_back, least_settings=least_settings)
+        stored = read_experiment(rows, names, fall_back, min_settings=min_settings)
     metrics = [*map(Metric.named, names)]
     if stored and verb == "realism" and len(metrics) == 2:
         points_with_both = restrict_to_shared(stored.summary.points, *metrics)
@@ -178,7 +178,7 @@ def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
             names[spec] = add_remark(names[spec], f"bundled{datasets_clause}" if bundled else "")
 
     def called(panel: Panel) -> Panel:
-        return [c.retitled(names[c.spec]) if c.measured else c for c in panel]
+        return [c.with_title(names[c.spec]) if c.measured else c for c in panel]
 
     panels = iter(share_marks([called(panel) for result in results for panel in result.panels]))
     return [result._replace(panels=[next(panels) for _ in result.panels]) for result in results]

@@ -6,7 +6,12 @@ from typing import Annotated
 
 from benchmark.compare.bd import Comparisons, anchor_comparison, compare
 from benchmark.compare.experiment import Experiment, Rates, parse_rates
-from benchmark.compare.realism_sweep import MATCHED, PlotAtRate, RealismSweep, realism_sweeps
+from benchmark.compare.realism_sweep import (
+    MAX_MATCH_RATIO,
+    PlotAtRate,
+    RealismSweep,
+    realism_sweeps,
+)
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.compare.system_curve import Panel, SystemCurve, variant_curve
 from benchmark.datasets.dataset import profile
@@ -20,7 +25,7 @@ from benchmark.show.figures.bd_bars import draw_bd_bars
 from benchmark.show.figures.choice import choose, note_undrawn
 from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
 from benchmark.show.figures.rate_curve import draw_rate_curves
-from benchmark.show.figures.realism import draw_realism_plots, left_out
+from benchmark.show.figures.realism import absence_notes, draw_realism_plots
 from benchmark.show.figures.style import Style, look, styles
 from benchmark.show.figures.texts import DrawnFigure, PaperFigure, few_images
 from benchmark.show.paper.crops import crops, maps
@@ -191,7 +196,7 @@ def realism(
         result.panels, result.summary, result.dataset, rates, looks, result.anchor, experiment.named
     )
     absent = "no realism: no two points are near any of these rates (--bpp)"
-    gap_notes = [*left_out(plots)]
+    gap_notes = [*absence_notes(plots)]
     for rate in rates:
         curves = result.panels[0] if experiment.named else ()
         if beyond := [words for curve in curves if (words := _rates_elsewhere(curve, rate))]:
@@ -203,7 +208,7 @@ def realism(
 
 def _rates_elsewhere(curve: SystemCurve, bpp: float) -> str:
     low, high = curve.points[0].bpp, curve.points[-1].bpp
-    inside = low <= MATCHED * bpp and bpp <= MATCHED * high
+    inside = low <= MAX_MATCH_RATIO * bpp and bpp <= MAX_MATCH_RATIO * high
     return "" if inside else f"{curve.name} ({range_text(low, high)} bpp)"
 
 
@@ -226,7 +231,7 @@ def realism_plots(
     def called(sweep: RealismSweep) -> RealismSweep:
         title = mark_bundled(sweep.curve.title, sweep.curve.edition in marked)
         title = look().titles([sweep.style]).get(sweep.style, title)
-        return sweep._replace(curve=sweep.curve.retitled(title))
+        return sweep._replace(curve=sweep.curve.with_title(title))
 
     plots = []
     for bpp in rates:

@@ -100,15 +100,15 @@ def draw_table(
     has a BD-rate or a value.
     """
     shown_names = metric_names_of(experiment.metrics or METRICS["table"])
-    full_experiment, least_settings = experiment, MIN_POINTS
+    full_experiment, min_settings = experiment, MIN_POINTS
     if targets:
         target_names = (target.name for target in targets if target.name != RATE)
         metrics = ",".join(dict.fromkeys((*shown_names, *target_names)))
-        full_experiment, least_settings = (
+        full_experiment, min_settings = (
             replace(experiment, metrics=metrics, mix_protocols=True),
             1,
         )
-    results = experiment_curves(full_experiment, datasets, "table", least_settings)
+    results = experiment_curves(full_experiment, datasets, "table", min_settings)
     with drawn_as(every_curve=look().every_curve or bool(experiment.named or experiment.published)):
         rows, anchors, absent, time_note = _system_rows(results, experiment, bd_rates)
     names_by_spec = {row.curve.spec: row.name for row in rows}
@@ -222,7 +222,7 @@ def _compare_panel(
     result: ExperimentCurves, panel: Panel, anchor: SystemCurve, rule: Rule
 ) -> dict[str, Record]:
     metric, intervals = anchor.metric, dict[Edition, Interval]()
-    anchor_rule = anchor.protocol if anchor.differs_in_rule else ""
+    anchor_rule = anchor.protocol if anchor.has_other_rule else ""
     if result.summary and anchor.measured:
         intervals = rate_intervals(result.summary, metric, anchor.edition, rule)
     compared = {}
@@ -231,7 +231,7 @@ def _compare_panel(
         if compared[curve.name]["bd_rate_percent"] is not None:
             compared[curve.name] |= interval_fields(intervals.get(curve.edition))
             compared[curve.name] |= _seed_fields(anchor, curve, rule)
-        curve_rule = curve.protocol if curve.differs_in_rule else ""
+        curve_rule = curve.protocol if curve.has_other_rule else ""
         compared[curve.name]["across_rules"] = curve_rule != anchor_rule
     return compared | {anchor.name: anchor_comparison(metric, rule)}
 

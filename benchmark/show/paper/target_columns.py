@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from benchmark.answer import OTHER_RULE, Column
-from benchmark.compare.rank import RATE, Budget, Ranked, Target, rank_at
+from benchmark.compare.rank import RATE, Budget, RankedCodec, Target, rank_at
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
 from benchmark.show.absences import absent_lines
@@ -39,7 +39,7 @@ class TargetBlock(NamedTuple):
     result: ExperimentCurves
     target: Target
     metrics: Sequence[Metric]  # metrics with columns
-    ranked: Mapping[str, Ranked]  # by names of the table's rows
+    ranked: Mapping[str, RankedCodec]  # by names of the table's rows
 
     @property
     def title(self) -> str:
@@ -92,7 +92,7 @@ def target_block(
     names: Mapping[Edition, str],
 ) -> TargetBlock:
     """Return the systems of a table at a target on a dataset. names: of its rows, by edition."""
-    summary, ranked = result.summary, list[Ranked]()
+    summary, ranked = result.summary, list[RankedCodec]()
     if summary and result.stored:
         tolerance, anchor = float(is_searched(result.stored, target)), result.anchor_edition
         ranked = rank_at(summary, target, metrics, budget, anchor=anchor, tolerance=tolerance)

@@ -7,7 +7,7 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from benchmark.compare.anchor import BEST
+from benchmark.compare.anchor import BEST_CONVENTIONAL
 from benchmark.errors import StoreError, UnknownName
 from benchmark.rows.store import Store
 from benchmark.show.report.details import NETWORK_HEADERS
@@ -278,7 +278,7 @@ def test_a_dataset_without_the_named_anchor_has_its_own_and_says_so(tmp_path):
     words = "--dataset", "all", "--metrics", "psnr", "--anchor"
     message = bench_report(tmp_path, *words, "vtm")
     anchors = re.findall(r"^BD-rate \(%\) against (.*) in PSNR,", message, re.MULTILINE)
-    assert anchors == ["VTM", f"JPEG (no vtm here: {BEST})"]
+    assert anchors == ["VTM", f"JPEG (no vtm here: {BEST_CONVENTIONAL})"]
     with pytest.raises(UnknownName, match="avif"):
         bench_report(tmp_path, *words, "avif")
 
