@@ -33,9 +33,9 @@ from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import RowSource
 from benchmark.show.bd_rates import bd_columns
-from benchmark.show.figures.choice import choose, renamed
+from benchmark.show.figures.choice import choose, rename_curves
 from benchmark.show.figures.rate_curve import draw_panel
-from benchmark.show.figures.style import WIDTHS, Look, drawn_as, figure_style, styles
+from benchmark.show.figures.style import WIDTHS, Look, figure_style, styles, use_look
 from benchmark.show.figures.texts import add_legend
 from benchmark.show.ranks import rank as ranking
 from benchmark.show.sections import curves_note
@@ -230,9 +230,9 @@ def plot(
         common=common, allow_few=allow_few, images=images,
     )  # fmt: skip
     result = stored.summary
-    with drawn_as(look):
+    with use_look(look):
         look.check(result.editions)
-        curve_sets = renamed([measured_curves(result, plotted_metric)])
+        curve_sets = rename_curves([measured_curves(result, plotted_metric)])
         panels = choose(curve_sets, USUAL_RULE, stored.anchor.spec).select(curve_sets)
         if not panels:
             reason = remedies(

@@ -235,11 +235,13 @@ def draw_history(
         texts.add_legend(figure, marks)
     states = len({record["state"] for record in records} | {record["first"] for record in records})
     images = max(record["images"] for record in records)
-    caption = sections.brief(
+    caption = sections.make_caption(
         f"Changes of {counted(states, 'state')} of {codec} on {dataset} "
         f"({counted(images, 'image')}) against the first, in "
         f"{sections.metric_names(map(Metric.named, names))}: bits at equal quality for metrics in "
         "dB, else the value at equal rate; positive is worse.",
         "Bands: 95 % confidence bounds.",
     )
-    return texts.DrawnFigure(figure, caption, [*records], Table.create(COLUMNS, records).filled())
+    return texts.DrawnFigure(
+        figure, caption, [*records], Table.create(COLUMNS, records).drop_empty_columns()
+    )

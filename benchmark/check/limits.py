@@ -127,8 +127,8 @@ def _value_at_rate(limit: Limit, summary: Summary) -> tuple[float | None, str]:
         return None, f"{metric.label} has no value at a rate"
     (result,) = rank_at(summary, target, [metric], "set" if metric.of_sets else "image")
     value, low, high = (result.record[f"{metric.column}{end}"] for end in ("", "_low", "_high"))
-    if result.short:
-        count, rate = counted(len(result.short), "image"), f"{limit.bpp:g} bpp"
+    if result.unreached_images:
+        count, rate = counted(len(result.unreached_images), "image"), f"{limit.bpp:g} bpp"
         return None, f"the curves of {count} do not reach {rate}: measure more settings"
     if value is None:
         return None, explain_missing_curve(summary, metric)

@@ -19,7 +19,7 @@ from benchmark.option import ARGUMENT, DRAWING, TARGET, flatten, opt, subset
 from benchmark.registry import USUAL_METRICS
 from benchmark.rows.edition import label_of
 from benchmark.rows.stored import requested_datasets, stored_dataset
-from benchmark.show.figures.style import Look, drawn_as
+from benchmark.show.figures.style import Look, use_look
 from benchmark.show.figures.texts import PaperFigure, write_figure
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.spec import text_of_list
@@ -64,7 +64,7 @@ def draw(
         stem = name
         if len(datasets) > 1:  # such as "bd-clic2020-mobile"
             stem += "-" + re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
-        with drawn_as(look):
+        with use_look(look):
             paper_figure = FIGURES[name](replace(experiment, dataset=dataset), **figure_options)
             folder = out or experiment.results / "figures"
             if out is None:
@@ -184,7 +184,7 @@ def crdr(
     if out is None:
         require_inside(experiment.results, folder / "any")
     sentences_by_kind: dict[str, dict[str, str]] = {}  # figures by sentence, by kind
-    with drawn_as(look):
+    with use_look(look):
         for name, paper_figure in draw_crdr(experiment, only, request.data_dir):
             for path in write_figure(name, paper_figure.drawing, folder, command):
                 if path.suffix == f".{look.format[0]}":

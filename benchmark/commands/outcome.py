@@ -182,7 +182,7 @@ def _print_settings(answer: Answer) -> set[str]:
 
     ranked_records = [record for record in answer.records if record["rank"]]
     if ranked_records:
-        print_table(Table.create(answer.columns, ranked_records).filled())
+        print_table(Table.create(answer.columns, ranked_records).drop_empty_columns())
         print(answer.summary)
     return {record["codec"] for record in ranked_records}
 
@@ -220,11 +220,11 @@ def print_ranking(
     from benchmark.compare.caveats import caveats_measured_here
     from benchmark.show.absences import hidden_edition_lines
     from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
-    from benchmark.show.figures.texts import names_of
+    from benchmark.show.figures.texts import figure_names
 
     if table or not ranking.ranked:
         print_points(points or summary, metrics)
-    names = names_of(summary)
+    names = figure_names(summary)
     if len(ranking.records) > 1:
         print(headline(ranking, summary.images, names, named_codecs))
     print_lines(hidden_edition_lines(summary), details=True)

@@ -135,7 +135,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
             lines.append(f"and {num_hidden} more: --json lists them")
         notes = [*answer.summary.splitlines(), *lines]
         if records:
-            print_table(Table.create(answer.columns, records, notes).filled())
+            print_table(Table.create(answer.columns, records, notes).drop_empty_columns())
         elif notes:
             print(*map(visible, notes), sep="\n")
         print(*answer.files, sep="\n", end="\n" if answer.files else "")

@@ -8,7 +8,7 @@ from benchmark.commands import options, output
 from benchmark.compare.experiment import Experiment
 from benchmark.measure.request import Request
 from benchmark.option import COMPARED, MANNER, PAGE_IMAGES, TARGET, opt, subset
-from benchmark.show.figures.style import Look, drawn_as
+from benchmark.show.figures.style import Look, use_look
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def report(
 
     if page:
         start_workers(experiment, out)
-    with drawn_as(look):
+    with use_look(look):
         written_reports = write_reports(
             experiment, common=common, pooled=pooled, out=out, page=bool(page), command=command
         )

@@ -10,7 +10,7 @@ from benchmark.compare.rank import parse_targets
 from benchmark.errors import StoreError
 from benchmark.option import COMPARED, opt, subset
 from benchmark.rows.stored import requested_datasets, stored_dataset
-from benchmark.show.figures.style import Look, drawn_as
+from benchmark.show.figures.style import Look, use_look
 from benchmark.show.paper.paper_table import draw_table
 from benchmark.show.ranks import AT, BUDGET, parse_budget
 from benchmark.system.atomic import require_inside, write_files
@@ -51,7 +51,7 @@ def table(
     elif path.is_file() and not path.read_text(errors="replace").startswith(HEADER):
         raise StoreError(f"{path} is not a file of `bench table`: move it, or name another --out")
     dataset_text = experiment.dataset or stored_dataset(experiment.results, "")
-    with drawn_as(look):
+    with use_look(look):
         datasets, targets = requested_datasets(experiment.results, dataset_text), parse_targets(at)
         budget_rule, has_rates = parse_budget(budget), bd_rates or not targets
         paper_table, files, sentences = draw_table(

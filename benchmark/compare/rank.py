@@ -71,7 +71,7 @@ class RankedCodec(NamedTuple):
 
     record: dict[str, Any]  # as in the answer of `rank`
     edition: Edition
-    short_images: tuple[int, ...] = ()  # images of its curve that miss the target
+    unreached_images: tuple[int, ...] = ()  # images of its curve that miss the target
     # Rates or values that all images of its curve reach, or the points of a published system
     span: tuple[float, float] | None = None
     means_bracket_target: bool = False  # means of its settings lie on both sides of it
@@ -140,11 +140,11 @@ def rank_at(
         if curve := curves_by_edition.get(edition):
             record["images"] = len(images)
             record["images_reached"] = len(curve.reached_images & images)
-            short_images = tuple(sorted(curve.images & has_value - curve.reached_images))
+            unreached_images = tuple(sorted(curve.images & has_value - curve.reached_images))
             means_bracket_target = budget == "image" and _is_bracketed(
                 axis_points[edition], target, axis_metric
             )
-            codec = RankedCodec(record, edition, short_images, curve.span, means_bracket_target)
+            codec = RankedCodec(record, edition, unreached_images, curve.span, means_bracket_target)
             if images and images <= curve.reached_images:
                 values = _add_means(record, curve, sorted(images), target, axis_metric, metrics)
         if curve and ranking_column in values:

@@ -10,25 +10,30 @@ from benchmark.rows.summary import Summary, excluded_points
 from benchmark.show.table import Table
 from benchmark.system.text import counted, group_by_key, listed
 
-LAST_RUN_FIELDS = {"refused_images": "refused by the last run", "skipped_codecs": "skipped by it"}
+LAST_RUN_FIELDS = {
+    "refused_images": "refused by the last run",
+    "skipped_codecs": "skipped by the last run",
+}
 COLUMNS = Column("what"), Column("why"), Column("remedy")
 
 
 def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[Absent]:
     """Return failed cells, incomplete points, hidden editions and refused inputs."""
     labels = summary.labels
-    failed = group_by_key(
+    failed_settings = group_by_key(
         ((labels[point.edition], reason), f"{point.setting} ({counted(count, 'cell')})")
         for point in summary.points
         for reason, count in point.failures
     )
     result = [
         Absent(f"{label} {', '.join(settings)}", f"failed: {reason}")
-        for (label, reason), settings in failed.items()
+        for (label, reason), settings in failed_settings.items()
     ]
-    if incomplete := [f"{labels[p.edition]} {p.setting}" for p in summary.points if p.missing]:
-        reason = "fewer images than others; --common restricts all points to those that all have"
-        result.append(Absent(listed(incomplete), reason, "bench run"))
+    if incomplete_points := [
+        f"{labels[p.edition]} {p.setting}" for p in summary.points if p.missing
+    ]:
+        reason = "fewer images than others; --common restricts all points to their common images"
+        result.append(Absent(listed(incomplete_points), reason, "bench run"))
     result += summary.absent
     for field, cause in LAST_RUN_FIELDS.items():
         exclusions = dict((runs[-1] if runs else {}).get(field) or ())
@@ -73,17 +78,17 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
             groups.setdefault(group, {}).setdefault(label, []).append(setting)
     count = Counter(labels[point.edition] for point in summary.points)
     for (reason, *labels_affected), codecs in groups.items():
-        places = (
+        codec_texts = (
             label if len(settings) == count[label] else f"{label} {', '.join(settings)}"
             for label, settings in codecs.items()
         )
         scope = f"in no curve of {', '.join(labels_affected) or 'any metric'}"
-        result.append(Absent("; ".join(places), f"{scope}: {reason}"))
+        result.append(Absent("; ".join(codec_texts), f"{scope}: {reason}"))
     return result
 
 
 def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
-    """Return the metrics that some points of a codec have and others do not."""
+    """Return the metrics that some points of a codec have and other points lack."""
     labels = summary.labels
     result, by_label = [], group_by_key((labels[point.edition], point) for point in summary.points)
     for metric in metrics:
@@ -98,7 +103,7 @@ def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
 
 def absent_table(absent: Sequence[Absent]) -> Table:
     """Return a row per absence."""
-    return Table.create(COLUMNS, absent, absent="").filled(num_fixed=2)
+    return Table.create(COLUMNS, absent, absent="").drop_empty_columns(num_fixed=2)
 
 
 def absent_lines(absent: Sequence[Absent]) -> list[str]:

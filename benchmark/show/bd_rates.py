@@ -13,16 +13,16 @@ from benchmark.metrics.metric import Metric, remedies
 from benchmark.registry import METRICS, metric_class
 from benchmark.rows.edition import Edition, mark_bundled
 from benchmark.show.sections import listed, metric_names
-from benchmark.show.table import DOUBTFUL, Table
+from benchmark.show.table import DOUBT_MARK, Table
 from benchmark.system.text import counted, range_text
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 NO_METRIC = "no metric that ranks codecs was measured"
-LONGEST_LIST = 6  # labels in one note
+MAX_LABELS = 6  # labels in one note
 
 
-def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
-    """Return a metric's label without its brackets, unless `among` has that name twice.
+def short_name(metric: Metric, metrics: Sequence[Metric] = ()) -> str:
+    """Return a metric's label without its brackets, unless another of `metrics` has that name.
 
     >>> alex, squeeze = (Metric(n, f"LPIPS ({n})", "lower") for n in ("AlexNet", "SqueezeNet"))
     >>> short_name(alex), short_name(alex, [alex, squeeze])
@@ -31,7 +31,7 @@ def short_name(metric: Metric, among: Sequence[Metric] = ()) -> str:
     name = metric.label.partition(" (")[0]
     namesakes = [
         other_metric
-        for other_metric in among
+        for other_metric in metrics
         if other_metric != metric and other_metric.label.partition(" (")[0] == name
     ]
     return metric.label.partition(" (dB)")[0] if namesakes else name
@@ -68,8 +68,8 @@ def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
 
 def doubt_note(rule: Rule) -> str:
     """Return the note that explains the mark of doubtful BD-rates."""
-    overshoot = ", or PCHIP's BD-rate is 10 % of the bits away" if rule.bd == "akima" else ""
-    return f"{DOUBTFUL} The curves share less than half of the range that both span{overshoot}."
+    overshoot = ", or PCHIP's BD-rate differs by 10 % of the bits" if rule.bd == "akima" else ""
+    return f"{DOUBT_MARK} The curves share less than half of their joint range{overshoot}."
 
 
 def doubt_notes(doubtful: Iterable[bool], rule: Rule) -> list[str]:
@@ -83,10 +83,10 @@ def bd_table(
     """Return a row per metric and codec: BD-rates of mean curves and of images, BD-metric."""
     doubt_clause = ""
     if any(record["doubtful"] or record["bd_metric_doubtful"] for record in records):
-        overshoot = ", or PCHIP's is 10 % of the bits away" if rule.bd == "akima" else ""
-        doubt_clause = f" {DOUBTFUL}: less than half (for a BD-metric: of the rates){overshoot}."
+        overshoot = ", or PCHIP's differs by 10 % of the bits" if rule.bd == "akima" else ""
+        doubt_clause = f" {DOUBT_MARK}: less than half (for a BD-metric: of the rates){overshoot}."
     note = (
-        f"Anchor: {anchor}{rule.words}. Overlap: shared part of the qualities that they span."
+        f"Anchor: {anchor}{rule.words}. Overlap: shared part of the qualities that both span."
         f"{doubt_clause} Remarks: why there is no number, or dominated points and their gap."
     )
     return Table.create(bd_columns(metrics), records, [note])
@@ -127,7 +127,7 @@ def number_text(record: Record, name: str = "bd_rate_percent", form: str = "+z.2
 def doubt_mark(record: Record, name: str = "bd_rate_percent") -> str:
     """Return the mark of a doubtful BD-rate or BD-metric; empty for others."""
     doubtful = record["bd_metric_doubtful" if name == "bd_metric" else "doubtful"]
-    return DOUBTFUL if doubtful else ""
+    return DOUBT_MARK if doubtful else ""
 
 
 def ranking_table(
@@ -136,8 +136,8 @@ def ranking_table(
     names: Mapping[Edition, str] | None = None,
     marks: bool = False,
 ) -> Table:
-    """Return a row per codec, best first, no empty columns; marks: of bundled codecs' labels."""
-    several = len({record["images"] for record in ranking.records.values()}) > 1
+    """Return a row per codec, best first, no empty columns; marks: mark bundled codecs' labels."""
+    counts_differ = len({record["images"] for record in ranking.records.values()}) > 1
     marks = marks and not all(edition.bundled for edition in ranking.records)
     columns = [
         Column(
@@ -162,18 +162,18 @@ def ranking_table(
         Column("bpp", _rate_span, str),
         Column("mean encode", "encode_seconds", seconds_text),
         Column("mean decode", "decode_seconds", seconds_text),
-        Column("images", lambda record: record["images"] if several else None, "d"),
+        Column("images", lambda record: record["images"] if counts_differ else None, "d"),
     ]
     rows = [{**record, "edition": edition} for edition, record in ranking.records.items()]
-    table = Table.create(columns, rows).filled()
-    doubtful = any(DOUBTFUL in cell for row in table.rows for cell in row)
+    table = Table.create(columns, rows).drop_empty_columns()
+    doubtful = any(DOUBT_MARK in cell for row in table.rows for cell in row)
     notes = [doubt_note(ranking.rule)] if doubtful else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
     return table._replace(notes=tuple(notes))
 
 
 def absent_note(ranking: Ranking, metric: Metric, reason: str) -> str:
-    """Return the sentence on a metric that some codec has no value of, and its remedy."""
+    """Return the sentence on a metric without values for some codec, with its remedy."""
     names = [name for name in METRICS if metric_class(name).column == metric.column]
     scope = " of some codecs" if metric in ranking.metrics else ""
     return (
@@ -204,17 +204,17 @@ def headline(
 ) -> str:
     """Return a report's first sentence: the user's codec compared with the anchor.
 
-    Of several variants it names the best by each metric. Without a codec of the user's it names the
-    best of the requested codecs, and the next one where their intervals overlap. names: names in
-    figures. requested: codecs given to `--codecs`.
+    Of several variants it names the best in each metric. Without a user's codec it names the best
+    of the requested codecs, and the next one if their intervals overlap. names: names in figures.
+    requested: codecs given to `--codecs`.
     """
     scope, counts = f"on {counted(images, 'image')}", {*ranking.image_counts}
     editions = headline_candidates(ranking.records, ranking.anchor, requested)
     if not editions or ranking.anchor is None:
-        alone = "There is no codec"
+        beginning = "There is no codec"
         if ranking.anchor:
-            alone = f"{names[ranking.anchor]} has no other codec"
-        return f"{alone} to compare with {scope}."
+            beginning = f"{names[ranking.anchor]} has no other codec"
+        return f"{beginning} to compare with {scope}."
     anchor, parts, subject = names[ranking.anchor], list[str](), None
     for place, metric in enumerate(ranking.metrics):
         if metric in ranking.extra_metrics and len(ranking.metrics) > len(ranking.extra_metrics):
@@ -226,16 +226,15 @@ def headline(
             value, record = rates[leader], records[leader]
             subject_text = f"{names[leader]} needs " if leader != subject else ""
             than_anchor = "" if parts else f" than {anchor}"
-            share = ""
+            overlap_clause = ""
             if record["doubtful"]:
-                share = f" (the {100 * record['bd_rate_overlap']:.0f} % that both reach)"
-            difference = _more_or_fewer(value, than_anchor) + _runner_up(records, leader, names)
+                overlap_clause = f" (the {100 * record['bd_rate_overlap']:.0f} % that both reach)"
+            difference = _bits_text(value, than_anchor) + _runner_up(records, leader, names)
             image_clause = (
                 f" on {counted(ranking.image_counts[place], 'image')}" if len(counts) > 1 else ""
             )
-            parts.append(
-                f"{subject_text}{difference} at equal {metric_names([metric])}{share}{image_clause}"
-            )
+            condition = f"at equal {metric_names([metric])}{overlap_clause}{image_clause}"
+            parts.append(f"{subject_text}{difference} {condition}")
             subject = leader
     if parts:
         scope = f" on {counted(ranking.image_counts[0], 'image')}" if len(counts) == 1 else ""
@@ -259,24 +258,24 @@ def _runner_up(
         for edition, record in records.items()
         if edition.family != leader.family and record["bd_rate_low_percent"] is not None
     ]
-    next_one = min(candidates, key=rate, default=None)
-    highest = records[leader]["bd_rate_high_percent"]
-    if leader.is_users or next_one is None or highest is None:
+    runner_up = min(candidates, key=rate, default=None)
+    leader_high = records[leader]["bd_rate_high_percent"]
+    if leader.is_users or runner_up is None or leader_high is None:
         return ""
-    if records[next_one]["bd_rate_low_percent"] > highest:
+    if records[runner_up]["bd_rate_low_percent"] > leader_high:
         return ""
-    return f" ({names[next_one]}: {rate(next_one):+z.0f} %, intervals overlap)"
+    return f" ({names[runner_up]}: {rate(runner_up):+z.0f} %, intervals overlap)"
 
 
-def _more_or_fewer(percent: float, than: str) -> str:
+def _bits_text(percent: float, than_clause: str) -> str:
     """Describe a difference of bits.
 
     >>> _more_or_fewer(12.4, " than VTM"), _more_or_fewer(-0.2, " than VTM")
     ('12 % more bits than VTM', 'as many bits as VTM (-0.2 %)')
     """
     if abs(percent) < 0.5:
-        return f"as many bits{than.replace(' than', ' as')} ({percent:+z.1f} %)"
-    return f"{abs(percent):.0f} % {'more' if percent > 0 else 'fewer'} bits{than}"
+        return f"as many bits{than_clause.replace(' than', ' as')} ({percent:+z.1f} %)"
+    return f"{abs(percent):.0f} % {'more' if percent > 0 else 'fewer'} bits{than_clause}"
 
 
 def _rate_span(record: Mapping[str, Any]) -> str | None:
@@ -287,7 +286,7 @@ def _rate_span(record: Mapping[str, Any]) -> str | None:
 def _rank_cell(
     ranking: Ranking, metric: Metric, intervals: bool, record: Mapping[str, Any]
 ) -> str | None:
-    """Format a BD-rate; without intervals, digits stay aligned if another is marked."""
+    """Format a BD-rate; without intervals, digits stay aligned with those of marked values."""
     comparison = ranking.comparisons[record["edition"], metric.column]
     value = comparison["bd_rate_percent"]
     if value is None:

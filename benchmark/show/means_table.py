@@ -7,20 +7,20 @@ from benchmark.answer import Column, decimals, seconds_text
 from benchmark.compare.caveats import caveat_notes
 from benchmark.metrics.metric import FEW_IMAGES, Metric
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Mean, Point, Summary
-from benchmark.show.table import ENDLESS, FEW_MARK, Table
+from benchmark.show.table import FEW_MARK, INFINITE_MARK, Table
 
 COUNT_NOTE = "A count in brackets: the mean is over only that many images."
 IDENTICAL_NOTE = (
-    f"{ENDLESS} n: the value of n images is infinite (PSNR: decoded without loss); they are "
+    f"{INFINITE_MARK} n: the value of n images is infinite (PSNR: decoded without loss); they are "
     "not in the mean."
 )
 FEW_NOTE = (
-    f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
+    f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or imprecise."
 )
 
 
 def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
-    """Return a row per point, without empty columns; a mean over fewer images says so."""
+    """Return a row per point, without empty columns; a mean over fewer images has their count."""
 
     def images(point: Point) -> str:
         return f"{point.images} of {summary.images}" if point.missing else str(point.images)
@@ -42,33 +42,33 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
         columns.append(Column("failed", lambda point: str(point.failed or ""), str))
     table = Table.create(columns, summary.points)
     text = "".join(cell for row in table.rows for cell in row[3:])
-    signs = (("(", COUNT_NOTE), (ENDLESS, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
-    notes = [note for sign, note in signs if sign in text]
+    notes_by_mark = (("(", COUNT_NOTE), (INFINITE_MARK, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
+    notes = [note for mark, note in notes_by_mark if mark in text]
     notes += caveat_notes(summary.editions)
-    return table._replace(notes=tuple(notes)).filled(num_fixed=4)
+    return table._replace(notes=tuple(notes)).drop_empty_columns(num_fixed=4)
 
 
 def _mean_of_metric(metric: Metric, point: Point) -> str | None:
     mean = point.means[metric.column]
-    few = mean.value is not None and metric.few(mean.images)
+    is_few = mean.value is not None and metric.few(mean.images)
     form = f"{{:.{decimals(metric.label)}f}}".format
-    return _mean(metric.column, form, point, FEW_MARK if few else "")
+    return _mean(metric.column, form, point, FEW_MARK if is_few else "")
 
 
 def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "") -> str | None:
     mean: Mean | None = point.means.get(name)
     if mean is None:
         return None
-    endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
+    infinite_text = f"{INFINITE_MARK} {mean.infinite}" if mean.infinite else ""
     if mean.value is None:
-        return endless or None
+        return infinite_text or None
     count = str(mean.images) if mean.images != point.images else ""
-    remarks = ", ".join(part for part in (count, endless) if part)
+    remarks = ", ".join(part for part in (count, infinite_text) if part)
     return f"{form(mean.value)}{mark}" + (f" ({remarks})" if remarks else "")
 
 
 def metrics_over_few(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the distribution metrics that every point has from too few images."""
+    """Return the distribution metrics that have too few images at every point."""
     return [
         metric
         for metric in metrics

@@ -1,4 +1,4 @@
-"""Codecs at a rate or a quality: the question of `bench rank`, and how its records are shown."""
+"""Codecs at a rate or a quality: the question of `bench rank`, and the display of its records."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,54 +44,54 @@ from benchmark.rows.stored import DatasetResults, RowSource
 from benchmark.rows.summary import SECONDS, Summary, excluded_points
 from benchmark.show.means_table import FEW_NOTE
 from benchmark.show.sections import seeds_sentences
-from benchmark.show.table import FEW_MARK, WIDE
+from benchmark.show.table import FEW_MARK, WIDE_MARK
 from benchmark.system.text import counted, group_by_key, listed
 
 Record = Mapping[str, Any]
 
-AT = opt(
+TARGETS_OPTION = opt(
     COMPARED, "Rates, or values of a metric: bpp=.3, bpp=.05,.1, psnr=32; repeatable.",
     value_form="repeated",
 )  # fmt: skip
-SHOWN = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
-BUDGET = opt(MANNER, "'image': match the target in each image; 'set': over all images together.")
-ALL_REACH = opt(MANNER, "Use only images on which every codec reaches the target.")
+SHOWN_METRICS = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
+BUDGET = opt(MANNER, "Match the target per image ('image') or over all images together ('set').")
+COMMON_IMAGES = opt(MANNER, "Use only images on which every codec reaches the target.")
 BRACKETS = "Brackets: paired 95 % intervals over images."
-MOST_METRICS = 3  # beside the settings of a search
-MOST_REMEDIES = 3  # commands for bundled codecs that do not reach a target
+MAX_METRICS = 3  # shown next to the settings of a search
+MAX_REMEDIES = 3  # commands for bundled codecs that do not reach a target
 
 
 def rank(
     source: RowSource,
-    at: Annotated[tuple[str, ...], AT] = ("bpp=0.3",),
+    at: Annotated[tuple[str, ...], TARGETS_OPTION] = ("bpp=0.3",),
     *,
-    metrics: Annotated[str, SHOWN] = "psnr,lpips_squeeze",
+    metrics: Annotated[str, SHOWN_METRICS] = "psnr,lpips_squeeze",
     codecs: Annotated[str, SHOWN_CODECS] = "all",
     bundled: Annotated[str, BUNDLED] = "",
     published: Annotated[str, PUBLISHED] = "",
     anchor: Annotated[str, ANCHOR] = "",
     budget: Annotated[str, BUDGET] = "image",
-    common: Annotated[bool, ALL_REACH] = False,
+    common: Annotated[bool, COMMON_IMAGES] = False,
     images: Annotated[tuple[str, ...], IMAGES] = (),
     allow_few: Annotated[bool, ALLOW_FEW] = False,
 ) -> Answer:
     """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
 
-    Ranked are the codecs of the experiment and its anchor, as in a report, on the images in which
-    most of them reach the value; nothing is extrapolated. With `--budget set` the bytes of all
-    images count together. Published systems are interpolated on their own points, without a rank.
+    The experiment's codecs and its anchor are ranked, as in a report, on the images on which most
+    of them reach the value; nothing is extrapolated. With `--budget set` the bytes of all images
+    count together. Published systems are interpolated on their own points, without a rank.
 
     A record is a codec at a target. `rank` is missing unless all compared `images` reach the target
     (`images_reached` do). `bpp` and metrics are means over images with 95 % intervals. `to_best` is
     the difference from the best codec, in the first metric at a rate, else in percent of the rate,
-    with its paired interval; `images_better` counts the images in which the codec is better;
+    with its paired interval; `images_better` counts the images on which the codec is better;
     `to_anchor` is the difference of rates from the anchor. Seconds are per image, measured here, or
     typical ones per megapixel on one core, as declared.
 
     `points` is the number of points of the image with fewest; if neighbouring points are more than
     1.5 times apart in rate, `interpolated_from` and `interpolated_to` are their rates. After a
-    search for the target, the `setting` that meets it is taken as it is. `<metric>_other_rule` is
-    the rule of a published value, if it differs from the others' rule.
+    search for the target, the `setting` that meets it is used without interpolation.
+    `<metric>_other_rule` is the rule of a published value, if it differs from the others' rule.
 
     Examples:
       bench rank --at bpp=.3
@@ -102,10 +102,12 @@ def rank(
     """
     budget_kind, targets = parse_budget(budget), parse_targets(at)
     names = metric_names(metrics)
-    read = dict.fromkeys((*names, *(target.name for target in targets if target.name != RATE)))
+    names_read = dict.fromkeys(
+        (*names, *(target.name for target in targets if target.name != RATE))
+    )
     stored = read_compared(
-        source, codecs, tuple(read), bundled=bundled, anchor=anchor, allow_few=allow_few,
-        common=common and budget_kind == "set",  # else by image, of any setting
+        source, codecs, tuple(names_read), bundled=bundled, anchor=anchor, allow_few=allow_few,
+        common=common and budget_kind == "set",  # else per image, at any setting
         min_settings=1, images=images,
     )  # fmt: skip
     shown_metrics, summary = [*map(Metric.named, names)], stored.summary
@@ -119,9 +121,9 @@ def rank(
         )
         for target in targets
     }  # fmt: skip
-    unpublished = list[Absent]()
+    absent_systems = list[Absent]()
     if published:
-        curves, unpublished = _published_curves(source, stored, published, tuple(read))
+        curves, absent_systems = _published_curves(source, stored, published, tuple(names_read))
         ranks = {
             target: [
                 *codec_ranks,
@@ -132,11 +134,11 @@ def rank(
     all_ranked = [codec for ranked in ranks.values() for codec in ranked]
     records, image_count = [codec.record for codec in all_ranked], len(stored.image_names)
     keys = dict.fromkeys(key for record in records for key in record)
-    firsts = [
+    headlines = [
         headline(target, ranked, shown_metrics[0], image_count) for target, ranked in ranks.items()
     ]
     summary_line = " ".join(
-        [f"{stored.subject}.", *firsts, BRACKETS, *caveats_measured_here(summary)]
+        [f"{stored.subject}.", *headlines, BRACKETS, *caveats_measured_here(summary)]
     )
     absences = [
         item
@@ -147,7 +149,7 @@ def rank(
         [{**keys, **record} for record in records],
         rank_columns(shown_metrics, all_ranked, summary, reference),
         "\n".join([summary_line, *mark_notes(all_ranked, shown_metrics)]),
-        [*absences, *unpublished, *summary.not_shown],
+        [*absences, *absent_systems, *summary.not_shown],
         {"dataset": stored.name, "budget": budget, **stored.facts},
         0 if any(record["rank"] for record in records) else 1,
     )
@@ -156,9 +158,9 @@ def rank(
 def nearest_settings(
     summary: Summary, target: Target, metrics: Sequence[Metric], reference: Edition | None
 ) -> Answer:
-    """Return each codec at its setting nearest to a target, the best first.
+    """Return each codec at its setting nearest to a target, best first.
 
-    At a quality the smallest is best; at a rate the first of `metrics` with values decides.
+    At a quality the smallest rate is best; at a rate the first of `metrics` with values decides.
     reference: edition whose rates the others are compared with, if it is ranked.
     """
     target_metrics = [Metric.named(target.name)] if target.name != RATE else []
@@ -166,7 +168,7 @@ def nearest_settings(
         metric for metric in metrics if not metric.of_sets and summary.count_values(metric.column)
     ]
     shown_metrics = [metric for metric in available_metrics if metric not in target_metrics][
-        :MOST_METRICS
+        :MAX_METRICS
     ] or target_metrics
     ranked, first_sentence = list[RankedCodec](), ""
     if shown_metrics:
@@ -177,7 +179,7 @@ def nearest_settings(
 
 
 def parse_budget(text: str) -> Budget:
-    """Parse a budget; raise `UsageError` for another text."""
+    """Parse a budget, "image" or "set"; raise `UsageError` for any other text."""
     if text not in ("image", "set"):
         raise UsageError(f"the budget must be 'image' or 'set', not {text!r}")
     return "set" if text == "set" else "image"
@@ -229,12 +231,12 @@ def rank_published(
         for metric, metric_curves in by_metric.items()
     }
     difference = ""
-    compared = next((codec.record["images"] for codec in ranked if codec.record["rank"]), None)
+    num_compared = next((codec.record["images"] for codec in ranked if codec.record["rank"]), None)
     images = next((point.images for curve in curves for point in curve.points), None)
-    if summary and compared and images and images != compared:
-        difference = f"means over {images} images, the others over {compared}"
+    if summary and num_compared and images and images != num_compared:
+        difference = f"means over {images} images, the others' over {num_compared}"
     elif summary and budget == "set" and any(len({*p.image_pixels}) > 1 for p in summary.points):
-        difference = "mean of per-image bpp, the others total bits over total pixels"
+        difference = "mean of per-image bpp; the others': total bits over total pixels"
     return rank_systems(curves, target, metrics, sharing, difference)
 
 
@@ -242,9 +244,9 @@ class ValueColumn(NamedTuple):
     """A column of records at targets: a rate, its change, or a metric."""
 
     name: str
-    key: str  # of records
+    key: str  # in records
     form: str
-    quantity: str = ""  # in the words of targets, if it may be interpolated
+    quantity: str = ""  # its name in targets, if it may be interpolated
     scale: float = 1.0
     metric: Metric | None = None
 
@@ -253,22 +255,22 @@ class ValueColumn(NamedTuple):
         if record[self.key] is None:
             return None
         interpolated = record["interpolated_from"] is not None and self.quantity
-        wide = WIDE if interpolated and not _is_at(record, self.quantity) else ""
+        wide = WIDE_MARK if interpolated and not _is_at(record, self.quantity) else ""
         rule = OTHER_RULE if record.get(f"{self.key}_other_rule") else ""
         few = FEW_MARK if self.metric and self.metric.few(record["images"]) else ""
         deviation = record.get(f"{self.key}_seeds_standard_deviation")
         seeds = "" if deviation is None else f" ± {deviation * self.scale:{self.form}}"
         return f"{wide}{record[self.key] * self.scale:{self.form}}{seeds}{rule}{few}"
 
-    def ends(self, record: Record) -> str:
+    def interval(self, record: Record) -> str:
         """Format the interval of a value; empty without one."""
         low, high = (record.get(f"{self.key}{end}") for end in ("_low", "_high"))
         return "" if low is None else f"[{low:{self.form}}, {high:{self.form}}]"
 
-    def whole(self, record: Record) -> str | None:
+    def text_with_interval(self, record: Record) -> str | None:
         """Format a value with its interval; None without one."""
         text = self.text(record)
-        return text and f"{text} {self.ends(record)}".rstrip()
+        return text and f"{text} {self.interval(record)}".rstrip()
 
 
 def value_columns(
@@ -304,7 +306,7 @@ def rank_columns(
         "" if reference is None or labels[reference] in first_codecs else f"{labels[reference]} (%)"
     )
 
-    def better(record: Record) -> str | None:
+    def better_text(record: Record) -> str | None:
         images = record["images_better"]
         return None if images is None else f"{images}/{record['images']}"
 
@@ -313,16 +315,20 @@ def rank_columns(
         Column("rank", lambda record: record["rank"] and str(record["rank"])),
         Column("codec", lambda record: mark_bundled(record["codec"], record["codec"] in bundled)),
     ]
-    if as_is := any(record["setting"] for record in records):
+    if has_settings := any(record["setting"] for record in records):
         columns += [Column("setting"), Column("reached", "reached", ".4g")]
-    has_rates = as_is or any(not _is_at(record, RATE) for record in records)
+    has_rates = has_settings or any(not _is_at(record, RATE) for record in records)
     for column in value_columns(metrics, has_rates, anchor_column):
         columns.append(
-            Column(column.name, column.whole if column.key == "to_anchor" else column.text, str)
+            Column(
+                column.name,
+                column.text_with_interval if column.key == "to_anchor" else column.text,
+                str,
+            )
         )
     if not (brief and anchor_column):
         columns.append(Column("to the best", partial(_difference_text, metrics[0]), str))
-    columns += [] if brief else [Column("better on", better, str)]
+    columns += [] if brief else [Column("better on", better_text, str)]
     columns += [Column(name.partition("_")[0], name, seconds_text) for name in SECONDS]
     return columns if brief else [*columns, Column("typical, a Mpx", TYPICAL_SECONDS, seconds_text)]
 
@@ -332,7 +338,7 @@ def _is_at(record: Record, name: str) -> bool:
 
 
 def mark_notes(ranked: Sequence[RankedCodec], metrics: Sequence[Metric]) -> list[str]:
-    """Return the sentences on curves of few points and on the marks of values."""
+    """Return the sentences on curves with few points and on the marks of values."""
     records, notes = [codec.record for codec in ranked], list[str]()
     points = group_by_key(
         (record["points"], record["codec"]) for record in records if not record["setting"]
@@ -343,7 +349,7 @@ def mark_notes(ranked: Sequence[RankedCodec], metrics: Sequence[Metric]) -> list
         )
     if any(record["interpolated_from"] for record in records):
         notes.append(
-            f"{WIDE} interpolated between points more than {WIDE_GAP:g} times apart in rate."
+            f"{WIDE_MARK} interpolated between points more than {WIDE_GAP:g} times apart in rate."
         )
     notes += seeds_sentences(record["seeds"] for record in records if "seeds" in record)
     labels = {RATE: RATE, **{metric.column: metric.label for metric in metrics}}
@@ -374,10 +380,10 @@ def _difference_text(metric: Metric, record: Record) -> str | None:
 
 
 def headline(target: Target, ranked: Sequence[RankedCodec], metric: Metric, images: int) -> str:
-    """Return the sentence on the two best codecs at a target. images: of the dataset."""
+    """Return the sentence on the two best codecs at a target. images: the dataset's number."""
     ranked_records = [codec.record for codec in ranked if codec.record["rank"] is not None]
-    compared = ranked_records[0]["images"] if ranked_records else images
-    image_clause = f" on {compared} of {images} images" if compared < images else ""
+    num_compared = ranked_records[0]["images"] if ranked_records else images
+    image_clause = f" on {num_compared} of {images} images" if num_compared < images else ""
     if len(ranked_records) < 2 or ranked_records[1]["to_best"] is None:
         only_codec = f"only {ranked_records[0]['codec']}" if ranked_records else "no codec"
         return f"At {target}{image_clause} {only_codec} is ranked."
@@ -406,18 +412,20 @@ def rank_absences(
     ranked_codecs = [codec for codec in ranked if codec.record["rank"] is not None]
     target_metric = metrics[0] if target.name == RATE else Metric.named(target.name)
     if stored and ranked_codecs and ranked_codecs[0].record["images"] < len(names):
-        images_short = sorted({names[number] for codec in ranked_codecs for number in codec.short})
+        unreached_names = sorted(
+            {names[number] for codec in ranked_codecs for number in codec.unreached_images}
+        )
         images_with_value = (
             {*stored.table.drop_nulls(target_metric.column)["image"]}
             if not target_metric.of_sets
             else {*names.values()}
         )
-        short_codecs = [codec for codec in ranked_codecs if codec.short]
-        labels = listed([codec.record["codec"] for codec in short_codecs])
-        whole_set = all(codec.means_bracket_target for codec in short_codecs)
-        hint = "; --budget set takes all images" if whole_set else ""
+        unreached_codecs = [codec for codec in ranked_codecs if codec.unreached_images]
+        labels = listed([codec.record["codec"] for codec in unreached_codecs])
+        whole_set = all(codec.means_bracket_target for codec in unreached_codecs)
+        hint = "; --budget set uses all images" if whole_set else ""
         images_by_reason = {
-            f"not reached by {labels}{hint}": images_short,
+            f"not reached by {labels}{hint}": unreached_names,
             f"no {target_metric.label}": sorted({*names.values()} - images_with_value),
         }
         for reason, images in images_by_reason.items():
@@ -431,10 +439,10 @@ def rank_absences(
         codec for codec in ranked if codec.record["rank"] is None and not _has_value(codec, metrics)
     ]
     unranked.sort(key=lambda codec: codec.edition.origin != "here")
-    has_few_bundled = sum(codec.edition.bundled for codec in unranked) <= MOST_REMEDIES
+    has_few_bundled = sum(codec.edition.bundled for codec in unranked) <= MAX_REMEDIES
     for codec in unranked:
         remedy = ""
-        if stored and codec.short and (has_few_bundled or not codec.edition.bundled):
+        if stored and codec.unreached_images and (has_few_bundled or not codec.edition.bundled):
             remedy = _search_command(stored, codec.edition, target)
         yield Absent(
             codec.record["codec"], _why_not_ranked(target, codec, target_metric, stored), remedy
@@ -454,9 +462,11 @@ def _why_not_ranked(
             return f"nothing published in {metric.label}"
         return f"{target} not reached; published at {target.name}={low:.3g} to {high:.3g}"
     reason = f"no curve for {target}"
-    if codec.short:
-        images_short = listed(sorted(stored.image_names[number] for number in codec.short))
-        reason = f"{target} not reached in {images_short}"
+    if codec.unreached_images:
+        unreached_names = listed(
+            sorted(stored.image_names[number] for number in codec.unreached_images)
+        )
+        reason = f"{target} not reached in {unreached_names}"
         if low is not None:
             reason += f"; everywhere at {target.name}={low:.3g} to {high:.3g}"
     if codec.record["rank"] is None and not codec.means_bracket_target:
@@ -475,8 +485,8 @@ def _settings_left_out(edition: Edition, metric: Metric, summary: Summary) -> st
             mean, text = point.means[metric.column], reason
             if mean.missing and not point.missing and mean.reasons:
                 count = f"{mean.images + mean.infinite} of {point.images} images"
-                computing = remedies([metric.name], mean.reasons[0][0], summary.rescore_command)
-                text = f"{metric.label} of {count}: {computing}"
+                remedy = remedies([metric.name], mean.reasons[0][0], summary.rescore_command)
+                text = f"{metric.label} of {count}: {remedy}"
             settings_by_reason.setdefault(text, []).append(str(point.setting))
     return "".join(
         f"; without {listed(settings)} ({text})" for text, settings in settings_by_reason.items()
@@ -487,7 +497,7 @@ def _search_command(stored: DatasetResults, edition: Edition, target: Target) ->
     """Return the command that searches a codec's setting for a target; empty without one."""
     if target.name in DISTRIBUTION_METRICS:
         return ""
-    for run in stored.runs if edition.origin == "here" else ():  # others ran elsewhere
+    for run in stored.runs if edition.origin == "here" else ():  # other editions ran elsewhere
         if (
             dict(run.get("conditions") or {}).get("run") == edition.run_facts.run
             and "request" in run

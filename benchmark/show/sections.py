@@ -20,7 +20,7 @@ from benchmark.system.text import counted, group_by_key, markdown_text, one_line
 class Section(NamedTuple):
     """A part of a text: texts are paragraphs, other sequences lists; empty parts are not shown."""
 
-    kind: str  # what programs know it by: "ranking"
+    kind: str  # its name for programs: "ranking"
     title: str
     parts: "Sequence[Part]"
 
@@ -33,13 +33,13 @@ def section(kind: str, title: str, *parts: Part) -> Section:
     return Section(kind, title, parts)
 
 
-def made_by(command: str) -> str:
+def command_sentence(command: str) -> str:
     """Return the sentence on the command that reproduces a text; empty without one."""
     return f"Made by `{one_line(command)}`." if command else ""
 
 
 def markdown(root: Section, level: int = 1) -> str:
-    """Return a section as markdown, its heading with `level` signs; texts in it are escaped."""
+    """Return a section as markdown, its heading with `level` hashes; texts in it are escaped."""
     blocks = [block(part, level + 1).rstrip("\n") for part in root.parts if part]
     return "\n\n".join([f"{'#' * level} {markdown_text(root.title)}", *blocks]) + "\n"
 
@@ -64,7 +64,7 @@ def html_text(sentence: str) -> str:
 def html(
     root: Section, names: Mapping[str, str], links: Sequence[str] = (), wordy: bool = False
 ) -> str:
-    """Return the parts of a section as HTML, nested ones folded; see `table.html`."""
+    """Return the parts of a section as HTML, nested sections folded; see `table.html`."""
 
     def part_html(part: Part) -> str:
         match part:
@@ -83,30 +83,30 @@ def html(
     return "".join(part_html(part) for part in root.parts if part)
 
 
-MOST_WORDS = 60  # in a caption
-LOWER = "Arrow down: lower is better."
-DECIBELS = "{} drawn as -10 log10(1 - mean)."
-CAVEAT = "*"
-MOST_CAVEAT = 100  # characters of what the mark says in a figure
+MAX_CAPTION_WORDS = 60  # in a caption
+LOWER_NOTE = "Arrow down: lower is better."
+DECIBELS_NOTE = "{} drawn as -10 log10(1 - mean)."
+CAVEAT_MARK = "*"
+MAX_CAVEAT_CHARACTERS = 100  # of the mark's explanation in a figure
 ONLY_BUNDLED = "all results are bundled; none were measured here"
 
 
 def note_bundled_values(own_rows: pl.DataFrame, metrics: Iterable[Metric]) -> list[str]:
-    """Return a sentence on metrics that only bundled rows have; own_rows: not merged by pixels."""
+    """Return a sentence on metrics that only bundled rows have; own_rows: measured here."""
     labels = [
         metric.label
         for metric in metrics
         if metric.column not in own_rows.columns
         or own_rows[metric.column].null_count() == own_rows.height
     ]
-    sentence = f"{listed(labels)}: values of the same pixels that come with the project"
+    sentence = f"{listed(labels)}: values bundled with the project, for the same pixels"
     return [sentence] if labels else []
 
 
 def seeds_sentences(counts: Iterable[int]) -> list[str]:
-    """Return the sentence on values after ±, from numbers of seeds; none without any."""
+    """Return the sentence on values with ±, from numbers of seeds; empty without seeds."""
     seeds = listed([*map(str, sorted({*counts}))])
-    sentence = f"With ±: mean and standard deviation over {seeds} seeds of a decoder that draws."
+    sentence = f"With ±: mean and standard deviation over {seeds} seeds of a stochastic decoder."
     return [sentence] if seeds else []
 
 
@@ -115,7 +115,7 @@ def few_sentences(metrics: Iterable[Metric]) -> list[str]:
     start = f"Over fewer than {FEW_IMAGES} images,"
     return [
         f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
-        for why, names in grouped((metric.over_few, metric.label) for metric in metrics).items()
+        for why, names in group_names((metric.over_few, metric.label) for metric in metrics).items()
     ]
 
 
@@ -124,9 +124,9 @@ def scale_sentences(metrics: Iterable[Metric]) -> list[str]:
     metrics = list(metrics)
     sentences = []
     if names := [metric.label for metric in metrics if metric.saturating]:
-        sentences.append(DECIBELS.format(f"{listed(names)} {'are' if names[1:] else 'is'}"))
+        sentences.append(DECIBELS_NOTE.format(f"{listed(names)} {'are' if names[1:] else 'is'}"))
     if any(metric.better == "lower" for metric in metrics):
-        sentences.append(LOWER)
+        sentences.append(LOWER_NOTE)
     return sentences
 
 
@@ -135,19 +135,19 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def group_names(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Group names by sentence, from pairs (sentence, name); each name once."""
     return group_by_key(dict.fromkeys(pairs))
 
 
-def capitalised(text: str) -> str:
+def to_sentence(text: str) -> str:
     """Return a text as a sentence, with a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
 
 
-def marked(name: str, caveats: Sequence[str] | None) -> str:
+def mark_name(name: str, caveats: Sequence[str] | None) -> str:
     """Mark a name with CAVEAT if its codec has caveats."""
-    return f"{name}{CAVEAT}" if caveats else name
+    return f"{name}{CAVEAT_MARK}" if caveats else name
 
 
 def _caveat_note(curves: Iterable[SystemCurve]) -> str:
@@ -155,18 +155,18 @@ def _caveat_note(curves: Iterable[SystemCurve]) -> str:
     statements = list(dict.fromkeys(part for parts in caveats for part in parts))
     common = [part for part in statements if all(part in parts for parts in caveats)]
     words = "; ".join(common or statements)
-    if len(words) > MOST_CAVEAT:  # then how all begin: "reduced network"
+    if len(words) > MAX_CAVEAT_CHARACTERS:  # then their common beginning: "reduced network"
         first, *other_openings = {part.partition(",")[0]: None for part in statements}
         words = "a caveat: see the sources" if other_openings else first
-    return f"{CAVEAT} {words}." if caveats else ""
+    return f"{CAVEAT_MARK} {words}." if caveats else ""
 
 
 def curves_note(curves: Sequence[SystemCurve]) -> str:
     """Return the line inside a figure: caveats, and origins that the legend does not show."""
     parts = []
     if any(curve.edition.bundled and "bundled" not in curve.name for curve in curves):
-        which = "All" if all(curve.measured for curve in curves) else "Unmarked"
-        parts.append(f"{which} results are bundled with the project.")
+        scope = "All" if all(curve.measured for curve in curves) else "Unmarked"
+        parts.append(f"{scope} results are bundled with the project.")
     if any(curve.sampled for curve in curves):
         parts.append("Dash-dotted: read off a plotted line.")
     return " ".join(filter(None, [*parts, _caveat_note(curves)]))
@@ -176,13 +176,17 @@ def other_rules_note(curves: Iterable[SystemCurve]) -> str:
     """Return the sentence that explains the mark OTHER_RULE; empty without any."""
     names = group_by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
     clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]
-    return f"{OTHER_RULE} By other rules than the rest: {'; '.join(clauses)}." if clauses else ""
+    return (
+        f"{OTHER_RULE} By rules that the rest do not share: {'; '.join(clauses)}."
+        if clauses
+        else ""
+    )
 
 
 def _brief_reason(point: Point, metric: Metric, reason: str) -> str:
     for text, _ in point.means[metric.column].reasons[:1]:
         missing, command = absence(text)
-        has_fixed_command = command and missing != NOT_COMPUTED  # which needs options
+        has_fixed_command = command and missing != NOT_COMPUTED  # that command needs options
         reason = reason.replace(text, f"{missing}, {command}" if has_fixed_command else missing)
     return reason
 
@@ -190,7 +194,7 @@ def _brief_reason(point: Point, metric: Metric, reason: str) -> str:
 def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[str]:
     """Return short sentences on the points excluded from curves, by reason."""
     labels = summary.labels if summary else {}
-    labels_by_reason = grouped(
+    labels_by_reason = group_names(
         (_brief_reason(point, metric, reason), labels[point.edition])
         for metric in metrics
         for point, reason in (excluded_points(summary, metric) if summary else ())
@@ -201,11 +205,11 @@ def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[
     ]
 
 
-def brief(*sentences: str | None) -> str:
+def make_caption(*sentences: str | None) -> str:
     """Return a caption of at most MOST_WORDS: the sentences that fit, in order."""
     fitting: list[str] = []
     for sentence in filter(None, sentences):
-        if len(" ".join([*fitting, sentence]).split()) <= MOST_WORDS:
+        if len(" ".join([*fitting, sentence]).split()) <= MAX_CAPTION_WORDS:
             fitting.append(sentence)
     return " ".join(fitting)
 
@@ -215,8 +219,8 @@ def metric_names(metrics: Iterable[Metric]) -> str:
     return listed([metric.label.partition(" (dB)")[0] for metric in metrics])
 
 
-def images_of(panels: Iterable[Panel]) -> str:
-    """Return the number of images behind means, by metric if they differ: "24 or 41 images"."""
+def images_text(panels: Iterable[Panel]) -> str:
+    """Return the number of images averaged, by metric if they differ: "24 or 41 images"."""
     metrics_by_count: dict[str, list[Metric]] = {}
     for panel in panels:
         measured = [curve for curve in panel if curve.measured]

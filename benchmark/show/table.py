@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 from benchmark.answer import NOTHING, OTHER_RULE, Column
 from benchmark.system.text import GREEK, csv_cell, markdown_text, one_line
 
-ENDLESS, DOUBTFUL, FEW_MARK = "∞", "†", "‡"
-WIDE = "≈"  # before a value between points far apart
+INFINITE_MARK, DOUBT_MARK, FEW_MARK = "∞", "†", "‡"
+WIDE_MARK = "≈"  # before a value interpolated between distant points
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
-BEYOND_PDFLATEX = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")
-SIGNS = {letter: rf"$\{word}$" for word, letter in GREEK.items()}
-LATEX = SIGNS | {
+UNSUPPORTED_BY_PDFLATEX = re.compile(r"[\u0300-\u1fff\u2300-\U0010ffff]")
+GREEK_LATEX = {letter: rf"$\{word}$" for word, letter in GREEK.items()}
+LATEX = GREEK_LATEX | {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    NOTHING: "--", ENDLESS: r"$\infty$", "±": r"$\pm$", DOUBTFUL: r"$^\dagger$",
-    FEW_MARK: r"$^\ddagger$", WIDE: r"$\approx$", OTHER_RULE: r"\S{}",
+    NOTHING: "--", INFINITE_MARK: r"$\infty$", "±": r"$\pm$", DOUBT_MARK: r"$^\dagger$",
+    FEW_MARK: r"$^\ddagger$", WIDE_MARK: r"$\approx$", OTHER_RULE: r"\S{}",
 }  # fmt: skip
 
 
@@ -34,7 +34,7 @@ class Table(NamedTuple):
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: int
-    notes: tuple[str, ...] = ()  # sentences that belong under it
+    notes: tuple[str, ...] = ()  # sentences below it
 
     @classmethod
     def create(
@@ -52,24 +52,24 @@ class Table(NamedTuple):
         )
         return cls(tuple(column.name for column in named_columns), cells, words, tuple(notes))
 
-    def filled(self, num_fixed: int = 0) -> "Table":
+    def drop_empty_columns(self, num_fixed: int = 0) -> "Table":
         """Return the table without empty columns, except the first `num_fixed` ones."""
-        places_filled = [
+        filled_places = [
             place
             for place, cells in enumerate(zip(*self.rows, strict=True))
             if place < num_fixed or any(cell not in ("", NOTHING) for cell in cells)
         ]
         headers, *rows = (
-            tuple(row[n] for n in places_filled) for row in (self.headers, *self.rows)
+            tuple(row[n] for n in filled_places) for row in (self.headers, *self.rows)
         )
-        words = sum(place < self.words for place in places_filled)
+        words = sum(place < self.words for place in filled_places)
         return self._replace(headers=headers, rows=tuple(rows), words=words)
 
 
 def records(columns: Iterable[Column], rows: Iterable[Any]) -> list[dict[str, Any]]:
     """Return a record per row, of the columns with a key, for csv and JSON."""
-    keyed = [column for column in columns if column.key]
-    return [{column.key: column.value(row) for column in keyed} for row in rows]
+    keyed_columns = [column for column in columns if column.key]
+    return [{column.key: column.value(row) for column in keyed_columns} for row in rows]
 
 
 def plain(table: Table) -> str:
@@ -86,11 +86,11 @@ def plain(table: Table) -> str:
 def markdown(table: Table, marks: Marks = NO_MARKS) -> str:
     """Return a pipe table with notes, HTML and links escaped, best cells bold, second italic."""
     rule = [":---" if place < table.words else "---:" for place in range(len(table.headers))]
-    signs = {"best": "**", "second": "*", "": ""}
+    emphases = {"best": "**", "second": "*", "": ""}
     lines = ["| " + " | ".join(map(_markdown_cell, table.headers)) + " |"]
     for number, row in enumerate(table.rows):
-        sides = (signs[marks.get((number, place), "")] for place in range(len(row)))
-        cells = (f"{s}{_markdown_cell(cell)}{s}" for s, cell in zip(sides, row, strict=True))
+        row_emphases = (emphases[marks.get((number, place), "")] for place in range(len(row)))
+        cells = (f"{s}{_markdown_cell(cell)}{s}" for s, cell in zip(row_emphases, row, strict=True))
         lines.append("| " + " | ".join(cells) + " |")
     lines.insert(1, "|" + "|".join(rule) + "|")
     notes = ["", *(f"- {markdown_text(note)}" for note in table.notes)] if table.notes else []
@@ -111,36 +111,36 @@ def latex(
     """Return a booktabs tabular with notes as comments.
 
     Cells marked best are bold, second underlined. If the first column repeats, space separates its
-    groups. groups: titles above columns, and how many each spans; headers: the columns' own below
-    them. parts: rows preceded by a rule.
+    groups. groups: titles above columns, and how many each spans; headers: the columns' headers
+    below them. parts: rows preceded by a rule.
     """
 
     def line(cells: Sequence[str], row: int = -1) -> str:
-        texts = [_marked(escape_latex(c), marks.get((row, n), "")) for n, c in enumerate(cells)]
+        texts = [_emphasise(escape_latex(c), marks.get((row, n), "")) for n, c in enumerate(cells)]
         return " & ".join(texts) + r" \\"
 
     alignment = "l" * table.words + "r" * (len(table.headers) - table.words)
     lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [*_group_lines(groups), line(headers or table.headers), r"\midrule"]
-    grouped = len({row[0] for row in table.rows}) < len(table.rows)
+    has_groups = len({row[0] for row in table.rows}) < len(table.rows)
     previous = table.rows[0][0] if table.rows else ""
     for number, row in enumerate(table.rows):
         if number in parts:
             lines.append(r"\midrule")
-        elif grouped and row[0] != previous:
+        elif has_groups and row[0] != previous:
             lines.append(r"\addlinespace")
         lines.append(line(row, number))
         previous = row[0]
     notes = [f"% {escape_latex(note)}" for note in table.notes]
     text = "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
-    extra_letters = " ".join(sorted({*BEYOND_PDFLATEX.findall(text)}))
+    extra_letters = " ".join(sorted({*UNSUPPORTED_BY_PDFLATEX.findall(text)}))
     engine = (
         f", and LuaLaTeX or XeLaTeX with a font that has {extra_letters}" if extra_letters else ""
     )
     return rf"% needs \usepackage{{booktabs}}{engine}" + f"\n{text}"
 
 
-def _marked(text: str, mark: str) -> str:
+def _emphasise(text: str, mark: str) -> str:
     if mark == "best":
         return rf"\textbf{{\boldmath {text}}}" if "$" in text else rf"\textbf{{{text}}}"
     return rf"\underline{{{text}}}" if mark else text
@@ -177,7 +177,7 @@ def html(
     """Return a table that scrolls if it is wider than the page, notes below.
 
     names: replacements for labels in the first column. links: addresses of the rows' second cells,
-    empty for none. wordy: cells are long texts, broken into lines.
+    empty for no link. wordy: cells are long texts, broken into lines.
     """
     kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
     head = "".join(

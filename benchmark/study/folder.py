@@ -31,7 +31,7 @@ from benchmark.rows.stored import (
     stored_dataset,
 )
 from benchmark.rows.variants import divide_rows
-from benchmark.show.figures.picture_sheet import most_different
+from benchmark.show.figures.picture_sheet import most_different_square
 from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
 from benchmark.study.design import (
@@ -203,7 +203,7 @@ def _decode_pictures(
             pictures = dict(sorted(pixels_by_stimulus.items()))
             area = (slice(None), slice(None))
             if crop:
-                left, top, width, height = most_different([*pictures.values()], crop)
+                left, top, width, height = most_different_square([*pictures.values()], crop)
                 area = slice(top, top + height), slice(left, left + width)
             pictures["source"] = source = read_image(plan.images[image][1], flatten=True).pixels
             if image in catch_images:

@@ -31,7 +31,7 @@ from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import write_figure
 from benchmark.show.page.document import sheet_html
-from benchmark.show.sections import html, made_by, markdown, section
+from benchmark.show.sections import command_sentence, html, markdown, section
 from benchmark.show.table import Table
 from benchmark.study.agreement import agreements
 from benchmark.study.form import Answers, Key, read_answers, read_key
@@ -256,7 +256,7 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
         section(
             answer.title.lower(),
             answer.title,
-            Table.create(answer.columns, answer.records).filled(2),
+            Table.create(answer.columns, answer.records).drop_empty_columns(2),
         )
         for answer in report.answers
     ]
@@ -264,7 +264,7 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
     rule = "Scores are log odds with mean 0 (Bradley and Terry, 1952)."
     document = section(
         "study", title, report.lines, rule, *parts, section("files", "Excluded", excluded_files),
-        made_by(command),
+        command_sentence(command),
     )  # fmt: skip
     body = "".join(f"<section><h2>{part.title}</h2>{html(part, {})}</section>" for part in parts)
     pl.DataFrame(report.points).write_parquet(rows := BytesIO())

@@ -18,7 +18,7 @@ from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.edition import titles_of_texts
 from benchmark.rows.store import Store
-from benchmark.show.figures.style import drawn_as
+from benchmark.show.figures.style import use_look
 from conftest import ROOT
 from support.bench.lean_process import HEAVY
 from support.codecs.files import FAKES
@@ -313,7 +313,7 @@ def test_a_plot_without_axes_is_a_new_figure_that_names_every_codec_once(rows_fo
     figure = axes.get_figure()
     legend_names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert sorted([*legend_names, *(text.get_text() for text in axes.texts)]) == ["JPEG", "WebP"]
-    with drawn_as(font=font):
+    with use_look(font=font):
         assert crowding(figure) == []
     plt.close(figure)
 

@@ -74,7 +74,7 @@ def at_rate(rows, bpp, column, transform=lambda value: value, inverse=lambda pla
 def ranked(rows, target, *metrics, **options):
     result = rank_at(summarise(table(rows)), parse_target(target), metrics, **options)
     return {
-        entry.record["codec"]: {**entry.record, "short": entry.short, "span": entry.span}
+        entry.record["codec"]: {**entry.record, "short": entry.unreached_images, "span": entry.span}
         for entry in result
     }
 

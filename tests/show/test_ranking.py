@@ -16,7 +16,7 @@ from benchmark.rows.means import summarise
 from benchmark.rows.remedies import add_remedies
 from benchmark.rows.store import Store
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
-from benchmark.show.sections import images_of
+from benchmark.show.sections import images_text
 from benchmark.spec import parse_codec
 from support.rows.by_label import edition, rank_by_bd_rate
 from support.rows.measured import HEIGHT, WIDTH, failed, row, sweep, table
@@ -167,8 +167,8 @@ def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
     heading = ranking_heading(rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm"), summary.titles())
     assert "in PSNR and LPIPS (SqueezeNet) (2 images), best first" in heading
     panels = [measured_curves(summary, metric) for metric in (PSNR, LPIPS)]
-    assert images_of(panels) == "3 images in PSNR and 2 images in LPIPS (SqueezeNet)"
-    assert images_of(panels[1:]) == "2 images"
+    assert images_text(panels) == "3 images in PSNR and 2 images in LPIPS (SqueezeNet)"
+    assert images_text(panels[1:]) == "2 images"
 
 
 def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():

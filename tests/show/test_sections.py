@@ -44,10 +44,14 @@ def test_a_column_is_declared_once_for_every_form_of_its_table():
 
 def test_empty_columns_go_and_the_words_of_a_table_are_counted_again():
     columns = (Column("codec"), Column("never", lambda row: ""), Column("low", "rate.0", ".2f"))
-    table = Table.create(columns, ROWS, absent="").filled()
+    table = Table.create(columns, ROWS, absent="").drop_empty_columns()
     assert table.headers == ("codec", "low")
     assert table.words == 1
-    assert Table.create(columns, ROWS).filled(num_fixed=2).headers == ("codec", "never", "low")
+    assert Table.create(columns, ROWS).drop_empty_columns(num_fixed=2).headers == (
+        "codec",
+        "never",
+        "low",
+    )
 
 
 @pytest.fixture

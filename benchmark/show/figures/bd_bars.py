@@ -15,16 +15,16 @@ from benchmark.show import sections
 from benchmark.show.bd_rates import doubt_mark, doubt_notes
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import Choice, sources_table
-from benchmark.show.figures.style import BAR_POINTS, SMALL_POINTS, WIDTHS, Style, figure_style, look
+from benchmark.show.figures.style import BAR_POINTS, TEXT_POINTS, WIDTHS, Style, figure_style, look
 from benchmark.spec import CodecSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Bar = tuple[SystemCurve, Record]
-ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # of a line of a name; of the title and the axis
-NAME_SHARE = 0.42  # of a column; longer names are broken
-ROOM = 0.3  # of the span of values, beside the bars, for their numbers
+ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # height of a line of a name; of title and axis
+NAME_SHARE = 0.42  # maximum share of a column's width; longer names are broken
+NUMBER_MARGIN = 0.3  # space next to the bars for their numbers, as a share of the values' span
 
 
 def draw_bd_bars(
@@ -35,7 +35,7 @@ def draw_bd_bars(
     dataset: str,
     anchor: CodecSpec | None,
 ) -> texts.DrawnFigure | None:
-    """Draw bars of BD-rates, the best codec first; open ones are published; None without any."""
+    """Draw bars of BD-rates, best codec first, published ones open; None without any."""
     panels, absent, rule = choice.select(panels), len(choice.absent), choice.rule
     absences = choice.absent_sentences(panels)
     panel_bars = [[*_bars(panel, comparisons, anchor, rule)] for panel in panels]
@@ -54,40 +54,40 @@ def draw_bd_bars(
     names = sorted(curves_by_name, key=order)
     width = texts.figure_width(len(panels))
     narrow = width == WIDTHS["column"] or len(panels) == 1
-    words = {
-        name: texts.wrapped(
-            sections.marked(name, curves_by_name[name].edition.run_facts.caveats),
+    labels = {
+        name: texts.wrap_text(
+            sections.mark_name(name, curves_by_name[name].edition.run_facts.caveats),
             NAME_SHARE * WIDTHS["column"],
         )
         for name in names
     }
-    # Panels beside each other have one list of names, those below each other each its own.
-    by_name = [{curve.name: (curve, record) for curve, record in bars} for bars in panel_bars]
-    rows = [[name for name in names if name in bars or not narrow] for bars in by_name]
+    # Panels side by side share a list of names; panels below each other have their own.
+    bars_by_name = [{curve.name: (curve, record) for curve, record in bars} for bars in panel_bars]
+    rows = [[name for name in names if name in bars or not narrow] for bars in bars_by_name]
     heights = [
-        EDGE_INCHES + ROW_INCHES * sum(words[name].count("\n") + 1 for name in row) for row in rows
+        EDGE_INCHES + ROW_INCHES * sum(labels[name].count("\n") + 1 for name in row) for row in rows
     ]
     curves = [*chain(*panels)]
     doubts = doubt_notes((record["doubtful"] for record in records), rule)
-    signs = sections.other_rules_note(curves), sections.curves_note(curves)
-    note = " ".join(filter(None, [*doubts, *signs]))
+    curve_notes = sections.other_rules_note(curves), sections.curves_note(curves)
+    note = " ".join(filter(None, [*doubts, *curve_notes]))
     has_intervals = any(record["bd_rate_low_percent"] is not None for record in records)
-    lines = "Lines are 95 % intervals over images." if has_intervals else ""
+    intervals_note = "Lines are 95 % intervals over images." if has_intervals else ""
     against = next((curve.name for curve in curves if curve.spec == anchor), "")
     with figure_style():
         layout = {"gridspec_kw": {"height_ratios": heights}} if narrow else {"sharey": True}
         figure, axes_row, _ = texts.panel_figure(len(panels), fmean(heights), **layout)
-        for axes, panel, bars, row in zip(axes_row, panels, by_name, rows, strict=True):
+        for axes, panel, bars, row in zip(axes_row, panels, bars_by_name, rows, strict=True):
             _draw_bars(axes, [bars.get(name) for name in row], styles)
-            axes.set_yticks(range(len(row)), [words[name] for name in row])
+            axes.set_yticks(range(len(row)), [labels[name] for name in row])
             axes.set_xlabel(f"BD-rate against {against} (%)")
             texts.title(axes, sections.metric_names([panel[0].metric]), width)
-        texts.add_legend(figure, [], " ".join(filter(None, [lines, note])))
+        texts.add_legend(figure, [], " ".join(filter(None, [intervals_note, note])))
     metrics = sections.metric_names([panel[0].metric for panel in panels]) + rule.words
-    caption = sections.brief(
+    caption = sections.make_caption(
         f"BD-rates against {against} on {dataset} by {metrics}; negative saves bits.",
         *absences,
-        lines,
+        intervals_note,
         note,
         f"{len(names)} of {len(names) + absent} codecs." if absent else None,
     )
@@ -131,18 +131,18 @@ def _draw_bars(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSp
         if low is not None:
             interval = low, comparison["bd_rate_high_percent"]
             axes.plot(interval, [row, row], color="black", linewidth=BAR_POINTS, zorder=3)
-        saves = value < 0
+        saves_bits = value < 0
         axes.annotate(
             f"{value:+z.1f}{doubt_mark(comparison)}".replace("-", "−"),
-            (_outer_end(comparison), row), (-2 if saves else 2, 0),
-            textcoords="offset points", ha="right" if saves else "left", va="center",
-            fontsize=SMALL_POINTS,
+            (_outer_end(comparison), row), (-2 if saves_bits else 2, 0),
+            textcoords="offset points", ha="right" if saves_bits else "left", va="center",
+            fontsize=TEXT_POINTS,
         )  # fmt: skip
         ends.append(_outer_end(comparison))
     lowest, highest = min(ends), max(ends)
-    room = ROOM * ((highest - lowest) or 1.0)
-    right = highest + room * (highest > 0 or lowest == 0)
-    axes.set_xlim(lowest - room * (lowest < 0), right)
+    margin = NUMBER_MARGIN * ((highest - lowest) or 1.0)
+    right = highest + margin * (highest > 0 or lowest == 0)
+    axes.set_xlim(lowest - margin * (lowest < 0), right)
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.axvline(0, color="black", linewidth=BAR_POINTS)
     axes.tick_params(axis="y", length=0)

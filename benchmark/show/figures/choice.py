@@ -1,8 +1,8 @@
 """The curves that a figure shows, and the table of their sources.
 
-At most eight, in the order of legends: the requested ones; else the user's own, the anchor, this
-project's method if nothing is the user's, published ones, then those measured here before bundled
-ones, by BD-rate in the first metric, one variant of a family before its second.
+At most eight, in the order of legends: the requested ones; else the user's, the anchor, this
+project's method if no codec is the user's, published ones, then those measured here before bundled
+ones, by BD-rate in the first metric, one variant of each family before any second one.
 """
 
 import math
@@ -24,21 +24,23 @@ from benchmark.show.table import Table
 from benchmark.spec import CodecSpec, requested_names
 from benchmark.system.text import group_by_key, listed
 
-MOST_NAMES = 8  # in a sentence on absent curves
-CROP_BPP = 4.0  # papers compare no higher rates; own curves extend it
+MAX_NAMES = 8  # in a sentence on absent curves
+CROP_BPP = 4.0  # papers compare no higher rates; curves measured here extend it
 
 
 def highest_rate(curves: Iterable[SystemCurve]) -> float:
-    """Return the highest rate that figures show: CROP_BPP, or that of an own curve if higher."""
-    own_rates = (
+    """Return the highest rate that figures show: CROP_BPP, or a higher one measured here."""
+    rates_here = (
         point.bpp for curve in curves if curve.edition.origin == "here" for point in curve.points
     )
-    return max([CROP_BPP, *own_rates])
+    return max([CROP_BPP, *rates_here])
 
 
-def note_cut_curves(panels: Iterable[Panel], cut: Iterable[Panel], rule: Rule) -> list[str]:
+def note_cut_curves(panels: Iterable[Panel], cut_panels: Iterable[Panel], rule: Rule) -> list[str]:
     """Return a sentence on curves without a point below the rate limit, if any."""
-    names_beyond = {curve.name for curve in chain(*panels)} - {curve.name for curve in chain(*cut)}
+    names_beyond = {curve.name for curve in chain(*panels)} - {
+        curve.name for curve in chain(*cut_panels)
+    }
     return (
         [f"No point below {rule.up_to_bpp:g} bpp: {', '.join(sorted(names_beyond))}."]
         if names_beyond
@@ -91,12 +93,12 @@ class Choice(NamedTuple):
                 if all(name in names for names in absent_by_panel)
             ]
             if absent_everywhere:
-                sentences.append(f"Not {word}: {listed(absent_everywhere, max_names=MOST_NAMES)}.")
+                sentences.append(f"Not {word}: {listed(absent_everywhere, max_names=MAX_NAMES)}.")
             for panel, names in zip(panels, absent_by_panel, strict=True):
                 if absent_here := [name for name in names if name not in absent_everywhere]:
                     metric = panel[0].metric.label.partition(" (dB)")[0]
                     sentences.append(
-                        f"{metric} not {word}: {listed(absent_here, max_names=MOST_NAMES)}."
+                        f"{metric} not {word}: {listed(absent_here, max_names=MAX_NAMES)}."
                     )
         return sentences
 
@@ -107,19 +109,20 @@ def choose(
     anchor: CodecSpec | None = None,
     requested: Sequence[str] = (),
 ) -> Choice:
-    """Choose the curves by the look; `requested`, anchor and the user's own are always kept."""
+    """Choose the curves by the look; `requested`, anchor and the user's are always kept."""
     all_curves = sorted(chain(*panels), key=lambda curve: not curve.measured)
     curves_by_name = {curve.name: curve for curve in all_curves}
-    names, max_curves = [*curves_by_name], look().most
+    names, max_curves = [*curves_by_name], look().max_curves
     if max_curves is not None and len(curves_by_name) > max_curves:
         curves = list(curves_by_name.values())
-        users = [curve for curve in curves if curve.edition.is_users]
+        users_curves = [curve for curve in curves if curve.edition.is_users]
         requested_curves = _requested_curves(curves, anchor, requested) if requested else []
         wanted_names = [
             curve.name
-            for curve in requested_curves or _ranked_curves(panels[0], curves, users, anchor, rule)
+            for curve in requested_curves
+            or _ranked_curves(panels[0], curves, users_curves, anchor, rule)
         ]
-        num_required = sum(curve.measured for curve in requested_curves or users)
+        num_required = sum(curve.measured for curve in requested_curves or users_curves)
         names = [
             name for name in curves_by_name if name in wanted_names[: max(max_curves, num_required)]
         ]
@@ -136,12 +139,12 @@ def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
         for name, curve in choice.absent.items()
         if not curve.measured or any(is_named(curve.edition, text) for text in requested)
     ]
-    limit = f"a figure has at most {look().most} curves, --all draws every one"
+    limit = f"a figure has at most {look().max_curves} curves, --all draws all of them"
     return [f"not drawn: {', '.join(names)}: {limit}"] if names else []
 
 
-def renamed(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
-    """Name curves as the look does. editions: that its names may mean; default: the panels'."""
+def rename_curves(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
+    """Give curves the look's names. editions: those it may name; default: the panels'."""
     titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
     return [[c.with_title(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
@@ -152,42 +155,44 @@ def _requested_curves(
     measured = [curve.edition for curve in curves if curve.measured]
     specs = {anchor: None}
     for text in requested:
-        with suppress(UnknownName):  # a published system's, or a codec without a curve
+        with suppress(UnknownName):  # a published system, or a codec without a curve
             specs |= {edition.spec: None for edition in find_editions([text], measured)}
     measured_curves = [c for spec in specs for c in curves if c.measured and c.spec == spec]
     return [*measured_curves, *(curve for curve in curves if not curve.measured)]
 
 
 def _ranked_curves(
-    first: Panel,
+    first_panel: Panel,
     curves: Sequence[SystemCurve],
-    users: Sequence[SystemCurve],
+    users_curves: Sequence[SystemCurve],
     anchor: CodecSpec | None,
     rule: Rule,
 ) -> list[SystemCurve]:
-    """Return all curves in order of priority (see the module); BD-rates are in `first`."""
-    rates = {curve.name: curve.rates for curve in first}
-    reference = next((curve.rates for curve in reversed(first) if curve.spec == anchor), None)
+    """Return all curves in order of priority (see the module); BD-rates are in `first_panel`."""
+    rates = {curve.name: curve.rates for curve in first_panel}
+    anchor_curve = next(
+        (curve.rates for curve in reversed(first_panel) if curve.spec == anchor), None
+    )
 
     def place(curve: SystemCurve) -> tuple[bool, float]:
         delta = None
-        if reference is not None and curve.name in rates:
-            delta = bd_rate(reference, rates[curve.name], rule).value
+        if anchor_curve is not None and curve.name in rates:
+            delta = bd_rate(anchor_curve, rates[curve.name], rule).value
         return curve.edition.bundled, math.inf if delta is None else delta
 
     ranked = sorted(curves, key=place)
-    begins = [*users, *(curve for curve in ranked if curve.spec == anchor)]
-    if not users:
+    priority_curves = [*users_curves, *(curve for curve in ranked if curve.spec == anchor)]
+    if not users_curves:
         usual = usual_variants(PROJECT_CODEC)
-        own_curves = [
-            curve for curve in ranked if curve.measured and curve.edition.family == PROJECT_CODEC
-        ]
-        begins += [curve for curve in own_curves if curve.spec in usual] or own_curves[:1]
-    begins += [curve for curve in ranked if not curve.measured]
-    families_first = {curve.edition.family for curve in begins}
+        own_curves = [curve for curve in ranked if curve.measured and curve.edition.family == PROJECT_CODEC]
+        priority_curves += [curve for curve in own_curves if curve.spec in usual] or own_curves[:1]
+    priority_curves += [curve for curve in ranked if not curve.measured]
+    priority_families = {curve.edition.family for curve in priority_curves}
     families = group_by_key((curve.edition.family, curve) for curve in ranked)
-    begins += [curves[0] for name, curves in families.items() if name not in families_first]
-    return list({curve.name: curve for curve in (*begins, *ranked)}.values())
+    priority_curves += [
+        curves[0] for name, curves in families.items() if name not in priority_families
+    ]
+    return list({curve.name: curve for curve in (*priority_curves, *ranked)}.values())
 
 
 def sources_table(curves: Iterable[SystemCurve]) -> Table:
@@ -200,7 +205,7 @@ def sources_table(curves: Iterable[SystemCurve]) -> Table:
         for curve in curves
         for point in curve.points[: curve.marks]
     }
-    return Table.create(SOURCES, rows.values(), absent="").filled()
+    return Table.create(SOURCES, rows.values(), absent="").drop_empty_columns()
 
 
 SOURCE_FIELDS = ("how", "source", "protocol", "rate_protocol", "value_error", "note")

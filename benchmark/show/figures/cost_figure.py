@@ -18,8 +18,8 @@ from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
     BAR_POINTS,
     MARKER_POINTS,
-    MOST_CURVES,
-    SMALL_POINTS,
+    MAX_CURVES,
+    TEXT_POINTS,
     Style,
     figure_style,
 )
@@ -37,9 +37,9 @@ COSTS = {  # words of the axis and of the caption, by the name of a cost
     "kmac": ("Work (kMAC/pixel)", "multiply-accumulates to encode and decode a pixel"),
 }
 PANEL_INCHES = 1.9
-SHIFTS = (0, 8, -8, 16, -16)  # points that a name may be above its place
-DECADES = 100  # between costs, from which an axis has ticks at powers of ten alone
-TYPICAL = "Open markers: typical seconds of one core, not timed here."
+NAME_OFFSETS = (0, 8, -8, 16, -16)  # points by which a name may be above its point
+POWERS_OF_TEN_RATIO = 100  # of costs, above which only powers of ten have ticks
+TYPICAL_NOTE = "Open markers: typical seconds of one core, not timed here."
 
 
 class CostPoint(NamedTuple):
@@ -98,22 +98,22 @@ def draw_costs(
 ) -> texts.DrawnFigure | None:
     """Draw a panel per kind of cost, on a logarithmic axis; None without points.
 
-    Names of up to MOST_CURVES codecs are beside their points, else in a legend.
+    Names of up to MAX_CURVES codecs are next to their points, else in a legend.
     """
     from matplotlib.ticker import LogLocator
 
     points_by_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
     costs_present = [cost for cost in COSTS if points_by_cost[cost]]
     # A panel with a single cost compares nothing.
-    kinds = [
+    drawn_costs = [
         cost for cost in costs_present if len({point.value for point in points_by_cost[cost]}) > 1
     ] or costs_present
-    if not kinds:
+    if not drawn_costs:
         return None
     handles = {}
     with figure_style():
-        figure, every_axes, width = texts.panel_figure(len(kinds), PANEL_INCHES, sharey=True)
-        for axes, cost in zip(every_axes, kinds, strict=True):
+        figure, all_axes, width = texts.panel_figure(len(drawn_costs), PANEL_INCHES, sharey=True)
+        for axes, cost in zip(all_axes, drawn_costs, strict=True):
             for point in points_by_cost[cost]:
                 curve, name = point.curve, _name(point)
                 heavy = curve.edition.facts.kind == "own"
@@ -128,25 +128,25 @@ def draw_costs(
             low, high = min(values), max(values)
             axes.set_xlim(low / 1.5, high * 2)
             texts.plain_ticks(axes.xaxis, wide=high > 3 * low)
-            if high > DECADES * low:
+            if high > POWERS_OF_TEN_RATIO * low:
                 axes.xaxis.set_major_locator(LogLocator(numticks=6))
             axes.margins(y=0.1)
             axes.set_xlabel(COSTS[cost][0])
             axes.spines[["top", "right"]].set_visible(False)
-        every_axes[0].set_ylabel(f"BD-rate (%)\n{metric}")
-        texts.title(every_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
+        all_axes[0].set_ylabel(f"BD-rate (%)\n{metric}")
+        texts.title(all_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
         marks = sections.curves_note([point.curve for point in points])
         doubts = doubt_notes((point.comparison["doubtful"] for point in points), rule)
-        note = " ".join(filter(None, [TYPICAL if typical else "", *doubts, marks]))
-        many = len(handles) > MOST_CURVES
-        texts.add_legend(figure, [*handles.values()] if many else [], note)
-        for axes, cost in zip(every_axes, kinds, strict=True):
-            if not many:
-                _write_names(axes, points_by_cost[cost])  # where the layout has put points
-    caption = sections.brief(
+        note = " ".join(filter(None, [TYPICAL_NOTE if typical else "", *doubts, marks]))
+        needs_legend = len(handles) > MAX_CURVES
+        texts.add_legend(figure, [*handles.values()] if needs_legend else [], note)
+        for axes, cost in zip(all_axes, drawn_costs, strict=True):
+            if not needs_legend:
+                _write_names(axes, points_by_cost[cost])  # after the layout has placed the points
+    caption = sections.make_caption(
         f"BD-rate in {metric} against {anchor} on {dataset}, over "
-        f"{' and '.join(COSTS[cost][1] for cost in kinds)}; better is down and to the left.",
+        f"{' and '.join(COSTS[cost][1] for cost in drawn_costs)}; better is down and to the left.",
         note,
     )
     return texts.DrawnFigure(
@@ -155,24 +155,27 @@ def draw_costs(
 
 
 def _name(point: CostPoint) -> str:
-    name = sections.marked(point.curve.name, point.curve.edition.run_facts.caveats)
+    name = sections.mark_name(point.curve.name, point.curve.edition.run_facts.caveats)
     return f"{name}{doubt_mark(point.comparison)}"
 
 
 def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
     from matplotlib.transforms import Bbox
 
-    pixels = axes.figure.dpi / 72  # of a point
+    pixels_per_point = axes.figure.dpi / 72
     places = [(point.value, point.comparison["bd_rate_percent"]) for point in points]
     marks = [axes.transData.transform(place) for place in places]
-    boxes = [Bbox([position, position]).padded(0.7 * MARKER_POINTS * pixels) for position in marks]
-    boxes.append(axes.lines[-1].get_window_extent())  # of the anchor
-    # From the right, where a name has the axis's end beside it and one side alone.
+    boxes = [
+        Bbox([position, position]).padded(0.7 * MARKER_POINTS * pixels_per_point)
+        for position in marks
+    ]
+    boxes.append(axes.lines[-1].get_window_extent())  # the anchor's line
+    # From the right, where the end of the axis leaves a name only one side.
     for point, place in sorted(zip(points, places, strict=True), key=lambda pair: -pair[0].value):
-        for up, side in product(SHIFTS, (1, -1)):
+        for rise, side in product(NAME_OFFSETS, (1, -1)):
             text = axes.annotate(
-                _name(point), place, (6 * side, up), va="center_baseline",
-                ha="left" if side > 0 else "right", fontsize=SMALL_POINTS,
+                _name(point), place, (6 * side, rise), va="center_baseline",
+                ha="left" if side > 0 else "right", fontsize=TEXT_POINTS,
                 textcoords="offset points",
             )  # fmt: skip
             box = text.get_window_extent()
@@ -180,6 +183,6 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
             inside &= axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
             if inside and not any(box.overlaps(box_taken) for box_taken in boxes):
                 break
-            if (up, side) != (SHIFTS[-1], -1):
+            if (rise, side) != (NAME_OFFSETS[-1], -1):
                 text.remove()
         boxes.append(box)

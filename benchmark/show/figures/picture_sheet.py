@@ -11,8 +11,8 @@ from benchmark.answer import Column, decimals
 from benchmark.codec import Pixels
 from benchmark.metrics.maps import legend_value
 from benchmark.metrics.metric import ErrorMap, MapScale
-from benchmark.show.figures.style import GREY, SMALL_POINTS, figure_style
-from benchmark.show.figures.texts import LINE_INCHES, DrawnFigure, figure_width, wrapped
+from benchmark.show.figures.style import GREY, TEXT_POINTS, figure_style
+from benchmark.show.figures.texts import LINE_INCHES, DrawnFigure, figure_width, wrap_text
 from benchmark.show.table import Table
 
 if TYPE_CHECKING:
@@ -20,19 +20,14 @@ if TYPE_CHECKING:
 
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 NO_BREAK = "\N{NO-BREAK SPACE}"
-BOLD_WIDTH = 1.15  # of bold type, relative to the usual
-STRIDE_PX = 8  # between the places that are compared
-COLOURS = "inferno"  # black means no error; where.js has the same
+BOLD_WIDTH = 1.15  # width of bold type, relative to regular type
+STRIDE_PX = 8  # of the search for the most different square
+COLOURS = "inferno"  # black means no error; where.js uses the same
 GAP_PX = 4  # between a crop and its map
-BAR_INCHES = 0.46  # below a row of maps, with its numbers and its label
-BAR = (
-    0.3,
-    0.4,
-    0.46,
-    0.08,
-)  # left and width, of the figure; above its edge and height, in inches
+BAR_INCHES = 0.46  # height of the colour bar below the maps, with its numbers and its label
+BAR = 0.3, 0.4, 0.46, 0.08  # left and width as shares of the figure; bottom and height in inches
 SIZE, RATE = "Size (kB)", "Rate (bpp)"  # labels of values
-MOST_DECIMALS = 3  # of a value below a picture
+MAX_DECIMALS = 3  # in a value below a picture
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
@@ -43,12 +38,12 @@ class PictureTile(NamedTuple):
     pixels: Pixels
     values: Mapping[str, float | None]  # by label with unit; None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
-    box: Box | None = None  # of a framed part
+    box: Box | None = None  # the framed part
     remark: str = ""  # after the rate, in brackets
 
 
-def most_different(pictures: Sequence[NDArray[Any]], side: int) -> Box:
-    """Return the square in which pictures of one size differ most; of equal ones the first.
+def most_different_square(pictures: Sequence[NDArray[Any]], side: int) -> Box:
+    """Return the square in which pictures of one size differ most, the first of equal ones.
 
     The difference is the sum of the samples' variances. Pictures smaller than the square give their
     largest square.
@@ -78,25 +73,32 @@ def draw_pictures(
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    total = figure_width(columns)
-    width = (total - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
-    laid_out = [
+    total_width = figure_width(columns)
+    width = (total_width - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
+    tile_layouts = [
         (tile, width * tile.pixels.shape[0] / tile.pixels.shape[1], _tile_lines(tile, width))
         for tile in tiles
     ]
-    words_inches = PAD_INCHES + LINE_INCHES * max(len(words) for *_, words in laid_out) + GAP_INCHES
-    rows = [laid_out[start : start + columns] for start in range(0, len(tiles), columns)]
-    heights = [max(tall for _, tall, _ in row) for row in rows]
+    words_inches = (
+        PAD_INCHES + LINE_INCHES * max(len(words) for *_, words in tile_layouts) + GAP_INCHES
+    )
+    rows = [tile_layouts[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max(tile_height for _, tile_height, _ in row) for row in rows]
     height_inches = sum(heights) + len(rows) * words_inches + 2 * EDGE_INCHES
     top = height_inches - EDGE_INCHES
     with figure_style():
-        figure = Figure(figsize=(total, height_inches))
+        figure = Figure(figsize=(total_width, height_inches))
         for row, height in zip(rows, heights, strict=True):
-            for place, (tile, tall, words) in enumerate(row):
+            for place, (tile, tile_height, words) in enumerate(row):
                 x_inches = EDGE_INCHES + place * (width + GAP_INCHES)
-                low = top - tall
+                low = top - tile_height
                 axes = figure.add_axes(
-                    (x_inches / total, low / height_inches, width / total, tall / height_inches)
+                    (
+                        x_inches / total_width,
+                        low / height_inches,
+                        width / total_width,
+                        tile_height / height_inches,
+                    )
                 )
                 axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
                 axes.set_axis_off()
@@ -106,26 +108,28 @@ def draw_pictures(
                         frame.set(edgecolor=colour, linewidth=points)
                         axes.add_patch(frame)
                 for line, (text, bold) in enumerate(words):
-                    down = low - PAD_INCHES - LINE_INCHES * line
+                    line_top = low - PAD_INCHES - LINE_INCHES * line
                     figure.text(
-                        x_inches / total, down / height_inches, text, va="top",
-                        fontsize=SMALL_POINTS,
+                        x_inches / total_width, line_top / height_inches, text, va="top",
+                        fontsize=TEXT_POINTS,
                         color="#000000" if bold else GREY, weight="bold" if bold else "normal",
                     )  # fmt: skip
             top -= height + words_inches
-    recorded = [tile for tile in tiles if tile.record]
+    recorded_tiles = [tile for tile in tiles if tile.record]
     labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
     cells = [Column("picture", "heading")]
-    cells += [Column(label, partial(_value_at, label), f".{decimals(label)}f") for label in labels]
-    if any(tile.remark for tile in recorded):
+    cells += [
+        Column(label, partial(_tile_value, label), f".{decimals(label)}f") for label in labels
+    ]
+    if any(tile.remark for tile in recorded_tiles):
         cells.insert(2, Column("off the rate", "remark", str))
-    table = Table.create(cells, recorded, notes) if recorded else None
-    keys = dict.fromkeys(key for tile in recorded for key in tile.record)  # crops may differ
-    records = [{key: tile.record.get(key) for key in keys} for tile in recorded]
+    table = Table.create(cells, recorded_tiles, notes) if recorded_tiles else None
+    keys = dict.fromkeys(key for tile in recorded_tiles for key in tile.record)  # crops may differ
+    records = [{key: tile.record.get(key) for key in keys} for tile in recorded_tiles]
     return DrawnFigure(figure, caption, records, table)
 
 
-def coloured(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
+def colour_map(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
     """Return a map in colours from 0 to `end`, in the legend's unit; NaN is grey."""
     from matplotlib import colormaps
 
@@ -140,52 +144,54 @@ def stack_map(pixels: Pixels, lower: Pixels) -> Pixels:
 
 
 def add_bar(figure: "Figure", scale: MapScale, end: float) -> None:
-    """Enlarge a figure at the bottom and draw the scale's bar there."""
+    """Enlarge a figure at the bottom and draw the scale's colour bar there."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     figure_height = figure.get_figheight()
     height = figure_height + BAR_INCHES
 
-    def raised(place: float) -> float:
+    def raise_position(place: float) -> float:
         return (place * figure_height + BAR_INCHES) / height
 
     for axes in figure.axes:
         box = axes.get_position()
-        axes.set_position((box.x0, raised(box.y0), box.width, box.height * figure_height / height))
+        axes.set_position(
+            (box.x0, raise_position(box.y0), box.width, box.height * figure_height / height)
+        )
     for text in figure.texts:
-        text.set_y(raised(text.get_position()[1]))
+        text.set_y(raise_position(text.get_position()[1]))
     figure.set_figheight(height)
-    left, width, low, tall = BAR
+    left, width, low, tile_height = BAR
     with figure_style():
-        axes = figure.add_axes((left, (low - tall) / height, width, tall / height))
+        axes = figure.add_axes((left, (low - tile_height) / height, width, tile_height / height))
         colours = ScalarMappable(Normalize(0, end), COLOURS)
         bar = figure.colorbar(colours, axes, orientation="horizontal", extend="max")
-        bar.set_label(scale.label, fontsize=SMALL_POINTS, labelpad=1)
+        bar.set_label(scale.label, fontsize=TEXT_POINTS, labelpad=1)
         bar.set_ticks([0, end / 2, end])
-        bar.ax.tick_params(labelsize=SMALL_POINTS, pad=1.5, length=2)
+        bar.ax.tick_params(labelsize=TEXT_POINTS, pad=1.5, length=2)
 
 
-def _value_at(label: str, tile: PictureTile) -> float | None:
+def _tile_value(label: str, tile: PictureTile) -> float | None:
     return tile.values.get(label)
 
 
 def _tile_lines(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
-    """Return lines, each with whether it is bold."""
+    """Return the lines below a picture, and whether each is bold."""
     values = {label: value for label, value in tile.values.items() if value is not None}
     remark = f" ({tile.remark})" if tile.remark else ""
     first = [f"{values[SIZE]:.1f} kB"] if SIZE in values else []
     first += [f"{values[RATE]:.3f} bpp{remark}"] if RATE in values else []
     other_texts = [
-        f"{label.partition(' (')[0]} {value:.{min(decimals(label), MOST_DECIMALS)}f}"
+        f"{label.partition(' (')[0]} {value:.{min(decimals(label), MAX_DECIMALS)}f}"
         f"{f'{NO_BREAK}dB' if 'dB' in label else ''}"
         for label, value in values.items() if label not in (SIZE, RATE)
     ]  # fmt: skip
     # A name and its number stay on one line, if they fit.
-    unbroken = [
-        text if "\n" in wrapped(f"{text},", inches) else text.replace(" ", NO_BREAK)
+    unbroken_texts = [
+        text if "\n" in wrap_text(f"{text},", inches) else text.replace(" ", NO_BREAK)
         for text in (*first, *other_texts)
     ]
-    lines_of_values = wrapped(", ".join(unbroken), inches).replace(NO_BREAK, " ").splitlines()
-    lines = [(line, True) for line in wrapped(tile.heading, inches / BOLD_WIDTH).splitlines()]
-    return lines + [(line, False) for line in lines_of_values]
+    value_lines = wrap_text(", ".join(unbroken_texts), inches).replace(NO_BREAK, " ").splitlines()
+    lines = [(line, True) for line in wrap_text(tile.heading, inches / BOLD_WIDTH).splitlines()]
+    return lines + [(line, False) for line in value_lines]

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 SOME_ABSENT = "Some codecs are absent from some panels."
-WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
-ROOM, LINEAR_ROOM = 1.12, 1.04  # factor between the outermost rates and the ends of an axis
+MIN_LOG_RATIO = 10  # of a metric's values, above which their axis is logarithmic
+MARGIN, LINEAR_MARGIN = 1.12, 1.04  # factors between the outermost rates and the ends of an axis
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
-STAR = 1.4  # a star looks smaller than other markers of its size
-HEAVY = 1.8  # relative width of own curves
+STAR_SCALE = 1.4  # a star looks smaller than other markers of its size
+HEAVY_SCALE = 1.8  # relative width of our curves and the user's
 SAMPLED_DASHES = (1.0, 1.4)
-MOST_TICKS = 7  # on a linear axis of values
-MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
+MAX_TICKS = 7  # on a linear axis of values
+MAX_MARKERS = 14  # on one published curve; some csv files have a hundred points
 
 DatasetPanels = tuple[str, Sequence[Panel]]  # the dataset's title, and a panel for each metric
 
@@ -50,7 +50,7 @@ def draw_rate_curves(
     rates. The rate axis is logarithmic unless the look says otherwise: sweeps are geometric, and on
     a linear axis a dozen codecs meet in the lowest quarter.
 
-    anchor: of one dataset's BD-rate table. outlier: see `draw_panel`. groups: in the legend.
+    anchor: of one dataset's BD-rate table. outlier: see `draw_panel`. groups: group the legend.
     """
     rows, absences = _chosen_rows(datasets, choice)
     if not rows:
@@ -66,32 +66,37 @@ def draw_rate_curves(
             for axes, panel in zip(row_axes, dataset_panels, strict=True):
                 for curve, handle in draw_panel(axes, panel, styles, outlier, limits):
                     handles.setdefault(curve.name, handle)
-            texts.title(row_axes[0], f"{title}, {sections.images_of(dataset_panels)}", inches)
+            texts.title(row_axes[0], f"{title}, {sections.images_text(dataset_panels)}", inches)
         ordered = [handles[name] for name in choice.curves if name in handles]
         if groups:
             ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         value_limits = (axes.get_ylim() for axes in chain(*grid))
-        framing = [[c for c in panel if c.title != outlier] for panel in panels]
-        outside = _note_beyond(curves, limits[1]), _note_below(framing, value_limits, limits[1])
-        signs = sections.curves_note(curves), *outside
-        rules = sections.other_rules_note(curves)
-        texts.add_legend(figure, ordered, " ".join(filter(None, (rules, *signs))), groups)
+        framing_curves = [[c for c in panel if c.title != outlier] for panel in panels]
+        frame_notes = (
+            _beyond_frame_note(curves, limits[1]),
+            _below_frame_note(framing_curves, value_limits, limits[1]),
+        )
+        curve_notes = sections.curves_note(curves), *frame_notes
+        rules_note = sections.other_rules_note(curves)
+        texts.add_legend(
+            figure, ordered, " ".join(filter(None, (rules_note, *curve_notes))), groups
+        )
     count = len(choice.curves)
-    counts = [f"{title} ({sections.images_of(panels)})" for title, panels in rows]
+    counts = [f"{title} ({sections.images_text(panels)})" for title, panels in rows]
     subject = (
         f"{sections.metric_names(metrics)} against rate on "
         f"{sections.listed(counts)}, means over images."
     )
-    full_caption = " ".join([subject, *absences, rules])
-    fits = bool(sections.brief(full_caption))
+    full_caption = " ".join([subject, *absences, rules_note])
+    fits = bool(sections.make_caption(full_caption))
     intervals = any(point.interval for curve in curves for point in curve.points)
     seeds = sorted({str(len(point.seeds)) for c in curves for point in c.points if point.seeds})
-    caption = sections.brief(
-        *([subject, rules, *absences] if fits else [subject, rules, SOME_ABSENT]),
+    caption = sections.make_caption(
+        *([subject, rules_note, *absences] if fits else [subject, rules_note, SOME_ABSENT]),
         *sections.scale_sentences(metrics),
         "Bars: 95 % intervals." if intervals else None,
         f"Bands: lowest to highest of {sections.listed(seeds)} seeds." if seeds else None,
-        *signs,
+        *curve_notes,
         f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
     )
     sources = sources_table(curves)
@@ -110,12 +115,14 @@ def _chosen_rows(
     datasets: Sequence[DatasetPanels], choice: Choice
 ) -> tuple[list[DatasetPanels], list[str]]:
     rows, absences = list[DatasetPanels](), list[str]()
-    for title, panels_given in datasets:
-        if panels := choice.select(panels_given):
+    for title, all_panels in datasets:
+        if panels := choice.select(all_panels):
             prefix = f"{title}: " if len(datasets) > 1 else ""
-            present = {panel[0].metric for panel in panels}
-            absent = [panel[0].metric for panel in panels_given if panel[0].metric not in present]
-            names = sections.metric_names(absent)
+            present_metrics = {panel[0].metric for panel in panels}
+            absent_metrics = [
+                panel[0].metric for panel in all_panels if panel[0].metric not in present_metrics
+            ]
+            names = sections.metric_names(absent_metrics)
             absences += [f"{prefix}{names}: no values of these codecs."] if names else []
             absences += [f"{prefix}{sentence}" for sentence in choice.absent_sentences(panels)]
             rows.append((title, _drop_lone_points(panels)))
@@ -129,8 +136,8 @@ def _make_axes(
     width = texts.figure_width(len(metrics))
     if 1 in (len(rows), len(metrics)) or width == WIDTHS["column"]:
         figure, all_axes, width = texts.panel_figure(sum(len(panels) for _, panels in rows))
-        # Titles stand beside each other; that of one dataset may go on over its other panels.
-        columns = texts.panels_in_a_row(len(rows)) if len(rows) > 1 else 1
+        # Datasets' titles stand side by side; a lone title may extend over all panels.
+        columns = texts.panels_per_row(len(rows)) if len(rows) > 1 else 1
         axes = iter(all_axes)
         return (
             figure,
@@ -142,15 +149,15 @@ def _make_axes(
     result = []
     for (_, panels), in_row in zip(rows, grid, strict=True):
         axes_by_metric = dict(zip(metrics, in_row, strict=True))
-        present = [panel[0].metric for panel in panels]
-        for metric in axes_by_metric.keys() - {*present}:
+        present_metrics = [panel[0].metric for panel in panels]
+        for metric in axes_by_metric.keys() - {*present_metrics}:
             axes_by_metric[metric].remove()
-        result.append([axes_by_metric[metric] for metric in present])
+        result.append([axes_by_metric[metric] for metric in present_metrics])
     return figure, result, 0.8 * width
 
 
 def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
-    """Drop published curves with one point here and more elsewhere."""
+    """Drop a panel's published curves with one point that have more in another panel."""
     published = [curve for curve in chain(*panels) if not curve.measured]
     names_elsewhere = {curve.name for curve in published if len(curve.points) > 1}
 
@@ -161,17 +168,17 @@ def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def rate_limits(curves: Iterable[SystemCurve]) -> tuple[float, float]:
-    """Return the limits of the rate axis; no marker of a point beyond `highest_rate` is cut."""
+    """Return the limits of the rate axis, without a cut marker of a point above `highest_rate`."""
     curves, linear = [*curves], look().linear_rate
     rates, limit = [point.bpp for curve in curves for point in curve.points], highest_rate(curves)
-    inside = [bpp for bpp in rates if bpp <= limit] or rates
-    low, high = min(inside), max(inside)
-    beyond = min((bpp for bpp in rates if bpp > high), default=math.inf)
-    right = min((LINEAR_ROOM if linear else ROOM) * high, math.sqrt(high * beyond))
-    return 0.0 if linear else low / ROOM, right
+    shown_rates = [bpp for bpp in rates if bpp <= limit] or rates
+    low, high = min(shown_rates), max(shown_rates)
+    next_rate = min((bpp for bpp in rates if bpp > high), default=math.inf)
+    right = min((LINEAR_MARGIN if linear else MARGIN) * high, math.sqrt(high * next_rate))
+    return 0.0 if linear else low / MARGIN, right
 
 
-def _note_beyond(curves: Sequence[SystemCurve], limit: float) -> str:
+def _beyond_frame_note(curves: Sequence[SystemCurve], limit: float) -> str:
     ends = {curve.name: curve.points[-1].bpp for curve in curves if curve.points[0].bpp <= limit}
     names = [f"{name} to {end:.2g} bpp" for name, end in ends.items() if end > limit]
     return f"Beyond the frame: {', '.join(names)}." if names else ""
@@ -184,14 +191,14 @@ def draw_panel(
     outlier: str = "",
     limits: tuple[float, float] | None = None,
 ) -> "list[tuple[SystemCurve, Line2D]]":
-    """Draw the curves of a panel, frame its axes, and return each with its line.
+    """Draw the curves of a panel, frame its axes, and return each curve with its line.
 
-    Curves entirely beyond the axis are left out. The value axis spans all curves but the system
+    Curves entirely beyond the axis are left out. The value axis spans all curves except the system
     named `outlier`. limits: `rate_limits` of the figure; default: of this panel.
     """
     limits = limits or rate_limits(panel)
-    inside = [curve for curve in panel if min(p.bpp for p in curve.points) <= limits[1]]
-    ordered = sorted(inside or panel, key=lambda curve: curve.measured)
+    visible_curves = [curve for curve in panel if min(p.bpp for p in curve.points) <= limits[1]]
+    ordered = sorted(visible_curves or panel, key=lambda curve: curve.measured)
     lines = [(curve, _draw_curve(axes, curve, styles[curve.spec])) for curve in ordered]
     _set_frame(axes, ordered, outlier, limits)
     return lines
@@ -200,10 +207,10 @@ def draw_panel(
 def _draw_curve(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
     is_own, metric = curve.edition.facts.kind == "own", curve.metric
     properties = line(style, published=not curve.measured, sampled=curve.sampled, heavy=is_own)
-    step = math.ceil(curve.marks / MOST_MARKERS) if not curve.measured else 1
+    step = math.ceil(curve.marks / MAX_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * is_own
     bpp, values = curve.plotted
-    name = sections.marked(curve.name, curve.edition.run_facts.caveats)
+    name = sections.mark_name(curve.name, curve.edition.run_facts.caveats)
     properties |= {"label": name, "gid": curve.group}
     marks = slice(0, curve.marks, step)
     (handle,) = axes.plot(bpp, values, markevery=marks, zorder=order, **properties)
@@ -212,11 +219,11 @@ def _draw_curve(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
             ends = [metric.plotted(end) for end in point.interval]
             axes.vlines(point.bpp, ends[0], ends[1], colors=style.colour, linewidth=0.7, alpha=0.6)
     if means := [point for point in curve.points if point.seeds]:
-        values_of_seeds = [[metric.plotted(value) for _, value in p.seeds] for p in means]
-        lowest, highest = [*map(min, values_of_seeds)], [*map(max, values_of_seeds)]
+        seed_values = [[metric.plotted(value) for _, value in p.seeds] for p in means]
+        lowest, highest = [*map(min, seed_values)], [*map(max, seed_values)]
         band = [point.bpp for point in means], lowest, highest
         axes.fill_between(*band, color=style.colour, alpha=0.18, linewidth=0, zorder=1)
-        axes.vlines(*band, colors=style.colour, linewidth=BAR_POINTS)  # also of one point
+        axes.vlines(*band, colors=style.colour, linewidth=BAR_POINTS)  # also for a single point
     if any(point.value_error or point.bpp_error for point in curve.points):
         low, high = (
             [metric.plotted(p.value + sign * (p.value_error or 0)) for p in curve.points]
@@ -236,14 +243,16 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     from matplotlib.ticker import MaxNLocator
 
     metric, (left, right) = panel[0].metric, limits
-    framing = [curve for curve in panel if curve.title != outlier] or panel
-    all_points = [point for curve in framing for point in curve.points]
+    framing_curves = [curve for curve in panel if curve.title != outlier] or panel
+    all_points = [point for curve in framing_curves for point in curve.points]
     points = [point for point in all_points if point.bpp <= right] or all_points
-    values = _framed_values(framing, right) or [metric.plotted(point.value) for point in points]
+    values = _framed_values(framing_curves, right) or [
+        metric.plotted(point.value) for point in points
+    ]
     ends = [metric.plotted(end) for point in points for end in point.interval or ()]
     ends += [metric.plotted(value) for point in points for _, value in point.seeds]
     low, high = min(values), max(values)
-    if metric.scale == "decades" and 0 < WIDE_RATIO * low < high:
+    if metric.scale == "decades" and 0 < MIN_LOG_RATIO * low < high:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
         texts.plain_ticks(axes.yaxis)
@@ -251,8 +260,8 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
         low, high = min([low, *ends]), max([high, *ends])
         margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
         axes.set_ylim(low - margin, high + margin)
-        axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
-    if ends_of_axis := look().value_range(metric):
+        axes.yaxis.set_major_locator(MaxNLocator(MAX_TICKS, steps=[1, 2, 5, 10]))
+    if ends_of_axis := look().axis_range(metric):
         axes.set_ylim(ends_of_axis)
     if left:
         axes.set_xscale("log")
@@ -263,28 +272,28 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _framed_values(panel: Panel, most_bpp: float) -> list[float]:
+def _framed_values(panel: Panel, max_bpp: float) -> list[float]:
     """Return the values that an axis spans if it omits those below 0; empty: span all.
 
     This applies to a metric that is better when higher, if every curve has two values above 0: on a
-    scale with an arbitrary zero, as SSIMULACRA 2's, negative values would waste half of the axis.
+    scale with an arbitrary zero, like SSIMULACRA 2's, negative values would waste half of the axis.
     """
-    of_curves = []
+    values_by_curve = []
     for curve in panel:
-        plotted = (curve.metric.plotted(p.value) for p in curve.points if p.bpp <= most_bpp)
-        of_curves.append([value for value in plotted if value >= 0])
-    if panel[0].metric.better == "lower" or any(len(values) < 2 for values in of_curves):
+        plotted = (curve.metric.plotted(p.value) for p in curve.points if p.bpp <= max_bpp)
+        values_by_curve.append([value for value in plotted if value >= 0])
+    if panel[0].metric.better == "lower" or any(len(values) < 2 for values in values_by_curve):
         return []
-    return [*chain(*of_curves)]
+    return [*chain(*values_by_curve)]
 
 
-def _note_below(
-    panels: Iterable[Panel], limits: Iterable[tuple[float, float]], most_bpp: float
+def _below_frame_note(
+    panels: Iterable[Panel], limits: Iterable[tuple[float, float]], max_bpp: float
 ) -> str:
     parts = []
     for panel, (low, _) in zip(panels, limits, strict=True):
         for curve in panel:
-            values = [curve.metric.plotted(p.value) for p in curve.points if p.bpp <= most_bpp]
+            values = [curve.metric.plotted(p.value) for p in curve.points if p.bpp <= max_bpp]
             if values_below := [value for value in values if value < low]:
                 parts.append(f"{curve.name} to {min(values_below):.3g}")
     return f"Below the frame: {', '.join(dict.fromkeys(parts))}." if parts else ""
@@ -299,7 +308,7 @@ def line(
     without markers. heavy: of our codec or the user's.
     """
     dashes = SAMPLED_DASHES if sampled else style.dashes
-    size = (STAR if style.marker == "*" else 1) * (HEAVY**0.5 if heavy else 1)
+    size = (STAR_SCALE if style.marker == "*" else 1) * (HEAVY_SCALE**0.5 if heavy else 1)
     return {
         "color": style.colour,
         "marker": "" if sampled else style.marker,
@@ -307,7 +316,7 @@ def line(
         "markerfacecolor": "white" if published else style.colour,
         "markeredgecolor": style.colour,
         "markeredgewidth": EDGE_POINTS,
-        "linewidth": (HEAVY if heavy else 1)
+        "linewidth": (HEAVY_SCALE if heavy else 1)
         * (PUBLISHED_LINE_POINTS if published else LINE_POINTS),
         "linestyle": (0, dashes) if dashes else "-",
     }

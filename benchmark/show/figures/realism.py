@@ -20,7 +20,7 @@ from benchmark.show.figures.choice import SOURCES as CURVE_SOURCES
 from benchmark.show.figures.rate_curve import line
 from benchmark.show.figures.style import (
     LINE_GREY,
-    SMALL_POINTS,
+    TEXT_POINTS,
     Style,
     figure_style,
 )
@@ -28,7 +28,7 @@ from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 
 NUMBER = re.compile(r"[^\s=]+=[\d.]+")  # a setting that is stated, not a place on a plotted line
-LABEL_POINTS = 22.0, 9.0  # width and height of a setting beside its point
+LABEL_POINTS = 22.0, 9.0  # width and height of a setting's label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,9 +43,9 @@ def draw_realism_plots(
     images: str,
     few: Sequence[Metric] = (),
 ) -> texts.DrawnFigure:
-    """Draw a panel per rate; realism is better upwards.
+    """Draw a panel per rate, with better realism upwards.
 
-    If lower is more real, the axis is logarithmic and reversed. few: metrics over few images.
+    If lower values are better, the axis is logarithmic and reversed. few: metrics over few images.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -53,12 +53,12 @@ def draw_realism_plots(
     steps = [(bpp, sweep.curve, step) for bpp, sweep in sweeps for step in sweep.steps]
     names = _sweep_names([sweep for _, sweep in sweeps])
     notes, curves = sections.few_sentences(few) if few else [], [s.curve for _, s in sweeps]
-    signs = sections.other_rules_note(curves), sections.curves_note(curves)
-    note = " ".join(filter(None, [*notes, *signs]))
-    handles, falls = {}, realism.better == "lower"  # then the axis is logarithmic
+    curve_notes = sections.other_rules_note(curves), sections.curves_note(curves)
+    note = " ".join(filter(None, [*notes, *curve_notes]))
+    handles, lower_is_better = {}, realism.better == "lower"  # then the axis is logarithmic
     with figure_style():
-        figure, every_axes, width = texts.panel_figure(len(plots), sharey=True)
-        for axes, plot in zip(every_axes, plots, strict=True):
+        figure, all_axes, width = texts.panel_figure(len(plots), sharey=True)
+        for axes, plot in zip(all_axes, plots, strict=True):
             for sweep in plot.sweeps:
                 curve, name = sweep.curve, sweep.curve.name
                 heavy = sweep.style.facts.kind == "own"
@@ -74,14 +74,16 @@ def draw_realism_plots(
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.spines[["top", "right"]].set_visible(False)
             texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
-        if falls:  # on axes that share it
-            _reverse_axis(every_axes[0], [step.realism.value for *_, step in steps])
-        every_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
-        ordered = sorted((sweep for _, sweep in sweeps), key=sweep_order)
-        grouped_all = all(sweep.curve.group for sweep in ordered)
-        legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered)
-        texts.add_legend(figure, list(legend), note, grouped_all)
-        for axes, plot in zip(every_axes, plots, strict=True):  # where the layout has put points
+        if lower_is_better:  # the panels share this axis
+            _reverse_axis(all_axes[0], [step.realism.value for *_, step in steps])
+        all_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
+        ordered_sweeps = sorted((sweep for _, sweep in sweeps), key=sweep_order)
+        has_groups = all(sweep.curve.group for sweep in ordered_sweeps)
+        legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered_sweeps)
+        texts.add_legend(figure, list(legend), note, has_groups)
+        for axes, plot in zip(
+            all_axes, plots, strict=True
+        ):  # after the layout has placed the points
             _write_settings(axes, plot.sweeps)
     columns = (
         Column("rate", lambda row: f"{row[0]:g}"),
@@ -92,7 +94,7 @@ def draw_realism_plots(
         Column(realism.label, "2.realism.value", f".{decimals(realism.label)}f"),
     )
     rates = sections.listed([f"{plot.bpp:g}" for plot in plots])
-    caption = sections.brief(
+    caption = sections.make_caption(
         f"{sections.metric_names([realism])} against {sections.metric_names([distortion])} at "
         f"{rates} bpp on {dataset} ({images}); better is up and to the "
         f"{'right' if distortion.better == 'higher' else 'left'}.",
@@ -106,7 +108,7 @@ def draw_realism_plots(
         for _, curve, step in steps
         for value in step[1:]
     }
-    sources = Table.create(SOURCES, values.values(), absent="").filled()
+    sources = Table.create(SOURCES, values.values(), absent="").drop_empty_columns()
     return texts.DrawnFigure(figure, caption, marks, Table.create(columns, steps), sources)
 
 
@@ -121,27 +123,29 @@ def _reverse_axis(axes: "Axes", values: Sequence[float]) -> None:
 
 
 def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
-    written: list[Float64Array] = []
+    label_positions: list[Float64Array] = []
     for sweep in sweeps:
         steps = sweep.steps if len(sweep.steps) > 1 else ()
         labelled = [step for step in (*steps[:1], *steps[:0:-1]) if NUMBER.fullmatch(step.setting)]
         for step in labelled:  # the ends first
             place = step.distortion.value, step.realism.value
             label_position = axes.transData.transform(place) * 72 / axes.figure.dpi / LABEL_POINTS
-            if all(abs(label_position - position).max() >= 1 for position in written):
+            if all(abs(label_position - position).max() >= 1 for position in label_positions):
                 number = step.setting.rpartition("=")[2]
                 axes.annotate(
                     number, place, (4, 2), textcoords="offset points", ha="left", va="bottom",
-                    fontsize=SMALL_POINTS, color=LINE_GREY,
+                    fontsize=TEXT_POINTS, color=LINE_GREY,
                 )  # fmt: skip
-                written.append(label_position)
+                label_positions.append(label_position)
 
 
 def _sweep_names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     names = {}
-    for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):  # the longest counts
+    for sweep in sorted(
+        sweeps, key=lambda sweep: len(sweep.steps)
+    ):  # the longest sweep's name is kept
         caveats, steps = sweep.curve.edition.run_facts.caveats, sweep.steps
-        name = sections.marked(sweep.curve.name, caveats)
+        name = sections.mark_name(sweep.curve.name, caveats)
         if len(steps) > 1:
             first, last = (step.setting or "default" for step in (steps[0], steps[-1]))
             name += f", {first} to {last}"
@@ -150,6 +154,6 @@ def _sweep_names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
 
 
 def absence_notes(plots: Sequence[PlotAtRate]) -> list[str]:
-    """Return sentences on what measured sweeps leave out, each once."""
+    """Return the measured sweeps' sentences on absent variants, each once."""
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
     return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.absence_notes))

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.option import DRAWING, option
-from benchmark.show.table import SIGNS
+from benchmark.show.table import GREEK_LATEX
 from benchmark.system.text import number_in
 
 if TYPE_CHECKING:
@@ -28,30 +28,30 @@ _T = TypeVar("_T")
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
 LINE_POINTS, BAR_POINTS, MARKER_POINTS = 1.0, 0.6, 4.2
-SMALL_POINTS = 7.0  # of all type but axis labels; the minimum in print
+TEXT_POINTS = 7.0  # all text except axis labels; the smallest legible in print
 GREY, LINE_GREY = "#555555", "#777777"
-OWN_COLOUR = "#000000"  # of the user's codec: no other is as dark
-LEAST_LIGHTNESS = 7.0  # difference of L* between two styles with one marker
-# Strokes and gaps, in line widths, of a codec's curves in one figure; the plainest is solid.
+USER_COLOUR = "#000000"  # of the user's codec: no other colour is as dark
+MIN_LIGHTNESS_GAP = 7.0  # difference of L* between two styles with the same marker
+# Dashes and gaps, in line widths, of a codec's curves in a figure; the plainest curve is solid.
 DASHES = ((), (5.0, 1.6), (5.0, 1.4, 1.4, 1.4), (2.2, 1.4))
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
-OWN_MARKERS = ("D", "^", "v", "P", "X", "h", "<", ">", "p", "8", "d", "H")
+USER_MARKERS = ("D", "^", "v", "P", "X", "h", "<", ">", "p", "8", "d", "H")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "H")
 
 WIDTHS: Mapping[str, float] = {"column": 3.25, "page": 6.875}  # inches, of CVPR's pages
 FORMATS = ("pdf", "png", "svg")
-FONTS: Mapping[str, Sequence[str]] = {  # they come with matplotlib; "serif" looks as Times does
+FONTS: Mapping[str, Sequence[str]] = {  # shipped with matplotlib; "serif" looks like Times
     "sans": ["DejaVu Sans"],
-    "serif": ["STIXGeneral", "DejaVu Sans"],  # a sign that the first lacks is from the second
+    "serif": ["STIXGeneral", "DejaVu Sans"],  # glyphs missing in the first come from the second
 }
-FURTHER_FONTS = (  # for scripts that those lack; a letter is from the first with it
+FALLBACK_FONTS = (  # for scripts missing in FONTS; the first font with a glyph is used
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "Hiragino Sans", "PingFang SC",
     "Microsoft YaHei", "Malgun Gothic", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "IPAGothic",
     "Droid Sans Fallback", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari",
     "Noto Sans Bengali", "Noto Sans Thai", "Arial Unicode MS", "FreeSans", "Symbola", "Noto Emoji",
     "Segoe UI Emoji", "Unifont", "Unifont Upper",
 )  # fmt: skip
-MOST_CURVES = 8
+MAX_CURVES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ class Look:
         "", DRAWING, "Width: column (3.25 in) or page (6.875 in); default: a column for one panel."
     )
     format: tuple[str, ...] = option(
-        ("pdf", "png"), DRAWING, "Kinds of files: pdf, png, svg.", value_form="listed"
+        ("pdf", "png"), DRAWING, "File formats: pdf, png, svg.", value_form="listed"
     )
     linear_rate: bool = option(
-        False, DRAWING, "A linear instead of a logarithmic rate axis.", "--linear-rate"
+        False, DRAWING, "Draw a linear rate axis, not a logarithmic one.", "--linear-rate"
     )
     values: tuple[str, ...] = option(
         (),
@@ -89,9 +89,9 @@ class Look:
     )
 
     @property
-    def most(self) -> int | None:
-        """The largest number of curves in a figure; None for all."""
-        return None if self.every_curve else MOST_CURVES
+    def max_curves(self) -> int | None:
+        """The maximum number of curves in a figure; None for all."""
+        return None if self.every_curve else MAX_CURVES
 
     def place(self, edition: "Edition") -> int:
         """Return a sort key: the place in the given order; others come last."""
@@ -100,9 +100,9 @@ class Look:
         places = (n for n, name in enumerate(self.order) if is_named(edition, name))
         return next(places, len(self.order))
 
-    def value_range(self, metric: "Metric") -> tuple[float, float] | None:
+    def axis_range(self, metric: "Metric") -> tuple[float, float] | None:
         """Return the chosen ends of a metric's axis, if any."""
-        ranges = {name: ends for name, *ends in map(value_range, self.values)}
+        ranges = {name: ends for name, *ends in map(parse_value_range, self.values)}
         low, high = ranges.get(metric.name, (None, None))
         return None if low is None or high is None else (low, high)
 
@@ -123,7 +123,7 @@ class Look:
         find_editions(self.order, editions)
 
 
-def value_range(text: str) -> tuple[str, float, float]:
+def parse_value_range(text: str) -> tuple[str, float, float]:
     """Parse the range of an axis ("ssim2=60:95"); raise `UsageError` or `UnknownName`."""
     from benchmark.rows.schema import metric_names  # which needs numpy
 
@@ -151,7 +151,9 @@ def parse_names(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Ed
     editions = list(editions)
     result: dict[Edition, str] = {}
     for text in texts:
-        parts = reduce(lambda t, sign: t.replace(SIGNS[sign], sign), SIGNS, text).split("=")
+        parts = reduce(lambda t, sign: t.replace(GREEK_LATEX[sign], sign), GREEK_LATEX, text).split(
+            "="
+        )
         for count in range(len(parts) - 1, 0, -1):
             with suppress(BenchError):
                 spec = find_variant("=".join(parts[:count]), editions)
@@ -161,17 +163,17 @@ def parse_names(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Ed
     return result
 
 
-_in_force: ContextVar[Look] = ContextVar("look of figures", default=Look())  # noqa: B039
+_current_look: ContextVar[Look] = ContextVar("look of figures", default=Look())  # noqa: B039
 
 
 def look() -> Look:
-    """Return the look in force."""
-    return _in_force.get()
+    """Return the current look."""
+    return _current_look.get()
 
 
 @contextmanager
-def drawn_as(chosen_look: Look | None = None, **changes: Any) -> Iterator[Look]:
-    """Draw figures inside with a look, or with changes to it; raise `UsageError` for others."""
+def use_look(chosen_look: Look | None = None, **changes: Any) -> Iterator[Look]:
+    """Draw figures in this context with a look and `changes` to it; `UsageError` if invalid."""
     with chdir(Path(__file__).parent):  # the current folder's matplotlibrc may not be text
         from matplotlib.colors import is_color_like
 
@@ -184,15 +186,17 @@ def drawn_as(chosen_look: Look | None = None, **changes: Any) -> Iterator[Look]:
         if name not in choices:
             raise UnknownName(kind, name, choices)
     for text in chosen_look.values:
-        value_range(text)
+        parse_value_range(text)
     for text in chosen_look.colour:
         if not is_color_like(text.rpartition("=")[2]):
-            raise UsageError(f"--colour {text!r} does not end with a colour: vtm=#332288")
-    token = _in_force.set(chosen_look)
+            raise UsageError(
+                f"--colour {text!r} does not end with a colour: write it like vtm=#332288"
+            )
+    token = _current_look.set(chosen_look)
     try:
         yield chosen_look
     finally:
-        _in_force.reset(token)
+        _current_look.reset(token)
 
 
 class Style(NamedTuple):
@@ -203,7 +207,7 @@ class Style(NamedTuple):
     dashes: tuple[float, ...] = ()  # strokes and gaps in line widths; none: a solid line
 
 
-OWN_STYLE = Path(__file__).with_name("figure.mplstyle")
+PROJECT_STYLE = Path(__file__).with_name("figure.mplstyle")
 
 
 @contextmanager
@@ -212,9 +216,9 @@ def figure_style() -> Iterator[None]:
     import matplotlib as mpl
 
     settings: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
-    settings |= _style_file(OWN_STYLE)
+    settings |= _style_file(PROJECT_STYLE)
     settings |= {"lines.linewidth": LINE_POINTS, "lines.markersize": MARKER_POINTS}
-    settings |= {"font.family": [*FONTS[look().font], *further_fonts()]}
+    settings |= {"font.family": [*FONTS[look().font], *fallback_fonts()]}
     settings |= {"mathtext.fontset": "stix" if look().font == "serif" else "dejavusans"}
     if (path := look().style) is not None:
         settings |= _style_file(path)
@@ -223,7 +227,7 @@ def figure_style() -> Iterator[None]:
     settings |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
     fonts = logging.getLogger("matplotlib.font_manager")
     with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # `texts.warn_of_boxes` says so
+        warnings.filterwarnings("ignore", "Glyph")  # `texts.warn_of_boxes` reports missing glyphs
         fonts.addFilter(_is_not_about_weight)
         try:
             yield
@@ -236,7 +240,7 @@ def _is_not_about_weight(record: logging.LogRecord) -> bool:
 
 
 @cache
-def further_fonts() -> list[str]:
+def fallback_fonts() -> list[str]:
     """Return the installed fonts among FURTHER_FONTS."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
@@ -244,22 +248,22 @@ def further_fonts() -> list[str]:
         with suppress(Exception):  # installed since matplotlib wrote its list, or unusable
             fontManager.addfont(path)
     installed = {font.name for font in fontManager.ttflist}
-    return [name for name in FURTHER_FONTS if name in installed]
+    return [name for name in FALLBACK_FONTS if name in installed]
 
 
 def _style_file(path: Path) -> dict[str, Any]:
     import matplotlib as mpl
 
     result: Any = mpl.RcParams()
-    place = f"--style {path}"
+    location = f"--style {path}"
     try:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             key, _, value = re.sub(r"(^|\s)#.*", "", line).partition(":")
-            place = f"--style {path}, line {number}"
+            location = f"--style {path}, line {number}"
             if key.strip():
                 result[key.strip()] = value.strip().strip("\"'")
     except (OSError, KeyError, ValueError) as error:
-        raise UsageError(f"{place} cannot be read: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{location} cannot be read: {' '.join(str(error).split())}") from error
     return dict(result)
 
 
@@ -283,7 +287,7 @@ def _catalogue_styles() -> dict[str, Style]:
         if edition.facts.colour
     }
     for label, edition in editions.items():
-        result.setdefault(label, _choose_apart(edition, result.values()))
+        result.setdefault(label, _choose_distinct(edition, result.values()))
     return result
 
 
@@ -291,9 +295,9 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     """Return a style for each codec variant of editions, no two the same.
 
     A style depends on the variant alone: the catalogue's; else its codec's colour and another
-    marker; for unknown codecs, a colour and marker by a checksum of the label. If two would get one
-    style, the second by alphabet takes its next choice. The user's codec (of several, the first by
-    alphabet) is black. Lines of a codec's variants, or of unknown ones of a colour, differ in dash.
+    marker; for unknown codecs, both by a checksum of the label. If two styles would be the same,
+    the second in alphabetical order takes its next choice. The user's first codec is black.
+    Variants of a codec, and unknown codecs with the same colour, differ in line dashes.
     """
     from matplotlib.colors import to_hex
 
@@ -303,19 +307,21 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     variants = {edition.spec: edition for edition in editions}
     ordered = sorted(variants.values(), key=lambda edition: label_of(edition.spec))
     catalogue_styles = _catalogue_styles()
-    users = next((edition.family for edition in ordered if edition.is_users), None)
+    user_family = next((edition.family for edition in ordered if edition.is_users), None)
     result: dict[CodecSpec, Style] = {}
     for edition in ordered:
-        colour = OWN_COLOUR if edition.is_users and edition.family == users else ""
-        result[edition.spec] = catalogue_styles.get(label_of(edition.spec)) or _choose_apart(
+        colour = USER_COLOUR if edition.is_users and edition.family == user_family else ""
+        result[edition.spec] = catalogue_styles.get(label_of(edition.spec)) or _choose_distinct(
             edition, catalogue_styles.values(), result.values(), colour
         )
 
-    def alike(edition: "Edition") -> str:
+    def dash_group(edition: "Edition") -> str:
         return edition.family if edition.family in families() else result[edition.spec].colour
 
-    plainest_first = sorted(ordered, key=lambda edition: (alike(edition), edition.further_options))
-    for _, group in groupby(plainest_first, alike):
+    plainest_first = sorted(
+        ordered, key=lambda edition: (dash_group(edition), edition.further_options)
+    )
+    for _, group in groupby(plainest_first, dash_group):
         for edition, dashes in zip(group, cycle(DASHES), strict=False):
             result[edition.spec] = result[edition.spec]._replace(dashes=dashes)
     for edition, colour in parse_names(look().colour, ordered).items():
@@ -323,7 +329,7 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     return result
 
 
-def _choose_apart(
+def _choose_distinct(
     edition: "Edition",
     catalogue_styles: Iterable[Style],
     other_styles: Iterable[Style] = (),
@@ -336,37 +342,39 @@ def _choose_apart(
     choices = [*_choices(edition)]
     if colour:
         number = crc32(label_of(edition.spec).encode())
-        markers = _rotate(OWN_MARKERS[1:], number) if edition.further_options else OWN_MARKERS
+        markers = _rotate(USER_MARKERS[1:], number) if edition.further_options else USER_MARKERS
         choices = [Style(colour, marker) for marker in markers]
-    free = [
+    free_styles = [
         style for style in choices if style not in {*catalogue_styles, *other_styles}
     ] or choices
-    if free[0].marker == edition.facts.marker or edition.family not in families():
-        return free[0]
-    return next((style for style in free if _is_apart(style, catalogue_styles)), free[0])
+    if free_styles[0].marker == edition.facts.marker or edition.family not in families():
+        return free_styles[0]
+    return next(
+        (style for style in free_styles if _is_distinct(style, catalogue_styles)), free_styles[0]
+    )
 
 
-def _is_apart(style: Style, other_styles: Iterable[Style]) -> bool:
+def _is_distinct(style: Style, other_styles: Iterable[Style]) -> bool:
     """Return whether a style differs from others by its marker or in a greyscale print."""
     lightnesses = [
         lightness(entry.colour) for entry in other_styles if entry.marker == style.marker
     ]
-    return all(abs(value - lightness(style.colour)) >= LEAST_LIGHTNESS for value in lightnesses)
+    return all(abs(value - lightness(style.colour)) >= MIN_LIGHTNESS_GAP for value in lightnesses)
 
 
 def _choices(edition: "Edition") -> Iterator[Style]:
     from benchmark.rows.edition import label_of
 
     family, number = edition.family, crc32(label_of(edition.spec).encode())
-    base, first = families().get(family), edition.facts.marker
+    base, declared_marker = families().get(family), edition.facts.marker
     markers = _rotate(SPARE_MARKERS, number)
     colours = [*_rotate(SPARE_COLOURS, crc32(family.encode()))] if base is None else [base.colour]
     if base is not None:
         if not edition.further_options:
             yield base
         markers = [marker for marker in markers if marker != base.marker]
-        if first not in ("", base.marker):
-            markers.insert(0, first)
+        if declared_marker not in ("", base.marker):
+            markers.insert(0, declared_marker)
     yield from (Style(colour, marker) for colour in colours for marker in markers)
 
 
@@ -376,7 +384,7 @@ def _rotate(values: Sequence[_T], number: int) -> list[_T]:
 
 
 def lightness(colour: str) -> float:
-    """Return the lightness L* of CIELAB, 0 to 100: what a greyscale print leaves of a colour.
+    """Return the lightness L* of CIELAB, 0 to 100: all that a greyscale print keeps of a colour.
 
     >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
     (100.0, 50.0)
@@ -385,7 +393,7 @@ def lightness(colour: str) -> float:
     return 116 * share ** (1 / 3) - 16 if share > (6 / 29) ** 3 else share * (29 / 3) ** 3
 
 
-def mixed(colour: str, target: int, share: float) -> str:
+def mix_with_grey(colour: str, target: int, share: float) -> str:
     """Return the colour mixed with a grey of `target`, 0 to 255."""
     return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in channels(colour))
 

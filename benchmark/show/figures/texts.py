@@ -21,8 +21,8 @@ from benchmark.rows.edition import Edition
 from benchmark.rows.summary import Summary
 from benchmark.show.bd_rates import doubt_notes, number_text, short_name
 from benchmark.show.figures import style
-from benchmark.show.figures.style import FORMATS, GREY, SMALL_POINTS, WIDTHS, look
-from benchmark.show.sections import listed, made_by, markdown, other_rules_note, section
+from benchmark.show.figures.style import FORMATS, GREY, TEXT_POINTS, WIDTHS, look
+from benchmark.show.sections import command_sentence, listed, markdown, other_rules_note, section
 from benchmark.show.table import Table, csv_text, latex
 from benchmark.spec import CodecSpec
 from benchmark.system.atomic import write_files
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 # Suffixes of a figure's files. txt: the caption; details.md: the sources of its curves
 SUFFIXES = (*FORMATS, "csv", "tex", "txt", "details.md")
-UNRECORDED = ("reference", "interval", "seeds")  # fields of points that records leave out
+UNRECORDED_FIELDS = ("reference", "interval", "seeds")  # fields of points that records leave out
 RATE_LABEL = "Rate (bit per pixel)"
-CHARACTERS = 17  # of SMALL_POINTS in an inch, of the wider typeface
-LINE_INCHES = 0.12  # height of a line of SMALL_POINTS
-MOST_INCHES = 9.0  # height of a figure, of a page
-EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note, and above and below a note
-MOST_ROWS = 6  # of a group's entries in one column of the legend
-DATES: Mapping[str, Sequence[str]] = {  # metadata that would change, by kind of file
+CHARACTERS_PER_INCH = 17  # at TEXT_POINTS, in the wider typeface
+LINE_INCHES = 0.12  # height of a line of TEXT_POINTS
+MAX_INCHES = 9.0  # height of a figure on a page
+EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # left and right of legend and note; above and below a note
+MAX_LEGEND_ROWS = 6  # entries of a group in one column of the legend
+VARYING_METADATA: Mapping[str, Sequence[str]] = {  # would differ between runs, by file format
     "pdf": ("CreationDate", "Producer", "Creator"),
     "png": ("Software",),
     "svg": ("Date", "Creator"),
@@ -56,9 +56,9 @@ class DrawnFigure(NamedTuple):
 
     figure: "Figure"
     caption: str
-    records: Sequence[Mapping[str, Any]] = ()  # of every mark that is plotted
+    records: Sequence[Mapping[str, Any]] = ()  # one for every plotted mark
     table: Table | None = None
-    sources: Table | None = None  # of its curves: where from, protocols, caveats
+    sources: Table | None = None  # origins, protocols and caveats of its curves
 
 
 class PaperFigure(NamedTuple):
@@ -81,7 +81,11 @@ def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
             "from": curve.edition.origin,
             "sampled": curve.sampled,
             "drawn": curve.metric.plotted(point.value),
-            **{name: value for name, value in point._asdict().items() if name not in UNRECORDED},
+            **{
+                name: value
+                for name, value in point._asdict().items()
+                if name not in UNRECORDED_FIELDS
+            },
             **(_spread_over_seeds(point) if any_seeds else {}),
         }
         for curve in curves
@@ -134,26 +138,26 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
     notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
     decades = [metric.label for metric in metrics if metric.scale == "decades"]
     if decades:
-        notes.append(f"{listed(decades)} by its logarithm.")
+        notes.append(f"{listed(decades)}: by the logarithm.")
     rates = [row[metric.column] for row in rows for metric in metrics if metric.column in row]
     notes += doubt_notes((rate["doubtful"] for rate in rates), rule)
     notes += filter(None, [other_rules_note(curve for panel in panels for curve in panel)])
-    return Table.create(columns, rows, notes).filled(num_fixed=4)
+    return Table.create(columns, rows, notes).drop_empty_columns(num_fixed=4)
 
 
 def _rate_text(column: str, row: Mapping[str, Any]) -> str | None:
     return number_text(row[column], form="+z.1f") if column in row else None
 
 
-def wrapped(text: str, inches: float) -> str:
-    """Break a text of SMALL_POINTS into lines of at most `inches`; line breaks are kept.
+def wrap_text(text: str, inches: float) -> str:
+    """Break a text of TEXT_POINTS into lines of at most `inches`; line breaks are kept.
 
     Control characters become blanks. A mark stays with the words that explain it.
 
     >>> wrapped("a note\\nof two\\x1blines", 0.5)
     'a note\\nof two\\nlines'
     """
-    width = max(int(CHARACTERS * inches), 1)
+    width = max(int(CHARACTERS_PER_INCH * inches), 1)
     fill = partial(textwrap.fill, width=width, break_on_hyphens=False)
     lines = (one_line(line).replace("* ", "*\xa0") for line in text.split("\n"))
     return "\n".join(map(fill, lines)).replace("*\xa0", "* ")
@@ -174,7 +178,7 @@ def figure_width(panels: int = 1) -> float:
     return WIDTHS[look().width or ("column" if panels == 1 else "page")]
 
 
-def panels_in_a_row(panels: int) -> int:
+def panels_per_row(panels: int) -> int:
     """Return how many panels share a row: one in a column's width."""
     return 1 if figure_width(panels) == WIDTHS["column"] else min(panels, 3 if panels != 4 else 2)
 
@@ -184,7 +188,7 @@ def panel_figure(
 ) -> "tuple[Figure, list[Axes], float]":
     """Return a figure, its axes, three in a row of a page's width, and its width in inches."""
     width = figure_width(panels)
-    columns = panels_in_a_row(panels)
+    columns = panels_per_row(panels)
     rows = -(-panels // columns)
     figure, grid = new_figure(width, height * rows, rows, columns, **options)
     all_axes = [*grid.ravel()]
@@ -195,11 +199,11 @@ def panel_figure(
 
 def title(axes: "Axes", text: str, inches: float) -> None:
     """Write a small title above the left edge of the axes."""
-    axes.set_title(wrapped(text, inches), loc="left", fontsize=SMALL_POINTS, color=GREY, pad=3)
+    axes.set_title(wrap_text(text, inches), loc="left", fontsize=TEXT_POINTS, color=GREY, pad=3)
 
 
 def plain_ticks(axis: "Axis", wide: bool = True) -> None:
-    """Write numbers on a logarithmic axis; wide: at 1, 2 and 5, for a range of a factor of 5."""
+    """Write numbers on a logarithmic axis; wide: at 1, 2 and 5, for ranges above a factor of 5."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(5))
@@ -215,13 +219,15 @@ def add_legend(
     The figure grows to hold them; its layout is then fixed. groups: put entries under their gids.
     """
     width, height = (float(inches) for inches in figure.get_size_inches())
-    room = width - 2 * EDGE_INCHES
-    text = figure.text(0, 0, wrapped(note, room), fontsize=SMALL_POINTS, va="top", color=GREY)
+    available_inches = width - 2 * EDGE_INCHES
+    text = figure.text(
+        0, 0, wrap_text(note, available_inches), fontsize=TEXT_POINTS, va="top", color=GREY
+    )
     text.set_in_layout(False)
     note_inches = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
-    legend = _legend(figure, handles, room, groups) if handles else None
+    legend = _legend(figure, handles, available_inches, groups) if handles else None
     legend_inches = legend.get_window_extent().height / figure.dpi if legend else 0.0
-    total = min(height + note_inches + legend_inches, MOST_INCHES)
+    total = min(height + note_inches + legend_inches, MAX_INCHES)
     figure.set_size_inches(width, total)
     text.set_position((EDGE_INCHES / width, (note_inches - PAD_INCHES) / total))
     share = (note_inches + legend_inches) / total
@@ -235,18 +241,20 @@ def add_legend(
     figure.set_layout_engine(None)  # with "none", which is an engine, each file is drawn twice
 
 
-def _legend(figure: "Figure", handles: "Sequence[Line2D]", room: float, groups: bool) -> "Legend":
+def _legend(
+    figure: "Figure", handles: "Sequence[Line2D]", available_inches: float, groups: bool
+) -> "Legend":
     orders = [_grouped_columns(handles)] if groups else []
     rows = range(1, len(handles) + 1)
     for entries, columns in [*orders, *((handles, math.ceil(len(handles) / n)) for n in rows)]:
         legend = figure.legend(
             handles=entries,
-            labels=[wrapped(str(entry.get_label()), room - 0.3) for entry in entries],
+            labels=[wrap_text(str(entry.get_label()), available_inches - 0.3) for entry in entries],
             ncols=columns, loc="upper left", borderaxespad=0, borderpad=0.1, frameon=False,
             handlelength=2.1, handletextpad=0.5, columnspacing=1.2, labelspacing=0.25,
-            fontsize=SMALL_POINTS,
+            fontsize=TEXT_POINTS,
         )  # fmt: skip
-        if columns == 1 or legend.get_window_extent().width <= room * figure.dpi:
+        if columns == 1 or legend.get_window_extent().width <= available_inches * figure.dpi:
             break
         legend.remove()
     headings = {handle.get_gid() for handle in handles}
@@ -273,7 +281,7 @@ def _grouped_columns(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
     columns: list[list[Line2D]] = []
     for group in dict.fromkeys(handle.get_gid() for handle in handles):
         entries = [handle for handle in handles if handle.get_gid() == group]
-        rows = math.ceil(len(entries) / math.ceil(len(entries) / MOST_ROWS))
+        rows = math.ceil(len(entries) / math.ceil(len(entries) / MAX_LEGEND_ROWS))
         for start in range(0, len(entries), rows):
             heading = Line2D([], [], linestyle="", label=" " if start else group)
             columns.append([heading, *entries[start : start + rows]])
@@ -292,7 +300,7 @@ def axis_words(metric: Metric, few_images: int = 0) -> str:
 
 
 def few_images(panel: Panel) -> int:
-    """Return the minimum number of images of a distribution metric over few; 0 for none."""
+    """Return the minimum number of images if it is few for the metric; 0 otherwise."""
     measured = [curve for curve in panel if curve.measured]
     counts = ((curve.metric, point.images or 0) for curve in measured for point in curve.points)
     return min((count for metric, count in counts if metric.few(count)), default=0)
@@ -300,7 +308,7 @@ def few_images(panel: Panel) -> int:
 
 def file_bytes(figure: "Figure", kind: str) -> bytes:
     """Return the figure as a pdf, png or svg without dates: the same figure, the same bytes."""
-    stream, metadata = BytesIO(), dict.fromkeys(DATES[kind])
+    stream, metadata = BytesIO(), dict.fromkeys(VARYING_METADATA[kind])
     with style.figure_style():
         warn_of_boxes(figure)
         figure.savefig(stream, format=kind, dpi=style.DOTS_PER_INCH, metadata=metadata)
@@ -308,7 +316,7 @@ def file_bytes(figure: "Figure", kind: str) -> bytes:
 
 
 def warn_of_boxes(figure: "Figure") -> None:
-    """Warn once of letters that no typeface in force has, which are drawn as boxes."""
+    """Warn once about letters that are missing in all typefaces and so drawn as boxes."""
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties, findfont, get_font
     from matplotlib.text import Text
@@ -321,11 +329,11 @@ def warn_of_boxes(figure: "Figure") -> None:
     }
     if letters:
         remedy = "install one, such as Noto Sans CJK, or rename the codec with --label"
-        problem = f"no typeface here has {' '.join(sorted(letters))} in a figure's names"
-        warnings.warn(f"{problem}, so they are drawn as boxes: {remedy}", Notice, stacklevel=2)
+        problem = f"no installed typeface has {' '.join(sorted(letters))} in a figure's names"
+        warnings.warn(f"{problem}, drawn as boxes: {remedy}", Notice, stacklevel=2)
 
 
-def files_of(figure: "Figure", name: str, *more_kinds: str) -> dict[str, str | bytes]:
+def figure_files(figure: "Figure", name: str, *more_kinds: str) -> dict[str, str | bytes]:
     """Return a figure's files by name, in the look's formats and `more_kinds`."""
     kinds = dict.fromkeys((*look().format, *more_kinds))
     return {f"{name}.{kind}": file_bytes(figure, kind) for kind in kinds}
@@ -335,32 +343,32 @@ def write_figure(name: str, drawing: DrawnFigure | None, folder: Path, command: 
     """Replace the files of an earlier figure; return the paths of the figures.
 
     command: reproduces the figure. Existing files are replaced and removed only if an earlier
-    figure's details are beside them. Raises `StoreError` for others, or an unwritable folder.
+    figure's details are next to them. Raises `StoreError` for other files or an unwritable folder.
     """
     files: dict[str, str | bytes] = {}
     if drawing:
         sources = [drawing.sources] if drawing.sources else []
-        text = section(name, name, drawing.caption, *sources, made_by(command))
-        files = files_of(drawing.figure, name) | {
+        text = section(name, name, drawing.caption, *sources, command_sentence(command))
+        files = figure_files(drawing.figure, name) | {
             f"{name}.csv": csv_text(drawing.records),
             f"{name}.txt": f"{drawing.caption}\n",
             f"{name}.details.md": markdown(text),
         }
         if drawing.table is not None:
             files[f"{name}.tex"] = latex(drawing.table)
-    written = (folder / f"{name}.details.md").is_file()
-    if not written and (
-        foreign := next((file for file in files if (folder / file).exists()), None)
+    has_details = (folder / f"{name}.details.md").is_file()
+    if not has_details and (
+        foreign_file := next((file for file in files if (folder / file).exists()), None)
     ):
         raise StoreError(
-            f"{folder / foreign} is not from an earlier figure (no {name}.details.md beside it):"
-            " move it, or choose another folder with --out"
+            f"{folder / foreign_file} is not from an earlier figure (no {name}.details.md next to"
+            " it): move it, or choose another folder with --out"
         )
-    obsolete = {f"{name}.{suffix}" for suffix in SUFFIXES if written} - files.keys()
+    obsolete = {f"{name}.{suffix}" for suffix in SUFFIXES if has_details} - files.keys()
     write_files(folder, files, obsolete, what="figures")
     return [folder / file for file in files if file.rpartition(".")[2] in FORMATS]
 
 
-def names_of(summary: Summary) -> dict[Edition, str]:
-    """Return the names of a summary's editions in figures and tables, as the look has them."""
+def figure_names(summary: Summary) -> dict[Edition, str]:
+    """Return the names of a summary's editions in figures and tables, with the look's labels."""
     return summary.titles() | look().titles(summary.editions)

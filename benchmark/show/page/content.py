@@ -16,7 +16,7 @@ from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.edition import Edition
 from benchmark.rows.summary import Point, Summary, excluded_points
-from benchmark.show.figures.style import Style, luminance, mixed
+from benchmark.show.figures.style import Style, luminance, mix_with_grey
 from benchmark.show.sections import Section, metric_names
 
 DIGITS = 6
@@ -233,7 +233,7 @@ def json_text(data: Mapping[str, object]) -> str:
 
 def lighten(colour: str) -> str:
     """Return a colour for white paper, lightened as little as a dark page needs (MIN_CONTRAST)."""
-    lighter = (colour, *(mixed(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
+    lighter = (colour, *(mix_with_grey(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
     return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= MIN_CONTRAST)
 
 

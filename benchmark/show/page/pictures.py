@@ -192,17 +192,17 @@ def find_matched_rate(rows: Mapping[ImageKey, StoredRow], keys: Sequence[ImageKe
 def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
     """Return the row of every image of every point."""
     rows = ComparableRows(table, coding)
-    marked = rows.ok & rows.shown
+    is_shown = rows.ok & rows.shown
     names = labels(rows.specs().values())
-    specs, editions = rows.specs(), rows.edition[marked].tolist()
+    specs, editions = rows.specs(), rows.edition[is_shown].tolist()
     texts = summary.labels
     keys_used = {
         (texts[p.edition], str(p.setting), number) for p in summary.points for number in p.image_ids
     }
     result: dict[ImageKey, StoredRow] = {}
-    rows_chosen = rows.select(*COLUMNS, marked=marked).rows(named=True)
+    rows_chosen = rows.select(*COLUMNS, marked=is_shown).rows(named=True)
     for row, number, edition in zip(
-        rows_chosen, rows.image[marked].tolist(), editions, strict=True
+        rows_chosen, rows.image[is_shown].tolist(), editions, strict=True
     ):
         place = names[specs[edition]], f"{row['setting_name']}={row['setting_value']:g}", number
         if place in keys_used:

@@ -24,9 +24,9 @@ from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, images_in
 from benchmark.show.absences import hidden_edition_lines
 from benchmark.show.bd_rates import headline
-from benchmark.show.figures.choice import choose, highest_rate, renamed
+from benchmark.show.figures.choice import choose, highest_rate, rename_curves
 from benchmark.show.figures.style import styles
-from benchmark.show.figures.texts import few_images, names_of
+from benchmark.show.figures.texts import few_images, figure_names
 from benchmark.show.page.content import Content, legend_entry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.pictures import (
@@ -45,12 +45,12 @@ from benchmark.show.page.pictures import (
 from benchmark.show.report.dataset_report import Report
 from benchmark.show.report.files import PAGE, PICTURES, ReportSet
 from benchmark.show.sections import (
-    capitalised,
     curves_note,
     few_sentences,
-    images_of,
+    images_text,
     other_rules_note,
     scale_sentences,
+    to_sentence,
 )
 from benchmark.system.atomic import write_files
 
@@ -88,7 +88,9 @@ def write_page(
         notify(sources)
     title = profile(stored.name).title
     title = title[:1].upper() + title[1:]
-    panels = dict(zip(report.measured, renamed(_page_panels(experiment, report)), strict=True))
+    panels = dict(
+        zip(report.measured, rename_curves(_page_panels(experiment, report)), strict=True)
+    )
     published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
     shown_first = [
         [c for c in metric_curves if c.measured or experiment.published]
@@ -109,7 +111,7 @@ def write_page(
     pictures = page_pictures(plan, failed, photographs, plan.excess_reason(command))
     pictures = add_maps(files, pictures, mapped, notify)
     sizes = pictures.sizes(files)
-    line = headline(report.ranking, summary.images, names_of(summary), report.named)
+    line = headline(report.ranking, summary.images, figure_names(summary), report.named)
     labels = summary.labels
     content = Content(
         dataset=stored.name,
@@ -131,7 +133,7 @@ def write_page(
             for panel in choice.select([*panels.values()])
         },
         leads=[metric.column for metric in report.ranking.metrics],
-        headline=" ".join([line, *map(capitalised, hidden_edition_lines(summary))]),
+        headline=" ".join([line, *map(to_sentence, hidden_edition_lines(summary))]),
         shown=labels_shown,
         shown_published=choice.published,
         crops=make_crops(files, plan, pictures, labels_shown),
@@ -168,9 +170,9 @@ def _page_panels(experiment: Experiment, report: Report) -> list[Panel]:
 
 def _curve_caption(title: str, panel: Panel) -> str:
     metric = panel[0].metric
-    averaging = f"one value of the whole set of {images_of([panel])}"
+    averaging = f"one value of the whole set of {images_text([panel])}"
     sentences = [
-        f"{title}: {averaging if metric.of_sets else f'means over {images_of([panel])}'}.",
+        f"{title}: {averaging if metric.of_sets else f'means over {images_text([panel])}'}.",
         *scale_sentences([metric]),
         *(few_sentences([metric]) if few_images(panel) else ()),
         "Bars: 95 % intervals over images." if metric.of_sets else "",
@@ -186,7 +188,7 @@ def _legend_entries(
     curves = [curve for result in published.values() for curve in result]
     looks = styles([*summary.editions, *(curve.edition for curve in curves)])
     result = {curve.name: legend_entry(curve.name, looks[curve.spec]) for curve in curves}
-    names = names_of(summary)
+    names = figure_names(summary)
     labels = summary.labels
     return result | {
         labels[edition]: legend_entry(names[edition], looks[edition.spec])

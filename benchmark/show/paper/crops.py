@@ -43,21 +43,21 @@ from benchmark.rows.schema import is_declared, metric_names
 from benchmark.rows.stored import require_bundled, require_verified_rows, stored_dataset
 from benchmark.rows.variants import divide_rows
 from benchmark.rows.versions import BUNDLED, OK
-from benchmark.show.bd_rates import LONGEST_LIST
+from benchmark.show.bd_rates import MAX_LABELS
 from benchmark.show.figures.picture_sheet import RATE as BPP
 from benchmark.show.figures.picture_sheet import (
     SIZE,
     Box,
     PictureTile,
     add_bar,
-    coloured,
+    colour_map,
     draw_pictures,
     most_different,
     stack_map,
 )
 from benchmark.show.figures.style import look
 from benchmark.show.figures.texts import PaperFigure
-from benchmark.show.sections import CAVEAT, brief, marked
+from benchmark.show.sections import CAVEAT_MARK, make_caption, mark_name
 from benchmark.show.sections import listed as in_words
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec
@@ -162,7 +162,7 @@ def crops(
     views, sentences = _views(experiment, parts, targets, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
     for view in views:
-        labels_shown = _order_labels(view, None if look().most is None else MOST_CROPS)
+        labels_shown = _order_labels(view, None if look().max_curves is None else MOST_CROPS)
         place = _require_inside(
             view, view.box or most_different([view.pixels[k] for k in labels_shown], CROP_PX)
         )
@@ -231,7 +231,7 @@ def maps(
             values[metric.label] = metric.compare(prepared, view.pixels[label])
         part = metric.value_of_map(float(np.nanmean(map_parts[label], dtype=np.float64)))
         values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
-        stacked = stack_map(tile.pixels, coloured(map_parts[label], scale, end))
+        stacked = stack_map(tile.pixels, colour_map(map_parts[label], scale, end))
         record = {**tile.record, column: values[metric.label], f"{column}_of_part": part}
         record |= {"map": scale.label, "map_end": end}
         record[f"{column}_protocol"] = record[f"{column}_protocol"] or metric.protocol
@@ -239,7 +239,7 @@ def maps(
     legend_sentence = f"Below each: {scale.label}, and the metric of this part."
     notes = [f"Maps: {scale.label}, from 0 to {end:g}."]
     drawing = draw_pictures(
-        tiles, len(tiles), brief(_crop_caption(views, tiles), legend_sentence), notes
+        tiles, len(tiles), make_caption(_crop_caption(views, tiles), legend_sentence), notes
     )
     add_bar(drawing.figure, scale, end)
     part_notes = [f"maps show one part, the first of {len(parts)}"] if parts[1:] else []
@@ -368,11 +368,13 @@ def _crop_caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     metrics = dict.fromkeys(metric for view in views for metric in view.metrics)
     whole_metrics = ["size"] if any(view.target.name != RATE for view in views) else []
     whole_metrics += ["rate", *(metric_words([metric]) for metric in metrics)]
-    return brief(
+    return make_caption(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
         f"({views[0].title}), {origin}{in_words([*spreads])}; {in_words(whole_metrics)} "
         "are of the whole photograph.",
-        *dict.fromkeys(f"{CAVEAT} {record['caveat']}." for record in records if record["caveat"]),
+        *dict.fromkeys(
+            f"{CAVEAT_MARK} {record['caveat']}." for record in records if record["caveat"]
+        ),
     )
 
 
@@ -450,7 +452,7 @@ def _nearest_to(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
 def _absent_codecs(pictures: Pictures, rows: pl.DataFrame, experiment: Experiment) -> list[str]:
     selected_rows = rows if experiment.named else rows.filter(~BUNDLED)
     return [
-        f"{listed(labels, max_names=LONGEST_LIST)}: {reason}"
+        f"{listed(labels, max_names=MAX_LABELS)}: {reason}"
         for labels, reason in pictures.group_absences(selected_rows)
     ]
 
@@ -544,4 +546,4 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
         record |= {key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")}
     off = rate_deviation(row["bpp"], view.target.value) if is_rate else ""
     pixels_shown = _cut_part(view.pixels[label], box)
-    return PictureTile(marked(name, row["caveat"]), pixels_shown, values, record, remark=off)
+    return PictureTile(mark_name(name, row["caveat"]), pixels_shown, values, record, remark=off)

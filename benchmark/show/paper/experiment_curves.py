@@ -25,7 +25,7 @@ from benchmark.rows.store import stores_below
 from benchmark.rows.stored import DatasetResults
 from benchmark.rows.summary import Summary
 from benchmark.show.absences import absent_sentences
-from benchmark.show.figures.choice import note_cut_curves, renamed
+from benchmark.show.figures.choice import note_cut_curves, rename_curves
 from benchmark.show.figures.style import look
 from benchmark.show.sections import listed
 from benchmark.spec import CodecSpec, split_codecs
@@ -104,7 +104,7 @@ def experiment_curves(
             raise errors[0]
     results = _unify_names(results) if results[1:] else results
     editions = {curve.edition for result in results for curve in chain(*result.panels)}
-    return [result._replace(panels=renamed(result.panels, editions)) for result in results]
+    return [result._replace(panels=rename_curves(result.panels, editions)) for result in results]
 
 
 def _read_curves(

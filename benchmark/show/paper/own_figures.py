@@ -30,7 +30,7 @@ from benchmark.show.figures.style import Style, look, styles
 from benchmark.show.figures.texts import DrawnFigure, PaperFigure, few_images
 from benchmark.show.paper.crops import crops, maps
 from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
-from benchmark.show.sections import images_of, points_left_out
+from benchmark.show.sections import images_text, points_left_out
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec, listed_datasets
 from benchmark.system.text import range_text
@@ -224,12 +224,12 @@ def realism_plots(
     """Draw distortion against realism at some rates; None without a system that has both."""
     choice = choose(panels, USUAL_RULE, anchor, requested)
     curves = [curve for curve in chain(*panels) if curve.name in choice.curves]
-    marked = summary.bundled if summary else ()
+    bundled_editions = summary.bundled if summary else ()
     distortion, realism = (panel[0].metric for panel in panels)
     few = [panel[0].metric for panel in panels if few_images(panel)]
 
     def called(sweep: RealismSweep) -> RealismSweep:
-        title = mark_bundled(sweep.curve.title, sweep.curve.edition in marked)
+        title = mark_bundled(sweep.curve.title, sweep.curve.edition in bundled_editions)
         title = look().titles([sweep.style]).get(sweep.style, title)
         return sweep._replace(curve=sweep.curve.with_title(title))
 
@@ -240,7 +240,7 @@ def realism_plots(
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []
-    texts_shown = profile(dataset).title, images_of(panels)
+    texts_shown = profile(dataset).title, images_text(panels)
     return draw_realism_plots(plots, distortion, realism, looks, *texts_shown, few), plots
 
 

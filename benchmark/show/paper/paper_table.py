@@ -40,7 +40,7 @@ from benchmark.show.bd_rates import (
     short_name,
 )
 from benchmark.show.figures.choice import choose
-from benchmark.show.figures.style import drawn_as, look
+from benchmark.show.figures.style import look, use_look
 from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
 from benchmark.show.paper.target_columns import (
     TargetBlock,
@@ -51,14 +51,14 @@ from benchmark.show.paper.target_columns import (
     target_text_with_ends,
 )
 from benchmark.show.sections import (
-    images_of,
+    images_text,
     listed,
     metric_names,
     other_rules_note,
     points_left_out,
     seeds_sentences,
 )
-from benchmark.show.table import WIDE, Table, csv_text, latex, markdown
+from benchmark.show.table import WIDE_MARK, Table, csv_text, latex, markdown
 from benchmark.system.text import counted
 
 INTERVALS = f"In brackets: {PERCENT} intervals over images."
@@ -109,7 +109,7 @@ def draw_table(
             1,
         )
     results = experiment_curves(full_experiment, datasets, "table", min_settings)
-    with drawn_as(every_curve=look().every_curve or bool(experiment.named or experiment.published)):
+    with use_look(every_curve=look().every_curve or bool(experiment.named or experiment.published)):
         rows, anchors, absent, time_note = _system_rows(results, experiment, bd_rates)
     names_by_spec = {row.curve.spec: row.name for row in rows}
     names = {row.curve.edition: row.name for row in rows}
@@ -321,7 +321,7 @@ def _mark_lowest(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
         elif value is not None:
             scores[row] = value
     ordered = sorted(scores, key=scores.__getitem__)
-    texts = {row: column.text(rows[row], "").removeprefix(WIDE) for row in ordered}
+    texts = {row: column.text(rows[row], "").removeprefix(WIDE_MARK) for row in ordered}
     order = [*dict.fromkeys(texts.values())]
     marks = dict(zip(order, ("best", "second")[: len(order) - 1], strict=False))
     return {row: marks[text] for row, text in texts.items() if text in marks}
@@ -383,7 +383,7 @@ def _notes(
     if anchors:
         notes.append(f"BD-rate in {metrics} {against}; negative saves bits at equal quality.")
     for result in results:
-        if result.summary and (images := images_of(result.panels)) != counted(
+        if result.summary and (images := images_text(result.panels)) != counted(
             result.summary.images, "image"
         ):
             notes.append(f"Means on {result.title} are over {images}.")

@@ -38,12 +38,12 @@ from benchmark.show.figures.choice import (
     choose,
     note_cut_curves,
     note_undrawn,
-    renamed,
+    rename_curves,
     sources_table,
 )
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import look, styles
-from benchmark.show.figures.texts import DrawnFigure, few_images, files_of
+from benchmark.show.figures.texts import DrawnFigure, few_images, figure_files
 from benchmark.show.means_table import means_table, metrics_over_few
 from benchmark.show.report.details import (
     details_record,
@@ -189,7 +189,7 @@ def _write_report(
         for metric in measured
     }
     codecs, rule = experiment.named, experiment.rule
-    renamed_panels = dict(zip(panels, renamed([*panels.values()]), strict=True))
+    renamed_panels = dict(zip(panels, rename_curves([*panels.values()]), strict=True))
     overlaid = {
         column: cut for column, panel in renamed_panels.items() if (cut := cut_curves(panel, rule))
     }
@@ -243,7 +243,7 @@ def _write_report(
         **tables,
     }
     for name, drawing in drawings.items():
-        files |= files_of(drawing.figure, name, "png")  # report.md shows it
+        files |= figure_files(drawing.figure, name, "png")  # report.md shows it
     earlier_page = report_set.page_images
     kept_files = report_set.replace(files, command)
     changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept_files)

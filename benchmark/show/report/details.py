@@ -14,16 +14,16 @@ from benchmark.rows.stored import WIDE_SPREAD, DatasetResults
 from benchmark.rows.summary import CONTAINER, COSTS, REAL_TO_ESTIMATED, Summary
 from benchmark.show.absences import absent_table, hidden_edition_lines
 from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
-from benchmark.show.figures.texts import DrawnFigure, names_of
+from benchmark.show.figures.texts import DrawnFigure, figure_names
 from benchmark.show.means_table import FEW_NOTE
 from benchmark.show.sections import (
     Part,
     Section,
     block,
-    capitalised,
-    made_by,
+    command_sentence,
     markdown,
     section,
+    to_sentence,
 )
 from benchmark.show.table import Table
 from benchmark.system.text import counted, markdown_text
@@ -159,7 +159,7 @@ def codec_records(summary: Summary) -> list[dict[str, Any]]:
 def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) -> Table:
     """Return a row per record of `codec_records`, with the named columns that have values."""
     columns = [column for column in CODEC_COLUMNS if column.name in names]
-    table = Table.create(columns, codecs, absent="").filled()
+    table = Table.create(columns, codecs, absent="").drop_empty_columns()
     return table._replace(words=len(table.headers))
 
 
@@ -209,9 +209,9 @@ def details_text(
         intro += f" Restricted to the images that all points have; {dropped} left out."
     columns_shown = {column.name for column in CODEC_COLUMNS} - {*RECORD_ONLY}
     parts: list[Part] = [
-        made_by(record["command"]),
+        command_sentence(record["command"]),
         intro,
-        [*map(capitalised, (record["sources"] or {}).get("sentences", ()))],
+        [*map(to_sentence, (record["sources"] or {}).get("sentences", ()))],
         section(
             "protocols",
             "Protocols",
@@ -247,7 +247,7 @@ def report_text(
     requested: Sequence[str] = (),
 ) -> str:
     """Return report.md: a sentence, the ranking, figures. tables: names of files."""
-    names = names_of(summary)
+    names = figure_names(summary)
     counts = (
         counted(summary.images, "image"),
         counted(len(summary.editions), "codec"),
@@ -267,7 +267,7 @@ def report_text(
     blocks = [
         f"# {markdown_text(title)}",
         block(headline(ranking, summary.images, names, requested)),
-        *map(block, map(capitalised, hidden_edition_lines(summary))),
+        *map(block, map(to_sentence, hidden_edition_lines(summary))),
         f"{markdown_text(about)}[details](details.md).",
         block(f"{ranking_heading(ranking, names)}:"),
         block(table._replace(rows=table.rows[:LONGEST_RANKING])),
@@ -276,7 +276,7 @@ def report_text(
         "" if pictures else "No points can be drawn.",
         block([*remarks]),
         f"Beside it: {file_links}." if file_links else "",
-        block(made_by(command)),
+        block(command_sentence(command)),
     ]
     return "\n\n".join(text.rstrip("\n") for text in blocks if text) + "\n"
 
@@ -292,7 +292,7 @@ def page_sections(
     rates: Part = deltas
     if not isinstance(deltas, str):
         rates = section("bd_rates_detail", "BD-rates in every metric", deltas)
-    heading = ranking_heading(ranking, names_of(summary))
+    heading = ranking_heading(ranking, figure_names(summary))
     missing = absent_table(absent) if absent else "Nothing failed or is left out."
     page_parts = (
         section("ranking", "Ranking", heading, ranking_table(ranking)),

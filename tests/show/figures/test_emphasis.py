@@ -12,7 +12,7 @@ from benchmark.rows.edition import CATALOGUE, PAPER_EDITIONS, Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.show.figures import style
 from benchmark.show.figures.choice import choose
-from benchmark.show.figures.style import drawn_as
+from benchmark.show.figures.style import use_look
 from benchmark.spec import parse_codec
 from support.figures.colour_vision import VISIONS, distance
 from support.figures.published import drawn
@@ -55,7 +55,7 @@ def panel_of(gains):
 
 
 def names_of(gains, limit=8, codecs=()):
-    with drawn_as(every_curve=limit is None):
+    with use_look(every_curve=limit is None):
         return list(
             choose([panel_of(gains)], USUAL_RULE, parse_codec("jpeg:optimize=1"), codecs).curves
         )
@@ -122,7 +122,7 @@ def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
     heavy = {name for name, width in widths.items() if width == max(widths.values())}
     assert heavy == {name for name in lines if name.startswith("CRDR")}
     assert f"8 of {len(GAINS)} curves." in drawing.caption
-    with drawn_as(every_curve=True):
+    with use_look(every_curve=True):
         full_drawing = drawn([panel], curve_styles, anchor="jpeg:optimize=1")
     assert len(full_drawing.figure.axes[0].get_lines()) == len(GAINS)
     assert "curves." not in full_drawing.caption
@@ -178,7 +178,7 @@ def test_the_colour_of_the_users_codec_is_taken_for_no_other(vision):
         *style.SPARE_COLOURS,
         *(edition.facts.colour for edition in CATALOGUE if edition.facts.colour),
     }
-    near = [c for c in colours if distance(c, style.OWN_COLOUR, vision) < LEAST_DISTANCE]
+    near = [c for c in colours if distance(c, style.USER_COLOUR, vision) < LEAST_DISTANCE]
     assert near == []
 
 

@@ -13,7 +13,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, label_of, parse_spec
 from benchmark.rows.means import summarise
-from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, drawn_as, families, styles
+from benchmark.show.figures.style import DOTS_PER_INCH, FONTS, WIDTHS, families, styles, use_look
 from benchmark.show.figures.texts import file_bytes
 from benchmark.show.means_table import means_table
 from benchmark.show.sections import points_left_out
@@ -42,7 +42,7 @@ def summary_of(labels, **columns):
 
 def draw(summary, metrics=(PSNR,), **look):
     panels = [measured_curves(summary, metric) for metric in metrics]
-    with drawn_as(**look):
+    with use_look(**look):
         return drawn(panels, styles(summary.editions))
 
 
@@ -166,7 +166,7 @@ def test_panels_have_one_range_of_rates_and_say_which_curve_they_lack():
 
 
 def test_a_figure_for_a_column_is_no_higher_than_a_page():
-    with drawn_as(width="column"):
+    with use_look(width="column"):
         drawing = draw(summarise(table([*sweep("jpeg"), *sweep("webp")])), [PSNR, LPIPS] * 4)
     width, height = drawing.figure.get_size_inches()
     assert (width, height) == (WIDTHS["column"], 9.0)
@@ -196,7 +196,7 @@ def test_an_axis_begins_at_zero_if_a_point_of_each_curve_at_most_is_below_or_whe
 
 @pytest.mark.parametrize("text", ["psnr", "psnr=60", "psnr=95:60", "=1:2", "none=1:2"])
 def test_a_range_of_values_that_is_none_is_refused(text):
-    with pytest.raises(UsageError), drawn_as(values=(text,)):
+    with pytest.raises(UsageError), use_look(values=(text,)):
         pass
 
 
@@ -226,7 +226,7 @@ def test_a_file_is_drawn_once(kind, tmp_path):
 
     style = tmp_path / "s.mplstyle"
     style.write_text("figure.constrained_layout.use: True\n")
-    with drawn_as(style=style):
+    with use_look(style=style):
         figure = draw(summary_of(["jpeg", "webp"])).figure
         counter = figure.add_artist(Counter())
         file_bytes(figure, kind)
@@ -292,7 +292,7 @@ def test_tables_keep_every_digit_and_count_and_have_a_line_a_row():
 @pytest.mark.parametrize(("font", "typeface"), [("sans", b"DejaVuSans"), ("serif", b"STIXGeneral")])
 def test_every_typeface_is_in_the_file(font, typeface):
     assert font in FONTS
-    with drawn_as(font=font):
+    with use_look(font=font):
         result = file_bytes(draw(summary_of(["jpeg", "webp"])).figure, "pdf")
     assert typeface in result
     assert font == "sans" or b"DejaVu" not in result

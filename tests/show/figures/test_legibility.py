@@ -9,7 +9,7 @@ from benchmark.compare.experiment import Experiment
 from benchmark.rows.means import summarise
 from benchmark.show.figures.picture_sheet import PictureTile, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
-from benchmark.show.figures.style import FONTS, WIDTHS, drawn_as, figure_style
+from benchmark.show.figures.style import FONTS, WIDTHS, figure_style, use_look
 from benchmark.show.paper.crdr_figures import draw_crdr
 from benchmark.show.paper.own_figures import FIGURES as VERBS
 from support.figures.published import (
@@ -70,13 +70,13 @@ def summary():
 def draw(summary, measures, published="", dataset="kodak", anchor="", **look):
     names = published.split(",") if published else []
     panels, curve_styles = overlaid(summary, names, measures, "kodak", mix=True)
-    with drawn_as(**look):
+    with use_look(**look):
         return drawn(panels, curve_styles, dataset, anchor)
 
 
 def draw_paper(summary, dataset, metrics):
     panels = [panel(metric, dataset, summary, 1.3) for metric in metrics]
-    with drawn_as(every_curve=True):
+    with use_look(every_curve=True):
         return drawn(panels, STYLES, dataset, "vtm", groups=True)
 
 
@@ -117,7 +117,7 @@ USUAL = "overview", "many published", "paper, Kodak", "realism plots", "pictures
 @pytest.mark.parametrize("font", quick(FONTS, "sans"))
 @pytest.mark.parametrize("name", quick(FIGURES, *USUAL))
 def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
-    with drawn_as(font=font), figure_style():
+    with use_look(font=font), figure_style():
         figure = FIGURES[name](summary).figure
         assert crowding(figure) == []
         assert min(text.get_fontsize() for text in shown_texts(figure)) >= LEAST_POINTS
@@ -128,7 +128,7 @@ def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
 @pytest.mark.parametrize("width", quick(WIDTHS, "column"))
 @pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
 def test_no_text_of_a_figure_of_a_verb_leaves_it_or_overlaps_another(verb, width):
-    with drawn_as(width=width):
+    with use_look(width=width):
         figure = VERBS[verb](Experiment(RESULTS)).drawing.figure
         assert figure.get_size_inches()[0] == WIDTHS[width]
         assert crowding(figure) == []
@@ -145,7 +145,7 @@ def test_a_name_beside_a_point_lies_on_no_axis():
 @pytest.mark.slow
 @pytest.mark.parametrize("every_curve", [False, True])
 def test_no_text_of_the_papers_figures_leaves_them_or_overlaps_another(every_curve):
-    with drawn_as(every_curve=every_curve):
+    with use_look(every_curve=every_curve):
         drawings = [figure.drawing for _, figure in draw_crdr(Experiment(RESULTS), "all")]
     assert [crowding(drawing.figure) for drawing in drawings if drawing] == [[]] * sum(
         map(bool, drawings)

@@ -16,7 +16,7 @@ from benchmark.option import flatten
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures import style
-from benchmark.show.figures.style import FORMATS, Look, drawn_as, figure_style, styles
+from benchmark.show.figures.style import FORMATS, Look, figure_style, styles, use_look
 from benchmark.show.figures.texts import file_bytes
 from support.bench.command import output_of
 from support.figures.published import drawn
@@ -53,7 +53,7 @@ def look_of(look: Look):
 
 
 def draw(summary, **look):
-    with drawn_as(look_of(**look)):
+    with use_look(look_of(**look)):
         curve_styles = styles(summary.editions)
         return drawn([measured_curves(summary, PSNR)], curve_styles).figure
 
@@ -84,7 +84,7 @@ def test_the_order_is_that_of_the_legend(summary):
 def test_a_style_file_changes_what_it_names_and_nothing_else(summary, tmp_path):
     file = tmp_path / "mine.mplstyle"
     file.write_text("# mine\naxes.facecolor: eeeeff  # light\ntext.usetex: True\n")
-    with drawn_as(style=file):
+    with use_look(style=file):
         figure = draw(summary, style=file)
         assert figure.axes[0].get_facecolor()[:3] == pytest.approx((14 / 15, 14 / 15, 1))
         assert b"#eeeeff" in file_bytes(figure, "svg")
@@ -112,7 +112,7 @@ def test_a_wrong_style_file_is_told_with_its_line(summary, tmp_path, text, messa
     ],
 )
 def test_values_that_there_are_not_are_told(look, message):
-    with pytest.raises(UsageError, match=message), drawn_as(look_of(**look)):
+    with pytest.raises(UsageError, match=message), use_look(look_of(**look)):
         pass
 
 
@@ -153,10 +153,8 @@ def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(fonts, mo
     import matplotlib.pyplot as plt
 
     monkeypatch.setattr(style, "FURTHER_FONTS", fonts)  # DejaVu Sans has no U+214A
-    style.further_fonts.cache_clear()
-    expectation = (
-        nullcontext() if fonts else pytest.warns(Notice, match="no typeface here has \u214a in")
-    )
+    style.fallback_fonts.cache_clear()
+    expectation = nullcontext() if fonts else pytest.warns(Notice, match="\u214a")
     try:
         with figure_style():
             figure = plt.figure()
@@ -164,7 +162,7 @@ def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(fonts, mo
             with expectation:
                 file_bytes(figure, "svg")
     finally:
-        style.further_fonts.cache_clear()
+        style.fallback_fonts.cache_clear()
 
 
 def test_a_further_font_without_bold_letters_is_no_warning(caplog):

@@ -10,7 +10,7 @@ from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.rows.means import summarise
 from benchmark.show.figures.picture_sheet import PictureTile, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
-from benchmark.show.figures.style import WIDTHS, drawn_as
+from benchmark.show.figures.style import WIDTHS, use_look
 from benchmark.show.table import Table, csv_text, latex
 from support.figures.published import (
     FID,
@@ -29,7 +29,7 @@ from support.rows.measured import row, table
 
 
 def draw_all(panels, dataset, anchor):
-    with drawn_as(every_curve=True):
+    with use_look(every_curve=True):
         return drawn(panels, STYLES, dataset, anchor, groups=True)
 
 

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 from benchmark.errors import UsageError
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
-from benchmark.show.figures.style import drawn_as, families
+from benchmark.show.figures.style import families, use_look
 from support.bench.verbs import app
 from support.figures.published import FID, MS_SSIM, POINTS, PSNR, drawn, from_registry, overlaid
 from support.figures.text_boxes import words_in
@@ -25,7 +25,7 @@ def rows(codec="jpeg", images=IMAGES, **columns):
 def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **columns):
     summary = summarise(table(rows(**columns))) if measured else None
     panels, curve_styles = overlaid(summary, names, measures, dataset, mix)
-    with drawn_as(every_curve=True):
+    with use_look(every_curve=True):
         return drawn(panels, curve_styles, dataset)
 
 

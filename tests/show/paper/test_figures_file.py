@@ -15,7 +15,7 @@ from benchmark.commands.experiment import read_options_file
 from benchmark.compare.experiment import Experiment
 from benchmark.errors import BenchError, StoreError, UsageError
 from benchmark.rows.store import Store
-from benchmark.show.figures.style import drawn_as
+from benchmark.show.figures.style import use_look
 from benchmark.show.figures.texts import DrawnFigure, write_figure
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.show.table import markdown
@@ -298,7 +298,7 @@ def test_bars_below_each_other_have_the_codecs_of_their_metric_alone():
     experiment = Experiment(
         RESULTS, codecs="ours,jpeg", published="elic", metrics="psnr,lpips_squeeze"
     )
-    with drawn_as(width="column"):
+    with use_look(width="column"):
         drawing = FIGURES["bd"](experiment).drawing
     first, second = (
         {label.get_text() for label in axes.get_yticklabels()} for axes in drawing.figure.axes

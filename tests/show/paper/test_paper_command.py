@@ -21,8 +21,8 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.maps import error_map, map_scale, round_up
 from benchmark.rows.packs.contents import dataset_contents, packs_with_results
 from benchmark.rows.store import Store
-from benchmark.show.figures.picture_sheet import GAP_PX, coloured
-from benchmark.show.figures.style import drawn_as
+from benchmark.show.figures.picture_sheet import GAP_PX, colour_map
+from benchmark.show.figures.style import use_look
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.spec import load_codec, parse_codec
 from support.bench.verbs import app
@@ -298,7 +298,7 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
     end = round_up(reaches[1] ** 0.5 if scale.root else reaches[1])
     words = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
     for image, part_map in zip(images[2:], maps, strict=True):
-        assert np.array_equal(image[height + GAP_PX :], coloured(part_map, scale, end))
+        assert np.array_equal(image[height + GAP_PX :], colour_map(part_map, scale, end))
         mean = float(part_map.mean(dtype=np.float64))
         part = {"psnr_y": f"{10 * np.log10(255**2 / mean):.2f} dB", "ssim": f"{1 - mean:.3f}"}
         assert f"this part {part.get(metric, f'{mean:.3f}')}" in words
@@ -317,7 +317,7 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
 
 
 def test_in_a_column_maps_are_of_three_codecs_without_the_photograph(measured):
-    with drawn_as(width="column"):
+    with use_look(width="column"):
         drawing = maps_of(measured, metrics="psnr_y").drawing
     assert len(drawing.records) == len(drawing.figure.axes) - 1 == 3
     assert drawing.figure.get_figwidth() == 3.25
@@ -326,7 +326,7 @@ def test_in_a_column_maps_are_of_three_codecs_without_the_photograph(measured):
 
 
 def test_names_and_order_of_crops_are_those_of_the_look(measured):
-    with drawn_as(label=("webp=Mine",), order=("webp",)):
+    with use_look(label=("webp=Mine",), order=("webp",)):
         figure = crops_of(measured)
     assert [record["system"] for record in figure.drawing.records] == [
         "Mine",

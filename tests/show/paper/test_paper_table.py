@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import benchmark
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
-from benchmark.show.figures.style import MOST_CURVES
+from benchmark.show.figures.style import MAX_CURVES
 from benchmark.show.table import Table, latex, markdown
 from conftest import ROOT
 from support.bench.verbs import app
@@ -294,7 +294,7 @@ def test_all_takes_every_system_into_the_table(tmp_path):
     )
     labels = [{row["label"] for row in rows} for rows in (few_rows, all_rows)]
     assert labels[0] < labels[1]
-    assert len(few_rows) <= MOST_CURVES
+    assert len(few_rows) <= MAX_CURVES
 
 
 def test_marks_are_of_cells():
