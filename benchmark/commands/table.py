@@ -12,7 +12,7 @@ from benchmark.option import COMPARED, opt, subset
 from benchmark.rows.stored import requested_datasets, stored_dataset
 from benchmark.show.figures.style import Look, use_look
 from benchmark.show.paper.paper_table import draw_table
-from benchmark.show.ranks import AT, BUDGET, parse_budget
+from benchmark.show.ranks import BUDGET, TARGETS_OPTION, parse_budget
 from benchmark.system.atomic import require_inside, write_files
 
 BD_RATES = opt(COMPARED, "Also write BD-rates, next to the columns of --at.")
@@ -22,7 +22,7 @@ HEADER = "% Made by `bench table"  # first line of a table's LaTeX
 def table(
     experiment: Experiment,
     look: Annotated[Look, subset("label order every_curve")],
-    at: Annotated[tuple[str, ...], AT] = (),
+    at: Annotated[tuple[str, ...], TARGETS_OPTION] = (),
     budget: Annotated[str, BUDGET] = "image",
     bd_rates: Annotated[bool, BD_RATES] = False,
     file: File = None,

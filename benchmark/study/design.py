@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.codec import Int64Array
-from benchmark.compare.pictures import CLOSE, distance, nearest_setting
+from benchmark.compare.pictures import MAX_CLOSE_RATIO, distance, nearest_setting
 from benchmark.study.form import Trial
 
 CATCH_EVERY = 8  # questions per catch trial
@@ -33,7 +33,7 @@ def assign_streams(bpp: Sequence[float], rates: Sequence[float]) -> list[int | N
     """
     nearest_levels: dict[int, tuple[float, int]] = {}
     for level, rate in enumerate(rates):
-        if (stream := nearest_setting(rate, bpp, CLOSE, between=True)) is not None:
+        if (stream := nearest_setting(rate, bpp, MAX_CLOSE_RATIO, between=True)) is not None:
             candidate = distance(bpp[stream], rate), level
             nearest_levels[stream] = min(nearest_levels.get(stream, candidate), candidate)
     streams = {level: stream for stream, (_, level) in nearest_levels.items()}
@@ -43,13 +43,16 @@ def assign_streams(bpp: Sequence[float], rates: Sequence[float]) -> list[int | N
 def make_pairs(
     bpp: Mapping[tuple[int, int], float], stimuli: Sequence[tuple[str, int]], images: int
 ) -> list[StimulusPair]:
-    """Pair codecs at equal rate (within `CLOSE`), and each codec's neighbouring rates."""
+    """Pair codecs at equal rate (within `MAX_CLOSE_RATIO`), and each codec's neighbouring rates."""
     result = []
     for image in range(images):
         available = [number for number in range(len(stimuli)) if (image, number) in bpp]
         by_rate = sorted(available, key=lambda number: stimuli[number][1])
         for first, second in combinations(by_rate, 2):
-            is_equal = nearest_setting(bpp[image, first], [bpp[image, second]], CLOSE) is not None
+            is_equal = (
+                nearest_setting(bpp[image, first], [bpp[image, second]], MAX_CLOSE_RATIO)
+                is not None
+            )
             if stimuli[first][1] == stimuli[second][1] and is_equal:
                 result.append(StimulusPair(image, first, second))
         for codec in dict.fromkeys(stimuli[number][0] for number in available):

@@ -3,11 +3,16 @@ from math import inf
 
 import pytest
 
-from benchmark.compare.pictures import CLOSE, matched_rate, nearest_setting, rate_deviation
+from benchmark.compare.pictures import (
+    MAX_CLOSE_RATIO,
+    matched_rate,
+    nearest_setting,
+    rate_deviation,
+)
 
 
 def test_a_codec_is_shown_within_ten_percent_or_between_two_settings():
-    nearest_index = partial(nearest_setting, within=CLOSE, between=True)
+    nearest_index = partial(nearest_setting, within=MAX_CLOSE_RATIO, between=True)
     assert nearest_index(0.3, [0.2, 0.3, 0.5]) == 1
     assert nearest_index(0.24, [0.2, 0.3, 0.5]) == 0  # by ratio: .3 is 1.25 times off
     assert nearest_index(0.25, [0.2, 0.3, 0.5]) == 1

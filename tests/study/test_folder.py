@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.compare.pictures import CLOSE
+from benchmark.compare.pictures import MAX_CLOSE_RATIO
 from benchmark.errors import UsageError
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
@@ -88,7 +88,11 @@ def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study
             first, second = (key.stimuli[p.stimulus] for p in (first_picture, second_picture))
             assert first_picture.image == second_picture.image == key.pictures[trial.source].image
             if first.level == second.level:
-                assert 1 / CLOSE - 1e-9 <= first_picture.bpp / second_picture.bpp <= CLOSE + 1e-9
+                assert (
+                    1 / MAX_CLOSE_RATIO - 1e-9
+                    <= first_picture.bpp / second_picture.bpp
+                    <= MAX_CLOSE_RATIO + 1e-9
+                )
             else:
                 assert first.system == second.system
 

@@ -103,8 +103,8 @@ def framed_html(
     }
     text = _asset(skeleton).replace("{{head}}\n", _asset("head.html"))
     # In one pass, so that inserted text is never searched for placeholders.
-    drop_empty_columns = {**frame, **parts}
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: drop_empty_columns[place[1]], text)
+    replacements = {**frame, **parts}
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: replacements[place[1]], text)
 
 
 def _asset(name: str) -> str:

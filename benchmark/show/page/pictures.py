@@ -43,7 +43,7 @@ from benchmark.registry import metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import labels
 from benchmark.rows.summary import Summary
-from benchmark.show.figures.picture_sheet import most_different
+from benchmark.show.figures.picture_sheet import most_different_square
 from benchmark.show.page.content import DecodedPicture, EmbeddedCrop, ImageKey, SourcePicture
 from benchmark.show.report.files import PICTURES
 from benchmark.spec import CodecSpec
@@ -443,7 +443,7 @@ def _cut_crops(
     for side in SIDES:
         if side > min(images[0].shape[:2]):
             continue
-        left, top, *_ = most_different(images[1:], side)
+        left, top, *_ = most_different_square(images[1:], side)
         inside = slice(top, top + side), slice(left, left + side)
         crops = [file_bytes(np.ascontiguousarray(image[inside])) for image in images]
         if sum(map(len, crops)) <= CROP_BYTES:

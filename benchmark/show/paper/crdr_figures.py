@@ -24,7 +24,7 @@ from benchmark.rows.store import stores_below
 from benchmark.rows.summary import Summary, images_in
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
-from benchmark.show.figures.realism import left_out
+from benchmark.show.figures.realism import absence_notes
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import PaperFigure
 from benchmark.show.paper import crops
@@ -104,7 +104,7 @@ def realism(experiment: Experiment, name: str, dataset: str, metrics: Sequence[s
     requirement = f"{labels} on {dataset} (`{measure}`)"
     if drawing is None:
         return PaperFigure(None, (f"no {name}: no codec has {requirement}",))
-    sentences = [f"{name}: {reason}" for reason in left_out(plots)]
+    sentences = [f"{name}: {reason}" for reason in absence_notes(plots)]
     if not any(sweep.curve.measured for plot in plots for sweep in plot.sweeps):
         sentences.append(f"{name} has only published points: no measured codec has {requirement}")
     return PaperFigure(drawing, sentences)

@@ -52,7 +52,7 @@ from benchmark.show.figures.picture_sheet import (
     add_bar,
     colour_map,
     draw_pictures,
-    most_different,
+    most_different_square,
     stack_map,
 )
 from benchmark.show.figures.style import look
@@ -164,7 +164,7 @@ def crops(
     for view in views:
         labels_shown = _order_labels(view, None if look().max_curves is None else MOST_CROPS)
         place = _require_inside(
-            view, view.box or most_different([view.pixels[k] for k in labels_shown], CROP_PX)
+            view, view.box or most_different_square([view.pixels[k] for k in labels_shown], CROP_PX)
         )
         if len(views) == 1:
             tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
@@ -215,7 +215,7 @@ def maps(
     compared_maps = [
         np.nan_to_num(error_maps[k])[..., None] for k in better[: max(len(labels_shown) - 1, 2)]
     ]
-    place = _require_inside(view, view.box or most_different(compared_maps, MAP_CROP_PX))
+    place = _require_inside(view, view.box or most_different_square(compared_maps, MAP_CROP_PX))
     map_parts = {label: _cut_part(error_maps[label], place) for label in labels_shown}
     end = scale_end(
         [float(np.nanpercentile(part, REACH_PERCENTILE)) for part in map_parts.values()], scale

@@ -74,7 +74,7 @@ class TargetBlock(NamedTuple):
         higher = any(m.column == column.key and m.better == "higher" for m in self.metrics)
         compared = not record.get(f"{column.key}_other_rule")
         score = -value if higher else value
-        return TargetValue(column.text(record) or "", column.ends(record), score, compared)
+        return TargetValue(column.text(record) or "", column.interval(record), score, compared)
 
     def fields(self, name: str) -> dict[str, Any]:
         """Return a system's fields for the csv."""

@@ -17,7 +17,7 @@ from benchmark.commands.output import say, unwrap_stream
 from benchmark.commands.terminal import PlainStream, plain_terminal
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import figure_style
-from benchmark.show.figures.texts import wrapped
+from benchmark.show.figures.texts import wrap_text
 from benchmark.show.table import Table, csv_text, escape_latex, latex, markdown, plain
 from benchmark.system.text import csv_cell, markdown_text, one_line, visible
 from support.bench.command import bench
@@ -127,9 +127,9 @@ def test_any_name_can_be_drawn(text):
 
     with figure_style():
         figure = Figure()
-        figure.text(0, 0, wrapped(text, 1.0))
+        figure.text(0, 0, wrap_text(text, 1.0))
         figure.savefig(io.BytesIO(), format="png")
-    assert not re.search("[\x00-\x09\x0b-\x1f]", wrapped(f"{ESCAPE}{text}\t", 1.0))
+    assert not re.search("[\x00-\x09\x0b-\x1f]", wrap_text(f"{ESCAPE}{text}\t", 1.0))
 
 
 def test_streams_are_filtered_while_a_verb_runs_and_no_longer(capsys):
