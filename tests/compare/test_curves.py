@@ -22,7 +22,7 @@ from benchmark.compare.curves import (
     dominance_gaps,
     image_curves,
     integral,
-    interpolated,
+    interpolate,
     pareto_front,
     qualities,
     qualities_at,
@@ -161,7 +161,7 @@ def test_curves_together_are_those_of_scipy_also_over_stretches_that_are_straigh
     y = np.cumsum(steps, axis=1)
     positions = x[:, 0] + random.uniform(0, 1, 40) * (x[:, -1] - x[:, 0])
     positions[:4] = x[range(4), [0, points // 2, -1, points // 2]]
-    value, area = interpolated(x, y, positions, form), integral(x, y, x[:, 0], positions, form)
+    value, area = interpolate(x, y, positions, form), integral(x, y, x[:, 0], positions, form)
     for n in range(40):
         theirs = interp1d(x[n], y[n])
         if form == "cubic":
@@ -172,8 +172,8 @@ def test_curves_together_are_those_of_scipy_also_over_stretches_that_are_straigh
         grid = np.linspace(x[n, 0], positions[n], 2001)
         assert area[n] == pytest.approx(trapezoid(theirs(grid), grid), abs=1e-5)
     for beyond in (x[:, 0] - 1e-9, x[:, -1] + 1e-9):
-        assert np.isnan(interpolated(x, y, beyond, form)).all()
-    assert interpolated(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9]), form).tolist() == [
+        assert np.isnan(interpolate(x, y, beyond, form)).all()
+    assert interpolate(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9]), form).tolist() == [
         y[0, 0], pytest.approx(np.nan, nan_ok=True),
     ]  # fmt: skip
 

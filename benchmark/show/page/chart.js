@@ -1,4 +1,4 @@
-// The chart as SVG: axes, curves, points that are links and say their numbers.
+// The chart as SVG: axes, curves, and points that are links and show their numbers.
 "use strict";
 
 page.colour = (style) => `light-dark(${style.colour}, ${style.colour_dark})`;
@@ -25,7 +25,7 @@ page.room = (values, share, logarithmic = false) => {
   return [low - margin, high + margin];
 };
 
-// Numbers at an axis: round ones, or 1, 2 and 5 times powers of ten over a wide logarithmic range.
+// Numbers on an axis: round ones, or 1, 2 and 5 times powers of ten over a wide logarithmic range.
 page.ticks = ([low, high], logarithmic) => {
   if (logarithmic && high / low > 5) {
     const powers = Array.from({ length: 40 }, (_, place) => 10 ** (place - 20));
@@ -87,8 +87,8 @@ page.seriesOf = (one, x, y) => {
     }));
 };
 
-// Show a point's numbers beside it, above or below where there is no room beside, while the mouse
-// or the keyboard is on it.
+// Show a point's numbers next to it, or above or below if there is no room, while the mouse or the
+// keyboard focus is on it.
 page.listenToChart = (box, tip) => {
   const show = (event) => {
     const on = event.target.closest?.(".point");

@@ -20,7 +20,7 @@ from benchmark.show.figures.style import Style, luminance, mix_with_grey
 from benchmark.show.sections import Section, metric_names
 
 DIGITS = 6
-PER_IMAGE_FIELDS = ("images", "image_bpp", "image_values", "pictures", "maps")  # of a point
+PER_IMAGE_FIELDS = ("images", "image_bpp", "image_values", "pictures", "maps")  # lists in a point
 ORIGINS = {  # of published points, by `points.How`
     "author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure",
     "author_json": "the authors' json", "author_table": "the authors' table",
@@ -28,18 +28,18 @@ ORIGINS = {  # of published points, by `points.How`
     "other_paper_plot_file": "another paper's file",
 }  # fmt: skip
 
-MIN_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
-FIRST = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of the metrics that come first
+MIN_CONTRAST = 4.5  # WCAG 2.2, for text; lines need only 3
+FIRST_COLUMNS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # of the metrics listed first
 MARKER_PX, LINE_PX = 9.0, 1.8
-UNQUOTED = f"{ascii_letters}{digits}-_.~!*'():="  # in links
-STEPS = 20  # between a colour and black or white
+UNQUOTED_CHARACTERS = f"{ascii_letters}{digits}-_.~!*'():="  # in links
+LIGHTEN_STEPS = 20  # from a colour to white
 
 
 DARK_PAGE = "#15171b"  # as in `colours.css`
 
 
 class SourcePicture(NamedTuple):
-    """A source image: a file beside the page, or the reason in `absent`."""
+    """A source image: a file next to the page, or the reason in `absent`."""
 
     name: str
     width: int  # px
@@ -49,7 +49,7 @@ class SourcePicture(NamedTuple):
 
 
 class DecodedPicture(NamedTuple):
-    """The decoded image of a stream: a file beside the page, or the reason in `absent`."""
+    """The decoded image of a stream: a file next to the page, or the reason in `absent`."""
 
     picture: str | None
     absent: str = ""
@@ -65,13 +65,13 @@ ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of
 class EmbeddedCrop(NamedTuple):
     """Part of a picture, stored in the page itself."""
 
-    key: ImageKey | None  # None: of the original
+    key: ImageKey | None  # None: the original
     image: str  # name of the photograph
     left: int  # px
     top: int  # px
     side: int  # px
     file: bytes  # lossless WebP
-    rate: float  # bpp, that all crops are shown at
+    rate: float  # bpp at which all crops are shown
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Content:
     pictures: Mapping[ImageKey, DecodedPicture]
     sections: Mapping[str, Section]  # ranking, bd_rates, means, codecs, missing
     facts: Sequence[tuple[str, str]]  # date, machine and rules of the measurement
-    neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
+    neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers to compare with
     shown: Sequence[str] = ()  # labels of the curves that are shown first
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
     captions: Mapping[str, str] = field(default_factory=dict)  # of curves, by column
@@ -112,7 +112,7 @@ def page_data(content: Content) -> dict[str, Any]:
     summary, order = content.summary, content.order
     texts, metrics = summary.labels, {m.column: m for m in content.metrics}
     labels = [texts[edition] for edition in summary.editions]
-    metrics = {name: metrics[name] for name in FIRST if name in metrics} | metrics
+    metrics = {name: metrics[name] for name in FIRST_COLUMNS if name in metrics} | metrics
     # Standard errors on either side of a mean over 2 or more images, by Student's t
     quantiles = [float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) for n in range(2, len(order) + 1)]
     sentences: dict[str, int] = {}
@@ -122,9 +122,9 @@ def page_data(content: Content) -> dict[str, Any]:
         "title": content.title,
         "confidence": round(100 * CONFIDENCE),
         "close": MAX_CLOSE_RATIO,
-        "quantiles": _shorts(quantiles),
+        "quantiles": _round_numbers(quantiles),
         "linear_rate": content.linear_rate,
-        "most_bpp": _short(content.most_bpp) if math.isfinite(content.most_bpp) else None,
+        "most_bpp": _round_number(content.most_bpp) if math.isfinite(content.most_bpp) else None,
         "shown": {
             "codecs": [labels.index(label) for label in content.shown],
             "published": list(content.shown_published),
@@ -151,7 +151,7 @@ def page_data(content: Content) -> dict[str, Any]:
     }
 
 
-def link_of(
+def point_link(
     content: Content,
     label: str,
     setting: str,
@@ -163,14 +163,16 @@ def link_of(
     parts = [content.dataset, label, setting]
     if image is not None:
         parts.append(content.photographs[image].name)
-    link = "#" + "/".join(map(_quoted, parts))
-    labels = ",".join(map(_quoted, neighbours))
-    return f"{link}?beside={labels}&where={_quoted(map_column)}" if map_column else link
+    link = "#" + "/".join(map(_quote, parts))
+    labels = ",".join(map(_quote, neighbours))
+    return f"{link}?beside={labels}&where={_quote(map_column)}" if map_column else link
 
 
-def _quoted(text: str) -> str:
-    signs = map(chr, text.encode("utf-8", "replace"))
-    return "".join(sign if sign in UNQUOTED else f"%{ord(sign):02X}" for sign in signs)
+def _quote(text: str) -> str:
+    characters = map(chr, text.encode("utf-8", "replace"))
+    return "".join(
+        sign if sign in UNQUOTED_CHARACTERS else f"%{ord(sign):02X}" for sign in characters
+    )
 
 
 def _metric_record(content: Content, metric: Metric) -> dict[str, Any]:
@@ -201,14 +203,14 @@ def _codec_data(content: Content, edition: Edition, label: str) -> dict[str, Any
     }
 
 
-def leave_out_images(data: dict[str, Any], room: int) -> None:
-    """Empty per-image lists, those of codecs shown first last, to fit `room` bytes of json."""
+def leave_out_images(data: dict[str, Any], max_bytes: int) -> None:
+    """Empty per-image lists to fit `max_bytes` of json; codecs shown first lose theirs last."""
     sizes: dict[int, int] = {}
     for point in data["points"]:
         lists = {name: point[name] for name in PER_IMAGE_FIELDS}
         saved = len(json_text(lists)) - len(json_text(_empty_lists(point)))
         sizes[point["codec"]] = sizes.get(point["codec"], 0) + saved
-    bytes_left = room - len(json_text(data)) + sum(sizes.values())
+    bytes_left = max_bytes - len(json_text(data)) + sum(sizes.values())
     codecs_with_images = set()
     for codec in dict.fromkeys([*data["shown"]["codecs"], *sizes]):
         if sizes.get(codec, 0) <= bytes_left:
@@ -233,7 +235,10 @@ def json_text(data: Mapping[str, object]) -> str:
 
 def lighten(colour: str) -> str:
     """Return a colour for white paper, lightened as little as a dark page needs (MIN_CONTRAST)."""
-    lighter = (colour, *(mix_with_grey(colour, 255, step / STEPS) for step in range(1, STEPS + 1)))
+    lighter = (
+        colour,
+        *(mix_with_grey(colour, 255, step / LIGHTEN_STEPS) for step in range(1, LIGHTEN_STEPS + 1)),
+    )
     return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= MIN_CONTRAST)
 
 
@@ -264,26 +269,26 @@ def legend_entry(name: str, style: Style) -> dict[str, str]:
 def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]:
     """Return the points without what model.js derives; fill in `sentences` of absent pictures."""
     summary, labels = content.summary, content.summary.labels
-    numbers_of = {edition: number for number, edition in enumerate(summary.editions)}
+    codec_numbers = {edition: number for number, edition in enumerate(summary.editions)}
     places = {number: place for place, number in enumerate(content.order)}
     hidden = {
         m.column: {(p.edition, p.setting) for p, _ in excluded_points(summary, m)}
         for m in content.metrics
     }
 
-    def mean_of(point: Point, metric: Metric) -> dict[str, Any]:
+    def mean_record(point: Point, metric: Metric) -> dict[str, Any]:
         mean = point.means[metric.column]
-        result: dict[str, Any] = {"value": _short(mean.value)}
+        result: dict[str, Any] = {"value": _round_number(mean.value)}
         if mean.value is None:
             return result
         if mean.bpp != point.bpp:
-            result["bpp"] = _short(mean.bpp)
+            result["bpp"] = _round_number(mean.bpp)
         if mean.images != point.images:
             result["images"] = mean.images
         if (point.edition, point.setting) in hidden[metric.column]:
             result["excluded"] = True
         elif (interval := point_interval(point, metric)) is not None:
-            result["interval"] = _shorts(interval)
+            result["interval"] = _round_numbers(interval)
         return result
 
     points = []
@@ -296,22 +301,22 @@ def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str
             pictures.append(decoded.picture or sentences.setdefault(decoded.absent, next_number))
         points.append(
             {
-                "codec": numbers_of[point.edition],
+                "codec": codec_numbers[point.edition],
                 "setting": setting,
-                "bpp": _short(point.bpp),
+                "bpp": _round_number(point.bpp),
                 "count": point.images,
-                "means": {m.column: mean_of(point, m) for m in content.metrics},
+                "means": {m.column: mean_record(point, m) for m in content.metrics},
                 "images": [places[number] for number in numbers],
-                "image_bpp": _shorts(point.image_bpp.tolist()),
+                "image_bpp": _round_numbers(point.image_bpp.tolist()),
                 "image_values": {
-                    metric.column: _shorts(point.image_values[metric.column].tolist())
+                    metric.column: _round_numbers(point.image_values[metric.column].tolist())
                     for metric in content.metrics
                     if not metric.of_sets
                 },
                 "pictures": pictures,
                 "maps": [
                     {
-                        column: [file, _short(reach)]
+                        column: [file, _round_number(reach)]
                         for column, (file, reach) in content.pictures[
                             labels[point.edition], setting, n
                         ].maps.items()
@@ -326,16 +331,24 @@ def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str
 def _published_record(content: Content, curve: SystemCurve) -> dict[str, Any]:
     metric = curve.metric
     rule, first = content.summary.protocols[metric.column], curve.points[0]
-    copied = ("setting", "bpp", "value", "value_error", "bpp_error", "reference", "rate_protocol")
+    copied_fields = (
+        "setting",
+        "bpp",
+        "value",
+        "value_error",
+        "bpp_error",
+        "reference",
+        "rate_protocol",
+    )
     points = []
     for point in curve.points:
         reading, place = point.value_error, metric.plotted(point.value)
         ends = [metric.plotted(point.value + sign * (reading or 0)) for sign in (-1, 1)]
         points.append(
             {
-                **{name: getattr(point, name) for name in (*copied, "note")},
-                "place": _short(place),
-                "error": _shorts(sorted(ends)) if reading else None,
+                **{name: getattr(point, name) for name in (*copied_fields, "note")},
+                "place": _round_number(place),
+                "error": _round_numbers(sorted(ends)) if reading else None,
             }
         )
     return {
@@ -351,7 +364,7 @@ def _published_record(content: Content, curve: SystemCurve) -> dict[str, Any]:
     }
 
 
-def _short(value: float | None) -> float | str | None:
+def _round_number(value: float | None) -> float | str | None:
     """Round to six digits; None for NaN, text for infinity.
 
     >>> _short(1234.56789), _short(math.inf), _short(math.nan)
@@ -362,8 +375,8 @@ def _short(value: float | None) -> float | str | None:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else f"{value}"
 
 
-def _shorts(values: Sequence[float]) -> list[float | str | None]:
-    return [_short(value) for value in values]
+def _round_numbers(values: Sequence[float]) -> list[float | str | None]:
+    return [_round_number(value) for value in values]
 
 
 def contrast(first: str, second: str) -> float:

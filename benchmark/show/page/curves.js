@@ -12,7 +12,7 @@ page.drawnPoints = (codec) =>
     .filter((point) => point.means[page.metric].place !== undefined)
     .sort((one, other) => one.means[page.metric].bpp - other.means[page.metric].bpp);
 
-// Every curve of the metric: codecs that have one, then published curves.
+// Every curve of the metric: those of codecs, then published ones.
 page.entries = () => [
   ...page.codecs.filter((one) => page.drawnPoints(one.place).length),
   ...page.data.published[page.metric].map((curve) => page.entry(curve, `published ${curve.name}`)),
@@ -79,7 +79,7 @@ page.drawCurves = () => {
   const measure = page.measure(page.metric);
   if (!measure) return;
   const series = page.visible().map((one) => page.series(one, measure)).reverse();
-  // The axes reach to the highest rate of papers' comparisons, or of one's own codecs.
+  // The axes reach the highest rate that papers compare, or that was measured here if higher.
   const every = series.flatMap((one) => one.points);
   const inside = every.filter((one) => one.x <= (page.data.most_bpp ?? Infinity));
   const seen = inside.length ? inside : every;
@@ -90,7 +90,7 @@ page.drawCurves = () => {
   const wide = measure.wide && Math.min(...places) > 0 && Math.max(...places) > 10 * Math.min(...places);
   const log = !page.data.linear_rate;
   let [low, high] = page.room(rates, log ? 0.12 : 0.04, log);
-  // So that no marker is half shown.
+  // No marker may be cut by the frame.
   if (beyond.length) high = Math.min(high, Math.sqrt(Math.max(...rates) * Math.min(...beyond)));
   const values = wide ? places : [...places, ...seen.flatMap((one) => one.ends || [])];
   page.by("chart").setAttribute("aria-label", `${measure.name} against bits per pixel, ${series.length} curves`);

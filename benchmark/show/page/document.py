@@ -21,8 +21,8 @@ from benchmark.show.page.content import (
     ImageKey,
     json_text,
     leave_out_images,
-    link_of,
     page_data,
+    point_link,
 )
 from benchmark.show.sections import html
 from benchmark.show.table import breakable
@@ -30,8 +30,8 @@ from benchmark.system.text import utf8
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = ("model.js", "chart.js", "curves.js", "stage.js", "where.js", "viewer.js")
-MOST_PANES = 4  # of the viewer
-MOST_BYTES = 1_980_000  # of the page, its skeleton not counted
+MAX_PANES = 4  # in the viewer
+MAX_BYTES = 1_980_000  # of the page without its skeleton
 POLICY = (
     "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
 )
@@ -45,7 +45,9 @@ def html_text(content: Content) -> str:
         for edition in content.summary.editions
     }
     links = [
-        link_of(content, labels[point.edition], str(point.setting)) if len(point.image_ids) else ""
+        point_link(content, labels[point.edition], str(point.setting))
+        if len(point.image_ids)
+        else ""
         for point in content.summary.points
     ]
     parts = {
@@ -67,7 +69,7 @@ def html_text(content: Content) -> str:
     parts["codecs"] = html(content.sections["codecs"], {}, wordy=True)
     data = page_data(content)
     fixed = framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": ""})
-    leave_out_images(data, MOST_BYTES - len(utf8(fixed)) + len(utf8(_asset("skeleton.html"))))
+    leave_out_images(data, MAX_BYTES - len(utf8(fixed)) + len(utf8(_asset("skeleton.html"))))
     return framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": json_text(data)})
 
 
@@ -86,8 +88,8 @@ def framed_html(
 ) -> str:
     """Return a page from a skeleton, with a policy that allows only its styles and scripts.
 
-    skeleton, styles, scripts: names of files beside this one, or whole paths. sends_to: the only
-    address that the page may send to.
+    skeleton, styles, scripts: names of files next to this module, or full paths. sends_to: the only
+    address that the page may send data to.
     """
     texts = [*map(_asset, scripts)]
     for script in texts:
@@ -124,7 +126,7 @@ def _crops_html(content: Content) -> str:
         if crop.key is not None:
             name = content.legend[crop.key[0]]["name"]
             values = _values_text(content, crop.key, crop.rate)
-            start, end = f'<a href="{escape(link_of(content, *crop.key))}">', "</a>"
+            start, end = f'<a href="{escape(point_link(content, *crop.key))}">', "</a>"
         alt = escape(
             f"{crop.image}, {name}: {crop.side} pixels square from {crop.left}, {crop.top}"
         )
@@ -151,12 +153,12 @@ def _crops_html(content: Content) -> str:
 
 
 def _maps_link(content: Content) -> str:
-    keys = [crop.key for crop in content.crops if crop.key is not None][:MOST_PANES]
+    keys = [crop.key for crop in content.crops if crop.key is not None][:MAX_PANES]
     columns = [*content.pictures[keys[0]].maps] if keys else []
     if not columns:
         return ""
     neighbours = [label for label, *_ in keys[1:]]
-    link = link_of(content, *keys[0], neighbours=neighbours, map_column=columns[0])
+    link = point_link(content, *keys[0], neighbours=neighbours, map_column=columns[0])
     return f' <a href="{escape(link)}">Where each is worse</a>'
 
 
@@ -166,8 +168,8 @@ def _values_text(content: Content, key: ImageKey, rate: float) -> str:
     point = next(p for p in points if (labels[p.edition], str(p.setting)) == (label, setting))
     index = point.image_ids.tolist().index(number)
     bpp = float(point.image_bpp[index])
-    off = rate_deviation(bpp, rate)
-    values = [f"{bpp:.3f} bpp ({off})" if off else f"{bpp:.3f} bpp"]
+    deviation = rate_deviation(bpp, rate)
+    values = [f"{bpp:.3f} bpp ({deviation})" if deviation else f"{bpp:.3f} bpp"]
     for metric in content.metrics:
         if metric.column in content.leads and not metric.of_sets:
             value = point.image_values[metric.column][index]

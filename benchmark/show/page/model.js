@@ -1,4 +1,4 @@
-// The page's data: lookups in the json, numbers as text, elements.
+// Lookups in the page's data, numbers as text, elements.
 "use strict";
 const page = {};
 
@@ -14,7 +14,7 @@ page.place = (measure, value) => {
   return value < 1 ? -10 * Math.log10(1 - value) : Infinity;
 };
 
-// Fill in what the data leaves out of means: the point's rate and count, places on the axis.
+// Fill in what the data omits from means: the point's rate and count, and places on the axis.
 for (const point of page.data.points) {
   for (const measure of page.data.measures) {
     const mean = point.means[measure.column];
@@ -51,13 +51,13 @@ page.sweep = (codec) =>
     .filter((point) => point.codec === codec && point.bpp !== null)
     .sort((one, other) => one.bpp - other.bpp);
 
-// Whether two rates are one, by the tolerance of the figures (compare/pictures.py).
+// Whether two rates count as the same, by the tolerance of the figures (compare/pictures.py).
 page.close = (bpp, rate) => Math.abs(Math.log(bpp / rate)) <= Math.log(page.data.close);
 
 page.pictured = (point, at) => typeof point.pictures[at] === "string";
 
-// The codec's point whose rate of this image is nearest by ratio, of those that have its picture
-// if these show the codec at the rate (pictures.near); null where no point has the image.
+// The codec's point whose rate of this image is nearest by ratio, among those with its picture if
+// these show the codec near the rate (compare/pictures.py); null if no point has the image.
 page.nearest = (codec, image, bpp) => {
   const found = page.sweep(codec)
     .map((point) => ({ point, at: point.images.indexOf(image) }))
@@ -88,7 +88,7 @@ page.make = (tag, properties = {}, ...children) =>
 page.svg = (tag, attributes = {}, ...children) =>
   page.assign(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
-// Radio buttons that look like one bar; `choices` are [value, label].
+// Radio buttons that look like a single bar; `choices` are [value, label].
 page.segments = (fieldset, name, choices, change) => {
   for (const [value, label] of choices) {
     const radio = page.make("input", { type: "radio", name, value });
@@ -101,7 +101,7 @@ page.press = (fieldset, value) => {
   for (const radio of fieldset.querySelectorAll("input")) radio.checked = radio.value === value;
 };
 
-// A codec or a published curve, as choices list it.
+// A codec or a published curve as an entry of `page.choices`.
 page.entry = (curve, key, place = null) => ({
   key, place, style: curve, published: place === null ? curve : null,
   name: curve.name + (curve.caveats?.length ? "*" : ""),
@@ -117,7 +117,7 @@ page.choices = (box, groups, change) => {
   const choice = (one) => {
     const input = page.make("input", { type: "checkbox", value: one.key, checked: one.checked, disabled: one.disabled ?? false });
     input.addEventListener("change", () => change(one, input.checked));
-    // A name is broken into lines where its parts meet, not inside a word.
+    // A name is broken into lines between its parts, not inside a word.
     const name = one.name.split(/(?<=[:=/_])/).flatMap((part) => [document.createElement("wbr"), part]);
     return page.make("label", { className: one.unshown ? "unshown" : "", title: one.detail }, input, page.swatch(one), page.make("span", {}, ...name));
   };

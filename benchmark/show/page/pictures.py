@@ -2,7 +2,7 @@
 
 The choice of images is made before any stream is decoded. A map shows where a decoded picture is
 worse, in grey at half its size; colours and scale are the page's (where.js). Files are named by
-their content's digest: adding a codec changes none.
+their content's digest, so adding a codec changes none.
 """
 
 import math
@@ -54,22 +54,22 @@ from benchmark.system.settings import chosen_device
 from benchmark.system.text import counted, group_by_key
 
 ALL = "all"
-MOST_SECONDS = 20.0  # of decoding, on one core
-SLOW_SECONDS = 10.0  # of a megapixel: diffusion of a hundred steps is for `ALL`
-UNKNOWN_SECONDS = 1.0  # of a megapixel, where nothing is known of the codec
+MAX_DECODE_SECONDS = 20.0  # for all pictures, on one core
+SLOW_SECONDS = 10.0  # per megapixel; slower decoders, such as diffusion models, need `ALL`
+UNKNOWN_SECONDS = 1.0  # per megapixel, for a codec of unknown speed
 UNKNOWN_BYTES = 1.5  # per pixel, if the original is absent
-DECODED_SHARE = 0.9  # of an original's bytes; .12 to .86 in 70 pictures of four codecs
-# Bits per pixel at which a photograph first has pictures of all codecs, in this order, so that
-# even few pictures can be compared at one rate.
+DECODED_SHARE = 0.9  # a picture's bytes per original's; .12 to .86 in 70 pictures of four codecs
+# Bits per pixel, in the order in which a photograph gets pictures of all codecs, so that even few
+# pictures can be compared at one rate.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
 FEW_PHOTOGRAPHS = 6  # each gets pictures at ROUNDS rates before any gets all rates
 ROUNDS = 3
 
-PERCEPTUAL, LUMA = ("lpips_squeeze", "lpips"), "psnr_y"
-SHARE = 0.17  # of an original's bytes, of the maps of a decoded picture
-SIDES = (192, 160, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
-CROP_BYTES = 660_000  # of all files; base64 adds a third
-MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
+PERCEPTUAL_METRICS, LUMA_METRIC = ("lpips_squeeze", "lpips"), "psnr_y"
+MAPS_SHARE = 0.17  # bytes of a decoded picture's maps per original's
+CROP_SIDES = (192, 160, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
+CROP_BYTES = 660_000  # for all crops together; base64 adds a third
+MAX_WEBP_PX = 16383  # longest side; a larger picture is a PNG
 COLUMNS = (
     "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
     "image_sha256", "width_px", "height_px", "bpp", "bytes_origin", "device", "decode_seconds",
@@ -78,12 +78,12 @@ COLUMNS = (
 
 
 StoredRow = Mapping[str, Any]
-# Called with a number of steps: a context whose value is called with the state, often.
+# Maps a number of steps to a context manager, whose value is called often, with the progress
 ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
 
 
 def parse_limit(text: str) -> float:
-    """Parse `--page-images`: bytes of all pictures, "all": inf; raise `UsageError` otherwise."""
+    """Parse `--page-images`: bytes of all pictures, inf for "all"; raise `UsageError` otherwise."""
     if text == ALL:
         return math.inf
     size = re.fullmatch(r"(\d+(?:\.\d+)?) ?MB", text, re.IGNORECASE)
@@ -95,10 +95,10 @@ def parse_limit(text: str) -> float:
 def order_images(rows: Mapping[ImageKey, StoredRow], first: Sequence[str] = ()) -> list[ImageKey]:
     """Return the images in the order in which the page gets their pictures.
 
-    Photographs follow each other, so that every point opens into an image of the first; if they are
-    few (FEW_PHOTOGRAPHS), the first ROUNDS rates of each come before. Within a photograph, codecs
-    of `first` precede others, and in either group the points nearest to `find_matched_rate` and
-    RATES come first, all codecs at one rate after the other. Photographs are ordered by number of
+    Photographs follow each other, so that every point opens into an image of the first one; if they
+    are few (FEW_PHOTOGRAPHS), the first ROUNDS rates of each come before the rest. Within a
+    photograph, codecs of `first` precede others, and in either group the points nearest to
+    `find_matched_rate` and RATES come first, rate by rate. Photographs are ordered by number of
     pictures, descending, then size, ascending, then name.
     """
     by_number = group_by_key((key[2], key) for key in rows)
@@ -121,8 +121,8 @@ def order_images(rows: Mapping[ImageKey, StoredRow], first: Sequence[str] = ()) 
         keys = by_number[number]
         first_keys = [key for label in first for key in keys if key[0] == label]
         rates = [*find_matched_rate(rows, first_keys), *RATES]
-        for turn, rate in zip(rounds, rates, strict=False):
-            turn.extend(nearest_keys(first_keys, [rate]))
+        for round_keys, rate in zip(rounds, rates, strict=False):
+            round_keys.extend(nearest_keys(first_keys, [rate]))
         other_keys = [key for key in keys if key[0] not in first]
         result += [
             *nearest_keys(first_keys, rates),
@@ -140,41 +140,47 @@ def select_within(
     rows: Mapping[ImageKey, StoredRow],
     seconds: Mapping[ImageKey, float],
     size: Callable[[ImageKey], float],
-    most_bytes: float,
+    max_bytes: float,
     maps: float = 0.0,
 ) -> list[ImageKey]:
     """Return the images of `order` that fit the limits.
 
-    size: the bytes of an original; maps: a picture's maps as a share of it; the sum stops at the
-    first image without room. Unless the bytes are infinite, decoding takes at most MOST_SECONDS,
-    and slow decoders are left out.
+    size: bytes of an image's original. maps: bytes of a picture's maps per original's. The
+    selection ends with the first image that does not fit. Unless the bytes are infinite, decoding
+    takes at most MAX_DECODE_SECONDS, and slow decoders are left out.
     """
-    endless = math.isinf(most_bytes)
-    seconds_left, slowest = (math.inf, math.inf) if endless else (MOST_SECONDS, SLOW_SECONDS)
-    keys_within: list[ImageKey] = []
+    is_unlimited = math.isinf(max_bytes)
+    seconds_left, slowest = (
+        (math.inf, math.inf) if is_unlimited else (MAX_DECODE_SECONDS, SLOW_SECONDS)
+    )
+    selected_keys: list[ImageKey] = []
     numbers: set[int] = set()
     for key in order:
         if seconds[key] > min(seconds_left, slowest * megapixels(rows[key])):
             continue
         bytes_needed = size(key) * (DECODED_SHARE + maps + (key[2] not in numbers))
-        if bytes_needed > most_bytes:
+        if bytes_needed > max_bytes:
             break
-        most_bytes, seconds_left = most_bytes - bytes_needed, seconds_left - seconds[key]
+        max_bytes, seconds_left = max_bytes - bytes_needed, seconds_left - seconds[key]
         numbers.add(key[2])
-        keys_within.append(key)
-    return keys_within
+        selected_keys.append(key)
+    return selected_keys
 
 
 def decode_seconds(row: StoredRow, device: str) -> float:
-    """Return the seconds of decoding a row's stream, measured or else typical of its codec."""
+    """Return the seconds to decode a row's stream, measured or else typical of its codec."""
     if row["decode_seconds"] is not None and row["device"] == device:
         return float(row["decode_seconds"])
     try:
         facts = facts_of(CodecSpec.parse_row(row))
     except BadOption:
         facts = Facts()
-    typical_here = [typical.seconds for typical in facts.typical if typical.device == device]
-    rate = interpolate(typical_here[0], row["setting_value"]) if typical_here else UNKNOWN_SECONDS
+    typical_seconds = [typical.seconds for typical in facts.typical if typical.device == device]
+    rate = (
+        interpolate(typical_seconds[0], row["setting_value"])
+        if typical_seconds
+        else UNKNOWN_SECONDS
+    )
     return rate * megapixels(row)
 
 
@@ -196,16 +202,16 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
     names = labels(rows.specs().values())
     specs, editions = rows.specs(), rows.edition[is_shown].tolist()
     texts = summary.labels
-    keys_used = {
+    used_keys = {
         (texts[p.edition], str(p.setting), number) for p in summary.points for number in p.image_ids
     }
     result: dict[ImageKey, StoredRow] = {}
-    rows_chosen = rows.select(*COLUMNS, marked=is_shown).rows(named=True)
+    chosen_rows = rows.select(*COLUMNS, marked=is_shown).rows(named=True)
     for row, number, edition in zip(
-        rows_chosen, rows.image[is_shown].tolist(), editions, strict=True
+        chosen_rows, rows.image[is_shown].tolist(), editions, strict=True
     ):
         place = names[specs[edition]], f"{row['setting_name']}={row['setting_value']:g}", number
-        if place in keys_used:
+        if place in used_keys:
             result[place] = row
     return result
 
@@ -262,7 +268,7 @@ class PagePhotographs:
         if isinstance(self._sources, str):
             return self._sources
         if (source := self._sources.get(digest)) is None:
-            return "The original is not here: the dataset has other pixels by that name now."
+            return "The original is not here: the dataset now has other pixels under that name."
         try:
             self.files.write(path, read_image(source.file.path, flatten=True).pixels)
         except ImageRefused as refused:
@@ -274,12 +280,12 @@ class Plan(NamedTuple):
     """The pictures of a page, chosen before any stream is decoded."""
 
     rows: Mapping[ImageKey, StoredRow]
-    reasons: Mapping[ImageKey, str]  # of rows without a picture
-    candidates: Sequence[ImageKey]  # the others, and those with a file
+    reasons: Mapping[ImageKey, str]  # why rows have no picture
+    candidates: Sequence[ImageKey]  # rows that can be decoded or already have a file
     keys: Sequence[ImageKey]  # candidates within the limit, in order
     keys_to_decode: Sequence[ImageKey]  # keys without a file
     seconds: float  # estimated time of decoding
-    limit: str  # in words, "" without one
+    limit: str  # in words; empty without one
 
     @property
     def sentence(self) -> str:
@@ -302,8 +308,8 @@ class PagePictures(NamedTuple):
     """The pictures of a page after decoding."""
 
     photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
-    decoded: Mapping[ImageKey, DecodedPicture]  # of all rows: a file, or the reason without one
-    keys: Sequence[ImageKey]  # of the pictures with a file
+    decoded: Mapping[ImageKey, DecodedPicture]  # for every row: a file, or why there is none
+    keys: Sequence[ImageKey]  # those whose picture has a file
 
     def sizes(self, files: PictureFiles) -> dict[str, int]:
         """Return the bytes of the page's files in PICTURES, by name."""
@@ -316,15 +322,15 @@ class PagePictures(NamedTuple):
 
 def plan_pictures(
     rows: Mapping[ImageKey, StoredRow],
-    decodable: Pictures,
+    stored_pictures: Pictures,
     photographs: PagePhotographs,
     first: Sequence[str],
-    most_bytes: float,
+    max_bytes: float,
 ) -> Plan:
     """Choose the pictures of a page, codecs of `first` before others; write their photographs."""
     device, files = device_kind(chosen_device()), photographs.files
     reasons = {
-        key: reason for key, row in rows.items() if (reason := decodable.absence_reason(row))
+        key: reason for key, row in rows.items() if (reason := stored_pictures.absence_reason(row))
     }
     candidates = {
         key: row for key, row in rows.items() if key not in reasons or files.has(picture_path(row))
@@ -335,25 +341,25 @@ def plan_pictures(
     def original_bytes(key: ImageKey) -> float:
         return photographs.num_bytes(rows[key])
 
-    keys = select_within(order, rows, seconds, original_bytes, most_bytes, SHARE)
+    keys = select_within(order, rows, seconds, original_bytes, max_bytes, MAPS_SHARE)
     keys_to_decode = [key for key in keys if not files.has(picture_path(rows[key]))]
     wall_seconds = sum(seconds[key] for key in keys_to_decode)
     wall_seconds /= max(1, min(cores(), len(keys_to_decode)))
     limit = ""
-    if math.isfinite(most_bytes):
-        limit = f" (at most {most_bytes / 1e6:g} MB, {MOST_SECONDS:.0f} core seconds)"
+    if math.isfinite(max_bytes):
+        limit = f" (at most {max_bytes / 1e6:g} MB, {MAX_DECODE_SECONDS:.0f} core seconds)"
     return Plan(rows, reasons, [*candidates], keys, keys_to_decode, wall_seconds, limit)
 
 
 def decode_pictures(
-    plan: Plan, decodable: Pictures, files: PictureFiles, show_progress: ShowProgress
+    plan: Plan, stored_pictures: Pictures, files: PictureFiles, show_progress: ShowProgress
 ) -> dict[ImageKey, DecodedPicture]:
     """Write the planned pictures that have no file; return those that failed, with the reason."""
-    failed: dict[ImageKey, DecodedPicture] = {}
+    failures: dict[ImageKey, DecodedPicture] = {}
     rows, finished = [plan.rows[key] for key in plan.keys_to_decode], 0
     with show_progress(len(rows)) as report:
         report(Progress(0, 0))
-        for result in decodable.decode_rows(rows, device_kind(chosen_device()), cores()):
+        for result in stored_pictures.decode_rows(rows, device_kind(chosen_device()), cores()):
             if result is not None:
                 place, pixels = result
                 key, finished = plan.keys_to_decode[place], finished + 1
@@ -361,40 +367,40 @@ def decode_pictures(
                     files.write(picture_path(rows[place]), pixels)
                 elif pixels.stage == ABSENT:
                     reason = f"No picture: it cannot be decoded here: {pixels.reason}."
-                    failed[key] = DecodedPicture(None, reason)
+                    failures[key] = DecodedPicture(None, reason)
                 else:
                     reason = f"No picture: {pixels.stage}: {pixels.reason}."
-                    failed[key] = DecodedPicture(None, reason, failed=True)
-            report(Progress(finished, sum(picture.failed for picture in failed.values())))
-    return failed
+                    failures[key] = DecodedPicture(None, reason, failed=True)
+            report(Progress(finished, sum(picture.failed for picture in failures.values())))
+    return failures
 
 
 def page_pictures(
     plan: Plan,
-    failed: Mapping[ImageKey, DecodedPicture],
+    failures: Mapping[ImageKey, DecodedPicture],
     photographs: PagePhotographs,
-    beyond: str,
+    excess_reason: str,
 ) -> PagePictures:
-    """Return the pictures of a completed plan. beyond: why others are not shown."""
+    """Return the pictures of a completed plan. excess_reason: why other candidates are absent."""
     decoded = {
         key: DecodedPicture(None, f"No picture: {reason}.") for key, reason in plan.reasons.items()
     }
-    decoded |= {key: DecodedPicture(None, beyond, limited=True) for key in plan.candidates}
+    decoded |= {key: DecodedPicture(None, excess_reason, limited=True) for key in plan.candidates}
     decoded |= {key: DecodedPicture(picture_path(plan.rows[key])) for key in plan.keys}
-    decoded |= failed
+    decoded |= failures
     numbers = {number for _, _, number in plan.keys}
     originals = {
         key[2]: photographs.original(row)
         if key[2] in numbers
-        else source_picture(row, None, beyond)
+        else source_picture(row, None, excess_reason)
         for key, row in plan.rows.items()
     }
-    return PagePictures(originals, decoded, [key for key in plan.keys if key not in failed])
+    return PagePictures(originals, decoded, [key for key in plan.keys if key not in failures])
 
 
 def file_bytes(pixels: Pixels) -> bytes:
     """Return pixels as a lossless picture file: WebP, or PNG if they are too large."""
-    if max(pixels.shape) > MOST_WEBP_PX:
+    if max(pixels.shape) > MAX_WEBP_PX:
         png = BytesIO()
         fromarray(pixels).save(png, "PNG")
         return png.getvalue()
@@ -405,7 +411,7 @@ def file_bytes(pixels: Pixels) -> bytes:
 
 def picture_path(row: StoredRow, column: str = "decoded_sha256") -> str:
     """Return the path of a row's picture, or with `image_sha256` of its photograph."""
-    suffix = "png" if max(row["width_px"], row["height_px"]) > MOST_WEBP_PX else "webp"
+    suffix = "png" if max(row["width_px"], row["height_px"]) > MAX_WEBP_PX else "webp"
     return f"{PICTURES}/{row[column]}.{suffix}"
 
 
@@ -421,8 +427,8 @@ def make_crops(
     if not pictures.keys:
         return []
     rows, number = plan.rows, pictures.keys[0][2]
-    at_rate = [key for key in plan.candidates if key[2] == number and key[0] in labels]
-    for rate in find_matched_rate(rows, at_rate):
+    candidate_keys = [key for key in plan.candidates if key[2] == number and key[0] in labels]
+    for rate in find_matched_rate(rows, candidate_keys):
         keys = []
         for label in labels:
             label_keys = [key for key in pictures.keys if key[0] == label and key[2] == number]
@@ -440,12 +446,12 @@ def make_crops(
 def _cut_crops(
     name: str, keys: Sequence[ImageKey | None], images: Sequence[Pixels], rate: float
 ) -> list[EmbeddedCrop]:
-    for side in SIDES:
+    for side in CROP_SIDES:
         if side > min(images[0].shape[:2]):
             continue
         left, top, *_ = most_different_square(images[1:], side)
-        inside = slice(top, top + side), slice(left, left + side)
-        crops = [file_bytes(np.ascontiguousarray(image[inside])) for image in images]
+        part = slice(top, top + side), slice(left, left + side)
+        crops = [file_bytes(np.ascontiguousarray(image[part])) for image in images]
         if sum(map(len, crops)) <= CROP_BYTES:
             return [
                 EmbeddedCrop(key, name, left, top, side, file, rate)
@@ -454,12 +460,12 @@ def _cut_crops(
     return []
 
 
-def mapped_metrics(measured: Collection[Metric]) -> list[str]:
+def map_metrics(measured: Collection[Metric]) -> list[str]:
     """Return the metrics of a page's maps: an LPIPS, preferably a measured one, and luma."""
     columns = {metric.column for metric in measured}
-    available = [name for name in PERCEPTUAL if name not in lacking([name])]
+    available = [name for name in PERCEPTUAL_METRICS if name not in lacking([name])]
     available.sort(key=lambda name: metric_class(name).column not in columns)
-    return [*available[:1], LUMA]
+    return [*available[:1], LUMA_METRIC]
 
 
 def add_maps(
@@ -481,7 +487,7 @@ def add_maps(
                 tasks[metric, source][path] = picture
     if tasks:
         count = sum(map(len, tasks.values()))
-        notify(f"page: {count} maps of where pictures are worse, made by {cores()} processes")
+        notify(f"page: making {count} maps of where pictures are worse, in {cores()} processes")
     work = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
     for failure in run_in_processes(_serve_maps, work, cores(), activity="made its maps"):
         if failure:

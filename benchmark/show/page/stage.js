@@ -1,13 +1,13 @@
-// Panes of a source and a decoded picture, at a position and zoom that all panes share.
+// Panes with a source and a decoded picture, at a position and zoom that all panes share.
 "use strict";
 
-// Scale is in CSS pixels per image pixel; x, y where the picture's corner lies in the stage.
+// Scale is in CSS pixels per image pixel; x, y is the position of the picture's corner in the stage.
 page.sight = { scale: 1, x: 0, y: 0, split: 0.5, mode: "slider", original: false, fitted: true };
 
 page.stages = [];
 
-// The 8-bit difference times eight, limited to 255, without reading pixels, which a canvas may not
-// do for local files: the pictures are drawn as differences, then the result thrice over itself.
+// The 8-bit difference times eight, clipped to 255, without reading pixels, which a canvas may not
+// do for local files: draw the pictures' difference, then three times the result over itself.
 page.difference = (canvas, original, decoded) => {
   canvas.width = decoded.naturalWidth;
   canvas.height = decoded.naturalHeight;
@@ -20,7 +20,7 @@ page.difference = (canvas, original, decoded) => {
   for (let doubled = 0; doubled < 3; doubled++) context.drawImage(canvas, 0, 0);
 };
 
-// A pane of {point, at}: its picture and what is laid over it, or why there is none.
+// A pane for {point, at}: its picture with its overlays, or the reason why there is none.
 page.stage = ({ point, at }, source, caption) => {
   const stage = page.make("div", { className: "stage" });
   const figure = page.make("figure", { className: "pane" }, stage, page.make("figcaption", {}, ...caption));
@@ -43,7 +43,7 @@ page.stage = ({ point, at }, source, caption) => {
   };
   const picture = (src, alt) => {
     const made = page.make("img", { src, alt, draggable: false, decoding: "sync", width: source.width, height: source.height });
-    made.addEventListener("error", () => say(`${src} is not beside this page.`), { once: true });
+    made.addEventListener("error", () => say(`${src} is missing next to this page.`), { once: true });
     return made;
   };
   const original = source.picture && layer("under", picture(source.picture, `${source.name}, original`));
@@ -66,7 +66,7 @@ page.stage = ({ point, at }, source, caption) => {
 page.showSight = () => {
   const { scale, x, y, split, mode, original } = page.sight;
   const ratio = window.devicePixelRatio || 1;
-  // So that pixels stay on the screen's: browsers put the stage itself on a whole one.
+  // Align picture pixels with the screen's: browsers put the stage itself on a whole one.
   const whole = (value) => Math.round(value * ratio) / ratio;
   for (const one of page.stages) {
     const kind = original && one.handle ? "original" : one.handle || mode === "where" ? mode : "decoded";

@@ -1,4 +1,4 @@
-// The dialog of a point: pictures beside each other, their numbers, and the address that opens it.
+// The dialog of a point: pictures side by side, their numbers, and the address that opens it.
 "use strict";
 
 page.viewer = { point: null, image: null, codecs: [], order: [], flicker: null, sort: 0, down: false };
@@ -8,9 +8,9 @@ page.MODES = [
   ...(page.data.maps.length ? [["where", "Where"]] : []),
 ];
 page.FLICKER_MS = 600;
-page.MOST_PANES = 4;
+page.MAX_PANES = 4;
 
-// Links are #dataset/codec/setting/image?beside=codec,codec&metric=column&where=column; signs of options stay legible.
+// Links are #dataset/codec/setting/image?beside=codec,codec&metric=column&where=column; `:` and `=` stay legible.
 page.linkOf = (point, image, beside) => {
   const { data } = page;
   const part = (text) => encodeURIComponent(text).replace(/%3A/g, ":").replace(/%3D/g, "=");
@@ -22,8 +22,8 @@ page.linkOf = (point, image, beside) => {
   return `${path}/${part(data.images[image].name)}?beside=${beside.map(label).join(",")}${metric}${where}`;
 };
 
-// What a link names, as numbers of the page's data: {point, image, beside, metric, where}, and `said`, a
-// sentence on what the page lacks; null where the address has no link.
+// Resolve a link to entries of the page's data: {point, image, beside, metric, where}, and `said`, a
+// sentence on what the page lacks; null if the address has no link.
 page.linked = () => {
   const text = location.hash.slice(1);
   if (!text || page.by(text)) return null;
@@ -55,7 +55,7 @@ page.linked = () => {
   }
 };
 
-// The codecs shown at first: the point's and another that has a picture, an anchor if one is near.
+// The codecs shown at first: the point's, and one more with a picture, an anchor if one is near.
 page.viewer.first = (point, image) => {
   const bpp = point.image_bpp[point.images.indexOf(image)];
   const shown = page.codecs
@@ -70,7 +70,7 @@ page.viewer.first = (point, image) => {
   return shown.slice(0, page.narrow.matches ? 0 : 1).map(({ place }) => place);
 };
 
-// Open what the address names, close what it no longer names, and say what the page lacks of it.
+// Open what the address names, close what it no longer names, and say what is missing here.
 page.viewer.recall = (first) => {
   const { viewer } = page;
   const dialog = page.by("viewer");
@@ -85,7 +85,7 @@ page.viewer.recall = (first) => {
     page.stages = [];
     return;
   }
-  if (!history.state?.viewer && (first || dialog.open)) { // the page itself is the step before
+  if (!history.state?.viewer && (first || dialog.open)) { // make the page itself the step before
     const address = location.href;
     history.replaceState(null, "", location.pathname + location.search);
     history.pushState(null, "", address);
@@ -93,7 +93,7 @@ page.viewer.recall = (first) => {
   if (link.metric) page.chooseMetric(link.metric.column);
   if (link.where) page.where.column = link.where.column;
   if (link.where) page.sight.mode = "where";
-  const named = [...point.images].sort((one, other) => one - other); // images are by name
+  const named = [...point.images].sort((one, other) => one - other); // images are ordered by name
   const image = named.includes(link.image) ? link.image
     : named.find((one) => page.pictured(point, point.images.indexOf(one))) ?? named[0];
   Object.assign(viewer, { point, image, codecs: [point.codec, ...(link.beside ?? viewer.first(point, image))] });
@@ -114,13 +114,13 @@ page.viewer.slots = () => {
     .filter((codec) => codec !== point.codec)
     .map((codec) => page.nearest(codec, image, point.image_bpp[at]))
     .filter(Boolean);
-  return [{ point, at }, ...others].slice(0, page.MOST_PANES);
+  return [{ point, at }, ...others].slice(0, page.MAX_PANES);
 };
 
-// The metrics that a line has room for: the one of the curves, then those that rank codecs.
+// The metrics that fit into a line: the curves' metric, then those that rank codecs.
 page.leads = () => [...new Set([page.metric, ...page.data.leads])].map(page.measure).filter(Boolean);
 
-// The caption of a pane: codec, setting, rate (and how far from the first one's), numbers.
+// The caption of a pane: codec, setting, rate (and its ratio to the first pane's), values.
 page.describe = ({ point, at }, bpp) => {
   const own = point.image_bpp[at];
   const away = Math.abs(own / bpp - 1) < 0.0005 ? "" : ` (×${(own / bpp).toFixed(2)})`;
@@ -166,7 +166,7 @@ page.viewer.show = (fit) => {
 // Codecs that have the image: those of the legend, the others folded.
 page.viewer.chooseCodecs = (bpp) => {
   const { point, image, codecs } = page.viewer;
-  const full = codecs.length >= page.MOST_PANES;
+  const full = codecs.length >= page.MAX_PANES;
   const listed = page.codecs.map((one) => {
     const checked = codecs.includes(one.place);
     const found = one.place === point.codec ? { point, at: point.images.indexOf(image) } : page.nearest(one.place, image, bpp);
@@ -184,7 +184,7 @@ page.viewer.chooseCodecs = (bpp) => {
     });
 };
 
-// A row of every image: its numbers and, beside another codec, its difference to that; headers sort.
+// A row per image: its numbers and, next to another codec, its difference from it; headers sort.
 page.viewer.table = ([{ point }, other]) => {
   const { viewer } = page;
   const measures = page.leads().filter((one) => one.by_image && point.image_values[one.column].some((value) => value !== null));
@@ -346,7 +346,7 @@ page.startViewer = () => {
   };
   for (const [id, act] of Object.entries(clicks)) page.by(id).addEventListener("click", act);
   page.viewer.listenToKeys(dialog);
-  // A close of the browser's own, say a phone's gesture; the event may come when it is open again.
+  // The browser may close it, say by a phone's gesture; the event may come when it is open again.
   dialog.addEventListener("close", () => dialog.open || page.viewer.leave());
   new ResizeObserver(() => (page.sight.fitted ? page.fit() : page.showSight())).observe(page.by("panes"));
   window.addEventListener("hashchange", () => page.viewer.recall(false));

@@ -2,17 +2,17 @@
 "use strict";
 
 // Files are grey: 255 times the square root of a value's share of `most`. A filter colours them,
-// since a script may not read pixels of local files. Panes beside each other have one scale.
+// since a script may not read pixels of local files. All panes share one scale.
 page.where = { column: page.data.maps[0]?.column ?? null };
 
-// Colours from nothing to the scale's end, and the share of the picture that each hides.
+// Colours from 0 to the scale's end, and the share of the picture that each hides.
 page.where.INFERNO = [
   ["#000004", 0], ["#1b0c41", 0.45], ["#4a0c6b", 0.65], ["#781c6d", 0.75], ["#a52c60", 0.8],
   ["#cf4446", 0.85], ["#ed6925", 0.9], ["#fb9b06", 0.9], ["#f7d13d", 0.9], ["#fcffa4", 0.9],
 ];
 page.where.STEPS = [1, 1.5, 2, 3, 5, 7, 10];
 
-// The end of the legend, in its unit: of the upper median of maps (metrics/maps.py).
+// The end of the legend, in its unit: from the upper median of the maps (metrics/maps.py).
 page.where.end = (reaches, { root }) => {
   const middle = [...reaches].sort((one, other) => one - other)[Math.floor(reaches.length / 2)] ?? 0;
   const value = root ? Math.sqrt(middle) : middle;
@@ -22,7 +22,7 @@ page.where.end = (reaches, { root }) => {
 };
 
 // A slot's map as a layer, loaded when it is first shown. It has half of the picture's size, rounded
-// up, so that one of its pixels lies over two by two.
+// up, so that each of its pixels covers two by two of the picture's.
 page.where.layer = ({ point, at }, source) => {
   const [file] = point.maps[at]?.[page.where.column] ?? [];
   const twice = (side) => 2 * Math.ceil(side / 2);
@@ -41,7 +41,7 @@ page.where.show = (slots) => {
   const step = (name, attributes, names, functions) => page.svg("feComponentTransfer", { result: name, ...attributes },
     ...names.map((channel, at) => page.svg(`feFunc${channel}`, functions(at))));
   const table = (values) => ({ type: "table", tableValues: values.join(" ") });
-  // A level is a root: of the legend's share it is linear where that is of roots, else squared.
+  // A level is a square root, so it is linear in the legend's share if the legend is of roots too.
   const share = map.root ? { type: "linear", slope: Math.sqrt(map.most) / end } : { type: "gamma", amplitude: map.most / end, exponent: 2 };
   page.by("where-filter").replaceChildren(
     step("share", {}, ["R", "G", "B"], () => share),

@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file and a folder of pictures beside it."""
+"""The page of a report: one HTML file and a folder of pictures next to it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -36,7 +36,7 @@ from benchmark.show.page.pictures import (
     add_maps,
     decode_pictures,
     make_crops,
-    mapped_metrics,
+    map_metrics,
     page_pictures,
     parse_limit,
     plan_pictures,
@@ -76,12 +76,14 @@ def write_page(
 ) -> tuple[str, str]:
     """Write the pictures, then the page of a report; return its path and a remark.
 
-    images: limit of pictures, as `--page-images` has it. notify: gets a sentence on the pictures to
-    decode. Published curves are visible at first only if requested.
+    images: limit of pictures, in the form of `--page-images`. notify: gets a sentence on the
+    pictures to decode. Published curves are visible at first only if requested.
     """
     stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
-    decodable = open_pictures(experiment.results, stored.name, experiment.codecs, rows=stored.table)
+    stored_pictures = open_pictures(
+        experiment.results, stored.name, experiment.codecs, rows=stored.table
+    )
     dataset = experiment.dataset if Place(experiment.dataset).leads_to_images else stored.name
     sources = find_sources(dataset, data_dir, experiment.results)
     if isinstance(sources, str):
@@ -92,24 +94,24 @@ def write_page(
         zip(report.measured, rename_curves(_page_panels(experiment, report)), strict=True)
     )
     published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
-    shown_first = [
+    first_panels = [
         [c for c in metric_curves if c.measured or experiment.published]
         for metric_curves in panels.values()
     ]
-    choice = choose(shown_first, experiment.rule, report.anchor, report.named)
-    labels_shown = choice.labels
-    mapped = mapped_metrics(report.measured)
+    choice = choose(first_panels, experiment.rule, report.anchor, report.named)
+    shown_labels = choice.labels
+    map_names = map_metrics(report.measured)
     command = command or command_on_rows(
         "report", experiment.results, experiment.dataset, page=True
     )
     files = PictureFiles(folder)
     photographs = PagePhotographs(files, sources)
-    plan = plan_pictures(rows, decodable, photographs, labels_shown, parse_limit(images))
+    plan = plan_pictures(rows, stored_pictures, photographs, shown_labels, parse_limit(images))
     if plan.keys_to_decode:
         notify(plan.sentence)
-    failed = decode_pictures(plan, decodable, files, show_progress)
+    failed = decode_pictures(plan, stored_pictures, files, show_progress)
     pictures = page_pictures(plan, failed, photographs, plan.excess_reason(command))
-    pictures = add_maps(files, pictures, mapped, notify)
+    pictures = add_maps(files, pictures, map_names, notify)
     sizes = pictures.sizes(files)
     line = headline(report.ranking, summary.images, figure_names(summary), report.named)
     labels = summary.labels
@@ -134,13 +136,13 @@ def write_page(
         },
         leads=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(to_sentence, hidden_edition_lines(summary))]),
-        shown=labels_shown,
+        shown=shown_labels,
         shown_published=choice.published,
-        crops=make_crops(files, plan, pictures, labels_shown),
+        crops=make_crops(files, plan, pictures, shown_labels),
         published=published,
         linear_rate=linear,
         most_bpp=highest_rate(chain(*panels.values())),
-        map_scales={metric_class(name).column: map_scale(name) for name in mapped},
+        map_scales={metric_class(name).column: map_scale(name) for name in map_names},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
     count = sum(picture.picture is not None for picture in pictures.decoded.values())
@@ -197,10 +199,10 @@ def _legend_entries(
 
 
 def _page_facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    average = "pooled" if summary.pooled else "mean of each image's own"
+    average = "pooled" if summary.pooled else "mean of per-image values"
     images = f"{summary.images}"
     if summary.dropped:
-        images += f"; {summary.dropped} that not every point has are left out"
+        images += f"; {summary.dropped} that some points lack are left out"
     facts = [
         ("Images", images),
         ("Protocols", ", ".join(summary.protocols_in_use.values())),

@@ -33,7 +33,7 @@ from benchmark.show.sections import points_left_out
 from benchmark.system.text import bench_command
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
-MOST_BPP = 2.0  # of curves that are interpolated at these rates
+MAX_BPP = 2.0  # upper end of the curves that are interpolated at RATES
 OUTLIER = "JPEG"  # its lowest qualities would compress the axis
 
 CLIC = ("psnr", "fid256")
@@ -51,36 +51,38 @@ def draw_crdr(
     experiment: Experiment, names: str, data_dir: Path | None = None
 ) -> Iterator[tuple[str, PaperFigure]]:
     """Draw figures (names with commas, or "all"); raise `UnknownName` for an unknown one."""
-    names_given = list(FIGURES) if names == "all" else [name.strip() for name in names.split(",")]
-    for name in names_given:
+    requested_names = (
+        list(FIGURES) if names == "all" else [name.strip() for name in names.split(",")]
+    )
+    for name in requested_names:
         if name not in FIGURES:
             raise UnknownName("figure", name, FIGURES)
-    for name in names_given:
+    for name in requested_names:
         yield name, FIGURES[name](name, experiment, data_dir)
 
 
 def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
     """Draw metrics against rate for every measured or published system."""
     facts, summary = profile(dataset), _read_summary(experiment, dataset)
-    panels = _paper_panels(experiment, summary, dataset, metrics, facts.most_bpp or MOST_BPP)
-    metrics_present = [
+    panels = _paper_panels(experiment, summary, dataset, metrics, facts.most_bpp or MAX_BPP)
+    present_metrics = [
         m for m in map(Metric.named, metrics) if summary and m.column in summary.protocols
     ]
-    sentences = points_left_out(summary, metrics_present)
-    counts = {images_in(summary, metric) for metric in metrics_present if summary}
-    if few := [n for n in sorted(counts) if n != (facts.published_images or n)]:
-        mismatch = f"{few[0]} of {facts.published_images} images"
+    sentences = points_left_out(summary, present_metrics)
+    counts = {images_in(summary, metric) for metric in present_metrics if summary}
+    if other_counts := [n for n in sorted(counts) if n != (facts.published_images or n)]:
+        mismatch = f"{other_counts[0]} of {facts.published_images} images"
         sentences.append(f"{dataset}: measured rows are not drawn: {mismatch}")
     measured = {find_in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
     own_editions = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
     absent = [edition for edition in own_editions if edition not in measured]
-    measure = f"`{bench_command('run', codecs=PROJECT_CODEC, dataset=dataset)}`"
+    run_command = f"`{bench_command('run', codecs=PROJECT_CODEC, dataset=dataset)}`"
     if not panels:
-        return PaperFigure(None, (f"no {name}: nothing measured ({measure})", *sentences))
+        return PaperFigure(None, (f"no {name}: nothing measured ({run_command})", *sentences))
     if absent:
         names = ", ".join(edition.facts.title for edition in absent)
         sentences.append(
-            f"{name} has only published points of {names}; {measure} adds measured ones"
+            f"{name} has only published points of {names}; {run_command} adds measured ones"
         )
     anchor = next(
         (edition.spec for edition in PAPER_EDITIONS if edition.facts.title == facts.anchor), None
@@ -94,14 +96,14 @@ def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[st
 def realism(experiment: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
     """Draw a metric of realism against one of distortion at a few rates."""
     summary = _read_summary(experiment, dataset)
-    panels = _paper_panels(experiment, summary, dataset, metrics, MOST_BPP)
+    panels = _paper_panels(experiment, summary, dataset, metrics, MAX_BPP)
     drawing, plots = None, list[PlotAtRate]()
     if len(panels) == len(metrics):
         looks = styles(GROUPED)
         drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, None)
     labels = " and ".join(Metric.named(metric).label for metric in metrics)
-    measure = bench_command("run", codecs=PROJECT_CODEC, dataset=dataset, metrics=",".join(metrics))
-    requirement = f"{labels} on {dataset} (`{measure}`)"
+    run_command = bench_command("run", codecs=PROJECT_CODEC, dataset=dataset, metrics=",".join(metrics))
+    requirement = f"{labels} on {dataset} (`{run_command}`)"
     if drawing is None:
         return PaperFigure(None, (f"no {name}: no codec has {requirement}",))
     sentences = [f"{name}: {reason}" for reason in absence_notes(plots)]
@@ -122,8 +124,8 @@ def first_crops(experiment: Experiment, data_dir: Path | None) -> PaperFigure:
     for dataset in (
         *dataset_names,
         *sorted(names_here - dataset_names.keys()),
-    ):  # the largest first
-        with suppress(UsageError):  # none is verified
+    ):  # largest first
+        with suppress(UsageError):  # no row is verified
             if dataset in names_here:
                 figure = crops.crops(replace(experiment, dataset=dataset), data_dir=data_dir)
                 if figure.drawing is not None:

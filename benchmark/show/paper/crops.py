@@ -63,20 +63,20 @@ from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key, listed, range_text
 
-Parts = Annotated[  # options of figures of parts of photographs
+Parts = Annotated[  # options of the figures that show part of a photograph
     Experiment, subset("results dataset codecs bundled metrics anchor images verified_only")
 ]
-AT = opt(
-    COMPARED, "Rate or metric value near which to show codecs: ssimulacra2=90, psnr=32, bpp=.3."
+TARGET_OPTION = opt(
+    COMPARED, "Show each codec at its setting nearest to a value: ssimulacra2=90, psnr=32, bpp=.3."
 )
 BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
-DATA_DIR = opt(ORIGIN, "Folder of datasets.", path_check="folder")
-USUAL_METRICS = ("lpips_squeeze", "lpips")  # under a crop: the first that all rows have, or PSNR
+DATA_DIR = opt(ORIGIN, "Folder with the datasets.", path_check="folder")
+USUAL_METRICS = ("lpips_squeeze", "lpips")  # below a crop: the first that all rows have, or PSNR
 CROP_PX, MAP_CROP_PX = 160, 256  # a network's map shows regions, not edges
-MAPPED = ("lpips_squeeze", "lpips", "psnr_y")  # the first that can be computed here is drawn
-MOST_CROPS = 6  # the photograph and its own crop come first
-PER_ROW = (5, 3)  # pictures: of a page, of a column
-MOST_MAPS = (4, 3)  # codecs, in one row: of a page, of a column
+MAP_METRICS = ("lpips_squeeze", "lpips", "psnr_y")  # the first that can be computed here is drawn
+MAX_CROPS = 6  # the photograph and its own crop come first
+CROPS_PER_ROW = (5, 3)  # on a page, in a column
+MAX_MAPS = (4, 3)  # codecs in one row: on a page, in a column
 
 StreamRow = Mapping[str, Any]
 ByCodec = Mapping[str, list[StreamRow]]
@@ -125,7 +125,7 @@ class View(NamedTuple):
     """A photograph decoded by several codecs at about one rate or value of a metric."""
 
     image: str
-    title: str  # of the dataset
+    title: str  # the dataset's
     picture: Pixels
     pixels: Mapping[str, Pixels]  # by label, in their order
     rows: Mapping[str, StreamRow]  # by label
@@ -141,7 +141,7 @@ def crops(
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     crops: Sequence[Mapping[str, Any]] = (),
-    at: Annotated[str, AT] = "",
+    at: Annotated[str, TARGET_OPTION] = "",
 ) -> PaperFigure:
     """Draw one part of a photograph from each codec, at about one rate or value of a metric.
 
@@ -162,19 +162,19 @@ def crops(
     views, sentences = _views(experiment, parts, targets, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
     for view in views:
-        labels_shown = _order_labels(view, None if look().max_curves is None else MOST_CROPS)
+        shown_labels = _order_labels(view, None if look().max_curves is None else MAX_CROPS)
         place = _require_inside(
-            view, view.box or most_different_square([view.pixels[k] for k in labels_shown], CROP_PX)
+            view, view.box or most_different_square([view.pixels[k] for k in shown_labels], CROP_PX)
         )
         if len(views) == 1:
             tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
         tiles.append(PictureTile("Source", _cut_part(view.picture, place), {}, {}))
-        tiles += [_tile(view, label, place) for label in labels_shown]
+        tiles += [_tile(view, label, place) for label in shown_labels]
     if not tiles:
         return PaperFigure(None, sentences)
     tiles_per_view = len(tiles) // len(views)
     columns = math.ceil(
-        tiles_per_view / math.ceil(tiles_per_view / PER_ROW[look().width == "column"])
+        tiles_per_view / math.ceil(tiles_per_view / CROPS_PER_ROW[look().width == "column"])
     )
     return PaperFigure(draw_pictures(tiles, columns, _crop_caption(views, tiles)), sentences)
 
@@ -185,7 +185,7 @@ def maps(
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     crops: Sequence[Mapping[str, Any]] = (),
-    at: Annotated[str, AT] = "",
+    at: Annotated[str, TARGET_OPTION] = "",
 ) -> PaperFigure:
     """Draw one part of a photograph from each codec, and a map of where each is worse.
 
@@ -196,11 +196,13 @@ def maps(
       bench figures maps --codecs ours,vtm,avif --dataset sample --bpp 0.2
       bench figures maps --metrics psnr_y --width column
     """
-    names_given, parts = (
+    requested_names, parts = (
         metric_names(experiment.metrics) if experiment.metrics else (),
         parse_crops(crops, box, experiment.images),
     )
-    name = next(iter(names_given), "") or next(name for name in MAPPED if not lacking([name]))
+    name = next(iter(requested_names), "") or next(
+        name for name in MAP_METRICS if not lacking([name])
+    )
     scale, metric = map_scale(name), mapped_metric(name)
     targets = [parts[0].target(at, parse_rates(bpp))]
     views, sentences = _views(experiment, parts[:1], targets, data_dir, (name,), "maps")
@@ -208,15 +210,16 @@ def maps(
         return PaperFigure(None, sentences)
     (view,) = views
     is_column, column = look().width == "column", metric.column
-    labels_shown = _order_labels(view, MOST_MAPS[is_column])
+    shown_labels = _order_labels(view, MAX_MAPS[is_column])
     prepared = metric.prepare(view.picture)
-    error_maps = {label: metric.error_map(prepared, view.pixels[label]) for label in labels_shown}
-    better = sorted(labels_shown, key=lambda label: float(np.nanmean(error_maps[label])))
+    error_maps = {label: metric.error_map(prepared, view.pixels[label]) for label in shown_labels}
+    ranked_labels = sorted(shown_labels, key=lambda label: float(np.nanmean(error_maps[label])))
     compared_maps = [
-        np.nan_to_num(error_maps[k])[..., None] for k in better[: max(len(labels_shown) - 1, 2)]
+        np.nan_to_num(error_maps[k])[..., None]
+        for k in ranked_labels[: max(len(shown_labels) - 1, 2)]
     ]
     place = _require_inside(view, view.box or most_different_square(compared_maps, MAP_CROP_PX))
-    map_parts = {label: _cut_part(error_maps[label], place) for label in labels_shown}
+    map_parts = {label: _cut_part(error_maps[label], place) for label in shown_labels}
     end = scale_end(
         [float(np.nanpercentile(part, REACH_PERCENTILE)) for part in map_parts.values()], scale
     )
@@ -224,7 +227,7 @@ def maps(
     if not is_column:
         tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
         tiles.append(PictureTile("Source", _cut_part(view.picture, place), {}, {}))
-    for label in labels_shown:
+    for label in shown_labels:
         tile = _tile(view, label, place)
         values = dict(tile.values)
         if values[metric.label] is None:
@@ -254,28 +257,28 @@ def _views(
     metrics: Sequence[str],
     figure: str,
 ) -> tuple[list[View], list[str]]:
-    """Decode the photographs of parts; return them with sentences, the first on a failure.
+    """Decode the photographs of parts; return views, and sentences, the first on a failure.
 
-    targets: of parts; None: a rate that most codecs are near. metrics: shown is the first that all
-    rows have, or the only one, or the experiment's first, beside a target's metric. figure: its
-    name in sentences.
+    targets: one per part; None: a rate near which most codecs have a picture. metrics: the only
+    one, the experiment's first, or else the first that all rows have is shown, after a target's
+    metric. figure: its name in sentences.
     """
     dataset = experiment.dataset.partition(":")[0]
     if dataset not in DATASETS:
         dataset = stored_dataset(experiment.results, experiment.dataset)
     require_bundled(experiment.results, experiment.bundled)
-    decodable = open_pictures(
+    stored_pictures = open_pictures(
         experiment.results, dataset, experiment.codecs, dataset=experiment.dataset
     )
-    table = decodable.table
+    table = stored_pictures.table
     if experiment.verified_only:
         table = require_verified_rows(table, experiment.results / dataset, experiment.codecs)
-    rows_shown = shown_rows(
+    visible_rows = shown_rows(
         add_anchor(*divide_rows(table, experiment.codecs, experiment.bundled), experiment.anchor)[0]
     )
-    table = add_same_builds(rows_shown, table)
-    by_image = decodable.group_by_image(table, experiment.named)
-    absences = _absent_codecs(decodable, table, experiment)
+    table = add_same_builds(visible_rows, table)
+    by_image = stored_pictures.group_by_image(table, experiment.named)
+    absences = _absent_codecs(stored_pictures, table, experiment)
     stored_rows = [
         row for rows in by_image.values() for codec_rows in rows.values() for row in codec_rows
     ]
@@ -292,40 +295,52 @@ def _views(
     sources = find_sources(experiment.dataset, data_dir, experiment.results)
     if isinstance(sources, str):
         return [], [f"no {figure}: {sources}"]
-    measured = {row["image_sha256"] for row in stored_rows}
+    measured_images = {row["image_sha256"] for row in stored_rows}
     files = {
-        source.file.name: source.file.path for key, source in sources.items() if key in measured
+        source.file.name: source.file.path
+        for key, source in sources.items()
+        if key in measured_images
     }
     by_image = {image: rows for image, rows in by_image.items() if image in files}
     views, obstacle = list[View](), ""
     if not any(len(rows) > 1 for rows in by_image.values()):
-        obstacle = "no photograph here has pictures of two codecs"
+        kind = "verified pictures" if experiment.verified_only else "pictures"
+        obstacle = f"no photograph here has {kind} of two codecs"
         if experiment.verified_only:
-            obstacle += " that are verified: `bench run --verify`, or leave out --verified-only"
+            obstacle += ": verify some with `bench run --verify`, or leave out --verified-only"
     editions = _editions_by_label(by_image)
-    labels_measured = {
+    measured_labels = {
         label_of(CodecSpec.parse_row(row)) for row in stored_rows if not row["bundled"]
     }
     bundled = [
         edition
         for edition in editions.values()
-        if labels_measured and label_of(edition.spec) not in labels_measured
+        if measured_labels and label_of(edition.spec) not in measured_labels
     ]
     edition_names = titles(editions.values(), bundled) | look().titles(editions.values())
     names = {label: edition_names[edition] for label, edition in editions.items()}
-    for part, target_given in () if obstacle else zip(parts, targets, strict=True):
-        metrics_below = _metrics_below(target_given, metric, is_metric_named)
-        image = _find_image(part.image, by_image) or _most_different(by_image, metric, target_given)
+    for part, requested_target in () if obstacle else zip(parts, targets, strict=True):
+        metrics_below = _metrics_below(requested_target, metric, is_metric_named)
+        image = _find_image(part.image, by_image) or _most_different_photograph(
+            by_image, metric, requested_target
+        )
         picture = read_image(files[image], flatten=True).pixels
-        target = target_given or _matched_target(by_image[image])
-        rows_chosen = _nearest_to(by_image[image], target)
-        far = {label: rows for label, rows in by_image[image].items() if label not in rows_chosen}
-        pixels, failed = _decode_chosen(rows_chosen, decodable)
-        absences += [*_note_distant(far, target, table, decodable, experiment, data_dir), *failed]
+        target = requested_target or _matched_target(by_image[image])
+        chosen_rows = _nearest_rows(by_image[image], target)
+        distant_rows = {
+            label: rows for label, rows in by_image[image].items() if label not in chosen_rows
+        }
+        pixels, failures = _decode_rows(chosen_rows, stored_pictures)
+        absences += [
+            *_distant_codec_notes(
+                distant_rows, target, table, stored_pictures, experiment, data_dir
+            ),
+            *failures,
+        ]
         if len(pixels) < 2:
             obstacle = f"fewer than two codecs have pictures at about {target}"
             break
-        view_fields = picture, pixels, rows_chosen, names, target, part.box, metrics_below
+        view_fields = picture, pixels, chosen_rows, names, target, part.box, metrics_below
         views.append(View(image, profile(dataset).title, *view_fields))
     sentences = [f"no {figure}: {obstacle}"] if obstacle else []
     return [] if obstacle else views, [
@@ -361,8 +376,8 @@ def _metrics_below(target: Target | None, metric: Metric, is_named: bool) -> lis
 
 def _crop_caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     records = [tile.record for tile in tiles if tile.record]
-    declared = any(is_declared(row) for view in views for row in view.rows.values())
-    origin = "" if declared else "decoded from real streams "
+    is_any_declared = any(is_declared(row) for view in views for row in view.rows.values())
+    origin = "" if is_any_declared else "decoded from real streams "
     by_target = group_by_key(((record["image"], record["at"]), record) for record in records)
     spreads = dict.fromkeys(map(_spread, by_target.values()))
     metrics = dict.fromkeys(metric for view in views for metric in view.metrics)
@@ -411,17 +426,19 @@ def _find_image(pattern: str, names: Mapping[str, object]) -> str:
     return image
 
 
-def _most_different(by_image: Mapping[str, ByCodec], metric: Metric, target: Target | None) -> str:
+def _most_different_photograph(
+    by_image: Mapping[str, ByCodec], metric: Metric, target: Target | None
+) -> str:
     """Return the photograph, with most codecs at a target, on which they differ most."""
 
     def spread(image: str) -> tuple[int, float, str]:
-        rows_chosen = _nearest_to(by_image[image], target or _matched_target(by_image[image]))
+        chosen_rows = _nearest_rows(by_image[image], target or _matched_target(by_image[image]))
         if target is not None and target.name != RATE:
-            values = [math.log(row["bpp"]) for row in rows_chosen.values() if row["bpp"]]
+            values = [math.log(row["bpp"]) for row in chosen_rows.values() if row["bpp"]]
         else:
-            stored_values = (row.get(metric.column) for row in rows_chosen.values())
+            stored_values = (row.get(metric.column) for row in chosen_rows.values())
             values = [value for value in stored_values if value is not None]
-        return len(rows_chosen), max(values, default=0.0) - min(values, default=0.0), image
+        return len(chosen_rows), max(values, default=0.0) - min(values, default=0.0), image
 
     return max(by_image, key=spread)
 
@@ -431,7 +448,7 @@ def _matched_target(rows: ByCodec) -> Target:
     return Target(RATE, matched_rate(rates, MAX_SHOWN_RATIO, between=False))
 
 
-def _nearest_to(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
+def _nearest_rows(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
     nearest_rows = dict[str, StreamRow]()
     for label, codec_rows in rows.items():
         if target.name == RATE:
@@ -442,9 +459,9 @@ def _nearest_to(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
             continue
         column = Metric.named(target.name).column
         if rows_with_value := [row for row in codec_rows if row.get(column) is not None]:
-            wanted_place = target.place(target.value)
+            target_place = target.place(target.value)
             nearest_rows[label] = min(
-                rows_with_value, key=lambda row: abs(target.place(row[column]) - wanted_place)
+                rows_with_value, key=lambda row: abs(target.place(row[column]) - target_place)
             )
     return nearest_rows
 
@@ -457,8 +474,8 @@ def _absent_codecs(pictures: Pictures, rows: pl.DataFrame, experiment: Experimen
     ]
 
 
-def _note_distant(
-    far: ByCodec,
+def _distant_codec_notes(
+    distant_rows: ByCodec,
     target: Target,
     table: pl.DataFrame,
     pictures: Pictures,
@@ -466,10 +483,12 @@ def _note_distant(
     data_dir: Path | None,
 ) -> list[str]:
     sentences = []
-    for name, rows in far.items():
+    for name, rows in distant_rows.items():
         edition = Edition.parse_row(rows[0])
-        names_given = [*experiment.named, experiment.anchor]
-        if experiment.named and not any(is_named(edition, text) for text in names_given if text):
+        requested_names = [*experiment.named, experiment.anchor]
+        if experiment.named and not any(
+            is_named(edition, text) for text in requested_names if text
+        ):
             continue  # the default anchor
         if target.name != RATE:
             command = command_on_rows(
@@ -479,9 +498,9 @@ def _note_distant(
             continue
         # The spec may omit what no row has, such as the values of a command's setting.
         spec = edition.spec.text
-        names_typed = (text for text in experiment.named if ":" in text and is_named(edition, text))
+        typed_names = (text for text in experiment.named if ":" in text and is_named(edition, text))
         options = {
-            "codecs": next(names_typed, spec),
+            "codecs": next(typed_names, spec),
             "target": f"bpp={_mean_rate(rows, target, table):.3g}",
             "data_dir": data_dir,
         }
@@ -504,16 +523,16 @@ def _mean_rate(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -
     return target.value * fmean(setting_rows["bpp"].to_list()) / image_bpp
 
 
-def _decode_chosen(
-    rows_chosen: Mapping[str, StreamRow], pictures: Pictures
+def _decode_rows(
+    chosen_rows: Mapping[str, StreamRow], pictures: Pictures
 ) -> tuple[dict[str, Pixels], list[str]]:
-    labels, pixels, failed = [*rows_chosen], dict[str, Pixels](), list[str]()
-    for place, outcome in filter(None, pictures.decode_rows([*rows_chosen.values()], "cpu", 1)):
+    labels, pixels, failures = [*chosen_rows], dict[str, Pixels](), list[str]()
+    for place, outcome in filter(None, pictures.decode_rows([*chosen_rows.values()], "cpu", 1)):
         if isinstance(outcome, Failed):
-            failed.append(f"{labels[place]}: {outcome.reason}")
+            failures.append(f"{labels[place]}: {outcome.reason}")
         else:
             pixels[labels[place]] = outcome
-    return {label: pixels[label] for label in labels if label in pixels}, failed
+    return {label: pixels[label] for label in labels if label in pixels}, failures
 
 
 def _cut_part(pixels: NDArray[Kind], box: Box) -> NDArray[Kind]:
@@ -544,6 +563,8 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
     for metric in view.metrics:
         values[metric.label] = row.get(metric.column)
         record |= {key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")}
-    off = rate_deviation(row["bpp"], view.target.value) if is_rate else ""
+    deviation = rate_deviation(row["bpp"], view.target.value) if is_rate else ""
     pixels_shown = _cut_part(view.pixels[label], box)
-    return PictureTile(mark_name(name, row["caveat"]), pixels_shown, values, record, remark=off)
+    return PictureTile(
+        mark_name(name, row["caveat"]), pixels_shown, values, record, remark=deviation
+    )

@@ -30,7 +30,7 @@ from benchmark.show.figures.style import look
 from benchmark.show.sections import listed
 from benchmark.spec import CodecSpec, split_codecs
 
-METRICS: Mapping[str, tuple[str, ...]] = {  # default by figure
+METRICS: Mapping[str, tuple[str, ...]] = {  # default metrics by figure
     "rd": ("psnr", "ms_ssim", "lpips_squeeze"),
     "table": ("psnr", "lpips_squeeze"),
     "bd": ("psnr", "lpips_squeeze"),
@@ -47,7 +47,7 @@ class ExperimentCurves(NamedTuple):
     metrics: Sequence[Metric]  # with values
     panels: Sequence[Panel]  # of the metrics with curves
     anchor: CodecSpec | None
-    lacking: Sequence[str]  # sentences on requested metrics without values
+    missing_notes: Sequence[str]  # sentences on requested metrics without values
 
     @property
     def title(self) -> str:
@@ -77,7 +77,7 @@ def experiment_curves(
 ) -> list[ExperimentCurves]:
     """Return the curves on each dataset; a dataset may lack some requested codecs or the anchor.
 
-    verb: figure whose usual metrics are the default. least_settings: of a requested anchor.
+    verb: figure whose usual metrics are the default. min_settings: number that an anchor needs.
     Raises `UnknownName` for a name without rows on any dataset, and for a dataset without codecs.
     """
     unknown_names: dict[str, list[UnknownName]] = {}
@@ -110,8 +110,8 @@ def experiment_curves(
 def _read_curves(
     experiment: Experiment, verb: str, fall_back: bool, min_settings: int
 ) -> ExperimentCurves:
-    fits = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
-    names = metric_names(experiment.metrics or fits)
+    default_metrics = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
+    names = metric_names(experiment.metrics or default_metrics)
     points = chosen_points(experiment.results, experiment.published)
     stored = None
     if not _only_published(experiment, points):
@@ -154,17 +154,21 @@ def _read_curves(
         sentences = [
             f"Nothing published on {profile(dataset).title} has {label}." for label in labels
         ]
-    cut = [panel for curves in panels.values() if (panel := cut_curves(curves, experiment.rule))]
-    beyond = note_cut_curves(panels.values(), cut, experiment.rule)
-    if beyond and not cut:
+    cut_panels = [
+        panel for curves in panels.values() if (panel := cut_curves(curves, experiment.rule))
+    ]
+    beyond_notes = note_cut_curves(panels.values(), cut_panels, experiment.rule)
+    if beyond_notes and not cut_panels:
         limit = f"below {experiment.rule.up_to_bpp:g} bpp"
         raise UsageError(f"no curve has a point {limit}: give --up-to-bpp a higher rate")
-    result = ExperimentCurves(dataset, stored, [*panels], cut, None, [*sentences, *beyond])
+    result = ExperimentCurves(
+        dataset, stored, [*panels], cut_panels, None, [*sentences, *beyond_notes]
+    )
     return result._replace(anchor=_find_anchor(result, experiment.anchor, points, fall_back))
 
 
 def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
-    """Give each codec one name on all datasets, marked if bundled or under another rule."""
+    """Give each codec the same name on all datasets, marked if bundled or under another rule."""
     curves = [(result.title, c) for result in results for c in chain(*result.panels) if c.measured]
     latest = {curve.spec: curve.edition for _, curve in curves}
     names = {edition.spec: name for edition, name in titles(latest.values()).items()}
@@ -177,10 +181,12 @@ def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
             datasets_clause = "" if len(bundled) == len(origins) else f" on {listed(bundled)}"
             names[spec] = add_remark(names[spec], f"bundled{datasets_clause}" if bundled else "")
 
-    def called(panel: Panel) -> Panel:
+    def with_shared_names(panel: Panel) -> Panel:
         return [c.with_title(names[c.spec]) if c.measured else c for c in panel]
 
-    panels = iter(share_marks([called(panel) for result in results for panel in result.panels]))
+    panels = iter(
+        share_marks([with_shared_names(panel) for result in results for panel in result.panels])
+    )
     return [result._replace(panels=[next(panels) for _ in result.panels]) for result in results]
 
 

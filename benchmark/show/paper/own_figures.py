@@ -35,7 +35,7 @@ from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec, listed_datasets
 from benchmark.system.text import range_text
 
-RATES = ("0.1", "0.2", "0.45")  # bpp, of plots of realism
+RATES = ("0.1", "0.2", "0.45")  # bpp, one realism plot each
 COST = opt(COMPARED, "Costs to draw: seconds, kmac; default: both.", value_form="listed")
 
 
@@ -65,9 +65,9 @@ def rd(experiment: Experiment) -> PaperFigure:
 
 
 def _paper_figure(
-    results: Sequence[ExperimentCurves], drawing: DrawnFigure | None, absent: str, *notes: str
+    results: Sequence[ExperimentCurves], drawing: DrawnFigure | None, if_empty: str, *notes: str
 ) -> PaperFigure:
-    absences = (text for result in results for text in result.lacking)
+    absences = (text for result in results for text in result.missing_notes)
     rows = (
         text
         for result in results
@@ -78,7 +78,7 @@ def _paper_figure(
         text for result in results for text in points_left_out(result.summary, result.metrics)
     )
     sentences = (*notes, *absences, *points, *rows)
-    return PaperFigure(drawing, sentences if drawing else (absent, *sentences))
+    return PaperFigure(drawing, sentences if drawing else (if_empty, *sentences))
 
 
 def _compare_anchor(result: ExperimentCurves, experiment: Experiment) -> Comparisons:
@@ -152,15 +152,18 @@ def complexity(
     words, name = metric_words([metric]), anchor_curve.name if anchor_curve else ""
     subject = f"{result.title}{experiment.rule.words}"
     drawing = draw_costs(points, styles(result.editions), subject, words, name, experiment.rule)
-    names_drawn = {point.curve.name for point in points}
-    names_absent = ", ".join(
+    drawn_names = {point.curve.name for point in points}
+    absent_names = ", ".join(
         curve.name
         for curve in panel
-        if curve.name not in names_drawn and _has_rate(compared, curve)
+        if curve.name not in drawn_names and _has_rate(compared, curve)
     )
-    timed = f"complexity lacks {names_absent}: no cost known; `bench run --timing` times it"
+    timing_note = f"complexity lacks {absent_names}: no cost known; `bench run --timing` times it"
     return _paper_figure(
-        [result], drawing, "no complexity: no cost is known", *([timed] if names_absent else ())
+        [result],
+        drawing,
+        "no complexity: no cost is known",
+        *([timing_note] if absent_names else ()),
     )
 
 
@@ -189,8 +192,8 @@ def realism(
     if len(result.panels) != 2:
         names = metric_names(experiment.metrics or METRICS["realism"])
         absences = absent_sentences(names, result.summary) if result.summary else []
-        needs = "realism takes two metrics that rows have: --metrics psnr,lpips_squeeze"
-        raise UsageError(". ".join((needs, *absences)))
+        requirement = "realism takes two metrics with values: --metrics psnr,lpips_squeeze"
+        raise UsageError(". ".join((requirement, *absences)))
     looks = styles(GROUPED) | styles(result.editions)
     drawing, plots = realism_plots(
         result.panels, result.summary, result.dataset, rates, looks, result.anchor, experiment.named
@@ -199,8 +202,10 @@ def realism(
     gap_notes = [*absence_notes(plots)]
     for rate in rates:
         curves = result.panels[0] if experiment.named else ()
-        if beyond := [words for curve in curves if (words := _rates_elsewhere(curve, rate))]:
-            gap_notes.append(f"not at {rate:g} bpp: {', '.join(beyond)}")
+        if curves_elsewhere := [
+            words for curve in curves if (words := _rates_elsewhere(curve, rate))
+        ]:
+            gap_notes.append(f"not at {rate:g} bpp: {', '.join(curves_elsewhere)}")
         if rate not in [plot.bpp for plot in plots]:
             gap_notes.append(f"nothing drawn at {rate:g} bpp: fewer than two points there")
     return _paper_figure([result], drawing, absent, *(f"realism: {note}" for note in gap_notes))
@@ -208,8 +213,8 @@ def realism(
 
 def _rates_elsewhere(curve: SystemCurve, bpp: float) -> str:
     low, high = curve.points[0].bpp, curve.points[-1].bpp
-    inside = low <= MAX_MATCH_RATIO * bpp and bpp <= MAX_MATCH_RATIO * high
-    return "" if inside else f"{curve.name} ({range_text(low, high)} bpp)"
+    is_reached = low <= MAX_MATCH_RATIO * bpp and bpp <= MAX_MATCH_RATIO * high
+    return "" if is_reached else f"{curve.name} ({range_text(low, high)} bpp)"
 
 
 def realism_plots(
@@ -226,22 +231,26 @@ def realism_plots(
     curves = [curve for curve in chain(*panels) if curve.name in choice.curves]
     bundled_editions = summary.bundled if summary else ()
     distortion, realism = (panel[0].metric for panel in panels)
-    few = [panel[0].metric for panel in panels if few_images(panel)]
+    few_image_metrics = [panel[0].metric for panel in panels if few_images(panel)]
 
-    def called(sweep: RealismSweep) -> RealismSweep:
+    def with_look_title(sweep: RealismSweep) -> RealismSweep:
         title = mark_bundled(sweep.curve.title, sweep.curve.edition in bundled_editions)
         title = look().titles([sweep.style]).get(sweep.style, title)
         return sweep._replace(curve=sweep.curve.with_title(title))
 
     plots = []
     for bpp in rates:
-        sweeps = tuple(map(called, realism_sweeps(curves, (distortion, realism), summary, bpp)))
+        sweeps = tuple(
+            map(with_look_title, realism_sweeps(curves, (distortion, realism), summary, bpp))
+        )
         if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a lone point compares nothing
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []
-    texts_shown = profile(dataset).title, images_text(panels)
-    return draw_realism_plots(plots, distortion, realism, looks, *texts_shown, few), plots
+    title_and_images = profile(dataset).title, images_text(panels)
+    return draw_realism_plots(
+        plots, distortion, realism, looks, *title_and_images, few_image_metrics
+    ), plots
 
 
 FIGURES: Mapping[str, Callable[..., PaperFigure]] = {

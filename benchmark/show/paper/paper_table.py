@@ -48,7 +48,7 @@ from benchmark.show.paper.target_columns import (
     block_notes,
     target_block,
     target_text,
-    target_text_with_ends,
+    target_text_with_interval,
 )
 from benchmark.show.sections import (
     images_text,
@@ -61,8 +61,8 @@ from benchmark.show.sections import (
 from benchmark.show.table import WIDE_MARK, Table, csv_text, latex, markdown
 from benchmark.system.text import counted
 
-INTERVALS = f"In brackets: {PERCENT} intervals over images."
-KINDS = ("standard", "learned", "own")  # of systems, in the order of the table's parts
+INTERVALS_NOTE = f"In brackets: {PERCENT} intervals over images."
+KINDS = ("standard", "learned", "own")  # kinds of systems, in the order of the table's parts
 
 
 COSTS = (  # heading, number format, name in the csv
@@ -71,9 +71,11 @@ COSTS = (  # heading, number format, name in the csv
     ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
 )
 SECONDS = COSTS[2][2]
-SEEDS, DEVIATION = "bd_rate_seeds", "bd_rate_seeds_standard_deviation_percent"  # of records
-TIME = f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp or the nearest setting, {{}}."
-TIMED, TYPICAL = "timed alone on {}", "typical of one core, as codecs declare it"
+SEEDS, DEVIATION = "bd_rate_seeds", "bd_rate_seeds_standard_deviation_percent"  # columns
+TIME_NOTE = (
+    f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp or the nearest setting, {{}}."
+)
+TIMED_ALONE, TYPICAL_TIME = "timed alone on {}", "typical of one core, as codecs declare it"
 
 
 class SystemRow(NamedTuple):
@@ -95,9 +97,9 @@ def draw_table(
     """Return the table of the requested systems and metrics, its files, and what is left out.
 
     LaTeX omits intervals, as a paper's page has no room. A dataset without a curve of the named
-    anchor takes that of `compare.anchor`. targets: rates and metric values at which systems have
-    columns; published values under any rule are included, marked. Raises `UsageError` if no system
-    has a BD-rate or a value.
+    anchor uses that of `compare.anchor`. targets: rates and metric values that get columns;
+    published values under any rule are included, marked. Raises `UsageError` if no system has a
+    BD-rate or a value.
     """
     shown_names = metric_names_of(experiment.metrics or METRICS["table"])
     full_experiment, min_settings = experiment, MIN_POINTS
@@ -148,8 +150,11 @@ def draw_table(
     def interval_form(pair: Record) -> str:
         return f"{_seeds_text(pair)} {interval_text(pair) or ''}".rstrip()
 
-    wide = [c._replace(form=interval_form) if c.form == _delta_text else c for c in columns]
-    wide = [c._replace(form=target_text_with_ends) if c.form == target_text else c for c in wide]
+    wide_columns = [c._replace(form=interval_form) if c.form == _delta_text else c for c in columns]
+    wide_columns = [
+        c._replace(form=target_text_with_interval) if c.form == target_text else c
+        for c in wide_columns
+    ]
     columns = [c._replace(form=_seeds_text) if c.form == _delta_text else c for c in columns]
     hidden_notes = [
         text
@@ -157,23 +162,23 @@ def draw_table(
         if result.stored
         for text in hidden_edition_lines(result.stored.summary)
     ]
-    left_out = [f"not in the table: {', '.join(absent)}"] if absent else []
+    absence_notes = [f"not in the table: {', '.join(absent)}"] if absent else []
     if bd_rates:
-        left_out += [
+        absence_notes += [
             f"no BD-rate on {result.title}" for result in results if result.title not in anchors
         ]
     for result in results:
         reasons = points_left_out(result.summary, result.metrics)
-        left_out += [f"{result.title}: {reason}" for reason in reasons]
-    left_out += [text for result in results for text in result.lacking]
+        absence_notes += [f"{result.title}: {reason}" for reason in reasons]
+    absence_notes += [text for result in results for text in result.missing_notes]
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     table = Table.create(columns, rows, notes)
     files = {
         "table.tex": latex(table, marks, groups, headers, parts),
-        "table.md": markdown(Table.create(wide, rows, [*notes, INTERVALS]), marks),
+        "table.md": markdown(Table.create(wide_columns, rows, [*notes, INTERVALS_NOTE]), marks),
         "table.csv": csv_text(_records(results, rows, blocks, bd_rates)),
     }
-    return table, files, [*left_out, *hidden_notes]
+    return table, files, [*absence_notes, *hidden_notes]
 
 
 def _system_rows(
@@ -194,8 +199,10 @@ def _system_rows(
                 pairs.setdefault(curve.name, {})
             if anchor_curve is None or not bd_rates:
                 continue
-            comparable = panel if experiment.mix_protocols else _comparable_curves(panel, result)
-            comparisons = _compare_panel(result, comparable, anchor_curve, experiment.rule)
+            comparable_curves = (
+                panel if experiment.mix_protocols else _comparable_curves(panel, result)
+            )
+            comparisons = _compare_panel(result, comparable_curves, anchor_curve, experiment.rule)
             rates = {name: record["bd_rate_percent"] for name, record in comparisons.items()}
             if any(rate is not None for name, rate in rates.items() if name != anchor_curve.name):
                 anchors[result.title] = anchor_curve.name
@@ -225,15 +232,15 @@ def _compare_panel(
     anchor_rule = anchor.protocol if anchor.has_other_rule else ""
     if result.summary and anchor.measured:
         intervals = rate_intervals(result.summary, metric, anchor.edition, rule)
-    compared = {}
+    comparisons = {}
     for curve in panel:
-        compared[curve.name] = compare_curves(anchor.rates, curve.rates, metric, rule)
-        if compared[curve.name]["bd_rate_percent"] is not None:
-            compared[curve.name] |= interval_fields(intervals.get(curve.edition))
-            compared[curve.name] |= _seed_fields(anchor, curve, rule)
+        comparisons[curve.name] = compare_curves(anchor.rates, curve.rates, metric, rule)
+        if comparisons[curve.name]["bd_rate_percent"] is not None:
+            comparisons[curve.name] |= interval_fields(intervals.get(curve.edition))
+            comparisons[curve.name] |= _seed_fields(anchor, curve, rule)
         curve_rule = curve.protocol if curve.has_other_rule else ""
-        compared[curve.name]["across_rules"] = curve_rule != anchor_rule
-    return compared | {anchor.name: anchor_comparison(metric, rule)}
+        comparisons[curve.name]["across_rules"] = curve_rule != anchor_rule
+    return comparisons | {anchor.name: anchor_comparison(metric, rule)}
 
 
 def _seed_fields(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
@@ -250,12 +257,12 @@ def _curveless_codecs(
     """Yield codecs without a complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
-    editions_drawn = {curve.edition for curve in chain(*result.panels)}
+    drawn_editions = {curve.edition for curve in chain(*result.panels)}
     titles, (metric, *_) = result.summary.titles(), result.metrics
     for point, cause in reversed(excluded_points(result.summary, metric)):
         edition = point.edition
-        if edition not in editions_drawn:
-            editions_drawn.add(edition)
+        if edition not in drawn_editions:
+            drawn_editions.add(edition)
             reason = f"it has no complete point ({point.setting}: {cause})"
             curve = SystemCurve(metric, edition, titles[edition], ())
             yield curve, {_key(result, metric): missing_comparison(metric, rule, reason)}
@@ -273,15 +280,15 @@ def _column_groups(
     columns, groups = [Column("System", "name")], [("", 1)]
     for result in results:
         group_title = f"BD-rate (%) on {result.title}"
-        metrics_present = [
+        present_metrics = [
             metric
             for metric in result.metrics
             if any(_rate_record(_key(result, metric), row) for row in rows)
         ]
-        for metric in metrics_present:
+        for metric in present_metrics:
             get = partial(_rate_record, _key(result, metric))
             columns.append(Column(f"{group_title}, {metric_names([metric])}", get, _delta_text))
-        groups += [(group_title, len(metrics_present))] if metrics_present else []
+        groups += [(group_title, len(present_metrics))] if present_metrics else []
     for block, block_columns in target_groups:
         columns += block_columns
         groups.append((block.title, len(block_columns)))
@@ -314,10 +321,10 @@ def _mark_lowest(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
     scores: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, dict):
-            unsure = value["doubtful"] or value.get("across_rules")
-            scores |= {} if unsure else {row: value["bd_rate_percent"]}
+            is_uncertain = value["doubtful"] or value.get("across_rules")
+            scores |= {} if is_uncertain else {row: value["bd_rate_percent"]}
         elif isinstance(value, TargetValue):
-            scores |= {row: value.score} if value.compared else {}
+            scores |= {row: value.score} if value.is_comparable else {}
         elif value is not None:
             scores[row] = value
     ordered = sorted(scores, key=scores.__getitem__)
@@ -339,20 +346,22 @@ def _costs(
     times: dict[str, dict[str, float]] = {"": {}}  # by machine; "" for typical ones
     stored = [result.summary for result in results if result.summary]
     for name, curve in curves.items():
-        has_rows = (
+        summaries_with_rows = (
             summary for summary in stored if curve.measured and summary.edition_of(curve.spec)
         )
-        summary = next(has_rows, None)
+        summary = next(summaries_with_rows, None)
         if summary is None or not curve.points:
             continue
         points = [point for point in summary.points if point.edition.spec == curve.spec]
         costs[name] = _work_costs(points)
-        if spent := megapixel_seconds(points):
-            times.setdefault(summary.machine if spent.timed else "", {})[name] = spent.value
+        if typical_or_timed := megapixel_seconds(points):
+            times.setdefault(summary.machine if typical_or_timed.timed else "", {})[name] = (
+                typical_or_timed.value
+            )
     machine = max(times, key=lambda machine: (len(times[machine]), machine))
     for name, seconds in times[machine].items():
         costs[name][SECONDS] = seconds
-    return costs, TIME.format(TIMED.format(machine) if machine else TYPICAL)
+    return costs, TIME_NOTE.format(TIMED_ALONE.format(machine) if machine else TYPICAL_TIME)
 
 
 def _work_costs(points: Sequence[Point]) -> dict[str, float]:
@@ -374,10 +383,10 @@ def _notes(
     if len(names) > 1:
         names = [f"{name} on {title}" for title, name in anchors.items()]
     pairs = ((result, metric) for result in results for metric in result.metrics)
-    metrics_shown = dict.fromkeys(
+    shown_metrics = dict.fromkeys(
         m for result, m in pairs if any(_rate_record(_key(result, m), row) for row in rows)
     )
-    metrics = metric_names(metrics_shown)
+    metrics = metric_names(shown_metrics)
     against = f"against {listed(names)}{rule.words}"
     notes = list[str]()
     if anchors:

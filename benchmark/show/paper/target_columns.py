@@ -30,7 +30,7 @@ class TargetValue(NamedTuple):
     text: str  # with its marks
     interval: str  # after the text if there is room; empty for none
     score: float  # lower is better
-    compared: bool  # with the column's other values; False: under another rule
+    is_comparable: bool  # with the column's other values; False: under another rule
 
 
 class TargetBlock(NamedTuple):
@@ -39,7 +39,7 @@ class TargetBlock(NamedTuple):
     result: ExperimentCurves
     target: Target
     metrics: Sequence[Metric]  # metrics with columns
-    ranked: Mapping[str, RankedCodec]  # by names of the table's rows
+    codecs: Mapping[str, RankedCodec]  # by names of the table's rows
 
     @property
     def title(self) -> str:
@@ -53,7 +53,7 @@ class TargetBlock(NamedTuple):
     def columns(self) -> list[Column]:
         """Return the columns that have values, with the title before each name."""
         anchor = self.result.anchor_edition
-        against = [f"{name} (%)" for name, codec in self.ranked.items() if codec.edition == anchor]
+        against = [f"{name} (%)" for name, codec in self.codecs.items() if codec.edition == anchor]
         metrics = [metric for metric in self.metrics if metric.name != self.target.name]
         names = {metric.column: short_name(metric, self.metrics) for metric in metrics}
         columns = value_columns(metrics, self.target.name != RATE, "".join(against))
@@ -64,22 +64,24 @@ class TargetBlock(NamedTuple):
                 target_text,
             )
             for column in columns
-            if any(codec.record[column.key] is not None for codec in self.ranked.values())
+            if any(codec.record[column.key] is not None for codec in self.codecs.values())
         ]
 
     def _find_value(self, column: ValueColumn, row: Any) -> TargetValue | None:
-        record = self.ranked[row.name].record if row.name in self.ranked else {}
+        record = self.codecs[row.name].record if row.name in self.codecs else {}
         if (value := record.get(column.key)) is None:
             return None
-        higher = any(m.column == column.key and m.better == "higher" for m in self.metrics)
-        compared = not record.get(f"{column.key}_other_rule")
-        score = -value if higher else value
-        return TargetValue(column.text(record) or "", column.interval(record), score, compared)
+        higher_is_better = any(
+            m.column == column.key and m.better == "higher" for m in self.metrics
+        )
+        is_comparable = not record.get(f"{column.key}_other_rule")
+        score = -value if higher_is_better else value
+        return TargetValue(column.text(record) or "", column.interval(record), score, is_comparable)
 
     def fields(self, name: str) -> dict[str, Any]:
         """Return a system's fields for the csv."""
-        fields = dict.fromkeys(key for codec in self.ranked.values() for key in codec.record)
-        record = self.ranked[name].record if name in self.ranked else {}
+        fields = dict.fromkeys(key for codec in self.codecs.values() for key in codec.record)
+        record = self.codecs[name].record if name in self.codecs else {}
         key = f"{self.result.dataset} {self.target}"
         return {f"{key} {field}": record.get(field) for field in fields if field not in RANK_FIELDS}
 
@@ -98,24 +100,26 @@ def target_block(
         ranked = rank_at(summary, target, metrics, budget, anchor=anchor, tolerance=tolerance)
     curves = [curve for curve in chain(*result.panels) if not curve.measured]
     ranked += rank_published(curves, summary, target, metrics, budget, ranked)
-    by_spec = {(edition.spec, edition.measured): name for edition, name in names.items()}
-    keys = ((by_spec.get((codec.edition.spec, codec.edition.measured)), codec) for codec in ranked)
-    by_name = {name: codec for name, codec in keys if name}
-    for name, codec in by_name.items():
+    names_by_spec = {(edition.spec, edition.measured): name for edition, name in names.items()}
+    keys = (
+        (names_by_spec.get((codec.edition.spec, codec.edition.measured)), codec) for codec in ranked
+    )
+    codecs_by_name = {name: codec for name, codec in keys if name}
+    for name, codec in codecs_by_name.items():
         codec.record["codec"] = name.removesuffix(OTHER_RULE)
-    return TargetBlock(result, target, metrics, by_name)
+    return TargetBlock(result, target, metrics, codecs_by_name)
 
 
 def block_notes(blocks: Sequence[TargetBlock]) -> list[str]:
     """Return the sentences below a table on its columns at targets."""
-    ranked = [codec for block in blocks for codec in block.ranked.values()]
+    ranked = [codec for block in blocks for codec in block.codecs.values()]
     notes = mark_notes(ranked, [*dict.fromkeys(chain(*(block.metrics for block in blocks)))])
     for block in blocks:
-        systems, result = [*block.ranked.values()], block.result
+        systems, result = [*block.codecs.values()], block.result
         images = {codec.record["images"] for codec in systems if codec.record["rank"]}
         if result.summary and images and images != {result.summary.images}:
-            compared = f"{max(images)} of {result.summary.images} images"
-            notes.append(f"{block.title}: means over {compared}.")
+            image_counts = f"{max(images)} of {result.summary.images} images"
+            notes.append(f"{block.title}: means over {image_counts}.")
         prefix = (
             f"{result.title}: "
             if len({other_block.result.dataset for other_block in blocks}) > 1
@@ -131,6 +135,6 @@ def target_text(value: TargetValue) -> str:
     return value.text
 
 
-def target_text_with_ends(value: TargetValue) -> str:
+def target_text_with_interval(value: TargetValue) -> str:
     """Return a value with its marks and its interval."""
     return f"{value.text} {value.interval}".rstrip()

@@ -63,12 +63,12 @@ from benchmark.system.text import listed
 if TYPE_CHECKING:
     from benchmark.published.curves import Overlay
 
-ALWAYS = {"report.md", "details.md", "details.json", "means.md", "means.csv"}
+CORE_FILES = {"report.md", "details.md", "details.json", "means.md", "means.csv"}
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Report of one dataset, already written, with what pages and terminals show of it."""
+    """Written report of one dataset, with the parts that pages and terminals show."""
 
     stored: DatasetResults
     metrics: Sequence[Metric]  # requested
@@ -80,10 +80,10 @@ class Report:
     files: Sequence[Path] = ()  # report.md
     figures: int = 0
     problems: Sequence[Absent] = ()  # absences that the reader can resolve
-    absent: Sequence[Absent] = ()  # these, and absent metrics and curves
-    notes: Sequence[str] = ()  # sentences on the photographs, published points, files kept
+    absent: Sequence[Absent] = ()  # problems, absent metrics and curves
+    notes: Sequence[str] = ()  # sentences on photographs, published points and kept files
     anchor: CodecSpec | None = None  # reference of BD-rates
-    earlier_page: str | None = None  # the choice of pictures of the earlier report's page, if any
+    earlier_page: str | None = None  # --page-images of the earlier page, if any
     named: Sequence[str] = ()  # requested codecs
 
 
@@ -98,20 +98,20 @@ def write_reports(
 ) -> Iterator[Report]:
     """Write the report of each given dataset, and yield it when it is written.
 
-    page: the caller will write a page beside it. command: reproduces the report. Raises
+    page: the caller will write a page next to it. command: reproduces the report. Raises
     `UsageError` for choices that the results do not allow, before anything is written, and
     `StoreError` for an unwritable folder.
     """
     names = metric_names(experiment.metrics)
     metrics = [*map(Metric.named, names)]
     datasets = datasets_with_results(experiment.results, experiment.dataset)
-    names_given = requested_datasets(experiment.results, experiment.dataset)
+    dataset_names = requested_datasets(experiment.results, experiment.dataset)
     sets = []
     for name in datasets:
         folder = report_folder(experiment.results, name)
         if out is not None:
-            folder = out / name.replace(":", "-") if len(names_given) > 1 else out
-        sets.append(ReportSet(folder, is_benchs=out is None))
+            folder = out / name.replace(":", "-") if len(dataset_names) > 1 else out
+        sets.append(ReportSet(folder, owned_by_bench=out is None))
     with_page = (page or report_set.page_images is not None for report_set in sets)
     result = [
         read_experiment(
@@ -122,7 +122,7 @@ def write_reports(
             pooled=pooled,
             with_streams=whole_images,
         )
-        for name, whole_images in zip(names_given, with_page, strict=True)
+        for name, whole_images in zip(dataset_names, with_page, strict=True)
     ]
     require_anchor(stored.anchor for stored in result)
     editions = {edition for stored in result for edition in stored.summary.editions}
@@ -134,23 +134,25 @@ def write_reports(
         editions |= {curves.published_edition(point.system, point.variant) for point in published}
     look().check(editions)
     for report_set in sets:
-        report_set.require_writable(ALWAYS | {PAGE} if page else ALWAYS)
+        report_set.require_writable(CORE_FILES | {PAGE} if page else CORE_FILES)
     for stored, report_set in zip(result, sets, strict=True):
-        placed = stored._replace(folder=report_set.folder)
+        dataset_results = stored._replace(folder=report_set.folder)
         overlays, published_notes = dict[str, "Overlay"](), list[str]()
         if experiment.published:
-            arguments = published, placed.summary, metrics, placed.name
+            arguments = published, dataset_results.summary, metrics, dataset_results.name
             try:
                 overlays = curves.overlays(*arguments, experiment.mix_protocols)
-                published_notes = curves.describe_excluded(published, overlays, placed.name)
+                published_notes = curves.describe_excluded(
+                    published, overlays, dataset_results.name
+                )
                 if experiment.metrics != "all":
                     published_notes += note_missing_values(
-                        published, metrics, placed.name, experiment.results
+                        published, metrics, dataset_results.name, experiment.results
                     )
             except curves.OtherMeans as error:
                 published_notes = [f"no published curve is drawn: {error}"]
         yield _write_report(
-            experiment, placed, metrics, overlays, published_notes, report_set, command
+            experiment, dataset_results, metrics, overlays, published_notes, report_set, command
         )
 
 
@@ -167,20 +169,20 @@ def _write_report(
     anchor = summary.edition_of(stored.anchor.spec)
     editions = _select_tested(summary, anchor) if experiment.metrics == "all" else None
     measured = [metric for metric in metrics if summary.count_values(metric.column, editions)]
-    relevant = [
-        m
-        for m in metrics
-        if m in measured or editions is None or summary.was_attempted(m.column, editions)
+    relevant_metrics = [
+        m for m in metrics if m in measured or editions is None or summary.was_attempted(m.column, editions)
     ]
-    partial = _partial_metrics(summary, measured, editions or ())
-    measured = [metric for metric in measured if metric not in partial]
-    over_few = (
+    partial_metrics = _partial_metrics(summary, measured, editions or ())
+    measured = [metric for metric in measured if metric not in partial_metrics]
+    few_image_metrics = (
         []
         if experiment.metrics != "all" or experiment.allow_few
         else metrics_over_few(summary, measured)
     )
-    measured = [metric for metric in measured if metric not in over_few]
-    scored = [metric for metric in metrics if metric in measured or metric in partial]
+    measured = [metric for metric in measured if metric not in few_image_metrics]
+    scored_editions = [
+        metric for metric in metrics if metric in measured or metric in partial_metrics
+    ]
     panels = {
         metric.column: [
             *measured_curves(summary, metric),
@@ -202,18 +204,21 @@ def _write_report(
     ranking = ranking._replace(anchor_reason=stored.anchor.why)
     reader_problems = problems(summary, stored.runs)
     names = dict(zip(metrics, metric_names(experiment.metrics), strict=True))
-    absent = [*reader_problems, *value_absences(summary, [m for m in relevant if m not in partial])]
-    absent += _list_partial(summary, {names[metric]: metric for metric in partial})
+    absent = [
+        *reader_problems,
+        *value_absences(summary, [m for m in relevant_metrics if m not in partial_metrics]),
+    ]
+    absent += _list_partial(summary, {names[metric]: metric for metric in partial_metrics})
     sources = source_facts(stored.compared_rows)
     record = details_record(
         stored, command, stored.anchor.label, drawings, absent, published_notes, sources
     )
     means = means_table(summary, measured)
-    curves_shown = chain(*choice.select([*overlaid.values()]))
-    published = sources_table(curve for curve in curves_shown if not curve.measured)
+    shown_curves = chain(*choice.select([*overlaid.values()]))
+    published = sources_table(curve for curve in shown_curves if not curve.measured)
     tables = {
         "means.md": markdown(means),
-        "means.csv": csv_text(records_with_intervals(summary, scored)),
+        "means.csv": csv_text(records_with_intervals(summary, scored_editions)),
     }
     if not isinstance(deltas, str):
         tables["bd_rate.md"] = markdown(deltas)
@@ -222,8 +227,10 @@ def _write_report(
     origin = [*stored.unfinished, *_note_bundled(experiment, stored, ranking.metrics)]
     origin += note_cut_curves(renamed_panels.values(), overlaid.values(), rule)
     if experiment.metrics != "all":
-        noted = {metric.column for metric, _ in ranking.absent}
-        origin += absent_sentences([n for m, n in names.items() if m.column not in noted], summary)
+        noted_columns = {metric.column for metric, _ in ranking.absent}
+        origin += absent_sentences(
+            [n for m, n in names.items() if m.column not in noted_columns], summary
+        )
     remarks = [*origin, *about_sources]
     if reader_problems:
         things = listed([absent.what for absent in reader_problems])
@@ -237,7 +244,7 @@ def _write_report(
             record,
             absent,
             draws_table(draw_spreads(summary, measured), measured),
-            means_table(summary, over_few),
+            means_table(summary, few_image_metrics),
             published,
         ),
         **tables,
@@ -246,13 +253,15 @@ def _write_report(
         files |= figure_files(drawing.figure, name, "png")  # report.md shows it
     earlier_page = report_set.page_images
     kept_files = report_set.replace(files, command)
-    changed = (f"kept: {folder / name} was changed since an earlier report" for name in kept_files)
+    changed_notes = (
+        f"kept: {folder / name} was changed since an earlier report" for name in kept_files
+    )
     return Report(
         stored, metrics, measured, page_sections(summary, ranking, deltas, means, absent),
         deltas, overlays, ranking, [folder / "report.md"], len(drawings),
         [*reader_problems, *gaps(summary, ranking.metrics)], absent,
-        [*origin, *about_sources, *published_notes, *undrawn_notes, *changed], stored.anchor.spec,
-        earlier_page, codecs,
+        [*origin, *about_sources, *published_notes, *undrawn_notes, *changed_notes],
+        stored.anchor.spec, earlier_page, codecs,
     )  # fmt: skip
 
 
@@ -286,17 +295,23 @@ def _partial_metrics(
     summary: Summary, metrics: Sequence[Metric], editions: Collection[Edition]
 ) -> list[Metric]:
     measured_here = [edition for edition in editions if not edition.bundled]
-    scored = [e for e in measured_here if any(summary.count_values(m.column, [e]) for m in metrics)]
-    partial = [m for m in metrics if not all(summary.count_values(m.column, [e]) for e in scored)]
-    return partial if len(partial) < len(metrics) else []
+    scored_editions = [
+        e for e in measured_here if any(summary.count_values(m.column, [e]) for m in metrics)
+    ]
+    partial_metrics = [
+        m for m in metrics if not all(summary.count_values(m.column, [e]) for e in scored_editions)
+    ]
+    return partial_metrics if len(partial_metrics) < len(metrics) else []
 
 
-def _list_partial(summary: Summary, partial: Mapping[str, Metric]) -> list[Absent]:
-    if not partial:
+def _list_partial(summary: Summary, partial_metrics: Mapping[str, Metric]) -> list[Absent]:
+    if not partial_metrics:
         return []
-    labels = listed([metric.label for metric in partial.values()])
+    labels = listed([metric.label for metric in partial_metrics.values()])
     reason = "only some of the codecs measured here have values"
-    return [Absent(labels, reason, f"{summary.rescore_command} --metrics {','.join(partial)}")]
+    return [
+        Absent(labels, reason, f"{summary.rescore_command} --metrics {','.join(partial_metrics)}")
+    ]
 
 
 def compare_all(
@@ -306,8 +321,8 @@ def compare_all(
     rule: Rule,
 ) -> tuple[Comparisons, Table | str]:
     """Return BD-rates, and their table or the reason why there are none."""
-    reference, label = summary.edition_of(anchor.spec), anchor.label
-    if reference is None:
+    anchor_edition, label = summary.edition_of(anchor.spec), anchor.label
+    if anchor_edition is None:
         labels = summary.labels
         alternatives = ", ".join(labels[edition] for edition in summary.editions)
         return (
@@ -316,7 +331,7 @@ def compare_all(
         )
     if len(summary.editions) == 1:
         return {}, f"No BD-rates: the anchor {label} is the only codec."
-    comparisons = compare(summary, metrics, reference, rule)
+    comparisons = compare(summary, metrics, anchor_edition, rule)
     return comparisons, bd_table([*comparisons.values()], metrics, label, rule)
 
 
@@ -327,26 +342,28 @@ def _draw_figures(
     comparisons: Comparisons,
 ) -> dict[str, DrawnFigure]:
     summary, name = stored.summary, stored.name
-    large = {column: panel for column, panel in panels.items() if not few_images(panel)}
+    plottable_panels = {column: panel for column, panel in panels.items() if not few_images(panel)}
     editions = [curve.edition for curve in chain(*panels.values()) if not curve.measured]
     looks, anchor = styles([*summary.editions, *editions]), stored.anchor.spec
-    counts = {column: sum(c.measured for c in panel) for column, panel in large.items()}
-    several = overview_columns(counts)
-    figures = {"curves": several} if len(several) > 1 else {}
+    counts = {column: sum(c.measured for c in panel) for column, panel in plottable_panels.items()}
+    overview_names = overview_columns(counts)
+    figures = {"curves": overview_names} if len(overview_names) > 1 else {}
     drawings: dict[str, DrawnFigure | None] = {}
-    for file, columns in (figures | {column: [column] for column in large}).items():
-        file_panels = [(profile(name).title, [large[column] for column in columns])]
+    for file, columns in (figures | {column: [column] for column in plottable_panels}).items():
+        file_panels = [(profile(name).title, [plottable_panels[column] for column in columns])]
         drawings[file] = draw_rate_curves(file_panels, looks, choice, anchor=anchor)
-    for panel in choice.select([*large.values()][:1]) if summary.machine else ():
+    for panel in choice.select([*plottable_panels.values()][:1]) if summary.machine else ():
         from benchmark.show.figures.cost_figure import cost_points, draw_costs
 
         metric, against = panel[0].metric, variant_curve(panel, anchor)
-        compared = {**comparisons}
-        if reference := summary.edition_of(anchor):
-            compared[reference, metric.column] = anchor_comparison(metric, choice.rule)
-        points = cost_points(panel, compared, summary, ["seconds"])
-        timed = [point for point in points if point.measured]
-        if against and timed[1:]:
+        comparisons_with_anchor = {**comparisons}
+        if anchor_edition := summary.edition_of(anchor):
+            comparisons_with_anchor[anchor_edition, metric.column] = anchor_comparison(
+                metric, choice.rule
+            )
+        points = cost_points(panel, comparisons_with_anchor, summary, ["seconds"])
+        timed_points = [point for point in points if point.measured]
+        if against and timed_points[1:]:
             words = profile(name).title, metric_words([metric]), against.name
-            drawings["timing"] = draw_costs(timed, looks, *words, choice.rule)
+            drawings["timing"] = draw_costs(timed_points, looks, *words, choice.rule)
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}

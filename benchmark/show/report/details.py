@@ -37,7 +37,7 @@ NETWORK_HEADERS = (
     *("optimiser", "steps of a network"),
 )
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
-SHOWN_FIGURES, LONGEST_RANKING = 3, 50  # in the text
+MAX_FIGURES, MAX_RANKED_CODECS = 3, 50  # in report.md
 
 
 def _scaled(cost: str, factor: float) -> Callable[[Mapping[str, Any]], float | None]:
@@ -64,12 +64,12 @@ CODEC_COLUMNS = (  # a row is a codec of details.json; empty columns are left ou
     Column("device", lambda codec: ", ".join(codec["devices"])),
     Column("call", "command"),
 )
-# Names of those that a page has
+# Names of the columns on a page
 PAGE_CODECS = (
     *("codec", "version", "origin", "caveat", "realism chosen on", *NETWORK_HEADERS),
     *("device", "call", "timed"),
 )
-RECORD_ONLY = ("device", "call")
+RECORD_ONLY_COLUMNS = ("device", "call")
 
 
 def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> Table:
@@ -103,7 +103,7 @@ def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
     if facts and facts["lossy"]:
         share = f"{facts['lossy']} of {counted(facts['images'], 'image')}"
         result.append(
-            f"lossy sources: {share} had been coded (JPEG, WebP), so their artefacts count"
+            f"lossy sources: {share} had been coded lossily (JPEG, WebP), so their artefacts count"
         )
     if facts and facts["spread"] >= WIDE_SPREAD:
         (name, *small), (_, *large) = facts["smallest"], facts["largest"]
@@ -207,7 +207,7 @@ def details_text(
     intro = f"{counted(record['images'], 'image')}. {bpp}."
     if dropped := record["images_left_out"]:
         intro += f" Restricted to the images that all points have; {dropped} left out."
-    columns_shown = {column.name for column in CODEC_COLUMNS} - {*RECORD_ONLY}
+    shown_columns = {column.name for column in CODEC_COLUMNS} - {*RECORD_ONLY_COLUMNS}
     parts: list[Part] = [
         command_sentence(record["command"]),
         intro,
@@ -217,7 +217,7 @@ def details_text(
             "Protocols",
             ", ".join(f"{name}: {rule}" for name, rule in record["protocols"].items()),
         ),
-        section("codecs", "Codecs", codecs_table(record["codecs"], columns_shown)),
+        section("codecs", "Codecs", codecs_table(record["codecs"], shown_columns)),
     ]
     if published is not None and published.rows:
         parts.append(section("published", "Published curves", published))
@@ -225,14 +225,14 @@ def details_text(
         parts.append(section("few", "Over few images", over_few))
     if draws is not None and draws.rows:
         parts.append(section("draws", "Draws", draws))
-    nothing = "Nothing." if not (absent or record["published_left_out"]) else ""
+    empty_note = "Nothing." if not (absent or record["published_left_out"]) else ""
     table = [absent_table(absent)] if absent else []
     runs_sentence = ""
     if last := record["last_run"]:
         facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
         runs_sentence = f"The last of {record['runs']} runs: {', '.join(facts)}."
     lines = record["published_left_out"]
-    parts.append(section("left_out", "Left out", nothing, *table, lines, runs_sentence))
+    parts.append(section("left_out", "Left out", empty_note, *table, lines, runs_sentence))
     return markdown(section("report", f"Details of {record['dataset']}", *parts))
 
 
@@ -253,29 +253,29 @@ def report_text(
         counted(len(summary.editions), "codec"),
         counted(len(summary.points), "point"),
     )
-    dropped = f"; {summary.dropped} more images that not every point has" if summary.dropped else ""
-    about = f"{', '.join(counts)}{dropped}. Protocols, builds and exclusions: "
+    dropped = f"; {summary.dropped} more images that some points lack" if summary.dropped else ""
+    counts_text = f"{', '.join(counts)}{dropped}. Protocols, builds and exclusions: "
     table = ranking_table(ranking, True, names)
-    # The overview has the curves of what ranks codecs; without it, those of the first metrics
+    # The overview shows the metrics that rank codecs; without it, show the first metrics
     pictures = [name for name in ("curves", "timing") if name in drawings]
-    pictures += [*drawings][:SHOWN_FIGURES] if "curves" not in pictures else []
+    pictures += [*drawings][:MAX_FIGURES] if "curves" not in pictures else []
     pictures = list(dict.fromkeys(pictures))
     other_figures = [name for name in drawings if name not in pictures]
     links = {name: f"{name}.png" for name in other_figures} | {name: name for name in tables}
     file_links = ", ".join(f"[{name}]({file})" for name, file in links.items())
-    num_hidden = len(table.rows) - LONGEST_RANKING
+    num_hidden = len(table.rows) - MAX_RANKED_CODECS
     blocks = [
         f"# {markdown_text(title)}",
         block(headline(ranking, summary.images, names, requested)),
         *map(block, map(to_sentence, hidden_edition_lines(summary))),
-        f"{markdown_text(about)}[details](details.md).",
+        f"{markdown_text(counts_text)}[details](details.md).",
         block(f"{ranking_heading(ranking, names)}:"),
-        block(table._replace(rows=table.rows[:LONGEST_RANKING])),
+        block(table._replace(rows=table.rows[:MAX_RANKED_CODECS])),
         f"And {num_hidden} more in bd_rate.csv." if num_hidden > 0 else "",
         *(f"![{name}]({name}.png)\n\n{block(drawings[name].caption)}" for name in pictures),
         "" if pictures else "No points can be drawn.",
         block([*remarks]),
-        f"Beside it: {file_links}." if file_links else "",
+        f"More files: {file_links}." if file_links else "",
         block(command_sentence(command)),
     ]
     return "\n\n".join(text.rstrip("\n") for text in blocks if text) + "\n"
@@ -293,7 +293,7 @@ def page_sections(
     if not isinstance(deltas, str):
         rates = section("bd_rates_detail", "BD-rates in every metric", deltas)
     heading = ranking_heading(ranking, figure_names(summary))
-    missing = absent_table(absent) if absent else "Nothing failed or is left out."
+    missing = absent_table(absent) if absent else "Nothing failed or was left out."
     page_parts = (
         section("ranking", "Ranking", heading, ranking_table(ranking)),
         section("bd_rates", "BD-rates", rates),

@@ -34,8 +34,8 @@ from benchmark.system.settings import Device
 from benchmark.system.text import counted, group_by_key, utf8
 
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
-FARTHEST = 1.6  # largest ratio between the wanted rate and a codec's nearest
-LONGEST_PART = 80  # bytes of an image's or codec's part in a name; a name has 255 at most
+MAX_RATE_RATIO = 1.6  # between the requested rate and a codec's nearest
+MAX_PART_BYTES = 80  # of an image's or codec's part in a file name, which has at most 255
 
 Row = Mapping[str, Any]
 
@@ -60,19 +60,19 @@ def choose_pictures(
     """
     rows = _sorted_rows(pictures, name, codecs)
     names = list(dict.fromkeys(row["image"] for row in rows))
-    names_chosen = named_images(names, images) if images else names
-    names_chosen = [name for name in names if name in names_chosen][:limit]
-    rows = [row for row in rows if row["image"] in names_chosen]
+    chosen_names = named_images(names, images) if images else names
+    chosen_names = [name for name in names if name in chosen_names][:limit]
+    rows = [row for row in rows if row["image"] in chosen_names]
     absent: Counter[str] = Counter()
-    rows_chosen = _rows_at_points(rows, points)
+    chosen_rows = _rows_at_points(rows, points)
     if bpp is not None:
-        rows_chosen, far = _rows_near_rate(rows_chosen, pictures, bpp)
-        if far:
-            labels = ", ".join(sorted({_label(row) for row in far}))
-            reason = f"no stored rate within a factor of {FARTHEST:g} of {bpp:g} bpp"
-            absent[f"{reason} ({labels})"] = len(far)
+        chosen_rows, far_rows = _rows_near_rate(chosen_rows, pictures, bpp)
+        if far_rows:
+            labels = ", ".join(sorted({_label(row) for row in far_rows}))
+            reason = f"no stored rate within a factor of {MAX_RATE_RATIO:g} of {bpp:g} bpp"
+            absent[f"{reason} ({labels})"] = len(far_rows)
     available = []
-    for row in rows_chosen:
+    for row in chosen_rows:
         if reason := pictures.absence_reason(row, points):
             absent[reason] += 1
         else:
@@ -98,8 +98,8 @@ def export_pictures(
     pairs = zip(names, rows, strict=True)
     files = {name: row for name, row in pairs if _is_exported(folder / name, row)}
     num_present, missing = len(files), [n for n, name in enumerate(names) if name not in files]
-    wrong = list[Absent]()
-    unable = Counter[str]()
+    mismatches = list[Absent]()
+    undecodable = Counter[str]()
     for result in pictures.decode_rows([rows[n] for n in missing], device, jobs):
         if result is not None:
             row, name = rows[missing[result[0]]], names[missing[result[0]]]
@@ -108,24 +108,33 @@ def export_pictures(
                 write_files(folder, {name: png.getvalue()}, what="pictures")
                 files[name] = row
             elif pixels.stage == ABSENT:
-                unable[f"{_label(row)}: {pixels.reason}"] += 1
+                undecodable[f"{_label(row)}: {pixels.reason}"] += 1
             else:
-                cell, on = f"{_label(row)} {_row_setting(row)} {row['image']}", row["device"]
-                elsewhere = pixels.stage == "verify" and on != device
-                device_clause = f" on {on}, which this machine does not use" if elsewhere else ""
-                wrong.append(Absent(cell, f"not written: {pixels.reason}{device_clause}"))
-        report(Progress(len(files) - num_present + len(wrong) + unable.total(), len(wrong)))
-    rows_present = [files[name] for name in names if name in files]
+                cell, row_device = (
+                    f"{_label(row)} {_row_setting(row)} {row['image']}",
+                    row["device"],
+                )
+                is_other_device = pixels.stage == "verify" and row_device != device
+                device_clause = (
+                    f" on {row_device}, which this machine does not use" if is_other_device else ""
+                )
+                mismatches.append(Absent(cell, f"not written: {pixels.reason}{device_clause}"))
+        report(
+            Progress(
+                len(files) - num_present + len(mismatches) + undecodable.total(), len(mismatches)
+            )
+        )
+    present_rows = [files[name] for name in names if name in files]
     return Answer(
         [
             {"codec": label, "rates": rates}
-            for label, rates in _describe_rates(rows_present).items()
+            for label, rates in _describe_rates(present_rows).items()
         ],
         [Column("codec"), Column("rates")],
         f"{folder}: {len(files) - num_present} pictures written, {num_present} were there before",
-        [*wrong, *_absent_pictures(unable)],
+        [*mismatches, *_absent_pictures(undecodable)],
         {"folder": str(folder), "images": [name for name in names if name in files]},
-        int(bool(wrong)),
+        int(bool(mismatches)),
     )
 
 
@@ -162,7 +171,7 @@ def _absent_pictures(counts: Mapping[str, int]) -> list[Absent]:
 def _name_part(text: str) -> str:
     """Return a text as a part of a file name, its start cut if it is long."""
     safe = UNSAFE.sub("_", text).strip(". ")
-    while len(utf8(safe)) > LONGEST_PART:
+    while len(utf8(safe)) > MAX_PART_BYTES:
         safe = safe[1:]
     return safe
 
@@ -186,8 +195,8 @@ def _describe_rates(rows: Sequence[Row]) -> dict[str, str]:
 def _sorted_rows(pictures: Pictures, name: str, codecs: str) -> list[Row]:
     table = pictures.table
     if codecs == "all":
-        null = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
-        table = table.filter(~col("codec").is_in(null))
+        null_codecs = [name for name in CODECS if facts_of(CodecSpec(name, ())).null]
+        table = table.filter(~col("codec").is_in(null_codecs))
     table = shown_rows(rows_of_codecs(table, codecs, name.partition(":")[2]))
     if table.height == 0:
         raise UsageError(
@@ -203,9 +212,9 @@ def _rows_at_points(rows: Sequence[Row], points: Sequence[str]) -> list[Row]:
     editions = [*map(Edition.parse_row, rows)]
     cells: set[str] = set()
     for (codec, setting), values in parse_points(points).items():
-        editions_named = {*find_editions([codec], dict.fromkeys(editions))}
+        named_editions = {*find_editions([codec], dict.fromkeys(editions))}
         codec_rows = [
-            row for row, edition in zip(rows, editions, strict=True) if edition in editions_named
+            row for row, edition in zip(rows, editions, strict=True) if edition in named_editions
         ]
         cells_by_setting = group_by_key((_row_setting(row), row["cell"]) for row in codec_rows)
         stored = {
@@ -232,22 +241,22 @@ def _rows_at_points(rows: Sequence[Row], points: Sequence[str]) -> list[Row]:
 def _rows_near_rate(
     rows: Sequence[Row], pictures: Pictures, bpp: float
 ) -> tuple[list[Row], list[Row]]:
-    """Return the nearest row of each image and codec, and those that are too far off.
+    """Return the nearest row of each image and codec, and those too far from the rate.
 
     Rows without a picture count only if no picture of the codec and image is near the rate.
     """
-    rated = [row for row in rows if row["status"] == "ok"]
-    close, far = list[Row](), list[Row]()
+    ok_rows = [row for row in rows if row["status"] == "ok"]
+    near_rows, far_rows = list[Row](), list[Row]()
     for group in group_by_key(
-        ((row["image"], CodecSpec.parse_row(row).text), row) for row in rated
+        ((row["image"], CodecSpec.parse_row(row).text), row) for row in ok_rows
     ).values():
         candidates = [row for row in group if not pictures.absence_reason(row)]
         if (
-            place := nearest_setting(bpp, [row["bpp"] for row in candidates], FARTHEST)
+            place := nearest_setting(bpp, [row["bpp"] for row in candidates], MAX_RATE_RATIO)
         ) is not None:
-            close.append(candidates[place])
+            near_rows.append(candidates[place])
             continue
         nearest = min(group, key=lambda row: distance(row["bpp"], bpp))
-        is_close = nearest_setting(bpp, [nearest["bpp"]], FARTHEST) is not None
-        (close if is_close else far).append(nearest)
-    return close, far
+        is_close = nearest_setting(bpp, [nearest["bpp"]], MAX_RATE_RATIO) is not None
+        (near_rows if is_close else far_rows).append(nearest)
+    return near_rows, far_rows

@@ -22,7 +22,7 @@ from benchmark.system.text import json_bytes, read_json, utf8
 
 MANIFEST = "report.json"
 PAGE = "page.html"
-PICTURES = "pictures"  # beside the page
+PICTURES = "pictures"  # folder next to the page
 PICTURE = pattern(r"[0-9a-f]{64}\.(png|webp|avif|jpg)")  # named by the sha256 of its pixels
 
 
@@ -31,34 +31,34 @@ class Manifest(msgspec.Struct, frozen=True):
 
     command: str = ""  # reproduces the report
     files: Mapping[str, str] = {}  # sha256 by name; empty if unknown
-    page_images: str = ""  # the choice that an earlier page was made with
+    page_images: str = ""  # --page-images of the page in `files`
     pictures: tuple[str, ...] = ()  # names of files in its PICTURES
 
 
 class ReportSet:
     """The folder of a report, and the files that an earlier one left there."""
 
-    def __init__(self, folder: Path, is_benchs: bool = False) -> None:
-        """Read the manifest; raise `StoreError` if it is unreadable. is_benchs: see the module."""
+    def __init__(self, folder: Path, owned_by_bench: bool = False) -> None:
+        """Read the manifest; raise `StoreError` if unreadable. owned_by_bench: see the module."""
         self.folder = folder
-        self._is_benchs = is_benchs
+        self._owned_by_bench = owned_by_bench
         self._earlier = _read_manifest(folder / MANIFEST)
 
     @property
     def page_images(self) -> str | None:
-        """The choice of photographs of the earlier report's page; None without a page."""
+        """The --page-images of the stored page; None without a page."""
         if PAGE not in self._earlier.files or not (self.folder / PAGE).is_file():
             return None
         return self._earlier.page_images
 
     def require_writable(self, names: AbstractSet[str]) -> None:
-        """Raise `UsageError` for a file not written by bench, such as any behind a link."""
-        if self._is_benchs:
+        """Raise `UsageError` if a report would overwrite a user's file, or write through a link."""
+        if self._owned_by_bench:
             require_inside(self.folder.parent, self.folder / MANIFEST)
         if (pictures := self.folder / PICTURES).is_symlink():
-            raise UsageError(f"{pictures} is a link, and pages write and remove there: remove it")
-        written = {*self._earlier.files} | ({MANIFEST} if self._earlier.files else set())
-        for name in sorted({*names, MANIFEST} - written) if not self._is_benchs else ():
+            raise UsageError(f"{pictures} is a link, through which no page is written: remove it")
+        written_names = {*self._earlier.files} | ({MANIFEST} if self._earlier.files else set())
+        for name in sorted({*names, MANIFEST} - written_names) if not self._owned_by_bench else ():
             if (self.folder / name).exists():
                 raise UsageError(
                     f"{self.folder / name} was not written by bench, and a report has a file of "
@@ -80,26 +80,30 @@ class ReportSet:
         obsolete = {
             name: digest for name, digest in self._earlier.files.items() if name not in files
         }
-        changed = sorted(name for name, digest in obsolete.items() if self._changed(name, digest))
-        new = msgspec.structs.replace(self._earlier, command=command, files=digests)
-        combined = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
+        changed = sorted(
+            name for name, digest in obsolete.items() if self._is_changed(name, digest)
+        )
+        new_manifest = msgspec.structs.replace(self._earlier, command=command, files=digests)
+        combined_manifest = msgspec.structs.replace(
+            new_manifest, files={**self._earlier.files, **digests}
+        )
         try:
             with delay_signals():
-                with ExitStack() as drafts:  # renamed when all are written, the manifest first
-                    for name, data in {**content, MANIFEST: json_bytes(combined)}.items():
+                with ExitStack() as drafts:  # renamed once all are written, the manifest first
+                    for name, data in {**content, MANIFEST: json_bytes(combined_manifest)}.items():
                         if (self.folder / name).is_dir():
                             raise IsADirectoryError(EISDIR, "Is a directory")
                         drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
                 for name in obsolete.keys() - set(changed):
                     (self.folder / name).unlink(missing_ok=True)
-                self._write_manifest(new)
+                self._write_manifest(new_manifest)
         except OSError as error:
             reason = f"the report in {self.folder} cannot be written: {error.strerror}"
             raise StoreError(reason) from error
         return changed
 
     def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:
-        """Record the page, None for none, and its `pictures`; remove an earlier page's pictures."""
+        """Record the page (None: no page) and its `pictures`; remove an earlier page's pictures."""
         from benchmark.system.digest import file_sha256
 
         files = dict(self._earlier.files)
@@ -116,7 +120,7 @@ class ReportSet:
                 Manifest(self._earlier.command, files, page_images or "", tuple(pictures))
             )
 
-    def _changed(self, name: str, digest: str) -> bool:
+    def _is_changed(self, name: str, digest: str) -> bool:
         from benchmark.system.digest import file_sha256  # imports numpy, which help avoids
 
         path = self.folder / name
@@ -137,6 +141,6 @@ def _read_manifest(path: Path) -> Manifest:
             f"{path} is not the list of a report's files: {error}; remove it, or give --out "
             "another folder"
         ) from error
-    # The folder may be a stranger's: files elsewhere are not a report's.
-    inside = {name: digest for name, digest in result.files.items() if Path(name).name == name}
-    return msgspec.structs.replace(result, files=inside)
+    # The manifest may come from a stranger: ignore paths outside the folder.
+    own_files = {name: digest for name, digest in result.files.items() if Path(name).name == name}
+    return msgspec.structs.replace(result, files=own_files)
