@@ -396,8 +396,8 @@ def _no_common_image(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", targ
     )
     names = ",".join(labels[edition] for edition in remaining)
     return (
-        f"no image reaches {target} with all codecs; without {', '.join(counts)} "
-        f"{counted(len(shared_images), 'image does', 'images do')}: --codecs {names}"
+        f"no image reaches {target} with all codecs; without {', '.join(counts)}, "
+        f"{counted(len(shared_images), 'image does', 'images do')}: try --codecs {names}"
     )
 
 

@@ -54,7 +54,7 @@ def test_without_values_the_first_codec_is_taken():
     assert (label_of(anchor.spec), anchor.why) == ("elic", NO_VALUES)
 
 
-def test_without_psnr_the_best_by_the_first_metric_of_those_asked_for_is_taken():
+def test_without_psnr_the_best_codec_by_the_first_requested_metric_is_taken():
     rows = [
         record | {"psnr_db": None, "ms_ssim": 1 - 10 ** (-record["psnr_db"] / 20)}
         for record in rows_of("jpeg webp avif")
@@ -70,7 +70,7 @@ def test_the_choice_of_metrics_does_not_change_the_anchor():
     assert choose_anchor(summarise(table([*rows, *rows_of("jpeg")]))) == anchor_of("vtm")
 
 
-def test_the_anchors_rows_are_taken_from_others_where_the_experiment_lacks_them():
+def test_the_anchors_rows_come_from_other_rows_if_the_experiment_lacks_them():
     rows, other_rows = table(rows_of("ours:beta=0")), table(rows_of("jpeg vtm avif elic"))
     extended_rows, anchor = add_anchor(rows, other_rows)
     assert anchor == anchor_of("vtm")
@@ -87,13 +87,13 @@ def test_a_named_anchor_is_added_or_refused():
     extended_rows, anchor = add_anchor(rows, other_rows, "avif")
     assert (anchor, {*extended_rows["codec"]}) == (anchor_of("avif"), {"ours", "vtm", "avif"})
     assert add_anchor(rows, other_rows, "ours")[1] == anchor_of("ours:beta=0")
-    with pytest.raises(UnknownName, match="No codec with results 'webp'"):
+    with pytest.raises(UnknownName, match="'webp'"):
         add_anchor(rows, other_rows, "webp")
 
 
-def test_a_named_anchor_without_a_curve_is_refused_or_the_rules_is_taken_and_says_so():
+def test_a_named_anchor_without_a_curve_is_refused_or_replaced_with_the_reason():
     rows = table(rows_of("jpeg")), table([*rows_of("avif"), *rows_of("webp")[:6]])
-    with pytest.raises(UsageError, match="the anchor webp has 2 settings here, and BD-rates need"):
+    with pytest.raises(UsageError, match="webp has 2 settings"):
         add_anchor(*rows, "webp")
     anchors = [add_anchor(*rows, name, fall_back=True)[1] for name in ("webp", "vtm", "jpeg")]
     assert [label_of(anchor.spec) for anchor in anchors] == ["avif", "avif", "jpeg"]

@@ -1,6 +1,7 @@
 """Pairs of streams of equal quality, against computations by hand and over the bundled rows."""
 
 import math
+import re
 from pathlib import Path
 from statistics import geometric_mean
 
@@ -65,14 +66,14 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
         match_variants(summary, "webp", "jpeg", "psnr", Tolerance(2))
     for record in rows:
         record["psnr_db"] -= 0.75 * (record["codec"] == "webp")
-    with pytest.raises(UsageError, match=r"2\.9 % of the bytes, more than 2 %"):
+    with pytest.raises(UsageError, match=r"2\.9 % .* 2 %"):
         match_variants(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
     (empty_comparison,) = match_variants(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
     assert not len(empty_comparison.pairs)
     for record in rows:
         worse = 0.9 if record["codec"] == "webp" else 1.0
         record["lpips_alex"] = 0.5 * 2.0 ** -record["setting_value"] * worse
-    with pytest.raises(UsageError, match=r"differ in LPIPS \(AlexNet\) by -10 % on average"):
+    with pytest.raises(UsageError, match=r"\(AlexNet\) by -10 %"):
         match_variants(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "lpips", parsed("15%"))
 
 
@@ -311,7 +312,7 @@ def test_every_variant_meets_every_other_and_never_itself():
         match_variants(summary, "webp", "webp", "psnr", Tolerance(0))
     with pytest.raises(UnknownName, match="codec with results"):
         match_variants(summary, "jpeg", "vtm", "psnr", Tolerance(0))
-    with pytest.raises(UsageError, match=r"webp has no finite DISTS to match: .*`bench rescore"):
+    with pytest.raises(UsageError, match=r"webp .*DISTS.*rescore"):
         match_variants(summary, "webp", "jpeg", "dists", Tolerance(0))
     with pytest.raises(UsageError, match="of a set of images"):
         match_variants(summary, "jpeg", "webp", "fd_alex", Tolerance(0))
@@ -322,7 +323,7 @@ def test_a_tolerance_is_a_number_or_a_percentage(text):
     assert parsed("0.1dB") == parsed(" .1 dB ") == Tolerance(0.1)
     assert parsed("0.5 %") == Tolerance(0.005, relative=True)
     assert parsed("0") == Tolerance(0)
-    with pytest.raises(UsageError, match="the tolerance is a number"):
+    with pytest.raises(UsageError, match=re.escape(repr(text))):
         parsed(text)
 
 

@@ -315,11 +315,9 @@ def test_codecs_without_an_image_in_common_are_told_apart():
     rows += only(rows_of("avif", 2), names[7:8])
     with pytest.raises(UsageError) as error:
         ranked(rows, "bpp=.31", PSNR, common=True)
-    assert str(error.value) == (
-        "no image reaches bpp=0.31 with all codecs; without avif (1 of 9) 4 images do: "
-        "--codecs webp,bpg"
-    )
-    with pytest.raises(UsageError, match="no codec reaches bpp=99 on any image"):
+    for text in ("bpp=0.31", "avif (1 of 9)", "4 images", "--codecs webp,bpg"):
+        assert text in str(error.value)
+    with pytest.raises(UsageError, match=r"no codec .*bpp=99"):
         ranked(rows, "bpp=99", PSNR, common=True)
 
 
@@ -438,7 +436,7 @@ def test_metrics_of_sets_need_a_budget_of_the_set():
         ("image", True, "--budget set"), ("image", False, hint), ("set", False, hint),
     ):  # fmt: skip
         metric = replace(LPIPS, of_sets=True, by_image=by_image)
-        with pytest.raises(UsageError, match=f"has no curve of a single image: {message}"):
+        with pytest.raises(UsageError, match=rf"LPIPS \(AlexNet\) .*{message}"):
             ranked(rows_of("webp", 1), target, metric, budget=budget)
     with pytest.raises(UsageError, match="--budget set"):
         benchmark.rank(RESULTS / "kodak", target, metrics="fd_squeeze", allow_few=True)

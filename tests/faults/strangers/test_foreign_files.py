@@ -63,10 +63,10 @@ def pipe(path):
 def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(work):
     results, store = work.parent, Store(work.parent)
     stream = next(iter(store.streams()))
-    with pytest.raises(StoreError, match=f"{stream.name} cannot be read: it is not a regular file"):
+    with pytest.raises(StoreError, match=f"{stream.name}.*regular file"):
         Store(pipe(stream).parents[2]).stream(stream.name)
     pipe(results / "runs" / "x.json")
-    with pytest.raises(StoreError, match=r"x\.json cannot be read: .*it is not a regular file"):
+    with pytest.raises(StoreError, match=r"x\.json.*regular file"):
         store.record("x")
     pipe(results / "per_image" / ".shipped-a.parquet.sha256")
     (shard,) = results.glob("per_image/*.parquet")
@@ -109,7 +109,7 @@ def test_a_name_of_a_tar_is_shown_in_part():
     member = tarfile.TarInfo("\udcff" * 255)
     member.size = 1 << 20
     header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-    with pytest.raises(BadTar, match="extends beyond the end of the archive") as refusal:
+    with pytest.raises(BadTar, match="end of the archive") as refusal:
         list(files_of_tar(io.BufferedReader(io.BytesIO(header)), pytest.fail))
     assert len(str(refusal.value)) < 500
 
@@ -165,7 +165,7 @@ def test_a_hard_link_is_its_file_and_other_members_are_named_with_the_reason(tmp
 @pytest.mark.parametrize("zeros", [0, 66_500, 200_000])
 def test_a_zip_is_judged_where_torch_begins_to_read_it(tmp_path, zeros):
     path = bomb(tmp_path / "w.pth", zeros)
-    with pytest.raises(Unavailable, match=r"parts larger than itself|it is damaged"):
+    with pytest.raises(Unavailable, match=r"larger than|damaged"):
         load_tensors(path)
 
 
@@ -175,7 +175,7 @@ def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tm
         ALEXNET.load(path, "cpu", torch.float32)
     with pytest.raises(Unavailable, match=r"state\.pt"):
         read_author_weights(path)
-    with pytest.raises(UsageError, match=r"state\.pt is not a training state"):
+    with pytest.raises(UsageError, match=r"state\.pt"):
         load_state(tmp_path, torch.device("cpu"))
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pth")
     with pytest.raises(Unavailable, match="elements in"):
@@ -200,6 +200,6 @@ def test_a_download_without_a_length_ends_at_the_expected_size(tmp_path, monkeyp
     with served(monkeypatch) as server:
         server.files["/w.pth"], server.says_length = bytes(64 << 20), False
         for size, limit in ((1 << 20, 1 << 20), (None, 3 << 20)):
-            with pytest.raises(Unavailable, match=f"more than the {limit} bytes"):
+            with pytest.raises(Unavailable, match=f"{limit} bytes"):
                 download.fetch(f"{server.url}/w.pth", tmp_path / "w.pth", size)
             assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0

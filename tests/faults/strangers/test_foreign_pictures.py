@@ -48,7 +48,7 @@ def test_a_jpeg_without_its_last_blocks_is_refused(tmp_path, share, progressive,
     assert read_image(path).pixels.shape == (70, 90, 3)
     data = jpeg_bytes[: begin + int(share * (len(jpeg_bytes) - begin))].rstrip(b"\xff")
     path.write_bytes(data + b"\xff\xd9")
-    with pytest.raises(ImageRefused, match=r"last blocks are not there|truncated"):
+    with pytest.raises(ImageRefused, match=r"last blocks|truncated"):
         read_image(path)
 
 

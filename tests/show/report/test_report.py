@@ -329,7 +329,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_the_earlier_
     fill(tmp_path, [row("jpeg", 5, "a")])
     folder = tmp_path / "kodak" / "report"
     (folder / "means.md").mkdir(parents=True)
-    with pytest.raises(StoreError, match=r"report in .* cannot be written: Is a directory"):
+    with pytest.raises(StoreError, match=r"kodak/report .*directory"):
         bench_report(tmp_path, "--metrics", "psnr")
     assert not list(folder.glob(".*"))
     (folder / "means.md").rmdir()
