@@ -214,7 +214,7 @@ def crossing(anchor: Curve, test: Curve, rule: Rule) -> float | None:
 def cut(curve: Curve, rule: Rule) -> Curve:
     """Cut a curve at the rule's rate limit, with an interpolated point there.
 
-    A curve that ends below the limit stays as it is; one that begins above it becomes empty.
+    A curve that ends below the limit is unchanged; one that begins above it becomes empty.
     """
     end = rule.up_to_bpp
     if end is None:

@@ -42,7 +42,7 @@ Estimate = tuple[float, Interval | None]  # a mean and its interval, None for on
 # A difference from the best codec over the same images (in the metric's units, or of the rate in
 # percent), its interval, and the number of images where it is better (None for a set)
 PairedDifference = tuple[float, Interval | None, int | None]
-TYPICAL_SECONDS = "typical_seconds_per_megapixel"  # of coding on one core, as the codec declares
+TYPICAL_SECONDS = "typical_seconds_per_megapixel"  # declared by the codec, for one core
 Budget = Literal["image", "set"]  # whether the target holds per image or for all together
 
 
@@ -69,7 +69,7 @@ class Target(NamedTuple):
 class RankedCodec(NamedTuple):
     """A codec variant, or a published system, at a target."""
 
-    record: dict[str, Any]  # as in the answer of `rank`
+    record: dict[str, Any]  # one of those that `rank` returns
     edition: Edition
     unreached_images: tuple[int, ...] = ()  # images of its curve that miss the target
     # Rates or values that all images of its curve reach, or the points of a published system
@@ -111,12 +111,12 @@ def rank_at(
 ) -> list[RankedCodec]:
     """Return all codec variants at a target, best first, unranked ones last.
 
-    They are ranked by the first of `metrics`, at a target of a metric by rate. common: compare on
-    the images on which all codecs reach the target, not on those of most codecs (`_common_images`).
-    anchor: at a target of a metric, compare rates with the anchor's. tolerance: use a setting
-    measured here without interpolation if its mean is within this many tolerances of a search, a
-    codec's only setting within at least one; None: always interpolate. Raises `UsageError` for
-    metrics of sets without a budget for the set, and if the codecs have no image in common.
+    They are ranked by the first of `metrics`; if the target is a metric's value, by rate. common:
+    compare on the images on which all codecs reach the target, not only most (`_common_images`).
+    anchor: if the target is a metric's value, compare rates with the anchor's. tolerance: use a
+    setting measured here without interpolation if its mean is within this many tolerances of a
+    search, a codec's only setting within at least one; None: always interpolate. Raises
+    `UsageError` for metrics of sets without a budget for the set, or without a common image.
     """
     by_rate = target.name == RATE
     axis_metric = metrics[0] if by_rate else Metric.named(target.name)

@@ -22,7 +22,7 @@ class CurvePoint(NamedTuple):
     """Point of a curve with its origin."""
 
     bpp: float
-    value: float  # of the metric, in the units of tables
+    value: float  # in the metric's units, as in tables
     setting: str
     how: str  # measured, recorded (from a pack), INTERPOLATED, or as in published points
     images: int | None  # number of images averaged; None: the source does not say
@@ -33,7 +33,7 @@ class CurvePoint(NamedTuple):
     value_error: float | None = None  # reading error, up and down
     bpp_error: float | None = None
     reference: str = ""
-    interval: Interval | None = None  # of a distribution metric's value, in units of the axis
+    interval: Interval | None = None  # for a distribution metric, in units of the axis
     seeds: tuple[tuple[float, float], ...] = ()  # bpp and value of each, if this is their mean
 
 
@@ -91,7 +91,7 @@ class SystemCurve(NamedTuple):
         return [point.bpp for point in self.points], values
 
     @property
-    def marks(self) -> int:
+    def num_points(self) -> int:
         """Number of its points, without an interpolated end."""
         return sum(point.how != INTERPOLATED for point in self.points)
 
@@ -104,7 +104,7 @@ class SystemCurve(NamedTuple):
     @property
     def seed_curves(self) -> list[Curve]:
         """The `rates` of each seed; empty if points have different numbers of seeds."""
-        points = self.points[: self.marks]
+        points = self.points[: self.num_points]
         if len({len(point.seeds) for point in points}) > 1:
             return []
         curves = []

@@ -200,16 +200,19 @@ def ranking_heading(ranking: Ranking, names: Mapping[Edition, str]) -> str:
 
 
 def headline(
-    ranking: Ranking, images: int, names: Mapping[Edition, str], requested: Sequence[str] = ()
+    ranking: Ranking,
+    images: int,
+    names: Mapping[Edition, str],
+    requested_codecs: Sequence[str] = (),
 ) -> str:
     """Return a report's first sentence: the user's codec compared with the anchor.
 
     Of several variants it names the best in each metric. Without a user's codec it names the best
     of the requested codecs, and the next one if their intervals overlap. names: names in figures.
-    requested: codecs given to `--codecs`.
+    requested_codecs: those given to `--codecs`.
     """
     scope, counts = f"on {counted(images, 'image')}", {*ranking.image_counts}
-    editions = headline_candidates(ranking.records, ranking.anchor, requested)
+    editions = headline_candidates(ranking.records, ranking.anchor, requested_codecs)
     if not editions or ranking.anchor is None:
         beginning = "There is no codec"
         if ranking.anchor:

@@ -87,7 +87,7 @@ MAX_CAPTION_WORDS = 60  # in a caption
 LOWER_NOTE = "Arrow down: lower is better."
 DECIBELS_NOTE = "{} drawn as -10 log10(1 - mean)."
 CAVEAT_MARK = "*"
-MAX_CAVEAT_CHARACTERS = 100  # of the mark's explanation in a figure
+MAX_CAVEAT_CHARACTERS = 100  # longest explanation of the mark in a figure
 ONLY_BUNDLED = "all results are bundled; none were measured here"
 
 

@@ -53,7 +53,7 @@ class Choice(NamedTuple):
 
     curves: Mapping[str, SystemCurve]  # by name, in the order of the legend
     absent: Mapping[str, SystemCurve]  # left out
-    rule: Rule  # of BD-rates
+    rule: Rule  # for BD-rates
 
     @property
     def labels(self) -> list[str]:
@@ -107,16 +107,18 @@ def choose(
     panels: Sequence[Panel],
     rule: Rule,
     anchor: CodecSpec | None = None,
-    requested: Sequence[str] = (),
+    requested_codecs: Sequence[str] = (),
 ) -> Choice:
-    """Choose the curves by the look; `requested`, anchor and the user's are always kept."""
+    """Choose the curves by the look; `requested_codecs`, anchor and the user's are always kept."""
     all_curves = sorted(chain(*panels), key=lambda curve: not curve.measured)
     curves_by_name = {curve.name: curve for curve in all_curves}
     names, max_curves = [*curves_by_name], look().max_curves
     if max_curves is not None and len(curves_by_name) > max_curves:
         curves = list(curves_by_name.values())
         users_curves = [curve for curve in curves if curve.edition.is_users]
-        requested_curves = _requested_curves(curves, anchor, requested) if requested else []
+        requested_curves = (
+            _requested_curves(curves, anchor, requested_codecs) if requested_codecs else []
+        )
         wanted_names = [
             curve.name
             for curve in requested_curves
@@ -133,11 +135,11 @@ def choose(
 
 def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
     """Return the sentence on requested curves that a figure has no room for, if any."""
-    requested = {*experiment.named, *requested_names(experiment.bundled)}
+    requested_codecs = {*experiment.named, *requested_names(experiment.bundled)}
     names = [
         name
         for name, curve in choice.absent.items()
-        if not curve.measured or any(is_named(curve.edition, text) for text in requested)
+        if not curve.measured or any(is_named(curve.edition, text) for text in requested_codecs)
     ]
     limit = f"a figure has at most {look().max_curves} curves, --all draws all of them"
     return [f"not drawn: {', '.join(names)}: {limit}"] if names else []
@@ -150,11 +152,11 @@ def rename_curves(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> 
 
 
 def _requested_curves(
-    curves: Sequence[SystemCurve], anchor: CodecSpec | None, requested: Sequence[str]
+    curves: Sequence[SystemCurve], anchor: CodecSpec | None, requested_codecs: Sequence[str]
 ) -> list[SystemCurve]:
     measured = [curve.edition for curve in curves if curve.measured]
     specs = {anchor: None}
-    for text in requested:
+    for text in requested_codecs:
         with suppress(UnknownName):  # a published system, or a codec without a curve
             specs |= {edition.spec: None for edition in find_editions([text], measured)}
     measured_curves = [c for spec in specs for c in curves if c.measured and c.spec == spec]
@@ -203,7 +205,7 @@ def sources_table(curves: Iterable[SystemCurve]) -> Table:
             point,
         )
         for curve in curves
-        for point in curve.points[: curve.marks]
+        for point in curve.points[: curve.num_points]
     }
     return Table.create(SOURCES, rows.values(), absent="").drop_empty_columns()
 

@@ -14,7 +14,7 @@ from benchmark.rows.summary import Summary
 from benchmark.show import sections
 from benchmark.show.bd_rates import doubt_mark, doubt_notes, number_text
 from benchmark.show.figures import texts
-from benchmark.show.figures.rate_curve import line
+from benchmark.show.figures.rate_curve import line_properties
 from benchmark.show.figures.style import (
     BAR_POINTS,
     MARKER_POINTS,
@@ -38,7 +38,7 @@ COSTS = {  # words of the axis and of the caption, by the name of a cost
 }
 PANEL_INCHES = 1.9
 NAME_OFFSETS = (0, 8, -8, 16, -16)  # points by which a name may be above its point
-POWERS_OF_TEN_RATIO = 100  # of costs, above which only powers of ten have ticks
+POWERS_OF_TEN_RATIO = 100  # ratio of costs above which only powers of ten have ticks
 TYPICAL_NOTE = "Open markers: typical seconds of one core, not timed here."
 
 
@@ -117,7 +117,9 @@ def draw_costs(
             for point in points_by_cost[cost]:
                 curve, name = point.curve, _name(point)
                 heavy = curve.edition.facts.kind == "own"
-                look = line(styles[curve.spec], published=not point.measured, heavy=heavy)
+                look = line_properties(
+                    styles[curve.spec], published=not point.measured, heavy=heavy
+                )
                 look |= {"linestyle": "", "label": name, "zorder": 3}
                 (handles[name],) = axes.plot(
                     point.value, point.comparison["bd_rate_percent"], **look
@@ -136,9 +138,9 @@ def draw_costs(
         all_axes[0].set_ylabel(f"BD-rate (%)\n{metric}")
         texts.title(all_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
         typical = any(not point.measured for point in points)
-        marks = sections.curves_note([point.curve for point in points])
+        curve_notes = sections.curves_note([point.curve for point in points])
         doubts = doubt_notes((point.comparison["doubtful"] for point in points), rule)
-        note = " ".join(filter(None, [TYPICAL_NOTE if typical else "", *doubts, marks]))
+        note = " ".join(filter(None, [TYPICAL_NOTE if typical else "", *doubts, curve_notes]))
         needs_legend = len(handles) > MAX_CURVES
         texts.add_legend(figure, [*handles.values()] if needs_legend else [], note)
         for axes, cost in zip(all_axes, drawn_costs, strict=True):
@@ -164,10 +166,10 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
 
     pixels_per_point = axes.figure.dpi / 72
     places = [(point.value, point.comparison["bd_rate_percent"]) for point in points]
-    marks = [axes.transData.transform(place) for place in places]
+    positions = [axes.transData.transform(place) for place in places]
     boxes = [
         Bbox([position, position]).padded(0.7 * MARKER_POINTS * pixels_per_point)
-        for position in marks
+        for position in positions
     ]
     boxes.append(axes.lines[-1].get_window_extent())  # the anchor's line
     # From the right, where the end of the axis leaves a name only one side.

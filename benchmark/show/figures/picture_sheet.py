@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 NO_BREAK = "\N{NO-BREAK SPACE}"
 BOLD_WIDTH = 1.15  # width of bold type, relative to regular type
-STRIDE_PX = 8  # of the search for the most different square
+STRIDE_PX = 8  # step of the search for the most different square
 COLOURS = "inferno"  # black means no error; where.js uses the same
 GAP_PX = 4  # between a crop and its map
 BAR_INCHES = 0.46  # height of the colour bar below the maps, with its numbers and its label

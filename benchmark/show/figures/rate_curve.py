@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 SOME_ABSENT = "Some codecs are absent from some panels."
-MIN_LOG_RATIO = 10  # of a metric's values, above which their axis is logarithmic
+MIN_LOG_RATIO = 10  # ratio of a metric's values above which their axis is logarithmic
 MARGIN, LINEAR_MARGIN = 1.12, 1.04  # factors between the outermost rates and the ends of an axis
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
 STAR_SCALE = 1.4  # a star looks smaller than other markers of its size
@@ -103,12 +103,12 @@ def draw_rate_curves(
     if len(rows) == 1:
         table = texts.rate_table(panels, anchor, choice.rule)
         return texts.DrawnFigure(figure, caption, texts.point_records(curves), table, sources)
-    marks = [
+    records = [
         {"dataset": title, **mark}
         for title, dataset_panels in rows
         for mark in texts.point_records(chain(*dataset_panels))
     ]
-    return texts.DrawnFigure(figure, caption, marks, None, sources)
+    return texts.DrawnFigure(figure, caption, records, None, sources)
 
 
 def _chosen_rows(
@@ -206,14 +206,16 @@ def draw_panel(
 
 def _draw_curve(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
     is_own, metric = curve.edition.facts.kind == "own", curve.metric
-    properties = line(style, published=not curve.measured, sampled=curve.sampled, heavy=is_own)
-    step = math.ceil(curve.marks / MAX_MARKERS) if not curve.measured else 1
+    properties = line_properties(
+        style, published=not curve.measured, sampled=curve.sampled, heavy=is_own
+    )
+    step = math.ceil(curve.num_points / MAX_MARKERS) if not curve.measured else 1
     order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * is_own
     bpp, values = curve.plotted
     name = sections.mark_name(curve.name, curve.edition.run_facts.caveats)
     properties |= {"label": name, "gid": curve.group}
-    marks = slice(0, curve.marks, step)
-    (handle,) = axes.plot(bpp, values, markevery=marks, zorder=order, **properties)
+    marked_points = slice(0, curve.num_points, step)
+    (handle,) = axes.plot(bpp, values, markevery=marked_points, zorder=order, **properties)
     for point in curve.points:
         if point.interval is not None:
             ends = [metric.plotted(end) for end in point.interval]
@@ -299,7 +301,7 @@ def _below_frame_note(
     return f"Below the frame: {', '.join(dict.fromkeys(parts))}." if parts else ""
 
 
-def line(
+def line_properties(
     style: Style, *, published: bool = False, sampled: bool = False, heavy: bool = False
 ) -> dict[str, Any]:
     """Return matplotlib's Line2D properties of a curve.

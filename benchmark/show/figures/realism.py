@@ -17,7 +17,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.show import sections
 from benchmark.show.figures import texts
 from benchmark.show.figures.choice import SOURCES as CURVE_SOURCES
-from benchmark.show.figures.rate_curve import line
+from benchmark.show.figures.rate_curve import line_properties
 from benchmark.show.figures.style import (
     LINE_GREY,
     TEXT_POINTS,
@@ -62,7 +62,7 @@ def draw_realism_plots(
             for sweep in plot.sweeps:
                 curve, name = sweep.curve, sweep.curve.name
                 heavy = sweep.style.facts.kind == "own"
-                look = line(
+                look = line_properties(
                     styles[sweep.style.spec], published=not sweep.curve.measured, heavy=heavy
                 )
                 x = [step.distortion.value for step in sweep.steps]
@@ -102,14 +102,14 @@ def draw_realism_plots(
         "Lines join the settings of one system, from the least to the most realistic.",
         note,
     )
-    marks = [record for plot in plots for record in sweep_records(plot)]
+    records = [record for plot in plots for record in sweep_records(plot)]
     values = {
         (curve.name, value.how, value.source, value.protocol): (curve, value)
         for _, curve, step in steps
         for value in step[1:]
     }
     sources = Table.create(SOURCES, values.values(), absent="").drop_empty_columns()
-    return texts.DrawnFigure(figure, caption, marks, Table.create(columns, steps), sources)
+    return texts.DrawnFigure(figure, caption, records, Table.create(columns, steps), sources)
 
 
 SOURCE_COLUMNS = ("curve", "from", "how", "source", "protocol", "caveat")

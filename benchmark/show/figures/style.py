@@ -30,7 +30,7 @@ DOTS_PER_INCH = 200
 LINE_POINTS, BAR_POINTS, MARKER_POINTS = 1.0, 0.6, 4.2
 TEXT_POINTS = 7.0  # all text except axis labels; the smallest legible in print
 GREY, LINE_GREY = "#555555", "#777777"
-USER_COLOUR = "#000000"  # of the user's codec: no other colour is as dark
+USER_COLOUR = "#000000"  # the user's codec; no other colour is as dark
 MIN_LIGHTNESS_GAP = 7.0  # difference of L* between two styles with the same marker
 # Dashes and gaps, in line widths, of a codec's curves in a figure; the plainest curve is solid.
 DASHES = ((), (5.0, 1.6), (5.0, 1.4, 1.4, 1.4), (2.2, 1.4))
@@ -203,7 +203,7 @@ class Style(NamedTuple):
     """Colour, marker and line of a system in every figure."""
 
     colour: str  # "#D55E00"
-    marker: str  # as matplotlib names it
+    marker: str  # matplotlib's name for it
     dashes: tuple[float, ...] = ()  # strokes and gaps in line widths; none: a solid line
 
 

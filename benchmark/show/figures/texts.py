@@ -113,7 +113,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
         row: dict[str, Any] = {
             "system": f"{present_curves[0].title}{present_curves[0].mark}",
             "from": present_curves[0].edition.origin,
-            "points": max(curve.marks for curve in present_curves),
+            "points": max(curve.num_points for curve in present_curves),
             "bpp": range_text(min(bpp), max(bpp), ".3f"),
         }
         for curve, anchor_curve in zip(codec_curves, anchors, strict=True):

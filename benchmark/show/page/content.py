@@ -21,7 +21,7 @@ from benchmark.show.sections import Section, metric_names
 
 DIGITS = 6
 PER_IMAGE_FIELDS = ("images", "image_bpp", "image_values", "pictures", "maps")  # lists in a point
-ORIGINS = {  # of published points, by `points.How`
+ORIGINS = {  # where published points come from, by `points.How`
     "author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure",
     "author_json": "the authors' json", "author_table": "the authors' table",
     "author_script": "the authors' script", "author_thread": "the authors, in a thread",
@@ -29,7 +29,7 @@ ORIGINS = {  # of published points, by `points.How`
 }  # fmt: skip
 
 MIN_CONTRAST = 4.5  # WCAG 2.2, for text; lines need only 3
-FIRST_COLUMNS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # of the metrics listed first
+FIRST_COLUMNS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # metrics listed first
 MARKER_PX, LINE_PX = 9.0, 1.8
 UNQUOTED_CHARACTERS = f"{ascii_letters}{digits}-_.~!*'():="  # in links
 LIGHTEN_STEPS = 20  # from a colour to white
@@ -79,7 +79,7 @@ class Content:
     """Points, curves, pictures and tables that a page shows."""
 
     dataset: str
-    title: str  # of the dataset
+    title: str  # the dataset's
     headline: str  # sentence below it
     summary: Summary
     metrics: Sequence[Metric]  # metrics with values
@@ -91,7 +91,7 @@ class Content:
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers to compare with
     shown: Sequence[str] = ()  # labels of the curves that are shown first
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
-    captions: Mapping[str, str] = field(default_factory=dict)  # of curves, by column
+    captions: Mapping[str, str] = field(default_factory=dict)  # below the curves, by column
     leads: Sequence[str] = ()  # columns of the metrics that rank codecs
     crops: Sequence[EmbeddedCrop] = ()
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column

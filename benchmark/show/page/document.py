@@ -31,7 +31,7 @@ from benchmark.system.text import utf8
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = ("model.js", "chart.js", "curves.js", "stage.js", "where.js", "viewer.js")
 MAX_PANES = 4  # in the viewer
-MAX_BYTES = 1_980_000  # of the page without its skeleton
+MAX_BYTES = 1_980_000  # size of the page without its skeleton
 POLICY = (
     "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
 )

@@ -257,7 +257,7 @@ def _views(
     metrics: Sequence[str],
     figure: str,
 ) -> tuple[list[View], list[str]]:
-    """Decode the photographs of parts; return views, and sentences, the first on a failure.
+    """Decode the photographs of parts; return views and sentences, the first on a failure.
 
     targets: one per part; None: a rate near which most codecs have a picture. metrics: the only
     one, the experiment's first, or else the first that all rows have is shown, after a target's

@@ -45,7 +45,7 @@ class ExperimentCurves(NamedTuple):
     dataset: str
     stored: DatasetResults | None  # None: published points alone
     metrics: Sequence[Metric]  # with values
-    panels: Sequence[Panel]  # of the metrics with curves
+    panels: Sequence[Panel]  # one per metric with curves
     anchor: CodecSpec | None
     missing_notes: Sequence[str]  # sentences on requested metrics without values
 

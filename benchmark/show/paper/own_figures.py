@@ -224,10 +224,10 @@ def realism_plots(
     rates: Sequence[float],
     looks: Mapping[CodecSpec, Style],
     anchor: CodecSpec | None,
-    requested: Sequence[str] = (),
+    requested_codecs: Sequence[str] = (),
 ) -> tuple[DrawnFigure | None, list[PlotAtRate]]:
     """Draw distortion against realism at some rates; None without a system that has both."""
-    choice = choose(panels, USUAL_RULE, anchor, requested)
+    choice = choose(panels, USUAL_RULE, anchor, requested_codecs)
     curves = [curve for curve in chain(*panels) if curve.name in choice.curves]
     bundled_editions = summary.bundled if summary else ()
     distortion, realism = (panel[0].metric for panel in panels)

@@ -244,7 +244,7 @@ def report_text(
     remarks: Sequence[str],
     tables: Sequence[str],
     command: str,
-    requested: Sequence[str] = (),
+    requested_codecs: Sequence[str] = (),
 ) -> str:
     """Return report.md: a sentence, the ranking, figures. tables: names of files."""
     names = figure_names(summary)
@@ -266,7 +266,7 @@ def report_text(
     num_hidden = len(table.rows) - MAX_RANKED_CODECS
     blocks = [
         f"# {markdown_text(title)}",
-        block(headline(ranking, summary.images, names, requested)),
+        block(headline(ranking, summary.images, names, requested_codecs)),
         *map(block, map(to_sentence, hidden_edition_lines(summary))),
         f"{markdown_text(counts_text)}[details](details.md).",
         block(f"{ranking_heading(ranking, names)}:"),

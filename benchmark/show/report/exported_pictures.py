@@ -35,7 +35,7 @@ from benchmark.system.text import counted, group_by_key, utf8
 
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
 MAX_RATE_RATIO = 1.6  # between the requested rate and a codec's nearest
-MAX_PART_BYTES = 80  # of an image's or codec's part in a file name, which has at most 255
+MAX_PART_BYTES = 80  # image's or codec's part of a file name, which may have 255 bytes in all
 
 Row = Mapping[str, Any]
 

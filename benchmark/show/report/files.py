@@ -113,7 +113,7 @@ class ReportSet:
         if old and not folder.is_symlink():
             for name in filter(PICTURE.fullmatch, old):
                 (folder / name).unlink(missing_ok=True)
-            with suppress(OSError):  # other files are in it
+            with suppress(OSError):  # it contains other files
                 folder.rmdir()
         if page_images is not None or old:
             self._write_manifest(
