@@ -113,7 +113,7 @@ def _print_report(report: "Report", table: bool | None, verbose: bool) -> None:
     if summary.dropped:
         line += f"; {summary.dropped} that some points lack are excluded"
     print(line)
-    print_ranking(report.ranking, summary, report.metrics, table, report.named)
+    print_ranking(report.ranking, summary, report.metrics, table, report.named_codecs)
     absent = report.absent if verbose else report.problems
     output.print_lines([*report.notes, *absent_lines(absent)], verbose)
     print(*report.files, sep="\n")

@@ -49,7 +49,7 @@ class Experiment(Rule):
         )
 
     @property
-    def named(self) -> list[str]:
+    def named_codecs(self) -> list[str]:
         """The codecs requested by name; empty for "all"."""
         return requested_names(self.codecs)
 

@@ -16,23 +16,23 @@ def distance(bpp: float, rate: float) -> float:
 
 
 def nearest_setting(
-    bpp: float, rates: Sequence[float], within: float, *, between: bool = False
+    bpp: float, rates: Sequence[float], max_ratio: float, *, allow_between: bool = False
 ) -> int | None:
     """Return the index of the setting that shows a codec at `bpp`; None without one.
 
-    It is the nearest by ratio of `rates`, if the ratio is at most `within`; with `between`, also if
-    `bpp` lies between two settings.
+    It is the nearest by ratio of `rates`, if the ratio is at most `max_ratio`; with
+    `allow_between`, also if `bpp` lies between two settings.
 
     >>> nearest_setting(0.28, [0.1, 0.3], 1.1), nearest_setting(0.2, [0.1, 0.3], 1.1)
     (1, None)
-    >>> nearest_setting(0.2, [0.1, 0.3], 1.1, between=True)
+    >>> nearest_setting(0.2, [0.1, 0.3], 1.1, allow_between=True)
     1
     """
     if not rates:
         return None
     nearest = min(range(len(rates)), key=lambda index: distance(rates[index], bpp))
-    is_between = between and min(rates) <= bpp <= max(rates)
-    return nearest if is_between or distance(rates[nearest], bpp) <= math.log(within) else None
+    is_between = allow_between and min(rates) <= bpp <= max(rates)
+    return nearest if is_between or distance(rates[nearest], bpp) <= math.log(max_ratio) else None
 
 
 def rate_deviation(bpp: float, rate: float) -> str:
@@ -43,19 +43,22 @@ def rate_deviation(bpp: float, rate: float) -> str:
 
 
 def matched_rate(
-    rates: Mapping[str, Sequence[float]], within: float = MAX_CLOSE_RATIO, *, between: bool = True
+    rates: Mapping[str, Sequence[float]],
+    max_ratio: float = MAX_CLOSE_RATIO,
+    *,
+    allow_between: bool = True,
 ) -> float:
     """Return a rate in bpp at which most codecs are shown; `rates` are by codec.
 
-    within, between: as in `nearest_setting`. The candidates are rates of settings, inside USUAL_BPP
-    if possible. Codecs differ most at low rates, so the result is the lowest rate from which the
-    nearest settings differ by a factor of at most MAX_CLOSE_RATIO in the geometric mean; without
-    one, the rate with the smallest such factor.
+    max_ratio, allow_between: as in `nearest_setting`. The candidates are rates of settings, inside
+    USUAL_BPP if possible. Codecs differ most at low rates, so the result is the lowest rate from
+    which the nearest settings differ by a factor of at most MAX_CLOSE_RATIO in the geometric mean;
+    without one, the rate with the smallest such factor.
     """
     all_rates = sorted({rate for codec_rates in rates.values() for rate in codec_rates})
     counts = [
         sum(
-            nearest_setting(rate, codec_rates, within, between=between) is not None
+            nearest_setting(rate, codec_rates, max_ratio, allow_between=allow_between) is not None
             for codec_rates in rates.values()
         )
         for rate in all_rates

@@ -25,13 +25,13 @@ def rank_systems(
     curves: Iterable[SystemCurve],
     target: Target,
     metrics: Sequence[Metric],
-    sharing: Mapping[str, Collection[str]],
-    unlike: str = "",
+    shared_protocols: Mapping[str, Collection[str]],
+    refusal: str = "",
 ) -> list[RankedCodec]:
     """Return published systems at a target, interpolated on their own points, best first.
 
-    sharing: protocols, by metric column, whose values may be compared; another protocol goes into
-    `<metric>_other_rule`. unlike: why no published value may be compared; empty if they may.
+    shared_protocols: by metric column, those whose values may be compared; another protocol goes
+    into `<metric>_other_rule`. refusal: why no published value may be compared; empty if they may.
     """
     axis_metric = metrics[0] if target.name == RATE else Metric.named(target.name)
     column = axis_metric.column if target.name == RATE else RATE
@@ -43,7 +43,7 @@ def rank_systems(
 
     systems = group_by_key((curve.edition, curve) for curve in curves)
     ranked = (
-        _rank_system(system_curves, target, axis_metric, metrics, sharing, unlike)
+        _rank_system(system_curves, target, axis_metric, metrics, shared_protocols, refusal)
         for system_curves in systems.values()
     )
     return sorted(ranked, key=sort_key)
@@ -54,11 +54,11 @@ def _rank_system(
     target: Target,
     axis_metric: Metric,
     metrics: Sequence[Metric],
-    sharing: Mapping[str, Collection[str]],
-    unlike: str,
+    shared_protocols: Mapping[str, Collection[str]],
+    refusal: str,
 ) -> RankedCodec:
     fronts = [(curve, pareto_front(curve.rates)) for curve in curves]
-    fronts.sort(key=lambda pair: pair[0].protocol not in sharing[pair[0].metric.column])
+    fronts.sort(key=lambda pair: pair[0].protocol not in shared_protocols[pair[0].metric.column])
 
     def value_on_first_curve(
         metric: Metric, value_of: Callable[[Curve], float]
@@ -66,8 +66,10 @@ def _rank_system(
         """Return the value on the first curve that reaches it, its front and foreign rule."""
         for curve, front in fronts:
             if curve.metric == metric and math.isfinite(value := value_of(front)):
-                foreign_rule = "" if curve.protocol in sharing[metric.column] else curve.protocol
-                return value, front, foreign_rule or unlike or None
+                foreign_rule = (
+                    "" if curve.protocol in shared_protocols[metric.column] else curve.protocol
+                )
+                return value, front, foreign_rule or refusal or None
         return None
 
     record = empty_record(target, curves[0].name, curves[0].edition, metrics)

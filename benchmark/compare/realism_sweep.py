@@ -126,19 +126,19 @@ def measured_sweep(
 def _sweep_step(
     distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str, metric: Metric
 ) -> SweepStep | None:
-    x = point_at_rate(distortion, bpp, by_decades=False)
-    y = point_at_rate(realism, bpp, by_decades=metric.better == "lower")
+    x = point_at_rate(distortion, bpp, log_values=False)
+    y = point_at_rate(realism, bpp, log_values=metric.better == "lower")
     return SweepStep(name, x, y) if x and y else None
 
 
-def point_at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> CurvePoint | None:
-    """Return the point of a curve at a rate, with `how` it was found; None without one.
+def point_at_rate(curve: SystemCurve, bpp: float, log_values: bool) -> CurvePoint | None:
+    """Return the point of a curve at a rate, with the way it was found; None without one.
 
-    Values are interpolated as for BD-rates, over log rate; `by_decades` interpolates log values and
+    Values are interpolated as for BD-rates, over log rate; `log_values` interpolates log values and
     skips those not above 0. At the ends and in wide gaps, the nearest point is taken if its rate is
     the same within `MAX_MATCH_RATIO`.
     """
-    plottable = [point for point in curve.points if point.value > 0 or not by_decades]
+    plottable = [point for point in curve.points if point.value > 0 or not log_values]
     points = sorted(plottable, key=lambda point: point.bpp)
     if not points:
         return None
@@ -149,10 +149,10 @@ def point_at_rate(curve: SystemCurve, bpp: float, by_decades: bool) -> CurvePoin
     if is_between and nearest.bpp != bpp:
         rates, first = np.unique([point.bpp for point in points], return_index=True)
         values = np.array([points[index].value for index in first])
-        y = np.log(values) if by_decades else values
+        y = np.log(values) if log_values else values
         x, place = np.log(rates), np.array([math.log(bpp)])
         (y_new,) = interpolate(x[None], y[None], place, USUAL_RULE.bd).tolist()
-        value = math.exp(y_new) if by_decades else y_new
+        value = math.exp(y_new) if log_values else y_new
         return nearest._replace(bpp=bpp, value=value, how=INTERPOLATED)
     return nearest._replace(how="point") if _ratio(nearest.bpp, bpp) <= MAX_MATCH_RATIO else None
 

@@ -43,15 +43,15 @@ class Search:
         """The name of the searched setting."""
         return self.contender.sweep[0].name
 
-    def nearest(self) -> float | None:
+    def nearest_value(self) -> float | None:
         """Return the value whose mean is nearest to the target."""
         valid_values = [value for value, mean in self.means.items() if not math.isnan(mean)]
         return min(valid_values, key=lambda v: self.target.distance(self.means[v]), default=None)
 
     def is_met(self) -> bool:
         """Return whether a mean is within the tolerance."""
-        nearest = self.nearest()
-        return nearest is not None and self.target.distance(self.means[nearest]) <= 1
+        nearest_value = self.nearest_value()
+        return nearest_value is not None and self.target.distance(self.means[nearest_value]) <= 1
 
     def next_values(self) -> list[float]:
         """Return the values to measure next; empty once the search has ended."""
@@ -81,7 +81,7 @@ class Search:
 
     def result(self) -> Reached:
         """Return the setting with the nearest mean, and why it misses the target."""
-        value = self.nearest()
+        value = self.nearest_value()
         setting = None if value is None else self.setting(value)
         mean = None if value is None else self.means[value]
         return Reached(self.contender.spec.label, setting, mean, self.reason())
@@ -97,10 +97,14 @@ class Search:
 
     def _extreme_settings(self) -> list[float]:
         """Return the extreme setting on the side where means approach the target."""
-        accepted_settings, nearest = self._accepted_settings(), self.nearest()
-        if not isinstance(accepted_settings, Between) or nearest is None:
+        accepted_settings, nearest_value = self._accepted_settings(), self.nearest_value()
+        if not isinstance(accepted_settings, Between) or nearest_value is None:
             return []
-        end = accepted_settings.lowest if nearest == min(self.means) else accepted_settings.highest
+        end = (
+            accepted_settings.lowest
+            if nearest_value == min(self.means)
+            else accepted_settings.highest
+        )
         return [end] if math.isfinite(end) else []
 
     def _accepted_settings(self) -> Between | OneOf:
@@ -184,9 +188,11 @@ def run_to_target(
         initial_matrix, request, [(search, [*search.means]) for search in searches]
     )
     final = run(request, matrix=tried_matrix._replace(to_do=()), progress=progress)
-    nearest = [(search, [value]) for search in searches if (value := search.nearest()) is not None]
+    nearest_trials = [
+        (search, [value]) for search in searches if (value := search.nearest_value()) is not None
+    ]
     rows = final.rows.filter(
-        col("cell").is_in(_keys(_matrix_for(initial_matrix, request, nearest).cells))
+        col("cell").is_in(_keys(_matrix_for(initial_matrix, request, nearest_trials).cells))
     )
     results = tuple(search.result() for search in searches)
     failures += final.failures

@@ -93,7 +93,7 @@ def tradeoff(
     codec_list = f"{codec},{against}"
     stored = read_results(
         source.results, source.dataset, codec_list, names, rows=source.rows, allow_few=allow_few,
-        join=lambda rows, others: (add_variants(rows, others), NO_ANCHOR), images=images,
+        join=lambda rows, other_rows: (add_variants(rows, other_rows), NO_ANCHOR), images=images,
     )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
     _require_values(stored, metrics)

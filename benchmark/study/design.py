@@ -33,7 +33,7 @@ def assign_streams(bpp: Sequence[float], rates: Sequence[float]) -> list[int | N
     """
     nearest_levels: dict[int, tuple[float, int]] = {}
     for level, rate in enumerate(rates):
-        if (stream := nearest_setting(rate, bpp, MAX_CLOSE_RATIO, between=True)) is not None:
+        if (stream := nearest_setting(rate, bpp, MAX_CLOSE_RATIO, allow_between=True)) is not None:
             candidate = distance(bpp[stream], rate), level
             nearest_levels[stream] = min(nearest_levels.get(stream, candidate), candidate)
     streams = {level: stream for stream, (_, level) in nearest_levels.items()}

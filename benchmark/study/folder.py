@@ -80,7 +80,7 @@ def plan_study(
     if experiment.verified_only:
         table = require_verified_rows(table, folder, experiment.codecs)
     codec_rows = shown_rows(divide_rows(table, experiment.codecs, experiment.bundled)[0])
-    by_image = pictures.group_by_image(codec_rows, experiment.named)
+    by_image = pictures.group_by_image(codec_rows, experiment.named_codecs)
     missing_pictures = [
         f"no picture of {listed(labels)}: {reason}"
         for labels, reason in pictures.group_absences(codec_rows)

@@ -12,7 +12,7 @@ from benchmark.compare.pictures import (
 
 
 def test_a_codec_is_shown_within_ten_percent_or_between_two_settings():
-    nearest_index = partial(nearest_setting, within=MAX_CLOSE_RATIO, between=True)
+    nearest_index = partial(nearest_setting, max_ratio=MAX_CLOSE_RATIO, allow_between=True)
     assert nearest_index(0.3, [0.2, 0.3, 0.5]) == 1
     assert nearest_index(0.24, [0.2, 0.3, 0.5]) == 0  # by ratio: .3 is 1.25 times off
     assert nearest_index(0.25, [0.2, 0.3, 0.5]) == 1

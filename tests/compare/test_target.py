@@ -51,7 +51,7 @@ def search(target, measure, sweep, accepts=None, pack=None):
 def test_a_rate_is_met_to_a_hundredth_and_a_metric_to_a_five_hundredth(target, within, beyond):
     for mean, met in ((within, True), (beyond, False)):
         trials = search(target, lambda q, mean=mean: mean, (7,), Between("q", 7, 7))
-        assert (trials.nearest(), trials.is_met()) == (7, met)
+        assert (trials.nearest_value(), trials.is_met()) == (7, met)
 
 
 def rate(q):
@@ -65,30 +65,30 @@ def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(targe
         return rate(100 - q if falling else q)
 
     trials = search(f"bpp={target_bpp}", measure, (20, 40, 60), Between("q", 0, 100))
-    value = trials.nearest()
+    value = trials.nearest_value()
     assert trials.is_met()
     assert abs(measure(value) / target_bpp - 1) <= 0.01
     assert len(trials.means) <= 9
     assert [*trials.means][:2] == [20, 60], "both ends first"
     assert value == float(f"{value:.6g}")
     point_search = search(f"bpp={target_bpp}", measure, (40,), Between("q", 0, 100))
-    reached, setting = point_search.result(), point_search.nearest()
+    reached, setting = point_search.result(), point_search.nearest_value()
     assert reached == ("a", Setting("q", setting), measure(setting), "")
     assert abs(reached.value / target_bpp - 1) <= 0.01
 
 
 def test_a_metric_may_fall_with_the_setting_and_is_met_more_closely():
     trials = search("psnr=32", lambda q: 45 - 0.2 * q, (10, 90), Between("q", 0, 100))
-    assert trials.means[trials.nearest()] == pytest.approx(32, rel=0.002)
+    assert trials.means[trials.nearest_value()] == pytest.approx(32, rel=0.002)
 
 
 def test_whole_settings_that_are_too_coarse_end_at_the_nearest():
     trials = search("bpp=0.3", lambda q: 0.1 * q * q, (1, 10), Between("q", 1, 10, whole=True))
     assert [*trials.means] == [1, 10, 3, 2]  # where the chord over the logarithm of rates is at .3
-    assert (trials.nearest(), trials.reason()) == (2, "its settings are too coarse")
+    assert (trials.nearest_value(), trials.reason()) == (2, "its settings are too coarse")
     steep = search("psnr=38.5", lambda q: 40 - (11 - q) ** 2, (1, 10), Between("q", 1, 10, True))
     assert [*steep.means] == [1, 10, 9]
-    assert (steep.nearest(), steep.reason()) == (10, "its settings are too coarse")
+    assert (steep.nearest_value(), steep.reason()) == (10, "its settings are too coarse")
 
 
 @pytest.mark.parametrize("ends", [(0.123456, 0.123457), (-0.123457, -0.123456)])
@@ -127,7 +127,7 @@ def test_whole_settings_of_a_wide_range_are_met_in_few_steps(target_bpp):
     trials = search(
         f"bpp={target_bpp}", lambda q: rate(q / 2.55), (50, 200), Between("q", 0, 255, True)
     )
-    assert abs(trials.means[trials.nearest()] / target_bpp - 1) < 0.02
+    assert abs(trials.means[trials.nearest_value()] / target_bpp - 1) < 0.02
     assert len(trials.means) <= 7
 
 
@@ -142,9 +142,9 @@ def test_where_interpolation_hardly_narrows_the_bracket_it_is_halved():
 @pytest.mark.parametrize("accepts", [None, Between("q", 0, math.inf)])
 def test_undeclared_whole_settings_stay_whole_and_between_the_points(accepts):
     trials = search("bpp=3.34", lambda q: q / 10, (10, 30, 50), accepts)
-    assert (trials.nearest(), trials.reason()) == (33, "its settings are too coarse")
+    assert (trials.nearest_value(), trials.reason()) == (33, "its settings are too coarse")
     beyond = search("bpp=9", lambda q: q / 10, (10, 30, 50), accepts)
-    assert (beyond.nearest(), beyond.reason()) == (50, "its settings do not reach further")
+    assert (beyond.nearest_value(), beyond.reason()) == (50, "its settings do not reach further")
     assert search("bpp=.18", lambda q: q / 10, (1, 2.5), accepts).is_met()
 
 
@@ -159,16 +159,16 @@ def test_listed_settings_are_tried_by_halves_and_no_other(sweep, accepts, pack):
     trials = search("bpp=2.7", lambda q: q / 10, sweep, accepts, pack)
     assert [*trials.means] == [0, 63, 27]
     coarse = search("bpp=2.8", lambda q: q / 10, sweep, accepts, pack)
-    assert (coarse.nearest(), coarse.reason()) == (27, "its settings are too coarse")
+    assert (coarse.nearest_value(), coarse.reason()) == (27, "its settings are too coarse")
     beyond = search("bpp=9", lambda q: q / 10, sweep, accepts, pack)
-    assert (beyond.nearest(), beyond.reason()) == (63, "its settings do not reach further")
+    assert (beyond.nearest_value(), beyond.reason()) == (63, "its settings do not reach further")
 
 
 @pytest.mark.parametrize(("failing", "nearest"), [(90, 10), (10, 90)])
 def test_a_failure_ends_a_search_with_its_setting(failing, nearest):
     trials = search("bpp=.3", lambda q: math.nan if q == failing else rate(q), (10, 90))
     assert trials.reason() == f"at q={failing}, a cell failed or has no value"
-    assert (trials.nearest(), {*trials.means}) == (nearest, {10, 90})
+    assert (trials.nearest_value(), {*trials.means}) == (nearest, {10, 90})
 
 
 def test_a_metric_without_a_value_of_an_image_is_no_target(tmp_path):

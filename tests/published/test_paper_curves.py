@@ -168,7 +168,7 @@ def curve_of(*places):
     ],
 )
 def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm(places, bpp, expected):
-    result = point_at_rate(curve_of(*places), bpp, by_decades=False)
+    result = point_at_rate(curve_of(*places), bpp, log_values=False)
     assert (result and (result.value, result.bpp, result.how)) == (
         expected and (pytest.approx(expected[0]), *expected[1:])
     )
@@ -176,7 +176,7 @@ def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm(places, bp
 
 def test_a_value_at_a_rate_is_on_akimas_curve_through_all_points():
     rates, values = (0.1, 0.18, 0.3, 0.5, 0.8), (30.0, 33.0, 34.5, 37.0, 38.0)
-    result = point_at_rate(curve_of(*zip(rates, values, strict=True)), 0.4, by_decades=False)
+    result = point_at_rate(curve_of(*zip(rates, values, strict=True)), 0.4, log_values=False)
     expected = float(Akima1DInterpolator(np.log(rates), values)(np.log(0.4)))
     assert result.value == pytest.approx(expected, abs=1e-9)
     assert abs(expected - np.interp(np.log(0.4), np.log(rates), values)) > 0.01
@@ -184,7 +184,7 @@ def test_a_value_at_a_rate_is_on_akimas_curve_through_all_points():
 
 def test_a_value_that_falls_by_decades_is_interpolated_by_its_logarithm():
     points = (0.1, 8.0), (0.15, -1.0), (0.2, 2.0)
-    result = point_at_rate(curve_of(*points), 0.1 * 2**0.5, by_decades=True)
+    result = point_at_rate(curve_of(*points), 0.1 * 2**0.5, log_values=True)
     assert result.value == pytest.approx(4.0)
     assert (result.protocol, result.source) == ("rule", "a paper")
 

@@ -135,7 +135,7 @@ def choose(
 
 def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
     """Return the sentence on requested curves that a figure has no room for, if any."""
-    requested_codecs = {*experiment.named, *requested_names(experiment.bundled)}
+    requested_codecs = {*experiment.named_codecs, *requested_names(experiment.bundled)}
     names = [
         name
         for name, curve in choice.absent.items()

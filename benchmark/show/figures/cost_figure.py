@@ -129,7 +129,7 @@ def draw_costs(
             values = [point.value for point in points_by_cost[cost]]
             low, high = min(values), max(values)
             axes.set_xlim(low / 1.5, high * 2)
-            texts.plain_ticks(axes.xaxis, wide=high > 3 * low)
+            texts.set_plain_ticks(axes.xaxis, wide=high > 3 * low)
             if high > POWERS_OF_TEN_RATIO * low:
                 axes.xaxis.set_major_locator(LogLocator(numticks=6))
             axes.margins(y=0.1)

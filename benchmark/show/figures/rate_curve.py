@@ -257,7 +257,7 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     if metric.scale == "decades" and 0 < MIN_LOG_RATIO * low < high:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
-        texts.plain_ticks(axes.yaxis)
+        texts.set_plain_ticks(axes.yaxis)
     else:
         low, high = min([low, *ends]), max([high, *ends])
         margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
@@ -267,7 +267,7 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
         axes.set_ylim(ends_of_axis)
     if left:
         axes.set_xscale("log")
-        texts.plain_ticks(axes.xaxis, wide=right / left > 5)
+        texts.set_plain_ticks(axes.xaxis, wide=right / left > 5)
     axes.set_xlim(left, right)
     axes.set_xlabel(texts.RATE_LABEL)
     axes.set_ylabel(texts.axis_words(metric, texts.few_images(panel)))

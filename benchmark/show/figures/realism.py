@@ -118,7 +118,7 @@ SOURCES = [column for column in CURVE_SOURCES if column.name in SOURCE_COLUMNS]
 
 def _reverse_axis(axes: "Axes", values: Sequence[float]) -> None:
     axes.set_yscale("log")
-    texts.plain_ticks(axes.yaxis)
+    texts.set_plain_ticks(axes.yaxis)
     axes.set_ylim(max(values) * 1.5, min(values) / 1.5)
 
 

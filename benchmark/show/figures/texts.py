@@ -202,7 +202,7 @@ def title(axes: "Axes", text: str, inches: float) -> None:
     axes.set_title(wrap_text(text, inches), loc="left", fontsize=TEXT_POINTS, color=GREY, pad=3)
 
 
-def plain_ticks(axis: "Axis", wide: bool = True) -> None:
+def set_plain_ticks(axis: "Axis", wide: bool = True) -> None:
     """Write numbers on a logarithmic axis; wide: at 1, 2 and 5, for ranges above a factor of 5."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 

@@ -89,10 +89,10 @@ class Content:
     sections: Mapping[str, Section]  # ranking, bd_rates, means, codecs, missing
     facts: Sequence[tuple[str, str]]  # date, machine and rules of the measurement
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers to compare with
-    shown: Sequence[str] = ()  # labels of the curves that are shown first
+    shown_labels: Sequence[str] = ()  # labels of the curves that are shown first
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
     captions: Mapping[str, str] = field(default_factory=dict)  # below the curves, by column
-    leads: Sequence[str] = ()  # columns of the metrics that rank codecs
+    lead_columns: Sequence[str] = ()  # columns of the metrics that rank codecs
     crops: Sequence[EmbeddedCrop] = ()
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
     linear_rate: bool = False
@@ -126,10 +126,10 @@ def page_data(content: Content) -> dict[str, Any]:
         "linear_rate": content.linear_rate,
         "most_bpp": _round_number(content.most_bpp) if math.isfinite(content.most_bpp) else None,
         "shown": {
-            "codecs": [labels.index(label) for label in content.shown],
+            "codecs": [labels.index(label) for label in content.shown_labels],
             "published": list(content.shown_published),
         },
-        "leads": list(content.leads),
+        "leads": list(content.lead_columns),
         "measures": [_metric_record(content, metric) for metric in metrics.values()],
         "codecs": [_codec_data(content, edition, texts[edition]) for edition in summary.editions],
         "neighbours": [labels.index(label) for label in content.neighbours],

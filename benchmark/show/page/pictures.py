@@ -433,7 +433,9 @@ def make_crops(
         for label in labels:
             label_keys = [key for key in pictures.keys if key[0] == label and key[2] == number]
             rates = [rows[key]["bpp"] for key in label_keys]
-            if (place := nearest_setting(rate, rates, MAX_CLOSE_RATIO, between=True)) is not None:
+            if (
+                place := nearest_setting(rate, rates, MAX_CLOSE_RATIO, allow_between=True)
+            ) is not None:
                 keys.append(label_keys[place])
         photograph = pictures.photographs[number]
         paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]

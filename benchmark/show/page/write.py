@@ -98,7 +98,7 @@ def write_page(
         [c for c in metric_curves if c.measured or experiment.published]
         for metric_curves in panels.values()
     ]
-    choice = choose(first_panels, experiment.rule, report.anchor, report.named)
+    choice = choose(first_panels, experiment.rule, report.anchor, report.named_codecs)
     shown_labels = choice.labels
     map_names = map_metrics(report.measured)
     command = command or command_on_rows(
@@ -113,7 +113,7 @@ def write_page(
     pictures = page_pictures(plan, failed, photographs, plan.excess_reason(command))
     pictures = add_maps(files, pictures, map_names, notify)
     sizes = pictures.sizes(files)
-    line = headline(report.ranking, summary.images, figure_names(summary), report.named)
+    line = headline(report.ranking, summary.images, figure_names(summary), report.named_codecs)
     labels = summary.labels
     content = Content(
         dataset=stored.name,
@@ -134,9 +134,9 @@ def write_page(
             panel[0].metric.column: _curve_caption(title, panel)
             for panel in choice.select([*panels.values()])
         },
-        leads=[metric.column for metric in report.ranking.metrics],
+        lead_columns=[metric.column for metric in report.ranking.metrics],
         headline=" ".join([line, *map(to_sentence, hidden_edition_lines(summary))]),
-        shown=shown_labels,
+        shown_labels=shown_labels,
         shown_published=choice.published,
         crops=make_crops(files, plan, pictures, shown_labels),
         published=published,

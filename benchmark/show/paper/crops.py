@@ -277,7 +277,7 @@ def _views(
         add_anchor(*divide_rows(table, experiment.codecs, experiment.bundled), experiment.anchor)[0]
     )
     table = add_same_builds(visible_rows, table)
-    by_image = stored_pictures.group_by_image(table, experiment.named)
+    by_image = stored_pictures.group_by_image(table, experiment.named_codecs)
     absences = _absent_codecs(stored_pictures, table, experiment)
     stored_rows = [
         row for rows in by_image.values() for codec_rows in rows.values() for row in codec_rows
@@ -445,7 +445,7 @@ def _most_different_photograph(
 
 def _matched_target(rows: ByCodec) -> Target:
     rates = {name: [row["bpp"] for row in codec_rows] for name, codec_rows in rows.items()}
-    return Target(RATE, matched_rate(rates, MAX_SHOWN_RATIO, between=False))
+    return Target(RATE, matched_rate(rates, MAX_SHOWN_RATIO, allow_between=False))
 
 
 def _nearest_rows(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
@@ -467,7 +467,7 @@ def _nearest_rows(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
 
 
 def _absent_codecs(pictures: Pictures, rows: pl.DataFrame, experiment: Experiment) -> list[str]:
-    selected_rows = rows if experiment.named else rows.filter(~BUNDLED)
+    selected_rows = rows if experiment.named_codecs else rows.filter(~BUNDLED)
     return [
         f"{listed(labels, max_names=MAX_LABELS)}: {reason}"
         for labels, reason in pictures.group_absences(selected_rows)
@@ -485,8 +485,8 @@ def _distant_codec_notes(
     sentences = []
     for name, rows in distant_rows.items():
         edition = Edition.parse_row(rows[0])
-        requested_names = [*experiment.named, experiment.anchor]
-        if experiment.named and not any(
+        requested_names = [*experiment.named_codecs, experiment.anchor]
+        if experiment.named_codecs and not any(
             is_named(edition, text) for text in requested_names if text
         ):
             continue  # the default anchor
@@ -498,7 +498,9 @@ def _distant_codec_notes(
             continue
         # The spec may omit what no row has, such as the values of a command's setting.
         spec = edition.spec.text
-        typed_names = (text for text in experiment.named if ":" in text and is_named(edition, text))
+        typed_names = (
+            text for text in experiment.named_codecs if ":" in text and is_named(edition, text)
+        )
         options = {
             "codecs": next(typed_names, spec),
             "target": f"bpp={_mean_rate(rows, target, table):.3g}",

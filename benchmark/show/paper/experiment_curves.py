@@ -217,6 +217,6 @@ def _names_system(name: str, points: Sequence[PublishedPoint]) -> bool:
 
 
 def _only_published(experiment: Experiment, points: Sequence[PublishedPoint]) -> bool:
-    if experiment.named or experiment.dataset in stores_below(experiment.results):
+    if experiment.named_codecs or experiment.dataset in stores_below(experiment.results):
         return False
     return bool(points) and experiment.dataset in {*DATASETS, *(point.dataset for point in points)}

@@ -53,11 +53,13 @@ def rd(experiment: Experiment) -> PaperFigure:
     results = experiment_curves(experiment, names, "rd")
     looks = styles(edition for result in results for edition in result.editions)
     anchors = (
-        [result.anchor.text for result in results if result.anchor] if experiment.named else []
+        [result.anchor.text for result in results if result.anchor]
+        if experiment.named_codecs
+        else []
     )
     first, *other_results = sorted(results, key=lambda result: not result.anchor)
     panels = [*chain(first.panels, *(result.panels for result in other_results))]
-    choice = choose(panels, experiment.rule, first.anchor, [*anchors, *experiment.named])
+    choice = choose(panels, experiment.rule, first.anchor, [*anchors, *experiment.named_codecs])
     datasets = [(result.title, result.panels) for result in results]
     drawing = draw_rate_curves(datasets, looks, choice, anchor=first.anchor)
     undrawn_notes = note_undrawn(choice, experiment)
@@ -101,7 +103,7 @@ def bd(experiment: Experiment) -> PaperFigure:
     """
     (result,) = experiment_curves(experiment, [experiment.dataset], "bd")
     compared = _compare_anchor(result, experiment)
-    choice = choose(result.panels, experiment.rule, result.anchor, experiment.named)
+    choice = choose(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
     looks = styles(result.editions)
     arguments = choice, compared, looks, result.title, result.anchor
     drawing = draw_bd_bars(result.panels, *arguments)
@@ -141,7 +143,7 @@ def complexity(
     summary = result.summary
     if summary is None:
         raise UsageError(f"no rows for {result.dataset}: measure some with `bench run`")
-    choice = choose(result.panels[:1], experiment.rule, result.anchor, experiment.named)
+    choice = choose(result.panels[:1], experiment.rule, result.anchor, experiment.named_codecs)
     (panel,) = choice.select(result.panels[:1])
     metric = panel[0].metric
     compared = {**_compare_anchor(result, experiment)}
@@ -196,12 +198,18 @@ def realism(
         raise UsageError(". ".join((requirement, *absences)))
     looks = styles(GROUPED) | styles(result.editions)
     drawing, plots = realism_plots(
-        result.panels, result.summary, result.dataset, rates, looks, result.anchor, experiment.named
+        result.panels,
+        result.summary,
+        result.dataset,
+        rates,
+        looks,
+        result.anchor,
+        experiment.named_codecs,
     )
     absent = "no realism: no two points are near any of these rates (--bpp)"
     gap_notes = [*absence_notes(plots)]
     for rate in rates:
-        curves = result.panels[0] if experiment.named else ()
+        curves = result.panels[0] if experiment.named_codecs else ()
         if curves_elsewhere := [
             words for curve in curves if (words := _rates_elsewhere(curve, rate))
         ]:

@@ -111,7 +111,9 @@ def draw_table(
             1,
         )
     results = experiment_curves(full_experiment, datasets, "table", min_settings)
-    with use_look(every_curve=look().every_curve or bool(experiment.named or experiment.published)):
+    with use_look(
+        every_curve=look().every_curve or bool(experiment.named_codecs or experiment.published)
+    ):
         rows, anchors, absent, time_note = _system_rows(results, experiment, bd_rates)
     names_by_spec = {row.curve.spec: row.name for row in rows}
     names = {row.curve.edition: row.name for row in rows}
@@ -190,7 +192,7 @@ def _system_rows(
     anchors: dict[str, str] = {}
     absent: dict[str, None] = {}
     for result in results:
-        choice = choose(result.panels, experiment.rule, result.anchor, experiment.named)
+        choice = choose(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
         absent |= dict.fromkeys(choice.absent)
         for panel in choice.select(result.panels):
             metric, anchor_curve = panel[0].metric, variant_curve(panel, result.anchor)

@@ -84,7 +84,7 @@ class Report:
     notes: Sequence[str] = ()  # sentences on photographs, published points and kept files
     anchor: CodecSpec | None = None  # reference of BD-rates
     earlier_page: str | None = None  # --page-images of the earlier page, if any
-    named: Sequence[str] = ()  # requested codecs
+    named_codecs: Sequence[str] = ()  # requested ones
 
 
 def write_reports(
@@ -190,7 +190,7 @@ def _write_report(
         ]
         for metric in measured
     }
-    codecs, rule = experiment.named, experiment.rule
+    codecs, rule = experiment.named_codecs, experiment.rule
     renamed_panels = dict(zip(panels, rename_curves([*panels.values()]), strict=True))
     overlaid = {
         column: cut for column, panel in renamed_panels.items() if (cut := cut_curves(panel, rule))

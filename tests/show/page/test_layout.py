@@ -118,7 +118,7 @@ def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(vi
             label
             for label in anchors
             if label in ratios
-            and nearest_setting(1, ratios[label], MAX_CLOSE_RATIO, between=True) is not None
+            and nearest_setting(1, ratios[label], MAX_CLOSE_RATIO, allow_between=True) is not None
         }
         return min(near or away, key=lambda label: away[label]), min(
             away, key=lambda label: away[label]

@@ -116,7 +116,7 @@ def test_below_a_crop_stand_the_values_that_its_image_has():
     summary = summarise(table([row("jpeg", 5, "a", psnr_db=31.5, lpips_alex=None)]))
     metrics = [Metric.named(name) for name in ("psnr", "lpips")]
     columns = [metric.column for metric in metrics]
-    content = SimpleNamespace(summary=summary, metrics=metrics, leads=columns)
+    content = SimpleNamespace(summary=summary, metrics=metrics, lead_columns=columns)
     (point,) = summary.points
     key = label_of(point.edition.spec), str(point.setting), int(point.image_ids[0])
     assert _values_text(content, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")

@@ -149,8 +149,8 @@ def make_page_of_sets(path: Path) -> list[float]:
             "missing": section("missing", "Failed and left out", "Nothing failed or is left out."),
         },
         facts=(),
-        shown=["jpeg"],
-        leads=[fid.column],
+        shown_labels=["jpeg"],
+        lead_columns=[fid.column],
     )
     path.write_text(html_text(content))
     return values
