@@ -378,7 +378,7 @@ def _no_curve_reason(
         values = ((point.image_ids, point.image_values[metric.column]) for point in points)
         images = (set(ids[~np.isnan(image_values)].tolist()) for ids, image_values in values)
         if common := len(set.intersection(*images)):
-            hint = f"; `bench report --common` compares the {common} that all have"
+            hint = f"; `bench report --common` compares the {common} that all codecs have"
     return f"{name} has no complete point{hint}"
 
 

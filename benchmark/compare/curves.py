@@ -22,7 +22,7 @@ MIN_POINTS = 4  # on a Pareto front, for a delta
 # Shares of the range that two curves span together: below the first a delta is marked, below the
 # second it is given only on request.
 MIN_OVERLAP, MIN_SHOWN_OVERLAP = 0.5, 1 / 3
-TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
+TOO_LITTLE_OVERLAP = "the curves share less than a third of their joint range"
 # x, rising along the points, and y of curves, each of shape (curves, points)
 Axes = tuple[Float64Array, Float64Array]
 MIN_RATE_GAP = 0.01  # share of the bits; closer curves count as equal

@@ -17,8 +17,8 @@ Rates = Annotated[
 ]
 PUBLISHED = opt(
     COMPARED,
-    "Published systems to draw too: hific,multi-realism:beta=2.56; or 'all' "
-    "(`bench published list`); or a file with your points, mine.csv.",
+    "Published systems to add: hific,multi-realism:beta=2.56; 'all' (`bench published list`); "
+    "or a csv file with your own points, mine.csv.",
 )
 IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", value_form="listed")
 
@@ -59,5 +59,5 @@ def parse_rates(texts: Iterable[str]) -> tuple[float, ...]:
     texts = [*texts]
     result = tuple(map(number_in, texts))
     if any(not 0 < rate < 100 for rate in result):
-        raise UsageError(f"--bpp {','.join(texts)} is not a list of rates above 0")
+        raise UsageError(f"--bpp {','.join(texts)} is not a list of rates: write 0.1,0.3")
     return result

@@ -244,7 +244,7 @@ def parse_tolerance(text: str) -> Tolerance:
     """Parse ".1 dB" in the metric's units or "1%" of the larger value; raise `UsageError`."""
     value = number_in(text.strip().removesuffix("dB").removesuffix("%").strip())
     if not 0 <= value < math.inf:
-        raise UsageError(f"the tolerance is a number such as 0.1 or 1%, not {text!r}")
+        raise UsageError(f"the tolerance must be a number such as 0.1 or 1%, not {text!r}")
     relative = text.strip().endswith("%")
     return Tolerance(value / 100 if relative else value, relative)
 
@@ -261,8 +261,8 @@ def match_variants(
     matched_metric = Metric.named(name)
     if matched_metric.of_sets:
         raise UsageError(
-            f"{matched_metric.label} is a metric of a set of images, so streams cannot match in "
-            "it: name a metric of single images"
+            f"{matched_metric.label} is a metric of a set of images, so no streams match in "
+            "it: name a per-image metric"
         )
     editions_by_query = {
         query: find_editions([query], summary.editions) for query in (codec, against)
@@ -283,7 +283,9 @@ def match_variants(
             )
         if not any(len(streams.image) for streams, _ in side):
             remedy = remedies([name], command=summary.rescore_command)
-            raise UsageError(f"{query} has no finite {matched_metric.label} to match: {remedy}")
+            raise UsageError(
+                f"{query} has no finite {matched_metric.label} values to match: {remedy}"
+            )
         sides.append(side)
     matches = []
     for (first, first_edition), (second, second_edition) in product(*sides):
@@ -306,7 +308,7 @@ def match_variants(
                 )
             )
     if not matches:
-        raise UsageError(f"{codec} and {against} are the same codec: name two")
+        raise UsageError(f"{codec} and {against} are the same codec: name two different ones")
     return matches
 
 

@@ -82,7 +82,7 @@ def parse_target(text: str) -> Target:
     name, _, number = (part.strip() for part in text.partition("="))
     value = number_in(number)
     if not math.isfinite(value) or (name == RATE and value <= 0):
-        raise UsageError(f"a target is written as bpp=0.3 or psnr=32, not {text!r}")
+        raise UsageError(f"a target must have the form bpp=0.3 or psnr=32, not {text!r}")
     if name != RATE:
         (name,) = metric_names([name])
     return Target(name, value)
@@ -122,8 +122,8 @@ def rank_at(
     axis_metric = metrics[0] if by_rate else Metric.named(target.name)
     for metric in (axis_metric, *metrics):
         if metric.of_sets and (budget == "image" or not metric.by_image):
-            remedy = "--budget set compares it" if metric.by_image else "name another metric"
-            raise UsageError(f"{metric.label} has no curve of a single image: {remedy}")
+            remedy = "use --budget set" if metric.by_image else "name another metric"
+            raise UsageError(f"{metric.label} has no per-image curves: {remedy}")
     points = {m.column: _curve_points(summary, m, budget, common) for m in (axis_metric, *metrics)}
     curves_by_edition = _codec_curves(target, axis_metric, points, budget, tolerance)
     images = _common_images([*curves_by_edition.values()], common)
@@ -387,7 +387,7 @@ def _no_common_image(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", targ
     ):
         remaining.pop()
     if not remaining:
-        return f"no codec reaches {target} on any image: name another value"
+        return f"no codec reaches {target} on any image: choose another value"
     labels = labels_of(curves)
     counts = (
         f"{labels[edition]} ({len(curve.reached_images)} of {len(curve.images)})"

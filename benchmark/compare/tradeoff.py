@@ -107,7 +107,7 @@ def tradeoff(
         for record in tradeoffs(edition_points, list(codec_family.points.values()), *metrics)
     ]
     if not points:
-        raise UsageError(f"{codec} and {against} are the same codec: name two")
+        raise UsageError(f"{codec} and {against} are the same codec: name two different ones")
     families, summary = (codec_family, *against_families), stored.summary
     labels = labels_of(edition for family in families for edition in family.points)
     bundled = {label for edition, label in labels.items() if edition.bundled}
@@ -180,7 +180,7 @@ def _families(
     codec_editions = (p.edition for p in points if is_named(p.edition, codec))
     builds = sorted({edition.fingerprint for edition in codec_editions})
     if not any(fingerprint.startswith(build) for fingerprint in builds):
-        raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(builds)}")
+        raise UsageError(f"no build of {codec} begins with {build!r}; it has {', '.join(builds)}")
     against_families = [
         _family(summary, {spec}, metrics) for spec in _named_variants(summary, against)
     ]

@@ -84,10 +84,10 @@ def bd_table(
     doubt_clause = ""
     if any(record["doubtful"] or record["bd_metric_doubtful"] for record in records):
         overshoot = ", or PCHIP's differs by 10 % of the bits" if rule.bd == "akima" else ""
-        doubt_clause = f" {DOUBT_MARK}: less than half (for a BD-metric: of the rates){overshoot}."
+        doubt_clause = f" {DOUBT_MARK}: overlap below half (BD-metric: of the rates){overshoot}."
     note = (
-        f"Anchor: {anchor}{rule.words}. Overlap: shared part of the qualities that both span."
-        f"{doubt_clause} Remarks: why there is no number, or dominated points and their gap."
+        f"Anchor: {anchor}{rule.words}. Overlap: share of the joint quality range that both cover."
+        f"{doubt_clause} Remarks: why a number is missing, or dominated points and their gap."
     )
     return Table.create(bd_columns(metrics), records, [note])
 
@@ -175,7 +175,7 @@ def ranking_table(
 def absent_note(ranking: Ranking, metric: Metric, reason: str) -> str:
     """Return the sentence on a metric without values for some codec, with its remedy."""
     names = [name for name in METRICS if metric_class(name).column == metric.column]
-    scope = " of some codecs" if metric in ranking.metrics else ""
+    scope = " for some codecs" if metric in ranking.metrics else ""
     return (
         f"No {metric.label}{scope}: {remedies(names, reason, ranking.rescore_command)}."
         if names

@@ -53,7 +53,7 @@ TARGETS_OPTION = opt(
     COMPARED, "Rates, or values of a metric: bpp=.3, bpp=.05,.1, psnr=32; repeatable.",
     value_form="repeated",
 )  # fmt: skip
-SHOWN_METRICS = opt(COMPARED, "Metrics to show; at a rate, the first one ranks.")
+SHOWN_METRICS = opt(COMPARED, "Metrics to show; at a rate, the first one ranks the codecs.")
 BUDGET = opt(MANNER, "Match the target per image ('image') or over all images together ('set').")
 COMMON_IMAGES = opt(MANNER, "Use only images on which every codec reaches the target.")
 BRACKETS = "Brackets: paired 95 % intervals over images."
@@ -236,7 +236,7 @@ def rank_published(
     if summary and num_compared and images and images != num_compared:
         difference = f"means over {images} images, the others' over {num_compared}"
     elif summary and budget == "set" and any(len({*p.image_pixels}) > 1 for p in summary.points):
-        difference = "mean of per-image bpp; the others': total bits over total pixels"
+        difference = "its bpp is a mean over images, the others' total bits over total pixels"
     return rank_systems(curves, target, metrics, sharing, difference)
 
 
@@ -468,7 +468,7 @@ def _why_not_ranked(
         )
         reason = f"{target} not reached in {unreached_names}"
         if low is not None:
-            reason += f"; everywhere at {target.name}={low:.3g} to {high:.3g}"
+            reason += f"; all images reach {target.name}={low:.3g} to {high:.3g}"
     if codec.record["rank"] is None and not codec.means_bracket_target:
         reason += _settings_left_out(codec.edition, metric, stored.summary)
     return (

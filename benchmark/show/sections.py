@@ -177,7 +177,7 @@ def other_rules_note(curves: Iterable[SystemCurve]) -> str:
     names = group_by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
     clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]
     return (
-        f"{OTHER_RULE} By rules that the rest do not share: {'; '.join(clauses)}."
+        f"{OTHER_RULE} Computed by rules that the rest do not share: {'; '.join(clauses)}."
         if clauses
         else ""
     )

@@ -236,7 +236,7 @@ def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
     assert refused_delta == Delta(
         None,
         pytest.approx(5 / 19),
-        why="the curves share less than a third of the range that they span together",
+        why="the curves share less than a third of their joint range",
     )
     assert bd_rate(ANCHOR, higher_curve, Rule(any_overlap=True)).overlap == pytest.approx(5 / 19)
     assert bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6), USUAL_RULE).value is not None

@@ -109,7 +109,9 @@ def test_what_cannot_be_compared_is_said_with_its_reason():
     part = [record for number, record in enumerate(rows) if number % 2]  # of every setting
     assert sentence(part, "vtm").endswith("on 3 images: vtm has no complete point.")
     failing = [record for record in mine() if record["image"] != "bb"]
-    reason = "it has no complete point; `bench report --common` compares the 2 that all have."
+    reason = (
+        "it has no complete point; `bench report --common` compares the 2 that all codecs have."
+    )
     assert sentence([*failing, *scaled("vtm")], "vtm").endswith(f"VTM on 3 images: {reason}")
 
 
@@ -144,7 +146,7 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     assert cells["mine.py:Quantise"][1] == "–"
     assert cells["avif"][1] != "–"
     (note,) = codec_table.notes
-    assert note.startswith("No LPIPS (SqueezeNet) of some codecs: ")
+    assert note.startswith("No LPIPS (SqueezeNet) for some codecs: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
     (note,) = ranking_table(
         ranking._replace(rescore_command="bench rescore --dataset sample")

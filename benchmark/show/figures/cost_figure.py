@@ -39,7 +39,7 @@ COSTS = {  # words of the axis and of the caption, by the name of a cost
 PANEL_INCHES = 1.9
 NAME_OFFSETS = (0, 8, -8, 16, -16)  # points by which a name may be above its point
 POWERS_OF_TEN_RATIO = 100  # ratio of costs above which only powers of ten have ticks
-TYPICAL_NOTE = "Open markers: typical seconds of one core, not timed here."
+TYPICAL_NOTE = "Open markers: typical seconds on one core, not timed here."
 
 
 class CostPoint(NamedTuple):

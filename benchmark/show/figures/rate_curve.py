@@ -123,7 +123,7 @@ def _chosen_rows(
                 panel[0].metric for panel in all_panels if panel[0].metric not in present_metrics
             ]
             names = sections.metric_names(absent_metrics)
-            absences += [f"{prefix}{names}: no values of these codecs."] if names else []
+            absences += [f"{prefix}{names}: no values for these codecs."] if names else []
             absences += [f"{prefix}{sentence}" for sentence in choice.absent_sentences(panels)]
             rows.append((title, _drop_lone_points(panels)))
     return rows, absences

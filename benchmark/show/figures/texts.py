@@ -138,7 +138,7 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
     notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
     decades = [metric.label for metric in metrics if metric.scale == "decades"]
     if decades:
-        notes.append(f"{listed(decades)}: by the logarithm.")
+        notes.append(f"{listed(decades)}: compared by logarithm.")
     rates = [row[metric.column] for row in rows for metric in metrics if metric.column in row]
     notes += doubt_notes((rate["doubtful"] for rate in rates), rule)
     notes += filter(None, [other_rules_note(curve for panel in panels for curve in panel)])
@@ -329,8 +329,8 @@ def warn_of_boxes(figure: "Figure") -> None:
     }
     if letters:
         remedy = "install one, such as Noto Sans CJK, or rename the codec with --label"
-        problem = f"no installed typeface has {' '.join(sorted(letters))} in a figure's names"
-        warnings.warn(f"{problem}, drawn as boxes: {remedy}", Notice, stacklevel=2)
+        problem = f"no installed typeface has {' '.join(sorted(letters))}, used in a figure's names"
+        warnings.warn(f"{problem}; boxes are drawn instead: {remedy}", Notice, stacklevel=2)
 
 
 def figure_files(figure: "Figure", name: str, *more_kinds: str) -> dict[str, str | bytes]:

@@ -94,7 +94,7 @@ def framed_html(
     texts = [*map(_asset, scripts)]
     for script in texts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
-            raise ValueError("a script that ends its own element cannot be in a page")
+            raise ValueError("a page's script may not contain '</script' or '<!--'")
     style = "\n".join(["", _asset("colours.css").rstrip("\n"), *map(_asset, styles), ""])
     script_digests = " ".join(map(_policy_digest, texts)) or "'none'"
     policy = f"{POLICY}style-src {_policy_digest(style)}; script-src {script_digests}"
@@ -141,7 +141,7 @@ def _crops_html(content: Content) -> str:
     caption = (
         f"{first.image}, {first.side} × {first.side} pixels where the decoded images differ most, "
         f"at about {first.rate:.3g} bit per pixel; not compressed again. "
-        "A click opens the whole image."
+        "Click to open the whole image."
     )
     return (
         '<section id="crops" aria-labelledby="crops-title">'

@@ -299,7 +299,7 @@ class Plan(NamedTuple):
     def excess_reason(self, command: str) -> str:
         """Return why a candidate is not on the page. command: makes the page."""
         return (
-            f"No picture: more than the page's limit{self.limit}; "
+            f"No picture: beyond the page's limit{self.limit}; "
             f"`{command} --page-images all` adds it."
         )
 
@@ -493,7 +493,7 @@ def add_maps(
     work = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
     for failure in run_in_processes(_serve_maps, work, cores(), activity="made its maps"):
         if failure:
-            notify(f"page: maps are missing: {getattr(failure, 'reason', failure)}")
+            notify(f"page: some maps are missing: {getattr(failure, 'reason', failure)}")
     decoded = dict(pictures.decoded)
     for key, by_metric in paths.items():
         maps = {}

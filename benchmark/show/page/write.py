@@ -206,7 +206,7 @@ def _page_facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tup
     facts = [
         ("Images", images),
         ("Protocols", ", ".join(summary.protocols_in_use.values())),
-        ("Bits per pixel", f"{average}, the whole stream counted"),
+        ("Bits per pixel", f"{average}, counting the whole stream"),
     ]
     if not runs:
         return [*facts, ("Runs", "none here: all rows are bundled")]

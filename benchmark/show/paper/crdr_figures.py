@@ -130,7 +130,7 @@ def first_crops(experiment: Experiment, data_dir: Path | None) -> PaperFigure:
                 figure = crops.crops(replace(experiment, dataset=dataset), data_dir=data_dir)
                 if figure.drawing is not None:
                     return figure
-    reason = "no dataset has its photographs and kept streams of two codecs here"
+    reason = "no dataset here has its photographs and kept streams of two codecs"
     return PaperFigure(None, (f"no crops: {reason} (`./run_all.sh` makes some)",))
 
 

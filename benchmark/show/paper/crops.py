@@ -98,7 +98,7 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.bpp:
             return Target(RATE, self.bpp)
         if at and rates:
-            raise UsageError("--at and --bpp are alternatives: delete one")
+            raise UsageError("--at and --bpp are alternatives: give only one")
         if at:
             return parse_target(at)
         return Target(RATE, rates[0]) if rates else None
@@ -117,7 +117,7 @@ def parse_crops(
     except ValueError:
         left, top, width, height = 0, 0, 0, 0
     if min(left, top) < 0 or min(width, height) < 1:
-        raise UsageError(f"--box {box!r} is not of the form LEFT,TOP,WIDTH,HEIGHT")
+        raise UsageError(f"--box {box!r} does not have the form LEFT,TOP,WIDTH,HEIGHT")
     return (Crop(image or (crops[0].image if crops else ""), (left, top, width, height)),)
 
 

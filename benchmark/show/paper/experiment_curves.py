@@ -160,7 +160,7 @@ def _read_curves(
     beyond_notes = note_cut_curves(panels.values(), cut_panels, experiment.rule)
     if beyond_notes and not cut_panels:
         limit = f"below {experiment.rule.up_to_bpp:g} bpp"
-        raise UsageError(f"no curve has a point {limit}: give --up-to-bpp a higher rate")
+        raise UsageError(f"no curve has a point {limit}: raise --up-to-bpp")
     result = ExperimentCurves(
         dataset, stored, [*panels], cut_panels, None, [*sentences, *beyond_notes]
     )

@@ -131,7 +131,7 @@ def export_pictures(
             for label, rates in _describe_rates(present_rows).items()
         ],
         [Column("codec"), Column("rates")],
-        f"{folder}: {len(files) - num_present} pictures written, {num_present} were there before",
+        f"{folder}: {len(files) - num_present} pictures written, {num_present} already present",
         [*mismatches, *_absent_pictures(undecodable)],
         {"folder": str(folder), "images": [name for name in names if name in files]},
         int(bool(mismatches)),
@@ -232,7 +232,7 @@ def _rows_at_points(rows: Sequence[Row], points: Sequence[str]) -> list[Row]:
             if value not in stored:
                 settings = ", ".join(f"{number:g}" for number in sorted(stored))
                 raise UsageError(
-                    f"{codec} has no results at {setting}={value:g}, but at {settings}"
+                    f"{codec} has no results at {setting}={value:g}; it has {settings}"
                 )
             cells |= {*stored[value]}
     return [row for row in rows if row["cell"] in cells or not points]

@@ -138,7 +138,7 @@ def _read_manifest(path: Path) -> Manifest:
         return Manifest()
     except (OSError, BadFile) as error:
         raise StoreError(
-            f"{path} is not the list of a report's files: {error}; remove it, or give --out "
+            f"{path} is not a valid list of a report's files: {error}; remove it, or give --out "
             "another folder"
         ) from error
     # The manifest may come from a stranger: ignore paths outside the folder.

@@ -52,7 +52,7 @@ def test_the_marks_and_dashes_of_a_bd_metric_are_explained(form, about):
     webp, avif = details.rows
     assert webp[-2].endswith("†")
     assert details.notes[0].startswith(about)
-    assert "†: less than half (for a BD-metric: of the rates)" in details.notes[0]
+    assert "†: overlap below half" in details.notes[0]
     assert ("PCHIP" in details.notes[0]) is (form == "akima")  # only Akima overshoots
     assert (avif[-2], "no BD-metric: the curves share less" in avif[2]) == ("–", True)
 

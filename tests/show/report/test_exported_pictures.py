@@ -83,7 +83,7 @@ def pictures(folder, to="out"):
 
 def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(folder):
     message = export(folder)
-    assert "10 pictures written, 0 were there before" in message
+    assert "10 pictures written, 0 already present" in message
     assert "bpp at quality=10, quality=40, quality=80\n" in message
     for row_ in rows_of(folder):
         name = (
@@ -106,7 +106,7 @@ def test_what_is_there_stays_and_a_second_export_writes_the_others(folder):
         }:
             stream.write_bytes(b"")
     message = export(folder, "--codecs", "webp,jpeg")
-    assert "6 pictures written, 4 were there before" in message
+    assert "6 pictures written, 4 already present" in message
     second_times = {name: (folder / "out" / name).stat().st_mtime_ns for name in first_times}
     assert second_times == first_times
 
@@ -117,7 +117,7 @@ def test_a_file_of_other_content_gives_way(folder):
     right = (folder / "out" / name).read_bytes()
     for wrong in (b"notes", right[:-40], (folder / "out" / min(pictures(folder))).read_bytes()):
         (folder / "out" / name).write_bytes(wrong)
-        assert "1 pictures written, 2 were there" in export(
+        assert "1 pictures written, 2 already" in export(
             folder, "--codecs", "jpeg", "--images", "cup"
         )
         assert (folder / "out" / name).read_bytes() == right
@@ -179,7 +179,7 @@ def test_images_and_settings_are_chosen_by_name(folder):
 
 MISTAKES = [
     (("--images", "cop"), "No image with rows 'cop'. Did you mean 'cup'? Known: cup, spoon"),
-    (("--points", "jpeg.quality=11"), "no results at quality=11, but at 10, 40, 80"),
+    (("--points", "jpeg.quality=11"), "no results at quality=11; it has 10, 40, 80"),
     (("--points", "jpeg.q=10"), "No setting of jpeg 'q'"),
     (("--points", "avif.crf=10"), "No codec with results 'avif'"),
     (("--points", "jpeg"), "not codec.setting=1,2,3"),
