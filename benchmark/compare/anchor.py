@@ -1,7 +1,7 @@
 """The anchor of BD-rates, and the rows that are compared with it.
 
 The default is VTM, else the best conventional codec by PSNR, so that no choice of metrics changes
-it. Rows without PSNR are judged by the first requested metric of single images.
+it. Rows without PSNR are judged by the first requested per-image metric.
 """
 
 import math

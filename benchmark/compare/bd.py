@@ -336,7 +336,7 @@ def _compare_in_metric(
 
 
 def _rates_and_seconds(points: Sequence[Point], curve_points: Sequence[Point]) -> Record:
-    """Return rates, mean seconds and image count; curve_points: of its curves; empty: all."""
+    """Return rates and image count of `curve_points`, or else `points`, and seconds of `points`."""
     curve_points = curve_points or points
     rates = [point.bpp for point in curve_points if point.bpp]
     seconds = dict[str, float | None]()

@@ -36,7 +36,7 @@ def nearest_setting(
 
 
 def rate_deviation(bpp: float, rate: float) -> str:
-    """Return the deviation of a rate from another one, empty up to CLOSE."""
+    """Return the deviation of a rate from another one, empty up to MAX_CLOSE_RATIO."""
     if nearest_setting(rate, [bpp], MAX_CLOSE_RATIO) is not None:
         return ""
     return f"{100 * (bpp / rate - 1):+z.0f} %".replace("-", "−")

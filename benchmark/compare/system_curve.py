@@ -67,12 +67,12 @@ class SystemCurve(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """The mark of an edition with another rule than the others in any metric."""
+        """The mark of an edition whose rule differs from the others' in any metric."""
         return OTHER_RULE if self.other_rules else ""
 
     @property
     def has_other_rule(self) -> bool:
-        """True if this curve has another rule than the others on its axis."""
+        """True if this curve's rule differs from that of the others on its axis."""
         return self.protocol in self.other_rules
 
     def with_title(self, title: str) -> "SystemCurve":

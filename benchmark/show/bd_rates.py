@@ -273,7 +273,7 @@ def _runner_up(
 def _bits_text(percent: float, than_clause: str) -> str:
     """Describe a difference of bits.
 
-    >>> _more_or_fewer(12.4, " than VTM"), _more_or_fewer(-0.2, " than VTM")
+    >>> _bits_text(12.4, " than VTM"), _bits_text(-0.2, " than VTM")
     ('12 % more bits than VTM', 'as many bits as VTM (-0.2 %)')
     """
     if abs(percent) < 0.5:

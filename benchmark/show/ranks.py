@@ -380,7 +380,7 @@ def _difference_text(metric: Metric, record: Record) -> str | None:
 
 
 def headline(target: Target, ranked: Sequence[RankedCodec], metric: Metric, images: int) -> str:
-    """Return the sentence on the two best codecs at a target. images: the dataset's number."""
+    """Return the sentence on the two best codecs at a target. images: number in the dataset."""
     ranked_records = [codec.record for codec in ranked if codec.record["rank"] is not None]
     num_compared = ranked_records[0]["images"] if ranked_records else images
     image_clause = f" on {num_compared} of {images} images" if num_compared < images else ""

@@ -146,7 +146,7 @@ def to_sentence(text: str) -> str:
 
 
 def mark_name(name: str, caveats: Sequence[str] | None) -> str:
-    """Mark a name with CAVEAT if its codec has caveats."""
+    """Mark a name with CAVEAT_MARK if its codec has caveats."""
     return f"{name}{CAVEAT_MARK}" if caveats else name
 
 
@@ -206,7 +206,7 @@ def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[
 
 
 def make_caption(*sentences: str | None) -> str:
-    """Return a caption of at most MOST_WORDS: the sentences that fit, in order."""
+    """Return a caption of at most MAX_CAPTION_WORDS: the sentences that fit, in order."""
     fitting: list[str] = []
     for sentence in filter(None, sentences):
         if len(" ".join([*fitting, sentence]).split()) <= MAX_CAPTION_WORDS:

@@ -51,7 +51,7 @@ def most_different_square(pictures: Sequence[NDArray[Any]], side: int) -> Box:
     >>> flat = np.zeros((64, 64, 3), np.uint8)
     >>> other = flat.copy()
     >>> other[40:48, 20:30] = 9
-    >>> most_different([flat, other], 32)
+    >>> most_different_square([flat, other], 32)
     (0, 16, 32, 32)
     """
     side = min(side, *pictures[0].shape[:2])

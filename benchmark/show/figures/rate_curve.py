@@ -147,8 +147,8 @@ def _make_axes(
     height = looks.PANEL_INCHES * len(rows)
     figure, grid = texts.new_figure(width, height, len(rows), len(metrics))
     result = []
-    for (_, panels), in_row in zip(rows, grid, strict=True):
-        axes_by_metric = dict(zip(metrics, in_row, strict=True))
+    for (_, panels), grid_row in zip(rows, grid, strict=True):
+        axes_by_metric = dict(zip(metrics, grid_row, strict=True))
         present_metrics = [panel[0].metric for panel in panels]
         for metric in axes_by_metric.keys() - {*present_metrics}:
             axes_by_metric[metric].remove()

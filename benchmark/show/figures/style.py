@@ -241,7 +241,7 @@ def _is_not_about_weight(record: logging.LogRecord) -> bool:
 
 @cache
 def fallback_fonts() -> list[str]:
-    """Return the installed fonts among FURTHER_FONTS."""
+    """Return the installed fonts among FALLBACK_FONTS."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
     for path in {*findSystemFonts()}.difference(font.fname for font in fontManager.ttflist):

@@ -154,7 +154,7 @@ def wrap_text(text: str, inches: float) -> str:
 
     Control characters become blanks. A mark stays with the words that explain it.
 
-    >>> wrapped("a note\\nof two\\x1blines", 0.5)
+    >>> wrap_text("a note\\nof two\\x1blines", 0.5)
     'a note\\nof two\\nlines'
     """
     width = max(int(CHARACTERS_PER_INCH * inches), 1)
@@ -186,7 +186,7 @@ def panels_per_row(panels: int) -> int:
 def panel_figure(
     panels: int, height: float = style.PANEL_INCHES, **options: Any
 ) -> "tuple[Figure, list[Axes], float]":
-    """Return a figure, its axes, three in a row of a page's width, and its width in inches."""
+    """Return a figure, its axes (at most three in a row), and its width in inches."""
     width = figure_width(panels)
     columns = panels_per_row(panels)
     rows = -(-panels // columns)
@@ -300,7 +300,7 @@ def axis_words(metric: Metric, few_images: int = 0) -> str:
 
 
 def few_images(panel: Panel) -> int:
-    """Return the minimum number of images if it is few for the metric; 0 otherwise."""
+    """Return the minimum number of images if that is few for the metric; 0 otherwise."""
     measured = [curve for curve in panel if curve.measured]
     counts = ((curve.metric, point.images or 0) for curve in measured for point in curve.points)
     return min((count for metric, count in counts if metric.few(count)), default=0)

@@ -367,7 +367,7 @@ def _published_record(content: Content, curve: SystemCurve) -> dict[str, Any]:
 def _round_number(value: float | None) -> float | str | None:
     """Round to six digits; None for NaN, text for infinity.
 
-    >>> _short(1234.56789), _short(math.inf), _short(math.nan)
+    >>> _round_number(1234.56789), _round_number(math.inf), _round_number(math.nan)
     (1234.57, 'inf', None)
     """
     if value is None or math.isnan(value):

@@ -566,7 +566,7 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
         values[metric.label] = row.get(metric.column)
         record |= {key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")}
     deviation = rate_deviation(row["bpp"], view.target.value) if is_rate else ""
-    pixels_shown = _cut_part(view.pixels[label], box)
+    picture_part = _cut_part(view.pixels[label], box)
     return PictureTile(
-        mark_name(name, row["caveat"]), pixels_shown, values, record, remark=deviation
+        mark_name(name, row["caveat"]), picture_part, values, record, remark=deviation
     )

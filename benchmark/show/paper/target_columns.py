@@ -93,7 +93,7 @@ def target_block(
     budget: Budget,
     names: Mapping[Edition, str],
 ) -> TargetBlock:
-    """Return the systems of a table at a target on a dataset. names: of its rows, by edition."""
+    """Return the systems of a table at a target on a dataset. names: the rows', by edition."""
     summary, ranked = result.summary, list[RankedCodec]()
     if summary and result.stored:
         tolerance, anchor = float(is_searched(result.stored, target)), result.anchor_edition

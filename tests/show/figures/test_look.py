@@ -152,7 +152,7 @@ def test_the_style_is_seaborns_ticks_but_for_sizes_fonts_and_the_grid():
 def test_a_letter_is_of_a_further_typeface_that_has_it_else_it_is_told(fonts, monkeypatch):
     import matplotlib.pyplot as plt
 
-    monkeypatch.setattr(style, "FURTHER_FONTS", fonts)  # DejaVu Sans has no U+214A
+    monkeypatch.setattr(style, "FALLBACK_FONTS", fonts)  # DejaVu Sans has no U+214A
     style.fallback_fonts.cache_clear()
     expectation = nullcontext() if fonts else pytest.warns(Notice, match="\u214a")
     try:
