@@ -25,7 +25,7 @@ MS_SSIM = Metric.named("ms_ssim")
 LPIPS = Metric.named("lpips")
 
 
-def drawn(points, seed, dips=False, draws=60):
+def random_curves(points, seed, dips=False, draws=60):
     """Random curves, their points in one order that is not that of their rates."""
     random = np.random.default_rng(seed)
     log_rate = np.sort(random.uniform(-1.2, 0.4, (draws, points)), axis=1)
@@ -43,7 +43,7 @@ def drawn(points, seed, dips=False, draws=60):
 )
 def test_every_weighting_has_the_bd_rate_of_two_curves(points, dips, up_to_bpp, form):
     rule = Rule(bd=form, up_to_bpp=up_to_bpp, any_overlap=True)
-    anchor, test = (drawn(count, seed, dips) for seed, count in enumerate(points, 1))
+    anchor, test = (random_curves(count, seed, dips) for seed, count in enumerate(points, 1))
     compared = 0
     for place, value in enumerate(bd_rates(anchor, test, rule).tolist()):
         pair = [Curve(*(axis[place] for axis in curve)) for curve in (anchor, test)]
@@ -188,7 +188,7 @@ def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
 
 
 def test_curves_that_do_not_meet_without_some_image_have_no_interval():
-    curve = drawn(7, 4)
+    curve = random_curves(7, 4)
     curve = Curve(*map(np.sort, curve))
     cheap, dear = (curve._replace(bpp=curve.bpp * factor) for factor in (1e-200, 1e200))
     assert np.isinf(bd_rates(cheap, dear, USUAL_RULE)).all()
@@ -214,7 +214,10 @@ def test_weightings_that_keep_three_of_four_points_are_not_mixed_with_those_of_f
 
 @pytest.mark.parametrize(("points", "computed"), [(3, False), (4, True)])
 def test_four_points_are_enough_for_a_curve_and_three_are_not(points, computed):
-    for pair in ((drawn(points, 1), drawn(5, 2)), (drawn(5, 2), drawn(points, 1))):
+    for pair in (
+        (random_curves(points, 1), random_curves(5, 2)),
+        (random_curves(5, 2), random_curves(points, 1)),
+    ):
         assert (~np.isnan(bd_rates(*pair, USUAL_RULE))).any() == computed
 
 

@@ -93,7 +93,7 @@ def test_an_interval_reaches_to_the_ratio_at_equal_quality():
     assert interval(result.record, "lpips_alex_ratio") == pytest.approx((1, 1))
 
 
-def swept(aimed_at, image_effects, images, random):
+def make_sweep(aimed_at, image_effects, images, random):
     """Streams of a codec on made-up images, from dB that its settings aim at."""
     busy, slope, gain = image_effects
     aimed = np.tile(aimed_at, (images, 1)) - 1.5 * busy[:, None]
@@ -117,8 +117,10 @@ def test_intervals_have_the_true_ratio_or_are_refused_at_any_tolerance(spacing, 
         busy, slope = random.normal(0, 0.6, images), 0.13 * np.exp(random.normal(0, 0.12, images))
         gain = random.normal(-0.2, 0.1, images)
         wide = np.arange(28, 45, 3.0)
-        first = swept(wide, (busy, slope, gain), images, random)
-        second = swept(np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random)
+        first = make_sweep(wide, (busy, slope, gain), images, random)
+        second = make_sweep(
+            np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random
+        )
         result = match_streams(first, second, PSNR, Tolerance(tolerance), [])
         low, high = interval(result.record)
         if low is None:

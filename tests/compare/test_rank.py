@@ -71,7 +71,7 @@ def at_rate(rows, bpp, column, transform=lambda value: value, inverse=lambda pla
     ]
 
 
-def ranked(rows, target, *metrics, **options):
+def records_at(rows, target, *metrics, **options):
     result = rank_at(summarise(table(rows)), parse_target(target), metrics, **options)
     return {
         entry.record["codec"]: {**entry.record, "short": entry.unreached_images, "span": entry.span}
@@ -83,14 +83,14 @@ def ends(record, column="psnr_db"):
     return record[f"{column}_low"], record[f"{column}_high"]
 
 
-def known(record):
+def measured_names(record):
     """The metrics that a record has a value of."""
     return [name for name in ("psnr_db", "lpips_alex") if record.get(name) is not None]
 
 
 def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
     webp, avif = rows_of("webp", 1), rows_of("avif", 2)
-    result = ranked([*webp, *avif], "bpp=.3", PSNR, MS_SSIM, LPIPS)
+    result = records_at([*webp, *avif], "bpp=.3", PSNR, MS_SSIM, LPIPS)
     decibels = {
         "transform": lambda value: -10 * np.log10(1 - value),
         "inverse": lambda place: 1 - 10 ** (-place / 10),
@@ -118,7 +118,7 @@ def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
 
 def test_rates_at_a_quality_are_interpolated_in_each_image_and_rank():
     webp, avif = rows_of("webp", 1), rows_of("avif", 2)
-    result = ranked([*webp, *avif], "psnr=30", PSNR, LPIPS)
+    result = records_at([*webp, *avif], "psnr=30", PSNR, LPIPS)
     for label, rows in (("webp", webp), ("avif", avif)):
         curves = [curve(rows, image, "psnr_db") for image in IMAGES]
         rates = [10 ** float(Akima1DInterpolator(y, x)(30.0)) for x, y in curves]
@@ -136,7 +136,7 @@ def test_rates_at_a_quality_are_interpolated_in_each_image_and_rank():
 
 def test_a_budget_of_the_set_counts_all_bytes_together():
     rows = [record | {"encode_seconds": record["setting_value"]} for record in rows_of("webp", 3)]
-    (rate_point,) = ranked(rows, "bpp=.25", PSNR, budget="set").values()
+    (rate_point,) = records_at(rows, "bpp=.25", PSNR, budget="set").values()
     pixels = sum(width * height for width, height in IMAGES.values())
     of_setting = [[r for r in rows if r["setting_value"] == value] for value in SETTINGS]
     pooled = [8 * sum(r["num_bytes"] for r in setting_rows) / pixels for setting_rows in of_setting]
@@ -146,13 +146,13 @@ def test_a_budget_of_the_set_counts_all_bytes_together():
     assert ends(rate_point)[0] < rate_point["psnr_db"]
     seconds = np.interp(math.log10(0.25), np.log10(pooled), SETTINGS)
     assert rate_point["encode_seconds"] == pytest.approx(seconds, rel=1e-9)
-    quality_point = ranked(rows, f"psnr={means[2]:.17g}", PSNR, budget="set")["webp"]
+    quality_point = records_at(rows, f"psnr={means[2]:.17g}", PSNR, budget="set")["webp"]
     assert quality_point["bpp"] == pytest.approx(pooled[2], rel=1e-9)
     for end in (pooled[0] * (1 + 1e-9), pooled[-1] * (1 - 1e-9)):  # where not every draw has a rate
-        result = ranked(rows, f"bpp={end:.17g}", PSNR, LPIPS, budget="set")["webp"]
+        result = records_at(rows, f"bpp={end:.17g}", PSNR, LPIPS, budget="set")["webp"]
         assert (result["rank"], result["images_reached"]) == (1, 9)
-        assert known(result) == ["psnr_db", "lpips_alex"]
-    assert ranked(rows, "bpp=99", PSNR, budget="set")["webp"]["images_reached"] == 0
+        assert measured_names(result) == ["psnr_db", "lpips_alex"]
+    assert records_at(rows, "bpp=99", PSNR, budget="set")["webp"]["images_reached"] == 0
 
 
 def test_the_front_of_a_set_is_that_of_its_means_and_of_no_draw():
@@ -171,7 +171,7 @@ def test_the_front_of_a_set_is_that_of_its_means_and_of_no_draw():
             )
     remaining_rows = [record for record in rows if record["setting_value"] != 35]
     result, expected = (
-        ranked(codec_rows, "bpp=.4", PSNR, budget="set")["webp"]
+        records_at(codec_rows, "bpp=.4", PSNR, budget="set")["webp"]
         for codec_rows in (rows, remaining_rows)
     )
     assert result["psnr_db"] == expected["psnr_db"]
@@ -181,7 +181,7 @@ def test_the_front_of_a_set_is_that_of_its_means_and_of_no_draw():
 def test_a_metric_is_given_where_every_image_has_it_there(budget):
     def values(rows):
         all_rows = [*rows_of("webp", 1), *rows]
-        return known(ranked(all_rows, "bpp=.3", PSNR, LPIPS, budget=budget)["avif"])
+        return measured_names(records_at(all_rows, "bpp=.3", PSNR, LPIPS, budget=budget)["avif"])
 
     rows = rows_of("avif", 2)
     assert values(rows) == ["psnr_db", "lpips_alex"]
@@ -197,8 +197,8 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
     of_eight = [
         record | {"lpips_alex": None} if record["image"] == "03" else record for record in all_rows
     ]
-    result = ranked(of_eight, "bpp=.3", PSNR, LPIPS, budget=budget)
-    assert known(result["webp"]) == ["psnr_db"]
+    result = records_at(of_eight, "bpp=.3", PSNR, LPIPS, budget=budget)
+    assert measured_names(result["webp"]) == ["psnr_db"]
 
 
 @pytest.mark.parametrize("budget", ["image", "set"])
@@ -209,7 +209,7 @@ def test_two_settings_that_code_alike_are_one(budget, target):
         record | {"setting_value": 90.0} for record in rows if record["setting_value"] == 20
     ]
     single_result, double_result = (
-        ranked(setting_rows, target, PSNR, LPIPS, budget=budget)
+        records_at(setting_rows, target, PSNR, LPIPS, budget=budget)
         for setting_rows in (rows, [*rows, *copied_rows])
     )
     (first,), (second,) = single_result.values(), double_result.values()
@@ -235,7 +235,7 @@ def test_points_off_the_pareto_front_take_no_part():
              for row in rows if row["setting_value"] == 35]  # fmt: skip
     worse = [record | {"num_bytes": record["num_bytes"] + 1} for record in worse]
     plain_point, mixed_point = (
-        ranked(group, "bpp=.3", PSNR)["webp"] for group in (rows, rows + worse)
+        records_at(group, "bpp=.3", PSNR)["webp"] for group in (rows, rows + worse)
     )
     assert plain_point["psnr_db"] == mixed_point["psnr_db"]
 
@@ -247,7 +247,7 @@ def short_and_reach(rows):
     return short, [image for image in IMAGES if image not in short], max(lowest.values())
 
 
-def numbered():
+def images_by_number():
     """The images by the numbers that points know them under: the order of their digests."""
     return sorted(IMAGES, key=lambda name: sha256(name.encode()).hexdigest())
 
@@ -258,11 +258,11 @@ def test_nothing_is_extrapolated_and_what_does_not_reach_it_is_named():
     assert short
     assert reach
     reaching_rows = [*rows_of("webp", 1), *rows_of("bpg", 3)]
-    result = ranked([*reaching_rows, *avif], "bpp=.31", PSNR)
+    result = records_at([*reaching_rows, *avif], "bpp=.31", PSNR)
     entry = result["avif"]
     counts = entry["rank"], entry["images_reached"], entry["images"]
-    assert (*counts, known(entry)) == (None, len(reach), 9, [])
-    assert {numbered()[number] for number in entry["short"]} == {*short}
+    assert (*counts, measured_names(entry)) == (None, len(reach), 9, [])
+    assert {images_by_number()[number] for number in entry["short"]} == {*short}
     assert entry["span"][0] == pytest.approx(lowest)
     assert {result["webp"]["rank"], result["bpg"]["rank"]} == {1, 2}
 
@@ -272,7 +272,7 @@ def test_two_codecs_are_compared_on_the_images_that_both_reach(common):
     webp, avif = rows_of("webp", 1), rows_of("avif", 2, lowest=0.18)
     _, reach, _ = short_and_reach(avif)
     assert 9 > len(reach) >= 5
-    shared = ranked([*webp, *avif], "bpp=.31", PSNR, common=common)
+    shared = records_at([*webp, *avif], "bpp=.31", PSNR, common=common)
     assert {(point["images"], point["rank"] is None) for point in shared.values()} == {
         (len(reach), False)
     }
@@ -285,17 +285,17 @@ def test_two_codecs_are_compared_on_the_images_that_both_reach(common):
 def test_a_failed_setting_elsewhere_takes_no_image_from_the_common_ones():
     webp, avif = rows_of("webp", 1), rows_of("avif", 2)
     codec = [row for row in avif if row["setting_value"] < 80 or row["image"] == "00"]
-    result = ranked([*webp, *codec], "bpp=.3", PSNR, common=True)
+    result = records_at([*webp, *codec], "bpp=.3", PSNR, common=True)
     assert {point["images"] for point in result.values()} == {9}
     remaining_rows = [row for row in codec if row["image"] != "08"]
-    assert ranked([*webp, *remaining_rows], "bpp=.3", PSNR, common=True)["avif"]["images"] == 8
+    assert records_at([*webp, *remaining_rows], "bpp=.3", PSNR, common=True)["avif"]["images"] == 8
 
 
 def test_a_codec_that_reaches_less_than_half_of_the_images_takes_none_from_the_others():
     avif = rows_of("avif", 2, lowest=0.2)
     _, reach, _ = short_and_reach(avif)
     assert 0 < len(reach) < 4.5
-    result = ranked([*rows_of("webp", 1), *avif], "bpp=.31", PSNR)
+    result = records_at([*rows_of("webp", 1), *avif], "bpp=.31", PSNR)
     assert [(result[name]["rank"], result[name]["images"]) for name in ("webp", "avif")] == [
         (1, 9), (None, 9),
     ]  # fmt: skip
@@ -314,17 +314,17 @@ def test_codecs_without_an_image_in_common_are_told_apart():
     rows = [*only(rows_of("webp", 1), names[:6]), *only(rows_of("bpg", 3), names[2:6])]
     rows += only(rows_of("avif", 2), names[7:8])
     with pytest.raises(UsageError) as error:
-        ranked(rows, "bpp=.31", PSNR, common=True)
+        records_at(rows, "bpp=.31", PSNR, common=True)
     for text in ("bpp=0.31", "avif (1 of 9)", "4 images", "--codecs webp,bpg"):
         assert text in str(error.value)
     with pytest.raises(UsageError, match=r"no codec .*bpp=99"):
-        ranked(rows, "bpp=99", PSNR, common=True)
+        records_at(rows, "bpp=99", PSNR, common=True)
 
 
 def test_differences_from_the_best_codec_are_of_the_same_images():
     webp, avif = rows_of("webp", 1), rows_of("avif", 2)
     for target, higher in (("bpp=.3", True), ("psnr=30", False)):
-        result = ranked([*webp, *avif], target, PSNR)
+        result = records_at([*webp, *avif], target, PSNR)
         if higher:
             first, second = (np.array(at_rate(rows, 0.3, "psnr_db")) for rows in (webp, avif))
         else:
@@ -353,14 +353,14 @@ def test_differences_from_the_best_codec_are_of_the_same_images():
 
 def test_a_codec_has_no_difference_from_one_that_is_equal():
     rows = rows_of("webp", 1)
-    result = ranked([*rows, *(record | {"codec": "avif"} for record in rows)], "bpp=.3", PSNR)
+    result = records_at([*rows, *(record | {"codec": "avif"} for record in rows)], "bpp=.3", PSNR)
     (paired,) = [point for point in result.values() if point["to_best"] is not None]
     assert (paired["to_best"], *ends(paired, "to_best"), paired["images_better"]) == (0, 0, 0, 0)
     assert [point["rank"] for point in result.values()] == [1, 1]
     worse = [record | {"codec": "bpg", "psnr_db": record["psnr_db"] - 1} for record in rows]
     copied_rows = [record | {"codec": name} for name in ("avif", "jpegxl") for record in rows]
     for target, ranks in (("bpp=.3", [1, 1, 1, 4]), ("psnr=30", [1, 1, 1, 4])):
-        result = ranked([*rows, *copied_rows, *worse], target, PSNR)
+        result = records_at([*rows, *copied_rows, *worse], target, PSNR)
         assert sorted(point["rank"] for point in result.values()) == ranks
         assert result["bpg"]["rank"] == 4
 
@@ -371,14 +371,14 @@ def test_the_mean_of_one_image_has_no_interval():
         [row for row in rows if row["image"] in names] for names in (["03"], ["03", "04"])
     )
     result = [
-        ranked(image_rows, "bpp=.31", PSNR)["webp"] for image_rows in (single_rows, pair_rows)
+        records_at(image_rows, "bpp=.31", PSNR)["webp"] for image_rows in (single_rows, pair_rows)
     ]
     assert [ends(record)[0] is None for record in result] == [True, False]
 
 
 def test_a_codec_of_which_every_cell_failed_has_no_rank():
     rows = [*rows_of("webp", 1), failed("avif", 5, "00", "encode", "it does not start")]
-    ranks = ranked(rows, "bpp=.31", PSNR)
+    ranks = records_at(rows, "bpp=.31", PSNR)
     counts = [ranks["avif"][name] for name in ("rank", "images", "images_reached")]
     assert (ranks["webp"]["rank"], counts) == (1, [None, 0, 0])
 
@@ -390,7 +390,7 @@ def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
             "encode_seconds": record["setting_value"],
             "recorded": record["setting_value"] == 80,
         }
-    result = ranked(
+    result = records_at(
         [*measured_rows, *rows_of("avif", 2, recorded=True, setting_name="crf")], "bpp=.3", PSNR
     )
     rates = [
@@ -403,7 +403,7 @@ def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
     assert (result["avif"]["encode_seconds"], result["avif"]["decode_seconds"]) == (None, None)
     typical = "typical_seconds_per_megapixel"
     assert result["avif"][typical] > 0
-    assert ranked(rows_of("webp", 1, device="tpu"), "bpp=.3", PSNR)["webp"][typical] is None
+    assert records_at(rows_of("webp", 1, device="tpu"), "bpp=.3", PSNR)["webp"][typical] is None
 
 
 @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ def test_metrics_of_sets_need_a_budget_of_the_set():
     ):  # fmt: skip
         metric = replace(LPIPS, of_sets=True, by_image=by_image)
         with pytest.raises(UsageError, match=rf"LPIPS \(AlexNet\) .*{message}"):
-            ranked(rows_of("webp", 1), target, metric, budget=budget)
+            records_at(rows_of("webp", 1), target, metric, budget=budget)
     with pytest.raises(UsageError, match="--budget set"):
         benchmark.rank(RESULTS / "kodak", target, metrics="fd_squeeze", allow_few=True)
     result = benchmark.rank(
@@ -530,7 +530,7 @@ def lines_of_two_points(codec, low=0.2, high=0.8):
 @pytest.mark.parametrize("budget", ["image", "set"])
 def test_two_points_are_joined_by_a_line_over_the_logarithm_of_the_rate(budget):
     near, far = lines_of_two_points("avif", 0.2, 0.28), lines_of_two_points("jpeg", 0.2, 0.8)
-    result = ranked([*rows_of("webp", 1), *near, *far], "bpp=.25", PSNR, budget=budget)
+    result = records_at([*rows_of("webp", 1), *near, *far], "bpp=.25", PSNR, budget=budget)
     for codec, high in (("avif", 0.28), ("jpeg", 0.8)):
         share = math.log(0.25 / 0.2) / math.log(high / 0.2)
         expected = pytest.approx(30 + 6 * share, abs=2e-3)  # bytes are whole
@@ -541,13 +541,13 @@ def test_two_points_are_joined_by_a_line_over_the_logarithm_of_the_rate(budget):
 @pytest.mark.parametrize("budget", ["image", "set"])
 def test_neighbours_that_are_far_apart_in_rate_are_in_the_record(budget):
     rows = [*lines_of_two_points("avif", 0.2, 0.298), *lines_of_two_points("jpeg", 0.2, 0.8)]
-    result = ranked(rows, "psnr=33", PSNR, budget=budget)
+    result = records_at(rows, "psnr=33", PSNR, budget=budget)
     ends = {
         codec: (point["interpolated_from"], point["interpolated_to"])
         for codec, point in result.items()
     }
     assert ends == {"avif": (None, None), "jpeg": pytest.approx((0.2, 0.8), rel=1e-3)}
-    at_a_point = ranked(rows, "psnr=30", PSNR, budget=budget)["jpeg"]
+    at_a_point = records_at(rows, "psnr=30", PSNR, budget=budget)["jpeg"]
     assert (at_a_point["interpolated_from"], at_a_point["interpolated_to"]) == (None, None)
 
 
@@ -576,7 +576,7 @@ def test_a_setting_that_lacks_the_value_of_one_image_has_a_part_in_the_others():
         ]
     ]
     all_rows = [*rows_of("avif", 2), *rows]
-    result = ranked(all_rows, "bpp=.3", PSNR)["webp"]
+    result = records_at(all_rows, "bpp=.3", PSNR)["webp"]
     assert (result["rank"] is None, result["images_reached"]) == (False, 9)
     values = []
     for image in IMAGES:
@@ -589,7 +589,7 @@ def test_a_setting_that_lacks_the_value_of_one_image_has_a_part_in_the_others():
     assert result["psnr_db"] == pytest.approx(np.mean(values), abs=1e-9)
     (short,) = {record["setting_value"] for record in rows} - {5, 12, 35, 80} - {20}
     assert short == 55  # of a set, the two complete settings do not reach it
-    assert ranked(all_rows, "bpp=2", PSNR, budget="set")["webp"]["rank"] is None
+    assert records_at(all_rows, "bpp=2", PSNR, budget="set")["webp"]["rank"] is None
 
 
 @pytest.mark.parametrize("budget", ["image", "set"])
@@ -597,7 +597,7 @@ def test_after_a_search_a_setting_that_meets_the_target_counts_as_it_is(budget):
     webp = rows_of("webp", 3)
     (point,) = [p for p in summarise(table(webp)).points if p.setting.value == 20]
     target = f"psnr={point.means['psnr_db'].value * 1.0015:.17g}"
-    met = ranked(webp, target, PSNR, LPIPS, budget=budget, tolerance=1)["webp"]
+    met = records_at(webp, target, PSNR, LPIPS, budget=budget, tolerance=1)["webp"]
     assert (met["setting"], met["rank"]) == ("quality=20", 1)
     assert (
         met["reached"] == met["psnr_db"] == pytest.approx(point.means["psnr_db"].value, rel=1e-12)
@@ -608,14 +608,18 @@ def test_after_a_search_a_setting_that_meets_the_target_counts_as_it_is(budget):
     assert met["image_bytes"] == pytest.approx(np.mean(point.image_bpp * point.image_pixels) / 8)
     for tolerance, name in ((0, target), (1, "psnr=33.3")):
         assert (
-            ranked(webp, name, PSNR, budget=budget, tolerance=tolerance)["webp"]["setting"] is None
+            records_at(webp, name, PSNR, budget=budget, tolerance=tolerance)["webp"]["setting"]
+            is None
         )
     setting_rows = [record for record in webp if record["setting_value"] == 20]
-    assert ranked(setting_rows, target, PSNR, budget=budget, tolerance=0)["webp"]["setting"]
-    assert ranked(setting_rows, "psnr=60", PSNR, budget=budget, tolerance=0)["webp"]["rank"] is None
+    assert records_at(setting_rows, target, PSNR, budget=budget, tolerance=0)["webp"]["setting"]
+    assert (
+        records_at(setting_rows, "psnr=60", PSNR, budget=budget, tolerance=0)["webp"]["rank"]
+        is None
+    )
 
 
-def published(system, metric, points, protocol, variant=""):
+def published_curve(system, metric, points, protocol, variant=""):
     edition = published_edition(system, variant)
     points = (
         CurvePoint(bpp, value, "", "table", 24, protocol, "bpp/reported", "a paper")
@@ -626,11 +630,11 @@ def published(system, metric, points, protocol, variant=""):
 
 def test_published_systems_are_interpolated_on_their_own_points_and_not_beyond():
     curves = [
-        published("One", PSNR, [(0.1, 30.0), (0.2, 33.0)], "psnr-rgb8/1"),
-        published("One", LPIPS, [(0.1, 0.2), (0.4, 0.1)], "lpips-other/1"),
-        published("Two", PSNR, [(0.1, 31.0), (0.4, 37.0)], "psnr-rgb8/1"),
-        published("Three", PSNR, [(0.3, 34.0), (0.4, 37.0)], "psnr-rgb8/1"),
-        published("Four", PSNR, [(0.1, 39.0), (0.4, 40.0)], "psnr-of-luma/1"),
+        published_curve("One", PSNR, [(0.1, 30.0), (0.2, 33.0)], "psnr-rgb8/1"),
+        published_curve("One", LPIPS, [(0.1, 0.2), (0.4, 0.1)], "lpips-other/1"),
+        published_curve("Two", PSNR, [(0.1, 31.0), (0.4, 37.0)], "psnr-rgb8/1"),
+        published_curve("Three", PSNR, [(0.3, 34.0), (0.4, 37.0)], "psnr-rgb8/1"),
+        published_curve("Four", PSNR, [(0.1, 39.0), (0.4, 40.0)], "psnr-of-luma/1"),
     ]
     sharing = {"psnr_db": {"psnr-rgb8/1"}, "lpips_alex": {"lpips/1"}}
     at_rate = rank_systems(curves, parse_target("bpp=.2"), [PSNR, LPIPS], sharing)

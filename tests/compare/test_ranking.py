@@ -17,7 +17,7 @@ MEASURES = [PSNR, MS_SSIM, LPIPS]
 NAMES = {"jpeg": "JPEG", "webp": "WebP", "vtm": "VTM", "avif": "AVIF"}
 
 
-def scaled(codec, factor, **columns):
+def scale_sizes(codec, factor, **columns):
     return [
         record | {"num_bytes": int(record["num_bytes"] * factor)}
         for record in sweep(codec, **columns)
@@ -26,9 +26,9 @@ def scaled(codec, factor, **columns):
 
 def four():
     return [
-        *scaled("jpeg", 1),
-        *scaled("webp", 1.25),
-        *scaled("vtm", 0.5),
+        *scale_sizes("jpeg", 1),
+        *scale_sizes("webp", 1.25),
+        *scale_sizes("vtm", 0.5),
         *(row("avif", 5, name) for name in ("a", "bb", "ccc")),
     ]
 

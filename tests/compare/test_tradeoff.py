@@ -157,10 +157,10 @@ def test_intervals_cover_the_difference_in_the_population(images, minimum_share)
     """
     rng = np.random.default_rng(images)
     population = rng.normal(size=(9, 2000))
-    truth = [tradeoff["difference"] for tradeoff in _compared(population)]
+    truth = [tradeoff["difference"] for tradeoff in _compare_in_simulation(population)]
     inside = np.zeros((400, len(truth)), np.bool_)
     for trial in inside:
-        result = _compared(population[:, rng.integers(0, 2000, images)])
+        result = _compare_in_simulation(population[:, rng.integers(0, 2000, images)])
         trial[:] = [
             tradeoff["low"] is not None and tradeoff["low"] <= true <= tradeoff["high"]
             for tradeoff, true in zip(result, truth, strict=True)
@@ -168,7 +168,7 @@ def test_intervals_cover_the_difference_in_the_population(images, minimum_share)
     assert 100 * inside.mean(axis=0).min() > minimum_share
 
 
-def _compared(effects):
+def _compare_in_simulation(effects):
     """Compare a codec of one variant with a surface of four, each in its own way on each image.
 
     effects: standard normal, shape (9, images).
@@ -230,20 +230,22 @@ def test_the_order_of_images_and_curves_does_not_matter():
     assert tradeoffs([theirs], BILINEAR, PSNR, FD) == turned
 
 
-def bent(r, b):
+def bent_values(r, b):
     """Distortion and realism that bend in the logarithm of the rate and in beta."""
     return 30 + r**2 - b**2, 10 - math.exp(r) - b**3
 
 
 def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
     rates, betas = (0.1, 0.2, 0.4, 0.8), (0.0, 1.0, 2.0)
-    ours = surface(lambda r, b: bent(r, b)[0], lambda r, b: bent(r, b)[1], betas, rates)
+    ours = surface(
+        lambda r, b: bent_values(r, b)[0], lambda r, b: bent_values(r, b)[1], betas, rates
+    )
     log_rates = np.log(rates)
     for rate in (0.15, 0.3, 0.7):
         values_by_beta = {
             beta: [
                 float(
-                    Akima1DInterpolator(log_rates, [bent(r, beta)[axis] for r in log_rates])(
+                    Akima1DInterpolator(log_rates, [bent_values(r, beta)[axis] for r in log_rates])(
                         math.log(rate)
                     )
                 )

@@ -71,7 +71,7 @@ PYTHON = {
 }
 
 
-def prepared(folder: Path, files: Mapping[str, str]) -> Path:
+def prepare(folder: Path, files: Mapping[str, str]) -> Path:
     (folder / "photos").mkdir(parents=True)
     for number in range(2):
         picture = Image.radial_gradient("L").resize((200 + number, 160)).convert("RGB")
@@ -109,18 +109,18 @@ def work_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(work_folder: Path) -> dict[str, bytes]:
-    return outcome(prepared(work_folder, {}))
+    return outcome(prepare(work_folder, {}))
 
 
 @pytest.mark.parametrize("name", {**VARIABLES, **SHELLS, **FILES})
 def test_files_are_the_same_in_every_environment(work_folder, expected, name):
     shutil.rmtree(work_folder)
-    assert outcome(prepared(work_folder, FILES.get(name, {})), name) == expected
+    assert outcome(prepare(work_folder, FILES.get(name, {})), name) == expected
 
 
 @pytest.mark.parametrize("name", [*NAMES, unicodedata.normalize("NFD", NAMES[0])])
 def test_folders_may_have_any_name(tmp_path, expected, name):
-    files = outcome(prepared(tmp_path / name, {}))
+    files = outcome(prepare(tmp_path / name, {}))
     assert files["bd_rate.csv"] == expected["bd_rate.csv"]
 
 
@@ -130,7 +130,7 @@ def test_python_may_be_started_in_any_way(tmp_path, way):
     result = subprocess.run(
         [sys.executable, *arguments],
         check=False,
-        cwd=prepared(tmp_path, {"script.py": CODE}),
+        cwd=prepare(tmp_path, {"script.py": CODE}),
         input=text.encode(),
         capture_output=True,
         timeout=300,

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from faults.fuzzing.target import TARGETS, judge, kept_inputs, load_target, mutated
+from faults.fuzzing.target import TARGETS, judge, load_target, mutate, stored_inputs
 
 HANG_SECONDS = 600.0  # of processor time; the slowest input takes one
 MUTANTS = 2000
@@ -13,7 +13,7 @@ MUTANTS = 2000
 @pytest.mark.parametrize("name", TARGETS)
 def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path):
     target = load_target(name, tmp_path)
-    inputs = [*kept_inputs(name), *target.inputs]
+    inputs = [*stored_inputs(name), *target.inputs]
     verdicts = [judge(target, data, HANG_SECONDS) for data in inputs]
     assert [verdict.finding for verdict in verdicts if verdict.finding] == []
     assert any(verdict.refused for verdict in verdicts) != (
@@ -26,9 +26,9 @@ def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path):
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutants_are_parsed_or_refused_in_a_sentence(name, tmp_path):
     target, chance = load_target(name, tmp_path), random.Random(name)
-    inputs, findings = [*kept_inputs(name), *target.inputs], []
+    inputs, findings = [*stored_inputs(name), *target.inputs], []
     for _ in range(MUTANTS):
-        data = mutated(chance.choice(inputs), chance)[: target.longest]
+        data = mutate(chance.choice(inputs), chance)[: target.max_input_bytes]
         if finding := judge(target, data, HANG_SECONDS).finding:
             findings.append(f"{finding}: {data.hex()}")
     assert findings == []

@@ -26,7 +26,7 @@ LPIPS_RULE = "lpips-squeeze/0.1.4-31a70309"
 MINE = {"codec": "./mine.py:Quantise"}
 
 
-def scaled(codec, factor=1.0, **columns):
+def scale_sizes(codec, factor=1.0, **columns):
     return [
         record | {"num_bytes": int(record["num_bytes"] * factor)}
         for record in sweep(codec, **columns)
@@ -34,7 +34,7 @@ def scaled(codec, factor=1.0, **columns):
 
 
 def mine(factor=1.0, **columns):
-    return [record | MINE for record in scaled("jpeg", factor, **columns)]
+    return [record | MINE for record in scale_sizes("jpeg", factor, **columns)]
 
 
 def sentence(rows, anchor, *codecs, metrics=(PSNR,), intervals=False):
@@ -47,15 +47,25 @@ def sentence(rows, anchor, *codecs, metrics=(PSNR,), intervals=False):
 
 @pytest.mark.parametrize("intervals", [False, True])
 def test_the_users_codec_is_beside_the_anchor_whoever_is_best(intervals):
-    rows = [*mine(2), *scaled("vtm"), *scaled("avif", 0.5), *scaled("ours", variant="beta=0")]
+    rows = [
+        *mine(2),
+        *scale_sizes("vtm"),
+        *scale_sizes("avif", 0.5),
+        *scale_sizes("ours", variant="beta=0"),
+    ]
     text = "Quantise needs 100 % more bits than VTM at equal PSNR on 3 images."
     assert sentence(rows, "vtm", intervals=intervals) == text
-    assert "50 % fewer bits than VTM" in sentence([*mine(0.5), *scaled("vtm")], "vtm")
-    assert "as many bits as VTM (+0.0 %)" in sentence([*mine(), *scaled("vtm")], "vtm")
+    assert "50 % fewer bits than VTM" in sentence([*mine(0.5), *scale_sizes("vtm")], "vtm")
+    assert "as many bits as VTM (+0.0 %)" in sentence([*mine(), *scale_sizes("vtm")], "vtm")
 
 
 def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
-    rows = [*scaled("jpeg", 3), *scaled("vtm"), *scaled("elic", 2), *scaled("avif", 0.5)]
+    rows = [
+        *scale_sizes("jpeg", 3),
+        *scale_sizes("vtm"),
+        *scale_sizes("elic", 2),
+        *scale_sizes("avif", 0.5),
+    ]
     assert sentence(rows, "vtm").startswith("AVIF speed 4 needs 50 % fewer bits than VTM")
     for codecs in (("jpeg", "vtm", "elic"), ("elic", "jpeg")):
         assert sentence(rows, "vtm", *codecs).startswith("ELIC needs 100 % more bits than VTM")
@@ -66,25 +76,27 @@ def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
 
 
 def test_the_next_codec_is_named_where_it_may_be_as_good():
-    distant_rows = [*scaled("jpeg"), *scaled("webp", 0.5), *scaled("avif", 0.4)]
+    distant_rows = [*scale_sizes("jpeg"), *scale_sizes("webp", 0.5), *scale_sizes("avif", 0.4)]
     assert "intervals overlap" not in sentence(distant_rows, "jpeg")
     unsteady = [
         record | {"num_bytes": int(record["num_bytes"] * (1.6 if record["image"] == "a" else 0.9))}
-        for record in scaled("webp", 0.4)
+        for record in scale_sizes("webp", 0.4)
     ]
-    rows = [*scaled("jpeg"), *unsteady, *scaled("avif", 0.45)]
+    rows = [*scale_sizes("jpeg"), *unsteady, *scale_sizes("avif", 0.45)]
     next_one = (
         "AVIF speed 4 needs 55 % fewer bits than JPEG (WebP: -55 %, intervals overlap) at equal"
     )
     assert sentence(rows, "jpeg").startswith(next_one)
     assert sentence(rows, "jpeg", intervals=True).startswith(next_one)
     users = [record | MINE for record in unsteady]
-    assert "overlap" not in sentence([*scaled("jpeg"), *users, *scaled("avif", 0.45)], "jpeg")
+    assert "overlap" not in sentence(
+        [*scale_sizes("jpeg"), *users, *scale_sizes("avif", 0.45)], "jpeg"
+    )
 
 
 def test_of_several_variants_the_best_by_each_metric_is_named():
-    rows = [*scaled("vtm"), *scaled("ours", 2, variant="beta=0"),
-            *scaled("ours", 3, variant="beta=3.84")]  # fmt: skip
+    rows = [*scale_sizes("vtm"), *scale_sizes("ours", 2, variant="beta=0"),
+            *scale_sizes("ours", 3, variant="beta=3.84")]  # fmt: skip
     rows = squeezed(rows)
     for record in (record for record in rows if record["variant"] == "beta=3.84"):
         record["lpips_squeeze"] -= 0.05
@@ -94,38 +106,40 @@ def test_of_several_variants_the_best_by_each_metric_is_named():
 
 def test_what_cannot_be_compared_is_said_with_its_reason():
     point_rows = [row("jpeg", 30, name) | MINE for name in ("a", "bb", "ccc")]
-    text = sentence([*point_rows, *scaled("vtm")], "vtm")
+    text = sentence([*point_rows, *scale_sizes("vtm")], "vtm")
     assert text.startswith("Quantise cannot be compared with VTM on 3 images: ")
     assert "1 of the" in text
     distant_rows = [record | {"psnr_db": record["psnr_db"] + 99} for record in mine()]
     assert "Quantise cannot be compared with VTM" in sentence(
-        [*distant_rows, *scaled("vtm")], "vtm"
+        [*distant_rows, *scale_sizes("vtm")], "vtm"
     )
     three = [record for record in mine(2) if record["setting_value"] in (20, 30, 60)]
-    assert sentence([*three, *scaled("vtm")], "vtm").startswith("Quantise ")
-    no_metric = sentence([*mine(), *scaled("vtm")], "vtm", metrics=())
+    assert sentence([*three, *scale_sizes("vtm")], "vtm").startswith("Quantise ")
+    no_metric = sentence([*mine(), *scale_sizes("vtm")], "vtm", metrics=())
     assert no_metric.endswith("on 3 images: no metric that ranks codecs was measured.")
-    rows = [*mine(), *scaled("vtm")]
+    rows = [*mine(), *scale_sizes("vtm")]
     part = [record for number, record in enumerate(rows) if number % 2]  # of every setting
     assert sentence(part, "vtm").endswith("on 3 images: vtm has no complete point.")
     failing = [record for record in mine() if record["image"] != "bb"]
     reason = (
         "it has no complete point; `bench report --common` compares the 2 that all codecs have."
     )
-    assert sentence([*failing, *scaled("vtm")], "vtm").endswith(f"VTM on 3 images: {reason}")
+    assert sentence([*failing, *scale_sizes("vtm")], "vtm").endswith(f"VTM on 3 images: {reason}")
 
 
 def test_an_anchor_alone_and_a_codec_alone_are_no_ranking():
     text = "Quantise has no other codec to compare with on 3 images."
     assert sentence(mine(), "mine.py:Quantise") == text
-    assert sentence(scaled("vtm"), "vtm") == "VTM has no other codec to compare with on 3 images."
-    comparison = sentence([*mine(), *scaled("elic", 2)], "mine.py:Quantise")
+    assert (
+        sentence(scale_sizes("vtm"), "vtm") == "VTM has no other codec to compare with on 3 images."
+    )
+    comparison = sentence([*mine(), *scale_sizes("elic", 2)], "mine.py:Quantise")
     assert comparison == "ELIC needs 100 % more bits than Quantise at equal PSNR on 3 images."
 
 
 def test_a_little_overlap_is_said_in_the_sentence():
     higher = [record | {"psnr_db": record["psnr_db"] + 6.5} for record in mine()]
-    assert "% that both reach) on 3 images." in sentence([*higher, *scaled("vtm")], "vtm")
+    assert "% that both reach) on 3 images." in sentence([*higher, *scale_sizes("vtm")], "vtm")
 
 
 def squeezed(rows):
@@ -137,7 +151,7 @@ def squeezed(rows):
 
 
 def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in():
-    rows = [*squeezed(scaled("vtm")), *squeezed(scaled("avif", 2)), *mine(3)]
+    rows = [*squeezed(scale_sizes("vtm")), *squeezed(scale_sizes("avif", 2)), *mine(3)]
     metrics = [PSNR, Metric.named("ms_ssim"), LPIPS]
     ranking = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
     assert ranking.metrics == (PSNR, LPIPS)
@@ -158,7 +172,7 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
 
 
 def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
-    rows = squeezed([*scaled("vtm"), *mine(2)])
+    rows = squeezed([*scale_sizes("vtm"), *mine(2)])
     for record in rows:
         record["lpips_squeeze"] = None if record["image"] == "bb" else record["lpips_squeeze"]
     text = "Quantise needs 100 % more bits than VTM at equal PSNR on 3 images and"
@@ -177,7 +191,7 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
     for setting in (40, 80):
         lost = {("bb", setting), ("a", setting)}
         failing = [r for r in mine(2) if (r["image"], r["setting_value"]) not in lost]
-        ranking = rank_by_bd_rate(summarise(table([*failing, *scaled("vtm")])), [PSNR], "vtm")
+        ranking = rank_by_bd_rate(summarise(table([*failing, *scale_sizes("vtm")])), [PSNR], "vtm")
         (rank,) = (
             record for record in ranking.records.values() if record["bd_rate_percent"]["psnr_db"]
         )
@@ -188,7 +202,9 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
 
 
 def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_there():
-    summary = summarise(table([*scaled("vtm"), *squeezed(scaled("avif", 2)), *squeezed(mine(3))]))
+    summary = summarise(
+        table([*scale_sizes("vtm"), *squeezed(scale_sizes("avif", 2)), *squeezed(mine(3))])
+    )
     ranking = rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm")
     heading, codec_table = ranking_heading(ranking, summary.titles()), ranking_table(ranking)
     assert "LPIPS" not in codec_table.headers
@@ -198,18 +214,20 @@ def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_ther
 
 def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
     command = add_remedies(
-        summarise(table([*scaled("vtm"), *mine()])), Path("my results/photos"), ()
+        summarise(table([*scale_sizes("vtm"), *mine()])), Path("my results/photos"), ()
     ).rescore_command
     options = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
     assert command == f"bench rescore {options}"
-    command = add_remedies(summarise(table(scaled("vtm"))), Path("results/x"), ()).rescore_command
+    command = add_remedies(
+        summarise(table(scale_sizes("vtm"))), Path("results/x"), ()
+    ).rescore_command
     assert command == "bench rescore --dataset x"
 
 
 def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp_path):
     request = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
     Store(tmp_path).begin("1", {"request": request})
-    rows = [*scaled("vtm"), *mine()]
+    rows = [*scale_sizes("vtm"), *mine()]
     command = add_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).rescore_command
     assert remedies(["psnr_y"], command=command) == (
         "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` "
@@ -218,7 +236,7 @@ def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp
 
 
 def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():
-    rows = [*mine(2), *(record | {"bundled": True} for record in scaled("vtm"))]
+    rows = [*mine(2), *(record | {"bundled": True} for record in scale_sizes("vtm"))]
     summary = summarise(table(rows))
     ranking, names = rank_by_bd_rate(summary, [PSNR], "vtm"), summary.titles()
     assert (
@@ -229,13 +247,13 @@ def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():
     )
     marked = [line[0] for line in ranking_table(ranking, marks=True).rows]
     assert marked == ["vtm (bundled)", "mine.py:Quantise"]
-    alone = summarise(table([record | {"bundled": True} for record in scaled("vtm")]))
+    alone = summarise(table([record | {"bundled": True} for record in scale_sizes("vtm")]))
     assert alone.titles()[edition(alone, "vtm")] == "VTM"
 
 
 def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_headline():
     """LPIPS (AlexNet) is in the training loss of `ours`: it ranks nothing, and was asked for."""
-    rows = [*sweep("jpeg"), *scaled("ours", 0.5)]
+    rows = [*sweep("jpeg"), *scale_sizes("ours", 0.5)]
     summary, alex = summarise(table(rows)), Metric.named("lpips")
     unnamed = rank_by_bd_rate(summary, (PSNR, alex), "jpeg")
     ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", requested=(PSNR, alex))

@@ -19,8 +19,8 @@ from faults.fuzzing.target import Target
 SUM_AT, SUM_BYTES = 148, 8  # of a tar's header
 SMALL_PIXELS = 1 << 16  # a photograph of few bytes may have; 2^24 would take a second each
 STREAM = b"a stream of raw"
-LONGEST_PICTURE = 2048
-PNG_PIXELS = 8 * MAX_DEFLATE_RATIO * LONGEST_PICTURE  # of one bit each
+MAX_PICTURE_BYTES = 2048
+PNG_PIXELS = 8 * MAX_DEFLATE_RATIO * MAX_PICTURE_BYTES  # of one bit each
 
 
 def tar(folder: Path) -> Target:
@@ -33,10 +33,10 @@ def tar(folder: Path) -> Target:
                     raise AssertionError("a file reaches beyond the tar")
         return 0
 
-    return Target(parse, _summed, (BadTar,), longest=1 << 13)
+    return Target(parse, _correct_checksums, (BadTar,), max_input_bytes=1 << 13)
 
 
-def _summed(data: bytes) -> bytes:
+def _correct_checksums(data: bytes) -> bytes:
     """Correct the checksum of each block, as if each were a header."""
     blocks = []
     for start in range(0, len(data), BLOCK_BYTES):
@@ -58,7 +58,7 @@ def pack(folder: Path) -> Target:
         open_pack(place)
         return 0
 
-    return Target(parse, refusals=(BadPack,), longest=1 << 13)
+    return Target(parse, refusals=(BadPack,), max_input_bytes=1 << 13)
 
 
 def sizes(folder: Path) -> Target:
@@ -86,7 +86,7 @@ def card(folder: Path) -> Target:
         load_card(place)
         return 0
 
-    return Target(parse, refusals=(BenchError,), longest=1 << 13)
+    return Target(parse, refusals=(BenchError,), max_input_bytes=1 << 13)
 
 
 def photograph(folder: Path) -> Target:
@@ -107,8 +107,8 @@ def _photographs() -> Target:
             raise AssertionError(f"{channels} channels")
         return height * width
 
-    max_pixels = max(image.MAX_PIXELS_PER_BYTE * LONGEST_PICTURE, SMALL_PIXELS)
-    return Target(parse, png_summed, (ImageRefused,), max_pixels, 512 << 20, LONGEST_PICTURE)
+    max_pixels = max(image.MAX_PIXELS_PER_BYTE * MAX_PICTURE_BYTES, SMALL_PIXELS)
+    return Target(parse, png_summed, (ImageRefused,), max_pixels, 512 << 20, MAX_PICTURE_BYTES)
 
 
 def decoded_png(folder: Path) -> Target:
@@ -120,7 +120,7 @@ def decoded_png(folder: Path) -> Target:
         height, width, _ = read_png(place).shape
         return height * width
 
-    return Target(parse, png_summed, (ImageRefused,), PNG_PIXELS, 256 << 20, LONGEST_PICTURE)
+    return Target(parse, png_summed, (ImageRefused,), PNG_PIXELS, 256 << 20, MAX_PICTURE_BYTES)
 
 
 def png_summed(data: bytes) -> bytes:

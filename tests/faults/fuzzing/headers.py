@@ -17,15 +17,15 @@ from baselines.neural.crdr.model import BETA_GRID, CRDRControlBlock
 from baselines.neural.entropy.coder import Distributions, SymbolDecoder
 from baselines.raster import Raw
 from baselines.video import coded_picture
-from faults.fuzzing.target import Target, checked
+from faults.fuzzing.target import Target, without_pixels
 
-MOST_SYMBOLS = 64
+MAX_SYMBOLS = 64
 TABLE = np.array([[0, 60_000, 65_000, 65_536, 0], [0, 10, 30_000, 65_000, 65_536]])
 DISTRIBUTIONS = Distributions(TABLE, np.array([4, 5]), np.array([-1, 3]))
 FREQUENCIES = np.array([[1, 2, (1 << 24) - 3], [1 << 23, 1 << 22, 1 << 22]])
 
 
-def signed(data: bytes) -> bytes:
+def sign(data: bytes) -> bytes:
     """Correct the container's checksum."""
     return data[:-2] + container.checksum(data[:-2])
 
@@ -61,7 +61,7 @@ def _container(block: Any) -> Target:
         block.window(stream.controls, view.rows, view.columns, 16)
         return container.max_pixels(len(data)) // 2**40  # the picture itself is not decoded
 
-    return Target(parse, signed)
+    return Target(parse, sign)
 
 
 def level_map(folder: Path) -> Target:
@@ -81,7 +81,7 @@ def symbols(folder: Path) -> Target:
     """The range decoder: numbers of symbols of each piece, then the coded bytes."""
 
     def parse(data: bytes) -> int:
-        counts = [number % MOST_SYMBOLS for number in data[:2].ljust(2, b"\0")]
+        counts = [number % MAX_SYMBOLS for number in data[:2].ljust(2, b"\0")]
         decoder = SymbolDecoder(data[2:])
         symbol_array = decoder.take(DISTRIBUTIONS, _rows(counts[0]))
         symbol_list = decoder.take_each(_frequencies(counts[1]))
@@ -119,22 +119,22 @@ def raw(folder: Path) -> Target:
         pixels = codec.decode(data)
         return pixels.shape[0] * pixels.shape[1]
 
-    return Target(parse, _raw_sized, most_pixels=1 << 10)
+    return Target(parse, _set_raw_size, max_pixels=1 << 10)
 
 
-def _raw_sized(data: bytes) -> bytes:
+def _set_raw_size(data: bytes) -> bytes:
     """Give the pixels a header of one row, which fits them if they are whole."""
     return struct.pack("<HH", (len(data) - 4) // 3 % 65536, 1) + data[4:]
 
 
 def avif_boxes(folder: Path) -> Target:
     """The boxes of an AVIF file."""
-    return Target(checked(coded_picture))
+    return Target(without_pixels(coded_picture))
 
 
 def bpg_header(folder: Path) -> Target:
     """The header of a BPG file; its codec is made without the programs of libbpg."""
-    return Target(checked(BPG.__new__(BPG).container_bytes), longest=1 << 16)
+    return Target(without_pixels(BPG.__new__(BPG).container_bytes), max_input_bytes=1 << 16)
 
 
 def y4m(folder: Path) -> Target:
@@ -144,7 +144,7 @@ def y4m(folder: Path) -> Target:
         picture = read_y4m(data)
         return picture.planes.luma.shape[0] * picture.planes.luma.shape[1]
 
-    return Target(parse, most_pixels=1 << 12)
+    return Target(parse, max_pixels=1 << 12)
 
 
 def jpeg_segments(folder: Path) -> Target:

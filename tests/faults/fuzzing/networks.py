@@ -19,16 +19,16 @@ from baselines.neural.card import Card
 from benchmark.codec import Codec
 from benchmark.registry import import_target
 from benchmark.spec import load_codec, parse_codec
-from faults.fuzzing.headers import signed
+from faults.fuzzing.headers import sign
 from faults.fuzzing.target import MEND, Target
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
 from support.networks.zoo import write_hyperprior
 
-MOST_PIXELS = 1 << 14
+MAX_PIXELS = 1 << 14
 BEFORE_ID = len(MAGIC) + 1
-LONGEST = 2048
+MAX_INPUT_BYTES = 2048
 
 
 def ours(folder: Path) -> Target:
@@ -44,14 +44,16 @@ def hyperprior(folder: Path) -> Target:
     codec = load_codec(write_hyperprior(folder))
     quality = codec.encode(noise(1, 1), codec.sweep[0])[:1]
 
-    def claimed(data: bytes) -> int:
+    def claimed_pixels(data: bytes) -> int:
         stream = zoo.unpack(data, 2)
         return math.prod(zoo.padding(stream.width, stream.height)[2:])
 
     def mend(data: bytes) -> bytes:
         return quality + data[1:]  # the quality, of which there is one
 
-    return Target(_decode(codec, claimed), mend, most_pixels=MOST_PIXELS, longest=LONGEST)
+    return Target(
+        _decode(codec, claimed_pixels), mend, max_pixels=MAX_PIXELS, max_input_bytes=MAX_INPUT_BYTES
+    )
 
 
 def _method(folder: Path, name: str, options: str = "") -> Target:
@@ -82,26 +84,26 @@ def _ours(codec: Codec, architecture: str, card: Card) -> Target:
     block = import_target(load_architecture(architecture).network).control_block
     identity = card.identity[:CHECKPOINT_BYTES]
 
-    def claimed(data: bytes) -> int:
+    def claimed_pixels(data: bytes) -> int:
         stream = container.unpack(data, block)
         return stream.width * stream.height
 
     def mend(data: bytes) -> bytes:
-        return signed(data[:BEFORE_ID] + identity + data[BEFORE_ID + CHECKPOINT_BYTES :])
+        return sign(data[:BEFORE_ID] + identity + data[BEFORE_ID + CHECKPOINT_BYTES :])
 
     valid_stream = bytes([MEND]) + codec.encode(noise(24, 32), codec.sweep[0])
     return Target(
-        _decode(codec, claimed),
+        _decode(codec, claimed_pixels),
         mend,
-        most_pixels=MOST_PIXELS,
-        longest=LONGEST,
+        max_pixels=MAX_PIXELS,
+        max_input_bytes=MAX_INPUT_BYTES,
         inputs=(valid_stream,),
     )
 
 
-def _decode(codec: Codec, claimed: Callable[[bytes], int]) -> Callable[[bytes], int]:
+def _decode(codec: Codec, claimed_pixels: Callable[[bytes], int]) -> Callable[[bytes], int]:
     def parse(data: bytes) -> int:
-        if claimed(data) > MOST_PIXELS:
+        if claimed_pixels(data) > MAX_PIXELS:
             return 0
         height, width, channels = codec.decode(data).shape
         if channels != 3:

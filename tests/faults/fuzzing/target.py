@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "tests" / "faults" / "corpus"
 Parse = Callable[[bytes], int]  # bytes to the number of decoded pixels, 0 where there are none
 MEND = 1  # bit of an input's first byte: make the checksums right
-MOST_SECONDS = 5.0  # of processor time; what is usual is milliseconds
-LONGEST_SENTENCE = 1000  # characters
+MAX_SECONDS = 5.0  # of processor time; what is usual is milliseconds
+MAX_SENTENCE_CHARACTERS = 1000
 UNEXPLAINED = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit): ")
 HEADERS = (
     "crdr_header", "plain_header", "single_header", "level_map", "symbols", "zoo_header", "raw",
@@ -46,9 +46,9 @@ class Target(NamedTuple):
     parse: Parse  # raises one of `refusals`, and nothing else
     mend: Callable[[bytes], bytes] = lambda data: data
     refusals: tuple[type[Exception], ...] = (CorruptStream,)
-    most_pixels: int = 0  # that `parse` may return
-    most_bytes: int = 256 << 20  # by which one execution may raise the process's peak memory
-    longest: int = 512  # bytes of an input
+    max_pixels: int = 0  # that `parse` may return
+    max_bytes: int = 256 << 20  # by which one execution may raise the process's peak memory
+    max_input_bytes: int = 512  # bytes of an input
     inputs: tuple[bytes, ...] = ()  # made anew, beside those that are kept
 
     def bytes_of(self, data: bytes) -> bytes:
@@ -56,7 +56,7 @@ class Target(NamedTuple):
         return self.mend(data[1:]) if data[:1] and data[0] & MEND else data[1:]
 
 
-def checked(parse: Callable[[bytes], object]) -> Parse:
+def without_pixels(parse: Callable[[bytes], object]) -> Parse:
     """Return a parser whose answer is no picture."""
     return lambda data: (parse(data), 0)[1]
 
@@ -67,7 +67,7 @@ def load_target(name: str, folder: Path) -> Target:
     return cast(Callable[[Path], Target], getattr(import_module(module), function))(folder)
 
 
-def kept_inputs(name: str) -> list[bytes]:
+def stored_inputs(name: str) -> list[bytes]:
     """Return the inputs of a target that are kept, a line each: deflated, in base 85."""
     lines = (CORPUS / f"{name}.txt").read_text().splitlines()
     return [zlib.decompress(base64.b85decode(line)) for line in lines if not line.startswith("# ")]
@@ -80,18 +80,18 @@ class Verdict(NamedTuple):
     finding: str = ""  # what does not hold; empty where everything does
 
 
-def judge(target: Target, data: bytes, most_seconds: float = MOST_SECONDS) -> Verdict:
+def judge(target: Target, data: bytes, max_seconds: float = MAX_SECONDS) -> Verdict:
     """Parse one input: pixels within bounds, or a refusal in one sentence; time and memory."""
     payload = target.bytes_of(data)
     began, memory = time.process_time(), peak_bytes()
     is_refused, finding = False, ""
     try:
         pixels = target.parse(payload)
-        if pixels > target.most_pixels:
-            finding = f"it decodes to {pixels} pixels, beyond {target.most_pixels}"
+        if pixels > target.max_pixels:
+            finding = f"it decodes to {pixels} pixels, beyond {target.max_pixels}"
     except target.refusals as error:
         is_refused = True
-        finding = _no_sentence(str(error))
+        finding = _sentence_problem(str(error))
     except Exception as error:  # every kind of it is a finding
         frames = traceback.extract_tb(error.__traceback__)
         project_frames = [
@@ -100,14 +100,14 @@ def judge(target: Target, data: bytes, most_seconds: float = MOST_SECONDS) -> Ve
         location = f"{Path(project_frames[-1].filename).name}:{project_frames[-1].lineno}"
         finding = f"{type(error).__name__} at {location}: {error}"
     seconds, growth = time.process_time() - began, peak_bytes() - memory
-    if not finding and seconds > most_seconds:
+    if not finding and seconds > max_seconds:
         finding = f"it takes {seconds:.1f} s"
-    elif not finding and growth > target.most_bytes:
+    elif not finding and growth > target.max_bytes:
         finding = f"it takes {growth >> 20} MiB"
     return Verdict(is_refused, finding)
 
 
-def mutated(data: bytes, chance: random.Random, head: int = 40) -> bytes:
+def mutate(data: bytes, chance: random.Random, head: int = 40) -> bytes:
     """Return the data after one to four changes of bits or bytes, half of them in its head."""
     changed = bytearray(data)
     for _ in range(chance.randint(1, 4)):
@@ -136,9 +136,9 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _no_sentence(text: str) -> str:
+def _sentence_problem(text: str) -> str:
     if not text.strip():
         return "a refusal without words"
-    if "\n" in text.strip() or len(text) > LONGEST_SENTENCE:
+    if "\n" in text.strip() or len(text) > MAX_SENTENCE_CHARACTERS:
         return "a refusal of more than a sentence"
     return "a refusal that is an error's name" if UNEXPLAINED.match(text) else ""

@@ -159,7 +159,7 @@ def tar(**members):
     return out.getvalue()
 
 
-def zipped(name, text):
+def zip_bytes(name, text):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, text)
@@ -169,14 +169,14 @@ def zipped(name, text):
 PACKS = {
     "text.tar": tar(rows_dot_parquet=LONG),
     "folders.tar": tar(**{"d__" * 500 + "x_dot_csv": "bpp,psnr"}),
-    "cut.zip": zipped("a.csv", "bpp,psnr\n" * 99)[:60],
-    "damaged.zip": zipped("a.csv", table(*POINTS)).replace(b"bpp", b"bbb"),
-    "deep.zip": zipped("d/" * 1500 + "a.csv", table(*POINTS)),
-    "outside.zip": zipped("../../a.csv", table(*POINTS)),
+    "cut.zip": zip_bytes("a.csv", "bpp,psnr\n" * 99)[:60],
+    "damaged.zip": zip_bytes("a.csv", table(*POINTS)).replace(b"bpp", b"bbb"),
+    "deep.zip": zip_bytes("d/" * 1500 + "a.csv", table(*POINTS)),
+    "outside.zip": zip_bytes("../../a.csv", table(*POINTS)),
 }
 
 
-def attacked(words, file=""):
+def attack(words, file=""):
     began, memory = process_time(), peak_bytes()
     result = bench(*(word.format(file) for word in words))
     assert process_time() - began < 20
@@ -199,13 +199,13 @@ def written(name, content):
 @pytest.mark.parametrize("verb", OF_CURVES)
 def test_a_curve_of_any_harm_is_a_sentence(work, verb, name):
     written("sound.csv", table(*POINTS))
-    attacked(OF_CURVES[verb], written(name, CURVES[name]))
+    attack(OF_CURVES[verb], written(name, CURVES[name]))
 
 
 @pytest.mark.parametrize("name", TOMLS)
 @pytest.mark.parametrize("verb", OF_TOMLS)
 def test_a_contender_of_any_harm_is_refused(work, verb, name):
-    assert attacked(OF_TOMLS[verb], written("x.toml", TOMLS[name])).returncode == 2
+    assert attack(OF_TOMLS[verb], written("x.toml", TOMLS[name])).returncode == 2
 
 
 @pytest.mark.parametrize("name", PACKS)
@@ -213,7 +213,7 @@ def test_a_contender_of_any_harm_is_refused(work, verb, name):
 def test_a_pack_of_any_harm_is_a_sentence(work, verb, name, tmp_path, monkeypatch):
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a" / "b"))
-    attacked(OF_PACKS[verb], written(name, PACKS[name]))
+    attack(OF_PACKS[verb], written(name, PACKS[name]))
     assert [*tmp_path.rglob("a.csv")] == []
 
 
@@ -233,7 +233,7 @@ def test_a_file_of_any_harm_where_a_verb_looks_for_one_is_a_sentence(work, place
     for make in makers.values():
         for verb in verbs:
             make(path)
-            attacked(WORDS[verb])
+            attack(WORDS[verb])
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             assert not Path("PWNED").exists()
     for entry in Path().rglob("*"):
@@ -247,7 +247,7 @@ def test_a_pack_of_any_harm_leaves_the_other_packs_of_a_site(work, name):
     shutil.copy("pack.tar", "submissions/b.tar")
     written("submissions/a.tar", PACKS[name])
     words = ("site", "results", "--submissions", "submissions", "--metrics", "psnr", "--json")
-    records = json.loads(attacked(words).stdout)["records"]
+    records = json.loads(attack(words).stdout)["records"]
     assert {(record["pack"], record["system"]) for record in records} >= {
         ("b", "jpeg"),
         ("a.tar", ""),
@@ -260,7 +260,7 @@ def test_a_shard_of_one_column_is_left_out(work, verb):
     for shard in work.iterdir():
         shard.unlink()
     pl.DataFrame({"codec": ["jpeg"]}).write_parquet(work / ("a" * 32 + ".parquet"))
-    attacked({
+    attack({
         "report": ("report", "--dataset", "photos", "--out", "out"),
         "rank": ("rank", "--dataset", "photos", "--at", "bpp=1"),
         "merge": ("merge", "results", "--into", "other"),
@@ -277,7 +277,7 @@ def test_a_folder_400_deep_is_reviewed_to_a_bound_and_otherwise_refused(work):
         place = inner
     os.close(place)
     written("deep/a.csv", table(*POINTS))
-    result = attacked(("review", "{}", "--out", "out"), "deep")
+    result = attack(("review", "{}", "--out", "out"), "deep")
     assert "d: it is nested more than 64 folders deep" in result.stdout
     with pytest.raises(UsageError, match="more than 64"):
         open_dataset("./deep")

@@ -17,38 +17,38 @@ def noise(width, height, seed=0):
     return Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8))
 
 
-def encoded(image, form="PNG", **options):
+def encode(image, form="PNG", **options):
     stream = io.BytesIO()
     image.save(stream, form, **options)
     return stream.getvalue()
 
 
-def turned(orientation):
+def turned_png(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(noise(9, 5, 7), "PNG", exif=exif)
+    return encode(noise(9, 5, 7), "PNG", exif=exif)
 
 
 def measured_files():
     """Return content and (width, height) of files to be measured, by name."""
     palette = noise(12, 11, 2).quantize(16)
     return {
-        "1x1.png": (encoded(noise(1, 1, 3)), (1, 1)),
-        "1x77.png": (encoded(noise(1, 77, 4)), (1, 77)),
-        "77x1.png": (encoded(noise(77, 1, 5)), (77, 1)),
-        "wide.png": (encoded(noise(8193, 2, 6)), (8193, 2)),
-        "tall.png": (encoded(noise(2, 8193, 6)), (2, 8193)),
-        "palette.png": (encoded(palette), (12, 11)),
-        "grey.png": (encoded(noise(13, 12, 8).convert("L")), (13, 12)),
-        "opaque.png": (encoded(noise(14, 13, 9).convert("RGBA")), (14, 13)),
-        "turned.png": (turned(6), (5, 9)),
-        "profile.png": (encoded(noise(15, 14, 10), icc_profile=PROFILE), (15, 14)),
-        "photo.jpg": (encoded(noise(16, 15, 11), "JPEG", quality=80), (16, 15)),
-        "a/same name.png": (encoded(noise(17, 16, 12)), (17, 16)),
-        "b/same name.png": (encoded(noise(17, 16, 13)), (17, 16)),
-        "new\nline.png": (encoded(noise(18, 17, 14)), (18, 17)),
-        "ünï 結果 'quoted', with: comma.png": (encoded(noise(19, 18, 15)), (19, 18)),
-        "-dash.png": (encoded(noise(20, 19, 16)), (20, 19)),
+        "1x1.png": (encode(noise(1, 1, 3)), (1, 1)),
+        "1x77.png": (encode(noise(1, 77, 4)), (1, 77)),
+        "77x1.png": (encode(noise(77, 1, 5)), (77, 1)),
+        "wide.png": (encode(noise(8193, 2, 6)), (8193, 2)),
+        "tall.png": (encode(noise(2, 8193, 6)), (2, 8193)),
+        "palette.png": (encode(palette), (12, 11)),
+        "grey.png": (encode(noise(13, 12, 8).convert("L")), (13, 12)),
+        "opaque.png": (encode(noise(14, 13, 9).convert("RGBA")), (14, 13)),
+        "turned.png": (turned_png(6), (5, 9)),
+        "profile.png": (encode(noise(15, 14, 10), icc_profile=PROFILE), (15, 14)),
+        "photo.jpg": (encode(noise(16, 15, 11), "JPEG", quality=80), (16, 15)),
+        "a/same name.png": (encode(noise(17, 16, 12)), (17, 16)),
+        "b/same name.png": (encode(noise(17, 16, 13)), (17, 16)),
+        "new\nline.png": (encode(noise(18, 17, 14)), (18, 17)),
+        "ünï 結果 'quoted', with: comma.png": (encode(noise(19, 18, 15)), (19, 18)),
+        "-dash.png": (encode(noise(20, 19, 16)), (20, 19)),
     }
 
 
@@ -56,9 +56,9 @@ def refused_files():
     """Return content and a word of the reason of files to be refused, by name."""
     return {
         "zero bytes.png": (b"", "empty"),
-        "truncated.jpg": (encoded(noise(40, 40, 22), "JPEG")[:-300], "damaged or truncated"),
-        "cmyk.jpg": (encoded(noise(9, 9, 23).convert("CMYK"), "JPEG"), "is CMYK"),
-        "copy.png": (encoded(noise(1, 77, 4)), "has the same pixels as"),
+        "truncated.jpg": (encode(noise(40, 40, 22), "JPEG")[:-300], "damaged or truncated"),
+        "cmyk.jpg": (encode(noise(9, 9, 23).convert("CMYK"), "JPEG"), "is CMYK"),
+        "copy.png": (encode(noise(1, 77, 4)), "has the same pixels as"),
     }
 
 

@@ -39,7 +39,7 @@ def files(pack):
     return {p.relative_to(pack).as_posix(): p.read_bytes() for p in pack.rglob("*") if p.is_file()}
 
 
-def written(folder, content):
+def write_files(folder, content):
     for name, data in content.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -49,7 +49,7 @@ def written(folder, content):
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
 def test_rows_that_claim_gigabytes_are_not_read(author_folder, packed, tmp_path):
     name, claimed = "rows.parquet", MAX_ROWS_BYTES + 1
-    path = written(tmp_path / "pack", files(author_folder / "pack"))
+    path = write_files(tmp_path / "pack", files(author_folder / "pack"))
     if packed:
         path = tmp_path / "pack.tar"
         sound = files(author_folder / "pack")
@@ -74,7 +74,7 @@ def test_rows_that_claim_gigabytes_are_not_read(author_folder, packed, tmp_path)
 
 def test_rows_that_unpack_to_gigabytes_are_not_read(author_folder, tmp_path):
     """A column of one value that is repeated takes next to nothing in a file."""
-    pack = written(tmp_path / "pack", files(author_folder / "pack"))
+    pack = write_files(tmp_path / "pack", files(author_folder / "pack"))
     first = pl.read_parquet(pack / "rows.parquet")[:1]
     first.select(pl.all().repeat_by(10_000_000).explode()).write_parquet(pack / "rows.parquet")
     assert (pack / "rows.parquet").stat().st_size < MAX_ROWS_BYTES
@@ -84,7 +84,7 @@ def test_rows_that_unpack_to_gigabytes_are_not_read(author_folder, tmp_path):
 
 def test_a_row_or_a_member_twice_is_refused(author_folder, tmp_path):
     """The last of two would count, and the first be shown to nobody."""
-    pack = written(tmp_path / "pack", files(author_folder / "pack"))
+    pack = write_files(tmp_path / "pack", files(author_folder / "pack"))
     edit_rows(pack, lambda rows: rows.append({**rows[1], "image": "other.png"}))
     with pytest.raises(BadPack, match=r"row 3 .*jpeg quality=50"):
         open_pack(pack)
@@ -134,7 +134,7 @@ def test_members_elsewhere_are_never_written(author_folder, tmp_path):
     ],
 )
 def test_a_pack_that_names_what_to_run_is_not_run(author_folder, codec, variant, tmp_path):
-    place = written(tmp_path / "pack", files(author_folder / "pack"))
+    place = write_files(tmp_path / "pack", files(author_folder / "pack"))
     edit_rows(place, lambda rows: [row.update(codec=codec, variant=variant) for row in rows])
     pack = open_pack(place)
     with pytest.raises(UsageError, match=codec):

@@ -24,7 +24,7 @@ GAINS = {  # in dB at equal rate over JPEG
     "vvenc": 4.0, "vtm": 4.5, "ours:beta=0": 2.5, "ours:beta=3.84": 2.2, "ours:beta=1.28": 2.4,
     "compressai:model=mbt2018": 3.3, "compressai:model=mbt2018-mean": 3.1,
 }  # fmt: skip
-LEAST_DISTANCE = 12.0  # five just noticeable differences
+MIN_DISTANCE = 12.0  # five just noticeable differences
 
 
 def styles(labels):
@@ -178,7 +178,7 @@ def test_the_colour_of_the_users_codec_is_taken_for_no_other(vision):
         *style.SPARE_COLOURS,
         *(edition.facts.colour for edition in CATALOGUE if edition.facts.colour),
     }
-    near = [c for c in colours if distance(c, style.USER_COLOUR, vision) < LEAST_DISTANCE]
+    near = [c for c in colours if distance(c, style.USER_COLOUR, vision) < MIN_DISTANCE]
     assert near == []
 
 
@@ -194,7 +194,7 @@ def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
         similar_pairs = [
             (first, second)
             for first, second in combinations(result, 2)
-            if distance(result[first].colour, result[second].colour, vision) < LEAST_DISTANCE
+            if distance(result[first].colour, result[second].colour, vision) < MIN_DISTANCE
             and result[first][1:] == result[second][1:]  # marker and line
         ]
         assert similar_pairs == []

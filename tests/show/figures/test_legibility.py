@@ -36,7 +36,7 @@ FOURTEEN = [
     "compressai:model=bmshj2018-hyperprior:weights=matched",
     "folder:path=/a_closed_system_with_a_name_as_long_as_a_line",
 ]  # fmt: skip
-LEAST_POINTS = 7.0
+MIN_POINTS = 7.0
 
 
 @cache
@@ -120,7 +120,7 @@ def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
     with use_look(font=font), figure_style():
         figure = FIGURES[name](summary).figure
         assert crowding(figure) == []
-        assert min(text.get_fontsize() for text in shown_texts(figure)) >= LEAST_POINTS
+        assert min(text.get_fontsize() for text in shown_texts(figure)) >= MIN_POINTS
         plots = [axes for axes in figure.axes if axes.get_xlabel()]
         assert all(axes.bbox.height / figure.dpi > 0.9 for axes in plots)
 

@@ -73,21 +73,21 @@ def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
     order = [("a", "q=0", 1), ("slow", "q=0", 1), ("a", "q=1", 1), ("a", "q=2", 1), ("a", "q=0", 2)]
     rows = dict.fromkeys(order, row_of("x", 200_000, 0.25))
 
-    def chosen(most_bytes, seconds=0.5, maps=0.0):
+    def select(most_bytes, seconds=0.5, maps=0.0):
         of_each = dict.fromkeys(order, seconds) | {("slow", "q=0", 1): 3.0}
         return select_within(order, rows, of_each, lambda key: 100, most_bytes, maps)
 
     fast = [order[0], *order[2:]]
-    assert chosen(math.inf) == chosen(math.inf, 900) == order
-    assert chosen(10_000) == fast
+    assert select(math.inf) == select(math.inf, 900) == order
+    assert select(10_000) == fast
     rows = dict.fromkeys(order, row_of("x", 800_000, 0.25))
-    assert chosen(10_000, 7.9) == order[:3]  # 7.9 + 3 + 7.9 seconds of 20
+    assert select(10_000, 7.9) == order[:3]  # 7.9 + 3 + 7.9 seconds of 20
     rows = dict.fromkeys(order, row_of("x", 200_000, 0.25))
-    assert chosen(370) == fast[:3]  # an original of 100 bytes, three decoded of 90
-    assert chosen(369) == fast[:2]
-    assert chosen(559) == fast[:3]  # another original
-    assert chosen(560) == fast
-    assert chosen(560, maps=0.1) == fast[:3]  # which take a tenth of an original each
+    assert select(370) == fast[:3]  # an original of 100 bytes, three decoded of 90
+    assert select(369) == fast[:2]
+    assert select(559) == fast[:3]  # another original
+    assert select(560) == fast
+    assert select(560, maps=0.1) == fast[:3]  # which take a tenth of an original each
 
 
 def test_seconds_are_those_of_the_row_else_typical_of_the_codec():

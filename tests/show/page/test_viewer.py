@@ -13,7 +13,7 @@ from support.page.opened import click_point, loaded
 from support.page.results import HEIGHT, IMAGES, WIDTH, pixels_of
 
 
-def seen(page, pane=0):
+def shown_pixels(page, pane=0):
     """The pixels of a pane's picture at one to one, (HEIGHT, WIDTH, 3), and where it begins."""
     page.keyboard.press("1")
     loaded(page)
@@ -79,11 +79,11 @@ def test_what_is_seen_is_what_the_stream_decodes_to(visit, file, data, results):
         page.locator("#image-table tbody button", has_text=image).click()
         page.keyboard.press("v")
         expected = truth(results, image)
-        assert np.array_equal(seen(page)[0][40:], expected.decoded[40:])  # tags lie above
+        assert np.array_equal(shown_pixels(page)[0][40:], expected.decoded[40:])  # tags lie above
         page.keyboard.down("o")
-        assert np.array_equal(seen(page)[0][40:], expected.source[40:])
+        assert np.array_equal(shown_pixels(page)[0][40:], expected.source[40:])
         page.keyboard.up("o")
-        assert np.array_equal(seen(page)[0][40:], expected.decoded[40:])
+        assert np.array_equal(shown_pixels(page)[0][40:], expected.decoded[40:])
 
 
 def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, file, data, results):
@@ -91,7 +91,7 @@ def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, fil
     click_point(page, data)
     page.locator("#image-table tbody button", has_text="cup.png").click()
     expected = truth(results, "cup.png")
-    _, x = seen(page)
+    _, x = shown_pixels(page)
     handle = page.locator("#panes .handle").first.bounding_box()
     middle = handle["x"] + handle["width"] / 2
     for column in (60, 170):
@@ -102,7 +102,7 @@ def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, fil
         page.mouse.move(x + column, height, steps=4)
         page.mouse.up()
         middle = x + column
-        pixels, _ = seen(page)
+        pixels, _ = shown_pixels(page)
         near = 25  # of the handle itself
         assert np.array_equal(pixels[40:, : column - near], expected.source[40:, : column - near])
         assert np.array_equal(pixels[40:, column + near :], expected.decoded[40:, column + near :])
@@ -122,7 +122,7 @@ def test_the_difference_is_eight_times_the_absolute_one_cut_off(visit, file, dat
         page.keyboard.press("d")
         expected = truth(results, image)
         difference = np.minimum(8 * abs(expected.source - expected.decoded), 255)
-        assert np.array_equal(seen(page)[0], difference)
+        assert np.array_equal(shown_pixels(page)[0], difference)
         assert (difference == 255).any()
 
 
@@ -136,7 +136,7 @@ def test_flicker_shows_one_after_the_other(visit, file, data, results):
     page.keyboard.press("f")
     expected = truth(results, "spoon.png")
     for picture in (expected.decoded, expected.source, expected.decoded):
-        assert np.array_equal(seen(page)[0][40:], picture[40:])
+        assert np.array_equal(shown_pixels(page)[0][40:], picture[40:])
         page.clock.run_for(600)
 
 
