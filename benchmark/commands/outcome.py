@@ -285,7 +285,9 @@ def _summarise_run(
     default_metric_lists = metric_names(USUAL_METRICS), metric_names(["all"])
     requested_metrics = () if outcome.metrics in default_metric_lists else metrics
     reference = summary.edition_of(anchor.spec)
-    ranking = rank_by_bd_rate(summary, metrics, reference, rule, requested=requested_metrics)
+    ranking = rank_by_bd_rate(
+        summary, metrics, reference, rule, requested_metrics=requested_metrics
+    )
     measured_specs = specs_of(outcome.rows)
     points = tuple(point for point in summary.points if point.edition.spec in measured_specs)
     ranking = ranking._replace(anchor_reason=anchor.why)

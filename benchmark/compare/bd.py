@@ -149,15 +149,15 @@ def rate_intervals(
     """Return the intervals of the mean curves' BD-rates against the anchor, over images."""
     if not metric.by_image or summary.pooled:
         return {}
-    resampled = {
+    resampled_curves = {
         edition: image_intervals.resample_curve(points, metric, image_intervals.jackknife_weights)
         for edition, points in curves(summary, metric).items()
         if points[0].means[metric.column].images > 1
     }
-    anchor_curve = resampled.pop(anchor, None)
+    anchor_curve = resampled_curves.pop(anchor, None)
     intervals = {
         edition: image_intervals.bd_rate_interval(anchor_curve, curve, rule)
-        for edition, curve in resampled.items()
+        for edition, curve in resampled_curves.items()
     }
     return {edition: interval for edition, interval in intervals.items() if interval}
 
@@ -255,7 +255,7 @@ def rank_by_bd_rate(
     anchor: Edition | None,
     rule: Rule,
     comparisons: Comparisons | None = None,
-    requested: Iterable[Metric] = (),
+    requested_metrics: Iterable[Metric] = (),
 ) -> Ranking:
     """Rank the codec variants of a summary against an anchor.
 
@@ -264,7 +264,10 @@ def rank_by_bd_rate(
     """
     metrics = [*metrics]
     ranking = ranking_metrics(summary, metrics)
-    candidates = (*ranking, *(m for m in requested if m not in ranking and curves(summary, m)))
+    candidates = (
+        *ranking,
+        *(m for m in requested_metrics if m not in ranking and curves(summary, m)),
+    )
     points = {metric: curves(summary, metric) for metric in candidates}
     shown_metrics = tuple(metric for metric in candidates if anchor in points[metric]) or candidates
     all_comparisons = dict[tuple[Edition, str], Record]()
@@ -342,8 +345,8 @@ def _rates_and_seconds(points: Sequence[Point], curve_points: Sequence[Point]) -
     seconds = dict[str, float | None]()
     for name in SECONDS:
         means = [point.means[name].value for point in points]
-        timed = [value for value in means if value is not None]
-        seconds[name] = fmean(timed) if timed else None
+        timed_values = [value for value in means if value is not None]
+        seconds[name] = fmean(timed_values) if timed_values else None
     rate_range = {"lowest_bpp": min(rates, default=None), "highest_bpp": max(rates, default=None)}
     return rate_range | seconds | {"images": min(point.images for point in curve_points)}
 
@@ -389,12 +392,18 @@ def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric
     If no codec has a complete point, the metrics are those with values.
     """
     counts = {m: len(curves(summary, m)) for m in metrics if summary.count_values(m.column)}
-    measured = {m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())}
+    measured_metrics = {
+        m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())
+    }
     trained_columns = {
         column for edition in summary.editions for column in edition.facts.trained_on
     }
     distortion_candidates, held_out_candidates = (
-        [measured[c] for c in (metric_class(name).column for name in names) if c in measured]
+        [
+            measured_metrics[c]
+            for c in (metric_class(name).column for name in names)
+            if c in measured_metrics
+        ]
         for names in (DISTORTION, HELD_OUT)
     )
     held_out_candidates = [
@@ -410,7 +419,7 @@ def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric
     ]
     builtin_columns = {metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
     user_metrics = [
-        metric for column, (_, metric) in measured.items() if column not in builtin_columns
+        metric for column, (_, metric) in measured_metrics.items() if column not in builtin_columns
     ]
     return (
         *(metric for _, metric in distortion_candidates[:1]),

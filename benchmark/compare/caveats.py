@@ -39,13 +39,15 @@ def differences(first: Edition, second: Edition, names: tuple[str, str]) -> tupl
             "count the colour detail that subsampling removes"
         )
     if first.run_facts.tuned_for != second.run_facts.tuned_for:
-        tuned = (
+        tuning_clauses = (
             f"{name} is tuned for {run_facts.tuned_for}"
             if run_facts.tuned_for
             else f"{name} for no stated metric"
             for name, run_facts in pairs
         )
-        sentences.append(f"{', '.join(tuned)}: a metric favours the codec that is tuned for it")
+        sentences.append(
+            f"{', '.join(tuning_clauses)}: a metric favours the codec that is tuned for it"
+        )
     for (name, run_facts), (_, other_facts) in zip(pairs, reversed(pairs), strict=True):
         sentences += [
             f"{name}: {text}" for text in run_facts.caveats if text not in other_facts.caveats

@@ -82,10 +82,12 @@ def bjontegaard(
     for front, curve, name in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
         points, front_points = len(set(zip(*curve, strict=True))), len(front.bpp)
         if front_points < MIN_POINTS:
-            dominated = f"; below it: {dominated_text(curve)}" if points > front_points else ""
+            dominated_clause = (
+                f"; below it: {dominated_text(curve)}" if points > front_points else ""
+            )
             return Delta(
                 why=f"{name} has {front_points} of the {MIN_POINTS} points that are needed on the "
-                f"Pareto front ({points} measured{dominated})"
+                f"Pareto front ({points} measured{dominated_clause})"
             )
         if points - front_points > MAX_DOMINATED * points:
             return Delta(
@@ -110,8 +112,8 @@ def bjontegaard(
 
     change, overshoots = mean_change(rule.bd), False
     slopes = [np.abs(np.diff(y) / np.diff(x)) for x, y in axes]
-    uneven = any(s.max() > MAX_SLOPE_RATIO * s.min() for s in slopes)
-    if (axis, rule.bd) == ("rate", "akima") and uneven:
+    is_uneven = any(s.max() > MAX_SLOPE_RATIO * s.min() for s in slopes)
+    if (axis, rule.bd) == ("rate", "akima") and is_uneven:
         overshoots = abs(change - mean_change("pchip")) > math.log10(1 + MIN_OVERSHOOT)
     percent = (10**change - 1) * 100
     value = percent if axis == "rate" else change
@@ -130,8 +132,8 @@ def mark_refused_pairs(anchor: Curve, test: Curve, rule: Rule) -> BoolArray:
             result |= (front_points < MIN_POINTS) | (points - front_points > MAX_DOMINATED * points)
             lows.append(quality[:, 0])
             highs.append(quality.max(axis=1))
-        shared = np.minimum(*highs) - np.maximum(*lows)
-        overlap = shared / (np.maximum(*highs) - np.minimum(*lows))
+        shared_range = np.minimum(*highs) - np.maximum(*lows)
+        overlap = shared_range / (np.maximum(*highs) - np.minimum(*lows))
         has_enough_overlap = overlap > 0 if rule.any_overlap else overlap >= MIN_SHOWN_OVERLAP
     return np.asarray(result | ~has_enough_overlap)
 

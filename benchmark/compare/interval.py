@@ -211,13 +211,13 @@ def records_with_intervals(summary: Summary, metrics: Sequence[Metric]) -> list[
     by_column = {metric.column: metric for metric in metrics}
     result = []
     for record, point in zip(summary.flat_records(), summary.points, strict=True):
-        widened: dict[str, Any] = {}
+        record_with_ends: dict[str, Any] = {}
         for name, value in record.items():
-            widened[name] = value
+            record_with_ends[name] = value
             if name in by_column:
                 ends = point_interval(point, by_column[name]) or (None, None)
-                widened |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
-        result.append(widened)
+                record_with_ends |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
+        result.append(record_with_ends)
     return result
 
 
@@ -240,17 +240,17 @@ def bd_rate_interval(anchor: Curve | None, test: Curve | None, rule: Rule) -> In
 
 def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
     """Return the BD-rate of each weighting in percent, (weightings,); NaN without one."""
-    ordered, masks = zip(*map(rd.sort_by_rate, (anchor, test)), strict=True)
+    sorted_curves, masks = zip(*map(rd.sort_by_rate, (anchor, test)), strict=True)
     max_rate = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
     # Weightings that keep the same points are computed together: usually nearly all of them.
-    shapes = np.hstack([*masks, *(curve.bpp < max_rate for curve in ordered)])
+    shapes = np.hstack([*masks, *(curve.bpp < max_rate for curve in sorted_curves)])
     patterns, pattern_of_weighting = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
     for pattern in range(len(patterns)):
         group = pattern_of_weighting == pattern
         first, second = (
             _cut(Curve(*(axis[group][:, mask[group][0]] for axis in curve)), max_rate, rule.bd)
-            for curve, mask in zip(ordered, masks, strict=True)
+            for curve, mask in zip(sorted_curves, masks, strict=True)
         )
         points = min(first.quality.shape[1], second.quality.shape[1])
         if points >= rd.MIN_POINTS:

@@ -419,17 +419,19 @@ def _greedy_pairs(
     first: Streams, second: Streams, column: str, tolerance: Tolerance
 ) -> list[tuple[int, int, float]]:
     """Pair each stream of `first` with the nearest remaining one: both places, and the error."""
-    remaining = group_by_key((image, place) for place, image in enumerate(second.image.tolist()))
+    remaining_places = group_by_key(
+        (image, place) for place, image in enumerate(second.image.tolist())
+    )
     pairs = []
     first_values, second_values = first.values[column].tolist(), second.values[column].tolist()
     for place, image in enumerate(first.image.tolist()):
         candidates = [
             (_error(first_values[place], second_values[candidate], tolerance), candidate)
-            for candidate in remaining.get(image, ())
+            for candidate in remaining_places.get(image, ())
         ]
         error, candidate = min(candidates, default=(math.inf, -1))
         if error <= tolerance.value:
-            remaining[image].remove(candidate)
+            remaining_places[image].remove(candidate)
             pairs.append((place, candidate, error))
     return pairs
 

@@ -42,11 +42,11 @@ def rank_systems(
         return value is None, rule is not None, sign * (value or 0.0)
 
     systems = group_by_key((curve.edition, curve) for curve in curves)
-    ranked = (
+    ranked_systems = (
         _rank_system(system_curves, target, axis_metric, metrics, shared_protocols, refusal)
         for system_curves in systems.values()
     )
-    return sorted(ranked, key=sort_key)
+    return sorted(ranked_systems, key=sort_key)
 
 
 def _rank_system(

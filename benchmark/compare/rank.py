@@ -151,9 +151,9 @@ def rank_at(
             reaching_codecs.append((curve, codec, values[ranking_column]))
         else:
             unranked_codecs.append(codec)
-    ranked = _rank_codecs(reaching_codecs, axis_metric if by_rate else None)
-    anchor_values = [x for codec, x in ranked if codec.edition == anchor and not by_rate]
-    for codec, x in ranked if anchor_values else ():
+    ranked_codecs = _rank_codecs(reaching_codecs, axis_metric if by_rate else None)
+    anchor_values = [x for codec, x in ranked_codecs if codec.edition == anchor and not by_rate]
+    for codec, x in ranked_codecs if anchor_values else ():
         if codec.edition == anchor:
             codec.record["to_anchor"] = 0.0
             continue
@@ -162,7 +162,7 @@ def rank_at(
         )
         codec.record.update(_interval_fields("to_anchor", change, ends))
     unranked_codecs.sort(key=lambda codec: -codec.record["images_reached"])
-    result = [*(codec for codec, _ in ranked), *unranked_codecs]
+    result = [*(codec for codec, _ in ranked_codecs), *unranked_codecs]
     if any(point.drawings for point in summary.points):
         by_seed = (
             rank_at(seed_summary, target, metrics, budget, common, tolerance=tolerance)
@@ -173,10 +173,12 @@ def rank_at(
 
 
 def _add_seed_deviations(
-    ranked: Iterable[RankedCodec], seeds: Iterable[Iterable[RankedCodec]], columns: Sequence[str]
+    ranked_codecs: Iterable[RankedCodec],
+    seeds: Iterable[Iterable[RankedCodec]],
+    columns: Sequence[str],
 ) -> None:
     by_edition = group_by_key((codec.edition, codec.record) for codec in chain(*seeds))
-    for codec in ranked:
+    for codec in ranked_codecs:
         for column in columns:
             values = [record[column] for record in by_edition.get(codec.edition, ())]
             if len(values) > 1 and None not in values:
@@ -349,9 +351,9 @@ def _matched_setting(
             value = average_over(point, point.image_ids.tolist(), (), pooled=True).bpp
         return math.inf if value is None or mean.missing else target.distance(value)
 
-    nearest = min(points, key=distance)
+    nearest_point = min(points, key=distance)
     limit = max(tolerance, 1.0) if len(points) == 1 else tolerance
-    return nearest.setting if distance(nearest) <= limit else None
+    return nearest_point.setting if distance(nearest_point) <= limit else None
 
 
 def _is_bracketed(points: Sequence[Point], target: Target, axis_metric: Metric) -> bool:
@@ -379,22 +381,22 @@ def _common_images(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) 
 
 
 def _no_common_image(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", target: Target) -> str:
-    remaining = sorted(curves, key=lambda edition: -len(curves[edition].reached_images))
-    while remaining and not (
+    remaining_editions = sorted(curves, key=lambda edition: -len(curves[edition].reached_images))
+    while remaining_editions and not (
         shared_images := set.intersection(
-            *(curves[edition].reached_images for edition in remaining)
+            *(curves[edition].reached_images for edition in remaining_editions)
         )
     ):
-        remaining.pop()
-    if not remaining:
+        remaining_editions.pop()
+    if not remaining_editions:
         return f"no codec reaches {target} on any image: choose another value"
     labels = labels_of(curves)
     counts = (
         f"{labels[edition]} ({len(curve.reached_images)} of {len(curve.images)})"
         for edition, curve in curves.items()
-        if edition not in remaining
+        if edition not in remaining_editions
     )
-    names = ",".join(labels[edition] for edition in remaining)
+    names = ",".join(labels[edition] for edition in remaining_editions)
     return (
         f"no image reaches {target} with all codecs; without {', '.join(counts)}, "
         f"{counted(len(shared_images), 'image does', 'images do')}: try --codecs {names}"

@@ -138,23 +138,27 @@ def point_at_rate(curve: SystemCurve, bpp: float, log_values: bool) -> CurvePoin
     skips those not above 0. At the ends and in wide gaps, the nearest point is taken if its rate is
     the same within `MAX_MATCH_RATIO`.
     """
-    plottable = [point for point in curve.points if point.value > 0 or not log_values]
-    points = sorted(plottable, key=lambda point: point.bpp)
+    plottable_points = [point for point in curve.points if point.value > 0 or not log_values]
+    points = sorted(plottable_points, key=lambda point: point.bpp)
     if not points:
         return None
-    nearest = min(points, key=lambda point: _ratio(point.bpp, bpp))
+    nearest_point = min(points, key=lambda point: _ratio(point.bpp, bpp))
     lower = [point for point in points if point.bpp <= bpp]
     upper = [point for point in points if point.bpp > bpp]
     is_between = lower and upper and upper[0].bpp <= MAX_GAP * lower[-1].bpp
-    if is_between and nearest.bpp != bpp:
+    if is_between and nearest_point.bpp != bpp:
         rates, first = np.unique([point.bpp for point in points], return_index=True)
         values = np.array([points[index].value for index in first])
         y = np.log(values) if log_values else values
         x, place = np.log(rates), np.array([math.log(bpp)])
         (y_new,) = interpolate(x[None], y[None], place, USUAL_RULE.bd).tolist()
         value = math.exp(y_new) if log_values else y_new
-        return nearest._replace(bpp=bpp, value=value, how=INTERPOLATED)
-    return nearest._replace(how="point") if _ratio(nearest.bpp, bpp) <= MAX_MATCH_RATIO else None
+        return nearest_point._replace(bpp=bpp, value=value, how=INTERPOLATED)
+    return (
+        nearest_point._replace(how="point")
+        if _ratio(nearest_point.bpp, bpp) <= MAX_MATCH_RATIO
+        else None
+    )
 
 
 def _ratio(first: float, second: float) -> float:

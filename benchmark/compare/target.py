@@ -68,9 +68,9 @@ class Search:
         """Return why the target is not met, as the end of a sentence; empty if it is."""
         if self.is_met():
             return ""
-        failed = [value for value, mean in self.means.items() if math.isnan(mean)]
-        if failed:
-            return f"at {self.setting(failed[0])}, a cell failed or has no value"
+        failed_values = [value for value, mean in self.means.items() if math.isnan(mean)]
+        if failed_values:
+            return f"at {self.setting(failed_values[0])}, a cell failed or has no value"
         if self._bracket() is None:
             return "its settings do not reach further"
         return "its settings are too coarse"
@@ -137,10 +137,10 @@ class Search:
     def _guess(self, low: float, high: float) -> float:
         middle = (low + high) / 2
         self._widths.append(high - low)
-        slow = len(self._widths) > 1 and self._widths[-1] > self._widths[-2] / 2
+        is_slow = len(self._widths) > 1 and self._widths[-1] > self._widths[-2] / 2
         means = [self.target.place(self.means[value]) for value in (low, high)]
         target_place = self.target.place(self.target.value)
-        if slow or not all(map(math.isfinite, means)):
+        if is_slow or not all(map(math.isfinite, means)):
             return middle
         if min(*means, target_place) > 0:
             target_place, *means = (math.log(value) for value in (target_place, *means))

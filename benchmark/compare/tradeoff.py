@@ -160,10 +160,12 @@ def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> N
     measured_columns = {column.name for column in stored.table if column.count()}
     for metric, (option, names) in zip(metrics, ALTERNATIVES.items(), strict=True):
         if not stored.summary.count_values(metric.column):
-            available = [name for name in names if metric_class(name).column in measured_columns]
+            available_names = [
+                name for name in names if metric_class(name).column in measured_columns
+            ]
             command = stored.summary.rescore_command
             alternative = f"for --{option} {names[0]}, {remedies(names[:1], command=command)}"
-            remedy = f"try --{option} {available[0]}" if available else alternative
+            remedy = f"try --{option} {available_names[0]}" if available_names else alternative
             raise UsageError(f"{stored.name} has no {metric.label}: {remedy}")
 
 
@@ -254,9 +256,14 @@ def restrict_to_shared(points: Sequence[Point], first: Metric, second: Metric) -
         name: {n for p in points for n in p.image_ids[np.isfinite(p.image_values[name])].tolist()}
         for name in (first.column, second.column)
     }
-    shared = images[first.column] & images[second.column]
-    changed = [name for name, ids in images.items() if shared and ids != shared]
-    return tuple(average_over(point, shared, changed) if changed else point for point in points)
+    shared_images = images[first.column] & images[second.column]
+    changed_columns = [
+        name for name, ids in images.items() if shared_images and ids != shared_images
+    ]
+    return tuple(
+        average_over(point, shared_images, changed_columns) if changed_columns else point
+        for point in points
+    )
 
 
 def average_over(
@@ -265,11 +272,11 @@ def average_over(
     """Return a point averaged over some images; pooled: divide all bits by all pixels."""
     mask, means, values = np.isin(point.image_ids, [*images]), {}, {}
     for name in columns:
-        values[name] = selected = np.where(mask, point.image_values[name], np.nan)
-        finite, infinite = np.isfinite(selected), int(np.isinf(selected).sum())
+        values[name] = selected_values = np.where(mask, point.image_values[name], np.nan)
+        finite, infinite = np.isfinite(selected_values), int(np.isinf(selected_values).sum())
         count, reasons = int(finite.sum()), point.means[name].reasons if name in point.means else ()
         value, bpp = (
-            float(x[finite].mean()) if count else None for x in (selected, point.image_bpp)
+            float(x[finite].mean()) if count else None for x in (selected_values, point.image_bpp)
         )
         missing = len(images) - count - infinite
         means[name] = Mean(value, bpp, count, infinite, missing, reasons)
@@ -351,12 +358,14 @@ def _interpolate_at_realism(
     """
     lowest = np.nanmin(variant_realism, axis=0, initial=np.inf)
     highest = np.nanmax(variant_realism, axis=0, initial=-np.inf)
-    reached = np.isfinite(lowest)
-    conditions = [~reached, realism < lowest, realism > highest]
+    is_reached = np.isfinite(lowest)
+    conditions = [~is_reached, realism < lowest, realism > highest]
     verdicts = np.select(conditions, [3, 1, 2], default=0).astype(np.int64)
-    clipped_realism = np.clip(realism, np.where(reached, lowest, 0), np.where(reached, highest, 0))
+    clipped_realism = np.clip(
+        realism, np.where(is_reached, lowest, 0), np.where(is_reached, highest, 0)
+    )
     result = np.full(len(clipped_realism), np.nan)
-    for weighting in np.flatnonzero(reached):
+    for weighting in np.flatnonzero(is_reached):
         x, y = variant_realism[:, weighting], values[:, weighting]
         order = np.argsort(x)[: np.count_nonzero(np.isfinite(x))]  # NaN comes last
         result[weighting] = np.interp(clipped_realism[weighting], x[order], y[order])

@@ -46,8 +46,8 @@ def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
         return f"{text} %" if text and by_column[record["metric"]].scale == "decades" else text
 
     def images_text(record: Record) -> str | None:
-        images, refused = record["images_bd_rate_images"], record["images_bd_rate_refused"]
-        return f"{images} of {images + refused}" if refused else images and str(images)
+        images, num_refused = record["images_bd_rate_images"], record["images_bd_rate_refused"]
+        return f"{images} of {images + num_refused}" if num_refused else images and str(images)
 
     quartiles = "images_bd_rate_lower_quartile_percent", "images_bd_rate_upper_quartile_percent"
     return (
@@ -224,8 +224,8 @@ def headline(
             continue
         records = {edition: ranking.comparisons[edition, metric.column] for edition in editions}
         rates = {edition: record["bd_rate_percent"] for edition, record in records.items()}
-        if comparable := [edition for edition in editions if rates[edition] is not None]:
-            leader = min(comparable, key=rates.__getitem__)
+        if comparable_editions := [edition for edition in editions if rates[edition] is not None]:
+            leader = min(comparable_editions, key=rates.__getitem__)
             value, record = rates[leader], records[leader]
             subject_text = f"{names[leader]} needs " if leader != subject else ""
             than_anchor = "" if parts else f" than {anchor}"

@@ -224,7 +224,7 @@ def rank_published(
     from benchmark.published.curves import sharing_protocols
 
     by_metric = group_by_key((curve.metric, curve.protocol) for curve in curves)
-    sharing = {
+    shared_protocols = {
         metric.column: sharing_protocols(
             metric_curves, metric, summary.protocols.get(metric.column, "") if summary else ""
         )
@@ -237,7 +237,7 @@ def rank_published(
         difference = f"means over {images} images, the others' over {num_compared}"
     elif summary and budget == "set" and any(len({*p.image_pixels}) > 1 for p in summary.points):
         difference = "its bpp is a mean over images, the others' total bits over total pixels"
-    return rank_systems(curves, target, metrics, sharing, difference)
+    return rank_systems(curves, target, metrics, shared_protocols, difference)
 
 
 class ValueColumn(NamedTuple):
@@ -254,13 +254,13 @@ class ValueColumn(NamedTuple):
         """Format a value with its marks; None without one."""
         if record[self.key] is None:
             return None
-        interpolated = record["interpolated_from"] is not None and self.quantity
-        wide = WIDE_MARK if interpolated and not _is_at(record, self.quantity) else ""
+        is_interpolated = record["interpolated_from"] is not None and self.quantity
+        wide_mark = WIDE_MARK if is_interpolated and not _is_at(record, self.quantity) else ""
         rule = OTHER_RULE if record.get(f"{self.key}_other_rule") else ""
         few = FEW_MARK if self.metric and self.metric.few(record["images"]) else ""
         deviation = record.get(f"{self.key}_seeds_standard_deviation")
         seeds = "" if deviation is None else f" ± {deviation * self.scale:{self.form}}"
-        return f"{wide}{record[self.key] * self.scale:{self.form}}{seeds}{rule}{few}"
+        return f"{wide_mark}{record[self.key] * self.scale:{self.form}}{seeds}{rule}{few}"
 
     def interval(self, record: Record) -> str:
         """Format the interval of a value; empty without one."""
@@ -435,12 +435,12 @@ def rank_absences(
         has_value = any(codec.record[metric.column] is not None for codec in ranked_codecs)
         if stored and not has_value and stored.summary.count_values(metric.column):
             yield Absent(metric.label, f"no codec has values for all compared images at {target}")
-    unranked = [
+    unranked_codecs = [
         codec for codec in ranked if codec.record["rank"] is None and not _has_value(codec, metrics)
     ]
-    unranked.sort(key=lambda codec: codec.edition.origin != "here")
-    has_few_bundled = sum(codec.edition.bundled for codec in unranked) <= MAX_REMEDIES
-    for codec in unranked:
+    unranked_codecs.sort(key=lambda codec: codec.edition.origin != "here")
+    has_few_bundled = sum(codec.edition.bundled for codec in unranked_codecs) <= MAX_REMEDIES
+    for codec in unranked_codecs:
         remedy = ""
         if stored and codec.unreached_images and (has_few_bundled or not codec.edition.bundled):
             remedy = _search_command(stored, codec.edition, target)

@@ -207,11 +207,11 @@ def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[
 
 def make_caption(*sentences: str | None) -> str:
     """Return a caption of at most MAX_CAPTION_WORDS: the sentences that fit, in order."""
-    fitting: list[str] = []
+    fitting_sentences: list[str] = []
     for sentence in filter(None, sentences):
-        if len(" ".join([*fitting, sentence]).split()) <= MAX_CAPTION_WORDS:
-            fitting.append(sentence)
-    return " ".join(fitting)
+        if len(" ".join([*fitting_sentences, sentence]).split()) <= MAX_CAPTION_WORDS:
+            fitting_sentences.append(sentence)
+    return " ".join(fitting_sentences)
 
 
 def metric_names(metrics: Iterable[Metric]) -> str:
@@ -223,8 +223,8 @@ def images_text(panels: Iterable[Panel]) -> str:
     """Return the number of images averaged, by metric if they differ: "24 or 41 images"."""
     metrics_by_count: dict[str, list[Metric]] = {}
     for panel in panels:
-        measured = [curve for curve in panel if curve.measured]
-        points = [point for curve in measured or panel for point in curve.points]
+        measured_curves = [curve for curve in panel if curve.measured]
+        points = [point for curve in measured_curves or panel for point in curve.points]
         if counts := sorted({point.images for point in points if point.images}):
             words = " or ".join([*map(str, counts[:-1]), counted(counts[-1], "image")])
             metrics_by_count.setdefault(words, []).append(panel[0].metric)

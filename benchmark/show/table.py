@@ -77,8 +77,8 @@ def plain(table: Table) -> str:
     columns = []
     for place, cells in enumerate(zip(table.headers, *table.rows, strict=True)):
         texts = [one_line(cell) for cell in cells]
-        aligned, width = str.ljust if place < table.words else str.rjust, max(map(len, texts))
-        columns.append([aligned(text, width) for text in texts])
+        align, width = str.ljust if place < table.words else str.rjust, max(map(len, texts))
+        columns.append([align(text, width) for text in texts])
     lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
     return "\n".join([*lines, *map(one_line, table.notes)]) + "\n"
 

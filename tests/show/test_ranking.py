@@ -256,7 +256,7 @@ def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_head
     rows = [*sweep("jpeg"), *scale_sizes("ours", 0.5)]
     summary, alex = summarise(table(rows)), Metric.named("lpips")
     unnamed = rank_by_bd_rate(summary, (PSNR, alex), "jpeg")
-    ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", requested=(PSNR, alex))
+    ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", requested_metrics=(PSNR, alex))
     assert unnamed.metrics == (PSNR,)
     assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
     (rates,) = (

@@ -53,7 +53,7 @@ def draw_bd_bars(
 
     names = sorted(curves_by_name, key=order)
     width = texts.figure_width(len(panels))
-    narrow = width == WIDTHS["column"] or len(panels) == 1
+    is_narrow = width == WIDTHS["column"] or len(panels) == 1
     labels = {
         name: texts.wrap_text(
             sections.mark_name(name, curves_by_name[name].edition.run_facts.caveats),
@@ -63,7 +63,7 @@ def draw_bd_bars(
     }
     # Panels side by side share a list of names; panels below each other have their own.
     bars_by_name = [{curve.name: (curve, record) for curve, record in bars} for bars in panel_bars]
-    rows = [[name for name in names if name in bars or not narrow] for bars in bars_by_name]
+    rows = [[name for name in names if name in bars or not is_narrow] for bars in bars_by_name]
     heights = [
         EDGE_INCHES + ROW_INCHES * sum(labels[name].count("\n") + 1 for name in row) for row in rows
     ]
@@ -75,7 +75,7 @@ def draw_bd_bars(
     intervals_note = "Lines are 95 % intervals over images." if has_intervals else ""
     against = next((curve.name for curve in curves if curve.spec == anchor), "")
     with figure_style():
-        layout = {"gridspec_kw": {"height_ratios": heights}} if narrow else {"sharey": True}
+        layout = {"gridspec_kw": {"height_ratios": heights}} if is_narrow else {"sharey": True}
         figure, axes_row, _ = texts.panel_figure(len(panels), fmean(heights), **layout)
         for axes, panel, bars, row in zip(axes_row, panels, bars_by_name, rows, strict=True):
             _draw_bars(axes, [bars.get(name) for name in row], styles)

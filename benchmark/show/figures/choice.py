@@ -182,19 +182,21 @@ def _ranked_curves(
             delta = bd_rate(anchor_curve, rates[curve.name], rule).value
         return curve.edition.bundled, math.inf if delta is None else delta
 
-    ranked = sorted(curves, key=place)
-    priority_curves = [*users_curves, *(curve for curve in ranked if curve.spec == anchor)]
+    ranked_curves = sorted(curves, key=place)
+    priority_curves = [*users_curves, *(curve for curve in ranked_curves if curve.spec == anchor)]
     if not users_curves:
         usual = usual_variants(PROJECT_CODEC)
-        own_curves = [curve for curve in ranked if curve.measured and curve.edition.family == PROJECT_CODEC]
+        own_curves = [
+            curve for curve in ranked_curves if curve.measured and curve.edition.family == PROJECT_CODEC
+        ]
         priority_curves += [curve for curve in own_curves if curve.spec in usual] or own_curves[:1]
-    priority_curves += [curve for curve in ranked if not curve.measured]
+    priority_curves += [curve for curve in ranked_curves if not curve.measured]
     priority_families = {curve.edition.family for curve in priority_curves}
-    families = group_by_key((curve.edition.family, curve) for curve in ranked)
+    families = group_by_key((curve.edition.family, curve) for curve in ranked_curves)
     priority_curves += [
         curves[0] for name, curves in families.items() if name not in priority_families
     ]
-    return list({curve.name: curve for curve in (*priority_curves, *ranked)}.values())
+    return list({curve.name: curve for curve in (*priority_curves, *ranked_curves)}.values())
 
 
 def sources_table(curves: Iterable[SystemCurve]) -> Table:

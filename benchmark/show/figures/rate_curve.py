@@ -282,8 +282,8 @@ def _framed_values(panel: Panel, max_bpp: float) -> list[float]:
     """
     values_by_curve = []
     for curve in panel:
-        plotted = (curve.metric.plotted(p.value) for p in curve.points if p.bpp <= max_bpp)
-        values_by_curve.append([value for value in plotted if value >= 0])
+        plotted_values = (curve.metric.plotted(p.value) for p in curve.points if p.bpp <= max_bpp)
+        values_by_curve.append([value for value in plotted_values if value >= 0])
     if panel[0].metric.better == "lower" or any(len(values) < 2 for values in values_by_curve):
         return []
     return [*chain(*values_by_curve)]

@@ -126,8 +126,10 @@ def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
     label_positions: list[Float64Array] = []
     for sweep in sweeps:
         steps = sweep.steps if len(sweep.steps) > 1 else ()
-        labelled = [step for step in (*steps[:1], *steps[:0:-1]) if NUMBER.fullmatch(step.setting)]
-        for step in labelled:  # the ends first
+        labelled_steps = [
+            step for step in (*steps[:1], *steps[:0:-1]) if NUMBER.fullmatch(step.setting)
+        ]
+        for step in labelled_steps:  # the ends first
             place = step.distortion.value, step.realism.value
             label_position = axes.transData.transform(place) * 72 / axes.figure.dpi / LABEL_POINTS
             if all(abs(label_position - position).max() >= 1 for position in label_positions):

@@ -247,8 +247,8 @@ def fallback_fonts() -> list[str]:
     for path in {*findSystemFonts()}.difference(font.fname for font in fontManager.ttflist):
         with suppress(Exception):  # installed since matplotlib wrote its list, or unusable
             fontManager.addfont(path)
-    installed = {font.name for font in fontManager.ttflist}
-    return [name for name in FALLBACK_FONTS if name in installed]
+    installed_names = {font.name for font in fontManager.ttflist}
+    return [name for name in FALLBACK_FONTS if name in installed_names]
 
 
 def _style_file(path: Path) -> dict[str, Any]:
@@ -305,11 +305,11 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
 
     editions = sorted(editions, key=lambda edition: edition.measured)
     variants = {edition.spec: edition for edition in editions}
-    ordered = sorted(variants.values(), key=lambda edition: label_of(edition.spec))
+    ordered_editions = sorted(variants.values(), key=lambda edition: label_of(edition.spec))
     catalogue_styles = _catalogue_styles()
-    user_family = next((edition.family for edition in ordered if edition.is_users), None)
+    user_family = next((edition.family for edition in ordered_editions if edition.is_users), None)
     result: dict[CodecSpec, Style] = {}
-    for edition in ordered:
+    for edition in ordered_editions:
         colour = USER_COLOUR if edition.is_users and edition.family == user_family else ""
         result[edition.spec] = catalogue_styles.get(label_of(edition.spec)) or _choose_distinct(
             edition, catalogue_styles.values(), result.values(), colour
@@ -319,12 +319,12 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
         return edition.family if edition.family in families() else result[edition.spec].colour
 
     plainest_first = sorted(
-        ordered, key=lambda edition: (dash_group(edition), edition.further_options)
+        ordered_editions, key=lambda edition: (dash_group(edition), edition.further_options)
     )
     for _, group in groupby(plainest_first, dash_group):
         for edition, dashes in zip(group, cycle(DASHES), strict=False):
             result[edition.spec] = result[edition.spec]._replace(dashes=dashes)
-    for edition, colour in parse_names(look().colour, ordered).items():
+    for edition, colour in parse_names(look().colour, ordered_editions).items():
         result[edition.spec] = result[edition.spec]._replace(colour=to_hex(colour))
     return result
 

@@ -301,8 +301,10 @@ def axis_words(metric: Metric, few_images: int = 0) -> str:
 
 def few_images(panel: Panel) -> int:
     """Return the minimum number of images if that is few for the metric; 0 otherwise."""
-    measured = [curve for curve in panel if curve.measured]
-    counts = ((curve.metric, point.images or 0) for curve in measured for point in curve.points)
+    measured_curves = [curve for curve in panel if curve.measured]
+    counts = (
+        (curve.metric, point.images or 0) for curve in measured_curves for point in curve.points
+    )
     return min((count for metric, count in counts if metric.few(count)), default=0)
 
 
@@ -322,10 +324,13 @@ def warn_of_boxes(figure: "Figure") -> None:
     from matplotlib.text import Text
 
     fonts = [get_font(findfont(FontProperties(family=name))) for name in rcParams["font.family"]]
-    available = {ord("\n")}.union(*(font.get_charmap() for font in fonts))
+    available_characters = {ord("\n")}.union(*(font.get_charmap() for font in fonts))
     text_items: Any = figure.findobj(Text)
     letters = {
-        letter for text in text_items for letter in text.get_text() if ord(letter) not in available
+        letter
+        for text in text_items
+        for letter in text.get_text()
+        if ord(letter) not in available_characters
     }
     if letters:
         remedy = "install one, such as Noto Sans CJK, or rename the codec with --label"

@@ -208,8 +208,8 @@ def leave_out_images(data: dict[str, Any], max_bytes: int) -> None:
     sizes: dict[int, int] = {}
     for point in data["points"]:
         lists = {name: point[name] for name in PER_IMAGE_FIELDS}
-        saved = len(json_text(lists)) - len(json_text(_empty_lists(point)))
-        sizes[point["codec"]] = sizes.get(point["codec"], 0) + saved
+        saved_bytes = len(json_text(lists)) - len(json_text(_empty_lists(point)))
+        sizes[point["codec"]] = sizes.get(point["codec"], 0) + saved_bytes
     bytes_left = max_bytes - len(json_text(data)) + sum(sizes.values())
     codecs_with_images = set()
     for codec in dict.fromkeys([*data["shown"]["codecs"], *sizes]):
@@ -342,13 +342,13 @@ def _published_record(content: Content, curve: SystemCurve) -> dict[str, Any]:
     )
     points = []
     for point in curve.points:
-        reading, place = point.value_error, metric.plotted(point.value)
-        ends = [metric.plotted(point.value + sign * (reading or 0)) for sign in (-1, 1)]
+        reading_error, place = point.value_error, metric.plotted(point.value)
+        ends = [metric.plotted(point.value + sign * (reading_error or 0)) for sign in (-1, 1)]
         points.append(
             {
                 **{name: getattr(point, name) for name in (*copied_fields, "note")},
                 "place": _round_number(place),
-                "error": _round_numbers(sorted(ends)) if reading else None,
+                "error": _round_numbers(sorted(ends)) if reading_error else None,
             }
         )
     return {

@@ -68,8 +68,10 @@ def html_text(content: Content) -> str:
     }
     parts["codecs"] = html(content.sections["codecs"], {}, wordy=True)
     data = page_data(content)
-    fixed = framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": ""})
-    leave_out_images(data, MAX_BYTES - len(utf8(fixed)) + len(utf8(_asset("skeleton.html"))))
+    page_without_data = framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": ""})
+    leave_out_images(
+        data, MAX_BYTES - len(utf8(page_without_data)) + len(utf8(_asset("skeleton.html")))
+    )
     return framed_html("skeleton.html", STYLES, SCRIPTS, {**parts, "data": json_text(data)})
 
 

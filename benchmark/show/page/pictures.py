@@ -150,13 +150,13 @@ def select_within(
     takes at most MAX_DECODE_SECONDS, and slow decoders are left out.
     """
     is_unlimited = math.isinf(max_bytes)
-    seconds_left, slowest = (
+    seconds_left, max_megapixel_seconds = (
         (math.inf, math.inf) if is_unlimited else (MAX_DECODE_SECONDS, SLOW_SECONDS)
     )
     selected_keys: list[ImageKey] = []
     numbers: set[int] = set()
     for key in order:
-        if seconds[key] > min(seconds_left, slowest * megapixels(rows[key])):
+        if seconds[key] > min(seconds_left, max_megapixel_seconds * megapixels(rows[key])):
             continue
         bytes_needed = size(key) * (DECODED_SHARE + maps + (key[2] not in numbers))
         if bytes_needed > max_bytes:
@@ -356,13 +356,13 @@ def decode_pictures(
 ) -> dict[ImageKey, DecodedPicture]:
     """Write the planned pictures that have no file; return those that failed, with the reason."""
     failures: dict[ImageKey, DecodedPicture] = {}
-    rows, finished = [plan.rows[key] for key in plan.keys_to_decode], 0
+    rows, num_finished = [plan.rows[key] for key in plan.keys_to_decode], 0
     with show_progress(len(rows)) as report:
         report(Progress(0, 0))
         for result in stored_pictures.decode_rows(rows, device_kind(chosen_device()), cores()):
             if result is not None:
                 place, pixels = result
-                key, finished = plan.keys_to_decode[place], finished + 1
+                key, num_finished = plan.keys_to_decode[place], num_finished + 1
                 if not isinstance(pixels, Failed):
                     files.write(picture_path(rows[place]), pixels)
                 elif pixels.stage == ABSENT:
@@ -371,7 +371,7 @@ def decode_pictures(
                 else:
                     reason = f"No picture: {pixels.stage}: {pixels.reason}."
                     failures[key] = DecodedPicture(None, reason, failed=True)
-            report(Progress(finished, sum(picture.failed for picture in failures.values())))
+            report(Progress(num_finished, sum(picture.failed for picture in failures.values())))
     return failures
 
 
@@ -462,12 +462,12 @@ def _cut_crops(
     return []
 
 
-def map_metrics(measured: Collection[Metric]) -> list[str]:
+def map_metrics(measured_metrics: Collection[Metric]) -> list[str]:
     """Return the metrics of a page's maps: an LPIPS, preferably a measured one, and luma."""
-    columns = {metric.column for metric in measured}
-    available = [name for name in PERCEPTUAL_METRICS if name not in lacking([name])]
-    available.sort(key=lambda name: metric_class(name).column not in columns)
-    return [*available[:1], LUMA_METRIC]
+    columns = {metric.column for metric in measured_metrics}
+    available_metrics = [name for name in PERCEPTUAL_METRICS if name not in lacking([name])]
+    available_metrics.sort(key=lambda name: metric_class(name).column not in columns)
+    return [*available_metrics[:1], LUMA_METRIC]
 
 
 def add_maps(
@@ -518,14 +518,14 @@ def _serve_maps(
 
     try:
         files, metric, scale = PictureFiles(folder), mapped_metric(name), map_scale(name)
-        prepared = metric.prepare(files.pixels(source))
+        prepared_source = metric.prepare(files.pixels(source))
         for file, picture in decoded.items():
             error_levels = levels(
-                halve_map(metric.error_map(prepared, files.pixels(picture))), scale
+                halve_map(metric.error_map(prepared_source, files.pixels(picture))), scale
             )
             grey = np.repeat(error_levels[..., None], 3, axis=2)
-            encoded = bytes(webp_encode(grey, lossless=True, level=0, method=4))
-            write_files(folder, {file: encoded}, what="page's map")
+            webp_bytes = bytes(webp_encode(grey, lossless=True, level=0, method=4))
+            write_files(folder, {file: webp_bytes}, what="page's map")
     except NotMeasurable:  # a photograph too small for the network
         connection.send("")
     except BenchError as error:

@@ -91,7 +91,7 @@ def write_page(
     title = profile(stored.name).title
     title = title[:1].upper() + title[1:]
     panels = dict(
-        zip(report.measured, rename_curves(_page_panels(experiment, report)), strict=True)
+        zip(report.measured_metrics, rename_curves(_page_panels(experiment, report)), strict=True)
     )
     published = {m.column: [c for c in panel if not c.measured] for m, panel in panels.items()}
     first_panels = [
@@ -100,7 +100,7 @@ def write_page(
     ]
     choice = choose(first_panels, experiment.rule, report.anchor, report.named_codecs)
     shown_labels = choice.labels
-    map_names = map_metrics(report.measured)
+    map_names = map_metrics(report.measured_metrics)
     command = command or command_on_rows(
         "report", experiment.results, experiment.dataset, page=True
     )
@@ -109,8 +109,8 @@ def write_page(
     plan = plan_pictures(rows, stored_pictures, photographs, shown_labels, parse_limit(images))
     if plan.keys_to_decode:
         notify(plan.sentence)
-    failed = decode_pictures(plan, stored_pictures, files, show_progress)
-    pictures = page_pictures(plan, failed, photographs, plan.excess_reason(command))
+    failures = decode_pictures(plan, stored_pictures, files, show_progress)
+    pictures = page_pictures(plan, failures, photographs, plan.excess_reason(command))
     pictures = add_maps(files, pictures, map_names, notify)
     sizes = pictures.sizes(files)
     line = headline(report.ranking, summary.images, figure_names(summary), report.named_codecs)
@@ -158,7 +158,7 @@ def write_page(
 def _page_panels(experiment: Experiment, report: Report) -> list[Panel]:
     summary, name, panels = report.stored.summary, report.stored.name, list[Panel]()
     points = [] if experiment.published else list(read_points(experiment.results))
-    for metric in report.measured:
+    for metric in report.measured_metrics:
         rule = summary.protocols[metric.column]
         curves = []
         with suppress(UsageError):

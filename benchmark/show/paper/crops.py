@@ -211,8 +211,10 @@ def maps(
     (view,) = views
     is_column, column = look().width == "column", metric.column
     shown_labels = _order_labels(view, MAX_MAPS[is_column])
-    prepared = metric.prepare(view.picture)
-    error_maps = {label: metric.error_map(prepared, view.pixels[label]) for label in shown_labels}
+    prepared_source = metric.prepare(view.picture)
+    error_maps = {
+        label: metric.error_map(prepared_source, view.pixels[label]) for label in shown_labels
+    }
     ranked_labels = sorted(shown_labels, key=lambda label: float(np.nanmean(error_maps[label])))
     compared_maps = [
         np.nan_to_num(error_maps[k])[..., None]
@@ -231,14 +233,14 @@ def maps(
         tile = _tile(view, label, place)
         values = dict(tile.values)
         if values[metric.label] is None:
-            values[metric.label] = metric.compare(prepared, view.pixels[label])
+            values[metric.label] = metric.compare(prepared_source, view.pixels[label])
         part = metric.value_of_map(float(np.nanmean(map_parts[label], dtype=np.float64)))
         values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
-        stacked = stack_map(tile.pixels, colour_map(map_parts[label], scale, end))
+        stacked_pixels = stack_map(tile.pixels, colour_map(map_parts[label], scale, end))
         record = {**tile.record, column: values[metric.label], f"{column}_of_part": part}
         record |= {"map": scale.label, "map_end": end}
         record[f"{column}_protocol"] = record[f"{column}_protocol"] or metric.protocol
-        tiles.append(tile._replace(pixels=stacked, values=values, record=record))
+        tiles.append(tile._replace(pixels=stacked_pixels, values=values, record=record))
     legend_sentence = f"Below each: {scale.label}, and the metric of this part."
     notes = [f"Maps: {scale.label}, from 0 to {end:g}."]
     drawing = draw_pictures(
@@ -286,12 +288,12 @@ def _views(
         map(Metric.named, metrics),
         bool(experiment.metrics) or not metrics[1:],
     )
-    available = (
+    available_metrics = (
         m
         for m in candidates
         if is_metric_named or all(r.get(m.column) is not None for r in stored_rows)
     )
-    metric = next(available, Metric.named("psnr"))
+    metric = next(available_metrics, Metric.named("psnr"))
     sources = find_sources(experiment.dataset, data_dir, experiment.results)
     if isinstance(sources, str):
         return [], [f"no {figure}: {sources}"]
@@ -312,12 +314,12 @@ def _views(
     measured_labels = {
         label_of(CodecSpec.parse_row(row)) for row in stored_rows if not row["bundled"]
     }
-    bundled = [
+    bundled_editions = [
         edition
         for edition in editions.values()
         if measured_labels and label_of(edition.spec) not in measured_labels
     ]
-    edition_names = titles(editions.values(), bundled) | look().titles(editions.values())
+    edition_names = titles(editions.values(), bundled_editions) | look().titles(editions.values())
     names = {label: edition_names[edition] for label, edition in editions.items()}
     for part, requested_target in () if obstacle else zip(parts, targets, strict=True):
         metrics_below = _metrics_below(requested_target, metric, is_metric_named)
@@ -518,10 +520,10 @@ def _distant_codec_notes(
 
 def _mean_rate(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -> float:
     """Return the dataset's mean rate at which a photograph has about the target's rate."""
-    nearest = min(rows, key=lambda row: distance(row["bpp"], target.value))
+    nearest_row = min(rows, key=lambda row: distance(row["bpp"], target.value))
     keys = "codec", "variant", "setting_name", "setting_value"
-    setting_rows = table.filter(OK, *(pl.col(key) == nearest[key] for key in keys))
-    image_bpp: float = max(nearest["bpp"], MIN_BPP)
+    setting_rows = table.filter(OK, *(pl.col(key) == nearest_row[key] for key in keys))
+    image_bpp: float = max(nearest_row["bpp"], MIN_BPP)
     return target.value * fmean(setting_rows["bpp"].to_list()) / image_bpp
 
 

@@ -170,16 +170,20 @@ def _read_curves(
 def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
     """Give each codec the same name on all datasets, marked if bundled or under another rule."""
     curves = [(result.title, c) for result in results for c in chain(*result.panels) if c.measured]
-    latest = {curve.spec: curve.edition for _, curve in curves}
-    names = {edition.spec: name for edition, name in titles(latest.values()).items()}
+    latest_editions = {curve.spec: curve.edition for _, curve in curves}
+    names = {edition.spec: name for edition, name in titles(latest_editions.values()).items()}
     origins_by_spec = dict[CodecSpec, dict[str, str]]()
     for title, curve in curves:
         origins_by_spec.setdefault(curve.spec, {})[title] = curve.edition.origin
     if any("here" in origins.values() for origins in origins_by_spec.values()):
         for spec, origins in origins_by_spec.items():
-            bundled = [title for title, origin in origins.items() if origin == "bundled"]
-            datasets_clause = "" if len(bundled) == len(origins) else f" on {listed(bundled)}"
-            names[spec] = add_remark(names[spec], f"bundled{datasets_clause}" if bundled else "")
+            bundled_titles = [title for title, origin in origins.items() if origin == "bundled"]
+            datasets_clause = (
+                "" if len(bundled_titles) == len(origins) else f" on {listed(bundled_titles)}"
+            )
+            names[spec] = add_remark(
+                names[spec], f"bundled{datasets_clause}" if bundled_titles else ""
+            )
 
     def with_shared_names(panel: Panel) -> Panel:
         return [c.with_title(names[c.spec]) if c.measured else c for c in panel]
@@ -198,16 +202,16 @@ def _find_anchor(
     name: `system` or `system:variant`; empty: the last of the reference codecs, or none.
     fall_back: return None for an unknown curve; else raise `UnknownName`.
     """
-    measured = result.stored.anchor.spec if result.stored else None
-    if measured and not _names_system(name, points):
-        return measured
+    measured_anchor = result.stored.anchor.spec if result.stored else None
+    if measured_anchor and not _names_system(name, points):
+        return measured_anchor
     system, _, variant = (name or reference_codecs()[-1]).partition(":")
     for curve in (curve for curve in chain(*result.panels) if not curve.measured):
         _, published_variant = curve.edition.facts.published[0]
         if slug(system_of(curve)) == slug(system) and variant in ("", published_variant):
             return curve.spec
-    if measured or not name or fall_back:
-        return measured
+    if measured_anchor or not name or fall_back:
+        return measured_anchor
     return find_variant(name, result.editions)
 
 

@@ -102,10 +102,10 @@ def bd(experiment: Experiment) -> PaperFigure:
       bench figures bd --anchor vtm --metrics psnr,lpips_squeeze
     """
     (result,) = experiment_curves(experiment, [experiment.dataset], "bd")
-    compared = _compare_anchor(result, experiment)
+    comparisons = _compare_anchor(result, experiment)
     choice = choose(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
     looks = styles(result.editions)
-    arguments = choice, compared, looks, result.title, result.anchor
+    arguments = choice, comparisons, looks, result.title, result.anchor
     drawing = draw_bd_bars(result.panels, *arguments)
     obstacle = (
         "no codec has a BD-rate" if result.anchor else "choose a published curve with --anchor"
@@ -113,7 +113,7 @@ def bd(experiment: Experiment) -> PaperFigure:
     undrawn_notes = note_undrawn(choice, experiment)
     reasons = (
         f"no BD-rate of {c['codec']} in {c['metric']}: {c['reason']}"
-        for c in compared.values()
+        for c in comparisons.values()
         if c["bd_rate_percent"] is None and c["codec"] in choice.labels
     )
     return _paper_figure([result], drawing, f"no bd: {obstacle}", *undrawn_notes, *reasons)
@@ -146,10 +146,10 @@ def complexity(
     choice = choose(result.panels[:1], experiment.rule, result.anchor, experiment.named_codecs)
     (panel,) = choice.select(result.panels[:1])
     metric = panel[0].metric
-    compared = {**_compare_anchor(result, experiment)}
+    comparisons = {**_compare_anchor(result, experiment)}
     if anchor := result.anchor_edition:
-        compared[anchor, metric.column] = anchor_comparison(metric, experiment.rule)
-    points = cost_points(panel, compared, summary, cost or COSTS)
+        comparisons[anchor, metric.column] = anchor_comparison(metric, experiment.rule)
+    points = cost_points(panel, comparisons, summary, cost or COSTS)
     anchor_curve = variant_curve(panel, result.anchor)
     words, name = metric_words([metric]), anchor_curve.name if anchor_curve else ""
     subject = f"{result.title}{experiment.rule.words}"
@@ -158,7 +158,7 @@ def complexity(
     absent_names = ", ".join(
         curve.name
         for curve in panel
-        if curve.name not in drawn_names and _has_rate(compared, curve)
+        if curve.name not in drawn_names and _has_rate(comparisons, curve)
     )
     timing_note = f"complexity lacks {absent_names}: no cost known; `bench run --timing` times it"
     return _paper_figure(

@@ -215,16 +215,16 @@ def _system_rows(
             if curve is curves[curve.name]:
                 pairs.setdefault(curve.name, {}).update(records if bd_rates else {})
     costs, time_note = _costs(results, curves)
-    ordered = sorted(curves, key=lambda name: KINDS.index(curves[name].edition.facts.kind))
-    rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered]
+    ordered_names = sorted(curves, key=lambda name: KINDS.index(curves[name].edition.facts.kind))
+    rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered_names]
     return rows, anchors, [name for name in absent if name not in curves], time_note
 
 
 def _comparable_curves(panel: Panel, result: ExperimentCurves) -> Panel:
-    metric, published = panel[0].metric, [c.protocol for c in panel if not c.measured]
-    measured = result.summary.protocols[metric.column] if result.summary else ""
-    sharing = sharing_protocols(published, metric, measured)
-    return [curve for curve in panel if curve.measured or curve.protocol in sharing]
+    metric, published_protocols = panel[0].metric, [c.protocol for c in panel if not c.measured]
+    measured_protocol = result.summary.protocols[metric.column] if result.summary else ""
+    shared_protocols = sharing_protocols(published_protocols, metric, measured_protocol)
+    return [curve for curve in panel if curve.measured or curve.protocol in shared_protocols]
 
 
 def _compare_panel(
@@ -329,8 +329,8 @@ def _mark_lowest(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
             scores |= {row: value.score} if value.is_comparable else {}
         elif value is not None:
             scores[row] = value
-    ordered = sorted(scores, key=scores.__getitem__)
-    texts = {row: column.text(rows[row], "").removeprefix(WIDE_MARK) for row in ordered}
+    ordered_rows = sorted(scores, key=scores.__getitem__)
+    texts = {row: column.text(rows[row], "").removeprefix(WIDE_MARK) for row in ordered_rows}
     order = [*dict.fromkeys(texts.values())]
     marks = dict(zip(order, ("best", "second")[: len(order) - 1], strict=False))
     return {row: marks[text] for row, text in texts.items() if text in marks}
@@ -346,10 +346,10 @@ def _costs(
     """
     costs: dict[str, dict[str, float]] = {name: {} for name in curves}
     times: dict[str, dict[str, float]] = {"": {}}  # by machine; "" for typical ones
-    stored = [result.summary for result in results if result.summary]
+    summaries = [result.summary for result in results if result.summary]
     for name, curve in curves.items():
         summaries_with_rows = (
-            summary for summary in stored if curve.measured and summary.edition_of(curve.spec)
+            summary for summary in summaries if curve.measured and summary.edition_of(curve.spec)
         )
         summary = next(summaries_with_rows, None)
         if summary is None or not curve.points:

@@ -72,7 +72,7 @@ class Report:
 
     stored: DatasetResults
     metrics: Sequence[Metric]  # requested
-    measured: Sequence[Metric]  # with values
+    measured_metrics: Sequence[Metric]  # with values
     sections: Mapping[str, Section]  # for a page, by kind
     deltas: Table | str  # BD-rates, or the reason without any
     overlays: Mapping[str, "Overlay"]  # published curves by metric column
@@ -168,27 +168,29 @@ def _write_report(
     summary, folder = stored.summary, stored.folder
     anchor = summary.edition_of(stored.anchor.spec)
     editions = _select_tested(summary, anchor) if experiment.metrics == "all" else None
-    measured = [metric for metric in metrics if summary.count_values(metric.column, editions)]
+    measured_metrics = [metric for metric in metrics if summary.count_values(metric.column, editions)]
     relevant_metrics = [
-        m for m in metrics if m in measured or editions is None or summary.was_attempted(m.column, editions)
+        m
+        for m in metrics
+        if m in measured_metrics or editions is None or summary.was_attempted(m.column, editions)
     ]
-    partial_metrics = _partial_metrics(summary, measured, editions or ())
-    measured = [metric for metric in measured if metric not in partial_metrics]
+    partial_metrics = _partial_metrics(summary, measured_metrics, editions or ())
+    measured_metrics = [metric for metric in measured_metrics if metric not in partial_metrics]
     few_image_metrics = (
         []
         if experiment.metrics != "all" or experiment.allow_few
-        else metrics_over_few(summary, measured)
+        else metrics_over_few(summary, measured_metrics)
     )
-    measured = [metric for metric in measured if metric not in few_image_metrics]
-    scored_editions = [
-        metric for metric in metrics if metric in measured or metric in partial_metrics
+    measured_metrics = [metric for metric in measured_metrics if metric not in few_image_metrics]
+    scored_metrics = [
+        metric for metric in metrics if metric in measured_metrics or metric in partial_metrics
     ]
     panels = {
         metric.column: [
             *measured_curves(summary, metric),
             *(overlays[metric.column].compatible if metric.column in overlays else ()),
         ]
-        for metric in measured
+        for metric in measured_metrics
     }
     codecs, rule = experiment.named_codecs, experiment.rule
     renamed_panels = dict(zip(panels, rename_curves([*panels.values()]), strict=True))
@@ -197,7 +199,7 @@ def _write_report(
     }
     choice = choose([*overlaid.values()], rule, stored.anchor.spec, codecs)
     undrawn_notes = note_undrawn(choice, experiment)
-    comparisons, deltas = compare_all(summary, measured, stored.anchor, rule)
+    comparisons, deltas = compare_all(summary, measured_metrics, stored.anchor, rule)
     drawings = _draw_figures(stored, overlaid, choice, comparisons)
     named_metrics = () if experiment.metrics == "all" else metrics
     ranking = rank_by_bd_rate(summary, metrics, anchor, rule, comparisons, named_metrics)
@@ -213,12 +215,12 @@ def _write_report(
     record = details_record(
         stored, command, stored.anchor.label, drawings, absent, published_notes, sources
     )
-    means = means_table(summary, measured)
+    means = means_table(summary, measured_metrics)
     shown_curves = chain(*choice.select([*overlaid.values()]))
     published = sources_table(curve for curve in shown_curves if not curve.measured)
     tables = {
         "means.md": markdown(means),
-        "means.csv": csv_text(records_with_intervals(summary, scored_editions)),
+        "means.csv": csv_text(records_with_intervals(summary, scored_metrics)),
     }
     if not isinstance(deltas, str):
         tables["bd_rate.md"] = markdown(deltas)
@@ -243,7 +245,7 @@ def _write_report(
         "details.md": details_text(
             record,
             absent,
-            draws_table(draw_spreads(summary, measured), measured),
+            draws_table(draw_spreads(summary, measured_metrics), measured_metrics),
             means_table(summary, few_image_metrics),
             published,
         ),
@@ -257,7 +259,7 @@ def _write_report(
         f"kept: {folder / name} was changed since an earlier report" for name in kept_files
     )
     return Report(
-        stored, metrics, measured, page_sections(summary, ranking, deltas, means, absent),
+        stored, metrics, measured_metrics, page_sections(summary, ranking, deltas, means, absent),
         deltas, overlays, ranking, [folder / "report.md"], len(drawings),
         [*reader_problems, *gaps(summary, ranking.metrics)], absent,
         [*origin, *about_sources, *published_notes, *undrawn_notes, *changed_notes],

@@ -106,10 +106,10 @@ def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
             f"lossy sources: {share} had been coded lossily (JPEG, WebP), so their artefacts count"
         )
     if facts and facts["spread"] >= WIDE_SPREAD:
-        (name, *small), (_, *large) = facts["smallest"], facts["largest"]
+        (name, *min_size), (_, *max_size) = facts["smallest"], facts["largest"]
+        sizes = f"{min_size[0]} x {min_size[1]} px ({name}) to {max_size[0]} x {max_size[1]}"
         result.append(
-            f"sizes: {small[0]} x {small[1]} px ({name}) to {large[0]} x {large[1]}, equally "
-            "weighted in means (`bench report --pooled` weights by pixels)"
+            f"sizes: {sizes}, equally weighted in means (`bench report --pooled` weights by pixels)"
         )
     return result
 

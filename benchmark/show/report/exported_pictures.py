@@ -97,12 +97,15 @@ def export_pictures(
     names = picture_names(rows)
     pairs = zip(names, rows, strict=True)
     files = {name: row for name, row in pairs if _is_exported(folder / name, row)}
-    num_present, missing = len(files), [n for n, name in enumerate(names) if name not in files]
+    num_present, missing_places = (
+        len(files),
+        [n for n, name in enumerate(names) if name not in files],
+    )
     mismatches = list[Absent]()
     undecodable = Counter[str]()
-    for result in pictures.decode_rows([rows[n] for n in missing], device, jobs):
+    for result in pictures.decode_rows([rows[n] for n in missing_places], device, jobs):
         if result is not None:
-            row, name = rows[missing[result[0]]], names[missing[result[0]]]
+            row, name = rows[missing_places[result[0]]], names[missing_places[result[0]]]
             if not isinstance(pixels := result[1], Failed):
                 fromarray(pixels).save(png := BytesIO(), "PNG")
                 write_files(folder, {name: png.getvalue()}, what="pictures")
@@ -217,24 +220,24 @@ def _rows_at_points(rows: Sequence[Row], points: Sequence[str]) -> list[Row]:
             row for row, edition in zip(rows, editions, strict=True) if edition in named_editions
         ]
         cells_by_setting = group_by_key((_row_setting(row), row["cell"]) for row in codec_rows)
-        stored = {
+        cells_by_value = {
             row_setting.value: setting_cells
             for row_setting, setting_cells in cells_by_setting.items()
             if row_setting.name == setting
         }
-        if not stored:
+        if not cells_by_value:
             raise UnknownName(
                 f"setting of {codec}",
                 setting,
                 {row_setting.name for row_setting in cells_by_setting},
             )
         for value in values:
-            if value not in stored:
-                settings = ", ".join(f"{number:g}" for number in sorted(stored))
+            if value not in cells_by_value:
+                settings = ", ".join(f"{number:g}" for number in sorted(cells_by_value))
                 raise UsageError(
                     f"{codec} has no results at {setting}={value:g}; it has {settings}"
                 )
-            cells |= {*stored[value]}
+            cells |= {*cells_by_value[value]}
     return [row for row in rows if row["cell"] in cells or not points]
 
 
@@ -256,7 +259,7 @@ def _rows_near_rate(
         ) is not None:
             near_rows.append(candidates[place])
             continue
-        nearest = min(group, key=lambda row: distance(row["bpp"], bpp))
-        is_close = nearest_setting(bpp, [nearest["bpp"]], MAX_RATE_RATIO) is not None
-        (near_rows if is_close else far_rows).append(nearest)
+        nearest_row = min(group, key=lambda row: distance(row["bpp"], bpp))
+        is_close = nearest_setting(bpp, [nearest_row["bpp"]], MAX_RATE_RATIO) is not None
+        (near_rows if is_close else far_rows).append(nearest_row)
     return near_rows, far_rows

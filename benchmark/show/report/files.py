@@ -80,7 +80,7 @@ class ReportSet:
         obsolete = {
             name: digest for name, digest in self._earlier.files.items() if name not in files
         }
-        changed = sorted(
+        changed_names = sorted(
             name for name, digest in obsolete.items() if self._is_changed(name, digest)
         )
         new_manifest = msgspec.structs.replace(self._earlier, command=command, files=digests)
@@ -94,13 +94,13 @@ class ReportSet:
                         if (self.folder / name).is_dir():
                             raise IsADirectoryError(EISDIR, "Is a directory")
                         drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
-                for name in obsolete.keys() - set(changed):
+                for name in obsolete.keys() - set(changed_names):
                     (self.folder / name).unlink(missing_ok=True)
                 self._write_manifest(new_manifest)
         except OSError as error:
             reason = f"the report in {self.folder} cannot be written: {error.strerror}"
             raise StoreError(reason) from error
-        return changed
+        return changed_names
 
     def end_page(self, page_images: str | None, pictures: Sequence[str] = ()) -> None:
         """Record the page (None: no page) and its `pictures`; remove an earlier page's pictures."""
