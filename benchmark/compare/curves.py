@@ -387,12 +387,10 @@ def _pchip(width: Float64Array, slope: Float64Array) -> Float64Array:
     """
     if slope.shape[1] == 1:
         return np.hstack([slope, slope])
-    previous_width, next_width, previous_slope, next_slope = (
-        width[:, :-1],
-        width[:, 1:],
-        slope[:, :-1],
-        slope[:, 1:],
-    )
+    previous_width = width[:, :-1]
+    next_width = width[:, 1:]
+    previous_slope = slope[:, :-1]
+    next_slope = slope[:, 1:]
     previous_weight, next_weight = 2 * next_width + previous_width, next_width + 2 * previous_width
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = (previous_weight + next_weight) / (

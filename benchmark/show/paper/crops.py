@@ -154,22 +154,20 @@ def crops(
       bench figures crops --codecs jpeg,webp,avif --at ssimulacra2=90
       bench figures crops --images kodim15 --box 120,80,192,128
     """
-    parts, metrics = (
-        parse_crops(crops, box, experiment.images),
-        metric_names(experiment.metrics or USUAL_METRICS),
-    )
+    parts = parse_crops(crops, box, experiment.images)
+    metrics = metric_names(experiment.metrics or USUAL_METRICS)
     targets = [part.target(at, parse_rates(bpp)) for part in parts]
     views, sentences = _views(experiment, parts, targets, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
     for view in views:
         shown_labels = _order_labels(view, None if look().max_curves is None else MAX_CROPS)
-        place = _require_inside(
+        part_box = _require_inside(
             view, view.box or most_different_square([view.pixels[k] for k in shown_labels], CROP_PX)
         )
         if len(views) == 1:
-            tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
-        tiles.append(PictureTile("Source", _cut_part(view.picture, place), {}, {}))
-        tiles += [_tile(view, label, place) for label in shown_labels]
+            tiles.append(PictureTile("Photograph", view.picture, {}, {}, part_box))
+        tiles.append(PictureTile("Source", _cut_part(view.picture, part_box), {}, {}))
+        tiles += [_tile(view, label, part_box) for label in shown_labels]
     if not tiles:
         return PaperFigure(None, sentences)
     tiles_per_view = len(tiles) // len(views)
@@ -196,10 +194,8 @@ def maps(
       bench figures maps --codecs ours,vtm,avif --dataset sample --bpp 0.2
       bench figures maps --metrics psnr_y --width column
     """
-    requested_names, parts = (
-        metric_names(experiment.metrics) if experiment.metrics else (),
-        parse_crops(crops, box, experiment.images),
-    )
+    requested_names = metric_names(experiment.metrics) if experiment.metrics else ()
+    parts = parse_crops(crops, box, experiment.images)
     name = next(iter(requested_names), "") or next(
         name for name in MAP_METRICS if not lacking([name])
     )
@@ -220,17 +216,17 @@ def maps(
         np.nan_to_num(error_maps[k])[..., None]
         for k in ranked_labels[: max(len(shown_labels) - 1, 2)]
     ]
-    place = _require_inside(view, view.box or most_different_square(compared_maps, MAP_CROP_PX))
-    map_parts = {label: _cut_part(error_maps[label], place) for label in shown_labels}
+    part_box = _require_inside(view, view.box or most_different_square(compared_maps, MAP_CROP_PX))
+    map_parts = {label: _cut_part(error_maps[label], part_box) for label in shown_labels}
     end = scale_end(
         [float(np.nanpercentile(part, REACH_PERCENTILE)) for part in map_parts.values()], scale
     )
     tiles = []
     if not is_column:
-        tiles.append(PictureTile("Photograph", view.picture, {}, {}, place))
-        tiles.append(PictureTile("Source", _cut_part(view.picture, place), {}, {}))
+        tiles.append(PictureTile("Photograph", view.picture, {}, {}, part_box))
+        tiles.append(PictureTile("Source", _cut_part(view.picture, part_box), {}, {}))
     for label in shown_labels:
-        tile = _tile(view, label, place)
+        tile = _tile(view, label, part_box)
         values = dict(tile.values)
         if values[metric.label] is None:
             values[metric.label] = metric.compare(prepared_source, view.pixels[label])
@@ -284,10 +280,8 @@ def _views(
     stored_rows = [
         row for rows in by_image.values() for codec_rows in rows.values() for row in codec_rows
     ]
-    candidates, is_metric_named = (
-        map(Metric.named, metrics),
-        bool(experiment.metrics) or not metrics[1:],
-    )
+    candidates = map(Metric.named, metrics)
+    is_metric_named = bool(experiment.metrics) or not metrics[1:]
     available_metrics = (
         m
         for m in candidates

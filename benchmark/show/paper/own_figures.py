@@ -187,10 +187,8 @@ def realism(
     Examples:
       bench figures realism --metrics psnr,fd_squeeze --bpp 0.1,0.2
     """
-    (result,), rates = (
-        experiment_curves(experiment, [experiment.dataset], "realism"),
-        parse_rates(bpp),
-    )
+    (result,) = experiment_curves(experiment, [experiment.dataset], "realism")
+    rates = parse_rates(bpp)
     if len(result.panels) != 2:
         names = metric_names(experiment.metrics or METRICS["realism"])
         absences = absent_sentences(names, result.summary) if result.summary else []

@@ -106,10 +106,8 @@ def draw_table(
     if targets:
         target_names = (target.name for target in targets if target.name != RATE)
         metrics = ",".join(dict.fromkeys((*shown_names, *target_names)))
-        full_experiment, min_settings = (
-            replace(experiment, metrics=metrics, mix_protocols=True),
-            1,
-        )
+        full_experiment = replace(experiment, metrics=metrics, mix_protocols=True)
+        min_settings = 1
     results = experiment_curves(full_experiment, datasets, "table", min_settings)
     with use_look(
         every_curve=look().every_curve or bool(experiment.named_codecs or experiment.published)

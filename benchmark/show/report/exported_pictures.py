@@ -97,10 +97,8 @@ def export_pictures(
     names = picture_names(rows)
     pairs = zip(names, rows, strict=True)
     files = {name: row for name, row in pairs if _is_exported(folder / name, row)}
-    num_present, missing_places = (
-        len(files),
-        [n for n, name in enumerate(names) if name not in files],
-    )
+    num_present = len(files)
+    missing_places = [n for n, name in enumerate(names) if name not in files]
     mismatches = list[Absent]()
     undecodable = Counter[str]()
     for result in pictures.decode_rows([rows[n] for n in missing_places], device, jobs):
@@ -113,10 +111,8 @@ def export_pictures(
             elif pixels.stage == ABSENT:
                 undecodable[f"{_label(row)}: {pixels.reason}"] += 1
             else:
-                cell, row_device = (
-                    f"{_label(row)} {_row_setting(row)} {row['image']}",
-                    row["device"],
-                )
+                cell = f"{_label(row)} {_row_setting(row)} {row['image']}"
+                row_device = row["device"]
                 is_other_device = pixels.stage == "verify" and row_device != device
                 device_clause = (
                     f" on {row_device}, which this machine does not use" if is_other_device else ""
