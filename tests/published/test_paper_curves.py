@@ -236,7 +236,7 @@ def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
                      "fingerprint": "f" * 64} for record in measured_rows]  # fmt: skip
     sweep = sweep_of(measured_rows + method)
     assert [step.distortion.value for step in sweep.steps] == pytest.approx([35.0, 34.0])
-    assert not sweep.left_out
+    assert not sweep.absence_notes
 
 
 def test_published_variants_of_a_system_are_steps_from_the_least_realistic_to_the_most():

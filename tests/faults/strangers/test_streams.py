@@ -10,7 +10,7 @@ from baselines.neural.bitstream import container as crdr_container
 from baselines.neural.bitstream.container import varint
 from benchmark.errors import CorruptStream
 from benchmark.spec import load_codec, parse_codec
-from faults.fuzzing.headers import signed
+from faults.fuzzing.headers import sign
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.zoo import write_hyperprior
 
@@ -27,7 +27,7 @@ def claiming(make, data, chance):
         header = compressai_container.unpack(data, 2)._replace(width=width, height=height)
         return compressai_container.pack(header)
     # Sides below 128 px are a byte each, behind the first seven.
-    return signed(data[:7] + varint(width) + varint(height) + data[9:])
+    return sign(data[:7] + varint(width) + varint(height) + data[9:])
 
 
 def operations(codec, stream):
@@ -44,14 +44,14 @@ def operations(codec, stream):
 
 
 @pytest.mark.parametrize(
-    ("make", "most_pixels", "margin"),
+    ("make", "max_pixels", "margin"),
     [
         (ours, crdr_container.max_pixels, 2),
         (write_hyperprior, compressai_container.max_pixels, 1),
     ],
     ids=["ours", "compressai"],
 )
-def test_the_work_of_a_stream_is_bounded_by_its_length(make, most_pixels, margin, tmp_path):
+def test_the_work_of_a_stream_is_bounded_by_its_length(make, max_pixels, margin, tmp_path):
     codec = load_codec(make(tmp_path))
     side = 256
     full_stream = codec.encode(noise(side, side), codec.sweep[-1])
@@ -65,5 +65,5 @@ def test_the_work_of_a_stream_is_bounded_by_its_length(make, most_pixels, margin
         work, error = operations(codec, stream)
         refusals += error and not work
         # A side of `ours` is padded to 64 pixels: at most twice the pixels beyond the first 2^22.
-        assert work <= 1.1 * per_pixel * margin * most_pixels(len(stream))
+        assert work <= 1.1 * per_pixel * margin * max_pixels(len(stream))
     assert refusals >= 5  # before any work
