@@ -87,7 +87,9 @@ def _read_titles(kind: str) -> dict[str, str]:
 def _read_title(target: str, from_module: bool = False) -> str:
     try:
         source = (
-            import_module(target.partition(":")[0]) if from_module else registry.import_target(target)
+            import_module(target.partition(":")[0])
+            if from_module
+            else registry.import_target(target)
         )
     except Exception:  # a broken library, which `_attempt` describes
         return ""

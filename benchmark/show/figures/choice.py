@@ -187,7 +187,9 @@ def _ranked_curves(
     if not users_curves:
         usual = usual_variants(PROJECT_CODEC)
         own_curves = [
-            curve for curve in ranked_curves if curve.measured and curve.edition.family == PROJECT_CODEC
+            curve
+            for curve in ranked_curves
+            if curve.measured and curve.edition.family == PROJECT_CODEC
         ]
         priority_curves += [curve for curve in own_curves if curve.spec in usual] or own_curves[:1]
     priority_curves += [curve for curve in ranked_curves if not curve.measured]

@@ -102,7 +102,9 @@ def realism(experiment: Experiment, name: str, dataset: str, metrics: Sequence[s
         looks = styles(GROUPED)
         drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, None)
     labels = " and ".join(Metric.named(metric).label for metric in metrics)
-    run_command = bench_command("run", codecs=PROJECT_CODEC, dataset=dataset, metrics=",".join(metrics))
+    run_command = bench_command(
+        "run", codecs=PROJECT_CODEC, dataset=dataset, metrics=",".join(metrics)
+    )
     requirement = f"{labels} on {dataset} (`{run_command}`)"
     if drawing is None:
         return PaperFigure(None, (f"no {name}: no codec has {requirement}",))

@@ -168,7 +168,9 @@ def _write_report(
     summary, folder = stored.summary, stored.folder
     anchor = summary.edition_of(stored.anchor.spec)
     editions = _select_tested(summary, anchor) if experiment.metrics == "all" else None
-    measured_metrics = [metric for metric in metrics if summary.count_values(metric.column, editions)]
+    measured_metrics = [
+        metric for metric in metrics if summary.count_values(metric.column, editions)
+    ]
     relevant_metrics = [
         m
         for m in metrics
