@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 import benchmark
-from benchmark.compare.curves import Curve
 from benchmark.compare.interval import (
     bd_rate_interval,
     bd_rates,
     jackknife_weights,
 )
+from benchmark.compare.rate_quality import RateQuality
 from benchmark.compare.rule import USUAL_RULE
 from tools.results_table import KODAK, bd_rate_cell
 
@@ -37,16 +37,16 @@ def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, st
     return {HYPERPRIOR: "0", **{label: _bd_rate(anchor, curve) for label, curve in curves.items()}}
 
 
-def _curve(rows: pd.DataFrame) -> Curve:
+def _curve(rows: pd.DataFrame) -> RateQuality:
     # a curve over all images, then one without each image
     bpp, psnr = (
         rows.pivot(index="image", columns="setting_value", values=column).to_numpy(np.float64)
         for column in ("bpp", "psnr_db")
     )
     weights = jackknife_weights(len(bpp))
-    return Curve(weights @ bpp, weights @ psnr)
+    return RateQuality(weights @ bpp, weights @ psnr)
 
 
-def _bd_rate(anchor: Curve, test: Curve) -> str:
+def _bd_rate(anchor: RateQuality, test: RateQuality) -> str:
     low, high = bd_rate_interval(anchor, test, USUAL_RULE) or (math.nan, math.nan)
     return bd_rate_cell(bd_rates(anchor, test, USUAL_RULE)[0], low, high)

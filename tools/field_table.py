@@ -11,7 +11,7 @@ from typing import NamedTuple
 import benchmark
 from baselines.neural.card import Card, load_card
 from baselines.neural.costs import Cost, costs
-from benchmark.compare.curves import bd_rate
+from benchmark.compare.rate_quality import bd_rate
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import published_curves

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmark.answer import Column
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import MIN_POINTS
-from benchmark.compare.system_curve import SystemCurve, measured_curves, variant_curve
+from benchmark.compare.curve import Curve, measured_curves, variant_curve
+from benchmark.compare.rate_quality import MIN_POINTS
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
@@ -163,9 +163,9 @@ def agreements(
 def _compare(
     summary: Summary,
     label: str,
-    measured_curve: SystemCurve | None,
+    measured_curve: Curve | None,
     metric: Metric,
-    curve: SystemCurve,
+    curve: Curve,
     agreeing_columns: set[str],
 ) -> Agreement | NotCompared:
     editions = [point.edition for point in summary.points if label_of(point.edition.spec) == label]

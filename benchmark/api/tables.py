@@ -14,9 +14,9 @@ from benchmark.compare import match as matching
 from benchmark.compare import tradeoff as trading
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.bd import compare
+from benchmark.compare.curve import measured_curves
 from benchmark.compare.experiment import IMAGES
 from benchmark.compare.rule import USUAL_RULE, Rule
-from benchmark.compare.system_curve import measured_curves
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import (

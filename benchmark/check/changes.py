@@ -17,8 +17,8 @@ import numpy as np
 from benchmark.answer import Absent
 from benchmark.check.pairing import VariantPair
 from benchmark.codec import BoolArray, Float64Array
-from benchmark.compare import curves as rd
-from benchmark.compare.curves import Curve
+from benchmark.compare import rate_quality as rd
+from benchmark.compare.rate_quality import RateQuality
 from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import Metric, absence
 from benchmark.registry import DISTRIBUTION_METRICS
@@ -132,7 +132,7 @@ def _compare_images(
         if name in pair.equal:
             numbers[name] = 0.0
         elif image in reference_curves:
-            new_curve = new_curves.get(image, Curve(np.empty(0), np.empty(0)))
+            new_curve = new_curves.get(image, RateQuality(np.empty(0), np.empty(0)))
             result = delta(reference_curves[image], new_curve, rule, anchor_name=SIDES[0])
             if result.value is not None:
                 numbers[name] = scale * result.value
@@ -161,7 +161,7 @@ def _compare_images(
     )
 
 
-def _relative_position(reference: Curve, new: Curve) -> Literal["below", "above", ""]:
+def _relative_position(reference: RateQuality, new: RateQuality) -> Literal["below", "above", ""]:
     """Return whether `new` lies completely below or above `reference` at comparable rates, or "".
 
     A curve is also below if it needs at least `COSTLY_RATIO` times the bits for every quality of
@@ -193,13 +193,13 @@ def _compare_sets(
     num_reference = sides[0][0].shape[1]
 
     def delta(point: Float64Array) -> rd.Delta:
-        curves = Curve(*point[:, :num_reference]), Curve(*point[:, num_reference:])
+        curves = RateQuality(*point[:, :num_reference]), RateQuality(*point[:, num_reference:])
         return rd.bd_quality(*curves, rule, anchor_name=SIDES[0])
 
     result = delta(point)
     if result.value is None:
         match _relative_position(
-            Curve(*point[:, :num_reference]), Curve(*point[:, num_reference:])
+            RateQuality(*point[:, :num_reference]), RateQuality(*point[:, num_reference:])
         ):
             case "below":
                 return replace(empty, out_of_reach=images)

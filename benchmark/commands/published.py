@@ -14,8 +14,8 @@ from benchmark.answer import Absent, Answer, Column
 from benchmark.commands import options, output
 from benchmark.commands.verb import Verbs
 from benchmark.compare.bd import Record, compare_curves, missing_comparison
-from benchmark.compare.curves import Curve, curve_of, cut, dominated_text
 from benchmark.compare.experiment import parse_rates
+from benchmark.compare.rate_quality import RateQuality, curve_of, cut, dominated_text
 from benchmark.compare.rule import FORM_NAMES, USUAL_RULE, Form, Rule
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
@@ -241,7 +241,7 @@ def bd(
     return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
 
 
-def remarks(pair: Record, curves: Sequence[tuple[str, Curve]], rule: Rule) -> Iterator[str]:
+def remarks(pair: Record, curves: Sequence[tuple[str, RateQuality]], rule: Rule) -> Iterator[str]:
     """Yield why there is no BD-rate, crossings of curves (anchor first), and points left out."""
     if pair["bd_rate_percent"] is None:
         hint = " (--any-overlap gives a number)" if pair["bd_rate_overlap"] else ""

@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from benchmark.compare.curves import MIN_POINTS, Curve, bd_rate, mean_curve
 from benchmark.compare.experiment import Experiment
+from benchmark.compare.rate_quality import MIN_POINTS, RateQuality, bd_rate, mean_curve
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import facts_of, reference_codecs
@@ -166,7 +166,7 @@ def headline_candidates(
 
 
 def _best_edition(
-    editions: Sequence[Edition], curves_by_edition: Mapping[Edition, Curve]
+    editions: Sequence[Edition], curves_by_edition: Mapping[Edition, RateQuality]
 ) -> Edition:
     """Return the edition whose curve needs the fewest bits, by BD-rates against the first."""
     first = editions[0]

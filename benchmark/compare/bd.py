@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare import curves as rd
 from benchmark.compare import interval as image_intervals
-from benchmark.compare.curves import Curve, Delta, bd_rate, mean_curve
+from benchmark.compare import rate_quality as rd
 from benchmark.compare.interval import Interval
+from benchmark.compare.rate_quality import Delta, RateQuality, bd_rate, mean_curve
 from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import RESCORE, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
@@ -38,7 +38,7 @@ Record = dict[str, Any]  # flat, JSON values only
 Comparisons = Mapping[tuple[Edition, str], Record]  # by edition and metric column
 
 
-def compare_curves(anchor: Curve, test: Curve, metric: Metric, rule: Rule) -> Record:
+def compare_curves(anchor: RateQuality, test: RateQuality, metric: Metric, rule: Rule) -> Record:
     """Return the BD-rate and the BD-metric of a curve against an anchor's."""
     rate = bd_rate(anchor, test, rule)
     record = _comparison_record(metric, rule, rate, rd.bd_metric(anchor, test, metric, rule))
@@ -163,7 +163,7 @@ def rate_intervals(
 
 
 def _image_fields(
-    anchor_curves: Mapping[int, Curve], test: Sequence[Point], metric: Metric, rule: Rule
+    anchor_curves: Mapping[int, RateQuality], test: Sequence[Point], metric: Metric, rule: Rule
 ) -> Record:
     """Return the fields on images' BD-rates, empty if none; anchor_curves: by image."""
     test_curves = rd.image_curves(test, metric) if anchor_curves else {}
@@ -188,7 +188,7 @@ def _image_fields(
 
 
 def image_rates(
-    anchor_curves: Sequence[Curve], test_curves: Sequence[Curve], rule: Rule
+    anchor_curves: Sequence[RateQuality], test_curves: Sequence[RateQuality], rule: Rule
 ) -> Float64Array:
     """Return the BD-rate (%) of each pair of curves, (pairs,); NaN where `bd_rate` has no value."""
     if not anchor_curves:
@@ -217,7 +217,7 @@ def _dominated_points(
     plotted_values = [
         sign * metric.plotted(math.nan if m.value is None else m.value) for m in means
     ]
-    curve = Curve(np.array([m.bpp or math.nan for m in means]), np.array(plotted_values))
+    curve = RateQuality(np.array([m.bpp or math.nan for m in means]), np.array(plotted_values))
     max_rate = math.inf if up_to_bpp is None else up_to_bpp
     gaps = zip(points, rd.dominance_gaps(curve).tolist(), curve.bpp.tolist(), strict=True)
     return [(point, gap) for point, gap, bpp in gaps if not math.isnan(gap) and bpp <= max_rate]

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare import curves as rd
-from benchmark.compare.curves import Curve
+from benchmark.compare import rate_quality as rd
+from benchmark.compare.rate_quality import RateQuality
 from benchmark.compare.rule import Form, Rule
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point, Summary, average_seeds
@@ -59,7 +59,7 @@ def resample_curve(
     metric: Metric,
     weights: Callable[[int], Float64Array],
     pooled: bool = False,
-) -> Curve:
+) -> RateQuality:
     """Return the curve of points over the same images under each weighting.
 
     weights: maps the number of images, without those that lack a value, to an array of shape
@@ -75,7 +75,7 @@ def resample_curve(
         rates = (weight @ (rates * pixels)) / (weight @ pixels)
     else:
         rates = weight @ rates
-    return Curve(rates, rd.qualities(weight @ values, metric))
+    return RateQuality(rates, rd.qualities(weight @ values, metric))
 
 
 def percentile_interval(resampled: Float64Array) -> Interval:
@@ -221,7 +221,9 @@ def records_with_intervals(summary: Summary, metrics: Sequence[Metric]) -> list[
     return result
 
 
-def bd_rate_interval(anchor: Curve | None, test: Curve | None, rule: Rule) -> Interval | None:
+def bd_rate_interval(
+    anchor: RateQuality | None, test: RateQuality | None, rule: Rule
+) -> Interval | None:
     """Return the interval (percent) of the BD-rate of two mean curves.
 
     anchor, test: weighted by `jackknife_weights`, over the same images. It is the `skewed_interval`
@@ -238,7 +240,7 @@ def bd_rate_interval(anchor: Curve | None, test: Curve | None, rule: Rule) -> In
     return percent_interval(set_rate + influences)
 
 
-def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
+def bd_rates(anchor: RateQuality, test: RateQuality, rule: Rule) -> Float64Array:
     """Return the BD-rate of each weighting in percent, (weightings,); NaN without one."""
     sorted_curves, masks = zip(*map(rd.sort_by_rate, (anchor, test)), strict=True)
     max_rate = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
@@ -249,7 +251,9 @@ def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
     for pattern in range(len(patterns)):
         group = pattern_of_weighting == pattern
         first, second = (
-            _cut(Curve(*(axis[group][:, mask[group][0]] for axis in curve)), max_rate, rule.bd)
+            _cut(
+                RateQuality(*(axis[group][:, mask[group][0]] for axis in curve)), max_rate, rule.bd
+            )
             for curve, mask in zip(sorted_curves, masks, strict=True)
         )
         points = min(first.quality.shape[1], second.quality.shape[1])
@@ -258,20 +262,20 @@ def bd_rates(anchor: Curve, test: Curve, rule: Rule) -> Float64Array:
     return rates
 
 
-def _bd_rates(anchor: Curve, test: Curve, form: Form) -> Float64Array:
+def _bd_rates(anchor: RateQuality, test: RateQuality, form: Form) -> Float64Array:
     axes = [(curve.quality, curve.log_rate) for curve in (anchor, test)]
     changes = rd.mean_changes(axes[0], axes[1], form)
     with np.errstate(over="ignore"):  # infinite where curves of a draw barely overlap
         return np.asarray(100 * (10**changes - 1), np.float64)
 
 
-def _cut(curve: Curve, up_to_bpp: float, form: Form) -> Curve:
+def _cut(curve: RateQuality, up_to_bpp: float, form: Form) -> RateQuality:
     """Cut curves at a rate as `curves.cut` does; the result has one shape for all weightings."""
     below_limit = curve.bpp[0] < up_to_bpp
     rates, quality = curve.bpp[:, below_limit], curve.quality[:, below_limit]
     if below_limit.all() or not below_limit.any():
-        return Curve(rates, quality)
+        return RateQuality(rates, quality)
     end_rates = np.full(len(quality), up_to_bpp)
     ends = rd.interpolate(curve.log_rate, curve.quality, np.log10(end_rates), form)
     ends[ends <= quality[:, -1]] = np.nan  # an overshoot has no BD-rate
-    return Curve(np.column_stack([rates, end_rates]), np.column_stack([quality, ends]))
+    return RateQuality(np.column_stack([rates, end_rates]), np.column_stack([quality, ends]))

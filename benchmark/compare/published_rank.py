@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from benchmark.compare.curves import Curve, log_rates_at, pareto_front, quality_at
+from benchmark.compare.curve import Curve
 from benchmark.compare.rank import (
     FORM,
     RATE,
@@ -16,13 +16,13 @@ from benchmark.compare.rank import (
     neighbour_rates,
     shared_span,
 )
-from benchmark.compare.system_curve import SystemCurve
+from benchmark.compare.rate_quality import RateQuality, log_rates_at, pareto_front, quality_at
 from benchmark.metrics.metric import Metric
 from benchmark.system.text import group_by_key
 
 
 def rank_systems(
-    curves: Iterable[SystemCurve],
+    curves: Iterable[Curve],
     target: Target,
     metrics: Sequence[Metric],
     shared_protocols: Mapping[str, Collection[str]],
@@ -50,7 +50,7 @@ def rank_systems(
 
 
 def _rank_system(
-    curves: Sequence[SystemCurve],
+    curves: Sequence[Curve],
     target: Target,
     axis_metric: Metric,
     metrics: Sequence[Metric],
@@ -61,8 +61,8 @@ def _rank_system(
     fronts.sort(key=lambda pair: pair[0].protocol not in shared_protocols[pair[0].metric.column])
 
     def value_on_first_curve(
-        metric: Metric, value_of: Callable[[Curve], float]
-    ) -> tuple[float, Curve, str | None] | None:
+        metric: Metric, value_of: Callable[[RateQuality], float]
+    ) -> tuple[float, RateQuality, str | None] | None:
         """Return the value on the first curve that reaches it, its front and foreign rule."""
         for curve, front in fronts:
             if curve.metric == metric and math.isfinite(value := value_of(front)):

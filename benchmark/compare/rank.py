@@ -18,11 +18,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array, Setting
-from benchmark.compare import curves as rd
 from benchmark.compare import interval as image_intervals
+from benchmark.compare import rate_quality as rd
 from benchmark.compare.cost import mean_at_rate, typical_seconds
-from benchmark.compare.curves import Curve, interpolate
 from benchmark.compare.interval import Interval
+from benchmark.compare.rate_quality import RateQuality, interpolate
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.compare.tradeoff import average_over
 from benchmark.errors import UsageError
@@ -452,7 +452,7 @@ class _ImageCurves:
         values = np.array([metric.value(quality) for quality in qualities], np.float64)
         return values if len(values) == len(images) and np.isfinite(values).all() else None
 
-    def _qualities(self, fronts: Mapping[int, Curve], images: Sequence[int]) -> list[float]:
+    def _qualities(self, fronts: Mapping[int, RateQuality], images: Sequence[int]) -> list[float]:
         rates = np.array([self._log_rate[image] for image in images], np.float64)
         qualities = rd.qualities_at([fronts[image] for image in images], rates, FORM)
         return [float(quality) for quality in qualities]
@@ -499,7 +499,7 @@ class _SetCurves:
         self.images = set(points[axis_metric.column][0].image_ids.tolist())
         curve = self._front_curve(axis_metric, self._valued_images(axis_metric))
         log_rate, quality = curve.log_rate, curve.quality
-        self._front = Curve(*(axis[0] for axis in curve))
+        self._front = RateQuality(*(axis[0] for axis in curve))
         self.num_points = len(self._front.bpp)
         self.span = shared_span([self._front], target, axis_metric)
         if setting is not None:
@@ -516,16 +516,16 @@ class _SetCurves:
         point, *_ = self.points[metric.column]
         return {*point.image_ids[np.isfinite(point.image_values[metric.column])].tolist()}
 
-    def _front_curve(self, metric: Metric, images: Collection[int]) -> Curve:
+    def _front_curve(self, metric: Metric, images: Collection[int]) -> RateQuality:
         points = [average_over(p, images, [metric.column]) for p in self.points[metric.column]]
         curve = image_intervals.resample_curve(
             points, metric, image_intervals.bootstrap_weights, pooled=True
         )
         set_points = np.stack([axis[0] for axis in curve], axis=1)
         # Duplicate points count once
-        front_points = np.stack(rd.pareto_front(Curve(*set_points.T)), axis=1)
+        front_points = np.stack(rd.pareto_front(RateQuality(*set_points.T)), axis=1)
         places = [int((set_points == point).all(axis=1).argmax()) for point in front_points]
-        return Curve(*(axis[:, places] for axis in curve))
+        return RateQuality(*(axis[:, places] for axis in curve))
 
     def neighbours(self, _: Sequence[int]) -> tuple[float, float]:
         """Return the rates between which the set is interpolated."""
@@ -567,13 +567,13 @@ class _SetCurves:
         return *cls.mean(change), None
 
 
-def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, Curve]:
+def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, RateQuality]:
     curves = rd.image_curves(points, metric)
     fronts = {image: rd.pareto_front(curve) for image, curve in curves.items()}
     return {image: front for image, front in fronts.items() if len(front.bpp)}
 
 
-def neighbour_rates(front: Curve, log_rate: float) -> tuple[float, float]:
+def neighbour_rates(front: RateQuality, log_rate: float) -> tuple[float, float]:
     """Return the rates of the points next to a log10 rate; at a point, its rate twice."""
     if np.abs(front.log_rate - log_rate).min() < SAME_PLACE:
         return 10**log_rate, 10**log_rate
@@ -582,7 +582,7 @@ def neighbour_rates(front: Curve, log_rate: float) -> tuple[float, float]:
 
 
 def shared_span(
-    fronts: Iterable[Curve], target: Target, axis_metric: Metric
+    fronts: Iterable[RateQuality], target: Target, axis_metric: Metric
 ) -> tuple[float, float] | None:
     """Return the range of rates or values that all curves reach; None without one."""
     is_rate = target.name == RATE

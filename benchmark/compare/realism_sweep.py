@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.compare.builds import beta_of, betas
-from benchmark.compare.curves import interpolate
+from benchmark.compare.curve import INTERPOLATED, Curve, CurvePoint, measured_curves
+from benchmark.compare.rate_quality import interpolate
 from benchmark.compare.rule import USUAL_RULE
-from benchmark.compare.system_curve import INTERPOLATED, CurvePoint, SystemCurve, measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import CATALOGUE, GROUPED, OURS, Edition, find_in_catalogue
 from benchmark.rows.summary import Summary
@@ -32,7 +32,7 @@ class SweepStep(NamedTuple):
 class RealismSweep(NamedTuple):
     """A system at a rate, from its least realistic step to its most; a lone step is a point."""
 
-    curve: SystemCurve  # without points, of the first step, by the method's name
+    curve: Curve  # without points, of the first step, by the method's name
     steps: tuple[SweepStep, ...]
     style: Edition  # determines the style: the method's first edition in the catalogue, if any
     absence_notes: tuple[str, ...] = ()  # on variants of other builds, or without the metrics
@@ -51,7 +51,7 @@ class PlotAtRate(NamedTuple):
 
 
 def realism_sweeps(
-    curves: Iterable[SystemCurve],
+    curves: Iterable[Curve],
     metrics: tuple[Metric, Metric],
     summary: Summary | None,
     bpp: float,
@@ -119,19 +119,19 @@ def measured_sweep(
     recorded = any(edition.run_facts.recorded for edition in editions)
     run_facts = editions[0].run_facts._replace(caveats=tuple(caveats), recorded=recorded)
     edition = replace(editions[0], run_facts=run_facts)
-    curve = SystemCurve(realism, edition, style.method, (), group=style.facts.group)
+    curve = Curve(realism, edition, style.method, (), group=style.facts.group)
     return RealismSweep(curve, tuple(steps), style, family.absence_notes)
 
 
 def _sweep_step(
-    distortion: SystemCurve, realism: SystemCurve, bpp: float, name: str, metric: Metric
+    distortion: Curve, realism: Curve, bpp: float, name: str, metric: Metric
 ) -> SweepStep | None:
     x = point_at_rate(distortion, bpp, log_values=False)
     y = point_at_rate(realism, bpp, log_values=metric.better == "lower")
     return SweepStep(name, x, y) if x and y else None
 
 
-def point_at_rate(curve: SystemCurve, bpp: float, log_values: bool) -> CurvePoint | None:
+def point_at_rate(curve: Curve, bpp: float, log_values: bool) -> CurvePoint | None:
     """Return the point of a curve at a rate, with the way it was found; None without one.
 
     Values are interpolated as for BD-rates, over log rate; `log_values` interpolates log values and

@@ -19,9 +19,9 @@ from benchmark.answer import Answer, Column, interval_text
 from benchmark.codec import Float64Array
 from benchmark.compare.builds import Family, is_default, one_build
 from benchmark.compare.caveats import caveats_measured_here
-from benchmark.compare.curves import interpolate
 from benchmark.compare.experiment import IMAGES
 from benchmark.compare.interval import DRAWS, bootstrap_weights, draws_interval, resample_curve
+from benchmark.compare.rate_quality import interpolate
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies

@@ -18,7 +18,8 @@ from benchmark.metrics.ms_ssim import KEPT_PIXELS
 from benchmark.spec import CodecSpec
 
 Basis = Literal["measured", "typical", "unknown"]
-Curve = tuple[tuple[float, float], ...]  # (value of a setting, seconds per megapixel), ascending
+# (value of a setting, seconds per megapixel), ascending
+TimeCurve = tuple[tuple[float, float], ...]
 # Codec name, its variant or the typical times that several variants share, device, setting name
 Kind = tuple[str, str | tuple[Typical, ...], str, str]
 
@@ -103,7 +104,7 @@ class CostModel:
 
 
 @lru_cache(1 << 12)  # the cells of a run have few settings
-def interpolate(curve: Curve, value: float) -> float:
+def interpolate(curve: TimeCurve, value: float) -> float:
     """Interpolate the logarithm of a curve linearly, constant outside; points at 0 are ignored."""
     logs = {setting_value: math.log(seconds) for setting_value, seconds in curve if seconds > 0}
     return math.exp(np.interp(value, [*logs], [*logs.values()])) if logs else 0.0
@@ -132,7 +133,7 @@ def typical_seconds(spec: CodecSpec, sweep: Iterable[Setting], pixels: int) -> f
     return math.fsum(pixels / 1e6 * interpolate(*point) for point in points)
 
 
-def _typical_curve(cell: Cell) -> Curve:
+def _typical_curve(cell: Cell) -> TimeCurve:
     matching_curves = (
         typical.seconds
         for typical in facts_of(cell.codec).typical

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from benchmark.compare.curve import Curve, CurvePoint, cut_curves, share_marks
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import CurvePoint, SystemCurve, cut_curves, share_marks
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import Facts
@@ -35,9 +35,7 @@ DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of a network at several le
 PARTS = ("professional", "mobile")  # of clic2020, for sources with means of the parts alone
 
 
-def published_curves(
-    points: Iterable[PublishedPoint], dataset: str, metric: Metric
-) -> list[SystemCurve]:
+def published_curves(points: Iterable[PublishedPoint], dataset: str, metric: Metric) -> list[Curve]:
     """Return a dataset's curves, one for each variant, protocol and source, in order of points."""
     metric_name = metric.published or metric.column
     groups = group_by_key(
@@ -92,7 +90,7 @@ def _variant_rank(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
 
 def published_curve(
     edition: Edition, metric: Metric, points: Sequence[PublishedPoint], dataset: str
-) -> SystemCurve:
+) -> Curve:
     """Return an edition's curve through published points."""
     images = profile(dataset).published_images
     names = [name for name in CurvePoint._fields if name not in ("images", "interval", "seeds")]
@@ -101,7 +99,7 @@ def published_curve(
         for point in sorted(points, key=lambda point: point.bpp)
     ]
     is_sampled = any(point.kind == "sample" for point in points)
-    return SystemCurve(metric, edition, edition.facts.title, tuple(result), is_sampled)
+    return Curve(metric, edition, edition.facts.title, tuple(result), is_sampled)
 
 
 def published_edition(system: str, variant: str, origin: Origin = "published") -> Edition:
@@ -122,7 +120,7 @@ def published_edition(system: str, variant: str, origin: Origin = "published") -
     return Edition(spec, (title, 0), origin, facts)
 
 
-def system_of(curve: SystemCurve) -> str:
+def system_of(curve: Curve) -> str:
     """Return the name of a published curve's system."""
     return curve.edition.facts.published[0][0]
 
@@ -134,8 +132,8 @@ class OtherMeans(UsageError):  # noqa: N818 - reads as what happened
 class Overlay(NamedTuple):
     """Published curves in a metric, by whether they can share an axis with measured ones."""
 
-    compatible: tuple[SystemCurve, ...]
-    incompatible: tuple[SystemCurve, ...]  # with another protocol
+    compatible: tuple[Curve, ...]
+    incompatible: tuple[Curve, ...]  # with another protocol
 
 
 def sharing_protocols(
@@ -161,11 +159,11 @@ def sharing_protocols(
 
 
 def overlay(
-    curves: Sequence[SystemCurve], metric: Metric, protocol: str = "", mix: bool = False
+    curves: Sequence[Curve], metric: Metric, protocol: str = "", mix: bool = False
 ) -> Overlay:
     """Separate curves that can share an axis with rows of `protocol` ("": no rows) from the others.
 
-    With `mix` all curves are compatible, and the rest are marked (`SystemCurve.other_rules`).
+    With `mix` all curves are compatible, and the rest are marked (`Curve.other_rules`).
     """
     shared_protocols = sharing_protocols([curve.protocol for curve in curves], metric, protocol)
     if mix:
@@ -265,10 +263,10 @@ def check_same_images(dataset: str, images: int, pooled: bool, metric_text: str 
 def paper_curves(
     metric: Metric,
     dataset: str,
-    measured_curves: Sequence[SystemCurve],
+    measured_curves: Sequence[Curve],
     points: Sequence[PublishedPoint],
     up_to_bpp: float,
-) -> list[SystemCurve]:
+) -> list[Curve]:
     """Return the paper's systems with points below a rate, in the order of its table.
 
     A measured curve replaces a published one of the same codec, unless another network was measured
@@ -324,7 +322,7 @@ def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[Publis
 
 def _first_published_curve(
     edition: Edition, metric: Metric, dataset: str, points: Sequence[PublishedPoint]
-) -> SystemCurve | None:
+) -> Curve | None:
     """Return the curve of an edition's first variant with points, without repeats by a source."""
     name = metric.published or metric.column
     for variant in edition.facts.published:

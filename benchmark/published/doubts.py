@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import Curve, curve_of
+from benchmark.compare.rate_quality import RateQuality, curve_of
 from benchmark.metrics.metric import Metric
 from benchmark.published.points import PublishedPoint
 from benchmark.system.text import group_by_key
@@ -17,7 +17,7 @@ RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
 
 
 def doubts(
-    metric: Metric, bpp: Sequence[float], values: Sequence[float], anchor: Curve | None
+    metric: Metric, bpp: Sequence[float], values: Sequence[float], anchor: RateQuality | None
 ) -> list[str]:
     """Return a sentence per implausible property of a curve, `bpp` rising; anchor: VTM's if any."""
     low, high = RANGES.get(metric.column, (-np.inf, np.inf))
@@ -40,7 +40,7 @@ def doubts(
         side = "above" if distances_db[index] > 0 else "below"
         message = f"{abs(distances_db[index]):.3g} dB {side} VTM: no known codec is"
         for factor in FACTORS:
-            scaled_curve = Curve(curve.bpp * factor, curve.quality)
+            scaled_curve = RateQuality(curve.bpp * factor, curve.quality)
             if abs(np.median(_decibels_above(scaled_curve, anchor))) < NEAR_DB:
                 unit = "bytes" if factor > 1 else "eighths of a bit"
                 message = f"near VTM only if rates are multiplied by {factor:.3g}: give bits per "
@@ -50,7 +50,7 @@ def doubts(
     return result
 
 
-def _decibels_above(curve: Curve, anchor: Curve) -> Float64Array:
+def _decibels_above(curve: RateQuality, anchor: RateQuality) -> Float64Array:
     """Return the distances (dB) of points above an anchor's curve, extended by its end chords."""
     anchor_rates, log_rates = np.log10(anchor.bpp), np.log10(curve.bpp)
     slopes = np.diff(anchor.quality) / np.diff(anchor_rates)
@@ -62,7 +62,7 @@ def _decibels_above(curve: Curve, anchor: Curve) -> Float64Array:
 
 def vtm_curve(
     published_points: Iterable[PublishedPoint], dataset: str, metric: Metric
-) -> Curve | None:
+) -> RateQuality | None:
     """Return the first published curve of VTM on a dataset with at least two points."""
     key = "VTM", dataset, metric.published or metric.column, ""
     vtm_points = (

@@ -17,7 +17,7 @@ from benchmark.answer import (
 )
 from benchmark.compare.anchor import read_compared
 from benchmark.compare.caveats import caveats_measured_here
-from benchmark.compare.curves import MIN_POINTS
+from benchmark.compare.curve import Curve
 from benchmark.compare.experiment import IMAGES, PUBLISHED
 from benchmark.compare.published_rank import rank_systems
 from benchmark.compare.rank import (
@@ -31,7 +31,7 @@ from benchmark.compare.rank import (
     parse_targets,
     rank_at,
 )
-from benchmark.compare.system_curve import SystemCurve
+from benchmark.compare.rate_quality import MIN_POINTS
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.option import ALLOW_FEW, ANCHOR, BUNDLED, COMPARED, MANNER, SHOWN_CODECS, opt
@@ -197,7 +197,7 @@ def is_searched(stored: DatasetResults, target: Target) -> bool:
 
 def _published_curves(
     source: RowSource, stored: DatasetResults, names: str, metrics: Iterable[str]
-) -> tuple[list[SystemCurve], list[Absent]]:
+) -> tuple[list[Curve], list[Absent]]:
     from benchmark.published.curves import published_curves, system_of
     from benchmark.published.registry import chosen_points
 
@@ -213,7 +213,7 @@ def _published_curves(
 
 
 def rank_published(
-    curves: Sequence[SystemCurve],
+    curves: Sequence[Curve],
     summary: Summary | None,
     target: Target,
     metrics: Sequence[Metric],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from benchmark.answer import OTHER_RULE
-from benchmark.compare.system_curve import Panel, SystemCurve
+from benchmark.compare.curve import Curve, Panel
 from benchmark.metrics.metric import FEW_IMAGES, NOT_COMPUTED, Metric, absence
 from benchmark.rows.summary import Point, Summary, excluded_points
 from benchmark.show.table import Table
@@ -150,7 +150,7 @@ def mark_name(name: str, caveats: Sequence[str] | None) -> str:
     return f"{name}{CAVEAT_MARK}" if caveats else name
 
 
-def _caveat_note(curves: Iterable[SystemCurve]) -> str:
+def _caveat_note(curves: Iterable[Curve]) -> str:
     caveats = [caveat.split("; ") for curve in curves for caveat in curve.edition.run_facts.caveats]
     statements = list(dict.fromkeys(part for parts in caveats for part in parts))
     common = [part for part in statements if all(part in parts for parts in caveats)]
@@ -161,7 +161,7 @@ def _caveat_note(curves: Iterable[SystemCurve]) -> str:
     return f"{CAVEAT_MARK} {words}." if caveats else ""
 
 
-def curves_note(curves: Sequence[SystemCurve]) -> str:
+def curves_note(curves: Sequence[Curve]) -> str:
     """Return the line inside a figure: caveats, and origins that the legend does not show."""
     parts = []
     if any(curve.edition.bundled and "bundled" not in curve.name for curve in curves):
@@ -172,7 +172,7 @@ def curves_note(curves: Sequence[SystemCurve]) -> str:
     return " ".join(filter(None, [*parts, _caveat_note(curves)]))
 
 
-def other_rules_note(curves: Iterable[SystemCurve]) -> str:
+def other_rules_note(curves: Iterable[Curve]) -> str:
     """Return the sentence that explains the mark OTHER_RULE; empty without any."""
     names = group_by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
     clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]

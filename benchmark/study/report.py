@@ -13,9 +13,9 @@ from polars import col
 from benchmark.answer import Absent, Answer, Column
 from benchmark.codec import CODING
 from benchmark.compare.anchor import choose_anchor
+from benchmark.compare.curve import Curve, CurvePoint
 from benchmark.compare.interval import Interval
 from benchmark.compare.rule import USUAL_RULE
-from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric, protocols
@@ -232,7 +232,7 @@ def _stimulus_rows(
 
 def _preference_curves(
     points: Sequence[Mapping[str, Any]], names: Mapping[str, str]
-) -> list[SystemCurve]:
+) -> list[Curve]:
     curves = []
     for label, name in names.items():
         rows = [row for row in points if row["codec"] == label]
@@ -245,7 +245,7 @@ def _preference_curves(
             for row in sorted(rows, key=lambda row: row["bpp"])
         )  # fmt: skip
         edition = Edition.create(parse_spec(label))
-        curves += [SystemCurve(PREFERENCE, edition, name, curve_points)] if curve_points else []
+        curves += [Curve(PREFERENCE, edition, name, curve_points)] if curve_points else []
     return curves
 
 

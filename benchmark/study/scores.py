@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.codec import Float64Array
-from benchmark.compare.curves import Curve, bd_rate
 from benchmark.compare.interval import SEED, TAILS, Interval, bd_rates
+from benchmark.compare.rate_quality import RateQuality, bd_rate
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.registry import require_packages
@@ -165,7 +165,7 @@ def _compare_with_anchor(
 ) -> EqualPreference:
     """Return a system's BD-rate; `stimuli` are the anchor's, and the system's."""
     anchor_curve, system_curve = (
-        Curve(bpp[numbers], scores.values[numbers]) for numbers in stimuli
+        RateQuality(bpp[numbers], scores.values[numbers]) for numbers in stimuli
     )
     delta = bd_rate(anchor_curve, system_curve, USUAL_RULE)
     if delta.value is None:
@@ -175,7 +175,7 @@ def _compare_with_anchor(
         values = np.vstack([scores.values, draws])
         rates = np.tile(bpp, (len(values), 1))
         anchor_curves, system_curves = (
-            Curve(rates[:, numbers], values[:, numbers]) for numbers in stimuli
+            RateQuality(rates[:, numbers], values[:, numbers]) for numbers in stimuli
         )
         percent = bd_rates(anchor_curves, system_curves, USUAL_RULE)[1:]
         percent[np.isinf(percent) | (percent <= -100)] = np.nan

@@ -13,7 +13,7 @@ from baselines.field import Elic
 from baselines.neural.card import load_card
 from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
-from benchmark.compare.curves import Curve, bd_rate
+from benchmark.compare.rate_quality import RateQuality, bd_rate
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
@@ -60,7 +60,7 @@ def means_on_kodak(codec, variant):
 
 def psnr_curve(codec, variant):
     means = means_on_kodak(codec, variant).values()
-    return Curve(*(np.array([point[column] for point in means]) for column in COLUMNS[:2]))
+    return RateQuality(*(np.array([point[column] for point in means]) for column in COLUMNS[:2]))
 
 
 def test_all_checkpoints_together_are_small():

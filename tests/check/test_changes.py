@@ -15,7 +15,7 @@ from benchmark.check.changes import _relative_position, changes
 from benchmark.check.limits import parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.verdict import check, default_metrics, judge
-from benchmark.compare.curves import Curve, bd_quality
+from benchmark.compare.rate_quality import RateQuality, bd_quality
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Presentation
@@ -239,7 +239,7 @@ def test_an_image_that_lost_its_value_is_unknown():
 
 
 def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
-    base = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
+    base = RateQuality(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
     for rates, values, lies in [
         ((0.1, 0.5), (20, 22), "below"), ((0.1, 0.2), (20, 22), "below"),
         ((0.1, 0.19), (20, 22), ""), ((0.1, 0.5), (20, 30), "below"),
@@ -249,7 +249,7 @@ def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
         ((0.4, 0.5), (34, 36), "above"), ((0.41, 0.5), (34, 36), ""), ((0.1, 0.3), (33, 35), ""),
         ((), (), ""),
     ]:  # fmt: skip
-        curve = Curve(np.array(rates), np.array(values))
+        curve = RateQuality(np.array(rates), np.array(values))
         assert _relative_position(base, curve) == lies
     assert _relative_position(curve, base) == ""
 
@@ -304,7 +304,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
             bpp, distances = columns.reshape(len(images), len(QUALITIES), 2).T @ weights
             mask = distances > (0 if scale == "decades" else -np.inf)
             quality = -distances if scale == "linear" else -np.log10(distances, where=mask)
-            curves.append(Curve(bpp[mask], quality[mask]))
+            curves.append(RateQuality(bpp[mask], quality[mask]))
         change = bd_quality(*curves, USUAL_RULE).value
         return -100 / result.level * change if scale == "linear" else 100 * (10**-change - 1)
 

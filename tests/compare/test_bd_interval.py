@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from benchmark.compare.curves import Curve, bd_rate, cut
 from benchmark.compare.interval import (
     bd_rate_interval,
     bd_rates,
     image_draws,
     jackknife_weights,
 )
+from benchmark.compare.rate_quality import RateQuality, bd_rate, cut
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.frechet import frechet
 from benchmark.metrics.metric import Metric
@@ -33,7 +33,7 @@ def random_curves(points, seed, dips=False, draws=60):
     if dips:
         quality[:, 3] -= random.uniform(0, 4, draws)
     order = random.permutation(points)
-    return Curve(10 ** log_rate[:, order], quality[:, order])
+    return RateQuality(10 ** log_rate[:, order], quality[:, order])
 
 
 @pytest.mark.parametrize("form", ["akima", "pchip", "cubic"])
@@ -46,7 +46,7 @@ def test_every_weighting_has_the_bd_rate_of_two_curves(points, dips, up_to_bpp, 
     anchor, test = (random_curves(count, seed, dips) for seed, count in enumerate(points, 1))
     compared = 0
     for place, value in enumerate(bd_rates(anchor, test, rule).tolist()):
-        pair = [Curve(*(axis[place] for axis in curve)) for curve in (anchor, test)]
+        pair = [RateQuality(*(axis[place] for axis in curve)) for curve in (anchor, test)]
         expected = bd_rate(*pair, rule)
         ends = [
             cut_curve
@@ -93,7 +93,9 @@ def test_the_interval_is_of_mean_curves_without_each_image_in_turn(metric):
                 for point in points_by_label[label]
             ]
             rates = [point.image_bpp[image_indices].mean() for point in points_by_label[label]]
-            pair.append(Curve(np.array(rates), sign * np.array([*map(metric.plotted, means)])))
+            pair.append(
+                RateQuality(np.array(rates), sign * np.array([*map(metric.plotted, means)]))
+            )
         logs.append(np.log1p(bd_rate(*pair, USUAL_RULE).value / 100))
     (comparison,) = compare(summary, metric, "jpeg", USUAL_RULE)
     influence = 7 * (np.mean(logs[1:]) - logs[1:])
@@ -143,7 +145,7 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
 
     def log_ratio(indices):
         curves = [
-            Curve(
+            RateQuality(
                 np.array([num_bytes[codec, setting][indices].mean() for setting in settings]),
                 -np.array(
                     [
@@ -189,11 +191,11 @@ def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
 
 def test_curves_that_do_not_meet_without_some_image_have_no_interval():
     curve = random_curves(7, 4)
-    curve = Curve(*map(np.sort, curve))
+    curve = RateQuality(*map(np.sort, curve))
     cheap, dear = (curve._replace(bpp=curve.bpp * factor) for factor in (1e-200, 1e200))
     assert np.isinf(bd_rates(cheap, dear, USUAL_RULE)).all()
     shifted_quality = curve.quality + np.where(np.arange(60) == 9, 100, 0)[:, None]
-    assert bd_rate_interval(curve, Curve(curve.bpp, shifted_quality), USUAL_RULE) is None
+    assert bd_rate_interval(curve, RateQuality(curve.bpp, shifted_quality), USUAL_RULE) is None
     assert bd_rate_interval(curve, curve, USUAL_RULE) == pytest.approx((0, 0), abs=1e-9)
 
 
@@ -205,7 +207,7 @@ def test_pooled_rates_have_no_interval_since_curves_average_by_image():
 
 
 def test_weightings_that_keep_three_of_four_points_are_not_mixed_with_those_of_four():
-    curve = Curve(np.array([[0.1, 0.2, 0.4, 0.8]] * 2), np.array([[28.0, 31, 34, 37]] * 2))
+    curve = RateQuality(np.array([[0.1, 0.2, 0.4, 0.8]] * 2), np.array([[28.0, 31, 34, 37]] * 2))
     curve.quality[1, 2] = 30
     rates = bd_rates(curve, curve, USUAL_RULE)
     assert rates[0] == 0
@@ -224,24 +226,24 @@ def test_four_points_are_enough_for_a_curve_and_three_are_not(points, computed):
 def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_the_curve_ends():
     log_rate = np.tile(np.linspace(-1, 0.5, 7), (6, 1))
     quality = 30 + 8 * log_rate + np.arange(6)[:, None] * log_rate**2
-    curve, dearer = (Curve(10 ** (log_rate + shift), quality) for shift in (0, 0.1))
+    curve, dearer = (RateQuality(10 ** (log_rate + shift), quality) for shift in (0, 0.1))
     worse = [
         np.insert(axis, 3, axis[:, 3] - by, axis=1) for axis, by in zip(curve, (0, 1), strict=True)
     ]
-    assert bd_rates(Curve(*worse), dearer, USUAL_RULE) == pytest.approx(
+    assert bd_rates(RateQuality(*worse), dearer, USUAL_RULE) == pytest.approx(
         bd_rates(curve, dearer, USUAL_RULE)
     )
     shifted_bpp = 10 ** (log_rate - 1e-3 * (np.arange(6) % 2)[:, None])  # end: 1 or less
     boundary_curve = curve._replace(bpp=shifted_bpp)
     up_to_one = Rule(up_to_bpp=1.0, any_overlap=True)
     for place, result in enumerate(bd_rates(boundary_curve, dearer, up_to_one).tolist()):
-        pair = [Curve(*(axis[place] for axis in stack)) for stack in (boundary_curve, dearer)]
+        pair = [RateQuality(*(axis[place] for axis in stack)) for stack in (boundary_curve, dearer)]
         assert result == pytest.approx(bd_rate(*pair, up_to_one).value, rel=1e-6)
     higher_curve = curve._replace(
         quality=quality + (quality.max(axis=1) - quality.min(axis=1))[:, None]
     )
     assert np.isnan(bd_rates(curve, higher_curve, USUAL_RULE)).all()  # they touch
-    bent = Curve(
+    bent = RateQuality(
         10 ** np.array([[-1, -0.9, -0.2, 0.2, 0.3, 0.4, 0.5]]),
         np.array([[1, 1.6, 1.7, 3.2, 7.6, 11.5, 15.3]]),
     )
@@ -282,8 +284,8 @@ def made_up_images(kind, images, random):
 
 def curves_of(weights, rates, quality, other_rates, other_quality):
     return (
-        Curve(weights @ rates, weights @ quality),
-        Curve(weights @ other_rates, weights @ other_quality),
+        RateQuality(weights @ rates, weights @ quality),
+        RateQuality(weights @ other_rates, weights @ other_quality),
     )
 
 

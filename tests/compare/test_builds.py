@@ -10,8 +10,8 @@ from benchmark.compare.builds import (
     is_default,
     one_build,
 )
+from benchmark.compare.curve import measured_curves
 from benchmark.compare.realism_sweep import measured_sweep
-from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, protocols
 from benchmark.registry import METRICS
 from benchmark.rows.edition import label_of

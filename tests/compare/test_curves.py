@@ -10,9 +10,10 @@ from scipy.integrate import trapezoid
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, interp1d
 
 from benchmark.compare.bd import image_rates
-from benchmark.compare.curves import (
-    Curve,
+from benchmark.compare.curve import Curve, CurvePoint
+from benchmark.compare.rate_quality import (
     Delta,
+    RateQuality,
     bd_metric,
     bd_quality,
     bd_rate,
@@ -29,7 +30,6 @@ from benchmark.compare.curves import (
     quality_at,
 )
 from benchmark.compare.rule import USUAL_RULE, Rule
-from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
@@ -41,18 +41,18 @@ PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
 LPIPS = Metric("lpips_alex", "LPIPS", "lower")
 FD = Metric("fd_squeeze", "FD", "lower", "decades", of_sets=True)
 MS_SSIM = Metric("ms_ssim", "MS-SSIM", "higher", "saturating")
-ANCHOR = Curve(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
+ANCHOR = RateQuality(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
 
 
 def line(bpp, offset_db, db_per_decade):
     """Quality linear in log rate: what Akima's interpolation reproduces exactly."""
     rates = np.array(bpp)
-    return Curve(rates, offset_db + db_per_decade * np.log10(rates))
+    return RateQuality(rates, offset_db + db_per_decade * np.log10(rates))
 
 
 @given(st.floats(0.05, 20))
 def test_rates_times_a_factor_change_the_bd_rate_by_that_factor(factor):
-    result = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality), USUAL_RULE)
+    result = bd_rate(ANCHOR, RateQuality(ANCHOR.bpp * factor, ANCHOR.quality), USUAL_RULE)
     assert result.value == pytest.approx(100 * (factor - 1), abs=1e-9 * max(1, 100 * factor))
     assert result.overlap == 1
 
@@ -61,7 +61,7 @@ def rising(random, points):
     """A curve of random steps, steep and flat ones beside each other."""
     steps = 10 ** random.uniform(-2, 0, (2, points))
     rate, quality = np.cumsum(steps, axis=1)
-    return Curve(0.03 * 10 ** (rate / 2), 25 + 4 * quality)
+    return RateQuality(0.03 * 10 ** (rate / 2), 25 + 4 * quality)
 
 
 @pytest.mark.parametrize("form", ["akima", "pchip", "cubic"])
@@ -91,7 +91,7 @@ def test_bd_rates_of_many_pairs_are_those_of_each_pair_alone(form, options):
         steps = random.normal(2, 2, random.choice([0, 1, 4, 5, 6, 7]))
         steps[random.uniform(size=len(steps)) < 0.1] = 0
         rates = 0.05 * 1.8 ** np.cumsum(np.sign(np.abs(steps)))
-        return Curve(rates, 20 + random.uniform(0, 15) + np.cumsum(steps))
+        return RateQuality(rates, 20 + random.uniform(0, 15) + np.cumsum(steps))
 
     pairs = [(curve(), curve()) for _ in range(1500)]
     together = image_rates(*zip(*pairs, strict=True), rule)
@@ -119,19 +119,19 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     points = [
         CurvePoint(*pair, "", "", 1, "", "", "") for pair in zip(rates, values[0], strict=True)
     ]
-    drawn_curve = SystemCurve(FD, edition, edition.title, tuple(points)).rates
+    drawn_curve = Curve(FD, edition, edition.title, tuple(points)).rates
     assert np.array_equal(drawn_curve, anchor)
 
 
 def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front():
     """Settings beyond what a codec can do give equal streams: two in six are no doubt of it."""
-    twice = Curve(*(np.append(axis, [axis[-1]] * 2) for axis in ANCHOR))
+    twice = RateQuality(*(np.append(axis, [axis[-1]] * 2) for axis in ANCHOR))
     assert np.isnan(dominance_gaps(twice)).all()
-    first = Curve(np.array([0.1, 0.1, 0.2]), np.array([30.0, 30, 33]))
+    first = RateQuality(np.array([0.1, 0.1, 0.2]), np.array([30.0, 30, 33]))
     assert np.isnan(dominance_gaps(first)).all()
-    cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
+    cheaper = RateQuality(0.8 * ANCHOR.bpp, ANCHOR.quality)
     assert bd_rate(twice, cheaper, USUAL_RULE) == bd_rate(ANCHOR, cheaper, USUAL_RULE)
-    beaten = Curve(np.array([1.0, 1.0, 0.5]), np.array([20.0, 20.0, 20.0]))
+    beaten = RateQuality(np.array([1.0, 1.0, 0.5]), np.array([20.0, 20.0, 20.0]))
     assert dominance_gaps(beaten)[:2].tolist() == [0, 0]
 
 
@@ -144,9 +144,9 @@ def test_curves_cross_where_the_other_one_needs_fewer_bits():
     expected = common_qualities[(common_qualities > 36) & (ahead > math.log10(1.01))][0]
     assert crossing(anchor, test, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
     assert crossing(test, anchor, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
-    assert crossing(anchor, Curve(0.9 * anchor.bpp, anchor.quality), USUAL_RULE) is None
+    assert crossing(anchor, RateQuality(0.9 * anchor.bpp, anchor.quality), USUAL_RULE) is None
     hardly = np.where(anchor.quality > 36, 0.995, 1.001)
-    assert crossing(anchor, Curve(hardly * anchor.bpp, anchor.quality), USUAL_RULE) is None
+    assert crossing(anchor, RateQuality(hardly * anchor.bpp, anchor.quality), USUAL_RULE) is None
 
 
 @pytest.mark.parametrize("points", [2, 3, 5, 9])
@@ -180,7 +180,7 @@ def test_curves_together_are_those_of_scipy_also_over_stretches_that_are_straigh
 
 @given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(20, 50)), min_size=1, max_size=12))
 def test_the_pareto_front_is_what_nothing_beats(points):
-    front = pareto_front(Curve(*map(np.array, zip(*points, strict=True))))
+    front = pareto_front(RateQuality(*map(np.array, zip(*points, strict=True))))
     front_points = set(zip(front.bpp.tolist(), front.quality.tolist(), strict=True))
     for bpp, quality in points:
         beaten = any(b <= bpp and q >= quality and (b, q) != (bpp, quality) for b, q in points)
@@ -188,19 +188,21 @@ def test_the_pareto_front_is_what_nothing_beats(points):
 
 
 def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
-    short = Curve(ANCHOR.bpp[:3], ANCHOR.quality[:3])
+    short = RateQuality(ANCHOR.bpp[:3], ANCHOR.quality[:3])
     assert "the anchor has 3 of the 4" in bd_rate(short, ANCHOR, USUAL_RULE).why
     assert "it has 3 of the 4" in bd_quality(ANCHOR, short, USUAL_RULE).why
     assert bd_metric(ANCHOR, short, LPIPS, USUAL_RULE) == bd_quality(ANCHOR, short, USUAL_RULE)
-    falling = Curve(np.array([0.1, 0.2, 0.3]), np.array([30.0, 32, 31]))
+    falling = RateQuality(np.array([0.1, 0.2, 0.3]), np.array([30.0, 32, 31]))
     assert "it has 2 of the 4" in bd_rate(ANCHOR, falling, USUAL_RULE).why
-    dearer, up_to = Curve(10 * ANCHOR.bpp, ANCHOR.quality), Rule(up_to_bpp=0.9)
+    dearer, up_to = RateQuality(10 * ANCHOR.bpp, ANCHOR.quality), Rule(up_to_bpp=0.9)
     assert "it has 0 of the 4" in bd_rate(ANCHOR, dearer, up_to).why
     assert "the anchor has 0 of the 4" in bd_rate(dearer, ANCHOR, up_to).why
 
 
 def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():
-    curve = Curve(np.array([0.4, 0.1, 0.2, 0.3, 0.5, 0.1]), np.array([29.5, 30, 33, 27, 33, 28]))
+    curve = RateQuality(
+        np.array([0.4, 0.1, 0.2, 0.3, 0.5, 0.1]), np.array([29.5, 30, 33, 27, 33, 28])
+    )
     expected = [3.5, np.nan, np.nan, 6.0, 0.0, 2.0]
     assert dominance_gaps(curve).tolist() == pytest.approx(expected, nan_ok=True)
 
@@ -214,7 +216,7 @@ def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, is_
     worse = quality.copy()
     worse[2 : 2 * bad + 1 : 2] -= 6
     for anchor, test in (("quality", "worse"), ("worse", "quality")):
-        curve = {"quality": Curve(rates, quality), "worse": Curve(rates, worse)}
+        curve = {"quality": RateQuality(rates, quality), "worse": RateQuality(rates, worse)}
         result = bd_rate(curve[anchor], curve[test], USUAL_RULE)
         assert (result.value is None) is is_refused
         if is_refused:
@@ -227,11 +229,14 @@ def test_a_cut_does_not_hide_the_points_below_the_front():
     rates = np.geomspace(0.1, 2, 8)
     quality = 30 + 10 * np.log10(rates / 0.1)
     quality[[2, 4]] -= 6
-    assert "2 of 7 points of it" in bd_rate(ANCHOR, Curve(rates, quality), Rule(up_to_bpp=1.0)).why
+    assert (
+        "2 of 7 points of it"
+        in bd_rate(ANCHOR, RateQuality(rates, quality), Rule(up_to_bpp=1.0)).why
+    )
 
 
 def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
-    higher_curve = Curve(ANCHOR.bpp, ANCHOR.quality + 7)  # 5 of 19 dB
+    higher_curve = RateQuality(ANCHOR.bpp, ANCHOR.quality + 7)  # 5 of 19 dB
     refused_delta = bd_rate(ANCHOR, higher_curve, USUAL_RULE)
     assert refused_delta == Delta(
         None,
@@ -239,17 +244,21 @@ def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
         why="the curves share less than a third of their joint range",
     )
     assert bd_rate(ANCHOR, higher_curve, Rule(any_overlap=True)).overlap == pytest.approx(5 / 19)
-    assert bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 6), USUAL_RULE).value is not None
-    dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
+    assert (
+        bd_rate(ANCHOR, RateQuality(ANCHOR.bpp, ANCHOR.quality + 6), USUAL_RULE).value is not None
+    )
+    dearer = RateQuality(10 * ANCHOR.bpp, ANCHOR.quality)
     for delta in (bd_quality, partial(bd_metric, metric=PSNR)):
         assert delta(ANCHOR, dearer, rule=USUAL_RULE).value is None
         assert delta(ANCHOR, dearer, rule=Rule(any_overlap=True)).value is not None
-    disjoint_curve = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
+    disjoint_curve = RateQuality(ANCHOR.bpp, ANCHOR.quality + 20)
     assert bd_rate(ANCHOR, disjoint_curve, Rule(any_overlap=True)) == Delta(
         None, 0.0, why="the curves have no quality or rate in common"
     )
     assert bd_quality(ANCHOR, disjoint_curve, USUAL_RULE).value is not None
-    assert bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality), USUAL_RULE).value is None
+    assert (
+        bd_quality(ANCHOR, RateQuality(100 * ANCHOR.bpp, ANCHOR.quality), USUAL_RULE).value is None
+    )
 
 
 def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
@@ -263,8 +272,8 @@ def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
 
 
 def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
-    low = Curve(ANCHOR.bpp[:4], ANCHOR.quality[:4])
-    half_below = Curve(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
+    low = RateQuality(ANCHOR.bpp[:4], ANCHOR.quality[:4])
+    half_below = RateQuality(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
     result = bd_rate(
         cut(low, Rule(up_to_bpp=0.8)), cut(half_below, Rule(up_to_bpp=0.4)), USUAL_RULE
     )
@@ -274,8 +283,8 @@ def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
 def test_an_overshoot_of_the_interpolation_is_marked():
     """Between points of uneven slopes Akima leaves their range, PCHIP never."""
     rates = np.array([0.1, 0.2, 0.4, 0.8])
-    anchor = Curve(rates, np.array([28.0, 31, 34, 37]))
-    uneven = Curve(rates, np.array([28.0, 36, 36.2, 37]))
+    anchor = RateQuality(rates, np.array([28.0, 31, 34, 37]))
+    uneven = RateQuality(rates, np.array([28.0, 36, 36.2, 37]))
     means = {}
     for by in (Akima1DInterpolator, PchipInterpolator):
         areas = [by(c.quality, np.log10(c.bpp)).integrate(28, 37) for c in (anchor, uneven)]
@@ -285,7 +294,7 @@ def test_an_overshoot_of_the_interpolation_is_marked():
     assert means[PchipInterpolator] > -50 > -90 > delta.value
     assert (delta.overshoots, delta.doubtful) == (True, True)
     even_delta = bd_rate(
-        anchor, Curve(0.8 * rates, anchor.quality + np.array([0, 0.3, -0.2, 0])), USUAL_RULE
+        anchor, RateQuality(0.8 * rates, anchor.quality + np.array([0, 0.3, -0.2, 0])), USUAL_RULE
     )
     assert (even_delta.overshoots, even_delta.doubtful) == (False, False)
 
@@ -293,11 +302,11 @@ def test_an_overshoot_of_the_interpolation_is_marked():
 def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
     # Two ranges of 12 dB, moved by s, share (12 - s) of (12 + s): half at s = 4.
     for shift_db in (3.9, 4.1):
-        result = bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + shift_db), USUAL_RULE)
+        result = bd_rate(ANCHOR, RateQuality(ANCHOR.bpp, ANCHOR.quality + shift_db), USUAL_RULE)
         assert result.overlap == pytest.approx((12 - shift_db) / (12 + shift_db))
         assert result.doubtful is (shift_db > 4)
     middle = (ANCHOR.quality.min() + ANCHOR.quality.max()) / 2
-    within = Curve(ANCHOR.bpp, middle + (ANCHOR.quality - middle) / 4)
+    within = RateQuality(ANCHOR.bpp, middle + (ANCHOR.quality - middle) / 4)
     assert bd_rate(ANCHOR, within, USUAL_RULE).overlap == pytest.approx(1 / 4)
     assert bd_rate(within, ANCHOR, USUAL_RULE).overlap == pytest.approx(1 / 4)
 

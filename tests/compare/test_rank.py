@@ -14,6 +14,7 @@ from scipy.stats import bootstrap, t
 from typer.testing import CliRunner
 
 import benchmark
+from benchmark.compare.curve import Curve, CurvePoint
 from benchmark.compare.interval import bootstrap_interval, image_draws
 from benchmark.compare.published_rank import rank_systems
 from benchmark.compare.rank import (
@@ -23,7 +24,6 @@ from benchmark.compare.rank import (
     parse_targets,
     rank_at,
 )
-from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import published_edition
@@ -625,7 +625,7 @@ def published_curve(system, metric, points, protocol, variant=""):
         CurvePoint(bpp, value, "", "table", 24, protocol, "bpp/reported", "a paper")
         for bpp, value in points
     )
-    return SystemCurve(metric, edition, edition.facts.title, tuple(points))
+    return Curve(metric, edition, edition.facts.title, tuple(points))
 
 
 def test_published_systems_are_interpolated_on_their_own_points_and_not_beyond():

@@ -5,9 +5,9 @@ import pytest
 from msgspec.structs import replace
 from scipy.interpolate import Akima1DInterpolator
 
+from benchmark.compare.curve import Curve, CurvePoint
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.realism_sweep import measured_sweep, point_at_rate
-from benchmark.compare.system_curve import CurvePoint, SystemCurve
 from benchmark.published.curves import combine_parts
 from benchmark.rows.edition import CATALOGUE, GROUPED, PUBLISHED_ONLY, label_of
 from benchmark.rows.means import summarise
@@ -152,7 +152,7 @@ def test_part_of_the_images_is_left_out_with_a_sentence(tmp_path):
 
 def curve_of(*places):
     points = [CurvePoint(*place, "", "table", 24, "rule", "", "a paper") for place in places]
-    return SystemCurve(PSNR, CATALOGUE[0], "Any", tuple(points))
+    return Curve(PSNR, CATALOGUE[0], "Any", tuple(points))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.compare.curves import curve_of
+from benchmark.compare.rate_quality import curve_of
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import published_curves

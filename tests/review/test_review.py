@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.compare.curves import Curve, bd_rate
+from benchmark.compare.rate_quality import RateQuality, bd_rate
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from benchmark.measure.request import Request
@@ -41,7 +41,7 @@ def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, revi
                   if (row_spec, setting) == (spec, step)] for step in pack.sweep(spec)]  # fmt: skip
         means = [[np.mean([row[name] for row in point_rows]) for point_rows in sweep]
                  for name in ("bpp", "psnr_db")]  # fmt: skip
-        curves[spec.name] = Curve(*map(np.array, means))
+        curves[spec.name] = RateQuality(*map(np.array, means))
     rate = bd_rate(curves["jpeg"], curves["webp"], USUAL_RULE).value
     claims = ["WebP 99 % fewer bits than jpeg", "ours 50.0 % fewer bits than jpeg"]
     answers = reviewed(author / "mine.tar", claims=claims).answers

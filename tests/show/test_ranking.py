@@ -8,8 +8,8 @@ import pytest
 
 from benchmark.compare.anchor import headline_candidates
 from benchmark.compare.bd import compare
+from benchmark.compare.curve import measured_curves
 from benchmark.compare.rule import USUAL_RULE
-from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.rows.edition import Edition
 from benchmark.rows.means import summarise

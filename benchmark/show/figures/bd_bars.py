@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from benchmark.answer import NOTHING
 from benchmark.compare.bd import Comparisons, Record, compare_curves
+from benchmark.compare.curve import Curve, Panel, variant_curve
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, SystemCurve, variant_curve
 from benchmark.rows.edition import label_of
 from benchmark.show import sections
 from benchmark.show.bd_rates import doubt_mark, doubt_notes
@@ -21,7 +21,7 @@ from benchmark.spec import CodecSpec
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Bar = tuple[SystemCurve, Record]
+Bar = tuple[Curve, Record]
 ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # height of a line of a name; of title and axis
 NAME_SHARE = 0.42  # maximum share of a column's width; longer names are broken
 NUMBER_MARGIN = 0.3  # space next to the bars for their numbers, as a share of the values' span

@@ -12,10 +12,10 @@ from itertools import chain
 from typing import NamedTuple
 
 from benchmark.answer import Column
-from benchmark.compare.curves import bd_rate
+from benchmark.compare.curve import Curve, Panel
 from benchmark.compare.experiment import Experiment
+from benchmark.compare.rate_quality import bd_rate
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.errors import UnknownName
 from benchmark.rows.edition import PROJECT_CODEC, Edition, labels_of
 from benchmark.rows.names import find_editions, is_named, usual_variants
@@ -28,7 +28,7 @@ MAX_NAMES = 8  # in a sentence on absent curves
 CROP_BPP = 4.0  # papers compare no higher rates; curves measured here extend it
 
 
-def highest_rate(curves: Iterable[SystemCurve]) -> float:
+def highest_rate(curves: Iterable[Curve]) -> float:
     """Return the highest rate that figures show: CROP_BPP, or a higher one measured here."""
     rates_here = (
         point.bpp for curve in curves if curve.edition.origin == "here" for point in curve.points
@@ -51,8 +51,8 @@ def note_cut_curves(panels: Iterable[Panel], cut_panels: Iterable[Panel], rule: 
 class Choice(NamedTuple):
     """The curves that the panels of a figure, a page or a report show."""
 
-    curves: Mapping[str, SystemCurve]  # by name, in the order of the legend
-    absent: Mapping[str, SystemCurve]  # left out
+    curves: Mapping[str, Curve]  # by name, in the order of the legend
+    absent: Mapping[str, Curve]  # left out
     rule: Rule  # for BD-rates
 
     @property
@@ -152,8 +152,8 @@ def rename_curves(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> 
 
 
 def _requested_curves(
-    curves: Sequence[SystemCurve], anchor: CodecSpec | None, requested_codecs: Sequence[str]
-) -> list[SystemCurve]:
+    curves: Sequence[Curve], anchor: CodecSpec | None, requested_codecs: Sequence[str]
+) -> list[Curve]:
     measured = [curve.edition for curve in curves if curve.measured]
     specs = {anchor: None}
     for text in requested_codecs:
@@ -165,18 +165,18 @@ def _requested_curves(
 
 def _ranked_curves(
     first_panel: Panel,
-    curves: Sequence[SystemCurve],
-    users_curves: Sequence[SystemCurve],
+    curves: Sequence[Curve],
+    users_curves: Sequence[Curve],
     anchor: CodecSpec | None,
     rule: Rule,
-) -> list[SystemCurve]:
+) -> list[Curve]:
     """Return all curves in order of priority (see the module); BD-rates are in `first_panel`."""
     rates = {curve.name: curve.rates for curve in first_panel}
     anchor_curve = next(
         (curve.rates for curve in reversed(first_panel) if curve.spec == anchor), None
     )
 
-    def place(curve: SystemCurve) -> tuple[bool, float]:
+    def place(curve: Curve) -> tuple[bool, float]:
         delta = None
         if anchor_curve is not None and curve.name in rates:
             delta = bd_rate(anchor_curve, rates[curve.name], rule).value
@@ -201,7 +201,7 @@ def _ranked_curves(
     return list({curve.name: curve for curve in (*priority_curves, *ranked_curves)}.values())
 
 
-def sources_table(curves: Iterable[SystemCurve]) -> Table:
+def sources_table(curves: Iterable[Curve]) -> Table:
     """Return a row per curve and source of its points: origin, protocols, caveats."""
     rows = {
         (curve.name, curve.metric, *(getattr(point, name) for name in SOURCE_FIELDS)): (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmark.answer import Column
 from benchmark.compare.bd import Comparisons, Record
 from benchmark.compare.cost import AT_BPP, kmac, megapixel_seconds
+from benchmark.compare.curve import Curve, Panel
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, SystemCurve
 from benchmark.rows.edition import label_of
 from benchmark.rows.summary import Summary
 from benchmark.show import sections
@@ -45,7 +45,7 @@ TYPICAL_NOTE = "Open markers: typical seconds on one core, not timed here."
 class CostPoint(NamedTuple):
     """A codec's BD-rate and its cost."""
 
-    curve: SystemCurve
+    curve: Curve
     cost: str  # a key of `COSTS`
     value: float
     comparison: Record  # with the anchor's curve

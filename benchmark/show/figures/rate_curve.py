@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.compare.system_curve import Panel, SystemCurve
+from benchmark.compare.curve import Curve, Panel
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import GROUPS
 from benchmark.show import sections
@@ -161,13 +161,13 @@ def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
     published = [curve for curve in chain(*panels) if not curve.measured]
     names_elsewhere = {curve.name for curve in published if len(curve.points) > 1}
 
-    def is_lone(curve: SystemCurve) -> bool:
+    def is_lone(curve: Curve) -> bool:
         return not curve.measured and len(curve.points) == 1 and curve.name in names_elsewhere
 
     return [[curve for curve in panel if not is_lone(curve)] or panel for panel in panels]
 
 
-def rate_limits(curves: Iterable[SystemCurve]) -> tuple[float, float]:
+def rate_limits(curves: Iterable[Curve]) -> tuple[float, float]:
     """Return the limits of the rate axis, without a cut marker of a point above `highest_rate`."""
     curves, linear = [*curves], look().linear_rate
     rates, limit = [point.bpp for curve in curves for point in curve.points], highest_rate(curves)
@@ -178,7 +178,7 @@ def rate_limits(curves: Iterable[SystemCurve]) -> tuple[float, float]:
     return 0.0 if linear else low / MARGIN, right
 
 
-def _beyond_frame_note(curves: Sequence[SystemCurve], limit: float) -> str:
+def _beyond_frame_note(curves: Sequence[Curve], limit: float) -> str:
     ends = {curve.name: curve.points[-1].bpp for curve in curves if curve.points[0].bpp <= limit}
     names = [f"{name} to {end:.2g} bpp" for name, end in ends.items() if end > limit]
     return f"Beyond the frame: {', '.join(names)}." if names else ""
@@ -190,7 +190,7 @@ def draw_panel(
     styles: Mapping[CodecSpec, Style],
     outlier: str = "",
     limits: tuple[float, float] | None = None,
-) -> "list[tuple[SystemCurve, Line2D]]":
+) -> "list[tuple[Curve, Line2D]]":
     """Draw the curves of a panel, frame its axes, and return each curve with its line.
 
     Curves entirely beyond the axis are left out. The value axis spans all curves except the system
@@ -204,7 +204,7 @@ def draw_panel(
     return lines
 
 
-def _draw_curve(axes: "Axes", curve: SystemCurve, style: Style) -> "Line2D":
+def _draw_curve(axes: "Axes", curve: Curve, style: Style) -> "Line2D":
     is_own, metric = curve.edition.facts.kind == "own", curve.metric
     properties = line_properties(
         style, published=not curve.measured, sampled=curve.sampled, heavy=is_own

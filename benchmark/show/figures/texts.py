@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.answer import Column
 from benchmark.compare.bd import compare_curves
+from benchmark.compare.curve import Curve, CurvePoint, Panel, variant_curve
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import CurvePoint, Panel, SystemCurve, variant_curve
 from benchmark.errors import Notice, StoreError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
@@ -68,7 +68,7 @@ class PaperFigure(NamedTuple):
     sentences: Sequence[str] = ()
 
 
-def point_records(curves: Iterable[SystemCurve]) -> list[dict[str, Any]]:
+def point_records(curves: Iterable[Curve]) -> list[dict[str, Any]]:
     """Return a flat record for each plotted point."""
     curves = [*curves]
     any_seeds = any(point.seeds for curve in curves for point in curve.points)

@@ -9,9 +9,9 @@ from string import ascii_letters, digits
 from typing import Any, NamedTuple
 
 from benchmark.answer import decimals
+from benchmark.compare.curve import Curve
 from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.pictures import MAX_CLOSE_RATIO
-from benchmark.compare.system_curve import SystemCurve
 from benchmark.metrics.metric import MapScale, Metric
 from benchmark.registry import UNSTATED
 from benchmark.rows.edition import Edition
@@ -94,7 +94,7 @@ class Content:
     captions: Mapping[str, str] = field(default_factory=dict)  # below the curves, by column
     lead_columns: Sequence[str] = ()  # columns of the metrics that rank codecs
     crops: Sequence[EmbeddedCrop] = ()
-    published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
+    published: Mapping[str, Sequence[Curve]] = field(default_factory=dict)  # by column
     linear_rate: bool = False
     most_bpp: float = math.inf  # highest rate that the curves show at first
     map_scales: Mapping[str, MapScale] = field(default_factory=dict)  # by column, of the maps
@@ -328,7 +328,7 @@ def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str
     return points
 
 
-def _published_record(content: Content, curve: SystemCurve) -> dict[str, Any]:
+def _published_record(content: Content, curve: Curve) -> dict[str, Any]:
     metric = curve.metric
     rule, first = content.summary.protocols[metric.column], curve.points[0]
     copied_fields = (

@@ -6,8 +6,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmark.compare.curve import Curve, Panel, measured_curves
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.system_curve import Panel, SystemCurve, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.facts import reference_codecs
@@ -185,7 +185,7 @@ def _curve_caption(title: str, panel: Panel) -> str:
 
 
 def _legend_entries(
-    summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
+    summary: Summary, published: Mapping[str, Sequence[Curve]]
 ) -> dict[str, dict[str, str]]:
     curves = [curve for result in published.values() for curve in result]
     looks = styles([*summary.editions, *(curve.edition for curve in curves)])

@@ -7,9 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmark.compare.curve import Panel, measured_curves
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.realism_sweep import PlotAtRate
-from benchmark.compare.system_curve import Panel, measured_curves
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.metric import Metric

@@ -6,9 +6,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from benchmark.compare.anchor import read_experiment, require_anchor
-from benchmark.compare.curves import MIN_POINTS
+from benchmark.compare.curve import Panel, cut_curves, measured_curves, share_marks
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, share_marks
+from benchmark.compare.rate_quality import MIN_POINTS
 from benchmark.compare.tradeoff import restrict_to_shared
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError

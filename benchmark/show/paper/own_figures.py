@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Annotated
 
 from benchmark.compare.bd import Comparisons, anchor_comparison, compare
+from benchmark.compare.curve import Curve, Panel, variant_curve
 from benchmark.compare.experiment import Experiment, Rates, parse_rates
 from benchmark.compare.realism_sweep import (
     MAX_MATCH_RATIO,
@@ -13,7 +14,6 @@ from benchmark.compare.realism_sweep import (
     realism_sweeps,
 )
 from benchmark.compare.rule import USUAL_RULE, Rule
-from benchmark.compare.system_curve import Panel, SystemCurve, variant_curve
 from benchmark.datasets.dataset import profile
 from benchmark.errors import UnknownName, UsageError
 from benchmark.option import COMPARED, opt, subset
@@ -90,7 +90,7 @@ def _compare_anchor(result: ExperimentCurves, experiment: Experiment) -> Compari
     return compare(result.summary, result.metrics, anchor, experiment.rule)
 
 
-def _has_rate(comparisons: Comparisons, curve: SystemCurve) -> bool:
+def _has_rate(comparisons: Comparisons, curve: Curve) -> bool:
     comparison = comparisons.get((curve.edition, curve.metric.column))
     return comparison is not None and comparison["bd_rate_percent"] is not None
 
@@ -217,7 +217,7 @@ def realism(
     return _paper_figure([result], drawing, absent, *(f"realism: {note}" for note in gap_notes))
 
 
-def _rates_elsewhere(curve: SystemCurve, bpp: float) -> str:
+def _rates_elsewhere(curve: Curve, bpp: float) -> str:
     low, high = curve.points[0].bpp, curve.points[-1].bpp
     is_reached = low <= MAX_MATCH_RATIO * bpp and bpp <= MAX_MATCH_RATIO * high
     return "" if is_reached else f"{curve.name} ({range_text(low, high)} bpp)"

@@ -18,12 +18,12 @@ from benchmark.compare.bd import (
 )
 from benchmark.compare.caveats import caveat_notes
 from benchmark.compare.cost import AT_BPP, kmac, largest_mean, megapixel_seconds
-from benchmark.compare.curves import MIN_POINTS, bd_rate
+from benchmark.compare.curve import Curve, Panel, variant_curve
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import Interval
 from benchmark.compare.rank import RATE, Budget, Target
+from benchmark.compare.rate_quality import MIN_POINTS, bd_rate
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, SystemCurve, variant_curve
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
@@ -82,7 +82,7 @@ class SystemRow(NamedTuple):
     """A system of the table."""
 
     name: str
-    curve: SystemCurve
+    curve: Curve
     pairs: Mapping[str, Record]  # comparisons with the anchor, by dataset and metric column
     costs: Mapping[str, float]  # by the csv's name
 
@@ -185,7 +185,7 @@ def _system_rows(
     results: Sequence[ExperimentCurves], experiment: Experiment, bd_rates: bool
 ) -> tuple[list[SystemRow], dict[str, str], list[str], str]:
     """Return the systems, anchors by dataset title, names left out, and a note on seconds."""
-    curves: dict[str, SystemCurve] = {}
+    curves: dict[str, Curve] = {}
     pairs: dict[str, dict[str, Record]] = {}
     anchors: dict[str, str] = {}
     absent: dict[str, None] = {}
@@ -226,7 +226,7 @@ def _comparable_curves(panel: Panel, result: ExperimentCurves) -> Panel:
 
 
 def _compare_panel(
-    result: ExperimentCurves, panel: Panel, anchor: SystemCurve, rule: Rule
+    result: ExperimentCurves, panel: Panel, anchor: Curve, rule: Rule
 ) -> dict[str, Record]:
     metric, intervals = anchor.metric, dict[Edition, Interval]()
     anchor_rule = anchor.protocol if anchor.has_other_rule else ""
@@ -243,7 +243,7 @@ def _compare_panel(
     return comparisons | {anchor.name: anchor_comparison(metric, rule)}
 
 
-def _seed_fields(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
+def _seed_fields(anchor: Curve, curve: Curve, rule: Rule) -> Record:
     deltas = [bd_rate(anchor.rates, seed_curve, rule) for seed_curve in curve.seed_curves]
     rates = [delta.value for delta in deltas if delta.value is not None]
     if len(rates) < max(2, len(deltas)):
@@ -253,7 +253,7 @@ def _seed_fields(anchor: SystemCurve, curve: SystemCurve, rule: Rule) -> Record:
 
 def _curveless_codecs(
     result: ExperimentCurves, rule: Rule
-) -> Iterator[tuple[SystemCurve, dict[str, Record]]]:
+) -> Iterator[tuple[Curve, dict[str, Record]]]:
     """Yield codecs without a complete point in any metric, with the reason in the first."""
     if result.summary is None:
         return
@@ -264,7 +264,7 @@ def _curveless_codecs(
         if edition not in drawn_editions:
             drawn_editions.add(edition)
             reason = f"it has no complete point ({point.setting}: {cause})"
-            curve = SystemCurve(metric, edition, titles[edition], ())
+            curve = Curve(metric, edition, titles[edition], ())
             yield curve, {_key(result, metric): missing_comparison(metric, rule, reason)}
 
 
@@ -335,7 +335,7 @@ def _mark_lowest(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
 
 
 def _costs(
-    results: Sequence[ExperimentCurves], curves: Mapping[str, SystemCurve]
+    results: Sequence[ExperimentCurves], curves: Mapping[str, Curve]
 ) -> tuple[dict[str, dict[str, float]], str]:
     """Return the costs of systems by name, and the note on their seconds.
 

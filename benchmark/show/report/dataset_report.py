@@ -12,10 +12,10 @@ import polars as pl
 from benchmark.answer import Absent
 from benchmark.compare.anchor import read_experiment, require_anchor
 from benchmark.compare.bd import Comparisons, Ranking, anchor_comparison, compare, rank_by_bd_rate
+from benchmark.compare.curve import Panel, cut_curves, measured_curves, variant_curve
 from benchmark.compare.experiment import Experiment
 from benchmark.compare.interval import draw_spreads, records_with_intervals
 from benchmark.compare.rule import Rule
-from benchmark.compare.system_curve import Panel, cut_curves, measured_curves, variant_curve
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric, overview_columns
 from benchmark.rows.edition import Edition

@@ -4,9 +4,9 @@ from itertools import combinations
 
 import pytest
 
-from benchmark.compare.curves import bd_rate
+from benchmark.compare.curve import measured_curves
+from benchmark.compare.rate_quality import bd_rate
 from benchmark.compare.rule import USUAL_RULE
-from benchmark.compare.system_curve import measured_curves
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import CATALOGUE, PAPER_EDITIONS, Edition, label_of
 from benchmark.rows.means import summarise

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.artist import Artist
 from PIL import Image
 
-from benchmark.compare.system_curve import measured_curves
+from benchmark.compare.curve import measured_curves
 from benchmark.errors import UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition, label_of, parse_spec

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib import rcParams
 from matplotlib.font_manager import FontProperties, findfont
 
-from benchmark.compare.system_curve import measured_curves
+from benchmark.compare.curve import measured_curves
 from benchmark.errors import Notice, UnknownName, UsageError
 from benchmark.metrics.metric import Metric
 from benchmark.option import flatten

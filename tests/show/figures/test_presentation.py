@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from benchmark.compare.curve import measured_curves
 from benchmark.compare.experiment import Experiment
-from benchmark.compare.system_curve import measured_curves
 from benchmark.datasets.dataset import Dataset, ImageFile, Profile
 from benchmark.metrics.metric import Metric, Presentation, protocols
 from benchmark.published.registry import Paper, Series, write_paper

@@ -2,9 +2,9 @@
 
 import json
 
+from benchmark.compare.curve import measured_curves, share_marks
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.compare.rule import USUAL_RULE
-from benchmark.compare.system_curve import measured_curves, share_marks
 from benchmark.metrics.metric import Metric
 from benchmark.published.curves import overlay, paper_curves, published_curves
 from benchmark.published.points import select

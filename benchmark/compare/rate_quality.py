@@ -32,7 +32,7 @@ MAX_SLOPE_RATIO, MIN_OVERSHOOT = 10, 0.1
 MAX_DOMINATED = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
 
 
-class Curve(NamedTuple):
+class RateQuality(NamedTuple):
     """Rates and qualities (higher is better), of shape (points,) or (weightings, points)."""
 
     bpp: Float64Array
@@ -68,8 +68,8 @@ class Delta(NamedTuple):
 
 def bjontegaard(
     axis: Literal["rate", "quality"],
-    anchor: Curve,
-    test: Curve,
+    anchor: RateQuality,
+    test: RateQuality,
     rule: Rule,
     anchor_name: str = "the anchor",
 ) -> Delta:
@@ -120,7 +120,7 @@ def bjontegaard(
     return Delta(value, overlap, overshoots=overshoots)
 
 
-def mark_refused_pairs(anchor: Curve, test: Curve, rule: Rule) -> BoolArray:
+def mark_refused_pairs(anchor: RateQuality, test: RateQuality, rule: Rule) -> BoolArray:
     """Mark the pairs of cut curves, (pairs, points), that `bjontegaard` refuses; (pairs,)."""
     result = np.zeros(len(anchor.bpp), np.bool_)
     lows, highs = [], []
@@ -142,7 +142,7 @@ bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
 bd_quality = partial(bjontegaard, "quality")  # positive where `test` is better
 
 
-def bd_metric(anchor: Curve, test: Curve, metric: Metric, rule: Rule) -> Delta:
+def bd_metric(anchor: RateQuality, test: RateQuality, metric: Metric, rule: Rule) -> Delta:
     """Return the mean change of a metric at equal rate: axis units, or % of a geometric mean."""
     delta = bd_quality(anchor, test, rule)
     if delta.value is None:
@@ -151,23 +151,23 @@ def bd_metric(anchor: Curve, test: Curve, metric: Metric, rule: Rule) -> Delta:
     return delta._replace(value=100 * (10**change - 1) if metric.scale == "decades" else change)
 
 
-def dominated_text(curve: Curve) -> str:
+def dominated_text(curve: RateQuality) -> str:
     """Describe the points below the Pareto front, with their gaps to it; "" for none.
 
-    >>> dominated_text(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
+    >>> dominated_text(RateQuality(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
     '2 bpp by 1'
     """
     gaps = zip(curve.bpp.tolist(), dominance_gaps(curve).tolist(), strict=True)
     return ", ".join(f"{bpp:.4g} bpp by {gap:.3g}" for bpp, gap in gaps if not math.isnan(gap))
 
 
-def pareto_front(curve: Curve) -> Curve:
+def pareto_front(curve: RateQuality) -> RateQuality:
     """Return the points not dominated at less or equal rate, lowest rate first."""
-    (bpp, quality), on_front = sort_by_rate(Curve(curve.bpp[None], curve.quality[None]))
-    return Curve(bpp[on_front], quality[on_front])
+    (bpp, quality), on_front = sort_by_rate(RateQuality(curve.bpp[None], curve.quality[None]))
+    return RateQuality(bpp[on_front], quality[on_front])
 
 
-def dominance_gaps(curve: Curve) -> Float64Array:
+def dominance_gaps(curve: RateQuality) -> Float64Array:
     """Return how much better the best point of less or equal rate is, shape (points,).
 
     At least 0; NaN for the points on the Pareto front and for duplicates of them.
@@ -183,25 +183,25 @@ def dominance_gaps(curve: Curve) -> Float64Array:
     return result
 
 
-def stack_curves(curves: Sequence[Curve]) -> Curve:
+def stack_curves(curves: Sequence[RateQuality]) -> RateQuality:
     """Stack curves to shape (curves, points), padded with infinite rates and qualities of -inf."""
     points = max(len(curve.bpp) for curve in curves)
     bpp, quality = (np.full((len(curves), points), end) for end in (np.inf, -np.inf))
     for place, curve in enumerate(curves):
         bpp[place, : len(curve.bpp)], quality[place, : len(curve.bpp)] = curve
-    return Curve(bpp, quality)
+    return RateQuality(bpp, quality)
 
 
-def sort_by_rate(curve: Curve) -> tuple[Curve, BoolArray]:
+def sort_by_rate(curve: RateQuality) -> tuple[RateQuality, BoolArray]:
     """Sort points by rate, then quality, and mark the Pareto front; of shape (curves, points)."""
     order = np.lexsort((-curve.quality, curve.bpp))
     bpp, quality = (np.take_along_axis(axis, order, axis=1) for axis in curve)
     best_quality = np.maximum.accumulate(quality, axis=1)
     with np.errstate(invalid="ignore"):  # a curve without points
-        return Curve(bpp, quality), np.diff(best_quality, axis=1, prepend=-np.inf) > 0
+        return RateQuality(bpp, quality), np.diff(best_quality, axis=1, prepend=-np.inf) > 0
 
 
-def crossing(anchor: Curve, test: Curve, rule: Rule) -> float | None:
+def crossing(anchor: RateQuality, test: RateQuality, rule: Rule) -> float | None:
     """Return the quality above which the curve with fewer bits changes; None if it never does."""
     fronts = [pareto_front(cut(curve, rule)) for curve in (anchor, test)]
     low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
@@ -213,7 +213,7 @@ def crossing(anchor: Curve, test: Curve, rule: Rule) -> float | None:
     return float(grid[clear_places[sign_changes[0] + 1]]) if len(sign_changes) else None
 
 
-def cut(curve: Curve, rule: Rule) -> Curve:
+def cut(curve: RateQuality, rule: Rule) -> RateQuality:
     """Cut a curve at the rule's rate limit, with an interpolated point there.
 
     A curve that ends below the limit is unchanged; one that begins above it becomes empty.
@@ -225,18 +225,20 @@ def cut(curve: Curve, rule: Rule) -> Curve:
     in_range = curve.bpp <= end
     bpp, quality = curve.bpp[in_range], curve.quality[in_range]
     if not in_range.any() or front.bpp[-1] <= end or end in front.bpp:
-        return Curve(bpp, quality)
+        return RateQuality(bpp, quality)
     quality_at_end = quality_at(front, math.log10(end), rule.bd)
-    return Curve(np.append(bpp, end), np.append(quality, quality_at_end))
+    return RateQuality(np.append(bpp, end), np.append(quality, quality_at_end))
 
 
-def quality_at(front: Curve, log_rate: float, form: Form) -> float:
+def quality_at(front: RateQuality, log_rate: float, form: Form) -> float:
     """Return the quality of a Pareto front at a rate, given as log10; NaN outside its range."""
     x, y = front.log_rate[None], front.quality[None]
     return float(interpolate(x, y, np.array([log_rate]), form)[0])
 
 
-def qualities_at(fronts: Sequence[Curve], log_rates: Float64Array, form: Form) -> Float64Array:
+def qualities_at(
+    fronts: Sequence[RateQuality], log_rates: Float64Array, form: Form
+) -> Float64Array:
     """Return the quality of each front at its rate, given as log10; shape (fronts,)."""
     result = np.full(len(fronts), np.nan)
     counts = np.array([len(front.bpp) for front in fronts])
@@ -248,14 +250,14 @@ def qualities_at(fronts: Sequence[Curve], log_rates: Float64Array, form: Form) -
     return result
 
 
-def log_rates_at(front: Curve, quality: Float64Array, form: Form) -> Float64Array:
+def log_rates_at(front: RateQuality, quality: Float64Array, form: Form) -> Float64Array:
     """Return the log10 rate of a Pareto front at each quality; NaN outside its range."""
     axes = front.quality, front.log_rate
     x, y = (np.broadcast_to(axis, (len(quality), len(axis))) for axis in axes)
     return interpolate(x, y, quality, form)
 
 
-def mean_curve(points: Sequence[Point], metric: Metric) -> Curve:
+def mean_curve(points: Sequence[Point], metric: Metric) -> RateQuality:
     """Return the curve of the points' means."""
     means = [point.means[metric.column] for point in points]
     pairs = [(m.bpp, m.value) for m in means if m.bpp is not None and m.value is not None]
@@ -264,11 +266,11 @@ def mean_curve(points: Sequence[Point], metric: Metric) -> Curve:
 
 def curve_of(
     bpp: Sequence[float] | Float64Array, values: Sequence[float] | Float64Array, metric: Metric
-) -> Curve:
+) -> RateQuality:
     """Return a curve without the points that cannot be plotted."""
     rates = np.array(bpp, np.float64)
     quality, can_be_plotted = _qualities_and_mask(rates, np.array(values, np.float64), metric)
-    return Curve(rates[can_be_plotted], quality[can_be_plotted])
+    return RateQuality(rates[can_be_plotted], quality[can_be_plotted])
 
 
 def _qualities_and_mask(
@@ -289,7 +291,7 @@ def qualities(values: Float64Array, metric: Metric) -> Float64Array:
     return position if metric.better == "higher" else -position
 
 
-def image_curves(points: Sequence[Point], metric: Metric) -> Mapping[int, Curve]:
+def image_curves(points: Sequence[Point], metric: Metric) -> Mapping[int, RateQuality]:
     """Return the curve of each image, by image id."""
     if not points:
         return {}
@@ -304,7 +306,9 @@ def image_curves(points: Sequence[Point], metric: Metric) -> Mapping[int, Curve]
     plotted_places = {
         image: places[can_be_plotted[places]] for image, places in groups if image in valued_images
     }
-    return {image: Curve(bpp[places], quality[places]) for image, places in plotted_places.items()}
+    return {
+        image: RateQuality(bpp[places], quality[places]) for image, places in plotted_places.items()
+    }
 
 
 def interpolate(x: Float64Array, y: Float64Array, x_new: Float64Array, form: Form) -> Float64Array:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.answer import OTHER_RULE
-from benchmark.compare.curves import Curve, curve_of, cut
 from benchmark.compare.interval import Interval, point_interval
+from benchmark.compare.rate_quality import RateQuality, curve_of, cut
 from benchmark.compare.rule import Rule
 from benchmark.facts import Group
 from benchmark.metrics.metric import Metric
@@ -37,7 +37,7 @@ class CurvePoint(NamedTuple):
     seeds: tuple[tuple[float, float], ...] = ()  # bpp and value of each, if this is their mean
 
 
-class SystemCurve(NamedTuple):
+class Curve(NamedTuple):
     """Points of an edition in a metric, lowest rate first."""
 
     metric: Metric
@@ -75,7 +75,7 @@ class SystemCurve(NamedTuple):
         """True if this curve's rule differs from that of the others on its axis."""
         return self.protocol in self.other_rules
 
-    def with_title(self, title: str) -> "SystemCurve":
+    def with_title(self, title: str) -> "Curve":
         """Return the curve with another title."""
         return self._replace(title=title)
 
@@ -96,13 +96,13 @@ class SystemCurve(NamedTuple):
         return sum(point.how != INTERPOLATED for point in self.points)
 
     @property
-    def rates(self) -> Curve:
+    def rates(self) -> RateQuality:
         """Rates and qualities for BD-rates: higher is better."""
         bpp, values = ([getattr(p, name) for p in self.points] for name in ("bpp", "value"))
         return curve_of(bpp, values, self.metric)
 
     @property
-    def seed_curves(self) -> list[Curve]:
+    def seed_curves(self) -> list[RateQuality]:
         """The `rates` of each seed; empty if points have different numbers of seeds."""
         points = self.points[: self.num_points]
         if len({len(point.seeds) for point in points}) > 1:
@@ -113,7 +113,7 @@ class SystemCurve(NamedTuple):
             curves.append(curve_of(bpp, values, self.metric))
         return curves
 
-    def cut(self, rule: Rule) -> "SystemCurve":
+    def cut(self, rule: Rule) -> "Curve":
         """Return the points up to a rule's rate limit and one interpolated there (`curves.cut`)."""
         max_rate = rule.up_to_bpp
         if max_rate is None:
@@ -127,10 +127,10 @@ class SystemCurve(NamedTuple):
         return self._replace(points=points)
 
 
-Panel = Sequence[SystemCurve]  # curves of one metric on a pair of axes, at least one
+Panel = Sequence[Curve]  # curves of one metric on a pair of axes, at least one
 
 
-def variant_curve(panel: Panel, spec: CodecSpec | None) -> SystemCurve | None:
+def variant_curve(panel: Panel, spec: CodecSpec | None) -> Curve | None:
     """Return the curve of a codec variant, preferably a measured one."""
     curves = sorted(panel, key=lambda curve: not curve.measured)
     return next((curve for curve in curves if curve.spec == spec), None)
@@ -147,12 +147,12 @@ def share_marks(panels: Sequence[Panel]) -> list[Panel]:
     ]
 
 
-def cut_curves(curves: Iterable[SystemCurve], rule: Rule) -> list[SystemCurve]:
+def cut_curves(curves: Iterable[Curve], rule: Rule) -> list[Curve]:
     """Return curves cut at the rule's rate limit, without empty ones."""
     return [cut_curve for curve in curves if (cut_curve := curve.cut(rule)).points]
 
 
-def measured_curves(summary: Summary | None, metric: Metric) -> list[SystemCurve]:
+def measured_curves(summary: Summary | None, metric: Metric) -> list[Curve]:
     """Return the curves of a summary's codec variants."""
     if summary is None or metric.column not in summary.protocols:
         return []
@@ -176,5 +176,5 @@ def measured_curves(summary: Summary | None, metric: Metric) -> list[SystemCurve
                 )
                 points.append(CurvePoint(*start, *origin, interval=ends, seeds=seeds))
         if points:
-            result.append(SystemCurve(metric, edition, titles[edition], tuple(points)))
+            result.append(Curve(metric, edition, titles[edition], tuple(points)))
     return result
