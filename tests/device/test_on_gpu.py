@@ -148,7 +148,8 @@ def test_work_that_was_done_in_part_or_not_in_c_has_no_numbers(
 def test_the_code_is_packed_with_four_checkpoints_and_without_results():
     names = {name.removeprefix("code/") for name, _ in loads.code()}
     checkpoints = {name for name in names if name.endswith(".safetensors.xz")}
-    assert {name.rpartition("/")[2].partition(".")[0] for name in checkpoints} == {*loads.CHOSEN}
+    stems = {name.rpartition("/")[2].partition(".")[0] for name in checkpoints}
+    assert stems == {*loads.PACKED_CHECKPOINTS}
     assert {"tools/on_gpu.sh", "tools/gpu/step.py", "tests/device/test_coding.py"} <= names
     assert loads.COMMIT in names
     assert not [name for name in names if name.startswith(("results/", "docs/"))]
