@@ -168,9 +168,7 @@ class HificSizes(Hyperprior):
     ]  # the encoder's, reversed in the generator
     hyper_latent: EvenWidth
     hyper_encoder: tuple[EvenWidth, EvenWidth]
-    hyper_decoder: tuple[
-        EvenWidth, EvenWidth
-    ]  # widths of two stacks, which output `latent` channels
+    hyper_decoder: tuple[EvenWidth, EvenWidth]  # two stacks, which output `latent` channels
     residual_blocks: Count  # in the generator, at its widest
     slices: ClassVar[tuple[int, ...]] = ()
     support_slices: ClassVar[int] = 0

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
     from baselines.neural.picture_codec import PictureCodec
 
-BUNDLED = (
-    Path(__file__).parents[1] / "checkpoints"
-)  # the release's; a wheel has only the small ones
+BUNDLED = Path(__file__).parents[1] / "checkpoints"  # all in the release, small ones in a wheel
 ADDRESS = "https://github.com/rdrbench/rdrbench/releases/download/v0.1.0"  # all checkpoints
 DIGESTS = BUNDLED / "SHA256SUMS"  # digests of unpacked files, in the format of sha256sum
 LEVEL_PLACEHOLDER = "{level}"  # replaced by a number in the option `checkpoint`

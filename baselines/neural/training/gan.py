@@ -329,6 +329,5 @@ class Adversary:
 def _levels(q: Any) -> Tensor:
     if isinstance(q, Tensor):
         return q.round().long()
-    return torch.from_numpy(
-        np.rint(q).astype(np.int64)
-    )  # on the CPU, since they select the copies to run
+    # on the CPU, since they select the copies to run
+    return torch.from_numpy(np.rint(q).astype(np.int64))

@@ -63,9 +63,7 @@ class Setup:
     recipe: Recipe
     index: int  # the stage's, from 0
     device: torch.device
-    optimisers: Optimisers = field(
-        default_factory=Optimisers
-    )  # also for optimisers that the objective adds
+    optimisers: Optimisers = field(default_factory=Optimisers)  # with those that an objective adds
     photographs: PhotographSet | None = None  # the source of crops
     folder: Path | None = None  # the run's, for files of the objective
 

@@ -102,7 +102,7 @@ def test_a_codec_names_its_source_and_refuses_other_checkpoints(tmp_path, monkey
     assert info.fingerprint != perceptual_info.fingerprint
     pixels = noise(130, 200)
     stream = codec.encode(pixels, Setting("level", 1))
-    with pytest.raises(CorruptStream, match="pqmim here"):
+    with pytest.raises(CorruptStream, match="pqmim has no such"):
         perceptual.decode(stream)
 
 
