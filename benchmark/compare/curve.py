@@ -75,7 +75,7 @@ class Curve(NamedTuple):
         """True if this curve's rule differs from that of the others on its axis."""
         return self.protocol in self.other_rules
 
-    def with_title(self, title: str) -> "Curve":
+    def retitle(self, title: str) -> "Curve":
         """Return the curve with another title."""
         return self._replace(title=title)
 

@@ -42,7 +42,7 @@ class Archive(NamedTuple):
     @property
     def file_name(self) -> str:
         """Return the archive's file name."""
-        return _last_part(self.url)
+        return _name_of_url(self.url)
 
 
 def _read_archive(name: str) -> Archive:
@@ -198,7 +198,7 @@ def fetch_archive(
     return dataset_folder
 
 
-def _last_part(url: str) -> str:
+def _name_of_url(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
 
 
@@ -217,6 +217,6 @@ def _assign_origins(archives: Sequence[Archive], origins: Sequence[str]) -> dict
 def _origin_objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:
     if not origin.startswith(ADDRESS_SCHEMES):
         return download.ExpectedFile(archive.size_bytes, archive.digest).objection_to(Path(origin))
-    if len(archives) == 1 or archive.file_name == _last_part(origin):
+    if len(archives) == 1 or archive.file_name == _name_of_url(origin):
         return ""
     return f"its name is not {' or '.join(candidate.file_name for candidate in archives)}"

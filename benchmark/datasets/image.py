@@ -99,7 +99,7 @@ def decode_image(
     name = name if name.isprintable() else ascii(name)
     try:
         data = contents if isinstance(contents, bytes) else contents()
-        samples, orientation, lossy, profile = _decode(data, flatten, skip_row_check)
+        samples, orientation, lossy, profile = _decode_raster(data, flatten, skip_row_check)
         if samples.shape[2] in (2, 4):
             samples = _drop_alpha(samples, flatten)
     except ImageRefused as refused:
@@ -131,7 +131,7 @@ def _read_contents(path: Path) -> bytes:
         raise ImageRefused(f"cannot be read: {error.strerror or error}") from None
 
 
-def _decode(data: bytes, flatten: bool, skip_row_check: bool) -> _Raster:
+def _decode_raster(data: bytes, flatten: bool, skip_row_check: bool) -> _Raster:
     if not data:
         raise ImageRefused("is empty")
     for magic, read in _READERS:

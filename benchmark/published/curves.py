@@ -286,7 +286,7 @@ def paper_curves(
         if measured is None or facts.group == OURS:  # our method was measured with other networks
             curves.append(_first_published_curve(edition, metric, dataset, points))
         if measured:
-            curves.append(measured.with_title(facts.title)._replace(group=facts.group))
+            curves.append(measured.retitle(facts.title)._replace(group=facts.group))
     return cut_curves(filter(None, curves), Rule(up_to_bpp=up_to_bpp))
 
 

@@ -88,7 +88,7 @@ def curve_name(system: str, variant: str) -> str:
     """
     if choice := realism_choice(variant):
         return f"{system} {choice}"
-    return f"{system} ({_with_greek(variant)})" if variant else system
+    return f"{system} ({_use_greek_letters(variant)})" if variant else system
 
 
 def realism_choice(variant: str) -> str:
@@ -97,10 +97,10 @@ def realism_choice(variant: str) -> str:
     >>> realism_choice("beta=0"), realism_choice("Pillow 7.1.2")
     ('β=0', '')
     """
-    return _with_greek(variant) if "=" in variant else ""
+    return _use_greek_letters(variant) if "=" in variant else ""
 
 
-def _with_greek(variant: str) -> str:
+def _use_greek_letters(variant: str) -> str:
     for word, letter in GREEK.items():
         variant = re.sub(rf"\b{word}\b", letter, variant)
     return variant

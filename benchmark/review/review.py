@@ -21,7 +21,7 @@ from benchmark.review.supplement import open_supplement
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import stores_below
 from benchmark.show.page.document import sheet_html
-from benchmark.show.sections import markdown, section, to_sentence
+from benchmark.show.sections import make_sentence, markdown, section
 from benchmark.show.table import Table, html
 from benchmark.system.machine import machine
 
@@ -98,7 +98,7 @@ def html_review(review: Review) -> str:
     sections = []
     for answer in review.answers:
         verdict = f'<span class="verdict {answer.verdict}">{answer.verdict}</span>'
-        finding = f'<p class="finding">{escape(to_sentence(answer.sentence))}</p>'
+        finding = f'<p class="finding">{escape(make_sentence(answer.sentence))}</p>'
         tables = "".join(_table_details(name, table) for name, table in answer.tables.items())
         heading = f"<h2>{verdict} {escape(answer.question)}</h2>"
         sections.append(f"<section>{heading}{finding}{tables}</section>")
@@ -110,7 +110,7 @@ def html_review(review: Review) -> str:
 
 def _table_details(name: str, table: Table) -> str:
     wordy = any(len(cell) > LONG_CELL for row in table.rows for cell in row)
-    summary = f"{to_sentence(name)} ({len(table.rows)})"
+    summary = f"{make_sentence(name)} ({len(table.rows)})"
     return f"<details><summary>{summary}</summary>{html(table, name, {}, wordy=wordy)}</details>"
 
 
@@ -121,7 +121,7 @@ def markdown_review(review: Review) -> str:
         section(
             answer.name,
             f"{answer.question} {answer.verdict}",
-            to_sentence(answer.sentence),
+            make_sentence(answer.sentence),
             *answer.tables.values(),
         )
         for answer in review.answers

@@ -140,7 +140,7 @@ def group_names(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return group_by_key(dict.fromkeys(pairs))
 
 
-def to_sentence(text: str) -> str:
+def make_sentence(text: str) -> str:
     """Return a text as a sentence, with a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
 

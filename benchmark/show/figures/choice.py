@@ -148,7 +148,7 @@ def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
 def rename_curves(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
     """Give curves the look's names. editions: those it may name; default: the panels'."""
     titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
-    return [[c.with_title(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
+    return [[c.retitle(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
 
 def _requested_curves(

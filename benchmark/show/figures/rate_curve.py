@@ -73,8 +73,8 @@ def draw_rate_curves(
         value_limits = (axes.get_ylim() for axes in chain(*grid))
         framing_curves = [[c for c in panel if c.title != outlier] for panel in panels]
         frame_notes = (
-            _beyond_frame_note(curves, limits[1]),
-            _below_frame_note(framing_curves, value_limits, limits[1]),
+            _note_rates_beyond(curves, limits[1]),
+            _note_values_below(framing_curves, value_limits, limits[1]),
         )
         curve_notes = sections.curves_note(curves), *frame_notes
         rules_note = sections.other_rules_note(curves)
@@ -178,7 +178,7 @@ def rate_limits(curves: Iterable[Curve]) -> tuple[float, float]:
     return 0.0 if linear else low / MARGIN, right
 
 
-def _beyond_frame_note(curves: Sequence[Curve], limit: float) -> str:
+def _note_rates_beyond(curves: Sequence[Curve], limit: float) -> str:
     ends = {curve.name: curve.points[-1].bpp for curve in curves if curve.points[0].bpp <= limit}
     names = [f"{name} to {end:.2g} bpp" for name, end in ends.items() if end > limit]
     return f"Beyond the frame: {', '.join(names)}." if names else ""
@@ -289,7 +289,7 @@ def _framed_values(panel: Panel, max_bpp: float) -> list[float]:
     return [*chain(*values_by_curve)]
 
 
-def _below_frame_note(
+def _note_values_below(
     panels: Iterable[Panel], limits: Iterable[tuple[float, float]], max_bpp: float
 ) -> str:
     parts = []

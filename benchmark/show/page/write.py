@@ -48,9 +48,9 @@ from benchmark.show.sections import (
     curves_note,
     few_sentences,
     images_text,
+    make_sentence,
     other_rules_note,
     scale_sentences,
-    to_sentence,
 )
 from benchmark.system.atomic import write_files
 
@@ -135,7 +135,7 @@ def write_page(
             for panel in choice.select([*panels.values()])
         },
         lead_columns=[metric.column for metric in report.ranking.metrics],
-        headline=" ".join([line, *map(to_sentence, hidden_edition_lines(summary))]),
+        headline=" ".join([line, *map(make_sentence, hidden_edition_lines(summary))]),
         shown_labels=shown_labels,
         shown_published=choice.published,
         crops=make_crops(files, plan, pictures, shown_labels),

@@ -326,7 +326,7 @@ def _views(
         distant_rows = {
             label: rows for label, rows in by_image[image].items() if label not in chosen_rows
         }
-        pixels, failures = _decode_rows(chosen_rows, stored_pictures)
+        pixels, failures = _decode_chosen(chosen_rows, stored_pictures)
         absences += [
             *_distant_codec_notes(
                 distant_rows, target, table, stored_pictures, experiment, data_dir
@@ -521,7 +521,7 @@ def _mean_rate(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -
     return target.value * fmean(setting_rows["bpp"].to_list()) / image_bpp
 
 
-def _decode_rows(
+def _decode_chosen(
     chosen_rows: Mapping[str, StreamRow], pictures: Pictures
 ) -> tuple[dict[str, Pixels], list[str]]:
     labels, pixels, failures = [*chosen_rows], dict[str, Pixels](), list[str]()

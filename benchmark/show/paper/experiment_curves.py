@@ -185,11 +185,11 @@ def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
                 names[spec], f"bundled{datasets_clause}" if bundled_titles else ""
             )
 
-    def with_shared_names(panel: Panel) -> Panel:
-        return [c.with_title(names[c.spec]) if c.measured else c for c in panel]
+    def share_names(panel: Panel) -> Panel:
+        return [c.retitle(names[c.spec]) if c.measured else c for c in panel]
 
     panels = iter(
-        share_marks([with_shared_names(panel) for result in results for panel in result.panels])
+        share_marks([share_names(panel) for result in results for panel in result.panels])
     )
     return [result._replace(panels=[next(panels) for _ in result.panels]) for result in results]
 

@@ -239,15 +239,15 @@ def realism_plots(
     distortion, realism = (panel[0].metric for panel in panels)
     few_image_metrics = [panel[0].metric for panel in panels if few_images(panel)]
 
-    def with_look_title(sweep: RealismSweep) -> RealismSweep:
+    def apply_title(sweep: RealismSweep) -> RealismSweep:
         title = mark_bundled(sweep.curve.title, sweep.curve.edition in bundled_editions)
         title = look().titles([sweep.style]).get(sweep.style, title)
-        return sweep._replace(curve=sweep.curve.with_title(title))
+        return sweep._replace(curve=sweep.curve.retitle(title))
 
     plots = []
     for bpp in rates:
         sweeps = tuple(
-            map(with_look_title, realism_sweeps(curves, (distortion, realism), summary, bpp))
+            map(apply_title, realism_sweeps(curves, (distortion, realism), summary, bpp))
         )
         if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a lone point compares nothing
             plots.append(PlotAtRate(bpp, sweeps))

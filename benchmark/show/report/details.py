@@ -21,9 +21,9 @@ from benchmark.show.sections import (
     Section,
     block,
     command_sentence,
+    make_sentence,
     markdown,
     section,
-    to_sentence,
 )
 from benchmark.show.table import Table
 from benchmark.system.text import counted, markdown_text
@@ -211,7 +211,7 @@ def details_text(
     parts: list[Part] = [
         command_sentence(record["command"]),
         intro,
-        [*map(to_sentence, (record["sources"] or {}).get("sentences", ()))],
+        [*map(make_sentence, (record["sources"] or {}).get("sentences", ()))],
         section(
             "protocols",
             "Protocols",
@@ -267,7 +267,7 @@ def report_text(
     blocks = [
         f"# {markdown_text(title)}",
         block(headline(ranking, summary.images, names, requested_codecs)),
-        *map(block, map(to_sentence, hidden_edition_lines(summary))),
+        *map(block, map(make_sentence, hidden_edition_lines(summary))),
         f"{markdown_text(counts_text)}[details](details.md).",
         block(f"{ranking_heading(ranking, names)}:"),
         block(table._replace(rows=table.rows[:MAX_RANKED_CODECS])),
