@@ -75,7 +75,7 @@ class CheckerboardConvolution(nn.Conv2d):
         across, down = (torch.arange(side, device=self.weight.device) for side in (columns, rows))
         return self.weight * ((down[:, None] + across - centre) % 2).to(self.weight)
 
-    def to_convolution(self) -> nn.Conv2d:
+    def make_convolution(self) -> nn.Conv2d:
         """Return an ordinary convolution with the masked weights."""
         result = convolution(self.in_channels, self.out_channels, self.kernel_size[0])
         with torch.no_grad():
@@ -353,7 +353,7 @@ class ElicPath(IntegerPath):
 
     def _make_branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         layers = [
-            child.to_convolution() if isinstance(child, CheckerboardConvolution) else child
+            child.make_convolution() if isinstance(child, CheckerboardConvolution) else child
             for child in modules.children()
         ]
         return super()._make_branch(name, nn.Sequential(*layers))

@@ -114,4 +114,4 @@ def test_a_checkerboard_sees_the_other_colour_within_its_kernel():
         other_colour,
     ]
     signal = torch.randn(1, 1, 6, 7)
-    assert torch.allclose(layer.to_convolution()(signal), layer(signal), atol=1e-6)
+    assert torch.allclose(layer.make_convolution()(signal), layer(signal), atol=1e-6)
