@@ -25,7 +25,7 @@ SECTIONS = ("global", "install", ":env:")  # later ones override earlier ones
 
 
 def settings(listed: Iterable[str]) -> dict[str, str]:
-    """Convert lines of `pip config list` to uv's settings.
+    r"""Convert lines of `pip config list` to uv's settings.
 
     >>> settings(["global.index-url='https://a/simple'", ":env:.find-links='/b\\n/c'"])
     {'UV_DEFAULT_INDEX': 'https://a/simple', 'UV_FIND_LINKS': '/b,/c'}
