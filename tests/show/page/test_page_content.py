@@ -352,7 +352,7 @@ def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(r
     shutil.rmtree(dataset)
     data = data_of(make_page(results, dataset))
     assert {image["picture"] for image in data["images"]} == {None}
-    assert all("--dataset path/to/it" in image["absent"] for image in data["images"])
+    assert all("`--dataset path/to/" in image["absent"] for image in data["images"])
     assert all(isinstance(p, str) for point in data["points"] for p in point["pictures"])
 
 
