@@ -23,10 +23,10 @@ MAX_TRANSFORMER_WIDTH = 1024  # channels, for the same reason
 MAX_PATCH_PX = 1 << 14
 
 Width = Annotated[int, Meta(ge=1, le=MAX_WIDTH)]  # channels
-EvenWidth = Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # enough for halves or pairs
+EvenWidth = Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # channels that are halved or paired
 WidthOfFour = Annotated[
     int, Meta(ge=4, le=MAX_WIDTH)
-]  # enough for a colour, its negative, two constants
+]  # channels that can hold a colour, its negative and two constants
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]  # number of blocks or levels
 PositiveCount = Annotated[int, Meta(ge=1, le=MAX_COUNT)]  # a count of at least 1
 Kernel = Literal[1, 3, 5, 7, 9]
@@ -37,7 +37,7 @@ Sizes = TypeVar("Sizes")
 
 @dataclass(frozen=True, kw_only=True)
 class Dimensions:
-    """Dimensions of a network, checked against their limits; raises `ValueError`."""
+    """Dimensions of a network; raises `ValueError` for values beyond their limits."""
 
     def __post_init__(self) -> None:
         for name, kind in _declared_types(type(self)).items():  # type: ignore[arg-type]
@@ -78,12 +78,12 @@ class Residual(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class Slices(Hyperprior):
-    """Entropy model of channel slices, each conditioned on the first ones."""
+    """Entropy model of channel slices, each conditioned on the first slices."""
 
     support: Width  # output of a hyper-decoder stack, from which slices take their support
     slices: Parts  # widths, summing to `latent`
     support_slices: int  # number of first slices that inform later ones
-    context: tuple[Width, Width]  # hidden widths of a slice's transforms
+    context: tuple[Width, Width]  # hidden widths of each slice's networks for mean and scale
     context_kernels: tuple[Kernel, Kernel, Kernel]
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class ElicSizes(Hyperprior, Residual):
     channel_context: tuple[Width, Width]  # hidden widths of the context from earlier groups
     channel_kernel: Kernel
     spatial_kernel: Kernel  # for the checkerboard
-    # Hidden widths; None: decreasing linearly, at least `support`.
+    # Hidden widths from contexts to mean and scale; None: linearly decreasing, at least `support`.
     aggregation: tuple[Width, Width] | None = None
 
     def __post_init__(self) -> None:
@@ -165,11 +165,11 @@ class HificSizes(Hyperprior):
 
     widths: tuple[
         WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour
-    ]  # the encoder's, reversed in the generator
+    ]  # of the encoder's stages, reversed in the generator
     hyper_latent: EvenWidth
     hyper_encoder: tuple[EvenWidth, EvenWidth]
     hyper_decoder: tuple[EvenWidth, EvenWidth]  # two stacks, which output `latent` channels
-    residual_blocks: Count  # in the generator, at its widest
+    residual_blocks: Count  # in the generator, where it is widest
     slices: ClassVar[tuple[int, ...]] = ()
     support_slices: ClassVar[int] = 0
     context: ClassVar[tuple[int, int]] = (0, 0)
@@ -181,8 +181,8 @@ class HificSizes(Hyperprior):
         return self.latent
 
 
-# Five stages in a quincunx: 1 token of 4 x 4 in stage 0, then 1, 2, 4 and 8. Inferred from a figure
-# in a later paper with 4, 8, 16, 32, 64 known tokens of 64.
+# Five stages in a quincunx: of 4 x 4 tokens, stage 0 codes 1, the next 1, 2, 4 and 8. Inferred from
+# a later paper's figure, in which 4, 8, 16, 32 and 64 of 64 tokens are known after the stages.
 QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 
 
@@ -194,8 +194,8 @@ class PqMimSizes(Residual):
     entries: Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # K, in each codebook
     code_width: Width  # d, channels of a part
     window: Annotated[int, Meta(ge=1, le=MAX_WINDOW)]  # side of the transformer's window, tokens
-    width: Annotated[int, Meta(ge=1, le=MAX_TRANSFORMER_WIDTH)]  # the transformer's
-    layers: PositiveCount
+    width: Annotated[int, Meta(ge=1, le=MAX_TRANSFORMER_WIDTH)]  # channels of the transformer
+    layers: PositiveCount  # of the transformer, like `heads`
     heads: PositiveCount
     hidden: Width  # width of a layer's perceptron
     order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens in a repeated square
@@ -239,9 +239,9 @@ class DiffusionSizes(Dimensions):
     # Share of a level's training residuals within its threshold.
     threshold_share: Annotated[float, Meta(gt=0, le=1)] = 0.999
     patch_px: int = 1024  # pictures with a longer side are sampled in patches
-    overlap_px: int = 128  # between two patches
+    overlap_px: int = 128  # width of the strip that two neighbouring patches share
     base: str = ""  # a codec spec: "elic", "jpeg:optimize=1"; empty in `sizes/`
-    base_fingerprint: str = ""  # digest of the base's weights; empty without weights
+    base_fingerprint: str = ""  # digest of the base's weights; empty if it has none
     setting: str = ""  # name of the base's rate control
     # The setting's values at the levels, lowest rate first.
     settings: Annotated[tuple[float, ...], Meta(max_length=MAX_COUNT)] = ()
@@ -268,7 +268,7 @@ class DiffusionSizes(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class DiracSizes(DiffusionSizes):
-    """Dimensions of DIRAC, which samples residuals by their standard deviation, with DDIM."""
+    """Dimensions of DIRAC, which samples residuals, divided by their deviation, with DDIM."""
 
     domain: Literal["residual"] = "residual"
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 1.0
@@ -291,7 +291,7 @@ class ZooSizes(Dimensions):
 
     model: str  # CompressAI's name of the architecture
     widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent
-    lmbda: float = 0.0  # CompressAI's loss is lmbda * 255^2 * MSE + bpp, pixels in [0, 1]
+    lmbda: float = 0.0  # in CompressAI's loss, lmbda * 255^2 * MSE + bpp for pixels in [0, 1]
 
 
 @dataclass(frozen=True)

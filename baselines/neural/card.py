@@ -1,4 +1,4 @@
-"""The JSON card of a checkpoint: its network, and how it was made. Does not import torch."""
+"""The JSON card of a checkpoint: which network it holds, and its training. Without torch."""
 # A card lies next to the file of tensors, which may be packed by `xz` as NAME.safetensors.xz; the
 # sha256 is that of the unpacked file.
 
@@ -32,23 +32,23 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Description of a checkpoint, sufficient to make it again."""
+    """Description of a checkpoint, sufficient to train it again."""
 
     architecture: str  # a name in `ARCHITECTURES`
     config: Any  # dimensions of the network
     training_data: str = UNKNOWN
-    steps: Count | None = None  # total number in its training; None: unknown
+    steps: Count | None = None  # total number of training steps; None: unknown
     command: str = UNKNOWN
     commit: str = UNKNOWN  # commit of the code that trained it
     measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
     caveat: str = ""  # added to the name in tables and figures: "untrained"
-    crops: Count = 0  # total number in training; 0: unknown
+    crops: Count = 0  # total number of crops in training; 0: unknown
     sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = (
         ""  # digest of the tensors' file
     )
     # Training steps by precision of convolutions: "bfloat16", "float32"; empty: unknown.
     precision_steps: Mapping[str, Count] = field(default_factory=dict)
-    optimiser: str = UNKNOWN  # for the network: "adam", "soap", or both, in order
+    optimiser: str = UNKNOWN  # the network's: "adam", "soap", or both in the order of their use
     seed: Count | None = None  # for initial values and crops; None: unknown
     device: str = UNKNOWN  # "cpu", or the name of the GPU
     losses: tuple[str, ...] = ()  # files with the user's losses: "mine.py, sha256 ..."
@@ -85,18 +85,18 @@ def card_path(path: Path) -> Path:
 
 
 def has_card(path: Path) -> bool:
-    """Return whether a file is named like a checkpoint's tensors, which have a card."""
+    """Return whether a file has the name of a checkpoint's tensors, and thus a card."""
     return path.name.removesuffix(PACKED).endswith(TENSORS)
 
 
 def unpack_xz(path: Path) -> bytes:
     """Return the content of an xz file; raises `OSError`, or `ValueError` if it is not one."""
-    packing = lzma.LZMADecompressor(memlimit=MAX_UNPACKING_BYTES)
+    decompressor = lzma.LZMADecompressor(memlimit=MAX_UNPACKING_BYTES)
     try:
-        data = packing.decompress(path.read_bytes(), MAX_UNPACKED_BYTES)
+        data = decompressor.decompress(path.read_bytes(), MAX_UNPACKED_BYTES)
     except lzma.LZMAError as error:
         raise ValueError(str(error)) from error
-    if not packing.eof:
+    if not decompressor.eof:
         raise ValueError("it ends early, or is too long")
     return data
 
@@ -110,10 +110,10 @@ def tensors_sha256(path: Path) -> str:
 
 def save_card(path: Path, card: Card) -> None:
     """Write the card for the file of tensors `path`, completely or not at all."""
-    fields_and_values = {field: getattr(card, field.name) for field in fields(card)}
+    values = {field: getattr(card, field.name) for field in fields(card)}
     record = {
         field.name: value
-        for field, value in fields_and_values.items()
+        for field, value in values.items()
         if field.name not in OPTIONAL or value != field.default
     }
     record["config"] = asdict(card.config)
@@ -164,17 +164,19 @@ def _parse_card(record: dict[str, Any]) -> Card:
     if missing_keys or record.get("format") not in (1, FORMAT):
         raise ValueError(f"it lacks {', '.join(missing_keys) or 'a known format'}")
     if record["format"] == 1:
-        zoo = {name: record.get(name) for name in ("model", "widths", "lmbda")}
+        zoo_sizes = {name: record.get(name) for name in ("model", "widths", "lmbda")}
         crdr_fields = {"architecture": "crdr", "config": record.get("sizes")}
         record |= (
-            crdr_fields if zoo["model"] is None else {"architecture": "compressai", "config": zoo}
+            crdr_fields
+            if zoo_sizes["model"] is None
+            else {"architecture": "compressai", "config": zoo_sizes}
         )
     architecture = load_architecture(str(record.get("architecture")))
     record["config"] = architecture.read(record.get("config"))
     if record["steps"] == UNKNOWN:
         record["steps"] = None
     card = msgspec.convert(record, Card)
-    infinite = [name for name, value in card.measured.items() if not math.isfinite(value)]
-    if infinite:
-        raise ValueError(f"measured is not finite at {infinite[0]}")
+    not_finite = [name for name, value in card.measured.items() if not math.isfinite(value)]
+    if not_finite:
+        raise ValueError(f"measured is not finite at {not_finite[0]}")
     return card

@@ -1,4 +1,4 @@
-"""Trained networks on disk: a safetensors file, packed or not, and its JSON card.
+"""Trained networks on disk: a safetensors file, maybe packed by `xz`, and its JSON card.
 
 The file holds the parameters of `Network.stored_state` in float32, float16 or int8 with scales, its
 buffers, and integer tables, whose names begin with `tables.`. The card has the file's sha256, whose
@@ -52,16 +52,16 @@ class QuantisedWeights:
 
 def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
     """Round weights with two to four dimensions to signed integers of 2 to 8 bits."""
-    top = 2 ** (bits - 1) - 1
-    exact = weights.detach().float()
-    columns = _max_magnitudes(exact, _ALONG_COLUMNS[weights.ndim])
-    rows = _max_magnitudes(exact / columns, _ALONG_ROWS[weights.ndim]) / top
-    integers = torch.round(exact / (rows * columns)).clamp(-top, top)
+    max_integer = 2 ** (bits - 1) - 1
+    floats = weights.detach().float()
+    columns = _max_magnitudes(floats, _ALONG_COLUMNS[weights.ndim])
+    rows = _max_magnitudes(floats / columns, _ALONG_ROWS[weights.ndim]) / max_integer
+    integers = torch.round(floats / (rows * columns)).clamp(-max_integer, max_integer)
     return QuantisedWeights(integers.to(torch.int8), rows, columns)
 
 
 def _max_magnitudes(weights: Tensor, dims: tuple[int, ...]) -> Tensor:
-    # 1 if all weights are 0
+    # a maximum of 0 is replaced by 1, since weights are divided by it
     maxima = weights.abs().amax(dims, keepdim=True)
     return torch.where(maxima > 0, maxima, torch.ones_like(maxima))
 
@@ -143,7 +143,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Return the network at `path`, its card and its tables; raises `Unavailable`."""
+    """Return the network at `path` with its card and tables; raises `Unavailable`."""
     card = verified_card(path)
     architecture = load_architecture(card.architecture)
     try:
@@ -160,7 +160,7 @@ def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
     """Return a torch file's state dict, maybe nested under `containers`; raises `Unavailable`."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pickles not written by torch
+            warnings.simplefilter("ignore")  # torch warns about pickles that it did not write
             loaded = load_tensors(path)
     except Unavailable:
         raise
@@ -204,7 +204,7 @@ def _read_tensors(
         for prefix, dims in ((ROWS, _ALONG_ROWS), (COLUMNS, _ALONG_COLUMNS))
     }
     names = tensors.keys() - tables
-    shapes = {**dict.fromkeys(buffers), **parameters, **scales}  # shapes; None: any
+    shapes = {**dict.fromkeys(buffers), **parameters, **scales}  # None: any shape
     differing = sorted(names ^ shapes.keys()) or [
         name for name in sorted(names) if shapes[name] not in (None, tuple(tensors[name].shape))
     ]

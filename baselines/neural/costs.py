@@ -20,7 +20,7 @@ class Cost(NamedTuple):
 @cache
 def costs(architecture: str, config: Any) -> Mapping[str, Cost]:
     """Return parameters and work of each part of the network described by `config`."""
-    # work per pixel of encoding and decoding: convolutions and `Network.further_macs_per_pixel`
+    # work: for encoding and decoding, in convolutions and in `Network.further_macs_per_pixel`
     import torch
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -38,10 +38,10 @@ def _count_costs(architecture: str, config: Any) -> dict[str, Cost]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from baselines.neural.blocks.control import PlacedLevels
+    from baselines.neural.blocks.control import IndexedLevels
 
     network = load_architecture(architecture).build(config)
-    side, lowest = network.stride, PlacedLevels(torch.zeros(1), None)
+    side, lowest = network.stride, IndexedLevels(torch.zeros(1), None)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, side, side), network.controls_at(lowest, lowest), noisy=False)
     flop_counts, class_name = counter.get_flop_counts(), type(network).__name__
@@ -61,7 +61,7 @@ def _count_costs(architecture: str, config: Any) -> dict[str, Cost]:
 def _run_parts(
     module: "nn.Module", prefix: str, flops: Mapping[str, object]
 ) -> "Iterator[tuple[str, nn.Module]]":
-    # a child that is not run is replaced by its own children
+    # a child that is not called itself is replaced by its children
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if path not in flops and any(run_path.startswith(f"{path}.") for run_path in flops):

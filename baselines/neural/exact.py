@@ -2,10 +2,10 @@
 
 Inputs are x = X 2^-f and weights w = W 2^-s with integers X and W. If |X| <= 2^ACTIVATION_BITS, and
 the sum of |W| over an output's inputs is at most 2^WEIGHT_BITS, every product and partial sum is a
-multiple of 2^-(f + s), below 2^52 times it: float64 is exact in any order. f follows from the
-tensor's maximum magnitude, s from integer sums. Functions are single IEEE operations, accurate to
-1e-15; torch's differ in the last bit between instruction sets. No tensor is divided by a number: on
-a GPU torch multiplies by the reciprocal.
+multiple of 2^-(f + s) below 2^52 such steps: float64 is exact in any order. f follows from the
+tensor's maximum magnitude, s from integer sums. Functions use single IEEE operations, accurate to
+1e-15, since torch's functions differ in the last bit between instruction sets. No tensor is divided
+by a number: on a GPU torch multiplies by the reciprocal.
 """
 
 from copy import deepcopy
@@ -22,7 +22,7 @@ from baselines.neural.entropy.integer.grid import power_of_two
 from baselines.neural.network import cudnn_flags
 from benchmark.errors import CorruptStream
 
-# ln 2 in two parts, the first of 33 bits: its products with integers below 2^20 are exact.
+# ln 2 in two parts, the first with 33 bits: its products with integers below 2^20 are exact.
 LN2_HIGH, LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
 LOG2_E = 1.4426950408889634
 MAX_ARGUMENT = 700.0
@@ -44,14 +44,14 @@ def exponential(values: Tensor) -> Tensor:
 
 def sigmoid(values: Tensor) -> Tensor:
     """Return 1 / (1 + e^-x)."""
-    small = exponential(-values.abs())
-    return torch.where(values < 0, small, torch.ones_like(small)) / (small + 1)
+    decay = exponential(-values.abs())
+    return torch.where(values < 0, decay, torch.ones_like(decay)) / (decay + 1)
 
 
 def softplus(values: Tensor) -> Tensor:
     """Return ln(1 + e^x)."""
-    small = exponential(-values.abs())
-    ratio = small / (small + 2)  # ln(1 + u) = 2 artanh(u / (2 + u))
+    decay = exponential(-values.abs())
+    ratio = decay / (decay + 2)  # ln(1 + u) = 2 artanh(u / (2 + u))
     square = ratio * ratio
     series = torch.zeros_like(ratio)
     for term in range(LOGARITHM_TERMS, -1, -1):
@@ -61,7 +61,7 @@ def softplus(values: Tensor) -> Tensor:
 
 def square_root(values: Tensor) -> Tensor:
     """Return the square root, correctly rounded and without a gradient."""
-    if values.device.type == "cpu":  # torch's last bit depends on the instruction set there
+    if values.device.type == "cpu":  # where torch's last bit depends on the instruction set
         return torch.from_numpy(np.sqrt(values.detach().numpy()))
     return values.detach().sqrt()
 
@@ -77,18 +77,18 @@ def sine_cosine(angles: Tensor) -> tuple[Tensor, Tensor]:
 
 
 ACTIVATION_BITS, WEIGHT_BITS = 22, 30  # 52 together
-FINEST_GRID = 64  # no grid is finer than 2^-64, which keeps products far from float64's minimum
+FINEST_GRID = 64  # no grid is finer than 2^-64, so that products stay far from float64's minimum
 MAX_EXPONENT = 500  # keeps activations far from float64's maximum
-MAX_UNFOLDED_VALUES = 1 << 21  # in a band of rows that torch unfolds for a product: 16 MB
+MAX_UNFOLDED_VALUES = 1 << 21  # 16 MB, in the band of rows that torch unfolds for one product
 
 Transform = TypeVar("Transform", bound=nn.Module)
-UNCHANGED_LAYERS = (nn.ReLU, InterpolationChannelAttention)  # single operations once converted
+UNCHANGED_LAYERS = (nn.ReLU, InterpolationChannelAttention)  # use single IEEE operations only
 
 
 def round_to_grid(
     values: Tensor, dims: int | tuple[int, ...] | None = None, bits: int = ACTIVATION_BITS
 ) -> Tensor:
-    """Round to `bits` bits of the maximum magnitude, overall or along `dims`."""
+    """Round to a grid with `bits` bits up to the maximum magnitude, overall or along `dims`."""
     # raises `CorruptStream` for values that are not finite, or beyond 2^500
     largest = values.abs().amax() if dims is None else values.abs().amax(dims, keepdim=True)
     if not bool((largest < 2.0**MAX_EXPONENT).all()):
@@ -99,12 +99,12 @@ def round_to_grid(
 
 
 def round_weights(weight: Tensor) -> Tensor:
-    """Round a float32 weight (out, ...) to float64, each output on the finest exact grid."""
+    """Round a float32 weight (out, ...) to float64, on the finest exact grid of each output."""
     rows = weight.detach().double().reshape(len(weight), -1)
     _, exponent = torch.frexp(rows.abs().amax(dim=1))
     fraction = (WEIGHT_BITS - exponent.to(torch.int64)).clamp(max=FINEST_GRID)
     steps = torch.round(rows * power_of_two(fraction)[:, None]).to(torch.int64).abs().sum(dim=1)
-    # Rounding to a coarser grid adds at most a half per weight.
+    # Rounding to a coarser grid adds at most half a step per weight.
     bound = steps.add(rows.shape[1]).double()
     fraction -= (torch.frexp(bound)[1].to(torch.int64) - (WEIGHT_BITS - 1)).clamp(min=0)
     scaled = torch.round(rows * power_of_two(fraction)[:, None])
@@ -112,7 +112,7 @@ def round_weights(weight: Tensor) -> Tensor:
 
 
 class ExactConvolution(nn.Module):
-    """Convolution of stride 1, or transposed of stride 2, with exact sums, in bands of rows."""
+    """Convolution (stride 1) or transposed one (stride 2) with exact sums, in bands of rows."""
 
     weight: Tensor
     bias: Tensor
@@ -126,14 +126,14 @@ class ExactConvolution(nn.Module):
         weight = round_weights(oriented)
         self.register_buffer("weight", weight.transpose(0, 1) if self.transposed else weight)
         self.register_buffer("bias", layer.bias.detach().double())  # type: ignore[union-attr]
-        unfolded = layer.out_channels if self.transposed else layer.in_channels
-        self._unfolded = unfolded * layer.weight[0, 0].numel()
+        channels = layer.out_channels if self.transposed else layer.in_channels
+        self._unfolded_width = channels * layer.weight[0, 0].numel()  # values per position
 
     def forward(self, features: Tensor) -> Tensor:
         """Map float64 `features` (N, C, H, W) to (N, C', H, W), or to (N, C', 2 H, 2 W)."""
         count, _, height, width = features.shape
         inputs, growth = round_to_grid(features), self.growth
-        rows = max(1, MAX_UNFOLDED_VALUES // (self._unfolded * width))
+        rows = max(1, MAX_UNFOLDED_VALUES // (self._unfolded_width * width))
         outputs = features.new_empty((count, len(self.bias), growth * height, growth * width))
         for top in range(0, height, rows):
             low = max(0, top - self.reach)
@@ -153,7 +153,7 @@ class ExactConvolution(nn.Module):
 
 
 class ExactLinear(nn.Module):
-    """Linear layer with exact sums; with `dims=-1` each vector has its own grid."""
+    """Linear layer with exact sums; with `dims=-1` there is a grid for each vector."""
 
     weight: Tensor
     bias: Tensor

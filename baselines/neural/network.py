@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.bitstream.container import ControlBlock
-from baselines.neural.blocks.control import Level, PlacedLevels
+from baselines.neural.blocks.control import IndexedLevels, Level
 from benchmark.codec import Pixels
 from benchmark.registry import import_target
 
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 
 
 class LatentCoder(Protocol):
-    """Coder of a trained network on a device, between images, latents and bytes."""
+    """Coder of a trained network on a device: converts between images, latents and bytes."""
 
     network: Any
     stride: int  # divides 256, the smallest step of tiles
@@ -58,31 +58,31 @@ class Network(nn.Module):
 
     sizes: Any  # dimensions, a dataclass
     stride: int = 64  # pixels; divides the sides of images
-    tables_type: ClassVar[str] = ""  # "module:function", called with network and photographs
-    coder_type: ClassVar[str] = ""  # "module:class", called with network, tables and device
+    tables_type: ClassVar[str] = ""  # "module:function" to call with network and photographs
+    coder_type: ClassVar[str] = ""  # "module:class" to call with network, tables and device
     control_block: ClassVar[ControlBlock] = ControlBlock()  # form of controls in a header
-    recordable: ClassVar[bool] = True  # whether CUDA graphs can record its steps
+    recordable: ClassVar[bool] = True  # whether CUDA graphs can capture the network's steps
     counts_rounded: bool = False  # whether `forward` returns `Estimate.rounded_bits`
     quantised_bits: Mapping[str, int] = {}  # bit width by name prefix; the last match counts
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].
 
-        `controls` come from `controls_at`. Bits are of latents with noise if `noisy`, else rounded.
+        `controls` come from `controls_at`. Bits are for noisy latents if `noisy`, else for rounded.
         """
         raise NotImplementedError
 
-    def controls_at(self, rate: Level | PlacedLevels, realism: Level | PlacedLevels) -> Any:
+    def controls_at(self, rate: Level | IndexedLevels, realism: Level | IndexedLevels) -> Any:
         """Return the controls for `forward` at a rate level and a realism weight; here, None."""
         return None
 
     def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
         """Set initial values from photographs, `crops` (N, 3, H, W) in [-1, 1]."""
-        # lambdas weigh bpp at each rate level, against 150 MSE of values in [0, 1]
+        # lambdas: weights of bpp at the rate levels, if MSE of values in [0, 1] has the weight 150
         raise NotImplementedError
 
     def tables(self, images: Sequence[Pixels] = ()) -> dict[str, Tensor]:
-        """Return the integer tensors that a coder needs, made for photographs like `images`."""
+        """Return the integer tensors that a coder needs, by name, made from photographs."""
         return import_target(self.tables_type)(self, images) if self.tables_type else {}
 
     def coder(self, tables: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Any:
@@ -126,28 +126,28 @@ class Network(nn.Module):
         return {}
 
     def initialise_parts(self, parts: Collection[str]) -> None:
-        """Set initial values of parts before the first stage that trains them; here, of none."""
+        """Set initial values of parts before the first stage that trains them; here, do nothing."""
 
     def settle(self) -> None:
-        """Solve for parameters that training only approximates, on a copy on the CPU."""
+        """Solve for parameters that training only approximates; called on a copy on the CPU."""
 
     def stored_state(self) -> dict[str, Tensor]:
         """Return the tensors to store in a checkpoint, by name."""
         return self.state_dict(keep_vars=True)
 
     def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
-        """Assign the tensors of `stored_state`, on their device."""
+        """Assign tensors like those of `stored_state`, without copying them to another device."""
         self.load_state_dict(dict(state), assign=True)
 
 
 # Parameters of glibc's `mallopt`, and the environment variables that set them
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 MALLOC_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-MAX_KEPT_BYTES = 512 << 20  # in total
-MAX_KEPT_BLOCK_BYTES = 128 << 20
+MAX_KEPT_BYTES = 512 << 20  # maximum freed memory that glibc keeps
+MAX_KEPT_BLOCK_BYTES = 128 << 20  # larger blocks go back to the system when they are freed
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # torch's names of CPU instructions for bfloat16
 BLOCK = 64  # pixels; the deepest latent halves an image six times
-GREY = 127.5  # level of 0
+GREY = 127.5  # 8-bit level of the value 0
 
 
 @contextmanager
@@ -165,11 +165,11 @@ def inference() -> Iterator[None]:
 @contextmanager
 def full_float32() -> Iterator[None]:
     """Multiply float32 in full on GPUs, without TF32, which keeps 10 of 23 bits of a factor."""
-    # the caller's settings, of either interface of torch, are restored; inside, torch refuses to
-    # read the older one, `allow_tf32`
+    # restores the caller's settings, of both torch interfaces; within this context torch refuses to
+    # read the older interface, `allow_tf32`
     backends: Any = torch.backends
     cudnn, previous = backends.cudnn, backends.cudnn.fp32_precision
-    # both inherit it; setting them would detach them from later settings of the caller
+    # convolutions and products inherit this; setting theirs would detach them from later settings
     cudnn.fp32_precision = "ieee"
     operations = [
         (operation, operation.fp32_precision)
@@ -189,7 +189,7 @@ def full_float32() -> Iterator[None]:
 
 @contextmanager
 def cudnn_flags(**flags: bool) -> Iterator[None]:
-    """Set flags of cuDNN by name; torch's own context reads `allow_tf32` (see `full_float32`)."""
+    """Set flags of cuDNN; unlike torch's context, never read `allow_tf32` (see `full_float32`)."""
     cudnn = torch.backends.cudnn
     previous = {name: getattr(cudnn, name) for name in flags}
     try:
@@ -203,9 +203,9 @@ def cudnn_flags(**flags: bool) -> Iterator[None]:
 
 @cache
 def keep_freed_memory() -> None:
-    """Keep up to 512 MiB of freed memory in this process, unless the user has settings."""
-    # by default glibc returns tensors above 32 MiB to the system; zeroing new pages takes a sixth
-    # of a large network's time
+    """Keep up to 512 MiB of freed memory in this process, unless the user has set malloc up."""
+    # by default glibc returns blocks above 32 MiB to the system when they are freed; zeroing the
+    # new pages takes a sixth of a large network's time
     if any(name in os.environ for name in MALLOC_VARIABLES):
         return
     try:

@@ -1,4 +1,4 @@
-"""Codec of a method's networks; torch is imported with the first image."""
+"""Codec with a method's networks; torch is imported when the first image is coded."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ PACKAGES = ("torch", "safetensors")
 
 
 class NetworkCodec:
-    """Codec of a method's networks, one for all rates or one per rate; a subclass names it.
+    """Codec with a method's networks, one for all rates or one per rate; a subclass has the name.
 
     A single network's file is `NAME.safetensors`. With one network per level, the setting `level`
     counts rates from 1, the lowest; its file is `NAME-LEVEL.safetensors`, or the option
@@ -44,7 +44,7 @@ class NetworkCodec:
     """
 
     name: ClassVar[str]  # in the registry and in file names
-    architecture: ClassVar[str] = ""  # the networks'; empty: equal to `name`
+    architecture: ClassVar[str] = ""  # name of the networks' architecture; empty: the codec's
     method: str = "the only network"  # text for tables: "Charm (Minnen, ICIP 2020)"
     levels: ClassVar[Sequence[int]] = (0,)  # one per network; 0: one network for all rates
     coding: str = "entropy path in integers"
@@ -79,14 +79,14 @@ class NetworkCodec:
         cards = [verified_card(path) for path in self._paths.values()]
         fingerprint, caveat = cards[0].sha256, cards[0].shown_caveat
         version = f"checkpoint {fingerprint[:8]}: {cards[0].training}"
-        command, parts = self.method, tuple[tuple[str, str], ...]()
+        command, card_digests = self.method, tuple[tuple[str, str], ...]()
         if self.levels != (0,):
             fingerprint = sha256("".join(card.sha256 for card in cards).encode()).hexdigest()
             caveat = self._join_caveats()
             version = "; ".join(dict.fromkeys(card.training for card in cards))
             command = f"{self.method}: the network of level {{level}}"
-            pairs = zip(self.sweep, cards, strict=True)
-            parts = tuple((str(setting), card.sha256) for setting, card in pairs)
+            cards_by_setting = zip(self.sweep, cards, strict=True)
+            card_digests = tuple((str(setting), card.sha256) for setting, card in cards_by_setting)
         return CodecInfo(
             version=f"{version}; {_library_versions()}",
             command=f"{command}, {self.coding}",
@@ -97,7 +97,7 @@ class NetworkCodec:
             caveat=caveat,
             chroma="4:4:4",
             tuned_for=self.tuned_for,
-            parts=parts,
+            parts=card_digests,
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
@@ -166,7 +166,7 @@ class NetworkCodec:
         return find_training(self.levels, find)
 
     def _codec_for_level(self, level: int) -> "PictureCodec":
-        # the setting of a network for all rates is not a level
+        # a network for all rates has another setting than a level, and a single path
         key = level if level in self._paths else next(iter(self._paths))
         return load_picture_codec(self._paths[key], self._cards[key].sha256, self._device)
 
@@ -174,14 +174,14 @@ class NetworkCodec:
 def find_present(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
     """Return the files found by `find`, by number; if there are none, raise the first error."""
     files: dict[int, Path] = {}
-    missing: list[Unavailable] = []
+    errors: list[Unavailable] = []
     for number in numbers:
         try:
             files[number] = find(number)
         except Unavailable as reason:
-            missing.append(reason)
+            errors.append(reason)
     if not files:
-        raise missing[0]
+        raise errors[0]
     return files
 
 
@@ -207,7 +207,7 @@ def codec_of(name: str) -> str:
 
 @cache
 def load_picture_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "PictureCodec":
-    """Load a checkpoint once for all instances; exact: pixels are the same on every machine."""
+    """Load a checkpoint once for all codecs; exact: pixels are the same on every machine."""
     if exact:
         return load_picture_codec(path, sha256, device, False).make_exact()
     wait_without_spinning()
@@ -219,7 +219,7 @@ def load_picture_codec(path: Path, sha256: str, device: str, exact: bool = False
 
 def wait_without_spinning() -> None:
     """Let torch's threads sleep while waiting, if torch is not imported yet."""
-    # by default they spin, which is ten times as slow if they share cores
+    # by default they spin; processes that share cores are then ten times as slow
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 

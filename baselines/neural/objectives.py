@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.blocks.control import PlacedLevels
+from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.gan import (
@@ -55,7 +55,7 @@ MAX_BETA = 5.12
 VALIDATION_BETA = 3.84  # for CRDR, in addition to 0
 MULTIREALISM_BETA = 2.56  # the highest that the paper evaluates
 IVR_SHARES = (0.0, 0.5, 1.0)  # a, the weight of a pair's lower level
-# HiFiC, from its configs.py: factors of lambda and of the target in the first steps; lambda below
+# HiFiC's configs.py: factors of lambda and target in the first steps; lambda below the target rate
 HIFIC_EARLY_WEIGHT, HIFIC_EARLY_TARGET, HIFIC_LAMBDA_BELOW = 0.5, 0.20 / 0.14, 1 / 64
 MULTIREALISM_EARLY = 10.0  # factor of lambda in the first steps
 DISCRIMINATOR = {"discriminator_channels", "discriminator_learning_rate"}
@@ -72,17 +72,17 @@ class ImageStage(Stage):
     early_steps: Count = 0  # HiFiC: steps with a smaller lambda and a higher target
     early_share: Share = 0.0  # Multi-Realism: share of the steps with a larger lambda
     balanced: bool = False
-    noisy_contexts: bool = False  # ELIC: contexts see latents with noise
-    mixed_levels: bool = False  # a q for each crop, also between levels
+    noisy_contexts: bool = False  # ELIC: whether contexts see latents with noise
+    mixed_levels: bool = False  # draws a q for each crop, also between levels
     map_share: Share = 0.0  # share of the batches with maps of q and beta
     zero_beta_share: Share = 0.0  # share of the crops with beta 0, in addition to the uniform draw
-    # g: LPIPS and GAN are weighted by 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1) instead of beta
+    # g in the weight of LPIPS and GAN, 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1); 0: it is beta
     beta_growth: Weight = 0.0
     lpips: Weight = 0.0
     lpips_per_beta: Weight = 0.0
     gan: Weight = 0.0
     gan_per_beta: Weight = 0.0
-    gan_loss: str = "hrrgan"  # key of `GAN_LOSSES`, for discriminators by rate level
+    gan_loss: str = "hrrgan"  # key of `GAN_LOSSES`, if there is a discriminator per rate level
     discriminator: str = "independent"
     discriminator_channels: tuple[AtLeastOne, ...] = PUBLISHED_CHANNELS
     discriminator_latent_channels: AtLeastOne = PUBLISHED_LATENT_CHANNELS
@@ -90,8 +90,8 @@ class ImageStage(Stage):
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
-        used = objective_class(self.objective).uses
-        allowed_names = {field.name for field in fields(Stage)} | used
+        used_fields = objective_class(self.objective).uses
+        allowed_names = {field.name for field in fields(Stage)} | used_fields
         for field in fields(self):
             if field.name not in allowed_names and getattr(self, field.name) != field.default:
                 raise ValueError(f"a {self.objective} stage has no field {field.name!r}")
@@ -120,8 +120,8 @@ Floats = NDArray[np.floating[Any]]
 class RandomLevels(NamedTuple):
     """Rates and realism weights of a batch's crops."""
 
-    q: Any  # float32 (n,), or (n, cells, cells) for maps; GPU tensors in a recorded step
-    beta: Any  # likewise
+    q: Any  # float32 (n,), or (n, cells, cells) for maps; GPU tensors in a step of a CUDA graph
+    beta: Any  # the same type and shape as q
 
     @property
     def first_q(self) -> Any:
@@ -130,7 +130,7 @@ class RandomLevels(NamedTuple):
 
     @property
     def q_varies(self) -> bool:
-        """True if q varies within a crop, which no discriminator scores."""
+        """True if q varies within a crop; discriminators do not score such crops."""
         maps = self.q.ndim == 3
         return maps and bool((self.q.reshape(len(self.q), -1) != self.first_q[:, None]).any())
 
@@ -138,7 +138,7 @@ class RandomLevels(NamedTuple):
 def draw_levels(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
     """Draw the levels of `stage.batch` crops; published: an integer q and a beta per batch."""
     # With `mixed_levels`, q is an integer for half of the crops, all levels equally often, and
-    # uniform for the rest. Maps have two halves.
+    # uniform for the rest. A map has two regions, cut at a random row or column.
     count, highest = stage.batch, len(stage.lambdas) - 1
     if stage.objective == "single_rate":
         q = np.zeros(count)
@@ -172,27 +172,27 @@ def _draw_map(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
     positions = np.arange(cells)
     q, beta = (np.empty((stage.batch, cells, cells), np.float32) for _ in range(2))
     for crop in range(stage.batch):
-        second = positions >= random.integers(1, cells)
-        region = np.broadcast_to(second, (cells, cells))
-        region = region if random.random() < 0.5 else region.T
+        is_after_cut = positions >= random.integers(1, cells)
+        in_second_region = np.broadcast_to(is_after_cut, (cells, cells))
+        in_second_region = in_second_region if random.random() < 0.5 else in_second_region.T
         for values, highest in ((q, len(stage.lambdas) - 1), (beta, MAX_BETA)):
             first_level, second_level = random.random(2) * highest
-            values[crop] = np.where(region, second_level, first_level)
+            values[crop] = np.where(in_second_region, second_level, first_level)
     return RandomLevels(q, beta)
 
 
-def place_levels(values: Any, device: torch.device) -> PlacedLevels:
+def index_levels(values: Any, device: torch.device) -> IndexedLevels:
     """Convert levels (n,) or (n, cells, cells) to the form that networks take."""
     if values.ndim == 1:
-        return PlacedLevels(send(values, device), None)
+        return IndexedLevels(send(values, device), None)
     distinct, indices = np.unique(
         values, return_inverse=True
     )  # on the CPU, without waiting for a GPU
-    return PlacedLevels(send(distinct, device), send(indices.reshape(values.shape), device))
+    return IndexedLevels(send(distinct, device), send(indices.reshape(values.shape), device))
 
 
 def send(values: Any, device: torch.device) -> Tensor:
-    """Copy values to a device without waiting for it."""
+    """Copy values to a device without waiting for the copy to end."""
     if not isinstance(values, Tensor):
         values = torch.from_numpy(np.ascontiguousarray(values))
     return values.to(device, non_blocking=True)
@@ -206,16 +206,16 @@ class Draw(NamedTuple):
     mse_weight: float = MSE_WEIGHT
     beta: Tensor | None = None  # realism weight of each crop, (n,) or a map; None: 1
     target: Tensor | float | None = None  # bpp above which `lambdas` apply
-    early: float = 1.0  # factor of lambda
-    levels: RandomLevels | None = None  # for discriminators by rate level
+    lambda_factor: float = 1.0
+    levels: RandomLevels | None = None  # for discriminators per rate level
 
 
 class ImageObjective(Objective):
     """Loss of a step, common to all methods; a subclass draws the random levels."""
 
     stage_type: ClassVar[type[Stage]] = ImageStage
-    uses: ClassVar[set[str]] = set()  # fields of `ImageStage` that it uses
-    by_level: ClassVar[bool] = False  # discriminators by rate level, not one that sees latents
+    uses: ClassVar[set[str]] = set()  # fields of `ImageStage` that the objective uses
+    by_level: ClassVar[bool] = False  # a discriminator per rate level, or one that sees latents
     betas: Sequence[float] = (0.0,)  # for validation
     _adversary: Adversary | None
 
@@ -241,18 +241,18 @@ class ImageObjective(Objective):
             if estimate.rounded_bits is None:
                 name = type(network).__name__
                 raise UsageError(f"targets_bpp: a {name} does not count bits of rounded latents")
-            rounded = estimate.rounded_bits.mean().detach().float() / crops[0, 0].numel()
+            rounded_bpp = estimate.rounded_bits.mean().detach().float() / crops[0, 0].numel()
             lower_lambdas = torch.full_like(lambdas, stage.lambda_below or HIFIC_LAMBDA_BELOW)
-            lambdas = torch.where(rounded > draw.target, lambdas, lower_lambdas)
-            numbers["rounded_bpp"] = rounded
-        lambdas = lambdas * draw.early
+            lambdas = torch.where(rounded_bpp > draw.target, lambdas, lower_lambdas)
+            numbers["rounded_bpp"] = rounded_bpp
+        lambdas = lambdas * draw.lambda_factor
         crop_costs = draw.mse_weight * costs.mse + lambdas * costs.bpp
         scale = lambdas.rsqrt() if stage.balanced else torch.ones_like(lambdas)
         numbers |= {
             "mse": costs.mse.mean(),
             "bpp": costs.bpp.mean(),
             "z_bpp": (estimate.z_bits / crops[0, 0].numel()).mean(),
-            # comparable over all rates, and only shifted by a change of lambda
+            # log_loss is comparable between rates; another lambda only shifts it
             "log_loss": (crop_costs * lambdas.rsqrt()).log().mean(),
         }
         total = (scale * (crop_costs + penalty)).mean()
@@ -293,7 +293,7 @@ class ImageObjective(Objective):
     def update(
         self, crops: Tensor, estimate: Estimate, draw: Draw
     ) -> Callable[[Any], Mapping[str, Tensor | float]] | None:
-        """Return the discriminators' update, given the learning rate's factor; None without any."""
+        """Return the discriminators' update, called with a learning rate factor, or None."""
         adversary, levels = self._adversary, draw.levels
         if adversary is None or (levels is not None and levels.q_varies):
             return None
@@ -330,7 +330,7 @@ class SingleRate(ImageObjective):
 
     @staticmethod
     def is_recordable(stage: Any) -> bool:
-        """Return whether to record steps, which then run all discriminators on all crops."""
+        """Return whether to capture steps as a CUDA graph, with all discriminators on all crops."""
         return stage.mixed_levels or not stage.has_gan
 
     def random_inputs(self, step: int) -> Tensor | None:
@@ -388,8 +388,8 @@ class ElicObjective(ImageObjective):
 class IvrObjective(ImageObjective):
     """IVR's loss at one of two neighbouring levels, or half-way (Sun et al., ACM MM 2021).
 
-    As in the authors' code, each batch has a pair of neighbours and a in {0, 1/2, 1}, equally
-    likely, also for masks. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with L = 150 / lambda.
+    As in the authors' code, a batch has a pair of neighbours and an equally likely a in {0, 1/2, 1}
+    that also mixes masks. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with L = 150 / lambda.
     """
 
     rates = ANY_RATES[1:]
@@ -397,16 +397,16 @@ class IvrObjective(ImageObjective):
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Draw a random level, with its weights."""
         level, weight = self.random_level(step)
-        at_level = PlacedLevels(torch.full((1,), level, device=batch.crops.device), None)
-        return Draw(network.controls_at(at_level, at_level), 1.0, mse_weight=weight)
+        control = IndexedLevels(torch.full((1,), level, device=batch.crops.device), None)
+        return Draw(network.controls_at(control, control), 1.0, mse_weight=weight)
 
     def random_level(self, step: int) -> tuple[float, float]:
-        """Draw a step's level and its weight of MSE."""
+        """Draw a step's level; return the level and its weight of MSE."""
         random, lambdas = self.setup.random(step), self.stage.lambdas
         lower = int(random.integers(len(lambdas) - 1))
         share = float(random.choice(IVR_SHARES))
-        first, second = (MSE_WEIGHT / weight for weight in lambdas[lower : lower + 2])
-        return lower + 1 - share, share * first + (1 - share) * second
+        lower_weight, upper_weight = (MSE_WEIGHT / bits for bits in lambdas[lower : lower + 2])
+        return lower + 1 - share, share * lower_weight + (1 - share) * upper_weight
 
 
 class HificObjective(ImageObjective):
@@ -422,11 +422,11 @@ class HificObjective(ImageObjective):
     }
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
-        """Return target and weights."""
-        stage, early = self.stage, step < self.stage.early_steps
-        target = stage.target_bpp * (HIFIC_EARLY_TARGET if early else 1)
-        factor = HIFIC_EARLY_WEIGHT if early else 1.0
-        return Draw(None, stage.lambdas[0], target=target, early=factor)
+        """Return the step's target rate and weights."""
+        stage, is_early = self.stage, step < self.stage.early_steps
+        target = stage.target_bpp * (HIFIC_EARLY_TARGET if is_early else 1)
+        factor = HIFIC_EARLY_WEIGHT if is_early else 1.0
+        return Draw(None, stage.lambdas[0], target=target, lambda_factor=factor)
 
 
 class MultiRealismObjective(ImageObjective):
@@ -449,8 +449,8 @@ class MultiRealismObjective(ImageObjective):
         is_zero = random.uniform(size=stage.batch) < stage.zero_beta_share
         betas[is_zero if len(self.betas) > 1 else slice(None)] = 0
         beta = send(betas.astype(np.float32)[: len(batch.crops)], self.setup.device)
-        early = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
-        return Draw(PlacedLevels(beta, None), stage.lambdas[0], beta=beta, early=early)
+        factor = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0
+        return Draw(IndexedLevels(beta, None), stage.lambdas[0], beta=beta, lambda_factor=factor)
 
     @property
     def betas(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -465,17 +465,17 @@ def context_of(estimate: Estimate, draw: Draw) -> Any:
 
 
 def expand_to_crops(crops: Tensor, value: Tensor | float) -> Tensor:
-    """Return a number for each crop (n,); a tensor is returned unchanged."""
+    """Return `value` for each crop, (n,); a tensor is returned unchanged."""
     return value if isinstance(value, Tensor) else crops.new_full((len(crops),), value)
 
 
 def controls_of(network: Network, levels: RandomLevels, device: torch.device) -> Any:
     """Convert levels to a network's controls."""
-    return network.controls_at(place_levels(levels.q, device), place_levels(levels.beta, device))
+    return network.controls_at(index_levels(levels.q, device), index_levels(levels.beta, device))
 
 
 def weight_of(betas: Tensor, growth: float) -> Tensor:
-    """Return the weights of LPIPS and GAN at betas in [0, 5.12], in the same range and shape."""
+    """Map betas in [0, 5.12] to weights of LPIPS and GAN in the same range; see `beta_growth`."""
     if not growth:
         return betas
     return torch.expm1(betas * (growth / MAX_BETA)) * (MAX_BETA / math.expm1(growth))

@@ -1,4 +1,4 @@
-"""LPIPS with AlexNet like lpips 0.1.4, as a loss, differentiable in the reconstructions."""
+"""LPIPS with AlexNet as in lpips 0.1.4, a loss with gradients for the reconstructions."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from benchmark.system.backbone import ALEXNET, EPSILON, SCALE, SHIFT
 
 
 class Perceptual(nn.Module):
-    """Frozen LPIPS without parameters or state; float32 even under autocast."""
+    """Frozen LPIPS without parameters or state; computes in float32 even under autocast."""
 
     shift: Tensor
     scale: Tensor
@@ -22,38 +22,40 @@ class Perceptual(nn.Module):
         self._names = list(weights)
         for name, weight in weights.items():
             self._add_buffer(name, weight)
-        for i, importance in enumerate(ALEXNET.importances()):
-            self._add_buffer(f"importance{i}", importance)
+        for i, channel_weights in enumerate(ALEXNET.importances()):
+            self._add_buffer(f"channel_weights{i}", channel_weights)
 
     def _add_buffer(self, name: str, values: Tensor) -> None:
         self.register_buffer(name.replace(".", "_"), values, persistent=False)
 
     def forward(self, originals: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return distances (N,) between images (N, 3, H, W), about [-1, 1], and `originals`."""
-        # originals have no gradient; weights are per image (N,), or per position (N, h, w)
+        # originals get no gradient; weights: one per image (N,), or one per position (N, h, w)
         with torch.no_grad():
-            expected = self._unit_features(originals)
+            all_original_features = self._unit_features(originals)
         distances = images.new_zeros(len(images), dtype=self.shift.dtype)
         for i, (original_features, features) in enumerate(
-            zip(expected, self._unit_features(images), strict=True)
+            zip(all_original_features, self._unit_features(images), strict=True)
         ):
-            weighted = (original_features - features).square() * self.get_buffer(f"importance{i}")
-            local = weighted.sum(1)
+            channel_weights = self.get_buffer(f"channel_weights{i}")
+            squares = (original_features - features).square()
+            position_distances = (squares * channel_weights).sum(1)
             if weights is not None and weights.ndim == 1:
-                local = local * weights[:, None, None]
+                position_distances = position_distances * weights[:, None, None]
             elif weights is not None:
-                cells = adaptive_avg_pool2d(weights[:, None], local.shape[1:])  # type: ignore[arg-type]
-                local = local * cells[:, 0]
-            distances = distances + local.mean((1, 2))
+                size = position_distances.shape[1:]
+                pooled = adaptive_avg_pool2d(weights[:, None], size)  # type: ignore[arg-type]
+                position_distances = position_distances * pooled[:, 0]
+            distances = distances + position_distances.mean((1, 2))
         return distances
 
     def _unit_features(self, images: Tensor) -> list[Tensor]:
-        signal = (images.to(self.shift.dtype) - self.shift) / self.scale
-        signal = signal.contiguous(memory_format=torch.channels_last)
+        inputs = (images.to(self.shift.dtype) - self.shift) / self.scale
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         weights = {name: self.get_buffer(name.replace(".", "_")) for name in self._names}
         features = []
-        for layer in ALEXNET.features(signal, weights):
-            exact = layer.to(self.shift.dtype)
-            length = torch.linalg.vector_norm(exact, dim=1, keepdim=True)
-            features.append(exact / (length + EPSILON))
+        for layer in ALEXNET.features(inputs, weights):
+            vectors = layer.to(self.shift.dtype)
+            length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+            features.append(vectors / (length + EPSILON))
         return features

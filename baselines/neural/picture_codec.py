@@ -4,7 +4,7 @@
     bytes ─ container ─ decode ─ latents ─ synthesise ─ round, crop ─> pixels
 
 Analysis and synthesis run in floating point: the encoder's choice of symbols and a pixel's last bit
-may depend on the machine; the decoded symbols do not.
+may depend on the machine; the symbols that a decoder reads do not.
 """
 
 from collections.abc import Callable
@@ -47,8 +47,8 @@ class Piece(NamedTuple):
     images: Tensor  # float32 (1, 3, H, W) in [-1, 1], sides multiples of the coder's stride
     inner_sides: tuple[int, int]  # number of rows and columns that are not padding
     controls: Any  # in the coder's form
-    rows: slice  # the tile's, in positions of the latents
-    columns: slice
+    rows: slice  # rows of the tile, in positions of the latents
+    columns: slice  # columns of the tile
 
 
 class PictureCodec:
@@ -59,7 +59,7 @@ class PictureCodec:
         self._block = checkpoint.network.control_block
         self._network = checkpoint.network
         self.identity = checkpoint.card.identity[:CHECKPOINT_BYTES]
-        self._last: tuple[bytes, list[Any]] = b"", []  # stream, entropy coder of each tile
+        self._last_stream: tuple[bytes, list[Any]] = b"", []  # bytes, entropy coder of each tile
         try:
             self.coder: LatentCoder = checkpoint.network.coder(checkpoint.tables, device)
         except (KeyError, ValueError) as error:
@@ -75,7 +75,7 @@ class PictureCodec:
         tiling: Tiling | None = None,
         make_payload: Callable[[Piece], bytes] | None = None,
     ) -> bytes:
-        """Return the stream, tiled if large, or `ImageRefused`; make_payload replaces analysis."""
+        """Return the stream, in tiles if large; `ImageRefused`. make_payload replaces analysis."""
         height, width, _ = pixels.shape
         stride, unit = self.coder.stride, self.coder.latent_stride
         tiling = tiling or choose_tiling(width, height, self.coder.margin)
@@ -107,18 +107,18 @@ class PictureCodec:
             data = pack(stream, self._block)
         except ValueError as error:
             raise ImageRefused(f"this codec does not support {error}") from error
-        self._last = data, encoders
+        self._last_stream = data, encoders
         return data
 
     def ideal_bits(self, data: bytes) -> float | None:
         """Return the sum of -log2 p over the last stream's symbols; None for another stream."""
-        last_data, encoders = self._last
+        last_data, encoders = self._last_stream
         if data != last_data or not all(encoders):
             return None
         return sum(encoder.ideal_bits() for encoder in encoders)
 
     def add_checksum(self, data: bytes) -> bytes:
-        """Add a checksum of two bytes to a stream, which lets decoders verify the latents."""
+        """Add a checksum of two bytes, by which decoders verify the latents, to a stream."""
         stream = unpack(data, self._block, self.identity)
         latents = _latents_checksum(self.latents(data))
         return pack(stream._replace(latents=latents), self._block)
@@ -128,7 +128,7 @@ class PictureCodec:
         return self.coder.encode(latents[:, :, piece.rows, piece.columns].contiguous())
 
     def decode(self, data: bytes, change: Callable[[Any], Any] | None = None) -> Pixels:
-        """Return the image, with controls mapped by `change`; raises `CorruptStream`."""
+        """Return the image, with controls changed by `change`; raises `CorruptStream`."""
         stream = unpack(data, self._block, self.identity)
         width, height, unit = stream.width, stream.height, self.coder.latent_stride
         controls = change(stream.controls) if change else stream.controls
@@ -181,7 +181,7 @@ class PictureCodec:
             latents[:, :, latent_window.rows, latent_window.columns] = self.coder.decode(
                 payload, *sides
             )
-        # Only on request: a checksum waits for the device.
+        # Computed only if the stream has a checksum, since it waits for the device.
         if stream.latents is not None and stream.latents != _latents_checksum(latents):
             raise CorruptStream(
                 "the decoded latents differ from the encoder's: this processor or a library "

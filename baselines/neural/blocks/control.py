@@ -1,6 +1,7 @@
 """Control of layers by one level, by a level for each image, or by a map of levels.
 
-A layer has a vector for each distinct level, gathered through a view (N, C, h, H / h, w, W / w).
+A layer has a vector for each distinct level. For a map of h x w levels, features are viewed as
+(N, C, h, H / h, w, W / w), and each level's vector applies to its cell.
 """
 
 import math
@@ -13,21 +14,21 @@ from torch.nn import functional
 
 from baselines.neural.blocks.layers import ResidualBottleneck
 
-Level = float | Tensor  # one level; (N,), one for each image; or (N, 1, h, w), a map of levels
+Level = float | Tensor  # one level; levels (N,) of images; or a map of levels (N, 1, h, w)
 
 
-class PlacedLevels(NamedTuple):
+class IndexedLevels(NamedTuple):
     """K distinct levels, or a vector computed from each, and their positions."""
 
-    # if gradients are disabled, features are overwritten, which saves a tenth of a decoder's time
+    # without gradients, methods overwrite features, which saves a tenth of a decoder's time
 
     levels: Tensor  # (K,) values, or (K, C) vectors computed from them
     # (N, h, w) indices of levels; None: the only level everywhere, or one level per image
     indices: Tensor | None
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "PlacedLevels":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "IndexedLevels":
         """Apply `function` to the distinct levels; positions stay the same."""
-        return PlacedLevels(function(self.levels), self.indices)
+        return IndexedLevels(function(self.levels), self.indices)
 
     def shift(self, features: Tensor) -> Tensor:
         """Add the vectors (K, C) to `features` (N, C, H, W) at their positions."""
@@ -38,48 +39,50 @@ class PlacedLevels(NamedTuple):
         return self._modulate(features, self.levels, shifts)
 
     def _modulate(self, features: Tensor, scales: Tensor | None, shifts: Tensor | None) -> Tensor:
-        cells, overwrite = features, not torch.is_grad_enabled()
+        cells, overwrites = features, not torch.is_grad_enabled()
         if self.indices is not None:
             _, rows, columns = self.indices.shape
             height = features.shape[2] // rows
             cells = features.view(*features.shape[:2], rows, height, columns, -1)
         if scales is not None:
             factors = self._gather(scales, features)
-            cells, overwrite = cells.mul_(factors) if overwrite else cells * factors, True
+            cells, overwrites = cells.mul_(factors) if overwrites else cells * factors, True
         if shifts is not None:
             offsets = self._gather(shifts, features)
-            cells = cells.add_(offsets) if overwrite else cells + offsets
-        # No view unless needed: the backward pass of an operation that overwrites a view copies
-        # whole features, and converts them from channels last to channels first.
+            cells = cells.add_(offsets) if overwrites else cells + offsets
+        # Views are made only for maps: the backward pass of an operation that overwrites a view
+        # copies whole features, and converts them from channels last to channels first.
         return cells if self.indices is None else cells.view(features.shape)
 
     def _gather(self, vectors: Tensor, features: Tensor) -> Tensor:
-        # in the dtype of `features`, despite autocast
+        # vectors get the dtype of `features`, which autocast would not give them
         vectors = vectors.to(features.dtype)
         if self.indices is None:
             return vectors[:, :, None, None]
         return vectors[self.indices].permute(0, 3, 1, 2)[:, :, :, None, :, None]
 
 
-def placed_levels(level: "Level | PlacedLevels", highest: float, features: Tensor) -> PlacedLevels:
-    """Convert a level in 0..`highest` to `PlacedLevels`; raises `ValueError` outside it.
+def convert_level(
+    level: "Level | IndexedLevels", highest: float, features: Tensor
+) -> IndexedLevels:
+    """Convert levels in 0..`highest` to `IndexedLevels`; raises `ValueError` for other levels.
 
-    The sides of a map must divide those of every layer it controls, from `features` (N, C, H, W).
+    A map's sides must divide the sides of all features it controls, from `features` (N, C, H, W).
     """
-    if isinstance(level, PlacedLevels):
+    if isinstance(level, IndexedLevels):
         return level
     levels = torch.as_tensor(level, dtype=torch.float32).to(features.device)
     if not bool(((levels >= 0) & (levels <= highest)).all()):
         extent = f"{float(levels.min()):g}..{float(levels.max()):g}"
         raise ValueError(f"levels {extent} are not within 0..{highest:g}")
     if levels.ndim < 2:
-        return PlacedLevels(levels.reshape(-1), None)
+        return IndexedLevels(levels.reshape(-1), None)
     distinct, indices = torch.unique(levels[:, 0], return_inverse=True)
-    return PlacedLevels(distinct, None if len(distinct) == 1 else indices)
+    return IndexedLevels(distinct, None if len(distinct) == 1 else indices)
 
 
 class InterpolationChannelAttention(nn.Module):
-    """Channel-wise x softplus(gain(q)) + bias(q), linear in q between levels (Sun et al., 2021)."""
+    """x softplus(gain(q)) + bias(q) per channel, both interpolated in q (Sun et al., 2021)."""
 
     positive: Callable[[Tensor], Tensor] = staticmethod(functional.softplus)
 
@@ -88,17 +91,17 @@ class InterpolationChannelAttention(nn.Module):
         self.gain = nn.Parameter(torch.full((levels, channels), math.log(math.e - 1)))
         self.bias = nn.Parameter(torch.zeros(levels, channels))
 
-    def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
+    def forward(self, features: Tensor, rate: IndexedLevels) -> Tensor:
         """Scale and shift `features` (N, C, H, W); in place if gradients are disabled."""
         gains = rate.map(lambda levels: self.positive(interpolate_levels(self.gain, levels)))
         return gains.scale(features, interpolate_levels(self.bias, rate.levels))
 
 
 def interpolate_levels(vectors: Tensor, levels: Tensor) -> Tensor:
-    """Interpolate the vectors (L, C) of integer levels at K levels, (K, C)."""
+    """Return vectors (K, C) for K levels, interpolated between the L integer levels' vectors."""
     lower = levels.floor()
     upper = (lower + 1).clamp(max=len(vectors) - 1)
-    lower_share = (upper - levels)[:, None]  # 0 at the last level, where both are equal
+    lower_share = (upper - levels)[:, None]  # 0 at the last level, where lower equals upper
     return vectors[lower.long()] * lower_share + vectors[upper.long()] * (1 - lower_share)
 
 
@@ -115,12 +118,12 @@ class ConditionedBottleneck(ResidualBottleneck):
             for outputs in (inner_channels, inner_channels, channels)
         )
 
-    def forward(self, features: Tensor, condition: PlacedLevels) -> Tensor:  # type: ignore[override]
+    def forward(self, features: Tensor, condition: IndexedLevels) -> Tensor:  # type: ignore[override]
         """Apply the block to `features` (N, C, H, W) with vectors (K, width)."""
-        first, second, third = (condition.map(project) for project in self.project)
-        inner = first.shift(self.reduce(features).relu_())
-        inner = second.shift(self.mix(inner).relu_())
-        return third.shift(self.expand(inner)).add_(features)
+        reduce_shifts, mix_shifts, expand_shifts = (condition.map(layer) for layer in self.project)
+        inner = reduce_shifts.shift(self.reduce(features).relu_())
+        inner = mix_shifts.shift(self.mix(inner).relu_())
+        return expand_shifts.shift(self.expand(inner)).add_(features)
 
 
 class ConditionedBottlenecks(nn.ModuleList):
@@ -129,7 +132,7 @@ class ConditionedBottlenecks(nn.ModuleList):
     def __init__(self, count: int, channels: int, width: int, *, bias: bool = True) -> None:
         super().__init__(ConditionedBottleneck(channels, width, bias=bias) for _ in range(count))
 
-    def forward(self, features: Tensor, condition: PlacedLevels) -> Tensor:
+    def forward(self, features: Tensor, condition: IndexedLevels) -> Tensor:
         """Apply the blocks to `features` (N, C, H, W) in turn."""
         for block in self:
             features = block(features, condition)

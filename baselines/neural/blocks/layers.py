@@ -14,15 +14,15 @@ from benchmark.system.backbone import has_onednn
 # MKL sums more products than this in two parts, which rounds differently from oneDNN.
 MAX_SUMMANDS = 192
 IMAGE_CHANNELS = 3
-EPSILON = 1e-3
-MIN_BETA = 1e-6
-PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
+EPSILON = 1e-3  # added to variances in `ChannelNorm`
+MIN_BETA = 1e-6  # in GDN, like the next two constants
+PEDESTAL = 2.0**-36  # added before square roots, whose gradient would be infinite at 0
 INITIAL_GAMMA = 0.1
 HAS_ONEDNN = has_onednn()
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Make a convolution with a bias, from (H, W) to (H, W) / stride."""
+    """Make a convolution with a bias, from (H, W) to (H / stride, W / stride)."""
     if kernel == stride == 1:
         return PointwiseConvolution(inputs, outputs, kernel)
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
@@ -37,10 +37,10 @@ def rectified_stack(widths: Sequence[int], kernels: Sequence[int]) -> nn.Sequent
 
 
 class PointwiseConvolution(nn.Conv2d):
-    """Convolution with a kernel of 1, by oneDNN even with a single thread."""
+    """Convolution with a kernel of 1 x 1, which oneDNN computes even on a single thread."""
 
-    # With a single thread torch uses MKL, twice as slow on processors other than Intel's; the
-    # dilation selects oneDNN. Beyond `MAX_SUMMANDS` inputs, rounding would change.
+    # On a single thread torch would use MKL, which takes twice the time on non-Intel processors; a
+    # dilation makes it use oneDNN. Beyond `MAX_SUMMANDS` inputs, rounding would change.
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `features` (N, C, H, W) to (N, C', H, W)."""
@@ -67,11 +67,9 @@ def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
 
 
 def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
-    """Return k // 2 of a `convolution` of stride 1 or `upsampling`; else `ValueError`."""
-    is_upsampling, half_width = (
-        isinstance(layer, nn.ConvTranspose2d),
-        int(layer.kernel_size[0]) // 2,
-    )
+    """Return half the kernel of a `convolution` (stride 1) or `upsampling`; else `ValueError`."""
+    is_upsampling = isinstance(layer, nn.ConvTranspose2d)
+    half_width = int(layer.kernel_size[0]) // 2
     expected = (
         (2 * half_width + 1,) * 2,
         (1 + is_upsampling,) * 2,
@@ -88,7 +86,7 @@ def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
 
 
 class ResidualBottleneck(nn.Module):
-    """ELIC's x + expand(relu(mix(relu(reduce(x))))): half the width inside, kernels 1, 3, 1."""
+    """ELIC's x + expand(relu(mix(relu(reduce(x))))), with kernels 1, 3, 1 and half the width."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -107,7 +105,7 @@ class ResidualAttention(nn.Module):
     """Attention of Cheng et al. (CVPR 2020): x + trunk(x) sigmoid(gate(x))."""
 
     squash: Callable[[Tensor], Tensor] = staticmethod(torch.sigmoid)
-    unit: type[nn.Module] = ResidualBottleneck  # in trunk and gate
+    unit: type[nn.Module] = ResidualBottleneck  # block of which trunk and gate have three each
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -138,7 +136,7 @@ class RectifiedAttention(ResidualAttention):
 class ChannelNorm(nn.Module):
     """(x - mean) / sqrt(variance + .001) over channels, then a scale and a shift per channel."""
 
-    # Mentzer et al. (NeurIPS 2020); independent of positions, image size and tiling
+    # Mentzer et al. (NeurIPS 2020); it does not depend on positions, image size or tiling
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -147,12 +145,12 @@ class ChannelNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise `features` (N, C, H, W), C at least 2; the shape stays the same."""
-        # Autocast's eight bits of variance would be visible in pictures.
-        exact = features.float()
-        variance, mean = torch.var_mean(exact, dim=1, keepdim=True)
-        normal = (exact - mean) * (variance + EPSILON).rsqrt()
-        shaped = normal * self.scale[:, None, None] + self.shift[:, None, None]
-        return shaped.to(features.dtype)
+        # Under autocast the variance would have eight bits, which would be visible in pictures.
+        floats = features.float()
+        variance, mean = torch.var_mean(floats, dim=1, keepdim=True)
+        normalised = (floats - mean) * (variance + EPSILON).rsqrt()
+        outputs = normalised * self.scale[:, None, None] + self.shift[:, None, None]
+        return outputs.to(features.dtype)
 
 
 class _ClampBelow(torch.autograd.Function):
@@ -181,7 +179,7 @@ def analysis_layers(
     sizes: Any, attention: Callable[[int], nn.Module] = ResidualAttention
 ) -> Layers:
     """Return the layers of ELIC's encoder (He et al., CVPR 2022) with their output channels."""
-    # sizes: `architecture.Residual`. x ─ conv/2, blocks ─ conv/2, blocks, attention ─ conv/2,
+    # sizes: see `architecture.Residual`. x ─ conv/2, blocks ─ conv/2, blocks, attention ─ conv/2,
     # blocks ─ conv/2, attention ─> y
     layers: Layers = []
     inputs = IMAGE_CHANNELS
@@ -202,7 +200,7 @@ def synthesis_layers(
     attention: Callable[[int], nn.Module] = ResidualAttention,
 ) -> Layers:
     """Return the decoder's layers with their input channels: the encoder's, mirrored."""
-    make = blocks or (lambda channels: _bottlenecks(sizes.blocks, channels))
+    make_blocks = blocks or (lambda channels: _bottlenecks(sizes.blocks, channels))
     layers: Layers = []
     inputs = sizes.latent
     if sizes.attention:
@@ -213,7 +211,7 @@ def synthesis_layers(
         if sizes.attention and stage == 2:
             layers.append((attention(outputs), outputs))
         if stage < 4 and sizes.blocks:
-            layers.append((make(outputs), outputs))
+            layers.append((make_blocks(outputs), outputs))
         inputs = outputs
     return layers
 
@@ -225,8 +223,8 @@ def _bottlenecks(count: int, channels: int) -> nn.Sequential:
 class GDN(nn.Module):
     """Generalised divisive normalisation of `channels` channels, or its approximate inverse.
 
-    Ballé, Laparra, Simoncelli (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2); a
-    decoder multiplies by the root instead. Parameters are stored as square roots.
+    Ballé, Laparra, Simoncelli (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2); the
+    inverse multiplies by the root. Parameters are stored as square roots.
     """
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:

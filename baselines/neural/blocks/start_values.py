@@ -1,7 +1,7 @@
 """Initial values of transforms: orthogonal transforms of 2 x 2 neighbours, fitted to photographs.
 
 Each encoder stage starts as the Karhunen-Loeve transform of the previous stage's output, each
-decoder stage as its transpose, and residual blocks as the identity; the rest is small noise.
+decoder stage as its transpose, and residual blocks as the identity; other weights are small noise.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from baselines.neural.blocks.control import ConditionedBottleneck
 from baselines.neural.blocks.layers import GDN, ResidualAttention, ResidualBottleneck
 
-NOISE_STD = 0.003  # of the noise added to a transform's kernels
-GDN_NOISE_STD = 0.001  # the same for transforms with GDN
-NEAR_IDENTITY = 0.01  # initial gamma, for which the root is near 1
-MIN_SPREAD = 0.15  # standard deviation of a latent channel without a component
+NOISE_STD = 0.003  # deviation of the noise in a transform's kernels
+GDN_NOISE_STD = 0.001  # deviation of that noise in transforms with GDN
+NEAR_IDENTITY = 0.01  # initial diagonal of gamma, for which GDN changes little
+MIN_SPREAD = 0.15  # assumed standard deviation of a latent channel without a component
 
 
 class Transform(NamedTuple):
@@ -56,7 +56,7 @@ def fit_transforms(images: Tensor, widths: Sequence[int]) -> list[Transform]:
 def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -> None:
     """Add a transform to a layer of stride 2, transposed for a transposed convolution."""
     count, channels = transform.basis.shape[:2]
-    # The kernel meets the first of the two neighbours after the padding.
+    # In the kernel, the transform of two neighbours starts after the padding.
     rows, columns = (slice(int(side), int(side) + 2) for side in layer.padding)
     bias: Tensor = layer.bias  # type: ignore[assignment]
     with torch.no_grad():
@@ -71,42 +71,42 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
 def start_transforms(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], sizes: Any, images: Tensor
 ) -> Tensor:
-    """Fit both to `images` (n, 3, h, w) in [-1, 1]; return the spread of the latent, (M,)."""
+    """Fit layers to `images` (n, 3, h, w) in [-1, 1]; return the latent's deviations, (M,)."""
     analysis, synthesis = list(analysis), list(synthesis)
-    narrowest = (*map(min, zip(sizes.encoder, reversed(sizes.decoder), strict=True)), sizes.latent)
-    transforms = fit_transforms(images, narrowest)
-    down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
-    up = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
+    widths = map(min, zip(sizes.encoder, reversed(sizes.decoder), strict=True))
+    transforms = fit_transforms(images, (*widths, sizes.latent))
+    convolutions = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
+    upsamplings = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
     spread = images.std((0, 2, 3))
-    for convolution, transform in zip(down, transforms, strict=True):
+    for convolution, transform in zip(convolutions, transforms, strict=True):
         _set_noise(convolution.weight, spread, dim=1)
         add_transform(convolution, transform)
         spread = transform.spread
-    for upsampling, transform in zip(reversed(up), transforms, strict=True):
+    for upsampling, transform in zip(reversed(upsamplings), transforms, strict=True):
         _set_noise(upsampling.weight, transform.spread, dim=0)
         add_transform(upsampling, transform)
     for layer in (*analysis, *synthesis):
         for module in layer.modules():
             _start_as_identity(module)
-    latent = torch.full((sizes.latent,), MIN_SPREAD)
-    latent[: len(spread)] = spread
-    return latent
+    latent_spread = torch.full((sizes.latent,), MIN_SPREAD)
+    latent_spread[: len(spread)] = spread
+    return latent_spread
 
 
 def set_latent_gain(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], gain: float
 ) -> None:
     """Multiply the encoder's latent by `gain`, and divide the decoder's input by it."""
-    last = [layer for layer in analysis if isinstance(layer, nn.Conv2d)][-1]
-    first = next(layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d))
+    last_layer = [layer for layer in analysis if isinstance(layer, nn.Conv2d)][-1]
+    first_layer = next(layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d))
     with torch.no_grad():
-        last.weight.mul_(gain)
-        last.bias.mul_(gain)  # type: ignore[union-attr]
-        first.weight.div_(gain)
+        last_layer.weight.mul_(gain)
+        last_layer.bias.mul_(gain)  # type: ignore[union-attr]
+        first_layer.weight.div_(gain)
 
 
 def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
-    # noise divided by `spread` above 1 for the input channels along `dim`
+    # divide noise by `spread`, where it is above 1, for the input channels along `dim`
     scale = torch.ones(weight.shape[dim])
     scale[: len(spread)] = 1 / spread.clamp(min=1)
     shape = [1] * weight.ndim
@@ -137,16 +137,16 @@ def start_as_transforms(
     images: Tensor,
     gain: float,
 ) -> Tensor:
-    """Set both to orthogonal transforms fitted to `images` (n, 3, h, w), mapped to [0, 1].
+    """Set layers to orthogonal transforms fitted to `images` (n, 3, h, w), mapped to [0, 1].
 
     widths: the encoder stages'. gain: latent levels per unit of the coefficients. Other weights are
     small noise. Returns the latent's standard deviations.
     """
     transforms = fit_transforms((images + 1) / 2, widths)
     modules = (*analysis, *synthesis)
-    down = [layer for layer in modules if isinstance(layer, nn.Conv2d)]
-    up = [layer for layer in modules if isinstance(layer, nn.ConvTranspose2d)]
-    layers: list[nn.Conv2d | nn.ConvTranspose2d] = [*down, *up]
+    convolutions = [layer for layer in modules if isinstance(layer, nn.Conv2d)]
+    upsamplings = [layer for layer in modules if isinstance(layer, nn.ConvTranspose2d)]
+    layers: list[nn.Conv2d | nn.ConvTranspose2d] = [*convolutions, *upsamplings]
     for layer, transform in zip(layers, (*transforms, *transforms[::-1]), strict=True):
         nn.init.normal_(layer.weight, std=GDN_NOISE_STD)
         add_transform(layer, transform)
@@ -154,7 +154,7 @@ def start_as_transforms(
         if isinstance(module, GDN):
             channels = len(module.beta)
             module.set(torch.ones(channels), NEAR_IDENTITY * torch.eye(channels))
-    set_latent_gain(down, up, gain)
+    set_latent_gain(convolutions, upsamplings, gain)
     spread = torch.zeros(widths[-1])
     spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
     return spread

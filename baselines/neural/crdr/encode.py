@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.neural.bitstream.container import Tiling
-from baselines.neural.blocks.control import Level, PlacedLevels
+from baselines.neural.blocks.control import IndexedLevels, Level
 from baselines.neural.crdr.model import Controls, CRDRCoder, CRDRNetwork, HeaderControls
 from baselines.neural.entropy.factorised import annealed_rounding
 from baselines.neural.entropy.hyperprior_coder import LatentChoice
@@ -55,7 +55,7 @@ def refine(
     network: CRDRNetwork,
     images: Tensor,
     inner_sides: tuple[int, int],
-    rate: Level | PlacedLevels,
+    rate: Level | IndexedLevels,
     steps: int,
 ) -> LatentChoice:
     """Search for latents with lower rate plus distortion than those of the analysis.
@@ -101,7 +101,7 @@ def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
 
 
 def _lambdas(
-    network: CRDRNetwork, images: Tensor, mask: Tensor, rate: Level | PlacedLevels
+    network: CRDRNetwork, images: Tensor, mask: Tensor, rate: Level | IndexedLevels
 ) -> Tensor | None:
     # slope of distortion over rate at `rate`; None if levels are not monotonic
     bits, errors = [], []

@@ -29,14 +29,14 @@ from baselines.neural.bitstream.control_grid import BLOCK, ControlGrid, LevelMap
 from baselines.neural.blocks.control import (
     ConditionedBottleneck,
     ConditionedBottlenecks,
+    IndexedLevels,
     InterpolationChannelAttention,
     Level,
-    PlacedLevels,
-    placed_levels,
+    convert_level,
 )
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import start_transforms
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_entropy_model
 from baselines.neural.entropy.hyperprior_coder import TransformCoder
 from baselines.neural.exact import exact_transform, sine_cosine
 
@@ -49,8 +49,8 @@ STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at th
 class Controls(NamedTuple):
     """Rate q in [0, 4] and realism weight beta in [0, 5.12] of a batch."""
 
-    rate: Level | PlacedLevels
-    realism: Level | PlacedLevels = 0.0
+    rate: Level | IndexedLevels
+    realism: Level | IndexedLevels = 0.0
 
 
 LOWEST = Controls(0.0)
@@ -69,10 +69,10 @@ class CRDRNetwork(HyperpriorNetwork):
         self.add_entropy_model(sizes)
         self.quantised_bits = self.bits_of_blocks("analysis.layers", "synthesis.layers")
 
-    def analyse(self, images: Tensor, controls: Controls | Level | PlacedLevels = 0.0) -> Tensor:
+    def analyse(self, images: Tensor, controls: Controls | Level | IndexedLevels = 0.0) -> Tensor:
         """Map images (N, 3, H, W) in [-1, 1], H and W multiples of 64, to y (N, M, H/16, W/16)."""
         q = controls.rate if isinstance(controls, Controls) else controls
-        return self.analysis(images, placed_levels(q, self.sizes.rate_levels - 1, images))
+        return self.analysis(images, convert_level(q, self.sizes.rate_levels - 1, images))
 
     def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
         """Map decoded y to images (N, 3, H, W), about [-1, 1] and not clamped."""
@@ -80,12 +80,12 @@ class CRDRNetwork(HyperpriorNetwork):
 
     def synthesis_controls(
         self, latents: Tensor, controls: Controls
-    ) -> tuple[PlacedLevels, PlacedLevels]:
+    ) -> tuple[IndexedLevels, IndexedLevels]:
         """Convert rate and realism to the controls of the synthesis of `latents`."""
-        rate = placed_levels(controls.rate, self.sizes.rate_levels - 1, latents)
-        return rate, placed_levels(controls.realism, MAX_BETA, latents)
+        rate = convert_level(controls.rate, self.sizes.rate_levels - 1, latents)
+        return rate, convert_level(controls.realism, MAX_BETA, latents)
 
-    def controls_at(self, rate: Level | PlacedLevels, realism: Level | PlacedLevels) -> Controls:
+    def controls_at(self, rate: Level | IndexedLevels, realism: Level | IndexedLevels) -> Controls:
         """Return the controls for `forward` at a rate q and a realism weight beta."""
         return Controls(rate, realism)
 
@@ -114,7 +114,7 @@ class CRDRNetwork(HyperpriorNetwork):
         with torch.no_grad():
             for attention, target in ((down.attentions[-1], gains), (up.attentions[0], 1 / gains)):
                 attention.gain.copy_(torch.expm1(target).log()[:, None].expand_as(attention.gain))
-        start_entropy_model(self, latent * float(gains[len(gains) // 2]))
+        initialise_entropy_model(self, latent * float(gains[len(gains) // 2]))
 
 
 def fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
@@ -136,7 +136,7 @@ class RealismEmbedding(nn.Module):
             nn.Linear(2 * frequencies, width), nn.ReLU(), nn.Linear(width, width)
         )
 
-    def forward(self, realism: PlacedLevels) -> PlacedLevels:
+    def forward(self, realism: IndexedLevels) -> IndexedLevels:
         """Embed levels (K,) as vectors (K, width)."""
         return realism.map(lambda betas: self.layers(self.features(betas, self.frequencies)))
 
@@ -154,7 +154,7 @@ class Analysis(nn.Module):
         self.layers = nn.ModuleList(layer for layer, _ in layers)
         self.attentions = _attentions(layers, sizes.rate_levels)
 
-    def forward(self, images: Tensor, rate: PlacedLevels) -> Tensor:
+    def forward(self, images: Tensor, rate: IndexedLevels) -> Tensor:
         """Map `images` (N, 3, H, W) in [-1, 1] to y (N, M, H / 16, W / 16)."""
         features = images
         for layer, attention in zip(self.layers, self.attentions, strict=True):
@@ -183,7 +183,7 @@ class Synthesis(nn.Module):
             if isinstance(block, ConditionedBottleneck):
                 yield from (layer for layer in block.project if isinstance(layer, nn.Linear))
 
-    def forward(self, latents: Tensor, rate: PlacedLevels, realism: PlacedLevels) -> Tensor:
+    def forward(self, latents: Tensor, rate: IndexedLevels, realism: IndexedLevels) -> Tensor:
         """Map y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [-1, 1], not clamped."""
         condition = self.embedding(realism)
         features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite them

@@ -1,6 +1,6 @@
-"""Asymmetric numeral systems in Python, with constriction's names and bytes; 40 times slower.
+"""Asymmetric numeral systems in Python: constriction's names and bytes, but 40 times slower.
 
-State of 64 bits, words of 32, probabilities in units of 2^-24 (Bamler, arXiv:2201.01741).
+The state has 64 bits, a word 32; probabilities are in units of 2^-24 (Bamler, arXiv:2201.01741).
 """
 
 from bisect import bisect_right
@@ -26,14 +26,14 @@ class Categorical:
 
 
 class Uniform:
-    """Model of `size` equally likely symbols; a power of two."""
+    """Model of `size` equally likely symbols; `size` is a power of two."""
 
     def __init__(self, size: int) -> None:
         self.edges = list(range(0, 2**PRECISION + 1, 2**PRECISION // size))
 
 
 class AnsCoder:
-    """Stack of symbols."""
+    """Stack of symbols, coded into a state and a stack of words."""
 
     def __init__(self, words: NDArray[np.uint32] | None = None) -> None:
         self._words: list[int] = [] if words is None else words.tolist()  # popped from the end
@@ -44,7 +44,7 @@ class AnsCoder:
     def encode_reverse(
         self, symbols: NDArray[np.int32], model: Any, shares: NDArray[np.float64] | None = None
     ) -> None:
-        """Push symbols, the last one first; shares: one row per symbol, if `model` has none."""
+        """Push symbols, the last one first; shares: a row per symbol, if `model` has no shares."""
         state, words = self._state, self._words
         models = repeat(model.edges) if shares is None else reversed(_edges(shares))
         for symbol, edges in zip(reversed(symbols.tolist()), models, strict=False):

@@ -2,7 +2,7 @@
 
 Asymmetric numeral systems by constriction's `AnsCoder`, with probabilities in units of 2^-24 (Duda
 et al., PCS 2015; docs/bitstream.md). Symbols are coded in pieces, in the decoder's order, since a
-decoder may need a piece to determine the distributions of the next.
+decoder may need a piece to determine the distributions of the next piece.
 """
 
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ except ImportError:  # constriction does not have wheels for every machine
 if TYPE_CHECKING:
     from torch import Tensor
 
-FREQUENCY_BITS = 16  # in the tables
-PRECISION = 24  # in the coder
+FREQUENCY_BITS = 16  # the tables' frequencies sum to 2^16
+PRECISION = 24  # the coder's probabilities are in units of 2^-24
 WORD_BYTES = 4
 # State before the first symbol is encoded, and after the last is decoded. With 0 the first symbols
-# would cost as many bits, but a decoder that runs out of bytes would also end at 0: this state
-# detects most damage at the end of a stream without cost.
+# would cost as many bits, but a decoder that runs out of bytes would also end at 0: with this state
+# most damage at the end of a stream is detected, at no cost.
 FIRST_STATE = 1 << (PRECISION - 1)
 MIN_SYMBOL, MAX_SYMBOL = -(2**15), 2**15 - 1
 # Exp-Golomb of order 0, for escaped symbols: class k has 2^k members, k = 0..17.
@@ -69,14 +69,14 @@ class Distributions:
 
     @classmethod
     def read(cls, tables: "Mapping[str, Tensor]", name: str) -> "Distributions":
-        """Make them from the tables `name`, `name`_length and `name`_offset; raises `KeyError`."""
+        """Read the tables `name`, `name`_length and `name`_offset; raises `KeyError`."""
         return cls(*(tables[f"{name}{end}"].numpy() for end in ("", "_length", "_offset")))
 
     def sort(self, indices: Integers) -> tuple[Integers, Integers, Integers]:
-        """Return positions sorted by row, then position, the rows that occur, and their counts."""
+        """Return all positions, by row and then position; the rows that occur; and row counts."""
         if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < len(self.models):
             raise ValueError(f"an index is not within 0..{len(self.models) - 1}")
-        flat = indices.reshape(-1).astype(self.index_type, copy=False)  # sorted by radix
+        flat = indices.reshape(-1).astype(self.index_type, copy=False)  # for a fast radix sort
         counts = np.bincount(flat, minlength=len(self.models))
         rows = np.flatnonzero(counts)
         return np.argsort(flat, kind="stable"), rows, counts[rows]
@@ -86,26 +86,26 @@ class SymbolEncoder:
     """Encoder of symbols; a decoder takes them in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[Any, ...]] = []  # symbols, their model, the model's arguments
-        self._frequencies: list[Integers | int] = []  # each run's frequencies, or bits per symbol
+        self._runs: list[tuple[Any, ...]] = []  # arguments of constriction: symbols, model, shares
+        self._frequencies: list[Integers | int] = []  # for each run, or its bits per symbol
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
-        """Add symbols of 16 bits; indices: their rows, `ValueError` for rows that do not exist."""
+        """Add symbols of 16 bits, given the indices of their rows; `ValueError` for wrong ones."""
         order, rows, counts = distributions.sort(indices)
         entries = symbols.reshape(-1)[order].astype(np.int32)
         entries -= np.repeat(distributions.first_symbol[rows], counts)
-        escape = np.repeat(distributions.escape[rows], counts)
-        is_escaped = (entries < 0) | (entries >= escape)
-        excess = (entries - escape)[is_escaped]
-        np.copyto(entries, escape, where=is_escaped)
+        escapes = np.repeat(distributions.escape[rows], counts)
+        is_escaped = (entries < 0) | (entries >= escapes)
+        excess = (entries - escapes)[is_escaped]
+        np.copyto(entries, escapes, where=is_escaped)
         ends = np.cumsum(counts)
         for row, start, end in zip(rows, ends - counts, ends, strict=True):
             self._runs.append((entries[start:end], distributions.models[row]))
             self._frequencies.append(distributions.frequencies[row])
         if excess.size:
-            distance = -1 - excess - escape[is_escaped]
-            # Integers from 1: first all classes, floor(log2), then the offsets in each class.
-            numbers = np.where(excess >= 0, 2 * excess, 2 * distance + 1) + 1
+            distances_below = -1 - excess - escapes[is_escaped]
+            # Codes numbers from 1: first their classes, floor(log2), then offsets in each class.
+            numbers = np.where(excess >= 0, 2 * excess, 2 * distances_below + 1) + 1
             powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
             classes = np.searchsorted(powers, numbers, side="right").astype(np.int32)
             self._runs.append((classes, _class_model()))
@@ -115,7 +115,7 @@ class SymbolEncoder:
                 self._frequencies.append(k)
 
     def add_each(self, symbols: Integers, frequencies: Integers) -> None:
-        """Add symbols (n,) with their own frequencies (n, entries), at least 1, sums of 2^24."""
+        """Add symbols (n,) with frequencies (n, entries), at least 1, that sum to 2^24 per row."""
         if len(symbols):
             self._runs.append((symbols.astype(np.int32), _row_model(), _shares(frequencies)))
             self._frequencies.append(np.asarray(frequencies))
@@ -160,13 +160,13 @@ class SymbolDecoder:
             self._coder.decode(distributions.models[row], int(count))
             for row, count in zip(rows, counts, strict=True)
         ]
-        self._require_enough()
+        self._require_enough_data()
         entries = np.concatenate([np.empty(0, np.int32), *runs])
-        escape = np.repeat(distributions.escape[rows], counts)
-        is_escaped = entries == escape
+        escapes = np.repeat(distributions.escape[rows], counts)
+        is_escaped = entries == escapes
         entries += np.repeat(distributions.first_symbol[rows], counts)
         if is_escaped.any():
-            self._replace_escaped(entries, escape, is_escaped)
+            self._replace_escaped(entries, escapes, is_escaped)
         symbols = np.empty(indices.size, np.int16)
         symbols[order] = entries
         return symbols.reshape(indices.shape)
@@ -176,11 +176,11 @@ class SymbolDecoder:
         if not len(frequencies):
             return np.empty(0, np.int32)
         symbols: NDArray[np.int32] = self._coder.decode(_row_model(), _shares(frequencies))
-        self._require_enough()
+        self._require_enough_data()
         return symbols
 
     def _replace_escaped(
-        self, symbols: NDArray[np.int32], escape: NDArray[np.int32], is_escaped: NDArray[np.bool_]
+        self, symbols: NDArray[np.int32], escapes: NDArray[np.int32], is_escaped: NDArray[np.bool_]
     ) -> None:
         classes = self._coder.decode(_class_model(), int(is_escaped.sum()))
         numbers = np.left_shift(1, classes)
@@ -188,17 +188,17 @@ class SymbolDecoder:
             members = classes == k
             numbers[members] += self._coder.decode(_uniform(k), int(members.sum()))
         is_above, steps = (numbers - 1) % 2 == 0, (numbers - 1) // 2
-        escape_symbols = symbols[is_escaped]  # one above the row's highest symbol
+        escape_symbols = symbols[is_escaped]  # the row's highest symbol plus 1
         decoded = np.where(
-            is_above, escape_symbols + steps, escape_symbols - escape[is_escaped] - 1 - steps
+            is_above, escape_symbols + steps, escape_symbols - escapes[is_escaped] - 1 - steps
         )
         if decoded.min() < MIN_SYMBOL or decoded.max() > MAX_SYMBOL:
             raise CorruptStream("a symbol of the entropy-coded data has more than 16 bits")
         symbols[is_escaped] = decoded
 
-    def _require_enough(self) -> None:
+    def _require_enough_data(self) -> None:
         # Taking a symbol never raises the state, so this cannot be a false alarm. A few bytes that
-        # claim a large image are thus refused before the networks process all of it.
+        # claim to be a large image are thus refused before the networks process the whole image.
         words = self._coder.num_words()
         if not words or (words == 1 and self._coder.get_compressed()[0] < FIRST_STATE):
             raise CorruptStream("the entropy-coded data ends before its symbols do")
@@ -216,11 +216,11 @@ def channel_rows(shape: tuple[int, ...]) -> NDArray[np.int32]:
 
 
 def _model(frequencies: Integers) -> Any:
-    # model of entries 0, 1, ... with `frequencies` of at least 1 that sum to 65536
+    # models entries 0, 1, ... whose `frequencies` are at least 1 and sum to 65536
     if frequencies.min() < 1:
         raise ValueError("a distribution does not rise strictly")
-    # constriction gives each of n entries 1 of 2^24 and distributes the rest in proportion to these
-    # numbers. They sum to that rest, so the factor is 1 and nothing is rounded.
+    # constriction gives each of n entries a share of 1, and distributes the remaining 2^24 - n in
+    # proportion to these numbers. They sum to 2^24 - n, so the factor is 1 and nothing is rounded.
     shares = frequencies.astype(np.float64) * 2 ** (PRECISION - FREQUENCY_BITS) - 1
     return Categorical(shares, perfect=False, lazy=False)
 

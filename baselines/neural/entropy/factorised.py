@@ -16,11 +16,11 @@ from baselines.neural.entropy.integer.grid import frequencies, make_tables, stac
 Rounding = Callable[[Tensor], Tensor]  # distances from a mean -> rounded, of the same shape
 MIN_LIKELIHOOD = 1e-9
 FILTERS = (3, 3, 3, 3)  # hidden widths of the prior
-TAIL_MASS = 1e-9  # outside the quantiles
-INITIAL_QUANTILE = 10.0  # the quantiles start at -10, 0, 10
+TAIL_MASS = 1e-9  # probability outside the quantiles
+INITIAL_QUANTILE = 10.0  # the initial quantiles are -10, 0, 10
 TABLE_TAIL = (
     2.0**-18
-)  # mass on either side of a table's symbols: a quarter of the minimum frequency
+)  # probability on either side of a table's symbols: a quarter of the minimum frequency
 TABLE_REACH = 1023  # maximum number of symbols on either side of the median
 
 
@@ -32,18 +32,18 @@ class FactorisedPrior(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        pairs = list(pairwise((1, *FILTERS, 1)))
-        scale = INITIAL_QUANTILE ** (1 / len(pairs))
+        layer_widths = list(pairwise((1, *FILTERS, 1)))  # inputs and outputs of each layer
+        scale = INITIAL_QUANTILE ** (1 / len(layer_widths))
         self.matrices = nn.ParameterList(
             torch.full((channels, outputs, inputs), math.log(math.expm1(1 / scale / outputs)))
-            for inputs, outputs in pairs
+            for inputs, outputs in layer_widths
         )
         self.biases = nn.ParameterList(
-            torch.empty(channels, outputs, 1).uniform_(-0.5, 0.5) for _, outputs in pairs
+            torch.empty(channels, outputs, 1).uniform_(-0.5, 0.5) for _, outputs in layer_widths
         )
         self.factors = nn.ParameterList(torch.zeros(channels, outputs, 1) for outputs in FILTERS)
-        # Made at once: on the device "meta", on which networks are loaded, repeating a row of a
-        # tensor imports sympy.
+        # All rows are made at once, since on the device "meta", on which networks are loaded,
+        # repeating a row of a tensor imports sympy.
         quantiles = [-INITIAL_QUANTILE, 0.0, INITIAL_QUANTILE]
         self.quantiles = nn.Parameter(torch.tensor([quantiles] * channels))
 
@@ -78,9 +78,9 @@ class FactorisedPrior(nn.Module):
         return bits.reshape(channels, pictures, height, width).transpose(0, 1)
 
     def quantile_loss(self) -> Tensor:
-        """Return the quantiles' distance from their targets in logits; only they get a gradient."""
-        tail = math.log(2 / TAIL_MASS - 1)
-        targets = torch.linspace(-tail, tail, 3, device=self.quantiles.device)
+        """Return the distance in logits of quantiles from targets; only quantiles get gradients."""
+        tail_logit = math.log(2 / TAIL_MASS - 1)
+        targets = torch.linspace(-tail_logit, tail_logit, 3, device=self.quantiles.device)
         return (self.cumulative(self.quantiles, constant=True) - targets).abs().sum()
 
 
@@ -93,25 +93,25 @@ def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
     """Return the distributions of round(z - median), by name, for `coder.Distributions`."""
     # frequencies are masses of unit intervals, in units of 2^-16
     with torch.no_grad():
-        exact = deepcopy(prior).to("cpu", torch.float64)
+        double_prior = deepcopy(prior).to("cpu", torch.float64)
         edges = torch.arange(-TABLE_REACH, TABLE_REACH + 2, dtype=torch.float64) - 0.5
-        logits = exact.cumulative(exact.medians()[:, None] + edges)
+        logits = double_prior.cumulative(double_prior.medians()[:, None] + edges)
         lower, upper = logits[:, :-1], logits[:, 1:]
         masses = _mass(lower, upper)
         is_in_table = (upper.sigmoid() > TABLE_TAIL) & ((-lower).sigmoid() > TABLE_TAIL)
     rows, offsets = [], []
-    for mass, is_inside in zip(masses.numpy(), is_in_table.numpy(), strict=True):
-        symbols = np.flatnonzero(is_inside)
+    for row_masses, row_is_in_table in zip(masses.numpy(), is_in_table.numpy(), strict=True):
+        symbols = np.flatnonzero(row_is_in_table)
         # If a distribution lies beyond the reach, only the median and the escape remain.
         first, last = (symbols[0], symbols[-1]) if len(symbols) else (TABLE_REACH, TABLE_REACH)
-        masses_inside = mass[first : last + 1]
-        rows.append(frequencies(np.append(masses_inside, max(0.0, 1 - masses_inside.sum()))))
+        table_masses = row_masses[first : last + 1]
+        rows.append(frequencies(np.append(table_masses, max(0.0, 1 - table_masses.sum()))))
         offsets.append(int(first) - TABLE_REACH)
     return stack_rows(rows, offsets, "z_cdf")
 
 
 def _mass(lower: Tensor, upper: Tensor) -> Tensor:
-    # Evaluated in the tail where the difference does not cancel.
+    # Both logits are mirrored to the tail in which their difference does not cancel.
     sign = -(lower + upper).sign().detach()
     return ((sign * upper).sigmoid() - (sign * lower).sigmoid()).abs()
 
@@ -126,7 +126,7 @@ LOGIT_SCALE = 4 / 3
 
 
 def annealed_rounding(temperature: float, generator: torch.Generator) -> Rounding:
-    """Make a random rounding up or down that is differentiable in its distances."""
+    """Make a function that rounds up or down at random, differentiable in its argument."""
     # Stochastic Gumbel annealing (Yang et al., NeurIPS 2020) with the scaled logits of
     # Perugachi-Diaz et al. (NeurIPS 2024): the lower the temperature, the closer to an integer.
 

@@ -50,7 +50,7 @@ class LatentNetwork(Network):
     coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
     tables_type = "baselines.neural.entropy.hyperprior_coder:tables_of"
     path_type: ClassVar[str] = "baselines.neural.entropy.hyperprior_coder:EntropyPath"  # integers
-    in_unit_range: ClassVar[bool] = False  # whether the transforms see images in [0, 1]
+    in_unit_range: ClassVar[bool] = False  # whether transforms see [0, 1] instead of [-1, 1]
     analysis: Any  # a module
     synthesis: Any
     hyper_analysis: nn.Sequential
@@ -69,17 +69,17 @@ class LatentNetwork(Network):
     def forward(self, images: Tensor, controls: Any = None, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `code`."""
         y = self.analyse(images, controls).float()
-        decoded, y_bits, z_bits = rounded = self.code(y, noisy=noisy)
+        decoded, y_bits, z_bits = rounded_latents = self.code(y, noisy=noisy)
         rounded_bits = None
         if self.counts_rounded:
             if noisy:
                 with torch.no_grad():
-                    rounded = self.code(y, noisy=False)
-            rounded_bits = rounded.y_bits + rounded.z_bits
+                    rounded_latents = self.code(y, noisy=False)
+            rounded_bits = rounded_latents.y_bits + rounded_latents.z_bits
         return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded, rounded_bits)
 
     def bits_of_blocks(self, *transforms: str) -> dict[str, int]:
-        """Return `quantised_bits` that store the entropy model and transforms' blocks in 8 bits."""
+        """Return `quantised_bits` by prefix: 8 for the entropy model and blocks of `transforms`."""
         blocks = {
             f"{path}.{i}.": 8
             for path in transforms
@@ -97,15 +97,15 @@ class LatentNetwork(Network):
         return self.hyper_analysis(latents)
 
     def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
-        """Map y (N, M, h, w) to rounded z, and its bits (N,), with noise if `noisy`."""
-        hyper = self.hyper_analyse(latents).float()
+        """Map y (N, M, h, w) to rounded z, and to the bits (N,) of noisy z if `noisy`."""
+        z = self.hyper_analyse(latents).float()
         with torch.autocast(latents.device.type, enabled=False):
-            z_bits = self.prior.bits(add_noise(hyper) if noisy else self.prior.rounded(hyper))
-        return hyper + (self.prior.rounded(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
+            z_bits = self.prior.bits(add_noise(z) if noisy else self.prior.rounded(z))
+        return z + (self.prior.rounded(z) - z).detach(), z_bits.sum((1, 2, 3))
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
-        """Quantise y (N, M, h, w), float32, and count its bits and z's, with noise if `noisy`."""
-        # decoded latents are always rounded; in the backward pass rounding is the identity
+        """Round y (N, M, h, w), float32, and count the bits of y and z, with noise if `noisy`."""
+        # noise is only counted: returned latents are rounded, with rounding's gradient set to 1
         raise NotImplementedError
 
     def entropy_branches(self) -> dict[str, nn.Module]:
@@ -113,7 +113,7 @@ class LatentNetwork(Network):
         raise NotImplementedError
 
     def entropy_supports(self) -> tuple[str, ...]:
-        """Return the names of the entropy model's activations outside hidden layers."""
+        """Return the names of the supports: activations that several branches take as input."""
         return ()
 
     def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
@@ -152,7 +152,7 @@ def hyper_synthesis(sizes: Any, outputs: int) -> nn.Sequential:
 def quantise_about(
     values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool
 ) -> tuple[Tensor, Tensor]:
-    """Round `values` to integer steps from `mean`; return them and bits, with noise if `noisy`."""
+    """Round to integer steps from `mean`; return values and bits, of noisy values if `noisy`."""
     symbols = (values - mean).round()
     residual = add_noise(values) - mean if noisy else symbols
     bits = gaussian_bits(residual, scale.float())
@@ -161,10 +161,10 @@ def quantise_about(
 
 def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
     """Return the bits of unit intervals around normal `residuals`, with scales of at least .11."""
-    bounded = clamp_below(scales, MIN_SCALE)
+    bounded_scales = clamp_below(scales, MIN_SCALE)
     distance = residuals.abs()  # evaluated in the tail, where the difference does not cancel
-    # erfc, since torch's ndtr loses the tail in float32: .08 % more bits on the parity crop.
-    near, far = (((distance + edge) / (bounded * SQRT_2)).erfc() for edge in (-0.5, 0.5))
+    # Uses erfc, since torch's ndtr loses the tail: .08 % more bits on the crop of the parity test.
+    near, far = (((distance + edge) / (bounded_scales * SQRT_2)).erfc() for edge in (-0.5, 0.5))
     return -clamp_below(0.5 * (near - far), MIN_LIKELIHOOD).log2()
 
 
@@ -172,7 +172,7 @@ def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
 CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
 # (values, mean, scale) -> decoded values and their bits
 Quantise = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-INITIAL_STD = 0.003  # of the last layers' weights for means and residuals
+INITIAL_STD = 0.003  # initial deviation of the last layers' weights for means and residuals
 MIN_SPREAD = 0.15  # minimum initial standard deviation of a latent channel
 
 
@@ -180,18 +180,19 @@ class ChannelContext(nn.Module):
     """Channel-wise autoregressive means and scales, with latent residual prediction."""
 
     # The first `support_slices` slices inform every later slice. Without slices, the hyper-decoder
-    # outputs mean and scale. With `separate_support`, each slice sees a different part of them.
+    # outputs mean and scale. With `separate_support`, each slice sees different channels of these.
 
     def __init__(self, sizes: Any, *, separate_support: bool = False) -> None:
         super().__init__()
         self.widths: tuple[int, ...] = sizes.slices
         self.support_slices: int = sizes.support_slices
-        self.part = sizes.support // len(sizes.slices) if separate_support else None
-        hyper = self.part or sizes.support
+        self._channels_per_slice = sizes.support // len(sizes.slices) if separate_support else None
+        support_width = self._channels_per_slice or sizes.support
         input_widths = [
-            hyper + sum(self.widths[: min(i, self.support_slices)]) for i in range(len(self.widths))
+            support_width + sum(self.widths[: min(i, self.support_slices)])
+            for i in range(len(self.widths))
         ]
-        pairs = list(zip(input_widths, self.widths, strict=True))
+        slice_widths = list(zip(input_widths, self.widths, strict=True))
 
         def transforms(width_pairs: Iterable[tuple[int, int]]) -> nn.ModuleList:
             return nn.ModuleList(
@@ -199,18 +200,18 @@ class ChannelContext(nn.Module):
                 for inputs, outputs in width_pairs
             )
 
-        self.mean, self.scale = transforms(pairs), transforms(pairs)
-        self.residual = transforms((inputs + width, width) for inputs, width in pairs)
+        self.mean, self.scale = transforms(slice_widths), transforms(slice_widths)
+        self.residual = transforms((inputs + width, width) for inputs, width in slice_widths)
 
     def support_channels(self, index: int) -> slice:
-        """Return the channels of the hyper-decoder's outputs seen by a slice."""
-        if self.part is None:
+        """Return the channels of the hyper-decoder's outputs that a slice sees."""
+        if self._channels_per_slice is None:
             return slice(None)
-        return slice(self.part * index, self.part * (index + 1))
+        return slice(self._channels_per_slice * index, self._channels_per_slice * (index + 1))
 
-    def support(self, hyper: Tensor, decoded: Sequence[Tensor]) -> Tensor:
-        """Concatenate the hyper-decoder's output and the slices that inform the next."""
-        slice_support = hyper[:, self.support_channels(len(decoded))]
+    def support(self, hyper_output: Tensor, decoded: Sequence[Tensor]) -> Tensor:
+        """Concatenate the hyper-decoder's output and the slices that inform the next slice."""
+        slice_support = hyper_output[:, self.support_channels(len(decoded))]
         return torch.cat([slice_support, *decoded[: self.support_slices]], dim=1)
 
     def forward(self, mean_support: Tensor, scale_support: Tensor, code: CodeSlice) -> Tensor:
@@ -228,7 +229,7 @@ class ChannelContext(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """Hyper-decoder: a stack for means, another for scales."""
+    """Hyper-decoder: a stack of layers for means and another for scales."""
 
     def __init__(self, sizes: Any) -> None:
         super().__init__()
@@ -244,7 +245,7 @@ class HyperpriorNetwork(LatentNetwork):
     """Base class of networks that code y with a hyperprior and a channel context."""
 
     def add_entropy_model(self, sizes: Any, *, separate_support: bool = False) -> None:
-        """Add the entropy model's modules, in the order of their parameters."""
+        """Add the entropy model's modules, in the order in which optimisers list parameters."""
         self.hyper_analysis = hyper_analysis(sizes)
         self.hyper_synthesis = HyperSynthesis(sizes)
         self.prior = FactorisedPrior(sizes.hyper_latent)
@@ -252,25 +253,25 @@ class HyperpriorNetwork(LatentNetwork):
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) slice by slice; see `LatentNetwork.code`."""
-        hyper, z_bits = self.code_hyper(latents, noisy=noisy)
-        return self._code_slices(latents, hyper, z_bits, partial(quantise_about, noisy=noisy))
+        z, z_bits = self.code_hyper(latents, noisy=noisy)
+        return self._code_slices(latents, z, z_bits, partial(quantise_about, noisy=noisy))
 
-    def code_rounded(self, latents: Tensor, hyper: Tensor, rounding: Rounding) -> CodedLatents:
-        """Code y (N, M, h, w) and an independent z (N, Z, h / 4, w / 4), both with `rounding`."""
-        rounded_hyper = self.prior.rounded(hyper, rounding)
-        z_bits = self.prior.bits(rounded_hyper).sum((1, 2, 3))
+    def code_rounded(self, latents: Tensor, z: Tensor, rounding: Rounding) -> CodedLatents:
+        """Code y (N, M, h, w) and a given z (N, Z, h / 4, w / 4), both with `rounding`."""
+        rounded_z = self.prior.rounded(z, rounding)
+        z_bits = self.prior.bits(rounded_z).sum((1, 2, 3))
 
         def quantise(values: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
             symbols = rounding(values - mean)
             return symbols + mean, gaussian_bits(symbols, scale)
 
-        return self._code_slices(latents, rounded_hyper, z_bits, quantise)
+        return self._code_slices(latents, rounded_z, z_bits, quantise)
 
     def _slices(self, latents: Tensor) -> tuple[Tensor, ...]:
         return torch.split(latents, list(self.context.widths) or [latents.shape[1]], dim=1)
 
     def _code_slices(
-        self, latents: Tensor, rounded_hyper: Tensor, z_bits: Tensor, quantise: Quantise
+        self, latents: Tensor, rounded_z: Tensor, z_bits: Tensor, quantise: Quantise
     ) -> CodedLatents:
         y_bits: list[Tensor] = []
         slices = self._slices(latents)
@@ -280,7 +281,7 @@ class HyperpriorNetwork(LatentNetwork):
             y_bits.append(bits.sum((1, 2, 3)))
             return values
 
-        decoded = self.context(*self.hyper_synthesis(rounded_hyper), code)
+        decoded = self.context(*self.hyper_synthesis(rounded_z), code)
         return CodedLatents(decoded, torch.stack(y_bits).sum(0), z_bits)
 
     def entropy_branches(self) -> dict[str, nn.Module]:
@@ -295,14 +296,14 @@ class HyperpriorNetwork(LatentNetwork):
         return branches
 
     def entropy_supports(self) -> tuple[str, ...]:
-        """Return the names of the entropy model's activations outside hidden layers."""
+        """Return the names of the supports: activations that several branches take as input."""
         return ("support.mean", "support.scale") if self.context.widths else ()
 
     def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
-        rounded = self.prior.rounded(self.hyper_analyse(latents))
-        record("z", rounded)
-        mean_support, scale_support = self.hyper_synthesis(rounded)  # hooks record its layers
+        z = self.prior.rounded(self.hyper_analyse(latents))
+        record("z", z)
+        mean_support, scale_support = self.hyper_synthesis(z)  # the caller's hooks record layers
         if not self.context.widths:
             return
         record("support.mean", mean_support)
@@ -313,24 +314,24 @@ class HyperpriorNetwork(LatentNetwork):
             return torch.round(slices[index] - mean) + mean
 
         decoded = self.context(mean_support, scale_support, code)
-        record("support.mean", decoded)  # all slices, since the residual's transforms see all
+        record("support.mean", decoded)  # all slices, since the residual networks see all of them
         support_channels = sum(self.context.widths[: self.context.support_slices])
         record("support.scale", decoded[:, :support_channels])
 
 
-def start_entropy_model(network: HyperpriorNetwork, spread: Tensor) -> None:
-    """Set scales to `spread` (M,), y's standard deviations; normalise z's input by them."""
-    first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
+def initialise_entropy_model(network: HyperpriorNetwork, spread: Tensor) -> None:
+    """Set initial scales to `spread` (M,), y's standard deviations, and divide z's input by it."""
+    first_layer: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
     with torch.no_grad():
-        first.weight /= spread.clamp(min=MIN_SPREAD)[:, None, None]
+        first_layer.weight /= spread.clamp(min=MIN_SPREAD)[:, None, None]
     if not network.context.widths:
         _set_bias(network.hyper_synthesis.scale[-1], spread)
         return
-    parts = torch.split(spread, list(network.context.widths))
-    for part, transform in zip(parts, network.context.scale, strict=True):
-        _set_bias(transform[-1], part)  # type: ignore[index]
-    for group in (network.context.mean, network.context.residual):
-        for transform in group:
+    slice_spreads = torch.split(spread, list(network.context.widths))
+    for slice_spread, transform in zip(slice_spreads, network.context.scale, strict=True):
+        _set_bias(transform[-1], slice_spread)  # type: ignore[index]
+    for transforms in (network.context.mean, network.context.residual):
+        for transform in transforms:
             nn.init.normal_(transform[-1].weight, std=INITIAL_STD)  # type: ignore[index]
 
 

@@ -2,9 +2,9 @@
 
     y ─ hyper_analysis ─ z ─ round(z - median) ──────────────── z symbols ─┐
     └── slices ── round(y_i - mean_i) ───────────────────────── y symbols ─┤ coder ──> string
-                        z symbols, y symbols before ─ entropy path ─ mean_i, row of cdf ┘
+                    z symbols, earlier y symbols ─ entropy path ─ mean_i, row of cdf ───┘
 
-An encoder's floating-point results end as symbols; a decoder computes from symbols, in integers.
+An encoder rounds its floating-point results to symbols; a decoder computes from these, in integers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,9 +51,9 @@ from baselines.neural.network import LatentCoder, make_images, pad_pixels
 from benchmark.codec import Pixels
 from benchmark.registry import import_target
 
-# Limits of weights by kind of branch. With the parity weights, whose means deviate by a third of a
-# scale, fine weights everywhere cost .0001 % more bits than the float model, these limits .005 %,
-# and coarse means as well .02 %, which grows with the square of that ratio.
+# Limits of weights by kind of branch. With the parity test's weights, fine weights everywhere cost
+# .0001 % more bits than the float model, these limits .005 %, and .02 % if "mean" is coarse, too.
+# The last cost grows with the square of the means' deviation over the scale, there a third.
 WEIGHT_LIMITS = {
     "hyper": WeightLimit.FINE,
     "mean": WeightLimit.FINE,
@@ -80,52 +80,51 @@ class EntropyPath(IntegerPath):
     def decoding(self, z_symbols: Tensor) -> Decoding:
         """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
         z = self.hyper_activations(z_symbols)
-        mean_parts, scale_parts = (
-            [self.branches["hyper.mean"](z)],
-            [self.branches["hyper.scale"](z)],
-        )
-        slices: list[Tensor] = []  # with residuals only if they inform later ones
+        # the hyper-decoder's outputs, and the slices that inform later slices
+        mean_supports = [self.branches["hyper.mean"](z)]
+        scale_supports = [self.branches["hyper.scale"](z)]
+        slices: list[Tensor] = []  # slices that inform no others get residuals at the end
         for index in range(self.num_pieces):
             if self.autoregressive:
-                means = self.branches[f"mean.{index}"](self._support(mean_parts, index))
-                scales = self.branches[f"scale.{index}"](self._support(scale_parts, index))
+                means = self.branches[f"mean.{index}"](self._support(mean_supports, index))
+                scales = self.branches[f"scale.{index}"](self._support(scale_supports, index))
             else:
-                (means,), (scales,) = mean_parts, scale_parts
+                (means,), (scales,) = mean_supports, scale_supports
             indices = channels_first(self.scale_index(scales))
             symbols = yield PieceParameters(indices, channels_first(means))
             values = values_from_symbols(symbols.permute(0, 2, 3, 1), means)
             if index < self.support_slices:
-                values = self._add_residual(values, mean_parts, index)
-                mean_parts.append(self.quantise_activation(values, "support.mean"))
-                scale_parts.append(self.quantise_activation(values, "support.scale"))
+                values = self._add_residual(values, mean_supports, index)
+                mean_supports.append(self.quantise_activation(values, "support.mean"))
+                scale_supports.append(self.quantise_activation(values, "support.scale"))
             slices.append(values)
         for index in range(self.support_slices, self.num_pieces * self.autoregressive):
-            slices[index] = self._add_residual(slices[index], mean_parts, index)
+            slices[index] = self._add_residual(slices[index], mean_supports, index)
         return channels_first(torch.cat(slices, dim=3))
 
-    def _add_residual(self, values: Tensor, mean_parts: list[Tensor], index: int) -> Tensor:
+    def _add_residual(self, values: Tensor, mean_supports: list[Tensor], index: int) -> Tensor:
         activation = self.quantise_activation(values, "support.mean")
-        inputs = torch.cat([self._support(mean_parts, index), activation], dim=3)
+        inputs = torch.cat([self._support(mean_supports, index), activation], dim=3)
         return clip_values(
             values + half_tanh(self.branches[f"residual.{index}"](inputs), self.half_tanh)
         )
 
-    def _support(self, parts: list[Tensor], index: int) -> Tensor:
-        hyper, *slices = parts
-        return torch.cat([hyper[..., self.support_channels(index)], *slices], dim=3)
+    def _support(self, supports: list[Tensor], index: int) -> Tensor:
+        hyper_output, *slices = supports
+        return torch.cat([hyper_output[..., self.support_channels(index)], *slices], dim=3)
 
     def _branch_format(self, name: str) -> BranchFormat:
-        kind, _, part = name.partition(".")
-        first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
+        kind, _, stack = name.partition(".")  # for the kind "hyper", a stack: "mean" or "scale"
+        inputs = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         if kind == "residual":
-            return BranchFormat(first, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT)
+            return BranchFormat(inputs, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT)
         if kind == "hyper" and self.autoregressive:
-            last = self.fractional_bits[f"support.{part}"]
-            return BranchFormat(first, last, WEIGHT_LIMITS[kind], ACTIVATION_LIMIT)
-        return BranchFormat(first, OUTPUT_FRACTION, WEIGHT_LIMITS[kind])
+            output_bits = self.fractional_bits[f"support.{stack}"]
+            return BranchFormat(inputs, output_bits, WEIGHT_LIMITS[kind], ACTIVATION_LIMIT)
+        return BranchFormat(inputs, OUTPUT_FRACTION, WEIGHT_LIMITS[kind])
 
 
-Y_PER_Z = 4  # positions of y along one of z
+Y_PER_Z = 4  # positions of y along a side of a position of z
 
 
 class LatentChoice(NamedTuple):
@@ -136,8 +135,8 @@ class LatentChoice(NamedTuple):
 
     def part(self, rows: slice, columns: slice) -> "LatentChoice":
         """Return a part of the latents; rows, columns: positions of y, multiples of 4."""
-        coarse = (slice(axis.start // Y_PER_Z, axis.stop // Y_PER_Z) for axis in (rows, columns))
-        return LatentChoice(self.latents[:, :, rows, columns], self.hyper[:, :, *coarse])
+        z_slices = (slice(axis.start // Y_PER_Z, axis.stop // Y_PER_Z) for axis in (rows, columns))
+        return LatentChoice(self.latents[:, :, rows, columns], self.hyper[:, :, *z_slices])
 
 
 class TransformCoder(LatentCoder):
@@ -146,9 +145,9 @@ class TransformCoder(LatentCoder):
     Raises `KeyError` or `ValueError` for unusable tables, and `IntegerPath`'s errors.
     """
 
-    channels_last: ClassVar[tuple[str, ...]] = ("",)  # parts of the network in this layout
+    channels_last: ClassVar[tuple[str, ...]] = ("",)  # modules to convert to this layout; "": all
     margin = LARGE.margin
-    latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a position of y; see `Y_PER_Z`
+    latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a side of a position of y; see `Y_PER_Z`
 
     def __init__(
         self,
@@ -157,53 +156,55 @@ class TransformCoder(LatentCoder):
         device: torch.device | str = "cpu",
     ) -> None:
         for name in self.channels_last:
-            part = network.get_submodule(name)
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module = network.get_submodule(name)
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
         self._path: IntegerPath = import_target(network.path_type)(network, tables, device=device)
-        self._y, self._z = (Distributions.read(tables, name) for name in ("cdf", "z_cdf"))
-        for rows, expected in (
-            (self._y.models, self._path.num_rows),
-            (self._z.models, network.sizes.hyper_latent),
+        self._y_distributions, self._z_distributions = (
+            Distributions.read(tables, name) for name in ("cdf", "z_cdf")
+        )
+        for models, expected_count in (
+            (self._y_distributions.models, self._path.num_rows),
+            (self._z_distributions.models, network.sizes.hyper_latent),
         ):
-            if len(rows) != expected:
-                raise ValueError(f"{len(rows)} distributions, not {expected}")
+            if len(models) != expected_count:
+                raise ValueError(f"{len(models)} distributions, not {expected_count}")
 
     def encode(self, latents: Tensor) -> bytes:
         """Encode y, float32 (1, M, h, w) with h and w multiples of 4."""
         return self.encode_latents(LatentChoice(latents, self.network.hyper_analyse(latents)))
 
     def encode_latents(self, choice: LatentChoice) -> bytes:
-        """Encode y and z."""
+        """Encode y and z; the entropy path computes the distributions."""
         medians = self.network.prior.medians()[:, None, None]
         z = (choice.hyper - medians).round().clamp(-MAX_SYMBOL, MAX_SYMBOL).to(torch.int32)
         encoder = SymbolEncoder()
-        symbols = _array(z)
-        encoder.add(symbols, self._z, channel_rows(symbols.shape))
+        symbols = _image_array(z)
+        encoder.add(symbols, self._z_distributions, channel_rows(symbols.shape))
 
-        def add(piece: Tensor, parameters: PieceParameters) -> Tensor:
+        def add_piece(piece: Tensor, parameters: PieceParameters) -> Tensor:
             y = round_to_symbols(piece, parameters.means)
-            encoder.add(_array(y), self._y, _array(parameters.indices))
+            encoder.add(_image_array(y), self._y_distributions, _image_array(parameters.indices))
             return y
 
         *first_pieces, last_piece = self._path.pieces(choice.latents)
         steps = self._path.decoding(z)
         parameters = next(steps)
         for piece in first_pieces:
-            parameters = steps.send(add(piece, parameters))
-        add(last_piece, parameters)  # no further parameters follow
+            parameters = steps.send(add_piece(piece, parameters))
+        add_piece(last_piece, parameters)  # no further parameters follow
         self.last_encoder = encoder
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
         """Decode y, float32 (1, M, rows, columns), the same everywhere; raises `CorruptStream`."""
         decoder = SymbolDecoder(data)
-        shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
-        z = decoder.take(self._z, channel_rows(shape))
+        shape = (len(self._z_distributions.models), rows // self.y_per_z, columns // self.y_per_z)
+        z = decoder.take(self._z_distributions, channel_rows(shape))
 
         def symbols_of_piece(parameters: PieceParameters) -> Tensor:
-            y = decoder.take(self._y, _array(parameters.indices))
+            y = decoder.take(self._y_distributions, _image_array(parameters.indices))
             return torch.from_numpy(y)[None]
 
         y = run_decoding(self._path.decoding(torch.from_numpy(z)[None]), symbols_of_piece)
@@ -211,7 +212,7 @@ class TransformCoder(LatentCoder):
         return convert_to_float(y)
 
 
-def _array(tensor: Tensor) -> NDArray[np.integer[Any]]:
+def _image_array(tensor: Tensor) -> NDArray[np.integer[Any]]:
     return tensor[0].cpu().numpy()
 
 

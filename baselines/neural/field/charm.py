@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from baselines.neural.architecture import CharmSizes
 from baselines.neural.blocks.layers import IMAGE_CHANNELS, gdn_analysis, gdn_synthesis
 from baselines.neural.blocks.start_values import start_as_transforms
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_entropy_model
 
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
 
@@ -44,4 +44,4 @@ class CharmNetwork(HyperpriorNetwork):
             GAIN / math.sqrt(lambdas[0]),
         )
         spread = start_as_transforms(self.analysis, self.synthesis, widths, images, gain)
-        start_entropy_model(self, spread)
+        initialise_entropy_model(self, spread)

@@ -24,7 +24,7 @@ from baselines.neural.blocks.layers import (
     upsampling,
 )
 from baselines.neural.blocks.start_values import Transform, fit_transforms
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_entropy_model
 
 
 class HificNetwork(HyperpriorNetwork):
@@ -50,7 +50,7 @@ class HificNetwork(HyperpriorNetwork):
         with torch.no_grad():
             transforms = fit_transforms(images[:, :colours], (*inner, last))
             y = _start_encoder(self.analysis, images, transforms, gain)
-            start_entropy_model(self, y.std((0, 2, 3)))
+            initialise_entropy_model(self, y.std((0, 2, 3)))
             hyper: nn.Conv2d = self.hyper_analysis[0]  # type: ignore[assignment]
             hyper.weight[:, -1] = 0  # y's last channel is constant
             means: nn.Conv2d = self.hyper_synthesis.mean[-1]  # type: ignore[assignment]

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from baselines.neural.architecture import IvrSizes
 from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
-from baselines.neural.blocks.control import Level, PlacedLevels, interpolate_levels, placed_levels
+from baselines.neural.blocks.control import IndexedLevels, Level, convert_level, interpolate_levels
 from baselines.neural.blocks.layers import (
     GDN,
     IMAGE_CHANNELS,
@@ -203,7 +203,7 @@ class Mask(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(levels, channels))
 
-    def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
+    def forward(self, features: Tensor, rate: IndexedLevels) -> Tensor:
         """Scale `features` (N, C, H, W); in place if gradients are disabled."""
         return rate.map(
             lambda levels: functional.softplus(interpolate_levels(self.weight, levels))
@@ -218,7 +218,7 @@ class MaskedTransform(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.masks = nn.ModuleList(Mask(width, levels) for width in widths)
 
-    def forward(self, features: Tensor, rate: PlacedLevels) -> Tensor:
+    def forward(self, features: Tensor, rate: IndexedLevels) -> Tensor:
         """Apply the layers to (N, C, H, W), with masks at `rate`."""
         masks = iter(self.masks)
         for layer in self.layers:
@@ -260,8 +260,8 @@ class IvrNetwork(LatentNetwork):
         return laplace_tables(self.prior)
 
     def controls_at(
-        self, rate: Level | PlacedLevels, realism: Level | PlacedLevels
-    ) -> Level | PlacedLevels:
+        self, rate: Level | IndexedLevels, realism: Level | IndexedLevels
+    ) -> Level | IndexedLevels:
         """Return the rate level; there is no realism weight."""
         return rate
 
@@ -271,17 +271,17 @@ class IvrNetwork(LatentNetwork):
         parts["rate_control"] = parts["masks"]
         return parts
 
-    def analyse(self, images: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
+    def analyse(self, images: Tensor, controls: Level | IndexedLevels = 0.0) -> Tensor:
         """Map images (N, 3, H, W) in [-1, 1] to y at q; raises `ValueError` out of range."""
         return self.analysis(
-            (images + 1) / 2, placed_levels(controls, self.sizes.rate_levels - 1, images)
+            (images + 1) / 2, convert_level(controls, self.sizes.rate_levels - 1, images)
         )
 
-    def synthesise(self, latents: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Level | IndexedLevels = 0.0) -> Tensor:
         """Map decoded y to images (N, 3, H, W), about [-1, 1] and not clamped."""
         inputs = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite them
         images: Tensor = self.synthesis(
-            inputs, placed_levels(controls, self.sizes.rate_levels - 1, latents)
+            inputs, convert_level(controls, self.sizes.rate_levels - 1, latents)
         )
         return images * 2 - 1
 

@@ -17,13 +17,13 @@ from baselines.neural.architecture import MultiRealismSizes
 from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
 from baselines.neural.blocks.control import (
     ConditionedBottlenecks,
+    IndexedLevels,
     Level,
-    PlacedLevels,
-    placed_levels,
+    convert_level,
 )
 from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_entropy_model
 
 MAX_BETA = 2.56  # evaluated in the paper; the re-implementation trains up to 5.12
 BETA_GRID = ControlGrid("beta", 50, 128)  # values in a stream: 0 to 2.56 in steps of .02
@@ -45,14 +45,14 @@ class MultiRealismNetwork(HyperpriorNetwork):
         self.add_entropy_model(sizes, separate_support=True)
 
     def controls_at(
-        self, rate: Level | PlacedLevels, realism: Level | PlacedLevels
-    ) -> Level | PlacedLevels:
+        self, rate: Level | IndexedLevels, realism: Level | IndexedLevels
+    ) -> Level | IndexedLevels:
         """Return the realism weight; a network has a single rate."""
         return realism
 
-    def synthesise(self, latents: Tensor, controls: Level | PlacedLevels = 0.0) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Level | IndexedLevels = 0.0) -> Tensor:
         """Map decoded y to images (N, 3, H, W) at beta; raises `ValueError` out of range."""
-        return self.synthesis(latents, placed_levels(controls, MAX_BETA, latents))
+        return self.synthesis(latents, convert_level(controls, MAX_BETA, latents))
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
@@ -60,7 +60,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
         layers = self.synthesis.layers
         spread = gain * start_transforms(self.analysis, layers, self.sizes, images)
         set_latent_gain(self.analysis, layers, gain)
-        start_entropy_model(self, spread)
+        initialise_entropy_model(self, spread)
 
 
 def fourier(betas: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class ConditionalSynthesis(nn.Module):
             nn.ReLU(),
         )
 
-    def forward(self, latents: Tensor, realism: PlacedLevels) -> Tensor:
+    def forward(self, latents: Tensor, realism: IndexedLevels) -> Tensor:
         """Map y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [-1, 1], not clamped."""
         condition = realism.map(lambda betas: self.embedding(fourier(betas)))
         features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite them

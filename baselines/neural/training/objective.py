@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.blocks.control import PlacedLevels
+from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.network import BLOCK, Network, make_images
 from baselines.neural.training.optimisers import Optimisers, precision_of
 from baselines.neural.training.photographs import PhotographSet
@@ -186,9 +186,9 @@ def validate(
     with torch.no_grad():
         pictures = [_crop_to_blocks(pixels, device) for pixels in photographs]
         for q in range(len(lambdas)):
-            rate = PlacedLevels(torch.tensor([float(q)], device=device), None)
+            rate = IndexedLevels(torch.tensor([float(q)], device=device), None)
             for beta in betas:
-                realism = PlacedLevels(torch.tensor([beta], device=device), None)
+                realism = IndexedLevels(torch.tensor([beta], device=device), None)
                 bpp, psnr = 0.0, 0.0
                 for picture in pictures:
                     coded = network(picture, network.controls_at(rate, realism), noisy=False)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from baselines.neural.blocks.control import PlacedLevels
+from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.options import TrainingOptions
@@ -101,8 +101,8 @@ def in_two_stages() -> Recipe:
 
 
 class ToyControls(NamedTuple):
-    rate: PlacedLevels
-    realism: PlacedLevels
+    rate: IndexedLevels
+    realism: IndexedLevels
 
 
 class Toy(Network):

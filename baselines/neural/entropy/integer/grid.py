@@ -1,8 +1,8 @@
-"""Number formats of the entropy path, conversion of float weights to them, and integer tables.
+"""Number formats of the entropy path, conversion of float weights to these, and integer tables.
 
 An activation is an integer a, |a| <= ACTIVATION_LIMIT, representing a / 2^fraction with a fraction
-per tensor. A weight is an integer w representing w / 2^scale with a scale per output channel: the
-largest that keeps the channel's weights within its branch's `WeightLimit`. Biases are on the grid
+per tensor. A weight is an integer w representing w / 2^scale; an output channel's scale is the
+largest that keeps its weights within its branch's `WeightLimit`. Biases are on the grid
 of the sums. Weights and biases are rounded half to even. A sum s on the grid 2^-p becomes an
 activation on the grid 2^-f by floor(s / 2^(p - f) + 1/2) and clipping. Conversion consists of exact
 operations and one IEEE rounding, so it is the same on every machine.
@@ -40,7 +40,7 @@ class IntegerWeights(NamedTuple):
 
     weight: Tensor  # int16, the float weight's shape; within its `WeightLimit`
     bias: Tensor  # float64 integers (out,), on the grid 2^-(input fraction + scale)
-    scale: Tensor  # int64 (out,): the weight is weight / 2^scale
+    scale: Tensor  # int64 (out,): `weight` represents weight / 2^scale
 
 
 def integer_weights(
@@ -53,23 +53,23 @@ def integer_weights(
 ) -> IntegerWeights:
     """Round a float weight, output channels along `out_dim`, and its bias; all must be finite."""
     values = weight.detach().to("cpu", torch.float32)
-    offset = torch.zeros(values.shape[out_dim]) if bias is None else bias.detach().to("cpu")
+    biases = torch.zeros(values.shape[out_dim]) if bias is None else bias.detach().to("cpu")
     other_dims = [dim for dim in range(values.ndim) if dim != out_dim]
     maxima = values.abs().amax(dim=other_dims)
     scale = _finest_scale(maxima.double(), weight_limit)
     shape = [-1 if dim == out_dim else 1 for dim in range(values.ndim)]
-    # Exact in float32 too: nothing relevant overflows or becomes subnormal.
+    # The product is exact in float32, too: nothing relevant overflows or becomes subnormal.
     scaled = values * power_of_two(scale).float().view(shape)
     return IntegerWeights(
         weight=scaled.round_().to(torch.int16),
-        bias=torch.round(offset.double() * power_of_two(scale + in_fraction)),
+        bias=torch.round(biases.double() * power_of_two(scale + in_fraction)),
         scale=scale,
     )
 
 
 def _finest_scale(maxima: Tensor, limit: int) -> Tensor:
     # per channel, the maximum s <= MAX_SCALE with round(maxima * 2^s) <= limit
-    normal = maxima.clamp(min=2.0**-100)  # the same for zero and for a flushed subnormal
+    normal = maxima.clamp(min=2.0**-100)  # subnormals, which a device may set to 0, count as 0
     _, exponent = torch.frexp(normal)  # normal = m 2^exponent, 1/2 <= m < 1
     scale = (limit.bit_length() - exponent.to(torch.int64)).clamp_(max=MAX_SCALE)
     return scale - (torch.round(maxima * power_of_two(scale)) > limit).to(torch.int64)
@@ -82,13 +82,13 @@ def power_of_two(exponent: Tensor) -> Tensor:
 
 
 class OutputGrid(NamedTuple):
-    """Conversion of a layer's sums to values: a bias, a power of two, and clipping."""
+    """Conversion of a layer's sums to values: a bias, a power of two as factor, and clipping."""
 
     bias: Tensor  # float64 integers (out,), on the grid of the sums
     factor: Tensor  # float64 (out,), 2^-shift; the values' grid is coarser by `shift` bits
     lowest: int
     highest: int
-    dtype: torch.dtype  # of the values
+    dtype: torch.dtype  # type of the values
 
 
 def requantise(sums: Tensor, grid: OutputGrid) -> Tensor:
@@ -106,10 +106,10 @@ def round_to_coarser_grid(values: Tensor, bits: int, limit: int) -> Tensor:
 CDF_BITS = 16
 NUM_SCALES = 64
 MIN_STD, MAX_STD = Decimal("0.11"), Decimal(256)  # standard deviations of y
-REACH_DEVIATIONS = Decimal("6.1094102048693")  # beyond them lies a mass of 1e-9
-TANH_FRACTION = 9  # fractional bits of the argument; the result has OUTPUT_FRACTION
+REACH_DEVIATIONS = Decimal("6.1094102048693")  # a probability of 1e-9 lies outside +- these
+TANH_FRACTION = 9  # fractional bits of tanh's argument; the result has OUTPUT_FRACTION
 TANH_LIMIT = 4095  # arguments within +-8; the result is constant beyond
-DIGITS = 40
+DIGITS = 40  # decimal digits in computing the tables
 PI = Decimal("3.14159265358979323846264338327950288419716939937511")
 
 
@@ -117,21 +117,21 @@ def make_tables() -> dict[str, Tensor]:
     """Return all tables of the entropy path by name.
 
         half_tanh   int16 (8191,): .5 tanh(i / 2^9) on the grid 2^-12, for i from -4095 to 4095
-        thresholds  int32 (63,): the index of a scale on the grid 2^-12 is the number below it
+        thresholds  int32 (63,): a scale's index is the number of thresholds below it, in 2^-12
         cdf         int32 (64, longest): row i rises from 0 to 2^16, followed by zeros
         cdf_length  int32 (64,): valid entries of a row, its number of intervals plus one
         cdf_offset  int32 (64,): a row's first symbol; the last interval is for all other integers
 
     The 64 scales are evenly spaced in the logarithm from .11 to 256, thresholds are geometric means
-    of neighbours. Rows extend, as in CompressAI (Bégaint et al., arXiv 2011.03029), until a mass of
-    1e-9 remains.
+    of neighbours. Rows extend, as in CompressAI (Bégaint et al., arXiv 2011.03029), until outside
+    them a probability of 1e-9 remains.
     """
     return {name: table.clone() for name, table in _compute_tables().items()}
 
 
 @cache
 def _compute_tables() -> dict[str, Tensor]:
-    # computed once per process, which takes a second
+    # computed once per process, since the tables take a second
     with localcontext() as context:
         context.prec = DIGITS
         step = (MAX_STD.ln() - MIN_STD.ln()) / (NUM_SCALES - 1)
@@ -141,8 +141,8 @@ def _compute_tables() -> dict[str, Tensor]:
         rows = [_gaussian_row(scale) for scale in scales]
         arguments = range(-TANH_LIMIT, TANH_LIMIT + 1)
         powers = [(Decimal(i) / 2 ** (TANH_FRACTION - 1)).exp() for i in arguments]  # e^2x
-        exact = [(power - 1) / (power + 1) * 2 ** (OUTPUT_FRACTION - 1) for power in powers]
-        half_tanh = [int(value.to_integral_value(ROUND_HALF_EVEN)) for value in exact]
+        tanhs = [(power - 1) / (power + 1) * 2 ** (OUTPUT_FRACTION - 1) for power in powers]
+        half_tanh = [int(value.to_integral_value(ROUND_HALF_EVEN)) for value in tanhs]
     return {
         "half_tanh": torch.tensor(half_tanh, dtype=torch.int16),
         "thresholds": torch.tensor(thresholds, dtype=torch.int32),
@@ -173,11 +173,12 @@ def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
     # frequencies of -reach..reach and the escape: at least 1, with a sum of 2^16
     reach = int((scale * REACH_DEVIATIONS).to_integral_value(ROUND_FLOOR)) + 1
     # Mass from the middle to each half-integer .5, 1.5, ...: the distribution function minus 1/2.
-    central = [_central_mass((Decimal(i) + Decimal("0.5")) / scale) for i in range(reach + 1)]
-    middle_mass = 2 * central[0]
-    right = [outer - inner for inner, outer in pairwise(central)]
-    escape = 1 - 2 * central[-1]
-    masses = np.array([float(m) for m in (*reversed(right), middle_mass, *right, escape)])
+    half_masses = [_central_mass((Decimal(i) + Decimal("0.5")) / scale) for i in range(reach + 1)]
+    middle_mass = 2 * half_masses[0]
+    right_masses = [outer - inner for inner, outer in pairwise(half_masses)]
+    escape_mass = 1 - 2 * half_masses[-1]
+    row = (*reversed(right_masses), middle_mass, *right_masses, escape_mass)
+    masses = np.array([float(mass) for mass in row])
     return frequencies(masses)
 
 
@@ -192,9 +193,9 @@ def _central_mass(z: Decimal) -> Decimal:
 
 
 def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return integers of at least 1 with a sum of 2^16 that nearly minimise the code length."""
-    # Webster's rule: while the rounded numbers differ from the sum, subtract 1 from, or add 1 to,
-    # the symbol whose ratio of mass to frequency changes least.
+    """Convert masses to integers of at least 1 that sum to 2^16, at nearly minimum code length."""
+    # Webster's rule: while the sum of the rounded numbers is not 2^16, subtract 1 from, or add 1
+    # to, the frequency whose ratio to its mass changes least.
     rounded = np.rint(masses * 2**CDF_BITS)
     counts: NDArray[np.int32] = np.maximum(1, rounded).astype(np.int32)
     while (deficit := 2**CDF_BITS - int(counts.sum())) != 0:

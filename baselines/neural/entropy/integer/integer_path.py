@@ -1,7 +1,7 @@
 """Integer networks of entropy models: exact convolutions, and the fractional bits of activations.
 
-A transposed convolution of stride 2 is an ordinary one, explicitly padded, with four times the
-channels, a group for each phase of the output, whose values are interleaved::
+A transposed convolution of stride 2 is an ordinary convolution with explicit padding and four times
+the channels, a group for each phase of the output; the groups' values are interleaved::
 
     out[o] = sum_i x[i] w[o + p - 2 i]         (an axis; kernel 2 p + 1, padding p)
     o + p = 2 q + r, 0 <= r < 2   =>   out[o] = sum_j x[q - j] w[2 j + r],   0 <= j <= p
@@ -40,13 +40,13 @@ from benchmark.errors import Unavailable
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 FLOAT64_BOUND = 2.0**51  # two bits reserved: for the bias, and for the half added by rounding
-# Inputs, kernel, outputs, height and width: sums beyond 2^24, sizes that are not multiples of
-# eight, a single position.
+# Tested convolutions, as inputs, kernel, outputs, and height (equal to width): with sums beyond
+# 2^24, with sizes that are not multiples of eight, and with a single position.
 CASES = ((320, 5, 16, 6), (64, 3, 24, 11), (21, 3, 13, 9), (5, 1, 3, 1))
-MAX_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
+MAX_MEDIAN = 1e6  # far beyond the range of z, +-8127
 MAX_FRACTION = OUTPUT_FRACTION
-PREFIX = "fraction."
-HEADROOM = 2.0  # other images' activations may be larger
+PREFIX = "fraction."  # of tables with fractional bits
+HEADROOM = 2.0  # factor by which activations may exceed those of the calibration
 
 
 def exact_sums(activations: Tensor, weight: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def exact_sums(activations: Tensor, weight: Tensor) -> Tensor:
 
 @cache
 def require_exact(device: torch.device) -> None:
-    """Raise `Unavailable` unless sums on a device equal int64 arithmetic, even for extremes."""
+    """Raise `Unavailable` unless a device's sums equal int64 sums, even for extreme values."""
     random = np.random.default_rng(0)
 
     def random_integers(limit: int, shape: tuple[int, ...]) -> NDArray[np.int16]:
@@ -79,7 +79,7 @@ def require_exact(device: torch.device) -> None:
 
 
 def integer_sums(weight: NDArray[np.int16], activations: NDArray[np.int16]) -> NDArray[np.int64]:
-    """Convolve in NumPy's int64, tap by tap."""
+    """Convolve as `exact_sums`, in NumPy's int64, tap by tap."""
     side = weight.shape[2]
     rows, columns = (length - side + 1 for length in activations.shape[1:3])
     sums = np.zeros((len(activations), rows, columns, len(weight)), np.int64)
@@ -129,7 +129,7 @@ class IntegerConvolution:
     ) -> None:
         in_bits, out_bits = fractional_bits
         self.transposed, half_width = isinstance(layer, nn.ConvTranspose2d), half_kernel(layer)
-        # Zeros around the input, and outputs dropped at the start
+        # Number of zeros around the input, and of outputs to drop at the start
         self.padding, self.skip = (
             ((half_width + 1) // 2, half_width % 2) if self.transposed else (half_width, 0)
         )
@@ -176,9 +176,9 @@ def phase_weights(weight: Tensor) -> Tensor:
 
 
 class IntegerSequence:
-    """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`."""
+    """`nn.Sequential(convolution, ReLU, convolution, ...)`, computed exactly in integers."""
 
-    # fractional_bits: for the input, then for each convolution's output
+    # fractional_bits: for the input, then for each convolution's output; options: for each layer
 
     def __init__(
         self,
@@ -187,13 +187,13 @@ class IntegerSequence:
         *,
         name: str,
         output_limit: int = ACTIVATION_LIMIT,
-        **execution: Any,
+        **options: Any,
     ) -> None:
         layers = list(convolutions(modules, name))
         limits = [ACTIVATION_LIMIT] * (len(layers) - 1) + [output_limit]
         formats = zip(layers, pairwise(fractional_bits), limits, strict=True)
         self.layers = [
-            IntegerConvolution(layer, bits, limit, relu=relu, name=f"{name}.{i}", **execution)
+            IntegerConvolution(layer, bits, limit, relu=relu, name=f"{name}.{i}", **options)
             for i, ((layer, relu), bits, limit) in enumerate(formats)
         ]
 
@@ -218,8 +218,8 @@ def activation_names(model: LatentNetwork) -> list[str]:
     """Return the names of all activations: z, hidden layers (hyper.mean.0, ...), supports."""
     names = ["z"]
     for branch, modules in model.entropy_branches().items():
-        hidden = len(list(convolutions(modules, branch))) - 1
-        names += [f"{branch}.{i}" for i in range(hidden)]
+        num_hidden = len(list(convolutions(modules, branch))) - 1
+        names += [f"{branch}.{i}" for i in range(num_hidden)]
     return [*names, *model.entropy_supports()]
 
 
@@ -252,43 +252,43 @@ def _read_fractional_bits(tables: Mapping[str, Tensor], model: LatentNetwork) ->
 def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
     """Return the fractional bits with the least squared error for each of `activation_names`.
 
-    latents: y, (N, M, h, w). Errors come from rounding, and from clipping values times `HEADROOM`.
+    latents: y, (N, M, h, w). Errors come from rounding values, and from clipping HEADROOM * values.
     """
-    sums = {name: torch.zeros(MAX_FRACTION + 1).double() for name in activation_names(model)}
+    errors = {name: torch.zeros(MAX_FRACTION + 1).double() for name in activation_names(model)}
 
-    def add(name: str, values: Tensor) -> None:
+    def add_errors(name: str, values: Tensor) -> None:
         exact = values.detach().double()
         for fraction in range(MAX_FRACTION + 1):
             step = 2.0**-fraction
             clipping_error = (
                 (exact.abs() * HEADROOM - ACTIVATION_LIMIT * step).clamp(min=0).square().sum()
             )
-            sums[name][fraction] += float(clipping_error) + exact.numel() * step**2 / 12
+            errors[name][fraction] += float(clipping_error) + exact.numel() * step**2 / 12
 
     def add_hook(name: str, layer: nn.Module, relu: bool) -> torch.utils.hooks.RemovableHandle:
         return layer.register_forward_hook(
-            lambda _module, _inputs, output: add(name, output.relu() if relu else output)
+            lambda _module, _inputs, output: add_errors(name, output.relu() if relu else output)
         )
 
     hooks = [
         add_hook(f"{branch}.{i}", layer, relu)
         for branch, modules in model.entropy_branches().items()
         for i, (layer, relu) in enumerate(convolutions(modules, branch))
-        if f"{branch}.{i}" in sums
+        if f"{branch}.{i}" in errors
     ]
     try:
         for latent in latents:
-            model.visit_activations(latent, add)
+            model.visit_activations(latent, add_errors)
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: int(errors.argmin()) for name, errors in sums.items()}
+    return {name: int(sums.argmin()) for name, sums in errors.items()}
 
 
 class BranchFormat(NamedTuple):
     """Number formats at both ends of a branch."""
 
-    input_activation: str  # its name among the fractional bits
+    input_activation: str  # key in the fractional bits
     output_bits: int  # fractional bits of the output
     weight_limit: WeightLimit
     limit: int = OUTPUT_LIMIT  # maximum magnitude of the output
@@ -307,14 +307,14 @@ Decoding = Generator[PieceParameters, Tensor, Tensor]
 
 
 class IntegerPath:
-    """Integer network of a checkpoint on a device; a subclass defines branches and pieces.
+    """A checkpoint's entropy model in integers on a device; subclasses define branches and pieces.
 
     Raises `ValueError` for tables of another model, `BoundExceeded` for weights that may give an
     inexact sum, `Unavailable` for a device without exact sums.
     """
 
-    num_thresholds: ClassVar[int] = NUM_SCALES - 1  # between scales
-    num_rows: int = NUM_SCALES  # distributions of y's symbols
+    num_thresholds: ClassVar[int] = NUM_SCALES - 1  # thresholds between scales
+    num_rows: int = NUM_SCALES  # number of distributions of y's symbols
 
     def __init__(
         self,
@@ -352,13 +352,13 @@ class IntegerPath:
         raise NotImplementedError
 
     def _make_branch(self, name: str, modules: nn.Module) -> IntegerSequence:
-        hidden = len(list(convolutions(modules, name))) - 1
+        num_hidden = len(list(convolutions(modules, name))) - 1
         branch_format, bits = self._branch_format(name), self.fractional_bits
         return IntegerSequence(
             modules,
             [
                 bits[branch_format.input_activation],
-                *(bits[f"{name}.{i}"] for i in range(hidden)),
+                *(bits[f"{name}.{i}"] for i in range(num_hidden)),
                 branch_format.output_bits,
             ],
             name=name,
@@ -385,13 +385,13 @@ class IntegerPath:
         return torch.bucketize(scales.contiguous(), self._thresholds, out_int32=True)
 
     def quantise_activation(self, values: Tensor, activation: str) -> Tensor:
-        """Convert y, int32 on the grid 2^-12, to an int16 activation of the same shape."""
+        """Convert y, int32 on the grid 2^-12, to the grid of `activation`, int16 of y's shape."""
         bits = OUTPUT_FRACTION - self.fractional_bits[activation]
         return round_to_coarser_grid(values, bits, ACTIVATION_LIMIT)
 
 
 def round_to_symbols(latents: Tensor, means: Tensor) -> Tensor:
-    """Return the symbols to code, int32: latents minus means, rounded; of the same shape."""
+    """Round latents minus means to the symbols to code, int32 of the same shape."""
     max_symbol = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
     symbols = torch.round(latents - convert_to_float(means.to(latents.device)))
     return symbols.clamp(-max_symbol, max_symbol).to(torch.int32)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from baselines.neural.blocks.control import ConditionedBottlenecks, PlacedLevels
+from baselines.neural.blocks.control import ConditionedBottlenecks, IndexedLevels
 from baselines.neural.blocks.layers import convolution
 
 CHANNELS_LAST = torch.channels_last
@@ -56,6 +56,6 @@ def test_gradients_of_conditioned_blocks_stay_channels_last(images):
     """Otherwise each layer before them has to reorder its features first."""
     blocks = ConditionedBottlenecks(2, 16, 6).to(memory_format=CHANNELS_LAST)
     inputs = features(16, images).requires_grad_()
-    outputs = blocks(inputs, PlacedLevels(torch.ones(images, 6), None))
+    outputs = blocks(inputs, IndexedLevels(torch.ones(images, 6), None))
     outputs.sum().backward()
     assert inputs.grad.is_contiguous(memory_format=CHANNELS_LAST)

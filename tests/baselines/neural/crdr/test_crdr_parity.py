@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines.neural.blocks.control import PlacedLevels
+from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.crdr.authors import read_author_weights
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Distributions, SymbolEncoder
@@ -74,9 +74,9 @@ def referee(network):
     return deepcopy(network).double()
 
 
-def level(value: float) -> PlacedLevels:
+def level(value: float) -> IndexedLevels:
     """A level for the referee, rounded to float32 as for the others."""
-    return PlacedLevels(torch.tensor([value]).double(), None)
+    return IndexedLevels(torch.tensor([value]).double(), None)
 
 
 def rounding(ours: Tensor, theirs: Tensor, exact: Tensor) -> float:

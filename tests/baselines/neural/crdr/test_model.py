@@ -8,7 +8,7 @@ import torch
 from baselines.neural.blocks.control import (
     ConditionedBottleneck,
     InterpolationChannelAttention,
-    placed_levels,
+    convert_level,
 )
 from baselines.neural.crdr.model import Controls, CRDRNetwork, RealismEmbedding
 from support.networks.drawn import noise, shaken
@@ -35,7 +35,7 @@ def test_channel_attention_on_a_map_is_that_of_each_position(memory_format):
     attention = shaken(InterpolationChannelAttention(6, 5))
     features = noise(2, 6, 4, 6).contiguous(memory_format=memory_format)
     levels = torch.tensor([[[[0.0, 1.3, 4.0]]], [[[1.3, 2.0, 0.0]]]])
-    result = attention(features, placed_levels(levels, 4, features))
+    result = attention(features, convert_level(levels, 4, features))
     for n in range(2):
         for x in range(6):
             level = float(levels[n, 0, 0, x // 2])
@@ -56,7 +56,7 @@ def test_a_conditioned_block_on_a_map_is_a_projection_of_every_pixels_own_beta(
     embedding, block = shaken(RealismEmbedding(7, frequencies)), shaken(ConditionedBottleneck(8, 7))
     features = noise(2, 8, 4, 4).contiguous(memory_format=memory_format)
     betas = torch.tensor([[[[0.0, 3.84], [5.12, 0.0]]], [[[1.0, 1.0], [0.0, 2.0]]]])
-    result = block(features, embedding(placed_levels(betas, 5.12, features)))
+    result = block(features, embedding(convert_level(betas, 5.12, features)))
     fine = betas[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2)
     angles = ((fine / 5.12 - 0.5) * 2)[..., None] * 2.0 ** torch.arange(frequencies)
     vectors = embedding.layers(torch.cat([angles.sin(), angles.cos()], -1))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from baselines.neural.architecture import CrdrSizes, parse_dimensions
-from baselines.neural.blocks.control import PlacedLevels
+from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.costs import costs, macs_per_pixel
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from support.networks.tiny_checkpoint import FULL, MICRO, MINI, NAMED, TINY
@@ -36,7 +36,7 @@ def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
             for module in part.modules():
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                     module.register_forward_hook(products_into(macs, name))
-        level = PlacedLevels(torch.zeros(1), None)
+        level = IndexedLevels(torch.zeros(1), None)
         latents = network.analyse(torch.zeros(1, 3, 64, 128), level)
         supports = network.hyper_synthesis(network.hyper_analyse(latents))
         decoded = network.context(*supports, lambda _i, mean, _scale: mean)

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import laplace
 
 from baselines.neural.architecture import ARCHITECTURES
-from baselines.neural.blocks.control import PlacedLevels
+from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.costs import costs
 from baselines.neural.field.ivr import (
@@ -27,8 +27,8 @@ from support.networks.tiny_checkpoint import noise
 FULL, TINY = (ARCHITECTURES["ivr"].sizes[name] for name in ("full", "tiny"))
 
 
-def level_at(level: float) -> PlacedLevels:
-    return PlacedLevels(torch.tensor([level]), None)
+def level_at(level: float) -> IndexedLevels:
+    return IndexedLevels(torch.tensor([level]), None)
 
 
 def test_a_mask_is_the_softplus_of_interpolated_weights():
