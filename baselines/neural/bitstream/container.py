@@ -2,10 +2,10 @@
 
 magic          2 bytes, 43 d2
 version, flags 1 byte: version << 4 | latents << 3 | tiles << 2 | 2 bits of the control block
-checkpoint     4 bytes, the first of the sha256 of its tensors' file
+checkpoint     first 4 bytes of the sha256 of the checkpoint's tensors' file
 width, height  a varint each, in pixels
 control block  defined by the architecture: for CRDR q and beta, a byte each or a map
-tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
+tiles          2 bytes, only with the flag: step in units of 64 pixels, margin of 16 pixels
 lengths        a varint for each tile's payload except the last, in bytes
 payloads       of the tiles, row by row
 latents        2 bytes, only with the flag: CRC-16 of the decoded latents
@@ -26,15 +26,15 @@ CHECKSUM_BYTES = 2
 VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
 MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
-MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins; takes a few hundred bytes per pixel
-# Bounds on the work that few damaged or hostile bytes may cause: flat images have 30 times as many.
+MAX_TILE_PIXELS = 1 << 22  # without margins; decoding takes a few hundred bytes per pixel
+# Bounds on the work that few damaged or hostile bytes may cause; a flat image takes 30 times more.
 FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
 STEP_UNIT = 64  # pixels; tiles start at block boundaries of level maps
 MARGIN_UNIT = 16  # pixels
 
 
 def varint(number: int) -> bytes:
-    """Encode a number with 7 bits per byte, lowest first; bit 7 marks all bytes but the last."""
+    """Encode a number with 7 bits per byte, lowest first; bit 7 is set in all but the last byte."""
     digits = bytearray()
     while number > 0x7F:
         digits.append(number & 0x7F | 0x80)
@@ -60,11 +60,11 @@ class ByteReader:
     def varint(self) -> int:
         """Return the next varint, of at most 35 bits in the minimum number of bytes."""
         number = 0
-        for place in range(VARINT_BYTES):
+        for position in range(VARINT_BYTES):
             (digit,) = self.take(1)
-            number |= (digit & 0x7F) << (7 * place)
+            number |= (digit & 0x7F) << (7 * position)
             if digit <= 0x7F:
-                if digit == 0 and place:
+                if digit == 0 and position:
                     raise CorruptStream("a number of the stream has a superfluous digit")
                 return number
         raise CorruptStream(f"a number of the stream has more than {VARINT_BYTES} digits")
@@ -79,7 +79,7 @@ class OtherCheckpoint(CorruptStream):
 
 
 class ControlBlock:
-    """An architecture's part of a header: two flags, self-delimiting bytes; here, none."""
+    """An architecture's part of a header: two flags and self-delimiting bytes; here, no bytes."""
 
     flags: ClassVar[int] = 0  # supported flags, 0..3
 
@@ -88,7 +88,7 @@ class ControlBlock:
         return 0, b""
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> Any:
-        """Return the controls; the inverse of `write`. Raises `CorruptStream`."""
+        """Return the controls, given the flags; raises `CorruptStream`. Inverse of `write`."""
 
     def window(self, controls: Any, rows: slice, columns: slice, unit: int) -> Any:
         """Return the network's controls in a window of the image, in units of `unit` pixels."""
@@ -98,7 +98,7 @@ class Tiling(NamedTuple):
     """Division of a large image into disjoint squares, clipped at the image's edges."""
 
     step: int  # side of a square in pixels, a multiple of 64
-    margin: int  # pixels that transforms see around it, a multiple of 16, at most `step`
+    margin: int  # pixels that transforms see around a square: a multiple of 16, at most `step`
 
 
 class Tile(NamedTuple):
@@ -123,7 +123,7 @@ class Stream(NamedTuple):
 
 
 def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
-    """Return all tiles row by row; the whole image without tiling."""
+    """Return all tiles, row by row; without tiling, the whole image as one tile."""
     step = tiling.step if tiling else max(width, height)
     return [
         Tile(left, top, min(step, width - left), min(step, height - top))
@@ -133,7 +133,7 @@ def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
 
 
 def pack(stream: Stream, block: ControlBlock) -> bytes:
-    """Return the bytes of a stream without `size_fault`; `ValueError` if they are too few.
+    """Return the bytes of a stream without `size_fault`; `ValueError` if too few for its pixels.
 
     >>> pack(Stream(b"\\0\\1\\2\\3", 768, 512, None, (b"payload",)), ControlBlock()).hex(" ")
     '43 d2 10 00 01 02 03 80 06 80 04 70 61 79 6c 6f 61 64 f5 28'
@@ -165,7 +165,7 @@ def _length_fault(width: int, height: int, num_bytes: int) -> str:
 
 def checksum(data: bytes) -> bytes:
     """Return the CRC-16/GENIBUS of `data`, high byte first."""
-    # Inverted, since without inversion appended zeros would keep the checksum valid.
+    # The CRC is inverted, since otherwise appended zeros would keep the checksum valid.
     return (crc_hqx(data, 0xFFFF) ^ 0xFFFF).to_bytes(CHECKSUM_BYTES)
 
 
@@ -196,9 +196,9 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
         tiling = Tiling(step * STEP_UNIT, margin * MARGIN_UNIT)
     if fault := size_fault(width, height, tiling):
         raise CorruptStream(fault)
-    # A varint has at least a byte, so a claim of many tiles fails when the bytes end.
-    count = 1 if tiling is None else -(-width // tiling.step) * -(-height // tiling.step)
-    lengths = [reader.varint() for _ in range(count - 1)]
+    # A varint has at least one byte, so a false number of tiles fails when the bytes end.
+    num_tiles = 1 if tiling is None else -(-width // tiling.step) * -(-height // tiling.step)
+    lengths = [reader.varint() for _ in range(num_tiles - 1)]
     payloads = [reader.take(length) for length in lengths]
     last_payload, latents = reader.rest(), None
     if flags & FLAG_LATENTS:
@@ -254,9 +254,9 @@ def size_fault(width: int, height: int, tiling: Tiling | None) -> str:
 MAX_WHOLE_PIXELS = 1 << 21  # larger images are cut into tiles
 LARGE_STEP = 1024
 # The published decoder's pixels, and its encoder's latents, depend on pixels up to 132 away: with
-# this margin both are the same as for the whole image. 1.3 to 1.6 times the work.
+# this margin both are the same as for the whole image, for 1.3 to 1.6 times the work.
 LARGE = Tiling(LARGE_STEP, 144)
-SMALL = Tiling(256, 144)  # saves memory: a fifth of it, for 4 to 6 times the work
+SMALL = Tiling(256, 144)  # takes a fifth of the memory, for 4 to 6 times the work
 
 
 class Window(NamedTuple):
@@ -264,26 +264,27 @@ class Window(NamedTuple):
 
     rows: slice
     columns: slice
-    tile_rows: slice  # relative to the window
-    tile_columns: slice
+    tile_rows: slice  # rows of the tile relative to the window
+    tile_columns: slice  # columns of the tile relative to the window
 
 
 def choose_tiling(width: int, height: int, margin: int = LARGE.margin) -> Tiling | None:
-    """Return the tiling of an image, None for one that is coded whole; all in pixels."""
+    """Return the tiling of an image, None if the image is coded whole; all in pixels."""
     return Tiling(LARGE_STEP, margin) if width * height > MAX_WHOLE_PIXELS else None
 
 
 def window(tile: Tile, margin: int, width: int, height: int, unit: int, stride: int = 64) -> Window:
     """Return a tile's window: complete blocks of `stride` pixels, limited to the image's blocks.
 
-    All in pixels; unit: pixels along a position, a divisor of `stride` and `margin`.
+    All in pixels; unit: side of a position of the window, which divides `stride` and `margin`.
     """
 
     def window_along_side(start: int, length: int, side: int) -> tuple[slice, slice]:
         stop = start + whole_blocks(length, stride)
-        first, last = max(0, start - margin), min(whole_blocks(side, stride), stop + margin)
-        tile_slice = slice((start - first) // unit, (stop - first) // unit)
-        return slice(first // unit, last // unit), tile_slice
+        window_start = max(0, start - margin)
+        window_stop = min(whole_blocks(side, stride), stop + margin)
+        tile_slice = slice((start - window_start) // unit, (stop - window_start) // unit)
+        return slice(window_start // unit, window_stop // unit), tile_slice
 
     rows, tile_rows = window_along_side(tile.top, tile.height, height)
     columns, tile_columns = window_along_side(tile.left, tile.width, width)

@@ -1,6 +1,6 @@
 """Controls in a header: a step of a grid, or a map with one of 16 levels per 64 x 64 pixels.
 
-Level k means k / 16 of the range, level 15 all of it. A constant map is a byte, its level. Others
+Level k means k / 16 of the range, level 15 all of it. A constant map is its level, a byte. Others
 are coded block by block as adaptive binary decisions, by ANS in integers (docs/bitstream.md).
 """
 
@@ -18,11 +18,11 @@ LEVELS = 16
 MAX_LEVEL = LEVELS - 1
 BLOCK = 64  # pixels
 WHITE = 255
-MIN_MAP_BYTES = 2  # for a map that is not constant
+MIN_MAP_BYTES = 2  # minimum for a map that is not constant
 PRECISION = 12  # bits of a probability
 STATE_BITS = 32
 COUNT_LIMIT = 254  # larger sums of a decision's two counts are halved
-# Kinds of decisions; a context is the kind plus a number from neighbours or earlier decisions.
+# Kinds of decisions; a context is a kind plus a number from neighbours or earlier decisions.
 EQUALS_PREDICTION, EQUALS_OTHER_NEIGHBOUR, HIGHER, FARTHER = 0, 3, 6, 9
 CONTEXTS = 9 + LEVELS
 EVEN_COUNTS, LIKELY_COUNTS = (1, 1), (1, 5)  # initial counts of no and yes
@@ -43,7 +43,7 @@ def level_steps(levels: LevelMap, highest: int) -> NDArray[np.int64]:
 
 
 def nearest_levels(fractions: NDArray[np.floating[Any]]) -> LevelMap:
-    """Convert fractions of the range, 0 to 1, to levels, ties to the lower."""
+    """Convert fractions of the range, 0 to 1, to the nearest levels, ties to the lower level."""
     values = level_steps(np.arange(LEVELS, dtype=np.uint8), LEVELS) / LEVELS
     return np.searchsorted((values[1:] + values[:-1]) / 2, fractions).astype(np.uint8)
 
@@ -75,14 +75,14 @@ def decode_levels(data: bytes, rows: int, columns: int) -> LevelMap:
 
 
 def _code_levels(levels: list[list[int]], decide: Decide) -> None:
-    # each level, row by row, through `decide`, which records or replaces it
+    # codes each level, row by row, through `decide`, which records or replaces decisions
     for y, row in enumerate(levels):
         previous_row = levels[y - 1] if y else None
         for x, level in enumerate(row):
             if previous_row is None and x == 0:
                 row[0] = sum(decide(None, bool(level >> bit & 1)) << bit for bit in (3, 2, 1, 0))
                 continue
-            # At the edges the existing neighbour replaces missing ones.
+            # At the edges an existing neighbour replaces the missing neighbours.
             left_level = row[x - 1] if x else previous_row[0]  # type: ignore[index]
             upper_level = previous_row[x] if previous_row else left_level
             corner = previous_row[x - 1] if previous_row and x else upper_level
@@ -127,12 +127,12 @@ class _Counts:
         no, yes = self._counts[context]
         return (no << PRECISION) // (no + yes)
 
-    def add(self, context: int | None, *, yes: bool) -> None:
+    def count(self, context: int | None, *, yes: bool) -> None:
         if context is not None:
             counts = self._counts[context]
             counts[yes] += 2
             if sum(counts) > COUNT_LIMIT:
-                counts[:] = [count + 1 >> 1 for count in counts]
+                counts[:] = [doubled + 1 >> 1 for doubled in counts]
 
 
 class _DecisionEncoder(_Counts):
@@ -142,25 +142,25 @@ class _DecisionEncoder(_Counts):
 
     def __call__(self, context: int | None, truth: bool) -> bool:
         no = self.no_probability(context)
-        self.add(context, yes=truth)
+        self.count(context, yes=truth)
         self._intervals.append((no, (1 << PRECISION) - no) if truth else (0, no))
         return truth
 
     def finish(self) -> bytes:
-        state, out = 0, bytearray()
+        state, digits = 0, bytearray()
         for begin, width in reversed(self._intervals):
             while state >> (STATE_BITS - PRECISION) >= width:
-                out.append(state & 0xFF)
+                digits.append(state & 0xFF)
                 state >>= 8
             state = (state // width << PRECISION) + begin + state % width
         while state:
-            out.append(state & 0xFF)
+            digits.append(state & 0xFF)
             state >>= 8
-        return bytes(reversed(out))
+        return bytes(reversed(digits))
 
 
 class _DecisionDecoder(_Counts):
-    # may be called after the last byte has been read
+    # further decisions may follow after the last byte has been read
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class _DecisionDecoder(_Counts):
         begin, width = (no, (1 << PRECISION) - no) if yes else (0, no)
         self._state = (self._state >> PRECISION) * width + quantile - begin
         self._refill()
-        self.add(context, yes=yes)
+        self.count(context, yes=yes)
         return yes
 
     def _refill(self) -> None:
@@ -191,7 +191,7 @@ class _DecisionDecoder(_Counts):
 
 def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:
     """Make the map of an image of width x height pixels from a grey picture stretched over it."""
-    # a block has the mean of its area; black is 0, white is the end of the range
+    # a block's level is the nearest to its mean; black is 0, white is the end of the range
     rows, columns = map_shape(width, height)
     grey = picture.astype(np.float64).mean(axis=2) / WHITE
     means = (
@@ -203,11 +203,11 @@ def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:
 
 
 def _block_weights(blocks: int, side: int, samples: int) -> NDArray[np.float64]:
-    # weight of each sample in each block's mean along an axis, (blocks, samples)
+    # returns each sample's weight in each block's mean along an axis, (blocks, samples)
     edges = np.minimum(np.arange(blocks + 1) * BLOCK, side) * (samples / side)
     starts = np.arange(samples)
-    share = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    overlap = share.clip(0, None)
+    lengths = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    overlap = lengths.clip(0, None)
     return overlap / overlap.sum(axis=1, keepdims=True)
 
 
@@ -238,7 +238,7 @@ class ControlGrid(NamedTuple):
     def read(
         self, reader: ByteReader, width: int, height: int, *, is_map: bool = False
     ) -> int | LevelMap:
-        """Return the step or map; the inverse of `write`. Raises `CorruptStream`."""
+        """Return the step or map, the inverse of `write`; raises `CorruptStream`."""
         if is_map:
             return decode_levels(reader.take(reader.varint()), *map_shape(width, height))
         (step,) = reader.take(1)

@@ -1,7 +1,6 @@
 """Control of layers by one level, by a level for each image, or by a map of levels.
 
-A layer has a vector for each distinct level. For a map of h x w levels, features are viewed as
-(N, C, h, H / h, w, W / w), and each level's vector applies to its cell.
+A layer has a vector per level, applied to a map's cells through a view (N, C, h, H / h, w, W / w).
 """
 
 import math

@@ -1,8 +1,8 @@
 """Import checkpoints of CRDR's authors: map their tensors to this project's names.
 
-Their files are {"comp_model": state dict} or just the state dict; keys may begin with "module.".
+The authors' files are {"comp_model": state dict} or a state dict; keys may begin with "module.".
 The prior's tensors are named as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8 (`matrices.0`). Every
-key must match and every parameter must be filled: a partly read file gives a wrong network.
+key must match, and every parameter needs a key: a partly read file would give a wrong network.
 """
 
 import re
@@ -21,7 +21,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 
 REPOSITORY = "github.com/iwa-shi/CRDR"
-MAX_LISTED = 4  # keys in an error message
+MAX_LISTED = 4  # maximum number of keys in an error message
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
 NEW_SPELLING = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
 # Keys of tables and bounds, which CompressAI derives from parameters.
@@ -38,7 +38,7 @@ AUTHOR_NAMES = {
     "trunk": "trunk_block",
     "gate": "attention_block",
 }
-CONVOLUTION_INDICES = {"reduce": 0, "mix": 1, "expand": 2}  # in a bottleneck
+CONVOLUTION_INDICES = {"reduce": 0, "mix": 1, "expand": 2}  # within a bottleneck
 
 
 FULL = ARCHITECTURES["crdr"].sizes["full"]
@@ -61,8 +61,8 @@ def read_author_weights(path: Path, sizes: CrdrSizes = FULL) -> dict[str, Tensor
         or not tensors[key].is_floating_point()
     }
     _refuse_keys(path, "has tensors with wrong shapes or types:", misfits)
-    infinite = {key for key in expected_keys if not bool(tensors[key].isfinite().all())}
-    _refuse_keys(path, "has values that are not finite in", infinite)
+    not_finite = {key for key in expected_keys if not bool(tensors[key].isfinite().all())}
+    _refuse_keys(path, "has values that are not finite in", not_finite)
     return {
         name: _match_transpose(name, tensors[key])
         .reshape(shapes[name])
@@ -97,9 +97,9 @@ def _refuse_keys(path: Path, problem: str, keys: Set[str]) -> None:
 
 
 def _rename_parameters(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # keeps parameters only; removes the prefix, and uses the newer names
+    # keeps only parameters, without the prefix "module." and with CompressAI's newer names
     parameters: dict[str, Tensor] = {}
-    repeated: set[str] = set()
+    repeated_names: set[str] = set()
     for key, tensor in loaded.items():
         name = OLD_SPELLING.sub(
             lambda match: f"entropy_model_z.{NEW_SPELLING[match[1]]}.{match[2]}",
@@ -108,9 +108,9 @@ def _rename_parameters(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Te
         )
         if not DERIVED.fullmatch(name):
             if name in parameters:
-                repeated.add(name)
+                repeated_names.add(name)
             parameters[name] = tensor
-    _refuse_keys(path, "has under two spellings", repeated)
+    _refuse_keys(path, "has under two spellings", repeated_names)
     return parameters
 
 
@@ -152,7 +152,7 @@ def _layer_path(steps: list[Any]) -> list[str]:
 
 
 def _layer_names(part: str, sizes: CrdrSizes) -> Iterator[str]:
-    # the authors' attribute names of a transform's layers, in data flow order
+    # yields the authors' attribute names of a transform's layers, from input to output
     if part == "synthesis" and sizes.attention:
         yield "attn1"
     for stage in range(1, 5):

@@ -1,4 +1,4 @@
-"""Encode an image with CRDR, searching for latents of lower rate and distortion::
+"""Encode an image with CRDR, searching for latents with lower rate and distortion::
 
     x ─ analysis ─ y, z ─┬─ annealed rounding ─ context ─ bits ─┐
                          │                          └ synthesis ─ distortion + lambda bits ─┐
@@ -26,7 +26,7 @@ from baselines.neural.network import has_bfloat16
 from baselines.neural.picture_codec import PictureCodec, Piece
 from benchmark.codec import Pixels
 
-SQUARED_ERROR_WEIGHT = 150.0  # for values in [0, 1], with lambda bits per pixel, as in training
+SQUARED_ERROR_WEIGHT = 150.0  # for values in [0, 1]; as in training, lambda weighs bits per pixel
 LEARNING_RATE = 0.01
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # for rounding; decreases geometrically
 
@@ -58,7 +58,7 @@ def refine(
     rate: Level | IndexedLevels,
     steps: int,
 ) -> LatentChoice:
-    """Search for latents with lower rate plus distortion than those of the analysis.
+    """Search for latents with a lower sum of rate and distortion than the analysis gives.
 
     images: float32 (1, 3, H, W) in [-1, 1]. inner_sides: rows and columns without padding.
     """
@@ -68,21 +68,21 @@ def refine(
         mask = torch.zeros_like(images[:, :1])
         mask[:, :, :rows, :columns] = 1
         latents = network.analyse(images, rate)
-        start = LatentChoice(latents, network.hyper_analyse(latents))
-        lambdas = _lambdas(network, images, mask, rate)
+        initial_choice = LatentChoice(latents, network.hyper_analyse(latents))
+        lambdas = _measure_lambdas(network, images, mask, rate)
         if lambdas is None:
-            return start
-        # Weights of the pixels' errors against bits, 1 / lambda of their region; 0 for padding.
+            return initial_choice
+        # Weights of pixels' errors if a bit has the weight 1: 1 / lambda, but 0 in padding.
         weights = functional.interpolate(1 / lambdas, images.shape[2:]) * mask
-        y, z = variables = [values.clone().requires_grad_(True) for values in start]
+        y, z = variables = [values.clone().requires_grad_(True) for values in initial_choice]
         generator = torch.Generator(y.device).manual_seed(0)
         optimiser = torch.optim.Adam(variables, lr=LEARNING_RATE)
         device = y.device.type
-        reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
+        autocast = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
         for step in range(steps):
             ratio = LAST_TEMPERATURE / FIRST_TEMPERATURE
             temperature = FIRST_TEMPERATURE * ratio ** (step / steps)
-            with torch.enable_grad(), reduced:
+            with torch.enable_grad(), autocast:
                 coded = network.code_rounded(y, z, annealed_rounding(temperature, generator))
                 pictures = network.synthesise(coded.latents, Controls(rate))
                 distortion = SQUARED_ERROR_WEIGHT * _squared_error(pictures, images, weights)
@@ -96,14 +96,14 @@ def refine(
 
 
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
-    # of values in [0, 1], averaged over colours, summed over pixels
+    # for values in [0, 1]; the error is averaged over colours and summed over pixels
     return (((pictures - images) / 2).square().mean(1, keepdim=True) * weights).sum()
 
 
-def _lambdas(
+def _measure_lambdas(
     network: CRDRNetwork, images: Tensor, mask: Tensor, rate: Level | IndexedLevels
 ) -> Tensor | None:
-    # slope of distortion over rate at `rate`; None if levels are not monotonic
+    # returns the slope of distortion over rate at `rate`; None if levels are not monotonic
     bits, errors = [], []
     for level in range(network.sizes.rate_levels):
         coded = network.code(network.analyse(images, level), noisy=False)
@@ -113,15 +113,15 @@ def _lambdas(
     if not (np.diff(bits) > 0).all() or not (np.diff(errors) < 0).all():
         return None
     slopes = np.log(-SQUARED_ERROR_WEIGHT * np.diff(errors) / np.diff(bits))
-    middles = np.arange(len(slopes)) + 0.5
+    midpoints = np.arange(len(slopes)) + 0.5
     rates = rate.cpu().numpy() if isinstance(rate, Tensor) else np.full((1, 1, 1, 1), rate)
-    return torch.from_numpy(np.exp(_interpolate(rates, middles, slopes))).to(images)
+    return torch.from_numpy(np.exp(_interpolate(rates, midpoints, slopes))).to(images)
 
 
 def _interpolate(points: Floats, positions: Floats, values: Floats) -> Floats:
-    # linear; extrapolated with the slope of the nearest two positions
+    # interpolates linearly, and extrapolates with the slope between the nearest two positions
     if len(positions) == 1:
         return np.full_like(points, values[0], dtype=float)
-    first = np.clip(np.searchsorted(positions, points) - 1, 0, len(positions) - 2)
-    share = (points - positions[first]) / (positions[first + 1] - positions[first])
-    return values[first] + share * (values[first + 1] - values[first])
+    lower = np.clip(np.searchsorted(positions, points) - 1, 0, len(positions) - 2)
+    share = (points - positions[lower]) / (positions[lower + 1] - positions[lower])
+    return values[lower] + share * (values[lower + 1] - values[lower])

@@ -11,7 +11,7 @@
 
 Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), with the layers of ELIC's
 transforms (He et al., CVPR 2022) and the conditioning on beta of Agustsson et al. (CVPR 2023), once
-for each distinct beta of a map. The entropy model is unchanged, and beta changes no bit.
+for each distinct beta of a map. The entropy model does not depend on q, nor streams on beta.
 """
 
 import math
@@ -43,11 +43,11 @@ from baselines.neural.exact import exact_transform, sine_cosine
 MAX_BETA = 5.12
 PUBLISHED_FREQUENCIES = 10
 INITIAL_STD = 0.02  # standard deviation of initial weights for the conditioning on beta
-STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
+STEP = 2.0  # steps of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 
 
 class Controls(NamedTuple):
-    """Rate q in [0, 4] and realism weight beta in [0, 5.12] of a batch."""
+    """Rate q in [0, 4] and realism weight beta in [0, 5.12] for a batch."""
 
     rate: Level | IndexedLevels
     realism: Level | IndexedLevels = 0.0
@@ -57,7 +57,7 @@ LOWEST = Controls(0.0)
 
 
 class CRDRNetwork(HyperpriorNetwork):
-    """CRDR's network; controls are numbers, (N,), or maps (N, 1, H / 64, W / 64)."""
+    """CRDR's network; a control is a number, (N,), or a map (N, 1, H / 64, W / 64)."""
 
     coder_type = f"{__name__}:CRDRCoder"
 
@@ -97,28 +97,29 @@ class CRDRNetwork(HyperpriorNetwork):
         return parts
 
     def initialise_parts(self, parts: Collection[str]) -> None:
-        """Initialise the conditioning on beta with the authors' standard deviation, .02."""
+        """Initialise the conditioning on beta with the authors' standard deviation of .02."""
         if "realism_control" in parts:
-            embedding = [x for x in self.synthesis.embedding.layers if isinstance(x, nn.Linear)]
-            for layer in (*embedding, *self.synthesis.projections()):
+            layers = [x for x in self.synthesis.embedding.layers if isinstance(x, nn.Linear)]
+            for layer in (*layers, *self.synthesis.projections()):
                 nn.init.normal_(layer.weight, std=INITIAL_STD)
                 nn.init.zeros_(layer.bias)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
-        # lambdas, one per rate level, set y's coarseness
-        down, up = self.analysis, self.synthesis
-        latent = start_transforms(down.layers, up.layers, self.sizes, images)
-        middle = lambdas[len(lambdas) // 2]
-        gains = torch.tensor([STEP * math.sqrt(middle / weight) for weight in lambdas])
+        # lambdas, one per rate level, determine how coarsely y is quantised
+        encoder, decoder = self.analysis, self.synthesis
+        spread = start_transforms(encoder.layers, decoder.layers, self.sizes, images)
+        middle_lambda = lambdas[len(lambdas) // 2]
+        gains = torch.tensor([STEP * math.sqrt(middle_lambda / weight) for weight in lambdas])
         with torch.no_grad():
-            for attention, target in ((down.attentions[-1], gains), (up.attentions[0], 1 / gains)):
+            targets = (encoder.attentions[-1], gains), (decoder.attentions[0], 1 / gains)
+            for attention, target in targets:
                 attention.gain.copy_(torch.expm1(target).log()[:, None].expand_as(attention.gain))
-        initialise_entropy_model(self, latent * float(gains[len(gains) // 2]))
+        initialise_entropy_model(self, spread * float(gains[len(gains) // 2]))
 
 
 def fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
-    """Return F sines, then F cosines, of 2^i times beta mapped to [-1, 1]; (K,) to (K, 2 F)."""
+    """Map betas (K,) to [-1, 1], and return F sines and F cosines of 2^i times these, (K, 2 F)."""
     factors = 2.0 ** torch.arange(frequencies, device=betas.device)
     angles = ((betas / MAX_BETA - 0.5) * 2)[:, None] * factors
     return torch.cat([angles.sin(), angles.cos()], dim=1)
@@ -146,7 +147,7 @@ def _attentions(layers: Sequence[tuple[nn.Module, int]], levels: int) -> nn.Modu
 
 
 class Analysis(nn.Module):
-    """Encoder: each layer, then its channel attention."""
+    """Encoder: after each layer follows a channel attention."""
 
     def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
@@ -163,7 +164,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Decoder: channel attention before each layer; blocks conditioned on beta."""
+    """Decoder: a channel attention precedes each layer; blocks are conditioned on beta."""
 
     def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
@@ -194,7 +195,7 @@ class Synthesis(nn.Module):
         return features
 
 
-Q_MAP, BETA_MAP = 1, 2  # flags
+Q_MAP, BETA_MAP = 1, 2  # flags of a header that has maps instead of steps
 Q_GRID = ControlGrid("q", 16, 64)
 BETA_GRID = ControlGrid("beta", 25, 128)
 
@@ -243,26 +244,26 @@ class CRDRControlBlock(ControlBlock):
 def _control_values(
     control: int | LevelMap, grid: ControlGrid, rows: slice, columns: slice, per_block: int
 ) -> float | Tensor:
-    """Return a number, or (1, 1, h, w): part of the map, repeated `per_block` times each way."""
+    """Return a value, or part of a map (1, 1, h, w), with `per_block` positions along a block."""
     if isinstance(control, int):
         return grid.value(control)
-    steps = level_steps(control, grid.highest) / grid.steps_per_unit
-    fine = steps.repeat(per_block, axis=0).repeat(per_block, axis=1)[rows, columns]
-    return torch.from_numpy(fine.astype(np.float32))[None, None]
+    block_values = level_steps(control, grid.highest) / grid.steps_per_unit
+    values = block_values.repeat(per_block, axis=0).repeat(per_block, axis=1)[rows, columns]
+    return torch.from_numpy(values.astype(np.float32))[None, None]
 
 
 CRDRNetwork.control_block = CRDRControlBlock()
 
 
 class CRDRCoder(TransformCoder):
-    """Coder of CRDR's images, latents and bytes; see `TransformCoder`."""
+    """Coder that converts between CRDR's images, latents and bytes; see `TransformCoder`."""
 
     network: CRDRNetwork
     channels_last = ("analysis", "synthesis")
     _exact: Synthesis | None = None
 
     def synthesise(self, latents: Tensor, controls: Controls) -> Tensor:
-        """Map decoded y to images (1, 3, H, W), about [-1, 1]; float64 if exact."""
+        """Map decoded y to images (1, 3, H, W), about [-1, 1]; in float64 if the coder is exact."""
         if self._exact is None:
             return super().synthesise(latents, controls)
         levels = self.network.synthesis_controls(latents, controls)

@@ -1,10 +1,10 @@
-"""Charm's network: transforms with GDN, a hyperprior, and slices that inform later ones.
+"""Charm's network: transforms with GDN, a hyperprior, and slices that inform later slices.
 
 x ─ conv/2, GDN, conv/2, GDN, conv/2, GDN, conv/2 ─ y ─ hyperprior, slices ─ y_hat ─ mirror ─> x
 Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
 2020). Differences from the authors' code (TensorFlow Compression, models/ms2020.py) are our choice:
-GDN divides by the root of beta + sum gamma x^2, as in CompressAI, not by beta + sum gamma |x|; the
-scale is the transform's output, at least .11, not an index of one of 64 scales.
+GDN divides by the root of beta + sum gamma x^2, as in CompressAI, not by beta + sum gamma |x|; a
+scale network outputs the scale itself, at least .11, not the index of one of 64 scales.
 """
 
 import math
@@ -21,7 +21,7 @@ GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lam
 
 
 class CharmNetwork(HyperpriorNetwork):
-    """Charm's network; images are in [-1, 1], and mapped to [0, 1] for the transforms."""
+    """Charm's network; it maps images from [-1, 1] to [0, 1] for the transforms."""
 
     in_unit_range = True
 
@@ -39,9 +39,7 @@ class CharmNetwork(HyperpriorNetwork):
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
-        widths, gain = (
-            (*(self.sizes.transform,) * 3, self.sizes.latent),
-            GAIN / math.sqrt(lambdas[0]),
-        )
+        widths = (*(self.sizes.transform,) * 3, self.sizes.latent)
+        gain = GAIN / math.sqrt(lambdas[0])
         spread = start_as_transforms(self.analysis, self.synthesis, widths, images, gain)
         initialise_entropy_model(self, spread)

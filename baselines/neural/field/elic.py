@@ -6,11 +6,11 @@
 
 He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
 adaptive coding" (CVPR 2022): one network per rate. Our choice: in training, contexts and decoder
-see rounded latents, with the identity as the gradient of rounding; a stage of the objective `elic`
-may let the contexts see noisy ones. A decoder computes the context in integers (`ElicPath`)::
+see rounded latents, with 1 as the gradient of rounding; a stage of the objective `elic` may let
+the contexts see noisy latents. A decoder computes the context in integers (`ElicPath`)::
 
     z symbols ─ + median ─ hyper ──────────────────────────────┐
-    decoded groups before ─ channel_k ─────────────────────────┼ aggregation_k ─> scales, means
+    earlier decoded groups ─ channel_k ────────────────────────┼ aggregation_k ─> scales, means
     decoded anchors (none in the first pass) ─ spatial_k ──────┘
 """
 
@@ -55,7 +55,7 @@ RoundGroup = Callable[[int, Tensor], Tensor]
 
 
 class CodedGroups(NamedTuple):
-    """All groups together, each (N, M, h, w)."""
+    """Decoded latents, means and scales of all groups, each (N, M, h, w)."""
 
     decoded: Tensor
     mean: Tensor
@@ -63,17 +63,17 @@ class CodedGroups(NamedTuple):
 
 
 class CheckerboardConvolution(nn.Conv2d):
-    """Convolution that sees only neighbours of the checkerboard's other colour."""
+    """Convolution that sees only positions of the checkerboard's other colour."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
 
     def masked_weight(self) -> Tensor:
-        """Return the weights, with those of the same colour set to zero."""
+        """Return the weights, set to zero at positions of the centre's colour."""
         rows, columns = self.kernel_size
         centre = rows // 2 + columns // 2
-        across, down = (torch.arange(side, device=self.weight.device) for side in (columns, rows))
-        return self.weight * ((down[:, None] + across - centre) % 2).to(self.weight)
+        x, y = (torch.arange(side, device=self.weight.device) for side in (columns, rows))
+        return self.weight * ((y[:, None] + x - centre) % 2).to(self.weight)
 
     def make_convolution(self) -> nn.Conv2d:
         """Return an ordinary convolution with the masked weights."""
@@ -97,23 +97,23 @@ def anchors(height: int, width: int, device: torch.device | str = "cpu") -> Tens
 def colours(height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """Return the flat indices of anchors and of other positions, int64, row by row.
 
-    >>> [places.tolist() for places in colours(2, 3)], colours(2, 2)[0].tolist()
+    >>> [indices.tolist() for indices in colours(2, 3)], colours(2, 2)[0].tolist()
     ([[0, 2, 4], [1, 3, 5]], [0, 3])
     """
-    # With a mask, the processor would wait for the device to count its positions.
-    first = torch.arange(0, height * width, 2, device=device)
-    second = torch.arange(1, height * width, 2, device=device)
+    # With a mask, the processor would wait until the device had counted the mask's positions.
+    even_indices = torch.arange(0, height * width, 2, device=device)
+    odd_indices = torch.arange(1, height * width, 2, device=device)
     if width % 2:  # colours alternate from the end of a row to the next row
-        return first, second
-    odd_row = first // width % 2  # pairs of neighbours begin with the other colour there
-    return first + odd_row, second - odd_row
+        return even_indices, odd_indices
+    in_odd_row = even_indices // width % 2  # 1 where pairs begin with the other colour
+    return even_indices + in_odd_row, odd_indices - in_odd_row
 
 
 def aggregation_widths(sizes: ElicSizes, group: int) -> tuple[int, ...]:
     """Return the widths of a group's aggregation: inputs, hidden layers, outputs."""
     outputs = 2 * sizes.groups[group]
     inputs = outputs * (2 if group else 1) + sizes.support
-    interpolated = (inputs + (outputs - inputs) * part // 3 for part in (1, 2))
+    interpolated = (inputs + (outputs - inputs) * thirds // 3 for thirds in (1, 2))
     hidden = sizes.aggregation or (max(width, sizes.support) for width in interpolated)
     return (inputs, *hidden, outputs)
 
@@ -147,7 +147,7 @@ class SpaceChannelContext(nn.Module):
         )
 
     def features(self, group: int, hyper: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
-        """Return the aggregation's inputs after the spatial context, in order."""
+        """Return the inputs of the aggregation that follow the spatial context, in order."""
         if not group:
             return [hyper]
         return [self.channel[group](torch.cat(list(decoded), dim=1)), hyper]
@@ -156,7 +156,7 @@ class SpaceChannelContext(nn.Module):
         self, group: int, spatial: Tensor, features: Sequence[Tensor], positions: Tensor
     ) -> Tensor:
         """Return a group's scale and mean at n flat `positions`: (N, 2 c, n)."""
-        # index_select, since the gradient of indexing sorts: most of a step's kernels on a GPU.
+        # Uses index_select, since indexing's gradient sorts, with most of a step's GPU kernels.
         merged = torch.cat([spatial, *features], dim=1).flatten(2).index_select(2, positions)
         result: Tensor = self.aggregation[group](merged[:, :, None])
         return result[:, :, 0]
@@ -197,7 +197,7 @@ class SpaceChannelContext(nn.Module):
 
 
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at lambda = 1
-INITIAL_STD = 0.003  # initial weights of the last layer for a group's parameters
+INITIAL_STD = 0.003  # initial deviation of the last layer's weights for a group's parameters
 
 
 class ElicNetwork(LatentNetwork):
@@ -221,11 +221,9 @@ class ElicNetwork(LatentNetwork):
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) group by group; see `LatentNetwork.code`."""
-        rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
-        context_values = _noise_groups if noisy and self.noisy_contexts else _round_groups
-        coded = self.context(
-            self.hyper_synthesis(rounded_hyper), context_values(latents, self.sizes)
-        )
+        rounded_z, z_bits = self.code_hyper(latents, noisy=noisy)
+        make_values = _noise_groups if noisy and self.noisy_contexts else _round_groups
+        coded = self.context(self.hyper_synthesis(rounded_z), make_values(latents, self.sizes))
         mean, scale = coded.mean.float(), coded.scale.float()
         values, bits = quantise_about(latents, mean, scale, noisy=noisy)
         return CodedLatents(values, bits.sum((1, 2, 3)), z_bits)
@@ -248,9 +246,9 @@ class ElicNetwork(LatentNetwork):
 
     def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z, support and features."""
-        rounded = self.prior.rounded(self.hyper_analyse(latents))
-        record("z", rounded)
-        hyper = self.hyper_synthesis(rounded)
+        z = self.prior.rounded(self.hyper_analyse(latents))
+        record("z", z)
+        hyper = self.hyper_synthesis(z)
         record("features", hyper)
         decoded = self.context(hyper, _round_groups(latents, self.sizes)).decoded
         record("support", decoded)
@@ -267,12 +265,12 @@ class ElicNetwork(LatentNetwork):
         set_latent_gain(self.analysis, self.synthesis, gain)
         with torch.no_grad():
             self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
-            parts = torch.split(spread, list(self.sizes.groups))
-            for part, aggregation in zip(parts, self.context.aggregation, strict=True):
-                last: nn.Conv2d = aggregation[-1]  # type: ignore[index]
-                nn.init.normal_(last.weight, std=INITIAL_STD)
-                nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-                last.bias[: len(part)] = part  # type: ignore[index]
+            spreads = torch.split(spread, list(self.sizes.groups))
+            for group_spread, aggregation in zip(spreads, self.context.aggregation, strict=True):
+                last_layer: nn.Conv2d = aggregation[-1]  # type: ignore[index]
+                nn.init.normal_(last_layer.weight, std=INITIAL_STD)
+                nn.init.zeros_(last_layer.bias)  # type: ignore[arg-type]
+                last_layer.bias[: len(group_spread)] = group_spread  # type: ignore[index]
 
 
 def _round_groups(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
@@ -302,8 +300,8 @@ INPUT_ACTIVATIONS = {
 class ElicPath(IntegerPath):
     """Integer network of an ELIC checkpoint; see `IntegerPath`."""
 
-    # A group is coded in two pieces, anchors and then other positions, each (N, width, count) in
-    # row order. Decoded values are symbols + means.
+    # A group is coded in two pieces, anchors and then other positions, each (N, channels,
+    # positions) in row order. Decoded values are symbols + means.
 
     def _prepare(self, model: Any, tables: Mapping[str, Tensor]) -> None:
         self.groups: tuple[int, ...] = model.sizes.groups
@@ -332,7 +330,7 @@ class ElicPath(IntegerPath):
             spatial = hyper.new_zeros(count, height, width, 2 * channels)
             for positions in both_colours:
                 if positions is both_colours[1]:  # the other positions see the anchors
-                    # zero at positions that are not decoded yet
+                    # activations are zero at positions that are not decoded yet
                     anchor_activations = self.quantise_activation(group, "support")
                     spatial = self.branches[f"spatial.{k}"](anchor_activations) * is_other
                 merged = torch.cat([spatial, *features], dim=3).flatten(1, 2)[:, positions]
@@ -348,8 +346,10 @@ class ElicPath(IntegerPath):
         kind = name.partition(".")[0]
         if kind == "aggregation":
             return BranchFormat(INPUT_ACTIVATIONS[kind], OUTPUT_FRACTION, WeightLimit.FINE)
-        last = self.fractional_bits["features"]
-        return BranchFormat(INPUT_ACTIVATIONS[kind], last, WeightLimit.FINE, ACTIVATION_LIMIT)
+        output_bits = self.fractional_bits["features"]
+        return BranchFormat(
+            INPUT_ACTIVATIONS[kind], output_bits, WeightLimit.FINE, ACTIVATION_LIMIT
+        )
 
     def _make_branch(self, name: str, modules: nn.Module) -> IntegerSequence:
         layers = [

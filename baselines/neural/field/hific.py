@@ -5,8 +5,8 @@
                                └────────────────────┘
 
 Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
-2020). Our choice: in training generator and hyper-decoder (the authors': noisy) see rounded
-latents, with the identity as the gradient of rounding.
+2020). Our choice: in training generator and hyper-decoder see rounded latents (the authors'
+hyper-decoder sees noisy ones), with rounding's gradient replaced by the identity's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_en
 
 
 class HificNetwork(HyperpriorNetwork):
-    """HiFiC's network; images are in [-1, 1], and mapped to [0, 1] for the transforms."""
+    """HiFiC's network; it maps images from [-1, 1] to [0, 1] for the transforms."""
 
     in_unit_range = True
     counts_rounded = True
@@ -44,29 +44,29 @@ class HificNetwork(HyperpriorNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         images = (images + 1) / 2
-        colours, *inner, last = ((width - 2) // 2 for width in self.sizes.widths)
-        colours, last = min(images.shape[1], colours), min(last, self.sizes.latent - 1)
+        colours, *inner_counts, last_count = ((width - 2) // 2 for width in self.sizes.widths)
+        colours, last_count = min(images.shape[1], colours), min(last_count, self.sizes.latent - 1)
         gain = GAIN / lambdas[0] ** 0.5
         with torch.no_grad():
-            transforms = fit_transforms(images[:, :colours], (*inner, last))
+            transforms = fit_transforms(images[:, :colours], (*inner_counts, last_count))
             y = _start_encoder(self.analysis, images, transforms, gain)
             initialise_entropy_model(self, y.std((0, 2, 3)))
-            hyper: nn.Conv2d = self.hyper_analysis[0]  # type: ignore[assignment]
-            hyper.weight[:, -1] = 0  # y's last channel is constant
-            means: nn.Conv2d = self.hyper_synthesis.mean[-1]  # type: ignore[assignment]
-            nn.init.normal_(means.weight, std=NOISE_STD)
-            _bias(means).copy_(y.mean((0, 2, 3)))
+            hyper_layer: nn.Conv2d = self.hyper_analysis[0]  # type: ignore[assignment]
+            hyper_layer.weight[:, -1] = 0  # y's last channel is constant
+            mean_layer: nn.Conv2d = self.hyper_synthesis.mean[-1]  # type: ignore[assignment]
+            nn.init.normal_(mean_layer.weight, std=NOISE_STD)
+            _bias(mean_layer).copy_(y.mean((0, 2, 3)))
             _start_generator(self.synthesis, y, transforms, gain)
             _bias(self.synthesis.tail[-1]).add_(images.mean((0, 2, 3)))
 
 
 def encoder(sizes: HificSizes) -> nn.Sequential:
     """Make the layers from images (N, 3, H, W) in [0, 1] to y (N, M, H / 16, W / 16)."""
-    first, last = sizes.widths[0], sizes.widths[-1]
-    layers: list[nn.Module] = [convolution(IMAGE_CHANNELS, first, 7), ChannelNorm(first), nn.ReLU()]
+    width = sizes.widths[0]
+    layers: list[nn.Module] = [convolution(IMAGE_CHANNELS, width, 7), ChannelNorm(width), nn.ReLU()]
     for inputs, outputs in pairwise(sizes.widths):
         layers += [convolution(inputs, outputs, 3, stride=2), ChannelNorm(outputs), nn.ReLU()]
-    return nn.Sequential(*layers, convolution(last, sizes.latent, 3))
+    return nn.Sequential(*layers, convolution(sizes.widths[-1], sizes.latent, 3))
 
 
 class ResidualBlock(nn.Module):
@@ -114,13 +114,13 @@ class Generator(nn.Module):
 
 # Initial values. Normalisation removes brightness and contrast. A layer therefore has pairs of
 # channels, a coefficient and its negative, whose difference after a ReLU the next layer takes, and
-# two large constants of opposite sign: the mean is zero, and the energy is that of the constants.
+# two large constants of opposite sign: the mean is zero, and nearly all energy is the constants'.
 # The network starts as the Karhunen-Loeve transform of 2 x 2 neighbours, stage by stage. Our
 # choice: with few channels and some thousand steps, the authors' random weights end at 21 dB.
-GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
+GAIN = 2.5  # steps of y per unit of an orthonormal transform of [0, 1], at lambda = 1
 REFERENCE = 10.0  # a layer's constant, relative to the root mean square of all other channels
-Y_REFERENCE = 1.0  # the same for y; small, since the hyper-encoder sees it too
-NOISE_STD = 0.001  # of the noise added to kernels
+Y_REFERENCE = 1.0  # y's constant; small, since the hyper-encoder sees this constant, too
+NOISE_STD = 0.001  # deviation of the noise added to kernels
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 
@@ -128,10 +128,10 @@ Layer = nn.Conv2d | nn.ConvTranspose2d
 class Coefficients(NamedTuple):
     """Features of photographs whose first channels are coefficients times a gain."""
 
-    # if `paired`, the next channels are subtracted
+    # if `paired`, the channels after these hold the negative coefficients, and are subtracted
 
     features: Tensor  # (n, C, h, w)
-    channels: int
+    channels: int  # number of coefficients
     gain: float
     paired: bool
 
@@ -146,7 +146,7 @@ class Coefficients(NamedTuple):
 def _start_encoder(
     stack: nn.Sequential, images: Tensor, transforms: Sequence[Transform], gain: float
 ) -> Tensor:
-    """Set the encoder's layers, and return y: `gain` times the coefficients, and a constant."""
+    """Set the encoder's layers; return y: `gain` times the coefficients, and a constant channel."""
     layers, norms = _layers_and_norms(stack)
     colours = transforms[0].basis.shape[1]
     current = Coefficients(images, colours, 1.0, paired=False)
@@ -155,7 +155,7 @@ def _start_encoder(
         current = _start_layer(layer, norm, kernel, current, relu=True)
     _set_kernel(layers[-1], gain * _identity(current.channels), current)
     features = layers[-1](current.features)
-    # An integer, since bfloat16 would round other numbers differently.
+    # The constant is an integer, since bfloat16 would round other numbers.
     _set_constant(layers[-1], -1, (Y_REFERENCE * _energy(features[:, :-1])).round())
     return layers[-1](current.features)
 
@@ -164,17 +164,17 @@ def _start_generator(
     generator: Generator, y: Tensor, transforms: Sequence[Transform], gain: float
 ) -> None:
     """Set the generator's layers to the transforms' inverse, without the colours' means."""
-    first, layer, second = generator.head
-    assert isinstance(first, ChannelNorm)
+    input_norm, layer, output_norm = generator.head
+    assert isinstance(input_norm, ChannelNorm)
     assert isinstance(layer, nn.Conv2d)
-    assert isinstance(second, ChannelNorm)
+    assert isinstance(output_norm, ChannelNorm)
     count = len(transforms[-1].spread)
-    result = Coefficients(first(y), count, 1.0, paired=False)
+    result = Coefficients(input_norm(y), count, 1.0, paired=False)
     current = result._replace(gain=_fit_gain(result.read(), y[:, :count] / gain))
-    current = _start_layer(layer, second, _identity(count), current, relu=False)
+    current = _start_layer(layer, output_norm, _identity(count), current, relu=False)
     for block in generator.blocks:
         nn.init.zeros_(block.layers[-1].scale)  # type: ignore[union-attr,index]
-    # The residual blocks are identities, so adding the skip doubles the features.
+    # The residual blocks are identities, so the sum of input and output doubles the features.
     current = current._replace(features=2 * current.features, gain=2 * current.gain)
     layers, norms = _layers_and_norms(generator.tail)
     for up, norm, transform in zip(layers, norms, reversed(transforms), strict=False):
@@ -185,7 +185,7 @@ def _start_generator(
 def _start_layer(
     layer: Layer, norm: ChannelNorm, kernel: Tensor, current: Coefficients, *, relu: bool
 ) -> Coefficients:
-    """Set a layer to a kernel (c', c, h, w) of coefficients, and set the normalisation after it."""
+    """Set a layer to a kernel (c', c, h, w) on coefficients, and the normalisation that follows."""
     count = len(kernel)
     _set_kernel(layer, kernel, current)
     weight, bias = _weight(layer), _bias(layer)
@@ -205,7 +205,7 @@ def _set_kernel(layer: Layer, kernel: Tensor, current: Coefficients) -> None:
     outputs, inputs, size, _ = kernel.shape
     weight, bias = _weight(layer), _bias(layer)
     nn.init.normal_(weight, std=NOISE_STD)
-    # The first of two neighbours for a layer of stride 2, otherwise the position itself
+    # In a layer of stride 2 the tap of the first of two neighbours, otherwise the central tap
     start = layer.kernel_size[0] // 2
     taps = slice(start, start + size)
     scaled = kernel / current.gain
@@ -223,7 +223,7 @@ def _set_constant(layer: Layer, channel: int, constant: Tensor) -> None:
 
 
 def _fit_gain(values: Tensor, coefficients: Tensor) -> float:
-    """Fit the factor from coefficients to `values`, both without means."""
+    """Fit the factor that maps coefficients to `values`, both without means."""
     values, coefficients = (x - x.mean((0, 2, 3), keepdim=True) for x in (values, coefficients))
     return float((values * coefficients).sum() / coefficients.square().sum())
 

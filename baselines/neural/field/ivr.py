@@ -1,13 +1,13 @@
-"""IVR's network, one for all rates: masks scale its channels.
+"""IVR's network, one for all rates: masks scale the channels.
 
 Sun et al., "Interpolation Variable Rate Image Compression" (ACM MM 2021): four convolutions of
 stride 2 with masks and GDN, and their mirror. A mask is softplus(w_q) per channel; w is
 interpolated between levels. Latents are rounded directly and follow Laplace distributions; the
-hyper-encoder sees them rounded, even in training. Our choices: ReLUs in the hyper-decoder, so that
-it runs in integers; no optional context, no optional network after the decoder.
-Scales are given by their logarithm. In a coder, a value of y is the integer nearest to the mean
-plus a symbol, whose distribution depends on one of `NUM_SCALES` scales, and on the mean's offset
-from an integer, in sixteenths for small scales, and more coarsely for larger ones.
+hyper-encoder sees rounded latents, even in training. Our choices: ReLUs in the hyper-decoder, which
+thus runs in integers; no optional context, no optional network after the decoder.
+The hyper-decoder outputs logarithms of scales. In a coder, a value of y is the integer nearest to
+the mean plus a symbol, whose distribution depends on one of `NUM_SCALES` scales, and on the mean's
+offset from an integer, in sixteenths for small scales, in larger steps for larger scales.
 """
 
 import math
@@ -56,24 +56,24 @@ from baselines.neural.entropy.integer.integer_path import (
 )
 from benchmark.errors import CorruptStream
 
-MAX_BITS = 50.0  # per value, as published
+MAX_BITS = 50.0  # maximum per value, as published
 MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(0.06), math.log(64.0)
 NUM_SCALES = 40
 RATE_GRID = ControlGrid("q", 16, 144)  # levels in a stream: 0 to 9 in steps of 1/16
 MAX_OFFSETS = 16  # positions of a mean between two integers
-TAIL = 2e-5  # mass outside a row's symbols, which is escaped
+TAIL = 2e-5  # probability outside a row's symbols, for the escape
 
 
 def laplace_bits(distances: Tensor, log_scales: Tensor) -> Tensor:
-    """Return the bits, at most 50 each, of unit intervals at `distances` from the means."""
+    """Return the bits, at most 50 each, of unit intervals whose centres have these distances."""
     rate = torch.exp(-clamp_below(log_scales, MIN_LOG_SCALE))
     distance = distances.abs()
-    outside = 0.5 * torch.exp(-(distance - 0.5).clamp(min=0) * rate) * -torch.expm1(-rate)
-    inner, outer = (
+    tail_mass = 0.5 * torch.exp(-(distance - 0.5).clamp(min=0) * rate) * -torch.expm1(-rate)
+    near_decay, far_decay = (
         torch.exp(-edge.clamp(min=0) * rate) for edge in (0.5 - distance, 0.5 + distance)
     )
-    inside = 1 - 0.5 * (inner + outer)
-    mass = torch.where(distance > 0.5, outside, inside)
+    mass_around_mean = 1 - 0.5 * (near_decay + far_decay)
+    mass = torch.where(distance > 0.5, tail_mass, mass_around_mean)
     return -clamp_below(mass, 2.0**-MAX_BITS).log2()
 
 
@@ -94,12 +94,12 @@ class LaplacePrior(nn.Module):
         return values.round()
 
     def bits(self, values: Tensor) -> Tensor:
-        """Return the bits of `values` (N, channels, h, w), of the same shape."""
+        """Return the bits of each of `values`, (N, channels, h, w)."""
         return laplace_bits(values - self.mean[:, None, None], self.log_scale[:, None, None])
 
 
 def laplace_tables(prior: LaplacePrior) -> dict[str, Tensor]:
-    """Return the tables of y's and z's distributions, and those that select a row for y.
+    """Return the tables of y's and z's distributions, and the tables that select a row for y.
 
     thresholds  int32 (39,), in 2^-12: a scale's index is the number of thresholds below its log
     row_start   int32 (40,): the first row of each scale
@@ -113,9 +113,9 @@ def laplace_tables(prior: LaplacePrior) -> dict[str, Tensor]:
         _laplace_row(float(scale), float(channel_mean))
         for scale, channel_mean in zip(scales, mean, strict=True)
     ]
-    offsets = [first for first, _ in rows]
-    z = stack_rows([counts for _, counts in rows], offsets, "z_cdf")
-    return {**{name: table.clone() for name, table in _y_tables().items()}, **z}
+    offsets = [first_symbol for first_symbol, _ in rows]
+    z_tables = stack_rows([counts for _, counts in rows], offsets, "z_cdf")
+    return {**{name: table.clone() for name, table in _y_tables().items()}, **z_tables}
 
 
 @cache
@@ -126,20 +126,21 @@ def _y_tables() -> dict[str, Tensor]:
     starts, shifts = [], []
     for scale in np.exp(logs):
         shift = 0 if scale < 1 else 2 if scale < 8 else 4
-        offsets = MAX_OFFSETS >> shift
+        num_offsets = MAX_OFFSETS >> shift
         starts.append(len(rows))
         shifts.append(shift)
-        rows += [_laplace_row(float(scale), (k + 0.5) / offsets - 0.5) for k in range(offsets)]
+        means = [(k + 0.5) / num_offsets - 0.5 for k in range(num_offsets)]
+        rows += [_laplace_row(float(scale), mean) for mean in means]
     return {
         "thresholds": torch.tensor(midpoints, dtype=torch.int32),
         "row_start": torch.tensor(starts, dtype=torch.int32),
         "row_shift": torch.tensor(shifts, dtype=torch.int32),
-        **stack_rows([counts for _, counts in rows], [first for first, _ in rows], "cdf"),
+        **stack_rows([counts for _, counts in rows], [symbol for symbol, _ in rows], "cdf"),
     }
 
 
 def _laplace_row(scale: float, mean: float) -> tuple[int, NDArray[np.int32]]:
-    """Return the first symbol of a distribution, and frequencies including the escape's."""
+    """Return a distribution's first symbol and its frequencies, the escape's at the end."""
     reach = scale * math.log(1 / (2 * TAIL))
     first, last = math.floor(mean - reach), math.ceil(mean + reach)
     first, last = min(first, round(mean) - 1), max(last, round(mean) + 1)
@@ -177,21 +178,21 @@ class IvrPath(IntegerPath):
 
         A symbol is relative to the integer nearest to its mean; their distance selects the row.
         """
-        scales = self.scale_index(log_scales).to(torch.int64)
+        scales = self.scale_index(log_scales).to(torch.int64)  # indices of scales
         shifted = means.to(torch.int64) + (1 << (OUTPUT_FRACTION - 1))
-        offset = (shifted & ((1 << OUTPUT_FRACTION) - 1)) >> (OUTPUT_FRACTION - OFFSET_BITS)
-        rows = self._starts[scales] + (offset >> self._shifts[scales])
-        nearest = (shifted >> OUTPUT_FRACTION) << OUTPUT_FRACTION
-        return PieceParameters(rows.to(torch.int32), nearest.to(torch.int32))
+        offsets = (shifted & ((1 << OUTPUT_FRACTION) - 1)) >> (OUTPUT_FRACTION - OFFSET_BITS)
+        rows = self._starts[scales] + (offsets >> self._shifts[scales])
+        nearest_integers = (shifted >> OUTPUT_FRACTION) << OUTPUT_FRACTION
+        return PieceParameters(rows.to(torch.int32), nearest_integers.to(torch.int32))
 
     def _branch_format(self, name: str) -> BranchFormat:
         return BranchFormat("z", OUTPUT_FRACTION, WeightLimit.FINE)
 
 
 KERNELS = ((5, 4), (4, 5), (5, 4), (4, 5))  # (rows, columns) of each analysis layer
-SLOPE = 0.2
+SLOPE = 0.2  # of the hyper-encoder's leaky ReLUs
 INITIAL_MASK = math.log1p(math.e)  # softplus(1), the published initial value of every mask
-GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
+GAIN = 2.5  # steps of y per unit of an orthonormal transform of [0, 1], at lambda = 1
 MIN_SPREAD = 0.15  # minimum initial standard deviation of a latent channel
 INITIAL_STD = 0.003  # standard deviation of the last hyper-decoder layer's weights
 
@@ -211,7 +212,7 @@ class Mask(nn.Module):
 
 
 class MaskedTransform(nn.Module):
-    """Layers with a mask after each of the four that change the resolution."""
+    """Layers with a mask after each of the four layers that change the resolution."""
 
     def __init__(self, layers: Iterable[nn.Module], widths: Sequence[int], levels: int) -> None:
         super().__init__()
@@ -229,7 +230,7 @@ class MaskedTransform(nn.Module):
 
 
 class IvrNetwork(LatentNetwork):
-    """IVR's network; images are in [-1, 1], mapped to [0, 1] for transforms; controls are q."""
+    """IVR's network; it maps images from [-1, 1] to [0, 1] for transforms; controls are q."""
 
     prior: LaplacePrior  # type: ignore[assignment]
 
@@ -241,11 +242,13 @@ class IvrNetwork(LatentNetwork):
         super().__init__()
         self.sizes = sizes
         hidden = (sizes.transform,) * 3
-        down, up = (*hidden, sizes.latent), (*hidden, IMAGE_CHANNELS)
+        down_widths, up_widths = (*hidden, sizes.latent), (*hidden, IMAGE_CHANNELS)
         self.analysis = MaskedTransform(
-            gdn_analysis(IMAGE_CHANNELS, down, KERNELS), down, sizes.rate_levels
+            gdn_analysis(IMAGE_CHANNELS, down_widths, KERNELS), down_widths, sizes.rate_levels
         )
-        self.synthesis = MaskedTransform(gdn_synthesis(sizes.latent, up, 5), up, sizes.rate_levels)
+        self.synthesis = MaskedTransform(
+            gdn_synthesis(sizes.latent, up_widths, 5), up_widths, sizes.rate_levels
+        )
         self.hyper_analysis = hyper_analysis(sizes)
         self.hyper_analysis[1] = self.hyper_analysis[3] = nn.LeakyReLU(SLOPE)
         self.hyper_synthesis = hyper_synthesis(sizes, 2 * sizes.latent)
@@ -290,9 +293,9 @@ class IvrNetwork(LatentNetwork):
         return self.hyper_analysis(_round_straight_through(latents))
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
-        """Round y (N, M, h, w) and count its bits; see `LatentNetwork.code`."""
-        rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
-        mean, log_scale = self.hyper_synthesis(rounded_hyper).float().chunk(2, dim=1)
+        """Round y (N, M, h, w) and count the bits of y and z; see `LatentNetwork.code`."""
+        rounded_z, z_bits = self.code_hyper(latents, noisy=noisy)
+        mean, log_scale = self.hyper_synthesis(rounded_z).float().chunk(2, dim=1)
         values = add_noise(latents) if noisy else latents.round()
         bits = laplace_bits(values - mean, log_scale)
         return CodedLatents(_round_straight_through(latents), bits.sum((1, 2, 3)), z_bits)
@@ -303,31 +306,31 @@ class IvrNetwork(LatentNetwork):
 
     def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Decode y (N, M, h, w) in floating point, and record z."""
-        rounded = self.prior.rounded(self.hyper_analyse(latents))
-        record("z", rounded)
-        self.hyper_synthesis(rounded)
+        z = self.prior.rounded(self.hyper_analyse(latents))
+        record("z", z)
+        self.hyper_synthesis(z)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
-        transform, latent = self.sizes.transform, self.sizes.latent
-        down, up = self.analysis, self.synthesis
-        widths = (*(transform,) * 3, latent)
-        spread = start_as_transforms(down.layers, up.layers, widths, images, 1.0)
+        latent_width = self.sizes.latent
+        encoder, decoder = self.analysis, self.synthesis
+        widths = (*(self.sizes.transform,) * 3, latent_width)
+        spread = start_as_transforms(encoder.layers, decoder.layers, widths, images, 1.0)
         gains = torch.tensor([GAIN / math.sqrt(weight) for weight in lambdas])
         with torch.no_grad():
-            for layer in (*down.layers, *up.layers):
-                if not isinstance(layer, GDN):  # compensate for the mask after it
+            for layer in (*encoder.layers, *decoder.layers):
+                if not isinstance(layer, GDN):  # compensate for the mask after the layer
                     layer.weight.div_(INITIAL_MASK)
                     layer.bias.div_(INITIAL_MASK)
-            for mask, gain in ((down.masks[-1], gains), (up.masks[0], 1 / gains)):
+            for mask, gain in ((encoder.masks[-1], gains), (decoder.masks[0], 1 / gains)):
                 target = torch.expm1(gain * INITIAL_MASK).log()[:, None]
                 mask.weight.copy_(target.expand_as(mask.weight))
             spread = (spread * float(gains[len(gains) // 2])).clamp(min=MIN_SPREAD)
             self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
-            last: nn.Conv2d = self.hyper_synthesis[-1]  # type: ignore[assignment]
-            nn.init.normal_(last.weight, std=INITIAL_STD)
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-            last.bias[latent:] = (spread / math.sqrt(2)).log()  # type: ignore[index]
+            last_layer: nn.Conv2d = self.hyper_synthesis[-1]  # type: ignore[assignment]
+            nn.init.normal_(last_layer.weight, std=INITIAL_STD)
+            nn.init.zeros_(last_layer.bias)  # type: ignore[arg-type]
+            last_layer.bias[latent_width:] = (spread / math.sqrt(2)).log()  # type: ignore[index]
 
 
 def _round_straight_through(values: Tensor) -> Tensor:
@@ -335,12 +338,12 @@ def _round_straight_through(values: Tensor) -> Tensor:
 
 
 class IvrCoder(TransformCoder):
-    """Coder of IVR's images, latents and bytes; see `TransformCoder`."""
+    """Coder that converts between IVR's images, latents and bytes; see `TransformCoder`."""
 
     network: IvrNetwork
 
     def synthesise(self, latents: Tensor, controls: Any) -> Tensor:
-        """Map y to images; raises `CorruptStream` for a level the network does not have."""
+        """Map y to images; raises `CorruptStream` for a level that the network does not have."""
         highest = self.network.sizes.rate_levels - 1
         if controls > highest:
             raise CorruptStream(f"the stream has the level {controls:g}, the highest is {highest}")

@@ -4,7 +4,7 @@
     beta ─ fourier ─ 21 ─ linear, relu, linear, relu ─ C ─ linear ─> added in each residual block
 
 Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional Generator"
-(CVPR 2023), without published code; some layers follow Nikolai10/MRIC. No bit depends on beta.
+(CVPR 2023), without published code; some layers follow Nikolai10/MRIC. Streams ignore beta.
 """
 
 import math
@@ -25,11 +25,11 @@ from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_entropy_model
 
-MAX_BETA = 2.56  # evaluated in the paper; the re-implementation trains up to 5.12
+MAX_BETA = 2.56  # highest that the paper evaluates; the re-implementation trains up to 5.12
 BETA_GRID = ControlGrid("beta", 50, 128)  # values in a stream: 0 to 2.56 in steps of .02
 FREQUENCIES = 10
 FEATURES = 2 * FREQUENCIES + 1
-GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at lambda = 1
+GAIN = 1.25  # steps of y per unit of an orthonormal transform of [-1, 1], at lambda = 1
 
 
 class MultiRealismNetwork(HyperpriorNetwork):
@@ -47,7 +47,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
     def controls_at(
         self, rate: Level | IndexedLevels, realism: Level | IndexedLevels
     ) -> Level | IndexedLevels:
-        """Return the realism weight; a network has a single rate."""
+        """Return the realism weight only, since a network has a single rate."""
         return realism
 
     def synthesise(self, latents: Tensor, controls: Level | IndexedLevels = 0.0) -> Tensor:
@@ -64,7 +64,7 @@ class MultiRealismNetwork(HyperpriorNetwork):
 
 
 def fourier(betas: Tensor) -> Tensor:
-    """Return beta, ten sines and ten cosines of 2^i beta; (K,) to (K, 21)."""
+    """Map betas (K,) to (K, 21): beta, ten sines and ten cosines of 2^i beta."""
     angles = betas[:, None] * 2.0 ** torch.arange(FREQUENCIES, device=betas.device)
     return torch.cat([betas[:, None], angles.sin(), angles.cos()], dim=1)
 
@@ -75,10 +75,10 @@ class ConditionalSynthesis(nn.Module):
     def __init__(self, sizes: MultiRealismSizes) -> None:
         super().__init__()
 
-        def blocks(channels: int) -> ConditionedBottlenecks:
+        def make_blocks(channels: int) -> ConditionedBottlenecks:
             return ConditionedBottlenecks(sizes.blocks, channels, sizes.condition, bias=False)
 
-        self.layers = nn.ModuleList(layer for layer, _ in synthesis_layers(sizes, blocks))
+        self.layers = nn.ModuleList(layer for layer, _ in synthesis_layers(sizes, make_blocks))
         self.embedding = nn.Sequential(
             nn.Linear(FEATURES, sizes.condition),
             nn.ReLU(),
