@@ -36,7 +36,7 @@ from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, 
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed
 
-HINT = "compare the first images with --limit, or the shared ones with --common"
+COMMON_IMAGES_HINT = "compare the first images with --limit, or the shared ones with --common"
 
 
 @isolated
@@ -53,8 +53,8 @@ def measure_candidate(
 ) -> tuple[RowSet, RowSet]:
     """Measure a codec at the reference's settings and images; return the rows of both.
 
-    folders: the reference's, by dataset. An empty dataset, points or metrics of `request` mean the
-    reference's. Raises `NotComparable` before measuring if images or settings differ.
+    folders: the reference's folders by dataset. Empty fields `dataset`, `points` or `metrics` of
+    `request` stand for the reference's. Raises `NotComparable` early if images or settings differ.
     """
     use_device(request.device)
     (codec,), option_points = move_settings_to_points([codec], {})
@@ -117,13 +117,13 @@ def measure_candidate(
         is_requested = [setting in requested_settings for setting in settings_of(rows)]
         reference = reference._replace(rows=rows.filter(pl.Series(is_requested, dtype=pl.Boolean)))
     folder = outcomes[0].matrix.store.folder
-    # Only these outcomes: the results folder may hold rows of other checkpoints
+    # Not the whole results folder, which may hold rows of other checkpoints
     rows = pl.concat(align_columns([outcome.rows for outcome in outcomes]))
     return reference, RowSet(str(folder), folder, rows)
 
 
 def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
-    """Return the text that opens the images of the reference's dataset, by default its only one."""
+    """Return a place or name for the reference's dataset `name`; "" for its only dataset."""
     if not name and len(folders) > 1:
         raise UsageError(
             f"the reference has rows of {', '.join(folders)}: choose one with --dataset"
@@ -133,10 +133,10 @@ def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
 
 
 def _find_counterparts(
-    text: str, checkpoint: Path | None, reference_codec: str, specs: Sequence[CodecSpec]
+    codec_text: str, checkpoint: Path | None, reference_codec: str, specs: Sequence[CodecSpec]
 ) -> dict[CodecSpec, CodecSpec]:
-    """Return the reference's spec for each spec; `UsageError` for code that only rows name."""
-    codec, names = parse_codec(text), [spec.text for spec in specs]
+    """Return the reference's spec for each spec; `UsageError` for code that only its rows name."""
+    codec, stored_texts = parse_codec(codec_text), [spec.text for spec in specs]
     if reference_codec:
         reference_specs = resolve(parse_codec(reference_codec))
         if len(reference_specs) != 1:
@@ -161,7 +161,7 @@ def _find_counterparts(
                 )
         counterparts = {spec: spec for spec in bare_specs}
     if not counterparts:
-        raise UnknownName("codec of the reference", codec.name, names)
+        raise UnknownName("codec of the reference", codec.name, stored_texts)
     matched_specs = {}
     for spec, counterpart in counterparts.items():
         matches = [
@@ -169,8 +169,8 @@ def _find_counterparts(
         ]
         if not matches:
             raise UsageError(
-                f"the reference has no rows of {counterpart.text}: choose one of {listed(names)} "
-                "with --reference-codec"
+                f"the reference has no rows of {counterpart.text}: choose one of "
+                f"{listed(stored_texts)} with --reference-codec"
             )
         if len(matches) > 1:
             match_texts = " and ".join(sorted(candidate.text for candidate in matches))
@@ -190,8 +190,11 @@ def _refuse_other_images(reference: RowSet, sources: Sources, common: bool) -> N
             {name for sha256, name in own_names.items() if sha256 not in other_names}
             for own_names, other_names in ((names, new_names), (new_names, names))
         ]
-        unreadable = [" ".join(sources.refused[0][:2])] if sources.refused else []
+        refused_images = [" ".join(sources.refused[0][:2])] if sources.refused else []
         set_names = reference.name, sources.dataset.name
         raise mismatch_error(
-            "images", set_names, unmatched_names, "; ".join(["", *unreadable, HINT])
+            "images",
+            set_names,
+            unmatched_names,
+            "; ".join(["", *refused_images, COMMON_IMAGES_HINT]),
         )

@@ -26,32 +26,32 @@ from benchmark.rows.edition import label_of
 from benchmark.rows.summary import Point, Summary, curves, excluded_points
 
 Kind = Literal["BD-rate", "BD-metric", "limit"]
-IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
+IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # metrics judged by BD-rate
 SIDES = "the reference", "the new results"
-COSTLY_RATIO = 1.25  # times the bits for every quality: worse, whatever the curve
-STEP = 1e-4  # share of a curve's range, for derivatives
+COSTLY_RATIO = 1.25  # a curve with this many times the bits at every quality is worse
+STEP = 1e-4  # share of a curve's range by which derivatives shift a value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
     """Per-image changes of a codec variant in a metric."""
 
-    label: str  # codec variant
+    label: str  # label of the codec variant
     metric: str  # name in the registry, or a limit's column of seconds
     metric_label: str  # "PSNR (dB)"
     kind: Kind
     images: tuple[str, ...] = ()  # images with a number
     percent: Float64Array = field(default_factory=lambda: np.empty(0))  # (images,)
-    level: float | None = None  # value that is 100 % of a BD-metric
+    level: float | None = None  # metric value that is 100 % of a BD-metric
     unit: float = 1.0  # signed units of the metric per percent
-    in_units: bool = False  # `percent` is in the metric's units, worse is positive
-    out_of_reach: tuple[str, ...] = ()  # the new curve lies completely below: worse in any case
-    images_above: tuple[str, ...] = ()  # the new curve lies completely above
+    in_units: bool = False  # `percent` holds values in the metric's units, positive if worse
+    out_of_reach: tuple[str, ...] = ()  # images whose new curve is completely below: worse
+    images_above: tuple[str, ...] = ()  # images whose new curve is completely above
     unknown: tuple[Absent, ...] = ()  # images where only the reference has a curve
-    left_out: tuple[Absent, ...] = ()  # the reference has no curve
-    doubtful: int = 0  # images whose curves hardly overlap
-    no_number_reason: str = ""  # reason why no image has a number
-    inferred: bool = False  # not computed on both sides, but all pixels are equal
+    left_out: tuple[Absent, ...] = ()  # images where the reference has no curve
+    doubtful: int = 0  # number of images whose curves hardly overlap
+    no_number_reason: str = ""  # why no image has a number
+    inferred: bool = False  # equal pixels stand in for values that a side lacks
 
 
 def changes(pair: VariantPair, name: str, rule: Rule) -> Change:
@@ -59,29 +59,36 @@ def changes(pair: VariantPair, name: str, rule: Rule) -> Change:
     metric = Metric.named(name)
     is_distribution = name in DISTRIBUTION_METRICS
     kind: Kind = "BD-rate" if name in IN_DECIBELS and not is_distribution else "BD-metric"
-    empty, sides = Change(pair.label, name, metric.axis_label, kind), (pair.reference, pair.test)
+    empty_change, sides = (
+        Change(pair.label, name, metric.axis_label, kind),
+        (pair.reference, pair.test),
+    )
     if len(pair.equal) == len(pair.images):  # equal pixels: no metric can change
         is_complete = [
             all(_count_values(point, metric) == point.images for point in side.points)
             for side in sides
         ]
-        result = _set_level(empty, metric, pair.reference.points) if is_complete[0] else empty
+        result = (
+            _set_level(empty_change, metric, pair.reference.points)
+            if is_complete[0]
+            else empty_change
+        )
         zeros = np.zeros(len(pair.images))
         return replace(result, images=pair.images, percent=zeros, inferred=not all(is_complete))
     if not metric.by_image:
-        return replace(empty, no_number_reason=f"{metric.label} has no per-image influences")
+        return replace(empty_change, no_number_reason=f"{metric.label} has no per-image influences")
     points = []
     for side, side_name in zip(sides, SIDES, strict=True):
         points.append(curves(side, metric).get(side.points[0].edition, []))
         if not points[-1]:
             return replace(
-                empty, no_number_reason=f"{side_name}: {explain_missing_curve(side, metric)}"
+                empty_change, no_number_reason=f"{side_name}: {explain_missing_curve(side, metric)}"
             )
-    result = _set_level(empty, metric, points[0])
+    result = _set_level(empty_change, metric, points[0])
     if kind == "BD-metric" and not result.level:
         label = label_of(points[0][0].edition.spec)
         reason = f"the mean value of {label} is 0, so that changes have no percentage"
-        return replace(empty, no_number_reason=reason)
+        return replace(empty_change, no_number_reason=reason)
     rule = replace(rule, any_overlap=True)
     compare = _compare_sets if is_distribution else _compare_images
     return compare(result, metric, pair, points, rule)
@@ -102,60 +109,63 @@ def explain_missing_curve(summary: Summary, metric: Metric) -> str:
     return next((reason for _, reason in excluded_points(summary, metric)), "no value")
 
 
-def _set_level(empty: Change, metric: Metric, points: Sequence[Point]) -> Change:
-    if empty.kind == "BD-rate":
-        return empty
+def _set_level(empty_change: Change, metric: Metric, points: Sequence[Point]) -> Change:
+    if empty_change.kind == "BD-rate":
+        return empty_change
     if metric.margin is not None:  # percentages of a mean are meaningless on such a scale
         sign = 1 if metric.better == "lower" else -1
-        return replace(empty, level=100.0, unit=sign, in_units=True)
+        return replace(empty_change, level=100.0, unit=sign, in_units=True)
     values = [point.means[metric.column].value for point in points]
     level = abs(math.fsum(value for value in values if value is not None)) / len(values)
     sign = 1 if metric.better == "lower" else -1
-    return replace(empty, level=level or None, unit=sign * level / 100)
+    return replace(empty_change, level=level or None, unit=sign * level / 100)
 
 
 def _compare_images(
-    empty: Change,
+    empty_change: Change,
     metric: Metric,
     pair: VariantPair,
     points: Sequence[Sequence[Point]],
     rule: Rule,
 ) -> Change:
     reference_curves, new_curves = (rd.image_curves(side, metric) for side in points)
-    delta, scale = rd.bd_rate, 1.0
-    if empty.level is not None:
-        delta, scale = rd.bd_quality, -100 / empty.level
-    numbers: dict[str, float] = {}
-    unmeasured: dict[str, list[Absent]] = {kind: [] for kind in ("below", "above", "", "left out")}
+    compute_delta, scale = rd.bd_rate, 1.0
+    if empty_change.level is not None:
+        compute_delta, scale = rd.bd_quality, -100 / empty_change.level
+    percent_by_image: dict[str, float] = {}
+    positions = ("below", "above", "", "left out")
+    excluded_images: dict[str, list[Absent]] = {position: [] for position in positions}
     doubtful = 0
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
         if name in pair.equal:
-            numbers[name] = 0.0
+            percent_by_image[name] = 0.0
         elif image in reference_curves:
             new_curve = new_curves.get(image, RateQuality(np.empty(0), np.empty(0)))
-            result = delta(reference_curves[image], new_curve, rule, anchor_name=SIDES[0])
+            result = compute_delta(reference_curves[image], new_curve, rule, anchor_name=SIDES[0])
             if result.value is not None:
-                numbers[name] = scale * result.value
+                percent_by_image[name] = scale * result.value
                 doubtful += result.doubtful
                 continue
-            own_delta = delta(reference_curves[image], reference_curves[image], rule)
-            kind = (
+            self_delta = compute_delta(reference_curves[image], reference_curves[image], rule)
+            position = (
                 "left out"
-                if own_delta.value is None
+                if self_delta.value is None
                 else _relative_position(reference_curves[image], new_curve)
             )
-            unmeasured[kind].append(Absent(name, result.why))
+            excluded_images[position].append(Absent(name, result.why))
     no_number_reason = ""
-    if not (numbers or unmeasured["below"] or unmeasured["above"]):
-        no_number_reason = f"on no image: {[*unmeasured[''], *unmeasured['left out']][0].why}"
+    if not (percent_by_image or excluded_images["below"] or excluded_images["above"]):
+        no_number_reason = (
+            f"on no image: {[*excluded_images[''], *excluded_images['left out']][0].why}"
+        )
     return replace(
-        empty,
-        images=tuple(numbers),
-        percent=np.array(list(numbers.values()), np.float64),
-        out_of_reach=tuple(image.what for image in unmeasured["below"]),
-        images_above=tuple(image.what for image in unmeasured["above"]),
-        unknown=tuple(unmeasured[""]),
-        left_out=tuple(unmeasured["left out"]),
+        empty_change,
+        images=tuple(percent_by_image),
+        percent=np.array(list(percent_by_image.values()), np.float64),
+        out_of_reach=tuple(image.what for image in excluded_images["below"]),
+        images_above=tuple(image.what for image in excluded_images["above"]),
+        unknown=tuple(excluded_images[""]),
+        left_out=tuple(excluded_images["left out"]),
         doubtful=doubtful,
         no_number_reason=no_number_reason,
     )
@@ -179,56 +189,59 @@ def _relative_position(reference: RateQuality, new: RateQuality) -> Literal["bel
 
 
 def _compare_sets(
-    empty: Change,
+    empty_change: Change,
     metric: Metric,
     pair: VariantPair,
     points: Sequence[Sequence[Point]],
     rule: Rule,
 ) -> Change:
     values = np.stack([p.image_values[metric.column] for side in points for p in side])
-    finite = np.isfinite(values).all(axis=0)
-    images = tuple(np.array(pair.images, object)[finite].tolist())
-    sides = [_set_curve(side, metric, finite) for side in points]
-    point, influences = (np.concatenate(parts, axis=1) for parts in zip(*sides, strict=True))
+    is_finite = np.isfinite(values).all(axis=0)
+    images = tuple(np.array(pair.images, object)[is_finite].tolist())
+    sides = [_set_curve(side, metric, is_finite) for side in points]
+    set_points, influences = (np.concatenate(arrays, axis=1) for arrays in zip(*sides, strict=True))
     num_reference = sides[0][0].shape[1]
 
-    def delta(point: Float64Array) -> rd.Delta:
-        curves = RateQuality(*point[:, :num_reference]), RateQuality(*point[:, num_reference:])
-        return rd.bd_quality(*curves, rule, anchor_name=SIDES[0])
+    def split_curves(set_points: Float64Array) -> tuple[RateQuality, RateQuality]:
+        new_points = set_points[:, num_reference:]
+        return RateQuality(*set_points[:, :num_reference]), RateQuality(*new_points)
 
-    result = delta(point)
+    def compute_delta(set_points: Float64Array) -> rd.Delta:
+        return rd.bd_quality(*split_curves(set_points), rule, anchor_name=SIDES[0])
+
+    result = compute_delta(set_points)
     if result.value is None:
-        match _relative_position(
-            RateQuality(*point[:, :num_reference]), RateQuality(*point[:, num_reference:])
-        ):
+        match _relative_position(*split_curves(set_points)):
             case "below":
-                return replace(empty, out_of_reach=images)
+                return replace(empty_change, out_of_reach=images)
             case "above":
-                return replace(empty, images_above=images)
+                return replace(empty_change, images_above=images)
         unknown = tuple(Absent(image, result.why) for image in images)
-        return replace(empty, unknown=unknown, no_number_reason=result.why)
-    change, steps = np.full(len(images), result.value), STEP * np.ptp(point, axis=1)
-    for index in np.ndindex(point.shape):
-        shift = np.zeros_like(point)
+        return replace(empty_change, unknown=unknown, no_number_reason=result.why)
+    image_changes = np.full(len(images), result.value)
+    steps = STEP * np.ptp(set_points, axis=1)
+    for index in np.ndindex(set_points.shape):
+        shift = np.zeros_like(set_points)
         shift[index] = step = steps[index[0]] or STEP
-        ends = [delta(point + side * shift).value for side in (-1, 1)]
-        low, high = (result.value if end is None else end for end in ends)
-        change += (high - low) / (2 * step) * influences[index]
-    assert empty.level is not None
-    percent = -100 / empty.level * change
-    if metric.scale == "decades":  # influences to first order
+        shifted = [compute_delta(set_points + sign * shift).value for sign in (-1, 1)]
+        low, high = (result.value if value is None else value for value in shifted)
+        image_changes += (high - low) / (2 * step) * influences[index]
+    assert empty_change.level is not None
+    percent = -100 / empty_change.level * image_changes
+    if metric.scale == "decades":  # first order in the influences
         ratio = 10**-result.value
-        percent = 100 * (ratio - 1) - 100 * math.log(10) * ratio * (change - result.value)
+        influence_sums = image_changes - result.value
+        percent = 100 * (ratio - 1) - 100 * math.log(10) * ratio * influence_sums
     doubtful = len(images) if result.doubtful else 0
-    return replace(empty, images=images, percent=percent, doubtful=doubtful)
+    return replace(empty_change, images=images, percent=percent, doubtful=doubtful)
 
 
 def _set_curve(
-    points: Sequence[Point], metric: Metric, finite: BoolArray
+    points: Sequence[Point], metric: Metric, is_finite: BoolArray
 ) -> tuple[Float64Array, Float64Array]:
-    """Return a set's rates and qualities, (2, points), and influences, (2, points, images)."""
-    values = np.array([point.image_values[metric.column][finite] for point in points])
-    rates = np.array([point.image_bpp[finite] for point in points])
+    """Return a set's rates and qualities, (2, points), and images' influences on them."""
+    values = np.array([point.image_values[metric.column][is_finite] for point in points])
+    rates = np.array([point.image_bpp[is_finite] for point in points])
     means = values.mean(axis=1)
     if metric.scale == "decades":  # distances of 0 or less have no logarithm
         values, rates, means = (array[means > 0] for array in (values, rates, means))

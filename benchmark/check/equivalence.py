@@ -1,7 +1,7 @@
 """Tests of images' mean change against a margin: p-values, bounds and power.
 
 Two one-sided tests prove that the mean of a population of images lies inside the margin
-(Schuirmann 1987), one proves that it lies above or below (Goeman, Solari and Stijnen 2010). Each
+(Schuirmann 1987), a single one that it lies above or below (Goeman, Solari and Stijnen 2010). Each
 uses Student's t and the studentised bootstrap over images (Efron and Tibshirani 1993, chapter
 12), widened by `expanded_level`, and the larger p-value counts: t fails for skewed changes, the
 bootstrap for few images. docs/experiments/statistics.md lists the measured error rates.
@@ -20,8 +20,8 @@ from benchmark.compare.interval import expanded_level, studentise
 
 RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict
-CHUNK = 2_000_000  # weights sampled at a time
-POWER = 0.8
+CHUNK_WEIGHTS = 2_000_000  # sampled at a time
+POWER = 0.8  # probability of proving a true claim
 MAX_IMAGES = 100_000  # limit of `images_needed`
 
 
@@ -32,9 +32,10 @@ class MeanTests:
         columns = np.asarray(changes, np.float64).reshape(len(changes), -1)
         self.images = len(columns)
         self.mean: Float64Array = columns.mean(axis=0)
-        spread = columns.std(axis=0, ddof=1) if self.images > 1 else np.full(len(self.mean), np.inf)
-        self.deviation: Float64Array = spread
-        self._error = spread / math.sqrt(self.images)
+        self.deviation: Float64Array = (
+            columns.std(axis=0, ddof=1) if self.images > 1 else np.full(len(self.mean), np.inf)
+        )
+        self._error = self.deviation / math.sqrt(self.images)
         self._resampled = (
             _resample_means(columns - self.mean, resamples) if self.images > 1 else None
         )
@@ -61,7 +62,7 @@ class MeanTests:
             return np.ones_like(self.mean)
         distance = sign * (self.mean - bound)
         with np.errstate(divide="ignore", invalid="ignore"):
-            # Without spread, infinite
+            # Infinite if all changes are equal
             statistic = np.where(distance == 0, 0.0, distance / self._error)
         count_beyond = np.count_nonzero(sign * self._resampled >= statistic, axis=0)
         share = (1 + count_beyond) / (1 + len(self._resampled))
@@ -77,22 +78,22 @@ class MeanTests:
         if exact_rank < 0:
             return np.full_like(self.mean, sign * np.inf)
         rank = max(rank, 0)
-        resampled = -np.partition(sign * self._resampled, rank, axis=0)[rank]
-        quantile = np.maximum(stdtrit(self.images - 1, confidence), resampled)
+        bootstrap_quantile = -np.partition(sign * self._resampled, rank, axis=0)[rank]
+        quantile = np.maximum(stdtrit(self.images - 1, confidence), bootstrap_quantile)
         return np.asarray(self.mean + sign * quantile * self._error)
 
 
 def _resample_means(centred: Float64Array, resamples: int) -> Float64Array:
-    """Studentise resamples, (resamples, samples), the same for all metrics of the same images."""
+    """Return studentised means, (resamples, samples); all metrics share the resampled images."""
     images = len(centred)
     generator = np.random.default_rng(SEED)
-    rows = max(1, CHUNK // images)
-    result = []
-    for first in range(0, resamples, rows):
-        size = min(rows, resamples - first)
+    max_rows = max(1, CHUNK_WEIGHTS // images)
+    chunks = []
+    for start in range(0, resamples, max_rows):
+        size = min(max_rows, resamples - start)
         weights = generator.multinomial(images, np.full(images, 1 / images), size) / images
-        result.append(studentise(centred, weights))
-    return np.concatenate(result)
+        chunks.append(studentise(centred, weights))
+    return np.concatenate(chunks)
 
 
 def claims(tests: MeanTests, margin: float) -> dict[str, float]:
@@ -120,15 +121,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def images_needed(mean: float, deviation: float, margin: float, level: float) -> int | None:
-    """Return the number of images that decides this mean and deviation with power `POWER`.
+    """Return the number of images that proves a claim on their mean with power `POWER`.
 
-    `level` is the test's, such as .05. None beyond `MAX_IMAGES`, as for a mean at the margin.
+    level: significance level of the test. None beyond `MAX_IMAGES`, as for a mean at the margin.
     """
     power = partial(_power, mean=mean, deviation=deviation, margin=margin, level=level)
     if not math.isfinite(deviation) or power(MAX_IMAGES) < POWER:
         return None
-    numbers = range(2, MAX_IMAGES + 1)
-    return numbers[bisect_left(numbers, POWER, key=power)]
+    image_counts = range(2, MAX_IMAGES + 1)
+    return image_counts[bisect_left(image_counts, POWER, key=power)]
 
 
 def _power(images: int, mean: float, deviation: float, margin: float, level: float) -> float:
@@ -139,5 +140,5 @@ def _power(images: int, mean: float, deviation: float, margin: float, level: flo
     critical_value = -float(stdtrit(images - 1, expanded_level(level, images)))
     if abs(mean) > margin:
         return float(stdtr(images - 1, (abs(mean) - margin) / error - critical_value))
-    powers = [(margin + side * mean) / error - critical_value for side in (-1, 1)]
-    return max(0.0, math.fsum(float(stdtr(images - 1, value)) for value in powers) - 1)
+    statistics = [(margin + sign * mean) / error - critical_value for sign in (-1, 1)]
+    return max(0.0, math.fsum(float(stdtr(images - 1, value)) for value in statistics) - 1)

@@ -77,7 +77,7 @@ def sort_checkpoints(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
 def compare_states(states: States, metrics: Sequence[str], rule: Rule, margin: str = "") -> Answer:
     """Return changes (%) against the first and the best so far, and verdicts against the best.
 
-    A record is a later state, variant and metric; its changes are None if an image is out of reach.
+    A record per later state, variant and metric; its changes are None if an image is out of reach.
     Raises `UsageError` for an invalid margin, and if no variant has two states.
     """
     margins, notes = parse_margins(margin), dict[str, None]()
@@ -85,10 +85,12 @@ def compare_states(states: States, metrics: Sequence[str], rule: Rule, margin: s
     comparisons: list[tuple[dict[str, Any], Change, Change]] = []
     for variant in dict.fromkeys(chain(*variants)):
         variant_states = [
-            state for state, present in zip(states, variants, strict=True) if variant in present
+            state
+            for state, state_variants in zip(states, variants, strict=True)
+            if variant in state_variants
         ]
-        for (_, rows), present in zip(states, variants, strict=True):
-            if variant not in present:
+        for (_, rows), state_variants in zip(states, variants, strict=True):
+            if variant not in state_variants:
                 notes[f"{rows.name} has no {variant.text}"] = None
         for metric in metrics:
             comparisons += _compare_variant(variant_states, variant.text, metric, notes, rule)
@@ -111,21 +113,22 @@ def compare_states(states: States, metrics: Sequence[str], rule: Rule, margin: s
 def _compare_variant(
     states: States, variant: str, metric: str, notes: dict[str, None], rule: Rule
 ) -> Iterator[tuple[dict[str, Any], Change, Change]]:
-    (first_number, first), best_rows = states[0], states[0][1]
+    (first_number, first_rows), best_rows = states[0], states[0][1]
     for number, rows in states[1:]:
         try:
             first_pair, best_pair = (
-                _pair_states(previous, rows, variant, metric) for previous in (first, best_rows)
+                _pair_states(previous, rows, variant, metric)
+                for previous in (first_rows, best_rows)
             )
         except NotComparable as error:
             notes[f"{rows.name}: {error}"] = None
             continue
         change = changes(best_pair, metric, rule)
-        names = {
-            "number": number, "state": rows.name, "first": first.name,
+        identity = {
+            "number": number, "state": rows.name, "first": first_rows.name,
             "first_number": first_number, "best": best_rows.name,
         }  # fmt: skip
-        yield names, changes(first_pair, metric, rule), change
+        yield identity, changes(first_pair, metric, rule), change
         # A state without curves cannot become the best: nothing could be compared with it
         if len(change.percent):
             is_better = change.percent.mean() < 0 and not change.unknown
@@ -140,38 +143,39 @@ def _pair_states(reference: RowSet, new: RowSet, variant: str, metric: str) -> V
     return pair
 
 
-def _change_columns(first: Finding, best: Finding) -> dict[str, Any]:
+def _change_columns(first_finding: Finding, best_finding: Finding) -> dict[str, Any]:
     columns = {
         f"{side}_change_percent{end}": None
         if finding["out_of_reach"]
         else finding[f"{name}_percent"]
-        for side, finding in (("first", first), ("best", best))
+        for side, finding in (("first", first_finding), ("best", best_finding))
         for end, name in ENDS.items()
     }
-    worst_image = best["worst"][0]["image"] if best["worst"] else None
+    worst_image = best_finding["worst"][0]["image"] if best_finding["worst"] else None
     return {
-        "codec": best["label"], "metric": best["metric"], "by": best["kind"],
-        "images": best["images"], "unit": best["unit"], **columns, "worst_image": worst_image,
-        "verdict": best["verdict"], "why": best["why"],
+        "codec": best_finding["label"], "metric": best_finding["metric"],
+        "by": best_finding["kind"], "images": best_finding["images"], "unit": best_finding["unit"],
+        **columns, "worst_image": worst_image, "verdict": best_finding["verdict"],
+        "why": best_finding["why"],
     }  # fmt: skip
 
 
 def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
     """Name the first state that is worse than the best before it, in one line."""
-    regressed = next((record for record in records if record["verdict"] == "regressed"), None)
-    if regressed is None:
+    regression = next((record for record in records if record["verdict"] == "regressed"), None)
+    if regression is None:
         reasons = [record["why"] for record in records if VERDICTS[record["verdict"]][0]]
         if not reasons:
             return "no state is worse than the best before it"
         unjudged = f"{len(reasons)} of {counted(len(records), 'comparison')} without a verdict"
         return f"no state is known to be worse than the best before it; {unjudged}: {reasons[0]}"
-    has_variants = len({record["codec"] for record in records}) > 1
-    codec = f"{regressed['codec']}, " if has_variants else ""
-    metric = Metric.named(regressed["metric"]).label.removesuffix(" (dB)")
-    reason = regressed["why"]
-    if amount := _interval_text("best_change_percent", regressed):
-        reason = f"{amount} ({regressed['by']}), image {regressed['worst_image']}"
-    state = f"{regressed['state']} against {regressed['best']}"
+    has_several_codecs = len({record["codec"] for record in records}) > 1
+    codec = f"{regression['codec']}, " if has_several_codecs else ""
+    metric = Metric.named(regression["metric"]).label.removesuffix(" (dB)")
+    reason = regression["why"]
+    if amount := _interval_text("best_change_percent", regression):
+        reason = f"{amount} ({regression['by']}), image {regression['worst_image']}"
+    state = f"{regression['state']} against {regression['best']}"
     return f"regressed at {state}: {codec}{metric} {reason}"
 
 
@@ -233,11 +237,13 @@ def draw_history(
             label = "worse than the best before it"
             marks.append(Line2D([], [], linestyle="", marker="x", color="red", label=label))
         texts.add_legend(figure, marks)
-    states = len({record["state"] for record in records} | {record["first"] for record in records})
-    images = max(record["images"] for record in records)
+    num_states = len(
+        {record["state"] for record in records} | {record["first"] for record in records}
+    )
+    num_images = max(record["images"] for record in records)
     caption = sections.make_caption(
-        f"Changes of {counted(states, 'state')} of {codec} on {dataset} "
-        f"({counted(images, 'image')}) against the first, in "
+        f"Changes of {counted(num_states, 'state')} of {codec} on {dataset} "
+        f"({counted(num_images, 'image')}) against the first, in "
         f"{sections.metric_names(map(Metric.named, names))}: bits at equal quality for metrics in "
         "dB, else the value at equal rate; positive is worse.",
         "Bands: 95 % confidence bounds.",

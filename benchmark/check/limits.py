@@ -25,20 +25,20 @@ from benchmark.rows.summary import Summary
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import counted, measured_number, number_in
 
-DEFAULT_MARGINS = {"bd_rate": 1.0, "bd_metric": 1.0}  # default margins
-PATTERN = re.compile(
+DEFAULT_MARGINS = {"bd_rate": 1.0, "bd_metric": 1.0}  # in percent
+LIMIT_PATTERN = re.compile(
     r"(?P<what>\S.*?)\s*(?P<side>>=|<=|\bat least\b|\bat most\b)\s*(?P<number>[-+.\de]+)\s*"
     r"(?:(?P<unit>ms|s)|at\s*(?P<bpp>[.\d]+)\s*bpp)",
     re.IGNORECASE,
 )
 SECONDS = {"encode": "encode_seconds", "decode": "decode_seconds"}
-UNITS = {"ms": 1e-3, "s": 1.0}
+UNITS = {"ms": 1e-3, "s": 1.0}  # in seconds
 # Timed one at a time on this machine; rows of a pack have another machine's seconds
 TIMED = col("timing").fill_null(False) & ~col("recorded").fill_null(False)
 
 
 def parse_margins(text: str) -> dict[str, tuple[float, str]]:
-    """Parse margins by key: `bd_rate`, `bd_metric`, or a metric's name; `UsageError`.
+    """Parse margins by key (`bd_rate`, `bd_metric`, or a metric's name) or raise `UsageError`.
 
     A margin is a number and "%" of the reference, or "" for the metric's units.
     """
@@ -57,8 +57,8 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
             value = measured_number(amount.removesuffix("%"), "a margin")
         except BadFile as error:
             raise UsageError(f"--margin {part!r}: {error}") from error
-        is_scale = key not in DEFAULT_MARGINS and Metric.named(key).margin is not None
-        if unit and is_scale:
+        has_unit_margin = key not in DEFAULT_MARGINS and Metric.named(key).margin is not None
+        if unit and has_unit_margin:
             raise UsageError(
                 f"--margin {part!r}: {key} takes no percentage: write {key}=0.5, in its units"
             )
@@ -71,14 +71,14 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
 class Limit(NamedTuple):
     """Absolute limit on a metric at a rate, or on seconds."""
 
-    text: str  # normalised
+    text: str  # normalised text
     metric: str  # name in the registry, or a column of seconds
     is_minimum: bool
     value: float  # in the metric's units, or seconds
     bpp: float | None  # None for seconds
 
     def evaluate(self, summary: Summary, rows: pl.DataFrame) -> tuple[bool | None, str]:
-        """Return whether a codec variant meets the limit (None: not measured), and its value."""
+        """Return whether a codec variant meets the limit (None: not measured), and the value."""
         if self.bpp is None:
             value, text = _timed_seconds(self, rows)
         else:
@@ -95,29 +95,33 @@ def parse_limits(texts: Iterable[str]) -> tuple[Limit, ...]:
 
 
 def _parse_limit(text: str) -> Limit:
-    parts = PATTERN.fullmatch(text.strip())
+    limit_match = LIMIT_PATTERN.fullmatch(text.strip())
     number, bpp = (
-        number_in(parts[group] or "inf") if parts else math.nan for group in ("number", "bpp")
+        number_in(limit_match[group] or "inf") if limit_match else math.nan
+        for group in ("number", "bpp")
     )
-    if parts is None or not math.isfinite(number) or math.isnan(bpp):
+    if limit_match is None or not math.isfinite(number) or math.isnan(bpp):
         raise UsageError(
             f"--require {text!r} is not like 'ssimulacra2 at least 70 at 0.5 bpp' or "
             "'encode at most 40 ms'"
         )
-    is_minimum, subject = parts["side"].lower() in (">=", "at least"), parts["what"].lower()
-    words = f"at {'least' if is_minimum else 'most'} {number:g}"
-    if parts["bpp"]:
+    is_minimum, subject = (
+        limit_match["side"].lower() in (">=", "at least"),
+        limit_match["what"].lower(),
+    )
+    bound_text = f"at {'least' if is_minimum else 'most'} {number:g}"
+    if limit_match["bpp"]:
         try:
-            measured_number(parts["bpp"], "a rate")
+            measured_number(limit_match["bpp"], "a rate")
         except BadFile as error:
             raise UsageError(f"--require {text!r}: {error}") from error
-        (name,) = metric_names([parts["what"]])
-        return Limit(f"{name} {words} at {bpp:g} bpp", name, is_minimum, number, bpp)
+        (name,) = metric_names([limit_match["what"]])
+        return Limit(f"{name} {bound_text} at {bpp:g} bpp", name, is_minimum, number, bpp)
     if subject not in SECONDS:
         raise UsageError(f"--require {text!r}: limit the seconds of encode or decode")
-    unit = parts["unit"].lower()
+    unit = limit_match["unit"].lower()
     return Limit(
-        f"{subject} {words} {unit}", SECONDS[subject], is_minimum, number * UNITS[unit], None
+        f"{subject} {bound_text} {unit}", SECONDS[subject], is_minimum, number * UNITS[unit], None
     )
 
 

@@ -10,7 +10,7 @@ from polars import col
 
 from benchmark.codec import CODING, Setting
 from benchmark.errors import BenchError, UnknownName
-from benchmark.metrics.metric import protocols as present_protocols
+from benchmark.metrics.metric import protocols as current_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import label_of
@@ -33,11 +33,11 @@ class NotComparable(BenchError):  # noqa: N818 - reads as what happened
 
 
 class RowSet(NamedTuple):
-    """Rows of a dataset, and their name in sentences."""
+    """Rows of a dataset, and their name in messages."""
 
     name: str  # "results/kodak"
-    folder: Path  # the store's, for distribution metrics
-    rows: pl.DataFrame  # all columns of `rows.schema`, a row for each cell
+    folder: Path  # folder of the store, for distribution metrics
+    rows: pl.DataFrame  # all columns of `rows.schema`, one row per cell
 
 
 class VariantPair(NamedTuple):
@@ -47,7 +47,7 @@ class VariantPair(NamedTuple):
     reference: Summary
     test: Summary
     rows: pl.DataFrame  # rows of the tested codec, one per cell
-    images: tuple[str, ...]  # names; image i of the summaries is images[i]
+    images: tuple[str, ...]  # image names; image i of the summaries is images[i]
     # Images with equal pixels and sizes on both sides at every setting: all their metrics are
     # equal too, measured or not
     equal: tuple[str, ...] = ()
@@ -62,11 +62,11 @@ def pair_up(
     common: bool = False,
     allow_few: bool = False,
 ) -> tuple[list[VariantPair], tuple[str, ...]]:
-    """Pair the codec variants of two row sets, whatever their checkpoints; name unpaired ones.
+    """Pair the codec variants of two row sets, whatever their checkpoints; note unpaired variants.
 
-    codec, reference_codec: names or labels to select from `test` and `reference`; "" for all, and
-    for the same codec. common: use only shared images and settings. allow_few: compute distribution
-    metrics of few images too. Raises `NotComparable`, and `UnknownName` for a codec without rows.
+    codec: name or label of the variants in `test`; "": all. reference_codec: in `reference`; "":
+    `codec`. common: use only shared images and settings. allow_few: also compute distribution
+    metrics of few images. Raises `NotComparable`, and `UnknownName` for a codec without rows.
     """
     references = _find_variants(reference, reference_codec or codec)
     tests = _find_variants(test, codec)
@@ -113,22 +113,22 @@ def mismatch_error(
     return NotComparable(f"the {subject} differ: {', '.join(differences)}{hint}")
 
 
-def _find_variants(rows: RowSet, codec: str) -> dict[str, CodecSpec]:
+def _find_variants(row_set: RowSet, codec: str) -> dict[str, CodecSpec]:
     variants: dict[str, CodecSpec] = {}
-    specs = specs_in(rows.rows)
+    specs = specs_in(row_set.rows)
     for spec in specs:
         bare_text = drop_weights(spec).text
         if codec in ("", spec.name, spec.text, label_of(spec), bare_text):
-            first = variants.setdefault(bare_text, spec)
-            if first != spec:
+            first_spec = variants.setdefault(bare_text, spec)
+            if first_spec != spec:
                 raise NotComparable(
-                    f"{rows.name} has {first.text} and {spec.text}: choose one with --codec or "
-                    "--reference-codec"
+                    f"{row_set.name} has {first_spec.text} and {spec.text}: choose one with "
+                    "--codec or --reference-codec"
                 )
     if not variants and codec:
-        raise UnknownName(f"codec of {rows.name}", codec, map(label_of, specs))
+        raise UnknownName(f"codec of {row_set.name}", codec, map(label_of, specs))
     if not variants:
-        raise NotComparable(f"{rows.name} has no rows")
+        raise NotComparable(f"{row_set.name} has no rows")
     return variants
 
 
@@ -147,38 +147,39 @@ def _make_pair(
     tables = [_newest_cells(row_set, spec) for row_set, spec in zip(sets, specs, strict=True)]
     image_metrics = [name for name in metrics if name not in DISTRIBUTION_METRICS]
     names = [row_set.name for row_set in sets]
-    protocols = present_protocols(set_metrics) | _shared_protocols(names, tables, image_metrics)
-    images = {key: name for row_set in reversed(tables) for key, name in _image_keys(row_set)}
+    protocols = current_protocols(set_metrics) | _shared_protocols(names, tables, image_metrics)
+    images = {key: name for table in reversed(tables) for key, name in _image_keys(table)}
     settings, keys = _shared_cells(names, [*map(label_of, specs)], tables, images, common)
-    sides = []
+    paired_rows = []
     for row_set, table in zip(sets, tables, strict=True):
         is_shared = [setting in settings and key in keys for setting, key in _cell_keys(table)]
         rows = table.filter(pl.Series(is_shared)).sort(CELL)
         if set_metrics:
             folder = row_set.folder
             rows = add_distribution_metrics(rows, folder, set_metrics, allow_few=allow_few).table
-        sides.append(rows)
-    summaries = [summarise(rows, protocols) for rows in sides]
+        paired_rows.append(rows)
+    summaries = [summarise(rows, protocols) for rows in paired_rows]
     # Images are equal if their pixels and sizes are known and equal at every setting
     pixels, sizes = (
-        [rows[name].cast(pl.String) for rows in sides] for name in ("decoded_sha256", "num_bytes")
+        [rows[column].cast(pl.String) for rows in paired_rows]
+        for column in ("decoded_sha256", "num_bytes")
     )
     is_equal = ((pixels[0] == pixels[1]) & (sizes[0] == sizes[1])).fill_null(False)
-    changed_keys = {key for _, key in _cell_keys(sides[0].filter(~is_equal))}
+    changed_keys = {key for _, key in _cell_keys(paired_rows[0].filter(~is_equal))}
     ordered_keys = sorted(keys)  # as `summarise` numbers them
     return VariantPair(
         label_of(drop_weights(specs[1])),
         summaries[0],
         summaries[1],
-        sides[1],
+        paired_rows[1],
         tuple(images[key] for key in ordered_keys),
         tuple(images[key] for key in ordered_keys if key not in changed_keys),
     )
 
 
-def _newest_cells(side: RowSet, spec: CodecSpec) -> pl.DataFrame:
+def _newest_cells(row_set: RowSet, spec: CodecSpec) -> pl.DataFrame:
     """Return the newest edition's row for each cell; raise `NotComparable` if any failed."""
-    table = rows_of(side.rows, [spec])
+    table = rows_of(row_set.rows, [spec])
     protocols = sorted({*table["coding_protocol"].drop_nulls()})
     protocol = CODING if CODING in protocols else "".join(protocols[-1:])
     cells = table[ComparableRows(table, protocol, newest_only=True).index]
@@ -189,13 +190,13 @@ def _newest_cells(side: RowSet, spec: CodecSpec) -> pl.DataFrame:
             f"{row['reason']}"
             for row in failed.rows(named=True)
         ]
-        count = f"{counted(failed.height, 'cell')} of {label_of(spec)} of {side.name} failed"
+        count = f"{counted(failed.height, 'cell')} of {label_of(spec)} of {row_set.name} failed"
         raise NotComparable(f"{count}: {listed(failures)}")
     return cells
 
 
 def _cell_keys(rows: pl.DataFrame) -> list[tuple[Setting, str]]:
-    """Return each row's setting and image, by sha256, or by name if it is unknown."""
+    """Return each row's setting and image key: the sha256, or the name if that is unknown."""
     return [*zip(settings_of(rows), (key for key, _ in _image_keys(rows)), strict=True)]
 
 
@@ -206,28 +207,29 @@ def _image_keys(rows: pl.DataFrame) -> list[tuple[str, str]]:
 def _shared_protocols(
     names: Sequence[str], tables: Sequence[pl.DataFrame], metrics: Sequence[str]
 ) -> dict[str, str]:
-    """Return the protocol ids to compare under; raise `NotComparable` if none is shared."""
+    """Return the protocols to compare under, by column; raise `NotComparable` if none is shared."""
     protocols = {}
     columns = [("coding", "coding_protocol", "coding_protocol", CODING)]
     columns += [
         (metric.column, *metric_columns(metric.column)[:2], metric.protocol)
         for metric in map(metric_class, metrics)
     ]
-    for column, value, protocol, present in columns:
-        first, second = (
-            {*rows.filter(col(value).is_not_null())[protocol].drop_nulls()}
-            if protocol in rows.columns  # otherwise these rows lack a user's metric
+    for name, value_column, protocol_column, current_protocol in columns:
+        reference_protocols, test_protocols = (
+            {*rows.filter(col(value_column).is_not_null())[protocol_column].drop_nulls()}
+            if protocol_column in rows.columns  # otherwise these rows lack a user's metric
             else set()
             for rows in tables
         )
-        shared = first & second
-        if first and second and not shared:
-            hint = "" if column == "coding" else " with `bench rescore`"
+        shared_protocols = reference_protocols & test_protocols
+        if reference_protocols and test_protocols and not shared_protocols:
+            hint = "" if name == "coding" else " with `bench rescore`"
             raise NotComparable(
-                f"{column} has the protocol {listed(sorted(first))} in {names[0]} and "
-                f"{listed(sorted(second))} in {names[1]}: measure it again{hint}"
+                f"{name} has the protocol {listed(sorted(reference_protocols))} in {names[0]} and "
+                f"{listed(sorted(test_protocols))} in {names[1]}: measure it again{hint}"
             )
-        protocols[column] = present if present in shared or not shared else min(shared)
+        is_current = current_protocol in shared_protocols or not shared_protocols
+        protocols[name] = current_protocol if is_current else min(shared_protocols)
     return protocols
 
 
@@ -246,11 +248,11 @@ def _shared_cells(
     for name, label, table in zip(names, labels, tables, strict=True):
         counts = Counter(key for setting, key in _cell_keys(table) if setting in common_settings)
         complete_keys.append({key for key, n in counts.items() if n == len(common_settings)})
-        incomplete = sorted(images[key] for key in counts.keys() - complete_keys[-1])
-        if incomplete and not common:
+        incomplete_images = sorted(images[key] for key in counts.keys() - complete_keys[-1])
+        if incomplete_images and not common:
             raise NotComparable(
-                f"{label} of {name} lacks settings of {listed(incomplete)}: measure them, or "
-                "compare the other images with --common"
+                f"{label} of {name} lacks settings of {listed(incomplete_images)}: measure them, "
+                "or compare the other images with --common"
             )
     if complete_keys[0] != complete_keys[1] and not common:
         image_sets = [{images[key] for key in keys} for keys in complete_keys]

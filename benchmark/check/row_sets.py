@@ -33,7 +33,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str = "all") -> None:
-    """Write the newest rows of codecs as a baseline; `UsageError` if it exists or has no rows."""
+    """Write codecs' newest rows as a baseline; raise `UsageError` if it exists or has no rows."""
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a baseline's name: use letters, digits, . _ -")
     folder, tables = results / FOLDER / name, dict[str, pl.DataFrame]()
@@ -77,7 +77,7 @@ def list_baselines(results: Path) -> list[dict[str, Any]]:
 
 
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
-    """Read a dataset's rows, or a part's (clic2020:mobile); `UsageError`, `StoreError`."""
+    """Read the rows of a dataset or part (clic2020:mobile); raise `UsageError` or `StoreError`."""
     if not (folder / "per_image").is_dir():
         raise UsageError(f"{folder} holds no rows: name a folder such as results/kodak")
     with warnings.catch_warnings():
@@ -98,7 +98,7 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
 
 
 def dataset_folders(location: str) -> dict[str, Path]:
-    """Return the folders with rows of a folder or baseline, by dataset; `UsageError` for none."""
+    """Return the folders with rows by dataset in a folder or baseline; `UsageError` if none."""
     folder = Path(location)
     if (folder / "per_image").is_dir():
         return {folder.resolve().name: folder}
@@ -112,7 +112,7 @@ def dataset_folders(location: str) -> dict[str, Path]:
 
 
 def read_two_row_sets(reference: str, new: str, dataset: str) -> tuple[RowSet, RowSet]:
-    """Read a dataset's rows in two locations; "" for the only shared one, else `UsageError`."""
+    """Read a dataset's rows in two locations; dataset "": the only dataset that both have."""
     folders = {location: dataset_folders(location) for location in (reference, new)}
     sets = []
     for location, datasets in folders.items():
@@ -129,15 +129,14 @@ def read_two_row_sets(reference: str, new: str, dataset: str) -> tuple[RowSet, R
 def _find_dataset_name(
     location: str, folders: Mapping[str, Mapping[str, Path]], dataset: str
 ) -> str:
-
     if dataset:
         return dataset.partition(":")[0]
-    if all(len(result) == 1 for result in folders.values()):
+    if all(len(datasets) == 1 for datasets in folders.values()):
         return next(iter(folders[location]))
-    shared = set.intersection(*(set(result) for result in folders.values()))
+    shared = set.intersection(*(set(datasets) for datasets in folders.values()))
     if len(shared) != 1:
         locations = " and ".join(
-            f"{location} of {', '.join(result)}" for location, result in folders.items()
+            f"{location} of {', '.join(datasets)}" for location, datasets in folders.items()
         )
         raise UsageError(f"there are rows in {locations}: choose one with --dataset")
     return shared.pop()

@@ -13,7 +13,7 @@ from benchmark.show.table import Table
 from benchmark.system.text import counted, group_by_key, listed
 
 Records = Sequence[Mapping[str, Any]]
-# Exit code, symbol, word and meaning of each verdict; the first that occurs is the overall one
+# Exit code, symbol, word and meaning of each verdict; the overall verdict is the first that occurs
 VERDICTS = {
     "regressed": (1, "❌", "FAIL", "worse by more than the margin"),
     "missed": (1, "❌", "FAIL", "a requirement is missed"),
@@ -84,12 +84,12 @@ def make_answer(
 
     decisive = [finding for finding in findings if finding["verdict"] == verdict]
     decisive.sort(key=sort_key)  # out of reach first, then the largest change
-    names = [_finding_text(finding) for finding in decisive]
+    texts = [_finding_text(finding) for finding in decisive]
     if len(subjects) > 1:
         labels = (finding["label"] for finding in decisive)
-        names = [f"{label} {name}" for label, name in zip(labels, names, strict=True)]
+        texts = [f"{label} {text}" for label, text in zip(labels, texts, strict=True)]
     verdict_text = "" if verdict == "undecided" else f" ({verdict})"
-    title = [f"{word}{verdict_text}: {reason or listed(names, MAX_HEADLINE_METRICS) or meaning}"]
+    title = [f"{word}{verdict_text}: {reason or listed(texts, MAX_HEADLINE_METRICS) or meaning}"]
     for subject in subjects:
         version = short_version(subject["version"])
         reference_version = short_version(subject["reference_version"])
@@ -135,25 +135,27 @@ def _finding_text(finding: Mapping[str, Any]) -> str:
 
 
 def _detail_lines(subjects: Records, findings: Records) -> list[str]:
-    result = caveat_lines(subjects)
-    for codec in subjects:
-        if codec["equal_images"]:
+    lines = caveat_lines(subjects)
+    for subject in subjects:
+        if subject["equal_images"]:
             inferred = [
-                item for item in findings if item["label"] == codec["name"] and item["inferred"]
+                finding
+                for finding in findings
+                if finding["label"] == subject["name"] and finding["inferred"]
             ]
             names = ", ".join(finding["metric_label"] for finding in inferred)
-            result.append(
-                f"equal: {codec['label']}: {codec['equal_images']} of {codec['images']} images "
-                "have the reference's pixels and sizes at every setting"
+            lines.append(
+                f"equal: {subject['label']}: {subject['equal_images']} of {subject['images']} "
+                "images have the reference's pixels and sizes at every setting"
                 + (f": {names} not computed on both sides, but cannot differ" if names else "")
             )
     reasons = group_by_key(
-        ((item["verdict"], item["label"], item["why"]), item["metric_label"])
-        for item in findings
-        if item["why"]
+        ((finding["verdict"], finding["label"], finding["why"]), finding["metric_label"])
+        for finding in findings
+        if finding["why"]
     )
     for (verdict, label, reason), metrics in reasons.items():
-        result.append(f"{verdict}: {label}, {', '.join(metrics)}: {reason}")
+        lines.append(f"{verdict}: {label}, {', '.join(metrics)}: {reason}")
     for finding in findings:
         name = f"{finding['label']}, {finding['metric_label']}"
         worst_images = [
@@ -162,19 +164,19 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
             if worst_image["percent"] > 0
         ]
         if worst_images:
-            result.append(f"worst images: {name}: {', '.join(worst_images)}")
+            lines.append(f"worst images: {name}: {', '.join(worst_images)}")
         if finding["out_of_reach"]:
-            result.append(f"out of reach: {name}: {listed(finding['out_of_reach'])}")
+            lines.append(f"out of reach: {name}: {listed(finding['out_of_reach'])}")
         for reason_kind, images in (
             ("not judged", finding["left_out"]),
             ("no curve", finding["unknown"]),
         ):
             if images and finding["verdict"] != "nothing measured":
                 names = listed([image["what"] for image in images])
-                result.append(f"{reason_kind}: {name}: {names}: {images[0]['why']}")
+                lines.append(f"{reason_kind}: {name}: {names}: {images[0]['why']}")
         if doubtful := finding["doubtful"]:
-            result.append(f"doubtful: {name}: curves of {doubtful} images hardly overlap")
-    return result
+            lines.append(f"doubtful: {name}: curves of {doubtful} images hardly overlap")
+    return lines
 
 
 def caveat_lines(subjects: Records) -> list[str]:

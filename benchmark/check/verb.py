@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
     from benchmark.measure.select import Matrix
 
-NO_VERDICT = 4
+NO_VERDICT = 4  # exit code
 CONDITION_OPTIONS = "timing jobs timeout_seconds device points weights_dir"
 CHECKS = Path("results/checks")
 NewRows = Annotated[
@@ -210,10 +210,10 @@ def history(
             "a history needs at least two checkpoints: name the checkpoints of a training run"
         )
     with output.interruptible():
-        ordered = sort_checkpoints(checkpoints)
+        ordered_checkpoints = sort_checkpoints(checkpoints)
         states = [
             (number, _measure_state(name, weights, request, codec))
-            for name, number, weights in ordered
+            for name, number, weights in ordered_checkpoints
         ]
         answer = compare_states(states, request.metrics, rule, margin)
         drawing = draw_history(answer.records, codec, states[0][1].folder.name)

@@ -24,7 +24,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import label_of
 
 USUAL_METRICS = ("psnr", "ms_ssim", "lpips")
-CONFIDENCE = 0.95  # family-wise, over all metrics, of each kind of claim
+CONFIDENCE = 0.95  # family-wise over all metrics, for each kind of claim
 MAX_NAMED_IMAGES = 3
 ROUNDING = 1e-12  # float error of 1 - .95
 MARGIN_KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # by kind of change
@@ -53,9 +53,10 @@ def check(
     that the reference has. Records of the answer are findings, one per codec variant and metric or
     limit. `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
     """
-    requested, limits, rule = metrics or default_metrics(), parse_limits(require), Rule(bd=bd)
+    requested_metrics = metrics or default_metrics()
+    limits, rule = parse_limits(require), Rule(bd=bd)
     limited_metrics = [limit.metric for limit in limits if limit.bpp is not None]
-    names = [*dict.fromkeys((*requested, *limited_metrics))]
+    names = [*dict.fromkeys((*requested_metrics, *limited_metrics))]
     sets = new.name, reference.name
     try:
         pairs, notes = pair_up(reference, new, names, codec, reference_codec, common, allow_few)
@@ -65,11 +66,13 @@ def check(
     for pair in pairs:
         # Metrics of the reference; new rows without them give the finding "nothing measured"
         count_values = pair.reference.count_values
-        with_values = [name for name in requested if count_values(metric_class(name).column)]
-        all_changes += [changes(pair, name, rule) for name in metrics or with_values]
+        reference_metrics = [
+            name for name in requested_metrics if count_values(metric_class(name).column)
+        ]
+        all_changes += [changes(pair, name, rule) for name in metrics or reference_metrics]
     known_metrics = {*(change.metric for change in all_changes), *DISTRIBUTION_METRICS}
-    if absent := [name for name in requested if name not in known_metrics]:
-        notes = (*notes, f"not judged: the reference has no {', '.join(absent)}")
+    if absent_metrics := [name for name in requested_metrics if name not in known_metrics]:
+        notes = (*notes, f"not judged: the reference has no {', '.join(absent_metrics)}")
     findings = judge(all_changes, parse_margins(margin), confidence)
     for pair in pairs:
         for limit in limits:
@@ -93,13 +96,13 @@ def judge(
     all_changes: Sequence[Change], margins: Mapping[str, tuple[float, str]], confidence: float
 ) -> list[Finding]:
     """Return a finding for each change; all are one family for Holm's correction."""
-    widths = [_margin_percent(change, margins) for change in all_changes]
+    percent_margins = [_margin_percent(change, margins) for change in all_changes]
     tests = {
         index: MeanTests(change.percent)
         for index, change in enumerate(all_changes)
         if len(change.percent)
     }
-    p_values = {index: claims(test, widths[index]) for index, test in tests.items()}
+    p_values = {index: claims(test, percent_margins[index]) for index, test in tests.items()}
     for claim in ("worse", *CLAIMS):
         corrected = holm([claim_values[claim] for claim_values in p_values.values()])
         for index, value in zip(p_values, corrected, strict=True):
@@ -107,11 +110,13 @@ def judge(
     alpha = 1 - confidence + ROUNDING
     level = (1 - confidence) / max(len(tests), 1)  # at Holm's first step
     findings = []
-    for index, (change, width) in enumerate(zip(all_changes, widths, strict=True)):
-        numbers: dict[str, Any] = {"margin_percent": width}
+    for index, (change, percent_margin) in enumerate(
+        zip(all_changes, percent_margins, strict=True)
+    ):
+        numbers: dict[str, Any] = {"margin_percent": percent_margin}
         if index in tests:
             verdict, reason, num_images = decide(
-                change, tests[index], width, p_values[index], alpha, level
+                change, tests[index], percent_margin, p_values[index], alpha, level
             )
             numbers |= _finding_numbers(change, tests[index], confidence)
             numbers |= {"p": p_values[index], "images_needed": num_images}
@@ -135,7 +140,7 @@ def decide(
     alpha: float,
     level: float,
 ) -> tuple[str, str, int | None]:
-    """Return a verdict, its reason and the number of images needed; p: corrected, by claim."""
+    """Return a verdict, its reason and the number of images needed; p: corrected p-values."""
     if change.out_of_reach:
         return "regressed", _unreachable_text(change), None
     if p["worse"] <= alpha:
@@ -144,7 +149,7 @@ def decide(
     if verdict is None:
         return "undecided", *_undecided_reason(tests, margin, level)
     if unknown := change.unknown:
-        images = _images_text([image.what for image in unknown])  # any may be the worst
+        images = _images_text([image.what for image in unknown])  # any of them may be the worst
         reason = f"the other images would pass, but {images} cannot be compared: {unknown[0].why}"
         return "undecided", reason, None
     return verdict, "", None
@@ -156,7 +161,7 @@ def _judge_without_numbers(change: Change) -> tuple[str, str]:
     if change.images_above and not change.unknown:
         images = _images_text(change.images_above)
         return "improved", f"on {images} the new curve lies completely above the reference"
-    has_values = change.unknown or change.left_out  # but no curve to compare
+    has_values = change.unknown or change.left_out  # values without a curve to compare
     reason = change.no_number_reason or change.unknown[0].why
     return "undecided" if has_values else "nothing measured", reason
 
@@ -172,7 +177,7 @@ def _margin_percent(change: Change, margins: Mapping[str, tuple[float, str]]) ->
 def _finding_numbers(change: Change, tests: MeanTests, confidence: float) -> dict[str, Any]:
     mean, percent = float(tests.mean[0]), change.percent
     lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
-    order = np.argsort(-percent, kind="stable")[:MAX_NAMED_IMAGES].tolist()
+    worst_indices = np.argsort(-percent, kind="stable")[:MAX_NAMED_IMAGES].tolist()
     return {
         "change_percent": mean,
         # Each bound holds for this metric alone, uncorrected
@@ -181,15 +186,16 @@ def _finding_numbers(change: Change, tests: MeanTests, confidence: float) -> dic
         "deviation_percent": float(tests.deviation[0]) if tests.images > 1 else None,
         "change": None if change.level is None else mean * change.unit,
         "worst": [
-            {"image": change.images[index], "percent": float(percent[index])} for index in order
+            {"image": change.images[index], "percent": float(percent[index])}
+            for index in worst_indices
         ],
     }
 
 
 def _finding(change: Change, verdict: str, reason: str, /, **results: Any) -> Finding:
     """Return a finding; a BD-metric's `change` is in units of the metric, with its sign."""
-    numbers = ("margin", "change", "lower", "upper", "deviation")
-    empty = dict.fromkeys((*(f"{name}_percent" for name in numbers), "change", "p"))
+    number_names = ("margin", "change", "lower", "upper", "deviation")
+    empty_fields = dict.fromkeys((*(f"{name}_percent" for name in number_names), "change", "p"))
     return {
         "label": change.label,
         "metric": change.metric,
@@ -206,7 +212,7 @@ def _finding(change: Change, verdict: str, reason: str, /, **results: Any) -> Fi
         "inferred": change.inferred,
         "verdict": verdict,
         "why": reason,
-        **empty,
+        **empty_fields,
         "images_needed": None,
         "worst": [],
         **results,

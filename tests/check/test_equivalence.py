@@ -189,7 +189,7 @@ def test_images_needed_have_a_maximum():
 def test_the_size_of_a_chunk_changes_no_p_value(monkeypatch):
     sample = np.random.default_rng(2).gamma(2, 1, 24)
     reference = MeanTests(sample, 1999)
-    monkeypatch.setattr("benchmark.check.equivalence.CHUNK", 24 * 300)
+    monkeypatch.setattr("benchmark.check.equivalence.CHUNK_WEIGHTS", 24 * 300)
     parts = MeanTests(sample, 1999)
     for bound in (1.5, 2.0, 2.5, 9.0):
         assert parts.p_above(bound) == reference.p_above(bound)

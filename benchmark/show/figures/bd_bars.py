@@ -85,7 +85,7 @@ def draw_bd_bars(
         texts.add_legend(figure, [], " ".join(filter(None, [intervals_note, note])))
     metrics = sections.metric_names([panel[0].metric for panel in panels]) + rule.words
     caption = sections.make_caption(
-        f"BD-rates against {against} on {dataset} in {metrics}; negative saves bits.",
+        f"BD-rates against {against} on {dataset} in {metrics}; negative values mean fewer bits.",
         *absences,
         intervals_note,
         note,

@@ -32,7 +32,7 @@ TEXT_POINTS = 7.0  # all text except axis labels; the smallest legible in print
 GREY, LINE_GREY = "#555555", "#777777"
 USER_COLOUR = "#000000"  # the user's codec; no other colour is as dark
 MIN_LIGHTNESS_GAP = 7.0  # difference of L* between two styles with the same marker
-# Dashes and gaps, in line widths, of a codec's curves in a figure; the plainest curve is solid.
+# Dashes and gaps, in line widths, of a codec's variants; the one with the fewest options is solid.
 DASHES = ((), (5.0, 1.6), (5.0, 1.4, 1.4, 1.4), (2.2, 1.4))
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 USER_MARKERS = ("D", "^", "v", "P", "X", "h", "<", ">", "p", "8", "d", "H")
@@ -56,7 +56,7 @@ MAX_CURVES = 8
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Choices of a figure's looks; texts are in the command line's form."""
+    """Drawing options, in the form of the command line."""
 
     label: tuple[str, ...] = option(
         (), DRAWING, "Name of a curve: ours:beta=3.84=Ours; repeatable.", value_form="repeated"
@@ -94,24 +94,24 @@ class Look:
         return None if self.every_curve else MAX_CURVES
 
     def place(self, edition: "Edition") -> int:
-        """Return a sort key: the place in the given order; others come last."""
+        """Return a sort key: the position in the option `order`; other editions come last."""
         from benchmark.rows.names import is_named  # which needs numpy
 
-        places = (n for n, name in enumerate(self.order) if is_named(edition, name))
-        return next(places, len(self.order))
+        positions = (n for n, name in enumerate(self.order) if is_named(edition, name))
+        return next(positions, len(self.order))
 
     def axis_range(self, metric: "Metric") -> tuple[float, float] | None:
-        """Return the chosen ends of a metric's axis, if any."""
+        """Return the requested ends of a metric's axis, if any."""
         ranges = {name: ends for name, *ends in map(parse_value_range, self.values)}
         low, high = ranges.get(metric.name, (None, None))
         return None if low is None or high is None else (low, high)
 
     def titles(self, editions: Iterable["Edition"]) -> "dict[Edition, str]":
-        """Return the chosen names of editions."""
+        """Return the requested names of editions."""
         return parse_names(self.label, editions)
 
     def check(self, editions: Iterable["Edition"]) -> None:
-        """Raise `UsageError` for choices that fit no figure of these editions."""
+        """Raise `UsageError` for options that name none of these editions."""
         from benchmark.rows.edition import labels_of  # which needs numpy
         from benchmark.rows.names import find_editions
 
@@ -149,18 +149,20 @@ def parse_names(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Ed
     from benchmark.rows.names import find_variant  # which needs numpy
 
     editions = list(editions)
-    result: dict[Edition, str] = {}
+    values_by_edition: dict[Edition, str] = {}
     for text in texts:
-        parts = reduce(lambda t, sign: t.replace(GREEK_LATEX[sign], sign), GREEK_LATEX, text).split(
-            "="
-        )
+        parts = reduce(
+            lambda name, letter: name.replace(GREEK_LATEX[letter], letter), GREEK_LATEX, text
+        ).split("=")
         for count in range(len(parts) - 1, 0, -1):
             with suppress(BenchError):
                 spec = find_variant("=".join(parts[:count]), editions)
                 value = "=".join(parts[count:])
-                result |= {edition: value for edition in editions if edition.spec == spec}
+                values_by_edition |= {
+                    edition: value for edition in editions if edition.spec == spec
+                }
                 break
-    return result
+    return values_by_edition
 
 
 _current_look: ContextVar[Look] = ContextVar("look of figures", default=Look())  # noqa: B039
@@ -173,14 +175,14 @@ def look() -> Look:
 
 @contextmanager
 def use_look(chosen_look: Look | None = None, **changes: Any) -> Iterator[Look]:
-    """Draw figures in this context with a look and `changes` to it; `UsageError` if invalid."""
+    """Draw figures in this context with a look, changed by `changes`; `UsageError` if invalid."""
     with chdir(Path(__file__).parent):  # the current folder's matplotlibrc may not be text
         from matplotlib.colors import is_color_like
 
     chosen_look = replace(chosen_look or look(), **changes)
-    values = [("font", chosen_look.font, FONTS), ("width", chosen_look.width or "page", WIDTHS)]
+    options = [("font", chosen_look.font, FONTS), ("width", chosen_look.width or "page", WIDTHS)]
     for kind, name, choices in (
-        *values,
+        *options,
         *(("format", name, FORMATS) for name in chosen_look.format),
     ):
         if name not in choices:
@@ -203,8 +205,8 @@ class Style(NamedTuple):
     """Colour, marker and line of a system in every figure."""
 
     colour: str  # "#D55E00"
-    marker: str  # matplotlib's name for it
-    dashes: tuple[float, ...] = ()  # strokes and gaps in line widths; none: a solid line
+    marker: str  # name in matplotlib
+    dashes: tuple[float, ...] = ()  # dashes and gaps in line widths; none: a solid line
 
 
 PROJECT_STYLE = Path(__file__).with_name("figure.mplstyle")
@@ -222,17 +224,17 @@ def figure_style() -> Iterator[None]:
     settings |= {"mathtext.fontset": "stix" if look().font == "serif" else "dejavusans"}
     if (path := look().style) is not None:
         settings |= _style_file(path)
-    settings |= {"text.parse_math": False, "text.usetex": False}  # names may hold anything
-    # Figures are laid out once and for all, by `texts.add_legend`.
+    settings |= {"text.parse_math": False, "text.usetex": False}  # names may contain any character
+    # Only `texts.add_legend` lays out figures.
     settings |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
-    fonts = logging.getLogger("matplotlib.font_manager")
+    font_logger = logging.getLogger("matplotlib.font_manager")
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # `texts.warn_of_boxes` reports missing glyphs
-        fonts.addFilter(_is_not_about_weight)
+        font_logger.addFilter(_is_not_about_weight)
         try:
             yield
         finally:
-            fonts.removeFilter(_is_not_about_weight)
+            font_logger.removeFilter(_is_not_about_weight)
 
 
 def _is_not_about_weight(record: logging.LogRecord) -> bool:
@@ -241,11 +243,11 @@ def _is_not_about_weight(record: logging.LogRecord) -> bool:
 
 @cache
 def fallback_fonts() -> list[str]:
-    """Return the installed fonts among FALLBACK_FONTS."""
+    """Return the names of installed fonts in FALLBACK_FONTS."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
     for path in {*findSystemFonts()}.difference(font.fname for font in fontManager.ttflist):
-        with suppress(Exception):  # installed since matplotlib wrote its list, or unusable
+        with suppress(Exception):  # a font that matplotlib cannot read
             fontManager.addfont(path)
     installed_names = {font.name for font in fontManager.ttflist}
     return [name for name in FALLBACK_FONTS if name in installed_names]
@@ -254,17 +256,17 @@ def fallback_fonts() -> list[str]:
 def _style_file(path: Path) -> dict[str, Any]:
     import matplotlib as mpl
 
-    result: Any = mpl.RcParams()
+    settings: Any = mpl.RcParams()
     location = f"--style {path}"
     try:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             key, _, value = re.sub(r"(^|\s)#.*", "", line).partition(":")
             location = f"--style {path}, line {number}"
             if key.strip():
-                result[key.strip()] = value.strip().strip("\"'")
+                settings[key.strip()] = value.strip().strip("\"'")
     except (OSError, KeyError, ValueError) as error:
         raise UsageError(f"{location} cannot be read: {' '.join(str(error).split())}") from error
-    return dict(result)
+    return dict(settings)
 
 
 @cache
@@ -272,8 +274,10 @@ def families() -> dict[str, Style]:
     """Return the style of each codec family that declares one."""
     from benchmark.rows.edition import CATALOGUE
 
-    facts = ((edition.family, edition.facts) for edition in CATALOGUE)
-    return {family: Style(fact.colour, fact.marker) for family, fact in facts if fact.colour}
+    family_facts = ((edition.family, edition.facts) for edition in CATALOGUE)
+    return {
+        family: Style(facts.colour, facts.marker) for family, facts in family_facts if facts.colour
+    }
 
 
 @cache
@@ -292,12 +296,12 @@ def _catalogue_styles() -> dict[str, Style]:
 
 
 def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
-    """Return a style for each codec variant of editions, no two the same.
+    """Return a different style for each codec variant of editions.
 
-    A style depends on the variant alone: the catalogue's; else its codec's colour and another
-    marker; for unknown codecs, both by a checksum of the label. If two styles would be the same,
-    the second in alphabetical order takes its next choice. The user's first codec is black.
-    Variants of a codec, and unknown codecs with the same colour, differ in line dashes.
+    A variant has the style in the catalogue; otherwise, its codec's colour with another marker. For
+    unknown codecs, a checksum of the label chooses colour and marker. If two variants would get the
+    same style, the second in alphabetical order gets its next choice. The user's first codec is
+    black. Variants of a codec, and unknown codecs with the same colour, differ in line dashes.
     """
     from matplotlib.colors import to_hex
 
@@ -318,10 +322,10 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     def dash_group(edition: "Edition") -> str:
         return edition.family if edition.family in families() else result[edition.spec].colour
 
-    plainest_first = sorted(
+    fewest_options_first = sorted(
         ordered_editions, key=lambda edition: (dash_group(edition), edition.further_options)
     )
-    for _, group in groupby(plainest_first, dash_group):
+    for _, group in groupby(fewest_options_first, dash_group):
         for edition, dashes in zip(group, cycle(DASHES), strict=False):
             result[edition.spec] = result[edition.spec]._replace(dashes=dashes)
     for edition, colour in parse_names(look().colour, ordered_editions).items():
@@ -335,14 +339,14 @@ def _choose_distinct(
     other_styles: Iterable[Style] = (),
     colour: str = "",
 ) -> Style:
-    """Return an edition's first style that no other has, if possible also in greyscale."""
+    """Return an edition's first style that is free, if possible also in a greyscale print."""
     from benchmark.rows.edition import label_of
 
     catalogue_styles = [*catalogue_styles]
-    choices = [*_choices(edition)]
+    choices = [*_style_choices(edition)]
     if colour:
-        number = crc32(label_of(edition.spec).encode())
-        markers = _rotate(USER_MARKERS[1:], number) if edition.further_options else USER_MARKERS
+        checksum = crc32(label_of(edition.spec).encode())
+        markers = _rotate(USER_MARKERS[1:], checksum) if edition.further_options else USER_MARKERS
         choices = [Style(colour, marker) for marker in markers]
     free_styles = [
         style for style in choices if style not in {*catalogue_styles, *other_styles}
@@ -362,39 +366,40 @@ def _is_distinct(style: Style, other_styles: Iterable[Style]) -> bool:
     return all(abs(value - lightness(style.colour)) >= MIN_LIGHTNESS_GAP for value in lightnesses)
 
 
-def _choices(edition: "Edition") -> Iterator[Style]:
+def _style_choices(edition: "Edition") -> Iterator[Style]:
     from benchmark.rows.edition import label_of
 
-    family, number = edition.family, crc32(label_of(edition.spec).encode())
-    base, declared_marker = families().get(family), edition.facts.marker
-    markers = _rotate(SPARE_MARKERS, number)
-    colours = [*_rotate(SPARE_COLOURS, crc32(family.encode()))] if base is None else [base.colour]
-    if base is not None:
+    family, checksum = edition.family, crc32(label_of(edition.spec).encode())
+    family_style, declared_marker = families().get(family), edition.facts.marker
+    markers = _rotate(SPARE_MARKERS, checksum)
+    colours = _rotate(SPARE_COLOURS, crc32(family.encode()))
+    if family_style is not None:
+        colours = [family_style.colour]
         if not edition.further_options:
-            yield base
-        markers = [marker for marker in markers if marker != base.marker]
-        if declared_marker not in ("", base.marker):
+            yield family_style
+        markers = [marker for marker in markers if marker != family_style.marker]
+        if declared_marker not in ("", family_style.marker):
             markers.insert(0, declared_marker)
     yield from (Style(colour, marker) for colour in colours for marker in markers)
 
 
-def _rotate(values: Sequence[_T], number: int) -> list[_T]:
-    place = number % len(values)
-    return [*values[place:], *values[:place]]
+def _rotate(values: Sequence[_T], checksum: int) -> list[_T]:
+    start = checksum % len(values)
+    return [*values[start:], *values[:start]]
 
 
 def lightness(colour: str) -> float:
-    """Return the lightness L* of CIELAB, 0 to 100: all that a greyscale print keeps of a colour.
+    """Return the lightness L* of CIELAB, 0 to 100, as in a greyscale print.
 
     >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
     (100.0, 50.0)
     """
-    share = luminance(colour)
-    return 116 * share ** (1 / 3) - 16 if share > (6 / 29) ** 3 else share * (29 / 3) ** 3
+    y = luminance(colour)
+    return 116 * y ** (1 / 3) - 16 if y > (6 / 29) ** 3 else y * (29 / 3) ** 3
 
 
 def mix_with_grey(colour: str, target: int, share: float) -> str:
-    """Return the colour mixed with a grey of `target`, 0 to 255."""
+    """Return the colour mixed with a `share` of the grey value `target`, 0 to 255."""
     return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in channels(colour))
 
 

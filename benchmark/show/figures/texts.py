@@ -135,7 +135,9 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
     if not against:
         return Table.create(columns[:4], rows)
     against += rule.form_words
-    notes = [f"Against {against}, over these rates; negative saves bits at equal quality."]
+    notes = [
+        f"Against {against}, over these rates; negative values mean fewer bits at equal quality."
+    ]
     decades = [metric.label for metric in metrics if metric.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)}: compared by logarithm.")

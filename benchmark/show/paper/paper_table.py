@@ -1,4 +1,4 @@
-"""The table of a paper: systems by BD-rates on datasets, and by cost."""
+"""A paper's table: BD-rates of systems on datasets, and their costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -72,10 +72,8 @@ COSTS = (  # heading, number format, name in the csv
 )
 SECONDS = COSTS[2][2]
 SEEDS, DEVIATION = "bd_rate_seeds", "bd_rate_seeds_standard_deviation_percent"  # columns
-TIME_NOTE = (
-    f"Time: to encode and decode a megapixel at {AT_BPP:g} bpp or the nearest setting, {{}}."
-)
-TIMED_ALONE, TYPICAL_TIME = "timed alone on {}", "typical of one core, as codecs declare it"
+TIME_NOTE = f"Time to encode and decode a megapixel at the setting nearest to {AT_BPP:g} bpp; {{}}."
+TIMED_ALONE, TYPICAL_TIME = "timed alone on {}", "typical for one core, as declared by the codecs"
 
 
 class SystemRow(NamedTuple):
@@ -83,7 +81,7 @@ class SystemRow(NamedTuple):
 
     name: str
     curve: Curve
-    pairs: Mapping[str, Record]  # comparisons with the anchor, by dataset and metric column
+    comparisons: Mapping[str, Record]  # with the anchor, by dataset and metric column
     costs: Mapping[str, float]  # by the csv's name
 
 
@@ -94,12 +92,12 @@ def draw_table(
     budget: Budget = "image",
     bd_rates: bool = True,
 ) -> tuple[Table, dict[str, str], list[str]]:
-    """Return the table of the requested systems and metrics, its files, and what is left out.
+    """Return the table of the requested systems and metrics, its files, and notes on absences.
 
-    LaTeX omits intervals, as a paper's page has no room. A dataset without a curve of the named
-    anchor uses that of `compare.anchor`. targets: rates and metric values that get columns;
-    published values under any rule are included, marked. Raises `UsageError` if no system has a
-    BD-rate or a value.
+    LaTeX omits intervals, as a paper's page has no room. If a dataset has no curve of the named
+    anchor, `compare.anchor` chooses one. targets: rates and metric values that get columns; these
+    include published values under any rule, marked. Raises `UsageError` if no system has a BD-rate
+    or a value.
     """
     shown_names = metric_names_of(experiment.metrics or METRICS["table"])
     full_experiment, min_settings = experiment, MIN_POINTS
@@ -112,7 +110,7 @@ def draw_table(
     with use_look(
         every_curve=look().every_curve or bool(experiment.named_codecs or experiment.published)
     ):
-        rows, anchors, absent, time_note = _system_rows(results, experiment, bd_rates)
+        rows, anchors, absent_names, time_note = _system_rows(results, experiment, bd_rates)
     names_by_spec = {row.curve.spec: row.name for row in rows}
     names = {row.curve.edition: row.name for row in rows}
     blocks = [
@@ -126,29 +124,29 @@ def draw_table(
     if not anchors and targets and not blocks_with_columns:
         raise UsageError("; ".join(block_notes(blocks)))
     if not anchors and not targets:
-        first = results[0].anchor
-        against = (first and names_by_spec.get(first)) or "an anchor"
+        first_anchor = results[0].anchor
+        anchor_name = (first_anchor and names_by_spec.get(first_anchor)) or "an anchor"
         other_names = (
-            ", ".join(row.name for row in rows if row.name != against) or "any other system"
+            ", ".join(row.name for row in rows if row.name != anchor_name) or "any other system"
         )
         raise UsageError(
-            f"no BD-rate of {other_names} against {against}: change --anchor or --codecs, or "
+            f"no BD-rate of {other_names} against {anchor_name}: change --anchor or --codecs, or "
             "compare at a rate with --at"
         )
     groups, columns = _column_groups(results, rows, blocks_with_columns)
-    places = [_mark_lowest(column, rows) for column in columns[1:]]
+    marks_by_column = [_mark_lowest(column, rows) for column in columns[1:]]
     marks = {
-        (row, place): mark
-        for place, row_marks in enumerate(places, 1)
+        (row, column): mark
+        for column, row_marks in enumerate(marks_by_column, 1)
         for row, mark in row_marks.items()
     }
     kinds = [row.curve.edition.facts.kind for row in rows]
-    parts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
+    part_starts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
     notes = _notes(results, rows, anchors, time_note, experiment.rule)
     notes = [*dict.fromkeys([*block_notes(blocks), *notes])]
 
-    def interval_form(pair: Record) -> str:
-        return f"{_seeds_text(pair)} {interval_text(pair) or ''}".rstrip()
+    def interval_form(comparison: Record) -> str:
+        return f"{_seeds_text(comparison)} {interval_text(comparison) or ''}".rstrip()
 
     wide_columns = [c._replace(form=interval_form) if c.form == _delta_text else c for c in columns]
     wide_columns = [
@@ -162,7 +160,7 @@ def draw_table(
         if result.stored
         for text in hidden_edition_lines(result.stored.summary)
     ]
-    absence_notes = [f"not in the table: {', '.join(absent)}"] if absent else []
+    absence_notes = [f"not in the table: {', '.join(absent_names)}"] if absent_names else []
     if bd_rates:
         absence_notes += [
             f"no BD-rate on {result.title}" for result in results if result.title not in anchors
@@ -174,7 +172,7 @@ def draw_table(
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     table = Table.create(columns, rows, notes)
     files = {
-        "table.tex": latex(table, marks, groups, headers, parts),
+        "table.tex": latex(table, marks, groups, headers, part_starts),
         "table.md": markdown(Table.create(wide_columns, rows, [*notes, INTERVALS_NOTE]), marks),
         "table.csv": csv_text(_records(results, rows, blocks, bd_rates)),
     }
@@ -184,38 +182,38 @@ def draw_table(
 def _system_rows(
     results: Sequence[ExperimentCurves], experiment: Experiment, bd_rates: bool
 ) -> tuple[list[SystemRow], dict[str, str], list[str], str]:
-    """Return the systems, anchors by dataset title, names left out, and a note on seconds."""
+    """Return the systems, anchors by dataset title, absent names, and a note on seconds."""
     curves: dict[str, Curve] = {}
-    pairs: dict[str, dict[str, Record]] = {}
+    comparisons: dict[str, dict[str, Record]] = {}
     anchors: dict[str, str] = {}
-    absent: dict[str, None] = {}
+    absent_names: dict[str, None] = {}
     for result in results:
         choice = choose(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
-        absent |= dict.fromkeys(choice.absent)
+        absent_names |= dict.fromkeys(choice.absent)
         for panel in choice.select(result.panels):
             metric, anchor_curve = panel[0].metric, variant_curve(panel, result.anchor)
             for curve in panel:
                 curves.setdefault(curve.name, curve)
-                pairs.setdefault(curve.name, {})
+                comparisons.setdefault(curve.name, {})
             if anchor_curve is None or not bd_rates:
                 continue
             comparable_curves = (
                 panel if experiment.mix_protocols else _comparable_curves(panel, result)
             )
-            comparisons = _compare_panel(result, comparable_curves, anchor_curve, experiment.rule)
-            rates = {name: record["bd_rate_percent"] for name, record in comparisons.items()}
+            records = _compare_panel(result, comparable_curves, anchor_curve, experiment.rule)
+            rates = {name: record["bd_rate_percent"] for name, record in records.items()}
             if any(rate is not None for name, rate in rates.items() if name != anchor_curve.name):
                 anchors[result.title] = anchor_curve.name
-                for name, comparison in comparisons.items():
-                    pairs[name][_key(result, metric)] = comparison
-        for curve, records in _curveless_codecs(result, experiment.rule):
+                for name, record in records.items():
+                    comparisons[name][_key(result, metric)] = record
+        for curve, missing_records in _curveless_codecs(result, experiment.rule):
             curves.setdefault(curve.name, curve)
             if curve is curves[curve.name]:
-                pairs.setdefault(curve.name, {}).update(records if bd_rates else {})
+                comparisons.setdefault(curve.name, {}).update(missing_records if bd_rates else {})
     costs, time_note = _costs(results, curves)
     ordered_names = sorted(curves, key=lambda name: KINDS.index(curves[name].edition.facts.kind))
-    rows = [SystemRow(name, curves[name], pairs[name], costs[name]) for name in ordered_names]
-    return rows, anchors, [name for name in absent if name not in curves], time_note
+    rows = [SystemRow(name, curves[name], comparisons[name], costs[name]) for name in ordered_names]
+    return rows, anchors, [name for name in absent_names if name not in curves], time_note
 
 
 def _comparable_curves(panel: Panel, result: ExperimentCurves) -> Panel:
@@ -254,7 +252,7 @@ def _seed_fields(anchor: Curve, curve: Curve, rule: Rule) -> Record:
 def _curveless_codecs(
     result: ExperimentCurves, rule: Rule
 ) -> Iterator[tuple[Curve, dict[str, Record]]]:
-    """Yield codecs without a complete point in any metric, with the reason in the first."""
+    """Yield codecs without a complete point in any metric, with the reason for the first metric."""
     if result.summary is None:
         return
     drawn_editions = {curve.edition for curve in chain(*result.panels)}
@@ -301,23 +299,22 @@ def _column_groups(
 
 
 def _rate_record(key: str, row: SystemRow) -> Record | None:
-    pair = row.pairs.get(key)
-    return pair if pair and pair["bd_rate_percent"] is not None else None
+    record = row.comparisons.get(key)
+    return record if record and record["bd_rate_percent"] is not None else None
 
 
-def _delta_text(pair: Record) -> str:
-    text = number_text(pair, form="+z.1f") if pair["bd_rate_percent"] else None
+def _delta_text(record: Record) -> str:
+    text = number_text(record, form="+z.1f") if record["bd_rate_percent"] else None
     return text or "0"
 
 
-def _seeds_text(pair: Record) -> str:
-    return (
-        f"{_delta_text(pair)} ± {pair[DEVIATION]:.1f}" if DEVIATION in pair else _delta_text(pair)
-    )
+def _seeds_text(record: Record) -> str:
+    rate_text = _delta_text(record)
+    return f"{rate_text} ± {record[DEVIATION]:.1f}" if DEVIATION in record else rate_text
 
 
 def _mark_lowest(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
-    """Mark the lowest and second lowest printed values by row, except doubtful ones."""
+    """Return the marks of the column's two lowest printed values, by row, without doubtful ones."""
     scores: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, dict):
@@ -329,8 +326,8 @@ def _mark_lowest(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
             scores[row] = value
     ordered_rows = sorted(scores, key=scores.__getitem__)
     texts = {row: column.text(rows[row], "").removeprefix(WIDE_MARK) for row in ordered_rows}
-    order = [*dict.fromkeys(texts.values())]
-    marks = dict(zip(order, ("best", "second")[: len(order) - 1], strict=False))
+    ordered_texts = [*dict.fromkeys(texts.values())]
+    marks = dict(zip(ordered_texts, ("best", "second")[: len(ordered_texts) - 1], strict=False))
     return {row: marks[text] for row, text in texts.items() if text in marks}
 
 
@@ -339,11 +336,11 @@ def _costs(
 ) -> tuple[dict[str, dict[str, float]], str]:
     """Return the costs of systems by name, and the note on their seconds.
 
-    Each cost is from the first dataset with rows of the system. Seconds are of one machine or
-    typical ones, whichever most systems have; others have none.
+    Each cost is from the first dataset with rows of the system. All seconds come from one machine,
+    or all are typical, whichever more systems have; the other systems have no seconds.
     """
     costs: dict[str, dict[str, float]] = {name: {} for name in curves}
-    times: dict[str, dict[str, float]] = {"": {}}  # by machine; "" for typical ones
+    times: dict[str, dict[str, float]] = {"": {}}  # seconds by machine; "": typical seconds
     summaries = [result.summary for result in results if result.summary]
     for name, curve in curves.items():
         summaries_with_rows = (
@@ -376,27 +373,30 @@ def _notes(
     results: Sequence[ExperimentCurves],
     rows: Sequence[SystemRow],
     anchors: Mapping[str, str],
-    time: str,
+    time_note: str,
     rule: Rule,
 ) -> list[str]:
-    names = list(dict.fromkeys(anchors.values()))
-    if len(names) > 1:
-        names = [f"{name} on {title}" for title, name in anchors.items()]
-    pairs = ((result, metric) for result in results for metric in result.metrics)
+    anchor_names = list(dict.fromkeys(anchors.values()))
+    if len(anchor_names) > 1:
+        anchor_names = [f"{name} on {title}" for title, name in anchors.items()]
+    result_metrics = ((result, metric) for result in results for metric in result.metrics)
     shown_metrics = dict.fromkeys(
-        m for result, m in pairs if any(_rate_record(_key(result, m), row) for row in rows)
+        m for result, m in result_metrics if any(_rate_record(_key(result, m), row) for row in rows)
     )
     metrics = metric_names(shown_metrics)
-    against = f"against {listed(names)}{rule.words}"
+    against_text = f"against {listed(anchor_names)}{rule.words}"
     notes = list[str]()
     if anchors:
-        notes.append(f"BD-rate in {metrics} {against}; negative saves bits at equal quality.")
+        notes.append(
+            f"BD-rate in {metrics} {against_text}; "
+            "negative values mean fewer bits at equal quality."
+        )
     for result in results:
         if result.summary and (images := images_text(result.panels)) != counted(
             result.summary.images, "image"
         ):
             notes.append(f"Means on {result.title} are over {images}.")
-    words = {
+    metric_texts = {
         _key(
             result, metric
         ): f"{short_name(metric, result.metrics)}{f' on {result.title}' * bool(results[1:])}"
@@ -404,19 +404,18 @@ def _notes(
         for metric in result.metrics
     }
     notes += [
-        f"No BD-rate of {row.name} in {words[key]}: {pair['reason']}."
+        f"No BD-rate of {row.name} in {metric_texts[key]}: {record['reason']}."
         for row in rows
-        for key, pair in row.pairs.items()
-        if pair["bd_rate_percent"] is None
+        for key, record in row.comparisons.items()
+        if record["bd_rate_percent"] is None
     ]
-    notes += doubt_notes((pair["doubtful"] for row in rows for pair in row.pairs.values()), rule)
-    notes += seeds_sentences(
-        pair[SEEDS] for row in rows for pair in row.pairs.values() if SEEDS in pair
-    )
+    all_records = [record for row in rows for record in row.comparisons.values()]
+    notes += doubt_notes((record["doubtful"] for record in all_records), rule)
+    notes += seeds_sentences(record[SEEDS] for record in all_records if SEEDS in record)
     notes += filter(
         None, [other_rules_note(c for result in results for c in chain(*result.panels))]
     )
-    notes += [time] if any(SECONDS in row.costs for row in rows) else []
+    notes += [time_note] if any(SECONDS in row.costs for row in rows) else []
     origins = {row.curve.edition.origin for row in rows}
     notes += dict.fromkeys(
         text
@@ -424,7 +423,7 @@ def _notes(
         if result.summary
         for text in caveat_notes(result.summary.editions)
     )
-    if "bundled" in origins and "here" not in origins:  # else their names are marked
+    if "bundled" in origins and "here" not in origins:  # otherwise their names are marked
         notes.append("All measured results are bundled.")
     return notes
 
@@ -436,7 +435,7 @@ def _records(
     bd_rates: bool,
 ) -> list[dict[str, Any]]:
     records = []
-    any_seeds = any(SEEDS in pair for row in rows for pair in row.pairs.values())
+    any_seeds = any(SEEDS in comparison for row in rows for comparison in row.comparisons.values())
     for row in rows:
         record: dict[str, Any] = {
             "system": row.name,
@@ -449,9 +448,9 @@ def _records(
             for metric in result.metrics:
                 key = _key(result, metric)
                 for name in ("", "low_", "high_"):
-                    value = row.pairs.get(key, {}).get(f"bd_rate_{name}percent")
+                    value = row.comparisons.get(key, {}).get(f"bd_rate_{name}percent")
                     record[f"{key} bd_rate_{name}percent"] = value
                 for name in (SEEDS, DEVIATION) if any_seeds else ():
-                    record[f"{key} {name}"] = row.pairs.get(key, {}).get(name)
+                    record[f"{key} {name}"] = row.comparisons.get(key, {}).get(name)
         records.append(record | {name: row.costs.get(name) for *_, name in COSTS})
     return records

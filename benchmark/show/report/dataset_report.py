@@ -1,4 +1,4 @@
-"""Reports: the stored results of a dataset as figures, tables and a text in its report folder."""
+"""Reports: the stored results of a dataset as figures, tables and text in a report folder."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -71,20 +71,20 @@ class Report:
     """Written report of one dataset, with the parts that pages and terminals show."""
 
     stored: DatasetResults
-    metrics: Sequence[Metric]  # requested
-    measured_metrics: Sequence[Metric]  # with values
-    sections: Mapping[str, Section]  # for a page, by kind
-    deltas: Table | str  # BD-rates, or the reason without any
+    metrics: Sequence[Metric]  # requested metrics
+    measured_metrics: Sequence[Metric]  # metrics with values
+    sections: Mapping[str, Section]  # sections of a page, by kind
+    deltas: Table | str  # BD-rates, or why there are none
     overlays: Mapping[str, "Overlay"]  # published curves by metric column
     ranking: Ranking
-    files: Sequence[Path] = ()  # report.md
-    figures: int = 0
+    files: Sequence[Path] = ()  # path of report.md
+    figures: int = 0  # number of figures
     problems: Sequence[Absent] = ()  # absences that the reader can resolve
     absent: Sequence[Absent] = ()  # problems, absent metrics and curves
     notes: Sequence[str] = ()  # sentences on photographs, published points and kept files
     anchor: CodecSpec | None = None  # reference of BD-rates
     earlier_page: str | None = None  # --page-images of the earlier page, if any
-    named_codecs: Sequence[str] = ()  # requested ones
+    named_codecs: Sequence[str] = ()  # requested codecs
 
 
 def write_reports(
@@ -96,10 +96,10 @@ def write_reports(
     page: bool = False,
     command: str = "",
 ) -> Iterator[Report]:
-    """Write the report of each given dataset, and yield it when it is written.
+    """Write the report of each requested dataset, and yield each report once it is written.
 
-    page: the caller will write a page next to it. command: reproduces the report. Raises
-    `UsageError` for choices that the results do not allow, before anything is written, and
+    page: the caller will write a page next to it. command: command that reproduces the report.
+    Raises `UsageError` for options that the results do not allow, before anything is written, and
     `StoreError` for an unwritable folder.
     """
     names = metric_names(experiment.metrics)
@@ -112,20 +112,22 @@ def write_reports(
         if out is not None:
             folder = out / name.replace(":", "-") if len(dataset_names) > 1 else out
         sets.append(ReportSet(folder, owned_by_bench=out is None))
-    with_page = (page or report_set.page_images is not None for report_set in sets)
-    result = [
+    needs_streams = (page or report_set.page_images is not None for report_set in sets)
+    all_results = [
         read_experiment(
             replace(experiment, dataset=name),
             names,
             True,
             common=common,
             pooled=pooled,
-            with_streams=whole_images,
+            with_streams=include_streams,
         )
-        for name, whole_images in zip(dataset_names, with_page, strict=True)
+        for name, include_streams in zip(dataset_names, needs_streams, strict=True)
     ]
-    require_anchor(stored.anchor for stored in result)
-    editions = {edition for stored in result for edition in stored.summary.editions}
+    require_anchor(dataset_results.anchor for dataset_results in all_results)
+    editions = {
+        edition for dataset_results in all_results for edition in dataset_results.summary.editions
+    }
     if experiment.published:
         from benchmark.published import curves
         from benchmark.published.registry import chosen_points, note_missing_values
@@ -135,8 +137,8 @@ def write_reports(
     look().check(editions)
     for report_set in sets:
         report_set.require_writable(CORE_FILES | {PAGE} if page else CORE_FILES)
-    for stored, report_set in zip(result, sets, strict=True):
-        dataset_results = stored._replace(folder=report_set.folder)
+    for stored_results, report_set in zip(all_results, sets, strict=True):
+        dataset_results = stored_results._replace(folder=report_set.folder)
         overlays, published_notes = dict[str, "Overlay"](), list[str]()
         if experiment.published:
             arguments = published, dataset_results.summary, metrics, dataset_results.name
@@ -158,16 +160,18 @@ def write_reports(
 
 def _write_report(
     experiment: Experiment,
-    stored: DatasetResults,
+    dataset_results: DatasetResults,
     metrics: Sequence[Metric],
     overlays: Mapping[str, "Overlay"],
     published_notes: Sequence[str],
     report_set: ReportSet,
     command: str,
 ) -> Report:
-    summary, folder = stored.summary, stored.folder
-    anchor = summary.edition_of(stored.anchor.spec)
-    editions = _select_tested(summary, anchor) if experiment.metrics == "all" else None
+    summary, folder = dataset_results.summary, dataset_results.folder
+    anchor = summary.edition_of(dataset_results.anchor.spec)
+    editions = (
+        _editions_with_shown_metrics(summary, anchor) if experiment.metrics == "all" else None
+    )
     measured_metrics = [
         metric for metric in metrics if summary.count_values(metric.column, editions)
     ]
@@ -196,29 +200,35 @@ def _write_report(
     }
     codecs, rule = experiment.named_codecs, experiment.rule
     renamed_panels = dict(zip(panels, rename_curves([*panels.values()]), strict=True))
-    overlaid = {
+    cut_panels = {
         column: cut for column, panel in renamed_panels.items() if (cut := cut_curves(panel, rule))
     }
-    choice = choose([*overlaid.values()], rule, stored.anchor.spec, codecs)
+    choice = choose([*cut_panels.values()], rule, dataset_results.anchor.spec, codecs)
     undrawn_notes = note_undrawn(choice, experiment)
-    comparisons, deltas = compare_all(summary, measured_metrics, stored.anchor, rule)
-    drawings = _draw_figures(stored, overlaid, choice, comparisons)
+    comparisons, deltas = compare_all(summary, measured_metrics, dataset_results.anchor, rule)
+    drawings = _draw_figures(dataset_results, cut_panels, choice, comparisons)
     named_metrics = () if experiment.metrics == "all" else metrics
     ranking = rank_by_bd_rate(summary, metrics, anchor, rule, comparisons, named_metrics)
-    ranking = ranking._replace(anchor_reason=stored.anchor.why)
-    reader_problems = problems(summary, stored.runs)
+    ranking = ranking._replace(anchor_reason=dataset_results.anchor.why)
+    reader_problems = problems(summary, dataset_results.runs)
     names = dict(zip(metrics, metric_names(experiment.metrics), strict=True))
-    absent = [
+    absences = [
         *reader_problems,
         *value_absences(summary, [m for m in relevant_metrics if m not in partial_metrics]),
     ]
-    absent += _list_partial(summary, {names[metric]: metric for metric in partial_metrics})
-    sources = source_facts(stored.compared_rows)
+    absences += _list_partial(summary, {names[metric]: metric for metric in partial_metrics})
+    sources = source_facts(dataset_results.compared_rows)
     record = details_record(
-        stored, command, stored.anchor.label, drawings, absent, published_notes, sources
+        dataset_results,
+        command,
+        dataset_results.anchor.label,
+        drawings,
+        absences,
+        published_notes,
+        sources,
     )
     means = means_table(summary, measured_metrics)
-    shown_curves = chain(*choice.select([*overlaid.values()]))
+    shown_curves = chain(*choice.select([*cut_panels.values()]))
     published = sources_table(curve for curve in shown_curves if not curve.measured)
     tables = {
         "means.md": markdown(means),
@@ -227,18 +237,21 @@ def _write_report(
     if not isinstance(deltas, str):
         tables["bd_rate.md"] = markdown(deltas)
         tables["bd_rate.csv"] = csv_text([*comparisons.values()])
-    about_sources, title = source_sentences(sources), profile(stored.name).title
-    origin = [*stored.unfinished, *_note_bundled(experiment, stored, ranking.metrics)]
-    origin += note_cut_curves(renamed_panels.values(), overlaid.values(), rule)
+    source_notes, title = source_sentences(sources), profile(dataset_results.name).title
+    origin_notes = [
+        *dataset_results.unfinished,
+        *_note_bundled(experiment, dataset_results, ranking.metrics),
+    ]
+    origin_notes += note_cut_curves(renamed_panels.values(), cut_panels.values(), rule)
     if experiment.metrics != "all":
         noted_columns = {metric.column for metric, _ in ranking.absent}
-        origin += absent_sentences(
+        origin_notes += absent_sentences(
             [n for m, n in names.items() if m.column not in noted_columns], summary
         )
-    remarks = [*origin, *about_sources]
+    remarks = [*origin_notes, *source_notes]
     if reader_problems:
-        things = listed([absent.what for absent in reader_problems])
-        remarks.append(f"Left out: {things}; details.md has the reasons.")
+        problem_names = listed([problem.what for problem in reader_problems])
+        remarks.append(f"Left out: {problem_names}; details.md has the reasons.")
     files: dict[str, str | bytes] = {
         "report.md": report_text(
             title, summary, ranking, drawings, remarks, [*tables], command, codecs
@@ -246,7 +259,7 @@ def _write_report(
         "details.json": json.dumps(record, indent=1) + "\n",
         "details.md": details_text(
             record,
-            absent,
+            absences,
             draws_table(draw_spreads(summary, measured_metrics), measured_metrics),
             means_table(summary, few_image_metrics),
             published,
@@ -261,31 +274,33 @@ def _write_report(
         f"kept: {folder / name} was changed since an earlier report" for name in kept_files
     )
     return Report(
-        stored, metrics, measured_metrics, page_sections(summary, ranking, deltas, means, absent),
-        deltas, overlays, ranking, [folder / "report.md"], len(drawings),
-        [*reader_problems, *gaps(summary, ranking.metrics)], absent,
-        [*origin, *about_sources, *published_notes, *undrawn_notes, *changed_notes],
-        stored.anchor.spec, earlier_page, codecs,
+        dataset_results, metrics, measured_metrics,
+        page_sections(summary, ranking, deltas, means, absences), deltas, overlays, ranking,
+        [folder / "report.md"], len(drawings),
+        [*reader_problems, *gaps(summary, ranking.metrics)], absences,
+        [*origin_notes, *source_notes, *published_notes, *undrawn_notes, *changed_notes],
+        dataset_results.anchor.spec, earlier_page, codecs,
     )  # fmt: skip
 
 
 def _note_bundled(
-    experiment: Experiment, stored: DatasetResults, metrics: Sequence[Metric]
+    experiment: Experiment, dataset_results: DatasetResults, metrics: Sequence[Metric]
 ) -> list[str]:
-    if stored.only_bundled:
+    if dataset_results.only_bundled:
         return [ONLY_BUNDLED]
-    store = Store(experiment.results / stored.name.partition(":")[0])
+    store = Store(experiment.results / dataset_results.name.partition(":")[0])
     rows = store.own_values(VARIANT, [metric.column for metric in metrics])
-    variants = stored.table.filter(~BUNDLED).select(pl.col(VARIANT).cast(pl.String)).unique()
-    own_rows = rows.join(variants, on=VARIANT, how="semi", nulls_equal=True)
-    return note_bundled_values(own_rows, metrics)
+    measured_rows = dataset_results.table.filter(~BUNDLED)
+    variants = measured_rows.select(pl.col(VARIANT).cast(pl.String)).unique()
+    measured_values = rows.join(variants, on=VARIANT, how="semi", nulls_equal=True)
+    return note_bundled_values(measured_values, metrics)
 
 
-def _select_tested(summary: Summary, anchor: Edition | None) -> set[Edition]:
+def _editions_with_shown_metrics(summary: Summary, anchor: Edition | None) -> set[Edition]:
     """Return the codecs whose metrics a report shows: those measured here, except the anchor.
 
-    Metrics that only bundled codecs have compare nothing. If nothing else was measured here, return
-    all codecs but the anchor, or the anchor alone.
+    A metric of bundled codecs only allows no comparison with the codecs measured here. If nothing
+    else was measured here, return all codecs but the anchor, or the anchor alone.
     """
     candidates = {edition for edition in summary.editions if edition != anchor}
     return (
@@ -340,26 +355,27 @@ def compare_all(
 
 
 def _draw_figures(
-    stored: DatasetResults,
+    dataset_results: DatasetResults,
     panels: Mapping[str, Panel],
     choice: Choice,
     comparisons: Comparisons,
 ) -> dict[str, DrawnFigure]:
-    summary, name = stored.summary, stored.name
+    summary, name = dataset_results.summary, dataset_results.name
     plottable_panels = {column: panel for column, panel in panels.items() if not few_images(panel)}
-    editions = [curve.edition for curve in chain(*panels.values()) if not curve.measured]
-    looks, anchor = styles([*summary.editions, *editions]), stored.anchor.spec
+    published = [curve.edition for curve in chain(*panels.values()) if not curve.measured]
+    styles_by_variant = styles([*summary.editions, *published])
+    anchor = dataset_results.anchor.spec
     counts = {column: sum(c.measured for c in panel) for column, panel in plottable_panels.items()}
     overview_names = overview_columns(counts)
     figures = {"curves": overview_names} if len(overview_names) > 1 else {}
     drawings: dict[str, DrawnFigure | None] = {}
     for file, columns in (figures | {column: [column] for column in plottable_panels}).items():
         file_panels = [(profile(name).title, [plottable_panels[column] for column in columns])]
-        drawings[file] = draw_rate_curves(file_panels, looks, choice, anchor=anchor)
+        drawings[file] = draw_rate_curves(file_panels, styles_by_variant, choice, anchor=anchor)
     for panel in choice.select([*plottable_panels.values()][:1]) if summary.machine else ():
         from benchmark.show.figures.cost_figure import cost_points, draw_costs
 
-        metric, against = panel[0].metric, variant_curve(panel, anchor)
+        metric, anchor_curve = panel[0].metric, variant_curve(panel, anchor)
         comparisons_with_anchor = {**comparisons}
         if anchor_edition := summary.edition_of(anchor):
             comparisons_with_anchor[anchor_edition, metric.column] = anchor_comparison(
@@ -367,7 +383,7 @@ def _draw_figures(
             )
         points = cost_points(panel, comparisons_with_anchor, summary, ["seconds"])
         timed_points = [point for point in points if point.measured]
-        if against and timed_points[1:]:
-            words = profile(name).title, metric_words([metric]), against.name
-            drawings["timing"] = draw_costs(timed_points, looks, *words, choice.rule)
+        if anchor_curve and timed_points[1:]:
+            texts = profile(name).title, metric_words([metric]), anchor_curve.name
+            drawings["timing"] = draw_costs(timed_points, styles_by_variant, *texts, choice.rule)
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}

@@ -122,7 +122,7 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     )
     assert any({"JPEG", "here", "blur/1"} <= cells for cells in sources)
     assert figure.drawing.table.notes[:2] == (
-        "Against JPEG, over these rates; negative saves bits at equal quality.",
+        "Against JPEG, over these rates; negative values mean fewer bits at equal quality.",
         "Blur (px): compared by logarithm.",
     )
     assert figure.drawing.figure.axes[0].get_title(loc="left") == "Garden, 4 images"
