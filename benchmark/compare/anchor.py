@@ -1,7 +1,7 @@
 """The anchor of BD-rates, and the rows that are compared with it.
 
-The default is VTM, else the best conventional codec by PSNR, so that no choice of metrics changes
-it. Rows without PSNR are judged by the first requested per-image metric.
+The default anchor is VTM, else the best conventional codec by PSNR, whatever the other metrics.
+Without PSNR values, codecs are compared by the first requested per-image metric.
 """
 
 import math
@@ -43,15 +43,17 @@ def read_compared(
     min_settings: int = MIN_POINTS,
     **options: Any,
 ) -> DatasetResults:
-    """Read and summarise an experiment's rows and its anchor's (`add_anchor`); average seeds."""
+    """Read and summarise an experiment's rows with its anchor's (`add_anchor`); average seeds."""
     join = partial(
         add_anchor, name=anchor, fall_back=fall_back, metrics=metrics, min_settings=min_settings
     )
     if source.rows is None:
         require_bundled(source.results, options.get("bundled", ""))
     selection = source.results, source.dataset, codecs, metrics
-    stored = read_results(*selection, rows=source.rows, join=join, **options)
-    return stored._replace(summary=average_seeds(stored.summary, stored.anchor.spec))
+    dataset_results = read_results(*selection, rows=source.rows, join=join, **options)
+    return dataset_results._replace(
+        summary=average_seeds(dataset_results.summary, dataset_results.anchor.spec)
+    )
 
 
 def read_experiment(
@@ -80,7 +82,7 @@ def add_anchor(
     metrics: Sequence[str] = (),
     min_settings: int = MIN_POINTS,
 ) -> tuple[pl.DataFrame, Anchor]:
-    """Add the anchor's rows to `rows`, and return both.
+    """Add the anchor's rows to `rows`; return the joined rows and the anchor.
 
     other_rows: rows of the same images, the source of an anchor that `rows` lack. name: a label,
     spec or codec; "": the default anchor. Raises `UnknownName` for an anchor without rows and
@@ -104,9 +106,11 @@ def add_anchor(
     anchor = choose_anchor(summarise(rows, protocols([metric_name])), metric_name)
     if not anchor.why or not other_rows.height:
         return rows, anchor
-    conventional = [spec for spec in specs_of(other_rows) if facts_of(spec).kind == "standard"]
-    candidates = pl.concat([rows, other_rows.filter(has_variant(conventional))])
-    anchor = choose_anchor(summarise(candidates, protocols([metric_name])), metric_name)
+    conventional_specs = [
+        spec for spec in specs_of(other_rows) if facts_of(spec).kind == "standard"
+    ]
+    candidate_rows = pl.concat([rows, other_rows.filter(has_variant(conventional_specs))])
+    anchor = choose_anchor(summarise(candidate_rows, protocols([metric_name])), metric_name)
     return _add_variant(rows, other_rows, anchor.spec), anchor
 
 
@@ -128,9 +132,9 @@ def require_anchor(anchors: Iterable[Anchor]) -> None:
 def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
     """Return the default anchor: VTM if it has a curve, else the best conventional codec.
 
-    A curve has the points that BD-rates need, over the same images as the others. The best needs
-    the fewest bits at equal values of the metric `name`. Without a conventional codec, the anchor
-    is preferably not the user's codec.
+    A curve has the points that BD-rates need, over the same images as the others. The best codec
+    needs the fewest bits at equal values of the metric `name`. Without a conventional codec, the
+    anchor is preferably not the user's codec.
     """
     metric = Metric.named(name)
     points_by_edition = curves(summary, metric) if metric.column in summary.protocols else {}
@@ -140,23 +144,31 @@ def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
     complete_editions = [
         edition for edition, curve in curves_by_edition.items() if len(curve.bpp) >= MIN_POINTS
     ]
-    conventional = [edition for edition in complete_editions if edition.facts.kind == "standard"]
-    for edition in conventional:
+    conventional_editions = [
+        edition for edition in complete_editions if edition.facts.kind == "standard"
+    ]
+    for edition in conventional_editions:
         if edition.family == reference_codecs()[-1]:
             return Anchor(edition.spec)
-    if conventional:
-        return Anchor(_best_edition(conventional, curves_by_edition).spec, BEST_CONVENTIONAL)
+    if conventional_editions:
+        return Anchor(
+            _best_edition(conventional_editions, curves_by_edition).spec, BEST_CONVENTIONAL
+        )
     fallbacks = dict.fromkeys([*complete_editions, *curves_by_edition, *summary.editions])
     if not fallbacks:
         return NO_ANCHOR._replace(why=NO_CONVENTIONAL)
-    first = min(fallbacks, key=lambda edition: (edition not in complete_editions, edition.is_users))
-    return Anchor(first.spec, NO_CONVENTIONAL if summary.count_values(metric.column) else NO_VALUES)
+    fallback = min(
+        fallbacks, key=lambda edition: (edition not in complete_editions, edition.is_users)
+    )
+    return Anchor(
+        fallback.spec, NO_CONVENTIONAL if summary.count_values(metric.column) else NO_VALUES
+    )
 
 
 def headline_candidates(
     editions: Iterable[Edition], anchor: Edition | None, names: Sequence[str] = ()
 ) -> list[Edition]:
-    """Return candidates for the headline: the user's codecs, else the named or measured ones."""
+    """Return candidates for the headline: the user's codecs, else the named or measured codecs."""
     candidates = [edition for edition in editions if edition != anchor]
     users_editions = [edition for edition in candidates if edition.is_users]
     named_editions = [e for e in candidates if any(is_named(e, name) for name in names)]
@@ -169,22 +181,24 @@ def _best_edition(
     editions: Sequence[Edition], curves_by_edition: Mapping[Edition, RateQuality]
 ) -> Edition:
     """Return the edition whose curve needs the fewest bits, by BD-rates against the first."""
-    first = editions[0]
+    first_edition = editions[0]
 
     def rate_against_first(edition: Edition) -> float:
-        if edition == first:
+        if edition == first_edition:
             return 0.0
-        rate = bd_rate(curves_by_edition[first], curves_by_edition[edition], USUAL_RULE).value
+        rate = bd_rate(
+            curves_by_edition[first_edition], curves_by_edition[edition], USUAL_RULE
+        ).value
         return math.inf if rate is None else rate
 
     return min(editions, key=rate_against_first)
 
 
 def _require_curve(rows: pl.DataFrame, label: str, min_settings: int) -> None:
-    settings = rows.filter(OK).select("setting_name", "setting_value").n_unique()
-    if settings < min_settings:
+    num_settings = rows.filter(OK).select("setting_name", "setting_value").n_unique()
+    if num_settings < min_settings:
         raise UsageError(
-            f"the anchor {label} has {counted(settings, 'setting')} here, and BD-rates need "
+            f"the anchor {label} has {counted(num_settings, 'setting')} here, and BD-rates need "
             f"{min_settings}: measure more settings, or name another --anchor"
         )
 

@@ -24,9 +24,9 @@ from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.edition import Edition, labels_of
 from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 
-DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first one measured ranks the codecs
-# The first entry ranks if any codec has a curve in it, otherwise the metric with the most curves;
-# metrics in any codec's training loss are excluded.
+DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first metric with values ranks codecs
+# The first metric ranks codecs if any codec has a curve in it, otherwise the metric with the most
+# curves does. Metrics in any codec's training loss are excluded.
 HELD_OUT = (
     *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
     *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
@@ -39,7 +39,7 @@ Comparisons = Mapping[tuple[Edition, str], Record]  # by edition and metric colu
 
 
 def compare_curves(anchor: RateQuality, test: RateQuality, metric: Metric, rule: Rule) -> Record:
-    """Return the BD-rate and the BD-metric of a curve against an anchor's."""
+    """Return the BD-rate and the BD-metric of a curve against the anchor's curve."""
     rate = bd_rate(anchor, test, rule)
     record = _comparison_record(metric, rule, rate, rd.bd_metric(anchor, test, metric, rule))
     crossing = rd.crossing(anchor, test, rule) if rate.value is not None else None
@@ -52,7 +52,7 @@ def anchor_comparison(metric: Metric, rule: Rule) -> Record:
 
 
 def missing_comparison(metric: Metric, rule: Rule, reason: str) -> Record:
-    """Return the comparison where there is no curve."""
+    """Return the comparison of a codec that has no curve."""
     return _comparison_record(metric, rule, Delta(why=reason), Delta(why=reason))
 
 
@@ -165,7 +165,7 @@ def rate_intervals(
 def _image_fields(
     anchor_curves: Mapping[int, RateQuality], test: Sequence[Point], metric: Metric, rule: Rule
 ) -> Record:
-    """Return the fields on images' BD-rates, empty if none; anchor_curves: by image."""
+    """Return the fields on images' BD-rates, if there are any; anchor_curves: by image."""
     test_curves = rd.image_curves(test, metric) if anchor_curves else {}
     rates = image_rates(
         [*anchor_curves.values()], [test_curves[image] for image in anchor_curves], rule
@@ -228,7 +228,7 @@ class Ranking(NamedTuple):
 
     anchor: Edition | None
     rule: Rule
-    metrics: tuple[Metric, ...]  # distortion, held-out metric, `extra_metrics`, if measured
+    metrics: tuple[Metric, ...]  # distortion and held-out metric if measured, `extra_metrics`
     # JSON values only. Rates and `images` (the minimum over points) are those of compared points,
     # if any; seconds are means over the timed settings.
     records: Mapping[Edition, Record]
@@ -260,13 +260,13 @@ def rank_by_bd_rate(
     """Rank the codec variants of a summary against an anchor.
 
     comparisons: made earlier with the same rule; by default BD-rates of mean curves and their
-    intervals are computed. requested: metrics to show even if they rank nothing.
+    intervals are computed. requested_metrics: shown even if they rank nothing.
     """
     metrics = [*metrics]
-    ranking = ranking_metrics(summary, metrics)
+    main_metrics = ranking_metrics(summary, metrics)
     candidates = (
-        *ranking,
-        *(m for m in requested_metrics if m not in ranking and curves(summary, m)),
+        *main_metrics,
+        *(m for m in requested_metrics if m not in main_metrics and curves(summary, m)),
     )
     points = {metric: curves(summary, metric) for metric in candidates}
     shown_metrics = tuple(metric for metric in candidates if anchor in points[metric]) or candidates
@@ -291,7 +291,7 @@ def rank_by_bd_rate(
             },
             **_rates_and_seconds(summary.edition_points(edition), curve_points),
         }
-    independent = [metric for metric in metrics if metric.column == INDEPENDENT_COLUMN]
+    independent_metrics = [metric for metric in metrics if metric.column == INDEPENDENT_COLUMN]
     return Ranking(
         anchor,
         rule,
@@ -299,8 +299,8 @@ def rank_by_bd_rate(
         dict(sorted(records.items(), key=lambda item: _ranking_key(item[1]))),
         all_comparisons,
         image_counts=tuple(images_in(summary, metric) for metric in shown_metrics),
-        extra_metrics=tuple(metric for metric in shown_metrics if metric not in ranking),
-        absent=_incomplete_metrics(summary, [*candidates, *independent]),
+        extra_metrics=tuple(metric for metric in shown_metrics if metric not in main_metrics),
+        absent=_incomplete_metrics(summary, [*candidates, *independent_metrics]),
         rescore_command=summary.rescore_command,
     )
 
@@ -333,8 +333,8 @@ def _compare_in_metric(
                 interval
             )
         else:
-            missing = missing_comparison(metric, rule, "no BD-rate was computed")
-            result[key] = comparisons.get(key, missing)
+            missing_record = missing_comparison(metric, rule, "no BD-rate was computed")
+            result[key] = comparisons.get(key, missing_record)
     return result
 
 
@@ -388,21 +388,27 @@ def _no_curve_reason(
 def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric, ...]:
     """Return the metrics that rank codecs: a distortion, a held-out metric, and users' metrics.
 
-    A first choice is kept even if only some codecs have values; the other codecs are not ranked.
+    The first choice is kept even if only some codecs have values; the other codecs are not ranked.
     If no codec has a complete point, the metrics are those with values.
     """
-    counts = {m: len(curves(summary, m)) for m in metrics if summary.count_values(m.column)}
+    counts = {
+        metric: len(curves(summary, metric))
+        for metric in metrics
+        if summary.count_values(metric.column)
+    }
     measured_metrics = {
-        m.column: (n, m) for m, n in counts.items() if n or not any(counts.values())
+        metric.column: (count, metric)
+        for metric, count in counts.items()
+        if count or not any(counts.values())
     }
     trained_columns = {
         column for edition in summary.editions for column in edition.facts.trained_on
     }
     distortion_candidates, held_out_candidates = (
         [
-            measured_metrics[c]
-            for c in (metric_class(name).column for name in names)
-            if c in measured_metrics
+            measured_metrics[column]
+            for column in (metric_class(name).column for name in names)
+            if column in measured_metrics
         ]
         for names in (DISTORTION, HELD_OUT)
     )
@@ -413,9 +419,9 @@ def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric
     ]
     max_count = max((count for count, _ in held_out_candidates), default=0)
     held_out_metrics = [
-        m
-        for count, m in held_out_candidates
-        if count == max_count or m.column == INDEPENDENT_COLUMN
+        metric
+        for count, metric in held_out_candidates
+        if count == max_count or metric.column == INDEPENDENT_COLUMN
     ]
     builtin_columns = {metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)}
     user_metrics = [

@@ -1,7 +1,7 @@
 """Variants of a codec that a trade-off or a realism sweep joins: all of one build.
 
-The build with the most variants is used, the newest of several; variants of other builds, and
-settings without the metrics, are left out and listed.
+The build with the most variants is used, the newest if several have as many. Variants of other
+builds, and settings without the metrics, are left out and listed.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ class Family(NamedTuple):
     """Points of one build's variants that have the same metrics, over the same images."""
 
     points: dict[Edition, list[Point]]  # lowest rate first
-    absent: tuple[Absent, ...]  # the other variants and settings
+    absent: tuple[Absent, ...]  # other variants and settings, with reasons
 
     @property
     def absence_notes(self) -> tuple[str, ...]:
@@ -60,7 +60,9 @@ def one_build(
             if not variant_points or variant_points[0].edition == point.edition:
                 variant_points.append(point)
     best_points = max(points_by_build.values(), key=_build_rank, default={})
-    points_by_edition = {points[0].edition: points for points in best_points.values()}
+    points_by_edition = {
+        variant_points[0].edition: variant_points for variant_points in best_points.values()
+    }
     return Family(
         points_by_edition, tuple(_absent_variants(points, points_by_edition, metrics, summary))
     )
@@ -78,7 +80,7 @@ def beta_of(edition: Edition) -> float | None:
 
 
 def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
-    """Return our codec's betas of one build: by the default options, else by those with most."""
+    """Return our codec's variants of one build by beta, preferably with default other options."""
     variants = _checkpoint_variants(summary)
     return one_build(summary, lambda edition: edition.spec in variants, metrics)
 
@@ -89,7 +91,7 @@ def _checkpoint_variants(summary: Summary) -> set[CodecSpec]:
     for edition in summary.editions:
         if beta_of(edition) is not None:
             options = edition.options.items()
-            other_options = frozenset(pair for pair in options if pair[0] not in ("beta", NAME))
+            other_options = frozenset(item for item in options if item[0] not in ("beta", NAME))
             variants_by_options.setdefault(other_options, set()).add(edition.spec)
     return variants_by_options.get(frozenset()) or max(
         variants_by_options.values(), key=len, default=set()
@@ -121,7 +123,7 @@ def _absent_variants(
     editions_by_build = {edition.build: edition for edition in points_by_edition}
     shown_editions, labels = {*summary.editions}, summary.labels
     joined_builds = " and ".join(edition.build_words for edition in editions_by_build.values())
-    settings: dict[tuple[str, str], list[str]] = {}
+    settings_by_reason: dict[tuple[str, str], list[str]] = {}
     for point in points:
         reason = _missing_reason(point, metrics, summary)
         edition = point.edition
@@ -133,7 +135,10 @@ def _absent_variants(
                 or f"its build ({edition.build_words}) differs from the others' ({joined_builds})"
             )
         if reason is not None:
-            settings.setdefault((labels[point.edition], reason), []).append(str(point.setting))
+            settings_by_reason.setdefault((labels[point.edition], reason), []).append(
+                str(point.setting)
+            )
     return [
-        Absent(f"{label} {', '.join(names)}", reason) for (label, reason), names in settings.items()
+        Absent(f"{label} {', '.join(setting_texts)}", reason)
+        for (label, reason), setting_texts in settings_by_reason.items()
     ]

@@ -17,23 +17,23 @@ class Seconds(NamedTuple):
     """Seconds to encode and decode a megapixel."""
 
     value: float
-    timed: bool  # timed alone; False: typical of one core, as the codec's class declares
+    timed: bool  # True: timed alone; False: typical for one core, as declared by the codec
 
 
 def megapixel_seconds(points: Sequence[Point]) -> Seconds | None:
     """Return the seconds at `AT_BPP`, or at the nearest setting outside a codec's range.
 
-    From the rows if all points were timed alone, else from the class; None without either.
+    They come from rows if all points were timed alone, else from the class; None without either.
     """
     if not points:
         return None
     seconds_by_column = [[point.means[name].value for point in points] for name in TIMED]
-    if all(value for way in seconds_by_column for value in way):
+    if all(value for values in seconds_by_column for value in values):
         return Seconds(
             sum(filter(None, (mean_at_rate(points, name, AT_BPP) for name in TIMED))), True
         )
-    typical = typical_seconds(points, AT_BPP, ("cpu",))
-    return None if typical is None else Seconds(typical, False)
+    typical_value = typical_seconds(points, AT_BPP, ("cpu",))
+    return None if typical_value is None else Seconds(typical_value, False)
 
 
 def mean_at_rate(points: Sequence[Point], name: str, bpp: float) -> float | None:
@@ -48,12 +48,12 @@ def mean_at_rate(points: Sequence[Point], name: str, bpp: float) -> float | None
 
 def typical_seconds(points: Sequence[Point], bpp: float, devices: Collection[str]) -> float | None:
     """Return the seconds per megapixel at a rate that the codec's class declares for a device."""
-    names = points[0].setting.name, ""
-    for declared in facts_of(points[0].edition.spec).typical:
-        if declared.device in devices and declared.setting in names:
+    setting_names = points[0].setting.name, ""
+    for declaration in facts_of(points[0].edition.spec).typical:
+        if declaration.device in devices and declaration.setting in setting_names:
             settings = [float(point.setting.value) for point in points]
             setting = float(np.interp(math.log10(bpp), _log_rates(points), settings))
-            return interpolate(declared.seconds, setting)
+            return interpolate(declaration.seconds, setting)
     return None
 
 

@@ -34,7 +34,7 @@ class CurvePoint(NamedTuple):
     bpp_error: float | None = None
     reference: str = ""
     interval: Interval | None = None  # for a distribution metric, in units of the axis
-    seeds: tuple[tuple[float, float], ...] = ()  # bpp and value of each, if this is their mean
+    seeds: tuple[tuple[float, float], ...] = ()  # bpp and value of each averaged seed
 
 
 class Curve(NamedTuple):
@@ -44,9 +44,9 @@ class Curve(NamedTuple):
     edition: Edition
     title: str  # unique among the curves made together
     points: tuple[CurvePoint, ...]
-    sampled: bool = False  # read off a plotted line: the points are not the author's
-    group: Group = ""  # in the paper's legends
-    # Protocols of the edition, in any metric, that others on the axis do not share
+    sampled: bool = False  # True: read off a plotted line, not at the authors' points
+    group: Group = ""  # group in the paper's legends
+    # Protocols of the edition, in any metric, that other curves on the axis do not share
     other_rules: tuple[str, ...] = ()
 
     @property
@@ -81,7 +81,7 @@ class Curve(NamedTuple):
 
     @property
     def protocol(self) -> str:
-        """Protocol id of its points; empty without any."""
+        """Protocol id of the points; empty without points."""
         return self.points[0].protocol if self.points else ""
 
     @property
@@ -92,7 +92,7 @@ class Curve(NamedTuple):
 
     @property
     def num_points(self) -> int:
-        """Number of its points, without an interpolated end."""
+        """Number of points, without an interpolated end."""
         return sum(point.how != INTERPOLATED for point in self.points)
 
     @property
@@ -114,7 +114,7 @@ class Curve(NamedTuple):
         return curves
 
     def cut(self, rule: Rule) -> "Curve":
-        """Return the points up to a rule's rate limit and one interpolated there (`curves.cut`)."""
+        """Return the points up to a rule's rate limit and one interpolated there."""
         max_rate = rule.up_to_bpp
         if max_rate is None:
             return self
@@ -122,8 +122,10 @@ class Curve(NamedTuple):
         bpp, quality = cut(self.rates, rule)
         if points and len(bpp) and bpp[-1] == max_rate > points[-1].bpp:
             value = self.metric.value(float(quality[-1]))
-            end = points[-1]._replace(bpp=max_rate, value=value, setting="", how=INTERPOLATED)
-            points += (end._replace(value_error=None, bpp_error=None, interval=None, seeds=()),)
+            end_point = points[-1]._replace(bpp=max_rate, value=value, setting="", how=INTERPOLATED)
+            points += (
+                end_point._replace(value_error=None, bpp_error=None, interval=None, seeds=()),
+            )
         return self._replace(points=points)
 
 
@@ -157,24 +159,26 @@ def measured_curves(summary: Summary | None, metric: Metric) -> list[Curve]:
     if summary is None or metric.column not in summary.protocols:
         return []
     titles = summary.titles()
-    rules = summary.protocols[metric.column], summary.protocols["coding"]
-    result = []
+    protocols = summary.protocols[metric.column], summary.protocols["coding"]
+    summary_curves = []
     for edition, edition_points in curves(summary, metric).items():
         points = []
         point_origin = "recorded" if edition.run_facts.recorded else "measured"
-        origin = *rules, edition.short_version, "; ".join(edition.run_facts.caveats)
+        origin_fields = *protocols, edition.short_version, "; ".join(edition.run_facts.caveats)
         for point in edition_points:
             mean = point.means[metric.column]
             if mean.value is not None and mean.bpp:
-                ends = point_interval(point, metric) if metric.of_sets else None
-                start = mean.bpp, mean.value, str(point.setting), point_origin, mean.images
+                interval = point_interval(point, metric) if metric.of_sets else None
+                mean_fields = mean.bpp, mean.value, str(point.setting), point_origin, mean.images
                 means = (drawing.means[metric.column] for drawing in point.drawings)
                 seeds = tuple(
                     (mean_of_seed.bpp, mean_of_seed.value)
                     for mean_of_seed in means
                     if mean_of_seed.bpp and mean_of_seed.value is not None
                 )
-                points.append(CurvePoint(*start, *origin, interval=ends, seeds=seeds))
+                points.append(
+                    CurvePoint(*mean_fields, *origin_fields, interval=interval, seeds=seeds)
+                )
         if points:
-            result.append(Curve(metric, edition, titles[edition], tuple(points)))
-    return result
+            summary_curves.append(Curve(metric, edition, titles[edition], tuple(points)))
+    return summary_curves

@@ -1,4 +1,4 @@
-"""Experiments: the subject of a report, a figure or a table, and the rates that it names."""
+"""Experiments: codecs, datasets and metrics of a report, a figure or a table; lists of rates."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -25,7 +25,7 @@ IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", value_form="listed
 
 @dataclass(frozen=True, slots=True)
 class Experiment(Rule):
-    """Codecs, datasets, metrics and anchor of a question, as comma-separated lists."""
+    """Codecs, datasets, metrics and anchor to compare, as comma-separated lists."""
 
     results: Path = shared_option(Path("results"), options.RESULTS)
     dataset: str = shared_option("", options.DATASETS)
@@ -43,7 +43,7 @@ class Experiment(Rule):
 
     @property
     def rule(self) -> Rule:
-        """The rule of its BD-rates."""
+        """The rule of the experiment's BD-rates."""
         return Rule(
             **{rule_field.name: getattr(self, rule_field.name) for rule_field in fields(Rule)}
         )
@@ -57,7 +57,7 @@ class Experiment(Rule):
 def parse_rates(texts: Iterable[str]) -> tuple[float, ...]:
     """Parse rates in bpp; raise `UsageError` for any other text."""
     texts = [*texts]
-    result = tuple(map(number_in, texts))
-    if any(not 0 < rate < 100 for rate in result):
+    rates = tuple(map(number_in, texts))
+    if any(not 0 < rate < 100 for rate in rates):
         raise UsageError(f"--bpp {','.join(texts)} is not a list of rates: write 0.1,0.3")
-    return result
+    return rates

@@ -22,7 +22,7 @@ from benchmark.rows.summary import Point, Summary, average_seeds
 CONFIDENCE = 0.95
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
 MIN_VARIANCE = 0.25  # lower bound on a resample's variance, as a share of the sample's
-DRAWS = 1000
+DRAWS = 1000  # number of resamples of the images
 SEED = 0
 
 
@@ -65,22 +65,22 @@ def resample_curve(
     weights: maps the number of images, without those that lack a value, to an array of shape
     (weightings, images). pooled: divide all bits by all pixels.
     """
-    order = np.argsort(points[0].image_ids)
-    order = order[np.isfinite(points[0].image_values[metric.column][order])]
-    weight = weights(len(order))
-    values = np.stack([p.image_values[metric.column][order] for p in points], axis=1)
-    rates = np.stack([p.image_bpp[order] for p in points], axis=1)
+    image_order = np.argsort(points[0].image_ids)
+    image_order = image_order[np.isfinite(points[0].image_values[metric.column][image_order])]
+    weight_rows = weights(len(image_order))
+    values = np.stack([p.image_values[metric.column][image_order] for p in points], axis=1)
+    rates = np.stack([p.image_bpp[image_order] for p in points], axis=1)
     if pooled:
-        pixels = np.stack([p.image_pixels[order] for p in points], axis=1)
-        rates = (weight @ (rates * pixels)) / (weight @ pixels)
+        pixels = np.stack([p.image_pixels[image_order] for p in points], axis=1)
+        rates = (weight_rows @ (rates * pixels)) / (weight_rows @ pixels)
     else:
-        rates = weight @ rates
-    return RateQuality(rates, rd.qualities(weight @ values, metric))
+        rates = weight_rows @ rates
+    return RateQuality(rates, rd.qualities(weight_rows @ values, metric))
 
 
-def percentile_interval(resampled: Float64Array) -> Interval:
-    """Return the percentile interval of a number over draws of images."""
-    return Interval(*np.quantile(resampled, TAILS).tolist())
+def percentile_interval(draw_values: Float64Array) -> Interval:
+    """Return the percentile interval of a number, given its value in each draw of images."""
+    return Interval(*np.quantile(draw_values, TAILS).tolist())
 
 
 def bootstrap_interval(values: Float64Array) -> Interval:
@@ -113,9 +113,9 @@ def studentise(centred: Float64Array, weights: Float64Array) -> Float64Array:
     images = len(centred)
     squares = centred**2
     means = weights @ centred
-    minimum = MIN_VARIANCE * squares.mean(axis=0)
+    min_variance = MIN_VARIANCE * squares.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.sqrt(np.maximum(weights @ squares - means**2, minimum) / (images - 1))
+        errors = np.sqrt(np.maximum(weights @ squares - means**2, min_variance) / (images - 1))
         return np.asarray(np.where(means == 0, 0.0, means / errors), np.float64)
 
 
@@ -130,10 +130,10 @@ def skewed_interval(values: Float64Array) -> Interval:
 
     images, mean = len(values), values.mean()
     error = values.std(ddof=1) / np.sqrt(images)
-    resampled = studentise(values[:, None] - mean, image_draws(images))
-    student, tail = -stdtrit(images - 1, TAILS[0]), expanded_level(TAILS[0], images)
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    lower_width, upper_width = max(student, high), max(student, -low)
+    studentised_means = studentise(values[:, None] - mean, image_draws(images))
+    student_quantile, tail = -stdtrit(images - 1, TAILS[0]), expanded_level(TAILS[0], images)
+    low, high = np.quantile(studentised_means, [tail, 1 - tail])
+    lower_width, upper_width = max(student_quantile, high), max(student_quantile, -low)
     return Interval(float(mean - lower_width * error), float(mean + upper_width * error))
 
 
@@ -152,19 +152,19 @@ def expanded_level(tail: float, images: int) -> float:
     return float(ndtr(np.sqrt(images / (images - 1)) * stdtrit(images - 1, tail)))
 
 
-def draws_interval(resampled: Float64Array, influenced_values: Float64Array) -> Interval:
+def draws_interval(draw_values: Float64Array, influenced_values: Float64Array) -> Interval:
     """Return the interval of a number computed over draws of images.
 
-    resampled: the number in each draw (`image_draws`), shape (draws,), finite. influenced_values:
+    draw_values: the number in each draw (`image_draws`), (draws,), finite. influenced_values:
     the number of the whole set plus each image's influence, shape (images,); NaN for an image
     without one. Each bound is the wider of Student's t on `influenced_values` and the draws'
     percentile at `expanded_level`.
     """
     tail = expanded_level(TAILS[0], len(influenced_values))
-    low, high = np.quantile(resampled, [tail, 1 - tail]).tolist()
+    low, high = np.quantile(draw_values, [tail, 1 - tail]).tolist()
     if np.isfinite(influenced_values).all():
-        student = jackknife_interval(influenced_values)
-        low, high = min(low, student.low), max(high, student.high)
+        student_interval = jackknife_interval(influenced_values)
+        low, high = min(low, student_interval.low), max(high, student_interval.high)
     return Interval(low, high)
 
 
@@ -208,17 +208,17 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
 
 def records_with_intervals(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     """Return `Summary.flat_records` with interval ends after the mean of each metric."""
-    by_column = {metric.column: metric for metric in metrics}
-    result = []
+    metrics_by_column = {metric.column: metric for metric in metrics}
+    records = []
     for record, point in zip(summary.flat_records(), summary.points, strict=True):
         record_with_ends: dict[str, Any] = {}
         for name, value in record.items():
             record_with_ends[name] = value
-            if name in by_column:
-                ends = point_interval(point, by_column[name]) or (None, None)
+            if name in metrics_by_column:
+                ends = point_interval(point, metrics_by_column[name]) or (None, None)
                 record_with_ends |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
-        result.append(record_with_ends)
-    return result
+        records.append(record_with_ends)
+    return records
 
 
 def bd_rate_interval(
@@ -226,9 +226,9 @@ def bd_rate_interval(
 ) -> Interval | None:
     """Return the interval (percent) of the BD-rate of two mean curves.
 
-    anchor, test: weighted by `jackknife_weights`, over the same images. It is the `skewed_interval`
-    of the log ratio of rates (coverage: docs/protocol.md); None where the set, or the set without
-    some image, has no BD-rate.
+    anchor, test: weighted by `jackknife_weights`, over the same images. The result is the
+    `skewed_interval` of the log ratio of rates (coverage: docs/protocol.md); None where the set, or
+    the set without some image, has no BD-rate.
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
         return None
@@ -241,7 +241,7 @@ def bd_rate_interval(
 
 
 def bd_rates(anchor: RateQuality, test: RateQuality, rule: Rule) -> Float64Array:
-    """Return the BD-rate of each weighting in percent, (weightings,); NaN without one."""
+    """Return the BD-rate of each weighting in percent, (weightings,); NaN if it has none."""
     sorted_curves, masks = zip(*map(rd.sort_by_rate, (anchor, test)), strict=True)
     max_rate = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
     # Weightings that keep the same points are computed together: usually nearly all of them.
@@ -249,16 +249,18 @@ def bd_rates(anchor: RateQuality, test: RateQuality, rule: Rule) -> Float64Array
     patterns, pattern_of_weighting = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
     for pattern in range(len(patterns)):
-        group = pattern_of_weighting == pattern
-        first, second = (
+        in_group = pattern_of_weighting == pattern
+        anchor_curves, test_curves = (
             _cut(
-                RateQuality(*(axis[group][:, mask[group][0]] for axis in curve)), max_rate, rule.bd
+                RateQuality(*(axis[in_group][:, mask[in_group][0]] for axis in curve)),
+                max_rate,
+                rule.bd,
             )
             for curve, mask in zip(sorted_curves, masks, strict=True)
         )
-        points = min(first.quality.shape[1], second.quality.shape[1])
-        if points >= rd.MIN_POINTS:
-            rates[group] = _bd_rates(first, second, rule.bd)
+        num_points = min(anchor_curves.quality.shape[1], test_curves.quality.shape[1])
+        if num_points >= rd.MIN_POINTS:
+            rates[in_group] = _bd_rates(anchor_curves, test_curves, rule.bd)
     return rates
 
 
@@ -270,12 +272,14 @@ def _bd_rates(anchor: RateQuality, test: RateQuality, form: Form) -> Float64Arra
 
 
 def _cut(curve: RateQuality, up_to_bpp: float, form: Form) -> RateQuality:
-    """Cut curves at a rate as `curves.cut` does; the result has one shape for all weightings."""
+    """Cut curves at a rate as `rate_quality.cut` does, to one shape for all weightings."""
     below_limit = curve.bpp[0] < up_to_bpp
     rates, quality = curve.bpp[:, below_limit], curve.quality[:, below_limit]
     if below_limit.all() or not below_limit.any():
         return RateQuality(rates, quality)
     end_rates = np.full(len(quality), up_to_bpp)
-    ends = rd.interpolate(curve.log_rate, curve.quality, np.log10(end_rates), form)
-    ends[ends <= quality[:, -1]] = np.nan  # an overshoot has no BD-rate
-    return RateQuality(np.column_stack([rates, end_rates]), np.column_stack([quality, ends]))
+    end_qualities = rd.interpolate(curve.log_rate, curve.quality, np.log10(end_rates), form)
+    end_qualities[end_qualities <= quality[:, -1]] = np.nan  # an overshoot has no BD-rate
+    return RateQuality(
+        np.column_stack([rates, end_rates]), np.column_stack([quality, end_qualities])
+    )

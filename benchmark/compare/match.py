@@ -79,28 +79,40 @@ def match(
       bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
       bench match vtm avif --each-pair --csv pairs.csv
     """
-    limit, names = parse_tolerance(tolerance), metric_names(metric)
+    parsed_tolerance, names = parse_tolerance(tolerance), metric_names(metric)
     all_names = tuple(dict.fromkeys((*METRICS, *names)))
     codec_list = f"{codec},{against}"
-    stored = read_results(
+    dataset_results = read_results(
         source.results, source.dataset, codec_list, all_names, rows=source.rows, images=images
     )
     matches, failures = list[Match](), list[Absent]()
     codec_pairs = [*product(split_codecs(codec), split_codecs(against))]
-    for first, second in [pair for pair in codec_pairs if pair[0] != pair[1]] or codec_pairs[:1]:
+    for codec_name, other_name in [
+        pair for pair in codec_pairs if pair[0] != pair[1]
+    ] or codec_pairs[:1]:
         try:
-            matches += match_variants(stored.summary, first, second, metric, limit)
+            matches += match_variants(
+                dataset_results.summary, codec_name, other_name, metric, parsed_tolerance
+            )
         except UsageError as error:
-            failures.append(Absent(f"{first} and {second}", str(error)))
+            failures.append(Absent(f"{codec_name} and {other_name}", str(error)))
     if not matches:
         raise UsageError(failures[0].why)
     matched_metric, *extra_metrics = shown_metrics = [*map(Metric.named, names)]
-    facts = {"dataset": stored.name, "metric": names[0], "tolerance": str(limit), **stored.facts}
+    facts = {
+        "dataset": dataset_results.name,
+        "metric": names[0],
+        "tolerance": str(parsed_tolerance),
+        **dataset_results.facts,
+    }
     subject = (
-        f"{stored.subject}: streams whose {matched_metric.axis_label} differs by at most {limit}"
+        f"{dataset_results.subject}: streams whose {matched_metric.axis_label} differs by at most "
+        f"{parsed_tolerance}"
     )
     if each_pair:
-        pairs = [pair for result in matches for pair in result.pair_records(stored.image_names)]
+        pair_records = [
+            pair for result in matches for pair in result.pair_records(dataset_results.image_names)
+        ]
         columns = [
             Column(name)
             for name in ("image", "codec", "codec_setting", "against", "against_setting")
@@ -113,7 +125,7 @@ def match(
             )
             for side in ("codec", "against")
         ]
-        return Answer(pairs, columns, f"{subject}.", facts=facts)
+        return Answer(pair_records, columns, f"{subject}.", facts=facts)
     column_names = [*(Metric.named(name).column for name in all_names), *TIMED]
     available = {
         name: 1
@@ -125,25 +137,27 @@ def match(
         if extra_metrics
         else [matched_metric.column, *overview_columns(available)]
     )
-    absent = failures + [
-        Absent(m.label, "no values", f"{stored.summary.rescore_command} --metrics {name}")
+    absences = failures + [
+        Absent(m.label, "no values", f"{dataset_results.summary.rescore_command} --metrics {name}")
         for name, m in zip(names, shown_metrics, strict=True)
         if available and m.column not in available
     ]
     if not available.keys() & {*TIMED}:
         reason = "no pair was timed alone on one machine"
-        absent.append(Absent("times", reason, "bench run --timing"))
-    absent += stored.summary.not_shown
-    labels = stored.summary.labels
+        absences.append(Absent("times", reason, "bench run --timing"))
+    absences += dataset_results.summary.not_shown
+    labels = dataset_results.summary.labels
     average_names = [name for name in available if name in (*shown_columns, *TIMED)]
-    texts = dict.fromkeys(f"{text}." for result in matches for text in result.caveats)
+    caveat_sentences = dict.fromkeys(f"{text}." for result in matches for text in result.caveats)
     return Answer(
         [{**result.record, "caveat": "; ".join(result.caveats)} for result in matches],
         _match_columns(
-            average_names, shown_metrics, {labels[edition] for edition in stored.summary.bundled}
+            average_names,
+            shown_metrics,
+            {labels[edition] for edition in dataset_results.summary.bundled},
         ),
-        " ".join((f"{subject}; ratios are of codec to against.", *texts)),
-        absent,
+        " ".join((f"{subject}; ratios are of codec to against.", *caveat_sentences)),
+        absences,
         facts,
     )
 
@@ -151,7 +165,6 @@ def match(
 def _match_columns(
     names: Sequence[str], metrics: Sequence[Metric], bundled: Collection[str]
 ) -> list[Column]:
-
     def unmatched_text(record: Mapping[str, Any]) -> str:
         sides = (record[f"{side}_streams_without_match"] for side in ("codec", "against"))
         return " + ".join(map(str, sides))
@@ -199,7 +212,7 @@ class Tolerance(NamedTuple):
     """The maximum difference of two matched values."""
 
     value: float
-    relative: bool = False  # to the larger of the two values, as in codec-compare
+    relative: bool = False  # True: a share of the larger of the two values, as in codec-compare
 
     def __str__(self) -> str:
         return f"{100 * self.value:g} %" if self.relative else f"{self.value:g}"
@@ -209,7 +222,7 @@ class Streams(NamedTuple):
     """Streams of a codec variant with finite values of the metric, ordered by image, then rate."""
 
     label: str
-    image: Int64Array  # image ids, shared by all codecs
+    image: Int64Array  # image ids, the same for all codecs
     settings: tuple[Setting, ...]
     # By "bytes" (bits per pixel), metric columns (in units of an axis) and TIMED; NaN: no value
     values: Mapping[str, Float64Array]
@@ -220,21 +233,21 @@ class Match(NamedTuple):
 
     first: Streams
     second: Streams
-    pairs: Int64Array  # (pairs, 2): places in `first` and in `second`
+    pairs: Int64Array  # (pairs, 2): indices into `first` and `second`
     record: dict[str, Any]  # counts and averages, JSON values only
-    bias: float  # log ratio of bytes that the pairs' difference in the metric corresponds to
+    bias: float  # log ratio of bytes that corresponds to the pairs' difference in the metric
     caveats: tuple[str, ...] = ()
 
     def pair_records(self, image_names: Mapping[int, str]) -> list[dict[str, Any]]:
         """Return a record of each pair: both streams' settings, rates and values."""
         records = []
-        for first, second in self.pairs.tolist():
-            record: dict[str, Any] = {"image": image_names[self.first.image[first]]}
-            sides = ("codec", self.first, first), ("against", self.second, second)
-            for side, streams, place in sides:
-                record |= {side: streams.label, f"{side}_setting": str(streams.settings[place])}
+        for first_index, second_index in self.pairs.tolist():
+            record: dict[str, Any] = {"image": image_names[self.first.image[first_index]]}
+            sides = ("codec", self.first, first_index), ("against", self.second, second_index)
+            for side, streams, index in sides:
+                record |= {side: streams.label, f"{side}_setting": str(streams.settings[index])}
                 for name, values in streams.values.items():
-                    value, column = float(values[place]), "bpp" if name == "bytes" else name
+                    value, column = float(values[index]), "bpp" if name == "bytes" else name
                     record[f"{side}_{column}"] = value if math.isfinite(value) else None
             records.append(record)
         return records
@@ -254,7 +267,7 @@ def match_variants(
 ) -> list[Match]:
     """Compare every variant of a codec with every variant of another.
 
-    summary: has METRICS. metric: names, comma-separated, the one to match first. Raises
+    summary: has METRICS. metric: comma-separated names, first the metric to match. Raises
     `UnknownName` or `UsageError`.
     """
     name, *_ = names = metric_names(metric)
@@ -322,27 +335,29 @@ def bias(
 ) -> float:
     """Convert the pairs' mean difference in one metric to another's, by the slope between the two.
 
-    column: of the matched metric. target: a column, or "bytes". The slope is pooled over both
+    column: the matched metric's column. target: a column, or "bytes". The slope is pooled over both
     codecs' streams within images; a ratio is given as its logarithm.
     """
-    rises = spreads = 0.0
+    covariance_sum = variance_sum = 0.0
     for streams in (first, second):
         with np.errstate(divide="ignore", invalid="ignore"):
-            y = np.log(streams.values[target]) if kind == "ratio" else streams.values[target]
-        finite = np.isfinite(y)
-        _, number = np.unique(streams.image[finite], return_inverse=True)
-        counts = np.bincount(number)
-        rise, spread = (
-            x - (np.bincount(number, x) / counts)[number]
-            for x in (y[finite], streams.values[column][finite])
+            target_values = (
+                np.log(streams.values[target]) if kind == "ratio" else streams.values[target]
+            )
+        is_finite = np.isfinite(target_values)
+        _, image_numbers = np.unique(streams.image[is_finite], return_inverse=True)
+        counts = np.bincount(image_numbers)
+        target_deviations, column_deviations = (
+            x - (np.bincount(image_numbers, x) / counts)[image_numbers]
+            for x in (target_values[is_finite], streams.values[column][is_finite])
         )
-        rises += float(rise @ spread)
-        spreads += float(spread @ spread)
-    if not len(pairs) or not spreads:
+        covariance_sum += float(target_deviations @ column_deviations)
+        variance_sum += float(column_deviations @ column_deviations)
+    if not len(pairs) or not variance_sum:
         return 0.0
-    first_places, second_places = pairs.T
-    difference = first.values[column][first_places] - second.values[column][second_places]
-    return rises / spreads * float(difference.mean())
+    first_indices, second_indices = pairs.T
+    difference = first.values[column][first_indices] - second.values[column][second_indices]
+    return covariance_sum / variance_sum * float(difference.mean())
 
 
 def collect_streams(
@@ -354,14 +369,14 @@ def collect_streams(
         image_values = [value for p in points for value in p.image_values[metric.column].tolist()]
         values[metric.column] = np.array([metric.plotted(value) for value in image_values])
     values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
-    image = np.concatenate([point.image_ids for point in points])
-    order = np.lexsort((values["bytes"], image))
+    image_ids = np.concatenate([point.image_ids for point in points])
+    order = np.lexsort((values["bytes"], image_ids))
     order = order[np.isfinite(values[matched_metric.column][order])]
     settings = [point.setting for point in points for _ in point.image_ids]
     return Streams(
         label_of(points[0].edition.spec),
-        image[order],
-        tuple(settings[place] for place in order.tolist()),
+        image_ids[order],
+        tuple(settings[index] for index in order.tolist()),
         {name: stream_values[order] for name, stream_values in values.items()},
     )
 
@@ -379,14 +394,14 @@ def match_streams(
     of ratios. Intervals are extended by the bias of the pairs' difference in the metric.
     """
     pairs = find_pairs(first, second, matched_metric.column, tolerance)
-    first_places, second_places = pairs.T
-    image = first.image[first_places]
-    images = len(np.intersect1d(first.image, second.image))
+    first_indices, second_indices = pairs.T
+    image_ids = first.image[first_indices]
+    num_images = len(np.intersect1d(first.image, second.image))
     record: dict[str, Any] = {
         "codec": first.label,
         "against": second.label,
-        "images": images,
-        "images_without_match": images - len(np.unique(image)),
+        "images": num_images,
+        "images_without_match": num_images - len(np.unique(image_ids)),
         "pairs": len(pairs),
         "codec_streams_without_match": len(first.image) - len(pairs),
         "against_streams_without_match": len(second.image) - len(pairs),
@@ -395,12 +410,12 @@ def match_streams(
     biases = {}
     for name in ("bytes", *(metric.column for metric in other_metrics), *TIMED):
         kind: Kind = "difference" if name in difference_columns else "ratio"
-        with_bias = name != matched_metric.column
+        has_bias = name != matched_metric.column
         biases[name] = (
-            bias(first, second, pairs, matched_metric.column, name, kind) if with_bias else 0.0
+            bias(first, second, pairs, matched_metric.column, name, kind) if has_bias else 0.0
         )
-        pair_values = first.values[name][first_places], second.values[name][second_places]
-        averages = _average_pairs(kind, *pair_values, image, biases[name])
+        pair_values = first.values[name][first_indices], second.values[name][second_indices]
+        averages = _average_pairs(kind, *pair_values, image_ids, biases[name])
         record |= {
             f"{_column_prefix(name)}_{kind}{suffix}": value for suffix, value in averages.items()
         }
@@ -408,7 +423,7 @@ def match_streams(
 
 
 def find_pairs(first: Streams, second: Streams, column: str, tolerance: Tolerance) -> Int64Array:
-    """Return the places of matched streams, shape (pairs, 2), by the rule of this module."""
+    """Return the indices of matched streams, shape (pairs, 2), by the rule of this module."""
     forward = _greedy_pairs(first, second, column, tolerance)
     backward = [(b, a, error) for a, b, error in _greedy_pairs(second, first, column, tolerance)]
     best_pairs = min(forward, backward, key=lambda pairs: fmean([e for *_, e in pairs] or [0.0]))
@@ -418,46 +433,46 @@ def find_pairs(first: Streams, second: Streams, column: str, tolerance: Toleranc
 def _greedy_pairs(
     first: Streams, second: Streams, column: str, tolerance: Tolerance
 ) -> list[tuple[int, int, float]]:
-    """Pair each stream of `first` with the nearest remaining one: both places, and the error."""
-    remaining_places = group_by_key(
-        (image, place) for place, image in enumerate(second.image.tolist())
+    """Pair each stream of `first` with the nearest remaining stream; return indices and errors."""
+    remaining_indices = group_by_key(
+        (image, index) for index, image in enumerate(second.image.tolist())
     )
     pairs = []
     first_values, second_values = first.values[column].tolist(), second.values[column].tolist()
-    for place, image in enumerate(first.image.tolist()):
+    for index, image in enumerate(first.image.tolist()):
         candidates = [
-            (_error(first_values[place], second_values[candidate], tolerance), candidate)
-            for candidate in remaining_places.get(image, ())
+            (_error(first_values[index], second_values[candidate], tolerance), candidate)
+            for candidate in remaining_indices.get(image, ())
         ]
         error, candidate = min(candidates, default=(math.inf, -1))
         if error <= tolerance.value:
-            remaining_places[image].remove(candidate)
-            pairs.append((place, candidate, error))
+            remaining_indices[image].remove(candidate)
+            pairs.append((index, candidate, error))
     return pairs
 
 
-def _error(value: float, match: float, tolerance: Tolerance) -> float:
+def _error(value: float, other_value: float, tolerance: Tolerance) -> float:
     if not tolerance.relative:
-        return abs(value - match)
-    if value == match:
+        return abs(value - other_value)
+    if value == other_value:
         return 0.0
-    small, large = sorted((abs(value), abs(match)))
-    return 1 - small / large if value * match > 0 else math.inf
+    small, large = sorted((abs(value), abs(other_value)))
+    return 1 - small / large if value * other_value > 0 else math.inf
 
 
 def _average_pairs(
-    kind: Kind, values: Float64Array, other_values: Float64Array, image: Int64Array, bias: float
+    kind: Kind, values: Float64Array, other_values: Float64Array, image_ids: Int64Array, bias: float
 ) -> dict[str, Any]:
-    """Return mean, interval and number of finite pairs, by suffix; images are resampled."""
+    """Return mean, interval over images and number of finite pairs, by column suffix."""
     with np.errstate(divide="ignore", invalid="ignore"):
         changes = np.log(values / other_values) if kind == "ratio" else values - other_values
-    finite = np.isfinite(changes)
-    result: dict[str, Any] = {"": None, "_low": None, "_high": None, "_pairs": int(finite.sum())}
-    if not finite.any():
+    is_finite = np.isfinite(changes)
+    result: dict[str, Any] = {"": None, "_low": None, "_high": None, "_pairs": int(is_finite.sum())}
+    if not is_finite.any():
         return result
     inverse = math.exp if kind == "ratio" else float
-    _, number = np.unique(image[finite], return_inverse=True)
-    sums, counts = np.bincount(number, changes[finite]), np.bincount(number)
+    _, image_numbers = np.unique(image_ids[is_finite], return_inverse=True)
+    sums, counts = np.bincount(image_numbers, changes[is_finite]), np.bincount(image_numbers)
     mean = float(sums.sum() / counts.sum())
     if len(sums) > 1:
         draws = image_draws(len(sums))

@@ -6,8 +6,8 @@ from statistics import fmean
 
 MAX_CLOSE_RATIO = 1.1  # ratio of two rates that count as the same
 MAX_SHOWN_RATIO = 1.25  # ratio up to which crops and maps show a codec, with its rate
-MIN_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
-USUAL_BPP = 0.1, 0.6  # between which codecs look different
+MIN_BPP = 1e-6  # replaces the rate of an empty stream, 0, in logarithms
+USUAL_BPP = 0.1, 0.6  # range in which codecs look different
 
 
 def distance(bpp: float, rate: float) -> float:
@@ -20,7 +20,7 @@ def nearest_setting(
 ) -> int | None:
     """Return the index of the setting that shows a codec at `bpp`; None without one.
 
-    It is the nearest by ratio of `rates`, if the ratio is at most `max_ratio`; with
+    The setting is the nearest by ratio of rates, if the ratio is at most `max_ratio`; with
     `allow_between`, also if `bpp` lies between two settings.
 
     >>> nearest_setting(0.28, [0.1, 0.3], 1.1), nearest_setting(0.2, [0.1, 0.3], 1.1)
@@ -30,9 +30,13 @@ def nearest_setting(
     """
     if not rates:
         return None
-    nearest = min(range(len(rates)), key=lambda index: distance(rates[index], bpp))
+    nearest_index = min(range(len(rates)), key=lambda index: distance(rates[index], bpp))
     is_between = allow_between and min(rates) <= bpp <= max(rates)
-    return nearest if is_between or distance(rates[nearest], bpp) <= math.log(max_ratio) else None
+    return (
+        nearest_index
+        if is_between or distance(rates[nearest_index], bpp) <= math.log(max_ratio)
+        else None
+    )
 
 
 def rate_deviation(bpp: float, rate: float) -> str:

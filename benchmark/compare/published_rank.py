@@ -30,7 +30,7 @@ def rank_systems(
 ) -> list[RankedCodec]:
     """Return published systems at a target, interpolated on their own points, best first.
 
-    shared_protocols: by metric column, those whose values may be compared; another protocol goes
+    shared_protocols: by metric column, protocols with comparable values; any other protocol goes
     into `<metric>_other_rule`. refusal: why no published value may be compared; empty if they may.
     """
     axis_metric = metrics[0] if target.name == RATE else Metric.named(target.name)
@@ -58,7 +58,7 @@ def _rank_system(
     refusal: str,
 ) -> RankedCodec:
     fronts = [(curve, pareto_front(curve.rates)) for curve in curves]
-    fronts.sort(key=lambda pair: pair[0].protocol not in shared_protocols[pair[0].metric.column])
+    fronts.sort(key=lambda entry: entry[0].protocol not in shared_protocols[entry[0].metric.column])
 
     def value_on_first_curve(
         metric: Metric, value_of: Callable[[RateQuality], float]

@@ -43,7 +43,7 @@ Estimate = tuple[float, Interval | None]  # a mean and its interval, None for on
 # percent), its interval, and the number of images where it is better (None for a set)
 PairedDifference = tuple[float, Interval | None, int | None]
 TYPICAL_SECONDS = "typical_seconds_per_megapixel"  # declared by the codec, for one core
-Budget = Literal["image", "set"]  # whether the target holds per image or for all together
+Budget = Literal["image", "set"]  # whether the target holds per image or for all images together
 
 
 class Target(NamedTuple):
@@ -61,20 +61,20 @@ class Target(NamedTuple):
 
     def distance(self, value: float) -> float:
         """Return the distance of a value from the target, in tolerances of a search."""
-        place = self.place(self.value)
-        tolerance = (RATE_TOLERANCE if self.name == RATE else METRIC_TOLERANCE) * abs(place)
-        return abs(self.place(value) - place) / tolerance if tolerance else math.inf
+        position = self.place(self.value)
+        tolerance = (RATE_TOLERANCE if self.name == RATE else METRIC_TOLERANCE) * abs(position)
+        return abs(self.place(value) - position) / tolerance if tolerance else math.inf
 
 
 class RankedCodec(NamedTuple):
     """A codec variant, or a published system, at a target."""
 
-    record: dict[str, Any]  # one of those that `rank` returns
+    record: dict[str, Any]  # JSON values; `empty_record` lists the keys
     edition: Edition
-    unreached_images: tuple[int, ...] = ()  # images of its curve that miss the target
-    # Rates or values that all images of its curve reach, or the points of a published system
+    unreached_images: tuple[int, ...] = ()  # images whose curves miss the target
+    # Range of rates or values that all images reach, or that a published system's points span
     span: tuple[float, float] | None = None
-    means_bracket_target: bool = False  # means of its settings lie on both sides of it
+    means_bracket_target: bool = False  # settings' means lie on both sides
 
 
 def parse_target(text: str) -> Target:
@@ -111,15 +111,15 @@ def rank_at(
 ) -> list[RankedCodec]:
     """Return all codec variants at a target, best first, unranked ones last.
 
-    They are ranked by the first of `metrics`; if the target is a metric's value, by rate. common:
+    Codecs are ranked by the first of `metrics`; if the target is a metric's value, by rate. common:
     compare on the images on which all codecs reach the target, not only most (`_common_images`).
     anchor: if the target is a metric's value, compare rates with the anchor's. tolerance: use a
     setting measured here without interpolation if its mean is within this many tolerances of a
     search, a codec's only setting within at least one; None: always interpolate. Raises
     `UsageError` for metrics of sets without a budget for the set, or without a common image.
     """
-    by_rate = target.name == RATE
-    axis_metric = metrics[0] if by_rate else Metric.named(target.name)
+    is_at_rate = target.name == RATE
+    axis_metric = metrics[0] if is_at_rate else Metric.named(target.name)
     for metric in (axis_metric, *metrics):
         if metric.of_sets and (budget == "image" or not metric.by_image):
             remedy = "use --budget set" if metric.by_image else "name another metric"
@@ -128,10 +128,10 @@ def rank_at(
     curves_by_edition = _codec_curves(target, axis_metric, points, budget, tolerance)
     images = _common_images([*curves_by_edition.values()], common)
     axis_points = points[axis_metric.column]
-    has_value = {*chain(*(_images_with(p, axis_metric) for p in axis_points.values()))}
+    valued_images = {*chain(*(_images_with(p, axis_metric) for p in axis_points.values()))}
     if common and curves_by_edition and not images:
         raise UsageError(_no_common_image(curves_by_edition, target))
-    labels, ranking_column = summary.labels, axis_metric.column if by_rate else RATE
+    labels, ranking_column = summary.labels, axis_metric.column if is_at_rate else RATE
     reaching_codecs: list[tuple[_SetCurves | _ImageCurves, RankedCodec, Float64Array]] = []
     unranked_codecs: list[RankedCodec] = []
     for edition in summary.editions:
@@ -140,7 +140,7 @@ def rank_at(
         if curve := curves_by_edition.get(edition):
             record["images"] = len(images)
             record["images_reached"] = len(curve.reached_images & images)
-            unreached_images = tuple(sorted(curve.images & has_value - curve.reached_images))
+            unreached_images = tuple(sorted(curve.images & valued_images - curve.reached_images))
             means_bracket_target = budget == "image" and _is_bracketed(
                 axis_points[edition], target, axis_metric
             )
@@ -151,36 +151,37 @@ def rank_at(
             reaching_codecs.append((curve, codec, values[ranking_column]))
         else:
             unranked_codecs.append(codec)
-    ranked_codecs = _rank_codecs(reaching_codecs, axis_metric if by_rate else None)
-    anchor_values = [x for codec, x in ranked_codecs if codec.edition == anchor and not by_rate]
-    for codec, x in ranked_codecs if anchor_values else ():
+    ranked_codecs = _rank_codecs(reaching_codecs, axis_metric if is_at_rate else None)
+    anchor_rates = [x for codec, x in ranked_codecs if codec.edition == anchor and not is_at_rate]
+    for codec, rates in ranked_codecs if anchor_rates else ():
         if codec.edition == anchor:
             codec.record["to_anchor"] = 0.0
             continue
-        change, ends, _ = curves_by_edition[codec.edition].paired_difference(
-            x, anchor_values[0], None
+        change, interval, _ = curves_by_edition[codec.edition].paired_difference(
+            rates, anchor_rates[0], None
         )
-        codec.record.update(_interval_fields("to_anchor", change, ends))
+        codec.record.update(_interval_fields("to_anchor", change, interval))
     unranked_codecs.sort(key=lambda codec: -codec.record["images_reached"])
-    result = [*(codec for codec, _ in ranked_codecs), *unranked_codecs]
+    all_codecs = [*(codec for codec, _ in ranked_codecs), *unranked_codecs]
     if any(point.drawings for point in summary.points):
-        by_seed = (
+        seed_rankings = (
             rank_at(seed_summary, target, metrics, budget, common, tolerance=tolerance)
             for seed_summary in split_seeds(summary)
         )
-        _add_seed_deviations(result, by_seed, (RATE, *(metric.column for metric in metrics)))
-    return result
+        columns = RATE, *(metric.column for metric in metrics)
+        _add_seed_deviations(all_codecs, seed_rankings, columns)
+    return all_codecs
 
 
 def _add_seed_deviations(
     ranked_codecs: Iterable[RankedCodec],
-    seeds: Iterable[Iterable[RankedCodec]],
+    seed_rankings: Iterable[Iterable[RankedCodec]],
     columns: Sequence[str],
 ) -> None:
-    by_edition = group_by_key((codec.edition, codec.record) for codec in chain(*seeds))
+    seed_records = group_by_key((codec.edition, codec.record) for codec in chain(*seed_rankings))
     for codec in ranked_codecs:
         for column in columns:
-            values = [record[column] for record in by_edition.get(codec.edition, ())]
+            values = [record[column] for record in seed_records.get(codec.edition, ())]
             if len(values) > 1 and None not in values:
                 fields = {"seeds": len(values), f"{column}_seeds_standard_deviation": stdev(values)}
                 codec.record.update(fields)
@@ -195,7 +196,7 @@ def _codec_curves(
 ) -> "dict[Edition, _SetCurves | _ImageCurves]":
     """Return each edition's curves, reduced to one setting if it needs no interpolation."""
     curves_class = _SetCurves if budget == "set" else _ImageCurves
-    result: dict[Edition, _SetCurves | _ImageCurves] = {}
+    codec_curves: dict[Edition, _SetCurves | _ImageCurves] = {}
     for edition in points[axis_metric.column]:
         edition_points = {
             name: column_points[edition]
@@ -210,8 +211,8 @@ def _codec_curves(
                 name: [p for p in column_points if p.setting == setting]
                 for name, column_points in edition_points.items()
             }
-        result[edition] = curves_class(target, axis_metric, edition_points, setting)
-    return result
+        codec_curves[edition] = curves_class(target, axis_metric, edition_points, setting)
+    return codec_curves
 
 
 def _rank_codecs(
@@ -221,16 +222,16 @@ def _rank_codecs(
     """Return codecs and values (metric None: rates), best first; add ranks to the records."""
     sign = -1 if metric is not None and metric.better == "higher" else 1
     scored_codecs = sorted(
-        (sign * entry[0].average(entry[2]), n, entry) for n, entry in enumerate(codecs)
+        (sign * entry[0].average(entry[2]), index, entry) for index, entry in enumerate(codecs)
     )
     scores = [score for score, *_ in scored_codecs]
-    for score, _, (curve, codec, x) in scored_codecs:
+    for score, _, (curve, codec, values) in scored_codecs:
         codec.record["rank"] = bisect_left(scores, score) + 1
         _, best_codec, best_values = scored_codecs[0][2]
         if codec is not best_codec:
-            change, ends, num_better = curve.paired_difference(x, best_values, metric)
+            change, ends, num_better = curve.paired_difference(values, best_values, metric)
             codec.record.update(_interval_fields("to_best", change, ends), images_better=num_better)
-    return [(codec, x) for _, _, (_, codec, x) in scored_codecs]
+    return [(codec, values) for _, _, (_, codec, values) in scored_codecs]
 
 
 def empty_record(
@@ -288,10 +289,10 @@ def _add_means(
     return values
 
 
-def neighbour_fields(points: int, low: float, high: float) -> dict[str, Any]:
+def neighbour_fields(num_points: int, low: float, high: float) -> dict[str, Any]:
     """Return the number of points, and the neighbouring rates if they are far apart."""
     ends = (low, high) if high > WIDE_GAP * low else (None, None)
-    return {"points": points, "interpolated_from": ends[0], "interpolated_to": ends[1]}
+    return {"points": num_points, "interpolated_from": ends[0], "interpolated_to": ends[1]}
 
 
 def _interval_fields(
@@ -306,7 +307,7 @@ def _curve_points(
 ) -> dict[Edition, list[Point]]:
     """Return, by edition, the points that make the curves of a metric.
 
-    For a set, these are complete settings. Otherwise each image has its own curve, so a setting
+    For a set, points are complete settings. Otherwise each image has its own curve, so a setting
     that lacks one image still serves the others, unless an image has no value at any setting.
     """
     complete_points = curves(summary, metric)
@@ -317,14 +318,14 @@ def _curve_points(
     if common:
         return points_by_edition
     images = {e: _images_with(points, metric) for e, points in points_by_edition.items()}
-    all_images, result = set().union(*images.values()), dict[Edition, list[Point]]()
+    all_images, curve_points = set().union(*images.values()), dict[Edition, list[Point]]()
     for edition, points in points_by_edition.items():
-        finite = [point for point in points if not point.means[metric.column].infinite]
-        if _images_with(finite, metric) == all_images:
-            result[edition] = finite
+        finite_points = [point for point in points if not point.means[metric.column].infinite]
+        if _images_with(finite_points, metric) == all_images:
+            curve_points[edition] = finite_points
         elif edition in complete_points:
-            result[edition] = complete_points[edition]
-    return result
+            curve_points[edition] = complete_points[edition]
+    return curve_points
 
 
 def _images_with(points: Iterable[Point], metric: Metric) -> set[int]:
@@ -359,14 +360,14 @@ def _matched_setting(
 def _is_bracketed(points: Sequence[Point], target: Target, axis_metric: Metric) -> bool:
     means = [point.means[axis_metric.column] for point in points]
     values = [mean.bpp if target.name == RATE else mean.value for mean in means]
-    finite = [value for value in values if value is not None]
-    return bool(finite) and min(finite) <= target.value <= max(finite)
+    finite_values = [value for value in values if value is not None]
+    return bool(finite_values) and min(finite_values) <= target.value <= max(finite_values)
 
 
 def _common_images(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
-    """Return the images to compare on: those on which all or most codecs reach the target.
+    """Return the images to compare on, where all or most codecs reach the target.
 
-    Codecs that reach it on less than half of their images have no vote, unless that is true of all.
+    Codecs that reach it on less than half of their images have no vote, unless all codecs do.
     """
     reached_images = [curve.reached_images for curve in curves if curve.reached_images]
     if common or not reached_images:
@@ -413,7 +414,7 @@ class _ImageCurves:
         points: Mapping[str, Sequence[Point]],
         setting: Setting | None = None,
     ) -> None:
-        """Find the rates; setting: the one of all points, if they need no interpolation."""
+        """Find the rates; setting: the setting of all points if they need no interpolation."""
         self.points, self.setting = points, setting
         self._fronts = fronts = _fronts(points[axis_metric.column], axis_metric)
         if setting is not None:
@@ -438,7 +439,7 @@ class _ImageCurves:
         }
 
     def neighbours(self, images: Sequence[int]) -> tuple[float, float]:
-        """Return the geometric means of the rates next to the images' rates."""
+        """Return the geometric means of the measured rates next to the images' rates."""
         ends = [neighbour_rates(self._fronts[image], self._log_rate[image]) for image in images]
         low, high = np.exp(np.log(ends).mean(axis=0))
         return float(low), float(high)
@@ -471,17 +472,17 @@ class _ImageCurves:
         values: Float64Array, best_values: Float64Array, metric: Metric | None
     ) -> PairedDifference:
         """Return the difference from the best codec's values of a metric, or rates if None."""
-        several_images = len(values) > 1
+        can_resample = len(values) > 1
         higher_is_better = metric is not None and metric.better == "higher"
         num_better = int(np.sum(values > best_values if higher_is_better else values < best_values))
         if metric is not None:
             interval = (
-                image_intervals.skewed_interval(values - best_values) if several_images else None
+                image_intervals.skewed_interval(values - best_values) if can_resample else None
             )
             return float(np.mean(values - best_values)), interval, num_better
         ratio = math.log(values.mean() / best_values.mean())
         influenced_logs = ratio + values / values.mean() - best_values / best_values.mean()
-        interval = image_intervals.percent_interval(influenced_logs) if several_images else None
+        interval = image_intervals.percent_interval(influenced_logs) if can_resample else None
         return 100 * math.expm1(ratio), interval, num_better
 
 
@@ -524,8 +525,8 @@ class _SetCurves:
         set_points = np.stack([axis[0] for axis in curve], axis=1)
         # Duplicate points count once
         front_points = np.stack(rd.pareto_front(RateQuality(*set_points.T)), axis=1)
-        places = [int((set_points == point).all(axis=1).argmax()) for point in front_points]
-        return RateQuality(*(axis[:, places] for axis in curve))
+        indices = [int((set_points == point).all(axis=1).argmax()) for point in front_points]
+        return RateQuality(*(axis[:, indices] for axis in curve))
 
     def neighbours(self, _: Sequence[int]) -> tuple[float, float]:
         """Return the rates between which the set is interpolated."""
@@ -553,9 +554,9 @@ class _SetCurves:
     @classmethod
     def mean(cls, values: Float64Array) -> Estimate:
         """Return the set's value, and the interval over draws unless too many lack a value."""
-        finite = values[1:][np.isfinite(values[1:])]
-        enough = len(finite) >= max(MIN_VALUED_DRAWS * (len(values) - 1), 2)
-        interval = image_intervals.percentile_interval(finite) if enough else None
+        finite_values = values[1:][np.isfinite(values[1:])]
+        has_enough_draws = len(finite_values) >= max(MIN_VALUED_DRAWS * (len(values) - 1), 2)
+        interval = image_intervals.percentile_interval(finite_values) if has_enough_draws else None
         return cls.average(values), interval
 
     @classmethod
@@ -577,8 +578,8 @@ def neighbour_rates(front: RateQuality, log_rate: float) -> tuple[float, float]:
     """Return the rates of the points next to a log10 rate; at a point, its rate twice."""
     if np.abs(front.log_rate - log_rate).min() < SAME_PLACE:
         return 10**log_rate, 10**log_rate
-    place = int(np.searchsorted(front.log_rate, log_rate))
-    return float(front.bpp[place - 1]), float(front.bpp[place])
+    index = int(np.searchsorted(front.log_rate, log_rate))
+    return float(front.bpp[index - 1]), float(front.bpp[index])
 
 
 def shared_span(

@@ -18,12 +18,12 @@ from benchmark.compare.rule import Form, Rule
 from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 
-MIN_POINTS = 4  # on a Pareto front, for a delta
+MIN_POINTS = 4  # minimum number of points on a Pareto front for a delta
 # Shares of the range that two curves span together: below the first a delta is marked, below the
 # second it is given only on request.
 MIN_OVERLAP, MIN_SHOWN_OVERLAP = 0.5, 1 / 3
 TOO_LITTLE_OVERLAP = "the curves share less than a third of their joint range"
-# x, rising along the points, and y of curves, each of shape (curves, points)
+# x (ascending) and y of curves, each of shape (curves, points)
 Axes = tuple[Float64Array, Float64Array]
 MIN_RATE_GAP = 0.01  # share of the bits; closer curves count as equal
 # Ratio of a curve's slopes above which Akima may overshoot, and the share of the bits by which it
@@ -48,16 +48,16 @@ class Delta(NamedTuple):
     """A Bjøntegaard delta: percent of rate, or units of the metric; without a value, `why`."""
 
     value: float | None = None
-    # Share of the range spanned by both curves together that both reach, 0..1
+    # Share (0..1) of the joint range of both curves that both reach
     overlap: float | None = None
     why: str = ""  # reason if there is no value
-    overshoots: bool = False  # the value differs from PCHIP's, which stays in the points' range
+    overshoots: bool = False  # True: the value differs from PCHIP's, which never overshoots
 
     @property
     def doubtful(self) -> bool:
         """True if the curves share less than half of their joint range, or Akima overshoots."""
-        unreliable = (self.overlap or 0.0) < MIN_OVERLAP or self.overshoots
-        return self.value is not None and unreliable
+        is_unreliable = (self.overlap or 0.0) < MIN_OVERLAP or self.overshoots
+        return self.value is not None and is_unreliable
 
     @property
     def number(self) -> float:
@@ -80,22 +80,22 @@ def bjontegaard(
     anchor, test = cut(anchor, rule), cut(test, rule)
     fronts = pareto_front(anchor), pareto_front(test)
     for front, curve, name in zip(fronts, (anchor, test), (anchor_name, "it"), strict=True):
-        points, front_points = len(set(zip(*curve, strict=True))), len(front.bpp)
-        if front_points < MIN_POINTS:
+        num_points, num_front_points = len(set(zip(*curve, strict=True))), len(front.bpp)
+        if num_front_points < MIN_POINTS:
             dominated_clause = (
-                f"; below it: {dominated_text(curve)}" if points > front_points else ""
+                f"; below it: {dominated_text(curve)}" if num_points > num_front_points else ""
             )
             return Delta(
-                why=f"{name} has {front_points} of the {MIN_POINTS} points that are needed on the "
-                f"Pareto front ({points} measured{dominated_clause})"
+                why=f"{name} has {num_front_points} of the {MIN_POINTS} points that are needed on "
+                f"the Pareto front ({num_points} measured{dominated_clause})"
             )
-        if points - front_points > MAX_DOMINATED * points:
+        if num_points - num_front_points > MAX_DOMINATED * num_points:
             return Delta(
-                why=f"{points - front_points} of {points} points of {name} lie below its Pareto "
-                f"front, more than one in five: {dominated_text(curve)}"
+                why=f"{num_points - num_front_points} of {num_points} points of {name} lie below "
+                f"its Pareto front, more than one in five: {dominated_text(curve)}"
             )
-    by_rate = [(front.log_rate, front.quality) for front in fronts]
-    axes = [(y, x) for x, y in by_rate] if axis == "rate" else by_rate
+    rate_axes = [(front.log_rate, front.quality) for front in fronts]
+    axes = [(y, x) for x, y in rate_axes] if axis == "rate" else rate_axes
     spans = [x for x, _ in axes]
     lows, highs = ([end(span) for span in spans] for end in (np.min, np.max))
     # A front has at least four ascending points, so no range is empty.
@@ -107,8 +107,8 @@ def bjontegaard(
         return Delta(None, overlap, why=TOO_LITTLE_OVERLAP)
 
     def mean_change(form: Form) -> float:
-        first, second = ((x[None], y[None]) for x, y in axes)
-        return float(mean_changes(first, second, form)[0])
+        anchor_axes, test_axes = ((x[None], y[None]) for x, y in axes)
+        return float(mean_changes(anchor_axes, test_axes, form)[0])
 
     change, overshoots = mean_change(rule.bd), False
     slopes = [np.abs(np.diff(y) / np.diff(x)) for x, y in axes]
@@ -122,20 +122,25 @@ def bjontegaard(
 
 def mark_refused_pairs(anchor: RateQuality, test: RateQuality, rule: Rule) -> BoolArray:
     """Mark the pairs of cut curves, (pairs, points), that `bjontegaard` refuses; (pairs,)."""
-    result = np.zeros(len(anchor.bpp), np.bool_)
+    is_refused = np.zeros(len(anchor.bpp), np.bool_)
     lows, highs = [], []
-    with np.errstate(invalid="ignore"):  # places without a point
+    with np.errstate(invalid="ignore"):  # padding
         for curve in (anchor, test):
             (bpp, quality), on_front = sort_by_rate(curve)
             is_new = (np.diff(bpp, prepend=-1) != 0) | (np.diff(quality, prepend=np.nan) != 0)
-            points, front_points = (is_new & np.isfinite(bpp)).sum(axis=1), on_front.sum(axis=1)
-            result |= (front_points < MIN_POINTS) | (points - front_points > MAX_DOMINATED * points)
+            num_points, num_front_points = (
+                (is_new & np.isfinite(bpp)).sum(axis=1),
+                on_front.sum(axis=1),
+            )
+            is_refused |= (num_front_points < MIN_POINTS) | (
+                num_points - num_front_points > MAX_DOMINATED * num_points
+            )
             lows.append(quality[:, 0])
             highs.append(quality.max(axis=1))
         shared_range = np.minimum(*highs) - np.maximum(*lows)
         overlap = shared_range / (np.maximum(*highs) - np.minimum(*lows))
         has_enough_overlap = overlap > 0 if rule.any_overlap else overlap >= MIN_SHOWN_OVERLAP
-    return np.asarray(result | ~has_enough_overlap)
+    return np.asarray(is_refused | ~has_enough_overlap)
 
 
 bd_rate = partial(bjontegaard, "rate")  # negative for fewer bits
@@ -168,27 +173,27 @@ def pareto_front(curve: RateQuality) -> RateQuality:
 
 
 def dominance_gaps(curve: RateQuality) -> Float64Array:
-    """Return how much better the best point of less or equal rate is, shape (points,).
+    """Return by how much the best point of less or equal rate is better, shape (points,).
 
     At least 0; NaN for the points on the Pareto front and for duplicates of them.
     """
     order = np.lexsort((-curve.quality, curve.bpp))
-    quality, result = curve.quality[order], np.full(len(order), np.nan)
+    quality, gaps = curve.quality[order], np.full(len(order), np.nan)
     if not len(order):
-        return result
+        return gaps
     gap = np.append(-1.0, np.maximum.accumulate(quality)[:-1] - quality[1:])
     is_new = np.append(True, (np.diff(curve.bpp[order]) != 0) | (np.diff(quality) != 0))
     gap = gap[np.maximum.accumulate(np.where(is_new, np.arange(len(gap)), 0))]
-    result[order] = np.where(gap < 0, np.nan, gap)
-    return result
+    gaps[order] = np.where(gap < 0, np.nan, gap)
+    return gaps
 
 
 def stack_curves(curves: Sequence[RateQuality]) -> RateQuality:
     """Stack curves to shape (curves, points), padded with infinite rates and qualities of -inf."""
-    points = max(len(curve.bpp) for curve in curves)
-    bpp, quality = (np.full((len(curves), points), end) for end in (np.inf, -np.inf))
-    for place, curve in enumerate(curves):
-        bpp[place, : len(curve.bpp)], quality[place, : len(curve.bpp)] = curve
+    max_points = max(len(curve.bpp) for curve in curves)
+    bpp, quality = (np.full((len(curves), max_points), end) for end in (np.inf, -np.inf))
+    for index, curve in enumerate(curves):
+        bpp[index, : len(curve.bpp)], quality[index, : len(curve.bpp)] = curve
     return RateQuality(bpp, quality)
 
 
@@ -206,11 +211,11 @@ def crossing(anchor: RateQuality, test: RateQuality, rule: Rule) -> float | None
     fronts = [pareto_front(cut(curve, rule)) for curve in (anchor, test)]
     low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
     grid = np.linspace(low, high, 101)
-    first, second = (log_rates_at(front, grid, rule.bd) for front in fronts)
-    log_ratios = second - first
-    clear_places = np.flatnonzero(np.abs(log_ratios) > math.log10(1 + MIN_RATE_GAP))
-    sign_changes = np.flatnonzero(np.diff(np.sign(log_ratios[clear_places])))
-    return float(grid[clear_places[sign_changes[0] + 1]]) if len(sign_changes) else None
+    anchor_log_rates, test_log_rates = (log_rates_at(front, grid, rule.bd) for front in fronts)
+    log_ratios = test_log_rates - anchor_log_rates
+    clear_indices = np.flatnonzero(np.abs(log_ratios) > math.log10(1 + MIN_RATE_GAP))
+    sign_changes = np.flatnonzero(np.diff(np.sign(log_ratios[clear_indices])))
+    return float(grid[clear_indices[sign_changes[0] + 1]]) if len(sign_changes) else None
 
 
 def cut(curve: RateQuality, rule: Rule) -> RateQuality:
@@ -218,16 +223,16 @@ def cut(curve: RateQuality, rule: Rule) -> RateQuality:
 
     A curve that ends below the limit is unchanged; one that begins above it becomes empty.
     """
-    end = rule.up_to_bpp
-    if end is None:
+    max_bpp = rule.up_to_bpp
+    if max_bpp is None:
         return curve
     front = pareto_front(curve)
-    in_range = curve.bpp <= end
+    in_range = curve.bpp <= max_bpp
     bpp, quality = curve.bpp[in_range], curve.quality[in_range]
-    if not in_range.any() or front.bpp[-1] <= end or end in front.bpp:
+    if not in_range.any() or front.bpp[-1] <= max_bpp or max_bpp in front.bpp:
         return RateQuality(bpp, quality)
-    quality_at_end = quality_at(front, math.log10(end), rule.bd)
-    return RateQuality(np.append(bpp, end), np.append(quality, quality_at_end))
+    quality_at_end = quality_at(front, math.log10(max_bpp), rule.bd)
+    return RateQuality(np.append(bpp, max_bpp), np.append(quality, quality_at_end))
 
 
 def quality_at(front: RateQuality, log_rate: float, form: Form) -> float:
@@ -240,14 +245,14 @@ def qualities_at(
     fronts: Sequence[RateQuality], log_rates: Float64Array, form: Form
 ) -> Float64Array:
     """Return the quality of each front at its rate, given as log10; shape (fronts,)."""
-    result = np.full(len(fronts), np.nan)
+    qualities = np.full(len(fronts), np.nan)
     counts = np.array([len(front.bpp) for front in fronts])
     for count in np.unique(counts):  # fronts with the same number of points are computed together
-        same_length = np.flatnonzero(counts == count)
-        x = np.stack([fronts[place].log_rate for place in same_length])
-        y = np.stack([fronts[place].quality for place in same_length])
-        result[same_length] = interpolate(x, y, log_rates[same_length], form)
-    return result
+        indices = np.flatnonzero(counts == count)
+        x = np.stack([fronts[index].log_rate for index in indices])
+        y = np.stack([fronts[index].quality for index in indices])
+        qualities[indices] = interpolate(x, y, log_rates[indices], form)
+    return qualities
 
 
 def log_rates_at(front: RateQuality, quality: Float64Array, form: Form) -> Float64Array:
@@ -269,8 +274,8 @@ def curve_of(
 ) -> RateQuality:
     """Return a curve without the points that cannot be plotted."""
     rates = np.array(bpp, np.float64)
-    quality, can_be_plotted = _qualities_and_mask(rates, np.array(values, np.float64), metric)
-    return RateQuality(rates[can_be_plotted], quality[can_be_plotted])
+    quality, is_plottable = _qualities_and_mask(rates, np.array(values, np.float64), metric)
+    return RateQuality(rates[is_plottable], quality[is_plottable])
 
 
 def _qualities_and_mask(
@@ -298,16 +303,17 @@ def image_curves(points: Sequence[Point], metric: Metric) -> Mapping[int, RateQu
     ids = np.concatenate([point.image_ids for point in points])
     bpp = np.concatenate([point.image_bpp for point in points])
     values = np.concatenate([point.image_values[metric.column] for point in points])
-    quality, can_be_plotted = _qualities_and_mask(bpp, values, metric)
+    quality, is_plottable = _qualities_and_mask(bpp, values, metric)
     order = np.argsort(ids, kind="stable")
     images, starts = np.unique(ids[order], return_index=True)
     groups = zip(images.tolist(), np.split(order, starts[1:]), strict=False)
     valued_images = {*np.unique(ids[~np.isnan(values)]).tolist()}
-    plotted_places = {
-        image: places[can_be_plotted[places]] for image, places in groups if image in valued_images
+    plottable_indices = {
+        image: indices[is_plottable[indices]] for image, indices in groups if image in valued_images
     }
     return {
-        image: RateQuality(bpp[places], quality[places]) for image, places in plotted_places.items()
+        image: RateQuality(bpp[indices], quality[indices])
+        for image, indices in plottable_indices.items()
     }
 
 
@@ -318,13 +324,15 @@ def interpolate(x: Float64Array, y: Float64Array, x_new: Float64Array, form: For
     """
     if x.shape[1] < 2:
         return np.where(x[:, 0] == x_new, y[:, 0], np.nan)
-    place = np.clip((x <= x_new[:, None]).sum(axis=1) - 1, 0, x.shape[1] - 2)
-    curve = np.arange(len(x))
-    share = (x_new - x[curve, place]) / np.diff(x)[curve, place]
-    pieces = enumerate(cubics(x, y, form))
-    parts = [coefficient[curve, place] * share**power for power, coefficient in pieces]
+    segment = np.clip((x <= x_new[:, None]).sum(axis=1) - 1, 0, x.shape[1] - 2)
+    curve_index = np.arange(len(x))
+    fraction = (x_new - x[curve_index, segment]) / np.diff(x)[curve_index, segment]
+    coefficients = enumerate(cubics(x, y, form))
+    terms = [
+        coefficient[curve_index, segment] * fraction**power for power, coefficient in coefficients
+    ]
     in_range = (x[:, 0] <= x_new) & (x_new <= x[:, -1])
-    return np.asarray(np.where(in_range, np.sum(parts, axis=0), np.nan), np.float64)
+    return np.asarray(np.where(in_range, np.sum(terms, axis=0), np.nan), np.float64)
 
 
 def mean_changes(anchor: Axes, test: Axes, form: Form) -> Float64Array:
@@ -332,20 +340,23 @@ def mean_changes(anchor: Axes, test: Axes, form: Form) -> Float64Array:
     low = np.maximum(anchor[0][:, 0], test[0][:, 0])
     high = np.minimum(anchor[0][:, -1], test[0][:, -1])
     high = np.where(high > low, high, np.nan)
-    first, second = (integral(*axes, low, high, form) for axes in (anchor, test))
-    return np.asarray((second - first) / (high - low), np.float64)
+    anchor_integral, test_integral = (integral(*axes, low, high, form) for axes in (anchor, test))
+    return np.asarray((test_integral - anchor_integral) / (high - low), np.float64)
 
 
 def integral(
     x: Float64Array, y: Float64Array, low: Float64Array, high: Float64Array, form: Form
 ) -> Float64Array:
-    """Integrate the curve through (x, y) from `low` to `high`, both within its range; (curves,)."""
-    width, pieces = np.diff(x), cubics(x, y, form)
+    """Integrate curves through (x, y) from `low` to `high`, both in the range of x; (curves,)."""
+    width, coefficients = np.diff(x), cubics(x, y, form)
 
     def integrate_to(end: Float64Array) -> Float64Array:
-        share = np.clip((end[:, None] - x[:, :-1]) / width, 0, 1)
-        parts = [coefficient * share**power / power for power, coefficient in enumerate(pieces, 1)]
-        return np.asarray((width * np.sum(parts, axis=0)).sum(axis=1), np.float64)
+        fraction = np.clip((end[:, None] - x[:, :-1]) / width, 0, 1)
+        terms = [
+            coefficient * fraction**power / power
+            for power, coefficient in enumerate(coefficients, 1)
+        ]
+        return np.asarray((width * np.sum(terms, axis=0)).sum(axis=1), np.float64)
 
     return integrate_to(high) - integrate_to(low)
 
@@ -373,14 +384,14 @@ def cubics(x: Float64Array, y: Float64Array, form: Form) -> tuple[Float64Array, 
 
 
 def _fit_polynomial(x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
-    middle, half = (x[:, [-1]] + x[:, [0]]) / 2, (x[:, [-1]] - x[:, [0]]) / 2
+    midpoint, half_width = (x[:, [-1]] + x[:, [0]]) / 2, (x[:, [-1]] - x[:, [0]]) / 2
     exponents = np.arange(min(4, x.shape[1]))
-    powers = ((x - middle) / half)[..., None] ** exponents
+    powers = ((x - midpoint) / half_width)[..., None] ** exponents
     # A curve with a NaN has no value anywhere, since its widths are NaN.
     coefficients = np.linalg.pinv(np.nan_to_num(powers)) @ y[..., None]
     lower_powers = np.concatenate([np.zeros_like(powers[..., :1]), powers[..., :-1]], axis=-1)
     slopes = (exponents * lower_powers) @ coefficients
-    return (powers @ coefficients)[..., 0], slopes[..., 0] / half
+    return (powers @ coefficients)[..., 0], slopes[..., 0] / half_width
 
 
 def _pchip(width: Float64Array, slope: Float64Array) -> Float64Array:
@@ -436,12 +447,12 @@ def _akima(slope: Float64Array) -> Float64Array:
             2 * slope_after - slope[:, -1:],
         ]
     )
-    turn = np.abs(np.diff(slope))
-    weight = turn[:, 2:] + turn[:, :-2]
+    slope_changes = np.abs(np.diff(slope))
+    weight = slope_changes[:, 2:] + slope_changes[:, :-2]
     is_defined = weight > 1e-9 * weight.max(axis=1, keepdims=True)
     tangent = np.where(
         is_defined,
-        (turn[:, 2:] * slope[:, 1:-2] + turn[:, :-2] * slope[:, 2:-1])
+        (slope_changes[:, 2:] * slope[:, 1:-2] + slope_changes[:, :-2] * slope[:, 2:-1])
         / np.where(is_defined, weight, 1),
         0.5 * (slope[:, 3:] + slope[:, :-3]),
     )

@@ -32,10 +32,10 @@ class SweepStep(NamedTuple):
 class RealismSweep(NamedTuple):
     """A system at a rate, from its least realistic step to its most; a lone step is a point."""
 
-    curve: Curve  # without points, of the first step, by the method's name
+    curve: Curve  # the first step's curve, without points, named after the method
     steps: tuple[SweepStep, ...]
     style: Edition  # determines the style: the method's first edition in the catalogue, if any
-    absence_notes: tuple[str, ...] = ()  # on variants of other builds, or without the metrics
+    absence_notes: tuple[str, ...] = ()  # on left-out variants: other builds, missing metrics
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -61,24 +61,33 @@ def realism_sweeps(
     metrics: distortion, realism. Measured betas make one sweep, and so do a system's published
     variants.
     """
-    measured = measured_sweep(summary, *metrics, bpp)
-    result = {measured.key: measured} if measured else {}
-    measured_keys, curves = set(result), [*curves]
-    distortion, realism = ([c for c in curves if c.metric == metric] for metric in metrics)
-    realism_by_edition = {curve.edition: curve for curve in realism}
-    for first in distortion:
-        edition, second = first.edition, realism_by_edition.get(first.edition)
-        key = edition.method, first.measured
-        step = _sweep_step(first, second, bpp, edition.choice, metrics[1]) if second else None
+    our_sweep = measured_sweep(summary, *metrics, bpp)
+    sweeps = {our_sweep.key: our_sweep} if our_sweep else {}
+    measured_keys, curves = set(sweeps), [*curves]
+    distortion_curves, realism_curves = (
+        [c for c in curves if c.metric == metric] for metric in metrics
+    )
+    realism_by_edition = {curve.edition: curve for curve in realism_curves}
+    for distortion_curve in distortion_curves:
+        edition, realism_curve = (
+            distortion_curve.edition,
+            realism_by_edition.get(distortion_curve.edition),
+        )
+        key = edition.method, distortion_curve.measured
+        step = (
+            _sweep_step(distortion_curve, realism_curve, bpp, edition.choice, metrics[1])
+            if realism_curve
+            else None
+        )
         if step is None or key in measured_keys:
             continue
         style = METHODS.get(edition.method, edition)
-        group = style.facts.group if edition.method in METHODS else first.group
-        curve = first._replace(title=edition.method, group=group, points=())
-        sweep = result.get(key, RealismSweep(curve, (), style))
+        group = style.facts.group if edition.method in METHODS else distortion_curve.group
+        curve = distortion_curve._replace(title=edition.method, group=group, points=())
+        sweep = sweeps.get(key, RealismSweep(curve, (), style))
         steps = sorted((*sweep.steps, step), key=lambda s: metrics[1].quality(s.realism.value))
-        result[key] = sweep._replace(steps=tuple(steps))
-    return sorted(result.values(), key=sweep_order)
+        sweeps[key] = sweep._replace(steps=tuple(steps))
+    return sorted(sweeps.values(), key=sweep_order)
 
 
 def sweep_order(sweep: RealismSweep) -> tuple[int, bool]:
@@ -96,15 +105,17 @@ def measured_sweep(
     if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
         return None
     family = betas(summary, (distortion, realism))
-    first, second = (
+    distortion_curves, realism_curves = (
         {curve.edition: curve for curve in measured_curves(family.restrict(summary), metric)}
         for metric in (distortion, realism)
     )
     steps, editions = [], []
     variants = (points[0].edition for points in family.points.values())
     for edition in sorted(variants, key=lambda edition: beta_of(edition) or 0.0):
-        name = f"β={beta_of(edition) or 0:g}"
-        if step := _sweep_step(first[edition], second[edition], bpp, name, realism):
+        setting_text = f"β={beta_of(edition) or 0:g}"
+        if step := _sweep_step(
+            distortion_curves[edition], realism_curves[edition], bpp, setting_text, realism
+        ):
             steps.append(step)
             editions.append(edition)
     if not steps:
@@ -116,19 +127,19 @@ def measured_sweep(
         next((e.method for e in catalogue_entries if e.facts.group == OURS), CATALOGUE[0].method)
     ]
     caveats = dict.fromkeys(caveat for edition in editions for caveat in edition.run_facts.caveats)
-    recorded = any(edition.run_facts.recorded for edition in editions)
-    run_facts = editions[0].run_facts._replace(caveats=tuple(caveats), recorded=recorded)
+    is_recorded = any(edition.run_facts.recorded for edition in editions)
+    run_facts = editions[0].run_facts._replace(caveats=tuple(caveats), recorded=is_recorded)
     edition = replace(editions[0], run_facts=run_facts)
     curve = Curve(realism, edition, style.method, (), group=style.facts.group)
     return RealismSweep(curve, tuple(steps), style, family.absence_notes)
 
 
 def _sweep_step(
-    distortion: Curve, realism: Curve, bpp: float, name: str, metric: Metric
+    distortion: Curve, realism: Curve, bpp: float, setting_text: str, metric: Metric
 ) -> SweepStep | None:
     x = point_at_rate(distortion, bpp, log_values=False)
     y = point_at_rate(realism, bpp, log_values=metric.better == "lower")
-    return SweepStep(name, x, y) if x and y else None
+    return SweepStep(setting_text, x, y) if x and y else None
 
 
 def point_at_rate(curve: Curve, bpp: float, log_values: bool) -> CurvePoint | None:
@@ -143,15 +154,17 @@ def point_at_rate(curve: Curve, bpp: float, log_values: bool) -> CurvePoint | No
     if not points:
         return None
     nearest_point = min(points, key=lambda point: _ratio(point.bpp, bpp))
-    lower = [point for point in points if point.bpp <= bpp]
-    upper = [point for point in points if point.bpp > bpp]
-    is_between = lower and upper and upper[0].bpp <= MAX_GAP * lower[-1].bpp
+    lower_points = [point for point in points if point.bpp <= bpp]
+    upper_points = [point for point in points if point.bpp > bpp]
+    is_between = (
+        lower_points and upper_points and upper_points[0].bpp <= MAX_GAP * lower_points[-1].bpp
+    )
     if is_between and nearest_point.bpp != bpp:
-        rates, first = np.unique([point.bpp for point in points], return_index=True)
-        values = np.array([points[index].value for index in first])
+        rates, first_indices = np.unique([point.bpp for point in points], return_index=True)
+        values = np.array([points[index].value for index in first_indices])
         y = np.log(values) if log_values else values
-        x, place = np.log(rates), np.array([math.log(bpp)])
-        (y_new,) = interpolate(x[None], y[None], place, USUAL_RULE.bd).tolist()
+        x, x_new = np.log(rates), np.array([math.log(bpp)])
+        (y_new,) = interpolate(x[None], y[None], x_new, USUAL_RULE.bd).tolist()
         value = math.exp(y_new) if log_values else y_new
         return nearest_point._replace(bpp=bpp, value=value, how=INTERPOLATED)
     return (

@@ -44,7 +44,7 @@ class Rule:
 
     @property
     def end_words(self) -> str:
-        """The clause on the rate limit; empty for none."""
+        """The clause on the rate limit; empty without a limit."""
         return "" if self.up_to_bpp is None else f", curves up to {self.up_to_bpp:g} bpp"
 
     @property

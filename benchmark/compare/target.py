@@ -1,6 +1,6 @@
 """Search for the setting at which a codec's mean over the images meets a rate or a metric's value.
 
-A codec's own points bracket the target, else its extreme settings; the bracket shrinks by
+The codec's points bracket the target, else its extreme settings do; the bracket shrinks by
 interpolation of the logarithm, or by bisection after slow progress. Tried settings are ordinary
 stored cells that no later search measures again.
 """
@@ -31,12 +31,13 @@ DIGITS = 6  # significant digits of a setting
 
 @dataclass
 class Search:
-    """The search of one codec: its means by the setting's value."""
+    """Search for one codec's setting that meets a target."""
 
     contender: Contender
     target: Target
-    means: dict[float, float] = field(default_factory=dict)  # NaN: a cell failed, or has no value
-    _widths: list[float] = field(default_factory=list)
+    # Means by setting value; NaN: a cell failed or has no value
+    means: dict[float, float] = field(default_factory=dict)
+    _bracket_widths: list[float] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -57,11 +58,13 @@ class Search:
         """Return the values to measure next; empty once the search has ended."""
         if self.is_met() or any(map(math.isnan, self.means.values())):
             return []
-        ends = self.contender.sweep[0].value, self.contender.sweep[-1].value
+        end_values = self.contender.sweep[0].value, self.contender.sweep[-1].value
         if (bracket := self._bracket()) is not None:
             return self._values_between(*bracket)
-        if untried_ends := [value for value in dict.fromkeys(ends) if value not in self.means]:
-            return untried_ends
+        if untried_values := [
+            value for value in dict.fromkeys(end_values) if value not in self.means
+        ]:
+            return untried_values
         return [value for value in self._extreme_settings() if value not in self.means]
 
     def reason(self) -> str:
@@ -100,12 +103,12 @@ class Search:
         accepted_settings, nearest_value = self._accepted_settings(), self.nearest_value()
         if not isinstance(accepted_settings, Between) or nearest_value is None:
             return []
-        end = (
+        extreme_value = (
             accepted_settings.lowest
             if nearest_value == min(self.means)
             else accepted_settings.highest
         )
-        return [end] if math.isfinite(end) else []
+        return [extreme_value] if math.isfinite(extreme_value) else []
 
     def _accepted_settings(self) -> Between | OneOf:
         """Return the codec's settings; if it declares none, those between its points."""
@@ -122,7 +125,7 @@ class Search:
         return Between(self.name, -math.inf, math.inf, is_integer)
 
     def _values_between(self, low: float, high: float) -> list[float]:
-        if len(self._widths) == MAX_GUESSES:
+        if len(self._bracket_widths) == MAX_GUESSES:
             return []
         accepted_settings, guess = self._accepted_settings(), self._guess(low, high)
         if isinstance(accepted_settings, OneOf):
@@ -135,16 +138,21 @@ class Search:
         return [guess] if low < guess < high else []
 
     def _guess(self, low: float, high: float) -> float:
-        middle = (low + high) / 2
-        self._widths.append(high - low)
-        is_slow = len(self._widths) > 1 and self._widths[-1] > self._widths[-2] / 2
-        means = [self.target.place(self.means[value]) for value in (low, high)]
-        target_place = self.target.place(self.target.value)
-        if is_slow or not all(map(math.isfinite, means)):
-            return middle
-        if min(*means, target_place) > 0:
-            target_place, *means = (math.log(value) for value in (target_place, *means))
-        return low + (high - low) * (target_place - means[0]) / (means[1] - means[0])
+        midpoint = (low + high) / 2
+        self._bracket_widths.append(high - low)
+        is_slow = (
+            len(self._bracket_widths) > 1
+            and self._bracket_widths[-1] > self._bracket_widths[-2] / 2
+        )
+        positions = [self.target.place(self.means[value]) for value in (low, high)]
+        target_position = self.target.place(self.target.value)
+        if is_slow or not all(map(math.isfinite, positions)):
+            return midpoint
+        if min(*positions, target_position) > 0:
+            target_position, *positions = (
+                math.log(value) for value in (target_position, *positions)
+            )
+        return low + (high - low) * (target_position - positions[0]) / (positions[1] - positions[0])
 
 
 @isolated
@@ -187,23 +195,25 @@ def run_to_target(
     tried_matrix = _matrix_for(
         initial_matrix, request, [(search, [*search.means]) for search in searches]
     )
-    final = run(request, matrix=tried_matrix._replace(to_do=()), progress=progress)
+    final_outcome = run(request, matrix=tried_matrix._replace(to_do=()), progress=progress)
     nearest_trials = [
         (search, [value]) for search in searches if (value := search.nearest_value()) is not None
     ]
-    rows = final.rows.filter(
+    rows = final_outcome.rows.filter(
         col("cell").is_in(_keys(_matrix_for(initial_matrix, request, nearest_trials).cells))
     )
     results = tuple(search.result() for search in searches)
-    failures += final.failures
-    final = replace(final, rows=rows, measured=num_measured, failures=tuple(failures))
-    return replace(final, target=str(target), reached=results)
+    failures += final_outcome.failures
+    final_outcome = replace(
+        final_outcome, rows=rows, measured=num_measured, failures=tuple(failures)
+    )
+    return replace(final_outcome, target=str(target), reached=results)
 
 
 def _matrix_for(
     matrix: Matrix, request: Request, trials: Iterable[tuple[Search, Sequence[float]]]
 ) -> Matrix:
-    """Return a matrix of the searched codecs at these values, with the present store."""
+    """Return a matrix of the searched codecs at these values, with the same store."""
     contenders = tuple(
         search.contender._replace(sweep=tuple(map(search.setting, values)))
         for search, values in trials
@@ -215,8 +225,8 @@ def _matrix_for(
 
 def _stored_values(rows: pl.DataFrame, search: Search) -> list[float]:
     spec = search.contender.spec
-    parts = {"codec": spec.name, "variant": spec.variant, "setting_name": search.name}
-    return rows.filter(**parts)["setting_value"].unique().sort().to_list()
+    key_columns = {"codec": spec.name, "variant": spec.variant, "setting_name": search.name}
+    return rows.filter(**key_columns)["setting_value"].unique().sort().to_list()
 
 
 def _means(
@@ -225,15 +235,15 @@ def _means(
     """Return the mean at each value; NaN where an image has no valid row."""
     name = search.target.name
     column = name if name == RATE else metric_class(name).column
-    valid, result = prefer_own_rows(table), {}
-    valid = valid.filter(col("status") == "ok")
+    means: dict[float, float] = {}
+    valid_rows = prefer_own_rows(table).filter(col("status") == "ok")
     for value in values:
         contender = search.contender._replace(sweep=(search.setting(value),))
         cells = plan([contender], matrix.sources.dataset.name, matrix.sources.images)
-        rows = valid.filter(col("cell").is_in(_keys(cells)))
-        complete = column in rows.columns and rows.height == len(cells) > 0
-        result[float(value)] = float(np.mean(rows[column].to_numpy())) if complete else math.nan
-    return result
+        rows = valid_rows.filter(col("cell").is_in(_keys(cells)))
+        is_complete = column in rows.columns and rows.height == len(cells) > 0
+        means[float(value)] = float(np.mean(rows[column].to_numpy())) if is_complete else math.nan
+    return means
 
 
 def _keys(cells: Iterable[Cell]) -> list[str]:

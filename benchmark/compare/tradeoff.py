@@ -38,10 +38,10 @@ from benchmark.system.text import counted
 
 RealismVerdict = Literal["equal", "all better", "all worse", "other rates"]
 VERDICTS: tuple[RealismVerdict, ...] = get_args(RealismVerdict)
-STEP = 1e-5  # change of an image's weight in the finite difference that gives its influence
+STEP = 1e-5  # change of an image's weight in the finite difference for its influence
 
-# Log rate, distortion and realism of points under each weighting, shape (weightings, points); both
-# qualities: higher is better.
+# Log rate, distortion and realism of points under each weighting, shape (weightings, points);
+# higher distortion and realism values are better.
 Surface = tuple[Float64Array, Float64Array, Float64Array]
 
 
@@ -91,37 +91,53 @@ def tradeoff(
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and the two must differ")
     codec_list = f"{codec},{against}"
-    stored = read_results(
+    dataset_results = read_results(
         source.results, source.dataset, codec_list, names, rows=source.rows, allow_few=allow_few,
         join=lambda rows, other_rows: (add_variants(rows, other_rows), NO_ANCHOR), images=images,
     )  # fmt: skip
     metrics = Metric.named(names[0]), Metric.named(names[1])
-    _require_values(stored, metrics)
-    codec_family, against_families = _families(stored.summary, codec, against, metrics, build)
+    _require_values(dataset_results, metrics)
+    codec_family, against_families = _families(
+        dataset_results.summary, codec, against, metrics, build
+    )
     codec_specs = {edition.spec for edition in codec_family.points}
-    points = [
+    records = [
         {"label": label_of(edition.spec), **record}
         for family in against_families
         for edition, edition_points in family.points.items()
         if edition.spec not in codec_specs
         for record in tradeoffs(edition_points, list(codec_family.points.values()), *metrics)
     ]
-    if not points:
+    if not records:
         raise UsageError(f"{codec} and {against} are the same codec: name two different ones")
-    families, summary = (codec_family, *against_families), stored.summary
+    families, summary = (codec_family, *against_families), dataset_results.summary
     labels = labels_of(edition for family in families for edition in family.points)
-    bundled = {label for edition, label in labels.items() if edition.bundled}
-    surface = f"{codec} is interpolated between {codec_family.description}."
-    brackets = f"Brackets and certainty: {DRAWS} draws of images, the same for both codecs."
+    bundled_labels = {label for edition, label in labels.items() if edition.bundled}
+    surface_sentence = f"{codec} is interpolated between {codec_family.description}."
+    brackets_sentence = (
+        f"Brackets and certainty: {DRAWS} draws of images, the same for both codecs."
+    )
     return Answer(
-        points,
-        _tradeoff_columns(codec, metrics, bundled if len(bundled) < len(labels) else ()),
-        " ".join([f"{stored.subject}. {surface} {brackets}", *caveats_measured_here(summary)]),
+        records,
+        _tradeoff_columns(
+            codec, metrics, bundled_labels if len(bundled_labels) < len(labels) else ()
+        ),
+        " ".join(
+            [
+                f"{dataset_results.subject}. {surface_sentence} {brackets_sentence}",
+                *caveats_measured_here(summary),
+            ]
+        ),
         [
             *dict.fromkeys(absent for family in families for absent in family.absent),
             *summary.not_shown,
         ],
-        {"dataset": stored.name, "distortion": names[0], "realism": names[1], **stored.facts},
+        {
+            "dataset": dataset_results.name,
+            "distortion": names[0],
+            "realism": names[1],
+            **dataset_results.facts,
+        },
     )
 
 
@@ -129,44 +145,47 @@ def _tradeoff_columns(
     codec: str, metrics: tuple[Metric, Metric], bundled: Collection[str]
 ) -> list[Column]:
     distortion, realism = metrics
-    words = {
+    verdict_texts = {
         "equal": "equal realism",
         "all better": "more realistic",
         "all worse": "less realistic",
     }
     if realism.kind != "realism":
-        words = {"equal": f"equal {realism.kind}"}
-        words |= {"all better": f"better {realism.kind}", "all worse": f"worse {realism.kind}"}
+        verdict_texts = {"equal": f"equal {realism.kind}"}
+        verdict_texts |= {
+            "all better": f"better {realism.kind}",
+            "all worse": f"worse {realism.kind}",
+        }
 
-    def change(record: Mapping[str, Any]) -> str | None:
+    def difference_text(record: Mapping[str, Any]) -> str | None:
         ends = {"difference_low": record["low"], "difference_high": record["high"]}
         return interval_text({**record, **ends}, "difference", "+z.3f")
 
     return [
         Column("against", lambda row: mark_bundled(row["label"], row["label"] in bundled)),
         Column("setting"),
-        Column("comparison", lambda row: words.get(row["verdict"], row["verdict"])),
+        Column("comparison", lambda row: verdict_texts.get(row["verdict"], row["verdict"])),
         Column("bpp", "bpp", ".4f"),
         Column(realism.label, "realism", ".4f"),
         Column(distortion.label, "distortion", ".3f"),
         Column(f"{codec}'s", "other", ".3f"),
-        Column("difference", change, str),
+        Column("difference", difference_text, str),
         Column("certainty (%)", "certainty", lambda share: f"{100 * share:.1f}"),
     ]
 
 
-def _require_values(stored: DatasetResults, metrics: tuple[Metric, Metric]) -> None:
+def _require_values(dataset_results: DatasetResults, metrics: tuple[Metric, Metric]) -> None:
     """Raise `UsageError` for a metric without a value in any row."""
-    measured_columns = {column.name for column in stored.table if column.count()}
+    measured_columns = {column.name for column in dataset_results.table if column.count()}
     for metric, (option, names) in zip(metrics, ALTERNATIVES.items(), strict=True):
-        if not stored.summary.count_values(metric.column):
+        if not dataset_results.summary.count_values(metric.column):
             available_names = [
                 name for name in names if metric_class(name).column in measured_columns
             ]
-            command = stored.summary.rescore_command
+            command = dataset_results.summary.rescore_command
             alternative = f"for --{option} {names[0]}, {remedies(names[:1], command=command)}"
             remedy = f"try --{option} {available_names[0]}" if available_names else alternative
-            raise UsageError(f"{stored.name} has no {metric.label}: {remedy}")
+            raise UsageError(f"{dataset_results.name} has no {metric.label}: {remedy}")
 
 
 def _families(
@@ -218,8 +237,8 @@ def _named_variants(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
     """Resolve a codec, a bare name preferably to its default variants; `UnknownName` if unknown."""
     codec_editions = [edition for edition in summary.editions if edition.spec.name == codec]
     named_editions = codec_editions or find_editions([codec], summary.editions)
-    defaults = [edition for edition in named_editions if is_default(edition)]
-    return {edition.spec: edition for edition in defaults or named_editions}
+    default_editions = [edition for edition in named_editions if is_default(edition)]
+    return {edition.spec: edition for edition in default_editions or named_editions}
 
 
 def tradeoffs(
@@ -242,21 +261,23 @@ def tradeoffs(
                 f"{metric.label} has no per-image influence, so its certainty cannot be "
                 "computed: name another metric"
             )
-    curves = [_surface(points, distortion, realism) for points in variant_curves]
-    records = [_tradeoff(point, curves, distortion, realism) for point in curve_points]
+    surfaces = [_surface(points, distortion, realism) for points in variant_curves]
+    records = [_tradeoff(point, surfaces, distortion, realism) for point in curve_points]
     return sorted(records, key=lambda record: record["bpp"])
 
 
-def restrict_to_shared(points: Sequence[Point], first: Metric, second: Metric) -> tuple[Point, ...]:
+def restrict_to_shared(
+    points: Sequence[Point], first_metric: Metric, second_metric: Metric
+) -> tuple[Point, ...]:
     """Restrict two metrics' values and means to the images that have both, if any.
 
     A distribution metric is restricted by the influence of images, to first order.
     """
     images = {
         name: {n for p in points for n in p.image_ids[np.isfinite(p.image_values[name])].tolist()}
-        for name in (first.column, second.column)
+        for name in (first_metric.column, second_metric.column)
     }
-    shared_images = images[first.column] & images[second.column]
+    shared_images = images[first_metric.column] & images[second_metric.column]
     changed_columns = [
         name for name, ids in images.items() if shared_images and ids != shared_images
     ]
@@ -270,18 +291,22 @@ def average_over(
     point: Point, images: Collection[int], columns: Iterable[str], pooled: bool = False
 ) -> Point:
     """Return a point averaged over some images; pooled: divide all bits by all pixels."""
-    mask, means, values = np.isin(point.image_ids, [*images]), {}, {}
+    is_included, means, values = np.isin(point.image_ids, [*images]), {}, {}
     for name in columns:
-        values[name] = selected_values = np.where(mask, point.image_values[name], np.nan)
-        finite, infinite = np.isfinite(selected_values), int(np.isinf(selected_values).sum())
-        count, reasons = int(finite.sum()), point.means[name].reasons if name in point.means else ()
-        value, bpp = (
-            float(x[finite].mean()) if count else None for x in (selected_values, point.image_bpp)
+        values[name] = selected_values = np.where(is_included, point.image_values[name], np.nan)
+        is_finite, num_infinite = np.isfinite(selected_values), int(np.isinf(selected_values).sum())
+        num_finite, reasons = (
+            int(is_finite.sum()),
+            point.means[name].reasons if name in point.means else (),
         )
-        missing = len(images) - count - infinite
-        means[name] = Mean(value, bpp, count, infinite, missing, reasons)
-    weights = mask * (point.image_pixels if pooled else 1)
-    rate = float(np.average(point.image_bpp, weights=weights)) if mask.any() else None
+        value, bpp = (
+            float(x[is_finite].mean()) if num_finite else None
+            for x in (selected_values, point.image_bpp)
+        )
+        num_missing = len(images) - num_finite - num_infinite
+        means[name] = Mean(value, bpp, num_finite, num_infinite, num_missing, reasons)
+    weights = is_included * (point.image_pixels if pooled else 1)
+    rate = float(np.average(point.image_bpp, weights=weights)) if is_included.any() else None
     values, means = {**point.image_values, **values}, {**point.means, **means}
     return replace(point, bpp=rate, means=means, image_values=values)
 
@@ -293,8 +318,8 @@ def _surface(points: Sequence[Point], distortion: Metric, realism: Metric) -> Su
     log_rate, quality = curve.log_rate, curve.quality
     realism_quality = resample_curve(points, realism, _weights).quality
     order = np.lexsort((-quality[0], log_rate[0]))  # best first at equal rate
-    first_places = order[np.unique(log_rate[0][order], return_index=True)[1]]
-    return log_rate[:, first_places], quality[:, first_places], realism_quality[:, first_places]
+    first_indices = order[np.unique(log_rate[0][order], return_index=True)[1]]
+    return log_rate[:, first_indices], quality[:, first_indices], realism_quality[:, first_indices]
 
 
 def _weights(images: int) -> Float64Array:
@@ -304,11 +329,11 @@ def _weights(images: int) -> Float64Array:
 
 
 def _tradeoff(
-    point: Point, curves: Sequence[Surface], distortion: Metric, realism: Metric
+    point: Point, surfaces: Sequence[Surface], distortion: Metric, realism: Metric
 ) -> dict[str, Any]:
     log_rate, quality, realism_quality = (x[:, 0] for x in _surface([point], distortion, realism))
     verdicts, matched_values = _interpolate_at_realism(
-        *_interpolate_at_rate(curves, log_rate), realism_quality
+        *_interpolate_at_rate(surfaces, log_rate), realism_quality
     )
     sign = 1 if distortion.better == "higher" else -1
     record: dict[str, Any] = {
@@ -337,36 +362,38 @@ def _tradeoff(
 
 
 def _interpolate_at_rate(
-    curves: Sequence[Surface], log_rate: Float64Array
+    surfaces: Sequence[Surface], log_rate: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     """Return realism and distortion over log rate, (variants, weightings); NaN out of reach."""
     realism, distortion = [], []
-    for curve in curves:
-        order = np.argsort(curve[0], axis=1)
-        x, y, z = (np.take_along_axis(axis, order, axis=1) for axis in curve)
-        distortion.append(interpolate(x, y, log_rate, USUAL_RULE.bd))
-        realism.append(interpolate(x, z, log_rate, USUAL_RULE.bd))
+    for surface in surfaces:
+        order = np.argsort(surface[0], axis=1)
+        log_rates, distortions, realisms = (
+            np.take_along_axis(axis, order, axis=1) for axis in surface
+        )
+        distortion.append(interpolate(log_rates, distortions, log_rate, USUAL_RULE.bd))
+        realism.append(interpolate(log_rates, realisms, log_rate, USUAL_RULE.bd))
     return np.stack(realism), np.stack(distortion)
 
 
 def _interpolate_at_realism(
-    variant_realism: Float64Array, values: Float64Array, realism: Float64Array
+    variant_realism: Float64Array, variant_distortion: Float64Array, realism: Float64Array
 ) -> tuple[NDArray[np.int64], Float64Array]:
     """Return indices into VERDICTS and the distortion at (or nearest to) a realism, by weighting.
 
-    variant_realism, values: realism and distortion of each variant, shape (variants, weightings).
+    variant_realism, variant_distortion: shape (variants, weightings).
     """
-    lowest = np.nanmin(variant_realism, axis=0, initial=np.inf)
-    highest = np.nanmax(variant_realism, axis=0, initial=-np.inf)
-    is_reached = np.isfinite(lowest)
-    conditions = [~is_reached, realism < lowest, realism > highest]
+    lowest_realism = np.nanmin(variant_realism, axis=0, initial=np.inf)
+    highest_realism = np.nanmax(variant_realism, axis=0, initial=-np.inf)
+    is_reached = np.isfinite(lowest_realism)
+    conditions = [~is_reached, realism < lowest_realism, realism > highest_realism]
     verdicts = np.select(conditions, [3, 1, 2], default=0).astype(np.int64)
     clipped_realism = np.clip(
-        realism, np.where(is_reached, lowest, 0), np.where(is_reached, highest, 0)
+        realism, np.where(is_reached, lowest_realism, 0), np.where(is_reached, highest_realism, 0)
     )
-    result = np.full(len(clipped_realism), np.nan)
+    distortion = np.full(len(clipped_realism), np.nan)
     for weighting in np.flatnonzero(is_reached):
-        x, y = variant_realism[:, weighting], values[:, weighting]
+        x, y = variant_realism[:, weighting], variant_distortion[:, weighting]
         order = np.argsort(x)[: np.count_nonzero(np.isfinite(x))]  # NaN comes last
-        result[weighting] = np.interp(clipped_realism[weighting], x[order], y[order])
-    return verdicts, result
+        distortion[weighting] = np.interp(clipped_realism[weighting], x[order], y[order])
+    return verdicts, distortion
