@@ -28,8 +28,8 @@ def mark_agreeing(rows: pl.DataFrame, counterparts: pl.DataFrame) -> pl.Series:
 
     # NaN for two lossless images: infinity minus infinity
     difference_db = (col("psnr_db") - counterpart("psnr_db")).abs().fill_nan(None)
-    limit = pl.when(equals("stream_sha256")).then(ROUNDING_DB).otherwise(SYMBOL_DB)
-    near_pixels = equals("psnr_db_protocol") & (difference_db <= limit).fill_null(False)
+    max_difference_db = pl.when(equals("stream_sha256")).then(ROUNDING_DB).otherwise(SYMBOL_DB)
+    near_pixels = equals("psnr_db_protocol") & (difference_db <= max_difference_db).fill_null(False)
     comparable = col("decoded_sha256").is_not_null() & col("psnr_db_protocol").is_not_null()
     equal_pixels = equals("decoded_sha256")
     is_contradicted = (

@@ -51,7 +51,7 @@ class NamedCodecs:
         return self._selected[edition]
 
     def may_run(self, spec: CodecSpec) -> bool:
-        """Return whether a stored variant may be loaded and run: code only if named, any seed."""
+        """Return whether a stored variant may run; code must be named, with or without its seed."""
         return not names_code(spec) or not {spec, spec.remove_options([SEED])}.isdisjoint(
             self._specs
         )
@@ -64,10 +64,12 @@ class NamedCodecs:
         """Return the codec that decodes a variant's streams, even if its file moved, or None."""
         if self.may_run(spec):
             return spec
-        seed = [pair for pair in spec.options if pair[0] == SEED]
+        seed_options = [pair for pair in spec.options if pair[0] == SEED]
         for candidate in self._specs:
             candidate_with_seed = (
-                candidate if SEED in dict(candidate.options) else candidate.add_options(seed)
+                candidate
+                if SEED in dict(candidate.options)
+                else candidate.add_options(seed_options)
             )
             if names_code(candidate) and candidate_with_seed.label == spec.label:
                 return candidate_with_seed
@@ -132,7 +134,7 @@ def rerun_command(record: Mapping[str, Any], **replacements: Any) -> str:
     return bench_command("run", **options)
 
 
-ALL_CODECS = NamedCodecs()  # every codec, but no code that only rows name
+ALL_CODECS = NamedCodecs()  # every codec, except code that only rows name
 
 
 PACKAGES = (
@@ -140,13 +142,13 @@ PACKAGES = (
     "compressai", "lpips", "polars", "scikit-image", "scipy",
 )  # fmt: skip
 RUN_TIME = "%Y%m%dT%H%M%S"
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # a run or dataset: never a path to elsewhere
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # matches run and dataset names, never paths
 REQUEST_FIELDS = (
     *("codecs", "dataset", "points", "limit", "part", "draws", "target"),
     "results",
 )
 MANNER_FIELDS = ("metrics", "data_dir", "flatten")  # the parts of one run may differ in these
-DIGITS = 6  # hexadecimal, at the end of the results name of a folder of images
+DIGITS = 6  # hexadecimal digits at the end of an image folder's results name
 
 
 def new_run_id(folder: Path) -> str:
@@ -154,8 +156,8 @@ def new_run_id(folder: Path) -> str:
     time = datetime.now(UTC)
     for path in (folder / "runs").glob("*.json"):
         with suppress(ValueError, OverflowError):
-            run = datetime.strptime(path.stem.partition("-")[0], RUN_TIME).replace(tzinfo=UTC)
-            time = max(time, run + timedelta(seconds=1))
+            run_time = datetime.strptime(path.stem.partition("-")[0], RUN_TIME).replace(tzinfo=UTC)
+            time = max(time, run_time + timedelta(seconds=1))
     return f"{time:{RUN_TIME}}-{secrets.token_hex(4)}"
 
 
@@ -178,10 +180,10 @@ def _package_version(package: str) -> str | None:
 
     with suppress(PackageNotFoundError):
         package_metadata = distribution(package)
-        line = re.search(
+        match = re.search(
             r"^Version: (\S+)$", package_metadata.read_text("METADATA") or "", re.MULTILINE
         )
-        return line[1] if line else package_metadata.version  # slower: it parses the whole text
+        return match[1] if match else package_metadata.version  # slower: it parses the whole text
     return None
 
 
@@ -200,7 +202,7 @@ def folder_store_name(
     least half of the images of the smaller set in common; the largest share decides.
     Otherwise, digits of a sha256 of `files` complete the title.
     """
-    from benchmark.rows.store import Store  # brings polars, which workers do without
+    from benchmark.rows.store import Store  # imports polars, which workers do not need
 
     folder_images = set(images)
     name_pattern = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
@@ -217,10 +219,10 @@ def folder_store_name(
     }
     if shares:
         return max(shares, key=shares.__getitem__)
-    text = "".join(f"{name} {size}\n" for name, size in sorted(files))
+    listing = "".join(f"{name} {size}\n" for name, size in sorted(files))
     while True:
-        digest = sha256(text.encode(errors="surrogateescape")).hexdigest()
+        digest = sha256(listing.encode(errors="surrogateescape")).hexdigest()
         name = f"{title}-{digest[:DIGITS]}"
         if not store_images.get(name):  # results without rows are reused
             return name
-        text += "\n"  # other images with the same names and sizes
+        listing += "\n"  # other images with the same names and sizes

@@ -3,7 +3,7 @@
 An edition is a codec variant in one build, measured here or bundled; rows of two editions are never
 joined. One rule decides which edition is shown, for every verb, figure, page and call: yours if it
 has every compared image, else the bundled one. The compared images are those of the variants that
-only you have, or all images without such a variant. Of several builds, the one with the most images
+only you have, or all images if there are none. Of several builds, the one with the most images
 at a setting is shown, then the newest; failed images count, so that a failure does not bring back
 an older build. Bundled rows shown with yours are restricted to the same images. A point is an
 edition at one setting.
@@ -35,8 +35,8 @@ RECENCY = pl.struct(~BUNDLED, "run", "finished_utc").rank("dense").cast(pl.Int64
 class ComparableRows:
     """Rows of one coding protocol, ordered by variant, edition (newest first), setting and image.
 
-    Of rows that differ in nothing but the cell's key, the latest is taken, so that an edition has
-    at most one row per setting and image.
+    If rows differ only in the cell's key, the latest one is taken, so that an edition has at most
+    one row per setting and image.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ComparableRows:
 
     @property
     def bytes(self) -> Float64Array:
-        """Bytes of the streams; 0 for a failed row."""
+        """Sizes of the streams in bytes; 0 for a failed row."""
         return np.where(self.ok, self.numbers("num_bytes"), 0)
 
     @property
@@ -151,7 +151,7 @@ def shown_rows(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def add_same_builds(shown: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """Add the table's rows of the shown builds and images at all settings, for pictures only."""
+    """Add the table's rows of the shown builds and images at all settings, to show pictures."""
     keys = *VARIANT, *BUILD, "coding_protocol"
     same_builds = table.join(shown.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
     images = shown.select(IMAGE).to_series().unique().implode()
@@ -189,23 +189,25 @@ def _select_shown(editions: pl.DataFrame) -> pl.DataFrame:
     preferred_builds = editions.sort("images_at_a_setting", "age", descending=[True, False]).unique(
         [*VARIANT, "bundled"], keep="first", maintain_order=True
     )
-    yours = preferred_builds.filter(~col("bundled"))
-    bundled = preferred_builds.filter(col("bundled"))
-    variants_only_you_have = yours.join(bundled, on=VARIANT, how="anti")
+    your_editions = preferred_builds.filter(~col("bundled"))
+    bundled_editions = preferred_builds.filter(col("bundled"))
+    variants_only_you_have = your_editions.join(bundled_editions, on=VARIANT, how="anti")
     compared_images = variants_only_you_have["images"].explode().unique()
     missing_images = col("bundled_images").list.set_difference("images")
     if compared_images.len():
         missing_images = missing_images.list.set_intersection(pl.lit(compared_images).implode())
-    measured_twice = yours.join(bundled.select(*VARIANT, bundled_images="images"), on=VARIANT)
-    yours_lacking_images = measured_twice.filter(missing_images.list.len() > 0)
-    shown_yours = yours.join(yours_lacking_images, on=VARIANT, how="anti")
-    shown_bundled = bundled.join(shown_yours, on=VARIANT, how="anti")
-    return pl.concat([shown_yours, shown_bundled])
+    measured_twice = your_editions.join(
+        bundled_editions.select(*VARIANT, bundled_images="images"), on=VARIANT
+    )
+    your_incomplete_editions = measured_twice.filter(missing_images.list.len() > 0)
+    your_shown_editions = your_editions.join(your_incomplete_editions, on=VARIANT, how="anti")
+    bundled_shown_editions = bundled_editions.join(your_shown_editions, on=VARIANT, how="anti")
+    return pl.concat([your_shown_editions, bundled_shown_editions])
 
 
 def _drop_images_you_lack(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
-    shown_yours = editions.filter(col("shown") & ~col("bundled"))
-    your_images = shown_yours["images"].explode().unique()
+    your_shown_editions = editions.filter(col("shown") & ~col("bundled"))
+    your_images = your_shown_editions["images"].explode().unique()
     if not your_images.len():
         return rows
     return rows.filter(~col("bundled") | col("image").is_in(your_images.implode()))
@@ -219,7 +221,7 @@ def _number_points(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _select_latest(rows: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
-    """Keep the latest row (at equal times the last) of each point and image, in this order."""
+    """Keep the latest row of each point and image (the last one at equal times), sorted by both."""
     point_numbers = points.select(*POINT, "point")
     rows = rows.join(point_numbers, on=POINT, nulls_equal=True, maintain_order="left")
     rows = rows.select("index", "point", "image", "ok", "recency")

@@ -64,7 +64,7 @@ class RunFacts(NamedTuple):
     recorded: bool = False  # some rows are bundled
     chroma: str = ""  # "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # "PSNR", "SSIM"; empty: not stated
-    run: str = ""  # the latest row's
+    run: str = ""  # run that measured the latest row
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,12 @@ class Edition:
 
     @property
     def measured(self) -> bool:
-        """True if its numbers come from rows, measured here or bundled."""
+        """True if the numbers come from rows, measured here or bundled."""
         return self.origin in MEASURED
 
     @property
     def bundled(self) -> bool:
-        """True if all its rows came with the project or in a pack."""
+        """True if all rows came with the project or in a pack."""
         return self.origin == "bundled"
 
     @property
@@ -116,7 +116,7 @@ class Edition:
 
     @property
     def family(self) -> str:
-        """Codec whose style its variants share."""
+        """Codec whose style all its variants share."""
         return self.facts.family or self.spec.name
 
     @property
@@ -132,7 +132,7 @@ class Edition:
 
     @property
     def further_options(self) -> int:
-        """Number of options not shown by the family's style; 0 if the edition has a style."""
+        """Number of options not shown by the family's style; 0 if the edition has its own."""
         declared_edition = find_in_catalogue(self.spec)
         undeclared = [pair for pair in self.spec.options if pair not in self.facts.implied]
         return 0 if declared_edition and declared_edition.facts.colour else len(undeclared)
@@ -146,10 +146,10 @@ class Edition:
     @property
     def short_version(self) -> str:
         """First part of the version; for a checkpoint, the first digits of its fingerprint."""
-        first = short_version(self.run_facts.version)
-        if re.fullmatch(r"\d+ steps", first):  # the length of a training, not a version
+        version = short_version(self.run_facts.version)
+        if re.fullmatch(r"\d+ steps", version):  # the length of a training, not a version
             return f"checkpoint {self.fingerprint[:8]}"
-        return first
+        return version
 
     @property
     def build_words(self) -> str:
@@ -167,8 +167,8 @@ class Edition:
         """Title without the choice of realism (`choice`)."""
         if not self.facts.choice:
             return self._title_head if names_code(self.spec) else self.title
-        head = self.facts.method or self.facts.title
-        return f"{head} ({', '.join(self._untitled_options)})" if self._untitled_options else head
+        name = self.facts.method or self.facts.title
+        return f"{name} ({', '.join(self._untitled_options)})" if self._untitled_options else name
 
     @property
     def choice(self) -> str:
@@ -180,14 +180,14 @@ class Edition:
     def _title_head(self) -> str:
         """Title, or a program's version if it begins with the title."""
         name = self.options.get(NAME) or self.facts.title or self.facts.family
-        number = " ".join(self.run_facts.version.split()[:2]).rstrip(",;:")
-        if self.facts.kind == "standard" and number.startswith(f"{self.facts.title} "):
-            return number
+        version = " ".join(self.run_facts.version.split()[:2]).rstrip(",;:")
+        if self.facts.kind == "standard" and version.startswith(f"{self.facts.title} "):
+            return version
         return name or self.spec.name.rpartition(".py:")[2]
 
     @property
     def _untitled_options(self) -> list[str]:
-        """Options not stated by the title, as "level 3"; a chosen name states all but the seed."""
+        """Options that the title omits ("level 3"); a chosen name omits only the seed."""
         if not self.measured or NAME in self.options:
             seed = self.options.get(SEED) if self.measured else None
             return [f"{SEED} {seed}"] if seed else []
@@ -234,8 +234,8 @@ def label_of(spec: CodecSpec) -> str:
 def labels(specs: Iterable[CodecSpec]) -> dict[CodecSpec, str]:
     """Return the label of each codec variant, or its whole spec if the label is ambiguous."""
     texts = {spec: label_of(spec) for spec in specs}
-    count = Counter(texts.values())
-    return {spec: text if count[text] == 1 else spec.text for spec, text in texts.items()}
+    counts = Counter(texts.values())
+    return {spec: text if counts[text] == 1 else spec.text for spec, text in texts.items()}
 
 
 def labels_of(editions: Iterable[Edition]) -> dict[Edition, str]:
@@ -250,18 +250,18 @@ def parse_spec(text: str) -> CodecSpec:
     name, *options = split_unescaped(ALIASES.get(text, text), ":")
     if name.endswith(".py") and options:
         name, options = f"{name}:{options[0]}", options[1:]
-    parts = (part.partition("=") for part in options)
-    return CodecSpec(name, tuple((key, unescaped(value)) for key, _, value in parts))
+    pairs = (part.partition("=") for part in options)
+    return CodecSpec(name, tuple((key, unescaped(value)) for key, _, value in pairs))
 
 
 def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> dict[Edition, str]:
-    """Return each edition's name in figures, marked if in `bundled`; its label if ambiguous."""
+    """Return each edition's name in figures, marked if in `bundled`; if ambiguous, the label."""
     texts = labels_of(editions)
     names = {edition: edition.title for edition in texts}
-    count = Counter(names.values())
+    counts = Counter(names.values())
     return {
         edition: mark_bundled(
-            name if count[name] == 1 else unescaped(texts[edition]), edition in bundled
+            name if counts[name] == 1 else unescaped(texts[edition]), edition in bundled
         )
         for edition, name in names.items()
     }
@@ -280,8 +280,8 @@ def add_remark(name: str, remark: str) -> str:
     >>> add_remark("HiFiC", "published"), add_remark("JPEG (Pillow)", "published")
     ('HiFiC (published)', 'JPEG (Pillow, published)')
     """
-    head = f"{name[:-1]}, " if name.endswith(")") else f"{name} ("
-    return f"{head}{remark})" if remark else name
+    beginning = f"{name[:-1]}, " if name.endswith(")") else f"{name} ("
+    return f"{beginning}{remark})" if remark else name
 
 
 def mark_bundled(name: str, bundled: bool = True) -> str:
@@ -353,7 +353,7 @@ def _declared_editions() -> Iterator[Edition]:
                 yield Edition(spec, origin="published", facts=facts)
 
 
-# In the order of legends: by group; last, the editions of no group.
+# Editions in the order of legends: by group; those without a group come last.
 CATALOGUE = tuple(
     sorted(
         (*_declared_editions(), *PUBLISHED_ONLY),
@@ -365,12 +365,12 @@ GROUPED = tuple(edition for edition in CATALOGUE if edition.facts.group)
 PAPER_EDITIONS = tuple(
     edition for edition in GROUPED if not (edition.facts.group == OURS and edition.facts.budget)
 )
-_BY_LABEL = {label_of(edition.spec): edition for edition in CATALOGUE}
+_EDITIONS_BY_LABEL = {label_of(edition.spec): edition for edition in CATALOGUE}
 
 
 def find_in_catalogue(spec: CodecSpec) -> Edition | None:
     """Return a variant's edition in the catalogue, if any."""
-    return _BY_LABEL.get(label_of(spec))
+    return _EDITIONS_BY_LABEL.get(label_of(spec))
 
 
 def measured_titles() -> dict[str, str]:

@@ -46,8 +46,12 @@ class Verification(NamedTuple):
 
 def verify_results(folder: Path) -> Iterator[Verification]:
     """Verify the results of one or all datasets in a folder, read-only; `UsageError` if none."""
-    places = (folder, *sorted(folder.glob("*")))
-    datasets = [place for place in places if any((place / part).is_dir() for part in SUBFOLDERS)]
+    candidates = (folder, *sorted(folder.glob("*")))
+    datasets = [
+        candidate
+        for candidate in candidates
+        if any((candidate / subfolder).is_dir() for subfolder in SUBFOLDERS)
+    ]
     if not datasets:
         raise UsageError(
             f"{folder} is not a results folder: it contains no rows or streams of a dataset"

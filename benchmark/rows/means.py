@@ -139,17 +139,19 @@ class _Means:
     def rates(self, marked: BoolArray | slice) -> Float64Array:
         """Return the bits per pixel of each point over the marked rows; NaN without rows.
 
-        The mean of per-image bpp (the usual table), or pooled: all bits over all pixels
-        (benchmark_xl's convention), where large images weigh more.
+        This is the mean of per-image bpp (the usual table) or, if pooled, all bits over all pixels
+        (benchmark_xl's convention), so that large images weigh more.
         """
-        rows, point = self.rows, self.rows.point[marked]
+        rows, point_numbers = self.rows, self.rows.point[marked]
         with np.errstate(invalid="ignore"):
             if self._pooled:
-                parts = self._bytes[marked], rows.pixels[marked]
-                sums = (np.bincount(point, part, rows.num_points) for part in parts)
+                quantities = self._bytes[marked], rows.pixels[marked]
+                sums = (
+                    np.bincount(point_numbers, quantity, rows.num_points) for quantity in quantities
+                )
                 return bits_per_pixel(*sums)
-            bpp_sums = np.bincount(point, self.bpp[marked], rows.num_points)
-            counts = np.bincount(point, minlength=rows.num_points)
+            bpp_sums = np.bincount(point_numbers, self.bpp[marked], rows.num_points)
+            counts = np.bincount(point_numbers, minlength=rows.num_points)
             return np.asarray(bpp_sums / counts)
 
     def average(self, values: Float64Array, has_value: BoolArray) -> list[Mean]:
@@ -159,44 +161,48 @@ class _Means:
         if not has_value.any():
             return [Mean(None, None, 0, 0, 0, ())] * rows.num_points
         has_value = rows.restrict_to_common(has_value) if self._common else has_value
-        finite = has_value & np.isfinite(values)
-        infinite = np.bincount(rows.point[has_value & ~finite], minlength=rows.num_points).tolist()
-        averaged_rows = slice(None) if finite.all() else finite  # a million rows are not copied
-        point = rows.point[averaged_rows]
-        counts = np.bincount(point, minlength=rows.num_points).tolist()
-        sums = np.bincount(point, values[averaged_rows], rows.num_points).tolist()
+        is_finite = has_value & np.isfinite(values)
+        infinite_counts = np.bincount(
+            rows.point[has_value & ~is_finite], minlength=rows.num_points
+        ).tolist()
+        averaged_rows = slice(None) if is_finite.all() else is_finite  # a slice copies no rows
+        point_numbers = rows.point[averaged_rows]
+        counts = np.bincount(point_numbers, minlength=rows.num_points).tolist()
+        sums = np.bincount(point_numbers, values[averaged_rows], rows.num_points).tolist()
         rates, images = self.rates(averaged_rows).tolist(), rows.count_images(has_value)
         return [
             Mean(
-                sum_ / n if n else None,
-                rate if n else None,
-                n,
-                num_infinite,
-                images - n - num_infinite,
+                total / count if count else None,
+                rate if count else None,
+                count,
+                infinite_count,
+                images - count - infinite_count,
                 (),
             )
-            for sum_, rate, n, num_infinite in zip(sums, rates, counts, infinite, strict=True)
+            for total, rate, count, infinite_count in zip(
+                sums, rates, counts, infinite_counts, strict=True
+            )
         ]
 
     def average_metric(self, column: str, protocol: str) -> tuple[Float64Array, list[Mean]]:
-        """Return a metric's values under a protocol, (rows,), NaN where absent, and its means."""
+        """Return a metric's values under a protocol (per row, NaN where absent) and its means."""
         rows = self.rows
         value_column, protocol_column, reason_column = metric_columns(column)
         values = np.where(rows.ok, rows.numbers(value_column), np.nan)
-        other_protocol = ~np.isnan(values) & ~rows.mark_equal(protocol_column, protocol)
-        values = np.where(other_protocol, np.nan, values)
-        without_value = rows.ok & np.isnan(values)
+        has_other_protocol = ~np.isnan(values) & ~rows.mark_equal(protocol_column, protocol)
+        values = np.where(has_other_protocol, np.nan, values)
+        lacks_value = rows.ok & np.isnan(values)
         texts = pl.lit("not computed")
-        if without_value.any() and reason_column in rows.table.columns:
-            reasons = rows.select(reason_column, marked=without_value).to_series()
+        if lacks_value.any() and reason_column in rows.table.columns:
+            reasons = rows.select(reason_column, marked=lacks_value).to_series()
             other_protocol_reason = pl.lit(f"measured under a rule other than {protocol}")
             reason = pl.coalesce(pl.lit(reasons.replace("", None)), texts)
             texts = (
-                pl.when(pl.lit(pl.Series(other_protocol[without_value])))
+                pl.when(pl.lit(pl.Series(has_other_protocol[lacks_value])))
                 .then(other_protocol_reason)
                 .otherwise(reason)
             )
-        tallies = self.count_texts(without_value, texts)
+        tallies = self.count_texts(lacks_value, texts)
         means = self.average(values, rows.ok)
         return values, [mean._replace(reasons=tallies.get(i, ())) for i, mean in enumerate(means)]
 
@@ -207,29 +213,30 @@ class _Means:
         counts = pl.DataFrame({"point": self.rows.point[marked]}).with_columns(text=texts)
         counts = counts.group_by("point", "text").len()
         counts = counts.sort("point", "len", "text", descending=[False, True, False])
-        result: Tallies = {}
-        first = counts.group_by("point", maintain_order=True).head(MAX_REASONS)
-        for point, text, count in first.rows():
-            result[point] = (*result.get(point, ()), (text, count))
-        return result
+        tallies: Tallies = {}
+        most_frequent = counts.group_by("point", maintain_order=True).head(MAX_REASONS)
+        for point, text, count in most_frequent.rows():
+            tallies[point] = (*tallies.get(point, ()), (text, count))
+        return tallies
 
-    def failures(self) -> Tallies:
-        failed = self.rows.failed
-        parts = self.rows.select("stage", "reason", marked=failed)
-        texts = parts.select(pl.concat_str(pl.all().fill_null("None"), separator=": "))
-        return self.count_texts(failed, pl.lit(texts.to_series()))
+    def count_failures(self) -> Tallies:
+        is_failed = self.rows.failed
+        failed_rows = self.rows.select("stage", "reason", marked=is_failed)
+        texts = failed_rows.select(pl.concat_str(pl.all().fill_null("None"), separator=": "))
+        return self.count_texts(is_failed, pl.lit(texts.to_series()))
 
 
 def _make_points(
     means: _Means, means_by_column: Mapping[str, list[Mean]], values: Mapping[str, Float64Array]
 ) -> list[Point]:
     rows = means.rows
-    failed = np.bincount(rows.point[rows.failed], minlength=rows.num_points).tolist()
-    ok = slice(None) if rows.ok.all() else rows.ok  # a million rows are not copied
-    ids, bpp, pixels = rows.image[ok], means.bpp[ok], rows.pixels[ok]
+    failed_counts = np.bincount(rows.point[rows.failed], minlength=rows.num_points).tolist()
+    ok = slice(None) if rows.ok.all() else rows.ok  # a slice copies no rows
+    image_ids, bpp, pixels = rows.image[ok], means.bpp[ok], rows.pixels[ok]
     values_by_column = {name: image_values[ok] for name, image_values in values.items()}
     bounds = np.searchsorted(rows.point[ok], np.arange(rows.num_points + 1)).tolist()
-    rates, failures, editions = means.rates(ok).tolist(), means.failures(), _describe_editions(rows)
+    rates, failures = means.rates(ok).tolist(), means.count_failures()
+    editions = _describe_editions(rows)
     point_keys = rows.point_table.select("edition", "setting_name", "setting_value").rows()
     num_images = rows.count_images(rows.ok)
     return [
@@ -239,10 +246,10 @@ def _make_points(
             bpp=rates[i] if end > start else None,
             images=end - start,
             missing=num_images - (end - start),
-            failed=failed[i],
+            failed=failed_counts[i],
             failures=failures.get(i, ()),
             means={name: column_means[i] for name, column_means in means_by_column.items()},
-            image_ids=ids[start:end],
+            image_ids=image_ids[start:end],
             image_bpp=bpp[start:end],
             image_values={
                 name: image_values[start:end] for name, image_values in values_by_column.items()
@@ -262,7 +269,7 @@ TEXT_COLUMNS = {"caveats": "caveat", "origins": "bytes_origin", "devices": "devi
 
 
 def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
-    """Describe each edition by its latest successful row, else its latest, and all rows' texts."""
+    """Describe each edition by its latest row (see `_find_latest_rows`) and the texts of all."""
     is_random = pl.lit(False)
     if "reason" in rows.table.columns:
         is_random = (
@@ -281,43 +288,43 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
         is_random=col("random").any(),
     )
     texts_by_edition = {row["edition"]: row for row in edition_texts.rows(named=True)}
-    marked = np.zeros(len(rows.index), np.bool_)
-    marked[_find_latest_rows(rows)] = True
-    latest_rows = rows.select(*LATEST_COLUMNS, marked=marked)
+    is_latest = np.zeros(len(rows.index), np.bool_)
+    is_latest[_find_latest_rows(rows)] = True
+    latest_rows = rows.select(*LATEST_COLUMNS, marked=is_latest)
     editions_table = rows.point_table.unique("edition").sort("edition")
     specs, editions = rows.specs(), {}
-    points = editions_table.select("edition", "bundled").rows(named=True)
-    for row, point in zip(latest_rows.rows(named=True), points, strict=True):
-        text = {name: row[name] or "" for name in LATEST_COLUMNS}
-        number, edition_row = point["edition"], texts_by_edition[point["edition"]]
+    edition_keys = editions_table.select("edition", "bundled").rows(named=True)
+    for latest_row, key in zip(latest_rows.rows(named=True), edition_keys, strict=True):
+        latest_texts = {name: latest_row[name] or "" for name in LATEST_COLUMNS}
+        edition_number, edition_row = key["edition"], texts_by_edition[key["edition"]]
         derived_caveats = ["bytes=declared"] if "declared" in edition_row["origins"] else []
         derived_caveats += [NOT_DETERMINISTIC] if edition_row["is_random"] else []
-        spec = specs[number]
+        spec = specs[edition_number]
         declared_facts = facts_of(spec)
-        editions[number] = Edition(
+        editions[edition_number] = Edition(
             spec,
-            build=(text["fingerprint"], row["revision"] or 0),
-            origin="bundled" if point["bundled"] else "here",
+            build=(latest_texts["fingerprint"], latest_row["revision"] or 0),
+            origin="bundled" if key["bundled"] else "here",
             facts=declared_facts,
             run_facts=RunFacts(
                 version=" and ".join(
-                    dict.fromkeys((text["codec_version"], *edition_row["versions"]))
+                    dict.fromkeys((latest_texts["codec_version"], *edition_row["versions"]))
                 ),
-                command=text["command"],
-                timed=text["timed"],
+                command=latest_texts["command"],
+                timed=latest_texts["timed"],
                 devices=tuple(edition_row["devices"]),
                 caveats=(*dict.fromkeys((*edition_row["caveats"], *derived_caveats)),),
                 recorded=edition_row["is_recorded"],
-                chroma=text["chroma"] or declared_facts.chroma,
-                tuned_for=text["tuned_for"] or declared_facts.tuned_for,
-                run=text["run"],
+                chroma=latest_texts["chroma"] or declared_facts.chroma,
+                tuned_for=latest_texts["tuned_for"] or declared_facts.tuned_for,
+                run=latest_texts["run"],
             ),
         )
     return editions
 
 
 def _find_latest_rows(rows: ComparableRows) -> Int64Array:
-    """Return the position of each edition's latest successful row, else of its latest."""
+    """Return the position of each edition's latest successful row, or else of its latest row."""
     order = np.lexsort([rows.recency, rows.ok, rows.edition])
     is_last = np.diff(rows.edition[order], append=-1) != 0
     return np.asarray(order[is_last], np.int64)

@@ -32,7 +32,7 @@ def find_editions(
 
 
 def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
-    """Return the one codec variant meant by a name, its first seed if any; else raise an error."""
+    """Return the one codec variant that a name means (with a seed, if any), or raise an error."""
     variants = {edition.spec: edition for edition in find_editions([name], editions)}
     if len({spec.remove_options([SEED]) for spec in variants}) > 1:
         labels = ", ".join(sorted(map(label_of, variants)))
@@ -60,7 +60,7 @@ def known_names(editions: Iterable[Edition]) -> set[str]:
 
 
 def usual_variants(name: str) -> set[CodecSpec]:
-    """Return the variants that `bench run` measures by a name; none for code or missing options."""
+    """Return the variants that `bench run` measures for a name; none for code, missing options."""
     if name in CODECS and needs_options(name):
         return set()
     with suppress(BenchError):
@@ -71,22 +71,22 @@ def usual_variants(name: str) -> set[CodecSpec]:
 
 
 def _find_matches(name: str, editions: Collection[Edition]) -> set[Edition]:
-    """Return the editions meant by a name, by the first reading that fits any."""
+    """Return the editions meant by a name, under the first interpretation that fits any."""
     usual_specs, spellings = usual_variants(name), {name, plain_codec(name)}
     # Two files in different folders may share a label: their paths differ.
     plain_spellings = spellings - {name}
-    if exact := {
+    if exact_matches := {
         candidate
         for candidate in editions
         if {candidate.spec.text, candidate.spec.remove_options([SEED]).text} & plain_spellings
     }:
-        return exact
-    if variants := {
+        return exact_matches
+    if variant_editions := {
         edition
         for edition in editions
         if edition.spec.remove_options([SEED]) in usual_specs or spellings & _edition_texts(edition)
     }:
-        return variants
+        return variant_editions
     if codec_editions := {edition for edition in editions if _is_codec(name, edition.spec)}:
         return codec_editions
     with suppress(BenchError):
@@ -105,13 +105,13 @@ def _is_codec(name: str, spec: CodecSpec) -> bool:
 
 def _match_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
     """Return the editions of a moved file, or of one whose spec spells out defaults."""
-    file = spec.name.rpartition("/")[2]
+    file_name = spec.name.rpartition("/")[2]
     file_editions = [
-        edition for edition in editions if edition.spec.name.rpartition("/")[2] == file
+        edition for edition in editions if edition.spec.name.rpartition("/")[2] == file_name
     ]
     labels = {spec.label}
     if file_editions:
-        with suppress(BenchError):  # the file is not here
+        with suppress(BenchError):  # the file is missing
             labels |= {variant.label for variant in resolve(spec)}
     return {
         edition
@@ -121,7 +121,7 @@ def _match_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
 
 
 def _edition_texts(edition: Edition) -> set[str]:
-    """Return an edition's names in all outputs; if it has a seed, also without it."""
+    """Return an edition's names in all outputs; if it has a seed, also those without."""
     titles = {add_remark(edition.title, remark) for remark in ("", *REMARKS.values())}
     texts = {label_of(edition.spec), edition.spec.text, *titles}
     seedless = edition.spec.remove_options([SEED])

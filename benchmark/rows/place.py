@@ -26,17 +26,17 @@ from benchmark.system.machine import cores
 
 
 class Place(NamedTuple):
-    """Dataset as typed or recorded; verbs ask it and never parse the text."""
+    """Dataset as typed or recorded; verbs ask a `Place` and never parse the text."""
 
     text: str
 
     @property
     def leads_to_images(self) -> bool:
-        """True if its text is an existing path, a function in a file, or a set of a hub."""
+        """True if the text is an existing path, a function in a file, or a set of a hub."""
         return _holds_images(self.text) or is_user_code(self.text) or self.text.startswith(HUB)
 
     def stored_name(self, stores: Mapping[str, Path]) -> str:
-        """Return the name of its rows among stores by name, or the name that they will get."""
+        """Return the name of the dataset's rows in `stores` (by name), or the name to give them."""
         if self.text.startswith(HUB):
             from benchmark.datasets.hub import hub_name
 
@@ -52,7 +52,7 @@ class Place(NamedTuple):
         return self.text
 
     def find_measured(self, results: Path) -> "Place":
-        """Return the existing path on which stored rows were measured, else itself."""
+        """Return the existing path of the images of stored rows, or else this place."""
         if self.text in DATASETS or self.leads_to_images or self.text not in stores_below(results):
             return self
         store = Store(results / self.text)
@@ -60,7 +60,7 @@ class Place(NamedTuple):
         return next((Place(str(path)) for path in _recorded_paths(store, names)), self)
 
     def explain_loss(self, results: Path) -> str:
-        """Explain why its images cannot be found, and what finds them; empty if they can be."""
+        """Explain why the images cannot be found and what to do; empty if they can be found."""
         name = self.text.partition(":")[0]
         stores = stores_below(results)
         if name in DATASETS or self.find_measured(results).leads_to_images or name not in stores:
@@ -73,7 +73,7 @@ class Place(NamedTuple):
 
 
 def required_place(results: Path, dataset: str) -> str:
-    """Return the text of `Place.find_measured`; raise `UsageError` if it leads to no images."""
+    """Return the text of `Place.find_measured`; raise `UsageError` if the images are lost."""
     place = Place(dataset)
     if reason := place.explain_loss(results):
         raise UsageError(reason)
@@ -81,21 +81,21 @@ def required_place(results: Path, dataset: str) -> str:
 
 
 def pixels_of(files: Sequence[ImageFile]) -> set[str]:
-    """Return the sha256 of the pixels of images; transparent ones as with --flatten."""
-    opaque = probe(files, flatten=False, threads=cores())
-    transparent = [
+    """Return the sha256 of each image's pixels; transparent images are flattened (--flatten)."""
+    sources_or_errors = probe(files, flatten=False, threads=cores())
+    transparent_files = [
         file
-        for file, source_or_error in zip(files, opaque, strict=True)
+        for file, source_or_error in zip(files, sources_or_errors, strict=True)
         if not isinstance(source_or_error, Source)
     ]
-    sources = [*opaque, *probe(transparent, flatten=True, threads=cores())]
+    sources = [*sources_or_errors, *probe(transparent_files, flatten=True, threads=cores())]
     return {source.sha256 for source in sources if isinstance(source, Source)}
 
 
 def _recorded_paths(store: Store, names: Collection[str]) -> Iterable[Path]:
     """Yield the recorded paths that have at least half of the named images.
 
-    A stranger's record may name any path: it is opened only if it has the rows' files.
+    A stranger's record may name any path: a path is opened only if it has the rows' files.
     """
     for path in dict.fromkeys(map(_recorded_path, reversed(store.records()))):
         if path and 2 * _count_images(path, names) >= len(names):
@@ -111,15 +111,15 @@ def _count_images(path: Path, names: Collection[str]) -> int:
 
 
 def _holds_images(text: str) -> bool:
-    with suppress(OSError, ValueError):  # too long a name, or one with a null character
+    with suppress(OSError, ValueError):  # the name is too long or has a null character
         return Path(text).is_dir() or lists_images(Path(text))
     return False
 
 
 def _recorded_dataset(record: Mapping[str, Any]) -> str:
     request = record.get("request")
-    place = request.get("dataset") if isinstance(request, dict) else None
-    return place if isinstance(place, str) else ""
+    dataset = request.get("dataset") if isinstance(request, dict) else None
+    return dataset if isinstance(dataset, str) else ""
 
 
 def _recorded_path(record: Mapping[str, Any]) -> Path | None:

@@ -32,12 +32,12 @@ from benchmark.rows.streams import FeatureFolder
 from benchmark.rows.summary import Summary
 from benchmark.system.atomic import require_inside
 
-TEXTS = dict.fromkeys(("key", "column", "protocol"), pl.String())
-SCHEMA = pl.Schema({**TEXTS, "value": pl.Float64(), "influence": pl.List(pl.Float64)})
+TEXT_TYPES = dict.fromkeys(("key", "column", "protocol"), pl.String())
+SCHEMA = pl.Schema({**TEXT_TYPES, "value": pl.Float64(), "influence": pl.List(pl.Float64)})
 MAX_SHARDS = 16  # files of reductions before they are merged
 
 
-# A row of SCHEMA: a distribution metric with its inputs, influences in the order of sorted pairs
+# A row of SCHEMA: a reduced metric with its inputs; influences are in the order of sorted pairs
 Reduction = tuple[str, str, str, float, Sequence[float] | None]
 
 
@@ -55,7 +55,7 @@ def add_distribution_metrics(
 ) -> ComparableRows:
     """Return comparable rows whose table has the columns of the distribution metrics in `names`.
 
-    folder: of the store, which caches reduced values. common: restrict each set to the images
+    folder: the store's, where reduced values are cached. common: restrict each set to the images
     of all points. allow_few: also reduce sets below a metric's minimum number of images.
     """
     rows = ComparableRows(table, CODING)
@@ -87,8 +87,10 @@ class _Reducer:
         self._common, self._allow_few = common, allow_few
         self._ok = rows.restrict_to_common(rows.ok) if common else rows.ok
         bounds = np.searchsorted(rows.point, np.arange(rows.num_points + 1)).tolist()
-        self._points = [a + np.flatnonzero(self._ok[a:b]) for a, b in pairwise(bounds)]
-        self._dataset = folder.parent, folder.name
+        self._point_positions = [
+            start + np.flatnonzero(self._ok[start:end]) for start, end in pairwise(bounds)
+        ]
+        self._results_and_dataset = folder.parent, folder.name
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
         self._images: dict[str, set[str]] = {}  # images with features, by protocol of the space
         names = ("image_sha256", "decoded_sha256", "features_of")
@@ -100,16 +102,18 @@ class _Reducer:
     def add_columns(self, rows: ComparableRows, name: str) -> pl.DataFrame:
         metric: DistributionMetric = metric_class(name)()
         protocol, space = protocol_of(name), metric_class(metric.space)
-        count, count_protocol, count_reason = metric_columns(space.column)
-        has_count = ~np.isnan(rows.numbers(count)) & rows.mark_equal(count_protocol, space.protocol)
+        count_column, count_protocol, count_reason = metric_columns(space.column)
+        has_count = ~np.isnan(rows.numbers(count_column)) & rows.mark_equal(
+            count_protocol, space.protocol
+        )
         # With `common`, a set and its mean use the images whose features all points have.
         is_included = rows.restrict_to_common(self._ok & has_count) if self._common else has_count
         stored_reasons = _read_texts(rows, count_reason)
         values: list[float | None] = [None] * rows.table.height
         reasons: list[str | None] = [None] * rows.table.height
         new_reductions: list[Reduction] = []
-        for point in self._points:
-            for position in point[~is_included[point]].tolist():
+        for positions in self._point_positions:
+            for position in positions[~is_included[positions]].tolist():
                 reasons[rows.index[position]] = stored_reasons[position] or (
                     "features of this image are not kept for all codecs"
                     if has_count[position]
@@ -117,7 +121,7 @@ class _Reducer:
                 )
             row_by_pair = {
                 self._pairs[position]: rows.index[position]
-                for position in point[is_included[point]].tolist()
+                for position in positions[is_included[positions]].tolist()
             }
             if not row_by_pair:
                 continue
@@ -142,34 +146,35 @@ class _Reducer:
             for pair, image_influence in zip(pairs, influence.tolist(), strict=True):
                 values[row_by_pair[pair]] = reduced.value + image_influence
         self._reductions.add(new_reductions)
-        ids = [None if value is None else protocol for value in values]
+        protocol_ids = [None if value is None else protocol for value in values]
         value_column, id_column, reason_column = metric_columns(metric.column)
         return rows.table.with_columns(
             pl.Series(value_column, values, pl.Float64),
-            pl.Series(id_column, ids, pl.String),
+            pl.Series(id_column, protocol_ids, pl.String),
             pl.Series(reason_column, reasons, pl.String),
         )
 
     def _rescore_command(self, metric: DistributionMetric) -> str:
-        return f"`{command_on_rows('rescore', *self._dataset, metrics=metric.column)}`"
+        return f"`{command_on_rows('rescore', *self._results_and_dataset, metrics=metric.column)}`"
 
     def _reduce(
-        self, metric: DistributionMetric, space: str, pairs: Sequence[tuple[str, str]]
+        self, metric: DistributionMetric, space_protocol: str, pairs: Sequence[tuple[str, str]]
     ) -> Reduced:
-        if space not in self._images:
-            self._images[space] = self._features.images(space)
-        available = [pair for pair in pairs if self._images[space].issuperset(pair)]
+        if space_protocol not in self._images:
+            self._images[space_protocol] = self._features.images(space_protocol)
+        available_pairs = [pair for pair in pairs if self._images[space_protocol].issuperset(pair)]
         feature_pairs = [
-            [self._features.read(space, pixels) for pixels in pair] for pair in available
+            [self._features.read(space_protocol, pixels) for pixels in pair]
+            for pair in available_pairs
         ]
         complete_pairs = [
             (source, decoded)
             for source, decoded in feature_pairs
             if source is not None and decoded is not None
         ]
-        if missing := len(pairs) - len(complete_pairs):
+        if num_missing := len(pairs) - len(complete_pairs):
             raise NotMeasurable(
-                f"the features of {missing} of {len(pairs)} images are not kept here: "
+                f"the features of {num_missing} of {len(pairs)} images are not kept here: "
                 f"{self._rescore_command(metric)} recomputes them"
             )
         try:
@@ -215,20 +220,21 @@ class Reductions:
         *_, value, influence = self._reductions[key]
         return Reduced(value, None if influence is None else np.array(influence))
 
-    def add(self, new: Sequence[Reduction]) -> None:
-        """Store reductions; a folder that cannot be written costs only the time to reduce again."""
-        if not new:
+    def add(self, new_reductions: Sequence[Reduction]) -> None:
+        """Store reductions; if the folder is read-only, they are reduced again when needed."""
+        if not new_reductions:
             return
-        self._reductions |= {reduction[0]: reduction for reduction in new}
-        merge = len(self._shards) >= MAX_SHARDS
+        self._reductions |= {reduction[0]: reduction for reduction in new_reductions}
+        merges_shards = len(self._shards) >= MAX_SHARDS
         with suppress(StoreError):
             require_inside(self._store_folder, self.folder / "any")
             path = write_shard(
-                self.folder, _reduction_table(self._reductions.values() if merge else new)
+                self.folder,
+                _reduction_table(self._reductions.values() if merges_shards else new_reductions),
             )
-            for shard in {*self._shards} - {path} if merge else ():
+            for shard in {*self._shards} - {path} if merges_shards else ():
                 shard.unlink(missing_ok=True)
-            self._shards = [path] if merge else [*self._shards, path]
+            self._shards = [path] if merges_shards else [*self._shards, path]
 
     def difference(self, other: "Reductions") -> list[Reduction]:
         """Return the reductions that the other folder lacks."""

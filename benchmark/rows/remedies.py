@@ -30,21 +30,21 @@ def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -
 
 
 def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None]) -> str:
-    """Return `bench rescore` with code that may run, or the run to repeat without streams."""
-    if streamless := [run for run in runs if run and not store.keeps_streams(run)]:
-        return rerun_command(store.record(max(streamless)))
+    """Return `bench rescore` with the code to run, or `bench run` if streams were not kept."""
+    if runs_without_streams := [run for run in runs if run and not store.keeps_streams(run)]:
+        return rerun_command(store.record(max(runs_without_streams)))
     specs = dict.fromkeys(edition.spec for edition in summary.editions)
-    code = [spec.text for spec in specs if names_code(spec)]
-    codecs = ",".join(("all", *code)) if code else ""
+    code_specs = [spec.text for spec in specs if names_code(spec)]
+    codecs = ",".join(("all", *code_specs)) if code_specs else ""
     return command_on_rows("rescore", store.folder.parent, store.folder.name, codecs=codecs)
 
 
 def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
-    images: dict[Edition, int] = {}
+    image_counts: dict[Edition, int] = {}
     for point in (*summary.points, *summary.replaced):
-        images[point.edition] = max(images.get(point.edition, 0), point.coded)
+        image_counts[point.edition] = max(image_counts.get(point.edition, 0), point.coded)
     shown_editions, labels = {edition.spec: edition for edition in summary.editions}, summary.labels
-    for edition, count in images.items():
+    for edition, count in image_counts.items():
         if edition.bundled or edition == shown_editions[edition.spec]:
             continue
         replacement = shown_editions[edition.spec]
@@ -53,7 +53,7 @@ def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
             yield Absent(labels[edition], reason)
             continue
         reason = (
-            f"yours ({edition.build_words}) has {count} of {images[replacement]} images: "
+            f"yours ({edition.build_words}) has {count} of {image_counts[replacement]} images: "
             f"the {'bundled' if replacement.bundled else 'older'} one is shown"
         )
         record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}

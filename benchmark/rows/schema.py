@@ -31,7 +31,7 @@ KINDS = {kind.__name__: kind for kind in (str, int, float, bool)}
 
 
 class CostFormat(NamedTuple):
-    """Heading, format and scale of a cost in a report: its mean over a codec's settings."""
+    """Heading, format and scale of a cost in a report, which shows its mean over settings."""
 
     heading: str
     form: str = ".3g"
@@ -81,8 +81,8 @@ def info_columns(info: CodecInfo) -> dict[str, Any]:
 def info_of(row: Mapping[str, Any], licence: str) -> CodecInfo:
     """Return the codec information in a row."""
     fields = {field: row[column] for field, column in INFO_COLUMNS.items()}
-    present = {field: value for field, value in fields.items() if value is not None}
-    return CodecInfo(licence=licence, **present)
+    present_fields = {field: value for field, value in fields.items() if value is not None}
+    return CodecInfo(licence=licence, **present_fields)
 
 
 def is_declared(row: Mapping[str, Any]) -> bool:
@@ -99,15 +99,15 @@ def cell_key(
     coding_protocol: str,
 ) -> str:
     """Return a cell's identity: the hexadecimal sha256 of everything that determines its stream."""
-    start = _key_start(codec, info.fingerprint, info.revision, setting)
-    parts = [source_sha256, width_px, coding_protocol]
-    return hashlib.sha256(f"{start}, {json.dumps(parts)[1:]}".encode()).hexdigest()
+    key_start = _key_start(codec, info.fingerprint, info.revision, setting)
+    image_values = [source_sha256, width_px, coding_protocol]
+    return hashlib.sha256(f"{key_start}, {json.dumps(image_values)[1:]}".encode()).hexdigest()
 
 
 @lru_cache(1024)
 def _key_start(codec: CodecSpec, fingerprint: str, revision: int, setting: Setting) -> str:
-    parts = codec.name, codec.variant, fingerprint, revision, setting.name, float(setting.value)
-    return json.dumps(parts)[:-1]
+    values = codec.name, codec.variant, fingerprint, revision, setting.name, float(setting.value)
+    return json.dumps(values)[:-1]
 
 
 def table_columns() -> tuple[TableColumn, ...]:
@@ -168,8 +168,8 @@ def metric_columns(column: str) -> tuple[str, str, str]:
 def metric_names(metrics: str | Iterable[str]) -> tuple[str, ...]:
     """Return metrics (names, synonyms, `path.py:Class`, or comma-separated text) as distinct names.
 
-    "all" is every metric. Raises `UnknownName`; `UsageError` for a file without a metric or whose
-    column is taken.
+    "all" is every metric. Raises `UnknownName`; `UsageError` for a file without a metric or with
+    a taken column.
     """
     known_names = (*METRICS, *DISTRIBUTION_METRICS)
     texts = [text.strip() for text in (metrics.split(",") if isinstance(metrics, str) else metrics)]
@@ -199,10 +199,10 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
         owners |= dict.fromkeys(columns, name)
 
 
-MAGIC, TAIL = b"PAR1", 8  # bytes after the footer: its length, and MAGIC
-FIXED_BYTES = {3: 1, 7: 8}  # sizes of a byte and of a float, by the protocol's kinds
-BOOLEANS, INTEGERS, BINARY, LISTS, STRUCT = (1, 2), (4, 5, 6), 8, (9, 10), 12
-MAX_SHIFT_BITS = 63  # in a number of 64 bits
+MAGIC, TAIL_BYTES = b"PAR1", 8  # the footer is followed by its length (4 bytes) and MAGIC
+FIXED_BYTES = {3: 1, 7: 8}  # sizes of a byte and a double, by type code
+BOOLEANS, INTEGERS, BINARY, LISTS, STRUCT = (1, 2), (4, 5, 6), 8, (9, 10), 12  # type codes
+MAX_SHIFT_BITS = 63  # of the last 7-bit group of a 64-bit number
 
 
 class Footer(NamedTuple):
@@ -212,21 +212,21 @@ class Footer(NamedTuple):
     names: list[str]  # columns
     values: int  # in all columns; a list counts once per element
     unpacked_bytes: int
-    empty: frozenset[str]  # columns with nothing but nulls
+    empty: frozenset[str]  # columns with only nulls
 
 
 def read_footer(content: bytes) -> Footer:
     """Read a file's footer; raise `ValueError` or `RecursionError` for an invalid one."""
-    length = int.from_bytes(content[-TAIL:-4], "little")
-    start = len(content) - TAIL - length
+    length = int.from_bytes(content[-TAIL_BYTES:-4], "little")
+    start = len(content) - TAIL_BYTES - length
     if content[-4:] != MAGIC or content[:4] != MAGIC or start < len(MAGIC):
         raise ValueError("its footer is missing")
     try:
         fields, _ = _parse_struct(content, start)
-        groups = fields[4]
-        chunks = [chunk[3] for group in groups for chunk in group[1]]
+        row_groups = fields[4]
+        chunks = [chunk[3] for row_group in row_groups for chunk in row_group[1]]
         values = sum(max(chunk[5], 0) for chunk in chunks)
-        unpacked_bytes = sum(max(group[2], 0) for group in groups)
+        unpacked_bytes = sum(max(row_group[2], 0) for row_group in row_groups)
         names = _column_names(fields[2])
         return Footer(max(fields[3], 0), names, values, unpacked_bytes, _null_columns(chunks))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -244,50 +244,50 @@ def _null_columns(chunks: list[dict[int, Any]]) -> frozenset[str]:
 
 def _column_names(schema: list[dict[int, Any]]) -> list[str]:
     """Return the names of the columns from the schema's tree: a root, then depth first."""
-    names, num_nested = [], 0  # parts of the last column that are still to come
-    for part in schema[1:]:
+    names, num_nested = [], 0  # elements of the last column still to come
+    for element in schema[1:]:
         if not num_nested:
-            names.append(part[4].decode())
-        num_nested = max(num_nested - 1, 0) + part.get(5, 0)
+            names.append(element[4].decode())
+        num_nested = max(num_nested - 1, 0) + element.get(5, 0)
     return names
 
 
-# Each parser returns a value and the offset after it; `IndexError` beyond the last byte. Structs
-# are dictionaries by field number.
+# Each parser returns a value and the offset after it, or raises `IndexError` after the last byte.
+# Structs are dictionaries by field number.
 
 
 def _parse_struct(data: bytes, offset: int) -> tuple[dict[int, Any], int]:
     fields, number = dict[int, Any](), 0
-    while head := data[offset]:
+    while header := data[offset]:
         offset += 1
-        if step := head >> 4:
+        if step := header >> 4:
             number += step
         else:
             number, offset = _parse_signed(data, offset)
-        fields[number], offset = _parse_value(data, offset, head & 15)
+        fields[number], offset = _parse_value(data, offset, header & 15)
     return fields, offset + 1
 
 
-def _parse_value(data: bytes, offset: int, kind: int) -> tuple[Any, int]:
-    if kind in INTEGERS:
+def _parse_value(data: bytes, offset: int, type_code: int) -> tuple[Any, int]:
+    if type_code in INTEGERS:
         return _parse_signed(data, offset)
-    if kind == BINARY:
+    if type_code == BINARY:
         size, offset = _parse_varint(data, offset)
         return data[offset : offset + size], offset + size
-    if kind == STRUCT:
+    if type_code == STRUCT:
         return _parse_struct(data, offset)
-    if kind in BOOLEANS:
-        return kind == BOOLEANS[0], offset
-    if kind in FIXED_BYTES:
-        return None, offset + FIXED_BYTES[kind]
-    if kind in LISTS:
-        head, values = data[offset], []
-        count, kind = head >> 4, head & 15
+    if type_code in BOOLEANS:
+        return type_code == BOOLEANS[0], offset
+    if type_code in FIXED_BYTES:
+        return None, offset + FIXED_BYTES[type_code]
+    if type_code in LISTS:
+        header, values = data[offset], []
+        count, type_code = header >> 4, header & 15
         count, offset = _parse_varint(data, offset + 1) if count == 15 else (count, offset + 1)
         if count > len(data) - offset:  # each value takes at least one byte
             raise ValueError("its footer has a list that is longer than the file")
         for _ in range(count):
-            value, offset = _parse_value(data, offset, 3 if kind in BOOLEANS else kind)
+            value, offset = _parse_value(data, offset, 3 if type_code in BOOLEANS else type_code)
             values.append(value)
         return values, offset
     raise ValueError("its footer has a value of an unknown kind")

@@ -58,12 +58,12 @@ class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
 
     def __init__(self, message: str, damaged: bool = False) -> None:
         super().__init__(message)
-        self.damaged = damaged  # its bytes have changed since it was written
+        self.damaged = damaged  # the file's bytes have changed since it was written
 
 
 # Exceptions for an invalid value; polars raises OverflowError for integers, and UnicodeError is a
 # ValueError.
-REFUSALS = (BadShard, OverflowError, TypeError, ValueError, pl.exceptions.PolarsError)
+INVALID_VALUE_ERRORS = (BadShard, OverflowError, TypeError, ValueError, pl.exceptions.PolarsError)
 
 
 # Tables of rows
@@ -100,13 +100,13 @@ def make_storable(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         {name: _storable_text(name, value) for name, value in row.items()} for row in rows
     ]
     schema = schema_of(dict.fromkeys(name for row in rows for name in row))
-    for repaired in (False, True):
+    for is_repaired in (False, True):
         try:
             table = table_of(stored_rows)
             refuse_values(table)
             break
-        except REFUSALS as error:
-            if repaired:
+        except INVALID_VALUE_ERRORS as error:
+            if is_repaired:
                 raise StoreError(f"a row cannot be stored: {error}") from error
         for name, kind in schema.items():
             if _is_refused(name, [row.get(name) for row in stored_rows], kind):
@@ -124,7 +124,7 @@ def refused_columns(row: Mapping[str, Any]) -> list[str]:
 def _is_refused(name: str, values: Sequence[Any], kind: Any) -> bool:
     try:
         refuse_values(pl.DataFrame([pl.Series(name, values, kind)]))
-    except REFUSALS:
+    except INVALID_VALUE_ERRORS:
         return True
     return False
 
@@ -155,8 +155,10 @@ def _storable_text(name: str, value: Any) -> Any:
 def fill_columns(table: pl.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
     """Return a table with all columns in order, and those of users' metrics in `names`."""
     schema = schema_of([*table.columns, *names])
-    missing = {n: pl.lit(None, kind) for n, kind in schema.items() if n not in table.columns}
-    return table.with_columns(**missing).select(schema.names())
+    missing_columns = {
+        name: pl.lit(None, kind) for name, kind in schema.items() if name not in table.columns
+    }
+    return table.with_columns(**missing_columns).select(schema.names())
 
 
 def align_columns(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -169,7 +171,7 @@ def align_columns(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
 
 
 def write_shard(folder: Path, table: pl.DataFrame, bundled: str = "") -> Path:
-    """Write rows as a shard; equal rows give the same file. bundled: name. Raises `StoreError`."""
+    """Write rows as a shard, equal rows as equal bytes; `bundled` names it. Raises `StoreError`."""
     content = parquet_bytes(table)
     digest = hashlib.sha256(content).hexdigest()
     path = folder / f"{f'{SHIPPED}-{bundled}' if bundled else digest}.parquet"
@@ -185,15 +187,15 @@ def record_of(path: Path) -> Path:
 
 def parquet_bytes(table: pl.DataFrame, **facts: str) -> bytes:
     """Return a table as parquet bytes, with units, meanings and `facts` as metadata."""
-    sink = BytesIO()
+    buffer = BytesIO()
     columns = {column.name: column for column in columns_of(table.columns)}
     described_columns = [columns[name] for name in table.columns if name in columns]
     texts = {
         column.name: " ".join(filter(None, (column.unit, column.meaning)))
         for column in described_columns
     }
-    table.rechunk().write_parquet(sink, metadata=texts | facts)
-    return sink.getvalue()
+    table.rechunk().write_parquet(buffer, metadata=texts | facts)
+    return buffer.getvalue()
 
 
 def recorded_sha256(path: Path) -> str | None:
@@ -238,8 +240,8 @@ def read_parquet(
 ) -> pl.DataFrame:
     """Read a parquet file after checking its sha256.
 
-    columns: names, None for all; an older shard may lack some. filled: only those with values, and
-    required ones. Raises `BadShard`, or `OSError` if the file cannot be opened.
+    columns: names, None for all; an older shard may lack some. filled: skip columns without
+    values, except required ones. Raises `BadShard`, or `OSError` if the file cannot be opened.
     """
     return _parse_columns(_read_verified(path), columns, filled)
 
@@ -273,12 +275,12 @@ def _convert_errors() -> Iterator[None]:
 def _read_verified(path: Path) -> bytes:
     try:
         content = read_regular(path, MAX_SHARD_BYTES)
-        recorded = recorded_sha256(path)
+        recorded_digest = recorded_sha256(path)
     except OSError as error:
         if error.errno == errno.EIO:
             raise BadShard("the disk cannot read it", damaged=True) from error
         raise
-    if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
+    if recorded_digest is not None and hashlib.sha256(content).hexdigest() != recorded_digest:
         raise BadShard("its bytes do not match their recorded sha256", damaged=True)
     return content
 
@@ -336,8 +338,8 @@ def refuse_values(table: pl.DataFrame) -> None:
             if name in table.columns:
                 is_missing = (col("status") == "ok") & col(name).is_null()
                 checks[f"it has measured rows without a value of {name!r}"] = is_missing
-    found = table.select(**{message: marked.any() for message, marked in checks.items()})
-    if reasons := [column.name for column in found if column.any()]:
+    violations = table.select(**{message: marked.any() for message, marked in checks.items()})
+    if reasons := [column.name for column in violations if column.any()]:
         raise BadShard(reasons[0])
     if "status" in table.columns and (
         unknown_statuses := {*table["status"].unique()} - {"ok", "failed"}

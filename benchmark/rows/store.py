@@ -53,7 +53,7 @@ Row = dict[str, Any]
 SMALL_SHARD_ROWS = 50_000  # smaller shards are merged at the end of a run
 VERSION_COLUMNS = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
 UNUSED_COLUMNS = ("bpp", "jobs", "threads")
-DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # means only compare them
+DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # means only compare these
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
     "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
@@ -78,7 +78,7 @@ class Store(StreamFolder):
     def amend(self, run: str, facts: Mapping[str, Any]) -> None:
         """Add facts to a run's record, replacing existing ones."""
         path = self._writable_run_path(run)
-        # Not as `record` returns it: tracebacks keep their lines.
+        # Not read with `record`, so that tracebacks keep their lines.
         facts_before = json.loads(path.read_bytes()) if self.record(run) else {}
         write_results({path: _json({**facts_before, **facts})})
 
@@ -125,7 +125,7 @@ class Store(StreamFolder):
         return self.folder / "runs" / f"{run}.json"
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Write rows, made storable, as one shard; their streams must be stored before."""
+        """Make rows storable and write them as one shard; their streams must be stored already."""
         self.add(make_storable(rows))
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -135,8 +135,8 @@ class Store(StreamFolder):
 
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image with a row, measured or bundled."""
-        parts = (self._read_rows(shipped, ["cell", "image_sha256"]) for shipped in (False, True))
-        return {digest for part in parts for digest in part["image_sha256"].unique()}
+        tables = (self._read_rows(shipped, ["cell", "image_sha256"]) for shipped in (False, True))
+        return {digest for table in tables for digest in table["image_sha256"].unique()}
 
     def table(self) -> pl.DataFrame:
         """Return the best version of each cell, measured here and bundled; see `rows.versions`."""
@@ -147,7 +147,7 @@ class Store(StreamFolder):
         with self._lock(shared=True):
             own_tables, shipped_tables = (
                 [
-                    _narrow(rows)
+                    _shrink_columns(rows)
                     for _, rows in self._read_tables(self._paths(shipped=is_shipped), filled=True)
                 ]
                 for is_shipped in (False, True)
@@ -157,13 +157,13 @@ class Store(StreamFolder):
         )
 
     def read(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Read `table`, and, with the columns for `finished_rows`, all versions measured here."""
+        """Return `table`, and all versions measured here with the columns for `finished_rows`."""
         own_rows, shipped_rows = self._read_rows(), self._read_rows(shipped=True)
         rows = concatenate([own_rows, _mark_bundled(shipped_rows)])
         return fill_columns(merge_versions(rows, features=True)), own_rows.select(VERSION_COLUMNS)
 
     def finished_cells(self) -> set[str]:
-        """Return the keys of the cells with a row without failure, measured here or imported."""
+        """Return the keys of the cells with a successful row, measured here or imported."""
         return {*finished_rows(self._read_rows(columns=["cell", "status"]))["cell"]}
 
     def cells_without_stream(
@@ -194,11 +194,11 @@ class Store(StreamFolder):
         return self._read_rows(columns=[*keys, *chain(*map(metric_columns, metrics))])
 
     def compact(self) -> None:
-        """Merge small shards into one, unless another run is reading or doing the same."""
-        with self._lock() as locked:
-            small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
-            if locked and len(small) > 1:
-                self._merge(small)
+        """Merge small shards into one, unless another run is reading or merging them."""
+        with self._lock() as is_locked:
+            small_shards = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
+            if is_locked and len(small_shards) > 1:
+                self._merge(small_shards)
 
     def ship(self, name: str, rows: pl.DataFrame) -> Path:
         """Write rows as the bundled shard `shipped-<name>`."""
@@ -208,8 +208,8 @@ class Store(StreamFolder):
     def move_damaged_shards(self) -> list[Path]:
         """Move away damaged shards found so far, unless bundled or in use; return the paths."""
         moved_paths = []
-        with self._lock() as locked, suppress(OSError):
-            for path in sorted(self._damaged if locked else ()):
+        with self._lock() as is_locked, suppress(OSError):
+            for path in sorted(self._damaged if is_locked else ()):
                 if not path.name.startswith(SHIPPED):
                     moved_paths.append(set_aside(path, self.folder))
         return moved_paths
@@ -234,32 +234,32 @@ class Store(StreamFolder):
         for path in paths:
             try:
                 rows = read_shard(path, columns, filled)
-                if missing := {*NEVER_NULL} & {*(columns or NEVER_NULL)} - {*rows.columns}:
-                    raise BadShard(f"it lacks the column {min(missing)!r}")
+                if missing_columns := {*NEVER_NULL} & {*(columns or NEVER_NULL)} - {*rows.columns}:
+                    raise BadShard(f"it lacks the column {min(missing_columns)!r}")
             except OSError as error:
                 raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
-            except BadShard as bad:
-                self._warn(path, bad)
+            except BadShard as error:
+                self._warn(path, error)
                 continue
             yield path, rows
 
-    def _warn(self, path: Path, bad: BadShard) -> None:
-        if bad.damaged:
+    def _warn(self, path: Path, error: BadShard) -> None:
+        if error.damaged:
             self._damaged.add(path)
         remedy = "its cells are measured again; use the version that wrote it, or remove it"
         if path.name.startswith(SHIPPED):
             remedy = "get the bundled file again"
-        elif bad.damaged:
+        elif error.damaged:
             remedy = f"its cells are measured again, and `bench run` moves it to {DAMAGED}/"
-        warnings.warn(DamagedResults(f"{path} is left out: {bad}; {remedy}", path), stacklevel=2)
+        warnings.warn(DamagedResults(f"{path} is left out: {error}; {remedy}", path), stacklevel=2)
 
     def _merge(self, paths: Iterable[Path]) -> None:
         tables = dict(self._read_tables(paths))
         if len(tables) > 1:
-            merged = self._write_shard(
+            merged_shard = self._write_shard(
                 fill_columns(merge_versions(concatenate([*tables.values()])))
             )
-            for path in tables.keys() - {merged}:  # unless it is the merged shard itself
+            for path in tables.keys() - {merged_shard}:  # unless it is the merged shard itself
                 path.unlink()
 
     def _write_shard(self, table: pl.DataFrame, bundled: str = "") -> Path:
@@ -270,16 +270,16 @@ class Store(StreamFolder):
     def mark_running(self) -> Iterator[None]:
         """Mark the folder as in use by a run; warn at either end if another run uses it."""
         with ExitStack() as stack:
-            handle = os.open(self.folder / "runs", os.O_RDONLY)
-            stack.callback(os.close, handle)
-            stack.callback(self._warn_if_used, handle)
-            self._warn_if_used(handle)
-            lock(handle, shared=True)
+            descriptor = os.open(self.folder / "runs", os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            stack.callback(self._warn_if_used, descriptor)
+            self._warn_if_used(descriptor)
+            lock(descriptor, shared=True)
             yield
 
-    def _warn_if_used(self, handle: int) -> None:
+    def _warn_if_used(self, descriptor: int) -> None:
         try:
-            lock(handle)
+            lock(descriptor)
         except BlockingIOError:
             message = f"another run uses {self.folder}: cells that neither has stored yet are "
             message += "measured by both, and no row is lost"
@@ -290,12 +290,12 @@ class Store(StreamFolder):
         """Lock the shards; yield False if they are locked already or absent."""
         with ExitStack() as stack:
             try:
-                handle = os.open(self._shards, os.O_RDONLY)
-                stack.callback(os.close, handle)
-                locked = lock(handle, shared=shared)
+                descriptor = os.open(self._shards, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                is_locked = lock(descriptor, shared=shared)
             except OSError:  # nothing stored yet, or locked by another run
-                locked = False
-            yield locked
+                is_locked = False
+            yield is_locked
 
 
 def stores_below(results: Path) -> dict[str, Path]:
@@ -308,27 +308,29 @@ def stores_below(results: Path) -> dict[str, Path]:
 def concatenate(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Concatenate tables, without the columns of metrics (except PSNR) that no row has."""
     names = dict.fromkeys(name for table in tables for name in table.columns)
-    parts = [
+    filled_tables = [
         table.select(series for series in table if series.null_count() < table.height)
         for table in tables
     ]
-    rows = pl.concat(parts, how="diagonal") if parts else pl.DataFrame()
+    rows = pl.concat(filled_tables, how="diagonal") if filled_tables else pl.DataFrame()
     schema = schema_of(names)
     columns = dict.fromkeys(column.name for column in CELL_COLUMNS)
     for name in schema:
-        triple = metric_columns(name)
-        is_present = name == "psnr_db" or any(column in rows.columns for column in triple)
-        if name not in columns and triple[1] in schema and is_present:
-            columns |= dict.fromkeys(triple)
-    missing = {n: pl.lit(None, schema[n]) for n in columns if n not in rows.columns}
-    return rows.with_columns(**missing).select([*columns])
+        triple_columns = metric_columns(name)
+        is_present = name == "psnr_db" or any(column in rows.columns for column in triple_columns)
+        if name not in columns and triple_columns[1] in schema and is_present:
+            columns |= dict.fromkeys(triple_columns)
+    missing_columns = {
+        name: pl.lit(None, schema[name]) for name in columns if name not in rows.columns
+    }
+    return rows.with_columns(**missing_columns).select([*columns])
 
 
 def _mark_bundled(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(bundled=pl.lit(True))
 
 
-def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
+def _shrink_columns(rows: pl.DataFrame) -> pl.DataFrame:
     texts = cs.string() - cs.by_name(*DIGESTS, "finished_utc", require_all=False)
     digests = cs.by_name(*DIGESTS, require_all=False)
     hashed_digests = pl.when(digests.is_not_null()).then(digests.hash())
@@ -337,7 +339,7 @@ def _narrow(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def finished_rows(rows: pl.DataFrame, timed: bool = False) -> pl.DataFrame:
-    """Return the rows without failure, only the timed ones if `timed`."""
+    """Return the successful rows; if `timed`, only the timed ones."""
     return rows.filter(OK & col("timing") if timed else OK)
 
 

@@ -59,13 +59,15 @@ class DatasetResults(NamedTuple):
     table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
     anchor: Anchor = NO_ANCHOR  # see `compare.anchor`
-    unfinished: Sequence[str] = ()  # a sentence on the last run, if it was stopped
+    unfinished: Sequence[str] = ()  # sentence on the last run, if it was stopped
 
     @property
     def compared_rows(self) -> pl.DataFrame:
         """Rows of the compared images."""
-        compared = {image for point in self.summary.points for image in point.image_ids.tolist()}
-        return self.table.filter(pl.Series(image_numbers(self.table)).is_in([*compared]))
+        compared_images = {
+            image for point in self.summary.points for image in point.image_ids.tolist()
+        }
+        return self.table.filter(pl.Series(image_numbers(self.table)).is_in([*compared_images]))
 
     @property
     def only_bundled(self) -> bool:
@@ -86,7 +88,7 @@ class DatasetResults(NamedTuple):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Facts shared by all records of an answer: images, protocols, the timed machine."""
+        """Facts shared by all records of an answer: images, protocols, machine of the seconds."""
         summary = self.summary
         protocols = summary.protocols_in_use
         return {"images": summary.images, "protocols": protocols, "machine": summary.machine}
@@ -177,15 +179,15 @@ def read_results(
 
     name: a dataset, a part such as clic2020:mobile, or a folder of images. codecs, bundled: see
     `variants.divide_rows`. metrics: names. verified_only: only rows whose streams were decoded
-    again in a fresh process. images: patterns such as kodim0*, none for all. with_streams: the
-    table also names the streams, unlike `Store.means_table`. rows: replace the stored ones, of
-    any codec. join: selects the rows to summarise, and the anchor. common, allow_few: see
+    again in a fresh process. images: patterns such as kodim0*; empty: all. with_streams: the
+    table also names the streams, unlike `Store.means_table`. rows: used, whatever their codecs,
+    instead of stored ones. join: selects rows to summarise and the anchor. common, allow_few: see
     `reduce.add_distribution_metrics`. pooled: bits per pixel over all pixels. Raises `UsageError`
     if no rows are left.
     """
     name = name if rows is not None else stored_dataset(results, name)
-    stored, _, subset = name.partition(":")
-    store = Store(results / stored)
+    stored_name, _, subset = name.partition(":")
+    store = Store(results / stored_name)
     has_set_metrics = not DISTRIBUTION_METRICS.keys().isdisjoint(metrics)
     runs: list[dict[str, Any]] = []
     unfinished: Sequence[str] = ()
@@ -194,7 +196,7 @@ def read_results(
     else:
         rows = store.table() if with_streams or has_set_metrics else store.means_table()
         runs = store.records()
-        unfinished = _unfinished(rows, runs)
+        unfinished = _describe_unfinished(rows, runs)
     if verified_only:
         require_verified_rows(rows, store.folder)
     table = select_part(rows, subset)
@@ -202,15 +204,15 @@ def read_results(
     if images:
         names = named_images(table["image"].unique(maintain_order=True).to_list(), images)
         filters[f"--images {','.join(images)}"] = col("image").is_in([*names])
-    table, hidden = divide_rows(table, codecs, bundled)
+    table, hidden_rows = divide_rows(table, codecs, bundled)
     for option, is_kept in filters.items():
         specs_without_rows = specs_of(table) - specs_of(table := table.filter(is_kept))
-        hidden = hidden.filter(is_kept)
+        hidden_rows = hidden_rows.filter(is_kept)
         if requested_names(codecs) or not table.height:
             _refuse_missing_rows(option, specs_without_rows)
     if table.height == 0:
         raise UsageError(f"{store.folder} has no rows of {name}: measure some with `bench run`")
-    table, anchor = (table, NO_ANCHOR) if join is None else join(table, hidden)
+    table, anchor = (table, NO_ANCHOR) if join is None else join(table, hidden_rows)
     if has_set_metrics:
         from benchmark.rows.reduce import add_distribution_metrics  # rarely needed
 
@@ -240,20 +242,22 @@ def _refuse_missing_rows(option: str, specs_without_rows: Collection[CodecSpec])
         raise UsageError(f"{option} leaves no rows of {labels}: drop the option or these codecs")
 
 
-def _unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _describe_unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Say how many cells of the last run have no row yet, if it was stopped."""
     match [run for run in runs[-1:] if "ended" not in run]:
-        case [{"to_do": int(cells), "arguments": ["run", *words], "conditions": {"run": str(run)}}]:
+        case [
+            {"to_do": int(cells), "arguments": ["run", *arguments], "conditions": {"run": str(run)}}
+        ]:
             if (missing := cells - rows.filter(col("run") == run).height) > 0:
-                command = bench_command("run", *words)
+                command = bench_command("run", *arguments)
                 return (f"{missing} of {cells} cells of the last run have no row yet: `{command}`",)
     return ()
 
 
 def report_folder(results: Path, name: str) -> Path:
     """Return the report folder of a dataset or a part, by its stored name."""
-    stored, _, subset = name.partition(":")
-    return results / stored / (f"report-{subset}" if subset else "report")
+    stored_name, _, subset = name.partition(":")
+    return results / stored_name / (f"report-{subset}" if subset else "report")
 
 
 def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
@@ -261,15 +265,15 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     texts_by_name = {name: (name, PurePath(name).name, PurePath(name).stem) for name in names}
     matches: set[str] = set()
     for pattern in patterns:
-        matching = {
+        matching_names = {
             name
             for name, texts in texts_by_name.items()
             if any(text == pattern or fnmatch(text, pattern) for text in texts)
         }
-        if not matching:
+        if not matching_names:
             stems = [str(PurePath(name).with_suffix("")) for name in names]
             raise UnknownName("image with rows", pattern, stems)
-        matches |= matching
+        matches |= matching_names
     return matches
 
 
@@ -323,11 +327,11 @@ def source_facts(table: pl.DataFrame) -> dict[str, Any] | None:
     if not photographs:
         return None
     sizes = [(row["image"], row["width_px"], row["height_px"]) for row in photographs]
-    pixels = sorted((width * height, name, width, height) for name, width, height in sizes)
+    sizes_by_area = sorted((width * height, name, width, height) for name, width, height in sizes)
     return {
         "images": len(sizes),
         "lossy": sum(bool(row["source_lossy"]) for row in photographs),
-        "smallest": pixels[0][1:],
-        "largest": pixels[-1][1:],
-        "spread": pixels[-1][0] / max(pixels[0][0], 1),
+        "smallest": sizes_by_area[0][1:],
+        "largest": sizes_by_area[-1][1:],
+        "spread": sizes_by_area[-1][0] / max(sizes_by_area[0][0], 1),
     }

@@ -30,7 +30,7 @@ DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 
 
 def set_aside(path: Path, store_folder: Path) -> Path:
-    """Move a damaged file to its dataset's `damaged` folder; `OSError`, `StoreError` for a link."""
+    """Move a damaged file to the folder `damaged`; raise `OSError`, or `StoreError` for a link."""
     target = store_folder / DAMAGED / path.name
     require_inside(store_folder, path, target)
     target.parent.mkdir(exist_ok=True)
@@ -50,10 +50,10 @@ class StreamFolder:
     def keep(self, *streams: bytes) -> str:
         """Store streams under their sha256, and return that of the last one."""
         digest = ""
-        with WaitingFiles() as waiting:
+        with WaitingFiles() as waiting_files:
             for stream in streams:
                 digest = hashlib.sha256(stream).hexdigest()
-                waiting.add(self.stream_files({digest: stream}))
+                waiting_files.add(self.stream_files({digest: stream}))
         return digest
 
     def stream_files(self, streams: Mapping[str, bytes]) -> dict[Path, bytes]:
@@ -99,9 +99,9 @@ class StreamFolder:
 
     def keep_pictures(self, pictures: Iterable[Pixels]) -> None:
         """Store decoded pictures under the sha256 of their pixels."""
-        with WaitingFiles() as waiting:
+        with WaitingFiles() as waiting_files:
             for pixels in pictures:
-                waiting.add(self.picture_files({pixels_sha256(pixels): png_bytes(pixels)}))
+                waiting_files.add(self.picture_files({pixels_sha256(pixels): png_bytes(pixels)}))
 
     def picture_files(self, pictures: Mapping[str, bytes]) -> dict[Path, bytes]:
         """Return the PNG files to write for pictures by sha256, without existing ones."""
@@ -167,7 +167,7 @@ def has_picture(path: Path) -> bool:
 
 def parse_picture(png: bytes, digest: str) -> Pixels:
     """Return the pixels of a PNG file; raise `ImageRefused` if their sha256 is not `digest`."""
-    from benchmark.datasets.image import decode_image  # brings Pillow, which rows do without
+    from benchmark.datasets.image import decode_image  # imports Pillow, which rows do not need
 
     name = f"{digest[:8]}.png"
     if not png.startswith(SIGNATURE):
@@ -189,7 +189,7 @@ def png_bytes(pixels: Pixels) -> bytes:
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
 BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec takes .24 GB with 2048 dimensions
 CACHE_TAG = "CACHEDIR.TAG"
-# Backup programs skip folders with it: https://bford.info/cachedir
+# Backup programs skip folders with this tag: https://bford.info/cachedir
 CACHE_TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made again by `bench rescore`.\n"
 
 
@@ -247,22 +247,22 @@ class FeatureFolder:
         )
 
     def prune(self, budget_bytes: float) -> int:
-        """Remove the least recently used files until the rest fit; return the number removed."""
+        """Remove the least recently used files until the others fit; return the number removed."""
         files = []
         for path in self.folder.glob("*/*/*.npy"):
-            with suppress(OSError, StoreError):  # removed by another run, or reached through a link
+            with suppress(OSError, StoreError):  # another run removed it, or a link leads to it
                 require_inside(self._store_folder, path)
-                state = path.stat()
-                files.append((state.st_mtime, state.st_size, path))
-        size = sum(num_bytes for _, num_bytes, _ in files)
+                status = path.stat()
+                files.append((status.st_mtime, status.st_size, path))
+        total_bytes = sum(num_bytes for _, num_bytes, _ in files)
         num_removed = 0
         for _, num_bytes, path in sorted(files):
-            if size <= budget_bytes:
+            if total_bytes <= budget_bytes:
                 break
             with suppress(OSError):
                 path.unlink()
                 num_removed += 1
-            size -= num_bytes
+            total_bytes -= num_bytes
         return num_removed
 
     def _path(self, protocol: str, pixels_sha256: str) -> Path:

@@ -27,11 +27,11 @@ from benchmark.system.text import group_by_key
 # Texts with their counts, most frequent first, at most `means.MAX_REASONS`.
 Tally = tuple[tuple[str, int], ...]
 MEAN_MSE_COLUMNS = ("psnr_db", "psnr_y_db")  # also given as the dB of the mean squared error
-# Seconds measured here on one machine: that of the latest row, or for TIMED, of the latest row that
-# was measured alone.
+# Seconds measured here on one machine: the latest row's, or for TIMED, that of the latest row that
+# was measured with nothing else running.
 SECONDS = ("encode_seconds", "decode_seconds")
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
-CONTAINER = "container_bytes"  # bytes that the file format adds to a stream; bpp counts them
+CONTAINER = "container_bytes"  # bytes that the file format adds to a stream; bpp includes them
 REAL_TO_ESTIMATED = "real_to_estimated_bits"  # estimated from the codec's own probabilities
 COSTS = (*(column.name for column in CELL_COLUMNS if column.cost_format), REAL_TO_ESTIMATED)
 
@@ -39,7 +39,7 @@ COSTS = (*(column.name for column in CELL_COLUMNS if column.cost_format), REAL_T
 class Mean(NamedTuple):
     """Mean over images, with its counts."""
 
-    value: float | None  # over the finite values; None without any
+    value: float | None  # mean of the finite values; None without any
     bpp: float | None  # mean over the same images, so that a point's coordinates belong together
     images: int  # number of images in this mean
     infinite: int  # images with an infinite value (identical to the source), not in the mean
@@ -60,12 +60,12 @@ class Point:
     failures: Tally
     # by column: metrics, SECONDS, TIMED, CONTAINER, and COSTS if any point has a value
     means: Mapping[str, Mean]
-    image_ids: Int64Array  # numbers that stand for images, ascending, the same in all points
+    image_ids: Int64Array  # numbers of the images, ascending, the same in all points
     image_bpp: Float64Array
     # by column: metrics and TIMED; NaN for no value
     image_values: Mapping[str, Float64Array]
     image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
-    drawings: tuple["Point", ...] = ()  # points of single seeds that this one averages
+    drawings: tuple["Point", ...] = ()  # points of single seeds, of which this one is the average
 
     @property
     def coded(self) -> int:
@@ -96,12 +96,12 @@ class Summary:
 
     @property
     def not_shown(self) -> list[Absent]:
-        """Editions measured here that are not shown, each with a command that remedies it."""
+        """Editions measured here that are not shown, each with a command that shows it."""
         return [absent for absent in self.absent if absent.remedy]
 
     @property
     def editions(self) -> tuple[Edition, ...]:
-        """Editions of the points, in order: one of each codec variant."""
+        """Editions of the points, in order; one per codec variant."""
         return tuple(dict.fromkeys(point.edition for point in self.points))
 
     @property
@@ -111,9 +111,9 @@ class Summary:
 
     @property
     def bundled(self) -> frozenset[Edition]:
-        """Bundled editions, if others were measured here; else none."""
-        bundled = {edition for edition in self.editions if edition.bundled}
-        return frozenset(bundled if bundled < {*self.editions} else ())
+        """Bundled editions; empty if none was measured here."""
+        bundled_editions = {edition for edition in self.editions if edition.bundled}
+        return frozenset(bundled_editions if bundled_editions < {*self.editions} else ())
 
     def titles(self, marks: bool = True) -> dict[Edition, str]:
         """Return the names of the editions in figures and tables. marks: mark bundled ones."""
@@ -129,7 +129,7 @@ class Summary:
 
     @property
     def protocols_in_use(self) -> dict[str, str]:
-        """Entries of `protocols` with any value."""
+        """Entries of `protocols` for metrics that have a value."""
         names = [name for name in self.protocols if name == "coding" or self.count_values(name)]
         return {name: self.protocols[name] for name in names}
 
@@ -190,7 +190,7 @@ class Summary:
 def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summary:
     """Average the seeds of generative decoders, except `exception`'s, as the first seed's edition.
 
-    Of the seeds at a setting, those with the most images are averaged.
+    Only the seeds with the most images at a setting are averaged.
     """
     has_seed = exception is not None and SEED in dict(exception.options)
     excepted_spec = exception.remove_options([SEED]) if exception and has_seed else None
@@ -200,18 +200,23 @@ def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summa
         seedless = point.edition.spec.remove_options([SEED])
         return first_editions.get((seedless, point.edition.origin), point.edition)
 
-    drawings = group_by_key(((edition_of(point), point.setting), point) for point in summary.points)
-    points = (_average_points(edition, group) for (edition, _), group in drawings.items())
+    points_by_setting = group_by_key(
+        ((edition_of(point), point.setting), point) for point in summary.points
+    )
+    points = (
+        _average_points(edition, seed_points)
+        for (edition, _), seed_points in points_by_setting.items()
+    )
     return replace(summary, points=tuple(points))
 
 
 def split_seeds(summary: Summary) -> Iterator[Summary]:
     """Yield the points of each seed that was averaged, attributed to the averaged edition."""
-    for number in range(max(len(point.drawings) for point in summary.points)):
+    for index in range(max(len(point.drawings) for point in summary.points)):
         points = (
-            replace(point.drawings[number], edition=point.edition)
+            replace(point.drawings[index], edition=point.edition)
             for point in summary.points
-            if number < len(point.drawings)
+            if index < len(point.drawings)
         )
         yield replace(summary, points=tuple(points))
 
@@ -242,7 +247,7 @@ def _average_points(edition: Edition, points: Sequence[Point]) -> Point:
 
 
 def _average_means(means: Sequence[Mean]) -> Mean:
-    """Average means over the same images, with the worst of their counts."""
+    """Average means over the same images, with the worst count of each kind."""
     values = [mean.value for mean in means if mean.value is not None]
     rates = [mean.bpp for mean in means if mean.bpp is not None]
     return Mean(
@@ -256,7 +261,7 @@ def _average_means(means: Sequence[Mean]) -> Mean:
 
 
 def curves(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
-    """Return, by edition, the points over the same images as all others, by rising rate."""
+    """Return each edition's points that have all compared images, by rising rate."""
     points = sorted(summary.points, key=lambda point: point.means[metric.column].bpp or 0.0)
     complete_points = group_by_key(
         (p.edition, p) for p in points if exclusion_reason(p, metric, summary) is None

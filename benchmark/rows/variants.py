@@ -21,13 +21,13 @@ from benchmark.spec import CodecSpec, requested_names
 class Anchor(NamedTuple):
     """Codec variant that BD-rates are relative to."""
 
-    spec: CodecSpec | None  # None: no rows have one
-    why: str = ""  # phrase: why it is neither VTM nor the named codec
+    spec: CodecSpec | None  # None if no rows have an anchor
+    why: str = ""  # phrase on why the anchor is neither VTM nor the named codec
     refused: BenchError | None = None  # why the named codec is not used
 
     @property
     def label(self) -> str:
-        """Name of the codec variant in csv and JSON; empty for none."""
+        """Name of the codec variant in csv and JSON; empty without one."""
         return label_of(self.spec) if self.spec else ""
 
 
@@ -103,8 +103,8 @@ def has_variant(specs: Collection[CodecSpec]) -> pl.Expr:
 def add_bundled(
     rows: pl.DataFrame, other_rows: pl.DataFrame, bundled: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Move the bundled rows of these codecs, names or "all", from `other_rows` to `rows`."""
-    # Also the columns of a user's metric that only this run computed
+    """Move the bundled rows of codecs (names or "all") from `other_rows` to `rows`."""
+    # Include the columns of a user's metric that only this run computed
     rows, other_rows = align_columns([rows, other_rows])
     if not bundled:
         return rows, other_rows

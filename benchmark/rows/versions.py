@@ -1,14 +1,14 @@
 """Versions of rows: merged into one row per cell and origin, with the values of equal pictures.
 
 A cell has several rows if a failed one was tried again, a finished one was timed or rescored, or
-two runs measured it. The best one counts: without failure, then timed, then coded here rather than
-taken from a pack, then later. Rows measured here and bundled ones are two origins.
+two runs measured it. Successful rows precede failed ones, then timed rows others, rows coded here
+rows from a pack, and later rows earlier ones. Rows measured here and bundled ones are two origins.
 
 A metric's value belongs to two pictures and a protocol. The decoded picture is identified by the
 sha256 of its pixels, or by its stream and the build that decodes it: between processors such
 pictures differ at most by rounding (`bench audit rows`, docs/experiments/processors.md). Rows of
-the same pictures share value, protocol and reason together, the present protocol first; and
-features, with the pixels they are of in `features_of` if these are not the row's own. Nothing else
+the same pictures share value, protocol and reason together, the current protocol first; and
+features, whose pixels are named in `features_of` if they are not the row's own. Nothing else
 is shared.
 
 A build is one program, library or weight file (`fingerprint`) and one revision of its adapter
@@ -28,7 +28,7 @@ IMAGE = pl.coalesce("image_sha256", "image")
 
 
 def merge_versions(table: pl.DataFrame, features: bool = False) -> pl.DataFrame:
-    """Merge all versions of cells into one row per cell and origin, in any order.
+    """Merge all versions of cells into one row per cell and origin, in no fixed order.
 
     features: also share features between different pixels of a picture, for tables in memory only.
     """
@@ -65,32 +65,32 @@ def _sort_keys() -> list[pl.Expr]:
 
 def _keys_of_pictures(table: pl.DataFrame) -> pl.DataFrame:
     """Return the keys of decoded pictures, null where unknown: `stream`, `pixels`."""
-    parts = {"stream": ("stream_sha256", *BUILD), "pixels": ("decoded_sha256",)}
+    key_columns = {"stream": ("stream_sha256", *BUILD), "pixels": ("decoded_sha256",)}
     is_known = {
         name: OK & pl.all_horizontal(col("image_sha256", columns[0]).is_not_null())
-        for name, columns in parts.items()
+        for name, columns in key_columns.items()
     }
     return table.select(
         pl.when(is_known[name]).then(pl.struct("image_sha256", *columns).hash()).alias(name)
-        for name, columns in parts.items()
+        for name, columns in key_columns.items()
     )
 
 
 def _share_values(rows: pl.DataFrame, features: bool) -> pl.DataFrame:
-    ranks = [_rank_values(*metric).alias(metric[0]) for metric in _metric_rules(rows)]
+    ranks = [_rank_values(*metric).alias(metric[0]) for metric in _metric_protocols(rows)]
     differs = pl.any_horizontal(
-        col(metric).max() > col(metric).min() for metric, _ in _metric_rules(rows)
+        col(metric).max() > col(metric).min() for metric, _ in _metric_protocols(rows)
     )
     pictures = rows.select("picture", *ranks).group_by("picture").agg(is_incomplete=differs)
     is_affected = rows["picture"].is_in(pictures.filter("is_incomplete")["picture"].implode())
     if not is_affected.any():
         return rows
-    rows = rows.with_row_index("place")
+    rows = rows.with_row_index("position")
     affected_rows = rows.filter(is_affected)
     affected_rows = affected_rows.with_columns(**_filled_columns(affected_rows))
     affected_rows = _share_features(affected_rows) if features else affected_rows
     all_rows = pl.concat([rows.filter(~is_affected), affected_rows.select(rows.columns)])
-    return all_rows.sort("place").drop("place")
+    return all_rows.sort("position").drop("position")
 
 
 def _number_pictures(rows: pl.DataFrame) -> pl.Series:
@@ -99,8 +99,8 @@ def _number_pictures(rows: pl.DataFrame) -> pl.Series:
     while True:
         previous = rows["picture"]
         for name in ("stream", "pixels"):
-            lowest = col("picture").min().over(name)
-            picture = pl.when(col(name).is_null()).then("picture").otherwise(lowest)
+            lowest_number = col("picture").min().over(name)
+            picture = pl.when(col(name).is_null()).then("picture").otherwise(lowest_number)
             rows = rows.with_columns(picture=picture)
         if previous.equals(rows["picture"]):
             return previous
@@ -109,18 +109,18 @@ def _number_pictures(rows: pl.DataFrame) -> pl.Series:
 def _filled_columns(rows: pl.DataFrame) -> dict[str, pl.Expr]:
     """Return columns with the best value of each picture (metrics) or pixels (features)."""
     columns = {}
-    for value, rule in _metric_rules(rows):
-        group = "picture" if value not in _feature_counts() else "pixels"
-        rank = _rank_values(value, rule)
+    for column, protocol in _metric_protocols(rows):
+        group = "picture" if column not in _feature_counts() else "pixels"
+        rank = _rank_values(column, protocol)
         is_filled = (rank.max().over(group) > rank) & col(group).is_not_null()
-        for name in metric_columns(value):
+        for name in metric_columns(column):
             best_value = col(name).get(rank.arg_max()).over(group)
             columns[name] = pl.when(is_filled).then(best_value).otherwise(name)
     return columns
 
 
 def _share_features(rows: pl.DataFrame) -> pl.DataFrame:
-    counts = [value for value, _ in _metric_rules(rows) if value in _feature_counts()]
+    counts = [value for value, _ in _metric_protocols(rows) if value in _feature_counts()]
     if not counts:
         return rows
     has_features = pl.any_horizontal(col(counts).is_not_null())
@@ -143,17 +143,21 @@ def _feature_counts() -> set[str]:
     return {metric_class(name).column for name in FEATURE_SPACES}
 
 
-def _metric_rules(rows: pl.DataFrame) -> list[tuple[str, str | None]]:
-    """Return the columns and present protocols (None: any) of metrics and features."""
+def _metric_protocols(rows: pl.DataFrame) -> list[tuple[str, str | None]]:
+    """Return the columns and current protocols (None: any) of metrics and features."""
     classes = [metric_class(name) for name in (*METRICS, *FEATURE_SPACES)]
-    rules: list[tuple[str, str | None]] = [
+    protocols: list[tuple[str, str | None]] = [
         (metric.column, metric.protocol) for metric in classes if metric.column in rows.columns
     ]
-    return rules + [(column, None) for column in user_columns(rows.columns)]
+    return protocols + [(column, None) for column in user_columns(rows.columns)]
 
 
-def _rank_values(value: str, present: str | None) -> pl.Expr:
-    """Return 2 for a value of the present protocol (None: any) and 1 for another value."""
-    rule = col(metric_columns(value)[1])
-    preferred = rule.is_not_null() if present is None else rule.eq_missing(pl.lit(present))
-    return 2 * preferred.cast(pl.Int8) + col(value).is_not_null().cast(pl.Int8)
+def _rank_values(column: str, current_protocol: str | None) -> pl.Expr:
+    """Return 2 for a value of the current protocol (None: any) and 1 for another value."""
+    protocol = col(metric_columns(column)[1])
+    is_current = (
+        protocol.is_not_null()
+        if current_protocol is None
+        else protocol.eq_missing(pl.lit(current_protocol))
+    )
+    return 2 * is_current.cast(pl.Int8) + col(column).is_not_null().cast(pl.Int8)
