@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """Fixed share of the cells, for one of several machines, counted from 1."""
+    """Fixed share of the cells, for one of several machines; numbered from 1."""
 
     number: int
     parts: int
@@ -53,14 +53,16 @@ class Contender(NamedTuple):
     spec: CodecSpec
     info: CodecInfo
     sweep: tuple[Setting, ...]
-    pack: Pack | None = None  # its streams are used instead of encoding
-    encoder_problem: str = ""  # why it cannot encode, unless the pack was requested
-    accepts: Between | OneOf | None = None  # the settings that it takes, if it declares them
+    pack: Pack | None = None  # pack whose streams are used instead of encoding
+    encoder_problem: str = ""  # why the codec cannot encode, unless a pack was requested
+    accepts: Between | OneOf | None = None  # settings that the codec takes, if it declares them
 
     def can_code(self, source: Source, setting: Setting) -> bool:
         """Return whether there is an encoder or a recorded stream."""
-        result = self.pack and self.pack.find(self.spec, source.sha256, source.width_px, setting)
-        return self.pack is None or result is not None
+        recorded_row = self.pack and self.pack.find(
+            self.spec, source.sha256, source.width_px, setting
+        )
+        return self.pack is None or recorded_row is not None
 
 
 class Cell(NamedTuple):
@@ -76,7 +78,7 @@ class Cell(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Identity of its row in the store."""
+        """Identity of the cell's row in the store."""
         source = self.source.sha256, self.source.width_px
         return cell_key(self.codec, self.info, self.setting, *source, CODING)
 
@@ -97,7 +99,7 @@ class Cell(NamedTuple):
 
 
 class Rescore(NamedTuple):
-    """Stored row whose metrics are missing; without a source, it is only decoded."""
+    """Stored row whose metrics are missing; without a source, the stream is only decoded."""
 
     row: dict[str, Any]
     source: Source | None
@@ -106,7 +108,7 @@ class Rescore(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Identity of its row in the store."""
+        """Identity of the row in the store."""
         return str(self.row["cell"])
 
     @property
@@ -152,9 +154,9 @@ class Failed(NamedTuple):
     """Stage and reason of a failure."""
 
     stage: Stage
-    reason: str  # a line, with the place in the author's code if known
+    reason: str  # one line, with the line of the author's code if known
     exhausted_memory: MemoryKind | None = None  # the memory that was too small, if any
-    traceback: str = ""  # of the exception, if any; a text, which crosses to other processes
+    traceback: str = ""  # the exception's, if any; text, so that it can be sent to other processes
 
 
 def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
@@ -172,15 +174,15 @@ class Measured(NamedTuple):
     stream: bytes | None
     features: tuple["ImageFeatures", ...] = ()
     failed: tuple[Failed, ...] = ()  # reasons of a failed row, or of null metrics
-    decoded_twice: bool = False  # by two instances, to the same pixels
+    decoded_twice: bool = False  # two codec instances gave the same pixels
 
     @property
     def coding_seconds(self) -> float | None:
         """Seconds of the encode and decode calls made here; None without a stream."""
-        if (decoding := self.row.get("decode_seconds")) is None:
+        if (decode_seconds := self.row.get("decode_seconds")) is None:
             return None
-        recorded = self.row.get("recorded")
-        return float(decoding + (0 if recorded else self.row.get("encode_seconds") or 0))
+        is_recorded = self.row.get("recorded")
+        return float(decode_seconds + (0 if is_recorded else self.row.get("encode_seconds") or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +191,14 @@ class RunConditions:
 
     run: str
     metrics: tuple[str, ...]  # image metrics and feature spaces
-    device: str  # where metrics run: cpu or cuda
+    device: str  # device of the metrics: cpu or cuda
     flatten: bool
     timing: bool
     jobs: int
     threads: int
     machine: str
-    folder: Path  # the store's
-    timeout_seconds: float | None = None  # per stage of a cell
+    folder: Path  # folder of the store
+    timeout_seconds: float | None = None  # limit for each stage of a cell
     decode_twice: frozenset[str] = frozenset()  # keys of the cells whose streams are decoded twice
 
     @classmethod
@@ -276,10 +278,11 @@ def plan(
             source,
             contender.pack.path if contender.pack else None,
         )
-        for position, source in enumerate(sources)
+        for image_index, source in enumerate(sources)
         for contender in contenders
-        for step, setting in enumerate(contender.sweep)
-        if part.has(step * len(sources) + position) and contender.can_code(source, setting)
+        for setting_index, setting in enumerate(contender.sweep)
+        if part.has(setting_index * len(sources) + image_index)
+        and contender.can_code(source, setting)
     ]
 
 
@@ -301,18 +304,18 @@ def describe_missing(contender: Contender, sources: Sequence[Source]) -> str:
 
 def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
     """Sort tasks by image, then longest first; unknown durations first, in reverse order."""
-    images = {
+    image_numbers = {
         sha256: number for number, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))
     }
 
-    def key(task: Task) -> tuple[int, float]:
+    def sort_key(task: Task) -> tuple[int, float]:
         expected = seconds(task)
-        return images[task.image_sha256], -math.inf if expected is None else -expected
+        return image_numbers[task.image_sha256], -math.inf if expected is None else -expected
 
-    result = list(tasks)
-    result.reverse()
-    result.sort(key=key)
-    return result
+    sorted_tasks = list(tasks)
+    sorted_tasks.reverse()
+    sorted_tasks.sort(key=sort_key)
+    return sorted_tasks
 
 
 def cells_to_decode_twice(

@@ -67,40 +67,41 @@ def decode_all(
     pending_streams = iter(streams)
     next_stream = next(pending_streams, None)
     decoders: list[DecoderProcess] = []
-    idle: list[DecoderProcess] = []
-    busy: dict[str, DecoderProcess] = {}  # by the name of its stream
+    idle_decoders: list[DecoderProcess] = []
+    busy_decoders: dict[str, DecoderProcess] = {}  # decoders by the name of their stream
     try:
-        while next_stream or busy:
+        while next_stream or busy_decoders:
             limit = 1 if any(decoder.status == "cuda" for decoder in decoders) else jobs
-            if next_stream and not idle and len(decoders) < limit:
+            if next_stream and not idle_decoders and len(decoders) < limit:
                 decoders.append(DecoderProcess(spec, device, timeout_seconds))
-                idle.append(decoders[-1])
-            if next_stream and idle:
+                idle_decoders.append(decoders[-1])
+            if next_stream and idle_decoders:
                 name, stream = next_stream
                 next_stream = next(pending_streams, None)
-                if isinstance(status := idle[-1].status, Failed):
+                if isinstance(status := idle_decoders[-1].status, Failed):
                     yield name, status, status
                 else:
-                    busy[name] = idle.pop()
-                    busy[name].send(stream)
+                    busy_decoders[name] = idle_decoders.pop()
+                    busy_decoders[name].send(stream)
                 continue
             ready = wait(
-                [decoder.process.connection for decoder in busy.values()], timeout=TICK_SECONDS
+                [decoder.process.connection for decoder in busy_decoders.values()],
+                timeout=TICK_SECONDS,
             )
-            for name, decoder in list(busy.items()):
-                status = decoder.status  # before the process is replaced
+            for name, decoder in list(busy_decoders.items()):
+                status = decoder.status  # read before `collect` may replace the process
                 if (outcome := decoder.collect()) is not None:
-                    idle.append(busy.pop(name))
+                    idle_decoders.append(busy_decoders.pop(name))
                     yield name, status, outcome
             if not ready:
                 yield None
     finally:
         for decoder in decoders:
-            decoder.process.end(busy=decoder not in idle)
+            decoder.process.end(busy=decoder not in idle_decoders)
 
 
 def _serve_decoder(connection: Connection, spec: CodecSpec) -> None:
-    lead_group()  # so that it can be ended with all its children
+    lead_group()  # so that this process can be ended with all its children
     try:
         codec = load_codec(spec)
     except FOREIGN as error:

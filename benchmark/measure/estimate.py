@@ -24,8 +24,8 @@ TimeCurve = tuple[tuple[float, float], ...]
 Kind = tuple[str, str | tuple[Typical, ...], str, str]
 
 GB = 1e9
-BASE_BYTES = 125_000_000  # Python, numpy, and what workers load before the first cell
-TORCH_BYTES = 350_000_000  # torch and a network, in addition
+BASE_BYTES = 125_000_000  # Python, numpy, and modules that workers load before the first cell
+TORCH_BYTES = 350_000_000  # in addition, for torch and a network
 # Learned codecs of this project code larger images in tiles of this many pixels.
 TILE_PIXELS = 1 << 22
 
@@ -41,13 +41,13 @@ class TimeEstimate(NamedTuple):
 class CostModel:
     """Seconds of coding a cell, without metrics, learned from the rows of a table.
 
-    Measured seconds per pixel of the same variant, device and setting; else the typical curve
+    Uses measured seconds per pixel of the same variant, device and setting; else the typical curve
     scaled to other measured settings, an interpolation of those, or the typical curve. A recorded
     stream takes no time.
     """
 
     def __init__(self, table: pl.DataFrame) -> None:
-        # Seconds and pixels, by the value of the setting
+        # Sums of seconds and pixels, by the value of the setting
         self._sums = defaultdict[Kind, dict[float, tuple[float, float]]](dict)
         for row in _sum_measured(table):
             codec, device_and_setting = row["codec"], (row["device"], row["setting_name"])
@@ -55,11 +55,11 @@ class CostModel:
             for variants in (row["variant"], typical):
                 sums = self._sums[codec, variants, *device_and_setting]
                 seconds, pixels = sums.get(row["setting_value"], (0.0, 0.0))
-                total = seconds + row["seconds_sum"], pixels + row["pixels_sum"]
-                sums[row["setting_value"]] = total
+                new_sums = seconds + row["seconds_sum"], pixels + row["pixels_sum"]
+                sums[row["setting_value"]] = new_sums
 
     def seconds(self, task: Task) -> float | None:
-        """Return the expected seconds of a task; None for an unknown codec."""
+        """Return the expected seconds of a task; None if the codec's speed is unknown."""
         if not isinstance(task, Cell):
             seconds: float | None = task.row["decode_seconds"]
             return seconds
@@ -85,27 +85,27 @@ class CostModel:
     def _seconds_per_pixel(self, cell: Cell) -> float | None:
         sums, typical = self._find_sums(cell), _typical_curve(cell)
         value = float(cell.setting.value)
-        rates = {
+        seconds_per_pixel = {
             setting_value: seconds / pixels
             for setting_value, (seconds, pixels) in sorted(sums.items())
         }
-        if value in rates:
-            return rates[value]
+        if value in seconds_per_pixel:
+            return seconds_per_pixel[value]
         if not sums:
             return interpolate(typical, value) / 1e6 if typical else None
         if typical:
-            expected = math.fsum(
+            expected_seconds = math.fsum(
                 interpolate(typical, setting_value) / 1e6 * pixels
                 for setting_value, (_, pixels) in sums.items()
             )
             measured_seconds = math.fsum(seconds for seconds, _ in sums.values())
-            return interpolate(typical, value) / 1e6 * (measured_seconds / expected)
-        return interpolate(tuple(rates.items()), value)
+            return interpolate(typical, value) / 1e6 * (measured_seconds / expected_seconds)
+        return interpolate(tuple(seconds_per_pixel.items()), value)
 
 
 @lru_cache(1 << 12)  # the cells of a run have few settings
 def interpolate(curve: TimeCurve, value: float) -> float:
-    """Interpolate the logarithm of a curve linearly, constant outside; points at 0 are ignored."""
+    """Interpolate the logarithm of seconds linearly, constant outside; zero seconds are ignored."""
     logs = {setting_value: math.log(seconds) for setting_value, seconds in curve if seconds > 0}
     return math.exp(np.interp(value, [*logs], [*logs.values()])) if logs else 0.0
 
@@ -157,15 +157,15 @@ def _sum_measured(table: pl.DataFrame) -> list[dict[str, Any]]:
 class Scoring(NamedTuple):
     """Bytes per pixel of a metric."""
 
-    peak: float  # while computing, both images included
-    prepared: float = 0  # prepared data, while other metrics compute
+    peak: float  # while the metric computes, including both images
+    prepared: float = 0  # prepared data, kept while other metrics compute
     torch: bool = False
 
 
 # Increase of a process's peak resident memory between 0.4 and 3.5 megapixels (1.6 if it took long;
 # 0.1 to 0.4 for learned codecs), including child processes, rounded up. Measured on x86-64 with
-# smoothed noise at the middle of a codec's sweep. Codecs declare theirs
-# (`benchmark.facts.Memory`).
+# smoothed noise at the middle of a codec's sweep. Codecs declare their
+# own needs (`benchmark.facts.Memory`).
 SCORING = {
     "psnr": Scoring(15), "psnr_y": Scoring(26, 4), "psnr_ycbcr": Scoring(30, 3),
     "ms_ssim": Scoring(100, 52), "ssim": Scoring(92, 40), "vmaf": Scoring(95, 3),
@@ -180,13 +180,13 @@ LARGE_SCORING = {
     "ms_ssim": Scoring(64, 52), "ssim": Scoring(48, 40),
 }  # fmt: skip
 WITHOUT_MOMENTS = {"ms_ssim": Scoring(16, 4), "ssim": Scoring(8)}  # beyond KEPT_PIXELS
-OTHER_SCORING = SCORING["ssimulacra2"]._replace(torch=True)  # for metrics without a measurement
+OTHER_SCORING = SCORING["ssimulacra2"]._replace(torch=True)  # for metrics that were not measured
 
 
 class Need(NamedTuple):
     """Facts of a cell that determine the memory of its worker."""
 
-    codec: str  # its name
+    codec: str  # name of the codec
     height_px: int
     width_px: int
 
@@ -197,7 +197,7 @@ class WorkerPlan(NamedTuple):
     workers: int
     worker_bytes: int  # estimated for the largest cell
     available_bytes: int | None  # None if unknown
-    remark: str = ""  # sentence, if memory limits the workers or may not suffice
+    remark: str = ""  # sentence if memory limits the workers or may not suffice
 
 
 def memory_needs(cells: Iterable[Cell]) -> set[Need]:

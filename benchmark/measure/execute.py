@@ -34,8 +34,8 @@ class Coded(NamedTuple):
     decoded: Pixels
     encode_seconds: float | None
     decode_seconds: float | None
-    container_bytes: int | None = None  # part of num_bytes; None if the codec does not know
-    encode_inside_seconds: float | None = None  # as measured by a codec in its own process
+    container_bytes: int | None = None  # part of num_bytes; None if the codec does not state it
+    encode_inside_seconds: float | None = None  # measured by the codec within its own process
     decode_inside_seconds: float | None = None
     estimated_bits: float | None = None
 
@@ -75,12 +75,12 @@ def execute(
         return failed_by(encoder, "encode", error)
     encode_end = perf_counter()
     estimated_bits = _estimated_bits(encoder)
-    limit = max_stream_bytes(*pixels.shape[:2])
+    max_bytes = max_stream_bytes(*pixels.shape[:2])
     problem = "" if issubclass(type(result), bytes) else f"{type(result).__name__}, not bytes"
     # Call no method of a foreign object: a subclass of bytes may override any
     stream = b"" if problem else memoryview(result).tobytes()  # type: ignore[arg-type]
-    if not problem and not 0 < len(stream) <= limit:
-        too_large = f"{len(stream):,} bytes, more than the {limit:,} of the largest stream"
+    if not problem and not 0 < len(stream) <= max_bytes:
+        too_large = f"{len(stream):,} bytes, more than the {max_bytes:,} of the largest stream"
         problem = too_large if stream else "no byte"
     if problem:
         return Failed("verify", f"encode gave {problem}")
@@ -93,14 +93,16 @@ def execute(
             decoded = np.asarray(decoded)
         container = decoder.container_bytes(stream) if hasattr(decoder, "container_bytes") else None
         container = None if container is None else int(container)
-        inside = [_plain_number(getattr(c, "inside_seconds", None)) for c in (encoder, decoder)]
+        inside_seconds = [
+            _plain_number(getattr(codec, "inside_seconds", None)) for codec in (encoder, decoder)
+        ]
     except FOREIGN as error:
         return failed_by(decoder, "decode", error)
     if problem := _find_mismatch(decoded, pixels):
         return Failed("verify", problem)
     seconds = (encode_end - encode_start, decode_end - decode_start)
-    inside_columns = (inside[0], inside[1], estimated_bits)
-    return Coded(stream, len(stream), decoded, *seconds, container, *inside_columns)
+    codec_numbers = (inside_seconds[0], inside_seconds[1], estimated_bits)
+    return Coded(stream, len(stream), decoded, *seconds, container, *codec_numbers)
 
 
 def _estimated_bits(encoder: Codec) -> float | None:
@@ -127,7 +129,7 @@ def execute_within_memory(
     enter: StageCallback = ignore_stages,
     device: Device = "cpu",
 ) -> tuple[Coded | Failed, bool]:
-    """Code an image, in tiles if a GPU's memory is too small; return whether tiles were used."""
+    """Code an image, in tiles if the GPU's memory is too small; also return whether in tiles."""
     outcome = execute(encoder, decoder, image, pixels, setting, enter, device)
     if not isinstance(outcome, Failed) or outcome.exhausted_memory != "device":
         return outcome, False
@@ -135,11 +137,11 @@ def execute_within_memory(
         return outcome, False
     free_memory()
     try:
-        tiled = encoder.make_tiled()
+        tiled_encoder = encoder.make_tiled()
     except FOREIGN as error:
         tiled_outcome: Coded | Failed = failed_by(encoder, "encode", error)
     else:
-        tiled_outcome = execute(tiled, decoder, image, pixels, setting, enter, device)
+        tiled_outcome = execute(tiled_encoder, decoder, image, pixels, setting, enter, device)
     if isinstance(tiled_outcome, Failed):
         reason = (
             f"{outcome.reason}; once more in tiles, {tiled_outcome.stage}: {tiled_outcome.reason}"
@@ -165,7 +167,7 @@ def decode_again(
 
 def compare_decodes(
     decoder: Codec,
-    create: Callable[[], Codec],
+    create_codec: Callable[[], Codec],
     image: str,
     setting: Setting,
     coded: Coded,
@@ -174,25 +176,25 @@ def compare_decodes(
     """Decode a stream again, untimed, with a codec from `create` if possible; compare every bit."""
     enter("load")
     try:
-        instance = create()
-    except FOREIGN as error:  # from code that succeeded for `decoder` before
+        second_decoder = create_codec()
+    except FOREIGN as error:  # raised by code that succeeded for `decoder` before
         raise_interruption(error)
-        instance = decoder
+        second_decoder = decoder
     enter("decode")
-    pixels = decode_again(instance, image, setting, coded.stream)
+    pixels = decode_again(second_decoder, image, setting, coded.stream)
     if isinstance(pixels, Failed) and pixels.exhausted_memory == "device":
         pixels = decode_again(decoder, image, setting, coded.stream)
-    first, prefix = coded.decoded, f"{NOT_DETERMINISTIC}: two decodes of the same bytes"
+    first_pixels, prefix = coded.decoded, f"{NOT_DETERMINISTIC}: two decodes of the same bytes"
     if isinstance(pixels, Failed):
         return pixels._replace(
             reason=f"the second decode of the same bytes failed: {pixels.reason}"
         )
-    if not isinstance(pixels, np.ndarray) or pixels.shape != first.shape:
+    if not isinstance(pixels, np.ndarray) or pixels.shape != first_pixels.shape:
         shape = pixels.shape if isinstance(pixels, np.ndarray) else type(pixels).__name__
-        return Failed("decode", f"{prefix} give {first.shape} and {shape}")
-    if pixels.dtype == first.dtype and np.array_equal(pixels, first):
+        return Failed("decode", f"{prefix} give {first_pixels.shape} and {shape}")
+    if pixels.dtype == first_pixels.dtype and np.array_equal(pixels, first_pixels):
         return None
-    difference = f"{np.count_nonzero(pixels != first)} of {pixels.size} samples"
+    difference = f"{np.count_nonzero(pixels != first_pixels)} of {pixels.size} samples"
     return Failed("decode", f"{prefix} differ in {difference}")
 
 
@@ -210,12 +212,12 @@ def _execute_declared(codec: Any, image: str, pixels: Pixels, setting: Setting) 
         return failed_by(codec, "decode", error)
     if problem := _find_mismatch(declared.decoded, pixels):
         return Failed("verify", problem)
-    size, limit = declared.num_bytes, max_stream_bytes(*pixels.shape[:2])
-    if not isinstance(size, (int, np.integer)) or not 0 <= size <= limit:
+    num_bytes, max_bytes = declared.num_bytes, max_stream_bytes(*pixels.shape[:2])
+    if not isinstance(num_bytes, (int, np.integer)) or not 0 <= num_bytes <= max_bytes:
         return Failed(
-            "verify", f"declared {size!r} bytes, which no stream of {limit:,} at most has"
+            "verify", f"declared {num_bytes!r} bytes, which no stream of {max_bytes:,} at most has"
         )
-    return Coded(None, int(size), declared.decoded, None, None)
+    return Coded(None, int(num_bytes), declared.decoded, None, None)
 
 
 def _find_mismatch(decoded: object, pixels: Pixels) -> str:

@@ -35,10 +35,10 @@ from benchmark.system.settings import VISIBLE_GPUS
 if TYPE_CHECKING:
     from benchmark.measure.workbench import Workbench
 
-# Workers per GPU: it serves one while another codes entropy on the CPU; one if time is measured. If
+# Workers per GPU: one uses the GPU while another codes entropy on the CPU; timed runs have one. If
 # workers also compute metrics on the CPU, the maximum is the GPU's share of the cores.
 USUAL_WORKERS, MAX_WORKERS = 2, 4
-# A large network on a tile of 2048 x 2048 pixels: our choice, which was not measured.
+# GPU memory of a large network on a tile of 2048 x 2048 pixels: our estimate, not measured.
 WORKER_BYTES = 8 << 30
 
 
@@ -62,7 +62,7 @@ class WorkerError(RuntimeError):
 def carry_out(
     tasks: Sequence[Task], conditions: RunConditions
 ) -> Iterator[Finished | Started | None]:
-    """Execute all tasks in `conditions.jobs` processes, and GPU tasks in others, one GPU each.
+    """Execute tasks in `conditions.jobs` processes, GPU tasks in further ones with one GPU each.
 
     Yields each task as it starts and ends, and None at least once a second in between. Closing the
     iterator ends the workers.
@@ -75,11 +75,15 @@ def carry_out(
     try:
         for worker in workers:
             yield from worker.take_tasks()
-        while busy := [worker for worker in workers if worker.tasks]:
-            limits = [worker.process.deadline.left_seconds() for worker in busy]
-            pause = min([TICK_SECONDS, *(seconds for seconds in limits if seconds is not None)])
-            ready = wait([worker.process.connection for worker in busy], timeout=pause)
-            for worker in busy:
+        while busy_workers := [worker for worker in workers if worker.tasks]:
+            remaining_limits = [worker.process.deadline.left_seconds() for worker in busy_workers]
+            wait_seconds = min(
+                [TICK_SECONDS, *(seconds for seconds in remaining_limits if seconds is not None)]
+            )
+            ready = wait(
+                [worker.process.connection for worker in busy_workers], timeout=wait_seconds
+            )
+            for worker in busy_workers:
                 if (finished := worker.collect()) is not None:
                     started = worker.take_tasks()
                     yield finished
@@ -94,11 +98,11 @@ def carry_out(
 @dataclass
 class _WorkQueue:
     workers: int
-    gpus: Sequence[str] = ()  # one per worker in turn, as in CUDA_VISIBLE_DEVICES
+    gpus: Sequence[str] = ()  # for workers in turn, named as in CUDA_VISIBLE_DEVICES
     images: dict[str, deque[Task]] = field(default_factory=dict)
-    free_images: deque[str] = field(default_factory=deque)  # not taken by a worker
+    free_images: deque[str] = field(default_factory=deque)  # images that no worker has taken
     remaining: int = 0
-    random_codecs: set[CodecSpec] = field(default_factory=set)  # seen to give different pixels
+    random_codecs: set[CodecSpec] = field(default_factory=set)  # codecs whose decodes differed
 
     def add(self, task: Task) -> None:
         if task.image_sha256 not in self.images:
@@ -116,10 +120,10 @@ class _WorkQueue:
                 image = self.free_images.popleft()
             else:
                 image = max(self.images, key=lambda key: len(self.images[key]))
-        queue = self.images[image]
-        task = queue.popleft()
+        image_tasks = self.images[image]
+        task = image_tasks.popleft()
         self.remaining -= 1
-        if not queue:
+        if not image_tasks:
             del self.images[image]
         return task
 
@@ -129,35 +133,40 @@ def _queues(tasks: Sequence[Task], conditions: RunConditions) -> list[_WorkQueue
     found_gpus = gpus() if uses_gpus else ()
     used_metrics = map(metric_class, conditions.metrics if found_gpus else ())
     scores_on_cpu = any(getattr(metric, "on_cpu", False) for metric in used_metrics)
-    share = cores() // max(len(found_gpus), 1)
-    limit = max(share if scores_on_cpu else min(share, MAX_WORKERS), USUAL_WORKERS)
-    lanes = gpu_lanes(found_gpus, conditions.timing, limit)
+    cores_per_gpu = cores() // max(len(found_gpus), 1)
+    max_workers = max(
+        cores_per_gpu if scores_on_cpu else min(cores_per_gpu, MAX_WORKERS), USUAL_WORKERS
+    )
+    gpu_by_worker = gpu_lanes(found_gpus, conditions.timing, max_workers)
     queues = {
         # Metrics of these cells may run on a GPU.
-        "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(filter(None, lanes)))),
-        "cuda": _WorkQueue(len(lanes), [name for name in lanes if name]),
+        "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(filter(None, gpu_by_worker)))),
+        "cuda": _WorkQueue(len(gpu_by_worker), [name for name in gpu_by_worker if name]),
     }
     for task in tasks:
-        queues["cuda" if conditions.timing else task.device].add(task)  # one at a time
+        queues["cuda" if conditions.timing else task.device].add(task)  # timed: one at a time
     return list(queues.values())
 
 
 def gpu_lanes(gpus: Sequence[Gpu], timing: bool, limit: int = MAX_WORKERS) -> list[str]:
-    """Return the GPU of each worker in turn, at most `limit` per GPU that fit; "" if unknown."""
+    """Return the GPU of each worker in turn, as many per GPU as fit, up to `limit`; "": unknown."""
     workers_by_gpu = {
         gpu.name: USUAL_WORKERS
         if gpu.free_bytes is None
         else min(max(gpu.free_bytes // WORKER_BYTES, 1), limit)
         for gpu in gpus
     } or {"": USUAL_WORKERS}
-    names = [
-        name for turn in range(limit) for name, workers in workers_by_gpu.items() if turn < workers
+    gpu_by_worker = [
+        name
+        for round_number in range(limit)
+        for name, workers in workers_by_gpu.items()
+        if round_number < workers
     ]
-    return names[:1] if timing else names
+    return gpu_by_worker[:1] if timing else gpu_by_worker
 
 
 class _Worker:
-    """Process with a current task, and one that waits so that storing results causes no pause.
+    """Process with a current task and a waiting one, so that storing results causes no pause.
 
     Near the end of a queue no task waits, since a free worker could take it.
     """
@@ -187,8 +196,8 @@ class _Worker:
             outcome = self.process.collect()
         except WorkerLost as lost:
             outcome = failed_outcome(self.tasks[0], self._conditions, lost.failed)
-            for waiting in list(self.tasks)[1:]:
-                self.process.send(waiting)
+            for waiting_task in list(self.tasks)[1:]:
+                self.process.send(waiting_task)
         if isinstance(outcome, str):
             raise WorkerError(outcome)
         if outcome is not None and is_random(outcome):
@@ -204,7 +213,7 @@ def serve(
     With a time limit, the process reports stages to the driver and leads a process group.
     """
 
-    from benchmark.measure.workbench import Workbench  # only in workers: it imports much
+    from benchmark.measure.workbench import Workbench  # imported in workers only: it imports much
 
     def enter(stage: Stage) -> None:
         if has_limit:
@@ -212,10 +221,10 @@ def serve(
 
     if has_limit := conditions.timeout_seconds is not None:
         lead_group()
-    # glibc returns a freed block larger than all before to the system, and maps its pages again for
-    # the next: freeing one of nearly the maximum size (32 MiB) stops that for planes of images.
+    # glibc returns a freed block to the system if it is the largest so far, and maps pages for the
+    # next one: freeing a block of nearly the maximum size (32 MiB) stops that for image planes.
     np.empty(31 << 20, np.uint8)
-    # OpenBLAS maps its buffer here; once memory has run out, it would retry forever.
+    # OpenBLAS maps its buffer here; after memory has run out, OpenBLAS would retry forever.
     np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
     bench = None
     while True:
@@ -229,5 +238,5 @@ def serve(
             reply = format_exc()
         try:
             connection.send(reply)
-        except MemoryError as error:  # nothing is sent yet: a message is built in memory first
+        except MemoryError as error:  # nothing was sent: messages are built in memory first
             connection.send(failed_outcome(task, conditions, failed_by(None, "worker", error)))

@@ -57,12 +57,12 @@ from benchmark.system.settings import Device, isolated, use_device
 from benchmark.system.text import counted
 
 ENGINES = ("local", "ray")
-# Yields tasks as they start and end, and about once a second None, or why nothing is done.
+# Yields tasks as they start and end, and about once a second None or a sentence on why none runs.
 Engine = Callable[[Sequence[Task], RunConditions], Iterator[Finished | Started | str | None]]
-# Called with the planned cells, the metrics that cannot be computed here by reason, and the number
-# of workers; None on a cluster.
+# Called with the planned cells, metrics that cannot be computed here (with reasons), and the plan
+# of workers (None on a cluster).
 Announcer = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
-EXCLUDED_FIELDS = ("folder", "decode_twice")  # from a run's record; its end adds "decoded_twice"
+EXCLUDED_FIELDS = ("folder", "decode_twice")  # not in a run's record, which has "decoded_twice"
 
 
 @isolated
@@ -92,7 +92,7 @@ def run(
         matrix = matrix or open_matrix(request)
         if num_copied := copy_finished(matrix, request):
             matrix = make_matrix(request, matrix.sources, matrix.selection, matrix.store)
-        # The nodes of a cluster report later what they lack.
+        # The nodes of a cluster report missing metrics later.
         absent_metrics = lacking(metrics) if is_local else {}
         needs = memory_needs(matrix.to_do or matrix.cells)
         workers = _plan_workers(request, needs, metrics, absent_metrics) if is_local else None
@@ -127,8 +127,8 @@ def rescore(
     from benchmark.rows.stored import stored_dataset
 
     results, codecs = request.results, NamedCodecs(",".join(request.codecs))
-    place = required_place(results, request.dataset or stored_dataset(results, ""))
-    request = request.adapt_to_stored(place)
+    dataset = required_place(results, request.dataset or stored_dataset(results, ""))
+    request = request.adapt_to_stored(dataset)
     request.use_folders()
     absent_metrics = lacking(metrics := metric_names(request.metrics))
     _require_computable(metrics, absent_metrics)
@@ -146,7 +146,7 @@ def rescore(
     find_tasks = partial(
         find_unscored_tasks, table, images, folder=folder, retry=True, may_run=may_run
     )
-    tasks = find_tasks(names := computable(conditions.metrics, absent_metrics))
+    tasks = find_tasks(metrics_to_score := computable(conditions.metrics, absent_metrics))
     missing_names = {name for task in tasks for name in task.metrics}
     unusable_metrics = lacking(
         [name for name in metrics if missing_names & {*scored_by_image([name])}], loaded=True
@@ -154,19 +154,21 @@ def rescore(
     if not unusable_metrics.keys() <= absent_metrics.keys():
         absent_metrics |= unusable_metrics
         _require_computable(metrics, absent_metrics)
-        tasks = find_tasks(names := computable(conditions.metrics, absent_metrics))
+        tasks = find_tasks(metrics_to_score := computable(conditions.metrics, absent_metrics))
     announce(absent_metrics)
     announce_refused_codecs(codecs.count_refused(table))
     seconds, cells = CostModel(table).seconds, [task.row["cell"] for task in tasks]
-    scored_before = scored_pairs(table, cells, names, folder)
+    scored_before = scored_pairs(table, cells, metrics_to_score, folder)
     with progress("scoring", len(tasks)) as report:
         engine = _local_engine(seconds)
         failures = run_tasks(tasks, conditions, store, True, report, engine, seconds)
     rows = prefer_own_rows(store.table()).filter(col("cell").is_in(cells))
-    scored_after = scored_pairs(rows, cells, names, folder)
+    scored_after = scored_pairs(rows, cells, metrics_to_score, folder)
     num_filled = len(scored_after - scored_before)
-    still_null = len({cell for cell in cells for name in names if (cell, name) not in scored_after})
-    null_counts = count_nulls(rows, names)
+    still_null = len(
+        {cell for cell in cells for name in metrics_to_score if (cell, name) not in scored_after}
+    )
+    null_counts = count_nulls(rows, metrics_to_score)
     return Rescored(
         table.height,
         len(tasks),
@@ -214,11 +216,11 @@ def _measure_matrix(
         store.begin(conditions.run, _describe_run(request, matrix, conditions, backend))
     seconds = CostModel(matrix.table).seconds
     engine, failures = backend.engine(seconds), []
-    parts: dict[str, Sequence[Task]] = {"measuring": to_do, "scoring": to_score}
-    for title, tasks in parts.items():
+    tasks_by_activity: dict[str, Sequence[Task]] = {"measuring": to_do, "scoring": to_score}
+    for activity, tasks in tasks_by_activity.items():
         if tasks:
-            working = store.mark_running() if to_do else nullcontext()
-            with working, progress(title, len(tasks)) as report:
+            running_mark = store.mark_running() if to_do else nullcontext()
+            with running_mark, progress(activity, len(tasks)) as report:
                 failures += run_tasks(
                     tasks, conditions, store, request.keep, report, engine, seconds
                 )
@@ -248,7 +250,7 @@ def _find_unscored(
         return ()
     from benchmark.measure.score import find_unscored_tasks
 
-    # A row of the cell's key may still name another codec, if a stranger wrote it.
+    # A row with the cell's key may still name another codec, if a stranger wrote the row.
     specs = {contender.spec for contender in matrix.selection.contenders}
     tasks = find_unscored_tasks(
         matrix.table,
@@ -289,7 +291,7 @@ def _describe_run(
         },
         protocols={
             "coding": CODING,
-            **{kind.column: kind.protocol for kind in map(metric_class, conditions.metrics)},
+            **{metric.column: metric.protocol for metric in map(metric_class, conditions.metrics)},
         },
         **backend.facts,
     )
@@ -323,9 +325,9 @@ def run_tasks(
     engine: Engine,
     seconds: Seconds = lambda task: None,
 ) -> list[Failure]:
-    """Execute tasks and store their rows, even if interrupted. seconds: expected, if known."""
+    """Execute tasks and store their rows, even if interrupted. seconds: expected times."""
     failures: list[Failure] = []
-    finished, title, pace = 0, "", Pace(tasks, seconds)
+    num_finished, title, pace = 0, "", Pace(tasks, seconds)
     notes = RunNotes(store, conditions.run)
     recorder = RowRecorder(store, keep_streams, notes)
     try:
@@ -337,11 +339,11 @@ def run_tasks(
                 pace.process(event)
                 title = task_title(event.task)
             if isinstance(event, Finished):
-                finished += 1
+                num_finished += 1
                 failures += notes.add(event)
                 if isinstance(event.outcome, Measured):
                     recorder.add(event.outcome)
-            report(Progress(finished, len(failures), pace.remaining_seconds(), title))
+            report(Progress(num_finished, len(failures), pace.remaining_seconds(), title))
     finally:
         recorder.close()
     return failures
@@ -355,7 +357,7 @@ class Backend:
     jobs: int | None  # number of parallel tasks; None: one per core here
     engine: Callable[[Seconds], Engine]
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
-    remarks: Iterable[str] = ()  # after the run, sentences on what nodes lacked
+    remarks: Iterable[str] = ()  # sentences on what nodes lacked, complete after the run
 
 
 @contextmanager

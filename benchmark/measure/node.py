@@ -72,18 +72,18 @@ class NodeBench(Workbench):
 
 @cache
 def _explain_mismatch(spec: CodecSpec, planned: CodecInfo | None) -> str:
-    """Return why a codec cannot run here as planned; planned: None if it only decodes."""
+    """Return why a codec cannot run here as planned; planned: None if the codec only decodes."""
     try:
         codec = load_codec(spec)
-        present, second = (codec.describe(), codec.describe()) if planned else (None, None)
-    except FOREIGN as error:  # constructors run foreign code as well
+        actual, actual_again = (codec.describe(), codec.describe()) if planned else (None, None)
+    except FOREIGN as error:  # constructors run authors' code, too
         raise_interruption(error)
         return one_line(error)
-    if not (planned and present and second) or present.fingerprint != second.fingerprint:
+    if not (planned and actual and actual_again) or actual.fingerprint != actual_again.fingerprint:
         return ""  # a codec without a stable fingerprint cannot be compared
-    builds = [(info.fingerprint, info.revision, info.device) for info in (present, planned)]
+    builds = [(info.fingerprint, info.revision, info.device) for info in (actual, planned)]
     names = (
-        f"{info.version} ({info.fingerprint[:8]}, {info.device})" for info in (present, planned)
+        f"{info.version} ({info.fingerprint[:8]}, {info.device})" for info in (actual, planned)
     )
     difference = f"its build differs from that of the plan: {' instead of '.join(names)}"
     return "" if builds[0] == builds[1] else difference
@@ -97,7 +97,7 @@ def _serve_node(
         serve(connection, conditions, NodeBench)
 
 
-# The coding process of this Ray worker, or none yet
+# The coding process of this Ray worker, if it was started, with its run and GPUs
 _PROCESSES: list[tuple[NodeRun, str | None, WorkerProcess]] = []
 
 
@@ -119,7 +119,7 @@ def open_process(run: NodeRun) -> WorkerProcess:
 def execute_on_node(
     run: NodeRun, task: Task, image: bytes | None, stream: bytes | None = None
 ) -> Measured | Failed:
-    """Execute a task; `MissingOnNode` if its codec cannot run, `WorkerError` for a fault here."""
+    """Execute a task; `MissingOnNode` if its codec cannot run; raise `WorkerError` for a fault."""
     process = open_process(run)
     with private_folder() as folder:
         local_task = task if isinstance(task, Cell) else task._replace(folder=folder)

@@ -1,8 +1,8 @@
 """Decoded pictures of stored rows: their availability, source and pixels.
 
 Pixels are decoded from a stream in the store or a pack; for a declared size, a picture is read
-from there or by its codec (`folder:`). Code named by rows decodes only if the command gives its
-full spec.
+from the same place or by its codec (`folder:`). Code named by rows decodes only if the command
+gives its full spec.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ from benchmark.spec import CodecSpec, load_codec
 from benchmark.system.text import group_by_key
 
 FAILED_REASON = "they failed when they were measured; `bench report` has the reasons"
-ABSENT: Final = "load"  # stage of a failure because this machine lacks something
+ABSENT: Final = "load"  # stage of failures whose cause is something missing on this machine
 
 
 class Contents(Protocol):
@@ -87,36 +87,38 @@ class Pictures:
         """Group rows with pictures by image and label, `codecs` first, then the paper's."""
         order = [*codecs, *measured_titles(), *CODECS]
 
-        def place(pair: tuple[str, StoredRow]) -> tuple[int, str]:
+        def sort_key(pair: tuple[str, StoredRow]) -> tuple[int, str]:
             names = (pair[0], pair[1]["codec"])
-            places = (order.index(name) for name in names if name in order)
-            return next(places, len(order)), pair[1]["variant"]
+            ranks = (order.index(name) for name in names if name in order)
+            return next(ranks, len(order)), pair[1]["variant"]
 
-        result: dict[str, dict[str, list[StoredRow]]] = {}
-        for label, row in sorted(_label_rows(rows), key=place):
+        rows_by_image: dict[str, dict[str, list[StoredRow]]] = {}
+        for label, row in sorted(_label_rows(rows), key=sort_key):
             if not self.absence_reason(row):
-                result.setdefault(row["image"], {}).setdefault(label, []).append(row)
-        return result
+                rows_by_image.setdefault(row["image"], {}).setdefault(label, []).append(row)
+        return rows_by_image
 
     def group_absences(self, rows: pl.DataFrame) -> list[tuple[list[str], str]]:
         """Return labels without any available picture, grouped by the reason of their first row."""
-        by_reason: dict[tuple[bool, bool, str], list[StoredRow]] = defaultdict(list)
+        rows_by_reason: dict[tuple[bool, bool, str], list[StoredRow]] = defaultdict(list)
         for labelled_rows in group_by_key(_label_rows(rows)).values():
-            first = labelled_rows[0]
+            first_row = labelled_rows[0]
             if all(map(self.absence_reason, labelled_rows)):
-                only_stream_missing = self._may_run(first) and not self.has_source(first)
-                reason = "" if only_stream_missing else self.absence_reason(first)
-                by_reason[only_stream_missing, bool(first["recorded"]), reason].append(first)
-        result = []
-        for (only_stream_missing, recorded, other_reason), firsts in by_reason.items():
-            specs = [CodecSpec.parse_row(row).text for row in firsts]
+                only_stream_missing = self._may_run(first_row) and not self.has_source(first_row)
+                reason = "" if only_stream_missing else self.absence_reason(first_row)
+                rows_by_reason[only_stream_missing, bool(first_row["recorded"]), reason].append(
+                    first_row
+                )
+        absences = []
+        for (only_stream_missing, recorded, other_reason), first_rows in rows_by_reason.items():
+            specs = [CodecSpec.parse_row(row).text for row in first_rows]
             reason = (
                 explain_missing_stream(recorded, specs, self.place)
                 if only_stream_missing
                 else other_reason
             )
-            result.append(([label_of(CodecSpec.parse_row(row)) for row in firsts], reason))
-        return result
+            absences.append(([label_of(CodecSpec.parse_row(row)) for row in first_rows], reason))
+        return absences
 
     def decode_rows(
         self,
@@ -134,7 +136,7 @@ class Pictures:
         return self._codecs.find_decoder(CodecSpec.parse_row(row)) is not None
 
     def _explain_unusable(self, row: StoredRow) -> str:
-        """Return why a program or a folder of pictures is missing; "" if not tested."""
+        """Return why a program or a folder of pictures is unusable; "" if usable or not tested."""
         spec = self._codecs.find_decoder(CodecSpec.parse_row(row))
         is_loaded = is_declared(row) or (
             row["codec"] in CODECS and facts_of(CodecSpec.parse_row(row)).kind == "standard"
@@ -160,40 +162,40 @@ def decode_stored(
 ) -> Iterator[tuple[int, Pixels | Failed] | None]:
     """Decode rows in fresh processes; yield positions in `rows` and pixels, unchecked.
 
-    They come as they complete, by codec, and None at least once a second. Rows from another kind of
+    Rows come as they complete, by codec, and None at least once a second. Rows from another kind of
     device are decoded on that kind. Stage ABSENT means that this machine lacks something.
     """
     failures: list[tuple[int, Failed]] = []
-    groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
+    position_groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
     loaded_codecs: dict[CodecSpec, Codec] = {}
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         spec = codecs.find_decoder(CodecSpec.parse_row(row))
         try:
             picture = contents.picture(row)
         except (BenchError, OSError) as error:
-            failures.append((place, Failed("decode", str(error))))
+            failures.append((position, Failed("decode", str(error))))
             continue
         if picture is not None:
-            yield place, picture
+            yield position, picture
         elif spec is None:
-            failures.append((place, Failed(ABSENT, explain_refusal(CodecSpec.parse_row(row)))))
+            failures.append((position, Failed(ABSENT, explain_refusal(CodecSpec.parse_row(row)))))
         elif is_declared(row):
-            yield place, _read_declared(row, spec, loaded_codecs)
+            yield position, _read_declared(row, spec, loaded_codecs)
         else:
-            groups[spec, device if row["device"] == device else "cpu"].append(place)
+            position_groups[spec, device if row["device"] == device else "cpu"].append(position)
 
-    def streams(places: Sequence[int]) -> Iterator[tuple[str, bytes]]:
-        for place in places:
+    def streams(positions: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+        for position in positions:
             try:
-                if (data := contents.stream(rows[place])) is None:
-                    failures.append((place, Failed(ABSENT, "its stream was not kept")))
+                if (stream := contents.stream(rows[position])) is None:
+                    failures.append((position, Failed(ABSENT, "its stream was not kept")))
                 else:
-                    yield str(place), data
+                    yield str(position), stream
             except (BenchError, OSError) as error:
-                failures.append((place, Failed("decode", str(error))))
+                failures.append((position, Failed("decode", str(error))))
 
-    for (spec, group_device), places in groups.items():
-        for outcome in decode_all(spec, streams(places), group_device, jobs, timeout_seconds):
+    for (spec, group_device), positions in position_groups.items():
+        for outcome in decode_all(spec, streams(positions), group_device, jobs, timeout_seconds):
             yield outcome and (int(outcome[0]), outcome[2])
     yield from failures
 
@@ -213,9 +215,9 @@ def _read_declared(
 def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Iterator[Pixels]:
     """Yield rows' pictures of declared sizes, in order; `UsageError` if missing or changed."""
     contents = DatasetContents(store.table(), store, {})
-    decoded = Pictures(contents, NamedCodecs(codecs)).decode_rows(rows, "cpu", 1)
-    for place, pixels in filter(None, decoded):
-        row = rows[place]
+    outcomes = Pictures(contents, NamedCodecs(codecs)).decode_rows(rows, "cpu", 1)
+    for position, pixels in filter(None, outcomes):
+        row = rows[position]
         if isinstance(pixels, Failed):
             setting = f"{row['setting_name']}={row['setting_value']:g}"
             cell = f"{CodecSpec.parse_row(row).label} {setting} of {row['image']}"

@@ -48,12 +48,12 @@ REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --en
 ADDRESS_REMEDY = "set it to HOST:PORT, or leave out --engine ray"
 # Prefixes of the environment variables to send
 SENT_PREFIXES = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")
-MAX_TRIES = 3  # per cell
-PATIENCE_SECONDS = 600.0  # after which a run without nodes is given up
+MAX_TRIES = 3  # attempts per cell
+PATIENCE_SECONDS = 600.0  # a run without nodes is given up after this time
 
-NOTICE_SECONDS = 5.0  # after which a missing node is reported
+NOTICE_SECONDS = 5.0  # a missing node is reported after this time
 
-RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # field of `Node`, by device
+RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # fields of `Node`, by device
 
 
 class Node(NamedTuple):
@@ -77,7 +77,10 @@ def connect_cluster() -> Iterator[list[Node]]:
         ) from error
     address = _address()
     # Ray installs its own SIGTERM handler, which would hide an interruption.
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {
+        signal_number: signal.getsignal(signal_number)
+        for signal_number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, AssertionError, ray.exceptions.RayError) as error:
@@ -87,8 +90,8 @@ def connect_cluster() -> Iterator[list[Node]]:
             "for a token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too"
         ) from error
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for signal_number, handler in handlers.items():
+            signal.signal(signal_number, handler)
     with open(os.devnull, "w") as null_device, redirect_stdout(null_device):
         try:
             yield [*_nodes_alive(ray).values()]
@@ -97,18 +100,18 @@ def connect_cluster() -> Iterator[list[Node]]:
 
 
 def _nodes_alive(ray: Any) -> dict[str, Node]:
-    alive = {facts["NodeID"]: facts for facts in ray.nodes() if facts["Alive"]}
+    facts_by_node = {facts["NodeID"]: facts for facts in ray.nodes() if facts["Alive"]}
     return {
-        name: Node(
+        node_id: Node(
             facts["NodeManagerAddress"],
             *(facts["Resources"].get(resource, 0) for resource in ("CPU", "GPU")),
         )
-        for name, facts in alive.items()
+        for node_id, facts in facts_by_node.items()
     }
 
 
 def _address() -> str:
-    """Return HOST:PORT of the user's or last started cluster; `Unavailable` if none listens."""
+    """Return HOST:PORT of $RAY_ADDRESS or the last started cluster; raise `Unavailable`."""
     file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     recorded_address = file.read_text().strip() if file.is_file() else ""
     address = os.environ.get("RAY_ADDRESS") or recorded_address
@@ -126,16 +129,16 @@ def _address() -> str:
 
 
 def variables(device: str) -> dict[str, str]:
-    """Return environment variables to send: those of codecs and metrics, and settings."""
+    """Return the environment variables to send: those of codecs and metrics, and settings."""
     inherited_variables = {
         name: value for name, value in os.environ.items() if name.startswith(SENT_PREFIXES)
     }
-    hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-    return {**inherited_variables, **settings().variables(), DEVICE: device, **hidden}
+    hidden_gpus = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
+    return {**inherited_variables, **settings().variables(), DEVICE: device, **hidden_gpus}
 
 
 class RayEngine:
-    """Engine on a cluster's nodes; `remarks` receives a sentence on each lost or refused node."""
+    """Engine on a cluster's nodes; `remarks` gets a sentence on each lost or refused node."""
 
     def __init__(self, nodes: Sequence[Node], seconds: Seconds, remarks: dict[str, None]) -> None:
         import ray
@@ -148,7 +151,7 @@ class RayEngine:
     ) -> Iterator[Finished | str | None]:
         """Execute all tasks as `local.carry_out` does; yield the reason while no node can work."""
         self._conditions, self._tries = conditions, Counter[str]()
-        self._random: set[CodecSpec] = set()
+        self._random_codecs: set[CodecSpec] = set()
         self._refused: dict[str, str] = {}  # sentences on nodes that lack something
         limits = {"cuda": self._gpu_workers, "cpu": conditions.jobs}
         tasks_by_device = {
@@ -161,7 +164,7 @@ class RayEngine:
             device: deque(longest_first(tasks_by_device[device], self._seconds))
             for device in limits
         }
-        remotes = {
+        remote_arguments = {
             device: self._prepare_remote(device, tasks_by_device[device])
             for device in limits
             if tasks_by_device[device]
@@ -170,21 +173,24 @@ class RayEngine:
         last_heard, known_nodes = monotonic(), _nodes_alive(self._ray)
         while in_flight or any(self._waiting.values()):
             for device, queue in self._waiting.items():
-                busy = sum(task.device == device for task in in_flight.values())
-                for _ in range(min(limits[device] - busy, len(queue))):
+                num_busy = sum(task.device == device for task in in_flight.values())
+                for _ in range(min(limits[device] - num_busy, len(queue))):
                     task = queue.popleft()
                     try:
-                        in_flight[self._send_task(task, *remotes[device])] = task
+                        in_flight[self._send_task(task, *remote_arguments[device])] = task
                     except (BadPack, StoreError, OSError) as error:
                         yield self._finish_failed(task, failed_by(None, "load", error))
-            ready = self._ray.wait([*in_flight], timeout=TICK_SECONDS)[0] if in_flight else ()
-            for reference in ready:
+            ready_references = (
+                self._ray.wait([*in_flight], timeout=TICK_SECONDS)[0] if in_flight else ()
+            )
+            for reference in ready_references:
                 yield from self._take_reply(in_flight.pop(reference), reference)
             nodes_alive = _nodes_alive(self._ray)
             usable_nodes = [node for name, node in nodes_alive.items() if name not in self._refused]
-            devices = {task.device for task in in_flight.values()}
-            if ready or all(
-                any(getattr(node, RESOURCES[kind]) for node in usable_nodes) for kind in devices
+            busy_devices = {task.device for task in in_flight.values()}
+            if ready_references or all(
+                any(getattr(node, RESOURCES[busy_device]) for node in usable_nodes)
+                for busy_device in busy_devices
             ):
                 last_heard = monotonic()
             elif self._refused or monotonic() - last_heard > PATIENCE_SECONDS:
@@ -199,11 +205,10 @@ class RayEngine:
                 self._remarks[sentence] = None
                 warnings.warn(sentence, Notice, stacklevel=2)
             known_nodes |= nodes_alive
-            idle = monotonic() - last_heard
-            waiting_text = (
-                f"no node for {idle:.0f} s; waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
-            )
-            yield waiting_text if idle > NOTICE_SECONDS else None
+            idle_seconds = monotonic() - last_heard
+            patience = f"waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
+            waiting_text = f"no node for {idle_seconds:.0f} s; {patience}"
+            yield waiting_text if idle_seconds > NOTICE_SECONDS else None
 
     def _prepare_remote(self, device: str, tasks: Sequence[Task]) -> tuple[Any, Any]:
         names = {*(task.codec.name for task in tasks), *self._conditions.metrics}
@@ -223,7 +228,7 @@ class RayEngine:
         refused_nodes = ",".join(self._refused)
         selector = {"ray.io/node-id": f"!in({refused_nodes})"} if refused_nodes else {}
         remote_task = remote.options(scheduling_strategy="SPREAD", label_selector=selector)
-        packed_task, stream = pack_task(prepare_task(task, self._random))
+        packed_task, stream = pack_task(prepare_task(task, self._random_codecs))
         return remote_task.remote(run, packed_task, image, stream)
 
     def _take_reply(self, task: Task, reference: Any) -> Iterator[Finished]:
@@ -243,12 +248,12 @@ class RayEngine:
                 queue.appendleft(task)
             return
         if not isinstance(reply.outcome, MissingOnNode):
-            self._random |= {task.codec} if is_random(reply.outcome) else set()
+            self._random_codecs |= {task.codec} if is_random(reply.outcome) else set()
             yield Finished(task, reply.outcome)
             return
         queue.appendleft(task)
-        codec = "" if reply.outcome.reason == OTHER_CODE else f"{task.codec.text}: "
-        sentence = f"node {reply.address} is not used: {codec}{reply.outcome.reason}"
+        codec_prefix = "" if reply.outcome.reason == OTHER_CODE else f"{task.codec.text}: "
+        sentence = f"node {reply.address} is not used: {codec_prefix}{reply.outcome.reason}"
         self._refused[reply.node] = sentence
         self._remarks[sentence] = None
 
@@ -273,6 +278,6 @@ def pack_task(task: Task) -> tuple[Task, bytes | None]:
         return task, Store(task.folder).stream(task.row["stream_sha256"])
     if isinstance(task.pack, Path):
         pack, source = _open_pack_once(task.pack), task.source
-        part = pack.part_for_cell(task.codec, source.sha256, source.width_px, task.setting)
-        return task._replace(pack=part), None
+        partial_pack = pack.part_for_cell(task.codec, source.sha256, source.width_px, task.setting)
+        return task._replace(pack=partial_pack), None
     return task, None

@@ -26,16 +26,16 @@ from benchmark.system.text import counted, listed
 if TYPE_CHECKING:
     from benchmark.rows.streams import FeatureFolder
 
-FLUSH_SECONDS = 3.0  # a fast row waits this long for others, so that shards do not get too small
-SLOW_SECONDS = 1.0  # a row that took longer is worth a shard of its own
-MANY_ROWS = 2048  # waiting rows, which take 20 MB
-MANY_SHARDS = 256  # before they are merged; opening one takes a millisecond
+FLUSH_SECONDS = 3.0  # a fast row waits this long for others, so that shards are not too small
+SLOW_SECONDS = 1.0  # a row that took longer is written at once
+MANY_ROWS = 2048  # so many waiting rows (20 MB) are written at once
+MANY_SHARDS = 256  # so many shards are merged; opening one takes a millisecond
 
 
 class Failure(NamedTuple):
     """Cell without a result, as text."""
 
-    cell: str  # "jpeg quality=30 kodim01.png"
+    cell: str  # such as "jpeg quality=30 kodim01.png"
     stage: str
     reason: str
 
@@ -86,22 +86,22 @@ class Reached(NamedTuple):
     """Result of the search for a codec's setting."""
 
     codec: str  # label
-    setting: Setting | None  # the nearest measured one; None without any
+    setting: Setting | None  # the nearest measured setting; None without any
     value: float | None  # mean over the images at that setting
-    why: str = ""  # why the value is outside the tolerance; empty if it is inside
+    why: str = ""  # why the value is outside the tolerance; empty if inside
 
 
 def count_nulls(rows: pl.DataFrame, metrics: Iterable[str]) -> list[dict[str, Any]]:
     """Count the rows (`cells`) in which a metric is null, by `column` and `reason`."""
-    result = list[dict[str, Any]]()
+    null_counts = list[dict[str, Any]]()
     for name in scored_by_image(metrics):
         value, _, reason = metric_columns(metric_class(name).column)
         if reason not in rows.columns:  # a user's metric, and every cell failed
             continue
         counts = rows.drop_nulls(reason).group_by(reason, maintain_order=True).len()
         column_counts = counts.select(column=pl.lit(value), cells="len", reason=reason)
-        result += column_counts.to_dicts()
-    return result
+        null_counts += column_counts.to_dicts()
+    return null_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +111,14 @@ class Outcome:
     matrix: Matrix
     rows: pl.DataFrame  # rows of the requested cells, all columns of `rows.schema`
     metrics: tuple[str, ...]  # requested metrics
-    measured: int  # cells coded by this run; the others were finished before
-    rescored: int  # rows finished before that lacked a metric
+    measured: int  # number of cells coded by this run; the others were finished before
+    rescored: int  # number of rows finished before that lacked a metric
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
-    target: str = ""  # searched value
-    reached: tuple[Reached, ...] = ()  # results of that search, one per codec
-    anchor: str = ""  # for BD-rates, as typed
+    target: str = ""  # value that was searched for
+    reached: tuple[Reached, ...] = ()  # results of the search, one per codec
+    anchor: str = ""  # anchor of BD-rates, as typed
     bundled: str = ""  # bundled codecs to print with those measured, as typed
     named: tuple[str, ...] = ()  # codecs as typed
 
@@ -168,8 +168,8 @@ class Rescored(NamedTuple):
     """Result of `benchmark.measure.loop.rescore`: counts of stored rows."""
 
     rows: int  # number of rows in the store
-    tried: int  # rows that lacked a metric which can be computed here
-    still_null: int  # of these, rows that still lack one
+    tried: int  # number of rows that lacked a metric which can be computed here
+    still_null: int  # number of these rows that still lack such a metric
     failures: tuple[Failure, ...]
     filled: int = 0  # number of new values, over all rows and metrics
     lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why
@@ -186,7 +186,7 @@ class RunNotes:
         self.decoded_twice: dict[str, str] = dict(self._stored.get("decoded_twice", {}))
 
     def add(self, finished: Finished) -> list[Failure]:
-        """Note a stream that was decoded twice, and tracebacks; return the failures of a task."""
+        """Record tracebacks and a stream that was decoded twice; return the failures of a task."""
         task, outcome = finished.task, finished.outcome
         failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
         image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
@@ -202,11 +202,11 @@ class RunNotes:
         """Write new facts; create the record of a run without rows."""
         facts = {"tracebacks": self.tracebacks.records(), "decoded_twice": dict(self.decoded_twice)}
         stored_facts = {"tracebacks": [], "decoded_twice": {}, **self._stored}
-        new = {name: value for name, value in facts.items() if value != stored_facts[name]}
-        if new:
+        new_facts = {name: value for name, value in facts.items() if value != stored_facts[name]}
+        if new_facts:
             new_record = {} if self._stored else run_record(sys.argv[1:])
-            self._store.amend(self._run, {**new_record, **new})
-            self._stored = {**self._stored, **new_record, **new}
+            self._store.amend(self._run, {**new_record, **new_facts})
+            self._stored = {**self._stored, **new_record, **new_facts}
 
 
 class RowRecorder:
@@ -236,12 +236,12 @@ class RowRecorder:
             from benchmark.rows.streams import FeatureFolder
 
             self._features = self._features or FeatureFolder(self._store.folder)
-            self._features.keep(features)  # now, so that workers do not compute them again
+            self._features.keep(features)  # at once, so that workers do not compute them again
         if not self._rows:
             self._oldest = self._clock()
         self._rows.append(measured.row)
-        slow = (measured.coding_seconds or 0) > SLOW_SECONDS
-        self.tick(at_once=slow or len(self._rows) >= MANY_ROWS)
+        is_slow = (measured.coding_seconds or 0) > SLOW_SECONDS
+        self.tick(at_once=is_slow or len(self._rows) >= MANY_ROWS)
 
     def tick(self, at_once: bool = False) -> None:
         """Write rows that have waited long enough; called about once a second."""

@@ -1,7 +1,7 @@
 """Remaining seconds of a run, from finished, running and waiting cells.
 
 A cell is predicted to take its expected seconds, times the ratio of measured to expected seconds of
-its codec's finished cells, or of all. Of a worker's first cell, loading is not counted.
+its codec's finished cells, or of all. The loading time of a worker's first cell is not counted.
 """
 
 import math
@@ -13,10 +13,10 @@ from benchmark.measure.cells import Failed, Seconds, Task
 from benchmark.measure.local import Finished, Started
 
 UNKNOWN_CODING = 1e-6  # seconds per pixel, for codecs of unknown speed
-SCORING = 0.25e-6  # seconds per pixel
-MIN_SECONDS = 10.0  # after which finished tasks predict the others
-MIN_SHARE = 0.05  # share of finished tasks that predicts the others
-MIN_FIRST_SECONDS = 3.0  # coding time for a worker's first cell to predict others
+SCORING = 0.25e-6  # seconds per pixel, for metrics
+MIN_SECONDS = 10.0  # elapsed seconds from which finished tasks predict the others
+MIN_SHARE = 0.05  # share of finished tasks from which they predict the others
+MIN_FIRST_SECONDS = 3.0  # coding time from which a worker's first cell predicts others
 
 
 def extrapolate_seconds(finished: float, total: float, seconds: float) -> float | None:
@@ -31,43 +31,43 @@ def extrapolate_seconds(finished: float, total: float, seconds: float) -> float 
 
 
 class Pace:
-    """State of a run's tasks; seconds: expected coding time of a task, or None."""
+    """State of a run's tasks, which predicts the remaining time."""
 
     def __init__(
         self, tasks: Sequence[Task], seconds: Seconds, clock: Callable[[], float] = monotonic
     ) -> None:
         self._clock = clock
-        self._expected: dict[str, float] = {}  # by task
+        self._expected: dict[str, float] = {}  # expected seconds by task
         self._waiting = defaultdict[str, set[str]](set)  # tasks by codec
-        self._rest = defaultdict[str, float](float)  # expected seconds of waiting tasks, by codec
+        self._waiting_seconds = defaultdict[str, float](float)  # expected seconds by codec
         for task in tasks:
             expected, codec = seconds(task), task.codec.name
             cost = UNKNOWN_CODING * task.num_pixels if expected is None else expected
             self._expected[task.key] = cost + SCORING * task.num_pixels
             self._waiting[codec].add(task.key)
-            self._rest[codec] += self._expected[task.key]
+            self._waiting_seconds[codec] += self._expected[task.key]
         self._ended = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # seconds: expected, taken
-        self._running: dict[str, tuple[str, float, bool]] = {}  # codec, start, is a first cell
+        self._running: dict[str, tuple[str, float, bool]] = {}  # (codec, start, is first cell)
         self._workers = 1  # number of workers seen so far
-        self._cold = True  # until a cell has ended
+        self._is_cold = True  # no cell has ended yet
 
     def process(self, event: Started | Finished) -> None:
         """Process an event of an engine."""
         key, codec = event.task.key, event.task.codec.name
         if key in self._waiting[codec]:
             self._waiting[codec].remove(key)
-            self._rest[codec] -= self._expected[key]
+            self._waiting_seconds[codec] -= self._expected[key]
         if isinstance(event, Started):
-            self._running[key] = codec, self._clock(), self._cold
+            self._running[key] = codec, self._clock(), self._is_cold
             self._workers = max(self._workers, len(self._running))
-        elif key in self._running:  # else no worker could start it
-            self._cold = False
-            _, start, first = self._running.pop(key)
+        elif key in self._running:  # else no worker could start the task
+            self._is_cold = False
+            _, start, is_first = self._running.pop(key)
             seconds, outcome = self._clock() - start, event.outcome
-            coding = None if isinstance(outcome, Failed) else outcome.coding_seconds
-            if first and coding is not None:
-                seconds = coding + SCORING * event.task.num_pixels
-            if not first or (seconds if coding is None else coding) > MIN_FIRST_SECONDS:
+            coded = None if isinstance(outcome, Failed) else outcome.coding_seconds
+            if is_first and coded is not None:
+                seconds = coded + SCORING * event.task.num_pixels
+            if not is_first or (seconds if coded is None else coded) > MIN_FIRST_SECONDS:
                 self._ended[codec][0] += self._expected[key]
                 self._ended[codec][1] += seconds
 
@@ -80,11 +80,11 @@ class Pace:
         logs = math.fsum(math.log(ratio) for ratio in ratios.values() if ratio)
         usual_ratio = math.exp(logs / (len(ratios) + 1))
         waiting_seconds = [
-            ratios.get(codec, usual_ratio) * self._rest[codec]
+            ratios.get(codec, usual_ratio) * self._waiting_seconds[codec]
             for codec, tasks in self._waiting.items()
             if tasks
         ]
-        running_seconds = [  # an overdue cell may take as long again as it is late
+        running_seconds = [  # an overdue cell may take once more the time that it is late
             abs(self._clock() - start - ratios.get(codec, usual_ratio) * self._expected[key])
             for key, (codec, start, _) in self._running.items()
         ]

@@ -226,7 +226,7 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
 
 
 def _expand_variants(codec: str) -> list[str]:
-    """Return the specs of all variants meant by a codec with options, else itself."""
+    """Return the specs of all variants meant by a codec with options, or else the codec itself."""
     if codec.partition(":")[0] in CODECS and ":" in codec:
         with suppress(BenchError):  # reported where the codec is chosen
             return [spec.text for spec in resolve(parse_codec(codec))]
@@ -241,8 +241,8 @@ def move_settings_to_points(
     >>> move_settings_to_points(["webp", "jpeg:quality=30", "jpeg:quality=50"], {})
     (['webp', 'jpeg'], {('jpeg', 'quality'): (30, 50)})
     """
-    texts: dict[str, None] = {}
-    result = dict(points)
+    plain_texts: dict[str, None] = {}
+    all_points = dict(points)
     for text in codecs:
         spec = parse_codec(text.strip())
         try:
@@ -257,13 +257,13 @@ def move_settings_to_points(
                 raise BadOption(f"{text}: {name}={value!r} is not a number") from None
             for variant in variants:
                 key = variant.text, name
-                result[key] = (*result.get(key, ()), number)
-        texts[plain_spec.text if settings else text] = None
-    return list(texts), result
+                all_points[key] = (*all_points.get(key, ()), number)
+        plain_texts[plain_spec.text if settings else text] = None
+    return list(plain_texts), all_points
 
 
 def split_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
-    """Split off the options that are settings of the codec's sweep.
+    """Split off those options that are settings of the codec's sweep.
 
     >>> spec, settings = split_settings(parse_codec("jpeg:optimize=1:quality=30"))
     >>> spec.text, settings

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Computed = TypeVar("Computed")
 PICTURES = "image_sha256", "decoded_sha256"  # hashes of the source and the decoded image
-HasFeatures = Callable[[str, str], bool]  # (protocol, sha256 of the pixels) -> are stored
+HasFeatures = Callable[[str, str], bool]  # (protocol, sha256 of the pixels) -> whether stored
 
 
 class HashedImage(NamedTuple):
@@ -72,11 +72,11 @@ class Scorer:
         self._device = device
         self._prepared: dict[str, Any] = {}
         self._prepared_source: tuple[str, tuple[int, ...]] = ("", ())
-        # (protocol, image) of features that may not be on disk yet when the image's next cell comes
+        # (protocol, image) of returned features, which may not be on disk yet
         self._handed_over: set[tuple[str, str]] = set()
         self._metrics: dict[str, FeatureSpace | ImageMetric | Scores] = {}
         for name in names:
-            with suppress(_OutOfMemory):  # loaded again when needed; failing again is the reason
+            with suppress(_OutOfMemory):  # it is loaded again when needed
                 self._load_metric(name)
 
     def score(
@@ -86,14 +86,14 @@ class Scorer:
         names: Sequence[str],
         has_features: HasFeatures = lambda protocol, sha256: False,
     ) -> Scores:
-        """Score a pair with metrics of the run; `has_features`: of images on disk."""
+        """Score a pair with metrics of the run. has_features: tells which features are stored."""
         if (key := (source.sha256, source.pixels.shape)) != self._prepared_source:
             self._prepared, self._prepared_source = {}, key
-        parts = [self._score_metric(name, source, decoded, has_features) for name in names]
+        all_scores = [self._score_metric(name, source, decoded, has_features) for name in names]
         return Scores(
-            {column: value for part in parts for column, value in part.columns.items()},
-            tuple(feature for part in parts for feature in part.features),
-            tuple(failed for part in parts for failed in part.failed),
+            {column: value for scores in all_scores for column, value in scores.columns.items()},
+            tuple(feature for scores in all_scores for feature in scores.features),
+            tuple(failed for scores in all_scores for failed in scores.failed),
         )
 
     def drop_prepared(self, keep: str = "") -> bool:
@@ -114,7 +114,7 @@ class Scorer:
             if name in FEATURE_SPACES:
                 extract = partial(self._extract, metric, source, decoded, has_features)
                 return self._retry_within_memory(name, extract)
-            cls = type(metric)  # the user's file may have changed since
+            cls = type(metric)  # the user's file may have changed since loading
             value = self._retry_within_memory(
                 name, partial(self._compute_value, name, metric, source, decoded)
             )
@@ -139,7 +139,7 @@ class Scorer:
             if key not in self._handed_over and not has_features(*key):
                 features.append(ImageFeatures(*key, space.features(pixels)))
         count = space.patch_count(*source.pixels.shape[:2])
-        # Last: after an error, none of them counts as handed over.
+        # At the end, so that no features count as handed over after an error
         self._handed_over |= {(feature.protocol, feature.pixels_sha256) for feature in features}
         return Scores(_score_columns(space, count), tuple(features))
 
@@ -151,12 +151,12 @@ class Scorer:
         return float(metric.compare(self._prepared[name], decoded.pixels))
 
     def _load_metric(self, name: str) -> Any:
-        """Return a metric, loaded once, or null columns if that fails."""
+        """Return a metric, loaded once, or null scores if loading fails."""
         if name not in self._metrics:
-            self._metrics[name] = self._retry_within_memory(name, partial(self._open, name))
+            self._metrics[name] = self._retry_within_memory(name, partial(self._construct, name))
         return self._metrics[name]
 
-    def _open(self, name: str) -> FeatureSpace | ImageMetric | Scores:
+    def _construct(self, name: str) -> FeatureSpace | ImageMetric | Scores:
         cls = metric_class(name)
         try:
             metric: FeatureSpace | ImageMetric = cls(device=self._device)
@@ -170,14 +170,14 @@ class Scorer:
         return metric
 
     def _retry_within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
-        """Do a metric's work, if needed without other metrics' data; raise `_OutOfMemory`."""
-        for last in (False, True):
+        """Call `work`, if needed again without other metrics' data; raise `_OutOfMemory`."""
+        for is_last_try in (False, True):
             try:
                 return work()
             except Exception as error:
                 if (memory_kind := memory_exhausted(error)) is None:
                     raise
-            if not self.drop_prepared(keep=name) or last:
+            if not self.drop_prepared(keep=name) or is_last_try:
                 break
         self.drop_prepared()
         memory = "a GPU's memory" if memory_kind == "device" else "the memory of a worker"
@@ -197,13 +197,13 @@ def find_unscored_tasks(
     retry: bool,
     may_run: Callable[[Mapping[str, Any]], bool] = ALL_CODECS.selects_to_run,
 ) -> list[Rescore]:
-    """Return tasks for rows of these sources without a metric under its present protocol.
+    """Return tasks for rows of these sources without a metric under its current protocol.
 
     A metric is missing if it is null for absent weights or packages, with `retry` for any temporary
     reason, or if its features are no longer stored. Failed rows, bundled rows without streams and
     rows whose codec may not run are excluded.
     """
-    from benchmark.rows.store import Store  # brings polars, which coding does without
+    from benchmark.rows.store import Store  # imports polars, which coding does not need
     from benchmark.rows.versions import prefer_own_rows
 
     store = Store(folder)
@@ -212,8 +212,8 @@ def find_unscored_tasks(
     table = table.filter(
         (table["status"] == "ok") & table["image_sha256"].is_in([*source_by_pixels])
     )
-    masks = [_mark_missing(table, name, retry, store) for name in metrics]
-    is_missing = np.array(masks, np.bool_).reshape(len(metrics), table.height)
+    missing_masks = [_mark_unscored(table, name, retry, store) for name in metrics]
+    is_missing = np.array(missing_masks, np.bool_).reshape(len(metrics), table.height)
     positions = np.flatnonzero(is_missing.any(axis=0))
     tasks = []
     for position, row in zip(positions, table[positions].rows(named=True), strict=True):
@@ -224,11 +224,11 @@ def find_unscored_tasks(
 
 
 def unscorable_cells(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") -> set[str]:
-    """Return the cells that lack a computable metric and a stream, except declared sizes."""
-    requested = metric_names(metrics)
-    names = computable(scored_by_image(requested), lacking(requested))
-    masks = [_mark_missing_values(table, name, False) for name in names]
-    is_missing = np.logical_or.reduce([*masks, np.zeros(table.height, np.bool_)])
+    """Return the cells that lack a computable metric and their stream, except declared sizes."""
+    requested_metrics = metric_names(metrics)
+    names = computable(scored_by_image(requested_metrics), lacking(requested_metrics))
+    missing_masks = [_mark_missing_values(table, name, False) for name in names]
+    is_missing = np.logical_or.reduce([*missing_masks, np.zeros(table.height, np.bool_)])
     streams = table.filter(is_missing).select("cell", "stream_sha256").rows()
     return {cell for cell, digest in streams if digest and not store.has_stream(digest)}
 
@@ -236,7 +236,7 @@ def unscorable_cells(table: "pl.DataFrame", metrics: Sequence[str], store: "Stor
 def scored_pairs(
     table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str], folder: Path
 ) -> set[tuple[str, str]]:
-    """Return the pairs of cell and metric with a value of the present protocol and features."""
+    """Return the pairs of cell and metric with a value of the current protocol and features."""
     from benchmark.rows.versions import prefer_own_rows
 
     rows, features = prefer_own_rows(table), FeatureFolder(folder)
@@ -261,13 +261,17 @@ def _mark_missing_values(table: "pl.DataFrame", name: str, retry: bool) -> BoolA
     if protocol not in table.columns:  # a user's metric that was never measured here
         return np.ones(table.height, np.bool_)
     is_missing = (table[protocol] != cls.protocol).fill_null(True)
-    lasting = [text for text in table[reason].drop_nulls().unique() if is_lasting(text, retry)]
-    is_missing |= table[value].is_null() & ~table[reason].is_in(lasting).fill_null(not retry)
-    marked: BoolArray = is_missing.to_numpy()
-    return marked
+    lasting_reasons = [
+        text for text in table[reason].drop_nulls().unique() if is_lasting(text, retry)
+    ]
+    is_missing |= table[value].is_null() & ~table[reason].is_in(lasting_reasons).fill_null(
+        not retry
+    )
+    is_missing_array: BoolArray = is_missing.to_numpy()
+    return is_missing_array
 
 
-def _mark_missing(table: "pl.DataFrame", name: str, retry: bool, store: "Store") -> BoolArray:
+def _mark_unscored(table: "pl.DataFrame", name: str, retry: bool, store: "Store") -> BoolArray:
     marked = _mark_missing_values(table, name, retry)
     if name in FEATURE_SPACES and not marked.all():
         cls = metric_class(name)
@@ -276,7 +280,7 @@ def _mark_missing(table: "pl.DataFrame", name: str, retry: bool, store: "Store")
         marked = marked | np.array(
             [
                 row[cls.column] is not None
-                and store.has_output(row)  # else nothing can bring them back
+                and store.has_output(row)  # else the features cannot be computed again
                 and not all(row[key] and features.has(cls.protocol, row[key]) for key in PICTURES)
                 for row in rows.rows(named=True)
             ],

@@ -63,7 +63,7 @@ from benchmark.system.machine import cores
 from benchmark.system.settings import SEARCHED_PLACES
 from benchmark.system.text import bench_command, group_by_key, visible
 
-ALL = ("all",)  # codecs: selects_all that runs here
+ALL = ("all",)  # codecs: every codec that runs here
 BY_NAME = "it is code named by a pack: it runs only if --codecs names it"
 CHECKS = "checks"  # folder of the results of `bench check`, in a results folder
 SHARED_FIELDS = "command", "revision", "device"  # equal in builds that share rows of a setting
@@ -73,7 +73,7 @@ class Selection(NamedTuple):
     """Contenders that run here, and skipped codecs."""
 
     contenders: tuple[Contender, ...]
-    skipped: tuple[Absent, ...]  # named as typed
+    skipped: tuple[Absent, ...]  # codecs named as typed
 
 
 def every_codec() -> list[str]:
@@ -92,15 +92,15 @@ def select(
     """Return the contenders for codec specs, in order; `ALL` skips those that cannot run here.
 
     Streams come from the `packs` that have the variant; without an encoder, from a bundled pack if
-    `recorded`. draws: seeds per codec that draws (`drawings`). Raises `Unavailable` if a named
+    `recorded`. draws: number of seeds per drawing codec. Raises `Unavailable` if a named
     codec lacks something, unless `skip_missing`; `UsageError` for other errors.
     """
     selects_all = tuple(codecs) == ALL
     skipped: list[Absent] = []
     if selects_all:
-        in_packs = [spec for pack in packs for spec in pack.infos]
-        texts = [*every_codec(), *(spec.text for spec in in_packs if not names_code(spec))]
-        skipped += [Absent(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
+        specs_in_packs = [spec for pack in packs for spec in pack.infos]
+        texts = [*every_codec(), *(spec.text for spec in specs_in_packs if not names_code(spec))]
+        skipped += [Absent(spec.text, BY_NAME) for spec in specs_in_packs if names_code(spec)]
     else:
         texts, points = move_settings_to_points(codecs, points)
     contenders: dict[CodecSpec, Contender] = {}
@@ -129,14 +129,14 @@ def _describe_skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
 
 
 def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
-    """Raise `UsageError` for packs and draws unused by contenders, if none was skipped."""
+    """Raise `UsageError` for packs or draws that no contender uses, if none was skipped."""
     if selection.skipped:
         return
     specs = [contender.spec for contender in selection.contenders]
     if draws is not None and not any(SEED in dict(spec.options) for spec in specs):
-        means = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
+        seed_options = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
         raise UsageError(
-            f"--draws {draws} repeats decoders that draw ({means}), but no codec here does"
+            f"--draws {draws} repeats decoders that draw ({seed_options}), but no codec here does"
         )
     paths = {contender.pack.path for contender in selection.contenders if contender.pack}
     for pack in packs:
@@ -147,24 +147,31 @@ def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int
 
 
 def _refuse_unused_points(selection: Selection, points: Points) -> None:
-    """Raise `UnknownName` for points of no contender, unless their codec was skipped."""
-    skipped = [skip.what for skip in selection.skipped if skip.why != BY_NAME]  # may name anything
-    left_out = {name for text in skipped for name in (text, parse_codec(text).name)}
+    """Raise `UnknownName` for points of an unknown codec or setting, unless it was skipped."""
+    # Without codecs named by packs, which may name anything
+    skipped_codecs = [skip.what for skip in selection.skipped if skip.why != BY_NAME]
+    skipped_names = {name for text in skipped_codecs for name in (text, parse_codec(text).name)}
     for codec, setting in points:
-        matching = [c for c in selection.contenders if codec in (c.spec.name, c.spec.text)]
-        names = {point.name for contender in matching for point in contender.sweep}
-        if left_out & {codec, codec.partition(":")[0]} or setting in names:
+        matching_contenders = [
+            contender
+            for contender in selection.contenders
+            if codec in (contender.spec.name, contender.spec.text)
+        ]
+        names = {point.name for contender in matching_contenders for point in contender.sweep}
+        if skipped_names & {codec, codec.partition(":")[0]} or setting in names:
             continue
-        if not matching:
+        if not matching_contenders:
             specs = {contender.spec.name for contender in selection.contenders}
             raise UnknownName("codec among --codecs", codec, specs)
         raise UnknownName(f"setting of {codec}", setting, names)
 
 
 def expand_variants(text: str, draws: int | None) -> list[CodecSpec]:
-    """Return the variants meant by a codec, repeated if it draws."""
+    """Return the variants meant by a codec, one per seed if its decoder draws."""
     variants = resolve(parse_codec(text.strip()))
-    return [seeded for spec in variants for seeded in drawings(spec, draws)] if draws else variants
+    return (
+        [drawing for spec in variants for drawing in drawings(spec, draws)] if draws else variants
+    )
 
 
 def unavailable_error(codec: str, reason: str, num_codecs: int) -> Unavailable:
@@ -176,8 +183,9 @@ def unavailable_error(codec: str, reason: str, num_codecs: int) -> Unavailable:
 def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
     specs_by_label: dict[str, CodecSpec] = {}
     for spec in specs:
-        if (first := specs_by_label.setdefault(spec.label, spec)).identity != spec.identity:
-            problem = f"{first.text!r} and {spec.text!r} would both have the label {spec.label!r}"
+        if (other_spec := specs_by_label.setdefault(spec.label, spec)).identity != spec.identity:
+            texts = f"{other_spec.text!r} and {spec.text!r}"
+            problem = f"{texts} would both have the label {spec.label!r}"
             attribute = "class or file name" if ".py:" in spec.name else "name=..."
             raise UsageError(f"{problem}: give one of them another {attribute}")
 
@@ -190,7 +198,7 @@ def _make_contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> C
             f"{problem}: `{bench_command('pack import', pack.path)}` adds them to the results"
         )
     codec: Codec = load_codec(spec)
-    reason, accepts = "", getattr(codec, "accepts", None)  # anything, for a user's codec
+    reason, accepts = "", getattr(codec, "accepts", None)  # a user's codec may have anything here
     accepts = accepts if isinstance(accepts, (Between, OneOf)) else None
     if spec.name in CODECS and not codec.sweep:
         raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
@@ -214,7 +222,7 @@ def _require_storable(spec: CodecSpec, row: Mapping[str, Any]) -> None:
 
 
 def apply_points(contender: Contender, points: Points) -> Contender:
-    """Return a contender at its points; those of its spec precede those of its name."""
+    """Return a contender with its points; points of its spec override those of its name."""
     spec, sweep, accepts = contender.spec, contender.sweep, contender.accepts
     for name in {setting.name for setting in sweep}:
         values = points.get((spec.text, name), points.get((spec.name, name)))
@@ -238,12 +246,12 @@ class Sources(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """All cells of a request, and those missing from the store."""
+    """All cells of a request, and those that the store lacks."""
 
     sources: Sources
     selection: Selection
     store: Store
-    table: pl.DataFrame  # the store's, read once
+    table: pl.DataFrame  # table of the store, read once
     cells: tuple[Cell, ...]
     to_do: tuple[Cell, ...]
 
@@ -252,10 +260,8 @@ def open_sources(request: Request) -> Sources:
     """Open the dataset and probe its images; for stored rows, use `open_stored`."""
     dataset: Dataset = open_dataset(request.dataset, request.data_dir)
     images = refuse_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
-    measurable = tuple(image for image in images if isinstance(image, Source))
-    return Sources(
-        dataset, measurable, tuple(image for image in images if isinstance(image, Absent))
-    )
+    sources = tuple(image for image in images if isinstance(image, Source))
+    return Sources(dataset, sources, tuple(image for image in images if isinstance(image, Absent)))
 
 
 def find_sources(dataset: str, data_dir: Path | None, results: Path) -> dict[str, Source] | str:
@@ -304,13 +310,13 @@ def open_matrix(request: Request) -> Matrix:
     """Plan the cells of a request and find those missing from its results folder."""
     if request.timing and request.packs:
         raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
-    Part.parse(request.part)  # refuses an invalid text before packs are opened
+    Part.parse(request.part)  # refuse an invalid text before packs are opened
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
-    recorded = not request.timing
+    use_recorded = not request.timing
     try:
         selection = select(
-            request.codecs, points, packs, recorded, request.skip_missing, request.draws
+            request.codecs, points, packs, use_recorded, request.skip_missing, request.draws
         )
     except UnknownName as unknown:
         _explain_stored_name(unknown.name, request)
@@ -324,14 +330,14 @@ def open_matrix(request: Request) -> Matrix:
         from benchmark.rows.variants import editions_in
         from benchmark.spec import requested_names
 
-        stored = editions_in(matrix.table)
+        stored_editions = editions_in(matrix.table)
         if request.anchor:
             contenders = [
                 Edition.create(contender.spec.identity) for contender in selection.contenders
             ]
-            find_variant(request.anchor, [*contenders, *stored])
+            find_variant(request.anchor, [*contenders, *stored_editions])
         require_bundled(request.results, request.bundled)
-        find_editions(requested_names(request.bundled) if request.bundled else [], stored)
+        find_editions(requested_names(request.bundled) if request.bundled else [], stored_editions)
     return matrix
 
 
@@ -377,7 +383,7 @@ def make_matrix(request: Request, sources: Sources, selection: Selection, store:
 
 def _skip_incomplete(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
     """Skip codecs whose pack lacks images; `Unavailable` for a named one, or if none is left."""
-    usable, skipped = list[Contender](), list(selection.skipped)
+    usable_contenders, skipped = list[Contender](), list(selection.skipped)
     for contender in selection.contenders:
         spec = contender.spec
         if hasattr(codec_class(spec), "require_distinct"):
@@ -385,44 +391,50 @@ def _skip_incomplete(selection: Selection, images: Sequence[Source], request: Re
         if reason := describe_missing(contender, images):
             skipped.append(Absent(spec.text, reason))
         if not reason or plan([contender], "", images):
-            usable.append(contender)
+            usable_contenders.append(contender)
         elif request.codecs != ALL and not request.skip_missing:
             raise unavailable_error(spec.text, reason, len(request.codecs))
-    if not usable and skipped:
+    if not usable_contenders and skipped:
         reasons = "; ".join(f"{codec}: {reason}" for codec, reason, _ in skipped)
         raise Unavailable(f"none of the codecs can run here: {reasons}")
-    return Selection(tuple(usable), tuple(skipped))
+    return Selection(tuple(usable_contenders), tuple(skipped))
 
 
 def find_rows_to_copy(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
     """Return finished rows for cells to do, with their store, by cell.
 
-    They come from `bench check` or from builds with the same weights; none if timed or not kept.
+    The rows come from `bench check` or builds with the same weights; none if timed or --no-keep.
     """
     cells = {cell.key: cell for cell in matrix.to_do}
     rows: dict[str, tuple[Row, Store]] = {}
     if not cells or request.timing or not request.keep:
         return rows
     store = matrix.store
-    parents = dict.fromkeys([store.folder.parent / CHECKS, Path("results") / CHECKS])
-    checks = [Store(parent / store.folder.name) for parent in parents]
-    tables = [(check, check.table()) for check in checks if check.folder.is_dir()]
-    for source, table in (*tables, (store, matrix.table)):
+    check_folders = dict.fromkeys([store.folder.parent / CHECKS, Path("results") / CHECKS])
+    check_stores = [Store(folder / store.folder.name) for folder in check_folders]
+    tables = [
+        (check_store, check_store.table())
+        for check_store in check_stores
+        if check_store.folder.is_dir()
+    ]
+    for source_store, table in (*tables, (store, matrix.table)):
         measured_rows = table.filter(OK & ~BUNDLED) if table.height else table
-        for key, row in _adapt_rows(source, measured_rows, cells) if measured_rows.height else ():
-            if source.has_stream(row["stream_sha256"], row["num_bytes"]):
-                rows.setdefault(key, (row, source))
+        for key, row in (
+            _adapt_rows(source_store, measured_rows, cells) if measured_rows.height else ()
+        ):
+            if source_store.has_stream(row["stream_sha256"], row["num_bytes"]):
+                rows.setdefault(key, (row, source_store))
     return rows
 
 
 def copy_finished(matrix: Matrix, request: Request) -> int:
     """Copy the rows of `find_rows_to_copy` and their streams to the store; return their number."""
     store, rows = matrix.store, find_rows_to_copy(matrix, request)
-    for row, source in rows.values():
-        if source is not store and (stream := source.stream(row["stream_sha256"])):
+    for row, source_store in rows.values():
+        if source_store is not store and (stream := source_store.stream(row["stream_sha256"])):
             store.keep(stream)
         if not store.has_record(row["run"]):
-            store.begin(row["run"], source.record(row["run"]))
+            store.begin(row["run"], source_store.record(row["run"]))
     store.append([row for row, _ in rows.values()])
     return len(rows)
 

@@ -33,7 +33,7 @@ class VerifiableRows(NamedTuple):
 
     pictures: Pictures
     rows: list[StoredRow]  # each with its index in the table as "position"
-    not_kept: int  # other rows, whose stream was not kept
+    not_kept: int  # number of other rows, whose stream was not kept
     declared: list[StoredRow]  # rows of declared sizes, which never had a stream
 
 
@@ -43,26 +43,26 @@ def verifiable_rows(
     is_selected: Callable[[CodecSpec], bool],
     cells: Collection[str] | None = None,
 ) -> VerifiableRows:
-    """Collect finished rows of selected variants; among `cells`, only those not verified."""
+    """Collect finished rows of selected variants; with `cells`, only their unverified rows."""
     table = prefer_own_rows(store.table()).filter(col("status") == "ok")
     if cells is not None:
         table = table.filter(col("cell").is_in([*cells]))
     pictures = Pictures(DatasetContents(table, store, {}), codecs)
-    rows, declared, not_kept = list[StoredRow](), list[StoredRow](), 0
+    rows_to_verify, declared_rows, num_not_kept = list[StoredRow](), list[StoredRow](), 0
     for position, row in enumerate(table.select(COLUMNS).rows(named=True)):
         if not is_selected(CodecSpec.parse_row(row)):
             continue
         if cells is not None and row["attested"]:
-            with suppress(StoreError):  # else it is no longer the stream that was verified
+            with suppress(StoreError):  # else the stream has changed since it was verified
                 store.stream(row["stream_sha256"])
                 continue
         if is_declared(row):
-            declared.append(row)
+            declared_rows.append(row)
         elif not pictures.has_source(row):
-            not_kept += 1
+            num_not_kept += 1
         else:
-            rows.append({**row, "position": position})
-    return VerifiableRows(pictures, rows, not_kept, declared)
+            rows_to_verify.append({**row, "position": position})
+    return VerifiableRows(pictures, rows_to_verify, num_not_kept, declared_rows)
 
 
 def verify(
@@ -76,8 +76,8 @@ def verify(
     store, table = verifiable.pictures.contents.store, verifiable.pictures.table
     positions: list[int] = []
     failures: list[Failure] = []
-    absent: Counter[str] = Counter()
-    finished = 0
+    absent_counts: Counter[str] = Counter()
+    num_finished = 0
 
     def store_verified() -> None:
         store.add(table[positions].with_columns(attested=pl.lit(True)))
@@ -86,28 +86,31 @@ def verify(
     try:
         for outcome in verifiable.pictures.decode_rows(verifiable.rows, *decode_options):
             if outcome is not None:
-                row, failed, finished = verifiable.rows[outcome[0]], outcome[1], finished + 1
-                if not isinstance(failed, Failed):
+                row, result = verifiable.rows[outcome[0]], outcome[1]
+                num_finished += 1
+                if not isinstance(result, Failed):
                     positions.append(row["position"])
-                elif failed.stage == ABSENT:
-                    absent[f"{CodecSpec.parse_row(row).label}: {failed.reason}"] += 1
+                elif result.stage == ABSENT:
+                    absent_counts[f"{CodecSpec.parse_row(row).label}: {result.reason}"] += 1
                 else:
                     setting = f"{row['setting_name']}={row['setting_value']:g}"
                     cell = f"{CodecSpec.parse_row(row).label} {setting} {row['image']}"
-                    failures.append(Failure(cell, failed.stage, failed.reason))
-                    tracebacks.add(failed.traceback, cell)
-                    with suppress(OSError):  # else it stays, and is reported again
+                    failures.append(Failure(cell, result.stage, result.reason))
+                    tracebacks.add(result.traceback, cell)
+                    with suppress(OSError):  # else the stream stays, and is reported again
                         try:
                             store.stream(row["stream_sha256"])
-                        except StoreError:  # it is damaged
+                        except StoreError:  # the stream is damaged
                             store.set_stream_aside(row["stream_sha256"])
             if len(positions) >= ROWS_AT_ONCE:
                 store_verified()
-            report(Progress(finished, len(failures)))
+            report(Progress(num_finished, len(failures)))
     finally:
         store_verified()
         store.compact()
-    counts = {**absent, "their streams were not kept": verifiable.not_kept}
+    counts = {**absent_counts, "their streams were not kept": verifiable.not_kept}
     counts["they have no stream: their sizes are declared"] = len(verifiable.declared)
-    unverified = [Failure(f"{n} cells", "verify", reason) for reason, n in counts.items() if n]
-    return [*failures, *unverified]
+    unverified_failures = [
+        Failure(f"{count} cells", "verify", reason) for reason, count in counts.items() if count
+    ]
+    return [*failures, *unverified_failures]

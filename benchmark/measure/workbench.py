@@ -46,14 +46,14 @@ class Workbench:
         self._open_pack = cache(open_pack)
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._fingerprints: dict[CodecSpec, str] = {}
-        self._warm: set[tuple[CodecSpec, Setting]] = set()
-        # The last source's pixels, by their sha256 and width: equal bytes may differ in shape
+        self._warm_settings: set[tuple[CodecSpec, Setting]] = set()
+        # The last source's sha256, width and pixels: images of equal bytes may differ in shape
         self._source: tuple[tuple[str, int], Pixels] = ("", 0), np.empty((0, 0, 3), np.uint8)
 
     def carry_out(self, task: Task, enter: StageCallback = ignore_stages) -> Measured | Failed:
         """Code and score a cell, or decode a row's stream again and add metrics.
 
-        A failed cell gives a failed row, a failed rescoring `Failed`. A task that runs out of
+        A failed cell gives a failed row; failed rescoring gives `Failed`. A task that runs out of
         memory is repeated without cached data. enter: called at each stage.
         """
         for _ in range(2):
@@ -89,31 +89,31 @@ class Workbench:
             raise BenchError(f"{cell.codec.label} has changed since the run began: run again")
         self._warm_up(cell, encoder, decoder, enter)
         conditions, name = self._conditions, cell.source.file.name
-        outcome, tiled = execute_within_memory(
+        outcome, is_tiled = execute_within_memory(
             encoder, decoder, name, pixels, cell.setting, enter, cell.info.device
         )
         if isinstance(outcome, Failed):
             return outcome
         row = origin_columns(cell, conditions)
         if decode_twice := cell.decode_twice or row["cell"] in conditions.decode_twice:
-            create = partial(load_codec, cell.codec)
-            failed = compare_decodes(decoder, create, name, cell.setting, outcome, enter)
+            create_codec = partial(load_codec, cell.codec)
+            failed = compare_decodes(decoder, create_codec, name, cell.setting, outcome, enter)
             if failed is not None:
                 return failed
         enter("score")
         row |= outcome.columns(cell.source) | {"finished_utc": now_utc()}
         row |= work_of(cell.codec, decoder, float(cell.setting.value))._asdict()
-        if tiled:
+        if is_tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
         scores = self._score_pixels(cell.source, row, outcome.decoded, conditions.metrics)
         row |= scores.columns
         if isinstance(encoder, RecordedCodec):
-            recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
-            row |= {"encode_seconds": recorded["encode_seconds"]}
+            recorded_row = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
+            row |= {"encode_seconds": recorded_row["encode_seconds"]}
         return Measured(row, outcome.stream, scores.features, scores.failed, decode_twice)
 
     def _rescore_row(self, task: Rescore, enter: StageCallback) -> Measured | Failed:
-        from benchmark.rows.store import Store  # brings polars, which coding does without
+        from benchmark.rows.store import Store  # imports polars, which coding does not need
 
         row, store = task.row, Store(task.folder)
         enter("decode")
@@ -180,15 +180,16 @@ class Workbench:
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: StageCallback) -> None:
         # Loading a network or a program from disk happens once per setting and is not coding time.
         key = cell.codec, cell.setting
-        if key in self._warm or isinstance(encoder, RecordedCodec) or hasattr(encoder, "declared"):
+        needs_no_loading = isinstance(encoder, RecordedCodec) or hasattr(encoder, "declared")
+        if needs_no_loading or key in self._warm_settings:
             return
-        self._warm.add(key)
+        self._warm_settings.add(key)
         try:
             enter("encode")
             stream = encoder.encode(_warm_up_picture(), cell.setting)
             enter("decode")
             decoder.decode(stream)
-        except FOREIGN as error:  # the cell itself fails the same way, and records it
+        except FOREIGN as error:  # the cell itself fails in the same way, and records why
             raise_interruption(error)
 
 

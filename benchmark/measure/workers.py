@@ -32,10 +32,10 @@ else:
 
 SAFE_PATH = "PYTHONSAFEPATH"
 TICK_SECONDS = 1.0
-GRACE_SECONDS = 5.0
-ENDING_SECONDS = 2.0  # between the request to end and the kill
-# After a cell that timed out, a new worker imports libraries and reads weights again: a limit meant
-# for coding must not strike the next cell for that.
+GRACE_SECONDS = 5.0  # time to end before the process is killed
+ENDING_SECONDS = 2.0  # time between the request to end and the kill
+# Minimum limit of loading: after a timeout, a new worker imports libraries and reads weights again,
+# and a limit meant for coding must not fail the next cell for that.
 LOADING_SECONDS = 60.0
 
 
@@ -55,9 +55,9 @@ def worker_context() -> WorkerContext:
     require_posix()
     context = WorkerContext()
     context.set_forkserver_preload(preloaded_modules())
-    claim_folder(Path(util.get_temp_dir()))  # first: a kill before would leave it forever
+    claim_folder(Path(util.get_temp_dir()))  # at once: after a kill, it would stay forever
     with _server_environment():
-        resource_tracker.ensure_running()  # unblocks Ctrl-C when it starts
+        resource_tracker.ensure_running()  # the tracker unblocks Ctrl-C when it starts
         with block_terminal_signals():  # the server ends with this process, not with the terminal
             _start_server()
     sweep()
@@ -67,13 +67,13 @@ def worker_context() -> WorkerContext:
 @contextmanager
 def _server_environment() -> Iterator[None]:
     """Let new interpreters use one thread, and import nothing from the current folder."""
-    variables = {**ONE_THREAD, SAFE_PATH: "1"}  # which may have a random.py
-    previous = {name: os.environ.get(name) for name in variables}
+    variables = {**ONE_THREAD, SAFE_PATH: "1"}  # the folder may have a random.py
+    previous_values = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in previous.items():
+        for name, value in previous_values.items():
             del os.environ[name]
             if value is not None:
                 os.environ[name] = value
@@ -98,7 +98,7 @@ class Begun(NamedTuple):
 
 
 class WorkerLost(Exception):  # noqa: N818 - reads as what happened
-    """Process that ended during its task; another has replaced it."""
+    """Loss of a process that ended during its task; another one has replaced it."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed)
@@ -133,7 +133,7 @@ class WorkerProcess:
         self._process: BaseProcess = context.Process(
             target=_work, args=(worker_end, *self._work), daemon=True
         )
-        # A new process would run the caller's script again, and needs nothing from it.
+        # Hide the caller's script: a new process would run it again, and does not need it.
         main: dict[str, Any] = vars(sys.modules["__main__"])
         hidden_names: dict[str, Any] = {
             name: main[name] for name in ("__file__", "__spec__") if name in main
@@ -141,7 +141,7 @@ class WorkerProcess:
         main.pop("__file__", None)
         main["__spec__"] = None
         try:
-            with _server_environment(), block_terminal_signals():  # a killed server starts again
+            with _server_environment(), block_terminal_signals():  # this restarts a killed server
                 self._process.start()
         except (EOFError, ConnectionError) as error:
             raise BenchError(
@@ -158,7 +158,7 @@ class WorkerProcess:
             self.connection.send(message)
 
     def collect(self) -> Any:
-        """Return a reply or None; raise `WorkerLost` if the process ended, or was overdue."""
+        """Return a reply or None; raise `WorkerLost` if the process ended or is overdue."""
         try:
             if self.connection.poll():
                 reply = self.connection.recv()
@@ -207,24 +207,26 @@ def run_in_processes(
     target: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, activity: str
 ) -> Iterator[Any]:
     """Run `target(connection, *task)` in `jobs` processes; yield replies, `Failed` if lost."""
-    waiting = list(tasks)
-    busy: list[WorkerProcess] = []
+    waiting_tasks = list(tasks)
+    busy_processes: list[WorkerProcess] = []
     try:
-        while waiting or busy:
-            while waiting and len(busy) < jobs:
-                busy.append(WorkerProcess(target, *waiting.pop(0), activity=activity))
-            wait([process.connection for process in busy], timeout=TICK_SECONDS)
-            for process in list(busy):
+        while waiting_tasks or busy_processes:
+            while waiting_tasks and len(busy_processes) < jobs:
+                busy_processes.append(
+                    WorkerProcess(target, *waiting_tasks.pop(0), activity=activity)
+                )
+            wait([process.connection for process in busy_processes], timeout=TICK_SECONDS)
+            for process in list(busy_processes):
                 try:
                     reply = process.collect()
                 except WorkerLost as lost:
                     reply = lost.failed
                 if reply is not None:
                     process.end(busy=False)
-                    busy.remove(process)
+                    busy_processes.remove(process)
                     yield reply
     finally:
-        for process in busy:
+        for process in busy_processes:
             process.end(busy=True)
 
 
@@ -236,12 +238,12 @@ def _work(
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    os.dup2(2, 1)  # what codecs and their children print is not a result
+    os.dup2(2, 1)  # output of codecs and their children is not a result
     work_for(connection.fileno(), lambda: target(connection, *arguments))
 
 
 class StageDeadline:
-    """Clock of a worker's stage, limited by `--timeout`; without a limit it never runs out."""
+    """Deadline of a worker's stage, set by `--timeout`; without a limit there is none."""
 
     def __init__(self, limit_seconds: float | None) -> None:
         self._limit = limit_seconds
