@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from benchmark.datasets.image import read_image
     from benchmark.metrics.maps import error_map
 
-# Names that `import benchmark` offers, by module, as text: importing it imports none of them.
+# Names that `import benchmark` offers, by module; text, so that importing it imports no module.
 INTERFACE = {
     "benchmark.datasets.dataset": ("open_dataset",),
     "benchmark.datasets.image": ("read_image",),

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 130  # shells' exit code of a program that SIGINT ended
+INTERRUPTED = 130  # exit code that shells give to a program ended by SIGINT
 
 
 class _Messages(io.FileIO):
@@ -20,7 +20,7 @@ class _Messages(io.FileIO):
 
 def _prepare_process() -> None:
     """Make standard streams usable if they are closed, full, or cannot encode `†`."""
-    for descriptor in range(3):  # a closed one would become the next file that is opened
+    for descriptor in range(3):  # a closed descriptor would be reused by the next opened file
         try:
             os.fstat(descriptor)
         except OSError:
@@ -31,8 +31,8 @@ def _prepare_process() -> None:
     messages = io.BufferedWriter(_Messages(2, "w", closefd=False))  # type: ignore[type-var]
     sys.stderr = io.TextIOWrapper(messages, encoding, "backslashreplace", line_buffering=True)
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    # Figures are files of the same bytes everywhere: matplotlib reads neither the backend that a
-    # notebook's shell hands down nor the user's file of settings, which may not be readable.
+    # Figures are files of the same bytes everywhere: matplotlib reads neither the backend set by
+    # a notebook's shell nor the user's settings file, which may not be readable.
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         print("bench: the current folder is gone: cd to one that exists", file=sys.stderr)
         sys.exit(2)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if sys.path[0] == folder != root:  # from `python -m`: a random.py there would hide Python's
+    if sys.path[0] == folder != root:  # added by `python -m`: a random.py there would hide Python's
         del sys.path[0]
     try:
         from benchmark.errors import interrupt

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 NOTHING = "–"  # shown in a table's cell without a value
-OTHER_RULE = "§"  # after the name of a curve whose rule differs from the others on its axis
+OTHER_RULE = "§"  # mark of a curve whose rule differs from that of the others on the axis
 
 
 class Absent(NamedTuple):
@@ -18,7 +18,7 @@ class Absent(NamedTuple):
 class Column(NamedTuple):
     """A column of a table: its header, its value in a row, and its format.
 
-    name: empty for a column of the csv alone. get: a function of a row, or attributes, keys and
+    name: empty for a column only in the csv. get: a function of a row, or attributes, keys and
     indices joined by dots, any of which may be missing; empty: the name. form: a format
     specification, or a function to text; "" for words, aligned to the left. key: the name in csv,
     where values are unformatted; empty: not in the csv.
@@ -58,13 +58,13 @@ class Answer(NamedTuple):
     """Answer to a question: the content of `--json` and `--csv`, and a table for readers."""
 
     records: Sequence[Mapping[str, Any]]  # flat, JSON values only, the same keys in each
-    columns: Sequence[Column]  # a table with them has a row for each record
-    summary: str = ""  # a sentence
+    columns: Sequence[Column]  # columns of a table with a row for each record
+    summary: str = ""  # sentence below the table
     absent: Sequence[Absent] = ()
     facts: Mapping[str, Any] = {}  # shared by all records: number of images, protocols, metric
     code: int = 0  # exit code of the verb
     title: str = ""  # heading of the table: its subject, or the verdict
-    files: Sequence[Any] = ()  # the written files to look at first
+    files: Sequence[Any] = ()  # written files that the reader should open first
 
 
 def interval_text(record: Mapping[str, Any], name: str, form: str, unit: str = "") -> str | None:

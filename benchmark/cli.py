@@ -1,4 +1,4 @@
-"""The command `bench`: a table of its verbs, one of which is imported, and its error handling."""
+"""The command `bench`: a table of verbs, of which it imports one, and error handling."""
 
 import errno
 import os
@@ -29,13 +29,13 @@ NAMES = tuple(name for verbs in VERBS.values() for name in verbs)
 COMPLETION_VARIABLE = "_BENCH_COMPLETE"  # set by a shell that asks for completions
 # Python ignores a full disk when it caches a compiled file.
 INCOMPLETE_CODE = (
-    "a file that Python compiled earlier is incomplete, as a full disk leaves it: delete the "
+    "a compiled Python file is incomplete, probably because the disk was full: delete the "
     "folders __pycache__ of the project and of its .venv, and run the command again"
 )
 
 
 def program(verb_names: Collection[str]) -> typer.Typer:
-    """Return the command line; verbs not in `verb_names` are only listed: imports are slow."""
+    """Return the command line; verbs not in `verb_names` are only listed: imports take time."""
     app = typer.Typer(
         name="bench",
         help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
@@ -46,9 +46,9 @@ def program(verb_names: Collection[str]) -> typer.Typer:
     )
     app.callback()(_bench)
     for panel, verbs in VERBS.items():
-        for name, (place, summary) in verbs.items():
+        for name, (import_path, summary) in verbs.items():
             entry: Any = {"short_help": summary, "rich_help_panel": panel}
-            verb = load(name, place) if name in verb_names else lambda: None
+            verb = load(name, import_path) if name in verb_names else lambda: None
             if isinstance(verb, typer.Typer):
                 app.add_typer(verb, name=name, **entry)
             else:
@@ -56,9 +56,9 @@ def program(verb_names: Collection[str]) -> typer.Typer:
     return app
 
 
-def load(name: str, place: str) -> Any:
-    """Import the function, the question or the `Verbs` of a verb."""
-    module, _, attribute = place.partition(":")
+def load(name: str, import_path: str) -> Any:
+    """Import the implementation of a verb, a function or `Verbs`; return what typer takes."""
+    module, _, attribute = import_path.partition(":")
     verb = getattr(import_module(module), attribute or name)
     return verb if isinstance(verb, typer.Typer) else make_verb(verb)
 
@@ -89,11 +89,11 @@ def _bench(
 
 
 def _show_warning(
-    message: Warning | str, category: type[Warning], *place: Any, **details: Any
+    message: Warning | str, category: type[Warning], *location: Any, **details: Any
 ) -> None:
     """Print a notice as one sentence, once; other warnings as Python does."""
     if not issubclass(category, Notice):
-        _show_python_warning(message, category, *place, **details)
+        _show_python_warning(message, category, *location, **details)
     elif str(message) not in _shown_notices:
         print(f"bench: {message}", file=sys.stderr)
         _shown_notices.add(str(message))
@@ -106,10 +106,10 @@ _shown_notices: set[str] = set()  # a run reads some results more than once
 def main() -> None:
     """Run the command line; print an explained failure as one sentence, without traceback."""
     warnings.showwarning = _show_warning
-    words = sys.argv[1:]
+    arguments = sys.argv[1:]
     try:
-        app = program(NAMES if COMPLETION_VARIABLE in os.environ else words[:1])
-        code = app(words, prog_name="bench", standalone_mode=False)
+        app = program(NAMES if COMPLETION_VARIABLE in os.environ else arguments[:1])
+        code = app(arguments, prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:  # `bench list | head`
@@ -118,7 +118,7 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _forget_output()
-        verb = " ".join(["bench", *(name for name in words[:1] if name in NAMES)])
+        verb = " ".join(["bench", *(name for name in arguments[:1] if name in NAMES)])
         sentence, code = _explain(error, verb)
         if sentence:
             print(f"bench: {visible(sentence)}", file=sys.stderr)
@@ -140,7 +140,7 @@ def _explain(error: Exception, verb: str) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'the output'} cannot be written: {error.strerror}", 1
-    if sentence := describe_refused_path(error):  # the user's path, looked up where it is needed
+    if sentence := describe_refused_path(error):  # a path of the user's, found unusable when opened
         return sentence, 2
     if isinstance(error, typer.Abort) and "marshal" in str(error.__cause__):  # an EOFError
         return INCOMPLETE_CODE, 1

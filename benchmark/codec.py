@@ -48,12 +48,12 @@ class CodecInfo:
 
     version: str  # encoder and its libraries: "libjpeg-turbo 3.1.2, Pillow 12.0.0"
     command: str  # the exact call or command line, with {quality} where the setting goes
-    licence: str  # SPDX identifier of the encoder's licence, and of its weights'
+    licence: str  # SPDX identifiers of the licences of encoder and weights
     fingerprint: str  # sha256 of the program, library or weight files that determine the streams
-    revision: int = 1  # adapter's number, raised whenever its streams or decoded pixels may change
+    revision: int = 1  # adapter's version, raised when its streams or decoded pixels may change
     timed: str = "one call in this process"  # what the measured seconds include
     device: Device = "cpu"
-    caveat: str = ""  # warning shown next to every number of the codec: "random weights"
+    caveat: str = ""  # warning next to all numbers of the codec, such as "random weights"
     chroma: str = ""  # chroma format of the streams: "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # metric that the encoder optimises: "PSNR", "SSIM"; empty: not stated
     # For a codec with weights per setting, pairs of "quality=3" and the sha256 of its weights: two
@@ -187,8 +187,8 @@ class OneOf:
         return setting in self.settings
 
     def __str__(self) -> str:
-        first, *following = self.settings
-        values = [str(first), *(f"{setting.value:g}" for setting in following)]
+        first_setting, *other_settings = self.settings
+        values = [str(first_setting), *(f"{setting.value:g}" for setting in other_settings)]
         return " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
 
 

@@ -21,8 +21,8 @@ NO_MEMORY_ON_HOST = (
     "failed to map segment",
 )  # fmt: skip
 NO_MEMORY_ON_DEVICE = ("cuda error: out of memory", "_status_alloc_failed")
-MAX_REASON_CHARACTERS = 500  # characters
-FOREIGN = (BaseException,)  # all that foreign code may raise, SystemExit and KeyboardInterrupt too
+MAX_REASON_CHARACTERS = 500  # kept of a longer reason of `BadPack`
+FOREIGN = (BaseException,)  # all that authors' code may raise, including SystemExit
 BY_SIGNAL = "by a signal"
 
 
@@ -51,7 +51,7 @@ class UsageError(BenchError):
 
 
 class UnknownName(UsageError):  # noqa: N818 - reads as what happened
-    """An unknown name, with the known ones, each once.
+    """An unknown name, with the distinct known names.
 
     >>> str(UnknownName("codec", "jpg", ["webp", "jpeg", "webp"]))
     "No codec 'jpg'. Did you mean 'jpeg'? Known: jpeg, webp."
@@ -71,10 +71,10 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
 
 
 def shorten_spec(name: str, choices: Collection[str]) -> str:
-    """Return the known name that a codec's spec becomes with fewer options; else ""."""
+    """Return the known name that remains if a spec's last options are removed; else ""."""
     parts = name.split(":")
-    shorter = (":".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
-    return next((text for text in shorter if text in choices), "")
+    shorter_specs = (":".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((text for text in shorter_specs if text in choices), "")
 
 
 class BadOption(UsageError):  # noqa: N818
@@ -85,7 +85,7 @@ class BadPack(UsageError):  # noqa: N818
     """A folder or file that is not a complete pack of streams."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        reason = " ".join(reason.split())  # may contain values of the pack of any length
+        reason = " ".join(reason.split())  # it may contain values of the pack, of any length
         if len(reason) > MAX_REASON_CHARACTERS:
             reason = f"{reason[:MAX_REASON_CHARACTERS]}..."
         super().__init__(f"the pack {path} cannot be used: {reason}; get or export it again")
@@ -145,8 +145,9 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
     ('host', 'device')
     """
     if isinstance(error, OutOfDeviceMemory) or any(
-        kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
-        for kind in type(error).__mro__
+        error_class.__name__ == "OutOfMemoryError"
+        and error_class.__module__.partition(".")[0] == "torch"
+        for error_class in type(error).__mro__
     ):
         return "device"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
@@ -154,9 +155,9 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
     if not isinstance(error, RuntimeError | ImportError):
         return None
     text = str(error).lower()
-    if any(words in text for words in NO_MEMORY_ON_DEVICE):
+    if any(phrase in text for phrase in NO_MEMORY_ON_DEVICE):
         return "device"
-    return "host" if any(words in text for words in NO_MEMORY_ON_HOST) else None
+    return "host" if any(phrase in text for phrase in NO_MEMORY_ON_HOST) else None
 
 
 def memory_sentence(error: BaseException) -> str:
@@ -176,12 +177,12 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def raise_interruption(error: BaseException) -> None:
-    """Raise the error again if a signal such as Ctrl-C caused it, not foreign code.
+    """Raise the error again if a signal such as Ctrl-C caused it, not authors' code.
 
     Where Python itself handles SIGINT, every `KeyboardInterrupt` counts as a signal.
     """
-    by_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if isinstance(error, KeyboardInterrupt) and (by_python or error.args == (BY_SIGNAL,)):
+    is_python_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if isinstance(error, KeyboardInterrupt) and (is_python_handler or error.args == (BY_SIGNAL,)):
         raise error
 
 

@@ -18,22 +18,22 @@ class Typical(NamedTuple):
     """Seconds to encode and decode a megapixel, typical of one server core or one GPU."""
 
     setting: str  # name of the setting; empty: any
-    seconds: tuple[tuple[float, float], ...]  # (value of the setting, seconds), values rising
+    seconds: tuple[tuple[float, float], ...]  # (value of the setting, seconds), by rising value
     device: Device = "cpu"
 
 
 class Memory(NamedTuple):
     """Peak bytes per pixel of encoding and decoding; the defaults are for unmeasured codecs."""
 
-    pixel: float = 250
-    tile_pixel: float = 250  # per pixel of a tile, in addition
+    pixel: float = 250  # bytes per pixel of the image
+    tile_pixel: float = 250  # additional bytes per pixel of a tile
     torch: bool = True
 
 
 class Work(NamedTuple):
     """Size and work of a codec's networks; None: not counted."""
 
-    parameters: int | None = None  # encoder and decoder together
+    parameters: int | None = None  # number of weights of encoder and decoder
     encode_kmac: float | None = None  # thousand multiply-accumulates to encode a pixel
     decode_kmac: float | None = None
 
@@ -43,8 +43,8 @@ class Training(NamedTuple):
 
     petamacs: float | None = None  # 10^15 multiply-accumulates of all networks, both passes
     optimiser: str = ""
-    steps: str = ""  # per network; a receiver's steps follow after a plus
-    fingerprint: str = ""  # rows whose fingerprint begins with it have the same weights
+    steps: str = ""  # training steps per network; a receiver's steps follow after a plus
+    fingerprint: str = ""  # beginning of the fingerprint of rows with these weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +56,33 @@ class Facts:
     declare theirs in `baselines/facts.toml`.
     """
 
-    title: str = ""  # in legends and tables; empty: the codec's name and options
+    title: str = ""  # name in legends and tables; empty: the codec's name and options
     _: KW_ONLY
     method: str = ""  # the title without `choice`; empty: the title
     choice: str = ""  # the choice of realism: "β=3.84", "1 step"
     kind: Kind = "own"
-    group: Group = ""  # in the paper's legends; empty: in none of its figures
-    colour: str = ""  # "#D55E00"; empty: the family's
-    marker: str = ""  # matplotlib's name
+    group: Group = ""  # group in the paper's legends; empty: not in its figures
+    colour: str = ""  # such as "#D55E00"; empty: the colour of the family
+    marker: str = ""  # matplotlib's name of a marker
     family: str = ""  # variants of one family share a colour; empty: the codec's name
     trained_on: tuple[str, ...] = ()  # metric columns in the training loss; PSNR for MSE
     chroma: str = ""  # for rows that do not state it: "4:2:0"
     tuned_for: str = ""  # for rows that do not state it: "PSNR"
     memory: Memory = field(default=Memory())
     typical: tuple[Typical, ...] = ()
-    kmac: float = 0.0  # encoding plus decoding, with the entropy path once; 0: unknown
-    work: Work = field(default=Work())  # encoding and decoding, each with all that it runs
-    works: tuple[tuple[float, Work], ...] = ()  # by setting value, for networks of other sizes
+    kmac: float = 0.0  # kMAC per pixel of encoding plus decoding, the entropy path once; 0: unknown
+    work: Work = field(default=Work())  # encoding and decoding, each with all networks that it runs
+    works: tuple[tuple[float, Work], ...] = ()  # work by setting value, if network sizes differ
     training: Training = field(default=Training())
-    # Dataset and metric by which the realism of the codec's networks was chosen.
+    # Dataset and metric with which the realism of the codec's networks was chosen.
     chosen_on: tuple[str, str] | None = None
     implied: tuple[tuple[str, str], ...] = ()  # options that names in figures leave out
     titled: tuple[str, ...] = ()  # options in the title; names in figures add the others
-    # System and variant of published points. The paper plots the first that has points; for a
-    # measured codec, the first has the same program or weights.
+    # System and variant of published points. The paper plots the first pair that has points; for
+    # a measured codec, the first pair has the same program or weights.
     published: tuple[tuple[str, str], ...] = ()
-    budget: bool = False  # trained here, with the work and crops of our codec's micro network
-    reference: bool = False  # a program that readers know, shown next to any codec
+    budget: bool = False  # trained here with the work and crops of this project's micro network
+    reference: bool = False  # a codec that readers know, shown next to any codec
     null: bool = False  # decodes to the source, so that it measures the harness
 
 
@@ -104,7 +104,7 @@ def facts_of(spec: CodecSpec) -> Facts:
 
 @printing_to_stderr()
 def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) -> Work:
-    """Return the work that a codec declares, not yet checked; empty for users' checkpoints."""
+    """Return the work that a codec declares, unchecked; empty for users' checkpoints."""
     try:
         declared_facts: Any = getattr(type(codec), "facts", None)
         facts = (
@@ -114,9 +114,9 @@ def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) 
         )
         if isinstance(facts, Facts) and "checkpoint" not in dict(spec.options):
             work = dict(facts.works).get(setting_value, facts.work)  # type: ignore[arg-type]
-            weights: Any = work.parameters
-            is_integer = isinstance(weights, float) and weights.is_integer()
-            return work._replace(parameters=int(weights)) if is_integer else work
+            parameters: Any = work.parameters
+            is_integer = isinstance(parameters, float) and parameters.is_integer()
+            return work._replace(parameters=int(parameters)) if is_integer else work
     except FOREIGN as error:
         raise_interruption(error)
     return Work()

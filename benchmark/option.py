@@ -34,7 +34,7 @@ PANELS = (
     *(ORIGIN, MANNER, DRAWING, TARGET, DEBUGGING),
 )
 
-# Names of argument types in the help for Python.
+# Names of argument types in the help of Python functions.
 WORDS: dict[Any, str] = {
     tuple[str, ...]: "str or sequence of str",
     tuple[Path, ...]: "sequence of paths",
@@ -49,20 +49,20 @@ class Option(NamedTuple):
     """Declaration of an option: all but its name, type and default, which a parameter gives."""
 
     panel: str
-    help: str  # a sentence
-    flags: tuple[str, ...] = ()  # "--timeout"; empty: from the parameter's name
+    help: str  # sentence of the help
+    flags: tuple[str, ...] = ()  # such as "--timeout"; empty: made of the parameter's name
     minimum: float | None = None
     maximum: float | None = None
-    value: str | None = None  # word for the value in help: "SECONDS"
+    value: str | None = None  # word for the value in help, such as "SECONDS"
     # Check of a path before any work: it must hold results, or be usable as a folder or a file.
     path_check: Literal["", "stored", "folder", "file"] = ""
     # How several values are given: as a comma-separated text, or by repeating the option.
     value_form: Literal["", "listed", "repeated"] = ""
     options_file_for: Literal["", "run", "figures"] = ""  # verb whose options the file gives
-    python: str = ""  # more help for Python
+    python: str = ""  # further help, for Python only
 
     def __repr__(self) -> str:
-        """Return the help, shown by a signature in Python."""
+        """Return the help, which Python shows in a signature."""
         return repr(self.help)
 
 
@@ -93,7 +93,7 @@ def shared_option(default: Any, declaration: Option) -> Any:
 
 
 def subset(names: str = "", *groups: type[Any], **defaults: Any) -> OptionSubset:
-    """Mark a parameter that takes some options of a dataclass, all of `groups`, other defaults."""
+    """Mark a parameter: it takes these options of a dataclass and of `groups`, with `defaults`."""
     group_names = (entry.name for group in groups for entry in fields(group))
     return OptionSubset((*names.split(), *group_names), defaults)
 
@@ -148,28 +148,30 @@ def declared_options(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Op
 
 
 def flatten(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Return a function that takes the options of its dataclass parameters instead of these.
+    """Return a function that takes the options of its dataclass parameters instead of objects.
 
-    A parameter with an option's name overrides it. Values may have the forms that `_convert` takes.
+    A parameter with an option's name overrides that option. `_convert` states the forms of values.
     """
     own_parameters = signature(function).parameters
-    slots, flat_parameters = {}, dict[str, Parameter]()
+    dataclass_parameters, flat_parameters = {}, dict[str, Parameter]()
     for name, parameter in own_parameters.items():
         kind = kind_of(parameter)
         if not (isinstance(kind, type) and is_dataclass(kind)):
             flat_parameters[name] = parameter
             continue
-        marks = (mark for mark in get_args(parameter.annotation) if isinstance(mark, OptionSubset))
-        names, defaults = next(marks, OptionSubset((), {}))
+        subsets = (
+            part for part in get_args(parameter.annotation) if isinstance(part, OptionSubset)
+        )
+        names, defaults = next(subsets, OptionSubset((), {}))
         kind_options = declared_options(kind)
         options = {key: kind_options[key][0] for key in names or kind_options}
         options |= {key: options[key].replace(default=value) for key, value in defaults.items()}
-        slots[name] = kind, options
+        dataclass_parameters[name] = kind, options
         for key, option in options.items():
-            override = own_parameters.get(key, option.replace(kind=Parameter.KEYWORD_ONLY))
-            flat_parameters[key] = override if declaration(override) else override.replace(
-                annotation=option.annotation
-            )  # fmt: skip
+            flat_parameter = own_parameters.get(key, option.replace(kind=Parameter.KEYWORD_ONLY))
+            if not declaration(flat_parameter):
+                flat_parameter = flat_parameter.replace(annotation=option.annotation)
+            flat_parameters[key] = flat_parameter
     no_default = Parameter.empty
     ordered_parameters = sorted(
         flat_parameters.values(), key=lambda p: (p.kind, p.default is not no_default)
@@ -186,14 +188,14 @@ def flatten(function: Callable[..., Result]) -> Callable[..., Result]:
             for key, value in arguments.items()
             if key in own_parameters
         }
-        for slot, (kind, options) in slots.items():
+        for name, (kind, options) in dataclass_parameters.items():
             fields = {key: _convert(option, arguments[key]) for key, option in options.items()}
-            passed_arguments[slot] = getattr(kind, "create", kind)(**fields)
+            passed_arguments[name] = getattr(kind, "create", kind)(**fields)
         return function(**passed_arguments)
 
     call.__signature__ = flat_signature  # type: ignore[attr-defined]
     call.__doc__ = getdoc(function)
-    if slots and call.__doc__:
+    if dataclass_parameters and call.__doc__:
         call.__doc__ = call.__doc__.replace("{parameters}", "\n".join(numpydoc_lines(call)))
     return call
 
@@ -203,12 +205,12 @@ def numpydoc_lines(function: Callable[..., Any]) -> list[str]:
     lines = []
     for name, (parameter, option) in declared_options(function).items():
         kind, default = kind_of(parameter), parameter.default
-        words = WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+        type_text = WORDS.get(kind, getattr(kind, "__name__", str(kind)))
         if get_origin(kind) is Literal:
-            words = f"{{{', '.join(map(repr, get_args(kind)))}}}"
+            type_text = f"{{{', '.join(map(repr, get_args(kind)))}}}"
         if default not in (Parameter.empty, None):
-            words += f", default {default!r}"
-        lines += [f"{name} : {words}", f"    {option.help} {option.python}".rstrip()]
+            type_text += f", default {default!r}"
+        lines += [f"{name} : {type_text}", f"    {option.help} {option.python}".rstrip()]
     return lines
 
 
@@ -220,14 +222,14 @@ def _convert(parameter: Parameter, value: Any) -> Any:
     if value is None and parameter.default is not Parameter.empty:
         return parameter.default
     if option.value_form and isinstance(value, str):
-        codecs = parameter.name == "codecs"
-        parts = split_codecs(value) if codecs else split_unescaped(value, ",")
+        lists_codecs = parameter.name == "codecs"
+        parts = split_codecs(value) if lists_codecs else split_unescaped(value, ",")
         value = [*filter(None, map(str.strip, parts))] if option.value_form == "listed" else [value]
     if option.value_form and isinstance(value, Collection) and not isinstance(value, Mapping):
         texts = (str(item) if isinstance(item, int | float) else item for item in value)
         return tuple(map(Path, texts) if get_args(kind)[0] is Path else texts)
     if kind is str and isinstance(value, list | tuple | Path | int | float):
         values = value if isinstance(value, list | tuple) else [str(value)]
-        names_folders = parameter.name == "dataset"  # others have their commas escaped
+        names_folders = parameter.name == "dataset"  # in other options, commas are escaped already
         return text_of_list(values) if names_folders else ",".join(map(str, values))
     return Path(value) if Path in (kind, *get_args(kind)) and isinstance(value, str) else value

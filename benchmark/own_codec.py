@@ -40,8 +40,8 @@ def default_description(name: str, codec: Any) -> CodecInfo:
     The codec's own attributes come first; a `device` such as "cuda:0" is stored as cuda.
     """
     file_digest = digest = plugins.digest_of(name)
-    if files := [_file_digest(Path(file)) for file in getattr(codec, "files", ())]:
-        digest = hashlib.sha256("".join([file_digest, *files]).encode()).hexdigest()
+    if file_digests := [_file_digest(Path(file)) for file in getattr(codec, "files", ())]:
+        digest = hashlib.sha256("".join([file_digest, *file_digests]).encode()).hexdigest()
     plugin = plugins.installed().get(name)
     setting = codec.sweep[0].name
     attributes = {field: getattr(codec, field, None) for field in ATTRIBUTES}
@@ -107,8 +107,8 @@ def _contract_error(name: str, problem: str) -> UsageError:
 
 
 def _file_digest(path: Path) -> str:
-    state = path.stat()
-    return _digest_of_state(path, state.st_size, state.st_mtime_ns)
+    status = path.stat()
+    return _digest_of_state(path, status.st_size, status.st_mtime_ns)
 
 
 @cache

@@ -27,21 +27,21 @@ from benchmark.errors import (
 )
 
 HARNESS = "benchmark"  # the package that calls authors' code
-DIGEST_DIGITS = 12  # length of a file's sha256 in the protocol id of its metric
-# Attributes of a metric's class, as regular expressions; the column becomes one of the table.
+DIGEST_DIGITS = 12  # digits of a file's sha256 in the protocol id of its metric
+# Attributes of a metric's class, with regular expressions; `column` becomes a table's column.
 METRIC_FACTS = {
     "column": "[a-z][a-z0-9_]*",
     "label": ".+",
     "better": "higher|lower",
     "protocol": r"[^\s,]+",
 }
-# Groups of entry points
+# Groups of entry points, by kind
 GROUPS = {
     "codec": "rdrbench.codecs",
     "metric": "rdrbench.metrics",
     "dataset": "rdrbench.datasets",
 }
-# Local copies of files that lie on another machine, by the path in the user's request.
+# Local copies of files of another machine, by the path in the user's request.
 _copies: dict[str, Path] = {}
 
 
@@ -70,16 +70,16 @@ def installed() -> Mapping[str, Plugin]:
 
 @contextmanager
 def printing_to_stderr() -> Iterator[None]:
-    """Redirect standard output of foreign code and its children to standard error."""
+    """Redirect standard output of authors' code and its children to standard error."""
     sys.stdout.flush()
-    output = os.dup(1)
+    saved_stdout = os.dup(1)
     os.dup2(2, 1)
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
-        os.dup2(output, 1)
-        os.close(output)
+        os.dup2(saved_stdout, 1)
+        os.close(saved_stdout)
 
 
 def use_contents(files: Mapping[str, bytes], folder: Path) -> None:
@@ -146,7 +146,7 @@ def digest_of(name: str) -> str:
 
 
 def place_of(name: str) -> str:
-    """Return where `path.py:Name` is defined, for sentences: `mine.py, line 12`."""
+    """Return the place where `path.py:Name` is defined, such as `mine.py, line 12`."""
     path, attribute = file_of(name), _attribute(name)
     for node in ast.walk(ast.parse(path.read_bytes())):
         if getattr(node, "name", None) == attribute and isinstance(node, ast.stmt):
@@ -191,9 +191,9 @@ def author_frame(error: BaseException, author: Any) -> str:
     ...     author_frame(error, mine).partition(", ")[2]
     'line 2, in mine'
     """
-    for kind in getattr(author, "__mro__", (author,)):
-        if result := _last_frame(error, _code_files(kind)):
-            return result
+    for author_class in getattr(author, "__mro__", (author,)):
+        if frame := _last_frame(error, _code_files(author_class)):
+            return frame
     return ""
 
 
@@ -204,7 +204,7 @@ def is_of_package(author: Any) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Format an exception as one line: this project's unchanged, others with their type."""
+    """Format an exception as one line: `BenchError` unchanged, others with their type."""
     try:
         text = " ".join(str(error).split())
     except FOREIGN:  # an author's class may override `__str__`
@@ -214,7 +214,7 @@ def one_line(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException, author: type[Any]) -> str:
-    """Return the line and error in a class's code; raise it again if it is an interruption."""
+    """Return line and message of an error in a class's code; raise interruptions again."""
     raise_interruption(error)
     is_explained = isinstance(error, BenchError) and is_of_package(author)
     frame = "" if is_explained else author_frame(error, author)
@@ -231,38 +231,38 @@ def author_failure(name: str, author: Any, part: str, error: BaseException) -> U
 
 @cache
 def _metric_class(name: str, digest: str) -> type[Any]:
-    result = load(name, "class")
-    if hasattr(result, "reduce") or hasattr(result, "features"):
+    metric_type = load(name, "class")
+    if hasattr(metric_type, "reduce") or hasattr(metric_type, "features"):
         raise UsageError(
-            f"{place_of(name)}: {result.__name__} is a metric of a whole dataset or its features, "
-            'which have to be brought into the project: CONTRIBUTING.md, "A metric"'
+            f"{place_of(name)}: {metric_type.__name__} is a metric of a whole dataset or its "
+            'features, which have to be brought into the project: CONTRIBUTING.md, "A metric"'
         )
-    require_methods(name, result, "metric", ("prepare", "compare"))
+    require_methods(name, metric_type, "metric", ("prepare", "compare"))
     for fact, pattern in METRIC_FACTS.items():
-        value: object = getattr(result, fact, None)
+        value: object = getattr(metric_type, fact, None)
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise UsageError(
-                f"{place_of(name)}: `{fact}` of {result.__name__} is {value!r}, not a text "
+                f"{place_of(name)}: `{fact}` of {metric_type.__name__} is {value!r}, not a text "
                 f"that matches {pattern}"
             )
-    facts: dict[str, Any] = {"__module__": result.__module__}
-    facts["protocol"] = f"{result.protocol}-{digest[:DIGEST_DIGITS]}"
-    if result.__init__ is object.__init__:  # it needs no device
+    facts: dict[str, Any] = {"__module__": metric_type.__module__}
+    facts["protocol"] = f"{metric_type.protocol}-{digest[:DIGEST_DIGITS]}"
+    if metric_type.__init__ is object.__init__:  # the metric needs no device
         facts["__init__"] = lambda self, device="cpu": None
-    return type(result.__name__, (result,), facts)
+    return type(metric_type.__name__, (metric_type,), facts)
 
 
 @printing_to_stderr()
 def _load_module(path: Path) -> ModuleType:
     content = path.read_bytes()
-    # a unique name, by which dataclasses look it up: the file's name may be a package's
+    # Dataclasses look a module up by a unique name; the file's name may be that of a package.
     digest = sha256(content).hexdigest()
     spec = spec_from_file_location(f"{path.stem}@{digest[:DIGEST_DIGITS]}", path)
     if spec is None:
         raise UsageError(f"{path} cannot be loaded as Python")
     module = sys.modules[spec.name] = module_from_spec(spec)
     try:
-        # without the loader, which may use a cached version of a file changed within a second
+        # Do not use the loader, which may cache a file that is changed again within a second.
         exec(compile(content, str(path), "exec"), vars(module))
     except SyntaxError as error:
         location = Path(error.filename or path).name

@@ -23,9 +23,9 @@ _TABLES = tomllib.loads(Path(__file__).with_name("registry.toml").read_text(enco
 CODECS: dict[str, str] = _TABLES["codecs"]
 DATASETS: dict[str, str] = _TABLES["datasets"]
 HUB = "hf:"  # before the name of a dataset or file on the Hugging Face Hub
-HUB_OPENER = "benchmark.datasets.hub:open_hub"  # opens a dataset with such a name
-FACTS = "baselines.facts:DECLARED"  # facts about these codecs, read without their code
-# Short names, in tables and figures as well. Options may follow an alias and override its options.
+HUB_OPENER = "benchmark.datasets.hub:open_hub"  # function that opens a dataset with such a name
+FACTS = "baselines.facts:DECLARED"  # facts about codecs, read without importing their code
+# Short names, also used in tables and figures. Options after an alias override its own options.
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
 ALIASES = {
     "hyperprior": HYPERPRIOR,
@@ -35,11 +35,11 @@ METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS = (
     _TABLES[table_name] for table_name in ("images", "spaces", "sets")
 )
 UNSTATED = "unstated"  # protocol of values in a user's file; the user vouches for them
-# Measured by default
+# Metrics that are measured by default
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips", "lpips_squeeze")
 
 
-# Extra of the project that installs each package outside the core.
+# The project's extra that installs each package outside the core
 EXTRAS = {
     "piq": "iqa", "pyiqa": "iqa", "psnr_hvsm": "iqa", "pycvvdp": "iqa",
     "torch": "neural", "constriction": "neural", "safetensors": "neural", "lpips": "neural",
@@ -55,11 +55,15 @@ def normalise_name(text: str) -> str:
 
 @cache
 def _metric_words() -> dict[str, str]:
-    """Return metric names by each word that stands for one; names take precedence over columns."""
+    """Return metric names by the words that stand for them; names take precedence over columns."""
     metric_classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
-    words = {word: name for name, metric in metric_classes.items() for word in metric.words.split()}
-    words |= {normalise_name(metric.column): name for name, metric in metric_classes.items()}
-    return words | {normalise_name(name): name for name in metric_classes}
+    names_by_word = {
+        word: name for name, metric in metric_classes.items() for word in metric.words.split()
+    }
+    names_by_word |= {
+        normalise_name(metric.column): name for name, metric in metric_classes.items()
+    }
+    return names_by_word | {normalise_name(name): name for name in metric_classes}
 
 
 def metric_called(word: str) -> str:
@@ -74,11 +78,13 @@ def metric_called(word: str) -> str:
 
 def unknown_metric(word: str, choices: Iterable[str], kind: str = "metric") -> UnknownName:
     """Return the error for an unknown metric, with the likeliest choice."""
-    names, words = [*choices], _metric_words()
+    names, names_by_word = [*choices], _metric_words()
     close_words = get_close_matches(
-        normalise_name(word), [w for w in words if words[w] in names], n=1
+        normalise_name(word),
+        [candidate for candidate in names_by_word if names_by_word[candidate] in names],
+        n=1,
     )
-    return UnknownName(kind, word, names, words[close_words[0]] if close_words else "")
+    return UnknownName(kind, word, names, names_by_word[close_words[0]] if close_words else "")
 
 
 def metric_class(name: str) -> type[Any]:
@@ -92,7 +98,7 @@ def metric_class(name: str) -> type[Any]:
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
-    """Return what each metric computes per image: itself, or its feature space."""
+    """Return the names that are computed per image: a metric's own or that of its feature space."""
     image_names = [
         metric_class(name).space if name in DISTRIBUTION_METRICS else name for name in names
     ]

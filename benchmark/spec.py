@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ESCAPES = r"within a value, a comma is written \, and a colon \:"
 SEED = "seed"  # option of a codec whose decoder draws random numbers
 NAME = "name"  # option of every codec: its label, without any other effect
-LISTS = "checkpoint"  # option that may list several files
+LISTS = "checkpoint"  # option whose value may be a list of files
 PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that are files or folders
 
 
@@ -26,7 +26,7 @@ class CodecSpec(NamedTuple):
     """A codec and its options as portable text: `jpeg:subsampling=444:optimize=1`."""
 
     name: str  # a key of CODECS, a plugin's name, or path.py:Class
-    options: tuple[tuple[str, str], ...]  # sorted, defaults left out once resolved
+    options: tuple[tuple[str, str], ...]  # sorted; without defaults after `resolve`
     # Options that affect neither streams nor pixels, such as time limits: not stored in rows
     neutral_options: tuple[tuple[str, str], ...] = ()
 
@@ -55,7 +55,7 @@ class CodecSpec(NamedTuple):
 
     @property
     def variant(self) -> str:
-        """The options as text, empty for none."""
+        """The options as text; empty without options."""
         escaped_options = ((key, re.sub("[:,]", r"\\\g<0>", value)) for key, value in self.options)
         return ":".join(f"{key}={value}" for key, value in escaped_options)
 
@@ -121,15 +121,15 @@ def split_names(text: str) -> list[str]:
 
 def split_codecs(text: str) -> list[str]:
     """Split a comma-separated list of codecs; the files of a checkpoint stay together."""
-    result: list[str] = []
+    codecs: list[str] = []
     for part in split_names(text):
-        last_option = split_unescaped(result[-1], ":")[-1] if result else ""
+        last_option = split_unescaped(codecs[-1], ":")[-1] if codecs else ""
         file = part.partition(":")[0]
         if last_option.startswith(f"{LISTS}=") and "." in file and not names_file(file):
-            result[-1] += rf"\,{part}"
+            codecs[-1] += rf"\,{part}"
         else:
-            result.append(part)
-    return result
+            codecs.append(part)
+    return codecs
 
 
 def requested_names(codecs: str) -> list[str]:
@@ -173,11 +173,11 @@ def parse_codec(text: str) -> CodecSpec:
     'compressai:metric=ms-ssim:model=bmshj2018-hyperprior'
     """
     name, *option_texts = split_unescaped(text, ":")
-    name, *preset = split_unescaped(ALIASES.get(name, name), ":")
+    name, *alias_options = split_unescaped(ALIASES.get(name, name), ":")
     if name.endswith(".py"):
         class_name = (
             option_texts.pop(0) if option_texts and "=" not in option_texts[0] else ""
-        )  # none: `plugins.load` raises
+        )  # without a class, `plugins.load` raises
         name = f"{_plain_path(name, os.path.join('.', ''))}:{class_name}"
     elif not re.match(r"[A-Za-z][\w-]*$", name):
         raise UsageError(f"{name!r} is not the name of a codec; {ESCAPES}")
@@ -191,12 +191,12 @@ def parse_codec(text: str) -> CodecSpec:
             if unnamed_option
             else option_texts
         )
-    options = {**dict(_options(text, preset)), **dict(_options(text, option_texts))}
+    options = {**dict(_options(text, alias_options)), **dict(_options(text, option_texts))}
     return CodecSpec(name, tuple(sorted(options.items())))
 
 
 def _suggest_codec(value: str) -> str:
-    """Return the codec with a listed variant with this value, such as a model; else "".
+    """Return the codec that has a listed variant with this value, such as a model; else "".
 
     >>> _suggest_codec("cheng2020-anchor"), _suggest_codec("cheng2021")
     ('compressai:model=cheng2020-anchor', '')
@@ -209,7 +209,7 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     """Import the class of a spec; `Unavailable` without a library, `UsageError` for a bad file."""
     result: type[Any]
     if spec.name not in CODECS:
-        if not is_user_code(spec.name):  # any class of any package, otherwise
+        if not is_user_code(spec.name):  # otherwise, any class of any package could be named
             raise UnknownName("codec", spec.name, CODECS)
         from benchmark.own_codec import complete_class
 
@@ -253,24 +253,24 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
         if value != default:
             options[key] = value
     given_names = {key for key, _ in spec.options} - {NAME}
-    missing = {
+    missing_names = {
         key for key, value in parameters.items() if value.default is value.empty
     } - given_names
-    if not missing and hasattr(codec_type, "complete_options"):
+    if not missing_names and hasattr(codec_type, "complete_options"):
         options = codec_type.complete_options(options)
     names = codec_type.neutral_options(options) if hasattr(codec_type, "neutral_options") else ()
     neutral_options = tuple(sorted((key, options.pop(key)) for key in names if key in options))
     variants: tuple[Mapping[str, str], ...] = getattr(codec_type, "variants", ())
-    if given_names and not any(missing & variant.keys() for variant in variants):
+    if given_names and not any(missing_names & variant.keys() for variant in variants):
         variants = ()
-    result = []
+    specs = []
     for variant in variants or ({},):
         variant_options = {**variant, **options}
         if NAME in options:
             labels = (options[NAME], *(f"{key}={value}" for key, value in variant.items()))
             variant_options[NAME] = " ".join(labels)
-        result.append(CodecSpec(spec.name, tuple(sorted(variant_options.items())), neutral_options))
-    return result
+        specs.append(CodecSpec(spec.name, tuple(sorted(variant_options.items())), neutral_options))
+    return specs
 
 
 def sole_variant(text: str, option: str) -> CodecSpec:
@@ -318,9 +318,13 @@ def load_codec(spec: CodecSpec) -> Any:
             values[key] = kind(text) if kind in (int, float) else text
         except ValueError:
             raise BadOption(f"{spec.name}: {key}={text!r} is not of type {kind.__name__}") from None
-    missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
-    if missing:
-        raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
+    missing_names = [
+        key
+        for key, parameter in parameters.items()
+        if parameter.default is parameter.empty and key not in values
+    ]
+    if missing_names:
+        raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing_names)}")
     packages, not_here = getattr(codec_type, "packages", ()), getattr(codec_type, "not_here", None)
     registry.require_packages(spec.name, packages, not_here)
     try:
@@ -365,14 +369,14 @@ def _plain_value(codec: str, key: str, text: str, kind: object) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if not text or codec not in CODECS or key not in PATHS:
         return text
-    if key == "file":  # paths in a worker's file are relative to it as named, even to a link
+    if key == "file":  # keep links: paths in a worker's file are relative to its named path
         return _plain_path(text)
     files = file_list(text) if key == LISTS else [text]
     return ",".join(_plain_path(os.path.realpath(file)) for file in files)
 
 
 def plain_codec(text: str) -> str:
-    """Return the stored form of a codec that names code; others stay."""
+    """Return the stored form of a codec that names code; other texts stay unchanged."""
     try:
         if names_file(text):
             return parse_codec(text).text
@@ -385,12 +389,12 @@ def plain_codec(text: str) -> str:
 
 
 def _plain_path(text: str, prefix: str = "") -> str:
-    """Return a normal path without linked folders, relative if in the current folder."""
+    """Normalise a path and resolve linked folders; make it relative if in the current folder."""
     try:
         folder, name = os.path.split(text)
         path = os.path.normpath(os.path.join(os.path.realpath(folder), name))
         relative = os.path.relpath(path)
-    except (OSError, ValueError):  # the folder was removed, or no path has such characters
+    except (OSError, ValueError):  # the folder was removed, or the text cannot be a path
         return text
     return path if relative.startswith(os.pardir) else prefix + relative
 
@@ -399,10 +403,12 @@ def parameters_of(spec: CodecSpec, codec_type: type[Any]) -> dict[str, inspect.P
     """Return the constructor's parameters by name, which are the codec's options."""
     try:
         signature = inspect.signature(codec_type, eval_str=True)
-    except errors.FOREIGN as error:  # it evaluates annotations, which are the author's code
+    except errors.FOREIGN as error:  # annotations are evaluated, which are the author's code
         raise plugins.author_failure(spec.name, codec_type, "the signature of", error) from error
-    keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {key: value for key, value in signature.parameters.items() if value.kind in keyword}
+    keyword_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {
+        key: value for key, value in signature.parameters.items() if value.kind in keyword_kinds
+    }
 
 
 def unescaped(value: str) -> str:

@@ -27,7 +27,7 @@ class BoundCodec:
         self.name: str = spec.label
         self._encoder: Codec = load_codec(spec)
         self._decoder: Codec = load_codec(spec)
-        self._context = copy_context()  # device and folders of `open_codec`
+        self._context = copy_context()  # has the device and folders of `open_codec`
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -47,7 +47,7 @@ class BoundCodec:
     ) -> bytes:
         """Encode an image, uint8 of shape (height, width, 3), sRGB.
 
-        setting: a `Setting`, its value, or by name as in ``encode(pixels, quality=50)`` or in a
+        setting: a `Setting`, a value, or a value by name as in ``encode(pixels, quality=50)`` or a
         mapping; default: the middle one of `settings`. Raises `UsageError`, and the codec's errors.
         """
         pixels = np.asarray(pixels)
@@ -135,7 +135,7 @@ def decoded(
     source : path
         The folder of one dataset, ``results/kodak``.
     codec : str
-        Its name in `summary`, or its spec; the full spec for a program or Python file. Without a
+        Name in `summary`, or spec; the full spec for a program or Python file. Without a
         seed, the first seed of a decoder that draws random numbers.
     image : str
         Name of the image, with or without suffix.
@@ -162,7 +162,7 @@ def decoded(
     if not rows:
         reasons = "; ".join(absence.why for absence in absent)
         raise Unavailable(f"{codec} of {image} cannot be decoded: {reasons}")
-    if len(rows) > 1:  # a decoder that draws: take the first seed, whose spec names none
+    if len(rows) > 1:  # of a decoder that draws, take the first seed, whose spec names no seed
         rows = [row for row in rows if SEED not in dict(CodecSpec.parse_row(row).options)] or rows
     if len(rows) > 1:
         pictures_text = ", ".join(
@@ -173,11 +173,11 @@ def decoded(
         raise UsageError(
             f"{codec} of {image} has several pictures: {pictures_text}; name one of them"
         )
-    result = pictures.decode_rows(rows, used_device, 1)
-    (pixels,) = (outcome[1] for outcome in result if outcome is not None)
+    outcomes = pictures.decode_rows(rows, used_device, 1)
+    (pixels,) = (outcome[1] for outcome in outcomes if outcome is not None)
     if isinstance(pixels, Failed):
-        kind = Unavailable if pixels.stage == ABSENT else CorruptStream
-        raise kind(f"{codec} of {image} cannot be decoded: {pixels.reason}")
+        error_class = Unavailable if pixels.stage == ABSENT else CorruptStream
+        raise error_class(f"{codec} of {image} cannot be decoded: {pixels.reason}")
     return pixels
 
 

@@ -39,7 +39,7 @@ LAST_COLUMNS = (
     *("status", "stage", "reason", "codec_version", "fingerprint", "revision", "machine"),
     *("timing", "recorded", "bundled", "attested", "cell"),
 )
-KEY = ("cell", "bundled")  # identifies a row in its store
+KEY = ("cell", "bundled")  # columns that identify a row in its store
 CELL = ("codec", "setting_name", "setting_value", "image")
 
 
@@ -82,14 +82,14 @@ def load(
         has the protocol ids that `summary` expects, ``attrs["folder"]`` is where the rows are
         stored, and ``attrs["absent"]`` lists the editions left out, with reason and remedy.
     """
-    found_anchor: Anchor | None = None  # only for rows read from a folder
+    folder_anchor: Anchor | None = None  # None unless rows are read from a folder
     absent: Sequence[Absent] = ()
     if isinstance(source, str | Path):
         folder = Path(source)
         _require_rows(folder)
         store = Store(folder)
         table = store.table()
-        table, found_anchor = add_anchor(
+        table, folder_anchor = add_anchor(
             *divide_rows(table, codecs, bundled), anchor, metrics=[*METRICS]
         )
         if not every_edition:
@@ -115,7 +115,7 @@ def load(
         "meanings": {**meanings, LABEL: "name of the codec variant in figures"},
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
-        "anchor": found_anchor.label if found_anchor else anchor,
+        "anchor": folder_anchor.label if folder_anchor else anchor,
         "absent": [absence._asdict() for absence in absent],
         "codecs": {label: spec.name for spec, label in label_by_spec.items()},
     }
@@ -130,16 +130,16 @@ def missing(source: Rows) -> pd.DataFrame:
     """
     table, _ = complete_rows(source)
     table = table.with_columns(codec=pl.Series(_codec_labels(table), dtype=pl.String)).filter(OK)
-    parts = [pd.DataFrame(columns=[*CELL, "metric", "reason"])]
+    frames = [pd.DataFrame(columns=[*CELL, "metric", "reason"])]
     for metric in _listed_metrics(table, with_reasons=True):
         value, _, reason = metric_columns(metric)
         null_rows = table.filter(col(value).is_null())
         if null_rows.height:
             reasons = col(reason).fill_null("not computed").alias("reason")
-            parts.append(
+            frames.append(
                 _pandas_frame(null_rows.select(*CELL, pl.lit(metric).alias("metric"), reasons))
             )
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+    return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
 def _codec_labels(table: pl.DataFrame) -> list[str]:
@@ -165,7 +165,7 @@ def _require_rows(folder: Path) -> None:
     if not (folder.parent / folder.name.partition(":")[0] / "per_image").is_dir():
         datasets = sorted(path.parent.name for path in folder.glob("*/per_image"))
         hint = f"name one of {', '.join(datasets)} in it" if datasets else "measure some with `run`"
-        with suppress(BenchError):  # a folder of photographs
+        with suppress(BenchError):  # suggest the results of a folder of photographs
             stored = stored_dataset(RESULTS, str(folder))
             hint = hint if datasets else f"name results/{stored}"
         raise UsageError(f"{folder} holds no rows of a dataset: {hint}")
@@ -186,14 +186,14 @@ def complete_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
     if "codec" in frame:
         frame = frame.assign(codec=frame["codec"].replace(frame.attrs["codecs"]))
     if not {column.name for column in columns_of(frame.columns)} <= {*frame.columns}:
-        stored = Store(folder).table().with_columns(BUNDLED.alias("bundled"))
+        stored_rows = Store(folder).table().with_columns(BUNDLED.alias("bundled"))
         keys = _polars_table(frame[list(KEY)]).with_columns(BUNDLED.alias("bundled"))
-        table = keys.join(stored, on=KEY, how="left", maintain_order="left")
+        table = keys.join(stored_rows, on=KEY, how="left", maintain_order="left")
         if table["status"].null_count():
             raise UsageError(f"the frame has rows that {folder} does not hold: `load` them again")
         shared_columns = [name for name in table.columns if name in frame]
         table = table.with_columns(_polars_table(frame[shared_columns], table.columns)).select(
-            stored.columns
+            stored_rows.columns
         )
     else:
         table = _polars_table(frame[[column.name for column in columns_of(frame.columns)]])
@@ -233,7 +233,7 @@ def _polars_table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFram
     """Convert a pandas frame to polars, missing values to null; `names` may add users' columns."""
     schema = schema_of([*frame.columns, *names])
     return pl.DataFrame(
-        pl.Series(name, [None if pd.isna(x) else x for x in frame[name]], schema[name])
+        pl.Series(name, [None if pd.isna(value) else value for value in frame[name]], schema[name])
         for name in frame.columns
     )
 

@@ -65,15 +65,15 @@ def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
 
     @wraps(question)
     def call(*args: Any, **options: Any) -> DataFrame:
-        bound = signature.bind(*args, **options)
-        selections = [name for name in SELECTION_OPTIONS if _is_given(signature, name, options)]
-        if selections and not isinstance(bound.arguments["source"], str | Path):
-            names = " and ".join(selections)
+        bound_arguments = signature.bind(*args, **options)
+        given_options = [name for name in SELECTION_OPTIONS if _is_given(signature, name, options)]
+        if given_options and not isinstance(bound_arguments.arguments["source"], str | Path):
+            names = " and ".join(given_options)
             raise UsageError(f"{names} apply only to a folder: pass one, or give them to `load`")
-        rows = bound.arguments["source"]
-        bound.arguments["source"] = source_of(rows)
-        frame = _frame(function(*bound.args, **bound.kwargs))
-        if isinstance(rows, DataFrame):  # and what `load` left out
+        rows = bound_arguments.arguments["source"]
+        bound_arguments.arguments["source"] = source_of(rows)
+        frame = _frame(function(*bound_arguments.args, **bound_arguments.kwargs))
+        if isinstance(rows, DataFrame):  # add the editions that `load` left out
             frame.attrs["absent"] = [*rows.attrs.get("absent", []), *frame.attrs["absent"]]
         return frame
 
@@ -123,23 +123,23 @@ def _summary(
     number of images in it. Metrics without values are omitted.
     """
     names = metric_names(metrics)
-    stored = read_compared(
+    dataset_results = read_compared(
         source, "all", names, common=common, pooled=average == "pooled", allow_few=allow_few
     )
-    result = stored.summary
+    means = dataset_results.summary
     columns = [metric_class(name).column for name in names]
     empty_columns = {
         f"{column}{suffix}"
         for column in columns
-        if not result.count_values(column)
+        if not means.count_values(column)
         for suffix in ("", "_images", "_infinite", *EXTRA_SUFFIXES)
     }
     records = [
         {name: value for name, value in record.items() if name not in empty_columns}
-        for record in result.flat_records()
+        for record in means.flat_records()
     ]
-    facts = {**stored.facts, "meanings": {"bpp": RATE_MEANINGS[average]}}
-    return Answer(records, (), absent=result.absent, facts=facts)
+    facts = {**dataset_results.facts, "meanings": {"bpp": RATE_MEANINGS[average]}}
+    return Answer(records, (), absent=means.absent, facts=facts)
 
 
 def _bd_rate(
@@ -164,20 +164,22 @@ def _bd_rate(
     images. Missing values are NaN, with a ``reason``.
     """
     (name,) = metric_names([metric])
-    stored = read_compared(
+    dataset_results = read_compared(
         source, "all", (name,), anchor=anchor, common=common, allow_few=allow_few
     )
-    result, compared_metric = stored.summary, Metric.named(name)
-    spec = find_variant(anchor, result.editions)
-    if not result.count_values(compared_metric.column):
+    means, compared_metric = dataset_results.summary, Metric.named(name)
+    spec = find_variant(anchor, means.editions)
+    if not means.count_values(compared_metric.column):
         reason = remedies(
-            [name], result.absence_reason(compared_metric.column), result.rescore_command
+            [name], means.absence_reason(compared_metric.column), means.rescore_command
         )
         raise UsageError(f"no row has {compared_metric.label}: {reason}")
-    reference = next(edition for edition in result.editions if edition.spec == spec)
-    comparisons = compare(result, [compared_metric], reference, rule)
+    reference = next(edition for edition in means.editions if edition.spec == spec)
+    comparisons = compare(means, [compared_metric], reference, rule)
     columns = bd_columns([compared_metric])
-    return Answer([*comparisons.values()], columns, absent=result.absent, facts=stored.facts)
+    return Answer(
+        [*comparisons.values()], columns, absent=means.absent, facts=dataset_results.facts
+    )
 
 
 summary = make_function(_summary)
@@ -225,21 +227,21 @@ def plot(
     (name,) = metric_names([metric])
     plotted_metric = Metric.named(name)
     anchor = anchor or (source.attrs.get("anchor", "") if isinstance(source, DataFrame) else "")
-    stored = read_compared(
+    dataset_results = read_compared(
         source_of(source), codecs, (name,), anchor=anchor, fall_back=True, bundled=bundled,
         common=common, allow_few=allow_few, images=images,
     )  # fmt: skip
-    result = stored.summary
+    means = dataset_results.summary
     with use_look(look):
-        look.check(result.editions)
-        curve_sets = rename_curves([measured_curves(result, plotted_metric)])
-        panels = choose(curve_sets, USUAL_RULE, stored.anchor.spec).select(curve_sets)
+        look.check(means.editions)
+        curve_sets = rename_curves([measured_curves(means, plotted_metric)])
+        panels = choose(curve_sets, USUAL_RULE, dataset_results.anchor.spec).select(curve_sets)
         if not panels:
             reason = remedies(
-                [name], result.absence_reason(plotted_metric.column), result.rescore_command
+                [name], means.absence_reason(plotted_metric.column), means.rescore_command
             )
             raise UsageError(f"no point of {plotted_metric.label} can be drawn: {reason}")
-        curve_styles = styles(result.editions)
+        curve_styles = styles(means.editions)
         if ax is not None:
             draw_panel(ax, panels[0], curve_styles)
             for text in ax.legend(fontsize="x-small", frameon=False).get_texts():

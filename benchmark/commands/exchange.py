@@ -31,7 +31,7 @@ Examples:
 """)
 
 
-# Fields of `MergeResult` to print
+# Fields of `MergeResult` that are printed
 MERGE_COUNTS = ("rows", "streams", "runs", "features", "reductions", "pictures")
 
 
@@ -73,7 +73,7 @@ def pack_export(
     names = datasets_with_results(results, dataset)
     for name in names:
         if ":" in name:
-            raise UsageError(f"a pack holds complete datasets, not the part {name}: name no part")
+            raise UsageError(f"a pack holds complete datasets: leave out the part {name}")
     stores = [Store(results / name) for name in names]
     editions = [edition for store in stores for edition in editions_in(store.means_table())]
     specs = sorted(variants_of(find_editions(requested_names(codecs), editions) or editions))
@@ -132,19 +132,19 @@ def merge(
 def _merge_answer(folders: Iterable["MergeResult"], incomplete: bool = True) -> Answer:
     folders = [*folders]
     absent = [
-        Absent(merged.dataset, f"{word}: {sentence}")
+        Absent(merged.dataset, f"{state}: {sentence}")
         for merged in folders
-        for word in ("conflicts", "damaged", "missing")
-        for sentence in getattr(merged, word)
+        for state in ("conflicts", "damaged", "missing")
+        for sentence in getattr(merged, state)
     ]
     columns = [Column("dataset"), *(Column(name, form="d") for name in MERGE_COUNTS)]
-    code = int(
+    exit_code = int(
         any(
             merged.conflicts or merged.damaged or (merged.missing and not incomplete)
             for merged in folders
         )
     )
-    return Answer([merged._asdict() for merged in folders], columns, "", absent, code=code)
+    return Answer([merged._asdict() for merged in folders], columns, "", absent, code=exit_code)
 
 
 @export.verb("images")

@@ -21,7 +21,7 @@ from benchmark.show.paper.own_figures import FIGURES
 from benchmark.system.atomic import write_file
 from benchmark.system.text import name_text, read_toml
 
-TABLES = {"labels": "label", "colours": "colour"}  # tables of a file, and their options
+TABLES = {"labels": "label", "colours": "colour"}  # options given by tables of a file
 ALWAYS_WRITTEN = ("codecs", "dataset", "metrics")  # written even if they are the defaults
 LISTS = (*ALWAYS_WRITTEN, "bundled", "published")  # texts that may be lists in a file
 # Types of values in a file: by the option's type, or for special forms (KINDS) by its name
@@ -39,7 +39,7 @@ def verb_options(
     content = read_options_file(path)
     metrics = content.get("metrics", "")
     if verb == "realism" and len(metrics.split(",") if isinstance(metrics, str) else metrics) != 2:
-        content.pop("metrics", None)  # those are for other figures
+        content.pop("metrics", None)  # the file's metrics are for other figures
     tables = {name: content[name] for name in FIGURES if isinstance(content.get(name), Mapping)}
     content = {key: value for key, value in content.items() if key not in tables}
     content |= tables.get(verb, {})
@@ -55,7 +55,7 @@ def verb_options(
 
 
 def read_options_file(path: Path) -> dict[str, Any]:
-    """Read a file's options of a run and of figures; `UsageError`, `UnknownName` for its keys."""
+    """Read options of a run and of figures from a file; raise `UsageError` for an invalid file."""
     if path.suffix != ".toml":
         raise UsageError(f"{path} is not a toml file: measure a codec with --codecs {path}")
     try:
@@ -76,11 +76,11 @@ def read_options_file(path: Path) -> dict[str, Any]:
 
 def _rename_keys(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     """Rename a table's keys to those of options; `UsageError` for an option given twice."""
-    result = {SPELLINGS.get(key, key): value for key, value in table.items()}
-    for key in table.keys() - result.keys():
+    renamed_table = {SPELLINGS.get(key, key): value for key, value in table.items()}
+    for key in table.keys() - renamed_table.keys():
         if SPELLINGS[key] in table:
             raise UsageError(f"{path}: {key} and {SPELLINGS[key]} are the same option: delete one")
-    return result
+    return renamed_table
 
 
 def _key_types() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -110,8 +110,8 @@ def _key_type(parameter: Parameter) -> Any:
     return KINDS.get(parameter.name, default_type)
 
 
-def _make_struct(kinds: Mapping[str, Any]) -> Any:
-    fields = [(key, kind | None, None) for key, kind in kinds.items()]
+def _make_struct(types: Mapping[str, Any]) -> Any:
+    fields = [(key, value_type | None, None) for key, value_type in types.items()]
     return msgspec.defstruct("Keys", fields)
 
 

@@ -31,7 +31,7 @@ def fetch(
         ),
     ],
     data_dir: Annotated[
-        Path | None, opt(TARGET, "Folder for a dataset; default: the user's cache.")
+        Path | None, opt(TARGET, "Folder for a dataset; default: your cache.")
     ] = None,
     origin: Annotated[
         list[str] | None,
@@ -62,10 +62,10 @@ def fetch(
         _fetch_weights(NETWORKS[name], origin or ())
     elif name.partition(":")[0] in CODECS or name in ALIASES:
         spec = parse_codec(name)
-        published = getattr(codec_class(spec), "published_weights", None)
-        if published is None:
+        weights_of_options = getattr(codec_class(spec), "published_weights", None)
+        if weights_of_options is None:
             raise UsageError(f"{spec.name} has no published weights: nothing to fetch")
-        _fetch_weights(published(dict(spec.options)), origin or ())
+        _fetch_weights(weights_of_options(dict(spec.options)), origin or ())
     else:
         from benchmark.facts import fetchable_codecs
 
@@ -79,13 +79,13 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
     try:
         dataset_opener(name)(search_folders)
     except Unavailable:
-        target = data_dir or fetched_folder()
+        target_folder = data_dir or fetched_folder()
         download = getattr(dataset_module(name), "fetch_dataset", None)
         if download is None or (origins and "origins" not in signature(download).parameters):
-            refusal = "takes no --from" if download else "cannot be downloaded"
-            raise UsageError(f"{name} {refusal}: put its images into {target}") from None
+            problem = "takes no --from" if download else "cannot be downloaded"
+            raise UsageError(f"{name} {problem}: put its images into {target_folder}") from None
         with _show_download() as progress:
-            download(name, search_folders, target, progress, *([origins] if origins else []))
+            download(name, search_folders, target_folder, progress, *([origins] if origins else []))
     images = dataset_opener(name)(search_folders).images
     folders = sorted({str(image.path.parent) for image in images})
     print(f"{name}: {counted(len(images), 'image')} in {' and '.join(folders)}")

@@ -44,7 +44,7 @@ File = Annotated[
 ]
 FOLDER = "Output folder; default: RESULTS/figures, or RESULTS/tables for a table."
 Folder = Annotated[Path | None, opt(TARGET, FOLDER, path_check="folder")]
-ANY_METRICS = ("rd", "bd")  # figures of any number of metrics; the others take two or none
+ANY_METRICS = ("rd", "bd")  # figures that take any number of metrics; the others take two or none
 LOOK_OPTIONS = "label colour order style font width format every_curve"
 
 
@@ -62,7 +62,7 @@ def draw(
     datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
         stem = name
-        if len(datasets) > 1:  # such as "bd-clic2020-mobile"
+        if len(datasets) > 1:  # a stem such as "bd-clic2020-mobile"
             stem += "-" + re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
         with use_look(look):
             paper_figure = FIGURES[name](replace(experiment, dataset=dataset), **figure_options)
@@ -111,18 +111,20 @@ def draw_figures(names: Iterable[str], request: Request, file: Path | None, comm
     run_options = {name: getattr(request, name) for name in ("results", "dataset", "data_dir")}
     run_options |= {"anchor": request.anchor, "bundled": request.bundled}
     has_metrics = request.metrics != metric_names(USUAL_METRICS)
-    metrics = {"metrics": ",".join(request.metrics)} if has_metrics else {}
+    metric_options = {"metrics": ",".join(request.metrics)} if has_metrics else {}
     for name in names:
         verb = flatten(VERBS[name])
         parameters = signature(verb).parameters
-        explicit: dict[str, Any] = {
+        explicit_options: dict[str, Any] = {
             key: value
             for key, value in run_options.items()
             if key in parameters and value != parameters[key].default
         }
-        defaults: dict[str, Any] = codec_options | (metrics if name in ANY_METRICS else {})
-        file_options = verb_options(file, name, parameters, explicit) if file else {}
-        verb(**defaults | file_options | explicit, command=command)
+        default_options: dict[str, Any] = codec_options | (
+            metric_options if name in ANY_METRICS else {}
+        )
+        file_options = verb_options(file, name, parameters, explicit_options) if file else {}
+        verb(**default_options | file_options | explicit_options, command=command)
 
 
 @figures.verb("new")
@@ -183,7 +185,7 @@ def crdr(
     folder = out or experiment.results / "figures" / "crdr"
     if out is None:
         require_inside(experiment.results, folder / "any")
-    sentences_by_kind: dict[str, dict[str, str]] = {}  # figures by sentence, by kind
+    sentences_by_kind: dict[str, dict[str, str]] = {}  # by kind: figure names by sentence
     with use_look(look):
         for name, paper_figure in draw_crdr(experiment, only, request.data_dir):
             for path in write_figure(name, paper_figure.drawing, folder, command):

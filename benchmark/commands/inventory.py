@@ -41,7 +41,7 @@ USER_ENTRIES = {
 def examine(kind: str, data_dir: Path | None = None, loaded: bool = True) -> list[dict[str, Any]]:
     """Return a record for each codec, dataset or metric of the registry and of plugins.
 
-    state: "ready", "pack" (has recorded streams), "options" (requires some) or "missing". lacks:
+    state: "ready", "pack" (recorded streams only), "options" (required) or "missing". lacks:
     the command that installs it, or the reason. loaded: construct metrics to test them.
     """
     examiners: Mapping[str, Callable[[str], dict[str, Any]]] = {
@@ -91,7 +91,7 @@ def _read_title(target: str, from_module: bool = False) -> str:
             if from_module
             else registry.import_target(target)
         )
-    except Exception:  # a broken library, which `_attempt` describes
+    except Exception:  # a library is broken, which `_attempt` describes
         return ""
     text = source.__doc__ or ""
     return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
@@ -117,19 +117,21 @@ def imaging_library() -> str:
     import PIL
     from PIL import features
 
-    name = "pillow-simd" if ".post" in PIL.__version__ else "Pillow"  # it is a post-release
-    turbo = features.version("libjpeg_turbo")
-    jpeg = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
-    return f"{name} {PIL.__version__} with {jpeg}"
+    name = "pillow-simd" if ".post" in PIL.__version__ else "Pillow"  # a post-release of Pillow
+    turbo_version = features.version("libjpeg_turbo")
+    jpeg_library = (
+        f"libjpeg-turbo {turbo_version}" if turbo_version else f"libjpeg {features.version('jpg')}"
+    )
+    return f"{name} {PIL.__version__} with {jpeg_library}"
 
 
 def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
-    """Return (name, fact) of the machine, libraries that affect numbers, and folders."""
+    """Return pairs (name, fact) on the machine, libraries that affect numbers, and folders."""
     from benchmark.datasets.dataset import data_folders
     from benchmark.system.machine import machine
     from benchmark.system.settings import weight_folders
 
-    def places(folders: list[Path]) -> str:
+    def folder_texts(folders: list[Path]) -> str:
         return ", ".join(f"{folder}{'' if folder.exists() else ' (absent)'}" for folder in folders)
 
     return [
@@ -139,18 +141,20 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
         ("Python", f"{platform.python_version()}, {sys.executable}"),
         ("PIL", imaging_library()),
         ("torch", _torch()),
-        ("weights", places(weight_folders())),
-        ("datasets", places(data_folders(data_dir))),
-        ("cache", places([cache_folder()])),
+        ("weights", folder_texts(weight_folders())),
+        ("datasets", folder_texts(data_folders(data_dir))),
+        ("cache", folder_texts([cache_folder()])),
     ]
 
 
 def _plugin_titles(kind: str) -> dict[str, str]:
-    offered = plugins.installed().items()
-    registered = {name: plugin for name, plugin in offered if registry.is_user_code(name)}
+    installed_plugins = plugins.installed().items()
+    user_plugins = {
+        name: plugin for name, plugin in installed_plugins if registry.is_user_code(name)
+    }
     return {
         name: f"of {plugin.package}"
-        for name, plugin in registered.items()
+        for name, plugin in user_plugins.items()
         if f"{plugin.kind}s" == kind
     }
 
@@ -187,7 +191,7 @@ def _attempt(name: str, examiner: Callable[[str], dict[str, Any]]) -> dict[str, 
         return {"state": "options", "what": str(error)}
     except BenchError as error:
         return _missing_record(str(error), error.reason or Reason(""))
-    except Exception as error:  # a broken library is a finding
+    except Exception as error:  # a broken library is a result
         return _missing_record(f"it is broken: {type(error).__name__}: {error}", Reason(""))
 
 
@@ -234,8 +238,8 @@ def describe(name: str) -> Answer:
         settings = tuple(map(str, sweep)) if isinstance(sweep, tuple) else ()
     text = getdoc(implementation) or ""
     options = ", ".join(f"{key}={value}" for key, value in values.items())
-    lists = {"options": options, "settings": ", ".join(settings)}
-    summary = "\n".join(f"{kind}: {names}" for kind, names in lists.items() if names)
+    texts_by_kind = {"options": options, "settings": ", ".join(settings)}
+    summary = "\n".join(f"{heading}: {names}" for heading, names in texts_by_kind.items() if names)
     facts = {"name": name, "text": text, "options": values, "settings": settings}
     return Answer((), (), summary, facts=facts, title=f"{name}: {text}")
 
@@ -296,10 +300,12 @@ def doctor(
     request.use_folders()
     columns = [*map(Column, ("name", "state", "what", "licence"))]
     machine = [{"name": name, "what": fact} for name, fact in examine_machine(request.data_dir)]
-    parts = {"machine": machine} | {kind: examine(kind, request.data_dir) for kind in KINDS}
+    records_by_kind = {"machine": machine} | {
+        kind: examine(kind, request.data_dir) for kind in KINDS
+    }
     return [
         Answer(records, columns, facts={"kind": kind}, title=kind)
-        for kind, records in parts.items()
+        for kind, records in records_by_kind.items()
     ]
 
 

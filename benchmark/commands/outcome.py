@@ -1,4 +1,4 @@
-"""Outcome of a run on the terminal: ranking, absences, where the rows are."""
+"""Outcome of a run on the terminal: ranking, absences, and the folder of the rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -120,8 +120,8 @@ def print_outcome(
         (image.colours, image.file.name) for image in images if image.colours
     )
     for colours, names in images_by_colours.items():
-        count = counted(len(names), "image")
-        affected_images = f"{colours} of {count} ({listed(names)})"
+        images_text = counted(len(names), "image")
+        affected_images = f"{colours} of {images_text} ({listed(names)})"
         print(f"colours  {affected_images}: pixel values are interpreted as sRGB")
     missed_targets = [
         reached
@@ -135,20 +135,20 @@ def print_outcome(
         record for record in outcome.null_counts() if record["column"] not in explained_columns
     ]
     absent = absences(outcome.failures, (), outcome.skipped, (), missing_values)
-    lines = [
+    pack_lines = [
         f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}"
         for spec, info, pack in _pack_codecs(outcome)
     ]
-    print_lines([*absent_lines(absent), *lines], details)
-    location = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
+    print_lines([*absent_lines(absent), *pack_lines], details)
+    rows_text = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     runs = outcome.rows["run"].value_counts().rows()
     if rows_without_streams := sum(
         rows for run, rows in runs if not store.keeps_streams(run or "")
     ):
-        location += f", {rows_without_streams} of them without streams (--no-keep)"
+        rows_text += f", {rows_without_streams} of them without streams (--no-keep)"
     print(
         f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
-        f"{len(outcome.cells) - outcome.measured} were finished before; {location}"
+        f"{len(outcome.cells) - outcome.measured} were finished before; {rows_text}"
     )
     if prints_ranking:
         chosen_options = {"bundled": outcome.bundled, "anchor": outcome.anchor}
@@ -159,8 +159,8 @@ def _reached_line(reached: Reached) -> str:
     setting, value, reason = reached[1:]
     if setting is None or value is None:
         return f"target   {reached.codec}: not measured: {reason}"
-    nearest = f", the nearest: {reason}" if reason else ""
-    return f"target   {reached.codec}: {setting} gives {value:.4g}{nearest}"
+    nearest_text = f", the nearest: {reason}" if reason else ""
+    return f"target   {reached.codec}: {setting} gives {value:.4g}{nearest_text}"
 
 
 def _settings_at(
@@ -170,14 +170,14 @@ def _settings_at(
     from benchmark.show.ranks import nearest_settings
 
     anchor = ranking.anchor
-    conventional = anchor is not None and anchor.facts.kind == "standard"
-    reference = anchor if outcome.anchor or conventional else None
+    is_conventional = anchor is not None and anchor.facts.kind == "standard"
+    reference = anchor if outcome.anchor or is_conventional else None
     reference = reference if reference in summary.editions else None
     return nearest_settings(summary, parse_target(outcome.target), metrics, reference)
 
 
 def _print_settings(answer: Answer) -> set[str]:
-    """Print the table of a search; return the codecs in it, those with finite values."""
+    """Print the table of a search; return the codecs in it, which have finite values."""
     from benchmark.show.table import Table
 
     ranked_records = [record for record in answer.records if record["rank"]]
@@ -211,7 +211,7 @@ def print_ranking(
     named_codecs: Sequence[str] = (),
     points: "Summary | None" = None,
 ) -> None:
-    """Print codecs, best first, and with `table` or without a ranking their settings.
+    """Print codecs, best first; also their settings with `table` or if there is no ranking.
 
     table: False prints nothing.
     """
@@ -242,18 +242,20 @@ def absences(
     missing_values: Iterable[Mapping[str, Any]] = (),
 ) -> list[Absent]:
     """Return a run's failed cells, refused images, skipped codecs, unread files, missing values."""
-    absent = [Absent(item.cell, f"failed: {item.stage}: {item.reason}") for item in failures]
-    for state, items in (("refused", refused_images), ("skipped", skipped)):
-        absent += [item._replace(why=f"{state}: {item.why}") for item in items]
+    absence_list = [
+        Absent(entry.cell, f"failed: {entry.stage}: {entry.reason}") for entry in failures
+    ]
+    for state, entries in (("refused", refused_images), ("skipped", skipped)):
+        absence_list += [entry._replace(why=f"{state}: {entry.why}") for entry in entries]
     unread_reason = "not image files, judging by their names"
-    absent += [Absent(kind, unread_reason) for kind in unread_kinds(unread)]
+    absence_list += [Absent(kind, unread_reason) for kind in unread_kinds(unread)]
     for values in missing_values:
         message, command = absence(values["reason"])
         cells = counted(values["cells"], "cell")
-        absent.append(
+        absence_list.append(
             Absent(f"{values['column']} of {cells}", f"no value: {message}", command.strip("`"))
         )
-    return absent
+    return absence_list
 
 
 def _pack_codecs(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
@@ -268,7 +270,7 @@ def _pack_codecs(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
 def _summarise_run(
     outcome: Outcome, metrics: Sequence[Metric], allow_few: bool, rule: Rule
 ) -> "tuple[Summary, Summary, Ranking]":
-    """Summarise a run's rows, alone and with bundled ones and the anchor's; rank the latter."""
+    """Summarise a run's rows, alone and with bundled and anchor rows, and rank all of these."""
     from benchmark.compare.anchor import add_anchor
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.reduce import summarise_with_distributions

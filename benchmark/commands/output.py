@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from benchmark.measure.record import Progress
     from benchmark.show.table import Table
 
-SHOWN_LINES = 5  # failures, refusals and skips; --verbose shows all
-FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0
+SHOWN_LINES = 5  # lines on failures, refusals and skips; --verbose shows all
+FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0  # until the first progress line, then between lines
 RESUME_HINT = "finished cells are kept; the same command resumes from there"
 
 
@@ -74,19 +74,19 @@ def print_table(table: "Table") -> None:
             (stacked_headers, False),
             (stacked_headers, True),
         ):
-            rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=0)
+            rich_table = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=0)
             for index, header in enumerate(headers):
                 is_text = index < table.words
                 justify: Literal["left", "right"] = "left" if is_text else "right"
                 is_rigid = not (is_wrapped and is_text)
-                rich.add_column(header, justify=justify, overflow="fold", no_wrap=is_rigid)
+                rich_table.add_column(header, justify=justify, overflow="fold", no_wrap=is_rigid)
             for row in table.rows:
-                rich.add_row(*map(visible, row))
-            measurement = console.measure(rich, options=wide_options)
+                rich_table.add_row(*map(visible, row))
+            measurement = console.measure(rich_table, options=wide_options)
             if (measurement.minimum if is_wrapped else measurement.maximum) <= console.width:
-                console.print(rich, *map(visible, table.notes), sep="\n")
+                console.print(rich_table, *map(visible, table.notes), sep="\n")
                 return
-    print(plain(table), end="")  # not cut on a terminal too narrow for columns
+    print(plain(table), end="")  # plain tables are not cut on narrow terminals
 
 
 def table_record(table: "Table") -> dict[str, object]:
@@ -118,7 +118,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         print(end="\n" if number else "")
         if answer.title:
             print(answer.title)
-        # A codec without numbers is among the absences
+        # A codec without numbers is listed among the absences
         numeric_columns = [column for column in answer.columns if column.form]
         records = [
             row for row in answer.records
@@ -142,7 +142,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
 
 
 def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write records to a csv file, if there is a path."""
+    """Write records to a csv file if a path is given."""
     from benchmark.show.table import csv_text
     from benchmark.system.atomic import write_files
 
@@ -171,19 +171,19 @@ def show_progress(title: str, total: int) -> "Iterator[Callable[[Progress], None
     """Show a bar on a terminal, or else a line each minute; yield its update function."""
     from benchmark.measure.remaining import extrapolate_seconds
 
-    started = monotonic()
+    start_seconds = monotonic()
 
     def state(progress: "Progress") -> str:
-        remaining_seconds, seconds = progress.left_seconds, monotonic() - started
+        remaining_seconds, elapsed_seconds = progress.left_seconds, monotonic() - start_seconds
         if remaining_seconds is None:
-            remaining_seconds = extrapolate_seconds(progress.finished, total, seconds)
-        parts = [
-            speed(progress.finished, seconds) if seconds >= FIRST_SECONDS else "",
+            remaining_seconds = extrapolate_seconds(progress.finished, total, elapsed_seconds)
+        texts = [
+            speed(progress.finished, elapsed_seconds) if elapsed_seconds >= FIRST_SECONDS else "",
             f"{progress.failed} failed" if progress.failed else "",
             "" if remaining_seconds is None else f"about {duration(remaining_seconds)} left",
             progress.current_cell,
         ]
-        return ", ".join(filter(None, parts))
+        return ", ".join(filter(None, texts))
 
     if total == 0:
         yield lambda progress: None
@@ -248,7 +248,7 @@ class ProgressLines:
         self._printed = ""
 
     def say(self, line: Callable[[], str], last: bool = False) -> None:
-        """Print a line if it is due or the last one, unless it repeats the previous one."""
+        """Print a line if it is due or the last, unless it repeats the previous line."""
         if last or monotonic() >= self._next_at:
             self._next_at = monotonic() + LINE_SECONDS
             previous, self._printed = self._printed, line()

@@ -39,10 +39,10 @@ from benchmark.show.bd_rates import doubt_note, number_text
 from benchmark.system.text import listed, range_text
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
-# Protocols of metrics reported by papers, if not named like the column
+# Protocols of metrics reported by papers, if they are not named like the column
 REPORTED = {"psnr_db": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-ssim-db-rgb"}
 
-# Metrics that a curve's file may have.
+# Metrics that a file of a curve may have
 BD_METRICS = ("psnr", "ms_ssim", "ssim", "lpips", "dists", "fid256", "kid256")
 FORMS: tuple[Form, ...] = ("akima", "cubic")
 DELTAS = (
@@ -92,13 +92,13 @@ def list_all(
             raise UnknownName("dataset with published points", dataset, known_datasets)
     if metrics != "all":
         requested_metrics = [Metric.named(name) for name in metric_names(metrics)]
-        metric_words = {
+        accepted_metrics = {
             word
             for metric in requested_metrics
             for word in (metric.column, metric.name, metric.published)
             if word
         }
-        points = [p for p in points if {p.metric, p.metric.removesuffix("_db")} & metric_words]
+        points = [p for p in points if {p.metric, p.metric.removesuffix("_db")} & accepted_metrics]
     if bpp:
         low, high = _parse_range(bpp)
         points = [p for p in points if low <= p.bpp <= high]
@@ -139,8 +139,8 @@ def show(
       bench published show doubtful:hpcm
     """
     points = _points(results, names, dataset)
-    words = ("system", "variant", "dataset", "metric", "protocol", "setting")
-    columns = [*map(Column, words), *(Column(name, form=".6g") for name in ("bpp", "value"))]
+    text_columns = ("system", "variant", "dataset", "metric", "protocol", "setting")
+    columns = [*map(Column, text_columns), *(Column(name, form=".6g") for name in ("bpp", "value"))]
     return Answer([*map(asdict, points)], columns, "\n".join(_origins(points)))
 
 
@@ -165,20 +165,22 @@ def compare(
     absent: list[Absent] = []
     for metric in map(Metric.named, metric_names(metrics)):
         curves = published_curves(points, dataset, metric)
-        for position, curve in enumerate(curves if len(curves) > 1 else ()):
+        for curve_index, curve in enumerate(curves if len(curves) > 1 else ()):
             facts = {
                 "metric": metric.label,
                 "curve": curve.title,
                 "points": len(curve.points),
             }
             origin = {name: getattr(curve.points[0], name) for name in ("source", "protocol")}
-            pair = missing_comparison(metric, rule, "")
-            if position:
+            comparison = missing_comparison(metric, rule, "")
+            if curve_index:
                 named_curves = [(curves[0].title, curves[0].rates), (curve.title, curve.rates)]
-                pair = compare_curves(curves[0].rates, curve.rates, metric, rule)
-                what = f"{curve.title}, {metric.label}"
-                absent += [Absent(what, why) for why in remarks(pair, named_curves, rule)]
-            records.append(facts | origin | numbers_in(pair))
+                comparison = compare_curves(curves[0].rates, curve.rates, metric, rule)
+                curve_text = f"{curve.title}, {metric.label}"
+                absent += [
+                    Absent(curve_text, why) for why in remarks(comparison, named_curves, rule)
+                ]
+            records.append(facts | origin | numbers_in(comparison))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
     summary = f"By {FORM_NAMES[rule.bd]}, against the first curve{rule.end_words}, not averaged."
     if not records:
@@ -213,7 +215,7 @@ def bd(
     both_files = is_file(anchor) and is_file(test)
     points = () if both_files else read_points(results, doubtful=True)
     curves = [read_curve(text, dataset, results, points=points) for text in (anchor, test)]
-    first, second = names = curves[0].name, curves[1].name
+    anchor_name, test_name = names = curves[0].name, curves[1].name
     records: list[dict[str, Any]] = []
     absent: list[Absent] = []
     for name in metric_names(metrics) if metrics else BD_METRICS:
@@ -227,28 +229,31 @@ def bd(
             raise UsageError(f"{curve.name} has no {metric.label}: name another metric")
         for form in dict.fromkeys((*FORMS, rule.bd)) if all(series) else ():
             form_rule = replace(rule, bd=form)
-            pair_of_curves = [curve_of(*values, metric) for values in series if values]
-            pair = compare_curves(pair_of_curves[0], pair_of_curves[1], metric, form_rule)
-            facts = {"metric": metric.label, "form": form, "crossing": pair["crossing"]}
-            notes = [*remarks(pair, [*zip(names, pair_of_curves, strict=True)], form_rule)]
-            records.append(facts | numbers_in(pair) | {"note": "; ".join(notes)})
+            metric_curves = [curve_of(*values, metric) for values in series if values]
+            comparison = compare_curves(metric_curves[0], metric_curves[1], metric, form_rule)
+            facts = {"metric": metric.label, "form": form, "crossing": comparison["crossing"]}
+            notes = [*remarks(comparison, [*zip(names, metric_curves, strict=True)], form_rule)]
+            records.append(facts | numbers_in(comparison) | {"note": "; ".join(notes)})
             absent += [Absent(metric.label, why) for why in notes]
     if not records:
-        raise UsageError(f"{first} and {second} have no metric in common")
-    summary = f"{second} against {first}{rule.end_words}." + doubt_text(records, USUAL_RULE)
-    facts = {"anchor": first, "test": second}
+        raise UsageError(f"{anchor_name} and {test_name} have no metric in common")
+    summary = f"{test_name} against {anchor_name}{rule.end_words}."
+    summary += doubt_text(records, USUAL_RULE)
+    facts = {"anchor": anchor_name, "test": test_name}
     columns = [Column("metric"), Column("form"), *DELTAS]
     return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
 
 
-def remarks(pair: Record, curves: Sequence[tuple[str, RateQuality]], rule: Rule) -> Iterator[str]:
-    """Yield why there is no BD-rate, crossings of curves (anchor first), and points left out."""
-    if pair["bd_rate_percent"] is None:
-        hint = " (--any-overlap gives a number)" if pair["bd_rate_overlap"] else ""
-        yield f"no BD-rate, since {pair['reason']}{hint}"
+def remarks(
+    comparison: Record, curves: Sequence[tuple[str, RateQuality]], rule: Rule
+) -> Iterator[str]:
+    """Yield why there is no BD-rate, or crossings of curves (anchor first) and points left out."""
+    if comparison["bd_rate_percent"] is None:
+        hint = " (--any-overlap gives a number)" if comparison["bd_rate_overlap"] else ""
+        yield f"no BD-rate, since {comparison['reason']}{hint}"
         return
-    if pair["crossing"] is not None:
-        yield f"the curves cross at {pair['crossing']:.4g}"
+    if comparison["crossing"] is not None:
+        yield f"the curves cross at {comparison['crossing']:.4g}"
     for name, curve in curves:
         if points := dominated_text(cut(curve, rule)):
             yield f"{name} has points below its Pareto front, which are left out: {points}"
@@ -276,14 +281,14 @@ def add(
     file: Annotated[
         Path, opt(ARGUMENT, "File of a curve: csv, CompressAI's json, or a README with a table.")
     ],
-    system: Annotated[str, opt(ORIGIN, "Name of the system; the file holds one curve.")],
+    system: Annotated[str, opt(ORIGIN, "Name of the system whose curve the file holds.")],
     reference: Annotated[str, opt(ORIGIN, "DOI of the numbers, else their address.")],
     dataset: Annotated[
         str, opt(ORIGIN, "Dataset over which the published values are averaged.")
     ] = "kodak",
     variant: Annotated[str, opt(ORIGIN, "Variant of the system, if there are several.")] = "",
     title: Annotated[str, opt(ORIGIN, "Title of the paper; default: the reference.")] = "",
-    rule: Annotated[str, opt(MANNER, "How the values were computed, in your words.")] = "",
+    rule: Annotated[str, opt(MANNER, "How the values were computed, in your own words.")] = "",
     results: options.ResultsTarget = Path("results"),
 ) -> None:
     """Check a curve and add it to the registry of a results folder.
@@ -333,15 +338,17 @@ def _points(results: Path, names: Sequence[str], dataset: str) -> list[Published
     selected_points = select(read_points(results, doubtful=True), names)
     points = [point for point in selected_points if dataset in ("all", point.dataset)]
     if not points:
-        known = ", ".join(sorted({point.dataset for point in selected_points}))
-        raise UsageError(f"{', '.join(names)} has no points on {dataset}: name one of {known}")
+        known_datasets = ", ".join(sorted({point.dataset for point in selected_points}))
+        raise UsageError(
+            f"{', '.join(names)} has no points on {dataset}: name one of {known_datasets}"
+        )
     return points
 
 
 def _origins(points: Iterable[PublishedPoint]) -> Iterator[str]:
     lines: dict[str, None] = {}
-    for p in points:
-        source_text = f"{p.source}: {p.reference}" + (p.doi and f", doi:{p.doi}")
-        value_texts = p.rule and f"rule: {p.rule}", p.doubt and f"doubt: {p.doubt}"
+    for point in points:
+        source_text = f"{point.source}: {point.reference}" + (point.doi and f", doi:{point.doi}")
+        value_texts = point.rule and f"rule: {point.rule}", point.doubt and f"doubt: {point.doubt}"
         lines |= dict.fromkeys((source_text, *value_texts))
     yield from filter(None, lines)

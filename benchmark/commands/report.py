@@ -1,4 +1,4 @@
-"""`bench report`: figures, tables and a text of stored rows, in results/<dataset>/report."""
+"""`bench report`: figures, tables and text of stored rows, in results/<dataset>/report."""
 
 from functools import partial
 from pathlib import Path
@@ -64,7 +64,7 @@ def report(
     from benchmark.show.report.dataset_report import write_reports
     from benchmark.show.report.files import ReportSet
 
-    parse_limit(page_images)  # refused before anything is drawn
+    parse_limit(page_images)  # refuse an invalid limit before anything is drawn
     progress = partial(output.show_progress, "decoding for the page")
     records = []
 
@@ -85,13 +85,13 @@ def report(
                     print(PAGE_AGAIN if page is None else PAGE_REMOVED)
             wants_page = bool(page) or (page is None and earlier_page is not None)
             is_explicit = page or page_images != USUAL_PAGE_IMAGES
-            images = page_images if is_explicit else earlier_page or page_images
+            limit = page_images if is_explicit else earlier_page or page_images
             pages: Sequence[str] = ()
             if wants_page:
                 output.say_not_run(
                     NamedCodecs(experiment.codecs).count_refused(written_report.stored.table)
                 )
-                page_options = images, look.linear_rate, progress, say, request.data_dir, command
+                page_options = limit, look.linear_rate, progress, say, request.data_dir, command
                 pages = write_page(experiment, written_report, *page_options)
             else:
                 ReportSet(written_report.stored.folder).end_page(None)

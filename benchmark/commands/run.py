@@ -19,8 +19,8 @@ from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
-FEW_IMAGES = 20  # in a short run
-LONG_SECONDS = 43_200  # for longer runs, a plan suggests shorter ones
+FEW_IMAGES = 20  # number of images of a short run
+LONG_SECONDS = 43_200  # if a run takes longer, its plan suggests shorter runs
 ExperimentFile = Annotated[
     Path | None,
     opt(
@@ -31,7 +31,7 @@ ExperimentFile = Annotated[
     ),
 ]
 FIGURES = opt(DRAWING, "Figures to draw: rd,bd,complexity,realism,crops.", value_form="listed")
-SAVE = opt(TARGET, "Write these options to a file that repeats the run.", path_check="file")
+SAVE = opt(TARGET, "Save the options to a file, to repeat the run.", path_check="file")
 
 
 def run(
@@ -77,7 +77,7 @@ def run(
 
         save_experiment(save, request, figures, experiment)
     if len(requests) > 1:
-        for dataset_request in requests:  # before the first is measured
+        for dataset_request in requests:  # before the first dataset is measured
             open_dataset(dataset_request.dataset, dataset_request.data_dir)
     with output.interruptible():
         for dataset_request in requests:
@@ -138,8 +138,8 @@ def _rescore_dataset(request: Request, verbose: bool) -> Answer:
     facts = {**result._asdict(), "lacking": dict(result.lacking), "failed": failed}
     del facts["failures"]
     summary = (
-        f"{request.dataset}: {result.rows} rows, {result.tried} lacked a computable metric; "
-        f"{result.filled} values filled in, {result.still_null} rows still lack one"
+        f"{request.dataset}: {result.rows} rows, of which {result.tried} lacked metrics that can be "
+        f"computed here; {result.filled} values filled in, {result.still_null} rows still lack some"
     )
     absent = absences(result.failures, missing_values=result.without_value)
     return Answer((), (), summary, absent, facts, int(bool(failed)))
@@ -179,8 +179,8 @@ def time_sentence(
         text += f"; {output.duration(codecs[slowest] / parallel_cells)} of that for {slowest}"
     if total < LONG_SECONDS:
         return text
-    parts = math.ceil(total / 3600)
-    text += f". Shorter: `--part I/{parts}` on {parts} machines like this, an hour each"
+    num_parts = math.ceil(total / 3600)
+    text += f". Shorter: `--part I/{num_parts}` on {num_parts} machines like this, an hour each"
     if few_seconds is not None:
         text += f"; `--limit {FEW_IMAGES}`, {output.duration(few_seconds / parallel_cells)}"
     return text
@@ -191,15 +191,15 @@ def _typical_seconds(codecs: Iterable[str], request: Request, pixels: int) -> di
     from benchmark.measure.estimate import typical_seconds
 
     codecs, points = move_settings_to_points([*codecs], parse_points(request.points))
-    result = {}
+    seconds_by_label = {}
     for spec in (spec for text in codecs for spec in resolve(parse_codec(text))):
         sweep = getattr(codec_class(spec), "sweep", ())
         for name in {setting.name for setting in sweep}:
-            values = points.get((spec.text, name), points.get((spec.name, name), ()))
-            sweep = [Setting(name, value) for value in values] or sweep
+            point_values = points.get((spec.text, name), points.get((spec.name, name), ()))
+            sweep = [Setting(name, value) for value in point_values] or sweep
         if seconds := typical_seconds(spec, sweep, pixels):
-            result[spec.label] = seconds
-    return result
+            seconds_by_label[spec.label] = seconds
+    return seconds_by_label
 
 
 PLAN_COLUMNS = (
@@ -288,11 +288,11 @@ def _plan_dataset(request: Request) -> Answer:
         "without an estimate": total_estimate.unknown,
     }
     lines = [time_sentence(codec_seconds, few_seconds, workers.workers)]
-    lines += [f"{n} cells {reason}" for reason, n in uncertain_counts.items() if n]
+    lines += [f"{count} cells {reason}" for reason, count in uncertain_counts.items() if count]
     if matrix.to_do:
-        available = workers.available_bytes
+        available_bytes = workers.available_bytes
         available_text = (
-            "" if available is None else f", and {available / 1e9:.1f} GB are available"
+            "" if available_bytes is None else f", and {available_bytes / 1e9:.1f} GB are available"
         )
         needs_gb = f"{workers.worker_bytes / 1e9:.1f} GB"
         lines += [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmark.measure.select import Matrix
 
 MS_SSIM_DB = "ms_ssim_db"  # others report MS-SSIM in dB; this project stores it linear
-TOLERANCES = {"psnr_db": 0.01, MS_SSIM_DB: 0.01}  # rounding of papers
+TOLERANCES = {"psnr_db": 0.01, MS_SSIM_DB: 0.01}  # rounding in papers
 DEFAULT_TOLERANCE = 1e-3  # for other metrics
 
 
@@ -60,15 +60,15 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
                 not_compared[key] += 1
     records = []
     for key, pairs in values.items():
-        largest = max(
+        largest_difference = max(
             (abs(stated_value - measured_value) for stated_value, measured_value in pairs),
             default=0.0,
         )
         record = dict(zip(("codec", "setting", "metric"), key, strict=True))
         stated, measured = map(fmean, zip(*pairs, strict=True)) if pairs else (None, None)
-        differs = largest > TOLERANCES.get(key[2], DEFAULT_TOLERANCE)
+        differs = largest_difference > TOLERANCES.get(key[2], DEFAULT_TOLERANCE)
         numbers = {"images": len(pairs), "not_compared": not_compared[key], "stated": stated}
-        numbers |= {"measured": measured, "largest_difference": largest}
+        numbers |= {"measured": measured, "largest_difference": largest_difference}
         records.append({**record, **numbers, "differs": differs})
     return records
 
@@ -84,13 +84,14 @@ def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
         form = f".{decimals(label) + 1}f"
         count = counted(sum(record["images"] for record in records_of_metric), "picture")
         line = label
-        if compared := [record for record in records_of_metric if record["images"]]:
+        if compared_records := [record for record in records_of_metric if record["images"]]:
             stated_mean, measured_mean = (
-                fmean(record[name] for record in compared) for name in ("stated", "measured")
+                fmean(record[name] for record in compared_records)
+                for name in ("stated", "measured")
             )
-            largest = max(record["largest_difference"] for record in records_of_metric)
+            largest_difference = max(record["largest_difference"] for record in records_of_metric)
             line += f" {stated_mean:{form}}, measured {measured_mean:{form}}"
-            line += f" ({count}, at most {largest:.2g} apart)"
+            line += f" ({count}, at most {largest_difference:.2g} apart)"
         if num_uncompared := sum(record["not_compared"] for record in records_of_metric):
             line += f", not compared: {counted(num_uncompared, 'value')} such as inf, nan or text"
         if any(record["differs"] for record in records_of_metric):

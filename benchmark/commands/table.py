@@ -16,7 +16,7 @@ from benchmark.show.ranks import BUDGET, TARGETS_OPTION, parse_budget
 from benchmark.system.atomic import require_inside, write_files
 
 BD_RATES = opt(COMPARED, "Also write BD-rates, next to the columns of --at.")
-HEADER = "% Made by `bench table"  # first line of a table's LaTeX
+HEADER = "% Made by `bench table"  # beginning of the first line of table.tex
 
 
 def table(

@@ -37,13 +37,13 @@ CONTEXT = {
 LISTS = ("codecs", "bundled", "published", "metrics")  # options of comma-separated names
 EXAMPLES = "Examples:\n"
 TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # text that rich would interpret as markup
-VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # placeholders of values in help
+VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # placeholders for values in help
 
 
 def set_signature(
     command: Callable[..., None],
     parameters: Iterable[Parameter],
-    added: Mapping[str, tuple[Any, Any]] = {},
+    added_parameters: Mapping[str, tuple[Any, Any]] = {},
 ) -> None:
     """Set the signature for typer; `added` are types and defaults of more parameters."""
     keyword_parameters = [
@@ -51,7 +51,7 @@ def set_signature(
     ]
     keyword_parameters += [
         Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-        for name, (kind, default) in added.items()
+        for name, (kind, default) in added_parameters.items()
     ]
     command.__signature__ = inspect.Signature(keyword_parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {
@@ -96,12 +96,14 @@ def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[...,
         if code := max(answer.code for answer in answers):
             raise typer.Exit(code)
 
-    shared: dict[str, tuple[Any, Any]]
-    shared = {"csv_file": (CsvFile, None), "as_json": (AsJson, False)}
+    shared_options: dict[str, tuple[Any, Any]]
+    shared_options = {"csv_file": (CsvFile, None), "as_json": (AsJson, False)}
     if reads_rows:
-        shared |= {"dataset": (StoredDatasets, ""), "results": (Results, Path("results"))}
+        shared_options |= {"dataset": (StoredDatasets, ""), "results": (Results, Path("results"))}
     set_signature(
-        verb, (parameter for name, parameter in parameters.items() if name != "source"), shared
+        verb,
+        (parameter for name, parameter in parameters.items() if name != "source"),
+        shared_options,
     )
     return verb
 
@@ -125,7 +127,7 @@ Help = Annotated[
 
 
 def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **entry: Any) -> None:
-    """Add a function as a sub-command; `entry`: its `short_help` and `rich_help_panel`."""
+    """Add a function as a sub-command; `entry`: `short_help` and `rich_help_panel` of its help."""
 
     parameters = inspect.signature(verb).parameters
 
@@ -136,7 +138,7 @@ def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **entry: An
             with plain_terminal():
                 values |= _more_values(name, parameters, context)
                 isolated(verb)(**values)
-        except KeyboardInterrupt:  # which typer would not report
+        except KeyboardInterrupt:  # typer would not report it
             print("bench: interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
@@ -153,7 +155,7 @@ def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **entry: An
 def _more_values(
     name: str, parameters: Mapping[str, Parameter], context: typer.Context
 ) -> dict[str, Any]:
-    """Return a verb's values besides the command line's: a file's, `command` and `context`."""
+    """Return values that are not on the command line: those of a file, `command`, `context`."""
     values: dict[str, Any] = {"command": command_line(context), "context": context}
     values = {key: value for key, value in values.items() if key in parameters}
     for key, parameter in parameters.items():
@@ -167,8 +169,8 @@ def _more_values(
                 # Imports drawing libraries, which measuring does not need
                 from benchmark.commands.experiment import verb_options
 
-                typed = {option: context.params[option] for option in typed_options(context)}
-                values |= verb_options(path, name, parameters, typed)
+                typed_values = {option: context.params[option] for option in typed_options(context)}
+                values |= verb_options(path, name, parameters, typed_values)
     return values
 
 
@@ -177,9 +179,9 @@ class SingleListsCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse like typer, but raise `UsageError` for a repeated list."""
-        order = [option.name for option in self.make_parser(ctx).parse_args(args=[*args])[2]]
+        option_names = [option.name for option in self.make_parser(ctx).parse_args(args=[*args])[2]]
         for name in LISTS:
-            if order.count(name) > 1 and not ctx.resilient_parsing:
+            if option_names.count(name) > 1 and not ctx.resilient_parsing:
                 raise UsageError(f"--{name} is given twice: separate the names with commas")
         return super().parse_args(ctx, args)
 
@@ -212,7 +214,7 @@ class Verbs(typer.Typer):
 def help_and_examples(text: str) -> dict[str, Any]:
     """Return typer's `help` and `epilog` from a docstring that ends with `Examples:`.
 
-    Lines of paragraphs are joined, those of the examples kept.
+    Lines of paragraphs are joined; lines of examples are kept.
 
     >>> help_and_examples("Do it.\\n\\nA long\\nstory.\\n\\nExamples:\\n  bench do")
     {'help': 'Do it.\\n\\nA long story.', 'epilog': '\\nExamples:\\n  bench do'}
@@ -246,10 +248,10 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
     if option.value_form == "listed":
         kind = str
         default = ",".join(default) if isinstance(default, tuple) else default
-    elif option.value_form == "repeated":  # typer has no tuples of any length
+    elif option.value_form == "repeated":  # typer has no tuples of arbitrary length
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
         default = [*default] if isinstance(default, tuple) else default
-    shared: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "help": escape_markup(option.help),
         "metavar": _value_word(kind) if option.value is None else option.value,
         "min": option.minimum,
@@ -257,13 +259,13 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
         "callback": REFUSALS.get(option.path_check),
     }
     if option.panel == ARGUMENT:
-        shared["metavar"] = option.value or parameter.name.upper()
-        typer_parameter = typer.Argument(**shared)
+        facts["metavar"] = option.value or parameter.name.upper()
+        typer_parameter = typer.Argument(**facts)
     else:
         flags = option.flags
-        if not flags and default is not True:  # no `--no-...` that changes nothing
+        if not flags and default is not True:  # without a `--no-...` that changes nothing
             flags = (f"--{parameter.name.replace('_', '-')}",)
-        typer_parameter = typer.Option(*flags, rich_help_panel=option.panel, **shared)
+        typer_parameter = typer.Option(*flags, rich_help_panel=option.panel, **facts)
     return parameter.replace(default=default, annotation=Annotated[kind, typer_parameter])
 
 
@@ -282,16 +284,16 @@ def typed_options(context: typer.Context) -> set[str]:
 
 def command_line(context: typer.Context, excluded: Collection[str] = ()) -> str:
     """Return a command as typed in a shell, without the `excluded` parameters."""
-    words: list[str] = []
-    typed = typed_options(context) - {*excluded}
+    arguments: list[str] = []
+    typed_names = typed_options(context) - {*excluded}
     for option in context.command.params:
-        if (name := option.name or "") in typed:
+        if (name := option.name or "") in typed_names:
             value = context.params[name]
             values = map(str, value if isinstance(value, list | tuple) else [value])
             if isinstance(option, TyperArgument):
-                words += values
+                arguments += values
             elif isinstance(option, TyperOption) and option.is_flag:
-                words += (option.opts if value else option.secondary_opts)[:1]
+                arguments += (option.opts if value else option.secondary_opts)[:1]
             else:
-                words += [word for text in values for word in (option.opts[0], text)]
-    return bench_command("", *context.command_path.split()[1:], *words)
+                arguments += [argument for text in values for argument in (option.opts[0], text)]
+    return bench_command("", *context.command_path.split()[1:], *arguments)

@@ -50,8 +50,8 @@ class ImageOptions:
     data_dir: Path | None = option(
         None,
         ORIGIN,
-        "Folder of datasets (kodak/kodim01.png ...), searched before those in $BENCH_DATA and the "
-        "user's cache.",
+        "Folder of datasets (kodak/kodim01.png ...), searched before those in $BENCH_DATA and "
+        "your cache.",
     )
 
 
