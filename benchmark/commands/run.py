@@ -138,8 +138,8 @@ def _rescore_dataset(request: Request, verbose: bool) -> Answer:
     facts = {**result._asdict(), "lacking": dict(result.lacking), "failed": failed}
     del facts["failures"]
     summary = (
-        f"{request.dataset}: {result.rows} rows, of which {result.tried} lacked metrics that can be "
-        f"computed here; {result.filled} values filled in, {result.still_null} rows still lack some"
+        f"{request.dataset}: {result.rows} rows, of which {result.tried} lacked metrics that can "
+        f"be computed; {result.filled} values filled in, {result.still_null} rows still lack some"
     )
     absent = absences(result.failures, missing_values=result.without_value)
     return Answer((), (), summary, absent, facts, int(bool(failed)))
