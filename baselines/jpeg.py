@@ -56,7 +56,7 @@ class JPEG(JPEGCodec):
     """Baseline JPEG through Pillow's libjpeg-turbo, with Pillow's defaults.
 
     Options: subsampling 420 (default), 422 or 444; optimize 1 for image-specific Huffman tables.
-    JFIF without other metadata, the same bytes from Pillow and pillow-simd.
+    Streams are JFIF without other metadata; Pillow and pillow-simd write the same bytes.
     """
 
     name = "jpeg"
@@ -165,7 +165,7 @@ class MozJPEG(JPEGCodec):
 
     def __init__(self, *, subsampling: int = 420, table: int = 3) -> None:
         require_options(self.name, subsampling=(subsampling, (420, 444)), table=(table, range(9)))
-        self._library = _find_libvips()
+        self._library = _load_libvips()
         self._subsampling = SUBSAMPLING[subsampling]
         self._options = {
             "subsample_mode": "on" if subsampling == 420 else "off",
@@ -252,8 +252,8 @@ def _luma_tables() -> "dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]]":
 
 
 @cache
-def _find_libvips() -> Path:
-    # a single thread and no cache; the system's libvips may be built without mozjpeg
+def _load_libvips() -> Path:
+    # use one thread and no cache; refuse the system's libvips, which may lack mozjpeg
     unavailable = Unavailable(
         "mozjpeg needs a libvips that contains it: install the Python package pyvips-binary",
         Reason("package", "pyvips-binary"),

@@ -53,7 +53,8 @@ def encode(
     stream: Annotated[Path, opt(ARGUMENT, "Stream to write: out.crdr, out.jpg.")],
     codec: Annotated[str, opt(CODED, f"{CODEC}.")] = PLAIN,
     point: Annotated[
-        str, opt(CODED, "Setting: q=2.5, quality=30; default: the codec's middle one.")
+        str,
+        opt(CODED, "Setting, such as q=2.5 or quality=30; default: the middle one of the codec."),
     ] = "",
     q_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("q = 4"))] = None,
     beta_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("beta = 5.12"))] = None,

@@ -96,7 +96,7 @@ RANDOM_SEED = 0
 MAX_CACHED_BYTES = 1 << 30  # networks per process: four full sweeps of bmshj2018-hyperprior
 
 REVISION = 3
-LATENT_STEP = 16  # pixels per latent position and side in every model of the zoo
+LATENT_STEP = 16  # pixels between latent positions in every model of the zoo
 CAVEATS = {
     "random": "random weights",
     "matched": "reduced, trained by this project",
@@ -107,7 +107,7 @@ CAVEATS = {
 MAX_PIXELS = 1 << 26
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by it
 STRING_TAIL = 64  # bytes that CompressAI's decoder reads when it starts and looks ahead
-FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
+MIN_ALLOWED_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
 
 class ZooStream(NamedTuple):
@@ -146,7 +146,7 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
 
 def max_pixels(num_bytes: int) -> int:
     """Return the number of pixels that a decoder accepts for a stream of `num_bytes`."""
-    return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
+    return MIN_ALLOWED_PIXELS + PIXELS_PER_BYTE * num_bytes
 
 
 def pad_blank_stream(stream: ZooStream) -> ZooStream:
@@ -154,9 +154,9 @@ def pad_blank_stream(stream: ZooStream) -> ZooStream:
     # only blank images have so few bytes; entropy decoders ignore the zeros
     _, _, padded_width, padded_height = padding(stream.width, stream.height)
     missing_pixels = padded_width * padded_height - max_pixels(sum(map(len, stream.strings)))
-    *first_strings, last = stream.strings
-    last += bytes(max(0, -(-missing_pixels // PIXELS_PER_BYTE)))
-    return stream._replace(strings=(*first_strings, last))
+    *other_strings, last_string = stream.strings
+    last_string += bytes(max(0, -(-missing_pixels // PIXELS_PER_BYTE)))
+    return stream._replace(strings=(*other_strings, last_string))
 
 
 class NetworkSource(NamedTuple):
@@ -166,7 +166,7 @@ class NetworkSource(NamedTuple):
     quality: int
     weights: str  # one of `WEIGHTS`, or "checkpoint"
     path: Path | None  # None for random weights
-    sha256: str  # the file's
+    sha256: str  # digest of the file
     device: str
 
 
@@ -219,7 +219,7 @@ def install_obstacles() -> dict[str, str]:
 
 
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
-    """Return weight files by quality; `UsageError`, `UnknownName`, or `BadOption` for none."""
+    """Return weight files by quality; `UsageError`, `UnknownName`, `BadOption` if none exist."""
     model, metric = options.get("model", ""), options.get("metric", "mse")
     if options.get("weights") == "matched":
         return released_files(MATCHED_STEM)
@@ -242,12 +242,12 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
 
 def file_pattern(model: str, metric: str, quality: int) -> str:
     """Return a glob pattern of a published file: "mbt2018-ms-ssim-2-????????.pth.tar"."""
-    plain = model if metric == "mse" else f"{model}-{metric}"
-    return f"{FILE_STEMS.get((model, metric), plain)}-{quality}-????????.pth.tar"
+    usual_stem = model if metric == "mse" else f"{model}-{metric}"
+    return f"{FILE_STEMS.get((model, metric), usual_stem)}-{quality}-????????.pth.tar"
 
 
 def _find_published(model: str, metric: str) -> dict[int, Path]:
-    """Return the present published files by quality, verified; raises `Unavailable`."""
+    """Return the published files that are present, by quality, verified; raises `Unavailable`."""
     fetch = bench_command("fetch", f"compressai:model={model}:metric={metric}")
     qualities = range(1, QUALITIES[model] + 1)
     result = find_present(
@@ -314,7 +314,7 @@ def cached_network(source: Hashable, make: Callable[[], "nn.Module"]) -> "nn.Mod
 def _make_network(source: NetworkSource) -> "nn.Module":
     with prepare_import():
         from compressai.registry import MODELS
-        from compressai.zoo import load_state_dict  # handles older names
+        from compressai.zoo import load_state_dict  # it converts older names of layers
         from compressai.zoo.image import cfgs
     import torch
 
@@ -451,7 +451,7 @@ class CompressAI:
         _, _, padded_width, padded_height = padding(stream.width, stream.height)
         if padded_width * padded_height > max_pixels(len(data)):
             size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
-            raise CorruptStream(f"the stream claims {size}: no image needs so few")
+            raise CorruptStream(f"the stream claims {size}, fewer bytes than any such image takes")
         net: Any = network(self._sources[stream.quality])
         factor = int(net.downsampling_factor)
         # CompressAI's decoder may read beyond the end of a damaged string: at most four bytes per
@@ -476,7 +476,7 @@ class CompressAI:
 
     def _caveats(self) -> str:
         cards = self._cards()
-        if cards and not all(card.steps for card in cards):  # untrained, or training unknown
+        if cards and not all(card.steps for card in cards):  # untrained, or with unknown training
             return ", ".join(dict.fromkeys(card.shown_caveat for card in cards if not card.steps))
         if self._kind == "published":
             qualities = range(1, QUALITIES[self._model] + 1)

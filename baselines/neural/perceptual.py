@@ -22,7 +22,7 @@ class Perceptual(nn.Module):
         self._names = list(weights)
         for name, weight in weights.items():
             self._add_buffer(name, weight)
-        for i, channel_weights in enumerate(ALEXNET.importances()):
+        for i, channel_weights in enumerate(ALEXNET.channel_weights()):
             self._add_buffer(f"channel_weights{i}", channel_weights)
 
     def _add_buffer(self, name: str, values: Tensor) -> None:

@@ -123,7 +123,7 @@ def read_contender(file: Path) -> ContenderFile:
         raise UsageError(f"{file} has the unknown key 'file': delete it")
     if bool(values.get("values")) != bool(values.get("setting")):
         raise UsageError(
-            f"{file} has only one of 'setting' and 'values': add the other, or delete it"
+            f"{file} has only one of 'setting' and 'values': add the other one, or remove this one"
         )
     paths = {"file": str(file), "folder": values.get("folder", ".")}
     try:

@@ -1,4 +1,4 @@
-"""Photographs published as zip archives: opened where unpacked, or fetched."""
+"""Photographs published as zip archives: open unpacked ones, or fetch the archives."""
 
 import struct
 import tomllib
@@ -30,7 +30,7 @@ class Archive(NamedTuple):
     """A published zip archive of PNG photographs, and facts that identify a complete copy."""
 
     dataset: str  # name for `--dataset`: "clic2020:mobile"
-    url: str  # the publisher's address; a page, without .zip, if it must be downloaded by hand
+    url: str  # the publisher's address; a page (no .zip) if the archive must be downloaded by hand
     num_images: int
     sides_px: tuple[int, int]  # minimum and maximum of both sides of its images
     places: tuple[str, ...]  # subfolders of a data folder; fetched images go to the first
@@ -58,7 +58,7 @@ def _make_opener(name: str) -> Callable[[Sequence[Path]], Dataset]:
     def open_archive(data_folders: Sequence[Path]) -> Dataset:
         return Dataset(name, find_archive_images(ARCHIVES[name], data_folders))
 
-    open_archive.__doc__ = f"Open the {TABLE[name]['content']}."  # shown by `bench list`
+    open_archive.__doc__ = f"Open the {TABLE[name]['content']}."  # `bench list` shows it
     return open_archive
 
 
@@ -67,7 +67,7 @@ OPENERS = SimpleNamespace(**{name: _make_opener(name) for name in ARCHIVES})  # 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
     """Open the 428 photographs of the CLIC 2020 test set; `Unavailable` if they were resized."""
-    halves = [ARCHIVES[f"clic2020:{part}"] for part in ("mobile", "professional")]
+    halves = [ARCHIVES[f"clic2020:{half}"] for half in ("mobile", "professional")]
     whole_set = halves[0]._replace(
         num_images=sum(archive.num_images for archive in halves), image_folder=""
     )
@@ -102,7 +102,7 @@ def fetch_dataset(
     progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Fetch archives absent from `data_folders`; origins: copies, matched by digest or name."""
+    """Fetch archives absent from `data_folders`; origins: copies, by digest or name."""
     archives = [
         archive for key, archive in ARCHIVES.items() if name in (key, key.partition(":")[0])
     ]
@@ -203,15 +203,16 @@ def _name_of_url(url: str) -> str:
 
 
 def _assign_origins(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive, str]:
-    result: dict[Archive, str] = {}
+    copies: dict[Archive, str] = {}
     for origin in origins:
         objections = {archive: _origin_objection(origin, archive, archives) for archive in archives}
-        match = next((archive for archive, text in objections.items() if not text), None)
-        if match is None:
+        accepting = (archive for archive, objection in objections.items() if not objection)
+        matching_archive = next(accepting, None)
+        if matching_archive is None:
             objection = "; ".join(dict.fromkeys(objections.values()))
             raise UsageError(f"{origin} is not an archive of this dataset: {objection}")
-        result[match] = origin
-    return result
+        copies[matching_archive] = origin
+    return copies
 
 
 def _origin_objection(origin: str, archive: Archive, archives: Sequence[Archive]) -> str:

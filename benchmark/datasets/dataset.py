@@ -45,7 +45,7 @@ PROBE_BATCH = 1024  # files; each takes two kilobytes while queued
 RESULTS_NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
-HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # ends a folder dataset's name
+HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # end of the name of a folder's dataset
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
 
 
@@ -62,8 +62,8 @@ class Dataset:
 
     name: str  # "kodak", "clic2020:mobile"; rows are stored under the part before the colon
     images: tuple[ImageFile, ...]
-    # Name of a folder of images. `name` then has a hash of the path, and is replaced by the name of
-    # its results (`rows.codecs`) when rows are read or written.
+    # Name of a folder of images. `name` then ends in a hash of the path; `rows.codecs` replaces it
+    # by the name of the folder's results when rows are read or written.
     folder_title: str = ""
     unread: tuple[str, ...] = ()  # a folder's files with other suffixes
     origin: str = ""  # address on the Hub, with the commit: "hf:me/photos@3f2a..."
@@ -270,12 +270,12 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
 
 @plugins.printing_to_stderr()
 def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
-    """Return the dataset of `path.py:function`, which may take `folders`; `UsageError`."""
+    """Return the dataset from `path.py:function`, which may take `folders`; `UsageError`."""
     function = plugins.load(name, "function")
     arguments = [list(folders)] if inspect.signature(function).parameters else []
     try:
         dataset: object = function(*arguments)
-        if isinstance(dataset, Dataset):  # images may be a generator, which can be read once
+        if isinstance(dataset, Dataset):  # `images` may be a generator, which can be read once
             dataset = Dataset(dataset.name, tuple(dataset.images))
     except BenchError:
         raise
@@ -302,8 +302,8 @@ def _contract_objection(dataset: Dataset) -> str:
     for name, count in Counter(image.name for image in dataset.images).items():
         if count > 1:
             return f"has two images named {name!r}"
-    absent = [image for image in dataset.images if not Path(image.path).is_file()]
-    return f"has no image {absent[0].name} at {absent[0].path}" if absent else ""
+    missing = next((image for image in dataset.images if not Path(image.path).is_file()), None)
+    return f"has no image {missing.name} at {missing.path}" if missing else ""
 
 
 def find_images(

@@ -20,7 +20,7 @@ from benchmark.system.digest import cache_folder, file_sha256
 from benchmark.system.foreign_files import BadFile, walk
 from benchmark.system.text import bench_command, parsing
 
-MAX_NAME_CHARS = 200  # kept of a picture's name in its repository
+MAX_NAME_CHARS = 200  # longer names of pictures are cut
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"II": ".tif", b"BM": ".bmp"}
 HUB_NAME = re.compile(
     r"hf:(?P<repository>[\w.-]+/[\w.-]+)(:(?P<split>[\w.-]+)|/(?P<file>[\w./-]+))?"
@@ -128,7 +128,7 @@ def _call_hub(
     call: Callable[..., str] = getattr(huggingface_hub, function)
     try:
         return call(**arguments, local_files_only=local_only)
-    except Exception as error:  # including those of its HTTP library
+    except Exception as error:  # including errors of the Hub's HTTP library
         if isinstance(error, errors.LocalEntryNotFoundError) and not local_only:
             raise Unavailable(
                 f"{constants.ENDPOINT} cannot be reached: fetch {text} again, or put the files "
@@ -172,7 +172,9 @@ def _unpack(files: list[Path], name: HubName, commit: str) -> list[ImageFile]:
         with replacing(folder) as draft:
             draft.mkdir()
             for number, (stem, content) in enumerate(_read_pictures(files)):
-                suffix = next((s for start, s in MAGIC.items() if content.startswith(start)), "")
+                suffix = next(
+                    (end for start, end in MAGIC.items() if content.startswith(start)), ""
+                )
                 (draft / f"{number:05d}{f'-{stem}' if stem else ''}{suffix}").write_bytes(content)
     prefix = f"{name.split}/" if name.split else ""
     return [ImageFile(prefix + path.name, path) for path in sorted(folder.iterdir())]

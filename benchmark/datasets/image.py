@@ -1,7 +1,7 @@
 """Image files as 8-bit RGB pixels; files that cannot be read faithfully are refused with a reason.
 
 Pillow decodes PNG, JPEG, PPM and BMP, imagecodecs WebP, and tifffile TIFF. A colour profile is
-neither applied nor kept: codecs and metrics get the file's numbers and take them as sRGB.
+neither applied nor kept: codecs and metrics take the file's numbers as sRGB.
 """
 
 import math
@@ -37,7 +37,7 @@ START_OF_SCAN = b"\xff\xda"
 MAX_TAGS = 100  # limit of tags read from an ICC profile
 MAX_FILE_BYTES = 1 << 30  # more than an uncompressed 8-bit RGBA image of MAX_PIXELS
 
-ORIENTATION, XMP, PROFILE = 0x0112, 700, 34675  # tags: in EXIF and TIFF, in TIFF, in TIFF
+ORIENTATION, XMP, PROFILE = 0x0112, 700, 34675  # TIFF tags; EXIF has the first too
 # ITU-T H.273's transfer functions and primaries, by their numbers in a PNG's cICP chunk
 TRANSFERS, PRIMARIES = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 # X, Y, Z of sRGB's red, green and blue under ICC's D50, and the tolerance
@@ -106,9 +106,9 @@ def decode_image(
         raise _make_refusal(name, str(refused)) from None
     except MemoryError:
         raise _make_refusal(name, "does not fit into memory") from None
-    except Exception as error:  # decoders are foreign code; any exception concerns this file
+    except Exception as error:  # decoders are third-party code; any exception concerns this file
         detail = " ".join(str(error).split())[:200] or type(error).__name__
-        raise _make_refusal(name, f"cannot be decoded, damaged or truncated: {detail}") from error
+        raise _make_refusal(name, f"cannot be decoded (damaged or truncated?): {detail}") from error
     if samples.shape[2] == 1:
         samples = np.repeat(samples, 3, axis=2)
     pixels = np.ascontiguousarray(_turn_upright(samples, orientation))
@@ -156,12 +156,12 @@ def _read_png(data: bytes, flatten: bool, skip_row_check: bool = False) -> _Rast
         raise ImageRefused("is an animation")
     raster = _load_pillow(image, flatten, len(data))
     if not skip_row_check and lacks_rows(data, image):
-        raise ImageRefused("is damaged or truncated: its last rows are not there")
+        raise ImageRefused("is damaged or truncated: its last rows are missing")
     return raster._replace(samples=_round_samples(data)) if is_deep else raster
 
 
 def _round_samples(png: bytes) -> NDArray[np.uint8]:
-    """Return the samples of a PNG of 16 bits, rounded to 8; a transparent colour becomes alpha."""
+    """Return a 16-bit PNG's samples, rounded to 8 bits; a transparent colour becomes alpha."""
     import imagecodecs
 
     samples = imagecodecs.png_decode(png)
@@ -176,7 +176,7 @@ def _read_jpeg(data: bytes, flatten: bool) -> _Raster:
         raise ImageRefused(f"has {scans} scans of its {math.prod(image.size)} pixels: too many")
     raster = _load_pillow(image, flatten, len(data), lossy=True)
     if lacks_blocks(data, image):
-        raise ImageRefused("is damaged or truncated: its last blocks are not there")
+        raise ImageRefused("is damaged or truncated: its last blocks are missing")
     return raster
 
 
@@ -204,7 +204,7 @@ def _load_pillow(
     else:
         mode = "L" if image.mode in ("1", "L") else "RGB"
     samples = np.array(image if image.mode == mode else image.convert(mode))
-    orientation = _orientation(image.info)  # after load: a PNG's may follow the pixels
+    orientation = _orientation(image.info)  # after load: a PNG may store EXIF after the pixels
     profile = image.info.get("icc_profile") or b""
     return _Raster(samples.reshape(*samples.shape[:2], -1), orientation, lossy, profile)
 
@@ -226,7 +226,7 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
         _refuse_large(canvas_width, canvas_height, len(data))
         if max(canvas_width, canvas_height) > MAX_WEBP_SIDE:
             raise ImageRefused(
-                f"has {canvas_width} x {canvas_height} pixels, and a WebP at most 16383 a side"
+                f"has {canvas_width} x {canvas_height} pixels, but a WebP has at most 16383 per side"
             )
     elif b"VP8L" in chunks:
         (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
@@ -249,7 +249,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
     import tifffile
 
     log = tifffile.logger()
-    if not log.handlers:  # otherwise it prints what the refusal says
+    if not log.handlers:  # otherwise tifffile prints what the refusal says
         log.addHandler(logging.NullHandler())
     with tifffile.TiffFile(BytesIO(data)) as file:
         pages = [file.pages[index].aspage() for index in range(len(file.pages))]
@@ -259,9 +259,9 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
         (num_tags,) = struct.unpack_from(file.tiff.tagnoformat, data, page.offset)
         if len(page.tags) != num_tags:  # tifffile would use defaults, and return another picture
             raise ImageRefused("is damaged or truncated: its list of tags cannot be read")
-        parts = zip(page.dataoffsets, page.databytecounts, strict=True)
-        if any(size == 0 or start + size > len(data) for start, size in parts):
-            raise ImageRefused("is damaged or truncated: not all of its strips are there")
+        strips = zip(page.dataoffsets, page.databytecounts, strict=True)
+        if any(size == 0 or start + size > len(data) for start, size in strips):
+            raise ImageRefused("is damaged or truncated: strips are missing")
         if page.bitspersample not in (1, 2, 4, 8) or page.dtype not in (np.uint8, np.bool_):
             _refuse_samples(f"{page.bitspersample} bits ({page.dtype})")
         if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel > 5:
@@ -297,9 +297,11 @@ def _tiff_colours(page: Any, stored_samples: NDArray[Any], flatten: bool) -> NDA
         return np.array(frombytes("CMYK", (width, height), samples.tobytes()).convert("RGB"))
     if photometric == _TIFF_YCBCR and page.compression in JPEG_IN_TIFF:
         photometric = _TIFF_RGB  # converted by the JPEG decoder
-    colours = {_TIFF_WHITE_IS_0: 1, _TIFF_BLACK_IS_0: 1, _TIFF_RGB: 3}.get(photometric)
-    if colours != channels - len(extra) or len(extra) > 1:
-        raise ImageRefused(f"has {channels} channels of {page.photometric.name}: convert it to RGB")
+    num_colours = {_TIFF_WHITE_IS_0: 1, _TIFF_BLACK_IS_0: 1, _TIFF_RGB: 3}.get(photometric)
+    if num_colours != channels - len(extra) or len(extra) > 1:
+        raise ImageRefused(
+            f"has {channels} channels, unusual for {page.photometric.name}: convert it to plain RGB"
+        )
     if photometric == _TIFF_WHITE_IS_0:
         samples[..., 0] = 255 - samples[..., 0]
     if flatten and extra == (1,):  # colours are premultiplied by alpha
@@ -316,12 +318,12 @@ def _refuse_large(width: int, height: int, num_bytes: int) -> None:
     if width * height > max(SMALL_PIXELS, MAX_PIXELS_PER_BYTE * num_bytes):
         raise ImageRefused(
             f"has {width} x {height} pixels in {num_bytes} bytes, more than {MAX_PIXELS_PER_BYTE} "
-            "in each, which no photograph has"
+            "pixels per byte, which no photograph has"
         )
 
 
 def _refuse_samples(depth: str, remedy: str = "convert it first") -> None:
-    raise ImageRefused(f"has samples of {depth}, and only 8 bits are measured: {remedy}")
+    raise ImageRefused(f"has samples of {depth}, but only 8 bits can be measured: {remedy}")
 
 
 def _refuse_cmyk() -> None:
@@ -342,7 +344,7 @@ def _stated_colours(data: bytes, profile: bytes) -> str:
     """Return the colour space stated in the file; "" for sRGB or nothing readable."""
     head = data[: max(0, data.find(b"IDAT"))] if data.startswith(b"\x89PNG") else b""
     if chunk := re.search(rb"\0\0\0\x04cICP(.)(.)", head, re.DOTALL):
-        primaries, transfer = (part[0] for part in chunk.groups())
+        primaries, transfer = (code[0] for code in chunk.groups())
         return TRANSFERS.get(transfer, PRIMARIES.get(primaries, ""))
     with suppress(struct.error):
         for number in range(min(MAX_TAGS, *struct.unpack_from(">I", profile, 128))):
@@ -350,7 +352,7 @@ def _stated_colours(data: bytes, profile: bytes) -> str:
             if tag in SRGB:
                 primary = np.array(struct.unpack_from(">3i", profile, offset + 8)) / 65536
                 if np.abs(primary - SRGB[tag]).max() > PRIMARIES_TOLERANCE:
-                    return "an ICC profile of other primaries"
+                    return "an ICC profile with other primaries than sRGB's"
     return ""
 
 
@@ -364,7 +366,7 @@ def _orientation(info: Mapping[Any, Any]) -> int:
                 blocks.setdefault(name, bytes.fromhex("".join(digits.split("\n")[3:])))
         carrier.info = blocks
         return int(carrier.getexif().get(ORIENTATION, 1))
-    except Exception:  # Pillow may raise anything for foreign bytes
+    except Exception:  # Pillow may raise anything for untrusted bytes
         return 1
 
 
@@ -385,7 +387,7 @@ _READERS: tuple[tuple[bytes, Callable[[bytes, bool], _Raster]], ...] = (
     (rb"RIFF.{4}WEBP", _read_webp),
     (rb"II[*+]\x00|MM\x00[*+]", _read_tiff),
     (rb"P[1-6][\s#]", _read_ppm),
-    # "BM" alone may begin a text
+    # a text may begin with "BM" alone
     (
         rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
         lambda data, flatten: _load_pillow(BmpImageFile(BytesIO(data)), flatten, len(data)),

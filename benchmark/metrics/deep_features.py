@@ -54,20 +54,20 @@ class LPIPS(ImageMetric):
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` if the network's weights or lpips 0.1.4 are missing or differ."""
-        path, importances = self.backbone.find(), self.backbone.importances()
+        path, channel_weights = self.backbone.find(), self.backbone.channel_weights()
         import torch
 
         dtype = torch.float32 if device == "cpu" else torch.float64
         self._weights = self.backbone.load(path, device, dtype)
-        self._importances = [importance.to(device, dtype) for importance in importances]
+        self._channel_weights = [weights.to(device, dtype) for weights in channel_weights]
 
     @classmethod
     def require(cls) -> None:
         """Raise `Unavailable` if weights or lpips 0.1.4 are missing, without loading anything."""
-        cls.backbone.require(importances=True)
+        cls.backbone.require(channel_weights=True)
 
     def prepare(self, reference: Pixels) -> "tuple[tuple[int, ...], list[Tensor]]":
-        """Return shape and features, 40 to 490 bytes/px; `NotMeasurable` for a short side."""
+        """Return shape and features, 40 to 490 bytes/px; `NotMeasurable` below `min_side_px`."""
         import torch
 
         require_side(reference, self.backbone.min_side_px, self.label)
@@ -82,7 +82,7 @@ class LPIPS(ImageMetric):
         require_same_shape(shape, decoded.shape)
         with torch.inference_mode():
             return sum(
-                map(_mean_distance, source_layers, self._features(decoded), self._importances)
+                map(_mean_distance, source_layers, self._features(decoded), self._channel_weights)
             )
 
     def error_map(
@@ -98,35 +98,37 @@ class LPIPS(ImageMetric):
 
         shape, source_layers = prepared
         require_same_shape(shape, decoded.shape)
-        total = self._importances[0].new_zeros(shape[:2])
+        total = self._channel_weights[0].new_zeros(shape[:2])
         with torch.inference_mode():
-            layers = zip(source_layers, self._features(decoded), self._importances, strict=True)
+            layers = zip(source_layers, self._features(decoded), self._channel_weights, strict=True)
             for layer in layers:
                 distances = _distance_map(*layer)[:, None]
                 total += interpolate(distances, shape[:2], mode="bilinear")[0, 0]
-        result: ErrorMap = total.float().cpu().numpy()
-        return result
+        error_map: ErrorMap = total.float().cpu().numpy()
+        return error_map
 
     def _features(self, pixels: Pixels) -> "Iterator[Tensor]":
-        importance = self._importances[0]
-        pair = networks.SHIFT, networks.SCALE
-        shift, scale = (importance.new_tensor(values).view(1, 3, 1, 1) for values in pair)
-        signal = (networks.image_tensor(pixels, importance) / 127.5 - 1 - shift) / scale
+        """Yield each layer's output for an image."""
+        like = self._channel_weights[0]  # for dtype and device
+        shift, scale = (
+            like.new_tensor(values).view(1, 3, 1, 1) for values in (networks.SHIFT, networks.SCALE)
+        )
+        signal = (networks.image_tensor(pixels, like) / 127.5 - 1 - shift) / scale
         return self.backbone.features(signal, self._weights)
 
 
-def _mean_distance(expected: "Tensor", features: "Tensor", importance: "Tensor") -> float:
+def _mean_distance(expected: "Tensor", features: "Tensor", channel_weights: "Tensor") -> float:
     import torch
 
     height, width = features.shape[2:]
     if loops is not None and features.dtype == torch.float32 and features.device.type == "cpu":
         maps = (layer.permute(0, 2, 3, 1).contiguous().numpy() for layer in (expected, features))
-        total: float = loops.unlikeness(*maps, importance.numpy())
+        total: float = loops.unlikeness(*maps, channel_weights.numpy())
         return total / (height * width)
-    return float(_distance_map(expected, features, importance).mean())
+    return float(_distance_map(expected, features, channel_weights).mean())
 
 
-def _distance_map(expected: "Tensor", features: "Tensor", importance: "Tensor") -> "Tensor":
+def _distance_map(expected: "Tensor", features: "Tensor", channel_weights: "Tensor") -> "Tensor":
     """Return weighted squared differences of unit feature vectors, (1, height, width)."""
     import torch
 
@@ -134,8 +136,8 @@ def _distance_map(expected: "Tensor", features: "Tensor", importance: "Tensor") 
         layer / (torch.linalg.vector_norm(layer, dim=1, keepdim=True) + networks.EPSILON)
         for layer in (expected, features)
     )
-    # in place: a tenth faster
-    weighted = features.sub_(expected).square_().mul_(importance)
+    # in place, which is a tenth faster
+    weighted = features.sub_(expected).square_().mul_(channel_weights)
     return weighted.sum(dim=1)
 
 
@@ -228,14 +230,14 @@ class DISTS(ImageMetric):
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` if a weight file is missing or differs."""
-        network, importances = NETWORK.find(), find_importances()
+        network_path, weights_path = NETWORK.find(), find_channel_weights()
         import torch
 
         dtype = torch.float32 if device == "cpu" else torch.float64
-        content = load_pinned(importances, SHA256, "the weights.pt of DISTS_pytorch 0.1")
-        pair = torch.stack([content["alpha"], content["beta"]]).double().view(2, -1)
-        self._importances = (pair / pair.sum()).to(device)
-        self._weights = NETWORK.load(network, device, dtype)
+        content = load_pinned(weights_path, SHA256, "the weights.pt of DISTS_pytorch 0.1")
+        alpha_beta = torch.stack([content["alpha"], content["beta"]]).double().view(2, -1)
+        self._channel_weights = (alpha_beta / alpha_beta.sum()).to(device)
+        self._weights = NETWORK.load(network_path, device, dtype)
         self._mean, self._deviation = (
             torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)
             for values in (MEAN, DEVIATION)
@@ -245,7 +247,7 @@ class DISTS(ImageMetric):
     def require() -> None:
         """Raise `Unavailable` if a weight file is missing, without loading anything."""
         NETWORK.find()
-        find_importances()
+        find_channel_weights()
 
     def prepare(self, reference: Pixels) -> list[PreparedLayer]:
         """Return the source's layers with their means and variances."""
@@ -273,17 +275,17 @@ class DISTS(ImageMetric):
                 textures.append((source.mean - mean).square() / squares)
                 _, difference = _statistics(source.signal - signal)
                 structures.append(difference / (source.variance + variance + STABILISER))
-            parts = torch.stack([torch.cat(textures), torch.cat(structures)])
-            return float((self._importances * parts).sum())
+            terms = torch.stack([torch.cat(textures), torch.cat(structures)])
+            return float((self._channel_weights * terms).sum())
 
     def _signals(self, pixels: Pixels) -> "Iterator[Tensor]":
         """Yield the image in [0, 1] and each layer's output, (1, channels, height, width)."""
-        unit = image_tensor(pixels, self._mean) / 255
-        yield unit
-        yield from NETWORK.features((unit - self._mean) / self._deviation, self._weights)
+        unit_image = image_tensor(pixels, self._mean) / 255
+        yield unit_image
+        yield from NETWORK.features((unit_image - self._mean) / self._deviation, self._weights)
 
 
-def find_importances() -> Path:
+def find_channel_weights() -> Path:
     """Return the file of channel weights: fetched, or from the installed package."""
     from importlib.metadata import PackageNotFoundError, distribution
 

@@ -2,10 +2,10 @@
 
 Patches are cut from a grid, then from the same grid shifted by half a patch, as NeuralCompression
 and CRDR do for FID/256 after HiFiC (Mentzer et al., 2020), which may count patches of the shifted
-grid differently (docs/protocol.md). Remainders at the right and at the bottom are dropped.
-FID and KID use `Inception256`: pytorch-fid's network and scaling to 299 px. AlexNet and SqueezeNet
-1.1 replace it if its weights are missing: the output of their last ReLU, averaged over the
-unscaled patch, with ImageNet's normalisation.
+grid differently (docs/protocol.md). Pixels beyond the last whole patch are dropped. FID and KID use
+`Inception256`: pytorch-fid's network and scaling to 299 px. AlexNet and SqueezeNet 1.1 replace it
+if its weights are missing: features are the output of their last ReLU, averaged over the unscaled
+patch, with ImageNet's normalisation.
 """
 
 from abc import ABC, abstractmethod
@@ -50,9 +50,9 @@ def patch_corners(height: int, width: int, side: int = SIDE_PX) -> list[tuple[in
     """Return (row, column) of each patch's corner: the grid row by row, then the shifted grid."""
     return [
         (row, column)
-        for first in (0, side // 2)
-        for row in range(first, height - side + 1, side)
-        for column in range(first, width - side + 1, side)
+        for offset in (0, side // 2)
+        for row in range(offset, height - side + 1, side)
+        for column in range(offset, width - side + 1, side)
     ]
 
 
@@ -87,7 +87,7 @@ class PatchSpace(ABC):
         return len(patch_corners(height, width, cls.side_px))
 
     def features(self, pixels: Pixels) -> Features:
-        """Return (patches, dimensions), ordered by `patch_corners`; `NotMeasurable` without any."""
+        """Return (patches, dimensions), ordered by `patch_corners`; `NotMeasurable` if no patch."""
         import torch
 
         patches = cut_patches(pixels, self.side_px)
@@ -97,14 +97,14 @@ class PatchSpace(ABC):
                 f"{pixels.shape[1]} x {pixels.shape[0]}",
                 PIXELS_REASON,
             )
-        result = []
+        vectors = []
         batch_size = PATCHES_PER_BATCH if self._device == "cpu" else PATCHES_PER_GPU_BATCH
         with torch.inference_mode():
             for start in range(0, len(patches), batch_size):
                 batch = torch.from_numpy(np.stack(patches[start : start + batch_size]))
-                unit = batch.to(self._device).to(self._dtype) / 255
-                result.append(self.vectors(unit.permute(0, 3, 1, 2)).float().cpu().numpy())
-        return np.concatenate(result)
+                unit_batch = batch.to(self._device).to(self._dtype) / 255
+                vectors.append(self.vectors(unit_batch.permute(0, 3, 1, 2)).float().cpu().numpy())
+        return np.concatenate(vectors)
 
     @abstractmethod
     def vectors(self, patches: "Tensor") -> "Tensor":
@@ -137,10 +137,10 @@ class Inception256(PatchSpace):
         network.eval()
         # Batch norms are folded in float64. Folding, the memory layout and the ReLU fused into
         # convolutions make the network 1.8 times as fast on a CPU.
-        for part in list(network.double().modules()):
-            if hasattr(part, "bn"):
-                part.conv, part.bn = fuse_conv_bn_eval(part.conv, part.bn), torch.nn.Identity()
-                part.forward = partial(_convolve, part.conv)
+        for block in list(network.double().modules()):
+            if hasattr(block, "bn"):
+                block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), torch.nn.Identity()
+                block.forward = partial(_convolve, block.conv)
         self._network = network.to(device, self._dtype).to(memory_format=torch.channels_last)
 
     @staticmethod
@@ -174,7 +174,7 @@ def _convolve(convolution: Any, signal: "Tensor") -> "Tensor":
 
 
 def _enlarge(patches: "Tensor", side: int) -> "Tensor":
-    """Enlarge (n, c, h, h) like TensorFlow 1: bilinear, pixel i at i h / side, last repeated."""
+    """Enlarge (n, c, h, h) like TensorFlow 1: bilinear, pixel i from i h / side, edge repeated."""
     import torch
 
     length = patches.shape[-1]

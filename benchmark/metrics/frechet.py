@@ -27,7 +27,7 @@ from benchmark.metrics.metric import (
 Floats = NDArray[np.float64]
 
 EPSILON = float(np.finfo(np.float64).eps)
-SHORT_SHARE = 1e-5  # singular values below this share of the largest are computed again
+SHORT_SHARE = 1e-5  # singular values below this share of the maximum are computed again
 BLOCK_PATCHES = 2048  # 34 MB per float64 block at 2048 dimensions
 
 
@@ -130,12 +130,12 @@ class GaussianSums:
     def __add__(self, other: "GaussianSums") -> "GaussianSums":
         # Chan, Golub, LeVeque (1979): raw second moments lose digits if the mean is large.
         count = self.count + other.count
-        step = other.mean - self.mean
+        mean_difference = other.mean - self.mean
         share = other.count / max(1, count)
-        scatter = np.outer(step, step * (self.count * share))
+        scatter = np.outer(mean_difference, mean_difference * (self.count * share))
         scatter += self.scatter
         scatter += other.scatter
-        return GaussianSums(count, self.mean + share * step, scatter)
+        return GaussianSums(count, self.mean + share * mean_difference, scatter)
 
     def covariance(self) -> Floats:
         """Return the unbiased covariance; `NotMeasurable` under two samples."""
@@ -150,15 +150,15 @@ def factor(covariance: Floats) -> Floats:
     size = len(covariance)
     rounding = size * EPSILON * covariance.diagonal().max(initial=0.0)
     lower, pivots, rank, _ = dpstrf(covariance, lower=True, tol=rounding)
-    result = np.empty((rank, size))
-    result[:, pivots - 1] = np.tril(lower)[:, :rank].T
-    return result
+    root = np.empty((rank, size))
+    root[:, pivots - 1] = np.tril(lower)[:, :rank].T
+    return root
 
 
-def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:
+def assemble(mean_difference: Floats, first: Floats, second: Floats, norm: float) -> float:
     """Return the distance, given the difference of means, both factors and the nuclear norm."""
     traces = np.vdot(first, first) + np.vdot(second, second)
-    return max(0.0, float(step @ step + (traces - 2 * norm)))
+    return max(0.0, float(mean_difference @ mean_difference + (traces - 2 * norm)))
 
 
 class SingularValues(NamedTuple):
@@ -182,7 +182,7 @@ def singular_values(matrix: Floats) -> SingularValues:
     largest = values.max(initial=0.0)
     is_short = values < SHORT_SHARE * largest
     short_values = np.linalg.svd(projections[:, is_short], compute_uv=False)
-    # Vectors of smaller values are inaccurate, and those values weigh nothing.
+    # Vectors of smaller singular values are inaccurate, and these values are negligible.
     is_reliable = values > np.sqrt(len(matrix) * EPSILON) * largest
     norm = float(values[~is_short].sum() + short_values.sum())
     return SingularValues(
@@ -196,7 +196,7 @@ def singular_values(matrix: Floats) -> SingularValues:
 def _distance_by_patches(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> tuple[float, Floats]:
-    """Return the distance and the patches' gains from a matrix of patches²: for few patches."""
+    """Return the distance and the patches' gains from a matrix of patches x patches."""
     vectors = [np.concatenate(images, dtype=np.float64) for images in (reference, decoded)]
     means = [x.mean(axis=0) for x in vectors]
     count = len(vectors[0])
@@ -204,22 +204,22 @@ def _distance_by_patches(
     first, second = (
         (x - mean) / np.sqrt(count - 1) for x, mean in zip(vectors, means, strict=True)
     )
-    left_vectors, singular, right_vectors = np.linalg.svd(first @ second.T)
-    step = means[0] - means[1]
+    left_vectors, values, right_vectors = np.linalg.svd(first @ second.T)
+    mean_difference = means[0] - means[1]
     gains = (
         _squared_lengths(first)
         + _squared_lengths(second)
-        - (left_vectors**2 + right_vectors.T**2) @ singular
+        - (left_vectors**2 + right_vectors.T**2) @ values
     )
     gains *= count
-    gains += 2 * np.sqrt(count - 1) * ((first - second) @ step)
-    return assemble(step, first, second, float(singular.sum())), gains
+    gains += 2 * np.sqrt(count - 1) * ((first - second) @ mean_difference)
+    return assemble(mean_difference, first, second, float(values.sum())), gains
 
 
 def _distance_by_dimensions(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> tuple[float, Floats]:
-    """Return the distance and the patches' gains from matrices of dimensions²: for many patches.
+    """Return the distance and the patches' gains from dimensions x dimensions.
 
     With Q1 the patches' coordinates in F1 (X1 = Q1 F1), the left singular vectors of the patches'
     matrix are Q1 U, and Q1 U S^(1/2) = X1 F2' V S^(-1/2) needs no inverse of F1.
@@ -230,17 +230,17 @@ def _distance_by_dimensions(
     )
     factors = factor(first.covariance()), factor(second.covariance())
     cross = factors[0] @ factors[1].T
-    step = first.mean - second.mean
+    mean_difference = first.mean - second.mean
     norm, left_vectors, values, right_vectors = singular_values(cross)
     roots = np.sqrt(values)
-    return assemble(step, *factors, norm), (
-        _gains(reference, first, factors[1].T @ (right_vectors / roots), step)
-        + _gains(decoded, second, factors[0].T @ (left_vectors / roots), -step)
+    return assemble(mean_difference, *factors, norm), (
+        _gains(reference, first, factors[1].T @ (right_vectors / roots), mean_difference)
+        + _gains(decoded, second, factors[0].T @ (left_vectors / roots), -mean_difference)
     )
 
 
 def _gains(
-    images: Sequence[Features], sums: GaussianSums, projection: Floats, step: Floats
+    images: Sequence[Features], sums: GaussianSums, projection: Floats, mean_difference: Floats
 ) -> Floats:
     """Return each patch's contribution to the distance, up to a constant, (patches,)."""
     unbiased_factor = sums.count / (sums.count - 1)
@@ -248,7 +248,7 @@ def _gains(
     for block in _patch_blocks(images):
         deviations = block - sums.mean
         spread = _squared_lengths(deviations) - _squared_lengths(deviations @ projection)
-        gains.append(unbiased_factor * spread + 2 * (deviations @ step))
+        gains.append(unbiased_factor * spread + 2 * (deviations @ mean_difference))
     return np.concatenate(gains)
 
 

@@ -1,4 +1,4 @@
-"""JPEG AI's metrics (FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF) and ColorVideoVDP, by their packages.
+"""JPEG AI's metrics (FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF) and ColorVideoVDP, from packages.
 
 Metrics of luma take unrounded full-range BT.709 luma like JPEG AI's software, except VMAF. Releases
 are pinned, since others may give other values; the packages are optional (`iqa`):
@@ -147,7 +147,7 @@ class NLPD(TensorMetric):
         try:
             from pyiqa import create_metric
         except ImportError as error:  # pyiqa needs forty packages
-            raise Unavailable(f"{self.label} needs all that pyiqa needs: {error}") from error
+            raise Unavailable(f"{self.label} needs pyiqa with its dependencies: {error}") from error
         self._metric = create_metric("nlpd", device=device)
 
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
@@ -171,15 +171,15 @@ class PSNRHVSM(PackageMetric):
 
     def compare(self, prepared: tuple[tuple[int, ...], Float64Array], decoded: Pixels) -> float:
         """Return the PSNR-HVS-M (dB) of a decoded image; infinite for identical luma."""
-        with redirect_stdout(StringIO()):  # it prints missing optional packages
+        with redirect_stdout(StringIO()):  # the import prints missing optional packages
             from psnr_hvsm import psnr_hvs_hvsm_np
 
         require_same_shape(prepared[0], decoded.shape)
-        source, luma_of_decoded = prepared[1], self._luma(decoded)
-        if np.array_equal(source, luma_of_decoded):
+        source_luma, decoded_luma = prepared[1], self._luma(decoded)
+        if np.array_equal(source_luma, decoded_luma):
             return float("inf")
         with np.errstate(divide="ignore", invalid="ignore"):  # in blocks without variance
-            return float(psnr_hvs_hvsm_np(source, luma_of_decoded)[1])
+            return float(psnr_hvs_hvsm_np(source_luma, decoded_luma)[1])
 
     @staticmethod
     def _luma(pixels: Pixels) -> Float64Array:

@@ -1,4 +1,4 @@
-"""SSIMULACRA 2 and Butteraugli of two 8-bit sRGB images, the metrics behind JPEG XL's development.
+"""SSIMULACRA 2 and Butteraugli of two 8-bit sRGB images, the metrics that JPEG XL was tuned with.
 
 SSIMULACRA 2, 100 for identical images, below 0 for very poor ones: Sneyers, "SSIMULACRA 2 -
 Structural SIMilarity Unveiling Local And Compression Related Artifacts", release 2.1 of April 2023.
@@ -69,7 +69,7 @@ class SSIMULACRA2(ImageMetric):
     label = "SSIMULACRA 2"
     presentation = Presentation(margin=0.5)
     protocol = "ssimulacra2/2.1"
-    # From here on the fifth halving still has sides of 8 px. The author's program drops the missing
+    # From 113 px on, the fifth halving has sides of 8 px. The author's program drops the missing
     # scales of smaller images, and then applies weights to maps they were not fitted to.
     min_side_px = 113
 
@@ -161,8 +161,8 @@ def _norms(source: PreparedScale, xyb: Planes) -> Floats:
     edges = (1 + np.abs(xyb - mean)) / (1 + np.abs(source.xyb - source.mean)) - 1
     maps = [structure, np.maximum(edges, 0), np.maximum(-edges, 0)]
     means = [errors.mean((1, 2)) for errors in maps]
-    fourth = [np.square(np.square(errors)).mean((1, 2)) ** 0.25 for errors in maps]
-    return np.stack([np.stack(means, axis=-1), np.stack(fourth, axis=-1)], axis=1)
+    fourth_norms = [np.square(np.square(errors)).mean((1, 2)) ** 0.25 for errors in maps]
+    return np.stack([np.stack(means, axis=-1), np.stack(fourth_norms, axis=-1)], axis=1)
 
 
 PROGRAM = "butteraugli_main"

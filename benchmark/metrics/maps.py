@@ -1,4 +1,4 @@
-"""Error maps of decoded images, their grey pictures (levels: square roots) and their scales."""
+"""Error maps of decoded images, their grey pictures (square roots as levels) and their scales."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,7 +12,7 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import ErrorMap, ImageMetric, MapScale, require_same_shape
 from benchmark.registry import METRICS, metric_class
 
-STEPS = (1, 1.5, 2, 3, 5, 7, 10)  # ends of scales within a decade
+STEPS = (1, 1.5, 2, 3, 5, 7, 10)  # allowed ends of a legend within a decade
 REACH_PERCENTILE = 99.0  # a map's scale reaches to this percentile
 
 
@@ -27,8 +27,8 @@ def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze")
     """
     for pixels in (reference, decoded):
         if np.asarray(pixels).dtype != np.uint8:
-            kind = np.asarray(pixels).dtype
-            raise UsageError(f"a map needs uint8 pictures, not {kind}: round to 0 to 255 first")
+            dtype = np.asarray(pixels).dtype
+            raise UsageError(f"a map needs uint8 pictures, not {dtype}: round to 0 to 255 first")
     require_same_shape(reference.shape, decoded.shape)
     image_metric = mapped_metric(metric)
     result: ErrorMap = image_metric.error_map(image_metric.prepare(reference), decoded)
@@ -54,7 +54,7 @@ def map_scale(name: str) -> MapScale:
 
 
 def halve_map(values: ErrorMap) -> ErrorMap:
-    """Average the numbers among each 2 x 2 pixels, fewer at an odd side's end; 0 if all are NaN."""
+    """Average each 2 x 2 pixels, fewer at the end of an odd side, without NaN; 0 if all are NaN."""
     height, width = values.shape
     padded = np.pad(values, ((0, height % 2), (0, width % 2)), constant_values=np.nan)
     blocks = padded.reshape(-(-height // 2), 2, -1, 2)
@@ -65,7 +65,7 @@ def halve_map(values: ErrorMap) -> ErrorMap:
 
 
 def levels(values: ErrorMap, scale: MapScale) -> NDArray[np.uint8]:
-    """Return a map's grey levels: 255 times the root of its share of the scale, rounded."""
+    """Return a map's grey levels: 255 times the square root of its share of the scale, rounded."""
     return np.asarray(np.rint(255 * np.sqrt(np.clip(values / scale.most, 0, 1))), np.uint8)
 
 

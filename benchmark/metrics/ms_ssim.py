@@ -106,8 +106,8 @@ def _halved_in_bands(planes: FinestScale | Planes) -> Planes:
     halved = np.empty((channels, -(-height // 2), -(-width // 2)), np.float32)
     zero_rows = height % 2  # before the first row
     for rows in bands(*halved.shape[1:]):
-        first, last = 2 * rows.start - zero_rows, 2 * rows.stop - zero_rows
-        halve(planes[:, max(first, 0) : last], halved[:, rows])
+        start, stop = 2 * rows.start - zero_rows, 2 * rows.stop - zero_rows
+        halve(planes[:, max(start, 0) : stop], halved[:, rows])
     return halved
 
 
@@ -162,8 +162,9 @@ class Moments(NamedTuple):
 class PreparedScales(NamedTuple):
     """Source at every scale, finest first; about 48 bytes per pixel, or 4 without moments."""
 
-    planes: list[AnyPlanes]  # the first shares the pixels' memory; the rest only without moments
-    moments: list[Moments] | None  # by scale; None where they are not kept
+    # the finest planes share the pixels' memory; coarser ones are here only without moments
+    planes: list[AnyPlanes]
+    moments: list[Moments] | None  # by scale; None for images of more than KEPT_PIXELS
 
 
 class StructuralSimilarity(ImageMetric):
@@ -258,8 +259,8 @@ def _all_moments(planes: FinestScale | Planes) -> Moments:
     result = Moments(*(np.empty(shape, np.float32) for shape in (planes.shape, inner, inner)))
     for channel, rows in strips(planes.shape):
         computed = compute_moments(planes[channel, rows.start : rows.stop + MARGIN_PX])
-        for target, part in zip(result.strip(channel, rows), computed, strict=True):
-            target[:] = part
+        for target, values in zip(result.strip(channel, rows), computed, strict=True):
+            target[:] = values
     return result
 
 
@@ -274,7 +275,7 @@ def _similarities(
     require_same_shape(pixels.shape, decoded.shape)
     finest = FinestScale(decoded, pixels)
     errors: list[FinestScale | Planes] = [finest, *coarser_scales(finest, count)]
-    # s(e) does cancel where whole regions differ by many levels: in float32, black against white
+    # s(e) cancels where whole regions differ by many levels: in float32, black against white
     # is off by 4e-5. Such bad images (below 27 dB) are few, and may take twice as long.
     needs_float64 = _mean_square(errors[-1]) > SAFE_RMS**2
     dtype = np.dtype(np.float64 if needs_float64 else np.float32)
@@ -311,8 +312,8 @@ def blur(planes: Floats) -> Floats:
     from scipy.ndimage import correlate1d
 
     window = np.array((*HALF_WINDOW, *HALF_WINDOW[-2::-1]), np.float32)
-    down = correlate1d(planes, window, axis=1)[:, 5:-5]
-    blurred: Floats = correlate1d(down, window, axis=2)[..., 5:-5]
+    blurred_columns = correlate1d(planes, window, axis=1)[:, 5:-5]
+    blurred: Floats = correlate1d(blurred_columns, window, axis=2)[..., 5:-5]
     return blurred
 
 
@@ -324,9 +325,9 @@ def compute_moments(strip: NDArray[Any]) -> Moments:
         inner = np.empty((2, height - MARGIN_PX, width - MARGIN_PX), np.float32)
         loops.moments(doubled, *inner, width)
         return Moments(doubled, *inner)
-    needs_float64 = strip.astype(np.float64)
-    means, squares = blur(np.stack((needs_float64, needs_float64 * needs_float64)))
-    moments = (2 * needs_float64, 2 * means, 2 * (squares - means * means) + C2)
+    values = strip.astype(np.float64)
+    means, squares = blur(np.stack((values, values * values)))
+    moments = (2 * values, 2 * means, 2 * (squares - means * means) + C2)
     return Moments(*(moment.astype(np.float32) for moment in moments))
 
 

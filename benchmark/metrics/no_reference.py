@@ -3,11 +3,11 @@
 NIQE, lower is more natural: Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image
 Quality Analyzer" (2013), like the authors' release, with MATLAB's grey levels and bicubic halving,
 except that pixels of single-coloured areas count as neither positive nor negative.
-By pyiqa 0.1.16: Ke et al., "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang, Chan, Loy,
-"Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five pairs of
-prompts; Yang et al., "MANIQA: Multi-dimension Attention Network" (2022), 20 crops of 224 px at
-fixed positions. MUSIQ and MANIQA were trained on KonIQ-10k. pyiqa is optional, and its licence
-forbids commercial use; its weights are pinned files.
+Networks in pyiqa 0.1.16: Ke et al., "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang,
+Chan, Loy, "Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five
+pairs of prompts; Yang et al., "MANIQA: Multi-dimension Attention Network" (2022), 20 crops of
+224 px at fixed positions. MUSIQ and MANIQA were trained on KonIQ-10k. pyiqa is optional; its
+licence forbids commercial use, and its weights are pinned files.
 """
 
 from functools import cache
@@ -41,8 +41,8 @@ SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # cyclic, from a block's pixels to t
 SHAPES = np.round(np.arange(0.2, 10.0005, 0.001), 3)  # candidates for generalised Gaussians
 # Cubic interpolation (a = -1/2) midway between two pixels, twice as wide against aliasing
 HALVING = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
-# Grey levels: 8-bit luma that is not flat deviates more from its local mean. Smaller deviations are
-# rounding errors, whose sign would decide on which side of the Gaussian a flat pixel counts.
+# Threshold in grey levels: smaller deviations from the local mean are rounding errors in flat
+# areas, whose sign would decide on which side of the Gaussian a flat pixel counts.
 FLAT = 1e-6
 
 
@@ -86,23 +86,25 @@ class NIQE(ImageMetric):
         """Return NIQE; `ValueError` for another shape, `NotMeasurable` under 2 textured blocks."""
         require_same_shape(prepared, decoded.shape)
         features = block_features(decoded)
-        textured = features[np.isfinite(features).all(axis=1)]
-        if len(textured) < 2:
+        textured_features = features[np.isfinite(features).all(axis=1)]
+        if len(textured_features) < 2:
             raise NotMeasurable("NIQE needs at least two blocks that are not flat", PIXELS_REASON)
-        step = self._mean - np.nanmean(features, axis=0)
-        covariance = (self._covariance + np.cov(textured, rowvar=False)) / 2
-        inverse = np.linalg.pinv(covariance, rcond=len(step) * np.finfo(float).eps, hermitian=True)
-        return float(np.sqrt(step @ inverse @ step))
+        difference = self._mean - np.nanmean(features, axis=0)
+        covariance = (self._covariance + np.cov(textured_features, rowvar=False)) / 2
+        inverse = np.linalg.pinv(
+            covariance, rcond=len(difference) * np.finfo(float).eps, hermitian=True
+        )
+        return float(np.sqrt(difference @ inverse @ difference))
 
 
 def block_features(pixels: Pixels) -> Floats:
     """Return each block's statistics, (blocks, 36); NaN where a flat block has none."""
     height, width = (side // BLOCK_PX * BLOCK_PX for side in pixels.shape[:2])
     image = np.rint(pixels[:height, :width] @ np.array(GREY))
-    half = _halve_height(_halve_height(image).T).T
+    half_size = _halve_height(_halve_height(image).T).T
     features = [
         _block_statistics(_normalise(scaled), BLOCK_PX // factor)
-        for factor, scaled in ((1, image), (2, half))
+        for factor, scaled in ((1, image), (2, half_size))
     ]
     return np.concatenate(features, axis=1)
 
@@ -114,8 +116,8 @@ def _normalise(image: Floats) -> Floats:
     window /= window.sum()
 
     def mean(values: Floats) -> Floats:
-        down = correlate1d(values, window, axis=0, mode="nearest")
-        blurred: Floats = correlate1d(down, window, axis=1, mode="nearest")
+        blurred_columns = correlate1d(values, window, axis=0, mode="nearest")
+        blurred: Floats = correlate1d(blurred_columns, window, axis=1, mode="nearest")
         return blurred
 
     mu = mean(image)
@@ -129,8 +131,10 @@ def _halve_height(image: Floats) -> Floats:
     """Halve the (even) height of an image like MATLAB's imresize."""
     margin = len(HALVING) // 2 - 1
     padded = np.pad(image, ((margin, margin), (0, 0)), mode="symmetric")
-    half = len(image) // 2
-    rows = [tap * padded[offset : offset + 2 * half : 2] for offset, tap in enumerate(HALVING)]
+    half_height = len(image) // 2
+    rows = [
+        tap * padded[offset : offset + 2 * half_height : 2] for offset, tap in enumerate(HALVING)
+    ]
     halved: Floats = np.sum(rows, axis=0)
     return halved
 
@@ -156,7 +160,7 @@ def _block_statistics(normalised: Floats, side: int) -> Floats:
 
 
 def _asymmetric_gaussian(blocks: Floats) -> tuple[Floats, Floats, Floats]:
-    """Fit by moments: each block's shape (nearest in `SHAPES`), left, right scale, (blocks,)."""
+    """Fit each block by moments: its shape (nearest in `SHAPES`), left and right scale."""
     from scipy.special import gamma
 
     values = blocks.reshape(len(blocks), -1)
@@ -194,10 +198,10 @@ INSTALL = f"pip install pyiqa=={VERSION} 'setuptools<82'"
 class LearnedRating(ImageMetric):
     """Rating by the pyiqa network of a subclass; higher is better; float32 on every device."""
 
-    min_side_px = 32  # MUSIQ's patches, strides of the other two
+    min_side_px = 32  # size of MUSIQ's patches, and stride of the other two networks
     file: ClassVar[str]
     sha256: ClassVar[str]  # the file's, or its first digits
-    published: ClassVar[str]  # name of the file in messages
+    file_description: ClassVar[str]  # name of the file in messages
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` if pyiqa or the weights are missing or differ."""
@@ -206,7 +210,7 @@ class LearnedRating(ImageMetric):
         try:
             self._network = self.open(path, device)
         except ImportError as error:  # pyiqa needs forty packages
-            raise Unavailable(f"{self.label} needs all that pyiqa needs: {error}") from error
+            raise Unavailable(f"{self.label} needs pyiqa with its dependencies: {error}") from error
 
     @classmethod
     def require(cls) -> Path:
@@ -216,7 +220,7 @@ class LearnedRating(ImageMetric):
 
     def open(self, path: Path, device: str) -> Any:
         """Return pyiqa's network with the weights from `path`."""
-        state = load_pinned(path, self.sha256, self.published)
+        state = load_pinned(path, self.sha256, self.file_description)
         from unittest.mock import patch
 
         import timm
@@ -243,10 +247,10 @@ class LearnedRating(ImageMetric):
 
         require_same_shape(prepared, decoded.shape)
         image = torch.from_numpy(decoded.copy()).to(self._device)
-        unit = image.permute(2, 0, 1)[None].float() / 255
+        unit_image = image.permute(2, 0, 1)[None].float() / 255
         try:
             with torch.inference_mode():
-                return float(self._network(unit))
+                return float(self._network(unit_image))
         except torch.OutOfMemoryError as error:
             raise NotMeasurable(f"{self.label} of this image needs more memory: {error}") from error
 
@@ -258,8 +262,8 @@ class MUSIQ(LearnedRating):
     label = "MUSIQ"
     presentation = Presentation(margin=0.5)
     file = "musiq_koniq_ckpt-e95806b9.pth"
-    sha256 = "e95806b9"  # from its published name; the rest is unknown
-    published = "pyiqa's MUSIQ, trained on KonIQ-10k"
+    sha256 = "e95806b9"  # from its published name; the other digits are unknown
+    file_description = "pyiqa's MUSIQ, trained on KonIQ-10k"
     protocol = f"musiq/pyiqa-{VERSION}-koniq-{sha256[:8]}"
 
 
@@ -271,12 +275,12 @@ class CLIPIQA(LearnedRating):
     presentation = Presentation(margin=0.01)
     file = "RN50.pt"
     sha256 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
-    published = "OpenAI's CLIP RN50.pt"
+    file_description = "OpenAI's CLIP RN50.pt"
     protocol = f"clip-iqa/pyiqa-{VERSION}-rn50-{sha256[:8]}"
 
     def open(self, path: Path, device: str) -> Any:
         """Return CLIP-IQA with the network from `path`, OpenAI's archive."""
-        require_pinned(path, self.sha256, self.published)
+        require_pinned(path, self.sha256, self.file_description)
         from pyiqa import create_metric
 
         return create_metric("clipiqa", device=device, backbone=str(path))
@@ -290,5 +294,5 @@ class MANIQA(LearnedRating):
     presentation = Presentation(margin=0.01)
     file = "ckpt_koniq10k.pt"
     sha256 = "a207f8ab57322e6be38ff5c8d019301dc032b454bef21c3c9f9dbf7974eebff6"
-    published = f"MANIQA's {file}"
+    file_description = f"MANIQA's {file}"
     protocol = f"maniqa/pyiqa-{VERSION}-koniq-{sha256[:8]}"

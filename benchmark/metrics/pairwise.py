@@ -25,7 +25,7 @@ NEIGHBOURS = 3
 
 
 def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-    """Return the squared discrepancy, perhaps below 0 within noise, and the images' influences.
+    """Return the squared discrepancy (noise may make it negative) and the images' influences.
 
     A patch is not compared with itself, but with all patches of the other set, including its own
     source, which lowers the distance by some 1e-4 for 28,650 Inception patches. The influence is
@@ -36,7 +36,7 @@ def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) 
     count = len(image_indices)
     boundary.require_patches(count, 2, "a kernel distance")
     first, second = (np.concatenate(sets, dtype=np.float32) for sets in (reference, decoded))
-    # Each patch's mean kernel value with the rest of its set, and with the other set
+    # Each patch's mean kernel value with the other patches of its set, and with the other set
     within_set = (_sums_within_set(first) + _sums_within_set(second)) / (count - 1)
     between_sets = np.add(*_sums_between_sets(first, second)) / count
     gains = np.asarray(2 * (within_set - between_sets), np.float64)
@@ -69,7 +69,7 @@ class KID256TF(KID256):
 
 
 def _sums_within_set(features: Features) -> NDArray[np.float64]:
-    """Sum each patch's kernel values with the rest of its set, (patches,)."""
+    """Sum each patch's kernel values with the other patches of its set, (patches,)."""
     sums = np.zeros(len(features))
     blocks = _row_blocks(features)
     for index, rows in enumerate(blocks):

@@ -57,13 +57,13 @@ class LumaPSNR(ImageMetric):
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
         """Return the PSNR of luma (dB) of a decoded image; `ValueError` unless the shapes agree."""
         require_same_shape(prepared.shape, decoded.shape)
-        flat = [np.ascontiguousarray(image).reshape(-1, 3) for image in (prepared, decoded)]
-        # a sum of integers is the same in any order, and 64 bits hold a band's
-        bands_of_pixels = bands(len(flat[0]), 1)
+        flat_images = [np.ascontiguousarray(image).reshape(-1, 3) for image in (prepared, decoded)]
+        # a sum of integers is the same in any order, and 64 bits hold the sum of a band
+        bands_of_pixels = bands(len(flat_images[0]), 1)
         total = sum(
-            _squared_luma_error(*(image[band] for image in flat)) for band in bands_of_pixels
+            _squared_luma_error(*(image[band] for image in flat_images)) for band in bands_of_pixels
         )
-        return _decibels(total / LUMA_UNIT**2 / len(flat[0]))
+        return _decibels(total / LUMA_UNIT**2 / len(flat_images[0]))
 
     def error_map(self, prepared: Pixels, decoded: Pixels) -> ErrorMap:
         """Return the squared errors of luma."""
@@ -119,7 +119,7 @@ def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
         band = pixels[rows]
         luma = _luma_sums(band) / LUMA_UNIT
         red, _, blue = np.moveaxis(band.astype(np.float64), 2, 0)
-        # ITU-R BT.709-6, item 3.3; 128 is grey, and pure blue or red would be 255.5
+        # ITU-R BT.709-6, item 3.3; grey is 128, and pure blue or red would be 255.5
         cb, cr = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
         planes[:, rows] = np.rint(np.stack([luma, cb, cr])).clip(0, 255)
     return planes

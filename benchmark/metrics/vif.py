@@ -2,7 +2,7 @@
 
 Sheikh, Bovik, "Image Information and Visual Quality", IEEE Trans. Image Processing 15(2), 2006,
 like the authors' `vifp_mscale.m`: four scales, Gaussian windows of 17, 9, 5 and 3 px, visual noise
-of variance 2, on unrounded full-range BT.709 luma. In float32 values moved by up to 2e-3.
+of variance 2, on unrounded full-range BT.709 luma. float32 would change values by up to 2e-3.
 """
 
 from collections.abc import Iterator
@@ -76,8 +76,8 @@ def _information(source: SourceScale, plane: Float64Array, window: int) -> float
     no_gain = (source.variance < MIN_VARIANCE) | (gain < 0)
     noise[no_gain] = variance[no_gain]
     gain, noise = np.maximum(gain, 0), np.maximum(noise, MIN_VARIANCE)
-    noisy = noise + VISUAL_NOISE
-    return float(np.log10(1 + gain**2 * source.variance / noisy).sum())
+    total_noise = noise + VISUAL_NOISE
+    return float(np.log10(1 + gain**2 * source.variance / total_noise).sum())
 
 
 def _variance(plane: Float64Array, mean: Float64Array, window: int) -> Float64Array:
@@ -97,9 +97,9 @@ def _planes(pixels: Pixels) -> Iterator[tuple[int, Float64Array]]:
 def _smooth(plane: Float64Array, window: int) -> Float64Array:
     from scipy.ndimage import correlate1d
 
-    half = window // 2
-    weights = np.exp(-((np.arange(window) - half) ** 2) / (2 * (window / 5) ** 2))
+    margin = window // 2
+    weights = np.exp(-((np.arange(window) - margin) ** 2) / (2 * (window / 5) ** 2))
     weights /= weights.sum()
-    rows = correlate1d(plane, weights, 0)[half:-half]
-    result: Float64Array = correlate1d(rows, weights, 1)[:, half:-half]
-    return result
+    rows = correlate1d(plane, weights, 0)[margin:-margin]
+    smoothed: Float64Array = correlate1d(rows, weights, 1)[:, margin:-margin]
+    return smoothed

@@ -33,16 +33,16 @@ CONFUSED_COLUMNS = (("psnr_db", "psnr_y_db", "psnr_ycbcr_db"), ("ms_ssim", "ssim
          ("lpips_alex", "lpips_vgg", "lpips_squeeze"))  # fmt: skip
 MAX_POINTS = 1000
 FITS_DB = 0.05  # maximum residual that the error of the points can explain
-MISSED_DB = 0.07  # cost of a point that a rule does not predict
+MISSED_DB = 0.07  # residual assumed for a point that a rule does not predict
 MIN_PREDICTED = 0.6  # share of the points that a rule must predict
-SAME_RATE = 1e-3  # relative difference of a stream's rates in two programs
-SAME_DB = 0.01  # difference of equal streams in printed tables
-NEAR_RATE = 5e-3  # relative difference for images of several sizes, cropped or padded
+SAME_RATE = 1e-3  # maximum relative difference of a stream's rates in two programs
+SAME_DB = 0.01  # maximum difference of equal streams in printed tables
+NEAR_RATE = 5e-3  # maximum relative difference for images of several sizes, cropped or padded
 MIN_DECIMALS = 3  # assumed for printed rates
-UNIT_ERRORS = (8, 1 / 8, 3, 1 / 3)  # ratios too large for a gain
+UNIT_ERRORS = (8, 1 / 8, 3, 1 / 3)  # ratios that only a wrong unit (bytes, channels) explains
 POOLED = "pooled"  # rule measured for images of several sizes
 RATE_RULES = ("subset", POOLED)  # rules that change rates too
-END_TOLERANCE = 5e-3  # relative excess of a rounded rate beyond the end of a curve
+END_TOLERANCE = 5e-3  # maximum relative excess of a rounded rate beyond the end of a curve
 PEAK = 255.0**2
 UNITS = {"excess": "squared levels", "shift": "dB", "average": "dB", "ratio": "x", "offset": "bpp"}
 WORDS: Mapping[str, Mapping[str, Any]] = tomllib.loads(
@@ -88,7 +88,7 @@ def interpolate_rates(
 
 
 def match_settings(bpp: Float64Array, rates: Float64Array, tolerance: Any = SAME_RATE) -> Any:
-    """Return whether all rates, (..., points), are within relative `near` of a setting's `bpp`."""
+    """Return whether all rates, (..., points), are within a relative tolerance of a setting."""
     return (np.abs(rates[..., None] / bpp - 1).min(axis=-1) < tolerance).all(axis=-1)
 
 
@@ -229,13 +229,13 @@ def rule_curves(
     bpp = np.array([point.image_bpp[order] for point in points])
     values = {column: np.array([point.image_values[column][order] for point in points])
               for column in points[0].image_values if column in columns}  # fmt: skip
-    values = {column: means for column, means in values.items() if not np.isnan(means).any()}
+    values = {column: array for column, array in values.items() if not np.isnan(array).any()}
     if (metric_values := values.pop(metric.column, None)) is None or np.isnan(bpp).any():
         return {}
     rates, decibels = bpp.mean(axis=1), convert_to_decibels(metric_values.mean(axis=1), scale)
     curves = {
-        f"column:{column}": (rates, convert_to_decibels(means.mean(axis=1), scale))
-        for column, means in values.items()
+        f"column:{column}": (rates, convert_to_decibels(other_values.mean(axis=1), scale))
+        for column, other_values in values.items()
     }
     if scale == "psnr":
         error = (PEAK / 10 ** (metric_values / 10)).mean(axis=1)
@@ -248,11 +248,11 @@ def rule_curves(
     masks = {f"first {count} images": positions < count for count in positions[1:]}
     masks |= {f"without {names[count]}": positions != count for count in positions}
     for name, mask in masks.items():
-        means = (
+        curve = (
             bpp[:, mask].mean(axis=1),
             convert_to_decibels(metric_values[:, mask].mean(axis=1), scale),
         )
-        curves[f"subset:{name}"] = means
+        curves[f"subset:{name}"] = curve
     return curves
 
 

@@ -58,7 +58,7 @@ class StudyPlan(NamedTuple):
 
     dataset: str
     stimuli: tuple[Stimulus, ...]
-    images: tuple[tuple[str, Path], ...]  # one without two codecs at a rate is in no pair
+    images: tuple[tuple[str, Path], ...]  # an image without two codecs at a rate is in no pair
     rows: Mapping[tuple[int, Any], Mapping[str, Any]]  # by image and stimulus
     pairs: list[StimulusPair]
     pictures: Pictures
@@ -207,17 +207,19 @@ def _decode_pictures(
                 area = slice(top, top + height), slice(left, left + width)
             pictures["source"] = source = read_image(plan.images[image][1], flatten=True).pixels
             if image in catch_images:
-                worse = open_image(BytesIO(_image_bytes(source, "JPEG", quality=CATCH_QUALITY)))
-                pictures |= {"copy": source, "worse": np.asarray(worse.convert("RGB"))}
+                worse_picture = open_image(
+                    BytesIO(_image_bytes(source, "JPEG", quality=CATCH_QUALITY))
+                )
+                pictures |= {"copy": source, "worse": np.asarray(worse_picture.convert("RGB"))}
             yield (
                 image,
                 {name: np.ascontiguousarray(picture[area]) for name, picture in pictures.items()},
             )
 
 
-def _image_bytes(pixels: Pixels, form: str, **options: int) -> bytes:
+def _image_bytes(pixels: Pixels, image_format: str, **options: int) -> bytes:
     stream = BytesIO()
-    fromarray(pixels).save(stream, form, **options)
+    fromarray(pixels).save(stream, image_format, **options)
     return stream.getvalue()
 
 
@@ -250,7 +252,7 @@ def _trials(
     return training, tuple(lists)
 
 
-def _page_data(key: Key, post: str, rng: np.random.Generator) -> dict[str, Any]:
+def _page_data(key: Key, post_url: str, rng: np.random.Generator) -> dict[str, Any]:
     """Return the page's files and questions, in a random order that reveals nothing."""
     order = rng.permutation(len(key.pictures)).tolist()
 
@@ -262,5 +264,5 @@ def _page_data(key: Key, post: str, rng: np.random.Generator) -> dict[str, Any]:
         "files": [key.pictures[number].file for number in order],
         "training": [[*files(trial), trial.better] for trial in key.training],
         "lists": [[files(trial) for trial in trials] for trials in key.lists],
-        "post": post,
+        "post": post_url,
     }

@@ -195,7 +195,7 @@ def _summary_lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files
     agreement_text = ""
     if result.agreement is not None:
         agreement_text = (
-            f"Raters agree with Kendall's u = {result.agreement:.2f} on "
+            f"Agreement of raters: Kendall's u = {result.agreement:.2f} on "
             f"{counted(result.pairs, 'pair')} (1: complete agreement, 0: chance)."
         )
     lines = (

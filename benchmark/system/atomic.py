@@ -30,7 +30,7 @@ REMEDY = "what was stored before is kept; fix this, then run again"
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_WAITING_BYTES = 64 << 20
 MAX_WAITING_FILES = 1000
-SYNC_THREADS = 16  # a file system commits concurrent requests together: six times as fast
+SYNC_THREADS = 16  # six times as fast: file systems commit concurrent requests together
 
 
 @contextmanager
@@ -96,12 +96,12 @@ def synchronise(paths: Iterable[Path]) -> None:
         with suppress(RuntimeError):  # limits of memory or processes may forbid threads
             shares = [pending[start::SYNC_THREADS] for start in range(SYNC_THREADS)]
             with ThreadPoolExecutor(SYNC_THREADS) as pool:
-                list(pool.map(_sync_each, shares))
+                list(pool.map(_sync_paths, shares))
             return
-    _sync_each(pending)
+    _sync_paths(pending)
 
 
-def _sync_each(paths: Iterable[Path]) -> None:
+def _sync_paths(paths: Iterable[Path]) -> None:
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -149,15 +149,15 @@ def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REM
 
 
 class WaitingFiles:
-    """Files held in memory and written together, which takes a disk as long as writing one.
+    """Files held in memory and written together, which takes as long as writing a single one.
 
-    Written when too large or too many, and at the end of a `with` block without exception.
+    They are written when too large or too many, and when a `with` block ends without exception.
     """
 
     def __init__(self, remedy: str = REMEDY) -> None:
         self._remedy = remedy
         self._files: dict[Path, bytes | memoryview] = {}
-        self._bytes = 0  # an upper bound: some files may have been replaced
+        self._bytes = 0  # an upper bound: `add` may have replaced some files
 
     def add(self, files: Mapping[Path, bytes | memoryview]) -> None:
         """Add files by path; their contents must not change until they are written."""
@@ -202,7 +202,7 @@ def lock(descriptor: int, *, shared: bool = False) -> bool:
 
 PREFIX = "rdrbench-"
 LOCK = ".rdrbench.lock"
-# The second is multiprocessing's, whose folders `claim_folder` has locked.
+# multiprocessing's folders begin with "pymp-"; `claim_folder` has locked ours among them.
 SWEPT_PREFIXES = (PREFIX, "pymp-")
 
 
@@ -223,7 +223,7 @@ def sweep() -> None:
         return
     root = Path(tempfile.gettempdir())
     for folder in [path for prefix in SWEPT_PREFIXES for path in root.glob(f"{prefix}*")]:
-        with suppress(OSError):  # it has no lock file, or its owner is alive
+        with suppress(OSError):  # the folder has no lock file, or its process is alive
             status = folder.lstat()
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
                 with open_regular(folder / LOCK, within=folder) as file:
@@ -239,7 +239,7 @@ def claim_folder(folder: Path) -> None:
 
 
 def _create_locked(path: Path) -> int:
-    """Create a file that is locked from the moment it has its name; return its descriptor."""
+    """Create a file that is locked before it gets its name; return its descriptor."""
     if sys.platform == "win32":  # open files cannot be renamed there
         return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     draft = path.with_name(f"{path.name}.part")
@@ -254,7 +254,7 @@ def _create_locked(path: Path) -> int:
 
 @contextmanager
 def handle_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Handle SIGINT and SIGTERM with a function in the block."""
+    """Handle SIGINT and SIGTERM with `handler` in the block."""
     previous_handlers = {number: signal.signal(number, handler) for number in END_SIGNALS}
     try:
         yield

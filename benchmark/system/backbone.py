@@ -64,7 +64,7 @@ SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1] (torchvision's documentation)
 DEVIATION = (0.229, 0.224, 0.225)
-# Exceptions of torch.load, and of reading its result, for a file with other content
+# Exceptions when torch.load, or a reader of its result, meets a file with other content
 CONTENT_ERRORS = (RuntimeError, UnpicklingError, LookupError, TypeError, AttributeError)
 READ_ERRORS = (OSError, EOFError, *CONTENT_ERRORS)
 Weights = Mapping[str, "Tensor"]
@@ -89,7 +89,7 @@ def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
 
 
 def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
-    """Make a convolution followed by a ReLU; name: the layer's in torchvision."""
+    """Make a convolution followed by a ReLU; name: the layer's name in torchvision."""
     tensors = f"{name}.weight", f"{name}.bias"
 
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
@@ -110,7 +110,7 @@ def fire(name: str) -> Step:
         squeezed = squeeze.apply(signal, weights)
         return torch.cat([expand.apply(squeezed, weights) for expand in expansions], dim=1)
 
-    return Step(apply, sum((part.tensors for part in (squeeze, *expansions)), ()))
+    return Step(apply, sum((step.tensors for step in (squeeze, *expansions)), ()))
 
 
 class Backbone(NamedTuple):
@@ -137,10 +137,10 @@ class Backbone(NamedTuple):
         """Return the weight file's path without reading it; `Unavailable` if there is none."""
         return find_fetched(self.patterns, self.fetch_name, self.file)
 
-    def require(self, *, importances: bool = False) -> None:
-        """Raise `Unavailable` if the weight file, or lpips for `importances`, is missing."""
+    def require(self, *, channel_weights: bool = False) -> None:
+        """Raise `Unavailable` if the weight file, or lpips for `channel_weights`, is missing."""
         self.find()
-        if importances:
+        if channel_weights:
             _find_lpips_file(self.heads)
 
     def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
@@ -158,7 +158,7 @@ class Backbone(NamedTuple):
             raise Unavailable(f"{path} is not {description}: replace it by {self.file}")
         return {name: channels_last(tensor).to(device, dtype) for name, tensor in tensors.items()}
 
-    def importances(self) -> "list[Tensor]":
+    def channel_weights(self) -> "list[Tensor]":
         """Return LPIPS' channel weights of each layer, float32 of shape (1, channels, 1, 1)."""
         content = load_tensors(_find_lpips_file(self.heads))
         return [content[f"lin{number}.model.1.weight"] for number in range(len(self.layers))]
@@ -172,13 +172,13 @@ class Backbone(NamedTuple):
 
 
 def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
-    """Verify a weight file's digest, and load it; `Unavailable` has the name `file`."""
+    """Verify a weight file's digest, and load it; `Unavailable` calls it `file`."""
     require_pinned(path, sha256, file)
     return dict(load_tensors(path))
 
 
 def require_pinned(path: Path, sha256: str, file: str) -> None:
-    """Raise `Unavailable`, with the name `file`, unless the file's digest begins with `sha256`."""
+    """Raise `Unavailable`, calling it `file`, unless the file's digest begins with `sha256`."""
     try:
         digest = file_sha256(path)
     except OSError as error:
@@ -256,7 +256,7 @@ SQUEEZENET = Backbone(
         (fire("features.12"),),
     ),
 )
-# Only the file's digest is published (in its name and elsewhere), not the digest of its tensors
+# VGG-16's file has a published digest (in its name and elsewhere), its tensors have none
 VGG16 = Backbone(
     name="VGG-16",
     file="torchvision's vgg16-397923af.pth",

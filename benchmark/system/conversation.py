@@ -1,6 +1,6 @@
 """Conversation with a running program: numbered messages with a body, over separate pipes.
 
-The program, and what it started, ends with this process. Only the end of its stderr is kept.
+The program ends with this process, as does all that it started. Only the end of its stderr is kept.
 """
 
 import json
@@ -32,7 +32,7 @@ MAGIC = b"RDRW"
 HEADER = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body
 MAX_MESSAGE_BYTES = 1 << 22
 MAX_PRINTED_BYTES = 1 << 16  # printed before the first answer by modules that the program imports
-NO_LIMIT = (1 << 63) - 1  # on the size of the program's files, such as caches of frameworks
+NO_LIMIT = (1 << 63) - 1  # bytes of a file that the program writes, such as a framework's cache
 PIPE_BYTES = 1 << 20
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ in linux/fcntl.h
 LAST_WORDS_SECONDS = 0.5  # wait for the standard error of a program that has ended
@@ -62,7 +62,7 @@ class Conversation:
     def ask(
         self, message: Mapping[str, Any], body: bytes, timeout_seconds: float, max_bytes: int
     ) -> tuple[dict[str, Any], bytes]:
-        """Send a request; return the answer and its body of at most `max_bytes`.
+        """Send a request; return the answer and its body, of at most `max_bytes`.
 
         An answer repeats its request's number; the program may not write before a request.
         """
@@ -70,8 +70,8 @@ class Conversation:
         self._requests_sent += 1
         text = json.dumps({**message, "number": self._requests_sent}).encode()
         try:
-            has_unread = self._requests_sent > 1 and wait([self._answers], 0)
-            if has_unread and not wait([self._launcher.answers], 0):  # otherwise it has ended
+            has_unread_data = self._requests_sent > 1 and wait([self._answers], 0)
+            if has_unread_data and not wait([self._launcher.answers], 0):  # otherwise it has ended
                 raise ProgramFailed(f"{self.name} wrote to its pipe without being asked")
             self._send(HEADER.pack(MAGIC, len(text), len(body)) + text, deadline)
             self._send(body, deadline)
@@ -185,6 +185,6 @@ def _open_pipes(pipes: Sequence[Path]) -> list[int]:
         os.open(pipe, mode | os.O_NONBLOCK) for pipe, mode in zip(pipes, modes, strict=True)
     ]
     for descriptor in descriptors[:2]:
-        with suppress(OSError):  # larger than the system allows
+        with suppress(OSError):  # PIPE_BYTES may be more than the system allows
             fcntl.fcntl(descriptor, SET_PIPE_SIZE, PIPE_BYTES)
     return descriptors

@@ -24,13 +24,13 @@ from benchmark.system.foreign_files import BadFile, open_regular
 from benchmark.system.text import name_text, parsing
 
 SHA256 = re.compile("[0-9a-f]{64}")
-WRITE_BATCH = 256  # values written together, for one wait for the disk
+WRITE_BATCH = 256  # values written together, so that they wait for the disk once
 PACKAGES = ("benchmark", "baselines")
 
 
 @cache
 def code_sha256() -> str:
-    """Hash this project's code and tables: machines with equal digests measure the same."""
+    """Hash this project's code and tables: machines with equal digests measure equal values."""
     digest, root = hashlib.sha256(), Path(__file__).parents[2]
     files = (path for name in PACKAGES for path in (root / name).rglob("*"))
     for path in sorted(path for path in files if path.suffix in (".py", ".toml")):
@@ -69,7 +69,7 @@ class FileMemory:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._new: dict[str, str] = {}
+        self._new_values: dict[str, str] = {}
         self._database: sqlite3.Connection | None = None
         folder = cache_folder()
         with suppress(sqlite3.Error, OSError):
@@ -98,8 +98,8 @@ class FileMemory:
         value = compute()
         if _file_state(path) == state:
             with self._lock:
-                self._new[key] = json.dumps(value)
-                if len(self._new) >= WRITE_BATCH:
+                self._new_values[key] = json.dumps(value)
+                if len(self._new_values) >= WRITE_BATCH:
                     self._write()
         return value
 
@@ -121,12 +121,12 @@ class FileMemory:
         return str(row[0]) if row else None
 
     def _write(self) -> None:
-        if self._new and self._database is not None:
+        if self._new_values and self._database is not None:
             with suppress(sqlite3.Error), self._database:
                 self._database.executemany(
-                    "insert or replace into digest values (?, ?)", self._new.items()
+                    "insert or replace into digest values (?, ?)", self._new_values.items()
                 )
-        self._new.clear()
+        self._new_values.clear()
 
 
 def cached_value(path: Path, quantity: str, compute: Callable[[], Any]) -> Any:

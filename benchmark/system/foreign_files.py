@@ -1,4 +1,4 @@
-"""Foreign files read within limits: regular files, tars, torch files, truncated images."""
+"""Untrusted files read within limits: regular files, tars, torch files, truncated images."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ class BadFile(ValueError):  # noqa: N818 - like the errors of `benchmark.errors`
 
 
 def resolve_inside(folder: Path, name: str) -> Path:
-    """Return `folder / name` for a name from foreign data; `OSError` if it leads out of the folder.
+    """Return `folder / name` for an untrusted name; `OSError` if it leads out of the folder.
 
     >>> resolve_inside(Path("a"), "b/c.png").as_posix()
     'a/b/c.png'
@@ -68,11 +68,11 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
 
 
 def read_regular(path: Path, max_bytes: int, within: Path | None = None) -> bytes:
-    """Return a regular file's bytes when opened; `OSError` for more than `max_bytes`."""
+    """Return the bytes of a regular file; `OSError` if it has more than `max_bytes`."""
     with open_regular(path, within) as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
-            reason = f"it has {size} bytes, and at most {max_bytes} are read"
+            reason = f"it has {size} bytes, more than the limit of {max_bytes}"
             raise OSError(errno.EFBIG, reason, str(path))
         return file.read(size)
 
@@ -89,7 +89,7 @@ def is_regular(path: Path, within: Path | None = None) -> bool:
 def walk(
     root: Path, onerror: Callable[[OSError], None] | None = None
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk folders like `os.walk`; `UsageError` for more than `MAX_FOLDER_DEPTH` nested ones."""
+    """Walk folders like `os.walk`; `UsageError` if they are nested over `MAX_FOLDER_DEPTH` deep."""
     for folder, subfolders, files in os.walk(root, onerror=onerror):
         if subfolders and len(Path(folder).relative_to(root).parts) >= MAX_FOLDER_DEPTH:
             raise UsageError(
@@ -99,7 +99,7 @@ def walk(
 
 
 BLOCK_BYTES = 512
-MAX_EXTENSION_BYTES = 1 << 13  # tarfile's time grows with the square of their length
+MAX_EXTENSION_BYTES = 1 << 13  # tarfile's time grows with the square of a header's length
 MAX_SHOWN_CHARACTERS = 60  # maximum length of a name in a refusal
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
@@ -120,8 +120,8 @@ class _Header(tarfile.TarInfo):
                 raise
             raise BadTar(f"a header cannot be read ({error})") from error
         if header.type in _EXTENSIONS and header.size > MAX_EXTENSION_BYTES:
-            limit = f"at most {MAX_EXTENSION_BYTES} are read"
-            raise BadTar(f"an extended header has {header.size} bytes, and {limit}")
+            limit = f"more than the limit of {MAX_EXTENSION_BYTES}"
+            raise BadTar(f"an extended header has {header.size} bytes, {limit}")
         return header
 
 
@@ -132,7 +132,7 @@ def files_of_tar(
 
     A hard link yields the earlier file. refuse: called with other members' names and the reason.
     """
-    regular: dict[str, tarfile.TarInfo] = {}
+    regular_files: dict[str, tarfile.TarInfo] = {}
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     try:
@@ -144,10 +144,10 @@ def files_of_tar(
             if member.size < 0 or (member.isreg() and member.offset_data + member.size > end):
                 name = member.name[:MAX_SHOWN_CHARACTERS]
                 raise BadTar(f"{name!r} extends beyond the end of the archive")
-            if member.islnk() and member.linkname in regular:
-                member = regular[member.linkname].replace(name=member.name)
+            if member.islnk() and member.linkname in regular_files:
+                member = regular_files[member.linkname].replace(name=member.name)
             if member.isreg() and not member.issparse():
-                regular[member.name] = member
+                regular_files[member.name] = member
                 yield member
             elif not member.isdir():
                 kind = "a sparse file" if member.issparse() else "not a regular file"
@@ -158,7 +158,7 @@ def files_of_tar(
         raise BadTar(str(error)) from error
 
 
-ZIP = b"PK\x03\x04"  # torch recognises its current format by this start alone
+ZIP = b"PK\x03\x04"  # torch recognises its current format by these first bytes alone
 
 
 def load_tensors(path: Path, device: Any = "cpu") -> Any:
@@ -170,7 +170,7 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
     """
     import torch
 
-    unpacked = 0
+    unpacked_bytes = 0
     try:
         with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
@@ -178,18 +178,20 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
             start = file.read(BLOCK_BYTES)
             if start.startswith(ZIP):
                 with ZipFile(file) as archive:
-                    unpacked = sum(part.file_size for part in archive.infolist())
+                    unpacked_bytes = sum(part.file_size for part in archive.infolist())
     except FileNotFoundError:
         raise
     except (BadZipFile, NotImplementedError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise Unavailable(f"{path} cannot be read as weights: {reason}") from error
-    if unpacked > size:
-        raise Unavailable(f"{path} holds parts larger than itself: unpacked, {unpacked} bytes")
+    if unpacked_bytes > size:
+        raise Unavailable(
+            f"{path} has compressed parts: {unpacked_bytes} bytes unpacked, in a file of {size}"
+        )
     with suppress(tarfile.HeaderError):
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
         raise Unavailable(
-            f"{path} is a tar, as torch wrote before 2017: convert it with a torch of those years"
+            f"{path} is a tar, torch's format before 2017: convert it with a torch of that time"
         )
     result = torch.load(path, map_location=device, weights_only=True)
     for tensor in _find_tensors(result, torch.Tensor):
@@ -210,7 +212,8 @@ def _find_tensors(content: Any, kind: type) -> Iterable[Any]:
 
 
 ANY_BLOCKS = 128 * b"\xaa"  # decodes to some blocks from any bit position
-ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # frames; their decoder may read beyond the data
+# Markers of frames with arithmetic coding, whose decoder may read beyond the data
+ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 RESTART_INTERVAL, START_OF_SCAN, END_OF_IMAGE = 0xDD, 0xDA, 0xD9
 BARE_MARKERS = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
@@ -218,7 +221,7 @@ AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def lacks_blocks(data: bytes, image: "Image") -> bool:
-    """Return whether a JPEG's data end before its last block; False for arithmetic coding."""
+    """Return whether a JPEG ends before its last block; False for arithmetic coding."""
     import numpy as np
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -230,26 +233,26 @@ def lacks_blocks(data: bytes, image: "Image") -> bool:
 
 
 def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
-    """Return the end marker's position and more data for the last scan; None if undetermined."""
-    position, restarts, last_restart = 2, False, -1
+    """Return the end marker's position and filler that continues the last scan; None if unknown."""
+    position, has_restarts, last_restart = 2, False, -1
     while data[position : position + 1] == b"\xff" and position + 1 < len(data):
         marker = data[position + 1]
         if marker == END_OF_IMAGE:
             number = data[last_restart + 1] - 0xD0 if last_restart >= 0 else -1
-            return position, _restart_blocks(number) if restarts else ANY_BLOCKS
+            return position, _restart_blocks(number) if has_restarts else ANY_BLOCKS
         if marker in ARITHMETIC:
             return None
         if marker == 0xFF:  # a fill byte
             position += 1
             continue
-        begin = position + 4
+        segment_start = position + 4
         position += (
             2
             if marker in BARE_MARKERS
             else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         )
         if marker == RESTART_INTERVAL:
-            restarts = any(data[begin:position])
+            has_restarts = any(data[segment_start:position])
         if marker == START_OF_SCAN:
             next_marker = AFTER_SCAN.search(data, position)
             end = next_marker.start() if next_marker else len(data)
@@ -261,7 +264,7 @@ def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
 
 
 def _restart_blocks(number: int) -> bytes:
-    """Return blocks separated by all eight restart markers, starting after this number."""
+    """Return blocks separated by all eight restart markers, the first after marker `number`."""
     markers = (bytes([0xFF, 0xD0 + (number + step) % 8]) for step in range(1, 9))
     return ANY_BLOCKS + b"".join(marker + ANY_BLOCKS for marker in markers)
 
@@ -278,7 +281,7 @@ ADAM7 = (
 
 
 def lacks_rows(data: bytes, image: "Image") -> bool:
-    """Return whether a PNG's data end before the last row; Pillow fills missing rows with zeros."""
+    """Return whether a PNG ends before its last row; Pillow fills missing rows with zeros."""
     import numpy as np
 
     width, height = image.size

@@ -5,7 +5,7 @@
 Reads orders from standard input, and answers each on standard output. On Linux this process adopts
 the orphans of a program, and kills all children left after it. The kernel closes standard input
 when the worker ends. This process then ends at once, and its parent, the guard, kills what it was
-running, as it does if this process is killed; this process ends with its guard. Both have their own
+running, as the guard does if this process is killed; it ends with its guard. Both have their own
 session, so that signals to the worker's process group or terminal do not reach them. They use only
 the standard library. Only this process could measure the programs' processor seconds
 (`resource.getrusage`): the worker's `os.times()` does not include them.
@@ -74,7 +74,7 @@ def _serve_orders() -> None:
 
 
 def _receive_orders(orders: "SimpleQueue[Any]") -> None:
-    """Queue orders; end this process at the end of standard input, whatever it is doing."""
+    """Queue orders; end this process at the end of standard input, even during an order."""
     with suppress(EOFError, ValueError, TypeError):  # a truncated order is ignored
         while True:
             orders.put(marshal.load(sys.stdin.buffer))
@@ -84,7 +84,7 @@ def _receive_orders(orders: "SimpleQueue[Any]") -> None:
 
 def _execute(order: Order) -> tuple[int, int]:
     """Return (exit code, 0), or (0, error number) if the program could not be started."""
-    if sys.platform == "win32":  # nothing starts this process there
+    if sys.platform == "win32":  # on Windows nothing starts this process
         return 0, errno.ENOSYS
     if sys.platform == "linux":  # limit the size of files written by this process and its children
         _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -102,7 +102,7 @@ def _execute(order: Order) -> tuple[int, int]:
                 order.command, stdin=stdin, stdout=stdout, stderr=stderr,
                 cwd=order.folder, env=order.environment, start_new_session=True,
             )  # fmt: skip
-        _running.append(process.pid)
+        _running_groups.append(process.pid)
         return process.wait(), 0
     except OSError as error:
         return 0, error.errno or errno.EINVAL
@@ -111,14 +111,14 @@ def _execute(order: Order) -> tuple[int, int]:
         _end_children()
 
 
-_running: list[int] = []  # the program's process group
+_running_groups: list[int] = []  # process group of the running program
 
 
 def _end_group() -> None:
     if sys.platform == "win32":
         return
     with suppress(IndexError, ProcessLookupError, PermissionError):
-        os.killpg(_running.pop(), signal.SIGKILL)
+        os.killpg(_running_groups.pop(), signal.SIGKILL)
 
 
 def _end_children() -> None:
@@ -130,7 +130,7 @@ def _end_children() -> None:
         killed_children = []
         with suppress(OSError):  # /proc is absent
             for child in map(int, children.read_text().split()):
-                with suppress(PermissionError):  # another user's
+                with suppress(PermissionError):  # the child runs as another user
                     os.kill(child, signal.SIGKILL)
                     killed_children.append(child)
         if not killed_children:

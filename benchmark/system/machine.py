@@ -28,7 +28,8 @@ CGROUP_FILES = (  # limit, usage, and prefix of the caches' names; versions 2 an
     ("memory.max", "memory.current", ""),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
-KERNEL_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # torch's
+# Variables that limit the instructions of torch's kernels
+KERNEL_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 INSTRUCTIONS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 
 
@@ -40,25 +41,25 @@ class Gpu(NamedTuple):
 
 
 def machine() -> str:
-    """Describe the hardware behind timings: "Xeon, 2 cores, AVX2, speed 14", and torch's limits."""
+    """Describe the hardware for timings: "Xeon, 2 cores, AVX2, speed 14", and torch's limits."""
     pairs = (line.partition(":") for line in reversed(_read_lines(Path("/proc/cpuinfo"))))
     facts = {key.strip(): value.strip() for key, _, value in pairs}
     processor = facts.get("model name") or platform.processor() or platform.machine()
     flags = facts.get("flags", "").split()
     instructions = next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
     limits = [f"{name}={os.environ[name]}" for name in KERNEL_LIMITS if os.environ.get(name)]
-    words = [processor, f"{cores()} cores", instructions, *limits, f"speed {_core_speed()}"]
-    return ", ".join(filter(None, words))
+    facts_text = [processor, f"{cores()} cores", instructions, *limits, f"speed {_core_speed()}"]
+    return ", ".join(filter(None, facts_text))
 
 
 def processor_of(machine: str) -> str:
-    """Return the processor in a text by `machine`, without the number and speed of cores."""
+    """Return the processor in a text from `machine`, without the number and speed of cores."""
     return re.sub(r", (\d+ cores|speed \d+)", "", machine)
 
 
 @cache
 def _core_speed() -> int:
-    """Return a core's speed, once per boot: log of rounds per second to base 1.25, rounded."""
+    """Measure a core's speed once per boot: rounded log to base 1.25 of rounds per second."""
     (boot,) = _read_lines(Path("/proc/sys/kernel/random/boot_id"))[:1] or ["unknown"]
     user = os.getuid() if hasattr(os, "getuid") else ""
     cache_file = Path(tempfile.gettempdir()) / f"rdrbench-speed-{user}-{boot}"
@@ -98,7 +99,7 @@ def commit() -> str | None:
 
 
 def user() -> str:
-    """Return the user's name: git's, else the login, else ""."""
+    """Return the user's name: from git, else the login name, else ""."""
     with suppress(OSError, subprocess.SubprocessError):
         if name := _run_command("git", "config", "user.name").strip():
             return name

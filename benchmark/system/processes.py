@@ -41,7 +41,7 @@ def work_for(descriptor: int, work: Callable[[], None]) -> None:
     """Call `work` for the process at the other end of a pipe or socket; end with it, or on SIGTERM.
 
     When the other end is closed, SIGTERM raises `KeyboardInterrupt` in `work`, so that a running
-    program is ended too; SIGKILL follows after `GRACE_SECONDS`, since native code sees no signals.
+    program is ended too; SIGKILL follows after `GRACE_SECONDS`, since native code may not stop.
     Ctrl-C and a closed terminal are left to the other process.
     """
     for number in TERMINAL_SIGNALS:
@@ -52,11 +52,11 @@ def work_for(descriptor: int, work: Callable[[], None]) -> None:
             Thread(target=_end_with, args=(descriptor,), daemon=True).start()
             work()
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # already ending
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process is ending already
 
 
 def _end_with(descriptor: int) -> None:
-    if sys.platform == "win32":  # no worker runs there
+    if sys.platform == "win32":  # no worker runs on Windows
         return
     poller = select.poll()
     poller.register(descriptor, 0)  # hang-ups are always reported
@@ -87,23 +87,23 @@ def end_tree(process_id: int, wait_for_end: Callable[[float], bool], grace_secon
     """Ask a process to end (SIGTERM), then kill it and everything it started.
 
     wait_for_end: called with `grace_seconds`, waits and returns whether the process has ended. The
-    process group, which it leads, is killed too; without /proc, processes in other groups survive.
+    group that the process leads is killed too; without /proc, processes in other groups survive.
     """
     if sys.platform == "win32":
         return
-    ignore_ended = suppress(ProcessLookupError, PermissionError)
+    ignoring_ended = suppress(ProcessLookupError, PermissionError)
     children = descendants(process_id)
-    with ignore_ended:
+    with ignoring_ended:
         os.kill(process_id, signal.SIGTERM)
     has_ended = wait_for_end(grace_seconds)
-    children += descendants(process_id)  # started in the meantime
-    with ignore_ended:
+    children += descendants(process_id)  # those started in the meantime
+    with ignoring_ended:
         os.killpg(process_id, signal.SIGKILL)
     for child, start in children:
-        with ignore_ended:
+        with ignoring_ended:
             if _start_ticks(child) == start:
                 os.kill(child, signal.SIGKILL)
-    with ignore_ended:
+    with ignoring_ended:
         if not has_ended:
             os.kill(process_id, signal.SIGKILL)
 
@@ -130,7 +130,7 @@ def block_terminal_signals() -> Iterator[None]:
 
 
 def interrupt_at_hang_up() -> None:
-    """Raise `KeyboardInterrupt` when the terminal closes, unless that is ignored (`nohup`)."""
+    """Raise `KeyboardInterrupt` when the terminal closes, unless SIGHUP is ignored (`nohup`)."""
     if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
         return
     terminals = [number for number in range(3) if os.isatty(number)]

@@ -25,11 +25,11 @@ MAX_WAIT_SECONDS = 1e6  # the system's limit for waiting on a pipe: eleven days
 WITH_LAUNCHER = "was ended with the process that had started it"  # follows a program's name
 STDERR_KEPT_CHARACTERS = 2000
 MAX_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; larger only from a runaway program
-MAX_OUTPUT_BYTES = 1 << 20  # limit for text; pictures on standard output have another limit
+MAX_OUTPUT_BYTES = 1 << 20  # limit for text; callers set another limit for pictures
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
-    """Find a program in `folders`, else `UsageError`, or on PATH, else `Unavailable` (remedy)."""
+    """Find a program in `folders` or, without folders, on PATH; `UsageError` or `Unavailable`."""
     path = os.pathsep.join(map(str, folders)) if folders else None
     if result := shutil.which(name, path=path):
         return Path(result)
@@ -107,7 +107,7 @@ def make_order(
 ) -> Order:
     """Make the order to run a program; files: its standard input, output and error."""
     return Order(
-        [os.fsencode(part) for part in command],
+        [os.fsencode(word) for word in command],
         os.fsencode(folder) if folder else None,
         {os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
         [os.fsencode(file) for file in files],
@@ -199,7 +199,7 @@ def _disconnect_all() -> None:
     """Leave the parent's launchers to the parent after a fork."""
     for launcher in _LAUNCHERS:
         launcher.disconnect()
-        launcher.process.returncode = 0  # not a child of this process
+        launcher.process.returncode = 0  # the launcher is not a child of this process
     _LAUNCHERS.clear()
     _IDLE_LAUNCHERS.clear()
 
@@ -213,7 +213,7 @@ def read_output_file(
 ) -> bytes:
     """Return the content of a program's output file, empty if it wrote none.
 
-    Raises `ProgramFailed` for more than `max_bytes`, unread, and for anything but a regular file.
+    Raises `ProgramFailed` for more than `max_bytes`, and for anything but a regular file.
     """
     name = Path(program).name
     if not os.path.lexists(file):
@@ -229,8 +229,8 @@ def read_output_file(
     return content
 
 
-def _last_words(err: Path) -> str:
-    with err.open("rb") as file:
+def _last_words(stderr_file: Path) -> str:
+    with stderr_file.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - STDERR_KEPT_CHARACTERS))
         text = " ".join(file.read().decode(errors="replace").split())

@@ -1,6 +1,6 @@
 """Settings of a run: its device, its weight folders, and the weight files in them.
 
-Kept in the caller's context (`contextvars`); by default from $BENCH_DEVICE and $BENCH_WEIGHTS.
+They belong to the caller's context (`contextvars`); $BENCH_DEVICE and $BENCH_WEIGHTS are defaults.
 """
 
 import os
@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 DEVICE, WEIGHTS = "BENCH_DEVICE", "BENCH_WEIGHTS"
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 GPU_MARKS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
-# Two oversubscribed cores make some metrics 27 times slower, so a worker's numeric pools have one
-# thread each.
+# Threads of several workers on two cores make some metrics 27 times slower, so each pool of threads
+# in a worker has one.
 POOLS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
     *("VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS"),
@@ -135,7 +135,7 @@ def weight_folders() -> list[Path]:
 
 
 def program_folders(variable: str) -> list[Path]:
-    """Return the program folder named by an environment variable, and its bin; else none."""
+    """Return the program folder in an environment variable, and its bin folder; none if unset."""
     folder = os.environ.get(variable)
     return [Path(folder), Path(folder) / "bin"] if folder else []
 
@@ -148,7 +148,7 @@ class PublishedFile(NamedTuple):
 
     url: str
     name: str  # file name in a weights folder
-    sha256: str  # all or the first hexadecimal digits; empty if its authors publish none
+    sha256: str  # all or the first hex digits; empty if the authors publish none
     size_bytes: int | None = None
 
 
@@ -171,7 +171,7 @@ def find_fetched(patterns: Sequence[str], name: str, file: str) -> Path:
 
 
 def find_weights(patterns: Sequence[str], remedy: str, command: str = "") -> Path:
-    """Return the first file that matches a pattern, by folder; else `Unavailable` (remedy)."""
+    """Return the first folder's first file that matches a pattern; else `Unavailable` (remedy)."""
     for folder in weight_folders():
         for pattern in patterns:
             for path in sorted(folder.glob(pattern)):

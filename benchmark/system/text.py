@@ -1,4 +1,4 @@
-"""Numbers, lists and groups as text; foreign text, displayed safely and parsed in `parsing`."""
+"""Numbers, lists and groups as text; text from others, displayed safely and parsed."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ _SURROGATES, _NOT_ESCAPED_BYTE = map(
     re.compile, ("[\ud800-\udfff]", "[\ud800-\udc7f\udd00-\udfff]")
 )
 _CONTROLS = re.compile(f"{_CONTROL.pattern}+")
-MAX_WHOLE = 1e15  # every integer below it is a float too
+MAX_WHOLE = 1e15  # every integer below 1e15 is a float too
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of cells that spreadsheets compute
 
 
@@ -80,7 +80,7 @@ def json_bytes(record: object) -> bytes:
 
 
 def visible(text: str, keep_lines: bool = False) -> str:
-    """Return a text with control characters escaped; `keep_lines`: except line feeds and tabs."""
+    """Escape a text's control characters; `keep_lines`: except line feeds and tabs."""
     line_characters = "\n\t" if keep_lines else ""
     return _CONTROL.sub(
         lambda character: (
@@ -141,7 +141,7 @@ def csv_delimiter(header: str) -> str:
 def markdown_text(text: str) -> str:
     """Escape HTML and links in a text for a line of markdown; code in backticks stays code."""
     parts = one_line(text).split("`")
-    if len(parts) % 2 == 0:  # an unpaired backtick: nothing is code
+    if len(parts) % 2 == 0:  # a backtick is unpaired: nothing is code
         return _escape_prose("\\`".join(parts))
     return "`".join(part if index % 2 else _escape_prose(part) for index, part in enumerate(parts))
 
@@ -156,7 +156,7 @@ def range_text(low: float, high: float, form: str = ".2f") -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return the count and the noun; plural: if it is not formed with `s`.
+    """Return the count and the noun; plural: its form if it does not end in `s`.
 
     >>> counted(1, "codec"), counted(24, "image"), counted(2, "row is", "rows are")
     ('1 codec', '24 images', '2 rows are')
@@ -183,7 +183,7 @@ def group_by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
 
 
 MAX_REASON_CHARACTERS = 300  # length of a parser's message in a reason
-MAX_DOTS = 250  # in a TOML key; parsing time grows with the square of their number
+MAX_DOTS = 250  # limit in a TOML key; parsing time grows with the square of the number
 REFUSALS = (
     ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
     csv.Error, struct.error, zlib.error, BadZipFile, tarfile.TarError,
@@ -265,7 +265,7 @@ def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
         header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
         delimiter = csv_delimiter(header)
         lines.seek(0)
-        record: list[str] = []  # lines of the current record, read so far
+        record: list[str] = []  # lines of the current record that have been read
 
         def skip_comments() -> Iterator[str]:
             for line in lines:

@@ -42,7 +42,7 @@ _Member = tuple[str, Iterator[bytes]]  # name, and content in chunks
 def unpack(path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[str] = ()) -> None:
     """Copy the regular files of a folder, zip, tar or tar.gz into the empty folder `target`.
 
-    plain_suffixes: copied, not unpacked. Raises `OSError` if `path` cannot be read, `BadFile` for
+    plain_suffixes: of files not to unpack. Raises `OSError` if `path` cannot be read, `BadFile` for
     another kind of file, and beyond `MAX_FILES`, `MAX_BYTES` or half of the free disk.
     """
     with parsing("zip or tar"):
@@ -50,7 +50,7 @@ def unpack(path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[
 
 
 def folder_of_seed(folder: Path, seeds: str, seed: int) -> Path:
-    """Return a seed's folder among those matching `seeds`, by number; `BadOption` if too few."""
+    """Return the folder numbered `seed` of those that match `seeds`; `BadOption` if too few."""
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     matching_names = [name for name in names if fnmatchcase(name, seeds)]
     numbers = {
@@ -82,7 +82,7 @@ def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
                 for file in archives:
                     target = draft if file == path else draft / file.name.partition(".")[0]
                     target.mkdir(parents=True)
-                    unpack(file, target, lambda *why: None)
+                    unpack(file, target, lambda *_: None)
     except BadFile as error:
         raise BadOption(f"{path} holds no readable zip or tar of pictures: {error}") from error
     except OSError as error:
@@ -166,14 +166,14 @@ def _file_members(
 
 def _tar_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
     for member in files_of_tar(file, refuse):
-        file.seek(member.offset_data)  # the next header is sought from the start
+        file.seek(member.offset_data)  # `files_of_tar` seeks from the start of the file
         yield member.name, _chunks(file, member.size)
 
 
 def _zip_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - DIRECTORY_BYTES))
-    if b"PK\x06\x07" in file.read():  # Zip64, whose directory, read at once, may have any size
+    if b"PK\x06\x07" in file.read():  # Zip64: its directory may have any size, and is read at once
         raise BadFile("it is a zip of more than 65,535 files or 4 GiB: unpack it, name the folder")
     with ZipFile(file) as archive:
         for member in archive.infolist():

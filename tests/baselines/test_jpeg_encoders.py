@@ -78,7 +78,7 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
 )
 def test_a_missing_package_makes_the_codec_unavailable(monkeypatch, codec, package):
     monkeypatch.setitem(sys.modules, package, None)
-    jpeg._find_libvips.cache_clear()
+    jpeg._load_libvips.cache_clear()
     with pytest.raises(Unavailable, match=f"^{codec.name} .*package"):
         codec()
 
@@ -91,7 +91,7 @@ def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(monkeypatch, 
         (tmp_path / "pyvips_binary.libs").mkdir()
         (tmp_path / "pyvips_binary.libs" / "libvips-1.so").touch()
     monkeypatch.setattr(jpeg, "find_spec", lambda name: elsewhere)
-    jpeg._find_libvips.cache_clear()
+    jpeg._load_libvips.cache_clear()
     with pytest.raises(Unavailable, match="pyvips-binary"):
         MozJPEG()
 

@@ -72,7 +72,7 @@ def test_a_tiff_of_other_channels_is_refused_and_grey_with_alpha_is_grey(photo, 
             read_image(write("a.tif", tiff(samples, photometric=photometric, **options)))
         return str(error.value)
 
-    assert refused(5, "rgb") == "a.tif has 5 channels of RGB: convert it to RGB"
+    assert refused(5, "rgb") == "a.tif has 5 channels, unusual for RGB: convert it to plain RGB"
     assert refused(6, "rgb") == "a.tif is not a picture but an array of axes YXS (16, 16, 6)"
     assert refused(3, "ycbcr") == "a.tif has 3 channels of YCBCR: convert it to RGB"
     grey = np.stack([photo[..., 0], np.full(photo.shape[:2], 255, np.uint8)], axis=2)
@@ -204,9 +204,9 @@ def test_a_webp_has_sides_of_at_most_16383_pixels(side, message, write):
     ("width", "height", "num_bytes", "message"),
     [
         (4096, 4096, 1, None),
-        (4097, 4096, 1, "4097 x 4096 pixels in 1 bytes, more than 128 in each"),
+        (4097, 4096, 1, "4097 x 4096 pixels in 1 bytes, more than 128 pixels per byte"),
         (4097, 4096, 4097 * 32, None),
-        (4097, 4096, 4097 * 32 - 1, "more than 128 in each"),
+        (4097, 4096, 4097 * 32 - 1, "more than 128 pixels per byte"),
         *((1, 1, 1, None), (0, 5, 9, "has no pixels"), (5, 0, 9, "has no pixels")),
         (178_956_970, 1, 1 << 30, None),
         (178_956_971, 1, 1 << 30, "has 178956971 x 1 pixels, more than the 178956970 allowed"),
@@ -226,7 +226,7 @@ def test_a_jpeg_has_at_most_a_hundred_scans_and_those_of_a_large_picture_twelve(
         read_image(write("a.jpg", stream + 100 * b"\xff\xda"))
     sides = stream.index(b"\xff\xc0") + 5
     largest = stream[:sides] + struct.pack(">HH", 13370, 13377) + stream[sides + 4 :]
-    with pytest.raises(ImageRefused, match="more than 128 in each"):
+    with pytest.raises(ImageRefused, match="more than 128 pixels per byte"):
         read_image(write("a.jpg", largest + 11 * b"\xff\xda"))
     with pytest.raises(ImageRefused, match=r"13 scans .* 178850490"):
         read_image(write("a.jpg", largest + 12 * b"\xff\xda"))
@@ -255,8 +255,8 @@ def test_a_file_larger_than_any_image_is_not_even_read(monkeypatch, write):
     ("error", "message"),
     [
         (MemoryError(), "does not fit into memory"),
-        (ValueError(f"a  b{'c' * 300}"), f"cannot be decoded, .*: a b{'c' * 197}"),
-        (ValueError(), "cannot be decoded, damaged or truncated: ValueError"),
+        (ValueError(f"a  b{'c' * 300}"), rf"cannot be decoded \(.*\): a b{'c' * 197}"),
+        (ValueError(), r"cannot be decoded \(damaged or truncated\?\): ValueError"),
     ],
 )
 def test_whatever_a_decoder_raises_is_about_the_file(error, message):

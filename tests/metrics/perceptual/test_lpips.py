@@ -162,7 +162,7 @@ def test_an_image_gets_the_value_of_the_lpips_package(
     expected = forward(peer, source, decoded)
     assert lpips(case, source, decoded, device) == pytest.approx(expected, abs=TOLERANCE)
     kind = torch.float32 if device == "cpu" else torch.float64
-    assert {importance.dtype for importance in case.metric(device)._importances} == {kind}
+    assert {weights.dtype for weights in case.metric(device)._channel_weights} == {kind}
     with pytest.raises(ValueError, match="shapes differ"):
         lpips(case, source, np.zeros((height, width + 1, 3), np.uint8), device)
 
