@@ -14,7 +14,7 @@ from benchmark.system.settings import program_folders
 REMEDY = "build libbpg 0.9.8, and set $BPG_DIR to the folder of its programs"
 TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
 MAGIC = b"BPG\xfb"
-NUMBER_BYTES = 5  # a limit, since parsing longer numbers takes time quadratic in their length
+NUMBER_BYTES = 5  # limit, since the time to parse a number grows with the square of its length
 FLAG_BYTES = 2  # pixel format, depth, colour space; neither alpha nor extensions are written
 
 
@@ -75,7 +75,7 @@ class BPG:
         while picture_bytes or not digits:
             digits = bytes([picture_bytes & 0x7F | (0x80 if digits else 0)]) + digits
             picture_bytes >>= 7
-        return data[: end - 1] + digits + data[end:]  # replaces the byte 0
+        return data[: end - 1] + digits + data[end:]  # in place of the byte 0
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless the file is complete."""

@@ -45,8 +45,8 @@ def _fill_options(value: Any, options: Options) -> Any:
     if isinstance(value, str):
         return None if value == UNKNOWN else value.format_map(options)
     if isinstance(value, dict):
-        return {name: _fill_options(part, options) for name, part in value.items()}
-    return [_fill_options(part, options) for part in value] if isinstance(value, list) else value
+        return {name: _fill_options(entry, options) for name, entry in value.items()}
+    return [_fill_options(entry, options) for entry in value] if isinstance(value, list) else value
 
 
 STEPS = {"dirac": 1, "hfd": 20}  # default sampling steps of receivers
@@ -55,7 +55,7 @@ RECEIVER_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
 
 
 def _receiver_facts(name: str, options: Options) -> Facts:
-    # for a receiver of a base codec's streams; its work is known only with ELIC
+    # of a receiver of a base codec's streams, whose work is known with the base ELIC only
     facts = _table_facts(name, options)
     base, steps = options.get("base", "elic"), int(options.get("steps", STEPS[name]))
     typical = [
@@ -83,7 +83,7 @@ def _receiver_facts(name: str, options: Options) -> Facts:
 
 
 def _repeat_facts(options: Options) -> Facts:
-    """Return the facts of a codec that codes a picture several times, in its base's colour."""
+    """Return the facts of `repeat`, drawn in the colour of its base codec."""
     base, times = parse_codec(options.get("base", "")), int(options.get("times", 2))
     facts = facts_of(base)
     is_complete = facts.title and {key for key, _ in base.options} <= {*facts.titled}

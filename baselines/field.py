@@ -152,9 +152,9 @@ class PqMim(NetworkCodec):
 class SamplingCodec(NetworkCodec):
     """Codec that sends a base codec's streams unchanged, and whose receiver samples by diffusion.
 
-    The noise follows from the stream and `seed`; between processors, rounding may change a pixel by
-    one level. `steps` and `seed` change no bit. A single step, which estimates the mean, starts at
-    time 1. The file is `NAME-BASE.safetensors`, or `checkpoint`. Settings are the base's.
+    The noise follows from the stream and `seed`; another processor may change a pixel by one level.
+    `steps` and `seed` do not affect the stream. A single step, which estimates the mean, starts at
+    time 1. The file is `NAME-BASE.safetensors`, or `checkpoint`. Settings are the base codec's.
     """
 
     late_start: ClassVar[float]  # start time with several steps
@@ -185,15 +185,16 @@ class SamplingCodec(NetworkCodec):
             self._base = BaseCodec(config.base)  # the card's base may have options
         subject, text = f"{self._paths[0]} was trained for", self._base.spec.text
         if config.base != text:
+            card_base = config.base or "(none)"
             raise Unavailable(
-                f"{subject} the base {config.base or '(none)'}, not for {text}: use that base, or "
-                "another checkpoint"
+                f"{subject} the base {card_base}, not for {text}: use the base {card_base}, or a "
+                f"checkpoint for {text}"
             )
         expected, actual = config.base_fingerprint, self._base.fingerprint
         if expected != actual:
             raise Unavailable(
-                f"{subject} weights of {text} ({expected[:8]}) that differ from those found "
-                f"({actual[:8]}): use the former, or train it for the latter"
+                f"{subject} other weights of {text} ({expected[:8]}) than the installed ones "
+                f"({actual[:8]}): install {expected[:8]}, or train a checkpoint for {actual[:8]}"
             )
         self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
@@ -201,7 +202,7 @@ class SamplingCodec(NetworkCodec):
 
     @classmethod
     def published_weights(cls, options: Mapping[str, str]) -> list[PublishedFile]:
-        """Return the files of the decoder's network and of the base's."""
+        """Return the weight files of the decoder and of the base."""
         base = parse_codec(options.get("base", "elic")).name
         return released_files(cls.name, base)
 
@@ -237,7 +238,7 @@ class SamplingCodec(NetworkCodec):
         return getattr(self._base.codec, "estimated_bits", lambda: None)()
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the picture sampled given the base's; raises the base's errors for bad bytes."""
+        """Return a picture sampled given the base codec's picture; raises the base's errors."""
         base = self._base.codec.decode(data)
         network = _load_diffusion(self._paths[0], self._cards[0].sha256, self._device)
         config, table = network.sizes, network.level_table
@@ -265,8 +266,8 @@ def _load_diffusion(path: Path, _sha256: str, device: str) -> "DiffusionNetwork"
 class Dirac(SamplingCodec):
     """DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
-    Ghouse et al. (2023), built from the abstract. `steps`, 1 to 1000, are DDIM's: one estimates the
-    mean, more start at time .5. `seed` chooses another sample. Neither changes a bit.
+    Ghouse et al. (2023), built from the abstract. `steps`, 1 to 1000, are DDIM's: a single step
+    estimates the mean; several start at time .5. `seed` chooses a sample. Neither affects streams.
     """
 
     name = "dirac"

@@ -44,7 +44,7 @@ class JPEGCodec:
 
     def container_bytes(self, data: bytes) -> int:
         """Return the size of application segments, such as JFIF's, including markers."""
-        total, start = 0, 2  # segments as in ITU-T T.81, annex B, up to the first scan
+        total, start = 0, 2  # segments up to the first scan (ITU-T T.81, annex B)
         while start + 4 <= len(data) and (marker := data[start + 1]) != START_OF_SCAN:
             size = 2 + int.from_bytes(data[start + 2 : start + 4])
             total += size if marker in APPLICATION else 0
@@ -89,7 +89,7 @@ class JPEG(JPEGCodec):
             # Pillow's buffer of w * h bytes (2 w * h from quality 95 on) must hold an optimised
             # stream, which for noise takes 3 w * h at 4:4:4. The bound is tj3JPEGBufSize's in
             # libjpeg-turbo for 4:4:4: 6 bytes per pixel of complete blocks of 16 x 16, and 2048 for
-            # headers. All threads share MAXBLOCK, so it is only ever raised.
+            # headers. All threads share MAXBLOCK, so it is never lowered.
             height, width, _ = pixels.shape
             bound = 6 * (-(-height // 16) * 16) * (-(-width // 16) * 16) + 2048
             ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, bound)
@@ -186,7 +186,7 @@ class MozJPEG(JPEGCodec):
         # libvips does not report mozjpeg's version, but the library contains it as text
         match = re.search(rb"mozjpeg version (\S+) \(build (\d+)\)", self._library.read_bytes())
         release = " of ".join(map(bytes.decode, match.groups())) if match else "of unknown version"
-        libvips = ".".join(str(pyvips.version(part)) for part in range(3))
+        libvips = ".".join(str(pyvips.version(index)) for index in range(3))
         options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
         return CodecInfo(
             version=f"mozjpeg {release}, libvips {libvips}, "

@@ -1,4 +1,4 @@
-"""WebP, JPEG XL and JPEG 2000 through imagecodecs, JPEG 2000 also through Pillow; raw pixels."""
+"""WebP, JPEG XL and JPEG 2000 through imagecodecs (JPEG 2000 also through Pillow), raw pixels."""
 
 import struct
 from dataclasses import replace
@@ -80,8 +80,10 @@ class WheelCodec:
     def files(self) -> list[Path]:
         """Return the compiled files of the part and of its libraries."""
         folder = package_folder("imagecodecs")
-        bundled = folder.parent / "imagecodecs.libs"
-        libraries = [path for name in self.libraries for path in sorted(bundled.glob(f"{name}*"))]
+        library_folder = folder.parent / "imagecodecs.libs"
+        libraries = [
+            path for name in self.libraries for path in sorted(library_folder.glob(f"{name}*"))
+        ]
         return [*sorted(folder.glob(f"_{self.part}.*so")), *libraries]
 
     def container_bytes(self, data: bytes) -> int:
@@ -116,9 +118,9 @@ class WebP(WheelCodec):
 
         require_accepted(self, setting)
         require_sides("WebP", pixels, 16382)  # imagecodecs' limit; the format allows 16383
-        packed, level = np.ascontiguousarray(pixels), setting.value
+        contiguous, level = np.ascontiguousarray(pixels), setting.value
         # numthreads=1 would switch libwebp's multithreading on
-        data = webp_encode(packed, level, lossless=False, method=self._method, numthreads=0)
+        data = webp_encode(contiguous, level, lossless=False, method=self._method, numthreads=0)
         return bytes(data)
 
     def container_bytes(self, data: bytes) -> int:
@@ -171,9 +173,9 @@ class JPEG2000(WheelCodec):
     """JPEG 2000 codestreams (9/7 wavelet) through the OpenJPEG of Pillow or of imagecodecs.
 
     Option: control, OpenJPEG's rate control, "ratio" (default) or "psnr".
-    ratio: 24 bits per pixel divided by the stream's. Encoded by Pillow; the stream equals that of
+    ratio: 24 bits per pixel divided by the stream's rate. Pillow encodes; the stream equals that of
     `opj_compress -r RATIO -I`: one tile, one layer, six resolutions (fewer under 32 px).
-    psnr: dB, the only control of imagecodecs: RPCL order, precincts of 256 x 256.
+    psnr: target in dB, the only control in imagecodecs; RPCL order, precincts of 256 x 256.
     Both: irreversible wavelet and colour transform, 4:4:4, without OpenJPEG's comment of 39 bytes.
     """
 
@@ -272,7 +274,7 @@ def _remove_comments(stream: bytes) -> bytes:
     return b"".join([*segments, stream[start:]])
 
 
-HEADER = struct.Struct("<HH")  # width, height; 16 bits suffice for JPEG and WebP too
+HEADER = struct.Struct("<HH")  # width, height; 16 bits are also the limit of JPEG and WebP
 FORMAT = "width, height as 16-bit little endian; rows of RGB, {bits} bits a channel"
 
 

@@ -1,4 +1,4 @@
-"""Codec that re-encodes a picture repeatedly; the last of `times` streams is measured."""
+"""Codec that encodes a picture `times` times; the last stream is measured."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ class Repeat:
             self.accepts = accepts
 
     def describe(self) -> CodecInfo:
-        """Return the codec's description, and the number of its calls."""
+        """Return the base codec's description with the number of its calls."""
         info, times = self._encoder.describe(), self._times
         timed = f"{times} encodings and {times - 1} decodings of {info.timed}"
         return replace(info, command=f"{times} times: {info.command}", timed=timed)

@@ -30,7 +30,7 @@ STREAM = tuple[int, int, int, Any, list[Any]]  # checkpoint, height, width, shap
 
 
 class TorchModel:
-    """Codec of a network with `compress` and `decompress`; see the module's example."""
+    """Codec of a network with `compress` and `decompress`; the module has an example."""
 
     checkpoints: ClassVar[Mapping[float, str]]  # value of `setting` -> file
     setting: ClassVar[str] = "lambda"

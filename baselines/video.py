@@ -31,9 +31,9 @@ X265_PARAMETERS = (
 )
 
 VVENC_PRESETS = ("faster", "fast", "medium", "slow", "slower")
-VVENC_LAYOUT = PictureFormat(10, 420)  # libvvenc's only format
+VVENC_LAYOUT = PictureFormat(10, 420)  # the only format of libvvenc
 # intraqpoffset: by default an intra picture is coded at 3 below the requested QP.
-# bim: off, so that all blocks have the same QP. alfspeed: the value for intra pictures anyway.
+# bim: off, so that all blocks have the same QP. alfspeed: the default for intra pictures.
 VVENC_PARAMETERS = (
     "verbosity=0:intraqpoffset=0:bim=0:intraperiod=1:gopsize=1:alfspeed=0:"
     "accessunitdelimiter=0:hrdparameterspresent=0:videofullrange=1"

@@ -26,8 +26,8 @@ COMMAND = (
     "-hgt {height} -fr 1 -f 1 --InputChromaFormat=444 --InputBitDepth={depth} "
     "--ConformanceWindowMode=1"
 )
-INTERNAL_DEPTH = 10  # the configuration's; streams have it whatever the input's depth
-# On an old core the lowest QP takes some 250 s per megapixel; ten times that means it hangs.
+INTERNAL_DEPTH = 10  # bits of coded samples, set by the configuration for any input
+# On an old core the lowest QP takes some 250 s per megapixel; after ten times that it hangs.
 SECONDS_PER_MEGAPIXEL = 3600
 MIN_TIMEOUT_SECONDS = 600
 
@@ -105,11 +105,11 @@ class VTM:
 
 
 def _find_configuration(program: Path) -> Path:
-    resolved = program.resolve()
-    for place in (resolved.parent, resolved.parent / "cfg", resolved.parent.parent / "cfg"):
-        if (place / CONFIGURATION).is_file():
-            return place / CONFIGURATION
+    real_path = program.resolve()
+    for folder in (real_path.parent, real_path.parent / "cfg", real_path.parent.parent / "cfg"):
+        if (folder / CONFIGURATION).is_file():
+            return folder / CONFIGURATION
     raise Unavailable(
-        f"{resolved} has no {CONFIGURATION} next to it or in ../cfg: copy it there from VTM's "
+        f"{real_path} has no {CONFIGURATION} next to it or in ../cfg: copy it there from VTM's "
         "sources"
     )

@@ -64,13 +64,13 @@ class ZooNetwork(LatentNetwork):
         return images * 2 - 1
 
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
-        """Return y (N, M, h, w), noisy or rounded, its bits and z's; see `forward`."""
+        """Return y (N, M, h, w), noisy or rounded, and the bits of y and z; see `forward`."""
         # rounded latents have no gradient
         net = self.codec
-        hyper = net.h_a(latents.abs()).float()
+        z = net.h_a(latents.abs()).float()
         with torch.autocast(latents.device.type, enabled=False):
-            hyper, z_likelihoods = net.entropy_bottleneck(hyper, training=noisy)
-        scales = net.h_s(hyper).float()
+            z, z_likelihoods = net.entropy_bottleneck(z, training=noisy)
+        scales = net.h_s(z).float()
         with torch.autocast(latents.device.type, enabled=False):
             latents, y_likelihoods = net.gaussian_conditional(latents, scales, training=noisy)
             y_bits, z_bits = (
@@ -131,8 +131,8 @@ class ZooNetwork(LatentNetwork):
 
     def stored_state(self) -> dict[str, Tensor]:
         """Return CompressAI's state dict: parameters, and the tables of its coder."""
-        result: dict[str, Tensor] = self.codec.state_dict(keep_vars=True)
-        return result
+        state: dict[str, Tensor] = self.codec.state_dict(keep_vars=True)
+        return state
 
     def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
         """Load CompressAI's state dict, with tables of any size."""
@@ -150,7 +150,7 @@ def rate_weight(lmbda: float) -> float:
 
 
 def hyperprior(sizes: str, lmbda: float) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return dimensions that cost as much work as a size of `ours`, and the stages' fields."""
+    """Return dimensions with as much work as a size of `ours`, and fields of the stages."""
     if sizes not in WIDTHS:
         raise UnknownName("size of ours that a hyperprior matches", sizes, WIDTHS)
     dimensions = {"model": MODEL, "lmbda": lmbda, "widths": list(WIDTHS[sizes])}

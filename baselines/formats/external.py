@@ -35,7 +35,7 @@ DEPTH_OFFSET = 24  # position of the bits per sample
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
-    """Write 8-bit RGB without metadata, lightly compressed, since it is read once and removed."""
+    """Write 8-bit RGB without metadata, lightly compressed: the file is read once and removed."""
     Image.fromarray(pixels).save(path, "PNG", compress_level=1)
 
 
@@ -104,7 +104,7 @@ def run_encoder(
     stdin: bytes = b"",
 ) -> bytes:
     """Run an encoder and return the content of `stream`; raises `ProgramFailed`."""
-    # fails also if it wrote nothing, or more than any encoder would for an image of this shape
+    # also fails if the encoder wrote nothing, or more than any image of this shape needs
     run_program(command, timeout_seconds=timeout_seconds, stdin=stdin)
     data = read_output_file(stream, command[0], max_stream_bytes(*shape[:2]))
     if not data:
@@ -136,14 +136,14 @@ def query_version(program: Path, option: str, pattern: bytes, encoder: str, reme
     return match[1].decode("ascii", "replace")
 
 
-MAX_FILES = 10_000  # in a folder
+MAX_FILES = 10_000  # limit for a folder
 MAX_FOLDER_BYTES = 1 << 33  # enough for weights
 MAX_LINE_BYTES = 1 << 10
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 
 
 def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Return the sha256, by path, of files named in a command line, and the unknown part.
+    """Return the sha256 by path of files named in a command line, and what is unknown.
 
     The files are programs, files, folders and imported modules. A word may be a path, KEY=PATH or a
     module after `-m`. Folders may have `MAX_FILES` files and `MAX_FOLDER_BYTES`; hidden files and
@@ -157,7 +157,7 @@ def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
         paths[Path(program)] = None
     for previous, word in zip(("", *words), words, strict=False):
         for path in _candidate_paths(word, previous == "-m"):
-            if {Path(part).name for part in _read_shebang(path).split()} & SHELLS:
+            if {Path(name).name for name in _read_shebang(path).split()} & SHELLS:
                 unknown = unknown or f"what {path} runs"
             files = list(islice(_list_files(path), MAX_FILES + 1))
             sizes = (file.stat().st_size for file in files if file.is_file())
@@ -218,7 +218,7 @@ def find_imports(path: Path) -> Iterator[Path]:
             continue
         with suppress(OSError, SyntaxError, ValueError):
             for name in _imported_names(ast.parse(script.read_bytes())):
-                for folder in {path.parent, script.parent}:  # the second for relative imports
+                for folder in {path.parent, script.parent}:  # `script.parent` for relative imports
                     target = folder / name.replace(".", os.sep)
                     modules = [target.with_suffix(".py"), target / "__init__.py"]
                     modules += target.parent.glob(f"{target.name}.*.so")
@@ -226,7 +226,7 @@ def find_imports(path: Path) -> Iterator[Path]:
 
 
 def _imported_names(tree: ast.Module) -> Iterator[str]:
-    # names of modules, of their packages, and of what is imported from them
+    # names of modules, of their packages, and of names imported from them
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Intra pictures by the video codecs of imageio-ffmpeg's program.
+"""Intra pictures coded by the video codecs in imageio-ffmpeg's program.
 
 The stream is a byte and an elementary stream (Annex B). The byte holds the number of columns (high
 four bits) and rows (low four bits) added at the right and the bottom by repeating the last one:
@@ -57,7 +57,7 @@ class PictureFormat(NamedTuple):
 @cache
 def find_ffmpeg(feature: str, **components: str) -> Path:
     """Return imageio-ffmpeg's program; `Unavailable` unless it has these components."""
-    # feature: what needs them, for the message. components: names by kind (encoder, decoder, muxer)
+    # feature: what needs ffmpeg, for messages. components: names by kind (encoder, decoder, muxer)
     program = programs.packaged_ffmpeg(feature)
     for kind, name in components.items():
         try:
@@ -88,21 +88,21 @@ def encoder_version(program: Path, encoder: str, banner: str) -> str:
 
 
 def _query_ffmpeg(program: Path, *options: str) -> str:
-    # run again only if the program's file changed
+    # the program runs again only if its file changed
 
     def run() -> str:
         command: list[str | Path] = [program, *options]
         printed = programs.run_program(command, timeout_seconds=60, include_stderr=True)
         return printed.decode(errors="replace")
 
-    exists = program.is_file()  # otherwise running it reports the problem
+    exists = program.is_file()  # otherwise `run` reports the problem
     return str(cached_value(program, f"printed {' '.join(options)}", run)) if exists else run()
 
 
 def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") -> bytes:
     """Decode an elementary stream to YUV4MPEG2; `ProgramFailed` if ffmpeg reports an error."""
     decoder_option = ["-c:v", decoder] if decoder else []
-    # probing would decode the picture once more
+    # probing would decode the picture a second time
     source = [*decoder_option, "-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
     single_picture = ["-map", "0:0", "-fps_mode", "passthrough"]  # AVC pictures have a duration
     output = [*single_picture, "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
@@ -134,13 +134,13 @@ def read_y4m(file: bytes) -> Y4MPicture:
         raise CorruptStream("the stream does not contain a picture in 4:4:4 or 4:2:0")
     height, width = (int(words[name]) for name in ("H", "W"))
     depth = 10 if "p10" in colours[0] else 8
-    half = 2 if colours[1] == "420" else 1
-    shapes = [(height, width)] + 2 * [(-(-height // half), -(-width // half))]
+    chroma_step = 2 if colours[1] == "420" else 1
+    shapes = [(height, width)] + 2 * [(-(-height // chroma_step), -(-width // chroma_step))]
     ends = np.cumsum([rows * columns for rows, columns in shapes])
     if len(samples) != ends[-1] * np.dtype(sample_type(depth)).itemsize:
         raise CorruptStream("the stream does not contain exactly one complete picture")
-    flat = np.split(np.frombuffer(samples, sample_type(depth)), ends[:-1])
-    planes = ycbcr.Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True)))
+    flat_planes = np.split(np.frombuffer(samples, sample_type(depth)), ends[:-1])
+    planes = ycbcr.Planes(*(p.reshape(s) for p, s in zip(flat_planes, shapes, strict=True)))
     return Y4MPicture(planes, depth, b" XCOLORRANGE=FULL" in header)
 
 
@@ -242,7 +242,7 @@ class IntraCodec:
         ]
 
     def _decode_stream(self, stream: str, data: bytes) -> Pixels:
-        # padding is kept; stream: ffmpeg's name for the raw format
+        # does not crop padding; stream: ffmpeg's name for the raw format
         picture = read_y4m(decode_to_y4m(self._program, stream, data, self.decoder))
         if not picture.full_range:
             raise CorruptStream("the stream does not signal full-range samples")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 
-KR, KG, KB = 2126, 7152, 722  # ten-thousandths
+KR, KG, KB = 2126, 7152, 722  # luma weights in ten-thousandths
 UNIT = 10_000
-LANCZOS_LOBES = 3  # for chroma
+LANCZOS_LOBES = 3  # of the filter that resamples chroma
 # Position of a chroma sample between its two luma samples, 0 being the first: left, halfway down,
 # as HEVC and VVC assume unless a stream states it (chroma location 0).
 SITE_DOWN, SITE_ACROSS = 0.5, 0.0
@@ -38,7 +38,7 @@ def rgb_to_ycbcr(pixels: Pixels, depth: int, subsampling: Subsampling = 444) -> 
     Chroma is halved before rounding. 4:2:0 needs an even height and width (`ValueError`).
     """
     red, green, blue = np.moveaxis(pixels.astype(np.float64), 2, 0)
-    # integers until the only division: a colour with R = G and odd B - R is exactly halfway
+    # integers until a single division: a colour with R = G and odd B - R lies exactly halfway
     luma = KR * red + KG * green + KB * blue
     cb, cr = UNIT * blue - luma, UNIT * red - luma
     if subsampling == 420:
@@ -54,7 +54,7 @@ def rgb_to_ycbcr(pixels: Pixels, depth: int, subsampling: Subsampling = 444) -> 
 def ycbcr_to_rgb(planes: Planes, depth: int) -> Pixels:
     """Convert planes on the scale of `depth` bits to 8-bit pixels, rounded half to even, clipped.
 
-    Chroma planes of half the height are 4:2:0, and doubled first.
+    Chroma planes of half the height are 4:2:0; they are doubled first.
     """
     luma, *chroma = (plane.astype(np.float64) for plane in planes)
     if chroma[0].shape != luma.shape:
@@ -92,8 +92,8 @@ def double(plane: NDArray[Any]) -> Samples:
 
 
 def _quantise(samples: Samples, unit: int, depth: int, offset: int) -> Plane:
-    highest = 2**depth - 1
-    codes: Plane = np.clip(np.rint(samples * highest / (255 * unit) + offset), 0, highest)
+    max_code = 2**depth - 1
+    codes: Plane = np.clip(np.rint(samples * max_code / (255 * unit) + offset), 0, max_code)
     return codes.astype(np.uint8 if depth <= 8 else np.uint16)
 
 
@@ -128,6 +128,6 @@ def _lanczos(distances: Sequence[float]) -> Samples:
 def _weighted_sum(taps: Sequence[NDArray[Any]], weights: Samples) -> Samples:
     total = np.zeros(taps[0].shape)
     for tap, weight in zip(taps, weights, strict=True):
-        if abs(weight) > 1e-12:  # skip the filter's zeros, which floats only approximate
+        if abs(weight) > 1e-12:  # skip zeros of the filter, which are only nearly 0 in floats
             total += weight * tap
     return total

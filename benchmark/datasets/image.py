@@ -226,7 +226,7 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
         _refuse_large(canvas_width, canvas_height, len(data))
         if max(canvas_width, canvas_height) > MAX_WEBP_SIDE:
             raise ImageRefused(
-                f"has {canvas_width} x {canvas_height} pixels, but a WebP has at most 16383 per side"
+                f"has {canvas_width} x {canvas_height} pixels, but a WebP has at most 16383 a side"
             )
     elif b"VP8L" in chunks:
         (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)

@@ -19,10 +19,10 @@ from benchmark.system.foreign_files import BadFile, read_regular
 from benchmark.system.text import number_in, one_line, parse_csv, parse_json
 
 MAX_BYTES = 1 << 26
-MAX_VALUE, MAX_DB = 1e6, 200  # magnitudes of a metric, and of MS-SSIM in dB
+MAX_VALUE, MAX_DB = 1e6, 200  # largest magnitudes of a metric, and of MS-SSIM in dB
 CURVE_FILES = (".csv", ".json", ".md")  # suffixes that make an option's value a file
 RATE = "bpp"
-# Names of columns as `normalise_name` returns them; `registry.metric_called` knows others
+# Names of columns as `normalise_name` returns them; `registry.metric_called` knows more
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     RATE: ("bpp", "rate", "bitrate", "bitsperpixel", "bitperpixel", "rates"),
     "psnr_db": ("psnrs",),
@@ -32,7 +32,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 NAMES = {name: column for column, names in COLUMNS.items() for name in names}
 CODEC = ("codec", "method", "model", "system", "name")  # columns that name a row's codec
 IMAGE = ("image", "imagename", "file", "filename", "picture")  # columns that name its picture
-# Bracketed units of a column of rates; with any other unit it is not one
+# Bracketed units of a column of rates; a column with another unit has no rates
 BITS_PER_PIXEL = {"bpp", "bitsperpixel", "bitperpixel", "bitspixel", "bitpixel", "bitspx", "bitpx"}
 
 Series = tuple[tuple[float, ...], tuple[float, ...]]  # rates in bit per pixel, values
@@ -151,18 +151,18 @@ def _make_curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -
         raise UsageError(f"{path}: a rate of {name} is not between 0 and 1000 bit per pixel")
     order = sorted(range(len(rates)), key=rates.__getitem__)
     series: dict[str, Series] = {}
-    decibels = []
+    columns_in_db = []
     for column, values in columns.items():
         in_db = column == "ms_ssim_db" or (column == "ms_ssim" and max(values) > 1)
         if any(abs(value) > (MAX_DB if in_db else MAX_VALUE) for value in values):
             raise UsageError(f"{path}: {name} has an impossible {column}")
         linear = [1 - 10 ** (-value / 10) for value in values] if in_db else values
         if column != RATE:
-            pairs = tuple(rates[index] for index in order), tuple(linear[index] for index in order)
-            series["ms_ssim" if in_db else column] = pairs
+            curve = tuple(rates[index] for index in order), tuple(linear[index] for index in order)
+            series["ms_ssim" if in_db else column] = curve
         if in_db:
-            decibels.append("ms_ssim")
-    return NamedCurve(one_line(name), series, tuple(decibels))
+            columns_in_db.append("ms_ssim")
+    return NamedCurve(one_line(name), series, tuple(columns_in_db))
 
 
 def _parse_number(path: Path, location: str, value: Any) -> float:
@@ -173,7 +173,7 @@ def _parse_number(path: Path, location: str, value: Any) -> float:
 
 
 def _find_columns(path: Path, names: Sequence[str]) -> dict[int, str]:
-    """Return known columns by index; `UsageError` for repeated ones, such as MS-SSIM and its dB."""
+    """Return known columns by index; `UsageError` if repeated, such as MS-SSIM linear and in dB."""
     columns = {index: column for index, name in enumerate(names) if (column := column_of(name))}
     names_by_column: dict[str, str] = {}
     for index, column in columns.items():
@@ -200,7 +200,7 @@ def column_of(name: str) -> str:
             metric_class(metric).column if metric in (*METRICS, *DISTRIBUTION_METRICS) else ""
         )
         column = NAMES.get(word, metric_column)
-        usual = BITS_PER_PIXEL if column == RATE else {"rgb"}
-        if column and words <= usual | ({"db"} if column.endswith("_db") else set()) | {""}:
+        allowed_notes = BITS_PER_PIXEL if column == RATE else {"rgb"}
+        if column and words <= allowed_notes | ({"db"} if column.endswith("_db") else set()) | {""}:
             return column
     return ""

@@ -30,9 +30,9 @@ from benchmark.system.text import group_by_key, listed
 
 # Editions in the catalogue, by system and variant of published points
 EDITIONS = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
-SAME_RATE = 1.04  # maximum ratio of two sources' rates for the same point
-DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of a network at several levels of realism
-PARTS = ("professional", "mobile")  # of clic2020, for sources with means of the parts alone
+SAME_RATE = 1.04  # maximum ratio of the rates that two sources give for the same point
+DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of a network with adjustable realism
+PARTS = ("professional", "mobile")  # subsets of clic2020, for sources with means of these alone
 
 
 def published_curves(points: Iterable[PublishedPoint], dataset: str, metric: Metric) -> list[Curve]:
@@ -56,8 +56,8 @@ def published_curves(points: Iterable[PublishedPoint], dataset: str, metric: Met
 def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
     """Return the points of each system's main variant, by dataset and metric.
 
-    It is the variant in the catalogue, else the unnamed one, the one trained for MSE, the latest
-    program version, or the first. All levels of realism of a network form its main curve.
+    The main variant is in the catalogue, or else unnamed, trained for MSE, the latest version of a
+    program, or the first. All levels of realism of a network form its main curve.
     """
     result = []
     groups = group_by_key(((point.slug, point.dataset, point.metric), point) for point in points)
@@ -77,13 +77,13 @@ def _variant_rank(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
     variant, catalogued_variants = curve[1], [*EDITIONS]
     version = re.match(r"version (\d+)", variant)
     version_rank = -float(version[1]) if version else 0.0
-    for_mse = re.search(r"\bmse\b", variant)
+    trained_for_mse = re.search(r"\bmse\b", variant)
     return (
         catalogued_variants.index(curve)
         if curve in catalogued_variants
         else len(catalogued_variants),
         bool(variant),
-        not for_mse,
+        not trained_for_mse,
         version_rank,
     )
 
@@ -115,8 +115,8 @@ def published_edition(system: str, variant: str, origin: Origin = "published") -
         title=title, method=system, choice=realism_choice(variant), published=((system, variant),),
     )  # fmt: skip
     option, _, value = variant.partition("=")
-    pair = (option, value) if value else ("variant", slug(variant) if variant else "")
-    spec = catalogued.spec if catalogued else CodecSpec(slug(system), (pair,))
+    spec_option = (option, value) if value else ("variant", slug(variant) if variant else "")
+    spec = catalogued.spec if catalogued else CodecSpec(slug(system), (spec_option,))
     return Edition(spec, (title, 0), origin, facts)
 
 
@@ -163,15 +163,17 @@ def overlay(
 ) -> Overlay:
     """Separate curves that can share an axis with rows of `protocol` ("": no rows) from the others.
 
-    With `mix` all curves are compatible, and the rest are marked (`Curve.other_rules`).
+    With `mix` all curves are compatible, and those with other rules have `Curve.other_rules`.
     """
     shared_protocols = sharing_protocols([curve.protocol for curve in curves], metric, protocol)
     if mix:
-        others = (
+        other_rules = (
             () if curve.protocol in shared_protocols else (curve.protocol,) for curve in curves
         )
-        pairs = zip(curves, others, strict=True)
-        marked_curves = (curve._replace(other_rules=rules) for curve, rules in pairs)
+        marked_curves = (
+            curve._replace(other_rules=rules)
+            for curve, rules in zip(curves, other_rules, strict=True)
+        )
         return Overlay(tuple(marked_curves), ())
     return Overlay(
         compatible=tuple(curve for curve in curves if curve.protocol in shared_protocols),
@@ -273,11 +275,11 @@ def paper_curves(
     here. Measured means over other images than the published ones, and published points of a
     protocol outside `metric.meets`, are excluded.
     """
-    published, curves = profile(dataset).published_images, []
+    published_images, curves = profile(dataset).published_images, []
     complete_curves = {
         find_in_catalogue(curve.spec): curve
         for curve in measured_curves
-        if published in (None, curve.points[0].images)
+        if published_images in (None, curve.points[0].images)
     }
     for edition in PAPER_EDITIONS:
         facts = edition.facts

@@ -10,7 +10,8 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.points import PublishedPoint
 from benchmark.system.text import group_by_key
 
-MAX_ABOVE_DB, MAX_BELOW_DB = 2.0, 12.0  # VTM's curve; learned codecs reach +1.2 dB, JPEG -7 dB
+# Largest plausible distances from VTM's curve; learned codecs reach +1.2 dB, JPEG -7 dB
+MAX_ABOVE_DB, MAX_BELOW_DB = 2.0, 12.0
 FACTORS = (8.0, 1 / 8)  # rate factors of mistaken units: bytes for bits, or the reverse
 NEAR_DB = 2.0  # maximum median distance from VTM after the correction
 RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
@@ -19,7 +20,7 @@ RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
 def doubts(
     metric: Metric, bpp: Sequence[float], values: Sequence[float], anchor: RateQuality | None
 ) -> list[str]:
-    """Return a sentence per implausible property of a curve, `bpp` rising; anchor: VTM's if any."""
+    """Return a sentence per implausible property of a curve, `bpp` rising; anchor: VTM's curve."""
     low, high = RANGES.get(metric.column, (-np.inf, np.inf))
     for rate, value in zip(bpp, values, strict=True):
         if not low <= value <= high:

@@ -16,14 +16,14 @@ from benchmark.registry import DATASETS, UNSTATED
 from benchmark.rows.edition import add_remark
 from benchmark.system.text import GREEK, group_by_key, listed, utf8
 
-# Source of the numbers: an author's csv, a paper's table, a digitised figure; an author's json,
-# README, script or posts; the file of another paper's plot
+# Sources of numbers, in this order: an author's csv, a paper's table, a digitised figure; an
+# author's json, README, script or posts; the file of another paper's plot
 How = Literal[
     "author_csv", "table", "digitised",
     "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
 ]  # fmt: skip
-# point: of a rate curve; sample: read off a plotted line at a chosen rate; step: of a realism sweep
-# at one rate, not of a rate curve
+# point: lies on a rate curve; sample: read off a plotted line at a chosen rate; step: lies on a
+# realism sweep at one rate, not on a rate curve
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # published names of metrics
@@ -33,7 +33,7 @@ ALL_SYSTEMS = "all"  # selects every system
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts shared by a system's points in a metric from the same place of a source."""
+    """Facts that a system's points in a metric share if they are from the same part of a source."""
 
     system: Text  # "Multi-Realism"
     variant: str = ""  # "beta=2.56"; "" for a system without variants
@@ -76,8 +76,8 @@ def slug(text: str) -> str:
     >>> slug("Multi-Realism"), slug("Wei et al."), slug("MLIC++"), slug("变分"), slug("?!")
     ('multi-realism', 'wei-et-al', 'mlic-plus-plus', '变分', '545f940d')
     """
-    spelled = unicodedata.normalize("NFC", text.lower()).replace("+", "-plus")
-    return re.sub(r"[\W_]+", "-", spelled).strip("-") or sha256(utf8(text)).hexdigest()[:8]
+    spelled_out = unicodedata.normalize("NFC", text.lower()).replace("+", "-plus")
+    return re.sub(r"[\W_]+", "-", spelled_out).strip("-") or sha256(utf8(text)).hexdigest()[:8]
 
 
 def curve_name(system: str, variant: str) -> str:
@@ -126,7 +126,7 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     Doubtful points need the prefix `doubtful:`. Raises `UnknownName`, and `UsageError` for a name
     whose points are all doubtful.
     """
-    curves = dict.fromkeys((point.system, point.variant) for point in points)  # a tenth as many
+    curves = dict.fromkeys((point.system, point.variant) for point in points)
     names_of = {
         (system, variant): (slug(system), f"{slug(system)}:{variant}") for system, variant in curves
     }

@@ -34,7 +34,7 @@ from benchmark.system.machine import BUNDLED
 from benchmark.system.text import group_by_key, listed, read_json
 
 Record = TypeVar("Record", bound=msgspec.Struct)
-SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # a name with one of these is a file
+SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # a name with such a suffix is a file
 USER_PLACE = 1_000_000  # sorts a user's papers after the project's
 
 
@@ -58,7 +58,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: Text
     doi: str = ""
     licence: str = ""  # licence of the repository with the numbers
-    place: Annotated[int, msgspec.Meta(ge=0)] = USER_PLACE  # sort key: the first paper counts
+    place: Annotated[int, msgspec.Meta(ge=0)] = USER_PLACE  # sort key of papers
     series: tuple[Series, ...]
 
     def published(self) -> Iterator[PublishedPoint]:
@@ -112,7 +112,7 @@ def _compact_json(value: Any) -> str:
 
 
 def read_paper(path: Path) -> Paper:
-    """Read a paper's file; raise `StoreError` with the place of an error."""
+    """Read a paper's file; raise `StoreError` with the position of an error."""
     try:
         paper = read_json(path, Paper)
         tuple(paper.published())
@@ -126,7 +126,7 @@ def read_papers(results: Path) -> list[Paper]:
     folders = [root / "published" for root in (BUNDLED, results)]
     files = {path.name: path for folder in folders for path in folder.glob("*.json")}
     papers = ((name, read_paper(path)) for name, path in files.items())
-    return [paper for _, paper in sorted(papers, key=lambda pair: (pair[1].place, pair[0]))]
+    return [paper for _, paper in sorted(papers, key=lambda entry: (entry[1].place, entry[0]))]
 
 
 def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, ...]:
@@ -149,8 +149,8 @@ def chosen_points(
     result: dict[PublishedPoint, None] = {}
     for name in systems:
         system_points = select(registry, [name])
-        takes_all = all_variants or name == ALL_SYSTEMS or ":" in name
-        result |= dict.fromkeys(system_points if takes_all else main_curves(system_points))
+        takes_variants = all_variants or name == ALL_SYSTEMS or ":" in name
+        result |= dict.fromkeys(system_points if takes_variants else main_curves(system_points))
     return (*result, *_make_names_unique(file_points, {point.slug for point in result}))
 
 
@@ -160,7 +160,9 @@ def note_missing_values(
     """Return a sentence for each metric that no system has; results: folder of other systems."""
     from benchmark.published.curves import published_curves
 
-    points = [point for point in points if point.dataset != ANY_DATASET]  # not a user's file's
+    points = [
+        point for point in points if point.dataset != ANY_DATASET
+    ]  # without points of a user's file
     sentences = []
     for metric in metrics if points else ():
         if not published_curves(points, dataset, metric):
@@ -193,8 +195,8 @@ def _make_names_unique(
 
 def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoint]) -> Path:
     """Write a paper's points into a results folder; raise `UsageError` if the file exists."""
-    parts = points[0].system, points[0].variant, points[0].dataset
-    name = "-".join(dict.fromkeys(slug(part) for part in parts if part))
+    words = points[0].system, points[0].variant, points[0].dataset
+    name = "-".join(dict.fromkeys(slug(word) for word in words if word))
     path = results / "published" / f"{name}.json"
     if path.exists():
         raise UsageError(f"{path} already exists: remove it, or name another --variant")
@@ -251,7 +253,7 @@ def read_curve(
         texts = ", ".join(sorted(f"{system}:{variant}" for variant in ambiguous_variants))
         raise UsageError(f"{name} has several curves on {dataset}: name one of {texts}")
     result = {}
-    for metric, pairs in series.items():
-        rates, values = zip(*sorted(pairs), strict=True)
+    for metric, metric_points in series.items():
+        rates, values = zip(*sorted(metric_points), strict=True)
         result[metric] = rates, values
     return NamedCurve(name, result)

@@ -12,7 +12,7 @@ from benchmark.study.scores import confidence_interval
 from benchmark.study.votes import TIE, Votes
 
 PEOPLE = "other raters"
-MIN_OTHERS = 2  # answers of other raters to the same question
+MIN_OTHERS = 2  # minimum answers of other raters to the same question
 
 
 class Agreement(NamedTuple):
@@ -62,8 +62,9 @@ def _metric_agreement(
 def _rater_agreement(votes: Votes) -> Float64Array:
     """Return the agreement of each answer with the majority of the other answers, 0 to 1."""
     question, won = votes.questions()
-    counts, own_vote = np.bincount(question), won - TIE
-    agreement = TIE + own_vote * np.sign(np.bincount(question, own_vote)[question] - own_vote)
+    counts, signed_vote = np.bincount(question), won - TIE
+    other_votes = np.bincount(question, signed_vote)[question] - signed_vote
+    agreement = TIE + signed_vote * np.sign(other_votes)
     return np.asarray(np.where(counts[question] > MIN_OTHERS, agreement, np.nan), np.float64)
 
 

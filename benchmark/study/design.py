@@ -12,11 +12,11 @@ from benchmark.study.form import Trial
 
 CATCH_EVERY = 8  # questions per catch trial
 MIN_CATCHES = 4
-TRAINING = 3
+TRAINING = 3  # trials before a rater's list
 
 
 class StimulusPair(NamedTuple):
-    """Numbers of two stimuli of the same image."""
+    """Two stimuli of the same image, by number."""
 
     image: int
     first: int
@@ -26,7 +26,7 @@ class StimulusPair(NamedTuple):
 def assign_streams(bpp: Sequence[float], rates: Sequence[float]) -> list[int | None]:
     """Return the index of the stream that shows a codec at each rate, chosen as for crops.
 
-    A stream shows only the rate that it is nearest to.
+    A stream shows only the rate to which it is nearest.
 
     >>> assign_streams([0.1, 0.21, 0.5], [0.1, 0.2, 0.25, 1.0])
     [0, 1, None, None]
@@ -46,17 +46,19 @@ def make_pairs(
     """Pair codecs at equal rate (within `MAX_CLOSE_RATIO`), and each codec's neighbouring rates."""
     result = []
     for image in range(images):
-        available = [number for number in range(len(stimuli)) if (image, number) in bpp]
-        by_rate = sorted(available, key=lambda number: stimuli[number][1])
-        for first, second in combinations(by_rate, 2):
+        shown_numbers = [number for number in range(len(stimuli)) if (image, number) in bpp]
+        sorted_numbers = sorted(shown_numbers, key=lambda number: stimuli[number][1])
+        for first, second in combinations(sorted_numbers, 2):
             is_equal = (
                 nearest_setting(bpp[image, first], [bpp[image, second]], MAX_CLOSE_RATIO)
                 is not None
             )
             if stimuli[first][1] == stimuli[second][1] and is_equal:
                 result.append(StimulusPair(image, first, second))
-        for codec in dict.fromkeys(stimuli[number][0] for number in available):
-            neighbours = pairwise(number for number in by_rate if stimuli[number][0] == codec)
+        for codec in dict.fromkeys(stimuli[number][0] for number in shown_numbers):
+            neighbours = pairwise(
+                number for number in sorted_numbers if stimuli[number][0] == codec
+            )
             result += [StimulusPair(image, first, second) for first, second in neighbours]
     return result
 
@@ -68,19 +70,19 @@ def question_lists(
     table = np.array(pairs, np.int64)
     image, kind = table[:, 0], np.unique(table[:, 1:], axis=0, return_inverse=True)[1].ravel()
     pair_counts = np.zeros(len(pairs), np.int64)
-    kind_counts, sides = np.zeros((2, kind.max() + 1), np.int64)
+    kind_counts, side_balances = np.zeros((2, kind.max() + 1), np.int64)
     result = []
     for _ in range(raters):
         image_counts: Int64Array = np.zeros(image.max() + 1, np.int64)
         is_unused = np.ones(len(pairs), bool)
         questions: list[tuple[StimulusPair, bool]] = []
         for _ in range(min(count, len(pairs))):
-            # Prefer the two stimuli asked least, then the pair, then the image this rater saw least
+            # Prefer the two stimuli compared least, then the pair, then this rater's rarest image
             counts = image_counts[image], pair_counts, kind_counts[kind]
             pair = int(np.lexsort((rng.random(len(pairs)), *counts, ~is_unused))[0])
-            balance = sides[kind[pair]]
+            balance = side_balances[kind[pair]]
             swapped = bool(balance > 0 or (balance == 0 and rng.random() < 0.5))
-            sides[kind[pair]] += -1 if swapped else 1
+            side_balances[kind[pair]] += -1 if swapped else 1
             kind_counts[kind[pair]] += 1
             pair_counts[pair] += 1
             image_counts[image[pair]] += 1

@@ -10,7 +10,7 @@ from benchmark.errors import UsageError
 from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import read_json
 
-KEY = "key.json"  # next to the folder that raters get
+KEY = "key.json"  # next to the folder for raters
 PAGE = "page"
 SOURCE, WORSE = -1, -2  # stimuli: the photograph, and the far worse picture of catch trials
 MAX_ANSWER_BYTES = 1 << 20
@@ -34,7 +34,7 @@ class PagePicture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stimulus: int = SOURCE
     setting: str = ""
     bpp: float | None = None
-    cell: str = ""  # the row's
+    cell: str = ""  # cell of the row
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class TrialAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     trial: Count
     choice: Literal[1, 2]
-    ms: Annotated[float, Meta(ge=0, le=1e9)]  # since all pictures were drawn
+    ms: Annotated[float, Meta(ge=0, le=1e9)]  # from the time when all pictures are drawn
     flips: Count = 0  # switches of the visible picture
 
 
@@ -110,16 +110,16 @@ def read_key(folder: Path) -> Key:
 def read_answers(path: Path, key: Key) -> Answers | str:
     """Return a rater's answers to a study, or the reason why the file is excluded."""
     try:
-        result = read_json(path, Answers, MAX_ANSWER_BYTES)
+        answers = read_json(path, Answers, MAX_ANSWER_BYTES)
     except (OSError, BadFile) as error:
         return f"not a file of answers: {error}"
-    if result.study != key.study:
-        return f"answers to another study ({result.study})"
-    if result.order > len(key.lists):
-        return f"answers to list {result.order}, of {len(key.lists)}"
-    trials = [answer.trial for answer in result.answers]
+    if answers.study != key.study:
+        return f"answers to another study ({answers.study})"
+    if answers.order > len(key.lists):
+        return f"answers to list {answers.order}, of {len(key.lists)}"
+    trials = [answer.trial for answer in answers.answers]
     if len({*trials}) < len(trials):
         return "a question is answered twice"
-    if any(trial >= len(key.lists[result.order - 1]) for trial in trials):
+    if any(trial >= len(key.lists[answers.order - 1]) for trial in trials):
         return "answers to questions that are not in its list"
-    return result
+    return answers
