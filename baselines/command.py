@@ -33,7 +33,7 @@ class Command:
     values           values of {q}, lowest rate first
     setting, name    names of {q} and of the codec in tables and figures
     extension        suffix of the stream's file, for programs that look at it
-    timeout_seconds  limit for each program
+    timeout_seconds  time limit of each program
     version          a version that you choose, if the programs read files that are not named here
     seed             value of {seed}; `bench run --draws` measures several seeds
 
@@ -60,8 +60,8 @@ class Command:
     @staticmethod
     def neutral_options(options: Mapping[str, str]) -> tuple[str, ...]:
         """Return the options that do not affect streams; `values` only adds rates to a curve."""
-        numbered = "{q}" in options.get("decode", "")
-        return ("timeout_seconds",) if numbered else ("timeout_seconds", "values")
+        stores_index = "{q}" in options.get("decode", "")
+        return ("timeout_seconds",) if stores_index else ("timeout_seconds", "values")
 
     @staticmethod
     def draws(options: Mapping[str, str]) -> bool:
@@ -112,11 +112,11 @@ class Command:
     def describe(self) -> CodecInfo:
         """Return the user's templates, and a fingerprint of them and of the files they name."""
         encode, decode = self._templates
-        digests, unknown_parts = zip(
+        digests, unknown_phrases = zip(
             *map(hash_named_files, (self._encode, self._decode)), strict=True
         )
         parts: list[object] = [encode, decode, self._version, *digests]
-        unknown = "" if self._version else next(filter(None, unknown_parts), "")
+        unknown = "" if self._version else next(filter(None, unknown_phrases), "")
         if unknown:
             parts.append(datetime.now(UTC).isoformat())
             unknown = (

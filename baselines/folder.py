@@ -1,9 +1,9 @@
-"""Codec without a program: published reconstructions on disk, with their sizes or rates.
+"""Codec without a program: published reconstructions on disk, with sizes or rates.
 
 Without a `sizes.csv`, common layouts are recognised. An operating point is a folder of pictures, or
-a rate in their names (`beach_0.25bpp.png`). It is named by the parts in which the paths of folders
-with the same pictures differ, or by the rank of the rate if rates differ by image. A size comes
-from a csv line and a bitstream, which must agree, else from the rate in the name.
+a rate in their names (`beach_0.25bpp.png`). Its name is made of the words in which the paths of
+folders with the same pictures differ, or is the rank of the rate if rates differ by image. A size
+comes from a csv line and a bitstream, which must agree, else from the rate in the picture's name.
 """
 
 import math
@@ -52,7 +52,7 @@ STREAMS = {
 RATE = re.compile(r"(.+?)[_-]([0-9]*\.?[0-9]+)_?bpp", re.IGNORECASE)
 CODED_SUFFIX = re.compile(r"[_-](rec|recon|reconstructed|reconstruction|decoded|output|out|hat)$")
 IMAGE_COLUMNS = ("image", "filename", "name", "file", "img", "imagename", "imageid", "picture")
-# Kind of size -> names of columns, as returned by `normalise_name`
+# Kind of size -> names of its columns, as returned by `normalise_name`
 SIZE_COLUMNS = {
     "bpp": (
         *("bpp", "ratebpp", "bitrate", "rate", "bitsperpixel"),
@@ -62,7 +62,7 @@ SIZE_COLUMNS = {
     "bits": ("bits", "numbits", "nbits", "totalbits"),
 }
 KIND_OF_SIZE = {word: kind for kind, words in SIZE_COLUMNS.items() for word in words}
-RAW_BYTES_PER_PIXEL, MIN_LIMIT_BYTES = 3, 1024  # larger streams are refused
+RAW_BYTES_PER_PIXEL, MIN_LIMIT_BYTES = 3, 1024  # a stream may have as many bytes, or 1024
 
 
 class PublishedPicture(NamedTuple):
@@ -72,8 +72,8 @@ class PublishedPicture(NamedTuple):
     setting: float
     num_bytes: int
     file: str  # path in the folder
-    stem: str  # the image without extension
-    line: int = 0  # in sizes.csv, counting the header; 0: from another source
+    stem: str  # name of the image without extension
+    line: int = 0  # line of sizes.csv, counting the header; 0: from another source
     stated: Mapping[str, str] = {}  # csv cells by column
 
 
@@ -91,16 +91,16 @@ class _PictureFile(NamedTuple):
     file: str
     image: str
     point: str
-    bpp: str = ""  # from the file's name
+    bpp: str = ""  # rate in the file's name
 
 
 class _Row(NamedTuple):
     location: str  # "line 2 of metrics.csv"
     sheet: str
-    image: str  # as written
+    image: str  # as written in the sheet
     cells: dict[str, str]  # by column
     sizes: dict[str, str]
-    entries: list[_PictureFile]  # pictures that it may be for
+    entries: list[_PictureFile]  # pictures that the row may describe
 
 
 class Folder:
@@ -122,7 +122,7 @@ class Folder:
         self, *, path: str, csv: str = SIZES, name: str = "folder", seeds: str = "", seed: int = 0
     ):
         self.name = name
-        self._folder = unpacked_folder(Path(path), _is_read)
+        self._folder = unpacked_folder(Path(path), _is_used)
         if seeds or seed:
             self._folder = folder_of_seed(self._folder, seeds, seed)
         self._sizes = self._folder / csv
@@ -151,7 +151,7 @@ class Folder:
         return bool(options.get("seeds"))
 
     def understood(self, images: Sequence[str]) -> str:
-        """Describe what was recognised for these images; "" with a sizes.csv."""
+        """Describe the points and sizes recognised for these images; "" with a sizes.csv."""
         if (published := self._published) is None:
             return ""
         count = sum(any(self.has(image, setting) for setting in self.sweep) for image in images)
@@ -197,7 +197,7 @@ class Folder:
         raise Unavailable(NO_CODING.format(self.name, self._folder))
 
     def declared(self, image: str, setting: Setting) -> Declared:
-        """Return size and picture of a line; raises `ImageRefused` if either is unusable."""
+        """Return the size and picture of a line; raises `ImageRefused` if one is unusable."""
         row = self._line(image, setting)
         line = f" (line {row.line} of {self._sizes})" if row.line else ""
         location = f"{self._folder / row.file}{line}"
@@ -308,7 +308,7 @@ def _strip_suffix(image: str) -> str:
     return str(PurePosixPath(stem)) if "/" in stem else stem
 
 
-def _is_read(file: Path) -> bool:
+def _is_used(file: Path) -> bool:
     return file.suffix.lower() in PICTURES or file.name == SIZES
 
 
@@ -390,11 +390,11 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
 
 
 def _sort_points(pictures: Mapping[tuple[str, str], PublishedPicture]) -> tuple[str, ...]:
-    # by mean size over the images that all points have, if any
+    # sorts by mean size, over the images that all points have, if any
     images = group_by_key((point, image) for image, point in pictures)
-    common = set.intersection(*map(set, images.values()))
+    common_images = set.intersection(*map(set, images.values()))
     sizes = group_by_key((point, picture.num_bytes) for (image, point), picture in pictures.items()
-                   if image in common or not common)  # fmt: skip
+                   if image in common_images or not common_images)  # fmt: skip
     return tuple(sorted(sizes, key=lambda point: (fmean(sizes[point]), point)))
 
 
@@ -454,7 +454,7 @@ def _points_by_rate(
 def _rows_of_sheets(
     folder: Path, sheets: Sequence[Path], entries: Sequence[_PictureFile]
 ) -> tuple[list[_Row], list[_Row]]:
-    # returns rows with one picture, and rows without; `BadOption` for a row with several
+    # returns rows with a single picture and rows without any; `BadOption` for a row with several
     rows, without_picture = list[_Row](), list[_Row]()
     entries_below = {
         file: [p for p in entries if PurePosixPath(p.file).is_relative_to(file.parent)]
@@ -528,7 +528,7 @@ def _narrow_pictures(rows: Sequence[_Row], stem: str, columns: Sequence[str]) ->
 def _agreed_bytes(
     location: str, sizes: Mapping[str, str], num_pixels: int | None, stream: int | None = None
 ) -> int:
-    # num_pixels is None for an unreadable picture, whose rates are then 0 bytes
+    # num_pixels: None for an unreadable picture, for which a rate gives 0 bytes
     ranges: dict[str, tuple[float, float]] = {}  # bytes, and their maximum rounding error
     for name, text in sizes.items():
         cell, kind = f"{name} {text.strip()}", KIND_OF_SIZE[normalise_name(name)]
@@ -540,8 +540,8 @@ def _agreed_bytes(
             ranges[cell] = (number, 0.0) if kind == "num_bytes" else (-(-number // 8), 1.0)
         elif num_pixels:
             last_digit = Decimal(text.strip()).as_tuple().exponent
-            half = 10.0 ** int(last_digit) / 2
-            ranges[cell] = number * num_pixels / 8, half * num_pixels / 8 + 1
+            error_bpp = 10.0 ** int(last_digit) / 2
+            ranges[cell] = number * num_pixels / 8, error_bpp * num_pixels / 8 + 1
         if num_pixels and ranges[cell][0] > max(RAW_BYTES_PER_PIXEL * num_pixels, MIN_LIMIT_BYTES):
             raise BadOption(f"{location}: {cell} is larger than the raw picture")
     if stream is not None:
@@ -556,7 +556,7 @@ def _agreed_bytes(
         raise BadOption(
             f"{location} states different sizes, {sizes_in_bytes}: keep the right column"
         )
-    num_bytes, _ = min(ranges.values(), key=lambda pair: pair[1])
+    num_bytes, _ = min(ranges.values(), key=lambda entry: entry[1])
     return max(1, round(num_bytes))
 
 
@@ -573,7 +573,7 @@ def _is_in(entry: _PictureFile, cell: str) -> bool:
 
 
 def _find_streams(folder: Path, files: Iterable[Path]) -> dict[str, int]:
-    # {picture: size of its bitstream}, if its folder has a single one with its name
+    # {picture: bytes of its bitstream} for pictures with a single bitstream of their name
     streams: dict[tuple[Path, str], list[int]] = defaultdict(list)
     pictures = []
     for file in files:

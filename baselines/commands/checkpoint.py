@@ -14,7 +14,7 @@ from benchmark.system.settings import weight_folders
 NAME = "ours.safetensors"
 STEPS = "Training steps to write on the card; 0 marks all rows as untrained."
 TRAINING_DATA = "Description of the training data to write on the card."
-CROP_PX = 256  # side of the photographs' crops for integer tables
+CROP_PX = 256  # side of crops of photographs, from which integer tables are made
 
 checkpoint = Verbs("""Import published weights as a checkpoint, and describe checkpoints.
 

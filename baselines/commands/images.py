@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from benchmark.codec import Pixels
 
 OURS, PLAIN = "ours", "ours:beta=0"
-# Codec -> first bytes of its streams, as a regular expression
+# Codec -> regular expression for the first bytes of its streams
 SIGNATURES = {
     OURS: rb"C\xd2",  # baselines.neural.bitstream.container
     "jpeg": rb"\xff\xd8\xff",
@@ -137,8 +137,8 @@ def decode(
     if beta is not None and not _is_ours(name):
         raise UsageError(f"--beta is for ours, not for {name}: leave it out")
     if name == OURS:
-        bundled = _bundled_checkpoint(data)
-        name = f"{PLAIN}:checkpoint={bundled}" if bundled else PLAIN
+        checkpoint = _bundled_checkpoint(data)
+        name = f"{PLAIN}:checkpoint={checkpoint}" if checkpoint else PLAIN
     coder = _open_codec(name, request)
     codec_name = parse_codec(name).name
     failure = f"{stream} cannot be decoded as {codec_name}"

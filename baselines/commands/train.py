@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from baselines.neural.training.run import TrainingRun
 
 SAVED = "the saved steps are kept; the same command resumes from there"
-# Options that do not affect the weights, and are left out of cards
+# Options that do not affect the weights, and that cards omit
 UNRECORDED = {
     *declared_options(TrainingOptions),
     *("out", "export_now", "quiet", "device", "dataset", "log", "check"),

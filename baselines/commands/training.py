@@ -1,4 +1,4 @@
-"""Runs of `bench train`: planned, trained and reported."""
+"""Runs of `bench train`: plan, train and report them."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -100,14 +100,15 @@ def plan_runs(recipe: Recipe, folder: Path) -> list[TrainingRun]:
     name = "ours" if is_default else recipe.architecture  # the file that the codec looks for
     if not recipe.variants:
         return [TrainingRun(folder, folder / f"{name}.safetensors", recipe)]
-    runs, earlier = [], recipe.stages[:-1]
-    common = folder / COMMON if earlier else None
-    if common:
-        shared = replace(recipe, stages=earlier, variants={})
-        runs.append(TrainingRun(common, folder / f"{COMMON}.safetensors", shared))
+    runs, shared_stages = [], recipe.stages[:-1]
+    common_folder = folder / COMMON if shared_stages else None
+    if common_folder:
+        common_recipe = replace(recipe, stages=shared_stages, variants={})
+        target = folder / f"{COMMON}.safetensors"
+        runs.append(TrainingRun(common_folder, target, common_recipe))
     for name, variant in recipe.variant_recipes().items():
         target = folder / f"{name}.safetensors"
-        runs.append(TrainingRun(folder / name, target, variant, predecessor=common))
+        runs.append(TrainingRun(folder / name, target, variant, predecessor=common_folder))
     return runs
 
 
@@ -153,9 +154,9 @@ def check_runs(runs: Sequence[TrainingRun], options: TrainingOptions, device: st
 def train_all(runs: Sequence[TrainingRun], options: TrainingOptions, quiet: bool) -> None:
     """Train and export each run; raises `typer.Exit` if the time is over or a signal comes."""
     if len(runs) > 1 and not quiet:
-        finished = sum(run.is_complete() for run in runs)
+        num_finished = sum(run.is_complete() for run in runs)
         steps = sum(run.recipe.steps - run.steps_reported() for run in runs)
-        progress = f"{len(runs)} networks, {finished} finished: {steps} steps left"
+        progress = f"{len(runs)} networks, {num_finished} finished: {steps} steps left"
         print(progress, file=sys.stderr, flush=True)
     for run in runs:
         if run.is_complete():
@@ -170,7 +171,7 @@ def train_all(runs: Sequence[TrainingRun], options: TrainingOptions, quiet: bool
 
 
 def progress_text(recipe: Recipe, steps: int) -> str:
-    """Describe the progress of a run after so many steps."""
+    """Describe the progress of a run after `steps` steps."""
     if steps == recipe.steps:
         return f"finished, {steps} steps"
     stage = recipe.stage_of(steps)
@@ -199,17 +200,18 @@ def export_runs(runs: Sequence[TrainingRun], options: TrainingOptions) -> None:
 def _train_and_export(run: TrainingRun, options: TrainingOptions, quiet: bool) -> None:
     saved_steps: list[int] = []
 
-    def announce(saved: int, reported: int) -> None:
-        saved_steps.append(saved)
+    def announce(num_saved: int, num_reported: int) -> None:
+        saved_steps.append(num_saved)
         if quiet:
             return
-        stage = run.recipe.stages[run.recipe.stage_of(saved + 1)]
+        stage = run.recipe.stages[run.recipe.stage_of(num_saved + 1)]
         precision: str = precision_of(run.recipe, stage, options.device)
         if precision == "float32" and run.recipe.autocast and not stage.float32:
             precision += ", since the CPU has no bfloat16 instructions"
-        lost_note = f"; {reported - saved} later steps were not saved" if reported > saved else ""
+        num_lost = num_reported - num_saved
+        lost_note = f"; {num_lost} later steps were not saved" if num_lost > 0 else ""
         progress = (
-            f"{progress_text(run.recipe, saved)}, on {options.device} in {precision}{lost_note}"
+            f"{progress_text(run.recipe, num_saved)}, on {options.device} in {precision}{lost_note}"
         )
         print(f"{run.name}: {progress}", file=sys.stderr, flush=True)
 
@@ -252,7 +254,7 @@ def make_log(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Lo
 
 
 def report_text(report: Report, recipe: Recipe) -> str:
-    """Return progress, last numbers and time left, as if all stages had this stage's speed."""
+    """Return progress, last values and time left, as if all stages had this stage's speed."""
     index, stages = report["stage"], recipe.stages
     parts = [f"stage {index + 1} of {len(stages)}, step {report['step']} of {stages[index].steps}"]
     formats = {"loss": "loss {:.4g}", "bpp": "{:.3f} bpp", "validation_loss": "validation {:.4f}"}
@@ -260,8 +262,10 @@ def report_text(report: Report, recipe: Recipe) -> str:
     for unit in ("steps", "crops"):
         rate = report[f"{unit}_per_second"]
         parts.append(f"{rate:.{1 if rate < 10 else 0}f} {unit}/s")
-    stage, *later = recipe.stages[report["stage"] :]
-    crops = (stage.steps - report["step"]) * stage.batch + sum(stage.crops for stage in later)
+    stage, *later_stages = recipe.stages[report["stage"] :]
+    crops = (stage.steps - report["step"]) * stage.batch + sum(
+        stage.crops for stage in later_stages
+    )
     seconds = crops / report["crops_per_second"]
     parts.append(f"{output.duration(seconds)} left")
     return ", ".join([*parts, f"{report['skipped']} skipped"])

@@ -58,32 +58,32 @@ def new(
     """
     if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
         raise UsageError(f"{name!r} is not a word that begins with a letter: choose another name")
-    plain = re.sub(r"\W", "_", name)
-    folder = code or out / plain
-    script = f"{plain}_worker.py"
+    module_name = re.sub(r"\W", "_", name)
+    folder = code or out / module_name
+    script = f"{module_name}_worker.py"
     example = files("baselines.worker").joinpath("example_worker.txt").read_text()
     contender = files("baselines.worker").joinpath("example_contender.txt").read_text()
-    folder_key = folder.resolve() if code else plain
-    filled = {
-        out / f"{plain}.toml": contender.format(name=name, folder=folder_key, script=script),
-        folder / script: example.replace("NAME", plain.title().replace("_", "")),
+    folder_key = folder.resolve() if code else module_name
+    texts_by_path = {
+        out / f"{module_name}.toml": contender.format(name=name, folder=folder_key, script=script),
+        folder / script: example.replace("NAME", module_name.title().replace("_", "")),
         folder / HELPER: files("baselines.worker").joinpath(HELPER).read_text(),
     }
-    for path in filled:
+    for path in texts_by_path:
         if path.exists() and path.name != HELPER:
             raise UsageError(f"{path} exists already: choose another name, or delete it")
-    written: list[Path] = []
+    written_files: list[Path] = []
     try:
-        for path, text in filled.items():
+        for path, text in texts_by_path.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_file(path, text.encode())
-            written.append(path)
+            written_files.append(path)
     except OSError as error:
-        for file in written:
+        for file in written_files:
             file.unlink()
         raise BenchError(f"{path} cannot be written: {error.strerror}") from error
-    print(*written, sep="\n")
-    print("Next:", bench_command("worker check", out / f"{plain}.toml"))
+    print(*written_files, sep="\n")
+    print("Next:", bench_command("worker check", out / f"{module_name}.toml"))
 
 
 @worker.verb("setup")
@@ -153,12 +153,12 @@ def _check_case(
         data = encoder.encode(pixels, setting)
         encode_seconds, total_seconds = encoder.inside_seconds or 0, perf_counter() - started
         decoded, decode_seconds = decoder.decode(data), decoder.inside_seconds or 0
-        second = decoder.decode(data)
+        decoded_again = decoder.decode(data)
     except ProgramFailed as failed:
         return str(failed), False
     if decoded.shape != pixels.shape:
         return f"decoded {decoded.shape[1]} x {decoded.shape[0]}", False
-    if not np.array_equal(decoded, second):
+    if not np.array_equal(decoded, decoded_again):
         return "two decodes of the same bytes differ", False
     error = np.mean((pixels.astype(float) - decoded) ** 2)
     psnr = 10 * np.log10(255**2 / error) if error else np.inf
@@ -169,14 +169,14 @@ def _check_case(
 
 
 def _make_picture(height: int, width: int) -> "Pixels":
-    # smooth areas, an edge and noise
+    # a picture with smooth areas, an edge and noise
     import numpy as np
 
     rows, columns = np.mgrid[0:height, 0:width]
     waves = [np.sin(rows / (5 + channel)) + np.cos(columns / 9) for channel in range(3)]
-    smooth = 128 + 40 * np.stack(waves, axis=-1) + 30 * (rows > columns)[..., None]
-    noise = np.random.default_rng(0).normal(0, 4, smooth.shape)
-    return np.clip(smooth + noise, 0, 255).astype(np.uint8)  # type: ignore[no-any-return]
+    image = 128 + 40 * np.stack(waves, axis=-1) + 30 * (rows > columns)[..., None]
+    noise = np.random.default_rng(0).normal(0, 4, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)  # type: ignore[no-any-return]
 
 
 def _clone(contender: "ContenderFile") -> None:
@@ -218,8 +218,8 @@ def _place_script(contender: "ContenderFile") -> None:
 def require_no_page(path: Path, url: str) -> None:
     """Delete a web page that was downloaded instead of weights; raises `UsageError`."""
     with path.open("rb") as file:
-        beginning = file.read(64).lstrip().lower()
-    if beginning.startswith((b"<!doctype html", b"<html")):
+        first_bytes = file.read(64).lstrip().lower()
+    if first_bytes.startswith((b"<!doctype html", b"<html")):
         path.unlink()
         path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)  # its recorded digest
         raise UsageError(f"{url} returns a web page, not the file: download it by hand to {path}")
@@ -233,8 +233,8 @@ def _make_environment(contender: "ContenderFile") -> None:
             f"{contender.file}: 'packages' need a virtual environment, which python = "
             f"{contender.python!r} is not: write .venv/bin/python, or leave 'packages' out"
         )
-    on_gpu, with_torch = bool(gpus()), any(map(TORCH.match, contender.packages))
-    size = ("about 6 GB" if on_gpu else "about 1 GB, torch for the CPU") if with_torch else ""
+    has_gpu, needs_torch = bool(gpus()), any(map(TORCH.match, contender.packages))
+    size = ("about 6 GB" if has_gpu else "about 1 GB, torch for the CPU") if needs_torch else ""
     print(f"Making {environment}{f': {size}' if size else ''}")
     path = which("uv")
     uv = [sys.executable, "-m", "uv"] if find_spec("uv") else [path] if path else []
@@ -254,7 +254,7 @@ def _make_environment(contender: "ContenderFile") -> None:
     if contender.packages:
         pip = [*uv, "pip", "install", "--python", str(interpreter)]
         install = pip if uv else [str(interpreter), "-m", "pip", "install"]
-        if with_torch and not on_gpu:  # PyPI's torch brings CUDA, 5 GB
+        if needs_torch and not has_gpu:  # PyPI's torch brings CUDA, 5 GB
             install += ["--torch-backend", "cpu"] if uv else ["--extra-index-url", TORCH_ON_CPU]
         requirements = [word for line in contender.packages  # a line may be "-r requirements.txt"
                  for word in (shlex.split(line) if line.startswith("-") else [line])]  # fmt: skip

@@ -34,7 +34,7 @@ from benchmark.system.text import bench_command, read_toml, utf8
 
 PROTOCOL = 2  # version of the messages
 MIN_PYTHON = (3, 6)  # for rdrbench_worker.py
-SECONDS_TO_DESCRIBE = 300.0  # imports, and hashes of weights
+SECONDS_TO_DESCRIBE = 300.0  # time to import packages and to hash weights
 MAX_FILE_BYTES = 1 << 20
 SEED, OPTIONS = "seed", "options"  # message keys: seed, and options of the script's class
 RANDOM_WEIGHTS = "BENCH_RANDOM_WEIGHTS"  # variable read by the scripts of contenders/
@@ -50,7 +50,7 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: Path
     name: Text
     folder: Path  # working folder of the script
-    script: Text  # in that folder
+    script: Text  # path in `folder`
     # Interpreter: a name, a path in the folder, or a command; {folder} is the folder's path
     python: Text = "python3"
     environment: Mapping[str, str] = {}
@@ -63,14 +63,14 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tried: str = ""  # what it was tested with: "random weights"; "nothing" if untested
     setting: str = ""  # with `values`: default settings instead of the class's
     values: tuple[Finite, ...] = ()
-    gpu: bool = False  # needs a GPU
-    memory_gb: NotNegative = 0  # both processes together
+    gpu: bool = False  # whether the script needs a GPU
+    memory_gb: NotNegative = 0  # of both processes together
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 600  # per call
     seconds_per_megapixel: NotNegative = 0  # typical sum of encoder and decoder
     parameters: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] | None = None  # of the networks
     encode_kmac: NotNegative | None = None  # thousand multiply-accumulates to encode a pixel
     decode_kmac: NotNegative | None = None
-    python_version: str = ""  # for the environment that `bench worker setup` makes
+    python_version: str = ""  # of the environment that `bench worker setup` makes
     packages: tuple[str, ...] = ()  # to install there: "torch==1.12.1"
 
     @property
@@ -139,7 +139,7 @@ def read_contender(file: Path) -> ContenderFile:
 
 
 class WorkerDescription(msgspec.Struct, frozen=True):
-    """A worker's description of itself."""
+    """Description that a worker gives of itself."""
 
     protocol: int
     sweep: tuple[tuple[Text, Finite], ...]
@@ -170,7 +170,7 @@ class Worker:
 
     Encoder and decoder are separate processes, started with the first picture; one that fails is
     started again for the next. Files that the script opens are recorded next to the contender file
-    with their sha256: if they change, the codec's fingerprint does. `seed` needs a class with one.
+    with their sha256: if they change, the codec's fingerprint does. `seed` needs a class with it.
     """
 
     def __init__(self, *, file: str, name: str = "", seed: int = 0):
@@ -183,7 +183,7 @@ class Worker:
         self._record = self._contender.file.with_suffix(".opened.sha256")
         has_record = self._record.exists()
         text = read_regular(self._record, MAX_FOREIGN_FILE_BYTES).decode() if has_record else ""
-        # lines in the format of `sha256sum`; the first line of a path counts
+        # lines as `sha256sum` writes them; a path's first line is used
         lines = (line.partition("  ") for line in reversed(text.splitlines()))
         self._digests_by_path = {path: digest for digest, _, path in lines}
 
@@ -212,7 +212,7 @@ class Worker:
         """Return the version, and a fingerprint of code, packages, weights and environment."""
         answer, contender = self._description, self._contender
         weights = {path: answer.weights.get(path, "") for path in contender.weights}
-        changed = {
+        changed_digests = {
             path: answer.weights.get(path, "")
             for path, digest in self._digests_by_path.items()
             if path not in weights and answer.weights.get(path, "") != digest
@@ -223,7 +223,7 @@ class Worker:
                 answer.packages,
                 answer.code,
                 weights,
-                changed,
+                changed_digests,
                 contender.environment,
             ),
             *("", "", ""),  # former parts; without them all fingerprints would change
@@ -305,12 +305,13 @@ class Worker:
     def _call(self, message: Mapping[str, Any], body: bytes, max_bytes: int) -> tuple[Costs, bytes]:
         answer, data = self._ask(Costs, message, body, max_bytes)
         self.inside_seconds = answer.seconds
-        if new := {p: d for p, d in answer.opened.items() if p not in self._digests_by_path}:
-            self._digests_by_path |= new
-            lines = "".join(f"{digest}  {path}\n" for path, digest in new.items())
+        new_digests = {p: d for p, d in answer.opened.items() if p not in self._digests_by_path}
+        if new_digests:
+            self._digests_by_path |= new_digests
+            lines = "".join(f"{digest}  {path}\n" for path, digest in new_digests.items())
             # `describe` reports an unwritable record
             with suppress(OSError), self._record.open("ab") as record:
-                record.write(utf8(lines))  # in one write: other processes may append too
+                record.write(utf8(lines))  # in a single write, since other processes may append too
         return answer, data
 
     def _ask(

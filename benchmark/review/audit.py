@@ -63,8 +63,8 @@ COUNTS = (
     *("bytes_equal", "pixels_equal", "rounded", "other_build", "other_processor"),
     *("values", "values_equal"),
 )
-# Tolerated changes of a network's relative stream size and PSNR on another kind of processor.
-# Measured maxima are .012 and .029 dB, with an encoder's search (docs/experiments/processors.md).
+# Tolerated changes of a network's stream size (relative) and PSNR on another kind of processor.
+# Measured maxima are .012 and .029 dB, with encoder search (docs/experiments/processors.md).
 MAX_SIZE_DIFFERENCE, MAX_DB_DIFFERENCE = 0.02, 0.05
 
 audit = Verbs("""Measure rows again, decode streams and packs again, and compare the results.

@@ -41,7 +41,7 @@ class Claim(NamedTuple):
     test: str
     anchor: str
     percent: float  # BD-rate, negative for fewer bits
-    slack: float  # half a unit of the last digit that was stated, percent
+    slack: float  # percent; half a unit of the last digit that was stated
     metric: str  # name in the registry
 
 
@@ -56,7 +56,7 @@ class Judgement(NamedTuple):
     comparison: Record | None = None  # None without a BD-rate
     images: int = 0
     anchor_source: str = SENT_SOURCE
-    labels: tuple[str, ...] = ()  # the system's, and the anchor's if it was sent
+    labels: tuple[str, ...] = ()  # of the system, and of the anchor if it was sent
 
 
 def parse_claim(text: str) -> Claim:
@@ -79,9 +79,9 @@ def judge_claim(
     test, (anchor, anchor_rows, origin) = find_label(claim.test, rows), ("", rows, SENT_SOURCE)
     folder = stores_below(results).get(dataset.partition(":")[0])
     stored_rows = Store(folder).table().rows(named=True) if folder else []
-    for candidates, source in ((rows, SENT_SOURCE), (stored_rows, f"{results}")):
-        if not anchor and (name := find_label(claim.anchor, candidates)):
-            anchor, anchor_rows, origin = name, candidates, source
+    for candidate_rows, source in ((rows, SENT_SOURCE), (stored_rows, f"{results}")):
+        if not anchor and (name := find_label(claim.anchor, candidate_rows)):
+            anchor, anchor_rows, origin = name, candidate_rows, source
     labels = test, anchor if origin == SENT_SOURCE else ""
     judgement = Judgement(claim, rule, anchor_source=origin, labels=labels)
     for name, label in ((claim.test, test), (claim.anchor, anchor)):
@@ -109,7 +109,7 @@ def judge_claim(
 
 
 def _compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]:
-    """Compare a BD-rate with the stated one, which is rounded."""
+    """Compare a BD-rate with the stated BD-rate, which is rounded."""
     limit = claim.percent + claim.slack
     low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
     if low is None and comparison["bd_rate_percent"] <= limit:

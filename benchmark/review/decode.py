@@ -24,14 +24,14 @@ from benchmark.system.machine import cores
 from benchmark.system.settings import Device, chosen_device, use_device
 
 # equal: the recorded pixels; rounded: other pixels at the recorded PSNR (`ROUNDING`); other: other
-# pixels; blind: other pixels of unknown PSNR; failed: no picture; damaged: the bytes, or the
-# picture of a declared size, are not those recorded; not run: its codec is not installed
+# pixels; blind: other pixels of unknown PSNR; failed: no picture; damaged: the bytes, or a picture
+# of a declared size, differ from those recorded; not run: the codec is not installed
 State = Literal["equal", "rounded", "other", "blind", "failed", "damaged", "not run"]
 BROKEN = ("failed", "damaged")  # states of streams without a picture
 # PSNR is the same on all machines; MS-SSIM and LPIPS differ less than this between CPUs and GPUs
 TOLERANCE = 1e-6
 SIZE_DECLARED = "the size is declared"
-ROUNDING = 1e-3  # dB of PSNR; another processor's rounding changes it by less
+ROUNDING = 1e-3  # dB; another processor's rounding changes PSNR by less
 
 Score = Callable[[Row, HashedImage], dict[str, float]]
 

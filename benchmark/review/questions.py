@@ -1,4 +1,4 @@
-"""Answers of a review about streams and numbers: whether both are as stated."""
+"""Answers of a review about streams and numbers: whether streams and numbers are as stated."""
 
 import math
 from collections import Counter, defaultdict
@@ -37,7 +37,8 @@ from benchmark.system.text import counted, group_by_key, listed
 
 Verdict = Literal["yes", "partly", "no", "unknown"]
 STATES = ("equal", "rounded", "other", "blind", *BROKEN, "not run")
-RATE_TOLERANCE, DB_TOLERANCE, VALUE_TOLERANCE = 5e-3, 0.01, 1e-3  # rate: relative; printed digits
+RATE_TOLERANCE = 5e-3  # relative
+DB_TOLERANCE, VALUE_TOLERANCE = 0.01, 1e-3  # rounding of printed values
 MS_SSIM_DB = "ms_ssim_db"  # mean of the per-image decibels
 _decibels = Metric.named("ms_ssim").plotted
 
@@ -65,7 +66,7 @@ class Evidence(NamedTuple):
 
     @property
     def rows(self) -> list[Row]:
-        """Rows to average, with values measured here or else sent."""
+        """Rows to average, with values measured here, or else those sent."""
         decodable_streams = [stream for stream in self.streams if stream.state not in BROKEN]
         rows = [update_row(stream, self.metrics) for stream in decodable_streams]
         return [*rows, *(row for row in self.reconstructions if row["status"] == "ok")]
@@ -123,8 +124,8 @@ def check_streams(evidence: Evidence) -> Question:
     )
     if counts["rounded"]:
         sentence += f", {counts['rounded']} to pixels within {ROUNDING:g} dB of the recorded PSNR"
-        first = next(stream.reason for stream in streams if stream.state == "rounded")
-        sentence += f" ({first})" if first else ""
+        first_reason = next(stream.reason for stream in streams if stream.state == "rounded")
+        sentence += f" ({first_reason})" if first_reason else ""
     if not streams:
         sentence = "no stream was sent, so no stated rate can be checked"
     if pictures:
@@ -136,16 +137,16 @@ def check_streams(evidence: Evidence) -> Question:
         reasons = [*dict.fromkeys(not_run)]
         num_streams = counted(len(not_run), "stream")
         sentence += f"; the decoder was not run for {num_streams}: {'; '.join(reasons)}"
-    if blind := [stream.reason for stream in evidence.streams if stream.state == "blind"]:
+    if blind_reasons := [s.reason for s in evidence.streams if s.state == "blind"]:
         sentence += "; some decode to different pixels, by an unknown amount, since the photograph "
-        sentence += f"or a recorded PSNR is missing: {blind[0]}"
+        sentence += f"or a recorded PSNR is missing: {blind_reasons[0]}"
     contradictions = [stream.wrong_size for stream in evidence.streams if stream.wrong_size]
     contradictions += [stream.reason for stream in evidence.streams
               if stream.state == "other" and not stream.wrong_size]  # fmt: skip
-    broken = [stream for stream in evidence.streams if stream.state in BROKEN]
-    contradictions += [f"{name_of_row(stream.row)}: {stream.reason}" for stream in broken]
-    stated_rows = any(row["status"] == "ok" for row in evidence.reconstructions)
-    unknown = not streams or pictures or not_run or blind or stated_rows
+    broken_streams = [stream for stream in evidence.streams if stream.state in BROKEN]
+    contradictions += [f"{name_of_row(stream.row)}: {stream.reason}" for stream in broken_streams]
+    has_stated_rows = any(row["status"] == "ok" for row in evidence.reconstructions)
+    unknown = not streams or pictures or not_run or blind_reasons or has_stated_rows
     verdict = choose_verdict(contradictions, unknown, counts["rounded"])
     sentence += first_contradiction(contradictions)
     question = "Do the streams decode to what is stated?"
@@ -161,7 +162,7 @@ def check_numbers(evidence: Evidence) -> Question:
     for row in evidence.reconstructions:
         for column, value in sent_values(row, evidence.metrics).items():
             groups[(*point_of(row), column)].append(ValuePair(math.nan, value))
-    images, incomplete = _check_images(evidence)
+    images, incomplete_sentences = _check_images(evidence)
     labels = {metric_class(name).column: metric_class(name).label for name in evidence.metrics}
     rows, num_equal, num_compared = [], 0, 0
     for (*point, column), pairs_of_point in sorted(groups.items()):
@@ -187,7 +188,10 @@ def check_numbers(evidence: Evidence) -> Question:
         for column in columns - value_pairs(stream, evidence.metrics).keys()
         if stream.row.get(column) is not None
     )
-    contradictions = [*describe_differences(evidence.streams, evidence.metrics), *incomplete]
+    contradictions = [
+        *describe_differences(evidence.streams, evidence.metrics),
+        *incomplete_sentences,
+    ]
     sentence = (
         f"{num_equal} of {counted(num_compared, 'mean')} are as sent, each image within "
         f"{TOLERANCE:g}, or within {ROUNDING:g} where another processor's rounding changed the "
@@ -219,8 +223,8 @@ def check_numbers(evidence: Evidence) -> Question:
 
 
 def _finite_mean(values: Iterable[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return fmean(finite) if finite else math.nan
+    finite_values = [value for value in values if math.isfinite(value)]
+    return fmean(finite_values) if finite_values else math.nan
 
 
 def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
@@ -277,16 +281,20 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
                 if not points:
                     rows.append((*cells, NOTHING, NOTHING, "no rows with this name"))
                     continue
-                nearest = min(points, key=lambda point: abs(math.log(point["bpp"] / rate)))
-                stated, candidates = value, [nearest[column]]
+                nearest_point = min(points, key=lambda point: abs(math.log(point["bpp"] / rate)))
+                stated_value, means_of_point = value, [nearest_point[column]]
                 if column in curve.in_db:  # decibels of the mean, or the mean of decibels
-                    stated = _decibels(value)
-                    candidates = [_decibels(nearest[column]), nearest.get(MS_SSIM_DB, math.inf)]
+                    stated_value = _decibels(value)
+                    means_of_point = [
+                        _decibels(nearest_point[column]),
+                        nearest_point.get(MS_SSIM_DB, math.inf),
+                    ]
                 tolerance = DB_TOLERANCE if in_db else VALUE_TOLERANCE
-                is_equal = abs(nearest["bpp"] / rate - 1) <= RATE_TOLERANCE and any(
-                    mean == stated or abs(mean - stated) <= tolerance for mean in candidates
+                is_equal = abs(nearest_point["bpp"] / rate - 1) <= RATE_TOLERANCE and any(
+                    mean == stated_value or abs(mean - stated_value) <= tolerance
+                    for mean in means_of_point
                 )
-                measured_texts = f"{nearest['bpp']:.4f}", f"{nearest[column]:.4f}"
+                measured_texts = f"{nearest_point['bpp']:.4f}", f"{nearest_point[column]:.4f}"
                 rows.append((*cells, *measured_texts, "yes" if is_equal else "no"))
                 num_equal += is_equal
                 if not is_equal:

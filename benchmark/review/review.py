@@ -109,9 +109,9 @@ def html_review(review: Review) -> str:
 
 
 def _table_details(name: str, table: Table) -> str:
-    wordy = any(len(cell) > LONG_CELL for row in table.rows for cell in row)
+    is_wordy = any(len(cell) > LONG_CELL for row in table.rows for cell in row)
     summary = f"{make_sentence(name)} ({len(table.rows)})"
-    return f"<details><summary>{summary}</summary>{html(table, name, {}, wordy=wordy)}</details>"
+    return f"<details><summary>{summary}</summary>{html(table, name, {}, wordy=is_wordy)}</details>"
 
 
 def markdown_review(review: Review) -> str:

@@ -21,7 +21,7 @@ from benchmark.system.text import one_line
 
 Photographs = Mapping[str, Sequence[Source]]  # by dataset
 
-# Columns that a review cannot check, dropped so that an author cannot choose what is shown
+# Columns that a review cannot check; dropped, so that an author cannot choose what is shown
 UNCOMPARED_COLUMNS = (
     *("timing", "jobs", "source_lossy", "container_bytes", "estimated_bits"),
     *("parameters", "encode_kmac", "decode_kmac"),
@@ -33,7 +33,7 @@ class SentRows(NamedTuple):
 
     contents: Contents
     rows: Sequence[Row]
-    rates: Sequence[float]  # bpp of each row as sent; the row's own bpp follows from its bytes
+    rates: Sequence[float]  # bpp of each row as sent; `rows` have the bpp of their bytes
 
 
 def sent_rows(pack: Pack) -> SentRows:

@@ -1,4 +1,4 @@
-"""Leaderboard site: audited packs by BD-rate, then the others with reasons."""
+"""Leaderboard site: audited packs by BD-rate, then other packs with reasons."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -68,16 +68,16 @@ def audited_packs(
     folder: Path, request: Request, codecs: NamedCodecs, progress: ProgressFactory
 ) -> tuple[list[Entry], list[Absent]]:
     """Decode a folder's packs; return entries and unreadable packs; `UsageError` without packs."""
-    entries, unread = list[Entry](), list[Absent]()
+    entries, unreadable_packs = list[Entry](), list[Absent]()
     for path in sorted(folder.iterdir()):
         if path.suffix == ".tar" or (path / ROWS).is_file():
             try:
                 entries += _audit_pack(path, request, codecs, progress)
             except (BadPack, StoreError) as error:
-                unread.append(Absent(path.name, str(error)))
-    if not entries and not unread:
+                unreadable_packs.append(Absent(path.name, str(error)))
+    if not entries and not unreadable_packs:
         raise UsageError(f"{folder} holds no pack: `bench pack export` writes one")
-    return entries, unread
+    return entries, unreadable_packs
 
 
 def _audit_pack(
@@ -155,11 +155,12 @@ def make_board(
     return Board(dataset, anchor, metrics, ranked_entries, rule)
 
 
-def index_html(boards: Sequence[Board], unread: Sequence[Absent]) -> str:
+def index_html(boards: Sequence[Board], unreadable_packs: Sequence[Absent]) -> str:
     """Return the site: a table for each dataset, and the unreadable packs."""
     sections = "".join(map(_board_section, boards))
-    if unread:
-        table = Table(("pack", "why"), tuple((absence.what, absence.why) for absence in unread), 2)
+    if unreadable_packs:
+        rows = tuple((absence.what, absence.why) for absence in unreadable_packs)
+        table = Table(("pack", "why"), rows, 2)
         sections += f"<section><h2>Not read</h2>{html(table, 'Not read', {}, wordy=True)}</section>"
     return sheet_html("Leaderboard", INTRODUCTION, f'<main class="review">{sections}</main>')
 
@@ -179,8 +180,10 @@ def _board_section(board: Board) -> str:
         kmac = facts_of(CodecSpec.parse_row(entry.rows[0])).work.decode_kmac if entry.rows else None
         work = f"{kmac:.3g}" if kmac else NOTHING
         lines.append((titles[entry.label], entry.pack, state, rank, *rates, work))
-    heads = [f"BD-rate in {short_name(metric, board.metrics)} (%)" for metric in board.metrics]
-    headers = ("system", "pack", "state", "rank", *heads, "kMAC/px")
+    metric_headers = [
+        f"BD-rate in {short_name(metric, board.metrics)} (%)" for metric in board.metrics
+    ]
+    headers = ("system", "pack", "state", "rank", *metric_headers, "kMAC/px")
     note = ""
     if board.anchor:
         note = f"BD-rates against {titles[board.anchor]}{board.rule.words}, with 95 % intervals."

@@ -121,20 +121,22 @@ def site(
     request = replace(request, metrics=names)  # metrics of single images
     with output.interruptible("a site is written at the end"):
         selection = NamedCodecs(codecs)
-        entries, unread = audited_packs(submissions, request, selection, output.show_progress)
+        entries, unreadable_packs = audited_packs(
+            submissions, request, selection, output.show_progress
+        )
         by_dataset = group_by_key((entry.dataset, entry) for entry in entries)
         boards = [
             make_board(name, dataset_entries, anchor, results, names, rule)
             for name, dataset_entries in sorted(by_dataset.items())
         ]
         site_folder = out or results / "site"
-        write_files(site_folder, {"index.html": index_html(boards, unread)}, what="site")
+        write_files(site_folder, {"index.html": index_html(boards, unreadable_packs)}, what="site")
     record_values = [
         (entry.pack, entry.label, entry.dataset, entry.refusal, not entry.refusal)
-        for each_board in boards
-        for entry in each_board.entries
+        for board in boards
+        for entry in board.entries
     ]
-    record_values += [(absence.what, "", "", absence.why, False) for absence in unread]
+    record_values += [(absence.what, "", "", absence.why, False) for absence in unreadable_packs]
     keys = "pack", "system", "dataset", "why", "audited"
     records = [dict(zip(keys, values, strict=True)) for values in record_values]
     state = Column("state", lambda record: "audited" if record["audited"] else "not audited")

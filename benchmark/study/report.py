@@ -82,11 +82,11 @@ class StudyReport(NamedTuple):
 
     dataset: str
     scores: PreferenceScores
-    bits: list[EqualPreference]
+    bits: list[EqualPreference]  # for equal preference, against the anchor
     left_out: list[Absent]
     points: list[dict[str, Any]]  # a row for each stimulus
     answers: list[Answer]  # scores, bits against the anchor, metrics that agree
-    lines: list[str]  # raters and answers, exclusions, consistency
+    lines: list[str]  # about raters and answers, exclusions, consistency
 
 
 def read_study(
@@ -108,22 +108,24 @@ def read_study(
     values = _metric_values(key, votes, rows, metrics)
     scores = score_votes(votes)
     names = titles_of_texts(stimulus.system for stimulus in votes.stimuli)
-    against = next(iter(names))
+    anchor_label = next(iter(names))
     if anchor:
-        against = label_of(
+        anchor_label = label_of(
             find_variant(anchor, [Edition.create(parse_spec(text)) for text in names])
         )
     else:  # the anchor that other verbs choose among these codecs
         specs = [spec for spec in specs_of(rows) if label_of(spec) in names]
-        usual = choose_anchor(summarise(rows.filter(has_variant(specs)), protocols(["psnr"]))).label
-        against = usual if usual in names else against
-    bits = equal_preference(votes, scores, against)
+        usual_label = choose_anchor(
+            summarise(rows.filter(has_variant(specs)), protocols(["psnr"]))
+        ).label
+        anchor_label = usual_label if usual_label in names else anchor_label
+    bits = equal_preference(votes, scores, anchor_label)
     points = _stimulus_rows(votes, scores, key.dataset, key.study)
     lines = _summary_lines(votes, left_out, key.dataset, len(files))
     tables = (
         ("Scores", SCORES, [{**point, "name": names[point["codec"]]} for point in points]),
         (
-            f"Bits against {names[against]}",
+            f"Bits against {names[anchor_label]}",
             BITS,
             [change._asdict() | {"system": names[change.system]} for change in bits],
         ),
@@ -144,20 +146,20 @@ def read_study(
 
 def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
     """Return the votes of raters whom no rule excludes, and each excluded file with its rule."""
-    fullest: dict[str, tuple[Path, Answers]] = {}
+    fullest_files: dict[str, tuple[Path, Answers]] = {}
     left_out = []
     for path in paths:
         answers = read_answers(path, key)
         if isinstance(answers, str):
             left_out.append(Absent(path.name, "not a file of answers to this study"))
             continue
-        files = [fullest[answers.rater]] if answers.rater in fullest else []
+        files = [fullest_files[answers.rater]] if answers.rater in fullest_files else []
         files = sorted([*files, (path, answers)], key=lambda file: len(file[1].answers))
-        *partial_files, fullest[answers.rater] = files
+        *partial_files, fullest_files[answers.rater] = files
         left_out += [Absent(partial_path.name, PARTIAL_RULE) for partial_path, _ in partial_files]
-    rules = {path: exclusion_rule(answers, key) for path, answers in fullest.values()}
+    rules = {path: exclusion_rule(answers, key) for path, answers in fullest_files.values()}
     left_out += [Absent(path.name, rule) for path, rule in rules.items() if rule]
-    raters = [(path, answers) for path, answers in fullest.values() if not rules[path]]
+    raters = [(path, answers) for path, answers in fullest_files.values() if not rules[path]]
     if not raters:
         reasons = "; ".join(f"{file.what}: {file.why}" for file in left_out[:3])
         raise UsageError(f"no rater remains from {counted(len(paths), 'file')}: {reasons}")
@@ -176,14 +178,14 @@ def _metric_values(
         for picture in key.pictures
         if picture.cell
     }
-    in_study = col("cell").cast(pl.String).is_in([*stimuli])
+    is_in_study = col("cell").cast(pl.String).is_in([*stimuli])
     return {
         stimuli[cell]: {
             column: value
             for column, value in zip(columns, values, strict=True)
             if value is not None
         }
-        for cell, *values in table.filter(in_study).select("cell", *columns).rows()
+        for cell, *values in table.filter(is_in_study).select("cell", *columns).rows()
     }
 
 

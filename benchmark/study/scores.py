@@ -1,8 +1,8 @@
 """Bradley-Terry scores of raters' preferences, with intervals, and bits at equal preference.
 
-The odds that a stimulus is preferred to another are exp(score - other score): with 1.1 more it is
-preferred in three of four answers. A tie is half an answer for each (fitted by choix). Scores are
-over all images together and have mean 0.
+The odds that a stimulus is preferred to another are exp(score - other score): with a score
+1.1 higher it is preferred in three of four answers. A tie is half an answer for each. Scores,
+fitted by choix, are over all images together and have mean 0.
 
 Intervals cover other raters and other images. Answers of the same rater, or on the same image, are
 not independent, and drawing both at once would count the noise of single answers three times (A.
@@ -24,11 +24,11 @@ from benchmark.errors import UsageError
 from benchmark.registry import require_packages
 from benchmark.study.votes import Votes
 
-DRAWS = 300  # each, of raters, images and answers
-EXACT_TOLERANCE, ROUGH_TOLERANCE = 1e-6, 1e-3  # the second is small against the spread of draws
-PRIOR = 0.25  # answers added to both sides of each compared pair, so that scores stay finite
+DRAWS = 300  # number for each of raters, images and answers
+EXACT_TOLERANCE, ROUGH_TOLERANCE = 1e-6, 1e-3  # 1e-3 is small against the spread of draws
+PRIOR = 0.25  # answers added to each side of a compared pair, so that scores stay finite
 OUTLIER_DEVIATIONS = 4.0  # standard deviations
-ONE_DEVIATION = (15.8655, 84.1345)  # percentiles of a normal distribution
+ONE_DEVIATION = (15.8655, 84.1345)  # percentiles at one standard deviation from the mean
 MAX_MISSING = 0.05  # share of draws without a BD-rate, above which there is no interval
 
 
@@ -46,7 +46,7 @@ class PreferenceScores(NamedTuple):
 
 
 def count_wins(votes: Votes, weights: Float64Array | None = None) -> Float64Array:
-    """Count how often each stimulus was preferred to each other, (stimuli, stimuli)."""
+    """Count how often one stimulus was preferred to another, (stimuli, stimuli)."""
     weight = np.ones(len(votes.won)) if weights is None else weights
     result = np.zeros((len(votes.stimuli),) * 2)
     np.add.at(result, (votes.first, votes.second), weight * votes.won)
@@ -86,12 +86,12 @@ def score_votes(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Preferenc
     rng = np.random.default_rng(seed)
     resampled = []
     for labels in (votes.rater, votes.image, np.arange(len(votes.won))):
-        unique, unit = np.unique(labels, return_inverse=True)
-        size = len(unique)
+        unique_labels, label_index = np.unique(labels, return_inverse=True)
+        size = len(unique_labels)
         # A draw without the answers to a pair could disconnect the others, so each answer keeps a
         # weight of 1e-5.
         weights = [
-            np.bincount(rng.integers(0, size, size), minlength=size)[unit] + 1e-5
+            np.bincount(rng.integers(0, size, size), minlength=size)[label_index] + 1e-5
             for _ in range(draws)
         ]
         draw_counts = (count_wins(votes, draw) for draw in weights)
@@ -103,17 +103,17 @@ def score_votes(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Preferenc
 def find_outliers(votes: Votes) -> list[int]:
     """Return raters who contradict the scores of all others; none among fewer than three."""
     raters = np.unique(votes.rater).tolist()
-    everyone = fit_scores(count_wins(votes))
+    common_scores = fit_scores(count_wins(votes))
     result = []
     for rater in raters if len(raters) > 2 else ():
         answers = votes.select(votes.rater == rater)
         weights = np.where(votes.rater == rater, 1e-5, 1.0)
-        scores = fit_scores(count_wins(votes, weights), everyone, ROUGH_TOLERANCE)
-        odds = scores[answers.first] - scores[answers.second]
-        chance = 1 / (1 + np.exp(-odds))
+        scores = fit_scores(count_wins(votes, weights), common_scores, ROUGH_TOLERANCE)
+        log_odds = scores[answers.first] - scores[answers.second]
+        probability = 1 / (1 + np.exp(-log_odds))
         # An answer counts in proportion to the certainty of the scores
-        agreement = ((answers.won - chance) * odds).sum()
-        spread = np.sqrt((chance * (1 - chance) * odds**2).sum())
+        agreement = ((answers.won - probability) * log_odds).sum()
+        spread = np.sqrt((probability * (1 - probability) * log_odds**2).sum())
         if spread and agreement < -OUTLIER_DEVIATIONS * spread:
             result.append(rater)
     return result
@@ -121,7 +121,7 @@ def find_outliers(votes: Votes) -> list[int]:
 
 def two_way_error(resampled: Float64Array) -> Float64Array:
     """Return the standard error over raters and images, from draws of shape (3, draws, ...)."""
-    # Percentiles, since draws whose curves hardly overlap have huge BD-rates
+    # Percentiles, since draws with hardly overlapping curves have huge BD-rates
     low, high = np.nanpercentile(resampled, ONE_DEVIATION, axis=1)
     raters, images, answers = ((high - low) / 2) ** 2
     variance = np.maximum(raters + images - answers, np.maximum(raters, images))
@@ -142,7 +142,7 @@ class EqualPreference(NamedTuple):
     """Change of bits, in percent, for the same preference as the anchor."""
 
     system: str
-    change: float | None  # None for the reason in `why`
+    change: float | None  # None: see `why`
     interval: Interval | None = None
     why: str = ""
 
@@ -163,7 +163,7 @@ def equal_preference(votes: Votes, scores: PreferenceScores, anchor: str) -> lis
 def _compare_with_anchor(
     system: str, bpp: Float64Array, scores: PreferenceScores, stimuli: tuple[list[int], list[int]]
 ) -> EqualPreference:
-    """Return a system's BD-rate; `stimuli` are the anchor's, and the system's."""
+    """Return a system's BD-rate; stimuli: numbers of the anchor's, and of the system's."""
     anchor_curve, system_curve = (
         RateQuality(bpp[numbers], scores.values[numbers]) for numbers in stimuli
     )

@@ -1,6 +1,6 @@
 """Answers of raters as arrays, the rules that exclude raters, and consistency of the answers.
 
-Rules apply in order, `scores.find_outliers` last; the report counts the exclusions by each.
+Rules apply in order, `scores.find_outliers` last; the report counts exclusions by rule.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,9 @@ import numpy as np
 from benchmark.codec import BoolArray, Float64Array, Int64Array
 from benchmark.study.form import Answers, Key, Stimulus
 
-MIN_ANSWERED = 0.5  # share of a list's questions
-MAX_WRONG = 0.25  # share of the catch trials
-FAST_MS = 1000.0
+MIN_ANSWERED = 0.5  # minimum share of a list's questions
+MAX_WRONG = 0.25  # maximum share of the catch trials
+FAST_MS = 1000.0  # a median time below this is too fast
 MAX_ONE_SIDED, MIN_SIDED_ANSWERS = 0.9, 20
 TIE = 0.5
 Row = tuple[int, int, int, int, float]
@@ -30,7 +30,7 @@ class Votes(NamedTuple):
     image: Int64Array
     first: Int64Array  # numbers of stimuli
     second: Int64Array
-    won: Float64Array  # share of the vote for the first: 1, 0 or TIE
+    won: Float64Array  # share of the vote for `first`: 1, 0 or TIE
 
     @classmethod
     def build(
@@ -40,7 +40,7 @@ class Votes(NamedTuple):
         images: Iterable[str],
         rows: Sequence[Row],
     ) -> "Votes":
-        """Build votes from rows: rater, image, first, second, share of the first."""
+        """Build votes from rows: rater, image, first, second, share of the vote for `first`."""
         table = np.array(rows, np.float64).reshape(-1, 5)
         rater, image, first, second = table[:, :4].astype(np.int64).T
         labels = tuple(stimuli), tuple(raters), tuple(images)
@@ -51,7 +51,7 @@ class Votes(NamedTuple):
         return self._replace(**{name: getattr(self, name)[mask] for name in self._fields[3:]})
 
     def questions(self) -> tuple[Int64Array, Float64Array]:
-        """Return each answer's question number, and the vote's share of the lower stimulus."""
+        """Return each answer's question number, and the share of the vote for the lower number."""
         low, high = np.sort([self.first, self.second], axis=0)
         won = np.where(self.first > self.second, 1 - self.won, self.won)
         questions = np.stack([self.image, low, high])
@@ -64,7 +64,9 @@ def exclusion_rule(answers: Answers, key: Key) -> str:
     catch_answers = [answer for answer in rater_answers if trials[answer.trial].better]
     num_wrong = sum(answer.choice != trials[answer.trial].better for answer in catch_answers)
     num_first = sum(answer.choice == 1 for answer in rater_answers)
-    one_side = max(num_first, len(rater_answers) - num_first) > MAX_ONE_SIDED * len(rater_answers)
+    is_one_sided = max(num_first, len(rater_answers) - num_first) > MAX_ONE_SIDED * len(
+        rater_answers
+    )
     times_ms = [answer.ms for answer in rater_answers]
     rules = {
         "fewer than half of the questions answered": len(rater_answers)
@@ -72,13 +74,13 @@ def exclusion_rule(answers: Answers, key: Key) -> str:
         "more than one in four catch trials wrong": num_wrong > MAX_WRONG * len(catch_answers),
         "half of the answers in under a second": median(times_ms or [0]) < FAST_MS,
         "one side chosen in more than nine of ten answers": len(rater_answers) >= MIN_SIDED_ANSWERS
-        and one_side,
+        and is_one_sided,
     }
-    return next((rule for rule, broken in rules.items() if broken), "")
+    return next((rule for rule, is_broken in rules.items() if is_broken), "")
 
 
 def collect_votes(key: Key, answers: Sequence[Answers]) -> Votes:
-    """Collect all answers but those to catch trials."""
+    """Collect the answers to all trials except catch trials."""
     images = tuple(dict.fromkeys(picture.image for picture in key.pictures))
     numbers = {image: number for number, image in enumerate(images)}
     rows: list[Row] = []
@@ -128,7 +130,7 @@ def _count_triads(votes: Votes) -> tuple[int, int]:
     stimuli = max(votes.first.max(), votes.second.max()) + 1
     margin = np.zeros((stimuli, stimuli))
     np.add.at(margin, (votes.first, votes.second), votes.won - TIE)
-    beats = (margin - margin.T > 0).astype(np.int64)  # by majority
-    untied = beats + beats.T
-    circular, total = (np.trace(graph @ graph @ graph) for graph in (beats, untied))
+    wins = (margin - margin.T > 0).astype(np.int64)  # by majority
+    decided_pairs = wins + wins.T
+    circular, total = (np.trace(graph @ graph @ graph) for graph in (wins, decided_pairs))
     return int(circular) // 3, int(total) // 6
