@@ -26,9 +26,9 @@ import coverage
 ROOT = Path(__file__).parents[1]
 MAP = ROOT / ".work" / "affected.json"
 PACKAGES = ("benchmark", "baselines")
-ALL_TESTS = ["tests", *PACKAGES]  # pytest's arguments for all tests and doctests
+ALL_TESTS = ["tests", *PACKAGES]  # arguments of pytest for all tests and doctests
 CONTEXT = "PYTEST_CURRENT_TEST"  # variable in which pytest names the current test
-# Processes that tests start record too, under the name of the test that started them.
+# Processes that a test starts record lines too, under the name of this test.
 SETTINGS = f"""[run]
 source = {",".join(PACKAGES)}
 parallel = true
@@ -41,7 +41,7 @@ disable_warnings = no-data-collected, module-not-measured, module-not-imported
 
 
 class Change(NamedTuple):
-    """A file that differs: its paths then and now, and the lines of both that changed."""
+    """A file that differs: its former and new path, and the changed lines of both versions."""
 
     before: str
     after: str
@@ -53,7 +53,7 @@ class Recorder:
     """A plugin of pytest that tells coverage which test runs."""
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Record under a test's name from its set-up on."""
+        """Record lines under a test's name from its set-up on."""
         if (current := coverage.Coverage.current()) is not None:
             current.switch_context(nodeid)
 
@@ -62,8 +62,8 @@ def record(words: list[str]) -> int:
     """Run tests under coverage, write the map, and return pytest's exit code."""
     folder = MAP.parent / "coverage"
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.iterdir():
-        stale.unlink()
+    for old_file in folder.iterdir():
+        old_file.unlink()
     settings = folder / "settings.ini"
     settings.write_text(SETTINGS.replace("{folder}", str(folder)))
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "tools.affected"]
@@ -88,12 +88,12 @@ def record(words: list[str]) -> int:
 
 
 def pytest_configure(config: "object") -> None:
-    """Register the recorder where this file is a plugin."""
+    """Register the recorder if pytest loads this file as a plugin."""
     config.pluginmanager.register(Recorder())  # type: ignore[attr-defined]
 
 
 def file_of(context: str) -> str:
-    """Return the file of a context's test: a fixture's lines run once, for all tests in the file.
+    """Return the file of a context's test, since a fixture runs once for all tests in a file.
 
     >>> file_of("tests/rows/test_store.py::test_a[x y] (call)"), file_of("")
     ('tests/rows/test_store.py', '')
@@ -106,8 +106,8 @@ def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
     diff = _git("diff", "-M", "-U0", "--no-color", "--no-prefix", commit)
     result = []
     for text in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
-        head, *hunks = re.split(r"^@@ -", text, flags=re.MULTILINE)
-        before, after = head.splitlines()[0].split(" ", 1)
+        header, *hunks = re.split(r"^@@ -", text, flags=re.MULTILINE)
+        before, after = header.splitlines()[0].split(" ", 1)
         lines, new_lines = list[int](), list[int]()
         for hunk in hunks:
             old_span, new_span = hunk.split(" ")[:2]
@@ -138,7 +138,7 @@ def affected_tests(
         elif not change.after.endswith(".py") or not change.after.startswith(PACKAGES):
             return ALL_TESTS
         elif change.before not in tests:
-            if change.before:  # an existing file that the map lacks
+            if change.before:  # an existing file that is not in the map
                 return ALL_TESTS
         else:
             source = _git("show", f"{commit}:{change.before}")
@@ -159,9 +159,9 @@ def affected_tests(
 def importers(name: str, tests: Iterable[str]) -> list[str]:
     """Return the traced files that import a module."""
     module = name.removesuffix(".py").replace("/", ".")
-    package, _, last = module.rpartition(".")
+    package, _, stem = module.rpartition(".")
     pattern = re.compile(
-        rf"from {module} import|from {package} import .*\b{last}\b|import {module}\b"
+        rf"from {module} import|from {package} import .*\b{stem}\b|import {module}\b"
     )
     paths = ((path, ROOT / path) for path in tests)
     return [path for path, file in paths if file.exists() and pattern.search(file.read_text())]
@@ -184,8 +184,8 @@ def enclosing_lines(source: str, lines: Iterable[int]) -> set[int]:
         ]
         if not enclosing_functions:
             return set()
-        inner = max(enclosing_functions, key=lambda function: function.lineno)
-        enclosed_lines |= {*range(inner.body[0].lineno, (inner.end_lineno or line) + 1)}
+        innermost = max(enclosing_functions, key=lambda function: function.lineno)
+        enclosed_lines |= {*range(innermost.body[0].lineno, (innermost.end_lineno or line) + 1)}
     return enclosed_lines
 
 
@@ -195,7 +195,7 @@ def _git(*words: str) -> str:
 
 
 def main() -> int:
-    """Run the command; return the exit code of pytest where it runs, else 0."""
+    """Run the command; return pytest's exit code, or 0 if pytest does not run."""
     parser = argparse.ArgumentParser(description="Tests that execute the changed lines.")
     parser.add_argument("files", nargs="*", help="changed files; default: all that differ")
     parser.add_argument("--record", action="store_true", help="run the fast tests for the map")

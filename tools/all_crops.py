@@ -27,18 +27,18 @@ ALL_RATES = "ivr", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro", "ours:
 
 def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, str]:
     """Return PSNR BD-rates (%) against the hyperprior with all crops, by label, with intervals."""
-    is_prior = bundled["codec"].str.endswith("weights=matched-whole")
-    all_crops = pd.concat([benchmark.load(ALL_CROPS), bundled[is_prior]])
+    is_hyperprior = bundled["codec"].str.endswith("weights=matched-whole")
+    all_crops = pd.concat([benchmark.load(ALL_CROPS), bundled[is_hyperprior]])
     names = all_crops["codec"].str.partition(":")[0]
-    parts = {label: all_crops[names == codec] for codec, label in ONE_RATE.items()}
-    parts |= {label: bundled[labels == label] for label in ALL_RATES}
-    curves = {label: _curve(rows) for label, rows in parts.items()}
+    rows_by_label = {label: all_crops[names == codec] for codec, label in ONE_RATE.items()}
+    rows_by_label |= {label: bundled[labels == label] for label in ALL_RATES}
+    curves = {label: _curve(rows) for label, rows in rows_by_label.items()}
     anchor = curves.pop(HYPERPRIOR)
     return {HYPERPRIOR: "0", **{label: _bd_rate(anchor, curve) for label, curve in curves.items()}}
 
 
 def _curve(rows: pd.DataFrame) -> RateQuality:
-    # a curve over all images, then one without each image
+    # the curve over all images, then a curve without each image
     bpp, psnr = (
         rows.pivot(index="image", columns="setting_value", values=column).to_numpy(np.float64)
         for column in ("bpp", "psnr_db")

@@ -1,11 +1,11 @@
-"""Average checkpoints, all of which but the first were trained from the first.
+"""Average a checkpoint (the first) and checkpoints that were trained from it.
 
     python -m tools.average_checkpoints START=0.5 RUN=0.25 RUN=0.25 --data PHOTOGRAPHS \\
         --out runs/mean/ours.safetensors
 
 Shares sum to 1. The mean is exported like a run with `--quantised`, and validated on the
-photographs that training holds out of PHOTOGRAPHS. It helps runs that trained gains and biases only
-(docs/experiments); a mean of runs that trained all weights was worse than each of them.
+photographs that training holds out of PHOTOGRAPHS. Averaging helps runs that trained gains and
+biases only (docs/experiments); a mean of runs that trained all weights was worse than each run.
 """
 
 import argparse
@@ -47,10 +47,10 @@ def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> 
                 f"{first.card.sha256[:8]}: average networks with the same configuration"
             )
     weights = torch.tensor(shares, dtype=torch.float64)
-    parts = [dict(checkpoint.network.named_parameters()) for checkpoint in checkpoints]
+    parameters = [dict(checkpoint.network.named_parameters()) for checkpoint in checkpoints]
     with torch.no_grad():
         for name, parameter in first.network.named_parameters():
-            values = torch.stack([part[name].double() for part in parts])
+            values = torch.stack([tensors[name].double() for tensors in parameters])
             parameter.copy_(torch.tensordot(weights, values, dims=1))
     return first.network
 
@@ -59,8 +59,8 @@ def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str
     """Make the card of the mean of a checkpoint (the first) and others trained from it."""
     first, *trained_cards = cards
     identities = [(card.sha256[:8], share) for card, share in zip(cards, shares, strict=True)]
-    parts = ", ".join(f"{name} ({share:g})" for name, share in identities)
-    trained = "; ".join(dict.fromkeys(card.training_data for card in trained_cards))
+    sources = ", ".join(f"{name} ({share:g})" for name, share in identities)
+    data_text = "; ".join(dict.fromkeys(card.training_data for card in trained_cards))
     precisions: Counter[str] = Counter()
     for card in trained_cards:
         precisions.update(card.precision_steps)
@@ -68,7 +68,7 @@ def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str
     return Card(
         architecture=first.architecture,
         config=first.config,
-        training_data=f"mean of checkpoints {parts}, each but the first trained on {trained}",
+        training_data=f"mean of checkpoints {sources}, each but the first trained on {data_text}",
         steps=first.steps
         and first.steps + sum((card.steps or 0) - first.steps for card in trained_cards),
         crops=first.crops + sum(card.crops - first.crops for card in trained_cards),

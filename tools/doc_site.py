@@ -1,6 +1,6 @@
-"""Hooks of mkdocs: generated pages, and links that lead out of docs/.
+"""Hooks for mkdocs: generated pages, and links that lead out of docs/.
 
-The site has two files of the project's root as pages, a page of the Python interface from
+The site has two files from the project's root as pages, a page of the Python interface made of
 docstrings, and every other linked file below `files/`.
 """
 
@@ -65,12 +65,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def site_path(target: str, page: str) -> str:
     """Return a link target's path in the site; "" within docs/."""
-    root = page in PAGES.values()  # its links are relative to the project's root
+    is_in_root = page in PAGES.values()  # such a page's links are relative to the project's root
     path = posixpath.normpath(
-        posixpath.join("" if root else "docs", posixpath.dirname(page), target)
+        posixpath.join("" if is_in_root else "docs", posixpath.dirname(page), target)
     )
     if path.startswith("docs/"):
-        return path.removeprefix("docs/") if root else ""
+        return path.removeprefix("docs/") if is_in_root else ""
     return PAGES.get(path, f"files/{path}")
 
 
@@ -86,7 +86,7 @@ def interface() -> str:
 
 
 class ImportedDocstrings(griffe.Extension):
-    """Docstrings that get parameters of `Request` and `Look` at import."""
+    """Docstrings that get the parameters of `Request` and `Look` at import."""
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
         """Use the docstring of the imported function."""

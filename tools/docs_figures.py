@@ -35,7 +35,7 @@ class Picture(NamedTuple):
 def pictures() -> list[Picture]:
     """Return all pictures whose captions have a command."""
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
-    return [Picture(*parts) for text in texts for parts in CAPTION.findall(text)]
+    return [Picture(*fields) for text in texts for fields in CAPTION.findall(text)]
 
 
 def draw(picture: Picture, folder: Path) -> Path:
@@ -48,19 +48,19 @@ def draw(picture: Picture, folder: Path) -> Path:
     for command in filter(None, [picture.preparation, picture.command]):
         words = shlex.split(command)[1:]
         words += [] if command == picture.preparation else ["--out", str(folder / "out")]
-        run = [sys.executable, "-m", "benchmark", *words]
-        subprocess.run(run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        bench = [sys.executable, "-m", "benchmark", *words]
+        subprocess.run(bench, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return folder / "out" / picture.file
 
 
-def main(into: Path, filter_text: str) -> None:
+def main(out: Path, filter_text: str) -> None:
     """Write the pictures to a folder."""
     names = filter_text.split(",") if filter_text else [picture.name for picture in pictures()]
     with TemporaryDirectory() as folder:
         for picture in pictures():
             if picture.name in names:
-                shutil.copy(draw(picture, Path(folder)), into / picture.name)
-                sys.stdout.write(f"{into / picture.name}\n")
+                shutil.copy(draw(picture, Path(folder)), out / picture.name)
+                sys.stdout.write(f"{out / picture.name}\n")
 
 
 if __name__ == "__main__":

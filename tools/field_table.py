@@ -34,7 +34,7 @@ SAMPLERS = {
     "dirac:steps=100": ("DIRAC, from .5", "100"),
     "hfd": ("HFD, from .3", "20"),
 }
-# System and variant of published curves of PSNR, the anchor's first.
+# System and variant of published PSNR curves; the anchor comes first.
 PUBLISHED = {
     HYPERPRIOR: ("Hyperprior", "CompressAI mse"), "charm": ("Charm", ""), "elic": ("ELIC", "mse"),
     "ivr": ("IVR", "without U-Net"), "ours:beta=0:size=micro": ("CRDR", "beta=0"),
@@ -49,7 +49,7 @@ class Method(NamedTuple):
     label: str
     name: str
     checkpoints: str  # glob
-    receiver: str = ""  # file of a sampler's network that follows these
+    receiver: str = ""  # file of a sampler's network, run after these networks
     steps: int = 0  # runs of the receiver's network
 
 
@@ -86,8 +86,8 @@ def lines(kodak: Path) -> Iterator[str]:
     yield f"|---|{'--:|' * len(HEADS)}"
     for contender in FIELD:
         cards, receiver = load_cards(contender)
-        measured = contender.label in set(labels)
-        if cards and measured and len(receiver) == bool(contender.receiver):
+        has_rows = contender.label in set(labels)
+        if cards and has_rows and len(receiver) == bool(contender.receiver):
             cells = [
                 *_training(cards, receiver, contender.steps),
                 psnr[contender.label],
@@ -102,19 +102,19 @@ def sentences(kodak: Path) -> Iterator[str]:
     """Yield sentences about Multi-Realism and HiFiC, and rows about DIRAC and HFD."""
     rows = benchmark.load(kodak)
     theirs, ours = "multirealism:beta=2.56", "ours:beta=3.84:size=micro"
-    pair = rows[rows["codec"].isin([theirs, ours])]
-    psnr, lpips = (bd_rates(pair, theirs, metric)[ours] for metric in METRICS[:2])
+    compared_rows = rows[rows["codec"].isin([theirs, ours])]
+    psnr, lpips = (bd_rates(compared_rows, theirs, metric)[ours] for metric in METRICS[:2])
     yield f"has {_percent(psnr)} in PSNR and {_percent(lpips)} in LPIPS."
     means = benchmark.summary(rows).sort_values(["codec", "bpp"])
     points = {codec: means[means["codec"] == codec] for codec in ("hific", *SAMPLERS)}
     hific, elic = points["hific"], rows[rows["codec"] == "elic"]
-    at_rates = [
+    elic_rankings = [
         benchmark.rank(elic, f"bpp={rate:.17g}", metrics=LPIPS, budget="set")
         for rate in hific["bpp"]
     ]
     gains = [
-        100 * (1 - value / at_rate[LPIPS].iloc[0])
-        for value, at_rate in zip(hific[LPIPS], at_rates, strict=True)
+        100 * (1 - value / ranking[LPIPS].iloc[0])
+        for value, ranking in zip(hific[LPIPS], elic_rankings, strict=True)
     ]
     yield f"HiFiC has {_join(hific['bpp'], 3)} bpp and {_join(hific['psnr_db'], 2)} dB."
     yield f"Its LPIPS is lower than ELIC's at this rate by {_join(gains, 1)} % (mean curves)."
@@ -157,7 +157,7 @@ def load_cards(contender: Method) -> tuple[list[Card], list[Card]]:
 
 
 def _training(cards: Sequence[Card], receiver: Sequence[Card], steps: int) -> list[str]:
-    # parameters, kMAC per pixel of both directions, crops, total work
+    # returns parameters, kMAC per pixel of encoder and decoder, crops, total work
     works = [costs(card.architecture, card.config) for card in cards]
     kmac = _range([_macs(work) for work in works])
     (crops,) = {_crops(card) for card in cards}
@@ -168,8 +168,8 @@ def _training(cards: Sequence[Card], receiver: Sequence[Card], steps: int) -> li
         size, crops_text = f"{size} + {_millions(parts):.2f}", f"{crops_text} + {card.crops:,}"
         kmac = f"{kmac} + {_times(steps, f'{_macs(parts):.1f}')}"
     work, *_ = effort([*cards, *receiver])
-    trained = "–" if work is None else f"{work:.2f}"
-    return [size, kmac, crops_text, trained]
+    work_text = "–" if work is None else f"{work:.2f}"
+    return [size, kmac, crops_text, work_text]
 
 
 def _macs(parts: Mapping[str, Cost]) -> float:
@@ -191,12 +191,12 @@ def _millions(parts: Mapping[str, Cost]) -> float:
 
 
 def _crops(card: Card) -> int:
-    # early cards have their number only in the text: "716800 crops of 128 px"
+    # early cards have the number only in a text: "716800 crops of 128 px"
     return card.crops or sum(count for count, _ in _parse_crops(card))
 
 
 def _parse_crops(card: Card) -> list[tuple[int, int]]:
-    # (number, side in px)
+    # returns (number, side in px) for each size of crops
     matches = re.findall(r"(\d+) crops of (\d+) px", card.training_data)
     return [(int(count), int(side)) for count, side in matches]
 

@@ -34,13 +34,13 @@ TRAININGS = {  # folder -> more options of `bench train --recipe smoke --data sa
     "matched": "--suite matched",
     "generative": "--suite generative --members dirac-jpeg,hfd-jpeg,pqmim-1,pqmim-perceptual-1",
 }
-# Codecs of the bundled networks; each is taken at every setting of its sweep, `ours` at one.
+# Codecs of the bundled networks, coded at every setting of their sweeps, or see ONE_NETWORK.
 CODECS = (
     "ours:beta=0", "ours:beta=3.84", "ours:beta=0:exact=1", "ours:beta=3.84:size=micro",
     "charm", "elic", "ivr", "hific", "multirealism:beta=2.56", "pqmim", "pqmim:perceptual=1",
     "hyperprior:weights=matched", "dirac:steps=2", "hfd:steps=2",
 )  # fmt: skip
-ONE_NETWORK = {"dirac", "hfd", "ours", "ivr"}  # one for all settings: the second one is coded
+ONE_NETWORK = {"dirac", "hfd", "ours", "ivr"}  # a network for all settings: coded at the second
 MACHINE = {"steps_per_second", "crops_per_second"}  # journal entries that depend on the machine
 ORIGIN = {"sha256", "commit", "command", "training_data"}  # card entries that depend on the run
 
@@ -76,8 +76,8 @@ def open_crop() -> Pixels:
 def encode_case(case: Case, pixels: Pixels) -> bytes:
     """Encode `pixels`, with a checksum of latents if the codec supports it."""
     data = case.codec.encode(pixels, case.setting)
-    checked = getattr(case.codec, "checked", None)
-    return checked(data) if checked else data
+    add_checksum = getattr(case.codec, "checked", None)
+    return add_checksum(data) if add_checksum else data
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("task", choices=["record", "compare", "streams"])
     parser.add_argument("paths", type=Path, nargs="+")
     arguments = parser.parse_args()
-    first = arguments.paths[0]
+    first_path = arguments.paths[0]
     if arguments.task == "compare":
         first_results, second_results = (
             msgspec.json.decode((folder / "golden.json").read_bytes()) for folder in arguments.paths
@@ -137,8 +137,8 @@ def main() -> int:
             is_equal = first_results.get(name) == second_results.get(name)
             print("equal " if is_equal else "DIFFERS", name)
         return int(first_results != second_results)
-    golden = record(first) if arguments.task == "record" else streams()
-    target = first / "golden.json" if arguments.task == "record" else first
+    golden = record(first_path) if arguments.task == "record" else streams()
+    target = first_path / "golden.json" if arguments.task == "record" else first_path
     target.write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1) + b"\n")
     return 0
 

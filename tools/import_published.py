@@ -56,7 +56,7 @@ DOIS = {
     },
 }  # fmt: skip
 
-PROGRAMS = ("JPEG", "JPEG2000", "WebP", "AV1", "BPG", "HM", "VTM")  # their decoders give 8 bits
+PROGRAMS = ("JPEG", "JPEG2000", "WebP", "AV1", "BPG", "HM", "VTM")  # decoders with 8-bit output
 
 DATASETS = {
     "kodak": "kodak",
@@ -68,14 +68,14 @@ DATASETS = {
     "clic2021_test": "clic2021",
     "div2k_val": "div2k",
 }
-# DiffEIC's table calls them Tecnick, but its BPG lies 1.4 dB under BPG on Tecnick at equal rate
-# (on Kodak .05 dB): its pictures are others, as for CLIC2020.
+# DiffEIC's table calls a dataset Tecnick, but its BPG lies 1.4 dB below BPG on Tecnick at equal
+# rate (on Kodak .05 dB): the pictures must be others, as for CLIC2020.
 DIFFEIC_DATASETS = {**DATASETS, "tecnick": "tecnick-diffeic"}
-NEVER_ODD = ("kodak", "tecnick")  # sides that halve four times without a remainder
+NEVER_ODD = ("kodak", "tecnick")  # datasets with sides that are multiples of 16
 
 METRICS = {"psnr": "psnr_db", "lpips": "lpips_alex"}  # other metrics keep their names
 
-# (text, metric) -> protocol id, or (text, metric, who made the stream) where that matters.
+# (text, metric) -> protocol id, or (text, metric, maker of the stream) if the maker matters.
 PROTOCOLS: dict[tuple[str, ...], str] = {
     ("rgb8_imgavg", "psnr"): "psnr-rgb8/1",
     ("rgb8_imgavg_png", "psnr"): "psnr-rgb8-truncated/1",
@@ -103,7 +103,7 @@ PROTOCOLS: dict[tuple[str, ...], str] = {
     ("lpips_alex_neuralcompression", "lpips"): "lpips-alex-unrounded/torchmetrics",
     ("lpips_alex_hific (TF port)", "lpips"): "lpips-alex/hific",
     ("lpips_diffeic (values match author LPIPS-alex on Kodak)", "lpips"): "lpips-alex/diffeic",
-    # its src/evaluate.py says which network: torchmetrics' default, AlexNet
+    # StableCodec's src/evaluate.py uses the default network of torchmetrics, AlexNet
     ("lpips_stablecodec (net unknown here)", "lpips"): "lpips-alex/stablecodec",
     ("DISTS_pytorch_0_1", "dists"): "dists-truncated/0.1",
     ("dists_neuralcompression", "dists"): "dists/neuralcompression",
@@ -131,7 +131,7 @@ REPORTED = {
     "psnr": "psnr-rgb/reported", "fid": "fid256/reported", "lpips": "lpips-alex/reported",
 }  # fmt: skip
 
-# Repository -> how it counts bits, except for CompressAI's learned models.
+# Repository -> protocol of its rates, except for CompressAI's learned models.
 RATES = {
     "iwa-shi/CRDR": "coding/1",
     "iwa-shi/DC_VIC": "coding/1",
@@ -180,7 +180,7 @@ SYSTEMS = {
     "JointAutoregressive(mbt2018)": "JointAutoregressive",
 }
 
-# Repository, pattern of the source's variant -> variant, setting. The first that fits.
+# Repository, pattern of the source's variant, variant, setting. The first match is used.
 VARIANTS = [
     ("iwa-shi/CRDR", r"q=([\d.]+) beta=([\d.]+)", r"beta=\2", r"q=\1"),
     ("iwa-shi/CRDR", r"reproduced stage-3; q=(.*) beta=(.*)", r"beta=\2, trained again", r"q=\1"),
@@ -215,7 +215,7 @@ VARIANTS = [
     ("InterDigitalInc/CompressAI", r"(.*)", r"\1", ""),
     ("Nikolai10/EGIC", r"", "", ""),
 ]
-DIFFEIC_SYSTEMS = ("DiffEIC", "RDEIC-2", "RDEIC-5")  # its authors' systems; they ran the others
+DIFFEIC_SYSTEMS = ("DiffEIC", "RDEIC-2", "RDEIC-5")  # by its authors, who also ran the others
 
 
 def convert_row(row: Row) -> dict[str, str]:
@@ -227,10 +227,10 @@ def convert_row(row: Row) -> dict[str, str]:
     variant, setting = _variant(row, repository)
     is_diffeic = repository == "huai-chang/DiffEIC"
     dataset = (DIFFEIC_DATASETS if is_diffeic else DATASETS)[row["dataset"]]
-    digitised = row["how"] == "digitised"
-    reading = READINGS[row["metric_protocol"]] if digitised else Reading("point", "")
+    is_digitised = row["how"] == "digitised"
+    reading = READINGS[row["metric_protocol"]] if is_digitised else Reading("point", "")
     kind = "step" if variant.endswith(" sweep") else reading.kind
-    hidden = HIDDEN_MARKER.fullmatch(setting)
+    is_hidden = HIDDEN_MARKER.fullmatch(setting)
     return {
         "system": system,
         "variant": variant,
@@ -243,9 +243,9 @@ def convert_row(row: Row) -> dict[str, str]:
         "protocol": _protocol(row, dataset),
         "rate_protocol": _rate_protocol(row, repository),
         "how": row["how"],
-        "value_error": HIDDEN_ERROR if hidden else reading.value_error,
+        "value_error": HIDDEN_ERROR if is_hidden else reading.value_error,
         "bpp_error": reading.bpp_error,
-        "note": _note(row, repository, "marker partly hidden" if hidden else reading.note),
+        "note": _note(row, repository, "marker partly hidden" if is_hidden else reading.note),
         "source": row["source_title"],
         "reference": row["source_ref"],
     }
@@ -263,12 +263,12 @@ def _variant(row: Row, repository: str) -> tuple[str, str]:
 
 def _note(row: Row, repository: str, note: str) -> str:
     panel = repository, row["how"], row["dataset"]
-    unsure = panel == ("iwa-shi/DC_VIC", "digitised", "kodak")
-    return "; ".join(filter(None, [note, MISLABELLED if unsure else ""]))
+    is_mislabelled = panel == ("iwa-shi/DC_VIC", "digitised", "kodak")
+    return "; ".join(filter(None, [note, MISLABELLED if is_mislabelled else ""]))
 
 
 def _plain(text: str) -> str:
-    # beta=0.0 is beta=0
+    # writes beta=0.0 as beta=0
     return re.sub(r"=([\d.]+)", lambda match: f"={float(match[1]):g}", text)
 
 
@@ -279,7 +279,7 @@ def _protocol(row: Row, dataset: str) -> str:
     protocol = PROTOCOLS.get(key) or PROTOCOLS.get((*key, _maker(row)))
     if protocol is None:
         raise ValueError(f"no entry of PROTOCOLS for {key}, {_maker(row)}")
-    # without an odd side there is nothing to pad: the two rules are one
+    # without an odd side nothing is padded, so both protocols give the same values
     return "ms-ssim-rgb8/1" if "-padded" in protocol and dataset in NEVER_ODD else protocol
 
 
@@ -306,8 +306,8 @@ def complete_row(row: Row) -> dict[str, str]:
     fields = {
         name: value for name, value in row.items() if name in PublishedPoint.__struct_fields__
     }
-    unstated = "" if row["rule"] else "the source does not state its rule"
-    return {**fields, "doubt": "; ".join(filter(None, [row["doubt"], unstated]))}
+    rule_doubt = "" if row["rule"] else "the source does not state its rule"
+    return {**fields, "doubt": "; ".join(filter(None, [row["doubt"], rule_doubt]))}
 
 
 def file_name(point: PublishedPoint) -> str:
@@ -353,8 +353,8 @@ def write(first_rows: Iterable[Row], second_rows: Iterable[Row], folder: Path) -
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         raise SystemExit(f"usage: {sys.argv[0]} published.csv published_more.csv results/published")
-    first, later = (
+    first_rows, second_rows = (
         csv.DictReader(Path(name).read_text(encoding="utf-8").splitlines(keepends=True))
         for name in sys.argv[1:3]
     )
-    write(first, later, Path(sys.argv[3]))
+    write(first_rows, second_rows, Path(sys.argv[3]))

@@ -17,7 +17,7 @@ PAIRS = (
     *("LShift RShift", "BitAnd BitOr", "And Or"),
     *("min max", "any all", "minimum maximum", "argmin argmax", "nanmin nanmax"),
 )
-# Operators by the names of their nodes, functions by their names.
+# Operators by the names of their nodes, and functions by name, with their replacements.
 EXCHANGES = {
     **dict.fromkeys(("FloorDiv", "Mod", "Pow"), "Mult"),
     "reversed": "list",
@@ -28,10 +28,10 @@ SKIPPED_FIELDS = ("annotation", "returns", "decorator_list", "type_params")  # f
 
 
 class Mutant(NamedTuple):
-    """A source with one change. `before` and `after` are its text as `ast.unparse` writes it."""
+    """A source with one change; `before` and `after` are the changed code from `ast.unparse`."""
 
-    line: int  # the first of the changed expression or statement, from 1
-    statement: tuple[int, int]  # first and last line of its statement, or of a block's head
+    line: int  # first line of the changed expression or statement, from 1
+    statement: tuple[int, int]  # first and last line of the statement, or of a block's head
     at_import: bool  # executed at import: tests of every importing module may notice
     text: str  # the line, stripped
     before: str
@@ -40,24 +40,24 @@ class Mutant(NamedTuple):
 
     @property
     def change(self) -> str:
-        """Change in one line, without its place in the file."""
+        """Change in one line of text, without its position in the file."""
         return f"{self.before} => {self.after}"
 
 
 def mutants_of(source: str) -> list[Mutant]:
     """Return all mutants of a source, in the order of its text."""
     lines = source.encode().splitlines(keepends=True)
-    starts = [0]
+    line_starts = [0]
     for line in lines:
-        starts.append(starts[-1] + len(line))
-    raw, result = source.encode(), []
+        line_starts.append(line_starts[-1] + len(line))
+    source_bytes, result = source.encode(), []
     for node, statement, in_function in _nodes(ast.parse(source), (0, 0), in_function=False):
         for changed in _changes(node):
-            begin = starts[node.lineno - 1] + node.col_offset
-            end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
+            start = line_starts[node.lineno - 1] + node.col_offset
+            end = line_starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
             before, after = ast.unparse(node), ast.unparse(changed)
             text = f"({after})" if isinstance(node, ast.expr) else after
-            mutated = (raw[:begin] + text.encode() + raw[end:]).decode()
+            mutated = (source_bytes[:start] + text.encode() + source_bytes[end:]).decode()
             line_text = lines[node.lineno - 1].decode().strip()
             result.append(
                 Mutant(node.lineno, statement, not in_function, line_text, before, after, mutated)
@@ -68,11 +68,11 @@ def mutants_of(source: str) -> list[Mutant]:
 def _nodes(
     parent: ast.AST, statement: tuple[int, int], in_function: bool
 ) -> Iterator[tuple[ast.expr | ast.stmt, tuple[int, int], bool]]:
-    """Yield expressions and statements, their statement's lines, and if they are in a function."""
+    """Yield each expression and statement, its statement's lines, whether it is in a function."""
     for field, value in ast.iter_fields(parent):
         if field in SKIPPED_FIELDS:
             continue
-        body = isinstance(parent, ast.FunctionDef | ast.Lambda) and field == "body"
+        is_body = isinstance(parent, ast.FunctionDef | ast.Lambda) and field == "body"
         for node in value if isinstance(value, list) else [value]:
             if (
                 isinstance(node, ast.JoinedStr)
@@ -82,8 +82,8 @@ def _nodes(
                 continue
             lines = _head(node) if isinstance(node, ast.stmt) else statement
             if isinstance(node, ast.expr | ast.stmt):
-                yield node, lines, in_function or body
-            yield from _nodes(node, lines, in_function or body)
+                yield node, lines, in_function or is_body
+            yield from _nodes(node, lines, in_function or is_body)
 
 
 def _head(statement: ast.stmt) -> tuple[int, int]:
@@ -91,8 +91,8 @@ def _head(statement: ast.stmt) -> tuple[int, int]:
     first, last = statement.lineno, statement.end_lineno or statement.lineno
     blocks = [*getattr(statement, "body", []), *getattr(statement, "cases", [])]
     if blocks:
-        begin = getattr(blocks[0], "lineno", None) or blocks[0].pattern.lineno
-        last = max(first, begin - 1)
+        block_start = getattr(blocks[0], "lineno", None) or blocks[0].pattern.lineno
+        last = max(first, block_start - 1)
     return first, last
 
 

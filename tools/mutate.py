@@ -28,7 +28,7 @@ from tools.mutants import Mutant, mutants_of
 
 MUTANT_SECONDS = 1800  # time limit of a mutant's tests: an endless mutant counts as noticed
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
-Lines = dict[str, dict[str, list[int]]]  # by source and file of tests
+Lines = dict[str, dict[str, list[int]]]  # executed lines by source and test file
 
 
 class FileMutant(NamedTuple):
@@ -51,13 +51,13 @@ def find_mutants(place: str) -> list[FileMutant]:
 def copy_project(target: Path, root: Path = ROOT) -> None:
     """Copy every path that git knows or would add; links are copied as links."""
     words = ["git", "-C", root, "ls-files", "-z", "-co", "--exclude-standard"]
-    listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in filter(None, listed):
+    output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, output.split("\0")):
         if os.path.lexists(root / name):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, target / name, follow_symlinks=False)
-    for built in (root / "benchmark" / "metrics").glob("loops*.so"):
-        shutil.copyfile(built, target / built.relative_to(root))
+    for extension in (root / "benchmark" / "metrics").glob("loops*.so"):
+        shutil.copyfile(extension, target / extension.relative_to(root))
 
 
 def tests_of(entry: FileMutant, lines: Lines) -> list[str]:
@@ -65,10 +65,10 @@ def tests_of(entry: FileMutant, lines: Lines) -> list[str]:
     (first, last), sources = entry.mutant.statement, [entry.path]
     if entry.mutant.at_import:
         (first, last), sources = (0, sys.maxsize), [entry.path, *importers(entry.path, lines)]
-    executing = (lines.get(source, {}) for source in sources)
+    line_maps = (lines.get(source, {}) for source in sources)
     return sorted(
-        {test for tests in executing for test, covered in tests.items()
-         if any(first <= line <= last for line in covered)}
+        {test for line_map in line_maps for test, executed_lines in line_map.items()
+         if any(first <= line <= last for line in executed_lines)}
     )  # fmt: skip
 
 
@@ -97,10 +97,10 @@ def judge(copy: Path, entry: FileMutant, tests: Sequence[str]) -> str:
     original = path.read_text()
     path.write_text(entry.mutant.source)
     try:
-        status, failed = run_tests(copy, tests)
+        status, failed_test = run_tests(copy, tests)
     finally:
         path.write_text(original)
-    return f"killed by {failed}" if status else "survived"
+    return f"killed by {failed_test}" if status else "survived"
 
 
 def main() -> int:
@@ -127,18 +127,18 @@ def main() -> int:
         copy = Path(folder)
         copy_project(copy)
         tests = {entry: tests_of(entry, lines) for entry in sample}
-        status, failed = run_tests(copy, sorted({*chain(*tests.values())}) or ALL_TESTS)
+        status, failed_test = run_tests(copy, sorted({*chain(*tests.values())}) or ALL_TESTS)
         if status:
-            parser.error(f"a test fails without a mutant: {failed}")
+            parser.error(f"a test fails without a mutant: {failed_test}")
         verdicts = {}
         for entry in sample:
             verdicts[entry] = judge(copy, entry, tests[entry])
             print(f"{entry}: {verdicts[entry]}", flush=True)
-    killed = sum(verdict.startswith("killed") for verdict in verdicts.values())
-    share = binomtest(killed, len(verdicts)).proportion_ci() if verdicts else (0.0, 0.0)
+    num_killed = sum(verdict.startswith("killed") for verdict in verdicts.values())
+    share = binomtest(num_killed, len(verdicts)).proportion_ci() if verdicts else (0.0, 0.0)
     low, high = (round(100 * end) for end in share)
-    print(f"seed {options.seed}: {killed} of {len(verdicts)} killed ({low} to {high} %)")
-    return int(killed < len(verdicts))
+    print(f"seed {options.seed}: {num_killed} of {len(verdicts)} killed ({low} to {high} %)")
+    return int(num_killed < len(verdicts))
 
 
 if __name__ == "__main__":

@@ -16,18 +16,18 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
-DPI = 72  # low, since the notebook is read in a browser, and kept in git
-COLOURS = 32  # in a figure's palette, which halves its file
+DPI = 72  # low, since the notebook is read in a browser and stored in git
+COLOURS = 32  # of a figure's palette, which halves the file
 
 
 def run_cell(source: str, names: dict[str, Any]) -> Any:
     """Run a cell; return the value of its last line if that is an expression."""
     tree = ast.parse(source)
-    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    last_statement = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, str(NOTEBOOK), "exec"), names)
-    if not isinstance(last, ast.Expr):
+    if not isinstance(last_statement, ast.Expr):
         return None
-    return eval(compile(ast.Expression(last.value), str(NOTEBOOK), "eval"), names)
+    return eval(compile(ast.Expression(last_statement.value), str(NOTEBOOK), "eval"), names)
 
 
 def represent(value: Any) -> dict[str, Any]:
@@ -44,15 +44,15 @@ def render(figure: Figure) -> bytes:
     """Convert a figure to a PNG with a palette."""
     from PIL import Image
 
-    png, small = BytesIO(), BytesIO()
+    png, palette_png = BytesIO(), BytesIO()
     figure.savefig(png, dpi=DPI)
     with Image.open(png) as image:
-        image.convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
-    return small.getvalue()
+        image.convert("RGB").quantize(COLOURS).save(palette_png, "PNG", optimize=True)
+    return palette_png.getvalue()
 
 
 def run_cells(cells: list[dict[str, Any]]) -> tuple[list[Any], dict[str, Any]]:
-    """Run the code cells; return their values, and all names."""
+    """Run the code cells; return their values, and the names that they define."""
     names: dict[str, Any] = {"__name__": "notebook"}
     sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     return [run_cell(source, names) for source in sources], names

@@ -4,7 +4,7 @@
 
 page.png shows the curves of Kodak's bundled rows; viewer.png a point opened from its link, on
 scikit-image's photographs, since Kodak's are not part of this project; review.png and site.png a
-pack of scikit-image's. It takes minutes, in a temporary folder.
+pack of scikit-image's photographs. This takes minutes, in a temporary folder.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
 WINDOW = {"width": 1440, "height": 900}
-COLOURS = 256  # in the palette, so that a screenshot with photographs stays below 400 kB
+COLOURS = 256  # of the palette, so that a screenshot with photographs stays below 400 kB
 MEASURED = ("--codecs", "ours:beta=3.84,ours:beta=0,jpeg,webp,vtm", "--dataset", "sample")
 SUBMITTED, CLAIM = "ours:beta=3.84,jpeg,webp", "webp 30 % fewer bits than jpeg"
 VIEWER_LINK = "sample/ours:beta=3.84/q=2/chelsea.png?beside=jpeg"
@@ -41,8 +41,8 @@ def main(into: Path) -> None:
         submissions = results / "submissions"
         submissions.mkdir()
         pack = str(submissions / "board.tar")
-        sent = ("--codecs", SUBMITTED, "--dataset", "sample", "--results", name)
-        bench("pack", "export", pack, *sent)
+        pack_options = ("--codecs", SUBMITTED, "--dataset", "sample", "--results", name)
+        bench("pack", "export", pack, *pack_options)
         options = ("--metrics", "psnr,ms_ssim", "--out")
         claims = ("--claim", CLAIM, "--results", name)
         bench("review", pack, *claims, *options, str(results / "review"))
@@ -60,7 +60,7 @@ def bench(*words: str) -> None:
 
 
 def screenshot(page: Path, selector: str, link: str = "") -> bytes:
-    """Return a PNG of a page, once `selector` is found; link: the address after #."""
+    """Return a PNG of a page after `selector` matches; link: the part of the address after #."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if chromium is None:
         sys.exit("no Chromium on the PATH: install it, then run this again")
@@ -74,15 +74,15 @@ def screenshot(page: Path, selector: str, link: str = "") -> bytes:
         tab.wait_for_function(
             "() => [...document.querySelectorAll('#panes img[src]')].every((i) => i.naturalWidth)"
         )
-        shot = tab.screenshot()
+        png = tab.screenshot()
         browser.close()
-    small = BytesIO()
-    with Image.open(BytesIO(shot)) as image:
+    palette_png = BytesIO()
+    with Image.open(BytesIO(png)) as image:
         colours = image.convert("RGB")
         palette = colours.quantize(COLOURS)
         dithered = colours.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        dithered.save(small, "PNG", optimize=True)
-    return small.getvalue()
+        dithered.save(palette_png, "PNG", optimize=True)
+    return palette_png.getvalue()
 
 
 if __name__ == "__main__":

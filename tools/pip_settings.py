@@ -1,4 +1,4 @@
-"""Print pip's configured indexes as settings of uv, lines "NAME=value", unless set already.
+"""Print pip's configured indexes as uv's settings, lines "NAME=value", unless already set.
 
 Run it with the Python of that pip, which reads pip.conf and PIP_*.
 """
@@ -24,20 +24,20 @@ NAMES = {  # pip's name -> uv's name, separator of several values
 SECTIONS = ("global", "install", ":env:")  # later ones override earlier ones
 
 
-def settings(listed: Iterable[str]) -> dict[str, str]:
+def settings(config_lines: Iterable[str]) -> dict[str, str]:
     r"""Convert lines of `pip config list` to uv's settings.
 
     >>> settings(["global.index-url='https://a/simple'", ":env:.find-links='/b\\n/c'"])
     {'UV_DEFAULT_INDEX': 'https://a/simple', 'UV_FIND_LINKS': '/b,/c'}
     """
     variables: dict[str, str] = {}
-    lines = [line.partition("=") for line in listed]
+    lines = [line.partition("=") for line in config_lines]
     for section in SECTIONS:
         for key, _, value in lines:
             name = key.removeprefix(f"{section}.").removeprefix("default-")
             if key.startswith(f"{section}.") and name in NAMES:
-                uv, separator = NAMES[name]
-                variables[uv] = separator.join(str(literal_eval(value)).split())
+                uv_name, separator = NAMES[name]
+                variables[uv_name] = separator.join(str(literal_eval(value)).split())
     return variables
 
 

@@ -32,10 +32,10 @@ from benchmark.rows.summary import Summary
 from benchmark.show.table import Table, plain
 from benchmark.spec import parse_codec
 
-# dB. Two versions of one encoder differ by .02 to .04 (VTM 23.13), truncation in the colour
-# conversion by .5, another library's chroma filter by .1
+# In dB, two versions of an encoder differ by .02 to .04 (VTM 23.13); truncation in the colour
+# conversion makes a difference of .5, another library's chroma filter of .1
 TOLERANCE_DB = 0.05
-COLUMNS = ("psnr_db", "ms_ssim")  # metrics whose rules are equal, or differ in a known way
+COLUMNS = ("psnr_db", "ms_ssim")  # metrics with equal rules, or with known differences
 
 
 class Agreement(NamedTuple):
@@ -55,7 +55,7 @@ class Agreement(NamedTuple):
 class KnownDifference(NamedTuple):
     """Explained difference, measured minus published, between values of one codec in dB."""
 
-    column: str  # the metric's: "psnr_db"
+    column: str  # column of the metric: "psnr_db"
     reason: str
     low_db: float
     high_db: float
@@ -73,12 +73,12 @@ KNOWN_DIFFERENCES = {
         KnownDifference("ms_ssim", IJG, 0.0, 0.32),
     ),
     # VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and 23.13
-    # needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM: band and tolerance
-    # are 2 %. An error of the conversion shows in PSNR, which has to agree; one of MS-SSIM in BPG
-    # and WebP.
+    # needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM: range and tolerance
+    # are 2 %. An error in the conversion would show in PSNR, which has to agree; an error in
+    # MS-SSIM would show in BPG and WebP.
     "vtm": (KnownDifference("ms_ssim", VTM_9, 0.0, 0.05, "VTM 23", "psnr_db"),),
 }
-# Part of a codec's version if its weights are the published ones
+# Text in the version of a codec with the published weights
 PUBLISHED_WEIGHTS = {"ours": "5000000 steps, Open Images"}
 
 
@@ -121,7 +121,7 @@ def truncation_db(psnr_db: Float64Array) -> Float64Array:
 UNROUNDED = "published before rounding to 8 bits"
 RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by published rule and ours
     ("psnr-rgb-unrounded/1", "psnr-rgb8/1"): lambda x: Cause(UNROUNDED, -rounding_db(x), 0.0),
-    # rounding costs MS-SSIM 7e-5 to 1.1e-4 in CompressAI's own tables of both
+    # rounding lowers MS-SSIM by 7e-5 to 1.1e-4 in CompressAI's tables of both protocols
     ("ms-ssim-rgb-unrounded/1", "ms-ssim-rgb8/1"): lambda x: Cause(
         UNROUNDED, -10.0 * np.log10((1 - x + 1.2e-4) / (1 - x)), 0.0
     ),
@@ -134,7 +134,7 @@ RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by publishe
 def agreements(
     summary: Summary, points: Sequence[PublishedPoint], dataset: str, metrics: Sequence[Metric]
 ) -> list[Agreement | NotCompared]:
-    """Compare every measured codec with its published counterpart on a dataset, by metric."""
+    """Compare every measured codec with its published curves on a dataset, by metric."""
     result: list[Agreement | NotCompared] = []
     agreeing_columns: dict[
         tuple[str, str], set[str]
@@ -192,21 +192,23 @@ def _compare(
         return NotCompared(*key, reason)
     bpp, published = map(np.array, curve.plotted)
     rates, values = map(np.array, measured_curve.plotted)
-    in_range = (rates >= bpp[0]) & (rates <= bpp[-1])
-    if not in_range.any():
+    is_in_range = (rates >= bpp[0]) & (rates <= bpp[-1])
+    if not is_in_range.any():
         return NotCompared(*key, "no rate in common")
     from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-    measured_x, x = np.log10(rates[in_range]), np.log10(bpp)
-    akima = Akima1DInterpolator(x, published)(measured_x)
-    gaps = values[in_range] - akima
+    measured_log_rates, log_rates = np.log10(rates[is_in_range]), np.log10(bpp)
+    akima = Akima1DInterpolator(log_rates, published)(measured_log_rates)
+    gaps = values[is_in_range] - akima
     reading_error_db = max((point.value_error or 0.0 for point in curve.points), default=0.0)
-    slack = (
+    tolerance_db = (
         TOLERANCE_DB
         + reading_error_db
-        + np.abs(PchipInterpolator(x, published)(measured_x) - akima)
+        + np.abs(PchipInterpolator(log_rates, published)(measured_log_rates) - akima)
     )
-    published_values = np.interp(measured_x, x, [point.value for point in curve.points])
+    published_values = np.interp(
+        measured_log_rates, log_rates, [point.value for point in curve.points]
+    )
     causes = [RULES[rules](published_values)] if rules in RULES else []
     causes += [
         Cause(difference.reason, difference.low_db, difference.high_db)
@@ -215,12 +217,12 @@ def _compare(
         and all(edition.run_facts.version.startswith(difference.version) for edition in editions)
         and (not difference.required or difference.required in agreeing_columns)
     ]
-    low = sum((cause.low for cause in causes), np.zeros(len(gaps))) - slack
-    high = sum((cause.high for cause in causes), np.zeros(len(gaps))) + slack
+    low = sum((cause.low for cause in causes), np.zeros(len(gaps))) - tolerance_db
+    high = sum((cause.high for cause in causes), np.zeros(len(gaps))) + tolerance_db
     index = int(np.abs(gaps).argmax())
-    numbers = float(gaps.mean()), float(gaps[index]), float(rates[in_range][index])
+    numbers = float(gaps.mean()), float(gaps[index]), float(rates[is_in_range][index])
     result = Agreement(*key, len(gaps), *numbers, "agrees", "")
-    if (np.abs(gaps) <= slack).all():
+    if (np.abs(gaps) <= tolerance_db).all():
         return result
     if ((gaps >= low) & (gaps <= high)).all():
         reason = "; ".join(cause.reason for cause in causes)

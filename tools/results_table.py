@@ -1,7 +1,7 @@
-"""Print the README's table of results on Kodak, and that of other metrics, from the rows.
+"""Print the README's table of results on Kodak, and a table of other metrics, from the rows.
 
-python -m tools.results_table; tests/commands/test_documentation.py compares the pages with it. The
-other metrics, and the note, are in docs/experiments/metrics.md.
+python -m tools.results_table; tests/commands/test_documentation.py compares the pages with its
+output. The table of other metrics, and the note, are in docs/experiments/metrics.md.
 """
 
 import math
@@ -36,7 +36,7 @@ CODECS = {  # label in the rows -> name in the README
     "jpeg:optimize=1": "JPEG, optimised, 4:2:0",
 }
 LPIPS = "lpips_squeeze"
-AT = "bpp=0.3"
+RANKED_AT = "bpp=0.3"
 HEADS = (
     *("PSNR (%)", "LPIPS (%)", "LPIPS at 0.3 bpp"),
     *("kMAC per pixel", "s per megapixel at 0.3 bpp"),
@@ -63,8 +63,8 @@ def lines(kodak: Path) -> Iterator[str]:
     # and decoder, typical seconds of both on one core
     rows = _rows(kodak)
     rates = [bd_rates(rows, ANCHOR, metric) for metric in ("psnr", LPIPS)]
-    # all images have the same size, so that the rate of the set is the mean rate
-    ranked = benchmark.rank(rows, AT, metrics=LPIPS, budget="set").set_index("codec")
+    # all images have the same size, so the rate of the set is the mean rate
+    ranked = benchmark.rank(rows, RANKED_AT, metrics=LPIPS, budget="set").set_index("codec")
     yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for label, name in CODECS.items():
@@ -104,7 +104,7 @@ def note(kodak: Path) -> str:
         for metric in ("psnr", LPIPS)
     )
     codec_rows = _rows(kodak)
-    pairs, avif_pairs = (
+    vvenc_rates, avif_rates = (
         bd_rates(codec_rows, anchor, "psnr") for anchor in ("vvenc", CONTAINER_CODEC)
     )
     search = f"ours:beta=0:effort={SEARCH}"
@@ -115,8 +115,8 @@ def note(kodak: Path) -> str:
     return (
         f"AVIF's {container_bytes[0]:.0f} container bytes are counted; without them: {psnr} % "
         f"(PSNR), {lpips} % (LPIPS). VTM, VVenC and x265 are bare streams. In pairs, by PSNR: AVIF "
-        f"{pairs[CONTAINER_CODEC]} against VVenC, the search {pairs[search]} against VVenC and "
-        f"{avif_pairs[search]} against AVIF. "
+        f"{vvenc_rates[CONTAINER_CODEC]} against VVenC, the search {vvenc_rates[search]} against "
+        f"VVenC and {avif_rates[search]} against AVIF. "
         f"The search takes {SEARCH_STEPS[SEARCH]} steps an image. "
         "These curves cross VTM's by more than 1 % of the bits: "
         f"by PSNR {psnr_cross or 'none'}; by LPIPS {lpips_cross}."

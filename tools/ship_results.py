@@ -31,15 +31,15 @@ RESULTS = Path(__file__).parent.parent / "results"
 
 def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -> None:
     """Write the shard and the run records; exits if a codec has no rows."""
-    measured = Store(source / dataset).table()
+    table = Store(source / dataset).table()
     labels = [
         {codec, label_of(CodecSpec.parse(codec, variant))}
-        for codec, variant in measured.select("codec", "variant").rows()
+        for codec, variant in table.select("codec", "variant").rows()
     ]
     for codec in codecs:
         if not any(codec in names for names in labels):
             raise SystemExit(f"{source / dataset} has no rows of {codec}")
-    rows = measured.filter(
+    rows = table.filter(
         pl.Series([bool(names & set(codecs)) for names in labels], dtype=pl.Boolean)
     )
     if {*rows["status"]} != {"ok"}:
@@ -62,8 +62,8 @@ def strip_folders(record: Any) -> Any:
         return {key: strip_folders(value) for key, value in record.items()}
     if isinstance(record, list):
         return [strip_folders(value) for value in record]
-    absolute = isinstance(record, str) and record.startswith("/")
-    return Path(record).name if absolute else record
+    is_absolute = isinstance(record, str) and record.startswith("/")
+    return Path(record).name if is_absolute else record
 
 
 if __name__ == "__main__":

@@ -49,10 +49,10 @@ def main(anchors: Path, out: Path) -> None:
             width, height = int(point["width"]), int(point["height"])
             streams[digest] = data
             setting = Setting("qp", float(point["qp"]))
-            source = point["pixels_sha256"], width
+            image_key = point["pixels_sha256"], width
             rows.append(
                 {
-                    "cell": cell_key(spec, info, setting, *source, CODING),
+                    "cell": cell_key(spec, info, setting, *image_key, CODING),
                     "codec": "vtm",
                     "variant": "",
                     "setting_name": "qp",
