@@ -80,7 +80,7 @@ def test_steps_with_and_without_a_graph_are_the_processor_s(
     expected = numbers_of(without_a_graph(gpu, recipe))
     for graph in (True, False):
         learner = learner_on("cuda", recipe, graph=graph)
-        assert (learner._recorded is not None) is graph
+        assert (learner._recorded_step is not None) is graph
         assert_same(numbers_of(learner), expected)
 
 
@@ -134,7 +134,7 @@ def to_cpu(state):
 
 def test_soap_is_not_recorded(gpu):
     recipe = recipe_of({**MIXED, "optimiser": "soap"})
-    assert learner_on("cuda", recipe)._recorded is None
+    assert learner_on("cuda", recipe)._recorded_step is None
 
 
 def test_readers_of_files_may_pin_memory_while_a_step_is_recorded(gpu, tmp_path):
@@ -148,7 +148,7 @@ def test_readers_of_files_may_pin_memory_while_a_step_is_recorded(gpu, tmp_path)
     learner.network.register_forward_pre_hook(draw_ahead)
     assert isinstance(learner._crops, CropStream)
     assert learner._crops._pinned
-    assert learner._recorded is not None
+    assert learner._recorded_step is not None
     assert_same(numbers_of(learner), numbers_of(without_a_graph(gpu, recipe)))
 
 
@@ -170,7 +170,7 @@ def test_a_learner_leaves_the_gpu_when_it_is_dropped(gpu, memory_bytes, tmp_path
     with no_collection():
         learner = learner_on("cuda", recipe_of(stage), pictures)
         numbers_of(learner, WARM_UP_STEPS + 2)
-        parts = (learner, learner._crops, learner._recorded, *learner._optimisers)
+        parts = (learner, learner._crops, learner._recorded_step, *learner._optimisers)
         references = [weakref.ref(part) for part in (*parts, learner.objective)]
         del learner, parts
         assert [reference() for reference in references if reference() is not None] == []

@@ -21,7 +21,7 @@ from benchmark.spec import codec_class, load_codec, parse_codec, sole_variant
 if TYPE_CHECKING:
     from torch import Tensor
 
-METHODS = ("dirac", "hfd")  # cannot be bases
+METHODS = ("dirac", "hfd")  # diffusion decoders, which cannot be bases
 
 
 class BaseCodec:
@@ -40,7 +40,7 @@ class BaseCodec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the codec's weights, "" without weights; `Unavailable` if it cannot encode."""
+        """Digest of the codec's weights, "" without any; raises `Unavailable` like `describe`."""
         options = inspect.signature(codec_class(self.spec)).parameters.keys()
         return self.codec.describe().fingerprint if options & {"checkpoint", "weights"} else ""
 
@@ -48,14 +48,14 @@ class BaseCodec:
         """Code crops (N, 3, H, W) in [-1, 1]; return 8-bit pictures in [-1, 1], and bits (N,)."""
         import torch
 
-        def eight_bits(images: "Tensor") -> "Tensor":
+        def round_to_bytes(images: "Tensor") -> "Tensor":
             return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
         if self._states_level and hasattr(self.codec, "reconstruct"):
             images, bits = self.codec.reconstruct(crops, setting)
-            return eight_bits(images).float() / 127.5 - 1, bits
-        levels = eight_bits(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        streams = [self.codec.encode(pixels, setting) for pixels in levels]
+            return round_to_bytes(images).float() / 127.5 - 1, bits
+        crop_pixels = round_to_bytes(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        streams = [self.codec.encode(pixels, setting) for pixels in crop_pixels]
         decoded = np.stack([self.codec.decode(data) for data in streams])
         images = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops.device)
         bits = torch.tensor([8.0 * len(data) for data in streams], device=crops.device)
@@ -65,7 +65,8 @@ class BaseCodec:
         self, data: bytes, pixels: Pixels, settings: Sequence[float], rates: Sequence[float],
         overhead_bytes: float,
     ) -> float:  # fmt: skip
-        """Return a stream's position, from 0, among rates: log2 of bpp without `overhead_bytes`."""
+        """Return a stream's position, from 0, among settings, or among rates in log2 of bpp."""
+        # bpp counts bits without `overhead_bytes`
         if self._states_level and hasattr(self.codec, "setting_of"):
             return interpolate_position(self.codec.setting_of(data).value, settings)
         bits = 8 * max(1.0, len(data) - overhead_bytes)

@@ -1,10 +1,10 @@
 """Network of a diffusion decoder, statistics of its base's rate levels, and sampling.
 
-The sampled signal is u = (x - x̂) / s: the residual of the base's picture x̂ in units of its
-standard deviation s at this rate level. Sampling the picture is the same process in other
-coordinates: the score of x given x̂ is that of u, logSNR is smaller by 2 ln s, and v of u is v of x
-relative to that of a normal distribution about x̂. Large pictures are sampled in overlapping
-patches, whose velocities are blended before each step of the whole picture: no seams.
+The sampled signal is u = (x - x̂) / s: the residual of the base's picture x̂ in units of the
+residual's standard deviation s at this rate level. Sampling the picture is the same process in
+other coordinates: x given x̂ has the score of u, logSNR is smaller by 2 ln s, and v of u is v of x
+minus v of a normal distribution about x̂. Large pictures are sampled in overlapping patches, whose
+velocities are blended before each step of the whole picture, which avoids seams.
 """
 
 import math
@@ -47,7 +47,7 @@ MIN_SCALE = 1e-3  # a quarter of the error of rounding to grey levels, on [-1, 1
 
 
 def open_base(sizes: DiffusionSizes) -> BaseCodec:
-    """Open the base codec; raises `UsageError` for dimensions from `sizes/`, which have none."""
+    """Open the base codec; raises `UsageError` for dimensions from `sizes/`, without a base."""
     if not sizes.base:
         raise UsageError(
             "a diffusion decoder is trained for a base codec: make its configuration, for example, "
@@ -60,15 +60,15 @@ SCALE, THRESHOLD, RATE, OVERHEAD = range(4)  # columns of the table of levels
 
 
 class Noisy(NamedTuple):
-    """Noisy residuals of base pictures: the network's controls."""
+    """Noisy residuals of base pictures: the controls of the network."""
 
     residuals: Tensor  # (N, 3, H, W), u_t
-    log_snr: Tensor  # (N,), for u
+    log_snr: Tensor  # (N,), logSNR of u
     log_scale: Tensor  # (N,), ln s
 
 
 class LevelFacts(NamedTuple):
-    """Statistics of the residuals at a rate."""
+    """Statistics of the residuals at a rate level."""
 
     scale: float  # standard deviation s, for pictures in [-1, 1]
     threshold: float  # maximum magnitude of sampled u
@@ -77,12 +77,12 @@ class LevelFacts(NamedTuple):
 class DiffusionNetwork(Network):
     """U-Net of a diffusion decoder, and a table of its base's rate levels."""
 
-    # A row has the residuals' standard deviation, the threshold in units of it, log2 of the crops'
-    # bits per pixel without the overhead of every stream, and this overhead in bytes. It is zero
-    # until `initialise`.
+    # A row has the residuals' standard deviation, the threshold in units of this deviation, log2 of
+    # the crops' bits per pixel without the overhead of every stream, and this overhead in bytes.
+    # The table is zero until `initialise`.
 
     stride = 16
-    recordable = False  # it reads the table, and its base codes on the processor
+    recordable = False  # a step reads the table, and the base codes on the processor
     levels: Tensor  # (levels, 4), float32
 
     def __init__(self, sizes: DiffusionSizes) -> None:
@@ -98,11 +98,11 @@ class DiffusionNetwork(Network):
 
     def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
         """Predict velocities given base pictures `images` (N, 3, H, W), returned as `latents`."""
-        # without `controls`, the noise is 0 at the lowest level; bits are zero
+        # without `controls`, residuals are 0, at the lowest rate level; bits are zero
         if controls is None:
-            unit = torch.ones(len(images), device=images.device)
-            scale = math.log(self.facts(0.0).scale)
-            controls = Noisy(torch.zeros_like(images), -MAX_LOG_SNR * unit, scale * unit)
+            ones = torch.ones(len(images), device=images.device)
+            log_scale = math.log(self.facts(0.0).scale)
+            controls = Noisy(torch.zeros_like(images), -MAX_LOG_SNR * ones, log_scale * ones)
         velocities = self.unet(controls.residuals, images, controls.log_snr, controls.log_scale)
         alpha, sigma = amplitudes(controls.log_snr)
         residuals = alpha * controls.residuals - sigma * velocities
@@ -113,22 +113,22 @@ class DiffusionNetwork(Network):
     def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
         """Measure the base's residuals on `crops` (N, 3, H, W) in [-1, 1]; weights stay random.
 
-        Raises `UsageError` without a base, `Unavailable` if it cannot run.
+        Raises `UsageError` without a base, `Unavailable` if the base cannot run.
         """
         sizes: DiffusionSizes = self.sizes
         base = open_base(sizes)
-        flat = torch.zeros_like(crops[:1])
-        pixels = crops.shape[2] * crops.shape[3]
+        grey_crop = torch.zeros_like(crops[:1])
+        num_pixels = crops.shape[2] * crops.shape[3]
         rows = []
         for setting in sizes.sweep:
             pictures, bits = base.code_crops(crops, setting)
-            overhead = float(base.code_crops(flat, setting)[1]) / 8
+            overhead = float(base.code_crops(grey_crop, setting)[1]) / 8
             residuals = crops - pictures
             scale = max(float(residuals.square().mean().sqrt()), MIN_SCALE)
-            magnitudes = residuals.abs().flatten()  # too many for torch's own quantile
+            magnitudes = residuals.abs().flatten()  # too many for torch.quantile
             rank = max(1, round(sizes.threshold_share * len(magnitudes)))
             threshold = float(magnitudes.kthvalue(rank).values)
-            rate = (bits / 8 - overhead).clamp(min=1).mul(8 / pixels).log2().mean()
+            rate = (bits / 8 - overhead).clamp(min=1).mul(8 / num_pixels).log2().mean()
             rows.append([scale, max(threshold / scale, 1.0), float(rate), overhead])
         with torch.no_grad():
             self.level_table.copy_(torch.tensor(rows))
@@ -139,14 +139,14 @@ class DiffusionNetwork(Network):
         return bool((self.level_table[:, SCALE] > 0).all())
 
     def facts(self, position: float) -> LevelFacts:
-        """Interpolate the statistics at a position among levels, from 0; all 1 without a table."""
+        """Interpolate the statistics at a position among levels, from 0; they are 1 at first."""
         if not self.is_measured:
             return LevelFacts(1.0, 1.0)
         last = len(self.level_table) - 1
         lower = min(max(0, math.floor(position)), last)
         upper, share = min(lower + 1, last), min(max(position - lower, 0.0), 1.0)
-        table = self.level_table[:, [SCALE, THRESHOLD]].double().log()
-        return LevelFacts(*((1 - share) * table[lower] + share * table[upper]).exp().tolist())
+        logs = self.level_table[:, [SCALE, THRESHOLD]].double().log()
+        return LevelFacts(*((1 - share) * logs[lower] + share * logs[upper]).exp().tolist())
 
     def noise_scale(self, facts: LevelFacts) -> float:
         """Return the schedule's n for residuals in units of their standard deviation."""
@@ -157,12 +157,12 @@ class DiffusionNetwork(Network):
         self, images: Tensor, residuals: Tensor, log_snr: float, facts: LevelFacts
     ) -> Tensor:
         """Return the velocities of `residuals` at a noise level, given base pictures `images`."""
-        unit = torch.ones(len(images), device=images.device)
-        controls = Noisy(residuals, log_snr * unit, math.log(facts.scale) * unit)
+        ones = torch.ones(len(images), device=images.device)
+        controls = Noisy(residuals, log_snr * ones, math.log(facts.scale) * ones)
         return self(images, controls).latents
 
     def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:
-        """Return the pictures after one step from noise of value 0, an estimate of the mean."""
+        """Estimate the mean of the pictures by a single step, which starts at noise of value 0."""
         level = noise_level(1.0, self.noise_scale(facts))
         noisy = torch.zeros_like(images)
         residuals = predict_clean(noisy, self.predict(images, noisy, level.log_snr, facts), level)
@@ -171,7 +171,7 @@ class DiffusionNetwork(Network):
 
 PATCH_BATCH = 4
 
-Noise = Callable[[int], Tensor]  # number of a step, 0 for the start -> (1, 3, H, W)
+Noise = Callable[[int], Tensor]  # step, 0 for the initial noise -> normal noise (1, 3, H, W)
 Predict = Callable[[Tensor, float], Tensor]  # u_t and logSNR -> velocities of the same shape
 Limits = tuple[Any, Any]  # minimum and maximum residual, numbers or tensors
 
@@ -228,18 +228,18 @@ def draw_residual(
 ) -> Tensor:
     """Sample clean residuals through noise levels; `ancestral` adds noise in each step."""
 
-    def predicted_at(state: Tensor, level: NoiseLevel) -> Tensor:
+    def predict_limited(state: Tensor, level: NoiseLevel) -> Tensor:
         return predict_clean(state, predict(state, level.log_snr), level).clamp(*limits)
 
     state = levels[0].sigma * noise(0)
-    predicted = predicted_at(state, levels[0])
+    clean = predict_limited(state, levels[0])
     for step, (level, next_level) in enumerate(pairwise(levels), start=1):
         if ancestral:
-            state = ancestral_step(state, predicted, noise(step), level, next_level)
+            state = ancestral_step(state, clean, noise(step), level, next_level)
         else:
-            state = ddim_step(state, predicted, level, next_level)
-        predicted = predicted_at(state, next_level)
-    return predicted
+            state = ddim_step(state, clean, level, next_level)
+        clean = predict_limited(state, next_level)
+    return clean
 
 
 def _predict_velocities(
@@ -258,30 +258,31 @@ def _predict_velocities(
         return predict(base, state)
     height, width = (min(side, sizes.patch_px) for side in base.shape[2:])
     window = patch_weights(height, width, sizes.overlap_px).to(base.device)
-    total, weights = torch.zeros_like(state), torch.zeros_like(state[:, :1])
-    for first in range(0, len(corners), PATCH_BATCH):
-        batch = corners[first : first + PATCH_BATCH]
+    weighted_sum, weight_sum = torch.zeros_like(state), torch.zeros_like(state[:, :1])
+    for start in range(0, len(corners), PATCH_BATCH):
+        batch = corners[start : start + PATCH_BATCH]
         patches = (
             torch.cat([tensor[:, :, y : y + height, x : x + width] for y, x in batch])
             for tensor in (base, state)
         )
         for velocities, (y, x) in zip(predict(*patches), batch, strict=True):
-            total[0, :, y : y + height, x : x + width] += window * velocities
-            weights[0, :, y : y + height, x : x + width] += window
-    return total / weights
+            weighted_sum[0, :, y : y + height, x : x + width] += window * velocities
+            weight_sum[0, :, y : y + height, x : x + width] += window
+    return weighted_sum / weight_sum
 
 
 def patch_starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
-    """Return the starts of overlapping patches, multiples of 16; the last ends with the side."""
+    """Return the starts of overlapping patches, multiples of 16; the last patch ends the side."""
     if side_px <= patch_px:
         return [0]
     count = math.ceil((side_px - overlap_px) / (patch_px - overlap_px))
-    last = side_px - patch_px
-    return [last * index // (count - 1) // 16 * 16 for index in range(count - 1)] + [last]
+    last_start = side_px - patch_px
+    starts = [last_start * index // (count - 1) // 16 * 16 for index in range(count - 1)]
+    return [*starts, last_start]
 
 
 def patch_weights(height: int, width: int, overlap_px: int) -> Tensor:
-    """Return a patch's weights (height, width): 1 inside, decreasing to its sides, never 0."""
+    """Return weights (height, width) of a patch's pixels, which decrease from 1 to its sides."""
 
     def ramp(side: int) -> Tensor:
         distance = torch.arange(side) + 0.5

@@ -8,7 +8,7 @@ Hoogeboom et al., "Simple diffusion" (ICML 2023): logSNR(t) = -2 ln(n tan(pi t /
 below 1 means less noise.
 Noise is made from Philox's integers (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 SC 2011), keyed by a hash of stream and seed: sixteen bits choose one of the medians of 65,536 equal
-shares of a normal distribution, on a grid of 2^-20. Machines cannot disagree.
+shares of a normal distribution, on a grid of 2^-20. This arithmetic is exact on all machines.
 """
 
 import math
@@ -35,11 +35,11 @@ class NoiseLevel(NamedTuple):
 def noise_level(time: float, noise_scale: float = 1.0) -> NoiseLevel:
     """Return the noise level at a time in [0, 1], logSNR clipped to -15..15; noise_scale: n."""
     if 0 < time < 1:
-        ratio = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
-        ratio = min(max(ratio, -MAX_LOG_SNR), MAX_LOG_SNR)
+        log_snr = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
+        log_snr = min(max(log_snr, -MAX_LOG_SNR), MAX_LOG_SNR)
     else:
-        ratio = MAX_LOG_SNR if time <= 0 else -MAX_LOG_SNR
-    return NoiseLevel(ratio, (1 + math.exp(-ratio)) ** -0.5, (1 + math.exp(ratio)) ** -0.5)
+        log_snr = MAX_LOG_SNR if time <= 0 else -MAX_LOG_SNR
+    return NoiseLevel(log_snr, (1 + math.exp(-log_snr)) ** -0.5, (1 + math.exp(log_snr)) ** -0.5)
 
 
 def amplitudes(log_snr: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,8 +76,8 @@ def ancestral_step(
     return mean + next_level.sigma * math.sqrt(share) * noise
 
 
-VALUES = 1 << 16
-GRID = 1 << 20
+VALUES = 1 << 16  # number of possible noise values
+GRID = 1 << 20  # steps per unit
 
 
 def noise_key(stream: bytes, seed: int) -> int:
@@ -87,7 +87,7 @@ def noise_key(stream: bytes, seed: int) -> int:
 
 
 def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return noise of mean 0 and variance 1 (to 3e-5), at most 4.33, independent between steps."""
+    """Return normal noise of magnitudes up to 4.33, variance 1 (to 3e-5), independent by step."""
     count = int(np.prod(shape))
     philox = np.random.Philox(key=key, counter=step << 192)
     words = philox.random_raw(-(-count // 4)).astype("<u8")
@@ -96,12 +96,13 @@ def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.floa
 
 @cache
 def normal_values() -> NDArray[np.float32]:
-    """Return the 65,536 ascending values: float32 multiples of 2^-20, exact since below 8."""
+    """Return the 65,536 values in ascending order: multiples of 2^-20 below 8, exact in float32."""
     half_count = VALUES // 2
     normal = NormalDist()
-    upper = [
+    positive_values = [
         round(normal.inv_cdf((half_count + index + 0.5) / VALUES) * GRID)
         for index in range(half_count)
     ]
-    table = np.array([*(-value for value in reversed(upper)), *upper], np.int32)
+    negative_values = [-value for value in reversed(positive_values)]
+    table = np.array([*negative_values, *positive_values], np.int32)
     return (table.astype(np.float64) / GRID).astype(np.float32)

@@ -1,9 +1,9 @@
 """Objective of diffusion decoders, and their members of the suite `generative`.
 
-A base codec codes a crop at a random level: with its whole photograph if those fit in memory
-(`DecodedPhotographs`), otherwise alone. Noise of a random time is added to the crop's residual, in
-units of the level's standard deviation; the loss is the squared error of the predicted velocity.
-Our choices: a time in each of as many equal intervals as crops, and uniform levels.
+A base codec codes a crop at a random level: within its photograph if all decoded photographs fit
+on disk (`DecodedPhotographs`), otherwise alone. Noise of a random time is added to the crop's
+residual in units of the level's standard deviation; the loss is the squared error of the predicted
+velocity. Our choices: a time in each of as many equal intervals as crops, and uniform levels.
 """
 
 import io
@@ -40,8 +40,8 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
 from benchmark.system.atomic import write_file
 
-BASE_FOLDER = "base"  # in the run's folder
-MAX_CACHED_BYTES = 16 << 30  # for pixels of all levels; with more, a run codes only its crops
+BASE_FOLDER = "base"  # folder in the run's folder, for decoded photographs
+MAX_CACHED_BYTES = 16 << 30  # if the pixels of all levels take more, only crops are coded
 USUAL_BASE = "elic"
 VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
 VALIDATION_PX = 256
@@ -101,8 +101,8 @@ class DiffusionObjective(Objective):
             predicted = network(pictures, controls).latents
         errors = (predicted.float() - (alpha * noise - sigma * signal)).square().mean((1, 2, 3))
         numbers = {"velocity_error": errors.mean().detach()}
-        for name, selected in (("noisy", times > 0.5), ("clean", times <= 0.5)):
-            mask = torch.from_numpy(selected).to(errors.device, non_blocking=True)
+        for name, is_selected in (("noisy", times > 0.5), ("clean", times <= 0.5)):
+            mask = torch.from_numpy(is_selected).to(errors.device, non_blocking=True)
             total = (errors.detach() * mask).sum()
             numbers[f"velocity_error_{name}"] = total / mask.sum().clamp(min=1)
         return Loss(errors.mean(), numbers)
@@ -130,13 +130,13 @@ class DiffusionObjective(Objective):
                     bpp=bpp + rate / count, psnr_db=psnr_db + psnr / count
                 )
                 normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
-                normal_crop = torch.from_numpy(normal).to(device)
+                noise = torch.from_numpy(normal).to(device)
                 signal = (image - base_image) / facts.scale
                 for time in VALIDATION_TIMES:
-                    noise = noise_level(time, model.noise_scale(facts))
-                    noisy = noise.alpha * signal + noise.sigma * normal_crop
-                    predicted = model.predict(base_image, noisy, noise.log_snr, facts)
-                    error = predicted - (noise.alpha * normal_crop - noise.sigma * signal)
+                    amounts = noise_level(time, model.noise_scale(facts))
+                    noisy = amounts.alpha * signal + amounts.sigma * noise
+                    predicted = model.predict(base_image, noisy, amounts.log_snr, facts)
+                    error = predicted - (amounts.alpha * noise - amounts.sigma * signal)
                     errors.append(float(error.square().mean()))
         return Validation(tuple(points), math.fsum(errors) / len(errors))
 
@@ -154,11 +154,14 @@ class DiffusionObjective(Objective):
         self._facts = [model.facts(level) for level in range(len(sweep))]  # waits for a GPU
         self._decoded: list[DecodedPhotographs] = []  # by level; empty if they need too much space
         photographs, folder = setup.photographs, setup.folder
-        size = 0 if photographs is None else 3 * int(photographs.sides.prod(1).sum()) * len(sweep)
-        if photographs is not None and folder is not None and size <= MAX_CACHED_BYTES:
-            base_folder_device = self._base, folder / BASE_FOLDER, setup.device
+        num_bytes = 0
+        if photographs is not None:
+            num_bytes = 3 * int(photographs.sides.prod(1).sum()) * len(sweep)
+        if photographs is not None and folder is not None and num_bytes <= MAX_CACHED_BYTES:
+            base_folder = folder / BASE_FOLDER
             self._decoded = [
-                DecodedPhotographs(photographs, setting, *base_folder_device) for setting in sweep
+                DecodedPhotographs(photographs, setting, self._base, base_folder, setup.device)
+                for setting in sweep
             ]
         return model
 
@@ -166,20 +169,20 @@ class DiffusionObjective(Objective):
         self, network: DiffusionNetwork, step: int
     ) -> tuple[Int64Array, Float64Array]:
         random, size = self.setup.random(step), self.stage.batch
-        levels = network.sizes.rate_levels
-        first, count = int(random.integers(levels)), np.arange(size)
-        drawn_levels = random.permutation((first + count) % levels)
-        return drawn_levels, random.permutation((count + random.random()) / size)
+        num_levels = network.sizes.rate_levels
+        offset, indices = int(random.integers(num_levels)), np.arange(size)
+        drawn_levels = random.permutation((offset + indices) % num_levels)
+        return drawn_levels, random.permutation((indices + random.random()) / size)
 
     def _noisy_conditions(
         self, network: DiffusionNetwork, batch: Batch, levels: Int64Array, times: Float64Array
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # base pictures, logarithms of their scales, logSNRs
+        # returns base pictures, logarithms of the residuals' scales, and logSNRs
         network, crops, stage = self._prepare_network(network), batch.crops, self.stage
         pictures = torch.empty_like(crops)
         scales, log_snrs = (crops.new_empty(len(crops)) for _ in range(2))
         for level in sorted(set(levels.tolist())):
-            # Indices, not a mask: a GPU would have to count the mask's true values first.
+            # Uses indices, not a mask, whose true values a GPU would have to count first.
             indices = np.flatnonzero(levels == level)
             rows = torch.from_numpy(indices).to(crops.device, non_blocking=True)
             if self._decoded:
@@ -200,15 +203,15 @@ class DiffusionObjective(Objective):
 
 def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
     """Return the member `dirac-BASE` or `hfd-BASE`; see `suites.GENERATIVE`."""
-    # as many crops as `ours`, since the network serves all rates of its base
-    method, _, text = name.partition("-")
-    text = text or USUAL_BASE
-    if text not in CODECS and text not in ALIASES and ":" not in text:
-        raise UnknownName(f"base codec of {method}", text, [*CODECS, *ALIASES])
-    base = BaseCodec(text)
+    # a member gets as many crops as `ours`, since its network serves all rates of the base
+    method, _, base_text = name.partition("-")
+    base_text = base_text or USUAL_BASE
+    if base_text not in CODECS and base_text not in ALIASES and ":" not in base_text:
+        raise UnknownName(f"base codec of {method}", base_text, [*CODECS, *ALIASES])
+    base = BaseCodec(base_text)
     sweep = base.codec.sweep
     if len({setting.name for setting in sweep}) != 1:
-        raise UsageError(f"{text} is not a base of {method}: its settings have several names")
+        raise UsageError(f"{base_text} is not a base of {method}: its settings have several names")
     dimensions = replace(
         load_architecture(method).sizes[recipe.sizes],
         base=base.spec.text,
@@ -221,6 +224,6 @@ def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
         stage_of(phase, recipe, method, 1, LEARNING_RATE, **fields)
         for phase in phases_of(recipe, realism=False)
     )
-    file = f"{method}-{base.spec.name.rpartition(':')[2]}"
+    file_name = f"{method}-{base.spec.name.rpartition(':')[2]}"
     member_recipe = replace(recipe, stages=stages, dimensions=msgspec.to_builtins(dimensions))
-    return {file: member_recipe}
+    return {file_name: member_recipe}

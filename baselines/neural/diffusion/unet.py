@@ -4,8 +4,8 @@
     velocity <─ Wiener ─ conv ─ blocks ─ x2 ─ blocks ─ x2 ─ blocks ─┘
 
 Skips and residual blocks are those of Dhariwal and Nichol (NeurIPS 2021). Our choices:
-normalisation over channels and no attention, so that neither size nor patches change the result; a
-4 x 4 cosine transform, for speed; and a predicted variance for every coefficient.
+normalisation over channels and no attention, so that results depend neither on size nor on patches;
+a 4 x 4 cosine transform, for speed; and a predicted variance for every coefficient.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ BANDS = 3 * BLOCK_SIDE**2
 
 _COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 _COSINES = dct(np.eye(BLOCK_SIDE), axis=0, norm="ortho")
-# Orthonormal rows: the bands of a block, for R + G + B, R - B and R + B - 2 G.
+# The orthonormal rows are the bands of a block, for R + G + B, R - B and R + B - 2 G.
 _BASIS = np.kron(_COLOURS, np.kron(_COSINES, _COSINES))
 
 
@@ -46,7 +46,7 @@ def _transform_channels(channels: Tensor, basis: Float64Array) -> Tensor:
 
 
 OCTAVES = 6  # number of frequencies for the noise level
-MAX_LOG_VARIANCE = 8.0  # for a residual coefficient; their mean variance is 1
+MAX_LOG_VARIANCE = 8.0  # for a coefficient of a residual; coefficients' mean variance is 1
 
 
 class PositionNorm(nn.LayerNorm):
@@ -90,7 +90,7 @@ class Upsampling(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, and the layer to the next resolution, if any."""
+    """Residual blocks of one resolution, and the layer to the next resolution, if there is one."""
 
     def __init__(self, blocks: Sequence[ConditionedBlock], change: nn.Module | None) -> None:
         super().__init__()
@@ -103,28 +103,33 @@ class UNet(nn.Module):
 
     def __init__(self, config: DiffusionSizes) -> None:
         super().__init__()
-        widths, width = config.widths, config.embedding
+        widths, embedding = config.widths, config.embedding
         self.embedding = nn.Sequential(
-            nn.Linear(2 * OCTAVES + 2, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+            nn.Linear(2 * OCTAVES + 2, embedding),
+            nn.SiLU(),
+            nn.Linear(embedding, embedding),
+            nn.SiLU(),
         )
         self.enter = convolution(2 * BANDS, widths[0], 3)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         skips, channels = [widths[0]], widths[0]
         for index, level_width in enumerate(widths):
             inputs = [channels] + [level_width] * (config.blocks - 1)
-            blocks = [ConditionedBlock(in_channels, level_width, width) for in_channels in inputs]
+            blocks = [
+                ConditionedBlock(in_channels, level_width, embedding) for in_channels in inputs
+            ]
             is_last = index == len(widths) - 1
             shrink = None if is_last else convolution(level_width, level_width, 3, stride=2)
             self.down.append(Level(blocks, shrink))
             skips += [level_width] * (config.blocks + (not is_last))
             channels = level_width
         self.middle = nn.ModuleList(
-            ConditionedBlock(channels, channels, width) for _ in range(config.middle)
+            ConditionedBlock(channels, channels, embedding) for _ in range(config.middle)
         )
         for index, level_width in reversed(list(enumerate(widths))):
             inputs = [channels] + [level_width] * config.blocks
             blocks = [
-                ConditionedBlock(in_channels + skips.pop(), level_width, width)
+                ConditionedBlock(in_channels + skips.pop(), level_width, embedding)
                 for in_channels in inputs
             ]
             self.up.append(Level(blocks, Upsampling(level_width) if index else None))
@@ -137,7 +142,7 @@ class UNet(nn.Module):
     def forward(self, noisy: Tensor, base: Tensor, log_snr: Tensor, log_scale: Tensor) -> Tensor:
         """Return velocities (N, 3, H, W) of residuals `noisy`, given pictures `base` in [-1, 1].
 
-        log_snr: (N,), of residuals in units of their standard deviation; log_scale: (N,), its ln.
+        log_snr: (N,), for residuals in units of their deviation; log_scale: (N,), ln of this unit.
         """
         vectors = self.embedding(_noise_features(log_snr, log_scale))
         coefficients = analyse(noisy)
@@ -160,8 +165,8 @@ class UNet(nn.Module):
             if level.change is not None:
                 features = level.change(features)
         features = silu(self.norm(features))
-        bounded = MAX_LOG_VARIANCE * (self.variances(features).float() / 2).tanh()
-        return synthesise(velocities(coefficients, bounded, self.leave(features), log_snr))
+        log_variance = MAX_LOG_VARIANCE * (self.variances(features).float() / 2).tanh()
+        return synthesise(velocities(coefficients, log_variance, self.leave(features), log_snr))
 
 
 def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Tensor) -> Tensor:
@@ -170,12 +175,13 @@ def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Te
     For a signal of variance r, u_t has the variance a = alpha² r + sigma², and v given u_t has the
     mean alpha sigma (1 - r) / a u_t and the standard deviation sqrt(r / a), the unit of offsets.
     """
-    ratio = log_snr.float()[:, None, None, None]
-    sigma_squared = (-ratio).sigmoid()
-    alpha_sigma = (ratio.sigmoid() * sigma_squared).sqrt()
+    log_ratio = log_snr.float()[:, None, None, None]
+    sigma_squared = (-log_ratio).sigmoid()
+    alpha_sigma = (log_ratio.sigmoid() * sigma_squared).sqrt()
     variance = log_variance.exp()
-    total = sigma_squared * (1 + (log_variance + ratio).exp())
-    return alpha_sigma * (1 - variance) / total * noisy + (variance / total).sqrt() * offsets
+    noisy_variance = sigma_squared * (1 + (log_variance + log_ratio).exp())
+    mean = alpha_sigma * (1 - variance) / noisy_variance * noisy
+    return mean + (variance / noisy_variance).sqrt() * offsets
 
 
 def _zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
@@ -185,7 +191,7 @@ def _zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _noise_features(log_snr: Tensor, log_scale: Tensor) -> Tensor:
-    # (N, 14): sines and cosines of the noise level, the level, and the scale
+    # returns sines and cosines of the noise level, the level itself, and the scale, (N, 14)
     level = log_snr.float() / MAX_LOG_SNR
     octaves = torch.pi / 2 * 2.0 ** torch.arange(OCTAVES, device=level.device)
     angles = level[:, None] * octaves

@@ -1,10 +1,10 @@
 """Encoder and decoder of a tile's tokens, stage by stage with the transformer::
 
     latents ─ nearest entries ─ tokens of stage s ──────────────────────────────┐
-    tokens of the stages before ─ exact transformer ─ frequencies, part by part ┴ coder ──> string
+    tokens of earlier stages ─ exact transformer ─ frequencies, part by part ───┴ coder ──> string
 
-The encoder chooses tokens in floating point. The transformer runs with exact sums, so every machine
-can decode what another has encoded.
+The encoder chooses tokens in floating point. The transformer runs with exact sums, so that every
+machine can decode the streams of all machines.
 
 A payload is one such string for a tile of w x h pixels, with ⌈h/16⌉ rows and ⌈w/16⌉ columns of
 tokens. A token has M parts, entries 0 to K-1 of the card's M codebooks. The card's `order` has the
@@ -62,14 +62,14 @@ from baselines.neural.pqmim.model import (
     token_stages,
 )
 
-PAIR_BITS = 20  # of each factor in products of two activations
+PAIR_BITS = 20  # bits of each factor in products of two activations
 SCORE_STEPS = 256  # table entries per e-fold for attention weights
 LOGIT_STEPS = 1024  # table entries per e-fold for frequencies
-MAX_E_FOLDS = 16  # below the largest value; beyond, a weight is 0 and a frequency minimal
+MAX_E_FOLDS = 16  # this far below the maximum, a weight is 0 and a frequency minimal
 
 
 def exponentials(steps: int, bits: int) -> Tensor:
-    """Return round(2^bits e^(-i / steps)) for i = 0..16 steps, float64, the same everywhere."""
+    """Return round(2^bits e^(-i / steps)) for i = 0..16 steps, float64, on all machines alike."""
     arguments = torch.arange(MAX_E_FOLDS * steps + 1, dtype=torch.float64) * (-1.0 / steps)
     return torch.round(exponential(arguments) * 2.0**bits)
 
@@ -88,29 +88,29 @@ class _ExactLayer:
             for norm in (layer.attention_norm, layer.perceptron_norm)
         )
         self._query_key_value, self._mix, self._expand, self._reduce = (
-            ExactLinear(part, -1).to(device)
-            for part in (layer.query_key_value, layer.mix, layer.expand, layer.reduce)
+            ExactLinear(linear, -1).to(device)
+            for linear in (layer.query_key_value, layer.mix, layer.expand, layer.reduce)
         )
 
     def __call__(self, features: Tensor, is_inside: Tensor | None) -> Tensor:
-        normal = _normalise_tokens(features, self._attention_gain)
-        query, key, value = split_heads(self._query_key_value(normal), self._heads)
+        normalised = _normalise_tokens(features, self._attention_gain)
+        query, key, value = split_heads(self._query_key_value(normalised), self._heads)
         query = round_to_grid(query * (1 / math.sqrt(query.shape[-1])), -1, PAIR_BITS)
         key, value = round_to_grid(key, -1, PAIR_BITS), round_to_grid(value, -2, PAIR_BITS)
-        attended = torch.empty_like(query)
-        for window in range(len(features)):  # one by one, so that scores stay in the cache
+        head_outputs = torch.empty_like(query)
+        for window in range(len(features)):  # one window at a time: its scores fit in the cache
             scores = (query[window] @ key[window].transpose(1, 2)).add_(self._biases)
             if is_inside is not None:
                 scores.masked_fill_(~is_inside[window], -torch.inf)
             weights = torch.take(self._weights, _steps_below_max(scores, SCORE_STEPS))
-            attended[window] = (weights @ value[window]).div_(weights.sum(-1, keepdim=True))
-        features = features + self._mix(attended.transpose(1, 2).flatten(2))
+            head_outputs[window] = (weights @ value[window]).div_(weights.sum(-1, keepdim=True))
+        features = features + self._mix(head_outputs.transpose(1, 2).flatten(2))
         inner = self._expand(_normalise_tokens(features, self._perceptron_gain)).relu_()
         return features + self._reduce(inner)
 
 
 def _steps_below_max(values: Tensor, steps: int) -> Tensor:
-    # distance of `values` (..., n) below their row's maximum, int64 in units of 1 / steps
+    # returns distances of `values` (..., n) from their row's maximum, int64 in units of 1 / steps
     distances = values.amax(-1, keepdim=True) - values
     return distances.mul_(steps).round_().clamp_(max=MAX_E_FOLDS * steps).to(torch.int64)
 
@@ -120,7 +120,7 @@ class ExactTransformer:
 
     # As in `baselines.neural.exact`, sums in matrix products, squares and attention are below 2^52;
     # squares and attention have 20 + 20 bits and at most 1,024 channels or tokens. Everything else
-    # is single operations, and a table of exponentials made by such operations.
+    # uses single IEEE operations, and a table of exponentials made by such operations.
 
     def __init__(self, network: MaskedTransformer, device: torch.device | str = "cpu") -> None:
         target_device = torch.device(device)
@@ -140,9 +140,9 @@ class ExactTransformer:
     def features(self, vectors: Tensor, is_known: Tensor, is_wanted: Tensor) -> Tensor:
         """Return features, float64 (P, C), of the `is_wanted` tokens, given known `vectors`."""
         embedded = self._embedding(vectors.double().permute(0, 2, 3, 1))
-        mixed = torch.where(is_known[None, :, :, None], embedded, self._unknown)
+        inputs = torch.where(is_known[None, :, :, None], embedded, self._unknown)
         windows = Windows.divide((1, *is_known.shape), self._sizes.window, vectors.device)
-        features = windows.split(mixed) + self._places
+        features = windows.split(inputs) + self._places
         for layer in self._layers:
             features = layer(features, windows.is_inside)
         return _normalise_tokens(windows.join(features)[0][is_wanted], self._gain)
@@ -157,7 +157,7 @@ class ExactTransformer:
         return functional.linear(round_to_grid(features, -1), weight).add_(bias)
 
     def frequencies(self, features: Tensor, book: int) -> NDArray[np.int64]:
-        """Return frequencies (P, K) of one part of the tokens: at least 1, with sums of 2^24."""
+        """Return frequencies (P, K) of one part of the tokens, at least 1; rows sum to 2^24."""
         logits = self.logits(features, book)
         masses = torch.take(self._masses, _steps_below_max(logits, LOGIT_STEPS))
         totals = masses.sum(1, keepdim=True)
@@ -169,14 +169,14 @@ class ExactTransformer:
         return rows
 
 
-ROW_BATCH = 1 << 13  # distributions in memory at once
+ROW_BATCH = 1 << 13  # maximum number of distributions in memory
 
 # Codes symbols (n,) with frequencies (n, K), and returns the decoder's symbols.
 Code = Callable[[Tensor, NDArray[np.int64]], Tensor]
 
 
 class PqMimCoder(LatentCoder):
-    """Coder of PQ-MIM's images, latents and bytes, with a checkpoint on a device."""
+    """Coder that converts between PQ-MIM's images, latents and bytes, on a device."""
 
     stride = latent_stride = FACTOR
     margin = LARGE.margin
@@ -199,9 +199,9 @@ class PqMimCoder(LatentCoder):
         vectors = self.network.quantiser.vectors(tokens)
         encoder = SymbolEncoder()
 
-        def add(rows: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
-            encoder.add_each(rows.cpu().numpy(), frequencies)
-            return rows
+        def add(symbols: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
+            encoder.add_each(symbols.cpu().numpy(), frequencies)
+            return symbols
 
         tokens_by_position = tokens[0].permute(1, 2, 0)
         for is_wanted, features in self._iterate_stages(vectors):
@@ -218,15 +218,15 @@ class PqMimCoder(LatentCoder):
         )
         vectors = quantiser.vectors(tokens)
 
-        def take(rows: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
-            return torch.from_numpy(decoder.take_each(frequencies)).to(rows)
+        def take(symbols: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
+            return torch.from_numpy(decoder.take_each(frequencies)).to(symbols)
 
         tokens_by_position = tokens[0].permute(1, 2, 0)
         for is_wanted, features in self._iterate_stages(vectors):
             stage_tokens = tokens_by_position[is_wanted]
             self._code_parts(features, stage_tokens, take)
             tokens_by_position[is_wanted] = stage_tokens
-            vectors.copy_(quantiser.vectors(tokens))  # seen by the next stage
+            vectors.copy_(quantiser.vectors(tokens))  # `_iterate_stages` reads them
         decoder.finish()
         return vectors
 
@@ -239,7 +239,7 @@ class PqMimCoder(LatentCoder):
                 yield is_wanted, self._transformer.features(vectors, stages < stage, is_wanted)
 
     def _code_parts(self, features: Tensor, stage_tokens: Tensor, code: Code) -> None:
-        # part by part, replacing `stage_tokens` (P, M) by the results of `code`
+        # codes part by part, and replaces `stage_tokens` (P, M) by the results of `code`
         for book in range(self._books):
             for start in range(0, len(features), ROW_BATCH):
                 batch = slice(start, start + ROW_BATCH)

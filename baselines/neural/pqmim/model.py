@@ -1,12 +1,12 @@
 """PQ-MIM's network: transforms, product quantisation, and the transformer that codes tokens::
 
     x ─ analysis ─ nearest entries of M codebooks ─ tokens ─ entries ─ synthesis ─> x_hat
-                                                      └ transformer: their distributions
+                                                      └ transformer: distributions of tokens
 
 El-Nouby et al., "Image compression with product quantized masked image modeling" (TMLR 2023), from
 the abstract: one network per rate, with its own number and size of codebooks; transforms are ELIC's
 without attention. The transformer predicts a categorical distribution for each part of each unknown
-token, all at once from the known ones, within windows (Chang et al., "MaskGIT", CVPR 2022)::
+token, all at once from the known tokens, in windows (Chang et al., "MaskGIT", CVPR 2022)::
 
     known tokens' vectors ─ linear ─┐
     a vector for the unknown ─────┴─ + place ─ layers of attention, perceptron ─ norm ─┐
@@ -29,9 +29,9 @@ from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.network import Estimate, Network
 
-INITIAL_STD = 0.5  # of random entries
-SPLIT_NOISE = 0.05  # added to a copied entry, in standard deviations
-LLOYD_STEPS = 8
+INITIAL_STD = 0.5  # standard deviation of random entries
+SPLIT_NOISE = 0.05  # of noise added to a copied entry, in standard deviations of the codebook
+LLOYD_STEPS = 8  # of k-means
 
 
 class Quantised(NamedTuple):
@@ -39,8 +39,8 @@ class Quantised(NamedTuple):
 
     tokens: Tensor  # int64 (N, M, h, w), in 0..K-1
     vectors: Tensor  # (N, M d, h, w); gradients pass to the latents unchanged
-    commitment: Tensor  # (N,) mean squared distance; its gradient moves latents to entries
-    codebook: Tensor  # (N,) the same number; its gradient moves entries to latents
+    commitment: Tensor  # (N,) mean squared distances; their gradient moves latents to entries
+    codebook: Tensor  # (N,) the same values; their gradient moves entries to latents
 
 
 class ProductQuantiser(nn.Module):
@@ -89,15 +89,15 @@ class ProductQuantiser(nn.Module):
 
     def counts(self, tokens: Tensor) -> Tensor:
         """Count each entry in tokens (N, M, h, w): float32 (M, K)."""
-        # bincount would wait for a GPU to determine its result's length.
+        # bincount would wait until a GPU had determined the result's length.
         entries = tokens.transpose(0, 1).flatten(1)
         zeros = torch.zeros(self.codebooks.shape[:2], device=tokens.device)
         return zeros.scatter_add_(1, entries, torch.ones_like(entries, dtype=zeros.dtype))
 
     @torch.no_grad()
     def split_unused(self, counts: Tensor, generator: torch.Generator) -> int:
-        """Replace entries with count 0 by noisy copies of the most used; return their number."""
-        replaced = 0
+        """Replace entries with count 0 by noisy copies of the most used; return how many."""
+        num_replaced = 0
         for book, counts_of_book in zip(
             self.codebooks, counts.to(self.codebooks.device), strict=True
         ):
@@ -108,17 +108,17 @@ class ProductQuantiser(nn.Module):
             sources = order[torch.arange(len(unused_entries), device=order.device) % len(order)]
             noise = torch.randn(len(unused_entries), book.shape[1], generator=generator).to(book)
             book[unused_entries] = book[sources] + SPLIT_NOISE * book.std(0) * noise
-            replaced += len(unused_entries)
-        return replaced
+            num_replaced += len(unused_entries)
+        return num_replaced
 
     @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
-        """Fit the codebooks by k-means of latents (N, M d, h, w), starting from random ones."""
+        """Fit the codebooks to latents (N, M d, h, w) by k-means, starting at random latents."""
         parts = self.parts(latents).permute(1, 0, 2, 3, 4).flatten(1, 3)  # (M, n, d)
         entries = self.codebooks.shape[1]
         generator = torch.Generator().manual_seed(int(torch.randint(1 << 31, ())))
-        sampled = torch.randint(parts.shape[1], (entries,), generator=generator)
-        self.codebooks.copy_(parts[:, sampled])
+        indices = torch.randint(parts.shape[1], (entries,), generator=generator)
+        self.codebooks.copy_(parts[:, indices])
         self.codebooks.add_(torch.randn(self.codebooks.shape, generator=generator), alpha=1e-3)
         for _ in range(LLOYD_STEPS):
             tokens = self.tokens(latents)
@@ -130,21 +130,21 @@ class ProductQuantiser(nn.Module):
             self.split_unused(counts, generator)
 
 
-FACTOR = 16  # pixels along a token
+FACTOR = 16  # pixels along a token's side
 
 
 def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
     """Return the multiply-accumulates per pixel of one transformer pass in complete windows."""
-    keys = sizes.window**2
-    layer = sizes.width * (4 * sizes.width + 2 * sizes.hidden + 2 * keys)
-    ends = sizes.width * (sizes.latent + sizes.books * sizes.entries)
-    return (sizes.layers * layer + ends) / FACTOR**2
+    num_keys = sizes.window**2
+    layer_macs = sizes.width * (4 * sizes.width + 2 * sizes.hidden + 2 * num_keys)
+    embedding_and_head_macs = sizes.width * (sizes.latent + sizes.books * sizes.entries)
+    return (sizes.layers * layer_macs + embedding_and_head_macs) / FACTOR**2
 
 
 class Windows(NamedTuple):
     """Windows of a batch of images, row by row; windows at the edges are padded."""
 
-    side: int  # a window's, in tokens
+    side: int  # side of a window, in tokens
     shape: tuple[int, ...]  # number of images, rows and columns of tokens
     is_inside: Tensor | None  # bool (windows, side^2), false for padding; None: no padding
 
@@ -160,9 +160,9 @@ class Windows(NamedTuple):
     def split(self, values: Tensor) -> Tensor:
         """Reorder values (N, rows, columns, C) to (windows, side^2, C), padded with zeros."""
         side, (count, rows, columns) = self.side, self.shape
-        filled = pad(values, (0, 0, 0, -columns % side, 0, -rows % side))
-        window_rows, window_columns = filled.shape[1] // side, filled.shape[2] // side
-        grid = filled.view(count, window_rows, side, window_columns, side, -1)
+        padded = pad(values, (0, 0, 0, -columns % side, 0, -rows % side))
+        window_rows, window_columns = padded.shape[1] // side, padded.shape[2] // side
+        grid = padded.view(count, window_rows, side, window_columns, side, -1)
         return grid.transpose(2, 3).reshape(count * window_rows * window_columns, side * side, -1)
 
     def join(self, values: Tensor) -> Tensor:
@@ -176,8 +176,8 @@ class Windows(NamedTuple):
 
 
 EPSILON = 1e-6
-HEAD_STD = 0.02  # initial, of the last layer's weights
-POSITION_STD = 0.5  # initial, of position vectors and the unknown token
+HEAD_STD = 0.02  # initial standard deviation of the last layer's weights
+POSITION_STD = 0.5  # initial standard deviation of position vectors and the unknown token
 
 
 class RootMeanSquareNorm(nn.Module):
@@ -189,9 +189,9 @@ class RootMeanSquareNorm(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Normalise `values` (..., C)."""
-        exact = values.float()
-        normal = exact / (exact.square().mean(-1, keepdim=True) + EPSILON).sqrt() * self.gain
-        return normal.to(values.dtype)
+        floats = values.float()
+        normalised = floats / (floats.square().mean(-1, keepdim=True) + EPSILON).sqrt() * self.gain
+        return normalised.to(values.dtype)
 
 
 class TransformerLayer(nn.Module):
@@ -209,14 +209,14 @@ class TransformerLayer(nn.Module):
         self.expand, self.reduce = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, features: Tensor, is_inside: Tensor | None) -> Tensor:
-        """Map `features` (windows, tokens, C); only tokens in `is_inside` are attended to."""
+        """Map `features` (windows, tokens, C), with attention only to tokens in `is_inside`."""
         projected = self.query_key_value(self.attention_norm(features))
         query, key, value = split_heads(projected, self.heads)
         bias = self.biases().to(query.dtype)[None]
         if is_inside is not None:
             bias = bias.masked_fill(~is_inside[:, None, None], -torch.inf)
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        features = features + self.mix(attended.transpose(1, 2).flatten(2))
+        head_outputs = scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        features = features + self.mix(head_outputs.transpose(1, 2).flatten(2))
         inner = self.expand(self.perceptron_norm(features)).relu()
         return features + self.reduce(inner)
 
@@ -232,8 +232,8 @@ class TransformerLayer(nn.Module):
 
 def split_heads(values: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """Split (windows, tokens, 3 C) into q, k and v, each (windows, heads, tokens, C / heads)."""
-    split = values.view(*values.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
-    return split[0], split[1], split[2]
+    projections = values.view(*values.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
+    return projections[0], projections[1], projections[2]
 
 
 def select_tokens(values: Tensor, mask: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ def select_tokens(values: Tensor, mask: Tensor) -> Tensor:
 
 
 class MaskedTransformer(nn.Module):
-    """Predictor of unknown tokens."""
+    """Predictor of the distributions of unknown tokens, given known tokens."""
 
     def __init__(self, sizes: PqMimSizes) -> None:
         super().__init__()
@@ -259,8 +259,8 @@ class MaskedTransformer(nn.Module):
         self.head = nn.Linear(sizes.width, sizes.books * sizes.entries)
         nn.init.normal_(self.head.weight, std=HEAD_STD)
         nn.init.zeros_(self.head.bias)
-        tables = sizes.books - 1 if sizes.in_turn else 0
-        self.earlier = nn.Parameter(torch.zeros(tables, sizes.entries, sizes.width))
+        num_tables = sizes.books - 1 if sizes.in_turn else 0
+        self.earlier = nn.Parameter(torch.zeros(num_tables, sizes.entries, sizes.width))
 
     def forward(
         self, tokens: Tensor, vectors: Tensor, is_known: Tensor, is_wanted: Tensor
@@ -284,7 +284,7 @@ class MaskedTransformer(nn.Module):
         return products + self.head.bias.view(self.sizes.books, -1)
 
     def _sum_earlier_parts(self, entries: Tensor) -> Tensor:
-        # (P, M, C), for tokens `entries` (P, M)
+        # returns (P, M, C) for the entries (P, M) of P tokens
         book = torch.arange(len(self.earlier), device=entries.device)
         sums = self.earlier[book, entries[:, : len(book)]].cumsum(1)
         return pad(sums, (0, 0, entries.shape[1] - len(book), 0))
@@ -293,7 +293,7 @@ class MaskedTransformer(nn.Module):
 def token_stages(
     sizes: PqMimSizes, rows: int, columns: int, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Return the stages of `rows` x `columns` tokens, int64: the repeated square of the order."""
+    """Return the stages of `rows` x `columns` tokens, int64, by repeating `sizes.order`."""
     square = torch.tensor(sizes.order, device=device)
     row, column = (torch.arange(count, device=device) % len(square) for count in (rows, columns))
     return square[row[:, None], column]
@@ -303,7 +303,7 @@ class PqMimNetwork(Network):
     """PQ-MIM's network; images are in [-1, 1], with sides that are multiples of 16."""
 
     stride = FACTOR
-    recordable = False  # its bits wait for the number of tokens of each stage
+    recordable = False  # `stage_bits` waits for the number of tokens of each stage
     coder_type = "baselines.neural.pqmim.coder:PqMimCoder"
     quantised_bits: Mapping[str, int] = {
         **{f"{part}.{block}.": 8 for part in ("analysis", "synthesis") for block in (1, 3, 5)},
@@ -321,7 +321,7 @@ class PqMimNetwork(Network):
         self.transformer = MaskedTransformer(sizes)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the codebooks as "prior", with a separate learning rate, and the rest."""
+        """Return the codebooks as "prior", which has a learning rate of its own, and the rest."""
         books = self.quantiser.codebooks
         return {
             "prior": [books],
@@ -329,7 +329,7 @@ class PqMimNetwork(Network):
         }
 
     def further_macs_per_pixel(self) -> Mapping[str, float]:
-        """Return the transformer's work; it runs once for each stage of tokens."""
+        """Return the work of the transformer, which runs once for each stage of tokens."""
         return {"transformer": self.sizes.stages * transformer_macs_per_pixel(self.sizes)}
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
@@ -366,12 +366,12 @@ class PqMimNetwork(Network):
             is_wanted = stages == stage
             if bool(is_wanted.any()):
                 logits = self.transformer(tokens, vectors, stages < stage, is_wanted)
-                costs = token_bits(logits, tokens, is_wanted)
-                bits[stage] = costs.sum(1).view(count, -1).sum(1)
+                part_bits = token_bits(logits, tokens, is_wanted)
+                bits[stage] = part_bits.sum(1).view(count, -1).sum(1)
         return bits
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Start as an orthogonal transform and codebooks fitted to `images` (n, 3, h, w)."""
+        """Initialise as an orthogonal transform and codebooks fitted to `images` (n, 3, h, w)."""
         spread = start_transforms(self.analysis, self.synthesis, self.sizes, images)
         gain = float(spread.square().mean().rsqrt())
         set_latent_gain(self.analysis, self.synthesis, gain)
@@ -382,5 +382,5 @@ class PqMimNetwork(Network):
 def token_bits(logits: Tensor, tokens: Tensor, is_wanted: Tensor) -> Tensor:
     """Return the bits (P, M) of the `is_wanted` tokens (N, M, h, w), given `logits` (P, M, K)."""
     entries = select_tokens(tokens.permute(0, 2, 3, 1), is_wanted)
-    logs = logits.float().log_softmax(2) / torch.log(torch.tensor(2.0))
-    return -logs.gather(2, entries[:, :, None])[:, :, 0]
+    log2_shares = logits.float().log_softmax(2) / torch.log(torch.tensor(2.0))
+    return -log2_shares.gather(2, entries[:, :, None])[:, :, 0]

@@ -5,9 +5,9 @@ The loss of a crop is, in stages of the first kind::
     150 MSE + 1/4 |z - sg(e)|^2 + |sg(z) - e|^2 + lpips LPIPS + gan GAN
 
 with MSE of values in [0, 1], z and e the latents and entries of a position, and sg stopping the
-gradient (van den Oord et al., NeurIPS 2017), then the cross-entropy of tokens masked either as in
-decoding, or by a random share cos(pi u / 2), u uniform, as in MaskGIT (Chang et al., CVPR 2022).
-All weights are our choice.
+gradient (van den Oord et al., NeurIPS 2017). The transformer's loss is the cross-entropy of tokens
+masked either as in decoding, or by a random share cos(pi u / 2), u uniform, as in MaskGIT (Chang
+et al., CVPR 2022). All weights are our choice.
 """
 
 import math
@@ -46,9 +46,9 @@ from baselines.neural.training.suites import (
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
-COMMITMENT, CODEBOOK = 0.25, 1.0
-SPLIT_EVERY_STEPS = 100  # entries unused since the last split are replaced
-STAGE_SHARE = 0.5  # share of crops masked as in a decoding stage
+COMMITMENT, CODEBOOK = 0.25, 1.0  # weights of the two losses of `ProductQuantiser`
+SPLIT_EVERY_STEPS = 100  # steps after which unused entries are replaced
+STAGE_SHARE = 0.5  # share of crops that are masked as in a decoding stage
 
 
 class Autoencoder(ImageObjective):
@@ -68,27 +68,27 @@ class Autoencoder(ImageObjective):
         with self.setup.precision():
             images, quantised = model.autoencode(crops)
             bits = model.raw_bits(quantised.tokens)
-            coded = Estimate(images, bits, torch.zeros_like(bits), quantised.vectors)
-            penalty, numbers = self.realism(model, crops, coded, draw := Draw(None, 0.0))
-        parts = rate_distortion(crops, images, bits)
+            estimate = Estimate(images, bits, torch.zeros_like(bits), quantised.vectors)
+            penalty, numbers = self.realism(model, crops, estimate, draw := Draw(None, 0.0))
+        costs = rate_distortion(crops, images, bits)
         quantiser_loss = COMMITMENT * quantised.commitment + CODEBOOK * quantised.codebook
-        total = (MSE_WEIGHT * parts.mse + quantiser_loss + penalty).mean()
+        total = (MSE_WEIGHT * costs.mse + quantiser_loss + penalty).mean()
         counts = model.quantiser.counts(quantised.tokens)
         numbers |= {
-            "mse": parts.mse.mean(),
-            "bpp": parts.bpp.mean(),
+            "mse": costs.mse.mean(),
+            "bpp": costs.bpp.mean(),
             "commitment": quantised.commitment.mean(),
             "perplexity": perplexities(counts).mean(),
         }
-        train_discriminator = self.update(crops, coded, draw)
+        train_discriminator = self.update(crops, estimate, draw)
 
         def update(factor: float) -> Mapping[str, Tensor | float]:
-            replaced = self._count_entries(model, counts, step)
-            return {**replaced, **(train_discriminator(factor) if train_discriminator else {})}
+            split_numbers = self._count_entries(model, counts, step)
+            return {**split_numbers, **(train_discriminator(factor) if train_discriminator else {})}
 
         return Loss(total, numbers, update)
 
-    validate = Objective.validate  # the loss; the rate is fixed
+    validate = Objective.validate  # validates the loss, since the rate is fixed
 
     def state(self) -> Any:
         """Return the entries' counts, and the discriminator's state if there is one."""
@@ -100,13 +100,13 @@ class Autoencoder(ImageObjective):
         super().load_state(state["adversary"])
 
     def _count_entries(self, network: PqMimNetwork, counts: Tensor, step: int) -> dict[str, float]:
-        # periodically, unused entries are replaced
+        # counts, and periodically replaces entries that were not used
         skipped = self.setup.optimisers.skipped
         counts = counts * (1 - torch.as_tensor(skipped, dtype=counts.dtype, device=counts.device))
         self._counts = counts if self._counts is None else self._counts.to(counts) + counts
         if (step + 1) % SPLIT_EVERY_STEPS:
             return {}
-        # These steps wait for the GPU: the number of unused entries determines what is sampled.
+        # From here on the CPU waits for the GPU, since the unused entries determine the sampling.
         if bool(skipped):
             return {}
         counts_so_far, self._counts = self._counts.cpu(), None
@@ -140,16 +140,16 @@ class Transformer(Objective):
     def masks(self, sizes: PqMimSizes, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Return masks of known and of predicted tokens, bool (batch, rows, columns)."""
         random, batch = self.setup.random(step), self.stage.batch
-        is_staged = random.uniform(size=batch) < STAGE_SHARE
+        is_stage = random.uniform(size=batch) < STAGE_SHARE
         stages = token_stages(sizes, rows, columns).numpy()[None]
-        numbers = random.integers(sizes.stages, size=batch)[:, None, None]
+        coded_stages = random.integers(sizes.stages, size=batch)[:, None, None]
         shares = np.cos(random.uniform(size=batch) * np.pi / 2)
         order = random.uniform(size=(batch, rows * columns)).argsort(1).argsort(1)
-        masked = order < np.maximum(1, np.rint(shares * rows * columns))[:, None]
-        hidden = masked.reshape(batch, rows, columns)
-        uses_stage = is_staged[:, None, None]
-        is_known = np.where(uses_stage, stages < numbers, ~hidden)
-        is_wanted = np.where(uses_stage, stages == numbers, hidden)
+        is_masked = order < np.maximum(1, np.rint(shares * rows * columns))[:, None]
+        is_masked = is_masked.reshape(batch, rows, columns)
+        uses_stage = is_stage[:, None, None]
+        is_known = np.where(uses_stage, stages < coded_stages, ~is_masked)
+        is_wanted = np.where(uses_stage, stages == coded_stages, is_masked)
         return torch.from_numpy(is_known), torch.from_numpy(is_wanted)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
@@ -163,11 +163,11 @@ def perplexities(counts: Tensor) -> Tensor:
     return torch.special.entr(shares).sum(1).exp()
 
 
-BOOKS = (4, 8, 16, 32)  # for the levels 1 to 4
+BOOKS = (4, 8, 16, 32)  # number of codebooks at the levels 1 to 4
 CODEBOOK_RATE = 5.0  # learning rate of codebooks relative to transforms
-KINDS = {"pqmim": False, "pqmim-perceptual": True}  # whether they are trained for realism
-# Member -> its level, and whether it is trained for realism.
-MEMBERS = {f"{kind}-{k}": (k, real) for kind, real in KINDS.items() for k in range(1, 5)}
+KINDS = {"pqmim": False, "pqmim-perceptual": True}  # whether a kind is trained for realism
+# Member -> its level, and whether the member is trained for realism.
+MEMBERS = {f"{kind}-{k}": (k, realism) for kind, realism in KINDS.items() for k in range(1, 5)}
 USUAL_MEMBERS = [name for name in MEMBERS if name != "pqmim-perceptual-4"]
 GROUPS = {"pqmim": USUAL_MEMBERS, "pqmim-perceptual": USUAL_MEMBERS[4:]}
 
@@ -181,20 +181,24 @@ def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
 
 def _member_recipe(name: str, recipe: Recipe) -> Recipe:
     # the transformer sees as many pixels as the autoencoder, in crops of complete windows
-    level, perceptual = MEMBERS[name]
+    level, is_perceptual = MEMBERS[name]
     sizes = replace(ARCHITECTURES["pqmim"].sizes[recipe.sizes], books=BOOKS[level - 1])
-    parts = len(recipe.stages[-1].lambdas)
+    num_members = len(recipe.stages[-1].lambdas)  # among which the recipe's crops are divided
     fields: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
     stages = []
-    for phase in phases_of(recipe, realism=perceptual):
-        gan = adversarial_fields(phase, recipe, METHODS["hific"].realism if perceptual else {})
-        stage = stage_of(phase, recipe, "pqmim_autoencoder", parts, LEARNING_RATE, **fields, **gan)
+    for phase in phases_of(recipe, realism=is_perceptual):
+        gan = adversarial_fields(phase, recipe, METHODS["hific"].realism if is_perceptual else {})
+        stage = stage_of(
+            phase, recipe, "pqmim_autoencoder", num_members, LEARNING_RATE, **fields, **gan
+        )
         stages.append(stage)
-    side, first = sizes.window * FACTOR, phases_of(recipe)[0]
-    transformer_stage = stage_of(first, recipe, "pqmim_transformer", parts, LEARNING_RATE, **fields)
+    side, first_phase = sizes.window * FACTOR, phases_of(recipe)[0]
+    transformer_stage = stage_of(
+        first_phase, recipe, "pqmim_transformer", num_members, LEARNING_RATE, **fields
+    )
     area = side**2 / transformer_stage.crop_px**2
     batch = max(1, round(transformer_stage.batch / area))
-    steps = max(1, round(sum(stage.crops for stage in recipe.stages) / parts / area / batch))
+    steps = max(1, round(sum(stage.crops for stage in recipe.stages) / num_members / area / batch))
     stages.append(replace(transformer_stage, crop_px=side, batch=batch, steps=steps))
     dimensions = msgspec.to_builtins(sizes)
     return replace(recipe, stages=tuple(stages), dimensions=dimensions)

@@ -1,7 +1,7 @@
 """GANs: four losses, discriminators conditioned on rate levels or latents, and their training.
 
-C(x) are logits of real images, C(x_hat) of reconstructions, r is the generator's reference image,
-sp = softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
+C(x) are logits of real images, C(x_hat) logits of reconstructions, r is the generator's reference
+image, and sp is softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
 
 ============  ==============================  ============================================  =====
 name          discriminator: half the sum of  generator                                     r
@@ -14,8 +14,8 @@ hrrgan        as rgan                         as rgan                           
 ============  ==============================  ============================================  =====
 
 SGAN: Goodfellow et al. (2014, non-saturating); RGAN and RaGAN: Jolicoeur-Martineau (ICLR 2019);
-HRRGAN, and the factors 1/2 and detached logits of all: Iwai et al., "Controlling Rate, Distortion,
-and Realism" (WACV 2024). RaGAN's means are over batch and patches.
+HRRGAN, and in all losses the factors 1/2 and detached logits: Iwai et al., "Controlling Rate,
+Distortion, and Realism" (WACV 2024). RaGAN's means are over batch and patches.
 """
 
 from collections import Counter
@@ -41,11 +41,11 @@ Losses = Callable[[Tensor, Tensor], Tensor]  # (logits of real or reference, of 
 class GanLoss(NamedTuple):
     """Losses of a GAN's discriminator and generator; logits are (N, 1, h, w)."""
 
-    real_loss: Losses  # the discriminator's
-    fake_loss: Losses  # the discriminator's
-    patch_loss: Losses  # the generator's
-    # Images with which the generator's are compared; "next_rate": the reconstruction, without
-    # gradient, at the next rate level and the same beta; at the highest, the real image
+    real_loss: Losses  # discriminator's loss for real images
+    fake_loss: Losses  # discriminator's loss for reconstructions
+    patch_loss: Losses  # generator's loss
+    # Images with which reconstructions are compared; "next_rate": the reconstruction, without
+    # gradient, at the next rate level and the same beta; at the highest level, the real image
     reference: Reference
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -61,21 +61,22 @@ class GanLoss(NamedTuple):
         self, reference_logits: Tensor | None, fake_logits: Tensor, weights: Tensor | None = None
     ) -> Tensor:
         """Return each image's loss (N,); weights: (N,), or (N, a, b) with divisors of h and w."""
-        reference = fake_logits if reference_logits is None else reference_logits
-        losses = self.patch_losses(reference, fake_logits)
+        if reference_logits is None:  # the loss does not use them
+            reference_logits = fake_logits
+        losses = self.patch_losses(reference_logits, fake_logits)
         if weights is None:
             return losses.mean((1, 2, 3))
-        pictures, _, height, width = losses.shape
-        cells = weights[:, None, None] if weights.ndim == 1 else weights
-        rows, columns = cells.shape[1:]
-        cell_losses = losses.reshape(pictures, rows, height // rows, columns, width // columns)
-        return (cell_losses.mean((2, 4)) * cells).mean((1, 2))
+        count, _, height, width = losses.shape
+        cell_weights = weights[:, None, None] if weights.ndim == 1 else weights
+        rows, columns = cell_weights.shape[1:]
+        cell_losses = losses.reshape(count, rows, height // rows, columns, width // columns)
+        return (cell_losses.mean((2, 4)) * cell_weights).mean((1, 2))
 
 
-def _widen(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    # autocast may give logits of eight significant bits
-    dtype = torch.promote_types(first.dtype, torch.float32)
-    return first.to(dtype), second.to(dtype)
+def _widen(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    # converts to float32 at least, since under autocast logits may have eight significant bits
+    dtype = torch.promote_types(real_logits.dtype, torch.float32)
+    return real_logits.to(dtype), fake_logits.to(dtype)
 
 
 _RELATIVISTIC: tuple[Losses, Losses, Losses] = (
@@ -103,17 +104,17 @@ GAN_LOSSES: Mapping[str, GanLoss] = {
 
 PUBLISHED_CHANNELS = (64, 128, 256, 512)
 PUBLISHED_LATENT_CHANNELS = 12
-LATENT_STRIDE = 16  # pixels along a position of the latent
-SLOPE = 0.2
-KERNEL = 4
+LATENT_STRIDE = 16  # pixels along a side of a position of the latent
+SLOPE = 0.2  # of leaky ReLUs
+KERNEL = 4  # of patch discriminators
 
 
 class PatchDiscriminator(nn.Module):
-    """Patch discriminator that also sees the latent, reduced to `latent_channels`."""
+    """Patch discriminator that also sees the latent, projected to `latent_channels`."""
 
     def __init__(
         self,
-        latent: int,  # number of channels
+        latent: int,  # number of the latent's channels
         channels: Sequence[int] = PUBLISHED_CHANNELS,  # all layers but the last have stride 2
         latent_channels: int = PUBLISHED_LATENT_CHANNELS,
     ) -> None:
@@ -131,15 +132,15 @@ class PatchDiscriminator(nn.Module):
         """Return logits (N, 1, H / 8, W / 8) of images (N, 3, H, W) in [-1, 1] and latents."""
         condition = leaky_relu(self.reduce(latents), SLOPE)
         condition = interpolate(condition, scale_factor=LATENT_STRIDE, mode="nearest")
-        signal = torch.cat([images, condition.to(images.dtype)], dim=1)
+        features = torch.cat([images, condition.to(images.dtype)], dim=1)
         for layer, stride in zip(self.layers, self.strides, strict=True):
             padding = (1, 1 if stride == 2 else 2)  # before and after, like TensorFlow's "same"
-            signal = leaky_relu(layer(pad(signal, (*padding, *padding))), SLOPE)
-        return self.score(pad(signal, (1, 2, 1, 2)))
+            features = leaky_relu(layer(pad(features, (*padding, *padding))), SLOPE)
+        return self.score(pad(features, (1, 2, 1, 2)))
 
 
 class DiscriminatorDesign(NamedTuple):
-    """Layers that rate levels share, and where the level enters."""
+    """Which layers the rate levels share, and which layers see the level."""
 
     backbones: Literal["shared", "each"]
     heads: Literal["shared", "each"]
@@ -160,41 +161,42 @@ DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = {
 class Discriminator(nn.Module):
     """Backbone and head, each shared or with a copy for each rate level."""
 
-    # A copy without images in the batch is not run, and its parameters get no gradient.
+    # A copy whose level has no image in the batch is not run, and its parameters get no gradient.
 
     def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         half = len(channels) // 2
         self.levels, self.condition = levels, design.condition
-        image = IMAGE_CHANNELS + levels * (design.condition == "image")
-        features = channels[half - 1] + levels * (design.condition == "features")
-        copies = {"shared": 1, "each": levels}
+        image_channels = IMAGE_CHANNELS + levels * (design.condition == "image")
+        feature_channels = channels[half - 1] + levels * (design.condition == "features")
+        num_copies = {"shared": 1, "each": levels}
         self.backbones = nn.ModuleList(
-            nn.Sequential(*_discriminator_stages(image, channels[:half]))
-            for _ in range(copies[design.backbones])
+            nn.Sequential(*_discriminator_stages(image_channels, channels[:half]))
+            for _ in range(num_copies[design.backbones])
         )
         self.heads = nn.ModuleList(
             nn.Sequential(
-                *_discriminator_stages(features, channels[half:]), convolution(channels[-1], 1, 3)
+                *_discriminator_stages(feature_channels, channels[half:]),
+                convolution(channels[-1], 1, 3),
             )
-            for _ in range(copies[design.heads])
+            for _ in range(num_copies[design.heads])
         )
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
         """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,)."""
         # Levels on the CPU select the copies to run; with levels on a GPU, every copy runs on all
-        # images, so that nothing is read back and a step can be recorded.
+        # images, so that the CPU reads nothing back and a step can be captured.
         if levels.device.type != "cpu":
             return self._score_with_all(images, levels)
-        numbers: list[int] = levels.tolist()
-        order = sorted(range(len(numbers)), key=numbers.__getitem__)
-        if order == list(range(len(numbers))):
-            return self._score_sorted(images, numbers)
+        level_list: list[int] = levels.tolist()
+        order = sorted(range(len(level_list)), key=level_list.__getitem__)
+        if order == list(range(len(level_list))):
+            return self._score_sorted(images, level_list)
         rows = torch.tensor(order).to(images.device, non_blocking=True)
-        return self._score_sorted(images[rows], sorted(numbers))[rows.argsort()]
+        return self._score_sorted(images[rows], sorted(level_list))[rows.argsort()]
 
     def copies(self) -> list[tuple[int | None, nn.Module]]:
-        """Return the modules with separate weights, each with its level; None: all levels."""
+        """Return the modules with separate weights, each with its level, None for all levels."""
         return [
             (level if len(copies) > 1 else None, copy)
             for copies in (self.backbones, self.heads)
@@ -204,25 +206,26 @@ class Discriminator(nn.Module):
     def _score_with_all(self, images: Tensor, levels: Tensor) -> Tensor:
         level_mask = levels[:, None] == torch.arange(self.levels, device=levels.device)
 
-        def select(copies: nn.ModuleList, signal: Tensor) -> Tensor:
-            result: Tensor = copies[0](signal)
+        def run_all(copies: nn.ModuleList, inputs: Tensor) -> Tensor:
+            outputs: Tensor = copies[0](inputs)
             for level, copy in enumerate(list(copies)[1:], start=1):
-                result = torch.where(level_mask[:, level, None, None, None], copy(signal), result)
-            return result
+                is_level = level_mask[:, level, None, None, None]
+                outputs = torch.where(is_level, copy(inputs), outputs)
+            return outputs
 
-        signal = select(self.backbones, self._append_level(images, level_mask, "image"))
-        return select(self.heads, self._append_level(signal, level_mask, "features"))
+        features = run_all(self.backbones, self._append_level(images, level_mask, "image"))
+        return run_all(self.heads, self._append_level(features, level_mask, "features"))
 
     def _score_sorted(self, images: Tensor, levels: list[int]) -> Tensor:
         level_mask = one_hot(torch.tensor(levels), self.levels)
-        signal = _route(self.backbones, self._append_level(images, level_mask, "image"), levels)
-        return _route(self.heads, self._append_level(signal, level_mask, "features"), levels)
+        features = _route(self.backbones, self._append_level(images, level_mask, "image"), levels)
+        return _route(self.heads, self._append_level(features, level_mask, "features"), levels)
 
-    def _append_level(self, signal: Tensor, level_mask: Tensor, position: str) -> Tensor:
+    def _append_level(self, inputs: Tensor, level_mask: Tensor, position: str) -> Tensor:
         if self.condition != position:
-            return signal
-        maps = level_mask.to(signal, non_blocking=True)[:, :, None, None]
-        return torch.cat([signal, maps.expand(-1, -1, *signal.shape[2:])], dim=1)
+            return inputs
+        maps = level_mask.to(inputs, non_blocking=True)[:, :, None, None]
+        return torch.cat([inputs, maps.expand(-1, -1, *inputs.shape[2:])], dim=1)
 
 
 def _discriminator_stages(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
@@ -234,12 +237,12 @@ def _discriminator_stages(inputs: int, channels: Sequence[int]) -> list[nn.Modul
     return layers
 
 
-def _route(copies: nn.ModuleList, signal: Tensor, levels: list[int]) -> Tensor:
+def _route(copies: nn.ModuleList, inputs: Tensor, levels: list[int]) -> Tensor:
     if len(copies) == 1:
-        return copies[0](signal)
-    pictures = Counter(levels)
-    parts = torch.split(signal, list(pictures.values()))
-    return torch.cat([copies[level](part) for level, part in zip(pictures, parts, strict=True)])
+        return copies[0](inputs)
+    counts = Counter(levels)
+    groups = torch.split(inputs, list(counts.values()))
+    return torch.cat([copies[level](group) for level, group in zip(counts, groups, strict=True)])
 
 
 class Adversary:
@@ -265,8 +268,8 @@ class Adversary:
         self._network = network.to(setup.device, non_blocking=True)
         copies = network.copies() if isinstance(network, Discriminator) else [(None, network)]
         rate, adam = stage.discriminator_learning_rate, setup.optimisers.adam
-        # Adam also moves weights with zero gradients, but an unused copy must stay as it is: each
-        # copy has its optimiser
+        # Each copy has its own optimiser, since an unused copy must not change, and Adam also moves
+        # weights with zero gradients
         self._copies = [(level, copy, adam(copy.parameters(), rate)) for level, copy in copies]
 
     def penalty(
@@ -277,7 +280,7 @@ class Adversary:
         weights: Tensor | None = None,
     ) -> Tensor:
         """Return the generator's weighted loss of each image, (n,); images: (n, 3, h, w)."""
-        condition = _levels(context) if self._by_level else context
+        condition = _round_to_levels(context) if self._by_level else context
         self._network.requires_grad_(False)
         reference_logits = None
         if self.gan.reference != "none":
@@ -294,16 +297,16 @@ class Adversary:
         context: Any,
         factor: float | Tensor,
     ) -> dict[str, Tensor]:
-        """Do a step and return the loss; copies without an image stay as they are."""
+        """Do a step and return the loss; copies without an image in the batch do not change."""
         optimisers = self._optimisers
-        condition = _levels(context) if self._by_level else context
+        condition = _round_to_levels(context) if self._by_level else context
         for _, _, optimiser in self._copies:
             optimiser.zero_grad()
             for group in optimiser.param_groups:
                 optimisers.set_rate(group, self._stage.discriminator_learning_rate * factor)
-        real = self._network(originals, condition)
-        fake = self._network(images.detach().float(), condition)
-        loss = self.gan.discriminator_loss(real, fake)
+        real_logits = self._network(originals, condition)
+        fake_logits = self._network(images.detach().float(), condition)
+        loss = self.gan.discriminator_loss(real_logits, fake_logits)
         loss.backward()  # type: ignore[no-untyped-call]
         for level, _, optimiser in self._copies:
             is_unused = False if level is None else (condition != level).all()
@@ -314,20 +317,21 @@ class Adversary:
         return {"discriminator": loss.detach()}
 
     def state(self) -> dict[str, Any]:
-        """Return weights and optimisers."""
+        """Return the states of the discriminators and their optimisers."""
         optimisers = [optimiser.state_dict() for _, _, optimiser in self._copies]
         return {"network": self._network.state_dict(), "optimisers": optimisers}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         self._network.load_state_dict(state["network"])
-        for (_, _, optimiser), saved in zip(self._copies, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        optimisers = [optimiser for _, _, optimiser in self._copies]
+        for optimiser, optimiser_state in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(optimiser_state)
             self._optimisers.prepare(optimiser)
 
 
-def _levels(q: Any) -> Tensor:
+def _round_to_levels(q: Any) -> Tensor:
     if isinstance(q, Tensor):
         return q.round().long()
-    # on the CPU, since they select the copies to run
+    # levels stay on the CPU, since they select the copies to run
     return torch.from_numpy(np.rint(q).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Interface of training objectives: a stage's loss, setup and validation."""
+"""Interface of training objectives: loss, setup and validation of a stage."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
     numbers: range = range(0)  # the crops' numbers in the run, as in `draw_crops`
-    random: Tensor | None = None  # in a recorded step, `Objective.random_inputs` on the device
+    random: Tensor | None = None  # in a captured step, `Objective.random_inputs` on the device
 
 
 class Loss(NamedTuple):
@@ -34,18 +34,18 @@ class Loss(NamedTuple):
 
     total: Tensor  # scalar whose gradient trains the network
     numbers: Mapping[str, Tensor] = {}  # scalars for the journal
-    # Update of discriminators after the network's, given the learning rate's factor (a float or
-    # tensor); returns more numbers. On a GPU it is also called for skipped steps, which
-    # `Setup.optimisers` then skip.
+    # Updates discriminators after the network, given the learning rate's factor (a float or
+    # tensor), and returns more numbers. On a GPU, this function is called for skipped steps, too,
+    # which `Setup.optimisers` then skip.
     after_step: Callable[[Any], Mapping[str, Tensor | float]] | None = None
 
 
 class ValidationPoint(NamedTuple):
-    """Mean rate and distortion over the photographs at a q and beta."""
+    """Rate and distortion at a q and beta, averaged over the photographs."""
 
     q: float
     beta: float
-    bpp: float  # estimated
+    bpp: float  # estimated from probabilities
     psnr_db: float
 
 
@@ -58,14 +58,14 @@ class Validation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Stage of a run for an objective, with the resources that it may use."""
+    """Stage of a run for an objective, with resources that the objective may use."""
 
     recipe: Recipe
-    index: int  # the stage's, from 0
+    index: int  # index of the stage, from 0
     device: torch.device
-    optimisers: Optimisers = field(default_factory=Optimisers)  # with those that an objective adds
-    photographs: PhotographSet | None = None  # the source of crops
-    folder: Path | None = None  # the run's, for files of the objective
+    optimisers: Optimisers = field(default_factory=Optimisers)  # makes the objective's, too
+    photographs: PhotographSet | None = None  # source of the crops
+    folder: Path | None = None  # the run's folder, for files of the objective
 
     def random(self, step: int) -> np.random.Generator:
         """Return a step's random generator, the same after a resume."""
@@ -74,31 +74,31 @@ class Setup:
     def precision(self) -> torch.autocast:
         """Return the autocast context in which networks run."""
         stage = self.recipe.stages[self.index]
-        reduced = precision_of(self.recipe, stage, self.device.type) == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
+        uses_bfloat16 = precision_of(self.recipe, stage, self.device.type) == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=uses_bfloat16)
 
 
 class Objective:
     """Loss of a stage, constructed when the stage begins or resumes; a subclass defines `loss`."""
 
     stage_type: ClassVar[type[Stage]] = Stage  # defines the fields in a recipe's stage
-    rates: ClassVar[Sequence[int]] = ANY_RATES  # possible numbers of rate levels of its networks
+    rates: ClassVar[Sequence[int]] = ANY_RATES  # possible numbers of a network's rate levels
     weighs_rate: ClassVar[bool] = True  # needs a lambda for each rate level
     reduces: ClassVar[bool] = True  # allows crops of downsampled photographs
     frozen: ClassVar[Collection[str]] = ()  # parts of networks to leave untrained
-    _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
+    _adversary: Any = None  # discriminators, with `state` and `load_state`; None: no GAN
 
     def __init__(self, stage: Any, setup: Setup) -> None:
         self.stage, self.setup = stage, setup
 
     @staticmethod
     def is_recordable(stage: Any) -> bool:
-        """Return whether a stage's steps can be recorded; then `random_inputs` is defined."""
+        """Return whether a stage's steps can be captured; then `random_inputs` is defined."""
         return False
 
     def random_inputs(self, step: int) -> Tensor | None:
-        """Return a recorded step's random numbers, (k, batch) on the CPU, for `batch.random`."""
-        # without another dependence of `loss` on the step; None: this step is not recorded
+        """Return a captured step's random numbers, (k, batch) on the CPU, for `batch.random`."""
+        # `loss` must not depend on the step otherwise; None: do not capture this step
         return None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
@@ -106,7 +106,7 @@ class Objective:
         raise NotImplementedError
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
-        """Return the quality on whole photographs, uint8 (height, width, 3); here, the loss."""
+        """Return the quality on photographs, uint8 (height, width, 3); here, the loss only."""
         device, losses = next(network.parameters()).device, []
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(0)  # the same noise in every validation
@@ -116,7 +116,7 @@ class Objective:
         return Validation((), math.fsum(losses) / len(losses))
 
     def state(self) -> Any:
-        """Return all state except the network's: tensors, lists, dicts."""
+        """Return all state except the network's, in tensors, lists and dicts."""
         return None if self._adversary is None else self._adversary.state()
 
     def load_state(self, state: Any) -> None:
@@ -140,13 +140,13 @@ def _crop_to_blocks(pixels: Pixels, device: torch.device) -> Tensor:
     return make_images(pixels[:height, :width], device)
 
 
-MSE_WEIGHT = 150.0  # for values in [0, 1]
+MSE_WEIGHT = 150.0  # weight of MSE of values in [0, 1]
 
 
 class RateDistortion(NamedTuple):
     """Distortion and rate of each crop, (n,)."""
 
-    mse: Tensor  # for values in [0, 1]
+    mse: Tensor  # MSE of values in [0, 1]
     bpp: Tensor
 
     def loss(self, lambdas: Tensor) -> Tensor:
@@ -156,8 +156,8 @@ class RateDistortion(NamedTuple):
 
 def rate_distortion(crops: Tensor, images: Tensor, bits: Tensor) -> RateDistortion:
     """Compare `crops` and reconstructions (n, 3, h, w), in [-1, 1], coded in `bits` (n,)."""
-    squared = (crops - images.float()).square()
-    return RateDistortion(squared.mean((1, 2, 3)) / 4, bits / (crops.shape[2] * crops.shape[3]))
+    errors = (crops - images.float()).square()
+    return RateDistortion(errors.mean((1, 2, 3)) / 4, bits / (crops.shape[2] * crops.shape[3]))
 
 
 def lambda_at(lambdas: Sequence[float] | Tensor, q: Tensor) -> Tensor:
@@ -177,8 +177,8 @@ def validate(
 ) -> Validation:
     """Return estimated bpp and PSNR at every rate level (one per lambda) and beta.
 
-    photographs: uint8 (height, width, 3), cropped to multiples of 64. Bits are an ideal coder's;
-    images are not rounded to 8 bits. The loss is the mean over rates of
+    photographs: uint8 (height, width, 3), cropped to multiples of 64. Bits are those of an ideal
+    coder; images are not rounded to 8 bits. The loss is the mean over rates of
     log(lambda^-.5 (150 MSE + lambda bpp)).
     """
     device = next(network.parameters()).device
@@ -191,13 +191,13 @@ def validate(
                 realism = IndexedLevels(torch.tensor([beta], device=device), None)
                 bpp, psnr = 0.0, 0.0
                 for picture in pictures:
-                    coded = network(picture, network.controls_at(rate, realism), noisy=False)
-                    bits = coded.y_bits + coded.z_bits
-                    measured = rate_distortion(picture, coded.images.clamp(-1, 1), bits)
-                    bpp += float(measured.bpp) / len(pictures)
-                    psnr -= 10 * math.log10(float(measured.mse)) / len(pictures)
+                    estimate = network(picture, network.controls_at(rate, realism), noisy=False)
+                    bits = estimate.y_bits + estimate.z_bits
+                    costs = rate_distortion(picture, estimate.images.clamp(-1, 1), bits)
+                    bpp += float(costs.bpp) / len(pictures)
+                    psnr -= 10 * math.log10(float(costs.mse)) / len(pictures)
                     if beta == 0:
                         weight = lambda_at(lambdas, rate.levels)
-                        losses.append(math.log(float(measured.loss(weight) * weight.rsqrt())))
+                        losses.append(math.log(float(costs.loss(weight) * weight.rsqrt())))
                 points.append(ValidationPoint(float(q), beta, bpp, psnr))
     return Validation(tuple(points), math.fsum(losses) / len(losses))

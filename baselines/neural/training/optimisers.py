@@ -1,4 +1,4 @@
-"""Optimisers of a stage, and steps that are skipped, in bfloat16, or recorded as a CUDA graph."""
+"""Optimisers of a stage; steps that are skipped, run in bfloat16, or captured as a CUDA graph."""
 
 import os
 import warnings
@@ -15,19 +15,19 @@ from benchmark.errors import UsageError
 
 Optimiser = TypeVar("Optimiser", bound=torch.optim.Optimizer)
 MAX_LOSS = 1e4  # a step with a larger loss is skipped, as published
-WARM_UP_STEPS = 3  # before the recording: libraries choose kernels and allocate
+WARM_UP_STEPS = 3  # steps before the capture, in which libraries choose kernels and allocate
 
 
 class Optimisers:
-    """Optimisers of a stage, which all do or all skip a step."""
+    """Optimisers of a stage; either all of them update at a step, or all skip the step."""
 
     # On a GPU, Adam's fused kernel reads whether to skip from a tensor, as with torch's GradScaler,
     # so that no step waits for the GPU.
 
     def __init__(self) -> None:
-        # Whether the current step is skipped; on a GPU a float32 scalar, 1 to skip
+        # Whether to skip the current step; on a GPU a float32 scalar, 1 to skip
         self.skipped: Tensor | bool = False
-        self.recorded = False  # whether steps are recorded as a CUDA graph
+        self.recorded = False  # whether steps are captured as a CUDA graph
 
     def decide(self, norm: Tensor, loss: Tensor) -> None:
         """Skip the current step unless gradient norm and loss are finite and the loss is small."""
@@ -35,7 +35,7 @@ class Optimisers:
         self.skipped = not is_valid if is_valid.device.type == "cpu" else (~is_valid).float()
 
     def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
-        """Return a fused Adam, three times as fast on the CPU as the unfused one."""
+        """Return a fused Adam, which on the CPU is three times as fast as the unfused Adam."""
         return self.prepare(torch.optim.Adam(groups, learning_rate, fused=True))
 
     def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
@@ -46,23 +46,23 @@ class Optimisers:
         return SOAP(groups, learning_rate, betas=betas, weight_decay=0.0, **bases)  # type: ignore[arg-type]
 
     def prepare(self, optimiser: Optimiser) -> Optimiser:
-        """Prepare an Adam, new or loaded, for steps with or without recording; return it."""
+        """Prepare an optimiser, new or loaded, for steps with or without capture; return it."""
         for group in optimiser.param_groups if isinstance(optimiser, torch.optim.Adam) else ():
             rate, group["capturable"] = float(group["lr"]), self.recorded
             group["lr"] = group["params"][0].new_full((), rate) if self.recorded else rate
         return optimiser
 
     def set_rate(self, group: dict[str, Any], rate: float | Tensor) -> None:
-        """Set a group's learning rate, in place if a recorded step reads it."""
+        """Set a group's learning rate, in place if a captured step reads the rate."""
         group["lr"] = group["lr"].fill_(rate) if self.recorded else rate
 
     def step(self, optimiser: torch.optim.Optimizer, is_unused: Tensor | None = None) -> None:
         """Update the optimiser's parameters, unless the step is skipped."""
         skipped = self.skipped
         if isinstance(skipped, Tensor) and isinstance(optimiser, torch.optim.Adam):
-            skip = skipped if is_unused is None else torch.maximum(skipped, is_unused)
-            optimiser.found_inf, optimiser.grad_scale = skip, None  # type: ignore[attr-defined]
-        elif skipped:  # reading it waits for a GPU, as SOAP does anyway
+            found_inf = skipped if is_unused is None else torch.maximum(skipped, is_unused)
+            optimiser.found_inf, optimiser.grad_scale = found_inf, None  # type: ignore[attr-defined]
+        elif skipped:  # this condition waits for a GPU, as SOAP does anyway
             return
         optimiser.step()
 
@@ -72,12 +72,12 @@ Precision = Literal["bfloat16", "float32"]
 
 def precision_of(recipe: Recipe, stage: Stage, device: str) -> Precision:
     """Return the precision of a stage's convolutions on this machine."""
-    reduced = recipe.autocast and not stage.float32 and has_bfloat16(device)
-    return "bfloat16" if reduced else "float32"
+    uses_bfloat16 = recipe.autocast and not stage.float32 and has_bfloat16(device)
+    return "bfloat16" if uses_bfloat16 else "float32"
 
 
 def kernels_of(precision: Precision) -> AbstractContextManager[None]:
-    """Return a step's context: full float32 on GPUs, unless in bfloat16."""
+    """Return a step's context: full float32 on GPUs, unless the step runs in bfloat16."""
     return full_float32() if precision == "float32" else nullcontext()
 
 
@@ -88,23 +88,24 @@ def deterministic_kernels(enabled: bool) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    previous = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    were_deterministic = torch.are_deterministic_algorithms_enabled()
+    was_cudnn_deterministic = torch.backends.cudnn.deterministic
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = True
     try:
         yield
     except RuntimeError as error:
-        if "deterministic" not in str(error):  # torch has no exception type for it
+        if "deterministic" not in str(error):  # torch has no exception type for this error
             raise
         reason = str(error).partition("\n")[0]
         raise UsageError(f"--deterministic is impossible here: {reason}") from error
     finally:
-        torch.use_deterministic_algorithms(previous[0])
-        torch.backends.cudnn.deterministic = previous[1]
+        torch.use_deterministic_algorithms(were_deterministic)
+        torch.backends.cudnn.deterministic = was_cudnn_deterministic
 
 
 class RecordedStep:
-    """A step recorded as a CUDA graph: its shapes must not change, nor its memory move."""
+    """A step captured as a CUDA graph: tensors must keep their shapes and addresses."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._calls = device, 0
@@ -114,23 +115,23 @@ class RecordedStep:
 
     def __call__(
         self, step: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
-    ) -> tuple[Tensor, ...]:  # the step is an argument: a stored method would form a cycle
+    ) -> tuple[Tensor, ...]:  # the step is an argument, since a stored method would form a cycle
         """Do the step with `inputs`, on any device; return a copy of its outputs."""
         if not self._calls:
             self._inputs = tuple(torch.empty_like(value, device=self._device) for value in inputs)
         for buffer, value in zip(self._inputs, inputs, strict=True):
             buffer.copy_(value, non_blocking=True)
         self._calls += 1
-        if self._calls <= WARM_UP_STEPS:  # on a side stream, as CUDA graphs require
+        if self._calls <= WARM_UP_STEPS:  # uses a side stream, as CUDA graphs require
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with _fastest_kernels(), torch.cuda.stream(stream), warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # about an empty graph
+                warnings.simplefilter("ignore", UserWarning)  # torch warns about an empty graph
                 outputs = step(*self._inputs)
             torch.cuda.current_stream().wait_stream(stream)
             return outputs
         if self._calls == WARM_UP_STEPS + 1:
-            # in the mode "global", a thread that pins memory would break the recording
+            # in the mode "global", a thread that pins memory would break the capture
             graph = torch.cuda.graph(self._graph, capture_error_mode="thread_local")
             with _fastest_kernels(), graph:
                 self._outputs = step(*self._inputs)

@@ -40,17 +40,17 @@ class TrainingOptions:
     )
     no_graph: bool = option(False, DEBUGGING, "On a GPU, run each step without a CUDA graph.")
     data: tuple[Path, ...] = ()  # photographs, or folders of them
-    held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
+    held_out: frozenset[str] = frozenset()  # paths in `data` that training does not use
     validation: "Sequence[Pixels]" = ()  # photographs, uint8 (height, width, 3)
     device: str = "auto"
     log: "Callable[[Path, Recipe], Log] | None" = None  # called with each run's folder
     data_name: str = ""  # name of the photographs, for cards; empty: unknown
-    command: str = ""  # makes the same networks, for cards; empty: unknown
-    start_time: float = field(default_factory=monotonic)  # before torch is imported
+    command: str = ""  # command that makes the same networks, for cards; empty: unknown
+    start_time: float = field(default_factory=monotonic)  # read before torch is imported
 
     @property
     def is_out_of_time(self) -> bool:
-        """True if the minutes are over."""
+        """True if `max_minutes` have passed since `start_time`."""
         return (
             self.max_minutes is not None and monotonic() > self.start_time + 60 * self.max_minutes
         )

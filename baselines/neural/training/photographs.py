@@ -1,7 +1,7 @@
-"""Photographs in folders and tar archives, and random crops, determined by seed and number.
+"""Photographs in folders and tar archives, and random crops, determined by seed and crop number.
 
-A photograph in an archive, such as WebDataset's shards, is named ARCHIVE.tar:OFFSET:BYTES:NAME.
-If all fit into memory, they are decoded once, otherwise when a crop needs them; crops are the same.
+A photograph in an archive, such as WebDataset's shards, is named ARCHIVE.tar:OFFSET:BYTES:NAME. If
+all photographs fit into memory, they are decoded once, otherwise when a crop needs them.
 """
 
 import os
@@ -27,12 +27,12 @@ from benchmark.system.text import listed, utf8
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # formats that every build of Pillow reads
 ARCHIVE = ".tar"
-MARK = f"{ARCHIVE}:"  # after the archive's path in a member's name
+MARK = f"{ARCHIVE}:"  # ends the archive's path in a member's name
 MAX_READERS = 16  # threads
-HEADER_BATCH = 1 << 12
+HEADER_BATCH = 1 << 12  # number of photographs whose headers are read at a time
 MAX_MEMORY_BYTES = 4 << 30  # for decoded pixels
-MAX_REDUCTION = 2
-MAX_MEMORY_SHARE = 0.25  # of a GPU's memory, for photographs
+MAX_REDUCTION = 2  # maximum factor of downsampling
+MAX_MEMORY_SHARE = 0.25  # maximum share of a GPU's memory for photographs
 LANCZOS_LOBES = 3
 VALIDATION_INTERVAL, MAX_VALIDATION = 20, 12  # one photograph in 20, at most 12
 VALIDATION_PX = 768  # larger photographs are cropped: validation takes seconds, not minutes
@@ -41,30 +41,30 @@ Content = TypeVar("Content")
 Numbers = Callable[[int], Sequence[int]]  # step -> numbers of its crops in the run
 
 
-def photograph_paths(places: Iterable[Path]) -> list[str]:
-    """List photographs, with those in a folder sorted by path; raises `UsageError` for none."""
-    paths: list[str] = []  # a million take a fifth of the memory of `Path`
-    for place in places:
+def photograph_paths(sources: Iterable[Path]) -> list[str]:
+    """List photographs, sorted by path within a folder; raises `UsageError` if there are none."""
+    paths: list[str] = []  # strings take a fifth of the memory of `Path`
+    for source in sources:
         kinds = {*SUFFIXES, ARCHIVE}
         members = [
             os.path.join(folder, name)
-            for folder, _, names in walk(place)
+            for folder, _, names in walk(source)
             for name in names
             if Path(name).suffix.lower() in kinds
         ]
-        if not members and place.is_file():
-            members = [str(place)]
+        if not members and source.is_file():
+            members = [str(source)]
         count_before = len(paths)
         for path in sorted(members, key=lambda path: Path(path).parts):
             is_archive = path.lower().endswith(ARCHIVE)
-            paths += _members(path, os.stat(path).st_mtime_ns) if is_archive else [path]
+            paths += _archive_members(path, os.stat(path).st_mtime_ns) if is_archive else [path]
         if len(paths) == count_before:
-            raise UsageError(f"{place} contains no photographs ({', '.join(sorted(SUFFIXES))})")
+            raise UsageError(f"{source} contains no photographs ({', '.join(sorted(SUFFIXES))})")
     return paths
 
 
 @cache
-def _members(archive: str, _changed: int) -> tuple[str, ...]:
+def _archive_members(archive: str, _modification_time: int) -> tuple[str, ...]:
     def refuse(name: str, reason: str) -> None:
         if Path(name).suffix.lower() in SUFFIXES:
             raise BadTar(f"{name}: {reason}")
@@ -81,7 +81,7 @@ def _members(archive: str, _changed: int) -> tuple[str, ...]:
 
 
 def _locate(path: str) -> tuple[str, int, int]:
-    """Return a photograph's file, its offset there and its size; size 0: the whole file."""
+    """Return a photograph's file, and offset and size in the file; size 0: the whole file."""
     archive, mark, member = path.partition(MARK)
     if not mark or os.path.exists(path):
         return path, 0, 0
@@ -119,7 +119,7 @@ def _read_image(path: str | Path, read: Callable[[Image.Image], Content]) -> Con
 def _read_in_threads(
     read: Callable[[str], Content], paths: Sequence[str], batch: int
 ) -> Iterator[Content]:
-    # in batches, since a disk's latency exceeds the time of decoding
+    # reads in batches, since a disk's latency exceeds the time of decoding
     for start in range(0, len(paths), batch):
         yield from readers().map(read, paths[start : start + batch])
 
@@ -131,7 +131,7 @@ def readers() -> ThreadPoolExecutor:
 
 
 def read_sides(paths: Sequence[str]) -> Int64Array:
-    """Return the photographs' heights and widths, (n, 2), from their headers; 0 if unreadable."""
+    """Return photographs' heights and widths, (n, 2), read from headers; 0 if unreadable."""
     sides = _read_in_threads(_read_sides, paths, HEADER_BATCH)
     return np.fromiter(sides, np.dtype((np.int64, 2)), len(paths))
 
@@ -141,7 +141,7 @@ def names_and_sizes(paths: Sequence[str]) -> bytes:
     lines = []
     for path in paths:
         try:
-            size = os.stat(_locate(path)[0]).st_size  # for a member, its archive's
+            size = os.stat(_locate(path)[0]).st_size  # for a member, the archive's size
         except OSError as error:
             reason = f"{path} cannot be read as a photograph: {error.strerror}"
             raise UsageError(reason) from error
@@ -150,7 +150,7 @@ def names_and_sizes(paths: Sequence[str]) -> bytes:
 
 
 class PhotographSet:
-    """Photographs by number, from memory or files; the next one replaces an unreadable one."""
+    """Photographs by number, from memory or files; the next readable one replaces a damaged one."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class PhotographSet:
         self._read = lru_cache(cache_size)(read_photograph)
         self._ends = np.cumsum(sides.prod(1))
         readable = np.flatnonzero(sides[:, 0])
-        # For each photograph, its index or that of the next readable one
+        # For each photograph, its index, or the next readable photograph's
         self.readable_index = readable[
             np.searchsorted(readable, np.arange(len(sides))) % len(readable)
         ]
@@ -178,9 +178,9 @@ class PhotographSet:
             try:
                 return self._decode_readable(int(self.readable_index[candidate % len(self)]))
             except UsageError as error:
-                unreadable = error
+                last_error = error
                 warnings.warn(DamagedResults(f"{error}; the next one is used"), stacklevel=2)
-        raise unreadable
+        raise last_error
 
     def _decode_readable(self, index: int) -> Pixels:
         if self.pixels is None:
@@ -191,19 +191,19 @@ class PhotographSet:
 
 
 def open_photographs(paths: list[str], memory_bytes: int = MAX_MEMORY_BYTES) -> PhotographSet:
-    """Open photographs, decoded now if their pixels fit into memory; warns, raises `UsageError`."""
+    """Open photographs, and decode them if all fit into memory; warns or raises `UsageError`."""
     sides = read_sides(paths)
-    pixels, cache_size, joined = int(sides.prod(1).sum()), 0, None
-    if 3 * pixels > memory_bytes:
+    num_pixels, cache_size, pixels = int(sides.prod(1).sum()), 0, None
+    if 3 * num_pixels > memory_bytes:
         cache_size = memory_bytes // (3 * int(sides.prod(1).max()))
     else:
-        joined, start = np.empty((pixels, 3), np.uint8), 0
+        pixels, start = np.empty((num_pixels, 3), np.uint8), 0
         for number, picture in enumerate(_read_in_threads(_picture_or_none, paths, MAX_READERS)):
             if picture is None:
                 sides[number] = 0
             else:
                 end = start + picture.shape[0] * picture.shape[1]
-                joined[start:end] = picture.reshape(-1, 3)
+                pixels[start:end] = picture.reshape(-1, 3)
                 start = end
     unreadable = [paths[number] for number in np.flatnonzero(sides[:, 0] == 0)]
     if len(unreadable) == len(paths):
@@ -213,7 +213,7 @@ def open_photographs(paths: list[str], memory_bytes: int = MAX_MEMORY_BYTES) -> 
     if unreadable:
         sentence = f"{len(unreadable)} of {len(paths)} photographs cannot be read and are left out"
         warnings.warn(DamagedResults(f"{sentence}: {listed(unreadable)}"), stacklevel=2)
-    return PhotographSet(paths, sides, joined, cache_size)
+    return PhotographSet(paths, sides, pixels, cache_size)
 
 
 def _picture_or_none(path: str) -> Pixels | None:
@@ -232,7 +232,7 @@ def hold_photographs(pictures: Sequence[Pixels]) -> PhotographSet:
 class CropSampler(NamedTuple):
     """Random crops by their number in the run, determined by `seed`; half are mirrored.
 
-    Every photograph is used once before any is used again. Smaller ones are reflected.
+    Every photograph is used once before any is used again. Too small photographs are reflected.
     """
 
     photographs: PhotographSet
@@ -243,12 +243,12 @@ class CropSampler(NamedTuple):
     reduced_share: float = 0.0
 
     def draw(self, number: int) -> tuple[int, int, int, int, bool]:
-        """Return photograph, square (top, left, side) that may exceed it, and whether to mirror."""
-        epoch, turn = divmod(number, len(self.photographs))
+        """Return photograph, top, left and side of a square (maybe larger), whether to mirror."""
+        epoch, position = divmod(number, len(self.photographs))
         order = _permutation(self.seed, epoch, len(self.photographs))
-        index = int(self.photographs.readable_index[order[turn]])
+        index = int(self.photographs.readable_index[order[position]])
         random = np.random.default_rng([self.seed, 1, number])
-        shares = random.random(2)  # shares of free height above, of free width on the left
+        shares = random.random(2)  # of the free height above, and of the free width on the left
         is_mirrored = random.random() < 0.5
         is_reduced = random.random() < self.reduced_share
         factor = 1 + (MAX_REDUCTION - 1) * random.random()
@@ -274,7 +274,7 @@ class CropSampler(NamedTuple):
         return window[:, ::-1] if is_mirrored else window
 
     def crops(self, numbers: Sequence[int], pinned: bool = False) -> Tensor:
-        """Return crops by number, uint8 (n, 3, side, side), on the CPU."""
+        """Return the crops with these numbers, uint8 (n, 3, side, side), on the CPU."""
         shape = len(numbers), self.side_px, self.side_px, 3
         crops = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
         for index, number in enumerate(numbers):
@@ -289,7 +289,7 @@ def draw_crops(
     seed: int,
     reduced_share: float = 0.0,
 ) -> Tensor:
-    """Return crops by number, uint8 (n, 3, side, side), on the CPU."""
+    """Return the crops with these numbers, uint8 (n, 3, side, side), on the CPU."""
     return CropSampler(photographs, side_px, seed, reduced_share).crops(numbers)
 
 
@@ -299,7 +299,7 @@ def _permutation(seed: int, epoch: int, count: int) -> Int64Array:
 
 
 class CropStream:
-    """Crops by step, drawn ahead by threads and copied to the device."""
+    """Crops by step, which threads draw ahead; they are copied to the device."""
 
     def __init__(
         self,
@@ -308,18 +308,18 @@ class CropStream:
         steps: int,
         device: torch.device,
     ) -> None:
-        """steps: total number; no later crops are drawn."""
+        """steps: total number, after which no crops are drawn."""
         self._sampler, self._numbers, self._steps, self._device = sampler, numbers, steps, device
         self._pinned = device.type == "cuda" and torch.cuda.is_available()
         self._pending_crops: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
-        """Return a step's crops, uint8 (n, 3, side, side); draw those of the next steps ahead."""
-        last = max(step, min(step + MAX_READERS, self._steps - 1))
-        for later in range(step, last + 1):
-            if later not in self._pending_crops:
-                numbers = self._numbers(later)
-                self._pending_crops[later] = readers().submit(
+        """Return a step's crops, uint8 (n, 3, side, side); draw the next steps' crops ahead."""
+        last_step = max(step, min(step + MAX_READERS, self._steps - 1))
+        for drawn_step in range(step, last_step + 1):
+            if drawn_step not in self._pending_crops:
+                numbers = self._numbers(drawn_step)
+                self._pending_crops[drawn_step] = readers().submit(
                     self._sampler.crops, numbers, self._pinned
                 )
         return self._pending_crops.pop(step).result().to(self._device, non_blocking=True)
@@ -354,9 +354,9 @@ class DeviceCrops:
         side, numbers = self._sampler.side_px, self._numbers(step)
         table = np.empty((7, len(numbers)), np.int64)
         for column, number in enumerate(numbers):
-            index, *square, mirrored = self._sampler.draw(number)
+            index, *square, is_mirrored = self._sampler.draw(number)
             sides = self._sampler.photographs.sides[index]
-            table[:, column] = self._starts[index], *sides, *square, mirrored
+            table[:, column] = self._starts[index], *sides, *square, is_mirrored
         squares = torch.from_numpy(table).to(self._device, non_blocking=True)
         return gather_crops(self._pixels, squares, side, self._max_side).permute(0, 3, 1, 2)
 
@@ -367,20 +367,20 @@ def gather_crops(pixels: Tensor, squares: Tensor, side: int, max_side: int) -> T
     pixels: uint8 (total, 3). squares: int64 (7, n): index of the photograph's first pixel, its
     height and width; top, left and side of the square, at most `max_side`; 1 for a mirrored crop.
     """
-    start, height, width, top, left, square_side, mirrored = squares[:, :, None].unbind()
+    start, height, width, top, left, square_side, is_mirrored = squares[:, :, None].unbind()
     positions = torch.arange(max_side, device=pixels.device)
     rows, columns = reflect(top + positions, height), reflect(left + positions, width)
     crops = pixels[(start + rows * width)[:, :, None] + columns[:, None, :]]
     if max_side > side:
         weights = lanczos_weights(square_side, side, positions)
-        rows_reduced = round_to_levels(torch.einsum("nok,nrkc->nroc", weights, crops.float()))
-        crops = round_to_levels(torch.einsum("nok,nkpc->nopc", weights, rows_reduced))
+        narrowed = round_to_levels(torch.einsum("nok,nrkc->nroc", weights, crops.float()))
+        crops = round_to_levels(torch.einsum("nok,nkpc->nopc", weights, narrowed))
         crops = crops.to(torch.uint8)
-    return torch.where(mirrored[:, :, None, None] > 0, crops.flip(2), crops)
+    return torch.where(is_mirrored[:, :, None, None] > 0, crops.flip(2), crops)
 
 
 def reflect(positions: Tensor, count: Tensor) -> Tensor:
-    """Reflect positions about the first and last of `count` pixels, giving indices."""
+    """Return indices for positions, reflected about the first and last of `count` pixels."""
     period = (2 * (count - 1)).clamp(min=1)
     phase = positions % period
     return torch.minimum(phase, period - phase).clamp(max=count - 1)

@@ -15,7 +15,7 @@ from benchmark.plugins import load, place_of, require_methods
 from benchmark.registry import import_target, names_file
 from benchmark.system.text import read_toml
 
-# Objective of a stage -> "module:class", as text, imported on look-up.
+# Objective of a stage -> "module:class", a text, which is imported when it is looked up.
 OBJECTIVES = {
     "single_rate": "baselines.neural.objectives:SingleRate",
     "multi_rate": "baselines.neural.objectives:MultiRate",
@@ -54,20 +54,20 @@ class Stage:
     learning_rate: Weight
     decay_at: Annotated[
         float, msgspec.Meta(gt=0, le=1)
-    ]  # share of the steps before the learning rate falls
+    ]  # share of the steps after which the learning rate falls
     lambdas: tuple[Positive, ...] = ()  # weight of a bit per pixel at the rate levels 0, 1, ...
     decay: Literal["linear", "step"] = "step"
-    final_share: Share = 0.1  # of the learning rate that remains at the end or after the step
-    # With decay = "step", later falls: (share of the steps, share of the learning rate)
+    final_share: Share = 0.1  # share of the learning rate at the end, or after the first fall
+    # Later falls with decay = "step", as (share of the steps, share of the learning rate)
     further_falls: tuple[tuple[Share, Share], ...] = ()
     warm_up_steps: Count = 0
-    prior_rate_factor: Weight = 1.0  # learning rate of z's prior, relative to the rest
-    optimiser: Literal["adam", "soap"] = "adam"  # for the network; all else uses Adam
+    prior_rate_factor: Weight = 1.0  # learning rate of z's prior relative to other parameters
+    optimiser: Literal["adam", "soap"] = "adam"  # for the network; discriminators use Adam
     quantile_learning_rate: Weight = 1e-3
     clip_norm: Weight = 1.0  # maximum norm of the whole gradient; 0: no clipping
     frozen: tuple[str, ...] = ()  # parts of the network: analysis, context ...
     float32: bool = False  # overrides the recipe's `autocast`
-    reduced_share: Share = 0.0  # of crops that are made from squares of 1 to 2 times their side
+    reduced_share: Share = 0.0  # share of crops downsampled from squares with up to twice the side
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:
@@ -89,8 +89,8 @@ class Stage:
         if step < start:
             return 1.0
         if self.decay == "step":
-            reached = [share for start, share in self.further_falls if step >= start * self.steps]
-            return [self.final_share, *reached][-1]
+            later = [share for start, share in self.further_falls if step >= start * self.steps]
+            return [self.final_share, *later][-1]
         progress = (step - start) / max(1.0, self.steps - start)
         return 1.0 - (1.0 - self.final_share) * min(1.0, progress)
 
@@ -141,8 +141,8 @@ class Recipe:
     dimensions: Mapping[str, Any] | None = None  # instead of `sizes`
     caveat: str = ""  # shown next to the codec's name in tables and figures
     seed: Count = 1
-    autocast: bool = False  # use bfloat16 if the processor has instructions for it
-    # Decay of the weights' moving average, used by validations and checkpoints; 0: no average.
+    autocast: bool = False  # whether to use bfloat16 on processors with instructions for bfloat16
+    # Decay of the weights' moving average, for validations and checkpoints; 0: no average.
     ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     initialise: Literal["random", "pca"] = "random"
     report_every_steps: AtLeastOne = 100
@@ -151,21 +151,21 @@ class Recipe:
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def check_network(self) -> None:
-        """Raise `ValueError` if the architecture has no such sizes or a stage cannot train it."""
+        """Raise `ValueError` for unknown sizes, or a stage that cannot train the network."""
         levels = rate_levels(self.network())
         for stage in self.stages:
             stage.check_network(levels)
 
     def variant_recipes(self) -> dict[str, "Recipe"]:
         """Return the recipe of each variant; raises `ValueError` for a wrong field."""
-        *earlier, last = self.stages
-        return {
-            name: replace(
-                self,
-                variants={},
-                stages=(*earlier, parse_dimensions({**asdict(last), **changes}, type(last))),
-            )
+        *earlier_stages, last_stage = self.stages
+        stages = {
+            name: parse_dimensions({**asdict(last_stage), **changes}, type(last_stage))
             for name, changes in self.variants.items()
+        }
+        return {
+            name: replace(self, variants={}, stages=(*earlier_stages, stage))
+            for name, stage in stages.items()
         }
 
     def network(self) -> Any:
@@ -188,11 +188,11 @@ class Recipe:
         return sum(stage.steps for stage in self.stages[:index])
 
     def total_step(self, index: int, step: int) -> int:
-        """Return a stage's step, counted over all stages."""
+        """Return the number, counted over all stages, of a stage's step."""
         return self.steps_before(index) + step
 
     def stage_of(self, step: int) -> int:
-        """Return the index of the stage of a step, counted from 1 over all stages."""
+        """Return the index of a step's stage; steps are counted from 1 over all stages."""
         return sum(self.steps_before(number) < step for number in range(1, len(self.stages)))
 
     def crops_by_side(self, index: int, step: int) -> Counter[int]:
@@ -208,7 +208,7 @@ class Recipe:
         return sum(stage.crops for stage in self.stages[:index])
 
     def crop_numbers(self, index: int, step: int) -> range:
-        """Return the numbers of the crops of a stage's step, counted over the run."""
+        """Return the numbers, counted over the run, of the crops of a stage's step."""
         batch = self.stages[index].batch
         start = self.crops_before(index) + step * batch
         return range(start, start + batch)
@@ -249,7 +249,7 @@ def load_recipe(name: str) -> Recipe:
 
 def recipe_from(name: str, record: Mapping[str, Any], folder: Path = Path()) -> Recipe:
     """Convert a toml table to a recipe; raises `ValueError` for a wrong field."""
-    # an objective's FILE.py is searched for in `folder`, then in the current folder
+    # an objective's FILE.py is looked up in `folder`, then in the current folder
     tables = record.get("stage", [])
     if not isinstance(tables, list | tuple) or not all(isinstance(t, Mapping) for t in tables):
         raise ValueError("stage is not a list of tables: write [[stage]] above each table")

@@ -40,7 +40,7 @@ RECORD, JOURNAL = "recipe.json", "journal.jsonl"
 STATE = "state.pt"  # the last saved state
 MILESTONE = "state-{}.pt"  # state after this step, counted over all stages
 PHOTOGRAPHS = "photographs.txt"  # names and sizes of the photographs
-CHANGEABLE = ("autocast",)  # fields of a recipe that may change during a run
+CHANGEABLE = ("autocast",)  # fields of a recipe that may change between calls of a run
 CROP_PX = 256  # side of the crops from which integer tables are made
 
 
@@ -49,20 +49,20 @@ class Start:
     """Checkpoint whose weights a run begins with, in place of the recipe's initial values."""
 
     sha256: str
-    crops: int  # total number in its training; 0: unknown
+    crops: int  # total number of crops in its training; 0: unknown
     path: str = field(compare=False)
-    steps: int = field(default=0, compare=False)  # total number in its training; 0: unknown
+    steps: int = field(default=0, compare=False)  # total number of steps; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """A network to train by a recipe, its folder and its checkpoint."""
+    """A network to train by a recipe, with a folder for the run and a path for the checkpoint."""
 
     folder: Path
     target: Path  # the checkpoint; its json card is in the same folder
     recipe: Recipe
     start: Start | None = None
-    predecessor: Path | None = None  # folder of a finished run that this one continues
+    predecessor: Path | None = None  # folder of a finished run that this run continues
 
     @property
     def name(self) -> str:
@@ -110,7 +110,7 @@ class TrainingRun:
             return self.recipe.total_step(state["index"], state["step"]) if state else 0
 
     def is_complete(self) -> bool:
-        """Return whether the checkpoint has all steps of exactly this run."""
+        """Return whether the checkpoint exists, from exactly this run and after all its steps."""
         try:
             card = msgspec.json.decode(self.target.with_suffix(".json").read_bytes())
             record = read_record(self.folder)
@@ -138,13 +138,13 @@ class Record:
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def _named_files(recipe: Recipe) -> dict[str, Path]:
+def _loss_files(recipe: Recipe) -> dict[str, Path]:
     files = (file_of(stage.objective) for stage in recipe.stages if names_file(stage.objective))
     return {path.name: path for path in files}
 
 
 def _edited_files(record: Record, recipe: Recipe) -> list[str]:
-    recorded = {name: path for name, path in _named_files(recipe).items() if record.files.get(name)}
+    recorded = {name: path for name, path in _loss_files(recipe).items() if record.files.get(name)}
     return [name for name, path in recorded.items() if file_sha256(path) != record.files[name][-1]]
 
 
@@ -168,17 +168,17 @@ def read_record(folder: Path) -> Record:
 def copy_predecessor(run: TrainingRun) -> None:
     """Copy journal and state of the run's predecessor, unless the run has a state."""
     if run.predecessor and not (run.folder / STATE).exists():
-        for name in (JOURNAL, STATE):  # the state last: with it the run has begun
+        for name in (JOURNAL, STATE):  # the state last, since a run with a state has begun
             write_file(run.folder / name, (run.predecessor / name).read_bytes())
 
 
 def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str]) -> None:
     """Write the run's record; raises `UsageError` if the folder has another run."""
-    listed = names_and_sizes(paths)
+    photograph_lines = names_and_sizes(paths)
     training_data = f"{len(paths)} photographs of {options.data_name}" if options.data_name else ""
-    digest = sha256(listed).hexdigest()
-    sources = _named_files(run.recipe)
-    versions: dict[str, Sequence[str]] = {n: [file_sha256(path)] for n, path in sources.items()}
+    digest = sha256(photograph_lines).hexdigest()
+    loss_files = _loss_files(run.recipe)
+    versions: dict[str, Sequence[str]] = {n: [file_sha256(path)] for n, path in loss_files.items()}
     record = Record(
         run.recipe, run.start, len(paths), digest, training_data, options.command, versions
     )
@@ -195,32 +195,34 @@ def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str
         if stored.names_and_sizes != digest:
             raise UsageError(
                 f"{run.folder} was begun with {stored.photographs} photographs, but --data has "
-                f"{len(paths)}{_first_difference(run.folder, listed)}: give the same photographs, "
-                "or train in another folder"
+                f"{len(paths)}{_first_difference(run.folder, photograph_lines)}: give the same "
+                "photographs, or train in another folder"
             )
-        for name, recorded in stored.files.items():
-            current = versions.get(name, ())
-            versions[name] = [*recorded, *(v for v in current if v != recorded[-1])]
+        for name, recorded_versions in stored.files.items():
+            new_versions = [v for v in versions.get(name, ()) if v != recorded_versions[-1]]
+            versions[name] = [*recorded_versions, *new_versions]
         recipe = replace(run.recipe, name=stored.recipe.name)
         record = replace(record, seen=stored.seen or training_data, recipe=recipe)
-    for name, path in sources.items():
+    for name, path in loss_files.items():
         copy = run.folder / f"{path.stem}-{versions[name][-1][:12]}.py"
         write_file(copy, path.read_bytes(), durable=True)
-    write_file(run.folder / PHOTOGRAPHS, listed, durable=True)
+    write_file(run.folder / PHOTOGRAPHS, photograph_lines, durable=True)
     write_file(run.folder / RECORD, json_bytes(record), durable=True)
 
 
 def _differing_field(record: Record, run: TrainingRun) -> str:
-    # the recipe's name, its precision and the folders of files may differ; stages may be added
+    # the recipe's name and precision, and folders of losses, may differ; stages may be added
     if record.start != run.start:
         return "start"
     stages = run.recipe.stages[: len(record.recipe.stages)]
-    pairs = zip(record.recipe.stages, stages, strict=False)
-    for number, (recorded, stage) in enumerate(pairs, 1):
-        for name, value in asdict(recorded).items():
-            current = getattr(stage, name, None)
-            same_file = name == "objective" and PurePath(value).name == PurePath(current or "").name
-            if value != current and not (same_file and names_file(value)):
+    stage_pairs = zip(record.recipe.stages, stages, strict=False)
+    for number, (recorded_stage, stage) in enumerate(stage_pairs, 1):
+        for name, recorded in asdict(recorded_stage).items():
+            value = getattr(stage, name, None)
+            same_file = (
+                name == "objective" and PurePath(recorded).name == PurePath(value or "").name
+            )
+            if recorded != value and not (same_file and names_file(recorded)):
                 return f"{name} in stage {number}"
     if len(stages) < len(record.recipe.stages):
         return "number of stages"
@@ -230,13 +232,13 @@ def _differing_field(record: Record, run: TrainingRun) -> str:
     return next(differing_names, "")
 
 
-def _first_difference(folder: Path, listed: bytes) -> str:
+def _first_difference(folder: Path, photograph_lines: bytes) -> str:
     path = folder / PHOTOGRAPHS
     recorded = path.read_bytes().splitlines() if path.exists() else []
-    current = listed.splitlines()
-    for word, lines, common in (("without", recorded, {*current}), ("plus", current, {*recorded})):
+    current = photograph_lines.splitlines()
+    for word, lines, others in (("without", recorded, {*current}), ("plus", current, {*recorded})):
         for line in lines:
-            if line not in common:
+            if line not in others:
                 return f", {word} {os.fsdecode(line.partition(b' ')[2])}"
     return " in another order"
 
@@ -264,7 +266,7 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
     try:
         folders = find_changed_folders([path])
         with replacing(path) as draft:
-            with draft.open("wb") as file:  # given a path, torch hides why it failed
+            with draft.open("wb") as file:  # if torch gets a path, it hides the cause of a failure
                 torch.save(state, file)
             synchronise([draft])
         if milestone is not None:
@@ -283,9 +285,9 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
 
 
 def require_disk_space(folder: Path, network: Network) -> None:
-    """Raise `UsageError` unless the disk has space for a state and the draft of the next."""
-    weights = sum(weight.nbytes for weight in network.parameters())
-    needed_bytes = 2 * 3 * weights  # a weight and both of Adam's moments
+    """Raise `UsageError` unless the disk has space for a state and the draft of the next state."""
+    weight_bytes = sum(weight.nbytes for weight in network.parameters())
+    needed_bytes = 2 * 3 * weight_bytes  # three: a weight, and both of Adam's moments
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
         raise UsageError(
@@ -301,7 +303,7 @@ def load_state(folder: Path, device: torch.device, name: str = STATE) -> dict[st
         return None
     try:
         state = load_tensors(path, device)
-    except Exception as error:  # whatever unpickling foreign bytes raises
+    except Exception as error:  # unpickling untrusted bytes may raise anything
         raise _bad_state(path) from error
     if not isinstance(state, dict):
         raise _bad_state(path)
@@ -340,7 +342,7 @@ def read_reports(folder: Path, last: tuple[float, float] = (math.inf, 0)) -> lis
     """Return the reports up to the (stage, step) `last`, without truncated or superseded lines."""
     path, reports = folder / JOURNAL, list[dict[str, Any]]()
     for line in path.read_bytes().splitlines() if path.exists() else ():
-        with suppress(BadFile), parsing("JSON"):  # a truncated or damaged line
+        with suppress(BadFile), parsing("JSON"):  # skips a truncated or damaged line
             entry: dict[str, Any] = json.loads(line)
             if any(type(number) is not int for number in step_of(entry)):
                 continue
@@ -358,7 +360,7 @@ def truncate_journal(folder: Path, stage: int, step: int) -> None:
 
 
 def step_of(entry: Report) -> tuple[int, int]:
-    """Return a report's stage, counted from 0, and its step in it, counted from 1."""
+    """Return a report's stage, counted from 0, and the step in the stage, counted from 1."""
     return entry["stage"], entry["step"]
 
 
@@ -366,7 +368,7 @@ def step_of(entry: Report) -> tuple[int, int]:
 
 
 def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Card:
-    """Write a state's network to the run's checkpoint; `UsageError` if either is missing."""
+    """Write a state's network to the run's checkpoint; raises `UsageError` without a state."""
     state = load_state(run.folder, torch.device("cpu"), name)
     if state is None:
         raise UsageError(f"{run.folder} has no saved state yet: train without --export-now")
@@ -376,12 +378,12 @@ def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Car
     with restoring(run.folder):
         index, step = range(len(recipe.stages))[state["index"]], int(state["step"])
         network.load_state_dict({**state["network"], **state.get("mean", {})})
-    steps, by_side = recipe.steps_before(index) + step, recipe.crops_by_side(index, step)
-    crops, caveat = by_side.total(), recipe.caveat
-    total = f"{crops} crops: " if len(by_side) > 1 else ""
-    listed = ", ".join(f"{number} crops of {side} px" for side, number in by_side.items())
+    steps, crops_by_side = recipe.steps_before(index) + step, recipe.crops_by_side(index, step)
+    crops, caveat = crops_by_side.total(), recipe.caveat
+    total = f"{crops} crops: " if len(crops_by_side) > 1 else ""
+    crop_list = ", ".join(f"{count} crops of {side} px" for side, count in crops_by_side.items())
     training_data = record.seen or f"{record.photographs} photographs of {options.data_name}"
-    training_data += f", {total}{listed}"
+    training_data += f", {total}{crop_list}"
     if steps < recipe.steps:
         caveat = f"{steps} of {recipe.steps} training steps"
         training_data += f", stopped after {steps} of {recipe.steps} steps"
@@ -401,7 +403,7 @@ def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Car
         crops=crops,
         command=record.command or options.command or UNKNOWN,
         commit=commit() or UNKNOWN,
-        measured=estimates(  # from the last validation
+        measured=estimates(  # later validations replace earlier ones
             point
             for entry in read_reports(run.folder, (index, step))
             for point in entry.get("validation", ())
@@ -423,7 +425,7 @@ def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Car
 
 
 def estimates(points: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return a card's estimates, by names like "validation_q2_beta0_psnr_db"."""
+    """Return estimates for a card by name, such as "validation_q2_beta0_psnr_db"."""
     return {
         f"validation_q{point['q']:g}_beta{point['beta']:g}_{name}": point[key]
         for point in points

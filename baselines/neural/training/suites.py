@@ -21,9 +21,9 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import import_target
 from benchmark.system.text import read_toml
 
-# Methods of the suite `generative`, in training order -> "module:function" with the arguments
-# (recipe for `ours`, name of a member, or of the method for its usual members). The function
-# returns recipes by member, and raises `UsageError` for an impossible name.
+# Methods of the suite `generative`, in training order -> "module:function". The arguments are a
+# recipe for `ours`, and the name of a member, or the method's name for all usual members. The
+# function returns recipes by member, and raises `UsageError` for an impossible name.
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.objective:members",
     "hfd": "baselines.neural.diffusion.objective:members",
@@ -38,30 +38,30 @@ Phase = list[Stage]  # stages of one precision, all with or all without realism
 
 
 def phases_of(recipe: Recipe, *, realism: bool = True) -> list[Phase]:
-    """Group the stages of a recipe for `ours` into phases; `realism=False` ignores realism."""
+    """Group a recipe's stages into phases; `realism=False`: joins stages with and without it."""
     phases: dict[tuple[bool, bool], Phase] = {}
     for stage in recipe.stages:
-        adversarial = realism and stage.objective == "realism"
-        phases.setdefault((adversarial, stage.float32), []).append(stage)
+        is_adversarial = realism and stage.objective == "realism"
+        phases.setdefault((is_adversarial, stage.float32), []).append(stage)
     return list(phases.values())
 
 
 def stage_of(
     phase: Phase, recipe: Recipe, objective: str, parts: int, rate: float, **changes: Any
 ) -> Stage:
-    """Return a stage with 1 / `parts` of a phase's crops; rate: for the recipe's first stage."""
+    """Return a stage with 1 / `parts` of a phase's crops; rate: the first stage's learning rate."""
     first_stage = phase[0]
-    shared: dict[str, Any] = {
+    common_fields: dict[str, Any] = {
         field.name: getattr(first_stage, field.name) for field in fields(Stage)
     }
-    shared |= {
+    common_fields |= {
         "objective": objective,
         "steps": max(1, math.ceil(sum(stage.crops for stage in phase) / parts / first_stage.batch)),
         "crop_px": max(stage.crop_px for stage in recipe.stages),
         "learning_rate": rate * (first_stage.learning_rate / recipe.stages[0].learning_rate),
         "frozen": (),
     }
-    return objective_class(objective).stage_type(**(shared | changes))
+    return objective_class(objective).stage_type(**(common_fields | changes))
 
 
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,8 +71,8 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     objective: str
     learning_rate: float
     networks: Sequence[Mapping[str, Any]]
-    architecture: str = ""  # empty: the method's name
-    network: str = ""  # "module:function": sizes, network's fields -> dimensions, fields
+    architecture: str = ""  # empty: same as the method's name
+    network: str = ""  # "module:function": (sizes, fields of a network) -> (dimensions, fields)
     paper: Sequence[Mapping[str, Any]] = ()
     multi_rate: bool = False
     realism: Mapping[str, float] = {}
@@ -89,33 +89,33 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         if len(recipes) == 1:
             return {name: recipes[0]}
-        return {f"{name}-{point}": member for point, member in enumerate(recipes, 1)}
+        return {f"{name}-{number}": member for number, member in enumerate(recipes, 1)}
 
     def _recipe(self, name: str, recipe: Recipe, network: Mapping[str, Any]) -> Recipe:
         changes: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in network.items()
         }
         phases = phases_of(recipe, realism=bool(self.realism))
-        changed = replace(recipe, architecture=self.architecture or name)
+        member = replace(recipe, architecture=self.architecture or name)
         if self.paper and recipe == load_recipe(PAPER):
             paper_stages = load_recipe(f"{PAPER}-{name}").stages
             return replace(
-                changed, stages=tuple(replace(stage, **changes) for stage in paper_stages)
+                member, stages=tuple(replace(stage, **changes) for stage in paper_stages)
             )
         sizes = f"{recipe.sizes}{changes.pop('sizes', '')}"
-        if sizes in load_architecture(changed.architecture).sizes:
-            changed = replace(changed, sizes=sizes)
-        levels = recipe.stages[-1].lambdas
+        if sizes in load_architecture(member.architecture).sizes:
+            member = replace(member, sizes=sizes)
+        lambdas = recipe.stages[-1].lambdas
         if "level" in changes:
-            changes["lambdas"] = (levels[changes.pop("level") - 1],)
+            changes["lambdas"] = (lambdas[changes.pop("level") - 1],)
         if self.network:
             dimensions, changes = import_target(self.network)(recipe.sizes, **changes)
-            changed = replace(changed, dimensions=dimensions)
-        all_rates = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
-        changes.setdefault("lambdas", (all_rates or recipe.stages[-1:])[0].lambdas)
+            member = replace(member, dimensions=dimensions)
+        multi_rate = [stage for stage in recipe.stages if stage.objective == "multi_rate"]
+        changes.setdefault("lambdas", (multi_rate or recipe.stages[-1:])[0].lambdas)
         if "balanced" in objective_class(self.objective).uses:
             changes["balanced"] = any(getattr(phase[0], "balanced", False) for phase in phases)
-        parts = 1 if self.multi_rate else len(levels)
+        parts = 1 if self.multi_rate else len(lambdas)
         stages = []
         for phase in phases:
             phase_fields = changes | adversarial_fields(
@@ -123,7 +123,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
             rate = self.learning_rate
             stages.append(stage_of(phase, recipe, self.objective, parts, rate, **phase_fields))
-        return replace(changed, stages=tuple(stages))
+        return replace(member, stages=tuple(stages))
 
 
 METHODS = {
@@ -135,9 +135,9 @@ METHODS = {
 def suite(name: str, recipe: Recipe, folder: Path, names: Sequence[str] = ()) -> list[TrainingRun]:
     """Return the runs of a suite in `folder`, by method and rising rate.
 
-    names: members or methods; empty: all. A network of all rates sees as many crops as `ours` with
-    this recipe, a network of one rate as many as `ours` per rate level. With `paper`, `field` uses
-    `paper-METHOD`. Raises `UsageError`, `Unavailable` if a member's base codec cannot run here.
+    names: members or methods; empty: all. A network for all rates sees as many crops as `ours` with
+    this recipe, a network for one rate as many as `ours` per rate level. With the recipe `paper`,
+    `field` uses `paper-METHOD`. Raises `UsageError`, or `Unavailable` if a base codec cannot run.
     """
     if name not in SUITES:
         raise UnknownName("suite", name, SUITES)
@@ -200,16 +200,16 @@ def _require_sizes(recipe: Recipe, member: Recipe) -> None:
 def adversarial_fields(
     phase: Phase, recipe: Recipe, weights: Mapping[str, float], always_weighed: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return a phase's weights of GAN and (if the recipe has it) LPIPS, and the GAN's widths."""
+    """Return weights of GAN and LPIPS in a phase (0 if the recipe has none), and GAN widths."""
     without_lpips = not any(stage.has_lpips for stage in recipe.stages)
-    first_stage, realism = phase[0], phase[0].objective == "realism"
+    first_stage, is_realism = phase[0], phase[0].objective == "realism"
     changes: dict[str, Any] = {}
     for name, weight in weights.items():
-        is_weighed = realism or name in always_weighed
+        is_weighed = is_realism or name in always_weighed
         changes[name] = (
             0.0 if not is_weighed or (without_lpips and name.startswith("lpips")) else weight
         )
-    if not (realism and weights):
+    if not (is_realism and weights):
         return changes
     if channels := getattr(first_stage, "discriminator_channels", None):
         changes["discriminator_channels"] = channels

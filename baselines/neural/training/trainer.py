@@ -1,8 +1,8 @@
 """Training of a network through all stages of a recipe, resumable from its folder.
 
 A killed run resumes from its last saved step and, on the same kind of machine, gives the same
-weights: all randomness is determined by the step's number. A deadline or a signal ends it after a
-complete step, saved. A diverged network raises a `BenchError`.
+weights: all randomness is determined by the step's number. A deadline or a signal ends a run after
+a complete step, which is saved. A diverged network raises a `BenchError`.
 """
 
 import math
@@ -52,10 +52,10 @@ from benchmark.system.atomic import handle_signals
 OnBegin = Callable[[int, int], None]
 FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
 MIN_SAVE_INTERVAL = 60.0  # seconds
-MAX_SAVE_SHARE = 0.01  # of the time, for saving
+MAX_SAVE_SHARE = 0.01  # maximum share of the time for saving
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
-MAX_SMALL_WEIGHTS = 2_000_000  # `tiny` and `micro` have fewer
-MAX_SKIPPED = 100  # consecutive steps, after which the network has diverged
+MAX_SMALL_WEIGHTS = 2_000_000  # maximum of a small network; `tiny` and `micro` have fewer
+MAX_SKIPPED = 100  # number of skipped steps in a row after which the network has diverged
 
 
 def train(run: TrainingRun, options: TrainingOptions, on_begin: OnBegin | None = None) -> str:
@@ -66,13 +66,13 @@ def train(run: TrainingRun, options: TrainingOptions, on_begin: OnBegin | None =
     an operation without a deterministic kernel; `Unavailable` for a missing device or weights.
     """
     for stage in run.recipe.stages:
-        stage.find_resources()  # now, not hours later
+        stage.find_resources()  # fails now, not when the stage begins, hours later
     try:
         with files.lock_folder(run):
             try:
                 interrupted = _check_and_train(run, options, on_begin)
             except KeyboardInterrupt:
-                return INTERRUPTED  # before the first step: nothing has changed
+                return INTERRUPTED  # before the first step, with no state changed
             if run.steps_reported() == run.recipe.steps:
                 return FINISHED
             return INTERRUPTED if interrupted else OUT_OF_TIME
@@ -100,7 +100,7 @@ def _check_and_train(run: TrainingRun, options: TrainingOptions, on_begin: OnBeg
 
 
 def _require_working_loss(run: TrainingRun, index: int, options: TrainingOptions) -> None:
-    # tries a user's loss now, not after hours of earlier stages
+    # tries a user's loss now, not hours later, after the stages before
     stage, network = run.recipe.stages[index], run.build()
     kind = objective_class(stage.objective)
     crops = torch.rand(2, 3, stage.crop_px, stage.crop_px) * 2 - 1
@@ -129,7 +129,7 @@ def device_of(device: str) -> str:
 
 
 def first_crops(recipe: Recipe, photographs: PhotographSet) -> Tensor:
-    """Return crops for initial values, unused by the stages, (n, 3, h, w) in [-1, 1]."""
+    """Return crops for initial values, which no stage uses, (n, 3, h, w) in [-1, 1]."""
     total = recipe.crops_before(len(recipe.stages))
     numbers = range(total, total + INITIAL_CROPS)
     return draw_crops(photographs, INITIAL_SIDE_PX, numbers, recipe.seed).float() / 127.5 - 1
@@ -146,14 +146,14 @@ def train_stages(run: TrainingRun, options: TrainingOptions, photographs: Photog
 @contextmanager
 def _limit_threads(network: Network, device: str) -> Iterator[None]:
     # a small network's layers are so short that several threads are slower than one
-    previous = torch.get_num_threads()
-    weights = sum(weight.numel() for weight in network.parameters())
-    if device == "cpu" and weights < MAX_SMALL_WEIGHTS and "OMP_NUM_THREADS" not in os.environ:
+    previous_threads = torch.get_num_threads()
+    num_weights = sum(weight.numel() for weight in network.parameters())
+    if device == "cpu" and num_weights < MAX_SMALL_WEIGHTS and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(previous)
+        torch.set_num_threads(previous_threads)
 
 
 class _Loop:
@@ -163,9 +163,9 @@ class _Loop:
         on_gpu = self.device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self.device) if on_gpu else options.device
         self.stop_requested = False
-        self.updates: list[Update] = []  # since the last report; reading one waits for a GPU
-        self.precision_steps: dict[str, int] = {}  # over the whole run
-        for draft in run.folder.glob(".*.part"):  # from a process killed while writing
+        self.updates: list[Update] = []  # updates since the last report; reading waits for a GPU
+        self.precision_steps: dict[str, int] = {}  # steps of the whole run, by precision
+        for draft in run.folder.glob(".*.part"):  # left by a process killed while writing
             draft.unlink(missing_ok=True)
         self.log: Log = (
             options.log(run.folder, self.recipe) if options.log else lambda _report: None
@@ -175,12 +175,12 @@ class _Loop:
         self.stop_requested = True
 
     def train(self, photographs: PhotographSet) -> None:
-        saved = files.load_state(self.run.folder, self.device)
+        saved_state = files.load_state(self.run.folder, self.device)
         torch.manual_seed(self.recipe.seed)
-        network, first = self.run.build(), 0
-        if saved is not None:
+        network, first_index = self.run.build(), 0
+        if saved_state is not None:
             with files.restoring(self.run.folder):
-                first = range(len(self.recipe.stages) + 1)[saved["index"]]
+                first_index = range(len(self.recipe.stages) + 1)[saved_state["index"]]
         else:
             if self.run.start is not None:
                 self.run.load_start(network)
@@ -191,26 +191,27 @@ class _Loop:
         layout = {"memory_format": torch.channels_last, "non_blocking": True}
         network = network.to(self.device, **layout)  # type: ignore[call-overload]
         is_random_start = self.recipe.initialise == "random" and self.run.start is None
-        for index in range(first, len(self.recipe.stages)):
-            if saved is None and is_random_start:
-                trained_parts = [  # by stage; parts that no earlier stage trained are initialised
+        for index in range(first_index, len(self.recipe.stages)):
+            if saved_state is None and is_random_start:
+                trained_parts = [  # by stage; initialises the parts that no earlier stage trained
                     network.freezable_parts().keys()
                     - {*objective_class(stage.objective).frozen, *stage.frozen}
                     for stage in self.recipe.stages[: index + 1]
                 ]
                 torch.manual_seed(_seed(self.recipe.seed, 4, index))
                 network.initialise_parts(trained_parts[-1].difference(*trained_parts[:-1]))
-            inputs = photographs, self.run.folder
-            learner = Learner(network, self.recipe, index, *inputs, graph=not self.options.no_graph)
-            if saved is not None:
+            crops_and_folder = photographs, self.run.folder
+            graph = not self.options.no_graph
+            learner = Learner(network, self.recipe, index, *crops_and_folder, graph=graph)
+            if saved_state is not None:
                 with files.restoring(self.run.folder):
-                    learner.load_state(saved)
-                    self.precision_steps = saved["precision_steps"]
+                    learner.load_state(saved_state)
+                    self.precision_steps = saved_state["precision_steps"]
                 files.truncate_journal(self.run.folder, index, learner.step)
-                saved = None
-            stopped = self.train_stage(learner)
+                saved_state = None
+            was_stopped = self.train_stage(learner)
             del learner  # frees a GPU's memory for the next stage
-            if stopped:
+            if was_stopped:
                 return
 
     def train_stage(self, learner: "Learner") -> bool:
@@ -254,7 +255,7 @@ class _Loop:
     def report(self, learner: "Learner", start: float) -> None:
         """Report the updates since `start`, a time of the monotonic clock."""
         step_numbers = [update.numbers for update in self.updates if not update.skipped]
-        # after reading the numbers, which waits for a GPU's queued steps
+        # the clock is read after the numbers, whose reading waits for a GPU's queued steps
         steps_per_second = len(self.updates) / (monotonic() - start)
         validation = None
         if learner.is_due(self.recipe.validate_every_steps) and self.options.validation:
@@ -285,14 +286,14 @@ def _seed(*key: int) -> int:
 
 
 class Update(NamedTuple):
-    """Outcome of a step, on the device until it is read, which waits for a GPU."""
+    """Outcome of a step, which stays on the device until its values are read."""
 
-    skipped: Tensor | bool  # because of a loss or gradient that is too large or not finite
+    skipped: Tensor | bool  # true if loss or gradient are too large or not finite
     values: Mapping[str, Tensor | float]
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Values by name, means over the batch."""
+        """Values by name, averaged over the batch; reading them waits for a GPU."""
         return {name: float(value) for name, value in self.values.items()}
 
 
@@ -308,11 +309,11 @@ class Learner:
         folder: Path | None = None,
         graph: bool = True,
     ) -> None:
-        """Begin a stage. graph: record steps as a CUDA graph, if network and stage allow it."""
+        """Begin a stage. graph: capture steps as a CUDA graph, if network and stage allow this."""
         keep_freed_memory()
         self.network, self.index, self.stage = network, index, recipe.stages[index]
         self.step = 0
-        # Numbers of skipped steps, in total and since the last step done: on a GPU, tensors
+        # Numbers of skipped steps, in total and since the last step not skipped; on a GPU, tensors
         self._skipped: Tensor | int = 0
         self._consecutive: Tensor | int = 0
         self._recipe = recipe
@@ -321,29 +322,30 @@ class Learner:
         self._on_gpu = device.type == "cuda"
         setup = Setup(recipe, index, device, steps, photographs, folder)
         self.precision = precision_of(recipe, stage, device.type)
-        # SOAP counts steps on the CPU and waits for the GPU to compute bases: it cannot be recorded
+        # SOAP counts steps on the CPU and waits for bases from the GPU, so it cannot be captured
         kind, may_record = objective_class(stage.objective), graph and self._on_gpu
         may_record &= network.recordable and stage.optimiser == "adam"
         steps.recorded = may_record and kind.is_recordable(stage)
         self.objective: Objective = kind(stage, setup)
         _freeze(network, stage.frozen, self.objective.frozen)
-        groups = {  # without frozen parameters
+        groups = {  # excludes frozen parameters
             name: [weight for weight in weights if weight.requires_grad]
             for name, weights in network.parameter_groups().items()
         }
-        self._auxiliary = groups.pop("quantiles", [])
-        main = [
+        self._auxiliary_parameters = groups.pop("quantiles", [])
+        main_groups = [
             {"params": weights, "factor": stage.prior_rate_factor if name == "prior" else 1.0}
             for name, weights in groups.items()
             if weights
         ]
         self._parameters = [weight for weights in groups.values() for weight in weights]
-        make = steps.soap if stage.optimiser == "soap" else steps.adam
-        self._optimisers = [make(main, stage.learning_rate)]
-        if self._auxiliary:
-            self._optimisers.append(steps.adam(self._auxiliary, stage.quantile_learning_rate))
-        # Nothing here holds a method of the learner: a cycle would keep it on the GPU after use
-        self._recorded = RecordedStep(device) if steps.recorded else None
+        make_optimiser = steps.soap if stage.optimiser == "soap" else steps.adam
+        self._optimisers = [make_optimiser(main_groups, stage.learning_rate)]
+        if self._auxiliary_parameters:
+            rate = stage.quantile_learning_rate
+            self._optimisers.append(steps.adam(self._auxiliary_parameters, rate))
+        # No attribute holds a method of the learner, since a cycle would keep its GPU memory alive
+        self._recorded_step = RecordedStep(device) if steps.recorded else None
         self._crop_numbers = partial(recipe.crop_numbers, index)
         sampler = CropSampler(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
         self._crops: CropStream | DeviceCrops
@@ -352,7 +354,7 @@ class Learner:
         else:
             self._crops = CropStream(sampler, self._crop_numbers, stage.steps, device)
         trainable = {name: w for name, w in network.named_parameters() if w.requires_grad}
-        self._averaged = trainable if recipe.ema else {}
+        self._averaged = trainable if recipe.ema else {}  # weights by name
         self._mean = {name: weight.detach().clone() for name, weight in self._averaged.items()}
 
     @property
@@ -361,7 +363,7 @@ class Learner:
         return int(self._skipped)
 
     def has_diverged(self) -> bool:
-        """Return whether the last `MAX_SKIPPED` steps were skipped; rarely waits for a GPU."""
+        """Return whether the last `MAX_SKIPPED` steps were skipped; looks rarely on a GPU."""
         if self._on_gpu and self.step % MAX_SKIPPED:
             return False
         return int(self._consecutive) >= MAX_SKIPPED
@@ -372,18 +374,18 @@ class Learner:
 
     def update(self) -> Update:
         """Do a step, which on a GPU is only queued on return."""
-        # in order: the network, its auxiliary parameters, then the discriminators
+        # updates the network, then its auxiliary parameters, then discriminators
         pixels = self._crops.take(self.step)
         with kernels_of(self.precision):
-            # for the noise that replaces rounding
+            # seeds the noise that replaces rounding
             torch.manual_seed(_seed(self._recipe.seed, 3, self.index, self.step, 0))
             factor = self.stage.rate_factor(self.step)
-            random = self.objective.random_inputs(self.step) if self._recorded else None
-            if self._recorded is None or random is None:
+            random = self.objective.random_inputs(self.step) if self._recorded_step else None
+            if self._recorded_step is None or random is None:
                 values, skipped = self._update_parameters(pixels, None, factor), self._steps.skipped
             else:
                 inputs = pixels, random, torch.tensor(factor)
-                outputs, skipped = self._recorded(self._step_as_tensors, *inputs)
+                outputs, skipped = self._recorded_step(self._step_as_tensors, *inputs)
                 values = dict(zip(self._names, outputs.unbind(), strict=True))
             if self._on_gpu or not skipped:
                 self._move_mean()
@@ -410,7 +412,7 @@ class Learner:
         batch = Batch(crops, self._crop_numbers(self.step), random)
         loss = self.objective.loss(self.network, batch, self.step)
         loss.total.backward()  # type: ignore[no-untyped-call]
-        if self._auxiliary:
+        if self._auxiliary_parameters:
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
         scalars = {"loss": loss.total, **loss.numbers}
         values: dict[str, Any] = {name: s.detach().float() for name, s in scalars.items()}
@@ -430,7 +432,7 @@ class Learner:
             weights = [weight.data for weight in self._averaged.values()]
             move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
             move(list(self._mean.values()), weights, self.step)
-            if self.step + 1 == self.stage.steps:  # the network keeps the mean
+            if self.step + 1 == self.stage.steps:  # after the last step the network has the mean
                 self._set_weights(self._mean)
 
     def _set_weights(self, values: Mapping[str, Tensor]) -> None:
@@ -439,7 +441,7 @@ class Learner:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Use the mean of weights in the network inside this context, if the recipe has one."""
+        """Put the mean of weights into the network in this context, if the recipe has one."""
         weights = {name: weight.detach().clone() for name, weight in self._averaged.items()}
         self._set_weights(self._mean)
         try:
@@ -448,7 +450,7 @@ class Learner:
             self._set_weights(weights)
 
     def state(self) -> dict[str, Any]:
-        """Return the complete state, network included."""
+        """Return the complete state, including the network's."""
         states = [optimiser.state_dict() for optimiser in self._optimisers]
         return {
             "index": self.index,
@@ -464,8 +466,8 @@ class Learner:
         """Restore what `state` returned."""
         self.step, self._skipped = state["step"], state["skipped"]
         self.network.load_state_dict(state["network"])
-        for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        for optimiser, optimiser_state in zip(self._optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(optimiser_state)
             self._steps.prepare(optimiser)
         self.objective.load_state(state["objective"])
         for name, mean in self._mean.items():
@@ -483,8 +485,8 @@ def _freeze(network: Network, recipe_parts: tuple[str, ...], objective_parts: An
             parameter.requires_grad_(False)
 
 
-UNTIMED_STEPS = 5  # on a GPU, which allocates, chooses kernels and records; 1 on a CPU
-MAX_TIMED_STEPS, MAX_TIMED_SECONDS = 20, 20.0  # the last step is finished
+UNTIMED_STEPS = 5  # on a GPU, which first allocates, chooses kernels and captures; 1 on a CPU
+MAX_TIMED_STEPS, MAX_TIMED_SECONDS = 20, 20.0  # the step after this time is the last
 
 
 class StageCost(NamedTuple):
@@ -493,7 +495,7 @@ class StageCost(NamedTuple):
     objective: str
     steps: int
     memory_bytes: int  # peak memory of tensors on a GPU; 0 on a CPU
-    macs: float  # multiply-accumulates per step: all networks, forward and backward
+    macs: float  # multiply-accumulates per step of all networks, forward and backward
     seconds: float  # per step
 
 
@@ -502,22 +504,22 @@ def stage_costs(run: TrainingRun, device: str, photographs: PhotographSet) -> It
     recipe, on_gpu = run.recipe, device != "cpu"
     for index, stage in enumerate(recipe.stages):
         network = run.build()
-        if recipe.initialise == "pca":  # which also measures a base codec, needed by every step
+        if recipe.initialise == "pca":  # also measures a base codec, which every step needs
             network.initialise(first_crops(recipe, photographs), recipe.stages[0].lambdas)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        with FlopCounterMode(display=False) as flops:  # without a graph, which counts nothing
+        with FlopCounterMode(display=False) as flops:  # counts nothing in a CUDA graph
             Learner(network, recipe, index, photographs, graph=False).update()
         learner = Learner(network, recipe, index, photographs)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         for _ in range(UNTIMED_STEPS if on_gpu else 1):
             learner.update().numbers  # noqa: B018 - waits for the device
-        started, steps = perf_counter(), 0
-        while steps < MAX_TIMED_STEPS and perf_counter() - started < MAX_TIMED_SECONDS:
+        start, steps = perf_counter(), 0
+        while steps < MAX_TIMED_STEPS and perf_counter() - start < MAX_TIMED_SECONDS:
             learner.update().numbers  # noqa: B018
             steps += 1
-        seconds = (perf_counter() - started) / steps
-        memory = torch.cuda.max_memory_allocated() if on_gpu else 0
-        macs = flops.get_total_flops() / 2  # a multiply-accumulate is two
-        del learner, network  # before those of the next stage are made
-        yield StageCost(stage.objective, stage.steps, memory, macs, seconds)
+        seconds = (perf_counter() - start) / steps
+        memory_bytes = torch.cuda.max_memory_allocated() if on_gpu else 0
+        macs = flops.get_total_flops() / 2  # a multiply-accumulate is two operations
+        del learner, network  # frees memory before the next stage makes its own
+        yield StageCost(stage.objective, stage.steps, memory_bytes, macs, seconds)
