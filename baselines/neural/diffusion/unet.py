@@ -92,10 +92,10 @@ class Upsampling(nn.Module):
 class Level(nn.Module):
     """Residual blocks of one resolution, and the layer to the next resolution, if there is one."""
 
-    def __init__(self, blocks: Sequence[ConditionedBlock], change: nn.Module | None) -> None:
+    def __init__(self, blocks: Sequence[ConditionedBlock], resampling: nn.Module | None) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
-        self.change = change
+        self.change = resampling
 
 
 class UNet(nn.Module):
@@ -119,8 +119,8 @@ class UNet(nn.Module):
                 ConditionedBlock(in_channels, level_width, embedding) for in_channels in inputs
             ]
             is_last = index == len(widths) - 1
-            shrink = None if is_last else convolution(level_width, level_width, 3, stride=2)
-            self.down.append(Level(blocks, shrink))
+            downsampling = None if is_last else convolution(level_width, level_width, 3, stride=2)
+            self.down.append(Level(blocks, downsampling))
             skips += [level_width] * (config.blocks + (not is_last))
             channels = level_width
         self.middle = nn.ModuleList(
@@ -139,13 +139,15 @@ class UNet(nn.Module):
             _zero_initialised(convolution(channels, BANDS, size)) for size in (1, 3)
         )
 
-    def forward(self, noisy: Tensor, base: Tensor, log_snr: Tensor, log_scale: Tensor) -> Tensor:
-        """Return velocities (N, 3, H, W) of residuals `noisy`, given pictures `base` in [-1, 1].
+    def forward(
+        self, noisy_residuals: Tensor, base: Tensor, log_snr: Tensor, log_scale: Tensor
+    ) -> Tensor:
+        """Return velocities (N, 3, H, W) of residuals, given pictures `base` in [-1, 1].
 
         log_snr: (N,), for residuals in units of their deviation; log_scale: (N,), ln of this unit.
         """
         vectors = self.embedding(_noise_features(log_snr, log_scale))
-        coefficients = analyse(noisy)
+        coefficients = analyse(noisy_residuals)
         features = self.enter(torch.cat([coefficients, analyse(base)], 1))
         skips = [features]
         for level in self.down:
