@@ -97,7 +97,7 @@ class LatentNetwork(Network):
         return self.hyper_analysis(latents)
 
     def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
-        """Map y (N, M, h, w) to rounded z, and to the bits (N,) of noisy z if `noisy`."""
+        """Return rounded z for y (N, M, h, w), and bits (N,), if `noisy` those of noisy z."""
         z = self.hyper_analyse(latents).float()
         with torch.autocast(latents.device.type, enabled=False):
             z_bits = self.prior.bits(add_noise(z) if noisy else self.prior.rounded(z))

@@ -131,12 +131,12 @@ class LatentChoice(NamedTuple):
     """Latents chosen by an encoder, before rounding."""
 
     latents: Tensor  # y (1, M, h, w)
-    hyper: Tensor  # z (1, Z, h / 4, w / 4)
+    hyper_latents: Tensor  # z (1, Z, h / 4, w / 4)
 
     def part(self, rows: slice, columns: slice) -> "LatentChoice":
         """Return a part of the latents; rows, columns: positions of y, multiples of 4."""
         z_slices = (slice(axis.start // Y_PER_Z, axis.stop // Y_PER_Z) for axis in (rows, columns))
-        return LatentChoice(self.latents[:, :, rows, columns], self.hyper[:, :, *z_slices])
+        return LatentChoice(self.latents[:, :, rows, columns], self.hyper_latents[:, :, *z_slices])
 
 
 class TransformCoder(LatentCoder):
@@ -178,7 +178,7 @@ class TransformCoder(LatentCoder):
     def encode_latents(self, choice: LatentChoice) -> bytes:
         """Encode y and z; the entropy path computes the distributions."""
         medians = self.network.prior.medians()[:, None, None]
-        z = (choice.hyper - medians).round().clamp(-MAX_SYMBOL, MAX_SYMBOL).to(torch.int32)
+        z = (choice.hyper_latents - medians).round().clamp(-MAX_SYMBOL, MAX_SYMBOL).to(torch.int32)
         encoder = SymbolEncoder()
         symbols = _image_array(z)
         encoder.add(symbols, self._z_distributions, channel_rows(symbols.shape))

@@ -146,11 +146,11 @@ class SpaceChannelContext(nn.Module):
             rectified_stack(aggregation_widths(sizes, k), (1, 1, 1)) for k in range(count)
         )
 
-    def features(self, group: int, hyper: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
+    def features(self, group: int, hyper_output: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
         """Return the inputs of the aggregation that follow the spatial context, in order."""
         if not group:
-            return [hyper]
-        return [self.channel[group](torch.cat(list(decoded), dim=1)), hyper]
+            return [hyper_output]
+        return [self.channel[group](torch.cat(list(decoded), dim=1)), hyper_output]
 
     def predict_parameters(
         self, group: int, spatial: Tensor, features: Sequence[Tensor], positions: Tensor
@@ -161,17 +161,17 @@ class SpaceChannelContext(nn.Module):
         result: Tensor = self.aggregation[group](merged[:, :, None])
         return result[:, :, 0]
 
-    def forward(self, hyper: Tensor, round_group: RoundGroup) -> CodedGroups:
-        """Return the decoded latent and its distributions, given `hyper` (N, support, h, w)."""
-        height, width = hyper.shape[2:]
-        anchor_positions, other_positions = colours(height, width, hyper.device)
+    def forward(self, hyper_output: Tensor, round_group: RoundGroup) -> CodedGroups:
+        """Return decoded latents and their distributions; hyper_output: (N, support, h, w)."""
+        height, width = hyper_output.shape[2:]
+        anchor_positions, other_positions = colours(height, width, hyper_output.device)
         row_order = torch.cat([anchor_positions, other_positions]).argsort()
-        is_anchor = anchors(height, width, hyper.device)
+        is_anchor = anchors(height, width, hyper_output.device)
         decoded: list[Tensor] = []
         parameters: list[Tensor] = []
         for k, channels in enumerate(self.groups):
-            features = self.features(k, hyper, decoded)
-            no_spatial = hyper.new_zeros(len(hyper), 2 * channels, height, width)
+            features = self.features(k, hyper_output, decoded)
+            no_spatial = hyper_output.new_zeros(len(hyper_output), 2 * channels, height, width)
             anchor_parameters = self.predict_parameters(k, no_spatial, features, anchor_positions)
             other_zeros = anchor_parameters.new_zeros(
                 *anchor_parameters.shape[:2], len(other_positions)
@@ -248,15 +248,15 @@ class ElicNetwork(LatentNetwork):
         """Decode y (N, M, h, w) in floating point, and record z, support and features."""
         z = self.prior.rounded(self.hyper_analyse(latents))
         record("z", z)
-        hyper = self.hyper_synthesis(z)
-        record("features", hyper)
-        decoded = self.context(hyper, _round_groups(latents, self.sizes)).decoded
+        hyper_output = self.hyper_synthesis(z)
+        record("features", hyper_output)
+        decoded = self.context(hyper_output, _round_groups(latents, self.sizes)).decoded
         record("support", decoded)
         groups = torch.split(decoded, list(self.sizes.groups), dim=1)
         for k, group in enumerate(groups):
             record("features", self.context.spatial[k](group))
             if k:
-                record("features", self.context.features(k, hyper, groups[:k])[0])
+                record("features", self.context.features(k, hyper_output, groups[:k])[0])
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
@@ -315,19 +315,19 @@ class ElicPath(IntegerPath):
 
     def decoding(self, z_symbols: Tensor) -> Decoding:
         """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
-        hyper = self.branches["hyper"](self.hyper_activations(z_symbols))
-        count, height, width, _ = hyper.shape
-        both_colours = colours(height, width, hyper.device)
-        is_other = ~anchors(height, width, hyper.device)[:, :, None]
+        hyper_output = self.branches["hyper"](self.hyper_activations(z_symbols))
+        count, height, width, _ = hyper_output.shape
+        both_colours = colours(height, width, hyper_output.device)
+        is_other = ~anchors(height, width, hyper_output.device)[:, :, None]
         decoded: list[Tensor] = []  # int32 (N, h, w, channels), group by group
         for k, channels in enumerate(self.groups):
-            features = [hyper]
+            features = [hyper_output]
             if k:
                 earlier_groups = self.quantise_activation(torch.cat(decoded, dim=3), "support")
                 features.insert(0, self.branches[f"channel.{k}"](earlier_groups))
-            group = hyper.new_zeros(count, height, width, channels, dtype=torch.int32)
+            group = hyper_output.new_zeros(count, height, width, channels, dtype=torch.int32)
             decoded.append(group)
-            spatial = hyper.new_zeros(count, height, width, 2 * channels)
+            spatial = hyper_output.new_zeros(count, height, width, 2 * channels)
             for positions in both_colours:
                 if positions is both_colours[1]:  # the other positions see the anchors
                     # activations are zero at positions that are not decoded yet

@@ -63,7 +63,7 @@ class Setup:
     recipe: Recipe
     index: int  # index of the stage, from 0
     device: torch.device
-    optimisers: Optimisers = field(default_factory=Optimisers)  # makes the objective's, too
+    optimisers: Optimisers = field(default_factory=Optimisers)  # also makes discriminators'
     photographs: PhotographSet | None = None  # source of the crops
     folder: Path | None = None  # the run's folder, for files of the objective
 

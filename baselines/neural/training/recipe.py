@@ -62,7 +62,7 @@ class Stage:
     further_falls: tuple[tuple[Share, Share], ...] = ()
     warm_up_steps: Count = 0
     prior_rate_factor: Weight = 1.0  # learning rate of z's prior relative to other parameters
-    optimiser: Literal["adam", "soap"] = "adam"  # for the network; discriminators use Adam
+    optimiser: Literal["adam", "soap"] = "adam"  # the network's; other weights use Adam
     quantile_learning_rate: Weight = 1e-3
     clip_norm: Weight = 1.0  # maximum norm of the whole gradient; 0: no clipping
     frozen: tuple[str, ...] = ()  # parts of the network: analysis, context ...
@@ -89,8 +89,8 @@ class Stage:
         if step < start:
             return 1.0
         if self.decay == "step":
-            later = [share for start, share in self.further_falls if step >= start * self.steps]
-            return [self.final_share, *later][-1]
+            shares = [share for start, share in self.further_falls if step >= start * self.steps]
+            return [self.final_share, *shares][-1]
         progress = (step - start) / max(1.0, self.steps - start)
         return 1.0 - (1.0 - self.final_share) * min(1.0, progress)
 

@@ -363,7 +363,7 @@ class Learner:
         return int(self._skipped)
 
     def has_diverged(self) -> bool:
-        """Return whether the last `MAX_SKIPPED` steps were skipped; looks rarely on a GPU."""
+        """Return whether the last `MAX_SKIPPED` steps were skipped; on a GPU, check rarely."""
         if self._on_gpu and self.step % MAX_SKIPPED:
             return False
         return int(self._consecutive) >= MAX_SKIPPED
