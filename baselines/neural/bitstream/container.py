@@ -27,7 +27,7 @@ VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
 MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
 MAX_TILE_PIXELS = 1 << 22  # without margins; decoding takes a few hundred bytes per pixel
-# Bounds on the work that few damaged or hostile bytes may cause; a flat image takes 30 times more.
+# Bounds on the work per byte of damaged or hostile streams; flat images have 30 times the bytes.
 FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
 STEP_UNIT = 64  # pixels; tiles start at block boundaries of level maps
 MARGIN_UNIT = 16  # pixels

@@ -11,7 +11,7 @@
 
 Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), with the layers of ELIC's
 transforms (He et al., CVPR 2022) and the conditioning on beta of Agustsson et al. (CVPR 2023), once
-for each distinct beta of a map. The entropy model does not depend on q, nor streams on beta.
+for each distinct beta of a map. The entropy model does not depend on q, nor latents on beta.
 """
 
 import math

@@ -4,7 +4,7 @@
     beta ─ fourier ─ 21 ─ linear, relu, linear, relu ─ C ─ linear ─> added in each residual block
 
 Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional Generator"
-(CVPR 2023), without published code; some layers follow Nikolai10/MRIC. Streams ignore beta.
+(CVPR 2023), without published code; some layers follow Nikolai10/MRIC. Latents ignore beta.
 """
 
 import math
