@@ -69,7 +69,7 @@ def check(
         float,
         opt(
             MANNER,
-            "Confidence level for each kind of claim, corrected over all metrics.",
+            "Confidence level for each kind of claim, corrected for the number of metrics.",
             minimum=0.5,
             maximum=0.9999,
         ),

@@ -25,7 +25,7 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
         for point in summary.points
         for reason, count in point.failures
     )
-    result = [
+    absences = [
         Absent(f"{label} {', '.join(settings)}", f"failed: {reason}")
         for (label, reason), settings in failed_settings.items()
     ]
@@ -33,16 +33,16 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
         f"{labels[p.edition]} {p.setting}" for p in summary.points if p.missing
     ]:
         reason = "fewer images than others; --common restricts all points to their common images"
-        result.append(Absent(listed(incomplete_points), reason, "bench run"))
-    result += summary.absent
+        absences.append(Absent(listed(incomplete_points), reason, "bench run"))
+    absences += summary.absent
     for field, cause in LAST_RUN_FIELDS.items():
         exclusions = dict((runs[-1] if runs else {}).get(field) or ())
-        result += [Absent(name, f"{cause}: {reason}") for name, reason in exclusions.items()]
-    return result
+        absences += [Absent(name, f"{cause}: {reason}") for name, reason in exclusions.items()]
+    return absences
 
 
 def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
-    """Return metrics without values, grouped by what they need, and points in no curve."""
+    """Return metrics without values, grouped by remedy, and points that are in no curve."""
     computed_metrics = [metric for metric in metrics if summary.count_values(metric.column)]
     reasons = list[tuple[tuple[str, str], str]]()
     for metric in (metric for metric in metrics if metric not in computed_metrics):
@@ -55,63 +55,63 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
                 )
             )
         else:
-            missing, command = absence(reason)
-            reasons.append(((missing, command.strip("`")), metric.label))
-    result = [
+            missing_values, command = absence(reason)
+            reasons.append(((missing_values, command.strip("`")), metric.label))
+    absences = [
         Absent(", ".join(labels), reason, remedy)
         for (reason, remedy), labels in group_by_key(reasons).items()
     ]
-    points: dict[tuple[str, str], dict[str, str]] = {}
+    reasons_by_point: dict[tuple[str, str], dict[str, str]] = {}
     labels = summary.labels
     for metric in computed_metrics:
         for point, reason in excluded_points(summary, metric):
             key = labels[point.edition], str(point.setting)
-            points.setdefault(key, {})[metric.label] = reason
-    groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
-    for (label, setting), reason_by_metric in points.items():
+            reasons_by_point.setdefault(key, {})[metric.label] = reason
+    points_by_reason: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for (label, setting), reason_by_metric in reasons_by_point.items():
         for reason in dict.fromkeys(reason_by_metric.values()):
             labels_affected = [label for label, text in reason_by_metric.items() if text == reason]
-            group = (
+            reason_key = (
                 reason,
                 *(() if len(labels_affected) == len(computed_metrics) else labels_affected),
             )
-            groups.setdefault(group, {}).setdefault(label, []).append(setting)
-    count = Counter(labels[point.edition] for point in summary.points)
-    for (reason, *labels_affected), codecs in groups.items():
+            points_by_reason.setdefault(reason_key, {}).setdefault(label, []).append(setting)
+    point_counts = Counter(labels[point.edition] for point in summary.points)
+    for (reason, *labels_affected), codecs in points_by_reason.items():
         codec_texts = (
-            label if len(settings) == count[label] else f"{label} {', '.join(settings)}"
+            label if len(settings) == point_counts[label] else f"{label} {', '.join(settings)}"
             for label, settings in codecs.items()
         )
         scope = f"in no curve of {', '.join(labels_affected) or 'any metric'}"
-        result.append(Absent("; ".join(codec_texts), f"{scope}: {reason}"))
-    return result
+        absences.append(Absent("; ".join(codec_texts), f"{scope}: {reason}"))
+    return absences
 
 
 def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     """Return the metrics that some points of a codec have and other points lack."""
-    labels = summary.labels
-    result, by_label = [], group_by_key((labels[point.edition], point) for point in summary.points)
+    absences, labels = list[Absent](), summary.labels
+    points_by_label = group_by_key((labels[point.edition], point) for point in summary.points)
     for metric in metrics:
-        for label, points in by_label.items():
-            count_missing = sum(not point.has(metric.column) for point in points)
-            if 0 < count_missing < len(points):
-                reason = f"{NOT_COMPUTED} at {count_missing} of {counted(len(points), 'point')}"
+        for label, points in points_by_label.items():
+            num_missing = sum(not point.has(metric.column) for point in points)
+            if 0 < num_missing < len(points):
+                reason = f"{NOT_COMPUTED} at {num_missing} of {counted(len(points), 'point')}"
                 remedy = f"{summary.rescore_command} --metrics {metric.column}"
-                result.append(Absent(f"{metric.label} of {label}", reason, remedy))
-    return result
+                absences.append(Absent(f"{metric.label} of {label}", reason, remedy))
+    return absences
 
 
-def absent_table(absent: Sequence[Absent]) -> Table:
+def absent_table(absences: Sequence[Absent]) -> Table:
     """Return a row per absence."""
-    return Table.create(COLUMNS, absent, absent="").drop_empty_columns(num_fixed=2)
+    return Table.create(COLUMNS, absences, absent="").drop_empty_columns(num_fixed=2)
 
 
-def absent_lines(absent: Sequence[Absent]) -> list[str]:
+def absent_lines(absences: Sequence[Absent]) -> list[str]:
     """Return a line per reason: the affected names, and the commands that help."""
     lines = []
-    for reason, group in group_by_key((item.why, item) for item in absent).items():
-        names = listed([*dict.fromkeys(item.what for item in group)])
-        remedies = dict.fromkeys(f"`{item.remedy}`" for item in group if item.remedy)
+    for reason, group in group_by_key((entry.why, entry) for entry in absences).items():
+        names = listed([*dict.fromkeys(entry.what for entry in group)])
+        remedies = dict.fromkeys(f"`{entry.remedy}`" for entry in group if entry.remedy)
         lines.append(f"{names}: {reason}" + (f" ({', '.join(remedies)})" if remedies else ""))
     return lines
 

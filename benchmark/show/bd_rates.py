@@ -39,11 +39,13 @@ def short_name(metric: Metric, metrics: Sequence[Metric] = ()) -> str:
 
 def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
     """Return the columns of a table of comparisons in these metrics."""
-    by_column = {metric.column: metric for metric in metrics}
+    metrics_by_column = {metric.column: metric for metric in metrics}
 
     def change_text(record: Record) -> str | None:
         text = number_text(record, "bd_metric", "+z.4g")
-        return f"{text} %" if text and by_column[record["metric"]].scale == "decades" else text
+        return (
+            f"{text} %" if text and metrics_by_column[record["metric"]].scale == "decades" else text
+        )
 
     def images_text(record: Record) -> str | None:
         images, num_refused = record["images_bd_rate_images"], record["images_bd_rate_refused"]
@@ -51,7 +53,7 @@ def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
 
     quartiles = "images_bd_rate_lower_quartile_percent", "images_bd_rate_upper_quartile_percent"
     return (
-        Column("metric", lambda record: by_column[record["metric"]].axis_label),
+        Column("metric", lambda record: metrics_by_column[record["metric"]].axis_label),
         Column("codec"),
         Column("remark", _remark),
         Column("BD-rate (%)", number_text, str),
@@ -114,7 +116,7 @@ def ends_text(low: float | None, high: float | None) -> str | None:
 
 
 def interval_text(record: Record, kind: str = "") -> str | None:
-    """Format the interval of a BD-rate; None without one. kind: "images_"."""
+    """Format the interval of a BD-rate; None without an interval. kind: "" or "images_"."""
     return ends_text(*(record[f"{kind}bd_rate_{end}_percent"] for end in ("low", "high")))
 
 
@@ -125,9 +127,9 @@ def number_text(record: Record, name: str = "bd_rate_percent", form: str = "+z.2
 
 
 def doubt_mark(record: Record, name: str = "bd_rate_percent") -> str:
-    """Return the mark of a doubtful BD-rate or BD-metric; empty for others."""
-    doubtful = record["bd_metric_doubtful" if name == "bd_metric" else "doubtful"]
-    return DOUBT_MARK if doubtful else ""
+    """Return the mark of a doubtful BD-rate or BD-metric; empty if it is not doubtful."""
+    is_doubtful = record["bd_metric_doubtful" if name == "bd_metric" else "doubtful"]
+    return DOUBT_MARK if is_doubtful else ""
 
 
 def ranking_table(
@@ -136,7 +138,7 @@ def ranking_table(
     names: Mapping[Edition, str] | None = None,
     marks: bool = False,
 ) -> Table:
-    """Return a row per codec, best first, no empty columns; marks: mark bundled codecs' labels."""
+    """Return a row per codec, best first, without empty columns; marks: mark bundled codecs."""
     counts_differ = len({record["images"] for record in ranking.records.values()}) > 1
     marks = marks and not all(edition.bundled for edition in ranking.records)
     columns = [
@@ -166,8 +168,8 @@ def ranking_table(
     ]
     rows = [{**record, "edition": edition} for edition, record in ranking.records.items()]
     table = Table.create(columns, rows).drop_empty_columns()
-    doubtful = any(DOUBT_MARK in cell for row in table.rows for cell in row)
-    notes = [doubt_note(ranking.rule)] if doubtful else []
+    has_doubtful = any(DOUBT_MARK in cell for row in table.rows for cell in row)
+    notes = [doubt_note(ranking.rule)] if has_doubtful else []
     notes += filter(None, (absent_note(ranking, *absent) for absent in ranking.absent))
     return table._replace(notes=tuple(notes))
 
@@ -207,19 +209,19 @@ def headline(
 ) -> str:
     """Return a report's first sentence: the user's codec compared with the anchor.
 
-    Of several variants it names the best in each metric. Without a user's codec it names the best
-    of the requested codecs, and the next one if their intervals overlap. names: names in figures.
+    Of several variants, the best in each metric is named. Without a user's codec, it is the best
+    requested codec, and the next codec if their intervals overlap. names: names in figures.
     requested_codecs: those given to `--codecs`.
     """
-    scope, counts = f"on {counted(images, 'image')}", {*ranking.image_counts}
+    scope, image_counts = f"on {counted(images, 'image')}", {*ranking.image_counts}
     editions = headline_candidates(ranking.records, ranking.anchor, requested_codecs)
     if not editions or ranking.anchor is None:
         beginning = "There is no codec"
         if ranking.anchor:
             beginning = f"{names[ranking.anchor]} has no other codec"
         return f"{beginning} to compare with {scope}."
-    anchor, parts, subject = names[ranking.anchor], list[str](), None
-    for place, metric in enumerate(ranking.metrics):
+    anchor, clauses, subject = names[ranking.anchor], list[str](), None
+    for index, metric in enumerate(ranking.metrics):
         if metric in ranking.extra_metrics and len(ranking.metrics) > len(ranking.extra_metrics):
             continue
         records = {edition: ranking.comparisons[edition, metric.column] for edition in editions}
@@ -228,20 +230,22 @@ def headline(
             leader = min(comparable_editions, key=rates.__getitem__)
             value, record = rates[leader], records[leader]
             subject_text = f"{names[leader]} needs " if leader != subject else ""
-            than_anchor = "" if parts else f" than {anchor}"
+            than_anchor = "" if clauses else f" than {anchor}"
             overlap_clause = ""
             if record["doubtful"]:
                 overlap_clause = f" (the {100 * record['bd_rate_overlap']:.0f} % that both reach)"
             difference = _bits_text(value, than_anchor) + _runner_up(records, leader, names)
             image_clause = (
-                f" on {counted(ranking.image_counts[place], 'image')}" if len(counts) > 1 else ""
+                f" on {counted(ranking.image_counts[index], 'image')}"
+                if len(image_counts) > 1
+                else ""
             )
             condition = f"at equal {metric_names([metric])}{overlap_clause}{image_clause}"
-            parts.append(f"{subject_text}{difference} {condition}")
+            clauses.append(f"{subject_text}{difference} {condition}")
             subject = leader
-    if parts:
-        scope = f" on {counted(ranking.image_counts[0], 'image')}" if len(counts) == 1 else ""
-        return f"{listed(parts)}{scope}{ranking.rule.words}."
+    if clauses:
+        scope = f" on {counted(ranking.image_counts[0], 'image')}" if len(image_counts) == 1 else ""
+        return f"{listed(clauses)}{scope}{ranking.rule.words}."
     first_records = [ranking.comparisons[editions[0], metric.column] for metric in ranking.metrics]
     reasons = [record["reason"] for record in first_records if record["bd_rate_percent"] is None]
     reason_text = f": {next(iter(reasons), NO_METRIC)}"
@@ -251,7 +255,7 @@ def headline(
 def _runner_up(
     records: Mapping[Edition, Record], leader: Edition, names: Mapping[Edition, str]
 ) -> str:
-    """Return the next codec, in brackets, if it may be as good; empty if the leader is a user's."""
+    """Return the next codec, in brackets, if it may be as good; empty after a user's codec."""
 
     def rate(edition: Edition) -> float:
         return float(records[edition]["bd_rate_percent"])

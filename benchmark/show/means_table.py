@@ -20,16 +20,16 @@ FEW_NOTE = (
 
 
 def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
-    """Return a row per point, without empty columns; a mean over fewer images has their count."""
+    """Return a row per point, without empty columns; a mean over fewer images shows their count."""
 
-    def images(point: Point) -> str:
+    def images_text(point: Point) -> str:
         return f"{point.images} of {summary.images}" if point.missing else str(point.images)
 
     labels = summary.labels
     columns = [
         Column("codec", lambda point: labels[point.edition]),
         Column("setting", lambda point: str(point.setting)),
-        Column("images", images, str),
+        Column("images", images_text, str),
         Column("bpp", "bpp", ".4f"),
         *(Column(m.label, partial(_mean_of_metric, m), str) for m in metrics),
         Column("real / estimated bits", partial(_mean, REAL_TO_ESTIMATED, "{:.4f}".format), str),
@@ -41,9 +41,9 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
     if any(point.failed for point in summary.points):
         columns.append(Column("failed", lambda point: str(point.failed or ""), str))
     table = Table.create(columns, summary.points)
-    text = "".join(cell for row in table.rows for cell in row[3:])
+    all_cells = "".join(cell for row in table.rows for cell in row[3:])
     notes_by_mark = (("(", COUNT_NOTE), (INFINITE_MARK, IDENTICAL_NOTE), (FEW_MARK, FEW_NOTE))
-    notes = [note for mark, note in notes_by_mark if mark in text]
+    notes = [note for mark, note in notes_by_mark if mark in all_cells]
     notes += caveat_notes(summary.editions)
     return table._replace(notes=tuple(notes)).drop_empty_columns(num_fixed=4)
 
@@ -63,7 +63,7 @@ def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "")
     if mean.value is None:
         return infinite_text or None
     count = str(mean.images) if mean.images != point.images else ""
-    remarks = ", ".join(part for part in (count, infinite_text) if part)
+    remarks = ", ".join(filter(None, (count, infinite_text)))
     return f"{form(mean.value)}{mark}" + (f" ({remarks})" if remarks else "")
 
 

@@ -57,7 +57,7 @@ SHOWN_METRICS = opt(COMPARED, "Metrics to show; at a rate, the first one ranks t
 BUDGET = opt(MANNER, "Match the target per image ('image') or over all images together ('set').")
 COMMON_IMAGES = opt(MANNER, "Use only images on which every codec reaches the target.")
 BRACKETS = "Brackets: paired 95 % intervals over images."
-MAX_METRICS = 3  # shown next to the settings of a search
+MAX_METRICS = 3  # number of metrics shown next to the settings of a search
 MAX_REMEDIES = 3  # commands for bundled codecs that do not reach a target
 
 
@@ -102,28 +102,30 @@ def rank(
     """
     budget_kind, targets = parse_budget(budget), parse_targets(at)
     names = metric_names(metrics)
-    names_read = dict.fromkeys(
+    read_names = dict.fromkeys(
         (*names, *(target.name for target in targets if target.name != RATE))
     )
-    stored = read_compared(
-        source, codecs, tuple(names_read), bundled=bundled, anchor=anchor, allow_few=allow_few,
-        common=common and budget_kind == "set",  # else per image, at any setting
+    dataset_results = read_compared(
+        source, codecs, tuple(read_names), bundled=bundled, anchor=anchor, allow_few=allow_few,
+        common=common and budget_kind == "set",  # per image, settings need not have all images
         min_settings=1, images=images,
     )  # fmt: skip
-    shown_metrics, summary = [*map(Metric.named, names)], stored.summary
-    reference = summary.edition_of(stored.anchor.spec)
+    shown_metrics, summary = [*map(Metric.named, names)], dataset_results.summary
+    reference = summary.edition_of(dataset_results.anchor.spec)
     if not anchor and reference and reference.facts.kind != "standard":
         reference = None
     ranks = {
         target: rank_at(
             summary, target, shown_metrics, budget_kind, common, anchor=reference,
-            tolerance=float(is_searched(stored, target)),
+            tolerance=float(is_searched(dataset_results, target)),
         )
         for target in targets
     }  # fmt: skip
     absent_systems = list[Absent]()
     if published:
-        curves, absent_systems = _published_curves(source, stored, published, tuple(names_read))
+        curves, absent_systems = _published_curves(
+            source, dataset_results, published, tuple(read_names)
+        )
         ranks = {
             target: [
                 *codec_ranks,
@@ -131,26 +133,27 @@ def rank(
             ]
             for target, codec_ranks in ranks.items()
         }
-    all_ranked = [codec for ranked in ranks.values() for codec in ranked]
-    records, image_count = [codec.record for codec in all_ranked], len(stored.image_names)
-    keys = dict.fromkeys(key for record in records for key in record)
+    all_codecs = [codec for ranked_codecs in ranks.values() for codec in ranked_codecs]
+    records, image_count = [codec.record for codec in all_codecs], len(dataset_results.image_names)
+    all_keys = dict.fromkeys(key for record in records for key in record)
     headlines = [
-        headline(target, ranked, shown_metrics[0], image_count) for target, ranked in ranks.items()
+        headline(target, ranked_codecs, shown_metrics[0], image_count)
+        for target, ranked_codecs in ranks.items()
     ]
     summary_line = " ".join(
-        [f"{stored.subject}.", *headlines, BRACKETS, *caveats_measured_here(summary)]
+        [f"{dataset_results.subject}.", *headlines, BRACKETS, *caveats_measured_here(summary)]
     )
     absences = [
-        item
-        for target, ranked in ranks.items()
-        for item in rank_absences(target, ranked, shown_metrics, stored)
+        absence
+        for target, ranked_codecs in ranks.items()
+        for absence in rank_absences(target, ranked_codecs, shown_metrics, dataset_results)
     ]
     return Answer(
-        [{**keys, **record} for record in records],
-        rank_columns(shown_metrics, all_ranked, summary, reference),
-        "\n".join([summary_line, *mark_notes(all_ranked, shown_metrics)]),
+        [{**all_keys, **record} for record in records],
+        rank_columns(shown_metrics, all_codecs, summary, reference),
+        "\n".join([summary_line, *mark_notes(all_codecs, shown_metrics)]),
         [*absences, *absent_systems, *summary.not_shown],
-        {"dataset": stored.name, "budget": budget, **stored.facts},
+        {"dataset": dataset_results.name, "budget": budget, **dataset_results.facts},
         0 if any(record["rank"] for record in records) else 1,
     )
 
@@ -170,12 +173,18 @@ def nearest_settings(
     shown_metrics = [metric for metric in available_metrics if metric not in target_metrics][
         :MAX_METRICS
     ] or target_metrics
-    ranked, first_sentence = list[RankedCodec](), ""
+    ranked_codecs, first_sentence = list[RankedCodec](), ""
     if shown_metrics:
-        ranked = rank_at(summary, target, shown_metrics, anchor=reference, tolerance=math.inf)
-        first_sentence = headline(target, ranked, shown_metrics[0], summary.images)
-    columns = rank_columns(shown_metrics, ranked, summary, reference, brief=True) if ranked else []
-    return Answer([codec.record for codec in ranked], columns, first_sentence)
+        ranked_codecs = rank_at(
+            summary, target, shown_metrics, anchor=reference, tolerance=math.inf
+        )
+        first_sentence = headline(target, ranked_codecs, shown_metrics[0], summary.images)
+    columns = (
+        rank_columns(shown_metrics, ranked_codecs, summary, reference, brief=True)
+        if ranked_codecs
+        else []
+    )
+    return Answer([codec.record for codec in ranked_codecs], columns, first_sentence)
 
 
 def parse_budget(text: str) -> Budget:
@@ -185,9 +194,9 @@ def parse_budget(text: str) -> Budget:
     return "set" if text == "set" else "image"
 
 
-def is_searched(stored: DatasetResults, target: Target) -> bool:
+def is_searched(dataset_results: DatasetResults, target: Target) -> bool:
     """Return whether a stored run searched for this target."""
-    for run in stored.runs:
+    for run in dataset_results.runs:
         request = run.get("request")
         with suppress(UsageError):
             if isinstance(request, dict) and parse_target(str(request.get("target"))) == target:
@@ -196,19 +205,21 @@ def is_searched(stored: DatasetResults, target: Target) -> bool:
 
 
 def _published_curves(
-    source: RowSource, stored: DatasetResults, names: str, metrics: Iterable[str]
+    source: RowSource, dataset_results: DatasetResults, names: str, metrics: Iterable[str]
 ) -> tuple[list[Curve], list[Absent]]:
     from benchmark.published.curves import published_curves, system_of
     from benchmark.published.registry import chosen_points
 
     points = chosen_points(source.results, names)
-    panels = [published_curves(points, stored.name, Metric.named(name)) for name in metrics]
+    panels = [
+        published_curves(points, dataset_results.name, Metric.named(name)) for name in metrics
+    ]
     curves = [curve for panel in panels for curve in panel]
     systems = {system_of(curve) for curve in curves}
     systems_without_curve = dict.fromkeys(
         point.system for point in points if point.system not in systems
     )
-    reason = f"nothing published on {stored.name} in these metrics"
+    reason = f"nothing published on {dataset_results.name} in these metrics"
     return curves, [Absent(name, reason) for name in systems_without_curve]
 
 
@@ -223,12 +234,12 @@ def rank_published(
     """Return published systems at a target, with the rules that forbid comparing with `ranked`."""
     from benchmark.published.curves import sharing_protocols
 
-    by_metric = group_by_key((curve.metric, curve.protocol) for curve in curves)
+    protocols_by_metric = group_by_key((curve.metric, curve.protocol) for curve in curves)
     shared_protocols = {
         metric.column: sharing_protocols(
             metric_curves, metric, summary.protocols.get(metric.column, "") if summary else ""
         )
-        for metric, metric_curves in by_metric.items()
+        for metric, metric_curves in protocols_by_metric.items()
     }
     difference = ""
     num_compared = next((codec.record["images"] for codec in ranked if codec.record["rank"]), None)
@@ -244,31 +255,32 @@ class ValueColumn(NamedTuple):
     """A column of records at targets: a rate, its change, or a metric."""
 
     name: str
-    key: str  # in records
+    key: str  # key in records
     form: str
-    quantity: str = ""  # its name in targets, if it may be interpolated
+    quantity: str = ""  # name in targets, if the value may be interpolated
     scale: float = 1.0
     metric: Metric | None = None
 
     def text(self, record: Record) -> str | None:
-        """Format a value with its marks; None without one."""
+        """Format a record's value with its marks; None without a value."""
         if record[self.key] is None:
             return None
         is_interpolated = record["interpolated_from"] is not None and self.quantity
         wide_mark = WIDE_MARK if is_interpolated and not _is_at(record, self.quantity) else ""
-        rule = OTHER_RULE if record.get(f"{self.key}_other_rule") else ""
-        few = FEW_MARK if self.metric and self.metric.few(record["images"]) else ""
+        rule_mark = OTHER_RULE if record.get(f"{self.key}_other_rule") else ""
+        few_mark = FEW_MARK if self.metric and self.metric.few(record["images"]) else ""
         deviation = record.get(f"{self.key}_seeds_standard_deviation")
-        seeds = "" if deviation is None else f" ± {deviation * self.scale:{self.form}}"
-        return f"{wide_mark}{record[self.key] * self.scale:{self.form}}{seeds}{rule}{few}"
+        seeds_text = "" if deviation is None else f" ± {deviation * self.scale:{self.form}}"
+        value_text = f"{record[self.key] * self.scale:{self.form}}"
+        return f"{wide_mark}{value_text}{seeds_text}{rule_mark}{few_mark}"
 
     def interval(self, record: Record) -> str:
-        """Format the interval of a value; empty without one."""
+        """Format the interval of a value; empty without an interval."""
         low, high = (record.get(f"{self.key}{end}") for end in ("_low", "_high"))
         return "" if low is None else f"[{low:{self.form}}, {high:{self.form}}]"
 
     def text_with_interval(self, record: Record) -> str | None:
-        """Format a value with its interval; None without one."""
+        """Format a value with its interval; None without a value."""
         text = self.text(record)
         return text and f"{text} {self.interval(record)}".rstrip()
 
@@ -340,10 +352,14 @@ def _is_at(record: Record, name: str) -> bool:
 def mark_notes(ranked: Sequence[RankedCodec], metrics: Sequence[Metric]) -> list[str]:
     """Return the sentences on curves with few points and on the marks of values."""
     records, notes = [codec.record for codec in ranked], list[str]()
-    points = group_by_key(
+    codecs_by_num_points = group_by_key(
         (record["points"], record["codec"]) for record in records if not record["setting"]
     )
-    for count, names in sorted((n, names) for n, names in points.items() if n and n < MIN_POINTS):
+    for count, names in sorted(
+        (num_points, names)
+        for num_points, names in codecs_by_num_points.items()
+        if num_points and num_points < MIN_POINTS
+    ):
         notes.append(
             f"Interpolated on {counted(count, 'point')}: {listed([*dict.fromkeys(names)])}."
         )
@@ -387,18 +403,18 @@ def headline(target: Target, ranked: Sequence[RankedCodec], metric: Metric, imag
     if len(ranked_records) < 2 or ranked_records[1]["to_best"] is None:
         only_codec = f"only {ranked_records[0]['codec']}" if ranked_records else "no codec"
         return f"At {target}{image_clause} {only_codec} is ranked."
-    first, second = ranked_records[:2]
+    best, runner_up = ranked_records[:2]
     intervals = [
         (record["to_best_low"], record["to_best_high"])
         for record in ranked_records
         if record["to_best"] is not None
     ]
     is_certain = all(low is not None and not low <= 0 <= high for low, high in intervals)
-    verdict = f"{first['codec']} {'is the best' if is_certain else 'has the best mean'}"
-    if second["rank"] == 1:
-        verdict = f"{first['codec']} is as good as {second['codec']}"
-    change = _difference_text(metric, second)
-    return f"At {target}{image_clause} {verdict}; {second['codec']} differs by {change}."
+    verdict = f"{best['codec']} {'is the best' if is_certain else 'has the best mean'}"
+    if runner_up["rank"] == 1:
+        verdict = f"{best['codec']} is as good as {runner_up['codec']}"
+    change = _difference_text(metric, runner_up)
+    return f"At {target}{image_clause} {verdict}; {runner_up['codec']} differs by {change}."
 
 
 def rank_absences(
@@ -422,8 +438,8 @@ def rank_absences(
         )
         unreached_codecs = [codec for codec in ranked_codecs if codec.unreached_images]
         labels = listed([codec.record["codec"] for codec in unreached_codecs])
-        whole_set = all(codec.means_bracket_target for codec in unreached_codecs)
-        hint = "; --budget set uses all images" if whole_set else ""
+        can_use_set = all(codec.means_bracket_target for codec in unreached_codecs)
+        hint = "; --budget set uses all images" if can_use_set else ""
         images_by_reason = {
             f"not reached by {labels}{hint}": unreached_names,
             f"no {target_metric.label}": sorted({*names.values()} - images_with_value),
@@ -454,23 +470,23 @@ def _has_value(codec: RankedCodec, metrics: Sequence[Metric]) -> bool:
 
 
 def _why_not_ranked(
-    target: Target, codec: RankedCodec, metric: Metric, stored: DatasetResults | None
+    target: Target, codec: RankedCodec, metric: Metric, dataset_results: DatasetResults | None
 ) -> str:
     low, high = codec.span or (None, None)
-    if not codec.edition.measured or stored is None:
+    if not codec.edition.measured or dataset_results is None:
         if low is None:
             return f"nothing published in {metric.label}"
         return f"{target} not reached; published at {target.name}={low:.3g} to {high:.3g}"
     reason = f"no curve for {target}"
     if codec.unreached_images:
         unreached_names = listed(
-            sorted(stored.image_names[number] for number in codec.unreached_images)
+            sorted(dataset_results.image_names[number] for number in codec.unreached_images)
         )
         reason = f"{target} not reached in {unreached_names}"
         if low is not None:
             reason += f"; all images reach {target.name}={low:.3g} to {high:.3g}"
     if codec.record["rank"] is None and not codec.means_bracket_target:
-        reason += _settings_left_out(codec.edition, metric, stored.summary)
+        reason += _settings_left_out(codec.edition, metric, dataset_results.summary)
     return (
         f"{reason}; --budget set counts all bytes together"
         if codec.means_bracket_target
@@ -493,11 +509,13 @@ def _settings_left_out(edition: Edition, metric: Metric, summary: Summary) -> st
     )
 
 
-def _search_command(stored: DatasetResults, edition: Edition, target: Target) -> str:
-    """Return the command that searches a codec's setting for a target; empty without one."""
+def _search_command(dataset_results: DatasetResults, edition: Edition, target: Target) -> str:
+    """Return the command that searches a codec's setting for a target; empty if none can."""
     if target.name in DISTRIBUTION_METRICS:
         return ""
-    for run in stored.runs if edition.origin == "here" else ():  # other editions ran elsewhere
+    for run in (
+        dataset_results.runs if edition.origin == "here" else ()
+    ):  # other editions ran elsewhere
         if (
             dict(run.get("conditions") or {}).get("run") == edition.run_facts.run
             and "request" in run
@@ -505,6 +523,6 @@ def _search_command(stored: DatasetResults, edition: Edition, target: Target) ->
             return rerun_command(
                 run, codecs=edition.spec.text, target=str(target), points=(), part=""
             )
-    results = stored.folder.parent.parent
+    results = dataset_results.folder.parent.parent
     options = {"codecs": edition.spec.text, "target": str(target)}
-    return command_on_rows("run", results, stored.name, **options)
+    return command_on_rows("run", results, dataset_results.name, **options)

@@ -18,9 +18,9 @@ from benchmark.system.text import counted, group_by_key, markdown_text, one_line
 
 
 class Section(NamedTuple):
-    """A part of a text: texts are paragraphs, other sequences lists; empty parts are not shown."""
+    """A titled part of a text: texts are paragraphs, sequences lists; empty parts are omitted."""
 
-    kind: str  # its name for programs: "ranking"
+    kind: str  # name for programs: "ranking"
     title: str
     parts: "Sequence[Part]"
 
@@ -39,7 +39,7 @@ def command_sentence(command: str) -> str:
 
 
 def markdown(root: Section, level: int = 1) -> str:
-    """Return a section as markdown, its heading with `level` hashes; texts in it are escaped."""
+    """Return a section as markdown with escaped texts; its heading has `level` hashes."""
     blocks = [block(part, level + 1).rstrip("\n") for part in root.parts if part]
     return "\n\n".join([f"{'#' * level} {markdown_text(root.title)}", *blocks]) + "\n"
 
@@ -57,7 +57,7 @@ def block(part: Part, level: int = 2) -> str:
 
 
 def html_text(sentence: str) -> str:
-    """Return a sentence as HTML, its commands in back quotes as code."""
+    """Return a sentence as HTML; commands in back quotes become code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(sentence))
 
 
@@ -83,7 +83,7 @@ def html(
     return "".join(part_html(part) for part in root.parts if part)
 
 
-MAX_CAPTION_WORDS = 60  # in a caption
+MAX_CAPTION_WORDS = 60
 LOWER_NOTE = "Arrow down: lower is better."
 DECIBELS_NOTE = "{} drawn as -10 log10(1 - mean)."
 CAVEAT_MARK = "*"
@@ -112,10 +112,12 @@ def seeds_sentences(counts: Iterable[int]) -> list[str]:
 
 def few_sentences(metrics: Iterable[Metric]) -> list[str]:
     """Return sentences on distribution metrics over few images."""
-    start = f"Over fewer than {FEW_IMAGES} images,"
+    beginning = f"Over fewer than {FEW_IMAGES} images,"
     return [
-        f"{start} {listed(names)} {'are' if names[1:] else 'is'} {why}."
-        for why, names in group_names((metric.over_few, metric.label) for metric in metrics).items()
+        f"{beginning} {listed(names)} {'are' if names[1:] else 'is'} {reason}."
+        for reason, names in group_names(
+            (metric.over_few, metric.label) for metric in metrics
+        ).items()
     ]
 
 
@@ -151,29 +153,39 @@ def mark_name(name: str, caveats: Sequence[str] | None) -> str:
 
 
 def _caveat_note(curves: Iterable[Curve]) -> str:
-    caveats = [caveat.split("; ") for curve in curves for caveat in curve.edition.run_facts.caveats]
-    statements = list(dict.fromkeys(part for parts in caveats for part in parts))
-    common = [part for part in statements if all(part in parts for parts in caveats)]
-    words = "; ".join(common or statements)
-    if len(words) > MAX_CAVEAT_CHARACTERS:  # then their common beginning: "reduced network"
-        first, *other_openings = {part.partition(",")[0]: None for part in statements}
-        words = "a caveat: see the sources" if other_openings else first
-    return f"{CAVEAT_MARK} {words}." if caveats else ""
+    statements_by_curve = [
+        caveat.split("; ") for curve in curves for caveat in curve.edition.run_facts.caveats
+    ]
+    statements = list(
+        dict.fromkeys(
+            statement for curve_statements in statements_by_curve for statement in curve_statements
+        )
+    )
+    common_statements = [
+        statement
+        for statement in statements
+        if all(statement in curve_statements for curve_statements in statements_by_curve)
+    ]
+    caveat_text = "; ".join(common_statements or statements)
+    if len(caveat_text) > MAX_CAVEAT_CHARACTERS:  # use the common beginning: "reduced network"
+        opening, *other_openings = {statement.partition(",")[0]: None for statement in statements}
+        caveat_text = "a caveat: see the sources" if other_openings else opening
+    return f"{CAVEAT_MARK} {caveat_text}." if statements_by_curve else ""
 
 
 def curves_note(curves: Sequence[Curve]) -> str:
     """Return the line inside a figure: caveats, and origins that the legend does not show."""
-    parts = []
+    sentences = []
     if any(curve.edition.bundled and "bundled" not in curve.name for curve in curves):
         scope = "All" if all(curve.measured for curve in curves) else "Unmarked"
-        parts.append(f"{scope} results are bundled with the project.")
+        sentences.append(f"{scope} results are bundled with the project.")
     if any(curve.sampled for curve in curves):
-        parts.append("Dash-dotted: read off a plotted line.")
-    return " ".join(filter(None, [*parts, _caveat_note(curves)]))
+        sentences.append("Dash-dotted: read off a plotted line.")
+    return " ".join(filter(None, [*sentences, _caveat_note(curves)]))
 
 
 def other_rules_note(curves: Iterable[Curve]) -> str:
-    """Return the sentence that explains the mark OTHER_RULE; empty without any."""
+    """Return the sentence that explains the mark OTHER_RULE; empty if no curve has the mark."""
     names = group_by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
     clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]
     return (
@@ -185,9 +197,11 @@ def other_rules_note(curves: Iterable[Curve]) -> str:
 
 def _brief_reason(point: Point, metric: Metric, reason: str) -> str:
     for text, _ in point.means[metric.column].reasons[:1]:
-        missing, command = absence(text)
-        has_fixed_command = command and missing != NOT_COMPUTED  # that command needs options
-        reason = reason.replace(text, f"{missing}, {command}" if has_fixed_command else missing)
+        missing_values, command = absence(text)
+        has_fixed_command = command and missing_values != NOT_COMPUTED  # which needs options
+        reason = reason.replace(
+            text, f"{missing_values}, {command}" if has_fixed_command else missing_values
+        )
     return reason
 
 
@@ -226,10 +240,13 @@ def images_text(panels: Iterable[Panel]) -> str:
         measured_curves = [curve for curve in panel if curve.measured]
         points = [point for curve in measured_curves or panel for point in curve.points]
         if counts := sorted({point.images for point in points if point.images}):
-            words = " or ".join([*map(str, counts[:-1]), counted(counts[-1], "image")])
-            metrics_by_count.setdefault(words, []).append(panel[0].metric)
+            count_text = " or ".join([*map(str, counts[:-1]), counted(counts[-1], "image")])
+            metrics_by_count.setdefault(count_text, []).append(panel[0].metric)
     if len(metrics_by_count) < 2:
         return next(iter(metrics_by_count), "an unknown number of images")
     return listed(
-        [f"{words} in {metric_names(metrics)}" for words, metrics in metrics_by_count.items()]
+        [
+            f"{count_text} in {metric_names(metrics)}"
+            for count_text, metrics in metrics_by_count.items()
+        ]
     )

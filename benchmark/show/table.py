@@ -29,12 +29,12 @@ NO_MARKS: Marks = {}
 
 
 class Table(NamedTuple):
-    """A table of text cells. The first `words` columns are text, the others numbers."""
+    """A table of formatted cells; the first `words` columns are text, the others numbers."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: int
-    notes: tuple[str, ...] = ()  # sentences below it
+    notes: tuple[str, ...] = ()  # sentences below the table
 
     @classmethod
     def create(
@@ -48,21 +48,21 @@ class Table(NamedTuple):
         named_columns = [column for column in columns if column.name]
         cells = tuple(tuple(column.text(row, absent) for column in named_columns) for row in rows)
         words = next(
-            (n for n, column in enumerate(named_columns) if column.form), len(named_columns)
+            (index for index, column in enumerate(named_columns) if column.form), len(named_columns)
         )
         return cls(tuple(column.name for column in named_columns), cells, words, tuple(notes))
 
     def drop_empty_columns(self, num_fixed: int = 0) -> "Table":
-        """Return the table without empty columns, except the first `num_fixed` ones."""
-        filled_places = [
-            place
-            for place, cells in enumerate(zip(*self.rows, strict=True))
-            if place < num_fixed or any(cell not in ("", NOTHING) for cell in cells)
+        """Return the table without empty columns; the first `num_fixed` columns are kept."""
+        filled_columns = [
+            column
+            for column, cells in enumerate(zip(*self.rows, strict=True))
+            if column < num_fixed or any(cell not in ("", NOTHING) for cell in cells)
         ]
         headers, *rows = (
-            tuple(row[n] for n in filled_places) for row in (self.headers, *self.rows)
+            tuple(row[n] for n in filled_columns) for row in (self.headers, *self.rows)
         )
-        words = sum(place < self.words for place in filled_places)
+        words = sum(column < self.words for column in filled_columns)
         return self._replace(headers=headers, rows=tuple(rows), words=words)
 
 
@@ -75,9 +75,9 @@ def records(columns: Iterable[Column], rows: Iterable[Any]) -> list[dict[str, An
 def plain(table: Table) -> str:
     """Return aligned columns separated by two spaces, numbers to the right, notes below."""
     columns = []
-    for place, cells in enumerate(zip(table.headers, *table.rows, strict=True)):
+    for column, cells in enumerate(zip(table.headers, *table.rows, strict=True)):
         texts = [one_line(cell) for cell in cells]
-        align, width = str.ljust if place < table.words else str.rjust, max(map(len, texts))
+        align, width = str.ljust if column < table.words else str.rjust, max(map(len, texts))
         columns.append([align(text, width) for text in texts])
     lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
     return "\n".join([*lines, *map(one_line, table.notes)]) + "\n"
@@ -85,14 +85,19 @@ def plain(table: Table) -> str:
 
 def markdown(table: Table, marks: Marks = NO_MARKS) -> str:
     """Return a pipe table with notes, HTML and links escaped, best cells bold, second italic."""
-    rule = [":---" if place < table.words else "---:" for place in range(len(table.headers))]
+    alignments = [
+        ":---" if column < table.words else "---:" for column in range(len(table.headers))
+    ]
     emphases = {"best": "**", "second": "*", "": ""}
     lines = ["| " + " | ".join(map(_markdown_cell, table.headers)) + " |"]
-    for number, row in enumerate(table.rows):
-        row_emphases = (emphases[marks.get((number, place), "")] for place in range(len(row)))
-        cells = (f"{s}{_markdown_cell(cell)}{s}" for s, cell in zip(row_emphases, row, strict=True))
+    for row_number, row in enumerate(table.rows):
+        row_emphases = (emphases[marks.get((row_number, column), "")] for column in range(len(row)))
+        cells = (
+            f"{emphasis}{_markdown_cell(cell)}{emphasis}"
+            for emphasis, cell in zip(row_emphases, row, strict=True)
+        )
         lines.append("| " + " | ".join(cells) + " |")
-    lines.insert(1, "|" + "|".join(rule) + "|")
+    lines.insert(1, "|" + "|".join(alignments) + "|")
     notes = ["", *(f"- {markdown_text(note)}" for note in table.notes)] if table.notes else []
     return "\n".join([*lines, *notes]) + "\n"
 
@@ -111,26 +116,29 @@ def latex(
     """Return a booktabs tabular with notes as comments.
 
     Cells marked best are bold, second underlined. If the first column repeats, space separates its
-    groups. groups: titles above columns, and how many each spans; headers: the columns' headers
-    below them. parts: rows preceded by a rule.
+    groups. groups: titles above columns, and how many columns each spans; headers: column headers
+    below these titles. parts: numbers of the rows that follow a rule.
     """
 
     def line(cells: Sequence[str], row: int = -1) -> str:
-        texts = [_emphasise(escape_latex(c), marks.get((row, n), "")) for n, c in enumerate(cells)]
+        texts = [
+            _emphasise(escape_latex(c), marks.get((row, column), ""))
+            for column, c in enumerate(cells)
+        ]
         return " & ".join(texts) + r" \\"
 
     alignment = "l" * table.words + "r" * (len(table.headers) - table.words)
     lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
     lines += [*_group_lines(groups), line(headers or table.headers), r"\midrule"]
     has_groups = len({row[0] for row in table.rows}) < len(table.rows)
-    previous = table.rows[0][0] if table.rows else ""
-    for number, row in enumerate(table.rows):
-        if number in parts:
+    previous_group = table.rows[0][0] if table.rows else ""
+    for row_number, row in enumerate(table.rows):
+        if row_number in parts:
             lines.append(r"\midrule")
-        elif has_groups and row[0] != previous:
+        elif has_groups and row[0] != previous_group:
             lines.append(r"\addlinespace")
-        lines.append(line(row, number))
-        previous = row[0]
+        lines.append(line(row, row_number))
+        previous_group = row[0]
     notes = [f"% {escape_latex(note)}" for note in table.notes]
     text = "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
     extra_letters = " ".join(sorted({*UNSUPPORTED_BY_PDFLATEX.findall(text)}))
@@ -147,11 +155,11 @@ def _emphasise(text: str, mark: str) -> str:
 
 
 def _group_lines(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
-    cells, rules, place = [], [], 1
+    cells, rules, column = [], [], 1
     for title, count in groups:
         cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape_latex(title)}}}")
-        rules += [rf"\cmidrule(lr){{{place}-{place + count - 1}}}"] if title else []
-        place += count
+        rules += [rf"\cmidrule(lr){{{column}-{column + count - 1}}}"] if title else []
+        column += count
     if rules:
         yield " & ".join(cells) + r" \\"
         yield " ".join(rules)
@@ -164,7 +172,9 @@ def escape_latex(text: str) -> str:
     ('a\\_b 5\\%', '$-$3.5 [$-$4, 2]', '$\\infty$')
     """
     parts = MINUS.split(one_line(text))
-    return "$-$".join("".join(LATEX.get(sign, sign) for sign in part) for part in parts)
+    return "$-$".join(
+        "".join(LATEX.get(character, character) for character in part) for part in parts
+    )
 
 
 def html(
@@ -179,24 +189,24 @@ def html(
     names: replacements for labels in the first column. links: addresses of the rows' second cells,
     empty for no link. wordy: cells are long texts, broken into lines.
     """
-    kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
+    kinds = ["text" if column < table.words else "number" for column in range(len(table.headers))]
     head = "".join(
         f'<th scope="col" class="{kind}">{escape(header)}</th>'
         for kind, header in zip(kinds, table.headers, strict=True)
     )
-    lines, previous = [], ""
-    for number, row in enumerate(table.rows):
+    lines, previous_title = [], ""
+    for row_number, row in enumerate(table.rows):
         title = breakable(names.get(row[0], row[0]))
         cells = [f'<th scope="row" class="text">{title}</th>']
         for kind, cell in list(zip(kinds, row, strict=True))[1:]:
             text = escape(MINUS.sub("−", cell)) if kind == "number" else breakable(cell)
             cells.append(f'<td class="{kind}">{text}</td>')
-        if links and links[number]:
-            link = f'<a href="{escape(links[number])}">{escape(row[1])}</a>'
+        if links and links[row_number]:
+            link = f'<a href="{escape(links[row_number])}">{escape(row[1])}</a>'
             cells[1] = f'<td class="text">{link}</td>'
-        first = ' class="first"' if row[0] != previous else ""
-        previous = row[0]
-        lines.append(f"<tr{first}>{''.join(cells)}</tr>")
+        class_text = ' class="first"' if row[0] != previous_title else ""
+        previous_title = row[0]
+        lines.append(f"<tr{class_text}>{''.join(cells)}</tr>")
     notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
     kind = ' class="wordy"' if wordy else ""
     return (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Bar = tuple[Curve, Record]
-ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # height of a line of a name; of title and axis
+ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # heights: a line of a name; title and axis together
 NAME_SHARE = 0.42  # maximum share of a column's width; longer names are broken
 NUMBER_MARGIN = 0.3  # space next to the bars for their numbers, as a share of the values' span
 
@@ -35,9 +35,9 @@ def draw_bd_bars(
     dataset: str,
     anchor: CodecSpec | None,
 ) -> texts.DrawnFigure | None:
-    """Draw bars of BD-rates, best codec first, published ones open; None without any."""
-    panels, absent, rule = choice.select(panels), len(choice.absent), choice.rule
-    absences = choice.absent_sentences(panels)
+    """Draw BD-rates as bars, best codec first, published ones open; None without a BD-rate."""
+    panels, num_left_out, rule = choice.select(panels), len(choice.left_out), choice.rule
+    absences = choice.missing_sentences(panels)
     panel_bars = [[*_bars(panel, comparisons, anchor, rule)] for panel in panels]
     panels = [panel for panel, bars in zip(panels, panel_bars, strict=True) if bars]
     panel_bars = [bars for bars in panel_bars if bars]
@@ -47,11 +47,11 @@ def draw_bd_bars(
     curves_by_name = {curve.name: curve for bars in reversed(panel_bars) for curve, _ in bars}
     first_rates = {curve.name: record["bd_rate_percent"] for curve, record in panel_bars[0]}
 
-    def order(name: str) -> tuple[float, float]:
+    def sort_key(name: str) -> tuple[float, float]:
         rate = first_rates.get(name)
         return look().place(curves_by_name[name].edition), math.inf if rate is None else rate
 
-    names = sorted(curves_by_name, key=order)
+    names = sorted(curves_by_name, key=sort_key)
     width = texts.figure_width(len(panels))
     is_narrow = width == WIDTHS["column"] or len(panels) == 1
     labels = {
@@ -61,35 +61,36 @@ def draw_bd_bars(
         )
         for name in names
     }
-    # Panels side by side share a list of names; panels below each other have their own.
+    # Panels side by side share one list of names; panels below each other have one each.
     bars_by_name = [{curve.name: (curve, record) for curve, record in bars} for bars in panel_bars]
     rows = [[name for name in names if name in bars or not is_narrow] for bars in bars_by_name]
     heights = [
         EDGE_INCHES + ROW_INCHES * sum(labels[name].count("\n") + 1 for name in row) for row in rows
     ]
     curves = [*chain(*panels)]
-    doubts = doubt_notes((record["doubtful"] for record in records), rule)
+    doubt_sentences = doubt_notes((record["doubtful"] for record in records), rule)
     curve_notes = sections.other_rules_note(curves), sections.curves_note(curves)
-    note = " ".join(filter(None, [*doubts, *curve_notes]))
+    note = " ".join(filter(None, [*doubt_sentences, *curve_notes]))
     has_intervals = any(record["bd_rate_low_percent"] is not None for record in records)
     intervals_note = "Lines are 95 % intervals over images." if has_intervals else ""
-    against = next((curve.name for curve in curves if curve.spec == anchor), "")
+    anchor_name = next((curve.name for curve in curves if curve.spec == anchor), "")
     with figure_style():
         layout = {"gridspec_kw": {"height_ratios": heights}} if is_narrow else {"sharey": True}
         figure, axes_row, _ = texts.panel_figure(len(panels), fmean(heights), **layout)
         for axes, panel, bars, row in zip(axes_row, panels, bars_by_name, rows, strict=True):
             _draw_bars(axes, [bars.get(name) for name in row], styles)
             axes.set_yticks(range(len(row)), [labels[name] for name in row])
-            axes.set_xlabel(f"BD-rate against {against} (%)")
+            axes.set_xlabel(f"BD-rate against {anchor_name} (%)")
             texts.title(axes, sections.metric_names([panel[0].metric]), width)
         texts.add_legend(figure, [], " ".join(filter(None, [intervals_note, note])))
     metrics = sections.metric_names([panel[0].metric for panel in panels]) + rule.words
     caption = sections.make_caption(
-        f"BD-rates against {against} on {dataset} in {metrics}; negative values mean fewer bits.",
+        f"BD-rates against {anchor_name} on {dataset} in {metrics}; negative values mean fewer "
+        "bits.",
         *absences,
         intervals_note,
         note,
-        f"{len(names)} of {len(names) + absent} codecs." if absent else None,
+        f"{len(names)} of {len(names) + num_left_out} codecs." if num_left_out else None,
     )
     table = texts.rate_table(panels, anchor, rule)
     return texts.DrawnFigure(figure, caption, records, table, sources_table(curves))
@@ -116,7 +117,7 @@ def _outer_end(comparison: Record) -> float:
 
 
 def _draw_bars(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSpec, Style]) -> None:
-    ends = [0.0]
+    bar_ends = [0.0]
     for row, bar in enumerate(bars):
         if bar is None:
             continue
@@ -138,8 +139,8 @@ def _draw_bars(axes: "Axes", bars: Sequence[Bar | None], styles: Mapping[CodecSp
             textcoords="offset points", ha="right" if saves_bits else "left", va="center",
             fontsize=TEXT_POINTS,
         )  # fmt: skip
-        ends.append(_outer_end(comparison))
-    lowest, highest = min(ends), max(ends)
+        bar_ends.append(_outer_end(comparison))
+    lowest, highest = min(bar_ends), max(bar_ends)
     margin = NUMBER_MARGIN * ((highest - lowest) or 1.0)
     right = highest + margin * (highest > 0 or lowest == 0)
     axes.set_xlim(lowest - margin * (lowest < 0), right)

@@ -1,8 +1,8 @@
 """The curves that a figure shows, and the table of their sources.
 
-At most eight, in the order of legends: the requested ones; else the user's, the anchor, this
-project's method if no codec is the user's, published ones, then those measured here before bundled
-ones, by BD-rate in the first metric, one variant of each family before any second one.
+A figure shows at most eight curves: the requested curves or, by default, in this order: 1. the
+user's codecs, the anchor, and the project's codec if the user has none; 2. published systems; 3. a
+variant per family, then the other variants: those measured here, then bundled ones, by BD-rate.
 """
 
 import math
@@ -52,14 +52,14 @@ class Choice(NamedTuple):
     """The curves that the panels of a figure, a page or a report show."""
 
     curves: Mapping[str, Curve]  # by name, in the order of the legend
-    absent: Mapping[str, Curve]  # left out
-    rule: Rule  # for BD-rates
+    left_out: Mapping[str, Curve]  # by name
+    rule: Rule  # rule of BD-rates
 
     @property
     def labels(self) -> list[str]:
         """The labels of the measured curves."""
-        measured = (curve.edition for curve in self.curves.values() if curve.measured)
-        return [*labels_of(measured).values()]
+        measured_editions = (curve.edition for curve in self.curves.values() if curve.measured)
+        return [*labels_of(measured_editions).values()]
 
     @property
     def published(self) -> list[str]:
@@ -68,37 +68,35 @@ class Choice(NamedTuple):
 
     def select(self, panels: Sequence[Panel]) -> list[Panel]:
         """Return the panels with only the chosen curves, without panels that have none."""
-        order, result = list(self.curves), list[Panel]()
+        names, selected_panels = list(self.curves), list[Panel]()
         for panel in panels:
             curves = [curve for curve in panel if curve.name in self.curves]
-            curves.sort(key=lambda curve: order.index(curve.name))
-            result += [curves] if curves else []
-        return result
+            curves.sort(key=lambda curve: names.index(curve.name))
+            selected_panels += [curves] if curves else []
+        return selected_panels
 
-    def absent_sentences(self, panels: Sequence[Panel]) -> list[str]:
+    def missing_sentences(self, panels: Sequence[Panel]) -> list[str]:
         """Return sentences on the chosen curves that are absent from all panels or from one."""
         sentences = []
         for measured, word in ((True, "measured"), (False, "reported")):
             chosen_curves = [curve for curve in self.curves.values() if curve.measured is measured]
-            absent_by_panel = []
+            names_by_panel = []
             for panel in panels:
                 specs = {curve.spec for curve in panel if curve.measured is measured}
-                absent_curves = [curve for curve in chosen_curves if curve.spec not in specs]
-                absent_by_panel.append(
-                    [curve.name if measured else curve.title for curve in absent_curves]
+                missing_curves = [curve for curve in chosen_curves if curve.spec not in specs]
+                names_by_panel.append(
+                    [curve.name if measured else curve.title for curve in missing_curves]
                 )
-            absent_everywhere = [
-                name
-                for name in absent_by_panel[0]
-                if all(name in names for names in absent_by_panel)
+            missing_everywhere = [
+                name for name in names_by_panel[0] if all(name in names for names in names_by_panel)
             ]
-            if absent_everywhere:
-                sentences.append(f"Not {word}: {listed(absent_everywhere, max_names=MAX_NAMES)}.")
-            for panel, names in zip(panels, absent_by_panel, strict=True):
-                if absent_here := [name for name in names if name not in absent_everywhere]:
+            if missing_everywhere:
+                sentences.append(f"Not {word}: {listed(missing_everywhere, max_names=MAX_NAMES)}.")
+            for panel, names in zip(panels, names_by_panel, strict=True):
+                if missing_here := [name for name in names if name not in missing_everywhere]:
                     metric = panel[0].metric.label.partition(" (dB)")[0]
                     sentences.append(
-                        f"{metric} not {word}: {listed(absent_here, max_names=MAX_NAMES)}."
+                        f"{metric} not {word}: {listed(missing_here, max_names=MAX_NAMES)}."
                     )
         return sentences
 
@@ -109,28 +107,28 @@ def choose(
     anchor: CodecSpec | None = None,
     requested_codecs: Sequence[str] = (),
 ) -> Choice:
-    """Choose the curves by the look; `requested_codecs`, anchor and the user's are always kept."""
+    """Choose curves by the drawing options; requested codecs, anchor and user's codecs are kept."""
     all_curves = sorted(chain(*panels), key=lambda curve: not curve.measured)
     curves_by_name = {curve.name: curve for curve in all_curves}
     names, max_curves = [*curves_by_name], look().max_curves
     if max_curves is not None and len(curves_by_name) > max_curves:
         curves = list(curves_by_name.values())
-        users_curves = [curve for curve in curves if curve.edition.is_users]
+        user_curves = [curve for curve in curves if curve.edition.is_users]
         requested_curves = (
             _requested_curves(curves, anchor, requested_codecs) if requested_codecs else []
         )
-        wanted_names = [
+        ranked_names = [
             curve.name
             for curve in requested_curves
-            or _ranked_curves(panels[0], curves, users_curves, anchor, rule)
+            or _ranked_curves(panels[0], curves, user_curves, anchor, rule)
         ]
-        num_required = sum(curve.measured for curve in requested_curves or users_curves)
+        num_required = sum(curve.measured for curve in requested_curves or user_curves)
         names = [
-            name for name in curves_by_name if name in wanted_names[: max(max_curves, num_required)]
+            name for name in curves_by_name if name in ranked_names[: max(max_curves, num_required)]
         ]
     names.sort(key=lambda name: look().place(curves_by_name[name].edition))
-    absent = {name: curve for name, curve in curves_by_name.items() if name not in names}
-    return Choice({name: curves_by_name[name] for name in names}, absent, rule)
+    left_out = {name: curve for name, curve in curves_by_name.items() if name not in names}
+    return Choice({name: curves_by_name[name] for name in names}, left_out, rule)
 
 
 def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
@@ -138,7 +136,7 @@ def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
     requested_codecs = {*experiment.named_codecs, *requested_names(experiment.bundled)}
     names = [
         name
-        for name, curve in choice.absent.items()
+        for name, curve in choice.left_out.items()
         if not curve.measured or any(is_named(curve.edition, text) for text in requested_codecs)
     ]
     limit = f"a figure has at most {look().max_curves} curves, --all draws all of them"
@@ -146,7 +144,7 @@ def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
 
 
 def rename_curves(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
-    """Give curves the look's names. editions: those it may name; default: the panels'."""
+    """Rename curves as drawing options say. editions: may be named; default: all in the panels."""
     titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
     return [[c.retitle(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
@@ -154,11 +152,11 @@ def rename_curves(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> 
 def _requested_curves(
     curves: Sequence[Curve], anchor: CodecSpec | None, requested_codecs: Sequence[str]
 ) -> list[Curve]:
-    measured = [curve.edition for curve in curves if curve.measured]
+    measured_editions = [curve.edition for curve in curves if curve.measured]
     specs = {anchor: None}
     for text in requested_codecs:
         with suppress(UnknownName):  # a published system, or a codec without a curve
-            specs |= {edition.spec: None for edition in find_editions([text], measured)}
+            specs |= {edition.spec: None for edition in find_editions([text], measured_editions)}
     measured_curves = [c for spec in specs for c in curves if c.measured and c.spec == spec]
     return [*measured_curves, *(curve for curve in curves if not curve.measured)]
 
@@ -166,7 +164,7 @@ def _requested_curves(
 def _ranked_curves(
     first_panel: Panel,
     curves: Sequence[Curve],
-    users_curves: Sequence[Curve],
+    user_curves: Sequence[Curve],
     anchor: CodecSpec | None,
     rule: Rule,
 ) -> list[Curve]:
@@ -176,22 +174,24 @@ def _ranked_curves(
         (curve.rates for curve in reversed(first_panel) if curve.spec == anchor), None
     )
 
-    def place(curve: Curve) -> tuple[bool, float]:
+    def sort_key(curve: Curve) -> tuple[bool, float]:
         delta = None
         if anchor_curve is not None and curve.name in rates:
             delta = bd_rate(anchor_curve, rates[curve.name], rule).value
         return curve.edition.bundled, math.inf if delta is None else delta
 
-    ranked_curves = sorted(curves, key=place)
-    priority_curves = [*users_curves, *(curve for curve in ranked_curves if curve.spec == anchor)]
-    if not users_curves:
-        usual = usual_variants(PROJECT_CODEC)
-        own_curves = [
+    ranked_curves = sorted(curves, key=sort_key)
+    priority_curves = [*user_curves, *(curve for curve in ranked_curves if curve.spec == anchor)]
+    if not user_curves:
+        usual_specs = usual_variants(PROJECT_CODEC)
+        project_curves = [
             curve
             for curve in ranked_curves
             if curve.measured and curve.edition.family == PROJECT_CODEC
         ]
-        priority_curves += [curve for curve in own_curves if curve.spec in usual] or own_curves[:1]
+        priority_curves += [
+            curve for curve in project_curves if curve.spec in usual_specs
+        ] or project_curves[:1]
     priority_curves += [curve for curve in ranked_curves if not curve.measured]
     priority_families = {curve.edition.family for curve in priority_curves}
     families = group_by_key((curve.edition.family, curve) for curve in ranked_curves)
@@ -224,7 +224,7 @@ SOURCES = (  # a row is a curve and one of its points
     Column("rates", "1.rate_protocol"),
     Column("images", lambda row: row[1].images and str(row[1].images)),
     Column("reading error", lambda row: row[1].value_error and f"{row[1].value_error:g}"),
-    Column("in its loss", lambda row: ", ".join(row[0].edition.facts.trained_on)),
+    Column("trained on", lambda row: ", ".join(row[0].edition.facts.trained_on)),
     Column("caveat", lambda row: "; ".join(row[0].edition.run_facts.caveats)),
     Column("note", lambda row: None if row[0].measured else row[1].note),
 )

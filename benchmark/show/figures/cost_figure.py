@@ -29,7 +29,7 @@ from benchmark.spec import CodecSpec
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COSTS = {  # words of the axis and of the caption, by the name of a cost
+COSTS = {  # label of the axis and words of the caption, by name of the cost
     "seconds": (
         "Coding time (s/MP)",
         f"seconds to encode and decode a megapixel at {AT_BPP:g} bpp",
@@ -37,7 +37,7 @@ COSTS = {  # words of the axis and of the caption, by the name of a cost
     "kmac": ("Work (kMAC/pixel)", "multiply-accumulates to encode and decode a pixel"),
 }
 PANEL_INCHES = 1.9
-NAME_OFFSETS = (0, 8, -8, 16, -16)  # points by which a name may be above its point
+NAME_OFFSETS = (0, 8, -8, 16, -16)  # offsets in points by which a name may be above its marker
 POWERS_OF_TEN_RATIO = 100  # ratio of costs above which only powers of ten have ticks
 TYPICAL_NOTE = "Open markers: typical seconds on one core, not timed here."
 
@@ -49,7 +49,7 @@ class CostPoint(NamedTuple):
     cost: str  # a key of `COSTS`
     value: float
     comparison: Record  # with the anchor's curve
-    measured: bool  # False: typical, as the codec's class states
+    measured: bool  # False: typical, as declared by the codec
 
 
 def cost_points(
@@ -98,13 +98,13 @@ def draw_costs(
 ) -> texts.DrawnFigure | None:
     """Draw a panel per kind of cost, on a logarithmic axis; None without points.
 
-    Names of up to MAX_CURVES codecs are next to their points, else in a legend.
+    Up to MAX_CURVES codecs are named next to their points, more codecs in a legend.
     """
     from matplotlib.ticker import LogLocator
 
     points_by_cost = {cost: [point for point in points if point.cost == cost] for cost in COSTS}
     costs_present = [cost for cost in COSTS if points_by_cost[cost]]
-    # A panel with a single cost compares nothing.
+    # Panels whose codecs all have the same cost are left out, if others remain.
     drawn_costs = [
         cost for cost in costs_present if len({point.value for point in points_by_cost[cost]}) > 1
     ] or costs_present
@@ -116,13 +116,13 @@ def draw_costs(
         for axes, cost in zip(all_axes, drawn_costs, strict=True):
             for point in points_by_cost[cost]:
                 curve, name = point.curve, _name(point)
-                heavy = curve.edition.facts.kind == "own"
-                look = line_properties(
-                    styles[curve.spec], published=not point.measured, heavy=heavy
+                is_highlighted = curve.edition.facts.kind == "own"
+                properties = line_properties(
+                    styles[curve.spec], published=not point.measured, heavy=is_highlighted
                 )
-                look |= {"linestyle": "", "label": name, "zorder": 3}
+                properties |= {"linestyle": "", "label": name, "zorder": 3}
                 (handles[name],) = axes.plot(
-                    point.value, point.comparison["bd_rate_percent"], **look
+                    point.value, point.comparison["bd_rate_percent"], **properties
                 )
             axes.axhline(0, color="black", linewidth=BAR_POINTS)
             axes.set_xscale("log")
@@ -137,10 +137,12 @@ def draw_costs(
             axes.spines[["top", "right"]].set_visible(False)
         all_axes[0].set_ylabel(f"BD-rate (%)\n{metric}")
         texts.title(all_axes[0], f"{dataset}, against {anchor}", 0.9 * width)
-        typical = any(not point.measured for point in points)
+        has_typical = any(not point.measured for point in points)
         curve_notes = sections.curves_note([point.curve for point in points])
-        doubts = doubt_notes((point.comparison["doubtful"] for point in points), rule)
-        note = " ".join(filter(None, [TYPICAL_NOTE if typical else "", *doubts, curve_notes]))
+        doubt_sentences = doubt_notes((point.comparison["doubtful"] for point in points), rule)
+        note = " ".join(
+            filter(None, [TYPICAL_NOTE if has_typical else "", *doubt_sentences, curve_notes])
+        )
         needs_legend = len(handles) > MAX_CURVES
         texts.add_legend(figure, [*handles.values()] if needs_legend else [], note)
         for axes, cost in zip(all_axes, drawn_costs, strict=True):
@@ -165,26 +167,28 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
     from matplotlib.transforms import Bbox
 
     pixels_per_point = axes.figure.dpi / 72
-    places = [(point.value, point.comparison["bd_rate_percent"]) for point in points]
-    positions = [axes.transData.transform(place) for place in places]
+    coordinates = [(point.value, point.comparison["bd_rate_percent"]) for point in points]
+    positions = [axes.transData.transform(coordinate) for coordinate in coordinates]
     boxes = [
         Bbox([position, position]).padded(0.7 * MARKER_POINTS * pixels_per_point)
         for position in positions
     ]
     boxes.append(axes.lines[-1].get_window_extent())  # the anchor's line
-    # From the right, where the end of the axis leaves a name only one side.
-    for point, place in sorted(zip(points, places, strict=True), key=lambda pair: -pair[0].value):
-        for rise, side in product(NAME_OFFSETS, (1, -1)):
+    # Start at the right, where a name fits only to the left of its point.
+    for point, coordinate in sorted(
+        zip(points, coordinates, strict=True), key=lambda pair: -pair[0].value
+    ):
+        for offset, direction in product(NAME_OFFSETS, (1, -1)):
             text = axes.annotate(
-                _name(point), place, (6 * side, rise), va="center_baseline",
-                ha="left" if side > 0 else "right", fontsize=TEXT_POINTS,
+                _name(point), coordinate, (6 * direction, offset), va="center_baseline",
+                ha="left" if direction > 0 else "right", fontsize=TEXT_POINTS,
                 textcoords="offset points",
             )  # fmt: skip
             box = text.get_window_extent()
-            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
-            inside &= axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
-            if inside and not any(box.overlaps(box_taken) for box_taken in boxes):
+            is_inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            is_inside &= axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
+            if is_inside and not any(box.overlaps(other_box) for other_box in boxes):
                 break
-            if (rise, side) != (NAME_OFFSETS[-1], -1):
+            if (offset, direction) != (NAME_OFFSETS[-1], -1):
                 text.remove()
         boxes.append(box)

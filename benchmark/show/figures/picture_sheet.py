@@ -23,11 +23,11 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 BOLD_WIDTH = 1.15  # width of bold type, relative to regular type
 STRIDE_PX = 8  # step of the search for the most different square
 COLOURS = "inferno"  # black means no error; where.js uses the same
-GAP_PX = 4  # between a crop and its map
+GAP_PX = 4  # gap between a crop and its map
 BAR_INCHES = 0.46  # height of the colour bar below the maps, with its numbers and its label
 BAR = 0.3, 0.4, 0.46, 0.08  # left and width as shares of the figure; bottom and height in inches
 SIZE, RATE = "Size (kB)", "Rate (bpp)"  # labels of values
-MAX_DECIMALS = 3  # in a value below a picture
+MAX_DECIMALS = 3  # maximum for a value below a picture
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
@@ -38,15 +38,15 @@ class PictureTile(NamedTuple):
     pixels: Pixels
     values: Mapping[str, float | None]  # by label with unit; None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
-    box: Box | None = None  # the framed part
-    remark: str = ""  # after the rate, in brackets
+    box: Box | None = None  # part to frame
+    remark: str = ""  # printed in brackets after the rate
 
 
 def most_different_square(pictures: Sequence[NDArray[Any]], side: int) -> Box:
-    """Return the square in which pictures of one size differ most, the first of equal ones.
+    """Return the square in which pictures of the same size differ most, the first of several.
 
-    The difference is the sum of the samples' variances. Pictures smaller than the square give their
-    largest square.
+    The difference is the sum of the samples' variances. For pictures smaller than the square, the
+    side is the shorter side.
 
     >>> flat = np.zeros((64, 64, 3), np.uint8)
     >>> other = flat.copy()
@@ -55,8 +55,10 @@ def most_different_square(pictures: Sequence[NDArray[Any]], side: int) -> Box:
     (0, 16, 32, 32)
     """
     side = min(side, *pictures[0].shape[:2])
-    spread = np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
-    integral = np.pad(spread.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    variances = (
+        np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
+    )
+    integral = np.pad(variances.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     low, high = (slice(0, -side, STRIDE_PX), slice(side, None, STRIDE_PX))
     sums = integral[high, high] - integral[low, high] - integral[high, low] + integral[low, low]
     top, left = (STRIDE_PX * int(index) for index in np.unravel_index(sums.argmax(), sums.shape))
@@ -79,23 +81,25 @@ def draw_pictures(
         (tile, width * tile.pixels.shape[0] / tile.pixels.shape[1], _tile_lines(tile, width))
         for tile in tiles
     ]
-    words_inches = (
-        PAD_INCHES + LINE_INCHES * max(len(words) for *_, words in tile_layouts) + GAP_INCHES
+    text_inches = (
+        PAD_INCHES
+        + LINE_INCHES * max(len(text_lines) for *_, text_lines in tile_layouts)
+        + GAP_INCHES
     )
     rows = [tile_layouts[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(tile_height for _, tile_height, _ in row) for row in rows]
-    height_inches = sum(heights) + len(rows) * words_inches + 2 * EDGE_INCHES
+    height_inches = sum(heights) + len(rows) * text_inches + 2 * EDGE_INCHES
     top = height_inches - EDGE_INCHES
     with figure_style():
         figure = Figure(figsize=(total_width, height_inches))
         for row, height in zip(rows, heights, strict=True):
-            for place, (tile, tile_height, words) in enumerate(row):
-                x_inches = EDGE_INCHES + place * (width + GAP_INCHES)
-                low = top - tile_height
+            for column, (tile, tile_height, text_lines) in enumerate(row):
+                x_inches = EDGE_INCHES + column * (width + GAP_INCHES)
+                bottom = top - tile_height
                 axes = figure.add_axes(
                     (
                         x_inches / total_width,
-                        low / height_inches,
+                        bottom / height_inches,
                         width / total_width,
                         tile_height / height_inches,
                     )
@@ -107,23 +111,23 @@ def draw_pictures(
                         frame = Rectangle(tile.box[:2], *tile.box[2:], fill=False)
                         frame.set(edgecolor=colour, linewidth=points)
                         axes.add_patch(frame)
-                for line, (text, bold) in enumerate(words):
-                    line_top = low - PAD_INCHES - LINE_INCHES * line
+                for line, (text, bold) in enumerate(text_lines):
+                    line_top = bottom - PAD_INCHES - LINE_INCHES * line
                     figure.text(
                         x_inches / total_width, line_top / height_inches, text, va="top",
                         fontsize=TEXT_POINTS,
                         color="#000000" if bold else GREY, weight="bold" if bold else "normal",
                     )  # fmt: skip
-            top -= height + words_inches
+            top -= height + text_inches
     recorded_tiles = [tile for tile in tiles if tile.record]
     labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
-    cells = [Column("picture", "heading")]
-    cells += [
+    table_columns = [Column("picture", "heading")]
+    table_columns += [
         Column(label, partial(_tile_value, label), f".{decimals(label)}f") for label in labels
     ]
     if any(tile.remark for tile in recorded_tiles):
-        cells.insert(2, Column("off the rate", "remark", str))
-    table = Table.create(cells, recorded_tiles, notes) if recorded_tiles else None
+        table_columns.insert(2, Column("off the rate", "remark", str))
+    table = Table.create(table_columns, recorded_tiles, notes) if recorded_tiles else None
     keys = dict.fromkeys(key for tile in recorded_tiles for key in tile.record)  # crops may differ
     records = [{key: tile.record.get(key) for key in keys} for tile in recorded_tiles]
     return DrawnFigure(figure, caption, records, table)
@@ -137,10 +141,10 @@ def colour_map(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
     return np.asarray(colours(legend_value(values, scale) / end, bytes=True))[..., :3]
 
 
-def stack_map(pixels: Pixels, lower: Pixels) -> Pixels:
+def stack_map(pixels: Pixels, map_pixels: Pixels) -> Pixels:
     """Return a crop above its map."""
     gap = np.full((GAP_PX, *pixels.shape[1:]), 255, np.uint8)
-    return np.concatenate([pixels, gap, lower])
+    return np.concatenate([pixels, gap, map_pixels])
 
 
 def add_bar(figure: "Figure", scale: MapScale, end: float) -> None:
@@ -180,8 +184,8 @@ def _tile_lines(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
     """Return the lines below a picture, and whether each is bold."""
     values = {label: value for label, value in tile.values.items() if value is not None}
     remark = f" ({tile.remark})" if tile.remark else ""
-    first = [f"{values[SIZE]:.1f} kB"] if SIZE in values else []
-    first += [f"{values[RATE]:.3f} bpp{remark}"] if RATE in values else []
+    leading_texts = [f"{values[SIZE]:.1f} kB"] if SIZE in values else []
+    leading_texts += [f"{values[RATE]:.3f} bpp{remark}"] if RATE in values else []
     other_texts = [
         f"{label.partition(' (')[0]} {value:.{min(decimals(label), MAX_DECIMALS)}f}"
         f"{f'{NO_BREAK}dB' if 'dB' in label else ''}"
@@ -190,7 +194,7 @@ def _tile_lines(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
     # A name and its number stay on one line, if they fit.
     unbroken_texts = [
         text if "\n" in wrap_text(f"{text},", inches) else text.replace(" ", NO_BREAK)
-        for text in (*first, *other_texts)
+        for text in (*leading_texts, *other_texts)
     ]
     value_lines = wrap_text(", ".join(unbroken_texts), inches).replace(NO_BREAK, " ").splitlines()
     lines = [(line, True) for line in wrap_text(tile.heading, inches / BOLD_WIDTH).splitlines()]

@@ -26,8 +26,8 @@ SOME_ABSENT = "Some codecs are absent from some panels."
 MIN_LOG_RATIO = 10  # ratio of a metric's values above which their axis is logarithmic
 MARGIN, LINEAR_MARGIN = 1.12, 1.04  # factors between the outermost rates and the ends of an axis
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
-STAR_SCALE = 1.4  # a star looks smaller than other markers of its size
-HEAVY_SCALE = 1.8  # relative width of our curves and the user's
+STAR_SCALE = 1.4  # a star looks smaller than other markers of the same size
+HEAVY_SCALE = 1.8  # relative width of the project's and the user's curves
 SAMPLED_DASHES = (1.0, 1.4)
 MAX_TICKS = 7  # on a linear axis of values
 MAX_MARKERS = 14  # on one published curve; some csv files have a hundred points
@@ -50,7 +50,7 @@ def draw_rate_curves(
     rates. The rate axis is logarithmic unless the look says otherwise: sweeps are geometric, and on
     a linear axis a dozen codecs meet in the lowest quarter.
 
-    anchor: of one dataset's BD-rate table. outlier: see `draw_panel`. groups: group the legend.
+    anchor: of the BD-rate table, for one dataset. outlier: see `draw_panel`. groups: in the legend.
     """
     rows, absences = _chosen_rows(datasets, choice)
     if not rows:
@@ -67,9 +67,9 @@ def draw_rate_curves(
                 for curve, handle in draw_panel(axes, panel, styles, outlier, limits):
                     handles.setdefault(curve.name, handle)
             texts.title(row_axes[0], f"{title}, {sections.images_text(dataset_panels)}", inches)
-        ordered = [handles[name] for name in choice.curves if name in handles]
+        ordered_handles = [handles[name] for name in choice.curves if name in handles]
         if groups:
-            ordered.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
+            ordered_handles.sort(key=lambda handle: (*GROUPS, "").index(handle.get_gid()))
         value_limits = (axes.get_ylim() for axes in chain(*grid))
         framing_curves = [[c for c in panel if c.title != outlier] for panel in panels]
         frame_notes = (
@@ -79,34 +79,38 @@ def draw_rate_curves(
         curve_notes = sections.curves_note(curves), *frame_notes
         rules_note = sections.other_rules_note(curves)
         texts.add_legend(
-            figure, ordered, " ".join(filter(None, (rules_note, *curve_notes))), groups
+            figure, ordered_handles, " ".join(filter(None, (rules_note, *curve_notes))), groups
         )
-    count = len(choice.curves)
-    counts = [f"{title} ({sections.images_text(panels)})" for title, panels in rows]
+    num_chosen, num_left_out = len(choice.curves), len(choice.left_out)
+    dataset_texts = [f"{title} ({sections.images_text(panels)})" for title, panels in rows]
     subject = (
         f"{sections.metric_names(metrics)} against rate on "
-        f"{sections.listed(counts)}, means over images."
+        f"{sections.listed(dataset_texts)}, means over images."
     )
     full_caption = " ".join([subject, *absences, rules_note])
-    fits = bool(sections.make_caption(full_caption))
-    intervals = any(point.interval for curve in curves for point in curve.points)
+    full_caption_fits = bool(sections.make_caption(full_caption))
+    has_intervals = any(point.interval for curve in curves for point in curve.points)
     seeds = sorted({str(len(point.seeds)) for c in curves for point in c.points if point.seeds})
     caption = sections.make_caption(
-        *([subject, rules_note, *absences] if fits else [subject, rules_note, SOME_ABSENT]),
+        *(
+            [subject, rules_note, *absences]
+            if full_caption_fits
+            else [subject, rules_note, SOME_ABSENT]
+        ),
         *sections.scale_sentences(metrics),
-        "Bars: 95 % intervals." if intervals else None,
+        "Bars: 95 % intervals." if has_intervals else None,
         f"Bands: lowest to highest of {sections.listed(seeds)} seeds." if seeds else None,
         *curve_notes,
-        f"{count} of {count + len(choice.absent)} curves." if choice.absent else None,
+        f"{num_chosen} of {num_chosen + num_left_out} curves." if num_left_out else None,
     )
     sources = sources_table(curves)
     if len(rows) == 1:
         table = texts.rate_table(panels, anchor, choice.rule)
         return texts.DrawnFigure(figure, caption, texts.point_records(curves), table, sources)
     records = [
-        {"dataset": title, **mark}
+        {"dataset": title, **point_record}
         for title, dataset_panels in rows
-        for mark in texts.point_records(chain(*dataset_panels))
+        for point_record in texts.point_records(chain(*dataset_panels))
     ]
     return texts.DrawnFigure(figure, caption, records, None, sources)
 
@@ -124,7 +128,7 @@ def _chosen_rows(
             ]
             names = sections.metric_names(absent_metrics)
             absences += [f"{prefix}{names}: no values for these codecs."] if names else []
-            absences += [f"{prefix}{sentence}" for sentence in choice.absent_sentences(panels)]
+            absences += [f"{prefix}{sentence}" for sentence in choice.missing_sentences(panels)]
             rows.append((title, _drop_lone_points(panels)))
     return rows, absences
 
@@ -146,18 +150,18 @@ def _make_axes(
         )
     height = looks.PANEL_INCHES * len(rows)
     figure, grid = texts.new_figure(width, height, len(rows), len(metrics))
-    result = []
+    axes_by_row = []
     for (_, panels), grid_row in zip(rows, grid, strict=True):
         axes_by_metric = dict(zip(metrics, grid_row, strict=True))
         present_metrics = [panel[0].metric for panel in panels]
         for metric in axes_by_metric.keys() - {*present_metrics}:
             axes_by_metric[metric].remove()
-        result.append([axes_by_metric[metric] for metric in present_metrics])
-    return figure, result, 0.8 * width
+        axes_by_row.append([axes_by_metric[metric] for metric in present_metrics])
+    return figure, axes_by_row, 0.8 * width
 
 
 def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
-    """Drop a panel's published curves with one point that have more in another panel."""
+    """Drop published curves that have a single point in a panel and more in another."""
     published = [curve for curve in chain(*panels) if not curve.measured]
     names_elsewhere = {curve.name for curve in published if len(curve.points) > 1}
 
@@ -168,14 +172,14 @@ def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def rate_limits(curves: Iterable[Curve]) -> tuple[float, float]:
-    """Return the limits of the rate axis, without a cut marker of a point above `highest_rate`."""
-    curves, linear = [*curves], look().linear_rate
+    """Return the limits of the rate axis; no marker above `highest_rate` is cut off at its edge."""
+    curves, is_linear = [*curves], look().linear_rate
     rates, limit = [point.bpp for curve in curves for point in curve.points], highest_rate(curves)
     shown_rates = [bpp for bpp in rates if bpp <= limit] or rates
     low, high = min(shown_rates), max(shown_rates)
     next_rate = min((bpp for bpp in rates if bpp > high), default=math.inf)
-    right = min((LINEAR_MARGIN if linear else MARGIN) * high, math.sqrt(high * next_rate))
-    return 0.0 if linear else low / MARGIN, right
+    right = min((LINEAR_MARGIN if is_linear else MARGIN) * high, math.sqrt(high * next_rate))
+    return 0.0 if is_linear else low / MARGIN, right
 
 
 def _note_rates_beyond(curves: Sequence[Curve], limit: float) -> str:
@@ -198,24 +202,24 @@ def draw_panel(
     """
     limits = limits or rate_limits(panel)
     visible_curves = [curve for curve in panel if min(p.bpp for p in curve.points) <= limits[1]]
-    ordered = sorted(visible_curves or panel, key=lambda curve: curve.measured)
-    lines = [(curve, _draw_curve(axes, curve, styles[curve.spec])) for curve in ordered]
-    _set_frame(axes, ordered, outlier, limits)
+    ordered_curves = sorted(visible_curves or panel, key=lambda curve: curve.measured)
+    lines = [(curve, _draw_curve(axes, curve, styles[curve.spec])) for curve in ordered_curves]
+    _set_frame(axes, ordered_curves, outlier, limits)
     return lines
 
 
 def _draw_curve(axes: "Axes", curve: Curve, style: Style) -> "Line2D":
-    is_own, metric = curve.edition.facts.kind == "own", curve.metric
+    is_highlighted, metric = curve.edition.facts.kind == "own", curve.metric
     properties = line_properties(
-        style, published=not curve.measured, sampled=curve.sampled, heavy=is_own
+        style, published=not curve.measured, sampled=curve.sampled, heavy=is_highlighted
     )
     step = math.ceil(curve.num_points / MAX_MARKERS) if not curve.measured else 1
-    order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * is_own
+    drawing_order = 2 + 0.05 * curve.sampled + 0.1 * curve.measured + 0.2 * is_highlighted
     bpp, values = curve.plotted
     name = sections.mark_name(curve.name, curve.edition.run_facts.caveats)
     properties |= {"label": name, "gid": curve.group}
     marked_points = slice(0, curve.num_points, step)
-    (handle,) = axes.plot(bpp, values, markevery=marked_points, zorder=order, **properties)
+    (handle,) = axes.plot(bpp, values, markevery=marked_points, zorder=drawing_order, **properties)
     for point in curve.points:
         if point.interval is not None:
             ends = [metric.plotted(end) for end in point.interval]
@@ -251,15 +255,15 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     values = _framed_values(framing_curves, right) or [
         metric.plotted(point.value) for point in points
     ]
-    ends = [metric.plotted(end) for point in points for end in point.interval or ()]
-    ends += [metric.plotted(value) for point in points for _, value in point.seeds]
+    interval_ends = [metric.plotted(end) for point in points for end in point.interval or ()]
+    interval_ends += [metric.plotted(value) for point in points for _, value in point.seeds]
     low, high = min(values), max(values)
     if metric.scale == "decades" and 0 < MIN_LOG_RATIO * low < high:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
         texts.set_plain_ticks(axes.yaxis)
     else:
-        low, high = min([low, *ends]), max([high, *ends])
+        low, high = min([low, *interval_ends]), max([high, *interval_ends])
         margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
         axes.set_ylim(low - margin, high + margin)
         axes.yaxis.set_major_locator(MaxNLocator(MAX_TICKS, steps=[1, 2, 5, 10]))
@@ -292,13 +296,13 @@ def _framed_values(panel: Panel, max_bpp: float) -> list[float]:
 def _note_values_below(
     panels: Iterable[Panel], limits: Iterable[tuple[float, float]], max_bpp: float
 ) -> str:
-    parts = []
+    curve_texts = []
     for panel, (low, _) in zip(panels, limits, strict=True):
         for curve in panel:
             values = [curve.metric.plotted(p.value) for p in curve.points if p.bpp <= max_bpp]
             if values_below := [value for value in values if value < low]:
-                parts.append(f"{curve.name} to {min(values_below):.3g}")
-    return f"Below the frame: {', '.join(dict.fromkeys(parts))}." if parts else ""
+                curve_texts.append(f"{curve.name} to {min(values_below):.3g}")
+    return f"Below the frame: {', '.join(dict.fromkeys(curve_texts))}." if curve_texts else ""
 
 
 def line_properties(
@@ -307,7 +311,7 @@ def line_properties(
     """Return matplotlib's Line2D properties of a curve.
 
     Published points are open markers on a thin line. sampled: read off a plotted line, dotted
-    without markers. heavy: of our codec or the user's.
+    without markers. heavy: for the project's codec or the user's.
     """
     dashes = SAMPLED_DASHES if sampled else style.dashes
     size = (STAR_SCALE if style.marker == "*" else 1) * (HEAVY_SCALE**0.5 if heavy else 1)

@@ -27,7 +27,7 @@ from benchmark.show.figures.style import (
 from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 
-NUMBER = re.compile(r"[^\s=]+=[\d.]+")  # a setting that is stated, not a place on a plotted line
+NUMBER = re.compile(r"[^\s=]+=[\d.]+")  # a stated setting, not a position on a plotted line
 LABEL_POINTS = 22.0, 9.0  # width and height of a setting's label
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def draw_realism_plots(
 ) -> texts.DrawnFigure:
     """Draw a panel per rate, with better realism upwards.
 
-    If lower values are better, the axis is logarithmic and reversed. few: metrics over few images.
+    If lower values of realism are better, the axis is logarithmic and reversed. few: metrics over
+    few images.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -61,14 +62,20 @@ def draw_realism_plots(
         for axes, plot in zip(all_axes, plots, strict=True):
             for sweep in plot.sweeps:
                 curve, name = sweep.curve, sweep.curve.name
-                heavy = sweep.style.facts.kind == "own"
-                look = line_properties(
-                    styles[sweep.style.spec], published=not sweep.curve.measured, heavy=heavy
+                is_highlighted = sweep.style.facts.kind == "own"
+                properties = line_properties(
+                    styles[sweep.style.spec],
+                    published=not sweep.curve.measured,
+                    heavy=is_highlighted,
                 )
                 x = [step.distortion.value for step in sweep.steps]
                 y = [step.realism.value for step in sweep.steps]
-                look |= {"label": names[name], "gid": curve.group, "zorder": 2 + heavy}
-                (handles[name],) = axes.plot(x, y, **look)
+                properties |= {
+                    "label": names[name],
+                    "gid": curve.group,
+                    "zorder": 2 + is_highlighted,
+                }
+                (handles[name],) = axes.plot(x, y, **properties)
             axes.set_xlabel(distortion.axis_label)
             axes.margins(x=0.1)
             axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -79,11 +86,10 @@ def draw_realism_plots(
         all_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered_sweeps = sorted((sweep for _, sweep in sweeps), key=sweep_order)
         has_groups = all(sweep.curve.group for sweep in ordered_sweeps)
-        legend = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered_sweeps)
-        texts.add_legend(figure, list(legend), note, has_groups)
-        for axes, plot in zip(
-            all_axes, plots, strict=True
-        ):  # after the layout has placed the points
+        legend_handles = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered_sweeps)
+        texts.add_legend(figure, list(legend_handles), note, has_groups)
+        # Only now has the layout placed the points
+        for axes, plot in zip(all_axes, plots, strict=True):
             _write_settings(axes, plot.sweeps)
     columns = (
         Column("rate", lambda row: f"{row[0]:g}"),
@@ -103,12 +109,12 @@ def draw_realism_plots(
         note,
     )
     records = [record for plot in plots for record in sweep_records(plot)]
-    values = {
+    source_rows = {
         (curve.name, value.how, value.source, value.protocol): (curve, value)
         for _, curve, step in steps
         for value in step[1:]
     }
-    sources = Table.create(SOURCES, values.values(), absent="").drop_empty_columns()
+    sources = Table.create(SOURCES, source_rows.values(), absent="").drop_empty_columns()
     return texts.DrawnFigure(figure, caption, records, Table.create(columns, steps), sources)
 
 
@@ -130,12 +136,14 @@ def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
             step for step in (*steps[:1], *steps[:0:-1]) if NUMBER.fullmatch(step.setting)
         ]
         for step in labelled_steps:  # the ends first
-            place = step.distortion.value, step.realism.value
-            label_position = axes.transData.transform(place) * 72 / axes.figure.dpi / LABEL_POINTS
+            coordinate = step.distortion.value, step.realism.value
+            label_position = (
+                axes.transData.transform(coordinate) * 72 / axes.figure.dpi / LABEL_POINTS
+            )
             if all(abs(label_position - position).max() >= 1 for position in label_positions):
                 number = step.setting.rpartition("=")[2]
                 axes.annotate(
-                    number, place, (4, 2), textcoords="offset points", ha="left", va="bottom",
+                    number, coordinate, (4, 2), textcoords="offset points", ha="left", va="bottom",
                     fontsize=TEXT_POINTS, color=LINE_GREY,
                 )  # fmt: skip
                 label_positions.append(label_position)
@@ -143,19 +151,20 @@ def _write_settings(axes: "Axes", sweeps: Sequence[RealismSweep]) -> None:
 
 def _sweep_names(sweeps: Sequence[RealismSweep]) -> dict[str, str]:
     names = {}
-    for sweep in sorted(
-        sweeps, key=lambda sweep: len(sweep.steps)
-    ):  # the longest sweep's name is kept
+    # The longest sweep's name is kept
+    for sweep in sorted(sweeps, key=lambda sweep: len(sweep.steps)):
         caveats, steps = sweep.curve.edition.run_facts.caveats, sweep.steps
         name = sections.mark_name(sweep.curve.name, caveats)
         if len(steps) > 1:
-            first, last = (step.setting or "default" for step in (steps[0], steps[-1]))
-            name += f", {first} to {last}"
+            first_setting, last_setting = (
+                step.setting or "default" for step in (steps[0], steps[-1])
+            )
+            name += f", {first_setting} to {last_setting}"
         names[sweep.curve.name] = name
     return names
 
 
 def absence_notes(plots: Sequence[PlotAtRate]) -> list[str]:
-    """Return the measured sweeps' sentences on absent variants, each once."""
+    """Return the measured sweeps' sentences on absent variants, without duplicates."""
     sweeps = [sweep for plot in plots for sweep in plot.sweeps]
     return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.absence_notes))

@@ -1,4 +1,4 @@
-"""A figure's texts (caption, notes, titles, ticks, legend), from what is plotted; its files."""
+"""A figure's texts (caption, notes, titles, ticks, legend) and files."""
 
 import math
 import textwrap
@@ -42,9 +42,9 @@ RATE_LABEL = "Rate (bit per pixel)"
 CHARACTERS_PER_INCH = 17  # at TEXT_POINTS, in the wider typeface
 LINE_INCHES = 0.12  # height of a line of TEXT_POINTS
 MAX_INCHES = 9.0  # height of a figure on a page
-EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # left and right of legend and note; above and below a note
+EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note; above and below a note
 MAX_LEGEND_ROWS = 6  # entries of a group in one column of the legend
-VARYING_METADATA: Mapping[str, Sequence[str]] = {  # would differ between runs, by file format
+VARYING_METADATA: Mapping[str, Sequence[str]] = {  # keys that differ between runs, by format
     "pdf": ("CreationDate", "Producer", "Creator"),
     "png": ("Software",),
     "svg": ("Date", "Creator"),
@@ -52,17 +52,17 @@ VARYING_METADATA: Mapping[str, Sequence[str]] = {  # would differ between runs, 
 
 
 class DrawnFigure(NamedTuple):
-    """A figure with its caption of at most sixty words, its numbers and its curves' sources."""
+    """A figure with a caption of at most sixty words, plotted numbers and sources of curves."""
 
     figure: "Figure"
     caption: str
-    records: Sequence[Mapping[str, Any]] = ()  # one for every plotted mark
+    records: Sequence[Mapping[str, Any]] = ()  # one per plotted point or bar
     table: Table | None = None
-    sources: Table | None = None  # origins, protocols and caveats of its curves
+    sources: Table | None = None  # origins, protocols and caveats of the curves
 
 
 class PaperFigure(NamedTuple):
-    """A drawing, or None, and sentences on what it leaves out."""
+    """A drawing, or None, and sentences on what is left out."""
 
     drawing: DrawnFigure | None
     sentences: Sequence[str] = ()
@@ -71,7 +71,7 @@ class PaperFigure(NamedTuple):
 def point_records(curves: Iterable[Curve]) -> list[dict[str, Any]]:
     """Return a flat record for each plotted point."""
     curves = [*curves]
-    any_seeds = any(point.seeds for curve in curves for point in curve.points)
+    has_seeds = any(point.seeds for curve in curves for point in curve.points)
     return [
         {
             "metric": curve.metric.column,
@@ -86,7 +86,7 @@ def point_records(curves: Iterable[Curve]) -> list[dict[str, Any]]:
                 for name, value in point._asdict().items()
                 if name not in UNRECORDED_FIELDS
             },
-            **(_spread_over_seeds(point) if any_seeds else {}),
+            **(_spread_over_seeds(point) if has_seeds else {}),
         }
         for curve in curves
         for point in curve.points
@@ -131,16 +131,17 @@ def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) ->
     for metric in metrics:
         name = f"BD-rate, {short_name(metric, metrics)} (%)"
         columns.append(Column(name, partial(_rate_text, metric.column), str))
-    against = next((curve.title for curve in anchors if curve), "")
-    if not against:
+    anchor_text = next((curve.title for curve in anchors if curve), "")
+    if not anchor_text:
         return Table.create(columns[:4], rows)
-    against += rule.form_words
+    anchor_text += rule.form_words
     notes = [
-        f"Against {against}, over these rates; negative values mean fewer bits at equal quality."
+        f"Against {anchor_text}, over these rates; negative values mean fewer bits at equal "
+        "quality."
     ]
-    decades = [metric.label for metric in metrics if metric.scale == "decades"]
-    if decades:
-        notes.append(f"{listed(decades)}: compared by logarithm.")
+    decade_labels = [metric.label for metric in metrics if metric.scale == "decades"]
+    if decade_labels:
+        notes.append(f"{listed(decade_labels)}: compared by logarithm.")
     rates = [row[metric.column] for row in rows for metric in metrics if metric.column in row]
     notes += doubt_notes((rate["doubtful"] for rate in rates), rule)
     notes += filter(None, [other_rules_note(curve for panel in panels for curve in panel)])
@@ -176,7 +177,7 @@ def new_figure(
 
 
 def figure_width(panels: int = 1) -> float:
-    """Return a figure's width in inches: the chosen one, else a column for one panel."""
+    """Return a figure's width in inches: the requested width, else a column for one panel."""
     return WIDTHS[look().width or ("column" if panels == 1 else "page")]
 
 
@@ -218,7 +219,7 @@ def add_legend(
 ) -> None:
     """Add one legend below the axes, handles by label, and a note below it.
 
-    The figure grows to hold them; its layout is then fixed. groups: put entries under their gids.
+    The figure grows to hold both; its layout is then fixed. groups: put entries under their gids.
     """
     width, height = (float(inches) for inches in figure.get_size_inches())
     available_inches = width - 2 * EDGE_INCHES
@@ -229,15 +230,17 @@ def add_legend(
     note_inches = text.get_window_extent().height / figure.dpi + 2 * PAD_INCHES if note else 0.0
     legend = _legend(figure, handles, available_inches, groups) if handles else None
     legend_inches = legend.get_window_extent().height / figure.dpi if legend else 0.0
-    total = min(height + note_inches + legend_inches, MAX_INCHES)
-    figure.set_size_inches(width, total)
-    text.set_position((EDGE_INCHES / width, (note_inches - PAD_INCHES) / total))
-    share = (note_inches + legend_inches) / total
+    total_inches = min(height + note_inches + legend_inches, MAX_INCHES)
+    figure.set_size_inches(width, total_inches)
+    text.set_position((EDGE_INCHES / width, (note_inches - PAD_INCHES) / total_inches))
+    reserved_share = (note_inches + legend_inches) / total_inches
     if legend:
-        legend.set_bbox_to_anchor((EDGE_INCHES / width, share), transform=figure.transFigure)
+        legend.set_bbox_to_anchor(
+            (EDGE_INCHES / width, reserved_share), transform=figure.transFigure
+        )
         legend.set_in_layout(False)
     engine: Any = figure.get_layout_engine()
-    engine.set(rect=(0, share, 1, 1 - share))
+    engine.set(rect=(0, reserved_share, 1, 1 - reserved_share))
     for _ in range(2):  # the first layout may change tick labels
         engine.execute(figure)
     figure.set_layout_engine(None)  # with "none", which is an engine, each file is drawn twice
@@ -287,8 +290,8 @@ def _grouped_columns(handles: "Sequence[Line2D]") -> "tuple[list[Line2D], int]":
         for start in range(0, len(entries), rows):
             heading = Line2D([], [], linestyle="", label=" " if start else group)
             columns.append([heading, *entries[start : start + rows]])
-    by_row = zip_longest(*columns, fillvalue=Line2D([], [], linestyle="", label=" "))
-    return [handle for column in zip(*by_row, strict=True) for handle in column], len(columns)
+    handle_rows = zip_longest(*columns, fillvalue=Line2D([], [], linestyle="", label=" "))
+    return [handle for column in zip(*handle_rows, strict=True) for handle in column], len(columns)
 
 
 def axis_words(metric: Metric, few_images: int = 0) -> str:
@@ -297,12 +300,12 @@ def axis_words(metric: Metric, few_images: int = 0) -> str:
     >>> axis_words(Metric("fd", "FD", "lower"), 24)
     'FD ↓\\n24 images: biased upward'
     """
-    words = f"{metric.axis_label} ↓" if metric.better == "lower" else metric.axis_label
-    return f"{words}\n{few_images} images: {metric.over_few}" if few_images else words
+    label = f"{metric.axis_label} ↓" if metric.better == "lower" else metric.axis_label
+    return f"{label}\n{few_images} images: {metric.over_few}" if few_images else label
 
 
 def few_images(panel: Panel) -> int:
-    """Return the minimum number of images if that is few for the metric; 0 otherwise."""
+    """Return the minimum number of images if that number is too low for the metric; else 0."""
     measured_curves = [curve for curve in panel if curve.measured]
     counts = (
         (curve.metric, point.images or 0) for curve in measured_curves for point in curve.points
@@ -349,17 +352,17 @@ def figure_files(figure: "Figure", name: str, *more_kinds: str) -> dict[str, str
 def write_figure(name: str, drawing: DrawnFigure | None, folder: Path, command: str) -> list[Path]:
     """Replace the files of an earlier figure; return the paths of the figures.
 
-    command: reproduces the figure. Existing files are replaced and removed only if an earlier
+    command: command for the figure. Existing files are replaced and removed only if an earlier
     figure's details are next to them. Raises `StoreError` for other files or an unwritable folder.
     """
     files: dict[str, str | bytes] = {}
     if drawing:
         sources = [drawing.sources] if drawing.sources else []
-        text = section(name, name, drawing.caption, *sources, command_sentence(command))
+        details = section(name, name, drawing.caption, *sources, command_sentence(command))
         files = figure_files(drawing.figure, name) | {
             f"{name}.csv": csv_text(drawing.records),
             f"{name}.txt": f"{drawing.caption}\n",
-            f"{name}.details.md": markdown(text),
+            f"{name}.details.md": markdown(details),
         }
         if drawing.table is not None:
             files[f"{name}.tex"] = latex(drawing.table)
@@ -371,8 +374,8 @@ def write_figure(name: str, drawing: DrawnFigure | None, folder: Path, command: 
             f"{folder / foreign_file} is not from an earlier figure (no {name}.details.md next to"
             " it): move it, or choose another folder with --out"
         )
-    obsolete = {f"{name}.{suffix}" for suffix in SUFFIXES if has_details} - files.keys()
-    write_files(folder, files, obsolete, what="figures")
+    obsolete_names = {f"{name}.{suffix}" for suffix in SUFFIXES if has_details} - files.keys()
+    write_files(folder, files, obsolete_names, what="figures")
     return [folder / file for file in files if file.rpartition(".")[2] in FORMATS]
 
 

@@ -29,10 +29,10 @@ ORIGINS = {  # where published points come from, by `points.How`
 }  # fmt: skip
 
 MIN_CONTRAST = 4.5  # WCAG 2.2, for text; lines need only 3
-FIRST_COLUMNS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # metrics listed first
+FIRST_COLUMNS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of metrics listed first
 MARKER_PX, LINE_PX = 9.0, 1.8
 UNQUOTED_CHARACTERS = f"{ascii_letters}{digits}-_.~!*'():="  # in links
-LIGHTEN_STEPS = 20  # from a colour to white
+LIGHTEN_STEPS = 20  # number of steps from a colour to white
 
 
 DARK_PAGE = "#15171b"  # as in `colours.css`
@@ -79,8 +79,8 @@ class Content:
     """Points, curves, pictures and tables that a page shows."""
 
     dataset: str
-    title: str  # the dataset's
-    headline: str  # sentence below it
+    title: str  # title of the dataset
+    headline: str  # sentence below the title
     summary: Summary
     metrics: Sequence[Metric]  # metrics with values
     legend: Mapping[str, Mapping[str, str]]  # `legend_entry` by label or published name
@@ -91,7 +91,7 @@ class Content:
     neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers to compare with
     shown_labels: Sequence[str] = ()  # labels of the curves that are shown first
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
-    captions: Mapping[str, str] = field(default_factory=dict)  # below the curves, by column
+    captions: Mapping[str, str] = field(default_factory=dict)  # of the curves, by column
     lead_columns: Sequence[str] = ()  # columns of the metrics that rank codecs
     crops: Sequence[EmbeddedCrop] = ()
     published: Mapping[str, Sequence[Curve]] = field(default_factory=dict)  # by column
@@ -106,7 +106,7 @@ class Content:
 
 
 def page_data(content: Content) -> dict[str, Any]:
-    """Return the content as values of json; infinity is the text "inf"."""
+    """Return the content as JSON values; infinity is the text "inf"."""
     from scipy.special import stdtrit
 
     summary, order = content.summary, content.order
@@ -159,7 +159,7 @@ def point_link(
     neighbours: Sequence[str] = (),
     map_column: str = "",
 ) -> str:
-    """Return the address within the page of a point, an image of it and its map (viewer.js)."""
+    """Return the address in the page of a point, or of one of its images or maps (viewer.js)."""
     parts = [content.dataset, label, setting]
     if image is not None:
         parts.append(content.photographs[image].name)
@@ -171,7 +171,8 @@ def point_link(
 def _quote(text: str) -> str:
     characters = map(chr, text.encode("utf-8", "replace"))
     return "".join(
-        sign if sign in UNQUOTED_CHARACTERS else f"%{ord(sign):02X}" for sign in characters
+        character if character in UNQUOTED_CHARACTERS else f"%{ord(character):02X}"
+        for character in characters
     )
 
 
@@ -204,17 +205,17 @@ def _codec_data(content: Content, edition: Edition, label: str) -> dict[str, Any
 
 
 def leave_out_images(data: dict[str, Any], max_bytes: int) -> None:
-    """Empty per-image lists to fit `max_bytes` of json; codecs shown first lose theirs last."""
-    sizes: dict[int, int] = {}
+    """Empty per-image lists to fit `max_bytes` of JSON, those of the codecs shown first last."""
+    bytes_by_codec: dict[int, int] = {}
     for point in data["points"]:
         lists = {name: point[name] for name in PER_IMAGE_FIELDS}
         saved_bytes = len(json_text(lists)) - len(json_text(_empty_lists(point)))
-        sizes[point["codec"]] = sizes.get(point["codec"], 0) + saved_bytes
-    bytes_left = max_bytes - len(json_text(data)) + sum(sizes.values())
+        bytes_by_codec[point["codec"]] = bytes_by_codec.get(point["codec"], 0) + saved_bytes
+    bytes_left = max_bytes - len(json_text(data)) + sum(bytes_by_codec.values())
     codecs_with_images = set()
-    for codec in dict.fromkeys([*data["shown"]["codecs"], *sizes]):
-        if sizes.get(codec, 0) <= bytes_left:
-            bytes_left -= sizes.get(codec, 0)
+    for codec in dict.fromkeys([*data["shown"]["codecs"], *bytes_by_codec]):
+        if bytes_by_codec.get(codec, 0) <= bytes_left:
+            bytes_left -= bytes_by_codec.get(codec, 0)
             codecs_with_images.add(codec)
     for point in data["points"]:
         if point["codec"] not in codecs_with_images:
@@ -235,11 +236,11 @@ def json_text(data: Mapping[str, object]) -> str:
 
 def lighten(colour: str) -> str:
     """Return a colour for white paper, lightened as little as a dark page needs (MIN_CONTRAST)."""
-    lighter = (
+    shades = (
         colour,
         *(mix_with_grey(colour, 255, step / LIGHTEN_STEPS) for step in range(1, LIGHTEN_STEPS + 1)),
     )
-    return next(shade for shade in lighter if contrast(shade, DARK_PAGE) >= MIN_CONTRAST)
+    return next(shade for shade in shades if contrast(shade, DARK_PAGE) >= MIN_CONTRAST)
 
 
 @cache
@@ -267,11 +268,11 @@ def legend_entry(name: str, style: Style) -> dict[str, str]:
 
 
 def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]:
-    """Return the points without what model.js derives; fill in `sentences` of absent pictures."""
+    """Return the points without derived values; add `sentences` on absent pictures."""
     summary, labels = content.summary, content.summary.labels
     codec_numbers = {edition: number for number, edition in enumerate(summary.editions)}
-    places = {number: place for place, number in enumerate(content.order)}
-    hidden = {
+    positions = {number: position for position, number in enumerate(content.order)}
+    excluded = {
         m.column: {(p.edition, p.setting) for p, _ in excluded_points(summary, m)}
         for m in content.metrics
     }
@@ -285,7 +286,7 @@ def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str
             result["bpp"] = _round_number(mean.bpp)
         if mean.images != point.images:
             result["images"] = mean.images
-        if (point.edition, point.setting) in hidden[metric.column]:
+        if (point.edition, point.setting) in excluded[metric.column]:
             result["excluded"] = True
         elif (interval := point_interval(point, metric)) is not None:
             result["interval"] = _round_numbers(interval)
@@ -306,7 +307,7 @@ def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str
                 "bpp": _round_number(point.bpp),
                 "count": point.images,
                 "means": {m.column: mean_record(point, m) for m in content.metrics},
-                "images": [places[number] for number in numbers],
+                "images": [positions[number] for number in numbers],
                 "image_bpp": _round_numbers(point.image_bpp.tolist()),
                 "image_values": {
                     metric.column: _round_numbers(point.image_values[metric.column].tolist())
@@ -316,8 +317,8 @@ def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str
                 "pictures": pictures,
                 "maps": [
                     {
-                        column: [file, _round_number(reach)]
-                        for column, (file, reach) in content.pictures[
+                        column: [file, _round_number(max_error)]
+                        for column, (file, max_error) in content.pictures[
                             labels[point.edition], setting, n
                         ].maps.items()
                     }
@@ -330,7 +331,7 @@ def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str
 
 def _published_record(content: Content, curve: Curve) -> dict[str, Any]:
     metric = curve.metric
-    rule, first = content.summary.protocols[metric.column], curve.points[0]
+    rule, first_point = content.summary.protocols[metric.column], curve.points[0]
     copied_fields = (
         "setting",
         "bpp",
@@ -342,24 +343,24 @@ def _published_record(content: Content, curve: Curve) -> dict[str, Any]:
     )
     points = []
     for point in curve.points:
-        reading_error, place = point.value_error, metric.plotted(point.value)
+        reading_error, plotted_value = point.value_error, metric.plotted(point.value)
         ends = [metric.plotted(point.value + sign * (reading_error or 0)) for sign in (-1, 1)]
         points.append(
             {
                 **{name: getattr(point, name) for name in (*copied_fields, "note")},
-                "place": _round_number(place),
+                "place": _round_number(plotted_value),
                 "error": _round_numbers(sorted(ends)) if reading_error else None,
             }
         )
     return {
         **content.legend[curve.name],
-        "protocol": first.protocol,
-        "other_rule": first.protocol not in (rule, *metric.meets, UNSTATED),
+        "protocol": first_point.protocol,
+        "other_rule": first_point.protocol not in (rule, *metric.meets, UNSTATED),
         "sampled": curve.sampled,
-        "source": first.source,
+        "source": first_point.source,
         "how": "from file"
         if curve.edition.origin == "file"
-        else f"published, {ORIGINS[first.how]}",
+        else f"published, {ORIGINS[first_point.how]}",
         "points": points,
     }
 
@@ -379,7 +380,7 @@ def _round_numbers(values: Sequence[float]) -> list[float | str | None]:
     return [_round_number(value) for value in values]
 
 
-def contrast(first: str, second: str) -> float:
+def contrast(colour: str, other_colour: str) -> float:
     """Return WCAG's contrast ratio of two colours, 1 to 21."""
-    low, high = sorted(map(luminance, (first, second)))
+    low, high = sorted(map(luminance, (colour, other_colour)))
     return (high + 0.05) / (low + 0.05)

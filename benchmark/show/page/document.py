@@ -1,7 +1,7 @@
 """The page as one HTML text, with its styles, scripts and crops inside.
 
-Nothing in it comes from a network. Texts of rows are escaped; should one slip through, the page's
-policy refuses scripts and styles other than those written here, and addresses other than its
+Nothing is loaded from a network. Texts of rows are escaped; should one slip through, the page's
+policy refuses scripts and styles other than those written here, and addresses other than the page's
 files.
 """
 
@@ -30,7 +30,7 @@ from benchmark.system.text import utf8
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = ("model.js", "chart.js", "curves.js", "stage.js", "where.js", "viewer.js")
-MAX_PANES = 4  # in the viewer
+MAX_PANES = 4  # number of panes of the viewer
 MAX_BYTES = 1_980_000  # size of the page without its skeleton
 POLICY = (
     "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
@@ -76,7 +76,7 @@ def html_text(content: Content) -> str:
 
 
 def sheet_html(title: str, lede: str, body: str) -> str:
-    """Return a page without curves, in the same style. body: HTML, its texts escaped."""
+    """Return a page without curves, in the same style. body: HTML with escaped texts."""
     parts = {"title": escape(title), "lede": escape(lede), "body": body}
     return framed_html("sheet.html", ("style.css", "sheet.css"), (), parts)
 
@@ -93,22 +93,22 @@ def framed_html(
     skeleton, styles, scripts: names of files next to this module, or full paths. sends_to: the only
     address that the page may send data to.
     """
-    texts = [*map(_asset, scripts)]
-    for script in texts:
+    script_texts = [*map(_asset, scripts)]
+    for script in script_texts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise ValueError("a page's script may not contain '</script' or '<!--'")
     style = "\n".join(["", _asset("colours.css").rstrip("\n"), *map(_asset, styles), ""])
-    script_digests = " ".join(map(_policy_digest, texts)) or "'none'"
+    script_digests = " ".join(map(_policy_digest, script_texts)) or "'none'"
     policy = f"{POLICY}style-src {_policy_digest(style)}; script-src {script_digests}"
     frame = {
         "policy": f"{policy}; connect-src {sends_to}" if sends_to else policy,
         "style": style,
-        "scripts": "\n".join(f"<script>{script}</script>" for script in texts),
+        "scripts": "\n".join(f"<script>{script}</script>" for script in script_texts),
     }
     text = _asset(skeleton).replace("{{head}}\n", _asset("head.html"))
     # In one pass, so that inserted text is never searched for placeholders.
     replacements = {**frame, **parts}
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: replacements[place[1]], text)
+    return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: replacements[placeholder[1]], text)
 
 
 def _asset(name: str) -> str:
@@ -139,10 +139,10 @@ def _crops_html(content: Content) -> str:
             f"<figcaption><strong>{breakable(name)}</strong> {escape(values)}"
             "</figcaption></figure>"
         )
-    first = content.crops[0]
+    first_crop = content.crops[0]
     caption = (
-        f"{first.image}, {first.side} × {first.side} pixels where the decoded images differ most, "
-        f"at about {first.rate:.3g} bit per pixel; not compressed again. "
+        f"{first_crop.image}, {first_crop.side} × {first_crop.side} pixels where the decoded "
+        f"images differ most, at about {first_crop.rate:.3g} bit per pixel; not compressed again. "
         "Click to open the whole image."
     )
     return (

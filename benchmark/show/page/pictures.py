@@ -1,8 +1,8 @@
 """Pictures of the page: lossless files of the scored pixels, their maps, and crops.
 
 The choice of images is made before any stream is decoded. A map shows where a decoded picture is
-worse, in grey at half its size; colours and scale are the page's (where.js). Files are named by
-their content's digest, so adding a codec changes none.
+worse, in grey at half the size; the page adds colours and scale (where.js). Files are named by the
+digest of their content, so adding a codec changes none.
 """
 
 import math
@@ -54,11 +54,11 @@ from benchmark.system.settings import chosen_device
 from benchmark.system.text import counted, group_by_key
 
 ALL = "all"
-MAX_DECODE_SECONDS = 20.0  # for all pictures, on one core
+MAX_DECODE_SECONDS = 20.0  # limit for all pictures together, on one core
 SLOW_SECONDS = 10.0  # per megapixel; slower decoders, such as diffusion models, need `ALL`
 UNKNOWN_SECONDS = 1.0  # per megapixel, for a codec of unknown speed
 UNKNOWN_BYTES = 1.5  # per pixel, if the original is absent
-DECODED_SHARE = 0.9  # a picture's bytes per original's; .12 to .86 in 70 pictures of four codecs
+DECODED_SHARE = 0.9  # a picture's bytes per byte of the original; .12 to .86 in 70 pictures
 # Bits per pixel, in the order in which a photograph gets pictures of all codecs, so that even few
 # pictures can be compared at one rate.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
@@ -66,7 +66,7 @@ FEW_PHOTOGRAPHS = 6  # each gets pictures at ROUNDS rates before any gets all ra
 ROUNDS = 3
 
 PERCEPTUAL_METRICS, LUMA_METRIC = ("lpips_squeeze", "lpips"), "psnr_y"
-MAPS_SHARE = 0.17  # bytes of a decoded picture's maps per original's
+MAPS_SHARE = 0.17  # bytes of a decoded picture's maps per byte of the original
 CROP_SIDES = (192, 160, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
 CROP_BYTES = 660_000  # for all crops together; base64 adds a third
 MAX_WEBP_PX = 16383  # longest side; a larger picture is a PNG
@@ -78,7 +78,7 @@ COLUMNS = (
 
 
 StoredRow = Mapping[str, Any]
-# Maps a number of steps to a context manager, whose value is called often, with the progress
+# Maps a number of steps to a context manager, whose value is called with each progress
 ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
 
 
@@ -92,60 +92,62 @@ def parse_limit(text: str) -> float:
     return round(float(size[1]) * 1e6)
 
 
-def order_images(rows: Mapping[ImageKey, StoredRow], first: Sequence[str] = ()) -> list[ImageKey]:
+def order_images(
+    rows: Mapping[ImageKey, StoredRow], first_labels: Sequence[str] = ()
+) -> list[ImageKey]:
     """Return the images in the order in which the page gets their pictures.
 
-    Photographs follow each other, so that every point opens into an image of the first one; if they
-    are few (FEW_PHOTOGRAPHS), the first ROUNDS rates of each come before the rest. Within a
-    photograph, codecs of `first` precede others, and in either group the points nearest to
+    Photographs follow each other, so that every point opens into an image of the first photograph;
+    of up to FEW_PHOTOGRAPHS, the first ROUNDS rates of each come before the rest. Within a
+    photograph, `first_labels` precede other codecs, and in either group the points nearest to
     `find_matched_rate` and RATES come first, rate by rate. Photographs are ordered by number of
     pictures, descending, then size, ascending, then name.
     """
-    by_number = group_by_key((key[2], key) for key in rows)
+    keys_by_number = group_by_key((key[2], key) for key in rows)
 
-    def rank(number: int) -> tuple[int, int, str]:
-        row = rows[by_number[number][0]]
-        return -len(by_number[number]), row["width_px"] * row["height_px"], row["image"]
+    def sort_key(number: int) -> tuple[int, int, str]:
+        row = rows[keys_by_number[number][0]]
+        return -len(keys_by_number[number]), row["width_px"] * row["height_px"], row["image"]
 
     def nearest_keys(keys: Sequence[ImageKey], rates: Sequence[float]) -> Iterator[ImageKey]:
         for rate in rates:
             for label in dict.fromkeys(label for label, _, _ in keys):
                 label_keys = [key for key in keys if key[0] == label]
-                place = nearest_setting(rate, [rows[key]["bpp"] for key in label_keys], math.inf)
-                yield label_keys[place or 0]
+                index = nearest_setting(rate, [rows[key]["bpp"] for key in label_keys], math.inf)
+                yield label_keys[index or 0]
 
     rounds: list[list[ImageKey]] = [[] for _ in range(ROUNDS)]
-    result: list[ImageKey] = []
-    numbers = sorted(by_number, key=rank)
+    ordered_keys: list[ImageKey] = []
+    numbers = sorted(keys_by_number, key=sort_key)
     for number in numbers:
-        keys = by_number[number]
-        first_keys = [key for label in first for key in keys if key[0] == label]
+        keys = keys_by_number[number]
+        first_keys = [key for label in first_labels for key in keys if key[0] == label]
         rates = [*find_matched_rate(rows, first_keys), *RATES]
         for round_keys, rate in zip(rounds, rates, strict=False):
             round_keys.extend(nearest_keys(first_keys, [rate]))
-        other_keys = [key for key in keys if key[0] not in first]
-        result += [
+        other_keys = [key for key in keys if key[0] not in first_labels]
+        ordered_keys += [
             *nearest_keys(first_keys, rates),
             *first_keys,
             *nearest_keys(other_keys, RATES),
             *other_keys,
         ]
     if len(numbers) <= FEW_PHOTOGRAPHS:
-        result = [*chain.from_iterable(rounds), *result]
-    return list(dict.fromkeys(result))
+        ordered_keys = [*chain.from_iterable(rounds), *ordered_keys]
+    return list(dict.fromkeys(ordered_keys))
 
 
 def select_within(
     order: Sequence[ImageKey],
     rows: Mapping[ImageKey, StoredRow],
     seconds: Mapping[ImageKey, float],
-    size: Callable[[ImageKey], float],
+    original_bytes: Callable[[ImageKey], float],
     max_bytes: float,
-    maps: float = 0.0,
+    maps_share: float = 0.0,
 ) -> list[ImageKey]:
     """Return the images of `order` that fit the limits.
 
-    size: bytes of an image's original. maps: bytes of a picture's maps per original's. The
+    original_bytes: size of an image's original. maps_share: size of the maps per byte of it. The
     selection ends with the first image that does not fit. Unless the bytes are infinite, decoding
     takes at most MAX_DECODE_SECONDS, and slow decoders are left out.
     """
@@ -158,7 +160,7 @@ def select_within(
     for key in order:
         if seconds[key] > min(seconds_left, max_megapixel_seconds * megapixels(rows[key])):
             continue
-        bytes_needed = size(key) * (DECODED_SHARE + maps + (key[2] not in numbers))
+        bytes_needed = original_bytes(key) * (DECODED_SHARE + maps_share + (key[2] not in numbers))
         if bytes_needed > max_bytes:
             break
         max_bytes, seconds_left = max_bytes - bytes_needed, seconds_left - seconds[key]
@@ -168,7 +170,7 @@ def select_within(
 
 
 def decode_seconds(row: StoredRow, device: str) -> float:
-    """Return the seconds to decode a row's stream, measured or else typical of its codec."""
+    """Return the seconds to decode a row's stream: measured, or else typical for the codec."""
     if row["decode_seconds"] is not None and row["device"] == device:
         return float(row["decode_seconds"])
     try:
@@ -196,28 +198,34 @@ def find_matched_rate(rows: Mapping[ImageKey, StoredRow], keys: Sequence[ImageKe
 
 
 def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
-    """Return the row of every image of every point."""
+    """Return the row of each image of each point, by key."""
     rows = ComparableRows(table, coding)
     is_shown = rows.ok & rows.shown
-    names = labels(rows.specs().values())
+    labels_by_spec = labels(rows.specs().values())
     specs, editions = rows.specs(), rows.edition[is_shown].tolist()
-    texts = summary.labels
+    edition_labels = summary.labels
     used_keys = {
-        (texts[p.edition], str(p.setting), number) for p in summary.points for number in p.image_ids
+        (edition_labels[p.edition], str(p.setting), number)
+        for p in summary.points
+        for number in p.image_ids
     }
-    result: dict[ImageKey, StoredRow] = {}
+    stored_rows: dict[ImageKey, StoredRow] = {}
     chosen_rows = rows.select(*COLUMNS, marked=is_shown).rows(named=True)
     for row, number, edition in zip(
         chosen_rows, rows.image[is_shown].tolist(), editions, strict=True
     ):
-        place = names[specs[edition]], f"{row['setting_name']}={row['setting_value']:g}", number
-        if place in used_keys:
-            result[place] = row
-    return result
+        key = (
+            labels_by_spec[specs[edition]],
+            f"{row['setting_name']}={row['setting_value']:g}",
+            number,
+        )
+        if key in used_keys:
+            stored_rows[key] = row
+    return stored_rows
 
 
 class PictureFiles:
-    """Lossless files of a page's pixels, below its folder; paths are relative to it."""
+    """Lossless files of a page's pixels; paths are relative to the page's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -242,7 +250,7 @@ class PictureFiles:
 
 
 class PagePhotographs:
-    """The originals of a page's pictures; each file is written at its first use."""
+    """The originals of a page's pictures; each file is written at first use."""
 
     def __init__(self, files: PictureFiles, sources: Mapping[str, Source] | str) -> None:
         """sources: photographs by the sha256 of their pixels, or why there are none."""
@@ -271,8 +279,8 @@ class PagePhotographs:
             return "The original is not here: the dataset now has other pixels under that name."
         try:
             self.files.write(path, read_image(source.file.path, flatten=True).pixels)
-        except ImageRefused as refused:
-            return f"The original cannot be read: {refused}."
+        except ImageRefused as error:
+            return f"The original cannot be read: {error}."
         return ""
 
 
@@ -284,8 +292,8 @@ class Plan(NamedTuple):
     candidates: Sequence[ImageKey]  # rows that can be decoded or already have a file
     keys: Sequence[ImageKey]  # candidates within the limit, in order
     keys_to_decode: Sequence[ImageKey]  # keys without a file
-    seconds: float  # estimated time of decoding
-    limit: str  # in words; empty without one
+    seconds: float  # estimated time to decode
+    limit: str  # limit as a text; empty without a limit
 
     @property
     def sentence(self) -> str:
@@ -297,7 +305,7 @@ class Plan(NamedTuple):
         )
 
     def excess_reason(self, command: str) -> str:
-        """Return why a candidate is not on the page. command: makes the page."""
+        """Return why a candidate is not on the page. command: command that makes the page."""
         return (
             f"No picture: beyond the page's limit{self.limit}; "
             f"`{command} --page-images all` adds it."
@@ -309,7 +317,7 @@ class PagePictures(NamedTuple):
 
     photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
     decoded: Mapping[ImageKey, DecodedPicture]  # for every row: a file, or why there is none
-    keys: Sequence[ImageKey]  # those whose picture has a file
+    keys: Sequence[ImageKey]  # keys of pictures with a file
 
     def sizes(self, files: PictureFiles) -> dict[str, int]:
         """Return the bytes of the page's files in PICTURES, by name."""
@@ -324,10 +332,10 @@ def plan_pictures(
     rows: Mapping[ImageKey, StoredRow],
     stored_pictures: Pictures,
     photographs: PagePhotographs,
-    first: Sequence[str],
+    first_labels: Sequence[str],
     max_bytes: float,
 ) -> Plan:
-    """Choose the pictures of a page, codecs of `first` before others; write their photographs."""
+    """Choose a page's pictures, preferring `first_labels`; write their photographs."""
     device, files = device_kind(chosen_device()), photographs.files
     reasons = {
         key: reason for key, row in rows.items() if (reason := stored_pictures.absence_reason(row))
@@ -335,7 +343,7 @@ def plan_pictures(
     candidates = {
         key: row for key, row in rows.items() if key not in reasons or files.has(picture_path(row))
     }
-    order = order_images(candidates, first)
+    order = order_images(candidates, first_labels)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
 
     def original_bytes(key: ImageKey) -> float:
@@ -361,10 +369,10 @@ def decode_pictures(
         report(Progress(0, 0))
         for result in stored_pictures.decode_rows(rows, device_kind(chosen_device()), cores()):
             if result is not None:
-                place, pixels = result
-                key, num_finished = plan.keys_to_decode[place], num_finished + 1
+                index, pixels = result
+                key, num_finished = plan.keys_to_decode[index], num_finished + 1
                 if not isinstance(pixels, Failed):
-                    files.write(picture_path(rows[place]), pixels)
+                    files.write(picture_path(rows[index]), pixels)
                 elif pixels.stage == ABSENT:
                     reason = f"No picture: it cannot be decoded here: {pixels.reason}."
                     failures[key] = DecodedPicture(None, reason)
@@ -416,7 +424,7 @@ def picture_path(row: StoredRow, column: str = "decoded_sha256") -> str:
 
 
 def source_picture(row: StoredRow, path: str | None, absent: str = "") -> SourcePicture:
-    """Return the photograph of a row with its path, or with the reason why it has none."""
+    """Return the photograph of a row with its path, or with the reason why there is none."""
     return SourcePicture(row["image"], row["width_px"], row["height_px"], path, absent)
 
 
@@ -434,9 +442,9 @@ def make_crops(
             label_keys = [key for key in pictures.keys if key[0] == label and key[2] == number]
             rates = [rows[key]["bpp"] for key in label_keys]
             if (
-                place := nearest_setting(rate, rates, MAX_CLOSE_RATIO, allow_between=True)
+                index := nearest_setting(rate, rates, MAX_CLOSE_RATIO, allow_between=True)
             ) is not None:
-                keys.append(label_keys[place])
+                keys.append(label_keys[index])
         photograph = pictures.photographs[number]
         paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]
         if len(keys) > 1 and all(path and path.endswith(".webp") for path in paths):
@@ -452,8 +460,8 @@ def _cut_crops(
         if side > min(images[0].shape[:2]):
             continue
         left, top, *_ = most_different_square(images[1:], side)
-        part = slice(top, top + side), slice(left, left + side)
-        crops = [file_bytes(np.ascontiguousarray(image[part])) for image in images]
+        window = slice(top, top + side), slice(left, left + side)
+        crops = [file_bytes(np.ascontiguousarray(image[window])) for image in images]
         if sum(map(len, crops)) <= CROP_BYTES:
             return [
                 EmbeddedCrop(key, name, left, top, side, file, rate)
@@ -490,14 +498,14 @@ def add_maps(
     if tasks:
         count = sum(map(len, tasks.values()))
         notify(f"page: making {count} maps of where pictures are worse, in {cores()} processes")
-    work = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
-    for failure in run_in_processes(_serve_maps, work, cores(), activity="made its maps"):
+    arguments = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
+    for failure in run_in_processes(_serve_maps, arguments, cores(), activity="made its maps"):
         if failure:
             notify(f"page: some maps are missing: {getattr(failure, 'reason', failure)}")
     decoded = dict(pictures.decoded)
-    for key, by_metric in paths.items():
+    for key, map_paths in paths.items():
         maps = {}
-        for metric, path in by_metric.items():
+        for metric, path in map_paths.items():
             if files.has(path):
                 reach_value = reach(files.pixels(path)[..., 0], map_scale(metric))
                 maps[metric_class(metric).column] = path, reach_value

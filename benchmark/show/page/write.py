@@ -56,7 +56,7 @@ from benchmark.system.atomic import write_files
 
 
 def start_workers(experiment: Experiment, out: Path | None = None) -> None:
-    """Start loading decoders early, while figures are made, if streams need them."""
+    """Start loading decoders while figures are made, if streams have to be decoded."""
     for name in datasets_with_results(experiment.results, experiment.dataset):
         folder = experiment.results / name.partition(":")[0]
         pictures = (out or folder / "report") / PICTURES
@@ -76,19 +76,21 @@ def write_page(
 ) -> tuple[str, str]:
     """Write the pictures, then the page of a report; return its path and a remark.
 
-    images: limit of pictures, in the form of `--page-images`. notify: gets a sentence on the
+    images: limit of pictures, in the form of `--page-images`. notify: receives a sentence on the
     pictures to decode. Published curves are visible at first only if requested.
     """
-    stored, summary, folder = report.stored, report.stored.summary, report.stored.folder
-    rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
+    dataset_results, summary, folder = report.stored, report.stored.summary, report.stored.folder
+    rows = rows_by_image(dataset_results.table, summary, summary.protocols["coding"])
     stored_pictures = open_pictures(
-        experiment.results, stored.name, experiment.codecs, rows=stored.table
+        experiment.results, dataset_results.name, experiment.codecs, rows=dataset_results.table
     )
-    dataset = experiment.dataset if Place(experiment.dataset).leads_to_images else stored.name
+    dataset = (
+        experiment.dataset if Place(experiment.dataset).leads_to_images else dataset_results.name
+    )
     sources = find_sources(dataset, data_dir, experiment.results)
     if isinstance(sources, str):
         notify(sources)
-    title = profile(stored.name).title
+    title = profile(dataset_results.name).title
     title = title[:1].upper() + title[1:]
     panels = dict(
         zip(report.measured_metrics, rename_curves(_page_panels(experiment, report)), strict=True)
@@ -113,10 +115,12 @@ def write_page(
     pictures = page_pictures(plan, failures, photographs, plan.excess_reason(command))
     pictures = add_maps(files, pictures, map_names, notify)
     sizes = pictures.sizes(files)
-    line = headline(report.ranking, summary.images, figure_names(summary), report.named_codecs)
+    first_sentence = headline(
+        report.ranking, summary.images, figure_names(summary), report.named_codecs
+    )
     labels = summary.labels
     content = Content(
-        dataset=stored.name,
+        dataset=dataset_results.name,
         title=title,
         summary=summary,
         metrics=[m for m, panel in panels.items() if experiment.allow_few or not few_images(panel)],
@@ -124,7 +128,7 @@ def write_page(
         photographs=pictures.photographs,
         pictures=pictures.decoded,
         sections=report.sections,
-        facts=_page_facts(summary, stored.runs),
+        facts=_page_facts(summary, dataset_results.runs),
         neighbours=[
             labels[edition]
             for edition in summary.editions
@@ -135,7 +139,7 @@ def write_page(
             for panel in choice.select([*panels.values()])
         },
         lead_columns=[metric.column for metric in report.ranking.metrics],
-        headline=" ".join([line, *map(make_sentence, hidden_edition_lines(summary))]),
+        headline=" ".join([first_sentence, *map(make_sentence, hidden_edition_lines(summary))]),
         shown_labels=shown_labels,
         shown_published=choice.published,
         crops=make_crops(files, plan, pictures, shown_labels),
@@ -145,8 +149,8 @@ def write_page(
         map_scales={metric_class(name).column: map_scale(name) for name in map_names},
     )
     write_files(folder, {PAGE: html_text(content)}, what="page")
-    count = sum(picture.picture is not None for picture in pictures.decoded.values())
-    remark = f"the page has pictures of {count} of {len(pictures.decoded)} streams"
+    num_pictures = sum(picture.picture is not None for picture in pictures.decoded.values())
+    remark = f"the page has pictures of {num_pictures} of {len(pictures.decoded)} streams"
     if sizes:
         remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
     if limited := sum(picture.limited for picture in pictures.decoded.values()):
@@ -172,7 +176,7 @@ def _page_panels(experiment: Experiment, report: Report) -> list[Panel]:
 
 def _curve_caption(title: str, panel: Panel) -> str:
     metric = panel[0].metric
-    averaging = f"one value of the whole set of {images_text([panel])}"
+    averaging = f"a single value for the whole set of {images_text([panel])}"
     sentences = [
         f"{title}: {averaging if metric.of_sets else f'means over {images_text([panel])}'}.",
         *scale_sentences([metric]),
@@ -187,13 +191,15 @@ def _curve_caption(title: str, panel: Panel) -> str:
 def _legend_entries(
     summary: Summary, published: Mapping[str, Sequence[Curve]]
 ) -> dict[str, dict[str, str]]:
-    curves = [curve for result in published.values() for curve in result]
-    looks = styles([*summary.editions, *(curve.edition for curve in curves)])
-    result = {curve.name: legend_entry(curve.name, looks[curve.spec]) for curve in curves}
+    curves = [curve for metric_curves in published.values() for curve in metric_curves]
+    styles_by_variant = styles([*summary.editions, *(curve.edition for curve in curves)])
+    entries = {
+        curve.name: legend_entry(curve.name, styles_by_variant[curve.spec]) for curve in curves
+    }
     names = figure_names(summary)
     labels = summary.labels
-    return result | {
-        labels[edition]: legend_entry(names[edition], looks[edition.spec])
+    return entries | {
+        labels[edition]: legend_entry(names[edition], styles_by_variant[edition.spec])
         for edition in summary.editions
     }
 
@@ -210,15 +216,15 @@ def _page_facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tup
     ]
     if not runs:
         return [*facts, ("Runs", "none here: all rows are bundled")]
-    last = runs[-1]
-    commit = str(last.get("commit") or "")
-    words = [
-        f"{str(last.get('started_utc') or '').replace('T', ' ')[:16]} UTC",
+    last_run = runs[-1]
+    commit = str(last_run.get("commit") or "")
+    run_texts = [
+        f"{str(last_run.get('started_utc') or '').replace('T', ' ')[:16]} UTC",
         f"commit {commit[:12]}{commit[40:]}" if commit else "no commit known",
-        str(last.get("machine") or ""),
+        str(last_run.get("machine") or ""),
         f"the last of {len(runs)} runs" if len(runs) > 1 else "the only run",
     ]
-    packages = (last.get("packages") or {}).items()
+    packages = (last_run.get("packages") or {}).items()
     package_list = ", ".join(f"{name} {version}" for name, version in packages if version)
-    facts.append(("Measured", ", ".join(filter(None, words))))
+    facts.append(("Measured", ", ".join(filter(None, run_texts))))
     return [*facts, ("Packages", package_list)] if package_list else facts

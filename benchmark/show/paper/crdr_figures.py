@@ -1,4 +1,4 @@
-"""The figures of the CRDR paper: its systems measured here, and others' published points."""
+"""The figures of the CRDR paper: systems measured here, and published points of others."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,7 +32,7 @@ from benchmark.show.paper.own_figures import realism_plots
 from benchmark.show.sections import points_left_out
 from benchmark.system.text import bench_command
 
-RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
+RATES = (0.093, 0.143, 0.323)  # bpp at which most generative codecs have published points
 MAX_BPP = 2.0  # upper end of the curves that are interpolated at RATES
 OUTLIER = "JPEG"  # its lowest qualities would compress the axis
 
@@ -50,7 +50,7 @@ FIGURES: Mapping[str, Callable[[str, Experiment, Path | None], PaperFigure]] = {
 def draw_crdr(
     experiment: Experiment, names: str, data_dir: Path | None = None
 ) -> Iterator[tuple[str, PaperFigure]]:
-    """Draw figures (names with commas, or "all"); raise `UnknownName` for an unknown one."""
+    """Draw figures by name (comma-separated, or "all"); raise `UnknownName` if unknown."""
     requested_names = (
         list(FIGURES) if names == "all" else [name.strip() for name in names.split(",")]
     )
@@ -62,7 +62,7 @@ def draw_crdr(
 
 
 def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
-    """Draw metrics against rate for every measured or published system."""
+    """Draw metrics against rate for all measured and published systems."""
     facts, summary = profile(dataset), _read_summary(experiment, dataset)
     panels = _paper_panels(experiment, summary, dataset, metrics, facts.most_bpp or MAX_BPP)
     present_metrics = [
@@ -70,17 +70,21 @@ def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[st
     ]
     sentences = points_left_out(summary, present_metrics)
     counts = {images_in(summary, metric) for metric in present_metrics if summary}
-    if other_counts := [n for n in sorted(counts) if n != (facts.published_images or n)]:
+    if other_counts := [
+        count for count in sorted(counts) if count != (facts.published_images or count)
+    ]:
         mismatch = f"{other_counts[0]} of {facts.published_images} images"
         sentences.append(f"{dataset}: measured rows are not drawn: {mismatch}")
-    measured = {find_in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured}
-    own_editions = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
-    absent = [edition for edition in own_editions if edition not in measured]
+    measured_editions = {
+        find_in_catalogue(curve.spec) for curve in chain(*panels) if curve.measured
+    }
+    crdr_editions = [edition for edition in PAPER_EDITIONS if edition.facts.group == OURS]
+    absent_editions = [edition for edition in crdr_editions if edition not in measured_editions]
     run_command = f"`{bench_command('run', codecs=PROJECT_CODEC, dataset=dataset)}`"
     if not panels:
         return PaperFigure(None, (f"no {name}: nothing measured ({run_command})", *sentences))
-    if absent:
-        names = ", ".join(edition.facts.title for edition in absent)
+    if absent_editions:
+        names = ", ".join(edition.facts.title for edition in absent_editions)
         sentences.append(
             f"{name} has only published points of {names}; {run_command} adds measured ones"
         )
@@ -89,18 +93,18 @@ def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[st
     )
     datasets, choice = [(facts.title, panels)], choose(panels, experiment.rule, anchor)
     options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
-    looks = styles(GROUPED)
-    return PaperFigure(draw_rate_curves(datasets, looks, choice, **options), sentences)
+    styles_by_variant = styles(GROUPED)
+    return PaperFigure(draw_rate_curves(datasets, styles_by_variant, choice, **options), sentences)
 
 
 def realism(experiment: Experiment, name: str, dataset: str, metrics: Sequence[str]) -> PaperFigure:
-    """Draw a metric of realism against one of distortion at a few rates."""
+    """Draw a realism metric against a distortion metric at a few rates."""
     summary = _read_summary(experiment, dataset)
     panels = _paper_panels(experiment, summary, dataset, metrics, MAX_BPP)
     drawing, plots = None, list[PlotAtRate]()
     if len(panels) == len(metrics):
-        looks = styles(GROUPED)
-        drawing, plots = realism_plots(panels, summary, dataset, RATES, looks, None)
+        styles_by_variant = styles(GROUPED)
+        drawing, plots = realism_plots(panels, summary, dataset, RATES, styles_by_variant, None)
     labels = " and ".join(Metric.named(metric).label for metric in metrics)
     run_command = bench_command(
         "run", codecs=PROJECT_CODEC, dataset=dataset, metrics=",".join(metrics)
@@ -115,7 +119,7 @@ def realism(experiment: Experiment, name: str, dataset: str, metrics: Sequence[s
 
 
 def first_crops(experiment: Experiment, data_dir: Path | None) -> PaperFigure:
-    """Draw part of a photograph of the first dataset with kept streams of two codecs."""
+    """Draw a part of a photograph, from the first dataset that has streams of two codecs."""
     names_here = {
         name_of(row)
         for pack in packs_with_results(experiment.results)
@@ -123,10 +127,8 @@ def first_crops(experiment: Experiment, data_dir: Path | None) -> PaperFigure:
     }
     names_here |= stores_below(experiment.results).keys()
     dataset_names = dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS))
-    for dataset in (
-        *dataset_names,
-        *sorted(names_here - dataset_names.keys()),
-    ):  # largest first
+    # The largest dataset comes first
+    for dataset in (*dataset_names, *sorted(names_here - dataset_names.keys())):
         with suppress(UsageError):  # no row is verified
             if dataset in names_here:
                 figure = crops.crops(replace(experiment, dataset=dataset), data_dir=data_dir)
@@ -154,6 +156,6 @@ def _paper_panels(
 ) -> list[Panel]:
     points, panels = read_points(experiment.results), list[Panel]()
     for metric in map(Metric.named, metrics):
-        measured = measured_curves(summary, metric)
-        panels.append(paper_curves(metric, dataset, measured, points, up_to_bpp))
+        panel_curves = measured_curves(summary, metric)
+        panels.append(paper_curves(metric, dataset, panel_curves, points, up_to_bpp))
     return [panel for panel in panels if panel]

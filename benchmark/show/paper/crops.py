@@ -63,7 +63,7 @@ from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key, listed, range_text
 
-Parts = Annotated[  # options of the figures that show part of a photograph
+Parts = Annotated[  # options of figures that show a part of a photograph
     Experiment, subset("results dataset codecs bundled metrics anchor images verified_only")
 ]
 TARGET_OPTION = opt(
@@ -71,12 +71,12 @@ TARGET_OPTION = opt(
 )
 BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
 DATA_DIR = opt(ORIGIN, "Folder with the datasets.", path_check="folder")
-USUAL_METRICS = ("lpips_squeeze", "lpips")  # below a crop: the first that all rows have, or PSNR
+USUAL_METRICS = ("lpips_squeeze", "lpips")  # below a crop: the first metric of all rows, or PSNR
 CROP_PX, MAP_CROP_PX = 160, 256  # a network's map shows regions, not edges
-MAP_METRICS = ("lpips_squeeze", "lpips", "psnr_y")  # the first that can be computed here is drawn
-MAX_CROPS = 6  # the photograph and its own crop come first
-CROPS_PER_ROW = (5, 3)  # on a page, in a column
-MAX_MAPS = (4, 3)  # codecs in one row: on a page, in a column
+MAP_METRICS = ("lpips_squeeze", "lpips", "psnr_y")  # the first available metric is drawn
+MAX_CROPS = 6  # without the photograph and the source's crop, which come first
+CROPS_PER_ROW = (5, 3)  # maximum on a page's width, in a column
+MAX_MAPS = (4, 3)  # maximum number of codecs: on a page's width, in a column
 
 StreamRow = Mapping[str, Any]
 ByCodec = Mapping[str, list[StreamRow]]
@@ -86,13 +86,13 @@ Kind = TypeVar("Kind", np.uint8, np.float32)
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Part of a photograph to show, as in a table of a figures file."""
 
-    image: str = ""  # empty: the one on which codecs differ most
+    image: str = ""  # empty: the photograph on which codecs differ most
     box: Box | None = None  # left, top, width, height in pixels
     bpp: float | None = None
-    at: str = ""  # in the form of --at
+    at: str = ""  # target in the form of --at
 
     def target(self, at: str, rates: Sequence[float]) -> Target | None:
-        """Return the crop's own target, else that of --at or --bpp; None for a matched rate."""
+        """Return the target of the crop, --at or --bpp; None: use a matched rate."""
         if self.at:
             return parse_target(self.at)
         if self.bpp:
@@ -125,14 +125,14 @@ class View(NamedTuple):
     """A photograph decoded by several codecs at about one rate or value of a metric."""
 
     image: str
-    title: str  # the dataset's
+    title: str  # title of the dataset
     picture: Pixels
-    pixels: Mapping[str, Pixels]  # by label, in their order
-    rows: Mapping[str, StreamRow]  # by label
-    names: Mapping[str, str]  # by label
+    pixels: Mapping[str, Pixels]  # decoded pictures by label, in order
+    rows: Mapping[str, StreamRow]  # stored rows by label
+    names: Mapping[str, str]  # names in figures by label
     target: Target
-    box: Box | None  # if given
-    metrics: Sequence[Metric]  # with values below the parts; a map shows the last
+    box: Box | None  # requested box
+    metrics: Sequence[Metric]  # printed below the parts; a map shows the last metric
 
 
 def crops(
@@ -154,10 +154,10 @@ def crops(
       bench figures crops --codecs jpeg,webp,avif --at ssimulacra2=90
       bench figures crops --images kodim15 --box 120,80,192,128
     """
-    parts = parse_crops(crops, box, experiment.images)
+    requested_parts = parse_crops(crops, box, experiment.images)
     metrics = metric_names(experiment.metrics or USUAL_METRICS)
-    targets = [part.target(at, parse_rates(bpp)) for part in parts]
-    views, sentences = _views(experiment, parts, targets, data_dir, metrics, "crops")
+    targets = [requested_part.target(at, parse_rates(bpp)) for requested_part in requested_parts]
+    views, sentences = _views(experiment, requested_parts, targets, data_dir, metrics, "crops")
     tiles: list[PictureTile] = []
     for view in views:
         shown_labels = _order_labels(view, None if look().max_curves is None else MAX_CROPS)
@@ -230,10 +230,10 @@ def maps(
         values = dict(tile.values)
         if values[metric.label] is None:
             values[metric.label] = metric.compare(prepared_source, view.pixels[label])
-        part = metric.value_of_map(float(np.nanmean(map_parts[label], dtype=np.float64)))
-        values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part
+        part_value = metric.value_of_map(float(np.nanmean(map_parts[label], dtype=np.float64)))
+        values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part_value
         stacked_pixels = stack_map(tile.pixels, colour_map(map_parts[label], scale, end))
-        record = {**tile.record, column: values[metric.label], f"{column}_of_part": part}
+        record = {**tile.record, column: values[metric.label], f"{column}_of_part": part_value}
         record |= {"map": scale.label, "map_end": end}
         record[f"{column}_protocol"] = record[f"{column}_protocol"] or metric.protocol
         tiles.append(tile._replace(pixels=stacked_pixels, values=values, record=record))
@@ -255,11 +255,11 @@ def _views(
     metrics: Sequence[str],
     figure: str,
 ) -> tuple[list[View], list[str]]:
-    """Decode the photographs of parts; return views and sentences, the first on a failure.
+    """Decode the photographs of parts; return views and sentences, a failure first.
 
-    targets: one per part; None: a rate near which most codecs have a picture. metrics: the only
-    one, the experiment's first, or else the first that all rows have is shown, after a target's
-    metric. figure: its name in sentences.
+    targets: one per part; None: a rate near which most codecs have a picture. metrics: candidates;
+    the first is shown if it was requested, else the first that all rows have, after a target's
+    metric. figure: name in sentences.
     """
     dataset = experiment.dataset.partition(":")[0]
     if dataset not in DATASETS:
@@ -275,10 +275,10 @@ def _views(
         add_anchor(*divide_rows(table, experiment.codecs, experiment.bundled), experiment.anchor)[0]
     )
     table = add_same_builds(visible_rows, table)
-    by_image = stored_pictures.group_by_image(table, experiment.named_codecs)
+    rows_by_image = stored_pictures.group_by_image(table, experiment.named_codecs)
     absences = _absent_codecs(stored_pictures, table, experiment)
     stored_rows = [
-        row for rows in by_image.values() for codec_rows in rows.values() for row in codec_rows
+        row for rows in rows_by_image.values() for codec_rows in rows.values() for row in codec_rows
     ]
     candidates = map(Metric.named, metrics)
     is_metric_named = bool(experiment.metrics) or not metrics[1:]
@@ -297,14 +297,14 @@ def _views(
         for key, source in sources.items()
         if key in measured_images
     }
-    by_image = {image: rows for image, rows in by_image.items() if image in files}
+    rows_by_image = {image: rows for image, rows in rows_by_image.items() if image in files}
     views, obstacle = list[View](), ""
-    if not any(len(rows) > 1 for rows in by_image.values()):
-        kind = "verified pictures" if experiment.verified_only else "pictures"
-        obstacle = f"no photograph here has {kind} of two codecs"
+    if not any(len(rows) > 1 for rows in rows_by_image.values()):
+        picture_kind = "verified pictures" if experiment.verified_only else "pictures"
+        obstacle = f"no photograph here has {picture_kind} of two codecs"
         if experiment.verified_only:
             obstacle += ": verify some with `bench run --verify`, or leave out --verified-only"
-    editions = _editions_by_label(by_image)
+    editions = _editions_by_label(rows_by_image)
     measured_labels = {
         label_of(CodecSpec.parse_row(row)) for row in stored_rows if not row["bundled"]
     }
@@ -317,14 +317,14 @@ def _views(
     names = {label: edition_names[edition] for label, edition in editions.items()}
     for part, requested_target in () if obstacle else zip(parts, targets, strict=True):
         metrics_below = _metrics_below(requested_target, metric, is_metric_named)
-        image = _find_image(part.image, by_image) or _most_different_photograph(
-            by_image, metric, requested_target
+        image = _find_image(part.image, rows_by_image) or _most_different_photograph(
+            rows_by_image, metric, requested_target
         )
         picture = read_image(files[image], flatten=True).pixels
-        target = requested_target or _matched_target(by_image[image])
-        chosen_rows = _nearest_rows(by_image[image], target)
+        target = requested_target or _matched_target(rows_by_image[image])
+        chosen_rows = _nearest_rows(rows_by_image[image], target)
         distant_rows = {
-            label: rows for label, rows in by_image[image].items() if label not in chosen_rows
+            label: rows for label, rows in rows_by_image[image].items() if label not in chosen_rows
         }
         pixels, failures = _decode_chosen(chosen_rows, stored_pictures)
         absences += [
@@ -345,10 +345,10 @@ def _views(
     ]
 
 
-def _editions_by_label(by_image: Mapping[str, ByCodec]) -> dict[str, Edition]:
+def _editions_by_label(rows_by_image: Mapping[str, ByCodec]) -> dict[str, Edition]:
     rows = {
         label: codec_rows[0]
-        for rows_by_codec in by_image.values()
+        for rows_by_codec in rows_by_image.values()
         for label, codec_rows in rows_by_codec.items()
     }
     return {label: Edition.parse_row(row) for label, row in rows.items()}
@@ -373,15 +373,17 @@ def _metrics_below(target: Target | None, metric: Metric, is_named: bool) -> lis
 def _crop_caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     records = [tile.record for tile in tiles if tile.record]
     is_any_declared = any(is_declared(row) for view in views for row in view.rows.values())
-    origin = "" if is_any_declared else "decoded from real streams "
-    by_target = group_by_key(((record["image"], record["at"]), record) for record in records)
-    spreads = dict.fromkeys(map(_spread, by_target.values()))
+    origin_text = "" if is_any_declared else "decoded from real streams "
+    records_by_target = group_by_key(
+        ((record["image"], record["at"]), record) for record in records
+    )
+    target_texts = dict.fromkeys(map(_target_text, records_by_target.values()))
     metrics = dict.fromkeys(metric for view in views for metric in view.metrics)
     whole_metrics = ["size"] if any(view.target.name != RATE for view in views) else []
     whole_metrics += ["rate", *(metric_words([metric]) for metric in metrics)]
     return make_caption(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
-        f"({views[0].title}), {origin}{in_words([*spreads])}; {in_words(whole_metrics)} "
+        f"({views[0].title}), {origin_text}{in_words([*target_texts])}; {in_words(whole_metrics)} "
         "are of the whole photograph.",
         *dict.fromkeys(
             f"{CAVEAT_MARK} {record['caveat']}." for record in records if record["caveat"]
@@ -389,7 +391,7 @@ def _crop_caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     )
 
 
-def _spread(records: Sequence[Mapping[str, Any]]) -> str:
+def _target_text(records: Sequence[Mapping[str, Any]]) -> str:
     target = parse_target(records[0]["at"])
     if target.name == RATE:
         rates = [record["bpp"] for record in records]
@@ -401,34 +403,36 @@ def _spread(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _order_labels(view: View, limit: int | None) -> list[str]:
-    """Return the codecs to show, in order; a limit keeps the user's and the best known first."""
+    """Return labels in order; a limit keeps the user's codecs and the reference codec first."""
     reference, rows = reference_codecs()[-1], {label: view.rows[label] for label in view.pixels}
     editions = {label: Edition.parse_row(row) for label, row in rows.items()}
-    order = sorted(editions, key=lambda label: look().place(editions[label]))
+    ordered_labels = sorted(editions, key=lambda label: look().place(editions[label]))
 
     def is_other(label: str) -> bool:
         return not editions[label].is_users and editions[label].spec.text != reference
 
-    first_labels = sorted(order, key=is_other)[:limit]
-    return [label for label in order if label in first_labels]
+    first_labels = sorted(ordered_labels, key=is_other)[:limit]
+    return [label for label in ordered_labels if label in first_labels]
 
 
 def _find_image(pattern: str, names: Mapping[str, object]) -> str:
     name = pattern if pattern in names else pattern.rpartition("/")[2]
-    result = (n for n in names if fnmatch(n, name) or fnmatch(PurePath(n).stem, name))
-    image = next(result, "") if pattern else ""
+    matching_names = (n for n in names if fnmatch(n, name) or fnmatch(PurePath(n).stem, name))
+    image = next(matching_names, "") if pattern else ""
     if pattern and not image:
         raise UnknownName("photograph with pictures", pattern, names)
     return image
 
 
 def _most_different_photograph(
-    by_image: Mapping[str, ByCodec], metric: Metric, target: Target | None
+    rows_by_image: Mapping[str, ByCodec], metric: Metric, target: Target | None
 ) -> str:
-    """Return the photograph, with most codecs at a target, on which they differ most."""
+    """Return the photograph on which most codecs reach a target and differ most."""
 
     def spread(image: str) -> tuple[int, float, str]:
-        chosen_rows = _nearest_rows(by_image[image], target or _matched_target(by_image[image]))
+        chosen_rows = _nearest_rows(
+            rows_by_image[image], target or _matched_target(rows_by_image[image])
+        )
         if target is not None and target.name != RATE:
             values = [math.log(row["bpp"]) for row in chosen_rows.values() if row["bpp"]]
         else:
@@ -436,7 +440,7 @@ def _most_different_photograph(
             values = [value for value in stored_values if value is not None]
         return len(chosen_rows), max(values, default=0.0) - min(values, default=0.0), image
 
-    return max(by_image, key=spread)
+    return max(rows_by_image, key=spread)
 
 
 def _matched_target(rows: ByCodec) -> Target:
@@ -448,16 +452,16 @@ def _nearest_rows(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
     nearest_rows = dict[str, StreamRow]()
     for label, codec_rows in rows.items():
         if target.name == RATE:
-            place = nearest_setting(
+            index = nearest_setting(
                 target.value, [row["bpp"] for row in codec_rows], MAX_SHOWN_RATIO
             )
-            nearest_rows |= {} if place is None else {label: codec_rows[place]}
+            nearest_rows |= {} if index is None else {label: codec_rows[index]}
             continue
         column = Metric.named(target.name).column
         if rows_with_value := [row for row in codec_rows if row.get(column) is not None]:
-            target_place = target.place(target.value)
+            target_position = target.place(target.value)
             nearest_rows[label] = min(
-                rows_with_value, key=lambda row: abs(target.place(row[column]) - target_place)
+                rows_with_value, key=lambda row: abs(target.place(row[column]) - target_position)
             )
     return nearest_rows
 
@@ -485,14 +489,14 @@ def _distant_codec_notes(
         if experiment.named_codecs and not any(
             is_named(edition, text) for text in requested_names if text
         ):
-            continue  # the default anchor
+            continue  # not requested: the default anchor
         if target.name != RATE:
             command = command_on_rows(
                 "rescore", experiment.results, pictures.place, metrics=target.name
             )
             sentences.append(f"{name}: no value (`{command}` computes it)")
             continue
-        # The spec may omit what no row has, such as the values of a command's setting.
+        # The spec may lack options that no row stores, such as the values of a command's setting.
         spec = edition.spec.text
         typed_names = (
             text for text in experiment.named_codecs if ":" in text and is_named(edition, text)
@@ -513,7 +517,7 @@ def _distant_codec_notes(
 
 
 def _mean_rate(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -> float:
-    """Return the dataset's mean rate at which a photograph has about the target's rate."""
+    """Return the mean rate of the dataset at which a photograph has about the target's rate."""
     nearest_row = min(rows, key=lambda row: distance(row["bpp"], target.value))
     keys = "codec", "variant", "setting_name", "setting_value"
     setting_rows = table.filter(OK, *(pl.col(key) == nearest_row[key] for key in keys))
@@ -525,11 +529,11 @@ def _decode_chosen(
     chosen_rows: Mapping[str, StreamRow], pictures: Pictures
 ) -> tuple[dict[str, Pixels], list[str]]:
     labels, pixels, failures = [*chosen_rows], dict[str, Pixels](), list[str]()
-    for place, outcome in filter(None, pictures.decode_rows([*chosen_rows.values()], "cpu", 1)):
+    for index, outcome in filter(None, pictures.decode_rows([*chosen_rows.values()], "cpu", 1)):
         if isinstance(outcome, Failed):
-            failures.append(f"{labels[place]}: {outcome.reason}")
+            failures.append(f"{labels[index]}: {outcome.reason}")
         else:
-            pixels[labels[place]] = outcome
+            pixels[labels[index]] = outcome
     return {label: pixels[label] for label in labels if label in pixels}, failures
 
 

@@ -44,7 +44,7 @@ class ExperimentCurves(NamedTuple):
 
     dataset: str
     stored: DatasetResults | None  # None: published points alone
-    metrics: Sequence[Metric]  # with values
+    metrics: Sequence[Metric]  # metrics with values
     panels: Sequence[Panel]  # one per metric with curves
     anchor: CodecSpec | None
     missing_notes: Sequence[str]  # sentences on requested metrics without values
@@ -56,15 +56,15 @@ class ExperimentCurves(NamedTuple):
 
     @property
     def summary(self) -> Summary | None:
-        """Means of the rows."""
+        """Summary of the rows; None for published points alone."""
         return self.stored and self.stored.summary
 
     @property
     def editions(self) -> tuple[Edition, ...]:
         """The measured editions, then those of published curves."""
         curves = chain(*self.panels)
-        published = dict.fromkeys(curve.edition for curve in curves if not curve.measured)
-        return (*(self.summary.editions if self.summary else ()), *published)
+        published_editions = dict.fromkeys(curve.edition for curve in curves if not curve.measured)
+        return (*(self.summary.editions if self.summary else ()), *published_editions)
 
     @property
     def anchor_edition(self) -> Edition | None:
@@ -77,7 +77,7 @@ def experiment_curves(
 ) -> list[ExperimentCurves]:
     """Return the curves on each dataset; a dataset may lack some requested codecs or the anchor.
 
-    verb: figure whose usual metrics are the default. min_settings: number that an anchor needs.
+    verb: figure with the default metrics. min_settings: number of settings that an anchor needs.
     Raises `UnknownName` for a name without rows on any dataset, and for a dataset without codecs.
     """
     unknown_names: dict[str, list[UnknownName]] = {}
@@ -86,16 +86,21 @@ def experiment_curves(
         try:
             return _read_curves(dataset_experiment, verb, len(datasets) > 1, min_settings)
         except UnknownName as error:
-            codecs, bundled = (
+            known_codecs, known_bundled = (
                 ",".join(name for name in split_codecs(text) if name != error.name)
                 for text in (dataset_experiment.codecs, dataset_experiment.bundled)
             )
-            if (codecs, bundled) == (dataset_experiment.codecs, dataset_experiment.bundled):
+            if (known_codecs, known_bundled) == (
+                dataset_experiment.codecs,
+                dataset_experiment.bundled,
+            ):
                 raise
             unknown_names.setdefault(error.name, []).append(error)
-            if not codecs:
+            if not known_codecs:
                 raise next(iter(unknown_names.values()))[0] from None
-            return read_known(replace(dataset_experiment, codecs=codecs, bundled=bundled))
+            return read_known(
+                replace(dataset_experiment, codecs=known_codecs, bundled=known_bundled)
+            )
 
     results = [read_known(replace(experiment, dataset=dataset)) for dataset in datasets]
     require_anchor(result.stored.anchor for result in results if result.stored)
@@ -113,28 +118,36 @@ def _read_curves(
     default_metrics = METRICS["bd"] if verb == "rd" and look().width == "column" else METRICS[verb]
     names = metric_names(experiment.metrics or default_metrics)
     points = chosen_points(experiment.results, experiment.published)
-    stored = None
+    dataset_results = None
     if not _only_published(experiment, points):
-        rows = (
+        row_experiment = (
             replace(experiment, anchor="")
             if _names_system(experiment.anchor, points)
             else experiment
         )
-        stored = read_experiment(rows, names, fall_back, min_settings=min_settings)
+        dataset_results = read_experiment(
+            row_experiment, names, fall_back, min_settings=min_settings
+        )
     metrics = [*map(Metric.named, names)]
-    if stored and verb == "realism" and len(metrics) == 2:
-        points_with_both = restrict_to_shared(stored.summary.points, *metrics)
-        stored = stored._replace(summary=replace(stored.summary, points=points_with_both))
-    dataset, summary = (stored.name, stored.summary) if stored else (experiment.dataset, None)
+    if dataset_results and verb == "realism" and len(metrics) == 2:
+        points_with_both = restrict_to_shared(dataset_results.summary.points, *metrics)
+        dataset_results = dataset_results._replace(
+            summary=replace(dataset_results.summary, points=points_with_both)
+        )
+    dataset, summary = (
+        (dataset_results.name, dataset_results.summary)
+        if dataset_results
+        else (experiment.dataset, None)
+    )
     overlays_by_column = overlays(points, summary, metrics, dataset, experiment.mix_protocols)
     panels: dict[Metric, Panel] = {}
     for metric in metrics:
-        published = (
+        published_curves = (
             overlays_by_column[metric.column].compatible
             if metric.column in overlays_by_column
             else ()
         )
-        curves = [*measured_curves(summary, metric), *published]
+        curves = [*measured_curves(summary, metric), *published_curves]
         if curves or (summary and metric.column in overlays_by_column):
             panels[metric] = curves
     if not panels and summary is None:
@@ -159,16 +172,18 @@ def _read_curves(
     ]
     beyond_notes = note_cut_curves(panels.values(), cut_panels, experiment.rule)
     if beyond_notes and not cut_panels:
-        limit = f"below {experiment.rule.up_to_bpp:g} bpp"
-        raise UsageError(f"no curve has a point {limit}: raise --up-to-bpp")
-    result = ExperimentCurves(
-        dataset, stored, [*panels], cut_panels, None, [*sentences, *beyond_notes]
+        limit_text = f"below {experiment.rule.up_to_bpp:g} bpp"
+        raise UsageError(f"no curve has a point {limit_text}: raise --up-to-bpp")
+    curves_without_anchor = ExperimentCurves(
+        dataset, dataset_results, [*panels], cut_panels, None, [*sentences, *beyond_notes]
     )
-    return result._replace(anchor=_find_anchor(result, experiment.anchor, points, fall_back))
+    return curves_without_anchor._replace(
+        anchor=_find_anchor(curves_without_anchor, experiment.anchor, points, fall_back)
+    )
 
 
 def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
-    """Give each codec the same name on all datasets, marked if bundled or under another rule."""
+    """Give each codec one name on all datasets, marked if bundled or measured by another rule."""
     curves = [(result.title, c) for result in results for c in chain(*result.panels) if c.measured]
     latest_editions = {curve.spec: curve.edition for _, curve in curves}
     names = {edition.spec: name for edition, name in titles(latest_editions.values()).items()}
@@ -197,10 +212,10 @@ def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
 def _find_anchor(
     result: ExperimentCurves, name: str, points: Sequence[PublishedPoint], fall_back: bool
 ) -> CodecSpec | None:
-    """Return the anchor of the rows, else that of a published curve.
+    """Return the anchor of the rows, otherwise the anchor among the published curves.
 
-    name: `system` or `system:variant`; empty: the last of the reference codecs, or none.
-    fall_back: return None for an unknown curve; else raise `UnknownName`.
+    name: `system` or `system:variant`; empty: the last reference codec, if it has a curve.
+    fall_back: return None for an unknown curve; otherwise raise `UnknownName`.
     """
     measured_anchor = result.stored.anchor.spec if result.stored else None
     if measured_anchor and not _names_system(name, points):

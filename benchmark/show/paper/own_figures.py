@@ -51,42 +51,44 @@ def rd(experiment: Experiment) -> PaperFigure:
     """
     names = listed_datasets(experiment.dataset) if experiment.dataset else [""]
     results = experiment_curves(experiment, names, "rd")
-    looks = styles(edition for result in results for edition in result.editions)
+    styles_by_variant = styles(edition for result in results for edition in result.editions)
     anchors = (
         [result.anchor.text for result in results if result.anchor]
         if experiment.named_codecs
         else []
     )
-    first, *other_results = sorted(results, key=lambda result: not result.anchor)
-    panels = [*chain(first.panels, *(result.panels for result in other_results))]
-    choice = choose(panels, experiment.rule, first.anchor, [*anchors, *experiment.named_codecs])
+    first_result, *other_results = sorted(results, key=lambda result: not result.anchor)
+    panels = [*chain(first_result.panels, *(result.panels for result in other_results))]
+    choice = choose(
+        panels, experiment.rule, first_result.anchor, [*anchors, *experiment.named_codecs]
+    )
     datasets = [(result.title, result.panels) for result in results]
-    drawing = draw_rate_curves(datasets, looks, choice, anchor=first.anchor)
+    drawing = draw_rate_curves(datasets, styles_by_variant, choice, anchor=first_result.anchor)
     undrawn_notes = note_undrawn(choice, experiment)
     return _paper_figure(results, drawing, "no rd: no points can be drawn", *undrawn_notes)
 
 
 def _paper_figure(
-    results: Sequence[ExperimentCurves], drawing: DrawnFigure | None, if_empty: str, *notes: str
+    results: Sequence[ExperimentCurves], drawing: DrawnFigure | None, empty_note: str, *notes: str
 ) -> PaperFigure:
-    absences = (text for result in results for text in result.missing_notes)
-    rows = (
+    missing_notes = (text for result in results for text in result.missing_notes)
+    hidden_notes = (
         text
         for result in results
         if result.stored
         for text in hidden_edition_lines(result.stored.summary)
     )
-    points = (
+    point_notes = (
         text for result in results for text in points_left_out(result.summary, result.metrics)
     )
-    sentences = (*notes, *absences, *points, *rows)
-    return PaperFigure(drawing, sentences if drawing else (if_empty, *sentences))
+    sentences = (*notes, *missing_notes, *point_notes, *hidden_notes)
+    return PaperFigure(drawing, sentences if drawing else (empty_note, *sentences))
 
 
 def _compare_anchor(result: ExperimentCurves, experiment: Experiment) -> Comparisons:
     anchor = result.anchor_edition
     if result.summary is None or anchor is None:
-        return {}  # the anchor is a published curve, if any
+        return {}  # any anchor is a published curve
     return compare(result.summary, result.metrics, anchor, experiment.rule)
 
 
@@ -104,8 +106,8 @@ def bd(experiment: Experiment) -> PaperFigure:
     (result,) = experiment_curves(experiment, [experiment.dataset], "bd")
     comparisons = _compare_anchor(result, experiment)
     choice = choose(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
-    looks = styles(result.editions)
-    arguments = choice, comparisons, looks, result.title, result.anchor
+    styles_by_variant = styles(result.editions)
+    arguments = choice, comparisons, styles_by_variant, result.title, result.anchor
     drawing = draw_bd_bars(result.panels, *arguments)
     obstacle = (
         "no codec has a BD-rate" if result.anchor else "choose a published curve with --anchor"
@@ -160,7 +162,10 @@ def complexity(
         for curve in panel
         if curve.name not in drawn_names and _has_rate(comparisons, curve)
     )
-    timing_note = f"complexity lacks {absent_names}: no cost known; `bench run --timing` times it"
+    timing_note = (
+        f"the complexity figure lacks {absent_names}, whose cost is unknown: measure it with "
+        "`bench run --timing`"
+    )
     return _paper_figure(
         [result],
         drawing,
@@ -194,27 +199,27 @@ def realism(
         absences = absent_sentences(names, result.summary) if result.summary else []
         requirement = "realism takes two metrics with values: --metrics psnr,lpips_squeeze"
         raise UsageError(". ".join((requirement, *absences)))
-    looks = styles(GROUPED) | styles(result.editions)
+    styles_by_variant = styles(GROUPED) | styles(result.editions)
     drawing, plots = realism_plots(
         result.panels,
         result.summary,
         result.dataset,
         rates,
-        looks,
+        styles_by_variant,
         result.anchor,
         experiment.named_codecs,
     )
-    absent = "no realism: no two points are near any of these rates (--bpp)"
+    empty_note = "no realism: no two points are near any of these rates (--bpp)"
     gap_notes = [*absence_notes(plots)]
     for rate in rates:
         curves = result.panels[0] if experiment.named_codecs else ()
         if curves_elsewhere := [
-            words for curve in curves if (words := _rates_elsewhere(curve, rate))
+            rate_text for curve in curves if (rate_text := _rates_elsewhere(curve, rate))
         ]:
             gap_notes.append(f"not at {rate:g} bpp: {', '.join(curves_elsewhere)}")
         if rate not in [plot.bpp for plot in plots]:
             gap_notes.append(f"nothing drawn at {rate:g} bpp: fewer than two points there")
-    return _paper_figure([result], drawing, absent, *(f"realism: {note}" for note in gap_notes))
+    return _paper_figure([result], drawing, empty_note, *(f"realism: {note}" for note in gap_notes))
 
 
 def _rates_elsewhere(curve: Curve, bpp: float) -> str:
@@ -228,11 +233,11 @@ def realism_plots(
     summary: Summary | None,
     dataset: str,
     rates: Sequence[float],
-    looks: Mapping[CodecSpec, Style],
+    styles_by_variant: Mapping[CodecSpec, Style],
     anchor: CodecSpec | None,
     requested_codecs: Sequence[str] = (),
 ) -> tuple[DrawnFigure | None, list[PlotAtRate]]:
-    """Draw distortion against realism at some rates; None without a system that has both."""
+    """Draw distortion against realism at some rates; None if no system has both metrics."""
     choice = choose(panels, USUAL_RULE, anchor, requested_codecs)
     curves = [curve for curve in chain(*panels) if curve.name in choice.curves]
     bundled_editions = summary.bundled if summary else ()
@@ -249,13 +254,13 @@ def realism_plots(
         sweeps = tuple(
             map(apply_title, realism_sweeps(curves, (distortion, realism), summary, bpp))
         )
-        if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a lone point compares nothing
+        if sum(len(sweep.steps) for sweep in sweeps) > 1:  # a single point allows no comparison
             plots.append(PlotAtRate(bpp, sweeps))
     if not plots:
         return None, []
     title_and_images = profile(dataset).title, images_text(panels)
     return draw_realism_plots(
-        plots, distortion, realism, looks, *title_and_images, few_image_metrics
+        plots, distortion, realism, styles_by_variant, *title_and_images, few_image_metrics
     ), plots
 
 

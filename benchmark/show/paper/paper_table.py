@@ -189,7 +189,7 @@ def _system_rows(
     absent_names: dict[str, None] = {}
     for result in results:
         choice = choose(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
-        absent_names |= dict.fromkeys(choice.absent)
+        absent_names |= dict.fromkeys(choice.left_out)
         for panel in choice.select(result.panels):
             metric, anchor_curve = panel[0].metric, variant_curve(panel, result.anchor)
             for curve in panel:

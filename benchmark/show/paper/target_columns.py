@@ -21,16 +21,23 @@ from benchmark.show.ranks import (
     value_columns,
 )
 
-RANK_FIELDS = ("at", "rank", "codec", "bundled", "origin", "images_better")  # not in csv
+RANK_FIELDS = (
+    "at",
+    "rank",
+    "codec",
+    "bundled",
+    "origin",
+    "images_better",
+)  # not written to the csv
 
 
 class TargetValue(NamedTuple):
-    """A value of a system in a column."""
+    """A cell of the table: a system's value in a column."""
 
-    text: str  # with its marks
-    interval: str  # after the text if there is room; empty for none
+    text: str  # value with marks
+    interval: str  # printed after the text if there is room; may be empty
     score: float  # lower is better
-    is_comparable: bool  # with the column's other values; False: under another rule
+    is_comparable: bool  # False: measured by another rule than the column's other values
 
 
 class TargetBlock(NamedTuple):
@@ -43,7 +50,7 @@ class TargetBlock(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The title above its columns."""
+        """The title above the block's columns."""
         target_text = f"{self.target.value:g} bpp"
         if self.target.name != RATE:
             label = short_name(Metric.named(self.target.name), self.metrics)
@@ -53,10 +60,12 @@ class TargetBlock(NamedTuple):
     def columns(self) -> list[Column]:
         """Return the columns that have values, with the title before each name."""
         anchor = self.result.anchor_edition
-        against = [f"{name} (%)" for name, codec in self.codecs.items() if codec.edition == anchor]
+        anchor_headings = [
+            f"{name} (%)" for name, codec in self.codecs.items() if codec.edition == anchor
+        ]
         metrics = [metric for metric in self.metrics if metric.name != self.target.name]
         names = {metric.column: short_name(metric, self.metrics) for metric in metrics}
-        columns = value_columns(metrics, self.target.name != RATE, "".join(against))
+        columns = value_columns(metrics, self.target.name != RATE, "".join(anchor_headings))
         return [
             Column(
                 f"{self.title}, {names.get(column.key, column.name)}",
@@ -93,18 +102,21 @@ def target_block(
     budget: Budget,
     names: Mapping[Edition, str],
 ) -> TargetBlock:
-    """Return the systems of a table at a target on a dataset. names: the rows', by edition."""
-    summary, ranked = result.summary, list[RankedCodec]()
+    """Return the systems of a table at a target on a dataset. names: row names by edition."""
+    summary, ranked_codecs = result.summary, list[RankedCodec]()
     if summary and result.stored:
         tolerance, anchor = float(is_searched(result.stored, target)), result.anchor_edition
-        ranked = rank_at(summary, target, metrics, budget, anchor=anchor, tolerance=tolerance)
+        ranked_codecs = rank_at(
+            summary, target, metrics, budget, anchor=anchor, tolerance=tolerance
+        )
     curves = [curve for curve in chain(*result.panels) if not curve.measured]
-    ranked += rank_published(curves, summary, target, metrics, budget, ranked)
+    ranked_codecs += rank_published(curves, summary, target, metrics, budget, ranked_codecs)
     names_by_spec = {(edition.spec, edition.measured): name for edition, name in names.items()}
-    keys = (
-        (names_by_spec.get((codec.edition.spec, codec.edition.measured)), codec) for codec in ranked
+    named_codecs = (
+        (names_by_spec.get((codec.edition.spec, codec.edition.measured)), codec)
+        for codec in ranked_codecs
     )
-    codecs_by_name = {name: codec for name, codec in keys if name}
+    codecs_by_name = {name: codec for name, codec in named_codecs if name}
     for name, codec in codecs_by_name.items():
         codec.record["codec"] = name.removesuffix(OTHER_RULE)
     return TargetBlock(result, target, metrics, codecs_by_name)
@@ -112,8 +124,8 @@ def target_block(
 
 def block_notes(blocks: Sequence[TargetBlock]) -> list[str]:
     """Return the sentences below a table on its columns at targets."""
-    ranked = [codec for block in blocks for codec in block.codecs.values()]
-    notes = mark_notes(ranked, [*dict.fromkeys(chain(*(block.metrics for block in blocks)))])
+    ranked_codecs = [codec for block in blocks for codec in block.codecs.values()]
+    notes = mark_notes(ranked_codecs, [*dict.fromkeys(chain(*(block.metrics for block in blocks)))])
     for block in blocks:
         systems, result = [*block.codecs.values()], block.result
         images = {codec.record["images"] for codec in systems if codec.record["rank"]}
@@ -131,10 +143,10 @@ def block_notes(blocks: Sequence[TargetBlock]) -> list[str]:
 
 
 def target_text(value: TargetValue) -> str:
-    """Return a value with its marks."""
+    """Return the text of a value, with marks."""
     return value.text
 
 
 def target_text_with_interval(value: TargetValue) -> str:
-    """Return a value with its marks and its interval."""
+    """Return the text of a value, with marks and interval."""
     return f"{value.text} {value.interval}".rstrip()

@@ -37,7 +37,7 @@ NETWORK_HEADERS = (
     *("optimiser", "steps of a network"),
 )
 LAST_RUN = ("started_utc", "commit", "machine", "packages")
-MAX_FIGURES, MAX_RANKED_CODECS = 3, 50  # in report.md
+MAX_FIGURES, MAX_RANKED_CODECS = 3, 50  # limits of report.md
 
 
 def _scaled(cost: str, factor: float) -> Callable[[Mapping[str, Any]], float | None]:
@@ -52,7 +52,7 @@ CODEC_COLUMNS = (  # a row is a codec of details.json; empty columns are left ou
     Column("container (bytes)", lambda codec: codec["container_bytes"] or None, ".0f"),
     Column("timed"),
     Column("caveat", lambda codec: ", ".join(codec["caveats"])),
-    Column("in its loss", lambda codec: ", ".join(codec["trained_on"])),
+    Column("trained on", lambda codec: ", ".join(codec["trained_on"])),
     Column("realism chosen on", "realism_chosen_on"),
     *(Column(name, f"training.{name}") for name in NETWORK_HEADERS),
     *(
@@ -99,19 +99,20 @@ def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric])
 
 def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
     """Return sentences on lossily coded photographs and on a wide range of sizes, if any."""
-    result = []
+    sentences = []
     if facts and facts["lossy"]:
         share = f"{facts['lossy']} of {counted(facts['images'], 'image')}"
-        result.append(
+        sentences.append(
             f"lossy sources: {share} had been coded lossily (JPEG, WebP), so their artefacts count"
         )
     if facts and facts["spread"] >= WIDE_SPREAD:
         (name, *min_size), (_, *max_size) = facts["smallest"], facts["largest"]
-        sizes = f"{min_size[0]} x {min_size[1]} px ({name}) to {max_size[0]} x {max_size[1]}"
-        result.append(
-            f"sizes: {sizes}, equally weighted in means (`bench report --pooled` weights by pixels)"
+        sizes = f"from {min_size[0]} x {min_size[1]} px ({name}) to {max_size[0]} x {max_size[1]}"
+        sentences.append(
+            f"image sizes range {sizes}; means weight all images equally (`bench report --pooled` "
+            "weights by pixels)"
         )
-    return result
+    return sentences
 
 
 def _mean_cost(summary: Summary, edition: Edition, name: str) -> float | None:
@@ -121,7 +122,7 @@ def _mean_cost(summary: Summary, edition: Edition, name: str) -> float | None:
 
 
 def details_record(
-    stored: DatasetResults,
+    dataset_results: DatasetResults,
     command: str,
     anchor: str,
     drawings: Mapping[str, DrawnFigure],
@@ -130,10 +131,10 @@ def details_record(
     sources: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the content of details.json. published: sentences on excluded published points."""
-    summary = stored.summary
-    last = stored.runs[-1] if stored.runs else {}
+    summary = dataset_results.summary
+    last_run = dataset_results.runs[-1] if dataset_results.runs else {}
     return {
-        "dataset": stored.name,
+        "dataset": dataset_results.name,
         "command": command,
         "images": summary.images,
         "images_left_out": summary.dropped,
@@ -143,10 +144,10 @@ def details_record(
         "sources": sources and {**sources, "sentences": source_sentences(sources)},
         "codecs": codec_records(summary),
         "figures": {name: drawing.caption for name, drawing in drawings.items()},
-        "absent": [item._asdict() for item in absent],
+        "absent": [absence._asdict() for absence in absent],
         "published_left_out": list(published),
-        "runs": len(stored.runs),
-        "last_run": {name: last[name] for name in LAST_RUN if name in last},
+        "runs": len(dataset_results.runs),
+        "last_run": {name: last_run[name] for name in LAST_RUN if name in last_run},
     }
 
 
@@ -201,14 +202,16 @@ def details_text(
     over_few: Table | None = None,
     published: Table | None = None,
 ) -> str:
-    """Return details.md: the record and tables as text; over_few: means that the report omits."""
+    """Return details.md: record and tables as text; over_few: table of means over few images."""
     pooled = record["bpp"] == "pooled"
-    bpp = "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
-    intro = f"{counted(record['images'], 'image')}. {bpp}."
+    bpp_text = (
+        "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
+    )
+    intro = f"{counted(record['images'], 'image')}. {bpp_text}."
     if dropped := record["images_left_out"]:
         intro += f" Restricted to the images that all points have; {dropped} left out."
     shown_columns = {column.name for column in CODEC_COLUMNS} - {*RECORD_ONLY_COLUMNS}
-    parts: list[Part] = [
+    sections: list[Part] = [
         command_sentence(record["command"]),
         intro,
         [*map(make_sentence, (record["sources"] or {}).get("sentences", ()))],
@@ -220,11 +223,11 @@ def details_text(
         section("codecs", "Codecs", codecs_table(record["codecs"], shown_columns)),
     ]
     if published is not None and published.rows:
-        parts.append(section("published", "Published curves", published))
+        sections.append(section("published", "Published curves", published))
     if over_few is not None and FEW_NOTE in over_few.notes:
-        parts.append(section("few", "Over few images", over_few))
+        sections.append(section("few", "Over few images", over_few))
     if draws is not None and draws.rows:
-        parts.append(section("draws", "Draws", draws))
+        sections.append(section("draws", "Draws", draws))
     empty_note = "Nothing." if not (absent or record["published_left_out"]) else ""
     table = [absent_table(absent)] if absent else []
     runs_sentence = ""
@@ -232,8 +235,8 @@ def details_text(
         facts = [str(last[name]) for name in LAST_RUN[:3] if last.get(name)]
         runs_sentence = f"The last of {record['runs']} runs: {', '.join(facts)}."
     lines = record["published_left_out"]
-    parts.append(section("left_out", "Left out", empty_note, *table, lines, runs_sentence))
-    return markdown(section("report", f"Details of {record['dataset']}", *parts))
+    sections.append(section("left_out", "Left out", empty_note, *table, lines, runs_sentence))
+    return markdown(section("report", f"Details of {record['dataset']}", *sections))
 
 
 def report_text(
@@ -253,14 +256,16 @@ def report_text(
         counted(len(summary.editions), "codec"),
         counted(len(summary.points), "point"),
     )
-    dropped = f"; {summary.dropped} more images that some points lack" if summary.dropped else ""
-    counts_text = f"{', '.join(counts)}{dropped}. Protocols, builds and exclusions: "
+    dropped_text = (
+        f"; {summary.dropped} more images that some points lack" if summary.dropped else ""
+    )
+    counts_text = f"{', '.join(counts)}{dropped_text}. Protocols, builds and exclusions: "
     table = ranking_table(ranking, True, names)
-    # The overview shows the metrics that rank codecs; without it, show the first metrics
-    pictures = [name for name in ("curves", "timing") if name in drawings]
-    pictures += [*drawings][:MAX_FIGURES] if "curves" not in pictures else []
-    pictures = list(dict.fromkeys(pictures))
-    other_figures = [name for name in drawings if name not in pictures]
+    # The overview "curves" shows the metrics that rank codecs; without it, show the first metrics
+    shown_figures = [name for name in ("curves", "timing") if name in drawings]
+    shown_figures += [*drawings][:MAX_FIGURES] if "curves" not in shown_figures else []
+    shown_figures = list(dict.fromkeys(shown_figures))
+    other_figures = [name for name in drawings if name not in shown_figures]
     links = {name: f"{name}.png" for name in other_figures} | {name: name for name in tables}
     file_links = ", ".join(f"[{name}]({file})" for name, file in links.items())
     num_hidden = len(table.rows) - MAX_RANKED_CODECS
@@ -272,8 +277,8 @@ def report_text(
         block(f"{ranking_heading(ranking, names)}:"),
         block(table._replace(rows=table.rows[:MAX_RANKED_CODECS])),
         f"And {num_hidden} more in bd_rate.csv." if num_hidden > 0 else "",
-        *(f"![{name}]({name}.png)\n\n{block(drawings[name].caption)}" for name in pictures),
-        "" if pictures else "No points can be drawn.",
+        *(f"![{name}]({name}.png)\n\n{block(drawings[name].caption)}" for name in shown_figures),
+        "" if shown_figures else "No points can be drawn.",
         block([*remarks]),
         f"More files: {file_links}." if file_links else "",
         block(command_sentence(command)),
@@ -289,16 +294,16 @@ def page_sections(
     absent: Sequence[Absent],
 ) -> dict[str, Section]:
     """Return a report's sections for a page, by kind. deltas: BD-rates, or why there are none."""
-    rates: Part = deltas
+    rates_part: Part = deltas
     if not isinstance(deltas, str):
-        rates = section("bd_rates_detail", "BD-rates in every metric", deltas)
+        rates_part = section("bd_rates_detail", "BD-rates in every metric", deltas)
     heading = ranking_heading(ranking, figure_names(summary))
-    missing = absent_table(absent) if absent else "Nothing failed or was left out."
+    missing_part = absent_table(absent) if absent else "Nothing failed or was left out."
     page_parts = (
         section("ranking", "Ranking", heading, ranking_table(ranking)),
-        section("bd_rates", "BD-rates", rates),
+        section("bd_rates", "BD-rates", rates_part),
         section("means", "All points", means),
         section("codecs", "Codecs", codecs_table(codec_records(summary), PAGE_CODECS)),
-        section("missing", "Failed and left out", missing),
+        section("missing", "Failed and left out", missing_part),
     )
     return {part.kind: part for part in page_parts}

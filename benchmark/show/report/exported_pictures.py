@@ -33,9 +33,9 @@ from benchmark.system.digest import pixels_sha256
 from benchmark.system.settings import Device
 from benchmark.system.text import counted, group_by_key, utf8
 
-UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
-MAX_RATE_RATIO = 1.6  # between the requested rate and a codec's nearest
-MAX_PART_BYTES = 80  # image's or codec's part of a file name, which may have 255 bytes in all
+UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in file names of Windows; / on any system
+MAX_RATE_RATIO = 1.6  # maximum ratio of the requested rate and a codec's nearest rate
+MAX_PART_BYTES = 80  # for image, codec or setting in a file name, which may have 255 bytes
 
 Row = Mapping[str, Any]
 
@@ -54,30 +54,30 @@ def choose_pictures(
 
     name: a dataset, or a part of it such as clic2020:mobile. codecs: "all" omits codecs that code
     nothing. images: patterns, with or without suffix. limit: keep the first images by name. points:
-    see `parse_points`; keep only these. bpp: keep each image's and codec's setting of the nearest
-    rate. Raises `UsageError` for an unknown codec, image, setting or value. Returns decodable rows,
-    and reasons for the others.
+    keep only these (see `parse_points`). bpp: keep the setting with the nearest rate of each image
+    and codec. Raises `UsageError` for an unknown codec, image, setting or value. Returns decodable
+    rows, and reasons for the others.
     """
     rows = _sorted_rows(pictures, name, codecs)
     names = list(dict.fromkeys(row["image"] for row in rows))
     chosen_names = named_images(names, images) if images else names
     chosen_names = [name for name in names if name in chosen_names][:limit]
     rows = [row for row in rows if row["image"] in chosen_names]
-    absent: Counter[str] = Counter()
+    absence_counts: Counter[str] = Counter()
     chosen_rows = _rows_at_points(rows, points)
     if bpp is not None:
         chosen_rows, far_rows = _rows_near_rate(chosen_rows, pictures, bpp)
         if far_rows:
             labels = ", ".join(sorted({_label(row) for row in far_rows}))
             reason = f"no stored rate within a factor of {MAX_RATE_RATIO:g} of {bpp:g} bpp"
-            absent[f"{reason} ({labels})"] = len(far_rows)
-    available = []
+            absence_counts[f"{reason} ({labels})"] = len(far_rows)
+    available_rows = []
     for row in chosen_rows:
         if reason := pictures.absence_reason(row, points):
-            absent[reason] += 1
+            absence_counts[reason] += 1
         else:
-            available.append(row)
-    return available, _absent_pictures(absent)
+            available_rows.append(row)
+    return available_rows, _absent_pictures(absence_counts)
 
 
 def export_pictures(
@@ -95,15 +95,15 @@ def export_pictures(
     unwritable folder.
     """
     names = picture_names(rows)
-    pairs = zip(names, rows, strict=True)
-    files = {name: row for name, row in pairs if _is_exported(folder / name, row)}
+    named_rows = zip(names, rows, strict=True)
+    files = {name: row for name, row in named_rows if _is_exported(folder / name, row)}
     num_present = len(files)
-    missing_places = [n for n, name in enumerate(names) if name not in files]
+    missing_indices = [index for index, name in enumerate(names) if name not in files]
     mismatches = list[Absent]()
     undecodable = Counter[str]()
-    for result in pictures.decode_rows([rows[n] for n in missing_places], device, jobs):
+    for result in pictures.decode_rows([rows[index] for index in missing_indices], device, jobs):
         if result is not None:
-            row, name = rows[missing_places[result[0]]], names[missing_places[result[0]]]
+            row, name = rows[missing_indices[result[0]]], names[missing_indices[result[0]]]
             if not isinstance(pixels := result[1], Failed):
                 fromarray(pixels).save(png := BytesIO(), "PNG")
                 write_files(folder, {name: png.getvalue()}, what="pictures")
@@ -138,7 +138,7 @@ def export_pictures(
 
 
 def picture_names(rows: Sequence[Row]) -> list[str]:
-    """Return names that are valid on every system and distinct ignoring case, with the rate."""
+    """Return file names with the rate, valid on every system and distinct even ignoring case."""
     names = []
     for row in rows:
         texts = (
@@ -168,11 +168,11 @@ def _absent_pictures(counts: Mapping[str, int]) -> list[Absent]:
 
 
 def _name_part(text: str) -> str:
-    """Return a text as a part of a file name, its start cut if it is long."""
-    safe = UNSAFE.sub("_", text).strip(". ")
-    while len(utf8(safe)) > MAX_PART_BYTES:
-        safe = safe[1:]
-    return safe
+    """Return a text as a part of a file name; the start of a long text is cut."""
+    safe_text = UNSAFE.sub("_", text).strip(". ")
+    while len(utf8(safe_text)) > MAX_PART_BYTES:
+        safe_text = safe_text[1:]
+    return safe_text
 
 
 def _is_exported(path: Path, row: Row) -> bool:
@@ -182,13 +182,13 @@ def _is_exported(path: Path, row: Row) -> bool:
 
 
 def _describe_rates(rows: Sequence[Row]) -> dict[str, str]:
-    result = {}
+    descriptions = {}
     for label, codec_rows in group_by_key((_label(row), row) for row in rows).items():
         bpp = [row["bpp"] for row in codec_rows]
         span = f"{min(bpp):.3f}" + (f" to {max(bpp):.3f}" if len(bpp) > 1 else "")
         settings = ", ".join(map(str, sorted({*map(_row_setting, codec_rows)})))
-        result[label] = f"{span} bpp at {settings}"
-    return result
+        descriptions[label] = f"{span} bpp at {settings}"
+    return descriptions
 
 
 def _sorted_rows(pictures: Pictures, name: str, codecs: str) -> list[Row]:
@@ -240,7 +240,7 @@ def _rows_at_points(rows: Sequence[Row], points: Sequence[str]) -> list[Row]:
 def _rows_near_rate(
     rows: Sequence[Row], pictures: Pictures, bpp: float
 ) -> tuple[list[Row], list[Row]]:
-    """Return the nearest row of each image and codec, and those too far from the rate.
+    """Return the nearest row of each image and codec, and the rows too far from the rate.
 
     Rows without a picture count only if no picture of the codec and image is near the rate.
     """
@@ -251,9 +251,9 @@ def _rows_near_rate(
     ).values():
         candidates = [row for row in group if not pictures.absence_reason(row)]
         if (
-            place := nearest_setting(bpp, [row["bpp"] for row in candidates], MAX_RATE_RATIO)
+            index := nearest_setting(bpp, [row["bpp"] for row in candidates], MAX_RATE_RATIO)
         ) is not None:
-            near_rows.append(candidates[place])
+            near_rows.append(candidates[index])
             continue
         nearest_row = min(group, key=lambda row: distance(row["bpp"], bpp))
         is_close = nearest_setting(bpp, [nearest_row["bpp"]], MAX_RATE_RATIO) is not None

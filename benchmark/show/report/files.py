@@ -29,14 +29,14 @@ PICTURE = pattern(r"[0-9a-f]{64}\.(png|webp|avif|jpg)")  # named by the sha256 o
 class Manifest(msgspec.Struct, frozen=True):
     """Record of the files that bench wrote into the folder of a report."""
 
-    command: str = ""  # reproduces the report
+    command: str = ""  # command that reproduces the report
     files: Mapping[str, str] = {}  # sha256 by name; empty if unknown
     page_images: str = ""  # --page-images of the page in `files`
-    pictures: tuple[str, ...] = ()  # names of files in its PICTURES
+    pictures: tuple[str, ...] = ()  # names of files in the folder PICTURES
 
 
 class ReportSet:
-    """The folder of a report, and the files that an earlier one left there."""
+    """The folder of a report, and the files of an earlier report in it."""
 
     def __init__(self, folder: Path, owned_by_bench: bool = False) -> None:
         """Read the manifest; raise `StoreError` if unreadable. owned_by_bench: see the module."""
@@ -77,11 +77,11 @@ class ReportSet:
             name: utf8(text) if isinstance(text, str) else text for name, text in files.items()
         }
         digests = {name: sha256(text).hexdigest() for name, text in content.items()}
-        obsolete = {
+        obsolete_files = {
             name: digest for name, digest in self._earlier.files.items() if name not in files
         }
         changed_names = sorted(
-            name for name, digest in obsolete.items() if self._is_changed(name, digest)
+            name for name, digest in obsolete_files.items() if self._is_changed(name, digest)
         )
         new_manifest = msgspec.structs.replace(self._earlier, command=command, files=digests)
         combined_manifest = msgspec.structs.replace(
@@ -94,7 +94,7 @@ class ReportSet:
                         if (self.folder / name).is_dir():
                             raise IsADirectoryError(EISDIR, "Is a directory")
                         drafts.enter_context(replacing(self.folder / name)).write_bytes(data)
-                for name in obsolete.keys() - set(changed_names):
+                for name in obsolete_files.keys() - set(changed_names):
                     (self.folder / name).unlink(missing_ok=True)
                 self._write_manifest(new_manifest)
         except OSError as error:
@@ -109,13 +109,13 @@ class ReportSet:
         files = dict(self._earlier.files)
         if page_images is not None:
             files[PAGE] = file_sha256(self.folder / PAGE)
-        old, folder = {*self._earlier.pictures} - {*pictures}, self.folder / PICTURES
-        if old and not folder.is_symlink():
-            for name in filter(PICTURE.fullmatch, old):
+        old_pictures, folder = {*self._earlier.pictures} - {*pictures}, self.folder / PICTURES
+        if old_pictures and not folder.is_symlink():
+            for name in filter(PICTURE.fullmatch, old_pictures):
                 (folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # it contains other files
                 folder.rmdir()
-        if page_images is not None or old:
+        if page_images is not None or old_pictures:
             self._write_manifest(
                 Manifest(self._earlier.command, files, page_images or "", tuple(pictures))
             )
@@ -133,7 +133,7 @@ class ReportSet:
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        result = read_json(path, Manifest)
+        manifest = read_json(path, Manifest)
     except FileNotFoundError:
         return Manifest()
     except (OSError, BadFile) as error:
@@ -142,5 +142,7 @@ def _read_manifest(path: Path) -> Manifest:
             "another folder"
         ) from error
     # The manifest may come from a stranger: ignore paths outside the folder.
-    own_files = {name: digest for name, digest in result.files.items() if Path(name).name == name}
-    return msgspec.structs.replace(result, files=own_files)
+    local_files = {
+        name: digest for name, digest in manifest.files.items() if Path(name).name == name
+    }
+    return msgspec.structs.replace(manifest, files=local_files)

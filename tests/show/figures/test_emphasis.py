@@ -132,7 +132,7 @@ def test_the_sources_name_metrics_that_are_in_a_training_loss():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
     panel = measured_curves(summary, PSNR)
     sources = drawn([panel], style.styles(summary.editions)).sources
-    place = sources.headers.index("in its loss")
+    place = sources.headers.index("trained on")
     losses = {cells[0]: cells[place] for cells in sources.rows}
     assert losses == {"CRDR β=3.84": "psnr_db, lpips_alex", "VTM": ""}
 

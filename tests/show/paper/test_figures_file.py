@@ -184,7 +184,7 @@ def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_pa
     Store(tmp_path / "photos").append([*user_rows, *sweep("webp")])
     options = ("--results", tmp_path, "--out", tmp_path)
     output = bench("complexity", *options).output
-    assert "complexity lacks Mine: no cost known; `bench run --timing` times it" in output
+    assert "the complexity figure lacks Mine, whose cost is unknown: measure it with" in output
     error = bench("realism", *options, "--metrics", "psnr,ssim").exception
     assert "rescore --dataset photos --codecs all,./mine.py:Mine" in str(error)
 
