@@ -37,7 +37,7 @@ class Reason(NamedTuple):
 class BenchError(Exception):
     """A failure explained in one sentence; `reason` is the sentence as data, if any."""
 
-    exit_code = 1  # a command that the error ends has this code
+    exit_code = 1  # exit code of a command that the error ends
 
     def __init__(self, sentence: str = "", reason: Reason | None = None) -> None:
         super().__init__(sentence)
@@ -60,7 +60,7 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
     """
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], likeliest: str = "") -> None:
-        """likeliest: the name to suggest; by default the one nearest in spelling."""
+        """likeliest: the name to suggest; by default the name nearest in spelling."""
         self.name = name
         names = sorted(set(choices))
         suggestions = [likeliest] if likeliest else get_close_matches(name, names, n=1)
@@ -98,7 +98,7 @@ class Unavailable(BenchError):  # noqa: N818
 
 
 class ImageRefused(BenchError):  # noqa: N818
-    """An image that cannot be measured; the others can."""
+    """An image that cannot be measured; other images can."""
 
 
 class NotMeasurable(BenchError):  # noqa: N818

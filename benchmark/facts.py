@@ -66,8 +66,8 @@ class Facts:
     marker: str = ""  # matplotlib's name of a marker
     family: str = ""  # variants of one family share a colour; empty: the codec's name
     trained_on: tuple[str, ...] = ()  # metric columns in the training loss; PSNR for MSE
-    chroma: str = ""  # for rows that do not state it: "4:2:0"
-    tuned_for: str = ""  # for rows that do not state it: "PSNR"
+    chroma: str = ""  # chroma format if rows state none: "4:2:0"
+    tuned_for: str = ""  # metric that the encoder optimises, if rows state none: "PSNR"
     memory: Memory = field(default=Memory())
     typical: tuple[Typical, ...] = ()
     kmac: float = 0.0  # kMAC per pixel of encoding plus decoding, the entropy path once; 0: unknown
@@ -83,7 +83,7 @@ class Facts:
     published: tuple[tuple[str, str], ...] = ()
     budget: bool = False  # trained here with the work and crops of this project's micro network
     reference: bool = False  # a codec that readers know, shown next to any codec
-    null: bool = False  # decodes to the source, so that it measures the harness
+    null: bool = False  # the codec decodes to the source and so measures the harness
 
 
 @cache
@@ -149,5 +149,5 @@ def reference_codecs() -> list[str]:
 
 def fetchable_codecs() -> list[str]:
     """Return the names of codecs whose weights `bench fetch` downloads."""
-    published = [name for name in CODECS if declared(name, "published_weights")]
-    return [*(name for name in published if not needs_options(name)), *ALIASES]
+    names_with_weights = [name for name in CODECS if declared(name, "published_weights")]
+    return [*(name for name in names_with_weights if not needs_options(name)), *ALIASES]

@@ -53,11 +53,11 @@ def default_description(name: str, codec: Any) -> CodecInfo:
         "device": device_kind(str(getattr(codec, "device", ""))),
         **{field: value for field, value in attributes.items() if isinstance(value, str)},
     }
-    parts = (
+    setting_digests = (
         (str(Setting(setting, value)), f"{file_digest} {_file_digest(Path(file))}")
         for value, file in getattr(codec, "checkpoints", {}).items()
     )
-    return CodecInfo(**facts, parts=tuple(parts))
+    return CodecInfo(**facts, parts=tuple(setting_digests))
 
 
 @plugins.printing_to_stderr()

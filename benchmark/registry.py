@@ -1,4 +1,4 @@
-"""Registry of codecs, metrics and datasets as text: listing them imports none."""
+"""Registry of codecs, metrics and datasets as text: listing them imports no module."""
 
 import re
 import tomllib
@@ -137,7 +137,7 @@ def import_target(target: str) -> Any:
 def require_packages(
     name: str, packages: Iterable[str], not_here: Mapping[str, str] | None = None
 ) -> None:
-    """Raise `Unavailable` for the first missing package; not_here: why one cannot be installed."""
+    """Raise `Unavailable` for the first missing package; not_here: reasons for some, by name."""
     for package in packages:
         if find_spec(package) is None:
             command = f"pip install 'rdrbench[{EXTRAS[package]}]'"

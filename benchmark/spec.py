@@ -61,7 +61,7 @@ class CodecSpec(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The spec as `--codecs` takes it."""
+        """The spec in the form that `--codecs` takes."""
         return f"{self.name}:{self.variant}" if self.options else self.name
 
     @property
@@ -146,8 +146,8 @@ def listed_datasets(text: str) -> list[str]:
     """
     if os.path.exists(text):
         return [text]
-    parts = (part.strip().replace("\\,", ",") for part in split_unescaped(text, ","))
-    return list(dict.fromkeys(filter(None, parts))) or [text]
+    names = (name.strip().replace("\\,", ",") for name in split_unescaped(text, ","))
+    return list(dict.fromkeys(filter(None, names))) or [text]
 
 
 def text_of_list(datasets: Iterable[str | Path]) -> str:
@@ -347,12 +347,14 @@ def describe_codec(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
     return checked_description(spec.name, codec)
 
 
-def _options(text: str, parts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _options(text: str, option_texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     options = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
+    for option_text in option_texts:
+        key, equals, value = option_text.partition("=")
         if not key or not equals:
-            raise BadOption(f"{part!r} in {text!r} is not an option: write key=value; {ESCAPES}")
+            raise BadOption(
+                f"{option_text!r} in {text!r} is not an option: write key=value; {ESCAPES}"
+            )
         if key in options:
             raise BadOption(f"{text!r} gives the option {key!r} twice")
         options[key] = unescaped(value)

@@ -158,9 +158,9 @@ def decoded(
         )
     pictures = open_pictures(folder.parent, folder.name, codec)
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
-    rows, absent = choose_pictures(pictures, folder.name, codec, images=[image], points=points)
+    rows, absences = choose_pictures(pictures, folder.name, codec, images=[image], points=points)
     if not rows:
-        reasons = "; ".join(absence.why for absence in absent)
+        reasons = "; ".join(absence.why for absence in absences)
         raise Unavailable(f"{codec} of {image} cannot be decoded: {reasons}")
     if len(rows) > 1:  # of a decoder that draws, take the first seed, whose spec names no seed
         rows = [row for row in rows if SEED not in dict(CodecSpec.parse_row(row).options)] or rows

@@ -83,7 +83,7 @@ def load(
         stored, and ``attrs["absent"]`` lists the editions left out, with reason and remedy.
     """
     folder_anchor: Anchor | None = None  # None unless rows are read from a folder
-    absent: Sequence[Absent] = ()
+    absences: Sequence[Absent] = ()
     if isinstance(source, str | Path):
         folder = Path(source)
         _require_rows(folder)
@@ -95,7 +95,7 @@ def load(
         if not every_edition:
             rows = ComparableRows(table)
             summary = summarise_rows(rows, present_protocols(()))
-            absent = add_remedies(summary, folder, table["run"].unique()).absent
+            absences = add_remedies(summary, folder, table["run"].unique()).absent
             table = rows.shown_table
     else:
         folder, table = source.matrix.store.folder, source.rows
@@ -116,14 +116,14 @@ def load(
         "protocols": present_protocols((*METRICS, *DISTRIBUTION_METRICS)),
         "folder": str(folder),
         "anchor": folder_anchor.label if folder_anchor else anchor,
-        "absent": [absence._asdict() for absence in absent],
+        "absent": [absence._asdict() for absence in absences],
         "codecs": {label: spec.name for spec, label in label_by_spec.items()},
     }
     return frame
 
 
 def missing(source: Rows) -> pd.DataFrame:
-    """Return the missing metric values of rows without failure, and how to compute them.
+    """Return the missing metric values of successful rows, and how to compute them.
 
     source: rows of a dataset from `load`, or an argument of `load`. The frame has ``codec``,
     setting, ``image``, ``metric`` (its column) and ``reason``.

@@ -78,12 +78,12 @@ def pack_export(
     editions = [edition for store in stores for edition in editions_in(store.means_table())]
     specs = sorted(variants_of(find_editions(requested_names(codecs), editions) or editions))
     result = export_pack(out, stores, specs, note, partial(read_declared, codecs))
-    left_out = [Absent(sentence, "left out") for sentence in result.left_out]
+    absences = [Absent(sentence, "left out") for sentence in result.left_out]
     facts = {"pack": str(out), "streams": result.num_streams, "pictures": result.num_pictures}
     contents = [counted(result.num_streams, "stream")] if result.num_streams else []
     if result.num_pictures:
         contents.append(f"{counted(result.num_pictures, 'picture')} of declared sizes")
-    return Answer((), (), f"{out}: {' and '.join(contents)}", left_out, facts)
+    return Answer((), (), f"{out}: {' and '.join(contents)}", absences, facts)
 
 
 @pack.verb("import")
@@ -131,7 +131,7 @@ def merge(
 
 def _merge_answer(folders: Iterable["MergeResult"], incomplete: bool = True) -> Answer:
     folders = [*folders]
-    absent = [
+    absences = [
         Absent(merged.dataset, f"{state}: {sentence}")
         for merged in folders
         for state in ("conflicts", "damaged", "missing")
@@ -144,7 +144,7 @@ def _merge_answer(folders: Iterable["MergeResult"], incomplete: bool = True) -> 
             for merged in folders
         )
     )
-    return Answer([merged._asdict() for merged in folders], columns, "", absent, code=exit_code)
+    return Answer([merged._asdict() for merged in folders], columns, "", absences, code=exit_code)
 
 
 @export.verb("images")
@@ -200,7 +200,7 @@ def export_images(
     name = require_one_dataset(results, dataset)
     pictures = open_pictures(results, name, codecs, dataset=dataset)
     names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
-    rows, absent = choose_pictures(
+    rows, absences = choose_pictures(
         pictures, name, codecs, images=names, limit=request.limit, points=points, bpp=bpp
     )
     if rows:
@@ -210,8 +210,8 @@ def export_images(
         ):
             conditions = use_device("auto"), request.jobs or cores(), report
             result = export_pictures(to, rows, pictures, *conditions)
-        absent = [*result.absent, *absent]
+        absences = [*result.absent, *absences]
         if result.records or result.code:
-            return result._replace(absent=absent)
-    reasons = "; ".join(f"{absence.what}: {absence.why}" for absence in absent)
+            return result._replace(absent=absences)
+    reasons = "; ".join(f"{absence.what}: {absence.why}" for absence in absences)
     raise Unavailable(f"no picture can be exported: {reasons}")

@@ -58,7 +58,7 @@ def _replace_non_finite(facts: object) -> object:
 
 
 def print_table(table: "Table") -> None:
-    """Print a table: with rules and wrapped words on a terminal, else plain."""
+    """Print a table: with rules and wrapped text on a terminal, plain elsewhere."""
     from benchmark.show.table import plain
 
     if sys.stdout.isatty():

@@ -162,7 +162,7 @@ def compare(
     names_text = ",".join(name.replace(",", "\\,") for name in names)
     points = chosen_points(results, names_text, all_variants=True)
     records: list[dict[str, Any]] = []
-    absent: list[Absent] = []
+    absences: list[Absent] = []
     for metric in map(Metric.named, metric_names(metrics)):
         curves = published_curves(points, dataset, metric)
         for curve_index, curve in enumerate(curves if len(curves) > 1 else ()):
@@ -177,7 +177,7 @@ def compare(
                 named_curves = [(curves[0].title, curves[0].rates), (curve.title, curve.rates)]
                 comparison = compare_curves(curves[0].rates, curve.rates, metric, rule)
                 curve_text = f"{curve.title}, {metric.label}"
-                absent += [
+                absences += [
                     Absent(curve_text, why) for why in remarks(comparison, named_curves, rule)
                 ]
             records.append(facts | origin | numbers_in(comparison))
@@ -185,7 +185,7 @@ def compare(
     summary = f"By {FORM_NAMES[rule.bd]}, against the first curve{rule.end_words}, not averaged."
     if not records:
         summary = f"No two curves on {dataset} to compare."
-    return Answer(records, [*columns, *DELTAS], summary + doubt_text(records, rule), absent)
+    return Answer(records, [*columns, *DELTAS], summary + doubt_text(records, rule), absences)
 
 
 def bd(
@@ -217,7 +217,7 @@ def bd(
     curves = [read_curve(text, dataset, results, points=points) for text in (anchor, test)]
     anchor_name, test_name = names = curves[0].name, curves[1].name
     records: list[dict[str, Any]] = []
-    absent: list[Absent] = []
+    absences: list[Absent] = []
     for name in metric_names(metrics) if metrics else BD_METRICS:
         metric = Metric.named(name)
         series = [
@@ -234,14 +234,14 @@ def bd(
             facts = {"metric": metric.label, "form": form, "crossing": comparison["crossing"]}
             notes = [*remarks(comparison, [*zip(names, metric_curves, strict=True)], form_rule)]
             records.append(facts | numbers_in(comparison) | {"note": "; ".join(notes)})
-            absent += [Absent(metric.label, why) for why in notes]
+            absences += [Absent(metric.label, why) for why in notes]
     if not records:
         raise UsageError(f"{anchor_name} and {test_name} have no metric in common")
     summary = f"{test_name} against {anchor_name}{rule.end_words}."
     summary += doubt_text(records, USUAL_RULE)
     facts = {"anchor": anchor_name, "test": test_name}
     columns = [Column("metric"), Column("form"), *DELTAS]
-    return Answer(records, columns, summary, [*dict.fromkeys(absent)], facts)
+    return Answer(records, columns, summary, [*dict.fromkeys(absences)], facts)
 
 
 def remarks(

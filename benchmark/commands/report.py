@@ -114,8 +114,8 @@ def _print_report(report: "Report", table: bool | None, verbose: bool) -> None:
         line += f"; {summary.dropped} that some points lack are excluded"
     print(line)
     print_ranking(report.ranking, summary, report.metrics, table, report.named_codecs)
-    absent = report.absent if verbose else report.problems
-    output.print_lines([*report.notes, *absent_lines(absent)], verbose)
+    absences = report.absent if verbose else report.problems
+    output.print_lines([*report.notes, *absent_lines(absences)], verbose)
     print(*report.files, sep="\n")
     print(f"{counted(report.figures, 'figure')}, tables and details.md are in {stored.folder}")
 

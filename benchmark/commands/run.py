@@ -210,16 +210,16 @@ PLAN_COLUMNS = (
 )
 
 
-def _plan_missing_dataset(request: Request, missing: Unavailable) -> Answer:
-    """Plan a missing dataset by its published size; raise `missing` for an unknown size."""
+def _plan_missing_dataset(request: Request, error: Unavailable) -> Answer:
+    """Plan a missing dataset by its published size; raise `error` for an unknown size."""
     from benchmark.datasets.dataset import profile
     from benchmark.system.machine import cores
 
-    published = profile(request.dataset)
-    if published.pixels is None or published.published_images is None:
-        raise missing
-    images = min(request.limit or published.published_images, published.published_images)
-    jobs, pixels = request.jobs or cores(), published.pixels * images // published.published_images
+    sizes = profile(request.dataset)
+    if sizes.pixels is None or sizes.published_images is None:
+        raise error
+    images = min(request.limit or sizes.published_images, sizes.published_images)
+    jobs, pixels = request.jobs or cores(), sizes.pixels * images // sizes.published_images
     codec_seconds = _typical_seconds(request.codecs, request, pixels)
     few_seconds = sum(codec_seconds.values()) * FEW_IMAGES / images if images > FEW_IMAGES else None
     records = [
@@ -227,7 +227,7 @@ def _plan_missing_dataset(request: Request, missing: Unavailable) -> Answer:
     ]
     facts = {"dataset": request.dataset, "images": images}
     facts["coding_seconds"] = sum(codec_seconds.values()) / jobs
-    title = f"{request.dataset}: {counted(images, 'image')}, not downloaded yet: {missing}"
+    title = f"{request.dataset}: {counted(images, 'image')}, not downloaded yet: {error}"
     summary = time_sentence(codec_seconds, few_seconds, jobs)
     return Answer(records, (PLAN_COLUMNS[0], PLAN_COLUMNS[3]), summary, facts=facts, title=title)
 

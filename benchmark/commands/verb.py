@@ -60,7 +60,7 @@ def set_signature(
 
 
 def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., None]:
-    """Make a verb that prints a question's answers, one for each dataset if it has a `source`."""
+    """Make a verb that prints a question's answers; with a parameter `source`, one per dataset."""
     parameters = inspect.signature(question).parameters
     reads_rows = "source" in parameters
 

@@ -138,7 +138,7 @@ class Rescore(NamedTuple):
 
 
 Task = Cell | Rescore
-Seconds = Callable[[Task], float | None]  # seconds that coding takes, None if unknown
+Seconds = Callable[[Task], float | None]  # expected seconds of coding, None if unknown
 
 
 Row = dict[str, Any]

@@ -182,7 +182,7 @@ class _Worker:
         self._image = ""
 
     def take_tasks(self) -> list[Started]:
-        """Send the worker tasks from the queue; return its current one."""
+        """Send the worker tasks from the queue; return the current task."""
         count = 2 if self._queue.remaining > 2 * self._queue.workers else 1
         while len(self.tasks) < count and (task := self._queue.pop_task(self._image)) is not None:
             self._image = task.image_sha256

@@ -73,7 +73,7 @@ def run(
     progress: ProgressFactory = no_progress,
     announce: Announcer = lambda matrix, lacking, workers: None,
 ) -> Outcome:
-    """Measure the cells of a request that its results folder lacks; a failed cell is a row.
+    """Measure the cells of a request that its results folder lacks; failed cells give rows.
 
     matrix: the request's cells, if already opened. announce: called before the first cell, with
     cells, reasons why metrics cannot be computed here, and workers. Raises `UsageError` or

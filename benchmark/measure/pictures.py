@@ -127,7 +127,7 @@ class Pictures:
         jobs: int,
         timeout_seconds: float | None = None,
     ) -> Iterator[tuple[int, Pixels | Failed] | None]:
-        """Yield positions in `rows` and pixels as scored, else a failure; see `decode_stored`."""
+        """Yield positions in `rows` with the scored pixels or a failure; see `decode_stored`."""
         conditions = device, jobs, timeout_seconds
         for outcome in decode_stored(rows, self.contents, self._codecs, *conditions):
             yield outcome and (outcome[0], check_pixels(rows[outcome[0]], outcome[1]))

@@ -76,7 +76,7 @@ class Scorer:
         self._handed_over: set[tuple[str, str]] = set()
         self._metrics: dict[str, FeatureSpace | ImageMetric | Scores] = {}
         for name in names:
-            with suppress(_OutOfMemory):  # it is loaded again when needed
+            with suppress(_OutOfMemory):  # the metric is loaded again when needed
                 self._load_metric(name)
 
     def score(

@@ -194,7 +194,7 @@ class WorkerProcess:
         return not self._process.is_alive()
 
     def end(self, busy: bool) -> None:
-        """End the process: wait if idle, terminate if busy, or kill it in native code."""
+        """End the process: wait if idle, terminate if busy, kill if stuck in native code."""
         self.connection.close()
         if busy:
             self._process.terminate()

@@ -178,7 +178,7 @@ class Edition:
 
     @property
     def _title_head(self) -> str:
-        """Title, or a program's version if it begins with the title."""
+        """Title, or a program's version if the version begins with the title."""
         name = self.options.get(NAME) or self.facts.title or self.facts.family
         version = " ".join(self.run_facts.version.split()[:2]).rstrip(",;:")
         if self.facts.kind == "standard" and version.startswith(f"{self.facts.title} "):

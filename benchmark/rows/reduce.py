@@ -34,7 +34,7 @@ from benchmark.system.atomic import require_inside
 
 TEXT_TYPES = dict.fromkeys(("key", "column", "protocol"), pl.String())
 SCHEMA = pl.Schema({**TEXT_TYPES, "value": pl.Float64(), "influence": pl.List(pl.Float64)})
-MAX_SHARDS = 16  # files of reductions before they are merged
+MAX_SHARDS = 16  # so many files of reductions are merged
 
 
 # A row of SCHEMA: a reduced metric with its inputs; influences are in the order of sorted pairs

@@ -19,8 +19,8 @@ from benchmark.system.text import bench_command
 def add_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> Summary:
     """Add the editions not shown and `rescore_command` to the summary of a folder's rows."""
     store = Store(folder)
-    absent = (*summary.absent, *_editions_not_shown(summary, store))
-    return replace(summary, absent=absent, rescore_command=_rescore_command(summary, store, runs))
+    absences = (*summary.absent, *_editions_not_shown(summary, store))
+    return replace(summary, absent=absences, rescore_command=_rescore_command(summary, store, runs))
 
 
 def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -> str:

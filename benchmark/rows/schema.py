@@ -45,7 +45,7 @@ class TableColumn(NamedTuple):
     kind: type  # str, int (64 bits), float (64 bits) or bool
     meaning: str
     unit: str = ""
-    cost_format: CostFormat | None = None  # in reports, as a cost of the codec
+    cost_format: CostFormat | None = None  # format in reports, if the column is a cost
 
 
 def _cell_columns() -> Iterator[TableColumn]:

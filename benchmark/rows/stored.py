@@ -34,7 +34,7 @@ from benchmark.rows.variants import (
 from benchmark.spec import CodecSpec, listed_datasets, requested_names
 from benchmark.system.text import bench_command, counted, group_by_key
 
-# Image sizes are reported if the largest image has this many times the smallest one's pixels.
+# Image sizes are reported if the largest image has this many times the pixels of the smallest.
 WIDE_SPREAD = 16
 
 
@@ -114,7 +114,7 @@ def stored_dataset(results: Path, dataset: str) -> str:
     datasets = _datasets_with_rows(results)
     dataset = dataset or (datasets[0] if len(datasets) == 1 else "kodak")
     place = Place(dataset)
-    name = place.stored_name({stored: results / stored for stored in datasets})
+    name = place.stored_name({dataset_name: results / dataset_name for dataset_name in datasets})
     if name.partition(":")[0] in datasets:
         return name
     if not place.leads_to_images and not is_folder_name(dataset):
@@ -248,9 +248,10 @@ def _describe_unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) 
         case [
             {"to_do": int(cells), "arguments": ["run", *arguments], "conditions": {"run": str(run)}}
         ]:
-            if (missing := cells - rows.filter(col("run") == run).height) > 0:
+            if (num_missing := cells - rows.filter(col("run") == run).height) > 0:
                 command = bench_command("run", *arguments)
-                return (f"{missing} of {cells} cells of the last run have no row yet: `{command}`",)
+                missing_text = f"{num_missing} of {cells} cells of the last run have no row yet"
+                return (f"{missing_text}: `{command}`",)
     return ()
 
 

@@ -48,7 +48,7 @@ class StreamFolder:
         return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
 
     def keep(self, *streams: bytes) -> str:
-        """Store streams under their sha256, and return that of the last one."""
+        """Store streams under their sha256, and return the sha256 of the last stream."""
         digest = ""
         with WaitingFiles() as waiting_files:
             for stream in streams:

@@ -111,7 +111,7 @@ class Summary:
 
     @property
     def bundled(self) -> frozenset[Edition]:
-        """Bundled editions; empty if none was measured here."""
+        """Bundled editions; empty if all editions are bundled."""
         bundled_editions = {edition for edition in self.editions if edition.bundled}
         return frozenset(bundled_editions if bundled_editions < {*self.editions} else ())
 

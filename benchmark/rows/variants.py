@@ -38,7 +38,7 @@ EDITION_COLUMNS = ("codec", "variant", "fingerprint", "revision", "codec_version
 def divide_rows(
     table: pl.DataFrame, codecs: str = "all", bundled: str = ""
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split the rows of a dataset into those shown and the rest, an anchor's among the rest.
+    """Split a dataset's rows into the shown ones and the others, which may include an anchor's.
 
     codecs: comma-separated names (see `rows.names`); "all": those measured here, or all if none.
     bundled: names of bundled codecs to show instead of your rows of them, or "all". Raises

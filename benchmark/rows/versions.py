@@ -94,7 +94,7 @@ def _share_values(rows: pl.DataFrame, features: bool) -> pl.DataFrame:
 
 
 def _number_pictures(rows: pl.DataFrame) -> pl.Series:
-    """Number the decoded pictures: rows with equal `stream` or `pixels` share one."""
+    """Number the decoded pictures: rows with equal `stream` or `pixels` share a number."""
     rows = rows.select("stream", "pixels", picture=pl.int_range(pl.len()))
     while True:
         previous = rows["picture"]
