@@ -162,7 +162,7 @@ def decoded(
     if not rows:
         reasons = "; ".join(absence.why for absence in absences)
         raise Unavailable(f"{codec} of {image} cannot be decoded: {reasons}")
-    if len(rows) > 1:  # of a decoder that draws, take the first seed, whose spec names no seed
+    if len(rows) > 1:  # for a decoder that draws, take the first seed, whose spec names no seed
         rows = [row for row in rows if SEED not in dict(CodecSpec.parse_row(row).options)] or rows
     if len(rows) > 1:
         pictures_text = ", ".join(

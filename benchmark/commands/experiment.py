@@ -69,7 +69,7 @@ def read_options_file(path: Path) -> dict[str, Any]:
         msgspec.convert(content, _make_struct(file_types))
     except UsageError:
         raise
-    except (OSError, ValueError) as error:  # also errors of TOML and msgspec
+    except (OSError, ValueError) as error:  # includes errors of TOML and msgspec
         raise UsageError(f"{path} cannot be read: {error}") from error
     return content
 

@@ -191,7 +191,7 @@ def _attempt(name: str, examiner: Callable[[str], dict[str, Any]]) -> dict[str, 
         return {"state": "options", "what": str(error)}
     except BenchError as error:
         return _missing_record(str(error), error.reason or Reason(""))
-    except Exception as error:  # a broken library is a result
+    except Exception as error:  # a broken library is reported, not raised
         return _missing_record(f"it is broken: {type(error).__name__}: {error}", Reason(""))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MS_SSIM_DB = "ms_ssim_db"  # others report MS-SSIM in dB; this project stores it linear
 TOLERANCES = {"psnr_db": 0.01, MS_SSIM_DB: 0.01}  # rounding in papers
-DEFAULT_TOLERANCE = 1e-3  # for other metrics
+DEFAULT_TOLERANCE = 1e-3  # tolerance for other metrics
 
 
 def file_matching_lines(matrix: "Matrix") -> list[str]:

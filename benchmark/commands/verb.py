@@ -263,7 +263,7 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
         typer_parameter = typer.Argument(**facts)
     else:
         flags = option.flags
-        if not flags and default is not True:  # without a `--no-...` that changes nothing
+        if not flags and default is not True:  # no need for a `--no-...` that changes nothing
             flags = (f"--{parameter.name.replace('_', '-')}",)
         typer_parameter = typer.Option(*flags, rich_help_panel=option.panel, **facts)
     return parameter.replace(default=default, annotation=Annotated[kind, typer_parameter])

@@ -71,7 +71,7 @@ def execute(
     encode_start = perf_counter()
     try:
         result: object = encoder.encode(input_copy, setting)
-    except FOREIGN as error:  # the codec's result
+    except FOREIGN as error:  # the failure is the codec's result
         return failed_by(encoder, "encode", error)
     encode_end = perf_counter()
     estimated_bits = _estimated_bits(encoder)

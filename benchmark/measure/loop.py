@@ -356,7 +356,7 @@ class Backend:
     device: Device
     jobs: int | None  # number of parallel tasks; None: one per core here
     engine: Callable[[Seconds], Engine]
-    facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
+    facts: Mapping[str, Any] = field(default_factory=dict)  # facts for the run's record
     remarks: Iterable[str] = ()  # sentences on what nodes lacked, complete after the run
 
 

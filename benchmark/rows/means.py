@@ -32,7 +32,7 @@ from benchmark.rows.summary import (
 )
 
 MAX_REASONS = 3
-Tallies = dict[int, Tally]  # by point index
+Tallies = dict[int, Tally]  # tallies by point index
 
 
 def summarise(

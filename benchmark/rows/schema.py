@@ -202,7 +202,7 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
 MAGIC, TAIL_BYTES = b"PAR1", 8  # the footer is followed by its length (4 bytes) and MAGIC
 FIXED_BYTES = {3: 1, 7: 8}  # sizes of a byte and a double, by type code
 BOOLEANS, INTEGERS, BINARY, LISTS, STRUCT = (1, 2), (4, 5, 6), 8, (9, 10), 12  # type codes
-MAX_SHIFT_BITS = 63  # of the last 7-bit group of a 64-bit number
+MAX_SHIFT_BITS = 63  # position of the last 7-bit group of a 64-bit number
 
 
 class Footer(NamedTuple):
@@ -210,7 +210,7 @@ class Footer(NamedTuple):
 
     rows: int
     names: list[str]  # columns
-    values: int  # in all columns; a list counts once per element
+    values: int  # number of values in all columns; a list counts once per element
     unpacked_bytes: int
     empty: frozenset[str]  # columns with only nulls
 

@@ -53,7 +53,7 @@ RETIRED = ("encode_peak_bytes", "decode_peak_bytes", "generation")
 MAX_CHARACTERS = 4000  # kept of a longer text, unless it identifies the row
 
 
-class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
+class BadShard(Exception):  # noqa: N818 - never raised outside `rows`
     """Shard whose rows cannot be used; the message says why, without the file's name."""
 
     def __init__(self, message: str, damaged: bool = False) -> None:

@@ -53,7 +53,7 @@ RowSelection = Callable[[pl.DataFrame, pl.DataFrame], tuple[pl.DataFrame, Anchor
 class DatasetResults(NamedTuple):
     """Results of a dataset: rows, their summary, and the records of their runs."""
 
-    name: str  # as the user calls it
+    name: str  # stored name of the dataset, with the part if any
     folder: Path  # report folder
     summary: Summary
     table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics

@@ -58,11 +58,11 @@ class Point:
     missing: int  # images with a stream in another point but not in this one
     failed: int
     failures: Tally
-    # by column: metrics, SECONDS, TIMED, CONTAINER, and COSTS if any point has a value
+    # means by column: metrics, SECONDS, TIMED, CONTAINER, and COSTS if any point has a value
     means: Mapping[str, Mean]
     image_ids: Int64Array  # numbers of the images, ascending, the same in all points
     image_bpp: Float64Array
-    # by column: metrics and TIMED; NaN for no value
+    # values by column (metrics and TIMED); NaN for no value
     image_values: Mapping[str, Float64Array]
     image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
     drawings: tuple["Point", ...] = ()  # points of single seeds, of which this one is the average
