@@ -1,4 +1,4 @@
-"""`bench worker`: begin, set up and check a codec that runs in its own environment."""
+"""`bench worker`: create, set up and check a codec that runs in its own environment."""
 
 import re
 import shlex
@@ -29,7 +29,7 @@ TORCH_ON_CPU = "https://download.pytorch.org/whl/cpu"
 ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
 File = Annotated[Path, opt(ARGUMENT, "Contender file: results/contenders/hpcm.toml.")]
 
-worker = Verbs("""Begin, set up and check a codec that runs in its own environment.
+worker = Verbs("""Create, set up and check a codec that runs in its own environment.
 
 Examples:
   bench worker new hpcm
@@ -58,15 +58,15 @@ def new(
     """
     if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
         raise UsageError(f"{name!r} is not a word that begins with a letter: choose another name")
-    module_name = re.sub(r"\W", "_", name)
-    folder = code or out / module_name
-    script = f"{module_name}_worker.py"
+    safe_name = re.sub(r"\W", "_", name)
+    folder = code or out / safe_name
+    script = f"{safe_name}_worker.py"
     example = files("baselines.worker").joinpath("example_worker.txt").read_text()
     contender = files("baselines.worker").joinpath("example_contender.txt").read_text()
-    folder_key = folder.resolve() if code else module_name
+    folder_key = folder.resolve() if code else safe_name
     texts_by_path = {
-        out / f"{module_name}.toml": contender.format(name=name, folder=folder_key, script=script),
-        folder / script: example.replace("NAME", module_name.title().replace("_", "")),
+        out / f"{safe_name}.toml": contender.format(name=name, folder=folder_key, script=script),
+        folder / script: example.replace("NAME", safe_name.title().replace("_", "")),
         folder / HELPER: files("baselines.worker").joinpath(HELPER).read_text(),
     }
     for path in texts_by_path:
@@ -83,7 +83,7 @@ def new(
             file.unlink()
         raise BenchError(f"{path} cannot be written: {error.strerror}") from error
     print(*written_files, sep="\n")
-    print("Next:", bench_command("worker check", out / f"{module_name}.toml"))
+    print("Next:", bench_command("worker check", out / f"{safe_name}.toml"))
 
 
 @worker.verb("setup")
@@ -163,7 +163,7 @@ def _check_case(
     error = np.mean((pixels.astype(float) - decoded) ** 2)
     psnr = 10 * np.log10(255**2 / error) if error else np.inf
     pipe_ms = 1000 * (total_seconds - encode_seconds)
-    times = f"encoder {encode_seconds:.3f} s and {pipe_ms:.1f} ms of pipe"
+    times = f"encoder {encode_seconds:.3f} s, plus {pipe_ms:.1f} ms in the pipe"
     times += f", decoder {decode_seconds:.3f} s"
     return f"{len(data):,} bytes, {psnr:.2f} dB, {times}", True
 
@@ -230,8 +230,8 @@ def _make_environment(contender: "ContenderFile") -> None:
     environment = interpreter.parent.parent
     if interpreter.parent.name != "bin":
         raise UsageError(
-            f"{contender.file}: 'packages' need a virtual environment, which python = "
-            f"{contender.python!r} is not: write .venv/bin/python, or leave 'packages' out"
+            f"{contender.file}: 'packages' needs a virtual environment, but python = "
+            f"{contender.python!r} is not in one: write .venv/bin/python, or leave 'packages' out"
         )
     has_gpu, needs_torch = bool(gpus()), any(map(TORCH.match, contender.packages))
     size = ("about 6 GB" if has_gpu else "about 1 GB, torch for the CPU") if needs_torch else ""
@@ -247,9 +247,10 @@ def _make_environment(contender: "ContenderFile") -> None:
         try:
             run_program([*command, str(environment)], timeout_seconds=3600)
         except ProgramFailed as failed:
+            python_text = f"Python {version}" if version else "this machine's Python"
             raise ProgramFailed(
-                f"{environment} cannot be made with Python {version or 'of this machine'} "
-                f"({failed}): set python_version in {contender.file} to the path of a Python"
+                f"{environment} cannot be created with {python_text} ({failed}): set "
+                f"python_version in {contender.file} to the path of a Python"
             ) from failed
     if contender.packages:
         pip = [*uv, "pip", "install", "--python", str(interpreter)]

@@ -109,11 +109,12 @@ class LPIPS(ImageMetric):
 
     def _features(self, pixels: Pixels) -> "Iterator[Tensor]":
         """Yield each layer's output for an image."""
-        like = self._channel_weights[0]  # for dtype and device
+        template = self._channel_weights[0]  # for dtype and device
         shift, scale = (
-            like.new_tensor(values).view(1, 3, 1, 1) for values in (networks.SHIFT, networks.SCALE)
+            template.new_tensor(values).view(1, 3, 1, 1)
+            for values in (networks.SHIFT, networks.SCALE)
         )
-        signal = (networks.image_tensor(pixels, like) / 127.5 - 1 - shift) / scale
+        signal = (networks.image_tensor(pixels, template) / 127.5 - 1 - shift) / scale
         return self.backbone.features(signal, self._weights)
 
 

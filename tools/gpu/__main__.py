@@ -1,4 +1,4 @@
-"""The command `tools/on_gpu.sh`: pack all that a machine without a network needs, measure there.
+"""The command `tools/on_gpu.sh`: pack what a machine without a network needs, and measure there.
 
 `measure` runs eight steps, each in its own process, and writes a line of JSON after each result.
 Exit code 1 if a claim does not hold or a measurement fails or is cut off, 2 if it cannot be done.
@@ -75,8 +75,8 @@ def ends(steps: Sequence[Step], minutes: float) -> list[float]:
     >>> ends(STEPS[:3], 2), ends(STEPS[-1:], 13)
     ([15, 90, 120], [780])
     """
-    *earlier, _ = accumulate(step.seconds for step in steps)
-    return [min(end, 60 * minutes) for end in (*earlier, 60 * minutes)]
+    *earlier_ends, _ = accumulate(step.seconds for step in steps)
+    return [min(end, 60 * minutes) for end in (*earlier_ends, 60 * minutes)]
 
 
 def _run_step(command: Sequence[str], seconds: float | None) -> str:
@@ -92,7 +92,7 @@ def _run_step(command: Sequence[str], seconds: float | None) -> str:
             process.terminate()
             try:
                 process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:  # it may wait for a GPU forever
+            except subprocess.TimeoutExpired:  # the step may wait for a GPU forever
                 process.kill()
 
 
@@ -111,12 +111,12 @@ def describe(device: str, small: bool) -> dict[str, Any]:
         images = "sample" if small else str(open_dataset("kodak").name)
     except Unavailable:
         images = "sample"
-    packed = ROOT / loads.COMMIT
+    commit_file = ROOT / loads.COMMIT
     return {
         "device": gpu,
         "machine": machine(),
         "versions": {name: version(name) for name in PACKAGES if any(distributions(name=name))},
-        "commit": packed.read_text() if packed.exists() else commit() or "unknown",
+        "commit": commit_file.read_text() if commit_file.exists() else commit() or "unknown",
         "images": f"{images}, one crop" if small else images,
     }
 

@@ -40,7 +40,7 @@ IMPORTED = (
     *("polars", "msgspec", "typer", "constriction", "compressai", "lpips", "pytorch_fid"),
     *("pytorch_msssim", "pytorch_optimizer", "torchvision", "skimage", "hypothesis"),
 )
-# Measured first: Inception, then metrics with a package to compare with
+# Names to measure first: Inception, then metrics that a package has too
 FIRST = ("inception256", FID, "lpips", "ms_ssim", "dists")
 
 
@@ -62,7 +62,7 @@ def _imports() -> Result:
     for name in IMPORTED:
         try:
             import_module(name)
-        except Exception as error:  # packages raise anything
+        except Exception as error:  # packages may raise any exception
             missing.append(f"{name} ({one_line(error)})")
     text = f"without {', '.join(missing)}" if missing else f"all {len(IMPORTED)}"
     return Result(text, passed=not missing)
@@ -90,8 +90,8 @@ def _tests(conditions: Conditions, path: str) -> Result:
 
 def coding(conditions: Conditions) -> Cells:
     """Measure codecs' seconds; streams of either device decode on both, within one level."""
-    pair = conditions.device, "cpu"
-    for device, peer in dict.fromkeys((pair, pair[::-1])):
+    devices = conditions.device, "cpu"
+    for device, peer in dict.fromkeys((devices, devices[::-1])):
         yield f"{device} to {peer}", partial(_code_and_decode, conditions, device, peer)
 
 
@@ -99,28 +99,28 @@ def _code_and_decode(conditions: Conditions, device: str, peer: str) -> Result:
     """Encode with one worker for times and with several workers; decode on the peer."""
     codecs = ("--codecs", CROSSING, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
     images = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
-    folders = [conditions.scratch / f"{workers}-{device}" for workers in ("alone", "together")]
-    alone = measure_rows(folders[0], *codecs, *images, "--device", device, "--timing")
-    together = measure_rows(folders[1], *codecs, *images, "--device", device)
+    folders = [conditions.scratch / f"{workers}-{device}" for workers in ("single", "several")]
+    rows = measure_rows(folders[0], *codecs, *images, "--device", device, "--timing")
+    rows_of_several = measure_rows(folders[1], *codecs, *images, "--device", device)
     equal_rows = len(
-        together.join(alone, on=("cell", "stream_sha256", "decoded_sha256", "psnr_db"))
+        rows_of_several.join(rows, on=("cell", "stream_sha256", "decoded_sha256", "psnr_db"))
     )
-    seconds = alone.group_by("variant", maintain_order=True).agg(
+    seconds = rows.group_by("variant", maintain_order=True).agg(
         pl.median("encode_seconds", "decode_seconds")
     )
-    levels = _levels(folders[0], alone, (device, peer))
+    levels = _levels(folders[0], rows, (device, peer))
     parts = [
         f"{variant} {encode:.3f} and {decode:.3f} s" for variant, encode, decode in seconds.rows()
     ]
-    parts += [f"{equal_rows} of {len(together)} rows of several workers equal"]
+    parts += [f"{equal_rows} of {len(rows_of_several)} rows of several workers equal"]
     parts += [f"{levels.count(0)} of {len(levels)} streams identical, others {max(levels)} apart"]
-    decoded = bool(levels) and max(levels) <= MAX_LEVELS
-    return Result(", ".join(parts), passed=decoded and equal_rows == len(together))
+    is_decodable = bool(levels) and max(levels) <= MAX_LEVELS
+    return Result(", ".join(parts), passed=is_decodable and equal_rows == len(rows_of_several))
 
 
 def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[int]:
     """Return the largest difference of each stream's pixels on two devices, 0..255."""
-    (store,) = (Store(place.parent) for place in folder.glob("*/per_image"))
+    (store,) = (Store(rows_folder.parent) for rows_folder in folder.glob("*/per_image"))
     differences = []
     for (codec, variant), codec_rows in rows.group_by("codec", "variant", maintain_order=True):
         spec = CodecSpec.parse(codec, variant)
@@ -141,8 +141,8 @@ def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[
 def metrics(conditions: Conditions) -> Cells:
     """Compare values with the CPU's (within 1e-5) and times with the packages'."""
     for name in dict.fromkeys((*FIRST, *METRICS, *FEATURE_SPACES)):
-        measured = _metric if name in METRICS else _features
-        yield name, partial(measured, conditions, name)
+        function = _metric if name in METRICS else _features
+        yield name, partial(function, conditions, name)
 
 
 def _metric(conditions: Conditions, name: str) -> Result:
@@ -159,7 +159,7 @@ def _metric(conditions: Conditions, name: str) -> Result:
             calls["package"] = lambda: float(peer(_tensor(decoded), _tensor(pixels)))
     except ImportError as error:
         note = f", no package: {error}"
-    relative_error = float(np.abs(differences).max())  # NaN stays NaN
+    relative_error = float(np.abs(differences).max())  # the maximum of NaN is NaN
     seconds = 0 if conditions.small else 0.5
     ms = {
         key: 1e3 / calls_per_second(call, conditions.device, seconds) for key, call in calls.items()
@@ -230,7 +230,7 @@ def _space(name: str, device: str) -> Callable[[Pixels], Any]:
     def features(pixels: Pixels) -> Any:
         patches = torch.from_numpy(np.stack(cut_patches(pixels, 256))).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            batches = [part.float().div(255).to(device) for part in torch.split(patches, 50)]
+            batches = [batch.float().div(255).to(device) for batch in torch.split(patches, 50)]
             return torch.cat([network(batch)[0].flatten(1).cpu() for batch in batches]).numpy()
 
     return features

@@ -37,7 +37,7 @@ Cells = Iterator[tuple[str, Callable[[], Result]]]
 
 @dataclass(frozen=True)
 class Conditions:
-    """Folders and device of the measurements; `small` only tries them."""
+    """Folders and device of the measurements, which are only tried out if `small`."""
 
     out: Path  # folder of results
     scratch: Path  # folder for everything else
@@ -60,7 +60,7 @@ class Conditions:
         return [read_image(path).pixels for path in paths]
 
     def pictures(self, count: int) -> Path:
-        """Make a folder of 40 pictures of 2 megapixels, or of another number of 256 px."""
+        """Make a folder of `count` pictures: of 2 megapixels if `count` is 40, else of 256 px."""
         height, width = (1224, 1632) if count == 40 and not self.small else (256, 256)
         folder = self.scratch / f"pictures-{count}"
         if folder.exists():
@@ -68,9 +68,10 @@ class Conditions:
         folder.mkdir()
         images = self.images(24)
         for number in range(2 if self.small else count):
-            moved = np.roll(images[number % len(images)], 37 * number, (0, 1))
-            tiled = np.tile(moved, (-(-height // moved.shape[0]), -(-width // moved.shape[1]), 1))
-            picture = Image.fromarray(tiled[:height, :width])
+            shifted_image = np.roll(images[number % len(images)], 37 * number, (0, 1))
+            repeats = -(-height // shifted_image.shape[0]), -(-width // shifted_image.shape[1]), 1
+            tiled_image = np.tile(shifted_image, repeats)
+            picture = Image.fromarray(tiled_image[:height, :width])
             picture.save(folder / f"{number:03}.png", compress_level=1)
         return folder
 
@@ -79,7 +80,7 @@ class Conditions:
 def seeded_weights() -> Iterator[None]:
     """Give metrics' networks seeded weights instead of files, which does not change their speed."""
 
-    def seeded(backbone: Backbone, _: Path, device: str, dtype: torch.dtype) -> dict[str, Any]:
+    def load_seeded(backbone: Backbone, _: Path, device: str, dtype: torch.dtype) -> dict[str, Any]:
         import torchvision
 
         with torch.random.fork_rng(devices=[]):
@@ -92,7 +93,7 @@ def seeded_weights() -> Iterator[None]:
         "load_pinned": lambda *_: inception_state(),
     }
     with (
-        patch.multiple(Backbone, find=lambda _: Path(), load=seeded),
+        patch.multiple(Backbone, find=lambda _: Path(), load=load_seeded),
         patch.multiple(feature_spaces, **inception_patch),
     ):
         yield
@@ -116,8 +117,8 @@ def inception_state() -> Any:
     return state
 
 
-def make_untrained(conditions: Conditions, size: str) -> str:
-    """Make `ours` with start values fitted to two crops; return its spec."""
+def make_untrained_codec(conditions: Conditions, size: str) -> str:
+    """Make an `ours` checkpoint with initial weights fitted to two crops; return its codec."""
     size = "tiny" if conditions.small else size
     path = conditions.scratch / f"{size}.safetensors"
     codec = f"ours:beta=0:checkpoint={path}"
@@ -145,23 +146,25 @@ def calls_per_second(step: Callable[[], object], device: str, min_seconds: float
         step()
         calls += 1
         if calls % 10 == 0:
-            wait()  # the queue must not outgrow the seconds
+            wait()  # otherwise the queued work could take far longer
     wait()
     return calls / (perf_counter() - started)
 
 
-def run_module(*words: object, max_code: int = 0) -> str:
+def run_module(*arguments: object, max_code: int = 0) -> str:
     """Run a Python module; return its output, or raise `RuntimeError` above `max_code`."""
-    command = [sys.executable, "-m", *map(str, words)]
+    command = [sys.executable, "-m", *map(str, arguments)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if process.returncode > max_code or process.returncode < 0 or not process.stdout:
         message = (process.stderr.strip() or process.stdout.strip()).rpartition("\n")[2]
-        raise RuntimeError(message or f"{words[0]} printed nothing, exit code {process.returncode}")
+        raise RuntimeError(
+            message or f"{arguments[0]} printed nothing, exit code {process.returncode}"
+        )
     return process.stdout
 
 
-def measure_rows(folder: Path, *words: object) -> pl.DataFrame:
-    """Run `bench run` with these words; return its rows."""
-    run_module("benchmark", "run", *words, "--results", folder)
+def measure_rows(folder: Path, *arguments: object) -> pl.DataFrame:
+    """Run `bench run` with these arguments; return the rows."""
+    run_module("benchmark", "run", *arguments, "--results", folder)
     shards = folder.glob("*/per_image/*.parquet")
     return pl.concat([pl.read_parquet(shard) for shard in shards], how="diagonal")

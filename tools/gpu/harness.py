@@ -18,13 +18,13 @@ from baselines.compressai.codec import find_matched
 from baselines.neural.checkpoint import load_checkpoint
 from benchmark.datasets.dataset import open_dataset
 from benchmark.registry import metric_class
-from tools.gpu.conditions import Cells, Conditions, make_untrained, measure_rows, run_module
+from tools.gpu.conditions import Cells, Conditions, make_untrained_codec, measure_rows, run_module
 from tools.gpu.results import LOOPS, Result
 from tools.gpu.training import crops_per_second
 
 HYPERPRIOR = "bmshj2018-hyperprior"
 TWO_METRICS, FIVE_METRICS = "psnr,ms_ssim", "psnr,ms_ssim,lpips,ssim,ssimulacra2"
-TIME = "%Y/%m/%d %H:%M:%S.%f %z"  # nvidia-smi's format, and the zone
+TIME = "%Y/%m/%d %H:%M:%S.%f %z"  # format of nvidia-smi, and the time zone
 Busy = list[tuple[datetime, int]]  # (UTC time, percent), five times a second
 
 
@@ -49,7 +49,7 @@ def _time_run(
 ) -> Result:
     """Time `bench run`; return no numbers if a metric or the C loops are missing."""
     dataset = conditions.pictures(pictures) if pictures else conditions.dataset
-    codec = make_untrained(conditions, codec) if codec == "full" else codec
+    codec = make_untrained_codec(conditions, codec) if codec == "full" else codec
     settings = ("--points", points) if points else ()
     folder = conditions.scratch / "harness"
     shutil.rmtree(folder, ignore_errors=True)
@@ -68,10 +68,10 @@ def _time_run(
     columns = {name: metric_class(name).column for name in metrics.split(",")}
     missing = [name for name, column in columns.items() if rows[column].null_count()]
     missing += [] if find_spec(LOOPS) else ["loops in C"]
-    if between := [share for time, share in busy if ends[0] <= time <= ends[-1]]:
-        numbers["busy_percent"] = fmean(between)
+    if coding_shares := [share for time, share in busy if ends[0] <= time <= ends[-1]]:
+        numbers["busy_percent"] = fmean(coding_shares)
         text += f", card busy {numbers['busy_percent']:.0f} %"
-    if len(ends) == 2400:  # cells 24 to 240, and those after them
+    if len(ends) == 2400:  # compares cells 24 to 240 with later cells
         cell_times = (ends[239] - ends[23]) / 216, (ends[-1] - ends[239]) / 2160
         numbers["late_over_early"] = cell_times[1] / cell_times[0]
         text += ", {:.1f} and {:.1f} ms a cell".format(
@@ -86,7 +86,7 @@ def _time_evaluation(conditions: Conditions) -> Result:
     """Run CompressAI's evaluation with the network of `hyperprior 3`."""
     folder = conditions.scratch / "evaluated"
     codec: Any = load_checkpoint(find_matched(HYPERPRIOR, "mse")[3]).network
-    cuda = ("--cuda",) if conditions.device == "cuda" else ()
+    device_option = ("--cuda",) if conditions.device == "cuda" else ()
     durations = []
     for count in (1, 24):  # one image gives the start-up time
         shutil.rmtree(folder, ignore_errors=True)
@@ -95,7 +95,7 @@ def _time_evaluation(conditions: Conditions) -> Result:
         images = open_dataset(conditions.dataset).images[: 1 if conditions.small else count]
         for number, image in enumerate(images):
             shutil.copy(image.path, folder / f"{number}{image.path.suffix}")
-        arguments = ("-a", HYPERPRIOR, "-p", folder / "hyperprior.tar.pth", *cuda)
+        arguments = ("-a", HYPERPRIOR, "-p", folder / "hyperprior.tar.pth", *device_option)
         started = perf_counter()
         run_module("compressai.utils.eval_model", "checkpoint", folder, *arguments)
         durations.append(perf_counter() - started)
@@ -107,11 +107,11 @@ def _time_evaluation(conditions: Conditions) -> Result:
 def busy_shares(device: str) -> Iterator[Busy]:
     """Collect the first GPU's utilisation from nvidia-smi."""
     shares: Busy = []
-    if device != "cuda" or not shutil.arguments("nvidia-smi"):
+    if device != "cuda" or not shutil.which("nvidia-smi"):
         yield shares
         return
-    form = "--format=csv,noheader,nounits", "-lms", "200"
-    query = ("nvidia-smi", "--id=0", "--query-gpu=timestamp,utilization.gpu", *form)
+    output_options = "--format=csv,noheader,nounits", "-lms", "200"
+    query = ("nvidia-smi", "--id=0", "--query-gpu=timestamp,utilization.gpu", *output_options)
     utc_environment = {**os.environ, "TZ": "UTC"}
     with subprocess.Popen(query, stdout=subprocess.PIPE, text=True, env=utc_environment) as process:
         try:

@@ -22,14 +22,14 @@ from tools.gpu.results import LOOPS
 ROOT = Path(__file__).parents[2]
 COMMIT = "COMMIT"  # file with the commit, since .git is not packed
 MAX_ARCHIVE_BYTES = 64 << 20
-PYTHON, TAG = "3.12", "cp312"  # the machine's
+PYTHON, TAG = "3.12", "cp312"  # of the machine
 # Packages missing on the machine, packed in the installed versions
 PACKAGES = (
     *("polars", "polars-runtime-32", "msgspec", "typer", "constriction", "compressai", "lpips"),
     *("pytorch-fid", "pytorch-msssim", "pytorch-optimizer"),
     *("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions"),
 )
-LIBRARIES = ("2_34", "2_28", "2_27", "2_17")  # versions of glibc, to be listed for pip
+LIBRARIES = ("2_34", "2_28", "2_27", "2_17")  # versions of glibc, all of which pip must be told
 CHECKPOINTS = "baselines/checkpoints/"
 PACKED_CHECKPOINTS = ("ours", "ours-micro", "elic-2", "hyperprior-3")
 EXCLUDED_PREFIXES = (CHECKPOINTS, "baselines/neural/training/starts/", "docs/", "results/")
@@ -40,25 +40,25 @@ def pack(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not find_spec(LOOPS):
         print("the loops in C are not built: speed will not be measured")
-    with TemporaryDirectory(prefix="wheels-") as place:
-        wheels = _download(Path(place))
+    with TemporaryDirectory(prefix="wheels-") as wheel_folder:
+        wheels = _download(Path(wheel_folder))
         content = ((f"wheels/{path.name}", path) for path in wheels)
         write_archive(folder / "a-wheels.tar", content)
     write_archive(folder / "b-code.tar.gz", chain(code(), data()))
 
 
-def _download(place: Path) -> list[Path]:
+def _download(folder: Path) -> list[Path]:
     platform_options = [f"--platform=manylinux_{library}_x86_64" for library in LIBRARIES]
     platform_options += [f"--python-version={PYTHON}", "--implementation=cp"]
     platform_options += [f"--abi={abi}" for abi in (TAG, "abi3", "none")]
     pins = [f"{name}=={version(name)}" for name in PACKAGES]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
     words = [*command, "--only-binary=:all:", *platform_options, *pins]
     process = subprocess.run(words, capture_output=True, text=True, check=False)
     if process.returncode:
         errors = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
         raise UsageError(f"pip cannot download the wheels: {(errors or ['no reason'])[-1]}")
-    return sorted(place.glob("*.whl"))
+    return sorted(folder.glob("*.whl"))
 
 
 def code() -> Iterator[tuple[str, Path | bytes]]:
@@ -85,7 +85,7 @@ def code() -> Iterator[tuple[str, Path | bytes]]:
 def data() -> Iterator[tuple[str, Path | bytes]]:
     """Yield Kodak and the metrics' weights; raises `Unavailable` if one is missing."""
     for image in open_dataset("kodak").images:
-        # the dataset identifies images by pixels, formats by content
+        # the dataset recognises images by their pixels, and file formats by content
         stream = io.BytesIO()
         with Image.open(image.path) as pixels:
             pixels.save(stream, "WEBP", lossless=True)

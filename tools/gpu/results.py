@@ -1,6 +1,6 @@
 """Results of measurements on a GPU: lines of JSON, bars, and the table of docs/experiments/gpu.md.
 
-A line is written after each measurement, so that an interrupted run keeps those before.
+A line is written after each measurement, so that an interrupted run keeps earlier results.
 """
 
 import json
@@ -32,7 +32,7 @@ def write_line(folder: Path, row: Row) -> None:
 
 
 def read_lines(folder: Path) -> tuple[Mapping[str, Any], list[Row]]:
-    """Return machine, versions and date, and each cell's last row since they changed."""
+    """Return machine, versions and date, and each cell's last row on this machine."""
     described: dict[str, Any] = {}
     rows: dict[tuple[str, str], Row] = {}
     date, path = "", folder / FILE
@@ -43,7 +43,7 @@ def read_lines(folder: Path) -> tuple[Mapping[str, Any], list[Row]]:
         if "described" in row:
             rows = rows if row["described"] == described else {}
             described, date = row["described"], row["date"]
-        elif "begun" in row:  # a step, perhaps again
+        elif "begun" in row:  # a step begins, perhaps for a second time
             rows.pop((row["begun"], REST), None)
         else:
             rows[row["step"], row["cell"]] = row

@@ -26,8 +26,8 @@ from tools.gpu.conditions import ROOT, Cells, Conditions, calls_per_second, meas
 from tools.gpu.results import Result
 
 MAX_LOSS_DIFFERENCE = 1e-3  # relative: a GPU sums in a different order
-STARTS, STEPS_FROM_FILES = 10, 12  # the fourth is recorded while readers are ahead
-WAIT_SECONDS = 30.0  # for the first state of a run
+STARTS, STEPS_FROM_FILES = 10, 12  # the fourth step is recorded while readers are ahead
+WAIT_SECONDS = 30.0  # time for the first saved state of a run
 RECIPE = """
 sizes = "{size}"
 seed = 1
@@ -96,7 +96,7 @@ def _kill_and_resume(conditions: Conditions) -> Result:
             time.sleep(0.02)
         process.kill()
     run = TrainingRun(folder, folder / "ours.safetensors", load_recipe(str(words[2])))
-    saved = run.steps_saved()
+    num_saved = run.steps_saved()
     run_module("benchmark", *words)
     codec = f"ours:beta=0:checkpoint={run.target}"
     rows = measure_rows(
@@ -104,9 +104,9 @@ def _kill_and_resume(conditions: Conditions) -> Result:
         *("--dataset", conditions.dataset, "--limit", 1, "--metrics", "psnr"),
         *("--device", conditions.device),
     )
-    text = f"resumed at step {saved} of {run.recipe.steps}, exported, "
+    text = f"resumed at step {num_saved} of {run.recipe.steps}, exported, "
     text += f"{rows['psnr_db'][0]:.1f} dB at {rows['bpp'][0]:.2f} bpp"
-    return Result(text, passed=0 < saved < run.recipe.steps and run.is_complete())
+    return Result(text, passed=0 < num_saved < run.recipe.steps and run.is_complete())
 
 
 def _suite(conditions: Conditions) -> Result:
@@ -186,7 +186,7 @@ def crops_per_second(
     graph: bool = True,
     compare_forecast: bool = False,
 ) -> Result:
-    """Time steps of a stage of `gpu-half-hour`; compare_forecast: with that of `--check`."""
+    """Time steps of a stage of `gpu-half-hour`; compare_forecast: with `--check`'s forecast."""
     recipe, gpu = _recipe(conditions, size, index), conditions.device == "cuda"
     cost: Any = None
     if compare_forecast:
@@ -195,7 +195,7 @@ def crops_per_second(
     learner = _learner(conditions, recipe, index, graph=graph)
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-    for _ in range(1 if conditions.small else 8):  # steps with maps are never recorded
+    for _ in range(1 if conditions.small else 8):  # steps with maps are not recorded
         learner.update()
     rate = calls_per_second(learner.update, conditions.device, 0 if conditions.small else 5)
     memory = torch.cuda.max_memory_allocated() if gpu else 0
