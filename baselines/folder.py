@@ -554,7 +554,7 @@ def _agreed_bytes(
             f"{cell} ({size:.0f} bytes)" for cell, (size, _) in ranges.items()
         )
         raise BadOption(
-            f"{location} states different sizes, {sizes_in_bytes}: keep the right column"
+            f"{location} states different sizes, {sizes_in_bytes}: keep only the correct column"
         )
     num_bytes, _ = min(ranges.values(), key=lambda entry: entry[1])
     return max(1, round(num_bytes))

@@ -257,7 +257,7 @@ def _pillow_openjpeg_version() -> str:
     if release := features.version("jpg_2000"):
         return release
     raise Unavailable(
-        "this Pillow was built without OpenJPEG, which jpeg2000 calls for a ratio: install Pillow "
+        "this Pillow was built without OpenJPEG, which jpeg2000 needs for a ratio: install Pillow "
         "as a wheel, or use jpeg2000:control=psnr"
     )
 

@@ -21,7 +21,7 @@ class Repeat:
             raise BadOption(f"base={base}: increase `times` instead")
         self._encoder: Codec = load_codec(spec)
         if hasattr(self._encoder, "declared"):
-            raise BadOption(f"base={base} only reads decoded pictures, and encodes none")
+            raise BadOption(f"base={base} only reads decoded pictures, and cannot encode")
         self._decoder: Codec = load_codec(spec)
         self.sweep: tuple[Setting, ...] = self._encoder.sweep
         if accepts := getattr(self._encoder, "accepts", None):

@@ -165,7 +165,7 @@ def memory_sentence(error: BaseException) -> str:
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         cause = "the system refuses this process another thread: allow more memory or processes"
     elif memory_exhausted(error) is not None:
-        cause = "the memory that this process may use does not suffice: allow more"
+        cause = "this process has used all the memory that it may use: allow more"
     else:
         return ""
     return f"{cause}; what was stored is kept, and the same command resumes from there"

@@ -65,7 +65,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
     """Return the description of a user's codec; `UsageError` if it breaks the contract."""
     title: object = getattr(codec, "name", None)
     if not isinstance(title, str) or not title:
-        raise _contract_error(name, f"`name` must be a text, not {title!r}")
+        raise _contract_error(name, f"`name` must be a string, not {title!r}")
     sweep: object = getattr(codec, "sweep", None)
     if not isinstance(sweep, tuple | list) or not sweep:
         example = "such as (Setting('bits', 3),)"

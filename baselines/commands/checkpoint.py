@@ -45,7 +45,7 @@ def import_weights(
 
     target = out or weight_folders()[0] / NAME
     if target.suffix != ".safetensors":
-        raise UsageError(f"{target}: end the name of a checkpoint in .safetensors")
+        raise UsageError(f"{target}: a checkpoint's name must end in .safetensors")
     photographs = benchmark.open_dataset("sample").images
     crops = [benchmark.read_image(image.path).pixels[-CROP_PX:, -CROP_PX:] for image in photographs]
     try:

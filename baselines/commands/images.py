@@ -73,7 +73,7 @@ def encode(
     files = {"q_map": q_map, "beta_map": beta_map}
     paths = {name: path for name, path in files.items() if path is not None}
     if paths and not _is_ours(codec):
-        raise UsageError(f"maps are for ours, not for {codec}: leave them out")
+        raise UsageError(f"maps apply to ours, not to {codec}: leave them out")
     maps = {name: read_image(path, flatten=True) for name, path in paths.items()}
     setting = _parse_point(coder, point)
     pixels = read_image(image, request.flatten)
@@ -127,7 +127,7 @@ def decode(
     from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, read_regular
 
     if image.suffix.lower() != ".png":
-        raise UsageError(f"{image}: the decoded image is a PNG: end its name in .png")
+        raise UsageError(f"{image}: the decoded image is a PNG, so its name must end in .png")
     use_device(request.device)  # refuse a missing device before the stream is read
     try:
         data = read_regular(stream, MAX_FOREIGN_FILE_BYTES)
@@ -135,7 +135,7 @@ def decode(
         raise UsageError(f"{stream} cannot be read: {error.strerror}") from error
     name = codec or recognise_codec(data, stream)
     if beta is not None and not _is_ours(name):
-        raise UsageError(f"--beta is for ours, not for {name}: leave it out")
+        raise UsageError(f"--beta applies to ours, not to {name}: leave it out")
     if name == OURS:
         checkpoint = _bundled_checkpoint(data)
         name = f"{PLAIN}:checkpoint={checkpoint}" if checkpoint else PLAIN

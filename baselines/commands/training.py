@@ -137,7 +137,7 @@ def check_runs(runs: Sequence[TrainingRun], options: TrainingOptions, device: st
     for run in runs:
         for stage in run.recipe.stages:
             stage.find_resources()
-        _print_line(f"{run.name}: some steps of each stage on {device}, at most half a minute each")
+        _print_line(f"{run.name}: timing each stage on {device}, for at most half a minute")
         seconds, kind = 0.0, "" if device == "cpu" else "GPU "
         for number, cost in enumerate(stage_costs(run, device, photos), start=1):
             memory = f"{cost.memory_bytes / 1e9:.3g} GB of tensors, " if cost.memory_bytes else ""
@@ -165,7 +165,7 @@ def train_all(runs: Sequence[TrainingRun], options: TrainingOptions, quiet: bool
         _train_and_export(run, options, quiet)
         if options.is_out_of_time and run is not runs[-1]:
             _print_line(
-                f"the time is over after {run.name}; the same command continues with the next"
+                f"the time is up after {run.name}; the same command continues with the next"
             )
             raise typer.Exit(0)
 

@@ -53,7 +53,7 @@ class BoundCodec:
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise UsageError(
-                f"an image is uint8 of shape (height, width, 3), not {pixels.dtype} of shape "
+                f"an image must be uint8 of shape (height, width, 3), not {pixels.dtype} of shape "
                 f"{pixels.shape}"
             )
         setting_to_code = self._resolve_setting(setting, named_settings)

@@ -70,7 +70,7 @@ def measure_candidate(
     stored = sources.dataset.store_name
     if stored not in folders:
         title = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
-        raise UsageError(f"the reference has no rows of {title}: it has {', '.join(folders)}")
+        raise UsageError(f"the reference has rows of {', '.join(folders)}, not of {title}")
     if (request.results / stored).resolve() == folders[stored].resolve():
         raise UsageError(
             f"{folders[stored]} holds the reference: name another folder with --results"

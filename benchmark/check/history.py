@@ -166,9 +166,9 @@ def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
     if regression is None:
         reasons = [record["why"] for record in records if VERDICTS[record["verdict"]][0]]
         if not reasons:
-            return "no state is worse than the best before it"
-        unjudged = f"{len(reasons)} of {counted(len(records), 'comparison')} without a verdict"
-        return f"no state is known to be worse than the best before it; {unjudged}: {reasons[0]}"
+            return "no state is worse than the best earlier one"
+        unjudged = f"{len(reasons)} of {counted(len(records), 'comparison')} have no verdict"
+        return f"no state is known to be worse than the best earlier one; {unjudged}: {reasons[0]}"
     has_several_codecs = len({record["codec"] for record in records}) > 1
     codec = f"{regression['codec']}, " if has_several_codecs else ""
     metric = Metric.named(regression["metric"]).label.removesuffix(" (dB)")
@@ -234,7 +234,7 @@ def draw_history(
             axes.spines[["top", "right"]].set_visible(False)
         marks = [*handles.values()]
         if any(record["verdict"] == "regressed" for record in records):
-            label = "worse than the best before it"
+            label = "worse than the best earlier state"
             marks.append(Line2D([], [], linestyle="", marker="x", color="red", label=label))
         texts.add_legend(figure, marks)
     num_states = len(
@@ -245,7 +245,7 @@ def draw_history(
         f"Changes of {counted(num_states, 'state')} of {codec} on {dataset} "
         f"({counted(num_images, 'image')}) against the first, in "
         f"{sections.metric_names(map(Metric.named, names))}: bits at equal quality for metrics in "
-        "dB, else the value at equal rate; positive is worse.",
+        "dB, values at equal rate for the others; positive is worse.",
         "Bands: 95 % confidence bounds.",
     )
     return texts.DrawnFigure(

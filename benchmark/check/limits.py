@@ -60,7 +60,7 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
         has_unit_margin = key not in DEFAULT_MARGINS and Metric.named(key).margin is not None
         if unit and has_unit_margin:
             raise UsageError(
-                f"--margin {part!r}: {key} takes no percentage: write {key}=0.5, in its units"
+                f"--margin {part!r}: {key} is in its own units, not in percent: write {key}=0.5"
             )
         if not unit and key in (*DEFAULT_MARGINS, *IN_DECIBELS):
             raise UsageError(f"--margin {part!r}: {key} is in percent: write {key}={amount}%")
@@ -102,7 +102,7 @@ def _parse_limit(text: str) -> Limit:
     )
     if limit_match is None or not math.isfinite(number) or math.isnan(bpp):
         raise UsageError(
-            f"--require {text!r} is not like 'ssimulacra2 at least 70 at 0.5 bpp' or "
+            f"--require {text!r} must be like 'ssimulacra2 at least 70 at 0.5 bpp' or "
             "'encode at most 40 ms'"
         )
     is_minimum, subject = (
@@ -118,7 +118,7 @@ def _parse_limit(text: str) -> Limit:
         (name,) = metric_names([limit_match["what"]])
         return Limit(f"{name} {bound_text} at {bpp:g} bpp", name, is_minimum, number, bpp)
     if subject not in SECONDS:
-        raise UsageError(f"--require {text!r}: limit the seconds of encode or decode")
+        raise UsageError(f"--require {text!r}: only encode and decode can have a time limit")
     unit = limit_match["unit"].lower()
     return Limit(
         f"{subject} {bound_text} {unit}", SECONDS[subject], is_minimum, number * UNITS[unit], None

@@ -120,7 +120,7 @@ def read_two_row_sets(reference: str, new: str, dataset: str) -> tuple[RowSet, R
         name = _find_dataset_name(location, folders, stored_name)
         if name not in datasets:
             raise UsageError(
-                f"{location} has no rows of {dataset or name}: it has {', '.join(datasets)}"
+                f"{location} has rows of {', '.join(datasets)}, not of {dataset or name}"
             )
         sets.append(read_rows(datasets[name], stored_name))
     return sets[0], sets[-1]
@@ -138,5 +138,5 @@ def _find_dataset_name(
         locations = " and ".join(
             f"{location} of {', '.join(datasets)}" for location, datasets in folders.items()
         )
-        raise UsageError(f"there are rows in {locations}: choose one with --dataset")
+        raise UsageError(f"there are rows in {locations}: choose a dataset with --dataset")
     return shared.pop()

@@ -21,7 +21,7 @@ VERDICTS = {
         4,
         "⚠️",
         "NO VERDICT",
-        "a metric to judge has no values (choose metrics with --metrics)",
+        "a metric to judge has no values (choose others with --metrics)",
     ),
     "undecided": (3, "❔", "UNDECIDED", "too few images, or no curves, to decide"),
     "not worse": (0, "✅", "PASS", "no change is above its margin"),
@@ -147,7 +147,7 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
             lines.append(
                 f"equal: {subject['label']}: {subject['equal_images']} of {subject['images']} "
                 "images have the reference's pixels and sizes at every setting"
-                + (f": {names} not computed on both sides, but cannot differ" if names else "")
+                + (f"; {names} were not computed on both sides, but cannot differ" if names else "")
             )
     reasons = group_by_key(
         ((finding["verdict"], finding["label"], finding["why"]), finding["metric_label"])

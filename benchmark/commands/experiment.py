@@ -57,7 +57,7 @@ def verb_options(
 def read_options_file(path: Path) -> dict[str, Any]:
     """Read options of a run and of figures from a file; raise `UsageError` for an invalid file."""
     if path.suffix != ".toml":
-        raise UsageError(f"{path} is not a toml file: measure a codec with --codecs {path}")
+        raise UsageError(f"{path} is not a toml file: to measure a codec, use --codecs {path}")
     try:
         content = _rename_keys(path, read_toml(path, dict[str, Any]))
         figure_types, file_types = _key_types()
@@ -125,7 +125,7 @@ def save(path: Path, request: Request, figures: Collection[str], file: Path | No
     values["figures"] = [*figures]
     text = toml_text({key: value for key, value in values.items() if key != "figures" or value})
     if name_text(text) != text:
-        raise UsageError(f"a name is not UTF-8, which {path} cannot hold: rename that file")
+        raise UsageError(f"a file name is not UTF-8, so {path} cannot hold it: rename the file")
     write_file(path, text)
 
 

@@ -108,7 +108,7 @@ def _fetch_from_hub(name: str, sha256: str) -> None:
 def _fetch_weights(files: Sequence[PublishedFile], origins: Sequence[str]) -> None:
     if len(origins) > 1 or not all("://" in origin for origin in origins):
         raise UsageError(
-            "--from for weights takes one address, https://..., of the folder that holds them"
+            "for weights, --from takes the address, https://..., of the folder that holds them"
         )
     from benchmark.system.settings import find_weights, weight_folders
 
@@ -131,7 +131,7 @@ def download_weights(file: PublishedFile, path: Path) -> None:
         download(file.url, path, file.size_bytes, digest, progress)
     print(f"{file.name}: {path}")
     if not file.sha256:
-        print(f"  sha256 {record_sha256(path)}, recorded here, since its authors publish none")
+        print(f"  sha256 {record_sha256(path)}, recorded here, since the authors publish none")
 
 
 @contextmanager

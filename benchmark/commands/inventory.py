@@ -177,7 +177,7 @@ def _examine_codec(name: str) -> dict[str, Any]:
         info = pack.infos[spec]
         images = {image_sha256 for pack_spec, image_sha256, *_ in pack.rows if pack_spec == spec}
         count = counted(len(images), "image")
-        description = f"{info.version} of {count}, from {pack.path}; for others, {missing}"
+        description = f"{info.version}, {count} from {pack.path}; for other images, {missing}"
         return {"state": "pack", "what": description, "licence": info.licence}
     caveat = f" ({info.caveat})" if info.caveat else ""
     description = f"{short_version(info.version)}{caveat}"

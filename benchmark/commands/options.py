@@ -40,7 +40,7 @@ def refuse_several(flag: str, text: str) -> None:
     """Raise `UsageError` for several names in an option that takes one."""
     if len(names := split_codecs(text)) > 1:
         raise UsageError(
-            f"{flag} {text} has {len(names)} names but takes one: repeat the command for each"
+            f"{flag} takes one name, not the {len(names)} in {text}: repeat the command for each"
         )
 
 

@@ -268,7 +268,7 @@ def say_not_run(refused_counts: Mapping[str, int]) -> None:
     refused_counts: see `NamedCodecs.count_refused`.
     """
     say(
-        f"not run  {text}: named by rows only; run it with --codecs all,{text}"
+        f"not run  {text}: only stored rows name it; run it with --codecs all,{text}"
         for text in refused_counts
     )
 

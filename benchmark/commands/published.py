@@ -182,9 +182,9 @@ def compare(
                 ]
             records.append(facts | origin | numbers_in(comparison))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
-    summary = f"By {FORM_NAMES[rule.bd]}, against the first curve{rule.end_words}, not averaged."
+    summary = f"{FORM_NAMES[rule.bd]} against the first curve{rule.end_words}, not averaged."
     if not records:
-        summary = f"No two curves on {dataset} to compare."
+        summary = f"No two curves on {dataset} can be compared."
     return Answer(records, [*columns, *DELTAS], summary + doubt_text(records, rule), absences)
 
 

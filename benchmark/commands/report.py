@@ -111,7 +111,7 @@ def _print_report(report: "Report", table: bool | None, verbose: bool) -> None:
     images, codecs = counted(summary.images, "image"), counted(len(summary.editions), "codec")
     line = f"\n{stored.heading}: {images}, {codecs}"
     if summary.dropped:
-        line += f"; {summary.dropped} that some points lack are excluded"
+        line += f"; excluded: {counted(summary.dropped, 'image')} that some points lack"
     print(line)
     print_ranking(report.ranking, summary, report.metrics, table, report.named_codecs)
     absences = report.absent if verbose else report.problems

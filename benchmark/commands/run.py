@@ -31,7 +31,7 @@ ExperimentFile = Annotated[
     ),
 ]
 FIGURES = opt(DRAWING, "Figures to draw: rd,bd,complexity,realism,crops.", value_form="listed")
-SAVE = opt(TARGET, "Save the options to a file, to repeat the run.", path_check="file")
+SAVE = opt(TARGET, "Save the options to a file that can repeat the run.", path_check="file")
 
 
 def run(

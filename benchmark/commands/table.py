@@ -49,7 +49,7 @@ def table(
     if out is None:
         require_inside(experiment.results, path)
     elif path.is_file() and not path.read_text(errors="replace").startswith(HEADER):
-        raise StoreError(f"{path} is not a file of `bench table`: move it, or name another --out")
+        raise StoreError(f"{path} was not written by `bench table`: move it, or name another --out")
     dataset_text = experiment.dataset or stored_dataset(experiment.results, "")
     with use_look(look):
         datasets, targets = requested_datasets(experiment.results, dataset_text), parse_targets(at)

@@ -274,8 +274,8 @@ def match_variants(
     matched_metric = Metric.named(name)
     if matched_metric.of_sets:
         raise UsageError(
-            f"{matched_metric.label} is a metric of a set of images, so no streams match in "
-            "it: name a per-image metric"
+            f"{matched_metric.label} is a metric of a set of images, so it cannot match "
+            "streams: name a per-image metric"
         )
     editions_by_query = {
         query: find_editions([query], summary.editions) for query in (codec, against)

@@ -89,7 +89,7 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
     if abs(pixels / CLIC2020_PIXELS - 1) > PIXELS_TOLERANCE:
         raise Unavailable(
             f"the images in {images[0].path.parent} and {images[-1].path.parent} have {pixels} "
-            f"pixels, and CLIC 2020's test set has about {CLIC2020_PIXELS:.4g}: run `bench fetch "
+            f"pixels, but CLIC 2020's test set has about {CLIC2020_PIXELS:.4g}: run `bench fetch "
             "clic2020`"
         )
     return Dataset("clic2020", images)
@@ -145,7 +145,7 @@ def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
         width, height = png_size(path)
         min_side, max_side = archive.sides_px
         if not (min_side <= width <= max_side and min_side <= height <= max_side):
-            raise Unavailable(f"{path} has {width} x {height} pixels, not a size of this set")
+            raise Unavailable(f"{path} has {width} x {height} pixels, not a size in this set")
     prefix = f"{archive.image_folder}/" if archive.image_folder else ""
     return [ImageFile(prefix + path.name, path) for path in files]
 
@@ -184,7 +184,7 @@ def fetch_archive(
     zip_file = local_copy or dataset_folder.parent / archive.file_name
     keep_zip = zip_file.exists()
     url = origin if origin and not local_copy else archive.url
-    remedy = f"put the archive at {zip_file} yourself, and fetching unpacks it"
+    remedy = f"put the archive at {zip_file} yourself: fetching unpacks it"
 
     def fill(draft: Path) -> None:
         if not local_copy:

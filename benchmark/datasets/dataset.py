@@ -209,7 +209,7 @@ def open_list(path: Path) -> Dataset:
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as a list of images: {error}") from error
     if "image" not in columns:
-        raise UsageError(f"{path} has no column image, with a path in each line")
+        raise UsageError(f"{path} has no column `image` with the path of each image")
     images: dict[str, ImageFile] = {}
     for number, row in rows:
         text = (row["image"] or "").strip()
@@ -218,7 +218,7 @@ def open_list(path: Path) -> Dataset:
             problem = f"there is no image {text}" if text else "it names no image"
             raise UsageError(f"{path}, line {number}: {problem}")
         if name in images:
-            raise UsageError(f"{path}, line {number}: it names a second image {name}")
+            raise UsageError(f"{path}, line {number}: a second image has the name {name}")
         images[name] = ImageFile(name, file_path.resolve())
     if not images:
         raise UsageError(f"{path} lists no image")
@@ -296,7 +296,7 @@ def _contract_objection(dataset: Dataset) -> str:
             "a new name"
         )
     if not RESULTS_NAME.fullmatch(dataset.name):
-        return f"has the name {dataset.name!r}, which is not usable for a results folder"
+        return f"has the name {dataset.name!r}, which cannot name a results folder"
     if not dataset.images or not all(isinstance(image, ImageFile) for image in dataset.images):
         return "must have images, each an ImageFile"
     for name, count in Counter(image.name for image in dataset.images).items():
@@ -331,7 +331,7 @@ def find_images(
     reason = objections.get(False) or "; ".join([absence, *objections.values()])
     fetch = bench_command("fetch", name)
     raise Unavailable(
-        f"the dataset {name} is not here ({reason}): run `{fetch}`, put {content} into "
+        f"the dataset {name} was not found ({reason}): run `{fetch}`, put {content} into "
         f"{data_folders[0] / subfolders[0]} (docs/metric-and-dataset.md has every layout), name "
         "the folder that holds them with --data-dir, or measure any folder of images with "
         "--dataset FOLDER",

@@ -208,7 +208,7 @@ def _size(file: BufferedRandom) -> int:
 def _require_space(folder: Path, num_bytes: int) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if num_bytes > free_bytes:
-        raise Unavailable(f"{folder} has {free_bytes} bytes free, and {num_bytes} are needed")
+        raise Unavailable(f"{folder} has {free_bytes} bytes free, but {num_bytes} are needed")
 
 
 def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") -> None:
@@ -228,7 +228,7 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
             if len(members) != count:
                 raise Unavailable(
                     f"{archive} holds {len(members)} PNG files instead of {count}: "
-                    "it is another year's or split's archive"
+                    "it is the archive of another year or split"
                 )
             folder.mkdir(parents=True, exist_ok=True)
             sizes = [member.file_size for member in members.values()]

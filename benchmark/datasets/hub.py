@@ -72,7 +72,7 @@ def open_hub(text: str) -> Dataset:
         _require_all_parts(parquet, remedy)
         images = _unpack(parquet, name, root.name)
     if not images:
-        raise UsageError(f"{text} has no pictures, in files or in a column of parquet files")
+        raise UsageError(f"{text} has no pictures, neither as files nor in parquet files")
     return Dataset(name.dataset, tuple(sorted(images)), origin=f"hf:{name.repository}@{root.name}")
 
 
@@ -135,7 +135,7 @@ def _call_hub(
                 f"into the Hub's cache, {constants.HF_HUB_CACHE}, yourself"
             ) from error
         reason = "it is not in the Hub's cache" if local_only else one_line(error)[:200]
-        raise Unavailable(f"{text} is not here ({reason}): {remedy}") from error
+        raise Unavailable(f"{text} was not found ({reason}): {remedy}") from error
 
 
 def _is_in_split(path: Path, root: Path, name: HubName) -> bool:
@@ -160,7 +160,7 @@ def _require_all_parts(files: list[Path], remedy: str) -> None:
             num_present = sum(file.name.startswith(f"{stem}-") for file in files)
             if num_present != int(match[1]):
                 raise Unavailable(
-                    f"{num_present} of the {int(match[1])} files of {stem} are here: {remedy}"
+                    f"only {num_present} of {int(match[1])} files of {stem} are present: {remedy}"
                 )
 
 

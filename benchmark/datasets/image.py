@@ -261,11 +261,11 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
             raise ImageRefused("is damaged or truncated: its list of tags cannot be read")
         strips = zip(page.dataoffsets, page.databytecounts, strict=True)
         if any(size == 0 or start + size > len(data) for start, size in strips):
-            raise ImageRefused("is damaged or truncated: strips are missing")
+            raise ImageRefused("is damaged or truncated: some of its strips are missing")
         if page.bitspersample not in (1, 2, 4, 8) or page.dtype not in (np.uint8, np.bool_):
             _refuse_samples(f"{page.bitspersample} bits ({page.dtype})")
         if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel > 5:
-            raise ImageRefused(f"is not a picture but an array of axes {page.axes} {page.shape}")
+            raise ImageRefused(f"is not a picture but an array with axes {page.axes} {page.shape}")
         _refuse_large(page.imagewidth, page.imagelength, len(data))
         orientation = page.tags.valueof(ORIENTATION) or _orientation(
             {"xmp": page.tags.valueof(XMP)}

@@ -298,7 +298,7 @@ def describe_missing(contender: Contender, sources: Sequence[Source]) -> str:
     prefix = f"{contender.encoder_problem}; and " if contender.encoder_problem else ""
     images_text = f"{len(images)} of {len(sources)} images: {listed(images)}"
     return (
-        f"{prefix}{contender.pack.path} has no streams, or not at every setting, of {images_text}"
+        f"{prefix}{contender.pack.path} lacks streams, at some or all settings, for {images_text}"
     )
 
 

@@ -234,12 +234,12 @@ def plan_workers(
     workers_in_memory = max(available_bytes // largest_bytes, 0)
     workers = jobs or max(min(cores, workers_in_memory), 1)
     memory_text = (
-        f"a worker takes about {largest_bytes / GB:.1f} GB for the largest image, and "
+        f"a worker takes about {largest_bytes / GB:.1f} GB for the largest image, but only "
         f"{available_bytes / GB:.1f} GB of memory are available"
     )
     remark = ""
     if jobs and workers_in_memory < jobs:
-        remark = f"--jobs {jobs} may run out of memory: {memory_text}, enough for "
+        remark = f"--jobs {jobs} may run out of memory: {memory_text}, enough for --jobs "
         remark += f"{max(workers_in_memory, 1)}"
     elif not workers_in_memory:
         remark = f"{memory_text}: cells that do not fit will fail or lack metrics"

@@ -158,8 +158,8 @@ class RayEngine:
             device: [task for task in tasks if task.device == device] for device in limits
         }
         if tasks_by_device["cuda"] and not self._gpu_workers:
-            cells_text = counted(len(tasks_by_device["cuda"]), "cell is", "cells are")
-            raise BenchError(f"{cells_text} for a GPU, but the cluster has none")
+            cells_text = counted(len(tasks_by_device["cuda"]), "cell needs", "cells need")
+            raise BenchError(f"{cells_text} a GPU, but the cluster has none")
         self._waiting = {
             device: deque(longest_first(tasks_by_device[device], self._seconds))
             for device in limits
@@ -194,7 +194,7 @@ class RayEngine:
             ):
                 last_heard = monotonic()
             elif self._refused or monotonic() - last_heard > PATIENCE_SECONDS:
-                reasons = self._refused.values() or ["there has been none for ten minutes"]
+                reasons = self._refused.values() or ["none has been available for ten minutes"]
                 problem = f"no node of the cluster can work: {'; '.join(reasons)}"
                 remedy = "repair or start nodes, and run again; finished cells are kept"
                 raise BenchError(f"{problem}: {remedy}")

@@ -170,7 +170,7 @@ class Request(ImageOptions):
         codecs = values.get("codecs", ())
         for codec in codecs if isinstance(codecs, Collection) else [codecs]:
             if not isinstance(codec, str):
-                raise UsageError(f"a codec is a text, 'jpeg' or './mine.py:Mine', not {codec!r}")
+                raise UsageError(f"a codec is a string, 'jpeg' or './mine.py:Mine', not {codec!r}")
         points = values.get("points", ())
         if isinstance(points, Mapping):
             texts = {

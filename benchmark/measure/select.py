@@ -193,7 +193,7 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
 def _make_contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     pack = find_pack(packs, spec)
     if pack is not None and pack.has_only_pictures(spec):
-        problem = f"{pack.path} has pictures of {spec.label} and no streams"
+        problem = f"{pack.path} has pictures of {spec.label} but no streams"
         raise UsageError(
             f"{problem}: `{bench_command('pack import', pack.path)}` adds them to the results"
         )
@@ -218,7 +218,7 @@ def _require_storable(spec: CodecSpec, row: Mapping[str, Any]) -> None:
     """Raise `UsageError` for a value that rows cannot have, before anything is measured."""
     for name in refused_columns(row):
         value = visible(repr(row[name]))[:80]
-        raise UsageError(f"{spec.text} has the {name} {value}, which no row can have: correct it")
+        raise UsageError(f"{spec.text} has the {name} {value}, which a row cannot hold: correct it")
 
 
 def apply_points(contender: Contender, points: Points) -> Contender:

@@ -208,7 +208,7 @@ def find_butteraugli() -> Path:
     if abs(result - EXPECTED_VALUE) > TOLERANCE * EXPECTED_VALUE:
         raise Unavailable(
             f"{program} gives {result:g} for a pair of images whose Butteraugli is "
-            f"{EXPECTED_VALUE:g}, so it is another definition: {REMEDY}, of a release that gives "
+            f"{EXPECTED_VALUE:g}, so it has another definition: {REMEDY}, of a release that gives "
             "this value"
         )
     return program

@@ -49,7 +49,7 @@ def map_scale(name: str) -> MapScale:
     scale: MapScale | None = getattr(cls, "map_scale", None)
     if scale is None:
         names = [metric for metric in METRICS if getattr(metric_class(metric), "map_scale", None)]
-        raise UsageError(f"{name} has no map: {', '.join(names)} have maps")
+        raise UsageError(f"{name} has no map: choose from {', '.join(names)}")
     return scale._replace(label=scale.label or cls.label)
 
 

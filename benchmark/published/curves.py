@@ -245,7 +245,7 @@ def describe_excluded(
     ]
     if absent_systems:
         sentences.append(
-            f"nothing published on {dataset} in these metrics: {', '.join(absent_systems)}"
+            f"no values published on {dataset} in these metrics: {', '.join(absent_systems)}"
         )
     return sentences
 
@@ -255,7 +255,7 @@ def check_same_images(dataset: str, images: int, pooled: bool, metric_text: str 
     published_images = profile(dataset).published_images or images
     if published_images != images:
         raise OtherMeans(
-            f"published means{metric_text} over {dataset} are over {published_images} images, "
+            f"published means{metric_text} on {dataset} are over {published_images} images, "
             f"these results over {images}: they cannot be compared."
         )
     if pooled:

@@ -193,7 +193,7 @@ def check_numbers(evidence: Evidence) -> Question:
         *incomplete_sentences,
     ]
     sentence = (
-        f"{num_equal} of {counted(num_compared, 'mean')} are as sent, each image within "
+        f"{num_equal} of {counted(num_compared, 'mean')} agree with those sent, each image within "
         f"{TOLERANCE:g}, or within {ROUNDING:g} where another processor's rounding changed the "
         "pixels"
     )

@@ -53,7 +53,7 @@ def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
             yield Absent(labels[edition], reason)
             continue
         reason = (
-            f"yours ({edition.build_words}) has {count} of {image_counts[replacement]} images: "
+            f"your build, {edition.build_words}, has {count} of {image_counts[replacement]} images: "
             f"the {'bundled' if replacement.bundled else 'older'} one is shown"
         )
         record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}

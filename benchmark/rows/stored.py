@@ -155,7 +155,7 @@ def require_one_dataset(results: Path, dataset: str) -> str:
     """Return the stored name of a single dataset; raise `UsageError` for several."""
     names = datasets_with_results(results, dataset)
     if len(names) > 1:
-        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
+        raise UsageError(f"--dataset {dataset} stands for {', '.join(names)}: name one of them")
     return names[0]
 
 

@@ -292,7 +292,7 @@ def exclusion_reason(point: Point, metric: Metric, summary: Summary) -> str | No
     if point.missing or not point.images:
         return f"{point.images} of {summary.images} images"
     if point.bpp is None or point.bpp <= 0:
-        return "no bits, so it is on no rate-distortion curve"
+        return "no bits, so it cannot be on a rate-distortion curve"
     if mean.missing or not count:
         reason = f": {mean.reasons[0][0]}" if mean.reasons else ""
         return (

@@ -86,7 +86,7 @@ def bd_table(
     doubt_clause = ""
     if any(record["doubtful"] or record["bd_metric_doubtful"] for record in records):
         overshoot = ", or PCHIP's differs by 10 % of the bits" if rule.bd == "akima" else ""
-        doubt_clause = f" {DOUBT_MARK}: overlap below half (BD-metric: of the rates){overshoot}."
+        doubt_clause = f" {DOUBT_MARK}: overlap below half (BD-metric: in rate){overshoot}."
     note = (
         f"Anchor: {anchor}{rule.words}. Overlap: share of the joint quality range that both cover."
         f"{doubt_clause} Remarks: why a number is missing, or dominated points and their gap."

@@ -219,7 +219,7 @@ def _published_curves(
     systems_without_curve = dict.fromkeys(
         point.system for point in points if point.system not in systems
     )
-    reason = f"nothing published on {dataset_results.name} in these metrics"
+    reason = f"no values published on {dataset_results.name} in these metrics"
     return curves, [Absent(name, reason) for name in systems_without_curve]
 
 

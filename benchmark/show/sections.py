@@ -180,7 +180,7 @@ def curves_note(curves: Sequence[Curve]) -> str:
         scope = "All" if all(curve.measured for curve in curves) else "Unmarked"
         sentences.append(f"{scope} results are bundled with the project.")
     if any(curve.sampled for curve in curves):
-        sentences.append("Dash-dotted: read off a plotted line.")
+        sentences.append("Dash-dotted curves were read off a plot.")
     return " ".join(filter(None, [*sentences, _caveat_note(curves)]))
 
 

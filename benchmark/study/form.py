@@ -103,7 +103,9 @@ def read_key(folder: Path) -> Key:
     )
     stimuli = range(WORSE, len(key.stimuli))
     if last_picture >= len(key.pictures) or any(p.stimulus not in stimuli for p in key.pictures):
-        raise UsageError(f"{folder / KEY} refers to pictures or codecs that it lacks: replace it")
+        raise UsageError(
+            f"{folder / KEY} refers to pictures or codecs not listed in it: replace it"
+        )
     return key
 
 
@@ -116,10 +118,10 @@ def read_answers(path: Path, key: Key) -> Answers | str:
     if answers.study != key.study:
         return f"answers to another study ({answers.study})"
     if answers.order > len(key.lists):
-        return f"answers to list {answers.order}, of {len(key.lists)}"
+        return f"answers to list {answers.order}, but there are only {len(key.lists)}"
     trials = [answer.trial for answer in answers.answers]
     if len({*trials}) < len(trials):
         return "a question is answered twice"
     if any(trial >= len(key.lists[answers.order - 1]) for trial in trials):
-        return "answers to questions that are not in its list"
+        return "answers to questions that are not in the list"
     return answers

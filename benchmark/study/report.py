@@ -49,7 +49,7 @@ from benchmark.system.text import counted
 PREFERENCE = Metric("preference", "Preference (log of odds)", "higher")
 PROTOCOL = "preference/1"
 NAME = PREFERENCE.column
-PARTIAL_RULE = "a fuller file of the same rater exists"
+PARTIAL_RULE = "a more complete file of the same rater exists"
 OUTLIER_RULE = "disagrees with all other raters far more than chance allows"
 ENDS = "[{0[0]:+z.2f}, {0[1]:+z.2f}]".format
 PERCENTS = "[{0[0]:.0%}, {0[1]:.0%}]".format
@@ -206,7 +206,7 @@ def _summary_lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files
         *(f"Excluded: {count} ({rule})." for rule, count in rules.items()),
         agreement_text,
         f"Circular triads: {result.circular} of {result.triads} in the majorities, "
-        f"{result.rater_circular} of {result.rater_triads} in single raters (chance: one in four).",
+        f"{result.rater_circular} of {result.rater_triads} within raters (chance: one in four).",
     )
     return [line for line in lines if line]
 

@@ -57,7 +57,7 @@ def new(
     """
     is_plain = post.isascii() and post.isprintable() and not set(post) & set(UNSAFE)
     if post and not (is_plain and post.startswith(("https://", "http://"))):
-        raise UsageError(f"--post {post!r} is not an address: give one that begins with https://")
+        raise UsageError(f"--post {post!r} is not a URL: give one that begins with https://")
     _, (*missing_pictures, sentence) = write_study(
         out, experiment, bpp, data_dir=data_dir, raters=raters, questions=each, crop=crop,
         seed=seed, post=post, command=command,

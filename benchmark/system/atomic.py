@@ -134,8 +134,8 @@ def require_inside(folder: Path, *paths: Path) -> None:
     for parent in {path.parent for path in paths}:
         if not parent.resolve().is_relative_to(folder.resolve()):
             raise StoreError(
-                f"{parent} leads out of {folder} by a link, and files are only written and removed "
-                "there: put a folder in the link's place"
+                f"{parent} leads out of {folder} by a link, but files are written and removed only "
+                "inside it: replace the link by a folder"
             )
 
 

@@ -83,10 +83,10 @@ def use_device(name: str, has_gpu: bool | None = None) -> Device:
 
 def _resolve_device(name: str, option: str, has_gpu: bool | None = None) -> str:
     if not re.fullmatch("auto|cpu|cuda(:[0-9]+)?", name):
-        raise UsageError(f"{option} {name!r} is not one of auto, cpu, cuda, cuda:1 (a card)")
+        raise UsageError(f"{option} {name!r} is not one of auto, cpu, cuda, cuda:1 (one GPU)")
     kind, _, number = name.partition(":")
     if number and has_gpu is not None:
-        raise UsageError(f"{option} {name}: Ray chooses each worker's card; leave the number out")
+        raise UsageError(f"{option} {name}: Ray chooses each worker's GPU; leave the number out")
     obstacle = "" if has_gpu else "no node of the cluster has a GPU"
     if has_gpu is None and name != "cpu":
         obstacle = "" if any(map(os.path.exists, GPU_MARKS)) else "this machine shows no GPU"

@@ -173,8 +173,8 @@ def _tar_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
 def _zip_members(file: BufferedReader, refuse: Refuse) -> Iterator[_Member]:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - DIRECTORY_BYTES))
-    if b"PK\x06\x07" in file.read():  # Zip64: its directory may have any size, and is read at once
-        raise BadFile("it is a zip of more than 65,535 files or 4 GiB: unpack it, name the folder")
+    if b"PK\x06\x07" in file.read():  # Zip64, whose directory, read at once, may have any size
+        raise BadFile("it is a zip of over 65,535 files or 4 GiB: unpack it, and name the folder")
     with ZipFile(file) as archive:
         for member in archive.infolist():
             file_type = member.external_attr >> 28  # from the Unix mode; 8: regular, 0: not stated

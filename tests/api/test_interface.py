@@ -236,7 +236,7 @@ def test_invalid_frames_are_refused(rows_folder, tmp_path):
     mixed.loc[0, "dataset"] = "another"
     with pytest.raises(UsageError, match="another and set"):
         benchmark.summary(mixed)
-    with pytest.raises(UsageError, match="name one of set in it"):
+    with pytest.raises(UsageError, match="name one of its folders, set"):
         benchmark.load(tmp_path)
     with pytest.raises(UsageError, match="measure some with `run`"):
         benchmark.load(tmp_path / "nothing")
@@ -252,7 +252,7 @@ def test_a_folder_of_photographs_is_refused_with_the_place_of_its_rows(tmp_path,
 
 def test_a_codec_is_given_by_name():
     for codec in (Path, [benchmark.open_codec("raw")]):
-        with pytest.raises(UsageError, match="a codec is a text"):
+        with pytest.raises(UsageError, match="a codec is a string"):
             benchmark.run(codec, "sample")
 
 
@@ -360,7 +360,7 @@ def test_other_pixels_and_settings_are_refused():
     jpeg = benchmark.open_codec("jpeg")
     grey = np.zeros((8, 8, 3), np.uint8)
     for pixels in (grey.astype(float), grey[..., 0], grey[..., :2]):
-        with pytest.raises(UsageError, match="an image is uint8"):
+        with pytest.raises(UsageError, match="an image must be uint8"):
             jpeg.encode(pixels)
     with pytest.raises(UnknownName, match="setting of jpeg"):
         jpeg.encode(grey, qualty=5)

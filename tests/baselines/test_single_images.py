@@ -82,7 +82,7 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
     [
         (("decode", "in.png", "out.png"), UsageError, "in.png is not recognised"),
         (("decode", "in.png", "out.png", "--codec", "jpg"), UsageError, "Did you mean 'jpeg'?"),
-        (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta is for ours"),
+        (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta applies to ours"),
         (("decode", "cut.jpg", "out.png"), UsageError, "cut.jpg cannot be decoded as jpeg"),
         (("decode", "a.jpg", "out.png", "--codec", "webp"), UsageError, "decoded as webp"),
         (("decode", "a.jpg", "out.png", "--codec", "raw"), UsageError, "decoded as raw"),
@@ -91,7 +91,7 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
             UsageError, "not 8-bit RGB",
         ),
         (("decode", "a.jpg", "out.png", "--codec", f"{FAKES}:Missing"), Unavailable, ""),
-        (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "maps are for"),
+        (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "maps apply to"),
         (("encode", "in.png", "x", "--codec", "jpeg", "--point", "quality"), UsageError, "form"),
         (("encode", "in.png", "x", "--codec", "jpeg", "--point", "q=3"), UsageError, "quality."),
         (

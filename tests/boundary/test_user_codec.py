@@ -48,7 +48,7 @@ MISTAKES = {  # what the file holds, the line that the sentence names, and other
     "a name that a module lacks": ("from benchmark.codec import Pixel\n", 5, "'Pixel'"),
     "an error while it is loaded": ("LEVELS = 1 / 0\n", 5, "ZeroDivisionError"),
     "an end of the program": ("raise SystemExit(0)\n", 5, "SystemExit: 0"),
-    "a name of no text": (WHOLE.replace('"mine"', "1"), 5, "`name` must be a text"),
+    "a name of no text": (WHOLE.replace('"mine"', "1"), 5, "`name` must be a string"),
     "files that are one text": (
         WHOLE.replace("sweep =", 'files = "a.pth"\n    sweep ='), 5, "`files`", "'a.pth'",
     ),

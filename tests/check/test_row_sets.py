@@ -69,7 +69,7 @@ def test_two_places_are_compared_on_a_single_dataset(tmp_path):
     assert [rows.folder for rows in result] == [
         tmp_path / place / "photos-1a2b3c" for place in "pq"
     ]
-    with pytest.raises(UsageError, match="clic: it has kodak"):
+    with pytest.raises(UsageError, match="not of clic"):
         read_two_row_sets(places[0], places[1], "clic")
 
 

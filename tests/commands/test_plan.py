@@ -43,4 +43,4 @@ def test_a_known_dataset_is_planned_without_its_images_and_the_program(tmp_path,
     assert "clic2020: 428 images, not downloaded yet" in output
     assert "coding takes about 2.5 h" in output
     result = bench("plan", "--dataset", "flickr2k", "--data-dir", tmp_path, "--codecs", "jpeg")
-    assert (result.returncode, "is not here" in result.stderr) == (2, True)
+    assert (result.returncode, "was not found" in result.stderr) == (2, True)

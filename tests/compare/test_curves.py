@@ -414,7 +414,7 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     for case_rows, reason in (
         ([*sweep("jpeg"), *lost], "psnr_db of 2 of 3 images: not computed"),
         (null_rows, "psnr_db of 0 of 3 images: no"),
-        (empty, "no bits, so it is on no rate-distortion curve"),
+        (empty, "no bits, so it cannot be on a rate-distortion curve"),
     ):
         assert {reason for _, reason in excluded_points(summarise(table(case_rows)), PSNR)} == {
             reason

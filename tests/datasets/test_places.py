@@ -97,7 +97,7 @@ def test_a_dataset_means_the_same_to_every_verb(kind, verb, measured, tmp_path, 
         assert "`--dataset ./sets.py:mine`" in result.stdout + result.stderr
         return
     assert result.returncode == 0, result.stderr
-    assert "The original is not here" not in result.stdout + result.stderr
+    assert "The original is missing" not in result.stdout + result.stderr
     if verb == "page":
         html = next((tmp_path / "o").rglob("page.html")).read_text()
-        assert "The original is not here" not in html
+        assert "The original is missing" not in html

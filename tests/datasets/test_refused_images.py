@@ -191,7 +191,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(form, write):
 
 
 @pytest.mark.parametrize(
-    ("side", "message"), [(16384, "has 16384 x 1 pixels, and"), (16383, "decod")]
+    ("side", "message"), [(16384, "has 16384 x 1 pixels, but"), (16383, "decod")]
 )
 def test_a_webp_has_sides_of_at_most_16383_pixels(side, message, write):
     for across, down in ((side, 1), (1, side)):
@@ -325,5 +325,5 @@ def test_a_tiff_without_its_pixels_is_not_a_black_picture(photo, write):
     sparse_bytes = tiff_bytes.replace(
         struct.pack("<HHII", 279, 4, 1, photo.size), struct.pack("<HHII", 279, 4, 1, 0)
     )
-    with pytest.raises(ImageRefused, match="not all of its strips"):
+    with pytest.raises(ImageRefused, match="some of its strips"):
         read_image(write("sparse.tif", sparse_bytes))

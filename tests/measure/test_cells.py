@@ -119,7 +119,7 @@ def with_pack(*lost):
 
 def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
     contender = with_pack(("b", 1))
-    reason = "p.tar has no streams, or not at every setting, of 1 of 2 images: b"
+    reason = "p.tar lacks streams, at some or all settings, for 1 of 2 images: b"
     assert describe_missing(contender, SOURCES) == reason
     assert (
         describe_missing(contender._replace(encoder_problem="no cjpeg"), SOURCES)
@@ -141,7 +141,7 @@ def test_images_that_a_pack_has_are_measured_and_a_pack_without_any_is_refused()
     assert len(skip_incomplete("b", **codecs).contenders) == 1
     (skipped,) = skip_incomplete("b", **codecs).skipped
     assert skipped.what == "jpeg"
-    assert skipped.why.endswith(" of 1 of 2 images: b")
+    assert skipped.why.endswith(" for 1 of 2 images: b")
     with pytest.raises(Unavailable, match=r"^jpeg .*p\.tar .*--skip-missing"):
         skip_incomplete("a", "b", **codecs)
     nothing = "^none of the codecs can run here: jpeg: "

@@ -51,7 +51,7 @@ def test_memory_bounds_the_workers_by_the_largest_cell():
     assert (result.workers, result.worker_bytes) == (3, worker_size)
     assert result.remark == (
         f"3 of 8 cores are used: a worker takes about {worker_size / 1e9:.1f} GB for the largest "
-        f"image, and {3.5 * worker_size / 1e9:.1f} GB of memory are available "
+        f"image, but only {3.5 * worker_size / 1e9:.1f} GB of memory are available "
         "(--jobs sets another number)"
     )
 
@@ -177,7 +177,7 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     words = ("--codecs", "jpeg", "--dataset", photos, "--metrics", "psnr", "--results", results)
     first, second = (("--points", f"jpeg.quality={quality}") for quality in (10, 20))
     enough = bench("plan", *words, "--jobs", 1).stdout.splitlines()[-1]
-    assert enough.startswith("a worker takes about 0.1 GB for the largest image, and ")
+    assert enough.startswith("a worker takes about 0.1 GB for the largest image, ")
     for module in ("benchmark.system.machine", "benchmark.measure.loop"):
         monkeypatch.setattr(f"{module}.available_memory", lambda: 200_000_000)
     warning = "--jobs 3 may run out of memory: a worker takes about 0.1 GB for the largest image"

@@ -161,7 +161,7 @@ def test_photographs_are_found_again_by_a_name_or_a_folder_or_the_reason_is_give
         == len(find_sources("sample", None, results))
         == 4
     )
-    assert "clic2020 is not here" in find_sources("clic2020", tmp_path, results)
+    assert "clic2020 was not found" in find_sources("clic2020", tmp_path, results)
 
 
 def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(

@@ -88,7 +88,7 @@ def test_a_list_of_sizes_that_cannot_be_used_is_a_file_that_was_not_read(reviewe
 def test_without_the_photographs_nothing_is_compared_and_why_is_said(author, answers):
     result = answers(author / "mine.tar", dataset="kodak")
     assert (result["decodes"].verdict, result["numbers"].verdict) == ("yes", "unknown")
-    reason = "nothing could be compared: the dataset kodak is not here"
+    reason = "nothing could be compared: the dataset kodak was not found"
     assert result["numbers"].sentence.startswith(reason)
 
 

@@ -99,7 +99,7 @@ class Stage:
         kind = objective_class(self.objective)
         if rate_levels not in kind.rates:
             raise ValueError(
-                f"a {self.objective} stage cannot train a network of {rate_levels} rates"
+                f"a {self.objective} stage cannot train a network with {rate_levels} rates"
             )
         if names_file(self.objective):  # a user's loss may ignore lambdas
             return

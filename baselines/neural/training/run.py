@@ -279,7 +279,7 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
         reason = getattr(system_error, "strerror", None) or str(error).partition("\n")[0]
         kept_note = "; the previous one is kept" if path.exists() else ""
         raise BenchError(
-            f"the state in {folder} cannot be written: {reason}{kept_note}: solve that, then run "
+            f"the state in {folder} cannot be written: {reason}{kept_note}: fix that, then run "
             "the same command again"
         ) from error
 

@@ -50,7 +50,7 @@ from benchmark.registry import names_file
 from benchmark.system.atomic import handle_signals
 
 OnBegin = Callable[[int, int], None]
-FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is over", "interrupted"
+FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is up", "interrupted"
 MIN_SAVE_INTERVAL = 60.0  # seconds
 MAX_SAVE_SHARE = 0.01  # maximum share of the time for saving
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
@@ -85,7 +85,7 @@ def _check_and_train(run: TrainingRun, options: TrainingOptions, on_begin: OnBeg
     options = replace(options, device=device_of(options.device))
     if any(min(pixels.shape[:2]) < BLOCK for pixels in options.validation):
         raise UsageError(
-            f"a photograph for validation is smaller than {BLOCK} pixels: leave it out"
+            f"a photograph for validation has a side below {BLOCK} pixels: leave it out"
         )
     paths = [path for path in photograph_paths(options.data) if path not in options.held_out]
     files.copy_predecessor(run)

@@ -106,7 +106,7 @@ def export_pack(
             left_out.append(
                 f"{counted(without_content.height, 'bundled row')} of {name} "
                 "without a bundled stream; "
-                f"`{bench_command('run', codecs=specs, dataset=name)}` makes them here"
+                f"`{bench_command('run', codecs=specs, dataset=name)}` makes the streams"
             )
         tables.append(with_content)
         streams |= {

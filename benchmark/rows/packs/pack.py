@@ -117,7 +117,7 @@ class Pack:
         }
         if not infos:
             specs = ", ".join(spec.text for spec in self.infos)
-            raise UsageError(f"{self.path} has none of these codecs; it has {specs}")
+            raise UsageError(f"{self.path} has none of these codecs: name one of {specs}")
         for spec in infos:
             if not (codecs.may_run(spec) or self.has_only_pictures(spec)):
                 raise UsageError(f"{self.path}: {explain_refusal(spec)}")

@@ -139,7 +139,7 @@ def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
         for name, curve in choice.left_out.items()
         if not curve.measured or any(is_named(curve.edition, text) for text in requested_codecs)
     ]
-    limit = f"a figure has at most {look().max_curves} curves, --all draws all of them"
+    limit = f"a figure has at most {look().max_curves} curves; --all draws every curve"
     return [f"not drawn: {', '.join(names)}: {limit}"] if names else []
 
 

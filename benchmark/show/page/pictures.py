@@ -276,7 +276,7 @@ class PagePhotographs:
         if isinstance(self._sources, str):
             return self._sources
         if (source := self._sources.get(digest)) is None:
-            return "The original is not here: the dataset now has other pixels under that name."
+            return "The original is missing: the dataset now has other pixels under that name."
         try:
             self.files.write(path, read_image(source.file.path, flatten=True).pixels)
         except ImageRefused as error:

@@ -208,7 +208,7 @@ def _page_facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tup
     average = "pooled" if summary.pooled else "mean of per-image values"
     images = f"{summary.images}"
     if summary.dropped:
-        images += f"; {summary.dropped} that some points lack are left out"
+        images += f"; {summary.dropped} more, which some points lack, are left out"
     facts = [
         ("Images", images),
         ("Protocols", ", ".join(summary.protocols_in_use.values())),

@@ -237,7 +237,7 @@ def maps(
         record |= {"map": scale.label, "map_end": end}
         record[f"{column}_protocol"] = record[f"{column}_protocol"] or metric.protocol
         tiles.append(tile._replace(pixels=stacked_pixels, values=values, record=record))
-    legend_sentence = f"Below each: {scale.label}, and the metric of this part."
+    legend_sentence = f"Below each picture: {scale.label}, and the metric of this part."
     notes = [f"Maps: {scale.label}, from 0 to {end:g}."]
     drawing = draw_pictures(
         tiles, len(tiles), make_caption(_crop_caption(views, tiles), legend_sentence), notes

@@ -197,7 +197,7 @@ def realism(
     if len(result.panels) != 2:
         names = metric_names(experiment.metrics or METRICS["realism"])
         absences = absent_sentences(names, result.summary) if result.summary else []
-        requirement = "realism takes two metrics with values: --metrics psnr,lpips_squeeze"
+        requirement = "realism needs two metrics with values: --metrics psnr,lpips_squeeze"
         raise UsageError(". ".join((requirement, *absences)))
     styles_by_variant = styles(GROUPED) | styles(result.editions)
     drawing, plots = realism_plots(

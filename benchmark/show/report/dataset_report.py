@@ -271,7 +271,7 @@ def _write_report(
     earlier_page = report_set.page_images
     kept_files = report_set.replace(files, command)
     changed_notes = (
-        f"kept: {folder / name} was changed since an earlier report" for name in kept_files
+        f"kept: {folder / name} has been changed since an earlier report" for name in kept_files
     )
     return Report(
         dataset_results, metrics, measured_metrics,

@@ -56,12 +56,12 @@ class ReportSet:
         if self._owned_by_bench:
             require_inside(self.folder.parent, self.folder / MANIFEST)
         if (pictures := self.folder / PICTURES).is_symlink():
-            raise UsageError(f"{pictures} is a link, through which no page is written: remove it")
+            raise UsageError(f"{pictures} is a link, and a page needs a folder: remove it")
         written_names = {*self._earlier.files} | ({MANIFEST} if self._earlier.files else set())
         for name in sorted({*names, MANIFEST} - written_names) if not self._owned_by_bench else ():
             if (self.folder / name).exists():
                 raise UsageError(
-                    f"{self.folder / name} was not written by bench, and a report has a file of "
+                    f"{self.folder / name} was not written by bench, but a report has a file of "
                     "that name: give --out another folder"
                 )
 

@@ -86,7 +86,7 @@ def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_th
     out = tmp_path / "suite"
     words = training(place, out, "--suite", "matched", recipe="suite.toml")
     first = bench(*words, "--max-minutes", 0)
-    assert "the time is over after ours" in first.stdout
+    assert "the time is up after ours" in first.stdout
     assert (first.exit_code, [path.name for path in out.glob("*.safetensors")]) == (
         0,
         ["ours.safetensors"],

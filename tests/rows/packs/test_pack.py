@@ -211,7 +211,7 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     Store(results / "kodak").ship("field", measured_store.table().slice(0, 4))
     words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
     nothing = bench(*words, "--dataset", "kodak")
-    remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes them here"
+    remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes the streams"
     reported = f"4 bundled rows of kodak without a bundled stream; {remedy}"
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert nothing.stderr == f"bench: nothing is left for a pack: {reported}\n"

@@ -62,11 +62,11 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(pack_path
     ((name, reason, _),) = matrix.selection.skipped
     assert name == HONEST.text
     assert reason.endswith(
-        "has no streams, or not at every setting, of 1 of 3 images: stranger.png"
+        "lacks streams, at some or all settings, for 1 of 3 images: stranger.png"
     )
     matrix = open_matrix(replace(request, points=(f"{HONEST.text}.step=16,3",)))
     assert [cell.setting.value for cell in matrix.cells] == [16, 16]
-    assert "of 3 of 3 images" in matrix.selection.skipped[0][1]
+    assert "for 3 of 3 images" in matrix.selection.skipped[0][1]
 
 
 def test_images_that_only_a_program_could_code_are_an_error_by_name_and_a_skip_among_all(
@@ -132,5 +132,5 @@ def test_a_lacking_image_is_named_and_many_are_counted(pack_path, sources):
         contender._replace(encoder_problem="no program"), [*sources, *strangers]
     )
     assert reported.startswith("no program; and ")
-    assert reported.endswith("of 7 of 9 images: s0, s1, s2 and 4 more")
+    assert reported.endswith("for 7 of 9 images: s0, s1, s2 and 4 more")
     assert describe_missing(Contender(HONEST, contender.info, contender.sweep), strangers) == ""

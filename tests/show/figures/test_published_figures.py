@@ -152,7 +152,7 @@ def test_the_report_lays_published_points_over_and_says_what_is_left_out(tmp_pat
     result = report(fill(tmp_path), "--published", "hific,hific:run by DiffEIC,hfd")
     assert result.exit_code == 0, result.output
     assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in result.stdout
-    assert "nothing published on kodak in these metrics: HFD" in result.stdout
+    assert "published on kodak in these metrics: HFD" in result.stdout
     details = (tmp_path / "kodak" / "report" / "details.md").read_text()
     assert "HiFiC (published)" in details
 

@@ -106,7 +106,7 @@ def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
 def test_published_curves_beside_other_images_are_left_out_and_the_report_is_written(tmp_path):
     fill(tmp_path, [*sweep("jpeg"), *sweep("webp")])
     printed = bench_report(tmp_path, "--metrics", "psnr", "--published", "hific")
-    assert "no published curve is drawn: published means over kodak are over 24 images" in printed
+    assert "no published curve is drawn: published means on kodak are over 24 images" in printed
     assert "these results over 3" in (tmp_path / "kodak/report/details.md").read_text()
 
 
@@ -296,7 +296,9 @@ def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     fill(tmp_path, rows, "mixed")
     message = bench_report(tmp_path, "--dataset", "mixed", "--metrics", "psnr").splitlines()
     (lossy,) = [line for line in message if line.startswith("lossy sources: 2 of 3 images")]
-    (sizes,) = [line for line in message if line.startswith("sizes: 8 x 6 px (bb) to 100 x 80")]
+    (sizes,) = [
+        line for line in message if line.startswith("image sizes: 8 x 6 px (bb) to 100 x 80")
+    ]
     text = (tmp_path / "mixed" / "report" / "report.md").read_text()
     assert all(f"- {line}" in text.splitlines() for line in (lossy, sizes))
 
@@ -306,7 +308,7 @@ def test_common_brings_back_points_that_lack_images(tmp_path):
     fill(tmp_path, rows)
     assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
     message = bench_report(tmp_path, "--metrics", "psnr", "--common")
-    assert "kodak: 2 images, 2 codecs; 1 that some points lack are excluded" in message
+    assert "kodak: 2 images, 2 codecs; excluded: 1 image " in message
     assert "not drawn" not in message
     details = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())
     assert details["images_left_out"] == 1

@@ -33,7 +33,7 @@ def test_the_command_prints_each_stage_of_the_device_at_hand_and_writes_nothing(
     write_recipe(tmp_path / "recipe.toml")
     output = bench(*training(tmp_path, tmp_path / "run", "--check", "--device", "cpu")).stdout
     assert not (tmp_path / "run").exists()
-    assert "some steps of each stage on cpu" in output
+    assert "each stage on cpu" in output
     stages = re.findall(
         r"stage \d, (\w+): 2 steps, .* per step, .* steps/s, [\d.e-]+ hours", output
     )

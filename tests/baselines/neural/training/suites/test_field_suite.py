@@ -100,5 +100,5 @@ def test_the_minutes_are_those_of_the_whole_suite(tmp_path):
     process = bench(*training(tmp_path, tmp_path / "out", *suite, "--max-minutes", 0))
     assert process.stderr.startswith("2 networks, 0 finished: 10 steps left\n")
     assert process.exit_code == 0
-    assert "elic-1: the time is over after 1 of 5 steps" in process.stdout
+    assert "elic-1: the time is up after 1 of 5 steps" in process.stdout
     assert not (tmp_path / "out" / "elic-2").exists()
