@@ -72,9 +72,14 @@ def test_a_tiff_of_other_channels_is_refused_and_grey_with_alpha_is_grey(photo, 
             read_image(write("a.tif", tiff(samples, photometric=photometric, **options)))
         return str(error.value)
 
-    assert refused(5, "rgb") == "a.tif has 5 channels, unusual for RGB: convert it to plain RGB"
-    assert refused(6, "rgb") == "a.tif is not a picture but an array of axes YXS (16, 16, 6)"
-    assert refused(3, "ycbcr") == "a.tif has 3 channels of YCBCR: convert it to RGB"
+    assert (
+        refused(5, "rgb") == "a.tif has 5 channels (RGB), which cannot be read: convert it to RGB"
+    )
+    assert refused(6, "rgb") == "a.tif is not a picture but an array with axes YXS (16, 16, 6)"
+    assert (
+        refused(3, "ycbcr")
+        == "a.tif has 3 channels (YCBCR), which cannot be read: convert it to RGB"
+    )
     grey = np.stack([photo[..., 0], np.full(photo.shape[:2], 255, np.uint8)], axis=2)
     tiff_bytes = tiff(grey, photometric="minisblack", extrasamples=["unassalpha"])
     assert np.array_equal(read_image(write("a.tif", tiff_bytes)).pixels[..., 2], photo[..., 0])

@@ -165,7 +165,7 @@ def test_a_hard_link_is_its_file_and_other_members_are_named_with_the_reason(tmp
 @pytest.mark.parametrize("zeros", [0, 66_500, 200_000])
 def test_a_zip_is_judged_where_torch_begins_to_read_it(tmp_path, zeros):
     path = bomb(tmp_path / "w.pth", zeros)
-    with pytest.raises(Unavailable, match=r"larger than|damaged"):
+    with pytest.raises(Unavailable, match=r"compressed parts|damaged"):
         load_tensors(path)
 
 
