@@ -300,7 +300,8 @@ def _tiff_colours(page: Any, stored_samples: NDArray[Any], flatten: bool) -> NDA
     num_colours = {_TIFF_WHITE_IS_0: 1, _TIFF_BLACK_IS_0: 1, _TIFF_RGB: 3}.get(photometric)
     if num_colours != channels - len(extra) or len(extra) > 1:
         raise ImageRefused(
-            f"has {channels} channels ({page.photometric.name}), which cannot be read: convert it to RGB"
+            f"has {channels} channels ({page.photometric.name}), which cannot be read: "
+            "convert it to RGB"
         )
     if photometric == _TIFF_WHITE_IS_0:
         samples[..., 0] = 255 - samples[..., 0]

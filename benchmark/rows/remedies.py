@@ -53,8 +53,8 @@ def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
             yield Absent(labels[edition], reason)
             continue
         reason = (
-            f"your build, {edition.build_words}, has {count} of {image_counts[replacement]} images: "
-            f"the {'bundled' if replacement.bundled else 'older'} one is shown"
+            f"your build, {edition.build_words}, has {count} of {image_counts[replacement]} "
+            f"images: the {'bundled' if replacement.bundled else 'older'} one is shown"
         )
         record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}
         record["request"]["dataset"] = store.folder.name

@@ -100,7 +100,7 @@ def test_a_program_that_is_missing_or_wrong_is_named(programs, crop, monkeypatch
         BPG().encode(crop, QP)
     (programs / "bpgdec").unlink()
     monkeypatch.setenv("PATH", os.devnull)
-    with pytest.raises(UsageError, match=r"'bpgdec' .*libbpg"):
+    with pytest.raises(UsageError, match=r"'bpgdec': .*libbpg"):
         BPG()
 
 

@@ -240,7 +240,7 @@ def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
     [
         ("vtm:depth=10", "'EncoderAppStatic'"),
         ("vtm --timing", "'EncoderAppStatic'"),
-        ("jpeg --weights-dir no", "no was named"),
+        ("jpeg --weights-dir no", "no contains no weight files"),
         ("hyperprior,jpeg", "bmshj2018-hyperprior-1-"),
         (f"{FAKES}:Missing", "'nonesuch'"),
         ("jpeg --dataset kodak", "kodak"),
