@@ -299,10 +299,8 @@ def _tiff_colours(page: Any, stored_samples: NDArray[Any], flatten: bool) -> NDA
         photometric = _TIFF_RGB  # converted by the JPEG decoder
     num_colours = {_TIFF_WHITE_IS_0: 1, _TIFF_BLACK_IS_0: 1, _TIFF_RGB: 3}.get(photometric)
     if num_colours != channels - len(extra) or len(extra) > 1:
-        raise ImageRefused(
-            f"has {channels} channels ({page.photometric.name}), which cannot be read: "
-            "convert it to RGB"
-        )
+        layout = f"{channels} channels ({page.photometric.name})"
+        raise ImageRefused(f"has {layout}, which cannot be read: convert it to RGB")
     if photometric == _TIFF_WHITE_IS_0:
         samples[..., 0] = 255 - samples[..., 0]
     if flatten and extra == (1,):  # colours are premultiplied by alpha
