@@ -50,7 +50,7 @@ def draw_rate_curves(
     rates. The rate axis is logarithmic unless the look says otherwise: sweeps are geometric, and on
     a linear axis a dozen codecs meet in the lowest quarter.
 
-    anchor: of the BD-rate table, for one dataset. outlier: see `draw_panel`. groups: in the legend.
+    anchor: BD-rate reference for one dataset. outlier: see `draw_panel`. groups: group the legend.
     """
     rows, absences = _chosen_rows(datasets, choice)
     if not rows:
