@@ -352,7 +352,7 @@ def test_margins_are_read_and_the_others_stay():
     [
         ("encode at most -e ms", "--require"),
         ("psnr 30 at 0.5 bpp", "--require"),
-        ("psnr at least 30 at 0 bpp", "a finite number above 0, not '0'"),
+        ("psnr at least 30 at 0 bpp", "a rate must be a finite number above 0"),
         ("psnr at least 1e999 at 1 bpp", "--require"),
         ("psnr at least 30 s", "only encode and decode"),
     ],

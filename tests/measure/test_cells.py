@@ -146,7 +146,7 @@ def test_images_that_a_pack_has_are_measured_and_a_pack_without_any_is_refused()
         skip_incomplete("a", "b", **codecs)
     nothing = "^none of the codecs can run here: jpeg: "
     for options in ({}, {**codecs, "skip_missing": True}):
-        with pytest.raises(Unavailable, match=rf"{nothing}p\.tar has no streams"):
+        with pytest.raises(Unavailable, match=rf"{nothing}p\.tar lacks streams"):
             skip_incomplete("a", "b", **options)
 
 
