@@ -476,10 +476,9 @@ class _ImageCurves:
         higher_is_better = metric is not None and metric.better == "higher"
         num_better = int(np.sum(values > best_values if higher_is_better else values < best_values))
         if metric is not None:
-            interval = (
-                image_intervals.skewed_interval(values - best_values) if can_resample else None
-            )
-            return float(np.mean(values - best_values)), interval, num_better
+            differences = values - best_values
+            interval = image_intervals.skewed_interval(differences) if can_resample else None
+            return float(np.mean(differences)), interval, num_better
         ratio = math.log(values.mean() / best_values.mean())
         influenced_logs = ratio + values / values.mean() - best_values / best_values.mean()
         interval = image_intervals.percent_interval(influenced_logs) if can_resample else None
