@@ -13,7 +13,7 @@ import pandas as pd
 import benchmark
 from baselines.crdr import SEARCH_STEPS
 from benchmark.api.rows import source_of
-from benchmark.compare.anchor import read_compared
+from benchmark.compare.anchor import read_with_anchor
 from benchmark.compare.bd import compare
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.facts import facts_of
@@ -125,7 +125,7 @@ def note(kodak: Path) -> str:
 
 def crossings(rows: pd.DataFrame, anchor: str, metric: str) -> list[str]:
     """Return the labels of the codecs whose curves cross the anchor's."""
-    summary = read_compared(source_of(rows), "all", (metric,)).summary
+    summary = read_with_anchor(source_of(rows), "all", (metric,)).summary
     (reference,) = (edition for edition, label in summary.labels.items() if label == anchor)
     comparisons = compare(summary, [Metric.named(metric)], reference, USUAL_RULE)
     return [record["codec"] for record in comparisons.values() if record["crossing"] is not None]

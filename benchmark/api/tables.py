@@ -12,7 +12,7 @@ from benchmark.answer import Answer
 from benchmark.api.rows import Rows, source_of, unit
 from benchmark.compare import match as matching
 from benchmark.compare import tradeoff as trading
-from benchmark.compare.anchor import read_compared
+from benchmark.compare.anchor import read_with_anchor
 from benchmark.compare.bd import compare
 from benchmark.compare.curve import measured_curves
 from benchmark.compare.experiment import IMAGES
@@ -123,7 +123,7 @@ def _summary(
     number of images in it. Metrics without values are omitted.
     """
     names = metric_names(metrics)
-    dataset_results = read_compared(
+    dataset_results = read_with_anchor(
         source, "all", names, common=common, pooled=average == "pooled", allow_few=allow_few
     )
     means = dataset_results.summary
@@ -164,7 +164,7 @@ def _bd_rate(
     images. Missing values are NaN, with a ``reason``.
     """
     (name,) = metric_names([metric])
-    dataset_results = read_compared(
+    dataset_results = read_with_anchor(
         source, "all", (name,), anchor=anchor, common=common, allow_few=allow_few
     )
     means, compared_metric = dataset_results.summary, Metric.named(name)
@@ -227,7 +227,7 @@ def plot(
     (name,) = metric_names([metric])
     plotted_metric = Metric.named(name)
     anchor = anchor or (source.attrs.get("anchor", "") if isinstance(source, DataFrame) else "")
-    dataset_results = read_compared(
+    dataset_results = read_with_anchor(
         source_of(source), codecs, (name,), anchor=anchor, fall_back=True, bundled=bundled,
         common=common, allow_few=allow_few, images=images,
     )  # fmt: skip

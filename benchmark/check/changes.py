@@ -63,7 +63,7 @@ def changes(pair: VariantPair, name: str, rule: Rule) -> Change:
         Change(pair.label, name, metric.axis_label, kind),
         (pair.reference, pair.test),
     )
-    if len(pair.equal) == len(pair.images):  # equal pixels: no metric can change
+    if len(pair.identical_images) == len(pair.images):  # equal pixels: no metric can change
         is_complete = [
             all(_count_values(point, metric) == point.images for point in side.points)
             for side in sides
@@ -137,7 +137,7 @@ def _compare_images(
     excluded_images: dict[str, list[Absent]] = {position: [] for position in positions}
     doubtful = 0
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
-        if name in pair.equal:
+        if name in pair.identical_images:
             percent_by_image[name] = 0.0
         elif image in reference_curves:
             new_curve = new_curves.get(image, RateQuality(np.empty(0), np.empty(0)))

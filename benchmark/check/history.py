@@ -133,7 +133,7 @@ def _compare_variant(
         if len(change.percent):
             is_better = change.percent.mean() < 0 and not change.unknown
         else:
-            self_pair = best_pair._replace(reference=best_pair.test, equal=())
+            self_pair = best_pair._replace(reference=best_pair.test, identical_images=())
             is_better = len(changes(self_pair, metric, rule).percent) > 0
         best_rows = rows if is_better and not change.out_of_reach else best_rows
 

@@ -48,9 +48,8 @@ class VariantPair(NamedTuple):
     test: Summary
     rows: pl.DataFrame  # rows of the tested codec, one per cell
     images: tuple[str, ...]  # image names; image i of the summaries is images[i]
-    # Images with equal pixels and sizes on both sides at every setting: all their metrics are
-    # equal too, measured or not
-    equal: tuple[str, ...] = ()
+    # Equal pixels and sizes on both sides at every setting, so all metrics are equal
+    identical_images: tuple[str, ...] = ()
 
 
 def pair_up(
@@ -80,9 +79,9 @@ def pair_up(
         )
     sides = (references, reference, test), (tests, test, reference)
     notes = tuple(
-        f"{_list_labels(unmatched)} of {row_set.name} has no counterpart in {other_set.name}"
-        for unmatched, row_set, other_set in sides
-        if unmatched
+        f"no counterpart in {other_set.name} for {_list_labels(unpaired_specs)} of {row_set.name}"
+        for unpaired_specs, row_set, other_set in sides
+        if unpaired_specs
     )
     sets = reference, test
     return [_make_pair(sets, specs, metrics, common, allow_few) for specs in matched_specs], notes
@@ -104,9 +103,9 @@ def mismatch_error(
 ) -> NotComparable:
     """Return the error for row sets with different images or settings."""
     differences = [
-        f"only {name} has {listed(sorted(own_values - other_values))}"
-        for name, own_values, other_values in zip(names, values, reversed(values), strict=True)
-        if own_values - other_values
+        f"only {name} has {listed(sorted(values_of_set - other_values))}"
+        for name, values_of_set, other_values in zip(names, values, reversed(values), strict=True)
+        if values_of_set - other_values
     ]
     if values[0] & values[1]:
         hint = "; compare the shared ones with --common"
@@ -143,20 +142,21 @@ def _make_pair(
     common: bool,
     allow_few: bool,
 ) -> VariantPair:
-    set_metrics = [name for name in metrics if name in DISTRIBUTION_METRICS]
+    distribution_metrics = [name for name in metrics if name in DISTRIBUTION_METRICS]
     tables = [_newest_cells(row_set, spec) for row_set, spec in zip(sets, specs, strict=True)]
     image_metrics = [name for name in metrics if name not in DISTRIBUTION_METRICS]
     names = [row_set.name for row_set in sets]
-    protocols = current_protocols(set_metrics) | _shared_protocols(names, tables, image_metrics)
+    shared_protocols = _shared_protocols(names, tables, image_metrics)
+    protocols = current_protocols(distribution_metrics) | shared_protocols
     images = {key: name for table in reversed(tables) for key, name in _image_keys(table)}
     settings, keys = _shared_cells(names, [*map(label_of, specs)], tables, images, common)
     paired_rows = []
     for row_set, table in zip(sets, tables, strict=True):
         is_shared = [setting in settings and key in keys for setting, key in _cell_keys(table)]
         rows = table.filter(pl.Series(is_shared)).sort(CELL)
-        if set_metrics:
-            folder = row_set.folder
-            rows = add_distribution_metrics(rows, folder, set_metrics, allow_few=allow_few).table
+        if distribution_metrics:
+            arguments = rows, row_set.folder, distribution_metrics
+            rows = add_distribution_metrics(*arguments, allow_few=allow_few).table
         paired_rows.append(rows)
     summaries = [summarise(rows, protocols) for rows in paired_rows]
     # Images are equal if their pixels and sizes are known and equal at every setting
@@ -183,15 +183,15 @@ def _newest_cells(row_set: RowSet, spec: CodecSpec) -> pl.DataFrame:
     protocols = sorted({*table["coding_protocol"].drop_nulls()})
     protocol = CODING if CODING in protocols else "".join(protocols[-1:])
     cells = table[ComparableRows(table, protocol, newest_only=True).index]
-    failed = cells.filter(~OK.fill_null(False))
-    if failed.height:
+    failed_cells = cells.filter(~OK.fill_null(False))
+    if failed_cells.height:
         failures = [
             f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}: {row['stage']}: "
             f"{row['reason']}"
-            for row in failed.rows(named=True)
+            for row in failed_cells.rows(named=True)
         ]
-        count = f"{counted(failed.height, 'cell')} of {label_of(spec)} of {row_set.name} failed"
-        raise NotComparable(f"{count}: {listed(failures)}")
+        subject = f"{counted(failed_cells.height, 'cell')} of {label_of(spec)} in {row_set.name}"
+        raise NotComparable(f"{subject} failed: {listed(failures)}")
     return cells
 
 
@@ -251,7 +251,7 @@ def _shared_cells(
         incomplete_images = sorted(images[key] for key in counts.keys() - complete_keys[-1])
         if incomplete_images and not common:
             raise NotComparable(
-                f"{label} of {name} lacks settings of {listed(incomplete_images)}: measure them, "
+                f"{label} in {name} lacks settings for {listed(incomplete_images)}: measure them, "
                 "or compare the other images with --common"
             )
     if complete_keys[0] != complete_keys[1] and not common:

@@ -255,7 +255,7 @@ def _describe_pair(pair: VariantPair, reference: str, new: str) -> dict[str, Any
         "images": len(pair.images),
         "settings": [*map(str, sorted(point.setting for point in pair.test.points))],
         "name": pair.label,
-        "equal_images": len(pair.equal),
+        "equal_images": len(pair.identical_images),
         "protocols": dict(pair.test.protocols),
         "caveats": [*differences(new_edition, reference_edition, names)],
     }

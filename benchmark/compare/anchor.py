@@ -33,7 +33,7 @@ NO_CONVENTIONAL = "no conventional codec has a curve on these images"
 NO_VALUES = "the first codec: no per-image metric to choose by"
 
 
-def read_compared(
+def read_with_anchor(
     source: RowSource,
     codecs: str,
     metrics: Sequence[str],
@@ -59,8 +59,8 @@ def read_compared(
 def read_experiment(
     experiment: Experiment, metrics: Sequence[str], fall_back: bool, **options: Any
 ) -> DatasetResults:
-    """Read the rows of an experiment and of its anchor with `read_compared`."""
-    return read_compared(
+    """Read the rows of an experiment and of its anchor with `read_with_anchor`."""
+    return read_with_anchor(
         RowSource(experiment.results, experiment.dataset),
         experiment.codecs,
         metrics,
@@ -86,8 +86,8 @@ def add_anchor(
 
     other_rows: rows of the same images, the source of an anchor that `rows` lack. name: a label,
     spec or codec; "": the default anchor. Raises `UnknownName` for an anchor without rows and
-    `UsageError` for fewer than `min_settings`; with `fall_back`, the default anchor is used, with
-    the reason. metrics: names of the requested metrics.
+    `UsageError` for fewer than `min_settings`; with `fall_back`, the default anchor is
+    returned instead, with the reason in `why`. metrics: names of the requested metrics.
     """
     if name:
         try:
@@ -100,7 +100,7 @@ def add_anchor(
             joined_rows, anchor = add_anchor(rows, other_rows, metrics=metrics)
             problem = "no" if isinstance(error, UnknownName) else "no curve of"
             reason = f"{problem} {name} here{anchor.why and ': '}{anchor.why}"
-            return joined_rows, anchor._replace(why=reason, refused=error)
+            return joined_rows, anchor._replace(why=reason, error=error)
         return joined_rows, Anchor(spec)
     metric_name = _metric_for_anchor(rows, metrics)
     anchor = choose_anchor(summarise(rows, protocols([metric_name])), metric_name)
@@ -124,7 +124,7 @@ def _metric_for_anchor(rows: pl.DataFrame, metrics: Sequence[str]) -> str:
 
 def require_anchor(anchors: Iterable[Anchor]) -> None:
     """Raise the error of the named anchor if none of several datasets has it."""
-    errors = [anchor.refused for anchor in anchors]
+    errors = [anchor.error for anchor in anchors]
     if errors and errors[0] and all(errors):
         raise errors[0]
 
@@ -158,7 +158,7 @@ def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
     if not fallbacks:
         return NO_ANCHOR._replace(why=NO_CONVENTIONAL)
     fallback = min(
-        fallbacks, key=lambda edition: (edition not in complete_editions, edition.is_users)
+        fallbacks, key=lambda edition: (edition not in complete_editions, edition.is_from_user)
     )
     return Anchor(
         fallback.spec, NO_CONVENTIONAL if summary.count_values(metric.column) else NO_VALUES
@@ -170,11 +170,9 @@ def headline_candidates(
 ) -> list[Edition]:
     """Return candidates for the headline: the user's codecs, else the named or measured codecs."""
     candidates = [edition for edition in editions if edition != anchor]
-    users_editions = [edition for edition in candidates if edition.is_users]
+    user_editions = [edition for edition in candidates if edition.is_from_user]
     named_editions = [e for e in candidates if any(is_named(e, name) for name in names)]
-    return (
-        users_editions or named_editions or [e for e in candidates if not e.bundled] or candidates
-    )
+    return user_editions or named_editions or [e for e in candidates if not e.bundled] or candidates
 
 
 def _best_edition(
@@ -198,7 +196,7 @@ def _require_curve(rows: pl.DataFrame, label: str, min_settings: int) -> None:
     num_settings = rows.filter(OK).select("setting_name", "setting_value").n_unique()
     if num_settings < min_settings:
         raise UsageError(
-            f"the anchor {label} has {counted(num_settings, 'setting')} here, and BD-rates need "
+            f"the anchor {label} has {counted(num_settings, 'setting')} here, but BD-rates need "
             f"{min_settings}: measure more settings, or name another --anchor"
         )
 

@@ -1,6 +1,6 @@
 """Variants of a codec that a trade-off or a realism sweep joins: all of one build.
 
-The build with the most variants is used, the newest if several have as many. Variants of other
+The build with the most variants is used, the newest in case of a tie. Variants of other
 builds, and settings without the metrics, are left out and listed.
 """
 
@@ -19,17 +19,17 @@ class Family(NamedTuple):
     """Points of one build's variants that have the same metrics, over the same images."""
 
     points: dict[Edition, list[Point]]  # lowest rate first
-    absent: tuple[Absent, ...]  # other variants and settings, with reasons
+    absences: tuple[Absent, ...]  # other variants and settings, with reasons
 
     @property
     def absence_notes(self) -> tuple[str, ...]:
         """A sentence for each absence."""
-        return tuple(f"left out: {subject}: {reason}" for subject, reason, _ in self.absent)
+        return tuple(f"left out: {subject}: {reason}" for subject, reason, _ in self.absences)
 
     @property
     def description(self) -> str:
         """The labels of the variants, and their versions without details."""
-        versions = dict.fromkeys(edition.build_words for edition in self.points)
+        versions = dict.fromkeys(edition.build_text for edition in self.points)
         return f"{', '.join(labels_of(self.points).values())} ({' and '.join(versions)})"
 
     def restrict(self, summary: Summary) -> Summary:
@@ -79,13 +79,13 @@ def beta_of(edition: Edition) -> float | None:
     return float(beta) if edition.spec.name == PROJECT_CODEC and beta else None
 
 
-def betas(summary: Summary, metrics: Sequence[Metric]) -> Family:
-    """Return our codec's variants of one build by beta, preferably with default other options."""
-    variants = _checkpoint_variants(summary)
+def beta_family(summary: Summary, metrics: Sequence[Metric]) -> Family:
+    """Return our codec's variants of one build by beta, with default other options if possible."""
+    variants = _beta_variants(summary)
     return one_build(summary, lambda edition: edition.spec in variants, metrics)
 
 
-def _checkpoint_variants(summary: Summary) -> set[CodecSpec]:
+def _beta_variants(summary: Summary) -> set[CodecSpec]:
     """Return the variants of our codec with a beta and otherwise the same options."""
     variants_by_options: dict[frozenset[tuple[str, str]], set[CodecSpec]] = {}
     for edition in summary.editions:
@@ -122,7 +122,7 @@ def _absent_variants(
 ) -> list[Absent]:
     editions_by_build = {edition.build: edition for edition in points_by_edition}
     shown_editions, labels = {*summary.editions}, summary.labels
-    joined_builds = " and ".join(edition.build_words for edition in editions_by_build.values())
+    joined_builds = " and ".join(edition.build_text for edition in editions_by_build.values())
     settings_by_reason: dict[tuple[str, str], list[str]] = {}
     for point in points:
         reason = _missing_reason(point, metrics, summary)
@@ -132,7 +132,7 @@ def _absent_variants(
                 continue
             reason = (
                 reason
-                or f"its build ({edition.build_words}) differs from the others' ({joined_builds})"
+                or f"its build ({edition.build_text}) differs from the others' ({joined_builds})"
             )
         if reason is not None:
             settings_by_reason.setdefault((labels[point.edition], reason), []).append(

@@ -17,8 +17,8 @@ Rates = Annotated[
 ]
 PUBLISHED = opt(
     COMPARED,
-    "Published systems to add: hific,multi-realism:beta=2.56; 'all' (`bench published list`); "
-    "or a csv file with your own points, mine.csv.",
+    "Comma-separated published systems to add, such as hific (`bench published list` names them), "
+    "'all', or a csv file with your own points.",
 )
 IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", value_form="listed")
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.compare.builds import beta_of, betas
+from benchmark.compare.builds import beta_family, beta_of
 from benchmark.compare.curve import INTERPOLATED, Curve, CurvePoint, measured_curves
 from benchmark.compare.rate_quality import interpolate
 from benchmark.compare.rule import USUAL_RULE
@@ -104,7 +104,7 @@ def measured_sweep(
     """Return our codec at a rate, a step for each beta of a build; None without any."""
     if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
         return None
-    family = betas(summary, (distortion, realism))
+    family = beta_family(summary, (distortion, realism))
     distortion_curves, realism_curves = (
         {curve.edition: curve for curve in measured_curves(family.restrict(summary), metric)}
         for metric in (distortion, realism)

@@ -129,7 +129,7 @@ def tradeoff(
             ]
         ),
         [
-            *dict.fromkeys(absent for family in families for absent in family.absent),
+            *dict.fromkeys(absent for family in families for absent in family.absences),
             *summary.not_shown,
         ],
         {

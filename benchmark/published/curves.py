@@ -31,8 +31,8 @@ from benchmark.system.text import group_by_key, listed
 # Editions in the catalogue, by system and variant of published points
 EDITIONS = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
 SAME_RATE = 1.04  # maximum ratio of the rates that two sources give for the same point
-DIAL = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of a network with adjustable realism
-PARTS = ("professional", "mobile")  # subsets of clic2020, for sources with means of these alone
+ADJUSTABLE_REALISM = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of one network
+PARTS = ("professional", "mobile")  # subsets of clic2020; some sources report only their means
 
 
 def published_curves(points: Iterable[PublishedPoint], dataset: str, metric: Metric) -> list[Curve]:
@@ -53,7 +53,7 @@ def published_curves(points: Iterable[PublishedPoint], dataset: str, metric: Met
     return result
 
 
-def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
+def main_points(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
     """Return the points of each system's main variant, by dataset and metric.
 
     The main variant is in the catalogue, or else unnamed, trained for MSE, the latest version of a
@@ -62,26 +62,24 @@ def main_curves(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
     result = []
     groups = group_by_key(((point.slug, point.dataset, point.metric), point) for point in points)
     for system_points in groups.values():
-        curves = dict.fromkeys((point.system, point.variant) for point in system_points)
-        _, main = min(curves, key=_variant_rank)
-        is_dial = bool(DIAL.fullmatch(main))
-        result += [
-            point
-            for point in system_points
-            if point.variant == main or (is_dial and DIAL.fullmatch(point.variant))
-        ]
+        variants = dict.fromkeys((point.system, point.variant) for point in system_points)
+        _, main_variant = min(variants, key=_variant_rank)
+        main_variants = {main_variant}
+        if ADJUSTABLE_REALISM.fullmatch(main_variant):
+            main_variants |= {v for _, v in variants if ADJUSTABLE_REALISM.fullmatch(v)}
+        result += [point for point in system_points if point.variant in main_variants]
     return result
 
 
-def _variant_rank(curve: tuple[str, str]) -> tuple[int, bool, bool, float]:
-    variant, catalogued_variants = curve[1], [*EDITIONS]
+def _variant_rank(system_variant: tuple[str, str]) -> tuple[int, bool, bool, float]:
+    variant, catalogue_variants = system_variant[1], [*EDITIONS]
     version = re.match(r"version (\d+)", variant)
     version_rank = -float(version[1]) if version else 0.0
     trained_for_mse = re.search(r"\bmse\b", variant)
     return (
-        catalogued_variants.index(curve)
-        if curve in catalogued_variants
-        else len(catalogued_variants),
+        catalogue_variants.index(system_variant)
+        if system_variant in catalogue_variants
+        else len(catalogue_variants),
         bool(variant),
         not trained_for_mse,
         version_rank,
@@ -92,10 +90,10 @@ def published_curve(
     edition: Edition, metric: Metric, points: Sequence[PublishedPoint], dataset: str
 ) -> Curve:
     """Return an edition's curve through published points."""
-    images = profile(dataset).published_images
+    num_images = profile(dataset).published_images
     names = [name for name in CurvePoint._fields if name not in ("images", "interval", "seeds")]
     result = [
-        CurvePoint(**{name: getattr(point, name) for name in names}, images=images)
+        CurvePoint(**{name: getattr(point, name) for name in names}, images=num_images)
         for point in sorted(points, key=lambda point: point.bpp)
     ]
     is_sampled = any(point.kind == "sample" for point in points)
@@ -109,14 +107,14 @@ def published_edition(system: str, variant: str, origin: Origin = "published") -
     >>> edition.spec.text, edition.title
     ('vtm', 'VTM (CompressAI)')
     """
-    title, catalogued = curve_name(system, variant), EDITIONS.get((system, variant))
+    title, catalogue_edition = curve_name(system, variant), EDITIONS.get((system, variant))
     facts = replace(
-        catalogued.facts if catalogued else Facts(kind="learned"),
+        catalogue_edition.facts if catalogue_edition else Facts(kind="learned"),
         title=title, method=system, choice=realism_choice(variant), published=((system, variant),),
     )  # fmt: skip
     option, _, value = variant.partition("=")
     spec_option = (option, value) if value else ("variant", slug(variant) if variant else "")
-    spec = catalogued.spec if catalogued else CodecSpec(slug(system), (spec_option,))
+    spec = catalogue_edition.spec if catalogue_edition else CodecSpec(slug(system), (spec_option,))
     return Edition(spec, (title, 0), origin, facts)
 
 
@@ -125,7 +123,7 @@ def system_of(curve: Curve) -> str:
     return curve.edition.facts.published[0][0]
 
 
-class OtherMeans(UsageError):  # noqa: N818 - reads as what happened
+class MeansNotComparable(UsageError):  # noqa: N818 - as `NotComparable`
     """Measured means that cannot be compared with published ones."""
 
 
@@ -136,25 +134,26 @@ class Overlay(NamedTuple):
     incompatible: tuple[Curve, ...]  # with another protocol
 
 
-def sharing_protocols(
+def compatible_protocols(
     protocols: Iterable[str], metric: Metric, measured: str = ""
 ) -> frozenset[str]:
     """Return the protocols that can share an axis, whatever the order of `protocols`.
 
     The protocols of `metric.meets` are one class, any other is a class of its own, and the unstated
-    protocol of a user's file belongs to every class. Measured rows choose their class, joined with
-    `metric.meets` for a distortion. Without rows it is `metric.meets` if any curve has one of its
-    protocols, else the most frequent protocol.
+    protocol of a user's file belongs to every class. The class is that of the measured rows (for a
+    distortion, together with `metric.meets`). Without rows, the class is `metric.meets` if any
+    curve has one of its protocols, else the most frequent protocol.
     """
     counts = Counter(protocols)
     stated_protocols = sorted(counts.keys() - {UNSTATED})
-    meets = {*metric.meets}
+    comparable_protocols = {*metric.meets}
     if measured:
-        protocol_class = {measured} | (meets if metric.kind == "distortion" else set())
-    elif meets.isdisjoint(stated_protocols):
+        is_distortion = metric.kind == "distortion"
+        protocol_class = {measured, *(comparable_protocols if is_distortion else ())}
+    elif comparable_protocols.isdisjoint(stated_protocols):
         protocol_class = {max(stated_protocols, key=counts.__getitem__, default=UNSTATED)}
     else:
-        protocol_class = meets
+        protocol_class = comparable_protocols
     return frozenset(counts.keys() & {UNSTATED, *protocol_class})
 
 
@@ -165,7 +164,7 @@ def overlay(
 
     With `mix` all curves are compatible, and those with other rules have `Curve.other_rules`.
     """
-    shared_protocols = sharing_protocols([curve.protocol for curve in curves], metric, protocol)
+    shared_protocols = compatible_protocols([curve.protocol for curve in curves], metric, protocol)
     if mix:
         other_rules = (
             () if curve.protocol in shared_protocols else (curve.protocol,) for curve in curves
@@ -190,8 +189,8 @@ def overlays(
 ) -> dict[str, Overlay]:
     """Return the overlay of every metric that has values, by column.
 
-    `summary` is None without measured rows. Raises `OtherMeans`, and `UsageError` for a system that
-    cannot be plotted in any metric without `mix`.
+    `summary` is None without measured rows. Raises `MeansNotComparable`, and `UsageError` for a
+    system that cannot be plotted in any metric without `mix`.
     """
     result = {
         metric.column: overlay(
@@ -208,9 +207,9 @@ def overlays(
         result[column] = panel._replace(compatible=tuple(curves))
     for metric in metrics:
         if summary and any(result.get(metric.column, ())):
-            images = images_in(summary, metric)
-            metric_text = "" if images == summary.images else f" of {metric.label}"
-            check_same_images(dataset, images, summary.pooled, metric_text)
+            num_images = images_in(summary, metric)
+            metric_text = "" if num_images == summary.images else f" of {metric.label}"
+            check_same_images(dataset, num_images, summary.pooled, metric_text)
     systems = {system_of(curve) for panel in result.values() for curve in panel.compatible}
     for column, panel in result.items():
         excluded_curves = {
@@ -228,14 +227,14 @@ def overlays(
 
 
 def describe_excluded(
-    points: Iterable[PublishedPoint], overlaid: Mapping[str, Overlay], dataset: str
+    points: Iterable[PublishedPoint], overlays_by_column: Mapping[str, Overlay], dataset: str
 ) -> list[str]:
     """Return a sentence for each excluded metric and protocol, and on systems without points."""
     titles: dict[tuple[str, str], dict[str, None]] = {}
-    for column, panel in overlaid.items():
+    for column, panel in overlays_by_column.items():
         for curve in panel.incompatible:
             titles.setdefault((column, curve.protocol), {})[curve.title] = None
-    curves = (curve for panel in overlaid.values() for group in panel for curve in group)
+    curves = (curve for panel in overlays_by_column.values() for group in panel for curve in group)
     methods = {system_of(curve) for curve in curves}
     absent_systems = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
@@ -250,16 +249,16 @@ def describe_excluded(
     return sentences
 
 
-def check_same_images(dataset: str, images: int, pooled: bool, metric_text: str = "") -> None:
-    """Raise `OtherMeans` if measured means have other images or averages than published ones."""
-    published_images = profile(dataset).published_images or images
-    if published_images != images:
-        raise OtherMeans(
-            f"published means{metric_text} on {dataset} are over {published_images} images, "
-            f"these results over {images}: they cannot be compared."
+def check_same_images(dataset: str, num_images: int, pooled: bool, metric_text: str = "") -> None:
+    """Raise `MeansNotComparable` if published means have other images or other averages."""
+    num_published_images = profile(dataset).published_images or num_images
+    if num_published_images != num_images:
+        raise MeansNotComparable(
+            f"published means{metric_text} on {dataset} are over {num_published_images} images, "
+            f"these results over {num_images}: they cannot be compared."
         )
     if pooled:
-        raise OtherMeans("published rates are means of per-image bpp: omit --pooled.")
+        raise MeansNotComparable("published rates are means of per-image bpp: omit --pooled.")
 
 
 def paper_curves(
@@ -275,11 +274,11 @@ def paper_curves(
     here. Measured means over other images than the published ones, and published points of a
     protocol outside `metric.meets`, are excluded.
     """
-    published_images, curves = profile(dataset).published_images, []
+    num_published_images, curves = profile(dataset).published_images, []
     complete_curves = {
         find_in_catalogue(curve.spec): curve
         for curve in measured_curves
-        if published_images in (None, curve.points[0].images)
+        if num_published_images in (None, curve.points[0].images)
     }
     for edition in PAPER_EDITIONS:
         facts = edition.facts
@@ -295,7 +294,7 @@ def paper_curves(
 def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedPoint]:
     """Combine published means of a dataset's parts, weighted by their images.
 
-    Points are paired in order of rate, the order of settings; parts that do not match give none.
+    Points are paired in order of rate. The list is empty if the numbers of points differ.
     """
     points = sorted(points, key=lambda point: point.bpp)
     parts = [[point for point in points if point.dataset == f"{dataset}:{part}"] for part in PARTS]
@@ -325,7 +324,7 @@ def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[Publis
 def _first_published_curve(
     edition: Edition, metric: Metric, dataset: str, points: Sequence[PublishedPoint]
 ) -> Curve | None:
-    """Return the curve of an edition's first variant with points, without repeats by a source."""
+    """Return the curve of an edition's first variant with points, without duplicate rates."""
     name = metric.published or metric.column
     for variant in edition.facts.published:
         variant_points = [
@@ -334,15 +333,15 @@ def _first_published_curve(
             and point.kind != "step" and point.protocol in metric.meets
         ]  # fmt: skip
         dataset_points = [point for point in variant_points if point.dataset == dataset]
-        kept_points: list[PublishedPoint] = []
+        curve_points: list[PublishedPoint] = []
         for point in dataset_points or combine_parts(variant_points, dataset):
             if not any(
-                kept_point.source != point.source
-                and max(kept_point.bpp, point.bpp) <= SAME_RATE * min(kept_point.bpp, point.bpp)
-                for kept_point in kept_points
+                curve_point.source != point.source
+                and max(curve_point.bpp, point.bpp) <= SAME_RATE * min(curve_point.bpp, point.bpp)
+                for curve_point in curve_points
             ):
-                kept_points.append(point)
-        if kept_points:
-            curve = published_curve(edition, metric, kept_points, dataset)
+                curve_points.append(point)
+        if curve_points:
+            curve = published_curve(edition, metric, curve_points, dataset)
             return curve._replace(group=edition.facts.group)
     return None

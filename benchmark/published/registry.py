@@ -139,7 +139,7 @@ def chosen_points(
     results: Path, names: str, all_variants: bool = False
 ) -> tuple[PublishedPoint, ...]:
     """Return the points of systems (main curves, or all with `all_variants`) and of curve files."""
-    from benchmark.published.curves import main_curves
+    from benchmark.published.curves import main_points
 
     requested_names = [name.replace("\\,", ",") for name in split_names(names)]
     files = [name for name in requested_names if Path(name).suffix in CURVE_FILES]
@@ -150,7 +150,7 @@ def chosen_points(
     for name in systems:
         system_points = select(registry, [name])
         takes_variants = all_variants or name == ALL_SYSTEMS or ":" in name
-        result |= dict.fromkeys(system_points if takes_variants else main_curves(system_points))
+        result |= dict.fromkeys(system_points if takes_variants else main_points(system_points))
     return (*result, *_make_names_unique(file_points, {point.slug for point in result}))
 
 
@@ -224,7 +224,7 @@ def read_curve(
     `mine.csv#ours` selects `ours` in a file with several curves. points: from `read_points`,
     including doubtful ones.
     """
-    from benchmark.published.curves import main_curves
+    from benchmark.published.curves import main_points
 
     path, hash_mark, codec = name.partition("#")
     if only_file or is_file(name):
@@ -238,7 +238,7 @@ def read_curve(
     series: dict[str, list[tuple[float, float]]] = {}
     variants: dict[str, set[tuple[str, ...]]] = {}
     system_points = select(points or read_points(results, doubtful=True), [name])
-    for point in system_points if ":" in name else main_curves(system_points):
+    for point in system_points if ":" in name else main_points(system_points):
         if point.dataset == dataset and point.kind == "point":
             origin = point.variant, point.protocol, point.source
             variants.setdefault(point.metric, set()).add(origin)

@@ -120,11 +120,11 @@ class Edition:
         return self.facts.family or self.spec.name
 
     @property
-    def is_users(self) -> bool:
+    def is_from_user(self) -> bool:
         """True if the user provided the codec, its weights or a name for it.
 
         >>> texts = "./mine.py:Mine", "ours:checkpoint=a.pth", "ours:beta=0", "jpeg:name=Mine"
-        >>> [Edition.create(parse_codec(text)).is_users for text in texts]
+        >>> [Edition.create(parse_codec(text)).is_from_user for text in texts]
         [True, True, False, True]
         """
         has_name = any(key in (NAME, *PATHS) for key in self.options)
@@ -152,7 +152,7 @@ class Edition:
         return version
 
     @property
-    def build_words(self) -> str:
+    def build_text(self) -> str:
         """Short version of the build, and whether its rows are bundled."""
         return f"{short_version(self.run_facts.version)}{', bundled' if self.bundled else ''}"
 

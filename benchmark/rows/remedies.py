@@ -49,11 +49,11 @@ def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
             continue
         replacement = shown_editions[edition.spec]
         if not replacement.bundled and replacement.run_facts.run > edition.run_facts.run:
-            reason = f"an older build, {edition.build_words}, is not shown"
+            reason = f"an older build, {edition.build_text}, is not shown"
             yield Absent(labels[edition], reason)
             continue
         reason = (
-            f"your build, {edition.build_words}, has {count} of {image_counts[replacement]} "
+            f"your build, {edition.build_text}, has {count} of {image_counts[replacement]} "
             f"images: the {'bundled' if replacement.bundled else 'older'} one is shown"
         )
         record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}

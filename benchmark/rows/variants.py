@@ -23,7 +23,7 @@ class Anchor(NamedTuple):
 
     spec: CodecSpec | None  # None if no rows have an anchor
     why: str = ""  # phrase on why the anchor is neither VTM nor the named codec
-    refused: BenchError | None = None  # why the named codec is not used
+    error: BenchError | None = None  # why the named codec is not used
 
     @property
     def label(self) -> str:

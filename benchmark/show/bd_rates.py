@@ -267,7 +267,7 @@ def _runner_up(
     ]
     runner_up = min(candidates, key=rate, default=None)
     leader_high = records[leader]["bd_rate_high_percent"]
-    if leader.is_users or runner_up is None or leader_high is None:
+    if leader.is_from_user or runner_up is None or leader_high is None:
         return ""
     if records[runner_up]["bd_rate_low_percent"] > leader_high:
         return ""

@@ -15,7 +15,7 @@ from benchmark.answer import (
     interval_text,
     seconds_text,
 )
-from benchmark.compare.anchor import read_compared
+from benchmark.compare.anchor import read_with_anchor
 from benchmark.compare.caveats import caveats_measured_here
 from benchmark.compare.curve import Curve
 from benchmark.compare.experiment import IMAGES, PUBLISHED
@@ -105,7 +105,7 @@ def rank(
     read_names = dict.fromkeys(
         (*names, *(target.name for target in targets if target.name != RATE))
     )
-    dataset_results = read_compared(
+    dataset_results = read_with_anchor(
         source, codecs, tuple(read_names), bundled=bundled, anchor=anchor, allow_few=allow_few,
         common=common and budget_kind == "set",  # per image, settings need not have all images
         min_settings=1, images=images,
@@ -232,11 +232,11 @@ def rank_published(
     ranked: Sequence[RankedCodec],
 ) -> list[RankedCodec]:
     """Return published systems at a target, with the rules that forbid comparing with `ranked`."""
-    from benchmark.published.curves import sharing_protocols
+    from benchmark.published.curves import compatible_protocols
 
     protocols_by_metric = group_by_key((curve.metric, curve.protocol) for curve in curves)
     shared_protocols = {
-        metric.column: sharing_protocols(
+        metric.column: compatible_protocols(
             metric_curves, metric, summary.protocols.get(metric.column, "") if summary else ""
         )
         for metric, metric_curves in protocols_by_metric.items()

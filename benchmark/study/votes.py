@@ -100,7 +100,7 @@ class Consistency(NamedTuple):
 
     agreement: float | None  # Kendall's u: 1 if all agree, 0 by chance; None without pairs
     pairs: int  # pairs of an image that at least two raters compared
-    circular: int  # circular triads of stimuli in the majorities over all images
+    circular: int  # circular triads of stimuli in the majority votes over all images
     triads: int
     rater_circular: int  # sums over single raters
     rater_triads: int

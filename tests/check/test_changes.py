@@ -93,9 +93,9 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
     shift = np.array([0.1, 0.1, 0.0, 0.1, 0.1])
     new = add_pixels(records(psnr_db=shift), a="other", ccc="other")
     pair = make_pair(add_pixels(records()), new)
-    assert set(pair.equal) == {"bb", "dddd", "eeeee"}
+    assert set(pair.identical_images) == {"bb", "dddd", "eeeee"}
     percent = dict(zip(IMAGES, by_image(changes(pair, "psnr", USUAL_RULE)), strict=True))
-    assert [percent[image] for image in pair.equal] == [0, 0, 0]
+    assert [percent[image] for image in pair.identical_images] == [0, 0, 0]
     assert percent["a"] < -1
     full_rows = add_pixels(records(psnr_db=[np.inf, 0, 0, 0, 0]))
     level = np.mean([record["lpips_alex"] for record in full_rows])
@@ -114,12 +114,13 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
 
 
 def test_equal_images_have_known_pixels_and_as_many_bytes_at_every_setting():
-    assert make_pair(records(), records()).equal == (), "no sha256"
+    assert make_pair(records(), records()).identical_images == (), "no sha256"
     more_bytes = make_pair(add_pixels(records()), add_pixels(records(bits=[1, 1, 1.001, 1, 1])))
-    assert set(more_bytes.equal) == {"a", "bb", "dddd", "eeeee"}
+    assert set(more_bytes.identical_images) == {"a", "bb", "dddd", "eeeee"}
     one_cell = add_pixels(records())
     one_cell[0] = {**one_cell[0], "decoded_sha256": "other"}
-    assert set(make_pair(add_pixels(records()), one_cell).equal) == {"bb", "ccc", "dddd", "eeeee"}
+    changed_pair = make_pair(add_pixels(records()), one_cell)
+    assert set(changed_pair.identical_images) == {"bb", "ccc", "dddd", "eeeee"}
 
 
 def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_positive():
@@ -163,7 +164,7 @@ def test_a_change_without_a_number_says_why():
     reason = "has no per-image influences"
     assert no_number_reason("precision256", old, records(bits=1.1)) == f"Precision/256 {reason}"
     zero = records_with(lpips_alex=0.0)
-    message = "the mean value of jpeg is 0, so changes have no percentage"
+    message = "the mean value of jpeg is 0, so that changes have no percentage"
     assert no_number_reason("lpips", zero, old) == message
     sentence = "the new results: identical to the source in 5 of 5 images"
     assert no_number_reason("psnr", old, absent) == sentence
@@ -373,14 +374,14 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
         (records(images=("x", "y")), "images differ"),
         ([o for o in records() if o["setting_value"] != 40], "settings differ: .*=40"),
         ([o for o in records() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
-         "jpeg of results/new lacks settings of bb, eeeee: measure"),
-        ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* of bb"),
+         "jpeg in results/new lacks settings for bb, eeeee: measure"),
+        ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* for bb"),
         (records_with(setting_name="qp"), "settings differ"),
         (records_with(coding_protocol="coding/0"),
          "protocol coding/1 in .* coding/0 in .*: measure"),
         (records_with(lpips_alex_protocol="lpips-alex/old"), "lpips_alex .*/old .*bench rescore"),
         ([*records(), failed("jpeg", 90, "a", "encode", "it broke")],
-         "1 cell of jpeg of results/new failed: quality=90 a: encode: it broke"),
+         "1 cell of jpeg in results/new failed: quality=90 a: encode: it broke"),
     ],
 )  # fmt: skip
 def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
@@ -464,7 +465,7 @@ def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_ar
         ["ours:beta=3.84"],
         ["ours:beta=3.84:checkpoint=new.safetensors"],
     ]
-    assert notes == ("webp of results/old has no counterpart in results/new",)
+    assert notes == ("no counterpart in results/new for webp of results/old",)
     with pytest.raises(NotComparable, match="--codec"):
         pair_up(rows_of(old), rows_of([*new, *ours("beta=0:checkpoint=b")], "new"), ["psnr"])
     pairs, _ = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"], codec="ours:beta=0")

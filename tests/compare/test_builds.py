@@ -5,8 +5,8 @@ import re
 import pytest
 
 from benchmark.compare.builds import (
+    beta_family,
     beta_of,
-    betas,
     is_default,
     one_build,
 )
@@ -60,7 +60,7 @@ NOISY = {"fingerprint": "noisy" * 12, "run": "20270101T000000-aa"}
 
 
 def test_one_noisy_network_does_not_join_those_of_another(store):
-    first_family = betas(summarise(store.table()), (PSNR, SQUEEZE))
+    first_family = beta_family(summarise(store.table()), (PSNR, SQUEEZE))
     store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
     summary = summarise(store.table())
     assert {
@@ -68,7 +68,7 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
         for p in summary.points
         if label_of(p.edition.spec) == "ours:beta=3.84"
     } == {"noisy"}
-    second_family = betas(summary, (PSNR, SQUEEZE))
+    second_family = beta_family(summary, (PSNR, SQUEEZE))
 
     def values(family):
         return {
@@ -96,7 +96,7 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
 
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
     rows = [*(record for beta in BETAS[:3] for record in of_beta(beta)), *of_beta(3.84, **NOISY)]
-    result = betas(summarise(table(rows)), (PSNR, SQUEEZE))
+    result = beta_family(summarise(table(rows)), (PSNR, SQUEEZE))
     assert [label_of(edition.spec) for edition in result.points] == [
         f"ours:beta={beta:g}" for beta in BETAS[:3]
     ]
@@ -106,7 +106,7 @@ def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_r
 def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(store):
     store.append([record for beta in BETAS for record in of_beta(beta, **NOISY)])
     summary = summarise(store.table())
-    family = betas(summary, (PSNR, SQUEEZE))
+    family = beta_family(summary, (PSNR, SQUEEZE))
     assert {p.edition.fingerprint[:5] for points in family.points.values() for p in points} == {
         "noisy"
     }
@@ -128,8 +128,8 @@ def test_of_two_builds_the_newest_run_of_any_variant_decides():
         for beta, run in zip(BETAS, beta_runs, strict=False)
         for record in of_beta(beta, fingerprint=name, run=run)
     ]
-    (family,) = {p.edition.build for points in betas(summarise(table(rows)), ()).points.values()
-                 for p in points}  # fmt: skip
+    points_by_edition = beta_family(summarise(table(rows)), ()).points
+    (family,) = {point.edition.build for points in points_by_edition.values() for point in points}
     assert family == ("newest", 1)
 
 
@@ -138,16 +138,17 @@ def test_what_lacks_a_metric_is_named_where_it_is_shown():
     for record in rows:
         if record["variant"] == "beta=0":
             record["lpips_squeeze"] = None
-    (message,) = betas(summarise(table(rows)), [SQUEEZE]).absence_notes
+    (message,) = beta_family(summarise(table(rows)), [SQUEEZE]).absence_notes
     reason = "lpips_squeeze of 0 of 3 images: not computed"
     assert message == f"left out: ours:beta=0 q=0, q=1, q=2: {reason}"
     older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
-    assert betas(summarise(table([*rows, *older])), [SQUEEZE]).absence_notes == (message,)
+    assert beta_family(summarise(table([*rows, *older])), [SQUEEZE]).absence_notes == (message,)
 
 
 def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
     def labels_of(*rows):
-        family = betas(summarise(table([record for group in rows for record in group])), [PSNR])
+        records = [record for group in rows for record in group]
+        family = beta_family(summarise(table(records)), [PSNR])
         return [label_of(edition.spec) for edition in family.points]
 
     micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
@@ -191,7 +192,7 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
 
 def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest(store):
     store.append([record | {"run": "2027"} for record in of_beta(3.84)])
-    result = betas(summarise(store.table()), (PSNR, SQUEEZE))
+    result = beta_family(summarise(store.table()), (PSNR, SQUEEZE))
     bundled = {label_of(edition.spec): {edition.bundled} for edition in result.points}
     assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
     assert {len(points) for points in result.points.values()} == {3}

@@ -15,11 +15,11 @@ from benchmark.metrics.metric import Metric
 from benchmark.published import registry
 from benchmark.published.curves import (
     check_same_images,
+    compatible_protocols,
     describe_excluded,
     overlay,
     overlays,
     published_curves,
-    sharing_protocols,
     system_of,
 )
 from benchmark.published.points import inventory, overview, select
@@ -270,7 +270,7 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
         (summary, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .*--mix-protocols"),
         (None, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .*--mix-protocols"),
         (few, True, "over 24 images, these results over 4"),
-        (one_less, True, r"of PSNR .* over kodak are over 24 images, these results over 23"),
+        (one_less, True, r"of PSNR .* on kodak are over 24 images, these results over 23"),
     ):
         with pytest.raises(UsageError, match=reason):
             overlays(points, measured_summary, [PSNR], "kodak", mix)
@@ -317,7 +317,7 @@ def test_the_protocols_of_a_metric_that_meet_come_first_and_then_those_of_most_c
         (("fid/b", "fid/a", "fid/b"), ("fid/b",)),
     ):
         for order in permutations(rules):
-            assert sharing_protocols(order, FID) == {*shared}
+            assert compatible_protocols(order, FID) == {*shared}
     for metric, measured, shared in (
         (FID, "fid256/1", ()),
         (FID, "fid/a", ("fid/a",)),
@@ -325,7 +325,7 @@ def test_the_protocols_of_a_metric_that_meet_come_first_and_then_those_of_most_c
     ):
         rules = ("fid/a", *ours, "psnr-rgb/reported", "psnr-rgb/a", UNSTATED)
         for order in (rules, rules[::-1]):
-            assert sharing_protocols(order, metric, measured) == {UNSTATED, *shared}
+            assert compatible_protocols(order, metric, measured) == {UNSTATED, *shared}
 
 
 def test_averages_over_all_pixels_are_refused():

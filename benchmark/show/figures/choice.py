@@ -113,7 +113,7 @@ def choose(
     names, max_curves = [*curves_by_name], look().max_curves
     if max_curves is not None and len(curves_by_name) > max_curves:
         curves = list(curves_by_name.values())
-        user_curves = [curve for curve in curves if curve.edition.is_users]
+        user_curves = [curve for curve in curves if curve.edition.is_from_user]
         requested_curves = (
             _requested_curves(curves, anchor, requested_codecs) if requested_codecs else []
         )

@@ -311,10 +311,10 @@ def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     variants = {edition.spec: edition for edition in editions}
     ordered_editions = sorted(variants.values(), key=lambda edition: label_of(edition.spec))
     catalogue_styles = _catalogue_styles()
-    user_family = next((edition.family for edition in ordered_editions if edition.is_users), None)
+    user_family = next((e.family for e in ordered_editions if e.is_from_user), None)
     result: dict[CodecSpec, Style] = {}
     for edition in ordered_editions:
-        colour = USER_COLOUR if edition.is_users and edition.family == user_family else ""
+        colour = USER_COLOUR if edition.is_from_user and edition.family == user_family else ""
         result[edition.spec] = catalogue_styles.get(label_of(edition.spec)) or _choose_distinct(
             edition, catalogue_styles.values(), result.values(), colour
         )

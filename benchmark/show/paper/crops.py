@@ -409,7 +409,7 @@ def _order_labels(view: View, limit: int | None) -> list[str]:
     ordered_labels = sorted(editions, key=lambda label: look().place(editions[label]))
 
     def is_other(label: str) -> bool:
-        return not editions[label].is_users and editions[label].spec.text != reference
+        return not editions[label].is_from_user and editions[label].spec.text != reference
 
     first_labels = sorted(ordered_labels, key=is_other)[:limit]
     return [label for label in ordered_labels if label in first_labels]

@@ -27,7 +27,7 @@ from benchmark.compare.rule import Rule
 from benchmark.errors import UsageError
 from benchmark.facts import facts_of
 from benchmark.metrics.metric import Metric
-from benchmark.published.curves import sharing_protocols
+from benchmark.published.curves import compatible_protocols
 from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.schema import metric_names as metric_names_of
 from benchmark.rows.summary import Point, excluded_points
@@ -219,7 +219,7 @@ def _system_rows(
 def _comparable_curves(panel: Panel, result: ExperimentCurves) -> Panel:
     metric, published_protocols = panel[0].metric, [c.protocol for c in panel if not c.measured]
     measured_protocol = result.summary.protocols[metric.column] if result.summary else ""
-    shared_protocols = sharing_protocols(published_protocols, metric, measured_protocol)
+    shared_protocols = compatible_protocols(published_protocols, metric, measured_protocol)
     return [curve for curve in panel if curve.measured or curve.protocol in shared_protocols]
 
 

@@ -151,7 +151,7 @@ def write_reports(
                     published_notes += note_missing_values(
                         published, metrics, dataset_results.name, experiment.results
                     )
-            except curves.OtherMeans as error:
+            except curves.MeansNotComparable as error:
                 published_notes = [f"no published curve is drawn: {error}"]
         yield _write_report(
             experiment, dataset_results, metrics, overlays, published_notes, report_set, command
