@@ -75,7 +75,7 @@ def changes(pair: VariantPair, name: str, rule: Rule) -> Change:
         )
         zeros = np.zeros(len(pair.images))
         return replace(result, images=pair.images, percent=zeros, inferred=not all(is_complete))
-    if not metric.by_image:
+    if not metric.has_image_values:
         return replace(empty_change, no_number_reason=f"{metric.label} has no per-image influences")
     points = []
     for side, side_name in zip(sides, SIDES, strict=True):

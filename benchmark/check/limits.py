@@ -127,9 +127,9 @@ def _parse_limit(text: str) -> Limit:
 
 def _value_at_rate(limit: Limit, summary: Summary) -> tuple[float | None, str]:
     metric, target = Metric.named(limit.metric), Target(RATE, limit.bpp or 0.0)
-    if metric.of_sets and not metric.by_image:
+    if metric.is_distribution and not metric.has_image_values:
         return None, f"{metric.label} has no value at a rate"
-    (result,) = rank_at(summary, target, [metric], "set" if metric.of_sets else "image")
+    (result,) = rank_at(summary, target, [metric], "set" if metric.is_distribution else "image")
     value, low, high = (result.record[f"{metric.column}{end}"] for end in ("", "_low", "_high"))
     if result.unreached_images:
         count, rate = counted(len(result.unreached_images), "image"), f"{limit.bpp:g} bpp"

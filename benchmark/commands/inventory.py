@@ -17,7 +17,7 @@ from benchmark.answer import Answer, Column
 from benchmark.codec import CodecInfo
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName
 from benchmark.measure.request import Request
-from benchmark.metrics.metric import lacking, protocol_of, read_reason
+from benchmark.metrics.metric import protocol_of, read_reason, uncomputable_metrics
 from benchmark.option import ARGUMENT, opt, subset
 from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import find_pack, shipped_packs
@@ -98,7 +98,7 @@ def _read_title(target: str, from_module: bool = False) -> str:
 
 
 def _examine_metric(name: str, loaded: bool) -> dict[str, Any]:
-    if absent := lacking([name], loaded=loaded):
+    if absent := uncomputable_metrics([name], loaded=loaded):
         reason, sentence = read_reason(absent[name])
         return _missing_record(sentence, reason)
     return {"state": "ready", "what": protocol_of(name) if loaded else ""}

@@ -198,7 +198,7 @@ def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
         metric
         for metric in metrics
         if metric.column in usual_columns
-        or (counts[metric.column] and (shows_all or metric.of_sets))
+        or (counts[metric.column] and (shows_all or metric.is_distribution))
     ]
     print_table(means_table(summary, shown_metrics))
 

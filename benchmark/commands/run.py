@@ -236,7 +236,7 @@ def _plan_dataset(request: Request) -> Answer:
     from benchmark.commands.outcome import absences
     from benchmark.measure.estimate import CostModel, estimate, memory_needs, plan_workers
     from benchmark.measure.select import find_rows_to_copy, open_matrix
-    from benchmark.metrics.metric import computable, lacking
+    from benchmark.metrics.metric import drop_uncomputable, uncomputable_metrics
     from benchmark.system.machine import available_memory, cores
 
     request.use_folders()
@@ -249,7 +249,8 @@ def _plan_dataset(request: Request) -> Answer:
         to_do=tuple(cell for cell in matrix.to_do if cell.key not in finished_keys)
     )
     model, sources = CostModel(matrix.table), matrix.sources
-    metrics = computable(scored_by_image(request.metrics), lacking(request.metrics))
+    absent_metrics = uncomputable_metrics(request.metrics)
+    metrics = drop_uncomputable(scored_by_image(request.metrics), absent_metrics)
     needs, jobs = memory_needs(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
     workers = plan_workers(needs, metrics, jobs, cores(), available_memory())
     total_estimate = estimate(matrix.to_do, model)

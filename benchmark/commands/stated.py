@@ -52,7 +52,7 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
             if column == "bpp" or measured_value is None or not text.strip():
                 continue
             if column == MS_SSIM_DB:
-                measured_value = Metric.named("ms_ssim").plotted(measured_value)
+                measured_value = Metric.named("ms_ssim").axis_position(measured_value)
             pairs = values.setdefault(key := (spec.label, str(setting), column), [])
             if math.isfinite(number) and math.isfinite(measured_value):
                 pairs.append((number, measured_value))

@@ -98,7 +98,8 @@ def compare(
     for metric in metrics:
         points = curves(summary, metric)
         intervals = rate_intervals(summary, metric, anchor, rule)
-        anchor_images = {} if metric.of_sets else rd.image_curves(points.get(anchor, ()), metric)
+        anchor_points = () if metric.is_distribution else points.get(anchor, ())
+        anchor_images = rd.image_curves(anchor_points, metric)
         for edition in summary.editions:
             if edition == anchor:
                 continue
@@ -147,7 +148,7 @@ def rate_intervals(
     summary: Summary, metric: Metric, anchor: Edition, rule: Rule
 ) -> dict[Edition, Interval]:
     """Return the intervals of the mean curves' BD-rates against the anchor, over images."""
-    if not metric.by_image or summary.pooled:
+    if not metric.has_image_values or summary.pooled:
         return {}
     resampled_curves = {
         edition: image_intervals.resample_curve(points, metric, image_intervals.jackknife_weights)
@@ -215,7 +216,7 @@ def _dominated_points(
     means = [point.means[metric.column] for point in points]
     sign = 1 if metric.better == "higher" else -1
     plotted_values = [
-        sign * metric.plotted(math.nan if m.value is None else m.value) for m in means
+        sign * metric.axis_position(math.nan if m.value is None else m.value) for m in means
     ]
     curve = RateQuality(np.array([m.bpp or math.nan for m in means]), np.array(plotted_values))
     max_rate = math.inf if up_to_bpp is None else up_to_bpp

@@ -87,7 +87,7 @@ class Curve(NamedTuple):
     @property
     def plotted(self) -> tuple[list[float], list[float]]:
         """The points' rates, and their values in units of the axis."""
-        values = [self.metric.plotted(point.value) for point in self.points]
+        values = [self.metric.axis_position(point.value) for point in self.points]
         return [point.bpp for point in self.points], values
 
     @property
@@ -168,7 +168,7 @@ def measured_curves(summary: Summary | None, metric: Metric) -> list[Curve]:
         for point in edition_points:
             mean = point.means[metric.column]
             if mean.value is not None and mean.bpp:
-                interval = point_interval(point, metric) if metric.of_sets else None
+                interval = point_interval(point, metric) if metric.is_distribution else None
                 mean_fields = mean.bpp, mean.value, str(point.setting), point_origin, mean.images
                 means = (drawing.means[metric.column] for drawing in point.drawings)
                 seeds = tuple(

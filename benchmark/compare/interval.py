@@ -172,9 +172,9 @@ def point_interval(point: Point, metric: Metric) -> Interval | None:
     """Return the interval of a point's mean; None for one finite value or without influences."""
     values = point.image_values[metric.column][np.argsort(point.image_ids)]
     values = values[np.isfinite(values)]
-    if not metric.by_image or len(values) < 2:
+    if not metric.has_image_values or len(values) < 2:
         return None
-    return jackknife_interval(values) if metric.of_sets else bootstrap_interval(values)
+    return jackknife_interval(values) if metric.is_distribution else bootstrap_interval(values)
 
 
 def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:

@@ -272,7 +272,7 @@ def match_variants(
     """
     name, *_ = names = metric_names(metric)
     matched_metric = Metric.named(name)
-    if matched_metric.of_sets:
+    if matched_metric.is_distribution:
         raise UsageError(
             f"{matched_metric.label} is a metric of a set of images, so it cannot match "
             "streams: name a per-image metric"
@@ -282,7 +282,7 @@ def match_variants(
     }
     summary = _select_editions(summary, {*chain(*editions_by_query.values())})
     metrics = [Metric.named(name) for name in dict.fromkeys((*METRICS, *names))]
-    metrics = [m for m in metrics if not m.of_sets and summary.count_values(m.column)]
+    metrics = [m for m in metrics if not m.is_distribution and summary.count_values(m.column)]
     sides: list[list[tuple[Streams, Edition]]] = []
     for query in (codec, against):
         side_summary = _select_editions(summary, editions_by_query[query])
@@ -367,7 +367,7 @@ def collect_streams(
     values = {"bytes": np.concatenate([point.image_bpp for point in points])}
     for metric in (matched_metric, *other_metrics):
         image_values = [value for p in points for value in p.image_values[metric.column].tolist()]
-        values[metric.column] = np.array([metric.plotted(value) for value in image_values])
+        values[metric.column] = np.array([metric.axis_position(value) for value in image_values])
     values |= {name: np.concatenate([p.image_values[name] for p in points]) for name in TIMED}
     image_ids = np.concatenate([point.image_ids for point in points])
     order = np.lexsort((values["bytes"], image_ids))

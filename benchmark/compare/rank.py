@@ -57,7 +57,7 @@ class Target(NamedTuple):
 
     def place(self, value: float) -> float:
         """Return the position of a value on the axis on which distances are measured."""
-        return value if self.name == RATE else Metric.named(self.name).plotted(value)
+        return value if self.name == RATE else Metric.named(self.name).axis_position(value)
 
     def distance(self, value: float) -> float:
         """Return the distance of a value from the target, in tolerances of a search."""
@@ -121,8 +121,8 @@ def rank_at(
     is_at_rate = target.name == RATE
     axis_metric = metrics[0] if is_at_rate else Metric.named(target.name)
     for metric in (axis_metric, *metrics):
-        if metric.of_sets and (budget == "image" or not metric.by_image):
-            remedy = "use --budget set" if metric.by_image else "name another metric"
+        if metric.is_distribution and (budget == "image" or not metric.has_image_values):
+            remedy = "use --budget set" if metric.has_image_values else "name another metric"
             raise UsageError(f"{metric.label} has no per-image curves: {remedy}")
     points = {m.column: _curve_points(summary, m, budget, common) for m in (axis_metric, *metrics)}
     curves_by_edition = _codec_curves(target, axis_metric, points, budget, tolerance)
@@ -539,7 +539,7 @@ class _SetCurves:
         """Return the value of the set, then of each draw; None if an image lacks one."""
         valued_images = self._valued_images(metric) if metric.column in self.points else set()
         if not valued_images.issuperset(images) or (
-            metric.of_sets and len(valued_images) > len(images)
+            metric.is_distribution and len(valued_images) > len(images)
         ):
             return None
         curve = self._front_curve(metric, images)

@@ -256,7 +256,7 @@ def tradeoffs(
     metrics. Raises `UsageError` for a metric without per-image influence.
     """
     for metric in (distortion, realism):
-        if not metric.by_image:
+        if not metric.has_image_values:
             raise UsageError(
                 f"{metric.label} has no per-image influence, so its certainty cannot be "
                 "computed: name another metric"

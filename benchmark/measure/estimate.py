@@ -13,7 +13,7 @@ from polars import col
 from benchmark.codec import Setting
 from benchmark.facts import Typical, facts_of
 from benchmark.measure.cells import Cell, Task
-from benchmark.metrics.metric import LARGE_PIXELS
+from benchmark.metrics.metric import MAX_PIXELS_WITHOUT_BANDS
 from benchmark.metrics.ms_ssim import KEPT_PIXELS
 from benchmark.spec import CodecSpec
 
@@ -209,7 +209,7 @@ def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
     """Estimate the memory of a worker that codes an image and scores it."""
     pixels = need.height_px * need.width_px
     coding = facts_of(CodecSpec(need.codec, ())).memory
-    table = SCORING | (LARGE_SCORING if pixels > LARGE_PIXELS else {})
+    table = SCORING | (LARGE_SCORING if pixels > MAX_PIXELS_WITHOUT_BANDS else {})
     table |= WITHOUT_MOMENTS if pixels > KEPT_PIXELS else {}
     scoring = [table.get(name, OTHER_SCORING) for name in metrics]
     prepared = sum(metric.prepared for metric in scoring)

@@ -45,7 +45,12 @@ from benchmark.measure.select import (
     open_stored,
 )
 from benchmark.measure.workers import worker_context
-from benchmark.metrics.metric import absence_lines, computable, key_by_label, lacking
+from benchmark.metrics.metric import (
+    absence_lines,
+    drop_uncomputable,
+    key_by_label,
+    uncomputable_metrics,
+)
 from benchmark.registry import metric_class, scored_by_image
 from benchmark.rows.codecs import NamedCodecs, run_record
 from benchmark.rows.schema import NOT_DETERMINISTIC, metric_names
@@ -57,7 +62,7 @@ from benchmark.system.settings import Device, isolated, use_device
 from benchmark.system.text import counted
 
 ENGINES = ("local", "ray")
-# Yields tasks as they start and end, and about once a second None or a sentence on why none runs.
+# Yields tasks as they start and end; about once a second, None or why no task is running.
 Engine = Callable[[Sequence[Task], RunConditions], Iterator[Finished | Started | str | None]]
 # Called with the planned cells, metrics that cannot be computed here (with reasons), and the plan
 # of workers (None on a cluster).
@@ -71,7 +76,7 @@ def run(
     *,
     matrix: Matrix | None = None,
     progress: ProgressFactory = no_progress,
-    announce: Announcer = lambda matrix, lacking, workers: None,
+    announce: Announcer = lambda matrix, reasons, workers: None,
 ) -> Outcome:
     """Measure the cells of a request that its results folder lacks; failed cells give rows.
 
@@ -93,7 +98,7 @@ def run(
         if num_copied := copy_finished(matrix, request):
             matrix = make_matrix(request, matrix.sources, matrix.selection, matrix.store)
         # The nodes of a cluster report missing metrics later.
-        absent_metrics = lacking(metrics) if is_local else {}
+        absent_metrics = uncomputable_metrics(metrics) if is_local else {}
         needs = memory_needs(matrix.to_do or matrix.cells)
         workers = _plan_workers(request, needs, metrics, absent_metrics) if is_local else None
         announce(matrix, absent_metrics, workers)
@@ -113,7 +118,7 @@ def rescore(
     request: Request,
     *,
     progress: ProgressFactory = no_progress,
-    announce: Callable[[Mapping[str, str]], None] = lambda lacking: None,
+    announce: Callable[[Mapping[str, str]], None] = lambda reasons: None,
     announce_refused_codecs: Callable[[Mapping[str, int]], None] = lambda counts: None,
 ) -> Rescored:
     """Compute missing metrics of stored rows from their streams.
@@ -130,7 +135,7 @@ def rescore(
     dataset = required_place(results, request.dataset or stored_dataset(results, ""))
     request = request.adapt_to_stored(dataset)
     request.use_folders()
-    absent_metrics = lacking(metrics := metric_names(request.metrics))
+    absent_metrics = uncomputable_metrics(metrics := metric_names(request.metrics))
     _require_computable(metrics, absent_metrics)
     sources, store = open_stored(request)
     images, table = sources.images, store.table()
@@ -146,15 +151,16 @@ def rescore(
     find_tasks = partial(
         find_unscored_tasks, table, images, folder=folder, retry=True, may_run=may_run
     )
-    tasks = find_tasks(metrics_to_score := computable(conditions.metrics, absent_metrics))
+    tasks = find_tasks(metrics_to_score := drop_uncomputable(conditions.metrics, absent_metrics))
     missing_names = {name for task in tasks for name in task.metrics}
-    unusable_metrics = lacking(
+    unusable_metrics = uncomputable_metrics(
         [name for name in metrics if missing_names & {*scored_by_image([name])}], loaded=True
     )
     if not unusable_metrics.keys() <= absent_metrics.keys():
         absent_metrics |= unusable_metrics
         _require_computable(metrics, absent_metrics)
-        tasks = find_tasks(metrics_to_score := computable(conditions.metrics, absent_metrics))
+        metrics_to_score = drop_uncomputable(conditions.metrics, absent_metrics)
+        tasks = find_tasks(metrics_to_score)
     announce(absent_metrics)
     announce_refused_codecs(codecs.count_refused(table))
     seconds, cells = CostModel(table).seconds, [task.row["cell"] for task in tasks]
@@ -165,25 +171,18 @@ def rescore(
     rows = prefer_own_rows(store.table()).filter(col("cell").is_in(cells))
     scored_after = scored_pairs(rows, cells, metrics_to_score, folder)
     num_filled = len(scored_after - scored_before)
-    still_null = len(
+    num_still_null = len(
         {cell for cell in cells for name in metrics_to_score if (cell, name) not in scored_after}
     )
     null_counts = count_nulls(rows, metrics_to_score)
-    return Rescored(
-        table.height,
-        len(tasks),
-        still_null,
-        tuple(failures),
-        num_filled,
-        absent_metrics,
-        null_counts,
-    )
+    row_counts = table.height, len(tasks), num_still_null
+    return Rescored(*row_counts, tuple(failures), num_filled, absent_metrics, null_counts)
 
 
 def _plan_workers(
     request: Request, needs: Iterable[Need], names: Sequence[str], absent_metrics: Mapping[str, str]
 ) -> WorkerPlan:
-    metrics = computable(scored_by_image(names), absent_metrics)
+    metrics = drop_uncomputable(scored_by_image(names), absent_metrics)
     jobs = 1 if request.timing else request.jobs
     return plan_workers(needs, metrics, jobs, cores(), available_memory())
 
@@ -255,7 +254,7 @@ def _find_unscored(
     tasks = find_unscored_tasks(
         matrix.table,
         matrix.sources.images,
-        computable(metrics, absent_metrics),
+        drop_uncomputable(metrics, absent_metrics),
         matrix.store.folder,
         retry=False,
         may_run=lambda row: CodecSpec.parse_row(row) in specs,

@@ -18,10 +18,10 @@ from benchmark.measure.execute import free_memory
 from benchmark.metrics.metric import (
     FeatureSpace,
     ImageMetric,
-    computable,
+    drop_uncomputable,
     is_lasting,
-    lacking,
     reason_text,
+    uncomputable_metrics,
 )
 from benchmark.registry import FEATURE_SPACES, metric_class, scored_by_image
 from benchmark.rows.codecs import ALL_CODECS
@@ -226,7 +226,8 @@ def find_unscored_tasks(
 def unscorable_cells(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") -> set[str]:
     """Return the cells that lack a computable metric and their stream, except declared sizes."""
     requested_metrics = metric_names(metrics)
-    names = computable(scored_by_image(requested_metrics), lacking(requested_metrics))
+    absent_metrics = uncomputable_metrics(requested_metrics)
+    names = drop_uncomputable(scored_by_image(requested_metrics), absent_metrics)
     missing_masks = [_mark_missing_values(table, name, False) for name in names]
     is_missing = np.logical_or.reduce([*missing_masks, np.zeros(table.height, np.bool_)])
     streams = table.filter(is_missing).select("cell", "stream_sha256").rows()

@@ -34,20 +34,19 @@ BLOCK_PATCHES = 2048  # 34 MB per float64 block at 2048 dimensions
 def frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
     """Return the Frechet distance of all the images' patches, and each image's influence on it.
 
-    The influence is the number of images times the derivative with respect to a weight of the
-    image's patches in both sets, in sums and counts alike. The factor n / (n - 1) of the
-    covariances is held constant, so influences add up to 0. The derivative of a nuclear norm |K|
+    The influence is the number of images times the derivative with respect to the image's weight,
+    which multiplies its patches' terms in all sums and counts of both sets. The factor n / (n - 1)
+    of covariances is held constant, so influences add up to 0. The derivative of a nuclear norm |K|
     with K = U S V' is U V', which gives patch a the leverage sum_k S_k (U_ak^2 + V_ak^2). Standard
     errors are too large if dimensions outnumber patches: by a third for 24 images of 8 patches and
-    512 dimensions. `NotMeasurable` under two patches.
+    512 dimensions. Raises `NotMeasurable` if there are fewer than two patches.
     """
     image_indices = patches_by_image(reference, decoded)
     require_patches(len(image_indices), 2, "a covariance")
-    fewer_than_dimensions = len(image_indices) <= reference[0].shape[1]
-    value, gains = (_distance_by_patches if fewer_than_dimensions else _distance_by_dimensions)(
-        reference, decoded
-    )
-    return Reduced(value, image_influence(gains, image_indices, len(reference)))
+    has_few_patches = len(image_indices) <= reference[0].shape[1]
+    distance = _distance_by_patches if has_few_patches else _distance_by_dimensions
+    value, contributions = distance(reference, decoded)
+    return Reduced(value, image_influence(contributions, image_indices, len(reference)))
 
 
 class FrechetDistance(DistributionMetric):
@@ -56,7 +55,7 @@ class FrechetDistance(DistributionMetric):
     protocol = "frechet/1"
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return the distance; `NotMeasurable` under two patches."""
+        """Return the distance; raise `NotMeasurable` if there are fewer than two patches."""
         return frechet(reference, decoded)
 
 
@@ -138,7 +137,7 @@ class GaussianSums:
         return GaussianSums(count, self.mean + share * mean_difference, scatter)
 
     def covariance(self) -> Floats:
-        """Return the unbiased covariance; `NotMeasurable` under two samples."""
+        """Return the unbiased covariance; raise `NotMeasurable` for fewer than two samples."""
         require_patches(self.count, 2, "a covariance")
         return self.scatter / (self.count - 1)
 
@@ -155,9 +154,9 @@ def factor(covariance: Floats) -> Floats:
     return root
 
 
-def assemble(mean_difference: Floats, first: Floats, second: Floats, norm: float) -> float:
+def distance_from_factors(mean_difference: Floats, *factors: Floats, norm: float) -> float:
     """Return the distance, given the difference of means, both factors and the nuclear norm."""
-    traces = np.vdot(first, first) + np.vdot(second, second)
+    traces = sum(np.vdot(matrix, matrix) for matrix in factors)
     return max(0.0, float(mean_difference @ mean_difference + (traces - 2 * norm)))
 
 
@@ -196,60 +195,59 @@ def singular_values(matrix: Floats) -> SingularValues:
 def _distance_by_patches(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> tuple[float, Floats]:
-    """Return the distance and the patches' gains from a matrix of patches x patches."""
+    """Return the distance and the patches' contributions from a patches x patches matrix."""
     vectors = [np.concatenate(images, dtype=np.float64) for images in (reference, decoded)]
     means = [x.mean(axis=0) for x in vectors]
     count = len(vectors[0])
-    # first' first is the unbiased covariance
-    first, second = (
-        (x - mean) / np.sqrt(count - 1) for x, mean in zip(vectors, means, strict=True)
-    )
-    left_vectors, values, right_vectors = np.linalg.svd(first @ second.T)
+    # F' F is the unbiased covariance
+    factors = [(x - mean) / np.sqrt(count - 1) for x, mean in zip(vectors, means, strict=True)]
+    left_vectors, values, right_vectors = np.linalg.svd(factors[0] @ factors[1].T)
     mean_difference = means[0] - means[1]
-    gains = (
-        _squared_lengths(first)
-        + _squared_lengths(second)
+    contributions = (
+        _squared_lengths(factors[0])
+        + _squared_lengths(factors[1])
         - (left_vectors**2 + right_vectors.T**2) @ values
     )
-    gains *= count
-    gains += 2 * np.sqrt(count - 1) * ((first - second) @ mean_difference)
-    return assemble(mean_difference, first, second, float(values.sum())), gains
+    contributions *= count
+    contributions += 2 * np.sqrt(count - 1) * ((factors[0] - factors[1]) @ mean_difference)
+    norm = float(values.sum())
+    return distance_from_factors(mean_difference, *factors, norm=norm), contributions
 
 
 def _distance_by_dimensions(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> tuple[float, Floats]:
-    """Return the distance and the patches' gains from dimensions x dimensions.
+    """Return the distance and the patches' contributions from dimensions x dimensions.
 
     With Q1 the patches' coordinates in F1 (X1 = Q1 F1), the left singular vectors of the patches'
     matrix are Q1 U, and Q1 U S^(1/2) = X1 F2' V S^(-1/2) needs no inverse of F1.
     """
-    first, second = (
+    reference_sums, decoded_sums = (
         reduce(add, map(GaussianSums.summarise, _patch_blocks(images)))
         for images in (reference, decoded)
     )
-    factors = factor(first.covariance()), factor(second.covariance())
-    cross = factors[0] @ factors[1].T
-    mean_difference = first.mean - second.mean
-    norm, left_vectors, values, right_vectors = singular_values(cross)
+    factors = factor(reference_sums.covariance()), factor(decoded_sums.covariance())
+    mean_difference = reference_sums.mean - decoded_sums.mean
+    norm, left_vectors, values, right_vectors = singular_values(factors[0] @ factors[1].T)
     roots = np.sqrt(values)
-    return assemble(mean_difference, *factors, norm), (
-        _gains(reference, first, factors[1].T @ (right_vectors / roots), mean_difference)
-        + _gains(decoded, second, factors[0].T @ (left_vectors / roots), -mean_difference)
+    projections = factors[1].T @ (right_vectors / roots), factors[0].T @ (left_vectors / roots)
+    return distance_from_factors(mean_difference, *factors, norm=norm), (
+        _contributions(reference, reference_sums, projections[0], mean_difference)
+        + _contributions(decoded, decoded_sums, projections[1], -mean_difference)
     )
 
 
-def _gains(
+def _contributions(
     images: Sequence[Features], sums: GaussianSums, projection: Floats, mean_difference: Floats
 ) -> Floats:
     """Return each patch's contribution to the distance, up to a constant, (patches,)."""
     unbiased_factor = sums.count / (sums.count - 1)
-    gains = []
+    contributions = []
     for block in _patch_blocks(images):
         deviations = block - sums.mean
         spread = _squared_lengths(deviations) - _squared_lengths(deviations @ projection)
-        gains.append(unbiased_factor * spread + 2 * (deviations @ mean_difference))
-    return np.concatenate(gains)
+        contributions.append(unbiased_factor * spread + 2 * (deviations @ mean_difference))
+    return np.concatenate(contributions)
 
 
 def _patch_blocks(images: Iterable[Features]) -> Iterator[Features]:

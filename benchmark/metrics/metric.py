@@ -42,7 +42,7 @@ OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
 
 PIXELS_REASON = Reason("pixels")  # measuring the same pixels again gives no value either
 # Metrics process larger images in bands of rows to save memory: more than 4,096 x 4,096.
-LARGE_PIXELS = 1 << 24
+MAX_PIXELS_WITHOUT_BANDS = 1 << 24
 BAND_PIXELS = 1 << 20
 
 
@@ -58,7 +58,7 @@ class Presentation(NamedTuple):
     meets: tuple[str, ...] = ()
     kind: Kind = "distortion"
     over_few: str = "biased upward"  # effect of few images on a distribution metric
-    # for scales without a meaningful zero: change that counts as equal, in its units; None: percent
+    # smallest change that counts, in the metric's unit, if zero has no meaning; None: use percent
     margin: float | None = None
 
 
@@ -78,7 +78,7 @@ class ImageMetric(Protocol):
 
     `column`, `label`, `better` and `protocol` are attributes of the class. If its constructor is
     slow, it may have `require()`, without arguments, which raises the constructor's errors for
-    missing weights without loading anything (see `lacking`).
+    missing weights without loading anything (see `uncomputable_metrics`).
     """
 
     column: ClassVar[str]  # column of the table, unit included: "psnr_db"
@@ -106,7 +106,7 @@ class ImageMetric(Protocol):
         """Return the metric of a decoded image; `ValueError` unless it has the source's shape."""
 
     def error_map(self, prepared: Any, decoded: Pixels) -> ErrorMap:
-        """Return each pixel's term of the metric on "cpu"; see `value_of_map` for their mean."""
+        """Return each pixel's term (device "cpu" only); `value_of_map` converts their mean."""
         raise NotImplementedError
 
     def value_of_map(self, mean: float) -> float:
@@ -135,7 +135,7 @@ def require_side(pixels: Pixels, min_side_px: int, metric: str) -> None:
 
 def is_large(shape: tuple[int, ...]) -> bool:
     """Return whether an image of shape (height, width, ...) is processed in bands."""
-    return shape[0] * shape[1] > LARGE_PIXELS
+    return shape[0] * shape[1] > MAX_PIXELS_WITHOUT_BANDS
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
@@ -195,7 +195,7 @@ class DistributionMetric(Protocol):
 
     @abstractmethod
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Compare features by image, in any order; `NotMeasurable` if too few for any value."""
+        """Compare features in any order of images; raise `NotMeasurable` if there are too few."""
 
 
 def has_influence(metric: type[DistributionMetric]) -> bool:
@@ -209,7 +209,7 @@ def has_influence(metric: type[DistributionMetric]) -> bool:
 def patches_by_image(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> NDArray[np.intp]:
-    """Return each patch's image index, (patches,); `ValueError` for unequal or infinite sets."""
+    """Return each patch's image index; `ValueError` for unequal shapes or infinite features."""
     shapes = [[features.shape for features in images] for images in (reference, decoded)]
     if shapes[0] != shapes[1] or len({dimensions for _, dimensions in shapes[0]}) > 1:
         raise ValueError("the features of the two sets differ in shape")
@@ -225,11 +225,11 @@ def require_patches(count: int, min_count: int, subject: str) -> None:
 
 
 def image_influence(
-    gains: NDArray[np.float64], image_indices: NDArray[np.intp], images: int
+    contributions: NDArray[np.float64], image_indices: NDArray[np.intp], num_images: int
 ) -> NDArray[np.float64]:
-    """Sum the patches' gains, up to a common constant, into each image's influence, (images,)."""
-    totals = np.bincount(image_indices, weights=gains - gains.mean(), minlength=images)
-    return totals * (images / len(gains))
+    """Sum the patches' contributions, less their mean, into each image's influence, (images,)."""
+    totals = np.bincount(image_indices, contributions - contributions.mean(), num_images)
+    return totals * (num_images / len(contributions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,19 +247,19 @@ class Metric:
     kind: Kind = field(default="distortion", compare=False)
     over_few: str = field(default="biased upward", compare=False)
     margin: float | None = field(default=None, compare=False)
-    of_sets: bool = False  # a distribution metric; its per-image values are first-order estimates
-    by_image: bool = True  # whether there are per-image values; False without influences
+    is_distribution: bool = False  # its per-image values are then first-order estimates
+    has_image_values: bool = True  # False for a distribution metric without influences
     name: str = field(default="", compare=False)  # on the command line: "psnr"
     protocol: str = field(default="", compare=False)  # id of its values: "psnr-rgb8/1"
 
     @classmethod
     def named(cls, name: str) -> "Metric":
         """Return the metric with this name in the registry."""
-        metric, of_sets = metric_class(name), name in DISTRIBUTION_METRICS
+        metric, is_distribution = metric_class(name), name in DISTRIBUTION_METRICS
         facts = getattr(metric, "presentation", Presentation())._asdict()
-        if of_sets:
-            facts |= {"kind": "realism", "of_sets": True, "by_image": has_influence(metric)}
-        facts |= {"name": name, "protocol": protocol_of(name)}
+        facts |= {"name": name, "protocol": protocol_of(name), "is_distribution": is_distribution}
+        if is_distribution:
+            facts |= {"kind": "realism", "has_image_values": has_influence(metric)}
         return cls(metric.column, metric.label, metric.better, **facts)
 
     @property
@@ -272,29 +272,29 @@ class Metric:
         """Label of the axis in figures, with the plotted unit."""
         return f"{self.label} (dB)" if self.saturating else self.label
 
-    def few(self, images: int) -> bool:
+    def has_few_images(self, images: int) -> bool:
         """Return whether this is a distribution metric over too few images, which is marked."""
-        return self.of_sets and images < FEW_IMAGES
+        return self.is_distribution and images < FEW_IMAGES
 
-    def plotted(self, value: float) -> float:
+    def axis_position(self, value: float) -> float:
         """Return a value's position on the axis: the value itself, or -10 log10(1 - value)."""
         if not self.saturating:
             return value
         return -10 * math.log10(1 - value) if value < 1 else math.inf
 
-    def unplotted(self, position: float) -> float:
-        """Return the value at a position on the axis, the inverse of `plotted`."""
+    def value_at(self, position: float) -> float:
+        """Return the value at a position on the axis, the inverse of `axis_position`."""
         return 1 - 10 ** (-position / 10) if self.saturating else position
 
     def quality(self, value: float) -> float:
         """Return the quality of a value, on which curves are compared: higher is better.
 
-        The plotted value, but -log10 of distances of distributions, which span decades; NaN unless
-        above 0.
+        It is the position on the axis; for distances of distributions, which span decades, it is
+        -log10 of the distance, or NaN if that is not above 0.
         >>> [Metric("fd", "FD", "lower", "decades").quality(value) for value in (100.0, 0.1)]
         [-2.0, 1.0]
         """
-        position = self.plotted(value)
+        position = self.axis_position(value)
         if self.scale == "decades":
             position = math.log10(position) if position > 0 else math.nan
         return position if self.better == "higher" else -position
@@ -302,16 +302,16 @@ class Metric:
     def value(self, quality: float) -> float:
         """Return the value with this quality, the inverse of `quality`."""
         position = quality if self.better == "higher" else -quality
-        return float(10**position) if self.scale == "decades" else self.unplotted(position)
+        return float(10**position) if self.scale == "decades" else self.value_at(position)
 
 
 def protocols(metrics: Iterable[str]) -> dict[str, str]:
-    """Return the protocol ids of coding and metrics by column; values with equal ids compare."""
+    """Return the protocol ids of coding and metrics by column; equal ids: comparable values."""
     return {"coding": CODING, **{metric_class(name).column: protocol_of(name) for name in metrics}}
 
 
 def protocol_of(name: str) -> str:
-    """Return a metric's protocol id; a distribution metric's has its reduction and features."""
+    """Return a metric's protocol id, for a distribution metric with those of both its steps."""
     cls = metric_class(name)
     if name not in DISTRIBUTION_METRICS:
         protocol: str = cls.protocol
@@ -348,15 +348,15 @@ def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
 
 
 NOT_COMPUTED = "not computed"
-ABSENT = {
+ABSENCE_TEXTS = {
     "weights": "weights absent", "package": "Python package absent", NOT_COMPUTED: NOT_COMPUTED,
 }  # fmt: skip
-KINDS = (*ABSENT, "pixels")
+REASON_KINDS = (*ABSENCE_TEXTS, "pixels")
 
 
 def reason_text(error: Unavailable | NotMeasurable) -> str:
     """Return why a metric has no value, in the form that rows store."""
-    if error.reason is None or error.reason.kind not in KINDS:
+    if error.reason is None or error.reason.kind not in REASON_KINDS:
         return str(error)
     kind, _, remedy = error.reason
     return f"{kind} ({remedy}): {error}" if remedy else f"{kind}: {error}"
@@ -366,54 +366,54 @@ def read_reason(text: str) -> tuple[Reason, str]:
     """Split a text of `reason_text` into the reason, without its subject, and the sentence."""
     head, _, sentence = text.partition(": ")
     kind, _, remedy = head.removesuffix(")").partition(" (")
-    return (Reason(kind, "", remedy), sentence) if kind in KINDS else (Reason(""), text)
+    return (Reason(kind, "", remedy), sentence) if kind in REASON_KINDS else (Reason(""), text)
 
 
 def absence(text: str) -> tuple[str, str]:
     """Shorten a reason to the absent thing and the command that adds it, "" without a command."""
     reason, sentence = read_reason(text)
     command = "bench rescore" if reason.kind == NOT_COMPUTED else reason.remedy
-    return ABSENT.get(reason.kind, sentence), command and f"`{command}`"
+    return ABSENCE_TEXTS.get(reason.kind, sentence), command and f"`{command}`"
 
 
 def is_lasting(text: str, retry: bool = True) -> bool:
     """Return whether a value that is missing for this reason is not computed again.
 
-    retry: compute again unless the reason lies in the pixels; otherwise only for absent weights and
-    packages.
+    With `retry`, only a reason in the pixels is lasting; without it, all but absent weights and
+    packages are.
     """
     kind = read_reason(text)[0].kind
     return kind == "pixels" if retry else kind not in ("weights", "package")
 
 
-def lacking(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
-    """Return the metrics that cannot be computed here, each with the reason.
+def uncomputable_metrics(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
+    """Return the metrics that cannot be computed here, with reasons.
 
     Looks for files, programs and packages without loading networks; with `loaded`, constructs each
     metric on the CPU, which also detects a damaged weight file.
     """
     scored_names = {name: scored_by_image([name])[0] for name in names}
     reasons = {name: _absence_reason(name, loaded) for name in dict.fromkeys(scored_names.values())}
-    return {name: reasons[scored] for name, scored in scored_names.items() if reasons[scored]}
+    return {name: text for name, scored in scored_names.items() if (text := reasons[scored])}
 
 
 def _absence_reason(name: str, loaded: bool) -> str:
-    cls, is_users = metric_class(name), is_user_code(name)
+    cls, is_from_user = metric_class(name), is_user_code(name)
     require = getattr(cls, "require", None)
     try:
         require_packages(getattr(cls, "label", name), getattr(cls, "packages", ()))
-        if require is not None and (is_users or not loaded):
+        if require is not None and (is_from_user or not loaded):
             require()
-        elif not is_users:  # a user's constructor runs only in workers, which report its errors
+        elif not is_from_user:  # a user's constructor runs only in workers, which report its errors
             cls("cpu")
-    except Unavailable as missing:
-        return reason_text(missing)
+    except Unavailable as error:
+        return reason_text(error)
     return ""
 
 
-def computable(names: Iterable[str], absent: Iterable[str]) -> tuple[str, ...]:
+def drop_uncomputable(names: Iterable[str], absent_metrics: Iterable[str]) -> tuple[str, ...]:
     """Return the image metrics and feature spaces that no absent metric needs."""
-    absent_names = set(scored_by_image(absent))
+    absent_names = set(scored_by_image(absent_metrics))
     return tuple(name for name in names if name not in absent_names)
 
 
@@ -452,15 +452,15 @@ RESCORE = "bench rescore"  # computes metrics of stored rows from stored streams
 
 
 def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -> str:
-    """Return how to add metrics to stored rows, with absent parts, as part of a sentence.
+    """Return, as part of a sentence, how to add metrics to stored rows, and what that needs.
 
     reason: why rows lack the values, returned if no command helps; command: without `--metrics`.
     """
     stored_reason, sentence = read_reason(reason)
-    if sentence and stored_reason.kind not in ABSENT and NOT_COMPUTED not in sentence:
+    if sentence and stored_reason.kind not in ABSENCE_TEXTS and NOT_COMPUTED not in sentence:
         return sentence
     metric_list = ",".join(names := dict.fromkeys(metrics))
-    absences = [absence(text) for text in lacking(names).values()]
+    absences = [absence(text) for text in uncomputable_metrics(names).values()]
     if not absences:
         return f"`{command} --metrics {metric_list}` computes it"
     missing, commands = (
@@ -469,7 +469,7 @@ def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -
     remedy = (
         f"{missing}: {commands}, then `{command} --metrics {metric_list}`" if commands else missing
     )
-    return "; ".join(filter(None, [remedy, stand_ins(lacking(names))]))
+    return "; ".join(filter(None, [remedy, stand_ins(uncomputable_metrics(names))]))
 
 
 def key_by_label(names: Mapping[str, str]) -> dict[str, str]:

@@ -30,17 +30,17 @@ def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) 
     A patch is not compared with itself, but with all patches of the other set, including its own
     source, which lowers the distance by some 1e-4 for 28,650 Inception patches. The influence is
     the number of images times the derivative with respect to a weight of the image's patches in
-    both sets. Products are float32: an error below 1e-8. `NotMeasurable` under two patches.
+    both sets. float32 products: errors below 1e-8. `NotMeasurable` for fewer than two patches.
     """
     image_indices = boundary.patches_by_image(reference, decoded)
     count = len(image_indices)
     boundary.require_patches(count, 2, "a kernel distance")
-    first, second = (np.concatenate(sets, dtype=np.float32) for sets in (reference, decoded))
+    features = [np.concatenate(images, dtype=np.float32) for images in (reference, decoded)]
     # Each patch's mean kernel value with the other patches of its set, and with the other set
-    within_set = (_sums_within_set(first) + _sums_within_set(second)) / (count - 1)
-    between_sets = np.add(*_sums_between_sets(first, second)) / count
-    gains = np.asarray(2 * (within_set - between_sets), np.float64)
-    influence = boundary.image_influence(gains, image_indices, len(reference))
+    within_set = np.add(*map(_sums_within_set, features)) / (count - 1)
+    between_sets = np.add(*_sums_between_sets(*features)) / count
+    contributions = np.asarray(2 * (within_set - between_sets), np.float64)
+    influence = boundary.image_influence(contributions, image_indices, len(reference))
     return Reduced(float(within_set.mean() - between_sets.mean()), influence)
 
 
@@ -54,7 +54,7 @@ class KID256(DistributionMetric):
     presentation = Presentation("decades", published="kid", over_few="widely scattered")
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return the discrepancy; `NotMeasurable` under two patches."""
+        """Return the discrepancy; `NotMeasurable` for fewer than two patches."""
         return kernel_distance(reference, decoded)
 
 
@@ -84,13 +84,13 @@ def _sums_within_set(features: Features) -> NDArray[np.float64]:
 
 
 def _sums_between_sets(
-    first: Features, second: Features
+    reference: Features, decoded: Features
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum each patch's kernel values with the other set, for both sets: two (patches,)."""
-    sums = np.zeros(len(first)), np.zeros(len(second))
-    for rows in _row_blocks(first):
-        for columns in _row_blocks(second):
-            values = _kernel_values(first[rows], second[columns])
+    sums = np.zeros(len(reference)), np.zeros(len(decoded))
+    for rows in _row_blocks(reference):
+        for columns in _row_blocks(decoded):
+            values = _kernel_values(reference[rows], decoded[columns])
             sums[0][rows] += values.sum(axis=1, dtype=np.float64)
             sums[1][columns] += values.sum(axis=0, dtype=np.float64)
     return sums
@@ -100,9 +100,9 @@ def _row_blocks(features: Features) -> list[slice]:
     return [slice(start, start + BLOCK_PATCHES) for start in range(0, len(features), BLOCK_PATCHES)]
 
 
-def _kernel_values(first: Features, second: Features) -> Floats:
-    values: Floats = first @ second.T
-    values /= np.float32(first.shape[1])
+def _kernel_values(rows: Features, columns: Features) -> Floats:
+    values: Floats = rows @ columns.T
+    values /= np.float32(rows.shape[1])
     values += np.float32(1)
     return values * values * values
 
@@ -115,7 +115,7 @@ class Coverage(DistributionMetric):
     has_influence = False
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return the share, 0..1; `NotMeasurable` under four patches."""
+        """Return the share, 0..1; `NotMeasurable` for fewer than four patches."""
         boundary.patches_by_image(reference, decoded)
         sets = [np.concatenate(reference), np.concatenate(decoded)]
         return Reduced(coverage(sets[self.centres_set], sets[1 - self.centres_set]))

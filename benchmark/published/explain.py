@@ -206,7 +206,7 @@ def read_reference(codec: str, dataset: str, metric: Metric, results: Path) -> R
                 images = dict(zip(numbers.tolist(), names, strict=True))
                 bpp, values = zip(*((mean.bpp, mean.value) for mean in means), strict=True)
                 rules = {}
-                if not metric.of_sets:
+                if not metric.is_distribution:
                     rules = rule_curves(points, metric, scale, columns, images)
                 return Reference(scale, np.array(bpp), convert_to_decibels(values, scale), rules)
     series = read_curve(codec, dataset, results).series

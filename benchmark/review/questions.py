@@ -40,7 +40,7 @@ STATES = ("equal", "rounded", "other", "blind", *BROKEN, "not run")
 RATE_TOLERANCE = 5e-3  # relative
 DB_TOLERANCE, VALUE_TOLERANCE = 0.01, 1e-3  # rounding of printed values
 MS_SSIM_DB = "ms_ssim_db"  # mean of the per-image decibels
-_decibels = Metric.named("ms_ssim").plotted
+_decibels = Metric.named("ms_ssim").axis_position
 
 
 class Question(NamedTuple):

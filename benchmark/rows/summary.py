@@ -300,6 +300,6 @@ def exclusion_reason(point: Point, metric: Metric, summary: Summary) -> str | No
         )
     if mean.infinite:
         return f"identical to the source in {mean.infinite} of {count} images"
-    if mean.value is None or math.isinf(metric.plotted(mean.value)):
+    if mean.value is None or math.isinf(metric.axis_position(mean.value)):
         return f"identical to the source in {count} of {count} images"
     return None

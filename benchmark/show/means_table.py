@@ -50,7 +50,7 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
 
 def _mean_of_metric(metric: Metric, point: Point) -> str | None:
     mean = point.means[metric.column]
-    is_few = mean.value is not None and metric.few(mean.images)
+    is_few = mean.value is not None and metric.has_few_images(mean.images)
     form = f"{{:.{decimals(metric.label)}f}}".format
     return _mean(metric.column, form, point, FEW_MARK if is_few else "")
 
@@ -72,6 +72,6 @@ def metrics_over_few(summary: Summary, metrics: Sequence[Metric]) -> list[Metric
     return [
         metric
         for metric in metrics
-        if metric.of_sets
-        and all(metric.few(point.means[metric.column].images) for point in summary.points)
+        if metric.is_distribution
+        and all(metric.has_few_images(p.means[metric.column].images) for p in summary.points)
     ]

@@ -168,7 +168,7 @@ def nearest_settings(
     """
     target_metrics = [Metric.named(target.name)] if target.name != RATE else []
     available_metrics = [
-        metric for metric in metrics if not metric.of_sets and summary.count_values(metric.column)
+        m for m in metrics if not m.is_distribution and summary.count_values(m.column)
     ]
     shown_metrics = [metric for metric in available_metrics if metric not in target_metrics][
         :MAX_METRICS
@@ -268,7 +268,7 @@ class ValueColumn(NamedTuple):
         is_interpolated = record["interpolated_from"] is not None and self.quantity
         wide_mark = WIDE_MARK if is_interpolated and not _is_at(record, self.quantity) else ""
         rule_mark = OTHER_RULE if record.get(f"{self.key}_other_rule") else ""
-        few_mark = FEW_MARK if self.metric and self.metric.few(record["images"]) else ""
+        few_mark = FEW_MARK if self.metric and self.metric.has_few_images(record["images"]) else ""
         deviation = record.get(f"{self.key}_seeds_standard_deviation")
         seeds_text = "" if deviation is None else f" ± {deviation * self.scale:{self.form}}"
         value_text = f"{record[self.key] * self.scale:{self.form}}"
@@ -380,7 +380,7 @@ def mark_notes(ranked: Sequence[RankedCodec], metrics: Sequence[Metric]) -> list
         for (label, rule), codecs in rules.items()
     ]
     if any(
-        metric.few(record["images"]) and record[metric.column] is not None
+        metric.has_few_images(record["images"]) and record[metric.column] is not None
         for record in records
         for metric in metrics
     ):
@@ -433,7 +433,7 @@ def rank_absences(
         )
         images_with_value = (
             {*stored.table.drop_nulls(target_metric.column)["image"]}
-            if not target_metric.of_sets
+            if not target_metric.is_distribution
             else {*names.values()}
         )
         unreached_codecs = [codec for codec in ranked_codecs if codec.unreached_images]

@@ -94,7 +94,7 @@ def test_the_interval_is_of_mean_curves_without_each_image_in_turn(metric):
             ]
             rates = [point.image_bpp[image_indices].mean() for point in points_by_label[label]]
             pair.append(
-                RateQuality(np.array(rates), sign * np.array([*map(metric.plotted, means)]))
+                RateQuality(np.array(rates), sign * np.array([*map(metric.axis_position, means)]))
             )
         logs.append(np.log1p(bd_rate(*pair, USUAL_RULE).value / 100))
     (comparison,) = compare(summary, metric, "jpeg", USUAL_RULE)
@@ -141,7 +141,8 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
             zip(names, reduced.value + reduced.influence, strict=True)
         )
     ]
-    (result,) = compare(summarise(table(rows)), replace(LPIPS, of_sets=True), "jpeg", USUAL_RULE)
+    metric = replace(LPIPS, is_distribution=True)
+    (result,) = compare(summarise(table(rows)), metric, "jpeg", USUAL_RULE)
 
     def log_ratio(indices):
         curves = [

@@ -39,7 +39,7 @@ from support.rows.measured import PROTOCOLS, row, sweep, table
 
 PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
 LPIPS = Metric("lpips_alex", "LPIPS", "lower")
-FD = Metric("fd_squeeze", "FD", "lower", "decades", of_sets=True)
+FD = Metric("fd_squeeze", "FD", "lower", "decades", is_distribution=True)
 MS_SSIM = Metric("ms_ssim", "MS-SSIM", "higher", "saturating")
 ANCHOR = RateQuality(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
 

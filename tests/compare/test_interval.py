@@ -26,7 +26,7 @@ from benchmark.spec import CodecSpec
 from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")
-FD = Metric("fd", "FD", "lower", of_sets=True)
+FD = Metric("fd", "FD", "lower", is_distribution=True)
 
 
 def point(values, order=None):
@@ -90,7 +90,7 @@ def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
     assert point_interval(point([30.0]), PSNR) is None
     assert point_interval(point(values[:2]), PSNR) == bootstrap_interval(values[:2])
     assert point_interval(point(values), FD) == jackknife_interval(values)
-    assert point_interval(point(values), replace(FD, by_image=False)) is None
+    assert point_interval(point(values), replace(FD, has_image_values=False)) is None
 
 
 def test_records_carry_both_ends_beside_the_mean():

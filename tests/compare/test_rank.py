@@ -435,7 +435,7 @@ def test_metrics_of_sets_need_a_budget_of_the_set():
     for budget, by_image, message in (
         ("image", True, "--budget set"), ("image", False, hint), ("set", False, hint),
     ):  # fmt: skip
-        metric = replace(LPIPS, of_sets=True, by_image=by_image)
+        metric = replace(LPIPS, is_distribution=True, has_image_values=by_image)
         with pytest.raises(UsageError, match=rf"LPIPS \(AlexNet\) .*{message}"):
             records_at(rows_of("webp", 1), target, metric, budget=budget)
     with pytest.raises(UsageError, match="--budget set"):

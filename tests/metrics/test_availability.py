@@ -7,13 +7,13 @@ from benchmark.errors import NotMeasurable, Reason, Unavailable
 from benchmark.metrics.metric import (
     absence,
     absence_lines,
-    computable,
+    drop_uncomputable,
     is_lasting,
-    lacking,
     read_reason,
     reason_text,
     remedies,
     stand_ins,
+    uncomputable_metrics,
 )
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, scored_by_image
 
@@ -29,7 +29,7 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_a_look_at_files_says_what_constructing_every_metric_says(nowhere):
-    looked, constructed = lacking(EVERY), lacking(EVERY, loaded=True)
+    looked, constructed = uncomputable_metrics(EVERY), uncomputable_metrics(EVERY, loaded=True)
     assert looked == constructed
     assert {"lpips", "dists", "niqe", "fid256", "fd_squeeze"} <= looked.keys()
     assert not {"psnr", "ms_ssim", "ssimulacra2"} & looked.keys()
@@ -42,12 +42,12 @@ def test_a_damaged_file_is_found_where_it_is_loaded(nowhere):
     folder = nowhere / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "alexnet_features.pth").write_bytes(b"no weights")
-    assert "lpips" not in lacking(["lpips"])
-    assert "cannot be read" in lacking(["lpips"], loaded=True)["lpips"]
+    assert "lpips" not in uncomputable_metrics(["lpips"])
+    assert "cannot be read" in uncomputable_metrics(["lpips"], loaded=True)["lpips"]
 
 
 def test_every_absent_weight_file_and_package_names_the_command_that_brings_it(nowhere):
-    result = {name: absence(reason) for name, reason in lacking(EVERY).items()}
+    result = {name: absence(reason) for name, reason in uncomputable_metrics(EVERY).items()}
     commands = {name: command for name, (state, command) in result.items() if command}
     for name, network in (
         ("lpips", "alexnet"), ("lpips_vgg", "vgg"), ("dists", "dists"), ("niqe", "niqe"),
@@ -100,7 +100,7 @@ def test_one_line_for_each_kind_names_each_command_once():
 
 def test_a_feature_space_is_left_out_with_the_metrics_that_need_it():
     of_images = scored_by_image(["psnr", "fid256", "fd_alex"])
-    assert computable(of_images, ["kid256", "lpips"]) == ("psnr", "alex256")
+    assert drop_uncomputable(of_images, ["kid256", "lpips"]) == ("psnr", "alex256")
 
 
 def measured(name, source, decoded):

@@ -8,7 +8,7 @@ import pytest
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.frechet import (
     GaussianSums,
-    assemble,
+    distance_from_factors,
     factor,
     frechet,
     singular_values,
@@ -24,7 +24,7 @@ def distance(first, second):
     """Frechet distance of two GaussianSums."""
     factors = factor(first.covariance()), factor(second.covariance())
     norm = singular_values(factors[0] @ factors[1].T).norm
-    return assemble(first.mean - second.mean, *factors, norm)
+    return distance_from_factors(first.mean - second.mean, *factors, norm=norm)
 
 
 def of_features(first, second):

@@ -16,7 +16,7 @@ def small_bands(monkeypatch):
     """Take every image for a large one, in bands of few rows that divide no height here."""
 
     def use(band_pixels, kept_pixels=1000):
-        monkeypatch.setattr(boundary, "LARGE_PIXELS", 1000)
+        monkeypatch.setattr(boundary, "MAX_PIXELS_WITHOUT_BANDS", 1000)
         monkeypatch.setattr(ms_ssim, "KEPT_PIXELS", kept_pixels)
         monkeypatch.setattr(boundary, "BAND_PIXELS", band_pixels)
 
@@ -32,7 +32,7 @@ def pictures(height, width, deviation):
 
 
 def test_an_image_is_large_by_its_pixels_whatever_its_shape():
-    size = boundary.LARGE_PIXELS
+    size = boundary.MAX_PIXELS_WITHOUT_BANDS
     assert [boundary.is_large(shape) for shape in ((1, size, 3), (size, 1, 3))] == [False, False]
     assert [boundary.is_large((4096, width, 3)) for width in (4096, 4097)] == [False, True]
 

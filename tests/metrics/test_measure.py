@@ -24,8 +24,8 @@ def test_a_value_has_a_place_on_the_axis_and_a_quality_and_comes_back(
     scale, value, place, quality, better, sign
 ):
     metric = Metric("x", "X", better, scale)
-    assert metric.plotted(value) == pytest.approx(place, rel=1e-12)
-    assert metric.unplotted(place) == pytest.approx(value, rel=1e-12)
+    assert metric.axis_position(value) == pytest.approx(place, rel=1e-12)
+    assert metric.value_at(place) == pytest.approx(value, rel=1e-12)
     assert metric.quality(value) == pytest.approx(sign * quality, rel=1e-12)
     assert metric.value(sign * quality) == pytest.approx(value, rel=1e-12)
     assert metric.axis_label == ("X (dB)" if scale == "saturating" else "X")
@@ -33,7 +33,7 @@ def test_a_value_has_a_place_on_the_axis_and_a_quality_and_comes_back(
 
 def test_values_at_the_end_of_a_scale_have_no_finite_place():
     saturating = Metric("x", "X", "higher", "saturating")
-    assert [saturating.plotted(value) for value in (1.0, 1.5)] == [math.inf, math.inf]
+    assert [saturating.axis_position(value) for value in (1.0, 1.5)] == [math.inf, math.inf]
     distance = Metric("x", "X", "lower", "decades")
     assert [math.isnan(distance.quality(value)) for value in (0.0, -1.0)] == [True, True]
 
@@ -41,10 +41,10 @@ def test_values_at_the_end_of_a_scale_have_no_finite_place():
 def test_metrics_of_sets_are_of_realism_and_marked_below_fifty_images():
     psnr, fid, precision = map(Metric.named, ("psnr", "fid256", "precision256"))
     assert [entry.kind for entry in (psnr, fid, precision)] == ["distortion", "realism", "realism"]
-    assert [entry.of_sets for entry in (psnr, fid)] == [False, True]
-    assert [metric.few(49) for metric in (psnr, fid)] == [False, True]
-    assert not fid.few(50)
-    assert [entry.by_image for entry in (psnr, fid, precision)] == [True, True, False]
+    assert [entry.is_distribution for entry in (psnr, fid)] == [False, True]
+    assert [metric.has_few_images(49) for metric in (psnr, fid)] == [False, True]
+    assert not fid.has_few_images(50)
+    assert [entry.has_image_values for entry in (psnr, fid, precision)] == [True, True, False]
 
 
 def test_the_overview_has_of_each_choice_what_has_most_values_and_users_metrics():

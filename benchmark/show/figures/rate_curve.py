@@ -222,17 +222,17 @@ def _draw_curve(axes: "Axes", curve: Curve, style: Style) -> "Line2D":
     (handle,) = axes.plot(bpp, values, markevery=marked_points, zorder=drawing_order, **properties)
     for point in curve.points:
         if point.interval is not None:
-            ends = [metric.plotted(end) for end in point.interval]
+            ends = [metric.axis_position(end) for end in point.interval]
             axes.vlines(point.bpp, ends[0], ends[1], colors=style.colour, linewidth=0.7, alpha=0.6)
     if means := [point for point in curve.points if point.seeds]:
-        seed_values = [[metric.plotted(value) for _, value in p.seeds] for p in means]
+        seed_values = [[metric.axis_position(value) for _, value in p.seeds] for p in means]
         lowest, highest = [*map(min, seed_values)], [*map(max, seed_values)]
         band = [point.bpp for point in means], lowest, highest
         axes.fill_between(*band, color=style.colour, alpha=0.18, linewidth=0, zorder=1)
         axes.vlines(*band, colors=style.colour, linewidth=BAR_POINTS)  # also for a single point
     if any(point.value_error or point.bpp_error for point in curve.points):
         low, high = (
-            [metric.plotted(p.value + sign * (p.value_error or 0)) for p in curve.points]
+            [metric.axis_position(p.value + sign * (p.value_error or 0)) for p in curve.points]
             for sign in (-1, 1)
         )
         if curve.sampled:
@@ -253,10 +253,10 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
     all_points = [point for curve in framing_curves for point in curve.points]
     points = [point for point in all_points if point.bpp <= right] or all_points
     values = _framed_values(framing_curves, right) or [
-        metric.plotted(point.value) for point in points
+        metric.axis_position(point.value) for point in points
     ]
-    interval_ends = [metric.plotted(end) for point in points for end in point.interval or ()]
-    interval_ends += [metric.plotted(value) for point in points for _, value in point.seeds]
+    interval_ends = [metric.axis_position(end) for point in points for end in point.interval or ()]
+    interval_ends += [metric.axis_position(value) for point in points for _, value in point.seeds]
     low, high = min(values), max(values)
     if metric.scale == "decades" and 0 < MIN_LOG_RATIO * low < high:
         axes.set_yscale("log")
@@ -286,8 +286,8 @@ def _framed_values(panel: Panel, max_bpp: float) -> list[float]:
     """
     values_by_curve = []
     for curve in panel:
-        plotted_values = (curve.metric.plotted(p.value) for p in curve.points if p.bpp <= max_bpp)
-        values_by_curve.append([value for value in plotted_values if value >= 0])
+        values = (curve.metric.axis_position(p.value) for p in curve.points if p.bpp <= max_bpp)
+        values_by_curve.append([value for value in values if value >= 0])
     if panel[0].metric.better == "lower" or any(len(values) < 2 for values in values_by_curve):
         return []
     return [*chain(*values_by_curve)]
@@ -299,7 +299,7 @@ def _note_values_below(
     curve_texts = []
     for panel, (low, _) in zip(panels, limits, strict=True):
         for curve in panel:
-            values = [curve.metric.plotted(p.value) for p in curve.points if p.bpp <= max_bpp]
+            values = [curve.metric.axis_position(p.value) for p in curve.points if p.bpp <= max_bpp]
             if values_below := [value for value in values if value < low]:
                 curve_texts.append(f"{curve.name} to {min(values_below):.3g}")
     return f"Below the frame: {', '.join(dict.fromkeys(curve_texts))}." if curve_texts else ""

@@ -80,7 +80,7 @@ def point_records(curves: Iterable[Curve]) -> list[dict[str, Any]]:
             "measured": curve.measured,
             "from": curve.edition.origin,
             "sampled": curve.sampled,
-            "drawn": curve.metric.plotted(point.value),
+            "drawn": curve.metric.axis_position(point.value),
             **{
                 name: value
                 for name, value in point._asdict().items()
@@ -310,7 +310,7 @@ def few_images(panel: Panel) -> int:
     counts = (
         (curve.metric, point.images or 0) for curve in measured_curves for point in curve.points
     )
-    return min((count for metric, count in counts if metric.few(count)), default=0)
+    return min((count for metric, count in counts if metric.has_few_images(count)), default=0)
 
 
 def file_bytes(figure: "Figure", kind: str) -> bytes:

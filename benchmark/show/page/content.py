@@ -187,7 +187,7 @@ def _metric_record(content: Content, metric: Metric) -> dict[str, Any]:
         "better": metric.better,
         "saturating": metric.saturating,
         "decimals": decimals(metric.label),
-        "by_image": not metric.of_sets,
+        "by_image": not metric.is_distribution,
         "wide": metric.scale == "decades",
     }
 
@@ -312,7 +312,7 @@ def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str
                 "image_values": {
                     metric.column: _round_numbers(point.image_values[metric.column].tolist())
                     for metric in content.metrics
-                    if not metric.of_sets
+                    if not metric.is_distribution
                 },
                 "pictures": pictures,
                 "maps": [
@@ -343,8 +343,8 @@ def _published_record(content: Content, curve: Curve) -> dict[str, Any]:
     )
     points = []
     for point in curve.points:
-        reading_error, plotted_value = point.value_error, metric.plotted(point.value)
-        ends = [metric.plotted(point.value + sign * (reading_error or 0)) for sign in (-1, 1)]
+        reading_error, plotted_value = point.value_error, metric.axis_position(point.value)
+        ends = [metric.axis_position(point.value + sign * (reading_error or 0)) for sign in (-1, 1)]
         points.append(
             {
                 **{name: getattr(point, name) for name in (*copied_fields, "note")},

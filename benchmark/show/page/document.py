@@ -173,7 +173,7 @@ def _values_text(content: Content, key: ImageKey, rate: float) -> str:
     deviation = rate_deviation(bpp, rate)
     values = [f"{bpp:.3f} bpp ({deviation})" if deviation else f"{bpp:.3f} bpp"]
     for metric in content.metrics:
-        if metric.column in content.lead_columns and not metric.of_sets:
+        if metric.column in content.lead_columns and not metric.is_distribution:
             value = point.image_values[metric.column][index]
             unit = " dB" if "dB" in metric.label else ""
             if not math.isnan(value):

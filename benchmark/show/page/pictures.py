@@ -38,7 +38,7 @@ from benchmark.measure.pictures import ABSENT, Pictures
 from benchmark.measure.record import Progress
 from benchmark.measure.workers import run_in_processes
 from benchmark.metrics.maps import halve_map, levels, map_scale, mapped_metric, reach
-from benchmark.metrics.metric import Metric, lacking
+from benchmark.metrics.metric import Metric, uncomputable_metrics
 from benchmark.registry import metric_class
 from benchmark.rows.comparable import ComparableRows
 from benchmark.rows.edition import labels
@@ -473,7 +473,8 @@ def _cut_crops(
 def map_metrics(measured_metrics: Collection[Metric]) -> list[str]:
     """Return the metrics of a page's maps: an LPIPS, preferably a measured one, and luma."""
     columns = {metric.column for metric in measured_metrics}
-    available_metrics = [name for name in PERCEPTUAL_METRICS if name not in lacking([name])]
+    reasons = uncomputable_metrics(PERCEPTUAL_METRICS)
+    available_metrics = [name for name in PERCEPTUAL_METRICS if name not in reasons]
     available_metrics.sort(key=lambda name: metric_class(name).column not in columns)
     return [*available_metrics[:1], LUMA_METRIC]
 

@@ -176,12 +176,12 @@ def _page_panels(experiment: Experiment, report: Report) -> list[Panel]:
 
 def _curve_caption(title: str, panel: Panel) -> str:
     metric = panel[0].metric
-    averaging = f"a single value for the whole set of {images_text([panel])}"
+    averaging = "a single value for the whole set of" if metric.is_distribution else "means over"
     sentences = [
-        f"{title}: {averaging if metric.of_sets else f'means over {images_text([panel])}'}.",
+        f"{title}: {averaging} {images_text([panel])}.",
         *scale_sentences([metric]),
         *(few_sentences([metric]) if few_images(panel) else ()),
-        "Bars: 95 % intervals over images." if metric.of_sets else "",
+        "Bars: 95 % intervals over images." if metric.is_distribution else "",
         other_rules_note(panel),
         curves_note(panel),
     ]

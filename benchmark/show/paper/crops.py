@@ -32,7 +32,7 @@ from benchmark.measure.cells import Failed
 from benchmark.measure.pictures import Pictures, open_pictures
 from benchmark.measure.select import find_sources
 from benchmark.metrics.maps import REACH_PERCENTILE, map_scale, mapped_metric, scale_end
-from benchmark.metrics.metric import Metric, lacking
+from benchmark.metrics.metric import Metric, uncomputable_metrics
 from benchmark.option import COMPARED, ORIGIN, opt, subset
 from benchmark.registry import DATASETS
 from benchmark.rows.comparable import add_same_builds, shown_rows
@@ -197,7 +197,7 @@ def maps(
     requested_names = metric_names(experiment.metrics) if experiment.metrics else ()
     parts = parse_crops(crops, box, experiment.images)
     name = next(iter(requested_names), "") or next(
-        name for name in MAP_METRICS if not lacking([name])
+        name for name in MAP_METRICS if not uncomputable_metrics([name])
     )
     scale, metric = map_scale(name), mapped_metric(name)
     targets = [parts[0].target(at, parse_rates(bpp))]
@@ -365,7 +365,7 @@ def _metrics_below(target: Target | None, metric: Metric, is_named: bool) -> lis
     if target is None or target.name == RATE:
         return [metric]
     target_metric = Metric.named(target.name)
-    if target_metric.of_sets:
+    if target_metric.is_distribution:
         raise UsageError(f"{target}: {target.name} has no value per photograph: choose bpp or psnr")
     return [target_metric, metric] if is_named and metric != target_metric else [target_metric]
 
