@@ -131,7 +131,7 @@ def _compare_points(
         for side in (anchor, test)
         for entry in _dominated_points(side, metric, rule.up_to_bpp)
     ]
-    record["few"] = any(map(metric.few, counts))
+    record["few"] = any(map(metric.has_few_images, counts))
     record["points_left_out"] = "; ".join(
         f"{labels[point.edition]} {point.setting} by {gap:.3g}" for point, gap in dominated_points
     )
