@@ -45,9 +45,9 @@ def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -
     if {*rows["status"]} != {"ok"}:
         raise SystemExit("some of the rows are failures: measure them again")
     target = Store(into / dataset)
-    path = target.ship(name, rows)
+    path = target.write_bundled(name, rows)
     if any((source / dataset / "sets").glob("*.parquet")):
-        Reductions(target.folder).ship(name, Reductions(source / dataset))
+        Reductions(target.folder).write_bundled(name, Reductions(source / dataset))
     runs = target.folder / "runs"
     for run in sorted({*rows["run"]}):
         record = json.loads((source / dataset / "runs" / f"{run}.json").read_text())

@@ -14,7 +14,7 @@ from benchmark.compare.rule import Rule
 from benchmark.datasets.dataset import unread_kinds
 from benchmark.measure.estimate import WorkerPlan
 from benchmark.measure.loop import run
-from benchmark.measure.record import Failure, Outcome, Reached
+from benchmark.measure.record import Failure, Outcome, TargetResult
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix
 from benchmark.metrics.metric import (
@@ -89,7 +89,7 @@ def print_outcome(
     from benchmark.show.absences import absent_lines
 
     print_lines(absent_lines(absences((), outcome.refused, (), dataset.unread)), details)
-    prints_ranking, codecs_with_settings = outcome.rows.height and table is not False, set[str]()
+    prints_ranking, shown_codecs = outcome.rows.height and table is not False, set[str]()
     if prints_ranking:
         from benchmark.compare.interval import draw_spreads
         from benchmark.show.report.details import draws_table
@@ -98,16 +98,16 @@ def print_outcome(
         metrics = [*map(Metric.named, outcome.metrics)]
         summary, all_summary, ranking = _summarise_run(outcome, metrics, allow_few, rule)
         if outcome.target:
-            codecs_with_settings = _print_settings(_settings_at(outcome, summary, ranking, metrics))
+            shown_codecs = _print_settings(_settings_at_target(outcome, summary, ranking, metrics))
             if table:
                 print_points(summary, metrics)
         else:
             print_ranking(ranking, all_summary, metrics, table, outcome.named, summary)
         missing_metrics = [*map(Metric.named, outcome.lacking)]
         if bundled_metrics := [m for m in ranking.metrics if m in missing_metrics]:
-            values = store.own_values(["cell"], [metric.column for metric in bundled_metrics])
-            own_rows = values.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
-            print_lines(note_bundled_values(own_rows, bundled_metrics), details=True)
+            values = store.measured_values(["cell"], [metric.column for metric in bundled_metrics])
+            values = values.filter(pl.col("cell").is_in([cell.key for cell in outcome.cells]))
+            print_lines(note_bundled_values(values, bundled_metrics), details=True)
         if spreads := draw_spreads(summary, metrics):
             print_table(draws_table(spreads, metrics))
     facts = source_facts(outcome.rows)
@@ -124,22 +124,20 @@ def print_outcome(
         affected_images = f"{colours} of {images_text} ({listed(names)})"
         print(f"colours  {affected_images}: pixel values are interpreted as sRGB")
     missed_targets = [
-        reached
-        for reached in outcome.reached
-        if reached.why or reached.codec not in codecs_with_settings
+        result for result in outcome.reached if result.why or result.codec not in shown_codecs
     ]
-    print_lines([*map(_reached_line, missed_targets)], details=True)
+    print_lines([*map(_target_line, missed_targets)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
     explained_columns = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
     missing_values = [
         record for record in outcome.null_counts() if record["column"] not in explained_columns
     ]
-    absent = absences(outcome.failures, (), outcome.skipped, (), missing_values)
+    all_absences = absences(outcome.failures, (), outcome.skipped, (), missing_values)
     pack_lines = [
         f"bundled {spec}: streams of {short_version(info.version)} from {pack.path}"
         for spec, info, pack in _pack_codecs(outcome)
     ]
-    print_lines([*absent_lines(absent), *pack_lines], details)
+    print_lines([*absent_lines(all_absences), *pack_lines], details)
     rows_text = f"rows in {store.folder}" if store.folder.is_dir() else "no rows"
     runs = outcome.rows["run"].value_counts().rows()
     if rows_without_streams := sum(
@@ -155,15 +153,15 @@ def print_outcome(
         print(f"figures and tables: {_command_on_rows('report', outcome, **chosen_options)}")
 
 
-def _reached_line(reached: Reached) -> str:
-    setting, value, reason = reached[1:]
+def _target_line(result: TargetResult) -> str:
+    setting, value, reason = result[1:]
     if setting is None or value is None:
-        return f"target   {reached.codec}: not measured: {reason}"
-    nearest_text = f", the nearest: {reason}" if reason else ""
-    return f"target   {reached.codec}: {setting} gives {value:.4g}{nearest_text}"
+        return f"target   {result.codec}: not measured: {reason}"
+    reason_text = f", the nearest: {reason}" if reason else ""
+    return f"target   {result.codec}: {setting} gives {value:.4g}{reason_text}"
 
 
-def _settings_at(
+def _settings_at_target(
     outcome: Outcome, summary: "Summary", ranking: "Ranking", metrics: Sequence[Metric]
 ) -> Answer:
     from benchmark.compare.rank import parse_target
@@ -193,12 +191,12 @@ def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
 
     counts = {metric.column: summary.count_values(metric.column) for metric in metrics}
     usual_columns = overview_columns(counts)
-    shows_all = not usual_columns or len(metrics) <= MAX_METRICS_SHOWN_IN_FULL
+    shows_unusual = not usual_columns or len(metrics) <= MAX_METRICS_SHOWN_IN_FULL
     shown_metrics = [
         metric
         for metric in metrics
         if metric.column in usual_columns
-        or (counts[metric.column] and (shows_all or metric.is_distribution))
+        or (counts[metric.column] and (shows_unusual or metric.is_distribution))
     ]
     print_table(means_table(summary, shown_metrics))
 
@@ -237,18 +235,18 @@ def print_ranking(
 def absences(
     failures: Iterable[Failure] = (),
     refused_images: Iterable[Absent] = (),
-    skipped: Iterable[Absent] = (),
-    unread: Iterable[str] = (),
+    skipped_codecs: Iterable[Absent] = (),
+    unread_files: Iterable[str] = (),
     missing_values: Iterable[Mapping[str, Any]] = (),
 ) -> list[Absent]:
-    """Return a run's failed cells, refused images, skipped codecs, unread files, missing values."""
+    """Return failed cells, refused images, skipped codecs, unread files and missing values."""
     absence_list = [
         Absent(entry.cell, f"failed: {entry.stage}: {entry.reason}") for entry in failures
     ]
-    for state, entries in (("refused", refused_images), ("skipped", skipped)):
+    for state, entries in (("refused", refused_images), ("skipped", skipped_codecs)):
         absence_list += [entry._replace(why=f"{state}: {entry.why}") for entry in entries]
     unread_reason = "not image files, judging by their names"
-    absence_list += [Absent(kind, unread_reason) for kind in unread_kinds(unread)]
+    absence_list += [Absent(kind, unread_reason) for kind in unread_kinds(unread_files)]
     for values in missing_values:
         message, command = absence(values["reason"])
         cells = counted(values["cells"], "cell")
@@ -312,7 +310,8 @@ def outcome_record(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[str, o
     summary = ranking = at_target = None
     if outcome.rows.height:
         summary, _, ranking = _summarise_run(outcome, metrics, allow_few, rule)
-        at_target = outcome.target and _settings_at(outcome, summary, ranking, metrics).records
+        if outcome.target:
+            at_target = _settings_at_target(outcome, summary, ranking, metrics).records
     return {
         "dataset": matrix.sources.dataset.name,
         "results": str(matrix.store.folder),
@@ -328,8 +327,8 @@ def outcome_record(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[str, o
         "lacking": dict(outcome.lacking),
         "stated": stated_values(outcome),
         "reached": [
-            {**reached._asdict(), "setting": reached.setting and str(reached.setting)}
-            for reached in outcome.reached
+            {**result._asdict(), "setting": result.setting and str(result.setting)}
+            for result in outcome.reached
         ],
         "at_target": at_target or [],
         "without_value": outcome.null_counts(),

@@ -18,7 +18,7 @@ from benchmark.compare.rank import RATE, Target, parse_target
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Cell, Contender, plan
 from benchmark.measure.loop import Announcer, run
-from benchmark.measure.record import Failure, Outcome, ProgressFactory, Reached, no_progress
+from benchmark.measure.record import Failure, Outcome, ProgressFactory, TargetResult, no_progress
 from benchmark.measure.request import Request
 from benchmark.measure.select import Matrix, make_matrix, open_matrix
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
@@ -82,12 +82,12 @@ class Search:
         """Return the setting of a value."""
         return Setting(self.name, value)
 
-    def result(self) -> Reached:
+    def result(self) -> TargetResult:
         """Return the setting with the nearest mean, and why it misses the target."""
         value = self.nearest_value()
         setting = None if value is None else self.setting(value)
         mean = None if value is None else self.means[value]
-        return Reached(self.contender.spec.label, setting, mean, self.reason())
+        return TargetResult(self.contender.spec.label, setting, mean, self.reason())
 
     def _bracket(self) -> tuple[float, float] | None:
         values = sorted(self.means)

@@ -212,7 +212,7 @@ def _measure_matrix(
     store.move_damaged_shards()
     to_score = _find_unscored(matrix, conditions.metrics, absent_metrics)
     if to_do:
-        store.begin(conditions.run, _describe_run(request, matrix, conditions, backend))
+        store.write_record(conditions.run, _describe_run(request, matrix, conditions, backend))
     seconds = CostModel(matrix.table).seconds
     engine, failures = backend.engine(seconds), []
     tasks_by_activity: dict[str, Sequence[Task]] = {"measuring": to_do, "scoring": to_score}

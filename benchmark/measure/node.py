@@ -1,4 +1,4 @@
-"""Measure a cell on a node of a Ray cluster, in a process that codes for Ray's worker.
+"""Measure a cell on a node of a Ray cluster, in a separate process started by Ray's worker.
 
 When a worker ends, Ray kills its children at once; a grandchild has time to end its programs.
 """
@@ -71,20 +71,19 @@ class NodeBench(Workbench):
 
 
 @cache
-def _explain_mismatch(spec: CodecSpec, planned: CodecInfo | None) -> str:
-    """Return why a codec cannot run here as planned; planned: None if the codec only decodes."""
+def _explain_mismatch(spec: CodecSpec, planned_info: CodecInfo | None) -> str:
+    """Return why a codec cannot run here as planned; `planned_info` is None if it only decodes."""
     try:
         codec = load_codec(spec)
-        actual, actual_again = (codec.describe(), codec.describe()) if planned else (None, None)
+        infos = [codec.describe() for _ in range(2)] if planned_info else []
     except FOREIGN as error:  # constructors run authors' code, too
         raise_interruption(error)
         return one_line(error)
-    if not (planned and actual and actual_again) or actual.fingerprint != actual_again.fingerprint:
+    if not planned_info or infos[0].fingerprint != infos[1].fingerprint:
         return ""  # a codec without a stable fingerprint cannot be compared
-    builds = [(info.fingerprint, info.revision, info.device) for info in (actual, planned)]
-    names = (
-        f"{info.version} ({info.fingerprint[:8]}, {info.device})" for info in (actual, planned)
-    )
+    infos = [infos[0], planned_info]
+    builds = [(info.fingerprint, info.revision, info.device) for info in infos]
+    names = (f"{info.version} ({info.fingerprint[:8]}, {info.device})" for info in infos)
     difference = f"its build differs from that of the plan: {' instead of '.join(names)}"
     return "" if builds[0] == builds[1] else difference
 
@@ -102,7 +101,7 @@ _PROCESSES: list[tuple[NodeRun, str | None, WorkerProcess]] = []
 
 
 def open_process(run: NodeRun) -> WorkerProcess:
-    """Return this worker's coding process, replaced for another run or GPU."""
+    """Return this worker's coding process; start a new one for another run or GPU."""
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     if _PROCESSES and _PROCESSES[0][:2] != (run, gpus):
         _PROCESSES.pop()[2].end(busy=False)
@@ -119,7 +118,7 @@ def open_process(run: NodeRun) -> WorkerProcess:
 def execute_on_node(
     run: NodeRun, task: Task, image: bytes | None, stream: bytes | None = None
 ) -> Measured | Failed:
-    """Execute a task; `MissingOnNode` if its codec cannot run; raise `WorkerError` for a fault."""
+    """Execute a task; `MissingOnNode` if its codec cannot run; raise `WorkerError` for a bug."""
     process = open_process(run)
     with private_folder() as folder:
         local_task = task if isinstance(task, Cell) else task._replace(folder=folder)
@@ -157,7 +156,7 @@ def end_with_raylet(raylet: int) -> None:
 
 
 def measure(run: NodeRun, *task: Any) -> Reply:
-    """Execute a task of Ray."""
+    """Execute a Ray task."""
     import ray
 
     end_with_raylet(os.getppid())

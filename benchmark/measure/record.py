@@ -82,7 +82,7 @@ def no_progress(title: str, total: int) -> Iterator[Callable[[Progress], None]]:
     yield lambda progress: None
 
 
-class Reached(NamedTuple):
+class TargetResult(NamedTuple):
     """Result of the search for a codec's setting."""
 
     codec: str  # label
@@ -117,7 +117,7 @@ class Outcome:
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
     target: str = ""  # value that was searched for
-    reached: tuple[Reached, ...] = ()  # results of the search, one per codec
+    reached: tuple[TargetResult, ...] = ()  # results of the search, one per codec
     anchor: str = ""  # anchor of BD-rates, as typed
     bundled: str = ""  # bundled codecs to print with those measured, as typed
     named: tuple[str, ...] = ()  # codecs as typed

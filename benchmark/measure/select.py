@@ -434,7 +434,7 @@ def copy_finished(matrix: Matrix, request: Request) -> int:
         if source_store is not store and (stream := source_store.stream(row["stream_sha256"])):
             store.keep(stream)
         if not store.has_record(row["run"]):
-            store.begin(row["run"], source_store.record(row["run"]))
+            store.write_record(row["run"], source_store.record(row["run"]))
     store.append([row for row, _ in rows.values()])
     return len(rows)
 

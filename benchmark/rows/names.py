@@ -1,4 +1,4 @@
-"""Resolve codecs as users type them to editions, the same in every option, verb and call.
+"""Find the editions meant by codecs as users type them: one rule for options, verbs and calls.
 
 A name is a spec in any spelling, a printed title, the text of the option `name`, or a codec.
 """
@@ -15,20 +15,20 @@ from benchmark.spec import SEED, CodecSpec, names_code, parse_codec, plain_codec
 
 
 def find_editions(
-    names: Iterable[str], editions: Collection[Edition], preferred: Collection[Edition] = ()
+    names: Iterable[str], editions: Collection[Edition], priority_editions: Collection[Edition] = ()
 ) -> list[Edition]:
     """Return the editions meant by names, in the order of `editions`; raise `UnknownName`.
 
     A codec's name means its usual variants (with any seed), or else all its variants.
-    preferred: editions to search first.
+    priority_editions: editions in which names are looked up first.
     """
     matches: set[Edition] = set()
     for name in dict.fromkeys(names):
-        named_editions = _find_matches(name, preferred) or _find_matches(name, editions)
+        named_editions = _find_matches(name, priority_editions) or _find_matches(name, editions)
         if not named_editions:
             raise UnknownName("codec with results", name, known_names(editions))
         matches |= named_editions
-    return [edition for edition in dict.fromkeys((*editions, *preferred)) if edition in matches]
+    return [entry for entry in dict.fromkeys((*editions, *priority_editions)) if entry in matches]
 
 
 def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
@@ -60,7 +60,7 @@ def known_names(editions: Iterable[Edition]) -> set[str]:
 
 
 def usual_variants(name: str) -> set[CodecSpec]:
-    """Return the variants that `bench run` measures for a name; none for code, missing options."""
+    """Return the variants that `bench run` measures for a name; empty for a Python file."""
     if name in CODECS and needs_options(name):
         return set()
     with suppress(BenchError):
@@ -121,12 +121,12 @@ def _match_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
 
 
 def _edition_texts(edition: Edition) -> set[str]:
-    """Return an edition's names in all outputs; if it has a seed, also those without."""
+    """Return an edition's names in all outputs; if it has a seed, also those without the seed."""
     titles = {add_remark(edition.title, remark) for remark in ("", *REMARKS.values())}
     texts = {label_of(edition.spec), edition.spec.text, *titles}
-    seedless = edition.spec.remove_options([SEED])
+    seedless_spec = edition.spec.remove_options([SEED])
     return (
         texts
-        if seedless == edition.spec
-        else texts | _edition_texts(replace(edition, spec=seedless))
+        if seedless_spec == edition.spec
+        else texts | _edition_texts(replace(edition, spec=seedless_spec))
     )

@@ -240,7 +240,7 @@ class Reductions:
         """Return the reductions that the other folder lacks."""
         return [self._reductions[key] for key in self._reductions if key not in other._reductions]
 
-    def ship(self, name: str, source: "Reductions") -> Path:
+    def write_bundled(self, name: str, source: "Reductions") -> Path:
         """Write the reductions of another folder as bundled ones, replacing earlier ones."""
         reductions = [source._reductions[key] for key in sorted(source._reductions)]
         return write_shard(self.folder, _reduction_table(reductions), name)
@@ -262,9 +262,9 @@ def _read_reductions(path: Path) -> list[Reduction] | None:
         )
         nulls = table.drop("influence").null_count().sum_horizontal()
         if nulls.sum() or table.select(invalid_row.any()).item():
-            raise BadShard("it has reductions without a value")
+            raise BadShard("it has distribution metrics without a value")
     except BadShard as error:
-        remedy = "its metrics are reduced again; remove it"
+        remedy = "they are computed again; remove it"
         warnings.warn(DamagedResults(f"{path} is left out: {error}; {remedy}", path), stacklevel=2)
         return None
     except OSError as error:

@@ -170,12 +170,12 @@ def align_columns(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
 # Files
 
 
-def write_shard(folder: Path, table: pl.DataFrame, bundled: str = "") -> Path:
-    """Write rows as a shard, equal rows as equal bytes; `bundled` names it. Raises `StoreError`."""
+def write_shard(folder: Path, table: pl.DataFrame, bundled_name: str = "") -> Path:
+    """Write rows as a shard, equal rows as equal bytes; may raise `StoreError`."""
     content = parquet_bytes(table)
     digest = hashlib.sha256(content).hexdigest()
-    path = folder / f"{f'{SHIPPED}-{bundled}' if bundled else digest}.parquet"
-    record = {record_of(path): f"{digest}  {path.name}\n".encode()} if bundled else {}
+    path = folder / f"{f'{SHIPPED}-{bundled_name}' if bundled_name else digest}.parquet"
+    record = {record_of(path): f"{digest}  {path.name}\n".encode()} if bundled_name else {}
     write_results({path: content, **record})
     return path
 

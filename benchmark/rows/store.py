@@ -1,4 +1,4 @@
-"""Rows and streams on disk: shards written once and whole, streams named by their sha256.
+"""Rows and streams on disk: shards, written once and atomically; streams named by their sha256.
 
     results/<dataset>/per_image/*.parquet   rows; shards may hold several versions of a cell
                      /per_image/shipped*    rows bundled with the project, marked as recorded
@@ -53,7 +53,7 @@ Row = dict[str, Any]
 SMALL_SHARD_ROWS = 50_000  # smaller shards are merged at the end of a run
 VERSION_COLUMNS = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
 UNUSED_COLUMNS = ("bpp", "jobs", "threads")
-DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # means only compare these
+DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # only tested for equality
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
     "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
@@ -66,9 +66,9 @@ class Store(StreamFolder):
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._shards = folder, folder / "per_image"
-        self._damaged: set[Path] = set()  # damaged shards read so far
+        self._damaged_shards: set[Path] = set()  # those read so far
 
-    def begin(self, run: str, record: Mapping[str, Any]) -> None:
+    def write_record(self, run: str, record: Mapping[str, Any]) -> None:
         """Write a run's record, the run's first file, and a README on reading the rows."""
         files = {self._writable_run_path(run): _json(record)}
         if not (readme := self.folder / "README.md").exists():
@@ -79,8 +79,8 @@ class Store(StreamFolder):
         """Add facts to a run's record, replacing existing ones."""
         path = self._writable_run_path(run)
         # Not read with `record`, so that tracebacks keep their lines.
-        facts_before = json.loads(path.read_bytes()) if self.record(run) else {}
-        write_results({path: _json({**facts_before, **facts})})
+        record = json.loads(path.read_bytes()) if self.record(run) else {}
+        write_results({path: _json(record | {**facts})})
 
     def has_record(self, run: str) -> bool:
         """Return whether a run has a record; False for an invalid file name."""
@@ -135,7 +135,7 @@ class Store(StreamFolder):
 
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image with a row, measured or bundled."""
-        tables = (self._read_rows(shipped, ["cell", "image_sha256"]) for shipped in (False, True))
+        tables = (self._read_rows(bundled, ["cell", "image_sha256"]) for bundled in (False, True))
         return {digest for table in tables for digest in table["image_sha256"].unique()}
 
     def table(self) -> pl.DataFrame:
@@ -145,22 +145,23 @@ class Store(StreamFolder):
     def means_table(self) -> pl.DataFrame:
         """Return `table` for means: texts as categories, digests hashed, unused columns absent."""
         with self._lock(shared=True):
-            own_tables, shipped_tables = (
+            measured_tables, bundled_tables = (
                 [
                     _shrink_columns(rows)
-                    for _, rows in self._read_tables(self._paths(shipped=is_shipped), filled=True)
+                    for _, rows in self._read_tables(self._paths(bundled=is_bundled), filled=True)
                 ]
-                for is_shipped in (False, True)
+                for is_bundled in (False, True)
             )
         return merge_versions(
-            concatenate([*own_tables, *map(_mark_bundled, shipped_tables)]), features=True
+            concatenate([*measured_tables, *map(_mark_bundled, bundled_tables)]), features=True
         )
 
     def read(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return `table`, and all versions measured here with the columns for `finished_rows`."""
-        own_rows, shipped_rows = self._read_rows(), self._read_rows(shipped=True)
-        rows = concatenate([own_rows, _mark_bundled(shipped_rows)])
-        return fill_columns(merge_versions(rows, features=True)), own_rows.select(VERSION_COLUMNS)
+        measured_rows, bundled_rows = self._read_rows(), self._read_rows(bundled=True)
+        all_rows = concatenate([measured_rows, _mark_bundled(bundled_rows)])
+        rows = fill_columns(merge_versions(all_rows, features=True))
+        return rows, measured_rows.select(VERSION_COLUMNS)
 
     def finished_cells(self) -> set[str]:
         """Return the keys of the cells with a successful row, measured here or imported."""
@@ -185,11 +186,11 @@ class Store(StreamFolder):
             ).add(row["cell"])
         return lost_cells - complete_cells
 
-    def versions(self, shipped: bool = False) -> pl.DataFrame:
+    def versions(self, bundled: bool = False) -> pl.DataFrame:
         """Return every row of every cell: those measured here, or the bundled ones."""
-        return fill_columns(self._read_rows(shipped))
+        return fill_columns(self._read_rows(bundled))
 
-    def own_values(self, keys: Sequence[str], metrics: Iterable[str]) -> pl.DataFrame:
+    def measured_values(self, keys: Sequence[str], metrics: Iterable[str]) -> pl.DataFrame:
         """Return keys and metric columns (those that any row has) of every row measured here."""
         return self._read_rows(columns=[*keys, *chain(*map(metric_columns, metrics))])
 
@@ -200,30 +201,30 @@ class Store(StreamFolder):
             if is_locked and len(small_shards) > 1:
                 self._merge(small_shards)
 
-    def ship(self, name: str, rows: pl.DataFrame) -> Path:
+    def write_bundled(self, name: str, rows: pl.DataFrame) -> Path:
         """Write rows as the bundled shard `shipped-<name>`."""
-        rows = fill_columns(rows.with_columns(recorded=pl.lit(True))).select(schema_of().names())
-        return self._write_shard(rows, name)
+        rows = fill_columns(rows.with_columns(recorded=pl.lit(True)))
+        return self._write_shard(rows.select(schema_of().names()), name)
 
     def move_damaged_shards(self) -> list[Path]:
-        """Move away damaged shards found so far, unless bundled or in use; return the paths."""
+        """Set aside the damaged shards read so far, unless bundled or in use; return the paths."""
         moved_paths = []
         with self._lock() as is_locked, suppress(OSError):
-            for path in sorted(self._damaged if is_locked else ()):
+            for path in sorted(self._damaged_shards if is_locked else ()):
                 if not path.name.startswith(SHIPPED):
                     moved_paths.append(set_aside(path, self.folder))
         return moved_paths
 
-    def _paths(self, shipped: bool = False) -> list[Path]:
+    def _paths(self, bundled: bool = False) -> list[Path]:
         paths = sorted(self._shards.glob("*.parquet"))
-        return [path for path in paths if path.name.startswith(SHIPPED) == shipped]
+        return [path for path in paths if path.name.startswith(SHIPPED) == bundled]
 
     def _read_rows(
-        self, shipped: bool = False, columns: Sequence[str] | None = None
+        self, bundled: bool = False, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
         # Locked: no shard is moved between listing and reading.
         with self._lock(shared=True):
-            tables = [rows for _, rows in self._read_tables(self._paths(shipped), columns)]
+            tables = [rows for _, rows in self._read_tables(self._paths(bundled), columns)]
         rows = concatenate(tables)
         return rows if columns is None else rows.select(cs.by_name(columns, require_all=False))
 
@@ -245,7 +246,7 @@ class Store(StreamFolder):
 
     def _warn(self, path: Path, error: BadShard) -> None:
         if error.damaged:
-            self._damaged.add(path)
+            self._damaged_shards.add(path)
         remedy = "its cells are measured again; use the version that wrote it, or remove it"
         if path.name.startswith(SHIPPED):
             remedy = "get the bundled file again"
@@ -262,9 +263,9 @@ class Store(StreamFolder):
             for path in tables.keys() - {merged_shard}:  # unless it is the merged shard itself
                 path.unlink()
 
-    def _write_shard(self, table: pl.DataFrame, bundled: str = "") -> Path:
+    def _write_shard(self, table: pl.DataFrame, bundled_name: str = "") -> Path:
         require_inside(self.folder, self._shards / "any")
-        return write_shard(self._shards, table.drop(READER_COLUMNS, strict=False), bundled)
+        return write_shard(self._shards, table.drop(READER_COLUMNS, strict=False), bundled_name)
 
     @contextmanager
     def mark_running(self) -> Iterator[None]:
@@ -308,18 +309,18 @@ def stores_below(results: Path) -> dict[str, Path]:
 def concatenate(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Concatenate tables, without the columns of metrics (except PSNR) that no row has."""
     names = dict.fromkeys(name for table in tables for name in table.columns)
-    filled_tables = [
+    valued_tables = [
         table.select(series for series in table if series.null_count() < table.height)
         for table in tables
     ]
-    rows = pl.concat(filled_tables, how="diagonal") if filled_tables else pl.DataFrame()
+    rows = pl.concat(valued_tables, how="diagonal") if valued_tables else pl.DataFrame()
     schema = schema_of(names)
     columns = dict.fromkeys(column.name for column in CELL_COLUMNS)
     for name in schema:
-        triple_columns = metric_columns(name)
-        is_present = name == "psnr_db" or any(column in rows.columns for column in triple_columns)
-        if name not in columns and triple_columns[1] in schema and is_present:
-            columns |= dict.fromkeys(triple_columns)
+        value_columns = metric_columns(name)
+        is_present = name == "psnr_db" or any(column in rows.columns for column in value_columns)
+        if name not in columns and value_columns[1] in schema and is_present:
+            columns |= dict.fromkeys(value_columns)
     missing_columns = {
         name: pl.lit(None, schema[name]) for name in columns if name not in rows.columns
     }

@@ -27,7 +27,7 @@ OPJ_COMPRESS = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39
 
 def bundled(dataset: str) -> list[dict[str, Any]]:
     """Return the bundled rows of JPEG 2000."""
-    rows = Store(bundled_results() / dataset).versions(shipped=True)
+    rows = Store(bundled_results() / dataset).versions(bundled=True)
     return [row for row in rows.rows(named=True) if row["codec"] == "jpeg2000"]
 
 

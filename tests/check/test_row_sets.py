@@ -101,7 +101,7 @@ def test_a_part_of_a_dataset_has_only_the_images_of_its_folder(tmp_path):
     assert read_rows(folder).rows.height == 12
     with pytest.raises(UsageError, match="holds no rows"):
         read_rows(tmp_path)
-    Store(tmp_path / "kodak").begin("20250101T000000-aa", {})
+    Store(tmp_path / "kodak").write_record("20250101T000000-aa", {})
     (tmp_path / "kodak" / "per_image").mkdir()
     with pytest.raises(UsageError, match="kodak holds no rows"):
         read_rows(tmp_path / "kodak")
@@ -138,7 +138,7 @@ def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_r
     store = Store(tmp_path / "set")
     runs = ("20250101T000000-aa", "20250201T000000-aa")
     for run, codec in zip(runs, ("jpeg", "webp"), strict=True):
-        store.begin(run, {"machine": codec})
+        store.write_record(run, {"machine": codec})
         store.append(sweep(codec, run=run))
     older = sweep("jpeg", fingerprint="0" * 64, run="20240101T000000-aa")
     store.append(older)

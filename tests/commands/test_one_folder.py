@@ -44,7 +44,7 @@ def folders(tmp_path_factory):
     for name, rows in (("whole", [*hidden, *webp]), ("shown", webp)):
         place = tmp_path_factory.mktemp(name)
         store = Store(place / "results" / "set")
-        store.ship("field", table(bundled))
+        store.write_bundled("field", table(bundled))
         store.append(rows)
         places.append(place / "results")
     return places
@@ -126,7 +126,7 @@ def test_what_is_not_shown_is_named_with_the_command_that_measures_the_rest(fold
 
 def test_a_codec_that_only_you_have_makes_its_images_those_that_are_compared(folders, tmp_path):
     store = Store(tmp_path / "results" / "set")
-    store.ship("field", table(rows_of("vtm", WHOLE, 35.0)))
+    store.write_bundled("field", table(rows_of("vtm", WHOLE, 35.0)))
     store.append(rows_of("vtm", WHOLE[:6], 39.0, fingerprint="new"))
     store.append(rows_of("./mine.py:Mine", WHOLE[:6], 36.0))
     means = benchmark.summary(store.folder, metrics="psnr")

@@ -27,7 +27,7 @@ def test_images_refused_for_one_reason_share_a_line():
 
 
 def test_files_of_a_folder_that_are_no_pictures_are_counted_by_suffix_in_one_line():
-    (line,) = absent_lines(absences(unread=("IMG_1.HEIC", "IMG_2.heic", "notes.txt")))
+    (line,) = absent_lines(absences(unread_files=("IMG_1.HEIC", "IMG_2.heic", "notes.txt")))
     assert line.startswith("2 .heic, 1 .txt: ")
     assert absences() == []
 

@@ -26,7 +26,7 @@ def results(tmp_path):
     for dataset in ("photos", "more"):
         store = Store(tmp_path / "results" / dataset)
         store.append(rows_of("jpeg", 30.0))
-        store.ship("field", table([*rows_of("vtm", 35.0), *rows_of("webp", 32.0)]))
+        store.write_bundled("field", table([*rows_of("vtm", 35.0), *rows_of("webp", 32.0)]))
     return tmp_path / "results"
 
 

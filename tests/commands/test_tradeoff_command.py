@@ -42,7 +42,7 @@ def store(tmp_path):
     ]  # fmt: skip
     store = Store(tmp_path / "results" / "kodak")
     our_rows = [record for beta in (0, 1, 2) for record in rows_of_beta(beta)]
-    store.ship("field", table([*reference_rows, *our_rows]))
+    store.write_bundled("field", table([*reference_rows, *our_rows]))
     return store
 
 

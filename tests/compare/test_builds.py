@@ -52,7 +52,7 @@ def store(tmp_path):
     ]  # fmt: skip
     elsewhere.append([*ours, *vtm, *sweep("jpeg", variant="optimize=1")])
     store = Store(tmp_path / "kodak")
-    store.ship("field", elsewhere.table())
+    store.write_bundled("field", elsewhere.table())
     return store
 
 

@@ -89,7 +89,7 @@ def store(tmp_path):
     result = Store(tmp_path / "set")
     features, protocol, _ = metric_columns(metric_class("squeeze256").column)
     columns = {features: 9, protocol: str(metric_class("squeeze256").protocol)}
-    result.ship("rows", table(add_hashes(sweep("ours", variant="beta=0", **columns))))
+    result.write_bundled("rows", table(add_hashes(sweep("ours", variant="beta=0", **columns))))
     return result
 
 

@@ -109,7 +109,7 @@ def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(
     entries = [reduction(number) for number in range(9)]
     entries.append(("x", "mine", "mine/1", 2.0, None))
     source.add(entries)
-    path = bundled.ship("field", source)
+    path = bundled.write_bundled("field", source)
     assert path.name == "shipped-field.parquet"
     assert pl.read_parquet(path)["key"].to_list() == sorted(entry[0] for entry in entries)
     new_reductions = Reductions(tmp_path / "bundled")

@@ -77,7 +77,7 @@ def flip(path, random_source):
 )
 def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path):
     """Test with the real bundled rows, and one more row in another shard."""
-    bundled = Store(bundled_results() / "kodak").versions(shipped=True)
+    bundled = Store(bundled_results() / "kodak").versions(bundled=True)
     store = Store(tmp_path / "kodak")
     store.add(bundled)
     (shard,) = store.folder.glob("per_image/*.parquet")

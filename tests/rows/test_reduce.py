@@ -254,7 +254,7 @@ def test_a_damaged_feature_file_is_made_again(tmp_path, sources):
 def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sources):
     measured = measure(tmp_path / "there", sources)
     local_store = Store(tmp_path / "here" / "test")
-    local_store.ship("checkpoints", measured.table())
+    local_store.write_bundled("checkpoints", measured.table())
     find_unscored = partial(
         find_unscored_tasks, folder=local_store.folder, retry=True, may_run=anything
     )
@@ -269,8 +269,8 @@ def test_what_was_reduced_may_be_bundled_without_features(tmp_path, sources):
     measured = measure(tmp_path / "there", sources)
     expected_values = values(measured, "shift")
     local_store = Store(tmp_path / "here" / "test")
-    local_store.ship("checkpoints", measured.table())
-    Reductions(local_store.folder).ship("checkpoints", Reductions(measured.folder))
+    local_store.write_bundled("checkpoints", measured.table())
+    Reductions(local_store.folder).write_bundled("checkpoints", Reductions(measured.folder))
     assert values(local_store, "shift") == expected_values
     assert not (local_store.folder / "features").exists()
 

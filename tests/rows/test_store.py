@@ -52,14 +52,14 @@ def test_what_is_appended_is_read_back_with_types_and_units(store):
 
 
 def test_records_of_runs_are_read_oldest_first_and_damaged_ones_warned_of(store):
-    store.begin("2", {"z": Path("p"), "a": [1]})
+    store.write_record("2", {"z": Path("p"), "a": [1]})
     assert (
         next(store.folder.glob("runs/*.json")).read_text() == '{\n "a": [\n  1\n ],\n "z": "p"\n}'
     )
-    store.begin("1", {"request": {"keep": False}})
+    store.write_record("1", {"request": {"keep": False}})
     store.amend("1", {"rows": 3})
-    store.begin("3", {"request": {"keep": True}})
-    store.begin("4", {"request": ["keep"]})
+    store.write_record("3", {"request": {"keep": True}})
+    store.write_record("4", {"request": ["keep"]})
     assert [record.get("rows") for record in store.records()] == [3, None, None, None]
     assert [store.keeps_streams(run) for run in "12345"] == [False, True, True, True, True]
     (store.folder / "runs" / "2.json").write_text("[]")
@@ -84,7 +84,7 @@ def test_only_cells_without_failure_are_done(store):
 def test_rows_that_come_with_the_project_stay_beside_those_measured_here(store):
     ours, vtm = {"codec": "ours", "variant": "beta=0"}, {"codec": "vtm", "variant": ""}
     rows = [row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)]
-    shipped = store.ship("checkpoints", measured.table(rows))
+    shipped = store.write_bundled("checkpoints", measured.table(rows))
     assert {*finished_rows(store.read()[1])["cell"]} == set(), "nothing was measured here"
     assert {record["cell"]: record["recorded"] for record in store.table().rows(named=True)} == {
         "a": True,
@@ -133,7 +133,7 @@ def test_means_are_over_the_rows_of_the_table_in_narrow_types(store, builds):
     rows = [row(cell, **codes, stream_sha256=cell, image=f"{cell[0]}.png") for cell in cells]
     rows[0] |= {"fingerprint": "f" if builds == 1 else "g"}
     bundled = [{**rows[4], "psnr_db": 30.0}, {**rows[5], "num_bytes": 9}]
-    store.ship("elsewhere", measured.table(bundled))
+    store.write_bundled("elsewhere", measured.table(bundled))
     store.append(rows[:3])
     store.append([{**rows[1], "status": "failed"}, rows[5]])
     table, means = store.table(), store.means_table()
@@ -202,7 +202,7 @@ def test_a_shard_alone_beside_a_damaged_one_stays_as_it_is_and_that_is_set_aside
 
 
 def test_images_count_with_bundled_ones_and_earlier_rows_of_a_picture_coded_again_do_not(store):
-    store.ship("x", measured.table([row("c", image_sha256="3" * 64)]))
+    store.write_bundled("x", measured.table([row("c", image_sha256="3" * 64)]))
     store.append([row("a", image_sha256="1" * 64)])
     recoded = measured.table([row("b"), row("d")]).with_columns(generation=pl.Series([None, 3]))
     write_shard(store.folder / "per_image", recoded)
@@ -290,7 +290,7 @@ def test_a_folder_that_is_a_link_to_elsewhere_gets_and_loses_nothing(store, tmp_
     features, many = FeatureFolder(store.folder), [f"{number:064x}" for number in (1, 2)]
     features.keep(ImageFeatures("space/1", many[0], np.zeros((1, 2))))
     store.append([row("a")])
-    store.begin("1", {})
+    store.write_record("1", {})
     digest = store.keep(b"abc")
     (store.folder / "features" / "space_1" / "00" / f"{many[0]}.npy").write_bytes(b"damaged")
     for name in ("sets", "damaged"):
@@ -311,7 +311,7 @@ def test_a_folder_that_is_a_link_to_elsewhere_gets_and_loses_nothing(store, tmp_
         lambda: features.prune(0),
         lambda: Reductions(store.folder).add([reduction]),
         lambda: store.append([row("b")]),
-        lambda: store.begin("2", {}),
+        lambda: store.write_record("2", {}),
         lambda: store.keep(b"abcd"),
         lambda: store.set_stream_aside(digest),
     ):
@@ -329,7 +329,7 @@ def test_a_row_of_a_stranger_leads_to_no_file_elsewhere(store, tmp_path):
 
 
 def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_its_way(store):
-    store.begin("1", {})
+    store.write_record("1", {})
     store.append([row("a"), row("b")])
     store.append([row("a", timing=True)])
     message = (store.folder / "README.md").read_text()
@@ -381,13 +381,13 @@ def test_results_belong_to_the_folder_that_shares_the_largest_part_of_their_imag
 
 
 def test_a_cell_has_lost_its_stream_only_if_no_row_of_it_has_one(store):
-    store.begin("run-a", {})
+    store.write_record("run-a", {})
     digest = store.keep(b"stream")
     lost_columns = {"run": "run-a", "stream_sha256": "0" * 64, "num_bytes": 6}
     kept_columns = {"run": "run-a", "stream_sha256": digest, "num_bytes": 6}
     store.append([row("both", **lost_columns), row("gone", **lost_columns)])
     store.append([row("both", **kept_columns, finished_utc="2026-01-02T00:00:00")])
-    store.begin("run-b", {"request": {"keep": False}})
+    store.write_record("run-b", {"request": {"keep": False}})
     store.append([row("listed", run="run-a"), row("unkept", **{**lost_columns, "run": "run-b"})])
     store.append([row("unnamed", **{**lost_columns, "run": None}), row("other", **lost_columns)])
     cells = ["both", "gone", "listed", "unkept", "unnamed"]

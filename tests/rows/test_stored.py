@@ -25,7 +25,7 @@ RUN = "20250101T000000-aa"
 
 def stored(results, name, rows):
     store = Store(results / name)
-    store.begin(RUN, {"machine": "a"})
+    store.write_record(RUN, {"machine": "a"})
     store.append(table_of(rows).rows(named=True))
     return store.folder
 
@@ -172,7 +172,7 @@ def test_the_results_of_a_folder_know_where_it_lies_while_it_has_their_images(tm
     photos, results = tmp_path / "my photos", tmp_path / "results"
     photos.mkdir()
     store = Store(results / "my photos-1a2b3c")
-    store.begin(RUN, {"request": {"dataset": str(photos)}})
+    store.write_record(RUN, {"request": {"dataset": str(photos)}})
     store.append(table_of([row("jpeg", 10, "a.png")]).rows(named=True))
     name = store.folder.name
     assert Place(name).find_measured(results).text == name, "maybe another folder's"
@@ -192,7 +192,7 @@ def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(
     for build, rows in (("1", old), ("2", new)):
         request = {"codecs": ["jpeg", "webp"], "dataset": "my photos", "limit": int(build)}
         request["points"] = ["webp.quality=10"]  # refused where --codecs does not name webp
-        Store(tmp_path / "set").begin(build, {"request": request})
+        Store(tmp_path / "set").write_record(build, {"request": request})
         changed = [record | {"run": build, "fingerprint": build} for record in rows]
         Store(tmp_path / "set").append(table_of(changed).rows(named=True))
     (absent,) = read_one_dataset(tmp_path, "set", "all", ["psnr"]).summary.absent

@@ -226,7 +226,7 @@ def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
 
 def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp_path):
     request = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
-    Store(tmp_path).begin("1", {"request": request})
+    Store(tmp_path).write_record("1", {"request": request})
     rows = [*scale_sizes("vtm"), *mine()]
     command = add_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).rescore_command
     assert remedies(["psnr_y"], command=command) == (

@@ -280,7 +280,7 @@ def import_pack(pack: Pack, results: Path) -> list[MergeResult]:
     with private_folder() as folder:
         for name, rows in group_by_key((name_of(row), row) for row in pack.rows.values()).items():
             store = Store(folder / name)
-            store.begin(run, record)
+            store.write_record(run, record)
             store.keep(*(pack.read(row) for row in rows if not is_declared(row)))
             store.keep_pictures(p for row in rows if (p := pack.picture(row)) is not None)
             store.append([recompute_rate(row) | {"run": run} for row in rows])

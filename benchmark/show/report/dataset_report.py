@@ -289,7 +289,7 @@ def _note_bundled(
     if dataset_results.only_bundled:
         return [ONLY_BUNDLED]
     store = Store(experiment.results / dataset_results.name.partition(":")[0])
-    rows = store.own_values(VARIANT, [metric.column for metric in metrics])
+    rows = store.measured_values(VARIANT, [metric.column for metric in metrics])
     measured_rows = dataset_results.table.filter(~BUNDLED)
     variants = measured_rows.select(pl.col(VARIANT).cast(pl.String)).unique()
     measured_values = rows.join(variants, on=VARIANT, how="semi", nulls_equal=True)

@@ -32,7 +32,7 @@ def measured_store(sources, tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("results") / "photos")
     bench, run = Workbench(conditions(metrics=("psnr", "psnr_y"))), conditions().run
     contenders = select([HONEST.text], {}).contenders
-    store.begin(run, {"codecs": {HONEST.text: {"licence": "MIT"}}})
+    store.write_record(run, {"codecs": {HONEST.text: {"licence": "MIT"}}})
     for cell in plan(contenders, "photos", sources):
         result = bench.carry_out(cell)
         store.keep(result.stream)

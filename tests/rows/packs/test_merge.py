@@ -42,7 +42,7 @@ def cell(quality, image, data=None, **changes):
 def machine(results, cells, run, dataset="kodak"):
     """A results folder as a run leaves it."""
     store = Store(results / dataset)
-    store.begin(run, {"machine": run})
+    store.write_record(run, {"machine": run})
     for record, stream in cells:
         store.keep(stream)
         store.append([{**record, "run": run, "machine": f"machine of {run}"}])
@@ -284,7 +284,7 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
 
 def test_one_run_described_in_two_ways_is_a_conflict(machines, tmp_path):
     first, second, _ = machines
-    Store(second / "kodak").begin("run-a", {"machine": "another"})
+    Store(second / "kodak").write_record("run-a", {"machine": "another"})
     (result,) = merge(tmp_path / "into", first, second)
     (sentence,) = result.conflicts
     assert "runs/run-a.json describe the same run differently" in sentence
@@ -310,10 +310,10 @@ def test_features_and_reductions_are_merged_too(machines, tmp_path):
 def test_rows_that_came_with_the_project_stay_what_they_are(machines, tmp_path):
     first, second, _ = machines
     store = Store(first / "kodak")
-    store.ship("checkpoints", Store(second / "kodak").table())
+    store.write_bundled("checkpoints", Store(second / "kodak").table())
     merge(tmp_path / "into", first)
     into = Store(tmp_path / "into" / "kodak")
-    assert into.versions(shipped=True).height == 3
+    assert into.versions(bundled=True).height == 3
     assert len(into.finished_cells()) == 4, "they never count as finished"
 
 
@@ -413,7 +413,7 @@ def test_damaged_sources_are_collected_and_other_warnings_passed_on(tmp_path, mo
 def run_of(results, run, part, quality):
     store = Store(results / "kodak")
     request = {"codecs": ["jpeg"], "dataset": "kodak", "part": part, "results": f"parts/{run}"}
-    store.begin(run, {"request": request})
+    store.write_record(run, {"request": request})
     store.append([{**cell(quality, "a")[0], "run": run}])
     return results
 

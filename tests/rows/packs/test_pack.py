@@ -81,7 +81,7 @@ def test_imported_rows_are_the_exported_ones_but_recorded_and_never_timed(
 
 def test_an_imported_timed_row_is_no_timed_row_here(measured_store, tmp_path):
     store = Store(tmp_path / "photos")
-    store.begin("r", {})
+    store.write_record("r", {})
     for row in measured_store.table().rows(named=True):
         store.keep(measured_store.stream(row["stream_sha256"]))
         store.append([{**row, "timing": True}])
@@ -208,7 +208,7 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     """Two datasets: one has only bundled rows, the other only the user's own."""
     results, out = tmp_path / "results", tmp_path / "x.tar"
     shutil.copytree(measured_store.folder, results / "photos")
-    Store(results / "kodak").ship("field", measured_store.table().slice(0, 4))
+    Store(results / "kodak").write_bundled("field", measured_store.table().slice(0, 4))
     words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
     nothing = bench(*words, "--dataset", "kodak")
     remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes the streams"

@@ -122,7 +122,7 @@ def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
 def test_a_metric_of_no_codec_under_test_is_drawn_or_left_out_if_asked_for(tmp_path, bundled):
     unmeasured = dict.fromkeys(("lpips_alex", "lpips_alex_protocol"))
     shipped = Store(fill(tmp_path / "shipped", [*sweep("vtm"), *sweep("webp")]) / "kodak")
-    Store(tmp_path / "kodak").ship("field", shipped.table())
+    Store(tmp_path / "kodak").write_bundled("field", shipped.table())
     fill(tmp_path, sweep("jpeg", **unmeasured))
     report = tmp_path / "kodak" / "report"
     bench_report(tmp_path, "--bundled", bundled)

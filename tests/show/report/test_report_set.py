@@ -97,9 +97,9 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     (picture.parent / "mine.png").write_bytes(b"mine")
     reads, read = [], Store._read_rows
 
-    def counted(store, shipped=False, columns=None):
+    def counted(store, bundled=False, columns=None):
         reads.append(columns)
-        return read(store, shipped, columns)
+        return read(store, bundled, columns)
 
     monkeypatch.setattr(Store, "_read_rows", counted)
     message = bench_report(results, *words, "psnr")

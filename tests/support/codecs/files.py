@@ -30,7 +30,7 @@ def keep(store, tasks, **changes):
     """Carry out cells in this process; keep rows, streams and features, and return the store."""
     bench = Workbench(conditions(folder=store.folder, jobs=1, **changes))
     features = FeatureFolder(store.folder)
-    store.begin("r", {"codecs": {}})
+    store.write_record("r", {"codecs": {}})
     measured = [bench.carry_out(cell) for cell in tasks]
     for measurement in measured:
         store.keep(measurement.stream)

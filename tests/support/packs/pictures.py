@@ -30,7 +30,7 @@ def measure_declared(store, photos, spec, dataset="photos"):
     """Score the pictures of a spec and store their rows; return the variant that rows have."""
     bench = Workbench(conditions(metrics=("psnr",)))
     (contender,) = select([spec], {}).contenders
-    store.begin("r", {"codecs": {}})
+    store.write_record("r", {"codecs": {}})
     cells = plan([contender], dataset, sources_in(photos))
     store.append([bench.carry_out(cell).row for cell in cells])
     return contender.spec
