@@ -108,6 +108,6 @@ def _find_configuration(program: Path) -> Path:
         if (folder / CONFIGURATION).is_file():
             return folder / CONFIGURATION
     raise Unavailable(
-        f"{real_path} has no {CONFIGURATION} next to it or in ../cfg: copy it there from VTM's "
-        "sources"
+        f"{real_path} has no {CONFIGURATION} next to it or in ../cfg: copy that file from VTM's "
+        "sources next to the program"
     )

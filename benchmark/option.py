@@ -108,7 +108,7 @@ ANCHOR = opt(
 )
 BUNDLED = opt(COMPARED, "Add results shipped with the project: names, or 'all'.")
 DATASETS = opt(COMPARED, "Datasets with results, or 'all'.")
-SHOWN_CODECS = opt(COMPARED, "Comma-separated codecs to show, or 'all' measured in this folder.")
+SHOWN_CODECS = opt(COMPARED, "Comma-separated codecs to show; 'all': those measured here.")
 METRICS = opt(COMPARED, "Comma-separated metrics, each a name or path.py:Class, or 'all'.")
 PAGE_IMAGES = opt(
     DRAWING,

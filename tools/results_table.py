@@ -36,8 +36,8 @@ CODECS = {  # label in the rows -> name in the README
     "jpeg:optimize=1": "JPEG, optimised, 4:2:0",
 }
 LPIPS = "lpips_squeeze"
-RANKED_AT = "bpp=0.3"
-HEADS = (
+RANKING_TARGET = "bpp=0.3"
+HEADINGS = (
     *("PSNR (%)", "LPIPS (%)", "LPIPS at 0.3 bpp"),
     *("kMAC per pixel", "s per megapixel at 0.3 bpp"),
 )
@@ -64,16 +64,16 @@ def lines(kodak: Path) -> Iterator[str]:
     rows = _rows(kodak)
     rates = [bd_rates(rows, ANCHOR, metric) for metric in ("psnr", LPIPS)]
     # all images have the same size, so the rate of the set is the mean rate
-    ranked = benchmark.rank(rows, RANKED_AT, metrics=LPIPS, budget="set").set_index("codec")
-    yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
-    yield f"|---|{'--:|' * len(HEADS)}"
+    ranked = benchmark.rank(rows, RANKING_TARGET, metrics=LPIPS, budget="set").set_index("codec")
+    yield f"| Kodak, 24 images | {' | '.join(HEADINGS)} |"
+    yield f"|---|{'--:|' * len(HEADINGS)}"
     for label, name in CODECS.items():
-        at_rate = ranked.loc[label]
+        ranked_row = ranked.loc[label]
         cells = [
             *(rate[label] for rate in rates),
-            _format_number(at_rate[LPIPS], ".3f"),
+            _format_number(ranked_row[LPIPS], ".3f"),
             _format_number(facts_of(parse_codec(label)).kmac or math.nan, ",.0f"),
-            _seconds(at_rate["typical_seconds_per_megapixel"]),
+            _seconds(ranked_row["typical_seconds_per_megapixel"]),
         ]
         yield f"| {name} | {' | '.join(cells)} |"
 
@@ -87,8 +87,8 @@ def other_metrics(kodak: Path) -> Iterator[str]:
     crossing_labels = [crossings(rows, ANCHOR, metric) for metric in OTHER_METRICS]
     for label, name in list(CODECS.items())[1:]:
         cells = [
-            rate[label].split(" ")[0] + " x" * (label in cross)
-            for rate, cross in zip(rates, crossing_labels, strict=True)
+            rate[label].split(" ")[0] + " x" * (label in labels)
+            for rate, labels in zip(rates, crossing_labels, strict=True)
         ]
         yield f"| {name.replace('**', '')} | {' | '.join(cells)} |"
 
@@ -108,7 +108,7 @@ def note(kodak: Path) -> str:
         bd_rates(codec_rows, anchor, "psnr") for anchor in ("vvenc", CONTAINER_CODEC)
     )
     search = f"ours:beta=0:effort={SEARCH}"
-    psnr_cross, lpips_cross = (
+    psnr_crossings, lpips_crossings = (
         listed([CODECS[label].replace("**", "") for label in crossings(codec_rows, ANCHOR, metric)])
         for metric in ("psnr", LPIPS)
     )
@@ -119,7 +119,7 @@ def note(kodak: Path) -> str:
         f"VVenC and {avif_rates[search]} against AVIF. "
         f"The search takes {SEARCH_STEPS[SEARCH]} steps an image. "
         "These curves cross VTM's by more than 1 % of the bits: "
-        f"by PSNR {psnr_cross or 'none'}; by LPIPS {lpips_cross}."
+        f"by PSNR {psnr_crossings or 'none'}; by LPIPS {lpips_crossings}."
     )
 
 
@@ -156,8 +156,8 @@ def _seconds(value: float) -> str:
     return _format_number(value, ".0f" if value >= 100 else ".2g")
 
 
-def _format_number(value: float, form: str) -> str:
-    return "–" if math.isnan(value) else format(value, form)
+def _format_number(value: float, format_spec: str) -> str:
+    return "–" if math.isnan(value) else format(value, format_spec)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ CODEC = "Codec, name[:key=value]... or path.py:Class"
 def encode(
     request: Annotated[Request, subset("device weights_dir flatten", device="cpu")],
     image: Annotated[Path, opt(ARGUMENT, "Image: PNG, JPEG, WebP, TIFF or PPM.")],
-    stream: Annotated[Path, opt(ARGUMENT, "Stream to write: out.crdr, out.jpg.")],
+    stream: Annotated[Path, opt(ARGUMENT, "Stream to write, such as out.crdr or out.jpg.")],
     codec: Annotated[str, opt(CODED, f"{CODEC}.")] = PLAIN,
     point: Annotated[
         str,

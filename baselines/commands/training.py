@@ -36,7 +36,7 @@ from benchmark.system.text import bench_command
 
 LOSSES, LOSSES_PNG = "losses.csv", "losses.png"
 MILESTONES = "milestones"  # folder of a run with the milestones' checkpoints
-COMMON = "common"  # name of the run with the stages that variants share
+COMMON_RUN = "common"  # name of the run with the stages that variants share
 COMPARED_BETA = 3.84
 
 
@@ -48,7 +48,7 @@ def add_photographs(
     device: str,
 ) -> TrainingOptions:
     """Return the options with photographs for training and validation; cards show `command`."""
-    paths = tuple(path for place in data for path in _training_files(place))
+    paths = tuple(path for source in data for path in _training_files(source))
     if validation:
         held_out = frozenset[str]()
         images = benchmark.open_dataset(validation).images
@@ -63,8 +63,8 @@ def add_photographs(
             )
     # a card names a dataset, or a folder and its parent
     names = [
-        place if place in DATASETS else "/".join(Path(place).absolute().parts[1:][-2:])
-        for place in data
+        source if source in DATASETS else "/".join(Path(source).absolute().parts[1:][-2:])
+        for source in data
     ]
     return replace(
         options,
@@ -85,13 +85,13 @@ def select_device(device: str) -> str:
     return kind
 
 
-def _training_files(place: str) -> list[Path]:
-    path = Path(place)
+def _training_files(source: str) -> list[Path]:
+    path = Path(source)
     if path.is_dir() or (path.is_file() and path.suffix.lower() == photographs.ARCHIVE):
         return [path]
-    if place not in DATASETS:
-        raise UsageError(f"--data {place}: there is no such folder, tar archive or dataset")
-    return [image.path for image in benchmark.open_dataset(place).images]
+    if source not in DATASETS:
+        raise UsageError(f"--data {source}: there is no such folder, tar archive or dataset")
+    return [image.path for image in benchmark.open_dataset(source).images]
 
 
 def plan_runs(recipe: Recipe, folder: Path) -> list[TrainingRun]:
@@ -101,10 +101,10 @@ def plan_runs(recipe: Recipe, folder: Path) -> list[TrainingRun]:
     if not recipe.variants:
         return [TrainingRun(folder, folder / f"{name}.safetensors", recipe)]
     runs, shared_stages = [], recipe.stages[:-1]
-    common_folder = folder / COMMON if shared_stages else None
+    common_folder = folder / COMMON_RUN if shared_stages else None
     if common_folder:
         common_recipe = replace(recipe, stages=shared_stages, variants={})
-        target = folder / f"{COMMON}.safetensors"
+        target = folder / f"{COMMON_RUN}.safetensors"
         runs.append(TrainingRun(common_folder, target, common_recipe))
     for name, variant in recipe.variant_recipes().items():
         target = folder / f"{name}.safetensors"
@@ -152,7 +152,7 @@ def check_runs(runs: Sequence[TrainingRun], options: TrainingOptions, device: st
 
 
 def train_all(runs: Sequence[TrainingRun], options: TrainingOptions, quiet: bool) -> None:
-    """Train and export each run; raises `typer.Exit` if the time is over or a signal comes."""
+    """Train and export each run; raises `typer.Exit` if time runs out or a signal arrives."""
     if len(runs) > 1 and not quiet:
         num_finished = sum(run.is_complete() for run in runs)
         steps = sum(run.recipe.steps - run.steps_reported() for run in runs)
@@ -241,7 +241,7 @@ def make_log(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Lo
     lines = output.ProgressLines(immediate=True)
 
     def log(report: Report) -> None:
-        step = run_step(report, recipe)
+        step = step_in_run(report, recipe)
         if not quiet:
             lines.say(lambda: f"{run.name}: {report_text(report, recipe)}", step == recipe.steps)
         for name, function in functions.items():
@@ -268,7 +268,7 @@ def report_text(report: Report, recipe: Recipe) -> str:
     )
     seconds = crops / report["crops_per_second"]
     parts.append(f"{output.duration(seconds)} left")
-    return ", ".join([*parts, f"{report['skipped']} skipped"])
+    return ", ".join([*parts, f"{report['skipped']} steps skipped"])
 
 
 def losses_table(reports: Iterable[Report], recipe: Recipe) -> pl.DataFrame:
@@ -306,7 +306,7 @@ def draw_losses(run: Path, recipe: Recipe) -> None:
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
     for name, style in (("loss", "-"), ("log_loss", "-"), ("validation_loss", "o")):
-        points = [(run_step(r, recipe), r[name]) for r in reports if name in r]
+        points = [(step_in_run(r, recipe), r[name]) for r in reports if name in r]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=name, markersize=3)
     for stage in range(1, len(recipe.stages)):
@@ -319,6 +319,6 @@ def draw_losses(run: Path, recipe: Recipe) -> None:
     write_file(run / LOSSES_PNG, drawing.getvalue())
 
 
-def run_step(report: Report, recipe: Recipe) -> int:
+def step_in_run(report: Report, recipe: Recipe) -> int:
     """Return a report's step, counted over all stages."""
     return recipe.total_step(*step_of(report))

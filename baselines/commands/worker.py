@@ -47,7 +47,7 @@ def new(
     ),
     code: Annotated[
         Path | None,
-        opt(TARGET, "Folder of the authors' code, to write the script to; default: OUT/NAME."),
+        opt(TARGET, "Folder of the authors' code that gets the script; default: OUT/NAME."),
     ] = None,
 ) -> None:
     """Write a contender file and an example script that runs.

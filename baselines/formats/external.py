@@ -108,7 +108,7 @@ def run_encoder(
     run_program(command, timeout_seconds=timeout_seconds, stdin=stdin)
     data = read_output_file(stream, command[0], max_stream_bytes(*shape[:2]))
     if not data:
-        raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote no stream")
+        raise ProgramFailed(f"{Path(command[0]).name} reported no error, but wrote no stream")
     return data
 
 
@@ -117,7 +117,7 @@ def run_decoder(command: Sequence[str | Path], png: Path, timeout_seconds: float
     run_program(command, timeout_seconds=timeout_seconds)
     name = Path(command[0]).name
     if not png.is_file():
-        raise ProgramFailed(f"{name} ended without an error and wrote no PNG")
+        raise ProgramFailed(f"{name} reported no error, but wrote no PNG")
     try:
         return read_png(png)
     except ImageRefused as refused:

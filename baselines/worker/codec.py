@@ -297,7 +297,9 @@ class Worker:
                 "seed=0, and copy rdrbench_worker.py again if yours is older"
             )
         if not description.sweep:
-            raise UsageError(f"{contender.script} of {self.name} has an empty sweep: fill it")
+            raise UsageError(
+                f"{contender.script} of {self.name} has an empty sweep: add settings to it"
+            )
         if not contender.random_weights:
             _require_weights(contender, description.weights)
         return description

@@ -286,7 +286,7 @@ def add(
     dataset: Annotated[
         str, opt(ORIGIN, "Dataset over which the published values are averaged.")
     ] = "kodak",
-    variant: Annotated[str, opt(ORIGIN, "Variant of the system, if there are several.")] = "",
+    variant: Annotated[str, opt(ORIGIN, "Variant of the system, if it has several.")] = "",
     title: Annotated[str, opt(ORIGIN, "Title of the paper; default: the reference.")] = "",
     rule: Annotated[str, opt(MANNER, "How the values were computed, in your own words.")] = "",
     results: options.ResultsTarget = Path("results"),

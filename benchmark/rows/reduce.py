@@ -264,7 +264,7 @@ def _read_reductions(path: Path) -> list[Reduction] | None:
         if nulls.sum() or table.select(invalid_row.any()).item():
             raise BadShard("it has distribution metrics without a value")
     except BadShard as error:
-        remedy = "they are computed again; remove it"
+        remedy = "its metrics are computed again; remove the file"
         warnings.warn(DamagedResults(f"{path} is left out: {error}; {remedy}", path), stacklevel=2)
         return None
     except OSError as error:

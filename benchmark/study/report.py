@@ -206,7 +206,7 @@ def _summary_lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files
         *(f"Excluded: {count} ({rule})." for rule, count in rules.items()),
         agreement_text,
         f"Circular triads: {result.circular} of {result.triads} in the majority votes, "
-        f"{result.rater_circular} of {result.rater_triads} in those of one rater (chance: 1/4).",
+        f"{result.rater_circular} of {result.rater_triads} in each rater's votes (chance: 1 in 4).",
     )
     return [line for line in lines if line]
 

@@ -191,7 +191,7 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
     with suppress(tarfile.HeaderError):
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
         raise Unavailable(
-            f"{path} is a tar, torch's format before 2017: convert it with a torch of that time"
+            f"{path} is a tar, as torch wrote before 2017: convert it with a version of that time"
         )
     result = torch.load(path, map_location=device, weights_only=True)
     for tensor in _find_tensors(result, torch.Tensor):

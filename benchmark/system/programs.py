@@ -219,7 +219,7 @@ def read_output_file(
     if not os.path.lexists(file):
         return b""
     if not stat.S_ISREG(file.lstat().st_mode):
-        raise ProgramFailed(f"{name} made {file.name}, and it is not a regular file")
+        raise ProgramFailed(f"{name} wrote {file.name}, which is not a regular file")
     with file.open("rb") as output_file:
         content = output_file.read(max_bytes + 1)  # the file may still grow
         size = output_file.seek(0, os.SEEK_END)

@@ -46,16 +46,16 @@ def test_a_request_that_cannot_be_met_is_one_sentence(monkeypatch, capsys, tmp_p
 
 
 def test_a_step_has_what_those_before_it_left_and_the_last_one_the_rest():
-    assert command.ends(command.STEPS[:3], 2) == [15, 90, 120]
-    assert command.ends(command.STEPS[4:6], 1) == [60, 60]
-    assert command.ends(command.STEPS[-1:], 13) == [780], "alone it has all minutes"
+    assert command.deadlines(command.STEPS[:3], 2) == [15, 90, 120]
+    assert command.deadlines(command.STEPS[4:6], 1) == [60, 60]
+    assert command.deadlines(command.STEPS[-1:], 13) == [780], "alone it has all minutes"
 
 
 @pytest.mark.parametrize(
     ("program", "seconds", "reason"),
     [
         ("pass", None, ""),
-        ("import sys; sys.exit(3)", None, "the process ended with 3"),
+        ("import sys; sys.exit(3)", None, "the process exited with code 3"),
         ("import time; time.sleep(9999)", 1.0, "cut off after 1 s"),
         ("pass", 0.0, "no time was left"),
     ],

@@ -1,7 +1,7 @@
 """The command `tools/on_gpu.sh`: pack what a machine without a network needs, and measure there.
 
 `measure` runs eight steps, each in its own process, and writes a line of JSON after each result.
-Exit code 1 if a claim does not hold or a measurement fails or is cut off, 2 if it cannot be done.
+Exit code 1 if a claim does not hold or a measurement fails or is cut off, 2 if none can start.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tools.gpu.results import FILE, REST, is_good, read_lines, table, write_line
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "compressai", "pytorch-fid", "lpips", "numpy", "constriction")
-END_SECONDS = 5.0  # time for a step to end by itself
+END_SECONDS = 5.0  # time for a step to end after SIGTERM
 MINUTES = 13.0
 
 
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
     name: str
     seconds: float  # 0 for the last step, which has the remaining time
-    cells: str  # "module:function", from conditions to measurements by name
+    cells: str  # "module:function"; the function yields named measurements of the conditions
 
 
 STEPS = (
@@ -58,25 +58,26 @@ def measure(
     write_line(out, {"described": description, "date": f"{datetime.now(UTC):%Y-%m-%d}"})
     start_time = monotonic()
     with TemporaryDirectory(prefix="on_gpu-") as scratch:
-        for step, end in zip(steps, ends(steps, minutes), strict=True):
-            seconds = None if small else start_time + end - monotonic()
-            words = (step.name, step.cells, out, scratch, device, "small" if small else "")
+        for step, deadline in zip(steps, deadlines(steps, minutes), strict=True):
+            seconds = None if small else start_time + deadline - monotonic()
+            arguments = (step.name, step.cells, out, scratch, device, "small" if small else "")
             write_line(out, {"begun": step.name})
-            failure = _run_step([sys.executable, "-m", "tools.gpu.step", *map(str, words)], seconds)
+            command = [sys.executable, "-m", "tools.gpu.step", *map(str, arguments)]
+            failure = _run_step(command, seconds)
             if failure:
                 write_line(out, {"step": step.name, "cell": REST, "failed": failure})
                 print(f"{step.name}: {failure}", flush=True)
     return all(map(is_good, read_lines(out)[1]))
 
 
-def ends(steps: Sequence[Step], minutes: float) -> list[float]:
+def deadlines(steps: Sequence[Step], minutes: float) -> list[float]:
     """Return the seconds after the start at which steps are cut off.
 
-    >>> ends(STEPS[:3], 2), ends(STEPS[-1:], 13)
+    >>> deadlines(STEPS[:3], 2), deadlines(STEPS[-1:], 13)
     ([15, 90, 120], [780])
     """
-    *earlier_ends, _ = accumulate(step.seconds for step in steps)
-    return [min(end, 60 * minutes) for end in (*earlier_ends, 60 * minutes)]
+    *earlier, _ = accumulate(step.seconds for step in steps)
+    return [min(seconds, 60 * minutes) for seconds in (*earlier, 60 * minutes)]
 
 
 def _run_step(command: Sequence[str], seconds: float | None) -> str:
@@ -85,7 +86,7 @@ def _run_step(command: Sequence[str], seconds: float | None) -> str:
     with subprocess.Popen(command, cwd=ROOT) as process:
         try:
             code = process.wait(seconds)
-            return f"the process ended with {code}" if code else ""
+            return f"the process exited with code {code}" if code else ""
         except subprocess.TimeoutExpired:
             return f"cut off after {seconds:.0f} s"
         finally:
@@ -121,7 +122,7 @@ def describe(device: str, small: bool) -> dict[str, Any]:
     }
 
 
-def main(words: Sequence[str]) -> int:
+def main(command_line: Sequence[str]) -> int:
     """Run the command."""
     names = [step.name for step in STEPS]
     parser = argparse.ArgumentParser(prog="tools/on_gpu.sh", description=(__doc__ or "").strip())
@@ -129,16 +130,16 @@ def main(words: Sequence[str]) -> int:
     pack_parser = verbs.add_parser("pack", help="make the archives for a machine without a network")
     pack_parser.add_argument("folder", type=Path)
     table_parser = verbs.add_parser("table", help="print the tables of results")
-    table_parser.add_argument("folder", type=Path, help="--out of measure")
+    table_parser.add_argument("folder", type=Path, help="folder given to measure with --out")
     measure_parser = verbs.add_parser("measure", help="measure in steps with time limits")
     measure_parser.add_argument("--out", type=Path, required=True, help=f"folder of {FILE}")
     measure_parser.add_argument(
-        "--from", choices=names, default=names[0], dest="first", metavar="STEP"
+        "--from", choices=names, default=names[0], dest="first_step", metavar="STEP"
     )
     measure_parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     measure_parser.add_argument("--small", action="store_true", help="one crop, a tiny network")
     measure_parser.add_argument("--minutes", type=float, default=MINUTES, help="for all steps")
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(command_line)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step ends, too
     try:
         if arguments.verb == "pack":
@@ -146,8 +147,8 @@ def main(words: Sequence[str]) -> int:
             return 0
         if arguments.verb == "measure":
             if arguments.small and arguments.device != "cpu":
-                raise UsageError("--small only tries the measurements: add --device cpu")
-            steps = STEPS[names.index(arguments.first) :]
+                raise UsageError("--small is only for trials on a CPU: add --device cpu")
+            steps = STEPS[names.index(arguments.first_step) :]
             is_complete = measure(
                 arguments.out.resolve(), steps, arguments.device, arguments.small, arguments.minutes
             )

@@ -26,7 +26,7 @@ from tools.gpu.conditions import ROOT, Cells, Conditions, calls_per_second, meas
 from tools.gpu.results import Result
 
 MAX_LOSS_DIFFERENCE = 1e-3  # relative: a GPU sums in a different order
-STARTS, STEPS_FROM_FILES = 10, 12  # the fourth step is recorded while readers are ahead
+STARTS, STEPS_FROM_FILES = 10, 12  # the fourth step is captured during prefetching
 WAIT_SECONDS = 30.0  # time for the first saved state of a run
 RECIPE = """
 sizes = "{size}"
@@ -57,7 +57,7 @@ lpips_per_beta = {lpips_per_beta}
 gan_per_beta = 4e-4
 discriminator_channels = [32, 64, 128, 128]
 """
-CARD = {"size": "micro", "steps": 200, "batch": 16, "crop_px": 256, "lpips_per_beta": 0.4}
+GPU_VALUES = {"size": "micro", "steps": 200, "batch": 16, "crop_px": 256, "lpips_per_beta": 0.4}
 SMALL = {"size": "tiny", "steps": 8, "batch": 2, "crop_px": 64, "lpips_per_beta": 0}
 
 
@@ -69,25 +69,25 @@ def train(conditions: Conditions) -> Cells:
     yield "memory of two stages", partial(_memory, conditions)
 
 
-def _train_words(conditions: Conditions) -> list[object]:
+def _train_arguments(conditions: Conditions) -> list[object]:
     path = conditions.scratch / "recipe.toml"
-    path.write_text(RECIPE.format(**(SMALL if conditions.small else CARD)))
+    path.write_text(RECIPE.format(**(SMALL if conditions.small else GPU_VALUES)))
     data = conditions.pictures(60)
     return ["train", "--recipe", path, "--data", data, "--device", conditions.device]
 
 
 def _kill_and_resume(conditions: Conditions) -> Result:
     """Kill a run after its first saved state, resume and export it, and code an image."""
-    recipe_steps = SMALL["steps"] if conditions.small else CARD["steps"]
+    recipe_steps = SMALL["steps"] if conditions.small else GPU_VALUES["steps"]
     folder = conditions.scratch / "run"
-    words = [
-        *_train_words(conditions),
+    arguments = [
+        *_train_arguments(conditions),
         "--out",
         folder,
         "--milestone-steps",
         int(recipe_steps) // 2,
     ]
-    command = [sys.executable, "-m", "benchmark", *map(str, words)]
+    command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
     deadline = time.monotonic() + WAIT_SECONDS
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         while not any(folder.glob(MILESTONE.format("*"))) and process.poll() is None:
@@ -95,9 +95,9 @@ def _kill_and_resume(conditions: Conditions) -> Result:
                 break
             time.sleep(0.02)
         process.kill()
-    run = TrainingRun(folder, folder / "ours.safetensors", load_recipe(str(words[2])))
+    run = TrainingRun(folder, folder / "ours.safetensors", load_recipe(str(arguments[2])))
     num_saved = run.steps_saved()
-    run_module("benchmark", *words)
+    run_module("benchmark", *arguments)
     codec = f"ours:beta=0:checkpoint={run.target}"
     rows = measure_rows(
         *(conditions.scratch / "trained", "--codecs", codec, "--points", "ours.q=2"),
@@ -110,9 +110,9 @@ def _kill_and_resume(conditions: Conditions) -> Result:
 
 
 def _suite(conditions: Conditions) -> Result:
-    words = ("--suite", "matched", "--members", "hyperprior-1")
+    options = ("--suite", "matched", "--members", "hyperprior-1")
     output = run_module(
-        "benchmark", *_train_words(conditions), *words, "--out", conditions.scratch / "suite"
+        "benchmark", *_train_arguments(conditions), *options, "--out", conditions.scratch / "suite"
     )
     return Result(output.strip().rpartition("\n")[2].rpartition("/")[2], passed=True)
 
@@ -123,7 +123,7 @@ def _memory(conditions: Conditions) -> Result:
         return Result("only a GPU has allocated memory to measure", absent=True)
     recipe = replace(_recipe(conditions, "mini", 1), stages=load_recipe("gpu-half-hour").stages)
     network = _run(recipe).build().to(conditions.device)
-    gib = []
+    sizes = []
     for index in range(2):
         torch.cuda.reset_peak_memory_stats()
         learner = Learner(network, recipe, index, _photographs())
@@ -131,14 +131,15 @@ def _memory(conditions: Conditions) -> Result:
             learner.update()
         del learner
         torch.cuda.synchronize()
-        gib += [torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()]
-    peak, remaining, next_peak, last = (number / 2**30 for number in gib)
-    text = f"{peak:.2f} GiB in the first stage, {remaining:.2f} after it, {next_peak:.2f} in the "
-    return Result(f"{text}second, {last:.2f} after it", passed=remaining < peak / 2)
+        sizes += [torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()]
+    peak, remaining_gib, next_peak, final_gib = (size / 2**30 for size in sizes)
+    text = f"{peak:.2f} GiB in the first stage, {remaining_gib:.2f} after it, "
+    text += f"{next_peak:.2f} in the second, {final_gib:.2f} after it"
+    return Result(text, passed=remaining_gib < peak / 2)
 
 
 def _read_files(conditions: Conditions) -> Result:
-    """Record steps while photographs are decoded from files."""
+    """Capture steps as a CUDA graph while photographs are decoded from files."""
     paths = photograph_paths([conditions.pictures(40)])
     starts, steps = (1, 5) if conditions.small else (STARTS, STEPS_FROM_FILES)
     losses = []
@@ -152,7 +153,7 @@ def _read_files(conditions: Conditions) -> Result:
 
 
 def losses(conditions: Conditions) -> Cells:
-    """Compare losses of recorded steps, in float32, with those of `--no-graph`."""
+    """Compare losses of captured steps, in float32, with those of `--no-graph`."""
     for index, (kind, steps) in enumerate({"rates": 100, "realism": 40}.items()):
         yield f"losses of {kind}", partial(_losses, conditions, index, steps)
 
@@ -171,12 +172,12 @@ def _losses(conditions: Conditions, index: int, steps: int) -> Result:
 
 def steps(conditions: Conditions) -> Cells:
     """Measure crops per second of `gpu-half-hour`, with and without a CUDA graph."""
-    crops = partial(partial, crops_per_second, conditions)
-    yield "small, realism, recorded", crops("small", 1)
-    yield "small, realism, --no-graph", crops("small", 1, graph=False)
-    yield "mini, rates, recorded", crops("mini", 0, compare_forecast=True)
-    yield "small, rates, recorded", crops("small", 0)
-    yield "mini, rates, --no-graph", crops("mini", 0, graph=False)
+    make_measurement = partial(partial, crops_per_second, conditions)
+    yield "small, realism, recorded", make_measurement("small", 1)
+    yield "small, realism, --no-graph", make_measurement("small", 1, graph=False)
+    yield "mini, rates, recorded", make_measurement("mini", 0, compare_forecast=True)
+    yield "small, rates, recorded", make_measurement("small", 0)
+    yield "mini, rates, --no-graph", make_measurement("mini", 0, graph=False)
 
 
 def crops_per_second(
@@ -186,7 +187,7 @@ def crops_per_second(
     graph: bool = True,
     compare_forecast: bool = False,
 ) -> Result:
-    """Time steps of a stage of `gpu-half-hour`; compare_forecast: with `--check`'s forecast."""
+    """Time a stage of `gpu-half-hour`; compare_forecast: also check the forecast of `--check`."""
     recipe, gpu = _recipe(conditions, size, index), conditions.device == "cuda"
     cost: Any = None
     if compare_forecast:
@@ -195,7 +196,7 @@ def crops_per_second(
     learner = _learner(conditions, recipe, index, graph=graph)
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-    for _ in range(1 if conditions.small else 8):  # steps with maps are not recorded
+    for _ in range(1 if conditions.small else 8):  # steps with maps are not captured
         learner.update()
     rate = calls_per_second(learner.update, conditions.device, 0 if conditions.small else 5)
     memory = torch.cuda.max_memory_allocated() if gpu else 0
@@ -204,10 +205,10 @@ def crops_per_second(
     text += f", {memory / 2**30:.2f} GiB" if memory else ""
     if cost:
         numbers["foreseen_s_off"] = abs(cost.seconds * rate - 1)
-        text += f", foreseen {1 / cost.seconds:.3g} of {rate:.3g} steps per second"
+        text += f", forecast {1 / cost.seconds:.3g} steps per second, measured {rate:.3g}"
     if cost and memory:
         numbers["foreseen_bytes_off"] = abs(cost.memory_bytes / memory - 1)
-        text += f", {cost.memory_bytes / 2**30:.2f} GiB"
+        text += f", forecast {cost.memory_bytes / 2**30:.2f} GiB"
     return Result(text, numbers=numbers)
 
 

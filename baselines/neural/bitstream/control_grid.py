@@ -36,10 +36,10 @@ def map_shape(width: int, height: int) -> tuple[int, int]:
     return -(-height // BLOCK), -(-width // BLOCK)
 
 
-def level_steps(levels: LevelMap, highest: int) -> NDArray[np.int64]:
-    """Convert levels to steps of a grid; highest: its last step, a multiple of 16."""
+def level_steps(levels: LevelMap, last_step: int) -> NDArray[np.int64]:
+    """Convert levels to steps of a grid; last_step: its last, a multiple of 16."""
     sixteenths = levels.astype(np.int64) + (levels == MAX_LEVEL)
-    return sixteenths * np.int64(highest // LEVELS)
+    return sixteenths * np.int64(last_step // LEVELS)
 
 
 def nearest_levels(fractions: NDArray[np.floating[Any]]) -> LevelMap:
@@ -148,11 +148,11 @@ class _DecisionEncoder(_Counts):
 
     def finish(self) -> bytes:
         state, digits = 0, bytearray()
-        for begin, width in reversed(self._intervals):
+        for start, width in reversed(self._intervals):
             while state >> (STATE_BITS - PRECISION) >= width:
                 digits.append(state & 0xFF)
                 state >>= 8
-            state = (state // width << PRECISION) + begin + state % width
+            state = (state // width << PRECISION) + start + state % width
         while state:
             digits.append(state & 0xFF)
             state >>= 8
@@ -172,8 +172,8 @@ class _DecisionDecoder(_Counts):
         no = self.no_probability(context)
         quantile = self._state & (1 << PRECISION) - 1
         yes = quantile >= no
-        begin, width = (no, (1 << PRECISION) - no) if yes else (0, no)
-        self._state = (self._state >> PRECISION) * width + quantile - begin
+        start, width = (no, (1 << PRECISION) - no) if yes else (0, no)
+        self._state = (self._state >> PRECISION) * width + quantile - start
         self._refill()
         self.count(context, yes=yes)
         return yes
@@ -184,7 +184,7 @@ class _DecisionDecoder(_Counts):
             self._position += 1
 
     def finish(self) -> None:
-        """Raise `CorruptStream` unless exactly all bytes were used."""
+        """Raise `CorruptStream` unless all bytes were read and none is left in the state."""
         if self._state or self._position < len(self._data):
             raise CorruptStream("a map of levels does not end where its blocks do")
 

@@ -59,7 +59,7 @@ def open_base(sizes: DiffusionSizes) -> BaseCodec:
 SCALE, THRESHOLD, RATE, OVERHEAD = range(4)  # columns of the table of levels
 
 
-class Noisy(NamedTuple):
+class NoisyResiduals(NamedTuple):
     """Noisy residuals of base pictures: the controls of the network."""
 
     residuals: Tensor  # (N, 3, H, W), u_t
@@ -96,13 +96,17 @@ class DiffusionNetwork(Network):
         """Table of rate levels, float32 (levels, 4)."""
         return getattr(self, f"levels_{self.sizes.domain}")
 
-    def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
+    def forward(
+        self, images: Tensor, controls: NoisyResiduals | None, *, noisy: bool = True
+    ) -> Estimate:
         """Predict velocities given base pictures `images` (N, 3, H, W), returned as `latents`."""
         # without `controls`, residuals are 0, at the lowest rate level; bits are zero
         if controls is None:
             ones = torch.ones(len(images), device=images.device)
             log_scale = math.log(self.facts(0.0).scale)
-            controls = Noisy(torch.zeros_like(images), -MAX_LOG_SNR * ones, log_scale * ones)
+            controls = NoisyResiduals(
+                torch.zeros_like(images), -MAX_LOG_SNR * ones, log_scale * ones
+            )
         velocities = self.unet(controls.residuals, images, controls.log_snr, controls.log_scale)
         alpha, sigma = amplitudes(controls.log_snr)
         residuals = alpha * controls.residuals - sigma * velocities
@@ -158,7 +162,7 @@ class DiffusionNetwork(Network):
     ) -> Tensor:
         """Return the velocities of `residuals` at a noise level, given base pictures `images`."""
         ones = torch.ones(len(images), device=images.device)
-        controls = Noisy(residuals, log_snr * ones, math.log(facts.scale) * ones)
+        controls = NoisyResiduals(residuals, log_snr * ones, math.log(facts.scale) * ones)
         return self(images, controls).latents
 
     def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:

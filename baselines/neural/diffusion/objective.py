@@ -1,9 +1,9 @@
 """Objective of diffusion decoders, and their members of the suite `generative`.
 
-A base codec codes a crop at a random level: within its photograph if all decoded photographs fit
-on disk (`DecodedPhotographs`), otherwise alone. Noise of a random time is added to the crop's
-residual in units of the level's standard deviation; the loss is the squared error of the predicted
-velocity. Our choices: a time in each of as many equal intervals as crops, and uniform levels.
+A crop's level is random. If all decoded photographs fit on disk, the base codec codes each of them
+once (`DecodedPhotographs`); otherwise it codes the crop alone. Noise of a random time is added to
+the residual divided by its standard deviation; the loss is the squared error of the predicted
+velocity. Our choices: times are stratified over a batch's crops, and levels are uniform.
 """
 
 import io
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.diffusion.model import DiffusionNetwork, Noisy, open_base
+from baselines.neural.diffusion.model import DiffusionNetwork, NoisyResiduals, open_base
 from baselines.neural.diffusion.noise import amplitudes, noise_key, noise_level, normal_noise
 from baselines.neural.network import Network, make_images, make_pixels, pad_pixels
 from baselines.neural.training.objective import (
@@ -78,7 +78,7 @@ class DecodedPhotographs(PhotographSet):
 class DiffusionObjective(Objective):
     """Objective of a stage of `dirac` or `hfd`, which differ in the network's configuration."""
 
-    weighs_rate = reduces = False
+    weighs_rate = uses_reduced_crops = False
 
     def __init__(self, stage: Stage, setup: Setup) -> None:
         super().__init__(stage, setup)
@@ -96,10 +96,11 @@ class DiffusionObjective(Objective):
         signal = (crops - pictures) / scales.exp()[:, None, None, None]
         noise = torch.randn_like(signal)
         alpha, sigma = amplitudes(log_snrs)
-        controls = Noisy(alpha * signal + sigma * noise, log_snrs, scales)
+        controls = NoisyResiduals(alpha * signal + sigma * noise, log_snrs, scales)
         with self.setup.precision():
-            predicted = network(pictures, controls).latents
-        errors = (predicted.float() - (alpha * noise - sigma * signal)).square().mean((1, 2, 3))
+            predicted_velocity = network(pictures, controls).latents
+        velocity = alpha * noise - sigma * signal
+        errors = (predicted_velocity.float() - velocity).square().mean((1, 2, 3))
         numbers = {"velocity_error": errors.mean().detach()}
         for name, is_selected in (("noisy", times > 0.5), ("clean", times <= 0.5)):
             mask = torch.from_numpy(is_selected).to(errors.device, non_blocking=True)
@@ -123,20 +124,20 @@ class DiffusionObjective(Objective):
             for level, pixels, coded_pixels, rate in self._validation_crops:
                 facts = self._facts[level]
                 image, base_image = (make_images(x, device) for x in (pixels, coded_pixels))
-                restored = model.single_step(base_image, facts).clamp(-1, 1)
-                psnr = -10 * math.log10(float((restored - image).square().mean()) / 4)
+                restored_image = model.single_step(base_image, facts).clamp(-1, 1)
+                psnr = -10 * math.log10(float((restored_image - image).square().mean()) / 4)
                 _, _, bpp, psnr_db = points[level]
                 points[level] = points[level]._replace(
                     bpp=bpp + rate / count, psnr_db=psnr_db + psnr / count
                 )
-                normal = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
-                noise = torch.from_numpy(normal).to(device)
+                unit_noise = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
+                noise = torch.from_numpy(unit_noise).to(device)
                 signal = (image - base_image) / facts.scale
                 for time in VALIDATION_TIMES:
                     amounts = noise_level(time, model.noise_scale(facts))
-                    noisy = amounts.alpha * signal + amounts.sigma * noise
-                    predicted = model.predict(base_image, noisy, amounts.log_snr, facts)
-                    error = predicted - (amounts.alpha * noise - amounts.sigma * signal)
+                    noisy_residuals = amounts.alpha * signal + amounts.sigma * noise
+                    velocity = model.predict(base_image, noisy_residuals, amounts.log_snr, facts)
+                    error = velocity - (amounts.alpha * noise - amounts.sigma * signal)
                     errors.append(float(error.square().mean()))
         return Validation(tuple(points), math.fsum(errors) / len(errors))
 
@@ -152,14 +153,14 @@ class DiffusionObjective(Objective):
         sweep = model.sizes.sweep
         self._network, self._base = model, open_base(model.sizes)
         self._facts = [model.facts(level) for level in range(len(sweep))]  # waits for a GPU
-        self._decoded: list[DecodedPhotographs] = []  # by level; empty if they need too much space
+        self._decoded_photographs: list[DecodedPhotographs] = []  # by level; empty if too large
         photographs, folder = setup.photographs, setup.folder
         num_bytes = 0
         if photographs is not None:
             num_bytes = 3 * int(photographs.sides.prod(1).sum()) * len(sweep)
         if photographs is not None and folder is not None and num_bytes <= MAX_CACHED_BYTES:
             base_folder = folder / BASE_FOLDER
-            self._decoded = [
+            self._decoded_photographs = [
                 DecodedPhotographs(photographs, setting, self._base, base_folder, setup.device)
                 for setting in sweep
             ]
@@ -168,11 +169,11 @@ class DiffusionObjective(Objective):
     def _random_levels(
         self, network: DiffusionNetwork, step: int
     ) -> tuple[Int64Array, Float64Array]:
-        random, size = self.setup.random(step), self.stage.batch
+        generator, size = self.setup.random(step), self.stage.batch
         num_levels = network.sizes.rate_levels
-        offset, indices = int(random.integers(num_levels)), np.arange(size)
-        drawn_levels = random.permutation((offset + indices) % num_levels)
-        return drawn_levels, random.permutation((indices + random.random()) / size)
+        offset, indices = int(generator.integers(num_levels)), np.arange(size)
+        drawn_levels = generator.permutation((offset + indices) % num_levels)
+        return drawn_levels, generator.permutation((indices + generator.random()) / size)
 
     def _noisy_conditions(
         self, network: DiffusionNetwork, batch: Batch, levels: Int64Array, times: Float64Array
@@ -185,9 +186,9 @@ class DiffusionObjective(Objective):
             # Uses indices, not a mask, whose true values a GPU would have to count first.
             indices = np.flatnonzero(levels == level)
             rows = torch.from_numpy(indices).to(crops.device, non_blocking=True)
-            if self._decoded:
+            if self._decoded_photographs:
                 numbers, seed = [batch.numbers[index] for index in indices], self.setup.recipe.seed
-                pixels = draw_crops(self._decoded[level], stage.crop_px, numbers, seed)
+                pixels = draw_crops(self._decoded_photographs[level], stage.crop_px, numbers, seed)
                 pixels = pixels.pin_memory() if crops.is_cuda else pixels
                 pictures[rows] = pixels.to(crops.device, non_blocking=True).float() / 127.5 - 1
             else:

@@ -84,7 +84,7 @@ class Objective:
     stage_type: ClassVar[type[Stage]] = Stage  # defines the fields in a recipe's stage
     rates: ClassVar[Sequence[int]] = ANY_RATES  # possible numbers of a network's rate levels
     weighs_rate: ClassVar[bool] = True  # needs a lambda for each rate level
-    reduces: ClassVar[bool] = True  # allows crops of downsampled photographs
+    uses_reduced_crops: ClassVar[bool] = True  # crops of downsampled photographs, too
     frozen: ClassVar[Collection[str]] = ()  # parts of networks to leave untrained
     _adversary: Any = None  # discriminators, with `state` and `load_state`; None: no GAN
 

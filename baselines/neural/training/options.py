@@ -30,7 +30,9 @@ class TrainingOptions:
         0, MANNER, "Keep a copy of the state after every N steps; 0: never.", minimum=0
     )
     quantised: bool = option(
-        False, MANNER, "Export weights of ours, HiFiC and PQ-MIM as integers of 3 to 8 bits."
+        False,
+        MANNER,
+        "Export weights as integers of 3 to 8 bits (`ours`, `hific` and `pqmim` only).",
     )
     changed: bool = option(
         False, MANNER, "Resume even if a Python file named in the recipe was edited."

@@ -106,7 +106,7 @@ class Stage:
         expected = 1 if self.objective == SINGLE_RATE else rate_levels
         if kind.weighs_rate and len(self.lambdas) != expected:
             raise ValueError(f"a {self.objective} stage needs {expected} lambdas")
-        if self.reduced_share and not kind.reduces:
+        if self.reduced_share and not kind.uses_reduced_crops:
             raise ValueError("reduced_share must be 0: the base codes unscaled photographs")
 
     @property

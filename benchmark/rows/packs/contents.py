@@ -165,7 +165,7 @@ def write_pack(
     """
     name = out.name.removesuffix(".tar")
     if not PACK_NAME.fullmatch(name):
-        raise UsageError(f"{out}: a pack's name has only letters, digits, dots, - and _")
+        raise UsageError(f"{out}: a pack's name may contain only letters, digits, dots, - and _")
     if out.exists():
         raise UsageError(f"{out} exists already: remove it, or give another name")
     specs = {spec.text for spec in specs_in(rows)}

@@ -207,7 +207,7 @@ def test_a_report_is_shown_with_what_it_has_and_the_time_left():
     stages = {"steps": 100, "batch": 4}, {"steps": 1000, "batch": 8}
     assert report_text(report, recipe_of(stages[0])) == (  # 25 x 4 crops, one a second
         "stage 1 of 1, step 75 of 100, loss 2, 0.250 bpp, 0.2 steps/s, 1.0 crops/s, 2 min left, "
-        "1 skipped"
+        "1 steps skipped"
     )
     assert "2.2 h left" in report_text(report, recipe_of(*stages))  # and 1000 x 8 of the next stage
 
