@@ -107,7 +107,7 @@ class Command:
         self._timeout_seconds = timeout_seconds
         self._version = version
         for words in (self._encode, self._decode):
-            find_program(words[0], "check the template, and that the file is executable")
+            find_program(words[0], "check the template, and whether the file is executable")
 
     def describe(self) -> CodecInfo:
         """Return the user's templates, and a fingerprint of them and of the files they name."""

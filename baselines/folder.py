@@ -371,7 +371,7 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
     if not sized_pictures and without_picture:
         row, names = without_picture[0], listed([entry.file for entry in entries])
         raise BadOption(
-            f"{row.location} is for {row.image!r}, and no line is for a picture in the folder "
+            f"{row.location} is for {row.image!r}, but no line is for a picture in the folder "
             f"({names}): give both the same names"
         )
     if not sized_pictures:

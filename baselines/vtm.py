@@ -17,7 +17,7 @@ from benchmark.system.atomic import private_folder
 from benchmark.system.digest import files_sha256
 from benchmark.system.settings import program_folders
 
-REMEDY = "build VTM, and set $VTM_DIR to its folder, or use vvenc, the closest without a program"
+REMEDY = "build VTM, and set $VTM_DIR to its folder, or use vvenc, which needs no program"
 CONFIGURATION = "encoder_intra_vtm.cfg"
 COMMAND = (
     "{program} -i {source} -c {configuration} -q {qp} -o /dev/null -b {stream} -wdt {width} "

@@ -163,7 +163,7 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
 def memory_sentence(error: BaseException) -> str:
     """Return a sentence on an error due to too little memory or too few threads; else ""."""
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        cause = "the system refuses this process another thread: allow more memory or processes"
+        cause = "this process may not start another thread: allow it more memory or processes"
     elif memory_exhausted(error) is not None:
         cause = "this process has used all the memory that it may use: allow more"
     else:

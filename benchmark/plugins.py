@@ -235,7 +235,7 @@ def _metric_class(name: str, digest: str) -> type[Any]:
     if hasattr(metric_type, "reduce") or hasattr(metric_type, "features"):
         raise UsageError(
             f"{place_of(name)}: {metric_type.__name__} is a metric of a whole dataset or its "
-            'features, which have to be brought into the project: CONTRIBUTING.md, "A metric"'
+            'features, which have to be added to the project itself: CONTRIBUTING.md, "A metric"'
         )
     require_methods(name, metric_type, "metric", ("prepare", "compare"))
     for fact, pattern in METRIC_FACTS.items():

@@ -160,7 +160,7 @@ def require_release(name: str, package: str, release: str, command: str) -> None
     if installed_release != release:
         raise Unavailable(
             f"{name} needs the Python package {package} {release}, "
-            f"here is {installed_release}: run `{command}`",
+            f"but the installed version is {installed_release}: run `{command}`",
             Reason("package", package, command),
         )
 

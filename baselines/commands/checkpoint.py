@@ -12,8 +12,8 @@ from benchmark.option import ARGUMENT, TARGET, TRAINED, opt
 from benchmark.system.settings import weight_folders
 
 NAME = "ours.safetensors"
-STEPS = "Training steps to write on the card; 0 marks all rows as untrained."
-TRAINING_DATA = "Description of the training data to write on the card."
+STEPS = "Training steps that the card states; 0 marks all rows as untrained."
+TRAINING_DATA = "Description of the training data for the card."
 CROP_PX = 256  # side of crops of photographs, from which integer tables are made
 
 checkpoint = Verbs("""Import published weights as a checkpoint, and describe checkpoints.

@@ -157,7 +157,7 @@ def decode(
         or pixels.shape[2:] != (3,)
         or not pixels.size
     ):
-        raise UsageError(f"{failure}: the result is not 8-bit RGB")
+        raise UsageError(f"{failure}: the decoded image is not 8-bit RGB")
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     _write_result(image, png.getvalue())

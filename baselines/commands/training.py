@@ -148,7 +148,7 @@ def check_runs(runs: Sequence[TrainingRun], options: TrainingOptions, device: st
                 f"{1 / cost.seconds:.3g} steps/s, {hours:.3g} {kind}hours"
             )
             seconds += cost.steps * cost.seconds
-        _print_line(f"{run.name}: {output.duration(seconds)}, without reports and validations")
+        _print_line(f"{run.name}: {output.duration(seconds)}, excluding reports and validation")
 
 
 def train_all(runs: Sequence[TrainingRun], options: TrainingOptions, quiet: bool) -> None:
@@ -165,7 +165,7 @@ def train_all(runs: Sequence[TrainingRun], options: TrainingOptions, quiet: bool
         _train_and_export(run, options, quiet)
         if options.is_out_of_time and run is not runs[-1]:
             _print_line(
-                f"the time is up after {run.name}; the same command continues with the next"
+                f"the time is up after {run.name}; the same command continues with the next run"
             )
             raise typer.Exit(0)
 

@@ -57,7 +57,7 @@ def new(
       bench worker new hpcm --code ~/HPCM
     """
     if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
-        raise UsageError(f"{name!r} is not a word that begins with a letter: choose another name")
+        raise UsageError(f"{name!r} cannot be a name: choose a word that begins with a letter")
     safe_name = re.sub(r"\W", "_", name)
     folder = code or out / safe_name
     script = f"{safe_name}_worker.py"

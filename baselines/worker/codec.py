@@ -134,7 +134,7 @@ def read_contender(file: Path) -> ContenderFile:
         raise UsageError(f"{file}: {error}: correct it") from None
     for weight in map(Path, contender.weights):
         if weight.is_absolute() or ".." in weight.parts:
-            raise UsageError(f"{file} has the weight file {weight} outside its folder: move it")
+            raise UsageError(f"{file} has the weight file {weight} outside its folder: move it in")
     return msgspec.structs.replace(contender, folder=(file.parent / contender.folder).resolve())
 
 

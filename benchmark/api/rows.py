@@ -179,7 +179,7 @@ def complete_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
         missing_columns.append("attrs")
     if missing_columns:
         names = ", ".join(missing_columns)
-        raise UsageError(f"the frame lacks {names}: keep these when you select rows of `load`")
+        raise UsageError(f"the frame lacks {names}: keep these columns when you select rows")
     if not len(frame):
         raise UsageError("the frame has no rows: select at least one")
     folder = Path(frame.attrs["folder"])

@@ -87,7 +87,7 @@ def changes(pair: VariantPair, name: str, rule: Rule) -> Change:
     result = _set_level(empty_change, metric, points[0])
     if kind == "BD-metric" and not result.level:
         label = label_of(points[0][0].edition.spec)
-        reason = f"the mean value of {label} is 0, so that changes have no percentage"
+        reason = f"the mean value of {label} is 0, so changes cannot be given in percent"
         return replace(empty_change, no_number_reason=reason)
     rule = replace(rule, any_overlap=True)
     compare = _compare_sets if is_distribution else _compare_images

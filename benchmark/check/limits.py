@@ -60,7 +60,7 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
         has_unit_margin = key not in DEFAULT_MARGINS and Metric.named(key).margin is not None
         if unit and has_unit_margin:
             raise UsageError(
-                f"--margin {part!r}: {key} is in its own units, not in percent: write {key}=0.5"
+                f"--margin {part!r}: {key} is in the metric's unit, not in percent: write {key}=0.5"
             )
         if not unit and key in (*DEFAULT_MARGINS, *IN_DECIBELS):
             raise UsageError(f"--margin {part!r}: {key} is in percent: write {key}={amount}%")
@@ -128,7 +128,7 @@ def _parse_limit(text: str) -> Limit:
 def _value_at_rate(limit: Limit, summary: Summary) -> tuple[float | None, str]:
     metric, target = Metric.named(limit.metric), Target(RATE, limit.bpp or 0.0)
     if metric.is_distribution and not metric.has_image_values:
-        return None, f"{metric.label} has no value at a rate"
+        return None, f"{metric.label} has no value at a given rate"
     (result,) = rank_at(summary, target, [metric], "set" if metric.is_distribution else "image")
     value, low, high = (result.record[f"{metric.column}{end}"] for end in ("", "_low", "_high"))
     if result.unreached_images:

@@ -23,7 +23,7 @@ VERDICTS = {
         "NO VERDICT",
         "a metric to judge has no values (choose others with --metrics)",
     ),
-    "undecided": (3, "❔", "UNDECIDED", "too few images, or no curves, to decide"),
+    "undecided": (3, "❔", "UNDECIDED", "too few images to decide, or no curves"),
     "not worse": (0, "✅", "PASS", "no change is above its margin"),
     "improved": (0, "✅", "PASS", "better by more than the margin"),
     "equivalent": (0, "✅", "PASS", "every change is within its margin"),

@@ -226,7 +226,7 @@ def _unreachable_text(change: Change) -> str:
 
 def _undecided_reason(tests: MeanTests, margin: float, level: float) -> tuple[str, int | None]:
     if tests.images < 2:
-        return "a single image is too few for a verdict: measure more", None
+        return "a single image is too few for a verdict: measure more images", None
     if level < tests.min_p - ROUNDING:
         return "too many metrics for this confidence: judge fewer, or lower --confidence", None
     num_images = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)

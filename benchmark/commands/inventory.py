@@ -212,7 +212,7 @@ def _torch() -> str:
     if not any(Path(mark).exists() for mark in GPU_MARKS):
         return f"{build}; no GPU"
     is_usable = not build.endswith("+cpu")
-    use_text = "a GPU, for networks of codecs, metrics and training"
+    use_text = "a GPU, for training and for the networks of codecs and metrics"
     return f"{build}; " + (use_text if is_usable else "this build cannot use the GPU")
 
 

@@ -51,8 +51,8 @@ _CODECS = "Comma-separated codecs with results, or 'all'."
 _CHECKPOINT = (
     "Checkpoint of our codec; default: ours.safetensors in the weights folder, or the bundled one."
 )
-_TABLE = "Print the means of every setting too; --no-table: not even the ranking."
-_VERBOSE = "Print every line on what is missing, with reasons."
+_TABLE = "Print the means of every setting, too; --no-table: omit even the ranking."
+_VERBOSE = "Print every line about missing results, with reasons."
 
 StoredDatasets = Annotated[str, option.DATASETS]
 StoredCodecs = Annotated[str, opt(COMPARED, _CODECS)]

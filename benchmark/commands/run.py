@@ -180,7 +180,7 @@ def time_sentence(
     if total < LONG_SECONDS:
         return text
     num_parts = math.ceil(total / 3600)
-    text += f". Shorter: `--part I/{num_parts}` on {num_parts} machines like this, an hour each"
+    text += f". To finish sooner: `--part I/{num_parts}` on {num_parts} such machines, an hour each"
     if few_seconds is not None:
         text += f"; `--limit {FEW_IMAGES}`, {output.duration(few_seconds / parallel_cells)}"
     return text

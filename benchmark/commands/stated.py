@@ -95,7 +95,7 @@ def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
         if num_uncompared := sum(record["not_compared"] for record in records_of_metric):
             line += f", not compared: {counted(num_uncompared, 'value')} such as inf, nan or text"
         if any(record["differs"] for record in records_of_metric):
-            line += "; the difference exceeds rounding: another network or scale?"
+            line += "; the difference exceeds rounding: perhaps another network or scale"
         lines.append(f"stated   {codec}: {line}")
     return lines
 

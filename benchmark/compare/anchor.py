@@ -30,7 +30,7 @@ from benchmark.system.text import counted
 
 BEST_CONVENTIONAL = "the best conventional codec with a curve on these images"
 NO_CONVENTIONAL = "no conventional codec has a curve on these images"
-NO_VALUES = "the first codec: no per-image metric to choose by"
+NO_VALUES = "the first codec, as there is no per-image metric to choose by"
 
 
 def read_with_anchor(

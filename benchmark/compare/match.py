@@ -143,7 +143,7 @@ def match(
         if available and m.column not in available
     ]
     if not available.keys() & {*TIMED}:
-        reason = "no pair was timed alone on one machine"
+        reason = "no pair was timed on one machine with nothing else running"
         absences.append(Absent("times", reason, "bench run --timing"))
     absences += dataset_results.summary.not_shown
     labels = dataset_results.summary.labels
@@ -156,7 +156,7 @@ def match(
             shown_metrics,
             {labels[edition] for edition in dataset_results.summary.bundled},
         ),
-        " ".join((f"{subject}; ratios are of codec to against.", *caveat_sentences)),
+        " ".join((f"{subject}; ratios are those of codec to against.", *caveat_sentences)),
         absences,
         facts,
     )

@@ -115,7 +115,7 @@ def tradeoff(
     bundled_labels = {label for edition, label in labels.items() if edition.bundled}
     surface_sentence = f"{codec} is interpolated between {codec_family.description}."
     brackets_sentence = (
-        f"Brackets and certainty: {DRAWS} draws of images, the same for both codecs."
+        f"Brackets and certainty come from {DRAWS} draws of images, the same for both codecs."
     )
     return Answer(
         records,

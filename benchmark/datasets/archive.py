@@ -184,7 +184,7 @@ def fetch_archive(
     zip_file = local_copy or dataset_folder.parent / archive.file_name
     keep_zip = zip_file.exists()
     url = origin if origin and not local_copy else archive.url
-    remedy = f"put the archive at {zip_file} yourself: fetching unpacks it"
+    remedy = f"put the archive at {zip_file} yourself; `bench fetch` unpacks it"
 
     def fill(draft: Path) -> None:
         if not local_copy:

@@ -189,7 +189,7 @@ def open_folder(path: Path) -> Dataset:
         kinds = ", ".join(unread_kinds(unread))
         suffixes = ", ".join(sorted(SUFFIXES))
         raise UsageError(
-            f"{path} holds no image with a suffix of {suffixes}"
+            f"{path} holds no image whose name ends in {suffixes}"
             + (kinds and f"; it holds {kinds}: convert them to PNG")
         )
     return Dataset(f"{title}-{digest}", tuple(sorted(images)), title, tuple(sorted(unread)))

@@ -275,7 +275,7 @@ def manifest_objection(folder: Path) -> str:
             if not (folder / name).is_file():
                 return f"{folder / name} is missing"
             if (folder / name).stat().st_size != size:
-                return f"{folder / name} does not have the {size} bytes it was fetched with"
+                return f"{folder / name} does not have the {size} bytes that were fetched"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return f"{path} cannot be read ({type(error).__name__})"
     return ""

@@ -86,7 +86,7 @@ def run(
     """
     metrics, is_local = metric_names(request.metrics), request.engine == "local"
     if request.verify and not request.keep:
-        raise UsageError("--verify decodes kept streams again: drop --no-keep")
+        raise UsageError("--verify decodes kept streams again: leave out --no-keep")
     if request.verify and not is_local:
         remedy = "run the same command afterwards with --engine local"
         raise UsageError(f"--verify decodes on this machine: {remedy}")
@@ -369,7 +369,7 @@ def open_backend(request: Request) -> Iterator[Backend]:
         return
     if request.timing:
         raise UsageError(
-            "--timing measures one machine with nothing else running: drop --engine ray"
+            "--timing measures one machine with nothing else running: leave out --engine ray"
         )
     from benchmark.measure.ray import RayEngine, connect_cluster
 

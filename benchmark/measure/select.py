@@ -136,7 +136,7 @@ def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int
     if draws is not None and not any(SEED in dict(spec.options) for spec in specs):
         seed_options = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
         raise UsageError(
-            f"--draws {draws} repeats decoders that draw ({seed_options}), but no codec here does"
+            f"--draws {draws} repeats stochastic decoders ({seed_options}), but no codec has one"
         )
     paths = {contender.pack.path for contender in selection.contenders if contender.pack}
     for pack in packs:

@@ -39,7 +39,7 @@ def doubts(
     index = int(excess_db.argmax())
     if excess_db[index] > 0:
         side = "above" if distances_db[index] > 0 else "below"
-        message = f"{abs(distances_db[index]):.3g} dB {side} VTM: no known codec is"
+        message = f"{abs(distances_db[index]):.3g} dB {side} VTM, unlike any known codec"
         for factor in FACTORS:
             scaled_curve = RateQuality(curve.bpp * factor, curve.quality)
             if abs(np.median(_decibels_above(scaled_curve, anchor))) < NEAR_DB:

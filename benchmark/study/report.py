@@ -205,8 +205,8 @@ def _summary_lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files
         f"{counted(images, 'image')} of {profile(dataset).title}{excluded_text}.",
         *(f"Excluded: {count} ({rule})." for rule, count in rules.items()),
         agreement_text,
-        f"Circular triads: {result.circular} of {result.triads} in the majority votes, "
-        f"{result.rater_circular} of {result.rater_triads} in each rater's votes (chance: 1 in 4).",
+        f"Circular triads (chance: one in four): {result.circular} of {result.triads} in majority "
+        f"votes, {result.rater_circular} of {result.rater_triads} in votes of single raters.",
     )
     return [line for line in lines if line]
 

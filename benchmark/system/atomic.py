@@ -135,7 +135,7 @@ def require_inside(folder: Path, *paths: Path) -> None:
         if not parent.resolve().is_relative_to(folder.resolve()):
             raise StoreError(
                 f"{parent} leads out of {folder} by a link, but files are written and removed only "
-                "inside it: replace the link by a folder"
+                "inside it: replace the link with a folder"
             )
 
 

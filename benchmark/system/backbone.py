@@ -155,7 +155,7 @@ class Backbone(NamedTuple):
             raise Unavailable(f"{path} cannot be read as {self.file}: replace it") from error
         if self.digest_kind == "tensors" and sha256(content_bytes).hexdigest() != self.sha256:
             description = f"the {self.name} that LPIPS is defined with"
-            raise Unavailable(f"{path} is not {description}: replace it by {self.file}")
+            raise Unavailable(f"{path} is not {description}: replace it with {self.file}")
         return {name: channels_last(tensor).to(device, dtype) for name, tensor in tensors.items()}
 
     def channel_weights(self) -> "list[Tensor]":

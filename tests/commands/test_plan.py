@@ -13,7 +13,8 @@ def test_a_long_run_says_days_the_slowest_codec_and_what_is_shorter():
     sentence = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 39_000.0, 2)
     assert sentence == (
         "coding takes about 4.8 days, 2 cells at a time, without metrics; 4.7 days of that for "
-        "vtm. Shorter: `--part I/116` on 116 machines like this, an hour each; `--limit 20`, 5.4 h"
+        "vtm. To finish sooner: `--part I/116` on 116 such machines, an hour each; "
+        "`--limit 20`, 5.4 h"
     )
     assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("machines like this, an hour each")
 

@@ -104,7 +104,7 @@ def draw_realism_plots(
         f"{sections.metric_names([realism])} against {sections.metric_names([distortion])} at "
         f"{rates} bpp on {dataset} ({images}); better is up and to the "
         f"{'right' if distortion.better == 'higher' else 'left'}.",
-        f"Rates match within {100 * (MAX_MATCH_RATIO - 1):.0f} %; other systems are absent.",
+        f"Rates match within {100 * (MAX_MATCH_RATIO - 1):.0f} %; other systems are left out.",
         "Lines join the settings of one system, from the least to the most realistic.",
         note,
     )

@@ -498,7 +498,7 @@ def add_maps(
                 tasks[metric, source][path] = picture
     if tasks:
         count = sum(map(len, tasks.values()))
-        notify(f"page: making {count} maps of where pictures are worse, in {cores()} processes")
+        notify(f"page: making {count} maps of errors, in {cores()} processes")
     arguments = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
     for failure in run_in_processes(_serve_maps, arguments, cores(), activity="made its maps"):
         if failure:

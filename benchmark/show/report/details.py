@@ -29,8 +29,8 @@ from benchmark.show.table import Table
 from benchmark.system.text import counted, markdown_text
 
 DRAWS_NOTE = (
-    "Over draws: the minimum and maximum of the drawings' means. Over images: the 95 % interval of "
-    "the mean over drawings."
+    "Over draws: the minimum and maximum of the means of single draws. Over images: the 95 % "
+    "interval of the mean over draws."
 )
 NETWORK_HEADERS = (
     *("work (kMAC/px)", "training (10^15 MAC)"),
