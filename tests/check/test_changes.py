@@ -374,7 +374,7 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
         (records(images=("x", "y")), "images differ"),
         ([o for o in records() if o["setting_value"] != 40], "settings differ: .*=40"),
         ([o for o in records() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
-         "jpeg in results/new lacks settings for bb, eeeee: measure"),
+         "lacks settings for bb, eeeee"),
         ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* for bb"),
         (records_with(setting_name="qp"), "settings differ"),
         (records_with(coding_protocol="coding/0"),
