@@ -375,7 +375,7 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
         ([o for o in records() if o["setting_value"] != 40], "settings differ: .*=40"),
         ([o for o in records() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
          "lacks settings for bb, eeeee"),
-        ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* for bb"),
+        ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* bb"),
         (records_with(setting_name="qp"), "settings differ"),
         (records_with(coding_protocol="coding/0"),
          "protocol coding/1 in .* coding/0 in .*: measure"),
