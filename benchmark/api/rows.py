@@ -164,7 +164,11 @@ def source_of(rows: Rows) -> RowSource:
 def _require_rows(folder: Path) -> None:
     if not (folder.parent / folder.name.partition(":")[0] / "per_image").is_dir():
         datasets = sorted(path.parent.name for path in folder.glob("*/per_image"))
-        hint = f"name one of {', '.join(datasets)} in it" if datasets else "measure some with `run`"
+        hint = (
+            f"name one of its folders, {', '.join(datasets)}"
+            if datasets
+            else "measure some with `run`"
+        )
         with suppress(BenchError):  # suggest the results of a folder of photographs
             stored = stored_dataset(RESULTS, str(folder))
             hint = hint if datasets else f"name results/{stored}"

@@ -131,7 +131,7 @@ def test_an_absent_dataset_is_reported_before_the_first_is_measured(work_folder)
 
 
 def test_a_codec_in_place_of_a_file_is_reported(work_folder):
-    assert "measure a codec with --codecs jpeg" in bench("run", "jpeg").stderr
+    assert "use --codecs jpeg" in bench("run", "jpeg").stderr
 
 
 def test_stored_datasets_are_named_as_a_list(work_folder):

@@ -70,7 +70,7 @@ def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_n
     monkeypatch.setattr("benchmark.registry.ALIASES", {})
     vtm = by_name(doctor.examine("codecs"))["vtm"]
     assert (vtm["state"], vtm["licence"]) == ("pack", "BSD-3-Clause")
-    assert vtm["what"].startswith("VTM 23.13 of 28 images, from ")
+    assert vtm["what"].startswith("VTM 23.13, 28 images from ")
     assert "set $VTM_DIR to its folder" in vtm["what"]
     assert "vvenc" in vtm["what"]
     monkeypatch.setattr("benchmark.rows.packs.pack.SHIPPED", tmp_path)

@@ -124,6 +124,6 @@ def test_photographs_that_were_flattened_are_scored_and_drawn_later_without_sayi
         assert output.stderr.count(sentence) == 1, output.stderr
     bench("rescore", *place_words, "--metrics", "ms_ssim")  # for which no image is large enough
     message = bench(*verb, *words, "--metrics", "psnr,ms_ssim").stderr
-    assert message.startswith("bench: realism takes two metrics "), message
+    assert message.startswith("bench: realism needs two metrics "), message
     assert "32 values filled in" in bench(*rescore).stdout
     assert bench("figures", "crops", *place_words, "--images", "6.png", *out).returncode == 0

@@ -109,7 +109,7 @@ def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
         (name, *min_size), (_, *max_size) = facts["smallest"], facts["largest"]
         sizes = f"from {min_size[0]} x {min_size[1]} px ({name}) to {max_size[0]} x {max_size[1]}"
         sentences.append(
-            f"image sizes range {sizes}; means weight all images equally (`bench report --pooled` "
+            f"image sizes: {sizes}; means weight all images equally (`bench report --pooled` "
             "weights by pixels)"
         )
     return sentences

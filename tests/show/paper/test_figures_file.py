@@ -343,7 +343,7 @@ def test_published_curves_are_drawn_and_compared_where_nothing_is_measured(tmp_p
     assert {row["metric"] for row in records} == {"psnr_db", "fid256"}
     assert caption.startswith("PSNR and FID/256 against rate on CLIC2020 test (428 images)")
     assert "HiFiC & published & 3" in (tmp_path / "rd.tex").read_text()
-    assert "% Compared with VTM (version 20.0)" in (tmp_path / "rd.tex").read_text()
+    assert "% Against VTM (version 20.0)" in (tmp_path / "rd.tex").read_text()
     words = "--dataset", "clic2020", "--published", "crdr:beta=0,hific without gan", "--metrics"
     draw("bd", tmp_path, *words, "psnr", "--anchor", "crdr:beta=0")
     assert (

@@ -264,7 +264,7 @@ def test_mistakes_are_told(measured, tmp_path):
         (("crops", "--dataset", "sample", "--images", "none"), UnknownName, "'none'"),
         (("crops", "--dataset", "sample", "--codecs", "avif"), UnknownName, "'avif'"),
         (("maps", "--dataset", "sample", "--metrics", "ms_ssim"), UsageError,
-         "ms_ssim has no map: psnr_y, ssim,"),
+         "ms_ssim has no map: choose from psnr_y, ssim,"),
         (("rd", "--dataset", "sample", "--label", "avif=A"), UnknownName, "'avif'"),
     ):  # fmt: skip
         result = bench("figures", *words, "--results", measured, "--out", tmp_path)

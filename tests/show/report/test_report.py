@@ -288,7 +288,7 @@ def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     fill(tmp_path, rows, "plain")
     message = bench_report(tmp_path, "--dataset", "plain", "--metrics", "psnr")
     starts = {line.partition(":")[0] for line in message.splitlines()}
-    assert not {"lossy sources", "sizes"} & starts
+    assert not {"lossy sources", "image sizes"} & starts
     for record in rows:
         record["source_lossy"] = record["image"] != "a"
         if record["image"] == "bb":
@@ -297,7 +297,7 @@ def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
     message = bench_report(tmp_path, "--dataset", "mixed", "--metrics", "psnr").splitlines()
     (lossy,) = [line for line in message if line.startswith("lossy sources: 2 of 3 images")]
     (sizes,) = [
-        line for line in message if line.startswith("image sizes: 8 x 6 px (bb) to 100 x 80")
+        line for line in message if line.startswith("image sizes: from 8 x 6 px (bb) to 100 x 80")
     ]
     text = (tmp_path / "mixed" / "report" / "report.md").read_text()
     assert all(f"- {line}" in text.splitlines() for line in (lossy, sizes))

@@ -111,7 +111,7 @@ def test_what_cannot_be_trained_into_or_validated_with_is_refused(tmp_path, data
     with pytest.raises(UsageError, match=r"file .*File exists"):
         train_in(tmp_path / "file", recipe_of({}), data)
     small = [pictures(1)[0][:63]]
-    with pytest.raises(UsageError, match="smaller than 64 pixels"):
+    with pytest.raises(UsageError, match="below 64 pixels"):
         train_in(tmp_path / "run", recipe_of({}), data, validation=small)
 
 
