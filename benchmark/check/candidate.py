@@ -67,15 +67,15 @@ def measure_candidate(
     request = replace(request, dataset=dataset, points=points)
     request.use_folders()
     sources = set_stored_name(open_sources(request), folders)
-    stored = sources.dataset.store_name
-    if stored not in folders:
-        title = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
+    stored_name = sources.dataset.store_name
+    if stored_name not in folders:
+        title = f"the images in {request.dataset}" if sources.dataset.folder_title else stored_name
         raise UsageError(f"the reference has rows of {', '.join(folders)}, not of {title}")
-    if (request.results / stored).resolve() == folders[stored].resolve():
+    if (request.results / stored_name).resolve() == folders[stored_name].resolve():
         raise UsageError(
-            f"{folders[stored]} holds the reference: name another folder with --results"
+            f"{folders[stored_name]} holds the reference: name another folder with --results"
         )
-    reference = read_rows(folders[stored], sources.dataset.name)
+    reference = read_rows(folders[stored_name], sources.dataset.name)
     counterparts = _find_counterparts(codec, checkpoint, reference_codec, specs_in(reference.rows))
     rows = rows_of(reference.rows, counterparts.values())
     if request.limit is not None:
@@ -85,11 +85,10 @@ def measure_candidate(
 
     columns = {name: metric_class(*scored_by_image([name])).column for name in DISTRIBUTION_METRICS}
     is_empty = {name: rows[column].null_count() == rows.height for name, column in columns.items()}
-    set_metrics = [name for name in columns if not is_empty[name]]
+    distribution_metrics = [name for name in columns if not is_empty[name]]
     limited_metrics = [limit.metric for limit in parse_limits(require) if limit.bpp is not None]
-    metrics = tuple(
-        dict.fromkeys((*(request.metrics or (*USUAL_METRICS, *set_metrics)), *limited_metrics))
-    )
+    requested_metrics = request.metrics or (*USUAL_METRICS, *distribution_metrics)
+    metrics = tuple(dict.fromkeys((*requested_metrics, *limited_metrics)))
     outcomes = []
     for spec, counterpart in counterparts.items():
         variant_rows = rows_of(rows, [counterpart])
@@ -187,8 +186,8 @@ def _refuse_other_images(reference: RowSet, sources: Sources, common: bool) -> N
         raise NotComparable(f"{sources.dataset.name} and {reference.name} have no image in common")
     if not common and names.keys() != new_names.keys():
         unmatched_names = [
-            {name for sha256, name in own_names.items() if sha256 not in other_names}
-            for own_names, other_names in ((names, new_names), (new_names, names))
+            {name for sha256, name in names_of_set.items() if sha256 not in other_names}
+            for names_of_set, other_names in ((names, new_names), (new_names, names))
         ]
         refused_images = [" ".join(sources.refused[0][:2])] if sources.refused else []
         set_names = reference.name, sources.dataset.name

@@ -135,16 +135,16 @@ def _compare_images(
     percent_by_image: dict[str, float] = {}
     positions = ("below", "above", "", "left out")
     excluded_images: dict[str, list[Absent]] = {position: [] for position in positions}
-    doubtful = 0
+    num_doubtful = 0
     for image, name in sorted(enumerate(pair.images), key=itemgetter(1)):
         if name in pair.identical_images:
             percent_by_image[name] = 0.0
         elif image in reference_curves:
             new_curve = new_curves.get(image, RateQuality(np.empty(0), np.empty(0)))
-            result = compute_delta(reference_curves[image], new_curve, rule, anchor_name=SIDES[0])
-            if result.value is not None:
-                percent_by_image[name] = scale * result.value
-                doubtful += result.doubtful
+            delta = compute_delta(reference_curves[image], new_curve, rule, anchor_name=SIDES[0])
+            if delta.value is not None:
+                percent_by_image[name] = scale * delta.value
+                num_doubtful += delta.doubtful
                 continue
             self_delta = compute_delta(reference_curves[image], reference_curves[image], rule)
             position = (
@@ -152,7 +152,7 @@ def _compare_images(
                 if self_delta.value is None
                 else _relative_position(reference_curves[image], new_curve)
             )
-            excluded_images[position].append(Absent(name, result.why))
+            excluded_images[position].append(Absent(name, delta.why))
     no_number_reason = ""
     if not (percent_by_image or excluded_images["below"] or excluded_images["above"]):
         no_number_reason = (
@@ -166,7 +166,7 @@ def _compare_images(
         images_above=tuple(image.what for image in excluded_images["above"]),
         unknown=tuple(excluded_images[""]),
         left_out=tuple(excluded_images["left out"]),
-        doubtful=doubtful,
+        doubtful=num_doubtful,
         no_number_reason=no_number_reason,
     )
 
@@ -209,31 +209,31 @@ def _compare_sets(
     def compute_delta(set_points: Float64Array) -> rd.Delta:
         return rd.bd_quality(*split_curves(set_points), rule, anchor_name=SIDES[0])
 
-    result = compute_delta(set_points)
-    if result.value is None:
+    delta = compute_delta(set_points)
+    if delta.value is None:
         match _relative_position(*split_curves(set_points)):
             case "below":
                 return replace(empty_change, out_of_reach=images)
             case "above":
                 return replace(empty_change, images_above=images)
-        unknown = tuple(Absent(image, result.why) for image in images)
-        return replace(empty_change, unknown=unknown, no_number_reason=result.why)
-    image_changes = np.full(len(images), result.value)
+        unknown = tuple(Absent(image, delta.why) for image in images)
+        return replace(empty_change, unknown=unknown, no_number_reason=delta.why)
+    image_changes = np.full(len(images), delta.value)
     steps = STEP * np.ptp(set_points, axis=1)
     for index in np.ndindex(set_points.shape):
         shift = np.zeros_like(set_points)
         shift[index] = step = steps[index[0]] or STEP
-        shifted = [compute_delta(set_points + sign * shift).value for sign in (-1, 1)]
-        low, high = (result.value if value is None else value for value in shifted)
+        shifted_deltas = [compute_delta(set_points + sign * shift).value for sign in (-1, 1)]
+        low, high = (delta.value if value is None else value for value in shifted_deltas)
         image_changes += (high - low) / (2 * step) * influences[index]
     assert empty_change.level is not None
     percent = -100 / empty_change.level * image_changes
     if metric.scale == "decades":  # first order in the influences
-        ratio = 10**-result.value
-        influence_sums = image_changes - result.value
+        ratio = 10**-delta.value
+        influence_sums = image_changes - delta.value
         percent = 100 * (ratio - 1) - 100 * math.log(10) * ratio * influence_sums
-    doubtful = len(images) if result.doubtful else 0
-    return replace(empty_change, images=images, percent=percent, doubtful=doubtful)
+    num_doubtful = len(images) if delta.doubtful else 0
+    return replace(empty_change, images=images, percent=percent, doubtful=num_doubtful)
 
 
 def _set_curve(

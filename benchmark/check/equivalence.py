@@ -35,8 +35,8 @@ class MeanTests:
         self.deviation: Float64Array = (
             columns.std(axis=0, ddof=1) if self.images > 1 else np.full(len(self.mean), np.inf)
         )
-        self._error = self.deviation / math.sqrt(self.images)
-        self._resampled = (
+        self._standard_error = self.deviation / math.sqrt(self.images)
+        self._resamples = (
             _resample_means(columns - self.mean, resamples) if self.images > 1 else None
         )
 
@@ -51,48 +51,48 @@ class MeanTests:
     @property
     def min_p(self) -> float:
         """Smallest p-value possible with this number of resamples."""
-        return 1.0 if self._resampled is None else 1 / (1 + len(self._resampled))
+        return 1.0 if self._resamples is None else 1 / (1 + len(self._resamples))
 
     def bounds(self, confidence: float) -> tuple[Float64Array, Float64Array]:
         """Return a lower and an upper bound; each holds with this confidence."""
         return self._bound(-1, confidence), self._bound(1, confidence)
 
     def _p_value(self, bound: float, sign: int) -> Float64Array:
-        if self._resampled is None:
+        if self._resamples is None:
             return np.ones_like(self.mean)
         distance = sign * (self.mean - bound)
         with np.errstate(divide="ignore", invalid="ignore"):
             # Infinite if all changes are equal
-            statistic = np.where(distance == 0, 0.0, distance / self._error)
-        count_beyond = np.count_nonzero(sign * self._resampled >= statistic, axis=0)
-        share = (1 + count_beyond) / (1 + len(self._resampled))
-        normal = -ndtri(share) * math.sqrt(1 - 1 / self.images)
-        bootstrap_p = np.where(count_beyond, stdtr(self.images - 1, -normal), share)
+            statistic = np.where(distance == 0, 0.0, distance / self._standard_error)
+        count_beyond = np.count_nonzero(sign * self._resamples >= statistic, axis=0)
+        share = (1 + count_beyond) / (1 + len(self._resamples))
+        normal_quantile = -ndtri(share) * math.sqrt(1 - 1 / self.images)
+        bootstrap_p = np.where(count_beyond, stdtr(self.images - 1, -normal_quantile), share)
         return np.asarray(np.maximum(stdtr(self.images - 1, -statistic), bootstrap_p))
 
     def _bound(self, sign: int, confidence: float) -> Float64Array:
-        if self._resampled is None:
+        if self._resamples is None:
             return np.full_like(self.mean, sign * np.inf)
         levels = expanded_level(1 - confidence, self.images), 1 - confidence
-        rank, exact_rank = (math.floor(x * (1 + len(self._resampled)) + 1e-9) - 1 for x in levels)
+        rank, exact_rank = (math.floor(x * (1 + len(self._resamples)) + 1e-9) - 1 for x in levels)
         if exact_rank < 0:
             return np.full_like(self.mean, sign * np.inf)
         rank = max(rank, 0)
-        bootstrap_quantile = -np.partition(sign * self._resampled, rank, axis=0)[rank]
+        bootstrap_quantile = -np.partition(sign * self._resamples, rank, axis=0)[rank]
         quantile = np.maximum(stdtrit(self.images - 1, confidence), bootstrap_quantile)
-        return np.asarray(self.mean + sign * quantile * self._error)
+        return np.asarray(self.mean + sign * quantile * self._standard_error)
 
 
-def _resample_means(centred: Float64Array, resamples: int) -> Float64Array:
+def _resample_means(deviations: Float64Array, resamples: int) -> Float64Array:
     """Return studentised means, (resamples, samples); all metrics share the resampled images."""
-    images = len(centred)
+    images = len(deviations)
     generator = np.random.default_rng(SEED)
     max_rows = max(1, CHUNK_WEIGHTS // images)
     chunks = []
     for start in range(0, resamples, max_rows):
         size = min(max_rows, resamples - start)
         weights = generator.multinomial(images, np.full(images, 1 / images), size) / images
-        chunks.append(studentise(centred, weights))
+        chunks.append(studentise(deviations, weights))
     return np.concatenate(chunks)
 
 
@@ -114,10 +114,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for multiple tests (Holm 1979)."""
     values = np.array(p_values)
     order = np.argsort(values, kind="stable")
-    scaled = np.minimum(1.0, np.arange(len(values), 0, -1) * values[order])
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.maximum.accumulate(scaled)
-    return [*map(float, adjusted)]
+    scaled_p_values = np.minimum(1.0, np.arange(len(values), 0, -1) * values[order])
+    corrected_p_values = np.empty(len(values))
+    corrected_p_values[order] = np.maximum.accumulate(scaled_p_values)
+    return [*map(float, corrected_p_values)]
 
 
 def images_needed(mean: float, deviation: float, margin: float, level: float) -> int | None:

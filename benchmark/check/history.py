@@ -100,10 +100,10 @@ def compare_states(states: States, metrics: Sequence[str], rule: Rule, margin: s
     names = [rows.name for _, rows in states]
     comparisons.sort(key=lambda comparison: names.index(comparison[0]["state"]))
     identities, *change_sides = zip(*comparisons, strict=True)
-    sides = (judge(side, margins, CONFIDENCE) for side in change_sides)
+    judged_sides = (judge(side, margins, CONFIDENCE) for side in change_sides)
     records = [
         identity | _change_columns(*findings)
-        for identity, *findings in zip(identities, *sides, strict=True)
+        for identity, *findings in zip(identities, *judged_sides, strict=True)
     ]
     has_regressed = any(record["verdict"] == "regressed" for record in records)
     summary, title = "\n".join([NOTE, *notes]), history_headline(records)
@@ -117,8 +117,8 @@ def _compare_variant(
     for number, rows in states[1:]:
         try:
             first_pair, best_pair = (
-                _pair_states(previous, rows, variant, metric)
-                for previous in (first_rows, best_rows)
+                _pair_states(earlier_rows, rows, variant, metric)
+                for earlier_rows in (first_rows, best_rows)
             )
         except NotComparable as error:
             notes[f"{rows.name}: {error}"] = None
@@ -138,8 +138,8 @@ def _compare_variant(
         best_rows = rows if is_better and not change.out_of_reach else best_rows
 
 
-def _pair_states(reference: RowSet, new: RowSet, variant: str, metric: str) -> VariantPair:
-    (pair,), _ = pair_up(reference, new, [metric], variant, common=True, allow_few=True)
+def _pair_states(reference: RowSet, state: RowSet, variant: str, metric: str) -> VariantPair:
+    (pair,), _ = pair_up(reference, state, [metric], variant, common=True, allow_few=True)
     return pair
 
 
@@ -167,8 +167,8 @@ def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
         reasons = [record["why"] for record in records if VERDICTS[record["verdict"]][0]]
         if not reasons:
             return "no state is worse than the best earlier one"
-        unjudged = f"{len(reasons)} of {counted(len(records), 'comparison')} have no verdict"
-        return f"no state is known to be worse than the best earlier one; {unjudged}: {reasons[0]}"
+        clause = f"{len(reasons)} of {counted(len(records), 'comparison')} have no verdict"
+        return f"no state is known to be worse than the best earlier one; {clause}: {reasons[0]}"
     has_several_codecs = len({record["codec"] for record in records}) > 1
     codec = f"{regression['codec']}, " if has_several_codecs else ""
     metric = Metric.named(regression["metric"]).label.removesuffix(" (dB)")
@@ -199,21 +199,21 @@ def draw_history(
                     for record in records
                     if (record["codec"], record["metric"]) == (variant, name)
                 ]
-                plotted = [
+                drawn_records = [
                     record
                     for record in variant_records
                     if record["first_change_percent"] is not None
                 ]
-                steps = [record["number"] for record in plotted]
+                steps = [record["number"] for record in drawn_records]
                 colour = SPARE_COLOURS[index % len(SPARE_COLOURS)]
                 (handles[variant],) = axes.plot(
                     [variant_records[0]["first_number"], *steps],
-                    [0, *(record["first_change_percent"] for record in plotted)],
+                    [0, *(record["first_change_percent"] for record in drawn_records)],
                     color=colour, marker=SPARE_MARKERS[index % len(SPARE_MARKERS)],
                     markersize=MARKER_POINTS, label=variant,
                 )  # fmt: skip
                 low, high = (
-                    [record[f"first_change_percent_{end}"] or math.nan for record in plotted]
+                    [record[f"first_change_percent_{end}"] or math.nan for record in drawn_records]
                     for end in ("low", "high")
                 )
                 axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -232,11 +232,11 @@ def draw_history(
             axes.set(xlabel="Step", ylabel="Change" if in_units else "Change (%)")
             texts.title(axes, sections.metric_names([Metric.named(name)]), width / len(names))
             axes.spines[["top", "right"]].set_visible(False)
-        marks = [*handles.values()]
+        entries = [*handles.values()]
         if any(record["verdict"] == "regressed" for record in records):
             label = "worse than the best earlier state"
-            marks.append(Line2D([], [], linestyle="", marker="x", color="red", label=label))
-        texts.add_legend(figure, marks)
+            entries.append(Line2D([], [], linestyle="", marker="x", color="red", label=label))
+        texts.add_legend(figure, entries)
     num_states = len(
         {record["state"] for record in records} | {record["first"] for record in records}
     )

@@ -34,7 +34,7 @@ LIMIT_PATTERN = re.compile(
 SECONDS = {"encode": "encode_seconds", "decode": "decode_seconds"}
 UNITS = {"ms": 1e-3, "s": 1.0}  # in seconds
 # Timed one at a time on this machine; rows of a pack have another machine's seconds
-TIMED = col("timing").fill_null(False) & ~col("recorded").fill_null(False)
+IS_TIMED = col("timing").fill_null(False) & ~col("recorded").fill_null(False)
 
 
 def parse_margins(text: str) -> dict[str, tuple[float, str]]:
@@ -44,10 +44,10 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
     """
     margins = {key: (value, "%") for key, value in DEFAULT_MARGINS.items()}
     names = (*DEFAULT_MARGINS, *METRICS, *DISTRIBUTION_METRICS)
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, amount = part.partition("=")
+    for entry in filter(None, (entry.strip() for entry in text.split(","))):
+        key, equals, amount = entry.partition("=")
         if not equals:
-            raise UsageError(f"--margin {part!r} is not metric=1% or metric=0.01")
+            raise UsageError(f"--margin {entry!r} is not metric=1% or metric=0.01")
         key = key if key in DEFAULT_MARGINS else metric_called(key.strip())
         if key not in names and not is_user_code(key):
             raise UnknownName("margin", key, names)
@@ -56,14 +56,14 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
         try:
             value = measured_number(amount.removesuffix("%"), "a margin")
         except BadFile as error:
-            raise UsageError(f"--margin {part!r}: {error}") from error
+            raise UsageError(f"--margin {entry!r}: {error}") from error
         has_unit_margin = key not in DEFAULT_MARGINS and Metric.named(key).margin is not None
         if unit and has_unit_margin:
             raise UsageError(
-                f"--margin {part!r}: {key} is in the metric's unit, not in percent: write {key}=0.5"
+                f"--margin {entry!r}: {key} is in the metric's unit, not in percent: write {key}=0.5"
             )
         if not unit and key in (*DEFAULT_MARGINS, *IN_DECIBELS):
-            raise UsageError(f"--margin {part!r}: {key} is in percent: write {key}={amount}%")
+            raise UsageError(f"--margin {entry!r}: {key} is in percent: write {key}={amount}%")
         margins[key] = value, unit
     return margins
 
@@ -140,7 +140,7 @@ def _value_at_rate(limit: Limit, summary: Summary) -> tuple[float | None, str]:
 
 
 def _timed_seconds(limit: Limit, rows: pl.DataFrame) -> tuple[float | None, str]:
-    timed_rows = rows.filter(TIMED)
+    timed_rows = rows.filter(IS_TIMED)
     if num_untimed := rows.height - timed_rows.height:
         return None, f"{counted(num_untimed, 'row')} measured without `--timing`"
     means = timed_rows.group_by("setting_name", "setting_value").agg(col(limit.metric).mean())

@@ -29,12 +29,12 @@ from benchmark.system.atomic import replacing, require_inside
 from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, read_regular
 
 RESULTS, FOLDER = Path("results"), "baselines"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+BASELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str = "all") -> None:
     """Write codecs' newest rows as a baseline; raise `UsageError` if it exists or has no rows."""
-    if not NAME.fullmatch(name):
+    if not BASELINE_NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a baseline's name: use letters, digits, . _ -")
     folder, tables = results / FOLDER / name, dict[str, pl.DataFrame]()
     if folder.exists():
@@ -88,10 +88,10 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
             raise StoreError(f"results in {folder} cannot be read: {error}") from error
     # Rows measured here replace bundled ones of the same variant
     measured_variants = rows.filter(~BUNDLED).select(VARIANT).unique()
-    bundled = rows.filter(BUNDLED).join(
+    bundled_rows = rows.filter(BUNDLED).join(
         measured_variants, on=VARIANT, how="anti", maintain_order="left"
     )
-    rows = pl.concat([rows.filter(~BUNDLED), bundled])
+    rows = pl.concat([rows.filter(~BUNDLED), bundled_rows])
     if not rows.height:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
     return RowSet(str(folder), folder, select_part(rows, dataset.partition(":")[2]))
@@ -102,7 +102,7 @@ def dataset_folders(location: str) -> dict[str, Path]:
     folder = Path(location)
     if (folder / "per_image").is_dir():
         return {folder.resolve().name: folder}
-    baseline = RESULTS / FOLDER / location if NAME.fullmatch(location) else folder
+    baseline = RESULTS / FOLDER / location if BASELINE_NAME.fullmatch(location) else folder
     paths = sorted(folder.glob("*/per_image")) or sorted(baseline.glob("*/per_image"))
     if not paths:
         raise UsageError(
@@ -133,10 +133,10 @@ def _find_dataset_name(
         return dataset.partition(":")[0]
     if all(len(datasets) == 1 for datasets in folders.values()):
         return next(iter(folders[location]))
-    shared = set.intersection(*(set(datasets) for datasets in folders.values()))
-    if len(shared) != 1:
+    shared_names = set.intersection(*(set(datasets) for datasets in folders.values()))
+    if len(shared_names) != 1:
         locations = " and ".join(
             f"{location} of {', '.join(datasets)}" for location, datasets in folders.items()
         )
         raise UsageError(f"there are rows in {locations}: choose a dataset with --dataset")
-    return shared.pop()
+    return shared_names.pop()

@@ -48,7 +48,7 @@ def _margin_text(finding: Mapping[str, Any]) -> str | None:
     return None if margin is None else f"±{margin:.3g} {finding['unit']}".rstrip()
 
 
-NUMBERS = (
+NUMBER_COLUMNS = (
     Column("change", partial(_number_text, "change_percent"), str),
     Column("at least", partial(_number_text, "lower_percent"), str),
     Column("at most", partial(_number_text, "upper_percent"), str),
@@ -60,7 +60,7 @@ COLUMNS = (
     Column("metric", "metric_label"),
     Column("measure", "kind"),
     Column("verdict"),
-    *NUMBERS,
+    *NUMBER_COLUMNS,
 )
 
 
@@ -82,11 +82,11 @@ def make_answer(
     def sort_key(finding: Mapping[str, Any]) -> tuple[bool, float]:
         return not finding["out_of_reach"], sign * (finding["change_percent"] or 0)
 
-    decisive = [finding for finding in findings if finding["verdict"] == verdict]
-    decisive.sort(key=sort_key)  # out of reach first, then the largest change
-    texts = [_finding_text(finding) for finding in decisive]
+    decisive_findings = [finding for finding in findings if finding["verdict"] == verdict]
+    decisive_findings.sort(key=sort_key)  # out of reach first, then the largest change
+    texts = [_finding_text(finding) for finding in decisive_findings]
     if len(subjects) > 1:
-        labels = (finding["label"] for finding in decisive)
+        labels = (finding["label"] for finding in decisive_findings)
         texts = [f"{label} {text}" for label, text in zip(labels, texts, strict=True)]
     verdict_text = "" if verdict == "undecided" else f" ({verdict})"
     title = [f"{word}{verdict_text}: {reason or listed(texts, MAX_HEADLINE_METRICS) or meaning}"]
@@ -138,12 +138,12 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
     lines = caveat_lines(subjects)
     for subject in subjects:
         if subject["equal_images"]:
-            inferred = [
+            inferred_findings = [
                 finding
                 for finding in findings
                 if finding["label"] == subject["name"] and finding["inferred"]
             ]
-            names = ", ".join(finding["metric_label"] for finding in inferred)
+            names = ", ".join(finding["metric_label"] for finding in inferred_findings)
             lines.append(
                 f"equal: {subject['label']}: {subject['equal_images']} of {subject['images']} "
                 "images have the reference's pixels and sizes at every setting"
@@ -174,8 +174,8 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
             if images and finding["verdict"] != "nothing measured":
                 names = listed([image["what"] for image in images])
                 lines.append(f"{reason_kind}: {name}: {names}: {images[0]['why']}")
-        if doubtful := finding["doubtful"]:
-            lines.append(f"doubtful: {name}: curves of {doubtful} images hardly overlap")
+        if num_doubtful := finding["doubtful"]:
+            lines.append(f"doubtful: {name}: curves of {num_doubtful} images hardly overlap")
     return lines
 
 
@@ -203,7 +203,7 @@ def junit_xml(check: Answer) -> str:
         SubElement(case, "error", message=message, type=check.facts["verdict"])
     for finding in check.records:
         case = _add_case(suite, finding["label"], f"{finding['metric_label']} {finding['kind']}")
-        numbers = (f"{column.name} {column.text(finding, NOTHING)}" for column in NUMBERS)
+        numbers = (f"{column.name} {column.text(finding, NOTHING)}" for column in NUMBER_COLUMNS)
         number_text = "" if finding["change_percent"] is None else ", ".join(numbers)
         verdict = finding["verdict"]
         message = f"{verdict}: {': '.join(filter(None, [number_text, finding['why']]))}"
@@ -211,13 +211,13 @@ def junit_xml(check: Answer) -> str:
             f"{image['image']} {change_text(finding, image['percent'])}"
             for image in finding["worst"]
         )
-        text = "\n".join([message, *worst_images])
+        details = "\n".join([message, *worst_images])
         if tag := JUNIT.get(VERDICTS[verdict][0]):
-            SubElement(case, tag, message=message, type=verdict).text = text
+            SubElement(case, tag, message=message, type=verdict).text = details
         else:
-            SubElement(case, "system-out").text = text
-    for plural, tag in (("failures", "failure"), ("errors", "error")):
-        suite.set(plural, str(len(suite.findall(f"testcase/{tag}"))))
+            SubElement(case, "system-out").text = details
+    for attribute, tag in (("failures", "failure"), ("errors", "error")):
+        suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("tests", str(len(suite)))
     if caveats := caveat_lines(check.facts["subjects"]):
         SubElement(suite, "system-out").text = "\n".join(caveats)

@@ -57,11 +57,11 @@ def check(
     limits, rule = parse_limits(require), Rule(bd=bd)
     limited_metrics = [limit.metric for limit in limits if limit.bpp is not None]
     names = [*dict.fromkeys((*requested_metrics, *limited_metrics))]
-    sets = new.name, reference.name
+    set_names = new.name, reference.name
     try:
         pairs, notes = pair_up(reference, new, names, codec, reference_codec, common, allow_few)
     except NotComparable as error:
-        return text.make_answer(*sets, "not comparable", str(error), confidence, rule)
+        return text.make_answer(*set_names, "not comparable", str(error), confidence, rule)
     all_changes: list[Change] = []
     for pair in pairs:
         # Metrics of the reference; new rows without them give the finding "nothing measured"
@@ -83,13 +83,13 @@ def check(
             findings.append(_finding(change, verdict, sentence))
     subjects = [_describe_pair(pair, reference.name, new.name) for pair in pairs]
     verdict = overall_verdict(findings)
-    return text.make_answer(*sets, verdict, "", confidence, rule, subjects, findings, notes)
+    return text.make_answer(*set_names, verdict, "", confidence, rule, subjects, findings, notes)
 
 
 def default_metrics() -> tuple[str, ...]:
     """Return the default metrics: the usual ones and distribution metrics with influences."""
-    set_metrics = (name for name in DISTRIBUTION_METRICS if has_influence(metric_class(name)))
-    return (*USUAL_METRICS, *set_metrics)
+    influence_metrics = (name for name in DISTRIBUTION_METRICS if has_influence(metric_class(name)))
+    return (*USUAL_METRICS, *influence_metrics)
 
 
 def judge(
@@ -104,8 +104,8 @@ def judge(
     }
     p_values = {index: claims(test, percent_margins[index]) for index, test in tests.items()}
     for claim in ("worse", *CLAIMS):
-        corrected = holm([claim_values[claim] for claim_values in p_values.values()])
-        for index, value in zip(p_values, corrected, strict=True):
+        corrected_p_values = holm([claim_values[claim] for claim_values in p_values.values()])
+        for index, value in zip(p_values, corrected_p_values, strict=True):
             p_values[index][claim] = value
     alpha = 1 - confidence + ROUNDING
     level = (1 - confidence) / max(len(tests), 1)  # at Holm's first step
@@ -192,7 +192,7 @@ def _finding_numbers(change: Change, tests: MeanTests, confidence: float) -> dic
     }
 
 
-def _finding(change: Change, verdict: str, reason: str, /, **results: Any) -> Finding:
+def _finding(change: Change, verdict: str, reason: str, /, **numbers: Any) -> Finding:
     """Return a finding; a BD-metric's `change` is in units of the metric, with its sign."""
     number_names = ("margin", "change", "lower", "upper", "deviation")
     empty_fields = dict.fromkeys((*(f"{name}_percent" for name in number_names), "change", "p"))
@@ -215,7 +215,7 @@ def _finding(change: Change, verdict: str, reason: str, /, **results: Any) -> Fi
         **empty_fields,
         "images_needed": None,
         "worst": [],
-        **results,
+        **numbers,
     }
 
 

@@ -27,11 +27,11 @@ from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first metric with values ranks codecs
 # The first metric ranks codecs if any codec has a curve in it, otherwise the metric with the most
 # curves does. Metrics in any codec's training loss are excluded.
-HELD_OUT = (
+HELD_OUT_METRICS = (
     *("lpips_squeeze", "dists", "lpips_vgg", "lpips", "ms_ssim"),
     *("ssimulacra2", "butteraugli", "vmaf", "ssim"),
 )
-INDEPENDENT_COLUMN = metric_class(HELD_OUT[0]).column
+INDEPENDENT_COLUMN = metric_class(HELD_OUT_METRICS[0]).column
 
 
 Record = dict[str, Any]  # flat, JSON values only
@@ -104,8 +104,8 @@ def compare(
             if edition == anchor:
                 continue
             if anchor in points and edition in points:
-                pair = points[anchor], points[edition]
-                record = _compare_points(*pair, metric, rule, labels)
+                anchor_points = points[anchor]
+                record = _compare_points(anchor_points, points[edition], metric, rule, labels)
                 record |= _image_fields(anchor_images, points[edition], metric, rule)
                 if record["bd_rate_percent"] is not None:
                     record |= interval_fields(intervals.get(edition))
@@ -174,15 +174,15 @@ def _image_fields(
     values = rates[~np.isnan(rates)]
     if not len(values):
         return {}
-    lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    lower_quartile, median, upper_quartile = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
     mean = math.fsum(values.tolist()) / len(values)
     logs = math.log1p(mean / 100) + (values - mean) / (100 + mean)
     interval = image_intervals.percent_interval(logs) if len(values) > 1 else None
     return interval_fields(interval, "images_") | {
         "images_bd_rate_percent": mean,
         "images_bd_rate_median_percent": median,
-        "images_bd_rate_lower_quartile_percent": lower,
-        "images_bd_rate_upper_quartile_percent": upper,
+        "images_bd_rate_lower_quartile_percent": lower_quartile,
+        "images_bd_rate_upper_quartile_percent": upper_quartile,
         "images_bd_rate_images": len(values),
         "images_bd_rate_refused": len(rates) - len(values),
     }
@@ -346,8 +346,8 @@ def _rates_and_seconds(points: Sequence[Point], curve_points: Sequence[Point]) -
     seconds = dict[str, float | None]()
     for name in SECONDS:
         means = [point.means[name].value for point in points]
-        timed_values = [value for value in means if value is not None]
-        seconds[name] = fmean(timed_values) if timed_values else None
+        mean_seconds = [value for value in means if value is not None]
+        seconds[name] = fmean(mean_seconds) if mean_seconds else None
     rate_range = {"lowest_bpp": min(rates, default=None), "highest_bpp": max(rates, default=None)}
     return rate_range | seconds | {"images": min(point.images for point in curve_points)}
 
@@ -381,8 +381,8 @@ def _no_curve_reason(
     if any(point.edition == edition_without_curve for point in points):
         values = ((point.image_ids, point.image_values[metric.column]) for point in points)
         images = (set(ids[~np.isnan(image_values)].tolist()) for ids, image_values in values)
-        if common := len(set.intersection(*images)):
-            hint = f"; `bench report --common` compares the {common} that all codecs have"
+        if num_common := len(set.intersection(*images)):
+            hint = f"; `bench report --common` compares the {num_common} that all codecs have"
     return f"{name} has no complete point{hint}"
 
 
@@ -411,7 +411,7 @@ def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric
             for column in (metric_class(name).column for name in names)
             if column in measured_metrics
         ]
-        for names in (DISTORTION, HELD_OUT)
+        for names in (DISTORTION, HELD_OUT_METRICS)
     )
     held_out_candidates = [
         (count, metric)

@@ -101,11 +101,11 @@ def _beta_variants(summary: Summary) -> set[CodecSpec]:
 def _build_rank(variants: dict[CodecSpec, list[Point]]) -> tuple[int, bool, str]:
     """Return a sort key of builds: number of variants, measured here or not, last run."""
     editions = [points[0].edition for points in variants.values()]
-    measured_here = [edition for edition in editions if not edition.bundled]
+    unbundled_editions = [edition for edition in editions if not edition.bundled]
     return (
         len(variants),
-        bool(measured_here),
-        max(edition.run_facts.run for edition in measured_here or editions),
+        bool(unbundled_editions),
+        max(edition.run_facts.run for edition in unbundled_editions or editions),
     )
 
 

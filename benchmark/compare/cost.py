@@ -41,9 +41,9 @@ def mean_at_rate(points: Sequence[Point], name: str, bpp: float) -> float | None
     valued_points = [
         (point, value) for point in points if (value := point.means[name].value) is not None
     ]
-    rates = _log_rates([point for point, _ in valued_points])
+    log_rates = _log_rates([point for point, _ in valued_points])
     values = [value for _, value in valued_points]
-    return float(np.interp(math.log10(bpp), rates, values)) if valued_points else None
+    return float(np.interp(math.log10(bpp), log_rates, values)) if valued_points else None
 
 
 def typical_seconds(points: Sequence[Point], bpp: float, devices: Collection[str]) -> float | None:

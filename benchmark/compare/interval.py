@@ -104,15 +104,15 @@ def jackknife_interval(values: Float64Array) -> Interval:
     return Interval(*(values.mean() + stdtrit(len(values) - 1, TAILS) * error).tolist())
 
 
-def studentise(centred: Float64Array, weights: Float64Array) -> Float64Array:
+def studentise(deviations: Float64Array, weights: Float64Array) -> Float64Array:
     """Return the mean divided by the standard error of each resample, (resamples, samples).
 
-    centred: values minus their mean, (images, samples). weights: `image_draws`. Variances are at
-    least MIN_VARIANCE: that of one image sampled every time is 0.
+    deviations: values minus their mean, (images, samples). weights: `image_draws`. Variances are
+    at least MIN_VARIANCE: that of one image sampled every time is 0.
     """
-    images = len(centred)
-    squares = centred**2
-    means = weights @ centred
+    images = len(deviations)
+    squares = deviations**2
+    means = weights @ deviations
     min_variance = MIN_VARIANCE * squares.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.sqrt(np.maximum(weights @ squares - means**2, min_variance) / (images - 1))
@@ -152,18 +152,18 @@ def expanded_level(tail: float, images: int) -> float:
     return float(ndtr(np.sqrt(images / (images - 1)) * stdtrit(images - 1, tail)))
 
 
-def draws_interval(draw_values: Float64Array, influenced_values: Float64Array) -> Interval:
+def draws_interval(draw_values: Float64Array, pseudo_values: Float64Array) -> Interval:
     """Return the interval of a number computed over draws of images.
 
-    draw_values: the number in each draw (`image_draws`), (draws,), finite. influenced_values:
+    draw_values: the number in each draw (`image_draws`), (draws,), finite. pseudo_values:
     the number of the whole set plus each image's influence, shape (images,); NaN for an image
     without one. Each bound is the wider of Student's t on `influenced_values` and the draws'
     percentile at `expanded_level`.
     """
-    tail = expanded_level(TAILS[0], len(influenced_values))
+    tail = expanded_level(TAILS[0], len(pseudo_values))
     low, high = np.quantile(draw_values, [tail, 1 - tail]).tolist()
-    if np.isfinite(influenced_values).all():
-        student_interval = jackknife_interval(influenced_values)
+    if np.isfinite(pseudo_values).all():
+        student_interval = jackknife_interval(pseudo_values)
         low, high = min(low, student_interval.low), max(high, student_interval.high)
     return Interval(low, high)
 
@@ -249,10 +249,10 @@ def bd_rates(anchor: RateQuality, test: RateQuality, rule: Rule) -> Float64Array
     patterns, pattern_of_weighting = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
     for pattern in range(len(patterns)):
-        in_group = pattern_of_weighting == pattern
+        has_pattern = pattern_of_weighting == pattern
         anchor_curves, test_curves = (
             _cut(
-                RateQuality(*(axis[in_group][:, mask[in_group][0]] for axis in curve)),
+                RateQuality(*(axis[has_pattern][:, mask[has_pattern][0]] for axis in curve)),
                 max_rate,
                 rule.bd,
             )
@@ -260,7 +260,7 @@ def bd_rates(anchor: RateQuality, test: RateQuality, rule: Rule) -> Float64Array
         )
         num_points = min(anchor_curves.quality.shape[1], test_curves.quality.shape[1])
         if num_points >= rd.MIN_POINTS:
-            rates[in_group] = _bd_rates(anchor_curves, test_curves, rule.bd)
+            rates[has_pattern] = _bd_rates(anchor_curves, test_curves, rule.bd)
     return rates
 
 
@@ -273,9 +273,9 @@ def _bd_rates(anchor: RateQuality, test: RateQuality, form: Form) -> Float64Arra
 
 def _cut(curve: RateQuality, up_to_bpp: float, form: Form) -> RateQuality:
     """Cut curves at a rate as `rate_quality.cut` does, to one shape for all weightings."""
-    below_limit = curve.bpp[0] < up_to_bpp
-    rates, quality = curve.bpp[:, below_limit], curve.quality[:, below_limit]
-    if below_limit.all() or not below_limit.any():
+    is_below_limit = curve.bpp[0] < up_to_bpp
+    rates, quality = curve.bpp[:, is_below_limit], curve.quality[:, is_below_limit]
+    if is_below_limit.all() or not is_below_limit.any():
         return RateQuality(rates, quality)
     end_rates = np.full(len(quality), up_to_bpp)
     end_qualities = rd.interpolate(curve.log_rate, curve.quality, np.log10(end_rates), form)

@@ -127,7 +127,7 @@ def match(
         ]
         return Answer(pair_records, columns, f"{subject}.", facts=facts)
     column_names = [*(Metric.named(name).column for name in all_names), *TIMED]
-    available = {
+    available_columns = {
         name: 1
         for name in column_names
         if any(_average_value(result.record, name, "_pairs") for result in matches)
@@ -135,19 +135,19 @@ def match(
     shown_columns = (
         [m.column for m in shown_metrics]
         if extra_metrics
-        else [matched_metric.column, *overview_columns(available)]
+        else [matched_metric.column, *overview_columns(available_columns)]
     )
     absences = failures + [
         Absent(m.label, "no values", f"{dataset_results.summary.rescore_command} --metrics {name}")
         for name, m in zip(names, shown_metrics, strict=True)
-        if available and m.column not in available
+        if available_columns and m.column not in available_columns
     ]
-    if not available.keys() & {*TIMED}:
+    if not available_columns.keys() & {*TIMED}:
         reason = "no pair was timed on one machine with nothing else running"
         absences.append(Absent("times", reason, "bench run --timing"))
     absences += dataset_results.summary.not_shown
     labels = dataset_results.summary.labels
-    average_names = [name for name in available if name in (*shown_columns, *TIMED)]
+    average_names = [name for name in available_columns if name in (*shown_columns, *TIMED)]
     caveat_sentences = dict.fromkeys(f"{text}." for result in matches for text in result.caveats)
     return Answer(
         [{**result.record, "caveat": "; ".join(result.caveats)} for result in matches],
@@ -258,8 +258,8 @@ def parse_tolerance(text: str) -> Tolerance:
     value = number_in(text.strip().removesuffix("dB").removesuffix("%").strip())
     if not 0 <= value < math.inf:
         raise UsageError(f"the tolerance must be a number such as 0.1 or 1%, not {text!r}")
-    relative = text.strip().endswith("%")
-    return Tolerance(value / 100 if relative else value, relative)
+    is_relative = text.strip().endswith("%")
+    return Tolerance(value / 100 if is_relative else value, is_relative)
 
 
 def match_variants(
@@ -476,7 +476,7 @@ def _average_pairs(
     mean = float(sums.sum() / counts.sum())
     if len(sums) > 1:
         draws = image_draws(len(sums))
-        influenced_values = mean + len(sums) * (sums - mean * counts) / counts.sum()
-        low, high = draws_interval((draws @ sums) / (draws @ counts), influenced_values)
+        pseudo_values = mean + len(sums) * (sums - mean * counts) / counts.sum()
+        low, high = draws_interval((draws @ sums) / (draws @ counts), pseudo_values)
         result |= {"_low": inverse(low - max(bias, 0.0)), "_high": inverse(high - min(bias, 0.0))}
     return result | {"": inverse(mean)}

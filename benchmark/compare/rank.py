@@ -36,7 +36,7 @@ RATE = "bpp"
 FORM = USUAL_RULE.bd  # interpolation of each image's curve
 RATE_TOLERANCE, METRIC_TOLERANCE = 0.01, 0.002  # shares of a target within which it is met
 WIDE_GAP = 1.5  # ratio of neighbouring rates above which a record lists them
-SAME_PLACE = 1e-9  # decades; a rate this close to a point needs no interpolation
+MIN_DISTANCE = 1e-9  # decades; a rate this close to a point needs no interpolation
 MIN_VALUED_DRAWS = 0.95  # share of draws that must have a value for an interval
 Estimate = tuple[float, Interval | None]  # a mean and its interval, None for one image
 # A difference from the best codec over the same images (in the metric's units, or of the rate in
@@ -128,7 +128,7 @@ def rank_at(
     curves_by_edition = _codec_curves(target, axis_metric, points, budget, tolerance)
     images = _common_images([*curves_by_edition.values()], common)
     axis_points = points[axis_metric.column]
-    valued_images = {*chain(*(_images_with(p, axis_metric) for p in axis_points.values()))}
+    valued_images = {*chain(*(_valued_images_of(p, axis_metric) for p in axis_points.values()))}
     if common and curves_by_edition and not images:
         raise UsageError(_no_common_image(curves_by_edition, target))
     labels, ranking_column = summary.labels, axis_metric.column if is_at_rate else RATE
@@ -279,11 +279,11 @@ def _add_means(
         record |= {"setting": str(curve.setting), "reached": means[column][0]}
     for name in means.keys() & record.keys():
         record |= _interval_fields(name, *means[name])
-    pooled, points = isinstance(curve, _SetCurves), curve.points[axis_metric.column]
-    image_points = [average_over(point, images, (), pooled) for point in points]
-    record |= _seconds_at([point for point in image_points if point.bpp], rate)
+    is_pooled, points = isinstance(curve, _SetCurves), curve.points[axis_metric.column]
+    image_points = [average_over(point, images, (), is_pooled) for point in points]
+    record |= _seconds_at_rate([point for point in image_points if point.bpp], rate)
     pixels = {n: size for p in points for n, size in zip(p.image_ids, p.image_pixels, strict=True)}
-    rates = rate if pooled else values[RATE]
+    rates = rate if is_pooled else values[RATE]
     record["image_bytes"] = float(np.mean(rates * np.array([pixels[n] for n in images]))) / 8
     record |= neighbour_fields(curve.num_points, *curve.neighbours(images))
     return values
@@ -317,18 +317,18 @@ def _curve_points(
     points_by_edition = group_by_key((point.edition, point) for point in valued_points)
     if common:
         return points_by_edition
-    images = {e: _images_with(points, metric) for e, points in points_by_edition.items()}
+    images = {e: _valued_images_of(points, metric) for e, points in points_by_edition.items()}
     all_images, curve_points = set().union(*images.values()), dict[Edition, list[Point]]()
     for edition, points in points_by_edition.items():
         finite_points = [point for point in points if not point.means[metric.column].infinite]
-        if _images_with(finite_points, metric) == all_images:
+        if _valued_images_of(finite_points, metric) == all_images:
             curve_points[edition] = finite_points
         elif edition in complete_points:
             curve_points[edition] = complete_points[edition]
     return curve_points
 
 
-def _images_with(points: Iterable[Point], metric: Metric) -> set[int]:
+def _valued_images_of(points: Iterable[Point], metric: Metric) -> set[int]:
     ids = (p.image_ids[~np.isnan(p.image_values[metric.column])].tolist() for p in points)
     return {*chain(*ids)}
 
@@ -341,8 +341,8 @@ def _matched_setting(
     tolerance: float | None,
 ) -> Setting | None:
     """Return the setting nearest to the target by its mean, if it needs no interpolation."""
-    measured_here = points[0].edition.origin == "here"
-    if tolerance is None or (len(points) > 1 and not (tolerance and measured_here)):
+    is_measured_here = points[0].edition.origin == "here"
+    if tolerance is None or (len(points) > 1 and not (tolerance and is_measured_here)):
         return None
 
     def distance(point: Point) -> float:
@@ -480,8 +480,8 @@ class _ImageCurves:
             interval = image_intervals.skewed_interval(differences) if can_resample else None
             return float(np.mean(differences)), interval, num_better
         ratio = math.log(values.mean() / best_values.mean())
-        influenced_logs = ratio + values / values.mean() - best_values / best_values.mean()
-        interval = image_intervals.percent_interval(influenced_logs) if can_resample else None
+        pseudo_logs = ratio + values / values.mean() - best_values / best_values.mean()
+        interval = image_intervals.percent_interval(pseudo_logs) if can_resample else None
         return 100 * math.expm1(ratio), interval, num_better
 
 
@@ -575,7 +575,7 @@ def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, RateQuality]:
 
 def neighbour_rates(front: RateQuality, log_rate: float) -> tuple[float, float]:
     """Return the rates of the points next to a log10 rate; at a point, its rate twice."""
-    if np.abs(front.log_rate - log_rate).min() < SAME_PLACE:
+    if np.abs(front.log_rate - log_rate).min() < MIN_DISTANCE:
         return 10**log_rate, 10**log_rate
     index = int(np.searchsorted(front.log_rate, log_rate))
     return float(front.bpp[index - 1]), float(front.bpp[index])
@@ -594,7 +594,7 @@ def shared_span(
     return float(ends[0]), float(ends[1])
 
 
-def _seconds_at(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
+def _seconds_at_rate(points: Sequence[Point], bpp: float) -> dict[str, float | None]:
     seconds = {name: mean_at_rate(points, name, bpp) for name in SECONDS}
     devices = points[0].edition.run_facts.devices
     return seconds | {TYPICAL_SECONDS: typical_seconds(points, bpp, devices)}

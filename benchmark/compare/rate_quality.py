@@ -29,7 +29,7 @@ MIN_RATE_GAP = 0.01  # share of the bits; closer curves count as equal
 # Ratio of a curve's slopes above which Akima may overshoot, and the share of the bits by which it
 # then differs from PCHIP
 MAX_SLOPE_RATIO, MIN_OVERSHOOT = 10, 0.1
-MAX_DOMINATED = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
+MAX_DOMINATED_SHARE = 0.2  # of a curve's points, off the Pareto front; beyond it there is no delta
 
 
 class RateQuality(NamedTuple):
@@ -89,7 +89,7 @@ def bjontegaard(
                 why=f"{name} has {num_front_points} of the {MIN_POINTS} points that are needed on "
                 f"the Pareto front ({num_points} measured{dominated_clause})"
             )
-        if num_points - num_front_points > MAX_DOMINATED * num_points:
+        if num_points - num_front_points > MAX_DOMINATED_SHARE * num_points:
             return Delta(
                 why=f"{num_points - num_front_points} of {num_points} points of {name} lie below "
                 f"its Pareto front, more than one in five: {dominated_text(curve)}"
@@ -133,7 +133,7 @@ def mark_refused_pairs(anchor: RateQuality, test: RateQuality, rule: Rule) -> Bo
                 on_front.sum(axis=1),
             )
             is_refused |= (num_front_points < MIN_POINTS) | (
-                num_points - num_front_points > MAX_DOMINATED * num_points
+                num_points - num_front_points > MAX_DOMINATED_SHARE * num_points
             )
             lows.append(quality[:, 0])
             highs.append(quality.max(axis=1))
@@ -227,9 +227,9 @@ def cut(curve: RateQuality, rule: Rule) -> RateQuality:
     if max_bpp is None:
         return curve
     front = pareto_front(curve)
-    in_range = curve.bpp <= max_bpp
-    bpp, quality = curve.bpp[in_range], curve.quality[in_range]
-    if not in_range.any() or front.bpp[-1] <= max_bpp or max_bpp in front.bpp:
+    is_in_range = curve.bpp <= max_bpp
+    bpp, quality = curve.bpp[is_in_range], curve.quality[is_in_range]
+    if not is_in_range.any() or front.bpp[-1] <= max_bpp or max_bpp in front.bpp:
         return RateQuality(bpp, quality)
     quality_at_end = quality_at(front, math.log10(max_bpp), rule.bd)
     return RateQuality(np.append(bpp, max_bpp), np.append(quality, quality_at_end))
@@ -265,8 +265,8 @@ def log_rates_at(front: RateQuality, quality: Float64Array, form: Form) -> Float
 def mean_curve(points: Sequence[Point], metric: Metric) -> RateQuality:
     """Return the curve of the points' means."""
     means = [point.means[metric.column] for point in points]
-    pairs = [(m.bpp, m.value) for m in means if m.bpp is not None and m.value is not None]
-    return curve_of([bpp for bpp, _ in pairs], [value for _, value in pairs], metric)
+    coordinates = [(m.bpp, m.value) for m in means if m.bpp is not None and m.value is not None]
+    return curve_of([bpp for bpp, _ in coordinates], [value for _, value in coordinates], metric)
 
 
 def curve_of(
@@ -331,8 +331,8 @@ def interpolate(x: Float64Array, y: Float64Array, x_new: Float64Array, form: For
     terms = [
         coefficient[curve_index, segment] * fraction**power for power, coefficient in coefficients
     ]
-    in_range = (x[:, 0] <= x_new) & (x_new <= x[:, -1])
-    return np.asarray(np.where(in_range, np.sum(terms, axis=0), np.nan), np.float64)
+    is_in_range = (x[:, 0] <= x_new) & (x_new <= x[:, -1])
+    return np.asarray(np.where(is_in_range, np.sum(terms, axis=0), np.nan), np.float64)
 
 
 def mean_changes(anchor: Axes, test: Axes, form: Form) -> Float64Array:
@@ -402,22 +402,21 @@ def _pchip(width: Float64Array, slope: Float64Array) -> Float64Array:
     """
     if slope.shape[1] == 1:
         return np.hstack([slope, slope])
-    previous_width = width[:, :-1]
-    next_width = width[:, 1:]
-    previous_slope = slope[:, :-1]
-    next_slope = slope[:, 1:]
+    previous_width, next_width = width[:, :-1], width[:, 1:]
+    previous_slope, next_slope = slope[:, :-1], slope[:, 1:]
     previous_weight, next_weight = 2 * next_width + previous_width, next_width + 2 * previous_width
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = (previous_weight + next_weight) / (
+        mean_slope = (previous_weight + next_weight) / (
             previous_weight / previous_slope + next_weight / next_slope
         )
-    first = _end_tangent(
+    first_tangent = _end_tangent(
         previous_width[:, :1], previous_slope[:, :1], next_width[:, :1], next_slope[:, :1]
     )
-    last = _end_tangent(
+    last_tangent = _end_tangent(
         next_width[:, -1:], next_slope[:, -1:], previous_width[:, -1:], previous_slope[:, -1:]
     )
-    return np.hstack([first, np.where(previous_slope * next_slope > 0, mean, 0.0), last])
+    inner_tangents = np.where(previous_slope * next_slope > 0, mean_slope, 0.0)
+    return np.hstack([first_tangent, inner_tangents, last_tangent])
 
 
 def _end_tangent(
@@ -435,9 +434,9 @@ def _akima(slope: Float64Array) -> Float64Array:
     H. Akima, "A New Method of Interpolation and Smooth Curve Fitting Based on Local Procedures", J.
     ACM 17 (1970), as in scipy.
     """
-    last = slope.shape[1] - 1
-    slope_before = 2 * slope[:, [0]] - slope[:, [min(1, last)]]
-    slope_after = 2 * slope[:, [last]] - slope[:, [max(last - 1, 0)]]
+    last_index = slope.shape[1] - 1
+    slope_before = 2 * slope[:, [0]] - slope[:, [min(1, last_index)]]
+    slope_after = 2 * slope[:, [last_index]] - slope[:, [max(last_index - 1, 0)]]
     slope = np.hstack(
         [
             2 * slope_before - slope[:, :1],

@@ -92,10 +92,10 @@ def realism_sweeps(
 
 def sweep_order(sweep: RealismSweep) -> tuple[int, bool]:
     """Return a sort key: own systems, those of METHODS in order, others; measured first."""
-    method, measured = sweep.key
-    places = list(reversed(METHODS))
-    default_place = -1 if sweep.curve.edition.facts.kind == "own" else len(places)
-    return places.index(method) if method in places else default_place, not measured
+    method, is_measured = sweep.key
+    methods = list(reversed(METHODS))
+    default_index = -1 if sweep.curve.edition.facts.kind == "own" else len(methods)
+    return methods.index(method) if method in methods else default_index, not is_measured
 
 
 def measured_sweep(
@@ -156,10 +156,10 @@ def point_at_rate(curve: Curve, bpp: float, log_values: bool) -> CurvePoint | No
     nearest_point = min(points, key=lambda point: _ratio(point.bpp, bpp))
     lower_points = [point for point in points if point.bpp <= bpp]
     upper_points = [point for point in points if point.bpp > bpp]
-    is_between = (
+    has_near_points = (
         lower_points and upper_points and upper_points[0].bpp <= MAX_GAP * lower_points[-1].bpp
     )
-    if is_between and nearest_point.bpp != bpp:
+    if has_near_points and nearest_point.bpp != bpp:
         rates, first_indices = np.unique([point.bpp for point in points], return_index=True)
         values = np.array([points[index].value for index in first_indices])
         y = np.log(values) if log_values else values
@@ -174,8 +174,8 @@ def point_at_rate(curve: Curve, bpp: float, log_values: bool) -> CurvePoint | No
     )
 
 
-def _ratio(first: float, second: float) -> float:
-    return max(first, second) / min(first, second)
+def _ratio(rate: float, other_rate: float) -> float:
+    return max(rate, other_rate) / min(rate, other_rate)
 
 
 def sweep_records(plot: PlotAtRate) -> list[dict[str, Any]]:

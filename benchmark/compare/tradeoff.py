@@ -56,7 +56,7 @@ REALISM = opt(
 BUILD = opt(
     COMPARED,
     "Use CODEC's variants of one build, given by the first digits of its fingerprint or "
-    "checkpoint; default: the build with the most variants, the newest if several have as many.",
+    "checkpoint; default: the build with the most variants, the newest in case of a tie.",
 )
 
 
@@ -129,7 +129,7 @@ def tradeoff(
             ]
         ),
         [
-            *dict.fromkeys(absent for family in families for absent in family.absences),
+            *dict.fromkeys(absence for family in families for absence in family.absences),
             *summary.not_shown,
         ],
         {
@@ -355,8 +355,8 @@ def _tradeoff(
     record |= {"other": sign * float(matched_values[0]), "difference": float(differences[0])}
     if len(influences) > 1:  # one image says nothing about others
         low, high = draws_interval(compared_differences, differences[0] + influences)
-        same_sign = np.sign(compared_differences) == np.sign(differences[0])
-        record |= {"low": low, "high": high, "certainty": float(np.mean(same_sign))}
+        has_same_sign = np.sign(compared_differences) == np.sign(differences[0])
+        record |= {"low": low, "high": high, "certainty": float(np.mean(has_same_sign))}
         record["draws"] = len(compared_differences)
     return record
 

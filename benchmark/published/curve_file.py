@@ -192,8 +192,8 @@ def column_of(name: str) -> str:
     >>> column_of("MS-SSIM [dB]"), column_of("Bit-rate (bpp)"), column_of("PSNR (RGB, dB)")
     ('ms_ssim_db', 'bpp', 'psnr_db')
     """
-    bare_name, *notes = re.split(r"[(\[,;]", name)
-    for text, words in ((name, set[str]()), (bare_name, {*map(normalise_name, notes)})):
+    bare_name, *raw_notes = re.split(r"[(\[,;]", name)
+    for text, notes in ((name, set[str]()), (bare_name, {*map(normalise_name, raw_notes)})):
         word = normalise_name(text).removeprefix("avg").removeprefix("mean")
         metric = metric_called(word)
         metric_column = (
@@ -201,6 +201,6 @@ def column_of(name: str) -> str:
         )
         column = NAMES.get(word, metric_column)
         allowed_notes = BITS_PER_PIXEL if column == RATE else {"rgb"}
-        if column and words <= allowed_notes | ({"db"} if column.endswith("_db") else set()) | {""}:
+        if column and notes <= allowed_notes | ({"db"} if column.endswith("_db") else set()) | {""}:
             return column
     return ""

@@ -135,7 +135,7 @@ class Overlay(NamedTuple):
 
 
 def compatible_protocols(
-    protocols: Iterable[str], metric: Metric, measured: str = ""
+    protocols: Iterable[str], metric: Metric, measured_protocol: str = ""
 ) -> frozenset[str]:
     """Return the protocols that can share an axis, whatever the order of `protocols`.
 
@@ -147,9 +147,9 @@ def compatible_protocols(
     counts = Counter(protocols)
     stated_protocols = sorted(counts.keys() - {UNSTATED})
     comparable_protocols = {*metric.meets}
-    if measured:
+    if measured_protocol:
         is_distortion = metric.kind == "distortion"
-        protocol_class = {measured, *(comparable_protocols if is_distortion else ())}
+        protocol_class = {measured_protocol, *(comparable_protocols if is_distortion else ())}
     elif comparable_protocols.isdisjoint(stated_protocols):
         protocol_class = {max(stated_protocols, key=counts.__getitem__, default=UNSTATED)}
     else:
@@ -297,8 +297,8 @@ def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[Publis
     Points are paired in order of rate. The list is empty if the numbers of points differ.
     """
     points = sorted(points, key=lambda point: point.bpp)
-    parts = [[point for point in points if point.dataset == f"{dataset}:{part}"] for part in PARTS]
-    if len(parts[0]) != len(parts[1]):
+    groups = [[point for point in points if point.dataset == f"{dataset}:{part}"] for part in PARTS]
+    if len(groups[0]) != len(groups[1]):
         return []
     weights = [profile(f"{dataset}:{part}").published_images or 0 for part in PARTS]
 
@@ -316,7 +316,7 @@ def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[Publis
             note="; ".join(filter(None, [first.note, note])),
             reference=f"{first.reference}; {second.reference}",
         )
-        for first, second in zip(*parts, strict=True)
+        for first, second in zip(*groups, strict=True)
         if first.setting == second.setting
     ]
 

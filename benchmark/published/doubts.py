@@ -55,10 +55,10 @@ def _decibels_above(curve: RateQuality, anchor: RateQuality) -> Float64Array:
     """Return the distances (dB) of points above an anchor's curve, extended by its end chords."""
     anchor_rates, log_rates = np.log10(anchor.bpp), np.log10(curve.bpp)
     slopes = np.diff(anchor.quality) / np.diff(anchor_rates)
-    before_start = np.minimum(log_rates - anchor_rates[0], 0) * slopes[0]
-    after_end = np.maximum(log_rates - anchor_rates[-1], 0) * slopes[-1]
-    interpolated = np.interp(log_rates, anchor_rates, anchor.quality)
-    return np.asarray(curve.quality - interpolated - before_start - after_end)
+    start_extension = np.minimum(log_rates - anchor_rates[0], 0) * slopes[0]
+    end_extension = np.maximum(log_rates - anchor_rates[-1], 0) * slopes[-1]
+    anchor_quality = np.interp(log_rates, anchor_rates, anchor.quality)
+    return np.asarray(curve.quality - anchor_quality - start_extension - end_extension)
 
 
 def vtm_curve(

@@ -82,8 +82,8 @@ def interpolate_rates(
     ends = np.log10(bpp[order])
     with np.errstate(divide="ignore", invalid="ignore"):
         x = np.log10(rates)
-    clipped = np.clip(x, *ends[[0, -1]])
-    x = np.where(np.abs(x - clipped) < np.log10(1 + END_TOLERANCE), clipped, x)
+    clipped_x = np.clip(x, *ends[[0, -1]])
+    x = np.where(np.abs(x - clipped_x) < np.log10(1 + END_TOLERANCE), clipped_x, x)
     return np.asarray(Akima1DInterpolator(ends, decibels[order])(x))
 
 
@@ -147,11 +147,11 @@ def rank_rules(reference: Reference, rates: Float64Array, decibels: Float64Array
     """
     rules: dict[str, tuple[float, Record]] = {}
     for rule, parameters, predicted_db in predictions(reference, rates):
-        is_predicted, kind = np.isfinite(predicted_db), rule.partition(":")[0]
+        is_predicted, rule_kind = np.isfinite(predicted_db), rule.partition(":")[0]
         squares = np.where(is_predicted, decibels - predicted_db, MISSED_DB) ** 2
         costs = np.where(is_predicted.mean(axis=1) >= MIN_PREDICTED, squares.mean(axis=1), np.inf)
         index = int(costs.argmin())
-        if costs[index] < rules.get(kind, (np.inf,))[0]:
+        if costs[index] < rules.get(rule_kind, (np.inf,))[0]:
             parameter = None if parameters is None else float(parameters[index])
             cause = rule if parameter is None else find_cause(rule, parameter)
             cause = "" if cause == "pixels" and POOLED not in reference.measured else cause
@@ -163,7 +163,7 @@ def rank_rules(reference: Reference, rates: Float64Array, decibels: Float64Array
                 "points": int(is_predicted[index].sum()),
                 "residual_db": residual_db,
             }
-            rules[kind] = float(costs[index]), record
+            rules[rule_kind] = float(costs[index]), record
     return [record for _, record in sorted(rules.values(), key=lambda rule: rule[0])]
 
 
@@ -173,7 +173,7 @@ def find_cause(rule: str, parameter: float) -> str:
     >>> find_cause("excess", 0.25), find_cause("ratio", 8.0), find_cause("shift", 0.01)
     ('truncated', 'bytes', '')
     """
-    ranges = ((name, *limits) for name, words in WORDS.items() for limits in words.get(rule, ()))
+    ranges = ((name, *limits) for name, entry in WORDS.items() for limits in entry.get(rule, ()))
     return next((name for name, low, high in ranges if low <= parameter <= high), "")
 
 
@@ -282,14 +282,14 @@ def explain(
     requested_metrics = [
         Metric.named(name) for name in (metric_names(metrics) if metrics else METRICS)
     ]
-    available = [metric for metric in requested_metrics if metric.column in curve_to_explain.series]
-    if not available or (metrics and available != requested_metrics):
+    available_metrics = [m for m in requested_metrics if m.column in curve_to_explain.series]
+    if not available_metrics or (metrics and available_metrics != requested_metrics):
         missing_labels = ", ".join(
-            metric.label for metric in requested_metrics if metric not in available
+            metric.label for metric in requested_metrics if metric not in available_metrics
         )
         raise UsageError(f"{curve_to_explain.name} has no {missing_labels}: name another metric")
     records, sentences = list[Record](), [f"{curve_to_explain.name} against {against}, {dataset}."]
-    for metric in available if metrics else available[:1]:
+    for metric in available_metrics if metrics else available_metrics[:1]:
         reference = read_reference(against, dataset, metric, results)
         bpp, values = map(np.array, curve_to_explain.series[metric.column])
         if len(bpp) > MAX_POINTS:

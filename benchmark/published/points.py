@@ -127,17 +127,17 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     whose points are all doubtful.
     """
     curves = dict.fromkeys((point.system, point.variant) for point in points)
-    names_of = {
+    names_by_curve = {
         (system, variant): (slug(system), f"{slug(system)}:{variant}") for system, variant in curves
     }
     groups = group_by_key(
         (key, point)
         for point in points
-        for key in (ALL_SYSTEMS, *names_of[point.system, point.variant])
+        for key in (ALL_SYSTEMS, *names_by_curve[point.system, point.variant])
     )
     titles = {
         add_remark(curve_name(*curve), remark): curve_key
-        for curve, (_, curve_key) in names_of.items()
+        for curve, (_, curve_key) in names_by_curve.items()
         for remark in ("", "published")
     }
     result: dict[PublishedPoint, None] = {}

@@ -35,7 +35,7 @@ from benchmark.system.text import group_by_key, listed, read_json
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # a name with such a suffix is a file
-USER_PLACE = 1_000_000  # sorts a user's papers after the project's
+USER_SORT_KEY = 1_000_000  # sorts a user's papers after the project's
 
 
 class Series(Origin, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,7 +58,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: Text
     doi: str = ""
     licence: str = ""  # licence of the repository with the numbers
-    place: Annotated[int, msgspec.Meta(ge=0)] = USER_PLACE  # sort key of papers
+    place: Annotated[int, msgspec.Meta(ge=0)] = USER_SORT_KEY  # sort key of papers
     series: tuple[Series, ...]
 
     def published(self) -> Iterator[PublishedPoint]:
@@ -195,8 +195,8 @@ def _make_names_unique(
 
 def add_paper(results: Path, title: str, doi: str, points: Sequence[PublishedPoint]) -> Path:
     """Write a paper's points into a results folder; raise `UsageError` if the file exists."""
-    words = points[0].system, points[0].variant, points[0].dataset
-    name = "-".join(dict.fromkeys(slug(word) for word in words if word))
+    name_parts = points[0].system, points[0].variant, points[0].dataset
+    name = "-".join(dict.fromkeys(slug(word) for word in name_parts if word))
     path = results / "published" / f"{name}.json"
     if path.exists():
         raise UsageError(f"{path} already exists: remove it, or name another --variant")

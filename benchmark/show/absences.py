@@ -55,8 +55,8 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
                 )
             )
         else:
-            missing_values, command = absence(reason)
-            reasons.append(((missing_values, command.strip("`")), metric.label))
+            message, command = absence(reason)
+            reasons.append(((message, command.strip("`")), metric.label))
     absences = [
         Absent(", ".join(labels), reason, remedy)
         for (reason, remedy), labels in group_by_key(reasons).items()
@@ -70,19 +70,19 @@ def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
     points_by_reason: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for (label, setting), reason_by_metric in reasons_by_point.items():
         for reason in dict.fromkeys(reason_by_metric.values()):
-            labels_affected = [label for label, text in reason_by_metric.items() if text == reason]
+            affected_labels = [name for name, cause in reason_by_metric.items() if cause == reason]
             reason_key = (
                 reason,
-                *(() if len(labels_affected) == len(computed_metrics) else labels_affected),
+                *(() if len(affected_labels) == len(computed_metrics) else affected_labels),
             )
             points_by_reason.setdefault(reason_key, {}).setdefault(label, []).append(setting)
     point_counts = Counter(labels[point.edition] for point in summary.points)
-    for (reason, *labels_affected), codecs in points_by_reason.items():
+    for (reason, *affected_labels), codecs in points_by_reason.items():
         codec_texts = (
             label if len(settings) == point_counts[label] else f"{label} {', '.join(settings)}"
             for label, settings in codecs.items()
         )
-        scope = f"in no curve of {', '.join(labels_affected) or 'any metric'}"
+        scope = f"in no curve of {', '.join(affected_labels) or 'any metric'}"
         absences.append(Absent("; ".join(codec_texts), f"{scope}: {reason}"))
     return absences
 

@@ -74,9 +74,9 @@ def doubt_note(rule: Rule) -> str:
     return f"{DOUBT_MARK} The curves share less than half of their joint range{overshoot}."
 
 
-def doubt_notes(doubtful: Iterable[bool], rule: Rule) -> list[str]:
+def doubt_notes(doubt_flags: Iterable[bool], rule: Rule) -> list[str]:
     """Return the note on doubtful BD-rates, if any is doubtful."""
-    return [doubt_note(rule)] if any(doubtful) else []
+    return [doubt_note(rule)] if any(doubt_flags) else []
 
 
 def bd_table(
@@ -230,11 +230,11 @@ def headline(
             leader = min(comparable_editions, key=rates.__getitem__)
             value, record = rates[leader], records[leader]
             subject_text = f"{names[leader]} needs " if leader != subject else ""
-            than_anchor = "" if clauses else f" than {anchor}"
+            than_clause = "" if clauses else f" than {anchor}"
             overlap_clause = ""
             if record["doubtful"]:
                 overlap_clause = f" (the {100 * record['bd_rate_overlap']:.0f} % that both reach)"
-            difference = _bits_text(value, than_anchor) + _runner_up(records, leader, names)
+            difference = _bits_text(value, than_clause) + _runner_up(records, leader, names)
             image_clause = (
                 f" on {counted(ranking.image_counts[index], 'image')}"
                 if len(image_counts) > 1

@@ -55,7 +55,7 @@ def _mean_of_metric(metric: Metric, point: Point) -> str | None:
     return _mean(metric.column, form, point, FEW_MARK if is_few else "")
 
 
-def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "") -> str | None:
+def _mean(name: str, render: Callable[[float], str], point: Point, mark: str = "") -> str | None:
     mean: Mean | None = point.means.get(name)
     if mean is None:
         return None
@@ -64,7 +64,7 @@ def _mean(name: str, form: Callable[[float], str], point: Point, mark: str = "")
         return infinite_text or None
     count = str(mean.images) if mean.images != point.images else ""
     remarks = ", ".join(filter(None, (count, infinite_text)))
-    return f"{form(mean.value)}{mark}" + (f" ({remarks})" if remarks else "")
+    return f"{render(mean.value)}{mark}" + (f" ({remarks})" if remarks else "")
 
 
 def metrics_over_few(summary: Summary, metrics: Sequence[Metric]) -> list[Metric]:

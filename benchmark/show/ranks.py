@@ -229,9 +229,9 @@ def rank_published(
     target: Target,
     metrics: Sequence[Metric],
     budget: Budget,
-    ranked: Sequence[RankedCodec],
+    codecs: Sequence[RankedCodec],
 ) -> list[RankedCodec]:
-    """Return published systems at a target, with the rules that forbid comparing with `ranked`."""
+    """Return published systems at a target, with the rules that forbid comparing with `codecs`."""
     from benchmark.published.curves import compatible_protocols
 
     protocols_by_metric = group_by_key((curve.metric, curve.protocol) for curve in curves)
@@ -242,7 +242,7 @@ def rank_published(
         for metric, metric_curves in protocols_by_metric.items()
     }
     difference = ""
-    num_compared = next((codec.record["images"] for codec in ranked if codec.record["rank"]), None)
+    num_compared = next((codec.record["images"] for codec in codecs if codec.record["rank"]), None)
     images = next((point.images for curve in curves for point in curve.points), None)
     if summary and num_compared and images and images != num_compared:
         difference = f"means over {images} images, the others' over {num_compared}"
@@ -266,7 +266,7 @@ class ValueColumn(NamedTuple):
         if record[self.key] is None:
             return None
         is_interpolated = record["interpolated_from"] is not None and self.quantity
-        wide_mark = WIDE_MARK if is_interpolated and not _is_at(record, self.quantity) else ""
+        wide_mark = WIDE_MARK if is_interpolated and not _has_target(record, self.quantity) else ""
         rule_mark = OTHER_RULE if record.get(f"{self.key}_other_rule") else ""
         few_mark = FEW_MARK if self.metric and self.metric.has_few_images(record["images"]) else ""
         deviation = record.get(f"{self.key}_seeds_standard_deviation")
@@ -302,7 +302,7 @@ def value_columns(
 
 def rank_columns(
     metrics: Sequence[Metric],
-    ranked: Sequence[RankedCodec],
+    codecs: Sequence[RankedCodec],
     summary: Summary,
     reference: Edition | None = None,
     brief: bool = False,
@@ -311,7 +311,7 @@ def rank_columns(
 
     brief: without typical seconds and, with a reference, without the difference from the best.
     """
-    records, labels = [codec.record for codec in ranked], summary.labels
+    records, labels = [codec.record for codec in codecs], summary.labels
     bundled = {labels[edition] for edition in summary.bundled}
     first_codecs = {record["codec"] for record in records if record["rank"] == 1}
     anchor_column = (
@@ -329,7 +329,7 @@ def rank_columns(
     ]
     if has_settings := any(record["setting"] for record in records):
         columns += [Column("setting"), Column("reached", "reached", ".4g")]
-    has_rates = has_settings or any(not _is_at(record, RATE) for record in records)
+    has_rates = has_settings or any(not _has_target(record, RATE) for record in records)
     for column in value_columns(metrics, has_rates, anchor_column):
         columns.append(
             Column(
@@ -345,13 +345,13 @@ def rank_columns(
     return columns if brief else [*columns, Column("typical, a Mpx", TYPICAL_SECONDS, seconds_text)]
 
 
-def _is_at(record: Record, name: str) -> bool:
+def _has_target(record: Record, name: str) -> bool:
     return bool(record["at"].startswith(f"{name}="))
 
 
-def mark_notes(ranked: Sequence[RankedCodec], metrics: Sequence[Metric]) -> list[str]:
+def mark_notes(all_codecs: Sequence[RankedCodec], metrics: Sequence[Metric]) -> list[str]:
     """Return the sentences on curves with few points and on the marks of values."""
-    records, notes = [codec.record for codec in ranked], list[str]()
+    records, notes = [codec.record for codec in all_codecs], list[str]()
     codecs_by_num_points = group_by_key(
         (record["points"], record["codec"]) for record in records if not record["setting"]
     )
@@ -389,50 +389,50 @@ def mark_notes(ranked: Sequence[RankedCodec], metrics: Sequence[Metric]) -> list
 
 
 def _difference_text(metric: Metric, record: Record) -> str | None:
-    if _is_at(record, RATE):
+    if _has_target(record, RATE):
         unit = " dB" if metric.label.endswith("(dB)") else ""
         return interval_text(record, "to_best", f"+z.{decimals(metric.label)}f", unit)
     return interval_text(record, "to_best", "+z.1f", " %")
 
 
-def headline(target: Target, ranked: Sequence[RankedCodec], metric: Metric, images: int) -> str:
+def headline(target: Target, codecs: Sequence[RankedCodec], metric: Metric, images: int) -> str:
     """Return the sentence on the two best codecs at a target. images: number in the dataset."""
-    ranked_records = [codec.record for codec in ranked if codec.record["rank"] is not None]
+    ranked_records = [codec.record for codec in codecs if codec.record["rank"] is not None]
     num_compared = ranked_records[0]["images"] if ranked_records else images
     image_clause = f" on {num_compared} of {images} images" if num_compared < images else ""
     if len(ranked_records) < 2 or ranked_records[1]["to_best"] is None:
         only_codec = f"only {ranked_records[0]['codec']}" if ranked_records else "no codec"
         return f"At {target}{image_clause} {only_codec} is ranked."
-    best, runner_up = ranked_records[:2]
+    best_record, runner_up = ranked_records[:2]
     intervals = [
         (record["to_best_low"], record["to_best_high"])
         for record in ranked_records
         if record["to_best"] is not None
     ]
     is_certain = all(low is not None and not low <= 0 <= high for low, high in intervals)
-    verdict = f"{best['codec']} {'is the best' if is_certain else 'has the best mean'}"
+    verdict = f"{best_record['codec']} {'is the best' if is_certain else 'has the best mean'}"
     if runner_up["rank"] == 1:
-        verdict = f"{best['codec']} is as good as {runner_up['codec']}"
+        verdict = f"{best_record['codec']} is as good as {runner_up['codec']}"
     change = _difference_text(metric, runner_up)
     return f"At {target}{image_clause} {verdict}; {runner_up['codec']} differs by {change}."
 
 
 def rank_absences(
     target: Target,
-    ranked: Sequence[RankedCodec],
+    codecs: Sequence[RankedCodec],
     metrics: Sequence[Metric],
-    stored: DatasetResults | None,
+    results: DatasetResults | None,
 ) -> Iterator[Absent]:
     """Yield images that are not compared, and codecs and metrics that are not ranked."""
-    names = stored.image_names if stored else {}
-    ranked_codecs = [codec for codec in ranked if codec.record["rank"] is not None]
+    names = results.image_names if results else {}
+    ranked_codecs = [codec for codec in codecs if codec.record["rank"] is not None]
     target_metric = metrics[0] if target.name == RATE else Metric.named(target.name)
-    if stored and ranked_codecs and ranked_codecs[0].record["images"] < len(names):
+    if results and ranked_codecs and ranked_codecs[0].record["images"] < len(names):
         unreached_names = sorted(
             {names[number] for codec in ranked_codecs for number in codec.unreached_images}
         )
         images_with_value = (
-            {*stored.table.drop_nulls(target_metric.column)["image"]}
+            {*results.table.drop_nulls(target_metric.column)["image"]}
             if not target_metric.is_distribution
             else {*names.values()}
         )
@@ -449,19 +449,19 @@ def rank_absences(
                 yield Absent(listed(images), f"not compared at {target}: {reason}")
     for metric in metrics if ranked_codecs else ():
         has_value = any(codec.record[metric.column] is not None for codec in ranked_codecs)
-        if stored and not has_value and stored.summary.count_values(metric.column):
+        if results and not has_value and results.summary.count_values(metric.column):
             yield Absent(metric.label, f"no codec has values for all compared images at {target}")
     unranked_codecs = [
-        codec for codec in ranked if codec.record["rank"] is None and not _has_value(codec, metrics)
+        codec for codec in codecs if codec.record["rank"] is None and not _has_value(codec, metrics)
     ]
     unranked_codecs.sort(key=lambda codec: codec.edition.origin != "here")
     has_few_bundled = sum(codec.edition.bundled for codec in unranked_codecs) <= MAX_REMEDIES
     for codec in unranked_codecs:
         remedy = ""
-        if stored and codec.unreached_images and (has_few_bundled or not codec.edition.bundled):
-            remedy = _search_command(stored, codec.edition, target)
+        if results and codec.unreached_images and (has_few_bundled or not codec.edition.bundled):
+            remedy = _search_command(results, codec.edition, target)
         yield Absent(
-            codec.record["codec"], _why_not_ranked(target, codec, target_metric, stored), remedy
+            codec.record["codec"], _why_not_ranked(target, codec, target_metric, results), remedy
         )
 
 
@@ -486,7 +486,7 @@ def _why_not_ranked(
         if low is not None:
             reason += f"; all images reach {target.name}={low:.3g} to {high:.3g}"
     if codec.record["rank"] is None and not codec.means_bracket_target:
-        reason += _settings_left_out(codec.edition, metric, dataset_results.summary)
+        reason += _excluded_settings_text(codec.edition, metric, dataset_results.summary)
     return (
         f"{reason}; --budget set counts all bytes together"
         if codec.means_bracket_target
@@ -494,18 +494,18 @@ def _why_not_ranked(
     )
 
 
-def _settings_left_out(edition: Edition, metric: Metric, summary: Summary) -> str:
+def _excluded_settings_text(edition: Edition, metric: Metric, summary: Summary) -> str:
     settings_by_reason = dict[str, list[str]]()
     for point, reason in excluded_points(summary, metric):
         if point.edition == edition:
-            mean, text = point.means[metric.column], reason
+            mean, cause = point.means[metric.column], reason
             if mean.missing and not point.missing and mean.reasons:
                 count = f"{mean.images + mean.infinite} of {point.images} images"
                 remedy = remedies([metric.name], mean.reasons[0][0], summary.rescore_command)
-                text = f"{metric.label} of {count}: {remedy}"
-            settings_by_reason.setdefault(text, []).append(str(point.setting))
+                cause = f"{metric.label} of {count}: {remedy}"
+            settings_by_reason.setdefault(cause, []).append(str(point.setting))
     return "".join(
-        f"; without {listed(settings)} ({text})" for text, settings in settings_by_reason.items()
+        f"; without {listed(settings)} ({cause})" for cause, settings in settings_by_reason.items()
     )
 
 

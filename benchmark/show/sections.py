@@ -91,13 +91,13 @@ MAX_CAVEAT_CHARACTERS = 100  # longest explanation of the mark in a figure
 ONLY_BUNDLED = "all results are bundled; none were measured here"
 
 
-def note_bundled_values(own_rows: pl.DataFrame, metrics: Iterable[Metric]) -> list[str]:
-    """Return a sentence on metrics that only bundled rows have; own_rows: measured here."""
+def note_bundled_values(measured_rows: pl.DataFrame, metrics: Iterable[Metric]) -> list[str]:
+    """Return a sentence on metrics that only bundled rows have; measured_rows: measured here."""
     labels = [
         metric.label
         for metric in metrics
-        if metric.column not in own_rows.columns
-        or own_rows[metric.column].null_count() == own_rows.height
+        if metric.column not in measured_rows.columns
+        or measured_rows[metric.column].null_count() == measured_rows.height
     ]
     sentence = f"{listed(labels)}: values bundled with the project, for the same pixels"
     return [sentence] if labels else []

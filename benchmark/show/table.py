@@ -111,13 +111,13 @@ def latex(
     marks: Marks = NO_MARKS,
     groups: Sequence[tuple[str, int]] = (),
     headers: Sequence[str] = (),
-    parts: Collection[int] = (),
+    rule_rows: Collection[int] = (),
 ) -> str:
     """Return a booktabs tabular with notes as comments.
 
     Cells marked best are bold, second underlined. If the first column repeats, space separates its
     groups. groups: titles above columns, and how many columns each spans; headers: column headers
-    below these titles. parts: numbers of the rows that follow a rule.
+    below these titles. rule_rows: numbers of the rows that follow a rule.
     """
 
     def line(cells: Sequence[str], row: int = -1) -> str:
@@ -133,7 +133,7 @@ def latex(
     has_groups = len({row[0] for row in table.rows}) < len(table.rows)
     previous_group = table.rows[0][0] if table.rows else ""
     for row_number, row in enumerate(table.rows):
-        if row_number in parts:
+        if row_number in rule_rows:
             lines.append(r"\midrule")
         elif has_groups and row[0] != previous_group:
             lines.append(r"\addlinespace")
@@ -171,9 +171,9 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("a_b 5%"), escape_latex("-3.5 [-4, 2]"), escape_latex("∞")
     ('a\\_b 5\\%', '$-$3.5 [$-$4, 2]', '$\\infty$')
     """
-    parts = MINUS.split(one_line(text))
+    texts = MINUS.split(one_line(text))
     return "$-$".join(
-        "".join(LATEX.get(character, character) for character in part) for part in parts
+        "".join(LATEX.get(character, character) for character in text) for text in texts
     )
 
 
@@ -208,10 +208,10 @@ def html(
         previous_title = row[0]
         lines.append(f"<tr{class_text}>{''.join(cells)}</tr>")
     notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
-    kind = ' class="wordy"' if wordy else ""
+    table_class = ' class="wordy"' if wordy else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
-        f"<table{kind}><thead><tr>{head}</tr></thead>"
+        f"<table{table_class}><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>{notes}"
     )
 

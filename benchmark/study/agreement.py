@@ -12,7 +12,7 @@ from benchmark.study.scores import confidence_interval
 from benchmark.study.votes import TIE, Votes
 
 PEOPLE = "other raters"
-MIN_OTHERS = 2  # minimum answers of other raters to the same question
+MIN_OTHER_ANSWERS = 2  # minimum answers of other raters to the same question
 
 
 class Agreement(NamedTuple):
@@ -65,15 +65,15 @@ def _rater_agreement(votes: Votes) -> Float64Array:
     counts, signed_vote = np.bincount(question), won - TIE
     other_votes = np.bincount(question, signed_vote)[question] - signed_vote
     agreement = TIE + signed_vote * np.sign(other_votes)
-    return np.asarray(np.where(counts[question] > MIN_OTHERS, agreement, np.nan), np.float64)
+    return np.asarray(np.where(counts[question] > MIN_OTHER_ANSWERS, agreement, np.nan), np.float64)
 
 
 def _average_agreement(name: str, votes: Votes, agreement: Float64Array) -> Agreement:
     has_value = ~np.isnan(agreement)
-    level = np.unique([stimulus.level for stimulus in votes.stimuli], return_inverse=True)[1]
-    same_level = has_value & (level[votes.first] == level[votes.second])
+    level_ids = np.unique([stimulus.level for stimulus in votes.stimuli], return_inverse=True)[1]
+    is_same_level = has_value & (level_ids[votes.first] == level_ids[votes.second])
     equal_rate = (
-        _mean_and_interval(votes, agreement, same_level) if same_level.any() else (None, None)
+        _mean_and_interval(votes, agreement, is_same_level) if is_same_level.any() else (None, None)
     )
     return Agreement(
         name, *_mean_and_interval(votes, agreement, has_value), int(has_value.sum()), *equal_rate
@@ -86,8 +86,8 @@ def _mean_and_interval(
     values = agreement[mask]
     residuals = (values - values.mean()) / len(values)
     variances, counts = [], []
-    for units in (votes.rater[mask], votes.image[mask]):
-        sums = np.bincount(np.unique(units, return_inverse=True)[1], residuals)
+    for labels in (votes.rater[mask], votes.image[mask]):
+        sums = np.bincount(np.unique(labels, return_inverse=True)[1], residuals)
         counts.append(len(sums))
         variances.append(len(sums) / max(len(sums) - 1, 1) * float((sums**2).sum()))
     variance = max(sum(variances) - float((residuals**2).sum()), *variances)

@@ -10,7 +10,7 @@ from benchmark.codec import Int64Array
 from benchmark.compare.pictures import MAX_CLOSE_RATIO, distance, nearest_setting
 from benchmark.study.form import Trial
 
-CATCH_EVERY = 8  # questions per catch trial
+QUESTIONS_PER_CATCH = 8  # questions per catch trial
 MIN_CATCHES = 4
 TRAINING = 3  # trials before a rater's list
 
@@ -79,15 +79,15 @@ def question_lists(
         for _ in range(min(count, len(pairs))):
             # Prefer the two stimuli compared least, then the pair, then this rater's rarest image
             counts = image_counts[image], pair_counts, kind_counts[kind]
-            pair = int(np.lexsort((rng.random(len(pairs)), *counts, ~is_unused))[0])
-            balance = side_balances[kind[pair]]
-            swapped = bool(balance > 0 or (balance == 0 and rng.random() < 0.5))
-            side_balances[kind[pair]] += -1 if swapped else 1
-            kind_counts[kind[pair]] += 1
-            pair_counts[pair] += 1
-            image_counts[image[pair]] += 1
-            is_unused[pair] = False
-            questions.append((pairs[pair], swapped))
+            pair_index = int(np.lexsort((rng.random(len(pairs)), *counts, ~is_unused))[0])
+            balance = side_balances[kind[pair_index]]
+            is_swapped = bool(balance > 0 or (balance == 0 and rng.random() < 0.5))
+            side_balances[kind[pair_index]] += -1 if is_swapped else 1
+            kind_counts[kind[pair_index]] += 1
+            pair_counts[pair_index] += 1
+            image_counts[image[pair_index]] += 1
+            is_unused[pair_index] = False
+            questions.append((pairs[pair_index], is_swapped))
         result.append([questions[index] for index in rng.permutation(len(questions))])
     return result
 
@@ -96,9 +96,9 @@ def insert_catches(
     questions: Sequence[Trial], catches: Sequence[Trial], rng: np.random.Generator
 ) -> list[Trial]:
     """Insert catch trials into a rater's questions at random, one in each equal part."""
-    ends = np.linspace(0, len(questions), len(catches) + 1).astype(int)
+    part_ends = np.linspace(0, len(questions), len(catches) + 1).astype(int)
     result: list[Trial] = []
-    for catch, (start, end) in zip(catches, pairwise(ends.tolist()), strict=True):
+    for catch, (start, end) in zip(catches, pairwise(part_ends.tolist()), strict=True):
         position = int(rng.integers(start, end + 1))
         result += [*questions[start:position], catch, *questions[position:end]]
     return result
@@ -106,4 +106,4 @@ def insert_catches(
 
 def num_catches(questions: int) -> int:
     """Return the number of catch trials for a rater with this number of questions."""
-    return max(MIN_CATCHES, -(-questions // CATCH_EVERY))
+    return max(MIN_CATCHES, -(-questions // QUESTIONS_PER_CATCH))

@@ -107,10 +107,10 @@ def plan_study(
     }
     if not compared_images:
         targets = [f"bpp={rate:g}" for rate in rates]
-        measure = bench_command("run", codecs=experiment.codecs, dataset=dataset, target=targets)
+        command = bench_command("run", codecs=experiment.codecs, dataset=dataset, target=targets)
         raise UsageError(
             f"no photograph of {dataset} has pictures of two codecs within 10 % of the same rate: "
-            + "; ".join(missing_pictures or [f"measure some with `{measure}`"])
+            + "; ".join(missing_pictures or [f"measure some with `{command}`"])
         )
     pairs = [pair for pair in pairs if pair.image in compared_images]
     keys = sorted({(pair.image, number) for pair in pairs for number in pair[1:]})
@@ -171,14 +171,14 @@ def write_study(
     trials = _trials(plan.pairs, picture_numbers, catch_images, (raters, questions), rng)
     key = Key("", plan.dataset, command, seed, plan.stimuli, tuple(page_pictures), *trials)
     key = msgspec.structs.replace(key, study=sha256(json_bytes(key)).hexdigest()[:12])
-    parts = {"title": "Which is closer?", "data": json_text(_page_data(key, post, rng))}
-    files = [str(Path(__file__).with_name(f"page.{kind}")) for kind in ("html", "css", "js")]
-    text = framed_html(files[0], files[1:2], files[2:], parts, post)
-    write_files(out / PAGE, {"index.html": text}, what="study")
+    page_parts = {"title": "Which is closer?", "data": json_text(_page_data(key, post, rng))}
+    files = [str(Path(__file__).with_name(f"page.{suffix}")) for suffix in ("html", "css", "js")]
+    page = framed_html(files[0], files[1:2], files[2:], page_parts, post)
+    write_files(out / PAGE, {"index.html": page}, what="study")
     write_files(out, {KEY: json_bytes(key)}, what="study")
     sentence = (
         f"{out / PAGE} is for raters: {counted(len(page_pictures), 'picture')}, "
-        f"{(total_bytes + len(text)) / 1e6:.0f} MB, {counted(len(key.lists), 'list')} of at most "
+        f"{(total_bytes + len(page)) / 1e6:.0f} MB, {counted(len(key.lists), 'list')} of at most "
         f"{max(map(len, key.lists))} questions; {out / KEY} names the codecs: keep it from raters"
     )
     return key, [*plan.sentences, sentence]
@@ -192,14 +192,14 @@ def _decode_pictures(
         batch = images[start : start + BATCH_IMAGES]
         keys = [key for key in plan.rows if key[0] in batch]
         rows = [plan.rows[key] for key in keys]
-        decoded: dict[int, dict[int | str, Pixels]] = {image: {} for image in batch}
+        pixels_by_image: dict[int, dict[int | str, Pixels]] = {image: {} for image in batch}
         for index, pixels in filter(None, plan.pictures.decode_rows(rows, "cpu", cores())):
             image, stimulus = keys[index]
             if isinstance(pixels, Failed):
                 label = plan.stimuli[stimulus].system
                 raise UsageError(f"a stream of {label} cannot be shown: {pixels.reason}")
-            decoded[image][stimulus] = pixels
-        for image, pixels_by_stimulus in decoded.items():
+            pixels_by_image[image][stimulus] = pixels
+        for image, pixels_by_stimulus in pixels_by_image.items():
             pictures = dict(sorted(pixels_by_stimulus.items()))
             area = (slice(None), slice(None))
             if crop:
@@ -232,14 +232,14 @@ def _trials(
 ) -> tuple[tuple[Trial, ...], tuple[tuple[Trial, ...], ...]]:
     """Return training trials and each rater's trials; counts: raters, questions per rater."""
 
-    def make_trial(image: int, sides: tuple[Any, Any], swapped: bool, better: Any = 0) -> Trial:
-        ordered_sides = sides[::-1] if swapped else sides
+    def make_trial(image: int, sides: tuple[Any, Any], is_swapped: bool, better: Any = 0) -> Trial:
+        ordered_sides = sides[::-1] if is_swapped else sides
         first, second = (picture_numbers[image, side] for side in ordered_sides)
         return Trial(picture_numbers[image, "source"], first, second, better)
 
     def make_catch(image: int) -> Trial:
-        swapped = bool(rng.integers(2))
-        return make_trial(image, ("copy", "worse"), swapped, better=1 + swapped)
+        is_swapped = bool(rng.integers(2))
+        return make_trial(image, ("copy", "worse"), is_swapped, better=1 + is_swapped)
 
     training = tuple(make_catch(catch_images[n % len(catch_images)]) for n in range(TRAINING))
     lists = []

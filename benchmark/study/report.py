@@ -147,26 +147,26 @@ def read_study(
 def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
     """Return the votes of raters whom no rule excludes, and each excluded file with its rule."""
     fullest_files: dict[str, tuple[Path, Answers]] = {}
-    left_out = []
+    exclusions = []
     for path in paths:
         answers = read_answers(path, key)
         if isinstance(answers, str):
-            left_out.append(Absent(path.name, "not a file of answers to this study"))
+            exclusions.append(Absent(path.name, "not a file of answers to this study"))
             continue
         files = [fullest_files[answers.rater]] if answers.rater in fullest_files else []
         files = sorted([*files, (path, answers)], key=lambda file: len(file[1].answers))
         *partial_files, fullest_files[answers.rater] = files
-        left_out += [Absent(partial_path.name, PARTIAL_RULE) for partial_path, _ in partial_files]
+        exclusions += [Absent(partial_path.name, PARTIAL_RULE) for partial_path, _ in partial_files]
     rules = {path: exclusion_rule(answers, key) for path, answers in fullest_files.values()}
-    left_out += [Absent(path.name, rule) for path, rule in rules.items() if rule]
+    exclusions += [Absent(path.name, rule) for path, rule in rules.items() if rule]
     raters = [(path, answers) for path, answers in fullest_files.values() if not rules[path]]
     if not raters:
-        reasons = "; ".join(f"{file.what}: {file.why}" for file in left_out[:3])
+        reasons = "; ".join(f"{file.what}: {file.why}" for file in exclusions[:3])
         raise UsageError(f"no rater remains from {counted(len(paths), 'file')}: {reasons}")
     votes = collect_votes(key, [answers for _, answers in raters])
     outliers = find_outliers(votes)
-    left_out += [Absent(raters[rater][0].name, OUTLIER_RULE) for rater in outliers]
-    return votes.select(~np.isin(votes.rater, outliers)), left_out
+    exclusions += [Absent(raters[rater][0].name, OUTLIER_RULE) for rater in outliers]
+    return votes.select(~np.isin(votes.rater, outliers)), exclusions
 
 
 def _metric_values(
@@ -254,7 +254,7 @@ def _preference_curves(
 def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
     """Write a report's text, page, figure and rows; return the files."""
     title = f"Preference on {profile(report.dataset).title}"
-    parts = [
+    sections = [
         section(
             answer.title.lower(),
             answer.title,
@@ -265,10 +265,10 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
     excluded_files = [": ".join(filter(None, file)) for file in report.left_out]
     rule = "Scores are log odds with mean 0 (Bradley and Terry, 1952)."
     document = section(
-        "study", title, report.lines, rule, *parts, section("files", "Excluded", excluded_files),
+        "study", title, report.lines, rule, *sections, section("files", "Excluded", excluded_files),
         command_sentence(command),
     )  # fmt: skip
-    body = "".join(f"<section><h2>{part.title}</h2>{html(part, {})}</section>" for part in parts)
+    body = "".join(f"<section><h2>{part.title}</h2>{html(part, {})}</section>" for part in sections)
     pl.DataFrame(report.points).write_parquet(rows := BytesIO())
     files: Mapping[str, str | bytes] = {
         f"{NAME}.md": markdown(document),

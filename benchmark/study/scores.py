@@ -77,10 +77,10 @@ def score_votes(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Preferenc
     win_counts = count_wins(votes)
     group = connected_components(win_counts + win_counts.T > 0)[1]
     if len(disconnected_stimuli := np.flatnonzero(group != group[0])):
-        first, second = (votes.stimuli[number] for number in (0, disconnected_stimuli[0]))
+        stimulus, other_stimulus = (votes.stimuli[n] for n in (0, disconnected_stimuli[0]))
         raise UsageError(
-            f"no chain of answers connects {first.system} at {first.level} with "
-            f"{second.system} at {second.level}: collect more answers"
+            f"no chain of answers connects {stimulus.system} at {stimulus.level} with "
+            f"{other_stimulus.system} at {other_stimulus.level}: collect more answers"
         )
     values = fit_scores(win_counts)
     rng = np.random.default_rng(seed)

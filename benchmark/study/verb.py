@@ -55,8 +55,8 @@ def new(
     Examples:
       bench study new --codecs ours,vtm,jpeg --bpp .15,.25,.5,.9 --out study
     """
-    is_plain = post.isascii() and post.isprintable() and not set(post) & set(UNSAFE)
-    if post and not (is_plain and post.startswith(("https://", "http://"))):
+    has_safe_characters = post.isascii() and post.isprintable() and not set(post) & set(UNSAFE)
+    if post and not (has_safe_characters and post.startswith(("https://", "http://"))):
         raise UsageError(f"--post {post!r} is not a URL: give one that begins with https://")
     _, (*missing_pictures, sentence) = write_study(
         out, experiment, bpp, data_dir=data_dir, raters=raters, questions=each, crop=crop,

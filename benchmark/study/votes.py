@@ -132,5 +132,5 @@ def _count_triads(votes: Votes) -> tuple[int, int]:
     np.add.at(margin, (votes.first, votes.second), votes.won - TIE)
     wins = (margin - margin.T > 0).astype(np.int64)  # by majority
     decided_pairs = wins + wins.T
-    circular, total = (np.trace(graph @ graph @ graph) for graph in (wins, decided_pairs))
-    return int(circular) // 3, int(total) // 6
+    circular_walks, all_walks = (np.trace(graph @ graph @ graph) for graph in (wins, decided_pairs))
+    return int(circular_walks) // 3, int(all_walks) // 6
