@@ -53,7 +53,7 @@ from benchmark.system.text import counted, group_by_key
 
 Row = Mapping[str, Any]
 KEY = (*VARIANT, "setting_name", "setting_value", "image_sha256")
-NEW = "_now"  # suffix of columns measured again
+SUFFIX = "_now"  # suffix of columns measured again
 VERDICTS = {  # states of `DecodedStream` by verdict
     "identical": ("equal",),
     "different": ("rounded", "other", "blind"),
@@ -103,9 +103,9 @@ def audit_decode(
         for store in stores
     }
     row_groups = []
-    for stored in kept_streams.values():
-        rows = [dict(row) for row in (*stored.rows, *stored.declared)]
-        row_groups.append(SentRows(stored.pictures.contents, rows, [row["bpp"] for row in rows]))
+    for group in kept_streams.values():
+        rows = [dict(row) for row in (*group.rows, *group.declared)]
+        row_groups.append(SentRows(group.pictures.contents, rows, [row["bpp"] for row in rows]))
     with output.interruptible("an audit leaves nothing behind"):
         streams = decode(row_groups, {}, (), request, selection, output.show_progress)
     encoders = ((CodecSpec.parse_row(stream.row).label, f"{stream.row['device']}, "
@@ -123,34 +123,34 @@ def audit_decode(
             records.append({"codec": label, "encoded_on": machine, **counts})
     columns = [Column("codec"), Column("encoded on", "encoded_on")]
     columns += [Column(verdict.replace("_", " "), verdict, "d") for verdict in VERDICTS]
-    wrong = [Absent(name_of_row(stream.row), stream.reason) for stream in streams
-             if stream.state not in ("equal", "not run")]  # fmt: skip
+    errors = [Absent(name_of_row(stream.row), stream.reason) for stream in streams
+              if stream.state not in ("equal", "not run")]  # fmt: skip
     skipped_counts = Counter(
         f"{CodecSpec.parse_row(stream.row).label}: {stream.reason}"
         for stream in streams
         if stream.state == "not run"
     )
-    not_kept = sum(stored.not_kept for stored in kept_streams.values())
-    num_declared = sum(len(stored.declared) for stored in kept_streams.values())
-    counts = {**skipped_counts, "their streams were not stored": not_kept}
-    absences = [*wrong, *(Absent(counted(n, "row"), reason) for reason, n in counts.items() if n)]
+    num_not_kept = sum(group.not_kept for group in kept_streams.values())
+    num_declared = sum(len(group.declared) for group in kept_streams.values())
+    counts = {**skipped_counts, "their streams were not stored": num_not_kept}
+    absences = [*errors, *(Absent(counted(n, "row"), reason) for reason, n in counts.items() if n)]
     tracebacks = Tracebacks()
     for stream in streams:
         tracebacks.add(stream.traceback, stream.row["cell"])
     facts = {
-        "datasets": {name: len(stored.rows) for name, stored in kept_streams.items()},
+        "datasets": {name: len(group.rows) for name, group in kept_streams.items()},
         "tracebacks": tracebacks.records(),
-        "wrong": [f"{absence.what}: {absence.why}" for absence in wrong],
+        "wrong": [f"{error.what}: {error.why}" for error in errors],
         "skipped": dict(skipped_counts),
-        "not_kept": not_kept,
+        "not_kept": num_not_kept,
         "declared": num_declared,
     }
     declared_text = f" and {counted(num_declared, 'declared picture')}" if num_declared else ""
-    num_streams = sum(len(stored.rows) for stored in kept_streams.values())
+    num_streams = sum(len(group.rows) for group in kept_streams.values())
     datasets = counted(len(kept_streams), "dataset")
     contents = f"{counted(num_streams, 'stream')}{declared_text} in {datasets}"
-    summary = f"{contents}; {len(wrong)} wrong." if wrong else f"{contents}."
-    return Answer(records, columns, summary, absences, facts, int(bool(wrong)))
+    summary = f"{contents}; {len(errors)} wrong." if errors else f"{contents}."
+    return Answer(records, columns, summary, absences, facts, int(bool(errors)))
 
 
 @audit.verb("pack")
@@ -190,45 +190,45 @@ def audit_pack(
         locations_by_name = {name: Place(name).find_measured(results).text for name in stored_names}
         locations = [location for name, location in locations_by_name.items() if location != name]
         locations = [*(dataset or ()), *locations]
-        photographs, missing = open_photographs(stored_names, locations, request)
+        photographs, reasons = open_photographs(stored_names, locations, request)
         streams = decode(
             [pack_rows], photographs, metrics, request, selection, output.show_progress
         )
     num_declared = sum(stream.is_declared for stream in streams)
     num_pictures = sum(stream.state == "equal" for stream in streams if stream.is_declared)
     num_decoded = sum(stream.state == "equal" for stream in streams if not stream.is_declared)
-    wrong = [f"{name_of_row(stream.row)}: {stream.reason or 'it decodes to other pixels'}"
-             for stream in streams if stream.state != "equal"]  # fmt: skip
-    wrong += [stream.wrong_size for stream in streams
-              if stream.wrong_size and stream.reason != stream.wrong_size]  # fmt: skip
-    wrong += describe_differences(streams, metrics)
-    equal_values = Counter(
+    errors = [f"{name_of_row(stream.row)}: {stream.reason or 'it decodes to other pixels'}"
+              for stream in streams if stream.state != "equal"]  # fmt: skip
+    errors += [stream.wrong_size for stream in streams
+               if stream.wrong_size and stream.reason != stream.wrong_size]  # fmt: skip
+    errors += describe_differences(streams, metrics)
+    equal_value_counts = Counter(
         column
         for stream in streams
         for column, pair in value_pairs(stream, metrics).items()
         if pair.is_equal
     )
     columns_compared = [metric_class(name).column for name in metrics]
-    equal_counts = {column: equal_values[column] for column in columns_compared}
+    equal_counts = {column: equal_value_counts[column] for column in columns_compared}
     infos = ", ".join(
         f"{spec.text} ({short_version(info.version)})" for spec, info in pack.infos.items()
     )
     images = {
         (stream.row["image_sha256"], stream.row["width_px"]): stream.values for stream in streams
     }
-    counts, same_pixels = list[str](), list[str]()
+    counts, pixel_clauses = list[str](), list[str]()
     if num_streams := len(streams) - num_declared:
         counts.append(counted(num_streams, "stream"))
         decode_text = counted(num_decoded, "stream decodes", "streams decode")
-        same_pixels.append(f"{decode_text} to the recorded pixels")
+        pixel_clauses.append(f"{decode_text} to the recorded pixels")
     if num_declared:
         counts.append(counted(num_declared, "picture"))
         picture_text = counted(num_pictures, "picture has", "pictures have")
-        same_pixels.append(f"{picture_text} the recorded pixels, and {SIZE_DECLARED}")
+        pixel_clauses.append(f"{picture_text} the recorded pixels, and {SIZE_DECLARED}")
     contents = f"{' and '.join(counts)} of {counted(len(images), 'image')}"
-    lines = [f"{path}: {infos}, {contents}; {'; '.join(same_pixels)}.", *pack.notes]
-    absences = [Absent(sentence, "wrong") for sentence in wrong]
-    absences += [Absent(f"{name} is not scored", reason) for name, reason in missing.items()]
+    lines = [f"{path}: {infos}, {contents}; {'; '.join(pixel_clauses)}.", *pack.notes]
+    absences = [Absent(sentence, "wrong") for sentence in errors]
+    absences += [Absent(f"{name} is not scored", reason) for name, reason in reasons.items()]
     if num_unscored := sum(not values for values in images.values()):
         image_text = counted(num_unscored, "image")
         reason = "not found, so not scored: name the dataset with --dataset"
@@ -236,12 +236,12 @@ def audit_pack(
     facts = {
         "pack": str(path), "codecs": {spec.text: info.version for spec, info in pack.infos.items()},
         "streams": num_streams, "decoded": num_decoded, "declared": num_declared,
-        "pictures": num_pictures, "compared": equal_counts, "wrong": wrong,
-        "not_scored": dict(missing), "notes": list(pack.notes),
+        "pictures": num_pictures, "compared": equal_counts, "wrong": errors,
+        "not_scored": dict(reasons), "notes": list(pack.notes),
     }  # fmt: skip
     columns = (Column("metric"), Column("values as recorded", "equal", "d"))
     records = [{"metric": column, "equal": count} for column, count in equal_counts.items()]
-    return Answer(records, columns, "\n".join(lines), absences, facts, int(bool(wrong)))
+    return Answer(records, columns, "\n".join(lines), absences, facts, int(bool(errors)))
 
 
 @audit.verb("rows")
@@ -272,14 +272,14 @@ def audit_rows(
       bench audit rows --dataset kodak --codecs ours,elic
       bench audit rows results --dataset sample --metrics psnr --json
     """
-    records, wrong = list[dict[str, Any]](), list[Absent]()
-    skipped: dict[str, str] = {}
+    records, errors = list[dict[str, Any]](), list[Absent]()
+    skipped_codecs: dict[str, str] = {}
     available_names: set[str] = set()
     selection = NamedCodecs(codecs)
     image_metrics = [name for name in metric_names(metrics) if name in METRICS]
     folders = datasets_with_results(results, dataset)
     with output.interruptible():
-        for place, name in zip(requested_datasets(results, dataset), folders, strict=True):
+        for location, name in zip(requested_datasets(results, dataset), folders, strict=True):
             table = Store(results / name.partition(":")[0]).table()
             available_names |= known_names(editions_in(table))
             output.say_not_run(selection.count_refused(table))
@@ -298,20 +298,20 @@ def audit_rows(
                     request,
                     codecs=tuple(selection.complete(spec).text for spec in specs),
                     points=tuple(chain(*points)),
-                    dataset=required_place(results, place),
+                    dataset=required_place(results, location),
                     metrics=names,
                     skip_missing=True,
                     results=out or results / "again",
                 )
                 outcome = run_with_progress(new_request)
-                compared, differences = compare_rows(rows, outcome.rows, names)
-                records, wrong = [*records, *compared], [*wrong, *differences]
-                skipped |= {codec.what: codec.why for codec in outcome.skipped}
+                codec_records, differences = compare_rows(rows, outcome.rows, names)
+                records, errors = [*records, *codec_records], [*errors, *differences]
+                skipped_codecs |= {codec.what: codec.why for codec in outcome.skipped}
     if not records:
         raise UnknownName("codec with results", codecs, available_names)
-    absences = [*wrong, *starmap(Absent, skipped.items())]
+    absences = [*errors, *starmap(Absent, skipped_codecs.items())]
     for record in records:
-        if record["missing"] and record["codec"] not in skipped:
+        if record["missing"] and record["codec"] not in skipped_codecs:
             missing_rows = f"{counted(record['missing'], 'row')} of {record['codec']}"
             absences.append(Absent(missing_rows, "not measured again"))
     hint = (
@@ -319,8 +319,8 @@ def audit_rows(
         f"differ by {100 * MAX_SIZE_DIFFERENCE:g} % in size and {MAX_DB_DIFFERENCE:g} dB in PSNR."
     )
     may_differ = any(record["other_build"] or record["other_processor"] for record in records)
-    facts = {"skipped": skipped, "wrong": [f"{absence.what}: {absence.why}" for absence in wrong]}
-    return Answer(records, COLUMNS, hint if may_differ else "", absences, facts, int(bool(wrong)))
+    facts = {"skipped": skipped_codecs, "wrong": [f"{error.what}: {error.why}" for error in errors]}
+    return Answer(records, COLUMNS, hint if may_differ else "", absences, facts, int(bool(errors)))
 
 
 COLUMNS = (
@@ -344,64 +344,64 @@ COLUMNS = (
 
 
 def compare_rows(
-    stored: pl.DataFrame, measured: pl.DataFrame, metrics: Iterable[str]
+    stored_rows: pl.DataFrame, new_rows: pl.DataFrame, metrics: Iterable[str]
 ) -> tuple[list[dict[str, Any]], list[Absent]]:
     """Compare rows by variant, setting and image; return counts and what is wrong."""
-    stored, measured = align_columns([stored, measured])
-    pairs = stored.join(measured.filter(OK), on=KEY, suffix=NEW, maintain_order="left")
-    measured_rows = pairs.select(
-        col(name if name in KEY else name + NEW).alias(name) for name in measured.columns
+    stored_rows, new_rows = align_columns([stored_rows, new_rows])
+    pairs = stored_rows.join(new_rows.filter(OK), on=KEY, suffix=SUFFIX, maintain_order="left")
+    new_values = pairs.select(
+        col(name if name in KEY else name + SUFFIX).alias(name) for name in new_rows.columns
     )
-    machines = {*pairs["machine"], *measured_rows["machine"]} - {None}
+    machines = {*pairs["machine"], *new_values["machine"]} - {None}
     processors = {machine: processor_of(machine) for machine in machines}
     stored_processor, new_processor = (
-        col(f"machine{suffix}").replace_strict(processors, default="") for suffix in ("", NEW)
+        col(f"machine{suffix}").replace_strict(processors, default="") for suffix in ("", SUFFIX)
     )
     differences = dict[str, pl.Expr]()
     for name in metrics:
         value, protocol, _ = metric_columns(metric_class(name).column)
-        difference = pl.when(col(value) == col(value + NEW)).then(0.0).otherwise(_difference(value))
-        differences[value] = pl.when(_unchanged(protocol)).then(difference)
-    bytes_equal = [_unchanged(name) | _unknown(name) for name in ("num_bytes", "stream_sha256")]
+        has_same_value = col(value) == col(value + SUFFIX)
+        difference = pl.when(has_same_value).then(0.0).otherwise(_difference(value))
+        differences[value] = pl.when(_is_equal(protocol)).then(difference)
+    byte_conditions = [_is_equal(name) | _is_null(name) for name in ("num_bytes", "stream_sha256")]
     is_compared = [difference.is_not_null() for difference in differences.values()]
     is_equal = [(difference <= TOLERANCE).fill_null(False) for difference in differences.values()]
     is_near = (
-        col("parameters").is_not_null() & ~_unchanged("stream_sha256")
-        & ~(_unchanged("device") & (stored_processor == new_processor))
+        col("parameters").is_not_null() & ~_is_equal("stream_sha256")
+        & ~(_is_equal("device") & (stored_processor == new_processor))
         & (_difference("num_bytes") <= MAX_SIZE_DIFFERENCE * col("num_bytes"))
         & (_difference("psnr_db") <= MAX_DB_DIFFERENCE).fill_null(False)
     )  # fmt: skip
-    zero = pl.lit(0)
     pairs = pairs.with_columns(
-        agreeing=mark_agreeing(pairs.select(measured.columns), measured_rows),
-        bytes_equal=pl.all_horizontal(bytes_equal),
-        pixels_equal=_unchanged("decoded_sha256"),
-        other_build=~pl.all_horizontal(map(_unchanged, BUILD)),
+        agreeing=mark_agreeing(pairs.select(new_rows.columns), new_values),
+        bytes_equal=pl.all_horizontal(byte_conditions),
+        pixels_equal=_is_equal("decoded_sha256"),
+        other_build=~pl.all_horizontal(map(_is_equal, BUILD)),
         near=is_near,
-        values=pl.sum_horizontal(zero, *is_compared),
-        values_equal=pl.sum_horizontal(zero, *is_equal),
+        values=pl.sum_horizontal(pl.lit(0), *is_compared),
+        values_equal=pl.sum_horizontal(pl.lit(0), *is_equal),
         largest_difference=pl.max_horizontal(0.0, *differences.values()),
     ).with_columns(rounded=~col("other_build") & col("agreeing") & ~col("pixels_equal"))
     pairs = pairs.with_columns(other_processor=col("near") & ~col("other_build") & ~col("rounded"))
-    wrong, wrong_counts = list[Absent](), Counter[tuple[str, ...]]()
+    errors, wrong_counts = list[Absent](), Counter[tuple[str, ...]]()
     for row in pairs.filter(~pl.any_horizontal("other_build", "rounded", "near")).rows(named=True):
         reasons = []
         if not row["bytes_equal"]:
-            sizes = f"{row['num_bytes']} bytes before, {row[f'num_bytes{NEW}']} now"
+            sizes = f"{row['num_bytes']} bytes before, {row[f'num_bytes{SUFFIX}']} now"
             reasons.append(f"the stream differs ({sizes})")
         if not row["pixels_equal"]:
             reasons.append("it decodes to other pixels")
         for column in differences:
-            stored_value, new_value = row[column], row[column + NEW]
+            stored_value, new_value = row[column], row[column + SUFFIX]
             is_known = None not in (stored_value, new_value)
             if is_known and row["pixels_equal"] and abs(stored_value - new_value) > TOLERANCE:
                 reasons.append(f"{column} is {new_value}, not {stored_value}")
-        wrong += [Absent(name_of_row(row), reason) for reason in reasons]
+        errors += [Absent(name_of_row(row), reason) for reason in reasons]
         wrong_counts[row["codec"], row["variant"]] += len(reasons)
     counts = pairs.group_by(VARIANT).agg(
         col("largest_difference").max(), col(COUNTS).sum(), measured_again=pl.len()
     )
-    variants = stored.group_by(VARIANT, maintain_order=True).agg(rows=pl.len())
+    variants = stored_rows.group_by(VARIANT, maintain_order=True).agg(rows=pl.len())
     variants = variants.join(counts, on=VARIANT, how="left", maintain_order="left").fill_null(0)
     records = [
         {
@@ -412,16 +412,16 @@ def compare_rows(
         }
         for variant in variants.rows(named=True)
     ]
-    return records, wrong
+    return records, errors
 
 
-def _unchanged(name: str) -> pl.Expr:
-    return col(name).eq_missing(col(name + NEW))
+def _is_equal(name: str) -> pl.Expr:
+    return col(name).eq_missing(col(name + SUFFIX))
 
 
 def _difference(name: str) -> pl.Expr:
-    return (col(name) - col(name + NEW)).abs()
+    return (col(name) - col(name + SUFFIX)).abs()
 
 
-def _unknown(name: str) -> pl.Expr:
-    return col(name).is_null() | col(name + NEW).is_null()
+def _is_null(name: str) -> pl.Expr:
+    return col(name).is_null() | col(name + SUFFIX).is_null()

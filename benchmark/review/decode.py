@@ -89,11 +89,11 @@ def decode(
 
     scorer = Scorer(metrics, chosen_device())
 
-    def score(row: Row, decoded: HashedImage) -> dict[str, float]:
+    def score(row: Row, decoded_image: HashedImage) -> dict[str, float]:
         original_image = find_source(row["image_sha256"], row["width_px"])
-        if original_image is None or original_image.pixels.shape != decoded.pixels.shape:
+        if original_image is None or original_image.pixels.shape != decoded_image.pixels.shape:
             return {}
-        columns = scorer.score(original_image, decoded, metrics).columns
+        columns = scorer.score(original_image, decoded_image, metrics).columns
         return {name: value for name, value in columns.items() if isinstance(value, float)}
 
     conditions = device, jobs, request.timeout_seconds
@@ -113,7 +113,7 @@ def _decode_rows(
     score: Score,
 ) -> Iterator[DecodedStream]:
     """Decode rows codec by codec; `conditions` are device, jobs and timeout in seconds."""
-    readable: list[DecodedStream] = []
+    intact_streams: list[DecodedStream] = []
     for row, rate in zip(row_group.rows, row_group.rates, strict=True):
         may_run = codecs.find_decoder(CodecSpec.parse_row(row)) is not None
         stream = DecodedStream(row, "not run")
@@ -122,11 +122,11 @@ def _decode_rows(
         if stream.state == "damaged":
             yield stream
         else:
-            readable.append(stream)
-    readable.sort(key=lambda outcome: (CodecSpec.parse_row(outcome.row), outcome.row["image"]))
-    rows = [outcome.row for outcome in readable]
+            intact_streams.append(stream)
+    intact_streams.sort(key=lambda stream: (CodecSpec.parse_row(stream.row), stream.row["image"]))
+    rows = [outcome.row for outcome in intact_streams]
     for index, pixels in filter(None, decode_stored(rows, row_group.contents, codecs, *conditions)):
-        outcome = readable[index]
+        outcome = intact_streams[index]
         if not isinstance(pixels, Failed):
             yield _compare_picture(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
             continue

@@ -81,10 +81,10 @@ class Evidence(NamedTuple):
 
 
 def choose_verdict(
-    contradictions: object, unknown: object = False, rounded: object = False
+    contradictions: object, is_unknown: object = False, rounding: object = False
 ) -> Verdict:
     """Return "no" for any contradiction, "partly" if values differ by rounding alone."""
-    return "no" if contradictions else "unknown" if unknown else "partly" if rounded else "yes"
+    return "no" if contradictions else "unknown" if is_unknown else "partly" if rounding else "yes"
 
 
 def first_contradiction(contradictions: Sequence[str]) -> str:
@@ -132,10 +132,10 @@ def check_streams(evidence: Evidence) -> Question:
         num_equal = sum(stream.state == "equal" for stream in pictures)
         picture_text = counted(len(pictures), "picture has", "pictures have")
         sentence += f"; {num_equal} of {picture_text} the recorded pixels, and {SIZE_DECLARED}"
-    not_run = [stream.reason for stream in evidence.streams if stream.state == "not run"]
-    if not_run:
-        reasons = [*dict.fromkeys(not_run)]
-        num_streams = counted(len(not_run), "stream")
+    not_run_reasons = [stream.reason for stream in evidence.streams if stream.state == "not run"]
+    if not_run_reasons:
+        reasons = [*dict.fromkeys(not_run_reasons)]
+        num_streams = counted(len(not_run_reasons), "stream")
         sentence += f"; the decoder was not run for {num_streams}: {'; '.join(reasons)}"
     if blind_reasons := [s.reason for s in evidence.streams if s.state == "blind"]:
         sentence += "; some decode to different pixels, by an unknown amount, since the photograph "
@@ -146,8 +146,8 @@ def check_streams(evidence: Evidence) -> Question:
     broken_streams = [stream for stream in evidence.streams if stream.state in BROKEN]
     contradictions += [f"{name_of_row(stream.row)}: {stream.reason}" for stream in broken_streams]
     has_stated_rows = any(row["status"] == "ok" for row in evidence.reconstructions)
-    unknown = not streams or pictures or not_run or blind_reasons or has_stated_rows
-    verdict = choose_verdict(contradictions, unknown, counts["rounded"])
+    is_unknown = not streams or pictures or not_run_reasons or blind_reasons or has_stated_rows
+    verdict = choose_verdict(contradictions, is_unknown, counts["rounded"])
     sentence += first_contradiction(contradictions)
     question = "Do the streams decode to what is stated?"
     return Question("decodes", question, verdict, sentence, {"streams": table})
@@ -165,18 +165,18 @@ def check_numbers(evidence: Evidence) -> Question:
     images, incomplete_sentences = _check_images(evidence)
     labels = {metric_class(name).column: metric_class(name).label for name in evidence.metrics}
     rows, num_equal, num_compared = [], 0, 0
-    for (*point, column), pairs_of_point in sorted(groups.items()):
-        form = f".{decimals(labels[column]) + 1}f"
-        means = [_finite_mean(pair[index] for pair in pairs_of_point) for index in (0, 1)]
-        gaps = [abs(pair.sent - pair.measured) for pair in pairs_of_point]
+    for (*point, column), point_pairs in sorted(groups.items()):
+        number_format = f".{decimals(labels[column]) + 1}f"
+        means = [_finite_mean(pair[index] for pair in point_pairs) for index in (0, 1)]
+        gaps = [abs(pair.sent - pair.measured) for pair in point_pairs]
         gaps = [gap for gap in gaps if math.isfinite(gap)]
-        num_different = sum(not pair.is_equal for pair in pairs_of_point)
-        if not math.isnan(pairs_of_point[0].sent):
+        num_different = sum(not pair.is_equal for pair in point_pairs)
+        if not math.isnan(point_pairs[0].sent):
             num_compared += 1
             num_equal += not num_different
-        cells = [f"{mean:{form}}" if math.isfinite(mean) else NOTHING for mean in means]
+        cells = [f"{mean:{number_format}}" if math.isfinite(mean) else NOTHING for mean in means]
         cells += [f"{max(gaps):.2g}" if gaps else NOTHING]
-        counts = str(len(pairs_of_point)), str(num_different)
+        counts = str(len(point_pairs)), str(num_different)
         rows.append((*point, labels[column], *cells, *counts))
     headers = ("dataset", "system", "setting", "metric", "sent", "here", "largest difference")
     values = Table((*headers, "images", "differ"), tuple(rows), 4)
@@ -207,16 +207,16 @@ def check_numbers(evidence: Evidence) -> Question:
         )
         sentence += f"; not compared (--metrics, another protocol, not decoded): {texts}"
     if evidence.curves and (evidence.streams or evidence.reconstructions):
-        tables["curves"], equal_values, curve_contradictions = _compare_curves(evidence)
+        tables["curves"], num_equal_values, curve_contradictions = _compare_curves(evidence)
         contradictions += curve_contradictions
-        num_values = equal_values + len(curve_contradictions)
-        sentence += f"; {equal_values} of {num_values} curve values equal a mean of the rows"
-    rounded = any(pair.gap > 0 and pair.is_equal for pairs in groups.values() for pair in pairs)
-    unknown = not num_compared or uncompared_counts.keys() & labels
-    verdict = choose_verdict(contradictions, unknown, rounded)
+        num_values = num_equal_values + len(curve_contradictions)
+        sentence += f"; {num_equal_values} of {num_values} curve values equal a mean of the rows"
+    is_rounded = any(pair.gap > 0 and pair.is_equal for pairs in groups.values() for pair in pairs)
+    is_unknown = not num_compared or uncompared_counts.keys() & labels
+    verdict = choose_verdict(contradictions, is_unknown, is_rounded)
     if verdict == "partly":
-        largest = describe_largest_rounding(evidence.streams, evidence.metrics)
-        sentence += f"; the largest difference: {largest}"
+        largest_rounding = describe_largest_rounding(evidence.streams, evidence.metrics)
+        sentence += f"; the largest difference: {largest_rounding}"
     sentence += first_contradiction(contradictions)
     tables = {name: table for name, table in tables.items() if table.rows}
     return Question("numbers", "Are the numbers right?", verdict, sentence, tables)
@@ -250,15 +250,15 @@ def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
             and not failures_by_point[point]
         ):
             names = {}  # photographs of another dataset
-        total = len(names) or profile(dataset).published_images
-        missing = [name for sha256, name in names.items() if sha256 not in images]
-        if total and (missing or len(images) != total):
-            missing_text = f" and lacks {listed(missing)}" if missing else ""
-            image_text = f"{len(images)} of {total} images{missing_text}"
+        num_expected = len(names) or profile(dataset).published_images
+        missing_names = [name for sha256, name in names.items() if sha256 not in images]
+        if num_expected and (missing_names or len(images) != num_expected):
+            missing_text = f" and lacks {listed(missing_names)}" if missing_names else ""
+            image_text = f"{len(images)} of {num_expected} images{missing_text}"
             contradictions.append(f"{label} at {setting} has {image_text}")
-        missing_text = ", ".join(missing[:12]) + (" ..." if len(missing) > 12 else "")
+        missing_text = ", ".join(missing_names[:12]) + (" ..." if len(missing_names) > 12 else "")
         reasons = "; ".join(failures_by_point[point][:2])
-        rows.append((*point, missing_text, reasons, str(len(images)), str(total or NOTHING)))
+        rows.append((*point, missing_text, reasons, str(len(images)), str(num_expected or NOTHING)))
     headers = ("dataset", "system", "setting", "left out", "failed", "images", "of")
     return Table(headers, tuple(rows), 5), contradictions
 
@@ -268,14 +268,14 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
     labels = {label for label, _ in means}
     for curve in evidence.curves:
         name = slug(curve.name)
-        same_labels = {label for label in labels if name == slug(label)}
-        same_labels = same_labels or {label for label in labels if name in slug(label)}
-        if not same_labels and len(labels) == len(evidence.curves) == 1:
-            same_labels = labels
+        matching_labels = {label for label in labels if name == slug(label)}
+        matching_labels = matching_labels or {label for label in labels if name in slug(label)}
+        if not matching_labels and len(labels) == len(evidence.curves) == 1:
+            matching_labels = labels
         for column, (rates, values) in curve.series.items():
             points = [point for (label, _), point in means.items()
-                      if label in same_labels and column in point]  # fmt: skip
-            in_db = column.endswith("_db") or column in curve.in_db
+                      if label in matching_labels and column in point]  # fmt: skip
+            is_in_db = column.endswith("_db") or column in curve.in_db
             for rate, value in zip(rates, values, strict=True):
                 cells = curve.name, column, f"{rate:.4f}", f"{value:.4f}"
                 if not points:
@@ -289,7 +289,7 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
                         _decibels(nearest_point[column]),
                         nearest_point.get(MS_SSIM_DB, math.inf),
                     ]
-                tolerance = DB_TOLERANCE if in_db else VALUE_TOLERANCE
+                tolerance = DB_TOLERANCE if is_in_db else VALUE_TOLERANCE
                 is_equal = abs(nearest_point["bpp"] / rate - 1) <= RATE_TOLERANCE and any(
                     mean == stated_value or abs(mean - stated_value) <= tolerance
                     for mean in means_of_point
@@ -298,9 +298,9 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
                 rows.append((*cells, *measured_texts, "yes" if is_equal else "no"))
                 num_equal += is_equal
                 if not is_equal:
-                    start = f"{curve.name} has {value:.4f} {column} at {rate:.4f} bpp"
+                    stated_text = f"{curve.name} has {value:.4f} {column} at {rate:.4f} bpp"
                     contradictions.append(
-                        f"{start}, the rows {measured_texts[1]} at {measured_texts[0]}"
+                        f"{stated_text}, the rows {measured_texts[1]} at {measured_texts[0]}"
                     )
     headers = ("curve", "metric", "bpp, sent", "value, sent", "bpp, here", "value, here", "same")
     return Table(headers, tuple(rows), 2), num_equal, contradictions

@@ -64,7 +64,7 @@ def review_supplement(
     row_datasets = [str(row["dataset"]) for pack_rows in row_groups for row in pack_rows.rows]
     dataset = named_dataset or max(row_datasets, key=row_datasets.count, default="kodak")
     other_datasets = [name for name in row_datasets if name != named_dataset]
-    photographs, missing = open_photographs(other_datasets, (), request)
+    photographs, reasons = open_photographs(other_datasets, (), request)
     try:
         if named_dataset or not row_datasets:
             sources = open_sources(replace(request, dataset=dataset))
@@ -72,25 +72,25 @@ def review_supplement(
             dataset = sources.dataset.name
             photographs[dataset] = sources.images
     except Unavailable as error:
-        missing[dataset] = str(error)
+        reasons[dataset] = str(error)
     metrics = scored_metrics(request, *(claim.metric for claim in parsed_claims))
     streams = decode(row_groups, photographs, metrics, request, codecs, progress)
     prefix = f"{folder}/"
     streams = [stream._replace(reason=stream.reason.replace(prefix, "")) for stream in streams]
-    left_out, rows = [*supplement.left_out], []
+    excluded_files, rows = [*supplement.left_out], []
     conditions = RunConditions.create(replace(request, metrics=tuple(metrics)), folder, jobs=1)
     for sizes in supplement.reconstructions:
         try:
             rows += score_reconstructions(sizes, photographs.get(dataset, ()), dataset, conditions)
         except BenchError as error:
             reason = str(error).replace(f"{sizes.parent}/", "")
-            left_out.append(Absent(f"{sizes.parent.name}/{sizes.name}", reason))
-    evidence = Evidence(streams, rows, supplement.curves, photographs, missing, metrics, dataset)
+            excluded_files.append(Absent(f"{sizes.parent.name}/{sizes.name}", reason))
+    evidence = Evidence(streams, rows, supplement.curves, photographs, reasons, metrics, dataset)
     answers = [check_streams(evidence), check_numbers(evidence)]
     for claim in parsed_claims:
         judgement = judge_claim(claim, evidence.dataset_rows, results, dataset, rule)
         answers.append(answer_claim(judgement, evidence))
-    return Review(path, dataset, answers, left_out)
+    return Review(path, dataset, answers, excluded_files)
 
 
 def html_review(review: Review) -> str:
@@ -104,8 +104,8 @@ def html_review(review: Review) -> str:
         sections.append(f"<section>{heading}{finding}{tables}</section>")
     if review.left_out:
         sections.append(_table_details("files that were not read", _unread_files(review)))
-    main = f'<main class="review">{"".join(sections)}</main>'
-    return sheet_html(f"Review of {review.path.name}", _introduction(), main)
+    main_html = f'<main class="review">{"".join(sections)}</main>'
+    return sheet_html(f"Review of {review.path.name}", _introduction(), main_html)
 
 
 def _table_details(name: str, table: Table) -> str:
@@ -117,7 +117,7 @@ def _table_details(name: str, table: Table) -> str:
 def markdown_review(review: Review) -> str:
     """Return the review as markdown: the verdicts, then each question with its tables."""
     summary = [f"**{answer.verdict}**: {answer.question}" for answer in review.answers]
-    parts = [
+    sections = [
         section(
             answer.name,
             f"{answer.question} {answer.verdict}",
@@ -127,9 +127,9 @@ def markdown_review(review: Review) -> str:
         for answer in review.answers
     ]
     if review.left_out:
-        parts.append(section("files", "Files that were not read", _unread_files(review)))
+        sections.append(section("files", "Files that were not read", _unread_files(review)))
     title = f"Review of {review.path.name}"
-    return markdown(section("review", title, _introduction(), summary, *parts))
+    return markdown(section("review", title, _introduction(), summary, *sections))
 
 
 def review_record(review: Review) -> dict[str, Any]:

@@ -75,17 +75,17 @@ def open_photographs(
 ) -> tuple[dict[str, Sequence[Source]], dict[str, str]]:
     """Return images by dataset, and why `row_datasets` are missing; `BenchError` for another."""
     images_by_dataset: dict[str, Sequence[Source]] = {}
-    missing: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     registered_names = [name for name in row_datasets if name in DATASETS]
     for name in dict.fromkeys([*registered_names, *other_datasets]):
         try:
-            dataset_only = Request(dataset=name, data_dir=request.data_dir, flatten=request.flatten)
-            images_by_dataset[name] = open_sources(dataset_only).images
+            new_request = Request(dataset=name, data_dir=request.data_dir, flatten=request.flatten)
+            images_by_dataset[name] = open_sources(new_request).images
         except BenchError as error:
             if name not in registered_names:
                 raise
-            missing[name] = str(error)
-    return images_by_dataset, missing
+            reasons[name] = str(error)
+    return images_by_dataset, reasons
 
 
 def scored_metrics(request: Request, *other_metrics: str) -> list[str]:

@@ -44,12 +44,12 @@ class Entry(NamedTuple):
     label: str
     refusal: str  # reason why it is not audited; "" if it is audited
     rows: Sequence[Row]  # with the values measured here
-    rates: Sequence[Record | None] = ()  # against the anchor, by metric; None: not compared
+    comparisons: Sequence[Record | None] = ()  # against the anchor, by metric; None: not compared
 
     @property
     def value(self) -> float:
         """BD-rate (%) in the first metric; infinity if there is none."""
-        comparison = self.rates[0] if self.rates else None
+        comparison = self.comparisons[0] if self.comparisons else None
         rate: float | None = comparison["bd_rate_percent"] if comparison else None
         return math.inf if rate is None else rate
 
@@ -138,15 +138,15 @@ def make_board(
         anchor = choose_anchor(summarise_common(all_rows, names)).label
     metrics, ranked_entries = [Metric.named(name) for name in names], []
     for entry in entries:
-        rates: list[Record | None] = [None] * len(metrics)
+        entry_records: list[Record | None] = [None] * len(metrics)
         if anchor and entry.rows and entry.label != anchor:
             summary = summarise_common([*entry.rows, *rows_by_label[anchor]], names)
             editions = {label: edition for edition, label in labels_of(summary.editions).items()}
             comparisons = compare(summary, metrics, editions[anchor], rule)
             if entry.label in editions:
                 edition = editions[entry.label]
-                rates = [comparisons.get((edition, metric.column)) for metric in metrics]
-        ranked_entries.append(entry._replace(rates=rates))
+                entry_records = [comparisons.get((edition, metric.column)) for metric in metrics]
+        ranked_entries.append(entry._replace(comparisons=entry_records))
 
     def sort_key(entry: Entry) -> tuple[bool, float]:
         return bool(entry.refusal), 0.0 if entry.label == anchor else entry.value
@@ -176,10 +176,10 @@ def _board_section(board: Board) -> str:
             rank = str(1 + sum(value < values[index] for value in values))
         state = f"not audited: {entry.refusal}" if entry.refusal else "audited"
         is_anchor = entry.label == board.anchor
-        rates = ["anchor" if is_anchor else _bd_rate_text(rate) for rate in entry.rates]
+        rate_texts = ["anchor" if is_anchor else _bd_rate_text(rate) for rate in entry.comparisons]
         kmac = facts_of(CodecSpec.parse_row(entry.rows[0])).work.decode_kmac if entry.rows else None
         work = f"{kmac:.3g}" if kmac else NOTHING
-        lines.append((titles[entry.label], entry.pack, state, rank, *rates, work))
+        lines.append((titles[entry.label], entry.pack, state, rank, *rate_texts, work))
     metric_headers = [
         f"BD-rate in {short_name(metric, board.metrics)} (%)" for metric in board.metrics
     ]

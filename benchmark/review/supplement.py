@@ -14,7 +14,7 @@ from benchmark.system.text import csv_delimiter
 from benchmark.system.unpacked import unpack
 
 SIZES = {"image", "setting", "num_bytes"}  # columns of the csv file next to reconstructions
-RESULTS = "rows of results are read from a pack: `bench pack export` makes one"
+RESULTS_REASON = "rows of results are read from a pack: `bench pack export` makes one"
 
 
 class Supplement(NamedTuple):
@@ -53,7 +53,7 @@ def open_supplement(path: Path, folder: Path) -> Supplement:
             leave_out(pack.relative_to(folder), error)
     row_folders = [file.parent for file in files if file.parent.name == "per_image"]
     for result_folder in dict.fromkeys(row_folders):
-        leave_out(result_folder.relative_to(folder), RESULTS)
+        leave_out(result_folder.relative_to(folder), RESULTS_REASON)
     sizes = tuple(file for file in _select_suffixes(files, ".csv") if _is_size_list(file))
     curves: list[NamedCurve] = []
     for file in _select_suffixes((file for file in files if file not in sizes), *CURVE_FILES):
@@ -76,7 +76,7 @@ def _select_suffixes(files: Iterable[Path], *suffixes: str) -> list[Path]:
 
 
 def _is_size_list(file: Path) -> bool:
-    with file.open(encoding="utf-8-sig", errors="replace") as text:
-        lines = (text.readline(1 << 16) for _ in range(20))
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        lines = (stream.readline(1 << 16) for _ in range(20))
         header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     return {cell.strip().lower() for cell in header.split(csv_delimiter(header) or ",")} >= SIZES

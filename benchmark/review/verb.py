@@ -18,7 +18,7 @@ from benchmark.rows.codecs import NamedCodecs
 from benchmark.system.atomic import write_files
 from benchmark.system.text import group_by_key, one_line
 
-Reviewing = Annotated[
+ReviewRequest = Annotated[
     Request, subset("metrics jobs timeout_seconds device data_dir weights_dir flatten")
 ]
 RunnableCodecs = Annotated[
@@ -32,7 +32,7 @@ RunnableCodecs = Annotated[
 
 
 def review(
-    request: Reviewing,
+    request: ReviewRequest,
     rule: Rule,
     path: Annotated[
         Path, opt(ARGUMENT, "Folder, zip, tar or tar.gz, or csv, json or md file of curves.")
@@ -76,25 +76,25 @@ def review(
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
         selection, progress = NamedCodecs(codecs), output.show_progress
-        result = review_supplement(
+        outcome = review_supplement(
             path, Path(folder), request, dataset, claim, results, rule, selection, progress
         )
-    facts, out_folder = review_record(result), out or results / "review"
-    files = {"review.html": html_review(result), "review.md": markdown_review(result)}
+    facts, out_folder = review_record(outcome), out or results / "review"
+    files = {"review.html": html_review(outcome), "review.md": markdown_review(outcome)}
     files |= {"review.json": f"{output.json_text(facts)}\n"}
     write_files(out_folder, files, what="review")
     fields = "verdict", "name", "question", "sentence"
     records = [
-        {field: one_line(getattr(answer, field)) for field in fields} for answer in result.answers
+        {field: one_line(getattr(answer, field)) for field in fields} for answer in outcome.answers
     ]
     columns = [*map(Column, ("verdict", "question")), Column("finding", "sentence")]
     paths = out_folder / "review.html", out_folder / "review.md", out_folder / "review.json"
-    code = int(result.wrong)
-    return Answer(records, columns, absent=result.left_out, facts=facts, code=code, files=paths)
+    code = int(outcome.wrong)
+    return Answer(records, columns, absent=outcome.left_out, facts=facts, code=code, files=paths)
 
 
 def site(
-    request: Reviewing,
+    request: ReviewRequest,
     rule: Rule,
     results: Annotated[Path, opt(ARGUMENT, "Folder of results.")] = Path("results"),
     submissions: Annotated[Path, opt(ORIGIN, "Folder of packs.")] = Path("submissions"),
