@@ -122,7 +122,7 @@ def measure_candidate(
 
 
 def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
-    """Return a place or name for the reference's dataset `name`; "" for its only dataset."""
+    """Return the source of the reference's dataset `name`; name "": its only dataset."""
     if not name and len(folders) > 1:
         raise UsageError(
             f"the reference has rows of {', '.join(folders)}: choose one with --dataset"
@@ -134,7 +134,7 @@ def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
 def _find_counterparts(
     codec_text: str, checkpoint: Path | None, reference_codec: str, specs: Sequence[CodecSpec]
 ) -> dict[CodecSpec, CodecSpec]:
-    """Return the reference's spec for each spec; `UsageError` for code that only its rows name."""
+    """Map specs to those of the reference; `UsageError` for code that only its rows name."""
     codec, stored_texts = parse_codec(codec_text), [spec.text for spec in specs]
     if reference_codec:
         reference_specs = resolve(parse_codec(reference_codec))

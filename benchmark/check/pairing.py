@@ -64,7 +64,7 @@ def pair_up(
     """Pair the codec variants of two row sets, whatever their checkpoints; note unpaired variants.
 
     codec: name or label of the variants in `test`; "": all. reference_codec: in `reference`; "":
-    `codec`. common: use only shared images and settings. allow_few: also compute distribution
+    the same. common: use only shared images and settings. allow_few: also compute distribution
     metrics of few images. Raises `NotComparable`, and `UnknownName` for a codec without rows.
     """
     references = _find_variants(reference, reference_codec or codec)

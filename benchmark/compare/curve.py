@@ -139,7 +139,7 @@ def variant_curve(panel: Panel, spec: CodecSpec | None) -> Curve | None:
 
 
 def share_marks(panels: Sequence[Panel]) -> list[Panel]:
-    """Give all curves of an edition the other rules of every panel, so that they share a name."""
+    """Give all curves of an edition its `other_rules` in any panel, so that they share a name."""
     rules = group_by_key(
         (c.edition, rule) for panel in panels for c in panel for rule in c.other_rules
     )

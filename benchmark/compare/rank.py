@@ -115,7 +115,7 @@ def rank_at(
     compare on the images on which all codecs reach the target, not only most (`_common_images`).
     anchor: if the target is a metric's value, compare rates with the anchor's. tolerance: use a
     setting measured here without interpolation if its mean is within this many tolerances of a
-    search, a codec's only setting within at least one; None: always interpolate. Raises
+    search (at least one for a codec's only setting); None: always interpolate. Raises
     `UsageError` for metrics of sets without a budget for the set, or without a common image.
     """
     is_at_rate = target.name == RATE
@@ -367,7 +367,7 @@ def _is_bracketed(points: Sequence[Point], target: Target, axis_metric: Metric) 
 def _common_images(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
     """Return the images to compare on, where all or most codecs reach the target.
 
-    Codecs that reach it on less than half of their images have no vote, unless all codecs do.
+    Codecs that reach it on less than half of their images have no vote, unless no codec would.
     """
     reached_images = [curve.reached_images for curve in curves if curve.reached_images]
     if common or not reached_images:

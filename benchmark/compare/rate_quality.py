@@ -207,7 +207,7 @@ def sort_by_rate(curve: RateQuality) -> tuple[RateQuality, BoolArray]:
 
 
 def crossing(anchor: RateQuality, test: RateQuality, rule: Rule) -> float | None:
-    """Return the quality above which the curve with fewer bits changes; None if it never does."""
+    """Return the quality above which the other curve needs fewer bits; None without a crossing."""
     fronts = [pareto_front(cut(curve, rule)) for curve in (anchor, test)]
     low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
     grid = np.linspace(low, high, 101)

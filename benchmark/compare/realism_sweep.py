@@ -30,7 +30,7 @@ class SweepStep(NamedTuple):
 
 
 class RealismSweep(NamedTuple):
-    """A system at a rate, from its least realistic step to its most; a lone step is a point."""
+    """A system at a rate, from its least to its most realistic step; a single step is a point."""
 
     curve: Curve  # the first step's curve, without points, named after the method
     steps: tuple[SweepStep, ...]
@@ -91,7 +91,7 @@ def realism_sweeps(
 
 
 def sweep_order(sweep: RealismSweep) -> tuple[int, bool]:
-    """Return a sort key: own systems, those of METHODS in order, others; measured first."""
+    """Return a sort key: the user's systems, those of METHODS, others; measured ones first."""
     method, is_measured = sweep.key
     methods = list(reversed(METHODS))
     default_index = -1 if sweep.curve.edition.facts.kind == "own" else len(methods)

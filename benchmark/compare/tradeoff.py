@@ -234,7 +234,7 @@ def _family(
 
 
 def _named_variants(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
-    """Resolve a codec, a bare name preferably to its default variants; `UnknownName` if unknown."""
+    """Resolve a codec, a bare name to its default variants if it has any; raise `UnknownName`."""
     codec_editions = [edition for edition in summary.editions if edition.spec.name == codec]
     named_editions = codec_editions or find_editions([codec], summary.editions)
     default_editions = [edition for edition in named_editions if is_default(edition)]

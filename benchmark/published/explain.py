@@ -45,7 +45,7 @@ RATE_RULES = ("subset", POOLED)  # rules that change rates too
 END_TOLERANCE = 5e-3  # maximum relative excess of a rounded rate beyond the end of a curve
 PEAK = 255.0**2
 UNITS = {"excess": "squared levels", "shift": "dB", "average": "dB", "ratio": "x", "offset": "bpp"}
-WORDS: Mapping[str, Mapping[str, Any]] = tomllib.loads(
+RULES: Mapping[str, Mapping[str, Any]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
 )
 
@@ -173,7 +173,7 @@ def find_cause(rule: str, parameter: float) -> str:
     >>> find_cause("excess", 0.25), find_cause("ratio", 8.0), find_cause("shift", 0.01)
     ('truncated', 'bytes', '')
     """
-    ranges = ((name, *limits) for name, entry in WORDS.items() for limits in entry.get(rule, ()))
+    ranges = ((name, *limits) for name, entry in RULES.items() for limits in entry.get(rule, ()))
     return next((name for name, low, high in ranges if low <= parameter <= high), "")
 
 
@@ -325,13 +325,13 @@ def _verdict(rule: Record, difference_db: float | None, points: int, equal_db: f
         return "None of these rules explains the difference."
     if points == 1:
         return "Any rule with a parameter fits a single point: add more points."
-    remedy = WORDS[(rule["cause"] or rule["rule"]).partition(":")[0]].get("do", "find out why")
+    remedy = RULES[(rule["cause"] or rule["rule"]).partition(":")[0]].get("do", "find out why")
     return f"The first rule has the smallest residual. If it applies: {remedy}."
 
 
 def _describe_rule(name: str | None) -> str:
     rule, _, detail = (name or "").partition(":")
-    return str(WORDS[rule]["is"]).format(detail) if rule else ""
+    return str(RULES[rule]["is"]).format(detail) if rule else ""
 
 
 def _describe_cause(rule: Record) -> str:

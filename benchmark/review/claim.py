@@ -60,7 +60,7 @@ class Judgement(NamedTuple):
 
 
 def parse_claim(text: str) -> Claim:
-    """Parse a claim in the form `FORM`; `UsageError`, `UnknownName` for an unknown metric."""
+    """Parse a claim of the form `FORM`; raise `UsageError`, or `UnknownName` for its metric."""
     match = _CLAIM.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"--claim {text!r} does not have the form '{FORM}'")

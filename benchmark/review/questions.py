@@ -1,4 +1,4 @@
-"""Answers of a review about streams and numbers: whether streams and numbers are as stated."""
+"""Answers of a review to whether streams and numbers are as stated."""
 
 import math
 from collections import Counter, defaultdict
@@ -73,7 +73,7 @@ class Evidence(NamedTuple):
 
     @property
     def dataset_rows(self) -> list[Row]:
-        """Rows with the dataset's name, or else of its photographs, or else all rows."""
+        """Rows with the dataset's name; without any, those of its photographs, or else all rows."""
         hashes = {source.sha256 for source in self.photographs.get(self.dataset, ())}
         rows_by_name = [row for row in self.rows if row["dataset"] == self.dataset]
         rows_by_image = [row for row in self.rows if row["image_sha256"] in hashes]

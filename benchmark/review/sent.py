@@ -73,7 +73,7 @@ def score_reconstructions(
 def open_photographs(
     row_datasets: Iterable[str], other_datasets: Iterable[str], request: Request
 ) -> tuple[dict[str, Sequence[Source]], dict[str, str]]:
-    """Return images by dataset, and why `row_datasets` are missing; `BenchError` for another."""
+    """Return images by dataset, and why `row_datasets` are missing; others raise `BenchError`."""
     images_by_dataset: dict[str, Sequence[Source]] = {}
     reasons: dict[str, str] = {}
     registered_names = [name for name in row_datasets if name in DATASETS]

@@ -88,7 +88,7 @@ def _audit_pack(
         raise StoreError("it is a link")
     sent_pack = sent_rows(open_pack(path))
     dataset_names = dict.fromkeys(str(row["dataset"]) for row in sent_pack.rows)
-    photographs, missing = open_photographs(dataset_names, (), request)
+    photographs, reasons = open_photographs(dataset_names, (), request)
     metrics = scored_metrics(request)
     decoded_streams = decode([sent_pack], photographs, metrics, request, codecs, progress)
     entry_keys = (
@@ -98,7 +98,7 @@ def _audit_pack(
         zip(entry_keys, decoded_streams, strict=True)
     ).items():
         dataset_photographs = {dataset: photographs[dataset]} if dataset in photographs else {}
-        evidence = Evidence(streams, (), (), dataset_photographs, missing, metrics, dataset)
+        evidence = Evidence(streams, (), (), dataset_photographs, reasons, metrics, dataset)
         name, refusal = dataset.partition(":")[0], find_refusal(evidence)
         yield Entry(name, path.stem, label, refusal, evidence.rows)
 

@@ -210,7 +210,7 @@ def headline(
     """Return a report's first sentence: the user's codec compared with the anchor.
 
     Of several variants, the best in each metric is named. Without a user's codec, it is the best
-    requested codec, and the next codec if their intervals overlap. names: names in figures.
+    requested codec, with the next codec if their intervals overlap. names: names in figures.
     requested_codecs: those given to `--codecs`.
     """
     scope, image_counts = f"on {counted(images, 'image')}", {*ranking.image_counts}

@@ -88,7 +88,7 @@ def rank(
     `to_anchor` is the difference of rates from the anchor. Seconds are per image, measured here, or
     typical ones per megapixel on one core, as declared.
 
-    `points` is the number of points of the image with fewest; if neighbouring points are more than
+    `points` is the smallest number of points of an image; if neighbouring points are more than
     1.5 times apart in rate, `interpolated_from` and `interpolated_to` are their rates. After a
     search for the target, the `setting` that meets it is used without interpolation.
     `<metric>_other_rule` is the rule of a published value, if it differs from the others' rule.

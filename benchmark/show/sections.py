@@ -197,11 +197,9 @@ def other_rules_note(curves: Iterable[Curve]) -> str:
 
 def _brief_reason(point: Point, metric: Metric, reason: str) -> str:
     for text, _ in point.means[metric.column].reasons[:1]:
-        missing_values, command = absence(text)
-        has_fixed_command = command and missing_values != NOT_COMPUTED  # which needs options
-        reason = reason.replace(
-            text, f"{missing_values}, {command}" if has_fixed_command else missing_values
-        )
+        message, command = absence(text)
+        has_fixed_command = command and message != NOT_COMPUTED  # its command needs options
+        reason = reason.replace(text, f"{message}, {command}" if has_fixed_command else message)
     return reason
 
 

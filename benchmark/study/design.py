@@ -77,7 +77,7 @@ def question_lists(
         is_unused = np.ones(len(pairs), bool)
         questions: list[tuple[StimulusPair, bool]] = []
         for _ in range(min(count, len(pairs))):
-            # Prefer the two stimuli compared least, then the pair, then this rater's rarest image
+            # Prefer the least compared stimuli, then the least asked pair, then the rarest image
             counts = image_counts[image], pair_counts, kind_counts[kind]
             pair_index = int(np.lexsort((rng.random(len(pairs)), *counts, ~is_unused))[0])
             balance = side_balances[kind[pair_index]]

@@ -101,7 +101,7 @@ def read_study(
     files = [file for folder in folders for file in folder]
     if not files:
         raise UsageError("no answers: name the files that raters saved, or a folder of them")
-    votes, left_out = _read_votes(key, files)
+    votes, excluded_files = _read_votes(key, files)
     contents = dataset_contents(results, key.dataset.partition(":")[0], packs_with_results(results))
     rows = contents.table
     metrics = [*map(Metric.named, metric_names("all"))]
@@ -121,7 +121,7 @@ def read_study(
         anchor_label = usual_label if usual_label in names else anchor_label
     bits = equal_preference(votes, scores, anchor_label)
     points = _stimulus_rows(votes, scores, key.dataset, key.study)
-    lines = _summary_lines(votes, left_out, key.dataset, len(files))
+    lines = _summary_lines(votes, excluded_files, key.dataset, len(files))
     tables = (
         ("Scores", SCORES, [{**point, "name": names[point["codec"]]} for point in points]),
         (
@@ -140,8 +140,8 @@ def read_study(
         for title, columns, records in tables
         if records
     ]
-    answers[-1] = answers[-1]._replace(summary="\n".join(lines), absent=left_out)
-    return StudyReport(key.dataset, scores, bits, left_out, points, answers, lines)
+    answers[-1] = answers[-1]._replace(summary="\n".join(lines), absent=excluded_files)
+    return StudyReport(key.dataset, scores, bits, excluded_files, points, answers, lines)
 
 
 def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
@@ -189,11 +189,11 @@ def _metric_values(
     }
 
 
-def _summary_lines(votes: Votes, left_out: Sequence[Absent], dataset: str, files: int) -> list[str]:
+def _summary_lines(votes: Votes, refusals: Sequence[Absent], dataset: str, files: int) -> list[str]:
     result = consistency(votes)
     raters, images = len({*votes.rater.tolist()}), len({*votes.image.tolist()})
-    excluded_text = f"; {len(left_out)} of {counted(files, 'file')} excluded" if files else ""
-    rules = Counter(file.why for file in left_out)
+    excluded_text = f"; {len(refusals)} of {counted(files, 'file')} excluded" if files else ""
+    rules = Counter(file.why for file in refusals)
     agreement_text = ""
     if result.agreement is not None:
         agreement_text = (

@@ -13,7 +13,7 @@ from benchmark.show.paper.crops import DATA_DIR
 from benchmark.study.folder import write_study
 from benchmark.study.report import read_study, write_report
 
-UNSAFE = " ;,'\"<>\\"  # characters in the address of a page's security policy
+UNSAFE = " ;,'\"<>\\"  # characters that a URL in a security policy must not have
 
 CROP = "Side (px) of the square where codecs differ most; 0: whole images."
 
