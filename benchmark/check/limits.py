@@ -60,7 +60,7 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
         has_unit_margin = key not in DEFAULT_MARGINS and Metric.named(key).margin is not None
         if unit and has_unit_margin:
             raise UsageError(
-                f"--margin {entry!r}: {key} is in the metric's unit, not in percent: write {key}=0.5"
+                f"--margin {entry!r}: {key} has the metric's unit, not percent: write {key}=0.5"
             )
         if not unit and key in (*DEFAULT_MARGINS, *IN_DECIBELS):
             raise UsageError(f"--margin {entry!r}: {key} is in percent: write {key}={amount}%")
