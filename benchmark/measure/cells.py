@@ -44,7 +44,7 @@ class Part(NamedTuple):
         return position % self.parts == self.number - 1
 
 
-WHOLE = Part(1, 1)
+ALL_CELLS = Part(1, 1)
 
 
 class Contender(NamedTuple):
@@ -264,7 +264,7 @@ def plan(
     contenders: Sequence[Contender],
     dataset: str,
     sources: Sequence[Source],
-    part: Part = WHOLE,
+    part: Part = ALL_CELLS,
 ) -> list[Cell]:
     """Return codecs x settings x images, images outermost: an early stop is a fair sample.
 
@@ -309,8 +309,8 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
     }
 
     def sort_key(task: Task) -> tuple[int, float]:
-        expected = seconds(task)
-        return image_numbers[task.image_sha256], -math.inf if expected is None else -expected
+        duration = seconds(task)
+        return image_numbers[task.image_sha256], -math.inf if duration is None else -duration
 
     sorted_tasks = list(tasks)
     sorted_tasks.reverse()

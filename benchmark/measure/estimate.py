@@ -21,7 +21,7 @@ Basis = Literal["measured", "typical", "unknown"]
 # (value of a setting, seconds per megapixel), ascending
 TimeCurve = tuple[tuple[float, float], ...]
 # Codec name, its variant or the typical times that several variants share, device, setting name
-Kind = tuple[str, str | tuple[Typical, ...], str, str]
+CurveKey = tuple[str, str | tuple[Typical, ...], str, str]
 
 GB = 1e9
 BASE_BYTES = 125_000_000  # Python, numpy, and modules that workers load before the first cell
@@ -48,8 +48,8 @@ class CostModel:
 
     def __init__(self, table: pl.DataFrame) -> None:
         # Sums of seconds and pixels, by the value of the setting
-        self._sums = defaultdict[Kind, dict[float, tuple[float, float]]](dict)
-        for row in _sum_measured(table):
+        self._sums = defaultdict[CurveKey, dict[float, tuple[float, float]]](dict)
+        for row in _sum_seconds(table):
             codec, device_and_setting = row["codec"], (row["device"], row["setting_name"])
             typical = facts_of(CodecSpec.parse(codec, row["variant"])).typical
             for variants in (row["variant"], typical):
@@ -142,7 +142,7 @@ def _typical_curve(cell: Cell) -> TimeCurve:
     return next(matching_curves, ())
 
 
-def _sum_measured(table: pl.DataFrame) -> list[dict[str, Any]]:
+def _sum_seconds(table: pl.DataFrame) -> list[dict[str, Any]]:
     keys = ["codec", "variant", "device", "setting_name", "setting_value"]
     seconds = col("encode_seconds") + col("decode_seconds")
     measured_rows = table.filter(seconds.is_not_null(), ~col("recorded").fill_null(False))
@@ -208,16 +208,16 @@ def memory_needs(cells: Iterable[Cell]) -> set[Need]:
 def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
     """Estimate the memory of a worker that codes an image and scores it."""
     pixels = need.height_px * need.width_px
-    coding = facts_of(CodecSpec(need.codec, ())).memory
+    needs = facts_of(CodecSpec(need.codec, ())).memory
     table = SCORING | (LARGE_SCORING if pixels > MAX_PIXELS_WITHOUT_BANDS else {})
     table |= WITHOUT_MOMENTS if pixels > KEPT_PIXELS else {}
-    scoring = [table.get(name, OTHER_SCORING) for name in metrics]
-    prepared = sum(metric.prepared for metric in scoring)
+    scorings = [table.get(name, OTHER_SCORING) for name in metrics]
+    prepared = sum(metric.prepared for metric in scorings)
     # Data that metrics keep about a source stay in memory while the source's next cell is coded.
-    while_coding = (coding.pixel + prepared) * pixels + coding.tile_pixel * min(pixels, TILE_PIXELS)
-    while_scoring = ((prepared - metric.prepared + metric.peak) * pixels for metric in scoring)
-    torch = coding.torch or any(metric.torch for metric in scoring)
-    return int(BASE_BYTES + TORCH_BYTES * torch + max([while_coding, *while_scoring]))
+    coding_bytes = (needs.pixel + prepared) * pixels + needs.tile_pixel * min(pixels, TILE_PIXELS)
+    scoring_bytes = ((prepared - metric.prepared + metric.peak) * pixels for metric in scorings)
+    torch = needs.torch or any(metric.torch for metric in scorings)
+    return int(BASE_BYTES + TORCH_BYTES * torch + max([coding_bytes, *scoring_bytes]))
 
 
 def plan_workers(

@@ -70,7 +70,7 @@ def carry_out(
     workers = [
         _Worker(queue, conditions, queue.gpus[number % len(queue.gpus)] if queue.gpus else None)
         for queue in _queues(tasks, conditions)
-        for number in range(min(queue.workers, queue.remaining))
+        for number in range(min(queue.workers, queue.num_waiting))
     ]
     try:
         for worker in workers:
@@ -80,15 +80,15 @@ def carry_out(
             wait_seconds = min(
                 [TICK_SECONDS, *(seconds for seconds in remaining_limits if seconds is not None)]
             )
-            ready = wait(
+            ready_connections = wait(
                 [worker.process.connection for worker in busy_workers], timeout=wait_seconds
             )
             for worker in busy_workers:
                 if (finished := worker.collect()) is not None:
-                    started = worker.take_tasks()
+                    started_tasks = worker.take_tasks()
                     yield finished
-                    yield from started
-            if not ready:
+                    yield from started_tasks
+            if not ready_connections:
                 yield None
     finally:
         for worker in workers:
@@ -101,7 +101,7 @@ class _WorkQueue:
     gpus: Sequence[str] = ()  # for workers in turn, named as in CUDA_VISIBLE_DEVICES
     images: dict[str, deque[Task]] = field(default_factory=dict)
     free_images: deque[str] = field(default_factory=deque)  # images that no worker has taken
-    remaining: int = 0
+    num_waiting: int = 0
     random_codecs: set[CodecSpec] = field(default_factory=set)  # codecs whose decodes differed
 
     def add(self, task: Task) -> None:
@@ -109,7 +109,7 @@ class _WorkQueue:
             self.images[task.image_sha256] = deque()
             self.free_images.append(task.image_sha256)
         self.images[task.image_sha256].append(task)
-        self.remaining += 1
+        self.num_waiting += 1
 
     def pop_task(self, image: str) -> Task | None:
         """Return a task of this image, of a free image, or of the image with the most tasks."""
@@ -122,7 +122,7 @@ class _WorkQueue:
                 image = max(self.images, key=lambda key: len(self.images[key]))
         image_tasks = self.images[image]
         task = image_tasks.popleft()
-        self.remaining -= 1
+        self.num_waiting -= 1
         if not image_tasks:
             del self.images[image]
         return task
@@ -183,7 +183,7 @@ class _Worker:
 
     def take_tasks(self) -> list[Started]:
         """Send the worker tasks from the queue; return the current task."""
-        count = 2 if self._queue.remaining > 2 * self._queue.workers else 1
+        count = 2 if self._queue.num_waiting > 2 * self._queue.workers else 1
         while len(self.tasks) < count and (task := self._queue.pop_task(self._image)) is not None:
             self._image = task.image_sha256
             self.tasks.append(task)
@@ -206,7 +206,7 @@ class _Worker:
 
 
 def serve(
-    connection: Connection, conditions: RunConditions, kind: "type[Workbench] | None" = None
+    connection: Connection, conditions: RunConditions, bench_class: "type[Workbench] | None" = None
 ) -> None:
     """Serve tasks in a worker process; reply with an outcome, or the traceback of a harness fault.
 
@@ -231,7 +231,7 @@ def serve(
         task: Task = connection.recv()
         reply: Measured | Failed | str
         try:
-            bench = bench or (kind or Workbench)(conditions)
+            bench = bench or (bench_class or Workbench)(conditions)
             reply = bench.carry_out(task, enter)
         except FOREIGN as error:
             raise_interruption(error)

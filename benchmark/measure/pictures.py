@@ -51,7 +51,7 @@ class Pictures:
         self.contents = contents
         self._codecs = codecs
         self._dataset = dataset
-        self._unusable: dict[CodecSpec, str] = {}
+        self._problems: dict[CodecSpec, str] = {}
 
     @property
     def table(self) -> pl.DataFrame:
@@ -75,7 +75,7 @@ class Pictures:
             return explain_refusal(spec)
         if not self.has_source(row):
             return explain_missing_stream(bool(row["recorded"]), [spec.text], self.place, points)
-        return self._explain_unusable(row)
+        return self._find_problem(row)
 
     def has_source(self, row: StoredRow) -> bool:
         """Return whether a usable codec could make a row's pixels."""
@@ -104,17 +104,17 @@ class Pictures:
         for labelled_rows in group_by_key(_label_rows(rows)).values():
             first_row = labelled_rows[0]
             if all(map(self.absence_reason, labelled_rows)):
-                only_stream_missing = self._may_run(first_row) and not self.has_source(first_row)
-                reason = "" if only_stream_missing else self.absence_reason(first_row)
-                rows_by_reason[only_stream_missing, bool(first_row["recorded"]), reason].append(
+                lacks_only_stream = self._may_run(first_row) and not self.has_source(first_row)
+                reason = "" if lacks_only_stream else self.absence_reason(first_row)
+                rows_by_reason[lacks_only_stream, bool(first_row["recorded"]), reason].append(
                     first_row
                 )
         absences = []
-        for (only_stream_missing, recorded, other_reason), first_rows in rows_by_reason.items():
+        for (lacks_only_stream, is_recorded, other_reason), first_rows in rows_by_reason.items():
             specs = [CodecSpec.parse_row(row).text for row in first_rows]
             reason = (
-                explain_missing_stream(recorded, specs, self.place)
-                if only_stream_missing
+                explain_missing_stream(is_recorded, specs, self.place)
+                if lacks_only_stream
                 else other_reason
             )
             absences.append(([label_of(CodecSpec.parse_row(row)) for row in first_rows], reason))
@@ -135,21 +135,21 @@ class Pictures:
     def _may_run(self, row: StoredRow) -> bool:
         return self._codecs.find_decoder(CodecSpec.parse_row(row)) is not None
 
-    def _explain_unusable(self, row: StoredRow) -> str:
+    def _find_problem(self, row: StoredRow) -> str:
         """Return why a program or a folder of pictures is unusable; "" if usable or not tested."""
         spec = self._codecs.find_decoder(CodecSpec.parse_row(row))
-        is_loaded = is_declared(row) or (
+        is_tested = is_declared(row) or (
             row["codec"] in CODECS and facts_of(CodecSpec.parse_row(row)).kind == "standard"
         )
-        if spec is None or not is_loaded:
+        if spec is None or not is_tested:
             return ""
-        if spec not in self._unusable:
-            self._unusable[spec] = ""
+        if spec not in self._problems:
+            self._problems[spec] = ""
             try:
                 load_codec(spec)
             except BenchError as error:
-                self._unusable[spec] = f"it cannot be decoded here: {error}"
-        return self._unusable[spec]
+                self._problems[spec] = f"it cannot be decoded here: {error}"
+        return self._problems[spec]
 
 
 def decode_stored(

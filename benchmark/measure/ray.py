@@ -152,7 +152,7 @@ class RayEngine:
         """Execute all tasks as `local.carry_out` does; yield the reason while no node can work."""
         self._conditions, self._tries = conditions, Counter[str]()
         self._random_codecs: set[CodecSpec] = set()
-        self._refused: dict[str, str] = {}  # sentences on nodes that lack something
+        self._refusals: dict[str, str] = {}  # sentences on nodes that lack something
         limits = {"cuda": self._gpu_workers, "cpu": conditions.jobs}
         tasks_by_device = {
             device: [task for task in tasks if task.device == device] for device in limits
@@ -160,7 +160,7 @@ class RayEngine:
         if tasks_by_device["cuda"] and not self._gpu_workers:
             cells_text = counted(len(tasks_by_device["cuda"]), "cell needs", "cells need")
             raise BenchError(f"{cells_text} a GPU, but the cluster has none")
-        self._waiting = {
+        self._queues = {
             device: deque(longest_first(tasks_by_device[device], self._seconds))
             for device in limits
         }
@@ -169,32 +169,32 @@ class RayEngine:
             for device in limits
             if tasks_by_device[device]
         }
-        in_flight: dict[Any, Task] = {}
-        last_heard, known_nodes = monotonic(), _nodes_alive(self._ray)
-        while in_flight or any(self._waiting.values()):
-            for device, queue in self._waiting.items():
-                num_busy = sum(task.device == device for task in in_flight.values())
+        sent_tasks: dict[Any, Task] = {}
+        last_sign, known_nodes = monotonic(), _nodes_alive(self._ray)
+        while sent_tasks or any(self._queues.values()):
+            for device, queue in self._queues.items():
+                num_busy = sum(task.device == device for task in sent_tasks.values())
                 for _ in range(min(limits[device] - num_busy, len(queue))):
                     task = queue.popleft()
                     try:
-                        in_flight[self._send_task(task, *remote_arguments[device])] = task
+                        sent_tasks[self._send_task(task, *remote_arguments[device])] = task
                     except (BadPack, StoreError, OSError) as error:
                         yield self._finish_failed(task, failed_by(None, "load", error))
             ready_references = (
-                self._ray.wait([*in_flight], timeout=TICK_SECONDS)[0] if in_flight else ()
+                self._ray.wait([*sent_tasks], timeout=TICK_SECONDS)[0] if sent_tasks else ()
             )
             for reference in ready_references:
-                yield from self._take_reply(in_flight.pop(reference), reference)
+                yield from self._take_reply(sent_tasks.pop(reference), reference)
             nodes_alive = _nodes_alive(self._ray)
-            usable_nodes = [node for name, node in nodes_alive.items() if name not in self._refused]
-            busy_devices = {task.device for task in in_flight.values()}
+            usable_nodes = [node for key, node in nodes_alive.items() if key not in self._refusals]
+            busy_devices = {task.device for task in sent_tasks.values()}
             if ready_references or all(
                 any(getattr(node, RESOURCES[busy_device]) for node in usable_nodes)
                 for busy_device in busy_devices
             ):
-                last_heard = monotonic()
-            elif self._refused or monotonic() - last_heard > PATIENCE_SECONDS:
-                reasons = self._refused.values() or ["none has been available for ten minutes"]
+                last_sign = monotonic()
+            elif self._refusals or monotonic() - last_sign > PATIENCE_SECONDS:
+                reasons = self._refusals.values() or ["none has been available for ten minutes"]
                 problem = f"no node of the cluster can work: {'; '.join(reasons)}"
                 remedy = "repair or start nodes, and run again; finished cells are kept"
                 raise BenchError(f"{problem}: {remedy}")
@@ -205,7 +205,7 @@ class RayEngine:
                 self._remarks[sentence] = None
                 warnings.warn(sentence, Notice, stacklevel=2)
             known_nodes |= nodes_alive
-            idle_seconds = monotonic() - last_heard
+            idle_seconds = monotonic() - last_sign
             patience = f"waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
             waiting_text = f"no node for {idle_seconds:.0f} s; {patience}"
             yield waiting_text if idle_seconds > NOTICE_SECONDS else None
@@ -225,14 +225,14 @@ class RayEngine:
 
     def _send_task(self, task: Task, remote: Any, run: Any) -> Any:
         image = task.source.file.path.read_bytes() if task.source else None
-        refused_nodes = ",".join(self._refused)
+        refused_nodes = ",".join(self._refusals)
         selector = {"ray.io/node-id": f"!in({refused_nodes})"} if refused_nodes else {}
         remote_task = remote.options(scheduling_strategy="SPREAD", label_selector=selector)
         packed_task, stream = pack_task(prepare_task(task, self._random_codecs))
         return remote_task.remote(run, packed_task, image, stream)
 
     def _take_reply(self, task: Task, reference: Any) -> Iterator[Finished]:
-        queue = self._waiting[task.device]
+        queue = self._queues[task.device]
         try:
             reply: Reply = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -254,7 +254,7 @@ class RayEngine:
         queue.appendleft(task)
         codec_prefix = "" if reply.outcome.reason == OTHER_CODE else f"{task.codec.text}: "
         sentence = f"node {reply.address} is not used: {codec_prefix}{reply.outcome.reason}"
-        self._refused[reply.node] = sentence
+        self._refusals[reply.node] = sentence
         self._remarks[sentence] = None
 
     def _finish_failed(self, task: Task, failed: Failed) -> Finished:

@@ -151,8 +151,8 @@ class Outcome:
     def __repr__(self) -> str:
         finished_before = len(self.cells) - self.measured
         kinds = {
-            "skipped": [absent.what for absent in self.skipped],
-            "refused": [absent.what for absent in self.refused],
+            "skipped": [absence.what for absence in self.skipped],
+            "refused": [absence.what for absence in self.refused],
         }
         lines = [
             f"{self.matrix.sources.dataset.name}: {counted(len(self.cells), 'cell')}, "
@@ -181,9 +181,9 @@ class RunNotes:
 
     def __init__(self, store: Store, run: str) -> None:
         self._store, self._run = store, run
-        self._stored = store.record(run)
-        self.tracebacks = Tracebacks(self._stored.get("tracebacks", ()))
-        self.decoded_twice: dict[str, str] = dict(self._stored.get("decoded_twice", {}))
+        self._stored_record = store.record(run)
+        self.tracebacks = Tracebacks(self._stored_record.get("tracebacks", ()))
+        self.decoded_twice: dict[str, str] = dict(self._stored_record.get("decoded_twice", {}))
 
     def add(self, finished: Finished) -> list[Failure]:
         """Record tracebacks and a stream that was decoded twice; return the failures of a task."""
@@ -201,12 +201,12 @@ class RunNotes:
     def write(self) -> None:
         """Write new facts; create the record of a run without rows."""
         facts = {"tracebacks": self.tracebacks.records(), "decoded_twice": dict(self.decoded_twice)}
-        stored_facts = {"tracebacks": [], "decoded_twice": {}, **self._stored}
+        stored_facts = {"tracebacks": [], "decoded_twice": {}, **self._stored_record}
         new_facts = {name: value for name, value in facts.items() if value != stored_facts[name]}
         if new_facts:
-            new_record = {} if self._stored else run_record(sys.argv[1:])
+            new_record = {} if self._stored_record else run_record(sys.argv[1:])
             self._store.amend(self._run, {**new_record, **new_facts})
-            self._stored = {**self._stored, **new_record, **new_facts}
+            self._stored_record = {**self._stored_record, **new_record, **new_facts}
 
 
 class RowRecorder:
@@ -219,17 +219,17 @@ class RowRecorder:
         notes: RunNotes | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._store, self._keep, self._clock = store, keep_streams, clock
+        self._store, self._keeps_streams, self._clock = store, keep_streams, clock
         self._notes = notes
         self._features: FeatureFolder | None = None
         self._streams = WaitingFiles()
         self._rows: list[dict[str, Any]] = []
-        self._oldest = clock()
-        self._shards = 0
+        self._oldest_time = clock()
+        self._num_shards = 0
 
     def add(self, measured: Measured) -> None:
         """Add a finished cell."""
-        if measured.stream is not None and self._keep:
+        if measured.stream is not None and self._keeps_streams:
             digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
             self._streams.add(self._store.stream_files({digest: measured.stream}))
         for features in measured.features:
@@ -238,26 +238,26 @@ class RowRecorder:
             self._features = self._features or FeatureFolder(self._store.folder)
             self._features.keep(features)  # at once, so that workers do not compute them again
         if not self._rows:
-            self._oldest = self._clock()
+            self._oldest_time = self._clock()
         self._rows.append(measured.row)
         is_slow = (measured.coding_seconds or 0) > SLOW_SECONDS
-        self.tick(at_once=is_slow or len(self._rows) >= MANY_ROWS)
+        self.tick(is_urgent=is_slow or len(self._rows) >= MANY_ROWS)
 
-    def tick(self, at_once: bool = False) -> None:
+    def tick(self, is_urgent: bool = False) -> None:
         """Write rows that have waited long enough; called about once a second."""
-        if self._rows and (at_once or self._clock() - self._oldest > FLUSH_SECONDS):
+        if self._rows and (is_urgent or self._clock() - self._oldest_time > FLUSH_SECONDS):
             self._streams.write()
             self._store.append(self._rows)
             if self._notes is not None:
                 self._notes.write()
             self._rows = []
-            self._shards += 1
-            if self._shards % MANY_SHARDS == 0:
+            self._num_shards += 1
+            if self._num_shards % MANY_SHARDS == 0:
                 self._store.compact()
 
     def close(self) -> None:
         """Write remaining rows, merge small shards, and prune features."""
-        self.tick(at_once=True)
+        self.tick(is_urgent=True)
         if self._notes is not None:
             self._notes.write()
         self._store.compact()

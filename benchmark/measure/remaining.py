@@ -37,56 +37,59 @@ class Pace:
         self, tasks: Sequence[Task], seconds: Seconds, clock: Callable[[], float] = monotonic
     ) -> None:
         self._clock = clock
-        self._expected: dict[str, float] = {}  # expected seconds by task
-        self._waiting = defaultdict[str, set[str]](set)  # tasks by codec
+        self._costs: dict[str, float] = {}  # expected seconds by task
+        self._waiting_tasks = defaultdict[str, set[str]](set)  # tasks by codec
         self._waiting_seconds = defaultdict[str, float](float)  # expected seconds by codec
         for task in tasks:
-            expected, codec = seconds(task), task.codec.name
-            cost = UNKNOWN_CODING * task.num_pixels if expected is None else expected
-            self._expected[task.key] = cost + SCORING * task.num_pixels
-            self._waiting[codec].add(task.key)
-            self._waiting_seconds[codec] += self._expected[task.key]
-        self._ended = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # seconds: expected, taken
-        self._running: dict[str, tuple[str, float, bool]] = {}  # (codec, start, is first cell)
+            duration, codec = seconds(task), task.codec.name
+            cost = UNKNOWN_CODING * task.num_pixels if duration is None else duration
+            self._costs[task.key] = cost + SCORING * task.num_pixels
+            self._waiting_tasks[codec].add(task.key)
+            self._waiting_seconds[codec] += self._costs[task.key]
+        self._ended_seconds = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # expected, taken
+        self._running_tasks: dict[str, tuple[str, float, bool]] = {}  # codec, start, is first cell
         self._workers = 1  # number of workers seen so far
         self._is_cold = True  # no cell has ended yet
 
     def process(self, event: Started | Finished) -> None:
         """Process an event of an engine."""
         key, codec = event.task.key, event.task.codec.name
-        if key in self._waiting[codec]:
-            self._waiting[codec].remove(key)
-            self._waiting_seconds[codec] -= self._expected[key]
+        if key in self._waiting_tasks[codec]:
+            self._waiting_tasks[codec].remove(key)
+            self._waiting_seconds[codec] -= self._costs[key]
         if isinstance(event, Started):
-            self._running[key] = codec, self._clock(), self._is_cold
-            self._workers = max(self._workers, len(self._running))
-        elif key in self._running:  # else no worker could start the task
+            self._running_tasks[key] = codec, self._clock(), self._is_cold
+            self._workers = max(self._workers, len(self._running_tasks))
+        elif key in self._running_tasks:  # else no worker could start the task
             self._is_cold = False
-            _, start, is_first = self._running.pop(key)
+            _, start, is_first = self._running_tasks.pop(key)
             seconds, outcome = self._clock() - start, event.outcome
-            coded = None if isinstance(outcome, Failed) else outcome.coding_seconds
-            if is_first and coded is not None:
-                seconds = coded + SCORING * event.task.num_pixels
-            if not is_first or (seconds if coded is None else coded) > MIN_FIRST_SECONDS:
-                self._ended[codec][0] += self._expected[key]
-                self._ended[codec][1] += seconds
+            net_seconds = None if isinstance(outcome, Failed) else outcome.coding_seconds
+            if is_first and net_seconds is not None:
+                seconds = net_seconds + SCORING * event.task.num_pixels
+            if (
+                not is_first
+                or (seconds if net_seconds is None else net_seconds) > MIN_FIRST_SECONDS
+            ):
+                self._ended_seconds[codec][0] += self._costs[key]
+                self._ended_seconds[codec][1] += seconds
 
     def remaining_seconds(self) -> float | None:
         """Return the remaining seconds; None if unknown."""
-        if not self._ended:
+        if not self._ended_seconds:
             return None
-        ratios = {codec: measured / expected for codec, (expected, measured) in self._ended.items()}
+        ratios = {codec: seconds / cost for codec, (cost, seconds) in self._ended_seconds.items()}
         # Geometric mean of the codecs' ratios, and of 1, the expected ratio
         logs = math.fsum(math.log(ratio) for ratio in ratios.values() if ratio)
         usual_ratio = math.exp(logs / (len(ratios) + 1))
         waiting_seconds = [
             ratios.get(codec, usual_ratio) * self._waiting_seconds[codec]
-            for codec, tasks in self._waiting.items()
+            for codec, tasks in self._waiting_tasks.items()
             if tasks
         ]
         running_seconds = [  # an overdue cell may take once more the time that it is late
-            abs(self._clock() - start - ratios.get(codec, usual_ratio) * self._expected[key])
-            for key, (codec, start, _) in self._running.items()
+            abs(self._clock() - start - ratios.get(codec, usual_ratio) * self._costs[key])
+            for key, (codec, start, _) in self._running_tasks.items()
         ]
         shared_seconds = math.fsum([*waiting_seconds, *running_seconds]) / self._workers
         return max([shared_seconds if waiting_seconds else 0.0, *running_seconds])

@@ -70,10 +70,10 @@ class Scorer:
 
     def __init__(self, names: Sequence[str], device: str) -> None:
         self._device = device
-        self._prepared: dict[str, Any] = {}
+        self._prepared_data: dict[str, Any] = {}
         self._prepared_source: tuple[str, tuple[int, ...]] = ("", ())
         # (protocol, image) of returned features, which may not be on disk yet
-        self._handed_over: set[tuple[str, str]] = set()
+        self._returned_keys: set[tuple[str, str]] = set()
         self._metrics: dict[str, FeatureSpace | ImageMetric | Scores] = {}
         for name in names:
             with suppress(_OutOfMemory):  # the metric is loaded again when needed
@@ -88,7 +88,7 @@ class Scorer:
     ) -> Scores:
         """Score a pair with metrics of the run. has_features: tells which features are stored."""
         if (key := (source.sha256, source.pixels.shape)) != self._prepared_source:
-            self._prepared, self._prepared_source = {}, key
+            self._prepared_data, self._prepared_source = {}, key
         all_scores = [self._score_metric(name, source, decoded, has_features) for name in names]
         return Scores(
             {column: value for scores in all_scores for column, value in scores.columns.items()},
@@ -96,10 +96,10 @@ class Scorer:
             tuple(failed for scores in all_scores for failed in scores.failed),
         )
 
-    def drop_prepared(self, keep: str = "") -> bool:
-        """Drop prepared data, except of metric `keep`; return whether any was dropped."""
-        remaining = {name: value for name, value in self._prepared.items() if name == keep}
-        is_dropped, self._prepared = len(self._prepared) > len(remaining), remaining
+    def drop_prepared(self, kept_name: str = "") -> bool:
+        """Drop prepared data, except of the metric `kept_name`; return whether any was dropped."""
+        kept_data = {name: data for name, data in self._prepared_data.items() if name == kept_name}
+        is_dropped, self._prepared_data = len(self._prepared_data) > len(kept_data), kept_data
         free_memory()
         return is_dropped
 
@@ -120,8 +120,8 @@ class Scorer:
             )
             if math.isnan(value):
                 raise NotMeasurable("not a number")
-        except (NotMeasurable, Unavailable) as missing:
-            return _null_scores(cls, reason_text(missing))
+        except (NotMeasurable, Unavailable) as error:
+            return _null_scores(cls, reason_text(error))
         except _OutOfMemory as out_of_memory:
             label, (height, width, _) = getattr(cls, "label", name), decoded.pixels.shape
             return _null_scores(cls, f"{label} of {width} x {height} px {out_of_memory}")
@@ -136,19 +136,19 @@ class Scorer:
         features = []
         for sha256, pixels in {source.sha256: source, decoded.sha256: decoded}.values():
             key = space.protocol, sha256
-            if key not in self._handed_over and not has_features(*key):
+            if key not in self._returned_keys and not has_features(*key):
                 features.append(ImageFeatures(*key, space.features(pixels)))
         count = space.patch_count(*source.pixels.shape[:2])
-        # At the end, so that no features count as handed over after an error
-        self._handed_over |= {(feature.protocol, feature.pixels_sha256) for feature in features}
+        # At the end, so that no features count as returned after an error
+        self._returned_keys |= {(feature.protocol, feature.pixels_sha256) for feature in features}
         return Scores(_score_columns(space, count), tuple(features))
 
     def _compute_value(
         self, name: str, metric: ImageMetric, source: HashedImage, decoded: HashedImage
     ) -> float:
-        if name not in self._prepared:
-            self._prepared[name] = metric.prepare(source.pixels)
-        return float(metric.compare(self._prepared[name], decoded.pixels))
+        if name not in self._prepared_data:
+            self._prepared_data[name] = metric.prepare(source.pixels)
+        return float(metric.compare(self._prepared_data[name], decoded.pixels))
 
     def _load_metric(self, name: str) -> Any:
         """Return a metric, loaded once, or null scores if loading fails."""
@@ -160,8 +160,8 @@ class Scorer:
         cls = metric_class(name)
         try:
             metric: FeatureSpace | ImageMetric = cls(device=self._device)
-        except Unavailable as missing:
-            return _null_scores(cls, reason_text(missing))
+        except Unavailable as error:
+            return _null_scores(cls, reason_text(error))
         except FOREIGN as error:
             if memory_exhausted(error):
                 raise
@@ -177,7 +177,7 @@ class Scorer:
             except Exception as error:
                 if (memory_kind := memory_exhausted(error)) is None:
                     raise
-            if not self.drop_prepared(keep=name) or is_last_try:
+            if not self.drop_prepared(kept_name=name) or is_last_try:
                 break
         self.drop_prepared()
         memory = "a GPU's memory" if memory_kind == "device" else "the memory of a worker"
@@ -273,12 +273,12 @@ def _mark_missing_values(table: "pl.DataFrame", name: str, retry: bool) -> BoolA
 
 
 def _mark_unscored(table: "pl.DataFrame", name: str, retry: bool, store: "Store") -> BoolArray:
-    marked = _mark_missing_values(table, name, retry)
-    if name in FEATURE_SPACES and not marked.all():
+    is_unscored = _mark_missing_values(table, name, retry)
+    if name in FEATURE_SPACES and not is_unscored.all():
         cls = metric_class(name)
         rows = table.select(cls.column, "bytes_origin", "stream_sha256", *PICTURES)
         features = FeatureFolder(store.folder)
-        marked = marked | np.array(
+        is_unscored = is_unscored | np.array(
             [
                 row[cls.column] is not None
                 and store.has_output(row)  # else the features cannot be computed again
@@ -287,4 +287,4 @@ def _mark_unscored(table: "pl.DataFrame", name: str, retry: bool, store: "Store"
             ],
             np.bool_,
         )
-    return marked
+    return is_unscored

@@ -108,10 +108,10 @@ def select(
         try:
             for spec in expand_variants(text, draws):
                 contenders[spec] = apply_points(_make_contender(spec, packs, recorded), points)
-        except (Unavailable, BadPack) as missing:
+        except (Unavailable, BadPack) as error:
             if not selects_all and not skip_missing:
-                raise unavailable_error(text, str(missing), len(codecs)) from missing
-            skipped.append(_describe_skipped(text.strip(), missing))
+                raise unavailable_error(text, str(error), len(codecs)) from error
+            skipped.append(_describe_skipped(text.strip(), error))
     selection = Selection(tuple(contenders.values()), tuple(skipped))
     _refuse_equal_labels(contenders)
     _refuse_unused_packs(selection, packs, draws)
@@ -119,13 +119,13 @@ def select(
     return selection
 
 
-def _describe_skipped(codec: str, missing: Unavailable | BadPack) -> Absent:
+def _describe_skipped(codec: str, error: Unavailable | BadPack) -> Absent:
     """Say why a codec is skipped, in the same words for the same kind of cause."""
-    kind, subject, remedy = missing.reason or Reason("")
+    kind, subject, remedy = error.reason or Reason("")
     if kind == "weights":
         return Absent(codec, f"no weight files in {SEARCHED_PLACES}", remedy)
     package = f"needs the Python package {subject}" if kind == "package" else ""
-    return Absent(codec, package or str(missing))
+    return Absent(codec, package or str(error))
 
 
 def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
@@ -206,8 +206,8 @@ def _make_contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> C
     if pack is None:
         try:
             return Contender(spec, describe_codec(spec, codec), tuple(codec.sweep), accepts=accepts)
-        except Unavailable as missing:
-            pack, reason = find_pack(shipped_packs(), spec) if recorded else None, str(missing)
+        except Unavailable as error:
+            pack, reason = find_pack(shipped_packs(), spec) if recorded else None, str(error)
             if pack is None:
                 raise
     codec = RecordedCodec(pack, spec, codec)
@@ -276,8 +276,8 @@ def find_sources(dataset: str, data_dir: Path | None, results: Path) -> dict[str
     try:
         path = place.find_measured(results).text
         sources = open_sources(Request(data_dir=data_dir).adapt_to_stored(path))
-    except Unavailable as missing:
-        return f"{prefix}: {missing}."
+    except Unavailable as error:
+        return f"{prefix}: {error}."
     return {image.sha256: image for image in sources.images}
 
 
@@ -318,8 +318,8 @@ def open_matrix(request: Request) -> Matrix:
         selection = select(
             request.codecs, points, packs, use_recorded, request.skip_missing, request.draws
         )
-    except UnknownName as unknown:
-        _explain_stored_name(unknown.name, request)
+    except UnknownName as error:
+        _explain_stored_name(error.name, request)
         raise
     sources, store = open_stored(request)
     selection = _skip_incomplete(selection, sources.images, request)

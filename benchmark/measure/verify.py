@@ -25,7 +25,7 @@ COLUMNS = (
     *("stream_sha256", "decoded_sha256", "machine", "device", "attested"),
     *("num_bytes", "bpp", "width_px", "height_px", "image_sha256"),
 )
-ROWS_AT_ONCE = 200  # maximum number of rows that a crash can lose
+MAX_UNSTORED_ROWS = 200  # maximum number of rows that a crash can lose
 
 
 class VerifiableRows(NamedTuple):
@@ -102,7 +102,7 @@ def verify(
                             store.stream(row["stream_sha256"])
                         except StoreError:  # the stream is damaged
                             store.set_stream_aside(row["stream_sha256"])
-            if len(positions) >= ROWS_AT_ONCE:
+            if len(positions) >= MAX_UNSTORED_ROWS:
                 store_verified()
             report(Progress(num_finished, len(failures)))
     finally:

@@ -81,7 +81,7 @@ class Workbench:
 
     def _measure_cell(self, cell: Cell, enter: StageCallback) -> Measured | Failed:
         pixels = self._read_pixels(cell.source)
-        encoder, decoder = self._load_pair(cell.codec)
+        encoder, decoder = self._load_codecs(cell.codec)
         if cell.pack is not None:
             pack = cell.pack if isinstance(cell.pack, Pack) else self._open_pack(cell.pack)
             encoder = RecordedCodec(pack, cell.codec, encoder)
@@ -121,7 +121,7 @@ class Workbench:
         if is_declared(row):
             decoded = store.picture(row["decoded_sha256"])
         if decoded is None:
-            _, decoder = self._load_pair(task.codec)
+            _, decoder = self._load_codecs(task.codec)
             decoded = reconstruct(decoder, row, store.stream(row["stream_sha256"]))
         if isinstance(decoded, Failed):
             return decoded
@@ -135,9 +135,9 @@ class Workbench:
 
     def _drop_caches(self) -> bool:
         self._source = ("", 0), np.empty((0, 0, 3), np.uint8)
-        had_prepared = self._scorer.drop_prepared()
+        had_data = self._scorer.drop_prepared()
         free_memory()
-        return had_prepared
+        return had_data
 
     def _score_pixels(
         self,
@@ -163,7 +163,7 @@ class Workbench:
             self._source = (source.sha256, source.width_px), image.pixels
         return self._source[1]
 
-    def _load_pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
+    def _load_codecs(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:
             encoder = load_codec(spec)
             has_streams = not hasattr(encoder, "declared")

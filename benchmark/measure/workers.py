@@ -129,17 +129,17 @@ class WorkerProcess:
     def _start_process(self) -> None:
         self.deadline.start(None)
         context = worker_context()
-        self.connection, worker_end = context.Pipe()
+        self.connection, worker_connection = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_work, args=(worker_end, *self._work), daemon=True
+            target=_work, args=(worker_connection, *self._work), daemon=True
         )
         # Hide the caller's script: a new process would run it again, and does not need it.
-        main: dict[str, Any] = vars(sys.modules["__main__"])
+        script_names: dict[str, Any] = vars(sys.modules["__main__"])
         hidden_names: dict[str, Any] = {
-            name: main[name] for name in ("__file__", "__spec__") if name in main
+            name: script_names[name] for name in ("__file__", "__spec__") if name in script_names
         }
-        main.pop("__file__", None)
-        main["__spec__"] = None
+        script_names.pop("__file__", None)
+        script_names["__spec__"] = None
         try:
             with _server_environment(), block_terminal_signals():  # this restarts a killed server
                 self._process.start()
@@ -149,8 +149,8 @@ class WorkerProcess:
                 "same command again"
             ) from error
         finally:
-            main.update(hidden_names)
-        worker_end.close()
+            script_names.update(hidden_names)
+        worker_connection.close()
 
     def send(self, message: object) -> None:
         """Send a message; `collect` detects a process that has ended."""
@@ -248,19 +248,19 @@ class StageDeadline:
     def __init__(self, limit_seconds: float | None) -> None:
         self._limit = limit_seconds
         self._stage: Stage | None = None
-        self._began = self._seconds = 0.0
+        self._start_seconds = self._seconds = 0.0
 
     def start(self, stage: Stage | None) -> None:
         """Start the clock of a stage; None between tasks."""
-        self._stage, self._began = stage, monotonic()
-        minimum = LOADING_SECONDS if stage == "load" else 0.0
-        self._seconds = max(self._limit or 0.0, minimum)
+        self._stage, self._start_seconds = stage, monotonic()
+        min_seconds = LOADING_SECONDS if stage == "load" else 0.0
+        self._seconds = max(self._limit or 0.0, min_seconds)
 
     def left_seconds(self) -> float | None:
         """Return the remaining seconds of the stage, 0 if overdue, None without a limit."""
         if self._limit is None or self._stage is None:
             return None
-        return max(0.0, self._began + self._seconds - monotonic())
+        return max(0.0, self._start_seconds + self._seconds - monotonic())
 
     def failure(self) -> Failed:
         """Return the failure of a task whose stage is overdue."""

@@ -35,7 +35,7 @@ class NamedCodecs:
     def __init__(self, codecs: str = ALL) -> None:
         self._texts = set(split_codecs(codecs))
         self._specs: dict[CodecSpec, CodecSpec] = {}  # specs as typed, by identity
-        self._selected: dict[Edition, bool] = {}
+        self._is_selected: dict[Edition, bool] = {}
         for text in self._texts - {ALL}:
             with suppress(BenchError):  # a label, or a missing file
                 spec = parse_codec(text)
@@ -44,11 +44,11 @@ class NamedCodecs:
 
     def select(self, edition: Edition) -> bool:
         """Return whether an edition is among the named codecs; see `rows.names`."""
-        if edition not in self._selected:  # called once per row
+        if edition not in self._is_selected:  # called once per row
             is_listed = ALL in self._texts or edition.spec in self._specs
             is_selected = is_listed or any(is_named(edition, text) for text in self._texts)
-            self._selected[edition] = is_selected
-        return self._selected[edition]
+            self._is_selected[edition] = is_selected
+        return self._is_selected[edition]
 
     def may_run(self, spec: CodecSpec) -> bool:
         """Return whether a stored variant may run; code must be named, with or without its seed."""

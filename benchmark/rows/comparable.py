@@ -118,10 +118,10 @@ class ComparableRows:
         is_equal = (self.table[column] == text).fill_null(False)
         return np.asarray(is_equal.to_numpy()[self.index], np.bool_)
 
-    def select(self, *columns: str, marked: BoolArray | None = None) -> pl.DataFrame:
+    def select(self, *columns: str, mask: BoolArray | None = None) -> pl.DataFrame:
         """Return columns of these rows, or of the marked ones, with categories cast to strings."""
         rows = self.table.select(columns or pl.all())
-        rows = rows[self.index if marked is None else self.index[marked]]
+        rows = rows[self.index if mask is None else self.index[mask]]
         return rows.cast({pl.Categorical: pl.String})
 
     def specs(self) -> dict[int, CodecSpec]:
@@ -129,17 +129,17 @@ class ComparableRows:
         editions = self.point_table.unique("edition").select("edition", *VARIANT).rows()
         return {edition: CodecSpec.parse(codec, variant) for edition, codec, variant in editions}
 
-    def count_images(self, marked: BoolArray) -> int:
+    def count_images(self, mask: BoolArray) -> int:
         """Count the distinct images of the marked rows that are shown."""
-        return int(np.count_nonzero(np.bincount(self.image[marked & self.shown])))
+        return int(np.count_nonzero(np.bincount(self.image[mask & self.shown])))
 
-    def restrict_to_common(self, marked: BoolArray) -> BoolArray:
-        """Restrict the mark to images that all shown points with a marked row have in common."""
-        is_compared = marked & self.shown
+    def restrict_to_common(self, mask: BoolArray) -> BoolArray:
+        """Restrict the mask to images that all shown points with a marked row have in common."""
+        is_compared = mask & self.shown
         num_points = len(np.unique(self.point[is_compared]))
         num_images = self.image.max(initial=-1) + 1
         points_by_image = np.bincount(self.image[is_compared], minlength=num_images)
-        return np.asarray(marked & (points_by_image == num_points)[self.image])
+        return np.asarray(mask & (points_by_image == num_points)[self.image])
 
     def _expand_point(self, column: str) -> Any:
         return self.point_table[column].to_numpy()[self.point]

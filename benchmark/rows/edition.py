@@ -37,7 +37,7 @@ from benchmark.spec import (
 # system and variant number.
 Build = tuple[str, int]
 Origin = Literal["here", "bundled", "published", "file"]  # file: a user's file of points
-MEASURED: tuple[Origin, ...] = ("here", "bundled")
+MEASURED_ORIGINS: tuple[Origin, ...] = ("here", "bundled")
 # Remarks in the names of editions that were not measured here.
 REMARKS: Mapping[Origin, str] = {
     "bundled": "bundled",
@@ -97,7 +97,7 @@ class Edition:
     @property
     def measured(self) -> bool:
         """True if the numbers come from rows, measured here or bundled."""
-        return self.origin in MEASURED
+        return self.origin in MEASURED_ORIGINS
 
     @property
     def bundled(self) -> bool:
@@ -134,8 +134,8 @@ class Edition:
     def further_options(self) -> int:
         """Number of options not shown by the family's style; 0 if the edition has its own."""
         declared_edition = find_in_catalogue(self.spec)
-        undeclared = [pair for pair in self.spec.options if pair not in self.facts.implied]
-        return 0 if declared_edition and declared_edition.facts.colour else len(undeclared)
+        undeclared_options = [pair for pair in self.spec.options if pair not in self.facts.implied]
+        return 0 if declared_edition and declared_edition.facts.colour else len(undeclared_options)
 
     @property
     def chosen_on(self) -> tuple[str, str] | None:
@@ -192,13 +192,13 @@ class Edition:
             seed = self.options.get(SEED) if self.measured else None
             return [f"{SEED} {seed}"] if seed else []
         return [
-            f"{key} {_last_part(self.spec.name, value)}"
+            f"{key} {_short_value(self.spec.name, value)}"
             for key, value in self.spec.options
             if key not in self.facts.titled and (key, value) not in self.facts.implied
         ]
 
 
-def _last_part(codec: str, value: str) -> str:
+def _short_value(codec: str, value: str) -> str:
     """Return the last part of a path, or its folder's name for a file named after the codec.
 
     >>> _last_part("ours", "runs/lpips/ours.safetensors"), _last_part("ours", "a/mine.pth")
@@ -375,5 +375,5 @@ def find_in_catalogue(spec: CodecSpec) -> Edition | None:
 
 def measured_titles() -> dict[str, str]:
     """Return the titles in figures of codecs that can be measured here, by label, in order."""
-    measurable = (edition for edition in CATALOGUE if edition not in PUBLISHED_ONLY)
-    return {label_of(edition.spec): edition.facts.title for edition in measurable}
+    measurable_editions = (edition for edition in CATALOGUE if edition not in PUBLISHED_ONLY)
+    return {label_of(edition.spec): edition.facts.title for edition in measurable_editions}

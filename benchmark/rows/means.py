@@ -116,13 +116,13 @@ def _real_to_estimated(rows: ComparableRows) -> Float64Array:
     return np.asarray(8 * rows.bytes / np.where(estimated_bits > 0, estimated_bits, np.nan))
 
 
-def _select_latest_machine(rows: ComparableRows, marked: BoolArray) -> tuple[str, BoolArray]:
-    if not marked.any():
-        return "", marked
-    latest_row = rows.index[marked][rows.recency[marked].argmax()]
+def _select_latest_machine(rows: ComparableRows, mask: BoolArray) -> tuple[str, BoolArray]:
+    if not mask.any():
+        return "", mask
+    latest_row = rows.index[mask][rows.recency[mask].argmax()]
     machine = rows.table["machine"][int(latest_row)]
     same_machine = rows.table["machine"].eq_missing(machine).to_numpy()[rows.index]
-    return str(machine), marked & same_machine
+    return str(machine), mask & same_machine
 
 
 def _is_empty_metric(table: pl.DataFrame, column: str) -> bool:
@@ -136,21 +136,21 @@ class _Means:
         self.rows, self._pooled, self._common = rows, pooled, common
         self._bytes, self.bpp = rows.bytes, rows.bpp
 
-    def rates(self, marked: BoolArray | slice) -> Float64Array:
+    def rates(self, mask: BoolArray | slice) -> Float64Array:
         """Return the bits per pixel of each point over the marked rows; NaN without rows.
 
         This is the mean of per-image bpp (the usual table) or, if pooled, all bits over all pixels
         (benchmark_xl's convention), so that large images weigh more.
         """
-        rows, point_numbers = self.rows, self.rows.point[marked]
+        rows, point_numbers = self.rows, self.rows.point[mask]
         with np.errstate(invalid="ignore"):
             if self._pooled:
-                quantities = self._bytes[marked], rows.pixels[marked]
+                quantities = self._bytes[mask], rows.pixels[mask]
                 sums = (
                     np.bincount(point_numbers, quantity, rows.num_points) for quantity in quantities
                 )
                 return bits_per_pixel(*sums)
-            bpp_sums = np.bincount(point_numbers, self.bpp[marked], rows.num_points)
+            bpp_sums = np.bincount(point_numbers, self.bpp[mask], rows.num_points)
             counts = np.bincount(point_numbers, minlength=rows.num_points)
             return np.asarray(bpp_sums / counts)
 
@@ -191,37 +191,37 @@ class _Means:
         values = np.where(rows.ok, rows.numbers(value_column), np.nan)
         has_other_protocol = ~np.isnan(values) & ~rows.mark_equal(protocol_column, protocol)
         values = np.where(has_other_protocol, np.nan, values)
-        lacks_value = rows.ok & np.isnan(values)
+        is_missing = rows.ok & np.isnan(values)
         texts = pl.lit("not computed")
-        if lacks_value.any() and reason_column in rows.table.columns:
-            reasons = rows.select(reason_column, marked=lacks_value).to_series()
+        if is_missing.any() and reason_column in rows.table.columns:
+            reasons = rows.select(reason_column, mask=is_missing).to_series()
             other_protocol_reason = pl.lit(f"measured under a rule other than {protocol}")
             reason = pl.coalesce(pl.lit(reasons.replace("", None)), texts)
             texts = (
-                pl.when(pl.lit(pl.Series(has_other_protocol[lacks_value])))
+                pl.when(pl.lit(pl.Series(has_other_protocol[is_missing])))
                 .then(other_protocol_reason)
                 .otherwise(reason)
             )
-        tallies = self.count_texts(lacks_value, texts)
+        tallies = self.count_texts(is_missing, texts)
         means = self.average(values, rows.ok)
         return values, [mean._replace(reasons=tallies.get(i, ())) for i, mean in enumerate(means)]
 
-    def count_texts(self, marked: BoolArray, texts: pl.Expr) -> Tallies:
+    def count_texts(self, mask: BoolArray, texts: pl.Expr) -> Tallies:
         """Count texts, one per marked row, by point index."""
-        if not marked.any():
+        if not mask.any():
             return {}
-        counts = pl.DataFrame({"point": self.rows.point[marked]}).with_columns(text=texts)
+        counts = pl.DataFrame({"point": self.rows.point[mask]}).with_columns(text=texts)
         counts = counts.group_by("point", "text").len()
         counts = counts.sort("point", "len", "text", descending=[False, True, False])
         tallies: Tallies = {}
-        most_frequent = counts.group_by("point", maintain_order=True).head(MAX_REASONS)
-        for point, text, count in most_frequent.rows():
+        frequent_counts = counts.group_by("point", maintain_order=True).head(MAX_REASONS)
+        for point, text, count in frequent_counts.rows():
             tallies[point] = (*tallies.get(point, ()), (text, count))
         return tallies
 
     def count_failures(self) -> Tallies:
         is_failed = self.rows.failed
-        failed_rows = self.rows.select("stage", "reason", marked=is_failed)
+        failed_rows = self.rows.select("stage", "reason", mask=is_failed)
         texts = failed_rows.select(pl.concat_str(pl.all().fill_null("None"), separator=": "))
         return self.count_texts(is_failed, pl.lit(texts.to_series()))
 
@@ -290,7 +290,7 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
     texts_by_edition = {row["edition"]: row for row in edition_texts.rows(named=True)}
     is_latest = np.zeros(len(rows.index), np.bool_)
     is_latest[_find_latest_rows(rows)] = True
-    latest_rows = rows.select(*LATEST_COLUMNS, marked=is_latest)
+    latest_rows = rows.select(*LATEST_COLUMNS, mask=is_latest)
     editions_table = rows.point_table.unique("edition").sort("edition")
     specs, editions = rows.specs(), {}
     edition_keys = editions_table.select("edition", "bundled").rows(named=True)

@@ -95,7 +95,7 @@ class _Reducer:
         self._images: dict[str, set[str]] = {}  # images with features, by protocol of the space
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_read_texts(rows, name) for name in names), strict=True)
-        self._pairs = [
+        self._digest_pairs = [
             (source, features_pixels or decoded) for source, decoded, features_pixels in hashes
         ]
 
@@ -120,7 +120,7 @@ class _Reducer:
                     else f"not computed: {self._rescore_command(metric)} does so from kept streams"
                 )
             row_by_pair = {
-                self._pairs[position]: rows.index[position]
+                self._digest_pairs[position]: rows.index[position]
                 for position in positions[is_included[positions]].tolist()
             }
             if not row_by_pair:
@@ -256,9 +256,9 @@ def _read_reductions(path: Path) -> list[Reduction] | None:
         table = read_parquet(path)
         if table.schema != SCHEMA:
             raise BadShard("its columns are not those of reduced metrics")
-        invalid = pl.element().is_null() | ~pl.element().is_finite()
+        is_invalid = pl.element().is_null() | ~pl.element().is_finite()
         invalid_row = (
-            ~pl.col("value").is_finite() | pl.col("influence").list.eval(invalid).list.any()
+            ~pl.col("value").is_finite() | pl.col("influence").list.eval(is_invalid).list.any()
         )
         nulls = table.drop("influence").null_count().sum_horizontal()
         if nulls.sum() or table.select(invalid_row.any()).item():

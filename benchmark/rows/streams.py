@@ -117,10 +117,10 @@ class StreamFolder:
             return parse_picture(read_regular(path, MAX_FOREIGN_FILE_BYTES), digest)
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
-        except ImageRefused as refused:
+        except ImageRefused as error:
             raise StoreError(
-                f"{path} is damaged: {refused}; remove it and import its pack again"
-            ) from refused
+                f"{path} is damaged: {error}; remove it and import its pack again"
+            ) from error
 
     def has_picture(self, digest: str | None, num_bytes: int | None = None) -> bool:
         """Return whether a picture is stored, with `num_bytes` bytes if given; reads nothing."""

@@ -197,8 +197,8 @@ def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summa
     first_editions = {(e.spec, e.origin): e for e in summary.editions if e.spec != excepted_spec}
 
     def edition_of(point: Point) -> Edition:
-        seedless = point.edition.spec.remove_options([SEED])
-        return first_editions.get((seedless, point.edition.origin), point.edition)
+        seedless_spec = point.edition.spec.remove_options([SEED])
+        return first_editions.get((seedless_spec, point.edition.origin), point.edition)
 
     points_by_setting = group_by_key(
         ((edition_of(point), point.setting), point) for point in summary.points

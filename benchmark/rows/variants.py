@@ -45,7 +45,7 @@ def divide_rows(
     `UnknownName` for a codec without rows.
     """
     editions = editions_in(table)
-    measured_here = [edition for edition in editions if not edition.bundled]
+    local_editions = [edition for edition in editions if not edition.bundled]
     codec_names, bundled_names = (
         requested_names(codecs),
         requested_names(bundled) if bundled else [],
@@ -53,13 +53,13 @@ def divide_rows(
     if bundled and not bundled_names:
         variants = variants_of(editions)
     elif codec_names:
-        variants = variants_of(find_editions(codec_names, editions, measured_here))
+        variants = variants_of(find_editions(codec_names, editions, local_editions))
     else:
-        variants = variants_of(measured_here) or variants_of(editions)
+        variants = variants_of(local_editions) or variants_of(editions)
     added_variants = variants_of(find_editions(bundled_names, editions))
-    only_bundled = added_variants & variants_of(edition for edition in editions if edition.bundled)
-    is_chosen = has_variant((variants | added_variants) - only_bundled) | (
-        has_variant(only_bundled) & BUNDLED
+    bundled_specs = added_variants & variants_of(edition for edition in editions if edition.bundled)
+    is_chosen = has_variant((variants | added_variants) - bundled_specs) | (
+        has_variant(bundled_specs) & BUNDLED
     )
     is_shown = table.select(shown=is_chosen).to_series()
     return table.filter(is_shown), table.filter(~is_shown)

@@ -210,7 +210,7 @@ def test_a_node_that_lacks_something_is_not_used_and_others_do_its_cells(
     def sent(self, *arguments):
         if not first:
             first.append(next(iter(ray._nodes_alive(self._ray))))
-            self._refused[first[0]] = "node 192.0.2.1 is not used: it lacks a program"
+            self._refusals[first[0]] = "node 192.0.2.1 is not used: it lacks a program"
         return send(self, *arguments)
 
     monkeypatch.setattr(RayEngine, "_send_task", sent)

@@ -210,7 +210,7 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
         for number in p.image_ids
     }
     stored_rows: dict[ImageKey, StoredRow] = {}
-    chosen_rows = rows.select(*COLUMNS, marked=is_shown).rows(named=True)
+    chosen_rows = rows.select(*COLUMNS, mask=is_shown).rows(named=True)
     for row, number, edition in zip(
         chosen_rows, rows.image[is_shown].tolist(), editions, strict=True
     ):
