@@ -46,11 +46,11 @@ class Column(NamedTuple):
                 row = getattr(row, name, None)
         return row
 
-    def text(self, row: Any, absent: str) -> str:
-        """Return the cell of a row; `absent` without a value."""
+    def text(self, row: Any, absence_text: str) -> str:
+        """Return the cell of a row; `absence_text` without a value."""
         value = self.value(row)
         if value is None:
-            return absent
+            return absence_text
         return self.form(value) if callable(self.form) else f"{value:{self.form}}"
 
 
@@ -87,7 +87,7 @@ def decimals(label: str) -> int:
     >>> decimals("PSNR (dB)"), decimals("FD (SqueezeNet)"), decimals("MS-SSIM")
     (2, 2, 4)
     """
-    return 2 if any(words in label for words in TWO_DECIMALS) else 4
+    return 2 if any(name_part in label for name_part in TWO_DECIMALS) else 4
 
 
 def seconds_text(value: float) -> str:

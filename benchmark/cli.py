@@ -63,8 +63,8 @@ def load(name: str, import_path: str) -> Any:
     return verb if isinstance(verb, typer.Typer) else make_verb(verb)
 
 
-def _print_version(requested: bool) -> None:
-    if requested:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         from importlib.metadata import version
 
         from benchmark.system.machine import commit

@@ -211,10 +211,10 @@ def require_options(codec: str, **options: tuple[object, range | Sequence[object
     """Raise `BadOption` for a value outside its choices; options: (value, choices) by name."""
     for name, (value, choices) in options.items():
         if value not in choices:
-            *first_choices, last = filter(None, map(str, choices))
-            expected = (
+            *first_choices, last_choice = filter(None, map(str, choices))
+            allowed_text = (
                 f"{choices[0]} to"
                 if isinstance(choices, range)
                 else f"{', '.join(first_choices)} or"
             )
-            raise BadOption(f"{codec}: {name}={value}: it must be {expected} {last}")
+            raise BadOption(f"{codec}: {name}={value}: it must be {allowed_text} {last_choice}")

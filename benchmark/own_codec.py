@@ -91,13 +91,13 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
         raise plugins.author_failure(name, type(codec), "`describe` of", error) from error
     if not isinstance(info, CodecInfo):
         raise _contract_error(name, f"`describe` must return a CodecInfo, not {info!r}")
-    for field, kind in get_type_hints(CodecInfo).items():
-        fact, origin = getattr(info, field), get_origin(kind)
-        values = get_args(kind) if origin is Literal else ()
-        if fact not in values if values else not isinstance(fact, origin or kind):
-            expected = " or ".join(map(repr, values)) or f"of type {kind.__name__}"
+    for field, field_type in get_type_hints(CodecInfo).items():
+        fact, origin = getattr(info, field), get_origin(field_type)
+        values = get_args(field_type) if origin is Literal else ()
+        if fact not in values if values else not isinstance(fact, origin or field_type):
+            allowed_text = " or ".join(map(repr, values)) or f"of type {field_type.__name__}"
             raise _contract_error(
-                name, f"`describe` gives {field} as {fact!r}, which must be {expected}"
+                name, f"`describe` gives {field} as {fact!r}, which must be {allowed_text}"
             )
     return info
 

@@ -54,7 +54,7 @@ def normalise_name(text: str) -> str:
 
 
 @cache
-def _metric_words() -> dict[str, str]:
+def _metric_names_by_word() -> dict[str, str]:
     """Return metric names by the words that stand for them; names take precedence over columns."""
     metric_classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
     names_by_word = {
@@ -73,12 +73,12 @@ def metric_called(word: str) -> str:
     ('fid256', 'lpips', 'psnr')
     """
     is_metric = word in METRICS or word in DISTRIBUTION_METRICS or is_user_code(word)
-    return word if is_metric else _metric_words().get(normalise_name(word), word)
+    return word if is_metric else _metric_names_by_word().get(normalise_name(word), word)
 
 
 def unknown_metric(word: str, choices: Iterable[str], kind: str = "metric") -> UnknownName:
     """Return the error for an unknown metric, with the likeliest choice."""
-    names, names_by_word = [*choices], _metric_words()
+    names, names_by_word = [*choices], _metric_names_by_word()
     close_words = get_close_matches(
         normalise_name(word),
         [candidate for candidate in names_by_word if names_by_word[candidate] in names],

@@ -395,10 +395,10 @@ def _plain_path(text: str, prefix: str = "") -> str:
     try:
         folder, name = os.path.split(text)
         path = os.path.normpath(os.path.join(os.path.realpath(folder), name))
-        relative = os.path.relpath(path)
+        relative_path = os.path.relpath(path)
     except (OSError, ValueError):  # the folder was removed, or the text cannot be a path
         return text
-    return path if relative.startswith(os.pardir) else prefix + relative
+    return path if relative_path.startswith(os.pardir) else prefix + relative_path
 
 
 def parameters_of(spec: CodecSpec, codec_type: type[Any]) -> dict[str, inspect.Parameter]:

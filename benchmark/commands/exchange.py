@@ -132,19 +132,19 @@ def merge(
 def _merge_answer(folders: Iterable["MergeResult"], incomplete: bool = True) -> Answer:
     folders = [*folders]
     absences = [
-        Absent(merged.dataset, f"{state}: {sentence}")
-        for merged in folders
+        Absent(result.dataset, f"{state}: {sentence}")
+        for result in folders
         for state in ("conflicts", "damaged", "missing")
-        for sentence in getattr(merged, state)
+        for sentence in getattr(result, state)
     ]
     columns = [Column("dataset"), *(Column(name, form="d") for name in MERGE_COUNTS)]
     exit_code = int(
         any(
-            merged.conflicts or merged.damaged or (merged.missing and not incomplete)
-            for merged in folders
+            result.conflicts or result.damaged or (result.missing and not incomplete)
+            for result in folders
         )
     )
-    return Answer([merged._asdict() for merged in folders], columns, "", absences, code=exit_code)
+    return Answer([result._asdict() for result in folders], columns, "", absences, code=exit_code)
 
 
 @export.verb("images")

@@ -98,8 +98,8 @@ def _read_title(target: str, from_module: bool = False) -> str:
 
 
 def _examine_metric(name: str, loaded: bool) -> dict[str, Any]:
-    if absent := uncomputable_metrics([name], loaded=loaded):
-        reason, sentence = read_reason(absent[name])
+    if reasons := uncomputable_metrics([name], loaded=loaded):
+        reason, sentence = read_reason(reasons[name])
         return _missing_record(sentence, reason)
     return {"state": "ready", "what": protocol_of(name) if loaded else ""}
 
@@ -170,14 +170,14 @@ def _examine_codec(name: str) -> dict[str, Any]:
     codec = load_codec(spec)
     try:
         info: CodecInfo = codec.describe()
-    except Unavailable as missing:
+    except Unavailable as error:
         pack = find_pack(shipped_packs(), spec)
         if pack is None:
             raise
         info = pack.infos[spec]
         images = {image_sha256 for pack_spec, image_sha256, *_ in pack.rows if pack_spec == spec}
         count = counted(len(images), "image")
-        description = f"{info.version}, {count} from {pack.path}; for other images, {missing}"
+        description = f"{info.version}, {count} from {pack.path}; for other images, {error}"
         return {"state": "pack", "what": description, "licence": info.licence}
     caveat = f" ({info.caveat})" if info.caveat else ""
     description = f"{short_version(info.version)}{caveat}"

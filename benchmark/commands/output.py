@@ -107,7 +107,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
                     **({"title": answer.title} if answer.title else {}),
                     "records": answer.records,
                     "summary": answer.summary,
-                    "absent": [absent._asdict() for absent in answer.absent],
+                    "absent": [absence._asdict() for absence in answer.absent],
                     **({"files": [*map(str, answer.files)]} if answer.files else {}),
                 }
                 for answer in answers
@@ -244,16 +244,16 @@ class ProgressLines:
     """Printer of progress lines on standard error, after ten seconds and then each minute."""
 
     def __init__(self, immediate: bool = False) -> None:
-        self._next_at = monotonic() + (0.0 if immediate else FIRST_SECONDS)
-        self._printed = ""
+        self._next_seconds = monotonic() + (0.0 if immediate else FIRST_SECONDS)
+        self._last_line = ""
 
-    def say(self, line: Callable[[], str], last: bool = False) -> None:
+    def say(self, line: Callable[[], str], is_last: bool = False) -> None:
         """Print a line if it is due or the last, unless it repeats the previous line."""
-        if last or monotonic() >= self._next_at:
-            self._next_at = monotonic() + LINE_SECONDS
-            previous, self._printed = self._printed, line()
-            if self._printed != previous:
-                print(self._printed, file=sys.stderr, flush=True)
+        if is_last or monotonic() >= self._next_seconds:
+            self._next_seconds = monotonic() + LINE_SECONDS
+            previous_line, self._last_line = self._last_line, line()
+            if self._last_line != previous_line:
+                print(self._last_line, file=sys.stderr, flush=True)
 
 
 def say(lines: Iterable[str]) -> None:

@@ -128,7 +128,7 @@ def _report_record(report: "Report", pages: "Sequence[str]") -> dict[str, object
         "ranking": [*report.ranking.records.values()],
         "summary": report.stored.summary.flat_records(),
         "bd_rates": deltas if isinstance(deltas, str) else output.table_record(deltas),
-        "absent": [absent._asdict() for absent in report.absent],
+        "absent": [absence._asdict() for absence in report.absent],
         "notes": list(report.notes),
         "files": [*map(str, report.files), *pages[:1]],
     }

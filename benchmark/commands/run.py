@@ -134,15 +134,15 @@ def _rescore_dataset(request: Request, verbose: bool) -> Answer:
             announce=lambda names: output.say(metrics_not_measured(names, verbose)),
             announce_refused_codecs=output.say_not_run,
         )
-    failed = [failure._asdict() for failure in result.failures]
-    facts = {**result._asdict(), "lacking": dict(result.lacking), "failed": failed}
+    failure_records = [failure._asdict() for failure in result.failures]
+    facts = {**result._asdict(), "lacking": dict(result.lacking), "failed": failure_records}
     del facts["failures"]
     summary = (
         f"{request.dataset}: {result.rows} rows, of which {result.tried} lacked metrics that can "
         f"be computed; {result.filled} values filled in, {result.still_null} rows still lack some"
     )
-    absent = absences(result.failures, missing_values=result.without_value)
-    return Answer((), (), summary, absent, facts, int(bool(failed)))
+    absence_list = absences(result.failures, missing_values=result.without_value)
+    return Answer((), (), summary, absence_list, facts, int(bool(failure_records)))
 
 
 def plan(
@@ -242,8 +242,8 @@ def _plan_dataset(request: Request) -> Answer:
     request.use_folders()
     try:
         matrix = open_matrix(replace(request, skip_missing=True))
-    except Unavailable as missing:
-        return _plan_missing_dataset(request, missing)
+    except Unavailable as error:
+        return _plan_missing_dataset(request, error)
     finished_keys = find_rows_to_copy(matrix, request)
     matrix = matrix._replace(
         to_do=tuple(cell for cell in matrix.to_do if cell.key not in finished_keys)
@@ -300,6 +300,6 @@ def _plan_dataset(request: Request) -> Answer:
             workers.remark
             or f"a worker takes about {needs_gb} for the largest image{available_text}"
         ]
-    absent = absences((), sources.refused, skipped, sources.dataset.unread)
+    absence_list = absences((), sources.refused, skipped, sources.dataset.unread)
     title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
-    return Answer(records, PLAN_COLUMNS, "\n".join(lines), absent, facts, title=title)
+    return Answer(records, PLAN_COLUMNS, "\n".join(lines), absence_list, facts, title=title)

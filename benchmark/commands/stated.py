@@ -34,7 +34,7 @@ def file_matching_lines(matrix: "Matrix") -> list[str]:
 
 def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
     """Return the means of finite stated and measured values by codec, setting and metric."""
-    not_compared = Counter[tuple[str, str, str]]()
+    uncompared_counts = Counter[tuple[str, str, str]]()
     values: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     codecs: dict[CodecSpec, Any] = {}
     rows = outcome.rows.filter(status="ok").sort("codec", "variant", "setting_value")
@@ -57,7 +57,7 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
             if math.isfinite(number) and math.isfinite(measured_value):
                 pairs.append((number, measured_value))
             else:
-                not_compared[key] += 1
+                uncompared_counts[key] += 1
     records = []
     for key, pairs in values.items():
         largest_difference = max(
@@ -65,11 +65,12 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
             default=0.0,
         )
         record = dict(zip(("codec", "setting", "metric"), key, strict=True))
-        stated, measured = map(fmean, zip(*pairs, strict=True)) if pairs else (None, None)
+        stated_mean, measured_mean = map(fmean, zip(*pairs, strict=True)) if pairs else (None, None)
         differs = largest_difference > TOLERANCES.get(key[2], DEFAULT_TOLERANCE)
-        numbers = {"images": len(pairs), "not_compared": not_compared[key], "stated": stated}
-        numbers |= {"measured": measured, "largest_difference": largest_difference}
-        records.append({**record, **numbers, "differs": differs})
+        numbers: dict[str, Any] = {"images": len(pairs), "not_compared": uncompared_counts[key]}
+        numbers |= {"stated": stated_mean, "measured": measured_mean}
+        numbers |= {"largest_difference": largest_difference, "differs": differs}
+        records.append(record | numbers)
     return records
 
 

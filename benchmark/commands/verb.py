@@ -45,13 +45,13 @@ def set_signature(
     parameters: Iterable[Parameter],
     added_parameters: Mapping[str, tuple[Any, Any]] = {},
 ) -> None:
-    """Set the signature for typer; `added` are types and defaults of more parameters."""
+    """Set the signature for typer; `added_parameters`: types and defaults of further ones."""
     keyword_parameters = [
         parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters
     ]
     keyword_parameters += [
-        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-        for name, (kind, default) in added_parameters.items()
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+        for name, (annotation, default) in added_parameters.items()
     ]
     command.__signature__ = inspect.Signature(keyword_parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {
@@ -77,10 +77,10 @@ def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[...,
                 {"source": RowSource(results, name)}
                 for name in requested_datasets(results, dataset)
             ]
-        results_of_sources = [question(**source_argument, **values) for source_argument in sources]
+        question_results = [question(**source_argument, **values) for source_argument in sources]
         answers = [
             answer
-            for result in results_of_sources
+            for result in question_results
             for answer in (result if isinstance(result, list) else [result])
         ]
         output.print_answers(answers, as_json)
@@ -244,16 +244,16 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
     option = declaration(parameter)
     if option is None:
         return parameter
-    kind, default = kind_of(parameter), parameter.default
+    value_type, default = kind_of(parameter), parameter.default
     if option.value_form == "listed":
-        kind = str
+        value_type = str
         default = ",".join(default) if isinstance(default, tuple) else default
     elif option.value_form == "repeated":  # typer has no tuples of arbitrary length
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+        value_type = list[get_args(value_type)[0]]  # type: ignore[misc]
         default = [*default] if isinstance(default, tuple) else default
     facts: dict[str, Any] = {
         "help": escape_markup(option.help),
-        "metavar": _value_word(kind) if option.value is None else option.value,
+        "metavar": _placeholder(value_type) if option.value is None else option.value,
         "min": option.minimum,
         "max": option.maximum,
         "callback": REFUSALS.get(option.path_check),
@@ -266,13 +266,13 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
         if not flags and default is not True:  # no need for a `--no-...` that changes nothing
             flags = (f"--{parameter.name.replace('_', '-')}",)
         typer_parameter = typer.Option(*flags, rich_help_panel=option.panel, **facts)
-    return parameter.replace(default=default, annotation=Annotated[kind, typer_parameter])
+    return parameter.replace(default=default, annotation=Annotated[value_type, typer_parameter])
 
 
-def _value_word(kind: Any) -> str:
-    if kind in VALUES:
-        return VALUES[kind]
-    return next((word for part in get_args(kind) if (word := _value_word(part)) != "TEXT"), "TEXT")
+def _placeholder(hint: Any) -> str:
+    if hint in VALUES:
+        return VALUES[hint]
+    return next((word for part in get_args(hint) if (word := _placeholder(part)) != "TEXT"), "TEXT")
 
 
 def typed_options(context: typer.Context) -> set[str]:
@@ -282,10 +282,10 @@ def typed_options(context: typer.Context) -> set[str]:
     return {name for name, source in sources if source and source.name == "COMMANDLINE"}
 
 
-def command_line(context: typer.Context, excluded: Collection[str] = ()) -> str:
-    """Return a command as typed in a shell, without the `excluded` parameters."""
+def command_line(context: typer.Context, excluded_names: Collection[str] = ()) -> str:
+    """Return a command as typed in a shell, without the `excluded_names`."""
     arguments: list[str] = []
-    typed_names = typed_options(context) - {*excluded}
+    typed_names = typed_options(context) - {*excluded_names}
     for option in context.command.params:
         if (name := option.name or "") in typed_names:
             value = context.params[name]

@@ -148,8 +148,8 @@ def _probe(file: ImageFile, flatten: bool, memory: FileMemory) -> Source | Absen
         return Source(
             file, *memory.value(file.path, f"source, with colours, flatten={flatten:d}", read)
         )
-    except ImageRefused as refused:
-        return Absent(file.name, refused.reason.subject if refused.reason else str(refused))
+    except ImageRefused as error:
+        return Absent(file.name, error.reason.subject if error.reason else str(error))
     except OSError as error:
         return Absent(file.name, f"cannot be read: {error.strerror or error}")
 
@@ -158,11 +158,11 @@ def data_folders(data_dir: Path | None = None) -> list[Path]:
     """Return the folders to search: `data_dir`, those in $BENCH_DATA, the user's cache."""
     if data_dir and not data_dir.is_dir():
         raise UsageError(f"--data-dir {data_dir} is not a folder")
-    explicit = [data_dir] if data_dir else []
+    explicit_folders = [data_dir] if data_dir else []
     variable_folders = [
         Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part
     ]
-    return [*explicit, *variable_folders, fetched_folder()]
+    return [*explicit_folders, *variable_folders, fetched_folder()]
 
 
 def fetched_folder() -> Path:
@@ -178,8 +178,10 @@ def open_folder(path: Path) -> Dataset:
     path's sha256. Raises `UsageError` if there is no folder, or no image in it.
     """
     if not path.exists():
-        place = f"{path}{suggest_path(path, Path.is_dir)}"
-        raise UsageError(f"there is no folder {place}: give one with images, or a dataset's name")
+        tip = suggest_path(path, Path.is_dir)
+        raise UsageError(
+            f"there is no folder {path}{tip}: give one with images, or a dataset's name"
+        )
     if not path.is_dir():
         raise UsageError(f"{path} is neither a folder of images nor a csv file that lists images")
     real_path = path.resolve()
@@ -302,8 +304,8 @@ def _contract_objection(dataset: Dataset) -> str:
     for name, count in Counter(image.name for image in dataset.images).items():
         if count > 1:
             return f"has two images named {name!r}"
-    missing = next((image for image in dataset.images if not Path(image.path).is_file()), None)
-    return f"has no image {missing.name} at {missing.path}" if missing else ""
+    missing_image = next((i for i in dataset.images if not Path(i.path).is_file()), None)
+    return f"has no image {missing_image.name} at {missing_image.path}" if missing_image else ""
 
 
 def find_images(

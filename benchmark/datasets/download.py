@@ -76,27 +76,27 @@ def fetch(
     known (see `ExpectedFile`), are verified before the file is renamed. Raises `Unavailable`, which
     ends with `remedy` if the server cannot be reached.
     """
-    expected = ExpectedFile(size_bytes, digest)
+    expected_file = ExpectedFile(size_bytes, digest)
     remedy = remedy or f"put the file at {target} yourself"
-    part = target.with_name(f"{target.name}.part")
+    draft = target.with_name(f"{target.name}.part")
     try:
         if target.exists():
-            if objection := expected.objection_to(target):
+            if objection := expected_file.objection_to(target):
                 raise Unavailable(f"{target} {objection}: remove it and fetch again")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _open_locked(part) as file:
+        with _open_partial_file(draft) as file:
             _require_space(target.parent, (size_bytes or 0) - _size(file))
             is_resumed = _size(file) > 0
-            _download(url, file, expected, progress, remedy)
-            if is_resumed and expected.objection(file):  # the first part may be another file's
+            _download(url, file, expected_file, progress, remedy)
+            if is_resumed and expected_file.objection(file):  # the first part may be another file's
                 file.truncate(0)
-                _download(url, file, expected, progress, remedy)
-            if objection := expected.objection(file):
+                _download(url, file, expected_file, progress, remedy)
+            if objection := expected_file.objection(file):
                 file.truncate(0)
                 raise Unavailable(f"{url} now {objection}, so it is not used: {remedy}")
             os.fsync(file.fileno())
-            os.replace(part, target)
+            os.replace(draft, target)
     except OSError as error:
         raise Unavailable(f"{target} cannot be written: {error.strerror or error}") from error
 
@@ -104,23 +104,23 @@ def fetch(
 def _download(
     url: str,
     file: BufferedRandom,
-    expected: ExpectedFile,
+    expected_file: ExpectedFile,
     progress: DownloadProgress | None,
     remedy: str,
 ) -> None:
     """Append to the file until it is complete, over at most `CONNECTIONS` connections."""
     reason, previous_size = "", -1
     for _ in range(CONNECTIONS):
-        if _size(file) in (previous_size, expected.size_bytes):
+        if _size(file) in (previous_size, expected_file.size_bytes):
             break
         previous_size = _size(file)
         try:
-            reason = _connect(url, file, expected, progress)
+            reason = _connect(url, file, expected_file, progress)
         except HTTPError as error:
             raise Unavailable(f"{url} answers {error.code} {error.reason}: {remedy}") from error
         if not reason:
             return
-    if _size(file) != expected.size_bytes:
+    if _size(file) != expected_file.size_bytes:
         progress_note = f" after {_size(file)} bytes, which are kept" if _size(file) else ""
         host = urlsplit(url).hostname
         raise Unavailable(
@@ -129,7 +129,7 @@ def _download(
 
 
 def _connect(
-    url: str, file: BufferedRandom, expected: ExpectedFile, progress: DownloadProgress | None
+    url: str, file: BufferedRandom, expected_file: ExpectedFile, progress: DownloadProgress | None
 ) -> str:
     """Append one connection's data; return why the file is incomplete, "" if it is complete."""
     received_bytes = _size(file)
@@ -150,16 +150,16 @@ def _connect(
     except (OSError, HTTPException) as error:
         return _network_error(error)
     with response:
-        start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-        continues = response.status == 206 and start and int(start[1]) == received_bytes
-        if not continues:
+        match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+        is_continued = response.status == 206 and match and int(match[1]) == received_bytes
+        if not is_continued:
             file.truncate(0)
             if response.status == 206:
                 return connection_lost
         length = response.headers.get("Content-Length")
         total = _size(file) + int(length) if length is not None else None
-        limit = expected.size_bytes or MAX_UNKNOWN_BYTES
-        if total is not None and (total > limit or expected.size_bytes not in (None, total)):
+        limit = expected_file.size_bytes or MAX_UNKNOWN_BYTES
+        if total is not None and (total > limit or expected_file.size_bytes not in (None, total)):
             raise Unavailable(f"{url} now has {total} bytes instead of {limit}, so it is not used")
         while True:
             try:
@@ -176,7 +176,7 @@ def _connect(
             file.flush()
             if progress:
                 progress(PurePosixPath(urlsplit(url).path).name, _size(file), total)
-    return "" if (expected.size_bytes or total) in (None, _size(file)) else connection_lost
+    return "" if (expected_file.size_bytes or total) in (None, _size(file)) else connection_lost
 
 
 def _network_error(error: Exception) -> str:
@@ -186,19 +186,19 @@ def _network_error(error: Exception) -> str:
 
 
 @contextmanager
-def _open_locked(part: Path) -> Iterator[BufferedRandom]:
-    with part.open("a+b") as file:
+def _open_partial_file(draft: Path) -> Iterator[BufferedRandom]:
+    with draft.open("a+b") as file:
         try:
             lock(file.fileno())
         except BlockingIOError:
-            raise Unavailable(f"{part} is being downloaded by another process: wait") from None
-        if not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat()):
-            raise Unavailable(f"{part} has just been downloaded by another process: fetch again")
+            raise Unavailable(f"{draft} is being downloaded by another process: wait") from None
+        if not draft.exists() or not os.path.samestat(os.fstat(file.fileno()), draft.stat()):
+            raise Unavailable(f"{draft} has just been downloaded by another process: fetch again")
         try:
             yield file
         finally:
             if _size(file) == 0:
-                part.unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
 
 
 def _size(file: BufferedRandom) -> int:

@@ -67,10 +67,10 @@ def open_hub(text: str) -> Dataset:
     files = sorted(path for path in paths if path.is_file() and _is_in_split(path, root, name))
     pictures = (path for path in files if path.suffix.lower() in SUFFIXES)
     images = [ImageFile(_image_name(path, root, name), path) for path in pictures]
-    parquet = [path for path in files if path.suffix == ".parquet"]
-    if parquet and not images:
-        _require_all_parts(parquet, remedy)
-        images = _unpack(parquet, name, root.name)
+    parquet_files = [path for path in files if path.suffix == ".parquet"]
+    if parquet_files and not images:
+        _require_all_files(parquet_files, remedy)
+        images = _unpack(parquet_files, name, root.name)
     if not images:
         raise UsageError(f"{text} has no pictures, neither as files nor in parquet files")
     return Dataset(name.dataset, tuple(sorted(images)), origin=f"hf:{name.repository}@{root.name}")
@@ -153,7 +153,7 @@ def _image_name(path: Path, root: Path, name: HubName) -> str:
     return "/".join(parts[parts.index(name.split) :] if name.split else parts)
 
 
-def _require_all_parts(files: list[Path], remedy: str) -> None:
+def _require_all_files(files: list[Path], remedy: str) -> None:
     for path in files:
         if match := re.search(r"-of-(\d+)\.parquet$", path.name):
             stem = path.name.rsplit("-", 3)[0]

@@ -78,25 +78,25 @@ def fetch_dataset(
     )
 
 
-def _find_pictures(place: Path) -> Sequence[ImageFile]:
+def _find_pictures(folder: Path) -> Sequence[ImageFile]:
     """Return a folder's 24 pictures, or none; `Unavailable` if some are missing or differ."""
-    images = [ImageFile(name, place / name) for name in PICTURES]
-    missing = [image.name for image in images if not image.path.is_file()]
-    if len(missing) == len(images):
-        return _find_renamed(place)
-    if missing:
-        raise Unavailable(f"{place} lacks {listed(missing)}")
+    images = [ImageFile(name, folder / name) for name in PICTURES]
+    missing_names = [image.name for image in images if not image.path.is_file()]
+    if len(missing_names) == len(images):
+        return _find_renamed_pictures(folder)
+    if missing_names:
+        raise Unavailable(f"{folder} lacks {listed(missing_names)}")
     for source in probe(images, flatten=False, threads=cores()):
         if isinstance(source, Absent):
-            raise Unavailable(f"{place}: {source.what} {source.why}")
+            raise Unavailable(f"{folder}: {source.what} {source.why}")
         if _identify(source) != source.file.name:
             raise Unavailable(f"{source.file.path} is not the picture with that name")
     return images
 
 
-def _find_renamed(place: Path) -> Sequence[ImageFile]:
+def _find_renamed_pictures(folder: Path) -> Sequence[ImageFile]:
     """Return a folder's 24 pictures under other names; none if any is missing."""
-    files = [ImageFile(path.name, path) for path in sorted(place.glob("*.png"))]
+    files = [ImageFile(path.name, path) for path in sorted(folder.glob("*.png"))]
     if not len(PICTURES) <= len(files) <= MAX_FILES:
         return ()
     sources = probe(files, flatten=False, threads=cores())

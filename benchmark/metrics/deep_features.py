@@ -118,28 +118,28 @@ class LPIPS(ImageMetric):
         return self.backbone.features(signal, self._weights)
 
 
-def _mean_distance(expected: "Tensor", features: "Tensor", channel_weights: "Tensor") -> float:
+def _mean_distance(reference: "Tensor", features: "Tensor", channel_weights: "Tensor") -> float:
     import torch
 
     height, width = features.shape[2:]
     if loops is not None and features.dtype == torch.float32 and features.device.type == "cpu":
-        maps = (layer.permute(0, 2, 3, 1).contiguous().numpy() for layer in (expected, features))
+        maps = (layer.permute(0, 2, 3, 1).contiguous().numpy() for layer in (reference, features))
         total: float = loops.unlikeness(*maps, channel_weights.numpy())
         return total / (height * width)
-    return float(_distance_map(expected, features, channel_weights).mean())
+    return float(_distance_map(reference, features, channel_weights).mean())
 
 
-def _distance_map(expected: "Tensor", features: "Tensor", channel_weights: "Tensor") -> "Tensor":
+def _distance_map(reference: "Tensor", features: "Tensor", channel_weights: "Tensor") -> "Tensor":
     """Return weighted squared differences of unit feature vectors, (1, height, width)."""
     import torch
 
-    expected, features = (
+    reference, features = (
         layer / (torch.linalg.vector_norm(layer, dim=1, keepdim=True) + networks.EPSILON)
-        for layer in (expected, features)
+        for layer in (reference, features)
     )
     # in place, which is a tenth faster
-    weighted = features.sub_(expected).square_().mul_(channel_weights)
-    return weighted.sum(dim=1)
+    weighted_squares = features.sub_(reference).square_().mul_(channel_weights)
+    return weighted_squares.sum(dim=1)
 
 
 class LPIPSAlex(LPIPS):
@@ -292,11 +292,11 @@ def find_channel_weights() -> Path:
 
     try:
         return find_fetched((FILE,), "dists", f"DISTS_pytorch's weights.pt as {FILE}")
-    except Unavailable as missing:
+    except Unavailable as error:
         try:
             package = distribution("DISTS_pytorch")
         except PackageNotFoundError:
-            raise missing from None
+            raise error from None
     return Path(str(package.locate_file("DISTS_pytorch/weights.pt")))
 
 

@@ -150,8 +150,8 @@ class Inception256(PatchSpace):
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
-        (pooled,) = self._network(patches)
-        features: Tensor = pooled.flatten(1)
+        (pooled_features,) = self._network(patches)
+        features: Tensor = pooled_features.flatten(1)
         return features
 
 
@@ -164,8 +164,8 @@ class InceptionTF256(Inception256):
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
-        scaled = _enlarge(patches * 255, INCEPTION_SIDE_PX)
-        return super().vectors((scaled - 128) / 128)
+        large_patches = _enlarge(patches * 255, INCEPTION_SIDE_PX)
+        return super().vectors((large_patches - 128) / 128)
 
 
 def _convolve(convolution: Any, signal: "Tensor") -> "Tensor":

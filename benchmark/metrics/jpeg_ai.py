@@ -264,8 +264,8 @@ class VMAF(ImageMetric):
 
 def limited_luma(pixels: Pixels) -> NDArray[np.uint8]:
     """Return rounded BT.709 luma (height, width): black is 16, white 235."""
-    limited: NDArray[np.uint8] = np.rint(BLACK + luma(pixels) * (RANGE / 255)).astype(np.uint8)
-    return limited
+    plane: NDArray[np.uint8] = np.rint(BLACK + luma(pixels) * (RANGE / 255)).astype(np.uint8)
+    return plane
 
 
 @cache

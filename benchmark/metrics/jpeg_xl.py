@@ -107,8 +107,8 @@ def blur(planes: Planes) -> Planes:
     from scipy.ndimage import correlate1d
 
     blurred_rows = correlate1d(planes, _blur_kernel(), axis=1, mode="constant")
-    blurred: Planes = correlate1d(blurred_rows, _blur_kernel(), axis=2, mode="constant")
-    return blurred
+    blurred_planes: Planes = correlate1d(blurred_rows, _blur_kernel(), axis=2, mode="constant")
+    return blurred_planes
 
 
 @cache

@@ -56,11 +56,11 @@ def map_scale(name: str) -> MapScale:
 def halve_map(values: ErrorMap) -> ErrorMap:
     """Average each 2 x 2 pixels, fewer at the end of an odd side, without NaN; 0 if all are NaN."""
     height, width = values.shape
-    padded = np.pad(values, ((0, height % 2), (0, width % 2)), constant_values=np.nan)
-    blocks = padded.reshape(-(-height // 2), 2, -1, 2)
-    valid = ~np.isnan(blocks)
-    total = np.where(valid, blocks, 0).sum((1, 3))
-    means: ErrorMap = np.asarray(total / np.maximum(valid.sum((1, 3)), 1), np.float32)
+    padded_values = np.pad(values, ((0, height % 2), (0, width % 2)), constant_values=np.nan)
+    blocks = padded_values.reshape(-(-height // 2), 2, -1, 2)
+    is_valid = ~np.isnan(blocks)
+    total = np.where(is_valid, blocks, 0).sum((1, 3))
+    means: ErrorMap = np.asarray(total / np.maximum(is_valid.sum((1, 3)), 1), np.float32)
     return means
 
 

@@ -103,12 +103,12 @@ def coarser_scales(finest: FinestScale, scales: int) -> list[Planes]:
 
 def _halved_in_bands(planes: FinestScale | Planes) -> Planes:
     channels, height, width = planes.shape
-    halved = np.empty((channels, -(-height // 2), -(-width // 2)), np.float32)
+    half_planes = np.empty((channels, -(-height // 2), -(-width // 2)), np.float32)
     zero_rows = height % 2  # before the first row
-    for rows in bands(*halved.shape[1:]):
+    for rows in bands(*half_planes.shape[1:]):
         start, stop = 2 * rows.start - zero_rows, 2 * rows.stop - zero_rows
-        halve(planes[:, max(start, 0) : stop], halved[:, rows])
-    return halved
+        halve(planes[:, max(start, 0) : stop], half_planes[:, rows])
+    return half_planes
 
 
 def channel_planes(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -130,32 +130,32 @@ def subtract(pixels: Pixels, baseline: Pixels | None) -> Planes:
     return planes
 
 
-def halve(planes: Planes, halved: Planes) -> None:
-    """Write means of 2 x 2 pixels into `halved`; a zero line precedes the first of an odd side."""
+def halve(planes: Planes, half_planes: Planes) -> None:
+    """Write means of 2 x 2 pixels into `half_planes`; odd sides begin with a zero line."""
     if loops is not None:
-        for plane, halved_plane in zip(planes, halved, strict=True):  # rows must be contiguous
-            loops.halve(plane, halved_plane, plane.shape[1])
+        for plane, half_plane in zip(planes, half_planes, strict=True):  # rows must be contiguous
+            loops.halve(plane, half_plane, plane.shape[1])
         return
     odd_height, odd_width = planes.shape[1] % 2, planes.shape[2] % 2
     if odd_height or odd_width:
         planes = np.pad(planes, ((0, 0), (odd_height, 0), (odd_width, 0)))
-    pairs = planes[:, 0::2] + planes[:, 1::2]
-    np.add(pairs[..., 0::2], pairs[..., 1::2], out=halved)
-    halved *= 0.25
+    row_sums = planes[:, 0::2] + planes[:, 1::2]
+    np.add(row_sums[..., 0::2], row_sums[..., 1::2], out=half_planes)
+    half_planes *= 0.25
 
 
 class Moments(NamedTuple):
     """Rows of a source (a plane, or all) with moments, float32; blurred ones are 10 px smaller."""
 
-    doubled: Floats  # 2 x
-    doubled_mean: Floats  # 2 B(x)
+    double_source: Floats  # 2 x
+    double_mean: Floats  # 2 B(x)
     twice_variance: Floats  # 2 s(x) + C2
 
     def strip(self, channel: int, rows: slice) -> "Moments":
         """Return the moments of some blurred rows of a scale's plane."""
-        doubled = self.doubled[channel, rows.start : rows.stop + MARGIN_PX]
+        double_source = self.double_source[channel, rows.start : rows.stop + MARGIN_PX]
         return Moments(
-            doubled, self.doubled_mean[channel, rows], self.twice_variance[channel, rows]
+            double_source, self.double_mean[channel, rows], self.twice_variance[channel, rows]
         )
 
 
@@ -255,11 +255,11 @@ class SSIM(StructuralSimilarity):
 def _all_moments(planes: FinestScale | Planes) -> Moments:
     """Return the moments of a scale, in few large arrays, which the system keeps in large pages."""
     channels, height, width = planes.shape
-    inner = channels, height - MARGIN_PX, width - MARGIN_PX
-    result = Moments(*(np.empty(shape, np.float32) for shape in (planes.shape, inner, inner)))
+    shapes = planes.shape, *2 * [(channels, height - MARGIN_PX, width - MARGIN_PX)]
+    result = Moments(*(np.empty(shape, np.float32) for shape in shapes))
     for channel, rows in strips(planes.shape):
-        computed = compute_moments(planes[channel, rows.start : rows.stop + MARGIN_PX])
-        for target, values in zip(result.strip(channel, rows), computed, strict=True):
+        moments = compute_moments(planes[channel, rows.start : rows.stop + MARGIN_PX])
+        for target, values in zip(result.strip(channel, rows), moments, strict=True):
             target[:] = values
     return result
 
@@ -313,18 +313,18 @@ def blur(planes: Floats) -> Floats:
 
     window = np.array((*HALF_WINDOW, *HALF_WINDOW[-2::-1]), np.float32)
     blurred_columns = correlate1d(planes, window, axis=1)[:, 5:-5]
-    blurred: Floats = correlate1d(blurred_columns, window, axis=2)[..., 5:-5]
-    return blurred
+    blurred_planes: Floats = correlate1d(blurred_columns, window, axis=2)[..., 5:-5]
+    return blurred_planes
 
 
 def compute_moments(strip: NDArray[Any]) -> Moments:
     """Return the moments of some rows of a plane, computed in float64."""
     if loops is not None:
-        doubled = np.multiply(strip, 2, dtype=np.float32, order="C")
+        double_source = np.multiply(strip, 2, dtype=np.float32, order="C")
         height, width = strip.shape
-        inner = np.empty((2, height - MARGIN_PX, width - MARGIN_PX), np.float32)
-        loops.moments(doubled, *inner, width)
-        return Moments(doubled, *inner)
+        blurred = np.empty((2, height - MARGIN_PX, width - MARGIN_PX), np.float32)
+        loops.moments(double_source, *blurred, width)
+        return Moments(double_source, *blurred)
     values = strip.astype(np.float64)
     means, squares = blur(np.stack((values, values * values)))
     moments = (2 * values, 2 * means, 2 * (squares - means * means) + C2)
@@ -332,30 +332,30 @@ def compute_moments(strip: NDArray[Any]) -> Moments:
 
 
 def dissimilarity(
-    error: Floats, source: Moments, coarsest: bool, sums: Floats | None = None
+    error: Floats, source: Moments, is_coarsest: bool, sums: Floats | None = None
 ) -> float:
     """Return the sum of 1 - similarity over one channel's strip, and add each pixel's to `sums`.
 
     error: (rows + 10, w); source: moments of the same strip; sums: (rows, w - 10).
     """
     if loops is not None and error.dtype == np.float32:
-        optional = () if sums is None else (sums,)
-        return float(loops.dissimilarity(error, *source, coarsest, error.shape[1], *optional))
+        outputs = () if sums is None else (sums,)
+        return float(loops.dissimilarity(error, *source, is_coarsest, error.shape[1], *outputs))
     planes = np.empty((3, *error.shape), error.dtype)
     planes[0] = error
     np.multiply(error, error, out=planes[1])
-    np.add(error, source.doubled, out=planes[2])
+    np.add(error, source.double_source, out=planes[2])
     planes[2] *= error
     mean, square, denominator = blur(planes)
     scratch = mean * mean
     square -= scratch
-    np.add(mean, source.doubled_mean, out=scratch)
+    np.add(mean, source.double_mean, out=scratch)
     scratch *= mean
     denominator -= scratch
     denominator += source.twice_variance
     square /= denominator
-    if coarsest:
-        source_mean = source.doubled_mean / 2
+    if is_coarsest:
+        source_mean = source.double_mean / 2
         luminance = 1 - mean**2 / (source_mean**2 + (source_mean + mean) ** 2 + C1)
         square = 1 - luminance * (1 - square)
     if sums is not None:

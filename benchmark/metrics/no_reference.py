@@ -40,10 +40,10 @@ GREY = (0.298936021293775, 0.587043074451121, 0.114020904255103)
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # cyclic, from a block's pixels to their neighbours
 SHAPES = np.round(np.arange(0.2, 10.0005, 0.001), 3)  # candidates for generalised Gaussians
 # Cubic interpolation (a = -1/2) midway between two pixels, twice as wide against aliasing
-HALVING = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
+TAPS = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
 # Threshold in grey levels: smaller deviations from the local mean are rounding errors in flat
 # areas, whose sign would decide on which side of the Gaussian a flat pixel counts.
-FLAT = 1e-6
+FLAT_THRESHOLD = 1e-6
 
 
 class NIQE(ImageMetric):
@@ -103,8 +103,8 @@ def block_features(pixels: Pixels) -> Floats:
     image = np.rint(pixels[:height, :width] @ np.array(GREY))
     half_size = _halve_height(_halve_height(image).T).T
     features = [
-        _block_statistics(_normalise(scaled), BLOCK_PX // factor)
-        for factor, scaled in ((1, image), (2, half_size))
+        _block_statistics(_normalise(scaled_image), BLOCK_PX // factor)
+        for factor, scaled_image in ((1, image), (2, half_size))
     ]
     return np.concatenate(features, axis=1)
 
@@ -117,33 +117,33 @@ def _normalise(image: Floats) -> Floats:
 
     def mean(values: Floats) -> Floats:
         blurred_columns = correlate1d(values, window, axis=0, mode="nearest")
-        blurred: Floats = correlate1d(blurred_columns, window, axis=1, mode="nearest")
-        return blurred
+        local_means: Floats = correlate1d(blurred_columns, window, axis=1, mode="nearest")
+        return local_means
 
     mu = mean(image)
     deviation = image - mu
-    deviation[np.abs(deviation) < FLAT] = 0
+    deviation[np.abs(deviation) < FLAT_THRESHOLD] = 0
     result: Floats = deviation / (np.sqrt(np.abs(mean(image * image) - mu * mu)) + 1)
     return result
 
 
 def _halve_height(image: Floats) -> Floats:
     """Halve the (even) height of an image like MATLAB's imresize."""
-    margin = len(HALVING) // 2 - 1
-    padded = np.pad(image, ((margin, margin), (0, 0)), mode="symmetric")
+    margin = len(TAPS) // 2 - 1
+    padded_image = np.pad(image, ((margin, margin), (0, 0)), mode="symmetric")
     half_height = len(image) // 2
     rows = [
-        tap * padded[offset : offset + 2 * half_height : 2] for offset, tap in enumerate(HALVING)
+        tap * padded_image[offset : offset + 2 * half_height : 2] for offset, tap in enumerate(TAPS)
     ]
-    halved: Floats = np.sum(rows, axis=0)
-    return halved
+    half_image: Floats = np.sum(rows, axis=0)
+    return half_image
 
 
-def _block_statistics(normalised: Floats, side: int) -> Floats:
+def _block_statistics(image: Floats, side: int) -> Floats:
     from scipy.special import gamma
 
-    rows, columns = (length // side for length in normalised.shape)
-    blocks = normalised.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+    rows, columns = (length // side for length in image.shape)
+    blocks = image.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
     shape, left_scale, right_scale = _asymmetric_gaussian(blocks)
     result = [shape, (left_scale + right_scale) / 2]
     for shift in SHIFTS:
@@ -174,10 +174,10 @@ def _asymmetric_gaussian(blocks: Floats) -> tuple[Floats, Floats, Floats]:
         ratio = np.abs(values).mean(axis=1) ** 2 / squares.mean(axis=1)
         ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
     ratios = _ratios()
-    upper = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
-    lower_is_nearer = ratio - ratios[upper - 1] <= ratios[upper] - ratio
+    upper_indices = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
+    lower_is_nearer = ratio - ratios[upper_indices - 1] <= ratios[upper_indices] - ratio
     # A flat block has no ratio: MATLAB's minimum over NaN is the first shape
-    shape = SHAPES[np.where(np.isnan(ratio), 0, upper - lower_is_nearer)]
+    shape = SHAPES[np.where(np.isnan(ratio), 0, upper_indices - lower_is_nearer)]
     scale = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
     return shape, left_scale * scale, right_scale * scale
 

@@ -101,5 +101,5 @@ def _smooth(plane: Float64Array, window: int) -> Float64Array:
     weights = np.exp(-((np.arange(window) - margin) ** 2) / (2 * (window / 5) ** 2))
     weights /= weights.sum()
     rows = correlate1d(plane, weights, 0)[margin:-margin]
-    smoothed: Float64Array = correlate1d(rows, weights, 1)[:, margin:-margin]
-    return smoothed
+    local_means: Float64Array = correlate1d(rows, weights, 1)[:, margin:-margin]
+    return local_means

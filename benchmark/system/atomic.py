@@ -89,16 +89,16 @@ def find_changed_folders(paths: Iterable[Path]) -> set[Path]:
 
 def synchronise(paths: Iterable[Path]) -> None:
     """Wait until files, and entries of folders if supported, are on disk; `OSError`."""
-    pending = list(paths)
-    if len(pending) > 1:
+    remaining_paths = list(paths)
+    if len(remaining_paths) > 1:
         from concurrent.futures import ThreadPoolExecutor
 
         with suppress(RuntimeError):  # limits of memory or processes may forbid threads
-            shares = [pending[start::SYNC_THREADS] for start in range(SYNC_THREADS)]
+            shares = [remaining_paths[start::SYNC_THREADS] for start in range(SYNC_THREADS)]
             with ThreadPoolExecutor(SYNC_THREADS) as pool:
                 list(pool.map(_sync_paths, shares))
             return
-    _sync_paths(pending)
+    _sync_paths(remaining_paths)
 
 
 def _sync_paths(paths: Iterable[Path]) -> None:

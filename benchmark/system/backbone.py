@@ -107,8 +107,8 @@ def fire(name: str) -> Step:
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
         import torch
 
-        squeezed = squeeze.apply(signal, weights)
-        return torch.cat([expand.apply(squeezed, weights) for expand in expansions], dim=1)
+        squeezed_signal = squeeze.apply(signal, weights)
+        return torch.cat([expand.apply(squeezed_signal, weights) for expand in expansions], dim=1)
 
     return Step(apply, sum((step.tensors for step in (squeeze, *expansions)), ()))
 

@@ -35,7 +35,7 @@ MAX_PRINTED_BYTES = 1 << 16  # printed before the first answer by modules that t
 NO_LIMIT = (1 << 63) - 1  # bytes of a file that the program writes, such as a framework's cache
 PIPE_BYTES = 1 << 20
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ in linux/fcntl.h
-LAST_WORDS_SECONDS = 0.5  # wait for the standard error of a program that has ended
+STDERR_SECONDS = 0.5  # wait for the standard error of a program that has ended
 
 
 class Conversation:
@@ -48,12 +48,12 @@ class Conversation:
         self.closed = False
         self._requests_sent = 0
         self._stderr = b""
-        self._closing = ExitStack()
-        pipe_folder = self._closing.enter_context(private_folder())
+        self._exit_stack = ExitStack()
+        pipe_folder = self._exit_stack.enter_context(private_folder())
         pipes = [pipe_folder / name for name in ("in", "out", "err")]
         self._requests, self._answers, errors = _open_pipes(pipes)
         for descriptor in (self._requests, self._answers):
-            self._closing.callback(os.close, descriptor)
+            self._exit_stack.callback(os.close, descriptor)
         self._launcher = idle_launcher()
         self._launcher.start(make_order(command, folder, environment, pipes, NO_LIMIT))
         self._listener = Thread(target=self._collect_stderr, args=(errors,), daemon=True)
@@ -96,22 +96,22 @@ class Conversation:
                 failure = f"wrote something else than an answer to its pipe ({error})"
             else:
                 raise
-            raise ProgramFailed(f"{self.name} {failure}{self._last_words()}") from None
+            raise ProgramFailed(f"{self.name} {failure}{self._describe_stderr()}") from None
 
     def close(self) -> None:
         """End the program and everything it has started."""
         if not self.closed:
             self.closed = True
             self._launcher.close()
-            self._listener.join(LAST_WORDS_SECONDS)
-            self._closing.close()
+            self._listener.join(STDERR_SECONDS)
+            self._exit_stack.close()
 
     def _send(self, data: bytes, deadline: float) -> None:
-        unsent = memoryview(data)
-        while unsent:
+        unsent_data = memoryview(data)
+        while unsent_data:
             self._wait(self._requests, EVENT_WRITE, deadline)
             with suppress(BlockingIOError):
-                unsent = unsent[os.write(self._requests, unsent[:PIPE_BYTES]) :]
+                unsent_data = unsent_data[os.write(self._requests, unsent_data[:PIPE_BYTES]) :]
 
     def _receive(self, count: int, deadline: float) -> bytes:
         data = bytearray()
@@ -152,9 +152,9 @@ class Conversation:
             return f"{self.name} {WITH_LAUNCHER}"
         if start_error:
             return f"{self.name} could not be started: {os.strerror(start_error)}"
-        self._listener.join(LAST_WORDS_SECONDS)
+        self._listener.join(STDERR_SECONDS)
         hint = ": it ended before serve(...)" if code == 0 and self._requests_sent == 1 else ""
-        return f"{self.name} {describe_exit(code)}{hint}{self._last_words()}"
+        return f"{self.name} {describe_exit(code)}{hint}{self._describe_stderr()}"
 
     def _collect_stderr(self, errors: int) -> None:
         with suppress(OSError):
@@ -162,12 +162,12 @@ class Conversation:
                 self._stderr = (self._stderr + block)[-STDERR_KEPT_CHARACTERS:]
         os.close(errors)
 
-    def _last_words(self) -> str:
+    def _describe_stderr(self) -> str:
         text = self._stderr.decode(errors="replace").strip()
-        places = re.findall(r'^\s*File "(.*)", line (\d+)', text, re.MULTILINE)
-        place = f"{Path(places[-1][0]).name}, line {places[-1][1]}: " if places else ""
+        locations = re.findall(r'^\s*File "(.*)", line (\d+)', text, re.MULTILINE)
+        location = f"{Path(locations[-1][0]).name}, line {locations[-1][1]}: " if locations else ""
         last_line = " ".join(text.rpartition("\n")[2].split())
-        return f"; it said: {place}{last_line}" if last_line else ""
+        return f"; it said: {location}{last_line}" if last_line else ""
 
 
 def _open_pipes(pipes: Sequence[Path]) -> list[int]:

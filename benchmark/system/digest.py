@@ -83,7 +83,7 @@ class FileMemory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *error_details: object) -> None:
         self.close()
 
     def value(self, path: Path, quantity: str, compute: Callable[[], Any]) -> Any:

@@ -201,14 +201,14 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
 
 
 def _find_tensors(content: Any, kind: type) -> Iterable[Any]:
-    pending, visited = [content], set()
-    while pending:
-        value = pending.pop()
+    remaining_values, visited_ids = [content], set()
+    while remaining_values:
+        value = remaining_values.pop()
         if isinstance(value, kind):
             yield value
-        elif isinstance(value, Mapping | list | tuple) and id(value) not in visited:
-            visited.add(id(value))
-            pending += value.values() if isinstance(value, Mapping) else value
+        elif isinstance(value, Mapping | list | tuple) and id(value) not in visited_ids:
+            visited_ids.add(id(value))
+            remaining_values += value.values() if isinstance(value, Mapping) else value
 
 
 ANY_BLOCKS = 128 * b"\xaa"  # decodes to some blocks from any bit position
@@ -298,9 +298,9 @@ def holds_rows(head: bytes, num_bytes: int) -> bool:
 
 def _raw_size(data: bytes) -> int:
     """Return the size in bytes of the filtered rows announced in the header."""
-    width, height, bits, colours, interlaced = struct.unpack_from(">IIBBxxB", data, 16)
+    width, height, bits, colours, is_interlaced = struct.unpack_from(">IIBBxxB", data, 16)
     total = 0
-    for left, top, step_x, step_y in ADAM7 if interlaced else ((0, 0, 1, 1),):
+    for left, top, step_x, step_y in ADAM7 if is_interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-(width - left) // step_x), -(-(height - top) // step_y)
         if columns > 0 and rows > 0:
             total += rows * (1 + -(-columns * bits * CHANNELS.get(colours, 1) // 8))
@@ -312,11 +312,11 @@ def _unpacked_size(data: bytes) -> int:
     unpacker, size, position = zlib.decompressobj(), 0, len(SIGNATURE)
     while position + 8 <= len(data):
         length, chunk_type = struct.unpack_from(">I4s", data, position)
-        compressed = data[position + 8 : position + 8 + length] if chunk_type == b"IDAT" else b""
+        block = data[position + 8 : position + 8 + length] if chunk_type == b"IDAT" else b""
         try:
-            while compressed and not unpacker.eof:
-                size += len(unpacker.decompress(compressed, CHUNK_BYTES))
-                compressed = unpacker.unconsumed_tail
+            while block and not unpacker.eof:
+                size += len(unpacker.decompress(block, CHUNK_BYTES))
+                block = unpacker.unconsumed_tail
         except zlib.error:
             return size
         position += 12 + length

@@ -81,8 +81,8 @@ def run_program(
         try:
             code, start_error = idle_launcher().run(order, timeout_seconds)
         except TimeoutError:
-            message = f"{name} was stopped after {timeout_seconds:g} s{_last_words(stderr_file)}"
-            raise ProgramFailed(message) from None
+            message = f"{name} was stopped after {timeout_seconds:g} s"
+            raise ProgramFailed(f"{message}{_describe_stderr(stderr_file)}") from None
         except EOFError:
             raise ProgramFailed(f"{name} {WITH_LAUNCHER}") from None
         if start_error:
@@ -91,7 +91,7 @@ def run_program(
             outcome = describe_exit(code)
             if sys.platform != "win32" and code == -signal.SIGXFSZ:
                 outcome = f"was stopped: it wrote more than {MAX_FILE_BYTES} bytes to a file"
-            raise ProgramFailed(f"{name} {outcome}{_last_words(stderr_file)}")
+            raise ProgramFailed(f"{name} {outcome}{_describe_stderr(stderr_file)}")
         output = read_output_file(stdout_file, name, max_output_bytes, "to its standard output")
         if include_stderr:
             output += read_output_file(stderr_file, name, max_output_bytes, "to its standard error")
@@ -190,7 +190,7 @@ def idle_launcher() -> Launcher:
 
 
 @atexit.register
-def _end_idle() -> None:
+def _end_idle_launchers() -> None:
     while _IDLE_LAUNCHERS:
         _IDLE_LAUNCHERS.pop().close()
 
@@ -229,7 +229,7 @@ def read_output_file(
     return content
 
 
-def _last_words(stderr_file: Path) -> str:
+def _describe_stderr(stderr_file: Path) -> str:
     with stderr_file.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - STDERR_KEPT_CHARACTERS))

@@ -36,7 +36,7 @@ _SURROGATES, _NOT_ESCAPED_BYTE = map(
     re.compile, ("[\ud800-\udfff]", "[\ud800-\udc7f\udd00-\udfff]")
 )
 _CONTROLS = re.compile(f"{_CONTROL.pattern}+")
-MAX_WHOLE = 1e15  # every integer below 1e15 is a float too
+MAX_INTEGER = 1e15  # every integer below 1e15 is a float too
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of cells that spreadsheets compute
 
 
@@ -52,7 +52,7 @@ def name_text(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def bench_command(verb: str, *words: object, **options: object) -> str:
+def bench_command(verb: str, *arguments: object, **options: object) -> str:
     """Return a command line of `bench`, quoted for a shell; false and empty options are left out.
 
     >>> bench_command("run", codecs="jpeg,webp", dataset="my photos", data_dir="", verify=True)
@@ -60,7 +60,7 @@ def bench_command(verb: str, *words: object, **options: object) -> str:
     >>> bench_command("pack import", "my pack.zip", points=("jpeg.quality=1", "webp.quality=2"))
     "bench pack import 'my pack.zip' --points jpeg.quality=1 --points webp.quality=2"
     """
-    line = ["bench", *verb.split(), *map(str, words)]
+    line = ["bench", *verb.split(), *map(str, arguments)]
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
         for item in value if isinstance(value, list | tuple) else [value]:
@@ -114,7 +114,7 @@ def measured_number(text: str, name: str, whole: bool = False) -> float:
     (0.25, 1544.0)
     """
     number = number_in(text) if text.isascii() else math.nan
-    if not 0 < number < MAX_WHOLE or (whole and not number.is_integer()):
+    if not 0 < number < MAX_INTEGER or (whole and not number.is_integer()):
         kind = "whole" if whole else "finite"
         raise BadFile(f"{name} must be a {kind} number above 0, not {text!r}")
     return number
@@ -269,8 +269,8 @@ def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
 
         def skip_comments() -> Iterator[str]:
             for line in lines:
-                other_width = line.count(delimiter) != header.count(delimiter)
-                may_be_comment = other_width or line[1:2].isspace()
+                has_other_width = line.count(delimiter) != header.count(delimiter)
+                may_be_comment = has_other_width or line[1:2].isspace()
                 is_comment = not line.strip() or (line.startswith("#") and may_be_comment)
                 record.extend([] if is_comment and not record else [line])
                 yield line if record else "\n"
@@ -329,11 +329,11 @@ def _parse_finite(text: str) -> float:
     return float(text) if math.isfinite(float(text)) else _refuse_constant(text)
 
 
-def _map_texts(change: Callable[[str], str], value: Any) -> Any:
+def _map_texts(escape: Callable[[str], str], value: Any) -> Any:
     if isinstance(value, str):
-        return change(value)
+        return escape(value)
     if isinstance(value, dict):
-        return {change(name): _map_texts(change, entry) for name, entry in value.items()}
+        return {escape(name): _map_texts(escape, entry) for name, entry in value.items()}
     return (
-        [_map_texts(change, entry) for entry in value] if isinstance(value, list | tuple) else value
+        [_map_texts(escape, entry) for entry in value] if isinstance(value, list | tuple) else value
     )

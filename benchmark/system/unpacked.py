@@ -148,13 +148,13 @@ def _file_members(
 ) -> Iterator[_Member]:
     """Yield a file's members; a gzip is first unpacked in `target`."""
     with open_regular(path) as file:
-        start = file.read(4)
+        first_bytes = file.read(4)
         file.seek(0)
         if path.suffix.lower() in plain_suffixes:
             yield path.name, _chunks(file)
-        elif start == b"PK\x03\x04":
+        elif first_bytes == b"PK\x03\x04":
             yield from _zip_members(file, refuse)
-        elif start[:2] == b"\x1f\x8b":
+        elif first_bytes[:2] == b"\x1f\x8b":
             with gzip.open(file) as unpacked_file:
                 yield ".unpacked", _chunks(unpacked_file)
             with open_regular(target / ".unpacked") as tar:

@@ -247,7 +247,7 @@ def test_a_program_that_is_not_there_is_unavailable():
         (shell(": {in} > {out}"), 60, "^sh .* no stream$"),
         (shell("(sleep 300; cp {in} {out}) & :"), 60, "wrote no stream"),  # not waited for
         *(
-            (shell(f"{makes} {{out}}; : {{in}}"), 60, r"^sh made stream\.bin, .* regular file$")
+            (shell(f"{makes} {{out}}; : {{in}}"), 60, r"^sh wrote stream\.bin, .* regular file$")
             for makes in ("mkdir", "ln -s /dev/zero")
         ),
         (COPY + "; true $HOME", 60, "cp .* exit code 1"),  # no shell reads it

@@ -237,5 +237,5 @@ def test_a_file_of_a_program_is_read_up_to_its_limit_and_only_if_it_is_one(tmp_p
     for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
         link = tmp_path / f"other{make.__name__}"
         make(link)
-        with pytest.raises(ProgramFailed, match=r"^enc made other.* regular file$"):
+        with pytest.raises(ProgramFailed, match=r"^enc wrote other.* regular file$"):
             read_output_file(link, "enc", 10)
