@@ -65,12 +65,10 @@ class Pace:
             _, start, is_first = self._running_tasks.pop(key)
             seconds, outcome = self._clock() - start, event.outcome
             net_seconds = None if isinstance(outcome, Failed) else outcome.coding_seconds
+            is_reliable = (seconds if net_seconds is None else net_seconds) > MIN_FIRST_SECONDS
             if is_first and net_seconds is not None:
                 seconds = net_seconds + SCORING * event.task.num_pixels
-            if (
-                not is_first
-                or (seconds if net_seconds is None else net_seconds) > MIN_FIRST_SECONDS
-            ):
+            if not is_first or is_reliable:
                 self._ended_seconds[codec][0] += self._costs[key]
                 self._ended_seconds[codec][1] += seconds
 

@@ -201,7 +201,7 @@ class Edition:
 def _short_value(codec: str, value: str) -> str:
     """Return the last part of a path, or its folder's name for a file named after the codec.
 
-    >>> _last_part("ours", "runs/lpips/ours.safetensors"), _last_part("ours", "a/mine.pth")
+    >>> _short_value("ours", "runs/lpips/ours.safetensors"), _short_value("ours", "a/mine.pth")
     ('lpips', 'mine.pth')
     """
     folder, _, file = value.rstrip("/").rpartition("/")
