@@ -115,18 +115,16 @@ class Command:
         digests, unknown_phrases = zip(
             *map(hash_named_files, (self._encode, self._decode)), strict=True
         )
-        parts: list[object] = [encode, decode, self._version, *digests]
-        unknown = "" if self._version else next(filter(None, unknown_phrases), "")
-        if unknown:
-            parts.append(datetime.now(UTC).isoformat())
-            unknown = (
-                f"; measured again each time, since {unknown} cannot be seen: state version=..."
-            )
+        fingerprint_parts: list[object] = [encode, decode, self._version, *digests]
+        note = "" if self._version else next(filter(None, unknown_phrases), "")
+        if note:
+            fingerprint_parts.append(datetime.now(UTC).isoformat())
+            note = f"; measured again each time, since {note} cannot be seen: state version=..."
         return CodecInfo(
-            version=f"{self.name}, {self._version or 'as given on the command line'}{unknown}",
+            version=f"{self.name}, {self._version or 'as given on the command line'}{note}",
             command=f"{encode}; {decode}".replace("{q}", f"{{{self._setting}}}"),
             licence="NOASSERTION",
-            fingerprint=sha256(json.dumps(parts).encode()).hexdigest(),
+            fingerprint=sha256(json.dumps(fingerprint_parts).encode()).hexdigest(),
             timed="program start, and the picture's PNG written before or read after",
         )
 

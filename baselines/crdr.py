@@ -120,9 +120,9 @@ class CRDR(NetworkCodec):
 
     def make_tiled(self) -> "CRDR":
         """Return a copy that cuts every image into small tiles."""
-        tiled = copy(self)
-        tiled._tiled = True
-        return tiled
+        tiled_codec = copy(self)
+        tiled_codec._tiled = True
+        return tiled_codec
 
     def _file_name(self, _level: int) -> str:
         return f"ours-{self._size}.safetensors" if self._size else "ours.safetensors"

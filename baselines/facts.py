@@ -23,12 +23,12 @@ _DECLARED = RECORDS.pop("declared")
 
 
 def _table_facts(name: str, options: Options) -> Facts:
-    merged: dict[str, Any] = {}
+    merged_record: dict[str, Any] = {}
     for key, record in RECORDS.items():
         codec, *conditions = key.split(":")
         if codec == name and all(_condition_holds(condition, options) for condition in conditions):
-            merged |= record
-    return msgspec.convert(_fill_options(merged, defaultdict(str, options)), Facts)
+            merged_record |= record
+    return msgspec.convert(_fill_options(merged_record, defaultdict(str, options)), Facts)
 
 
 def _condition_holds(condition: str, options: Options) -> bool:

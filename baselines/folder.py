@@ -202,8 +202,8 @@ class Folder:
         line = f" (line {row.line} of {self._sizes})" if row.line else ""
         location = f"{self._folder / row.file}{line}"
         try:
-            read = read_webp if row.file.lower().endswith(".webp") else read_png
-            pixels = read(self._picture_path(row))
+            read_picture = read_webp if row.file.lower().endswith(".webp") else read_png
+            pixels = read_picture(self._picture_path(row))
             if not row.num_bytes:
                 raise ImageRefused("has no size: no picture of the image has a readable header")
             return Declared(row.num_bytes, pixels)

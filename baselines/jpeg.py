@@ -44,12 +44,12 @@ class JPEGCodec:
 
     def container_bytes(self, data: bytes) -> int:
         """Return the size of application segments, such as JFIF's, including markers."""
-        total, start = 0, 2  # segments up to the first scan (ITU-T T.81, annex B)
+        num_bytes, start = 0, 2  # segments up to the first scan (ITU-T T.81, annex B)
         while start + 4 <= len(data) and (marker := data[start + 1]) != START_OF_SCAN:
             size = 2 + int.from_bytes(data[start + 2 : start + 4])
-            total += size if marker in APPLICATION else 0
+            num_bytes += size if marker in APPLICATION else 0
             start += size
-        return total
+        return num_bytes
 
 
 class JPEG(JPEGCodec):
@@ -148,8 +148,8 @@ class Jpegli(JPEGCodec):
         require_accepted(self, setting)
         require_sides("JPEG", pixels, MAX_SIDE_PX)
         height, width, _ = pixels.shape
-        packed = np.ascontiguousarray(pixels)
-        return bytes(encode(packed, width, height, quality=int(setting.value)))
+        contiguous_pixels = np.ascontiguousarray(pixels)
+        return bytes(encode(contiguous_pixels, width, height, quality=int(setting.value)))
 
 
 class MozJPEG(JPEGCodec):

@@ -104,7 +104,7 @@ def file_of(context: str) -> str:
 def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
     """Return the files that differ from a commit, all or those in `names`."""
     diff = _git("diff", "-M", "-U0", "--no-color", "--no-prefix", commit)
-    result = []
+    file_changes = []
     for text in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
         header, *hunks = re.split(r"^@@ -", text, flags=re.MULTILINE)
         before, after = header.splitlines()[0].split(" ", 1)
@@ -113,11 +113,11 @@ def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
             old_span, new_span = hunk.split(" ")[:2]
             lines += _span(old_span)
             new_lines += _span(new_span[1:])
-        result.append(Change(before, after, tuple(lines), tuple(new_lines)))
+        file_changes.append(Change(before, after, tuple(lines), tuple(new_lines)))
     untracked_files = _git("ls-files", "--others", "--exclude-standard").split()
-    result += [Change("", name) for name in untracked_files]
+    file_changes += [Change("", name) for name in untracked_files]
     paths = {os.path.relpath(Path(name).absolute(), ROOT) for name in names}
-    return [change for change in result if not paths or {change.before, change.after} & paths]
+    return [change for change in file_changes if not paths or {change.before, change.after} & paths]
 
 
 def _span(text: str) -> range:

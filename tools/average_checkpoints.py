@@ -39,25 +39,25 @@ def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> 
         raise UsageError(
             f"the shares of {len(checkpoints)} checkpoints sum to {sum(shares):g}, not to 1"
         )
-    first = checkpoints[0]
+    first_checkpoint = checkpoints[0]
     for checkpoint in checkpoints:
-        if checkpoint.card.config != first.card.config:
+        if checkpoint.card.config != first_checkpoint.card.config:
             raise UsageError(
                 f"checkpoint {checkpoint.card.sha256[:8]} has a different configuration from "
-                f"{first.card.sha256[:8]}: average networks with the same configuration"
+                f"{first_checkpoint.card.sha256[:8]}: average networks with the same configuration"
             )
     weights = torch.tensor(shares, dtype=torch.float64)
     parameters = [dict(checkpoint.network.named_parameters()) for checkpoint in checkpoints]
     with torch.no_grad():
-        for name, parameter in first.network.named_parameters():
+        for name, parameter in first_checkpoint.network.named_parameters():
             values = torch.stack([tensors[name].double() for tensors in parameters])
             parameter.copy_(torch.tensordot(weights, values, dims=1))
-    return first.network
+    return first_checkpoint.network
 
 
 def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str, float]) -> Card:
     """Make the card of the mean of a checkpoint (the first) and others trained from it."""
-    first, *trained_cards = cards
+    first_card, *trained_cards = cards
     identities = [(card.sha256[:8], share) for card, share in zip(cards, shares, strict=True)]
     sources = ", ".join(f"{name} ({share:g})" for name, share in identities)
     data_text = "; ".join(dict.fromkeys(card.training_data for card in trained_cards))
@@ -66,17 +66,17 @@ def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str
         precisions.update(card.precision_steps)
     arguments = " ".join(f"{name}={share:g}" for name, share in identities)
     return Card(
-        architecture=first.architecture,
-        config=first.config,
+        architecture=first_card.architecture,
+        config=first_card.config,
         training_data=f"mean of checkpoints {sources}, each but the first trained on {data_text}",
-        steps=first.steps
-        and first.steps + sum((card.steps or 0) - first.steps for card in trained_cards),
-        crops=first.crops + sum(card.crops - first.crops for card in trained_cards),
+        steps=first_card.steps
+        and first_card.steps + sum((card.steps or 0) - first_card.steps for card in trained_cards),
+        crops=first_card.crops + sum(card.crops - first_card.crops for card in trained_cards),
         command=f"python -m tools.average_checkpoints {arguments}",
         commit=commit() or "unknown",
         measured=measured,
         precision_steps=precisions,
-        caveat=first.caveat,
+        caveat=first_card.caveat,
     )
 
 

@@ -22,7 +22,7 @@ from tools.results_table import KODAK, bd_rates
 ROOT = Path(__file__).parents[1]
 CHECKPOINTS = ROOT / "baselines" / "checkpoints"
 METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")
-HEADS = (
+HEADINGS = (
     "networks x parameters (M)", "kMAC per pixel", "crops seen",
     "training (10^15 MAC)", "PSNR (%)", "PSNR, all crops each (%)", "PSNR, published (%)",
     "LPIPS (%)", "FD (%)",
@@ -35,7 +35,7 @@ SAMPLERS = {
     "hfd": ("HFD, from .3", "20"),
 }
 # System and variant of published PSNR curves; the anchor comes first.
-PUBLISHED = {
+PUBLISHED_VARIANTS = {
     HYPERPRIOR: ("Hyperprior", "CompressAI mse"), "charm": ("Charm", ""), "elic": ("ELIC", "mse"),
     "ivr": ("IVR", "without U-Net"), "ours:beta=0:size=micro": ("CRDR", "beta=0"),
     "ours:beta=3.84:size=micro": ("CRDR", "beta=3.84"),
@@ -81,9 +81,9 @@ def lines(kodak: Path) -> Iterator[str]:
     labels = rows["codec"]
     field_rows = rows[labels.isin([contender.label for contender in FIELD])]
     psnr, *other_deltas = [bd_rates(field_rows, HYPERPRIOR, metric) for metric in METRICS]
-    all_crops, published = all_crops_bd_rates(rows, labels), _published_deltas()
-    yield f"| {HEAD} | {' | '.join(HEADS)} |"
-    yield f"|---|{'--:|' * len(HEADS)}"
+    all_crops, published_deltas = all_crops_bd_rates(rows, labels), _published_deltas()
+    yield f"| {HEAD} | {' | '.join(HEADINGS)} |"
+    yield f"|---|{'--:|' * len(HEADINGS)}"
     for contender in FIELD:
         cards, receiver = load_cards(contender)
         has_rows = contender.label in set(labels)
@@ -92,7 +92,7 @@ def lines(kodak: Path) -> Iterator[str]:
                 *_training(cards, receiver, contender.steps),
                 psnr[contender.label],
                 all_crops.get(contender.label, "–"),
-                published.get(contender.label, "–"),
+                published_deltas.get(contender.label, "–"),
                 *(delta[contender.label] for delta in other_deltas),
             ]
             yield f"| {contender.name} | {' | '.join(cells)} |"
@@ -138,10 +138,10 @@ def _published_deltas() -> dict[str, str]:
         curve.edition.facts.published[0]: curve.rates
         for curve in published_curves(points, "kodak", metric)
     }
-    anchor, *_ = PUBLISHED.values()
+    anchor, *_ = PUBLISHED_VARIANTS.values()
     deltas = {
         label: bd_rate(curves[anchor], curves[name], USUAL_RULE)
-        for label, name in PUBLISHED.items()
+        for label, name in PUBLISHED_VARIANTS.items()
         if name != anchor
     }
     return {

@@ -50,7 +50,7 @@ def mutants_of(source: str) -> list[Mutant]:
     line_starts = [0]
     for line in lines:
         line_starts.append(line_starts[-1] + len(line))
-    source_bytes, result = source.encode(), []
+    source_bytes, mutants = source.encode(), []
     for node, statement, in_function in _nodes(ast.parse(source), (0, 0), in_function=False):
         for changed in _changes(node):
             start = line_starts[node.lineno - 1] + node.col_offset
@@ -59,10 +59,10 @@ def mutants_of(source: str) -> list[Mutant]:
             text = f"({after})" if isinstance(node, ast.expr) else after
             mutated = (source_bytes[:start] + text.encode() + source_bytes[end:]).decode()
             line_text = lines[node.lineno - 1].decode().strip()
-            result.append(
+            mutants.append(
                 Mutant(node.lineno, statement, not in_function, line_text, before, after, mutated)
             )
-    return sorted(result, key=lambda mutant: (mutant.line, mutant.change))
+    return sorted(mutants, key=lambda mutant: (mutant.line, mutant.change))
 
 
 def _nodes(
@@ -144,8 +144,8 @@ def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:  # noqa: PLR0912 -
 
 
 def _exchange(operator: ast.AST) -> ast.AST:
-    exchanged: ast.AST = getattr(ast, EXCHANGES[type(operator).__name__])()
-    return exchanged
+    exchanged_operator: ast.AST = getattr(ast, EXCHANGES[type(operator).__name__])()
+    return exchanged_operator
 
 
 def _replace_fields(node: ast.AST, **fields: object) -> ast.AST:

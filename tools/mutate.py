@@ -41,9 +41,9 @@ class FileMutant(NamedTuple):
         return f"{self.path}:{self.mutant.line}: {self.mutant.change}"
 
 
-def find_mutants(place: str) -> list[FileMutant]:
+def find_mutants(source: str) -> list[FileMutant]:
     """Return all mutants of a file, or of the files in a folder, in the order of paths."""
-    files = [ROOT / place] if place.endswith(".py") else sorted((ROOT / place).rglob("*.py"))
+    files = [ROOT / source] if source.endswith(".py") else sorted((ROOT / source).rglob("*.py"))
     names = {str(file.relative_to(ROOT)): file.read_text() for file in files}
     return [FileMutant(name, mutant) for name, text in names.items() for mutant in mutants_of(text)]
 

@@ -21,8 +21,8 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parent.parent
 WINDOW = {"width": 1440, "height": 900}
 COLOURS = 256  # of the palette, so that a screenshot with photographs stays below 400 kB
-MEASURED = ("--codecs", "ours:beta=3.84,ours:beta=0,jpeg,webp,vtm", "--dataset", "sample")
-SUBMITTED, CLAIM = "ours:beta=3.84,jpeg,webp", "webp 30 % fewer bits than jpeg"
+MEASURED_CELLS = ("--codecs", "ours:beta=3.84,ours:beta=0,jpeg,webp,vtm", "--dataset", "sample")
+SUBMITTED_CODECS, CLAIM = "ours:beta=3.84,jpeg,webp", "webp 30 % fewer bits than jpeg"
 VIEWER_LINK = "sample/ours:beta=3.84/q=2/chelsea.png?beside=jpeg"
 
 
@@ -31,7 +31,7 @@ def main(into: Path) -> None:
     with TemporaryDirectory() as name:
         results = Path(name)
         shutil.copytree(ROOT / "results" / "kodak", results / "kodak")
-        bench("run", *MEASURED, "--metrics", "psnr,ms_ssim", "--no-table", "--results", name)
+        bench("run", *MEASURED_CELLS, "--metrics", "psnr,ms_ssim", "--no-table", "--results", name)
         pages = ("kodak", "page.png", ""), ("sample", "viewer.png", VIEWER_LINK)
         for dataset, figure, link in pages:
             bench("report", "--dataset", dataset, "--page", "--results", name)
@@ -41,7 +41,7 @@ def main(into: Path) -> None:
         submissions = results / "submissions"
         submissions.mkdir()
         pack = str(submissions / "board.tar")
-        pack_options = ("--codecs", SUBMITTED, "--dataset", "sample", "--results", name)
+        pack_options = ("--codecs", SUBMITTED_CODECS, "--dataset", "sample", "--results", name)
         bench("pack", "export", pack, *pack_options)
         options = ("--metrics", "psnr,ms_ssim", "--out")
         claims = ("--claim", CLAIM, "--results", name)
@@ -80,8 +80,8 @@ def screenshot(page: Path, selector: str, link: str = "") -> bytes:
     with Image.open(BytesIO(png)) as image:
         colours = image.convert("RGB")
         palette = colours.quantize(COLOURS)
-        dithered = colours.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        dithered.save(palette_png, "PNG", optimize=True)
+        dithered_image = colours.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+        dithered_image.save(palette_png, "PNG", optimize=True)
     return palette_png.getvalue()
 
 

@@ -148,11 +148,11 @@ def agreements(
     # PSNR first: causes of other differences may depend on its agreement
     for metric in sorted(metrics, key=lambda metric: metric.column != "psnr_db"):
         published = published_curves(points, dataset, metric)
-        measured = measured_curves(summary, metric)
+        curves = measured_curves(summary, metric)
         for edition, curve in product(editions, published):
             if curve.edition.facts.published[0] == edition.facts.published[0]:
                 label = label_of(edition.spec)
-                measured_curve = variant_curve(measured, edition.spec)
+                measured_curve = variant_curve(curves, edition.spec)
                 columns = agreeing_columns.setdefault((label, curve.title), set())
                 result.append(_compare(summary, label, measured_curve, metric, curve, columns))
                 if getattr(result[-1], "verdict", "") == "agrees":

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from baselines.neural.training.run import TrainingRun
 
-SAVED = "the saved steps are kept; the same command resumes from there"
+SAVED_STEPS_NOTE = "the saved steps are kept; the same command resumes from there"
 # Options that do not affect the weights, and that cards omit
-UNRECORDED = {
+UNRECORDED_OPTIONS = {
     *declared_options(TrainingOptions),
     *("out", "export_now", "quiet", "device", "dataset", "log", "check"),
 }
@@ -97,7 +97,7 @@ def train(
       bench train --recipe smoke --data sample --out runs/smoke
       bench train --recipe night --data photos --out runs/all --suite matched
     """
-    with output.interruptible("a check writes nothing" if check else SAVED):
+    with output.interruptible("a check writes nothing" if check else SAVED_STEPS_NOTE):
         from baselines.neural.network_codec import wait_without_spinning
 
         wait_without_spinning()
@@ -115,14 +115,14 @@ def train(
         else:
             from baselines.neural.training import suites
 
-            words = [word.strip() for word in members.split(",") if word.strip()]
-            runs = suites.suite(suite, load_recipe(recipe), out, words)
+            member_names = [word.strip() for word in members.split(",") if word.strip()]
+            runs = suites.suite(suite, load_recipe(recipe), out, member_names)
         if seed is not None:
             runs = [replace(run, recipe=replace(run.recipe, seed=seed)) for run in runs]
         for name in log or ():
             load(name, "log")
         options = replace(options, log=partial(training.make_log, log or (), quiet))
-        command = command_line(context, UNRECORDED)
+        command = command_line(context, UNRECORDED_OPTIONS)
         options = training.add_photographs(options, command, data, validation, request.device)
         if check:
             training.check_runs(runs, options, request.device)

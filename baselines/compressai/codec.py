@@ -174,7 +174,7 @@ def _find_sources(
     model: str, metric: str, weights: str, checkpoint: str, device: str
 ) -> dict[int, NetworkSource]:
     """Return the networks' origins by quality, lowest first; options as in `CompressAI`."""
-    _require_known(model, metric)
+    _require_published(model, metric)
     require_options("compressai", weights=(weights, WEIGHTS))
     if checkpoint and weights != "published":
         raise BadOption(f"weights={weights} and checkpoint=FILE exclude each other")
@@ -192,7 +192,7 @@ def _find_sources(
         for path in filter(has_card, filter(None, files.values())):
             _require_model(path, model)
     elif weights == "published":
-        files = _find_published(model, metric)
+        files = _find_published_files(model, metric)
     else:
         files = find_matched(model, metric)
     kind = "checkpoint" if checkpoint else weights
@@ -204,7 +204,7 @@ def _find_sources(
     }
 
 
-def _require_known(model: str, metric: str) -> None:
+def _require_published(model: str, metric: str) -> None:
     for kind, name, names in (("model", model, QUALITIES), ("metric", metric, METRICS)):
         if name not in names:
             raise UnknownName(f"compressai {kind}", name, names)
@@ -228,7 +228,7 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
             f"{dict(options)} does not name published weights: give a model, and a metric unless "
             "it is mse, for example compressai:model=bmshj2018-hyperprior:metric=mse"
         )
-    _require_known(model, metric)
+    _require_published(model, metric)
     with prepare_import():
         from compressai.zoo.image import model_urls
     urls = model_urls.get(model, {}).get(metric)
@@ -246,24 +246,24 @@ def file_pattern(model: str, metric: str, quality: int) -> str:
     return f"{FILE_STEMS.get((model, metric), usual_stem)}-{quality}-????????.pth.tar"
 
 
-def _find_published(model: str, metric: str) -> dict[int, Path]:
+def _find_published_files(model: str, metric: str) -> dict[int, Path]:
     """Return the published files that are present, by quality, verified; raises `Unavailable`."""
     fetch = bench_command("fetch", f"compressai:model={model}:metric={metric}")
     qualities = range(1, QUALITIES[model] + 1)
-    result = find_present(
+    paths = find_present(
         qualities,
         lambda quality: find_weights(
             [file_pattern(model, metric, quality)], f"run `{fetch}`", fetch
         ),
     )
-    for path in result.values():
-        expected, actual = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
-        if not actual.startswith(expected):
+    for path in paths.values():
+        digest_start, sha256 = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
+        if not sha256.startswith(digest_start):
             raise Unavailable(
-                f"{path} is damaged: its sha256 begins with {actual[:8]}; delete it and run "
+                f"{path} is damaged: its sha256 begins with {sha256[:8]}; delete it and run "
                 f"`{fetch}`"
             )
-    return result
+    return paths
 
 
 def find_matched(model: str, metric: str) -> dict[int, Path]:

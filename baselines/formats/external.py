@@ -127,10 +127,10 @@ def run_decoder(command: Sequence[str | Path], png: Path, timeout_seconds: float
 def query_version(program: Path, option: str, pattern: bytes, encoder: str, remedy: str) -> str:
     """Return an encoder's printed version, group 1 of `pattern`; `Unavailable` without a match."""
     try:
-        printed = run_program([program, option], timeout_seconds=60, accepted_codes=(0, 1))
+        output = run_program([program, option], timeout_seconds=60, accepted_codes=(0, 1))
     except ProgramFailed as error:
         raise Unavailable(f"{program} does not run: {error}") from error
-    match = re.search(pattern, printed)
+    match = re.search(pattern, output)
     if not match:
         raise Unavailable(f"{program} is not {encoder}'s encoder: {remedy}")
     return match[1].decode("ascii", "replace")
@@ -152,24 +152,24 @@ def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
     """
     shells = [word for word in words if Path(word).name in SHELLS]
     paths: dict[Path, None] = {}
-    unknown = f"what {shells[0]} runs" if shells else ""
+    unknown_phrase = f"what {shells[0]} runs" if shells else ""
     if program := shutil.which(words[0]):
         paths[Path(program)] = None
-    for previous, word in zip(("", *words), words, strict=False):
-        for path in _candidate_paths(word, previous == "-m"):
+    for previous_word, word in zip(("", *words), words, strict=False):
+        for path in _candidate_paths(word, previous_word == "-m"):
             if {Path(name).name for name in _read_shebang(path).split()} & SHELLS:
-                unknown = unknown or f"what {path} runs"
+                unknown_phrase = unknown_phrase or f"what {path} runs"
             files = list(islice(_list_files(path), MAX_FILES + 1))
             sizes = (file.stat().st_size for file in files if file.is_file())
             if len(files) > MAX_FILES or sum(sizes) > MAX_FOLDER_BYTES:
-                unknown = unknown or f"the folder {path}"
+                unknown_phrase = unknown_phrase or f"the folder {path}"
             else:
                 paths |= dict.fromkeys(files)
     digests = {}
     for path in paths:
         with suppress(OSError):
             digests[str(path)] = file_sha256(path)
-    return digests, unknown
+    return digests, unknown_phrase
 
 
 def _candidate_paths(word: str, is_module: bool) -> Iterator[Path]:
@@ -206,13 +206,13 @@ def _list_files(path: Path) -> Iterator[Path]:
 
 def find_imports(path: Path) -> Iterator[Path]:
     """Yield a file and, for a Python script, the modules it imports from its folder, each once."""
-    visited: set[Path] = set()
-    pending = [path]
-    while pending:
-        script = pending.pop()
-        if script in visited:
+    visited_scripts: set[Path] = set()
+    pending_scripts = [path]
+    while pending_scripts:
+        script = pending_scripts.pop()
+        if script in visited_scripts:
             continue
-        visited.add(script)
+        visited_scripts.add(script)
         yield script
         if script.suffix != ".py" and "python" not in _read_shebang(script):
             continue
@@ -222,7 +222,7 @@ def find_imports(path: Path) -> Iterator[Path]:
                     target = folder / name.replace(".", os.sep)
                     modules = [target.with_suffix(".py"), target / "__init__.py"]
                     modules += target.parent.glob(f"{target.name}.*.so")
-                    pending += [module for module in modules if module.is_file()]
+                    pending_scripts += [module for module in modules if module.is_file()]
 
 
 def _imported_names(tree: ast.Module) -> Iterator[str]:

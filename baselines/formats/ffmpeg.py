@@ -25,8 +25,8 @@ from benchmark.system.digest import cached_value, file_sha256
 MIN_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph
 SIDE = r"[1-9][0-9]{0,5}"  # pixels, in a YUV4MPEG2 header
-UNATTENDED = ("-hide_banner", "-nostdin", "-nostats")
-QUIET = (*UNATTENDED, "-loglevel", "error")
+UNATTENDED_OPTIONS = ("-hide_banner", "-nostdin", "-nostats")
+QUIET_OPTIONS = (*UNATTENDED_OPTIONS, "-loglevel", "error")
 COLOURS = (
     *("-color_range", "pc", "-colorspace", "bt709", "-color_primaries", "bt709"),
     *("-color_trc", "iec61966-2-1"),
@@ -61,10 +61,10 @@ def find_ffmpeg(feature: str, **components: str) -> Path:
     program = programs.packaged_ffmpeg(feature)
     for kind, name in components.items():
         try:
-            printed = _query_ffmpeg(program, *QUIET, "-h", f"{kind}={name}")
+            printed_text = _query_ffmpeg(program, *QUIET_OPTIONS, "-h", f"{kind}={name}")
         except ProgramFailed as error:
             raise Unavailable(f"{feature} needs a working ffmpeg: {error}") from error
-        if not printed.startswith(f"{kind.capitalize()} {name} "):
+        if not printed_text.startswith(f"{kind.capitalize()} {name} "):
             remedy = "install a newer imageio-ffmpeg"
             raise Unavailable(f"{program.name} has no {kind} {name}: {remedy}")
     return program
@@ -83,7 +83,7 @@ def encoder_version(program: Path, encoder: str, banner: str) -> str:
     picture = f"color=gray:s={MIN_SIDE}x{MIN_SIDE}"
     source = ["-f", "lavfi", "-i", picture, "-frames:v", "1"]
     trial = [*source, "-c:v", encoder, "-f", "rawvideo", "-"]  # x264 states its version only there
-    match = re.search(banner, _query_ffmpeg(program, *UNATTENDED, *trial))
+    match = re.search(banner, _query_ffmpeg(program, *UNATTENDED_OPTIONS, *trial))
     return f"{encoder} {match[1] if match else 'of unknown version'}"
 
 
@@ -92,8 +92,8 @@ def _query_ffmpeg(program: Path, *options: str) -> str:
 
     def run() -> str:
         command: list[str | Path] = [program, *options]
-        printed = programs.run_program(command, timeout_seconds=60, include_stderr=True)
-        return printed.decode(errors="replace")
+        printed_text = programs.run_program(command, timeout_seconds=60, include_stderr=True)
+        return printed_text.decode(errors="replace")
 
     exists = program.is_file()  # otherwise `run` reports the problem
     return str(cached_value(program, f"printed {' '.join(options)}", run)) if exists else run()
@@ -107,7 +107,7 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
     single_picture = ["-map", "0:0", "-fps_mode", "passthrough"]  # AVC pictures have a duration
     output = [*single_picture, "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
     return programs.run_program(
-        [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *output],
+        [program, *QUIET_OPTIONS, "-noauto_conversion_filters", "-xerror", *source, *output],
         timeout_seconds=TIMEOUT_SECONDS,
         stdin=data,
         max_output_bytes=programs.MAX_FILE_BYTES,  # the picture's size is unknown here
@@ -126,13 +126,13 @@ def read_y4m(file: bytes) -> Y4MPicture:
     """Parse a YUV4MPEG2 file; `CorruptStream` unless it holds exactly one complete picture."""
     header, _, frame = file.partition(b"\n")
     marker, _, samples = frame.partition(b"\n")
-    words = {word[:1]: word[1:] for word in header.decode("ascii", "replace").split()[1:]}
-    colours = re.fullmatch(r"(444|420)(?:p10|jpeg|mpeg2|paldv)?", words.get("C", ""))
-    sides = [re.fullmatch(SIDE, words.get(name, "")) for name in ("H", "W")]
+    header_fields = {word[:1]: word[1:] for word in header.decode("ascii", "replace").split()[1:]}
+    colours = re.fullmatch(r"(444|420)(?:p10|jpeg|mpeg2|paldv)?", header_fields.get("C", ""))
+    sides = [re.fullmatch(SIDE, header_fields.get(name, "")) for name in ("H", "W")]
     has_markers = header.startswith(b"YUV4MPEG2 ") and marker.startswith(b"FRAME")
     if not has_markers or not colours or None in sides:
         raise CorruptStream("the stream does not contain a picture in 4:4:4 or 4:2:0")
-    height, width = (int(words[name]) for name in ("H", "W"))
+    height, width = (int(header_fields[name]) for name in ("H", "W"))
     depth = 10 if "p10" in colours[0] else 8
     chroma_step = 2 if colours[1] == "420" else 1
     shapes = [(height, width)] + 2 * [(-(-height // chroma_step), -(-width // chroma_step))]
@@ -201,8 +201,8 @@ class IntraCodec:
         """Return the padding's byte and an intra picture; `BadOption` unless qp is an integer."""
         step = 2 if self._layout.subsampling == 420 else 1
         rows, columns = (-(-max(side, MIN_SIDE) // step) * step - side for side in pixels.shape[:2])
-        padded = np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge")
-        planes = ycbcr.rgb_to_ycbcr(padded, *self._layout)
+        padded_pixels = np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge")
+        planes = ycbcr.rgb_to_ycbcr(padded_pixels, *self._layout)
         return bytes([columns << 4 | rows]) + self._encode_planes(planes, setting)
 
     def decode(self, data: bytes) -> Pixels:
@@ -225,17 +225,17 @@ class IntraCodec:
         height, width = planes.luma.shape
         placeholder, value = f"{{{setting.name}}}", setting.value
         values = {placeholder: f"{value:g}", f"12+{placeholder}": f"{value + 12:g}"}
-        words = [values.get(word, word) for word in self._arguments(f"{width}x{height}")]
+        header_fields = [values.get(word, word) for word in self._arguments(f"{width}x{height}")]
         samples = raw_samples(planes, self._layout.depth)
         with private_folder() as folder:
             stream = folder / "stream"  # not a pipe: libvvenc prints warnings to standard output
-            command: list[str | Path] = [self._program, *words, stream]
+            command: list[str | Path] = [self._program, *header_fields, stream]
             return run_encoder(command, stream, (height, width), TIMEOUT_SECONDS, samples)
 
     def _arguments(self, size: str) -> list[str]:
         # all arguments before the output file
         return [
-            *(*QUIET, "-noauto_conversion_filters"),
+            *(*QUIET_OPTIONS, "-noauto_conversion_filters"),
             *("-f", "rawvideo", "-pixel_format", self._layout.pixel_format),
             *("-video_size", size, "-framerate", "1", *COLOURS, "-i", "pipe:0"),
             *("-frames:v", "1", "-c:v", self.encoder, *self._options, "-f", self.stream),

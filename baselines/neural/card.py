@@ -71,8 +71,8 @@ class Card:
         """Caveat for tables and figures; "untrained" for an untrained network."""
         if self.steps == 0:
             return "untrained"
-        unknown = TRAINING_UNKNOWN if self.steps is None else ""
-        return ", ".join(filter(None, [unknown, self.caveat]))
+        unknown_caveat = TRAINING_UNKNOWN if self.steps is None else ""
+        return ", ".join(filter(None, [unknown_caveat, self.caveat]))
 
 
 REQUIRED = ("training_data", "steps", "command", "commit", "measured", "sha256")  # on a card

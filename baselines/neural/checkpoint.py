@@ -103,16 +103,16 @@ def make_checkpoint(
     images: photographs for the tables. quantised: round the weights named by
     `Network.quantised_bits` first. Raises `ValueError` if weights are not finite.
     """
-    stored = deepcopy(network).to("cpu", torch.float32).eval()
+    clone = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
-        if not_finite := [k for k, v in stored.named_parameters() if not bool(v.isfinite().all())]:
+        if not_finite := [k for k, v in clone.named_parameters() if not bool(v.isfinite().all())]:
             raise ValueError(f"not finite: {', '.join(not_finite[:4])}")
-        stored.settle()
-        quantised_weights = quantise_parameters(stored) if quantised else {}
+        clone.settle()
+        quantised_weights = quantise_parameters(clone) if quantised else {}
         for name, weights in quantised_weights.items():
-            stored.get_parameter(name).copy_(weights.values())
-    tables = stored.tables(images)
-    return save_checkpoint(path, stored, card, tables, quantised_weights)
+            clone.get_parameter(name).copy_(weights.values())
+    tables = clone.tables(images)
+    return save_checkpoint(path, clone, card, tables, quantised_weights)
 
 
 def save_checkpoint(
@@ -161,7 +161,7 @@ def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about pickles that it did not write
-            loaded = load_tensors(path)
+            content = load_tensors(path)
     except Unavailable:
         raise
     except FileNotFoundError:
@@ -171,13 +171,13 @@ def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
             f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
         ) from error
     for container in containers:
-        if isinstance(loaded, dict) and isinstance(loaded.get(container), dict):
-            loaded = loaded[container]
-    if not isinstance(loaded, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
+        if isinstance(content, dict) and isinstance(content.get(container), dict):
+            content = content[container]
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
         raise Unavailable(f"{path} does not contain a state dict")
-    return loaded
+    return content
 
 
 def _read_tensors(

@@ -41,9 +41,9 @@ def _count_costs(architecture: str, config: Any) -> dict[str, Cost]:
     from baselines.neural.blocks.control import IndexedLevels
 
     network = load_architecture(architecture).build(config)
-    side, lowest = network.stride, IndexedLevels(torch.zeros(1), None)
+    side, level = network.stride, IndexedLevels(torch.zeros(1), None)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, side, side), network.controls_at(lowest, lowest), noisy=False)
+        network(torch.zeros(1, 3, side, side), network.controls_at(level, level), noisy=False)
     flop_counts, class_name = counter.get_flop_counts(), type(network).__name__
     additional = network.further_macs_per_pixel()
     flops = {path.removeprefix(f"{class_name}."): counts for path, counts in flop_counts.items()}

@@ -33,9 +33,9 @@ CIRCLE_TERMS = 11  # 1 / 23! < 1e-22
 
 def exponential(values: Tensor) -> Tensor:
     """Return e^x, with x clipped to +-700."""
-    bounded = values.clamp(-MAX_ARGUMENT, MAX_ARGUMENT)
-    powers = torch.round(bounded * LOG2_E)
-    remainder = bounded - powers * LN2_HIGH - powers * LN2_LOW
+    bounded_values = values.clamp(-MAX_ARGUMENT, MAX_ARGUMENT)
+    powers = torch.round(bounded_values * LOG2_E)
+    remainder = bounded_values - powers * LN2_HIGH - powers * LN2_LOW
     series = torch.ones_like(remainder)
     for term in range(EXPONENTIAL_TERMS, 0, -1):
         series = series * remainder * (1 / term) + 1
@@ -107,8 +107,8 @@ def round_weights(weight: Tensor) -> Tensor:
     # Rounding to a coarser grid adds at most half a step per weight.
     bound = steps.add(rows.shape[1]).double()
     fraction -= (torch.frexp(bound)[1].to(torch.int64) - (WEIGHT_BITS - 1)).clamp(min=0)
-    scaled = torch.round(rows * power_of_two(fraction)[:, None])
-    return scaled.mul_(power_of_two(-fraction)[:, None]).view(weight.shape)
+    scaled_rows = torch.round(rows * power_of_two(fraction)[:, None])
+    return scaled_rows.mul_(power_of_two(-fraction)[:, None]).view(weight.shape)
 
 
 class ExactConvolution(nn.Module):
@@ -122,8 +122,8 @@ class ExactConvolution(nn.Module):
         self.transposed = isinstance(layer, nn.ConvTranspose2d)
         self.growth = 2 if self.transposed else 1
         self.reach = half_kernel(layer)
-        oriented = layer.weight.transpose(0, 1) if self.transposed else layer.weight
-        weight = round_weights(oriented)
+        oriented_weight = layer.weight.transpose(0, 1) if self.transposed else layer.weight
+        weight = round_weights(oriented_weight)
         self.register_buffer("weight", weight.transpose(0, 1) if self.transposed else weight)
         self.register_buffer("bias", layer.bias.detach().double())  # type: ignore[union-attr]
         channels = layer.out_channels if self.transposed else layer.in_channels

@@ -231,17 +231,17 @@ def _library_versions() -> str:
     return f"torch {version('torch')}, {coder}"
 
 
-def find_checkpoint(requested: str, file: str = "", command: str = "") -> Path:
+def find_checkpoint(requested_path: str, file: str = "", command: str = "") -> Path:
     """Find a checkpoint by path or in weight folders, bundled last; else `Unavailable`."""
-    if requested and Path(requested).is_file():
-        return Path(requested)
-    name = requested or file
+    if requested_path and Path(requested_path).is_file():
+        return Path(requested_path)
+    name = requested_path or file
     for folder in (*weight_folders(), BUNDLED):
         for path in (folder / name, folder / f"{name}{PACKED}"):
             if path.is_file():
                 return path
-    if requested:
-        raise Unavailable(f"no checkpoint {requested}")
+    if requested_path:
+        raise Unavailable(f"no checkpoint {requested_path}")
     remedy = f"make it with `{command}`, or name one with checkpoint=..."
     if any(file == weights.name for weights in released_files(codec_of(file))):
         command = f"bench fetch {codec_of(file)}"

@@ -135,7 +135,7 @@ class RandomLevels(NamedTuple):
         return maps and bool((self.q.reshape(len(self.q), -1) != self.first_q[:, None]).any())
 
 
-def draw_levels(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
+def draw_levels(stage: ImageStage, generator: np.random.Generator) -> RandomLevels:
     """Draw the levels of `stage.batch` crops; published: an integer q and a beta per batch."""
     # With `mixed_levels`, q is an integer for half of the crops, all levels equally often, and
     # uniform for the rest. A map has two regions, cut at a random row or column.
@@ -143,40 +143,40 @@ def draw_levels(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
     if stage.objective == "single_rate":
         q = np.zeros(count)
     elif stage.mixed_levels:
-        q = _draw_stratified(count, highest, random)
+        q = _draw_stratified(count, highest, generator)
     else:
-        q = np.full(count, float(random.integers(0, highest + 1)))
+        q = np.full(count, float(generator.integers(0, highest + 1)))
     beta = np.zeros(count)
     if stage.objective == "realism":
-        steps = random.integers(0, BETA_STEPS + 1, count if stage.mixed_levels else 1)
+        steps = generator.integers(0, BETA_STEPS + 1, count if stage.mixed_levels else 1)
         beta = np.broadcast_to(steps * (MAX_BETA / BETA_STEPS), count).copy()
-        beta[random.random(count) < stage.zero_beta_share] = 0.0
-        if stage.crop_px > CELL_PX and random.random() < stage.map_share:
-            return _draw_map(stage, random)
+        beta[generator.random(count) < stage.zero_beta_share] = 0.0
+        if stage.crop_px > CELL_PX and generator.random() < stage.map_share:
+            return _draw_map(stage, generator)
     return RandomLevels(q.astype(np.float32), beta.astype(np.float32))
 
 
-def _draw_stratified(count: int, highest: int, random: np.random.Generator) -> Floats:
-    is_integer = random.random(count) < 0.5
+def _draw_stratified(count: int, highest: int, generator: np.random.Generator) -> Floats:
+    is_integer = generator.random(count) < 0.5
     # evenly spread over the levels, so that batches differ little
-    spread = (np.arange(count) + random.random()) % count / count
+    spread = (np.arange(count) + generator.random()) % count / count
     levels = np.floor(spread * (highest + 1))
-    uniform = (np.arange(count) + random.random(count)) / count * highest
-    random.shuffle(levels)
-    random.shuffle(uniform)
+    uniform = (np.arange(count) + generator.random(count)) / count * highest
+    generator.shuffle(levels)
+    generator.shuffle(uniform)
     return np.where(is_integer, levels, uniform)
 
 
-def _draw_map(stage: ImageStage, random: np.random.Generator) -> RandomLevels:
+def _draw_map(stage: ImageStage, generator: np.random.Generator) -> RandomLevels:
     cells = stage.crop_px // CELL_PX
     positions = np.arange(cells)
     q, beta = (np.empty((stage.batch, cells, cells), np.float32) for _ in range(2))
     for crop in range(stage.batch):
-        is_after_cut = positions >= random.integers(1, cells)
+        is_after_cut = positions >= generator.integers(1, cells)
         in_second_region = np.broadcast_to(is_after_cut, (cells, cells))
-        in_second_region = in_second_region if random.random() < 0.5 else in_second_region.T
+        in_second_region = in_second_region if generator.random() < 0.5 else in_second_region.T
         for values, highest in ((q, len(stage.lambdas) - 1), (beta, MAX_BETA)):
-            first_level, second_level = random.random(2) * highest
+            first_level, second_level = generator.random(2) * highest
             values[crop] = np.where(in_second_region, second_level, first_level)
     return RandomLevels(q, beta)
 
@@ -402,9 +402,9 @@ class IvrObjective(ImageObjective):
 
     def random_level(self, step: int) -> tuple[float, float]:
         """Draw a step's level; return the level and its weight of MSE."""
-        random, lambdas = self.setup.random(step), self.stage.lambdas
-        lower = int(random.integers(len(lambdas) - 1))
-        share = float(random.choice(IVR_SHARES))
+        generator, lambdas = self.setup.random(step), self.stage.lambdas
+        lower = int(generator.integers(len(lambdas) - 1))
+        share = float(generator.choice(IVR_SHARES))
         lower_weight, upper_weight = (MSE_WEIGHT / bits for bits in lambdas[lower : lower + 2])
         return lower + 1 - share, share * lower_weight + (1 - share) * upper_weight
 
@@ -444,9 +444,9 @@ class MultiRealismObjective(ImageObjective):
 
     def draw(self, network: Network, batch: Batch, step: int) -> Draw:
         """Draw random betas."""
-        stage, random = self.stage, self.setup.random(step)
-        betas = random.uniform(0, MULTIREALISM_BETA, stage.batch)
-        is_zero = random.uniform(size=stage.batch) < stage.zero_beta_share
+        stage, generator = self.stage, self.setup.random(step)
+        betas = generator.uniform(0, MULTIREALISM_BETA, stage.batch)
+        is_zero = generator.uniform(size=stage.batch) < stage.zero_beta_share
         betas[is_zero if len(self.betas) > 1 else slice(None)] = 0
         beta = send(betas.astype(np.float32)[: len(batch.crops)], self.setup.device)
         factor = MULTIREALISM_EARLY if step < stage.early_share * stage.steps else 1.0

@@ -44,8 +44,8 @@ class Perceptual(nn.Module):
                 position_distances = position_distances * weights[:, None, None]
             elif weights is not None:
                 size = position_distances.shape[1:]
-                pooled = adaptive_avg_pool2d(weights[:, None], size)  # type: ignore[arg-type]
-                position_distances = position_distances * pooled[:, 0]
+                pooled_weights = adaptive_avg_pool2d(weights[:, None], size)  # type: ignore[arg-type]
+                position_distances = position_distances * pooled_weights[:, 0]
             distances = distances + position_distances.mean((1, 2))
         return distances
 

@@ -16,7 +16,7 @@ def test_a_long_run_says_days_the_slowest_codec_and_what_is_shorter():
         "vtm. To finish sooner: `--part I/116` on 116 such machines, an hour each; "
         "`--limit 20`, 5.4 h"
     )
-    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("machines like this, an hour each")
+    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("such machines, an hour each")
 
 
 def test_a_plan_estimates_seconds_by_the_typical_times_of_its_codecs(tmp_path, monkeypatch):

@@ -34,14 +34,14 @@ from tools.gpu.results import FID, LOOPS, Result
 
 TOLERANCE = 1e-5
 MAX_LEVELS = 1  # difference allowed between the 8-bit pixels of two devices
-CROSSING = "ours:beta=0,ours:beta=0:size=micro,ours:beta=0:exact=1"
+EXCHANGED_CODECS = "ours:beta=0,ours:beta=0:size=micro,ours:beta=0:exact=1"
 TESTS = ("training", "recorded_step", "coding", "metrics")
-IMPORTED = (
+PACKAGES = (
     *("polars", "msgspec", "typer", "constriction", "compressai", "lpips", "pytorch_fid"),
     *("pytorch_msssim", "pytorch_optimizer", "torchvision", "skimage", "hypothesis"),
 )
 # Names to measure first: Inception, then metrics that a package has too
-FIRST = ("inception256", FID, "lpips", "ms_ssim", "dists")
+FIRST_METRICS = ("inception256", FID, "lpips", "ms_ssim", "dists")
 
 
 def start(conditions: Conditions) -> Cells:
@@ -59,12 +59,12 @@ def _versions(conditions: Conditions) -> Result:
 
 def _imports() -> Result:
     missing = []
-    for name in IMPORTED:
+    for name in PACKAGES:
         try:
             import_module(name)
         except Exception as error:  # packages may raise any exception
             missing.append(f"{name} ({one_line(error)})")
-    text = f"without {', '.join(missing)}" if missing else f"all {len(IMPORTED)}"
+    text = f"without {', '.join(missing)}" if missing else f"all {len(PACKAGES)}"
     return Result(text, passed=not missing)
 
 
@@ -97,7 +97,7 @@ def coding(conditions: Conditions) -> Cells:
 
 def _code_and_decode(conditions: Conditions, device: str, peer: str) -> Result:
     """Encode with one worker for times and with several workers; decode on the peer."""
-    codecs = ("--codecs", CROSSING, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
+    codecs = ("--codecs", EXCHANGED_CODECS, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
     images = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
     folders = [conditions.scratch / f"{workers}-{device}" for workers in ("single", "several")]
     rows = measure_rows(folders[0], *codecs, *images, "--device", device, "--timing")
@@ -140,7 +140,7 @@ def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[
 
 def metrics(conditions: Conditions) -> Cells:
     """Compare values with the CPU's (within 1e-5) and times with the packages'."""
-    for name in dict.fromkeys((*FIRST, *METRICS, *FEATURE_SPACES)):
+    for name in dict.fromkeys((*FIRST_METRICS, *METRICS, *FEATURE_SPACES)):
         function = _metric if name in METRICS else _features
         yield name, partial(function, conditions, name)
 

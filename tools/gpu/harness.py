@@ -66,8 +66,8 @@ def _time_run(
         f"{seconds:.1f} s, {coding_seconds:.1f} s from the first of {len(ends)} cells to the last"
     )
     columns = {name: metric_class(name).column for name in metrics.split(",")}
-    missing = [name for name, column in columns.items() if rows[column].null_count()]
-    missing += [] if find_spec(LOOPS) else ["loops in C"]
+    missing_parts = [name for name, column in columns.items() if rows[column].null_count()]
+    missing_parts += [] if find_spec(LOOPS) else ["loops in C"]
     if coding_shares := [share for time, share in busy if ends[0] <= time <= ends[-1]]:
         numbers["busy_percent"] = fmean(coding_shares)
         text += f", card busy {numbers['busy_percent']:.0f} %"
@@ -77,8 +77,8 @@ def _time_run(
         text += ", {:.1f} and {:.1f} ms a cell".format(
             *(1e3 * durations.total_seconds() for durations in cell_times)
         )
-    if missing:
-        return Result(f"{text}, without {', '.join(missing)}")
+    if missing_parts:
+        return Result(f"{text}, without {', '.join(missing_parts)}")
     return Result(text, numbers=numbers)
 
 

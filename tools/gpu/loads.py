@@ -53,8 +53,8 @@ def _download(folder: Path) -> list[Path]:
     platform_options += [f"--abi={abi}" for abi in (TAG, "abi3", "none")]
     pins = [f"{name}=={version(name)}" for name in PACKAGES]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-    words = [*command, "--only-binary=:all:", *platform_options, *pins]
-    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    command_line = [*command, "--only-binary=:all:", *platform_options, *pins]
+    process = subprocess.run(command_line, capture_output=True, text=True, check=False)
     if process.returncode:
         errors = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
         raise UsageError(f"pip cannot download the wheels: {(errors or ['no reason'])[-1]}")

@@ -142,11 +142,11 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
     flags, controls = block.write(stream.controls, width, height)
     flags |= FLAG_TILES * (tiling is not None) | FLAG_LATENTS * (stream.latents is not None)
     flags_byte = bytes([VERSION << 4 | flags])
-    parts = [MAGIC, flags_byte, stream.checkpoint, varint(width), varint(height), controls]
+    header_parts = [MAGIC, flags_byte, stream.checkpoint, varint(width), varint(height), controls]
     if tiling:
-        parts.append(bytes([tiling.step // STEP_UNIT, tiling.margin // MARGIN_UNIT]))
-    parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
-    data = b"".join([*parts, *stream.payloads, stream.latents or b""])
+        header_parts.append(bytes([tiling.step // STEP_UNIT, tiling.margin // MARGIN_UNIT]))
+    header_parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
+    data = b"".join([*header_parts, *stream.payloads, stream.latents or b""])
     if fault := _length_fault(width, height, len(data) + CHECKSUM_BYTES):
         raise ValueError(fault)
     return data + checksum(data)

@@ -93,22 +93,22 @@ def _code_level(
     level: int, left_level: int, upper_level: int, corner_level: int, decide: Decide
 ) -> int:
     low, high = min(left_level, upper_level), max(left_level, upper_level)
-    predicted = min(max(left_level + upper_level - corner_level, low), high)
+    prediction = min(max(left_level + upper_level - corner_level, low), high)
     variation = min(max(high, corner_level) - min(low, corner_level), 2)
-    if decide(EQUALS_PREDICTION + variation, level == predicted):
-        return predicted
-    if low != high and predicted in (low, high):
-        alternative = low + high - predicted
+    if decide(EQUALS_PREDICTION + variation, level == prediction):
+        return prediction
+    if low != high and prediction in (low, high):
+        alternative = low + high - prediction
         if decide(EQUALS_OTHER_NEIGHBOUR + variation, level == alternative):
             return alternative
-    higher = predicted == 0 or (
-        predicted < MAX_LEVEL and decide(HIGHER + variation, level > predicted)
+    higher = prediction == 0 or (
+        prediction < MAX_LEVEL and decide(HIGHER + variation, level > prediction)
     )
-    farthest = MAX_LEVEL - predicted if higher else predicted
+    farthest = MAX_LEVEL - prediction if higher else prediction
     distance = 1
-    while distance < farthest and decide(FARTHER + distance, abs(level - predicted) > distance):
+    while distance < farthest and decide(FARTHER + distance, abs(level - prediction) > distance):
         distance += 1
-    return predicted + distance if higher else predicted - distance
+    return prediction + distance if higher else prediction - distance
 
 
 class _Counts:

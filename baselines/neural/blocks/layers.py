@@ -70,7 +70,7 @@ def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
     """Return half the kernel of a `convolution` (stride 1) or `upsampling`; else `ValueError`."""
     is_upsampling = isinstance(layer, nn.ConvTranspose2d)
     half_width = int(layer.kernel_size[0]) // 2
-    expected = (
+    expected_settings = (
         (2 * half_width + 1,) * 2,
         (1 + is_upsampling,) * 2,
         (half_width,) * 2,
@@ -80,7 +80,7 @@ def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
         "zeros",
     )
     names = ("kernel_size", "stride", "padding", "output_padding", "dilation", "groups")
-    if (*(getattr(layer, name) for name in names), layer.padding_mode) != expected:
+    if (*(getattr(layer, name) for name in names), layer.padding_mode) != expected_settings:
         raise ValueError(f"{layer} has no exact form")
     return half_width
 
@@ -148,8 +148,8 @@ class ChannelNorm(nn.Module):
         # Under autocast the variance would have eight bits, which would be visible in pictures.
         floats = features.float()
         variance, mean = torch.var_mean(floats, dim=1, keepdim=True)
-        normalised = (floats - mean) * (variance + EPSILON).rsqrt()
-        outputs = normalised * self.scale[:, None, None] + self.shift[:, None, None]
+        normalised_values = (floats - mean) * (variance + EPSILON).rsqrt()
+        outputs = normalised_values * self.scale[:, None, None] + self.shift[:, None, None]
         return outputs.to(features.dtype)
 
 

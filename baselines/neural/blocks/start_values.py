@@ -28,15 +28,15 @@ class Transform(NamedTuple):
 
     def analyse(self, features: Tensor) -> Tensor:
         """Return the coefficients (n, k, h / 2, w / 2) of `features` (n, c, h, w)."""
-        centred = features - self.mean[:, None, None]
-        return nn.functional.conv2d(centred, self.basis, stride=2)
+        centred_features = features - self.mean[:, None, None]
+        return nn.functional.conv2d(centred_features, self.basis, stride=2)
 
 
 def fit_transform(features: Tensor, outputs: int) -> Transform:
     """Fit the `outputs` strongest components of `features` (n, c, h, w), at most 4 c."""
     mean = features.mean((0, 2, 3))
-    centred = features - mean[:, None, None]
-    patches = nn.functional.unfold(centred, kernel_size=2, stride=2)  # (n, 4 c, positions)
+    centred_features = features - mean[:, None, None]
+    patches = nn.functional.unfold(centred_features, kernel_size=2, stride=2)  # (n, 4 c, positions)
     rows = patches.transpose(1, 2).reshape(-1, patches.shape[1]).double()
     variances, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
     order = variances.argsort(descending=True)[:outputs]

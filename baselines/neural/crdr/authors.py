@@ -25,7 +25,7 @@ MAX_LISTED = 4  # maximum number of keys in an error message
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
 NEW_SPELLING = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
 # Keys of tables and bounds, which CompressAI derives from parameters.
-DERIVED = re.compile(
+DERIVED_NAMES = re.compile(
     r"entropy_model_[yz]\.(_offset|_quantized_cdf|_cdf_length|scale_table|scale_bound|target"
     r"|(likelihood_lower_bound|lower_bound_scale)\.bound)"
 )
@@ -41,10 +41,10 @@ AUTHOR_NAMES = {
 CONVOLUTION_INDICES = {"reduce": 0, "mix": 1, "expand": 2}  # within a bottleneck
 
 
-FULL = ARCHITECTURES["crdr"].sizes["full"]
+FULL_SIZES = ARCHITECTURES["crdr"].sizes["full"]
 
 
-def read_author_weights(path: Path, sizes: CrdrSizes = FULL) -> dict[str, Tensor]:
+def read_author_weights(path: Path, sizes: CrdrSizes = FULL_SIZES) -> dict[str, Tensor]:
     """Return the complete float32 state dict of `CRDRNetwork(sizes)`; raises `Unavailable`."""
     tensors = _rename_parameters(path, read_state_dict(path, "comp_model", "state_dict"))
     with torch.device("meta"):
@@ -79,7 +79,7 @@ def import_checkpoint(
     *,
     steps: int,
     training_data: str,
-    sizes: CrdrSizes = FULL,
+    sizes: CrdrSizes = FULL_SIZES,
 ) -> Card:
     """Make a checkpoint from `crdr.pth.tar`, with tables for `images`; raises `Unavailable`."""
     with torch.device("meta"):
@@ -96,17 +96,17 @@ def _refuse_keys(path: Path, problem: str, keys: Set[str]) -> None:
         raise Unavailable(f"{path} {problem} {', '.join(sorted(keys)[:MAX_LISTED])}{note}")
 
 
-def _rename_parameters(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_parameters(path: Path, author_tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     # keeps only parameters, without the prefix "module." and with CompressAI's newer names
     parameters: dict[str, Tensor] = {}
     repeated_names: set[str] = set()
-    for key, tensor in loaded.items():
+    for key, tensor in author_tensors.items():
         name = OLD_SPELLING.sub(
             lambda match: f"entropy_model_z.{NEW_SPELLING[match[1]]}.{match[2]}",
             key.removeprefix("module."),
             count=1,
         )
-        if not DERIVED.fullmatch(name):
+        if not DERIVED_NAMES.fullmatch(name):
             if name in parameters:
                 repeated_names.add(name)
             parameters[name] = tensor

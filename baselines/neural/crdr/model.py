@@ -53,7 +53,7 @@ class Controls(NamedTuple):
     realism: Level | IndexedLevels = 0.0
 
 
-LOWEST = Controls(0.0)
+LOWEST_CONTROLS = Controls(0.0)
 
 
 class CRDRNetwork(HyperpriorNetwork):
@@ -74,7 +74,7 @@ class CRDRNetwork(HyperpriorNetwork):
         q = controls.rate if isinstance(controls, Controls) else controls
         return self.analysis(images, convert_level(q, self.sizes.rate_levels - 1, images))
 
-    def synthesise(self, latents: Tensor, controls: Controls = LOWEST) -> Tensor:
+    def synthesise(self, latents: Tensor, controls: Controls = LOWEST_CONTROLS) -> Tensor:
         """Map decoded y to images (N, 3, H, W), about [-1, 1] and not clamped."""
         return self.synthesis(latents, *self.synthesis_controls(latents, controls))
 

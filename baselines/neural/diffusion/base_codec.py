@@ -56,8 +56,8 @@ class BaseCodec:
             return round_to_bytes(images).float() / 127.5 - 1, bits
         crop_pixels = round_to_bytes(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         streams = [self.codec.encode(pixels, setting) for pixels in crop_pixels]
-        decoded = np.stack([self.codec.decode(data) for data in streams])
-        images = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops.device)
+        decoded_pixels = np.stack([self.codec.decode(data) for data in streams])
+        images = torch.from_numpy(decoded_pixels).permute(0, 3, 1, 2).to(crops.device)
         bits = torch.tensor([8.0 * len(data) for data in streams], device=crops.device)
         return images.float() / 127.5 - 1, bits
 

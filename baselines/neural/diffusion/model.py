@@ -110,9 +110,9 @@ class DiffusionNetwork(Network):
         velocities = self.unet(controls.residuals, images, controls.log_snr, controls.log_scale)
         alpha, sigma = amplitudes(controls.log_snr)
         residuals = alpha * controls.residuals - sigma * velocities
-        restored = images + controls.log_scale.exp()[:, None, None, None] * residuals
+        restored_images = images + controls.log_scale.exp()[:, None, None, None] * residuals
         zero_bits = torch.zeros(len(images), device=images.device)
-        return Estimate(restored, zero_bits, zero_bits, velocities)
+        return Estimate(restored_images, zero_bits, zero_bits, velocities)
 
     def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
         """Measure the base's residuals on `crops` (N, 3, H, W) in [-1, 1]; weights stay random.
@@ -146,9 +146,9 @@ class DiffusionNetwork(Network):
         """Interpolate the statistics at a position among levels, from 0; they are 1 at first."""
         if not self.is_measured:
             return LevelFacts(1.0, 1.0)
-        last = len(self.level_table) - 1
-        lower = min(max(0, math.floor(position)), last)
-        upper, share = min(lower + 1, last), min(max(position - lower, 0.0), 1.0)
+        last_level = len(self.level_table) - 1
+        lower = min(max(0, math.floor(position)), last_level)
+        upper, share = min(lower + 1, last_level), min(max(position - lower, 0.0), 1.0)
         logs = self.level_table[:, [SCALE, THRESHOLD]].double().log()
         return LevelFacts(*((1 - share) * logs[lower] + share * logs[upper]).exp().tolist())
 
@@ -197,12 +197,12 @@ def receive(
     key, (_, channels, rows, columns) = noise_key(stream, seed), images.shape
 
     def noise(step: int) -> Tensor:
-        normal = normal_noise(key, step, (1, rows, columns, channels))
-        return torch.from_numpy(np.moveaxis(normal, 3, 1)).to(device)
+        unit_noise = normal_noise(key, step, (1, rows, columns, channels))
+        return torch.from_numpy(np.moveaxis(unit_noise, 3, 1)).to(device)
 
     with inference():
-        restored = draw(network, images, network.facts(position), noise, steps, start)
-        return make_pixels(restored[:, :, :height, :width])
+        restored_images = draw(network, images, network.facts(position), noise, steps, start)
+        return make_pixels(restored_images[:, :, :height, :width])
 
 
 def draw(

@@ -58,21 +58,19 @@ def predict_clean(noisy: Tensor, velocity: Tensor, level: NoiseLevel) -> Tensor:
     return level.alpha * noisy - level.sigma * velocity
 
 
-def ddim_step(
-    noisy: Tensor, predicted: Tensor, level: NoiseLevel, next_level: NoiseLevel
-) -> Tensor:
+def ddim_step(noisy: Tensor, clean: Tensor, level: NoiseLevel, next_level: NoiseLevel) -> Tensor:
     """Return u_s from u_t and the predicted clean signal (Song, Meng, Ermon, ICLR 2021)."""
-    noise = (noisy - level.alpha * predicted) / level.sigma
-    return next_level.alpha * predicted + next_level.sigma * noise
+    noise = (noisy - level.alpha * clean) / level.sigma
+    return next_level.alpha * clean + next_level.sigma * noise
 
 
 def ancestral_step(
-    noisy: Tensor, predicted: Tensor, noise: Tensor, level: NoiseLevel, next_level: NoiseLevel
+    noisy: Tensor, clean: Tensor, noise: Tensor, level: NoiseLevel, next_level: NoiseLevel
 ) -> Tensor:
     """Sample u_s given u_t, the predicted clean signal, and `noise` of unit variance."""
     # Ho, Jain, Abbeel (NeurIPS 2020), with the variance sigma_s² (1 - exp(logSNR_t - logSNR_s))
     share = -math.expm1(level.log_snr - next_level.log_snr)
-    mean = next_level.alpha * ((1 - share) / level.alpha * noisy + share * predicted)
+    mean = next_level.alpha * ((1 - share) / level.alpha * noisy + share * clean)
     return mean + next_level.sigma * math.sqrt(share) * noise
 
 
@@ -90,17 +88,17 @@ def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.floa
     """Return normal noise of magnitudes up to 4.33, variance 1 (to 3e-5), independent by step."""
     count = int(np.prod(shape))
     philox = np.random.Philox(key=key, counter=step << 192)
-    words = philox.random_raw(-(-count // 4)).astype("<u8")
-    return normal_values()[words.view("<u2")[:count]].reshape(shape)
+    random_words = philox.random_raw(-(-count // 4)).astype("<u8")
+    return normal_values()[random_words.view("<u2")[:count]].reshape(shape)
 
 
 @cache
 def normal_values() -> NDArray[np.float32]:
     """Return the 65,536 values in ascending order: multiples of 2^-20 below 8, exact in float32."""
     half_count = VALUES // 2
-    normal = NormalDist()
+    distribution = NormalDist()
     positive_values = [
-        round(normal.inv_cdf((half_count + index + 0.5) / VALUES) * GRID)
+        round(distribution.inv_cdf((half_count + index + 0.5) / VALUES) * GRID)
         for index in range(half_count)
     ]
     negative_values = [-value for value in reversed(positive_values)]

@@ -66,7 +66,7 @@ class ConditionedBlock(nn.Module):
         self.first = convolution(inputs, outputs, 3)
         self.condition = nn.Linear(embedding, 2 * outputs)
         self.conditioned_norm = PositionNorm(outputs)
-        self.second = _zero_initialised(convolution(outputs, outputs, 3))
+        self.second = _set_to_zero(convolution(outputs, outputs, 3))
         self.skip = convolution(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, features: Tensor, vectors: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class UNet(nn.Module):
             channels = level_width
         self.norm = PositionNorm(channels)
         self.variances, self.leave = (
-            _zero_initialised(convolution(channels, BANDS, size)) for size in (1, 3)
+            _set_to_zero(convolution(channels, BANDS, size)) for size in (1, 3)
         )
 
     def forward(
@@ -186,7 +186,7 @@ def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Te
     return mean + (variance / noisy_variance).sqrt() * offsets
 
 
-def _zero_initialised(layer: nn.Conv2d) -> nn.Conv2d:
+def _set_to_zero(layer: nn.Conv2d) -> nn.Conv2d:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer

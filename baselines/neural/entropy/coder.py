@@ -76,10 +76,10 @@ class Distributions:
         """Return all positions, by row and then position; the rows that occur; and row counts."""
         if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < len(self.models):
             raise ValueError(f"an index is not within 0..{len(self.models) - 1}")
-        flat = indices.reshape(-1).astype(self.index_type, copy=False)  # for a fast radix sort
-        counts = np.bincount(flat, minlength=len(self.models))
+        keys = indices.reshape(-1).astype(self.index_type, copy=False)  # for a fast radix sort
+        counts = np.bincount(keys, minlength=len(self.models))
         rows = np.flatnonzero(counts)
-        return np.argsort(flat, kind="stable"), rows, counts[rows]
+        return np.argsort(keys, kind="stable"), rows, counts[rows]
 
 
 class SymbolEncoder:

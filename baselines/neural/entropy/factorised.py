@@ -103,10 +103,10 @@ def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
     for row_masses, row_is_in_table in zip(masses.numpy(), is_in_table.numpy(), strict=True):
         symbols = np.flatnonzero(row_is_in_table)
         # If a distribution lies beyond the reach, only the median and the escape remain.
-        first, last = (symbols[0], symbols[-1]) if len(symbols) else (TABLE_REACH, TABLE_REACH)
-        table_masses = row_masses[first : last + 1]
+        start, end = (symbols[0], symbols[-1]) if len(symbols) else (TABLE_REACH, TABLE_REACH)
+        table_masses = row_masses[start : end + 1]
         rows.append(frequencies(np.append(table_masses, max(0.0, 1 - table_masses.sum()))))
-        offsets.append(int(first) - TABLE_REACH)
+        offsets.append(int(start) - TABLE_REACH)
     return stack_rows(rows, offsets, "z_cdf")
 
 

@@ -127,25 +127,25 @@ class LatentNetwork(Network):
 
 def hyper_analysis(sizes: Any) -> nn.Sequential:
     """Make the layers from y (N, M, h, w) to z (N, Z, h / 4, w / 4)."""
-    first, second = sizes.hyper_encoder
+    first_width, second_width = sizes.hyper_encoder
     return nn.Sequential(
-        convolution(sizes.latent, first, 3),
+        convolution(sizes.latent, first_width, 3),
         nn.ReLU(),
-        convolution(first, second, sizes.hyper_kernel, stride=2),
+        convolution(first_width, second_width, sizes.hyper_kernel, stride=2),
         nn.ReLU(),
-        convolution(second, sizes.hyper_latent, sizes.hyper_kernel, stride=2),
+        convolution(second_width, sizes.hyper_latent, sizes.hyper_kernel, stride=2),
     )
 
 
 def hyper_synthesis(sizes: Any, outputs: int) -> nn.Sequential:
     """Make the layers from z (N, Z, h / 4, w / 4) to (N, outputs, h, w)."""
-    first, second = sizes.hyper_decoder
+    first_width, second_width = sizes.hyper_decoder
     return nn.Sequential(
-        upsampling(sizes.hyper_latent, first, sizes.hyper_kernel),
+        upsampling(sizes.hyper_latent, first_width, sizes.hyper_kernel),
         nn.ReLU(),
-        upsampling(first, second, sizes.hyper_kernel),
+        upsampling(first_width, second_width, sizes.hyper_kernel),
         nn.ReLU(),
-        convolution(second, outputs, 3),
+        convolution(second_width, outputs, 3),
     )
 
 

@@ -113,8 +113,8 @@ def aggregation_widths(sizes: ElicSizes, group: int) -> tuple[int, ...]:
     """Return the widths of a group's aggregation: inputs, hidden layers, outputs."""
     outputs = 2 * sizes.groups[group]
     inputs = outputs * (2 if group else 1) + sizes.support
-    interpolated = (inputs + (outputs - inputs) * thirds // 3 for thirds in (1, 2))
-    hidden = sizes.aggregation or (max(width, sizes.support) for width in interpolated)
+    interpolated_widths = (inputs + (outputs - inputs) * thirds // 3 for thirds in (1, 2))
+    hidden = sizes.aggregation or (max(width, sizes.support) for width in interpolated_widths)
     return (inputs, *hidden, outputs)
 
 

@@ -142,14 +142,14 @@ def _y_tables() -> dict[str, Tensor]:
 def _laplace_row(scale: float, mean: float) -> tuple[int, NDArray[np.int32]]:
     """Return a distribution's first symbol and its frequencies, the escape's at the end."""
     reach = scale * math.log(1 / (2 * TAIL))
-    first, last = math.floor(mean - reach), math.ceil(mean + reach)
-    first, last = min(first, round(mean) - 1), max(last, round(mean) + 1)
-    edges = (np.arange(first, last + 2) - 0.5 - mean) / scale
+    start, end = math.floor(mean - reach), math.ceil(mean + reach)
+    start, end = min(start, round(mean) - 1), max(end, round(mean) + 1)
+    edges = (np.arange(start, end + 2) - 0.5 - mean) / scale
     lower_tail = np.where(edges < 0, 0.5 * np.exp(np.minimum(edges, 0)), 0)
     upper_tail = np.where(edges >= 0, 0.5 * np.exp(-np.maximum(edges, 0)), 0)
     cumulative = np.where(edges < 0, lower_tail, 1 - upper_tail)
     masses = np.diff(cumulative)
-    return first, frequencies(np.append(masses, max(1 - masses.sum(), 0.0)))
+    return start, frequencies(np.append(masses, max(1 - masses.sum(), 0.0)))
 
 
 OFFSET_BITS = MAX_OFFSETS.bit_length() - 1
@@ -179,10 +179,10 @@ class IvrPath(IntegerPath):
         A symbol is relative to the integer nearest to its mean; their distance selects the row.
         """
         scales = self.scale_index(log_scales).to(torch.int64)  # indices of scales
-        shifted = means.to(torch.int64) + (1 << (OUTPUT_FRACTION - 1))
-        offsets = (shifted & ((1 << OUTPUT_FRACTION) - 1)) >> (OUTPUT_FRACTION - OFFSET_BITS)
+        shifted_means = means.to(torch.int64) + (1 << (OUTPUT_FRACTION - 1))
+        offsets = (shifted_means & ((1 << OUTPUT_FRACTION) - 1)) >> (OUTPUT_FRACTION - OFFSET_BITS)
         rows = self._starts[scales] + (offsets >> self._shifts[scales])
-        nearest_integers = (shifted >> OUTPUT_FRACTION) << OUTPUT_FRACTION
+        nearest_integers = (shifted_means >> OUTPUT_FRACTION) << OUTPUT_FRACTION
         return PieceParameters(rows.to(torch.int32), nearest_integers.to(torch.int32))
 
     def _branch_format(self, name: str) -> BranchFormat:

@@ -93,8 +93,8 @@ class _ExactLayer:
         )
 
     def __call__(self, features: Tensor, is_inside: Tensor | None) -> Tensor:
-        normalised = _normalise_tokens(features, self._attention_gain)
-        query, key, value = split_heads(self._query_key_value(normalised), self._heads)
+        normalised_features = _normalise_tokens(features, self._attention_gain)
+        query, key, value = split_heads(self._query_key_value(normalised_features), self._heads)
         query = round_to_grid(query * (1 / math.sqrt(query.shape[-1])), -1, PAIR_BITS)
         key, value = round_to_grid(key, -1, PAIR_BITS), round_to_grid(value, -2, PAIR_BITS)
         head_outputs = torch.empty_like(query)
@@ -139,8 +139,8 @@ class ExactTransformer:
 
     def features(self, vectors: Tensor, is_known: Tensor, is_wanted: Tensor) -> Tensor:
         """Return features, float64 (P, C), of the `is_wanted` tokens, given known `vectors`."""
-        embedded = self._embedding(vectors.double().permute(0, 2, 3, 1))
-        inputs = torch.where(is_known[None, :, :, None], embedded, self._unknown)
+        embedded_vectors = self._embedding(vectors.double().permute(0, 2, 3, 1))
+        inputs = torch.where(is_known[None, :, :, None], embedded_vectors, self._unknown)
         windows = Windows.divide((1, *is_known.shape), self._sizes.window, vectors.device)
         features = windows.split(inputs) + self._places
         for layer in self._layers:

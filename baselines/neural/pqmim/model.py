@@ -160,9 +160,9 @@ class Windows(NamedTuple):
     def split(self, values: Tensor) -> Tensor:
         """Reorder values (N, rows, columns, C) to (windows, side^2, C), padded with zeros."""
         side, (count, rows, columns) = self.side, self.shape
-        padded = pad(values, (0, 0, 0, -columns % side, 0, -rows % side))
-        window_rows, window_columns = padded.shape[1] // side, padded.shape[2] // side
-        grid = padded.view(count, window_rows, side, window_columns, side, -1)
+        padded_values = pad(values, (0, 0, 0, -columns % side, 0, -rows % side))
+        window_rows, window_columns = padded_values.shape[1] // side, padded_values.shape[2] // side
+        grid = padded_values.view(count, window_rows, side, window_columns, side, -1)
         return grid.transpose(2, 3).reshape(count * window_rows * window_columns, side * side, -1)
 
     def join(self, values: Tensor) -> Tensor:
@@ -190,8 +190,8 @@ class RootMeanSquareNorm(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Normalise `values` (..., C)."""
         floats = values.float()
-        normalised = floats / (floats.square().mean(-1, keepdim=True) + EPSILON).sqrt() * self.gain
-        return normalised.to(values.dtype)
+        outputs = floats / (floats.square().mean(-1, keepdim=True) + EPSILON).sqrt() * self.gain
+        return outputs.to(values.dtype)
 
 
 class TransformerLayer(nn.Module):
@@ -210,8 +210,8 @@ class TransformerLayer(nn.Module):
 
     def forward(self, features: Tensor, is_inside: Tensor | None) -> Tensor:
         """Map `features` (windows, tokens, C), with attention only to tokens in `is_inside`."""
-        projected = self.query_key_value(self.attention_norm(features))
-        query, key, value = split_heads(projected, self.heads)
+        projected_features = self.query_key_value(self.attention_norm(features))
+        query, key, value = split_heads(projected_features, self.heads)
         bias = self.biases().to(query.dtype)[None]
         if is_inside is not None:
             bias = bias.masked_fill(~is_inside[:, None, None], -torch.inf)
@@ -270,8 +270,8 @@ class MaskedTransformer(nn.Module):
         tokens: int64 (N, M, h, w); vectors: (N, M d, h, w), their entries. Part m's logits depend
         on `is_known` tokens and on the token's parts 0 to m - 1. `is_wanted` is on the CPU.
         """
-        embedded = self.embedding(vectors.permute(0, 2, 3, 1))
-        features = torch.where(is_known[..., None], embedded, self.unknown.to(embedded.dtype))
+        embeddings = self.embedding(vectors.permute(0, 2, 3, 1))
+        features = torch.where(is_known[..., None], embeddings, self.unknown.to(embeddings.dtype))
         windows = Windows.divide(is_known.shape, self.sizes.window, vectors.device)
         features = windows.split(features) + self.places
         for layer in self.layers:

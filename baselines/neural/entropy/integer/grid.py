@@ -59,9 +59,9 @@ def integer_weights(
     scale = _finest_scale(maxima.double(), weight_limit)
     shape = [-1 if dim == out_dim else 1 for dim in range(values.ndim)]
     # The product is exact in float32, too: nothing relevant overflows or becomes subnormal.
-    scaled = values * power_of_two(scale).float().view(shape)
+    scaled_values = values * power_of_two(scale).float().view(shape)
     return IntegerWeights(
-        weight=scaled.round_().to(torch.int16),
+        weight=scaled_values.round_().to(torch.int16),
         bias=torch.round(biases.double() * power_of_two(scale + in_fraction)),
         scale=scale,
     )
@@ -99,8 +99,8 @@ def requantise(sums: Tensor, grid: OutputGrid) -> Tensor:
 
 def round_to_coarser_grid(values: Tensor, bits: int, limit: int) -> Tensor:
     """Round integers to a grid 2^bits coarser: floor(v / 2^bits + 1/2), clipped, as int16."""
-    rounded = (values + (1 << bits >> 1)) >> bits
-    return rounded.clamp(-limit, limit).to(torch.int16)
+    rounded_values = (values + (1 << bits >> 1)) >> bits
+    return rounded_values.clamp(-limit, limit).to(torch.int16)
 
 
 CDF_BITS = 16
@@ -196,8 +196,8 @@ def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:
     """Convert masses to integers of at least 1 that sum to 2^16, at nearly minimum code length."""
     # Webster's rule: while the sum of the rounded numbers is not 2^16, subtract 1 from, or add 1
     # to, the frequency whose ratio to its mass changes least.
-    rounded = np.rint(masses * 2**CDF_BITS)
-    counts: NDArray[np.int32] = np.maximum(1, rounded).astype(np.int32)
+    rounded_values = np.rint(masses * 2**CDF_BITS)
+    counts: NDArray[np.int32] = np.maximum(1, rounded_values).astype(np.int32)
     while (deficit := 2**CDF_BITS - int(counts.sum())) != 0:
         if deficit > 0:
             counts[np.argmax(masses / (counts + 0.5))] += 1

@@ -60,11 +60,11 @@ def exact_sums(activations: Tensor, weight: Tensor) -> Tensor:
 @cache
 def require_exact(device: torch.device) -> None:
     """Raise `Unavailable` unless a device's sums equal int64 sums, even for extreme values."""
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
 
     def random_integers(limit: int, shape: tuple[int, ...]) -> NDArray[np.int16]:
-        values = random.integers(-limit, limit + 1, shape)
-        extremes = limit - random.integers(0, 2, shape)
+        values = generator.integers(-limit, limit + 1, shape)
+        extremes = limit - generator.integers(0, 2, shape)
         values[0::4], values[1::4] = extremes[0::4], -extremes[1::4]
         return values.astype(np.int16)
 
@@ -102,10 +102,10 @@ def require_bounded_sums(weight: Tensor, bias: Tensor, shift: Tensor, name: str)
     """
     magnitudes = weight.flatten(1).abs().to(torch.int64).sum(dim=1)
     sums = magnitudes.double() * ACTIVATION_LIMIT + bias.abs()
-    largest = float(torch.maximum(sums, sums * power_of_two(-shift)).max())
-    if not largest < FLOAT64_BOUND:
+    max_sum = float(torch.maximum(sums, sums * power_of_two(-shift)).max())
+    if not max_sum < FLOAT64_BOUND:
         raise BoundExceeded(
-            f"{name}: a sum may reach {largest:.3g}, beyond 2^51: its weights or bias are too big"
+            f"{name}: a sum may reach {max_sum:.3g}, beyond 2^51: its weights or bias are too big"
         )
 
 
@@ -160,10 +160,10 @@ class IntegerConvolution:
         if not self.transposed:
             return values
         height, width = (slice(self.skip, self.skip + 2 * n) for n in activations.shape[1:3])
-        interleaved = (
+        interleaved_values = (
             values.view(*values.shape[:3], 2, 2, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         )
-        return interleaved[:, height, width]
+        return interleaved_values[:, height, width]
 
 
 def phase_weights(weight: Tensor) -> Tensor:
