@@ -59,8 +59,8 @@ class TorchModel:
         height, width, _ = pixels.shape
         number = [*self.checkpoints].index(setting.value)
         with inference():
-            coded = self._cached_network(number).compress(padded_planes(pixels, self.device))
-        stream: STREAM = number, height, width, coded["shape"], coded["strings"]
+            compressed = self._cached_network(number).compress(padded_planes(pixels, self.device))
+        stream: STREAM = number, height, width, compressed["shape"], compressed["strings"]
         return msgspec.msgpack.encode(stream)
 
     def decode(self, data: bytes) -> Pixels:
@@ -69,8 +69,8 @@ class TorchModel:
 
         number, height, width, shape, strings = msgspec.msgpack.decode(data, type=STREAM)
         with inference():
-            decoded = self._cached_network(number).decompress(strings, shape)["x_hat"][0]
-            return inner_pixels(decoded, width, height)
+            planes = self._cached_network(number).decompress(strings, shape)["x_hat"][0]
+            return inner_pixels(planes, width, height)
 
     def _cached_network(self, number: int) -> Any:
         file = self.files[number]

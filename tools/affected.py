@@ -58,7 +58,7 @@ class Recorder:
             current.switch_context(nodeid)
 
 
-def record(words: list[str]) -> int:
+def record(arguments: list[str]) -> int:
     """Run tests under coverage, write the map, and return pytest's exit code."""
     folder = MAP.parent / "coverage"
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def record(words: list[str]) -> int:
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "tools.affected"]
     environment = {name: value for name, value in os.environ.items() if name != CONTEXT}
     process = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *words],
+        [sys.executable, "-m", "pytest", *options, *arguments],
         cwd=ROOT,
         env=environment | {"COVERAGE_PROCESS_START": str(settings)},
         check=False,

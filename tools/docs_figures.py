@@ -46,9 +46,9 @@ def draw(picture: Picture, folder: Path) -> Path:
         for name in ("kodak", "published", "packs"):
             (folder / "results" / name).symlink_to(ROOT / "results" / name)
     for command in filter(None, [picture.preparation, picture.command]):
-        words = shlex.split(command)[1:]
-        words += [] if command == picture.preparation else ["--out", str(folder / "out")]
-        bench = [sys.executable, "-m", "benchmark", *words]
+        bench_arguments = shlex.split(command)[1:]
+        bench_arguments += [] if command == picture.preparation else ["--out", str(folder / "out")]
+        bench = [sys.executable, "-m", "benchmark", *bench_arguments]
         subprocess.run(bench, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return folder / "out" / picture.file
 

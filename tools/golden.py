@@ -92,8 +92,8 @@ def record(folder: Path) -> dict[str, Any]:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         for target in sorted(out.glob("*.safetensors")):
-            run = out / target.stem
-            journal = (run if run.is_dir() else out) / "journal.jsonl"
+            run_folder = out / target.stem
+            journal = (run_folder if run_folder.is_dir() else out) / "journal.jsonl"
             card = msgspec.json.decode(target.with_suffix(".json").read_bytes())
             golden[f"{name}/{target.stem}"] = {
                 "checkpoint": sha256(target.read_bytes()).hexdigest(),

@@ -331,7 +331,7 @@ def write(first_rows: Iterable[Row], second_rows: Iterable[Row], folder: Path) -
     files: dict[str, list[PublishedPoint]] = {}
     for point in points:
         files.setdefault(file_name(point), []).append(point)
-    for place, (name, paper_points) in enumerate(files.items()):
+    for position, (name, paper_points) in enumerate(files.items()):
         title = (
             paper_points[0].source
             if len({p.source for p in paper_points}) == 1
@@ -342,7 +342,7 @@ def write(first_rows: Iterable[Row], second_rows: Iterable[Row], folder: Path) -
                 title=title,
                 doi=DOIS.get(name, ""),
                 licence=licences.get(paper_points[0].reference, "").replace("none stated", ""),
-                place=place,
+                place=position,
                 series=group_series(paper_points, title),
             ),
             folder / f"{name}.json",

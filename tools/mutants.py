@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from copy import copy
 from typing import NamedTuple
 
-PAIRS = (
+OPPOSITES = (
     *("Lt LtE", "Gt GtE", "Eq NotEq", "Is IsNot", "In NotIn", "Add Sub", "Mult Div"),
     *("LShift RShift", "BitAnd BitOr", "And Or"),
     *("min max", "any all", "minimum maximum", "argmin argmax", "nanmin nanmax"),
@@ -21,8 +21,8 @@ PAIRS = (
 EXCHANGES = {
     **dict.fromkeys(("FloorDiv", "Mod", "Pow"), "Mult"),
     "reversed": "list",
-    **dict(map(str.split, PAIRS)),
-    **dict(pair.split()[::-1] for pair in PAIRS),
+    **dict(map(str.split, OPPOSITES)),
+    **dict(pair.split()[::-1] for pair in OPPOSITES),
 }
 SKIPPED_FIELDS = ("annotation", "returns", "decorator_list", "type_params")  # fields of nodes
 
@@ -52,10 +52,10 @@ def mutants_of(source: str) -> list[Mutant]:
         line_starts.append(line_starts[-1] + len(line))
     source_bytes, mutants = source.encode(), []
     for node, statement, in_function in _nodes(ast.parse(source), (0, 0), in_function=False):
-        for changed in _changes(node):
+        for changed_node in _changed_nodes(node):
             start = line_starts[node.lineno - 1] + node.col_offset
             end = line_starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
-            before, after = ast.unparse(node), ast.unparse(changed)
+            before, after = ast.unparse(node), ast.unparse(changed_node)
             text = f"({after})" if isinstance(node, ast.expr) else after
             mutated = (source_bytes[:start] + text.encode() + source_bytes[end:]).decode()
             line_text = lines[node.lineno - 1].decode().strip()
@@ -106,7 +106,7 @@ def _is_typing_only(node: ast.AST) -> bool:
     )
 
 
-def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:  # noqa: PLR0912 - one for each kind
+def _changed_nodes(node: ast.expr | ast.stmt) -> Iterator[ast.AST]:  # noqa: PLR0912 - one for each kind
     match node:
         case ast.Compare(ops=operators):
             for i, operator in enumerate(operators):
@@ -149,10 +149,10 @@ def _exchange(operator: ast.AST) -> ast.AST:
 
 
 def _replace_fields(node: ast.AST, **fields: object) -> ast.AST:
-    changed = copy(node)
+    changed_node = copy(node)
     for name, value in fields.items():
-        setattr(changed, name, value)
-    return changed
+        setattr(changed_node, name, value)
+    return changed_node
 
 
 def _is_text(node: ast.expr) -> bool:

@@ -50,8 +50,8 @@ def find_mutants(source: str) -> list[FileMutant]:
 
 def copy_project(target: Path, root: Path = ROOT) -> None:
     """Copy every path that git knows or would add; links are copied as links."""
-    words = ["git", "-C", root, "ls-files", "-z", "-co", "--exclude-standard"]
-    output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    arguments = ["git", "-C", root, "ls-files", "-z", "-co", "--exclude-standard"]
+    output = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
     for name in filter(None, output.split("\0")):
         if os.path.lexists(root / name):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,10 +76,10 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
     """Return pytest's exit code, -1 after `MUTANT_SECONDS`, and the test that failed."""
     paths = os.pathsep.join(map(str, (copy, copy / "tests")))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    words = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--basetemp=temporary"]
+    arguments = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--basetemp=temporary"]
     try:
         process = subprocess.run(
-            [sys.executable, "-B", "-m", "pytest", *words, *tests],
+            [sys.executable, "-B", "-m", "pytest", *arguments, *tests],
             cwd=copy, env=environment, capture_output=True, text=True, check=False,
             timeout=MUTANT_SECONDS,
         )  # fmt: skip

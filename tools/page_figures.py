@@ -52,11 +52,11 @@ def main(into: Path) -> None:
             (into / figure).write_bytes(screenshot(results / path, "main h2"))
 
 
-def bench(*words: str) -> None:
+def bench(*arguments: str) -> None:
     """Run a verb of this checkout; exits if it fails."""
-    process = subprocess.run([sys.executable, "-m", "benchmark", *words], cwd=ROOT, check=False)
+    process = subprocess.run([sys.executable, "-m", "benchmark", *arguments], cwd=ROOT, check=False)
     if process.returncode:
-        sys.exit(f"bench {' '.join(words)}: exit {process.returncode}")
+        sys.exit(f"bench {' '.join(arguments)}: exit {process.returncode}")
 
 
 def screenshot(page: Path, selector: str, link: str = "") -> bytes:

@@ -280,12 +280,12 @@ def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
     return Table.create(AGREEMENT, rows, (rule, *notes)), any_differs
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(command_line: Sequence[str] | None = None) -> int:
     """Print the table; return the exit code."""
     parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--dataset", default="all")
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(command_line)
     table, any_differs = check_published(arguments.results, arguments.dataset)
     print(plain(table), end="")
     return int(any_differs)

@@ -29,7 +29,7 @@ from benchmark.system.settings import use_device
 if TYPE_CHECKING:
     from benchmark.codec import Pixels
 
-OURS, PLAIN = "ours", "ours:beta=0"
+OURS, USUAL = "ours", "ours:beta=0"
 # Codec -> regular expression for the first bytes of its streams
 SIGNATURES = {
     OURS: rb"C\xd2",  # baselines.neural.bitstream.container
@@ -51,7 +51,7 @@ def encode(
     request: Annotated[Request, subset("device weights_dir flatten", device="cpu")],
     image: Annotated[Path, opt(ARGUMENT, "Image: PNG, JPEG, WebP, TIFF or PPM.")],
     stream: Annotated[Path, opt(ARGUMENT, "Stream to write, such as out.crdr or out.jpg.")],
-    codec: Annotated[str, opt(CODED, f"{CODEC}.")] = PLAIN,
+    codec: Annotated[str, opt(CODED, f"{CODEC}.")] = USUAL,
     point: Annotated[
         str,
         opt(CODED, "Setting, such as q=2.5 or quality=30; default: the middle one of the codec."),
@@ -138,7 +138,7 @@ def decode(
         raise UsageError(f"--beta applies to ours, not to {name}: leave it out")
     if name == OURS:
         checkpoint = _bundled_checkpoint(data)
-        name = f"{PLAIN}:checkpoint={checkpoint}" if checkpoint else PLAIN
+        name = f"{USUAL}:checkpoint={checkpoint}" if checkpoint else USUAL
     coder = _open_codec(name, request)
     codec_name = parse_codec(name).name
     failure = f"{stream} cannot be decoded as {codec_name}"
@@ -218,7 +218,7 @@ def _remedy(error: BaseException, stream: bytes, codec: str) -> str:
     if not isinstance(error, OtherCheckpoint):
         return ""
     file = Path(_bundled_checkpoint(stream)).stem or "FILE"
-    return f": give its file with --codec {PLAIN if codec == OURS else codec}:checkpoint={file}"
+    return f": give its file with --codec {USUAL if codec == OURS else codec}:checkpoint={file}"
 
 
 def _parse_point(coder: Codec, point: str) -> Setting:

@@ -85,21 +85,21 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def command(self) -> list[str]:
         """Return the command that starts the script; raises `Unavailable` without its Python."""
-        program, *words = shlex.split(self.python)
-        words = [*(word.replace("{folder}", str(self.folder)) for word in words), self.script]
+        program, *options = shlex.split(self.python)
+        options = [*(word.replace("{folder}", str(self.folder)) for word in options), self.script]
         interpreter = self.folder / program
         if os.sep in program and interpreter.exists():
-            return [str(interpreter), *words]
+            return [str(interpreter), *options]
         if (path := shutil.which(program)) is not None and os.sep not in program:
-            return [path, *words]
+            return [path, *options]
         raise self.missing(f"needs the Python {program}, which is missing", "program", program)
 
     def old_python(self) -> str:
         """Return "Python 2.7" for an interpreter older than `MIN_PYTHON`, else ""."""
         command = [*self.command()[:-1], "-c", "import sys; print('%d %d' % sys.version_info[:2])"]
         with suppress(ProgramFailed, ValueError):
-            printed = run_program(command, timeout_seconds=SECONDS_TO_DESCRIBE, folder=self.folder)
-            release = tuple(map(int, printed.split()))
+            output = run_program(command, timeout_seconds=SECONDS_TO_DESCRIBE, folder=self.folder)
+            release = tuple(map(int, output.split()))
             return "Python {}.{}".format(*release) if release < MIN_PYTHON else ""
         return ""
 

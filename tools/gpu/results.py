@@ -72,9 +72,9 @@ class Bar(NamedTuple):
         if self.peer:
             bar += f" x {', '.join(self.peer)}: {_text(peer)}"
         margin = (value - self.limit * peer) * (1 if self.at_least else -1)
-        holds = "" if math.isnan(margin) else "yes" if margin >= 0 else "**no**"
+        verdict = "" if math.isnan(margin) else "yes" if margin >= 0 else "**no**"
         cells = (f"{self.cell}: {self.number}", _text(value), f"{'≤≥'[self.at_least]} {bar}")
-        return f"| {' | '.join((*cells, self.earlier, holds))} |"
+        return f"| {' | '.join((*cells, self.earlier, verdict))} |"
 
 
 def _text(value: float) -> str:
@@ -88,7 +88,7 @@ PACKAGE_METRICS = ("ms_ssim", "lpips", "lpips_squeeze", "lpips_vgg", "dists")
 CPU_METRICS = ("ssim", "ssimulacra2", "vif", "iw_ssim", "nlpd", "psnr_hvs_m")
 CROPS, AFTER_START, SPEED = "crops_per_s", "after_start_s", "patches_per_s"
 PEER = "eval_model, hyperprior 3"
-LARGE = ("full, 2 megapixels", "full, 2 megapixels, five metrics", "elic, 2 megapixels")
+LARGE_IMAGE_CELLS = ("full, 2 megapixels", "full, 2 megapixels, five metrics", "elic, 2 megapixels")
 BARS = (
     Bar("mini, rates, recorded", CROPS, True, 2000, earlier=f"262 {H100}"),
     Bar("small, rates, recorded", CROPS, True, 700, earlier=f"158 {H100}"),
@@ -100,7 +100,7 @@ BARS = (
     Bar("hyperprior 3", AFTER_START, False, 0.4, (PEER, AFTER_START)),
     Bar("hyperprior 3", "whole_s", False, 0.8, (PEER, "whole_s")),
     Bar("2,400 cells", "late_over_early", False, 1.1),
-    *(Bar(cell, "busy_percent", True, 70) for cell in LARGE),
+    *(Bar(cell, "busy_percent", True, 70) for cell in LARGE_IMAGE_CELLS),
     Bar("inception256", SPEED, True, 1, (FID, SPEED), "pytorch-fid: 1,516 to 2,169 on an H100"),
     Bar("inception256", "off", False, 1e-5),
     *(Bar(name, "ours_ms", False, 0.5, (name, "package_ms")) for name in PACKAGE_METRICS),

@@ -216,12 +216,12 @@ class ControlGrid(NamedTuple):
 
     name: str
     steps_per_unit: int
-    highest: int  # last step, a multiple of 16
+    last_step: int  # a multiple of 16
 
     def step(self, value: float) -> int:
         """Return the step nearest to a value; raises `ValueError` outside the range."""
-        if not 0 <= value <= self.value(self.highest):
-            raise ValueError(f"{self.name} is {value:g}, not 0..{self.value(self.highest):g}")
+        if not 0 <= value <= self.value(self.last_step):
+            raise ValueError(f"{self.name} is {value:g}, not 0..{self.value(self.last_step):g}")
         return round(value * self.steps_per_unit)
 
     def value(self, step: int) -> float:
@@ -242,8 +242,8 @@ class ControlGrid(NamedTuple):
         if is_map:
             return decode_levels(reader.take(reader.varint()), *map_shape(width, height))
         (step,) = reader.take(1)
-        if step > self.highest:
-            raise CorruptStream(f"{self.name} is step {step}, the highest is {self.highest}")
+        if step > self.last_step:
+            raise CorruptStream(f"{self.name} is step {step}, the highest is {self.last_step}")
         return step
 
 

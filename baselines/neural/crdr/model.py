@@ -247,7 +247,7 @@ def _control_values(
     """Return a value, or part of a map (1, 1, h, w), with `per_block` positions along a block."""
     if isinstance(control, int):
         return grid.value(control)
-    block_values = level_steps(control, grid.highest) / grid.steps_per_unit
+    block_values = level_steps(control, grid.last_step) / grid.steps_per_unit
     values = block_values.repeat(per_block, axis=0).repeat(per_block, axis=1)[rows, columns]
     return torch.from_numpy(values.astype(np.float32))[None, None]
 

@@ -193,11 +193,11 @@ def _start_layer(
     reference = REFERENCE * _energy(layer(current.features)[:, :-2])
     _set_constant(layer, -1, reference)
     _set_constant(layer, -2, -reference)
-    convolved = layer(current.features)
-    coefficients = convolved[:, :count]
-    norm.scale[: 2 * count] /= norm(convolved)[:, :count].std((0, 2, 3)).max()
-    normalised = norm(convolved)
-    result = Coefficients(normalised.relu() if relu else normalised, count, 1.0, paired=True)
+    features = layer(current.features)
+    coefficients = features[:, :count]
+    norm.scale[: 2 * count] /= norm(features)[:, :count].std((0, 2, 3)).max()
+    outputs = norm(features)
+    result = Coefficients(outputs.relu() if relu else outputs, count, 1.0, paired=True)
     return result._replace(gain=_fit_gain(result.read(), coefficients))
 
 

@@ -101,7 +101,7 @@ def _read_sides(path: str) -> tuple[int, int]:
         return 0, 0
 
 
-def _read_image(path: str | Path, read: Callable[[Image.Image], Content]) -> Content:
+def _read_image(path: str | Path, convert: Callable[[Image.Image], Content]) -> Content:
     try:
         file, start, size = _locate(str(path))
         source: str | BytesIO = file
@@ -110,7 +110,7 @@ def _read_image(path: str | Path, read: Callable[[Image.Image], Content]) -> Con
                 archive.seek(start)
                 source = BytesIO(archive.read(size))
         with Image.open(source) as image:
-            return read(image)
+            return convert(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise UsageError(f"{path} cannot be read as a photograph: {reason}") from error
@@ -247,11 +247,11 @@ class CropSampler(NamedTuple):
         epoch, position = divmod(number, len(self.photographs))
         order = _permutation(self.seed, epoch, len(self.photographs))
         index = int(self.photographs.readable_index[order[position]])
-        random = np.random.default_rng([self.seed, 1, number])
-        shares = random.random(2)  # of the free height above, and of the free width on the left
-        is_mirrored = random.random() < 0.5
-        is_reduced = random.random() < self.reduced_share
-        factor = 1 + (MAX_REDUCTION - 1) * random.random()
+        generator = np.random.default_rng([self.seed, 1, number])
+        shares = generator.random(2)  # of the free height above, and of the free width on the left
+        is_mirrored = generator.random() < 0.5
+        is_reduced = generator.random() < self.reduced_share
+        factor = 1 + (MAX_REDUCTION - 1) * generator.random()
         sides, side = self.photographs.sides[index].tolist(), self.side_px
         square_side = max(side, min(round(factor * side), *sides)) if is_reduced else side
         top, left = (
@@ -373,8 +373,8 @@ def gather_crops(pixels: Tensor, squares: Tensor, side: int, max_side: int) -> T
     crops = pixels[(start + rows * width)[:, :, None] + columns[:, None, :]]
     if max_side > side:
         weights = lanczos_weights(square_side, side, positions)
-        narrowed = round_to_levels(torch.einsum("nok,nrkc->nroc", weights, crops.float()))
-        crops = round_to_levels(torch.einsum("nok,nkpc->nopc", weights, narrowed))
+        narrowed_crops = round_to_levels(torch.einsum("nok,nrkc->nroc", weights, crops.float()))
+        crops = round_to_levels(torch.einsum("nok,nkpc->nopc", weights, narrowed_crops))
         crops = crops.to(torch.uint8)
     return torch.where(is_mirrored[:, :, None, None] > 0, crops.flip(2), crops)
 

@@ -144,19 +144,19 @@ def _loss_files(recipe: Recipe) -> dict[str, Path]:
 
 
 def _edited_files(record: Record, recipe: Recipe) -> list[str]:
-    recorded = {name: path for name, path in _loss_files(recipe).items() if record.files.get(name)}
-    return [name for name, path in recorded.items() if file_sha256(path) != record.files[name][-1]]
+    paths = {name: path for name, path in _loss_files(recipe).items() if record.files.get(name)}
+    return [name for name, path in paths.items() if file_sha256(path) != record.files[name][-1]]
 
 
 def read_record(folder: Path) -> Record:
     """Read a run's record; raises `Unavailable` without one, `UsageError` if it is damaged."""
     path = folder / RECORD
     try:
-        stored = read_json(path, dict[str, Any])
-        fields, start = stored.pop("recipe"), stored.pop("start")
+        values = read_json(path, dict[str, Any])
+        fields, start = values.pop("recipe"), values.pop("start")
         name, stages = fields.pop("name"), fields.pop("stages")
         recipe = recipe_from(name, {**fields, "stage": stages})
-        return Record(recipe, msgspec.convert(start, Start | None), **stored)
+        return Record(recipe, msgspec.convert(start, Start | None), **values)
     except FileNotFoundError:
         raise Unavailable(f"{folder} is not a training run: it has no {RECORD}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:

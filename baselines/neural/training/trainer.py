@@ -70,12 +70,12 @@ def train(run: TrainingRun, options: TrainingOptions, on_begin: OnBegin | None =
     try:
         with files.lock_folder(run):
             try:
-                interrupted = _check_and_train(run, options, on_begin)
+                was_interrupted = _check_and_train(run, options, on_begin)
             except KeyboardInterrupt:
                 return INTERRUPTED  # before the first step, with no state changed
             if run.steps_reported() == run.recipe.steps:
                 return FINISHED
-            return INTERRUPTED if interrupted else OUT_OF_TIME
+            return INTERRUPTED if was_interrupted else OUT_OF_TIME
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
@@ -430,8 +430,8 @@ class Learner:
         if self._mean:
             decay = min(self._recipe.ema, (1 + self.step) / (10 + self.step))
             weights = [weight.data for weight in self._averaged.values()]
-            move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            move(list(self._mean.values()), weights, self.step)
+            update_means = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            update_means(list(self._mean.values()), weights, self.step)
             if self.step + 1 == self.stage.steps:  # after the last step the network has the mean
                 self._set_weights(self._mean)
 

@@ -283,12 +283,12 @@ def test_tiles_cover_the_image_once():
 
 @pytest.mark.parametrize("grid", [Q_GRID, BETA_GRID])
 def test_a_value_goes_to_the_nearest_step_and_stays_there(grid):
-    values = np.linspace(0, grid.value(grid.highest), 5001)
+    values = np.linspace(0, grid.value(grid.last_step), 5001)
     for value in values:
         step = grid.step(float(value))
         assert abs(grid.value(step) - value) <= 0.5 / grid.steps_per_unit + 1e-9
         assert grid.step(grid.value(step)) == step
-    for wrong in (-0.001, grid.value(grid.highest) + 0.001, float("nan")):
+    for wrong in (-0.001, grid.value(grid.last_step) + 0.001, float("nan")):
         with pytest.raises(ValueError, match=grid.name):
             grid.step(wrong)
 

@@ -142,8 +142,8 @@ def test_a_map_that_needs_no_bits_still_has_two_bytes():
 
 def test_levels_stand_for_sixteenths_of_the_range_and_the_last_for_all_of_it():
     levels = np.arange(16, dtype=np.uint8)[None]
-    q = [Q_GRID.value(int(step)) for step in level_steps(levels, Q_GRID.highest)[0]]
-    beta = [BETA_GRID.value(int(step)) for step in level_steps(levels, BETA_GRID.highest)[0]]
+    q = [Q_GRID.value(int(step)) for step in level_steps(levels, Q_GRID.last_step)[0]]
+    beta = [BETA_GRID.value(int(step)) for step in level_steps(levels, BETA_GRID.last_step)[0]]
     assert q == [k / 4 for k in range(15)] + [4.0]
     assert beta == pytest.approx([0.32 * k for k in range(15)] + [5.12], abs=1e-12)
     assert {0.0, 2.56, 3.84, 5.12} < set(beta)
