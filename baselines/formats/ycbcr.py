@@ -14,7 +14,7 @@ from benchmark.codec import Pixels
 
 KR, KG, KB = 2126, 7152, 722  # luma weights in ten-thousandths
 UNIT = 10_000
-LANCZOS_LOBES = 3  # of the filter that resamples chroma
+LANCZOS_LOBES = 3  # lobes of the filter that resamples chroma
 # Position of a chroma sample between its two luma samples, 0 being the first: left, halfway down,
 # as HEVC and VVC assume unless a stream states it (chroma location 0).
 SITE_DOWN, SITE_ACROSS = 0.5, 0.0

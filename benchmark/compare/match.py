@@ -143,7 +143,7 @@ def match(
         if available_columns and m.column not in available_columns
     ]
     if not available_columns.keys() & {*TIMED}:
-        reason = "no pair was timed on one machine with nothing else running"
+        reason = "no pair was timed alone on one machine"
         absences.append(Absent("times", reason, "bench run --timing"))
     absences += dataset_results.summary.not_shown
     labels = dataset_results.summary.labels

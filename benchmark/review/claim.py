@@ -175,7 +175,7 @@ def answer_claim(judgement: Judgement, evidence: Evidence) -> Question:
             f"{words}: BD-rate {value}{interval}{judgement.rule.words}, claimed {claimed_text}"
         )
     if comparison and num_as_sent:
-        sentence += f"; values of {counted(num_as_sent, 'row')} were sent, not measured here"
+        sentence += f"; values of {counted(num_as_sent, 'row')} are those sent, not measured here"
     num_declared = sum(
         is_declared(row) and label_of_row(row) in judgement.labels for row in evidence.rows
     )

@@ -150,7 +150,7 @@ def test_a_scale_with_an_arbitrary_zero_is_judged_in_its_units():
             assert finding["margin_percent"] == 0.5
             assert "%" not in answer.columns[4].text(finding, "")
     assert parse_margins("ssimulacra2=0.3")["ssimulacra2"] == (0.3, "")
-    with pytest.raises(UsageError, match="in its own units"):
+    with pytest.raises(UsageError, match="in the metric's unit"):
         parse_margins("ssimulacra2=1%")
 
 
@@ -164,7 +164,7 @@ def test_a_change_without_a_number_says_why():
     reason = "has no per-image influences"
     assert no_number_reason("precision256", old, records(bits=1.1)) == f"Precision/256 {reason}"
     zero = records_with(lpips_alex=0.0)
-    message = "the mean value of jpeg is 0, so that changes have no percentage"
+    message = "the mean value of jpeg is 0, so changes cannot be given in percent"
     assert no_number_reason("lpips", zero, old) == message
     sentence = "the new results: identical to the source in 5 of 5 images"
     assert no_number_reason("psnr", old, absent) == sentence

@@ -132,4 +132,4 @@ def test_a_weight_file_is_verified_and_copied_and_a_pack_stays(hub, tmp_path):
     assert (weights / "low.pth").read_bytes() == content
     assert "deep/mine.tar" in bench("fetch", "hf:me/net/deep/mine.tar").stdout
     (weights / "low.pth").write_bytes(b"other")
-    assert "is another file" in bench("fetch", "hf:me/net/low.pth").stderr
+    assert "is a different file" in bench("fetch", "hf:me/net/low.pth").stderr
