@@ -114,10 +114,10 @@ def note(kodak: Path) -> str:
     )
     return (
         f"AVIF's {container_bytes[0]:.0f} container bytes are counted; without them: {psnr} % "
-        f"(PSNR), {lpips} % (LPIPS). VTM, VVenC and x265 are bare streams. In pairs, by PSNR: AVIF "
-        f"{vvenc_rates[CONTAINER_CODEC]} against VVenC, the search {vvenc_rates[search]} against "
-        f"VVenC and {avif_rates[search]} against AVIF. "
-        f"The search takes {SEARCH_STEPS[SEARCH]} steps an image. "
+        f"(PSNR), {lpips} % (LPIPS). VTM, VVenC and x265 are bare streams. BD-rates (PSNR) "
+        f"between other pairs: AVIF against VVenC {vvenc_rates[CONTAINER_CODEC]}, the search "
+        f"against VVenC {vvenc_rates[search]}, the search against AVIF {avif_rates[search]}. "
+        f"The search takes {SEARCH_STEPS[SEARCH]} steps per image. "
         "These curves cross VTM's by more than 1 % of the bits: "
         f"by PSNR {psnr_crossings or 'none'}; by LPIPS {lpips_crossings}."
     )

@@ -177,7 +177,7 @@ def test_no_other_number_of_the_readme_is_unfounded():
     setup = (ROOT / "run_all.sh").read_text()
     pythons = re.search(r"find_python (3\.\d+) (3\.\d+)", setup)
     glibc = re.search(r"the wheels need ([\d.]+)", setup)
-    rates = results_table.RANKED_AT.removeprefix("bpp=")
+    rates = results_table.RANKING_TARGET.removeprefix("bpp=")
     rows = benchmark.load(KODAK, details=True)
     ours = rows[rows["codec"] == "ours:beta=0"]
     (parameters,) = set(ours["parameters"])
