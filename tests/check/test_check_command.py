@@ -143,8 +143,7 @@ def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stores):
     (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
     assert "6 of 6 images have the reference's pixels and sizes" in message
     assert message.endswith(
-        "; LPIPS (AlexNet), FD (AlexNet), Precision/256 were not computed on both sides, "
-        "but cannot differ"
+        "; not computed on both sides, but equal, too: LPIPS (AlexNet), FD (AlexNet), Precision/256"
     )
     findings = json.loads(output_of(*words, "--json"))["records"]
     assert [finding["metric"] for finding in findings] == names.split(",")
