@@ -364,7 +364,7 @@ def test_other_pixels_and_settings_are_refused():
             jpeg.encode(pixels)
     with pytest.raises(UnknownName, match="setting of jpeg"):
         jpeg.encode(grey, qualty=5)
-    with pytest.raises(UsageError, match="one setting"):
+    with pytest.raises(UsageError, match="a single setting"):
         jpeg.encode(grey, 5, quality=5)
     with pytest.raises(UnknownName, match="Did you mean 'jpeg'"):
         benchmark.open_codec("jpg")
