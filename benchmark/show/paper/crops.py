@@ -63,7 +63,7 @@ from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key, listed, range_text
 
-Parts = Annotated[  # options of figures that show a part of a photograph
+PartOptions = Annotated[  # options of figures that show a part of a photograph
     Experiment, subset("results dataset codecs bundled metrics anchor images verified_only")
 ]
 TARGET_OPTION = opt(
@@ -71,7 +71,7 @@ TARGET_OPTION = opt(
 )
 BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
 DATA_DIR = opt(ORIGIN, "Folder with the datasets.", path_check="folder")
-USUAL_METRICS = ("lpips_squeeze", "lpips")  # below a crop: the first metric of all rows, or PSNR
+USUAL_METRICS = ("lpips_squeeze", "lpips")  # the first that all rows have, else PSNR
 CROP_PX, MAP_CROP_PX = 160, 256  # a network's map shows regions, not edges
 MAP_METRICS = ("lpips_squeeze", "lpips", "psnr_y")  # the first available metric is drawn
 MAX_CROPS = 6  # without the photograph and the source's crop, which come first
@@ -79,8 +79,8 @@ CROPS_PER_ROW = (5, 3)  # maximum on a page's width, in a column
 MAX_MAPS = (4, 3)  # maximum number of codecs: on a page's width, in a column
 
 StreamRow = Mapping[str, Any]
-ByCodec = Mapping[str, list[StreamRow]]
-Kind = TypeVar("Kind", np.uint8, np.float32)
+RowsByCodec = Mapping[str, list[StreamRow]]
+PixelType = TypeVar("PixelType", np.uint8, np.float32)
 
 
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,7 +136,7 @@ class View(NamedTuple):
 
 
 def crops(
-    experiment: Parts,
+    experiment: PartOptions,
     bpp: Rates = (),
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
@@ -145,9 +145,9 @@ def crops(
 ) -> PaperFigure:
     """Draw one part of a photograph from each codec, at about one rate or value of a metric.
 
-    The default is the part that the codecs disagree on most, of the photograph on which the metric
-    differs most; --images and --box, or `crops` of FILE, choose others. The metric is below each
-    part. Codecs whose nearest picture is more than a quarter off a rate are left out.
+    By default, the photograph on which the metric differs most, and there the part on which codecs
+    disagree most; --images and --box, or `crops` of FILE, choose others. The metric is printed
+    below each part. Codecs without a picture within a quarter of a rate are left out.
 
     Examples:
       bench figures crops --dataset sample --images chelsea --bpp 0.2
@@ -178,16 +178,16 @@ def crops(
 
 
 def maps(
-    experiment: Parts,
+    experiment: PartOptions,
     bpp: Rates = (),
     box: Annotated[str, BOX] = "",
     data_dir: Annotated[Path | None, DATA_DIR] = None,
     crops: Sequence[Mapping[str, Any]] = (),
     at: Annotated[str, TARGET_OPTION] = "",
 ) -> PaperFigure:
-    """Draw one part of a photograph from each codec, and a map of where each is worse.
+    """Draw one part of a photograph from each codec, and an error map of each.
 
-    The map is of the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. The default part is
+    The map shows the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. The default part is
     where the maps of all but the worst codec differ most.
 
     Examples:
@@ -258,8 +258,8 @@ def _views(
     """Decode the photographs of parts; return views and sentences, a failure first.
 
     targets: one per part; None: a rate near which most codecs have a picture. metrics: candidates;
-    the first is shown if it was requested, else the first that all rows have, after a target's
-    metric. figure: name in sentences.
+    the first is shown if it was requested, else the first that all rows have; a target's metric
+    comes before it. figure: name in sentences.
     """
     dataset = experiment.dataset.partition(":")[0]
     if dataset not in DATASETS:
@@ -316,7 +316,7 @@ def _views(
     edition_names = titles(editions.values(), bundled_editions) | look().titles(editions.values())
     names = {label: edition_names[edition] for label, edition in editions.items()}
     for part, requested_target in () if obstacle else zip(parts, targets, strict=True):
-        metrics_below = _metrics_below(requested_target, metric, is_metric_named)
+        printed_metrics = _printed_metrics(requested_target, metric, is_metric_named)
         image = _find_image(part.image, rows_by_image) or _most_different_photograph(
             rows_by_image, metric, requested_target
         )
@@ -336,7 +336,7 @@ def _views(
         if len(pixels) < 2:
             obstacle = f"fewer than two codecs have pictures at about {target}"
             break
-        view_fields = picture, pixels, chosen_rows, names, target, part.box, metrics_below
+        view_fields = picture, pixels, chosen_rows, names, target, part.box, printed_metrics
         views.append(View(image, profile(dataset).title, *view_fields))
     sentences = [f"no {figure}: {obstacle}"] if obstacle else []
     return [] if obstacle else views, [
@@ -345,7 +345,7 @@ def _views(
     ]
 
 
-def _editions_by_label(rows_by_image: Mapping[str, ByCodec]) -> dict[str, Edition]:
+def _editions_by_label(rows_by_image: Mapping[str, RowsByCodec]) -> dict[str, Edition]:
     rows = {
         label: codec_rows[0]
         for rows_by_codec in rows_by_image.values()
@@ -361,7 +361,7 @@ def _require_inside(view: View, box: Box) -> Box:
     return box
 
 
-def _metrics_below(target: Target | None, metric: Metric, is_named: bool) -> list[Metric]:
+def _printed_metrics(target: Target | None, metric: Metric, is_named: bool) -> list[Metric]:
     if target is None or target.name == RATE:
         return [metric]
     target_metric = Metric.named(target.name)
@@ -379,12 +379,12 @@ def _crop_caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     )
     target_texts = dict.fromkeys(map(_target_text, records_by_target.values()))
     metrics = dict.fromkeys(metric for view in views for metric in view.metrics)
-    whole_metrics = ["size"] if any(view.target.name != RATE for view in views) else []
-    whole_metrics += ["rate", *(metric_words([metric]) for metric in metrics)]
+    whole_texts = ["size"] if any(view.target.name != RATE for view in views) else []
+    whole_texts += ["rate", *(metric_words([metric]) for metric in metrics)]
     return make_caption(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
-        f"({views[0].title}), {origin_text}{in_words([*target_texts])}; {in_words(whole_metrics)} "
-        "are of the whole photograph.",
+        f"({views[0].title}), {origin_text}{in_words([*target_texts])}; {in_words(whole_texts)} "
+        "are those of the whole photograph.",
         *dict.fromkeys(
             f"{CAVEAT_MARK} {record['caveat']}." for record in records if record["caveat"]
         ),
@@ -403,15 +403,15 @@ def _target_text(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _order_labels(view: View, limit: int | None) -> list[str]:
-    """Return labels in order; a limit keeps the user's codecs and the reference codec first."""
+    """Return labels in order; within a limit, user's codecs and the reference codec go first."""
     reference, rows = reference_codecs()[-1], {label: view.rows[label] for label in view.pixels}
     editions = {label: Edition.parse_row(row) for label, row in rows.items()}
     ordered_labels = sorted(editions, key=lambda label: look().place(editions[label]))
 
-    def is_other(label: str) -> bool:
+    def is_optional(label: str) -> bool:
         return not editions[label].is_from_user and editions[label].spec.text != reference
 
-    first_labels = sorted(ordered_labels, key=is_other)[:limit]
+    first_labels = sorted(ordered_labels, key=is_optional)[:limit]
     return [label for label in ordered_labels if label in first_labels]
 
 
@@ -425,9 +425,9 @@ def _find_image(pattern: str, names: Mapping[str, object]) -> str:
 
 
 def _most_different_photograph(
-    rows_by_image: Mapping[str, ByCodec], metric: Metric, target: Target | None
+    rows_by_image: Mapping[str, RowsByCodec], metric: Metric, target: Target | None
 ) -> str:
-    """Return the photograph on which most codecs reach a target and differ most."""
+    """Return a photograph with the most codecs at the target, and the largest differences."""
 
     def spread(image: str) -> tuple[int, float, str]:
         chosen_rows = _nearest_rows(
@@ -443,12 +443,12 @@ def _most_different_photograph(
     return max(rows_by_image, key=spread)
 
 
-def _matched_target(rows: ByCodec) -> Target:
+def _matched_target(rows: RowsByCodec) -> Target:
     rates = {name: [row["bpp"] for row in codec_rows] for name, codec_rows in rows.items()}
     return Target(RATE, matched_rate(rates, MAX_SHOWN_RATIO, allow_between=False))
 
 
-def _nearest_rows(rows: ByCodec, target: Target) -> dict[str, StreamRow]:
+def _nearest_rows(rows: RowsByCodec, target: Target) -> dict[str, StreamRow]:
     nearest_rows = dict[str, StreamRow]()
     for label, codec_rows in rows.items():
         if target.name == RATE:
@@ -475,7 +475,7 @@ def _absent_codecs(pictures: Pictures, rows: pl.DataFrame, experiment: Experimen
 
 
 def _distant_codec_notes(
-    distant_rows: ByCodec,
+    distant_rows: RowsByCodec,
     target: Target,
     table: pl.DataFrame,
     pictures: Pictures,
@@ -537,7 +537,7 @@ def _decode_chosen(
     return {label: pixels[label] for label in labels if label in pixels}, failures
 
 
-def _cut_part(pixels: NDArray[Kind], box: Box) -> NDArray[Kind]:
+def _cut_part(pixels: NDArray[PixelType], box: Box) -> NDArray[PixelType]:
     left, top, width, height = box
     return pixels[top : top + height, left : left + width]
 
