@@ -78,18 +78,6 @@ def interval_text(record: Mapping[str, Any], name: str, form: str, unit: str = "
     return None if value is None else f"{value:{form}}{unit}{ends}"
 
 
-TWO_DECIMALS = ("dB", "SSIMULACRA 2", "VMAF", "FD (")  # in labels of metrics with large values
-
-
-def decimals(label: str) -> int:
-    """Return the number of decimals of a metric's values, by its label with unit.
-
-    >>> decimals("PSNR (dB)"), decimals("FD (SqueezeNet)"), decimals("MS-SSIM")
-    (2, 2, 4)
-    """
-    return 2 if any(name_part in label for name_part in TWO_DECIMALS) else 4
-
-
 def seconds_text(value: float) -> str:
     """Format seconds with two digits.
 

@@ -171,7 +171,7 @@ def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
         return f"no state is known to be worse than the best earlier one; {clause}: {reasons[0]}"
     has_several_codecs = len({record["codec"] for record in records}) > 1
     codec = f"{regression['codec']}, " if has_several_codecs else ""
-    metric = Metric.named(regression["metric"]).label.removesuffix(" (dB)")
+    metric = Metric.named(regression["metric"]).title
     reason = regression["why"]
     if amount := _interval_text("best_change_percent", regression):
         reason = f"{amount} ({regression['by']}), image {regression['worst_image']}"

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from benchmark.answer import NOTHING, Answer, Column
 from benchmark.compare.rule import Rule
+from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import short_version
 from benchmark.show.sections import markdown, section
 from benchmark.show.table import Table
@@ -126,8 +127,9 @@ def make_answer(
 
 
 def _finding_text(finding: Mapping[str, Any]) -> str:
-    change, label = finding["change_percent"], str(finding["metric_label"])
-    name = label.removesuffix(" (dB)")
+    change, metric = finding["change_percent"], str(finding["metric"])
+    is_limit = finding["kind"] == "limit"
+    name = str(finding["metric_label"]) if is_limit else Metric.named(metric).title
     # A mean change excludes images out of reach, which decide the verdict
     if change is None or finding["out_of_reach"]:
         return name

@@ -3,10 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from benchmark.answer import decimals
 from benchmark.codec import Setting
 from benchmark.metrics.metric import Metric
 from benchmark.published.curve_file import column_of
@@ -76,15 +76,15 @@ def stated_values(outcome: "Outcome") -> list[dict[str, Any]]:
 
 def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line for each codec and metric: means over settings, and their agreement."""
-    labels = {metric.column: metric.label for metric in map(Metric.named, METRICS)}
-    labels[MS_SSIM_DB] = "MS-SSIM (dB)"
+    metrics = {metric.column: metric for metric in map(Metric.named, METRICS)}
+    metrics[MS_SSIM_DB] = replace(Metric.named("ms_ssim"), column=MS_SSIM_DB, unit="dB", decimals=2)
     lines = []
     groups = group_by_key(((record["codec"], record["metric"]), record) for record in records)
     for (codec, column), records_of_metric in groups.items():
-        label = labels.get(column, column)
-        form = f".{decimals(label) + 1}f"
+        metric = metrics[column]
+        form = f".{metric.decimals + 1}f"
         count = counted(sum(record["images"] for record in records_of_metric), "picture")
-        line = label
+        line = metric.label
         if compared_records := [record for record in records_of_metric if record["images"]]:
             stated_mean, measured_mean = (
                 fmean(record[name] for record in compared_records)

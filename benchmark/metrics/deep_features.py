@@ -152,6 +152,7 @@ class LPIPSAlex(LPIPS):
     presentation = Presentation(
         realism=5,
         kind="perceptual quality",
+        short_title="LPIPS",
         meets=(
             "lpips-alex-truncated/0.1.4", "lpips-alex-unrounded/torchmetrics", "lpips-alex/hific",
             "lpips-alex/reported",
@@ -167,7 +168,7 @@ class LPIPSSqueeze(LPIPS):
     words = "lpipssqueezenet"
     label = "LPIPS (SqueezeNet)"
     protocol = f"lpips-squeeze/{LPIPS_VERSION}-{SQUEEZENET.sha256[:8]}"
-    presentation = Presentation(realism=4, kind="perceptual quality")
+    presentation = Presentation(realism=4, kind="perceptual quality", short_title="LPIPS")
     backbone = SQUEEZENET
 
 
@@ -178,7 +179,7 @@ class LPIPSVGG(LPIPS):
     words = "lpipsvgg16"
     label = "LPIPS (VGG-16)"
     protocol = f"lpips-vgg/{LPIPS_VERSION}-{VGG16.sha256[:8]}"
-    presentation = Presentation(kind="perceptual quality")
+    presentation = Presentation(kind="perceptual quality", short_title="LPIPS")
     backbone = VGG16
 
 

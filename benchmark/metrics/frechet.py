@@ -84,7 +84,9 @@ class FID256TF(FrechetDistance):
     column = "fid256_tf"
     words = "fidtf"
     label = "FID/256 (torch-fidelity)"
-    presentation = Presentation("decades", published="fid", meets=("fid256/torch-fidelity",))
+    presentation = Presentation(
+        "decades", published="fid", meets=("fid256/torch-fidelity",), short_title="FID/256"
+    )
     space = "inception256_tf"
 
 
@@ -94,7 +96,7 @@ class FDAlex(FrechetDistance):
     column = "fd_alex"
     words = "fdalexnet"
     label = "FD (AlexNet)"
-    presentation = Presentation("decades", realism=3)
+    presentation = Presentation("decades", realism=3, short_title="FD", decimals=2)
     space = "alex256"
     min_images = 2
 
@@ -105,7 +107,7 @@ class FDSqueeze(FrechetDistance):
     column = "fd_squeeze"
     words = "fdsqueezenet"
     label = "FD (SqueezeNet)"
-    presentation = Presentation("decades", realism=2)
+    presentation = Presentation("decades", realism=2, short_title="FD", decimals=2)
     space = "squeeze256"
     min_images = 2
 

@@ -158,8 +158,8 @@ class NLPD(TensorMetric):
 class PSNRHVSM(PackageMetric):
     """PSNR with the eye's contrast sensitivity and masking between DCT coefficients."""
 
-    column, label, better = "psnr_hvs_m_db", "PSNR-HVS-M (dB)", "higher"
-    presentation = Presentation(kind="perceptual quality", margin=0.05)
+    column, label, unit = "psnr_hvs_m_db", "PSNR-HVS-M", "dB"
+    presentation = Presentation(kind="perceptual quality", margin=0.05, decimals=2)
     words = "psnrhvs"
     protocol = f"psnr-hvs-m/{HVSM[1]}-luma709"
     packages, release, min_side_px, on_cpu = ("psnr_hvsm",), HVSM, BLOCK_PX, True
@@ -191,7 +191,7 @@ class PSNRHVSM(PackageMetric):
 class CVVDP(PackageMetric):
     """ColorVideoVDP of a still picture: 10 minus just objectionable differences."""
 
-    column, label, better = "cvvdp_jod", "CVVDP (JOD)", "higher"
+    column, label, unit = "cvvdp_jod", "CVVDP", "JOD"
     presentation = Presentation(kind="perceptual quality", margin=0.02)
     words = "colorvideovdp jod"
     protocol = f"cvvdp/{CVVDP_RELEASE[1]}-standard-4k-still"
@@ -223,7 +223,7 @@ class VMAF(ImageMetric):
     on_cpu = True
     column = "vmaf"
     label = "VMAF"
-    presentation = Presentation(margin=0.5)
+    presentation = Presentation(margin=0.5, decimals=2)
     protocol = "vmaf/0.6.1-luma709-limited8"
     min_side_px = 17  # libvmaf's features are not defined for less
 

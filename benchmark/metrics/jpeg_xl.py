@@ -67,7 +67,7 @@ class SSIMULACRA2(ImageMetric):
     column = "ssimulacra2"
     words = "ssimulacra ssim2"
     label = "SSIMULACRA 2"
-    presentation = Presentation(margin=0.5)
+    presentation = Presentation(margin=0.5, decimals=2)
     protocol = "ssimulacra2/2.1"
     # From 113 px on, the fifth halving has sides of 8 px. The author's program drops the missing
     # scales of smaller images, and then applies weights to maps they were not fitted to.
@@ -179,7 +179,7 @@ class Butteraugli(ImageMetric):
     column = "butteraugli"
     words = "butteraugli3norm"
     label = "Butteraugli (3-norm)"
-    presentation = Presentation(margin=0.02)
+    presentation = Presentation(margin=0.02, short_title="Butteraugli")
     better = "lower"
     protocol = "butteraugli-3norm/libjxl-0.7-80nits"
     min_side_px = 8

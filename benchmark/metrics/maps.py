@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
-from benchmark.metrics.metric import ErrorMap, ImageMetric, MapScale, require_same_shape
+from benchmark.metrics.metric import ErrorMap, ImageMetric, MapScale, Metric, require_same_shape
 from benchmark.registry import METRICS, metric_class
 
 STEPS = (1, 1.5, 2, 3, 5, 7, 10)  # allowed ends of a legend within a decade
@@ -50,7 +50,7 @@ def map_scale(name: str) -> MapScale:
     if scale is None:
         names = [metric for metric in METRICS if getattr(metric_class(metric), "map_scale", None)]
         raise UsageError(f"{name} has no map: choose from {', '.join(names)}")
-    return scale._replace(label=scale.label or cls.label)
+    return scale._replace(label=scale.label or Metric.named(name).label)
 
 
 def halve_map(values: ErrorMap) -> ErrorMap:

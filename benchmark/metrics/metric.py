@@ -60,6 +60,8 @@ class Presentation(NamedTuple):
     over_few: str = "biased upward"  # effect of few images on a distribution metric
     # smallest change that counts, in the metric's unit, if zero has no meaning; None: use percent
     margin: float | None = None
+    short_title: str = ""  # without the variant: "LPIPS" for "LPIPS (AlexNet)"
+    decimals: int = 4  # of values in tables and texts
 
 
 ErrorMap = NDArray[np.float32]  # (height, width); higher is worse; NaN where no window fits
@@ -83,7 +85,8 @@ class ImageMetric(Protocol):
 
     column: ClassVar[str]  # column of the table, unit included: "psnr_db"
     words: ClassVar[str] = ""  # more names for the command line, separated by spaces
-    label: ClassVar[str]  # axis label: "PSNR (dB)"
+    label: ClassVar[str]  # "PSNR"; with the unit in brackets, the label of axes and columns
+    unit: ClassVar[str] = ""  # "dB"
     better: ClassVar[Better] = "higher"
     # changes whenever the same pixels would get another value: "psnr-rgb8/1"
     protocol: ClassVar[str]
@@ -237,7 +240,7 @@ class Metric:
     """Description of a metric for tables and figures."""
 
     column: str  # "psnr_db"
-    label: str  # "PSNR (dB)"
+    title: str  # "PSNR", "LPIPS (AlexNet)"
     better: Better
     scale: Scale = "linear"
     # from the metric's class: see `Presentation`
@@ -247,6 +250,9 @@ class Metric:
     kind: Kind = field(default="distortion", compare=False)
     over_few: str = field(default="biased upward", compare=False)
     margin: float | None = field(default=None, compare=False)
+    short_title: str = field(default="", compare=False)
+    decimals: int = field(default=4, compare=False)
+    unit: str = ""  # "dB"
     is_distribution: bool = False  # its per-image values are then first-order estimates
     has_image_values: bool = True  # False for a distribution metric without influences
     name: str = field(default="", compare=False)  # on the command line: "psnr"
@@ -260,7 +266,13 @@ class Metric:
         facts |= {"name": name, "protocol": protocol_of(name), "is_distribution": is_distribution}
         if is_distribution:
             facts |= {"kind": "realism", "has_image_values": has_influence(metric)}
-        return cls(metric.column, metric.label, metric.better, **facts)
+        unit = getattr(metric, "unit", "")
+        return cls(metric.column, metric.label, metric.better, unit=unit, **facts)
+
+    @property
+    def label(self) -> str:
+        """Title with the unit, for axes and columns: "PSNR (dB)"."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
 
     @property
     def saturating(self) -> bool:
@@ -474,4 +486,4 @@ def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -
 
 def key_by_label(names: Mapping[str, str]) -> dict[str, str]:
     """Replace the metrics' names, the keys of a mapping, by their labels."""
-    return {metric_class(name).label: reason for name, reason in names.items()}
+    return {Metric.named(name).label: reason for name, reason in names.items()}

@@ -64,7 +64,9 @@ class KID256TF(KID256):
     column = "kid256_tf"
     words = "kidtf"
     label = "KID/256 (torch-fidelity)"
-    presentation = Presentation("decades", published="kid", meets=("kid256/torch-fidelity",))
+    presentation = Presentation(
+        "decades", published="kid", meets=("kid256/torch-fidelity",), short_title="KID/256"
+    )
     space = "inception256_tf"
 
 

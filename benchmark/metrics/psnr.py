@@ -32,12 +32,13 @@ class PSNR(ImageMetric):
 
     column = "psnr_db"
     words = "psnrrgb rgbpsnr"
-    label = "PSNR (dB)"
+    label, unit = "PSNR", "dB"
     protocol = "psnr-rgb8/1"
     presentation = Presentation(
+        decimals=2,
         meets=(
             "psnr-rgb8/1", "psnr-rgb8-truncated/1", "psnr-rgb-unrounded/1", "psnr-rgb/reported",
-        )
+        ),
     )  # fmt: skip
 
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
@@ -50,7 +51,8 @@ class LumaPSNR(ImageMetric):
 
     column = "psnr_y_db"
     words = "psnrluma lumapsnr ypsnr"
-    label = "PSNR of luma (dB)"
+    label, unit = "PSNR of luma", "dB"
+    presentation = Presentation(decimals=2)
     protocol = "psnr-luma709-rgb8/1"
     map_scale = MapScale(128.0**2, "Error of luma (grey levels)", root=True)
 
@@ -82,8 +84,8 @@ class WeightedPSNR(ImageMetric):
 
     column = "psnr_ycbcr_db"
     words = "psnryuv yuvpsnr ycbcrpsnr"
-    label = "PSNR of YCbCr, 6:1:1 (dB)"
-    presentation = Presentation(margin=0.05)
+    label, unit = "PSNR of YCbCr, 6:1:1", "dB"
+    presentation = Presentation(margin=0.05, decimals=2)
     protocol = "psnr-ycbcr709-full8-444-611/1"
 
     def prepare(self, reference: Pixels) -> NDArray[np.uint8]:

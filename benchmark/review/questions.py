@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from benchmark.answer import NOTHING, decimals
+from benchmark.answer import NOTHING
 from benchmark.datasets.dataset import profile
 from benchmark.metrics.metric import Metric
 from benchmark.published.curve_file import NamedCurve
@@ -163,10 +163,10 @@ def check_numbers(evidence: Evidence) -> Question:
         for column, value in sent_values(row, evidence.metrics).items():
             groups[(*point_of(row), column)].append(ValuePair(math.nan, value))
     images, incomplete_sentences = _check_images(evidence)
-    labels = {metric_class(name).column: metric_class(name).label for name in evidence.metrics}
+    metrics = {metric.column: metric for metric in map(Metric.named, evidence.metrics)}
     rows, num_equal, num_compared = [], 0, 0
     for (*point, column), point_pairs in sorted(groups.items()):
-        number_format = f".{decimals(labels[column]) + 1}f"
+        number_format = f".{metrics[column].decimals + 1}f"
         means = [_finite_mean(pair[index] for pair in point_pairs) for index in (0, 1)]
         gaps = [abs(pair.sent - pair.measured) for pair in point_pairs]
         gaps = [gap for gap in gaps if math.isfinite(gap)]
@@ -177,7 +177,7 @@ def check_numbers(evidence: Evidence) -> Question:
         cells = [f"{mean:{number_format}}" if math.isfinite(mean) else NOTHING for mean in means]
         cells += [f"{max(gaps):.2g}" if gaps else NOTHING]
         counts = str(len(point_pairs)), str(num_different)
-        rows.append((*point, labels[column], *cells, *counts))
+        rows.append((*point, metrics[column].label, *cells, *counts))
     headers = ("dataset", "system", "setting", "metric", "sent", "here", "largest difference")
     values = Table((*headers, "images", "differ"), tuple(rows), 4)
     tables = {"values": values, "images": images}
@@ -212,7 +212,7 @@ def check_numbers(evidence: Evidence) -> Question:
         num_values = num_equal_values + len(curve_contradictions)
         sentence += f"; {num_equal_values} of {num_values} curve values equal a mean of the rows"
     is_rounded = any(pair.gap > 0 and pair.is_equal for pairs in groups.values() for pair in pairs)
-    is_unknown = not num_compared or uncompared_counts.keys() & labels
+    is_unknown = not num_compared or uncompared_counts.keys() & metrics
     verdict = choose_verdict(contradictions, is_unknown, is_rounded)
     if verdict == "partly":
         largest_rounding = describe_largest_rounding(evidence.streams, evidence.metrics)

@@ -22,19 +22,15 @@ MAX_LABELS = 6  # labels in one note
 
 
 def short_name(metric: Metric, metrics: Sequence[Metric] = ()) -> str:
-    """Return a metric's label without its brackets, unless another of `metrics` has that name.
+    """Return a metric's title without its variant, unless another of `metrics` has that name.
 
-    >>> alex, squeeze = (Metric(n, f"LPIPS ({n})", "lower") for n in ("AlexNet", "SqueezeNet"))
+    >>> alex, squeeze = map(Metric.named, ("lpips", "lpips_squeeze"))
     >>> short_name(alex), short_name(alex, [alex, squeeze])
     ('LPIPS', 'LPIPS (AlexNet)')
     """
-    name = metric.label.partition(" (")[0]
-    namesakes = [
-        other_metric
-        for other_metric in metrics
-        if other_metric != metric and other_metric.label.partition(" (")[0] == name
-    ]
-    return metric.label.partition(" (dB)")[0] if namesakes else name
+    name = metric.short_title or metric.title
+    names = [other.short_title or other.title for other in metrics if other != metric]
+    return metric.title if name in names else name
 
 
 def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from benchmark.answer import Column, decimals, seconds_text
+from benchmark.answer import Column, seconds_text
 from benchmark.compare.caveats import caveat_notes
 from benchmark.metrics.metric import FEW_IMAGES, Metric
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Mean, Point, Summary
@@ -51,7 +51,7 @@ def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
 def _mean_of_metric(metric: Metric, point: Point) -> str | None:
     mean = point.means[metric.column]
     is_few = mean.value is not None and metric.has_few_images(mean.images)
-    form = f"{{:.{decimals(metric.label)}f}}".format
+    form = f"{{:.{metric.decimals}f}}".format
     return _mean(metric.column, form, point, FEW_MARK if is_few else "")
 
 

@@ -11,7 +11,6 @@ from benchmark.answer import (
     Absent,
     Answer,
     Column,
-    decimals,
     interval_text,
     seconds_text,
 )
@@ -296,7 +295,7 @@ def value_columns(
     if has_rates and against:
         columns.append(ValueColumn(f"against {against}", "to_anchor", "+z.1f"))
     return columns + [
-        ValueColumn(m.label, m.column, f".{decimals(m.label)}f", m.name, metric=m) for m in metrics
+        ValueColumn(m.label, m.column, f".{m.decimals}f", m.name, metric=m) for m in metrics
     ]
 
 
@@ -390,8 +389,8 @@ def mark_notes(all_codecs: Sequence[RankedCodec], metrics: Sequence[Metric]) -> 
 
 def _difference_text(metric: Metric, record: Record) -> str | None:
     if _has_target(record, RATE):
-        unit = " dB" if metric.label.endswith("(dB)") else ""
-        return interval_text(record, "to_best", f"+z.{decimals(metric.label)}f", unit)
+        unit = f" {metric.unit}" if metric.unit else ""
+        return interval_text(record, "to_best", f"+z.{metric.decimals}f", unit)
     return interval_text(record, "to_best", "+z.1f", " %")
 
 

@@ -228,7 +228,7 @@ def make_caption(*sentences: str | None) -> str:
 
 def metric_names(metrics: Iterable[Metric]) -> str:
     """Return metrics as a list in a sentence, without units."""
-    return listed([metric.label.partition(" (dB)")[0] for metric in metrics])
+    return listed([metric.title for metric in metrics])
 
 
 def images_text(panels: Iterable[Panel]) -> str:

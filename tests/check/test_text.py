@@ -93,7 +93,7 @@ def finding(change, label="jpeg", verdict="regressed", **fields):
          "more", "regressed",
          [*map(finding, (2, 5, 3, 4, 1), "abcde"), LPIPS], 2),
         ("FAIL (regressed): SSIM, PSNR +2.00 %", "regressed",
-         [finding(2.0), finding(-3.0, out_of_reach=["w"], metric_label="SSIM")], 1),
+         [finding(2.0), finding(-3.0, out_of_reach=["w"], metric="ssim")], 1),
         ("PASS (improved): PSNR -3.00 %, PSNR -1.00 %", "improved",
          [finding(n, verdict="improved") for n in (-1.0, -3.0)], 1),
         ("NO VERDICT (nothing measured): VMAF", "nothing measured", [PSNR, LPIPS, LOST], 1),

@@ -37,7 +37,7 @@ from benchmark.rows.summary import excluded_points
 from support.rows.by_label import compare, curves, ends, quartiles
 from support.rows.measured import PROTOCOLS, row, sweep, table
 
-PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
+PSNR = Metric.named("psnr")
 LPIPS = Metric("lpips_alex", "LPIPS", "lower")
 FD = Metric("fd_squeeze", "FD", "lower", "decades", is_distribution=True)
 MS_SSIM = Metric("ms_ssim", "MS-SSIM", "higher", "saturating")

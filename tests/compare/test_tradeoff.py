@@ -17,7 +17,7 @@ from benchmark.rows.edition import Edition, label_of
 from benchmark.rows.summary import Point
 from benchmark.spec import CodecSpec, parse_codec
 
-PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
+PSNR = Metric.named("psnr")
 FD = Metric("fd", "FD", "lower")
 IMAGES = 8
 SPREAD = np.linspace(-1, 1, IMAGES)  # of mean 0: what images differ by

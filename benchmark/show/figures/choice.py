@@ -94,7 +94,7 @@ class Choice(NamedTuple):
                 sentences.append(f"Not {word}: {listed(missing_everywhere, max_names=MAX_NAMES)}.")
             for panel, names in zip(panels, names_by_panel, strict=True):
                 if missing_here := [name for name in names if name not in missing_everywhere]:
-                    metric = panel[0].metric.label.partition(" (dB)")[0]
+                    metric = panel[0].metric.title
                     sentences.append(
                         f"{metric} not {word}: {listed(missing_here, max_names=MAX_NAMES)}."
                     )
@@ -146,7 +146,7 @@ def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
 def rename_curves(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
     """Rename curves as drawing options say. editions: may be named; default: all in the panels."""
     titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
-    return [[c.retitle(titles.get(c.edition, c.title)) for c in panel] for panel in panels]
+    return [[c._replace(title=titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
 
 def _requested_curves(

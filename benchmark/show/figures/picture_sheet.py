@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.answer import Column, decimals
+from benchmark.answer import Column
 from benchmark.codec import Pixels
 from benchmark.metrics.maps import legend_value
 from benchmark.metrics.metric import ErrorMap, MapScale
@@ -26,9 +26,20 @@ COLOURS = "inferno"  # black means no error; where.js uses the same
 GAP_PX = 4  # gap between a crop and its map
 BAR_INCHES = 0.46  # height of the colour bar below the maps, with its numbers and its label
 BAR = 0.3, 0.4, 0.46, 0.08  # left and width as shares of the figure; bottom and height in inches
-SIZE, RATE = "Size (kB)", "Rate (bpp)"  # labels of values
 MAX_DECIMALS = 3  # maximum for a value below a picture
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
+
+
+class Quantity(NamedTuple):
+    """A quantity whose values stand below pictures."""
+
+    label: str  # of a column: "LPIPS (AlexNet)", "PSNR (dB)"
+    name: str  # below a picture: "LPIPS", "PSNR"
+    unit: str = ""  # "dB"
+    decimals: int = 4  # in the table; below a picture, at most `MAX_DECIMALS`
+
+
+SIZE, RATE = Quantity("Size (kB)", "Size", "kB"), Quantity("Rate (bpp)", "Rate", "bpp")
 
 
 class PictureTile(NamedTuple):
@@ -36,7 +47,7 @@ class PictureTile(NamedTuple):
 
     heading: str
     pixels: Pixels
-    values: Mapping[str, float | None]  # by label with unit; None where there is no number
+    values: Mapping[Quantity, float | None]  # None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
     box: Box | None = None  # part to frame
     remark: str = ""  # printed in brackets after the rate
@@ -120,10 +131,10 @@ def draw_pictures(
                     )  # fmt: skip
             top -= height + text_inches
     recorded_tiles = [tile for tile in tiles if tile.record]
-    labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
+    quantities = dict.fromkeys(quantity for tile in tiles for quantity in tile.values)
     table_columns = [Column("picture", "heading")]
     table_columns += [
-        Column(label, partial(_tile_value, label), f".{decimals(label)}f") for label in labels
+        Column(q.label, partial(_tile_value, q), f".{q.decimals}f") for q in quantities
     ]
     if any(tile.remark for tile in recorded_tiles):
         table_columns.insert(2, Column("off the rate", "remark", str))
@@ -176,21 +187,22 @@ def add_bar(figure: "Figure", scale: MapScale, end: float) -> None:
         bar.ax.tick_params(labelsize=TEXT_POINTS, pad=1.5, length=2)
 
 
-def _tile_value(label: str, tile: PictureTile) -> float | None:
-    return tile.values.get(label)
+def _tile_value(quantity: Quantity, tile: PictureTile) -> float | None:
+    return tile.values.get(quantity)
 
 
 def _tile_lines(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
     """Return the lines below a picture, and whether each is bold."""
-    values = {label: value for label, value in tile.values.items() if value is not None}
+    values = {quantity: value for quantity, value in tile.values.items() if value is not None}
     remark = f" ({tile.remark})" if tile.remark else ""
     leading_texts = [f"{values[SIZE]:.1f} kB"] if SIZE in values else []
     leading_texts += [f"{values[RATE]:.3f} bpp{remark}"] if RATE in values else []
     other_texts = [
-        f"{label.partition(' (')[0]} {value:.{min(decimals(label), MAX_DECIMALS)}f}"
-        f"{f'{NO_BREAK}dB' if 'dB' in label else ''}"
-        for label, value in values.items() if label not in (SIZE, RATE)
-    ]  # fmt: skip
+        f"{quantity.name} {value:.{min(quantity.decimals, MAX_DECIMALS)}f}"
+        f"{f'{NO_BREAK}{quantity.unit}' if quantity.unit else ''}"
+        for quantity, value in values.items()
+        if quantity not in (SIZE, RATE)
+    ]
     # A name and its number stay on one line, if they fit.
     unbroken_texts = [
         text if "\n" in wrap_text(f"{text},", inches) else text.replace(" ", NO_BREAK)

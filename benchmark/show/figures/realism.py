@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.answer import Column, decimals
+from benchmark.answer import Column
 from benchmark.codec import Float64Array
 from benchmark.compare.realism_sweep import (
     MAX_MATCH_RATIO,
@@ -97,7 +97,7 @@ def draw_realism_plots(
         Column("setting", "2.setting"),
         Column("bpp", "2.realism.bpp", ".3f"),
         Column(distortion.label, "2.distortion.value", ".2f"),
-        Column(realism.label, "2.realism.value", f".{decimals(realism.label)}f"),
+        Column(realism.label, "2.realism.value", f".{realism.decimals}f"),
     )
     rates = sections.listed([f"{plot.bpp:g}" for plot in plots])
     caption = sections.make_caption(

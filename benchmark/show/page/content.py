@@ -8,7 +8,6 @@ from functools import cache
 from string import ascii_letters, digits
 from typing import Any, NamedTuple
 
-from benchmark.answer import decimals
 from benchmark.compare.curve import Curve
 from benchmark.compare.interval import CONFIDENCE, point_interval
 from benchmark.compare.pictures import MAX_CLOSE_RATIO
@@ -181,12 +180,12 @@ def _metric_record(content: Content, metric: Metric) -> dict[str, Any]:
         "column": metric.column,
         "label": metric.label,
         "name": metric_names([metric]),
-        "unit": " dB" if "(dB)" in metric.label else "",
+        "unit": f" {metric.unit}" if metric.unit else "",
         "caption": content.captions.get(metric.column, ""),
         "axis": metric.axis_label,
         "better": metric.better,
         "saturating": metric.saturating,
-        "decimals": decimals(metric.label),
+        "decimals": metric.decimals,
         "by_image": not metric.is_distribution,
         "wide": metric.scale == "decades",
     }

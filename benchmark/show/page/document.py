@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from benchmark.answer import decimals
 from benchmark.compare.pictures import rate_deviation
 from benchmark.show.bd_rates import short_name
 from benchmark.show.page.content import (
@@ -175,7 +174,7 @@ def _values_text(content: Content, key: ImageKey, rate: float) -> str:
     for metric in content.metrics:
         if metric.column in content.lead_columns and not metric.is_distribution:
             value = point.image_values[metric.column][index]
-            unit = " dB" if "dB" in metric.label else ""
+            unit = f" {metric.unit}" if metric.unit else ""
             if not math.isnan(value):
-                values.append(f"{short_name(metric)} {value:.{decimals(metric.label)}f}{unit}")
+                values.append(f"{short_name(metric)} {value:.{metric.decimals}f}{unit}")
     return ", ".join(values)

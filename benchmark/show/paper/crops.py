@@ -43,12 +43,13 @@ from benchmark.rows.schema import is_declared, metric_names
 from benchmark.rows.stored import require_bundled, require_verified_rows, stored_dataset
 from benchmark.rows.variants import divide_rows
 from benchmark.rows.versions import BUNDLED, OK
-from benchmark.show.bd_rates import MAX_LABELS
+from benchmark.show.bd_rates import MAX_LABELS, short_name
 from benchmark.show.figures.picture_sheet import RATE as BPP
 from benchmark.show.figures.picture_sheet import (
     SIZE,
     Box,
     PictureTile,
+    Quantity,
     add_bar,
     colour_map,
     draw_pictures,
@@ -200,6 +201,9 @@ def maps(
         name for name in MAP_METRICS if not uncomputable_metrics([name])
     )
     scale, metric = map_scale(name), mapped_metric(name)
+    quantity = _quantity(Metric.named(name))
+    part_label = f"this part ({quantity.unit})" if quantity.unit else "this part"
+    part_quantity = quantity._replace(label=part_label, name="this part")
     targets = [parts[0].target(at, parse_rates(bpp))]
     views, sentences = _views(experiment, parts[:1], targets, data_dir, (name,), "maps")
     if not views:
@@ -228,12 +232,12 @@ def maps(
     for label in shown_labels:
         tile = _tile(view, label, part_box)
         values = dict(tile.values)
-        if values[metric.label] is None:
-            values[metric.label] = metric.compare(prepared_source, view.pixels[label])
+        if values[quantity] is None:
+            values[quantity] = metric.compare(prepared_source, view.pixels[label])
         part_value = metric.value_of_map(float(np.nanmean(map_parts[label], dtype=np.float64)))
-        values[f"this part{' (dB)' * metric.label.endswith('(dB)')}"] = part_value
+        values[part_quantity] = part_value
         stacked_pixels = stack_map(tile.pixels, colour_map(map_parts[label], scale, end))
-        record = {**tile.record, column: values[metric.label], f"{column}_of_part": part_value}
+        record = {**tile.record, column: values[quantity], f"{column}_of_part": part_value}
         record |= {"map": scale.label, "map_end": end}
         record[f"{column}_protocol"] = record[f"{column}_protocol"] or metric.protocol
         tiles.append(tile._replace(pixels=stacked_pixels, values=values, record=record))
@@ -542,6 +546,10 @@ def _cut_part(pixels: NDArray[PixelType], box: Box) -> NDArray[PixelType]:
     return pixels[top : top + height, left : left + width]
 
 
+def _quantity(metric: Metric) -> Quantity:
+    return Quantity(metric.label, short_name(metric), metric.unit, metric.decimals)
+
+
 def _tile(view: View, label: str, box: Box) -> PictureTile:
     row, name, is_rate = view.rows[label], view.names[label], view.target.name == RATE
     record = {
@@ -560,10 +568,10 @@ def _tile(view: View, label: str, box: Box) -> PictureTile:
         "caveat": row["caveat"],
         "stream_sha256": row["stream_sha256"],
     }
-    values: dict[str, float | None] = {} if is_rate else {SIZE: row["num_bytes"] / 1000}
+    values: dict[Quantity, float | None] = {} if is_rate else {SIZE: row["num_bytes"] / 1000}
     values[BPP] = row["bpp"]
     for metric in view.metrics:
-        values[metric.label] = row.get(metric.column)
+        values[_quantity(metric)] = row.get(metric.column)
         record |= {key: row.get(key) for key in (metric.column, f"{metric.column}_protocol")}
     deviation = rate_deviation(row["bpp"], view.target.value) if is_rate else ""
     picture_part = _cut_part(view.pixels[label], box)

@@ -5,7 +5,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from benchmark.answer import Absent, Column, decimals
+from benchmark.answer import Absent, Column
 from benchmark.compare.bd import Ranking
 from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import Edition
@@ -74,21 +74,21 @@ RECORD_ONLY_COLUMNS = ("device", "call")
 
 def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> Table:
     """Return a row per spread over drawings, with the spread over images."""
-    labels = {metric.column: metric.label for metric in metrics}
+    metrics_by_column = {metric.column: metric for metric in metrics}
 
     def value(name: str, spread: Mapping[str, Any]) -> str | None:
         if (value := spread[name]) is None:
             return None
-        ends, digits = value if isinstance(value, tuple) else (value,), decimals(metric_of(spread))
+        ends, digits = value if isinstance(value, tuple) else (value,), metric_of(spread).decimals
         return " to ".join(f"{end:.{digits}f}" for end in ends)
 
-    def metric_of(spread: Mapping[str, Any]) -> str:
-        return labels[spread["metric"]]
+    def metric_of(spread: Mapping[str, Any]) -> Metric:
+        return metrics_by_column[spread["metric"]]
 
     columns = (
         Column("codec", "label"),
         Column("setting"),
-        Column("metric", metric_of),
+        Column("metric", lambda spread: metric_of(spread).label),
         Column("draws", "draws", "d"),
         Column("mean", partial(value, "mean"), str),
         Column("over draws", partial(value, "over_draws"), str),

@@ -22,7 +22,7 @@ from support.figures.published import drawn
 from support.figures.text_boxes import crowding, words_in
 from support.rows.measured import failed, row, sweep, table
 
-PSNR = Metric("psnr_db", "PSNR (dB)", "higher")
+PSNR = Metric.named("psnr")
 LPIPS = Metric("lpips_alex", "LPIPS", "lower")
 MS_SSIM = Metric("ms_ssim", "MS-SSIM", "higher", "saturating")
 TWELVE = [

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.compare.experiment import Experiment
 from benchmark.rows.means import summarise
-from benchmark.show.figures.picture_sheet import PictureTile, draw_pictures
+from benchmark.show.figures.picture_sheet import RATE, PictureTile, Quantity, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import FONTS, WIDTHS, figure_style, use_look
 from benchmark.show.paper.crdr_figures import draw_crdr
@@ -86,8 +86,14 @@ def draw_plane(summary):
 
 
 def draw_tiles(summary):
-    values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.4567, "PSNR of luma (dB)": 32.1,
-              "LPIPS (AlexNet)": 0.1234, "LPIPS (SqueezeNet)": 0.1234, "MS-SSIM": 0.98}  # fmt: skip
+    values = {
+        RATE: 0.2541,
+        Quantity("PSNR (dB)", "PSNR", "dB", 2): 31.4567,
+        Quantity("PSNR of luma (dB)", "PSNR of luma", "dB", 2): 32.1,
+        Quantity("LPIPS (AlexNet)", "LPIPS"): 0.1234,
+        Quantity("LPIPS (SqueezeNet)", "LPIPS"): 0.1234,
+        Quantity("MS-SSIM", "MS-SSIM"): 0.98,
+    }
     pixels = np.zeros((40, 30, 3), np.uint8)
     tiles = [
         PictureTile(f"A system with a long name, number {n}", pixels, values, {}) for n in range(7)

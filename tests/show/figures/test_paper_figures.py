@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.rows.means import summarise
-from benchmark.show.figures.picture_sheet import PictureTile, draw_pictures
+from benchmark.show.figures.picture_sheet import RATE, PictureTile, Quantity, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import WIDTHS, use_look
 from benchmark.show.table import Table, csv_text, latex
@@ -122,11 +122,12 @@ def test_better_realism_is_upwards_and_the_legend_has_the_ends_of_sweeps(realism
 def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     chance = np.random.default_rng(3)
     pictures = [chance.integers(0, 255, (8, 12, 3), dtype=np.uint8) for _ in range(3)]
-    values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.456, "LPIPS (AlexNet)": None}
+    lpips = Quantity("LPIPS (AlexNet)", "LPIPS")
+    values = {RATE: 0.2541, Quantity("PSNR (dB)", "PSNR", "dB", 2): 31.456, lpips: None}
     tiles = [
         PictureTile("Source", pictures[0], {}, {}, (1, 2, 4, 3)),
         PictureTile("One", pictures[1], values, {"system": "One", "bpp": 0.2541}),
-        PictureTile("Two", pictures[2], {**values, "LPIPS (AlexNet)": 0.1234}, {"system": "Two"}),
+        PictureTile("Two", pictures[2], {**values, lpips: 0.1234}, {"system": "Two"}),
     ]
     drawing = draw_pictures(tiles, 2, "a caption")
     images = [axes.get_images()[0] for axes in drawing.figure.axes]

@@ -19,7 +19,6 @@ from imagecodecs import webp_decode
 from PIL import Image
 from scipy import stats
 
-from benchmark.answer import decimals
 from benchmark.compare.interval import records_with_intervals
 from benchmark.compare.pictures import rate_deviation
 from benchmark.errors import StoreError
@@ -242,7 +241,7 @@ def test_the_axis_reaches_the_highest_rate_of_ones_own_codec(tmp_path):
 def test_a_metric_has_the_decimals_that_tables_have_however_large_it_is(tmp_path):
     make_page_of_sets(tmp_path / "page.html")
     [fid] = data_of(tmp_path / "page.html")["measures"]
-    assert fid["decimals"] == decimals(fid["label"]) == 4
+    assert fid["decimals"] == Metric.named("fid256").decimals == 4
 
 
 def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
