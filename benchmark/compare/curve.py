@@ -75,10 +75,6 @@ class Curve(NamedTuple):
         """True if this curve's rule differs from that of the others on its axis."""
         return self.protocol in self.other_rules
 
-    def retitle(self, title: str) -> "Curve":
-        """Return the curve with another title."""
-        return self._replace(title=title)
-
     @property
     def protocol(self) -> str:
         """Protocol id of the points; empty without points."""

@@ -287,7 +287,7 @@ def paper_curves(
         if measured is None or facts.group == OURS:  # our method was measured with other networks
             curves.append(_first_published_curve(edition, metric, dataset, points))
         if measured:
-            curves.append(measured.retitle(facts.title)._replace(group=facts.group))
+            curves.append(measured._replace(title=facts.title, group=facts.group))
     return cut_curves(filter(None, curves), Rule(up_to_bpp=up_to_bpp))
 
 

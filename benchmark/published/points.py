@@ -120,6 +120,12 @@ def points_of_file(path: Path) -> list[PublishedPoint]:
     ]  # fmt: skip
 
 
+def refers_to(name: str, system: str, variant: str) -> bool:
+    """Return whether a typed name, `system` or `system:variant`, refers to a published curve."""
+    typed_system, _, typed_variant = name.partition(":")
+    return slug(typed_system) == slug(system) and typed_variant in ("", variant)
+
+
 def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[PublishedPoint, ...]:
     """Select systems' points by `system`, `system:variant`, a curve's title or "all".
 

@@ -15,7 +15,7 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.facts import reference_codecs
 from benchmark.metrics.metric import Metric, remedies
 from benchmark.published.curves import overlays, system_of
-from benchmark.published.points import PublishedPoint, slug
+from benchmark.published.points import PublishedPoint, refers_to
 from benchmark.published.registry import chosen_points, note_missing_values
 from benchmark.registry import DATASETS
 from benchmark.rows.edition import Edition, add_remark, titles
@@ -122,7 +122,7 @@ def _read_curves(
     if not _only_published(experiment, points):
         row_experiment = (
             replace(experiment, anchor="")
-            if _names_system(experiment.anchor, points)
+            if any(refers_to(experiment.anchor, p.system, p.variant) for p in points)
             else experiment
         )
         dataset_results = read_experiment(
@@ -201,7 +201,7 @@ def _unify_names(results: Sequence[ExperimentCurves]) -> list[ExperimentCurves]:
             )
 
     def share_names(panel: Panel) -> Panel:
-        return [c.retitle(names[c.spec]) if c.measured else c for c in panel]
+        return [c._replace(title=names[c.spec]) if c.measured else c for c in panel]
 
     panels = iter(
         share_marks([share_names(panel) for result in results for panel in result.panels])
@@ -218,21 +218,15 @@ def _find_anchor(
     fall_back: return None for an unknown curve; otherwise raise `UnknownName`.
     """
     measured_anchor = result.stored.anchor.spec if result.stored else None
-    if measured_anchor and not _names_system(name, points):
+    if measured_anchor and not any(refers_to(name, p.system, p.variant) for p in points):
         return measured_anchor
-    system, _, variant = (name or reference_codecs()[-1]).partition(":")
     for curve in (curve for curve in chain(*result.panels) if not curve.measured):
-        _, published_variant = curve.edition.facts.published[0]
-        if slug(system_of(curve)) == slug(system) and variant in ("", published_variant):
+        _, variant = curve.edition.facts.published[0]
+        if refers_to(name or reference_codecs()[-1], system_of(curve), variant):
             return curve.spec
     if measured_anchor or not name or fall_back:
         return measured_anchor
     return find_variant(name, result.editions)
-
-
-def _names_system(name: str, points: Sequence[PublishedPoint]) -> bool:
-    system, _, variant = name.partition(":")
-    return any(p.slug == slug(system) and variant in ("", p.variant) for p in points)
 
 
 def _only_published(experiment: Experiment, points: Sequence[PublishedPoint]) -> bool:

@@ -247,7 +247,7 @@ def realism_plots(
     def apply_title(sweep: RealismSweep) -> RealismSweep:
         title = mark_bundled(sweep.curve.title, sweep.curve.edition in bundled_editions)
         title = look().titles([sweep.style]).get(sweep.style, title)
-        return sweep._replace(curve=sweep.curve.retitle(title))
+        return sweep._replace(curve=sweep.curve._replace(title=title))
 
     plots = []
     for bpp in rates:
