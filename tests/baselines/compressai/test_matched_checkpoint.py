@@ -1,7 +1,5 @@
 """A hyperprior that is trained here: its file, whole and damaged, and the codec of it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -29,20 +27,22 @@ from support.networks.matched_hyperprior import (
 )
 
 
-def stored(path: Path) -> dict[str, torch.Tensor]:
-    """CompressAI's state dict as it comes back from a file."""
-    return load_checkpoint(path).network.stored_state()
-
-
-def test_tables_are_stored_and_belong_to_the_parameters_in_their_file(shipped):
+def test_stored_tables_belong_to_their_parameters_and_quantiles_to_all_but_a_billionth(shipped):
     save(shipped)
-    state = stored(shipped / "hyperprior-1.safetensors")
+    state = load_checkpoint(shipped / "hyperprior-1.safetensors").network.stored_state()
     tables = {name: value.clone() for name, value in state.items() if name.split(".")[-1][0] == "_"}
     tables["gaussian_conditional.scale_table"] = state["gaussian_conditional.scale_table"].clone()
     assert len(tables) == 7
-    reloaded = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state)
-    reloaded.update(force=True)
-    fresh = reloaded.state_dict()
+    codec = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state)
+    prior = codec.entropy_bottleneck
+    logits = prior._logits_cumulative(prior.quantiles, stop_gradient=True)[:, 0]
+    outermost = np.log(2e9 - 1)
+    for column, expected in enumerate((-outermost, 0, outermost)):
+        assert logits[:, column].tolist() == pytest.approx(
+            [expected] * WIDTHS[0], rel=1e-2, abs=1e-2
+        )
+    codec.update(force=True)
+    fresh = codec.state_dict()
     assert all(torch.equal(fresh[name], value) for name, value in tables.items())
 
 
@@ -61,17 +61,6 @@ def test_the_tables_in_the_file_are_the_ones_that_code(shipped, crop):
     save(shipped)
     assert unpack(longer, 2).strings[0] == unpack(matched().encode(crop, QUALITY), 2).strings[0]
     assert unpack(longer, 2).strings[1] != unpack(matched().encode(crop, QUALITY), 2).strings[1]
-
-
-def test_quantiles_hold_all_but_a_billionth_of_the_prior(shipped):
-    save(shipped)
-    state = stored(shipped / "hyperprior-1.safetensors")
-    prior = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state).entropy_bottleneck
-    logits = prior._logits_cumulative(prior.quantiles, stop_gradient=True)
-    expected = np.log(2e9 - 1)
-    assert logits[:, 0, 0].tolist() == pytest.approx([-expected] * WIDTHS[0], rel=1e-2)
-    assert logits[:, 0, 1].tolist() == pytest.approx([0] * WIDTHS[0], abs=1e-2)
-    assert logits[:, 0, 2].tolist() == pytest.approx([expected] * WIDTHS[0], rel=1e-2)
 
 
 def test_saving_leaves_the_network_as_it_is(tmp_path):
@@ -115,34 +104,22 @@ def test_a_stream_decodes_to_the_picture_of_the_network_that_was_saved(shipped, 
     assert len(np.unique(decoded)) > 10
 
 
-def test_the_files_that_are_here_make_the_sweep_and_say_what_they_are(shipped):
-    for number in (3, 1):
-        save(shipped, f"hyperprior-{number}", seed=number)
-    few = matched()
-    assert few.sweep == (Setting("quality", 1), Setting("quality", 3))
-    assert few.describe().caveat == "reduced, trained by this project"
-    reported = few.describe().version
-    assert reported.endswith("; N=8, M=12, 7 steps of 56 crops in all: no photographs")
-
-
-def test_the_users_own_networks_come_before_the_bundled_ones(shipped, tmp_path, monkeypatch):
-    save(shipped, "hyperprior-1")
-    (tmp_path / "mine").mkdir()
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "mine"))
-    theirs = matched().describe().fingerprint
-    save(tmp_path / "mine", "hyperprior-2", seed=2)
-    assert matched().sweep == (Setting("quality", 2),)
-    assert matched().describe().fingerprint != theirs
-
-
-def test_where_none_is_here_it_says_what_to_do(shipped):
+def test_the_files_that_are_here_make_the_sweep_the_users_own_first(shipped, tmp_path, monkeypatch):
     with pytest.raises(Unavailable, match=r"hyperprior-.* --suite matched"):
         matched()
-
-
-def test_the_short_name_takes_options_and_labels_the_curve(shipped):
-    save(shipped)
+    for number in (3, 1):
+        save(shipped, f"hyperprior-{number}", seed=number)
+    assert matched().sweep == (Setting("quality", 1), Setting("quality", 3))
+    info = matched().describe()
+    assert info.caveat == "reduced, trained by this project"
+    assert info.version.endswith("; N=8, M=12, 7 steps of 56 crops in all: no photographs")
     for text in ("hyperprior:weights=matched", f"compressai:weights=matched:model={HYPERPRIOR}"):
         (spec,) = resolve(parse_codec(text))
-        assert load_codec(spec).describe().caveat == "reduced, trained by this project"
+        assert load_codec(spec).describe() == info
         assert label_of(spec.identity) == "hyperprior:weights=matched"
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "mine"))
+    assert matched().describe().fingerprint == info.fingerprint
+    save(tmp_path / "mine", "hyperprior-2", seed=2)
+    assert matched().sweep == (Setting("quality", 2),)
+    assert matched().describe().fingerprint != info.fingerprint
