@@ -3,6 +3,7 @@
 import re
 import tracemalloc
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,9 @@ from benchmark.errors import CorruptStream
 FORMAT = Path(__file__).parents[4] / "docs" / "bitstream.md"
 KODAK = Stream(b"\x12\x34\x56\x78", 768, 512, HeaderControls(40, 96), (b"payload" * 500,))
 UNTILED_HEADER = 15
+LARGEST = Tiling(2048, 0)
 pack = partial(container.pack, block=CRDRControlBlock())
+MAP_HEADER = b"\x11" + bytes(4) + b"\x01\x01"  # of q, on an image of one pixel
 unpack = partial(container.unpack, block=CRDRControlBlock())
 
 
@@ -47,20 +50,6 @@ def replace_bytes(start: int, replaced: int, new: bytes) -> bytes:
     """Return a Kodak stream with some bytes replaced, and a valid checksum."""
     data = pack(KODAK)
     return signed(data[:start] + new + data[start + replaced :])
-
-
-def assert_same(first: Stream, second: Stream) -> None:
-    fields = zip(Stream._fields, first, second, strict=True)
-    for name, first_value, second_value in [
-        *fields,
-        *zip("qβ", first.controls, second.controls, strict=True),
-    ]:
-        if name == "controls":
-            continue
-        if isinstance(first_value, np.ndarray):
-            np.testing.assert_array_equal(first_value, second_value)
-        else:
-            assert first_value == second_value, name
 
 
 @st.composite
@@ -94,7 +83,7 @@ def any_stream(draw: st.DrawFn) -> Stream:
 @settings(max_examples=100)
 @given(any_stream())
 def test_what_is_packed_is_unpacked(stream):
-    assert_same(unpack(pack(stream)), stream)
+    np.testing.assert_equal(unpack(pack(stream)), stream)
 
 
 def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
@@ -102,12 +91,10 @@ def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
     tall = KODAK._replace(width=64, height=MAX_SIDE)
     wide = KODAK._replace(width=MAX_SIDE, height=1)
     for stream in (tall, wide):
-        assert len(pack(stream)) <= 15 + len(KODAK.payloads[0])
-    large = Stream(
-        b"abcd", 16384, 8192, HeaderControls(64, 128), (b"x" * 300,) * 32, Tiling(2048, 128)
-    )
-    header = len(pack(large)) - 32 * 300
-    assert header == 16 + 2 + 31 * 2
+        assert len(pack(stream)) <= UNTILED_HEADER + len(KODAK.payloads[0])
+    controls, payloads = HeaderControls(64, 128), (b"x" * 300,) * 32
+    large = Stream(b"abcd", 16384, 8192, controls, payloads, Tiling(2048, 128))
+    assert len(pack(large)) - 32 * 300 == 16 + 2 + 31 * 2
 
 
 @pytest.mark.parametrize(
@@ -117,25 +104,16 @@ def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
         {"width": MAX_SIDE, "height": 1},
         {"width": MAX_TILE_PIXELS // 64, "height": 64},
         {"payloads": (bytes(100_000),)},
-        {"payloads": (b"a",) * 96, "tiling": Tiling(64, 0)},
+        {"height": 512, "payloads": (b"a",) * 96, "tiling": Tiling(64, 0)},
         {"payloads": (b"a", b""), "tiling": Tiling(704, 704)},
         {"width": 16384, "payloads": (b"", b"\0"), "tiling": Tiling(255 * 64, 255 * 16)},
-        {
-            "width": MAX_SIDE,
-            "height": 2048,
-            "payloads": (bytes(250),) * 32,
-            "tiling": Tiling(2048, 0),
-        },
+        {"width": MAX_SIDE, "height": 2048, "payloads": (b"x" * 250,) * 32, "tiling": LARGEST},
     ],
     ids=str,
 )
 def test_every_field_reaches_its_ends(changes):
     stream = changed(KODAK, **{"width": 768, "height": 256, **changes})
-    if stream.tiling and len(tiles(stream.width, stream.height, stream.tiling)) != len(
-        stream.payloads
-    ):
-        stream = stream._replace(height=512)
-    assert_same(unpack(pack(stream)), stream)
+    np.testing.assert_equal(unpack(pack(stream)), stream)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +138,7 @@ def test_what_no_stream_can_hold_has_a_fault(width, height, tiling, reason):
 
 
 def test_a_stream_of_too_few_bytes_is_refused():
-    many = {"width": 8192, "height": 8192, "payloads": (b"",) * 16, "tiling": Tiling(2048, 0)}
+    many = {"width": 8192, "height": 8192, "payloads": (b"",) * 16, "tiling": LARGEST}
     with pytest.raises(ValueError, match="bytes: no image"):
         pack(KODAK._replace(**many))
 
@@ -171,8 +149,6 @@ def test_a_stream_of_too_few_bytes_is_refused():
         (b"", "signature"),
         (b"C", "signature"),
         (b"C\xd2", "ends after"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(60), "signature"),
-        (b"\xff\xd8\xff\xe0" + bytes(60), "signature"),
         (b"CRDR" + bytes(60), "signature"),
         (replace_bytes(2, 1, b"\x00"), "version 0"),
         (replace_bytes(2, 1, b"\x20"), "version 2"),
@@ -185,11 +161,8 @@ def test_a_stream_of_too_few_bytes_is_refused():
         (replace_bytes(7, 2, b"\x81\x40"), "need tiles"),
         (replace_bytes(11, 1, b"\x41"), "q is step 65"),
         (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
-        (replace_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\x01\x10"), "level 16"),
-        (
-            replace_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\xff\x7f"),
-            "of 16383 bytes left",
-        ),
+        (replace_bytes(2, 9, MAP_HEADER + b"\x01\x10"), "level 16"),
+        (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "of 16383 bytes left"),
         (replace_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
         (replace_bytes(2, 1, b"\x14"), "tiles of 7168"),
         (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes left"),
@@ -213,36 +186,30 @@ def test_a_stream_without_controls_is_two_bytes_shorter_and_has_no_flags_for_the
         unpack(data, checkpoint=bytes(4))  # refused before the missing controls are read
 
 
-def test_a_tile_that_is_longer_than_the_stream_is_refused():
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [(9, "of 9 bytes"), (0x7F, "of 127 bytes"), (0x80, "more than|bytes left|end")],
+)
+def test_a_tile_that_is_longer_than_the_stream_is_refused(length, reason):
     stream = Stream(b"abcd", 128, 64, HeaderControls(0, 0), (b"1234", b"5678"), Tiling(64, 0))
-    data = pack(stream)
-    position = data.index(b"\x041234")
-    for length, reason in (
-        (9, "of 9 bytes"),
-        (0x7F, "of 127 bytes"),
-        (0x80, "more than|bytes left|end"),
-    ):
-        with pytest.raises(CorruptStream, match=reason):
-            unpack(signed(data[:position] + bytes([length]) + data[position + 1 :]))
+    data = bytearray(pack(stream))
+    data[data.index(b"\x041234")] = length
+    with pytest.raises(CorruptStream, match=reason):
+        unpack(signed(bytes(data)))
 
 
-def test_every_cut_and_every_appended_byte_is_noticed():
-    data = pack(changed(KODAK, q=np.arange(96, dtype=np.uint8).reshape(8, 12) % 16))
-    for length in range(len(data)):
+def test_every_cut_every_appended_byte_and_every_flipped_bit_or_pair_is_noticed():
+    mapped = pack(changed(KODAK, q=np.arange(96, dtype=np.uint8).reshape(8, 12) % 16))
+    cut = (mapped[:length] for length in range(len(mapped)))
+    longer = (mapped + bytes([byte]) for byte in range(256))
+    plain = pack(KODAK)
+    number, bits = int.from_bytes(plain, "big"), range(8 * len(plain) - 1)
+    flipped = (
+        (number ^ flip << bit).to_bytes(len(plain), "big") for bit in bits for flip in (1, 3)
+    )
+    for damaged in chain(cut, longer, flipped):
         with pytest.raises(CorruptStream):
-            unpack(data[:length])
-    for byte in range(256):
-        with pytest.raises(CorruptStream):
-            unpack(data + bytes([byte]))
-
-
-def test_every_flipped_bit_and_every_flipped_pair_of_neighbours_is_noticed():
-    data = pack(KODAK)
-    number = int.from_bytes(data, "big")
-    for bit in range(8 * len(data) - 1):
-        for flip in (1, 3):
-            with pytest.raises(CorruptStream):
-                unpack((number ^ flip << bit).to_bytes(len(data), "big"))
+            unpack(damaged)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Maps of levels: exact, short if they are smooth, harmless if they are damaged."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,43 +103,40 @@ def test_what_is_encoded_is_decoded_also_by_the_reference(levels):
         np.testing.assert_array_equal(Reference(data, *levels.shape).level, levels)
 
 
-@pytest.mark.parametrize("level", range(16))
-@pytest.mark.parametrize("shape", [(1, 1), (8, 12), (1, 1024), (181, 181)])
-def test_a_constant_map_is_one_byte(level, shape):
-    data = encode_levels(np.full(shape, level, np.uint8))
-    assert data == bytes([level])
-    assert (decode_levels(data, *shape) == level).all()
+def test_a_constant_map_is_one_byte_and_one_that_needs_no_bits_two():
+    for level, shape in product(range(16), [(1, 1), (8, 12), (1, 1024), (181, 181)]):
+        data = encode_levels(np.full(shape, level, np.uint8))
+        assert data == bytes([level])
+        assert (decode_levels(data, *shape) == level).all()
+    assert encode_levels(np.uint8([[0, 1]])) == b"\0\0"
+    assert decode_levels(b"\0\0", 1, 2).tolist() == [[0, 1]]
 
 
 def test_smooth_maps_cost_little_and_noise_hardly_more_than_its_four_bits():
     noise = np.random.default_rng(0).integers(0, 16, (32, 32))
     assert bits_per_block(np.where(DISTANCE < 8, 12, 2)) < 0.2
     assert bits_per_block(COLUMNS // 2) < 0.2
-    assert bits_per_block(np.rint(15 * np.exp(-(DISTANCE**2) / 100))) < 1.2
+    assert bits_per_block(SMOOTH) < 1.2
     assert 4 <= bits_per_block(noise) < 4.6
 
 
-def test_bytes_after_a_map_are_detected():
-    data = encode_levels(np.rint(15 * np.exp(-(DISTANCE**2) / 100)).astype(np.uint8))
-    with pytest.raises(CorruptStream, match="does not end"):
-        decode_levels(data + bytes(9), 32, 32)
-    with pytest.raises(CorruptStream, match="does not end"):
-        decode_levels(b"\xff\xff", 1, 1)
+SMOOTH = np.rint(15 * np.exp(-(DISTANCE**2) / 100)).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
-    [(b"", "empty"), (b"\x10", "level 16"), (b"\xff", "level 255"), (b"\0\x12\x34", "zero byte")],
+    ("data", "side", "reason"),
+    [
+        (encode_levels(SMOOTH) + bytes(9), 32, "does not end"),
+        (b"\xff\xff", 1, "does not end"),
+        (b"", 3, "empty"),
+        (b"\x10", 3, "level 16"),
+        (b"\xff", 3, "level 255"),
+        (b"\0\x12\x34", 3, "zero byte"),
+    ],
 )
-def test_an_invalid_beginning_of_a_map_is_refused(data, reason):
+def test_bytes_that_are_no_map_are_refused(data, side, reason):
     with pytest.raises(CorruptStream, match=reason):
-        decode_levels(data, 3, 3)
-
-
-def test_a_map_that_needs_no_bits_still_has_two_bytes():
-    levels = np.array([[0, 1]], np.uint8)
-    assert encode_levels(levels) == b"\0\0"
-    np.testing.assert_array_equal(decode_levels(b"\0\0", 1, 2), levels)
+        decode_levels(data, side, side)
 
 
 def test_levels_stand_for_sixteenths_of_the_range_and_the_last_for_all_of_it():
@@ -159,8 +158,6 @@ def test_the_nearest_level_is_the_nearest():
     assert nearest_levels(np.array([[1, 3, 27, 30]]) / 32).tolist() == [[0, 1, 13, 14]]
 
 
-@pytest.mark.parametrize(
-    ("size", "shape"), [((1, 1), (1, 1)), ((64, 65), (2, 1)), ((768, 512), (8, 12))]
-)
-def test_a_map_covers_every_block_begun(size, shape):
-    assert map_shape(*size) == shape
+def test_a_map_covers_every_block_begun():
+    shapes = {(1, 1): (1, 1), (64, 65): (2, 1), (768, 512): (8, 12)}
+    assert {size: map_shape(*size) for size in shapes} == shapes

@@ -25,22 +25,16 @@ def features(channels: int, images: int = 1) -> torch.Tensor:
     return values.contiguous(memory_format=CHANNELS_LAST)
 
 
-def plain(layer: torch.nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
-    return functional.conv2d(inputs, layer.weight, layer.bias)
-
-
 @pytest.mark.parametrize("images", [1, 3])
 def test_its_values_and_gradients_are_those_of_a_convolution(one_thread, images):
     layer = convolution(96, 48, 1)
     assert list(layer.state_dict()) == ["weight", "bias"]
     inputs = features(96, images).requires_grad_()
-    ours, theirs = layer(inputs), plain(layer, inputs)
+    ours, theirs = layer(inputs), functional.conv2d(inputs, layer.weight, layer.bias)
     arguments = (inputs, layer.weight, layer.bias)
     gradients = (torch.autograd.grad(tensor.square().sum(), arguments) for tensor in (ours, theirs))
-    for our_values, their_values in (
-        (ours.detach(), theirs.detach()),
-        *zip(*gradients, strict=True),
-    ):
+    pairs = [(ours.detach(), theirs.detach()), *zip(*gradients, strict=True)]
+    for our_values, their_values in pairs:
         rounding = 100 * torch.finfo(torch.float32).eps * float(their_values.abs().max())
         assert float((our_values - their_values).abs().max()) <= rounding
 
@@ -48,7 +42,7 @@ def test_its_values_and_gradients_are_those_of_a_convolution(one_thread, images)
 def test_what_onednn_does_not_compute_is_left_to_torch():
     layer = convolution(96, 48, 1).double()
     inputs = features(96).double()
-    assert torch.equal(layer(inputs), plain(layer, inputs))
+    assert torch.equal(layer(inputs), functional.conv2d(inputs, layer.weight, layer.bias))
 
 
 @pytest.mark.parametrize("images", [1, 2])

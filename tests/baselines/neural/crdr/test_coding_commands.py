@@ -10,17 +10,12 @@ from PIL import Image
 
 from baselines.crdr import CRDR
 from baselines.neural.card import card_path, load_card
-from baselines.neural.crdr.model import HeaderControls
 from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, Unavailable, UsageError
 from support.bench.command import output_of
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, unpack
-
-
-def decode_without_realism(controls: HeaderControls) -> HeaderControls:
-    return controls._replace(beta=0)
 
 
 def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, monkeypatch):
@@ -41,9 +36,8 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     output_of("decode", stream, out)
     assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
     output_of("decode", stream, out, "--beta", 0)
-    assert np.array_equal(
-        np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), decode_without_realism)
-    )
+    beta_zero = codec.decode(stream.read_bytes(), lambda controls: controls._replace(beta=0))
+    assert np.array_equal(np.asarray(Image.open(out)), beta_zero)
     maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
     spec_text = f"ours:beta=0:checkpoint={checkpoint}"
     output_of("encode", tmp_path / "in.png", stream, *maps, "--codec", spec_text)
@@ -64,7 +58,9 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
             output_of("decode", stream, out, "--codec", spec)
 
 
-def test_each_size_has_a_file_with_its_dimensions(monkeypatch, checkpoint, tmp_path):
+def test_each_size_has_a_file_and_excludes_a_checkpoint(monkeypatch, checkpoint, tmp_path):
+    with pytest.raises(BadOption, match="exclude each other"):
+        CRDR(beta=0, size="micro", checkpoint=str(checkpoint))
     bundled = load_card(BUNDLED / "ours-micro.safetensors.xz")
     assert CRDR(beta=0, size="micro").describe().fingerprint == bundled.sha256
     monkeypatch.setattr("baselines.neural.network_codec.BUNDLED", tmp_path)
@@ -81,12 +77,7 @@ def test_each_size_has_a_file_with_its_dimensions(monkeypatch, checkpoint, tmp_p
         assert CRDR(beta=0, size=size).describe().fingerprint == load_card(checkpoint).sha256
     with pytest.raises(Unavailable, match="size=micro"):
         CRDR(beta=0, size="micro")
-
-
-def test_options_and_settings_that_exclude_each_other_are_refused(checkpoint):
-    codec = CRDR(beta=0, checkpoint=str(checkpoint))
-    with pytest.raises(BadOption, match="exclude each other"):
-        CRDR(beta=0, size="micro", checkpoint=str(checkpoint))
+    codec = CRDR(beta=0)
     for setting in (Setting("quality", 2), Setting("q", 4.1), Setting("q", math.nan)):
         with pytest.raises(BadOption, match=setting.name):
             codec.encode(noise(8, 8), setting)

@@ -71,19 +71,15 @@ def test_a_stream_has_the_same_latents_in_every_configuration(codec, restored_co
     assert max(np.abs(result - first_pictures[data]).max() for data, result in pictures) <= 1
 
 
-def test_the_encoder_does_not_see_beta_and_a_decoder_may_choose_another(codec):
+def test_the_encoder_sees_q_on_the_headers_grid_and_no_beta_and_a_decoder_may_choose_another(codec):
     pixels = noise(97, 131)
     plain, real = encode(codec, pixels, 2.0, 0.0), encode(codec, pixels, 2.0, 3.84)
     assert unpack(plain)._replace(controls=HeaderControls(32, 96)) == unpack(real)
     changed_picture = codec.decode(plain, lambda controls: controls._replace(beta=96))
     assert np.array_equal(changed_picture, codec.decode(real))
     assert not np.array_equal(changed_picture, codec.decode(plain))
-
-
-def test_q_is_rounded_to_the_headers_grid_before_encoding(codec):
-    pixels = noise(97, 131)
-    assert encode(codec, pixels, 1.3, 0.0) == encode(codec, pixels, 1.3125, 0.0)
-    assert encode(codec, pixels, 1.25, 0.0) != encode(codec, pixels, 1.3125, 0.0)
+    rounded, on_grid, below = (encode(codec, pixels, q, 0.0) for q in (1.3, 1.3125, 1.25))
+    assert rounded == on_grid != below
 
 
 def test_a_constant_map_is_the_same_picture_for_less_than_four_bytes(codec):
@@ -106,30 +102,20 @@ def test_a_map_acts_where_it_says(codec):
     assert np.abs(first_picture[:, :128] - second_picture[:, :128]).max() <= 1
 
 
-def test_tiles_see_all_that_their_pixels_depend_on(codec):
-    pixels = noise(200, 460)
+def test_tiles_see_all_that_their_pixels_depend_on_also_with_maps(codec):
+    pixels, network = noise(200, 460), codec.coder.network
     tiling = Tiling(192, 144)
-    data = encode(codec, pixels, 2.0, 2.56, tiling)
-    assert len(unpack(data).payloads) == 6
-    decoded, latents = codec.decode(data), codec.latents(data)
-    error = (latents - analysed(codec, pixels, 2.0)).abs()
-    assert error.max() < 1.001
-    with torch.inference_mode():
-        untiled = make_pixels(codec.coder.network.synthesise(latents, Controls(2.0, 2.56)))[
-            :200, :460
-        ]
-    assert np.abs(decoded.astype(int) - untiled).max() <= 1
-
-
-def test_maps_and_tiles_go_together(codec):
-    pixels = noise(200, 460)
+    plain = encode(codec, pixels, 2.0, 2.56, tiling)
+    assert len(unpack(plain).payloads) == 6
+    assert (codec.latents(plain) - analysed(codec, pixels, 2.0)).abs().max() < 1.001
     levels = np.arange(32, dtype=np.uint8).reshape(4, 8) % 16
-    data = encode(codec, pixels, levels, levels, Tiling(192, 144))
-    decoded, latents = codec.decode(data), codec.latents(data)
+    mapped = encode(codec, pixels, levels, levels, tiling)
     levels = torch.from_numpy(levels.astype(np.float32) + (levels == 15))[None, None]
-    with torch.inference_mode():
-        images = codec.coder.network.synthesise(latents, Controls(levels / 4, levels * 0.32))
-    assert np.abs(decoded.astype(int) - make_pixels(images)[:200, :460]).max() <= 1
+    controls = Controls(2.0, 2.56), Controls(levels / 4, levels * 0.32)
+    for data, values in zip((plain, mapped), controls, strict=True):
+        with torch.inference_mode():
+            untiled = make_pixels(network.synthesise(codec.latents(data), values))[:200, :460]
+        assert np.abs(codec.decode(data).astype(int) - untiled).max() <= 1
 
 
 def test_only_what_is_too_large_for_one_piece_comes_in_tiles():
@@ -139,17 +125,12 @@ def test_only_what_is_too_large_for_one_piece_comes_in_tiles():
 
 
 def test_a_stream_of_another_checkpoint_or_for_a_larger_image_is_refused(codec):
-    data = pack(
-        unpack(encode(codec, noise(8, 8), 2.0, 0.0))._replace(checkpoint=b"\x01\x02\x03\x04")
-    )
+    small = unpack(encode(codec, noise(8, 8), 2.0, 0.0))
     with pytest.raises(CorruptStream, match=f"01020304.* {codec.identity.hex()}$"):
-        codec.decode(data)
-    (payload,) = unpack(encode(codec, noise(8, 8), 2.0, 0.0)).payloads
+        codec.decode(pack(small._replace(checkpoint=b"\x01\x02\x03\x04")))
+    large = Stream(codec.identity, 1024, 1024, HeaderControls(32, 0), small.payloads)
     with pytest.raises(CorruptStream):
-        codec.decode(pack(Stream(codec.identity, 1024, 1024, HeaderControls(32, 0), (payload,))))
-
-
-def test_what_cannot_be_coded_is_refused(codec):
+        codec.decode(pack(large))
     with pytest.raises(ImageRefused, match="70000 x 1 pixels"):
         encode(codec, np.zeros((1, 70000, 3), np.uint8), 2.0, 0.0)
 
@@ -167,9 +148,7 @@ def test_a_picture_of_levels_is_averaged_over_blocks():
 
 
 @pytest.mark.parametrize("tiling", [None, Tiling(64, 64)], ids=["whole", "tiles"])
-def test_a_wrong_mean_of_the_last_slice_is_refused_where_the_stream_has_its_latents_checksum(
-    codec, tiling, monkeypatch
-):
+def test_a_wrong_mean_is_refused_by_the_checksum_of_latents(codec, tiling, monkeypatch):
     """It moves no distribution: all symbols are decoded, and the string ends where it should."""
     data = encode(codec, noise(97, 131), 2.0, 0.0, tiling)
     checked = codec.add_checksum(data)

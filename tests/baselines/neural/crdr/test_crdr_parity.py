@@ -18,7 +18,7 @@ from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.crdr.authors import read_author_weights
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Distributions, SymbolEncoder
-from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
+from baselines.neural.entropy.factorised import factorised_tables
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from baselines.neural.entropy.integer.grid import OUTPUT_FRACTION, make_tables
 from conftest import SHARED
@@ -35,8 +35,7 @@ Q = 1.3
 BETAS = (0.0, 3.84)
 ROUNDING = 1e-4  # in standard deviations; the maximum seen was 2.7e-5, with any instruction set
 
-needs_parity = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")
-pytestmark = needs_parity
+pytestmark = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")
 
 
 @cache
@@ -141,10 +140,7 @@ def test_their_symbols_pass_through_the_context_to_their_latent(network, referee
     def decode(network: CRDRNetwork, support: Tensor) -> Tensor:
         return network.context(*support.chunk(2, 1), lambda i, mean, _scale: mean + symbols[i])
 
-    ours, exact = (
-        decode(network, stage("hyper_out")),
-        decode(referee, stage("hyper_out").double()),
-    )
+    ours, exact = decode(network, stage("hyper_out")), decode(referee, stage("hyper_out").double())
     assert rounding(ours, stage("y_hat"), exact) < ROUNDING
 
 
@@ -199,18 +195,8 @@ def test_our_coder_takes_fewer_bytes_for_their_symbols():
     assert 0.97 * theirs < ours < theirs
 
 
-def test_our_distributions_of_z_are_theirs_where_both_have_a_symbol():
-    prior = FactorisedPrior(FULL.hyper_latent)
-    prefix = "entropy_model_z."
-    values = {
-        name.removeprefix(prefix): value
-        for name, value in authors_state(FULL).items()
-        if name.startswith(prefix)
-    }
-    prior.load_state_dict(
-        {name: values[name].view(array.shape) for name, array in prior.state_dict().items()}
-    )
-    ours = factorised_tables(prior)
+def test_our_distributions_of_z_are_theirs_where_both_have_a_symbol(network):
+    ours = factorised_tables(network.prior)
     theirs = {name: golden(f"cdf.z.{name}") for name in ("quantized_cdf", "cdf_length", "offset")}
     for channel in range(FULL.hyper_latent):
         our_counts, their_counts = (

@@ -50,9 +50,7 @@ def test_channel_attention_on_a_map_is_that_of_each_position(memory_format):
 
 @each_format
 @pytest.mark.parametrize("frequencies", [3, 10])
-def test_a_conditioned_block_on_a_map_is_a_projection_of_every_pixels_own_beta(
-    memory_format, frequencies
-):
+def test_a_conditioned_block_projects_every_pixels_own_beta(memory_format, frequencies):
     embedding, block = shaken(RealismEmbedding(7, frequencies)), shaken(ConditionedBottleneck(8, 7))
     features = noise(2, 8, 4, 4).contiguous(memory_format=memory_format)
     betas = torch.tensor([[[[0.0, 3.84], [5.12, 0.0]]], [[[1.0, 1.0], [0.0, 2.0]]]])

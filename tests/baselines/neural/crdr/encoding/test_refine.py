@@ -14,10 +14,8 @@ from baselines.neural.network_codec import BUNDLED
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
-from conftest import SHARED
 from support.networks.tiny_checkpoint import TINY, write_checkpoint
 
-ALEXNET = SHARED / "data" / "weights"
 LAMBDAS = (3.4, 1.2, 0.4, 0.13, 0.05)  # of the recipe that trained it
 
 
@@ -44,9 +42,7 @@ def cost(pixels: Pixels, data: bytes, weight: float) -> float:
         pytest.param(3, True, (1, np.s_[:64, :300]), True, marks=pytest.mark.slow),
     ],
 )
-def test_a_search_lowers_what_the_network_was_trained_for(
-    q, with_bfloat16, picture, tiled, monkeypatch
-):
+def test_a_search_lowers_the_loss(q, with_bfloat16, picture, tiled, monkeypatch):
     monkeypatch.setattr(encode, "has_bfloat16", lambda _device: with_bfloat16)
     image, part = picture
     pixels = read_image(open_sample().images[image].path).pixels[part]
@@ -90,12 +86,9 @@ def test_a_map_of_rates_gives_each_region_its_own_worth_of_a_bit(photograph):
     assert costs[1] < 0.99 * costs[0]
 
 
-def test_an_image_whose_quality_does_not_follow_its_rate_is_coded_in_one_pass():
+def test_a_flat_image_and_a_network_of_two_rates_are_coded(photograph, tmp_path):
     flat = np.full((64, 64, 3), 128, np.uint8)
-    assert ours(effort=1).encode(flat, Setting("q", 4))[:2] == b"C\xd2"
-
-
-def test_two_rates_are_enough_to_compare(photograph, tmp_path):
+    assert ours(effort=1).encode(flat, Setting("q", 4))[:2] == b"C\xd2", "coded in one pass"
     path = tmp_path / "ours.safetensors"
     write_checkpoint(path, replace(TINY, rate_levels=2))
     codec = ours(checkpoint=str(path), effort=1)
