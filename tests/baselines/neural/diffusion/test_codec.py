@@ -48,26 +48,21 @@ def load(spec):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_the_bits_are_the_bases_in_every_image(spec):
-    codec = load(spec)
+def test_the_bits_are_the_bases_and_a_drawing_repeats_unless_its_seed_is_another(spec):
+    codec, second_codec, other_seed = load(spec), load(spec), load(f"{spec}:seed=1")
     base = load(dict(parse_codec(spec).options).get("base", "elic"))
     assert codec.sweep == base.sweep[: len(codec.sweep)]
     assert codec.accepts == base.accepts
     for size in ((1, 1), (40, 33)):
         for setting in codec.sweep[:2]:
             assert codec.encode(noise(*size), setting) == base.encode(noise(*size), setting)
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_a_drawing_repeats_and_another_seed_gives_another(spec):
-    codec, second_codec, other_seed = load(spec), load(spec), load(f"{spec}:seed=1")
     pixels = noise(61, 70)
     data = codec.encode(pixels, codec.sweep[0])
     decoded = codec.decode(data)
     assert np.array_equal(decoded, second_codec.decode(data))
     assert other_seed.encode(pixels, codec.sweep[0]) == data
     assert not np.array_equal(decoded, other_seed.decode(data))
-    assert not np.array_equal(decoded, codec._base.codec.decode(data))
+    assert not np.array_equal(decoded, base.decode(data))
 
 
 def test_more_steps_draw_more_than_one():
@@ -75,30 +70,33 @@ def test_more_steps_draw_more_than_one():
     single_step, many = load("dirac:steps=1"), load("dirac:steps=8")
     data = single_step.encode(pixels, single_step.sweep[0])
     assert not np.array_equal(single_step.decode(data), many.decode(data))
-    assert (single_step.describe().tuned_for, many.describe().tuned_for) == (
-        "PSNR",
-        "perceptual quality",
-    )
-
-
-def test_a_description_names_the_method_and_the_base():
-    codec, base = load("dirac:steps=20:seed=4"), load("elic")
-    info = codec.describe()
-    assert info.caveat == "after the abstract; untrained"
-    assert "in 20 steps from time 0.5, seed 4" in info.command
-    assert info.command.startswith(base.describe().command)
-    assert info.fingerprint != base.describe().fingerprint
-    assert load("dirac:steps=1:base=jpeg").describe().chroma == "4:2:0"
+    assert single_step.describe().tuned_for == "PSNR"
+    assert many.describe().tuned_for == "perceptual quality"
 
 
 @pytest.mark.parametrize(("method", "late"), [("dirac", "0.5"), ("hfd", "0.3")])
-def test_one_step_begins_in_pure_noise_and_more_begin_late(method, late):
-    commands = [load(f"{method}:steps={steps}").describe().command for steps in (1, 2)]
-    starts = [command.partition(" from time ")[2].partition(",")[0] for command in commands]
-    assert starts == ["", late]
+def test_a_description_names_the_method_the_base_and_the_time_where_more_steps_begin(method, late):
+    codec, base = load(f"{method}:steps=20:seed=4"), load("elic")
+    info = codec.describe()
+    assert info.caveat == "after the abstract; untrained"
+    assert f"in 20 steps from time {late}, seed 4" in info.command
+    assert info.command.startswith(base.describe().command)
+    assert info.fingerprint != base.describe().fingerprint
+    assert load(f"{method}:steps=1:base=jpeg").describe().chroma == "4:2:0"
+    assert " from time " not in load(f"{method}:steps=1").describe().command, "pure noise"
+    assert f" from time {late}," in load(f"{method}:steps=2").describe().command
 
 
-def test_other_weights_of_the_base_are_refused(tmp_path, weights, monkeypatch):
+def test_another_base_or_other_weights_of_it_are_refused(tmp_path, weights, monkeypatch):
+    path = weights / "dirac-jpeg.safetensors"
+    for spec, reason in (
+        (f"dirac:steps=1:checkpoint={path}", "base jpeg, not for elic"),
+        (r"dirac:steps=1:base=jpeg\:optimize=1", "not for jpeg:optimize=1"),
+        (f"hfd:base=jpeg:checkpoint={path}", r"of dirac .*not of hfd"),
+        ("dirac:steps=1:base=jpegxl", r"--members dirac-jpegxl"),
+    ):
+        with pytest.raises(Unavailable, match=reason):
+            load(spec)
     for level in (1, 2):
         write_tiny(tmp_path / f"elic-{level}.safetensors", "elic", seed=7 + level)
     monkeypatch.setenv("BENCH_WEIGHTS", f"{tmp_path}:{weights}")
@@ -106,35 +104,20 @@ def test_other_weights_of_the_base_are_refused(tmp_path, weights, monkeypatch):
         load("dirac:steps=1")
 
 
-def test_another_base_is_refused(weights):
-    path = weights / "dirac-jpeg.safetensors"
-    with pytest.raises(Unavailable, match="base jpeg, not for elic"):
-        load(f"dirac:steps=1:checkpoint={path}")
-    with pytest.raises(Unavailable, match="not for jpeg:optimize=1"):
-        load(r"dirac:steps=1:base=jpeg\:optimize=1")
-    with pytest.raises(Unavailable, match=r"of dirac .*not of hfd"):
-        load(f"hfd:base=jpeg:checkpoint={path}")
-    with pytest.raises(Unavailable, match=r"--members dirac-jpegxl"):
-        load("dirac:steps=1:base=jpegxl")
-
-
-@pytest.mark.parametrize("options", ["", ":optimize=1", ":subsampling=444"])
-def test_a_jpeg_tells_its_quality(options):
-    jpeg = load(f"jpeg{options}")
-    for quality in (1, 5, 30, 31, 74, 95, 100):
-        data = jpeg.encode(noise(16, 16), Setting("quality", quality))
-        assert jpeg.setting_of(data) == Setting("quality", quality)
-
-
-def test_streams_of_learned_bases_tell_their_level():
-    codec = load("elic")
-    for setting in codec.sweep:
+@pytest.mark.parametrize("spec", ["jpeg", "jpeg:optimize=1", "jpeg:subsampling=444", "elic"])
+def test_a_stream_of_a_base_tells_its_setting(spec):
+    codec = load(spec)
+    qualities = [Setting("quality", value) for value in (1, 5, 30, 31, 74, 95, 100)]
+    for setting in codec.sweep if spec == "elic" else qualities:
         assert codec.setting_of(codec.encode(noise(64, 64), setting)) == setting
 
 
+def load_network(path):
+    return _load_diffusion(path, load_card(path).sha256, "cpu")
+
+
 def test_a_stream_that_does_not_tell_its_setting_is_placed_by_its_rate(weights):
-    path = weights / "dirac-webp.safetensors"
-    network = _load_diffusion(path, load_card(path).sha256, "cpu")
+    network = load_network(weights / "dirac-webp.safetensors")
     base, pixels = BaseCodec("webp"), noise(256, 192, 3)
     rates = network.level_table[:, RATE].tolist()
     overhead = float(network.level_table[:, OVERHEAD].mean())
@@ -148,10 +131,8 @@ def test_a_stream_that_does_not_tell_its_setting_is_placed_by_its_rate(weights):
 
 
 def test_statistics_between_two_levels_are_interpolated(weights):
-    path = weights / "dirac-jpeg.safetensors"
-    network = _load_diffusion(path, load_card(path).sha256, "cpu")
-    first, second = network.facts(0), network.facts(1)
-    half = network.facts(0.5)
+    network = load_network(weights / "dirac-jpeg.safetensors")
+    first, second, half = (network.facts(level) for level in (0, 1, 0.5))
     assert half.scale == pytest.approx(math.sqrt(first.scale * second.scale), rel=1e-6)
     assert half.threshold == pytest.approx(math.sqrt(first.threshold * second.threshold), rel=1e-6)
     assert network.facts(-1) == first

@@ -49,38 +49,28 @@ def drawn_with(folder, photographs):
     return levels, numbers, ((base_pictures + 1) * 127.5).round()
 
 
-def test_crops_are_those_of_photographs_that_the_base_coded_whole(tmp_path):
-    pictures = [noise(90, 130, seed) for seed in (1, 2)]
-    levels, numbers, base_pictures = drawn_with(tmp_path, hold_photographs(pictures))
+def hold_two():
+    return hold_photographs([noise(90, 130, seed) for seed in (1, 2)])
+
+
+def test_crops_are_those_of_photographs_that_the_base_coded_whole_and_keeps(tmp_path, monkeypatch):
+    levels, numbers, base_pictures = drawn_with(tmp_path, hold_two())
     for level, number, crop in zip(levels, numbers, base_pictures, strict=True):
-        coded = hold_photographs(
-            [
-                through_jpeg(pad_pixels(picture), (5, 10, 20)[level])[:90, :130]
-                for picture in pictures
-            ]
-        )
-        expected = draw_crops(coded, 64, [number], 1)[0]
+        pictures = (pad_pixels(noise(90, 130, seed)) for seed in (1, 2))
+        coded = [through_jpeg(picture, (5, 10, 20)[level])[:90, :130] for picture in pictures]
+        expected = draw_crops(hold_photographs(coded), 64, [number], 1)[0]
         assert torch.equal(crop, expected.float())
-
-
-def test_a_photograph_that_the_base_coded_is_kept_for_later_steps_and_runs(tmp_path, monkeypatch):
-    photographs = hold_photographs([noise(90, 130, seed) for seed in (1, 2)])
-    _, _, first = drawn_with(tmp_path, photographs)
     stored_files = sorted((tmp_path / BASE_FOLDER).iterdir())
     assert 3 <= len(stored_files) <= 6
     monkeypatch.setattr(objective_module, "write_file", None)
-    _, _, second_pictures = drawn_with(tmp_path, photographs)
-    assert torch.equal(first, second_pictures)
+    _, _, later_pictures = drawn_with(tmp_path, hold_two())
+    assert torch.equal(base_pictures, later_pictures)
     assert sorted((tmp_path / BASE_FOLDER).iterdir()) == stored_files
 
 
-def test_crops_are_coded_by_themselves_where_photographs_are_too_many_to_keep(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(
-        "baselines.neural.diffusion.objective.MAX_CACHED_BYTES", 3 * 3 * 2 * 90 * 130 - 1
-    )
-    photographs = hold_photographs([noise(90, 130, seed) for seed in (1, 2)])
+def test_crops_of_too_many_photographs_are_coded_by_themselves(tmp_path, monkeypatch):
+    monkeypatch.setattr(objective_module, "MAX_CACHED_BYTES", 3 * 3 * 2 * 90 * 130 - 1)
+    photographs = hold_two()
     levels, numbers, base_pictures = drawn_with(tmp_path, photographs)
     crops = draw_crops(photographs, 64, numbers, 1).permute(0, 2, 3, 1).numpy()
     expected = [
@@ -95,9 +85,8 @@ def test_a_level_has_the_standard_deviation_of_the_bases_residuals(method):
     network = drawing_network(method, "jpeg")
     crops = [noise(64, 64, seed) for seed in (1, 2)]
     for index, quality in enumerate((5, 10, 20)):
-        residuals = np.stack(
-            [(crop - through_jpeg(crop, quality).astype(float)) / 127.5 for crop in crops]
-        )
+        decoded = np.stack([through_jpeg(crop, quality) for crop in crops]).astype(float)
+        residuals = (np.stack(crops) - decoded) / 127.5
         scale = np.sqrt((residuals**2).mean())
         share = (np.abs(residuals) <= float(network.level_table[index, THRESHOLD]) * scale).mean()
         assert float(network.level_table[index, SCALE]) == pytest.approx(scale, rel=1e-4)
@@ -154,19 +143,17 @@ def test_steps_lower_the_loss_that_validation_sees():
 
 
 def test_a_network_that_was_not_measured_is_refused():
-    config = replace(
-        ARCHITECTURES["dirac"].sizes["tiny"], base="jpeg", setting="quality", settings=(5.0,)
-    )
-    network = load_architecture("dirac").build(config)
+    dirac, elic = load_architecture("dirac"), load_architecture("elic")
+    tiny = ARCHITECTURES["dirac"].sizes["tiny"]
     with pytest.raises(UsageError, match="--members dirac-elic"):
-        load_architecture("dirac").build(ARCHITECTURES["dirac"].sizes["tiny"]).initialise(
-            crops_of(1), ()
-        )
-    with pytest.raises(UsageError, match='initialise = "pca"'):
-        objective().loss(network, Batch(crops_of(1)), 0)
-    elic_network = load_architecture("elic").build(load_architecture("elic").sizes["tiny"])
-    with pytest.raises(UsageError, match="objective dirac"):
-        objective().loss(elic_network, Batch(crops_of(1)), 0)
+        dirac.build(tiny).initialise(crops_of(1), ())
+    unmeasured = dirac.build(replace(tiny, base="jpeg", setting="quality", settings=(5.0,)))
+    for network, message in (
+        (unmeasured, 'initialise = "pca"'),
+        (elic.build(elic.sizes["tiny"]), "objective dirac"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            objective().loss(network, Batch(crops_of(1)), 0)
 
 
 def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):

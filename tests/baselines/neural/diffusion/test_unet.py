@@ -85,9 +85,8 @@ def test_a_block_is_the_published_one_with_norms_over_channels(inputs, outputs):
         return values / (1 + (-values).exp())
 
     hidden = convolved(silu(norm(features, "norm")), "first")
-    scale_and_shift = linear(vectors, state["condition.weight"], state["condition.bias"])[
-        :, :, None, None
-    ]
+    scale_and_shift = linear(vectors, state["condition.weight"], state["condition.bias"])
+    scale_and_shift = scale_and_shift[:, :, None, None]
     scale, shift = scale_and_shift[:, :outputs], scale_and_shift[:, outputs:]
     hidden = norm(hidden, "conditioned_norm") * (1 + scale) + shift
     skipped = convolved(features, "skip") if inputs != outputs else features
@@ -138,21 +137,13 @@ def test_dimensions_that_no_network_can_have_are_refused(field, value, message):
 COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
 
-@pytest.fixture
-def pictures():
-    return torch.randn(2, 3, 8, 12)
-
-
-def test_a_picture_is_its_coefficients_turned_back(pictures):
+def test_a_picture_is_the_cosine_transform_of_blocks_of_mixed_colours_turned_back():
+    pictures = torch.randn(2, 3, 8, 12)
     coefficients = analyse(pictures)
     assert coefficients.shape == (2, BANDS, 2, 3)
     torch.testing.assert_close(synthesise(coefficients), pictures)
     torch.testing.assert_close(coefficients.square().sum(), pictures.square().sum())
-
-
-def test_coefficients_are_the_cosine_transform_of_blocks_of_mixed_colours(pictures):
     block = pictures[1, :, 4:, 8:].double().numpy()
     mixed = np.einsum("ck,kyx->cyx", COLOURS, block)
     expected = np.concatenate([dctn(block, norm="ortho").ravel() for block in mixed])
-    result = analyse(pictures)[1, :, 1, 2]
-    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(coefficients[1, :, 1, 2].numpy(), expected, rtol=1e-4, atol=1e-5)
