@@ -15,14 +15,13 @@ from support.metrics.cases import in_new_python
 from support.networks.streams import STREAMS
 
 CACHED = (coder._row_model, coder._class_model, coder._uniform, coder._require_exact_coder)
-NAMES = ("AnsCoder", "Categorical", "Uniform")
 
 
 @contextmanager
 def code_in_python():
     """Have the coder of this module work without constriction."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in NAMES:
+        for name in ("AnsCoder", "Categorical", "Uniform"):
             patch.setattr(coder, name, getattr(ans, name))
         for function in CACHED:
             function.cache_clear()

@@ -4,11 +4,7 @@ from torch import nn
 from torch.nn import functional
 
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.entropy.integer.grid import (
-    ACTIVATION_LIMIT,
-    WeightLimit,
-    integer_weights,
-)
+from baselines.neural.entropy.integer.grid import ACTIVATION_LIMIT, WeightLimit, integer_weights
 from baselines.neural.entropy.integer.integer_path import (
     BoundExceeded,
     IntegerConvolution,

@@ -56,12 +56,8 @@ def test_the_integers_approach_the_float_model_digit_by_digit(sizes, tables, mon
         fractional_bits = {name: digits + i % 2 for i, name in enumerate(activation_names(model))}
         path = path_of(model, tables, fractional_bits)
         result = means_scales_decoded(path, z_symbols(2, sizes), symbols, monkeypatch)
-        errors.append(
-            [
-                rms(convert_to_float(values) - exact)
-                for values, exact in zip(result, expected, strict=True)
-            ]
-        )
+        pairs = zip(result, expected, strict=True)
+        errors.append([rms(convert_to_float(values) - exact) for values, exact in pairs])
     for coarse, fine in pairwise(errors):
         assert all(2.5 < c / f < 6 for c, f in zip(coarse, fine, strict=True))
     assert all(e < 0.03 * rms(exact) for e, exact in zip(errors[-1], expected, strict=True))
@@ -125,7 +121,10 @@ def test_calibrated_fractional_bits_leave_room_and_do_not_waste_it(sizes):
                     record("support.scale", value[:, :support_channels])
                 record("support.mean", mean)
                 record("support.mean", value)  # as decoded, nearly
+    state_before = {name: value.clone() for name, value in model.state_dict().items()}
     result = calibrate(model, values)
+    assert all(torch.equal(state_before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
     assert set(result) == set(activation_names(model))
     for name, max_value in maxima.items():
         reach = ACTIVATION_LIMIT / 2 ** result[name]
@@ -148,14 +147,6 @@ def test_a_fraction_balances_rounding_with_clipping_what_is_twice_as_large(large
         last.weight.zero_()
         last.bias.copy_(torch.tensor([largest, 0, 0, 0, 0, 0]))
     assert calibrate(model, [latents(1)])["z"] == fraction
-
-
-def test_calibration_leaves_the_model_as_it_was():
-    model = network()
-    state_before = {name: value.clone() for name, value in model.state_dict().items()}
-    calibrate(model, [latents(1)])
-    assert all(torch.equal(state_before[name], value) for name, value in model.state_dict().items())
-    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_an_encoder_sends_the_rounded_difference_within_what_can_be_decoded():

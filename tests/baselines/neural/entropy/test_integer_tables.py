@@ -96,34 +96,23 @@ def test_weights_and_biases_are_rounded_as_rational_arithmetic_rounds_them(weigh
     weight = torch.randn(6, 5, 3, 3) * torch.logspace(-6, 4, 6).view(6, 1, 1, 1)
     weight[2] = torch.tensor(0.5) * torch.arange(-22, 23).view(5, 3, 3)  # many halves
     bias = torch.randn(6)
-    integer_layer = integer_weights(
-        weight, bias, out_dim=0, in_fraction=7, weight_limit=weight_limit
-    )
+    layer = integer_weights(weight, bias, out_dim=0, in_fraction=7, weight_limit=weight_limit)
     for channel in range(6):
-        scale = int(integer_layer.scale[channel])
+        scale = int(layer.scale[channel])
         expected = [exactly_rounded(w, scale) for w in weight[channel].flatten().tolist()]
-        assert integer_layer.weight[channel].flatten().tolist() == expected
-        assert integer_layer.bias[channel] == exactly_rounded(bias[channel].item(), scale + 7)
+        assert layer.weight[channel].flatten().tolist() == expected
+        assert layer.bias[channel] == exactly_rounded(bias[channel].item(), scale + 7)
 
 
 @pytest.mark.parametrize("weight_limit", WeightLimit)
 def test_every_channel_has_the_finest_grid_that_its_largest_weight_allows(weight_limit):
-    limit = weight_limit
-    largest = torch.tensor([1.0, 0.99, 127 / 128, 0.9921, 0.7, 2.0**-11, 3e5])
-    integer_layer = integer_weights(
-        -largest.view(-1, 1), None, out_dim=0, in_fraction=0, weight_limit=weight_limit
-    )
-    for value, scale in zip(largest.tolist(), integer_layer.scale.tolist(), strict=True):
-        assert exactly_rounded(value, scale) <= limit < exactly_rounded(value, scale + 1)
-
-
-def test_channels_of_nothing_or_next_to_nothing_get_the_finest_scale_there_is():
-    weight = torch.tensor([[0.0], [1e-44], [1e-30]])
-    integer_layer = integer_weights(
-        weight, None, out_dim=0, in_fraction=0, weight_limit=WeightLimit.FINE
-    )
-    assert integer_layer.weight.flatten().tolist() == [0, 0, 0]
-    assert integer_layer.scale.tolist() == [MAX_SCALE] * 3
+    largest = torch.tensor([1.0, 0.99, 127 / 128, 0.9921, 0.7, 2.0**-11, 3e5, 0.0, 1e-44, 1e-30])
+    weight = -largest.view(-1, 1)
+    layer = integer_weights(weight, None, out_dim=0, in_fraction=0, weight_limit=weight_limit)
+    for value, scale in zip(largest[:-3].tolist(), layer.scale[:-3].tolist(), strict=True):
+        assert exactly_rounded(value, scale) <= weight_limit < exactly_rounded(value, scale + 1)
+    assert layer.weight[-3:].flatten().tolist() == [0, 0, 0], "next to nothing"
+    assert layer.scale[-3:].tolist() == [MAX_SCALE] * 3
 
 
 def test_powers_of_two_are_exact():

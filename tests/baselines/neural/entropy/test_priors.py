@@ -26,10 +26,8 @@ def test_gaussian_bits_are_those_of_the_normal_distribution():
     residuals, scales = np.meshgrid(np.arange(-6.0, 7.0), [0.01, 0.11, 0.5, 2.0, 30.0])
     result = gaussian_bits(torch.tensor(residuals).float(), torch.tensor(scales).float())
     bounded = np.maximum(scales, 0.11)
-    mass = norm.sf((np.abs(residuals) - 0.5) / bounded) - norm.sf(
-        (np.abs(residuals) + 0.5) / bounded
-    )
-    expected = -np.log2(np.maximum(mass, 1e-9))
+    upper, lower = ((np.abs(residuals) + half) / bounded for half in (-0.5, 0.5))
+    expected = -np.log2(np.maximum(norm.sf(upper) - norm.sf(lower), 1e-9))
     np.testing.assert_allclose(result.numpy(), expected, rtol=2e-5, atol=1e-6)
 
 
@@ -63,9 +61,8 @@ def test_bits_far_out_on_either_side_do_not_cancel_in_single_precision():
     values = torch.tensor([-150.0, -120.0, 120.0, 150.0]).repeat(1, 2, 1, 1)
     bits = prior.bits(values)
     assert float(bits.min()) > 15
-    torch.testing.assert_close(
-        bits.double(), prior.double().bits(values.double()), rtol=1e-4, atol=0
-    )
+    exact = prior.double().bits(values.double())
+    torch.testing.assert_close(bits.double(), exact, rtol=1e-4, atol=0)
 
 
 def test_bits_of_z_are_counted_by_channel():
@@ -127,9 +124,9 @@ def test_coding_z_takes_the_bits_that_the_prior_says(prior):
     np.testing.assert_array_equal(SymbolDecoder(data).take(rows, indices), symbols)
 
 
-def test_a_prior_that_lies_far_from_its_median_still_gives_a_distribution(prior):
+def test_a_prior_that_lies_far_from_its_median_still_gives_a_distribution():
+    prior = FactorisedPrior(2)
     with torch.no_grad():
-        prior = FactorisedPrior(2)
         prior.quantiles[:, 1] = torch.tensor([1e6, -1e6])
     tables = factorised_tables(prior)
     assert tables["z_cdf_length"].min() >= 3
@@ -155,14 +152,12 @@ def test_annealed_rounding_goes_up_as_often_as_its_formula_says(fraction, temper
 def test_annealed_rounding_lies_between_and_ends_at_the_nearest():
     distances = torch.linspace(-3.97, 4.03, 400)
     distances = distances[(distances - distances.floor() - 0.5).abs() > 0.05]
-    warm, cold = (
-        annealed_rounding(temperature, seeded())(distances) for temperature in (0.5, 0.004)
-    )
+    warm, cold = (annealed_rounding(value, seeded())(distances) for value in (0.5, 0.004))
     assert bool(((warm >= distances.floor()) & (warm <= distances.ceil())).all())
     assert torch.allclose(cold, distances.round(), atol=1e-3)
 
 
-def test_annealed_rounding_has_a_gradient_and_repeats_with_its_seed():
+def test_annealed_rounding_has_a_gradient_repeats_with_its_seed_and_stays_finite():
     distances = torch.linspace(-2.3, 2.4, 50, requires_grad=True)
     rounded = annealed_rounding(0.3, seeded())(distances)
     (gradient,) = torch.autograd.grad(rounded.sum(), distances)
@@ -170,13 +165,10 @@ def test_annealed_rounding_has_a_gradient_and_repeats_with_its_seed():
     assert float(gradient.mean()) > 0.5
     assert torch.equal(rounded, annealed_rounding(0.3, seeded())(distances))
     assert not torch.equal(rounded, annealed_rounding(0.3, seeded(4))(distances))
-
-
-def test_whole_numbers_stay_finite():
-    distances = torch.tensor([-2.0, -1e-9, 0.0, 5.0], requires_grad=True)
-    rounded = annealed_rounding(0.05, seeded())(distances)
-    assert bool(torch.autograd.grad(rounded.sum(), distances)[0].isfinite().all())
-    assert torch.allclose(rounded, distances, atol=1e-3)
+    whole = torch.tensor([-2.0, -1e-9, 0.0, 5.0], requires_grad=True)
+    rounded = annealed_rounding(0.05, seeded())(whole)
+    assert bool(torch.autograd.grad(rounded.sum(), whole)[0].isfinite().all())
+    assert torch.allclose(rounded, whole, atol=1e-3)
 
 
 def test_latents_are_rounded_from_their_mean_with_the_gradient_of_the_identity():
