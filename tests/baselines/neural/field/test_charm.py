@@ -21,12 +21,6 @@ def test_the_published_size_has_the_published_parameters_and_work():
     assert sum(cost.macs_per_pixel for cost in result.values()) == 580_722
 
 
-@pytest.fixture
-def network():
-    torch.manual_seed(0)
-    return CharmNetwork(TINY)
-
-
 def parameters_by_slice(network, latents):
     """Return the mean and scale of every slice."""
     values = torch.split(latents, list(network.sizes.slices), dim=1)
@@ -35,22 +29,20 @@ def parameters_by_slice(network, latents):
     return [torch.cat(pair, 1).detach() for pair in rounded[0]]
 
 
-def test_a_slice_depends_on_the_first_slices_only(network):
+def test_a_slice_depends_on_the_first_slices_only_and_features_are_not_negative():
+    torch.manual_seed(0)
+    network = CharmNetwork(TINY)
     latents = 4 * torch.randn(1, network.sizes.latent, 8, 8)
     parameters_before = parameters_by_slice(network, latents)
     starts = [sum(network.sizes.slices[:i]) for i in range(len(network.sizes.slices))]
     for changed, start in enumerate(starts):
         changed_latents = latents.clone()
         changed_latents[:, start : start + network.sizes.slices[changed]] += 3
-        parameters_after = parameters_by_slice(network, changed_latents)
-        differ = [
-            not torch.equal(*pair) for pair in zip(parameters_before, parameters_after, strict=True)
-        ]
+        pairs = zip(parameters_before, parameters_by_slice(network, changed_latents), strict=True)
         informs = changed < network.sizes.support_slices
-        assert differ == [informs and later > changed for later in range(len(starts))]
-
-
-def test_the_hyper_decoder_gives_features_that_are_not_negative(network):
+        assert [not torch.equal(*pair) for pair in pairs] == [
+            informs and later > changed for later in range(len(starts))
+        ]
     with torch.no_grad():
         features = network.hyper_synthesis(torch.randn(1, network.sizes.hyper_latent, 3, 3))
     assert all(float(feature.min()) == 0 for feature in features)

@@ -11,6 +11,7 @@ from baselines.neural.architecture import ARCHITECTURES
 from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.costs import costs
+from baselines.neural.entropy.integer.integer_path import fractional_bit_tables
 from baselines.neural.field.ivr import (
     IvrNetwork,
     IvrPath,
@@ -66,7 +67,8 @@ def test_the_tables_cost_what_the_distributions_do():
     prior = LaplacePrior(2)
     tables = laplace_tables(prior)
     network = IvrNetwork(TINY)
-    path = IvrPath(network, {**tables, **fractional_bits(network)})
+    fractional_bits = fractional_bit_tables(default_fractional_bits(network))
+    path = IvrPath(network, {**tables, **fractional_bits})
     log_scales = torch.tensor(random.uniform(math.log(0.15), math.log(40), 200)).float()
     means = torch.tensor(random.uniform(-30, 30, 200)).float()
     shape = (1, 200, 20, 50)
@@ -86,12 +88,6 @@ def test_the_tables_cost_what_the_distributions_do():
     counts = cdf[rows, entries + 1] - cdf[rows, entries]
     bits = float(-(counts.double() / 2**16).log2().sum()) + 12 * int(outside.sum())
     assert bits == pytest.approx(ideal, rel=0.005)
-
-
-def fractional_bits(network):
-    from baselines.neural.entropy.integer.integer_path import fractional_bit_tables
-
-    return fractional_bit_tables(default_fractional_bits(network))
 
 
 def test_every_step_of_the_rate_has_a_stream_of_its_own(tmp_path):

@@ -41,11 +41,8 @@ def test_streams_of_two_betas_differ_in_the_header_alone(tmp_path):
     codec = PictureCodec(checkpoint)
     pixels = noise(64, 64)
     first, second = (codec.encode(pixels, BETA_GRID.step(beta)) for beta in (0.0, 2.56))
-    assert [i for i, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1]] == [
-        9,
-        len(first) - 2,
-        len(first) - 1,
-    ]  # the byte of beta, the checksum
+    differing = [i for i, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1]]
+    assert differing == [9, len(first) - 2, len(first) - 1], "the byte of beta, the checksum"
     assert torch.equal(codec.latents(first), codec.latents(second))
     assert not np.array_equal(codec.decode(first), codec.decode(second))
 
@@ -71,6 +68,5 @@ def test_a_slice_sees_its_own_part_of_the_hyper_decoder():
         by_slice(network, inputs, lambda index, _mean: latents[index])[0]
         for inputs in (supports, changed_supports)
     )
-    assert [same(*pair) for pair in zip(parameters_before, parameters_after, strict=True)] == [
-        True
-    ] * 3 + [False]
+    pairs = zip(parameters_before, parameters_after, strict=True)
+    assert [same(*pair) for pair in pairs] == [True] * 3 + [False]

@@ -50,12 +50,6 @@ def parts_of(exact: ExactTransformer, rows: int, columns: int, stage: int):
         features = exact.add_earlier_part(features, book, entries[book])
 
 
-def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:
-    """Frequencies (P, M, K) of the parts of a stage's tokens."""
-    result = parts_of(ExactTransformer(seeded()), rows, columns, stage)
-    return np.stack([values for _, _, values in result], axis=1)
-
-
 def every_bit(rows: int, columns: int, stage: int) -> str:
     """Return a digest that covers features and logits, since frequencies hide most differences."""
     parts = parts_of(ExactTransformer(seeded()), rows, columns, stage)
@@ -65,7 +59,8 @@ def every_bit(rows: int, columns: int, stage: int) -> str:
 @pytest.mark.parametrize("shape", [(16, 8), (11, 13)], ids=str)
 @pytest.mark.parametrize("stage", [1, 4])
 def test_frequencies_are_the_probabilities_of_the_float_transformer(shape, stage):
-    result = frequencies(*shape, stage)
+    parts = parts_of(ExactTransformer(seeded()), *shape, stage)
+    result = np.stack([frequencies for _, _, frequencies in parts], axis=1)  # (token, part, entry)
     vectors, is_known, is_wanted = inputs(*shape, stage)
     logits = seeded()(tokens_of(*shape), vectors, is_known[None], is_wanted[None])
     expected = logits.softmax(2).numpy()

@@ -52,16 +52,13 @@ def test_counts_survive_an_interruption():
 
 
 def test_a_discriminator_sees_the_code_vectors_and_learns():
-    objective, network, batch = objective_of(
-        "pqmim_autoencoder", gan=0.5, discriminator_channels=(4, 8)
-    )
+    fields = {"gan": 0.5, "discriminator_channels": (4, 8)}
+    objective, network, batch = objective_of("pqmim_autoencoder", **fields)
     result = objective.loss(network, batch, 0)
     plain, *_ = objective_of("pqmim_autoencoder")
-    without = plain.loss(network, batch, 0)
+    without = float(plain.loss(network, batch, 0).total.detach())
     extra = 0.5 * float(result.numbers["generator"].detach())
-    assert float(result.total.detach()) == pytest.approx(
-        float(without.total.detach()) + extra, rel=1e-5
-    )
+    assert float(result.total.detach()) == pytest.approx(without + extra, rel=1e-5)
     assert result.after_step(1.0)["discriminator"] > 0
     assert objective.state()["adversary"]["network"]
 
@@ -71,9 +68,8 @@ def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
     stages = token_stages(TINY, 8, 8).numpy()
     real, shares, stages_drawn = 0, [], set()
     for step in range(12):
-        for is_known, is_wanted in zip(
-            *(mask.numpy() for mask in objective.masks(TINY, step, 8, 8)), strict=True
-        ):
+        masks = (mask.numpy() for mask in objective.masks(TINY, step, 8, 8))
+        for is_known, is_wanted in zip(*masks, strict=True):
             assert is_wanted.any()
             assert not (is_known & is_wanted).any()
             numbers = [s for s in range(TINY.stages) if np.array_equal(is_wanted, stages == s)]

@@ -56,36 +56,24 @@ def test_real_bytes_are_within_half_a_percent_of_the_cross_entropy(network):
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 500), (200, 144)], ids=str)
-def test_what_is_decoded_are_the_nearest_entries(network, shape):
+def test_what_is_decoded_are_the_nearest_entries(network, shape, monkeypatch):
     latents, coder = latents_of(network, *shape), PqMimCoder(network)
-    decoded = coder.decode(coder.encode(latents), *latents.shape[2:])
+    data = coder.encode(latents)
     quantiser = network.quantiser
-    assert torch.equal(decoded, quantiser.vectors(quantiser.tokens(latents)))
-
-
-def test_few_distributions_are_in_memory_at_once_and_the_bytes_are_the_same(network, monkeypatch):
-    latents, coder = latents_of(network, 200, 144), PqMimCoder(network)
-    expected = coder.encode(latents)
+    expected = quantiser.vectors(quantiser.tokens(latents))
+    assert torch.equal(coder.decode(data, *latents.shape[2:]), expected)
     monkeypatch.setattr("baselines.neural.pqmim.coder.ROW_BATCH", 5)
-    assert coder.encode(latents) == expected
+    assert coder.encode(latents) == data
 
 
 def test_any_bytes_give_entries_or_a_corrupt_stream(network):
     coder, random = PqMimCoder(network), np.random.default_rng(2)
     data = coder.encode(latents_of(network, 64, 64))
-    hostile = [
-        b"",
-        b"\0",
-        b"\1",
-        data[:-1],
-        data + b"\1",
-        random.bytes(len(data)),
-        random.bytes(400),
-    ]
-    hostile += [bytes([*data[:place], data[place] ^ 1, *data[place + 1 :]]) for place in (0, 5)]
-    for data in hostile:
+    random_bytes = (random.bytes(len(data)), random.bytes(400))
+    flipped = [bytes([*data[:place], data[place] ^ 1, *data[place + 1 :]]) for place in (0, 5)]
+    for damaged in (b"", b"\0", b"\1", data[:-1], data + b"\1", *random_bytes, *flipped):
         with pytest.raises(CorruptStream):
-            coder.decode(data, 4, 4)
+            coder.decode(damaged, 4, 4)
 
 
 def test_a_codec_names_its_source_and_refuses_other_checkpoints(tmp_path, monkeypatch):
@@ -122,22 +110,19 @@ def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
 def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_many_pixels():
     recipe = load_recipe("night")
     runs = suite("generative", recipe, Path(), ["pqmim"])
-    names = [*(f"pqmim-{level}" for level in (1, 2, 3, 4))]
+    names = [f"pqmim-{level}" for level in (1, 2, 3, 4)]
     assert [run.name for run in runs] == [*names, *(f"pqmim-perceptual-{n}" for n in (1, 2, 3))]
     level_crops = recipe.crops_before(len(recipe.stages)) / 5
     for run in runs:
         *transforms, last = run.recipe.stages
         transform_crops = sum(stage.crops for stage in transforms)
-        assert (
-            level_crops <= transform_crops <= level_crops + recipe.stages[0].batch * len(transforms)
-        )
-        assert [stage.objective for stage in transforms] == ["pqmim_autoencoder"] * len(transforms)
+        batches = recipe.stages[0].batch * len(transforms)
+        assert level_crops <= transform_crops <= level_crops + batches
+        assert {stage.objective for stage in transforms} == {"pqmim_autoencoder"}
         assert last.objective == "pqmim_transformer"
         assert last.crop_px == 16 * run.recipe.dimensions["window"]
-        of_recipe = sum(
-            transform.crops * max(s.crop_px for s in recipe.stages) ** 2 for transform in transforms
-        )
-        assert last.crops * last.crop_px**2 == pytest.approx(of_recipe, rel=0.15)
+        pixels = transform_crops * max(stage.crop_px for stage in recipe.stages) ** 2
+        assert last.crops * last.crop_px**2 == pytest.approx(pixels, rel=0.15)
         assert any(stage.has_gan for stage in transforms) == ("perceptual" in run.name)
         level = int(run.name[-1])
         assert run.recipe.dimensions["books"] == BOOKS[level - 1]

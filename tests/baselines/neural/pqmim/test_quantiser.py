@@ -21,22 +21,19 @@ def latents():
     return torch.randn(2, BOOKS * WIDTH, 5, 6)
 
 
-def test_tokens_are_those_of_a_brute_force_search(quantiser, latents):
-    tokens = quantiser.tokens(latents).numpy()
-    books, values = quantiser.codebooks.detach().double().numpy(), latents.double().numpy()
-    for image, book, row, column in np.ndindex(2, BOOKS, 5, 6):
-        part = values[image, book::BOOKS, row, column]
-        distances = ((books[book] - part) ** 2).sum(1)
-        assert tokens[image, book, row, column] == distances.argmin()
-
-
-def test_vectors_are_the_entries_that_tokens_name(quantiser, latents):
+def test_tokens_are_those_of_a_brute_force_search_with_their_entries_and_counts(quantiser, latents):
     tokens = quantiser.tokens(latents)
     vectors = quantiser.vectors(tokens)
     assert vectors.shape == latents.shape
+    books, values = quantiser.codebooks.detach().double().numpy(), latents.double().numpy()
     for image, book, row, column in np.ndindex(2, BOOKS, 5, 6):
-        entry = quantiser.codebooks[book, tokens[image, book, row, column]]
-        assert torch.equal(vectors[image, book::BOOKS, row, column], entry)
+        part = np.s_[image, book::BOOKS, row, column]
+        entry = ((books[book] - values[part]) ** 2).sum(1).argmin()
+        assert tokens[image, book, row, column] == entry
+        assert torch.equal(vectors[part], quantiser.codebooks[book, entry])
+    for book, counts in enumerate(quantiser.counts(tokens)):
+        expected = np.bincount(tokens[:, book].numpy().reshape(-1), minlength=ENTRIES)
+        assert counts.tolist() == expected.tolist()
 
 
 def test_the_gradient_passes_through_unchanged_and_leaves_the_codebooks_alone(quantiser, latents):
@@ -62,13 +59,6 @@ def test_commitment_moves_latents_and_the_codebook_loss_entries(quantiser, laten
     quantiser(latents).codebook.sum().backward()
     assert latents.grad is None
     assert quantiser.codebooks.grad.any()
-
-
-def test_counts_are_those_of_each_book(quantiser, latents):
-    tokens = quantiser.tokens(latents)
-    for book, counts in enumerate(quantiser.counts(tokens)):
-        expected = np.bincount(tokens[:, book].numpy().reshape(-1), minlength=ENTRIES)
-        assert counts.tolist() == expected.tolist()
 
 
 def test_unused_entries_come_to_lie_beside_the_most_used_ones(quantiser):

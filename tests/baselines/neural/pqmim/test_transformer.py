@@ -95,8 +95,7 @@ def test_a_part_sees_the_earlier_parts_of_its_own_token_and_no_later_one(part):
     row, column = 0, 2  # of stage 2
     changed_tokens[0, part, row, column] = (tokens[0, part, row, column] + 1) % TINY.entries
     outputs = [
-        network(input_tokens, vectors, stages < 2, stages == 2)
-        for input_tokens in (tokens, changed_tokens)
+        network(values, vectors, stages < 2, stages == 2) for values in (tokens, changed_tokens)
     ]
     changed = (outputs[0] != outputs[1]).any(2)
     token_index = (stages == 2).nonzero().tolist().index([0, row, column])
@@ -112,15 +111,12 @@ def test_windows_are_put_together_again(shape):
     parts = windows.split(values)
     assert torch.equal(windows.join(parts), values)
     is_inside = (parts != 0).all(2)
-    assert (
-        is_inside.all() if windows.is_inside is None else torch.equal(is_inside, windows.is_inside)
-    )
+    expected = torch.ones_like(is_inside) if windows.is_inside is None else windows.is_inside
+    assert torch.equal(is_inside, expected)
     assert torch.equal(parts[0].view(8, 8, 3)[: shape[1], : shape[2]], values[0, :8, :8])
 
 
-def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_of_the_image(
-    transformer,
-):
+def test_a_prediction_depends_on_its_window_within_the_image_alone(transformer):
     vectors, stages = torch.randn(1, TINY.latent, 13, 16), token_stages(TINY, 13, 16)[None]
     tokens = tokens_of(13, 16)
     all_logits = transformer(tokens, vectors, stages < 3, stages == 3)
@@ -128,12 +124,10 @@ def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_o
         part = stages[:, rows, columns]
         inside = (values[:, :, rows, columns] for values in (tokens, vectors))
         alone = transformer(*inside, part < 3, part == 3)
-        of_whole = torch.zeros_like(stages, dtype=torch.bool)
-        of_whole[:, rows, columns] = True
-        stage_logits = of_whole[stages == 3]
-        assert torch.allclose(
-            all_logits[stage_logits], alone, atol=1e-5 * float(all_logits.abs().max())
-        )
+        of_part = torch.zeros_like(stages, dtype=torch.bool)
+        of_part[:, rows, columns] = True
+        result = all_logits[of_part[stages == 3]]
+        assert torch.allclose(result, alone, atol=1e-5 * float(all_logits.abs().max()))
 
 
 def test_attention_is_biased_by_the_relative_place_and_near_at_the_start():
