@@ -10,12 +10,7 @@ import pytest
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.measure.score import HashedImage, Scorer
 from benchmark.metrics.metric import has_influence, protocol_of
-from benchmark.registry import (
-    DISTRIBUTION_METRICS,
-    FEATURE_SPACES,
-    METRICS,
-    metric_class,
-)
+from benchmark.registry import DISTRIBUTION_METRICS, FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import refused_columns
 from conftest import ROOT, SHARED

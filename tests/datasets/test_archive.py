@@ -9,12 +9,7 @@ from PIL import Image
 
 from benchmark.commands import fetch as command
 from benchmark.datasets import archive as published
-from benchmark.datasets.archive import (
-    ARCHIVES,
-    Archive,
-    fetch_archive,
-    find_archive_images,
-)
+from benchmark.datasets.archive import ARCHIVES, Archive, fetch_archive, find_archive_images
 from benchmark.datasets.download import MANIFEST, ExpectedFile
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError

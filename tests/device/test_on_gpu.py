@@ -178,10 +178,7 @@ def test_kodak_is_packed_as_it_is_known_from_its_pixels(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(data / "weights"))
     name, content = next(loads.data())
     assert name == "shared/data/kodak/kodim01.png"
-    with (
-        Image.open(io.BytesIO(content)) as packed,
-        Image.open(source) as original,
-    ):
+    with Image.open(io.BytesIO(content)) as packed, Image.open(source) as original:
         assert packed.format == "WEBP"
         assert packed.tobytes() == original.tobytes()
     assert len(content) < source.stat().st_size

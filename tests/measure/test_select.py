@@ -164,9 +164,7 @@ def test_photographs_are_found_again_by_a_name_or_a_folder_or_the_reason_is_give
     assert "clic2020 was not found" in find_sources("clic2020", tmp_path, results)
 
 
-def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(
-    tmp_path,
-):
+def test_photographs_of_a_folder_are_found_by_its_results_while_they_are_there(tmp_path):
     folder = noise_images(tmp_path / "photos", [(20, 16), (16, 20)])
     options = {"metrics": "psnr", "jobs": 1, "results": tmp_path / "results"}
     (name,) = {run("raw", dataset=str(folder), **options).matrix.sources.dataset.name}

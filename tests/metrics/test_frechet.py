@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics import frechet as module
-from benchmark.metrics.frechet import (
-    FID256,
-    FDAlex,
-    FDSqueeze,
-    frechet,
-)
+from benchmark.metrics.frechet import FID256, FDAlex, FDSqueeze, frechet
 from benchmark.metrics.metric import Metric
 from benchmark.metrics.pairwise import Recall256, kernel_distance
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS

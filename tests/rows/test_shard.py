@@ -279,10 +279,7 @@ def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path
     cut_file, misnamed_file = tmp_path / "cut.parquet", tmp_path / f"{'0' * 64}.parquet"
     cut_file.write_bytes(whole_file.read_bytes()[:-9])
     misnamed_file.write_bytes(whole_file.read_bytes())
-    for path, reason in (
-        (cut_file, "complete parquet"),
-        (misnamed_file, "sha256"),
-    ):
+    for path, reason in ((cut_file, "complete parquet"), (misnamed_file, "sha256")):
         with pytest.raises(BadShard, match=reason) as bad:
             read_parquet(path)
         assert bad.value.damaged

@@ -4,12 +4,7 @@ import polars as pl
 import pytest
 
 from benchmark.errors import UnknownName
-from benchmark.rows.variants import (
-    add_bundled,
-    add_variants,
-    divide_rows,
-    rows_of_other_variants,
-)
+from benchmark.rows.variants import add_bundled, add_variants, divide_rows, rows_of_other_variants
 from support.rows.measured import row, table
 
 IMAGES = ("a", "b", "c")

@@ -45,10 +45,7 @@ def operations(codec, stream):
 
 @pytest.mark.parametrize(
     ("make", "max_pixels", "margin"),
-    [
-        (ours, crdr_container.max_pixels, 2),
-        (write_hyperprior, compressai_container.max_pixels, 1),
-    ],
+    [(ours, crdr_container.max_pixels, 2), (write_hyperprior, compressai_container.max_pixels, 1)],
     ids=["ours", "compressai"],
 )
 def test_the_work_of_a_stream_is_bounded_by_its_length(make, max_pixels, margin, tmp_path):

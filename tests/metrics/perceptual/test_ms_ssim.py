@@ -10,14 +10,7 @@ from skimage.metrics import structural_similarity
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics import ms_ssim as module
-from benchmark.metrics.ms_ssim import (
-    HALF_WINDOW,
-    MARGIN_PX,
-    MSSSIM,
-    SSIM,
-    STRIP_VALUES,
-    strips,
-)
+from benchmark.metrics.ms_ssim import HALF_WINDOW, MARGIN_PX, MSSSIM, SSIM, STRIP_VALUES, strips
 from support.extension import extension
 from support.metrics.cases import through_jpeg
 from support.metrics.cases import value as present_value

@@ -15,13 +15,7 @@ from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.contents import export_pack, import_pack
 from benchmark.rows.packs.pack import open_pack
 from support.codecs.files import conditions
-from support.packs.honest_pack import (
-    HONEST,
-    edit_rows,
-    recorded_contender,
-    rows_in,
-    write_rows,
-)
+from support.packs.honest_pack import HONEST, edit_rows, recorded_contender, rows_in, write_rows
 
 
 def read_all(path):
