@@ -1,7 +1,6 @@
 """Chroma format and tuning of stored rows, with columns for them or older."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from benchmark.spec import CodecSpec
 from support.rows import measured
 from support.rows.bundled_results import bundled_results
 
-ROOT = Path(__file__).parents[2]
 CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
 
 
@@ -59,12 +57,9 @@ def test_what_a_row_says_of_its_codec_is_what_the_codec_said():
     ],
 )
 def test_rows_without_these_columns_take_the_facts_of_the_codec(codec, variant, expected):
-    assert stated_facts({"codec": codec, "variant": variant}) == expected
-
-
-def test_what_a_row_names_takes_precedence():
-    row = {"codec": "avif", "chroma": "4:2:0", "tuned_for": "PSNR"}
-    assert stated_facts(row) == ("4:2:0", "PSNR")
+    row = {"codec": codec, "variant": variant}
+    assert stated_facts(row) == expected
+    assert stated_facts(row | {"chroma": "4:2:0", "tuned_for": "VMAF"}) == ("4:2:0", "VMAF")
 
 
 def test_code_named_by_rows_runs_only_if_its_full_spec_is_given():

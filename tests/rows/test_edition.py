@@ -27,11 +27,9 @@ def test_a_published_network_is_no_standard_codec_though_no_group_of_the_paper_h
     assert kinds["HM"] == kinds["VTM"] == kinds["JPEG XL"] == "standard"
 
 
-def test_every_codec_takes_a_name_and_each_of_its_variants_has_its_own():
-    assert [spec.label for spec in resolve(parse_codec("ours:name=A"))] == [
-        "A beta=0",
-        "A beta=3.84",
-    ]
+def test_every_codec_takes_a_name_of_its_own_and_keeps_its_facts():
+    labels_of_ours = [spec.label for spec in resolve(parse_codec("ours:name=A"))]
+    assert labels_of_ours == ["A beta=0", "A beta=3.84"]
     (spec,) = resolve(parse_codec("jpeg:optimize=1:name=A"))
     edition = Edition.create(spec)
     assert (label_of(spec), edition.title, edition.facts.kind) == ("A", "A", "standard")
@@ -39,6 +37,10 @@ def test_every_codec_takes_a_name_and_each_of_its_variants_has_its_own():
         load_codec(variant) for variant in (spec, parse_codec("jpeg:optimize=1"))
     )
     assert named_codec.describe() == plain_codec.describe()
+    texts = "jpeg:name=Mine", "ours:beta=0:name=A"
+    editions = [Edition.create(parse_codec(text)) for text in texts]
+    assert [edition.family for edition in editions] == ["jpeg", "ours"]
+    assert editions[1].facts.trained_on == ("psnr_db", "lpips_alex")
 
 
 def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_them():
@@ -52,15 +54,6 @@ def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_
         assert all("\\," in label for label in texts.values() if "pth" in label), "--anchor takes"
         names = titles(map(Edition.create, specs)).values()
         assert not any("\\" in name for name in names)
-
-
-def test_a_codec_that_the_user_named_keeps_its_facts():
-    editions = (
-        Edition.create(parse_codec("jpeg:name=Mine")),
-        Edition.create(parse_codec("ours:beta=0:name=A")),
-    )
-    assert [edition.family for edition in editions] == ["jpeg", "ours"]
-    assert editions[1].facts.trained_on == ("psnr_db", "lpips_alex")
 
 
 def test_editions_of_one_build_are_one_key_whatever_their_rows_name():

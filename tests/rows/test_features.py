@@ -71,36 +71,23 @@ def as_npy(array):
     return content.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("content", "valid"),
-    [
-        (as_npy(np.float32([[1, 2]])), True),
-        (as_npy(np.float32([1, 2])), False),
-        (as_npy(np.float64([[1, 2]])), False),
-        (as_npy(np.float32([[1, np.inf]])), False),
-        (as_npy(np.float32([[np.nan, 2]])), False),
-        (as_npy(np.float32([[1, 2]]))[:-1], False),
-        (b"no features", False),
-        (b"", False),
-    ],
-)
-def test_a_damaged_file_of_features_is_removed_and_a_whole_one_stays(content, valid, tmp_path):
-    features, digest = FeatureFolder(tmp_path), "ab" * 32
+def test_a_damaged_file_of_features_is_removed_and_no_pickle_is_run(tmp_path):
+    features, digest, trap = FeatureFolder(tmp_path), "ab" * 32, tmp_path / "trap"
     assert features.read("colours/1", digest) is None
-    features.keep(ImageFeatures("colours/1", digest, np.zeros((1, 2))))
-    (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
-    path.write_bytes(content)
-    result = features.read("colours/1", digest)
-    assert (result.tolist() if valid else result) == ([[1, 2]] if valid else None)
-    assert path.exists() == features.has("colours/1", digest) == valid
-
-
-def test_a_pickle_among_features_is_not_run(tmp_path):
-    features, trap = FeatureFolder(tmp_path), tmp_path / "trap"
-    features.keep(ImageFeatures("colours/1", "ab" * 32, np.zeros((1, 2))))
-    (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
-    path.write_bytes(as_npy(np.array([[MakesFolder(trap)]], object)))
-    assert features.read("colours/1", "ab" * 32) is None
+    whole = as_npy(np.float32([[1, 2]]))
+    arrays = [
+        *(np.float32([1, 2]), np.float64([[1, 2]]), np.float32([[1, np.inf]])),
+        *(np.float32([[np.nan, 2]]), np.array([[MakesFolder(trap)]], object)),
+    ]
+    for content in (whole, *map(as_npy, arrays), whole[:-1], b"no features", b""):
+        features.keep(ImageFeatures("colours/1", digest, np.zeros((1, 2))))
+        (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
+        path.write_bytes(content)
+        result = features.read("colours/1", digest)
+        assert (None if result is None else result.tolist()) == (
+            [[1, 2]] if content is whole else None
+        )
+        assert path.exists() == features.has("colours/1", digest) == (content is whole)
     assert not trap.exists()
 
 
@@ -129,17 +116,14 @@ def test_files_that_another_run_has_merged_are_not_missed(tmp_path):
     assert len(list((tmp_path / "sets").iterdir())) == 1
 
 
-@pytest.mark.parametrize(("text", "gib"), [("", 20), ("0", 0), ("1.5", 1.5)])
-def test_the_size_of_features_is_that_of_the_variable(monkeypatch, text, gib):
-    monkeypatch.setenv("BENCH_FEATURES_GIB", text)
-    assert features_budget_bytes() == gib * 2**30
-
-
-@pytest.mark.parametrize("text", ["much", "-1", "inf", "nan"])
-def test_a_size_that_is_not_a_number_of_gib_is_refused(monkeypatch, text):
-    monkeypatch.setenv("BENCH_FEATURES_GIB", text)
-    with pytest.raises(UsageError, match="BENCH_FEATURES_GIB"):
-        features_budget_bytes()
+def test_the_size_of_features_is_that_of_the_variable_or_refused(monkeypatch):
+    for text, gib in (("", 20), ("0", 0), ("1.5", 1.5)):
+        monkeypatch.setenv("BENCH_FEATURES_GIB", text)
+        assert features_budget_bytes() == gib * 2**30
+    for text in ("much", "-1", "inf", "nan"):
+        monkeypatch.setenv("BENCH_FEATURES_GIB", text)
+        with pytest.raises(UsageError, match="BENCH_FEATURES_GIB"):
+            features_budget_bytes()
 
 
 def test_a_file_with_other_columns_is_left_out_with_a_warning(tmp_path):

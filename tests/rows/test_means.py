@@ -13,7 +13,7 @@ from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.summary import SECONDS, TIMED
-from benchmark.spec import CodecSpec, parse_codec
+from benchmark.spec import CodecSpec
 from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
 
@@ -66,14 +66,11 @@ def test_of_two_library_versions_the_later_run_is_shown_and_the_older_is_kept_ap
         "jpeg", fingerprint="old", finished_utc="2026-01-01T00:00:00.000+00:00", psnr_db=9.0
     )
     summary = summarise(table([*old, *new, *sweep("webp")]))
-    assert {
-        entry.edition.run_facts.version
-        for entry in summary.points
-        if label_of(entry.edition.spec) == "jpeg"
-    } == {"2.0"}
-    expected = fmean(record["psnr_db"] for record in new if record["setting_value"] == 5)
-    mean = point(summary, "jpeg", 5).means["psnr_db"]
-    assert mean.value == pytest.approx(expected, abs=1e-12)
+    for quality in (5, 80):
+        shown = point(summary, "jpeg", quality)
+        assert shown.edition.run_facts.version == "2.0"
+        expected = fmean(r["psnr_db"] for r in new if r["setting_value"] == quality)
+        assert shown.means["psnr_db"].value == pytest.approx(expected, abs=1e-12)
     assert {p.edition.run_facts.version for p in summary.replaced} == {"1.0"}
 
 
@@ -106,44 +103,28 @@ def test_a_point_that_lacks_images_others_have_says_how_many():
     assert point(summary, "jpeg", 5).missing == 0
 
 
-def test_common_restricts_all_points_to_the_images_that_all_have():
+def test_points_are_restricted_to_the_images_that_all_have_for_each_metric():
     rows = [*(row("jpeg", 5, name) for name in ("a", "bb", "ccc")), row("webp", 5, "bb")]
     summary = summarise(table(rows), common=True)
     assert (summary.images, summary.dropped) == (1, 2)
     assert [rate_point.images for rate_point in summary.points] == [1, 1]
     assert point(summary, "jpeg", 5).means["psnr_db"].value == row("jpeg", 5, "bb")["psnr_db"]
-
-
-def test_a_point_without_any_stream_does_not_empty_the_common_images():
+    # A point without any stream does not empty the common images.
     rows = [row("jpeg", 5, "a"), failed("webp", 5, "a", "encode", "no")]
     summary = summarise(table(rows), common=True)
     assert (summary.images, point(summary, "jpeg", 5).images) == (1, 1)
     assert point(summary, "webp", 5).bpp is None
-
-
-def test_images_left_out_by_common_have_not_failed():
+    # Images that are left out have not failed.
     rows = [row("jpeg", 5, "a"), row("jpeg", 5, "b"), failed("webp", 5, "a", "encode", "no")]
     summary = summarise(table([*rows, row("webp", 5, "b")]), common=True)
     assert (point(summary, "jpeg", 5).failed, point(summary, "jpeg", 5).failures) == (0, ())
     assert point(summary, "webp", 5).failures == (("encode: no", 1),)
-
-
-def test_common_is_decided_for_each_metric():
     rows = [row(codec, 5, name) for codec in ("jpeg", "webp") for name in ("a", "bb")]
     rows[3]["lpips_alex"] = None
     result = point(summarise(table(rows), common=True), "jpeg", 5)
     assert result.means["psnr_db"].images == 2
     assert result.means["lpips_alex"].images == 1
     assert result.means["lpips_alex"].bpp == rows[0]["bpp"]
-
-
-def test_identical_images_are_counted_apart_and_not_averaged():
-    rows = [row("jpeg", 5, "a", psnr_db=float("inf")), row("jpeg", 5, "b", psnr_db=40.0)]
-    mean = summarise(table(rows)).points[0].means["psnr_db"]
-    assert (mean.value, mean.images, mean.infinite, mean.missing) == (40.0, 1, 1, 0)
-    rows[1]["psnr_db"] = float("inf")
-    mean = summarise(table(rows)).points[0].means["psnr_db"]
-    assert (mean.value, mean.images, mean.infinite) == (None, 0, 2)
 
 
 def test_the_psnr_of_the_mean_squared_error_is_that_of_all_pixels_together():
@@ -169,9 +150,6 @@ def test_the_psnr_of_the_mean_squared_error_is_that_of_all_pixels_together():
     assert record["psnr_db_of_mean_mse"] == pytest.approx(expected, rel=1e-12)
     (record,) = summarise(table(rows[-1:])).flat_records()
     assert record["psnr_db_of_mean_mse"] is None
-
-
-def test_the_psnr_of_the_mean_squared_error_is_not_of_other_images_than_the_mean():
     rows = [row("jpeg", 5, name) for name in "ab"] + [row("webp", 5, name) for name in "ab"]
     rows[0]["psnr_db"] = None
     records = summarise(table(rows), common=True).flat_records()
@@ -192,16 +170,22 @@ def test_failed_cells_are_counted_with_their_three_most_frequent_reasons():
     assert result.failures == (("encode: cut off", 3), ("encode: slow", 3), ("encode: boom", 2))
 
 
-def test_a_null_metric_keeps_its_reason_and_its_bpp_is_over_the_images_with_a_value():
+def test_a_null_keeps_its_reason_and_an_infinite_value_is_counted_apart():
     rows = [row("jpeg", 5, name) for name in ("a", "bb")]
     rows[1] |= {"ms_ssim": None, "ms_ssim_reason": "image under 161 px"}
     rows.append(row("webp", 5, "bb"))
     mean = point(summarise(table(rows)), "jpeg", 5).means["ms_ssim"]
     assert (mean.images, mean.missing, mean.bpp) == (1, 1, rows[0]["bpp"])
     assert mean.reasons == (("image under 161 px", 1),)
+    rows = [row("jpeg", 5, "a", psnr_db=float("inf")), row("jpeg", 5, "b", psnr_db=40.0)]
+    mean = summarise(table(rows)).points[0].means["psnr_db"]
+    assert (mean.value, mean.images, mean.infinite, mean.missing) == (40.0, 1, 1, 0)
+    rows[1]["psnr_db"] = float("inf")
+    mean = summarise(table(rows)).points[0].means["psnr_db"]
+    assert (mean.value, mean.images, mean.infinite) == (None, 0, 2)
 
 
-def test_timed_means_are_of_timed_rows_on_the_machine_of_the_latest():
+def test_seconds_are_of_one_machine_and_timed_ones_of_timed_rows():
     megapixels = 100 * 80 / 1e6
     rows = [
         row("jpeg", 5, "a", timing=True, machine="new", encode_seconds=0.5, run="z"),
@@ -213,9 +197,6 @@ def test_timed_means_are_of_timed_rows_on_the_machine_of_the_latest():
     assert summary.machine == "new"
     assert (mean.value, mean.images) == (pytest.approx(0.5 / megapixels, rel=1e-12), 1)
     assert summarise(table(rows[2:])).machine == ""
-
-
-def test_seconds_in_a_table_are_never_of_two_machines():
     rows = [
         row("jpeg", 5, "a", machine="new", encode_seconds=0.5, run="z"),
         row("jpeg", 5, "b", machine="old", encode_seconds=7.0),
@@ -259,27 +240,25 @@ def test_an_edition_is_its_latest_row_with_the_versions_and_caveats_of_all():
     later = {"codec_version": "2", "caveat": "y", "command": "c2", "run": "2", "revision": None}
     rows = [row("jpeg", 5, "a", **first), row("jpeg", 5, "b", **later)]
     (result,) = summarise(table(rows)).points
-    edition = result.edition
-    assert (edition.run_facts.version, edition.run_facts.command, edition.run_facts.run) == (
-        "2 and 1",
-        "c2",
-        "2",
-    )
-    assert (sorted(edition.run_facts.caveats), edition.run_facts.devices) == (["x", "y"], ("cpu",))
-    assert (edition.bundled, edition.run_facts.recorded) == (False, False)
+    edition, facts = result.edition, result.edition.run_facts
+    assert (facts.version, facts.command, facts.run) == ("2 and 1", "c2", "2")
+    assert (sorted(facts.caveats), facts.devices) == (["x", "y"], ("cpu",))
+    assert (edition.bundled, facts.recorded) == (False, False)
     assert edition.build == ("f" * 64, 0)
     (bundled,) = summarise(table([rows[0] | {"bundled": True}])).points
     assert bundled.edition.bundled
+    rows = [row("mine", 5, "a", caveat="random weights", bytes_origin="declared")]
+    for shown, caveats in (
+        (rows, ("random weights", "bytes=declared")), ([row("jpeg", 5, "a")], ())
+    ):  # fmt: skip
+        assert summarise(table(shown)).points[0].edition.run_facts.caveats == caveats
 
 
 def test_costs_are_means_of_what_rows_state_and_bits_are_compared_with_the_codecs_own_count():
+    states = ("a", 110, 800, 2.0), ("b", 120, 800, 4.0), ("c", 9, 0, None)
     rows = [
         row("ours", 5, name, num_bytes=size, estimated_bits=bits, parameters=9, encode_kmac=kmac)
-        for name, size, bits, kmac in (
-            ("a", 110, 800, 2.0),
-            ("b", 120, 800, 4.0),
-            ("c", 9, 0, None),
-        )
+        for name, size, bits, kmac in states
     ]
     (result,) = summarise(table([*rows, failed("ours", 5, "d", "encode", "no")])).points
     assert result.means["real_to_estimated_bits"][:3:2] == (pytest.approx((1.1 + 1.2) / 2), 2)
@@ -288,9 +267,14 @@ def test_costs_are_means_of_what_rows_state_and_bits_are_compared_with_the_codec
     assert not {"decode_kmac"} & result.means.keys()
 
 
-def test_codecs_are_in_the_order_of_the_registry():
+def test_codecs_are_in_the_order_of_the_registry_and_variants_of_one_label_by_their_whole_name():
     rows = [*sweep("zzz"), *sweep("webp"), *reversed(sweep("jpeg"))]
     assert [*summarise(table(rows)).labels.values()] == ["jpeg", "webp", "zzz"]
+    rows = [row("a/mine.py:Mine", 5, "x"), row("b/mine.py:Mine", 5, "x"), row("c/it.py:It", 5, "x")]
+    labels = {*summarise(table(rows)).labels.values()}
+    assert labels == {"a/mine.py:Mine", "b/mine.py:Mine", "it.py:It"}
+    summary = summarise(table([]))
+    assert (summary.points, summary.images, summary.labels) == ((), 0, {})
 
 
 def test_points_are_sorted_by_rate_and_those_without_a_stream_are_last():
@@ -298,29 +282,6 @@ def test_points_are_sorted_by_rate_and_those_without_a_stream_are_last():
     rows += [failed("jpeg", 4, "a", "encode", "no"), failed("jpeg", 9, "a", "encode", "no")]
     result = [rate_point.setting.value for rate_point in summarise(table(rows)).points]
     assert result == [5, 6, 7, 4, 9]
-
-
-def test_caveats_and_declared_sizes_reach_the_point():
-    rows = [row("mine", 5, "a", caveat="random weights", bytes_origin="declared")]
-    assert summarise(table(rows)).points[0].edition.run_facts.caveats == (
-        "random weights",
-        "bytes=declared",
-    )
-    assert summarise(table([row("jpeg", 5, "a")])).points[0].edition.run_facts.caveats == ()
-
-
-def test_variants_that_would_share_a_label_keep_their_whole_names():
-    rows = [row("a/mine.py:Mine", 5, "x"), row("b/mine.py:Mine", 5, "x"), row("c/it.py:It", 5, "x")]
-    assert {*summarise(table(rows)).labels.values()} == {
-        "a/mine.py:Mine",
-        "b/mine.py:Mine",
-        "it.py:It",
-    }
-
-
-def test_no_rows_give_no_points():
-    summary = summarise(table([]))
-    assert (summary.points, summary.images, summary.labels) == ((), 0, {})
 
 
 @pytest.mark.parametrize(("images", "few"), [(0, False), (1, True), (49, True), (50, False)])
@@ -345,12 +306,8 @@ def test_records_for_machines_are_json_without_nan():
     assert records[-1]["bpp"] is None
 
 
-@pytest.mark.parametrize(
-    "variant", ["metric=mse:model=bmshj2018-hyperprior", "model=bmshj2018-hyperprior"]
-)
-def test_the_short_name_stands_for_the_codec_with_and_without_its_defaults(variant):
-    assert label_of(CodecSpec.parse("compressai", variant)) == "hyperprior"
-    assert (
-        label_of(parse_codec("compressai:metric=ms-ssim:model=bmshj2018-hyperprior"))
-        != "hyperprior"
-    )
+def test_the_short_name_stands_for_the_codec_with_and_without_its_defaults():
+    model = "model=bmshj2018-hyperprior"
+    variants = (model, f"metric=mse:{model}", f"metric=ms-ssim:{model}")
+    labels = [label_of(CodecSpec.parse("compressai", variant)) for variant in variants]
+    assert [label == "hyperprior" for label in labels] == [True, True, False]

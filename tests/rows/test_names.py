@@ -9,6 +9,7 @@ from benchmark.rows.edition import CATALOGUE, Edition, RunFacts
 from benchmark.rows.names import find_editions, find_variant, is_named, usual_variants
 from benchmark.show.figures.style import parse_names
 from benchmark.spec import CodecSpec, parse_codec
+from support.codecs.files import FAKES
 
 TYPED = {  # a codec's spec as in rows, and other texts that mean only it
     "compressai:model=bmshj2018-hyperprior": (
@@ -57,6 +58,8 @@ def test_a_name_with_several_variants_is_refused_where_one_is_needed():
     with pytest.raises(UnknownName) as raised:
         find_variant("jpge", editions)
     assert raised.value.name == "jpge"
+    twins = editions_of("a/mine.py:Mine", "b/mine.py:Mine")
+    assert find_editions(["Mine"], twins) == twins
 
 
 def test_every_title_of_the_catalogue_finds_its_edition():
@@ -64,29 +67,12 @@ def test_every_title_of_the_catalogue_finds_its_edition():
         assert edition in find_editions([edition.title], CATALOGUE)
 
 
-def test_a_title_that_two_codecs_would_share_means_both():
-    twins = editions_of("a/mine.py:Mine", "b/mine.py:Mine")
-    assert find_editions(["Mine"], twins) == twins
-
-
-def test_defaults_of_a_users_file_may_be_spelled_out(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(DRAWS)
-    (edition,) = editions = editions_of("./mine.py:Drawn")
-    assert find_editions(["./mine.py:Drawn:seed=0"], editions) == [edition]
+def test_defaults_of_a_users_file_may_be_spelled_out():
+    codec = f"{FAKES}:Draws"
+    (edition,) = editions = editions_of(codec)
+    assert find_editions([f"{codec}:seed=0"], editions) == [edition]
     with pytest.raises(UnknownName):
-        find_editions(["./mine.py:Drawn:seed=1"], editions)
-
-
-DRAWS = """from benchmark.codec import Setting
-
-class Drawn:
-    sweep = (Setting("level", 1),)
-
-    def __init__(self, *, seed: int = 0) -> None: ...
-    def encode(self, pixels, setting): ...
-    def decode(self, data): ...
-"""
+        find_editions([f"{codec}:seed=1"], editions)
 
 
 def named_variants(names, pairs, measured=()):
@@ -119,16 +105,13 @@ def test_a_name_without_its_usual_variants_means_all_and_a_file_is_not_loaded():
     assert named_variants(["HiFiC"], [folder]) == named_variants(["folder"], [folder]) == {folder}
 
 
-def test_a_file_that_was_moved_is_known_by_its_name_without_folders():
+def test_a_file_that_was_moved_is_known_by_its_name_and_one_of_this_folder_is_meant_alone():
     pairs = [("old/mine.py:Mine", ""), ("mine.py:Other", ""), ("jpeg", "")]
     assert named_variants(["new/mine.py:Mine"], pairs) == {("old/mine.py:Mine", "")}
     with pytest.raises(UnknownName, match=r"new/mine\.py:Nothing"):
         named_variants(["new/mine.py:Nothing"], pairs)
     ambiguous_pairs = [("a/mine.py:Mine", ""), ("b/mine.py:Mine", "")]
     assert named_variants(["b/mine.py:Mine"], ambiguous_pairs) == {("b/mine.py:Mine", "")}
-
-
-def test_a_file_of_this_folder_is_meant_alone_where_another_folder_has_one_of_its_name():
     pairs = [("./mine.py:Mine", ""), ("a/mine.py:Mine", "")]
     assert named_variants(["mine.py:Mine"], pairs) == {("./mine.py:Mine", "")}
 

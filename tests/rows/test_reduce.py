@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -15,10 +14,16 @@ from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.errors import DamagedResults
 from benchmark.measure.cells import Rescore
+from benchmark.measure.record import RowRecorder
 from benchmark.measure.score import find_unscored_tasks, scored_pairs
+from benchmark.measure.workbench import Workbench
 from benchmark.metrics.metric import Metric, Reduced, protocol_of
 from benchmark.rows.means import summarise, summarise_rows
-from benchmark.rows.reduce import add_distribution_metrics, summarise_with_distributions
+from benchmark.rows.reduce import (
+    Reductions,
+    add_distribution_metrics,
+    summarise_with_distributions,
+)
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder
 from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
@@ -88,6 +93,12 @@ def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_
     assert {row["shift_protocol"] for row in rows} == {"shift/1-1"}
     assert {row["colours_patches_protocol"] for row in rows} == {"colours/1"}
     assert {row["colours_patches_reason"] for row in rows} == {None}
+    # Too few images are refused unless asked for.
+    mean = values(store, "shift_many")[64.0]
+    assert mean.value is None
+    assert all(word in mean.reasons[0][0] for word in ("4 images", "100", "--allow-few"))
+    few_mean = values(store, "shift_many", allow_few=True)[64.0]
+    assert few_mean.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
 
 
 def test_sources_are_extracted_once_however_many_codecs_and_settings(tmp_path, sources):
@@ -109,9 +120,7 @@ def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_
     mean = values(store, "shift")[64.0]
     assert mean.value is None
     assert "the features of 4 of 4 images are not kept here: `bench rescore" in mean.reasons[0][0]
-    tasks = find_unscored_tasks(
-        store.table(), sources, NAMES, store.folder, retry=True, may_run=anything
-    )
+    tasks = find_tasks(store, sources)
     assert len(tasks) == 12
     assert all(isinstance(task, Rescore) and task.metrics == ("colours",) for task in tasks)
     cells_lacking = {(task.row["cell"], "colours") for task in tasks}
@@ -122,20 +131,17 @@ def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_
     assert scored_pairs(store.table(), measured, ["colours"], store.folder) == cells_lacking
 
 
-def anything(_row):
-    """Trust every row: the fakes are named by their file."""
-    return True
+def find_tasks(store, sources, names=NAMES):
+    """Return what a store lacks; every row may run, since the fakes are named by their file."""
+    return find_unscored_tasks(
+        store.table(), sources, names, store.folder, retry=True, may_run=lambda _: True
+    )
 
 
 def run_tasks_here(tasks, store):
     """`rescore` in this process, where the fakes are registered."""
-    from benchmark.measure.record import RowRecorder
-    from benchmark.measure.workbench import Workbench
-
-    bench, recorder = (
-        Workbench(conditions(folder=store.folder, metrics=NAMES)),
-        RowRecorder(store, keep_streams=True),
-    )
+    bench = Workbench(conditions(folder=store.folder, metrics=NAMES))
+    recorder = RowRecorder(store, keep_streams=True)
     for task in tasks:
         recorder.add(bench.carry_out(task))
     recorder.close()
@@ -161,15 +167,6 @@ def test_a_set_that_grows_is_reduced_again(tmp_path, sources):
     assert (few.images, many.images) == (3, 4)
     assert few.value == pytest.approx(expected_shifts(sources[:3], 64).mean(), abs=1e-5)
     assert many.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
-
-
-def test_too_few_images_are_refused_unless_asked_for(tmp_path, sources):
-    store = measure(tmp_path, sources)
-    mean = values(store, "shift_many")[64.0]
-    assert mean.value is None
-    assert all(word in mean.reasons[0][0] for word in ("4 images", "100", "--allow-few"))
-    few_mean = values(store, "shift_many", allow_few=True)[64.0]
-    assert few_mean.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
 
 
 def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
@@ -243,36 +240,23 @@ def test_a_damaged_feature_file_is_made_again(tmp_path, sources):
     victim.write_bytes(victim.read_bytes()[:-5])
     features = FeatureFolder(store.folder)
     assert features.read("colours/1", victim.stem) is None
-    tasks = find_unscored_tasks(
-        store.table(), sources, NAMES, store.folder, retry=True, may_run=anything
-    )
+    tasks = find_tasks(store, sources)
     assert 0 < len(tasks) < 12
     run_tasks_here(tasks, store)
     assert len(features.read("colours/1", victim.stem)) == 2
 
 
-def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sources):
+def test_bundled_rows_need_neither_streams_nor_features(tmp_path, sources):
     measured = measure(tmp_path / "there", sources)
     local_store = Store(tmp_path / "here" / "test")
     local_store.write_bundled("checkpoints", measured.table())
-    find_unscored = partial(
-        find_unscored_tasks, folder=local_store.folder, retry=True, may_run=anything
-    )
-    assert find_unscored(local_store.table(), sources, ("psnr_y", "colours")) == []
-    shutil.copytree(measured.folder / "streams", local_store.folder / "streams")
-    assert len(find_unscored(local_store.table(), sources, ("psnr_y",))) == 12
-
-
-def test_what_was_reduced_may_be_bundled_without_features(tmp_path, sources):
-    from benchmark.rows.reduce import Reductions
-
-    measured = measure(tmp_path / "there", sources)
+    assert find_tasks(local_store, sources, ("psnr_y", "colours")) == []
     expected_values = values(measured, "shift")
-    local_store = Store(tmp_path / "here" / "test")
-    local_store.write_bundled("checkpoints", measured.table())
     Reductions(local_store.folder).write_bundled("checkpoints", Reductions(measured.folder))
     assert values(local_store, "shift") == expected_values
     assert not (local_store.folder / "features").exists()
+    shutil.copytree(measured.folder / "streams", local_store.folder / "streams")
+    assert len(find_tasks(local_store, sources, ("psnr_y",))) == 12
 
 
 def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources):
@@ -355,11 +339,7 @@ def test_a_forged_reduction_is_left_out_and_reduced_again(forge, tmp_path, sourc
     rewrite_sets(store, forge)
     with pytest.warns(DamagedResults, match=r"/sets/.*\.parquet .*distribution metrics"):
         assert values(store, "shift") == expected_values
-
-
-def test_influences_of_another_number_of_images_are_reduced_again(tmp_path, sources):
-    store = measure(tmp_path, sources)
-    expected_values = values(store, "shift")
+    # influences of another number of images
     rewrite_sets(store, {"influence": pl.col("influence").list.head(2)})
     assert values(store, "shift") == expected_values
 

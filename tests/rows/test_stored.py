@@ -30,10 +30,6 @@ def stored(results, name, rows):
     return store.folder
 
 
-def labels(result):
-    return sorted({label_of(point.edition.spec) for point in result.summary.points})
-
-
 @pytest.fixture
 def results(tmp_path):
     """Two codecs, one in two variants, on images of two parts of a dataset."""
@@ -65,7 +61,8 @@ def test_codecs_are_asked_for_by_name_or_by_label(results):
         "webp, jpeg:optimize=1": ["jpeg:optimize=1", "webp"],
     }
     for names, expected in expected_labels.items():
-        assert labels(read_results(results, "set", names, ["psnr"])) == expected
+        points = read_results(results, "set", names, ["psnr"]).summary.points
+        assert sorted({label_of(point.edition.spec) for point in points}) == expected
     with pytest.raises(UnknownName, match=r"codec .*'avif'"):
         read_results(results, "set", "jpeg,avif", ["psnr"])
 

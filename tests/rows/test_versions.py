@@ -166,11 +166,6 @@ def test_features_of_other_pixels_of_a_stream_are_given_once_under_their_own_nam
     assert merged_rows["features_of"].null_count() == 4
 
 
-def test_no_rows_are_comparable():
-    rows = ComparableRows(measured.table([]))
-    assert (rows.index.tolist(), rows.num_points, rows.absent) == ([], 0, ())
-
-
 def test_a_bundled_row_beside_an_own_one_of_its_cell_is_left_out():
     cells = pl.DataFrame({"cell": ["a", "a", "b", "c"], "bundled": [True, None, True, False]})
     assert prefer_own_rows(cells).rows() == cells[[1, 2, 3]].rows()

@@ -2,7 +2,6 @@
 
 import math
 import re
-from hashlib import sha256
 from zlib import crc32
 
 import polars as pl
@@ -23,44 +22,38 @@ def read_all(path):
     return [pack.read(stream) for stream in pack.rows.values()]
 
 
-def one_stream(pack):
-    return sorted((pack / "streams").iterdir())[0]
-
-
-def rows_file(pack):
-    return pack / "rows.parquet"
-
-
 def change_values(**values):
     return lambda pack: edit_rows(pack, lambda rows: rows[1].update(values))
 
 
-def remove_column(name):
-    return lambda pack: write_rows(pack, [
-        {key: value for key, value in row.items() if key != name} for row in rows_in(pack)
-    ])  # fmt: skip
+def change_bytes(change):
+    def damage(pack):
+        file = pack / "rows.parquet"
+        file.write_bytes(change(file.read_bytes()))
+
+    return damage
+
+
+def rewrite_rows(number=None, **options):
+    def damage(pack):
+        file = pack / "rows.parquet"
+        pl.read_parquet(file)[:number].write_parquet(file, **options)
+
+    return damage
 
 
 DAMAGES = {
-    "no rows": lambda pack: rows_file(pack).unlink(),
-    "rows cut off": lambda pack: rows_file(pack).write_bytes(rows_file(pack).read_bytes()[:-200]),
-    "a byte flipped in the footer": lambda pack: rows_file(pack).write_bytes(
-        rows_file(pack).read_bytes()[:-20] + b"?" + rows_file(pack).read_bytes()[-19:]
-    ),
-    "bytes": lambda pack: rows_file(pack).write_bytes(b"\xff\xfe\x00"),
-    "no row at all": lambda pack: pl.read_parquet(rows_file(pack))[:0].write_parquet(
-        rows_file(pack)
-    ),
+    "no rows": lambda pack: (pack / "rows.parquet").unlink(),
+    "rows cut off": change_bytes(lambda content: content[:-200]),
+    "a byte flipped in the footer": change_bytes(lambda data: data[:-20] + b"?" + data[-19:]),
+    "bytes": change_bytes(lambda _: b"\xff\xfe\x00"),
+    "no row at all": rewrite_rows(0),
     "a text without end": change_values(stream_sha256="9" * 9999),
     "a text of two lines": change_values(stream_sha256="a\nb"),
     "an option without a value": change_values(variant=")"),
     "a strange column": lambda pack: write_rows(pack, [{**r, "x": 1} for r in rows_in(pack)]),
-    "notes of another kind": lambda pack: pl.read_parquet(rows_file(pack)).write_parquet(
-        rows_file(pack), metadata={"pack": '{"notes": 1}'}
-    ),
-    "notes that are no text": lambda pack: pl.read_parquet(rows_file(pack)).write_parquet(
-        rows_file(pack), metadata={"pack": "[" * 100_000}
-    ),
+    "notes of another kind": rewrite_rows(metadata={"pack": '{"notes": 1}'}),
+    "notes that are no text": rewrite_rows(metadata={"pack": "[" * 100_000}),
 }
 
 
@@ -89,7 +82,7 @@ def test_a_damaged_tar_is_one_sentence(measured_store, tmp_path):
 
 
 def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sources):
-    stream = one_stream(folder_pack)
+    stream, *_ = sorted((folder_pack / "streams").iterdir())
     stream.write_bytes(stream.read_bytes()[:-1] + b"?")
     cells = plan([recorded_contender(folder_pack)], "photos", sources)
     rows = [Workbench(conditions()).carry_out(cell).row for cell in cells]
@@ -125,7 +118,7 @@ def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, n
 
 @pytest.mark.parametrize("name", ["height_px", "coding_protocol", "codec"])
 def test_a_column_that_is_missing_is_named(folder_pack, name):
-    remove_column(name)(folder_pack)
+    edit_rows(folder_pack, lambda rows: [row.pop(name) for row in rows])
     with pytest.raises(BadPack, match=rf"rows\.parquet: .*{name}"):
         open_pack(folder_pack)
 
@@ -146,13 +139,9 @@ def write_as_jpeg(pack):
 
 def move_and_link(pack):
     place = pack.parent / "elsewhere.png"
-    one_picture(pack).rename(place)
-    (pack / "pictures" / f"{sha_of(place)}.png").symlink_to(place)
-
-
-def sha_of(picture):
-    with Image.open(picture) as image:
-        return sha256(image.convert("RGB").tobytes()).hexdigest()
+    picture = one_picture(pack)
+    picture.rename(place)
+    picture.symlink_to(place)
 
 
 def write_huge(pack):
@@ -192,10 +181,8 @@ def test_a_row_of_a_declared_size_has_a_picture_and_a_size(picture_pack, name, v
 
 def test_a_row_of_a_declared_size_has_no_stream(folder_pack):
     change_values(bytes_origin="declared")(folder_pack)
-    (row,) = (
-        row for row in open_pack(folder_pack).rows.values() if row["bytes_origin"] != "measured"
-    )
-    assert row["stream_sha256"] is None
+    rows = open_pack(folder_pack).rows.values()
+    assert [row["stream_sha256"] for row in rows if row["bytes_origin"] != "measured"] == [None]
 
 
 def test_columns_that_no_author_decides_are_those_of_every_pack(folder_pack):

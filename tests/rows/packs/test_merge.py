@@ -272,49 +272,33 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
         shard.rename(shard.with_name(f"{SHIPPED}kodak.parquet"))
     shard_bytes = (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes()
     (result,) = merge(first.parent, second.parent)
-    shard_conflicts = [
-        conflict
-        for conflict in result.conflicts
-        if "are from different versions of the project" in conflict
-    ]
-    assert len(shard_conflicts) == 1
-    assert f"{SHIPPED}kodak.parquet" in shard_conflicts[0]
+    (conflict,) = (text for text in result.conflicts if "different versions" in text)
+    assert f"{SHIPPED}kodak.parquet" in conflict
     assert (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes() == shard_bytes
 
 
-def test_one_run_described_in_two_ways_is_a_conflict(machines, tmp_path):
+def test_features_reductions_and_bundled_rows_are_merged_and_a_record_that_differs_is_a_conflict(
+    machines, tmp_path
+):
     first, second, _ = machines
     Store(second / "kodak").write_record("run-a", {"machine": "another"})
-    (result,) = merge(tmp_path / "into", first, second)
-    (sentence,) = result.conflicts
-    assert "runs/run-a.json describe the same run differently" in sentence
-    assert Store(tmp_path / "into" / "kodak").record("run-a") == {"machine": "run-a"}
-
-
-def test_features_and_reductions_are_merged_too(machines, tmp_path):
-    first, second, _ = machines
+    Store(first / "kodak").write_bundled("checkpoints", Store(second / "kodak").table())
     features = FeatureFolder(second / "kodak")
     features.keep(ImageFeatures("squeeze256/1", "ab" * 32, np.ones((2, 3), np.float32)))
-    pairs = [("s", "d")]
-    reduced = reduction_key("fd/1", pairs), "fd", "fd/1", 1.5, [0.25]
+    reduced = reduction_key("fd/1", [("s", "d")]), "fd", "fd/1", 1.5, [0.25]
     Reductions(second / "kodak").add([reduced])
     (result,) = merge(tmp_path / "into", first, second)
     assert (result.features, result.reductions) == (1, 1)
-    into = tmp_path / "into" / "kodak"
-    assert FeatureFolder(into).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
-    result = Reductions(into).get(reduced[0])
-    assert (result.value, result.influence.tolist()) == (1.5, [0.25])
-    assert (into / "features" / "CACHEDIR.TAG").exists()
-
-
-def test_rows_that_came_with_the_project_stay_what_they_are(machines, tmp_path):
-    first, second, _ = machines
-    store = Store(first / "kodak")
-    store.write_bundled("checkpoints", Store(second / "kodak").table())
-    merge(tmp_path / "into", first)
+    (sentence,) = result.conflicts
+    assert "runs/run-a.json describe the same run differently" in sentence
     into = Store(tmp_path / "into" / "kodak")
+    assert into.record("run-a") == {"machine": "run-a"}
+    assert FeatureFolder(into.folder).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
+    result = Reductions(into.folder).get(reduced[0])
+    assert (result.value, result.influence.tolist()) == (1.5, [0.25])
+    assert (into.folder / "features" / "CACHEDIR.TAG").exists()
     assert into.versions(bundled=True).height == 3
-    assert len(into.finished_cells()) == 4, "they never count as finished"
+    assert len(into.finished_cells()) == 6, "bundled rows never count as finished"
 
 
 def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatch):
@@ -388,26 +372,24 @@ def test_the_command_names_conflicts_and_ends_with_1(machines, tmp_path):
     assert (result.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)
 
 
-def test_a_damaged_shard_of_the_folder_merged_into_is_warned_of_and_not_the_sources(tmp_path):
+def test_a_damaged_shard_of_the_target_is_warned_of_and_one_of_a_source_is_collected(
+    tmp_path, monkeypatch
+):
     source = machine(tmp_path / "source", [cell(10, "a")], "run-a")
     into = machine(tmp_path / "into", [cell(20, "b")], "run-b")
-    shard = next((into / "kodak" / "per_image").glob("*.parquet"))
-    shard.write_bytes(b"damaged")
+    shards = [next(folder.glob("kodak/per_image/*.parquet")) for folder in (into, source)]
+    shards[0].write_bytes(b"damaged")
     with pytest.warns(DamagedResults) as caught:
         (result,) = merge(into, source)
-    assert {warning.message.file for warning in caught} == {shard}
+    assert {warning.message.file for warning in caught} == {shards[0]}
     assert result.damaged == ()
-
-
-def test_damaged_sources_are_collected_and_other_warnings_passed_on(tmp_path, monkeypatch):
-    source = machine(tmp_path / "source", [cell(10, "a")], "run-a")
-    next((source / "kodak" / "per_image").glob("*.parquet")).write_bytes(b"damaged")
+    shards[1].write_bytes(b"damaged")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert len(merge(tmp_path / "into", source)[0].damaged) == 1
+        assert len(merge(tmp_path / "other", source)[0].damaged) == 1
     monkeypatch.setattr(Reductions, "add", lambda *_: warnings.warn("another", stacklevel=1))
     with pytest.warns(UserWarning, match="another"):
-        merge(tmp_path / "into", source)
+        merge(tmp_path / "other", source)
 
 
 def run_of(results, run, part, quality):
@@ -446,8 +428,7 @@ def test_the_command_of_an_absent_part_is_that_of_the_run_with_all_its_options(t
         "my data",
         "--part",
         "1/2",
-        "--metrics",
-        "psnr",
+        "--metrics=psnr",
     ]
     part = run_of(tmp_path / "p1", "r1", "1/2", 10)
     record = Store(part / "kodak").record("r1") | {"arguments": arguments}

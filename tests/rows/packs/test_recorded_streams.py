@@ -50,10 +50,15 @@ def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_re
         assert row["decode_seconds"] < 1
 
 
-def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(pack_path, photos, tmp_path):
-    mixed = tmp_path / "mixed"
+def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(
+    pack_path, photos, tmp_path, monkeypatch
+):
+    """Images that only a program could code are an error by name and a skip among all codecs."""
+    strangers, mixed = tmp_path / "strangers", tmp_path / "mixed"
+    strangers.mkdir()
+    effect_noise((35, 30), 50).convert("RGB").save(strangers / "stranger.png")
     shutil.copytree(photos, mixed)
-    effect_noise((35, 30), 50).convert("RGB").save(mixed / "stranger.png")
+    shutil.copy(strangers / "stranger.png", mixed)
     request = Request(
         codecs=(HONEST.text,), dataset=str(mixed), results=tmp_path / "results", packs=(pack_path,)
     )
@@ -67,20 +72,7 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(pack_path
     matrix = open_matrix(replace(request, points=(f"{HONEST.text}.step=16,3",)))
     assert [cell.setting.value for cell in matrix.cells] == [16, 16]
     assert "for 3 of 3 images" in matrix.selection.skipped[0][1]
-
-
-def test_images_that_only_a_program_could_code_are_an_error_by_name_and_a_skip_among_all(
-    pack_path, tmp_path, monkeypatch
-):
-    strangers = tmp_path / "strangers"
-    strangers.mkdir()
-    effect_noise((35, 30), 50).convert("RGB").save(strangers / "stranger.png")
-    request = Request(
-        codecs=(HONEST.text,),
-        dataset=str(strangers),
-        results=tmp_path / "results",
-        packs=(pack_path,),
-    )
+    request = replace(request, dataset=str(strangers))
     with pytest.raises(Unavailable, match=r"stranger\.png"):
         open_matrix(request)
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: ["raw"])
@@ -90,16 +82,13 @@ def test_images_that_only_a_program_could_code_are_an_error_by_name_and_a_skip_a
 
 
 def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack_path, photos):
+    contenders = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
+    assert [contender.pack is None for contender in contenders] == [True, False]
     with pytest.raises(UsageError, match="--codecs"):
         select(["raw"], {}, [open_pack(pack_path)])
     request = Request(codecs=(HONEST.text,), dataset=str(photos), packs=(pack_path,), timing=True)
     with pytest.raises(UsageError, match="use one of the two"):
         open_matrix(request)
-
-
-def test_a_pack_for_one_of_several_codecs_is_accepted(pack_path):
-    contenders = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
-    assert [contender.pack is None for contender in contenders] == [True, False]
 
 
 def test_a_bundled_pack_replaces_only_its_own_program_where_that_is_absent(monkeypatch, tmp_path):
