@@ -26,28 +26,20 @@ def part_of(target: Path, data: bytes) -> Path:
     return part
 
 
-@pytest.mark.parametrize(
-    ("server_does", "left_over", "size_known", "starts"),
-    [
-        ({}, b"", True, [0]),
-        ({"says_length": False}, b"", False, [0]),
-        ({}, BODY[:400_000], True, [400_000]),  # resumed
-        ({"ranges": False}, BODY[:400_000], True, [400_000]),
-        ({"wrong_start": 7}, BODY[:400_000], True, [400_000, 0]),
-        ({}, BODY, True, []),
-        ({"ranges": False}, BODY, True, []),
-        ({}, BODY, False, [1_000_000]),
-        ({"ranges": False}, BODY, False, [1_000_000]),
-        ({}, b"x" * 400_000, True, [400_000, 0]),  # of another file
-        ({}, b"x" * 400_000, False, [400_000, 0]),
-        ({}, b"x" * len(BODY), True, [0]),
-        ({}, b"x" * len(BODY), False, [1_000_000, 0]),
-        ({}, b"x" * 1_000_001, True, [1_000_001, 0]),
-        ({}, b"x" * 1_000_001, False, [1_000_001, 0]),
-        ({"breaks_after": [300_000] * 3}, b"", True, [0, 300_000, 600_000, 900_000]),
-        ({"breaks_after": [300_000], "says_length": False}, b"", True, [0, 300_000]),
-    ],
-)
+@pytest.mark.parametrize(("server_does", "left_over", "size_known", "starts"), [
+    ({}, b"", True, [0]), ({"says_length": False}, b"", False, [0]),
+    ({}, BODY[:400_000], True, [400_000]),  # resumed
+    ({"ranges": False}, BODY[:400_000], True, [400_000]),
+    ({"wrong_start": 7}, BODY[:400_000], True, [400_000, 0]),
+    ({}, BODY, True, []), ({"ranges": False}, BODY, True, []), ({}, BODY, False, [1_000_000]),
+    ({"ranges": False}, BODY, False, [1_000_000]),
+    ({}, b"x" * 400_000, True, [400_000, 0]),  # of another file
+    ({}, b"x" * 400_000, False, [400_000, 0]), ({}, b"x" * len(BODY), True, [0]),
+    ({}, b"x" * len(BODY), False, [1_000_000, 0]), ({}, b"x" * 1_000_001, True, [1_000_001, 0]),
+    ({}, b"x" * 1_000_001, False, [1_000_001, 0]),
+    ({"breaks_after": [300_000] * 3}, b"", True, [0, 300_000, 600_000, 900_000]),
+    ({"breaks_after": [300_000], "says_length": False}, b"", True, [0, 300_000]),
+])  # fmt: skip
 def test_a_file_arrives_whole_whatever_was_left_over_and_the_server_does(
     server, target, server_does, left_over, size_known, starts
 ):
@@ -91,15 +83,12 @@ def test_a_server_that_never_gets_on_is_left_alone(server, target):
     assert len(server.asked) == 2
 
 
-@pytest.mark.parametrize(
-    ("file", "size", "digest", "message"),
-    [
-        ("other.bin", len(BODY), SHA256, f"has sha256 .* instead of {SHA256[:16]}"),
-        ("file.bin", None, "00000000", "instead of 00000000"),
-        ("file.bin", len(BODY) - 1, SHA256, "now has 1000000 bytes instead of 999999"),
-        ("gone", None, "", "/gone answers 404 Not Found: put .*file.bin"),
-    ],
-)
+@pytest.mark.parametrize(("file", "size", "digest", "message"), [
+    ("other.bin", len(BODY), SHA256, f"has sha256 .* instead of {SHA256[:16]}"),
+    ("file.bin", None, "00000000", "instead of 00000000"),
+    ("file.bin", len(BODY) - 1, SHA256, "now has 1000000 bytes instead of 999999"),
+    ("gone", None, "", "/gone answers 404 Not Found: put .*file.bin"),
+])  # fmt: skip
 def test_another_file_never_gets_the_name(server, target, file, size, digest, message):
     server.files["/other.bin"] = BODY[:-1] + b"x"
     with pytest.raises(Unavailable, match=message):
@@ -124,20 +113,16 @@ def test_a_server_that_says_nothing_runs_into_the_timeout(target, monkeypatch):
     assert "timed out" in str(refusal.value)
 
 
-def test_two_downloads_of_one_file_do_not_mix(server, target):
+def test_what_keeps_a_download_from_beginning_is_one_sentence(
+    server, target, tmp_path, monkeypatch
+):
     with part_of(target, b"").open("ab") as part_file:
         fcntl.flock(part_file, fcntl.LOCK_EX)
         with pytest.raises(Unavailable, match="another process"):
             fetch(f"{server.url}/file.bin", target)
-
-
-def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Unavailable, match=r"file\.bin .*: Not a direc"):
         fetch(f"{server.url}/file.bin", tmp_path / "file" / "below" / "file.bin")
-
-
-def test_too_little_space_is_noticed_before_anything_is_asked_for(server, target, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=999_999))
     with pytest.raises(Unavailable, match=r"999999 .*1000000"):
         fetch(f"{server.url}/file.bin", target, len(BODY))

@@ -1,4 +1,4 @@
-"""Datasets as they are fetched: archives unpacked, folders whole or absent."""
+"""What `bench fetch` brings: archives unpacked, folders whole or absent, weights for torch."""
 
 import hashlib
 import json
@@ -14,10 +14,11 @@ from benchmark.datasets.archive import ARCHIVES, fetch_archive
 from benchmark.datasets.download import MANIFEST, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import PictureFacts, fetch_dataset, open_kodak
-from benchmark.errors import Unavailable
-from benchmark.registry import dataset_opener
+from benchmark.errors import Unavailable, UnknownName, UsageError
+from benchmark.registry import CODECS, dataset_opener
 from benchmark.system.digest import pixels_sha256
-from support.files.file_server import BODY, left_in, zip_of
+from benchmark.system.settings import NETWORKS, PublishedFile
+from support.files.file_server import BODY, SHA256, left_in, zip_of
 
 
 def test_an_archive_gives_its_images_and_nothing_else_nor_elsewhere(tmp_path):
@@ -30,14 +31,11 @@ def test_an_archive_gives_its_images_and_nothing_else_nor_elsewhere(tmp_path):
     assert left_in(tmp_path) == ["a.zip", "in"]
 
 
-@pytest.mark.parametrize(
-    ("members", "reason"),
-    [
-        ({"1.png": b""}, "holds 1 .*instead of 2"),
-        (dict.fromkeys(["1.png", "2.png", "3.png"], b""), "holds 3 .*instead of 2"),
-        ({"a/1.png": b"", "b/1.png": b""}, r"two files called 1\.png"),
-    ],
-)
+@pytest.mark.parametrize(("members", "reason"), [
+    ({"1.png": b""}, "holds 1 .*instead of 2"),
+    (dict.fromkeys(["1.png", "2.png", "3.png"], b""), "holds 3 .*instead of 2"),
+    ({"a/1.png": b"", "b/1.png": b""}, r"two files called 1\.png"),
+])  # fmt: skip
 def test_another_archive_is_refused_before_it_is_unpacked(members, reason, tmp_path):
     with pytest.raises(Unavailable, match=reason):
         unpack_images(zip_of(tmp_path / "a.zip", members), tmp_path / "out", 2)
@@ -149,9 +147,8 @@ def test_clic_is_fetched_unpacked_and_the_archive_goes(small_clic, tmp_path, ser
     assert left_in(data / "clic2020/mobile") == ["a.png", "b.png", "c.png", MANIFEST]
     command.fetch("clic2020:mobile", data)
     assert len(server.asked) == 1
-    assert capsys.readouterr().out.splitlines()[0] == (
-        f"clic2020:mobile: 3 images in {data / 'clic2020/mobile'}"
-    )
+    (line, *_) = capsys.readouterr().out.splitlines()
+    assert line == f"clic2020:mobile: 3 images in {data / 'clic2020/mobile'}"
 
 
 def test_an_archive_that_the_user_brought_is_used_and_stays(small_clic, tmp_path, server):
@@ -204,3 +201,71 @@ def test_a_folder_without_a_manifest_that_lacks_a_picture_or_holds_a_broken_head
     (folder / "b.png").unlink()
     with pytest.raises(Unavailable, match=r"holds 2 .*the 3 of"):
         dataset_opener("clic2020:mobile")([tmp_path])
+
+
+def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    weights = PublishedFile(f"{server.url}/file.bin", "net.pth", SHA256[:8], len(BODY))
+    monkeypatch.setitem(NETWORKS, "alexnet", (weights,))
+    command.fetch("alexnet")
+    path = tmp_path / "torch" / "hub" / "checkpoints" / "net.pth"
+    assert path.read_bytes() == BODY
+    assert capsys.readouterr().out == f"net.pth: {path}\n"
+    monkeypatch.setenv("BENCH_WEIGHTS", str(path.parent))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "elsewhere"))
+    command.fetch("alexnet")
+    assert len(server.asked) == 1
+
+
+class Learned:
+    """A codec with two published files, whose address is that of the test's server."""
+
+    url, sha256 = "", SHA256[:8]
+
+    @classmethod
+    def published_weights(cls, options):
+        stem = f"{options['model']}-{options['metric']}"
+        return [PublishedFile(cls.url, f"{stem}-{quality}.pth", cls.sha256) for quality in (1, 2)]
+
+
+def test_a_learned_codec_names_the_files_that_are_fetched_for_its_options(
+    server, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(Learned, "url", f"{server.url}/file.bin")
+    monkeypatch.setitem(CODECS, "learned", f"{__name__}:Learned")
+    command.fetch("learned:model=tiny:metric=ms-ssim")
+    assert left_in(tmp_path / "hub/checkpoints") == ["tiny-ms-ssim-1.pth", "tiny-ms-ssim-2.pth"]
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    with pytest.raises(UsageError, match=r"jpeg .*weights"):
+        command.fetch("jpeg")
+
+
+def test_where_authors_publish_no_digest_that_of_the_first_download_is_recorded_and_required(
+    server, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(Learned, "url", f"{server.url}/file.bin")
+    monkeypatch.setattr(Learned, "sha256", "")
+    monkeypatch.setitem(CODECS, "learned", f"{__name__}:Learned")
+    folder = tmp_path / "hub/checkpoints"
+    command.fetch("learned:model=tiny:metric=mse")
+    files = ["tiny-mse-1.pth", "tiny-mse-2.pth"]
+    assert left_in(folder) == sorted(files + [f"{name}.sha256" for name in files])
+    reported = capsys.readouterr().out
+    assert reported.count(f"sha256 {SHA256}, recorded here") == 2
+    record = folder / "tiny-mse-1.pth.sha256"
+    assert record.read_text() == f"{SHA256}  tiny-mse-1.pth\n"
+    record.write_text(record.read_text().replace(SHA256, "0" * 64))
+    with pytest.raises(Unavailable, match=r"tiny-mse-1\.pth .* 0000"):
+        command.fetch("learned:model=tiny:metric=mse")
+    (folder / "tiny-mse-1.pth").unlink()
+    with pytest.raises(Unavailable, match=r"file\.bin now .* 0000"):
+        command.fetch("learned:model=tiny:metric=mse")
+
+
+def test_what_needs_no_fetch_says_so_and_what_is_unknown_is_guessed(capsys):
+    command.fetch("sample")
+    assert "nothing to fetch" in capsys.readouterr().out
+    with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
+        command.fetch("kodac")

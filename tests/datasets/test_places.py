@@ -45,16 +45,8 @@ VERBS = {  # words beside --dataset and --results, and what has to be there afte
 }
 
 
-OF_IMAGES = (
-    "page",
-    "crops",
-    "study",
-    "rescore",
-    "audit-rows",
-    "plan",
-    "run",
-    "check",
-)  # not of rows alone
+# Verbs that need images, not rows alone.
+OF_IMAGES = {"page", "crops", "study", "rescore", "audit-rows", "plan", "run", "check"}
 
 
 @pytest.fixture(scope="module")
