@@ -93,9 +93,8 @@ def test_one_line_for_each_kind_names_each_command_once():
         "A, C, D: weights absent (`bench fetch n`, `bench fetch m`)",
         "B: the program is not here",
     ]
-    assert absence_lines(reasons[:1], next_step="`it`") == [
-        "A: weights absent (`bench fetch n`, then `it`)"
-    ]
+    (line,) = absence_lines(reasons[:1], next_step="`it`")
+    assert line == "A: weights absent (`bench fetch n`, then `it`)"
 
 
 def test_a_feature_space_is_left_out_with_the_metrics_that_need_it():

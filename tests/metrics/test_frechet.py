@@ -81,13 +81,11 @@ def test_the_influence_of_an_image_is_the_derivative_to_its_weight(monkeypatch, 
     for features in decoded:
         features[:, dead : 2 * dead] = 1
     result = frechet(reference, decoded)
-    assert result.value == pytest.approx(
-        weighted_distance(reference, decoded, np.ones(12)), rel=1e-10
-    )
+    value = weighted_distance(reference, decoded, np.ones(12))
+    assert result.value == pytest.approx(value, rel=1e-10)
     expected = derivatives(lambda weights: weighted_distance(reference, decoded, weights), 12)
-    np.testing.assert_allclose(
-        result.influence, expected, rtol=0, atol=1e-7 * np.abs(expected).max()
-    )
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(result.influence, expected, rtol=0, atol=1e-7 * largest)
     assert result.influence.sum() == pytest.approx(0, abs=1e-12 * np.abs(expected).sum())
 
 
@@ -108,9 +106,8 @@ def test_images_of_one_patch_or_none_have_their_place(size):
     generator = np.random.default_rng(16)
     reference, decoded = image_set(generator, 15, size, 1)
     result = frechet(reference, decoded)
-    assert result.value == pytest.approx(
-        frechet([np.concatenate(reference)], [np.concatenate(decoded)]).value, rel=1e-12
-    )
+    together = frechet([np.concatenate(reference)], [np.concatenate(decoded)])
+    assert result.value == pytest.approx(together.value, rel=1e-12)
     empty = reference[0][:0]
     padded = frechet([empty, *reference], [empty, *decoded])
     assert padded.value == pytest.approx(result.value, rel=1e-12)
@@ -146,18 +143,15 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert inside["patches"] / few < 0.85
 
 
-def test_columns_with_other_features_than_inceptions_are_not_called_fid():
+def test_realism_is_judged_by_fid_first_and_other_features_are_not_called_fid():
+    metrics = [Metric.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    judges = [metric for metric in metrics if metric.realism is not None]
+    judges.sort(key=lambda metric: metric.realism)
+    assert [judge.column for judge in judges[:3]] == ["fid256", "fd_squeeze", "fd_alex"]
+    assert len({judge.realism for judge in judges}) == len(judges)
     kinds = (FID256, FDAlex, FDSqueeze)
     assert [kind.column for kind in kinds] == ["fid256", "fd_alex", "fd_squeeze"]
     assert len({kind.label for kind in kinds}) == 3
     for kind in kinds:
         assert ("FID" in kind.label) == (kind.space == "inception256")
         assert kind.min_images == (50 if kind.space == "inception256" else 2)
-
-
-def test_realism_is_judged_by_fid_first_and_no_two_metrics_share_a_place():
-    metrics = [Metric.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
-    judges = [metric for metric in metrics if metric.realism is not None]
-    judges.sort(key=lambda metric: metric.realism)
-    assert [judge.column for judge in judges[:3]] == ["fid256", "fd_squeeze", "fd_alex"]
-    assert len({judge.realism for judge in judges}) == len(judges)

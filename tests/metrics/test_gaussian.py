@@ -61,9 +61,8 @@ def test_a_matrix_of_patches_and_one_of_dimensions_give_the_same():
     first = correlated(generator, 50, 70)
     second = 0.8 * first + 0.1 * correlated(generator, 50, 70)
     by_patches = of_features(first, second)
-    assert distance(GaussianSums.summarise(first), GaussianSums.summarise(second)) == pytest.approx(
-        by_patches, rel=1e-10
-    )
+    sums = GaussianSums.summarise(first), GaussianSums.summarise(second)
+    assert distance(*sums) == pytest.approx(by_patches, rel=1e-10)
     doubled = of_features(np.repeat(first, 2, axis=0), np.repeat(second, 2, axis=0))
     step = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
     assert doubled == pytest.approx(step + (by_patches - step) * (49 / 50) * (100 / 99), rel=1e-10)
@@ -117,14 +116,9 @@ def test_sets_that_vary_along_different_axes_have_the_sum_of_their_traces():
 def test_halves_together_are_the_whole_and_nothing_added_changes_nothing(offset):
     features = correlated(np.random.default_rng(9), 90, 20) + offset
     full_sums = GaussianSums.summarise(features)
-    parts = [
-        GaussianSums.summarise(x)
-        for x in (features[:1], features[1:50], features[50:50], features[50:])
-    ]
-    for joined in (
-        parts[0] + parts[1] + parts[2] + parts[3],
-        parts[3] + (parts[2] + (parts[1] + parts[0])),
-    ):
+    slices = features[:1], features[1:50], features[50:50], features[50:]
+    a, b, c, d = parts = [GaussianSums.summarise(part) for part in slices]
+    for joined in (a + b + c + d, d + (c + (b + a))):
         assert joined.count == 90
         np.testing.assert_allclose(joined.mean, full_sums.mean, rtol=1e-14)
         np.testing.assert_allclose(joined.scatter, full_sums.scatter, rtol=0, atol=1e-9)

@@ -7,18 +7,12 @@ import pytest
 from benchmark.metrics.metric import Metric, overview_columns
 
 
-@pytest.mark.parametrize(
-    ("scale", "value", "place", "quality"),
-    [
-        ("linear", 30.25, 30.25, 30.25),
-        ("linear", -2.0, -2.0, -2.0),
-        ("saturating", 0.9, 10.0, 10.0),
-        ("saturating", -1.0, -3.0102999566398120, -3.0102999566398120),
-        ("decades", 100.0, 100.0, 2.0),
-        ("decades", 1.0, 1.0, 0.0),
-        ("decades", 0.001, 0.001, -3.0),
-    ],
-)
+@pytest.mark.parametrize(("scale", "value", "place", "quality"), [
+    ("linear", 30.25, 30.25, 30.25), ("linear", -2.0, -2.0, -2.0),
+    ("saturating", 0.9, 10.0, 10.0),
+    ("saturating", -1.0, -3.0102999566398120, -3.0102999566398120),
+    ("decades", 100.0, 100.0, 2.0), ("decades", 1.0, 1.0, 0.0), ("decades", 0.001, 0.001, -3.0),
+])  # fmt: skip
 @pytest.mark.parametrize(("better", "sign"), [("higher", 1), ("lower", -1)])
 def test_a_value_has_a_place_on_the_axis_and_a_quality_and_comes_back(
     scale, value, place, quality, better, sign
@@ -48,9 +42,7 @@ def test_metrics_of_sets_are_of_realism_and_marked_below_fifty_images():
 
 
 def test_the_overview_has_of_each_choice_what_has_most_values_and_users_metrics():
-    assert overview_columns({"ms_ssim": 1, "vmaf": 2, "fid256": 3, "no": 0, "mine": 1}) == [
-        "ms_ssim",
-        "mine",
-    ]
+    counts = {"ms_ssim": 1, "vmaf": 2, "fid256": 3, "no": 0, "mine": 1}
+    assert overview_columns(counts) == ["ms_ssim", "mine"]
     assert overview_columns({"lpips_alex": 1, "psnr_db": 0}) == ["lpips_alex"]
     assert overview_columns({"lpips_alex": 2, "lpips_squeeze": 2}) == ["lpips_squeeze"]

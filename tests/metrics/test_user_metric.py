@@ -12,9 +12,9 @@ from benchmark.errors import UsageError
 from benchmark.registry import metric_class
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.schema import metric_names
-from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.files.noise import noise_images
+from support.rows.stable_rows import only_store
 
 WHOLE = '''"""A metric of the tests."""
 
@@ -49,8 +49,7 @@ def run(*words, metrics=f"psnr,{NAME}", results="r"):
 
 
 def rows(results="r"):
-    (store,) = (Store(path.parent) for path in Path(results).glob("*/per_image"))
-    return store.table().rows(named=True)
+    return only_store(Path(results)).table().rows(named=True)
 
 
 def edited(old, new):
@@ -121,18 +120,15 @@ def test_an_edited_metric_is_measured_again_and_old_values_do_not_count(work_fol
         assert row["psnr_db"] == old["psnr_db"]
 
 
-def test_rescore_says_why_values_are_still_absent(work_folder):
-    run(metrics="psnr")
-    (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() * float('nan')"))
-    result = bench("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
-    assert "mine_error of 4 cells: no value: not a number\n" in result.stdout, result.stderr
-
-
-def test_rescore_fills_it_in_and_a_run_without_it_keeps_it(work_folder):
+def test_rescore_fills_it_in_or_says_why_it_is_absent_and_a_run_without_it_keeps_it(work_folder):
     run(metrics="psnr")
     assert "mine_error" not in rows()[0]
-    result = bench("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
-    assert "4 values filled in" in result.stdout
+    rescore = ("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
+    (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() * float('nan')"))
+    result = bench(*rescore)
+    assert "mine_error of 4 cells: no value: not a number\n" in result.stdout, result.stderr
+    (work_folder / "mine.py").write_text(WHOLE)
+    assert "4 values filled in" in bench(*rescore).stdout
     values = {row["cell"]: row["mine_error"] for row in rows()}
     assert all(value > 0 for value in values.values())
     run("--timing", metrics="psnr,ssim")  # other versions of the same rows

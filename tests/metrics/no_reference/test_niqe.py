@@ -124,12 +124,9 @@ def test_without_the_model_of_the_release_it_is_unavailable(drawn_model, monkeyp
         NIQE()
 
 
-def test_a_flat_block_has_the_first_shape_as_in_matlab():
+def test_a_flat_block_and_a_tail_beyond_those_of_the_shapes_have_the_first_shape_or_the_last():
     flat = np.full((192, 192, 3), 90, np.uint8)
     assert block_features(flat)[:, 0] == pytest.approx([0.2] * 4, abs=0)
-
-
-def test_a_tail_beyond_those_of_the_shapes_has_the_first_or_the_last():
     heavy, tailless = np.zeros((1, 96, 96)), np.resize([1.0, -1.0], (1, 96, 96))
     heavy[0, 0, :2] = 1, -1
     shapes = [module._asymmetric_gaussian(block)[0] for block in (heavy, tailless)]

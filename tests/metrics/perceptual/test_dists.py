@@ -1,9 +1,7 @@
 """DISTS against its formula as it is published, in float64, through torchvision's layers."""
 
-import hashlib
 import os
 from importlib.metadata import PackageNotFoundError
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,15 +14,12 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics import deep_features as module
 from benchmark.metrics.deep_features import DISTS
+from benchmark.system.digest import file_sha256
 from support.metrics.cases import through_jpeg, value
 from support.networks.vgg_files import CHANNELS, IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
 from support.quick import quick
 
 TOLERANCE = 1e-6  # as stated in the docstring
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +30,9 @@ def written(tmp_path_factory):
 @pytest.fixture
 def drawn_network(written, monkeypatch):
     """Weights that `DISTS` finds and accepts."""
-    network = module.NETWORK._replace(sha256=sha256(written.folder / NETWORK_FILE))
+    network = module.NETWORK._replace(sha256=file_sha256(written.folder / NETWORK_FILE))
     monkeypatch.setattr(module, "NETWORK", network)
-    monkeypatch.setattr(module, "SHA256", sha256(written.folder / IMPORTANCES_FILE))
+    monkeypatch.setattr(module, "SHA256", file_sha256(written.folder / IMPORTANCES_FILE))
     monkeypatch.setenv("BENCH_WEIGHTS", str(written.folder))
     return written
 

@@ -62,13 +62,10 @@ def handed(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize(
-    ("metric", "min_side", "expected"),
-    [
-        *((FSIM, 16, 1.5), (IWSSIM, 161, 1.0)),  # never above 1
-        *((NLPD, 64, 1.5), (PSNRHVSM, 8, 1.5), (CVVDP, 16, 1.5)),
-    ],
-)
+@pytest.mark.parametrize(("metric", "min_side", "expected"), [
+    *((FSIM, 16, 1.5), (IWSSIM, 161, 1.0)),  # never above 1
+    *((NLPD, 64, 1.5), (PSNRHVSM, 8, 1.5), (CVVDP, 16, 1.5)),
+])  # fmt: skip
 def test_a_package_sees_both_images_as_it_wants_them(metric, min_side, expected, handed):
     generator = np.random.default_rng(1)
     source, decoded = (
@@ -88,9 +85,8 @@ def test_a_package_sees_both_images_as_it_wants_them(metric, min_side, expected,
         assert options == ({} if metric is NLPD else {"data_range": 1.0})
         planes = grey if metric is not FSIM else [decoded, source]
         expected_images = [np.atleast_3d(plane).transpose(2, 0, 1)[None] / 255 for plane in planes]
-        expected_images = (
-            [image.repeat(3, 1) for image in expected_images] if metric is NLPD else expected_images
-        )
+        if metric is NLPD:
+            expected_images = [image.repeat(3, 1) for image in expected_images]
         assert str(images[0].dtype) == "torch.float32"
     for image, expected_image in zip(images, expected_images, strict=True):
         np.testing.assert_allclose(np.asarray(image), expected_image, rtol=1e-6)
@@ -122,8 +118,8 @@ def test_fsim_is_that_of_another_implementation(coffee):
     from pyiqa import create_metric
 
     tensors = [
-        torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-        for image in pair(coffee)
+        torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        for image in pair(coffee.copy())
     ]
     expected = create_metric("fsim", device="cpu")(*reversed(tensors))
     assert value(FSIM, coffee) == pytest.approx(float(expected), rel=1e-4)

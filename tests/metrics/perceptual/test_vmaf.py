@@ -11,6 +11,7 @@ from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics import jpeg_ai as module
 from benchmark.metrics.jpeg_ai import VMAF, find_libvmaf, limited_luma
 from benchmark.system.programs import packaged_ffmpeg, run_program
+from support.metrics.cases import value
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +19,6 @@ def _asked_anew():
     find_libvmaf.cache_clear()
     yield
     find_libvmaf.cache_clear()
-
-
-def vmaf(reference, decoded):
-    metric = VMAF()
-    return metric.compare(metric.prepare(reference), decoded)
 
 
 def of_files(reference, decoded, folder):
@@ -49,10 +45,11 @@ def test_ffmpegs_own_conversion_and_another_program_give_nearly_the_same_value(
 ):
     decoded = np.minimum(coffee // step * step + step // 2, 255).astype(np.uint8)
     expected = of_files(coffee, decoded, tmp_path)
-    result = vmaf(coffee, decoded)
+    result = value(VMAF(), coffee, decoded)
     assert result == pytest.approx(expected, abs=0.1)
     assert result == pytest.approx(in_torch, abs=0.02)  # libvmaf computes in integers
-    assert abs(vmaf(decoded, coffee) - expected) > 0.3, "the source is the second input"
+    swapped = value(VMAF(), decoded, coffee)
+    assert abs(swapped - expected) > 0.3, "the source is the second input"
 
 
 def test_luma_is_that_of_bt709_in_the_limited_range():
@@ -68,7 +65,7 @@ def test_colours_of_equal_luma_do_not_count(coffee):
     equal_luma = limited_luma(grey) == limited_luma(turned)
     turned[~equal_luma] = grey[~equal_luma]
     assert (turned != grey).any()
-    assert vmaf(grey, turned) == vmaf(grey, grey)
+    assert value(VMAF(), grey, turned) == value(VMAF(), grey, grey)
 
 
 def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
@@ -78,12 +75,9 @@ def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
         metric.compare(metric.prepare(coffee), coffee)
     with pytest.raises(NotMeasurable, match="at least 17 px"):
         metric.prepare(coffee[:16])
-
-
-def test_a_flat_source_has_no_value():
-    """White has the VMAF of identical pictures against a black source."""
+    # White has the VMAF of identical pictures against a black source.
     with pytest.raises(NotMeasurable, match=r"VMAF .* not flat"):
-        VMAF().prepare(np.zeros((64, 64, 3), np.uint8))
+        metric.prepare(np.zeros((64, 64, 3), np.uint8))
 
 
 def test_an_ffmpeg_on_the_path_does_where_the_packaged_one_lacks_the_filter(tmp_path, monkeypatch):

@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import polars as pl
 
+from benchmark.rows.store import Store
+
 VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc"}
 
 
@@ -14,6 +16,12 @@ def stable(store):
         {k: v for k, v in r.items() if k not in VOLATILE} for r in store.table().rows(named=True)
     ]
     return sorted(rows, key=lambda row: row["cell"])
+
+
+def only_store(results):
+    """The store of the only dataset in a folder of results."""
+    (folder,) = (path.parent for path in results.glob("*/per_image"))
+    return Store(folder)
 
 
 def unreadable(store):
