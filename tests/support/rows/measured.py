@@ -73,6 +73,12 @@ def failed(codec: str, quality: float, image: str, stage: str, reason: str) -> d
     }  # fmt: skip
 
 
+def change_rows(rows: Sequence[Any], where: Any = None, **columns: Any) -> list[Any]:
+    """Return rows, with these columns in each one that has all values of `where`."""
+    where = where or {}
+    return [row | columns if where.items() <= row.items() else row for row in rows]
+
+
 def table(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
     return table_of(rows)
 
