@@ -2,7 +2,6 @@
 
 import math
 import re
-from pathlib import Path
 from statistics import geometric_mean
 
 import numpy as np
@@ -26,12 +25,9 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import TIMED
 from support.rows.bundled_results import bundled_results
-from support.rows.measured import PROTOCOLS, row, sweep, table
+from support.rows.measured import change_rows, row, sweep, table
 
-ROOT = Path(__file__).parents[2]
-
-PSNR = Metric.named("psnr")
-LPIPS = Metric.named("lpips")
+PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips")
 
 
 def streams(of_images, bpp=None, lpips=None, label="jpeg"):
@@ -53,6 +49,14 @@ def pairs(first, second, tolerance=Tolerance(0.1)):  # noqa: B008 - it is immuta
     return find_pairs(first, second, "psnr_db", tolerance).tolist()
 
 
+def match_rows(rows, first, second, tolerance=Tolerance(0), metric="psnr"):  # noqa: B008
+    return match_variants(summarise(table(rows)), first, second, metric, tolerance)
+
+
+def match_record(first, second, tolerance, metrics=()):
+    return match_streams(first, second, PSNR, Tolerance(tolerance), metrics).record
+
+
 def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
     """WebP a decibel above JPEG at each setting, and 6 dB a doubling of the rate: 12 % of bytes."""
     rows = [
@@ -61,20 +65,18 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
         for q in range(4)
         for image in ("a", "b", "c")
     ]
-    summary = summarise(table(rows), PROTOCOLS)
     with pytest.raises(UsageError, match=r"12\.2 % of the bytes"):
-        match_variants(summary, "webp", "jpeg", "psnr", Tolerance(2))
-    for record in rows:
-        record["psnr_db"] -= 0.75 * (record["codec"] == "webp")
-    with pytest.raises(UsageError, match=r"2\.9 % .* 2 %"):
-        match_variants(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "psnr", Tolerance(2))
-    (empty_comparison,) = match_variants(summary, "webp", "jpeg", "psnr", Tolerance(0.9))
+        match_rows(rows, "webp", "jpeg", Tolerance(2))
+    (empty_comparison,) = match_rows(rows, "webp", "jpeg", Tolerance(0.9))
     assert not len(empty_comparison.pairs)
     for record in rows:
-        worse = 0.9 if record["codec"] == "webp" else 1.0
-        record["lpips_alex"] = 0.5 * 2.0 ** -record["setting_value"] * worse
+        is_webp = record["codec"] == "webp"
+        record["psnr_db"] -= 0.75 * is_webp
+        record["lpips_alex"] = 0.5 * 2.0 ** -record["setting_value"] * (0.9 if is_webp else 1)
+    with pytest.raises(UsageError, match=r"2\.9 % .* 2 %"):
+        match_rows(rows, "webp", "jpeg", Tolerance(2))
     with pytest.raises(UsageError, match=r"\(AlexNet\) by -10 %"):
-        match_variants(summarise(table(rows), PROTOCOLS), "webp", "jpeg", "lpips", parsed("15%"))
+        match_rows(rows, "webp", "jpeg", parsed("15%"), "lpips")
 
 
 def test_an_interval_reaches_to_the_ratio_at_equal_quality():
@@ -86,10 +88,10 @@ def test_an_interval_reaches_to_the_ratio_at_equal_quality():
     assert result.bias == pytest.approx(0.0075)
     assert result.record["bytes_ratio"] == pytest.approx(math.exp(-0.1925))
     assert interval(result.record) == pytest.approx((math.exp(-0.2), math.exp(-0.1925)))
-    turned = match_streams(second, first, PSNR, Tolerance(0.1), [])
-    assert interval(turned.record) == pytest.approx((math.exp(0.1925), math.exp(0.2)))
-    difference_interval = interval(result.record, "psnr_db_difference")
-    assert difference_interval == pytest.approx((0.05, 0.05))  # no bias in itself
+    turned = match_record(second, first, 0.1)
+    assert interval(turned) == pytest.approx((math.exp(0.1925), math.exp(0.2)))
+    # no bias in itself
+    assert interval(result.record, "psnr_db_difference") == pytest.approx((0.05, 0.05))
     assert interval(result.record, "lpips_alex_ratio") == pytest.approx((1, 1))
 
 
@@ -116,11 +118,9 @@ def test_intervals_have_the_true_ratio_or_are_refused_at_any_tolerance(spacing, 
         random = np.random.default_rng([seed, images])
         busy, slope = random.normal(0, 0.6, images), 0.13 * np.exp(random.normal(0, 0.12, images))
         gain = random.normal(-0.2, 0.1, images)
-        wide = np.arange(28, 45, 3.0)
-        first = make_sweep(wide, (busy, slope, gain), images, random)
-        second = make_sweep(
-            np.arange(28, 45, spacing) - offset, (busy, slope, 0 * gain), images, random
-        )
+        first = make_sweep(np.arange(28, 45, 3.0), (busy, slope, gain), images, random)
+        aims = np.arange(28, 45, spacing) - offset
+        second = make_sweep(aims, (busy, slope, 0 * gain), images, random)
         result = match_streams(first, second, PSNR, Tolerance(tolerance), [])
         low, high = interval(result.record)
         if low is None:
@@ -145,8 +145,7 @@ def test_the_nearest_stream_of_the_same_image_within_the_tolerance_is_taken():
     assert (record["images"], record["images_without_match"], record["pairs"]) == (2, 1, 1)
     assert record["codec_streams_without_match"] == 4
     assert record["against_streams_without_match"] == 2
-    wide_record = match_streams(first, second, PSNR, Tolerance(0.25), []).record
-    assert wide_record["images_without_match"] == 0
+    assert match_record(first, second, 0.25)["images_without_match"] == 0
 
 
 def test_a_stream_is_in_one_pair_at_most_and_the_closer_set_of_pairs_is_kept():
@@ -177,9 +176,7 @@ def in_turn(takers, candidates, tolerance):
     result = []
     for image, values in takers.items():
         for value in sorted(values):
-            closest = sorted(
-                remaining[image], key=lambda candidate, value=value: abs(candidate - value)
-            )
+            closest = sorted(remaining[image], key=lambda other, value=value: abs(other - value))
             if closest and abs(closest[0] - value) <= tolerance:
                 remaining[image].remove(closest[0])
                 result.append((image, value, closest[0]))
@@ -190,45 +187,32 @@ def in_turn(takers, candidates, tolerance):
 def test_averages_are_those_of_a_computation_by_hand(seed):
     rng = np.random.default_rng(seed)
     psnr = [[np.sort(rng.uniform(25, 29, 6)) for _ in range(4)] for _ in range(2)]
-    sides = [
-        streams(side_psnr, rng.uniform(0.1, 2, 24), rng.uniform(0.1, 1, 24)) for side_psnr in psnr
-    ]
+    sides = [streams(side, rng.uniform(0.1, 2, 24), rng.uniform(0.1, 1, 24)) for side in psnr]
     result = match_streams(*sides, PSNR, Tolerance(0.4), [PSNR, LPIPS])
     a, b = ({i: list(values) for i, values in enumerate(side_psnr)} for side_psnr in psnr)
-    first_matches = in_turn(a, b, 0.4)
-    second_matches = [(i, x, y) for i, y, x in in_turn(b, a, 0.4)]
-    error = [
-        np.mean([abs(x - y) for _, x, y in matches]) for matches in (first_matches, second_matches)
-    ]
-    expected = sorted(second_matches if error[1] < error[0] else first_matches)
+    matches = in_turn(a, b, 0.4), [(i, x, y) for i, y, x in in_turn(b, a, 0.4)]
+    expected = sorted(min(matches, key=lambda side: np.mean([abs(x - y) for _, x, y in side])))
 
     place = [{v: i for i, v in enumerate(side.values["psnr_db"].tolist())} for side in sides]
     positions = [(place[0][x], place[1][y]) for _, x, y in expected]
     assert result.pairs.tolist() == sorted(map(list, positions))
-    bpp = [side.values["bytes"] for side in sides]
-    bytes_ratio = geometric_mean(bpp[0][i] / bpp[1][j] for i, j in positions)
     record = result.record
-    assert record["bytes_ratio"] == pytest.approx(bytes_ratio, rel=1e-12)
-    lpips = [side.values["lpips_alex"] for side in sides]
-    ratio = geometric_mean(lpips[0][i] / lpips[1][j] for i, j in positions)
-    assert record["lpips_alex_ratio"] == pytest.approx(ratio, rel=1e-12)
+    for column, values in (("bytes_ratio", "bytes"), ("lpips_alex_ratio", "lpips_alex")):
+        first, second = (side.values[values] for side in sides)
+        ratio = geometric_mean(first[i] / second[j] for i, j in positions)
+        assert record[column] == pytest.approx(ratio, rel=1e-12)
     difference = np.mean([x - y for _, x, y in expected])
     assert record["psnr_db_difference"] == pytest.approx(difference, rel=1e-9)
     assert record["images_without_match"] == 4 - len({i for i, _, _ in expected})
     unmatched = [record[f"{side}_streams_without_match"] for side in ("codec", "against")]
     assert unmatched == [24 - len(positions), 24 - len(positions)]
-
-    turned = match_streams(*reversed(sides), PSNR, Tolerance(0.4), [PSNR])
-    assert turned.record["bytes_ratio"] == pytest.approx(1 / bytes_ratio, rel=1e-12)
+    turned = match_record(*reversed(sides), 0.4)
+    assert turned["bytes_ratio"] == pytest.approx(1 / record["bytes_ratio"], rel=1e-12)
 
 
 def test_with_a_pair_of_each_image_the_interval_is_students_of_the_log_ratios_or_wider():
-    rng = np.random.default_rng(1)
-    ratios = rng.lognormal(-0.2, 0.3, 24)
-    result = match_streams(
-        streams([[30]] * 24, ratios), streams([[30]] * 24), PSNR, Tolerance(0), []
-    )
-    low, high = interval(result.record)
+    ratios = np.random.default_rng(1).lognormal(-0.2, 0.3, 24)
+    low, high = interval(match_record(streams([[30]] * 24, ratios), streams([[30]] * 24), 0))
     students = stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
     assert low <= math.exp(students.low) * (1 + 1e-12)
     assert high >= math.exp(students.high) * (1 - 1e-12)
@@ -238,26 +222,21 @@ def test_with_a_pair_of_each_image_the_interval_is_students_of_the_log_ratios_or
 def test_pairs_of_one_image_are_drawn_together():
     """Ten equal pairs of each of four images know no more than one pair of each."""
     rates = [0.5, 0.6, 0.8, 0.9]
-    single_pairs = match_streams(
-        streams([[30]] * 4, rates), streams([[30]] * 4), PSNR, Tolerance(0), []
-    )
+    single_pairs = match_record(streams([[30]] * 4, rates), streams([[30]] * 4), 0)
     tens = [list(range(30, 40))] * 4
-    repeated_pairs = match_streams(
-        streams(tens, np.repeat(rates, 10)), streams(tens), PSNR, Tolerance(0), []
-    )
-    assert len(repeated_pairs.pairs) == 40
-    assert interval(repeated_pairs.record) == pytest.approx(interval(single_pairs.record))
+    repeated_pairs = match_record(streams(tens, np.repeat(rates, 10)), streams(tens), 0)
+    assert repeated_pairs["pairs"] == 40
+    assert interval(repeated_pairs) == pytest.approx(interval(single_pairs))
 
 
 def test_no_pair_is_no_number_and_one_image_has_no_interval():
-    nothing = match_streams(streams([[30]]), streams([[40]]), PSNR, Tolerance(1), [PSNR]).record
+    nothing = match_record(streams([[30]]), streams([[40]]), 1, [PSNR])
     assert [nothing[name] for name in ("images", "images_without_match", "pairs")] == [1, 1, 0]
     assert (nothing["bytes_ratio"], nothing["bytes_ratio_pairs"]) == (None, 0)
     double_record, single_record = (
-        match_streams(streams([[30]] * len(rates), rates), streams([[30]] * len(rates)), PSNR,
-                      Tolerance(1), []).record
+        match_record(streams([[30]] * len(rates), rates), streams([[30]] * len(rates)), 1)
         for rates in ([0.5, 0.6], [0.5])
-    )  # fmt: skip
+    )
     assert None not in interval(double_record)
     assert (single_record["bytes_ratio"], *interval(single_record)) == (0.5, None, None)
 
@@ -266,16 +245,13 @@ def test_seconds_are_of_rows_timed_alone_and_never_of_precomputed_ones():
     timed = {"timing": True, "jobs": 1}
     slow = sweep("jpeg", encode_seconds=0.6, decode_seconds=0.3, **timed)
     webp_rows = sweep("webp", **timed)
-    (result,) = match_variants(
-        summarise(table([*slow, *webp_rows])), "jpeg", "webp", "psnr", Tolerance(0)
-    )
+    (result,) = match_rows([*slow, *webp_rows], "jpeg", "webp")
     record = result.record
     assert record["encode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["decode_seconds_ratio"] == pytest.approx(3, rel=1e-12)
     assert record["encode_seconds_ratio_pairs"] == 18
-    for untimed in ({"recorded": True, **timed}, {"timing": False}, {"machine": "other", **timed}):
-        rows = [*slow, *(entry | untimed for entry in webp_rows)]
-        (result,) = match_variants(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(0))
+    for untimed in ({"recorded": True}, {"timing": False}, {"machine": "other"}):
+        (result,) = match_rows([*slow, *change_rows(webp_rows, **untimed)], "jpeg", "webp")
         assert result.record["encode_seconds_ratio"] is None
         assert result.record["bytes_ratio"] == pytest.approx(1, rel=1e-12)
 
@@ -284,7 +260,7 @@ def test_identical_images_have_no_pair_and_failed_cells_neither():
     rows = [row(codec, 5, "a", psnr_db=math.inf) for codec in ("jpeg", "webp")]
     rows += [row("jpeg", 5, "b"), row("webp", 5, "b", status="failed", psnr_db=None)]
     rows += [row("jpeg", 5, "ccc"), row("webp", 5, "ccc")]
-    (result,) = match_variants(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(1000))
+    (result,) = match_rows(rows, "jpeg", "webp", Tolerance(1000))
     assert len(result.pairs) == result.record["images"] == 1
     unmatched = [result.record[f"{side}_streams_without_match"] for side in ("codec", "against")]
     assert unmatched == [1, 0]
@@ -292,32 +268,25 @@ def test_identical_images_have_no_pair_and_failed_cells_neither():
 
 def test_every_variant_meets_every_other_and_never_itself():
     variants = "optimize=1", "subsampling=444"
-    rows = [*(record for variant in variants for record in sweep("jpeg", variant=variant))]
+    rows = [record for variant in variants for record in sweep("jpeg", variant=variant)]
     rows += sweep("webp")
-    summary = summarise(table(rows))
-    labels = [
-        (comparison.first.label, comparison.second.label)
-        for comparison in match_variants(summary, "jpeg", "webp", "psnr", Tolerance(0))
-    ]
+    comparisons = match_rows(rows, "jpeg", "webp")
+    labels = [(comparison.first.label, comparison.second.label) for comparison in comparisons]
     assert labels == [(f"jpeg:{variant}", "webp") for variant in variants]
-    (comparison,) = match_variants(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
+    (comparison,) = match_rows(rows, "jpeg:optimize=1", "webp")
     assert comparison.first.label == "jpeg:optimize=1"
-    variant_items = {"variant": variants[1]}.items()
-    half = [
-        {**record, "psnr_db": None} if variant_items <= record.items() else record
-        for record in rows
-    ]
-    result = match_variants(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
+    half = change_rows(rows, {"variant": variants[1]}, psnr_db=None)
     # a variant without values may stay
-    assert [len(comparison.pairs) > 0 for comparison in result] == [True, False]
-    with pytest.raises(UsageError, match="the same codec"):
-        match_variants(summary, "webp", "webp", "psnr", Tolerance(0))
+    assert [len(result.pairs) > 0 for result in match_rows(half, "jpeg", "webp")] == [True, False]
+    for codecs, metric, message in (
+        (("webp", "webp"), "psnr", "the same codec"),
+        (("webp", "jpeg"), "dists", r"webp .*DISTS.*rescore"),
+        (("jpeg", "webp"), "fd_alex", "of a set of images"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            match_rows(rows, *codecs, metric=metric)
     with pytest.raises(UnknownName, match="codec with results"):
-        match_variants(summary, "jpeg", "vtm", "psnr", Tolerance(0))
-    with pytest.raises(UsageError, match=r"webp .*DISTS.*rescore"):
-        match_variants(summary, "webp", "jpeg", "dists", Tolerance(0))
-    with pytest.raises(UsageError, match="of a set of images"):
-        match_variants(summary, "jpeg", "webp", "fd_alex", Tolerance(0))
+        match_rows(rows, "jpeg", "vtm")
 
 
 @pytest.mark.parametrize("text", ["-1", "much", "", "nan", "inf", "1%%"])
@@ -338,14 +307,17 @@ def test_bundled_rows_have_the_ratio_that_a_join_of_the_frame_has():
     ]
     joined = sides[0].merge(sides[1], on="image", suffixes=("", "_webp"))
     joined = joined[(joined["psnr_db"] - joined["psnr_db_webp"]).abs() <= 0.1]
-    expected = geometric_mean((joined["num_bytes"] / joined["num_bytes_webp"]).astype(float))
+
+    def ratio(column):
+        return geometric_mean((joined[column] / joined[f"{column}_webp"]).astype(float))
+
+    expected = ratio("num_bytes")
     (result,) = benchmark.match(frame, "avif", "webp", "psnr", tolerance=0.1).to_dict("records")
     assert (result["pairs"], result["images"]) == (len(joined), 24)
     assert result["images_without_match"] == 24 - joined["image"].nunique()
     assert result["bytes_ratio"] == pytest.approx(expected, rel=1e-12)
     assert result["bytes_ratio_low"] < expected < result["bytes_ratio_high"] < 1
-    lpips = geometric_mean((joined["lpips_squeeze"] / joined["lpips_squeeze_webp"]).astype(float))
-    assert result["lpips_squeeze_ratio"] == pytest.approx(lpips, rel=1e-12)
+    assert result["lpips_squeeze_ratio"] == pytest.approx(ratio("lpips_squeeze"), rel=1e-12)
     assert abs(result["psnr_db_difference"]) <= 0.1
     assert np.isnan(result["encode_seconds_ratio"])  # precomputed
 
@@ -356,25 +328,19 @@ def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
         for image, sizes in (("a", (300, 100, 200)), ("bb", (500, 600, 900)))
         for quality, size in zip((5, 9, 20), sizes, strict=True)
     ]
-    points = summarise(table(rows)).points
-    result = collect_streams(points, PSNR, [PSNR])
+    result = collect_streams(summarise(table(rows)).points, PSNR, [PSNR])
     assert np.array_equal(np.sort(result.image), result.image)
     bpp = result.values["bytes"]
     by_image = [bpp[result.image == number].tolist() for number in np.unique(result.image)]
     assert sorted(by_image) == [[0.1, 0.2, 0.3], [0.5, 0.6, 0.9]]
-    points = zip(result.settings, bpp, strict=True)
-    assert [str(setting) for setting, rate in points if rate < 0.4] == [
-        "quality=9", "quality=20", "quality=5",
-    ]  # fmt: skip
+    values = [setting.value for setting in result.settings]
+    assert [value for value, rate in zip(values, bpp, strict=True) if rate < 0.4] == [9, 20, 5]
 
 
 def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
-    rows = [
-        row("jpeg", 20, "a", num_bytes=300, psnr_db=30.0),
-        row("webp", 20, "a", num_bytes=150, psnr_db=30.0),
-    ]
-    summary = summarise(table(rows))
-    (result,) = match_variants(summary, "jpeg", "webp", "psnr", Tolerance(0))
+    rows = [row(codec, 20, "a", num_bytes=size, psnr_db=30.0)
+            for codec, size in (("jpeg", 300), ("webp", 150))]  # fmt: skip
+    (result,) = match_rows(rows, "jpeg", "webp")
     (record,) = result.pair_records(dict.fromkeys(result.first.image.tolist(), "a"))
     assert (record["image"], record["codec"], record["against"]) == ("a", "jpeg", "webp")
     assert (record["codec_setting"], record["against_setting"]) == ("quality=20", "quality=20")

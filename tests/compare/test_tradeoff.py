@@ -44,6 +44,12 @@ def surface(psnr_at, fd_at, betas=(0.0, 1.0, 2.0), rates=(0.1, 0.2, 0.4, 0.8)):
 
 
 BILINEAR = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+STEADY = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
+
+
+def compare(theirs, ours=BILINEAR):
+    (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
+    return tradeoff
 
 
 def at_beta(beta):
@@ -57,36 +63,33 @@ def at_beta(beta):
 )
 def test_on_a_bilinear_surface_the_difference_is_the_closed_form(realism, verdict, beta):
     """Beyond the surface, the variant of the nearest realism is compared."""
-    (tradeoff,) = tradeoffs([point("jpeg", 1, 0.3, 28.0, realism)], BILINEAR, PSNR, FD)
+    tradeoff = compare(point("jpeg", 1, 0.3, 28.0, realism))
     assert tradeoff["verdict"] == verdict
     assert tradeoff["other"] == pytest.approx(at_beta(beta)[0], abs=1e-9)
     assert tradeoff["difference"] == pytest.approx(tradeoff["other"] - 28.0, abs=1e-12)
-    assert (tradeoff["low"], tradeoff["high"]) == pytest.approx(
-        (tradeoff["difference"], tradeoff["difference"]), abs=1e-9
-    )
+    for end in ("low", "high"):
+        assert tradeoff[end] == pytest.approx(tradeoff["difference"], abs=1e-9)
     assert (tradeoff["certainty"], tradeoff["draws"]) == (1.0, DRAWS)
 
 
 def test_both_metrics_are_of_the_images_that_have_both():
     """An image without patches of a distance's features, which the distortion has a value of."""
 
-    def changed(original, selection):
-        ids, bpp = original.image_ids, original.image_bpp * (1 + 0.1 * SPREAD)
-        values = {k: v[selection] for k, v in original.image_values.items()}
-        return replace(
-            original, image_ids=ids[selection], image_bpp=bpp[selection], image_values=values
-        )
+    def changed(original, images):
+        values = {name: array[:images] for name, array in original.image_values.items()}
+        bpp = original.image_bpp * (1 + 0.1 * SPREAD)
+        ids = original.image_ids[:images]
+        return replace(original, image_ids=ids, image_bpp=bpp[:images], image_values=values)
 
     def without_last(original):
         fd = np.where(np.arange(IMAGES) == IMAGES - 1, np.nan, original.image_values["fd"])
-        return replace(
-            changed(original, slice(None)), image_values={**original.image_values, "fd": fd}
-        )
+        whole = changed(original, IMAGES)
+        return replace(whole, image_values=whole.image_values | {"fd": fd})
 
     theirs = point("jpeg", 1, 0.3, 28.0, at_beta(1.3)[1], psnr_spread=2.0)
     results = [
         tradeoffs([change(theirs)], [list(map(change, curve)) for curve in BILINEAR], PSNR, FD)
-        for change in (without_last, lambda original: changed(original, slice(IMAGES - 1)))
+        for change in (without_last, lambda original: changed(original, IMAGES - 1))
     ]
     assert results[0] == results[1]
     assert results[0][0]["images"] == IMAGES - 1
@@ -105,45 +108,34 @@ def test_settings_of_one_rate_are_one_point_the_better():
 
 def test_a_rate_that_no_variant_reaches_has_no_number():
     for rate in (0.05, 0.9):
-        (tradeoff,) = tradeoffs([point("jpeg", 1, rate, 28.0, 12.0)], BILINEAR, PSNR, FD)
-        assert (tradeoff["verdict"], tradeoff["other"], tradeoff["difference"]) == (
-            "other rates",
-            None,
-            None,
-        )
-        assert tradeoff["draws"] == 0
+        tradeoff = compare(point("jpeg", 1, rate, 28.0, 12.0))
+        assert (tradeoff["verdict"], tradeoff["draws"]) == ("other rates", 0)
+        assert tradeoff["other"] is tradeoff["difference"] is None
 
 
 def test_the_interval_is_that_of_the_mean_of_paired_differences():
-    ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
     theirs = point("jpeg", 1, 0.2, 29.0, 6.0, psnr_spread=1.0)
-    (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
+    tradeoff = compare(replace(theirs, image_bpp=0.2 + 0.05 * SPREAD), STEADY)
     expected = stats.ttest_1samp(1.0 + 2.0 * SPREAD, 0).confidence_interval(0.95)
+    assert tradeoff["bpp"] == pytest.approx(0.2, rel=1e-12)  # the mean of the images' rates
     assert tradeoff["difference"] == pytest.approx(1.0, abs=1e-12)
     # never narrower than Student's; a bootstrap of 1000 draws knows its bounds to about 6 %
-    assert tradeoff["low"] == pytest.approx(expected.low, abs=0.06 * (expected.high - expected.low))
-    assert tradeoff["high"] == pytest.approx(
-        expected.high, abs=0.06 * (expected.high - expected.low)
-    )
-    assert tradeoff["low"] <= expected.low + 1e-6
-    assert tradeoff["high"] >= expected.high - 1e-6
+    slack = 0.06 * (expected.high - expected.low)
+    assert expected.low - slack <= tradeoff["low"] <= expected.low + 1e-6
+    assert expected.high - 1e-6 <= tradeoff["high"] <= expected.high + slack
 
 
 def test_draws_whose_realism_no_variant_has_count_with_the_nearest_variant():
     """Half of the draws lie beyond the least realistic variant, where the difference stays."""
     theirs = point("jpeg", 1, 0.3, 28.0, at_beta(0)[1] - 0.01, fd_spread=2.0)
-    (tradeoff,) = tradeoffs([theirs], BILINEAR, PSNR, FD)
+    tradeoff = compare(theirs)
     nearest = 35 + 4 * math.log(0.3) - 28.0  # of beta 0
     assert (tradeoff["verdict"], tradeoff["draws"]) == ("equal", DRAWS)
     draw_means = image_draws(IMAGES) @ (-0.01 + 2.0 * SPREAD)
     assert 0.4 < np.mean(draw_means > 0) < 0.6
     assert tradeoff["high"] == pytest.approx(nearest, abs=0.4)
-    assert (
-        tradeoff["low"]
-        < nearest + np.quantile(draw_means, 0.025) / 4
-        < tradeoff["difference"]
-        < nearest
-    )
+    lower_end = nearest + np.quantile(draw_means, 0.025) / 4
+    assert tradeoff["low"] < lower_end < tradeoff["difference"] < nearest
 
 
 @pytest.mark.slow
@@ -189,29 +181,25 @@ def _compare_in_simulation(effects):
     def levels(rate, beta):
         return 5 * math.log(rate), 0.4 * rate**-0.4 * math.exp(-0.35 * beta)
 
-    surfaces = []
-    for beta, variant_effect in enumerate(variants):
-        curve = []
-        for rate in (0.1, 0.2, 0.4, 0.8):
-            psnr, fd = levels(rate, beta)
-            curve.append(
-                measured(
-                    "ours", rate, 34 - 0.6 * beta + psnr, fd, 0.7 * common + 0.3 * variant_effect
-                )
-            )
-        surfaces.append(curve)
-    theirs = []
-    for rate, beta in ((0.15, 0.15), (0.3, 1.3), (0.5, 2.8), (0.3, 4.0)):
-        psnr, fd = levels(rate, beta)
-        theirs.append(measured("gan", rate, 34.2 + psnr, fd, codec))
+    surfaces = [
+        [
+            measured("ours", rate, 34 - 0.6 * beta + psnr, fd, 0.7 * common + 0.3 * effect)
+            for rate in (0.1, 0.2, 0.4, 0.8)
+            for psnr, fd in [levels(rate, beta)]
+        ]
+        for beta, effect in enumerate(variants)
+    ]
+    theirs = [
+        measured("gan", rate, 34.2 + psnr, fd, codec)
+        for rate, beta in ((0.15, 0.15), (0.3, 1.3), (0.5, 2.8), (0.3, 4.0))
+        for psnr, fd in [levels(rate, beta)]
+    ]
     return tradeoffs(theirs, surfaces, PSNR, FD)
 
 
 def test_a_distortion_that_is_better_when_lower_keeps_its_sign():
-    lpips = Metric("fd", "FD", "lower")
-    psnr = Metric("psnr_db", "PSNR", "higher")
     theirs = point("jpeg", 1, 0.3, 35 + 4 * math.log(0.3) - 1.0, 20.0)  # PSNR of beta = 1
-    (tradeoff,) = tradeoffs([theirs], BILINEAR, lpips, psnr)
+    (tradeoff,) = tradeoffs([theirs], BILINEAR, FD, PSNR)
     assert tradeoff["verdict"] == "equal"
     assert tradeoff["difference"] == pytest.approx(10 - 3 * math.log(0.3) - 4 - 20.0, abs=1e-9)
     assert tradeoff["low"] <= tradeoff["difference"] + 1e-9
@@ -226,49 +214,35 @@ def test_the_order_of_images_and_curves_does_not_matter():
         image_bpp=theirs.image_bpp[order],
         image_values={name: values[order] for name, values in theirs.image_values.items()},
     )
-    turned = tradeoffs([shuffled], BILINEAR[::-1], PSNR, FD)
-    assert tradeoffs([theirs], BILINEAR, PSNR, FD) == turned
-
-
-def bent_values(r, b):
-    """Distortion and realism that bend in the logarithm of the rate and in beta."""
-    return 30 + r**2 - b**2, 10 - math.exp(r) - b**3
+    assert tradeoffs([shuffled], BILINEAR[::-1], PSNR, FD) == [compare(theirs)]
 
 
 def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
-    rates, betas = (0.1, 0.2, 0.4, 0.8), (0.0, 1.0, 2.0)
-    ours = surface(
-        lambda r, b: bent_values(r, b)[0], lambda r, b: bent_values(r, b)[1], betas, rates
-    )
-    log_rates = np.log(rates)
+    """Distortion and realism bend in the logarithm of the rate and in beta."""
+    bent = (lambda r, b: 30 + r**2 - b**2, lambda r, b: 10 - math.exp(r) - b**3)
+    ours, log_rates = surface(*bent), np.log((0.1, 0.2, 0.4, 0.8))
     for rate in (0.15, 0.3, 0.7):
-        values_by_beta = {
-            beta: [
-                float(
-                    Akima1DInterpolator(log_rates, [bent_values(r, beta)[axis] for r in log_rates])(
-                        math.log(rate)
-                    )
-                )
-                for axis in (0, 1)
+        psnr, fd = (
+            [
+                float(Akima1DInterpolator(log_rates, axis(log_rates, beta))(math.log(rate)))
+                for beta in (0.0, 1.0, 2.0)
             ]
-            for beta in betas
-        }
-        for first, second in ((0.0, 1.0), (1.0, 2.0)):
-            (psnr, fd), (other_psnr, other_fd) = values_by_beta[first], values_by_beta[second]
-            theirs = point("jpeg", 1, rate, 20.0, fd + 0.25 * (other_fd - fd))
-            (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
+            for axis in map(np.vectorize, bent)
+        )
+        for n in (0, 1):
+            realism = fd[n] + 0.25 * (fd[n + 1] - fd[n])
+            tradeoff = compare(point("jpeg", 1, rate, 20.0, realism), ours)
+            expected = psnr[n] + 0.25 * (psnr[n + 1] - psnr[n])
             assert tradeoff["verdict"] == "equal"
-            assert tradeoff["other"] == pytest.approx(psnr + 0.25 * (other_psnr - psnr), abs=1e-9)
+            assert tradeoff["other"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
-    ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
     for shift in (0.5, -0.5):  # of the mean; draws deviate by three times .19 or so
-        (tradeoff,) = tradeoffs([point("jpeg", 1, 0.2, 30.0 - shift, 6.0)], ours, PSNR, FD)
+        tradeoff = compare(point("jpeg", 1, 0.2, 30.0 - shift, 6.0), STEADY)
         draw_means = image_draws(IMAGES) @ (shift + 3.0 * SPREAD)
-        assert tradeoff["certainty"] == pytest.approx(
-            np.mean(np.sign(draw_means) == np.sign(shift)), abs=1e-12
-        )
+        share = np.mean(np.sign(draw_means) == np.sign(shift))
+        assert tradeoff["certainty"] == pytest.approx(share, abs=1e-12)
         assert 0.5 < tradeoff["certainty"] < 1
 
 
@@ -279,24 +253,15 @@ def test_several_settings_are_listed_from_the_lowest_rate_up():
     assert [tradeoff["bpp"] for tradeoff in result] == pytest.approx(sorted(rates))
     assert [tradeoff["setting"] for tradeoff in result] == ["q=0.15", "q=0.3", "q=0.7"]
     assert [tradeoff["distortion"] for tradeoff in result] == pytest.approx([28.15, 28.3, 28.7])
-    assert [tradeoff["other"] for tradeoff in result] == pytest.approx(
-        [34 + 4 * math.log(rate) for rate in sorted(rates)], abs=1e-9
-    )
+    others = pytest.approx([34 + 4 * math.log(rate) for rate in sorted(rates)], abs=1e-9)
+    assert [tradeoff["other"] for tradeoff in result] == others
 
 
 def test_draws_count_whatever_their_verdict():
     ours = [[point("ours", r, r, psnr, fd) for r in (0.1, 0.4)] for psnr, fd in ((30, 5), (29, 3))]
     for fd, verdict in ((4.95, "equal"), (5.05, "all better")):
-        theirs = point("jpeg", 1, 0.2, 29.0, fd, fd_spread=1.0)
-        (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
+        tradeoff = compare(point("jpeg", 1, 0.2, 29.0, fd, fd_spread=1.0), ours)
         assert (tradeoff["verdict"], tradeoff["draws"]) == (verdict, DRAWS)
-
-
-def test_the_rate_is_the_mean_of_the_images_rates():
-    ours = [[point("ours", r, r, 30.0, 5.0) for r in (0.1, 0.4)]]
-    theirs = replace(point("jpeg", 1, 0.2, 29.0, 6.0), image_bpp=0.2 + 0.05 * SPREAD)
-    (tradeoff,) = tradeoffs([theirs], ours, PSNR, FD)
-    assert tradeoff["bpp"] == pytest.approx(0.2, rel=1e-12)
 
 
 def test_a_realism_metric_without_influences_of_images_is_refused():
