@@ -14,20 +14,18 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from support.rows.by_label import anchor as anchor_of
-from support.rows.measured import sweep, table
+from support.rows.measured import change_rows, scaled_sweep, table
 
 IMAGES = ("a", "bb", "ccc")
 FACTORS = {"webp": 0.9, "avif": 0.6, "vtm": 0.5}
 
 
 def rows_of(labels, images=IMAGES):
-    rows = []
-    for name, _, variant in (label.partition(":") for label in labels.split()):
-        rows += [
-            record | {"num_bytes": int(record["num_bytes"] * FACTORS.get(name, 1))}
-            for record in sweep(name, images, variant=variant)
-        ]
-    return rows
+    return [
+        row
+        for name, _, variant in (label.partition(":") for label in labels.split())
+        for row in scaled_sweep(name, FACTORS.get(name, 1), images=images, variant=variant)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -49,8 +47,7 @@ def test_vtm_comes_first_then_the_best_conventional_codec(complete_codecs, parti
 
 
 def test_without_values_the_first_codec_is_taken():
-    rows = [record | {"psnr_db": None} for record in rows_of("elic")]
-    anchor = choose_anchor(summarise(table(rows)))
+    anchor = choose_anchor(summarise(table(change_rows(rows_of("elic"), psnr_db=None))))
     assert (label_of(anchor.spec), anchor.why) == ("elic", NO_VALUES)
 
 
@@ -66,8 +63,8 @@ def test_without_psnr_the_best_codec_by_the_first_requested_metric_is_taken():
 
 
 def test_the_choice_of_metrics_does_not_change_the_anchor():
-    rows = [record | {"lpips_alex": None, "ms_ssim": None} for record in rows_of("vtm")]
-    assert choose_anchor(summarise(table([*rows, *rows_of("jpeg")]))) == anchor_of("vtm")
+    rows = [*change_rows(rows_of("vtm"), lpips_alex=None, ms_ssim=None), *rows_of("jpeg")]
+    assert choose_anchor(summarise(table(rows))) == anchor_of("vtm")
 
 
 def test_the_anchors_rows_come_from_other_rows_if_the_experiment_lacks_them():

@@ -19,22 +19,32 @@ from benchmark.show.bd_rates import headline, ranking_heading, ranking_table
 from benchmark.show.sections import images_text
 from benchmark.spec import parse_codec
 from support.rows.by_label import edition, rank_by_bd_rate
-from support.rows.measured import HEIGHT, WIDTH, failed, row, sweep, table
+from support.rows.measured import (
+    HEIGHT,
+    WIDTH,
+    change_rows,
+    failed,
+    row,
+    scaled_sweep,
+    sweep,
+    table,
+)
 
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips_squeeze")
 LPIPS_RULE = "lpips-squeeze/0.1.4-31a70309"
 MINE = {"codec": "./mine.py:Quantise"}
 
 
-def scale_sizes(codec, factor=1.0, **columns):
-    return [
-        record | {"num_bytes": int(record["num_bytes"] * factor)}
-        for record in sweep(codec, **columns)
-    ]
+VTM = scaled_sweep("vtm")
 
 
-def mine(factor=1.0, **columns):
-    return [record | MINE for record in scale_sizes("jpeg", factor, **columns)]
+def mine(factor=1.0):
+    return change_rows(scaled_sweep("jpeg", factor), **MINE)
+
+
+def squeezed(rows):
+    rule = {"lpips_squeeze_protocol": LPIPS_RULE}
+    return [row | rule | {"lpips_squeeze": 1 - row["psnr_db"] / 100} for row in rows]
 
 
 def sentence(rows, anchor, *codecs, metrics=(PSNR,), intervals=False):
@@ -47,25 +57,16 @@ def sentence(rows, anchor, *codecs, metrics=(PSNR,), intervals=False):
 
 @pytest.mark.parametrize("intervals", [False, True])
 def test_the_users_codec_is_beside_the_anchor_whoever_is_best(intervals):
-    rows = [
-        *mine(2),
-        *scale_sizes("vtm"),
-        *scale_sizes("avif", 0.5),
-        *scale_sizes("ours", variant="beta=0"),
-    ]
+    rows = [*mine(2), *VTM, *scaled_sweep("avif", 0.5), *scaled_sweep("ours", variant="beta=0")]
     text = "Quantise needs 100 % more bits than VTM at equal PSNR on 3 images."
     assert sentence(rows, "vtm", intervals=intervals) == text
-    assert "50 % fewer bits than VTM" in sentence([*mine(0.5), *scale_sizes("vtm")], "vtm")
-    assert "as many bits as VTM (+0.0 %)" in sentence([*mine(), *scale_sizes("vtm")], "vtm")
+    assert "50 % fewer bits than VTM" in sentence([*mine(0.5), *VTM], "vtm")
+    assert "as many bits as VTM (+0.0 %)" in sentence([*mine(), *VTM], "vtm")
 
 
 def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
-    rows = [
-        *scale_sizes("jpeg", 3),
-        *scale_sizes("vtm"),
-        *scale_sizes("elic", 2),
-        *scale_sizes("avif", 0.5),
-    ]
+    sizes = {"jpeg": 3, "vtm": 1, "elic": 2, "avif": 0.5}
+    rows = [row for codec, factor in sizes.items() for row in scaled_sweep(codec, factor)]
     assert sentence(rows, "vtm").startswith("AVIF speed 4 needs 50 % fewer bits than VTM")
     for codecs in (("jpeg", "vtm", "elic"), ("elic", "jpeg")):
         assert sentence(rows, "vtm", *codecs).startswith("ELIC needs 100 % more bits than VTM")
@@ -76,82 +77,62 @@ def test_without_a_codec_of_the_user_the_best_that_was_named_is_meant():
 
 
 def test_the_next_codec_is_named_where_it_may_be_as_good():
-    distant_rows = [*scale_sizes("jpeg"), *scale_sizes("webp", 0.5), *scale_sizes("avif", 0.4)]
+    distant_rows = [*scaled_sweep("jpeg"), *scaled_sweep("webp", 0.5), *scaled_sweep("avif", 0.4)]
     assert "intervals overlap" not in sentence(distant_rows, "jpeg")
     unsteady = [
         record | {"num_bytes": int(record["num_bytes"] * (1.6 if record["image"] == "a" else 0.9))}
-        for record in scale_sizes("webp", 0.4)
+        for record in scaled_sweep("webp", 0.4)
     ]
-    rows = [*scale_sizes("jpeg"), *unsteady, *scale_sizes("avif", 0.45)]
-    next_one = (
-        "AVIF speed 4 needs 55 % fewer bits than JPEG (WebP: -55 %, intervals overlap) at equal"
-    )
-    assert sentence(rows, "jpeg").startswith(next_one)
-    assert sentence(rows, "jpeg", intervals=True).startswith(next_one)
-    users = [record | MINE for record in unsteady]
-    assert "overlap" not in sentence(
-        [*scale_sizes("jpeg"), *users, *scale_sizes("avif", 0.45)], "jpeg"
-    )
+    rows = [*scaled_sweep("jpeg"), *unsteady, *scaled_sweep("avif", 0.45)]
+    text = "AVIF speed 4 needs 55 % fewer bits than JPEG (WebP: -55 %, intervals overlap) at equal"
+    assert sentence(rows, "jpeg").startswith(text)
+    assert sentence(rows, "jpeg", intervals=True).startswith(text)
+    assert "overlap" not in sentence(change_rows(rows, {"codec": "webp"}, **MINE), "jpeg")
 
 
 def test_of_several_variants_the_best_by_each_metric_is_named():
-    rows = [*scale_sizes("vtm"), *scale_sizes("ours", 2, variant="beta=0"),
-            *scale_sizes("ours", 3, variant="beta=3.84")]  # fmt: skip
-    rows = squeezed(rows)
-    for record in (record for record in rows if record["variant"] == "beta=3.84"):
+    realistic = squeezed(scaled_sweep("ours", 3, variant="beta=3.84"))
+    for record in realistic:
         record["lpips_squeeze"] -= 0.05
-    text = sentence(rows, "vtm", metrics=(PSNR, LPIPS))
+    rows = squeezed([*VTM, *scaled_sweep("ours", 2, variant="beta=0")])
+    text = sentence([*rows, *realistic], "vtm", metrics=(PSNR, LPIPS))
     assert text.startswith("CRDR β=0 needs 100 % more bits than VTM at equal PSNR and CRDR β=3.84")
 
 
 def test_what_cannot_be_compared_is_said_with_its_reason():
     point_rows = [row("jpeg", 30, name) | MINE for name in ("a", "bb", "ccc")]
-    text = sentence([*point_rows, *scale_sizes("vtm")], "vtm")
+    text = sentence([*point_rows, *VTM], "vtm")
     assert text.startswith("Quantise cannot be compared with VTM on 3 images: ")
     assert "1 of the" in text
     distant_rows = [record | {"psnr_db": record["psnr_db"] + 99} for record in mine()]
-    assert "Quantise cannot be compared with VTM" in sentence(
-        [*distant_rows, *scale_sizes("vtm")], "vtm"
-    )
+    assert "Quantise cannot be compared with VTM" in sentence([*distant_rows, *VTM], "vtm")
     three = [record for record in mine(2) if record["setting_value"] in (20, 30, 60)]
-    assert sentence([*three, *scale_sizes("vtm")], "vtm").startswith("Quantise ")
-    no_metric = sentence([*mine(), *scale_sizes("vtm")], "vtm", metrics=())
+    assert sentence([*three, *VTM], "vtm").startswith("Quantise ")
+    rows = [*mine(), *VTM]
+    no_metric = sentence(rows, "vtm", metrics=())
     assert no_metric.endswith("on 3 images: no metric that ranks codecs was measured.")
-    rows = [*mine(), *scale_sizes("vtm")]
     part = [record for number, record in enumerate(rows) if number % 2]  # of every setting
     assert sentence(part, "vtm").endswith("on 3 images: vtm has no complete point.")
     failing = [record for record in mine() if record["image"] != "bb"]
-    reason = (
-        "it has no complete point; `bench report --common` compares the 2 that all codecs have."
-    )
-    assert sentence([*failing, *scale_sizes("vtm")], "vtm").endswith(f"VTM on 3 images: {reason}")
+    reason = "it has no complete point; `bench report --common` compares the 2 that all codecs have"
+    assert sentence([*failing, *VTM], "vtm").endswith(f"VTM on 3 images: {reason}.")
 
 
 def test_an_anchor_alone_and_a_codec_alone_are_no_ranking():
-    text = "Quantise has no other codec to compare with on 3 images."
-    assert sentence(mine(), "mine.py:Quantise") == text
-    assert (
-        sentence(scale_sizes("vtm"), "vtm") == "VTM has no other codec to compare with on 3 images."
-    )
-    comparison = sentence([*mine(), *scale_sizes("elic", 2)], "mine.py:Quantise")
+    text = "has no other codec to compare with on 3 images."
+    assert sentence(mine(), "mine.py:Quantise") == f"Quantise {text}"
+    assert sentence(VTM, "vtm") == f"VTM {text}"
+    comparison = sentence([*mine(), *scaled_sweep("elic", 2)], "mine.py:Quantise")
     assert comparison == "ELIC needs 100 % more bits than Quantise at equal PSNR on 3 images."
 
 
 def test_a_little_overlap_is_said_in_the_sentence():
     higher = [record | {"psnr_db": record["psnr_db"] + 6.5} for record in mine()]
-    assert "% that both reach) on 3 images." in sentence([*higher, *scale_sizes("vtm")], "vtm")
-
-
-def squeezed(rows):
-    return [
-        record
-        | {"lpips_squeeze": 1 - record["psnr_db"] / 100, "lpips_squeeze_protocol": LPIPS_RULE}
-        for record in rows
-    ]
+    assert "% that both reach) on 3 images." in sentence([*higher, *VTM], "vtm")
 
 
 def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in():
-    rows = [*squeezed(scale_sizes("vtm")), *squeezed(scale_sizes("avif", 2)), *mine(3)]
+    rows = [*squeezed(VTM), *squeezed(scaled_sweep("avif", 2)), *mine(3)]
     metrics = [PSNR, Metric.named("ms_ssim"), LPIPS]
     ranking = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
     assert ranking.metrics == (PSNR, LPIPS)
@@ -162,9 +143,8 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     (note,) = codec_table.notes
     assert note.startswith("No LPIPS (SqueezeNet) for some codecs: ")
     assert "`bench rescore --metrics lpips_squeeze`" in note
-    (note,) = ranking_table(
-        ranking._replace(rescore_command="bench rescore --dataset sample")
-    ).notes
+    ranking = ranking._replace(rescore_command="bench rescore --dataset sample")
+    (note,) = ranking_table(ranking).notes
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     rows = [*squeezed(rows), failed("jpeg", 30, "a", "encode", "why")]  # which no stream is kept of
     full_ranking = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
@@ -172,12 +152,10 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
 
 
 def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():
-    rows = squeezed([*scale_sizes("vtm"), *mine(2)])
-    for record in rows:
-        record["lpips_squeeze"] = None if record["image"] == "bb" else record["lpips_squeeze"]
-    text = "Quantise needs 100 % more bits than VTM at equal PSNR on 3 images and"
-    assert sentence(rows, "vtm", metrics=(PSNR, LPIPS)).startswith(text)
-    assert sentence(rows, "vtm", metrics=(PSNR, LPIPS)).endswith("(SqueezeNet) on 2 images.")
+    rows = change_rows(squeezed([*VTM, *mine(2)]), {"image": "bb"}, lpips_squeeze=None)
+    text = sentence(rows, "vtm", metrics=(PSNR, LPIPS))
+    assert text.startswith("Quantise needs 100 % more bits than VTM at equal PSNR on 3 images and")
+    assert text.endswith("(SqueezeNet) on 2 images.")
     assert sentence(rows, "vtm", metrics=(LPIPS,)).endswith("(SqueezeNet) on 2 images.")
     summary = summarise(table(rows))
     heading = ranking_heading(rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm"), summary.titles())
@@ -191,10 +169,8 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
     for setting in (40, 80):
         lost = {("bb", setting), ("a", setting)}
         failing = [r for r in mine(2) if (r["image"], r["setting_value"]) not in lost]
-        ranking = rank_by_bd_rate(summarise(table([*failing, *scale_sizes("vtm")])), [PSNR], "vtm")
-        (rank,) = (
-            record for record in ranking.records.values() if record["bd_rate_percent"]["psnr_db"]
-        )
+        ranking = rank_by_bd_rate(summarise(table([*failing, *VTM])), [PSNR], "vtm")
+        (rank,) = (r for r in ranking.records.values() if r["bd_rate_percent"]["psnr_db"])
         highest_setting = max(r["setting_value"] for r in failing if r["setting_value"] != setting)
         sizes = [8 * r["num_bytes"] for r in mine(2) if r["setting_value"] == highest_setting]
         expected = fmean(sizes) / (WIDTH * HEIGHT)
@@ -202,9 +178,7 @@ def test_the_images_of_a_codec_are_those_of_the_points_that_are_compared():
 
 
 def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_there():
-    summary = summarise(
-        table([*scale_sizes("vtm"), *squeezed(scale_sizes("avif", 2)), *squeezed(mine(3))])
-    )
+    summary = summarise(table([*VTM, *squeezed(scaled_sweep("avif", 2)), *squeezed(mine(3))]))
     ranking = rank_by_bd_rate(summary, [PSNR, LPIPS], "vtm")
     heading, codec_table = ranking_heading(ranking, summary.titles()), ranking_table(ranking)
     assert "LPIPS" not in codec_table.headers
@@ -213,57 +187,53 @@ def test_a_metric_without_a_column_is_neither_in_the_heading_nor_said_to_be_ther
 
 
 def test_the_command_that_fills_a_metric_in_names_the_files_that_it_must_run():
-    command = add_remedies(
-        summarise(table([*scale_sizes("vtm"), *mine()])), Path("my results/photos"), ()
-    ).rescore_command
     options = "--dataset photos --codecs all,./mine.py:Quantise --results 'my results'"
-    assert command == f"bench rescore {options}"
-    command = add_remedies(
-        summarise(table(scale_sizes("vtm"))), Path("results/x"), ()
-    ).rescore_command
-    assert command == "bench rescore --dataset x"
+    for rows, folder, words in (
+        ([*VTM, *mine()], "my results/photos", options), (VTM, "results/x", "--dataset x")
+    ):  # fmt: skip
+        summary = add_remedies(summarise(table(rows)), Path(folder), ())
+        assert summary.rescore_command == f"bench rescore {words}"
 
 
 def test_the_command_that_fills_a_metric_in_codes_again_what_kept_no_streams(tmp_path):
     request = {"codecs": ["jpeg", "./m.py:M"], "dataset": "my photos", "keep": False, "limit": 2}
     Store(tmp_path).write_record("1", {"request": request})
-    rows = [*scale_sizes("vtm"), *mine()]
-    command = add_remedies(summarise(table(rows)), tmp_path, ["0", "1"]).rescore_command
-    assert remedies(["psnr_y"], command=command) == (
-        "`bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y` "
-        "computes it"
-    )
+    summary = add_remedies(summarise(table([*VTM, *mine()])), tmp_path, ["0", "1"])
+    run = "bench run --codecs jpeg,./m.py:M --dataset 'my photos' --limit 2 --metrics psnr_y"
+    assert remedies(["psnr_y"], command=summary.rescore_command) == f"`{run}` computes it"
 
 
 def test_an_anchor_that_was_not_named_says_why_and_bundled_codecs_are_marked():
-    rows = [*mine(2), *(record | {"bundled": True} for record in scale_sizes("vtm"))]
-    summary = summarise(table(rows))
+    bundled = scaled_sweep("vtm", bundled=True)
+    summary = summarise(table([*mine(2), *bundled]))
     ranking, names = rank_by_bd_rate(summary, [PSNR], "vtm"), summary.titles()
-    assert (
-        ranking_heading(ranking, names) == "BD-rate (%) against VTM (bundled) in PSNR, best first"
-    )
-    assert "VTM (bundled) (the best)" in ranking_heading(
-        ranking._replace(anchor_reason="the best"), names
-    )
+    heading = "BD-rate (%) against VTM (bundled) in PSNR, best first"
+    assert ranking_heading(ranking, names) == heading
+    reasoned = ranking._replace(anchor_reason="the best")
+    assert "VTM (bundled) (the best)" in ranking_heading(reasoned, names)
     marked = [line[0] for line in ranking_table(ranking, marks=True).rows]
     assert marked == ["vtm (bundled)", "mine.py:Quantise"]
-    alone = summarise(table([record | {"bundled": True} for record in scale_sizes("vtm")]))
+    alone = summarise(table(bundled))
     assert alone.titles()[edition(alone, "vtm")] == "VTM"
 
 
 def test_every_metric_that_was_named_is_a_column_and_only_those_that_rank_a_headline():
     """LPIPS (AlexNet) is in the training loss of `ours`: it ranks nothing, and was asked for."""
-    rows = [*sweep("jpeg"), *scale_sizes("ours", 0.5)]
+    rows = [*sweep("jpeg"), *scaled_sweep("ours", 0.5)]
     summary, alex = summarise(table(rows)), Metric.named("lpips")
     unnamed = rank_by_bd_rate(summary, (PSNR, alex), "jpeg")
     ranking = rank_by_bd_rate(summary, (PSNR, alex), "jpeg", requested_metrics=(PSNR, alex))
     assert unnamed.metrics == (PSNR,)
     assert ranking_table(ranking).headers[1:3] == ("PSNR", "LPIPS")
-    (rates,) = (
-        record["bd_rate_percent"]
-        for record in ranking.records.values()
-        if record["codec"] == "ours"
-    )
-    assert [*rates.values()] == pytest.approx([-50, -50], abs=0.5)
+    rates = {record["codec"]: record["bd_rate_percent"] for record in ranking.records.values()}
+    assert [*rates["ours"].values()] == pytest.approx([-50, -50], abs=0.5)
     headlines = [headline(case, 3, summary.titles()) for case in (unnamed, ranking)]
     assert headlines[0] == headlines[1]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "seconds"), [(False, ("mean encode", "mean decode")), (True, ())]
+)
+def test_columns_that_would_be_empty_are_not_there(recorded, seconds):
+    result = rank_by_bd_rate(summarise(table(sweep("jpeg", recorded=recorded))), [PSNR], "jpeg")
+    assert ranking_table(result).headers == ("codec", "PSNR", "bpp", *seconds)

@@ -87,6 +87,11 @@ def sweep(codec: str, images: Sequence[str] = ("a", "bb", "ccc"), **columns: Any
     return [row(codec, q, image, **columns) for q in (5, 10, 20, 40, 60, 80) for image in images]
 
 
+def scaled_sweep(codec: str, factor: float = 1.0, **columns: Any) -> list[Any]:
+    rows = sweep(codec, **columns)
+    return [row | {"num_bytes": int(row["num_bytes"] * factor)} for row in rows]
+
+
 def doubling(codec: str, share: float, offset_db: float = 0.0, **columns: Any) -> list[Any]:
     """Return rows of two pictures at five settings, 5 dB and a doubling of the bytes apart."""
     return [
