@@ -4,12 +4,7 @@ import re
 
 import pytest
 
-from benchmark.compare.builds import (
-    beta_family,
-    beta_of,
-    is_default,
-    one_build,
-)
+from benchmark.compare.builds import beta_family, beta_of, is_default, one_build
 from benchmark.compare.curve import measured_curves
 from benchmark.compare.realism_sweep import measured_sweep
 from benchmark.metrics.metric import Metric, protocols
@@ -18,7 +13,7 @@ from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.rows.by_label import curves
-from support.rows.measured import row, sweep, table
+from support.rows.measured import change_rows, row, sweep, table
 
 PSNR, LPIPS, SQUEEZE, DISTS = map(Metric.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
 IMAGES = ("a", "bb", "ccc")
@@ -38,6 +33,17 @@ def of_beta(beta, fingerprint="bundled" * 8, size="", **columns):
             **{"lpips_squeeze": 0.2 / (1 + q + beta), **columns})
         for q in (0, 1, 2) for image in IMAGES
     ]  # fmt: skip
+
+
+def labels(family):
+    return [label_of(edition.spec) for edition in family.points]
+
+
+def editions(family):
+    return [point.edition for points in family.points.values() for point in points]
+
+
+ALL_LABELS = [f"ours:beta={beta:g}" for beta in BETAS]
 
 
 @pytest.fixture
@@ -63,32 +69,23 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
     first_family = beta_family(summarise(store.table()), (PSNR, SQUEEZE))
     store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
     summary = summarise(store.table())
-    assert {
-        p.edition.fingerprint[:5]
-        for p in summary.points
-        if label_of(p.edition.spec) == "ours:beta=3.84"
-    } == {"noisy"}
+    of_3_84 = [p.edition for p in summary.points if label_of(p.edition.spec) == ALL_LABELS[-1]]
+    assert {edition.fingerprint[:5] for edition in of_3_84} == {"noisy"}
     second_family = beta_family(summary, (PSNR, SQUEEZE))
-
-    def values(family):
-        return {
-            label_of(edition.spec): [p.means["psnr_db"] for p in points]
-            for edition, points in family.points.items()
-        }
-
-    assert [label_of(edition.spec) for edition in second_family.points] == [
-        f"ours:beta={beta:g}" for beta in BETAS
-    ]
-    assert values(second_family) == values(first_family)
+    assert labels(second_family) == ALL_LABELS
+    first, second = (
+        [[point.means["psnr_db"] for point in points] for points in family.points.values()]
+        for family in (first_family, second_family)
+    )
+    assert first == second
     assert first_family.absence_notes == ()
     (note,) = second_family.absence_notes
     assert note.startswith("left out: ours:beta=3.84 q=0, q=1, q=2: ")
     assert re.findall(r"\((.*?)\)", note) == ["checkpoint noisyno", "checkpoint bundled, bundled"]
     rate = next(iter(first_family.points.values()))[1].bpp
     sweep = measured_sweep(summary, PSNR, SQUEEZE, rate)
-    assert [step.distortion.value for step in sweep.steps] == pytest.approx(
-        [points[1].means["psnr_db"].value for points in first_family.points.values()]
-    )
+    values = [step.distortion.value for step in sweep.steps]
+    assert values == pytest.approx([means[1].value for means in first])
     assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}
     assert sweep.curve.edition.run_facts.recorded
     assert sweep.absence_notes == second_family.absence_notes
@@ -97,9 +94,7 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
     rows = [*(record for beta in BETAS[:3] for record in of_beta(beta)), *of_beta(3.84, **NOISY)]
     result = beta_family(summarise(table(rows)), (PSNR, SQUEEZE))
-    assert [label_of(edition.spec) for edition in result.points] == [
-        f"ours:beta={beta:g}" for beta in BETAS[:3]
-    ]
+    assert labels(result) == ALL_LABELS[:3]
     assert "(checkpoint noisyno)" in result.absence_notes[0]
 
 
@@ -107,17 +102,11 @@ def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(
     store.append([record for beta in BETAS for record in of_beta(beta, **NOISY)])
     summary = summarise(store.table())
     family = beta_family(summary, (PSNR, SQUEEZE))
-    assert {p.edition.fingerprint[:5] for points in family.points.values() for p in points} == {
-        "noisy"
-    }
+    assert {edition.fingerprint[:5] for edition in editions(family)} == {"noisy"}
     assert family.absence_notes == ()
-    older = one_build(
-        summary, lambda edition: edition.spec.name == "ours", (PSNR, SQUEEZE), "bundled"
-    )
-    assert [label_of(edition.spec) for edition in older.points] == [
-        f"ours:beta={beta:g}" for beta in BETAS
-    ]
-    assert {p.edition.bundled for points in older.points.values() for p in points} == {True}
+    older = one_build(summary, lambda build: build.spec.name == "ours", (PSNR, SQUEEZE), "bundled")
+    assert labels(older) == ALL_LABELS
+    assert {edition.bundled for edition in editions(older)} == {True}
 
 
 def test_of_two_builds_the_newest_run_of_any_variant_decides():
@@ -128,16 +117,13 @@ def test_of_two_builds_the_newest_run_of_any_variant_decides():
         for beta, run in zip(BETAS, beta_runs, strict=False)
         for record in of_beta(beta, fingerprint=name, run=run)
     ]
-    points_by_edition = beta_family(summarise(table(rows)), ()).points
-    (family,) = {point.edition.build for points in points_by_edition.values() for point in points}
-    assert family == ("newest", 1)
+    builds = {edition.build for edition in editions(beta_family(summarise(table(rows)), ()))}
+    assert builds == {("newest", 1)}
 
 
 def test_what_lacks_a_metric_is_named_where_it_is_shown():
     rows = [record for beta in BETAS for record in of_beta(beta)]
-    for record in rows:
-        if record["variant"] == "beta=0":
-            record["lpips_squeeze"] = None
+    rows = change_rows(rows, {"variant": "beta=0"}, lpips_squeeze=None)
     (message,) = beta_family(summarise(table(rows)), [SQUEEZE]).absence_notes
     reason = "lpips_squeeze of 0 of 3 images: not computed"
     assert message == f"left out: ours:beta=0 q=0, q=1, q=2: {reason}"
@@ -148,41 +134,27 @@ def test_what_lacks_a_metric_is_named_where_it_is_shown():
 def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
     def labels_of(*rows):
         records = [record for group in rows for record in group]
-        family = beta_family(summarise(table(records)), [PSNR])
-        return [label_of(edition.spec) for edition in family.points]
+        return labels(beta_family(summarise(table(records)), [PSNR]))
 
     micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
     small = [of_beta(beta, size=":effort=1") for beta in BETAS[:2]]
     webp_rows = [record | {"codec": "webp", "cell": "x" + record["cell"]} for record in of_beta(0)]
     assert labels_of(*micro, of_beta(0), webp_rows) == ["ours:beta=0"]
     assert labels_of(*micro, *small) == [f"ours:beta={beta:g}:size=micro" for beta in BETAS]
-    editions = [
-        point.edition
-        for group in (of_beta(1.28), micro[0], small[0], webp_rows, sweep("ours"))
-        for point in summarise(table(group)).points[:1]
-    ]
-    assert [beta_of(edition) for edition in editions] == [1.28, 0, 0, None, None]
-    assert [is_default(edition) for edition in editions] == [True, False, False, True, True]
-
-
-def without_lpips(rows):
-    gone = {
-        f"{name}{end}": None
-        for name in ("lpips_alex", "lpips_squeeze")
-        for end in ("", "_protocol")
-    }
-    return [
-        record | gone | {"run": "20270101T000000-aa", "cell": record["cell"] + "x"}
-        for record in rows
-    ]
+    groups = (of_beta(1.28), micro[0], small[0], webp_rows, sweep("ours"))
+    firsts = [summarise(table(group)).points[0].edition for group in groups]
+    assert [beta_of(edition) for edition in firsts] == [1.28, 0, 0, None, None]
+    assert [is_default(edition) for edition in firsts] == [True, False, False, True, True]
 
 
 def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older_one_has(store):
-    newer_rows = [
-        record | {"psnr_db": record["psnr_db"] + 1, "fingerprint": "another"}
-        for record in of_beta(0)
-    ]
-    store.append(without_lpips([record | {"decoded_sha256": "other"} for record in newer_rows]))
+    names = ("lpips_alex", "lpips_squeeze", "lpips_alex_protocol", "lpips_squeeze_protocol")
+    changed = {"fingerprint": "another", "decoded_sha256": "other", "run": "20270101T000000-aa"}
+    store.append([
+        row | dict.fromkeys(names) | changed
+        | {"cell": row["cell"] + "x", "psnr_db": row["psnr_db"] + 1}
+        for row in of_beta(0)
+    ])  # fmt: skip
     summary = summarise(store.table())
     (first, *_) = curves(summary, PSNR)["ours:beta=0"]
     assert first.means["psnr_db"].value == 31.0
@@ -191,7 +163,7 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
 
 
 def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest(store):
-    store.append([record | {"run": "2027"} for record in of_beta(3.84)])
+    store.append(of_beta(3.84, run="2027"))
     result = beta_family(summarise(store.table()), (PSNR, SQUEEZE))
     bundled = {label_of(edition.spec): {edition.bundled} for edition in result.points}
     assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
