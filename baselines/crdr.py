@@ -94,7 +94,7 @@ class CRDR(NetworkCodec):
         """Return the stream; q_map, beta_map: grey pictures that set q and beta by block."""
         # maps are stretched over the image
         require_accepted(self, setting)
-        from baselines.neural.bitstream.container import SMALL
+        from baselines.neural.bitstream.container import SMALL_TILING
         from baselines.neural.bitstream.control_grid import levels_from_picture
         from baselines.neural.crdr.encode import encode
         from baselines.neural.crdr.model import HeaderControls
@@ -102,7 +102,7 @@ class CRDR(NetworkCodec):
         height, width, _ = pixels.shape
         q = setting.value if q_map is None else levels_from_picture(q_map, width, height)
         beta = self._beta if beta_map is None else levels_from_picture(beta_map, width, height)
-        codec, tiling = self._load(), SMALL if self._tiled else None
+        codec, tiling = self._load(), SMALL_TILING if self._tiled else None
         controls = HeaderControls.nearest(q, beta)
         data = self._remember(codec, encode(codec, pixels, controls, tiling, self._steps))
         return codec.add_checksum(data) if self._check_latents else data

@@ -21,9 +21,9 @@ NO_MEMORY_ON_HOST = (
     "failed to map segment",
 )  # fmt: skip
 NO_MEMORY_ON_DEVICE = ("cuda error: out of memory", "_status_alloc_failed")
-MAX_REASON_CHARACTERS = 500  # kept of a longer reason of `BadPack`
-FOREIGN = (BaseException,)  # all that authors' code may raise, including SystemExit
-BY_SIGNAL = "by a signal"
+MAX_REASON_CHARACTERS = 500  # longer reasons of `BadPack` are truncated
+FOREIGN_ERRORS = (BaseException,)  # all that authors' code may raise, even SystemExit
+SIGNAL_ARGUMENT = "by a signal"
 
 
 class Reason(NamedTuple):
@@ -31,7 +31,7 @@ class Reason(NamedTuple):
 
     kind: str  # "weights", "program", "package", "pixels", "dataset", ...
     subject: str = ""  # file, program, package or image
-    remedy: str = ""  # command that helps: "bench fetch alexnet"; empty if none is known
+    remedy: str = ""  # command that helps: "bench fetch alexnet"; empty if unknown
 
 
 class BenchError(Exception):
@@ -51,7 +51,7 @@ class UsageError(BenchError):
 
 
 class UnknownName(UsageError):  # noqa: N818 - reads as what happened
-    """An unknown name, with the distinct known names.
+    """An unknown name; the message lists the known ones.
 
     >>> str(UnknownName("codec", "jpg", ["webp", "jpeg", "webp"]))
     "No codec 'jpg'. Did you mean 'jpeg'? Known: jpeg, webp."
@@ -104,7 +104,7 @@ class ImageRefused(BenchError):  # noqa: N818
 class NotMeasurable(BenchError):  # noqa: N818
     """A metric has no value for this image; the message is the reason stored in the row.
 
-    The reason kind "pixels" means that no later computation on these pixels will give one.
+    A reason of the kind "pixels" means that these pixels will never give a value.
     """
 
 
@@ -129,7 +129,7 @@ class Notice(UserWarning):
 
 
 class DamagedResults(Notice):
-    """Results left out, with reason and remedy; `file` is None unless one file is affected."""
+    """Results left out, with reason and remedy; `file` is the affected file, None for several."""
 
     def __init__(self, sentence: str, file: Path | None = None) -> None:
         super().__init__(sentence)
@@ -137,7 +137,7 @@ class DamagedResults(Notice):
 
 
 def memory_exhausted(error: BaseException) -> MemoryKind | None:
-    """Return whose memory was too small ("device": a GPU's); None for another cause.
+    """Return whose memory was too small ("device": a GPU's); None if there is another cause.
 
     torch's errors are recognised by name and message, without importing torch.
 
@@ -163,33 +163,34 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
 def memory_sentence(error: BaseException) -> str:
     """Return a sentence on an error due to too little memory or too few threads; else ""."""
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        cause = "this process may not start another thread: allow it more memory or processes"
+        cause = "this process cannot start another thread: allow it more memory or processes"
     elif memory_exhausted(error) is not None:
-        cause = "this process has used all the memory that it may use: allow more"
+        cause = "this process has used all the memory that it may use: allow it more"
     else:
         return ""
-    return f"{cause}; what was stored is kept, and the same command resumes from there"
+    return f"{cause}; stored results are kept, and the same command continues from there"
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """Handle a signal: raise a `KeyboardInterrupt` that `raise_interruption` recognises."""
-    raise KeyboardInterrupt(BY_SIGNAL)
+    raise KeyboardInterrupt(SIGNAL_ARGUMENT)
 
 
 def raise_interruption(error: BaseException) -> None:
-    """Raise the error again if a signal such as Ctrl-C caused it, not authors' code.
+    """Raise the error again if its cause is a signal such as Ctrl-C, not authors' code.
 
     Where Python itself handles SIGINT, every `KeyboardInterrupt` counts as a signal.
     """
-    is_python_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if isinstance(error, KeyboardInterrupt) and (is_python_handler or error.args == (BY_SIGNAL,)):
+    has_python_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    is_signal = has_python_handler or error.args == (SIGNAL_ARGUMENT,)
+    if isinstance(error, KeyboardInterrupt) and is_signal:
         raise error
 
 
-def suggest_path(path: Path, is_kind: Callable[[Path], bool]) -> str:
-    """Return ` (did you mean ...?)` with a sibling of similar name that `is_kind`, if any."""
+def suggest_path(path: Path, is_candidate: Callable[[Path], bool]) -> str:
+    """Return ` (did you mean ...?)` with a sibling of similar name that `is_candidate`; else ""."""
     with suppress(OSError):
-        names = [entry.name for entry in path.parent.iterdir() if is_kind(entry)]
+        names = [entry.name for entry in path.parent.iterdir() if is_candidate(entry)]
         for name in get_close_matches(path.name, names, n=1):
             return f" (did you mean {path.parent / name}?)"
     return ""

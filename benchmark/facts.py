@@ -5,10 +5,10 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from benchmark.codec import Device
-from benchmark.errors import FOREIGN, BenchError, Unavailable, raise_interruption
+from benchmark.errors import FOREIGN_ERRORS, BenchError, Unavailable, raise_interruption
 from benchmark.plugins import printing_to_stderr
 from benchmark.registry import ALIASES, CODECS
-from benchmark.spec import CodecSpec, codec_class, declared, parameters_of
+from benchmark.spec import CodecSpec, codec_class, parameters_of, read_declaration
 
 Kind = Literal["own", "standard", "learned"]
 Group = Literal["", "This method", "Trained for realism", "Trained for distortion", "Programs"]
@@ -95,7 +95,7 @@ def facts_of(spec: CodecSpec) -> Facts:
     if spec.name not in CODECS:
         return Facts()
     try:
-        facts: Any = declared(spec.name, "facts") or Facts()
+        facts: Any = read_declaration(spec.name, "facts") or Facts()
         variant_facts: Facts = facts(dict(spec.options)) if callable(facts) else facts
     except (BenchError, ValueError, LookupError):
         return Facts()
@@ -117,7 +117,7 @@ def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) 
             parameters: Any = work.parameters
             is_integer = isinstance(parameters, float) and parameters.is_integer()
             return work._replace(parameters=int(parameters)) if is_integer else work
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         raise_interruption(error)
     return Work()
 
@@ -134,7 +134,7 @@ def needs_options(name: str) -> bool:
     except Unavailable:
         return False
     required_names = {option.name for option in options if option.default is option.empty}
-    variants: tuple[dict[str, str], ...] = declared(name, "variants") or ({},)
+    variants: tuple[dict[str, str], ...] = read_declaration(name, "variants") or ({},)
     return any(required_names - variant.keys() for variant in variants)
 
 
@@ -149,5 +149,5 @@ def reference_codecs() -> list[str]:
 
 def fetchable_codecs() -> list[str]:
     """Return the names of codecs whose weights `bench fetch` downloads."""
-    names_with_weights = [name for name in CODECS if declared(name, "published_weights")]
+    names_with_weights = [name for name in CODECS if read_declaration(name, "published_weights")]
     return [*(name for name in names_with_weights if not needs_options(name)), *ALIASES]

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from benchmark import plugins
 from benchmark.codec import CodecInfo, Setting, device_kind
-from benchmark.errors import FOREIGN, BenchError, UsageError
+from benchmark.errors import FOREIGN_ERRORS, BenchError, UsageError
 
 METHODS = ("encode", "decode")
 ATTRIBUTES = ("version", "licence", "caveat", "chroma", "tuned_for")  # copied if they are texts
@@ -87,7 +87,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
         info: object = codec.describe()
     except BenchError:
         raise
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         raise plugins.author_failure(name, type(codec), "`describe` of", error) from error
     if not isinstance(info, CodecInfo):
         raise _contract_error(name, f"`describe` must return a CodecInfo, not {info!r}")

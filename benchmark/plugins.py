@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from benchmark.errors import (
-    FOREIGN,
+    FOREIGN_ERRORS,
     BenchError,
     Unavailable,
     UnknownName,
@@ -95,7 +95,7 @@ def file_of(name: str) -> Path:
     if plugin := installed().get(name):
         try:
             spec = find_spec(plugin.module)
-        except FOREIGN as error:  # raised by the package of the module
+        except FOREIGN_ERRORS as error:  # raised by the package of the module
             raise_interruption(error)
             raise _import_failure(plugin, one_line(error)) from error
         if spec is None or not spec.has_location or spec.origin is None:
@@ -207,7 +207,7 @@ def one_line(error: BaseException) -> str:
     """Format an exception as one line: `BenchError` unchanged, others with their type."""
     try:
         text = " ".join(str(error).split())
-    except FOREIGN:  # an author's class may override `__str__`
+    except FOREIGN_ERRORS:  # an author's class may override `__str__`
         text = "an exception that cannot be shown"
     kind = type(error).__name__
     return text if isinstance(error, BenchError) else f"{kind}: {text}" if text else kind
@@ -269,7 +269,7 @@ def _load_module(path: Path) -> ModuleType:
         raise UsageError(f"{location}, line {error.lineno}: {error.msg}: correct it") from error
     except BenchError:
         raise
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         raise_interruption(error)
         location = _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
         if isinstance(error, ModuleNotFoundError):
@@ -283,7 +283,7 @@ def _load_module(path: Path) -> ModuleType:
 def _import_plugin(plugin: Plugin) -> ModuleType:
     try:
         return import_module(plugin.module)
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         raise_interruption(error)
         raise _import_failure(plugin, one_line(error)) from error
 

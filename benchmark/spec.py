@@ -1,4 +1,4 @@
-"""Codecs and their options as text: parsed, resolved to variants, loaded; dataset lists."""
+"""Specs, which are codecs with options as text: parse, resolve, load; lists of datasets."""
 
 import inspect
 import os
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 ESCAPES = r"within a value, a comma is written \, and a colon \:"
 SEED = "seed"  # option of a codec whose decoder draws random numbers
-NAME = "name"  # option of every codec: its label, without any other effect
-LISTS = "checkpoint"  # option whose value may be a list of files
+NAME = "name"  # option of every codec: its label in tables, without any other effect
+LIST_OPTION = "checkpoint"  # option whose value may be a list of files
 PATHS = ("path", "file", "checkpoint")  # options of the registry's codecs that are files or folders
 
 
@@ -65,8 +65,8 @@ class CodecSpec(NamedTuple):
         return f"{self.name}:{self.variant}" if self.options else self.name
 
     @property
-    def complete(self) -> "CodecSpec":
-        """The spec with `neutral_options` among the options, as typed by a user."""
+    def with_all_options(self) -> "CodecSpec":
+        """The spec as a user types it, with `neutral_options` among the options."""
         return CodecSpec(self.name, tuple(sorted((*self.options, *self.neutral_options))))
 
     @property
@@ -82,23 +82,23 @@ class CodecSpec(NamedTuple):
         return f"{options[NAME]} {SEED}={options[SEED]}" if SEED in options else options[NAME]
 
 
-def names_code(spec: CodecSpec) -> bool:
-    """Return whether a spec, or its option `base`, names a program or Python file to run."""
-    return _names_code(spec.name) or base_names_code(spec)
+def refers_to_code(spec: CodecSpec) -> bool:
+    """Return whether a spec, or its option `base`, refers to a program or Python file to run."""
+    return _refers_to_code(spec.name) or base_refers_to_code(spec)
 
 
-def base_names_code(spec: CodecSpec) -> bool:
-    """Return whether the option `base` of a spec names a program or Python file to run."""
+def base_refers_to_code(spec: CodecSpec) -> bool:
+    """Return whether the option `base` of a spec refers to a program or Python file to run."""
     base = split_unescaped(dict(spec.options).get("base", ""), ":")[0]
-    return bool(base) and _names_code(ALIASES.get(base, base).partition(":")[0])
+    return bool(base) and _refers_to_code(ALIASES.get(base, base).partition(":")[0])
 
 
-def _names_code(codec: str) -> bool:
-    return codec not in CODECS or bool(declared(codec, "runs_programs"))
+def _refers_to_code(codec: str) -> bool:
+    return codec not in CODECS or bool(read_declaration(codec, "runs_programs"))
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:
-    r"""Split a text at separators without a preceding backslash; escapes are kept.
+    r"""Split a text at separators that no backslash precedes; keep backslashes.
 
     >>> split_unescaped(r"a:b\:c", ":")
     ['a', 'b\\:c']
@@ -107,7 +107,7 @@ def split_unescaped(text: str, separator: str) -> list[str]:
 
 
 def split_names(text: str) -> list[str]:
-    r"""Split a list at commas that are neither escaped nor in brackets of a title.
+    r"""Split a list at commas that are neither escaped nor inside brackets, as in a title.
 
     >>> split_names(r"jpeg, Mine (level 3, fast),a\,b")
     ['jpeg', 'Mine (level 3, fast)', 'a\\,b']
@@ -120,12 +120,12 @@ def split_names(text: str) -> list[str]:
 
 
 def split_codecs(text: str) -> list[str]:
-    """Split a comma-separated list of codecs; the files of a checkpoint stay together."""
+    """Split a list of codecs at commas, except between files of the option `checkpoint`."""
     codecs: list[str] = []
     for part in split_names(text):
         last_option = split_unescaped(codecs[-1], ":")[-1] if codecs else ""
         file = part.partition(":")[0]
-        if last_option.startswith(f"{LISTS}=") and "." in file and not names_file(file):
+        if last_option.startswith(f"{LIST_OPTION}=") and "." in file and not names_file(file):
             codecs[-1] += rf"\,{part}"
         else:
             codecs.append(part)
@@ -151,7 +151,7 @@ def listed_datasets(text: str) -> list[str]:
 
 
 def text_of_list(datasets: Iterable[str | Path]) -> str:
-    r"""Join datasets, or other names, with commas; existing escapes are kept.
+    r"""Join names, such as datasets, with commas, which are escaped inside names.
 
     >>> print(text_of_list(["my,photos", r"ours:checkpoint=a\,b"]))
     my\,photos,ours:checkpoint=a\,b
@@ -178,14 +178,14 @@ def parse_codec(text: str) -> CodecSpec:
         class_name = (
             option_texts.pop(0) if option_texts and "=" not in option_texts[0] else ""
         )  # without a class, `plugins.load` raises
-        name = f"{_plain_path(name, os.path.join('.', ''))}:{class_name}"
+        name = f"{_normalise_path(name, os.path.join('.', ''))}:{class_name}"
     elif not re.match(r"[A-Za-z][\w-]*$", name):
         raise UsageError(f"{name!r} is not the name of a codec; {ESCAPES}")
     elif name not in CODECS and not is_user_code(name):
         choices = [*CODECS, *ALIASES, *plugins.installed()]
         raise UnknownName("codec", name, choices, _suggest_codec(name))
     if name in CODECS and option_texts and "=" not in option_texts[0]:
-        unnamed_option = declared(name, "unnamed_option")
+        unnamed_option = read_declaration(name, "unnamed_option")
         option_texts = (
             [f"{unnamed_option}={option_texts[0]}", *option_texts[1:]]
             if unnamed_option
@@ -196,13 +196,14 @@ def parse_codec(text: str) -> CodecSpec:
 
 
 def _suggest_codec(value: str) -> str:
-    """Return the codec that has a listed variant with this value, such as a model; else "".
+    """Return the codec with an option of this value in a listed variant; else "".
 
     >>> _suggest_codec("cheng2020-anchor"), _suggest_codec("cheng2021")
     ('compressai:model=cheng2020-anchor', '')
     """
-    variants = ((codec, text) for codec in CODECS for text in declared(codec, "shown") or ())
-    return next((f"{codec}:{text}" for codec, text in variants if text.endswith(f"={value}")), "")
+    shown = ((codec, read_declaration(codec, "shown") or ()) for codec in CODECS)
+    variants = (f"{codec}:{text}" for codec, texts in shown for text in texts)
+    return next((variant for variant in variants if variant.endswith(f"={value}")), "")
 
 
 def codec_class(spec: CodecSpec) -> type[Any]:
@@ -223,8 +224,8 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     return result
 
 
-def declared(codec: str, attribute: str) -> Any:
-    """Return a registry codec's declaration, in `FACTS` or on its class; None without one."""
+def read_declaration(codec: str, attribute: str) -> Any:
+    """Return what a codec of the registry declares, in `FACTS` or on its class; None if nothing."""
     facts = registry.declared_facts()
     if attribute in facts and codec in facts["facts"]:
         return facts[attribute].get(codec)
@@ -237,9 +238,9 @@ def declared(codec: str, attribute: str) -> Any:
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
     """Return the variants of a spec, without default options.
 
-    A bare name may stand for several, as may a spec without a required option that variants set:
-    `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`. Each has its own
-    label: `ours:name=A` is "A beta=0" and "A beta=3.84".
+    A bare name may stand for several variants, and so may a spec that lacks a required option that
+    they set: `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`. Each
+    has a label of its own: `ours:name=A` is "A beta=0" and "A beta=3.84".
     """
     codec_type = codec_class(spec)
     parameters = parameters_of(spec, codec_type)
@@ -248,20 +249,20 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
         kind, default = str, None
         if key in parameters:
             kind = parameters[key].annotation
-            default = _plain_value(spec.name, key, str(parameters[key].default), kind)
-        value = _plain_value(spec.name, key, text, kind)
+            default = _normalise_value(spec.name, key, str(parameters[key].default), kind)
+        value = _normalise_value(spec.name, key, text, kind)
         if value != default:
             options[key] = value
-    given_names = {key for key, _ in spec.options} - {NAME}
+    set_names = {key for key, _ in spec.options} - {NAME}
     missing_names = {
         key for key, value in parameters.items() if value.default is value.empty
-    } - given_names
+    } - set_names
     if not missing_names and hasattr(codec_type, "complete_options"):
         options = codec_type.complete_options(options)
     names = codec_type.neutral_options(options) if hasattr(codec_type, "neutral_options") else ()
     neutral_options = tuple(sorted((key, options.pop(key)) for key in names if key in options))
     variants: tuple[Mapping[str, str], ...] = getattr(codec_type, "variants", ())
-    if given_names and not any(missing_names & variant.keys() for variant in variants):
+    if set_names and not any(missing_names & variant.keys() for variant in variants):
         variants = ()
     specs = []
     for variant in variants or ({},):
@@ -278,23 +279,22 @@ def sole_variant(text: str, option: str) -> CodecSpec:
     variants = resolve(parse_codec(text))
     if len(variants) > 1:
         spec_list = ", ".join(variant.text for variant in variants)
-        raise BadOption(f"{option}={text} stands for several codecs, {spec_list}: name one of them")
+        raise BadOption(f"{option}={text} stands for several codecs ({spec_list}): name one")
     return variants[0]
 
 
-def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
+def seeded_variants(spec: CodecSpec, count: int) -> list[CodecSpec]:
     """Return the variants of a generative codec with the seeds 0 to `count` - 1.
 
-    A codec without the option `seed`, with a given seed, or whose `draws` returns False, is
-    returned alone.
+    Returns only `spec` if the codec has no option `seed`, `spec` sets it, or `draws` returns False.
     """
     codec_type, options = codec_class(spec), dict(spec.options)
     if SEED not in parameters_of(spec, codec_type) or SEED in options:
         return [spec]
     if hasattr(codec_type, "draws") and not codec_type.draws(options):
         return [spec]
-    complete_spec = spec.complete
-    seeded_specs = (complete_spec.add_options([(SEED, str(seed))]) for seed in range(count))
+    user_spec = spec.with_all_options
+    seeded_specs = (user_spec.add_options([(SEED, str(seed))]) for seed in range(count))
     return [variant for seeded_spec in seeded_specs for variant in resolve(seeded_spec)]
 
 
@@ -308,10 +308,10 @@ def load_codec(spec: CodecSpec) -> Any:
             continue
         if key not in parameters:
             option_names = ", ".join(parameters) or "none"
-            runs_programs = spec.name in CODECS and declared(spec.name, "runs_programs")
+            runs_programs = spec.name in CODECS and read_declaration(spec.name, "runs_programs")
             hint = f"; {ESCAPES}" if runs_programs else ""
             if isinstance(sweep := getattr(codec_type, "sweep", ()), tuple) and sweep:
-                hint += f"; --points {spec.name}.{sweep[0].name}=... gives its setting"
+                hint += f"; its setting is chosen with --points {spec.name}.{sweep[0].name}=..."
             raise BadOption(f"{spec.name} has no option {key!r}; it has: {option_names}{hint}")
         kind = parameters[key].annotation
         try:
@@ -332,14 +332,14 @@ def load_codec(spec: CodecSpec) -> Any:
             return codec_type(**values)
     except BenchError:
         raise
-    except errors.FOREIGN as error:
+    except errors.FOREIGN_ERRORS as error:
         if spec.name in CODECS:
             raise
         raise plugins.author_failure(spec.name, codec_type, "the constructor of", error) from error
 
 
 def describe_codec(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
-    """Return a codec's description; raise `UsageError` if a user's breaks the contract."""
+    """Return a codec's description; `UsageError` if a user's codec breaks the contract."""
     if spec.name in CODECS:
         return codec.describe()
     from benchmark.own_codec import checked_description
@@ -357,11 +357,11 @@ def _options(text: str, option_texts: Sequence[str]) -> tuple[tuple[str, str], .
             )
         if key in options:
             raise BadOption(f"{text!r} gives the option {key!r} twice")
-        options[key] = unescaped(value)
+        options[key] = unescape(value)
     return tuple(sorted(options.items()))
 
 
-def _plain_value(codec: str, key: str, text: str, kind: object) -> str:
+def _normalise_value(codec: str, key: str, text: str, kind: object) -> str:
     """Return the stored form of an option's value: one spelling for numbers and paths."""
     if kind in (int, float):
         try:
@@ -371,26 +371,26 @@ def _plain_value(codec: str, key: str, text: str, kind: object) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if not text or codec not in CODECS or key not in PATHS:
         return text
-    if key == "file":  # keep links: paths in a worker's file are relative to its named path
-        return _plain_path(text)
-    files = file_list(text) if key == LISTS else [text]
-    return ",".join(_plain_path(os.path.realpath(file)) for file in files)
+    if key == "file":  # keep links: paths in a worker's file are relative to this path
+        return _normalise_path(text)
+    files = file_list(text) if key == LIST_OPTION else [text]
+    return ",".join(_normalise_path(os.path.realpath(file)) for file in files)
 
 
-def plain_codec(text: str) -> str:
-    """Return the stored form of a codec that names code; other texts stay unchanged."""
+def normalise_codec(text: str) -> str:
+    """Return the stored form of a codec that refers to code; other texts stay unchanged."""
     try:
         if names_file(text):
             return parse_codec(text).text
         name, colon, _ = text.partition(":")
-        if colon and name in CODECS and declared(name, "runs_programs"):
+        if colon and name in CODECS and read_declaration(name, "runs_programs"):
             return resolve(parse_codec(text))[0].identity.text
     except BenchError:
         pass
     return text
 
 
-def _plain_path(text: str, prefix: str = "") -> str:
+def _normalise_path(text: str, prefix: str = "") -> str:
     """Normalise a path and resolve linked folders; make it relative if in the current folder."""
     try:
         folder, name = os.path.split(text)
@@ -405,7 +405,7 @@ def parameters_of(spec: CodecSpec, codec_type: type[Any]) -> dict[str, inspect.P
     """Return the constructor's parameters by name, which are the codec's options."""
     try:
         signature = inspect.signature(codec_type, eval_str=True)
-    except errors.FOREIGN as error:  # annotations are evaluated, which are the author's code
+    except errors.FOREIGN_ERRORS as error:  # evaluating annotations runs the author's code
         raise plugins.author_failure(spec.name, codec_type, "the signature of", error) from error
     keyword_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {
@@ -413,6 +413,6 @@ def parameters_of(spec: CodecSpec, codec_type: type[Any]) -> dict[str, inspect.P
     }
 
 
-def unescaped(value: str) -> str:
+def unescape(value: str) -> str:
     r"""Return a text with `\:` and `\,` as `:` and `,`."""
     return value.replace(r"\:", ":").replace(r"\,", ",")

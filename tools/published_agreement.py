@@ -1,10 +1,10 @@
 """Compare measured points with published points of the same codec, dataset and rules.
 
-python -m tools.published_agreement [--results results] [--dataset kodak]; exit code 1 if they
-differ by more than known causes explain.
+python -m tools.published_agreement [--results results] [--dataset kodak]; the exit code is 1 if the
+points differ by more than known causes explain.
 
-The published curve is interpolated at measured rates, over their logarithm: by Akima's method, and
-by PCHIP, whose difference is a tolerance. Differences are measured minus published, in dB.
+The published curve is interpolated at the measured points' log rates by Akima's method; where PCHIP
+differs, its difference is added to the tolerance. Differences are measured minus published, in dB.
 """
 
 from argparse import ArgumentParser
@@ -32,8 +32,8 @@ from benchmark.rows.summary import Summary
 from benchmark.show.table import Table, plain
 from benchmark.spec import parse_codec
 
-# In dB, two versions of an encoder differ by .02 to .04 (VTM 23.13); truncation in the colour
-# conversion makes a difference of .5, another library's chroma filter of .1
+# Two versions of an encoder differ by .02 to .04 dB (VTM 23.13), a colour conversion that truncates
+# by .5 dB, and another library's chroma filter by .1 dB.
 TOLERANCE_DB = 0.05
 COLUMNS = ("psnr_db", "ms_ssim")  # metrics with equal rules, or with known differences
 
@@ -42,12 +42,12 @@ class Agreement(NamedTuple):
     """Comparison of a measured codec with a published curve under one metric."""
 
     label: str
-    published: str
+    published_title: str  # of the published curve
     column: str
-    points: int  # measured points in the range of the published curve
+    num_points: int  # measured points in the range of the published curve
     mean_db: float
     largest_db: float  # the difference of largest magnitude
-    at_bpp: float  # rate of the largest difference
+    largest_bpp: float  # rate of the largest difference
     verdict: Literal["agrees", "explained", "differs"]
     reason: str
 
@@ -60,7 +60,7 @@ class KnownDifference(NamedTuple):
     low_db: float
     high_db: float
     version: str = ""  # start of the measured codec's version; empty: any
-    required: str = ""  # column of a metric that has to agree; empty: none
+    required_column: str = ""  # column of a metric that has to agree; empty: none
 
 
 IJG = "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is libjpeg-turbo"
@@ -73,12 +73,12 @@ KNOWN_DIFFERENCES = {
         KnownDifference("ms_ssim", IJG, 0.0, 0.32),
     ),
     # VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and 23.13
-    # needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM: range and tolerance
-    # are 2 %. An error in the conversion would show in PSNR, which has to agree; an error in
-    # MS-SSIM would show in BPG and WebP.
+    # needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM: 0.05 dB, with the
+    # tolerance, allow 2 % fewer bits. A wrong colour conversion would show in PSNR, which has to
+    # agree; an error in MS-SSIM would show in BPG and WebP.
     "vtm": (KnownDifference("ms_ssim", VTM_9, 0.0, 0.05, "VTM 23", "psnr_db"),),
 }
-# Text in the version of a codec with the published weights
+# Text that a codec's version contains if it has the published weights
 PUBLISHED_WEIGHTS = {"ours": "5000000 steps, Open Images"}
 
 
@@ -86,7 +86,7 @@ class NotCompared(NamedTuple):
     """Reason why a measured codec is not compared with a published curve."""
 
     label: str
-    published: str
+    published_title: str
     column: str
     reason: str
 
@@ -100,7 +100,7 @@ class Cause(NamedTuple):
 
 
 def rounding_db(psnr_db: Float64Array) -> Float64Array:
-    """Return the loss by rounding to 8 bits, which adds 1/12 of a level squared to the MSE.
+    """Return the loss due to rounding to 8 bits, which adds 1/12 of a level squared to the MSE.
 
     >>> round(float(rounding_db(np.array(40.5569))), 3)  # CompressAI states .064
     0.063
@@ -109,7 +109,7 @@ def rounding_db(psnr_db: Float64Array) -> Float64Array:
 
 
 def truncation_db(psnr_db: Float64Array) -> Float64Array:
-    """Return the loss by truncation to 8 bits, which adds 1/3 to the MSE, 1/4 more than rounding.
+    """Return the loss due to truncation to 8 bits, which adds 1/4 more to the MSE than rounding.
 
     >>> truncation_db(np.array([30.0, 39.0, 55.0])).round(3)
     array([0.017, 0.135, 3.923])
@@ -119,7 +119,7 @@ def truncation_db(psnr_db: Float64Array) -> Float64Array:
 
 
 UNROUNDED = "published before rounding to 8 bits"
-RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by published rule and ours
+RULES: dict[tuple[str, str], Callable[[Float64Array], Cause]] = {  # by published rule, our rule
     ("psnr-rgb-unrounded/1", "psnr-rgb8/1"): lambda x: Cause(UNROUNDED, -rounding_db(x), 0.0),
     # rounding lowers MS-SSIM by 7e-5 to 1.1e-4 in CompressAI's tables of both protocols
     ("ms-ssim-rgb-unrounded/1", "ms-ssim-rgb8/1"): lambda x: Cause(
@@ -136,9 +136,8 @@ def agreements(
 ) -> list[Agreement | NotCompared]:
     """Compare every measured codec with its published curves on a dataset, by metric."""
     result: list[Agreement | NotCompared] = []
-    agreeing_columns: dict[
-        tuple[str, str], set[str]
-    ] = {}  # columns in which a codec and a curve agree
+    # Columns in which a codec and a published curve agree
+    agreeing_columns: dict[tuple[str, str], set[str]] = {}
     specs = {edition.spec for edition in summary.editions}
     editions = [
         edition
@@ -147,9 +146,9 @@ def agreements(
     ]
     # PSNR first: causes of other differences may depend on its agreement
     for metric in sorted(metrics, key=lambda metric: metric.column != "psnr_db"):
-        published = published_curves(points, dataset, metric)
+        published_for_metric = published_curves(points, dataset, metric)
         curves = measured_curves(summary, metric)
-        for edition, curve in product(editions, published):
+        for edition, curve in product(editions, published_for_metric):
             if curve.edition.facts.published[0] == edition.facts.published[0]:
                 label = label_of(edition.spec)
                 measured_curve = variant_curve(curves, edition.spec)
@@ -171,7 +170,8 @@ def _compare(
     editions = [point.edition for point in summary.points if label_of(point.edition.spec) == label]
     codec = parse_codec(label).name
     weights = PUBLISHED_WEIGHTS.get(codec, "")
-    theirs, ours = rules = curve.protocol, summary.protocols[metric.column]
+    published_rule, our_rule = rules = curve.protocol, summary.protocols[metric.column]
+    has_known_rules = published_rule == our_rule or rules in RULES
     caveats = next(
         (edition.run_facts.caveats for edition in editions if edition.run_facts.caveats), ()
     )
@@ -180,31 +180,31 @@ def _compare(
         "measured with other weights": any(
             weights not in edition.run_facts.version for edition in editions
         ),
-        f"{theirs} is a different rule from {ours}": theirs != ours and rules not in RULES,
+        f"{published_rule} is a different rule from {our_rule}": not has_known_rules,
         f"{len(curve.points)} published points are too few": len(curve.points) < MIN_POINTS,
-        "no complete point is measured": measured_curve is None,
-        "measured over other images": measured_curve
+        "no point was measured on all images": measured_curve is None,
+        "measured and published means are over different images": measured_curve
         and measured_curve.points[0].images != curve.points[0].images,
     }
     key = label, curve.title, metric.column
     reason = next((reason for reason, applies in refusals.items() if applies), "")
     if measured_curve is None or reason:
         return NotCompared(*key, reason)
-    bpp, published = map(np.array, curve.plotted)
-    rates, values = map(np.array, measured_curve.plotted)
+    bpp, plotted_values = map(np.array, curve.plotted)
+    rates, measured_values = map(np.array, measured_curve.plotted)
     is_in_range = (rates >= bpp[0]) & (rates <= bpp[-1])
     if not is_in_range.any():
-        return NotCompared(*key, "no rate in common")
+        return NotCompared(*key, "no measured rate is in the range of the published curve")
     from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
     measured_log_rates, log_rates = np.log10(rates[is_in_range]), np.log10(bpp)
-    akima = Akima1DInterpolator(log_rates, published)(measured_log_rates)
-    gaps = values[is_in_range] - akima
+    akima = Akima1DInterpolator(log_rates, plotted_values)(measured_log_rates)
+    differences_db = measured_values[is_in_range] - akima
     reading_error_db = max((point.value_error or 0.0 for point in curve.points), default=0.0)
     tolerance_db = (
         TOLERANCE_DB
         + reading_error_db
-        + np.abs(PchipInterpolator(log_rates, published)(measured_log_rates) - akima)
+        + np.abs(PchipInterpolator(log_rates, plotted_values)(measured_log_rates) - akima)
     )
     published_values = np.interp(
         measured_log_rates, log_rates, [point.value for point in curve.points]
@@ -215,39 +215,40 @@ def _compare(
         for difference in KNOWN_DIFFERENCES.get(codec, ())
         if difference.column == metric.column
         and all(edition.run_facts.version.startswith(difference.version) for edition in editions)
-        and (not difference.required or difference.required in agreeing_columns)
+        and (not difference.required_column or difference.required_column in agreeing_columns)
     ]
-    low = sum((cause.low for cause in causes), np.zeros(len(gaps))) - tolerance_db
-    high = sum((cause.high for cause in causes), np.zeros(len(gaps))) + tolerance_db
-    index = int(np.abs(gaps).argmax())
-    numbers = float(gaps.mean()), float(gaps[index]), float(rates[is_in_range][index])
-    result = Agreement(*key, len(gaps), *numbers, "agrees", "")
-    if (np.abs(gaps) <= tolerance_db).all():
+    low = sum((cause.low for cause in causes), np.zeros(len(differences_db))) - tolerance_db
+    high = sum((cause.high for cause in causes), np.zeros(len(differences_db))) + tolerance_db
+    index = int(np.abs(differences_db).argmax())
+    mean_db, largest_db = float(differences_db.mean()), float(differences_db[index])
+    numbers = len(differences_db), mean_db, largest_db, float(rates[is_in_range][index])
+    result = Agreement(*key, *numbers, "agrees", "")
+    if (np.abs(differences_db) <= tolerance_db).all():
         return result
-    if ((gaps >= low) & (gaps <= high)).all():
+    if ((differences_db >= low) & (differences_db <= high)).all():
         reason = "; ".join(cause.reason for cause in causes)
         return result._replace(verdict="explained", reason=reason)
-    reason = f"known differences explain {low.min():+z.2f} to {high.max():+z.2f} dB"
+    reason = f"known causes explain only {low.min():+z.2f} to {high.max():+z.2f} dB"
     return result._replace(verdict="differs", reason=reason)
 
 
 AGREEMENT = (
     Column("dataset"),
     Column("codec", "label"),
-    Column("published"),
+    Column("published", "published_title"),
     Column("metric", "column"),
     Column("verdict"),
-    Column("points", form="d"),
-    Column("mean (dB)", "mean_db", "+z.3f"),
-    Column("largest (dB)", "largest_db", "+z.3f"),
-    Column("at bpp", "at_bpp", ".3f"),
+    Column("points", "num_points", "d"),
+    Column("mean difference (dB)", "mean_db", "+z.3f"),
+    Column("largest difference (dB)", "largest_db", "+z.3f"),
+    Column("its rate (bpp)", "largest_bpp", ".3f"),
 )
 
 
 def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
-    """Compare measured points with published ones; return the table, and whether any differs.
+    """Compare measured with published points; return the table, and whether any point differs.
 
-    dataset: one with results, or "all". Raises `UsageError` if nothing can be compared.
+    dataset: a dataset with results, or "all". Raises `UsageError` if nothing can be compared.
     """
     metrics = {name: Metric.named(name) for name in METRICS}
     metrics = {name: metric for name, metric in metrics.items() if metric.column in COLUMNS}
@@ -274,9 +275,9 @@ def check_published(results: Path, dataset: str) -> tuple[Table, bool]:
         names = ", ".join(name for name in DATASETS if profile(name).published_images)
         text = names if dataset == "all" else f"{dataset}: give another --dataset"
         raise UsageError(
-            f"nothing to compare: {results} has no rows of a codec with published means of {text}"
+            f"nothing to compare: {results} has no rows of a codec with published means for {text}"
         )
-    rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
+    rule = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB count as agreement."
     return Table.create(AGREEMENT, rows, (rule, *notes)), any_differs
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import benchmark
 from benchmark.codec import Codec, Setting, bits_per_pixel
 from benchmark.errors import (
-    FOREIGN,
+    FOREIGN_ERRORS,
     BadOption,
     BenchError,
     CorruptStream,
@@ -82,7 +82,7 @@ def encode(
             data = coder.encode(pixels, setting, **maps)
     except BenchError:
         raise
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         reason = _failure_reason(coder, error)
         raise BenchError(f"{codec} cannot encode {image}: {reason}") from error
     if not isinstance(data, bytes):
@@ -147,7 +147,7 @@ def decode(
             pixels = coder.decode(data, **({} if beta is None else {"beta": beta}))
     except (Unavailable, BadOption):
         raise
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         reason = _failure_reason(coder, error)
         remedy = _remedy(error, data, codec_name)
         raise UsageError(f"{failure}: {reason}{remedy}") from error
@@ -213,9 +213,9 @@ def _bundled_checkpoint(stream: bytes) -> str:
 
 
 def _remedy(error: BaseException, stream: bytes, codec: str) -> str:
-    from baselines.neural.bitstream.container import OtherCheckpoint
+    from baselines.neural.bitstream.container import CheckpointMismatch
 
-    if not isinstance(error, OtherCheckpoint):
+    if not isinstance(error, CheckpointMismatch):
         return ""
     file = Path(_bundled_checkpoint(stream)).stem or "FILE"
     return f": give its file with --codec {USUAL if codec == OURS else codec}:checkpoint={file}"

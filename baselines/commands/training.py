@@ -26,7 +26,7 @@ from baselines.neural.training.run import (
 )
 from baselines.neural.training.trainer import FINISHED, INTERRUPTED, device_of, stage_costs, train
 from benchmark.commands import output
-from benchmark.errors import FOREIGN, UsageError
+from benchmark.errors import FOREIGN_ERRORS, UsageError
 from benchmark.plugins import author_failure, load
 from benchmark.registry import DATASETS
 from benchmark.spec import CodecSpec
@@ -247,7 +247,7 @@ def make_log(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Lo
         for name, function in functions.items():
             try:
                 function({**report, "run_step": step})
-            except FOREIGN as error:
+            except FOREIGN_ERRORS as error:
                 raise author_failure(name, function, "a report", error) from error
 
     return log

@@ -38,8 +38,8 @@ from baselines.neural.bitstream.container import ByteReader, varint
 from baselines.neural.card import Card, has_card, tensors_sha256, verified_card
 from baselines.neural.network_codec import (
     find_checkpoint,
-    find_present,
-    find_training,
+    find_existing_files,
+    find_trained_files,
     released_files,
 )
 from benchmark.codec import (
@@ -183,7 +183,7 @@ def _find_sources(
         files = dict.fromkeys(range(1, QUALITIES[model] + 1))
     elif checkpoint:
         if QUALITY_MARK in checkpoint:
-            files = find_present(
+            files = find_existing_files(
                 range(1, 100),
                 lambda quality: find_checkpoint(checkpoint.replace(QUALITY_MARK, str(quality))),
             )
@@ -250,7 +250,7 @@ def _find_published_files(model: str, metric: str) -> dict[int, Path]:
     """Return the published files that are present, by quality, verified; raises `Unavailable`."""
     fetch = bench_command("fetch", f"compressai:model={model}:metric={metric}")
     qualities = range(1, QUALITIES[model] + 1)
-    paths = find_present(
+    paths = find_existing_files(
         qualities,
         lambda quality: find_weights(
             [file_pattern(model, metric, quality)], f"run `{fetch}`", fetch
@@ -275,7 +275,7 @@ def find_matched(model: str, metric: str) -> dict[int, Path]:
         )
     qualities = range(1, QUALITIES[model] + 1)
     try:
-        files = find_training(
+        files = find_trained_files(
             qualities, lambda quality: find_checkpoint(f"{MATCHED_STEM}-{quality}.safetensors")
         )
     except Unavailable as error:

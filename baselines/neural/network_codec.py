@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from baselines.neural.bitstream.container import OtherCheckpoint, read_checkpoint_id
+from baselines.neural.bitstream.container import CheckpointMismatch, read_checkpoint_id
 from baselines.neural.card import PACKED, load_card, verified_card
 from benchmark.codec import (
     Between,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from baselines.neural.picture_codec import PictureCodec
 
-BUNDLED = Path(__file__).parents[1] / "checkpoints"  # all in the release, small ones in a wheel
+BUNDLED = Path(__file__).parents[1] / "checkpoints"  # the release has all, a wheel the small ones
 ADDRESS = "https://github.com/rdrbench/rdrbench/releases/download/v0.1.0"  # all checkpoints
 DIGESTS = BUNDLED / "SHA256SUMS"  # digests of unpacked files, in the format of sha256sum
 LEVEL_PLACEHOLDER = "{level}"  # replaced by a number in the option `checkpoint`
@@ -36,7 +36,7 @@ PACKAGES = ("torch", "safetensors")
 
 
 class NetworkCodec:
-    """Codec with a method's networks, one for all rates or one per rate; a subclass has the name.
+    """Codec with a method's networks, one for all rates or one per rate; subclasses set `name`.
 
     A single network's file is `NAME.safetensors`. With one network per level, the setting `level`
     counts rates from 1, the lowest; its file is `NAME-LEVEL.safetensors`, or the option
@@ -45,7 +45,7 @@ class NetworkCodec:
 
     name: ClassVar[str]  # in the registry and in file names
     architecture: ClassVar[str] = ""  # name of the networks' architecture; empty: the codec's
-    method: str = "the only network"  # text for tables: "Charm (Minnen, ICIP 2020)"
+    method: str = "the only network"  # its name in tables: "Charm (Minnen, ICIP 2020)"
     levels: ClassVar[Sequence[int]] = (0,)  # one per network; 0: one network for all rates
     coding: str = "entropy path in integers"
     trained_by: str = "bench train --suite field"  # command that makes the files
@@ -115,7 +115,7 @@ class NetworkCodec:
         return Setting("level", self._read_level(data))
 
     def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
-        """Return reconstructions and bits of images (N, 3, H, W) in [-1, 1], multiples of 64."""
+        """Return reconstructions and bits of images (N, 3, 64 m, 64 n) in [-1, 1]."""
         require_accepted(self, setting)
         codec = self._codec_for_level(int(setting.value))
         estimate = codec.estimate(images.to(self._device), self._stream_controls(setting))
@@ -123,7 +123,7 @@ class NetworkCodec:
         return estimate.images.clamp(-1, 1).to(images.device).clone(), bits.clone()
 
     def estimated_bits(self) -> float | None:
-        """Return the last stream's bits, from its symbols' probabilities; None if unknown."""
+        """Return the last stream's bits by the probabilities of its symbols; None if unknown."""
         if self._last_stream is None:
             return None
         codec, data = self._last_stream
@@ -152,8 +152,8 @@ class NetworkCodec:
         for level, card in self._cards.items():
             if card.identity.startswith(identity):
                 return level
-        made_with = f"the stream was made with the checkpoint {identity.hex()}"
-        raise OtherCheckpoint(f"{made_with}, but {self.name} has no such checkpoint here")
+        cause = f"the stream was made with the checkpoint {identity.hex()}"
+        raise CheckpointMismatch(f"{cause}, which {self.name} does not have on this machine")
 
     def _find_checkpoints(self, checkpoint: str) -> dict[int, Path]:
         if checkpoint and LEVEL_PLACEHOLDER not in checkpoint:
@@ -163,16 +163,16 @@ class NetworkCodec:
             name = checkpoint.replace(LEVEL_PLACEHOLDER, str(level))
             return find_checkpoint(name, self._file_name(level), self.trained_by)
 
-        return find_training(self.levels, find)
+        return find_trained_files(self.levels, find)
 
     def _codec_for_level(self, level: int) -> "PictureCodec":
-        # a network for all rates has another setting than a level, and a single path
+        # a network for all rates has a setting other than `level`, and only one path
         key = level if level in self._paths else next(iter(self._paths))
         return load_picture_codec(self._paths[key], self._cards[key].sha256, self._device)
 
 
-def find_present(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
-    """Return the files found by `find`, by number; if there are none, raise the first error."""
+def find_existing_files(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
+    """Return the files that `find` finds, by number; if none, raise the first error."""
     files: dict[int, Path] = {}
     errors: list[Unavailable] = []
     for number in numbers:
@@ -185,14 +185,14 @@ def find_present(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[in
     return files
 
 
-def find_training(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
+def find_trained_files(numbers: Iterable[int], find: Callable[[int], Path]) -> dict[int, Path]:
     """Return the files found by `find`, by number; bundled ones only if there are no others."""
-    files = find_present(numbers, find)
+    files = find_existing_files(numbers, find)
     return {number: path for number, path in files.items() if path.parent != BUNDLED} or files
 
 
 def released_files(*codecs: str) -> list[PublishedFile]:
-    """Return the release's tensors and cards of these codecs, CODEC.* and CODEC-*."""
+    """Return the tensors and cards of these codecs in the release: CODEC.* and CODEC-*."""
     return [
         PublishedFile(f"{ADDRESS}/{name}", name, digest)
         for digest, name in map(str.split, DIGESTS.read_text().splitlines())
@@ -207,7 +207,7 @@ def codec_of(name: str) -> str:
 
 @cache
 def load_picture_codec(path: Path, sha256: str, device: str, exact: bool = False) -> "PictureCodec":
-    """Load a checkpoint once for all codecs; exact: pixels are the same on every machine."""
+    """Load a checkpoint once for all codecs; `exact` makes pixels the same on every machine."""
     if exact:
         return load_picture_codec(path, sha256, device, False).make_exact()
     wait_without_spinning()
@@ -232,7 +232,7 @@ def _library_versions() -> str:
 
 
 def find_checkpoint(requested_path: str, file: str = "", command: str = "") -> Path:
-    """Find a checkpoint by path or in weight folders, bundled last; else `Unavailable`."""
+    """Find a checkpoint by path, in weight folders, or among bundled ones; else `Unavailable`."""
     if requested_path and Path(requested_path).is_file():
         return Path(requested_path)
     name = requested_path or file
@@ -241,8 +241,8 @@ def find_checkpoint(requested_path: str, file: str = "", command: str = "") -> P
             if path.is_file():
                 return path
     if requested_path:
-        raise Unavailable(f"no checkpoint {requested_path}")
-    remedy = f"make it with `{command}`, or name one with checkpoint=..."
+        raise Unavailable(f"there is no checkpoint {requested_path}: name an existing file")
+    remedy = f"make it with `{command}`, or name a file with checkpoint=..."
     if any(file == weights.name for weights in released_files(codec_of(file))):
         command = f"bench fetch {codec_of(file)}"
         remedy = f"run `{command}`"

@@ -3,8 +3,8 @@
     pixels ─ pad ─ analyse ─ latents ─ encode ─ container ─> bytes
     bytes ─ container ─ decode ─ latents ─ synthesise ─ round, crop ─> pixels
 
-Analysis and synthesis run in floating point: the encoder's choice of symbols and a pixel's last bit
-may depend on the machine; the symbols that a decoder reads do not.
+Analysis and synthesis run in floating point: the symbols that an encoder chooses and the last bit
+of a pixel may depend on the machine; the symbols that a decoder reads do not.
 """
 
 from collections.abc import Callable
@@ -45,14 +45,14 @@ class Piece(NamedTuple):
     """Part of an image that an encoder sees for a tile; the whole image without tiles."""
 
     images: Tensor  # float32 (1, 3, H, W) in [-1, 1], sides multiples of the coder's stride
-    inner_sides: tuple[int, int]  # number of rows and columns that are not padding
+    image_sides: tuple[int, int]  # number of rows and columns that are not padding
     controls: Any  # in the coder's form
-    rows: slice  # rows of the tile, in positions of the latents
-    columns: slice  # columns of the tile
+    rows: slice  # rows of the latents that belong to the tile
+    columns: slice  # columns of the latents
 
 
 class PictureCodec:
-    """Encoder and decoder of a checkpoint on a device; `Unavailable` for unusable tables."""
+    """Encoder and decoder of a checkpoint on a device."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
@@ -75,12 +75,12 @@ class PictureCodec:
         tiling: Tiling | None = None,
         make_payload: Callable[[Piece], bytes] | None = None,
     ) -> bytes:
-        """Return the stream, in tiles if large; `ImageRefused`. make_payload replaces analysis."""
+        """Return the stream, in tiles if large. `make_payload` replaces analysis and coding."""
         height, width, _ = pixels.shape
         stride, unit = self.coder.stride, self.coder.latent_stride
         tiling = tiling or choose_tiling(width, height, self.coder.margin)
         if fault := size_fault(width, height, tiling):
-            raise ImageRefused(f"this codec does not support {fault}")
+            raise ImageRefused(f"this codec cannot code the image: {fault}")
         pieces = tiles(width, height, tiling)
         padded_pixels = pad_pixels(pixels, stride)
         margin = whole_blocks(tiling.margin, stride) if tiling else 0
@@ -106,7 +106,7 @@ class PictureCodec:
         try:
             data = pack(stream, self._block)
         except ValueError as error:
-            raise ImageRefused(f"this codec does not support {error}") from error
+            raise ImageRefused(f"this codec cannot code the image: {error}") from error
         self._last_stream = data, encoders
         return data
 
@@ -118,10 +118,10 @@ class PictureCodec:
         return sum(encoder.ideal_bits() for encoder in encoders)
 
     def add_checksum(self, data: bytes) -> bytes:
-        """Add a checksum of two bytes, by which decoders verify the latents, to a stream."""
+        """Add a checksum of two bytes to a stream, with which decoders verify the latents."""
         stream = unpack(data, self._block, self.identity)
-        latents = _latents_checksum(self.latents(data))
-        return pack(stream._replace(latents=latents), self._block)
+        stream = stream._replace(latents_checksum=_latents_checksum(self.latents(data)))
+        return pack(stream, self._block)
 
     def _encode_piece(self, piece: Piece) -> bytes:
         latents = self.coder.analyse(piece.images, piece.controls)
@@ -181,10 +181,10 @@ class PictureCodec:
             latents[:, :, latent_window.rows, latent_window.columns] = self.coder.decode(
                 payload, *sides
             )
-        # Computed only if the stream has a checksum, since it waits for the device.
-        if stream.latents is not None and stream.latents != _latents_checksum(latents):
+        recorded_checksum = stream.latents_checksum  # without it do not wait for the device
+        if recorded_checksum is not None and recorded_checksum != _latents_checksum(latents):
             raise CorruptStream(
-                "the decoded latents differ from the encoder's: this processor or a library "
+                "the decoded latents differ from those of the encoder: this processor or a library "
                 "computes the entropy model wrongly; decode on another machine"
             )
         return latents

@@ -32,7 +32,7 @@ from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_class, score
 from benchmark.rows.place import required_place
 from benchmark.rows.shard import align_columns
 from benchmark.rows.stored import points_option, rows_of, settings_of, specs_in
-from benchmark.spec import CodecSpec, base_names_code, names_code, parse_codec, resolve
+from benchmark.spec import CodecSpec, base_refers_to_code, parse_codec, refers_to_code, resolve
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed
 
@@ -94,7 +94,7 @@ def measure_candidate(
         variant_rows = rows_of(rows, [counterpart])
         points = request.points or points_option(spec.name, variant_rows)
         spec_request = replace(
-            request, codecs=(spec.complete.text,), points=points, metrics=metrics
+            request, codecs=(spec.with_all_options.text,), points=points, metrics=metrics
         )
         try:
             matrix = open_matrix(spec_request)
@@ -153,7 +153,7 @@ def _find_counterparts(
         bare_specs = sorted(map(drop_weights, specs_of_codec))
         for spec in bare_specs:
             # The user named the file itself, but not the code in its option `base`
-            if (names_code if codec.name in CODECS else base_names_code)(spec):
+            if (refers_to_code if codec.name in CODECS else base_refers_to_code)(spec):
                 raise UsageError(
                     f"the reference names a program or file, {spec.text!r}: inspect it, and name "
                     "it in full with --codec to run it"

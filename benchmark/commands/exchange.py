@@ -11,7 +11,7 @@ from benchmark.commands.verb import Verbs
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.request import Request
 from benchmark.option import ARGUMENT, EXPORTED, MANNER, TARGET, opt, subset
-from benchmark.spec import requested_names, split_unescaped, unescaped
+from benchmark.spec import requested_names, split_unescaped, unescape
 from benchmark.system.settings import use_device
 from benchmark.system.text import counted
 
@@ -199,7 +199,7 @@ def export_images(
     request.use_folders()
     name = require_one_dataset(results, dataset)
     pictures = open_pictures(results, name, codecs, dataset=dataset)
-    names = tuple(unescaped(image.strip()) for image in split_unescaped(images, ",") if image)
+    names = tuple(unescape(image.strip()) for image in split_unescaped(images, ",") if image)
     rows, absences = choose_pictures(
         pictures, name, codecs, images=names, limit=request.limit, points=points, bpp=bpp
     )

@@ -88,7 +88,7 @@ def print_outcome(
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
     from benchmark.show.absences import absent_lines
 
-    print_lines(absent_lines(absences((), outcome.refused, (), dataset.unread)), details)
+    print_lines(absent_lines(absences((), outcome.refused, (), dataset.unread_files)), details)
     prints_ranking, shown_codecs = outcome.rows.height and table is not False, set[str]()
     if prints_ranking:
         from benchmark.compare.interval import draw_spreads
@@ -321,7 +321,7 @@ def outcome_record(outcome: Outcome, allow_few: bool, rule: Rule) -> dict[str, o
         "rescored": outcome.rescored,
         "failed": [failure._asdict() for failure in outcome.failures],
         "refused": {item.what: f"{item.what} {item.why}" for item in outcome.refused},
-        "unread": list(matrix.sources.dataset.unread),
+        "unread": list(matrix.sources.dataset.unread_files),
         "skipped": {item.what: item.why for item in outcome.skipped},
         "recorded": {spec: str(pack.path) for spec, _, pack in _pack_codecs(outcome)},
         "lacking": dict(outcome.lacking),

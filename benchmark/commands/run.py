@@ -280,13 +280,13 @@ def _plan_dataset(request: Request) -> Answer:
         "to_do": len(matrix.to_do),
         "coding_seconds": total_estimate.seconds / workers.workers,
         **{name: getattr(workers, name) for name in workers._fields if name != "remark"},
-        "cells_without_estimate": total_estimate.unknown,
-        "cells_by_typical_times": total_estimate.typical,
+        "cells_without_estimate": total_estimate.num_unknown,
+        "cells_by_typical_times": total_estimate.num_typical,
     }
     cells = f"{counted(len(matrix.cells), 'cell')}, {len(matrix.to_do)} to do"
     uncertain_counts = {
-        "estimated from typical times": total_estimate.typical,
-        "without an estimate": total_estimate.unknown,
+        "estimated from typical times": total_estimate.num_typical,
+        "without an estimate": total_estimate.num_unknown,
     }
     lines = [time_sentence(codec_seconds, few_seconds, workers.workers)]
     lines += [f"{count} cells {reason}" for reason, count in uncertain_counts.items() if count]
@@ -300,6 +300,6 @@ def _plan_dataset(request: Request) -> Answer:
             workers.remark
             or f"a worker takes about {needs_gb} for the largest image{available_text}"
         ]
-    absence_list = absences((), sources.refused, skipped, sources.dataset.unread)
+    absence_list = absences((), sources.refused, skipped, sources.dataset.unread_files)
     title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
     return Answer(records, PLAN_COLUMNS, "\n".join(lines), absence_list, facts, title=title)

@@ -1,12 +1,12 @@
-"""Interface of datasets: image files by name, facts about the set, measurable sources.
+"""Interface of datasets: image files by name, facts about the dataset, measurable sources.
 
-A dataset is a file and a line in the registry with the function that opens it: it takes the folders
-to search, in order, and returns a `Dataset` or raises `Unavailable`. The file may also define
+Each dataset has a module, and a line in the registry that names its opener, a function that takes
+the folders to search and returns a `Dataset` or raises `Unavailable`. The module may also define
 
     PROFILES        facts for figures and captions: `Profile` by name
-    fetch_dataset   (name, data_folders, target, progress): for `bench fetch`, download into the
-                    folder `target` the files that none of `data_folders` has; with a fifth
-                    parameter `origins`, from these files or addresses
+    fetch_dataset   (name, data_folders, target, progress), for `bench fetch`: download the files
+                    that are in none of `data_folders` to the folder `target`. A fifth parameter,
+                    `origins`, has the files or addresses to read instead of the usual ones.
 """
 
 import csv
@@ -40,12 +40,12 @@ from benchmark.system.digest import FileMemory, cache_folder, pixels_sha256
 from benchmark.system.foreign_files import walk
 from benchmark.system.text import bench_command, name_text
 
-VARIABLE = "BENCH_DATA"
-PROBE_BATCH = 1024  # files; each takes two kilobytes while queued
+DATA_VARIABLE = "BENCH_DATA"
+PROBE_BATCH = 1024  # files; each needs two kilobytes while it is queued
 RESULTS_NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
-HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # end of the name of a folder's dataset
+HASH_OF_FOLDER = re.compile("_?-[0-9a-f]{6}$")  # ends the name of a folder's dataset
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", *PPM_SUFFIXES])
 
 
@@ -62,10 +62,10 @@ class Dataset:
 
     name: str  # "kodak", "clic2020:mobile"; rows are stored under the part before the colon
     images: tuple[ImageFile, ...]
-    # Name of a folder of images. `name` then ends in a hash of the path; `rows.codecs` replaces it
-    # by the name of the folder's results when rows are read or written.
+    # Only for a folder of images: its name without the hash of its path, which ends `name`. When
+    # rows are read or written, `rows.codecs` replaces `name` by the name of the results folder.
     folder_title: str = ""
-    unread: tuple[str, ...] = ()  # a folder's files with other suffixes
+    unread_files: tuple[str, ...] = ()  # files of a folder with suffixes that are not supported
     origin: str = ""  # address on the Hub, with the commit: "hf:me/photos@3f2a..."
 
     @property
@@ -81,17 +81,17 @@ class Dataset:
 
 
 class Profile(NamedTuple):
-    """Facts about a dataset, by name in `PROFILES` of the module that opens it."""
+    """Facts about a dataset; `PROFILES` of the module that opens it has them by name."""
 
     title: str  # in figures and captions: "Kodak"
     published_images: int | None = None  # number of images behind published means
     most_bpp: float | None = None  # highest rate in the paper's figures
     anchor: str = ""  # anchor of the paper's BD-rates
-    pixels: int | None = None  # total of all images, for plans before they are fetched
+    pixels: int | None = None  # total of all images, for plans before images are fetched
 
 
 def profile(name: str) -> Profile:
-    """Return a dataset's profile; without one the title is its name, without a folder's hash.
+    """Return a dataset's profile; if it has none, the title is the name without a folder's hash.
 
     >>> profile("photos_2024_-7edd08").title, profile("mine").title
     ('photos_2024', 'mine')
@@ -114,8 +114,8 @@ class Source(NamedTuple):
 
 
 def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Absent]:
-    """Read new or changed files as sources, in order; `Absent` says why one is unusable."""
-    # Decoding and hashing release the interpreter's lock.
+    """Return files as sources, in order; `Absent` says why a file is unusable."""
+    # Threads, since decoding and hashing release the interpreter's lock.
     with FileMemory() as memory, ThreadPoolExecutor(threads) as pool:
         starts = range(0, len(files), PROBE_BATCH)
         batches = (files[start : start + PROBE_BATCH] for start in starts)
@@ -124,14 +124,14 @@ def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Sourc
 
 
 def refuse_duplicates(sources: Sequence[Source | Absent]) -> list[Source | Absent]:
-    """Replace repeated images, which would count twice in a mean, by `Absent`."""
+    """Replace repetitions of an image, which would count twice in a mean, by `Absent`."""
     first_names: dict[tuple[str, int], str] = {}
     result: list[Source | Absent] = []
     for source in sources:
         name = first_name = source.file.name if isinstance(source, Source) else source.what
         if isinstance(source, Source):
             first_name = first_names.setdefault((source.sha256, source.width_px), name)
-        objection = f"has the same pixels as {first_name}: remove one"
+        objection = f"has the same pixels as {first_name}: remove one of them"
         result.append(source if first_name == name else Absent(name, objection))
     return result
 
@@ -159,10 +159,10 @@ def data_folders(data_dir: Path | None = None) -> list[Path]:
     if data_dir and not data_dir.is_dir():
         raise UsageError(f"--data-dir {data_dir} is not a folder")
     explicit_folders = [data_dir] if data_dir else []
-    variable_folders = [
-        Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part
+    environment_folders = [
+        Path(part) for part in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if part
     ]
-    return [*explicit_folders, *variable_folders, fetched_folder()]
+    return [*explicit_folders, *environment_folders, fetched_folder()]
 
 
 def fetched_folder() -> Path:
@@ -173,36 +173,34 @@ def fetched_folder() -> Path:
 def open_folder(path: Path) -> Dataset:
     """Open all images in a folder and its subfolders as a dataset, sorted by path.
 
-    An image is a file with a suffix in `SUFFIXES`, in either case; other files are `unread`, and
-    hidden ones and links to folders ignored. The name is the folder's and six hex digits of its
-    path's sha256. Raises `UsageError` if there is no folder, or no image in it.
+    An image is a file with a suffix in `SUFFIXES`, in either case; other files are `unread_files`.
+    Hidden files and links to folders are ignored. The dataset's name is the folder's name with six
+    hex digits of its path's sha256. Raises `UsageError` if there is no folder, or no image in it.
     """
     if not path.exists():
         tip = suggest_path(path, Path.is_dir)
-        raise UsageError(
-            f"there is no folder {path}{tip}: give one with images, or a dataset's name"
-        )
+        raise UsageError(f"there is no folder {path}{tip}: name a folder of images or a dataset")
     if not path.is_dir():
         raise UsageError(f"{path} is neither a folder of images nor a csv file that lists images")
     real_path = path.resolve()
     title, digest = _title_and_digest(real_path)
-    images, unread = _list_images(real_path)
+    images, unread_files = _list_images(real_path)
     if not images:
-        kinds = ", ".join(unread_kinds(unread))
+        kinds = ", ".join(unread_kinds(unread_files))
         suffixes = ", ".join(sorted(SUFFIXES))
         raise UsageError(
             f"{path} holds no image whose name ends in {suffixes}"
             + (kinds and f"; it holds {kinds}: convert them to PNG")
         )
-    return Dataset(f"{title}-{digest}", tuple(sorted(images)), title, tuple(sorted(unread)))
+    return Dataset(f"{title}-{digest}", tuple(sorted(images)), title, tuple(sorted(unread_files)))
 
 
 def open_list(path: Path) -> Dataset:
     """Open the images that a csv file lists, in the order of their names.
 
     Column `image` has paths, relative to the file; the optional column `name` has the images' names
-    in rows and figures. The dataset's name is the file's and six hex digits of its path's sha256.
-    Raises `UsageError` for a file or line that cannot be read, naming it.
+    in rows and figures. The dataset's name is the file's name with six hex digits of its path's
+    sha256. Raises `UsageError`, which names the file and line, if one cannot be read.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -217,10 +215,10 @@ def open_list(path: Path) -> Dataset:
         text = (row["image"] or "").strip()
         name, file_path = name_text((row.get("name") or text).strip()), path.parent / text
         if not text or not file_path.is_file():
-            problem = f"there is no image {text}" if text else "it names no image"
+            problem = f"there is no image {text}" if text else "the column `image` is empty"
             raise UsageError(f"{path}, line {number}: {problem}")
         if name in images:
-            raise UsageError(f"{path}, line {number}: a second image has the name {name}")
+            raise UsageError(f"{path}, line {number}: two images have the name {name}")
         images[name] = ImageFile(name, file_path.resolve())
     if not images:
         raise UsageError(f"{path} lists no image")
@@ -228,14 +226,14 @@ def open_list(path: Path) -> Dataset:
     return Dataset(f"{title}-{digest}", tuple(sorted(images.values())), title)
 
 
-def lists_images(path: Path) -> bool:
+def is_image_list(path: Path) -> bool:
     """Return whether a path is a csv file, which `open_list` reads."""
     return path.suffix.lower() == ".csv" and path.is_file()
 
 
 def open_images(path: Path) -> Dataset:
     """Open a folder of images, or a csv file that lists images."""
-    return open_list(path) if lists_images(path) else open_folder(path)
+    return open_list(path) if is_image_list(path) else open_folder(path)
 
 
 def _title_and_digest(path: Path) -> tuple[str, str]:
@@ -272,16 +270,16 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Da
 
 @plugins.printing_to_stderr()
 def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
-    """Return the dataset from `path.py:function`, which may take `folders`; `UsageError`."""
+    """Call `path.py:function` with `folders` if it takes any; `UsageError` if it fails."""
     function = plugins.load(name, "function")
     arguments = [list(folders)] if inspect.signature(function).parameters else []
     try:
         dataset: object = function(*arguments)
-        if isinstance(dataset, Dataset):  # `images` may be a generator, which can be read once
+        if isinstance(dataset, Dataset):  # `images` may be a generator, which yields only once
             dataset = Dataset(dataset.name, tuple(dataset.images))
     except BenchError:
         raise
-    except errors.FOREIGN as error:
+    except errors.FOREIGN_ERRORS as error:
         raise plugins.author_failure(name, function, "the function of", error) from error
     file = plugins.place_of(name)
     if not isinstance(dataset, Dataset):
@@ -294,11 +292,11 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
 def _contract_objection(dataset: Dataset) -> str:
     if dataset.store_name in DATASETS:
         return (
-            f"has the name {dataset.name!r}, whose folder has another dataset's results: give it "
-            "a new name"
+            f"has the name {dataset.name!r}, but that is a dataset of rdrbench: give it "
+            "another name"
         )
     if not RESULTS_NAME.fullmatch(dataset.name):
-        return f"has the name {dataset.name!r}, which cannot name a results folder"
+        return f"has the name {dataset.name!r}, which cannot be the name of a folder of results"
     if not dataset.images or not all(isinstance(image, ImageFile) for image in dataset.images):
         return "must have images, each an ImageFile"
     for name, count in Counter(image.name for image in dataset.images).items():
@@ -312,19 +310,19 @@ def find_images(
     name: str,
     data_folders: Sequence[Path],
     subfolders: Sequence[str],
-    images_in: Callable[[Path], Sequence[ImageFile]],
+    find_in_folder: Callable[[Path], Sequence[ImageFile]],
     content: str = "its images",
 ) -> tuple[ImageFile, ...]:
     """Return the sorted images of the first folder that holds the whole dataset.
 
-    Searches all `subfolders` of the first data folder, then of the next; "." is the data folder
-    itself. `images_in` returns a folder's images, or none without the dataset's files, and raises
-    `Unavailable` for wrong files. content: description of the dataset's files, for errors.
+    Searches all `subfolders` of the first data folder, then of the next; "." is the data folder.
+    `find_in_folder` returns a folder's images, empty if the dataset's files are not in it, and
+    raises `Unavailable` for wrong files. content: description of these files, for errors.
     """
-    objections: dict[bool, str] = {}  # key: whether the folder is a data folder itself
+    objections: dict[bool, str] = {}  # by whether the folder is a data folder itself
     for folder, path in product(data_folders, subfolders):
         try:
-            if images := images_in(folder / path):
+            if images := find_in_folder(folder / path):
                 return tuple(sorted(images))
         except Unavailable as error:
             objections.setdefault(path == ".", str(error))
@@ -334,7 +332,7 @@ def find_images(
     fetch = bench_command("fetch", name)
     raise Unavailable(
         f"the dataset {name} was not found ({reason}): run `{fetch}`, put {content} into "
-        f"{data_folders[0] / subfolders[0]} (docs/metric-and-dataset.md has every layout), name "
+        f"{data_folders[0] / subfolders[0]} (layouts: docs/metric-and-dataset.md), name "
         "the folder that holds them with --data-dir, or measure any folder of images with "
         "--dataset FOLDER",
         Reason("dataset", name, fetch),
@@ -345,7 +343,7 @@ def _list_images(root: Path) -> tuple[list[ImageFile], list[str]]:
     def raise_usage_error(error: OSError) -> None:
         raise UsageError(f"{error.filename} cannot be listed: {error.strerror}")
 
-    images, unread = [], []
+    images, unread_files = [], []
     for folder, subfolders, files in walk(root, raise_usage_error):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for path in (Path(folder, name) for name in files if not name.startswith(".")):
@@ -353,5 +351,5 @@ def _list_images(root: Path) -> tuple[list[ImageFile], list[str]]:
             if path.suffix.lower() in SUFFIXES:
                 images.append(ImageFile(name, path))
             else:
-                unread.append(name)
-    return images, unread
+                unread_files.append(name)
+    return images, unread_files

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.errors import FOREIGN, Unavailable
+from benchmark.errors import FOREIGN_ERRORS, Unavailable
 from benchmark.measure.cells import Failed, failed_by
 from benchmark.measure.execute import decode_again
 from benchmark.measure.workers import TICK_SECONDS, WorkerLost, WorkerProcess
@@ -104,7 +104,7 @@ def _serve_decoder(connection: Connection, spec: CodecSpec) -> None:
     lead_group()  # so that this process can be ended with all its children
     try:
         codec = load_codec(spec)
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         connection.send(failed_by(None, "load", error))
         return
     device = "cpu"
@@ -118,7 +118,7 @@ def _serve_decoder(connection: Connection, spec: CodecSpec) -> None:
 def _decode_pixels(codec: Any, stream: bytes) -> Pixels | Failed:
     try:
         pixels: object = codec.decode(stream)
-    except FOREIGN as error:  # the failure is the stream's result
+    except FOREIGN_ERRORS as error:  # the failure is the stream's result
         return failed_by(codec, "decode", error)
     if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3:
         return pixels

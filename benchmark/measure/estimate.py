@@ -1,4 +1,4 @@
-"""Estimate seconds of cells, from rows and typical times, and memory of workers. Pure."""
+"""Pure functions that estimate how long cells take, and how much memory workers need."""
 
 import math
 from collections import defaultdict
@@ -20,7 +20,7 @@ from benchmark.spec import CodecSpec
 Basis = Literal["measured", "typical", "unknown"]
 # (value of a setting, seconds per megapixel), ascending
 TimeCurve = tuple[tuple[float, float], ...]
-# Codec name, its variant or the typical times that several variants share, device, setting name
+# Codec, its variant (or the typical times that several variants share), device, setting's name
 CurveKey = tuple[str, str | tuple[Typical, ...], str, str]
 
 GB = 1e9
@@ -31,19 +31,19 @@ TILE_PIXELS = 1 << 22
 
 
 class TimeEstimate(NamedTuple):
-    """Seconds of coding on one core, with the number of uncertain cells."""
+    """Seconds that coding takes on one core, with the number of uncertain cells."""
 
     seconds: float
-    unknown: int
-    typical: int  # cells whose codec was never measured, but has a typical time
+    num_unknown: int  # cells whose codec has neither a measured nor a typical time
+    num_typical: int  # cells whose codec was never measured, but has a typical time
 
 
 class CostModel:
-    """Seconds of coding a cell, without metrics, learned from the rows of a table.
+    """Seconds that coding a cell takes, without metrics, learned from a table of rows.
 
-    Uses measured seconds per pixel of the same variant, device and setting; else the typical curve
-    scaled to other measured settings, an interpolation of those, or the typical curve. A recorded
-    stream takes no time.
+    If the cell's setting was measured, uses its seconds per pixel. If only other settings were,
+    scales the codec's typical curve to them, or interpolates between them if there is no curve. If
+    none was measured, uses the typical curve. A recorded stream takes no time.
     """
 
     def __init__(self, table: pl.DataFrame) -> None:
@@ -52,8 +52,8 @@ class CostModel:
         for row in _sum_seconds(table):
             codec, device_and_setting = row["codec"], (row["device"], row["setting_name"])
             typical = facts_of(CodecSpec.parse(codec, row["variant"])).typical
-            for variants in (row["variant"], typical):
-                sums = self._sums[codec, variants, *device_and_setting]
+            for variant_or_times in (row["variant"], typical):
+                sums = self._sums[codec, variant_or_times, *device_and_setting]
                 seconds, pixels = sums.get(row["setting_value"], (0.0, 0.0))
                 new_sums = seconds + row["seconds_sum"], pixels + row["pixels_sum"]
                 sums[row["setting_value"]] = new_sums
@@ -75,7 +75,7 @@ class CostModel:
         return "typical" if _typical_curve(cell) else "unknown"
 
     def _find_sums(self, cell: Cell) -> Mapping[float, tuple[float, float]]:
-        """Return the sums of the cell's variant, or of variants with the same typical times."""
+        """Return the sums of the cell's variant, or else of all variants with its typical times."""
         device_and_setting = cell.device, cell.setting.name
         variant_sums = self._sums.get((cell.codec.name, cell.codec.variant, *device_and_setting))
         return variant_sums or self._sums.get(
@@ -83,7 +83,7 @@ class CostModel:
         )
 
     def _seconds_per_pixel(self, cell: Cell) -> float | None:
-        sums, typical = self._find_sums(cell), _typical_curve(cell)
+        sums, typical_curve = self._find_sums(cell), _typical_curve(cell)
         value = float(cell.setting.value)
         seconds_per_pixel = {
             setting_value: seconds / pixels
@@ -92,20 +92,20 @@ class CostModel:
         if value in seconds_per_pixel:
             return seconds_per_pixel[value]
         if not sums:
-            return interpolate(typical, value) / 1e6 if typical else None
-        if typical:
+            return interpolate(typical_curve, value) / 1e6 if typical_curve else None
+        if typical_curve:
             expected_seconds = math.fsum(
-                interpolate(typical, setting_value) / 1e6 * pixels
+                interpolate(typical_curve, setting_value) / 1e6 * pixels
                 for setting_value, (_, pixels) in sums.items()
             )
             measured_seconds = math.fsum(seconds for seconds, _ in sums.values())
-            return interpolate(typical, value) / 1e6 * (measured_seconds / expected_seconds)
+            return interpolate(typical_curve, value) / 1e6 * (measured_seconds / expected_seconds)
         return interpolate(tuple(seconds_per_pixel.items()), value)
 
 
 @lru_cache(1 << 12)  # the cells of a run have few settings
 def interpolate(curve: TimeCurve, value: float) -> float:
-    """Interpolate the logarithm of seconds linearly, constant outside; zero seconds are ignored."""
+    """Interpolate log seconds linearly, constant outside the curve; ignore values of 0 s."""
     logs = {setting_value: math.log(seconds) for setting_value, seconds in curve if seconds > 0}
     return math.exp(np.interp(value, [*logs], [*logs.values()])) if logs else 0.0
 
@@ -121,7 +121,7 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
 
 
 def typical_seconds(spec: CodecSpec, sweep: Iterable[Setting], pixels: int) -> float:
-    """Return the seconds on a core declared by a codec's class, for all settings of a sweep."""
+    """Return the seconds that a sweep takes on one core, as declared by the codec's class."""
     curves = {
         typical.setting: typical.seconds
         for typical in facts_of(spec).typical
@@ -146,7 +146,7 @@ def _sum_seconds(table: pl.DataFrame) -> list[dict[str, Any]]:
     keys = ["codec", "variant", "device", "setting_name", "setting_value"]
     seconds = col("encode_seconds") + col("decode_seconds")
     measured_rows = table.filter(seconds.is_not_null(), ~col("recorded").fill_null(False))
-    # Rows from others may hold sizes whose product overflows an integer
+    # Other people's rows may hold sides whose product overflows an integer
     pixels = col("width_px").cast(pl.Float64) * col("height_px")
     sums = measured_rows.group_by(keys, maintain_order=True).agg(
         seconds_sum=seconds.sum(), pixels_sum=pixels.sum()
@@ -158,14 +158,14 @@ class Scoring(NamedTuple):
     """Bytes per pixel of a metric."""
 
     peak: float  # while the metric computes, including both images
-    prepared: float = 0  # prepared data, kept while other metrics compute
+    prepared_data: float = 0  # kept in memory while other metrics compute
     torch: bool = False
 
 
-# Increase of a process's peak resident memory between 0.4 and 3.5 megapixels (1.6 if it took long;
-# 0.1 to 0.4 for learned codecs), including child processes, rounded up. Measured on x86-64 with
-# smoothed noise at the middle of a codec's sweep. Codecs declare their
-# own needs (`benchmark.facts.Memory`).
+# Increase of peak resident memory, including child processes, from images of 0.4 to images of 3.5
+# megapixels (1.6 for slow metrics), divided by the increase in pixels, rounded up. Measured on
+# x86-64 with smoothed noise at the middle of a codec's sweep. Codecs declare the memory that they
+# need (`benchmark.facts.Memory`), measured in the same way from 0.1 to 0.4 if they are learned.
 SCORING = {
     "psnr": Scoring(15), "psnr_y": Scoring(26, 4), "psnr_ycbcr": Scoring(30, 3),
     "ms_ssim": Scoring(100, 52), "ssim": Scoring(92, 40), "vmaf": Scoring(95, 3),
@@ -173,13 +173,13 @@ SCORING = {
     "alex256": Scoring(10, 0, True), "squeeze256": Scoring(10, 0, True),
     "inception256": Scoring(10, 0, True), "inception256_tf": Scoring(10, 0, True),
 }  # fmt: skip
-# Bytes per pixel for large images, which are computed in bands and strips; measured on 12,000 x
-# 9,000 pixels.
+# Bytes per pixel for large images, whose metrics are computed in bands and strips; measured on an
+# image of 12,000 x 9,000 pixels.
 LARGE_SCORING = {
     "psnr": Scoring(8), "psnr_y": Scoring(16), "psnr_ycbcr": Scoring(14, 3),
     "ms_ssim": Scoring(64, 52), "ssim": Scoring(48, 40),
 }  # fmt: skip
-WITHOUT_MOMENTS = {"ms_ssim": Scoring(16, 4), "ssim": Scoring(8)}  # beyond KEPT_PIXELS
+SCORING_WITHOUT_MOMENTS = {"ms_ssim": Scoring(16, 4), "ssim": Scoring(8)}  # beyond KEPT_PIXELS
 OTHER_SCORING = SCORING["ssimulacra2"]._replace(torch=True)  # for metrics that were not measured
 
 
@@ -197,7 +197,7 @@ class WorkerPlan(NamedTuple):
     workers: int
     worker_bytes: int  # estimated for the largest cell
     available_bytes: int | None  # None if unknown
-    remark: str = ""  # sentence if memory limits the workers or may not suffice
+    remark: str = ""  # sentence if memory limits the number of workers or may not suffice
 
 
 def memory_needs(cells: Iterable[Cell]) -> set[Need]:
@@ -208,15 +208,17 @@ def memory_needs(cells: Iterable[Cell]) -> set[Need]:
 def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
     """Estimate the memory of a worker that codes an image and scores it."""
     pixels = need.height_px * need.width_px
-    needs = facts_of(CodecSpec(need.codec, ())).memory
-    table = SCORING | (LARGE_SCORING if pixels > MAX_PIXELS_WITHOUT_BANDS else {})
-    table |= WITHOUT_MOMENTS if pixels > KEPT_PIXELS else {}
-    scorings = [table.get(name, OTHER_SCORING) for name in metrics]
-    prepared = sum(metric.prepared for metric in scorings)
+    memory = facts_of(CodecSpec(need.codec, ())).memory
+    scoring_by_metric = SCORING | (LARGE_SCORING if pixels > MAX_PIXELS_WITHOUT_BANDS else {})
+    scoring_by_metric |= SCORING_WITHOUT_MOMENTS if pixels > KEPT_PIXELS else {}
+    scorings = [scoring_by_metric.get(name, OTHER_SCORING) for name in metrics]
+    prepared_bytes = sum(metric.prepared_data for metric in scorings)
     # Data that metrics keep about a source stay in memory while the source's next cell is coded.
-    coding_bytes = (needs.pixel + prepared) * pixels + needs.tile_pixel * min(pixels, TILE_PIXELS)
-    scoring_bytes = ((prepared - metric.prepared + metric.peak) * pixels for metric in scorings)
-    torch = needs.torch or any(metric.torch for metric in scorings)
+    tile_bytes = memory.tile_pixel * min(pixels, TILE_PIXELS)
+    coding_bytes = (memory.pixel + prepared_bytes) * pixels + tile_bytes
+    peaks = (prepared_bytes - metric.prepared_data + metric.peak for metric in scorings)
+    scoring_bytes = (peak * pixels for peak in peaks)
+    torch = memory.torch or any(metric.torch for metric in scorings)
     return int(BASE_BYTES + TORCH_BYTES * torch + max([coding_bytes, *scoring_bytes]))
 
 
@@ -227,7 +229,7 @@ def plan_workers(
     cores: int,
     available_bytes: int | None,
 ) -> WorkerPlan:
-    """Return `jobs` workers, or one per core as far as memory suffices for the largest cells."""
+    """Return `jobs` workers, or one per core, fewer if memory is short for the largest cells."""
     largest_bytes = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
     if available_bytes is None:
         return WorkerPlan(jobs or cores, largest_bytes, None)
@@ -239,7 +241,7 @@ def plan_workers(
     )
     remark = ""
     if jobs and workers_in_memory < jobs:
-        remark = f"--jobs {jobs} may run out of memory: {memory_text}, enough for --jobs "
+        remark = f"--jobs {jobs} may run out of memory: {memory_text}; use --jobs "
         remark += f"{max(workers_in_memory, 1)}"
     elif not workers_in_memory:
         remark = f"{memory_text}: cells that do not fit will fail or lack metrics"

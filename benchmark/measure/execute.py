@@ -20,7 +20,7 @@ from benchmark.codec import (
     max_stream_bytes,
 )
 from benchmark.datasets.dataset import Source
-from benchmark.errors import FOREIGN, raise_interruption
+from benchmark.errors import FOREIGN_ERRORS, raise_interruption
 from benchmark.measure.cells import Failed, StageCallback, failed_by, ignore_stages
 from benchmark.rows.schema import NOT_DETERMINISTIC
 from benchmark.system.digest import pixels_sha256
@@ -71,7 +71,7 @@ def execute(
     encode_start = perf_counter()
     try:
         result: object = encoder.encode(input_copy, setting)
-    except FOREIGN as error:  # the failure is the codec's result
+    except FOREIGN_ERRORS as error:  # the failure is the codec's result
         return failed_by(encoder, "encode", error)
     encode_end = perf_counter()
     estimated_bits = _estimated_bits(encoder)
@@ -96,7 +96,7 @@ def execute(
         inside_seconds = [
             _plain_number(getattr(codec, "inside_seconds", None)) for codec in (encoder, decoder)
         ]
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         return failed_by(decoder, "decode", error)
     if problem := _find_mismatch(decoded, pixels):
         return Failed("verify", problem)
@@ -109,7 +109,7 @@ def _estimated_bits(encoder: Codec) -> float | None:
     try:
         bits = encoder.estimated_bits() if hasattr(encoder, "estimated_bits") else None
         return _plain_number(bits)
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         raise_interruption(error)
         return None
 
@@ -138,7 +138,7 @@ def execute_within_memory(
     free_memory()
     try:
         tiled_encoder = encoder.make_tiled()
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         tiled_outcome: Coded | Failed = failed_by(encoder, "encode", error)
     else:
         tiled_outcome = execute(tiled_encoder, decoder, image, pixels, setting, enter, device)
@@ -161,7 +161,7 @@ def decode_again(
         if stream is None:
             return Failed("load", "its stream was not kept")
         return decoder.decode(stream)
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         return failed_by(decoder, "decode", error)
 
 
@@ -177,7 +177,7 @@ def compare_decodes(
     enter("load")
     try:
         second_decoder = create_codec()
-    except FOREIGN as error:  # raised by code that succeeded for `decoder` before
+    except FOREIGN_ERRORS as error:  # raised by code that succeeded for `decoder` before
         raise_interruption(error)
         second_decoder = decoder
     enter("decode")
@@ -208,7 +208,7 @@ def free_memory() -> None:
 def _execute_declared(codec: Any, image: str, pixels: Pixels, setting: Setting) -> Coded | Failed:
     try:
         declared: Declared = codec.declared(image, setting)
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         return failed_by(codec, "decode", error)
     if problem := _find_mismatch(declared.decoded, pixels):
         return Failed("verify", problem)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmark.errors import FOREIGN, raise_interruption
+from benchmark.errors import FOREIGN_ERRORS, raise_interruption
 from benchmark.measure.cells import (
     Failed,
     Measured,
@@ -233,7 +233,7 @@ def serve(
         try:
             bench = bench or (bench_class or Workbench)(conditions)
             reply = bench.carry_out(task, enter)
-        except FOREIGN as error:
+        except FOREIGN_ERRORS as error:
             raise_interruption(error)
             reply = format_exc()
         try:

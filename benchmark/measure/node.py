@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from benchmark.codec import CodecInfo
-from benchmark.errors import FOREIGN, raise_interruption
+from benchmark.errors import FOREIGN_ERRORS, raise_interruption
 from benchmark.measure.cells import (
     Cell,
     Failed,
@@ -76,7 +76,7 @@ def _explain_mismatch(spec: CodecSpec, planned_info: CodecInfo | None) -> str:
     try:
         codec = load_codec(spec)
         infos = [codec.describe() for _ in range(2)] if planned_info else []
-    except FOREIGN as error:  # constructors run authors' code, too
+    except FOREIGN_ERRORS as error:  # constructors run authors' code, too
         raise_interruption(error)
         return one_line(error)
     if not planned_info or infos[0].fingerprint != infos[1].fingerprint:

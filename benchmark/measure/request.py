@@ -25,9 +25,9 @@ from benchmark.spec import (
     codec_class,
     listed_datasets,
     load_codec,
+    normalise_codec,
     parameters_of,
     parse_codec,
-    plain_codec,
     resolve,
 )
 
@@ -213,7 +213,7 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
         if not matches or ",".join(match[0] for match in matches) != text:
             raise refusal
         for codec, setting, values in (match.groups() for match in matches):
-            key = plain_codec(codec.strip()), setting
+            key = normalise_codec(codec.strip()), setting
             try:
                 points[key] = (*points.get(key, ()), *map(finite_number, values.split(",")))
             except ValueError:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.codec import BoolArray, Pixels
 from benchmark.datasets.dataset import Source
-from benchmark.errors import FOREIGN, NotMeasurable, Unavailable, memory_exhausted
+from benchmark.errors import FOREIGN_ERRORS, NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.cells import Failed, Rescore, failed_by
 from benchmark.measure.execute import free_memory
 from benchmark.metrics.metric import (
@@ -125,7 +125,7 @@ class Scorer:
         except _OutOfMemory as out_of_memory:
             label, (height, width, _) = getattr(cls, "label", name), decoded.pixels.shape
             return _null_scores(cls, f"{label} of {width} x {height} px {out_of_memory}")
-        except FOREIGN as error:
+        except FOREIGN_ERRORS as error:
             failed = failed_by(cls, "score", error)
             return _null_scores(cls, failed.reason, failed)
         return Scores(_score_columns(cls, value))
@@ -162,7 +162,7 @@ class Scorer:
             metric: FeatureSpace | ImageMetric = cls(device=self._device)
         except Unavailable as error:
             return _null_scores(cls, reason_text(error))
-        except FOREIGN as error:
+        except FOREIGN_ERRORS as error:
             if memory_exhausted(error):
                 raise
             failed = failed_by(cls, "score", error)

@@ -53,11 +53,11 @@ from benchmark.spec import (
     CodecSpec,
     codec_class,
     describe_codec,
-    drawings,
     load_codec,
-    names_code,
     parse_codec,
+    refers_to_code,
     resolve,
+    seeded_variants,
 )
 from benchmark.system.machine import cores
 from benchmark.system.settings import SEARCHED_PLACES
@@ -99,8 +99,9 @@ def select(
     skipped: list[Absent] = []
     if selects_all:
         specs_in_packs = [spec for pack in packs for spec in pack.infos]
-        texts = [*every_codec(), *(spec.text for spec in specs_in_packs if not names_code(spec))]
-        skipped += [Absent(spec.text, BY_NAME) for spec in specs_in_packs if names_code(spec)]
+        safe_specs = [spec for spec in specs_in_packs if not refers_to_code(spec)]
+        texts = [*every_codec(), *(spec.text for spec in safe_specs)]
+        skipped += [Absent(spec.text, BY_NAME) for spec in specs_in_packs if refers_to_code(spec)]
     else:
         texts, points = move_settings_to_points(codecs, points)
     contenders: dict[CodecSpec, Contender] = {}
@@ -169,9 +170,9 @@ def _refuse_unused_points(selection: Selection, points: Points) -> None:
 def expand_variants(text: str, draws: int | None) -> list[CodecSpec]:
     """Return the variants meant by a codec, one per seed if its decoder draws."""
     variants = resolve(parse_codec(text.strip()))
-    return (
-        [drawing for spec in variants for drawing in drawings(spec, draws)] if draws else variants
-    )
+    if not draws:
+        return variants
+    return [seeded for spec in variants for seeded in seeded_variants(spec, draws)]
 
 
 def unavailable_error(codec: str, reason: str, num_codecs: int) -> Unavailable:
@@ -350,7 +351,7 @@ def _explain_stored_name(name: str, request: Request) -> None:
     with suppress(BenchError):  # the name is wrong whether or not the dataset is here
         editions = editions_in(open_stored(request)[1].versions())
     for edition in editions:
-        if names_code(edition.spec) and label_of(edition.spec) == name:
+        if refers_to_code(edition.spec) and label_of(edition.spec) == name:
             raise UsageError(explain_refusal(edition.spec))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.datasets.dataset import Source
-from benchmark.errors import FOREIGN, BenchError, memory_exhausted, raise_interruption
+from benchmark.errors import FOREIGN_ERRORS, BenchError, memory_exhausted, raise_interruption
 from benchmark.facts import work_of
 from benchmark.measure.cells import (
     Cell,
@@ -63,7 +63,7 @@ class Workbench:
                     outcome = self._measure_cell(task, enter)
                 else:
                     outcome = self._rescore_row(task, enter)
-            except FOREIGN as error:
+            except FOREIGN_ERRORS as error:
                 out_of_memory = memory_exhausted(error)
                 has_message = isinstance(error, BenchError | OSError)
                 outcome = failed_by(
@@ -189,7 +189,7 @@ class Workbench:
             stream = encoder.encode(_warm_up_picture(), cell.setting)
             enter("decode")
             decoder.decode(stream)
-        except FOREIGN as error:  # the cell itself fails in the same way, and records why
+        except FOREIGN_ERRORS as error:  # the cell itself fails in the same way, and records why
             raise_interruption(error)
 
 

@@ -19,7 +19,7 @@ from benchmark.errors import BadOption, BenchError
 from benchmark.registry import ALIASES, USUAL_METRICS
 from benchmark.rows.edition import Edition
 from benchmark.rows.names import is_named
-from benchmark.spec import SEED, CodecSpec, names_code, parse_codec, resolve, split_codecs
+from benchmark.spec import SEED, CodecSpec, parse_codec, refers_to_code, resolve, split_codecs
 from benchmark.system.machine import commit, machine
 from benchmark.system.text import bench_command
 
@@ -39,7 +39,7 @@ class NamedCodecs:
         for text in self._texts - {ALL}:
             with suppress(BenchError):  # a label, or a missing file
                 spec = parse_codec(text)
-                variants = resolve(spec) if names_code(spec) or text in ALIASES else ()
+                variants = resolve(spec) if refers_to_code(spec) or text in ALIASES else ()
                 self._specs |= {variant.identity: variant for variant in (spec, *variants)}
 
     def select(self, edition: Edition) -> bool:
@@ -52,13 +52,13 @@ class NamedCodecs:
 
     def may_run(self, spec: CodecSpec) -> bool:
         """Return whether a stored variant may run; code must be named, with or without its seed."""
-        return not names_code(spec) or not {spec, spec.remove_options([SEED])}.isdisjoint(
+        return not refers_to_code(spec) or not {spec, spec.remove_options([SEED])}.isdisjoint(
             self._specs
         )
 
     def complete(self, spec: CodecSpec) -> CodecSpec:
         """Return a stored variant with the remaining options given by the command."""
-        return self._specs.get(spec, spec).complete
+        return self._specs.get(spec, spec).with_all_options
 
     def find_decoder(self, spec: CodecSpec) -> CodecSpec | None:
         """Return the codec that decodes a variant's streams, even if its file moved, or None."""
@@ -71,7 +71,7 @@ class NamedCodecs:
                 if SEED in dict(candidate.options)
                 else candidate.add_options(seed_options)
             )
-            if names_code(candidate) and candidate_with_seed.label == spec.label:
+            if refers_to_code(candidate) and candidate_with_seed.label == spec.label:
                 return candidate_with_seed
         return None
 

@@ -25,12 +25,12 @@ from benchmark.spec import (
     PATHS,
     SEED,
     CodecSpec,
-    declared,
-    names_code,
     parse_codec,
+    read_declaration,
+    refers_to_code,
     resolve,
     split_unescaped,
-    unescaped,
+    unescape,
 )
 
 # Fingerprint of the program, library or weights, and revision of its adapter; for published points,
@@ -128,7 +128,7 @@ class Edition:
         [True, True, False, True]
         """
         has_name = any(key in (NAME, *PATHS) for key in self.options)
-        return self.measured and (has_name or names_code(self.spec))
+        return self.measured and (has_name or refers_to_code(self.spec))
 
     @property
     def further_options(self) -> int:
@@ -166,14 +166,14 @@ class Edition:
     def method(self) -> str:
         """Title without the choice of realism (`choice`)."""
         if not self.facts.choice:
-            return self._title_head if names_code(self.spec) else self.title
+            return self._title_head if refers_to_code(self.spec) else self.title
         name = self.facts.method or self.facts.title
         return f"{name} ({', '.join(self._untitled_options)})" if self._untitled_options else name
 
     @property
     def choice(self) -> str:
         """Choice of realism: "β=3.84", "1 step"; for a user's codec, its options."""
-        user_options = ", ".join(self._untitled_options) if names_code(self.spec) else ""
+        user_options = ", ".join(self._untitled_options) if refers_to_code(self.spec) else ""
         return self.facts.choice or user_options
 
     @property
@@ -251,7 +251,7 @@ def parse_spec(text: str) -> CodecSpec:
     if name.endswith(".py") and options:
         name, options = f"{name}:{options[0]}", options[1:]
     pairs = (part.partition("=") for part in options)
-    return CodecSpec(name, tuple((key, unescaped(value)) for key, _, value in pairs))
+    return CodecSpec(name, tuple((key, unescape(value)) for key, _, value in pairs))
 
 
 def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> dict[Edition, str]:
@@ -261,7 +261,7 @@ def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> di
     counts = Counter(names.values())
     return {
         edition: mark_bundled(
-            name if counts[name] == 1 else unescaped(texts[edition]), edition in bundled
+            name if counts[name] == 1 else unescape(texts[edition]), edition in bundled
         )
         for edition, name in names.items()
     }
@@ -343,7 +343,7 @@ PUBLISHED_ONLY = (
 def _declared_editions() -> Iterator[Edition]:
     aliases = {parse_codec(text) for text in ALIASES.values()}
     for name in CODECS:
-        for variant in declared(name, "shown") or ("",):
+        for variant in read_declaration(name, "shown") or ("",):
             spec = CodecSpec.parse(name, variant)
             facts = facts_of(spec)
             if spec in aliases:

@@ -11,7 +11,7 @@ from benchmark.errors import BenchError, UnknownName, UsageError
 from benchmark.facts import needs_options
 from benchmark.registry import ALIASES, CODECS
 from benchmark.rows.edition import REMARKS, Edition, add_remark, label_of
-from benchmark.spec import SEED, CodecSpec, names_code, parse_codec, plain_codec, resolve
+from benchmark.spec import SEED, CodecSpec, normalise_codec, parse_codec, refers_to_code, resolve
 
 
 def find_editions(
@@ -65,14 +65,14 @@ def usual_variants(name: str) -> set[CodecSpec]:
         return set()
     with suppress(BenchError):
         spec = parse_codec(name)
-        if name in ALIASES or not names_code(spec):
+        if name in ALIASES or not refers_to_code(spec):
             return {variant.identity for variant in resolve(spec)}
     return set()
 
 
 def _find_matches(name: str, editions: Collection[Edition]) -> set[Edition]:
     """Return the editions meant by a name, under the first interpretation that fits any."""
-    usual_specs, spellings = usual_variants(name), {name, plain_codec(name)}
+    usual_specs, spellings = usual_variants(name), {name, normalise_codec(name)}
     # Two files in different folders may share a label: their paths differ.
     plain_spellings = spellings - {name}
     if exact_matches := {
@@ -90,15 +90,15 @@ def _find_matches(name: str, editions: Collection[Edition]) -> set[Edition]:
     if codec_editions := {edition for edition in editions if _is_codec(name, edition.spec)}:
         return codec_editions
     with suppress(BenchError):
-        spec = parse_codec(plain_codec(name))
-        if names_code(spec):
+        spec = parse_codec(normalise_codec(name))
+        if refers_to_code(spec):
             return _match_file(spec, editions)
     return set()
 
 
 def _is_codec(name: str, spec: CodecSpec) -> bool:
     if name not in ALIASES:
-        return spec.name in (name, plain_codec(name))
+        return spec.name in (name, normalise_codec(name))
     alias = parse_codec(ALIASES[name])
     return spec.name == alias.name and {*alias.options} <= {*spec.options}
 

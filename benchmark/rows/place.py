@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from benchmark.datasets.dataset import (
     ImageFile,
     Source,
-    lists_images,
+    is_image_list,
     open_dataset,
     open_images,
     probe,
@@ -103,7 +103,7 @@ def _recorded_paths(store: Store, names: Collection[str]) -> Iterable[Path]:
 
 
 def _count_images(path: Path, names: Collection[str]) -> int:
-    if not lists_images(path):
+    if not is_image_list(path):
         return sum(_is_below(path, name) for name in names)
     with suppress(UsageError):
         return len({image.name for image in open_images(path).images} & {*names})
@@ -112,7 +112,7 @@ def _count_images(path: Path, names: Collection[str]) -> int:
 
 def _holds_images(text: str) -> bool:
     with suppress(OSError, ValueError):  # the name is too long or has a null character
-        return Path(text).is_dir() or lists_images(Path(text))
+        return Path(text).is_dir() or is_image_list(Path(text))
     return False
 
 

@@ -12,7 +12,7 @@ from benchmark.rows.codecs import rerun_command
 from benchmark.rows.edition import Edition
 from benchmark.rows.store import Store
 from benchmark.rows.summary import Summary
-from benchmark.spec import names_code
+from benchmark.spec import refers_to_code
 from benchmark.system.text import bench_command
 
 
@@ -34,7 +34,7 @@ def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None])
     if runs_without_streams := [run for run in runs if run and not store.keeps_streams(run)]:
         return rerun_command(store.record(max(runs_without_streams)))
     specs = dict.fromkeys(edition.spec for edition in summary.editions)
-    code_specs = [spec.text for spec in specs if names_code(spec)]
+    code_specs = [spec.text for spec in specs if refers_to_code(spec)]
     codecs = ",".join(("all", *code_specs)) if code_specs else ""
     return command_on_rows("rescore", store.folder.parent, store.folder.name, codecs=codecs)
 

@@ -1,6 +1,6 @@
 """Conversation with a running program: numbered messages with a body, over separate pipes.
 
-The program ends with this process, as does all that it started. Only the end of its stderr is kept.
+The program, and all that it started, is killed when this process ends. Its stderr is truncated.
 """
 
 import json
@@ -21,21 +21,21 @@ from benchmark.errors import ProgramFailed
 from benchmark.system.atomic import private_folder
 from benchmark.system.processes import describe_exit, require_posix
 from benchmark.system.programs import (
-    STDERR_KEPT_CHARACTERS,
-    WITH_LAUNCHER,
+    LAUNCHER_KILLED,
+    MAX_STDERR_CHARACTERS,
     idle_launcher,
-    make_order,
+    make_request,
 )
 from benchmark.system.text import parse_json
 
 MAGIC = b"RDRW"
 HEADER = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body
 MAX_MESSAGE_BYTES = 1 << 22
-MAX_PRINTED_BYTES = 1 << 16  # printed before the first answer by modules that the program imports
+MAX_PRINTED_BYTES = 1 << 16  # that imported modules may print before the first answer
 NO_LIMIT = (1 << 63) - 1  # bytes of a file that the program writes, such as a framework's cache
 PIPE_BYTES = 1 << 20
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ in linux/fcntl.h
-STDERR_SECONDS = 0.5  # wait for the standard error of a program that has ended
+STDERR_SECONDS = 0.5  # time to wait for the standard error of a program that has ended
 
 
 class Conversation:
@@ -46,7 +46,7 @@ class Conversation:
     ) -> None:
         self.name = Path(command[0]).name
         self.closed = False
-        self._requests_sent = 0
+        self._num_requests = 0
         self._stderr = b""
         self._exit_stack = ExitStack()
         pipe_folder = self._exit_stack.enter_context(private_folder())
@@ -55,7 +55,7 @@ class Conversation:
         for descriptor in (self._requests, self._answers):
             self._exit_stack.callback(os.close, descriptor)
         self._launcher = idle_launcher()
-        self._launcher.start(make_order(command, folder, environment, pipes, NO_LIMIT))
+        self._launcher.start(make_request(command, folder, environment, pipes, NO_LIMIT))
         self._listener = Thread(target=self._collect_stderr, args=(errors,), daemon=True)
         self._listener.start()
 
@@ -67,25 +67,24 @@ class Conversation:
         An answer repeats its request's number; the program may not write before a request.
         """
         deadline = monotonic() + timeout_seconds
-        self._requests_sent += 1
-        text = json.dumps({**message, "number": self._requests_sent}).encode()
+        self._num_requests += 1
+        text = json.dumps({**message, "number": self._num_requests}).encode()
         try:
-            has_unread_data = self._requests_sent > 1 and wait([self._answers], 0)
-            if has_unread_data and not wait([self._launcher.answers], 0):  # otherwise it has ended
-                raise ProgramFailed(f"{self.name} wrote to its pipe without being asked")
+            has_unread_data = self._num_requests > 1 and wait([self._answers], 0)
+            has_ended = bool(wait([self._launcher.answer_descriptor], 0))
+            if has_unread_data and not has_ended:
+                raise ProgramFailed(f"{self.name} wrote to its pipe before it received a request")
             self._send(HEADER.pack(MAGIC, len(text), len(body)) + text, deadline)
             self._send(body, deadline)
             magic, message_bytes, body_bytes = HEADER.unpack(self._receive_header(deadline))
             if magic != MAGIC or message_bytes > MAX_MESSAGE_BYTES:
-                raise ValueError("no head of one")
+                raise ValueError("its header is wrong")
             if body_bytes > max_bytes:
-                size = f"{body_bytes:,} bytes, and at most {max_bytes:,} are read"
-                raise ProgramFailed(f"{self.name} answered {size}")
+                size = f"{body_bytes:,} bytes, but at most {max_bytes:,} are read"
+                raise ProgramFailed(f"{self.name} answered with {size}")
             answer = parse_json(self._receive(message_bytes, deadline), dict[str, Any])
-            if answer.pop("number", None) != self._requests_sent:
-                mismatch = (
-                    "another question than the last one, or as an older rdrbench_worker.py does"
-                )
+            if answer.pop("number", None) != self._num_requests:
+                mismatch = "a request other than the last one, or has an old rdrbench_worker.py"
                 raise ProgramFailed(f"{self.name} answered {mismatch}: copy that file again")
             return answer, self._receive(body_bytes, deadline)
         except BaseException as error:
@@ -93,13 +92,13 @@ class Conversation:
             if isinstance(error, TimeoutError):
                 failure = f"was stopped after {timeout_seconds:g} s without an answer"
             elif isinstance(error, ValueError):
-                failure = f"wrote something else than an answer to its pipe ({error})"
+                failure = f"wrote something other than an answer to its pipe ({error})"
             else:
                 raise
             raise ProgramFailed(f"{self.name} {failure}{self._describe_stderr()}") from None
 
     def close(self) -> None:
-        """End the program and everything it has started."""
+        """Stop the program and everything that it has started."""
         if not self.closed:
             self.closed = True
             self._launcher.close()
@@ -119,7 +118,7 @@ class Conversation:
             self._wait(self._answers, EVENT_READ, deadline)
             with suppress(BlockingIOError):
                 if not (block := os.read(self._answers, min(PIPE_BYTES, count - len(data)))):
-                    self._wait(self._launcher.answers, EVENT_READ, deadline)
+                    self._wait(self._launcher.answer_descriptor, EVENT_READ, deadline)
                     raise ProgramFailed(self._describe_end())
                 data += block
         return bytes(data)
@@ -127,7 +126,7 @@ class Conversation:
     def _receive_header(self, deadline: float) -> bytes:
         """Return an answer's header; skip what was printed before the first answer."""
         header = self._receive(HEADER.size, deadline)
-        num_skippable = 0 if self._requests_sent > 1 else MAX_PRINTED_BYTES
+        num_skippable = 0 if self._num_requests > 1 else MAX_PRINTED_BYTES
         while not header.startswith(MAGIC) and (num_skippable := num_skippable - 1) >= 0:
             header = header[1:] + self._receive(1, deadline)
         return header
@@ -135,7 +134,7 @@ class Conversation:
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
         with DefaultSelector() as selector:
             for pipe, awaited_event in {
-                self._launcher.answers: EVENT_READ,
+                self._launcher.answer_descriptor: EVENT_READ,
                 descriptor: event,
             }.items():
                 selector.register(pipe, awaited_event)
@@ -149,17 +148,17 @@ class Conversation:
         try:
             code, start_error = self._launcher.outcome()
         except EOFError:
-            return f"{self.name} {WITH_LAUNCHER}"
+            return f"{self.name} {LAUNCHER_KILLED}"
         if start_error:
             return f"{self.name} could not be started: {os.strerror(start_error)}"
         self._listener.join(STDERR_SECONDS)
-        hint = ": it ended before serve(...)" if code == 0 and self._requests_sent == 1 else ""
+        hint = ": it ended before serve(...)" if code == 0 and self._num_requests == 1 else ""
         return f"{self.name} {describe_exit(code)}{hint}{self._describe_stderr()}"
 
     def _collect_stderr(self, errors: int) -> None:
         with suppress(OSError):
             while wait([errors]) and (block := os.read(errors, PIPE_BYTES)):
-                self._stderr = (self._stderr + block)[-STDERR_KEPT_CHARACTERS:]
+                self._stderr = (self._stderr + block)[-MAX_STDERR_CHARACTERS:]
         os.close(errors)
 
     def _describe_stderr(self) -> str:

@@ -1,13 +1,13 @@
-"""Process that runs a worker's programs, and ends all of them when the worker ends.
+"""Process that runs a worker's programs, and kills all of them when the worker ends.
 
     python -I -S launcher.py [GUARD]
 
-Reads orders from standard input, and answers each on standard output. On Linux this process adopts
-the orphans of a program, and kills all children left after it. The kernel closes standard input
-when the worker ends. This process then ends at once, and its parent, the guard, kills what it was
-running, as the guard does if this process is killed; it ends with its guard. Both have their own
-session, so that signals to the worker's process group or terminal do not reach them. They use only
-the standard library. Only this process could measure the programs' processor seconds
+Reads requests from standard input, and answers each on standard output. On Linux this process
+adopts the orphans of a program, and kills all children that outlive it. The kernel closes standard
+input when the worker ends. This process then ends at once; its parent, the guard, kills the running
+program, also if this process is killed. If the guard is killed, so is this process. Both have their
+own session, so that signals to the worker's process group or terminal do not reach them. They use
+only the standard library. Only this process could measure the programs' processor seconds
 (`resource.getrusage`): the worker's `os.times()` does not include them.
 """
 
@@ -31,8 +31,8 @@ NAME = b"bench-launcher"  # `pkill python` should end its workers, not this proc
 MAX_GENERATIONS = 1000
 
 
-class Order(NamedTuple):
-    """Program to run; all texts are bytes in the system's encoding."""
+class Request(NamedTuple):
+    """Program to run; all strings are bytes in the system's encoding."""
 
     command: list[bytes]
     folder: bytes | None  # None: the folder of this process
@@ -42,21 +42,21 @@ class Order(NamedTuple):
 
 
 def main() -> None:
-    """Serve orders until standard input is closed; on Linux, guard the process that serves."""
+    """Run requested programs until standard input closes; on Linux, guard a process that does."""
     if sys.platform != "linux":
-        _serve_orders()
+        _serve_requests()
         return
     _control(PR_SET_NAME, NAME)
     _control(PR_SET_CHILD_SUBREAPER, 1)
     if len(sys.argv) == 1:
         command = [sys.executable, "-I", "-S", __file__, str(os.getpid())]
         subprocess.run(command, start_new_session=True, check=False)
-        _end_children()
+        _kill_children()
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _control(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == int(sys.argv[1]):  # otherwise the guard was killed meanwhile
-        _serve_orders()
+        _serve_requests()
 
 
 def _control(option: int, value: int | bytes) -> None:
@@ -65,64 +65,64 @@ def _control(option: int, value: int | bytes) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _serve_orders() -> None:
-    orders: SimpleQueue[Any] = SimpleQueue()
-    Thread(target=_receive_orders, args=(orders,), daemon=True).start()
+def _serve_requests() -> None:
+    requests: SimpleQueue[Any] = SimpleQueue()
+    Thread(target=_receive_requests, args=(requests,), daemon=True).start()
     while True:
-        marshal.dump(_execute(Order(*orders.get())), sys.stdout.buffer)
+        marshal.dump(_execute(Request(*requests.get())), sys.stdout.buffer)
         sys.stdout.buffer.flush()
 
 
-def _receive_orders(orders: "SimpleQueue[Any]") -> None:
-    """Queue orders; end this process at the end of standard input, even during an order."""
-    with suppress(EOFError, ValueError, TypeError):  # a truncated order is ignored
+def _receive_requests(requests: "SimpleQueue[Any]") -> None:
+    """Queue requests; when standard input closes, end this process, even during a request."""
+    with suppress(EOFError, ValueError, TypeError):  # a truncated request is ignored
         while True:
-            orders.put(marshal.load(sys.stdin.buffer))
-    _end_group()
+            requests.put(marshal.load(sys.stdin.buffer))
+    _kill_group()
     os._exit(0)
 
 
-def _execute(order: Order) -> tuple[int, int]:
+def _execute(request: Request) -> tuple[int, int]:
     """Return (exit code, 0), or (0, error number) if the program could not be started."""
     if sys.platform == "win32":  # on Windows nothing starts this process
         return 0, errno.ENOSYS
     if sys.platform == "linux":  # limit the size of files written by this process and its children
         _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-        limit = order.max_file_bytes
+        limit = request.max_file_bytes
         limit = limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard_limit))
     try:
-        stdin_path, stdout_path, stderr_path = order.files
+        stdin_path, stdout_path, stderr_path = request.files
         with (
             open(stdin_path, "rb") as stdin,
             open(stdout_path, "wb") as stdout,
             open(stderr_path, "wb") as stderr,
         ):
             process = subprocess.Popen(
-                order.command, stdin=stdin, stdout=stdout, stderr=stderr,
-                cwd=order.folder, env=order.environment, start_new_session=True,
+                request.command, stdin=stdin, stdout=stdout, stderr=stderr,
+                cwd=request.folder, env=request.environment, start_new_session=True,
             )  # fmt: skip
         _running_groups.append(process.pid)
         return process.wait(), 0
     except OSError as error:
         return 0, error.errno or errno.EINVAL
     finally:
-        _end_group()
-        _end_children()
+        _kill_group()
+        _kill_children()
 
 
 _running_groups: list[int] = []  # process group of the running program
 
 
-def _end_group() -> None:
+def _kill_group() -> None:
     if sys.platform == "win32":
         return
     with suppress(IndexError, ProcessLookupError, PermissionError):
         os.killpg(_running_groups.pop(), signal.SIGKILL)
 
 
-def _end_children() -> None:
-    """Kill and collect children, including those adopted meanwhile, until there are none."""
+def _kill_children() -> None:
+    """Kill and reap children, including those adopted meanwhile, until there are none."""
     if sys.platform == "win32":
         return
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")

@@ -11,7 +11,7 @@ from threading import Thread
 from time import sleep
 from types import FrameType
 
-from benchmark.errors import BY_SIGNAL, Unavailable, interrupt
+from benchmark.errors import SIGNAL_ARGUMENT, Unavailable, interrupt
 
 GRACE_SECONDS = 5.0
 TERMINAL_SIGNALS = [signal.SIGINT]
@@ -141,6 +141,6 @@ def interrupt_at_hang_up() -> None:
             for number in terminals:
                 if not os.isatty(number):
                     os.dup2(null_device.fileno(), number)
-        raise KeyboardInterrupt(BY_SIGNAL)
+        raise KeyboardInterrupt(SIGNAL_ARGUMENT)
 
     signal.signal(signal.SIGHUP, interrupt)

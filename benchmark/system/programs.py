@@ -1,4 +1,4 @@
-"""External programs: find, start, watch and end them."""
+"""External programs: find, start, watch and stop them."""
 
 import atexit
 import marshal
@@ -16,26 +16,26 @@ from pathlib import Path
 from benchmark.errors import ProgramFailed, Reason, Unavailable, UsageError
 from benchmark.registry import require_packages
 from benchmark.system.atomic import private_folder
-from benchmark.system.launcher import Order
+from benchmark.system.launcher import Request
 from benchmark.system.processes import describe_exit, require_posix
 
 SCRIPT = Path(__file__).with_name("launcher.py")
 MAX_WAIT_SECONDS = 1e6  # the system's limit for waiting on a pipe: eleven days
 
-WITH_LAUNCHER = "was ended with the process that had started it"  # follows a program's name
-STDERR_KEPT_CHARACTERS = 2000
-MAX_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; larger only from a runaway program
+LAUNCHER_KILLED = "was killed together with the process that had started it"
+MAX_STDERR_CHARACTERS = 2000  # the end of longer texts is shown
+MAX_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; only a runaway program writes more
 MAX_OUTPUT_BYTES = 1 << 20  # limit for text; callers set another limit for pictures
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
-    """Find a program in `folders` or, without folders, on PATH; `UsageError` or `Unavailable`."""
+    """Find a program in `folders` (else `UsageError`), or without them on PATH (`Unavailable`)."""
     path = os.pathsep.join(map(str, folders)) if folders else None
     if result := shutil.which(name, path=path):
         return Path(result)
     if folders:
         problem = f"{folders[0]} does not contain the program {name!r}"
-        raise UsageError(f"{problem}: name another folder, or none to search the PATH; {remedy}")
+        raise UsageError(f"{problem}: name another, or none at all to search the PATH; {remedy}")
     raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}", Reason("program", name))
 
 
@@ -61,30 +61,30 @@ def run_program(
     accepted_codes: Collection[int] = (0,),
     max_output_bytes: int = MAX_OUTPUT_BYTES,
 ) -> bytes:
-    """Run a program to its end and return its output (`include_stderr`: standard error too).
+    """Run a program to completion; return its output, with `include_stderr` also its errors.
 
-    Nothing that it started outlives the call (`launcher.py`; outside Linux, nothing in its process
-    group). Input and output are files, so that endless output cannot block the caller, fill its
-    memory or the disk (on Linux, `MAX_FILE_BYTES` each). Raises `ProgramFailed` with the end of
-    its standard error for output beyond `max_output_bytes` and codes not in `accepted_codes`.
+    No process that it started outlives the call (outside Linux, none of its process group). Input
+    and output are files, so that endless output can neither block the caller nor fill its memory or
+    the disk (on Linux, `MAX_FILE_BYTES` each). Raises `ProgramFailed` for output longer than
+    `max_output_bytes`, and with the end of its standard error for codes not in `accepted_codes`.
     """
     name = Path(command[0]).name
     if folder is None:
-        with suppress(FileNotFoundError):  # it was removed: let the program report that
+        with suppress(FileNotFoundError):  # if it was removed, the program reports that
             folder = Path.cwd()
     with private_folder() as temporary_folder:
         files = temporary_folder / "in", temporary_folder / "out", temporary_folder / "err"
         for file, content in zip(files, (stdin, b"", b""), strict=True):
             file.write_bytes(content)
         _, stdout_file, stderr_file = files
-        order = make_order(command, folder, os.environ, files, MAX_FILE_BYTES)
+        request = make_request(command, folder, os.environ, files, MAX_FILE_BYTES)
         try:
-            code, start_error = idle_launcher().run(order, timeout_seconds)
+            code, start_error = idle_launcher().run(request, timeout_seconds)
         except TimeoutError:
             message = f"{name} was stopped after {timeout_seconds:g} s"
             raise ProgramFailed(f"{message}{_describe_stderr(stderr_file)}") from None
         except EOFError:
-            raise ProgramFailed(f"{name} {WITH_LAUNCHER}") from None
+            raise ProgramFailed(f"{name} {LAUNCHER_KILLED}") from None
         if start_error:
             raise ProgramFailed(f"{name} could not be started: {os.strerror(start_error)}")
         if code not in accepted_codes:
@@ -98,15 +98,15 @@ def run_program(
         return output
 
 
-def make_order(
+def make_request(
     command: Sequence[str | Path],
     folder: Path | None,
     environment: Mapping[str, str],
     files: Sequence[Path],
     max_file_bytes: int,
-) -> Order:
-    """Make the order to run a program; files: its standard input, output and error."""
-    return Order(
+) -> Request:
+    """Make the request to run a program; files: its standard input, output and error."""
+    return Request(
         [os.fsencode(word) for word in command],
         os.fsencode(folder) if folder else None,
         {os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
@@ -130,29 +130,29 @@ class Launcher:
         )
         assert self.process.stdin
         assert self.process.stdout
-        self._orders, self._answers = self.process.stdin, self.process.stdout
+        self._requests, self._answers = self.process.stdin, self.process.stdout
 
     @property
-    def answers(self) -> int:
-        """Return the descriptor that becomes readable when the program has ended."""
+    def answer_descriptor(self) -> int:
+        """Return the file descriptor that becomes readable when the program has ended."""
         return self._answers.fileno()
 
-    def start(self, order: Order) -> None:
-        """Start a program; `close` ends it."""
+    def start(self, request: Request) -> None:
+        """Start a program; `close` stops it."""
         with suppress(BrokenPipeError):
-            marshal.dump(tuple(order), self._orders)
-            self._orders.flush()
+            marshal.dump(tuple(request), self._requests)
+            self._requests.flush()
 
     def outcome(self) -> tuple[int, int]:
         """Return (exit code, 0), or (0, error number); `EOFError` if the launcher was killed."""
         code, start_error = marshal.load(self._answers)
         return int(code), int(start_error)
 
-    def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
-        """Run a program to its end and return its `outcome`."""
+    def run(self, request: Request, timeout_seconds: float) -> tuple[int, int]:
+        """Run a program to completion and return its `outcome`."""
         try:
-            self.start(order)
-            if not wait([self.answers], min(timeout_seconds, MAX_WAIT_SECONDS)):
+            self.start(request)
+            if not wait([self.answer_descriptor], min(timeout_seconds, MAX_WAIT_SECONDS)):
                 raise TimeoutError
             outcome = self.outcome()
         except BaseException:
@@ -162,7 +162,7 @@ class Launcher:
         return outcome
 
     def close(self) -> None:
-        """End the process and everything it runs."""
+        """Stop the process and everything that it runs."""
         _LAUNCHERS.discard(self)
         self.disconnect()
         self.process.wait()
@@ -170,7 +170,7 @@ class Launcher:
     def disconnect(self) -> None:
         """Close this end of the pipes."""
         with suppress(BrokenPipeError):
-            self._orders.close()
+            self._requests.close()
         self._answers.close()
 
 
@@ -196,7 +196,7 @@ def _end_idle_launchers() -> None:
 
 
 def _disconnect_all() -> None:
-    """Leave the parent's launchers to the parent after a fork."""
+    """After a fork, leave the parent's launchers to the parent."""
     for launcher in _LAUNCHERS:
         launcher.disconnect()
         launcher.process.returncode = 0  # the launcher is not a child of this process
@@ -225,13 +225,13 @@ def read_output_file(
         size = output_file.seek(0, os.SEEK_END)
     if len(content) > max_bytes:
         excess = f"{name} wrote {size:,} bytes {destination or f'as {file.name}'}"
-        raise ProgramFailed(f"{excess}, and at most {max_bytes:,} are read")
+        raise ProgramFailed(f"{excess}, but at most {max_bytes:,} are read")
     return content
 
 
 def _describe_stderr(stderr_file: Path) -> str:
     with stderr_file.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - STDERR_KEPT_CHARACTERS))
+        file.seek(max(0, size - MAX_STDERR_CHARACTERS))
         text = " ".join(file.read().decode(errors="replace").split())
     return f"; it said: {text}" if text else ""

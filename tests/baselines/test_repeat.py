@@ -6,7 +6,7 @@ import pytest
 from benchmark.codec import Setting
 from benchmark.errors import BadOption
 from benchmark.facts import facts_of
-from benchmark.spec import load_codec, names_code, parse_codec
+from benchmark.spec import load_codec, parse_codec, refers_to_code
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (24, 40, 3), np.uint8)
 
@@ -52,7 +52,7 @@ def test_it_has_the_colour_of_its_base_a_name_of_its_own_and_runs_no_code_of_sto
     options = parse_codec("repeat:base=jpeg\\:optimize=1:times=5")
     assert facts_of(options).title == "JPEG (optimised), coded 5 times"
     bases = "mine.py\\:Mine", "avif"
-    assert [names_code(parse_codec(f"repeat:base={codec_spec}")) for codec_spec in bases] == [
+    assert [refers_to_code(parse_codec(f"repeat:base={codec_spec}")) for codec_spec in bases] == [
         True,
         False,
     ]

@@ -52,7 +52,7 @@ def test_a_folder_is_its_images_sorted_by_path_and_nothing_else(tmp_path):
     touch(tmp_path, ".hidden.png", "._a.png", ".cache/d.png", "sub/.thumbs/e.png")
     result = open_folder(tmp_path)
     assert names_of(result.images) == expected
-    assert result.unread == ("no_suffix", "notes.txt", "x.gif", "x.png.part")
+    assert result.unread_files == ("no_suffix", "notes.txt", "x.gif", "x.png.part")
 
 
 def test_odd_names_are_kept_and_can_be_stored_as_text(tmp_path):

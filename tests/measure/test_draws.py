@@ -28,7 +28,7 @@ from benchmark.rows.variants import editions_in
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.show.report.details import draws_table
 from benchmark.show.table import plain
-from benchmark.spec import CodecSpec, drawings, load_codec, parse_codec
+from benchmark.spec import CodecSpec, load_codec, parse_codec, seeded_variants
 from benchmark.system.digest import pixels_sha256
 from support.bench.command import bench
 from support.codecs.copying_worker import contender
@@ -41,12 +41,12 @@ PSNR = Metric.named("psnr")
 
 
 def test_a_codec_that_draws_becomes_a_variant_for_each_seed_and_others_stay():
-    specs = drawings(parse_codec(f"{DRAWS}:strength=2"), 3)
+    specs = seeded_variants(parse_codec(f"{DRAWS}:strength=2"), 3)
     assert [spec.variant for spec in specs] == [
         *("strength=2", "seed=1:strength=2", "seed=2:strength=2")
     ]
     for spec in (parse_codec("jpeg"), parse_codec(f"{DRAWS}:seed=7")):
-        assert drawings(spec, 3) == [spec]
+        assert seeded_variants(spec, 3) == [spec]
     assert len(select([DRAWS, HONEST], {}, draws=4).contenders) == 5
     assert len(select([DRAWS, HONEST], {}).contenders) == 2
     with pytest.raises(UsageError, match="--draws 4"):
@@ -209,7 +209,7 @@ def test_a_seed_that_a_codec_cannot_use_is_refused(tmp_path):
     seedless_worker = f"worker:{contender(tmp_path / 'silent')}"
     copy = "command:encode=cp {in} {out}:decode=cp {in} {out}:values=1"
     for text in (seedless_worker, copy):
-        assert len(drawings(parse_codec(text), 3)) == 1
+        assert len(seeded_variants(parse_codec(text), 3)) == 1
     invalid_texts = f"{copy}:seed=1", f"{folder_of_seeds(tmp_path, image)}:seed=3"
     for text in (*invalid_texts, copy.replace("cp {in} {out}", "echo {in} {out} {seed}", 1)):
         with pytest.raises(BadOption, match="seed"):

@@ -184,7 +184,7 @@ except ProgramFailed as failed:
 def test_a_launcher_that_is_killed_is_replaced_and_its_program_ended(tmp_path: Path):
     note = tmp_path / "program"
     reported = run_program([sys.executable, "-c", CALLS, note], timeout_seconds=120, folder=ROOT)
-    assert reported == b"sh was ended with the process that had started it\n"
+    assert reported == b"sh was killed together with the process that had started it\n"
     assert ended(int(note.read_text()))
 
 
@@ -200,7 +200,7 @@ def test_what_a_program_has_left_ends_with_a_launcher_that_is_killed(killed: str
         f"(env -i setsid sh -c '{inner}' &); while [ ! -s {note} ]; do sleep .01; done; "
         f"kill -9 {killed}; exec sleep 300"
     )
-    with pytest.raises(ProgramFailed, match="was ended with the process that had started it"):
+    with pytest.raises(ProgramFailed, match="was killed together with the process that"):
         run_program(shell(script), timeout_seconds=300)
     assert ended(int(note.read_text()))
 

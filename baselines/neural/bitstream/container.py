@@ -2,13 +2,13 @@
 
 magic          2 bytes, 43 d2
 version, flags 1 byte: version << 4 | latents << 3 | tiles << 2 | 2 bits of the control block
-checkpoint     first 4 bytes of the sha256 of the checkpoint's tensors' file
+checkpoint     first 4 bytes of the sha256 of the checkpoint's safetensors file
 width, height  a varint each, in pixels
 control block  defined by the architecture: for CRDR q and beta, a byte each or a map
-tiles          2 bytes, only with the flag: step in units of 64 pixels, margin of 16 pixels
+tiles          2 bytes, if flagged: step in units of 64 pixels, margin in units of 16
 lengths        a varint for each tile's payload except the last, in bytes
 payloads       of the tiles, row by row
-latents        2 bytes, only with the flag: CRC-16 of the decoded latents
+latents        2 bytes, if flagged: CRC-16 of the decoded latents
 checksum       2 bytes, CRC-16 of everything before it
 """
 
@@ -27,7 +27,7 @@ VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
 MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
 MAX_TILE_PIXELS = 1 << 22  # without margins; decoding takes a few hundred bytes per pixel
-# Bounds on the work per byte of damaged or hostile streams; flat images have 30 times the bytes.
+# Bounds on the work per byte of damaged or hostile streams; flat images take 30 times these bytes.
 FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
 STEP_UNIT = 64  # pixels; tiles start at block boundaries of level maps
 MARGIN_UNIT = 16  # pixels
@@ -35,15 +35,15 @@ MARGIN_UNIT = 16  # pixels
 
 def varint(number: int) -> bytes:
     """Encode a number with 7 bits per byte, lowest first; bit 7 is set in all but the last byte."""
-    digits = bytearray()
+    low_bytes = bytearray()
     while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
+        low_bytes.append(number & 0x7F | 0x80)
         number >>= 7
-    return bytes([*digits, number])
+    return bytes([*low_bytes, number])
 
 
 class ByteReader:
-    """Sequential reader of bytes; reading beyond the end raises `CorruptStream`."""
+    """Reader of consecutive bytes; reading beyond the end raises `CorruptStream`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -53,7 +53,7 @@ class ByteReader:
         """Return the next `count` bytes."""
         remaining = len(self._data) - self._position
         if count > remaining:
-            raise CorruptStream(f"the stream has {remaining} of {count} bytes left")
+            raise CorruptStream(f"the stream ends early: {remaining} of {count} bytes are left")
         self._position += count
         return self._data[self._position - count : self._position]
 
@@ -61,21 +61,21 @@ class ByteReader:
         """Return the next varint, of at most 35 bits in the minimum number of bytes."""
         number = 0
         for position in range(VARINT_BYTES):
-            (digit,) = self.take(1)
-            number |= (digit & 0x7F) << (7 * position)
-            if digit <= 0x7F:
-                if digit == 0 and position:
-                    raise CorruptStream("a number of the stream has a superfluous digit")
+            (byte,) = self.take(1)
+            number |= (byte & 0x7F) << (7 * position)
+            if byte <= 0x7F:
+                if byte == 0 and position:
+                    raise CorruptStream("a number in the stream has a superfluous zero byte")
                 return number
-        raise CorruptStream(f"a number of the stream has more than {VARINT_BYTES} digits")
+        raise CorruptStream(f"a number in the stream has more than {VARINT_BYTES} bytes")
 
     def rest(self) -> bytes:
         """Return all remaining bytes."""
         return self.take(len(self._data) - self._position)
 
 
-class OtherCheckpoint(CorruptStream):
-    """A valid stream of another checkpoint."""
+class CheckpointMismatch(CorruptStream):
+    """A valid stream that was made with another checkpoint."""
 
 
 class ControlBlock:
@@ -88,7 +88,7 @@ class ControlBlock:
         return 0, b""
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> Any:
-        """Return the controls, given the flags; raises `CorruptStream`. Inverse of `write`."""
+        """Invert `write`: return the controls, given the flags; raises `CorruptStream`."""
 
     def window(self, controls: Any, rows: slice, columns: slice, unit: int) -> Any:
         """Return the network's controls in a window of the image, in units of `unit` pixels."""
@@ -119,7 +119,7 @@ class Stream(NamedTuple):
     controls: Any  # of the type read by the architecture's control block
     payloads: tuple[bytes, ...]  # in the order of `tiles`
     tiling: Tiling | None = None
-    latents: bytes | None = None  # checksum of the decoded latents, if the stream has one
+    latents_checksum: bytes | None = None  # of the decoded latents, if the stream has one
 
 
 def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
@@ -133,20 +133,21 @@ def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
 
 
 def pack(stream: Stream, block: ControlBlock) -> bytes:
-    """Return the bytes of a stream without `size_fault`; `ValueError` if too few for its pixels.
+    """Return a stream's bytes; `ValueError` if too few for the number of its pixels.
 
     >>> pack(Stream(b"\\0\\1\\2\\3", 768, 512, None, (b"payload",)), ControlBlock()).hex(" ")
     '43 d2 10 00 01 02 03 80 06 80 04 70 61 79 6c 6f 61 64 f5 28'
     """
     width, height, tiling = stream.width, stream.height, stream.tiling
     flags, controls = block.write(stream.controls, width, height)
-    flags |= FLAG_TILES * (tiling is not None) | FLAG_LATENTS * (stream.latents is not None)
+    flags |= FLAG_TILES * (tiling is not None)
+    flags |= FLAG_LATENTS * (stream.latents_checksum is not None)
     flags_byte = bytes([VERSION << 4 | flags])
     header_parts = [MAGIC, flags_byte, stream.checkpoint, varint(width), varint(height), controls]
     if tiling:
         header_parts.append(bytes([tiling.step // STEP_UNIT, tiling.margin // MARGIN_UNIT]))
     header_parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
-    data = b"".join([*header_parts, *stream.payloads, stream.latents or b""])
+    data = b"".join([*header_parts, *stream.payloads, stream.latents_checksum or b""])
     if fault := _length_fault(width, height, len(data) + CHECKSUM_BYTES):
         raise ValueError(fault)
     return data + checksum(data)
@@ -159,7 +160,7 @@ def max_pixels(num_bytes: int) -> int:
 
 def _length_fault(width: int, height: int, num_bytes: int) -> str:
     if width * height > max_pixels(num_bytes):
-        return f"an image of {width} x {height} pixels in {num_bytes} bytes: no image needs so few"
+        return f"{num_bytes} bytes are too few for an image of {width} x {height} pixels"
     return ""
 
 
@@ -179,16 +180,16 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     flags, reader = _open_stream(data)
     stream_checkpoint = reader.take(CHECKPOINT_BYTES)
     if checkpoint not in (None, stream_checkpoint):
-        raise OtherCheckpoint(
+        raise CheckpointMismatch(
             f"the stream was made with the checkpoint {stream_checkpoint.hex()}, "
             f"not with this one, {checkpoint.hex()}"
         )
     width, height = reader.varint(), reader.varint()
-    # Checked before anything of the image's size is allocated; the tiling is not known yet.
+    # Check before allocating memory for the image; the tiling is not known yet.
     if fault := _side_fault(width, height) or _length_fault(width, height, len(data)):
         raise CorruptStream(fault)
     if flags & CONTROL_FLAGS & ~block.flags:
-        raise CorruptStream("the stream has a flag that is not defined for its architecture")
+        raise CorruptStream("the stream has a flag that its architecture does not define")
     controls = block.read(reader, flags & CONTROL_FLAGS, width, height)
     tiling = None
     if flags & FLAG_TILES:
@@ -196,29 +197,29 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
         tiling = Tiling(step * STEP_UNIT, margin * MARGIN_UNIT)
     if fault := size_fault(width, height, tiling):
         raise CorruptStream(fault)
-    # A varint has at least one byte, so a false number of tiles fails when the bytes end.
+    # A varint has at least one byte, so reading too many tiles fails when the bytes end.
     num_tiles = 1 if tiling is None else -(-width // tiling.step) * -(-height // tiling.step)
     lengths = [reader.varint() for _ in range(num_tiles - 1)]
     payloads = [reader.take(length) for length in lengths]
-    last_payload, latents = reader.rest(), None
+    last_payload, latents_checksum = reader.rest(), None
     if flags & FLAG_LATENTS:
         if len(last_payload) < CHECKSUM_BYTES:
-            raise CorruptStream("the stream ends within the checksum of its latents")
-        last_payload, latents = last_payload[:-CHECKSUM_BYTES], last_payload[-CHECKSUM_BYTES:]
-    return Stream(
-        stream_checkpoint, width, height, controls, (*payloads, last_payload), tiling, latents
-    )
+            raise CorruptStream("the stream ends within the checksum of the latents")
+        latents_checksum = last_payload[-CHECKSUM_BYTES:]
+        last_payload = last_payload[:-CHECKSUM_BYTES]
+    image_facts = stream_checkpoint, width, height, controls
+    return Stream(*image_facts, (*payloads, last_payload), tiling, latents_checksum)
 
 
 def _open_stream(data: bytes) -> tuple[int, ByteReader]:
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptStream("the bytes are not a stream of this codec: its signature is missing")
     if len(data) <= len(MAGIC):
-        raise CorruptStream("the stream ends after its first bytes")
+        raise CorruptStream("the stream ends after its signature")
     version, flags = divmod(data[len(MAGIC)], 16)
     if version != VERSION:
         raise CorruptStream(
-            f"the stream has version {version}, this decoder reads version {VERSION}"
+            f"the stream has version {version}, but this decoder reads version {VERSION}"
         )
     if checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
         raise CorruptStream("the stream is damaged or truncated: its checksum does not match")
@@ -227,40 +228,40 @@ def _open_stream(data: bytes) -> tuple[int, ByteReader]:
 
 def _side_fault(width: int, height: int) -> str:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        sides = f"a side may have 1 to {MAX_SIDE}, an image at most {MAX_PIXELS}"
-        return f"an image of {width} x {height} pixels: {sides}"
+        limits = f"a side may have 1 to {MAX_SIDE} pixels, an image at most {MAX_PIXELS}"
+        return f"an image of {width} x {height} pixels is not possible: {limits}"
     return ""
 
 
 def size_fault(width: int, height: int, tiling: Tiling | None) -> str:
-    """Return the fault of an image's size (pixels) and tiling, "" if there is none."""
+    """Return what is wrong with an image's size (pixels) and tiling; "" if nothing is."""
     if fault := _side_fault(width, height):
         return fault
     step, margin = tiling or (MAX_SIDE, 0)
     if tiling:
         if step % STEP_UNIT or not STEP_UNIT <= step <= 255 * STEP_UNIT:
-            return f"tiles of {step} pixels: multiples of {STEP_UNIT} up to {255 * STEP_UNIT}"
+            return f"tiles of {step} pixels: not multiples of {STEP_UNIT} up to {255 * STEP_UNIT}"
         if margin % MARGIN_UNIT or not 0 <= margin <= min(step, 255 * MARGIN_UNIT):
-            return f"tiles of {step} pixels with a margin of {margin}"
+            return f"a margin of {margin} pixels is not possible for tiles of {step} pixels"
         if step >= max(width, height):
-            return f"tiles of {step} pixels for an image of {width} x {height}"
+            return f"tiles of {step} pixels are not smaller than the image, {width} x {height}"
     tile_width, tile_height = min(width, step), min(height, step)
     if tile_width * tile_height > MAX_TILE_PIXELS:
-        limit = f"at most {MAX_TILE_PIXELS}, larger images need tiles"
-        return f"{tile_width} x {tile_height} pixels in one piece: {limit}"
+        size = f"{tile_width} x {tile_height} pixels"
+        return f"{size} are too many for one tile: at most {MAX_TILE_PIXELS}"
     return ""
 
 
-MAX_WHOLE_PIXELS = 1 << 21  # larger images are cut into tiles
+MAX_UNTILED_PIXELS = 1 << 21  # larger images are cut into tiles
 LARGE_STEP = 1024
 # The published decoder's pixels, and its encoder's latents, depend on pixels up to 132 away: with
-# this margin both are the same as for the whole image, for 1.3 to 1.6 times the work.
-LARGE = Tiling(LARGE_STEP, 144)
-SMALL = Tiling(256, 144)  # takes a fifth of the memory, for 4 to 6 times the work
+# this margin both are the same as without tiles, but take 1.3 to 1.6 times the work.
+LARGE_TILING = Tiling(LARGE_STEP, 144)
+SMALL_TILING = Tiling(256, 144)  # takes a fifth of the memory, but 4 to 6 times the work
 
 
 class Window(NamedTuple):
-    """Part of an image that a transform sees for a tile, in positions of several pixels."""
+    """Part of an image that a transform sees for a tile, in units of several pixels."""
 
     rows: slice
     columns: slice
@@ -268,15 +269,15 @@ class Window(NamedTuple):
     tile_columns: slice  # columns of the tile relative to the window
 
 
-def choose_tiling(width: int, height: int, margin: int = LARGE.margin) -> Tiling | None:
-    """Return the tiling of an image, None if the image is coded whole; all in pixels."""
-    return Tiling(LARGE_STEP, margin) if width * height > MAX_WHOLE_PIXELS else None
+def choose_tiling(width: int, height: int, margin: int = LARGE_TILING.margin) -> Tiling | None:
+    """Return the tiling of an image, None if the image is coded whole; sizes in pixels."""
+    return Tiling(LARGE_STEP, margin) if width * height > MAX_UNTILED_PIXELS else None
 
 
 def window(tile: Tile, margin: int, width: int, height: int, unit: int, stride: int = 64) -> Window:
     """Return a tile's window: complete blocks of `stride` pixels, limited to the image's blocks.
 
-    All in pixels; unit: side of a position of the window, which divides `stride` and `margin`.
+    All in pixels, but the window in units of `unit` pixels, which divides `stride` and `margin`.
     """
 
     def window_along_side(start: int, length: int, side: int) -> tuple[slice, slice]:
@@ -291,6 +292,6 @@ def window(tile: Tile, margin: int, width: int, height: int, unit: int, stride: 
     return Window(rows, columns, tile_rows, tile_columns)
 
 
-def whole_blocks(pixels: int, stride: int) -> int:
-    """Round `pixels` up to a multiple of `stride`."""
-    return -(-pixels // stride) * stride
+def whole_blocks(side: int, stride: int) -> int:
+    """Round a side up to a multiple of `stride`, both in pixels."""
+    return -(-side // stride) * stride

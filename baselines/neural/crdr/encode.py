@@ -45,7 +45,7 @@ def encode(
     assert isinstance(coder, CRDRCoder)
 
     def encode_piece(piece: Piece) -> bytes:
-        choice = refine(coder.network, piece.images, piece.inner_sides, piece.controls.rate, steps)
+        choice = refine(coder.network, piece.images, piece.image_sides, piece.controls.rate, steps)
         return coder.encode_latents(choice.part(piece.rows, piece.columns))
 
     return codec.encode(pixels, controls, tiling, encode_piece if steps else None)
@@ -54,17 +54,17 @@ def encode(
 def refine(
     network: CRDRNetwork,
     images: Tensor,
-    inner_sides: tuple[int, int],
+    image_sides: tuple[int, int],
     rate: Level | IndexedLevels,
     steps: int,
 ) -> LatentChoice:
     """Search for latents with a lower sum of rate and distortion than the analysis gives.
 
-    images: float32 (1, 3, H, W) in [-1, 1]. inner_sides: rows and columns without padding.
+    images: float32 (1, 3, H, W) in [-1, 1]. image_sides: rows and columns without padding.
     """
     with torch.inference_mode(False), torch.no_grad():
         images = images.clone(memory_format=torch.channels_last)
-        rows, columns = inner_sides
+        rows, columns = image_sides
         mask = torch.zeros_like(images[:, :1])
         mask[:, :, :rows, :columns] = 1
         latents = network.analyse(images, rate)

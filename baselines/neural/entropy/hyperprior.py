@@ -37,7 +37,7 @@ SQRT_2 = math.sqrt(2)
 
 
 class CodedLatents(NamedTuple):
-    """Decoded latents, and the bits of an ideal coder."""
+    """Decoded latents, with the bits that an ideal coder needs."""
 
     latents: Tensor  # (N, M, h, w)
     y_bits: Tensor  # (N,)
@@ -49,8 +49,8 @@ class LatentNetwork(Network):
 
     coder_type = "baselines.neural.entropy.hyperprior_coder:TransformCoder"
     tables_type = "baselines.neural.entropy.hyperprior_coder:tables_of"
-    path_type: ClassVar[str] = "baselines.neural.entropy.hyperprior_coder:EntropyPath"  # integers
-    in_unit_range: ClassVar[bool] = False  # whether transforms see [0, 1] instead of [-1, 1]
+    integer_model_type: ClassVar[str] = "baselines.neural.entropy.hyperprior_coder:EntropyPath"
+    uses_unit_range: ClassVar[bool] = False  # whether transforms take [0, 1], not [-1, 1]
     analysis: Any  # a module
     synthesis: Any
     hyper_analysis: nn.Sequential
@@ -58,25 +58,25 @@ class LatentNetwork(Network):
 
     def analyse(self, images: Tensor, controls: Any = None) -> Tensor:
         """Map images (N, 3, H, W) in [-1, 1], H and W multiples of 64, to y (N, M, H/16, W/16)."""
-        return self.analysis((images + 1) / 2 if self.in_unit_range else images)
+        return self.analysis((images + 1) / 2 if self.uses_unit_range else images)
 
     def synthesise(self, latents: Tensor, controls: Any = None) -> Tensor:
         """Map decoded y to images (N, 3, H, W), about [-1, 1] and not clamped."""
         # Without gradients a layer may overwrite its input.
         images: Tensor = self.synthesis(latents if torch.is_grad_enabled() else latents.clone())
-        return images * 2 - 1 if self.in_unit_range else images
+        return images * 2 - 1 if self.uses_unit_range else images
 
     def forward(self, images: Tensor, controls: Any = None, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `code`."""
         y = self.analyse(images, controls).float()
-        decoded, y_bits, z_bits = rounded_latents = self.code(y, noisy=noisy)
+        latents, y_bits, z_bits = rounded_latents = self.code(y, noisy=noisy)
         rounded_bits = None
         if self.counts_rounded:
             if noisy:
                 with torch.no_grad():
                     rounded_latents = self.code(y, noisy=False)
             rounded_bits = rounded_latents.y_bits + rounded_latents.z_bits
-        return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded, rounded_bits)
+        return Estimate(self.synthesise(latents, controls), y_bits, z_bits, latents, rounded_bits)
 
     def bits_of_blocks(self, *transforms: str) -> dict[str, int]:
         """Return `quantised_bits` by prefix: 8 for the entropy model and blocks of `transforms`."""
@@ -97,7 +97,7 @@ class LatentNetwork(Network):
         return self.hyper_analysis(latents)
 
     def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
-        """Return rounded z for y (N, M, h, w), and bits (N,), if `noisy` those of noisy z."""
+        """Return rounded z for y (N, M, h, w), and z's bits (N,), with noise if `noisy`."""
         z = self.hyper_analyse(latents).float()
         with torch.autocast(latents.device.type, enabled=False):
             z_bits = self.prior.bits(add_noise(z) if noisy else self.prior.rounded(z))
@@ -152,7 +152,7 @@ def hyper_synthesis(sizes: Any, outputs: int) -> nn.Sequential:
 def quantise_about(
     values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool
 ) -> tuple[Tensor, Tensor]:
-    """Round to integer steps from `mean`; return values and bits, of noisy values if `noisy`."""
+    """Return values rounded to integer steps from `mean`, and bits, with noise if `noisy`."""
     symbols = (values - mean).round()
     residual = add_noise(values) - mean if noisy else symbols
     bits = gaussian_bits(residual, scale.float())
@@ -172,15 +172,15 @@ def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
 CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
 # (values, mean, scale) -> decoded values and their bits
 Quantise = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-INITIAL_STD = 0.003  # initial deviation of the last layers' weights for means and residuals
-MIN_SPREAD = 0.15  # minimum initial standard deviation of a latent channel
+INITIAL_STD = 0.003  # of the last layers' weights for means and residuals
+MIN_INITIAL_STD = 0.15  # minimum of a latent channel
 
 
 class ChannelContext(nn.Module):
     """Channel-wise autoregressive means and scales, with latent residual prediction."""
 
     # The first `support_slices` slices inform every later slice. Without slices, the hyper-decoder
-    # outputs mean and scale. With `separate_support`, each slice sees different channels of these.
+    # outputs mean and scale. With `separate_support`, each slice has its own part of its channels.
 
     def __init__(self, sizes: Any, *, separate_support: bool = False) -> None:
         super().__init__()
@@ -209,23 +209,23 @@ class ChannelContext(nn.Module):
             return slice(None)
         return slice(self._channels_per_slice * index, self._channels_per_slice * (index + 1))
 
-    def support(self, hyper_output: Tensor, decoded: Sequence[Tensor]) -> Tensor:
+    def support(self, hyper_output: Tensor, decoded_slices: Sequence[Tensor]) -> Tensor:
         """Concatenate the hyper-decoder's output and the slices that inform the next slice."""
-        slice_support = hyper_output[:, self.support_channels(len(decoded))]
-        return torch.cat([slice_support, *decoded[: self.support_slices]], dim=1)
+        slice_support = hyper_output[:, self.support_channels(len(decoded_slices))]
+        return torch.cat([slice_support, *decoded_slices[: self.support_slices]], dim=1)
 
     def forward(self, mean_support: Tensor, scale_support: Tensor, code: CodeSlice) -> Tensor:
         """Return the decoded latent (N, M, h, w) from two supports (N, support, h, w)."""
         if not self.widths:
             return code(0, mean_support, scale_support)
-        decoded: list[Tensor] = []
+        decoded_slices: list[Tensor] = []
         for i in range(len(self.widths)):
-            mean_inputs = self.support(mean_support, decoded)
-            scale_inputs = self.support(scale_support, decoded)
+            mean_inputs = self.support(mean_support, decoded_slices)
+            scale_inputs = self.support(scale_support, decoded_slices)
             values = code(i, self.mean[i](mean_inputs), self.scale[i](scale_inputs))
             correction: Tensor = self.residual[i](torch.cat([mean_inputs, values], dim=1))
-            decoded.append(values + 0.5 * correction.tanh())
-        return torch.cat(decoded, dim=1)
+            decoded_slices.append(values + 0.5 * correction.tanh())
+        return torch.cat(decoded_slices, dim=1)
 
 
 class HyperSynthesis(nn.Module):
@@ -236,9 +236,9 @@ class HyperSynthesis(nn.Module):
         self.mean = hyper_synthesis(sizes, sizes.support)
         self.scale = hyper_synthesis(sizes, sizes.support)
 
-    def forward(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, rounded_z: Tensor) -> tuple[Tensor, Tensor]:
         """Map z (N, Z, h / 4, w / 4) to mean and scale support, (N, support, h, w) each."""
-        return self.mean(decoded), self.scale(decoded)
+        return self.mean(rounded_z), self.scale(rounded_z)
 
 
 class HyperpriorNetwork(LatentNetwork):
@@ -281,8 +281,8 @@ class HyperpriorNetwork(LatentNetwork):
             y_bits.append(bits.sum((1, 2, 3)))
             return values
 
-        decoded = self.context(*self.hyper_synthesis(rounded_z), code)
-        return CodedLatents(decoded, torch.stack(y_bits).sum(0), z_bits)
+        decoded_y = self.context(*self.hyper_synthesis(rounded_z), code)
+        return CodedLatents(decoded_y, torch.stack(y_bits).sum(0), z_bits)
 
     def entropy_branches(self) -> dict[str, nn.Module]:
         """Return the entropy model's sequences of convolutions, which run in integers, by name."""
@@ -313,29 +313,29 @@ class HyperpriorNetwork(LatentNetwork):
         def code(index: int, mean: Tensor, _scale: Tensor) -> Tensor:
             return torch.round(slices[index] - mean) + mean
 
-        decoded = self.context(mean_support, scale_support, code)
-        record("support.mean", decoded)  # all slices, since the residual networks see all of them
+        decoded_y = self.context(mean_support, scale_support, code)
+        record("support.mean", decoded_y)  # all slices, since the residual networks see all
         support_channels = sum(self.context.widths[: self.context.support_slices])
-        record("support.scale", decoded[:, :support_channels])
+        record("support.scale", decoded_y[:, :support_channels])
 
 
-def initialise_entropy_model(network: HyperpriorNetwork, spread: Tensor) -> None:
-    """Set initial scales to `spread` (M,), y's standard deviations, and divide z's input by it."""
+def initialise_entropy_model(network: HyperpriorNetwork, latent_std: Tensor) -> None:
+    """Set initial scales to y's standard deviations (M,), and divide the input of z by them."""
     first_layer: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
     with torch.no_grad():
-        first_layer.weight /= spread.clamp(min=MIN_SPREAD)[:, None, None]
+        first_layer.weight /= latent_std.clamp(min=MIN_INITIAL_STD)[:, None, None]
     if not network.context.widths:
-        _set_bias(network.hyper_synthesis.scale[-1], spread)
+        _set_bias(network.hyper_synthesis.scale[-1], latent_std)
         return
-    slice_spreads = torch.split(spread, list(network.context.widths))
-    for slice_spread, transform in zip(slice_spreads, network.context.scale, strict=True):
-        _set_bias(transform[-1], slice_spread)  # type: ignore[index]
+    slice_stds = torch.split(latent_std, list(network.context.widths))
+    for slice_std, transform in zip(slice_stds, network.context.scale, strict=True):
+        _set_bias(transform[-1], slice_std)  # type: ignore[index]
     for transforms in (network.context.mean, network.context.residual):
         for transform in transforms:
             nn.init.normal_(transform[-1].weight, std=INITIAL_STD)  # type: ignore[index]
 
 
-def _set_bias(layer: nn.Module, spread: Tensor) -> None:
+def _set_bias(layer: nn.Module, std: Tensor) -> None:
     assert isinstance(layer, nn.Conv2d)
     with torch.no_grad():
-        layer.bias.copy_(spread.clamp(min=MIN_SPREAD))  # type: ignore[union-attr]
+        layer.bias.copy_(std.clamp(min=MIN_INITIAL_STD))  # type: ignore[union-attr]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from baselines.neural.architecture import rate_levels
-from baselines.neural.bitstream.container import LARGE
+from baselines.neural.bitstream.container import LARGE_TILING
 from baselines.neural.entropy.coder import (
     MAX_SYMBOL,
     Distributions,
@@ -146,7 +146,7 @@ class TransformCoder(LatentCoder):
     """
 
     channels_last: ClassVar[tuple[str, ...]] = ("",)  # modules to convert to this layout; "": all
-    margin = LARGE.margin
+    margin = LARGE_TILING.margin
     latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a side of a position of y; see `Y_PER_Z`
 
     def __init__(
@@ -160,7 +160,8 @@ class TransformCoder(LatentCoder):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
-        self._path: IntegerPath = import_target(network.path_type)(network, tables, device=device)
+        make_path = import_target(network.integer_model_type)
+        self._path: IntegerPath = make_path(network, tables, device=device)
         self._y_distributions, self._z_distributions = (
             Distributions.read(tables, name) for name in ("cdf", "z_cdf")
         )

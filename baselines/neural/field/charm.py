@@ -23,7 +23,7 @@ GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lam
 class CharmNetwork(HyperpriorNetwork):
     """Charm's network; it maps images from [-1, 1] to [0, 1] for the transforms."""
 
-    in_unit_range = True
+    uses_unit_range = True
 
     def __init__(self, sizes: CharmSizes) -> None:
         super().__init__()

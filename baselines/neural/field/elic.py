@@ -203,7 +203,7 @@ INITIAL_STD = 0.003  # initial deviation of the last layer's weights for a group
 class ElicNetwork(LatentNetwork):
     """ELIC's network; images are in [-1, 1]."""
 
-    path_type = f"{__name__}:ElicPath"
+    integer_model_type = f"{__name__}:ElicPath"
 
     def __init__(self, sizes: ElicSizes) -> None:
         super().__init__()

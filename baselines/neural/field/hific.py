@@ -30,7 +30,7 @@ from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_en
 class HificNetwork(HyperpriorNetwork):
     """HiFiC's network; it maps images from [-1, 1] to [0, 1] for the transforms."""
 
-    in_unit_range = True
+    uses_unit_range = True
     counts_rounded = True
     quantised_bits: Mapping[str, int] = {"synthesis.blocks.": 7, "hyper_synthesis.": 7}
 

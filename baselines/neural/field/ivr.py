@@ -236,7 +236,7 @@ class IvrNetwork(LatentNetwork):
 
     quantised_bits: Mapping[str, int] = {"hyper_": 8}
     control_block = SingleControl(RATE_GRID)
-    coder_type, path_type = f"{__name__}:IvrCoder", f"{__name__}:IvrPath"
+    coder_type, integer_model_type = f"{__name__}:IvrCoder", f"{__name__}:IvrPath"
 
     def __init__(self, sizes: IvrSizes) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.neural.bitstream.container import LARGE
+from baselines.neural.bitstream.container import LARGE_TILING
 from baselines.neural.entropy.coder import PRECISION, SymbolDecoder, SymbolEncoder
 from baselines.neural.exact import ExactLinear, exponential, round_to_grid, square_root
 from baselines.neural.network import LatentCoder
@@ -179,7 +179,7 @@ class PqMimCoder(LatentCoder):
     """Coder that converts between PQ-MIM's images, latents and bytes, on a device."""
 
     stride = latent_stride = FACTOR
-    margin = LARGE.margin
+    margin = LARGE_TILING.margin
 
     def __init__(
         self,

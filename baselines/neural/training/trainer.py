@@ -44,7 +44,7 @@ from baselines.neural.training.photographs import (
 )
 from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import TrainingRun
-from benchmark.errors import FOREIGN, BenchError, Unavailable, UsageError
+from benchmark.errors import FOREIGN_ERRORS, BenchError, Unavailable, UsageError
 from benchmark.plugins import author_failure
 from benchmark.registry import names_file
 from benchmark.system.atomic import handle_signals
@@ -117,7 +117,7 @@ def _require_working_loss(run: TrainingRun, index: int, options: TrainingOptions
             objective.validate(network, options.validation[:1])
     except BenchError:
         raise
-    except FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         raise author_failure(stage.objective, kind, "a step", error) from error
 
 

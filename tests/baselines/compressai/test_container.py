@@ -35,11 +35,11 @@ def test_truncation_and_additional_bytes_are_detected():
     for length in range(len(stream)):
         with pytest.raises(CorruptStream):
             unpack(stream[:length], 3)
-    with pytest.raises(CorruptStream, match=r"bytes left|after its last"):
+    with pytest.raises(CorruptStream, match=r"bytes are left|after its last"):
         unpack(pack(STREAM) + b"\0", 3)
     stream = bytearray(pack(ZooStream(1, 1, 1, (b"abc", b"d"))))
     stream[3] += 1  # the first string now reaches into the second
-    with pytest.raises(CorruptStream, match=r"bytes left|after its last"):
+    with pytest.raises(CorruptStream, match=r"bytes are left|after its last"):
         unpack(bytes(stream), 2)
 
 

@@ -141,13 +141,13 @@ while True:
     os.write(1, {})
 """
 CONFUSED = {
-    "answer(number, b'1') + answer(number, b'2')": "without being asked",
-    "answer(number, b'1') + answer(number + 1, b'2')": "without being asked",
-    "answer(1, b'1')": "another question",
-    "answer(number, b'1') + b'x' * (number == 1)": "without being asked",
+    "answer(number, b'1') + answer(number, b'2')": "before it received a request",
+    "answer(number, b'1') + answer(number + 1, b'2')": "before it received a request",
+    "answer(1, b'1')": "a request other than",
+    "answer(number, b'1') + b'x' * (number == 1)": "before it received a request",
     "answer(None)": "older rdrbench_worker.py does: copy",
     "answer(0, text='{}')": "older rdrbench_worker.py does: copy",
-    "answer(0, text='[' * 200_000 + ']' * 200_000)": "something else than an answer",
+    "answer(0, text='[' * 200_000 + ']' * 200_000)": "something other than an answer",
 }
 
 

@@ -97,9 +97,9 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(images, t
 
 
 SAID = {
-    "prints": "sh wrote 400,000,000 bytes to its standard output, and at most 1,048,576 are read",
+    "prints": "sh wrote 400,000,000 bytes to its standard output, but at most 1,048,576 are read",
     "complains": "sh ended with exit code 1; it said: ",
-    "writes": "sh wrote 400,000,000 bytes as stream.bin, and at most 1,060,096 are read",
+    "writes": "sh wrote 400,000,000 bytes as stream.bin, but at most 1,060,096 are read",
 }
 
 

@@ -12,7 +12,7 @@ from benchmark.api.codec import decoded
 from benchmark.errors import Unavailable
 from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.store import Store
-from benchmark.spec import CodecSpec, names_code
+from benchmark.spec import CodecSpec, refers_to_code
 from support.bench.command import bench
 from support.files.noise import noise_images
 from support.quick import quick
@@ -155,6 +155,6 @@ def test_results_called_as_a_python_file_load_none(work):
 
 
 def test_a_base_codec_counts_as_code_of_its_row():
-    assert names_code(CodecSpec("dirac", (("base", "command:decode=x"),)))
-    assert not names_code(CodecSpec("dirac", (("base", "hyperprior"), ("steps", "3"))))
+    assert refers_to_code(CodecSpec("dirac", (("base", "command:decode=x"),)))
+    assert not refers_to_code(CodecSpec("dirac", (("base", "hyperprior"), ("steps", "3"))))
     assert not NamedCodecs("dirac").may_run(CodecSpec("dirac", (("base", "./x.py:Y"),)))

@@ -122,14 +122,14 @@ def test_every_field_reaches_its_ends(changes):
         (0, 512, None, "0 x 512"),
         (768, MAX_SIDE + 1, None, "a side may have 1 to 65536"),
         (MAX_SIDE, 2049, None, "134217728"),
-        (MAX_TILE_PIXELS // 512 + 1, 512, None, "need tiles"),
+        (MAX_TILE_PIXELS // 512 + 1, 512, None, "one tile"),
         (768, 512, Tiling(0, 0), "tiles of 0"),
         (768, 512, Tiling(100, 0), "tiles of 100"),
         (768, 512, Tiling(64 * 256, 0), "multiples of 64"),
         (768, 512, Tiling(512, 8), "margin of 8"),
         (768, 512, Tiling(128, 144), "margin of 144"),
         (16384, 512, Tiling(8192, 4096), "margin of 4096"),
-        (768, 512, Tiling(768, 0), "for an image of 768 x 512"),
+        (768, 512, Tiling(768, 0), "than the image, 768 x 512"),
         (4096, 4096, Tiling(2112, 0), "2112 x 2112"),
     ],
 )
@@ -139,7 +139,7 @@ def test_what_no_stream_can_hold_has_a_fault(width, height, tiling, reason):
 
 def test_a_stream_of_too_few_bytes_is_refused():
     many = {"width": 8192, "height": 8192, "payloads": (b"",) * 16, "tiling": LARGEST}
-    with pytest.raises(ValueError, match="bytes: no image"):
+    with pytest.raises(ValueError, match="bytes are too few"):
         pack(KODAK._replace(**many))
 
 
@@ -158,15 +158,15 @@ def test_a_stream_of_too_few_bytes_is_refused():
         (replace_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
         (replace_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
         (replace_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
-        (replace_bytes(7, 2, b"\x81\x40"), "need tiles"),
+        (replace_bytes(7, 2, b"\x81\x40"), "one tile"),
         (replace_bytes(11, 1, b"\x41"), "q is step 65"),
         (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
         (replace_bytes(2, 9, MAP_HEADER + b"\x01\x10"), "level 16"),
-        (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "of 16383 bytes left"),
+        (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "of 16383 bytes are left"),
         (replace_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
         (replace_bytes(2, 1, b"\x14"), "tiles of 7168"),
-        (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes left"),
-        (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes left"),
+        (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes are left"),
+        (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes are left"),
     ],
 )
 def test_a_wrong_field_is_named(data, reason):
@@ -188,7 +188,7 @@ def test_a_stream_without_controls_is_two_bytes_shorter_and_has_no_flags_for_the
 
 @pytest.mark.parametrize(
     ("length", "reason"),
-    [(9, "of 9 bytes"), (0x7F, "of 127 bytes"), (0x80, "more than|bytes left|end")],
+    [(9, "of 9 bytes"), (0x7F, "of 127 bytes"), (0x80, "more than|are left|end")],
 )
 def test_a_tile_that_is_longer_than_the_stream_is_refused(length, reason):
     stream = Stream(b"abcd", 128, 64, HeaderControls(0, 0), (b"1234", b"5678"), Tiling(64, 0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.bitstream.container import LARGE, Stream, Tiling, choose_tiling
+from baselines.neural.bitstream.container import LARGE_TILING, Stream, Tiling, choose_tiling
 from baselines.neural.bitstream.control_grid import levels_from_picture, map_shape
 from baselines.neural.crdr.model import Controls, HeaderControls
 from baselines.neural.network import make_images, make_pixels, pad_pixels
@@ -120,7 +120,7 @@ def test_tiles_see_all_that_their_pixels_depend_on_also_with_maps(codec):
 
 def test_only_what_is_too_large_for_one_piece_comes_in_tiles():
     assert choose_tiling(1448, 1448) is None
-    assert choose_tiling(2048, 2048) == LARGE
+    assert choose_tiling(2048, 2048) == LARGE_TILING
     assert choose_tiling(2**21, 1) is None  # refused for its side, not for lack of tiles
 
 
@@ -154,7 +154,7 @@ def test_a_wrong_mean_is_refused_by_the_checksum_of_latents(codec, tiling, monke
     checked = codec.add_checksum(data)
     assert len(checked) == len(data) + 2
     assert np.array_equal(codec.decode(checked), codec.decode(data))
-    assert unpack(checked)._replace(latents=None) == unpack(data)
+    assert unpack(checked)._replace(latents_checksum=None) == unpack(data)
     branch = f"mean.{codec.coder._path.num_pieces - 1}"
     right = codec.coder._path.branches[branch]
     monkeypatch.setitem(codec.coder._path.branches, branch, lambda inputs: right(inputs) + 1)
