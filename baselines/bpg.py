@@ -1,4 +1,4 @@
-"""BPG: HEVC intra pictures by libbpg's programs bpgenc and bpgdec."""
+"""BPG: HEVC intra pictures, with libbpg's programs bpgenc and bpgdec."""
 
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,14 @@ from benchmark.system.programs import find_program
 from benchmark.system.settings import program_folders
 
 REMEDY = "build libbpg 0.9.8, and set $BPG_DIR to the folder of its programs"
-TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
+TIMEOUT_SECONDS = 3600  # far more than the slowest level takes for a large photograph
 MAGIC = b"BPG\xfb"
 NUMBER_BYTES = 5  # limit, since the time to parse a number grows with the square of its length
 FLAG_BYTES = 2  # pixel format, depth, colour space; neither alpha nor extensions are written
 
 
 class BPG:
-    """BPG by x265; the programs convert colours (BT.601, full range), as for published curves.
+    """BPG with x265. As for published curves, the programs convert colours (BT.601, full range).
 
     Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
     """
@@ -67,7 +67,7 @@ class BPG:
             options = [*self._options, "-q", f"{setting.value:g}", "-o", str(file)]
             command: list[str | Path] = [self._encoder, *options, source]
             data = run_encoder(command, file, pixels.shape, TIMEOUT_SECONDS)
-        # bpgenc writes the length 0, "the rest of the file": bpgdec would decode half a file
+        # bpgenc writes the length 0, "until the file ends": bpgdec would decode half a file
         length, end = _read_header(data)
         if length:
             return data
@@ -78,7 +78,7 @@ class BPG:
         return data[: end - 1] + digits + data[end:]  # in place of the byte 0
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; `ProgramFailed` or `CorruptStream` unless the file is complete."""
+        """Return the pixels; `ProgramFailed` or `CorruptStream` if the file is incomplete."""
         if not _read_header(data)[0]:
             raise CorruptStream("the BPG file does not state the length of its picture")
         with private_folder() as folder:
@@ -96,7 +96,7 @@ class BPG:
 
 
 def _read_header(data: bytes) -> tuple[int, int]:
-    # returns the size of the picture (0: the rest of the file) and the size of the header
+    # returns the bytes of the picture (0: until the file ends) and of the header
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptStream("the stream is not a BPG file")
     end = len(MAGIC) + FLAG_BYTES

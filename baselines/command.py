@@ -19,7 +19,7 @@ from benchmark.system.atomic import private_folder
 from benchmark.system.programs import find_program
 
 QUOTED_OR_SPACE = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|\\.)|\s+""")
-MAX_VALUES = 256  # a stream holds the value's index in a byte
+MAX_VALUES = 256  # the index of a value takes one byte of the stream
 
 
 class Command:
@@ -27,20 +27,20 @@ class Command:
 
     encode           reads the PNG {in} (8-bit RGB, no metadata) and writes the stream {out}; {q} is
                      the setting's value
-    decode           reads the stream {in} and writes the PNG {out}; if it uses {q}, the value's
-                     index precedes the stream as a byte, which is counted; {seed} is the seed of
+    decode           reads the stream {in} and writes the PNG {out}; if it contains {q}, a byte with
+                     the value's index precedes the stream, and is counted; {seed} is the seed of
                      a generative decoder, a whole number
     values           values of {q}, lowest rate first
     setting, name    names of {q} and of the codec in tables and figures
-    extension        suffix of the stream's file, for programs that look at it
+    extension        suffix of the stream's file, for programs that depend on it
     timeout_seconds  time limit of each program
-    version          a version that you choose, if the programs read files that are not named here
+    version          a version that you choose, if programs read files that no template names
     seed             value of {seed}; `bench run --draws` measures several seeds
 
     A template is split into words like a shell command, but no shell runs it: write `sh -c "..."`
     for a pipe. Programs run in the current folder; {in} and {out} are absolute paths. The
-    fingerprint covers the templates and the programs, files, folders and imported modules that they
-    name (`formats/external.py`). What a shell runs is unknown, so its cells are measured again each
+    fingerprint covers the templates, and the programs, files, folders and imported modules named in
+    them (`formats/external.py`). What a shell runs is unknown, so cells are measured anew each
     time unless `version` is given.
     """
 
@@ -82,7 +82,7 @@ class Command:
         seed: int = 0,
     ):
         if not timeout_seconds > 0:
-            raise BadOption(f"command: timeout_seconds must be above 0, not {timeout_seconds:g}")
+            raise BadOption(f"command: timeout_seconds must be positive, not {timeout_seconds:g}")
         if "/" in extension:
             raise BadOption(f"command: the extension {extension!r} contains a slash: remove it")
         self.name = name
@@ -95,12 +95,12 @@ class Command:
         self._setting, self._stores_index = setting, "{q}" in decode
         if self._stores_index and len(self.sweep) > MAX_VALUES:
             raise BadOption(
-                f"command: with {{q}} in decode, at most {MAX_VALUES} values are possible"
+                f"command: if decode contains {{q}}, at most {MAX_VALUES} values are possible"
             )
         if "{q}" not in encode and len(self.sweep) > 1:
-            raise BadOption("command: encode does not use {q}: add it, or give a single value")
+            raise BadOption("command: encode does not contain {q}: add it, or give a single value")
         if "{seed}" in encode or (seed and "{seed}" not in decode):
-            raise BadOption("command: {seed} belongs in decode: a seed has no effect elsewhere")
+            raise BadOption("command: {seed} has an effect only in decode: write it there")
         self._seed = seed
         self._templates = (encode, decode)
         self._stream = f"stream.{extension}"
@@ -110,7 +110,7 @@ class Command:
             find_program(words[0], "check the template, and whether the file is executable")
 
     def describe(self) -> CodecInfo:
-        """Return the user's templates, and a fingerprint of them and of the files they name."""
+        """Return the user's templates, and a fingerprint of them and of files named in them."""
         encode, decode = self._templates
         digests, unknown_phrases = zip(
             *map(hash_named_files, (self._encode, self._decode)), strict=True
@@ -129,7 +129,7 @@ class Command:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the program's stream; `ProgramFailed` if it failed, hung or wrote nothing."""
+        """Return the program's stream; `ProgramFailed` if it failed, hung or wrote none."""
         require_accepted(self, setting)
         with private_folder() as folder:
             source, stream = folder / "source.png", folder / self._stream
@@ -149,7 +149,7 @@ class Command:
         if self._stores_index:
             if data[0] >= len(self.sweep):
                 raise CorruptStream(
-                    f"the stream has the value index {data[0]}, of {len(self.sweep)} values"
+                    f"the stream needs value {data[0]}, but `values` has only {len(self.sweep)}"
                 )
             value, data = format_float_positional(self.sweep[data[0]].value, trim="-"), data[1:]
         with private_folder() as folder:
@@ -168,7 +168,7 @@ def _fill_placeholders(words: Sequence[str], values: dict[str, str | Path]) -> l
 
 
 def _parse_values(setting: str, values: str) -> tuple[Setting, ...]:
-    if not values:  # a codec from a stored row only decodes
+    if not values:  # a codec that is named in a stored row only decodes
         return ()
     try:
         numbers = [float(value) for value in values.split("/")]
@@ -182,7 +182,7 @@ def _parse_values(setting: str, values: str) -> tuple[Setting, ...]:
 
 
 def _normalise_spaces(template: str) -> str:
-    """Separate a template's words by single spaces; quoted parts stay."""
+    """Put single spaces between the words of a template; leave quoted strings unchanged."""
     return QUOTED_OR_SPACE.sub(lambda match: match[1] or " ", template).strip()
 
 

@@ -1,4 +1,4 @@
-"""CRDR, this project's codec, whose streams decode to the same latents on every machine.
+"""CRDR, this project's codec; its streams decode to the same latents on every machine.
 
     ours:beta=2.56                             by default beta=0 and beta=3.84
     ours:beta=0:checkpoint=trained/small.safetensors
@@ -36,10 +36,10 @@ SIZES = ARCHITECTURES["crdr"].sizes
 class CRDR(NetworkCodec):
     """CRDR with the weights of a checkpoint, at one realism weight beta.
 
-    `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
-    is a safetensors file with its card in the same folder, by default `ours.safetensors` (for a
-    `size` in `SIZES`, `ours-SIZE.safetensors`) in a weight folder, else the bundled one. `exact=1`
-    makes the decoder sum without rounding, so that pixels, too, are the same on every machine.
+    `beta`, 0 to 5.12, is rounded to a multiple of .04 and changes only the header. `checkpoint` is
+    a safetensors file with its card in the same folder; by default `ours.safetensors` (for a `size`
+    in `SIZES`, `ours-SIZE.safetensors`) in a weight folder, or else the bundled file. `exact=1`
+    makes the decoder sum without rounding, so that even pixels are the same on every machine.
     `effort` 1 to 3 makes the encoder search for better latents of each image by gradient descent.
     `check_latents=1` adds two bytes that let a decoder on any machine detect wrong latents.
     """
@@ -61,7 +61,7 @@ class CRDR(NetworkCodec):
         check_latents: int = 0,
     ) -> None:
         if not 0 <= beta <= MAX_BETA:
-            raise BadOption(f"beta is {beta:g}, not 0 to {MAX_BETA:g}")
+            raise BadOption(f"beta must be from 0 to {MAX_BETA:g}, not {beta:g}")
         require_options(
             self.name,
             size=(size, ("", *SIZES)),
@@ -70,7 +70,7 @@ class CRDR(NetworkCodec):
             effort=(effort, range(len(SEARCH_STEPS))),
         )
         if size and checkpoint:
-            raise BadOption("size and checkpoint exclude each other: leave one out")
+            raise BadOption("size and checkpoint exclude each other: give only one of them")
         self._size, self._exact, self._beta = size, bool(exact), beta
         self._steps = SEARCH_STEPS[effort]
         super().__init__(checkpoint=checkpoint)
@@ -108,11 +108,11 @@ class CRDR(NetworkCodec):
         return codec.add_checksum(data) if self._check_latents else data
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
-        """Return the image, at `beta` instead of the stream's value; raises `CorruptStream`."""
+        """Return the image, with `beta` in place of the stream's value; raises `CorruptStream`."""
         if beta is None:
             return self._load().decode(data)
         if not 0 <= beta <= MAX_BETA:
-            raise BadOption(f"beta is {beta:g}, not 0 to {MAX_BETA:g}")
+            raise BadOption(f"beta must be from 0 to {MAX_BETA:g}, not {beta:g}")
         from baselines.neural.crdr.model import BETA_GRID
 
         step = BETA_GRID.step(beta)

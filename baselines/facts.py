@@ -37,7 +37,7 @@ def _condition_holds(condition: str, options: Options) -> bool:
 
 
 def _fill_options(value: Any, options: Options) -> Any:
-    """Replace `{OPTION}` in the texts of a value, at any depth; "unknown" becomes None.
+    """Replace `{OPTION}` in all strings inside a value; the string "unknown" becomes None.
 
     >>> _fill_options(["beta={beta}", ["unknown"]], {"beta": "0"})
     ['beta=0', [None]]
@@ -50,12 +50,12 @@ def _fill_options(value: Any, options: Options) -> Any:
 
 
 STEPS = {"dirac": 1, "hfd": 20}  # default sampling steps of receivers
-# A receiver's costs; the seconds are per step and megapixel, on one core
+# Costs of a receiver: kMAC per step, seconds per step and megapixel on one core
 RECEIVER_PARAMETERS, STEP_KMAC, STEP_SECONDS = 993_168, 14.78, 0.43
 
 
 def _receiver_facts(name: str, options: Options) -> Facts:
-    # of a receiver of a base codec's streams, whose work is known with the base ELIC only
+    # for a decoder of a base codec's streams; its work is known only if the base is ELIC
     facts = _table_facts(name, options)
     base, steps = options.get("base", "elic"), int(options.get("steps", STEPS[name]))
     typical = [
@@ -83,7 +83,7 @@ def _receiver_facts(name: str, options: Options) -> Facts:
 
 
 def _repeat_facts(options: Options) -> Facts:
-    """Return the facts of `repeat`, drawn in the colour of its base codec."""
+    """Return the facts of `repeat`, which figures draw in the colour of its base codec."""
     base, times = parse_codec(options.get("base", "")), int(options.get("times", 2))
     facts = facts_of(base)
     is_complete = facts.title and {key for key, _ in base.options} <= {*facts.titled}
@@ -108,7 +108,7 @@ def _worker_facts(options: Options) -> Facts:
     contender = read_contender(file)
     seconds = contender.seconds_per_megapixel
     typical = Typical("", ((0.0, seconds),), "cuda" if contender.gpu else "cpu")
-    bytes_per_pixel = 1e9 * contender.memory_gb / 1e6  # as if measured for a megapixel
+    bytes_per_pixel = 1e9 * contender.memory_gb / 1e6  # memory_gb is that for a megapixel
     return Facts(
         contender.name, kind="learned", memory=Memory(bytes_per_pixel or 60, 0, torch=False),
         typical=(typical,) if seconds else (),

@@ -1,7 +1,7 @@
-"""Learned methods of the field, built and trained by this project; networks are in `neural/`.
+"""Learned codecs from papers, built and trained by this project; their networks: `neural/`.
 
     elic
-    elic:checkpoint=trained/elic-{level}.safetensors     instead of the bundled networks
+    elic:checkpoint=trained/elic-{level}.safetensors     replaces the bundled networks
     multirealism                   beta=0, closest to the pixels, and beta=2.56, most realistic
     pqmim:perceptual=1             with LPIPS and a GAN in the loss
     dirac                          with ELIC: steps=1, closest to the pixels, and steps=100
@@ -75,9 +75,9 @@ class IVR(NetworkCodec):
 
     def __init__(self, *, checkpoint: str = "") -> None:
         super().__init__(checkpoint=checkpoint)
-        highest = self._cards[0].config.rate_levels - 1
-        self.sweep = tuple(Setting("q", q) for q in range(highest + 1))
-        self.accepts = Between("q", 0, highest)
+        highest_q = self._cards[0].config.rate_levels - 1
+        self.sweep = tuple(Setting("q", q) for q in range(highest_q + 1))
+        self.accepts = Between("q", 0, highest_q)
 
     def _stream_controls(self, setting: Setting) -> int:
         from baselines.neural.field.ivr import RATE_GRID
@@ -100,8 +100,8 @@ class Hific(NetworkCodec):
 class MultiRealism(NetworkCodec):
     """Multi-Realism: one network for each rate, whose decoder takes a realism weight beta.
 
-    Agustsson et al. (CVPR 2023). beta, 0 to 2.56, is rounded to multiples of .02 and only written
-    to the header; the other bits do not depend on it.
+    Agustsson et al. (CVPR 2023). beta, 0 to 2.56, is rounded to a multiple of .02 and changes only
+    the header of a stream.
     """
 
     name = "multirealism"
@@ -111,7 +111,7 @@ class MultiRealism(NetworkCodec):
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:
         if not 0 <= beta <= MULTIREALISM_MAX_BETA:
-            raise BadOption(f"beta is {beta:g}, not 0 to {MULTIREALISM_MAX_BETA:g}")
+            raise BadOption(f"beta must be from 0 to {MULTIREALISM_MAX_BETA:g}, not {beta:g}")
         self._beta = beta
         self.coding = f"{self.coding}, beta={beta:g}"
         self.tuned_for = "PSNR" if beta == 0 else "perceptual quality"
@@ -150,14 +150,14 @@ class PqMim(NetworkCodec):
 
 
 class SamplingCodec(NetworkCodec):
-    """Codec that sends a base codec's streams unchanged, and whose receiver samples by diffusion.
+    """Codec that keeps the streams of a base codec; its decoder samples pictures by diffusion.
 
     The noise follows from the stream and `seed`; another processor may change a pixel by one level.
     `steps` and `seed` do not affect the stream. A single step, which estimates the mean, starts at
-    time 1. The file is `NAME-BASE.safetensors`, or `checkpoint`. Settings are the base codec's.
+    time 1. The weights are in `NAME-BASE.safetensors` or `checkpoint`.
     """
 
-    late_start: ClassVar[float]  # start time with several steps
+    late_start: ClassVar[float]  # time at which sampling starts, with several steps
     revision: ClassVar[int] = 1
     licence = "MIT"
 
@@ -170,9 +170,9 @@ class SamplingCodec(NetworkCodec):
         checkpoint: str = "",
     ) -> None:
         if not 1 <= steps <= MAX_STEPS:
-            raise BadOption(f"steps is {steps}, not 1 to {MAX_STEPS}")
+            raise BadOption(f"steps must be from 1 to {MAX_STEPS}, not {steps}")
         if not 0 <= seed <= MAX_SEED:
-            raise BadOption(f"seed is {seed}, not 0 to {MAX_SEED}")
+            raise BadOption(f"seed must be from 0 to {MAX_SEED}, not {seed}")
         self._steps, self._seed = steps, seed
         self._start = 1.0 if steps == 1 else self.late_start
         self._base = BaseCodec(base)
@@ -187,14 +187,14 @@ class SamplingCodec(NetworkCodec):
         if config.base != text:
             card_base = config.base or "(none)"
             raise Unavailable(
-                f"{subject} the base {card_base}, not for {text}: use the base {card_base}, or a "
-                f"checkpoint for {text}"
+                f"{subject} the base {card_base}, not for {text}: use base={card_base}, or a "
+                f"checkpoint that was trained for {text}"
             )
         expected, actual = config.base_fingerprint, self._base.fingerprint
         if expected != actual:
             raise Unavailable(
-                f"{subject} other weights of {text} ({expected[:8]}) than the installed ones "
-                f"({actual[:8]}): install {expected[:8]}, or train a checkpoint for {actual[:8]}"
+                f"{subject} the weights {expected[:8]} of {text}, but {actual[:8]} are installed: "
+                f"install {expected[:8]}, or train a checkpoint for {actual[:8]}"
             )
         self.sweep = config.sweep
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
@@ -238,7 +238,7 @@ class SamplingCodec(NetworkCodec):
         return getattr(self._base.codec, "estimated_bits", lambda: None)()
 
     def decode(self, data: bytes) -> Pixels:
-        """Return a picture sampled given the base codec's picture; raises the base's errors."""
+        """Return a picture sampled from the base codec's picture; raises the errors of the base."""
         base = self._base.codec.decode(data)
         network = _load_diffusion(self._paths[0], self._cards[0].sha256, self._device)
         config, table = network.sizes, network.level_table
@@ -266,8 +266,8 @@ def _load_diffusion(path: Path, _sha256: str, device: str) -> "DiffusionNetwork"
 class Dirac(SamplingCodec):
     """DIRAC: a base codec's streams, and a receiver that samples the residual by diffusion.
 
-    Ghouse et al. (2023), built from the abstract. `steps`, 1 to 1000, are DDIM's: a single step
-    estimates the mean; several start at time .5. `seed` chooses a sample. Neither affects streams.
+    Ghouse et al. (2023), built from the abstract. `steps`, 1 to 1000, are DDIM's: one step
+    estimates the mean; more start at time .5. `seed` selects a sample. Neither affects streams.
     """
 
     name = "dirac"
@@ -279,7 +279,7 @@ class Dirac(SamplingCodec):
 class Hfd(SamplingCodec):
     """HFD: an autoencoder's streams, and a score-based decoder that samples the picture.
 
-    Hoogeboom et al. (2023), built from the abstract. Options as for `Dirac`; DDPM steps from .3.
+    Hoogeboom et al. (2023), built from the abstract. Options as for `Dirac`; DDPM from time .3.
     """
 
     name = "hfd"

@@ -1,9 +1,9 @@
 """Codec without a program: published reconstructions on disk, with sizes or rates.
 
 Without a `sizes.csv`, common layouts are recognised. An operating point is a folder of pictures, or
-a rate in their names (`beach_0.25bpp.png`). Its name is made of the words in which the paths of
-folders with the same pictures differ, or is the rank of the rate if rates differ by image. A size
-comes from a csv line and a bitstream, which must agree, else from the rate in the picture's name.
+a rate in their names (`beach_0.25bpp.png`). It is named by the parts in which the paths of folders
+with the same pictures differ, or by the rank of the rate if rates differ by image. A size comes
+from a csv line, a bitstream (if there are both, they must agree), or the rate in a picture's name.
 """
 
 import math
@@ -52,7 +52,7 @@ STREAMS = {
 RATE = re.compile(r"(.+?)[_-]([0-9]*\.?[0-9]+)_?bpp", re.IGNORECASE)
 CODED_SUFFIX = re.compile(r"[_-](rec|recon|reconstructed|reconstruction|decoded|output|out|hat)$")
 IMAGE_COLUMNS = ("image", "filename", "name", "file", "img", "imagename", "imageid", "picture")
-# Kind of size -> names of its columns, as returned by `normalise_name`
+# Unit of a size -> names of its columns, as returned by `normalise_name`
 SIZE_COLUMNS = {
     "bpp": (
         *("bpp", "ratebpp", "bitrate", "rate", "bitsperpixel"),
@@ -61,8 +61,8 @@ SIZE_COLUMNS = {
     "num_bytes": ("numbytes", "nbytes", "bytes", "size", "filesize", "sizebytes", "streambytes"),
     "bits": ("bits", "numbits", "nbits", "totalbits"),
 }
-KIND_OF_SIZE = {word: kind for kind, words in SIZE_COLUMNS.items() for word in words}
-RAW_BYTES_PER_PIXEL, MIN_LIMIT_BYTES = 3, 1024  # a stream may have as many bytes, or 1024
+UNIT_BY_COLUMN = {name: unit for unit, names in SIZE_COLUMNS.items() for name in names}
+RAW_BYTES_PER_PIXEL, MIN_LIMIT_BYTES = 3, 1024  # a stream may always have 1024 bytes
 
 
 class PublishedPicture(NamedTuple):
@@ -71,9 +71,9 @@ class PublishedPicture(NamedTuple):
     image: str
     setting: float
     num_bytes: int
-    file: str  # path in the folder
+    file: str  # path below the folder
     stem: str  # name of the image without extension
-    line: int = 0  # line of sizes.csv, counting the header; 0: from another source
+    line: int = 0  # line of sizes.csv, where the header is 1; 0: another source
     stated: Mapping[str, str] = {}  # csv cells by column
 
 
@@ -82,9 +82,9 @@ class PublishedPictures(NamedTuple):
 
     points: tuple[str, ...]  # names of settings 1, 2, ..., lowest mean rate first
     pictures: tuple[PublishedPicture, ...]
-    sizes_from: str  # "bpp of metrics.csv"
-    left_out: tuple[str, ...]  # points without any size
-    rows_left_out: int = 0  # rows of csv files without a picture
+    sizes_source: str  # "bpp of metrics.csv"
+    unsized_points: tuple[str, ...]  # points without any size
+    unmatched_rows: int = 0  # number of rows of csv files without a picture
 
 
 class _PictureFile(NamedTuple):
@@ -108,10 +108,10 @@ class Folder:
 
     For a generative decoder, seeds=seed* names folders in DIR, each with the pictures of one seed;
     seed=N selects one of them, counted from 0.
-    DIR, a folder, zip or tar, has a folder of PNG or WebP for each operating point, or names with
-    rates (beach_0.25bpp.png). Sizes come from csv files with an image and bpp, num_bytes or bits,
-    or from a bitstream for each picture. Settings number the points from 1, by mean size.
-    `bench run` reports what was recognised.
+    DIR, a folder, zip or tar, has a folder of PNG or WebP pictures for each operating point, or
+    pictures named by rate (beach_0.25bpp.png). Sizes come from csv files with an image and bpp,
+    num_bytes or bits, or from a bitstream for each picture. Settings number the points from 1, by
+    mean size. `bench run` reports what was recognised.
     DIR/sizes.csv, or csv=FILE in DIR, takes precedence. It has the columns image (with or without
     the extension), setting (a number), num_bytes and optionally file: the 8-bit PNG or WebP in DIR,
     by default <setting as written>/<image without extension>.png. A line is for the image with its
@@ -156,10 +156,10 @@ class Folder:
             return ""
         count = sum(any(self.has(image, setting) for setting in self.sweep) for image in images)
         points = f"{counted(len(published.points), 'point')} ({', '.join(published.points)})"
-        note = f"; without sizes: {listed(published.left_out)}" if published.left_out else ""
-        if published.rows_left_out:
-            note += f"; {counted(published.rows_left_out, 'row')} without a picture"
-        sizes = f"{count} of {counted(len(images), 'image')}, {published.sizes_from}{note}"
+        unsized, unmatched = listed(published.unsized_points), published.unmatched_rows
+        note = f"; without sizes: {unsized}" if unsized else ""
+        note += f"; {counted(unmatched, 'row')} without a picture" if unmatched else ""
+        sizes = f"{count} of {counted(len(images), 'image')}, {published.sizes_source}{note}"
         return f"{self.name}: {points}, {sizes}"
 
     def stated(self, image: str, setting: Setting) -> Mapping[str, str]:
@@ -197,7 +197,7 @@ class Folder:
         raise Unavailable(NO_CODING.format(self.name, self._folder))
 
     def declared(self, image: str, setting: Setting) -> Declared:
-        """Return the size and picture of a line; raises `ImageRefused` if one is unusable."""
+        """Return the size and picture that a line states; `ImageRefused` if one is unusable."""
         row = self._line(image, setting)
         line = f" (line {row.line} of {self._sizes})" if row.line else ""
         location = f"{self._folder / row.file}{line}"
@@ -205,7 +205,7 @@ class Folder:
             read_picture = read_webp if row.file.lower().endswith(".webp") else read_png
             pixels = read_picture(self._picture_path(row))
             if not row.num_bytes:
-                raise ImageRefused("has no size: no picture of the image has a readable header")
+                raise ImageRefused("has no size: no picture of this image has a readable header")
             return Declared(row.num_bytes, pixels)
         except ImageRefused as reason:
             raise ImageRefused(f"{location} {reason}") from None
@@ -213,7 +213,7 @@ class Folder:
             raise ImageRefused(f"{location} cannot be read: {error.strerror}") from None
 
     def has(self, image: str, setting: Setting) -> bool:
-        """Return whether there is a line for an image."""
+        """Return whether there is a line for an image at a setting."""
         with suppress(ImageRefused):
             return bool(self._line(image, setting))
         return False
@@ -241,7 +241,7 @@ class Folder:
                     if other_image != image:
                         raise BadOption(
                             f"line {row.line} of {self._sizes} matches {other_image} and {image}: "
-                            "write a line for each, with its extension"
+                            "write a line for each image, with its extension"
                         )
 
     def _line(self, image: str, setting: Setting) -> PublishedPicture:
@@ -250,7 +250,7 @@ class Folder:
         stem_rows = self._by_stem.get((plain(stem) if self._published else stem, setting.value), [])
         if setting.name == "setting" and (exact_row or len(stem_rows) == 1):
             return exact_row or stem_rows[0]
-        problem = "several lines, none of them exactly" if len(stem_rows) > 1 else "no line"
+        problem = "several similar lines, but none" if len(stem_rows) > 1 else "no line"
         raise ImageRefused(f"{self._sizes} has {problem} for image {image!r} at {setting}: add it")
 
 
@@ -266,7 +266,7 @@ def _read_index(path: Path) -> dict[tuple[str, float], PublishedPicture]:
             first_by_stem.setdefault((stem, row.setting), row)
             rows[row.image, row.setting] = row
     except OSError as error:
-        remedy = f"make it, with the columns {','.join(COLUMNS)}"
+        remedy = f"write one with the columns {','.join(COLUMNS)}"
         raise Unavailable(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     except (UnicodeDecodeError, BadFile) as error:
         raise BadOption(f"{path} is not a csv in UTF-8: {error}") from error
@@ -289,12 +289,12 @@ def _read_csv_lines(path: Path) -> Iterator[PublishedPicture]:
         image = normalize("NFC", image)
         value = number_in(setting)
         if not image:
-            raise BadOption(f"{location} has no image")
+            raise BadOption(f"{location}: the column image is empty")
         if not math.isfinite(value):
             raise BadOption(f"{location}: setting must be a number, not {setting!r}")
         stem = _strip_suffix(image)
         file = cells.get("file") or f"{setting}/{stem}.png"
-        sizes = {name: cells[name] for name in names if normalise_name(name) in KIND_OF_SIZE}
+        sizes = {name: cells[name] for name in names if normalise_name(name) in UNIT_BY_COLUMN}
         pixels = _num_pixels(path.parent, file) if len(sizes) > 1 else None
         num_bytes = _agreed_bytes(location, sizes, pixels)
         yield PublishedPicture(image, value, num_bytes, file, stem, number)
@@ -321,9 +321,7 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
     entries = _locate_pictures(folder, pictures_found)
     if not entries:
         suffixes = sorted({file.suffix for file in files if file.suffix.lower() in SUFFIXES})
-        problem = (
-            f"its pictures are {listed(suffixes)}: save" if suffixes else "and no pictures: put"
-        )
+        problem = f"its pictures are {listed(suffixes)}: save" if suffixes else "nor pictures: put"
         raise Unavailable(
             f"{folder} has no sizes.csv (image,setting,num_bytes); {problem} reconstructions there "
             "as PNG or lossless WebP"
@@ -377,7 +375,7 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
     if not sized_pictures:
         raise BadOption(
             f"{folder} does not state the sizes of its pictures: add a csv with image and bpp, "
-            "num_bytes or bits, names that end in _0.25bpp, or a bitstream (.bin, ...) per picture"
+            "num_bytes or bits, end names in _0.25bpp, or add a bitstream (.bin) for each picture"
         )
     points = _sort_points(sized_pictures)
     pictures = tuple(
@@ -390,7 +388,7 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
 
 
 def _sort_points(pictures: Mapping[tuple[str, str], PublishedPicture]) -> tuple[str, ...]:
-    # sorts by mean size, over the images that all points have, if any
+    # sorts by mean size, over the images that all points have, or all images if there are none
     images = group_by_key((point, image) for image, point in pictures)
     common_images = set.intersection(*map(set, images.values()))
     sizes = group_by_key((point, picture.num_bytes) for (image, point), picture in pictures.items()
@@ -411,7 +409,7 @@ def plain(image: str) -> str:
 
 
 def _locate_pictures(folder: Path, files: Sequence[Path]) -> list[_PictureFile]:
-    # points known only from the order of rates are "rate 1", "rate 2", ...
+    # points that only the order of rates tells apart are "rate 1", "rate 2", ...
     rates = {file: match for file in files if (match := RATE.fullmatch(file.stem))}
     files = [*rates] or files
     images = {file: plain(rates[file][1] if rates else file.name) for file in files}
@@ -468,7 +466,7 @@ def _rows_of_sheets(
             raise BadOption(f"{folder / file} is not a csv in UTF-8: {error}") from error
         names = {normalise_name(name): name for name in reversed(sheet.names)}
         image = next((names[word] for word in IMAGE_COLUMNS if word in names), "")
-        columns = [name for name in sheet.names if normalise_name(name) in KIND_OF_SIZE]
+        columns = [name for name in sheet.names if normalise_name(name) in UNIT_BY_COLUMN]
         if not image or not columns:
             continue
         by_image = group_by_key(
@@ -528,16 +526,16 @@ def _narrow_pictures(rows: Sequence[_Row], stem: str, columns: Sequence[str]) ->
 def _agreed_bytes(
     location: str, sizes: Mapping[str, str], num_pixels: int | None, stream: int | None = None
 ) -> int:
-    # num_pixels: None for an unreadable picture, for which a rate gives 0 bytes
+    # num_pixels: None if the picture is unreadable; a rate then gives 0 bytes
     ranges: dict[str, tuple[float, float]] = {}  # bytes, and their maximum rounding error
     for name, text in sizes.items():
-        cell, kind = f"{name} {text.strip()}", KIND_OF_SIZE[normalise_name(name)]
+        cell, unit = f"{name} {text.strip()}", UNIT_BY_COLUMN[normalise_name(name)]
         try:
-            number = measured_number(text.strip(), name, whole=kind != "bpp")
+            number = measured_number(text.strip(), name, whole=unit != "bpp")
         except BadFile as error:
             raise BadOption(f"{location}: {error}") from error
-        if kind != "bpp":
-            ranges[cell] = (number, 0.0) if kind == "num_bytes" else (-(-number // 8), 1.0)
+        if unit != "bpp":
+            ranges[cell] = (number, 0.0) if unit == "num_bytes" else (-(-number // 8), 1.0)
         elif num_pixels:
             last_digit = Decimal(text.strip()).as_tuple().exponent
             error_bpp = 10.0 ** int(last_digit) / 2
@@ -573,7 +571,7 @@ def _is_in(entry: _PictureFile, cell: str) -> bool:
 
 
 def _find_streams(folder: Path, files: Iterable[Path]) -> dict[str, int]:
-    # {picture: bytes of its bitstream} for pictures with a single bitstream of their name
+    # bytes by picture, for pictures with exactly one bitstream of the same name
     streams: dict[tuple[Path, str], list[int]] = defaultdict(list)
     pictures = []
     for file in files:

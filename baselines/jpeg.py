@@ -38,7 +38,7 @@ class JPEGCodec:
     accepts = Between("quality", 1, 100, whole=True)
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels, read-only; `OSError` for anything but a complete JPEG."""
+        """Return the pixels, read-only; `OSError` unless `data` is a complete JPEG."""
         with open_jpeg(data) as image:
             return np.asarray(image)
 
@@ -70,7 +70,7 @@ class JPEG(JPEGCodec):
         self._optimize = bool(optimize)
 
     def describe(self) -> CodecInfo:
-        """Return the versions of libjpeg-turbo and Pillow, and a fingerprint of compiled files."""
+        """Return the versions of libjpeg-turbo and Pillow, with a fingerprint of compiled files."""
         return CodecInfo(
             version=jpeg_version(),
             command="PIL.Image.save(format='JPEG', quality={quality}, "
@@ -87,9 +87,9 @@ class JPEG(JPEGCodec):
         require_sides("JPEG", pixels, MAX_SIDE_PX)
         if self._optimize:
             # Pillow's buffer of w * h bytes (2 w * h from quality 95 on) must hold an optimised
-            # stream, which for noise takes 3 w * h at 4:4:4. The bound is tj3JPEGBufSize's in
-            # libjpeg-turbo for 4:4:4: 6 bytes per pixel of complete blocks of 16 x 16, and 2048 for
-            # headers. All threads share MAXBLOCK, so it is never lowered.
+            # stream, which for noise takes 3 w * h at 4:4:4. The bound is that of libjpeg-turbo's
+            # tj3JPEGBufSize for 4:4:4: 6 bytes per pixel of complete blocks of 16 x 16, and 2048
+            # for headers. MAXBLOCK is never lowered, since all threads share it.
             height, width, _ = pixels.shape
             bound = 6 * (-(-height // 16) * 16) * (-(-width // 16) * 16) + 2048
             ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, bound)
@@ -113,7 +113,7 @@ class JPEG(JPEGCodec):
 class Jpegli(JPEGCodec):
     """Baseline JPEG by jpegli, the encoder of the JPEG XL authors; 4:2:0, without options.
 
-    On Kodak at low rates, libjpeg-turbo's decoder is .1 dB better than jpegli's own.
+    On Kodak at low rates, libjpeg-turbo's decoder gives .1 dB more than jpegli's.
     """
 
     name = "jpegli"
@@ -153,7 +153,7 @@ class Jpegli(JPEGCodec):
 
 
 class MozJPEG(JPEGCodec):
-    """Progressive JPEG by mozjpeg inside libvips: trellis quantisation and optimised scans.
+    """Progressive JPEG by the mozjpeg in libvips: trellis quantisation and optimised scans.
 
     Options: subsampling 420 (default) or 444; table 0 to 8, the quantisation table, default 3. The
     defaults are those of mozjpeg's program cjpeg. Table 2 needs fewer bits at equal PSNR on Kodak,

@@ -1,4 +1,4 @@
-"""WebP, JPEG XL and JPEG 2000 through imagecodecs (JPEG 2000 also through Pillow), raw pixels."""
+"""WebP, JPEG XL and JPEG 2000 through imagecodecs (JPEG 2000 also Pillow); raw pixels."""
 
 import struct
 from dataclasses import replace
@@ -29,20 +29,20 @@ START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table
 
 
 class WheelCodec:
-    """Base class of codecs decoded by a part of imagecodecs, named by a subclass."""
+    """Base class of codecs that an extension module of imagecodecs decodes."""
 
     name: ClassVar[str]
-    part: ClassVar[str]  # name in imagecodecs: "webp"
+    extension: ClassVar[str]  # name of the module's codec: "webp"
     libraries: ClassVar[tuple[str, ...]]  # prefixes of its linked libraries' file names
     licence: ClassVar[str] = "BSD-3-Clause"
     timed: ClassVar[str] = "one call in this process"
     chroma: ClassVar[str] = "4:4:4"
     tuned_for: ClassVar[str] = ""
-    decoding: ClassVar[dict[str, Any]]  # the decoder's arguments in addition to the stream
+    decoding: ClassVar[dict[str, Any]]  # further arguments of the decoder
     command: str  # for `CodecInfo`
 
     def __init__(self) -> None:
-        """Raise `Unavailable` unless imagecodecs is installed and has the part."""
+        """Raise `Unavailable` unless imagecodecs is installed and has the extension."""
         try:
             import imagecodecs
         except ImportError as error:
@@ -50,7 +50,7 @@ class WheelCodec:
                 f"{self.name} needs the Python package imagecodecs: install it",
                 Reason("package", "imagecodecs"),
             ) from error
-        if not getattr(imagecodecs, self.part.upper()).available:
+        if not getattr(imagecodecs, self.extension.upper()).available:
             raise Unavailable(
                 f"{self.name} is missing from this imagecodecs: install a complete wheel"
             )
@@ -59,7 +59,7 @@ class WheelCodec:
         """Return the versions of library and imagecodecs, and a fingerprint of their files."""
         import imagecodecs
 
-        release = getattr(imagecodecs, f"{self.part}_version")()
+        release = getattr(imagecodecs, f"{self.extension}_version")()
         return CodecInfo(
             version=f"{release}, imagecodecs {imagecodecs.__version__}",
             command=self.command,
@@ -71,20 +71,20 @@ class WheelCodec:
         )
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; raises imagecodecs' errors for anything but a complete stream."""
+        """Return the pixels; raises errors of imagecodecs unless `data` is a complete stream."""
         import imagecodecs
 
-        pixels: Pixels = getattr(imagecodecs, f"{self.part}_decode")(data, **self.decoding)
+        pixels: Pixels = getattr(imagecodecs, f"{self.extension}_decode")(data, **self.decoding)
         return pixels
 
     def files(self) -> list[Path]:
-        """Return the compiled files of the part and of its libraries."""
+        """Return the compiled files of the extension and of its libraries."""
         folder = package_folder("imagecodecs")
         library_folder = folder.parent / "imagecodecs.libs"
         libraries = [
             path for name in self.libraries for path in sorted(library_folder.glob(f"{name}*"))
         ]
-        return [*sorted(folder.glob(f"_{self.part}.*so")), *libraries]
+        return [*sorted(folder.glob(f"_{self.extension}.*so")), *libraries]
 
     def container_bytes(self, data: bytes) -> int:
         """Return 0: the stream is a bare codestream."""
@@ -97,7 +97,7 @@ class WebP(WheelCodec):
     Option: method, libwebp's effort from 0 (fast) to 6 (slow), 4 by default as in cwebp.
     """
 
-    name, part, libraries = "webp", "webp", ("libwebp", "libsharpyuv")
+    name, extension, libraries = "webp", "webp", ("libwebp", "libsharpyuv")
     decoding: ClassVar[dict[str, Any]] = {"index": 0, "hasalpha": False}
     chroma = "4:2:0"
     sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
@@ -113,7 +113,7 @@ class WebP(WheelCodec):
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return a RIFF file of a VP8 chunk; `BadOption` unless quality is from 0 to 100."""
+        """Return a RIFF file with a VP8 chunk; `BadOption` unless quality is from 0 to 100."""
         from imagecodecs import webp_encode
 
         require_accepted(self, setting)
@@ -132,11 +132,11 @@ class JPEGXL(WheelCodec):
     """JPEG XL, lossy (VarDCT, XYB), through imagecodecs' libjxl.
 
     Option: effort, 1 (fast) to 10 (slow), 7 by default as in cjxl. The setting is the Butteraugli
-    distance, largest at the lowest rate; 1 is called visually lossless. From 20, libjxl halves the
-    resolution.
+    distance, where 25 gives the lowest rate, and 1 is called visually lossless. From 20 on, libjxl
+    halves the resolution.
     """
 
-    name, part, libraries = "jpegxl", "jpegxl", ("libjxl",)
+    name, extension, libraries = "jpegxl", "jpegxl", ("libjxl",)
     decoding: ClassVar[dict[str, Any]] = {"index": 0, "numthreads": 1}
     timed = "one call in this process, conversion from and to RGB included"
     tuned_for = "Butteraugli"
@@ -179,7 +179,7 @@ class JPEG2000(WheelCodec):
     Both: irreversible wavelet and colour transform, 4:4:4, without OpenJPEG's comment of 39 bytes.
     """
 
-    name, part, libraries = "jpeg2000", "jpeg2k", ("libopenjp2",)
+    name, extension, libraries = "jpeg2000", "jpeg2k", ("libopenjp2",)
     decoding: ClassVar[dict[str, Any]] = {"planar": False, "numthreads": 1}
     licence = "BSD-2-Clause"
     timed = "one call in this process, removal of the comment included"

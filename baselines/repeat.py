@@ -18,10 +18,10 @@ class Repeat:
         require_options(self.name, times=(times, range(1, MAX_TIMES + 1)))
         self._times, spec = times, sole_variant(base, "base")
         if spec.name == self.name:
-            raise BadOption(f"base={base}: increase `times` instead")
+            raise BadOption(f"base={base} is `repeat` itself: increase `times` instead")
         self._encoder: Codec = load_codec(spec)
         if hasattr(self._encoder, "declared"):
-            raise BadOption(f"base={base} only reads decoded pictures, and cannot encode")
+            raise BadOption(f"base={base} cannot encode: name a codec that can")
         self._decoder: Codec = load_codec(spec)
         self.sweep: tuple[Setting, ...] = self._encoder.sweep
         if accepts := getattr(self._encoder, "accepts", None):

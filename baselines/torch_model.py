@@ -6,9 +6,9 @@
         def load(self, file):
             return MyNetwork.from_state_dict(torch.load(file))
 
-A stream is MessagePack of the checkpoint's number, the image's size, and the shape and strings
-returned by `compress`: about ten bytes more than the strings. Padding (zeros, centred) and rounding
-are those of CompressAI's evaluation.
+A stream is the MessagePack of the checkpoint's number, the image's size, and what `compress`
+returns, a shape and strings: about ten bytes more than the strings. Images are padded with zeros
+around them, and pixels rounded, as in CompressAI's evaluation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ STREAM = tuple[int, int, int, Any, list[Any]]  # checkpoint, height, width, shap
 
 
 class TorchModel:
-    """Codec of a network with `compress` and `decompress`; the module has an example."""
+    """Codec of a network with `compress` and `decompress`; see the module's example."""
 
     checkpoints: ClassVar[Mapping[float, str]]  # value of `setting` -> file
     setting: ClassVar[str] = "lambda"
@@ -53,7 +53,7 @@ class TorchModel:
         return list(self.checkpoints.values())
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return an image's stream, made by the network of the setting's checkpoint."""
+        """Return an image's stream, coded by the network of the setting's checkpoint."""
         from baselines.neural.network import inference
 
         height, width, _ = pixels.shape

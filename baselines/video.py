@@ -1,4 +1,4 @@
-"""Intra pictures by ffmpeg's encoders: AVIF by libaom, AVC by x264, HEVC by x265, VVC by VVenC.
+"""Intra pictures from ffmpeg's encoders: libaom (AVIF), x264 (AVC), x265 (HEVC), VVenC (VVC).
 
 Streams state BT.709 primaries and matrix, sRGB transfer, full range. One thread, no metadata.
 """
@@ -17,12 +17,12 @@ BOX_HEADER_BYTES = 8  # size and type; boxes of 4 GiB or more, with longer heade
 # AVIF omits the temporal delimiter at the start of an AV1 stream (AV1 specification, 5.6)
 TEMPORAL_DELIMITER = b"\x12\x00"
 
-# without placebo, for which x265 refuses pictures with sides under 32
+# without "placebo", with which x265 refuses pictures with sides under 32
 PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow"),
 )
-# ipratio: by default x264 codes an intra picture at 3 below the requested QP. Its log of settings,
+# ipratio: by default x264 codes an intra picture at 3 below the requested QP. Its list of settings,
 # a unit of type 6 in each stream, is removed.
 X264_PARAMETERS = "keyint=1:ipratio=1:threads=1"
 # ipratio: by default x265 codes an intra picture at 3 below the requested QP
@@ -45,7 +45,7 @@ class AVIF(IntraCodec):
 
     Options: tune psnr (default) or ssim, speed 0 (slow) to 6, default 4, subsampling 444 (default,
     as in published curves) or 420, depth 10 (default) or 8 bits. The setting is libaom's constant
-    quality level `crf`, 0 to 63. The usage is `good`, better at equal time than `allintra`.
+    quality level `crf`, 0 to 63. `-usage good` is better than `allintra` in the same time.
     """
 
     name = "avif"
@@ -116,7 +116,7 @@ class _ChecksummedCodec(IntraCodec):
     accepts = Between("qp", 0, 51, whole=True)
     licence = "GPL-2.0-or-later"
     parameters: ClassVar[tuple[str, ...]]  # further options of ffmpeg
-    ten_bit_qp: ClassVar[str] = "{qp}"  # the encoder's QP at 10 bits
+    ten_bit_qp: ClassVar[str] = "{qp}"  # x264's number for a QP at 10 bits
 
     def __init__(self, preset: str, subsampling: int, depth: int) -> None:
         require_options(
@@ -131,7 +131,7 @@ class _ChecksummedCodec(IntraCodec):
         super().__init__(layout, [*options, *self.parameters])
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return checksum, padding and an intra picture; `BadOption` unless qp is an int, 0..51."""
+        """Return checksum, padding and intra picture; `BadOption` unless qp is one of 0..51."""
         data = super().encode(pixels, setting)
         return crc_hqx(data, 0).to_bytes(2, "big") + data
 
@@ -150,8 +150,8 @@ class X265(_ChecksummedCodec):
     """HEVC intra pictures: x265 encodes, ffmpeg's own decoder decodes.
 
     Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 8 or 10. Learned
-    codecs are usually compared with HEVC in 8-bit 4:4:4, which caps PSNR at about 53 dB. The
-    encoder is tuned for PSNR. QPs are integers, 0 to 51. A checksum of two bytes comes first.
+    codecs are usually compared with HEVC in 8-bit 4:4:4, which limits PSNR to about 53 dB. The
+    encoder is tuned for PSNR. QPs are integers, 0 to 51. A checksum of two bytes precedes streams.
     """
 
     name = "x265"
@@ -168,7 +168,7 @@ class X264(_ChecksummedCodec):
 
     Options: preset (veryslow by default), subsampling 444 (default) or 420, depth 10 (default) or
     8. The encoder is tuned for PSNR. QPs are the standard's integers, 0 to 51; at 10 bits x264
-    counts them from -12, so it is given 12 more. A checksum of two bytes comes first.
+    counts from -12, so that it gets 12 more. A checksum of two bytes precedes streams.
     """
 
     name = "x264"

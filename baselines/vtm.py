@@ -1,8 +1,8 @@
 """VVC intra pictures: the reference software VTM encodes, ffmpeg decodes.
 
-The stream is VTM's, unchanged. It does not state matrix and range: BT.709, full range and 4:4:4 are
-constants of this adapter, as is the configuration (`encoder_intra_vtm.cfg`). The encoder pads sides
-to multiples of 8, and writes a conformance window by which the decoder crops them.
+VTM's stream is unchanged. It does not state matrix and range: this adapter always uses BT.709, full
+range, 4:4:4 and the configuration `encoder_intra_vtm.cfg`. The encoder pads sides to multiples of
+8, and writes a conformance window, to which the decoder crops them.
 """
 
 from functools import cached_property
@@ -25,7 +25,7 @@ COMMAND = (
     "--ConformanceWindowMode=1"
 )
 INTERNAL_DEPTH = 10  # bits of coded samples, set by the configuration for any input
-# On an old core the lowest QP takes some 250 s per megapixel; after ten times that it hangs.
+# On an old core the lowest QP takes some 250 s per megapixel; after 3600 s it is taken to hang.
 SECONDS_PER_MEGAPIXEL = 3600
 MIN_TIMEOUT_SECONDS = 600
 
@@ -33,7 +33,7 @@ MIN_TIMEOUT_SECONDS = 600
 class VTM:
     """VVC by VTM, always coded with 10 bits; option: depth, 8 (default) or 10 bits of the input.
 
-    With 8, decoded samples are rounded to 8-bit YCbCr before RGB, which caps PSNR at about 53 dB.
+    With 8, decoded samples are rounded to 8-bit YCbCr before RGB: PSNR is at most about 53 dB.
     """
 
     name = "vtm"
@@ -46,7 +46,7 @@ class VTM:
         self._decoder = ffmpeg.find_ffmpeg("decoding vvc", decoder="vvc")
 
     def describe(self) -> CodecInfo:
-        """Return the versions of VTM and decoder, a fingerprint of encoder and configuration."""
+        """Return versions of VTM and decoder, and a fingerprint of encoder and configuration."""
         release = query_version(
             self._encoder, "--help", rb"VTM Encoder Version (\S+)", "VTM", REMEDY
         )
@@ -84,7 +84,7 @@ class VTM:
             return run_encoder(command, stream, (height, width), limit)
 
     def decode(self, data: bytes) -> Pixels:
-        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one picture."""
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless there is one picture."""
         if not data:
             raise CorruptStream("the stream is empty")
         picture = ffmpeg.read_y4m(ffmpeg.decode_to_y4m(self._decoder, "vvc", data))

@@ -14,7 +14,7 @@ from benchmark.system.settings import weight_folders
 NAME = "ours.safetensors"
 STEPS = "Training steps that the card states; 0 marks all rows as untrained."
 TRAINING_DATA = "Description of the training data for the card."
-CROP_PX = 256  # side of crops of photographs, from which integer tables are made
+CROP_PX = 256  # side of the crops of photographs that integer tables are made from
 
 checkpoint = Verbs("""Import published weights as a checkpoint, and describe checkpoints.
 
@@ -45,7 +45,7 @@ def import_weights(
 
     target = out or weight_folders()[0] / NAME
     if target.suffix != ".safetensors":
-        raise UsageError(f"{target}: a checkpoint's name must end in .safetensors")
+        raise UsageError(f"{target}: the name of a checkpoint must end in .safetensors")
     photographs = benchmark.open_dataset("sample").images
     crops = [benchmark.read_image(image.path).pixels[-CROP_PX:, -CROP_PX:] for image in photographs]
     try:
@@ -88,10 +88,10 @@ def info(
         return
     print(f"{file}: checkpoint {card.sha256[:8]} of {card.architecture}, {card.training}")
     lines = {
-        "crops seen": f"{card.crops:,}" if card.crops else "unknown",
+        "training crops": f"{card.crops:,}" if card.crops else "unknown",
         "steps": ", ".join(f"{steps:,} in {name}" for name, steps in card.precision_steps.items()),
         "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.measured.items()),
-        "shown with its name": card.shown_caveat,
+        "caveat in tables": card.shown_caveat,
         "command": card.command,
         "commit": card.commit,
     }

@@ -54,14 +54,14 @@ def encode(
     codec: Annotated[str, opt(CODED, f"{CODEC}.")] = USUAL,
     point: Annotated[
         str,
-        opt(CODED, "Setting, such as q=2.5 or quality=30; default: the middle one of the codec."),
+        opt(CODED, "Setting, such as q=2.5 or quality=30; default: the middle of the sweep."),
     ] = "",
     q_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("q = 4"))] = None,
     beta_map: Annotated[Path | None, opt(CODED, MAP_HELP.format("beta = 5.12"))] = None,
 ) -> None:
     """Encode an image with a codec, by default ours.
 
-    --q-map and --beta-map set our codec's rate and realism by block.
+    For ours, --q-map and --beta-map set rate and realism by block.
 
     Examples:
       bench encode in.png out.crdr --codec ours:beta=3.84 --point q=2.5
@@ -73,7 +73,7 @@ def encode(
     files = {"q_map": q_map, "beta_map": beta_map}
     paths = {name: path for name, path in files.items() if path is not None}
     if paths and not _is_ours(codec):
-        raise UsageError(f"maps apply to ours, not to {codec}: leave them out")
+        raise UsageError(f"--q-map and --beta-map apply to ours, not to {codec}: leave them out")
     maps = {name: read_image(path, flatten=True) for name, path in paths.items()}
     setting = _parse_point(coder, point)
     pixels = read_image(image, request.flatten)
@@ -108,7 +108,7 @@ def decode(
     codec: Annotated[str, opt(CODED, f"{CODEC}; default: recognised from the stream.")] = "",
     beta: Annotated[
         float | None,
-        opt(CODED, "Realism weight of our codec, 0 to 5.12, instead of the stream's."),
+        opt(CODED, "Realism weight of our codec, 0 to 5.12, in place of the value in the stream."),
     ] = None,
 ) -> None:
     """Decode a stream of any codec to a PNG.
@@ -127,7 +127,7 @@ def decode(
     from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, read_regular
 
     if image.suffix.lower() != ".png":
-        raise UsageError(f"{image}: the decoded image is a PNG, so its name must end in .png")
+        raise UsageError(f"{image}: the decoded image will be a PNG, so its name must end in .png")
     use_device(request.device)  # refuse a missing device before the stream is read
     try:
         data = read_regular(stream, MAX_FOREIGN_FILE_BYTES)
@@ -165,7 +165,7 @@ def decode(
 
 
 def recognise_codec(stream: bytes, path: Path) -> str:
-    """Return the codec of a stream by its first bytes; raises `UsageError`."""
+    """Return the codec that a stream's first bytes show; `UsageError` if unknown."""
     for name, signature in SIGNATURES.items():
         if re.match(signature, stream, re.DOTALL):
             return name
@@ -176,7 +176,7 @@ def recognise_codec(stream: bytes, path: Path) -> str:
 
 
 def read_image(path: Path, flatten: bool = False) -> "Pixels":
-    """Read an image by the harness's rules; raises `UsageError`."""
+    """Read an image by the rules of the harness; raises `UsageError`."""
     try:
         return benchmark.read_image(path, flatten).pixels
     except ImageRefused as error:
@@ -218,7 +218,7 @@ def _remedy(error: BaseException, stream: bytes, codec: str) -> str:
     if not isinstance(error, CheckpointMismatch):
         return ""
     file = Path(_bundled_checkpoint(stream)).stem or "FILE"
-    return f": give its file with --codec {USUAL if codec == OURS else codec}:checkpoint={file}"
+    return f": give the file with --codec {USUAL if codec == OURS else codec}:checkpoint={file}"
 
 
 def _parse_point(coder: Codec, point: str) -> Setting:
@@ -231,12 +231,12 @@ def _parse_point(coder: Codec, point: str) -> Setting:
     try:
         return Setting(name.strip(), float(value))
     except ValueError:
-        raise UsageError(f"--point {point!r}: write it in the form quality=30") from None
+        raise UsageError(f"--point {point!r} has no number: write quality=30") from None
 
 
 def _write_result(path: Path, data: bytes) -> None:
     try:
-        path.parent.stat()  # a misspelt folder is an error
+        path.parent.stat()  # fails if the folder is misspelt
         write_file(path, data)
     except OSError as error:
         remedy = f"; make the folder {path.parent} first" * isinstance(error, FileNotFoundError)

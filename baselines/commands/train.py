@@ -1,4 +1,4 @@
-"""`bench train`: train networks on photographs, resumable at any time."""
+"""`bench train`: train networks on photographs; a run can be resumed at any time."""
 
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from baselines.neural.training.run import TrainingRun
 
 SAVED_STEPS_NOTE = "the saved steps are kept; the same command resumes from there"
-# Options that do not affect the weights, and that cards omit
+# Options that do not affect the weights; cards omit them
 UNRECORDED_OPTIONS = {
     *declared_options(TrainingOptions),
     *("out", "export_now", "quiet", "device", "dataset", "log", "check"),
@@ -62,22 +62,22 @@ def train(
         str | None,
         opt(
             ORIGIN,
-            "Dataset or folder of photographs for validation, never trained on; default: one in 20 "
-            "of --data, at most 12, held out of training.",
+            "Dataset or folder of photographs for validation, not training; default: one in 20 of "
+            "--data, at most 12, which are held out of training.",
         ),
     ] = None,
     seed: Annotated[
         int | None,
         opt(
             TRAINED,
-            "Seed of weights and crops, instead of the recipe's.",
+            "Seed of weights and crops, instead of that in the recipe.",
             minimum=0,
             maximum=2**63 - 1,
         ),
     ] = None,
     check: Annotated[
         bool,
-        opt(MANNER, "Print memory and time of a few steps of each stage, and write nothing."),
+        opt(MANNER, "Measure memory and time of a few steps of each stage, and write nothing."),
     ] = False,
     log: Annotated[
         list[str] | None,
@@ -90,8 +90,8 @@ def train(
 ) -> None:
     """Train networks on photographs, or resume; each becomes a checkpoint with a model card.
 
-    Exit code 0 if training is finished or the time is over, 2 if it cannot start, 130 if
-    interrupted, with everything saved.
+    The exit code is 0 if training is finished or the time is up, 2 if it cannot start, and 130 if
+    it was interrupted; everything is saved.
 
     Examples:
       bench train --recipe smoke --data sample --out runs/smoke
@@ -111,7 +111,7 @@ def train(
             if start is not None:
                 runs = [runs[0].start_from(start), *runs[1:]]
         elif start is not None:
-            raise UsageError("--start is for a single network: leave it out, or leave out --suite")
+            raise UsageError("--start is for a single network: leave out --start or --suite")
         else:
             from baselines.neural.training import suites
 

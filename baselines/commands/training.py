@@ -1,4 +1,4 @@
-"""Runs of `bench train`: plan, train and report them."""
+"""Runs of `bench train`: plan, train, report."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -35,8 +35,8 @@ from benchmark.system.settings import chosen_device, use_device
 from benchmark.system.text import bench_command
 
 LOSSES, LOSSES_PNG = "losses.csv", "losses.png"
-MILESTONES = "milestones"  # folder of a run with the milestones' checkpoints
-COMMON_RUN = "common"  # name of the run with the stages that variants share
+MILESTONES = "milestones"  # subfolder of a run with the checkpoints of milestones
+COMMON_RUN = "common"  # name of the run that trains the stages shared by variants
 COMPARED_BETA = 3.84
 
 
@@ -47,7 +47,7 @@ def add_photographs(
     validation: str | None,
     device: str,
 ) -> TrainingOptions:
-    """Return the options with photographs for training and validation; cards show `command`."""
+    """Add photographs for training and validation to the options; cards show `command`."""
     paths = tuple(path for source in data for path in _training_files(source))
     if validation:
         held_out = frozenset[str]()
@@ -58,8 +58,8 @@ def add_photographs(
         if not (pictures := photographs.validation_pictures(list(held_out))):
             unreadable = ", ".join(sorted(held_out))
             raise UsageError(
-                f"no photograph held out for validation can be read ({unreadable}): replace them, "
-                "or give --validation"
+                f"none of the photographs held out for validation can be read ({unreadable}): "
+                "replace them, or give --validation"
             )
     # a card names a dataset, or a folder and its parent
     names = [
@@ -78,7 +78,7 @@ def add_photographs(
 
 
 def select_device(device: str) -> str:
-    """Return the kind of device to train on; a GPU given by number becomes torch's current one."""
+    """Return the kind of device to train on; make a numbered GPU torch's current device."""
     kind = use_device(device)
     if ":" in device:
         torch.cuda.set_device(chosen_device())
@@ -90,12 +90,12 @@ def _training_files(source: str) -> list[Path]:
     if path.is_dir() or (path.is_file() and path.suffix.lower() == photographs.ARCHIVE):
         return [path]
     if source not in DATASETS:
-        raise UsageError(f"--data {source}: there is no such folder, tar archive or dataset")
+        raise UsageError(f"--data {source} is neither a folder, nor a tar archive, nor a dataset")
     return [image.path for image in benchmark.open_dataset(source).images]
 
 
 def plan_runs(recipe: Recipe, folder: Path) -> list[TrainingRun]:
-    """Return the run of a recipe, or the runs of its variants after the stages they share."""
+    """Return a recipe's run, or its variants' runs after the run of the stages they share."""
     is_default = recipe.architecture == DEFAULT_ARCHITECTURE
     name = "ours" if is_default else recipe.architecture  # the file that the codec looks for
     if not recipe.variants:
@@ -113,7 +113,7 @@ def plan_runs(recipe: Recipe, folder: Path) -> list[TrainingRun]:
 
 
 def print_comparison_commands(recipe: Recipe, folder: Path) -> None:
-    """Print the commands that measure and draw the variants of a recipe."""
+    """Print the commands that measure and draw a recipe's variants."""
     specs = [
         CodecSpec(
             "ours",
@@ -130,7 +130,7 @@ def print_comparison_commands(recipe: Recipe, folder: Path) -> None:
 
 
 def check_runs(runs: Sequence[TrainingRun], options: TrainingOptions, device: str) -> None:
-    """Print memory, speed and time of each stage of the runs; write nothing."""
+    """Print the memory, speed and time of each stage of each run; write nothing."""
     device = device_of(device)
     paths = set(photographs.photograph_paths(options.data)) - options.held_out
     photos = photographs.open_photographs(sorted(paths))
@@ -152,7 +152,7 @@ def check_runs(runs: Sequence[TrainingRun], options: TrainingOptions, device: st
 
 
 def train_all(runs: Sequence[TrainingRun], options: TrainingOptions, quiet: bool) -> None:
-    """Train and export each run; raises `typer.Exit` if time runs out or a signal arrives."""
+    """Train and export each run; raises `typer.Exit` when the time is up or a signal arrives."""
     if len(runs) > 1 and not quiet:
         num_finished = sum(run.is_complete() for run in runs)
         steps = sum(run.recipe.steps - run.steps_reported() for run in runs)
@@ -181,7 +181,7 @@ def progress_text(recipe: Recipe, steps: int) -> str:
 
 
 def export_runs(runs: Sequence[TrainingRun], options: TrainingOptions) -> None:
-    """Export the checkpoints of the last states and of milestones, and draw the losses."""
+    """Export the last state and the milestones of each run, and draw the losses."""
     for run in [run for run in runs if run.folder.exists()] or runs:
         card = export(run, options)
         recipe = read_record(run.folder).recipe
@@ -254,7 +254,7 @@ def make_log(names: Sequence[str], quiet: bool, run: Path, recipe: Recipe) -> Lo
 
 
 def report_text(report: Report, recipe: Recipe) -> str:
-    """Return progress, last values and time left, as if all stages had this stage's speed."""
+    """Return progress, values, and time left at the speed of the current stage."""
     index, stages = report["stage"], recipe.stages
     parts = [f"stage {index + 1} of {len(stages)}, step {report['step']} of {stages[index].steps}"]
     formats = {"loss": "loss {:.4g}", "bpp": "{:.3f} bpp", "validation_loss": "validation {:.4f}"}
@@ -293,7 +293,7 @@ def losses_table(reports: Iterable[Report], recipe: Recipe) -> pl.DataFrame:
 
 
 def write_losses(folder: Path, recipe: Recipe) -> None:
-    """Convert the journal in a run's folder, if any, to `losses.csv`."""
+    """Write the reports in a run's folder, if any, to `losses.csv`."""
     if reports := read_reports(folder):
         write_files(folder, {LOSSES: losses_table(reports, recipe).write_csv()}, what="losses")
 

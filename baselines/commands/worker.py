@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from benchmark.codec import Pixels, Setting
 
 HELPER = "rdrbench_worker.py"
-TORCH = re.compile(r"torch(vision|audio)?\s*([=<>!~\[]|$)")  # packages that need torch
-TORCH_ON_CPU = "https://download.pytorch.org/whl/cpu"
+TORCH_PACKAGE = re.compile(r"torch(vision|audio)?\s*([=<>!~\[]|$)")
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
 File = Annotated[Path, opt(ARGUMENT, "Contender file: results/contenders/hpcm.toml.")]
 
@@ -50,7 +50,7 @@ def new(
         opt(TARGET, "Folder of the authors' code that gets the script; default: OUT/NAME."),
     ] = None,
 ) -> None:
-    """Write a contender file and an example script that runs.
+    """Write a contender file, and an example script that can be run at once.
 
     Examples:
       bench worker new hpcm
@@ -88,7 +88,7 @@ def new(
 
 @worker.verb("setup")
 def setup(file: File) -> None:
-    """Clone the repository, create the environment and download the weights, if missing.
+    """Clone the repository, create the environment and download weights, if they are missing.
 
     Examples:
       bench worker setup results/contenders/hpcm.toml
@@ -108,10 +108,10 @@ def setup(file: File) -> None:
         try:
             target = resolve_inside(contender.folder, path)
         except OSError as error:
-            raise UsageError(f"{file}: the weights {path!r}: {error.strerror}") from error
+            raise UsageError(f"{file}: {path!r} cannot be used: {error.strerror}") from error
         if not target.exists() and not weight.get("url"):
             raise UsageError(
-                f"{target} is missing and {file} has no url for it: put the file there"
+                f"{target} is missing, and {file} has no url for it: put the file there"
             )
         published = PublishedFile(weight.get("url", ""), target.name, weight.get("sha256", ""))
         download_weights(published, target)
@@ -137,7 +137,7 @@ def check(file: File) -> None:
             failures += not is_ok
             print(f"{setting}, {width} x {height}: {line}")
     if failures:
-        raise BenchError(f"{encoder.name} fails in {failures} of the cases above")
+        raise BenchError(f"{encoder.name} failed in {failures} of the cases above: correct it")
     print("Next:", bench_command("run", codecs=f"worker:{file},ours,jpeg", dataset="sample"))
 
 
@@ -157,13 +157,13 @@ def _check_case(
     except ProgramFailed as failed:
         return str(failed), False
     if decoded.shape != pixels.shape:
-        return f"decoded {decoded.shape[1]} x {decoded.shape[0]}", False
+        return f"failed: decoded to {decoded.shape[1]} x {decoded.shape[0]}", False
     if not np.array_equal(decoded, decoded_again):
-        return "two decodes of the same bytes differ", False
+        return "failed: two decoded pictures of the same stream differ", False
     error = np.mean((pixels.astype(float) - decoded) ** 2)
     psnr = 10 * np.log10(255**2 / error) if error else np.inf
     pipe_ms = 1000 * (total_seconds - encode_seconds)
-    times = f"encoder {encode_seconds:.3f} s, plus {pipe_ms:.1f} ms in the pipe"
+    times = f"encoder {encode_seconds:.3f} s, and {pipe_ms:.1f} ms in the pipe"
     times += f", decoder {decode_seconds:.3f} s"
     return f"{len(data):,} bytes, {psnr:.2f} dB, {times}", True
 
@@ -183,7 +183,7 @@ def _clone(contender: "ContenderFile") -> None:
     target, repository = str(contender.folder), contender.repository
     if not repository:
         raise UsageError(
-            f"{target} is missing and {contender.file} has no repository: copy the code there"
+            f"{target} is missing, and {contender.file} has no repository: copy the code there"
         )
     git = str(find_program("git", "install git, or clone the repository yourself"))
     print(f"Cloning {repository} to {target}")
@@ -216,7 +216,7 @@ def _place_script(contender: "ContenderFile") -> None:
 
 
 def require_no_page(path: Path, url: str) -> None:
-    """Delete a web page that was downloaded instead of weights; raises `UsageError`."""
+    """Raise `UsageError` if `path` is a web page instead of weights, and delete it."""
     with path.open("rb") as file:
         first_bytes = file.read(64).lstrip().lower()
     if first_bytes.startswith((b"<!doctype html", b"<html")):
@@ -233,7 +233,7 @@ def _make_environment(contender: "ContenderFile") -> None:
             f"{contender.file}: 'packages' needs a virtual environment, but python = "
             f"{contender.python!r} is not in one: write .venv/bin/python, or leave 'packages' out"
         )
-    has_gpu, needs_torch = bool(gpus()), any(map(TORCH.match, contender.packages))
+    has_gpu, needs_torch = bool(gpus()), any(map(TORCH_PACKAGE.match, contender.packages))
     size = ("about 6 GB" if has_gpu else "about 1 GB, torch for the CPU") if needs_torch else ""
     print(f"Making {environment}{f': {size}' if size else ''}")
     path = which("uv")
@@ -241,7 +241,7 @@ def _make_environment(contender: "ContenderFile") -> None:
     version = contender.python_version
     if not interpreter.exists():
         if not uv and version and version != f"{sys.version_info[0]}.{sys.version_info[1]}":
-            raise UsageError(f"Python {version} needs uv: install it")
+            raise UsageError(f"uv is needed for Python {version}: install the Python package uv")
         python = ["--python", version] if version else []
         command = [*uv, "venv", *python] if uv else [sys.executable, "-m", "venv"]
         try:
@@ -256,7 +256,7 @@ def _make_environment(contender: "ContenderFile") -> None:
         pip = [*uv, "pip", "install", "--python", str(interpreter)]
         install = pip if uv else [str(interpreter), "-m", "pip", "install"]
         if needs_torch and not has_gpu:  # PyPI's torch brings CUDA, 5 GB
-            install += ["--torch-backend", "cpu"] if uv else ["--extra-index-url", TORCH_ON_CPU]
+            install += ["--torch-backend", "cpu"] if uv else ["--extra-index-url", TORCH_CPU_INDEX]
         requirements = [word for line in contender.packages  # a line may be "-r requirements.txt"
                  for word in (shlex.split(line) if line.startswith("-") else [line])]  # fmt: skip
         run_program([*install, *requirements], folder=contender.folder, timeout_seconds=7200)

@@ -6,19 +6,19 @@
     compressai:model=mbt2018-mean:weights=random
     hyperprior:weights=matched        the same model, reduced, trained by this project
 
-The sweep holds the qualities whose weight files are present. Padding (zeros, centred, to multiples
-of 64) and rounding are those of CompressAI's evaluation; its numbers differ only by the header, 8
-to 10 bytes. The entropy model's parameters are computed in floating point: a stream can only be
-decoded on the kind of device, and with the versions and number of threads, that encoded it. A
-damaged payload gives a wrong image, not an error. A stream:
+The sweep has the qualities whose weight files exist. Images are padded (zeros around them, to
+multiples of 64) and rounded as in CompressAI's evaluation, whose numbers differ only by the header,
+8 to 10 bytes. The entropy model computes in floating point, so a stream can be decoded only on the
+same kind of device, and with the same versions and number of threads, as it was encoded. A damaged
+payload gives a wrong image, not an error. A stream:
 
     quality        1 byte: selects the model's network
     width, height  a varint each, in pixels
     lengths        a varint for each string, in bytes; the model determines their number
     strings        in this order; the stream ends with the last one
 
-A stream of n bytes has at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64: a decoder
-refuses more, and an encoder appends zeros if a blank image's stream would be shorter.
+A stream of n bytes has at most 2^18 + 1024 n pixels, with sides rounded up to multiples of 64. A
+decoder refuses more, so an encoder appends zeros if a blank image's stream is shorter.
 """
 
 import platform
@@ -68,7 +68,7 @@ from benchmark.system.text import bench_command
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# Numbers of qualities; 1 is the lowest rate. Listed here since importing CompressAI takes seconds.
+# Number of qualities by model; listed, since importing CompressAI takes seconds. 1: lowest rate.
 QUALITIES = {
     "bmshj2018-factorized": 8,
     "bmshj2018-factorized-relu": 8,
@@ -80,7 +80,7 @@ QUALITIES = {
 }
 METRICS = ("mse", "ms-ssim")
 AUTOREGRESSIVE = ("mbt2018", "cheng2020-anchor", "cheng2020-attn")
-# Files are named MODEL-QUALITY-HASH or MODEL-ms-ssim-QUALITY-HASH, with these exceptions.
+# Files are named MODEL-QUALITY-HASH or MODEL-ms-ssim-QUALITY-HASH; here are the exceptions.
 FILE_STEMS = {
     ("bmshj2018-factorized", "mse"): "bmshj2018-factorized-prior",
     ("cheng2020-anchor", "ms-ssim"): "cheng2020_anchor-ms-ssim",
@@ -88,15 +88,15 @@ FILE_STEMS = {
     ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
 }
 QUALITY_MARK = "{quality}"  # placeholder in a checkpoint's name
-CONTAINERS = ("network", "state_dict", "model_state_dict")  # keys in files of training scripts
-# Networks trained by this project: their model, and the prefix of their files' names.
+STATE_KEYS = ("network", "state_dict", "model_state_dict")  # in files of training scripts
+# Networks trained by this project: CompressAI's model, and the prefix of the files' names.
 MATCHED_MODEL, MATCHED_STEM = "bmshj2018-hyperprior", "hyperprior"
 WEIGHTS = ("published", "matched", "random")  # values of the option
 RANDOM_SEED = 0
 MAX_CACHED_BYTES = 1 << 30  # networks per process: four full sweeps of bmshj2018-hyperprior
 
 REVISION = 3
-LATENT_STEP = 16  # pixels between latent positions in every model of the zoo
+LATENT_STEP = 16  # pixels between latent positions, in every model
 CAVEATS = {
     "random": "random weights",
     "matched": "reduced, trained by this project",
@@ -105,8 +105,8 @@ CAVEATS = {
 
 # The widest hyperprior needs 660 bytes of memory per pixel: 44 GB for an image of this size.
 MAX_PIXELS = 1 << 26
-STEP = 64  # pixels; the deepest model of the zoo divides height and width by it
-STRING_TAIL = 64  # bytes that CompressAI's decoder reads when it starts and looks ahead
+STEP = 64  # pixels; the deepest model divides height and width by it
+STRING_TAIL = 64  # bytes that CompressAI's decoder reads in advance
 MIN_ALLOWED_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
 
@@ -137,7 +137,7 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
     (quality,) = reader.take(1)
     width, height, *lengths = (reader.varint() for _ in range(2 + num_strings))
     if not 0 < width * height <= MAX_PIXELS:
-        raise CorruptStream(f"the stream claims an image of {width} x {height} pixels")
+        raise CorruptStream(f"the stream claims {width} x {height} pixels, not 1 to {MAX_PIXELS}")
     strings = tuple(reader.take(length) for length in lengths)
     if excess := reader.rest():
         raise CorruptStream(f"the stream has {len(excess)} bytes after its last string")
@@ -160,7 +160,7 @@ def pad_blank_stream(stream: ZooStream) -> ZooStream:
 
 
 class NetworkSource(NamedTuple):
-    """Origin of a network; equal origins give equal networks."""
+    """Source of a network; equal sources give equal networks."""
 
     model: str
     quality: int
@@ -173,7 +173,7 @@ class NetworkSource(NamedTuple):
 def _find_sources(
     model: str, metric: str, weights: str, checkpoint: str, device: str
 ) -> dict[int, NetworkSource]:
-    """Return the networks' origins by quality, lowest first; options as in `CompressAI`."""
+    """Return the networks' sources by quality, lowest first; options as in `CompressAI`."""
     _require_published(model, metric)
     require_options("compressai", weights=(weights, WEIGHTS))
     if checkpoint and weights != "published":
@@ -219,21 +219,21 @@ def install_obstacles() -> dict[str, str]:
 
 
 def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
-    """Return weight files by quality; `UsageError`, `UnknownName`, `BadOption` if none exist."""
+    """Return published weight files in order of quality; a `UsageError` if there are none."""
     model, metric = options.get("model", ""), options.get("metric", "mse")
     if options.get("weights") == "matched":
         return released_files(MATCHED_STEM)
     if not model or options.keys() - {"model", "metric"}:
         raise UsageError(
-            f"{dict(options)} does not name published weights: give a model, and a metric unless "
-            "it is mse, for example compressai:model=bmshj2018-hyperprior:metric=mse"
+            f"{dict(options)} does not name published weights: give a model, and a metric other "
+            "than mse, for example compressai:model=bmshj2018-hyperprior:metric=ms-ssim"
         )
     _require_published(model, metric)
     with prepare_import():
         from compressai.zoo.image import model_urls
     urls = model_urls.get(model, {}).get(metric)
     if urls is None:
-        raise BadOption(f"CompressAI publishes no weights for {model}, {metric}")
+        raise BadOption(f"CompressAI publishes no weights of {model} for {metric}: choose another")
     return [
         PublishedFile(url, name := url.rpartition("/")[2], name.removesuffix(".pth.tar")[-8:])
         for _, url in sorted(urls.items())
@@ -247,7 +247,7 @@ def file_pattern(model: str, metric: str, quality: int) -> str:
 
 
 def _find_published_files(model: str, metric: str) -> dict[int, Path]:
-    """Return the published files that are present, by quality, verified; raises `Unavailable`."""
+    """Return the published files that exist, by quality; `Unavailable` if none or damaged."""
     fetch = bench_command("fetch", f"compressai:model={model}:metric={metric}")
     qualities = range(1, QUALITIES[model] + 1)
     paths = find_existing_files(
@@ -267,8 +267,8 @@ def _find_published_files(model: str, metric: str) -> dict[int, Path]:
 
 
 def find_matched(model: str, metric: str) -> dict[int, Path]:
-    """Return the networks trained by this project, by quality, verified against their cards."""
-    # raises `BadOption` for models never trained here, `Unavailable` for missing or damaged files
+    """Return files of networks that this project trained, by quality, checked with their cards."""
+    # raises `BadOption` for other models, `Unavailable` for missing or damaged files
     if (model, metric) != (MATCHED_MODEL, "mse"):
         raise BadOption(
             f"matched weights exist for {MATCHED_MODEL} with mse, not {model} with {metric}"
@@ -289,7 +289,7 @@ def _require_model(path: Path, model: str) -> None:
     card = verified_card(path)
     model_of_card = getattr(card.config, "model", card.architecture)
     if model_of_card != model:
-        raise Unavailable(f"{path} holds {model_of_card} according to its card, not {model}")
+        raise Unavailable(f"{path} holds {model_of_card}, not {model}, according to its card")
 
 
 _networks: OrderedDict[Hashable, "nn.Module"] = OrderedDict()
@@ -301,7 +301,7 @@ def network(source: NetworkSource) -> "nn.Module":
 
 
 def cached_network(source: Hashable, make: Callable[[], "nn.Module"]) -> "nn.Module":
-    """Return a source's network, cached in the process within `MAX_CACHED_BYTES`."""
+    """Return a source's network; the process caches up to `MAX_CACHED_BYTES` of networks."""
     if source in _networks:
         _networks.move_to_end(source)
     else:
@@ -332,14 +332,14 @@ def _make_network(source: NetworkSource) -> "nn.Module":
     else:
         from baselines.neural.checkpoint import read_state_dict
 
-        state = read_state_dict(source.path, *CONTAINERS)
+        state = read_state_dict(source.path, *STATE_KEYS)
         try:
             net = architecture.from_state_dict(load_state_dict(state))
         except (KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise Unavailable(f"{source.path} does not hold {source.model}: {reason}") from error
-    # Published files, and files with a card, carry the tables that their streams are coded with.
-    # Tables of another state dict may be older than its weights, so they are computed, as in
+    # Published files, and files with a card, contain the tables with which streams are coded. In
+    # other state dicts, tables may be older than the weights, so they are computed again, as in
     # CompressAI's evaluation.
     net.update(force=source.path is None or not (published or has_card(source.path)))
     net.eval().requires_grad_(False)
@@ -362,12 +362,12 @@ def prepare_import() -> Iterator[None]:
 
 
 class CompressAI:
-    """Model of the zoo, trained for a metric, at all qualities whose weights are present.
+    """Model of CompressAI, trained for a metric, at all qualities whose weights exist.
 
     `weights` is "published", "random" for a seeded, untrained network, or "matched" for networks
-    trained by this project, with the work per pixel of its codec and its number of crops per rate
-    level. `checkpoint` names state dicts instead: several separated by commas, lowest rate first,
-    or with `{quality}` for a number. Autoregressive models run on the CPU.
+    that this project trained, with as much work per pixel and as many crops per rate as `ours`.
+    `checkpoint` names state dicts instead: several separated by commas, lowest rate first, or a
+    pattern with `{quality}`. Autoregressive models run on the CPU.
     """
 
     name = "compressai"
@@ -395,7 +395,7 @@ class CompressAI:
         self.accepts = OneOf(self.sweep)
 
     def describe(self) -> CodecInfo:
-        """Return version, call, CompressAI's licence and the sha256 of the weights."""
+        """Return versions, call, CompressAI's licence, and a sha256 of the weights."""
         versions = f"CompressAI {version('compressai')}, torch {version('torch')}"
         trainings: dict[str, None] = {}
         for card in self._cards():
@@ -430,7 +430,7 @@ class CompressAI:
 
         height, width, _ = pixels.shape
         if height * width > MAX_PIXELS:
-            raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
+            raise ImageRefused(f"{width} x {height} pixels are more than {MAX_PIXELS}: shrink it")
         require_accepted(self, setting)
         quality = int(setting.value)
         net: Any = network(self._sources[quality])
@@ -446,16 +446,16 @@ class CompressAI:
         stream = unpack(data, self.num_strings)
         if stream.quality not in self._sources:
             raise CorruptStream(
-                f"the stream has quality {stream.quality}, whose weights are missing"
+                f"the stream has quality {stream.quality}, but its weights are missing"
             )
         _, _, padded_width, padded_height = padding(stream.width, stream.height)
         if padded_width * padded_height > max_pixels(len(data)):
-            size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
-            raise CorruptStream(f"the stream claims {size}, fewer bytes than any such image takes")
+            size = f"{stream.width} x {stream.height} pixels"
+            raise CorruptStream(f"{len(data)} bytes are too few for the claimed {size}")
         net: Any = network(self._sources[stream.quality])
         factor = int(net.downsampling_factor)
         # CompressAI's decoder may read beyond the end of a damaged string: at most four bytes per
-        # symbol, or fifteen times four bits for an escape. It finds zeros there.
+        # symbol, or fifteen times four bits for an escape. Zeros are appended for that.
         zero_bytes = (
             4 * int(net.M) * (padded_width // LATENT_STEP) * (padded_height // LATENT_STEP)
             + STRING_TAIL
@@ -509,7 +509,7 @@ def padded_planes(pixels: Pixels, device: str) -> "Tensor":
 
 
 def inner_pixels(planes: "Tensor", width: int, height: int) -> Pixels:
-    """Crop the image from a network's padded planes (3, H, W), and round it to 8 bits."""
+    """Crop the image from a network's padded planes (3, H, W), and round to 8 bits."""
     left, top, _, _ = padding(width, height)
     picture = planes[:, top : top + height, left : left + width].permute(1, 2, 0)
     pixels: Pixels = picture.mul(255).round_().clamp_(0, 255).byte().contiguous().cpu().numpy()

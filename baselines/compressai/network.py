@@ -1,7 +1,7 @@
 """CompressAI's network with a scale hyperprior, adapted to `Network`.
 
-Architecture (at any widths) and training are CompressAI's: the decoder sees the latent with the
-uniform noise with which bits are counted. One network per rate. Constructing it needs CompressAI.
+Architecture (with any widths) and training are CompressAI's: the decoder sees the latent with the
+same uniform noise with which bits are counted. One network per rate. Needs CompressAI.
 """
 
 import math
@@ -20,13 +20,13 @@ from benchmark.errors import UnknownName
 
 MODEL = "bmshj2018-hyperprior"
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lambda = 1
-INITIAL_GAMMA = 0.01  # GDN's, so small that the root of 1 + gamma x^2 is near 1
-MIN_SPREAD = 0.15  # minimum initial scale of a latent channel
+INITIAL_GAMMA = 0.01  # for GDN, so small that the root of 1 + gamma x^2 is near 1
+MIN_INITIAL_STD = 0.15  # minimum for a latent channel
 NOISE_STD = 0.001  # standard deviation of the noise added to a transform's kernels
-# CompressAI's N and M that match the work per pixel of each size of `ours` (14.6 k
+# CompressAI's N and M with the same work per pixel as each size of `ours` (14.6 k
 # multiply-accumulates for `micro`). Neither exceeds the published 320, so `full` has no match. With
-# the zoo's own M / N, 1.5 to 1.7, principal components end at 30.9 dB on Kodak at any rate; with 48
-# and 172 they reach 35.4 dB, those of `micro` 34.2 dB.
+# CompressAI's M / N, 1.5 to 1.7, principal components reach only 30.9 dB on Kodak at any rate; with
+# 48 and 172 they reach 35.4 dB, and those of `micro` 34.2 dB.
 WIDTHS = {
     "full": (320, 320), "small": (167, 229), "mini": (84, 229), "micro": (48, 172), "tiny": (9, 14),
 }  # fmt: skip
@@ -35,7 +35,7 @@ WIDTHS = {
 class ZooNetwork(LatentNetwork):
     """CompressAI network, `codec`, that maps images in [-1, 1] to an `Estimate`."""
 
-    recordable = False  # CompressAI's entropy bottleneck makes and reads a tensor in each step
+    recordable = False  # since CompressAI's entropy bottleneck makes and reads a tensor each step
 
     def __init__(self, sizes: ZooSizes) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class ZooNetwork(LatentNetwork):
         return CodedLatents(latents, y_bits, z_bits)
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Initialise as an orthogonal transform, stage by stage, fitted to `images`.
+        """Initialise as an orthogonal transform that is fitted to `images`, stage by stage.
 
         images: (n, 3, h, w) in [-1, 1], sides multiples of 16, on the network's device.
         `lambdas[0]`, the weight of a bit per pixel against 150 MSE, sets the latent's scale.
@@ -87,9 +87,9 @@ class ZooNetwork(LatentNetwork):
         net = self.codec
         transforms = fit_transforms((images + 1) / 2, (net.N, net.N, net.N, net.M))
         gain = GAIN / math.sqrt(lambdas[0])
-        spread = images.new_full((net.M,), MIN_SPREAD)
-        spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
-        spread.clamp_(min=MIN_SPREAD)
+        latent_std = images.new_full((net.M,), MIN_INITIAL_STD)
+        latent_std[: len(transforms[-1].spread)] = transforms[-1].spread * gain
+        latent_std.clamp_(min=MIN_INITIAL_STD)
         with torch.no_grad():
             for layer, transform in zip(net.g_a[::2], transforms, strict=True):
                 nn.init.normal_(layer.weight[: len(transform.basis)], std=NOISE_STD)
@@ -104,29 +104,29 @@ class ZooNetwork(LatentNetwork):
             net.g_a[6].weight *= gain
             net.g_a[6].bias *= gain
             net.g_s[0].weight /= gain
-            net.h_a[0].weight /= spread[:, None, None]
-            net.h_s[4].bias.copy_(spread)
+            net.h_a[0].weight /= latent_std[:, None, None]
+            net.h_s[4].bias.copy_(latent_std)
 
     def priors(self) -> tuple[nn.Module]:  # type: ignore[override]
         """Return CompressAI's entropy bottleneck."""
         return (self.codec.entropy_bottleneck,)
 
     def auxiliary_loss(self) -> Tensor:
-        """Return CompressAI's auxiliary loss; its gradient reaches the quantiles only."""
+        """Return CompressAI's auxiliary loss, which trains only the quantiles."""
         loss: Tensor = self.codec.aux_loss()
         return loss
 
     def tables(self, images: Any = ()) -> dict[str, Tensor]:
-        """Update CompressAI's tables, which are the network's buffers; return no others."""
+        """Update CompressAI's tables, which are buffers of the network; return nothing else."""
         self.codec.update(force=True)
         return {}
 
     def coder(self, tables: Mapping[str, Tensor], device: Any = "cpu") -> Any:
-        """Return CompressAI's network, whose methods the codec `compressai` calls."""
+        """Return CompressAI's network; the codec `compressai` calls its methods."""
         return self.codec
 
     def settle(self) -> None:
-        """Solve for the prior's quantiles, instead of using those from training."""
+        """Compute the prior's quantiles, instead of using those from training."""
         self.codec.update(force=True, update_quantiles=True)
 
     def stored_state(self) -> dict[str, Tensor]:
@@ -150,7 +150,7 @@ def rate_weight(lmbda: float) -> float:
 
 
 def hyperprior(sizes: str, lmbda: float) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return dimensions with as much work as a size of `ours`, and fields of the stages."""
+    """Return dimensions with as much work as a size of `ours`, and fields of stages."""
     if sizes not in WIDTHS:
         raise UnknownName("size of ours that a hyperprior matches", sizes, WIDTHS)
     dimensions = {"model": MODEL, "lmbda": lmbda, "widths": list(WIDTHS[sizes])}

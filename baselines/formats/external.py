@@ -1,4 +1,4 @@
-"""External codecs' programs: run them on files, query versions, hash their files; read PNG."""
+"""Programs of external codecs: run, query versions, hash files; PNG and WebP reading."""
 
 import ast
 import os
@@ -35,7 +35,7 @@ DEPTH_OFFSET = 24  # position of the bits per sample
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
-    """Write 8-bit RGB without metadata, lightly compressed: the file is read once and removed."""
+    """Write 8-bit RGB without metadata, with little compression, for a file that is read once."""
     Image.fromarray(pixels).save(path, "PNG", compress_level=1)
 
 
@@ -47,14 +47,15 @@ def read_png(path: Path) -> Pixels:
             if len(header) < HEADER_BYTES:
                 raise ImageRefused("is not a whole PNG: it ends within its header")
             if not header.startswith(SIGNATURE):
-                raise ImageRefused("is not a whole PNG: it does not begin as a PNG")
+                raise ImageRefused("is not a whole PNG: the signature of a PNG is missing")
             width, height = (
                 int.from_bytes(header[offset : offset + 4], "big") for offset in (16, 20)
             )
             if size > max_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
             if width * height > MAX_PIXELS:
-                raise ImageRefused(f"has {width} x {height} pixels, at most {MAX_PIXELS} are read")
+                limit = f"but at most {MAX_PIXELS} are read"
+                raise ImageRefused(f"has {width} x {height} pixels, {limit}")
             if not holds_rows(header, size):
                 raise ImageRefused(f"has {size:,} bytes, too few for {width} x {height} pixels")
             data = header + file.read(size - HEADER_BYTES)
@@ -68,7 +69,7 @@ def read_png(path: Path) -> Pixels:
     if lacks_rows(data, image):
         raise ImageRefused("is not a whole PNG: its last rows are missing")
     if data[DEPTH_OFFSET] > 8:
-        raise ImageRefused(f"has {data[DEPTH_OFFSET]} bits per sample: save it with 8")
+        raise ImageRefused(f"has {data[DEPTH_OFFSET]} bits per sample: save it with 8 bits")
     return _require_opaque(image)
 
 
@@ -78,7 +79,7 @@ def read_webp(path: Path) -> Pixels:
         image = WebPImageFile(BytesIO(read_regular(path, MAX_FOREIGN_FILE_BYTES)))
         if image.width * image.height > MAX_PIXELS:
             size = f"{image.width} x {image.height}"
-            raise ImageRefused(f"has {size} pixels, at most {MAX_PIXELS} are read")
+            raise ImageRefused(f"has {size} pixels, but at most {MAX_PIXELS} are read")
         image.load()
     except ImageRefused:
         raise
@@ -90,9 +91,9 @@ def read_webp(path: Path) -> Pixels:
 
 def _require_opaque(image: Image.Image) -> Pixels:
     if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
-        raise ImageRefused("has transparency: save it without")
+        raise ImageRefused("has transparency: save it without an alpha channel")
     if getattr(image, "n_frames", 1) > 1:
-        raise ImageRefused("is an animation: save one picture")
+        raise ImageRefused("is an animation: save a single picture")
     return np.array(image.convert("RGB"))
 
 
@@ -129,7 +130,7 @@ def query_version(program: Path, option: str, pattern: bytes, encoder: str, reme
     try:
         output = run_program([program, option], timeout_seconds=60, accepted_codes=(0, 1))
     except ProgramFailed as error:
-        raise Unavailable(f"{program} does not run: {error}") from error
+        raise Unavailable(f"{program} cannot be run: {error}") from error
     match = re.search(pattern, output)
     if not match:
         raise Unavailable(f"{program} is not {encoder}'s encoder: {remedy}")
@@ -143,12 +144,12 @@ SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 
 
 def hash_named_files(words: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Return the sha256 by path of files named in a command line, and what is unknown.
+    """Return the sha256 by path of files named in a command line, and what remains unknown.
 
-    The files are programs, files, folders and imported modules. A word may be a path, KEY=PATH or a
-    module after `-m`. Folders may have `MAX_FILES` files and `MAX_FOLDER_BYTES`; hidden files and
-    virtual environments are ignored. The second value is a phrase for what is unknown: what a shell
-    or its script runs, or a folder beyond the limits; "" if all files are known.
+    The files are programs, files, folders and imported modules. A word may be a path, KEY=PATH or,
+    after `-m`, a module. Folders may have `MAX_FILES` files and `MAX_FOLDER_BYTES`; hidden files
+    and virtual environments are ignored. The second value is a phrase: "what sh runs" for a
+    shell or its script, or "the folder DIR" beyond the limits; "" if all files are known.
     """
     shells = [word for word in words if Path(word).name in SHELLS]
     paths: dict[Path, None] = {}

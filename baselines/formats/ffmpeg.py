@@ -1,9 +1,9 @@
 """Intra pictures coded by the video codecs in imageio-ffmpeg's program.
 
-The stream is a byte and an elementary stream (Annex B). The byte holds the number of columns (high
-four bits) and rows (low four bits) added at the right and the bottom by repeating the last one:
-encoders refuse sides under 16, and 4:2:0 needs even sides. `baselines.formats.ycbcr` converts
-colours; ffmpeg is forbidden to convert anything, and streams state BT.709, full range.
+The stream is a byte and an elementary stream (Annex B). The byte has the number of columns (high
+four bits) and rows (low four bits) that were added at the right and the bottom by repeating the
+last one: encoders refuse sides under 16, and 4:2:0 needs even sides. `baselines.formats.ycbcr`
+converts colours, ffmpeg must not convert anything, and streams state BT.709, full range.
 """
 
 import re
@@ -23,7 +23,7 @@ from benchmark.system.atomic import private_folder
 from benchmark.system.digest import cached_value, file_sha256
 
 MIN_SIDE = 16
-TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph
+TIMEOUT_SECONDS = 3600  # far more than the slowest preset takes for a large photograph
 SIDE = r"[1-9][0-9]{0,5}"  # pixels, in a YUV4MPEG2 header
 UNATTENDED_OPTIONS = ("-hide_banner", "-nostdin", "-nostats")
 QUIET_OPTIONS = (*UNATTENDED_OPTIONS, "-loglevel", "error")
@@ -57,7 +57,7 @@ class PictureFormat(NamedTuple):
 @cache
 def find_ffmpeg(feature: str, **components: str) -> Path:
     """Return imageio-ffmpeg's program; `Unavailable` unless it has these components."""
-    # feature: what needs ffmpeg, for messages. components: names by kind (encoder, decoder, muxer)
+    # feature: what needs ffmpeg, for messages. components: encoder=NAME, decoder=NAME, muxer=NAME
     program = programs.packaged_ffmpeg(feature)
     for kind, name in components.items():
         try:
@@ -79,7 +79,7 @@ def ffmpeg_version(program: Path) -> str:
 
 @cache
 def encoder_version(program: Path, encoder: str, banner: str) -> str:
-    """Return the version of an encoder's library, matched by `banner` in the log of a trial."""
+    """Return the version of an encoder's library, which `banner` matches in the log of a trial."""
     picture = f"color=gray:s={MIN_SIDE}x{MIN_SIDE}"
     source = ["-f", "lavfi", "-i", picture, "-frames:v", "1"]
     trial = [*source, "-c:v", encoder, "-f", "rawvideo", "-"]  # x264 states its version only there
@@ -88,7 +88,7 @@ def encoder_version(program: Path, encoder: str, banner: str) -> str:
 
 
 def _query_ffmpeg(program: Path, *options: str) -> str:
-    # the program runs again only if its file changed
+    # runs the program again only if its file changed
 
     def run() -> str:
         command: list[str | Path] = [program, *options]
@@ -104,7 +104,7 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
     decoder_option = ["-c:v", decoder] if decoder else []
     # probing would decode the picture a second time
     source = [*decoder_option, "-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
-    single_picture = ["-map", "0:0", "-fps_mode", "passthrough"]  # AVC pictures have a duration
+    single_picture = ["-map", "0:0", "-fps_mode", "passthrough"]  # since AVC states a duration
     output = [*single_picture, "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
     return programs.run_program(
         [program, *QUIET_OPTIONS, "-noauto_conversion_filters", "-xerror", *source, *output],
@@ -163,12 +163,12 @@ class IntraCodec:
     name: ClassVar[str]
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     encoder: ClassVar[str]  # ffmpeg's name: "libx265"
-    stream: ClassVar[str]  # name of the stream, the decoder and the raw format: "hevc"
+    stream: ClassVar[str]  # ffmpeg's name of the decoder and of the raw format: "hevc"
     accepts: ClassVar[Between]
     banner: ClassVar[str]  # regular expression for the library's version in the encoder's log
     licence: ClassVar[str]
     revision: ClassVar[int] = 1
-    decoder: ClassVar[str] = ""  # ffmpeg's name, if it differs from the stream's
+    decoder: ClassVar[str] = ""  # ffmpeg's name, if it differs from `stream`
     output: ClassVar[str] = "STREAM"  # placeholder in the description's command
 
     def __init__(
@@ -182,7 +182,7 @@ class IntraCodec:
         )
 
     def describe(self) -> CodecInfo:
-        """Return the versions of library and ffmpeg, and the sha256 of the program with both."""
+        """Return versions of library and ffmpeg, and the sha256 of the program that has both."""
         library = encoder_version(self._program, self.encoder, self.banner)
         decoder = f"; decoded by {self.decoder}" if self.decoder else ""
         command = " ".join(["ffmpeg", *self._arguments("{width}x{height}")])
@@ -198,7 +198,7 @@ class IntraCodec:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the padding's byte and an intra picture; `BadOption` unless qp is an integer."""
+        """Return a byte of padding and an intra picture; `BadOption` unless qp is an integer."""
         step = 2 if self._layout.subsampling == 420 else 1
         rows, columns = (-(-max(side, MIN_SIDE) // step) * step - side for side in pixels.shape[:2])
         padded_pixels = np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge")
@@ -213,11 +213,11 @@ class IntraCodec:
         columns, rows = data[0] >> 4, data[0] & 15
         height, width, _ = pixels.shape
         if columns >= width or rows >= height:
-            raise CorruptStream(f"padding of {columns}x{rows} cannot be in {width}x{height} pixels")
+            raise CorruptStream(f"{width}x{height} pixels cannot have {columns}x{rows} of padding")
         return np.ascontiguousarray(pixels[: height - rows, : width - columns])
 
     def container_bytes(self, data: bytes) -> int:
-        """Return 1: the byte of padding before the elementary stream."""
+        """Return 1: the byte with the padding before the elementary stream."""
         return len(data[:1])
 
     def _encode_planes(self, planes: ycbcr.Planes, setting: Setting) -> bytes:
@@ -225,11 +225,11 @@ class IntraCodec:
         height, width = planes.luma.shape
         placeholder, value = f"{{{setting.name}}}", setting.value
         values = {placeholder: f"{value:g}", f"12+{placeholder}": f"{value + 12:g}"}
-        header_fields = [values.get(word, word) for word in self._arguments(f"{width}x{height}")]
+        arguments = [values.get(word, word) for word in self._arguments(f"{width}x{height}")]
         samples = raw_samples(planes, self._layout.depth)
         with private_folder() as folder:
-            stream = folder / "stream"  # not a pipe: libvvenc prints warnings to standard output
-            command: list[str | Path] = [self._program, *header_fields, stream]
+            stream = folder / "stream"  # not a pipe, since libvvenc prints warnings to it
+            command: list[str | Path] = [self._program, *arguments, stream]
             return run_encoder(command, stream, (height, width), TIMEOUT_SECONDS, samples)
 
     def _arguments(self, size: str) -> list[str]:
@@ -245,7 +245,7 @@ class IntraCodec:
         # does not crop padding; stream: ffmpeg's name for the raw format
         picture = read_y4m(decode_to_y4m(self._program, stream, data, self.decoder))
         if not picture.full_range:
-            raise CorruptStream("the stream does not signal full-range samples")
+            raise CorruptStream("the stream does not state full-range samples")
         luma, *chroma = picture.planes
         (height, width), (rows, columns) = luma.shape, chroma[0].shape
         scale = 2 if (rows, columns) != (height, width) else 1

@@ -15,9 +15,9 @@ from benchmark.codec import Pixels
 KR, KG, KB = 2126, 7152, 722  # luma weights in ten-thousandths
 UNIT = 10_000
 LANCZOS_LOBES = 3  # lobes of the filter that resamples chroma
-# Position of a chroma sample between its two luma samples, 0 being the first: left, halfway down,
-# as HEVC and VVC assume unless a stream states it (chroma location 0).
-SITE_DOWN, SITE_ACROSS = 0.5, 0.0
+# Position of a chroma sample between its two luma samples, 0 being the first: at the left, halfway
+# down, as HEVC and VVC assume unless a stream states another (chroma location 0).
+VERTICAL_SITE, HORIZONTAL_SITE = 0.5, 0.0
 
 Plane = NDArray[Any]  # (height, width), codes of n bits; uint8 up to 8 bits, uint16 above
 Samples = NDArray[np.float64]
@@ -38,7 +38,7 @@ def rgb_to_ycbcr(pixels: Pixels, depth: int, subsampling: Subsampling = 444) -> 
     Chroma is halved before rounding. 4:2:0 needs an even height and width (`ValueError`).
     """
     red, green, blue = np.moveaxis(pixels.astype(np.float64), 2, 0)
-    # integers until a single division: a colour with R = G and odd B - R lies exactly halfway
+    # Integers until a single division, so that halves (such as R = G with odd B - R) are exact.
     luma = KR * red + KG * green + KB * blue
     cb, cr = UNIT * blue - luma, UNIT * red - luma
     if subsampling == 420:
@@ -80,15 +80,15 @@ def reduce_to_8_bits(planes: Planes) -> Planes:
 
 
 def halve(plane: NDArray[Any]) -> Samples:
-    """Halve both sides by Lanczos-3, edges replicated; `ValueError` unless they are even."""
+    """Halve both sides by Lanczos-3 with replicated edges; `ValueError` unless sides are even."""
     if plane.shape[0] % 2 or plane.shape[1] % 2:
         raise ValueError(f"4:2:0 needs even sides, not {plane.shape[1]}x{plane.shape[0]}")
-    return _halve_rows(_halve_rows(plane, SITE_DOWN).T, SITE_ACROSS).T
+    return _halve_rows(_halve_rows(plane, VERTICAL_SITE).T, HORIZONTAL_SITE).T
 
 
 def double(plane: NDArray[Any]) -> Samples:
-    """Double both sides by Lanczos-3; input samples lie where `halve` puts them."""
-    return _double_rows(_double_rows(plane, SITE_DOWN).T, SITE_ACROSS).T
+    """Double both sides by Lanczos-3; input samples are where `halve` places them."""
+    return _double_rows(_double_rows(plane, VERTICAL_SITE).T, HORIZONTAL_SITE).T
 
 
 def _quantise(samples: Samples, unit: int, depth: int, offset: int) -> Plane:
@@ -128,6 +128,6 @@ def _lanczos(distances: Sequence[float]) -> Samples:
 def _weighted_sum(taps: Sequence[NDArray[Any]], weights: Samples) -> Samples:
     total = np.zeros(taps[0].shape)
     for tap, weight in zip(taps, weights, strict=True):
-        if abs(weight) > 1e-12:  # skip zeros of the filter, which are only nearly 0 in floats
+        if abs(weight) > 1e-12:  # skip zeros of the filter, which rounding makes nearly 0
             total += weight * tap
     return total

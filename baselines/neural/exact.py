@@ -1,4 +1,4 @@
-"""Layers in float64 with exact sums, and conversion of transforms to such layers.
+"""Layers in float64 with exact sums, and the conversion of transforms to such layers.
 
 Inputs are x = X 2^-f and weights w = W 2^-s with integers X and W. If |X| <= 2^ACTIVATION_BITS, and
 the sum of |W| over an output's inputs is at most 2^WEIGHT_BITS, every product and partial sum is a
@@ -22,7 +22,7 @@ from baselines.neural.entropy.integer.grid import power_of_two
 from baselines.neural.network import cudnn_flags
 from benchmark.errors import CorruptStream
 
-# ln 2 in two parts, the first with 33 bits: its products with integers below 2^20 are exact.
+# ln 2 = high + low; high has 33 bits, so its products with integers below 2^20 are exact.
 LN2_HIGH, LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
 LOG2_E = 1.4426950408889634
 MAX_ARGUMENT = 700.0
@@ -61,7 +61,7 @@ def softplus(values: Tensor) -> Tensor:
 
 def square_root(values: Tensor) -> Tensor:
     """Return the square root, correctly rounded and without a gradient."""
-    if values.device.type == "cpu":  # where torch's last bit depends on the instruction set
+    if values.device.type == "cpu":  # there torch's last bit depends on the instruction set
         return torch.from_numpy(np.sqrt(values.detach().numpy()))
     return values.detach().sqrt()
 
@@ -76,7 +76,7 @@ def sine_cosine(angles: Tensor) -> tuple[Tensor, Tensor]:
     return sine * angles, cosine
 
 
-ACTIVATION_BITS, WEIGHT_BITS = 22, 30  # 52 together
+ACTIVATION_BITS, WEIGHT_BITS = 22, 30  # 52 in sum, as float64 has
 FINEST_GRID = 64  # no grid is finer than 2^-64, so that products stay far from float64's minimum
 MAX_EXPONENT = 500  # keeps activations far from float64's maximum
 MAX_UNFOLDED_VALUES = 1 << 21  # 16 MB, in the band of rows that torch unfolds for one product
@@ -92,7 +92,7 @@ def round_to_grid(
     # raises `CorruptStream` for values that are not finite, or beyond 2^500
     largest = values.abs().amax() if dims is None else values.abs().amax(dims, keepdim=True)
     if not bool((largest < 2.0**MAX_EXPONENT).all()):
-        raise CorruptStream("the stream's synthesis exceeds the number range of the exact decoder")
+        raise CorruptStream("values in the decoded stream exceed the range of the exact decoder")
     _, exponent = torch.frexp(largest)  # largest < 2^exponent
     fraction = (bits - exponent.to(torch.int64)).clamp(max=FINEST_GRID)
     return torch.round(values * power_of_two(fraction)).mul_(power_of_two(-fraction))
@@ -112,7 +112,7 @@ def round_weights(weight: Tensor) -> Tensor:
 
 
 class ExactConvolution(nn.Module):
-    """Convolution (stride 1) or transposed one (stride 2) with exact sums, in bands of rows."""
+    """Convolution (stride 1, or transposed with stride 2) with exact sums, in bands of rows."""
 
     weight: Tensor
     bias: Tensor
@@ -136,10 +136,11 @@ class ExactConvolution(nn.Module):
         rows = max(1, MAX_UNFOLDED_VALUES // (self._unfolded_width * width))
         outputs = features.new_empty((count, len(self.bias), growth * height, growth * width))
         for top in range(0, height, rows):
-            low = max(0, top - self.reach)
-            sums = self._convolve_band(inputs[:, :, low : top + rows + self.reach])
+            first_row = max(0, top - self.reach)
+            sums = self._convolve_band(inputs[:, :, first_row : top + rows + self.reach])
             output_band = outputs[:, :, growth * top : growth * (top + rows)]
-            output_band.copy_(sums[:, :, growth * (top - low) :][:, :, : output_band.shape[2]])
+            band_sums = sums[:, :, growth * (top - first_row) :]
+            output_band.copy_(band_sums[:, :, : output_band.shape[2]])
         return outputs.add_(self.bias[:, None, None])
 
     def _convolve_band(self, band: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ class ExactConvolution(nn.Module):
 
 
 class ExactLinear(nn.Module):
-    """Linear layer with exact sums; with `dims=-1` there is a grid for each vector."""
+    """Linear layer with exact sums; with `dims=-1`, each vector has its own grid."""
 
     weight: Tensor
     bias: Tensor

@@ -1,4 +1,4 @@
-"""Codec of a contender file, served by processes in its authors' environment."""
+"""Codec of a contender file; processes in its authors' environment encode and decode."""
 
 import json
 import os
@@ -36,8 +36,8 @@ PROTOCOL = 2  # version of the messages
 MIN_PYTHON = (3, 6)  # for rdrbench_worker.py
 SECONDS_TO_DESCRIBE = 300.0  # time to import packages and to hash weights
 MAX_FILE_BYTES = 1 << 20
-SEED, OPTIONS = "seed", "options"  # message keys: seed, and options of the script's class
-RANDOM_WEIGHTS = "BENCH_RANDOM_WEIGHTS"  # variable read by the scripts of contenders/
+SEED, OPTIONS = "seed", "options"  # keys of messages
+RANDOM_WEIGHTS = "BENCH_RANDOM_WEIGHTS"  # environment variable of scripts in contenders/
 MAX_REAL = 1e30  # largest number that a row can hold
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MAX_REAL)]
 Finite = Annotated[float, msgspec.Meta(ge=-MAX_REAL, le=MAX_REAL)]
@@ -54,14 +54,14 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # Interpreter: a name, a path in the folder, or a command; {folder} is the folder's path
     python: Text = "python3"
     environment: Mapping[str, str] = {}
-    # path in the folder -> its sha256 and url
+    # {path in the folder: {"sha256": ..., "url": ...}}
     weights: Mapping[str, Mapping[str, str]] = {}
     repository: str = ""
     commit: str = ""
     licence: str = "NOASSERTION"
     reference: str = ""  # paper
-    tried: str = ""  # what it was tested with: "random weights"; "nothing" if untested
-    setting: str = ""  # with `values`: default settings instead of the class's
+    tried: str = ""  # the weights of its test: "random weights"; "nothing" if untested
+    setting: str = ""  # name of default settings, with `values`, that replace the class's
     values: tuple[Finite, ...] = ()
     gpu: bool = False  # whether the script needs a GPU
     memory_gb: NotNegative = 0  # of both processes together
@@ -71,7 +71,7 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encode_kmac: NotNegative | None = None  # thousand multiply-accumulates to encode a pixel
     decode_kmac: NotNegative | None = None
     python_version: str = ""  # of the environment that `bench worker setup` makes
-    packages: tuple[str, ...] = ()  # to install there: "torch==1.12.1"
+    packages: tuple[str, ...] = ()  # to install in it: "torch==1.12.1"
 
     @property
     def sweep(self) -> tuple[Setting, ...]:
@@ -80,11 +80,11 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def random_weights(self) -> bool:
-        """True if the script uses random weights, which need no file."""
+        """Whether the script uses random weights, which need no file."""
         return bool(self.environment.get(RANDOM_WEIGHTS) or os.environ.get(RANDOM_WEIGHTS))
 
     def command(self) -> list[str]:
-        """Return the command that starts the script; raises `Unavailable` without its Python."""
+        """Return the command that starts the script; `Unavailable` if its Python is missing."""
         program, *options = shlex.split(self.python)
         options = [*(word.replace("{folder}", str(self.folder)) for word in options), self.script]
         interpreter = self.folder / program
@@ -104,7 +104,7 @@ class ContenderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ""
 
     def missing(self, problem: str, kind: str, name: str) -> Unavailable:
-        """Return an error that `bench worker setup` fixes; `kind` and `name` go into its reason."""
+        """Return an error that `bench worker setup` fixes; kind, name: fields of its `Reason`."""
         remedy = bench_command("worker setup", self.file)
         return Unavailable(f"{self.name} {problem}: run `{remedy}`", Reason(kind, name, remedy))
 
@@ -123,7 +123,7 @@ def read_contender(file: Path) -> ContenderFile:
         raise UsageError(f"{file} has the unknown key 'file': delete it")
     if bool(values.get("values")) != bool(values.get("setting")):
         raise UsageError(
-            f"{file} has only one of 'setting' and 'values': add the other one, or remove this one"
+            f"{file} has only one of 'setting' and 'values': write both of them, or neither"
         )
     paths = {"file": str(file), "folder": values.get("folder", ".")}
     try:
@@ -131,15 +131,15 @@ def read_contender(file: Path) -> ContenderFile:
             values | paths, ContenderFile, dec_hook=lambda kind, text: kind(text)
         )
     except msgspec.ValidationError as error:
-        raise UsageError(f"{file}: {error}: correct it") from None
+        raise UsageError(f"{file} is unusable: {error}: correct this key") from None
     for weight in map(Path, contender.weights):
         if weight.is_absolute() or ".." in weight.parts:
-            raise UsageError(f"{file} has the weight file {weight} outside its folder: move it in")
+            raise UsageError(f"{file} has weights outside its folder, {weight}: move them there")
     return msgspec.structs.replace(contender, folder=(file.parent / contender.folder).resolve())
 
 
 class WorkerDescription(msgspec.Struct, frozen=True):
-    """Description that a worker gives of itself."""
+    """A worker's description of itself."""
 
     protocol: int
     sweep: tuple[tuple[Text, Finite], ...]
@@ -149,7 +149,7 @@ class WorkerDescription(msgspec.Struct, frozen=True):
     weights: dict[str, str]  # sha256 by path; "" for a missing file
     commit: str
     device: Literal["cpu", "cuda"]
-    options: tuple[str, ...] = ()  # arguments of the class; () from an older rdrbench_worker.py
+    options: tuple[str, ...] = ()  # parameters of the class; empty in older versions
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -159,7 +159,7 @@ class Costs(msgspec.Struct, frozen=True):
     estimated_bits: float | None = None
     height: int = 0  # of the decoded picture
     width: int = 0
-    opened: dict[str, str] = {}  # {path: sha256} of files opened since the last answer
+    opened: dict[str, str] = {}  # sha256, by path, of files opened since the last answer
 
 
 Answer = TypeVar("Answer", WorkerDescription, Costs)
@@ -168,9 +168,9 @@ Answer = TypeVar("Answer", WorkerDescription, Costs)
 class Worker:
     """`worker:FILE`, a contender file (docs/own-codec.md); `bench worker new NAME` writes it.
 
-    Encoder and decoder are separate processes, started with the first picture; one that fails is
-    started again for the next. Files that the script opens are recorded next to the contender file
-    with their sha256: if they change, the codec's fingerprint does. `seed` needs a class with it.
+    Encoder and decoder are separate processes, started with the first picture; a process that fails
+    is started again for the next. Files that the script opens are recorded next to the contender
+    file with their sha256: the codec's fingerprint changes with them. `seed`: see `draws`.
     """
 
     def __init__(self, *, file: str, name: str = "", seed: int = 0):
@@ -178,18 +178,18 @@ class Worker:
         self.name = name or self._contender.name
         self._seed = seed
         self._conversation: Conversation | None = None
-        self.inside_seconds: float | None = None  # for the last call, measured in the process
+        self.inside_seconds: float | None = None  # of the last call, measured in the process
         self._estimated_bits: float | None = None
         self._record = self._contender.file.with_suffix(".opened.sha256")
         has_record = self._record.exists()
         text = read_regular(self._record, MAX_FOREIGN_FILE_BYTES).decode() if has_record else ""
-        # lines as `sha256sum` writes them; a path's first line is used
+        # lines in the format of `sha256sum`; the first line of a path counts
         lines = (line.partition("  ") for line in reversed(text.splitlines()))
         self._digests_by_path = {path: digest for digest, _, path in lines}
 
     @staticmethod
     def complete_options(options: Mapping[str, str]) -> dict[str, str]:
-        """Return the options with a name for rows and figures, by default the contender's."""
+        """Return the options with a name for rows and figures, by default that of the file."""
         return {"name": read_contender(Path(options["file"])).name, **options}
 
     @staticmethod
@@ -199,12 +199,12 @@ class Worker:
 
     @property
     def takes_seed(self) -> bool:
-        """True if the class takes a seed."""
+        """Whether the class takes a seed."""
         return SEED in self._description.options
 
     @property
     def sweep(self) -> tuple[Setting, ...]:
-        """Settings of the contender file, by default those of the class."""
+        """Settings in the contender file, by default those of the class."""
         class_sweep = tuple(Setting(*setting) for setting in self._description.sweep)
         return self._contender.sweep or class_sweep
 
@@ -226,7 +226,7 @@ class Worker:
                 changed_digests,
                 contender.environment,
             ),
-            *("", "", ""),  # former parts; without them all fingerprints would change
+            *("", "", ""),  # of former fields: all fingerprints would change without them
             contender.python if " " in contender.python else "",
             contender.random_weights,
         ]
@@ -245,7 +245,7 @@ class Worker:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return the stream, complete for its decoder; raises `ProgramFailed`."""
+        """Return the stream, with all that its decoder needs; raises `ProgramFailed`."""
         height, width = pixels.shape[:2]
         message = {"setting": [setting.name, setting.value], "height": height, "width": width}
         max_bytes = max_stream_bytes(height, width)
@@ -266,7 +266,7 @@ class Worker:
         return np.frombuffer(body, np.uint8).reshape(shape)
 
     def close(self) -> None:
-        """End the process, if it was started."""
+        """Stop the process, if it was started."""
         if self._conversation is not None:
             self._conversation.close()
             self._conversation = None
@@ -280,7 +280,7 @@ class Worker:
             message, remedy = str(failed), bench_command("worker check", contender.file)
             if (release := contender.old_python()) and "SyntaxError" in message:
                 message = (
-                    f"its python is {release}, and rdrbench_worker.py needs 3.6 or later: set "
+                    f"its python is {release}, but rdrbench_worker.py needs 3.6 or later: set "
                     f"`python` in {contender.file}"
                 )
             reason = Reason("program", self.name, remedy)
@@ -293,8 +293,8 @@ class Worker:
             )
         if self._seed and SEED not in description.options:
             raise BadOption(
-                f"the class of {contender.script} takes no seed: give its __init__ the argument "
-                "seed=0, and copy rdrbench_worker.py again if yours is older"
+                f"the class in {contender.script} takes no seed: give its __init__ the parameter "
+                "seed=0, and copy rdrbench_worker.py again if it is older"
             )
         if not description.sweep:
             raise UsageError(
@@ -311,7 +311,7 @@ class Worker:
         if new_digests:
             self._digests_by_path |= new_digests
             lines = "".join(f"{digest}  {path}\n" for path, digest in new_digests.items())
-            # `describe` reports an unwritable record
+            # `describe` reports if the record cannot be written
             with suppress(OSError), self._record.open("ab") as record:
                 record.write(utf8(lines))  # in a single write, since other processes may append too
         return answer, data
@@ -355,7 +355,7 @@ def _require_weights(contender: ContenderFile, digests: Mapping[str, str]) -> No
 
 
 def gpu_environment(needs_gpu: bool) -> dict[str, str]:
-    """Return the environment variable that assigns a GPU to a program; {} if none is assigned."""
+    """Return the environment variable that assigns a GPU to a program, as {name: value} or {}."""
     # a worker's encoder and decoder share a GPU; with more workers than GPUs, each sees all GPUs
     if not needs_gpu or chosen_device() == "cpu":
         return {}

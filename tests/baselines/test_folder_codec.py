@@ -276,7 +276,7 @@ def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shar
     setting = Setting("setting", 10)
     assert codec.declared("a.jpg", setting).num_bytes == 600
     assert np.array_equal(codec.declared("a.jpg", setting).decoded, photo + np.uint8(1))
-    with pytest.raises(ImageRefused, match="several lines"):
+    with pytest.raises(ImageRefused, match="several similar lines"):
         codec.declared("a.webp", setting)
 
 

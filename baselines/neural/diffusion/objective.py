@@ -1,9 +1,9 @@
-"""Objective of diffusion decoders, and their members of the suite `generative`.
+"""Objective of diffusion decoders, and the members of the suite `generative` that use it.
 
-A crop's level is random. If all decoded photographs fit on disk, the base codec codes each of them
-once (`DecodedPhotographs`); otherwise it codes the crop alone. Noise of a random time is added to
-the residual divided by its standard deviation; the loss is the squared error of the predicted
-velocity. Our choices: times are stratified over a batch's crops, and levels are uniform.
+Each crop gets a random level. If all decoded photographs fit on disk, the base codec codes each
+photograph once (`DecodedPhotographs`); otherwise it codes every crop. The residual is divided by
+its standard deviation, and gets noise of a random time; the loss is the squared error of the
+predicted velocity. Our choices: times are stratified over a batch's crops, and levels are uniform.
 """
 
 import io
@@ -40,15 +40,15 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
 from benchmark.system.atomic import write_file
 
-BASE_FOLDER = "base"  # folder in the run's folder, for decoded photographs
-MAX_CACHED_BYTES = 16 << 30  # if the pixels of all levels take more, only crops are coded
+BASE_FOLDER = "base"  # subfolder of the run, for decoded photographs
+MAX_CACHED_BYTES = 16 << 30  # if the pixels of all levels take more, crops are coded instead
 USUAL_BASE = "elic"
 VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
 VALIDATION_PX = 256
 
 
 class DecodedPhotographs(PhotographSet):
-    """Photographs decoded by a base codec at a setting, coded once and stored in `folder`."""
+    """Photographs decoded by a base codec at one setting, coded once and stored in `folder`."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class DiffusionObjective(Objective):
             return model
         if not model.is_measured:
             raise UsageError(
-                "the base's residuals must be measured before training: write "
+                "the base codec's residuals must be measured before training: write "
                 'initialise = "pca" in the recipe'
             )
         sweep = model.sizes.sweep
@@ -178,12 +178,12 @@ class DiffusionObjective(Objective):
     def _noisy_conditions(
         self, network: DiffusionNetwork, batch: Batch, levels: Int64Array, times: Float64Array
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # returns base pictures, logarithms of the residuals' scales, and logSNRs
+        # returns pictures of the base codec, log scales of residuals, and log SNRs
         network, crops, stage = self._prepare_network(network), batch.crops, self.stage
         pictures = torch.empty_like(crops)
         scales, log_snrs = (crops.new_empty(len(crops)) for _ in range(2))
         for level in sorted(set(levels.tolist())):
-            # Uses indices, not a mask, whose true values a GPU would have to count first.
+            # Indices, since a GPU would first have to count the true values of a mask.
             indices = np.flatnonzero(levels == level)
             rows = torch.from_numpy(indices).to(crops.device, non_blocking=True)
             if self._decoded_photographs:
@@ -212,7 +212,7 @@ def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
     base = BaseCodec(base_text)
     sweep = base.codec.sweep
     if len({setting.name for setting in sweep}) != 1:
-        raise UsageError(f"{base_text} is not a base of {method}: its settings have several names")
+        raise UsageError(f"{base_text} cannot be the base of {method}: its settings differ in name")
     dimensions = replace(
         load_architecture(method).sizes[recipe.sizes],
         base=base.spec.text,
