@@ -54,8 +54,7 @@ def read_png(path: Path) -> Pixels:
             if size > max_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
             if width * height > MAX_PIXELS:
-                limit = f"but at most {MAX_PIXELS} are read"
-                raise ImageRefused(f"has {width} x {height} pixels, {limit}")
+                raise ImageRefused(f"has {width} x {height} pixels, above the {MAX_PIXELS} allowed")
             if not holds_rows(header, size):
                 raise ImageRefused(f"has {size:,} bytes, too few for {width} x {height} pixels")
             data = header + file.read(size - HEADER_BYTES)

@@ -91,7 +91,7 @@ def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
             UsageError, "not 8-bit RGB",
         ),
         (("decode", "a.jpg", "out.png", "--codec", f"{FAKES}:Missing"), Unavailable, ""),
-        (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "--q-map and --beta-map apply to"),
+        (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "-map apply to"),
         (("encode", "in.png", "x", "--codec", "jpeg", "--point", "quality"), UsageError, "form"),
         (("encode", "in.png", "x", "--codec", "jpeg", "--point", "q=3"), UsageError, "quality."),
         (

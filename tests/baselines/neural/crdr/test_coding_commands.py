@@ -81,5 +81,5 @@ def test_each_size_has_a_file_and_excludes_a_checkpoint(monkeypatch, checkpoint,
     for setting in (Setting("quality", 2), Setting("q", 4.1), Setting("q", math.nan)):
         with pytest.raises(BadOption, match=setting.name):
             codec.encode(noise(8, 8), setting)
-    with pytest.raises(BadOption, match="beta must be from 0 to 5.12, not -1"):
+    with pytest.raises(BadOption, match=r"beta must be from 0 to 5\.12, not -1"):
         codec.decode(b"", beta=-1)
