@@ -1,4 +1,4 @@
-"""Architectures of learned methods, without torch: dimensions with limits, and sizes (`sizes/`)."""
+"""Architectures of learned methods: dimensions with limits, and sizes (`sizes/`); no torch."""
 
 import sys
 from collections.abc import Mapping
@@ -18,19 +18,18 @@ from benchmark.system.text import read_toml
 FOLDER = Path(__file__).parent / "sizes"
 MAX_WIDTH = 4096
 MAX_COUNT = 64
-MAX_WINDOW = 32  # PQ-MIM's tokens: sums over a window stay exact (`pqmim.coder`)
+MAX_WINDOW = 32  # tokens of PQ-MIM: sums over a window stay exact (`pqmim.coder`)
 MAX_TRANSFORMER_WIDTH = 1024  # channels, for the same reason
 MAX_PATCH_PX = 1 << 14
 
 Width = Annotated[int, Meta(ge=1, le=MAX_WIDTH)]  # channels
 EvenWidth = Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # channels that are halved or paired
-WidthOfFour = Annotated[
-    int, Meta(ge=4, le=MAX_WIDTH)
-]  # channels that can hold a colour, its negative and two constants
+# Channels, enough for a colour, its negative and two constants
+WidthOfFour = Annotated[int, Meta(ge=4, le=MAX_WIDTH)]
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]  # number of blocks or levels
 PositiveCount = Annotated[int, Meta(ge=1, le=MAX_COUNT)]  # a count of at least 1
 Kernel = Literal[1, 3, 5, 7, 9]
-Parts = Annotated[tuple[Width, ...], Meta(max_length=MAX_COUNT)]  # widths of slices or groups
+Widths = Annotated[tuple[Width, ...], Meta(max_length=MAX_COUNT)]  # of slices or groups
 
 Sizes = TypeVar("Sizes")
 
@@ -56,7 +55,7 @@ def _declared_types(kind: type[Dimensions]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperprior(Dimensions):
-    """Latents with sides of 1/16, hyper-latents with sides of 1/64."""
+    """Dimensions of latents (1/16 of an image's sides) and hyper-latents (1/64)."""
 
     latent: EvenWidth  # y
     hyper_latent: Width  # z
@@ -67,7 +66,7 @@ class Hyperprior(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class Residual(Dimensions):
-    """Transforms of four stages, with bottleneck blocks in three of them."""
+    """Dimensions of transforms with four stages, of which three have bottleneck blocks."""
 
     encoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after the first three stages; then `latent`
     decoder: tuple[EvenWidth, EvenWidth, EvenWidth]  # after the first three stages; then the image
@@ -78,12 +77,12 @@ class Residual(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class Slices(Hyperprior):
-    """Entropy model of channel slices, each conditioned on the first slices."""
+    """Dimensions of an entropy model whose channel slices are conditioned on the first slices."""
 
-    support: Width  # output of a hyper-decoder stack, from which slices take their support
-    slices: Parts  # widths, summing to `latent`
-    support_slices: int  # number of first slices that inform later ones
-    context: tuple[Width, Width]  # hidden widths of each slice's networks for mean and scale
+    support: Width  # channels that a hyper-decoder stack outputs, as input of the slices
+    slices: Widths  # their sum is `latent`
+    support_slices: int  # number of slices, from the first, that inform later slices
+    context: tuple[Width, Width]  # hidden widths of a slice's networks for mean and scale
     context_kernels: tuple[Kernel, Kernel, Kernel]
 
     def __post_init__(self) -> None:
@@ -100,7 +99,7 @@ class Slices(Hyperprior):
 class CharmSizes(Slices):
     """Dimensions of Charm."""
 
-    transform: Width  # between the four convolutions of either transform
+    transform: Width  # channels between the four convolutions of a transform
     kernel: Kernel  # for the transforms' convolutions
 
 
@@ -125,9 +124,8 @@ class CrdrSizes(Slices, Residual):
     attention: bool
     condition: Width
     rate_levels: Annotated[int, Meta(ge=2, le=MAX_COUNT)] = 5
-    frequencies: PositiveCount = (
-        10  # a sine and a cosine of beta for each; fewer give smoother control
-    )
+    # A sine and a cosine of beta for each frequency; fewer frequencies give smoother control
+    frequencies: PositiveCount = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +134,11 @@ class ElicSizes(Hyperprior, Residual):
 
     attention: bool
     support: Width  # output of the hyper-decoder
-    groups: Annotated[Parts, Meta(min_length=1)]  # widths, summing to `latent`
-    channel_context: tuple[Width, Width]  # hidden widths of the context from earlier groups
+    groups: Annotated[Widths, Meta(min_length=1)]  # their sum is `latent`
+    channel_context: tuple[Width, Width]  # hidden widths of the network that sees earlier groups
     channel_kernel: Kernel
     spatial_kernel: Kernel  # for the checkerboard
-    # Hidden widths from contexts to mean and scale; None: linearly decreasing, at least `support`.
+    # Hidden widths from contexts to mean and scale; None: decreasing linearly, at least `support`
     aggregation: tuple[Width, Width] | None = None
 
     def __post_init__(self) -> None:
@@ -155,20 +153,19 @@ class ElicSizes(Hyperprior, Residual):
 class IvrSizes(Hyperprior):
     """Dimensions of IVR."""
 
-    transform: Width  # between the four convolutions of either transform
-    rate_levels: Annotated[int, Meta(ge=2, le=10)]  # the header holds at most ten
+    transform: Width  # channels between the four convolutions of a transform
+    rate_levels: Annotated[int, Meta(ge=2, le=10)]  # the header can state at most ten
 
 
 @dataclass(frozen=True, kw_only=True)
 class HificSizes(Hyperprior):
     """Dimensions of HiFiC; its hyper-decoder outputs means and scales directly, without slices."""
 
-    widths: tuple[
-        WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour
-    ]  # of the encoder's stages, reversed in the generator
+    # Of the encoder's stages, and of the generator's in reverse order
+    widths: tuple[WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour]
     hyper_latent: EvenWidth
     hyper_encoder: tuple[EvenWidth, EvenWidth]
-    hyper_decoder: tuple[EvenWidth, EvenWidth]  # two stacks, which output `latent` channels
+    hyper_decoder: tuple[EvenWidth, EvenWidth]  # of two stacks, each with `latent` outputs
     residual_blocks: Count  # in the generator, where it is widest
     slices: ClassVar[tuple[int, ...]] = ()
     support_slices: ClassVar[int] = 0
@@ -177,30 +174,30 @@ class HificSizes(Hyperprior):
 
     @property
     def support(self) -> int:
-        """Width of each output of the hyper-decoder, equal to y's."""
+        """Channels of each output of the hyper-decoder, as many as y has."""
         return self.latent
 
 
-# Five stages in a quincunx: of 4 x 4 tokens, stage 0 codes 1, the next 1, 2, 4 and 8. Inferred from
-# a later paper's figure, in which 4, 8, 16, 32 and 64 of 64 tokens are known after the stages.
+# Stage of each of 4 x 4 tokens in a quincunx: stage 0 codes one token, the next stages 1, 2, 4, 8.
+# Inferred from a figure in a later paper, where 4, 8, 16, 32 and 64 of 64 tokens are coded in turn.
 QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PqMimSizes(Residual):
-    """Dimensions of PQ-MIM, our choice; a token has 16 x 16 pixels and `books` parts."""
+    """Dimensions of PQ-MIM, our choice; a token codes 16 x 16 pixels with `books` entries."""
 
-    books: PositiveCount  # M, parts of a position's vector
+    books: PositiveCount  # M, number of codebooks, one for each part of a position's vector
     entries: Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # K, in each codebook
-    code_width: Width  # d, channels of a part
-    window: Annotated[int, Meta(ge=1, le=MAX_WINDOW)]  # side of the transformer's window, tokens
+    code_width: Width  # d, channels of a codebook's vectors
+    window: Annotated[int, Meta(ge=1, le=MAX_WINDOW)]  # side of the transformer's window, in tokens
     width: Annotated[int, Meta(ge=1, le=MAX_TRANSFORMER_WIDTH)]  # channels of the transformer
     layers: PositiveCount  # of the transformer, like `heads`
     heads: PositiveCount
     hidden: Width  # width of a layer's perceptron
-    order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens in a repeated square
-    in_turn: bool = True  # whether a token's parts are coded given its earlier parts
-    attention: ClassVar[bool] = False  # its statistics would differ between tiles and whole images
+    order: tuple[tuple[int, ...], ...] = QUINCUNX  # stage of each token in a repeated square
+    in_turn: bool = True  # whether a token's entries are coded given its earlier entries
+    attention: ClassVar[bool] = False  # it would differ between tiles and whole images
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,16 +224,16 @@ class PqMimSizes(Residual):
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionSizes(Dimensions):
-    """Dimensions of a diffusion decoder, its sampler, and the base codec it was trained for."""
+    """Dimensions of a diffusion decoder, with its sampler and the base codec it was trained for."""
 
     widths: tuple[EvenWidth, EvenWidth, EvenWidth]  # at 1/4, 1/8, 1/16 of the sides
-    blocks: PositiveCount  # residual blocks of each level on the way down; one more on the way up
-    middle: Count  # residual blocks at the lowest resolution, in the middle
-    embedding: EvenWidth  # width of the vector for noise level and residual scale
+    blocks: PositiveCount  # residual blocks of each encoder level; decoder levels have one more
+    middle: Count  # residual blocks between encoder and decoder
+    embedding: EvenWidth  # width of the vector for the noise level and the scale of residuals
     domain: str
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)]  # n of the schedule
     sampler: Literal["ddim", "ancestral"]
-    # Share of a level's training residuals within its threshold.
+    # Share of a level's training residuals that lie within its threshold
     threshold_share: Annotated[float, Meta(gt=0, le=1)] = 0.999
     patch_px: int = 1024  # pictures with a longer side are sampled in patches
     overlap_px: int = 128  # width of the strip that two neighbouring patches share
@@ -251,8 +248,8 @@ class DiffusionSizes(Dimensions):
         sides = self.overlap_px, self.patch_px
         if any(side % 16 for side in sides) or not 0 < 2 * sides[0] <= sides[1] <= MAX_PATCH_PX:
             raise ValueError(
-                f"patches of {self.patch_px} px overlap by {self.overlap_px}: both must be "
-                f"multiples of 16, the overlap at most half a patch, a patch at most {MAX_PATCH_PX}"
+                f"patches of {self.patch_px} px overlap by {self.overlap_px} px: both must be "
+                f"multiples of 16, overlaps at most half a patch, patches at most {MAX_PATCH_PX}"
             )
 
     @property
@@ -268,7 +265,7 @@ class DiffusionSizes(Dimensions):
 
 @dataclass(frozen=True, kw_only=True)
 class DiracSizes(DiffusionSizes):
-    """Dimensions of DIRAC, which samples residuals, divided by their deviation, with DDIM."""
+    """Dimensions of DIRAC, which samples residuals in units of their deviation, with DDIM."""
 
     domain: Literal["residual"] = "residual"
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 1.0
@@ -280,7 +277,7 @@ class HfdSizes(DiffusionSizes):
     """Dimensions of HFD, which samples pictures in [-1, 1]."""
 
     domain: Literal["picture"] = "picture"
-    # About the standard deviation of residuals at 0.1 bpp.
+    # About the standard deviation of residuals at 0.1 bpp
     noise_scale: Annotated[float, Meta(gt=0, le=sys.float_info.max)] = 0.1
     sampler: Literal["ddim", "ancestral"] = "ancestral"
 
@@ -290,13 +287,13 @@ class ZooSizes(Dimensions):
     """Configuration of a CompressAI network for one rate."""
 
     model: str  # CompressAI's name of the architecture
-    widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent
+    widths: tuple[int, int]  # CompressAI's N and M: channels of transforms and of the latent
     lmbda: float = 0.0  # in CompressAI's loss, lmbda * 255^2 * MSE + bpp for pixels in [0, 1]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A method's class of dimensions, class of networks, and sizes by name."""
+    """A method's class of dimensions, its class of networks, and its sizes by name."""
 
     dimensions: Any  # a dataclass, or "module:class"
     network: str  # "module:class", constructed with dimensions

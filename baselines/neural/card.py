@@ -1,5 +1,5 @@
-"""The JSON card of a checkpoint: which network it holds, and its training. Without torch."""
-# A card lies next to the file of tensors, which may be packed by `xz` as NAME.safetensors.xz; the
+"""The JSON card of a checkpoint: its network and training. Does not import torch."""
+# A card is next to the file of tensors, which may be packed by `xz` as NAME.safetensors.xz; the
 # sha256 is that of the unpacked file.
 
 import json
@@ -32,7 +32,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Description of a checkpoint, sufficient to train it again."""
+    """Description of a checkpoint, with all that is needed to train it again."""
 
     architecture: str  # a name in `ARCHITECTURES`
     config: Any  # dimensions of the network
@@ -43,19 +43,18 @@ class Card:
     measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
     caveat: str = ""  # added to the name in tables and figures: "untrained"
     crops: Count = 0  # total number of crops in training; 0: unknown
-    sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = (
-        ""  # digest of the tensors' file
-    )
-    # Training steps by precision of convolutions: "bfloat16", "float32"; empty: unknown.
+    # Digest of the file of tensors
+    sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    # Training steps by precision of convolutions: "bfloat16", "float32"; empty: unknown
     precision_steps: Mapping[str, Count] = field(default_factory=dict)
-    optimiser: str = UNKNOWN  # the network's: "adam", "soap", or both in the order of their use
+    optimiser: str = UNKNOWN  # of the network: "adam", "soap", or both in the order of use
     seed: Count | None = None  # for initial values and crops; None: unknown
     device: str = UNKNOWN  # "cpu", or the name of the GPU
-    losses: tuple[str, ...] = ()  # files with the user's losses: "mine.py, sha256 ..."
+    losses: tuple[str, ...] = ()  # files that define the user's losses: "mine.py, sha256 ..."
 
     @property
     def identity(self) -> bytes:
-        """The sha256 as 32 bytes; streams carry the first few."""
+        """The sha256 as 32 bytes; a stream contains the first four."""
         return bytes.fromhex(self.sha256)
 
     @property
@@ -97,12 +96,12 @@ def unpack_xz(path: Path) -> bytes:
     except lzma.LZMAError as error:
         raise ValueError(str(error)) from error
     if not decompressor.eof:
-        raise ValueError("it ends early, or is too long")
+        raise ValueError(f"it is truncated, or unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
     return data
 
 
 def tensors_sha256(path: Path) -> str:
-    """Hash a file of tensors, unpacked if it is packed; raises the errors of `unpack_xz`."""
+    """Hash a file of tensors, unpacking it if necessary; raises the errors of `unpack_xz`."""
     if path.suffix != PACKED:
         return file_sha256(path)
     return str(cached_value(path, "sha256 unpacked", lambda: sha256(unpack_xz(path)).hexdigest()))
@@ -132,9 +131,9 @@ def load_card(path: Path) -> Card:
         if path.is_file():
             command = bench_command("checkpoint import", path)
             remedy = (
-                f"`{command}` makes one for weights that authors publish"
+                f"`{command}` makes one for weights of CRDR's authors"
                 if path.suffix in TORCH_SUFFIXES
-                else f"get both files, *{TENSORS} and card"
+                else f"get both files, *{TENSORS} and its card"
             )
             problem = f"{path} has no card {source.name} next to it: {remedy}"
         raise Unavailable(problem) from None
@@ -162,7 +161,7 @@ def verified_card(path: Path) -> Card:
 def _parse_card(record: dict[str, Any]) -> Card:
     missing_keys = [name for name in REQUIRED if name not in record]
     if missing_keys or record.get("format") not in (1, FORMAT):
-        raise ValueError(f"it lacks {', '.join(missing_keys) or 'a known format'}")
+        raise ValueError(f"it lacks {', '.join(missing_keys) or 'a supported format'}")
     if record["format"] == 1:
         zoo_sizes = {name: record.get(name) for name in ("model", "widths", "lmbda")}
         crdr_fields = {"architecture": "crdr", "config": record.get("sizes")}
@@ -178,5 +177,5 @@ def _parse_card(record: dict[str, Any]) -> Card:
     card = msgspec.convert(record, Card)
     not_finite = [name for name, value in card.measured.items() if not math.isfinite(value)]
     if not_finite:
-        raise ValueError(f"measured is not finite at {not_finite[0]}")
+        raise ValueError(f"the measured value {not_finite[0]} is not finite")
     return card

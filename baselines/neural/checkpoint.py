@@ -1,8 +1,8 @@
-"""Trained networks on disk: a safetensors file, maybe packed by `xz`, and its JSON card.
+"""Trained networks on disk: a safetensors file, which may be packed by `xz`, and its JSON card.
 
-The file holds the parameters of `Network.stored_state` in float32, float16 or int8 with scales, its
-buffers, and integer tables, whose names begin with `tables.`. The card has the file's sha256, whose
-first bytes identify the checkpoint in every stream.
+The file has the tensors of `Network.stored_state`: parameters in float32, float16 or int8 with
+scales, buffers, and integer tables, whose names begin with `tables.`. The card has the file's
+sha256, whose first bytes identify the checkpoint in every stream.
 """
 
 import warnings
@@ -26,11 +26,11 @@ from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign_files import load_tensors
 
-ROWS, COLUMNS = "scales.rows.", "scales.columns."
-# Dimensions reduced for each row and for each column, by number of dimensions: a matrix, a table of
-# matrices, a convolution's kernels.
-_ALONG_ROWS = {2: (1,), 3: (2,), 4: (1, 2, 3)}
-_ALONG_COLUMNS = {2: (0,), 3: (1,), 4: (0, 2, 3)}
+ROWS, COLUMNS = "scales.rows.", "scales.columns."  # prefixes of tensors' names
+# Dimensions to reduce for a scale per row and per column, by the number of dimensions: 2 for a
+# matrix, 3 for a table of matrices, 4 for the kernels of a convolution.
+_ROW_DIMS = {2: (1,), 3: (2,), 4: (1, 2, 3)}
+_COLUMN_DIMS = {2: (0,), 3: (1,), 4: (0, 2, 3)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +54,36 @@ def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
     """Round weights with two to four dimensions to signed integers of 2 to 8 bits."""
     max_integer = 2 ** (bits - 1) - 1
     floats = weights.detach().float()
-    columns = _max_magnitudes(floats, _ALONG_COLUMNS[weights.ndim])
-    rows = _max_magnitudes(floats / columns, _ALONG_ROWS[weights.ndim]) / max_integer
+    columns = _max_magnitudes(floats, _COLUMN_DIMS[weights.ndim])
+    rows = _max_magnitudes(floats / columns, _ROW_DIMS[weights.ndim]) / max_integer
     integers = torch.round(floats / (rows * columns)).clamp(-max_integer, max_integer)
     return QuantisedWeights(integers.to(torch.int8), rows, columns)
 
 
 def _max_magnitudes(weights: Tensor, dims: tuple[int, ...]) -> Tensor:
-    # a maximum of 0 is replaced by 1, since weights are divided by it
+    # returns 1 for a maximum of 0, since weights are divided by it
     maxima = weights.abs().amax(dims, keepdim=True)
     return torch.where(maxima > 0, maxima, torch.ones_like(maxima))
 
 
 def quantise_parameters(network: Network) -> dict[str, QuantisedWeights]:
-    """Quantise the weights named by `Network.quantised_bits`; biases stay floats."""
+    """Quantise the weights that `Network.quantised_bits` names, except biases."""
     return {
         name: quantise(value, bits)
         for name, value in network.named_parameters()
         for prefix, bits in network.quantised_bits.items()
-        if name.startswith(prefix) and value.ndim in _ALONG_ROWS
+        if name.startswith(prefix) and value.ndim in _ROW_DIMS
     }
 
 
 TABLES = "tables."
-WRAPPERS = {"module", "_orig_mod"}  # torch's prefixes for several devices, for compiled networks
+WRAPPERS = {"module", "_orig_mod"}  # torch's prefixes for parallel and compiled networks
 FLOATS = (torch.float32, torch.float16)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Checkpoint(NamedTuple):
-    """Network read from disk."""
+    """A network that was read from disk."""
 
     network: Network  # on the CPU, in float32 and evaluation mode
     card: Card
@@ -100,13 +100,13 @@ def make_checkpoint(
 ) -> Card:
     """Save a trained network with its coder's tables; return the card with the sha256.
 
-    images: photographs for the tables. quantised: round the weights named by
-    `Network.quantised_bits` first. Raises `ValueError` if weights are not finite.
+    images: photographs from which tables are made. quantised: first round the weights that
+    `Network.quantised_bits` names. Raises `ValueError` if weights are not finite.
     """
     clone = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
         if not_finite := [k for k, v in clone.named_parameters() if not bool(v.isfinite().all())]:
-            raise ValueError(f"not finite: {', '.join(not_finite[:4])}")
+            raise ValueError(f"weights are not finite: {', '.join(not_finite[:4])}")
         clone.settle()
         quantised_weights = quantise_parameters(clone) if quantised else {}
         for name, weights in quantised_weights.items():
@@ -130,7 +130,7 @@ def save_checkpoint(
     for name, weights in (quantised or {}).items():
         tensors |= weights.tensors(name)
     tensors |= {f"{TABLES}{name}": table.detach().cpu() for name, table in (tables or {}).items()}
-    data = save(  # not save_file, whose files are unreadable for other users
+    data = save(  # not `save_file`, whose files other users cannot read
         {
             name: value.clone(memory_format=torch.contiguous_format)
             for name, value in tensors.items()
@@ -138,7 +138,7 @@ def save_checkpoint(
     )
     write_file(path, data, durable=True)
     final_card = replace(card, sha256=file_sha256(path))
-    save_card(path, final_card)  # last, so that an existing card has its tensors
+    save_card(path, final_card)  # last, so that a card exists only if its tensors do
     return final_card
 
 
@@ -157,7 +157,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
-    """Return a torch file's state dict, maybe nested under `containers`; raises `Unavailable`."""
+    """Return a torch file's state dict, which may be under the keys `containers`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about pickles that it did not write
@@ -168,7 +168,7 @@ def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
         raise Unavailable(f"no checkpoint {path}") from None
     except Exception as error:  # an unpickler may raise anything
         raise Unavailable(
-            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
+            f"{path} cannot be read as weights: it is damaged, or contains more than tensors"
         ) from error
     for container in containers:
         if isinstance(content, dict) and isinstance(content.get(container), dict):
@@ -193,7 +193,7 @@ def _read_tensors(
     integers = [
         name
         for name, shape in parameters.items()
-        if len(shape) in _ALONG_ROWS and name in tensors and tensors[name].dtype == torch.int8
+        if len(shape) in _ROW_DIMS and name in tensors and tensors[name].dtype == torch.int8
     ]
     scales = {
         f"{prefix}{name}": tuple(
@@ -201,7 +201,7 @@ def _read_tensors(
             for dim, size in enumerate(parameters[name])
         )
         for name in integers
-        for prefix, dims in ((ROWS, _ALONG_ROWS), (COLUMNS, _ALONG_COLUMNS))
+        for prefix, dims in ((ROWS, _ROW_DIMS), (COLUMNS, _COLUMN_DIMS))
     }
     names = tensors.keys() - tables
     shapes = {**dict.fromkeys(buffers), **parameters, **scales}  # None: any shape
@@ -209,7 +209,7 @@ def _read_tensors(
         name for name in sorted(names) if shapes[name] not in (None, tuple(tensors[name].shape))
     ]
     if differing:
-        message = f"{path} does not hold its card's network: {differing[0]} differs"
+        message = f"{path} does not hold the network of its card: {differing[0]} differs"
         if (
             len(prefixes := {name.partition(".")[0] for name in names}) == 1
             and prefixes <= WRAPPERS
@@ -223,7 +223,7 @@ def _read_tensors(
     dtypes |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
     for name, valid_dtypes in dtypes.items():
         if tensors[name].dtype not in valid_dtypes:
-            raise Unavailable(f"{path} cannot be used: {name} has the type {tensors[name].dtype}")
+            raise Unavailable(f"{path} cannot be used: {name} has the dtype {tensors[name].dtype}")
     state = {name: tensors[name] for name in names - scales.keys()}
     state |= {name: tensors[name].float() for name in parameters}
     for name in integers:

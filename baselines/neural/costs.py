@@ -20,7 +20,7 @@ class Cost(NamedTuple):
 @cache
 def costs(architecture: str, config: Any) -> Mapping[str, Cost]:
     """Return parameters and work of each part of the network described by `config`."""
-    # work: for encoding and decoding, in convolutions and in `Network.further_macs_per_pixel`
+    # counts convolutions of encoding and decoding, and `Network.further_macs_per_pixel`
     import torch
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -29,7 +29,7 @@ def costs(architecture: str, config: Any) -> Mapping[str, Cost]:
             return _count_costs(architecture, config)
     except DataDependentOutputException:
         # CompressAI's entropy bottleneck reads numbers from tensors; its networks are small enough
-        # to be run.
+        # to run.
         with torch.random.fork_rng(devices=[]):
             return _count_costs(architecture, config)
 
@@ -61,7 +61,7 @@ def _count_costs(architecture: str, config: Any) -> dict[str, Cost]:
 def _run_parts(
     module: "nn.Module", prefix: str, flops: Mapping[str, object]
 ) -> "Iterator[tuple[str, nn.Module]]":
-    # a child that is not called itself is replaced by its children
+    # if a child is not called itself, yields its children instead
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if path not in flops and any(run_path.startswith(f"{path}.") for run_path in flops):

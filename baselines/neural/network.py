@@ -1,4 +1,4 @@
-"""Base class of the networks of learned codecs, and settings of torch for running them."""
+"""Base class of learned codecs' networks, and torch settings for running them."""
 
 import ctypes
 import os
@@ -18,13 +18,13 @@ from benchmark.registry import import_target
 
 
 class Estimate(NamedTuple):
-    """Reconstructions of a batch, and the bits of an ideal coder for each."""
+    """Reconstructions of a batch, with the bits that an ideal coder needs for each image."""
 
     images: Tensor  # (N, 3, H, W), about [-1, 1], not clamped
     y_bits: Tensor  # (N,)
-    z_bits: Tensor  # (N,), for the hyper-latent; zeros without one
+    z_bits: Tensor  # (N,), of the hyper-latent; zeros if there is none
     latents: Tensor | None = None  # as decoded, for a conditional loss or discriminator
-    rounded_bits: Tensor | None = None  # (N,) for all latents, rounded; None if not counted
+    rounded_bits: Tensor | None = None  # (N,), of all latents, rounded; None if not counted
 
 
 class LatentCoder(Protocol):
@@ -68,7 +68,7 @@ class Network(nn.Module):
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].
 
-        `controls` come from `controls_at`. Bits are for noisy latents if `noisy`, else for rounded.
+        `controls` come from `controls_at`. Bits are of latents with noise if `noisy`, else rounded.
         """
         raise NotImplementedError
 
@@ -78,11 +78,11 @@ class Network(nn.Module):
 
     def initialise(self, crops: Tensor, lambdas: Sequence[float]) -> None:
         """Set initial values from photographs, `crops` (N, 3, H, W) in [-1, 1]."""
-        # lambdas: weights of bpp at the rate levels, if MSE of values in [0, 1] has the weight 150
+        # lambdas: weight of bpp at each rate level, relative to 150 MSE of values in [0, 1]
         raise NotImplementedError
 
     def tables(self, images: Sequence[Pixels] = ()) -> dict[str, Tensor]:
-        """Return the integer tensors that a coder needs, by name, made from photographs."""
+        """Make the integer tensors that a coder needs from photographs; return them by name."""
         return import_target(self.tables_type)(self, images) if self.tables_type else {}
 
     def coder(self, tables: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Any:
@@ -101,7 +101,7 @@ class Network(nn.Module):
         return torch.stack(losses).sum()
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters by optimiser settings, in order: "prior", "rest", "quantiles"."""
+        """Return the parameters of each optimiser group, in order: "prior", "rest", "quantiles"."""
         # a stage scales the learning rate of "prior"; only `auxiliary_loss` trains "quantiles"
         quantiles = {prior.quantiles for prior in self.priors()}
         prior = {weight for module in self.priors() for weight in module.parameters()}
@@ -113,46 +113,46 @@ class Network(nn.Module):
 
     def freezable_parts(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Return the parameters of each part that a stage can freeze, by attribute name."""
-        # a stage at a single rate does not train "rate_control"; one without realism does not train
-        # "realism_control"
+        # a stage at a single rate does not train "rate_control"; a stage without realism does not
+        # train "realism_control"
         parts: dict[str, list[nn.Parameter]] = {}
         for path, parameter in self.named_parameters():
             for name in dict.fromkeys(path.split(".")):
                 parts.setdefault(name, []).append(parameter)
-        return {name: members for name, members in parts.items() if not name.isdigit()}
+        return {name: values for name, values in parts.items() if not name.isdigit()}
 
     def further_macs_per_pixel(self) -> Mapping[str, float]:
         """Return multiply-accumulates per pixel of layers that are not convolutions, by part."""
         return {}
 
     def initialise_parts(self, parts: Collection[str]) -> None:
-        """Set initial values of parts before the first stage that trains them; here, do nothing."""
+        """Set initial values of parts before the first stage that trains them."""
 
     def settle(self) -> None:
-        """Solve for parameters that training only approximates; called on a copy on the CPU."""
+        """Compute parameters that training only approximates; called for a copy on the CPU."""
 
     def stored_state(self) -> dict[str, Tensor]:
         """Return the tensors to store in a checkpoint, by name."""
         return self.state_dict(keep_vars=True)
 
     def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
-        """Assign tensors like those of `stored_state`, without copying them to another device."""
+        """Assign tensors as `stored_state` returns them, without copying them to another device."""
         self.load_state_dict(dict(state), assign=True)
 
 
 # Parameters of glibc's `mallopt`, and the environment variables that set them
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 MALLOC_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-MAX_KEPT_BYTES = 512 << 20  # maximum freed memory that glibc keeps
+MAX_KEPT_BYTES = 512 << 20  # of freed memory that glibc keeps
 MAX_KEPT_BLOCK_BYTES = 128 << 20  # larger blocks go back to the system when they are freed
-INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # torch's names of CPU instructions for bfloat16
-BLOCK = 64  # pixels; the deepest latent halves an image six times
-GREY = 127.5  # 8-bit level of the value 0
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # torch's names of CPU features with bfloat16
+BLOCK = 64  # pixels; the hyper-latent has 1/64 of an image's sides
+GREY = 127.5  # 8-bit level that is 0 in [-1, 1]
 
 
 @contextmanager
 def inference() -> Iterator[None]:
-    """Switch gradients off; on a GPU, use full float32 and the same kernels in every call."""
+    """Disable gradients; on a GPU, use full float32 and the same kernels in every call."""
     keep_freed_memory()
     with (
         torch.inference_mode(),
@@ -164,12 +164,12 @@ def inference() -> Iterator[None]:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Multiply float32 in full on GPUs, without TF32, which keeps 10 of 23 bits of a factor."""
-    # restores the caller's settings, of both torch interfaces; within this context torch refuses to
-    # read the older interface, `allow_tf32`
+    """Multiply float32 on GPUs without TF32, which keeps only 10 of 23 bits of a factor."""
+    # restores the caller's settings in both interfaces of torch; within this context torch refuses
+    # to read the older one, `allow_tf32`
     backends: Any = torch.backends
     cudnn, previous = backends.cudnn, backends.cudnn.fp32_precision
-    # convolutions and products inherit this; setting theirs would detach them from later settings
+    # convolutions and products inherit this setting, unless they have been set themselves
     cudnn.fp32_precision = "ieee"
     operations = [
         (operation, operation.fp32_precision)
@@ -189,7 +189,7 @@ def full_float32() -> Iterator[None]:
 
 @contextmanager
 def cudnn_flags(**flags: bool) -> Iterator[None]:
-    """Set flags of cuDNN; unlike torch's context, never read `allow_tf32` (see `full_float32`)."""
+    """Set cuDNN's flags; unlike torch's context, never read `allow_tf32` (see `full_float32`)."""
     cudnn = torch.backends.cudnn
     previous = {name: getattr(cudnn, name) for name in flags}
     try:
@@ -203,7 +203,7 @@ def cudnn_flags(**flags: bool) -> Iterator[None]:
 
 @cache
 def keep_freed_memory() -> None:
-    """Keep up to 512 MiB of freed memory in this process, unless the user has set malloc up."""
+    """Keep up to 512 MiB of freed memory in this process, unless the user configured malloc."""
     # by default glibc returns blocks above 32 MiB to the system when they are freed; zeroing the
     # new pages takes a sixth of a large network's time
     if any(name in os.environ for name in MALLOC_VARIABLES):

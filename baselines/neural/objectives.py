@@ -1,10 +1,10 @@
-"""Objectives of methods that code images: classes with `draw`, and the loss of a crop::
+"""Objectives of methods that code images: classes with `draw`. A crop's loss is::
 
     s (w MSE + lambda bpp + (lpips + beta lpips_per_beta) LPIPS + (gan + beta gan_per_beta) GAN)
 
-with s = 1, or lambda^-.5 if `balanced`, MSE of values in [0, 1], and w = 150 (to which published
-weights are scaled) except for IVR. With a target rate, lambda applies if the batch's rounded
-latents take more bits, otherwise `lambda_below`.
+with s = 1, or lambda^-.5 if `balanced`, and MSE of values in [0, 1]. w = 150, to which published
+weights are scaled, except for IVR. If there is a target rate, lambda applies to batches whose
+rounded latents take more bits, and `lambda_below` to others.
 """
 
 import math
@@ -54,8 +54,8 @@ from benchmark.errors import UsageError
 MAX_BETA = 5.12
 VALIDATION_BETA = 3.84  # for CRDR, in addition to 0
 MULTIREALISM_BETA = 2.56  # the highest that the paper evaluates
-IVR_SHARES = (0.0, 0.5, 1.0)  # a, the weight of a pair's lower level
-# HiFiC's configs.py: factors of lambda and target in the first steps; lambda below the target rate
+IVR_SHARES = (0.0, 0.5, 1.0)  # a, the weight of the lower of two levels
+# From HiFiC's configs.py: factors of lambda and target in the first steps, lambda below the target
 HIFIC_EARLY_WEIGHT, HIFIC_EARLY_TARGET, HIFIC_LAMBDA_BELOW = 0.5, 0.20 / 0.14, 1 / 64
 MULTIREALISM_EARLY = 10.0  # factor of lambda in the first steps
 DISCRIMINATOR = {"discriminator_channels", "discriminator_learning_rate"}
@@ -68,21 +68,21 @@ class ImageStage(Stage):
 
     lambda_below: Weight = 0.0  # for HiFiC, 0 is the published value
     targets_bpp: tuple[Weight, ...] = ()  # one per level
-    target_bpp: Weight = 0.0  # HiFiC
-    early_steps: Count = 0  # HiFiC: steps with a smaller lambda and a higher target
-    early_share: Share = 0.0  # Multi-Realism: share of the steps with a larger lambda
+    target_bpp: Weight = 0.0  # for HiFiC
+    early_steps: Count = 0  # for HiFiC: first steps, with a smaller lambda and a higher target
+    early_share: Share = 0.0  # for Multi-Realism: share of first steps, with a larger lambda
     balanced: bool = False
-    noisy_contexts: bool = False  # ELIC: whether contexts see latents with noise
-    mixed_levels: bool = False  # draws a q for each crop, also between levels
+    noisy_contexts: bool = False  # for ELIC: whether contexts see latents with noise
+    mixed_levels: bool = False  # whether each crop has a q of its own, also between levels
     map_share: Share = 0.0  # share of the batches with maps of q and beta
-    zero_beta_share: Share = 0.0  # share of the crops with beta 0, in addition to the uniform draw
-    # g in the weight of LPIPS and GAN, 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1); 0: it is beta
+    zero_beta_share: Share = 0.0  # share of crops whose random beta is replaced by 0
+    # g of the weight of LPIPS and GAN, 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1); 0: beta itself
     beta_growth: Weight = 0.0
     lpips: Weight = 0.0
     lpips_per_beta: Weight = 0.0
     gan: Weight = 0.0
     gan_per_beta: Weight = 0.0
-    gan_loss: str = "hrrgan"  # key of `GAN_LOSSES`, if there is a discriminator per rate level
+    gan_loss: str = "hrrgan"  # key of `GAN_LOSSES`, for discriminators by rate level
     discriminator: str = "independent"
     discriminator_channels: tuple[AtLeastOne, ...] = PUBLISHED_CHANNELS
     discriminator_latent_channels: AtLeastOne = PUBLISHED_LATENT_CHANNELS
@@ -111,7 +111,7 @@ class ImageStage(Stage):
             raise ValueError("targets_bpp needs lambda_below")
 
 
-BETA_STEPS = 100  # published: beta is a multiple of 5.12 / 100
+BETA_STEPS = 100  # as published, beta is a multiple of 5.12 / 100
 CELL_PX = 64  # smallest region of a map
 
 Floats = NDArray[np.floating[Any]]
@@ -120,7 +120,7 @@ Floats = NDArray[np.floating[Any]]
 class RandomLevels(NamedTuple):
     """Rates and realism weights of a batch's crops."""
 
-    q: Any  # float32 (n,), or (n, cells, cells) for maps; GPU tensors in a step of a CUDA graph
+    q: Any  # float32 (n,), or (n, cells, cells) for maps; in a CUDA graph, GPU tensors
     beta: Any  # the same type and shape as q
 
     @property
@@ -130,15 +130,15 @@ class RandomLevels(NamedTuple):
 
     @property
     def q_varies(self) -> bool:
-        """True if q varies within a crop; discriminators do not score such crops."""
+        """Whether q varies within a crop; discriminators do not score such crops."""
         maps = self.q.ndim == 3
         return maps and bool((self.q.reshape(len(self.q), -1) != self.first_q[:, None]).any())
 
 
 def draw_levels(stage: ImageStage, generator: np.random.Generator) -> RandomLevels:
-    """Draw the levels of `stage.batch` crops; published: an integer q and a beta per batch."""
-    # With `mixed_levels`, q is an integer for half of the crops, all levels equally often, and
-    # uniform for the rest. A map has two regions, cut at a random row or column.
+    """Draw the levels of `stage.batch` crops; as published, an integer q and a beta per batch."""
+    # With `mixed_levels`, half of the crops have an integer q, all levels equally often; the others
+    # have a uniform q. A map has two regions, divided at a random row or column.
     count, highest = stage.batch, len(stage.lambdas) - 1
     if stage.objective == "single_rate":
         q = np.zeros(count)
@@ -158,13 +158,13 @@ def draw_levels(stage: ImageStage, generator: np.random.Generator) -> RandomLeve
 
 def _draw_stratified(count: int, highest: int, generator: np.random.Generator) -> Floats:
     is_integer = generator.random(count) < 0.5
-    # evenly spread over the levels, so that batches differ little
-    spread = (np.arange(count) + generator.random()) % count / count
-    levels = np.floor(spread * (highest + 1))
-    uniform = (np.arange(count) + generator.random(count)) / count * highest
+    # evenly spaced over the levels, so that batches differ little
+    fractions = (np.arange(count) + generator.random()) % count / count
+    levels = np.floor(fractions * (highest + 1))
+    uniform_levels = (np.arange(count) + generator.random(count)) / count * highest
     generator.shuffle(levels)
-    generator.shuffle(uniform)
-    return np.where(is_integer, levels, uniform)
+    generator.shuffle(uniform_levels)
+    return np.where(is_integer, levels, uniform_levels)
 
 
 def _draw_map(stage: ImageStage, generator: np.random.Generator) -> RandomLevels:
@@ -185,10 +185,9 @@ def index_levels(values: Any, device: torch.device) -> IndexedLevels:
     """Convert levels (n,) or (n, cells, cells) to the form that networks take."""
     if values.ndim == 1:
         return IndexedLevels(send(values, device), None)
-    distinct, indices = np.unique(
-        values, return_inverse=True
-    )  # on the CPU, without waiting for a GPU
-    return IndexedLevels(send(distinct, device), send(indices.reshape(values.shape), device))
+    # On the CPU, without waiting for a GPU
+    distinct_levels, indices = np.unique(values, return_inverse=True)
+    return IndexedLevels(send(distinct_levels, device), send(indices.reshape(values.shape), device))
 
 
 def send(values: Any, device: torch.device) -> Tensor:
@@ -199,15 +198,15 @@ def send(values: Any, device: torch.device) -> Tensor:
 
 
 class Draw(NamedTuple):
-    """Random levels of a step, and the resulting weights."""
+    """Random levels of a step, with the weights that follow from them."""
 
     controls: Any  # for the network
     lambdas: Tensor | float  # weight of a bit per pixel, (n,) or the same for all
     mse_weight: float = MSE_WEIGHT
     beta: Tensor | None = None  # realism weight of each crop, (n,) or a map; None: 1
-    target: Tensor | float | None = None  # bpp above which `lambdas` apply
+    target: Tensor | float | None = None  # rate in bpp, above which `lambdas` apply
     lambda_factor: float = 1.0
-    levels: RandomLevels | None = None  # for discriminators per rate level
+    levels: RandomLevels | None = None  # for discriminators by rate level
 
 
 class ImageObjective(Objective):
@@ -215,7 +214,7 @@ class ImageObjective(Objective):
 
     stage_type: ClassVar[type[Stage]] = ImageStage
     uses: ClassVar[set[str]] = set()  # fields of `ImageStage` that the objective uses
-    by_level: ClassVar[bool] = False  # a discriminator per rate level, or one that sees latents
+    by_level: ClassVar[bool] = False  # whether discriminators see rate levels instead of latents
     betas: Sequence[float] = (0.0,)  # for validation
     _adversary: Adversary | None
 
@@ -229,7 +228,7 @@ class ImageObjective(Objective):
         raise NotImplementedError
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
-        """Return a step's loss, with the discriminators' update."""
+        """Return a step's loss, with the update of the discriminators."""
         crops, stage = batch.crops, self.stage
         draw = self.draw(network, batch, step)
         with self.setup.precision():
@@ -252,7 +251,7 @@ class ImageObjective(Objective):
             "mse": costs.mse.mean(),
             "bpp": costs.bpp.mean(),
             "z_bpp": (estimate.z_bits / crops[0, 0].numel()).mean(),
-            # log_loss is comparable between rates; another lambda only shifts it
+            # log_loss can be compared between rates; another lambda only shifts it
             "log_loss": (crop_costs * lambdas.rsqrt()).log().mean(),
         }
         total = (scale * (crop_costs + penalty)).mean()
@@ -261,7 +260,7 @@ class ImageObjective(Objective):
     def realism(
         self, network: Network, crops: Tensor, estimate: Estimate, draw: Draw
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted sum of LPIPS and generator loss per crop, (n,), and both means."""
+        """Return the weighted sum of LPIPS and generator loss per crop, (n,), and means of both."""
         stage, beta, images = self.stage, draw.beta, estimate.images
         penalty, numbers = torch.zeros(len(crops), device=crops.device), {}
         if self._perceptual is not None:
@@ -281,7 +280,7 @@ class ImageObjective(Objective):
         return penalty, numbers
 
     def reconstruct_at_next_rate(self, network: Network, crops: Tensor, draw: Draw) -> Tensor:
-        """Reconstruct at the next higher rate level; at the highest, return the originals."""
+        """Reconstruct at the next higher rate level, or return originals at the highest level."""
         assert draw.levels is not None
         highest, q = len(self.stage.lambdas) - 1, draw.levels.first_q
         higher = draw.levels._replace(q=(q + 1).clip(max=highest))
@@ -293,7 +292,7 @@ class ImageObjective(Objective):
     def update(
         self, crops: Tensor, estimate: Estimate, draw: Draw
     ) -> Callable[[Any], Mapping[str, Tensor | float]] | None:
-        """Return the discriminators' update, called with a learning rate factor, or None."""
+        """Return a function that updates discriminators with a learning rate factor, or None."""
         adversary, levels = self._adversary, draw.levels
         if adversary is None or (levels is not None and levels.q_varies):
             return None
@@ -306,12 +305,12 @@ class ImageObjective(Objective):
         return update
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
-        """Return rate and distortion of whole photographs, uint8 (height, width, 3)."""
+        """Return rate and distortion of uncropped photographs, uint8 (height, width, 3)."""
         return validate(network, self.stage.lambdas, photographs, self.betas)
 
 
 class SingleRate(ImageObjective):
-    """Loss at a single rate of CRDR (Iwai et al., WACV 2024), or of any other network."""
+    """Loss of CRDR (Iwai et al., WACV 2024), or of any network, at a single rate."""
 
     frozen = frozenset({"rate_control", "realism_control"})
     by_level = True
@@ -330,7 +329,7 @@ class SingleRate(ImageObjective):
 
     @staticmethod
     def is_recordable(stage: Any) -> bool:
-        """Return whether to capture steps as a CUDA graph, with all discriminators on all crops."""
+        """Return whether a CUDA graph may capture steps, which then run every discriminator."""
         return stage.mixed_levels or not stage.has_gan
 
     def random_inputs(self, step: int) -> Tensor | None:
@@ -371,7 +370,7 @@ class Realism(SingleRate):
 
 
 class ElicObjective(ImageObjective):
-    """ELIC's loss; contexts see noise at first, as in VincentChandelier/ELiC-ReImplemetation."""
+    """ELIC's loss; contexts first see noise, as in VincentChandelier/ELiC-ReImplemetation."""
 
     rates = ONE_RATE
     uses: ClassVar[set[str]] = {"noisy_contexts"}
@@ -380,16 +379,16 @@ class ElicObjective(ImageObjective):
         """Return the weights; raises `UsageError` for a network of another method."""
         if not hasattr(network, "noisy_contexts"):
             name = type(network).__name__
-            raise UsageError(f"the objective elic cannot train this network, {name}")
+            raise UsageError(f"the objective elic cannot train a network of the class {name}")
         network.noisy_contexts = self.stage.noisy_contexts
         return Draw(None, self.stage.lambdas[0])
 
 
 class IvrObjective(ImageObjective):
-    """IVR's loss at one of two neighbouring levels, or half-way (Sun et al., ACM MM 2021).
+    """IVR's loss at one of two neighbouring levels, or between them (Sun et al., ACM MM 2021).
 
-    As in the authors' code, a batch has a pair of neighbours and an equally likely a in {0, 1/2, 1}
-    that also mixes masks. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with L = 150 / lambda.
+    As in the authors' code, each batch has levels i and i + 1 and a random a in {0, 1/2, 1}, which
+    also mixes masks. The loss is bpp + (a L_i + (1 - a) L_i+1) MSE with L = 150 / lambda.
     """
 
     rates = ANY_RATES[1:]
@@ -410,10 +409,10 @@ class IvrObjective(ImageObjective):
 
 
 class HificObjective(ImageObjective):
-    """HiFiC's loss: a rate near its target, LPIPS, a GAN at the end (Mentzer et al., NeurIPS 2020).
+    """HiFiC's loss: a rate near a target, LPIPS and, at the end, a GAN (Mentzer et al., 2020).
 
-    In the first `early_steps` lambda is halved and the target divided by 0.7. Our choice:
-    the discriminator sees the generator's batch.
+    In the first `early_steps`, lambda is halved and the target divided by 0.7. It is our choice
+    that the discriminator sees the generator's batch.
     """
 
     rates = ONE_RATE
@@ -430,10 +429,10 @@ class HificObjective(ImageObjective):
 
 
 class MultiRealismObjective(ImageObjective):
-    """Multi-Realism's loss: one rate, a beta of up to 2.56 per crop (Agustsson et al., CVPR 2023).
+    """Multi-Realism's loss: one rate, a beta up to 2.56 for each crop (Agustsson et al., 2023).
 
-    In the `early_share` of the steps lambda is ten times as large. Our choices: the highest beta, a
-    share of crops with beta 0, and the discriminator sees the generator's batch.
+    In the first `early_share` of the steps, lambda is ten times as large. Our choices: the highest
+    beta, a share of crops with beta 0, and that the discriminator sees the generator's batch.
     """
 
     rates = ONE_RATE
@@ -454,7 +453,7 @@ class MultiRealismObjective(ImageObjective):
 
     @property
     def betas(self) -> tuple[float, ...]:  # type: ignore[override]
-        """Betas for validation: only 0 without LPIPS and GAN in the loss."""
+        """Betas for validation; only 0 if neither LPIPS nor a GAN is in the loss."""
         weighs_realism = self.stage.has_lpips or self.stage.has_gan
         return (0.0, MULTIREALISM_BETA) if weighs_realism else (0.0,)
 

@@ -1,4 +1,4 @@
-"""LPIPS with AlexNet as in lpips 0.1.4, a loss with gradients for the reconstructions."""
+"""LPIPS with AlexNet, as in lpips 0.1.4, as a loss with gradients for reconstructions."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from benchmark.system.backbone import ALEXNET, EPSILON, SCALE, SHIFT
 
 
 class Perceptual(nn.Module):
-    """Frozen LPIPS without parameters or state; computes in float32 even under autocast."""
+    """LPIPS with fixed weights, not stored with a state; in float32 even under autocast."""
 
     shift: Tensor
     scale: Tensor
@@ -30,7 +30,7 @@ class Perceptual(nn.Module):
 
     def forward(self, originals: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return distances (N,) between images (N, 3, H, W), about [-1, 1], and `originals`."""
-        # originals get no gradient; weights: one per image (N,), or one per position (N, h, w)
+        # originals get no gradient; weights: (N,) per image, or (N, h, w) per position
         with torch.no_grad():
             all_original_features = self._unit_features(originals)
         distances = images.new_zeros(len(images), dtype=self.shift.dtype)

@@ -131,7 +131,7 @@ def refuse_duplicates(sources: Sequence[Source | Absent]) -> list[Source | Absen
         name = first_name = source.file.name if isinstance(source, Source) else source.what
         if isinstance(source, Source):
             first_name = first_names.setdefault((source.sha256, source.width_px), name)
-        objection = f"has the same pixels as {first_name}: remove one of them"
+        objection = f"has the same pixels as {first_name}: remove one"
         result.append(source if first_name == name else Absent(name, objection))
     return result
 

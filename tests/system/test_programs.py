@@ -66,7 +66,7 @@ LONG = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >&2; exit 
 def test_a_program_that_fails_is_named_with_the_end_of_what_it_said(command, message):
     with pytest.raises(ProgramFailed, match=message) as caught:
         run_program(command, timeout_seconds=300)
-    assert len(str(caught.value)) <= external.STDERR_KEPT_CHARACTERS + 100
+    assert len(str(caught.value)) <= external.MAX_STDERR_CHARACTERS + 100
 
 
 @pytest.mark.parametrize("command", [shell("exec yes >&2"), ["yes"]])

@@ -1,4 +1,4 @@
-"""Base codec of a diffusion decoder, whose bytes DIRAC and HFD send; imports torch when it codes.
+"""Base codec of a diffusion decoder: DIRAC and HFD send its bytes. Torch is imported for coding.
 
 Ghouse, Petersen, Wiggers, Xu, Sautière, "A residual diffusion model for high perceptual quality
 codec augmentation" (2023, arXiv 2301.05489), and Hoogeboom, Agustsson, Mentzer, Versari, Toderici,
@@ -40,7 +40,7 @@ class BaseCodec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the codec's weights, "" without any; raises `Unavailable` like `describe`."""
+        """Digest of the codec's weights, "" if it has none; `Unavailable` as in `describe`."""
         options = inspect.signature(codec_class(self.spec)).parameters.keys()
         return self.codec.describe().fingerprint if options & {"checkpoint", "weights"} else ""
 
@@ -65,7 +65,7 @@ class BaseCodec:
         self, data: bytes, pixels: Pixels, settings: Sequence[float], rates: Sequence[float],
         overhead_bytes: float,
     ) -> float:  # fmt: skip
-        """Return a stream's position, from 0, among settings, or among rates in log2 of bpp."""
+        """Return a stream's position (from 0) among settings, else among rates in log2 of bpp."""
         # bpp counts bits without `overhead_bytes`
         if self._states_level and hasattr(self.codec, "setting_of"):
             return interpolate_position(self.codec.setting_of(data).value, settings)

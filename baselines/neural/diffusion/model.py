@@ -1,10 +1,10 @@
 """Network of a diffusion decoder, statistics of its base's rate levels, and sampling.
 
-The sampled signal is u = (x - x̂) / s: the residual of the base's picture x̂ in units of the
-residual's standard deviation s at this rate level. Sampling the picture is the same process in
-other coordinates: x given x̂ has the score of u, logSNR is smaller by 2 ln s, and v of u is v of x
-minus v of a normal distribution about x̂. Large pictures are sampled in overlapping patches, whose
-velocities are blended before each step of the whole picture, which avoids seams.
+The sampled signal is u = (x - x̂) / s: the difference of the original x and the base's picture x̂ in
+units of its standard deviation s at this rate level. Sampling x is the same process in other
+coordinates: x given x̂ has the score of u, logSNR is smaller by 2 ln s, and v of u is v of x
+minus v of a normal distribution about x̂. Large pictures are sampled in overlapping patches; their
+velocities are blended before each step, which avoids seams.
 """
 
 import math
@@ -43,15 +43,15 @@ from baselines.neural.network import (
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
-MIN_SCALE = 1e-3  # a quarter of the error of rounding to grey levels, on [-1, 1]
+MIN_SCALE = 1e-3  # a quarter of the rounding error of 8-bit levels in [-1, 1]
 
 
 def open_base(sizes: DiffusionSizes) -> BaseCodec:
-    """Open the base codec; raises `UsageError` for dimensions from `sizes/`, without a base."""
+    """Open the base codec; `UsageError` if `sizes` names none, like the dimensions in `sizes/`."""
     if not sizes.base:
         raise UsageError(
-            "a diffusion decoder is trained for a base codec: make its configuration, for example, "
-            "with bench train --suite generative --members dirac-elic"
+            "a diffusion decoder is trained for a base codec, but none is named: train it, for "
+            "example, with bench train --suite generative --members dirac-elic"
         )
     return BaseCodec(sizes.base)
 
@@ -60,7 +60,7 @@ SCALE, THRESHOLD, RATE, OVERHEAD = range(4)  # columns of the table of levels
 
 
 class NoisyResiduals(NamedTuple):
-    """Noisy residuals of base pictures: the controls of the network."""
+    """Noisy residuals of base pictures, which control the network."""
 
     residuals: Tensor  # (N, 3, H, W), u_t
     log_snr: Tensor  # (N,), logSNR of u
@@ -77,12 +77,12 @@ class LevelFacts(NamedTuple):
 class DiffusionNetwork(Network):
     """U-Net of a diffusion decoder, and a table of its base's rate levels."""
 
-    # A row has the residuals' standard deviation, the threshold in units of this deviation, log2 of
-    # the crops' bits per pixel without the overhead of every stream, and this overhead in bytes.
-    # The table is zero until `initialise`.
+    # A row has the standard deviation of residuals, the threshold in units of it, log2 of the bits
+    # per pixel of crops without the overhead of every stream, and this overhead in bytes. The table
+    # is zero until `initialise` is called.
 
     stride = 16
-    recordable = False  # a step reads the table, and the base codes on the processor
+    recordable = False  # since a step reads the table, and the base codes on the CPU
     levels: Tensor  # (levels, 4), float32
 
     def __init__(self, sizes: DiffusionSizes) -> None:
@@ -100,7 +100,7 @@ class DiffusionNetwork(Network):
         self, images: Tensor, controls: NoisyResiduals | None, *, noisy: bool = True
     ) -> Estimate:
         """Predict velocities given base pictures `images` (N, 3, H, W), returned as `latents`."""
-        # without `controls`, residuals are 0, at the lowest rate level; bits are zero
+        # without `controls`, residuals are 0, at the lowest rate level; bits are always 0
         if controls is None:
             ones = torch.ones(len(images), device=images.device)
             log_scale = math.log(self.facts(0.0).scale)
@@ -139,11 +139,11 @@ class DiffusionNetwork(Network):
 
     @property
     def is_measured(self) -> bool:
-        """True if the table of levels is filled in."""
+        """Whether the table of levels is filled in."""
         return bool((self.level_table[:, SCALE] > 0).all())
 
     def facts(self, position: float) -> LevelFacts:
-        """Interpolate the statistics at a position among levels, from 0; they are 1 at first."""
+        """Interpolate the statistics at a position (from 0) among levels; 1 if not measured."""
         if not self.is_measured:
             return LevelFacts(1.0, 1.0)
         last_level = len(self.level_table) - 1
@@ -153,7 +153,7 @@ class DiffusionNetwork(Network):
         return LevelFacts(*((1 - share) * logs[lower] + share * logs[upper]).exp().tolist())
 
     def noise_scale(self, facts: LevelFacts) -> float:
-        """Return the schedule's n for residuals in units of their standard deviation."""
+        """Return n of the noise schedule for residuals in units of their standard deviation."""
         scale = self.sizes.noise_scale
         return scale if self.sizes.domain == "residual" else scale / facts.scale
 
@@ -166,7 +166,7 @@ class DiffusionNetwork(Network):
         return self(images, controls).latents
 
     def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:
-        """Estimate the mean of the pictures by a single step, which starts at noise of value 0."""
+        """Estimate the mean of the pictures by a single step that starts at zero noise."""
         level = noise_level(1.0, self.noise_scale(facts))
         noisy = torch.zeros_like(images)
         residuals = predict_clean(noisy, self.predict(images, noisy, level.log_snr, facts), level)
@@ -175,7 +175,7 @@ class DiffusionNetwork(Network):
 
 PATCH_BATCH = 4
 
-Noise = Callable[[int], Tensor]  # step, 0 for the initial noise -> normal noise (1, 3, H, W)
+Noise = Callable[[int], Tensor]  # step (0: initial noise) -> normal noise (1, 3, H, W)
 Predict = Callable[[Tensor, float], Tensor]  # u_t and logSNR -> velocities of the same shape
 Limits = tuple[Any, Any]  # minimum and maximum residual, numbers or tensors
 
@@ -189,7 +189,7 @@ def receive(
     start: float,
     seed: int,
 ) -> Pixels:
-    """Sample pixels given `base`, with the noise determined by stream and seed; see `draw`."""
+    """Sample pixels given `base`, with noise that stream and seed determine; see `draw`."""
     height, width, _ = base.shape
     device = next(network.parameters()).device
     images = make_images(pad_pixels(base, network.stride), device)
@@ -276,7 +276,7 @@ def _predict_velocities(
 
 
 def patch_starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
-    """Return the starts of overlapping patches, multiples of 16; the last patch ends the side."""
+    """Return where overlapping patches start, at multiples of 16; the last ends with the side."""
     if side_px <= patch_px:
         return [0]
     count = math.ceil((side_px - overlap_px) / (patch_px - overlap_px))
@@ -286,7 +286,7 @@ def patch_starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
 
 
 def patch_weights(height: int, width: int, overlap_px: int) -> Tensor:
-    """Return weights (height, width) of a patch's pixels, which decrease from 1 to its sides."""
+    """Return weights (height, width) of a patch's pixels: 1, and less in overlaps."""
 
     def ramp(side: int) -> Tensor:
         distance = torch.arange(side) + 0.5

@@ -7,8 +7,8 @@ u = alpha u_t - sigma v and eps = sigma u_t + alpha v. The schedule is the shift
 Hoogeboom et al., "Simple diffusion" (ICML 2023): logSNR(t) = -2 ln(n tan(pi t / 2)); a scale n
 below 1 means less noise.
 Noise is made from Philox's integers (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-SC 2011), keyed by a hash of stream and seed: sixteen bits choose one of the medians of 65,536 equal
-shares of a normal distribution, on a grid of 2^-20. This arithmetic is exact on all machines.
+SC 2011), keyed by a hash of stream and seed: sixteen bits choose one of 65,536 equally likely
+values of a normal distribution, rounded to 2^-20. This arithmetic is exact on all machines.
 """
 
 import math
@@ -85,7 +85,7 @@ def noise_key(stream: bytes, seed: int) -> int:
 
 
 def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return normal noise of magnitudes up to 4.33, variance 1 (to 3e-5), independent by step."""
+    """Return normal noise, independent for each step: variance 1 (to 3e-5), magnitudes to 4.33."""
     count = int(np.prod(shape))
     philox = np.random.Philox(key=key, counter=step << 192)
     random_words = philox.random_raw(-(-count // 4)).astype("<u8")
@@ -94,7 +94,7 @@ def normal_noise(key: int, step: int, shape: tuple[int, ...]) -> NDArray[np.floa
 
 @cache
 def normal_values() -> NDArray[np.float32]:
-    """Return the 65,536 values in ascending order: multiples of 2^-20 below 8, exact in float32."""
+    """Return the 65,536 values, ascending: multiples of 2^-20 below 8, exact in float32."""
     half_count = VALUES // 2
     distribution = NormalDist()
     positive_values = [

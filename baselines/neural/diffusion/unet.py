@@ -4,8 +4,8 @@
     velocity <─ Wiener ─ conv ─ blocks ─ x2 ─ blocks ─ x2 ─ blocks ─┘
 
 Skips and residual blocks are those of Dhariwal and Nichol (NeurIPS 2021). Our choices:
-normalisation over channels and no attention, so that results depend neither on size nor on patches;
-a 4 x 4 cosine transform, for speed; and a predicted variance for every coefficient.
+normalisation over channels and no attention, so that results depend neither on an image's size nor
+on patches; a 4 x 4 cosine transform, for speed; a predicted variance for every coefficient.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ BANDS = 3 * BLOCK_SIDE**2
 
 _COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 _COSINES = dct(np.eye(BLOCK_SIDE), axis=0, norm="ortho")
-# The orthonormal rows are the bands of a block, for R + G + B, R - B and R + B - 2 G.
+# Each orthonormal row is a band of a block: of R + G + B, of R - B, or of R + B - 2 G.
 _BASIS = np.kron(_COLOURS, np.kron(_COSINES, _COSINES))
 
 
@@ -46,14 +46,14 @@ def _transform_channels(channels: Tensor, basis: Float64Array) -> Tensor:
 
 
 OCTAVES = 6  # number of frequencies for the noise level
-MAX_LOG_VARIANCE = 8.0  # for a coefficient of a residual; coefficients' mean variance is 1
+MAX_LOG_VARIANCE = 8.0  # of a residual's coefficient; on average the variance is 1
 
 
 class PositionNorm(nn.LayerNorm):
     """Normalisation over channels at each position, then a scale and a shift per channel."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise `features` (N, C, H, W); faster than `var_mean` with channels last."""
+        """Normalise `features` (N, C, H, W), faster than `var_mean` if channels are last."""
         return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -90,7 +90,7 @@ class Upsampling(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, and the layer to the next resolution, if there is one."""
+    """Residual blocks of one resolution, and the layer to the next resolution, if any."""
 
     def __init__(self, blocks: Sequence[ConditionedBlock], resampling: nn.Module | None) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class UNet(nn.Module):
     ) -> Tensor:
         """Return velocities (N, 3, H, W) of residuals, given pictures `base` in [-1, 1].
 
-        log_snr: (N,), for residuals in units of their deviation; log_scale: (N,), ln of this unit.
+        log_snr: (N,), of residuals in units of their deviation. log_scale: (N,), ln of the unit.
         """
         vectors = self.embedding(_noise_features(log_snr, log_scale))
         coefficients = analyse(noisy_residuals)
@@ -172,7 +172,7 @@ class UNet(nn.Module):
 
 
 def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Tensor) -> Tensor:
-    """Return the mean velocity of Gaussian signals given `noisy`, plus `offsets`; (N, C, H, W).
+    """Return the mean velocity (N, C, H, W) of Gaussian signals given `noisy`, plus `offsets`.
 
     For a signal of variance r, u_t has the variance a = alpha² r + sigma², and v given u_t has the
     mean alpha sigma (1 - r) / a u_t and the standard deviation sqrt(r / a), the unit of offsets.
@@ -193,7 +193,7 @@ def _set_to_zero(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _noise_features(log_snr: Tensor, log_scale: Tensor) -> Tensor:
-    # returns sines and cosines of the noise level, the level itself, and the scale, (N, 14)
+    # returns (N, 14): sines and cosines of the noise level, the noise level, and the scale
     level = log_snr.float() / MAX_LOG_SNR
     octaves = torch.pi / 2 * 2.0 ** torch.arange(OCTAVES, device=level.device)
     angles = level[:, None] * octaves

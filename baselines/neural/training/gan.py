@@ -1,7 +1,7 @@
 """GANs: four losses, discriminators conditioned on rate levels or latents, and their training.
 
-C(x) are logits of real images, C(x_hat) logits of reconstructions, r is the generator's reference
-image, and sp is softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
+C(x) are the logits of real images, C(x_hat) those of reconstructions; r is the generator's
+reference image; sp is softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
 
 ============  ==============================  ============================================  =====
 name          discriminator: half the sum of  generator                                     r
@@ -35,7 +35,7 @@ from baselines.neural.training.objective import Setup
 Reference = Literal["none", "real", "next_rate"]
 
 
-Losses = Callable[[Tensor, Tensor], Tensor]  # (logits of real or reference, of fake images) -> loss
+Losses = Callable[[Tensor, Tensor], Tensor]  # (logits of real or reference, of fake) -> loss
 
 
 class GanLoss(NamedTuple):
@@ -44,8 +44,8 @@ class GanLoss(NamedTuple):
     real_loss: Losses  # discriminator's loss for real images
     fake_loss: Losses  # discriminator's loss for reconstructions
     patch_loss: Losses  # generator's loss
-    # Images with which reconstructions are compared; "next_rate": the reconstruction, without
-    # gradient, at the next rate level and the same beta; at the highest level, the real image
+    # Images with which reconstructions are compared. "next_rate": the reconstruction at the next
+    # rate level (the real image, at the highest level) and the same beta, without a gradient
     reference: Reference
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class GanLoss(NamedTuple):
 
 
 def _widen(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
-    # converts to float32 at least, since under autocast logits may have eight significant bits
+    # converts to float32, since logits may have only eight significant bits under autocast
     dtype = torch.promote_types(real_logits.dtype, torch.float32)
     return real_logits.to(dtype), fake_logits.to(dtype)
 
@@ -104,8 +104,8 @@ GAN_LOSSES: Mapping[str, GanLoss] = {
 
 PUBLISHED_CHANNELS = (64, 128, 256, 512)
 PUBLISHED_LATENT_CHANNELS = 12
-LATENT_STRIDE = 16  # pixels along a side of a position of the latent
-SLOPE = 0.2  # of leaky ReLUs
+LATENT_STRIDE = 16  # pixels between positions of the latent
+SLOPE = 0.2  # of leaky ReLUs below 0
 KERNEL = 4  # of patch discriminators
 
 
@@ -140,7 +140,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class DiscriminatorDesign(NamedTuple):
-    """Which layers the rate levels share, and which layers see the level."""
+    """Layers that rate levels share, and layers that see the level."""
 
     backbones: Literal["shared", "each"]
     heads: Literal["shared", "each"]
@@ -159,9 +159,9 @@ DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = {
 
 
 class Discriminator(nn.Module):
-    """Backbone and head, each shared or with a copy for each rate level."""
+    """Discriminator whose backbone and head are shared, or have a copy for each rate level."""
 
-    # A copy whose level has no image in the batch is not run, and its parameters get no gradient.
+    # If a batch has no image at a copy's level, the copy is not run and gets no gradient.
 
     def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -184,8 +184,8 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
         """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,)."""
-        # Levels on the CPU select the copies to run; with levels on a GPU, every copy runs on all
-        # images, so that the CPU reads nothing back and a step can be captured.
+        # Levels on the CPU select the copies to run. If levels are on a GPU, every copy runs on all
+        # images, so that the CPU reads nothing back and a CUDA graph can capture the step.
         if levels.device.type != "cpu":
             return self._score_with_all(images, levels)
         level_list: list[int] = levels.tolist()
@@ -196,7 +196,7 @@ class Discriminator(nn.Module):
         return self._score_sorted(images[rows], sorted(level_list))[rows.argsort()]
 
     def copies(self) -> list[tuple[int | None, nn.Module]]:
-        """Return the modules with separate weights, each with its level, None for all levels."""
+        """Return the modules with separate weights, with their level; None for all levels."""
         return [
             (level if len(copies) > 1 else None, copy)
             for copies in (self.backbones, self.heads)
@@ -246,9 +246,9 @@ def _route(copies: nn.ModuleList, inputs: Tensor, levels: list[int]) -> Tensor:
 
 
 class Adversary:
-    """A discriminator with its loss and optimisers, conditioned on rate levels or on latents.
+    """A discriminator, conditioned on rate levels or latents, with its loss and optimisers.
 
-    context: a rate per image (NumPy; in a CUDA graph, a GPU tensor), rounded to levels, or latents.
+    context: latents, or a rate per image (NumPy; in a CUDA graph, a GPU tensor), to be rounded.
     """
 
     def __init__(self, stage: Any, setup: Setup, *, by_level: bool) -> None:
@@ -268,8 +268,8 @@ class Adversary:
         self._network = network.to(setup.device, non_blocking=True)
         copies = network.copies() if isinstance(network, Discriminator) else [(None, network)]
         rate, adam = stage.discriminator_learning_rate, setup.optimisers.adam
-        # Each copy has its own optimiser, since an unused copy must not change, and Adam also moves
-        # weights with zero gradients
+        # One optimiser for each copy, since an unused copy must not change, but Adam moves weights
+        # even if gradients are zero
         self._copies = [(level, copy, adam(copy.parameters(), rate)) for level, copy in copies]
 
     def penalty(
@@ -297,7 +297,7 @@ class Adversary:
         context: Any,
         factor: float | Tensor,
     ) -> dict[str, Tensor]:
-        """Do a step and return the loss; copies without an image in the batch do not change."""
+        """Do a training step and return the loss; unused copies do not change."""
         optimisers = self._optimisers
         condition = _round_to_levels(context) if self._by_level else context
         for _, _, optimiser in self._copies:

@@ -1,4 +1,4 @@
-"""Options of a training call; only the photographs affect the weights. Does not import torch."""
+"""Options of a training call; only its photographs affect the weights. Imports no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
     from benchmark.codec import Pixels
 
-Report = Mapping[str, Any]  # a line of the journal
+Report = Mapping[str, Any]  # a line of a run's journal
 Log = Callable[[Report], None]
 
 
@@ -23,11 +23,11 @@ class TrainingOptions:
     max_minutes: float | None = option(
         None,
         MANNER,
-        "Stop after this many minutes with everything saved; the same command resumes.",
+        "Stop after this many minutes, saving everything; the same command resumes.",
         minimum=0,
     )
     milestone_steps: int = option(
-        0, MANNER, "Keep a copy of the state after every N steps; 0: never.", minimum=0
+        0, MANNER, "Keep a copy of the training state every N steps; 0: never.", minimum=0
     )
     quantised: bool = option(
         False,
@@ -38,7 +38,7 @@ class TrainingOptions:
         False, MANNER, "Resume even if a Python file named in the recipe was edited."
     )
     deterministic: bool = option(
-        False, DEBUGGING, "Use deterministic kernels only; slower on a GPU."
+        False, DEBUGGING, "Use only deterministic kernels, which are slower on a GPU."
     )
     no_graph: bool = option(False, DEBUGGING, "On a GPU, run each step without a CUDA graph.")
     data: tuple[Path, ...] = ()  # photographs, or folders of them
@@ -52,7 +52,7 @@ class TrainingOptions:
 
     @property
     def is_out_of_time(self) -> bool:
-        """True if `max_minutes` have passed since `start_time`."""
+        """Whether `max_minutes` have passed since `start_time`."""
         return (
             self.max_minutes is not None and monotonic() > self.start_time + 60 * self.max_minutes
         )

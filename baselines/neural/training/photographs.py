@@ -1,7 +1,7 @@
-"""Photographs in folders and tar archives, and random crops, determined by seed and crop number.
+"""Photographs in folders and tar archives; random crops, determined by seed and crop number.
 
-A photograph in an archive, such as WebDataset's shards, is named ARCHIVE.tar:OFFSET:BYTES:NAME. If
-all photographs fit into memory, they are decoded once, otherwise when a crop needs them.
+A photograph in an archive, such as a shard of WebDataset, is named ARCHIVE.tar:OFFSET:BYTES:NAME.
+If all photographs fit into memory, they are decoded once; otherwise, whenever a crop needs them.
 """
 
 import os
@@ -27,30 +27,30 @@ from benchmark.system.text import listed, utf8
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # formats that every build of Pillow reads
 ARCHIVE = ".tar"
-MARK = f"{ARCHIVE}:"  # ends the archive's path in a member's name
+MARK = f"{ARCHIVE}:"  # between an archive's path and a member's offset
 MAX_READERS = 16  # threads
 HEADER_BATCH = 1 << 12  # number of photographs whose headers are read at a time
 MAX_MEMORY_BYTES = 4 << 30  # for decoded pixels
-MAX_REDUCTION = 2  # maximum factor of downsampling
+MAX_REDUCTION = 2  # maximum factor by which crops are downsampled
 MAX_MEMORY_SHARE = 0.25  # maximum share of a GPU's memory for photographs
 LANCZOS_LOBES = 3
 VALIDATION_INTERVAL, MAX_VALIDATION = 20, 12  # one photograph in 20, at most 12
-VALIDATION_PX = 768  # larger photographs are cropped: validation takes seconds, not minutes
+VALIDATION_PX = 768  # larger photographs are cropped, so that validation takes seconds
 
 Content = TypeVar("Content")
 Numbers = Callable[[int], Sequence[int]]  # step -> numbers of its crops in the run
 
 
 def photograph_paths(sources: Iterable[Path]) -> list[str]:
-    """List photographs, sorted by path within a folder; raises `UsageError` if there are none."""
+    """List photographs, sorted by path within each source; `UsageError` if a source has none."""
     paths: list[str] = []  # strings take a fifth of the memory of `Path`
     for source in sources:
-        kinds = {*SUFFIXES, ARCHIVE}
+        suffixes = {*SUFFIXES, ARCHIVE}
         members = [
             os.path.join(folder, name)
             for folder, _, names in walk(source)
             for name in names
-            if Path(name).suffix.lower() in kinds
+            if Path(name).suffix.lower() in suffixes
         ]
         if not members and source.is_file():
             members = [str(source)]
@@ -81,7 +81,7 @@ def _archive_members(archive: str, _modification_time: int) -> tuple[str, ...]:
 
 
 def _locate(path: str) -> tuple[str, int, int]:
-    """Return a photograph's file, and offset and size in the file; size 0: the whole file."""
+    """Return a photograph's file, and its offset and size in it; size 0: the whole file."""
     archive, mark, member = path.partition(MARK)
     if not mark or os.path.exists(path):
         return path, 0, 0
@@ -119,7 +119,7 @@ def _read_image(path: str | Path, convert: Callable[[Image.Image], Content]) -> 
 def _read_in_threads(
     read: Callable[[str], Content], paths: Sequence[str], batch: int
 ) -> Iterator[Content]:
-    # reads in batches, since a disk's latency exceeds the time of decoding
+    # reads in batches, since reading from a disk takes longer than decoding
     for start in range(0, len(paths), batch):
         yield from readers().map(read, paths[start : start + batch])
 
@@ -131,13 +131,13 @@ def readers() -> ThreadPoolExecutor:
 
 
 def read_sides(paths: Sequence[str]) -> Int64Array:
-    """Return photographs' heights and widths, (n, 2), read from headers; 0 if unreadable."""
+    """Read photographs' heights and widths, (n, 2), from headers; 0 if unreadable."""
     sides = _read_in_threads(_read_sides, paths, HEADER_BATCH)
     return np.fromiter(sides, np.dtype((np.int64, 2)), len(paths))
 
 
 def names_and_sizes(paths: Sequence[str]) -> bytes:
-    """Return a line `size name` for each photograph, the same after folders are moved."""
+    """Return a line `size name` for each photograph, independent of its folder."""
     lines = []
     for path in paths:
         try:
@@ -150,7 +150,7 @@ def names_and_sizes(paths: Sequence[str]) -> bytes:
 
 
 class PhotographSet:
-    """Photographs by number, from memory or files; the next readable one replaces a damaged one."""
+    """Photographs by number, in memory or files; damaged ones are replaced by the next."""
 
     def __init__(
         self,
@@ -159,12 +159,12 @@ class PhotographSet:
         pixels: Pixels | None = None,
         cache_size: int = 0,
     ) -> None:
-        """sides: (n, 2), 0 if unreadable. pixels: uint8 (total, 3). cache_size: in photographs."""
+        """sides: (n, 2), 0 if unreadable. pixels: uint8 (total, 3). cache_size: of photographs."""
         self.paths, self.sides, self.pixels = paths, sides, pixels
         self._read = lru_cache(cache_size)(read_photograph)
         self._ends = np.cumsum(sides.prod(1))
         readable = np.flatnonzero(sides[:, 0])
-        # For each photograph, its index, or the next readable photograph's
+        # For each photograph, its index, or that of the next readable photograph
         self.readable_index = readable[
             np.searchsorted(readable, np.arange(len(sides))) % len(readable)
         ]
@@ -179,7 +179,7 @@ class PhotographSet:
                 return self._decode_readable(int(self.readable_index[candidate % len(self)]))
             except UsageError as error:
                 last_error = error
-                warnings.warn(DamagedResults(f"{error}; the next one is used"), stacklevel=2)
+                warnings.warn(DamagedResults(f"{error}; the next photograph is used"), stacklevel=2)
         raise last_error
 
     def _decode_readable(self, index: int) -> Pixels:
@@ -191,7 +191,7 @@ class PhotographSet:
 
 
 def open_photographs(paths: list[str], memory_bytes: int = MAX_MEMORY_BYTES) -> PhotographSet:
-    """Open photographs, and decode them if all fit into memory; warns or raises `UsageError`."""
+    """Open photographs, and decode all if they fit into memory; warns of unreadable ones."""
     sides = read_sides(paths)
     num_pixels, cache_size, pixels = int(sides.prod(1).sum()), 0, None
     if 3 * num_pixels > memory_bytes:
@@ -208,7 +208,7 @@ def open_photographs(paths: list[str], memory_bytes: int = MAX_MEMORY_BYTES) -> 
     unreadable = [paths[number] for number in np.flatnonzero(sides[:, 0] == 0)]
     if len(unreadable) == len(paths):
         raise UsageError(
-            f"{unreadable[0]} cannot be read as a photograph, nor can any other file in --data"
+            f"neither {unreadable[0]} nor any other file in --data can be read as a photograph"
         )
     if unreadable:
         sentence = f"{len(unreadable)} of {len(paths)} photographs cannot be read and are left out"
@@ -230,25 +230,25 @@ def hold_photographs(pictures: Sequence[Pixels]) -> PhotographSet:
 
 
 class CropSampler(NamedTuple):
-    """Random crops by their number in the run, determined by `seed`; half are mirrored.
+    """Random crops by their number in the run, determined by `seed`; half of them are mirrored.
 
-    Every photograph is used once before any is used again. Too small photographs are reflected.
+    Every photograph is used once before any is used again. Small photographs are reflected.
     """
 
     photographs: PhotographSet
     side_px: int
     seed: int
-    # Share of the crops that are squares of 1 to `MAX_REDUCTION` times the side, downsampled
-    # with a Lanczos filter for more detail per pixel
+    # Share of crops that are downsampled from squares of 1 to `MAX_REDUCTION` times the side with
+    # a Lanczos filter, for more detail per pixel
     reduced_share: float = 0.0
 
     def draw(self, number: int) -> tuple[int, int, int, int, bool]:
-        """Return photograph, top, left and side of a square (maybe larger), whether to mirror."""
+        """Return photograph, top, left and side of a square, and whether to mirror it."""
         epoch, position = divmod(number, len(self.photographs))
         order = _permutation(self.seed, epoch, len(self.photographs))
         index = int(self.photographs.readable_index[order[position]])
         generator = np.random.default_rng([self.seed, 1, number])
-        shares = generator.random(2)  # of the free height above, and of the free width on the left
+        shares = generator.random(2)  # of the unused height above, of the unused width on the left
         is_mirrored = generator.random() < 0.5
         is_reduced = generator.random() < self.reduced_share
         factor = 1 + (MAX_REDUCTION - 1) * generator.random()
@@ -299,7 +299,7 @@ def _permutation(seed: int, epoch: int, count: int) -> Int64Array:
 
 
 class CropStream:
-    """Crops by step, which threads draw ahead; they are copied to the device."""
+    """Crops of each step, which threads draw in advance, copied to the device."""
 
     def __init__(
         self,
@@ -308,13 +308,13 @@ class CropStream:
         steps: int,
         device: torch.device,
     ) -> None:
-        """steps: total number, after which no crops are drawn."""
+        """steps: number of the run's steps, after which no crops are drawn."""
         self._sampler, self._numbers, self._steps, self._device = sampler, numbers, steps, device
         self._pinned = device.type == "cuda" and torch.cuda.is_available()
         self._pending_crops: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
-        """Return a step's crops, uint8 (n, 3, side, side); draw the next steps' crops ahead."""
+        """Return a step's crops, uint8 (n, 3, side, side); start drawing those of later steps."""
         last_step = max(step, min(step + MAX_READERS, self._steps - 1))
         for drawn_step in range(step, last_step + 1):
             if drawn_step not in self._pending_crops:
@@ -326,9 +326,9 @@ class CropStream:
 
 
 class DeviceCrops:
-    """Crops by step, like a `CropStream`'s, gathered and downsampled on a GPU."""
+    """Crops of each step, as in `CropStream`, gathered and downsampled on a GPU."""
 
-    # Downsampled crops may differ by one level from the CPU's: Pillow's filter has 22-bit weights.
+    # Downsampled crops may differ by a level from those of the CPU: Pillow's weights have 22 bits.
 
     def __init__(self, sampler: CropSampler, numbers: Numbers, device: torch.device) -> None:
         photographs, side = sampler.photographs, sampler.side_px
@@ -380,7 +380,7 @@ def gather_crops(pixels: Tensor, squares: Tensor, side: int, max_side: int) -> T
 
 
 def reflect(positions: Tensor, count: Tensor) -> Tensor:
-    """Return indices for positions, reflected about the first and last of `count` pixels."""
+    """Return the indices of positions that are reflected at the first and last of `count`."""
     period = (2 * (count - 1)).clamp(min=1)
     phase = positions % period
     return torch.minimum(phase, period - phase).clamp(max=count - 1)
@@ -410,8 +410,8 @@ def choose_validation(paths: Sequence[str]) -> frozenset[str]:
     """
     if len(paths) < 2:
         raise UsageError(
-            "one photograph is too few, since one is held out for validation: add some to --data, "
-            "or give --validation"
+            "a single photograph is too few, since one is held out for validation: add some to "
+            "--data, or give --validation"
         )
     count = min(MAX_VALIDATION, max(1, len(paths) // VALIDATION_INTERVAL))
 

@@ -15,7 +15,7 @@ from benchmark.plugins import load, place_of, require_methods
 from benchmark.registry import import_target, names_file
 from benchmark.system.text import read_toml
 
-# Objective of a stage -> "module:class", a text, which is imported when it is looked up.
+# Objective of a stage -> "module:class", which is imported when it is needed.
 OBJECTIVES = {
     "single_rate": "baselines.neural.objectives:SingleRate",
     "multi_rate": "baselines.neural.objectives:MultiRate",
@@ -52,29 +52,28 @@ class Stage:
     batch: AtLeastOne
     crop_px: AtLeastOne
     learning_rate: Weight
-    decay_at: Annotated[
-        float, msgspec.Meta(gt=0, le=1)
-    ]  # share of the steps after which the learning rate falls
+    # Share of the steps after which the learning rate falls
+    decay_at: Annotated[float, msgspec.Meta(gt=0, le=1)]
     lambdas: tuple[Positive, ...] = ()  # weight of a bit per pixel at the rate levels 0, 1, ...
     decay: Literal["linear", "step"] = "step"
-    final_share: Share = 0.1  # share of the learning rate at the end, or after the first fall
-    # Later falls with decay = "step", as (share of the steps, share of the learning rate)
+    final_share: Share = 0.1  # remaining share of the learning rate: at the end, or after a step
+    # Later falls if decay = "step", as (share of the steps, remaining share of the learning rate)
     further_falls: tuple[tuple[Share, Share], ...] = ()
     warm_up_steps: Count = 0
     prior_rate_factor: Weight = 1.0  # learning rate of z's prior relative to other parameters
-    optimiser: Literal["adam", "soap"] = "adam"  # the network's; other weights use Adam
+    optimiser: Literal["adam", "soap"] = "adam"  # of the network; quantiles and GANs use Adam
     quantile_learning_rate: Weight = 1e-3
-    clip_norm: Weight = 1.0  # maximum norm of the whole gradient; 0: no clipping
-    frozen: tuple[str, ...] = ()  # parts of the network: analysis, context ...
+    clip_norm: Weight = 1.0  # maximum norm of the gradient of all parameters; 0: no clipping
+    frozen: tuple[str, ...] = ()  # untrained parts of the network: analysis, context ...
     float32: bool = False  # overrides the recipe's `autocast`
-    reduced_share: Share = 0.0  # share of crops downsampled from squares with up to twice the side
+    reduced_share: Share = 0.0  # share of crops that are downsampled, by a factor of up to 2
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:
             raise ValueError(f"crop_px is {self.crop_px}, not a multiple of 64")
         falls = [self.decay_at, *(share for share, _ in self.further_falls)]
         if self.further_falls and (self.decay != "step" or falls != sorted(falls)):
-            raise ValueError('further_falls need decay = "step" and ascending shares')
+            raise ValueError('further_falls need decay = "step" and ascending shares of the steps')
 
     @property
     def crops(self) -> int:
@@ -107,16 +106,16 @@ class Stage:
         if kind.weighs_rate and len(self.lambdas) != expected:
             raise ValueError(f"a {self.objective} stage needs {expected} lambdas")
         if self.reduced_share and not kind.uses_reduced_crops:
-            raise ValueError("reduced_share must be 0: the base codes unscaled photographs")
+            raise ValueError("reduced_share must be 0, since the base codes unscaled photographs")
 
     @property
     def has_lpips(self) -> bool:
-        """True if LPIPS is part of the loss."""
+        """Whether LPIPS is part of the loss."""
         return self._has_weight("lpips")
 
     @property
     def has_gan(self) -> bool:
-        """True if a GAN is part of the loss."""
+        """Whether a GAN is part of the loss."""
         return self._has_weight("gan")
 
     def _has_weight(self, name: str) -> bool:
@@ -138,7 +137,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     architecture: str = DEFAULT_ARCHITECTURE  # key of `baselines.neural.architecture.ARCHITECTURES`
     sizes: str = ""  # name of the architecture's dimensions
-    dimensions: Mapping[str, Any] | None = None  # instead of `sizes`
+    dimensions: Mapping[str, Any] | None = None  # dimensions, in place of a name in `sizes`
     caveat: str = ""  # shown next to the codec's name in tables and figures
     seed: Count = 1
     autocast: bool = False  # whether to use bfloat16 on processors with instructions for bfloat16
@@ -147,7 +146,7 @@ class Recipe:
     initialise: Literal["random", "pca"] = "random"
     report_every_steps: AtLeastOne = 100
     validate_every_steps: AtLeastOne = 1000
-    # Name of a network -> fields of its last stage; the earlier stages are trained only once.
+    # Name of a network -> fields of its last stage; all share the earlier stages.
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def check_network(self) -> None:
@@ -180,7 +179,7 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Total steps of all stages."""
+        """Number of steps of all stages together."""
         return self.steps_before(len(self.stages))
 
     def steps_before(self, index: int) -> int:
@@ -188,7 +187,7 @@ class Recipe:
         return sum(stage.steps for stage in self.stages[:index])
 
     def total_step(self, index: int, step: int) -> int:
-        """Return the number, counted over all stages, of a stage's step."""
+        """Return the number of a stage's step, counted over all stages."""
         return self.steps_before(index) + step
 
     def stage_of(self, step: int) -> int:
@@ -208,14 +207,14 @@ class Recipe:
         return sum(stage.crops for stage in self.stages[:index])
 
     def crop_numbers(self, index: int, step: int) -> range:
-        """Return the numbers, counted over the run, of the crops of a stage's step."""
+        """Return the numbers of the crops in a stage's step, counted over the run."""
         batch = self.stages[index].batch
         start = self.crops_before(index) + step * batch
         return range(start, start + batch)
 
 
 def objective_class(name: str) -> Any:
-    """Return an objective's class; raises `ValueError` for a name, `UsageError` for a file."""
+    """Return an objective's class; `ValueError` for a wrong name, `UsageError` for a file."""
     if name in OBJECTIVES:
         return import_target(OBJECTIVES[name])
     if not names_file(name):
@@ -266,7 +265,7 @@ def recipe_from(name: str, record: Mapping[str, Any], folder: Path = Path()) -> 
     fields = {field: value for field, value in record.items() if field != "stage"}
     recipe = parse_dimensions({"name": name, "stages": [], **fields}, Recipe)
     if not stages:
-        raise ValueError("there is no [[stage]]")
+        raise ValueError("it has no [[stage]]")
     recipe = replace(recipe, stages=tuple(stages))
     for variant in (recipe, *recipe.variant_recipes().values()):
         variant.check_network()

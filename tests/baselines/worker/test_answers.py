@@ -145,8 +145,8 @@ CONFUSED = {
     "answer(number, b'1') + answer(number + 1, b'2')": "before it received a request",
     "answer(1, b'1')": "a request other than",
     "answer(number, b'1') + b'x' * (number == 1)": "before it received a request",
-    "answer(None)": "older rdrbench_worker.py does: copy",
-    "answer(0, text='{}')": "older rdrbench_worker.py does: copy",
+    "answer(None)": "has an old rdrbench_worker.py: copy",
+    "answer(0, text='{}')": "has an old rdrbench_worker.py: copy",
     "answer(0, text='[' * 200_000 + ']' * 200_000)": "something other than an answer",
 }
 
