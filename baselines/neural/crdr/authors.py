@@ -1,8 +1,8 @@
-"""Import checkpoints of CRDR's authors: map their tensors to this project's names.
+"""Import checkpoints of CRDR's authors: give their tensors the names of this project.
 
 The authors' files are {"comp_model": state dict} or a state dict; keys may begin with "module.".
-The prior's tensors are named as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8 (`matrices.0`). Every
-key must match, and every parameter needs a key: a partly read file would give a wrong network.
+Tensors of the prior are named as in CompressAI 1.2.4 (`_matrix0`) or 1.2.8 (`matrices.0`). All keys
+must be known, and all parameters present: a partly read file would give a wrong network.
 """
 
 import re
@@ -24,12 +24,12 @@ REPOSITORY = "github.com/iwa-shi/CRDR"
 MAX_LISTED = 4  # maximum number of keys in an error message
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
 NEW_SPELLING = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
-# Keys of tables and bounds, which CompressAI derives from parameters.
+# Keys of tables and bounds that CompressAI derives from parameters
 DERIVED_NAMES = re.compile(
     r"entropy_model_[yz]\.(_offset|_quantized_cdf|_cdf_length|scale_table|scale_bound|target"
     r"|(likelihood_lower_bound|lower_bound_scale)\.bound)"
 )
-# Module names: ours -> the authors'.
+# Module names: ours -> those of the authors
 AUTHOR_NAMES = {
     "analysis": "encoder",
     "synthesis": "decoder",
@@ -81,7 +81,7 @@ def import_checkpoint(
     training_data: str,
     sizes: CrdrSizes = FULL_SIZES,
 ) -> Card:
-    """Make a checkpoint from `crdr.pth.tar`, with tables for `images`; raises `Unavailable`."""
+    """Make a checkpoint from `crdr.pth.tar`, with tables from `images`; raises `Unavailable`."""
     with torch.device("meta"):
         network = CRDRNetwork(sizes)
     network.load_state_dict(read_author_weights(source, sizes), assign=True)
@@ -110,7 +110,7 @@ def _rename_parameters(path: Path, author_tensors: Mapping[str, Tensor]) -> dict
             if name in parameters:
                 repeated_names.add(name)
             parameters[name] = tensor
-    _refuse_keys(path, "has under two spellings", repeated_names)
+    _refuse_keys(path, "has, under two names,", repeated_names)
     return parameters
 
 

@@ -28,7 +28,7 @@ from benchmark.codec import Pixels
 
 SQUARED_ERROR_WEIGHT = 150.0  # for values in [0, 1]; as in training, lambda weighs bits per pixel
 LEARNING_RATE = 0.01
-FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # for rounding; decreases geometrically
+FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # of rounding; it decreases geometrically
 
 Floats = NDArray[np.floating[Any]]
 
@@ -58,7 +58,7 @@ def refine(
     rate: Level | IndexedLevels,
     steps: int,
 ) -> LatentChoice:
-    """Search for latents with a lower sum of rate and distortion than the analysis gives.
+    """Search for latents with less rate and distortion than those of the analysis.
 
     images: float32 (1, 3, H, W) in [-1, 1]. image_sides: rows and columns without padding.
     """
@@ -72,7 +72,7 @@ def refine(
         lambdas = _measure_lambdas(network, images, mask, rate)
         if lambdas is None:
             return initial_choice
-        # Weights of pixels' errors if a bit has the weight 1: 1 / lambda, but 0 in padding.
+        # Weight of a pixel's error if a bit has the weight 1: 1 / lambda, but 0 in padding.
         weights = functional.interpolate(1 / lambdas, images.shape[2:]) * mask
         y, z = variables = [values.clone().requires_grad_(True) for values in initial_choice]
         generator = torch.Generator(y.device).manual_seed(0)
@@ -96,7 +96,7 @@ def refine(
 
 
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
-    # for values in [0, 1]; the error is averaged over colours and summed over pixels
+    # for values in [0, 1], averaged over colours and summed over pixels
     return (((pictures - images) / 2).square().mean(1, keepdim=True) * weights).sum()
 
 

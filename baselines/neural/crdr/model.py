@@ -10,8 +10,8 @@
                                                                decoder's blocks
 
 Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), with the layers of ELIC's
-transforms (He et al., CVPR 2022) and the conditioning on beta of Agustsson et al. (CVPR 2023), once
-for each distinct beta of a map. The entropy model does not depend on q, nor latents on beta.
+transforms (He et al., CVPR 2022), conditioned on beta as in Agustsson et al. (CVPR 2023), once for
+each distinct beta of a map. The entropy model does not depend on q, and latents not on beta.
 """
 
 import math
@@ -43,7 +43,7 @@ from baselines.neural.exact import exact_transform, sine_cosine
 MAX_BETA = 5.12
 PUBLISHED_FREQUENCIES = 10
 INITIAL_STD = 0.02  # standard deviation of initial weights for the conditioning on beta
-STEP = 2.0  # steps of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
+GAIN = 2.0  # steps of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 
 
 class Controls(NamedTuple):
@@ -108,18 +108,18 @@ class CRDRNetwork(HyperpriorNetwork):
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         # lambdas, one per rate level, determine how coarsely y is quantised
         encoder, decoder = self.analysis, self.synthesis
-        spread = start_transforms(encoder.layers, decoder.layers, self.sizes, images)
+        latent_std = start_transforms(encoder.layers, decoder.layers, self.sizes, images)
         middle_lambda = lambdas[len(lambdas) // 2]
-        gains = torch.tensor([STEP * math.sqrt(middle_lambda / weight) for weight in lambdas])
+        gains = torch.tensor([GAIN * math.sqrt(middle_lambda / weight) for weight in lambdas])
         with torch.no_grad():
             targets = (encoder.attentions[-1], gains), (decoder.attentions[0], 1 / gains)
             for attention, target in targets:
                 attention.gain.copy_(torch.expm1(target).log()[:, None].expand_as(attention.gain))
-        initialise_entropy_model(self, spread * float(gains[len(gains) // 2]))
+        initialise_entropy_model(self, latent_std * float(gains[len(gains) // 2]))
 
 
 def fourier(betas: Tensor, frequencies: int = PUBLISHED_FREQUENCIES) -> Tensor:
-    """Map betas (K,) to [-1, 1], and return F sines and F cosines of 2^i times these, (K, 2 F)."""
+    """Map betas (K,) to b in [-1, 1]; return F sines and F cosines of 2^i b, (K, 2 F)."""
     factors = 2.0 ** torch.arange(frequencies, device=betas.device)
     angles = ((betas / MAX_BETA - 0.5) * 2)[:, None] * factors
     return torch.cat([angles.sin(), angles.cos()], dim=1)
@@ -147,7 +147,7 @@ def _attentions(layers: Sequence[tuple[nn.Module, int]], levels: int) -> nn.Modu
 
 
 class Analysis(nn.Module):
-    """Encoder: after each layer follows a channel attention."""
+    """Encoder, with a channel attention after each layer."""
 
     def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Decoder: a channel attention precedes each layer; blocks are conditioned on beta."""
+    """Decoder, with a channel attention before each layer, and blocks conditioned on beta."""
 
     def __init__(self, sizes: CrdrSizes) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class Synthesis(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def projections(self) -> Iterator[nn.Linear]:
-        """Yield the layers that add the embedded beta in blocks; zero in a new network."""
+        """Yield the layers that add the embedded beta to blocks; they are zero in a new network."""
         for block in self.modules():
             if isinstance(block, ConditionedBottleneck):
                 yield from (layer for layer in block.project if isinstance(layer, nn.Linear))
@@ -195,7 +195,7 @@ class Synthesis(nn.Module):
         return features
 
 
-Q_MAP, BETA_MAP = 1, 2  # flags of a header that has maps instead of steps
+Q_MAP, BETA_MAP = 1, 2  # flags in a header: the control is a map, not a step
 Q_GRID = ControlGrid("q", 16, 64)
 BETA_GRID = ControlGrid("beta", 25, 128)
 
@@ -227,7 +227,7 @@ class CRDRControlBlock(ControlBlock):
         return flags, Q_GRID.write(q) + BETA_GRID.write(beta)
 
     def read(self, reader: ByteReader, flags: int, width: int, height: int) -> HeaderControls:
-        """Return the controls; the inverse of `write`. Raises `CorruptStream`."""
+        """Invert `write`: return the controls; raises `CorruptStream`."""
         q = Q_GRID.read(reader, width, height, is_map=bool(flags & Q_MAP))
         return HeaderControls(
             q, BETA_GRID.read(reader, width, height, is_map=bool(flags & BETA_MAP))
@@ -244,7 +244,7 @@ class CRDRControlBlock(ControlBlock):
 def _control_values(
     control: int | LevelMap, grid: ControlGrid, rows: slice, columns: slice, per_block: int
 ) -> float | Tensor:
-    """Return a value, or part of a map (1, 1, h, w), with `per_block` positions along a block."""
+    """Return a number, or a part of a map (1, 1, h, w) with `per_block` positions per block."""
     if isinstance(control, int):
         return grid.value(control)
     block_values = level_steps(control, grid.last_step) / grid.steps_per_unit
@@ -263,7 +263,7 @@ class CRDRCoder(TransformCoder):
     _exact: Synthesis | None = None
 
     def synthesise(self, latents: Tensor, controls: Controls) -> Tensor:
-        """Map decoded y to images (1, 3, H, W), about [-1, 1]; in float64 if the coder is exact."""
+        """Map decoded y to images (1, 3, H, W), about [-1, 1], in float64 if the coder is exact."""
         if self._exact is None:
             return super().synthesise(latents, controls)
         levels = self.network.synthesis_controls(latents, controls)

@@ -2,9 +2,9 @@
 
 x ─ conv/2, GDN, conv/2, GDN, conv/2, GDN, conv/2 ─ y ─ hyperprior, slices ─ y_hat ─ mirror ─> x
 Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
-2020). Differences from the authors' code (TensorFlow Compression, models/ms2020.py) are our choice:
-GDN divides by the root of beta + sum gamma x^2, as in CompressAI, not by beta + sum gamma |x|; a
-scale network outputs the scale itself, at least .11, not the index of one of 64 scales.
+2020). Our choices differ from the authors' code (TensorFlow Compression, models/ms2020.py): GDN
+divides by the root of beta + sum gamma x^2, as in CompressAI, not by beta + sum gamma |x|; a scale
+network outputs the scale (at least .11), not the index of one of 64 scales.
 """
 
 import math
@@ -21,17 +21,18 @@ GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at lam
 
 
 class CharmNetwork(HyperpriorNetwork):
-    """Charm's network; it maps images from [-1, 1] to [0, 1] for the transforms."""
+    """Charm's network; its transforms take images in [0, 1]."""
 
     uses_unit_range = True
 
     def __init__(self, sizes: CharmSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        hidden = (sizes.transform,) * 3
+        hidden_widths = (sizes.transform,) * 3
         kernels = ((sizes.kernel, sizes.kernel),) * 4
-        self.analysis = gdn_analysis(IMAGE_CHANNELS, (*hidden, sizes.latent), kernels)
-        self.synthesis = gdn_synthesis(sizes.latent, (*hidden, IMAGE_CHANNELS), sizes.kernel)
+        self.analysis = gdn_analysis(IMAGE_CHANNELS, (*hidden_widths, sizes.latent), kernels)
+        up_widths = (*hidden_widths, IMAGE_CHANNELS)
+        self.synthesis = gdn_synthesis(sizes.latent, up_widths, sizes.kernel)
         self.add_entropy_model(sizes)
         self.hyper_analysis[-1].register_parameter("bias", None)
         for stack in (self.hyper_synthesis.mean, self.hyper_synthesis.scale):
@@ -41,5 +42,5 @@ class CharmNetwork(HyperpriorNetwork):
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         widths = (*(self.sizes.transform,) * 3, self.sizes.latent)
         gain = GAIN / math.sqrt(lambdas[0])
-        spread = start_as_transforms(self.analysis, self.synthesis, widths, images, gain)
-        initialise_entropy_model(self, spread)
+        latent_std = start_as_transforms(self.analysis, self.synthesis, widths, images, gain)
+        initialise_entropy_model(self, latent_std)

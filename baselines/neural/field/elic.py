@@ -100,12 +100,12 @@ def colours(height: int, width: int, device: torch.device | str = "cpu") -> tupl
     >>> [indices.tolist() for indices in colours(2, 3)], colours(2, 2)[0].tolist()
     ([[0, 2, 4], [1, 3, 5]], [0, 3])
     """
-    # With a mask, the processor would wait until the device had counted the mask's positions.
+    # With a mask, the CPU would wait until the device has counted its positions.
     even_indices = torch.arange(0, height * width, 2, device=device)
     odd_indices = torch.arange(1, height * width, 2, device=device)
     if width % 2:  # colours alternate from the end of a row to the next row
         return even_indices, odd_indices
-    in_odd_row = even_indices // width % 2  # 1 where pairs begin with the other colour
+    in_odd_row = even_indices // width % 2  # 1 in rows that begin with the other colour
     return even_indices + in_odd_row, odd_indices - in_odd_row
 
 
@@ -147,7 +147,7 @@ class SpaceChannelContext(nn.Module):
         )
 
     def features(self, group: int, hyper_output: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
-        """Return the inputs of the aggregation that follow the spatial context, in order."""
+        """Return the aggregation's inputs after the spatial context, in order."""
         if not group:
             return [hyper_output]
         return [self.channel[group](torch.cat(list(decoded), dim=1)), hyper_output]
@@ -156,7 +156,7 @@ class SpaceChannelContext(nn.Module):
         self, group: int, spatial: Tensor, features: Sequence[Tensor], positions: Tensor
     ) -> Tensor:
         """Return a group's scale and mean at n flat `positions`: (N, 2 c, n)."""
-        # Uses index_select, since indexing's gradient sorts, with most of a step's GPU kernels.
+        # index_select, since the gradient of indexing sorts, which takes most of a step's kernels
         merged = torch.cat([spatial, *features], dim=1).flatten(2).index_select(2, positions)
         result: Tensor = self.aggregation[group](merged[:, :, None])
         return result[:, :, 0]
@@ -197,7 +197,7 @@ class SpaceChannelContext(nn.Module):
 
 
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at lambda = 1
-INITIAL_STD = 0.003  # initial deviation of the last layer's weights for a group's parameters
+INITIAL_STD = 0.003  # of the weights of the last layer for a group's parameters
 
 
 class ElicNetwork(LatentNetwork):
@@ -241,7 +241,7 @@ class ElicNetwork(LatentNetwork):
         return branches
 
     def entropy_supports(self) -> tuple[str, ...]:
-        """Return "support", y as input of contexts, and "features", the aggregation's inputs."""
+        """Return "support", y as contexts see it, and "features", the aggregation's inputs."""
         return "support", "features"
 
     def visit_activations(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
@@ -261,16 +261,16 @@ class ElicNetwork(LatentNetwork):
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         gain = GAIN / math.sqrt(lambdas[0])
-        spread = gain * start_transforms(self.analysis, self.synthesis, self.sizes, images)
+        latent_std = gain * start_transforms(self.analysis, self.synthesis, self.sizes, images)
         set_latent_gain(self.analysis, self.synthesis, gain)
         with torch.no_grad():
-            self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
-            spreads = torch.split(spread, list(self.sizes.groups))
-            for group_spread, aggregation in zip(spreads, self.context.aggregation, strict=True):
+            self.hyper_analysis[0].weight.div_(latent_std[:, None, None])  # type: ignore[operator]
+            group_stds = torch.split(latent_std, list(self.sizes.groups))
+            for group_std, aggregation in zip(group_stds, self.context.aggregation, strict=True):
                 last_layer: nn.Conv2d = aggregation[-1]  # type: ignore[index]
                 nn.init.normal_(last_layer.weight, std=INITIAL_STD)
                 nn.init.zeros_(last_layer.bias)  # type: ignore[arg-type]
-                last_layer.bias[: len(group_spread)] = group_spread  # type: ignore[index]
+                last_layer.bias[: len(group_std)] = group_std  # type: ignore[index]
 
 
 def _round_groups(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
@@ -307,7 +307,7 @@ class ElicPath(IntegerPath):
         self.groups: tuple[int, ...] = model.sizes.groups
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
-        """Split y (N, M, h, w) into each group's anchors and other positions, in turn."""
+        """Split y (N, M, h, w) into anchors and other positions, group by group."""
         height, width = latents.shape[2:]
         both_colours = colours(height, width, latents.device)
         groups = torch.split(latents.flatten(2), list(self.groups), dim=1)

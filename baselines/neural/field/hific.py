@@ -5,8 +5,8 @@
                                └────────────────────┘
 
 Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
-2020). Our choice: in training generator and hyper-decoder see rounded latents (the authors'
-hyper-decoder sees noisy ones), with rounding's gradient replaced by the identity's.
+2020). Our choice: in training, generator and hyper-decoder see rounded latents (in the authors'
+code, the hyper-decoder sees noisy latents); the gradient of rounding is replaced by 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_en
 
 
 class HificNetwork(HyperpriorNetwork):
-    """HiFiC's network; it maps images from [-1, 1] to [0, 1] for the transforms."""
+    """HiFiC's network; its transforms take images in [0, 1]."""
 
     uses_unit_range = True
     counts_rounded = True
@@ -83,7 +83,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
+        """Apply the block to `features` (N, C, H, W) without changing the shape."""
         return features + self.layers(features)
 
 
@@ -112,15 +112,15 @@ class Generator(nn.Module):
         return self.tail(head + self.blocks(head))
 
 
-# Initial values. Normalisation removes brightness and contrast. A layer therefore has pairs of
+# Initial values. Since normalisation removes brightness and contrast, a layer has pairs of
 # channels, a coefficient and its negative, whose difference after a ReLU the next layer takes, and
-# two large constants of opposite sign: the mean is zero, and nearly all energy is the constants'.
-# The network starts as the Karhunen-Loeve transform of 2 x 2 neighbours, stage by stage. Our
+# two large constants of opposite sign: the mean is 0, and constants have nearly all the energy.
+# The network starts as the Karhunen-Loeve transform of 2 x 2 neighbours, stage by stage. It is our
 # choice: with few channels and some thousand steps, the authors' random weights end at 21 dB.
 GAIN = 2.5  # steps of y per unit of an orthonormal transform of [0, 1], at lambda = 1
 REFERENCE = 10.0  # a layer's constant, relative to the root mean square of all other channels
-Y_REFERENCE = 1.0  # y's constant; small, since the hyper-encoder sees this constant, too
-NOISE_STD = 0.001  # deviation of the noise added to kernels
+Y_REFERENCE = 1.0  # constant of y; small, since the hyper-encoder sees it, too
+NOISE_STD = 0.001  # standard deviation of the noise added to kernels
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 
@@ -128,7 +128,7 @@ Layer = nn.Conv2d | nn.ConvTranspose2d
 class Coefficients(NamedTuple):
     """Features of photographs whose first channels are coefficients times a gain."""
 
-    # if `paired`, the channels after these hold the negative coefficients, and are subtracted
+    # if `paired`, the channels after these are negative coefficients, and are subtracted
 
     features: Tensor  # (n, C, h, w)
     channels: int  # number of coefficients
@@ -146,7 +146,7 @@ class Coefficients(NamedTuple):
 def _start_encoder(
     stack: nn.Sequential, images: Tensor, transforms: Sequence[Transform], gain: float
 ) -> Tensor:
-    """Set the encoder's layers; return y: `gain` times the coefficients, and a constant channel."""
+    """Set the encoder's layers; return y, `gain` times the coefficients and a constant channel."""
     layers, norms = _layers_and_norms(stack)
     colours = transforms[0].basis.shape[1]
     current = Coefficients(images, colours, 1.0, paired=False)
@@ -163,7 +163,7 @@ def _start_encoder(
 def _start_generator(
     generator: Generator, y: Tensor, transforms: Sequence[Transform], gain: float
 ) -> None:
-    """Set the generator's layers to the transforms' inverse, without the colours' means."""
+    """Set the generator's layers to the inverse transforms, without the means of colours."""
     input_norm, layer, output_norm = generator.head
     assert isinstance(input_norm, ChannelNorm)
     assert isinstance(layer, nn.Conv2d)
@@ -185,7 +185,7 @@ def _start_generator(
 def _start_layer(
     layer: Layer, norm: ChannelNorm, kernel: Tensor, current: Coefficients, *, relu: bool
 ) -> Coefficients:
-    """Set a layer to a kernel (c', c, h, w) on coefficients, and the normalisation that follows."""
+    """Set a layer to a kernel (c', c, h, w) on coefficients; adjust the normalisation after it."""
     count = len(kernel)
     _set_kernel(layer, kernel, current)
     weight, bias = _weight(layer), _bias(layer)
@@ -205,7 +205,7 @@ def _set_kernel(layer: Layer, kernel: Tensor, current: Coefficients) -> None:
     outputs, inputs, size, _ = kernel.shape
     weight, bias = _weight(layer), _bias(layer)
     nn.init.normal_(weight, std=NOISE_STD)
-    # In a layer of stride 2 the tap of the first of two neighbours, otherwise the central tap
+    # With stride 2, the tap of the first of two neighbours; otherwise the central tap
     start = layer.kernel_size[0] // 2
     taps = slice(start, start + size)
     scaled = kernel / current.gain

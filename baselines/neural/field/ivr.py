@@ -3,8 +3,8 @@
 Sun et al., "Interpolation Variable Rate Image Compression" (ACM MM 2021): four convolutions of
 stride 2 with masks and GDN, and their mirror. A mask is softplus(w_q) per channel; w is
 interpolated between levels. Latents are rounded directly and follow Laplace distributions; the
-hyper-encoder sees rounded latents, even in training. Our choices: ReLUs in the hyper-decoder, which
-thus runs in integers; no optional context, no optional network after the decoder.
+hyper-encoder sees rounded latents, even in training. Our choices: ReLUs in the hyper-decoder, so
+that it runs in integers, and neither of two options, a context and a network after the decoder.
 The hyper-decoder outputs logarithms of scales. In a coder, a value of y is the integer nearest to
 the mean plus a symbol, whose distribution depends on one of `NUM_SCALES` scales, and on the mean's
 offset from an integer, in sixteenths for small scales, in larger steps for larger scales.
@@ -56,12 +56,12 @@ from baselines.neural.entropy.integer.integer_path import (
 )
 from benchmark.errors import CorruptStream
 
-MAX_BITS = 50.0  # maximum per value, as published
+MAX_BITS = 50.0  # per value, as published
 MIN_LOG_SCALE, MAX_LOG_SCALE = math.log(0.06), math.log(64.0)
 NUM_SCALES = 40
 RATE_GRID = ControlGrid("q", 16, 144)  # levels in a stream: 0 to 9 in steps of 1/16
-MAX_OFFSETS = 16  # positions of a mean between two integers
-TAIL = 2e-5  # probability outside a row's symbols, for the escape
+MAX_OFFSETS = 16  # number of positions of a mean between two integers
+TAIL = 2e-5  # probability of the escape, outside a row's symbols
 
 
 def laplace_bits(distances: Tensor, log_scales: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class LaplacePrior(nn.Module):
         self.log_scale = nn.Parameter(torch.empty(channels).uniform_(-1, 1))
 
     def medians(self) -> Tensor:
-        """Return zeros, (channels,): z is rounded to integers, whatever its mean."""
+        """Return zeros, (channels,): z is rounded to integers for every mean."""
         return torch.zeros_like(self.mean)
 
     def rounded(self, values: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def laplace_tables(prior: LaplacePrior) -> dict[str, Tensor]:
 
     thresholds  int32 (39,), in 2^-12: a scale's index is the number of thresholds below its log
     row_start   int32 (40,): the first row of each scale
-    row_shift   int32 (40,): bits by which a scale's offsets in sixteenths are coarsened
+    row_shift   int32 (40,): bits by which a scale's offsets, in sixteenths, are shifted
     cdf, cdf_length, cdf_offset         rows for y, read by `entropy.coder.Distributions`
     z_cdf, z_cdf_length, z_cdf_offset   a row for each channel of z
     """
@@ -140,7 +140,7 @@ def _y_tables() -> dict[str, Tensor]:
 
 
 def _laplace_row(scale: float, mean: float) -> tuple[int, NDArray[np.int32]]:
-    """Return a distribution's first symbol and its frequencies, the escape's at the end."""
+    """Return a distribution's first symbol, and the frequencies of symbols and escape."""
     reach = scale * math.log(1 / (2 * TAIL))
     start, end = math.floor(mean - reach), math.ceil(mean + reach)
     start, end = min(start, round(mean) - 1), max(end, round(mean) + 1)
@@ -193,7 +193,7 @@ KERNELS = ((5, 4), (4, 5), (5, 4), (4, 5))  # (rows, columns) of each analysis l
 SLOPE = 0.2  # of the hyper-encoder's leaky ReLUs
 INITIAL_MASK = math.log1p(math.e)  # softplus(1), the published initial value of every mask
 GAIN = 2.5  # steps of y per unit of an orthonormal transform of [0, 1], at lambda = 1
-MIN_SPREAD = 0.15  # minimum initial standard deviation of a latent channel
+MIN_INITIAL_STD = 0.15  # minimum of a latent channel
 INITIAL_STD = 0.003  # standard deviation of the last hyper-decoder layer's weights
 
 
@@ -230,7 +230,7 @@ class MaskedTransform(nn.Module):
 
 
 class IvrNetwork(LatentNetwork):
-    """IVR's network; it maps images from [-1, 1] to [0, 1] for transforms; controls are q."""
+    """IVR's network; its transforms take images in [0, 1], and its controls are q."""
 
     prior: LaplacePrior  # type: ignore[assignment]
 
@@ -241,8 +241,8 @@ class IvrNetwork(LatentNetwork):
     def __init__(self, sizes: IvrSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        hidden = (sizes.transform,) * 3
-        down_widths, up_widths = (*hidden, sizes.latent), (*hidden, IMAGE_CHANNELS)
+        hidden_widths = (sizes.transform,) * 3
+        down_widths, up_widths = (*hidden_widths, sizes.latent), (*hidden_widths, IMAGE_CHANNELS)
         self.analysis = MaskedTransform(
             gdn_analysis(IMAGE_CHANNELS, down_widths, KERNELS), down_widths, sizes.rate_levels
         )
@@ -315,7 +315,7 @@ class IvrNetwork(LatentNetwork):
         latent_width = self.sizes.latent
         encoder, decoder = self.analysis, self.synthesis
         widths = (*(self.sizes.transform,) * 3, latent_width)
-        spread = start_as_transforms(encoder.layers, decoder.layers, widths, images, 1.0)
+        latent_std = start_as_transforms(encoder.layers, decoder.layers, widths, images, 1.0)
         gains = torch.tensor([GAIN / math.sqrt(weight) for weight in lambdas])
         with torch.no_grad():
             for layer in (*encoder.layers, *decoder.layers):
@@ -325,12 +325,12 @@ class IvrNetwork(LatentNetwork):
             for mask, gain in ((encoder.masks[-1], gains), (decoder.masks[0], 1 / gains)):
                 target = torch.expm1(gain * INITIAL_MASK).log()[:, None]
                 mask.weight.copy_(target.expand_as(mask.weight))
-            spread = (spread * float(gains[len(gains) // 2])).clamp(min=MIN_SPREAD)
-            self.hyper_analysis[0].weight.div_(spread[:, None, None])  # type: ignore[operator]
+            latent_std = (latent_std * float(gains[len(gains) // 2])).clamp(min=MIN_INITIAL_STD)
+            self.hyper_analysis[0].weight.div_(latent_std[:, None, None])  # type: ignore[operator]
             last_layer: nn.Conv2d = self.hyper_synthesis[-1]  # type: ignore[assignment]
             nn.init.normal_(last_layer.weight, std=INITIAL_STD)
             nn.init.zeros_(last_layer.bias)  # type: ignore[arg-type]
-            last_layer.bias[latent_width:] = (spread / math.sqrt(2)).log()  # type: ignore[index]
+            last_layer.bias[latent_width:] = (latent_std / math.sqrt(2)).log()  # type: ignore[index]
 
 
 def _round_straight_through(values: Tensor) -> Tensor:
@@ -346,5 +346,5 @@ class IvrCoder(TransformCoder):
         """Map y to images; raises `CorruptStream` for a level that the network does not have."""
         highest = self.network.sizes.rate_levels - 1
         if controls > highest:
-            raise CorruptStream(f"the stream has the level {controls:g}, the highest is {highest}")
+            raise CorruptStream(f"the stream has level {controls:g}, but the highest is {highest}")
         return super().synthesise(latents, controls)

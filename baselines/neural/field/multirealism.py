@@ -4,7 +4,7 @@
     beta ─ fourier ─ 21 ─ linear, relu, linear, relu ─ C ─ linear ─> added in each residual block
 
 Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional Generator"
-(CVPR 2023), without published code; some layers follow Nikolai10/MRIC. Latents ignore beta.
+(CVPR 2023), which has no published code; some layers follow Nikolai10/MRIC. Latents ignore beta.
 """
 
 import math
@@ -25,7 +25,7 @@ from baselines.neural.blocks.layers import analysis_layers, synthesis_layers
 from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork, initialise_entropy_model
 
-MAX_BETA = 2.56  # highest that the paper evaluates; the re-implementation trains up to 5.12
+MAX_BETA = 2.56  # the highest in the paper; the re-implementation trains up to 5.12
 BETA_GRID = ControlGrid("beta", 50, 128)  # values in a stream: 0 to 2.56 in steps of .02
 FREQUENCIES = 10
 FEATURES = 2 * FREQUENCIES + 1
@@ -51,16 +51,16 @@ class MultiRealismNetwork(HyperpriorNetwork):
         return realism
 
     def synthesise(self, latents: Tensor, controls: Level | IndexedLevels = 0.0) -> Tensor:
-        """Map decoded y to images (N, 3, H, W) at beta; raises `ValueError` out of range."""
+        """Map decoded y to images (N, 3, H, W) at beta; `ValueError` if beta is out of range."""
         return self.synthesis(latents, convert_level(controls, MAX_BETA, latents))
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
         """Initialise as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1]."""
         gain = GAIN / math.sqrt(lambdas[0])
         layers = self.synthesis.layers
-        spread = gain * start_transforms(self.analysis, layers, self.sizes, images)
+        latent_std = gain * start_transforms(self.analysis, layers, self.sizes, images)
         set_latent_gain(self.analysis, layers, gain)
-        initialise_entropy_model(self, spread)
+        initialise_entropy_model(self, latent_std)
 
 
 def fourier(betas: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Interface of training objectives: loss, setup and validation of a stage."""
+"""Interface of training objectives: the loss, resources and validation of a stage."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,9 +34,9 @@ class Loss(NamedTuple):
 
     total: Tensor  # scalar whose gradient trains the network
     numbers: Mapping[str, Tensor] = {}  # scalars for the journal
-    # Updates discriminators after the network, given the learning rate's factor (a float or
-    # tensor), and returns more numbers. On a GPU, this function is called for skipped steps, too,
-    # which `Setup.optimisers` then skip.
+    # Updates discriminators after the network, given the factor of the learning rate (a float or
+    # tensor), and returns more numbers. On a GPU, it is called even if the step is skipped;
+    # `Setup.optimisers` then change nothing.
     after_step: Callable[[Any], Mapping[str, Tensor | float]] | None = None
 
 
@@ -58,17 +58,17 @@ class Validation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Stage of a run for an objective, with resources that the objective may use."""
+    """A stage of a run, with resources that its objective may use."""
 
     recipe: Recipe
     index: int  # index of the stage, from 0
     device: torch.device
-    optimisers: Optimisers = field(default_factory=Optimisers)  # also makes discriminators'
+    optimisers: Optimisers = field(default_factory=Optimisers)  # of discriminators, too
     photographs: PhotographSet | None = None  # source of the crops
     folder: Path | None = None  # the run's folder, for files of the objective
 
     def random(self, step: int) -> np.random.Generator:
-        """Return a step's random generator, the same after a resume."""
+        """Return a step's random generator; a resumed run gets the same."""
         return np.random.default_rng([self.recipe.seed, 2, self.index, step])
 
     def precision(self) -> torch.autocast:
@@ -83,8 +83,8 @@ class Objective:
 
     stage_type: ClassVar[type[Stage]] = Stage  # defines the fields in a recipe's stage
     rates: ClassVar[Sequence[int]] = ANY_RATES  # possible numbers of a network's rate levels
-    weighs_rate: ClassVar[bool] = True  # needs a lambda for each rate level
-    uses_reduced_crops: ClassVar[bool] = True  # crops of downsampled photographs, too
+    weighs_rate: ClassVar[bool] = True  # whether it needs a lambda for each rate level
+    uses_reduced_crops: ClassVar[bool] = True  # whether crops may be downsampled
     frozen: ClassVar[Collection[str]] = ()  # parts of networks to leave untrained
     _adversary: Any = None  # discriminators, with `state` and `load_state`; None: no GAN
 
@@ -93,12 +93,12 @@ class Objective:
 
     @staticmethod
     def is_recordable(stage: Any) -> bool:
-        """Return whether a stage's steps can be captured; then `random_inputs` is defined."""
+        """Return whether a CUDA graph can capture steps, which needs `random_inputs`."""
         return False
 
     def random_inputs(self, step: int) -> Tensor | None:
         """Return a captured step's random numbers, (k, batch) on the CPU, for `batch.random`."""
-        # `loss` must not depend on the step otherwise; None: do not capture this step
+        # `loss` must depend on the step only through these; None: do not capture this step
         return None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
@@ -106,7 +106,7 @@ class Objective:
         raise NotImplementedError
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
-        """Return the quality on photographs, uint8 (height, width, 3); here, the loss only."""
+        """Return the quality for photographs, uint8 (height, width, 3); by default, the loss."""
         device, losses = next(network.parameters()).device, []
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(0)  # the same noise in every validation
@@ -116,7 +116,7 @@ class Objective:
         return Validation((), math.fsum(losses) / len(losses))
 
     def state(self) -> Any:
-        """Return all state except the network's, in tensors, lists and dicts."""
+        """Return all state except that of the network, as tensors, lists and dicts."""
         return None if self._adversary is None else self._adversary.state()
 
     def load_state(self, state: Any) -> None:
@@ -126,11 +126,11 @@ class Objective:
 
 
 def require_network(objective: Objective, network: Network, kind: type[Kind]) -> Kind:
-    """Return the network if it is a `kind`; raises `UsageError` otherwise."""
+    """Return the network if it is a `kind`, otherwise raise `UsageError`."""
     if not isinstance(network, kind):
         name = objective.stage.objective
         raise UsageError(
-            f"the objective {name} cannot train this network, {type(network).__name__}"
+            f"the objective {name} cannot train a network of the class {type(network).__name__}"
         )
     return network
 
@@ -155,7 +155,7 @@ class RateDistortion(NamedTuple):
 
 
 def rate_distortion(crops: Tensor, images: Tensor, bits: Tensor) -> RateDistortion:
-    """Compare `crops` and reconstructions (n, 3, h, w), in [-1, 1], coded in `bits` (n,)."""
+    """Compare `crops` (n, 3, h, w) in [-1, 1] with reconstructions coded in `bits` (n,)."""
     errors = (crops - images.float()).square()
     return RateDistortion(errors.mean((1, 2, 3)) / 4, bits / (crops.shape[2] * crops.shape[3]))
 

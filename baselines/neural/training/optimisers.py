@@ -1,4 +1,4 @@
-"""Optimisers of a stage; steps that are skipped, run in bfloat16, or captured as a CUDA graph."""
+"""Optimisers of a stage, with skipped steps; precision; steps captured as a CUDA graph."""
 
 import os
 import warnings
@@ -15,13 +15,13 @@ from benchmark.errors import UsageError
 
 Optimiser = TypeVar("Optimiser", bound=torch.optim.Optimizer)
 MAX_LOSS = 1e4  # a step with a larger loss is skipped, as published
-WARM_UP_STEPS = 3  # steps before the capture, in which libraries choose kernels and allocate
+WARM_UP_STEPS = 3  # before the capture, for libraries to choose kernels and allocate memory
 
 
 class Optimisers:
     """Optimisers of a stage; either all of them update at a step, or all skip the step."""
 
-    # On a GPU, Adam's fused kernel reads whether to skip from a tensor, as with torch's GradScaler,
+    # On a GPU, Adam's fused kernel reads from a tensor whether to skip, as with torch's GradScaler,
     # so that no step waits for the GPU.
 
     def __init__(self) -> None:
@@ -30,12 +30,12 @@ class Optimisers:
         self.recorded = False  # whether steps are captured as a CUDA graph
 
     def decide(self, norm: Tensor, loss: Tensor) -> None:
-        """Skip the current step unless gradient norm and loss are finite and the loss is small."""
+        """Set `skipped` unless gradient norm and loss are finite and the loss is small."""
         is_valid = torch.isfinite(norm) & (loss <= MAX_LOSS)
         self.skipped = not is_valid if is_valid.device.type == "cpu" else (~is_valid).float()
 
     def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
-        """Return a fused Adam, which on the CPU is three times as fast as the unfused Adam."""
+        """Return a fused Adam, three times as fast on the CPU as without fusion."""
         return self.prepare(torch.optim.Adam(groups, learning_rate, fused=True))
 
     def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
@@ -46,7 +46,7 @@ class Optimisers:
         return SOAP(groups, learning_rate, betas=betas, weight_decay=0.0, **bases)  # type: ignore[arg-type]
 
     def prepare(self, optimiser: Optimiser) -> Optimiser:
-        """Prepare an optimiser, new or loaded, for steps with or without capture; return it."""
+        """Prepare an optimiser, new or loaded, for captured or other steps; return it."""
         for group in optimiser.param_groups if isinstance(optimiser, torch.optim.Adam) else ():
             rate, group["capturable"] = float(group["lr"]), self.recorded
             group["lr"] = group["params"][0].new_full((), rate) if self.recorded else rate
@@ -62,7 +62,7 @@ class Optimisers:
         if isinstance(skipped, Tensor) and isinstance(optimiser, torch.optim.Adam):
             found_inf = skipped if is_unused is None else torch.maximum(skipped, is_unused)
             optimiser.found_inf, optimiser.grad_scale = found_inf, None  # type: ignore[attr-defined]
-        elif skipped:  # this condition waits for a GPU, as SOAP does anyway
+        elif skipped:  # waits for a GPU, as SOAP does anyway
             return
         optimiser.step()
 
@@ -83,7 +83,7 @@ def kernels_of(precision: Precision) -> AbstractContextManager[None]:
 
 @contextmanager
 def deterministic_kernels(enabled: bool) -> Iterator[None]:
-    """Use deterministic kernels only; raises `UsageError` for an operation without one."""
+    """Use deterministic kernels; raises `UsageError` if an operation has none."""
     if not enabled:
         yield
         return
@@ -98,14 +98,14 @@ def deterministic_kernels(enabled: bool) -> Iterator[None]:
         if "deterministic" not in str(error):  # torch has no exception type for this error
             raise
         reason = str(error).partition("\n")[0]
-        raise UsageError(f"--deterministic is impossible here: {reason}") from error
+        raise UsageError(f"--deterministic is impossible for this run: {reason}") from error
     finally:
         torch.use_deterministic_algorithms(were_deterministic)
         torch.backends.cudnn.deterministic = was_cudnn_deterministic
 
 
 class RecordedStep:
-    """A step captured as a CUDA graph: tensors must keep their shapes and addresses."""
+    """A step captured as a CUDA graph; its tensors must keep shapes and addresses."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._calls = device, 0
@@ -115,7 +115,7 @@ class RecordedStep:
 
     def __call__(
         self, step: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
-    ) -> tuple[Tensor, ...]:  # the step is an argument, since a stored method would form a cycle
+    ) -> tuple[Tensor, ...]:  # `step` is an argument, since a stored method would form a cycle
         """Do the step with `inputs`, on any device; return a copy of its outputs."""
         if not self._calls:
             self._inputs = tuple(torch.empty_like(value, device=self._device) for value in inputs)

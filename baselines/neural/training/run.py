@@ -1,4 +1,4 @@
-"""A training run: its recipe, and the files of its folder, listed in docs/training.md."""
+"""A training run: its recipe, and the files in its folder (listed in docs/training.md)."""
 
 import json
 import math
@@ -39,14 +39,14 @@ from benchmark.system.text import json_bytes, parsing, read_json
 RECORD, JOURNAL = "recipe.json", "journal.jsonl"
 STATE = "state.pt"  # the last saved state
 MILESTONE = "state-{}.pt"  # state after this step, counted over all stages
-PHOTOGRAPHS = "photographs.txt"  # names and sizes of the photographs
-CHANGEABLE = ("autocast",)  # fields of a recipe that may change between calls of a run
-CROP_PX = 256  # side of the crops from which integer tables are made
+PHOTOGRAPHS = "photographs.txt"  # has names and sizes of the photographs
+CHANGEABLE = ("autocast",)  # fields of a recipe that may change when a run is resumed
+CROP_PX = 256  # side of the crops that integer tables are made from
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Checkpoint whose weights a run begins with, in place of the recipe's initial values."""
+    """Checkpoint with the initial weights of a run."""
 
     sha256: str
     crops: int  # total number of crops in its training; 0: unknown
@@ -56,10 +56,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """A network to train by a recipe, with a folder for the run and a path for the checkpoint."""
+    """A network to train by a recipe, with the folder of the run and the path of the checkpoint."""
 
     folder: Path
-    target: Path  # the checkpoint; its json card is in the same folder
+    target: Path  # the checkpoint to write, next to its JSON card
     recipe: Recipe
     start: Start | None = None
     predecessor: Path | None = None  # folder of a finished run that this run continues
@@ -75,7 +75,9 @@ class TrainingRun:
             architecture = load_architecture(self.recipe.architecture)
             return architecture.build(self.recipe.network())
         except ValueError as error:
-            raise UsageError(f"{self.recipe.architecture} has no such network: {error}") from error
+            raise UsageError(
+                f"{self.recipe.architecture} cannot have this size: {error}"
+            ) from error
 
     def start_from(self, checkpoint: Path) -> "TrainingRun":
         """Return a copy that starts from a checkpoint's weights; raises `UsageError`."""
@@ -85,13 +87,13 @@ class TrainingRun:
             raise UsageError(f"the run cannot begin: {error}") from error
         if (card.architecture, card.config) != (self.recipe.architecture, self.recipe.network()):
             raise UsageError(
-                f"{checkpoint} holds a different network from the recipe's, {self.recipe.sizes}"
+                f"{checkpoint} holds a network other than {self.recipe.sizes}, that of the recipe"
             )
         start = Start(card.sha256, card.crops, str(checkpoint.resolve()), card.steps or 0)
         return replace(self, start=start)
 
     def load_start(self, network: Network) -> None:
-        """Load the start's weights into `network`; raises `UsageError` for a damaged file."""
+        """Load the initial weights into `network`; raises `UsageError` for a damaged file."""
         assert self.start is not None
         try:
             network.load_state_dict(load_checkpoint(Path(self.start.path)).network.state_dict())
@@ -99,18 +101,18 @@ class TrainingRun:
             raise UsageError(f"the run cannot begin: {error}") from error
 
     def steps_reported(self) -> int:
-        """Return the last step in the journal, counted over all stages."""
+        """Return the number of the last reported step, counted over all stages."""
         reports = read_reports(self.folder)
         return self.recipe.total_step(*step_of(reports[-1])) if reports else 0
 
     def steps_saved(self) -> int:
-        """Return the step from which a later call resumes, counted over all stages."""
+        """Return the number of the last saved step, counted over all stages."""
         state = load_state(self.folder, torch.device("meta"))
         with restoring(self.folder):
             return self.recipe.total_step(state["index"], state["step"]) if state else 0
 
     def is_complete(self) -> bool:
-        """Return whether the checkpoint exists, from exactly this run and after all its steps."""
+        """Return whether the checkpoint exists, and comes from all steps of exactly this run."""
         try:
             card = msgspec.json.decode(self.target.with_suffix(".json").read_bytes())
             record = read_record(self.folder)
@@ -132,9 +134,9 @@ class Record:
     start: Start | None
     photographs: int
     names_and_sizes: str  # sha256 of `PHOTOGRAPHS`
-    seen: str = ""  # description of the photographs for the card; empty: unknown
+    seen: str = ""  # the photographs in words, for the card; empty: unknown
     command: str = ""  # command that makes the same network; empty: unknown
-    # Python files named in the recipe -> sha256 of each version that trained the run
+    # Python file named in the recipe -> sha256 of each version that trained the run
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -149,7 +151,7 @@ def _edited_files(record: Record, recipe: Recipe) -> list[str]:
 
 
 def read_record(folder: Path) -> Record:
-    """Read a run's record; raises `Unavailable` without one, `UsageError` if it is damaged."""
+    """Read a run's record; `Unavailable` if there is none, `UsageError` if it is damaged."""
     path = folder / RECORD
     try:
         values = read_json(path, dict[str, Any])
@@ -161,14 +163,14 @@ def read_record(folder: Path) -> Record:
         raise Unavailable(f"{folder} is not a training run: it has no {RECORD}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} is not a training record of this version: train in another folder"
+            f"{path} is damaged, or from another version of rdrbench: train in another folder"
         ) from error
 
 
 def copy_predecessor(run: TrainingRun) -> None:
     """Copy journal and state of the run's predecessor, unless the run has a state."""
     if run.predecessor and not (run.folder / STATE).exists():
-        for name in (JOURNAL, STATE):  # the state last, since a run with a state has begun
+        for name in (JOURNAL, STATE):  # the state last: it shows that the run has begun
             write_file(run.folder / name, (run.predecessor / name).read_bytes())
 
 
@@ -188,7 +190,7 @@ def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str
             raise UsageError(f"{run.folder} is a run of another recipe: {field} differs")
         if (edited_files := _edited_files(stored, run.recipe)) and not options.changed:
             raise UsageError(
-                f"{run.folder}: edited after step {run.steps_reported()} of the run: "
+                f"{run.folder}: files were edited after step {run.steps_reported()} of the run: "
                 f"{', '.join(edited_files)}; train in another folder (--out), or resume with "
                 "--changed"
             )
@@ -211,7 +213,7 @@ def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str
 
 
 def _differing_field(record: Record, run: TrainingRun) -> str:
-    # the recipe's name and precision, and folders of losses, may differ; stages may be added
+    # the name and precision of the recipe, and folders of losses, may differ; stages may be added
     if record.start != run.start:
         return "start"
     stages = run.recipe.stages[: len(record.recipe.stages)]
@@ -245,7 +247,7 @@ def _first_difference(folder: Path, photograph_lines: bytes) -> str:
 
 @contextmanager
 def lock_folder(run: TrainingRun) -> Iterator[None]:
-    """Keep other processes from training in the run's folder."""
+    """Prevent other processes from training in the run's folder."""
     run.folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(run.folder, os.O_RDONLY)
     try:
@@ -261,12 +263,12 @@ def lock_folder(run: TrainingRun) -> Iterator[None]:
 
 
 def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None) -> None:
-    """Replace the saved state atomically, and keep a copy at a `milestone`; raises `BenchError`."""
+    """Replace the saved state atomically; copy it as a `milestone`, if given a step."""
     path = folder / STATE
     try:
         folders = find_changed_folders([path])
         with replacing(path) as draft:
-            with draft.open("wb") as file:  # if torch gets a path, it hides the cause of a failure
+            with draft.open("wb") as file:  # given a path, torch would hide the cause of a failure
                 torch.save(state, file)
             synchronise([draft])
         if milestone is not None:
@@ -277,9 +279,9 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
     except (OSError, RuntimeError) as error:  # torch wraps the system's error
         system_error = error if isinstance(error, OSError) else error.__context__
         reason = getattr(system_error, "strerror", None) or str(error).partition("\n")[0]
-        kept_note = "; the previous one is kept" if path.exists() else ""
+        kept_note = "; the previous state is kept" if path.exists() else ""
         raise BenchError(
-            f"the state in {folder} cannot be written: {reason}{kept_note}: fix that, then run "
+            f"the state in {folder} cannot be written: {reason}{kept_note}; correct this, then run "
             "the same command again"
         ) from error
 
@@ -292,12 +294,12 @@ def require_disk_space(folder: Path, network: Network) -> None:
     if free_bytes < needed_bytes:
         raise UsageError(
             f"{folder} has {free_bytes / 1e6:.3g} MB of free space, but this training needs "
-            f"{needed_bytes / 1e6:.3g} MB: free some, or train in another folder"
+            f"{needed_bytes / 1e6:.3g} MB: free some space, or train in another folder"
         )
 
 
 def load_state(folder: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:
-    """Return a saved state, None without one; raises `UsageError` if it is damaged."""
+    """Return a saved state, None if there is none; raises `UsageError` if it is damaged."""
     path = folder / name
     if not path.exists():
         return None
@@ -323,7 +325,7 @@ def _bad_state(path: Path) -> UsageError:
     return UsageError(f"{path} is not a training state: delete it to start again")
 
 
-# The journal, a JSON object per line
+# The journal has a JSON object per line
 
 
 def append_report(folder: Path, entry: Report) -> None:
@@ -339,7 +341,7 @@ def append_report(folder: Path, entry: Report) -> None:
 
 
 def read_reports(folder: Path, last: tuple[float, float] = (math.inf, 0)) -> list[dict[str, Any]]:
-    """Return the reports up to the (stage, step) `last`, without truncated or superseded lines."""
+    """Return the reports up to `last`, (stage, step), without damaged or superseded lines."""
     path, reports = folder / JOURNAL, list[dict[str, Any]]()
     for line in path.read_bytes().splitlines() if path.exists() else ():
         with suppress(BadFile), parsing("JSON"):  # skips a truncated or damaged line
@@ -368,7 +370,7 @@ def step_of(entry: Report) -> tuple[int, int]:
 
 
 def export(run: TrainingRun, options: TrainingOptions, name: str = STATE) -> Card:
-    """Write a state's network to the run's checkpoint; raises `UsageError` without a state."""
+    """Write the network of a state to the run's checkpoint; `UsageError` if there is no state."""
     state = load_state(run.folder, torch.device("cpu"), name)
     if state is None:
         raise UsageError(f"{run.folder} has no saved state yet: train without --export-now")

@@ -1,4 +1,4 @@
-"""Suites: other methods' networks, trained on the crops of a recipe for `ours`."""
+"""Suites: networks of other methods, trained on as many crops as a recipe for `ours`."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -21,16 +21,16 @@ from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import import_target
 from benchmark.system.text import read_toml
 
-# Methods of the suite `generative`, in training order -> "module:function". The arguments are a
-# recipe for `ours`, and the name of a member, or the method's name for all usual members. The
-# function returns recipes by member, and raises `UsageError` for an impossible name.
+# Methods of the suite `generative`, in training order -> "module:function". The function takes a
+# recipe for `ours`, and the name of a member (or of the method, for its usual members). It returns
+# recipes by member, and raises `UsageError` for an impossible name.
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.objective:members",
     "hfd": "baselines.neural.diffusion.objective:members",
     "pqmim": "baselines.neural.pqmim.objective:members",
 }
 SUITES = ("matched", "field", "generative")
-PAPER = "paper"  # recipe for which the methods have their own recipes
+PAPER = "paper"  # name of a recipe that has variants for the methods
 LEARNING_RATE = 1e-3  # for the suite `generative`
 
 
@@ -38,7 +38,7 @@ Phase = list[Stage]  # stages of one precision, all with or all without realism
 
 
 def phases_of(recipe: Recipe, *, realism: bool = True) -> list[Phase]:
-    """Group a recipe's stages into phases; `realism=False`: joins stages with and without it."""
+    """Group stages into phases; `realism=False` joins stages with and without realism."""
     phases: dict[tuple[bool, bool], Phase] = {}
     for stage in recipe.stages:
         is_adversarial = realism and stage.objective == "realism"
@@ -136,7 +136,7 @@ def suite(name: str, recipe: Recipe, folder: Path, names: Sequence[str] = ()) ->
     """Return the runs of a suite in `folder`, by method and rising rate.
 
     names: members or methods; empty: all. A network for all rates sees as many crops as `ours` with
-    this recipe, a network for one rate as many as `ours` per rate level. With the recipe `paper`,
+    this recipe; a network for one rate, as many as `ours` per rate level. For the recipe `paper`,
     `field` uses `paper-METHOD`. Raises `UsageError`, or `Unavailable` if a base codec cannot run.
     """
     if name not in SUITES:
@@ -158,7 +158,7 @@ def suite(name: str, recipe: Recipe, folder: Path, names: Sequence[str] = ()) ->
         for word in names:
             if word not in choices:
                 listed = ", ".join(sorted(choices))
-                raise UsageError(f"the suite has no member {word}: choose from {listed}")
+                raise UsageError(f"the suite {name} has no member {word}: choose from {listed}")
         recipes = {
             member: member_recipe
             for method, members in members_by_method.items()
@@ -178,7 +178,7 @@ def _generative_members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recip
     for word in words:
         if word.partition("-")[0] not in GENERATIVE:
             methods = ", ".join(GENERATIVE)
-            raise UsageError(f"the suite has no member {word}: its methods are {methods}")
+            raise UsageError(f"generative has no member {word}: its methods are {methods}")
     members: dict[str, Recipe] = {}
     for method, target in GENERATIVE.items():
         method_recipe = replace(recipe, architecture=method, initialise="pca")
@@ -200,7 +200,7 @@ def _require_sizes(recipe: Recipe, member: Recipe) -> None:
 def adversarial_fields(
     phase: Phase, recipe: Recipe, weights: Mapping[str, float], always_weighed: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return weights of GAN and LPIPS in a phase (0 if the recipe has none), and GAN widths."""
+    """Return a phase's weights of GAN and LPIPS (0 if the recipe has none), and GAN widths."""
     without_lpips = not any(stage.has_lpips for stage in recipe.stages)
     first_stage, is_realism = phase[0], phase[0].objective == "realism"
     changes: dict[str, Any] = {}

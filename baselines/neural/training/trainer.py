@@ -1,8 +1,8 @@
 """Training of a network through all stages of a recipe, resumable from its folder.
 
 A killed run resumes from its last saved step and, on the same kind of machine, gives the same
-weights: all randomness is determined by the step's number. A deadline or a signal ends a run after
-a complete step, which is saved. A diverged network raises a `BenchError`.
+weights, since the number of a step determines all randomness. At a deadline or signal, a run ends
+after the current step, and saves it. A network that diverges raises a `BenchError`.
 """
 
 import math
@@ -54,16 +54,16 @@ FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is up", "interrupted"
 MIN_SAVE_INTERVAL = 60.0  # seconds
 MAX_SAVE_SHARE = 0.01  # maximum share of the time for saving
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
-MAX_SMALL_WEIGHTS = 2_000_000  # maximum of a small network; `tiny` and `micro` have fewer
-MAX_SKIPPED = 100  # number of skipped steps in a row after which the network has diverged
+MAX_SMALL_WEIGHTS = 2_000_000  # of a small network, such as `tiny` and `micro`
+MAX_SKIPPED = 100  # consecutive skipped steps that mean that the network has diverged
 
 
 def train(run: TrainingRun, options: TrainingOptions, on_begin: OnBegin | None = None) -> str:
     """Begin or resume the run; return why it ended: `FINISHED`, `OUT_OF_TIME` or `INTERRUPTED`.
 
-    on_begin: called after all checks with the numbers of saved and of reported steps. Raises
-    `UsageError` for a folder that is in use, not writable or of another run, missing photographs or
-    an operation without a deterministic kernel; `Unavailable` for a missing device or weights.
+    on_begin: called after all checks with the number of saved and the number of reported steps.
+    Raises `UsageError` if the folder is in use, not writable or of another run, photographs are
+    missing, or an operation has no deterministic kernel; `Unavailable` without device or weights.
     """
     for stage in run.recipe.stages:
         stage.find_resources()  # fails now, not when the stage begins, hours later
@@ -85,7 +85,7 @@ def _check_and_train(run: TrainingRun, options: TrainingOptions, on_begin: OnBeg
     options = replace(options, device=device_of(options.device))
     if any(min(pixels.shape[:2]) < BLOCK for pixels in options.validation):
         raise UsageError(
-            f"a photograph for validation has a side below {BLOCK} pixels: leave it out"
+            f"a photograph for validation has a side of less than {BLOCK} pixels: leave it out"
         )
     paths = [path for path in photograph_paths(options.data) if path not in options.held_out]
     files.copy_predecessor(run)
@@ -100,7 +100,7 @@ def _check_and_train(run: TrainingRun, options: TrainingOptions, on_begin: OnBeg
 
 
 def _require_working_loss(run: TrainingRun, index: int, options: TrainingOptions) -> None:
-    # tries a user's loss now, not hours later, after the stages before
+    # tries a user's loss now, not hours later, after the earlier stages
     stage, network = run.recipe.stages[index], run.build()
     kind = objective_class(stage.objective)
     crops = torch.rand(2, 3, stage.crop_px, stage.crop_px) * 2 - 1
@@ -124,12 +124,12 @@ def _require_working_loss(run: TrainingRun, index: int, options: TrainingOptions
 def device_of(device: str) -> str:
     """Return the device to train on, "cpu" or "cuda"; raises `Unavailable`."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise Unavailable("torch cannot use a GPU here: leave out --device cuda")
+        raise Unavailable("torch cannot use a GPU on this machine: leave out --device cuda")
     return "cpu" if device == "cpu" or not torch.cuda.is_available() else "cuda"
 
 
 def first_crops(recipe: Recipe, photographs: PhotographSet) -> Tensor:
-    """Return crops for initial values, which no stage uses, (n, 3, h, w) in [-1, 1]."""
+    """Return crops (n, 3, h, w) in [-1, 1] for initial values; no stage uses these crops."""
     total = recipe.crops_before(len(recipe.stages))
     numbers = range(total, total + INITIAL_CROPS)
     return draw_crops(photographs, INITIAL_SIDE_PX, numbers, recipe.seed).float() / 127.5 - 1
@@ -145,7 +145,7 @@ def train_stages(run: TrainingRun, options: TrainingOptions, photographs: Photog
 
 @contextmanager
 def _limit_threads(network: Network, device: str) -> Iterator[None]:
-    # a small network's layers are so short that several threads are slower than one
+    # the layers of a small network are so short that several threads are slower than one
     previous_threads = torch.get_num_threads()
     num_weights = sum(weight.numel() for weight in network.parameters())
     if device == "cpu" and num_weights < MAX_SMALL_WEIGHTS and "OMP_NUM_THREADS" not in os.environ:
@@ -165,7 +165,7 @@ class _Loop:
         self.stop_requested = False
         self.updates: list[Update] = []  # updates since the last report; reading waits for a GPU
         self.precision_steps: dict[str, int] = {}  # steps of the whole run, by precision
-        for draft in run.folder.glob(".*.part"):  # left by a process killed while writing
+        for draft in run.folder.glob(".*.part"):  # left by a process that was killed while writing
             draft.unlink(missing_ok=True)
         self.log: Log = (
             options.log(run.folder, self.recipe) if options.log else lambda _report: None
@@ -193,7 +193,7 @@ class _Loop:
         is_random_start = self.recipe.initialise == "random" and self.run.start is None
         for index in range(first_index, len(self.recipe.stages)):
             if saved_state is None and is_random_start:
-                trained_parts = [  # by stage; initialises the parts that no earlier stage trained
+                trained_parts = [  # by stage; parts that no earlier stage trained are initialised
                     network.freezable_parts().keys()
                     - {*objective_class(stage.objective).frozen, *stage.frozen}
                     for stage in self.recipe.stages[: index + 1]
@@ -215,7 +215,7 @@ class _Loop:
                 return
 
     def train_stage(self, learner: "Learner") -> bool:
-        """Train to the end of the stage; return whether it was stopped before its end."""
+        """Train until the stage ends; return whether training was stopped before that."""
         saved_at = reported_at = monotonic()
         save_seconds, stop = 0.0, False
         milestone_steps = self.options.milestone_steps
@@ -225,8 +225,8 @@ class _Loop:
                 raise BenchError(
                     f"{self.run.folder}: the network has diverged: {MAX_SKIPPED} steps in a row, "
                     f"up to step {learner.step} of stage {learner.index + 1}, had a loss above "
-                    f"{MAX_LOSS:g} or a loss or gradient that is not finite; train again in a "
-                    f"new folder at a learning rate below {learner.stage.learning_rate:g}"
+                    f"{MAX_LOSS:g}, or a loss or gradient that is not finite; train again in a "
+                    f"new folder with a learning rate below {learner.stage.learning_rate:g}"
                 )
             steps = self.precision_steps.get(learner.precision, 0)
             self.precision_steps[learner.precision] = steps + 1
@@ -255,7 +255,7 @@ class _Loop:
     def report(self, learner: "Learner", start: float) -> None:
         """Report the updates since `start`, a time of the monotonic clock."""
         step_numbers = [update.numbers for update in self.updates if not update.skipped]
-        # the clock is read after the numbers, whose reading waits for a GPU's queued steps
+        # the clock is read after the numbers, since reading them waits for queued steps of a GPU
         steps_per_second = len(self.updates) / (monotonic() - start)
         validation = None
         if learner.is_due(self.recipe.validate_every_steps) and self.options.validation:
@@ -286,9 +286,9 @@ def _seed(*key: int) -> int:
 
 
 class Update(NamedTuple):
-    """Outcome of a step, which stays on the device until its values are read."""
+    """Outcome of a step; values stay on the device until they are read."""
 
-    skipped: Tensor | bool  # true if loss or gradient are too large or not finite
+    skipped: Tensor | bool  # whether the loss is too large, or loss or gradient not finite
     values: Mapping[str, Tensor | float]
 
     @property
@@ -309,13 +309,13 @@ class Learner:
         folder: Path | None = None,
         graph: bool = True,
     ) -> None:
-        """Begin a stage. graph: capture steps as a CUDA graph, if network and stage allow this."""
+        """Begin a stage. graph: capture steps as a CUDA graph, if network and stage allow it."""
         keep_freed_memory()
         self.network, self.index, self.stage = network, index, recipe.stages[index]
         self.step = 0
-        # Numbers of skipped steps, in total and since the last step not skipped; on a GPU, tensors
+        # Number of skipped steps, in total and consecutively up to now; on a GPU, tensors
         self._skipped: Tensor | int = 0
-        self._consecutive: Tensor | int = 0
+        self._consecutively_skipped: Tensor | int = 0
         self._recipe = recipe
         self._steps = steps = Optimisers()
         device, stage = next(network.parameters()).device, self.stage
@@ -344,7 +344,7 @@ class Learner:
         if self._auxiliary_parameters:
             rate = stage.quantile_learning_rate
             self._optimisers.append(steps.adam(self._auxiliary_parameters, rate))
-        # No attribute holds a method of the learner, since a cycle would keep its GPU memory alive
+        # No attribute may be a method of the learner, since a cycle would keep its GPU memory alive
         self._recorded_step = RecordedStep(device) if steps.recorded else None
         self._crop_numbers = partial(recipe.crop_numbers, index)
         sampler = CropSampler(photographs, stage.crop_px, recipe.seed, stage.reduced_share)
@@ -354,7 +354,7 @@ class Learner:
         else:
             self._crops = CropStream(sampler, self._crop_numbers, stage.steps, device)
         trainable = {name: w for name, w in network.named_parameters() if w.requires_grad}
-        self._averaged = trainable if recipe.ema else {}  # weights by name
+        self._averaged = trainable if recipe.ema else {}  # weights with a mean, by name
         self._mean = {name: weight.detach().clone() for name, weight in self._averaged.items()}
 
     @property
@@ -366,18 +366,18 @@ class Learner:
         """Return whether the last `MAX_SKIPPED` steps were skipped; on a GPU, check rarely."""
         if self._on_gpu and self.step % MAX_SKIPPED:
             return False
-        return int(self._consecutive) >= MAX_SKIPPED
+        return int(self._consecutively_skipped) >= MAX_SKIPPED
 
     def is_due(self, interval: int) -> bool:
-        """Return whether the step is a multiple of `interval`, or the stage's last."""
+        """Return whether the step is a multiple of `interval`, or the last of the stage."""
         return self.step % interval == 0 or self.step == self.stage.steps
 
     def update(self) -> Update:
-        """Do a step, which on a GPU is only queued on return."""
+        """Do a training step; on a GPU, only queue it."""
         # updates the network, then its auxiliary parameters, then discriminators
         pixels = self._crops.take(self.step)
         with kernels_of(self.precision):
-            # seeds the noise that replaces rounding
+            # the seed of the noise that replaces rounding
             torch.manual_seed(_seed(self._recipe.seed, 3, self.index, self.step, 0))
             factor = self.stage.rate_factor(self.step)
             random = self.objective.random_inputs(self.step) if self._recorded_step else None
@@ -390,7 +390,7 @@ class Learner:
             if self._on_gpu or not skipped:
                 self._move_mean()
         self._skipped = self._skipped + skipped
-        self._consecutive = (self._consecutive + 1) * skipped
+        self._consecutively_skipped = (self._consecutively_skipped + 1) * skipped
         self.step += 1
         return Update(skipped, values)
 
@@ -432,7 +432,7 @@ class Learner:
             weights = [weight.data for weight in self._averaged.values()]
             update_means = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
             update_means(list(self._mean.values()), weights, self.step)
-            if self.step + 1 == self.stage.steps:  # after the last step the network has the mean
+            if self.step + 1 == self.stage.steps:  # after the last step the network gets the mean
                 self._set_weights(self._mean)
 
     def _set_weights(self, values: Mapping[str, Tensor]) -> None:
@@ -441,7 +441,7 @@ class Learner:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Put the mean of weights into the network in this context, if the recipe has one."""
+        """Give the network the mean of weights in this context, if the recipe has one."""
         weights = {name: weight.detach().clone() for name, weight in self._averaged.items()}
         self._set_weights(self._mean)
         try:
@@ -450,7 +450,7 @@ class Learner:
             self._set_weights(weights)
 
     def state(self) -> dict[str, Any]:
-        """Return the complete state, including the network's."""
+        """Return the state of training, including that of the network."""
         states = [optimiser.state_dict() for optimiser in self._optimisers]
         return {
             "index": self.index,
@@ -478,15 +478,15 @@ def _freeze(network: Network, recipe_parts: tuple[str, ...], objective_parts: An
     parts = network.freezable_parts()
     if unknown_parts := set(recipe_parts) - parts.keys():
         listed = ", ".join(sorted(unknown_parts))
-        raise UsageError(f"the recipe freezes {listed}, but the network's parts are {[*parts]}")
+        raise UsageError(f"the recipe freezes {listed}, but the network only has {[*parts]}")
     network.requires_grad_(True)
     for name in parts.keys() & {*objective_parts, *recipe_parts}:
         for parameter in parts[name]:
             parameter.requires_grad_(False)
 
 
-UNTIMED_STEPS = 5  # on a GPU, which first allocates, chooses kernels and captures; 1 on a CPU
-MAX_TIMED_STEPS, MAX_TIMED_SECONDS = 20, 20.0  # the step after this time is the last
+UNTIMED_STEPS = 5  # a GPU first allocates memory, chooses kernels and captures; 1 on a CPU
+MAX_TIMED_STEPS, MAX_TIMED_SECONDS = 20, 20.0  # no step begins after this time
 
 
 class StageCost(NamedTuple):
@@ -500,11 +500,11 @@ class StageCost(NamedTuple):
 
 
 def stage_costs(run: TrainingRun, device: str, photographs: PhotographSet) -> Iterator[StageCost]:
-    """Measure the cost of a run's stages; raises what training raises."""
+    """Measure the cost of a run's stages; raises the errors of training."""
     recipe, on_gpu = run.recipe, device != "cpu"
     for index, stage in enumerate(recipe.stages):
         network = run.build()
-        if recipe.initialise == "pca":  # also measures a base codec, which every step needs
+        if recipe.initialise == "pca":  # also for a base codec, whose measurement steps need
             network.initialise(first_crops(recipe, photographs), recipe.stages[0].lambdas)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with FlopCounterMode(display=False) as flops:  # counts nothing in a CUDA graph

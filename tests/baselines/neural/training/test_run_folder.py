@@ -143,5 +143,5 @@ def test_a_state_that_cannot_be_written_is_one_sentence_which_says_whether_one_i
             save_state(tmp_path, {"step": 1})
     save_state(tmp_path, {"step": 1})
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(BenchError, match="device; the previous one is kept"):
+    with pytest.raises(BenchError, match="device; the previous state is kept"):
         save_state(tmp_path, {"step": 2})
