@@ -289,7 +289,7 @@ def _read_csv_lines(path: Path) -> Iterator[PublishedPicture]:
         image = normalize("NFC", image)
         value = number_in(setting)
         if not image:
-            raise BadOption(f"{location}: the column image is empty")
+            raise BadOption(f"{location} has no image name")
         if not math.isfinite(value):
             raise BadOption(f"{location}: setting must be a number, not {setting!r}")
         stem = _strip_suffix(image)

@@ -231,7 +231,7 @@ def _parse_point(coder: Codec, point: str) -> Setting:
     try:
         return Setting(name.strip(), float(value))
     except ValueError:
-        raise UsageError(f"--point {point!r} has no number: write quality=30") from None
+        raise UsageError(f"--point {point!r} has no number: use the form quality=30") from None
 
 
 def _write_result(path: Path, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Controls in a header: a step of a grid, or a map with one of 16 levels per 64 x 64 pixels.
 
-Level k means k / 16 of the range, level 15 all of it. A constant map is its level, a byte. Others
-are coded block by block as adaptive binary decisions, by ANS in integers (docs/bitstream.md).
+Level k means k / 16 of the range, level 15 all of it. A constant map is a byte, its level. Other
+maps are coded block by block as adaptive binary decisions, by ANS in integers (docs/bitstream.md).
 """
 
 from collections.abc import Callable
@@ -21,23 +21,23 @@ WHITE = 255
 MIN_MAP_BYTES = 2  # minimum for a map that is not constant
 PRECISION = 12  # bits of a probability
 STATE_BITS = 32
-COUNT_LIMIT = 254  # larger sums of a decision's two counts are halved
-# Kinds of decisions; a context is a kind plus a number from neighbours or earlier decisions.
+COUNT_LIMIT = 254  # if the sum of a decision's two counts is larger, both are halved
+# First context of each kind of decision; neighbours or earlier decisions select the next ones
 EQUALS_PREDICTION, EQUALS_OTHER_NEIGHBOUR, HIGHER, FARTHER = 0, 3, 6, 9
 CONTEXTS = 9 + LEVELS
-EVEN_COUNTS, LIKELY_COUNTS = (1, 1), (1, 5)  # initial counts of no and yes
+EVEN_COUNTS, LIKELY_COUNTS = (1, 1), (1, 5)  # initial (doubled) counts of no and yes
 
 LevelMap = NDArray[np.uint8]  # (rows, columns), 0..15
 Decide = Callable[[int | None, bool], bool]
 
 
 def map_shape(width: int, height: int) -> tuple[int, int]:
-    """Return rows and columns of an image's map; width, height: in pixels."""
+    """Return the rows and columns of the map of an image with these sides in pixels."""
     return -(-height // BLOCK), -(-width // BLOCK)
 
 
 def level_steps(levels: LevelMap, last_step: int) -> NDArray[np.int64]:
-    """Convert levels to steps of a grid; last_step: its last, a multiple of 16."""
+    """Convert levels to steps of a grid, whose last step is a multiple of 16."""
     sixteenths = levels.astype(np.int64) + (levels == MAX_LEVEL)
     return sixteenths * np.int64(last_step // LEVELS)
 
@@ -63,7 +63,7 @@ def decode_levels(data: bytes, rows: int, columns: int) -> LevelMap:
         raise CorruptStream("a map of levels is empty")
     if len(data) < MIN_MAP_BYTES:
         if data[0] > MAX_LEVEL:
-            raise CorruptStream(f"a map has only the level {data[0]}, the highest is {MAX_LEVEL}")
+            raise CorruptStream(f"a map has level {data[0]}, but the highest is {MAX_LEVEL}")
         return np.full((rows, columns), data[0], np.uint8)
     if len(data) > MIN_MAP_BYTES and data[0] == 0:
         raise CorruptStream("a map of levels must not begin with a zero byte")
@@ -75,14 +75,14 @@ def decode_levels(data: bytes, rows: int, columns: int) -> LevelMap:
 
 
 def _code_levels(levels: list[list[int]], decide: Decide) -> None:
-    # codes each level, row by row, through `decide`, which records or replaces decisions
+    # codes levels row by row; `decide` records a decision, or reads it from a stream
     for y, row in enumerate(levels):
         previous_row = levels[y - 1] if y else None
         for x, level in enumerate(row):
             if previous_row is None and x == 0:
                 row[0] = sum(decide(None, bool(level >> bit & 1)) << bit for bit in (3, 2, 1, 0))
                 continue
-            # At the edges an existing neighbour replaces the missing neighbours.
+            # At the edges, a neighbour inside the map replaces those outside.
             left_level = row[x - 1] if x else previous_row[0]  # type: ignore[index]
             upper_level = previous_row[x] if previous_row else left_level
             corner = previous_row[x - 1] if previous_row and x else upper_level
@@ -160,7 +160,7 @@ class _DecisionEncoder(_Counts):
 
 
 class _DecisionDecoder(_Counts):
-    # further decisions may follow after the last byte has been read
+    # after the last byte has been read, the state may hold further decisions
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
@@ -184,14 +184,14 @@ class _DecisionDecoder(_Counts):
             self._position += 1
 
     def finish(self) -> None:
-        """Raise `CorruptStream` unless all bytes were read and none is left in the state."""
+        """Raise `CorruptStream` unless all bytes were read and the state is 0."""
         if self._state or self._position < len(self._data):
             raise CorruptStream("a map of levels does not end where its blocks do")
 
 
 def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:
     """Make the map of an image of width x height pixels from a grey picture stretched over it."""
-    # a block's level is the nearest to its mean; black is 0, white is the end of the range
+    # a block has the level nearest to its mean; black is 0, white the end of the range
     rows, columns = map_shape(width, height)
     grey = picture.astype(np.float64).mean(axis=2) / WHITE
     means = (
@@ -203,7 +203,7 @@ def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:
 
 
 def _block_weights(blocks: int, side: int, samples: int) -> NDArray[np.float64]:
-    # returns each sample's weight in each block's mean along an axis, (blocks, samples)
+    # returns (blocks, samples): the weight of each sample in the mean of each block along an axis
     edges = np.minimum(np.arange(blocks + 1) * BLOCK, side) * (samples / side)
     starts = np.arange(samples)
     lengths = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
@@ -229,7 +229,7 @@ class ControlGrid(NamedTuple):
         return step / self.steps_per_unit
 
     def write(self, control: int | LevelMap) -> bytes:
-        """Return a step's byte, or the length of an encoded map and the map."""
+        """Return a step as a byte, or the length of an encoded map, and the map."""
         if isinstance(control, int):
             return bytes([control])
         levels = encode_levels(control)
@@ -238,12 +238,12 @@ class ControlGrid(NamedTuple):
     def read(
         self, reader: ByteReader, width: int, height: int, *, is_map: bool = False
     ) -> int | LevelMap:
-        """Return the step or map, the inverse of `write`; raises `CorruptStream`."""
+        """Invert `write`: return the step or map; raises `CorruptStream`."""
         if is_map:
             return decode_levels(reader.take(reader.varint()), *map_shape(width, height))
         (step,) = reader.take(1)
         if step > self.last_step:
-            raise CorruptStream(f"{self.name} is step {step}, the highest is {self.last_step}")
+            raise CorruptStream(f"{self.name} is step {step}, but the highest is {self.last_step}")
         return step
 
 

@@ -17,12 +17,12 @@ Level = float | Tensor  # one level; levels (N,) of images; or a map of levels (
 
 
 class IndexedLevels(NamedTuple):
-    """K distinct levels, or a vector computed from each, and their positions."""
+    """K distinct levels, or a vector computed from each level, with their positions."""
 
-    # without gradients, methods overwrite features, which saves a tenth of a decoder's time
+    # if gradients are disabled, methods overwrite features, which saves a tenth of decoding time
 
     levels: Tensor  # (K,) values, or (K, C) vectors computed from them
-    # (N, h, w) indices of levels; None: the only level everywhere, or one level per image
+    # (N, h, w) indices of levels; None: one level for all images, or one level per image
     indices: Tensor | None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "IndexedLevels":
@@ -49,12 +49,12 @@ class IndexedLevels(NamedTuple):
         if shifts is not None:
             offsets = self._gather(shifts, features)
             cells = cells.add_(offsets) if overwrites else cells + offsets
-        # Views are made only for maps: the backward pass of an operation that overwrites a view
-        # copies whole features, and converts them from channels last to channels first.
+        # Only maps need views: the backward pass of an operation that overwrites a view copies all
+        # features, and converts them from channels last to channels first.
         return cells if self.indices is None else cells.view(features.shape)
 
     def _gather(self, vectors: Tensor, features: Tensor) -> Tensor:
-        # vectors get the dtype of `features`, which autocast would not give them
+        # autocast does not convert vectors to the dtype of `features`
         vectors = vectors.to(features.dtype)
         if self.indices is None:
             return vectors[:, :, None, None]
@@ -66,7 +66,7 @@ def convert_level(
 ) -> IndexedLevels:
     """Convert levels in 0..`highest` to `IndexedLevels`; raises `ValueError` for other levels.
 
-    A map's sides must divide the sides of all features it controls, from `features` (N, C, H, W).
+    A map's sides must divide the sides of all features that it controls. features: (N, C, H, W).
     """
     if isinstance(level, IndexedLevels):
         return level
@@ -76,8 +76,8 @@ def convert_level(
         raise ValueError(f"levels {extent} are not within 0..{highest:g}")
     if levels.ndim < 2:
         return IndexedLevels(levels.reshape(-1), None)
-    distinct, indices = torch.unique(levels[:, 0], return_inverse=True)
-    return IndexedLevels(distinct, None if len(distinct) == 1 else indices)
+    distinct_levels, indices = torch.unique(levels[:, 0], return_inverse=True)
+    return IndexedLevels(distinct_levels, None if len(distinct_levels) == 1 else indices)
 
 
 class InterpolationChannelAttention(nn.Module):
@@ -97,7 +97,7 @@ class InterpolationChannelAttention(nn.Module):
 
 
 def interpolate_levels(vectors: Tensor, levels: Tensor) -> Tensor:
-    """Return vectors (K, C) for K levels, interpolated between the L integer levels' vectors."""
+    """Return vectors (K, C) at K levels, interpolated between `vectors` (L, C) at integers."""
     lower = levels.floor()
     upper = (lower + 1).clamp(max=len(vectors) - 1)
     lower_share = (upper - levels)[:, None]  # 0 at the last level, where lower equals upper

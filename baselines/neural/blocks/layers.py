@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from benchmark.system.backbone import has_onednn
 
-# MKL sums more products than this in two parts, which rounds differently from oneDNN.
+# MKL sums more products than this in two steps, which rounds differently from oneDNN.
 MAX_SUMMANDS = 192
 IMAGE_CHANNELS = 3
 EPSILON = 1e-3  # added to variances in `ChannelNorm`
-MIN_BETA = 1e-6  # in GDN, like the next two constants
-PEDESTAL = 2.0**-36  # added before square roots, whose gradient would be infinite at 0
+MIN_BETA = 1e-6  # in GDN, as are the next two constants
+PEDESTAL = 2.0**-36  # added before a square root, whose gradient at 0 is infinite
 INITIAL_GAMMA = 0.1
 HAS_ONEDNN = has_onednn()
 
@@ -39,8 +39,8 @@ def rectified_stack(widths: Sequence[int], kernels: Sequence[int]) -> nn.Sequent
 class PointwiseConvolution(nn.Conv2d):
     """Convolution with a kernel of 1 x 1, which oneDNN computes even on a single thread."""
 
-    # On a single thread torch would use MKL, which takes twice the time on non-Intel processors; a
-    # dilation makes it use oneDNN. Beyond `MAX_SUMMANDS` inputs, rounding would change.
+    # On a single thread torch uses MKL, which takes twice the time on processors not from Intel; a
+    # dilation makes torch use oneDNN. Beyond `MAX_SUMMANDS` inputs, rounding would change.
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `features` (N, C, H, W) to (N, C', H, W)."""
@@ -67,7 +67,7 @@ def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
 
 
 def half_kernel(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
-    """Return half the kernel of a `convolution` (stride 1) or `upsampling`; else `ValueError`."""
+    """Return half the kernel of a `convolution` of stride 1 or an `upsampling`; or `ValueError`."""
     is_upsampling = isinstance(layer, nn.ConvTranspose2d)
     half_width = int(layer.kernel_size[0]) // 2
     expected_settings = (
@@ -96,7 +96,7 @@ class ResidualBottleneck(nn.Module):
         self.expand = convolution(inner_channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
+        """Apply the block to `features` (N, C, H, W) without changing the shape."""
         inner = self.mix(self.reduce(features).relu_()).relu_()
         return self.expand(inner).add_(features)
 
@@ -105,7 +105,7 @@ class ResidualAttention(nn.Module):
     """Attention of Cheng et al. (CVPR 2020): x + trunk(x) sigmoid(gate(x))."""
 
     squash: Callable[[Tensor], Tensor] = staticmethod(torch.sigmoid)
-    unit: type[nn.Module] = ResidualBottleneck  # block of which trunk and gate have three each
+    unit: type[nn.Module] = ResidualBottleneck  # trunk and gate consist of three each
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class ResidualAttention(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
+        """Apply the block to `features` (N, C, H, W) without changing the shape."""
         return (self.trunk(features) * self.squash(self.gate(features))).add_(features)
 
 
@@ -123,7 +123,7 @@ class RectifiedBottleneck(ResidualBottleneck):
     """Residual bottleneck with a ReLU at its end: relu(x + expand(relu(mix(relu(reduce(x))))))."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
+        """Apply the block to `features` (N, C, H, W) without changing the shape."""
         return super().forward(features).relu_()
 
 
@@ -144,8 +144,8 @@ class ChannelNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise `features` (N, C, H, W), C at least 2; the shape stays the same."""
-        # Under autocast the variance would have eight bits, which would be visible in pictures.
+        """Normalise `features` (N, C, H, W), with C at least 2."""
+        # float32, since with the eight bits of autocast the error would be visible in pictures
         floats = features.float()
         variance, mean = torch.var_mean(floats, dim=1, keepdim=True)
         normalised_values = (floats - mean) * (variance + EPSILON).rsqrt()
@@ -199,7 +199,7 @@ def synthesis_layers(
     blocks: Blocks | None = None,
     attention: Callable[[int], nn.Module] = ResidualAttention,
 ) -> Layers:
-    """Return the decoder's layers with their input channels: the encoder's, mirrored."""
+    """Return the layers of the decoder, which mirrors the encoder, with their input channels."""
     make_blocks = blocks or (lambda channels: _bottlenecks(sizes.blocks, channels))
     layers: Layers = []
     inputs = sizes.latent
@@ -241,7 +241,7 @@ class GDN(nn.Module):
             self.gamma.copy_((gamma.clamp(min=0) + PEDESTAL).sqrt())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise `features` (N, channels, H, W); the shape stays the same."""
+        """Normalise `features` (N, channels, H, W)."""
         beta = clamp_below(self.beta, math.sqrt(MIN_BETA + PEDESTAL)).square() - PEDESTAL
         gamma = clamp_below(self.gamma, math.sqrt(PEDESTAL)).square() - PEDESTAL
         sums = functional.conv2d(features.square(), gamma[:, :, None, None], beta)

@@ -1,7 +1,7 @@
 """Initial values of transforms: orthogonal transforms of 2 x 2 neighbours, fitted to photographs.
 
 Each encoder stage starts as the Karhunen-Loeve transform of the previous stage's output, each
-decoder stage as its transpose, and residual blocks as the identity; other weights are small noise.
+decoder stage as the transpose, and residual blocks as the identity; other weights are small noise.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from baselines.neural.blocks.control import ConditionedBottleneck
 from baselines.neural.blocks.layers import GDN, ResidualAttention, ResidualBottleneck
 
-NOISE_STD = 0.003  # deviation of the noise in a transform's kernels
-GDN_NOISE_STD = 0.001  # deviation of that noise in transforms with GDN
-NEAR_IDENTITY = 0.01  # initial diagonal of gamma, for which GDN changes little
-MIN_SPREAD = 0.15  # assumed standard deviation of a latent channel without a component
+NOISE_STD = 0.003  # standard deviation of the noise in a transform's kernels
+GDN_NOISE_STD = 0.001  # the same in transforms with GDN
+INITIAL_GAMMA = 0.01  # diagonal of gamma, so small that GDN changes little
+DEFAULT_STD = 0.15  # assumed standard deviation of a latent channel without a component
 
 
 class Transform(NamedTuple):
@@ -33,7 +33,7 @@ class Transform(NamedTuple):
 
 
 def fit_transform(features: Tensor, outputs: int) -> Transform:
-    """Fit the `outputs` strongest components of `features` (n, c, h, w), at most 4 c."""
+    """Fit the `outputs` (at most 4 c) strongest components of `features` (n, c, h, w)."""
     mean = features.mean((0, 2, 3))
     centred_features = features - mean[:, None, None]
     patches = nn.functional.unfold(centred_features, kernel_size=2, stride=2)  # (n, 4 c, positions)
@@ -56,7 +56,7 @@ def fit_transforms(images: Tensor, widths: Sequence[int]) -> list[Transform]:
 def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -> None:
     """Add a transform to a layer of stride 2, transposed for a transposed convolution."""
     count, channels = transform.basis.shape[:2]
-    # In the kernel, the transform of two neighbours starts after the padding.
+    # In the kernel, the taps of two neighbours come after the padding.
     rows, columns = (slice(int(side), int(side) + 2) for side in layer.padding)
     bias: Tensor = layer.bias  # type: ignore[assignment]
     with torch.no_grad():
@@ -71,32 +71,32 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
 def start_transforms(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], sizes: Any, images: Tensor
 ) -> Tensor:
-    """Fit layers to `images` (n, 3, h, w) in [-1, 1]; return the latent's deviations, (M,)."""
+    """Fit layers to `images` (n, 3, h, w) in [-1, 1]; return standard deviations of y, (M,)."""
     analysis, synthesis = list(analysis), list(synthesis)
     widths = map(min, zip(sizes.encoder, reversed(sizes.decoder), strict=True))
     transforms = fit_transforms(images, (*widths, sizes.latent))
     convolutions = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
     upsamplings = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
-    spread = images.std((0, 2, 3))
+    input_std = images.std((0, 2, 3))
     for convolution, transform in zip(convolutions, transforms, strict=True):
-        _set_noise(convolution.weight, spread, dim=1)
+        _set_noise(convolution.weight, input_std, dim=1)
         add_transform(convolution, transform)
-        spread = transform.spread
+        input_std = transform.spread
     for upsampling, transform in zip(reversed(upsamplings), transforms, strict=True):
         _set_noise(upsampling.weight, transform.spread, dim=0)
         add_transform(upsampling, transform)
     for layer in (*analysis, *synthesis):
         for module in layer.modules():
             _start_as_identity(module)
-    latent_spread = torch.full((sizes.latent,), MIN_SPREAD)
-    latent_spread[: len(spread)] = spread
-    return latent_spread
+    latent_std = torch.full((sizes.latent,), DEFAULT_STD)
+    latent_std[: len(input_std)] = input_std
+    return latent_std
 
 
 def set_latent_gain(
     analysis: Iterable[nn.Module], synthesis: Iterable[nn.Module], gain: float
 ) -> None:
-    """Multiply the encoder's latent by `gain`, and divide the decoder's input by it."""
+    """Multiply the output of the encoder by `gain`, and divide the decoder's input by it."""
     last_layer = [layer for layer in analysis if isinstance(layer, nn.Conv2d)][-1]
     first_layer = next(layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d))
     with torch.no_grad():
@@ -105,10 +105,10 @@ def set_latent_gain(
         first_layer.weight.div_(gain)
 
 
-def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
-    # divide noise by `spread`, where it is above 1, for the input channels along `dim`
+def _set_noise(weight: Tensor, input_std: Tensor, *, dim: int) -> None:
+    # divide noise by the input channels' standard deviations (along `dim`) above 1
     scale = torch.ones(weight.shape[dim])
-    scale[: len(spread)] = 1 / spread.clamp(min=1)
+    scale[: len(input_std)] = 1 / input_std.clamp(min=1)
     shape = [1] * weight.ndim
     shape[dim] = -1
     nn.init.normal_(weight, std=NOISE_STD)
@@ -139,8 +139,8 @@ def start_as_transforms(
 ) -> Tensor:
     """Set layers to orthogonal transforms fitted to `images` (n, 3, h, w), mapped to [0, 1].
 
-    widths: the encoder stages'. gain: latent levels per unit of the coefficients. Other weights are
-    small noise. Returns the latent's standard deviations.
+    widths: of encoder stages. gain: steps of y per unit of coefficients. Other weights are small
+    noise. Returns the standard deviations of y.
     """
     transforms = fit_transforms((images + 1) / 2, widths)
     modules = (*analysis, *synthesis)
@@ -153,8 +153,8 @@ def start_as_transforms(
     for module in modules:
         if isinstance(module, GDN):
             channels = len(module.beta)
-            module.set(torch.ones(channels), NEAR_IDENTITY * torch.eye(channels))
+            module.set(torch.ones(channels), INITIAL_GAMMA * torch.eye(channels))
     set_latent_gain(convolutions, upsamplings, gain)
-    spread = torch.zeros(widths[-1])
-    spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
-    return spread
+    latent_std = torch.zeros(widths[-1])
+    latent_std[: len(transforms[-1].spread)] = transforms[-1].spread * gain
+    return latent_std

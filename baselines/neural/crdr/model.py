@@ -43,7 +43,7 @@ from baselines.neural.exact import exact_transform, sine_cosine
 MAX_BETA = 5.12
 PUBLISHED_FREQUENCIES = 10
 INITIAL_STD = 0.02  # standard deviation of initial weights for the conditioning on beta
-GAIN = 2.0  # steps of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
+STEP = 2.0  # steps of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 
 
 class Controls(NamedTuple):
@@ -110,7 +110,7 @@ class CRDRNetwork(HyperpriorNetwork):
         encoder, decoder = self.analysis, self.synthesis
         latent_std = start_transforms(encoder.layers, decoder.layers, self.sizes, images)
         middle_lambda = lambdas[len(lambdas) // 2]
-        gains = torch.tensor([GAIN * math.sqrt(middle_lambda / weight) for weight in lambdas])
+        gains = torch.tensor([STEP * math.sqrt(middle_lambda / weight) for weight in lambdas])
         with torch.no_grad():
             targets = (encoder.attentions[-1], gains), (decoder.attentions[0], 1 / gains)
             for attention, target in targets:

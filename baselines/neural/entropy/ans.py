@@ -1,4 +1,4 @@
-"""Asymmetric numeral systems in Python: constriction's names and bytes, but 40 times slower.
+"""Asymmetric numeral systems in Python: same names and bytes as constriction, 40 times slower.
 
 The state has 64 bits, a word 32; probabilities are in units of 2^-24 (Bamler, arXiv:2201.01741).
 """
@@ -44,7 +44,7 @@ class AnsCoder:
     def encode_reverse(
         self, symbols: NDArray[np.int32], model: Any, shares: NDArray[np.float64] | None = None
     ) -> None:
-        """Push symbols, the last one first; shares: a row per symbol, if `model` has no shares."""
+        """Push symbols, the last one first; shares: a row per symbol, if `model` has none."""
         state, words = self._state, self._words
         models = repeat(model.edges) if shares is None else reversed(_edges(shares))
         for symbol, edges in zip(reversed(symbols.tolist()), models, strict=False):
@@ -58,7 +58,7 @@ class AnsCoder:
         self._state = state
 
     def decode(self, model: Any, count: int | NDArray[np.float64]) -> NDArray[np.int32]:
-        """Pop `count` symbols, int32; count: a number, or one row of shares per symbol."""
+        """Pop `count` symbols, int32; count: a number, or a row of shares for each symbol."""
         state, words, symbols = self._state, self._words, []
         models = repeat(model.edges, count) if isinstance(count, int) else _edges(count)
         for edges in models:
@@ -73,7 +73,7 @@ class AnsCoder:
         return np.array(symbols, np.int32)
 
     def get_compressed(self) -> NDArray[np.uint32]:
-        """Return the words of all symbols, uint32; a decoder starts with the last word."""
+        """Return the words of all symbols, uint32, of which a decoder reads the last first."""
         state = [self._state & WORD_MASK, self._state >> WORD_BITS]
         while state and not state[-1]:
             state.pop()

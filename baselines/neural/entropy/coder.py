@@ -26,15 +26,15 @@ except ImportError:  # constriction does not have wheels for every machine
 if TYPE_CHECKING:
     from torch import Tensor
 
-FREQUENCY_BITS = 16  # the tables' frequencies sum to 2^16
+FREQUENCY_BITS = 16  # frequencies in tables sum to 2^16
 PRECISION = 24  # the coder's probabilities are in units of 2^-24
 WORD_BYTES = 4
-# State before the first symbol is encoded, and after the last is decoded. With 0 the first symbols
-# would cost as many bits, but a decoder that runs out of bytes would also end at 0: with this state
-# most damage at the end of a stream is detected, at no cost.
+# State before the first symbol is encoded, and after the last is decoded. With 0, there would be
+# as many bits, but a decoder that runs out of bytes would end with it, too: with this state, most
+# damage at the end of a stream is detected.
 FIRST_STATE = 1 << (PRECISION - 1)
 MIN_SYMBOL, MAX_SYMBOL = -(2**15), 2**15 - 1
-# Exp-Golomb of order 0, for escaped symbols: class k has 2^k members, k = 0..17.
+# Exp-Golomb code of order 0 for escaped symbols: class k has 2^k members, k = 0..17
 CLASS_FREQUENCIES = np.array([2**15 - 1, *(2**k for k in range(14, 0, -1)), 1, 1, 1])
 
 Integers = NDArray[np.integer[Any]]
@@ -45,13 +45,13 @@ class Distributions:
 
     Row i of `cdf` (rows, longest) rises strictly from 0 to 2^16 within its first `lengths[i]`
     entries (at least 3). `offsets` (rows,) are the symbols of the rows' first intervals; the last
-    interval is the escape, for every other integer of 16 bits. Raises `ValueError`.
+    interval is the escape, for all other integers of 16 bits. `ValueError` for other tables.
     """
 
     def __init__(self, cdf: Integers, lengths: Integers, offsets: Integers) -> None:
         _require_exact_coder()
         if cdf.ndim != 2 or lengths.shape != cdf.shape[:1] or offsets.shape != cdf.shape[:1]:
-            raise ValueError(f"shapes of tables: {cdf.shape}, {lengths.shape} and {offsets.shape}")
+            raise ValueError(f"shapes differ: {cdf.shape}, {lengths.shape} and {offsets.shape}")
         if not len(cdf) or lengths.min() < 3 or lengths.max() > cdf.shape[1]:
             raise ValueError("a distribution has no symbol, or is longer than its row")
         self.first_symbol = offsets.astype(np.int32)
@@ -73,9 +73,9 @@ class Distributions:
         return cls(*(tables[f"{name}{end}"].numpy() for end in ("", "_length", "_offset")))
 
     def sort(self, indices: Integers) -> tuple[Integers, Integers, Integers]:
-        """Return all positions, by row and then position; the rows that occur; and row counts."""
+        """Return all positions, sorted by row; the rows that occur; and how often they occur."""
         if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < len(self.models):
-            raise ValueError(f"an index is not within 0..{len(self.models) - 1}")
+            raise ValueError(f"an index is not in 0..{len(self.models) - 1}")
         keys = indices.reshape(-1).astype(self.index_type, copy=False)  # for a fast radix sort
         counts = np.bincount(keys, minlength=len(self.models))
         rows = np.flatnonzero(counts)
@@ -86,11 +86,11 @@ class SymbolEncoder:
     """Encoder of symbols; a decoder takes them in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[Any, ...]] = []  # arguments of constriction: symbols, model, shares
-        self._frequencies: list[Integers | int] = []  # for each run, or its bits per symbol
+        self._runs: list[tuple[Any, ...]] = []  # (symbols, model, shares) for constriction
+        self._frequencies: list[Integers | int] = []  # of each run; or its bits per symbol
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
-        """Add symbols of 16 bits, given the indices of their rows; `ValueError` for wrong ones."""
+        """Add symbols of 16 bits, given the indices of their rows; `ValueError` if out of range."""
         order, rows, counts = distributions.sort(indices)
         entries = symbols.reshape(-1)[order].astype(np.int32)
         entries -= np.repeat(distributions.first_symbol[rows], counts)
@@ -104,7 +104,7 @@ class SymbolEncoder:
             self._frequencies.append(distributions.frequencies[row])
         if excess.size:
             distances_below = -1 - excess - escapes[is_escaped]
-            # Codes numbers from 1: first their classes, floor(log2), then offsets in each class.
+            # Numbers from 1 are coded: first all classes, floor(log2), then offsets class by class.
             numbers = np.where(excess >= 0, 2 * excess, 2 * distances_below + 1) + 1
             powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
             classes = np.searchsorted(powers, numbers, side="right").astype(np.int32)
@@ -188,7 +188,7 @@ class SymbolDecoder:
             members = classes == k
             numbers[members] += self._coder.decode(_uniform(k), int(members.sum()))
         is_above, steps = (numbers - 1) % 2 == 0, (numbers - 1) // 2
-        escape_symbols = symbols[is_escaped]  # the row's highest symbol plus 1
+        escape_symbols = symbols[is_escaped]  # the highest symbol of a row, plus 1
         decoded = np.where(
             is_above, escape_symbols + steps, escape_symbols - escapes[is_escaped] - 1 - steps
         )
@@ -197,8 +197,8 @@ class SymbolDecoder:
         symbols[is_escaped] = decoded
 
     def _require_enough_data(self) -> None:
-        # Taking a symbol never raises the state, so this cannot be a false alarm. A few bytes that
-        # claim to be a large image are thus refused before the networks process the whole image.
+        # Taking a symbol never raises the state, so this is never a false alarm. A few bytes that
+        # claim to be a large image are refused before the networks process the whole image.
         words = self._coder.num_words()
         if not words or (words == 1 and self._coder.get_compressed()[0] < FIRST_STATE):
             raise CorruptStream("the entropy-coded data ends before its symbols do")
@@ -210,7 +210,7 @@ class SymbolDecoder:
 
 
 def channel_rows(shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return an array (channels, rows, columns) with each position's channel number."""
+    """Return an array (channels, rows, columns) with the number of each position's channel."""
     numbers = np.arange(shape[0], dtype=np.int32)
     return np.broadcast_to(numbers[:, None, None], shape)
 
@@ -252,6 +252,6 @@ def _require_exact_coder() -> None:
     coder.encode_reverse(symbols, _model(np.array([1, 65000, 500, 35])))
     if coder.get_compressed().tolist() != [4143968256, 4196626729, 1]:
         raise Unavailable(
-            "this version of constriction does not produce the format of our streams: "
-            "install the one in requirements.lock"
+            "this version of constriction writes streams of another format: install the version "
+            "in requirements.lock"
         )

@@ -1,4 +1,4 @@
-"""Factorised prior: a learned distribution per channel, and its integer tables."""
+"""Factorised prior: a learned distribution for each channel, and integer tables of it."""
 
 import math
 from collections.abc import Callable
@@ -18,17 +18,16 @@ MIN_LIKELIHOOD = 1e-9
 FILTERS = (3, 3, 3, 3)  # hidden widths of the prior
 TAIL_MASS = 1e-9  # probability outside the quantiles
 INITIAL_QUANTILE = 10.0  # the initial quantiles are -10, 0, 10
-TABLE_TAIL = (
-    2.0**-18
-)  # probability on either side of a table's symbols: a quarter of the minimum frequency
-TABLE_REACH = 1023  # maximum number of symbols on either side of the median
+# Probability on either side of a table's symbols: a quarter of the minimum frequency
+TABLE_TAIL = 2.0**-18
+TABLE_REACH = 1023  # maximum number of a table's symbols on either side of the median
 
 
 class FactorisedPrior(nn.Module):
-    """Learned distribution per channel, with the distribution function sigmoid(cumulative(x))."""
+    """Learned distribution for each channel, whose CDF is sigmoid(cumulative(x))."""
 
-    # Ballé et al. (ICLR 2018), 6.1. `quantiles` (channels, 3) are trained by `quantile_loss`: half
-    # of `TAIL_MASS` lies below the first, and half above the last; symbol zero is the median.
+    # Ballé et al. (ICLR 2018), 6.1. `quantile_loss` trains `quantiles` (channels, 3): half of
+    # `TAIL_MASS` lies below the first, and half above the last; the median is the symbol 0.
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,8 +41,8 @@ class FactorisedPrior(nn.Module):
             torch.empty(channels, outputs, 1).uniform_(-0.5, 0.5) for _, outputs in layer_widths
         )
         self.factors = nn.ParameterList(torch.zeros(channels, outputs, 1) for outputs in FILTERS)
-        # All rows are made at once, since on the device "meta", on which networks are loaded,
-        # repeating a row of a tensor imports sympy.
+        # All rows are made at once, since repeating a row of a tensor imports sympy on the device
+        # "meta", on which networks are loaded.
         quantiles = [-INITIAL_QUANTILE, 0.0, INITIAL_QUANTILE]
         self.quantiles = nn.Parameter(torch.tensor([quantiles] * channels))
 
@@ -57,7 +56,7 @@ class FactorisedPrior(nn.Module):
         return rounding(values - medians) + medians
 
     def cumulative(self, values: Tensor, *, constant: bool = False) -> Tensor:
-        """Return logits at `values` (channels, n); `constant`: without the parameters' gradient."""
+        """Return logits at `values` (channels, n); with `constant`, parameters get no gradient."""
         matrices, biases, factors = (
             [weight.detach() if constant else weight for weight in group]
             for group in (self.matrices, self.biases, self.factors)
@@ -78,7 +77,7 @@ class FactorisedPrior(nn.Module):
         return bits.reshape(channels, pictures, height, width).transpose(0, 1)
 
     def quantile_loss(self) -> Tensor:
-        """Return the distance in logits of quantiles from targets; only quantiles get gradients."""
+        """Return the distance, in logits, of quantiles from targets; only they get gradients."""
         tail_logit = math.log(2 / TAIL_MASS - 1)
         targets = torch.linspace(-tail_logit, tail_logit, 3, device=self.quantiles.device)
         return (self.cumulative(self.quantiles, constant=True) - targets).abs().sum()
@@ -90,7 +89,7 @@ def hyperprior_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
 
 
 def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
-    """Return the distributions of round(z - median), by name, for `coder.Distributions`."""
+    """Return the tables of round(z - median) for `coder.Distributions`, by name."""
     # frequencies are masses of unit intervals, in units of 2^-16
     with torch.no_grad():
         double_prior = deepcopy(prior).to("cpu", torch.float64)
@@ -111,7 +110,7 @@ def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
 
 
 def _mass(lower: Tensor, upper: Tensor) -> Tensor:
-    # Both logits are mirrored to the tail in which their difference does not cancel.
+    # Both logits are mirrored to the tail where their difference is accurate.
     sign = -(lower + upper).sign().detach()
     return ((sign * upper).sigmoid() - (sign * lower).sigmoid()).abs()
 
@@ -126,9 +125,9 @@ LOGIT_SCALE = 4 / 3
 
 
 def annealed_rounding(temperature: float, generator: torch.Generator) -> Rounding:
-    """Make a function that rounds up or down at random, differentiable in its argument."""
+    """Make a differentiable function that rounds up or down at random."""
     # Stochastic Gumbel annealing (Yang et al., NeurIPS 2020) with the scaled logits of
-    # Perugachi-Diaz et al. (NeurIPS 2024): the lower the temperature, the closer to an integer.
+    # Perugachi-Diaz et al. (NeurIPS 2024): lower temperatures give values closer to integers.
 
     def round_randomly(distances: Tensor) -> Tensor:
         floor = distances.detach().floor()

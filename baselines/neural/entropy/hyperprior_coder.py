@@ -4,7 +4,7 @@
     └── slices ── round(y_i - mean_i) ───────────────────────── y symbols ─┤ coder ──> string
                     z symbols, earlier y symbols ─ entropy path ─ mean_i, row of cdf ───┘
 
-An encoder rounds its floating-point results to symbols; a decoder computes from these, in integers.
+An encoder rounds floating-point values to symbols; a decoder computes from symbols, in integers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,10 +80,10 @@ class EntropyPath(IntegerPath):
     def decoding(self, z_symbols: Tensor) -> Decoding:
         """Decode y from the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
         z = self.hyper_activations(z_symbols)
-        # the hyper-decoder's outputs, and the slices that inform later slices
+        # outputs of the hyper-decoder, then slices that inform later slices
         mean_supports = [self.branches["hyper.mean"](z)]
         scale_supports = [self.branches["hyper.scale"](z)]
-        slices: list[Tensor] = []  # slices that inform no others get residuals at the end
+        slices: list[Tensor] = []  # slices that inform no other slice get residuals at the end
         for index in range(self.num_pieces):
             if self.autoregressive:
                 means = self.branches[f"mean.{index}"](self._support(mean_supports, index))
@@ -114,7 +114,7 @@ class EntropyPath(IntegerPath):
         return torch.cat([hyper_output[..., self.support_channels(index)], *slices], dim=3)
 
     def _branch_format(self, name: str) -> BranchFormat:
-        kind, _, stack = name.partition(".")  # for the kind "hyper", a stack: "mean" or "scale"
+        kind, _, stack = name.partition(".")  # stack: "mean" or "scale", for the kind "hyper"
         inputs = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         if kind == "residual":
             return BranchFormat(inputs, TANH_FRACTION, WEIGHT_LIMITS[kind], TANH_LIMIT)
@@ -124,11 +124,11 @@ class EntropyPath(IntegerPath):
         return BranchFormat(inputs, OUTPUT_FRACTION, WEIGHT_LIMITS[kind])
 
 
-Y_PER_Z = 4  # positions of y along a side of a position of z
+Y_PER_Z = 4  # ratio of the sides of y to those of z
 
 
 class LatentChoice(NamedTuple):
-    """Latents chosen by an encoder, before rounding."""
+    """Latents that an encoder has chosen, before rounding."""
 
     latents: Tensor  # y (1, M, h, w)
     hyper_latents: Tensor  # z (1, Z, h / 4, w / 4)
@@ -140,14 +140,14 @@ class LatentChoice(NamedTuple):
 
 
 class TransformCoder(LatentCoder):
-    """Encoder and decoder of a checkpoint on a device; `network` is moved there.
+    """Encoder and decoder of a checkpoint on a device, to which `network` is moved.
 
-    Raises `KeyError` or `ValueError` for unusable tables, and `IntegerPath`'s errors.
+    Raises `KeyError` or `ValueError` for unusable tables, and the errors of `IntegerPath`.
     """
 
-    channels_last: ClassVar[tuple[str, ...]] = ("",)  # modules to convert to this layout; "": all
+    channels_last: ClassVar[tuple[str, ...]] = ("",)  # modules with this memory layout; "": all
     margin = LARGE_TILING.margin
-    latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a side of a position of y; see `Y_PER_Z`
+    latent_stride, y_per_z = 16, Y_PER_Z  # ratio of an image's sides to those of y
 
     def __init__(
         self,
@@ -162,22 +162,21 @@ class TransformCoder(LatentCoder):
         self.stride, self.latent_channels = network.stride, network.sizes.latent
         make_path = import_target(network.integer_model_type)
         self._path: IntegerPath = make_path(network, tables, device=device)
-        self._y_distributions, self._z_distributions = (
-            Distributions.read(tables, name) for name in ("cdf", "z_cdf")
-        )
+        self._y_distributions = Distributions.read(tables, "cdf")
+        self._z_distributions = Distributions.read(tables, "z_cdf")
         for models, expected_count in (
             (self._y_distributions.models, self._path.num_rows),
             (self._z_distributions.models, network.sizes.hyper_latent),
         ):
             if len(models) != expected_count:
-                raise ValueError(f"{len(models)} distributions, not {expected_count}")
+                raise ValueError(f"there are {len(models)} distributions, not {expected_count}")
 
     def encode(self, latents: Tensor) -> bytes:
         """Encode y, float32 (1, M, h, w) with h and w multiples of 4."""
         return self.encode_latents(LatentChoice(latents, self.network.hyper_analyse(latents)))
 
     def encode_latents(self, choice: LatentChoice) -> bytes:
-        """Encode y and z; the entropy path computes the distributions."""
+        """Encode y and z with distributions that the entropy path computes."""
         medians = self.network.prior.medians()[:, None, None]
         z = (choice.hyper_latents - medians).round().clamp(-MAX_SYMBOL, MAX_SYMBOL).to(torch.int32)
         encoder = SymbolEncoder()

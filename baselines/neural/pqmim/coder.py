@@ -62,14 +62,14 @@ from baselines.neural.pqmim.model import (
     token_stages,
 )
 
-PAIR_BITS = 20  # bits of each factor in products of two activations
+PAIR_BITS = 20  # bits of each factor in a product of two activations
 SCORE_STEPS = 256  # table entries per e-fold for attention weights
 LOGIT_STEPS = 1024  # table entries per e-fold for frequencies
-MAX_E_FOLDS = 16  # this far below the maximum, a weight is 0 and a frequency minimal
+MAX_E_FOLDS = 16  # so far below the maximum, weights are 0 and frequencies minimal
 
 
 def exponentials(steps: int, bits: int) -> Tensor:
-    """Return round(2^bits e^(-i / steps)) for i = 0..16 steps, float64, on all machines alike."""
+    """Return round(2^bits e^(-i / steps)), i = 0..16 steps, float64, the same everywhere."""
     arguments = torch.arange(MAX_E_FOLDS * steps + 1, dtype=torch.float64) * (-1.0 / steps)
     return torch.round(exponential(arguments) * 2.0**bits)
 
@@ -110,7 +110,7 @@ class _ExactLayer:
 
 
 def _steps_below_max(values: Tensor, steps: int) -> Tensor:
-    # returns distances of `values` (..., n) from their row's maximum, int64 in units of 1 / steps
+    # returns how far `values` (..., n) are below their row's maximum, int64 in units of 1 / steps
     distances = values.amax(-1, keepdim=True) - values
     return distances.mul_(steps).round_().clamp_(max=MAX_E_FOLDS * steps).to(torch.int64)
 
@@ -119,8 +119,8 @@ class ExactTransformer:
     """Integer distributions of a `MaskedTransformer`, on a device."""
 
     # As in `baselines.neural.exact`, sums in matrix products, squares and attention are below 2^52;
-    # squares and attention have 20 + 20 bits and at most 1,024 channels or tokens. Everything else
-    # uses single IEEE operations, and a table of exponentials made by such operations.
+    # squares and attention have 20 + 20 bits and at most 1,024 channels or tokens. Everything else,
+    # including the table of exponentials, consists of single IEEE operations.
 
     def __init__(self, network: MaskedTransformer, device: torch.device | str = "cpu") -> None:
         target_device = torch.device(device)
@@ -138,7 +138,7 @@ class ExactTransformer:
         self._masses = exponentials(LOGIT_STEPS, PRECISION).to(target_device, torch.int64)
 
     def features(self, vectors: Tensor, is_known: Tensor, is_wanted: Tensor) -> Tensor:
-        """Return features, float64 (P, C), of the `is_wanted` tokens, given known `vectors`."""
+        """Return features, float64 (P, C), of `is_wanted` tokens, given vectors of known tokens."""
         embedded_vectors = self._embedding(vectors.double().permute(0, 2, 3, 1))
         inputs = torch.where(is_known[None, :, :, None], embedded_vectors, self._unknown)
         windows = Windows.divide((1, *is_known.shape), self._sizes.window, vectors.device)
@@ -148,7 +148,7 @@ class ExactTransformer:
         return _normalise_tokens(windows.join(features)[0][is_wanted], self._gain)
 
     def add_earlier_part(self, features: Tensor, book: int, entries: Tensor) -> Tensor:
-        """Update features (P, C) for the parts after `book`, given its `entries` (P,)."""
+        """Update features (P, C) for parts after `book`, given the `entries` (P,) of `book`."""
         return features + self._earlier[book][entries] if book < len(self._earlier) else features
 
     def logits(self, features: Tensor, book: int) -> Tensor:
@@ -171,7 +171,7 @@ class ExactTransformer:
 
 ROW_BATCH = 1 << 13  # maximum number of distributions in memory
 
-# Codes symbols (n,) with frequencies (n, K), and returns the decoder's symbols.
+# (symbols (n,), frequencies (n, K)) -> the symbols that a decoder gets
 Code = Callable[[Tensor, NDArray[np.int64]], Tensor]
 
 

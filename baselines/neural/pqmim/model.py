@@ -30,21 +30,21 @@ from baselines.neural.blocks.start_values import set_latent_gain, start_transfor
 from baselines.neural.network import Estimate, Network
 
 INITIAL_STD = 0.5  # standard deviation of random entries
-SPLIT_NOISE = 0.05  # of noise added to a copied entry, in standard deviations of the codebook
-LLOYD_STEPS = 8  # of k-means
+SPLIT_NOISE = 0.05  # noise added to a copied entry, in standard deviations of the codebook
+LLOYD_STEPS = 8  # iterations of k-means
 
 
 class Quantised(NamedTuple):
-    """Quantised latents, and the losses of encoder and codebooks."""
+    """Quantised latents, with the losses of encoder and codebooks."""
 
     tokens: Tensor  # int64 (N, M, h, w), in 0..K-1
     vectors: Tensor  # (N, M d, h, w); gradients pass to the latents unchanged
-    commitment: Tensor  # (N,) mean squared distances; their gradient moves latents to entries
-    codebook: Tensor  # (N,) the same values; their gradient moves entries to latents
+    commitment: Tensor  # (N,) mean squared distances, whose gradient moves latents to entries
+    codebook: Tensor  # (N,) the same values, whose gradient moves entries to latents
 
 
 class ProductQuantiser(nn.Module):
-    """M codebooks of K entries of d channels, for latents (N, M d, h, w)."""
+    """M codebooks for latents (N, M d, h, w), each with K entries of d channels."""
 
     # Jégou, Douze, Schmid (TPAMI 2011), trained with a straight-through gradient and a commitment
     # loss as in van den Oord et al. (NeurIPS 2017). Channel i M + m is component i of book m.
@@ -89,14 +89,14 @@ class ProductQuantiser(nn.Module):
 
     def counts(self, tokens: Tensor) -> Tensor:
         """Count each entry in tokens (N, M, h, w): float32 (M, K)."""
-        # bincount would wait until a GPU had determined the result's length.
+        # bincount would wait until a GPU has determined the length of the result.
         entries = tokens.transpose(0, 1).flatten(1)
         zeros = torch.zeros(self.codebooks.shape[:2], device=tokens.device)
         return zeros.scatter_add_(1, entries, torch.ones_like(entries, dtype=zeros.dtype))
 
     @torch.no_grad()
     def split_unused(self, counts: Tensor, generator: torch.Generator) -> int:
-        """Replace entries with count 0 by noisy copies of the most used; return how many."""
+        """Replace unused entries by noisy copies of the most used; return their number."""
         num_replaced = 0
         for book, counts_of_book in zip(
             self.codebooks, counts.to(self.codebooks.device), strict=True
@@ -130,7 +130,7 @@ class ProductQuantiser(nn.Module):
             self.split_unused(counts, generator)
 
 
-FACTOR = 16  # pixels along a token's side
+FACTOR = 16  # pixels along the side of a token
 
 
 def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
@@ -142,7 +142,7 @@ def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
 
 
 class Windows(NamedTuple):
-    """Windows of a batch of images, row by row; windows at the edges are padded."""
+    """Windows of tokens of several images, row by row, padded at the edges."""
 
     side: int  # side of a window, in tokens
     shape: tuple[int, ...]  # number of images, rows and columns of tokens
@@ -177,7 +177,7 @@ class Windows(NamedTuple):
 
 EPSILON = 1e-6
 HEAD_STD = 0.02  # initial standard deviation of the last layer's weights
-POSITION_STD = 0.5  # initial standard deviation of position vectors and the unknown token
+POSITION_STD = 0.5  # initial standard deviation of vectors for positions and unknown tokens
 
 
 class RootMeanSquareNorm(nn.Module):
@@ -243,7 +243,7 @@ def select_tokens(values: Tensor, mask: Tensor) -> Tensor:
 
 
 class MaskedTransformer(nn.Module):
-    """Predictor of the distributions of unknown tokens, given known tokens."""
+    """Transformer that predicts the distributions of unknown tokens, given known tokens."""
 
     def __init__(self, sizes: PqMimSizes) -> None:
         super().__init__()
@@ -267,8 +267,8 @@ class MaskedTransformer(nn.Module):
     ) -> Tensor:
         """Return logits (P, M, K) of the P tokens in `is_wanted`, image by image, row by row.
 
-        tokens: int64 (N, M, h, w); vectors: (N, M d, h, w), their entries. Part m's logits depend
-        on `is_known` tokens and on the token's parts 0 to m - 1. `is_wanted` is on the CPU.
+        tokens: int64 (N, M, h, w). vectors: (N, M d, h, w), their entries. Logits of part m depend
+        on `is_known` tokens and on parts 0 to m - 1 of the token. `is_wanted` is on the CPU.
         """
         embeddings = self.embedding(vectors.permute(0, 2, 3, 1))
         features = torch.where(is_known[..., None], embeddings, self.unknown.to(embeddings.dtype))
@@ -293,7 +293,7 @@ class MaskedTransformer(nn.Module):
 def token_stages(
     sizes: PqMimSizes, rows: int, columns: int, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Return the stages of `rows` x `columns` tokens, int64, by repeating `sizes.order`."""
+    """Return the stages of `rows` x `columns` tokens, int64: `sizes.order`, repeated."""
     square = torch.tensor(sizes.order, device=device)
     row, column = (torch.arange(count, device=device) % len(square) for count in (rows, columns))
     return square[row[:, None], column]
@@ -303,7 +303,7 @@ class PqMimNetwork(Network):
     """PQ-MIM's network; images are in [-1, 1], with sides that are multiples of 16."""
 
     stride = FACTOR
-    recordable = False  # `stage_bits` waits for the number of tokens of each stage
+    recordable = False  # since `stage_bits` waits for the number of tokens of each stage
     coder_type = "baselines.neural.pqmim.coder:PqMimCoder"
     quantised_bits: Mapping[str, int] = {
         **{f"{part}.{block}.": 8 for part in ("analysis", "synthesis") for block in (1, 3, 5)},
@@ -321,7 +321,7 @@ class PqMimNetwork(Network):
         self.transformer = MaskedTransformer(sizes)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the codebooks as "prior", which has a learning rate of its own, and the rest."""
+        """Return the codebooks as "prior", which has its own learning rate, and the rest."""
         books = self.quantiser.codebooks
         return {
             "prior": [books],
@@ -352,7 +352,7 @@ class PqMimNetwork(Network):
         return Estimate(decoded, bits, torch.zeros_like(bits), quantised.vectors)
 
     def raw_bits(self, tokens: Tensor) -> Tensor:
-        """Return bits (N,), float32, of tokens (N, M, h, w) at M log2 K bits per position."""
+        """Return bits (N,), float32: M log2 K for each position of tokens (N, M, h, w)."""
         bits = tokens[0].numel() * math.log2(self.sizes.entries)
         return torch.full((len(tokens),), bits, device=tokens.device)
 
@@ -371,9 +371,9 @@ class PqMimNetwork(Network):
         return bits
 
     def initialise(self, images: Tensor, lambdas: Sequence[float]) -> None:
-        """Initialise as an orthogonal transform and codebooks fitted to `images` (n, 3, h, w)."""
-        spread = start_transforms(self.analysis, self.synthesis, self.sizes, images)
-        gain = float(spread.square().mean().rsqrt())
+        """Fit orthogonal transforms and codebooks to `images` (n, 3, h, w) as initial values."""
+        latent_std = start_transforms(self.analysis, self.synthesis, self.sizes, images)
+        gain = float(latent_std.square().mean().rsqrt())
         set_latent_gain(self.analysis, self.synthesis, gain)
         with torch.no_grad():
             self.quantiser.fit(self.analyse(images))

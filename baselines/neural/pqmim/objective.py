@@ -1,4 +1,4 @@
-"""Objectives of PQ-MIM: first the autoencoder with its codebooks, then the transformer alone.
+"""Objectives of PQ-MIM: first for the autoencoder with its codebooks, then for the transformer.
 
 The loss of a crop is, in stages of the first kind::
 
@@ -48,7 +48,7 @@ from benchmark.errors import UsageError
 
 COMMITMENT, CODEBOOK = 0.25, 1.0  # weights of the two losses of `ProductQuantiser`
 SPLIT_EVERY_STEPS = 100  # steps after which unused entries are replaced
-STAGE_SHARE = 0.5  # share of crops that are masked as in a decoding stage
+STAGE_SHARE = 0.5  # share of crops that are masked as at a stage of decoding
 
 
 class Autoencoder(ImageObjective):
@@ -106,7 +106,7 @@ class Autoencoder(ImageObjective):
         self._counts = counts if self._counts is None else self._counts.to(counts) + counts
         if (step + 1) % SPLIT_EVERY_STEPS:
             return {}
-        # From here on the CPU waits for the GPU, since the unused entries determine the sampling.
+        # From here on the CPU waits for the GPU, since it needs to know the unused entries.
         if bool(skipped):
             return {}
         counts_so_far, self._counts = self._counts.cpu(), None
@@ -153,7 +153,7 @@ class Transformer(Objective):
         return torch.from_numpy(is_known), torch.from_numpy(is_wanted)
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
-        """Return the transformer's rate, and the PSNR, of whole photographs."""
+        """Return the transformer's rate, and the PSNR, for uncropped photographs."""
         return validate(network, (1.0,), photographs)
 
 
@@ -165,15 +165,15 @@ def perplexities(counts: Tensor) -> Tensor:
 
 BOOKS = (4, 8, 16, 32)  # number of codebooks at the levels 1 to 4
 CODEBOOK_RATE = 5.0  # learning rate of codebooks relative to transforms
-KINDS = {"pqmim": False, "pqmim-perceptual": True}  # whether a kind is trained for realism
-# Member -> its level, and whether the member is trained for realism.
+KINDS = {"pqmim": False, "pqmim-perceptual": True}  # whether networks are trained for realism
+# Member -> its level, and whether it is trained for realism
 MEMBERS = {f"{kind}-{k}": (k, realism) for kind, realism in KINDS.items() for k in range(1, 5)}
 USUAL_MEMBERS = [name for name in MEMBERS if name != "pqmim-perceptual-4"]
 GROUPS = {"pqmim": USUAL_MEMBERS, "pqmim-perceptual": USUAL_MEMBERS[4:]}
 
 
 def members(recipe: Recipe, name: str) -> dict[str, Recipe]:
-    """Return the member with this name; `pqmim` and `pqmim-perceptual` mean their usual levels."""
+    """Return the member with this name, or the usual levels of `pqmim` or `pqmim-perceptual`."""
     if name not in (*MEMBERS, *GROUPS):
         raise UsageError(f"pqmim has no member {name}: its members are {', '.join(MEMBERS)}")
     return {member: _member_recipe(member, recipe) for member in GROUPS.get(name, [name])}
@@ -183,7 +183,7 @@ def _member_recipe(name: str, recipe: Recipe) -> Recipe:
     # the transformer sees as many pixels as the autoencoder, in crops of complete windows
     level, is_perceptual = MEMBERS[name]
     sizes = replace(ARCHITECTURES["pqmim"].sizes[recipe.sizes], books=BOOKS[level - 1])
-    num_members = len(recipe.stages[-1].lambdas)  # among which the recipe's crops are divided
+    num_members = len(recipe.stages[-1].lambdas)  # they share the crops of the recipe
     fields: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
     stages = []
     for phase in phases_of(recipe, realism=is_perceptual):

@@ -1,12 +1,12 @@
-"""Number formats of the entropy path, conversion of float weights to these, and integer tables.
+"""Number formats of the entropy path, conversion of float weights to them, and integer tables.
 
-An activation is an integer a, |a| <= ACTIVATION_LIMIT, representing a / 2^fraction with a fraction
-per tensor. A weight is an integer w representing w / 2^scale; an output channel's scale is the
-largest that keeps its weights within its branch's `WeightLimit`. Biases are on the grid
-of the sums. Weights and biases are rounded half to even. A sum s on the grid 2^-p becomes an
-activation on the grid 2^-f by floor(s / 2^(p - f) + 1/2) and clipping. Conversion consists of exact
-operations and one IEEE rounding, so it is the same on every machine.
-A checkpoint stores the result of `make_tables`: a decoder never computes a table, since exp or erf
+An activation is an integer a, |a| <= ACTIVATION_LIMIT, which stands for a / 2^fraction; all values
+of a tensor have one fraction. A weight is an integer w, which stands for w / 2^scale; the scale of
+an output channel is the largest that keeps its weights within the branch's `WeightLimit`. Biases
+are on the grid of the sums. Weights and biases are rounded half to even. A sum s on the grid 2^-p
+becomes an activation on the grid 2^-f: floor(s / 2^(p - f) + 1/2), clipped. Conversion consists of
+exact operations and one IEEE rounding, so it is the same on every machine.
+A checkpoint stores the result of `make_tables`, so that decoders never compute tables: exp or erf
 may differ between machines. `make_tables` uses decimals, specified to the last digit.
 """
 
@@ -51,14 +51,14 @@ def integer_weights(
     in_fraction: int,
     weight_limit: WeightLimit,
 ) -> IntegerWeights:
-    """Round a float weight, output channels along `out_dim`, and its bias; all must be finite."""
+    """Round a finite float weight, with output channels along `out_dim`, and its bias."""
     values = weight.detach().to("cpu", torch.float32)
     biases = torch.zeros(values.shape[out_dim]) if bias is None else bias.detach().to("cpu")
     other_dims = [dim for dim in range(values.ndim) if dim != out_dim]
     maxima = values.abs().amax(dim=other_dims)
     scale = _finest_scale(maxima.double(), weight_limit)
     shape = [-1 if dim == out_dim else 1 for dim in range(values.ndim)]
-    # The product is exact in float32, too: nothing relevant overflows or becomes subnormal.
+    # The product is exact even in float32: no relevant value overflows or becomes subnormal.
     scaled_values = values * power_of_two(scale).float().view(shape)
     return IntegerWeights(
         weight=scaled_values.round_().to(torch.int16),
@@ -68,7 +68,7 @@ def integer_weights(
 
 
 def _finest_scale(maxima: Tensor, limit: int) -> Tensor:
-    # per channel, the maximum s <= MAX_SCALE with round(maxima * 2^s) <= limit
+    # for each channel, the maximum s <= MAX_SCALE with round(maxima * 2^s) <= limit
     normal = maxima.clamp(min=2.0**-100)  # subnormals, which a device may set to 0, count as 0
     _, exponent = torch.frexp(normal)  # normal = m 2^exponent, 1/2 <= m < 1
     scale = (limit.bit_length() - exponent.to(torch.int64)).clamp_(max=MAX_SCALE)
@@ -82,10 +82,10 @@ def power_of_two(exponent: Tensor) -> Tensor:
 
 
 class OutputGrid(NamedTuple):
-    """Conversion of a layer's sums to values: a bias, a power of two as factor, and clipping."""
+    """Conversion of a layer's sums to values: add a bias, multiply by a power of two, clip."""
 
     bias: Tensor  # float64 integers (out,), on the grid of the sums
-    factor: Tensor  # float64 (out,), 2^-shift; the values' grid is coarser by `shift` bits
+    factor: Tensor  # float64 (out,), 2^-shift; the grid of values is coarser by `shift` bits
     lowest: int
     highest: int
     dtype: torch.dtype  # type of the values
@@ -106,10 +106,10 @@ def round_to_coarser_grid(values: Tensor, bits: int, limit: int) -> Tensor:
 CDF_BITS = 16
 NUM_SCALES = 64
 MIN_STD, MAX_STD = Decimal("0.11"), Decimal(256)  # standard deviations of y
-REACH_DEVIATIONS = Decimal("6.1094102048693")  # a probability of 1e-9 lies outside +- these
+REACH_DEVIATIONS = Decimal("6.1094102048693")  # beyond them, a probability of 1e-9 remains
 TANH_FRACTION = 9  # fractional bits of tanh's argument; the result has OUTPUT_FRACTION
-TANH_LIMIT = 4095  # arguments within +-8; the result is constant beyond
-DIGITS = 40  # decimal digits in computing the tables
+TANH_LIMIT = 4095  # arguments to +-8; beyond them the result is constant
+DIGITS = 40  # decimal digits with which tables are computed
 PI = Decimal("3.14159265358979323846264338327950288419716939937511")
 
 
@@ -122,16 +122,16 @@ def make_tables() -> dict[str, Tensor]:
         cdf_length  int32 (64,): valid entries of a row, its number of intervals plus one
         cdf_offset  int32 (64,): a row's first symbol; the last interval is for all other integers
 
-    The 64 scales are evenly spaced in the logarithm from .11 to 256, thresholds are geometric means
-    of neighbours. Rows extend, as in CompressAI (Bégaint et al., arXiv 2011.03029), until outside
-    them a probability of 1e-9 remains.
+    The 64 scales have evenly spaced logarithms, from .11 to 256; thresholds are geometric means of
+    neighbours. Rows end, as in CompressAI (Bégaint et al., arXiv 2011.03029), where a probability
+    of 1e-9 remains outside them.
     """
     return {name: table.clone() for name, table in _compute_tables().items()}
 
 
 @cache
 def _compute_tables() -> dict[str, Tensor]:
-    # computed once per process, since the tables take a second
+    # cached, since computing takes a second
     with localcontext() as context:
         context.prec = DIGITS
         step = (MAX_STD.ln() - MIN_STD.ln()) / (NUM_SCALES - 1)
@@ -153,7 +153,7 @@ def _compute_tables() -> dict[str, Tensor]:
 def stack_rows(
     rows: Sequence[NDArray[np.int32]], offsets: Sequence[int], name: str
 ) -> dict[str, Tensor]:
-    """Stack frequencies, one array per distribution, into the coder's tables (`make_tables`)."""
+    """Stack arrays of frequencies, one per distribution, as tables (see `make_tables`)."""
     cdf = np.zeros((len(rows), max(map(len, rows)) + 1), np.int32)
     for row, counts in zip(cdf, rows, strict=True):
         row[1 : len(counts) + 1] = np.cumsum(counts)
@@ -170,9 +170,9 @@ def half_tanh(arguments: Tensor, table: Tensor) -> Tensor:
 
 
 def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
-    # frequencies of -reach..reach and the escape: at least 1, with a sum of 2^16
+    # returns frequencies of -reach..reach and the escape: at least 1, with a sum of 2^16
     reach = int((scale * REACH_DEVIATIONS).to_integral_value(ROUND_FLOOR)) + 1
-    # Mass from the middle to each half-integer .5, 1.5, ...: the distribution function minus 1/2.
+    # Mass from the middle to each half-integer .5, 1.5, ...: the CDF minus 1/2
     half_masses = [_central_mass((Decimal(i) + Decimal("0.5")) / scale) for i in range(reach + 1)]
     middle_mass = 2 * half_masses[0]
     right_masses = [outer - inner for inner, outer in pairwise(half_masses)]
@@ -193,9 +193,9 @@ def _central_mass(z: Decimal) -> Decimal:
 
 
 def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Convert masses to integers of at least 1 that sum to 2^16, at nearly minimum code length."""
-    # Webster's rule: while the sum of the rounded numbers is not 2^16, subtract 1 from, or add 1
-    # to, the frequency whose ratio to its mass changes least.
+    """Convert masses to integers, at least 1, that sum to 2^16 and nearly minimise code length."""
+    # Webster's rule: while the sum is not 2^16, add 1 to (or subtract 1 from) the frequency whose
+    # ratio to its mass changes least.
     rounded_values = np.rint(masses * 2**CDF_BITS)
     counts: NDArray[np.int32] = np.maximum(1, rounded_values).astype(np.int32)
     while (deficit := 2**CDF_BITS - int(counts.sum())) != 0:

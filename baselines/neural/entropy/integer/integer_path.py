@@ -1,7 +1,7 @@
 """Integer networks of entropy models: exact convolutions, and the fractional bits of activations.
 
 A transposed convolution of stride 2 is an ordinary convolution with explicit padding and four times
-the channels, a group for each phase of the output; the groups' values are interleaved::
+the channels, a group for each phase of the output; the values of groups are interleaved::
 
     out[o] = sum_i x[i] w[o + p - 2 i]         (an axis; kernel 2 p + 1, padding p)
     o + p = 2 q + r, 0 <= r < 2   =>   out[o] = sum_j x[q - j] w[2 j + r],   0 <= j <= p
@@ -39,18 +39,18 @@ from baselines.neural.network import cudnn_flags
 from benchmark.errors import Unavailable
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
-FLOAT64_BOUND = 2.0**51  # two bits reserved: for the bias, and for the half added by rounding
-# Tested convolutions, as inputs, kernel, outputs, and height (equal to width): with sums beyond
-# 2^24, with sizes that are not multiples of eight, and with a single position.
+FLOAT64_BOUND = 2.0**51  # two bits less than 2^53, for the bias and the half added in rounding
+# Convolutions to test (inputs, kernel, outputs, height = width): with sums beyond 2^24, with sizes
+# that are not multiples of eight, and with a single position.
 CASES = ((320, 5, 16, 6), (64, 3, 24, 11), (21, 3, 13, 9), (5, 1, 3, 1))
-MAX_MEDIAN = 1e6  # far beyond the range of z, +-8127
+MAX_MEDIAN = 1e6  # far beyond the range of z, -8127..8127
 MAX_FRACTION = OUTPUT_FRACTION
 PREFIX = "fraction."  # of tables with fractional bits
-HEADROOM = 2.0  # factor by which activations may exceed those of the calibration
+HEADROOM = 2.0  # factor by which activations may exceed those in the calibration
 
 
 def exact_sums(activations: Tensor, weight: Tensor) -> Tensor:
-    """Convolve int16 (N, H, W, in) with int16 (out, in, k, k), to float64 (N, rows, cols, out)."""
+    """Convolve int16 (N, H, W, in) with int16 (out, in, k, k): float64 (N, rows, cols, out)."""
     channels_first = activations.permute(0, 3, 1, 2).double().contiguous()
     # cuDNN may use Fourier transforms, which are not exact.
     with cudnn_flags(enabled=False):
@@ -79,7 +79,7 @@ def require_exact(device: torch.device) -> None:
 
 
 def integer_sums(weight: NDArray[np.int16], activations: NDArray[np.int16]) -> NDArray[np.int64]:
-    """Convolve as `exact_sums`, in NumPy's int64, tap by tap."""
+    """Convolve like `exact_sums`, but in NumPy's int64, tap by tap."""
     side = weight.shape[2]
     rows, columns = (length - side + 1 for length in activations.shape[1:3])
     sums = np.zeros((len(activations), rows, columns, len(weight)), np.int64)
@@ -91,7 +91,7 @@ def integer_sums(weight: NDArray[np.int16], activations: NDArray[np.int16]) -> N
 
 
 class BoundExceeded(ValueError):  # noqa: N818
-    """Weights too large for exact sums: the layer cannot run in integers."""
+    """Weights are too large for exact sums: the layer cannot run in integers."""
 
 
 def require_bounded_sums(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
@@ -105,15 +105,15 @@ def require_bounded_sums(weight: Tensor, bias: Tensor, shift: Tensor, name: str)
     max_sum = float(torch.maximum(sums, sums * power_of_two(-shift)).max())
     if not max_sum < FLOAT64_BOUND:
         raise BoundExceeded(
-            f"{name}: a sum may reach {max_sum:.3g}, beyond 2^51: its weights or bias are too big"
+            f"{name}: a sum may reach {max_sum:.3g}, beyond 2^51: weights or bias are too large"
         )
 
 
 class IntegerConvolution:
     """Convolution of integers with bias, optional ReLU, and rounding to the output's grid.
 
-    fractional_bits: for input and output. The output is clipped to -limit..limit, or 0..limit after
-    a ReLU: int16 or int32. Raises the errors of `half_kernel`, and `BoundExceeded`.
+    fractional_bits: of input and output. The output, int16 or int32, is clipped to -limit..limit,
+    or 0..limit after a ReLU. Raises `BoundExceeded`, and the errors of `half_kernel`.
     """
 
     def __init__(
@@ -150,11 +150,11 @@ class IntegerConvolution:
         dtype = torch.int16 if limit <= torch.iinfo(torch.int16).max else torch.int32
         factor = power_of_two(-shift).to(device)
         self.grid = OutputGrid(bias.to(device), factor, lowest, limit, dtype)
-        # int16 until used: float64 weights would be four times as large
+        # int16 until they are used, since float64 needs four times the memory
         self.weight = weight.contiguous().to(device)
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Map int16 (N, H, W, in), within the limit, to (N, H, W, out), or (N, 2 H, 2 W, out)."""
+        """Map int16 (N, H, W, in) within the limit to (N, H, W, out), or (N, 2 H, 2 W, out)."""
         padded = functional.pad(activations, (0, 0, *(self.padding,) * 4))
         values = requantise(exact_sums(padded, self.weight), self.grid)
         if not self.transposed:
@@ -178,7 +178,7 @@ def phase_weights(weight: Tensor) -> Tensor:
 class IntegerSequence:
     """`nn.Sequential(convolution, ReLU, convolution, ...)`, computed exactly in integers."""
 
-    # fractional_bits: for the input, then for each convolution's output; options: for each layer
+    # fractional_bits: of the input, then of each convolution's output; options: of each layer
 
     def __init__(
         self,
@@ -211,7 +211,7 @@ def convolutions(modules: nn.Module, name: str) -> Iterator[tuple[Layer, bool]]:
         if isinstance(module, Layer):
             yield module, isinstance(following, nn.ReLU)
         elif not (isinstance(module, nn.ReLU) and isinstance(previous, Layer)):
-            raise ValueError(f"{name}: {module} cannot be executed in integers")
+            raise ValueError(f"{name}: {module} cannot run in integers")
 
 
 def activation_names(model: LatentNetwork) -> list[str]:
@@ -224,7 +224,7 @@ def activation_names(model: LatentNetwork) -> list[str]:
 
 
 def fractional_bit_tables(fractional_bits: Mapping[str, int]) -> dict[str, Tensor]:
-    """Convert fractional bits to int8 scalars for a checkpoint's tables: fraction.z, ..."""
+    """Convert fractional bits to tables of a checkpoint, int8 scalars: fraction.z, ..."""
     return {
         f"{PREFIX}{name}": torch.tensor(value, dtype=torch.int8)
         for name, value in fractional_bits.items()
@@ -250,9 +250,9 @@ def _read_fractional_bits(tables: Mapping[str, Tensor], model: LatentNetwork) ->
 
 @torch.no_grad()
 def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
-    """Return the fractional bits with the least squared error for each of `activation_names`.
+    """Return the fractional bits of each activation that minimise the squared error.
 
-    latents: y, (N, M, h, w). Errors come from rounding values, and from clipping HEADROOM * values.
+    latents: y (N, M, h, w). Errors are those of rounding values, and of clipping HEADROOM * values.
     """
     errors = {name: torch.zeros(MAX_FRACTION + 1).double() for name in activation_names(model)}
 
@@ -295,7 +295,7 @@ class BranchFormat(NamedTuple):
 
 
 class PieceParameters(NamedTuple):
-    """Distributions of a piece's symbols; both tensors have the symbols' shape."""
+    """Distributions of a piece's symbols; both tensors have the shape of the symbols."""
 
     indices: Tensor  # int32, rows of the table `cdf`
     means: Tensor  # int32, on the grid 2^-12
@@ -309,8 +309,8 @@ Decoding = Generator[PieceParameters, Tensor, Tensor]
 class IntegerPath:
     """A checkpoint's entropy model in integers on a device; subclasses define branches and pieces.
 
-    Raises `ValueError` for tables of another model, `BoundExceeded` for weights that may give an
-    inexact sum, `Unavailable` for a device without exact sums.
+    Raises `ValueError` if tables belong to another model, `BoundExceeded` if weights may give an
+    inexact sum, `Unavailable` if the device's sums are not exact.
     """
 
     num_thresholds: ClassVar[int] = NUM_SCALES - 1  # thresholds between scales
@@ -345,7 +345,7 @@ class IntegerPath:
         raise NotImplementedError
 
     def pieces(self, latents: Tensor) -> list[Tensor]:
-        """Split y (N, M, h, w) into pieces, each with its symbols' shape."""
+        """Split y (N, M, h, w) into pieces, which have the shape of their symbols."""
         return [latents]
 
     def _branch_format(self, name: str) -> BranchFormat:
@@ -370,7 +370,7 @@ class IntegerPath:
     def _read_table(self, tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
         table = tables.get(name)
         if table is None or table.shape != (size,):
-            raise ValueError(f"the checkpoint has no table {name} of {size} entries")
+            raise ValueError(f"the checkpoint has no table {name} with {size} entries")
         return table.to(self.device)
 
     def hyper_activations(self, z_symbols: Tensor) -> Tensor:
@@ -413,7 +413,7 @@ def convert_to_float(integers: Tensor) -> Tensor:
 
 
 def run_decoding(steps: Decoding, symbols_of_piece: Callable[[PieceParameters], Tensor]) -> Tensor:
-    """Run a decoding and return y; symbols_of_piece: maps a piece's parameters to its symbols."""
+    """Run a decoding and return y; symbols_of_piece maps parameters of a piece to symbols."""
     parameters = next(steps)
     while True:
         try:
