@@ -1,4 +1,4 @@
-"""The program `bench`, also `python -m benchmark`; Ctrl-C ends it in one line."""
+"""The program `bench`, also `python -m benchmark`; after Ctrl-C it prints one line."""
 
 import io
 import os
@@ -42,7 +42,7 @@ def main() -> None:
     try:
         folder = os.getcwd()
     except OSError:
-        print("bench: the current folder is gone: cd to one that exists", file=sys.stderr)
+        print("bench: the current folder was removed: cd to another folder", file=sys.stderr)
         sys.exit(2)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if sys.path[0] == folder != root:  # added by `python -m`: a random.py there would hide Python's

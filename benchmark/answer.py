@@ -1,4 +1,4 @@
-"""Answers to questions: records, the columns that show them, and absent things."""
+"""Answers to questions: records, the columns of their table, and what is absent."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ OTHER_RULE = "§"  # mark of a curve whose rule differs from that of the others 
 
 
 class Absent(NamedTuple):
-    """A thing missing from an answer, the reason, and the command that supplies it."""
+    """Something that an answer lacks, the reason, and the command that supplies it."""
 
     what: str
     why: str
@@ -18,10 +18,10 @@ class Absent(NamedTuple):
 class Column(NamedTuple):
     """A column of a table: its header, its value in a row, and its format.
 
-    name: empty for a column only in the csv. get: a function of a row, or attributes, keys and
-    indices joined by dots, any of which may be missing; empty: the name. form: a format
-    specification, or a function to text; "" for words, aligned to the left. key: the name in csv,
-    where values are unformatted; empty: not in the csv.
+    name: empty for a column that only the csv has. get: a function of a row, or attributes, keys
+    and indices joined by dots, any of which may be missing; empty: the name. form: a format
+    specification, or a function that returns text; "" for text aligned to the left. key: the name
+    in the csv, where values are unformatted; empty: not in the csv.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Column(NamedTuple):
         return row
 
     def text(self, row: Any, absence_text: str) -> str:
-        """Return the cell of a row; `absence_text` without a value."""
+        """Return the text of a row's cell; `absence_text` if there is no value."""
         value = self.value(row)
         if value is None:
             return absence_text
@@ -64,11 +64,11 @@ class Answer(NamedTuple):
     facts: Mapping[str, Any] = {}  # shared by all records: number of images, protocols, metric
     code: int = 0  # exit code of the verb
     title: str = ""  # heading of the table: its subject, or the verdict
-    files: Sequence[Any] = ()  # written files that the reader should open first
+    files: Sequence[Any] = ()  # written files, those to open first
 
 
 def interval_text(record: Mapping[str, Any], name: str, form: str, unit: str = "") -> str | None:
-    """Format a number with the ends of its interval, `<name>_low` and `<name>_high`, if any.
+    """Format a number with its interval, from `<name>_low` to `<name>_high`, if it has one.
 
     >>> interval_text({"gain": 1.5, "gain_low": 1.0, "gain_high": 2.25}, "gain", "+z.1f", " dB")
     '+1.5 dB [+1.0, +2.2]'

@@ -1,4 +1,4 @@
-"""The command `bench`: a table of verbs, of which it imports one, and error handling."""
+"""The command `bench`: a table of verbs, of which only one is imported; error handling."""
 
 import errno
 import os
@@ -26,8 +26,8 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = tomllib.loads(
     Path(__file__).with_name("verbs.toml").read_text(encoding="utf-8")
 )
 NAMES = tuple(name for verbs in VERBS.values() for name in verbs)
-COMPLETION_VARIABLE = "_BENCH_COMPLETE"  # set by a shell that asks for completions
-# Python ignores a full disk when it caches a compiled file.
+COMPLETION_VARIABLE = "_BENCH_COMPLETE"  # a shell sets it to get completions
+# When Python caches a compiled file, it ignores a full disk
 INCOMPLETE_CODE = (
     "a compiled Python file is incomplete, probably because the disk was full: delete the "
     "folders __pycache__ of the project and of its .venv, and run the command again"
@@ -35,7 +35,7 @@ INCOMPLETE_CODE = (
 
 
 def program(verb_names: Collection[str]) -> typer.Typer:
-    """Return the command line; verbs not in `verb_names` are only listed: imports take time."""
+    """Return the command line; only `verb_names` are imported, since imports take time."""
     app = typer.Typer(
         name="bench",
         help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
@@ -104,7 +104,7 @@ _shown_notices: set[str] = set()  # a run reads some results more than once
 
 
 def main() -> None:
-    """Run the command line; print an explained failure as one sentence, without traceback."""
+    """Run the command line; print an expected failure as one sentence, without traceback."""
     warnings.showwarning = _show_warning
     arguments = sys.argv[1:]
     try:
@@ -133,14 +133,14 @@ def _forget_output() -> None:
 
 
 def _explain(error: Exception, verb: str) -> tuple[str, int]:
-    """Return a sentence on a failure of `verb`, empty for none, and the exit code."""
+    """Return a sentence on a failure of `verb` (empty if unexpected), and the exit code."""
     if isinstance(error, typer.TyperException):
         return usage_sentence(error, verb), 2
     if isinstance(error, BenchError):
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'the output'} cannot be written: {error.strerror}", 1
-    if sentence := describe_refused_path(error):  # a path of the user's, found unusable when opened
+    if sentence := describe_refused_path(error):  # a path from the user that could not be opened
         return sentence, 2
     if isinstance(error, typer.Abort) and "marshal" in str(error.__cause__):  # an EOFError
         return INCOMPLETE_CODE, 1
@@ -161,7 +161,7 @@ def usage_sentence(error: typer.TyperException, verb: str) -> str:
         flag_name = option.lstrip("-")
         hint = ""
         if flag_name in names:
-            hint = "; that is an argument, not an option: give its value alone"
+            hint = "; that is an argument, not an option: give only its value"
         elif close_flags := get_close_matches(flag_name, flags, 1, 0.7):
             hint = f". Did you mean '--{close_flags[0]}'?"
         elif "points" in flags:

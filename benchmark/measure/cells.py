@@ -1,4 +1,4 @@
-"""Cells to measure, stored rows to rescore, and their outcomes: rows or failures."""
+"""Cells to measure and stored rows to rescore, with their outcomes: rows or failures."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """Fixed share of the cells, for one of several machines; numbered from 1."""
+    """One of `parts` fixed shares of the cells, numbered from 1, for one of several machines."""
 
     number: int
     parts: int
@@ -36,7 +36,7 @@ class Part(NamedTuple):
         number, _, parts = text.partition("/") if text else ("1", "/", "1")
         is_numeric = number.isdecimal() and parts.isdecimal()
         if not is_numeric or not 1 <= int(number) <= int(parts):
-            raise UsageError(f"--part {text!r} is not I/N with I from 1 to N")
+            raise UsageError(f"--part {text!r} is not valid: write I/N, with I from 1 to N")
         return cls(int(number), int(parts))
 
     def has(self, position: int) -> bool:
@@ -48,7 +48,7 @@ ALL_CELLS = Part(1, 1)
 
 
 class Contender(NamedTuple):
-    """Codec variant that runs here, with the settings to measure."""
+    """Codec variant that can run on this machine, with the settings to measure."""
 
     spec: CodecSpec
     info: CodecInfo
@@ -58,7 +58,7 @@ class Contender(NamedTuple):
     accepts: Between | OneOf | None = None  # settings that the codec takes, if it declares them
 
     def can_code(self, source: Source, setting: Setting) -> bool:
-        """Return whether there is an encoder or a recorded stream."""
+        """Return whether an encoder or a recorded stream can supply the cell."""
         recorded_row = self.pack and self.pack.find(
             self.spec, source.sha256, source.width_px, setting
         )
@@ -74,7 +74,7 @@ class Cell(NamedTuple):
     dataset: str
     source: Source
     pack: Path | Pack | None = None  # source of the recorded stream, if the codec need not encode
-    decode_twice: bool = False  # because the codec gave different pixels before
+    decode_twice: bool = False  # true if the codec has given different pixels before
 
     @property
     def key(self) -> str:
@@ -104,7 +104,7 @@ class Rescore(NamedTuple):
     row: dict[str, Any]
     source: Source | None
     metrics: tuple[str, ...]
-    folder: Path  # store that kept the stream
+    folder: Path  # folder of the store with the stream
 
     @property
     def key(self) -> str:
@@ -143,11 +143,11 @@ Seconds = Callable[[Task], float | None]  # expected seconds of coding, None if 
 
 Row = dict[str, Any]
 Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
-StageCallback = Callable[[Stage], None]  # called before each stage in which author's code may hang
+StageCallback = Callable[[Stage], None]  # called before each stage in which authors' code may hang
 
 
 def ignore_stages(stage: Stage) -> None:
-    """Ignore stage changes."""
+    """Do nothing when a stage begins."""
 
 
 class Failed(NamedTuple):
@@ -156,11 +156,11 @@ class Failed(NamedTuple):
     stage: Stage
     reason: str  # one line, with the line of the author's code if known
     exhausted_memory: MemoryKind | None = None  # the memory that was too small, if any
-    traceback: str = ""  # the exception's, if any; text, so that it can be sent to other processes
+    traceback: str = ""  # of the exception, if any; as text, which can be sent to other processes
 
 
 def failed_by(author: Any, stage: Stage, error: BaseException) -> Failed:
-    """Describe an exception in an author's code; the reason begins with the line in its file."""
+    """Describe an exception in an author's code; the reason begins with file and line."""
     from traceback import format_exception
 
     reason = reason_of(error, author if isinstance(author, type) else type(author))
@@ -173,12 +173,12 @@ class Measured(NamedTuple):
     row: Row
     stream: bytes | None
     features: tuple["ImageFeatures", ...] = ()
-    failed: tuple[Failed, ...] = ()  # reasons of a failed row, or of null metrics
-    decoded_twice: bool = False  # two codec instances gave the same pixels
+    failed: tuple[Failed, ...] = ()  # failures of the cell, or of metrics that are null
+    decoded_twice: bool = False  # whether two codec instances gave the same pixels
 
     @property
     def coding_seconds(self) -> float | None:
-        """Seconds of the encode and decode calls made here; None without a stream."""
+        """Seconds that encoding and decoding took in this run; None if there is no stream."""
         if (decode_seconds := self.row.get("decode_seconds")) is None:
             return None
         is_recorded = self.row.get("recorded")
@@ -199,7 +199,7 @@ class RunConditions:
     machine: str
     folder: Path  # folder of the store
     timeout_seconds: float | None = None  # limit for each stage of a cell
-    decode_twice: frozenset[str] = frozenset()  # keys of the cells whose streams are decoded twice
+    decode_twice: frozenset[str] = frozenset()  # keys of cells whose streams are decoded twice
 
     @classmethod
     def create(
@@ -266,7 +266,7 @@ def plan(
     sources: Sequence[Source],
     part: Part = ALL_CELLS,
 ) -> list[Cell]:
-    """Return codecs x settings x images, images outermost: an early stop is a fair sample.
+    """Return codecs x settings x images, image by image, so that an early stop is a fair sample.
 
     A codec's cells are distributed over parts by setting and image, independently of other codecs.
     """
@@ -303,7 +303,7 @@ def describe_missing(contender: Contender, sources: Sequence[Source]) -> str:
 
 
 def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
-    """Sort tasks by image, then longest first; unknown durations first, in reverse order."""
+    """Sort tasks by image, then longest first; tasks of unknown duration precede the others."""
     image_numbers = {
         sha256: number for number, sha256 in enumerate(dict.fromkeys(t.image_sha256 for t in tasks))
     }
@@ -321,7 +321,7 @@ def longest_first(tasks: Sequence[Task], seconds: Seconds) -> list[Task]:
 def cells_to_decode_twice(
     cells: Iterable[Cell], random_codecs: Collection[CodecSpec] = ()
 ) -> frozenset[str]:
-    """Return the key of one small cell per codec variant, and of all cells of `random_codecs`."""
+    """Return keys of one small cell per codec variant, and of all cells of `random_codecs`."""
     smallest_cells: dict[CodecSpec, Cell] = {}
     for cell in sorted(cells, key=lambda cell: cell.num_pixels):
         smallest_cells.setdefault(cell.codec, cell)

@@ -1,4 +1,4 @@
-"""Decode streams again in fresh processes that receive only a codec's name and bytes."""
+"""Decode streams again in fresh processes, which receive only a codec's spec and the bytes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -21,7 +21,7 @@ StoredRow = Mapping[str, Any]
 
 
 class DecoderProcess:
-    """Process that decodes streams; `status`: its device, or the failure to load the codec."""
+    """Process that decodes streams; `status` is its device, or the failure to load the codec."""
 
     def __init__(self, spec: CodecSpec, device: str, timeout_seconds: float | None = None) -> None:
         """Start the process and wait until it is ready; the codec may ignore `device`."""
@@ -29,7 +29,7 @@ class DecoderProcess:
             _serve_decoder,
             spec,
             limit_seconds=timeout_seconds,
-            activity="decoded it",
+            activity="decoded the stream",
             **{DEVICE: device},
         )
         self.status = self._receive_greeting()
@@ -63,7 +63,7 @@ def decode_all(
     jobs: int,
     timeout_seconds: float | None = None,
 ) -> Iterator[tuple[str, str | Failed, Pixels | Failed] | None]:
-    """Decode named streams; yield (name, status, pixels) on completion, None while waiting."""
+    """Decode named streams; yield (name, status, pixels) of finished ones, None while waiting."""
     pending_streams = iter(streams)
     next_stream = next(pending_streams, None)
     decoders: list[DecoderProcess] = []
@@ -108,7 +108,7 @@ def _serve_decoder(connection: Connection, spec: CodecSpec) -> None:
         connection.send(failed_by(None, "load", error))
         return
     device = "cpu"
-    with suppress(Unavailable):  # requirements of the encoder alone may be missing
+    with suppress(Unavailable):  # only the encoder may lack something
         device = codec.describe().device
     connection.send(device)
     while True:
@@ -132,7 +132,7 @@ def reconstruct(decoder: Codec, row: StoredRow, stream: bytes | None) -> Pixels 
 
 
 def check_pixels(row: StoredRow, decoded: Pixels | Failed) -> Pixels | Failed:
-    """Return the decoded pixels, or a failure if they differ from the measured ones."""
+    """Return the decoded pixels, or a failure if they differ from the measured pixels."""
     if isinstance(decoded, Failed) or pixels_sha256(decoded) == row["decoded_sha256"]:
         return decoded
     source = "stream decodes to" if row["stream_sha256"] else "declared picture has"

@@ -1,4 +1,4 @@
-"""Execute a cell: encode, decode, seconds, columns. A failure is a result, not a crash."""
+"""Execute a cell: encode, decode, time, and make columns. A failure is a result, not a crash."""
 
 import gc
 import math
@@ -27,15 +27,15 @@ from benchmark.system.digest import pixels_sha256
 
 
 class Coded(NamedTuple):
-    """Stream, decoded pixels, and the wall-clock seconds of both calls."""
+    """Stream and decoded pixels, with the wall-clock seconds of both calls."""
 
     stream: bytes | None  # None if only the size is declared
     num_bytes: int
     decoded: Pixels
     encode_seconds: float | None
     decode_seconds: float | None
-    container_bytes: int | None = None  # part of num_bytes; None if the codec does not state it
-    encode_inside_seconds: float | None = None  # measured by the codec within its own process
+    container_bytes: int | None = None  # included in num_bytes; None if the codec states none
+    encode_inside_seconds: float | None = None  # measured by the codec in its process
     decode_inside_seconds: float | None = None
     estimated_bits: float | None = None
 
@@ -77,7 +77,7 @@ def execute(
     estimated_bits = _estimated_bits(encoder)
     max_bytes = max_stream_bytes(*pixels.shape[:2])
     problem = "" if issubclass(type(result), bytes) else f"{type(result).__name__}, not bytes"
-    # Call no method of a foreign object: a subclass of bytes may override any
+    # No method of a foreign object is called, since a subclass of bytes may override it
     stream = b"" if problem else memoryview(result).tobytes()  # type: ignore[arg-type]
     if not problem and not 0 < len(stream) <= max_bytes:
         too_large = f"{len(stream):,} bytes, more than the {max_bytes:,} of the largest stream"
@@ -129,7 +129,7 @@ def execute_within_memory(
     enter: StageCallback = ignore_stages,
     device: Device = "cpu",
 ) -> tuple[Coded | Failed, bool]:
-    """Code an image, in tiles if the GPU's memory is too small; also return whether in tiles."""
+    """Code an image, in tiles if the GPU's memory is too small; return whether tiles were used."""
     outcome = execute(encoder, decoder, image, pixels, setting, enter, device)
     if not isinstance(outcome, Failed) or outcome.exhausted_memory != "device":
         return outcome, False
@@ -173,11 +173,11 @@ def compare_decodes(
     coded: Coded,
     enter: StageCallback = ignore_stages,
 ) -> Failed | None:
-    """Decode a stream again, untimed, with a codec from `create` if possible; compare every bit."""
+    """Decode a stream again, untimed, with a new codec if possible; compare all pixels."""
     enter("load")
     try:
         second_decoder = create_codec()
-    except FOREIGN_ERRORS as error:  # raised by code that succeeded for `decoder` before
+    except FOREIGN_ERRORS as error:  # the same code succeeded for `decoder`
         raise_interruption(error)
         second_decoder = decoder
     enter("decode")
@@ -199,7 +199,7 @@ def compare_decodes(
 
 
 def free_memory() -> None:
-    """Free garbage and torch's GPU memory; call it outside `except`, which keeps arrays alive."""
+    """Free garbage and torch's GPU memory; `except` blocks keep arrays alive: call it outside."""
     gc.collect()
     if (torch := sys.modules.get("torch")) is not None:
         torch.cuda.empty_cache()
@@ -215,7 +215,7 @@ def _execute_declared(codec: Any, image: str, pixels: Pixels, setting: Setting) 
     num_bytes, max_bytes = declared.num_bytes, max_stream_bytes(*pixels.shape[:2])
     if not isinstance(num_bytes, (int, np.integer)) or not 0 <= num_bytes <= max_bytes:
         return Failed(
-            "verify", f"declared {num_bytes!r} bytes, which no stream of {max_bytes:,} at most has"
+            "verify", f"the declared size, {num_bytes!r} bytes, is not 0 to {max_bytes:,} bytes"
         )
     return Coded(None, int(num_bytes), declared.decoded, None, None)
 

@@ -1,4 +1,4 @@
-"""Measure cells on this machine: single-threaded worker processes, a queue per device.
+"""Measure cells on this machine, with single-threaded worker processes and a queue per device.
 
 A worker takes the cells of an image in turn, so that a source is read and prepared once. If a
 worker dies or exceeds the time limit, only its current cell fails, and another worker continues.
@@ -35,10 +35,10 @@ from benchmark.system.settings import VISIBLE_GPUS
 if TYPE_CHECKING:
     from benchmark.measure.workbench import Workbench
 
-# Workers per GPU: one uses the GPU while another codes entropy on the CPU; timed runs have one. If
-# workers also compute metrics on the CPU, the maximum is the GPU's share of the cores.
+# Workers per GPU: one uses the GPU while another codes entropy on the CPU; timed runs use one. If
+# workers also compute metrics on the CPU, their maximum is the GPU's share of the cores.
 USUAL_WORKERS, MAX_WORKERS = 2, 4
-# GPU memory of a large network on a tile of 2048 x 2048 pixels: our estimate, not measured.
+# GPU memory that a large network needs for 2048 x 2048 pixels: our estimate, not measured.
 WORKER_BYTES = 8 << 30
 
 
@@ -62,10 +62,10 @@ class WorkerError(RuntimeError):
 def carry_out(
     tasks: Sequence[Task], conditions: RunConditions
 ) -> Iterator[Finished | Started | None]:
-    """Execute tasks in `conditions.jobs` processes, GPU tasks in further ones with one GPU each.
+    """Execute tasks in `conditions.jobs` processes, and GPU tasks in further processes.
 
-    Yields each task as it starts and ends, and None at least once a second in between. Closing the
-    iterator ends the workers.
+    Each process for GPU tasks sees one GPU. Yields tasks when they start and end, and None at least
+    once a second. When the iterator is closed, the workers end.
     """
     workers = [
         _Worker(queue, conditions, queue.gpus[number % len(queue.gpus)] if queue.gpus else None)
@@ -98,7 +98,7 @@ def carry_out(
 @dataclass
 class _WorkQueue:
     workers: int
-    gpus: Sequence[str] = ()  # for workers in turn, named as in CUDA_VISIBLE_DEVICES
+    gpus: Sequence[str] = ()  # assigned to workers in turn, named as in CUDA_VISIBLE_DEVICES
     images: dict[str, deque[Task]] = field(default_factory=dict)
     free_images: deque[str] = field(default_factory=deque)  # images that no worker has taken
     num_waiting: int = 0
@@ -112,7 +112,7 @@ class _WorkQueue:
         self.num_waiting += 1
 
     def pop_task(self, image: str) -> Task | None:
-        """Return a task of this image, of a free image, or of the image with the most tasks."""
+        """Return a task of this image, else of a free image, else of the image with most tasks."""
         if image not in self.images:
             if not self.images:
                 return None
@@ -149,7 +149,7 @@ def _queues(tasks: Sequence[Task], conditions: RunConditions) -> list[_WorkQueue
 
 
 def gpu_lanes(gpus: Sequence[Gpu], timing: bool, limit: int = MAX_WORKERS) -> list[str]:
-    """Return the GPU of each worker in turn, as many per GPU as fit, up to `limit`; "": unknown."""
+    """Return the GPU of each worker ("" if unknown), up to `limit` workers per GPU if they fit."""
     workers_by_gpu = {
         gpu.name: USUAL_WORKERS
         if gpu.free_bytes is None
@@ -166,7 +166,7 @@ def gpu_lanes(gpus: Sequence[Gpu], timing: bool, limit: int = MAX_WORKERS) -> li
 
 
 class _Worker:
-    """Process with a current task and a waiting one, so that storing results causes no pause.
+    """Process with a current and a waiting task, so that storing results causes no pause.
 
     Near the end of a queue no task waits, since a free worker could take it.
     """
@@ -208,12 +208,12 @@ class _Worker:
 def serve(
     connection: Connection, conditions: RunConditions, bench_class: "type[Workbench] | None" = None
 ) -> None:
-    """Serve tasks in a worker process; reply with an outcome, or the traceback of a harness fault.
+    """Carry out tasks in a worker process; reply with an outcome, or the traceback of a bug.
 
     With a time limit, the process reports stages to the driver and leads a process group.
     """
 
-    from benchmark.measure.workbench import Workbench  # imported in workers only: it imports much
+    from benchmark.measure.workbench import Workbench  # only in workers, since it imports much
 
     def enter(stage: Stage) -> None:
         if has_limit:
@@ -222,9 +222,9 @@ def serve(
     if has_limit := conditions.timeout_seconds is not None:
         lead_group()
     # glibc returns a freed block to the system if it is the largest so far, and maps pages for the
-    # next one: freeing a block of nearly the maximum size (32 MiB) stops that for image planes.
+    # next block: freeing a block of nearly the maximum size (32 MiB) prevents that.
     np.empty(31 << 20, np.uint8)
-    # OpenBLAS maps its buffer here; after memory has run out, OpenBLAS would retry forever.
+    # This makes OpenBLAS map its buffer; once memory has run out, it would retry forever.
     np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
     bench = None
     while True:
@@ -238,5 +238,5 @@ def serve(
             reply = format_exc()
         try:
             connection.send(reply)
-        except MemoryError as error:  # nothing was sent: messages are built in memory first
+        except MemoryError as error:  # nothing was sent, since messages are first built in memory
             connection.send(failed_outcome(task, conditions, failed_by(None, "worker", error)))

@@ -1,4 +1,4 @@
-"""Run a request: measure missing cells, score rows that lack a metric. No printing."""
+"""Run a request: measure missing cells, and score rows that lack a metric. Prints nothing."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,12 +62,12 @@ from benchmark.system.settings import Device, isolated, use_device
 from benchmark.system.text import counted
 
 ENGINES = ("local", "ray")
-# Yields tasks as they start and end; about once a second, None or why no task is running.
+# Yields tasks when they start and end; and about once a second None, or why no task is running.
 Engine = Callable[[Sequence[Task], RunConditions], Iterator[Finished | Started | str | None]]
-# Called with the planned cells, metrics that cannot be computed here (with reasons), and the plan
-# of workers (None on a cluster).
+# Called with the planned cells, the reasons why metrics cannot be computed on this machine, and the
+# plan of workers (None on a cluster).
 Announcer = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
-EXCLUDED_FIELDS = ("folder", "decode_twice")  # not in a run's record, which has "decoded_twice"
+EXCLUDED_FIELDS = ("folder", "decode_twice")  # a run's record has "decoded_twice" instead
 
 
 @isolated
@@ -78,26 +78,26 @@ def run(
     progress: ProgressFactory = no_progress,
     announce: Announcer = lambda matrix, reasons, workers: None,
 ) -> Outcome:
-    """Measure the cells of a request that its results folder lacks; failed cells give rows.
+    """Measure the cells of a request that its results folder lacks; a failed cell gives a row.
 
-    matrix: the request's cells, if already opened. announce: called before the first cell, with
-    cells, reasons why metrics cannot be computed here, and workers. Raises `UsageError` or
-    `Unavailable` before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
+    matrix: the cells of the request, if they are known. announce: called before the first cell, see
+    `Announcer`. Raises `UsageError` or `Unavailable` before anything is measured. Finished cells
+    are stored even on `KeyboardInterrupt`.
     """
     metrics, is_local = metric_names(request.metrics), request.engine == "local"
     if request.verify and not request.keep:
-        raise UsageError("--verify decodes kept streams again: leave out --no-keep")
+        raise UsageError("--verify decodes stored streams again: leave out --no-keep")
     if request.verify and not is_local:
         remedy = "run the same command afterwards with --engine local"
         raise UsageError(f"--verify decodes on this machine: {remedy}")
     request.use_folders()
     with open_backend(request) as backend:
         if is_local and matrix is None and not may_have_rows(request):
-            worker_context()  # starts importing the workers' modules
+            worker_context()  # starts to import the modules of workers
         matrix = matrix or open_matrix(request)
         if num_copied := copy_finished(matrix, request):
             matrix = make_matrix(request, matrix.sources, matrix.selection, matrix.store)
-        # The nodes of a cluster report missing metrics later.
+        # The nodes of a cluster report later which metrics they cannot compute.
         absent_metrics = uncomputable_metrics(metrics) if is_local else {}
         needs = memory_needs(matrix.to_do or matrix.cells)
         workers = _plan_workers(request, needs, metrics, absent_metrics) if is_local else None
@@ -121,11 +121,11 @@ def rescore(
     announce: Callable[[Mapping[str, str]], None] = lambda reasons: None,
     announce_refused_codecs: Callable[[Mapping[str, int]], None] = lambda counts: None,
 ) -> Rescored:
-    """Compute missing metrics of stored rows from their streams.
+    """Compute missing metrics of stored rows, from their streams.
 
-    announce: called before the first row, with the reasons why metrics cannot be computed here.
+    announce: called before the first row, with reasons why metrics cannot be computed here.
     announce_refused_codecs: called with the number of rows of each codec that may not run.
-    Raises `UsageError` or `Unavailable`, also if no metric can be computed.
+    Raises `UsageError`, and `Unavailable` if, for example, no metric can be computed.
     """
     from benchmark.measure.score import find_unscored_tasks, scored_pairs
     from benchmark.rows.place import required_place
@@ -190,7 +190,7 @@ def _plan_workers(
 def _require_computable(metrics: Sequence[str], absent_metrics: Mapping[str, str]) -> None:
     if len(absent_metrics) == len(metrics):
         absences = absence_lines(key_by_label(absent_metrics).items())
-        raise Unavailable(f"nothing can be computed here: {'; '.join(absences)}")
+        raise Unavailable(f"no metric can be computed here: {'; '.join(absences)}")
 
 
 def _measure_matrix(
@@ -249,7 +249,7 @@ def _find_unscored(
         return ()
     from benchmark.measure.score import find_unscored_tasks
 
-    # A row with the cell's key may still name another codec, if a stranger wrote the row.
+    # If a stranger wrote the row, it may have the cell's key but name another codec.
     specs = {contender.spec for contender in matrix.selection.contenders}
     tasks = find_unscored_tasks(
         matrix.table,
@@ -299,7 +299,7 @@ def _describe_run(
 def _verify_outcome(
     outcome: Outcome, conditions: RunConditions, progress: ProgressFactory
 ) -> Outcome:
-    """Decode the streams not verified yet; different pixels are failures."""
+    """Decode streams that are not verified yet; different pixels are failures."""
     from benchmark.measure.verify import verifiable_rows, verify
 
     store = outcome.matrix.store
@@ -324,7 +324,7 @@ def run_tasks(
     engine: Engine,
     seconds: Seconds = lambda task: None,
 ) -> list[Failure]:
-    """Execute tasks and store their rows, even if interrupted. seconds: expected times."""
+    """Execute tasks and store rows, even if interrupted. seconds: expected seconds of tasks."""
     failures: list[Failure] = []
     num_finished, title, pace = 0, "", Pace(tasks, seconds)
     notes = RunNotes(store, conditions.run)
@@ -353,10 +353,10 @@ class Backend:
     """Processes of this machine or of a cluster's nodes that execute tasks."""
 
     device: Device
-    jobs: int | None  # number of parallel tasks; None: one per core here
+    jobs: int | None  # number of parallel tasks; None: one per core of this machine
     engine: Callable[[Seconds], Engine]
     facts: Mapping[str, Any] = field(default_factory=dict)  # facts for the run's record
-    remarks: Iterable[str] = ()  # sentences on what nodes lacked, complete after the run
+    remarks: Iterable[str] = ()  # sentences on what nodes lack, complete when the run has ended
 
 
 @contextmanager
@@ -369,7 +369,7 @@ def open_backend(request: Request) -> Iterator[Backend]:
         return
     if request.timing:
         raise UsageError(
-            "--timing measures one machine with nothing else running: leave out --engine ray"
+            "--timing needs a single machine with nothing else running: leave out --engine ray"
         )
     from benchmark.measure.ray import RayEngine, connect_cluster
 

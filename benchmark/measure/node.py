@@ -1,6 +1,6 @@
-"""Measure a cell on a node of a Ray cluster, in a separate process started by Ray's worker.
+"""Measure a cell on a node of a Ray cluster, in a separate process that Ray's worker starts.
 
-When a worker ends, Ray kills its children at once; a grandchild has time to end its programs.
+When a worker ends, Ray kills its children at once, but a grandchild has time to stop programs.
 """
 
 import os
@@ -34,7 +34,7 @@ from benchmark.system.atomic import private_folder
 from benchmark.system.digest import code_sha256
 from benchmark.system.machine import machine
 
-OTHER_CODE = "its version of rdrbench differs from the driver's: install the same version on both"
+OTHER_CODE = "its version of rdrbench differs from that of the driver: install the same on both"
 RAYLET_CHECK_SECONDS = 1.0
 
 
@@ -56,14 +56,14 @@ class Reply(NamedTuple):
 
 
 class MissingOnNode(Failed):
-    """Failure because this node lacks something that another node may have."""
+    """Failure, because this node lacks something that another node may have."""
 
 
 class NodeBench(Workbench):
     """Workbench that refuses codecs whose build differs from the driver's plan."""
 
     def carry_out(self, task: Task, enter: StageCallback = ignore_stages) -> Measured | Failed:
-        """Execute a task, or return `MissingOnNode` if its codec cannot run here as planned."""
+        """Execute a task, or return `MissingOnNode` if its codec cannot run as planned."""
         reason = _explain_mismatch(
             task.codec, task.info if isinstance(task, Cell) and not task.pack else None
         )
@@ -72,7 +72,7 @@ class NodeBench(Workbench):
 
 @cache
 def _explain_mismatch(spec: CodecSpec, planned_info: CodecInfo | None) -> str:
-    """Return why a codec cannot run here as planned; `planned_info` is None if it only decodes."""
+    """Return why a codec cannot run on this node; `planned_info` is None if it only decodes."""
     try:
         codec = load_codec(spec)
         infos = [codec.describe() for _ in range(2)] if planned_info else []
@@ -96,7 +96,7 @@ def _serve_node(
         serve(connection, conditions, NodeBench)
 
 
-# The coding process of this Ray worker, if it was started, with its run and GPUs
+# The process of this Ray worker that codes, if it was started, with its run and GPUs
 _PROCESSES: list[tuple[NodeRun, str | None, WorkerProcess]] = []
 
 
@@ -118,7 +118,7 @@ def open_process(run: NodeRun) -> WorkerProcess:
 def execute_on_node(
     run: NodeRun, task: Task, image: bytes | None, stream: bytes | None = None
 ) -> Measured | Failed:
-    """Execute a task; `MissingOnNode` if its codec cannot run; raise `WorkerError` for a bug."""
+    """Execute a task; return `MissingOnNode` if its codec cannot run; `WorkerError` for a bug."""
     process = open_process(run)
     with private_folder() as folder:
         local_task = task if isinstance(task, Cell) else task._replace(folder=folder)
@@ -142,9 +142,9 @@ def execute_on_node(
 
 @cache
 def end_with_raylet(raylet: int) -> None:
-    """End this process when its parent, the node's raylet, is gone.
+    """End this process when its parent, the raylet of the node, has ended.
 
-    Ray 2.60 sometimes leaves such a process running, with the programs that it started.
+    Ray 2.60 sometimes leaves such a process running, with the programs that the process started.
     """
 
     def wait() -> None:

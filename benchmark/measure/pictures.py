@@ -1,8 +1,8 @@
 """Decoded pictures of stored rows: their availability, source and pixels.
 
-Pixels are decoded from a stream in the store or a pack; for a declared size, a picture is read
-from the same place or by its codec (`folder:`). Code named by rows decodes only if the command
-gives its full spec.
+Pixels are decoded from a stream in the store or a pack. For a declared size, a picture is read from
+store, pack or the codec (`folder:`). Code that rows refer to decodes only if the command gives its
+full spec.
 """
 
 from collections import defaultdict
@@ -44,10 +44,10 @@ class Contents(Protocol):
 
 
 class Pictures:
-    """Pictures of a dataset's stored rows, for every verb that needs pixels."""
+    """Pictures of a dataset's stored rows, for all verbs that need pixels."""
 
     def __init__(self, contents: DatasetContents, codecs: NamedCodecs, dataset: str = "") -> None:
-        """codecs, dataset: as named by the command."""
+        """codecs, dataset: as typed in the command."""
         self.contents = contents
         self._codecs = codecs
         self._dataset = dataset
@@ -65,7 +65,7 @@ class Pictures:
         return Place(self._dataset or folder.name).find_measured(folder.parent).text
 
     def absence_reason(self, row: StoredRow, points: Iterable[str] = ()) -> str:
-        """Return why a row's picture is unavailable, or "". points: for the suggested command."""
+        """Return why a row's picture is unavailable; else "". points: for the suggested command."""
         spec = CodecSpec.parse_row(row)
         if row["status"] != "ok":
             return FAILED_REASON
@@ -78,13 +78,13 @@ class Pictures:
         return self._find_problem(row)
 
     def has_source(self, row: StoredRow) -> bool:
-        """Return whether a usable codec could make a row's pixels."""
+        """Return whether a codec could make a row's pixels, if it can run."""
         return is_declared(row) or self.contents.has_stream(row)
 
     def group_by_image(
         self, rows: pl.DataFrame, codecs: Sequence[str] = ()
     ) -> dict[str, dict[str, list[StoredRow]]]:
-        """Group rows with pictures by image and label, `codecs` first, then the paper's."""
+        """Group rows with pictures by image and label: first `codecs`, then those of papers."""
         order = [*codecs, *measured_titles(), *CODECS]
 
         def sort_key(pair: tuple[str, StoredRow]) -> tuple[int, str]:
@@ -99,7 +99,7 @@ class Pictures:
         return rows_by_image
 
     def group_absences(self, rows: pl.DataFrame) -> list[tuple[list[str], str]]:
-        """Return labels without any available picture, grouped by the reason of their first row."""
+        """Return labels that have no picture, grouped by the reason of their first row."""
         rows_by_reason: dict[tuple[bool, bool, str], list[StoredRow]] = defaultdict(list)
         for labelled_rows in group_by_key(_label_rows(rows)).values():
             first_row = labelled_rows[0]
@@ -127,7 +127,7 @@ class Pictures:
         jobs: int,
         timeout_seconds: float | None = None,
     ) -> Iterator[tuple[int, Pixels | Failed] | None]:
-        """Yield positions in `rows` with the scored pixels or a failure; see `decode_stored`."""
+        """Yield positions in `rows` with the measured pixels or a failure; see `decode_stored`."""
         conditions = device, jobs, timeout_seconds
         for outcome in decode_stored(rows, self.contents, self._codecs, *conditions):
             yield outcome and (outcome[0], check_pixels(rows[outcome[0]], outcome[1]))
@@ -136,7 +136,7 @@ class Pictures:
         return self._codecs.find_decoder(CodecSpec.parse_row(row)) is not None
 
     def _find_problem(self, row: StoredRow) -> str:
-        """Return why a program or a folder of pictures is unusable; "" if usable or not tested."""
+        """Return why a program or folder of pictures is unusable; "" if usable or not tested."""
         spec = self._codecs.find_decoder(CodecSpec.parse_row(row))
         is_tested = is_declared(row) or (
             row["codec"] in CODECS and facts_of(CodecSpec.parse_row(row)).kind == "standard"
@@ -162,8 +162,8 @@ def decode_stored(
 ) -> Iterator[tuple[int, Pixels | Failed] | None]:
     """Decode rows in fresh processes; yield positions in `rows` and pixels, unchecked.
 
-    Rows come as they complete, by codec, and None at least once a second. Rows from another kind of
-    device are decoded on that kind. Stage ABSENT means that this machine lacks something.
+    Yields rows when they finish, codec by codec, and None at least once a second. Rows coded on a
+    device other than `device` are decoded on the CPU. ABSENT: this machine lacks something.
     """
     failures: list[tuple[int, Failed]] = []
     position_groups: dict[tuple[CodecSpec, str], list[int]] = defaultdict(list)
@@ -213,7 +213,7 @@ def _read_declared(
 
 
 def read_declared(codecs: str, store: Store, rows: Sequence[StoredRow]) -> Iterator[Pixels]:
-    """Yield rows' pictures of declared sizes, in order; `UsageError` if missing or changed."""
+    """Yield the pictures of rows of declared sizes; `UsageError` if missing or changed."""
     contents = DatasetContents(store.table(), store, {})
     outcomes = Pictures(contents, NamedCodecs(codecs)).decode_rows(rows, "cpu", 1)
     for position, pixels in filter(None, outcomes):
@@ -233,7 +233,7 @@ def open_pictures(
     dataset: str = "",
     rows: pl.DataFrame | None = None,
 ) -> Pictures:
-    """Return the pictures of a dataset's stored rows and packs. rows: already read."""
+    """Return the pictures of a dataset's stored rows and packs. rows: rows read before."""
     contents = dataset_contents(results, name.partition(":")[0], packs_with_results(results), rows)
     return Pictures(contents, NamedCodecs(codecs), dataset or name)
 

@@ -1,4 +1,4 @@
-"""Measure on a Ray cluster: cells are tasks for free nodes, retried if lost, up to `MAX_TRIES`."""
+"""Measure on a Ray cluster: cells go to free nodes, and again (to `MAX_TRIES`) if lost."""
 
 import os
 import signal
@@ -49,15 +49,15 @@ ADDRESS_REMEDY = "set it to HOST:PORT, or leave out --engine ray"
 # Prefixes of the environment variables to send
 SENT_PREFIXES = ("BENCH_", "VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")
 MAX_TRIES = 3  # attempts per cell
-PATIENCE_SECONDS = 600.0  # a run without nodes is given up after this time
+PATIENCE_SECONDS = 600.0  # a run ends after this time without nodes
 
-NOTICE_SECONDS = 5.0  # a missing node is reported after this time
+NOTICE_SECONDS = 5.0  # missing nodes are reported after this time
 
 RESOURCES = {"cuda": "gpus", "cpu": "cpus"}  # fields of `Node`, by device
 
 
 class Node(NamedTuple):
-    """Machine of the cluster, with the resources allotted by `ray start`."""
+    """Machine of the cluster, with the resources that `ray start` gave it."""
 
     address: str
     cpus: float
@@ -86,8 +86,8 @@ def connect_cluster() -> Iterator[list[Node]]:
     except (OSError, RuntimeError, ValueError, AssertionError, ray.exceptions.RayError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable(
-            f"no Ray cluster answers at {address} ({reason}): {REMEDY}; a cluster that asks "
-            "for a token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too"
+            f"no Ray cluster answers at {address} ({reason}): {REMEDY}; a cluster that requires "
+            "a token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH on this machine, too"
         ) from error
     finally:
         for signal_number, handler in handlers.items():
@@ -111,14 +111,14 @@ def _nodes_alive(ray: Any) -> dict[str, Node]:
 
 
 def _address() -> str:
-    """Return HOST:PORT of $RAY_ADDRESS or the last started cluster; raise `Unavailable`."""
+    """Return HOST:PORT of $RAY_ADDRESS or of the last started cluster, or raise `Unavailable`."""
     file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     recorded_address = file.read_text().strip() if file.is_file() else ""
     address = os.environ.get("RAY_ADDRESS") or recorded_address
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or "/" in host:
         if address:
-            raise Unavailable(f"$RAY_ADDRESS is {address!r}: {ADDRESS_REMEDY}")
+            raise Unavailable(f"$RAY_ADDRESS is not valid, {address!r}: {ADDRESS_REMEDY}")
         raise Unavailable(f"no Ray cluster is running on this machine: {REMEDY}")
     try:
         socket.create_connection((host, int(port))).close()
@@ -129,7 +129,7 @@ def _address() -> str:
 
 
 def variables(device: str) -> dict[str, str]:
-    """Return the environment variables to send: those of codecs and metrics, and settings."""
+    """Return the environment variables for nodes: those of codecs and metrics, and settings."""
     inherited_variables = {
         name: value for name, value in os.environ.items() if name.startswith(SENT_PREFIXES)
     }
@@ -138,7 +138,7 @@ def variables(device: str) -> dict[str, str]:
 
 
 class RayEngine:
-    """Engine on a cluster's nodes; `remarks` gets a sentence on each lost or refused node."""
+    """Engine on the nodes of a cluster; `remarks` gets a sentence on each lost or unused node."""
 
     def __init__(self, nodes: Sequence[Node], seconds: Seconds, remarks: dict[str, None]) -> None:
         import ray
@@ -149,7 +149,7 @@ class RayEngine:
     def carry_out(
         self, tasks: Sequence[Task], conditions: RunConditions
     ) -> Iterator[Finished | str | None]:
-        """Execute all tasks as `local.carry_out` does; yield the reason while no node can work."""
+        """Execute all tasks like `local.carry_out`; yield the reason if no node can work."""
         self._conditions, self._tries = conditions, Counter[str]()
         self._random_codecs: set[CodecSpec] = set()
         self._refusals: dict[str, str] = {}  # sentences on nodes that lack something
@@ -159,7 +159,7 @@ class RayEngine:
         }
         if tasks_by_device["cuda"] and not self._gpu_workers:
             cells_text = counted(len(tasks_by_device["cuda"]), "cell needs", "cells need")
-            raise BenchError(f"{cells_text} a GPU, but the cluster has none")
+            raise BenchError(f"{cells_text} a GPU, but the cluster has none: add a node with one")
         self._queues = {
             device: deque(longest_first(tasks_by_device[device], self._seconds))
             for device in limits
@@ -170,7 +170,7 @@ class RayEngine:
             if tasks_by_device[device]
         }
         sent_tasks: dict[Any, Task] = {}
-        last_sign, known_nodes = monotonic(), _nodes_alive(self._ray)
+        last_usable_time, known_nodes = monotonic(), _nodes_alive(self._ray)
         while sent_tasks or any(self._queues.values()):
             for device, queue in self._queues.items():
                 num_busy = sum(task.device == device for task in sent_tasks.values())
@@ -192,20 +192,20 @@ class RayEngine:
                 any(getattr(node, RESOURCES[busy_device]) for node in usable_nodes)
                 for busy_device in busy_devices
             ):
-                last_sign = monotonic()
-            elif self._refusals or monotonic() - last_sign > PATIENCE_SECONDS:
+                last_usable_time = monotonic()
+            elif self._refusals or monotonic() - last_usable_time > PATIENCE_SECONDS:
                 reasons = self._refusals.values() or ["none has been available for ten minutes"]
                 problem = f"no node of the cluster can work: {'; '.join(reasons)}"
                 remedy = "repair or start nodes, and run again; finished cells are kept"
                 raise BenchError(f"{problem}: {remedy}")
             for name in known_nodes.keys() - nodes_alive.keys():
                 sentence = (
-                    f"node {known_nodes.pop(name).address} was lost: its cells went to others"
+                    f"node {known_nodes.pop(name).address} was lost: other nodes got its cells"
                 )
                 self._remarks[sentence] = None
                 warnings.warn(sentence, Notice, stacklevel=2)
             known_nodes |= nodes_alive
-            idle_seconds = monotonic() - last_sign
+            idle_seconds = monotonic() - last_usable_time
             patience = f"waiting up to {PATIENCE_SECONDS / 60:.0f} minutes"
             waiting_text = f"no node for {idle_seconds:.0f} s; {patience}"
             yield waiting_text if idle_seconds > NOTICE_SECONDS else None
@@ -239,7 +239,7 @@ class RayEngine:
             if isinstance(error, WorkerError):
                 raise WorkerError(str(error)) from error
             reason = str(error).strip().splitlines()[-1]
-            raise BenchError(f"a worker of the cluster cannot work: {reason}") from error
+            raise BenchError(f"a worker of the cluster failed: {reason}") from error
         except self._ray.exceptions.RayError as error:
             self._tries[task.key] += 1
             if self._tries[task.key] == MAX_TRIES:
@@ -264,16 +264,16 @@ class RayEngine:
 def _describe_loss(error: Exception) -> str:
     cause = {
         "NodeDiedError": "the node was lost",
-        "OutOfMemoryError": "the process was ended by Ray, for want of memory",
+        "OutOfMemoryError": "Ray ended the process, since memory was short",
     }.get(type(error).__name__, "the process ended")
-    return f"{MAX_TRIES} workers lost while working on this cell; of the last one, {cause}"
+    return f"{MAX_TRIES} workers were lost while they worked on this cell; at last, {cause}"
 
 
 _open_pack_once = cache(open_pack)
 
 
 def pack_task(task: Task) -> tuple[Task, bytes | None]:
-    """Return a task that needs no file but its image, and the stream of a row to rescore."""
+    """Return a task that needs no file except its image, and the stream of a row to rescore."""
     if not isinstance(task, Cell):
         return task, Store(task.folder).stream(task.row["stream_sha256"])
     if isinstance(task.pack, Path):

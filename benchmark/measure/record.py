@@ -1,4 +1,4 @@
-"""Record of a run: rows and streams, stored as they come, and the returned outcome."""
+"""Record of a run: rows and streams, stored when they arrive, and the returned outcome."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,14 +26,14 @@ from benchmark.system.text import counted, listed
 if TYPE_CHECKING:
     from benchmark.rows.streams import FeatureFolder
 
-FLUSH_SECONDS = 3.0  # a fast row waits this long for others, so that shards are not too small
+FLUSH_SECONDS = 3.0  # time that a fast row waits for others, so that shards are not too small
 SLOW_SECONDS = 1.0  # a row that took longer is written at once
-MANY_ROWS = 2048  # so many waiting rows (20 MB) are written at once
-MANY_SHARDS = 256  # so many shards are merged; opening one takes a millisecond
+MANY_ROWS = 2048  # waiting rows are written when they are so many (20 MB)
+MANY_SHARDS = 256  # shards are merged when they are so many; opening one takes a millisecond
 
 
 class Failure(NamedTuple):
-    """Cell without a result, as text."""
+    """Cell that failed, as text."""
 
     cell: str  # such as "jpeg quality=30 kodim01.png"
     stage: str
@@ -41,13 +41,13 @@ class Failure(NamedTuple):
 
 
 class Tracebacks:
-    """Distinct tracebacks of authors' code, with the cells they occurred in."""
+    """Distinct tracebacks of authors' code, with the cells in which they occurred."""
 
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
         self._cells = {entry["traceback"]: dict.fromkeys(entry["cells"]) for entry in records}
 
     def add(self, traceback: str, cell: str) -> None:
-        """Add the traceback of a cell unless empty."""
+        """Add the traceback of a cell, unless it is empty."""
         if traceback:
             self._cells.setdefault(traceback, {})[cell] = None
 
@@ -86,7 +86,7 @@ class TargetResult(NamedTuple):
     """Result of the search for a codec's setting."""
 
     codec: str  # label
-    setting: Setting | None  # the nearest measured setting; None without any
+    setting: Setting | None  # the nearest measured setting; None if there is none
     value: float | None  # mean over the images at that setting
     why: str = ""  # why the value is outside the tolerance; empty if inside
 
@@ -111,16 +111,16 @@ class Outcome:
     matrix: Matrix
     rows: pl.DataFrame  # rows of the requested cells, all columns of `rows.schema`
     metrics: tuple[str, ...]  # requested metrics
-    measured: int  # number of cells coded by this run; the others were finished before
-    rescored: int  # number of rows finished before that lacked a metric
+    measured: int  # number of cells coded by this run; the others were finished before it
+    rescored: int  # number of rows that were finished before, but lacked a metric
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
     lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
     target: str = ""  # value that was searched for
     reached: tuple[TargetResult, ...] = ()  # results of the search, one per codec
     anchor: str = ""  # anchor of BD-rates, as typed
-    bundled: str = ""  # bundled codecs to print with those measured, as typed
-    named: tuple[str, ...] = ()  # codecs as typed
+    bundled: str = ""  # bundled codecs to print with the measured ones, as typed
+    named: tuple[str, ...] = ()  # requested codecs, as typed
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -177,7 +177,7 @@ class Rescored(NamedTuple):
 
 
 class RunNotes:
-    """Facts added to a run's record while cells are measured; earlier facts are kept."""
+    """Facts that are added to a run's record while cells are measured."""
 
     def __init__(self, store: Store, run: str) -> None:
         self._store, self._run = store, run
@@ -186,7 +186,7 @@ class RunNotes:
         self.decoded_twice: dict[str, str] = dict(self._stored_record.get("decoded_twice", {}))
 
     def add(self, finished: Finished) -> list[Failure]:
-        """Record tracebacks and a stream that was decoded twice; return the failures of a task."""
+        """Record a task's tracebacks, and whether it was decoded twice; return its failures."""
         task, outcome = finished.task, finished.outcome
         failures = (outcome,) if isinstance(outcome, Failed) else outcome.failed
         image = task.source.file.name if isinstance(task, Cell) else task.row["image"]
@@ -210,7 +210,7 @@ class RunNotes:
 
 
 class RowRecorder:
-    """Buffer of rows; their streams and features are stored first."""
+    """Buffer of rows, whose streams and features are stored before the rows."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Remaining seconds of a run, from finished, running and waiting cells.
 
-A cell is predicted to take its expected seconds, times the ratio of measured to expected seconds of
-its codec's finished cells, or of all. The loading time of a worker's first cell is not counted.
+A cell is predicted to take its expected seconds times a ratio, measured to expected seconds of the
+finished cells of its codec, or of all codecs. Loading for a worker's first cell is not counted.
 """
 
 import math
@@ -12,11 +12,11 @@ from time import monotonic
 from benchmark.measure.cells import Failed, Seconds, Task
 from benchmark.measure.local import Finished, Started
 
-UNKNOWN_CODING = 1e-6  # seconds per pixel, for codecs of unknown speed
-SCORING = 0.25e-6  # seconds per pixel, for metrics
-MIN_SECONDS = 10.0  # elapsed seconds from which finished tasks predict the others
-MIN_SHARE = 0.05  # share of finished tasks from which they predict the others
-MIN_FIRST_SECONDS = 3.0  # coding time from which a worker's first cell predicts others
+DEFAULT_CODING_SECONDS = 1e-6  # per pixel, for codecs of unknown speed
+SCORING_SECONDS = 0.25e-6  # per pixel, for metrics
+MIN_SECONDS = 10.0  # elapsed seconds before which finished tasks predict nothing
+MIN_SHARE = 0.05  # share of finished tasks below which they predict nothing
+MIN_FIRST_SECONDS = 3.0  # coding time below which a worker's first cell predicts nothing
 
 
 def extrapolate_seconds(finished: float, total: float, seconds: float) -> float | None:
@@ -42,8 +42,8 @@ class Pace:
         self._waiting_seconds = defaultdict[str, float](float)  # expected seconds by codec
         for task in tasks:
             duration, codec = seconds(task), task.codec.name
-            cost = UNKNOWN_CODING * task.num_pixels if duration is None else duration
-            self._costs[task.key] = cost + SCORING * task.num_pixels
+            cost = DEFAULT_CODING_SECONDS * task.num_pixels if duration is None else duration
+            self._costs[task.key] = cost + SCORING_SECONDS * task.num_pixels
             self._waiting_tasks[codec].add(task.key)
             self._waiting_seconds[codec] += self._costs[task.key]
         self._ended_seconds = defaultdict[str, list[float]](lambda: [0.0, 0.0])  # expected, taken
@@ -60,14 +60,14 @@ class Pace:
         if isinstance(event, Started):
             self._running_tasks[key] = codec, self._clock(), self._is_cold
             self._workers = max(self._workers, len(self._running_tasks))
-        elif key in self._running_tasks:  # else no worker could start the task
+        elif key in self._running_tasks:  # otherwise no worker could start the task
             self._is_cold = False
             _, start, is_first = self._running_tasks.pop(key)
             seconds, outcome = self._clock() - start, event.outcome
             net_seconds = None if isinstance(outcome, Failed) else outcome.coding_seconds
             is_reliable = (seconds if net_seconds is None else net_seconds) > MIN_FIRST_SECONDS
             if is_first and net_seconds is not None:
-                seconds = net_seconds + SCORING * event.task.num_pixels
+                seconds = net_seconds + SCORING_SECONDS * event.task.num_pixels
             if not is_first or is_reliable:
                 self._ended_seconds[codec][0] += self._costs[key]
                 self._ended_seconds[codec][1] += seconds
@@ -85,7 +85,7 @@ class Pace:
             for codec, tasks in self._waiting_tasks.items()
             if tasks
         ]
-        running_seconds = [  # an overdue cell may take once more the time that it is late
+        running_seconds = [  # a cell that is late is expected to take as long again as it is late
             abs(self._clock() - start - ratios.get(codec, usual_ratio) * self._costs[key])
             for key, (codec, start, _) in self._running_tasks.items()
         ]

@@ -41,7 +41,7 @@ Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) ->
 class ImageOptions:
     """Options for the images of a dataset and their location."""
 
-    limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", minimum=1)
+    limit: int | None = option(None, MEASURED, "Measure only the first N images.", minimum=1)
     flatten: bool = option(
         False,
         MEASURED,
@@ -69,7 +69,7 @@ class Request(ImageOptions):
     dataset: str = option(
         "sample",
         MEASURED,
-        "Comma-separated datasets: names, folders of images, csv files with a column image, "
+        "Comma-separated datasets: names, folders of images, csv files with an `image` column, "
         "path.py:function, hf:USER/NAME.",
     )
     points: tuple[str, ...] = option(
@@ -91,7 +91,7 @@ class Request(ImageOptions):
     part: str = option(
         "",
         MEASURED,
-        "Only the I-th of N fixed parts of the cells, for N machines; `bench merge` joins them.",
+        "Measure only the I-th of N fixed parts of the cells; `bench merge` joins the parts.",
         value="I/N",
     )
     draws: int | None = option(
@@ -129,8 +129,8 @@ class Request(ImageOptions):
     timeout_seconds: float | None = option(
         None,
         MANNER,
-        "Fail a cell whose encoding, decoding or scoring takes longer; default: no limit, since "
-        "VTM takes hours.",
+        "Fail a cell if encoding, decoding or scoring takes longer; default: no limit, since VTM "
+        "takes hours.",
         "--timeout",
         minimum=0.1,
         value="SECONDS",
@@ -162,7 +162,7 @@ class Request(ImageOptions):
         """Raise `UsageError` for an invalid time limit."""
         seconds = self.timeout_seconds
         if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-            raise UsageError(f"--timeout {seconds:g} is not a number of seconds above 0")
+            raise UsageError(f"--timeout {seconds:g} is not a positive number of seconds")
 
     @classmethod
     def create(cls, **values: Any) -> Self:
@@ -184,7 +184,7 @@ class Request(ImageOptions):
         return cls(**values)
 
     def adapt_to_stored(self, dataset: str) -> Self:
-        """Return the request for stored rows, which say how their images were measured."""
+        """Return the request for stored rows: a new dataset, and images of every format."""
         return replace(self, dataset=dataset, flatten=True)
 
     def split_datasets(self) -> list[Self]:
@@ -192,7 +192,7 @@ class Request(ImageOptions):
         return [replace(self, dataset=name) for name in listed_datasets(self.dataset)]
 
     def use_folders(self) -> None:
-        """Search the given folder for weights; raise `UsageError` if it is invalid."""
+        """Search `weights_dir` for weights; raise `UsageError` if it is not valid."""
         from benchmark.system.settings import use_weights_folder
 
         use_weights_folder(self.weights_dir)
@@ -226,7 +226,7 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
 
 
 def _expand_variants(codec: str) -> list[str]:
-    """Return the specs of all variants meant by a codec with options, or else the codec itself."""
+    """Return the specs of all variants of a codec with options; else only the codec."""
     if codec.partition(":")[0] in CODECS and ":" in codec:
         with suppress(BenchError):  # reported where the codec is chosen
             return [spec.text for spec in resolve(parse_codec(codec))]
@@ -263,7 +263,7 @@ def move_settings_to_points(
 
 
 def split_settings(spec: CodecSpec) -> tuple[CodecSpec, dict[str, str]]:
-    """Split off those options that are settings of the codec's sweep.
+    """Split off the options that are settings of the codec's sweep.
 
     >>> spec, settings = split_settings(parse_codec("jpeg:optimize=1:quality=30"))
     >>> spec.text, settings

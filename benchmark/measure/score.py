@@ -64,8 +64,8 @@ def _null_scores(cls: Any, reason: str, *failed: Failed) -> Scores:
 class Scorer:
     """Image metrics and feature spaces of a run on a device.
 
-    A metric without its weights is null, with a reason, for every image; one that raises or runs
-    out of memory is null for that image. Data prepared from a source is kept until the next source.
+    A metric without its weights is null, with a reason, for every image; if a metric raises or runs
+    out of memory, it is null for that image. Data prepared from a source is kept until the next.
     """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
@@ -86,7 +86,7 @@ class Scorer:
         names: Sequence[str],
         has_features: HasFeatures = lambda protocol, sha256: False,
     ) -> Scores:
-        """Score a pair with metrics of the run. has_features: tells which features are stored."""
+        """Score a decoded image with metrics of the run. has_features: whether they are stored."""
         if (key := (source.sha256, source.pixels.shape)) != self._prepared_source:
             self._prepared_data, self._prepared_source = {}, key
         all_scores = [self._score_metric(name, source, decoded, has_features) for name in names]
@@ -97,7 +97,7 @@ class Scorer:
         )
 
     def drop_prepared(self, kept_name: str = "") -> bool:
-        """Drop prepared data, except of the metric `kept_name`; return whether any was dropped."""
+        """Drop prepared data, except for the metric `kept_name`; return whether any was dropped."""
         kept_data = {name: data for name, data in self._prepared_data.items() if name == kept_name}
         is_dropped, self._prepared_data = len(self._prepared_data) > len(kept_data), kept_data
         free_memory()
@@ -119,7 +119,7 @@ class Scorer:
                 name, partial(self._compute_value, name, metric, source, decoded)
             )
             if math.isnan(value):
-                raise NotMeasurable("not a number")
+                raise NotMeasurable("the value is not a number")
         except (NotMeasurable, Unavailable) as error:
             return _null_scores(cls, reason_text(error))
         except _OutOfMemory as out_of_memory:
@@ -139,7 +139,7 @@ class Scorer:
             if key not in self._returned_keys and not has_features(*key):
                 features.append(ImageFeatures(*key, space.features(pixels)))
         count = space.patch_count(*source.pixels.shape[:2])
-        # At the end, so that no features count as returned after an error
+        # After the loop, so that an error leaves no features marked as returned
         self._returned_keys |= {(feature.protocol, feature.pixels_sha256) for feature in features}
         return Scores(_score_columns(space, count), tuple(features))
 
@@ -170,7 +170,7 @@ class Scorer:
         return metric
 
     def _retry_within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
-        """Call `work`, if needed again without other metrics' data; raise `_OutOfMemory`."""
+        """Call `work`; if memory is short, again without other metrics' data; or `_OutOfMemory`."""
         for is_last_try in (False, True):
             try:
                 return work()
@@ -181,12 +181,12 @@ class Scorer:
                 break
         self.drop_prepared()
         memory = "a GPU's memory" if memory_kind == "device" else "the memory of a worker"
-        remedy = "`bench rescore` computes it with fewer --jobs or more memory"
+        remedy = "with fewer --jobs or more memory, `bench rescore` computes it"
         raise _OutOfMemory(f"does not fit into {memory}: {remedy}")
 
 
 class _OutOfMemory(Exception):  # noqa: N818 - reads as what happened
-    """Insufficient memory of machine or GPU; the text continues "LPIPS of 512 x 768 px ..."."""
+    """Memory of machine or GPU is too small; the text follows "LPIPS of 512 x 768 px"."""
 
 
 def find_unscored_tasks(
@@ -197,11 +197,11 @@ def find_unscored_tasks(
     retry: bool,
     may_run: Callable[[Mapping[str, Any]], bool] = ALL_CODECS.selects_to_run,
 ) -> list[Rescore]:
-    """Return tasks for rows of these sources without a metric under its current protocol.
+    """Return tasks for rows of these sources that lack a metric under its current protocol.
 
-    A metric is missing if it is null for absent weights or packages, with `retry` for any temporary
-    reason, or if its features are no longer stored. Failed rows, bundled rows without streams and
-    rows whose codec may not run are excluded.
+    A metric is missing if it is null because weights or packages were absent (with `retry`, for any
+    temporary reason), or if its features are no longer stored. Failed rows, bundled rows without
+    streams, and rows whose codec may not run are excluded.
     """
     from benchmark.rows.store import Store  # imports polars, which coding does not need
     from benchmark.rows.versions import prefer_own_rows
@@ -224,7 +224,7 @@ def find_unscored_tasks(
 
 
 def unscorable_cells(table: "pl.DataFrame", metrics: Sequence[str], store: "Store") -> set[str]:
-    """Return the cells that lack a computable metric and their stream, except declared sizes."""
+    """Return cells that lack a computable metric and have lost their stream."""
     requested_metrics = metric_names(metrics)
     absent_metrics = uncomputable_metrics(requested_metrics)
     names = drop_uncomputable(scored_by_image(requested_metrics), absent_metrics)
@@ -237,7 +237,7 @@ def unscorable_cells(table: "pl.DataFrame", metrics: Sequence[str], store: "Stor
 def scored_pairs(
     table: "pl.DataFrame", cells: Collection[str], metrics: Sequence[str], folder: Path
 ) -> set[tuple[str, str]]:
-    """Return the pairs of cell and metric with a value of the current protocol and features."""
+    """Return pairs (cell, metric) that have a value under the current protocol, and features."""
     from benchmark.rows.versions import prefer_own_rows
 
     rows, features = prefer_own_rows(table), FeatureFolder(folder)
@@ -281,7 +281,7 @@ def _mark_unscored(table: "pl.DataFrame", name: str, retry: bool, store: "Store"
         is_unscored = is_unscored | np.array(
             [
                 row[cls.column] is not None
-                and store.has_output(row)  # else the features cannot be computed again
+                and store.has_output(row)  # otherwise features cannot be computed again
                 and not all(row[key] and features.has(cls.protocol, row[key]) for key in PICTURES)
                 for row in rows.rows(named=True)
             ],

@@ -1,4 +1,4 @@
-"""Select what a request measures: contenders, images, all cells, and the cells to do."""
+"""Select what a request measures: contenders, images, all cells, and the remaining cells."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,20 +64,20 @@ from benchmark.system.settings import SEARCHED_PLACES
 from benchmark.system.text import bench_command, group_by_key, visible
 
 ALL = ("all",)  # codecs: every codec that runs here
-BY_NAME = "it is code named by a pack: it runs only if --codecs names it"
-CHECKS = "checks"  # folder of the results of `bench check`, in a results folder
-SHARED_FIELDS = "command", "revision", "device"  # equal in builds that share rows of a setting
+BY_NAME = "a pack refers to its code, which runs only if --codecs names it"
+CHECKS = "checks"  # subfolder of a results folder, with the results of `bench check`
+SHARED_FIELDS = "command", "revision", "device"  # equal in builds that can share rows
 
 
 class Selection(NamedTuple):
-    """Contenders that run here, and skipped codecs."""
+    """Contenders that can run on this machine, and skipped codecs."""
 
     contenders: tuple[Contender, ...]
     skipped: tuple[Absent, ...]  # codecs named as typed
 
 
 def every_codec() -> list[str]:
-    """Return the codecs meant by `--codecs all`: those without required options, and aliases."""
+    """Return the codecs of `--codecs all`: those without required options, and aliases."""
     return [*(name for name in CODECS if not needs_options(name)), *ALIASES]
 
 
@@ -91,9 +91,9 @@ def select(
 ) -> Selection:
     """Return the contenders for codec specs, in order; `ALL` skips those that cannot run here.
 
-    Streams come from the `packs` that have the variant; without an encoder, from a bundled pack if
-    `recorded`. draws: number of seeds per drawing codec. Raises `Unavailable` if a named
-    codec lacks something, unless `skip_missing`; `UsageError` for other errors.
+    Streams come from the `packs` that have the variant, or, if `recorded` and there is no encoder,
+    from a bundled pack. draws: number of seeds of generative codecs. Raises `Unavailable` if a
+    named codec lacks something, unless `skip_missing`; `UsageError` for other errors.
     """
     selects_all = tuple(codecs) == ALL
     skipped: list[Absent] = []
@@ -121,7 +121,7 @@ def select(
 
 
 def _describe_skipped(codec: str, error: Unavailable | BadPack) -> Absent:
-    """Say why a codec is skipped, in the same words for the same kind of cause."""
+    """Say why a codec is skipped, with the same words for causes of the same kind."""
     kind, subject, remedy = error.reason or Reason("")
     if kind == "weights":
         return Absent(codec, f"no weight files in {SEARCHED_PLACES}", remedy)
@@ -130,7 +130,7 @@ def _describe_skipped(codec: str, error: Unavailable | BadPack) -> Absent:
 
 
 def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
-    """Raise `UsageError` for packs or draws that no contender uses, if none was skipped."""
+    """Raise `UsageError` if no contender uses a pack or draws, unless codecs were skipped."""
     if selection.skipped:
         return
     specs = [contender.spec for contender in selection.contenders]
@@ -143,13 +143,13 @@ def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int
     for pack in packs:
         if pack.path not in paths:
             texts = ", ".join(spec.text for spec in pack.infos)
-            problem = f"no codec of --codecs takes a stream from {pack.path}"
-            raise UsageError(f"{problem}: it has {texts}")
+            problem = f"no codec of --codecs has a stream in {pack.path}"
+            raise UsageError(f"{problem}: it has streams of {texts}")
 
 
 def _refuse_unused_points(selection: Selection, points: Points) -> None:
-    """Raise `UnknownName` for points of an unknown codec or setting, unless it was skipped."""
-    # Without codecs named by packs, which may name anything
+    """Raise `UnknownName` for points of an unknown codec or setting that was not skipped."""
+    # Excludes codecs that packs refer to, since packs may contain any text
     skipped_codecs = [skip.what for skip in selection.skipped if skip.why != BY_NAME]
     skipped_names = {name for text in skipped_codecs for name in (text, parse_codec(text).name)}
     for codec, setting in points:
@@ -168,7 +168,7 @@ def _refuse_unused_points(selection: Selection, points: Points) -> None:
 
 
 def expand_variants(text: str, draws: int | None) -> list[CodecSpec]:
-    """Return the variants meant by a codec, one per seed if its decoder draws."""
+    """Return the variants of a codec, one per seed if its decoder is generative."""
     variants = resolve(parse_codec(text.strip()))
     if not draws:
         return variants
@@ -199,7 +199,7 @@ def _make_contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> C
             f"{problem}: `{bench_command('pack import', pack.path)}` adds them to the results"
         )
     codec: Codec = load_codec(spec)
-    reason, accepts = "", getattr(codec, "accepts", None)  # a user's codec may have anything here
+    reason, accepts = "", getattr(codec, "accepts", None)  # of any type in a user's codec
     accepts = accepts if isinstance(accepts, (Between, OneOf)) else None
     if spec.name in CODECS and not codec.sweep:
         raise BadOption(f"{spec.text} needs settings: values=10/30/50, lowest rate first")
@@ -223,7 +223,7 @@ def _require_storable(spec: CodecSpec, row: Mapping[str, Any]) -> None:
 
 
 def apply_points(contender: Contender, points: Points) -> Contender:
-    """Return a contender with its points; points of its spec override those of its name."""
+    """Return a contender with its points; points for its spec override those for its name."""
     spec, sweep, accepts = contender.spec, contender.sweep, contender.accepts
     for name in {setting.name for setting in sweep}:
         values = points.get((spec.text, name), points.get((spec.name, name)))
@@ -247,7 +247,7 @@ class Sources(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """All cells of a request, and those that the store lacks."""
+    """All cells of a request, and the cells that the store lacks."""
 
     sources: Sources
     selection: Selection
@@ -269,7 +269,7 @@ def find_sources(dataset: str, data_dir: Path | None, results: Path) -> dict[str
     """Return a dataset's photographs by sha256, or say why they are missing."""
     from benchmark.rows.place import Place
 
-    prefix, place = "The original is not here", Place(dataset)
+    prefix, place = "The original photograph is missing", Place(dataset)
     if not place.leads_to_images:
         place = Place(dataset.partition(":")[0])
     if reason := place.explain_loss(results):
@@ -293,7 +293,7 @@ def set_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
 
 
 def open_stored(request: Request) -> tuple[Sources, Store]:
-    """Open a dataset, also by its stored name, and the store of its rows."""
+    """Open a dataset, by its name or its name in results, and the store of its rows."""
     from benchmark.rows.place import required_place
 
     request = replace(request, dataset=required_place(request.results, request.dataset))
@@ -383,7 +383,7 @@ def make_matrix(request: Request, sources: Sources, selection: Selection, store:
 
 
 def _skip_incomplete(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
-    """Skip codecs whose pack lacks images; `Unavailable` for a named one, or if none is left."""
+    """Skip codecs whose pack lacks images; `Unavailable` for named codecs, or if none is left."""
     usable_contenders, skipped = list[Contender](), list(selection.skipped)
     for contender in selection.contenders:
         spec = contender.spec
@@ -402,7 +402,7 @@ def _skip_incomplete(selection: Selection, images: Sequence[Source], request: Re
 
 
 def find_rows_to_copy(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
-    """Return finished rows for cells to do, with their store, by cell.
+    """Return finished rows for remaining cells, with their store, by cell.
 
     The rows come from `bench check` or builds with the same weights; none if timed or --no-keep.
     """
@@ -476,7 +476,7 @@ def _adapt_rows(
 
 
 def _match_recorded(codec: CodecSpec, text: str) -> CodecSpec | None:
-    """Return a recorded spec if it equals the codec's except for file names."""
+    """Return a recorded spec if it equals that of the codec, except for file names."""
     spec = parse_spec(text)
     return spec if spec.remove_options(PATHS) == codec.identity.remove_options(PATHS) else None
 

@@ -33,7 +33,7 @@ class VerifiableRows(NamedTuple):
 
     pictures: Pictures
     rows: list[StoredRow]  # each with its index in the table as "position"
-    not_kept: int  # number of other rows, whose stream was not kept
+    not_kept: int  # number of other rows, whose streams were not kept
     declared: list[StoredRow]  # rows of declared sizes, which never had a stream
 
 
@@ -43,7 +43,7 @@ def verifiable_rows(
     is_selected: Callable[[CodecSpec], bool],
     cells: Collection[str] | None = None,
 ) -> VerifiableRows:
-    """Collect finished rows of selected variants; with `cells`, only their unverified rows."""
+    """Collect finished rows of selected variants; with `cells`, only unverified rows of these."""
     table = prefer_own_rows(store.table()).filter(col("status") == "ok")
     if cells is not None:
         table = table.filter(col("cell").is_in([*cells]))
@@ -53,7 +53,7 @@ def verifiable_rows(
         if not is_selected(CodecSpec.parse_row(row)):
             continue
         if cells is not None and row["attested"]:
-            with suppress(StoreError):  # else the stream has changed since it was verified
+            with suppress(StoreError):  # an error: the stream has changed since it was verified
                 store.stream(row["stream_sha256"])
                 continue
         if is_declared(row):
@@ -71,7 +71,7 @@ def verify(
     report: Callable[[Progress], None],
     tracebacks: Tracebacks,
 ) -> list[Failure]:
-    """Decode streams again, store verified rows, set damaged streams aside; return failures."""
+    """Decode streams again, store verified rows, move damaged streams away; return failures."""
     decode_options = conditions.device, conditions.jobs, conditions.timeout_seconds
     store, table = verifiable.pictures.contents.store, verifiable.pictures.table
     positions: list[int] = []
@@ -97,7 +97,7 @@ def verify(
                     cell = f"{CodecSpec.parse_row(row).label} {setting} {row['image']}"
                     failures.append(Failure(cell, result.stage, result.reason))
                     tracebacks.add(result.traceback, cell)
-                    with suppress(OSError):  # else the stream stays, and is reported again
+                    with suppress(OSError):  # on an error, the stream stays and is reported again
                         try:
                             store.stream(row["stream_sha256"])
                         except StoreError:  # the stream is damaged

@@ -1,4 +1,4 @@
-"""Measure a cell: read, encode, decode, score; with a worker's state between cells."""
+"""Measure a cell: read, encode, decode, score. Keeps the state of a worker between cells."""
 
 from functools import cache, partial
 from pathlib import Path
@@ -47,7 +47,7 @@ class Workbench:
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._fingerprints: dict[CodecSpec, str] = {}
         self._warm_settings: set[tuple[CodecSpec, Setting]] = set()
-        # The last source's sha256, width and pixels: images of equal bytes may differ in shape
+        # The last source's sha256, width (images with equal bytes may differ in shape) and pixels
         self._source: tuple[tuple[str, int], Pixels] = ("", 0), np.empty((0, 0, 3), np.uint8)
 
     def carry_out(self, task: Task, enter: StageCallback = ignore_stages) -> Measured | Failed:
@@ -178,7 +178,7 @@ class Workbench:
         return self._fingerprints[cell.codec] != cell.info.fingerprint
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: StageCallback) -> None:
-        # Loading a network or a program from disk happens once per setting and is not coding time.
+        # A network or program is loaded once per setting; that is not coding time.
         key = cell.codec, cell.setting
         needs_no_loading = isinstance(encoder, RecordedCodec) or hasattr(encoder, "declared")
         if needs_no_loading or key in self._warm_settings:

@@ -1,4 +1,4 @@
-"""Worker processes of this machine: forked off a server, limited in time, ended as a group."""
+"""Worker processes: forked by a server, limited in time, and ended with their children."""
 
 import os
 import sys
@@ -32,10 +32,10 @@ else:
 
 SAFE_PATH = "PYTHONSAFEPATH"
 TICK_SECONDS = 1.0
-GRACE_SECONDS = 5.0  # time to end before the process is killed
-ENDING_SECONDS = 2.0  # time between the request to end and the kill
-# Minimum limit of loading: after a timeout, a new worker imports libraries and reads weights again,
-# and a limit meant for coding must not fail the next cell for that.
+GRACE_SECONDS = 5.0  # time that a process has to end before it is killed
+ENDING_SECONDS = 2.0  # the same for a process that is overdue
+# Minimum limit of loading: after a timeout, a new worker imports libraries and reads weights again;
+# the next cell must not fail because of a limit that is meant for coding.
 LOADING_SECONDS = 60.0
 
 
@@ -48,14 +48,14 @@ def preloaded_modules() -> list[str]:
 
 @cache
 def worker_context() -> WorkerContext:
-    """Return the context of workers, forked off a server that has imported their modules.
+    """Return the context of workers, which a server with all imported modules forks.
 
-    Raises `UsageError` if the path of $TMPDIR is too long, `Unavailable` on Windows.
+    Raises `UsageError` if the path in $TMPDIR is too long, `Unavailable` on Windows.
     """
     require_posix()
     context = WorkerContext()
     context.set_forkserver_preload(preloaded_modules())
-    claim_folder(Path(util.get_temp_dir()))  # at once: after a kill, it would stay forever
+    claim_folder(Path(util.get_temp_dir()))  # at once: if killed, this process cannot remove it
     with _server_environment():
         resource_tracker.ensure_running()  # the tracker unblocks Ctrl-C when it starts
         with block_terminal_signals():  # the server ends with this process, not with the terminal
@@ -67,7 +67,7 @@ def worker_context() -> WorkerContext:
 @contextmanager
 def _server_environment() -> Iterator[None]:
     """Let new interpreters use one thread, and import nothing from the current folder."""
-    variables = {**ONE_THREAD, SAFE_PATH: "1"}  # the folder may have a random.py
+    variables = {**ONE_THREAD, SAFE_PATH: "1"}  # the folder may contain a random.py
     previous_values = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -98,7 +98,7 @@ class Begun(NamedTuple):
 
 
 class WorkerLost(Exception):  # noqa: N818 - reads as what happened
-    """Loss of a process that ended during its task; another one has replaced it."""
+    """A process ended during its task; another process has replaced it."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed)
@@ -118,8 +118,8 @@ class WorkerProcess:
     ) -> None:
         """Start `target(connection, *arguments)` with this context's settings and variables.
 
-        The process ends with its parent, or at SIGTERM; with a limit of a stage (`StageDeadline`),
-        it leads a process group. Raises `BenchError` if the server was killed.
+        The process ends with its parent, or at SIGTERM. If stages have a limit, `StageDeadline`, it
+        leads a process group. Raises `BenchError` if the server was killed.
         """
         self._work = worker_environment(**environment), target, arguments
         self._activity = activity  # completes "the process that ..."
@@ -133,7 +133,7 @@ class WorkerProcess:
         self._process: BaseProcess = context.Process(
             target=_work, args=(worker_connection, *self._work), daemon=True
         )
-        # Hide the caller's script: a new process would run it again, and does not need it.
+        # Hide the caller's script, which a new process would run again.
         script_names: dict[str, Any] = vars(sys.modules["__main__"])
         hidden_names: dict[str, Any] = {
             name: script_names[name] for name in ("__file__", "__spec__") if name in script_names
@@ -194,7 +194,7 @@ class WorkerProcess:
         return not self._process.is_alive()
 
     def end(self, busy: bool) -> None:
-        """End the process: wait if idle, terminate if busy, kill if stuck in native code."""
+        """End the process: wait if it is idle, terminate it if busy, kill it if that fails."""
         self.connection.close()
         if busy:
             self._process.terminate()
@@ -206,7 +206,7 @@ class WorkerProcess:
 def run_in_processes(
     target: Callable[..., None], tasks: Sequence[tuple[object, ...]], jobs: int, activity: str
 ) -> Iterator[Any]:
-    """Run `target(connection, *task)` in `jobs` processes; yield replies, `Failed` if lost."""
+    """Run `target(connection, *task)` in `jobs` processes; yield replies, or `Failed`."""
     waiting_tasks = list(tasks)
     busy_processes: list[WorkerProcess] = []
     try:
@@ -243,7 +243,7 @@ def _work(
 
 
 class StageDeadline:
-    """Deadline of a worker's stage, set by `--timeout`; without a limit there is none."""
+    """Deadline of a worker's stage, from `--timeout`; None means no limit."""
 
     def __init__(self, limit_seconds: float | None) -> None:
         self._limit = limit_seconds

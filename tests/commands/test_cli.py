@@ -102,4 +102,4 @@ def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):
         ["sh", "-c", shell], cwd=lost, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert result.stderr == "bench: the current folder is gone: cd to one that exists\n"
+    assert result.stderr == "bench: the current folder was removed: cd to another folder\n"

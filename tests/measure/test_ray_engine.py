@@ -156,7 +156,7 @@ def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
     remarks = {}
     with pytest.warns(Notice, match=r"192\.0\.2\.99"):
         assert len(cluster.rows(cells(f"{FAKES}:Honest", sources), remarks)) > 0
-    assert [*remarks] == ["node 192.0.2.99 was lost: its cells went to others"]
+    assert [*remarks] == ["node 192.0.2.99 was lost: other nodes got its cells"]
 
 
 def test_a_missing_node_is_reported(cluster, sources, monkeypatch):
