@@ -1,4 +1,4 @@
-"""The harness: real bitstreams of any codec, decoded from the bytes, scored, stored, drawn."""
+"""The harness: encodes images with any codec, decodes the streams, scores, stores, draws."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from benchmark.datasets.image import read_image
     from benchmark.metrics.maps import error_map
 
-# Names that `import benchmark` offers, by module; text, so that importing it imports no module.
+# Names in `benchmark`, by module; strings, so that importing `benchmark` imports no other module
 INTERFACE = {
     "benchmark.datasets.dataset": ("open_dataset",),
     "benchmark.datasets.image": ("read_image",),

@@ -16,19 +16,19 @@ Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Counts = Int64Array | Float64Array
-# Protocol id of coding. Its rules: `encode` is given the source's pixels; every byte of the stream
-# counts (`bits_per_pixel`); an instance that never encoded decodes the bytes alone, to 8-bit RGB of
-# the source's size. Another rule gets another id, and rows with different ids are not compared.
+# Protocol id of coding, whose rules are: `encode` gets the pixels of the source; every byte of the
+# stream counts (`bits_per_pixel`); an instance that has never encoded decodes only the bytes, to
+# 8-bit RGB of the source's size. Another rule gets another id; different ids are not compared.
 CODING = "coding/1"
-MAX_PIXELS = 178_956_970  # per image: Pillow's limit against decompression bombs
-# Maximum stream size: three uncompressed double-precision samples per pixel, and a MiB for parts
-# independent of the image (headers, tables, a small network).
+MAX_PIXELS = 178_956_970  # of an image: Pillow's limit against decompression bombs
+# Maximum stream size: three uncompressed double-precision samples per pixel, and a MiB that does
+# not depend on the image (headers, tables, a small network).
 MAX_BYTES_PER_PIXEL = 24
 MAX_HEADER_BYTES = 1 << 20
 
 
 def device_kind(device: str) -> Device:
-    """Return a torch device's kind, as stored in rows: "cuda" for "cuda:1"."""
+    """Return the kind of a torch device, as rows store it: "cuda" for "cuda:1"."""
     return "cuda" if device.startswith("cuda") else "cpu"
 
 
@@ -50,14 +50,14 @@ class CodecInfo:
     command: str  # the exact call or command line, with {quality} where the setting goes
     licence: str  # SPDX identifiers of the licences of encoder and weights
     fingerprint: str  # sha256 of the program, library or weight files that determine the streams
-    revision: int = 1  # adapter's version, raised when its streams or decoded pixels may change
+    revision: int = 1  # version of the adapter, raised if streams or decoded pixels may change
     timed: str = "one call in this process"  # what the measured seconds include
     device: Device = "cpu"
-    caveat: str = ""  # warning next to all numbers of the codec, such as "random weights"
+    caveat: str = ""  # warning shown with all numbers of the codec: "random weights"
     chroma: str = ""  # chroma format of the streams: "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # metric that the encoder optimises: "PSNR", "SSIM"; empty: not stated
-    # For a codec with weights per setting, pairs of "quality=3" and the sha256 of its weights: two
-    # builds of one command, revision and device share the streams of a pair that both have.
+    # For a codec with weights for each setting, pairs such as ("quality=3", sha256 of its weights):
+    # builds with equal command, revision and device share the streams of pairs that both have.
     parts: tuple[tuple[str, str], ...] = ()
 
 
@@ -65,7 +65,7 @@ class Codec(Protocol):
     """A codec to compare: two attributes and three methods.
 
     A user's class needs only `sweep`, `encode` and `decode`: `benchmark.own_codec` adds the rest.
-    Its `files` are paths of further files that determine its streams, such as checkpoints.
+    Its `files` are paths of other files that determine its streams, such as checkpoints.
 
     Options are keyword arguments of the constructor, each with a default. The constructor raises
     `Unavailable` if a program, package or weight file is missing, and `BadOption` for an invalid
@@ -78,36 +78,36 @@ class Codec(Protocol):
     Optional attributes:
 
     accepts            all settings that `encode` takes, a `Between` or `OneOf` that includes the
-                       sweep; a run refuses any other before it starts
+                       sweep; before it starts, a run refuses other settings
     seed               option of a decoder that draws random numbers: an integer, by default 0,
-                       without effect on streams; `bench run --draws` repeats with several
-    draws              static method of the options: whether the decoder then takes a seed
+                       without effect on streams; `bench run --draws` measures several seeds
+    draws              static method that takes the options: whether the decoder takes a seed
     facts              `benchmark.facts.Facts`: name and colour in figures, memory and time
     shown, variants    options of its variants in the table of systems, and of those that its bare
                        name stands for
     packages           required Python packages outside the core: ("torch", "safetensors")
-    not_here           why a package cannot be installed on this machine, by the package's name
-    published_weights  static method that returns for the options the
+    not_here           reasons why packages cannot be installed on this machine, by package
+    published_weights  static method that takes the options: a list of the
                        `benchmark.system.settings.PublishedFile`s that `bench fetch` downloads
     unnamed_option     option that may be written without its name: `worker:contenders/hpcm.toml`
-    runs_programs      True if its options name programs to run, which stored rows must not start
+    runs_programs      whether its options name programs, which stored rows must not start
 
     Optional methods:
 
-    container_bytes    takes a stream; the bytes of the file format around the coded image, such as
-                       boxes, signatures and sizes; not quantisation and code tables, nor the
-                       image's own headers
-    declared           takes an image's name and a setting, for a codec without a program; the
+    container_bytes    takes a stream; the number of bytes of the file format around the coded
+                       image, such as boxes, signatures and sizes, but not of quantisation and
+                       code tables or of the image's headers
+    declared           for a codec without a program: takes an image's name and a setting; the
                        `Declared` picture on disk, with the size that a list states
     estimated_bits     the sum of -log2 p over the symbols of the last stream, None if unknown;
-                       called after `encode`, and not timed
-    make_tiled         the same codec, coding every image in small tiles, whose streams its decoder
-                       reads too; used again for an image that exceeds a GPU's memory
-                       (`OutOfDeviceMemory`, or torch's own error)
-    inside_seconds     seconds of the last call, measured in a codec's own process, without the
-                       transfer; None if they are not measured
-    require_distinct   takes a dataset's images by name; raises `BadOption` if two of them would
-                       get the same declared picture, or if none gets one
+                       called after `encode`, untimed
+    make_tiled         a copy of the codec that codes every image in small tiles, into streams that
+                       the codec can decode; used if an image exceeds a GPU's memory
+                       (`OutOfDeviceMemory`, or torch's error)
+    inside_seconds     seconds of the last call, measured in a process that the codec runs, without
+                       the transfer; None if they are not measured
+    require_distinct   takes the names of a dataset's images; raises `BadOption` if two of them
+                       would get the same declared picture, or if none gets a picture
     stated, understood for published pictures: the values that authors state for an image's name
                        and a setting, as text by column; a sentence on coverage for images' names
     """
@@ -130,17 +130,17 @@ def bits_per_pixel(num_bytes: int, num_pixels: int) -> float: ...
 @overload
 def bits_per_pixel(num_bytes: Counts, num_pixels: Counts) -> Float64Array: ...
 def bits_per_pixel(num_bytes: Any, num_pixels: Any) -> Any:
-    """Return 8 times the whole stream's bytes over the source's pixels, without padding."""
+    """Return 8 times the bytes of the stream, divided by the source's pixels (no padding)."""
     return 8 * num_bytes / num_pixels
 
 
 def max_stream_bytes(height: int, width: int) -> int:
-    """Return the maximum stream size of an image: eight times the raw size, and a MiB."""
+    """Return the maximum size of an image's stream: eight times the raw size, plus a MiB."""
     return MAX_BYTES_PER_PIXEL * height * width + MAX_HEADER_BYTES
 
 
 class Declared(NamedTuple):
-    """A decoded image whose stream's size is declared, not measured."""
+    """A decoded image, and the size of its stream, which is declared, not measured."""
 
     num_bytes: int
     decoded: Pixels
@@ -148,7 +148,7 @@ class Declared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """The settings with one name from `lowest` to `highest`, inclusive; integers if `whole`.
+    """All settings of one name, from `lowest` to `highest` inclusive; integers if `whole`.
 
     >>> print(Between("quality", 1, 100, whole=True))
     a whole quality from 1 to 100
@@ -203,7 +203,7 @@ def require_sides(codec: str, pixels: Pixels, max_side: int) -> None:
     height, width = pixels.shape[:2]
     if max(height, width) > max_side:
         raise ImageRefused(
-            f"{codec} has at most {max_side:,} pixels a side, not {width} x {height}"
+            f"{codec} allows at most {max_side:,} pixels per side, not {width} x {height}"
         )
 
 

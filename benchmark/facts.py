@@ -1,4 +1,4 @@
-"""Facts about a codec that the harness needs in addition to its rows, declared by its class."""
+"""Facts that a codec's class declares, and that the harness needs in addition to its rows."""
 
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
@@ -17,13 +17,13 @@ Group = Literal["", "This method", "Trained for realism", "Trained for distortio
 class Typical(NamedTuple):
     """Seconds to encode and decode a megapixel, typical of one server core or one GPU."""
 
-    setting: str  # name of the setting; empty: any
+    setting: str  # name of the setting; empty: of any name
     seconds: tuple[tuple[float, float], ...]  # (value of the setting, seconds), by rising value
     device: Device = "cpu"
 
 
 class Memory(NamedTuple):
-    """Peak bytes per pixel of encoding and decoding; the defaults are for unmeasured codecs."""
+    """Peak memory of encoding and decoding; the defaults are for codecs that were not measured."""
 
     pixel: float = 250  # bytes per pixel of the image
     tile_pixel: float = 250  # additional bytes per pixel of a tile
@@ -39,21 +39,21 @@ class Work(NamedTuple):
 
 
 class Training(NamedTuple):
-    """Training of the networks that come with a codec; empty without networks."""
+    """Training of the networks that come with a codec; empty if it has none."""
 
-    petamacs: float | None = None  # 10^15 multiply-accumulates of all networks, both passes
+    petamacs: float | None = None  # 10^15 multiply-accumulates, forward and backward, all networks
     optimiser: str = ""
-    steps: str = ""  # training steps per network; a receiver's steps follow after a plus
+    steps: str = ""  # training steps per network; "+" precedes those of a receiver
     fingerprint: str = ""  # beginning of the fingerprint of rows with these weights
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts about a codec variant that plans, comparisons and figures need besides its rows.
+    """Facts about a codec variant, which plans, comparisons and figures need besides its rows.
 
     A codec class may have an attribute `facts`: a `Facts`, or a static method that takes the
-    options (a mapping of texts without defaults) and returns the variant's. The project's codecs
-    declare theirs in `baselines/facts.toml`.
+    options (a mapping of strings, without defaults) and returns the `Facts` of the variant. The
+    facts of this project's codecs are in `baselines/facts.toml`.
     """
 
     title: str = ""  # name in legends and tables; empty: the codec's name and options
@@ -70,20 +70,20 @@ class Facts:
     tuned_for: str = ""  # metric that the encoder optimises, if rows state none: "PSNR"
     memory: Memory = field(default=Memory())
     typical: tuple[Typical, ...] = ()
-    kmac: float = 0.0  # kMAC per pixel of encoding plus decoding, the entropy path once; 0: unknown
-    work: Work = field(default=Work())  # encoding and decoding, each with all networks that it runs
+    kmac: float = 0.0  # kMAC per pixel of a forward pass, which runs each network once; 0: unknown
+    work: Work = field(default=Work())  # of encoder and decoder, each with all networks it runs
     works: tuple[tuple[float, Work], ...] = ()  # work by setting value, if network sizes differ
     training: Training = field(default=Training())
-    # Dataset and metric with which the realism of the codec's networks was chosen.
+    # Dataset and metric with which the realism of the codec's networks was chosen
     chosen_on: tuple[str, str] | None = None
-    implied: tuple[tuple[str, str], ...] = ()  # options that names in figures leave out
-    titled: tuple[str, ...] = ()  # options in the title; names in figures add the others
-    # System and variant of published points. The paper plots the first pair that has points; for
-    # a measured codec, the first pair has the same program or weights.
+    implied: tuple[tuple[str, str], ...] = ()  # options that figures do not show in names
+    titled: tuple[str, ...] = ()  # options in the title; figures add others to the name
+    # (system, variant) of published points. The paper plots the first pair that has points; the
+    # first pair of a measured codec has the same program or weights.
     published: tuple[tuple[str, str], ...] = ()
-    budget: bool = False  # trained here with the work and crops of this project's micro network
-    reference: bool = False  # a codec that readers know, shown next to any codec
-    null: bool = False  # the codec decodes to the source and so measures the harness
+    budget: bool = False  # trained here, with the work and crops of this project's micro network
+    reference: bool = False  # whether readers know the codec, so that it is shown next to others
+    null: bool = False  # whether it decodes to the source, which measures the harness
 
 
 @cache

@@ -46,20 +46,20 @@ WORDS: dict[Any, str] = {
 
 
 class Option(NamedTuple):
-    """Declaration of an option: all but its name, type and default, which a parameter gives."""
+    """Declaration of an option, without name, type and default: a parameter has these."""
 
     panel: str
     help: str  # sentence of the help
-    flags: tuple[str, ...] = ()  # such as "--timeout"; empty: made of the parameter's name
+    flags: tuple[str, ...] = ()  # such as "--timeout"; empty: derived from the parameter's name
     minimum: float | None = None
     maximum: float | None = None
     value: str | None = None  # word for the value in help, such as "SECONDS"
-    # Check of a path before any work: it must hold results, or be usable as a folder or a file.
+    # Check of a path before any work: it must have results, or be usable as a folder or file
     path_check: Literal["", "stored", "folder", "file"] = ""
-    # How several values are given: as a comma-separated text, or by repeating the option.
+    # Form of several values: separated by commas, or with the option repeated
     value_form: Literal["", "listed", "repeated"] = ""
-    options_file_for: Literal["", "run", "figures"] = ""  # verb whose options the file gives
-    python: str = ""  # further help, for Python only
+    options_file_for: Literal["", "run", "figures"] = ""  # verb whose options are in the file
+    python: str = ""  # additional help for Python
 
     def __repr__(self) -> str:
         """Return the help, which Python shows in a signature."""
@@ -67,13 +67,13 @@ class Option(NamedTuple):
 
 
 class OptionSubset(NamedTuple):
-    """Options of a dataclass that a function takes, and defaults that replace the dataclass's."""
+    """Options of a dataclass that a function takes, with defaults that replace others."""
 
     names: tuple[str, ...]  # empty: all
     defaults: Mapping[str, Any]
 
 
-# Singular and plural are accepted wherever one of them is an option.
+# Wherever the singular or plural is an option, both are accepted
 SPELLINGS = {"codec": "codecs", "metric": "metrics", "datasets": "dataset", "point": "points"}
 
 
@@ -93,33 +93,33 @@ def shared_option(default: Any, declaration: Option) -> Any:
 
 
 def subset(names: str = "", *groups: type[Any], **defaults: Any) -> OptionSubset:
-    """Mark a parameter: it takes these options of a dataclass and of `groups`, with `defaults`."""
+    """Mark a parameter that takes these options of a dataclass, and `groups`, with `defaults`."""
     group_names = (entry.name for group in groups for entry in fields(group))
     return OptionSubset((*names.split(), *group_names), defaults)
 
 
-OTHER_CODEC = opt(ARGUMENT, "Codec to compare the first codec with.")
+OTHER_CODEC = opt(ARGUMENT, "Codec with which to compare the first codec.")
 CODEC = opt(ARGUMENT, "Codec, by name or label.")
 ALLOW_FEW = opt(MANNER, "Also compute FID and KID on fewer than 50 images, and mark the values.")
 ANCHOR = opt(
     COMPARED,
-    "Codec to compare the others with; default: vtm if it has a curve, else the best conventional "
-    "codec.",
+    "Codec with which to compare the others; default: vtm if it has a curve, else the best "
+    "conventional codec.",
 )
 BUNDLED = opt(COMPARED, "Add results shipped with the project: names, or 'all'.")
 DATASETS = opt(COMPARED, "Datasets with results, or 'all'.")
-SHOWN_CODECS = opt(COMPARED, "Comma-separated codecs to show; 'all': those measured here.")
+SHOWN_CODECS = opt(COMPARED, "Comma-separated codecs to show; 'all': those that you measured.")
 METRICS = opt(COMPARED, "Comma-separated metrics, each a name or path.py:Class, or 'all'.")
 PAGE_IMAGES = opt(
     DRAWING,
     "Maximum total size of decoded images on the page, such as 14MB, or 'all'.",
 )
 RESULTS = opt(ORIGIN, "Folder of results.", path_check="stored")
-VERIFIED_ONLY = opt(COMPARED, "Only rows verified by an independent decode (`bench run --verify`).")
+VERIFIED_ONLY = opt(COMPARED, "Use only rows whose streams were verified (`bench run --verify`).")
 
 
 def declaration(parameter: Parameter) -> Option | None:
-    """Return the declaration in a parameter's `Annotated`; None without one."""
+    """Return the declaration in a parameter's `Annotated`; None if there is none."""
     options = (part for part in get_args(parameter.annotation) if isinstance(part, Option))
     return next(options, None)
 
@@ -131,7 +131,7 @@ def kind_of(parameter: Parameter) -> Any:
 
 
 def declared_options(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Option]]:
-    """Return the options of a function or dataclass by name, inherited ones last."""
+    """Return the options of a function or dataclass by name, inherited options last."""
     parameters: Mapping[str, Parameter] = signature(owner).parameters
     if is_dataclass(owner):
         bases = [base for base in owner.__bases__ if is_dataclass(base)]
@@ -148,9 +148,9 @@ def declared_options(owner: Callable[..., Any]) -> dict[str, tuple[Parameter, Op
 
 
 def flatten(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Return a function that takes the options of its dataclass parameters instead of objects.
+    """Return a function that takes options instead of the dataclasses to which they belong.
 
-    A parameter with an option's name overrides that option. `_convert` states the forms of values.
+    A parameter with the name of an option overrides it. See `_convert` for the forms of values.
     """
     own_parameters = signature(function).parameters
     dataclass_parameters, flat_parameters = {}, dict[str, Parameter]()

@@ -1,4 +1,4 @@
-"""Defaults of a user's codec: the name and description that its class may omit."""
+"""Defaults for a user's codec: the name and description, which its class may omit."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,14 +12,14 @@ from benchmark.codec import CodecInfo, Setting, device_kind
 from benchmark.errors import FOREIGN_ERRORS, BenchError, UsageError
 
 METHODS = ("encode", "decode")
-ATTRIBUTES = ("version", "licence", "caveat", "chroma", "tuned_for")  # copied if they are texts
+ATTRIBUTES = ("version", "licence", "caveat", "chroma", "tuned_for")  # copied if they are strings
 
 
 def complete_class(name: str, codec_type: type[Any]) -> type[Any]:
     """Return the class named by `path.py:Class` or a plugin, completed with defaults.
 
-    `name` defaults to the class's name, `describe` to one whose fingerprint is the sha256 of its
-    file and of its `files`. Raises `UsageError` without `encode` or `decode`.
+    `name` defaults to the class's name, `describe` to `default_description`. Raises `UsageError` if
+    the class has no `encode` or `decode`.
     """
     plugins.require_methods(name, codec_type, "codec", METHODS)
     defaults: dict[str, Any] = {}
@@ -37,7 +37,7 @@ def complete_class(name: str, codec_type: type[Any]) -> type[Any]:
 def default_description(name: str, codec: Any) -> CodecInfo:
     """Return the description of a codec whose class has no `describe`.
 
-    The codec's own attributes come first; a `device` such as "cuda:0" is stored as cuda.
+    Its fingerprint is the sha256 of the class's file and `files`; attributes of the codec override.
     """
     file_digest = digest = plugins.digest_of(name)
     if file_digests := [_file_digest(Path(file)) for file in getattr(codec, "files", ())]:
@@ -97,7 +97,7 @@ def checked_description(name: str, codec: Any) -> CodecInfo:
         if fact not in values if values else not isinstance(fact, origin or field_type):
             allowed_text = " or ".join(map(repr, values)) or f"of type {field_type.__name__}"
             raise _contract_error(
-                name, f"`describe` gives {field} as {fact!r}, which must be {allowed_text}"
+                name, f"`describe` returns {field}={fact!r}, but it must be {allowed_text}"
             )
     return info
 

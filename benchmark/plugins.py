@@ -1,4 +1,4 @@
-"""Users' Python files, `path.py:Name`, and plugins: the class or function of that name."""
+"""Classes and functions in users' Python files, `path.py:Name`, and in plugins."""
 
 import ast
 import inspect
@@ -26,8 +26,8 @@ from benchmark.errors import (
     suggest_path,
 )
 
-HARNESS = "benchmark"  # the package that calls authors' code
-DIGEST_DIGITS = 12  # digits of a file's sha256 in the protocol id of its metric
+HARNESS = "benchmark"  # package that calls authors' code
+DIGEST_DIGITS = 12  # digits of a metric file's sha256 in the metric's protocol id
 # Attributes of a metric's class, with regular expressions; `column` becomes a table's column.
 METRIC_FACTS = {
     "column": "[a-z][a-z0-9_]*",
@@ -41,7 +41,7 @@ GROUPS = {
     "metric": "rdrbench.metrics",
     "dataset": "rdrbench.datasets",
 }
-# Local copies of files of another machine, by the path in the user's request.
+# Local copies of another machine's files, by the path in the user's request
 _copies: dict[str, Path] = {}
 
 
@@ -56,7 +56,7 @@ class Plugin(NamedTuple):
 
 @cache
 def installed() -> Mapping[str, Plugin]:
-    """Return the plugins of all installed packages by name, the first with each name."""
+    """Return plugins of installed packages by name, for each name the first plugin."""
     plugins_by_name: dict[str, Plugin] = {}
     from importlib.metadata import entry_points
 
@@ -83,7 +83,7 @@ def printing_to_stderr() -> Iterator[None]:
 
 
 def use_contents(files: Mapping[str, bytes], folder: Path) -> None:
-    """Make this process load these paths by their contents, written to an empty folder."""
+    """Make this process load copies of these files, written to an empty folder."""
     for number, (path, content) in enumerate(files.items()):
         _copies[path] = folder / str(number) / Path(path).name
         _copies[path].parent.mkdir()
@@ -104,17 +104,17 @@ def file_of(name: str) -> Path:
     text = name.partition(":")[0]
     path = _copies.get(text, Path(text))
     if not path.is_file():
-        raise UsageError(f"no file {text}{suggest_path(path, Path.is_file)}")
+        raise UsageError(f"there is no file {text}{suggest_path(path, Path.is_file)}")
     if not os.access(path, os.R_OK):
-        raise UsageError(f"the file {text} cannot be read: its permissions forbid it")
+        raise UsageError(f"the file {text} cannot be read: change its permissions")
     return path
 
 
 def load(name: str, kind: str) -> Any:
     """Load the class or function (`kind`) named by `path.py:Name` or a plugin.
 
-    Raises `UsageError` if the file is absent, invalid, fails while loading, or lacks the name;
-    `Unavailable` if it imports a package that is not installed.
+    Raises `UsageError` if the file is absent or not valid Python, fails when it is loaded, or lacks
+    the name; `Unavailable` if it imports a package that is not installed.
     """
     path, attribute, plugin = file_of(name), _attribute(name), installed().get(name)
     is_kind = inspect.isclass if kind == "class" else inspect.isfunction
@@ -146,7 +146,7 @@ def digest_of(name: str) -> str:
 
 
 def place_of(name: str) -> str:
-    """Return the place where `path.py:Name` is defined, such as `mine.py, line 12`."""
+    """Return where `path.py:Name` is defined: "mine.py, line 12"."""
     path, attribute = file_of(name), _attribute(name)
     for node in ast.walk(ast.parse(path.read_bytes())):
         if getattr(node, "name", None) == attribute and isinstance(node, ast.stmt):
@@ -177,10 +177,10 @@ def metric_class(name: str) -> type[Any]:
 
 
 def author_frame(error: BaseException, author: Any) -> str:
-    """Return the last frame of an exception in the author's code; empty for none.
+    """Return the last frame of an exception that is in the author's code; "" if none is.
 
-    author: the called class or function. Its code is the file of its methods, else of the first
-    base class in the traceback; for a package, all its files.
+    author: the called class or function. Its code is the file of its methods, or else of the first
+    base class in the traceback; if it comes from a package, all files of the package.
 
     >>> def mine():
     ...     raise ValueError
@@ -214,7 +214,7 @@ def one_line(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException, author: type[Any]) -> str:
-    """Return line and message of an error in a class's code; raise interruptions again."""
+    """Return frame and message of an error in a class's code; raise interruptions again."""
     raise_interruption(error)
     is_explained = isinstance(error, BenchError) and is_of_package(author)
     frame = "" if is_explained else author_frame(error, author)
@@ -222,7 +222,7 @@ def reason_of(error: BaseException, author: type[Any]) -> str:
 
 
 def author_failure(name: str, author: Any, part: str, error: BaseException) -> UsageError:
-    """Return the `UsageError` of an author's code, `path.py:Name`, that failed in a part."""
+    """Return the error for an author's code, `path.py:Name`; part: "the constructor of"."""
     raise_interruption(error)
     location = author_frame(error, author)
     location = location.rpartition(", in ")[0] or place_of(name)
@@ -242,7 +242,7 @@ def _metric_class(name: str, digest: str) -> type[Any]:
         value: object = getattr(metric_type, fact, None)
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise UsageError(
-                f"{place_of(name)}: `{fact}` of {metric_type.__name__} is {value!r}, not a text "
+                f"{place_of(name)}: `{fact}` of {metric_type.__name__} is {value!r}, not a string "
                 f"that matches {pattern}"
             )
     facts: dict[str, Any] = {"__module__": metric_type.__module__}
@@ -255,14 +255,14 @@ def _metric_class(name: str, digest: str) -> type[Any]:
 @printing_to_stderr()
 def _load_module(path: Path) -> ModuleType:
     content = path.read_bytes()
-    # Dataclasses look a module up by a unique name; the file's name may be that of a package.
+    # A unique name, since dataclasses look modules up by name, and packages may have this name.
     digest = sha256(content).hexdigest()
     spec = spec_from_file_location(f"{path.stem}@{digest[:DIGEST_DIGITS]}", path)
     if spec is None:
         raise UsageError(f"{path} cannot be loaded as Python")
     module = sys.modules[spec.name] = module_from_spec(spec)
     try:
-        # Do not use the loader, which may cache a file that is changed again within a second.
+        # Without the loader, whose cache misses changes within a second.
         exec(compile(content, str(path), "exec"), vars(module))
     except SyntaxError as error:
         location = Path(error.filename or path).name

@@ -1,4 +1,4 @@
-"""Registry of codecs, metrics and datasets as text: listing them imports no module."""
+"""Registry of codecs, metrics and datasets as strings, so that listing them imports nothing."""
 
 import re
 import tomllib
@@ -22,10 +22,10 @@ Better = Literal["higher", "lower"]
 _TABLES = tomllib.loads(Path(__file__).with_name("registry.toml").read_text(encoding="utf-8"))
 CODECS: dict[str, str] = _TABLES["codecs"]
 DATASETS: dict[str, str] = _TABLES["datasets"]
-HUB = "hf:"  # before the name of a dataset or file on the Hugging Face Hub
-HUB_OPENER = "benchmark.datasets.hub:open_hub"  # function that opens a dataset with such a name
+HUB = "hf:"  # prefix of names of datasets and files on the Hugging Face Hub
+HUB_OPENER = "benchmark.datasets.hub:open_hub"  # function that opens datasets of the Hub
 FACTS = "baselines.facts:DECLARED"  # facts about codecs, read without importing their code
-# Short names, also used in tables and figures. Options after an alias override its own options.
+# Short names, also used in tables and figures. Options after an alias override those of the alias.
 HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
 ALIASES = {
     "hyperprior": HYPERPRIOR,
@@ -34,7 +34,7 @@ ALIASES = {
 METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS = (
     _TABLES[table_name] for table_name in ("images", "spaces", "sets")
 )
-UNSTATED = "unstated"  # protocol of values in a user's file; the user vouches for them
+UNSTATED = "unstated"  # protocol of values from a user's file, for which the user vouches
 # Metrics that are measured by default
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips", "lpips_squeeze")
 
@@ -55,7 +55,7 @@ def normalise_name(text: str) -> str:
 
 @cache
 def _metric_names_by_word() -> dict[str, str]:
-    """Return metric names by the words that stand for them; names take precedence over columns."""
+    """Return metric names by the words that stand for them: names first, then columns."""
     metric_classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
     names_by_word = {
         word: name for name, metric in metric_classes.items() for word in metric.words.split()
@@ -67,7 +67,7 @@ def _metric_names_by_word() -> dict[str, str]:
 
 
 def metric_called(word: str) -> str:
-    """Return the name of the metric that a word stands for; an unknown word stays as it is.
+    """Return the name of the metric that a word stands for; unknown words stay unchanged.
 
     >>> metric_called("fid"), metric_called("LPIPS-Alex"), metric_called("psnr_db")
     ('fid256', 'lpips', 'psnr')
@@ -98,7 +98,7 @@ def metric_class(name: str) -> type[Any]:
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that are computed per image: a metric's own or that of its feature space."""
+    """Return what is computed per image: metrics, and feature spaces of dataset metrics."""
     image_names = [
         metric_class(name).space if name in DISTRIBUTION_METRICS else name for name in names
     ]
@@ -119,12 +119,12 @@ def dataset_module(name: str) -> ModuleType:
 
 
 def is_folder_name(dataset: str) -> bool:
-    """Return whether a value of `--dataset` is a path, and not in `DATASETS`."""
+    """Return whether a value of `--dataset` is a path instead of a name in `DATASETS`."""
     return dataset not in DATASETS and (Path(dataset).exists() or "/" in dataset)
 
 
 def declared_facts() -> Mapping[str, Mapping[str, Any]]:
-    """Return the registry codecs' declarations by attribute and name, without their classes."""
+    """Return declarations of registered codecs by attribute and codec; imports no codec."""
     return import_target(FACTS)  # type: ignore[no-any-return]
 
 
@@ -137,7 +137,7 @@ def import_target(target: str) -> Any:
 def require_packages(
     name: str, packages: Iterable[str], not_here: Mapping[str, str] | None = None
 ) -> None:
-    """Raise `Unavailable` for the first missing package; not_here: reasons for some, by name."""
+    """Raise `Unavailable` for the first missing package; not_here: reasons by package."""
     for package in packages:
         if find_spec(package) is None:
             command = f"pip install 'rdrbench[{EXTRAS[package]}]'"
@@ -151,7 +151,7 @@ def require_packages(
 
 
 def require_release(name: str, package: str, release: str, command: str) -> None:
-    """Raise `Unavailable` for another release of a package, which is not imported."""
+    """Raise `Unavailable` unless this release of a package is installed; do not import it."""
     from importlib.metadata import PackageNotFoundError, version
 
     installed_release = "none"
@@ -171,7 +171,7 @@ def names_file(name: str) -> bool:
 
 
 def is_user_code(name: str) -> bool:
-    """Return whether a name is a user's: a Python file's, or an installed plugin's."""
+    """Return whether a name is that of a user's Python file or of an installed plugin."""
     tables = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
     if names_file(name):
         return True

@@ -111,7 +111,7 @@ def train(
             if start is not None:
                 runs = [runs[0].start_from(start), *runs[1:]]
         elif start is not None:
-            raise UsageError("--start is for a single network: leave out --start or --suite")
+            raise UsageError("--start is for a single network: leave it out, or leave out --suite")
         else:
             from baselines.neural.training import suites
 

@@ -1,4 +1,4 @@
-"""Photographs published as zip archives: open unpacked ones, or fetch the archives."""
+"""Photographs published as zip archives: open unpacked photographs, or fetch archives."""
 
 import struct
 import tomllib
@@ -23,7 +23,7 @@ PROFILES = {
 }
 # 0.15 bits per pixel allow 22,540,456 bytes for CLIC 2020's test set (challenge.compression.cc)
 CLIC2020_PIXELS = 22_540_456 * 8 / 0.15
-PIXELS_TOLERANCE = 0.25  # the exact total is not published; a resized copy is further away
+PIXELS_TOLERANCE = 0.25  # the exact total is not published; resized copies differ by more
 
 
 class Archive(NamedTuple):
@@ -33,7 +33,7 @@ class Archive(NamedTuple):
     url: str  # the publisher's address; a page (no .zip) if the archive must be downloaded by hand
     num_images: int
     sides_px: tuple[int, int]  # minimum and maximum of both sides of its images
-    places: tuple[str, ...]  # subfolders of a data folder; fetched images go to the first
+    places: tuple[str, ...]  # subfolders of a data folder; fetched images are put into the first
     size_bytes: int | None = None
     digest: str = ""  # see `download.ExpectedFile`; empty if unknown
     member_folder: str = ""  # folder of the images in the archive; empty: any
@@ -102,7 +102,7 @@ def fetch_dataset(
     progress: download.DownloadProgress | None = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Fetch archives absent from `data_folders`; origins: copies, by digest or name."""
+    """Fetch archives that no data folder has; origins: copies, recognised by digest or name."""
     archives = [
         archive for key, archive in ARCHIVES.items() if name in (key, key.partition(":")[0])
     ]
@@ -120,7 +120,7 @@ def fetch_dataset(
 
 
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
-    """Return an archive's photographs from the first complete folder; `Unavailable`."""
+    """Return an archive's photographs from the first complete folder, or raise `Unavailable`."""
     return find_images(
         archive.dataset,
         data_folders,
@@ -131,7 +131,7 @@ def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple
 
 
 def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
-    """Return an archive's photographs, none without PNG files; `Unavailable` for other files."""
+    """Return an archive's photographs, empty without PNG files; `Unavailable` for other files."""
     files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
     if not files:
         return ()
@@ -177,14 +177,14 @@ def fetch_archive(
     if not (archive.url.endswith(".zip") or origin.endswith(".zip")):
         digest = archive.digest and f" ({archive.digest})"
         raise Unavailable(
-            f"{archive.dataset} is not downloaded: get it yourself, from {archive.url}{digest}, "
+            f"{archive.dataset} cannot be fetched: get it yourself, from {archive.url}{digest}, "
             f"and put its {archive.num_images} PNG files into {dataset_folder}"
         )
     local_copy = Path(origin) if origin and not origin.startswith(ADDRESS_SCHEMES) else None
     zip_file = local_copy or dataset_folder.parent / archive.file_name
     keep_zip = zip_file.exists()
     url = origin if origin and not local_copy else archive.url
-    remedy = f"put the archive at {zip_file} yourself; `bench fetch` unpacks it"
+    remedy = f"put the archive at {zip_file} yourself; `bench fetch` then unpacks it"
 
     def fill(draft: Path) -> None:
         if not local_copy:

@@ -26,7 +26,7 @@ from benchmark.system.text import read_json
 TIMEOUT_SECONDS = 60.0  # without receiving a byte
 CHUNK_BYTES = 1 << 18
 MAX_UNKNOWN_BYTES = 1 << 33  # limit for a file of unknown size
-CONNECTIONS = 10  # per file; the next only if the last received data
+CONNECTIONS = 10  # maximum per file; another is opened only if the last received data
 MANIFEST = "manifest.json"
 MAX_IMAGE_BYTES = 1 << 30  # unpacked size
 
@@ -35,13 +35,13 @@ DownloadProgress = Callable[[str, int, int | None], None]
 
 
 class ExpectedFile(NamedTuple):
-    """Expected size and digest of a file, if known."""
+    """Expected size and digest of a file, if they are known."""
 
     size_bytes: int | None = None
     digest: str = ""  # first or all hex digits of the sha256, or "sha1:" and the sha1
 
     def objection(self, file: BufferedReader | BufferedRandom) -> str:
-        """Return how an open file differs from the expected one, "" if it does not."""
+        """Return how an open file differs from what is expected; "" if it does not."""
         size_bytes = file.seek(0, os.SEEK_END)
         if self.size_bytes not in (None, size_bytes):
             return f"has {size_bytes} bytes instead of {self.size_bytes}"
@@ -54,7 +54,7 @@ class ExpectedFile(NamedTuple):
         return ""
 
     def objection_to(self, path: Path) -> str:
-        """Return how the file at `path` differs, "" if it does not; `Unavailable` if unreadable."""
+        """Return how the file at `path` differs; "" if it does not; `Unavailable` if unreadable."""
         try:
             with open_regular(path) as file:
                 return self.objection(file)
@@ -70,10 +70,10 @@ def fetch(
     progress: DownloadProgress | None = None,
     remedy: str = "",
 ) -> None:
-    """Download `url` to `target`, completely or not at all; verify a target that already exists.
+    """Download `url` to `target`, completely or not at all; only verify an existing target.
 
-    An interrupted download stays in `target`.part, and a later call resumes it. Size and digest, if
-    known (see `ExpectedFile`), are verified before the file is renamed. Raises `Unavailable`, which
+    An interrupted download stays in `target`.part, and a later call resumes it. Before the file is
+    renamed, size and digest are verified if known (see `ExpectedFile`). Raises `Unavailable`, which
     ends with `remedy` if the server cannot be reached.
     """
     expected_file = ExpectedFile(size_bytes, digest)
@@ -89,7 +89,7 @@ def fetch(
             _require_space(target.parent, (size_bytes or 0) - _size(file))
             is_resumed = _size(file) > 0
             _download(url, file, expected_file, progress, remedy)
-            if is_resumed and expected_file.objection(file):  # the first part may be another file's
+            if is_resumed and expected_file.objection(file):  # the draft may be of another file
                 file.truncate(0)
                 _download(url, file, expected_file, progress, remedy)
             if objection := expected_file.objection(file):
@@ -131,7 +131,7 @@ def _download(
 def _connect(
     url: str, file: BufferedRandom, expected_file: ExpectedFile, progress: DownloadProgress | None
 ) -> str:
-    """Append one connection's data; return why the file is incomplete, "" if it is complete."""
+    """Append data from one connection; return why the file is incomplete, "" if complete."""
     received_bytes = _size(file)
     connection_lost = "the connection was lost"
     headers = {"User-Agent": "rdrbench"} | (
@@ -191,9 +191,9 @@ def _open_partial_file(draft: Path) -> Iterator[BufferedRandom]:
         try:
             lock(file.fileno())
         except BlockingIOError:
-            raise Unavailable(f"{draft} is being downloaded by another process: wait") from None
+            raise Unavailable(f"another process is downloading {draft}: wait for it") from None
         if not draft.exists() or not os.path.samestat(os.fstat(file.fileno()), draft.stat()):
-            raise Unavailable(f"{draft} has just been downloaded by another process: fetch again")
+            raise Unavailable(f"another process has just downloaded {draft}: fetch again")
         try:
             yield file
         finally:
@@ -228,7 +228,7 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
             if len(members) != count:
                 raise Unavailable(
                     f"{archive} holds {len(members)} PNG files instead of {count}: "
-                    "it is the archive of another year or split"
+                    "get the archive of this year and split"
                 )
             folder.mkdir(parents=True, exist_ok=True)
             sizes = [member.file_size for member in members.values()]
@@ -242,12 +242,12 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
         raise
     except OSError as error:
         raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error
-    except Exception as error:  # decompressors and decoders of names raise many types
+    except Exception as error:  # unpacking, and decoding names, may raise many exceptions
         raise Unavailable(f"{archive} is not a complete zip ({error}): remove it") from error
 
 
 def publish_folder(dataset_folder: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
-    """Let `fill` complete a draft, add a manifest, rename; `Unavailable` if the folder exists."""
+    """Let `fill` fill a draft, add a manifest, and rename it; `Unavailable` if it exists."""
     if dataset_folder.exists():
         raise Unavailable(
             f"{dataset_folder} exists, but is not the complete dataset: remove it first"

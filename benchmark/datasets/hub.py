@@ -1,4 +1,4 @@
-"""Photographs and files of the Hugging Face Hub, from its local cache, or fetched into it.
+"""Photographs and files of the Hugging Face Hub: read from its local cache, or fetched into it.
 
 A dataset is a repository of pictures in folders, or of parquet files with a column of pictures; a
 split is a folder, or the files `SPLIT-00000-of-00003.parquet`. The Hub library's environment
@@ -20,7 +20,7 @@ from benchmark.system.digest import cache_folder, file_sha256
 from benchmark.system.foreign_files import BadFile, walk
 from benchmark.system.text import bench_command, parsing
 
-MAX_NAME_CHARS = 200  # longer names of pictures are cut
+MAX_NAME_CHARS = 200  # longer names of pictures are truncated
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"RIFF": ".webp", b"II": ".tif", b"BM": ".bmp"}
 HUB_NAME = re.compile(
     r"hf:(?P<repository>[\w.-]+/[\w.-]+)(:(?P<split>[\w.-]+)|/(?P<file>[\w./-]+))?"
@@ -139,7 +139,7 @@ def _call_hub(
 
 
 def _is_in_split(path: Path, root: Path, name: HubName) -> bool:
-    """Return whether a file is not hidden and, given a split, belongs to it."""
+    """Return whether a file is not hidden, and belongs to the split if one is named."""
     *folders, file = path.relative_to(root).parts
     if any(part.startswith(".") for part in (*folders, file)):
         return False
@@ -148,7 +148,7 @@ def _is_in_split(path: Path, root: Path, name: HubName) -> bool:
 
 
 def _image_name(path: Path, root: Path, name: HubName) -> str:
-    """Return an image's name: its path below the root; with a split, from the split's folder on."""
+    """Return an image's name: its path below the root, or from the folder of the split on."""
     parts = path.relative_to(root).parts
     return "/".join(parts[parts.index(name.split) :] if name.split else parts)
 
@@ -165,7 +165,7 @@ def _require_all_files(files: list[Path], remedy: str) -> None:
 
 
 def _unpack(files: list[Path], name: HubName, commit: str) -> list[ImageFile]:
-    """Return the pictures of parquet files, which are written to the cache once."""
+    """Return the pictures of parquet files; the first call writes them to the cache."""
     split = name.split or "all"
     folder = cache_folder() / "hub" / name.repository.replace("/", "--") / commit / split
     if not folder.is_dir():
@@ -194,7 +194,7 @@ def _read_pictures(files: list[Path]) -> Iterator[tuple[str, bytes]]:
             message = f"{path.name} cannot be read ({one_line(error)[:200]})"
             raise Unavailable(f"{message}: delete {path} and fetch it again") from error
         if column is None:
-            raise UsageError(f"{path.name} has no column of pictures: {', '.join(schema)}")
+            raise UsageError(f"{path.name} has no pictures in its columns, {', '.join(schema)}")
         for value in values:
             content, source = value, ""
             if isinstance(value, dict):
@@ -205,7 +205,7 @@ def _read_pictures(files: list[Path]) -> Iterator[tuple[str, bytes]]:
 
 
 def _holds_pictures(dtype: Any) -> bool:
-    """Return whether a column holds bytes, or structs with a field `bytes` like the Hub's."""
+    """Return whether a column has bytes, or structs with a field `bytes` as on the Hub."""
     import polars as pl
 
     return dtype == pl.Binary or (

@@ -1,4 +1,4 @@
-"""Image files as 8-bit RGB pixels; files that cannot be read faithfully are refused with a reason.
+"""Read image files as 8-bit RGB pixels; refuse, with a reason, what cannot be read exactly.
 
 Pillow decodes PNG, JPEG, PPM and BMP, imagecodecs WebP, and tifffile TIFF. A colour profile is
 neither applied nor kept: codecs and metrics take the file's numbers as sRGB.
@@ -29,27 +29,27 @@ from benchmark.system.foreign_files import lacks_blocks, lacks_rows, read_regula
 
 SMALL_PIXELS = 1 << 24  # an image with at most this many pixels may have a file of any size
 MAX_PIXELS_PER_BYTE = 128  # a larger ratio means a flat picture or a decompression bomb
-# A progressive JPEG repeats the picture in every scan. 10 scans are usual; a picture of MAX_PIXELS
-# may have 12.
+# A progressive JPEG repeats the picture in every scan; 10 scans are usual. A picture of MAX_PIXELS
+# may have 12 scans.
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 12 * MAX_PIXELS
 START_OF_SCAN = b"\xff\xda"
-MAX_TAGS = 100  # limit of tags read from an ICC profile
+MAX_TAGS = 100  # number of tags that are read from an ICC profile
 MAX_FILE_BYTES = 1 << 30  # more than an uncompressed 8-bit RGBA image of MAX_PIXELS
 
-ORIENTATION, XMP, PROFILE = 0x0112, 700, 34675  # TIFF tags; EXIF has the first too
+ORIENTATION, XMP, PROFILE = 0x0112, 700, 34675  # TIFF tags; EXIF has the first, too
 # ITU-T H.273's transfer functions and primaries, by their numbers in a PNG's cICP chunk
 TRANSFERS, PRIMARIES = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
-# X, Y, Z of sRGB's red, green and blue under ICC's D50, and the tolerance
+# X, Y, Z of sRGB's red, green and blue, adapted to ICC's D50
 SRGB = {
     b"rXYZ": (0.436, 0.222, 0.014), b"gXYZ": (0.385, 0.717, 0.097), b"bXYZ": (0.143, 0.061, 0.714)
 }  # fmt: skip
-PRIMARIES_TOLERANCE = 0.02
+PRIMARIES_TOLERANCE = 0.02  # of X, Y and Z
 LOSSLESS_TIFF = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, zip, PackBits, LZMA, zstd
-FAX_IN_TIFF = {2, 3, 4}  # lossless CCITT, unsupported by imagecodecs
+FAX_IN_TIFF = {2, 3, 4}  # lossless CCITT, which imagecodecs does not support
 JPEG_IN_TIFF = {6, 7, 33007}
 MAX_WEBP_SIDE = 16383
-# Unsupported formats, named in refusals
+# Formats that are not supported, for messages
 OTHER_FORMATS = {
     rb"GIF8": "GIF",
     rb".{4}ftypavi[fs]": "AVIF",
@@ -92,9 +92,9 @@ def decode_image(
     Raises `ImageRefused` for a damaged or truncated file, too many pixels (`MAX_PIXELS`,
     `MAX_PIXELS_PER_BYTE`) or scans, samples of more than 8 bits, several pages or frames,
     transparency, CMYK. `flatten` blends transparency with white and rounds a PNG's 16 bits to 8
-    (both to nearest), and converts CMYK by Pillow's formula. Fewer than 8 bits are scaled to
-    0..255. An MPO file gives its first picture. `skip_row_check`: a PNG may lack rows, if callers
-    compare the pixels' sha256.
+    (both to nearest), and converts CMYK by Pillow's formula. Samples of fewer than 8 bits are
+    scaled to 0..255. Of an MPO file, the first picture is read. `skip_row_check`: accept a PNG that
+    lacks rows, since the caller compares the pixels' sha256.
     """
     name = name if name.isprintable() else ascii(name)
     try:
@@ -161,7 +161,7 @@ def _read_png(data: bytes, flatten: bool, skip_row_check: bool = False) -> _Rast
 
 
 def _round_samples(png: bytes) -> NDArray[np.uint8]:
-    """Return a 16-bit PNG's samples, rounded to 8 bits; a transparent colour becomes alpha."""
+    """Return a 16-bit PNG's samples rounded to 8 bits; a transparent colour becomes alpha."""
     import imagecodecs
 
     samples = imagecodecs.png_decode(png)
@@ -171,7 +171,7 @@ def _round_samples(png: bytes) -> NDArray[np.uint8]:
 
 def _read_jpeg(data: bytes, flatten: bool) -> _Raster:
     image = JpegImageFile(BytesIO(data))
-    scans = data.count(START_OF_SCAN)  # within a scan a 0 follows each byte 255
+    scans = data.count(START_OF_SCAN)  # in a scan, a byte 0 follows each byte 255
     if scans > MAX_SCANS or scans * math.prod(image.size) > MAX_SCANNED_PIXELS:
         raise ImageRefused(f"has {scans} scans of its {math.prod(image.size)} pixels: too many")
     raster = _load_pillow(image, flatten, len(data), lossy=True)
@@ -186,7 +186,7 @@ def _read_ppm(data: bytes, flatten: bool) -> _Raster:
         header = re.match(rb"P\d" + 2 * (gap + rb"\d+") + gap + rb"(\d{1,5})\s", data)
         if not header:
             raise ImageRefused("has no PPM header that can be read")
-        if int(header[1]) > 255:  # Pillow would reduce it to 8 bits
+        if int(header[1]) > 255:  # Pillow would reduce samples to 8 bits
             _refuse_samples(f"{int(header[1]).bit_length()} bits")
     return _load_pillow(PpmImageFile(BytesIO(data)), flatten, len(data))
 
@@ -194,7 +194,7 @@ def _read_ppm(data: bytes, flatten: bool) -> _Raster:
 def _load_pillow(
     image: ImageFile.ImageFile, flatten: bool, num_bytes: int, lossy: bool = False
 ) -> _Raster:
-    """Load an image with its Pillow plugin, without `Image.open`, which warns of large files."""
+    """Load an image with its Pillow plugin; `Image.open` would warn of large files."""
     _refuse_large(*image.size, num_bytes)
     image.load()
     if image.mode == "CMYK" and not flatten:
@@ -249,7 +249,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
     import tifffile
 
     log = tifffile.logger()
-    if not log.handlers:  # otherwise tifffile prints what the refusal says
+    if not log.handlers:  # otherwise tifffile prints what `ImageRefused` says
         log.addHandler(logging.NullHandler())
     with tifffile.TiffFile(BytesIO(data)) as file:
         pages = [file.pages[index].aspage() for index in range(len(file.pages))]
@@ -340,7 +340,7 @@ def _drop_alpha(samples: NDArray[np.uint8], flatten: bool) -> NDArray[np.uint8]:
 
 
 def _stated_colours(data: bytes, profile: bytes) -> str:
-    """Return the colour space stated in the file; "" for sRGB or nothing readable."""
+    """Return the colour space that the file states; "" if sRGB, or none that can be read."""
     head = data[: max(0, data.find(b"IDAT"))] if data.startswith(b"\x89PNG") else b""
     if chunk := re.search(rb"\0\0\0\x04cICP(.)(.)", head, re.DOTALL):
         primaries, transfer = (code[0] for code in chunk.groups())
@@ -370,7 +370,7 @@ def _orientation(info: Mapping[Any, Any]) -> int:
 
 
 def _turn_upright(samples: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an orientation, the position of the stored row 0 and column 0 (EXIF 2.32, 4.6.4)."""
+    """Undo an orientation: which sides stored row 0 and column 0 are (EXIF 2.32, 4.6.4)."""
     if orientation in (5, 6, 7, 8):  # row 0 is a side of the scene
         samples = samples.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -386,7 +386,7 @@ _READERS: tuple[tuple[bytes, Callable[[bytes, bool], _Raster]], ...] = (
     (rb"RIFF.{4}WEBP", _read_webp),
     (rb"II[*+]\x00|MM\x00[*+]", _read_tiff),
     (rb"P[1-6][\s#]", _read_ppm),
-    # a text may begin with "BM" alone
+    # a text file may begin with "BM", too
     (
         rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
         lambda data, flatten: _load_pillow(BmpImageFile(BytesIO(data)), flatten, len(data)),

@@ -1,4 +1,4 @@
-"""Kodak, 24 lossless photographs of 768 x 512 pixels, and `sample`, four from scikit-image."""
+"""Kodak, 24 lossless photographs of 768 x 512 pixels; `sample`, four from scikit-image."""
 
 import tomllib
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ PROFILES = {
 }
 ADDRESS = "https://r0k.us/graphics/kodak/kodak"
 CONTENT = "kodim01.png to kodim24.png"
-MAX_FILES = 100  # a folder with more is not searched for renamed pictures
+MAX_FILES = 100  # folders with more files are not searched for renamed pictures
 
 
 class PictureFacts(NamedTuple):
@@ -36,7 +36,7 @@ class PictureFacts(NamedTuple):
 
     file_sha256: str
     size_bytes: int
-    pixels_sha256: str  # first 16 hex digits; the same however the picture is compressed
+    pixels_sha256: str  # first 16 hex digits; independent of how the picture is compressed
 
 
 _TABLE = tomllib.loads(Path(__file__).with_name("kodak.toml").read_text())
@@ -56,7 +56,7 @@ def fetch_dataset(
     progress: "DownloadProgress | None" = None,
     origins: Sequence[str] = (),
 ) -> None:
-    """Download the 24 files into `target`/kodak, all or none; origins: a local zip to unpack."""
+    """Download all 24 files into `target`/kodak, or none. origins: a local zip to unpack."""
     from benchmark.datasets import download
 
     dataset_folder = target / "kodak"
@@ -71,7 +71,7 @@ def fetch_dataset(
     def unpack(draft: Path) -> None:
         download.unpack_images(Path(origins[0]), draft, len(PICTURES))
         if not _find_pictures(draft):
-            raise Unavailable(f"{origins[0]} does not hold {CONTENT}")
+            raise Unavailable(f"{origins[0]} does not contain {CONTENT}")
 
     download.publish_folder(
         dataset_folder, origins or list(urls.values()), unpack if origins else fill
@@ -79,7 +79,7 @@ def fetch_dataset(
 
 
 def _find_pictures(folder: Path) -> Sequence[ImageFile]:
-    """Return a folder's 24 pictures, or none; `Unavailable` if some are missing or differ."""
+    """Return a folder's 24 pictures, empty if it has none; `Unavailable` if some differ."""
     images = [ImageFile(name, folder / name) for name in PICTURES]
     missing_names = [image.name for image in images if not image.path.is_file()]
     if len(missing_names) == len(images):
@@ -95,7 +95,7 @@ def _find_pictures(folder: Path) -> Sequence[ImageFile]:
 
 
 def _find_renamed_pictures(folder: Path) -> Sequence[ImageFile]:
-    """Return a folder's 24 pictures under other names; none if any is missing."""
+    """Return a folder's 24 pictures, under any names; empty if a picture is missing."""
     files = [ImageFile(path.name, path) for path in sorted(folder.glob("*.png"))]
     if not len(PICTURES) <= len(files) <= MAX_FILES:
         return ()

@@ -1,8 +1,8 @@
-"""Atomic file writes (a draft, then a rename), locks, temporary folders, delayed signals.
+"""Atomic writes of files (a draft, then a rename), locks, temporary folders, delayed signals.
 
-A temporary folder has a locked file while its process uses it; `sweep` removes the folders of
-killed processes, whose lock it can take. It leaves folders without such a file and other users'
-folders, and does nothing on Windows.
+A temporary folder has a file that is locked while a process uses the folder. `sweep` removes the
+folders of killed processes, which no longer hold the lock, but no folders without such a file or of
+other users. It does nothing on Windows.
 """
 
 import errno
@@ -30,7 +30,7 @@ REMEDY = "what was stored before is kept; fix this, then run again"
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_WAITING_BYTES = 64 << 20
 MAX_WAITING_FILES = 1000
-SYNC_THREADS = 16  # six times as fast: file systems commit concurrent requests together
+SYNC_THREADS = 16  # six times as fast, since file systems commit concurrent requests together
 
 
 @contextmanager
@@ -67,8 +67,8 @@ def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool =
 def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
     """Write files by path, each completely or not at all, even if power is lost.
 
-    The contents reach the disk before any of the names, and the names, including new folders,
-    before this returns (fsync). Raises `OSError`; each file then has its old or its new content.
+    All contents reach the disk before any name; names and new folders are on disk when the function
+    returns (fsync). Raises `OSError`; each file then has either its old or its new content.
     """
     folders = find_changed_folders(files)
     drafts = []
@@ -88,7 +88,7 @@ def find_changed_folders(paths: Iterable[Path]) -> set[Path]:
 
 
 def synchronise(paths: Iterable[Path]) -> None:
-    """Wait until files, and entries of folders if supported, are on disk; `OSError`."""
+    """Wait until files, and entries of folders if supported, are on disk; raises `OSError`."""
     remaining_paths = list(paths)
     if len(remaining_paths) > 1:
         from concurrent.futures import ThreadPoolExecutor
@@ -119,7 +119,7 @@ def write_files(
     removed_names: Iterable[str] = (),
     what: str = "report",
 ) -> None:
-    """Write files by name into a folder, and remove others; `StoreError` names `what`."""
+    """Write files by name into a folder, and remove others. what: their noun in errors."""
     try:
         for name, content in files.items():
             write_file(folder / name, content)
@@ -130,7 +130,7 @@ def write_files(
 
 
 def require_inside(folder: Path, *paths: Path) -> None:
-    """Raise `StoreError` if a linked folder leads any path out of `folder`."""
+    """Raise `StoreError` if a link leads one of these paths out of `folder`."""
     for parent in {path.parent for path in paths}:
         if not parent.resolve().is_relative_to(folder.resolve()):
             raise StoreError(
@@ -149,15 +149,15 @@ def write_results(files: Mapping[Path, bytes | memoryview], *, remedy: str = REM
 
 
 class WaitingFiles:
-    """Files held in memory and written together, which takes as long as writing a single one.
+    """Files in memory that are written together, which takes as long as writing one file.
 
-    They are written when too large or too many, and when a `with` block ends without exception.
+    They are written if they are too many or too large, and when a `with` block ends normally.
     """
 
     def __init__(self, remedy: str = REMEDY) -> None:
         self._remedy = remedy
         self._files: dict[Path, bytes | memoryview] = {}
-        self._bytes = 0  # an upper bound: `add` may have replaced some files
+        self._bytes = 0  # an upper bound, since `add` may have replaced files
 
     def add(self, files: Mapping[Path, bytes | memoryview]) -> None:
         """Add files by path; their contents must not change until they are written."""
@@ -183,9 +183,9 @@ class WaitingFiles:
 def lock(descriptor: int, *, shared: bool = False) -> bool:
     """Lock an open file or folder for this process alone, or together with others (`shared`).
 
-    The lock ends with the process. Returns False if locks are unsupported: on Windows and on some
-    network file systems. Raises `BlockingIOError` if another process holds it; waits for a shared
-    lock.
+    The lock ends with the process. Returns False if locks are not supported: on Windows and some
+    network file systems. Raises `BlockingIOError` if another process has the lock, but waits for a
+    shared lock.
     """
     if sys.platform == "win32":
         return False
@@ -202,13 +202,13 @@ def lock(descriptor: int, *, shared: bool = False) -> bool:
 
 PREFIX = "rdrbench-"
 LOCK = ".rdrbench.lock"
-# multiprocessing's folders begin with "pymp-"; `claim_folder` has locked ours among them.
+# Folders of multiprocessing begin with "pymp-"; `claim_folder` has locked those of this program.
 SWEPT_PREFIXES = (PREFIX, "pymp-")
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Yield a temporary folder, removed afterwards or by a later `sweep`."""
+    """Yield a temporary folder, which is removed afterwards, or by a later `sweep`."""
     with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         descriptor = _create_locked(Path(name) / LOCK)
         try:
@@ -239,7 +239,7 @@ def claim_folder(folder: Path) -> None:
 
 
 def _create_locked(path: Path) -> int:
-    """Create a file that is locked before it gets its name; return its descriptor."""
+    """Create a file, lock it, then give it its name; return the descriptor."""
     if sys.platform == "win32":  # open files cannot be renamed there
         return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     draft = path.with_name(f"{path.name}.part")
@@ -265,7 +265,7 @@ def handle_signals(handler: Callable[[int, FrameType | None], object]) -> Iterat
 
 @contextmanager
 def delay_signals() -> Iterator[None]:
-    """Delay SIGINT and SIGTERM, which only reach the main thread, until the block ends."""
+    """In the main thread, which gets signals, delay SIGINT and SIGTERM until the block ends."""
     if current_thread() is not main_thread():
         yield
         return

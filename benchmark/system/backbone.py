@@ -1,4 +1,4 @@
-"""Feature maps of torchvision's AlexNet, SqueezeNet 1.1 and VGG-16, without its slow import."""
+"""Feature maps of AlexNet, SqueezeNet 1.1 and VGG-16, without torchvision's slow import."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -40,8 +40,8 @@ def convolve(
 ) -> "Tensor":
     """Convolve a signal (n, inputs, height, width), and apply ReLU.
 
-    With a single thread torch uses MKL for 1 x 1 kernels, which is half as fast on processors other
-    than Intel's. oneDNN's function has no gradients, so it is only called in inference mode.
+    With a single thread torch uses MKL for 1 x 1 kernels, which is half as fast as oneDNN on
+    processors not from Intel. oneDNN has no gradients, so it is used only in inference mode.
     """
     import torch
     from torch.nn.functional import conv2d
@@ -64,7 +64,7 @@ SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1] (torchvision's documentation)
 DEVIATION = (0.229, 0.224, 0.225)
-# Exceptions when torch.load, or a reader of its result, meets a file with other content
+# Exceptions of torch.load, or of a reader of its result, if a file has other content
 CONTENT_ERRORS = (RuntimeError, UnpicklingError, LookupError, TypeError, AttributeError)
 READ_ERRORS = (OSError, EOFError, *CONTENT_ERRORS)
 Weights = Mapping[str, "Tensor"]
@@ -74,11 +74,11 @@ class Step(NamedTuple):
     """Operation of a layer on a signal (n, channels, height, width); not in place."""
 
     apply: "Callable[[Tensor, Weights], Tensor]"
-    tensors: tuple[str, ...] = ()  # state-dict keys of its weights; none for a pool
+    tensors: tuple[str, ...] = ()  # state-dict keys of the weights; empty for a pool
 
 
 def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
-    """Make a max pool of stride 2; `ceil_mode` allows a last window to reach beyond the edge."""
+    """Make a max pool of stride 2; with `ceil_mode`, the last window may exceed the edge."""
 
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
         from torch.nn import functional
@@ -114,7 +114,7 @@ def fire(name: str) -> Step:
 
 
 class Backbone(NamedTuple):
-    """Network whose layers' outputs are compared, and its weight files."""
+    """Network of which outputs of layers are compared, with its weight files."""
 
     name: str
     file: str  # publisher and name of the weight file, for messages
@@ -122,10 +122,10 @@ class Backbone(NamedTuple):
     fetch_name: str  # name in `bench fetch`
     sha256: str
     min_side_px: int
-    heads: str  # lpips' file of channel weights
+    heads: str  # file of channel weights in lpips
     layers: tuple[tuple[Step, ...], ...]  # each layer's output is compared
-    # "tensors": sha256 of the bytes of `tensors` in order, the same for a complete torchvision
-    # checkpoint and for a file of its features alone
+    # "tensors": sha256 of the bytes of `tensors` in order, equal for a complete checkpoint of
+    # torchvision and for a file that contains only features
     digest_kind: Literal["tensors", "file"] = "tensors"
 
     @property
@@ -172,13 +172,13 @@ class Backbone(NamedTuple):
 
 
 def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
-    """Verify a weight file's digest, and load it; `Unavailable` calls it `file`."""
+    """Verify a weight file's digest, and load it. file: its name in `Unavailable`."""
     require_pinned(path, sha256, file)
     return dict(load_tensors(path))
 
 
 def require_pinned(path: Path, sha256: str, file: str) -> None:
-    """Raise `Unavailable`, calling it `file`, unless the file's digest begins with `sha256`."""
+    """Raise `Unavailable` unless the file's digest begins with `sha256`. file: its name."""
     try:
         digest = file_sha256(path)
     except OSError as error:
@@ -196,7 +196,7 @@ def _find_lpips_file(name: str) -> Path:
     except PackageNotFoundError:
         raise Unavailable("the Python package 'lpips' is not installed") from None
     if package.version != LPIPS_VERSION:
-        remedy = f"and {package.version} is installed: install lpips=={LPIPS_VERSION}"
+        remedy = f"but {package.version} is installed: install lpips=={LPIPS_VERSION}"
         raise Unavailable(f"LPIPS is defined with lpips {LPIPS_VERSION}, {remedy}")
     return Path(str(package.locate_file(f"lpips/weights/v0.1/{name}")))
 
@@ -227,7 +227,7 @@ ALEXNET = Backbone(
     fetch_name="alexnet",
     sha256="2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc",
     heads="alex.pth",
-    min_side_px=31,  # smaller sides leave nothing to pool before the third convolution
+    min_side_px=31,  # with smaller sides, the second pool has no input
     layers=(
         (convolution("features.0", stride=4, padding=2),),
         (pool(), convolution("features.3", padding=2)),
@@ -256,7 +256,7 @@ SQUEEZENET = Backbone(
         (fire("features.12"),),
     ),
 )
-# VGG-16's file has a published digest (in its name and elsewhere), its tensors have none
+# The file of VGG-16 has a published digest (in its name and elsewhere), but its tensors have none
 VGG16 = Backbone(
     name="VGG-16",
     file="torchvision's vgg16-397923af.pth",

@@ -1,6 +1,6 @@
-"""sha256 of files and pixels: cached while a file is unchanged, recorded next to fetched files.
+"""sha256 of files and pixels: cached until a file changes, and recorded next to fetched files.
 
-A first download without published sha256 is trusted; `sha256sum --check NAME.sha256` reads records.
+If no sha256 is published, the first download is trusted; `sha256sum --check` reads the records.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from benchmark.system.foreign_files import BadFile, open_regular
 from benchmark.system.text import name_text, parsing
 
 SHA256 = re.compile("[0-9a-f]{64}")
-WRITE_BATCH = 256  # values written together, so that they wait for the disk once
+WRITE_BATCH = 256  # number of values that are written together, since a write waits for the disk
 PACKAGES = ("benchmark", "baselines")
 
 
 @cache
 def code_sha256() -> str:
-    """Hash this project's code and tables: machines with equal digests measure equal values."""
+    """Hash this project's code and tables; machines with equal hashes measure equal values."""
     digest, root = hashlib.sha256(), Path(__file__).parents[2]
     files = (path for name in PACKAGES for path in (root / name).rglob("*"))
     for path in sorted(path for path in files if path.suffix in (".py", ".toml")):
@@ -40,7 +40,7 @@ def code_sha256() -> str:
 
 
 def pixels_sha256(pixels: Pixels) -> str:
-    """Hash height x width x 3 bytes, row by row: the identity of a source or reconstruction."""
+    """Hash height x width x 3 bytes, row by row; this identifies a source or reconstruction."""
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
@@ -63,8 +63,8 @@ def files_sha256(paths: Iterable[Path]) -> str:
 class FileMemory:
     """Thread-safe cache of JSON values computed from files, valid while a file is unchanged.
 
-    A file is unchanged if its path, size, times, inode and device are. A value is not stored if its
-    file changes during `compute`. New values are written in batches, and at the latest by `close`.
+    A file is unchanged if path, size, times, inode and device are. No value is stored if the file
+    changes during `compute`. New values are written in batches, the last of them by `close`.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class FileMemory:
         self.close()
 
     def value(self, path: Path, quantity: str, compute: Callable[[], Any]) -> Any:
-        """Return `compute()`, or its stored result for this quantity of the unchanged file."""
+        """Return `compute()`, or its stored result for this quantity if the file is unchanged."""
         state = _file_state(path)
         key = f"{quantity} {name_text(os.path.realpath(path))} {state}"
         with self._lock:
@@ -154,13 +154,13 @@ def record_sha256(path: Path) -> str:
 
 
 def recorded_sha256(path: Path) -> str:
-    """Return a file's recorded sha256, "" without a record; `Unavailable` for a damaged record."""
+    """Return a file's recorded sha256, "" if there is no record; `Unavailable` if damaged."""
     record = _record_path(path)
     if not record.exists():
         return ""
     digest = record.read_text(errors="replace").partition(" ")[0]
     if not SHA256.fullmatch(digest):
-        raise Unavailable(f"{record} holds no sha256: delete it")
+        raise Unavailable(f"{record} does not contain a sha256: delete it")
     return digest
 
 

@@ -1,4 +1,4 @@
-"""Untrusted files read within limits: regular files, tars, torch files, truncated images."""
+"""Read untrusted files within limits: regular files, tars, torch files; truncated images."""
 
 import errno
 import os
@@ -20,8 +20,8 @@ from benchmark.errors import Unavailable, UsageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_FOREIGN_FILE_BYTES = 1 << 30  # limit for a stream, a record, an image's features
-MAX_EXACT_INT = 1 << 53  # float64, which averages rows, holds integers exactly up to here
+MAX_FOREIGN_FILE_BYTES = 1 << 30  # of a stream, a record, or features of an image
+MAX_EXACT_INT = 1 << 53  # largest integer that float64, in which rows are averaged, has exactly
 MAX_FOLDER_DEPTH = 64  # nested folders
 
 
@@ -48,11 +48,11 @@ def resolve_inside(folder: Path, name: str) -> Path:
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
-    """Open a regular file, not a link out of `within`; `OSError` has the reason in `strerror`."""
+    """Open a regular file that is no link out of `within`; `OSError.strerror` says why not."""
     try:
         real_path = os.path.realpath(path)
     except ValueError as error:  # a null character or a lone surrogate
-        raise OSError(errno.EINVAL, f"no file has such a name ({error})", str(path)) from error
+        raise OSError(errno.EINVAL, f"a file cannot have this name ({error})", str(path)) from error
     if within is not None:
         root = os.path.realpath(within)
         if os.path.commonpath([root, real_path]) != root:
@@ -89,7 +89,7 @@ def is_regular(path: Path, within: Path | None = None) -> bool:
 def walk(
     root: Path, onerror: Callable[[OSError], None] | None = None
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk folders like `os.walk`; `UsageError` if they are nested over `MAX_FOLDER_DEPTH` deep."""
+    """Walk folders like `os.walk`; `UsageError` if nested deeper than `MAX_FOLDER_DEPTH`."""
     for folder, subfolders, files in os.walk(root, onerror=onerror):
         if subfolders and len(Path(folder).relative_to(root).parts) >= MAX_FOLDER_DEPTH:
             raise UsageError(
@@ -99,17 +99,17 @@ def walk(
 
 
 BLOCK_BYTES = 512
-MAX_EXTENSION_BYTES = 1 << 13  # tarfile's time grows with the square of a header's length
-MAX_SHOWN_CHARACTERS = 60  # maximum length of a name in a refusal
+MAX_EXTENSION_BYTES = 1 << 13  # since tarfile's time grows with the square of a header's length
+MAX_SHOWN_CHARACTERS = 60  # of a name in a message
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
 class BadTar(BadFile):
-    """A file that is not a complete tar, or a tar with unusual features."""
+    """A file that is not a complete tar, or uses unsupported features of tars."""
 
 
 class _Header(tarfile.TarInfo):
-    """Header of a tar that is refused if it cannot be read, instead of being skipped."""
+    """Header of a tar; an unreadable header is refused, not skipped."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -130,7 +130,7 @@ def files_of_tar(
 ) -> Iterator[tarfile.TarInfo]:
     """Yield the regular files of an uncompressed tar; raise `BadTar`.
 
-    A hard link yields the earlier file. refuse: called with other members' names and the reason.
+    A hard link yields the earlier file. refuse: called with the name of any other member, and why.
     """
     regular_files: dict[str, tarfile.TarInfo] = {}
     end = file.seek(0, os.SEEK_END)
@@ -158,15 +158,15 @@ def files_of_tar(
         raise BadTar(str(error)) from error
 
 
-ZIP = b"PK\x03\x04"  # torch recognises its current format by these first bytes alone
+ZIP = b"PK\x03\x04"  # first bytes, by which torch recognises its current format
 
 
 def load_tensors(path: Path, device: Any = "cpu") -> Any:
-    """Load a file with `torch.load(weights_only=True)` on `device`; torch's errors are passed on.
+    """Load a file with `torch.load(weights_only=True)` on `device`; raises torch's errors.
 
-    Raises `Unavailable` if loading may take far more memory or time than the file's size implies: a
-    zip with compressed parts or without a directory, a tar (of torch 0.1; its headers may take
-    hours), and a tensor with more elements than the file has bytes (strides of 0).
+    Raises `Unavailable` if loading may take far more memory or time than the file's size implies:
+    for a zip with compressed parts or without a directory, a tar (from torch 0.1; reading headers
+    may take hours), and a tensor with more elements than the file has bytes (strides of 0).
     """
     import torch
 
@@ -191,7 +191,7 @@ def load_tensors(path: Path, device: Any = "cpu") -> Any:
     with suppress(tarfile.HeaderError):
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
         raise Unavailable(
-            f"{path} is a tar, as torch wrote before 2017: convert it with a version of that time"
+            f"{path} is a tar, which torch wrote before 2017: convert it with a torch of that time"
         )
     result = torch.load(path, map_location=device, weights_only=True)
     for tensor in _find_tensors(result, torch.Tensor):
@@ -211,9 +211,9 @@ def _find_tensors(content: Any, kind: type) -> Iterable[Any]:
             remaining_values += value.values() if isinstance(value, Mapping) else value
 
 
-ANY_BLOCKS = 128 * b"\xaa"  # decodes to some blocks from any bit position
+FILLER_BLOCKS = 128 * b"\xaa"  # decodes to some blocks at any bit position
 # Markers of frames with arithmetic coding, whose decoder may read beyond the data
-ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+ARITHMETIC_FRAMES = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 RESTART_INTERVAL, START_OF_SCAN, END_OF_IMAGE = 0xDD, 0xDA, 0xD9
 BARE_MARKERS = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
@@ -221,7 +221,7 @@ AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def lacks_blocks(data: bytes, image: "Image") -> bool:
-    """Return whether a JPEG ends before its last block; False for arithmetic coding."""
+    """Return whether a JPEG ends before its last block; False if it uses arithmetic coding."""
     import numpy as np
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -233,14 +233,14 @@ def lacks_blocks(data: bytes, image: "Image") -> bool:
 
 
 def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
-    """Return the end marker's position and filler that continues the last scan; None if unknown."""
+    """Return the end marker's position, and filler for the last scan; None if unknown."""
     position, has_restarts, last_restart = 2, False, -1
     while data[position : position + 1] == b"\xff" and position + 1 < len(data):
         marker = data[position + 1]
         if marker == END_OF_IMAGE:
             number = data[last_restart + 1] - 0xD0 if last_restart >= 0 else -1
-            return position, _restart_blocks(number) if has_restarts else ANY_BLOCKS
-        if marker in ARITHMETIC:
+            return position, _restart_blocks(number) if has_restarts else FILLER_BLOCKS
+        if marker in ARITHMETIC_FRAMES:
             return None
         if marker == 0xFF:  # a fill byte
             position += 1
@@ -264,15 +264,15 @@ def _end_of_scans(data: bytes) -> tuple[int, bytes] | None:
 
 
 def _restart_blocks(number: int) -> bytes:
-    """Return blocks separated by all eight restart markers, the first after marker `number`."""
+    """Return blocks with all eight restart markers between them, beginning after `number`."""
     markers = (bytes([0xFF, 0xD0 + (number + step) % 8]) for step in range(1, 9))
-    return ANY_BLOCKS + b"".join(marker + ANY_BLOCKS for marker in markers)
+    return FILLER_BLOCKS + b"".join(marker + FILLER_BLOCKS for marker in markers)
 
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNK_BYTES = 1 << 16
-MAX_DEFLATE_RATIO = 1032  # unpacked bytes per deflated byte (zlib's technical details)
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's colour type
+MAX_DEFLATE_RATIO = 1032  # unpacked bytes per deflated byte (zlib's documentation)
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # number by the colour type in the header
 # Left, top, horizontal and vertical step of each pass of an interlaced picture (PNG, 8.2)
 ADAM7 = (
     *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
@@ -292,7 +292,7 @@ def lacks_rows(data: bytes, image: "Image") -> bool:
 
 
 def holds_rows(head: bytes, num_bytes: int) -> bool:
-    """Return whether a PNG of `num_bytes` can hold the rows announced in its first 29 bytes."""
+    """Return whether `num_bytes` suffice for the rows that a PNG's first 29 bytes announce."""
     return _raw_size(head) <= MAX_DEFLATE_RATIO * num_bytes
 
 

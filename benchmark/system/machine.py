@@ -1,4 +1,4 @@
-"""Facts about machine and checkout: processor, cores, memory, packages, commit, bundled files."""
+"""Facts about machine and checkout: processor, memory, GPUs, packages, commit, bundled rows."""
 
 import getpass
 import math
@@ -24,7 +24,7 @@ from benchmark.system.foreign_files import read_regular
 
 BENCHMARK_SECONDS = 0.15
 CGROUP_MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified", "sys/fs/cgroup/memory")
-CGROUP_FILES = (  # limit, usage, and prefix of the caches' names; versions 2 and 1
+CGROUP_FILES = (  # limit, usage, and prefix of names of caches, for versions 2 and 1
     ("memory.max", "memory.current", ""),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
@@ -41,7 +41,7 @@ class Gpu(NamedTuple):
 
 
 def machine() -> str:
-    """Describe the hardware for timings: "Xeon, 2 cores, AVX2, speed 14", and torch's limits."""
+    """Describe the hardware, with torch's limits, for timings: "Xeon, 2 cores, AVX2, speed 14"."""
     pairs = (line.partition(":") for line in reversed(_read_lines(Path("/proc/cpuinfo"))))
     facts = {key.strip(): value.strip() for key, _, value in pairs}
     processor = facts.get("model name") or platform.processor() or platform.machine()
@@ -53,13 +53,13 @@ def machine() -> str:
 
 
 def processor_of(machine: str) -> str:
-    """Return the processor in a text from `machine`, without the number and speed of cores."""
+    """Return the processor in the text of `machine`, without number and speed of cores."""
     return re.sub(r", (\d+ cores|speed \d+)", "", machine)
 
 
 @cache
 def _core_speed() -> int:
-    """Measure a core's speed once per boot: rounded log to base 1.25 of rounds per second."""
+    """Return a core's speed, measured once per boot: log to base 1.25 of rounds per second."""
     (boot,) = _read_lines(Path("/proc/sys/kernel/random/boot_id"))[:1] or ["unknown"]
     user = os.getuid() if hasattr(os, "getuid") else ""
     cache_file = Path(tempfile.gettempdir()) / f"rdrbench-speed-{user}-{boot}"
@@ -67,7 +67,7 @@ def _core_speed() -> int:
         return int(read_regular(cache_file, 20))
     except (OSError, ValueError):
         speed = round(math.log(max(_rounds_per_second() for _ in range(3)), 1.25))
-    with suppress(OSError):  # measured again by the next process
+    with suppress(OSError):  # on an error, the next process measures it again
         write_file(cache_file, str(speed).encode())
     return speed
 
@@ -99,7 +99,7 @@ def commit() -> str | None:
 
 
 def user() -> str:
-    """Return the user's name: from git, else the login name, else ""."""
+    """Return the user's name from git, else the login name, else ""."""
     with suppress(OSError, subprocess.SubprocessError):
         if name := _run_command("git", "config", "user.name").strip():
             return name
@@ -123,7 +123,7 @@ def package_folder(package: str) -> Path:
 
 def gpus() -> tuple[Gpu, ...]:
     """Return the GPUs visible to workers, from nvidia-smi, without creating a CUDA context."""
-    from benchmark.system.settings import VISIBLE_GPUS, worker_environment  # slow; reports skip it
+    from benchmark.system.settings import VISIBLE_GPUS, worker_environment  # a slow import
 
     query = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     with suppress(OSError, subprocess.SubprocessError):
@@ -154,7 +154,7 @@ def visible_gpus(query_output: str, visible_devices: str | None) -> tuple[Gpu, .
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Return the bytes available to processes, from system and control groups; None: unknown."""
+    """Return the available bytes of system and control groups, whichever is less; None: unknown."""
     meminfo = _read_lines(root / "proc/meminfo")
     limits = [int(line.split()[1]) << 10 for line in meminfo if line.startswith("MemAvailable:")]
     for line in _read_lines(root / "proc/self/cgroup"):
@@ -170,7 +170,7 @@ def available_memory(root: Path = Path("/")) -> int | None:
 
 
 def _group_headroom(folder: Path) -> Iterator[int]:
-    """Yield the free bytes of a control group, nothing if it has no limit."""
+    """Yield the free bytes of a control group, or nothing if it has no limit."""
     for limit_file, usage_file, prefix in CGROUP_FILES:
         limit, usage = (
             next(iter(_read_lines(folder / name)), "") for name in (limit_file, usage_file)
@@ -193,7 +193,7 @@ def _read_lines(path: Path) -> list[str]:
 # A link to results/ in a checkout, a folder in a wheel
 LINK = Path(__file__).parents[1] / "bundled"
 BUNDLED = LINK.resolve()
-READ_IN_PLACE = ("packs", "published")
+READ_IN_PLACE = ("packs", "published")  # folders that are not copied
 
 
 def begin_with_bundled(results: Path) -> None:

@@ -1,4 +1,4 @@
-"""Processes that end with their caller, and with everything they started."""
+"""Processes that end with their caller, together with everything that they started."""
 
 import os
 import select
@@ -24,7 +24,7 @@ def require_posix() -> None:
     if sys.platform == "win32":
         raise Unavailable(
             "this needs Linux or macOS: Windows can rank, draw and check stored results, and its "
-            "Subsystem for Linux can measure and decode"
+            "Subsystem for Linux can also measure and decode"
         )
 
 
@@ -38,11 +38,11 @@ def describe_exit(code: int) -> str:
 
 
 def work_for(descriptor: int, work: Callable[[], None]) -> None:
-    """Call `work` for the process at the other end of a pipe or socket; end with it, or on SIGTERM.
+    """Call `work`; end if the process at the other end of a pipe or socket ends, or on SIGTERM.
 
-    When the other end is closed, SIGTERM raises `KeyboardInterrupt` in `work`, so that a running
-    program is ended too; SIGKILL follows after `GRACE_SECONDS`, since native code may not stop.
-    Ctrl-C and a closed terminal are left to the other process.
+    When the other end is closed, SIGTERM raises `KeyboardInterrupt` in `work`, which also ends a
+    running program; SIGKILL follows after `GRACE_SECONDS`, since native code may not stop. Only the
+    other process reacts to Ctrl-C and a closed terminal.
     """
     for number in TERMINAL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -67,13 +67,13 @@ def _end_with(descriptor: int) -> None:
 
 
 def lead_group() -> None:
-    """Make this process the leader of a process group, so that the group can be ended at once."""
+    """Make this process lead a process group, so that the group can be killed at once."""
     if sys.platform != "win32":
         os.setpgid(0, 0)
 
 
 def descendants(process_id: int) -> list[tuple[int, str]]:
-    """Return (id, start in clock ticks as text) of a process's children, their children, etc."""
+    """Return (id, start in clock ticks as text) of all descendants of a process."""
     result: list[tuple[int, str]] = []
     for children in Path(f"/proc/{process_id}/task").glob("*/children"):
         with suppress(OSError):
@@ -84,10 +84,10 @@ def descendants(process_id: int) -> list[tuple[int, str]]:
 
 
 def end_tree(process_id: int, wait_for_end: Callable[[float], bool], grace_seconds: float) -> None:
-    """Ask a process to end (SIGTERM), then kill it and everything it started.
+    """Ask a process to end (SIGTERM), then kill it and everything that it started.
 
-    wait_for_end: called with `grace_seconds`, waits and returns whether the process has ended. The
-    group that the process leads is killed too; without /proc, processes in other groups survive.
+    wait_for_end: waits at most `grace_seconds`; returns whether the process has ended. The group
+    that the process leads is killed, too; without /proc, processes in other groups survive.
     """
     if sys.platform == "win32":
         return
@@ -96,7 +96,7 @@ def end_tree(process_id: int, wait_for_end: Callable[[float], bool], grace_secon
     with ignoring_ended:
         os.kill(process_id, signal.SIGTERM)
     has_ended = wait_for_end(grace_seconds)
-    children += descendants(process_id)  # those started in the meantime
+    children += descendants(process_id)  # including those started in the meantime
     with ignoring_ended:
         os.killpg(process_id, signal.SIGKILL)
     for child, start in children:
@@ -118,7 +118,7 @@ def _start_ticks(process_id: int) -> str | None:
 
 @contextmanager
 def block_terminal_signals() -> Iterator[None]:
-    """Shield processes started in the block from Ctrl-C and from a closed terminal."""
+    """Protect processes that the block starts from Ctrl-C and a closed terminal."""
     if sys.platform == "win32":
         yield
         return

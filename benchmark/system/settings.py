@@ -1,6 +1,6 @@
-"""Settings of a run: its device, its weight folders, and the weight files in them.
+"""Settings of a run: its device, its folders of weights, and the weight files in them.
 
-They belong to the caller's context (`contextvars`); $BENCH_DEVICE and $BENCH_WEIGHTS are defaults.
+They belong to a context (`contextvars`); their defaults are in $BENCH_DEVICE and $BENCH_WEIGHTS.
 """
 
 import os
@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 DEVICE, WEIGHTS = "BENCH_DEVICE", "BENCH_WEIGHTS"
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 GPU_MARKS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
-# Threads of several workers on two cores make some metrics 27 times slower, so each pool of threads
-# in a worker has one.
+# If workers on two cores have several threads each, some metrics take 27 times as long. Therefore
+# each pool of threads in a worker has one thread.
 POOLS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
     *("VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS"),
@@ -32,10 +32,10 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(POOLS, "1"))
 
 
 class Settings(NamedTuple):
-    """Choices in this context; empty if the environment decides."""
+    """The choices of a context; if they are empty, environment variables decide."""
 
-    device: str | None = None  # for codecs: "cpu", "cuda", or one GPU, "cuda:1"
-    weights: tuple[Path, ...] = ()  # folders searched first
+    device: str | None = None  # device of codecs: "cpu", "cuda", or one GPU, "cuda:1"
+    weights: tuple[Path, ...] = ()  # folders that are searched first
 
     def variables(self) -> dict[str, str]:
         """Return environment variables for the same settings; "cuda:1" becomes "cuda"."""
@@ -56,7 +56,7 @@ def settings() -> Settings:
 
 
 def isolated(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Run each call of a function in a copy of its context, so that its settings end with it."""
+    """Run each call of a function in a copy of the context, so that settings end with it."""
 
     @wraps(function)
     def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
@@ -71,10 +71,10 @@ def worker_environment(**extra: str) -> dict[str, str]:
 
 
 def use_device(name: str, has_gpu: bool | None = None) -> Device:
-    """Choose `auto`, `cpu`, `cuda` or a card (`cuda:1`) for this context's codecs; return its kind.
+    """Choose the context's device, `auto`, `cpu`, `cuda` or a card (`cuda:1`); return its kind.
 
-    has_gpu: whether the coding machines have one; by default torch is asked on this machine. Raises
-    `UsageError` for another name, `Unavailable` without a GPU or without that card.
+    has_gpu: whether the machines that code have a GPU; by default, torch on this machine decides.
+    Raises `UsageError` for another name, `Unavailable` if there is no GPU or no such card.
     """
     device = _resolve_device(name, "--device", has_gpu)
     _CURRENT.set(settings()._replace(device=device))
@@ -86,7 +86,7 @@ def _resolve_device(name: str, option: str, has_gpu: bool | None = None) -> str:
         raise UsageError(f"{option} {name!r} is not one of auto, cpu, cuda, cuda:1 (one GPU)")
     kind, _, number = name.partition(":")
     if number and has_gpu is not None:
-        raise UsageError(f"{option} {name}: Ray chooses each worker's GPU; leave the number out")
+        raise UsageError(f"{option} {name}: Ray chooses each worker's GPU; leave out the number")
     obstacle = "" if has_gpu else "no node of the cluster has a GPU"
     if has_gpu is None and name != "cpu":
         obstacle = "" if any(map(os.path.exists, GPU_MARKS)) else "this machine shows no GPU"
@@ -98,7 +98,7 @@ def _resolve_device(name: str, option: str, has_gpu: bool | None = None) -> str:
             cards = range(torch.cuda.device_count()) if can_use and number else ()
             if cards and int(number) not in cards:
                 names = (f"cuda:{card} ({torch.cuda.get_device_name(card)})" for card in cards)
-                obstacle = f"torch sees {', '.join(names)} here"
+                obstacle = f"torch only finds {', '.join(names)} on this machine"
     if kind == "cuda" and obstacle:
         raise Unavailable(f"{option} {name}: {obstacle}; leave the option out")
     if number:
@@ -107,7 +107,7 @@ def _resolve_device(name: str, option: str, has_gpu: bool | None = None) -> str:
 
 
 def chosen_device() -> str:
-    """Return torch's name of the codecs' device ("cuda:1"), from this context or $BENCH_DEVICE."""
+    """Return torch's name ("cuda:1") of the device of codecs, chosen here or by $BENCH_DEVICE."""
     if device := settings().device:
         return device
     variable = os.environ.get(DEVICE, "")
@@ -121,7 +121,7 @@ def use_weights_folder(folder: Path | None) -> None:
     if folder is None:
         return
     if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):
-        remedy = "name another folder, or none to use bundled files and those in torch's cache"
+        remedy = "name another folder, or leave it out to use bundled files and torch's cache"
         raise UsageError(f"{folder} contains no weight files: {remedy}")
     _CURRENT.set(settings()._replace(weights=(folder.resolve(), *settings().weights)))
 
@@ -135,7 +135,7 @@ def weight_folders() -> list[Path]:
 
 
 def program_folders(variable: str) -> list[Path]:
-    """Return the program folder in an environment variable, and its bin folder; none if unset."""
+    """Return the folder in an environment variable, and its bin folder; empty if unset."""
     folder = os.environ.get(variable)
     return [Path(folder), Path(folder) / "bin"] if folder else []
 
@@ -165,13 +165,13 @@ NETWORKS = {name: _network_files(name) for name in _NETWORKS}
 
 
 def find_fetched(patterns: Sequence[str], name: str, file: str) -> Path:
-    """Return a weight file that `bench fetch NAME` downloads; `Unavailable` calls it `file`."""
+    """Return a weight file that `bench fetch NAME` downloads. file: its name in errors."""
     command = f"bench fetch {name}"
     return find_weights(patterns, f"run `{command}`, or put {file} into one of them", command)
 
 
 def find_weights(patterns: Sequence[str], remedy: str, command: str = "") -> Path:
-    """Return the first folder's first file that matches a pattern; else `Unavailable` (remedy)."""
+    """Return the first file that matches a pattern, folder by folder, or raise `Unavailable`."""
     for folder in weight_folders():
         for pattern in patterns:
             for path in sorted(folder.glob(pattern)):

@@ -1,4 +1,4 @@
-"""Numbers, lists and groups as text; text from others, displayed safely and parsed."""
+"""Format numbers, lists and groups as text; display and parse untrusted text safely."""
 
 import csv
 import json
@@ -36,8 +36,8 @@ _SURROGATES, _NOT_ESCAPED_BYTE = map(
     re.compile, ("[\ud800-\udfff]", "[\ud800-\udc7f\udd00-\udfff]")
 )
 _CONTROLS = re.compile(f"{_CONTROL.pattern}+")
-MAX_INTEGER = 1e15  # every integer below 1e15 is a float too
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of cells that spreadsheets compute
+MAX_INTEGER = 1e15  # a float can hold every integer below it
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute cells with these
 
 
 def name_text(name: str) -> str:
@@ -53,7 +53,7 @@ def name_text(name: str) -> str:
 
 
 def bench_command(verb: str, *arguments: object, **options: object) -> str:
-    """Return a command line of `bench`, quoted for a shell; false and empty options are left out.
+    """Return a command line of `bench`, quoted for a shell, without false and empty options.
 
     >>> bench_command("run", codecs="jpeg,webp", dataset="my photos", data_dir="", verify=True)
     "bench run --codecs jpeg,webp --dataset 'my photos' --verify"
@@ -74,13 +74,13 @@ def utf8(text: str) -> bytes:
 
 
 def json_bytes(record: object) -> bytes:
-    """Encode a record of msgspec's types as JSON, its texts escaped by `name_text`."""
+    """Encode a record of msgspec's types as JSON, with strings escaped by `name_text`."""
     record = _map_texts(name_text, msgspec.to_builtins(record))
     return f"{json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)}\n".encode()
 
 
 def visible(text: str, keep_lines: bool = False) -> str:
-    """Escape a text's control characters; `keep_lines`: except line feeds and tabs."""
+    """Escape a text's control characters, with `keep_lines` except line feeds and tabs."""
     line_characters = "\n\t" if keep_lines else ""
     return _CONTROL.sub(
         lambda character: (
@@ -108,7 +108,7 @@ def number_in(text: str) -> float:
 
 
 def measured_number(text: str, name: str, whole: bool = False) -> float:
-    """Parse a measured number, finite and above 0; `BadFile` names it.
+    """Parse a measured number, finite and above 0, or raise `BadFile` with its name.
 
     >>> measured_number("0.25", "bpp"), measured_number("1544.0", "num_bytes", whole=True)
     (0.25, 1544.0)
@@ -128,7 +128,7 @@ def csv_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    is_formula = value.startswith(_FORMULA) and math.isnan(number_in(value))
+    is_formula = value.startswith(_FORMULA_STARTS) and math.isnan(number_in(value))
     text = visible(value, keep_lines=True)
     return f"'{text}" if is_formula else text
 
@@ -156,7 +156,7 @@ def range_text(low: float, high: float, form: str = ".2f") -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return the count and the noun; plural: its form if it does not end in `s`.
+    """Return the count and the noun; plural: the noun's plural if it is not formed with `s`.
 
     >>> counted(1, "codec"), counted(24, "image"), counted(2, "row is", "rows are")
     ('1 codec', '24 images', '2 rows are')
@@ -182,8 +182,8 @@ def group_by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     return groups
 
 
-MAX_REASON_CHARACTERS = 300  # length of a parser's message in a reason
-MAX_DOTS = 250  # limit in a TOML key; parsing time grows with the square of the number
+MAX_REASON_CHARACTERS = 300  # of a parser's message in a reason
+MAX_DOTS = 250  # in a TOML key, since parsing time grows with the square of their number
 REFUSALS = (
     ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
     csv.Error, struct.error, zlib.error, BadZipFile, tarfile.TarError,
@@ -229,7 +229,7 @@ def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
     with parsing("TOML"):
         text = _decode_text(content)
         if any(part.count(".") > MAX_DOTS for part in re.split("[=\n]", text)):
-            raise ValueError(f"a line has more than {MAX_DOTS} points")
+            raise ValueError(f"a line has more than {MAX_DOTS} dots")
         return msgspec.convert(_map_texts(one_line, tomllib.loads(text)), kind)
 
 
@@ -251,10 +251,10 @@ class Line(NamedTuple):
 
 
 def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
-    """Parse a UTF-8 csv into lines; `BadFile`, also for a cell of over 131,072 characters.
+    """Parse a UTF-8 csv into lines; `BadFile`, even for a cell of more than 131,072 characters.
 
-    foreign: commas, semicolons or tabs delimit cells, and blanks may follow them. Lines that begin
-    with # are comments, unless they have as many fields as the header and no blank after the #.
+    foreign: commas, semicolons or tabs separate cells, and blanks may follow them. Lines that begin
+    with # are comments, unless they have as many cells as the header and no blank after the #.
     """
     with parsing("csv"):
         text = _decode_text(content)

@@ -1,4 +1,4 @@
-"""Archives and folders from other people: their regular files, copied within limits, never run."""
+"""Archives and folders from other people: regular files are copied, within limits, never run."""
 
 import gzip
 import os
@@ -27,9 +27,9 @@ from benchmark.system.text import counted, parsing
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_FILES, MAX_BYTES = 200_000, 8 << 30  # limits of an unpacked archive
 CHUNK_BYTES = 1 << 20
-DIRECTORY_BYTES = 22 + (1 << 16)  # maximum length of a zip's end record, with its comment
+DIRECTORY_BYTES = 22 + (1 << 16)  # maximum size of the record that ends a zip, with a comment
 
-Refuse = Callable[[str, str], object]  # called with the name of an uncopied file, and the reason
+Refuse = Callable[[str, str], object]  # called with the name of a file that is not copied, and why
 
 
 class _Readable(Protocol):
@@ -42,15 +42,15 @@ _Member = tuple[str, Iterator[bytes]]  # name, and content in chunks
 def unpack(path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[str] = ()) -> None:
     """Copy the regular files of a folder, zip, tar or tar.gz into the empty folder `target`.
 
-    plain_suffixes: of files not to unpack. Raises `OSError` if `path` cannot be read, `BadFile` for
-    another kind of file, and beyond `MAX_FILES`, `MAX_BYTES` or half of the free disk.
+    plain_suffixes: suffixes of files not to unpack. Raises `OSError` if `path` cannot be read,
+    `BadFile` for other files, and beyond `MAX_FILES`, `MAX_BYTES` or half of the free disk.
     """
     with parsing("zip or tar"):
         _copy_members(path, target, refuse, plain_suffixes)
 
 
 def folder_of_seed(folder: Path, seeds: str, seed: int) -> Path:
-    """Return the folder numbered `seed` of those that match `seeds`; `BadOption` if too few."""
+    """Return the `seed`-th of the folders that match `seeds`; `BadOption` if there are too few."""
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     matching_names = [name for name in names if fnmatchcase(name, seeds)]
     numbers = {
@@ -64,9 +64,9 @@ def folder_of_seed(folder: Path, seeds: str, seed: int) -> Path:
 
 
 def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
-    """Return a folder, or a cached one with the contents of an archive, or of a folder's archives.
+    """Return the folder `path`, or a cached folder with the contents of an archive or archives.
 
-    is_content: whether a file makes its folder usable as it is. Raises `Unavailable`, `BadOption`.
+    is_content: if it is true of a file, the folder is returned. Raises `Unavailable`, `BadOption`.
     """
     archives = [path] if path.is_file() else [
         file for file in sorted(path.glob("*")) if file.name.lower().endswith(ARCHIVES)
@@ -84,7 +84,7 @@ def unpacked_folder(path: Path, is_content: Callable[[Path], bool]) -> Path:
                     target.mkdir(parents=True)
                     unpack(file, target, lambda *_: None)
     except BadFile as error:
-        raise BadOption(f"{path} holds no readable zip or tar of pictures: {error}") from error
+        raise BadOption(f"{path} has no readable zip or tar of pictures: {error}") from error
     except OSError as error:
         raise Unavailable(
             f"{path} cannot be unpacked into {cached_folder}: {error.strerror}"
@@ -146,7 +146,7 @@ def _folder_members(folder: Path, refuse: Refuse) -> Iterator[_Member]:
 def _file_members(
     path: Path, target: Path, refuse: Refuse, plain_suffixes: Collection[str]
 ) -> Iterator[_Member]:
-    """Yield a file's members; a gzip is first unpacked in `target`."""
+    """Yield the members of a file; a gzip is first unpacked in `target`."""
     with open_regular(path) as file:
         first_bytes = file.read(4)
         file.seek(0)

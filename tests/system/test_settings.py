@@ -134,7 +134,8 @@ def test_without_a_card_workers_see_what_this_process_sees(two_cards, monkeypatc
 
 
 def test_a_card_that_is_not_there_is_refused_with_those_that_are(two_cards, monkeypatch):
-    message = r"cuda:2: torch sees cuda:0 \(H100\), cuda:1 \(H200\) here; leave the option out$"
+    cards = r"cuda:0 \(H100\), cuda:1 \(H200\)"
+    message = f"cuda:2: torch only finds {cards} on this machine; leave the option out$"
     with pytest.raises(Unavailable, match=f"^--device {message}"):
         devices_on("cuda:2")
     with pytest.raises(UsageError, match=r"^--device cuda:1: Ray"):

@@ -281,7 +281,7 @@ def save_state(folder: Path, state: dict[str, Any], milestone: int | None = None
         reason = getattr(system_error, "strerror", None) or str(error).partition("\n")[0]
         kept_note = "; the previous state is kept" if path.exists() else ""
         raise BenchError(
-            f"the state in {folder} cannot be written: {reason}{kept_note}; correct this, then run "
+            f"the state in {folder} cannot be written: {reason}{kept_note}: fix this, then run "
             "the same command again"
         ) from error
 

@@ -85,7 +85,7 @@ def _check_and_train(run: TrainingRun, options: TrainingOptions, on_begin: OnBeg
     options = replace(options, device=device_of(options.device))
     if any(min(pixels.shape[:2]) < BLOCK for pixels in options.validation):
         raise UsageError(
-            f"a photograph for validation has a side of less than {BLOCK} pixels: leave it out"
+            f"a photograph for validation has a side below {BLOCK} pixels: leave it out"
         )
     paths = [path for path in photograph_paths(options.data) if path not in options.held_out]
     files.copy_predecessor(run)

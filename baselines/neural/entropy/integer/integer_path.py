@@ -370,7 +370,7 @@ class IntegerPath:
     def _read_table(self, tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
         table = tables.get(name)
         if table is None or table.shape != (size,):
-            raise ValueError(f"the checkpoint has no table {name} with {size} entries")
+            raise ValueError(f"the checkpoint has no table {name} of {size} entries")
         return table.to(self.device)
 
     def hyper_activations(self, z_symbols: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ def test_a_codec_names_its_source_and_refuses_other_checkpoints(tmp_path, monkey
     assert info.fingerprint != perceptual_info.fingerprint
     pixels = noise(130, 200)
     stream = codec.encode(pixels, Setting("level", 1))
-    with pytest.raises(CorruptStream, match="pqmim has no such"):
+    with pytest.raises(CorruptStream, match="which pqmim does not have"):
         perceptual.decode(stream)
 
 
