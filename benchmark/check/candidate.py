@@ -1,4 +1,4 @@
-"""Measurement of a codec or checkpoint at the settings and images of its reference."""
+"""Measure a codec or checkpoint at the settings and on the images of its reference."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -36,7 +36,7 @@ from benchmark.spec import CodecSpec, base_refers_to_code, parse_codec, refers_t
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed
 
-COMMON_IMAGES_HINT = "compare the first images with --limit, or the shared ones with --common"
+COMMON_IMAGES_HINT = "compare only the first images with --limit, or the common ones with --common"
 
 
 @isolated
@@ -51,10 +51,10 @@ def measure_candidate(
     require: Sequence[str] = (),
     common: bool = False,
 ) -> tuple[RowSet, RowSet]:
-    """Measure a codec at the reference's settings and images; return the rows of both.
+    """Measure a codec at the reference's settings and on its images; return the rows of both.
 
-    folders: the reference's folders by dataset. Empty fields `dataset`, `points` or `metrics` of
-    `request` stand for the reference's. Raises `NotComparable` early if images or settings differ.
+    folders: the reference's folders by dataset. If `dataset`, `points` or `metrics` of `request`
+    is empty, the reference's are used. Raises `NotComparable` early if images or settings differ.
     """
     use_device(request.device)
     (codec,), option_points = move_settings_to_points([codec], {})
@@ -70,7 +70,7 @@ def measure_candidate(
     stored_name = sources.dataset.store_name
     if stored_name not in folders:
         title = f"the images in {request.dataset}" if sources.dataset.folder_title else stored_name
-        raise UsageError(f"the reference has rows of {', '.join(folders)}, not of {title}")
+        raise UsageError(f"the reference has rows of {', '.join(folders)}, but none of {title}")
     if (request.results / stored_name).resolve() == folders[stored_name].resolve():
         raise UsageError(
             f"{folders[stored_name]} holds the reference: name another folder with --results"
@@ -81,7 +81,7 @@ def measure_candidate(
     if request.limit is not None:
         rows = rows.filter(col("image_sha256").is_in([source.sha256 for source in sources.images]))
     reference = reference._replace(rows=rows)
-    _refuse_other_images(reference, sources, common)
+    _require_same_images(reference, sources, common)
 
     columns = {name: metric_class(*scored_by_image([name])).column for name in DISTRIBUTION_METRICS}
     is_empty = {name: rows[column].null_count() == rows.height for name, column in columns.items()}
@@ -116,7 +116,7 @@ def measure_candidate(
         is_requested = [setting in requested_settings for setting in settings_of(rows)]
         reference = reference._replace(rows=rows.filter(pl.Series(is_requested, dtype=pl.Boolean)))
     folder = outcomes[0].matrix.store.folder
-    # Not the whole results folder, which may hold rows of other checkpoints
+    # The results folder may also hold rows of other checkpoints
     rows = pl.concat(align_columns([outcome.rows for outcome in outcomes]))
     return reference, RowSet(str(folder), folder, rows)
 
@@ -134,13 +134,13 @@ def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
 def _find_counterparts(
     codec_text: str, checkpoint: Path | None, reference_codec: str, specs: Sequence[CodecSpec]
 ) -> dict[CodecSpec, CodecSpec]:
-    """Map specs to those of the reference; `UsageError` for code that only its rows name."""
+    """Map specs to the reference's; `UsageError` for code that the rows name, but not the user."""
     codec, stored_texts = parse_codec(codec_text), [spec.text for spec in specs]
     if reference_codec:
         reference_specs = resolve(parse_codec(reference_codec))
         if len(reference_specs) != 1:
             texts = " or ".join(spec.text for spec in reference_specs)
-            raise UsageError(f"--reference-codec {reference_codec} is ambiguous: name {texts}")
+            raise UsageError(f"--reference-codec {reference_codec} is ambiguous: give {texts}")
         counterparts = dict.fromkeys(resolve(codec), reference_specs[0].identity)
     elif codec.options:
         counterparts = {spec: drop_weights(spec.identity) for spec in resolve(codec)}
@@ -155,8 +155,8 @@ def _find_counterparts(
             # The user named the file itself, but not the code in its option `base`
             if (refers_to_code if codec.name in CODECS else base_refers_to_code)(spec):
                 raise UsageError(
-                    f"the reference names a program or file, {spec.text!r}: inspect it, and name "
-                    "it in full with --codec to run it"
+                    f"the reference's codec runs a program or file, {spec.text!r}: inspect it, and "
+                    "to run it, give this full text to --codec"
                 )
         counterparts = {spec: spec for spec in bare_specs}
     if not counterparts:
@@ -178,7 +178,7 @@ def _find_counterparts(
     return matched_specs
 
 
-def _refuse_other_images(reference: RowSet, sources: Sources, common: bool) -> None:
+def _require_same_images(reference: RowSet, sources: Sources, common: bool) -> None:
     rows = reference.rows
     names = dict(zip(rows["image_sha256"], rows["image"], strict=True))
     new_names = {source.sha256: source.file.name for source in sources.images}
@@ -189,11 +189,11 @@ def _refuse_other_images(reference: RowSet, sources: Sources, common: bool) -> N
             {name for sha256, name in names_of_set.items() if sha256 not in other_names}
             for names_of_set, other_names in ((names, new_names), (new_names, names))
         ]
-        refused_images = [" ".join(sources.refused[0][:2])] if sources.refused else []
+        refused_image_texts = [" ".join(sources.refused[0][:2])] if sources.refused else []
         set_names = reference.name, sources.dataset.name
         raise mismatch_error(
             "images",
             set_names,
             unmatched_names,
-            "; ".join(["", *refused_images, COMMON_IMAGES_HINT]),
+            "; ".join(["", *refused_image_texts, COMMON_IMAGES_HINT]),
         )

@@ -1,7 +1,7 @@
 """Files of options: `bench run exp.toml`, as written by `--save`, and figures.toml.
 
-A key is an option of `bench run` or of a figure; `[labels]` and `[colours]` are tables of texts,
-and a table named like a figure has the options of that figure alone.
+A key is an option of `bench run` or of a figure; `[labels]` and `[colours]` are tables of strings;
+a table with the name of a figure has options for that figure alone.
 """
 
 import json
@@ -21,21 +21,21 @@ from benchmark.show.paper.own_figures import FIGURES
 from benchmark.system.atomic import write_file
 from benchmark.system.text import name_text, read_toml
 
-TABLES = {"labels": "label", "colours": "colour"}  # options given by tables of a file
+TABLES = {"labels": "label", "colours": "colour"}  # options, by the name of their table in a file
 ALWAYS_WRITTEN = ("codecs", "dataset", "metrics")  # written even if they are the defaults
-LISTS = (*ALWAYS_WRITTEN, "bundled", "published")  # texts that may be lists in a file
-# Types of values in a file: by the option's type, or for special forms (KINDS) by its name
+LISTS = (*ALWAYS_WRITTEN, "bundled", "published")  # strings that may be lists in a file
+# Types of values in a file by type of the option; exceptions by name of the option
 TYPES: dict[Any, Any] = {bool: bool, int | None: int, float: float, float | None: float}
-KINDS: dict[str, Any] = {
+TYPES_BY_NAME: dict[str, Any] = {
     "bpp": list[float] | str, "points": list[str] | dict[str, list[float]],
     "crops": list[Crop],
 }  # fmt: skip
 
 
 def verb_options(
-    path: Path, verb: str, option_names: Collection[str], typed_options: Mapping[str, Any]
+    path: Path, verb: str, option_names: Collection[str], command_line_options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return a verb's options in a file; `typed_options` override all but labels and colours."""
+    """Return a verb's options in a file; the command line overrides all but tables."""
     content = read_options_file(path)
     metrics = content.get("metrics", "")
     if verb == "realism" and len(metrics.split(",") if isinstance(metrics, str) else metrics) != 2:
@@ -45,8 +45,8 @@ def verb_options(
     content |= tables.get(verb, {})
     for table, name in TABLES.items():
         pairs = (f"{key}={value}" for key, value in content.pop(table, {}).items())
-        content[name] = (*pairs, *typed_options.get(name, ()))
-    overriding_names = {*typed_options} - {*TABLES.values()}
+        content[name] = (*pairs, *command_line_options.get(name, ()))
+    overriding_names = {*command_line_options} - {*TABLES.values()}
     return {
         key: value
         for key, value in content.items()
@@ -55,7 +55,7 @@ def verb_options(
 
 
 def read_options_file(path: Path) -> dict[str, Any]:
-    """Read options of a run and of figures from a file; raise `UsageError` for an invalid file."""
+    """Read the options of a run and its figures from a file; `UsageError` if it is invalid."""
     if path.suffix != ".toml":
         raise UsageError(f"{path} is not a toml file: to measure a codec, use --codecs {path}")
     try:
@@ -75,7 +75,7 @@ def read_options_file(path: Path) -> dict[str, Any]:
 
 
 def _rename_keys(path: Path, table: dict[str, Any]) -> dict[str, Any]:
-    """Rename a table's keys to those of options; `UsageError` for an option given twice."""
+    """Return a table with options' current names as keys; `UsageError` for a duplicate."""
     renamed_table = {SPELLINGS.get(key, key): value for key, value in table.items()}
     for key in table.keys() - renamed_table.keys():
         if SPELLINGS[key] in table:
@@ -107,7 +107,7 @@ def _key_type(parameter: Parameter) -> Any:
     kind = kind_of(parameter)
     is_list = parameter.name in LISTS or str(kind).startswith("tuple")
     default_type = list[str] | str if is_list else TYPES.get(kind, str)
-    return KINDS.get(parameter.name, default_type)
+    return TYPES_BY_NAME.get(parameter.name, default_type)
 
 
 def _make_struct(types: Mapping[str, Any]) -> Any:
@@ -116,7 +116,7 @@ def _make_struct(types: Mapping[str, Any]) -> Any:
 
 
 def save(path: Path, request: Request, figures: Collection[str], file: Path | None) -> None:
-    """Write a run, its figures and the options of a file to a file for `bench run`."""
+    """Write a request, its figures and other options in `file` to `path`, for `bench run`."""
     values = dict(read_options_file(file)) if file else {}
     for name, (parameter, _) in declared_options(Request).items():
         values.pop(name, None)
@@ -125,12 +125,12 @@ def save(path: Path, request: Request, figures: Collection[str], file: Path | No
     values["figures"] = [*figures]
     text = toml_text({key: value for key, value in values.items() if key != "figures" or value})
     if name_text(text) != text:
-        raise UsageError(f"a file name is not UTF-8, so {path} cannot hold it: rename the file")
+        raise UsageError(f"{path} cannot store a file name that is not UTF-8: rename that file")
     write_file(path, text)
 
 
 def toml_text(values: Mapping[str, Any]) -> str:
-    r"""Format numbers, texts, lists and tables as TOML.
+    r"""Format numbers, strings, lists and tables as TOML.
 
     >>> print(toml_text({"codecs": ("jpeg", "a.py:A"), "limit": 3, "points": {"a.q": [1]}}), end="")
     codecs = ["jpeg", "a.py:A"]

@@ -282,7 +282,7 @@ def add(
         Path, opt(ARGUMENT, "File of a curve: csv, CompressAI's json, or a README with a table.")
     ],
     system: Annotated[str, opt(ORIGIN, "Name of the system whose curve the file holds.")],
-    reference: Annotated[str, opt(ORIGIN, "DOI of the numbers, else their address.")],
+    reference: Annotated[str, opt(ORIGIN, "DOI of the source, or else its URL.")],
     dataset: Annotated[
         str, opt(ORIGIN, "Dataset over which the published values are averaged.")
     ] = "kodak",
@@ -315,7 +315,7 @@ def add(
         doubt_texts = doubts(metric, bpp, values, anchor) if metric else []
         sentences += doubt_texts
         name, reported_values = (metric and metric.published) or column, list(values)
-        if column in curve.in_db:
+        if column in curve.db_columns:
             name, reported_values = "ms_ssim_db", [-10 * math.log10(1 - value) for value in values]
         points += [
             PublishedPoint(

@@ -62,7 +62,7 @@ def report(
     from benchmark.show.page.pictures import parse_limit
     from benchmark.show.page.write import start_workers, write_page
     from benchmark.show.report.dataset_report import write_reports
-    from benchmark.show.report.files import ReportSet
+    from benchmark.show.report.files import ReportFiles
 
     parse_limit(page_images)  # refuse an invalid limit before anything is drawn
     progress = partial(output.show_progress, "decoding for the page")
@@ -94,7 +94,7 @@ def report(
                 page_options = limit, look.linear_rate, progress, say, request.data_dir, command
                 pages = write_page(experiment, written_report, *page_options)
             else:
-                ReportSet(written_report.stored.folder).end_page(None)
+                ReportFiles(written_report.stored.folder).end_page(None)
             if as_json:
                 records.append(_report_record(written_report, pages))
             elif pages:

@@ -19,13 +19,13 @@ from benchmark.registry import scored_by_image
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
-FEW_IMAGES = 20  # number of images of a short run
+FEW_IMAGES = 20  # number of images in a short run that the plan suggests
 LONG_SECONDS = 43_200  # if a run takes longer, its plan suggests shorter runs
 ExperimentFile = Annotated[
     Path | None,
     opt(
         ARGUMENT,
-        "File of options, which the command line overrides.",
+        "File of options; the command line overrides them.",
         value="EXPERIMENT.toml",
         options_file_for="run",
     ),
@@ -48,7 +48,7 @@ def run(
 ) -> None:
     """Encode, decode and score images, and store the rows.
 
-    Measures each codec variant at each setting on each image once; a repeated command resumes.
+    Measures each codec variant once at each setting on each image; if repeated, resumes.
     Prints the codecs by BD-rate, best first.
 
     Exit code 0; 1: a cell failed, or an image of a registered dataset cannot be read (those of a
@@ -77,7 +77,7 @@ def run(
 
         save_experiment(save, request, figures, experiment)
     if len(requests) > 1:
-        for dataset_request in requests:  # before the first dataset is measured
+        for dataset_request in requests:  # fail before anything is measured
             open_dataset(dataset_request.dataset, dataset_request.data_dir)
     with output.interruptible():
         for dataset_request in requests:
@@ -109,8 +109,8 @@ def rescore(
 ) -> list[Answer]:
     """Decode stored streams again and compute missing metrics.
 
-    Lists metrics without weights or programs before decoding. Exit code 2 if no metric can be
-    computed.
+    Before decoding, lists the metrics whose weights or programs are missing. Exit code 2 if no
+    metric can be computed.
 
     Examples:
       bench rescore --dataset sample --metrics ssim
@@ -158,7 +158,7 @@ def plan(
 ) -> list[Answer]:
     """Count the cells of a run, and estimate the time and memory they need.
 
-    A record is a codec variant of a dataset; seconds are for coding with all workers.
+    One record per dataset and codec variant; seconds are for coding with all workers.
 
     Examples:
       bench plan --codecs jpeg,avif --dataset sample
@@ -168,21 +168,23 @@ def plan(
 
 
 def time_sentence(
-    codecs: Mapping[str, float], few_seconds: float | None, parallel_cells: int
+    codec_seconds: Mapping[str, float], first_images_seconds: float | None, parallel_cells: int
 ) -> str:
-    """Describe how long coding takes, from seconds on a core, and suggest shorter runs."""
-    total = sum(codecs.values()) / parallel_cells
-    cells = counted(parallel_cells, "cell")
-    text = f"coding takes about {output.duration(total)}, {cells} at a time, without metrics"
-    slowest = max(codecs, key=codecs.__getitem__, default="")
-    if len(codecs) > 1 and codecs[slowest] > total * parallel_cells / 2:
-        text += f"; {output.duration(codecs[slowest] / parallel_cells)} of that for {slowest}"
+    """Describe how long coding takes, from seconds on one core, and suggest shorter runs."""
+    total = sum(codec_seconds.values()) / parallel_cells
+    text = f"coding takes about {output.duration(total)}, {counted(parallel_cells, 'cell')} "
+    text += "at a time, without metrics"
+    slowest = max(codec_seconds, key=codec_seconds.__getitem__, default="")
+    if len(codec_seconds) > 1 and codec_seconds[slowest] > total * parallel_cells / 2:
+        seconds = codec_seconds[slowest] / parallel_cells
+        text += f"; {output.duration(seconds)} of that for {slowest}"
     if total < LONG_SECONDS:
         return text
     num_parts = math.ceil(total / 3600)
     text += f". To finish sooner: `--part I/{num_parts}` on {num_parts} such machines, an hour each"
-    if few_seconds is not None:
-        text += f"; `--limit {FEW_IMAGES}`, {output.duration(few_seconds / parallel_cells)}"
+    if first_images_seconds is not None:
+        seconds = first_images_seconds / parallel_cells
+        text += f"; `--limit {FEW_IMAGES}`, {output.duration(seconds)}"
     return text
 
 
@@ -211,7 +213,7 @@ PLAN_COLUMNS = (
 
 
 def _plan_missing_dataset(request: Request, error: Unavailable) -> Answer:
-    """Plan a missing dataset by its published size; raise `error` for an unknown size."""
+    """Estimate a missing dataset's run from its published size; raise `error` if unknown."""
     from benchmark.datasets.dataset import profile
     from benchmark.system.machine import cores
 
@@ -221,14 +223,12 @@ def _plan_missing_dataset(request: Request, error: Unavailable) -> Answer:
     images = min(request.limit or sizes.published_images, sizes.published_images)
     jobs, pixels = request.jobs or cores(), sizes.pixels * images // sizes.published_images
     codec_seconds = _typical_seconds(request.codecs, request, pixels)
-    few_seconds = sum(codec_seconds.values()) * FEW_IMAGES / images if images > FEW_IMAGES else None
-    records = [
-        {"codec": label, "seconds": seconds / jobs} for label, seconds in codec_seconds.items()
-    ]
-    facts = {"dataset": request.dataset, "images": images}
-    facts["coding_seconds"] = sum(codec_seconds.values()) / jobs
+    total = sum(codec_seconds.values())
+    first_images_seconds = total * FEW_IMAGES / images if images > FEW_IMAGES else None
+    records = [{"codec": label, "seconds": s / jobs} for label, s in codec_seconds.items()]
+    facts = {"dataset": request.dataset, "images": images, "coding_seconds": total / jobs}
     title = f"{request.dataset}: {counted(images, 'image')}, not downloaded yet: {error}"
-    summary = time_sentence(codec_seconds, few_seconds, jobs)
+    summary = time_sentence(codec_seconds, first_images_seconds, jobs)
     return Answer(records, (PLAN_COLUMNS[0], PLAN_COLUMNS[3]), summary, facts=facts, title=title)
 
 
@@ -256,8 +256,8 @@ def _plan_dataset(request: Request) -> Answer:
     total_estimate = estimate(matrix.to_do, model)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cell_counts = Counter(cell.codec.label for cell in matrix.cells)
-    first_images = {image.file.name for image in sources.images[:FEW_IMAGES]}
-    first_cells = [cell for cell in matrix.to_do if cell.source.file.name in first_images]
+    first_names = {image.file.name for image in sources.images[:FEW_IMAGES]}
+    first_cells = [cell for cell in matrix.to_do if cell.source.file.name in first_names]
     codec_seconds = {
         name: estimate([cell for cell in matrix.to_do if cell.codec.label == name], model).seconds
         for name in to_do
@@ -265,7 +265,8 @@ def _plan_dataset(request: Request) -> Answer:
     pixels = sum(image.width_px * image.height_px for image in sources.images)
     skipped = matrix.selection.skipped
     codec_seconds |= _typical_seconds([codec.what for codec in skipped], request, pixels)
-    few_seconds = estimate(first_cells, model).seconds if len(sources.images) > FEW_IMAGES else None
+    has_more_images = len(sources.images) > FEW_IMAGES
+    first_images_seconds = estimate(first_cells, model).seconds if has_more_images else None
     records = [
         {
             "codec": name, "cells": cell_counts[name], "to_do": to_do[name],
@@ -288,18 +289,14 @@ def _plan_dataset(request: Request) -> Answer:
         "estimated from typical times": total_estimate.num_typical,
         "without an estimate": total_estimate.num_unknown,
     }
-    lines = [time_sentence(codec_seconds, few_seconds, workers.workers)]
+    lines = [time_sentence(codec_seconds, first_images_seconds, workers.workers)]
     lines += [f"{count} cells {reason}" for reason, count in uncertain_counts.items() if count]
     if matrix.to_do:
-        available_bytes = workers.available_bytes
-        available_text = (
-            "" if available_bytes is None else f", and {available_bytes / 1e9:.1f} GB are available"
-        )
-        needs_gb = f"{workers.worker_bytes / 1e9:.1f} GB"
-        lines += [
-            workers.remark
-            or f"a worker takes about {needs_gb} for the largest image{available_text}"
-        ]
+        available_bytes, available_text = workers.available_bytes, ""
+        if available_bytes is not None:
+            available_text = f", and {available_bytes / 1e9:.1f} GB are available"
+        need = f"{workers.worker_bytes / 1e9:.1f} GB for the largest image"
+        lines += [workers.remark or f"a worker takes about {need}{available_text}"]
     absence_list = absences((), sources.refused, skipped, sources.dataset.unread_files)
     title = f"{sources.dataset.name}: {counted(len(sources.images), 'image')}, {cells}"
     return Answer(records, PLAN_COLUMNS, "\n".join(lines), absence_list, facts, title=title)

@@ -1,9 +1,9 @@
-"""Two codecs compared pair by pair: streams of one image whose values of a metric match.
+"""Compare two codecs over pairs of streams of one image that have about the same metric value.
 
 As in codec-compare (github.com/webmproject/codec-compare), streams of one image are paired if their
-values differ by no more than the tolerance. Image by image and from the lowest rate up, each stream
-of one codec takes the nearest remaining stream of the other; both directions are tried, and the
-pairs with the smaller mean difference are kept. Ratios are averaged geometrically; nothing is
+values differ by no more than the tolerance. Image by image, in order of rate, each stream
+of one codec takes the nearest unpaired stream of the other. This is done in both directions, and
+the pairs with the smaller mean difference are used. Ratios are averaged geometrically; nothing is
 interpolated.
 """
 
@@ -37,18 +37,18 @@ from benchmark.system.text import group_by_key, number_in
 # Bytes, seconds and distances are compared by ratio; scores, mostly in dB, by difference.
 Kind = Literal["ratio", "difference"]
 StoredRow = Mapping[str, Any]
-MAX_BIAS = 0.02  # share of the bytes that the mean difference in the metric may correspond to
+MAX_BIAS = 0.02  # maximum mean difference in the metric, as the share of bytes it explains
 
 
 CODECS = opt(ARGUMENT, "Codecs to compare, comma-separated, by name or label.")
-OTHER_CODECS = opt(ARGUMENT, "Codecs to compare them with, comma-separated.")
+OTHER_CODECS = opt(ARGUMENT, "Codecs to compare CODEC with, comma-separated.")
 MATCHED_METRIC = opt(
-    COMPARED, "Metric to match, then metrics to show, or 'all'; without any, the usual ones."
+    COMPARED, "Metrics: the one to match, then those to show ('all' or names; default: a few)."
 )
 TOLERANCE = opt(
     MANNER,
-    "Maximum difference of matched values, in the metric's units (0.1; MS-SSIM in dB) or in "
-    "percent of the larger value (1%).",
+    "Maximum difference between matched values: in units of the metric (0.1; MS-SSIM in dB) or "
+    "in percent of the larger value (1%).",
 )
 EACH_PAIR = opt(MANNER, "List every pair of streams, instead of means over the pairs.")
 
@@ -68,10 +68,9 @@ def match(
     Each stream is paired with the nearest one of the other codec, if their values of the metric
     differ by no more than the tolerance, and is in at most one pair, as in codec-compare.
 
-    A record is a pair of variants: geometric means of the ratios CODEC to AGAINST (0.9: a tenth
-    less) of bytes, metrics and seconds (of pairs timed alone on one machine); mean differences of
-    metrics where higher is better (MS-SSIM in dB). Each is followed by the ends of its 95 %
-    interval over images and its number of pairs.
+    One record per pair of variants: geometric means of CODEC / AGAINST (0.9 means a tenth less) for
+    bytes, metrics, and seconds if timed alone on one machine; mean differences of metrics where
+    higher is better (MS-SSIM in dB). Each has a 95 % interval over images and a number of pairs.
 
     Examples:
       bench match ours jpeg
@@ -156,7 +155,7 @@ def match(
             shown_metrics,
             {labels[edition] for edition in dataset_results.summary.bundled},
         ),
-        " ".join((f"{subject}; ratios are those of codec to against.", *caveat_sentences)),
+        " ".join((f"{subject}; ratios are 'codec' divided by 'against'.", *caveat_sentences)),
         absences,
         facts,
     )
@@ -195,7 +194,7 @@ def _average_value(record: Mapping[str, Any], name: str, suffix: str = "") -> An
 
 
 def _column_prefix(name: str) -> str:
-    """Return the prefix of an average's columns; a pair is of one image, so its pixels cancel."""
+    """Return the prefix of an average's columns; megapixels cancel, as a pair has one image."""
     return name.removesuffix("_per_megapixel")
 
 
@@ -209,10 +208,10 @@ def _average_text(name: str, record: Mapping[str, Any]) -> str | None:
 
 
 class Tolerance(NamedTuple):
-    """The maximum difference of two matched values."""
+    """Maximum difference between two matched values."""
 
     value: float
-    relative: bool = False  # True: a share of the larger of the two values, as in codec-compare
+    relative: bool = False  # True: a share of the larger value, as in codec-compare
 
     def __str__(self) -> str:
         return f"{100 * self.value:g} %" if self.relative else f"{self.value:g}"
@@ -222,9 +221,9 @@ class Streams(NamedTuple):
     """Streams of a codec variant with finite values of the metric, ordered by image, then rate."""
 
     label: str
-    image: Int64Array  # image ids, the same for all codecs
+    image_ids: Int64Array  # the same for all codecs
     settings: tuple[Setting, ...]
-    # By "bytes" (bits per pixel), metric columns (in units of an axis) and TIMED; NaN: no value
+    # By column: "bytes" (as bits per pixel), metrics (as plotted), TIMED; NaN: no value
     values: Mapping[str, Float64Array]
 
 
@@ -235,14 +234,14 @@ class Match(NamedTuple):
     second: Streams
     pairs: Int64Array  # (pairs, 2): indices into `first` and `second`
     record: dict[str, Any]  # counts and averages, JSON values only
-    bias: float  # log ratio of bytes that corresponds to the pairs' difference in the metric
+    bias: float  # log ratio of bytes that the pairs' difference in the metric explains
     caveats: tuple[str, ...] = ()
 
     def pair_records(self, image_names: Mapping[int, str]) -> list[dict[str, Any]]:
         """Return a record of each pair: both streams' settings, rates and values."""
         records = []
         for first_index, second_index in self.pairs.tolist():
-            record: dict[str, Any] = {"image": image_names[self.first.image[first_index]]}
+            record: dict[str, Any] = {"image": image_names[self.first.image_ids[first_index]]}
             sides = ("codec", self.first, first_index), ("against", self.second, second_index)
             for side, streams, index in sides:
                 record |= {side: streams.label, f"{side}_setting": str(streams.settings[index])}
@@ -267,7 +266,7 @@ def match_variants(
 ) -> list[Match]:
     """Compare every variant of a codec with every variant of another.
 
-    summary: has METRICS. metric: comma-separated names, first the metric to match. Raises
+    summary: includes METRICS. metric: comma-separated names; the first is matched. Raises
     `UnknownName` or `UsageError`.
     """
     name, *_ = names = metric_names(metric)
@@ -275,7 +274,7 @@ def match_variants(
     if matched_metric.is_distribution:
         raise UsageError(
             f"{matched_metric.label} is a metric of a set of images, so it cannot match "
-            "streams: name a per-image metric"
+            "streams: choose a per-image metric"
         )
     editions_by_query = {
         query: find_editions([query], summary.editions) for query in (codec, against)
@@ -294,7 +293,7 @@ def match_variants(
                     edition,
                 )
             )
-        if not any(len(streams.image) for streams, _ in side):
+        if not any(len(streams.image_ids) for streams, _ in side):
             remedy = remedies([name], command=summary.rescore_command)
             raise UsageError(
                 f"{query} has no finite {matched_metric.label} values to match: {remedy}"
@@ -333,7 +332,7 @@ def _select_editions(summary: Summary, editions: Collection[Edition]) -> Summary
 def bias(
     first: Streams, second: Streams, pairs: Int64Array, column: str, target: str, kind: Kind
 ) -> float:
-    """Convert the pairs' mean difference in one metric to another's, by the slope between the two.
+    """Convert the pairs' mean difference in one metric to a difference in another, by their slope.
 
     column: the matched metric's column. target: a column, or "bytes". The slope is pooled over both
     codecs' streams within images; a ratio is given as its logarithm.
@@ -345,7 +344,7 @@ def bias(
                 np.log(streams.values[target]) if kind == "ratio" else streams.values[target]
             )
         is_finite = np.isfinite(target_values)
-        _, image_numbers = np.unique(streams.image[is_finite], return_inverse=True)
+        _, image_numbers = np.unique(streams.image_ids[is_finite], return_inverse=True)
         counts = np.bincount(image_numbers)
         target_deviations, column_deviations = (
             x - (np.bincount(image_numbers, x) / counts)[image_numbers]
@@ -390,21 +389,21 @@ def match_streams(
 ) -> Match:
     """Pair the streams of two codecs by one metric, and average over the pairs.
 
-    other_metrics: averaged by mean difference where higher is better, else as a geometric mean
-    of ratios. Intervals are extended by the bias of the pairs' difference in the metric.
+    other_metrics: averaged as differences where higher is better, else as geometric means of
+    ratios. Intervals are widened by what the pairs' difference in the matched metric explains.
     """
     pairs = find_pairs(first, second, matched_metric.column, tolerance)
     first_indices, second_indices = pairs.T
-    image_ids = first.image[first_indices]
-    num_images = len(np.intersect1d(first.image, second.image))
+    image_ids = first.image_ids[first_indices]
+    num_images = len(np.intersect1d(first.image_ids, second.image_ids))
     record: dict[str, Any] = {
         "codec": first.label,
         "against": second.label,
         "images": num_images,
         "images_without_match": num_images - len(np.unique(image_ids)),
         "pairs": len(pairs),
-        "codec_streams_without_match": len(first.image) - len(pairs),
-        "against_streams_without_match": len(second.image) - len(pairs),
+        "codec_streams_without_match": len(first.image_ids) - len(pairs),
+        "against_streams_without_match": len(second.image_ids) - len(pairs),
     }
     difference_columns = {metric.column for metric in other_metrics if metric.better == "higher"}
     biases = {}
@@ -433,20 +432,20 @@ def find_pairs(first: Streams, second: Streams, column: str, tolerance: Toleranc
 def _greedy_pairs(
     first: Streams, second: Streams, column: str, tolerance: Tolerance
 ) -> list[tuple[int, int, float]]:
-    """Pair each stream of `first` with the nearest remaining stream; return indices and errors."""
+    """Pair each stream of `first` with the nearest unpaired one; return indices and errors."""
     remaining_indices = group_by_key(
-        (image, index) for index, image in enumerate(second.image.tolist())
+        (image_id, index) for index, image_id in enumerate(second.image_ids.tolist())
     )
     pairs = []
     first_values, second_values = first.values[column].tolist(), second.values[column].tolist()
-    for index, image in enumerate(first.image.tolist()):
+    for index, image_id in enumerate(first.image_ids.tolist()):
         candidates = [
             (_error(first_values[index], second_values[candidate], tolerance), candidate)
-            for candidate in remaining_indices.get(image, ())
+            for candidate in remaining_indices.get(image_id, ())
         ]
         error, candidate = min(candidates, default=(math.inf, -1))
         if error <= tolerance.value:
-            remaining_indices[image].remove(candidate)
+            remaining_indices[image_id].remove(candidate)
             pairs.append((index, candidate, error))
     return pairs
 
@@ -463,7 +462,7 @@ def _error(value: float, other_value: float, tolerance: Tolerance) -> float:
 def _average_pairs(
     kind: Kind, values: Float64Array, other_values: Float64Array, image_ids: Int64Array, bias: float
 ) -> dict[str, Any]:
-    """Return mean, interval over images and number of finite pairs, by column suffix."""
+    """Return the mean, its interval over images and the number of finite pairs, by suffix."""
     with np.errstate(divide="ignore", invalid="ignore"):
         changes = np.log(values / other_values) if kind == "ratio" else values - other_values
     is_finite = np.isfinite(changes)

@@ -19,38 +19,38 @@ from benchmark.system.foreign_files import BadFile, read_regular
 from benchmark.system.text import number_in, one_line, parse_csv, parse_json
 
 MAX_BYTES = 1 << 26
-MAX_VALUE, MAX_DB = 1e6, 200  # largest magnitudes of a metric, and of MS-SSIM in dB
-CURVE_FILES = (".csv", ".json", ".md")  # suffixes that make an option's value a file
+MAX_VALUE, MAX_DB = 1e6, 200  # maximum magnitude of a metric; maximum MS-SSIM in dB
+CURVE_FILES = (".csv", ".json", ".md")  # an option's value with such a suffix is a file
 RATE = "bpp"
-# Names of columns as `normalise_name` returns them; `registry.metric_called` knows more
+# Names of columns in the form of `normalise_name`; `registry.metric_called` knows others
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     RATE: ("bpp", "rate", "bitrate", "bitsperpixel", "bitperpixel", "rates"),
     "psnr_db": ("psnrs",),
     "ms_ssim": ("msssimlinear",),
     "ms_ssim_db": ("msssimdb", "msssimrgbdb", "dbmsssim"),
 }
-NAMES = {name: column for column, names in COLUMNS.items() for name in names}
-CODEC = ("codec", "method", "model", "system", "name")  # columns that name a row's codec
-IMAGE = ("image", "imagename", "file", "filename", "picture")  # columns that name its picture
+COLUMNS_BY_NAME = {name: column for column, names in COLUMNS.items() for name in names}
+CODEC_COLUMNS = ("codec", "method", "model", "system", "name")
+IMAGE_COLUMNS = ("image", "imagename", "file", "filename", "picture")
 # Bracketed units of a column of rates; a column with another unit has no rates
 BITS_PER_PIXEL = {"bpp", "bitsperpixel", "bitperpixel", "bitspixel", "bitpixel", "bitspx", "bitpx"}
 
-Series = tuple[tuple[float, ...], tuple[float, ...]]  # rates in bit per pixel, values
+Series = tuple[tuple[float, ...], tuple[float, ...]]  # rates in bits per pixel, values
 
 
 class NamedCurve(NamedTuple):
-    """Curve of a source, lowest rate first."""
+    """A codec's curves in a file, one per metric, lowest rate first."""
 
     name: str
     series: Mapping[str, Series]  # by column: "psnr_db", "ms_ssim" (linear), ...
-    in_db: tuple[str, ...] = ()  # columns that the source gives in dB
+    db_columns: tuple[str, ...] = ()  # columns that the source gives in dB
 
 
 def read_curves(path: Path) -> list[NamedCurve]:
     """Read the curves of a file, one for each codec; raise `UsageError` with the line or column.
 
-    Reads csv (commas, semicolons, tabs; # comments), json with `results` of lists as in CompressAI
-    or with a list of objects, and the first markdown table with rates. MS-SSIM above 1 is in dB.
+    Reads csv (commas, semicolons, tabs; # comments), json (CompressAI's lists under `results`,
+    or a list of objects), and the first markdown table with rates. MS-SSIM above 1 is in dB.
     """
     try:
         text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
@@ -117,24 +117,24 @@ def _parse_table(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, dict[st
         )
     for index, name in enumerate(header):
         if (
-            normalise_name(name) in IMAGE
+            normalise_name(name) in IMAGE_COLUMNS
             and len({tuple(row[index : index + 1]) for row in rows[1:]}) > 1
         ):
             raise UsageError(f"{path} has a row for each {name}: average the rows of each setting")
     codec_index = next(
-        (index for index, name in enumerate(header) if normalise_name(name) in CODEC), None
+        (i for i, name in enumerate(header) if normalise_name(name) in CODEC_COLUMNS), None
     )
     curves: dict[str, dict[str, list[float]]] = {}
-    for number, cells in enumerate(rows[1:], 2):
+    for row_number, cells in enumerate(rows[1:], 2):
         if any(cells[len(header) :]):
-            raise UsageError(f"{path}: row {number} has more cells than its header")
+            raise UsageError(f"{path}: row {row_number} has more cells than its header")
         row = [*cells, *[""] * (len(header) - len(cells))]
         if any(row[index].strip() for index in column_names):
             name = (row[codec_index] if codec_index is not None else "") or path.stem
             columns = curves.setdefault(name, {column: [] for column in column_names.values()})
             for index, column in column_names.items():
                 columns[column].append(
-                    _parse_number(path, f"row {number}, {header[index]}", row[index])
+                    _parse_number(path, f"row {row_number}, {header[index]}", row[index])
                 )
     return curves
 
@@ -148,21 +148,21 @@ def _make_curve(path: Path, name: str, columns: Mapping[str, Sequence[float]]) -
         raise UsageError(f"{path}: the columns of {name} have different lengths")
     rates = columns[RATE]
     if any(not 0 < rate < 1000 for rate in rates):
-        raise UsageError(f"{path}: a rate of {name} is not between 0 and 1000 bit per pixel")
+        raise UsageError(f"{path}: a rate of {name} is not between 0 and 1000 bits per pixel")
     order = sorted(range(len(rates)), key=rates.__getitem__)
     series: dict[str, Series] = {}
-    columns_in_db = []
+    db_columns = []
     for column, values in columns.items():
-        in_db = column == "ms_ssim_db" or (column == "ms_ssim" and max(values) > 1)
-        if any(abs(value) > (MAX_DB if in_db else MAX_VALUE) for value in values):
-            raise UsageError(f"{path}: {name} has an impossible {column}")
-        linear = [1 - 10 ** (-value / 10) for value in values] if in_db else values
+        is_in_db = column == "ms_ssim_db" or (column == "ms_ssim" and max(values) > 1)
+        if any(abs(value) > (MAX_DB if is_in_db else MAX_VALUE) for value in values):
+            raise UsageError(f"{path}: {name} has an impossible value of {column}")
+        linear_values = [1 - 10 ** (-value / 10) for value in values] if is_in_db else values
         if column != RATE:
-            curve = tuple(rates[index] for index in order), tuple(linear[index] for index in order)
-            series["ms_ssim" if in_db else column] = curve
-        if in_db:
-            columns_in_db.append("ms_ssim")
-    return NamedCurve(one_line(name), series, tuple(columns_in_db))
+            curve = tuple(rates[i] for i in order), tuple(linear_values[i] for i in order)
+            series["ms_ssim" if is_in_db else column] = curve
+        if is_in_db:
+            db_columns.append("ms_ssim")
+    return NamedCurve(one_line(name), series, tuple(db_columns))
 
 
 def _parse_number(path: Path, location: str, value: Any) -> float:
@@ -173,7 +173,7 @@ def _parse_number(path: Path, location: str, value: Any) -> float:
 
 
 def _find_columns(path: Path, names: Sequence[str]) -> dict[int, str]:
-    """Return known columns by index; `UsageError` if repeated, such as MS-SSIM linear and in dB."""
+    """Return known columns by index; `UsageError` if a metric has two, as for MS-SSIM in dB."""
     columns = {index: column for index, name in enumerate(names) if (column := column_of(name))}
     names_by_column: dict[str, str] = {}
     for index, column in columns.items():
@@ -182,7 +182,7 @@ def _find_columns(path: Path, names: Sequence[str]) -> dict[int, str]:
             repeated_names = (
                 first_name if first_name == names[index] else f"{first_name} and {names[index]}"
             )
-            raise UsageError(f"{path} has a column twice ({repeated_names}): delete one of them")
+            raise UsageError(f"{path} has a quantity twice ({repeated_names}): delete one")
     return columns
 
 
@@ -199,7 +199,7 @@ def column_of(name: str) -> str:
         metric_column = (
             metric_class(metric).column if metric in (*METRICS, *DISTRIBUTION_METRICS) else ""
         )
-        column = NAMES.get(word, metric_column)
+        column = COLUMNS_BY_NAME.get(word, metric_column)
         allowed_notes = BITS_PER_PIXEL if column == RATE else {"rgb"}
         if column and notes <= allowed_notes | ({"db"} if column.endswith("_db") else set()) | {""}:
             return column

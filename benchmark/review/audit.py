@@ -166,7 +166,7 @@ def audit_pack(
     ] = None,
     results: Annotated[
         Path,
-        opt(ORIGIN, "Folder of results whose runs record where images are.", path_check="folder"),
+        opt(ORIGIN, "Folder of results in which images are looked up.", path_check="folder"),
     ] = Path("results"),
     codecs: options.StoredCodecs = "all",
 ) -> Answer:

@@ -1,4 +1,4 @@
-"""Answers of a review to whether streams and numbers are as stated."""
+"""Review of a supplement: do its streams and numbers agree with what the author states?"""
 
 import math
 from collections import Counter, defaultdict
@@ -54,7 +54,7 @@ class Question(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Parts of a supplement, decoded and scored here."""
+    """The contents of a supplement, decoded and scored here."""
 
     streams: Sequence[DecodedStream]  # including pictures with declared sizes
     reconstructions: Sequence[Row]  # scored pictures with stated sizes
@@ -66,14 +66,14 @@ class Evidence(NamedTuple):
 
     @property
     def rows(self) -> list[Row]:
-        """Rows to average, with values measured here, or else those sent."""
+        """Rows to average, with values measured here, or else the submitted ones."""
         decodable_streams = [stream for stream in self.streams if stream.state not in BROKEN]
         rows = [update_row(stream, self.metrics) for stream in decodable_streams]
         return [*rows, *(row for row in self.reconstructions if row["status"] == "ok")]
 
     @property
     def dataset_rows(self) -> list[Row]:
-        """Rows with the dataset's name; without any, those of its photographs, or else all rows."""
+        """Rows with the dataset's name; if none, those of its photographs; if none, all rows."""
         hashes = {source.sha256 for source in self.photographs.get(self.dataset, ())}
         rows_by_name = [row for row in self.rows if row["dataset"] == self.dataset]
         rows_by_image = [row for row in self.rows if row["image_sha256"] in hashes]
@@ -83,12 +83,12 @@ class Evidence(NamedTuple):
 def choose_verdict(
     contradictions: object, is_unknown: object = False, rounding: object = False
 ) -> Verdict:
-    """Return "no" for any contradiction, "partly" if values differ by rounding alone."""
+    """Return "no" for any contradiction, "partly" if values differ only by rounding."""
     return "no" if contradictions else "unknown" if is_unknown else "partly" if rounding else "yes"
 
 
 def first_contradiction(contradictions: Sequence[str]) -> str:
-    """Return the first contradiction and the number of others, to end a sentence with."""
+    """Return the end of a sentence: the first contradiction and the number of others."""
     remainder = f" ({len(contradictions) - 1} more differ)" if len(contradictions) > 1 else ""
     return f"; {contradictions[0]}{remainder}" if contradictions else ""
 
@@ -138,8 +138,8 @@ def check_streams(evidence: Evidence) -> Question:
         num_streams = counted(len(not_run_reasons), "stream")
         sentence += f"; the decoder was not run for {num_streams}: {'; '.join(reasons)}"
     if blind_reasons := [s.reason for s in evidence.streams if s.state == "blind"]:
-        sentence += "; some decode to different pixels, by an unknown amount, since the photograph "
-        sentence += f"or a recorded PSNR is missing: {blind_reasons[0]}"
+        sentence += "; some decode to pixels that differ by an unknown amount, since the "
+        sentence += f"photograph or a recorded PSNR is missing: {blind_reasons[0]}"
     contradictions = [stream.wrong_size for stream in evidence.streams if stream.wrong_size]
     contradictions += [stream.reason for stream in evidence.streams
               if stream.state == "other" and not stream.wrong_size]  # fmt: skip
@@ -154,7 +154,7 @@ def check_streams(evidence: Evidence) -> Question:
 
 
 def check_numbers(evidence: Evidence) -> Question:
-    """Answer whether the values sent equal those measured here, over complete datasets."""
+    """Answer whether submitted values equal those measured here, over complete datasets."""
     groups: dict[tuple[str, ...], list[ValuePair]] = defaultdict(list)
     for stream in evidence.streams:
         for column, pair in value_pairs(stream, evidence.metrics).items():
@@ -162,7 +162,7 @@ def check_numbers(evidence: Evidence) -> Question:
     for row in evidence.reconstructions:
         for column, value in sent_values(row, evidence.metrics).items():
             groups[(*point_of(row), column)].append(ValuePair(math.nan, value))
-    images, incomplete_sentences = _check_images(evidence)
+    image_table, incomplete_sentences = _check_images(evidence)
     metrics = {metric.column: metric for metric in map(Metric.named, evidence.metrics)}
     rows, num_equal, num_compared = [], 0, 0
     for (*point, column), point_pairs in sorted(groups.items()):
@@ -180,7 +180,7 @@ def check_numbers(evidence: Evidence) -> Question:
         rows.append((*point, metrics[column].label, *cells, *counts))
     headers = ("dataset", "system", "setting", "metric", "sent", "here", "largest difference")
     values = Table((*headers, "images", "differ"), tuple(rows), 4)
-    tables = {"values": values, "images": images}
+    tables = {"values": values, "images": image_table}
     columns = {metric_class(name).column for name in METRICS}
     uncompared_counts = Counter(
         column
@@ -202,10 +202,10 @@ def check_numbers(evidence: Evidence) -> Question:
         reasons = reasons or "no value that can be measured here was sent"
         sentence = f"nothing could be compared: {reasons}"
     if uncompared_counts:
-        texts = listed(
-            [f"{uncompared_counts[column]} of {column}" for column in sorted(uncompared_counts)]
-        )
-        sentence += f"; not compared (--metrics, another protocol, not decoded): {texts}"
+        names = sorted(uncompared_counts)
+        texts = [f"{counted(uncompared_counts[name], 'value')} of {name}" for name in names]
+        reasons = "left out by --metrics, computed under another protocol, or not decoded"
+        sentence += f"; not compared ({reasons}): {listed(texts)}"
     if evidence.curves and (evidence.streams or evidence.reconstructions):
         tables["curves"], num_equal_values, curve_contradictions = _compare_curves(evidence)
         contradictions += curve_contradictions
@@ -240,25 +240,25 @@ def _check_images(evidence: Evidence) -> tuple[Table, list[str]]:
         groups[point_of(row)].add(row["image_sha256"])
     rows, contradictions = [], []
     for point in sorted(groups.keys() | failures_by_point.keys()):
-        images, (dataset, label, setting) = groups[point], point
+        hashes, (dataset, label, setting) = groups[point], point
         photographs = evidence.photographs
         sources = photographs.get(dataset) or photographs.get(evidence.dataset) or ()
         names = {source.sha256: source.file.name for source in sources}
         if (
-            not names.keys() & images
+            not names.keys() & hashes
             and dataset not in photographs
             and not failures_by_point[point]
         ):
             names = {}  # photographs of another dataset
         num_expected = len(names) or profile(dataset).published_images
-        missing_names = [name for sha256, name in names.items() if sha256 not in images]
-        if num_expected and (missing_names or len(images) != num_expected):
+        missing_names = [name for sha256, name in names.items() if sha256 not in hashes]
+        if num_expected and (missing_names or len(hashes) != num_expected):
             missing_text = f" and lacks {listed(missing_names)}" if missing_names else ""
-            image_text = f"{len(images)} of {num_expected} images{missing_text}"
+            image_text = f"{len(hashes)} of {num_expected} images{missing_text}"
             contradictions.append(f"{label} at {setting} has {image_text}")
         missing_text = ", ".join(missing_names[:12]) + (" ..." if len(missing_names) > 12 else "")
         reasons = "; ".join(failures_by_point[point][:2])
-        rows.append((*point, missing_text, reasons, str(len(images)), str(num_expected or NOTHING)))
+        rows.append((*point, missing_text, reasons, str(len(hashes)), str(num_expected or NOTHING)))
     headers = ("dataset", "system", "setting", "left out", "failed", "images", "of")
     return Table(headers, tuple(rows), 5), contradictions
 
@@ -275,7 +275,7 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
         for column, (rates, values) in curve.series.items():
             points = [point for (label, _), point in means.items()
                       if label in matching_labels and column in point]  # fmt: skip
-            is_in_db = column.endswith("_db") or column in curve.in_db
+            is_in_db = column.endswith("_db") or column in curve.db_columns
             for rate, value in zip(rates, values, strict=True):
                 cells = curve.name, column, f"{rate:.4f}", f"{value:.4f}"
                 if not points:
@@ -283,7 +283,7 @@ def _compare_curves(evidence: Evidence) -> tuple[Table, int, list[str]]:
                     continue
                 nearest_point = min(points, key=lambda point: abs(math.log(point["bpp"] / rate)))
                 stated_value, means_of_point = value, [nearest_point[column]]
-                if column in curve.in_db:  # decibels of the mean, or the mean of decibels
+                if column in curve.db_columns:  # decibels of the mean, or mean of the decibels
                     stated_value = _decibels(value)
                     means_of_point = [
                         _decibels(nearest_point[column]),

@@ -5,8 +5,8 @@
     .shipped-NAME.parquet.sha256    this file, in the format of `sha256sum --check`
     <32 digits>.parquet             written by earlier versions, without a recorded sha256
 
-Parquet readers ignore the record, whose name begins with a dot; parquet's own checksums cover pages
-alone. A few kilobytes of parquet can hold any number of repeated or absent values, so the memory
+Parquet readers ignore the record, whose name begins with a dot; parquet's own checksums cover only
+pages. A few kilobytes of parquet can hold any number of repeated or absent values, so the memory
 that a file may take is bounded; real shards take up to seven times their size.
 """
 
@@ -31,26 +31,26 @@ from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import MAX_EXACT_INT, MAX_FOREIGN_FILE_BYTES, read_regular
 from benchmark.system.text import name_text
 
-MAX_SHARD_BYTES = 1 << 32  # some forty million rows
-MIN_ALLOWED_BYTES = 64 << 20  # memory that every table may take, however small its file
-ALLOWED_EXPANSION = 100  # further bytes of memory per byte of the file
-VALUE_BYTES = 8  # per number
+MAX_SHARD_BYTES = 1 << 32  # about forty million rows
+MIN_ALLOWED_BYTES = 64 << 20  # memory that the table of any file may take
+ALLOWED_EXPANSION = 100  # additional bytes of memory per byte of the file
+VALUE_BYTES = 8  # memory of a number
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
-NEVER_NULL = (
+NON_NULL_COLUMNS = (
     "cell", "status", "codec", "variant", "setting_name", "setting_value", "image",
 )  # fmt: skip
-REQUIRED_IF_OK = ("width_px", "height_px", "num_bytes", "bpp")  # not null unless a row failed
+REQUIRED_COLUMNS_IF_OK = ("width_px", "height_px", "num_bytes", "bpp")
 QUANTITIES = {column.name for column in CELL_COLUMNS if column.kind is float} - {"setting_value"}
-MAX_REAL = 1e30  # no mean or ratio of such numbers overflows; a PSNR may be infinite
-MAX_SIDE_PX = 1 << 26  # side of an image; the product of two is exact
+MAX_REAL = 1e30  # means and ratios of numbers up to this do not overflow
+MAX_SIDE_PX = 1 << 26  # maximum side of an image: the number of pixels is an exact float
 NUMBER_RANGES = {
     "width_px": (1, MAX_SIDE_PX), "height_px": (1, MAX_SIDE_PX), "num_bytes": (0, MAX_EXACT_INT),
     **dict.fromkeys(("parameters", "container_bytes"), (0, MAX_EXACT_INT)),
 }  # fmt: skip
-# Columns of earlier versions that are ignored: peak memory including leftovers of scoring, and the
-# number of times a picture was coded.
-RETIRED = ("encode_peak_bytes", "decode_peak_bytes", "generation")
-MAX_CHARACTERS = 4000  # kept of a longer text, unless it identifies the row
+# Columns of earlier versions that are ignored: peak memory that included memory left over from
+# scoring, and the number of times a picture was coded.
+RETIRED_COLUMNS = ("encode_peak_bytes", "decode_peak_bytes", "generation")
+MAX_CHARACTERS = 4000  # longer texts are truncated to this, unless they identify the row
 
 
 class BadShard(Exception):  # noqa: N818 - never raised outside `rows`
@@ -58,7 +58,7 @@ class BadShard(Exception):  # noqa: N818 - never raised outside `rows`
 
     def __init__(self, message: str, damaged: bool = False) -> None:
         super().__init__(message)
-        self.damaged = damaged  # the file's bytes have changed since it was written
+        self.damaged = damaged  # whether the file's bytes have changed since it was written
 
 
 # Exceptions for an invalid value; polars raises OverflowError for integers, and UnicodeError is a
@@ -70,7 +70,7 @@ INVALID_VALUE_ERRORS = (BadShard, OverflowError, TypeError, ValueError, pl.excep
 
 
 def schema_of(names: Iterable[str] = ()) -> pl.Schema:
-    """Return the types of all columns of the table and of users' metrics among the names."""
+    """Return the types of all standard columns, and of users' metrics in `names`."""
     return _schema(columns_of(names))
 
 
@@ -80,7 +80,7 @@ def _schema(columns: tuple[TableColumn, ...]) -> pl.Schema:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return rows as a table with all columns; absent values are null."""
+    """Return rows as a table with all columns; missing values are null."""
     names = dict.fromkeys(name for row in rows for name in row)
     schema = schema_of(names)
     if unknown_names := [name for name in names if name not in schema]:
@@ -92,8 +92,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 def make_storable(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows as a table that `read_shard` accepts.
 
-    Invalid values become null: a metric gets a reason, another column a caveat, and a row that
-    loses its size or rate becomes failed. Text that is not UTF-8 is escaped, long text truncated.
+    Invalid values become null. The reason is stored for a metric, a caveat for another column; a
+    row without a size or rate fails. Text that is not UTF-8 is escaped, long text is truncated.
     Raises `StoreError` for a row without a required value.
     """
     stored_rows = [
@@ -131,23 +131,23 @@ def _is_refused(name: str, values: Sequence[Any], kind: Any) -> bool:
 
 def _remove_invalid(row: dict[str, Any], name: str, schema: pl.Schema) -> None:
     """Replace an invalid optional value by null, and record why."""
-    if name in NEVER_NULL or not _is_refused(name, [row.get(name)], schema[name]):
+    if name in NON_NULL_COLUMNS or not _is_refused(name, [row.get(name)], schema[name]):
         return
     row[name] = None
     value, _, reason = metric_columns(name)
     if reason in schema:
-        row[reason] = "no number of a measurement"
+        row[reason] = "not a valid measurement"
     elif name != "caveat":
-        caveat = f"{value} left out: no value of a measurement"
+        caveat = f"{value} left out: not a valid measurement"
         row["caveat"] = "; ".join(filter(None, (row.get("caveat"), caveat)))
-    if name in REQUIRED_IF_OK and row.get("status") == "ok":
+    if name in REQUIRED_COLUMNS_IF_OK and row.get("status") == "ok":
         row |= {"status": "failed", "stage": "verify", "reason": row["caveat"]}
 
 
 def _storable_text(name: str, value: Any) -> Any:
     if not isinstance(value, str) or (value.isascii() and len(value) <= MAX_CHARACTERS):
         return value
-    if name not in NEVER_NULL and len(value) > MAX_CHARACTERS:
+    if name not in NON_NULL_COLUMNS and len(value) > MAX_CHARACTERS:
         value = f"{value[:MAX_CHARACTERS]}..."
     return name_text(value)
 
@@ -171,7 +171,7 @@ def align_columns(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
 
 
 def write_shard(folder: Path, table: pl.DataFrame, bundled_name: str = "") -> Path:
-    """Write rows as a shard, equal rows as equal bytes; may raise `StoreError`."""
+    """Write rows as a shard; equal rows give equal bytes. May raise `StoreError`."""
     content = parquet_bytes(table)
     digest = hashlib.sha256(content).hexdigest()
     path = folder / f"{f'{SHIPPED}-{bundled_name}' if bundled_name else digest}.parquet"
@@ -186,7 +186,7 @@ def record_of(path: Path) -> Path:
 
 
 def parquet_bytes(table: pl.DataFrame, **facts: str) -> bytes:
-    """Return a table as parquet bytes, with units, meanings and `facts` as metadata."""
+    """Return a table as parquet bytes; metadata: units and meanings of columns, and `facts`."""
     buffer = BytesIO()
     columns = {column.name: column for column in columns_of(table.columns)}
     described_columns = [columns[name] for name in table.columns if name in columns]
@@ -210,10 +210,10 @@ def recorded_sha256(path: Path) -> str | None:
 
 
 def read_shard(
-    path: Path, columns: Sequence[str] | None = None, filled: bool = False
+    path: Path, columns: Sequence[str] | None = None, skip_empty: bool = False
 ) -> pl.DataFrame:
     """Read rows with `read_parquet`; raise `BadShard` for content not written by this version."""
-    return _check_columns(read_parquet(path, columns, filled))
+    return _check_columns(read_parquet(path, columns, skip_empty))
 
 
 def parse_shard(content: bytes) -> pl.DataFrame:
@@ -222,13 +222,13 @@ def parse_shard(content: bytes) -> pl.DataFrame:
 
 
 def _check_columns(table: pl.DataFrame) -> pl.DataFrame:
-    if "generation" in table.columns:  # rows of pictures that were coded again belong to no mean
+    if "generation" in table.columns:  # rows of recoded pictures are not averaged
         table = table.filter(col("generation").is_null())
-    table = table.drop(RETIRED, strict=False)
+    table = table.drop(RETIRED_COLUMNS, strict=False)
     schema = schema_of(table.columns)
     for name, kind in table.schema.items():
         if name not in schema:
-            raise BadShard(f"it has the column {name!r}, unknown to this version")
+            raise BadShard(f"it has the column {name!r}, which this version does not know")
         if kind != schema[name]:
             raise BadShard(f"its column {name!r} has the type {kind}, not {schema[name]}")
     refuse_values(table)
@@ -236,27 +236,27 @@ def _check_columns(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_parquet(
-    path: Path, columns: Sequence[str] | None = None, filled: bool = False
+    path: Path, columns: Sequence[str] | None = None, skip_empty: bool = False
 ) -> pl.DataFrame:
     """Read a parquet file after checking its sha256.
 
-    columns: names, None for all; an older shard may lack some. filled: skip columns without
+    columns: names, None for all; older shards may lack some. skip_empty: omit columns without
     values, except required ones. Raises `BadShard`, or `OSError` if the file cannot be opened.
     """
-    return _parse_columns(_read_verified(path), columns, filled)
+    return _parse_columns(_read_verified(path), columns, skip_empty)
 
 
-def fact_in(content: bytes, name: str) -> str:
-    """Return a fact given to `parquet_bytes`, empty if absent; raise `BadShard`."""
+def read_fact(content: bytes, name: str) -> str:
+    """Return a fact that was given to `parquet_bytes`, "" if absent; may raise `BadShard`."""
     with _convert_errors():
         return pl.read_parquet_metadata(BytesIO(content)).get(name, "")
 
 
 def _parse_columns(
-    content: bytes, columns: Sequence[str] | None, filled: bool = False
+    content: bytes, columns: Sequence[str] | None, skip_empty: bool = False
 ) -> pl.DataFrame:
     with _convert_errors():
-        return _read_within(content, columns, filled)
+        return _read_bounded(content, columns, skip_empty)
 
 
 @contextmanager
@@ -278,52 +278,52 @@ def _read_verified(path: Path) -> bytes:
         recorded_digest = recorded_sha256(path)
     except OSError as error:
         if error.errno == errno.EIO:
-            raise BadShard("the disk cannot read it", damaged=True) from error
+            raise BadShard("the disk reported a read error", damaged=True) from error
         raise
     if recorded_digest is not None and hashlib.sha256(content).hexdigest() != recorded_digest:
         raise BadShard("its bytes do not match their recorded sha256", damaged=True)
     return content
 
 
-def _read_within(content: bytes, columns: Sequence[str] | None, filled: bool) -> pl.DataFrame:
-    """Read columns within bounds of memory.
+def _read_bounded(content: bytes, columns: Sequence[str] | None, skip_empty: bool) -> pl.DataFrame:
+    """Read columns; refuse a file that would take too much memory.
 
-    The sizes stated by the file are added up before any row is read, and texts, which rows may
-    share, afterwards. A page that unpacks to more than its row group states is not bounded.
+    Sizes that the file states are added up before any row is read. Lengths of strings, which rows
+    may share, are added afterwards. A page larger than its row group states is not bounded.
     """
     footer, size = read_footer(content), len(content)
     if len({*footer.names}) < len(footer.names):
         raise BadShard("it has several columns with the same name")
     limit = MIN_ALLOWED_BYTES + ALLOWED_EXPANSION * size
 
-    def refuse(verb: str, num_bytes: int) -> None:
+    def require_allowed(origin: str, num_bytes: int) -> None:
         if num_bytes > limit:
             raise BadShard(
-                f"unpacked, it {verb} {num_bytes:,} bytes of memory; a file of {size:,} bytes "
-                f"may take {limit:,}"
+                f"{origin}, it would take {num_bytes:,} bytes of memory, but a file of {size:,} "
+                f"bytes may take at most {limit:,}"
             )
 
-    values = max(footer.values, footer.rows * len(footer.names))
-    claimed_bytes = VALUE_BYTES * values + footer.unpacked_bytes
-    refuse("claims", claimed_bytes)
+    num_values = max(footer.values, footer.rows * len(footer.names))
+    stated_bytes = VALUE_BYTES * num_values + footer.unpacked_bytes
+    require_allowed("by the sizes that it states", stated_bytes)
     selected_names = [name for name in footer.names if columns is None or name in columns]
-    if filled:
-        # A user's metric is recognised by all its columns together, so none is skipped.
+    if skip_empty:
+        # A user's metric is recognised only if all its columns are read, so none is skipped.
         skipped_names = footer.empty.intersection(schema_of()).difference(
-            NEVER_NULL, REQUIRED_IF_OK
+            NON_NULL_COLUMNS, REQUIRED_COLUMNS_IF_OK
         )
         selected_names = [name for name in selected_names if name not in skipped_names]
-    # By columns: polars' default takes twice the processor time for shards with wide rows.
+    # "columns": polars' default takes twice the processor time for shards with many columns.
     table = pl.read_parquet(content, columns=selected_names, parallel="columns")
     texts = table.select(cs.string().str.len_bytes().sum())
-    refuse("reaches", claimed_bytes + sum(total.item() for total in texts))
+    require_allowed("with its strings", stated_bytes + sum(total.item() for total in texts))
     return table
 
 
 def refuse_values(table: pl.DataFrame) -> None:
-    """Raise `BadShard` for values that no shard may have."""
+    """Raise `BadShard` if a table has values that are not allowed in a shard."""
     null_column = next(
-        (n for n in NEVER_NULL if n in table.columns and table[n].null_count()), None
+        (n for n in NON_NULL_COLUMNS if n in table.columns and table[n].null_count()), None
     )
     if null_column:
         raise BadShard(f"it has rows without a value of {null_column!r}")
@@ -334,26 +334,26 @@ def refuse_values(table: pl.DataFrame) -> None:
     if "image" in table.columns:
         checks["it has images without a name"] = ~col("image").str.contains("[^./]")
     if "status" in table.columns:
-        for name in REQUIRED_IF_OK:
+        for name in REQUIRED_COLUMNS_IF_OK:
             if name in table.columns:
                 is_missing = (col("status") == "ok") & col(name).is_null()
                 checks[f"it has measured rows without a value of {name!r}"] = is_missing
-    violations = table.select(**{message: marked.any() for message, marked in checks.items()})
-    if reasons := [column.name for column in violations if column.any()]:
-        raise BadShard(reasons[0])
+    violations = table.select(**{message: invalid.any() for message, invalid in checks.items()})
+    if messages := [column.name for column in violations if column.any()]:
+        raise BadShard(messages[0])
     if "status" in table.columns and (
         unknown_statuses := {*table["status"].unique()} - {"ok", "failed"}
     ):
-        raise BadShard(f"it has rows of the status {min(unknown_statuses)!r}")
+        raise BadShard(f"it has rows with the unknown status {min(unknown_statuses)!r}")
 
 
 def _number_checks(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
-    """Return an expression that marks numbers no run writes, by its error message."""
+    """Return an expression that marks invalid numbers, by its error message."""
     values = col(name)
     if kind == pl.Int64:
         minimum, maximum = NUMBER_RANGES.get(name, (-MAX_EXACT_INT, MAX_EXACT_INT))
-        out_of_range = ~values.is_between(minimum, maximum)
-        return {f"it has numbers of {name!r} beyond {maximum:,} or below {minimum:,}": out_of_range}
+        message = f"it has values of {name!r} that are not between {minimum:,} and {maximum:,}"
+        return {message: ~values.is_between(minimum, maximum)}
     if kind == pl.Float64:
         invalid = values.abs() > MAX_REAL  # also NaN, which polars orders above all numbers
         if name in QUANTITIES:

@@ -1,14 +1,14 @@
-"""Rows and streams on disk: shards, written once and atomically; streams named by their sha256.
+"""Rows and streams on disk: shards are written once, atomically; streams are named by sha256.
 
     results/<dataset>/per_image/*.parquet   rows; shards may hold several versions of a cell
-                     /per_image/shipped*    rows bundled with the project, marked as recorded
+                     /per_image/shipped*    rows bundled with the project
                      /runs/<run>.json       records of runs
                      /streams/ab/abcd...    the bytes
                      /pictures/ab/abcd....png   decoded pictures of rows without a stream
-                     /damaged/*             shards and streams set aside
+                     /damaged/*             shards and streams that were found damaged
                      /README.md             how to read the rows
 
-A cell's row is never edited: a later version is another row, and `Store.table` returns the best one
+A cell's row is never edited: another version is another row, and `Store.table` returns the best one
 (`rows.versions`). Stored data survives a power failure: streams are on disk before the shard that
 names them, and the shard before `append` returns. A damaged shard is skipped with a warning, and
 its cells are measured again.
@@ -32,7 +32,7 @@ from benchmark.errors import DamagedResults, Notice, StoreError
 from benchmark.registry import names_file
 from benchmark.rows.schema import CELL_COLUMNS, READER_COLUMNS, metric_columns, read_footer
 from benchmark.rows.shard import (
-    NEVER_NULL,
+    NON_NULL_COLUMNS,
     SHIPPED,
     BadShard,
     fill_columns,
@@ -52,7 +52,7 @@ Row = dict[str, Any]
 
 SMALL_SHARD_ROWS = 50_000  # smaller shards are merged at the end of a run
 VERSION_COLUMNS = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
-UNUSED_COLUMNS = ("bpp", "jobs", "threads")
+UNUSED_COLUMNS = ("bpp", "jobs", "threads")  # not read by means
 DIGESTS = ("cell", "stream_sha256", "decoded_sha256", "features_of")  # only tested for equality
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
@@ -62,11 +62,11 @@ README = (
 
 
 class Store(StreamFolder):
-    """Results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
+    """Results of one dataset in `results/<dataset>`: rows, streams, and records of runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._shards = folder, folder / "per_image"
-        self._damaged_shards: set[Path] = set()  # those read so far
+        self._damaged_shards: set[Path] = set()  # found so far
 
     def write_record(self, run: str, record: Mapping[str, Any]) -> None:
         """Write a run's record, the run's first file, and a README on reading the rows."""
@@ -87,7 +87,7 @@ class Store(StreamFolder):
         return Path(run).name == run and is_regular(self._run_path(run))
 
     def record(self, run: str) -> dict[str, Any]:
-        """Return a run's record, empty without one; raise `StoreError` for a damaged one."""
+        """Return a run's record, {} if there is none; raise `StoreError` if it is damaged."""
         path = self._run_path(run)
         try:
             return read_json(path, Row)
@@ -97,7 +97,7 @@ class Store(StreamFolder):
             raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the records of all runs, oldest first, with a warning for unreadable ones."""
+        """Return the records of all runs, oldest first; warn about unreadable ones."""
         records = []
         for path in sorted((self.folder / "runs").glob("*.json")):
             try:
@@ -120,12 +120,12 @@ class Store(StreamFolder):
         return path
 
     def _run_path(self, run: str) -> Path:
-        if Path(run).name != run:  # a stranger's rows may hold a path to elsewhere
-            raise StoreError(f"{self.folder} has a row whose run is called {run!r}")
+        if Path(run).name != run:  # another author's rows may contain a path
+            raise StoreError(f"{self.folder} has a row with the invalid run name {run!r}")
         return self.folder / "runs" / f"{run}.json"
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Make rows storable and write them as one shard; their streams must be stored already."""
+        """Make rows storable and write them as a shard, after their streams were stored."""
         self.add(make_storable(rows))
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -143,12 +143,12 @@ class Store(StreamFolder):
         return self.read()[0]
 
     def means_table(self) -> pl.DataFrame:
-        """Return `table` for means: texts as categories, digests hashed, unused columns absent."""
+        """Return `table` for means: strings as categories, digests hashed, no unused columns."""
         with self._lock(shared=True):
             measured_tables, bundled_tables = (
                 [
                     _shrink_columns(rows)
-                    for _, rows in self._read_tables(self._paths(bundled=is_bundled), filled=True)
+                    for _, rows in self._read_tables(self._paths(is_bundled), skip_empty=True)
                 ]
                 for is_bundled in (False, True)
             )
@@ -157,7 +157,7 @@ class Store(StreamFolder):
         )
 
     def read(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return `table`, and all versions measured here with the columns for `finished_rows`."""
+        """Return `table`, and VERSION_COLUMNS of all versions measured here."""
         measured_rows, bundled_rows = self._read_rows(), self._read_rows(bundled=True)
         all_rows = concatenate([measured_rows, _mark_bundled(bundled_rows)])
         rows = fill_columns(merge_versions(all_rows, features=True))
@@ -172,7 +172,7 @@ class Store(StreamFolder):
     ) -> set[str]:
         """Return the cells whose streams are missing or truncated in every finished row.
 
-        Reads no contents. Rows of runs without streams (`--no-keep`) or of declared size need none.
+        Contents are not read. Rows of runs with `--no-keep` or with a declared size need no stream.
         """
         rows = finished_rows(versions, timed).filter(col("cell").is_in([*cells]))
         lost_cells: set[str] = set()
@@ -181,9 +181,8 @@ class Store(StreamFolder):
         for row in rows.iter_rows(named=True):
             digest = row["stream_sha256"]
             is_complete = digest is None or self.has_stream(digest, row["num_bytes"])
-            (
-                complete_cells if is_complete or not keeps_streams(row["run"] or "") else lost_cells
-            ).add(row["cell"])
+            is_lost = not is_complete and keeps_streams(row["run"] or "")
+            (lost_cells if is_lost else complete_cells).add(row["cell"])
         return lost_cells - complete_cells
 
     def versions(self, bundled: bool = False) -> pl.DataFrame:
@@ -207,7 +206,7 @@ class Store(StreamFolder):
         return self._write_shard(rows.select(schema_of().names()), name)
 
     def move_damaged_shards(self) -> list[Path]:
-        """Set aside the damaged shards read so far, unless bundled or in use; return the paths."""
+        """Move the damaged shards found so far, unless bundled or in use; return the new paths."""
         moved_paths = []
         with self._lock() as is_locked, suppress(OSError):
             for path in sorted(self._damaged_shards if is_locked else ()):
@@ -229,14 +228,15 @@ class Store(StreamFolder):
         return rows if columns is None else rows.select(cs.by_name(columns, require_all=False))
 
     def _read_tables(
-        self, paths: Iterable[Path], columns: Sequence[str] | None = None, filled: bool = False
+        self, paths: Iterable[Path], columns: Sequence[str] | None = None, skip_empty: bool = False
     ) -> Iterator[tuple[Path, pl.DataFrame]]:
-        """Read shards one after another, with a warning for unusable ones."""
+        """Read shards one after another; warn about unusable ones."""
         for path in paths:
             try:
-                rows = read_shard(path, columns, filled)
-                if missing_columns := {*NEVER_NULL} & {*(columns or NEVER_NULL)} - {*rows.columns}:
-                    raise BadShard(f"it lacks the column {min(missing_columns)!r}")
+                rows = read_shard(path, columns, skip_empty)
+                for name in sorted(NON_NULL_COLUMNS):
+                    if name not in rows.columns and (columns is None or name in columns):
+                        raise BadShard(f"it lacks the column {name!r}")
             except OSError as error:
                 raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
             except BadShard as error:
@@ -247,7 +247,7 @@ class Store(StreamFolder):
     def _warn(self, path: Path, error: BadShard) -> None:
         if error.damaged:
             self._damaged_shards.add(path)
-        remedy = "its cells are measured again; use the version that wrote it, or remove it"
+        remedy = "use the version that wrote it, or remove it; its cells are measured again"
         if path.name.startswith(SHIPPED):
             remedy = "get the bundled file again"
         elif error.damaged:
@@ -260,7 +260,7 @@ class Store(StreamFolder):
             merged_shard = self._write_shard(
                 fill_columns(merge_versions(concatenate([*tables.values()])))
             )
-            for path in tables.keys() - {merged_shard}:  # unless it is the merged shard itself
+            for path in tables.keys() - {merged_shard}:  # it may be one of them
                 path.unlink()
 
     def _write_shard(self, table: pl.DataFrame, bundled_name: str = "") -> Path:
@@ -282,13 +282,13 @@ class Store(StreamFolder):
         try:
             lock(descriptor)
         except BlockingIOError:
-            message = f"another run uses {self.folder}: cells that neither has stored yet are "
-            message += "measured by both, and no row is lost"
+            message = f"another run uses {self.folder}: both measure the cells that neither has "
+            message += "stored yet; no row is lost"
             warnings.warn(message, Notice, stacklevel=4)
 
     @contextmanager
     def _lock(self, shared: bool = False) -> Iterator[bool]:
-        """Lock the shards; yield False if they are locked already or absent."""
+        """Lock the shards; yield False if another run locked them, or if there are none."""
         with ExitStack() as stack:
             try:
                 descriptor = os.open(self._shards, os.O_RDONLY)
@@ -300,14 +300,14 @@ class Store(StreamFolder):
 
 
 def stores_below(results: Path) -> dict[str, Path]:
-    """Return the stores of a results folder by name, except those named like a Python file."""
+    """Return the stores in a results folder by name, except for names of Python files."""
     begin_with_bundled(results)
     folders = (path.parent for path in sorted(results.glob("*/per_image")))
     return {folder.name: folder for folder in folders if not names_file(folder.name)}
 
 
 def concatenate(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Concatenate tables, without the columns of metrics (except PSNR) that no row has."""
+    """Concatenate tables, leaving out metrics (except PSNR) that no row has."""
     names = dict.fromkeys(name for table in tables for name in table.columns)
     valued_tables = [
         table.select(series for series in table if series.null_count() < table.height)
@@ -348,7 +348,7 @@ def _row_count(path: Path) -> int:
     try:
         return read_footer(read_regular(path, MAX_FOREIGN_FILE_BYTES)).rows
     except (OSError, ValueError, RecursionError):
-        return 0  # reading it will report what is wrong
+        return 0  # reported when the shard is read
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

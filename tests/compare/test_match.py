@@ -329,9 +329,9 @@ def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
         for quality, size in zip((5, 9, 20), sizes, strict=True)
     ]
     result = collect_streams(summarise(table(rows)).points, PSNR, [PSNR])
-    assert np.array_equal(np.sort(result.image), result.image)
+    assert np.array_equal(np.sort(result.image_ids), result.image_ids)
     bpp = result.values["bytes"]
-    by_image = [bpp[result.image == number].tolist() for number in np.unique(result.image)]
+    by_image = [bpp[result.image_ids == number].tolist() for number in np.unique(result.image_ids)]
     assert sorted(by_image) == [[0.1, 0.2, 0.3], [0.5, 0.6, 0.9]]
     values = [setting.value for setting in result.settings]
     assert [value for value, rate in zip(values, bpp, strict=True) if rate < 0.4] == [9, 20, 5]
@@ -341,7 +341,7 @@ def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
     rows = [row(codec, 20, "a", num_bytes=size, psnr_db=30.0)
             for codec, size in (("jpeg", 300), ("webp", 150))]  # fmt: skip
     (result,) = match_rows(rows, "jpeg", "webp")
-    (record,) = result.pair_records(dict.fromkeys(result.first.image.tolist(), "a"))
+    (record,) = result.pair_records(dict.fromkeys(result.first.image_ids.tolist(), "a"))
     assert (record["image"], record["codec"], record["against"]) == ("a", "jpeg", "webp")
     assert (record["codec_setting"], record["against_setting"]) == ("quality=20", "quality=20")
     assert (record["codec_bpp"], record["against_bpp"]) == (0.3, 0.15)

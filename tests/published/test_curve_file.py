@@ -40,7 +40,7 @@ def test_usual_forms_of_a_curve_are_one_curve(tmp_path, name):
     (tmp_path / name).write_text(FORMS[name])
     (curve,) = read_curves(tmp_path / name)
     assert curve.name == ("x" if name == "zoo.json" else (tmp_path / name).stem)
-    assert curve.in_db == (("ms_ssim",) if name in ("db.csv", "lists.json") else ())
+    assert curve.db_columns == (("ms_ssim",) if name in ("db.csv", "lists.json") else ())
     assert curve.series["psnr_db"] == (RATES, PSNR)
     np.testing.assert_allclose(curve.series["ms_ssim"], (RATES, MS_SSIM), rtol=1e-12)
 
@@ -63,8 +63,8 @@ def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
         ("a.csv", "bpp,psnr\n.1,28\n0,28\n", "rate"),
         ("a.csv", "bpp,psnr\n.1,28\n1000,28\n", "rate"),
         ("a.csv", "bpp,psnr\n.1,28\n.2,\n", "row 3, psnr must be a finite number, not ''"),
-        ("a.csv", "bpp,psnr\n.1,28\n.2,1000001\n", "an impossible psnr_db"),
-        ("a.csv", "bpp,ms-ssim (db)\n.1,9\n.2,200.5\n", "an impossible ms_ssim_db"),
+        ("a.csv", "bpp,psnr\n.1,28\n.2,1000001\n", "an impossible value of psnr_db"),
+        ("a.csv", "bpp,ms-ssim (db)\n.1,9\n.2,200.5\n", "an impossible value of ms_ssim_db"),
         ("a.json", '{"bpp": [0.1]}', "lacks rates"),
         ("a.json", '{"psnr": [28], "ms-ssim": [0.9]}', "lacks rates"),
         ("a.json", '{"bpp": [], "psnr": [28]}', "lists are empty"),
@@ -74,7 +74,7 @@ def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
         ("a.json", '{"bpp": [0.1, 0.2], "psnr": [28]}', "lengths"),
         ("a.json", '{"psnr": [28]}', "rates"),
         ("a.csv", "\udcff", "UTF-8"),
-        ("a.csv", "bpp,psnr,psnr\n.1,28,29\n.2,30,31\n", "a column twice (psnr)"),
+        ("a.csv", "bpp,psnr,psnr\n.1,28,29\n.2,30,31\n", "a quantity twice (psnr)"),
         ("a.csv", "bpp,psnr,PSNR [dB]\n.1,28,29\n.2,30,31\n", "twice (psnr and PSNR [dB])"),
         ("a.csv", "bpp,rate,psnr\n.1,.1,29\n.2,.2,31\n", "twice (bpp and rate)"),
         ("a.csv", "bpp,ms-ssim,ms-ssim (db)\n.1,.9,9\n", "twice (ms-ssim and ms-ssim (db))"),

@@ -139,8 +139,8 @@ def test_a_stream_that_does_not_decode_has_its_reason_among_the_images_that_a_po
     assert answer.tables["images"].rows == (cells,)
 
 
-def curve(name, *points, column="psnr_db", in_db=()):
-    return NamedCurve(name, {column: tuple(zip(*points, strict=True))}, in_db)
+def curve(name, *points, column="psnr_db", db_columns=()):
+    return NamedCurve(name, {column: tuple(zip(*points, strict=True))}, db_columns)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_
 def test_a_curve_in_decibels_is_compared_in_them_by_the_mean_or_of_the_mean(decibels, agreement):
     rows = [row("webp", 30.0, "a", ms_ssim=0.98413), row("webp", 30.0, "b", ms_ssim=0.99587)]
     sent = curve("webp", (rows[0]["bpp"], 1 - 10 ** (-decibels / 10)), column="ms_ssim",
-                 in_db=("ms_ssim",))  # fmt: skip
+                 db_columns=("ms_ssim",))  # fmt: skip
     rows[1] |= {"bpp": rows[0]["bpp"]}
     answer = questions.check_numbers(reviewed(reconstructions=rows, curves=[sent]))
     assert answer.tables["curves"].rows[0][-1] == agreement

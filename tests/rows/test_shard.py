@@ -12,8 +12,8 @@ from benchmark.errors import StoreError
 from benchmark.rows import shard
 from benchmark.rows.schema import READER_COLUMNS, metric_columns, read_footer
 from benchmark.rows.shard import (
-    NEVER_NULL,
-    RETIRED,
+    NON_NULL_COLUMNS,
+    RETIRED_COLUMNS,
     BadShard,
     make_storable,
     read_parquet,
@@ -36,12 +36,12 @@ def write_parquet(path, columns, **options):
 
 
 BOMBS = {
-    "rows": (lambda: {"status": repeated(None, 3_000_000, pl.String)}, "claims 24,"),
-    "numbers": (lambda: {"psnr_db": repeated(0.0, 2_000_000)}, "claims 32,"),
-    "text": (lambda: {"cell": repeated("x" * 2000, 20_000)}, "reaches 40,"),
-    "long text": (lambda: {"cell": repeated("x" * (1 << 18), 100)}, "reaches 26,"),
-    "one text": (lambda: {"cell": ["x" * (1 << 26)]}, "claims 67,"),
-    "list": (lambda: {"influence": [repeated(0.0, 1 << 22)]}, "claims "),
+    "rows": (lambda: {"status": repeated(None, 3_000_000, pl.String)}, "states, it would take 24,"),
+    "numbers": (lambda: {"psnr_db": repeated(0.0, 2_000_000)}, "states, it would take 32,"),
+    "text": (lambda: {"cell": repeated("x" * 2000, 20_000)}, "strings, it would take 40,"),
+    "long text": (lambda: {"cell": repeated("x" * (1 << 18), 100)}, "strings, it would take 26,"),
+    "one text": (lambda: {"cell": ["x" * (1 << 26)]}, "states, it would take 67,"),
+    "list": (lambda: {"influence": [repeated(0.0, 1 << 22)]}, "states, it would take "),
 }
 
 
@@ -52,7 +52,7 @@ def test_a_small_file_with_huge_contents_is_refused(name, tmp_path, monkeypatch)
     columns, reason = BOMBS[name]
     path = write_parquet(tmp_path / "a.parquet", columns())
     assert path.stat().st_size < 200_000
-    with pytest.raises(BadShard, match=f"^unpacked, it {reason}") as refusal:
+    with pytest.raises(BadShard, match=reason) as refusal:
         read_parquet(path)
     assert not refusal.value.damaged
 
@@ -66,7 +66,9 @@ def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
     monkeypatch.setattr(pl, "read_parquet", read)
     size = path.stat().st_size
     limit = f"{(64 << 20) + 100 * size:,}"
-    with pytest.raises(BadShard, match=rf"claims \d+,\d+,\d+ .* {size:,} .* {limit}$"):
+    with pytest.raises(
+        BadShard, match=rf"states, it would take \d+,\d+,\d+ .* {size:,} .* {limit}$"
+    ):
         read_parquet(path)
 
 
@@ -77,7 +79,7 @@ def test_real_rows_are_read_as_polars_reads_them(columns, monkeypatch):
     for path in sorted((bundled_results() / "kodak" / "per_image").glob("*.parquet")):
         names = pl.read_parquet_schema(path)
         present_columns = None if columns is None else [name for name in columns if name in names]
-        read = pl.read_parquet(path, columns=present_columns).drop(RETIRED, strict=False)
+        read = pl.read_parquet(path, columns=present_columns).drop(RETIRED_COLUMNS, strict=False)
         assert read_shard(path, columns).equals(read)
 
 
@@ -87,11 +89,11 @@ def test_columns_without_a_value_are_skipped_unless_every_row_must_have_one(tmp_
     path = tmp_path / "a.parquet"
     pl.DataFrame(columns, kinds).write_parquet(path)
     assert read_shard(path).columns == [*columns]
-    assert read_shard(path, filled=True).columns == ["status", "cell", "psnr_db"]
+    assert read_shard(path, skip_empty=True).columns == ["status", "cell", "psnr_db"]
     incomplete_table = pl.DataFrame({**columns, "bpp": [None]}, {**kinds, "bpp": pl.Float64})
     incomplete_table.write_parquet(path)
     with pytest.raises(BadShard, match="'bpp'"):
-        read_shard(path, filled=True)
+        read_shard(path, skip_empty=True)
 
 
 @pytest.mark.parametrize("sets", [False, True])
@@ -214,7 +216,7 @@ ODD = [
     -1, 0, 2**53, 2**53 + 1, 10**20, 10**400, -0.5, NAN, INF, -INF, 1e-300, 1e100, 1e300,
     True, "", "x", "a\nb", "\udcff.png", "y" * 100_000, b"x", [1], {"a": 1}, 1j, object(),
 ]  # fmt: skip
-WRITTEN = [name for name in schema_of() if name not in (*READER_COLUMNS, *NEVER_NULL)]
+WRITTEN = [name for name in schema_of() if name not in (*READER_COLUMNS, *NON_NULL_COLUMNS)]
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +245,7 @@ def test_whatever_a_row_is_given_is_written_so_that_it_is_read(column, sound_row
     assert len(read) == len(ODD)
 
 
-@pytest.mark.parametrize("column", NEVER_NULL)
+@pytest.mark.parametrize("column", NON_NULL_COLUMNS)
 def test_a_row_without_what_makes_it_one_is_not_written(column, sound_row, tmp_path):
     store = Store(tmp_path / "kodak")
     stored_values = []

@@ -201,7 +201,7 @@ def open_pack(path: Path) -> Pack:
     """Read and check a pack's rows; streams are checked when read. Raises `BadPack`."""
     import msgspec  # only imported when a pack is opened
 
-    from benchmark.rows.shard import BadShard, fact_in, fill_columns, parse_shard
+    from benchmark.rows.shard import BadShard, fill_columns, parse_shard, read_fact
 
     class PackNotes(msgspec.Struct):
         notes: tuple[str, ...] = ()
@@ -213,7 +213,7 @@ def open_pack(path: Path) -> Pack:
         raise BadPack(path, f"it holds no {ROWS}, or one of more than {MAX_ROWS_BYTES} bytes")
     try:
         table = fill_columns(parse_shard(content))
-        about = parse_json(fact_in(content, ABOUT) or "{}", PackNotes)
+        about = parse_json(read_fact(content, ABOUT) or "{}", PackNotes)
         rows, infos = _check_rows(table, about.licences)
     except (BadShard, BadFile, BadOption) as error:
         raise BadPack(path, f"{ROWS}: {error}") from error

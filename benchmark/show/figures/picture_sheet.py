@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 GAP_INCHES, EDGE_INCHES, PAD_INCHES = 0.05, 0.02, 0.03
 NO_BREAK = "\N{NO-BREAK SPACE}"
-BOLD_WIDTH = 1.15  # width of bold type, relative to regular type
+BOLD_WIDTH = 1.15  # width of bold relative to regular type
 STRIDE_PX = 8  # step of the search for the most different square
 COLOURS = "inferno"  # black means no error; where.js uses the same
 GAP_PX = 4  # gap between a crop and its map
 BAR_INCHES = 0.46  # height of the colour bar below the maps, with its numbers and its label
-BAR = 0.3, 0.4, 0.46, 0.08  # left and width as shares of the figure; bottom and height in inches
+BAR = 0.3, 0.4, 0.46, 0.08  # left, width (shares of the figure); bottom, height (inches)
 MAX_DECIMALS = 3  # maximum for a value below a picture
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
@@ -47,17 +47,17 @@ class PictureTile(NamedTuple):
 
     heading: str
     pixels: Pixels
-    values: Mapping[Quantity, float | None]  # None where there is no number
+    values: Mapping[Quantity, float | None]  # None: no value
     record: Mapping[str, Any]  # for the csv; empty for the source
-    box: Box | None = None  # part to frame
+    box: Box | None = None  # part of the picture to frame
     remark: str = ""  # printed in brackets after the rate
 
 
 def most_different_square(pictures: Sequence[NDArray[Any]], side: int) -> Box:
-    """Return the square in which pictures of the same size differ most, the first of several.
+    """Return the square in which pictures of the same size differ most (the first of them).
 
-    The difference is the sum of the samples' variances. For pictures smaller than the square, the
-    side is the shorter side.
+    The difference is the sum of the samples' variances. In smaller pictures, the square has the
+    picture's shorter side.
 
     >>> flat = np.zeros((64, 64, 3), np.uint8)
     >>> other = flat.copy()
@@ -70,8 +70,8 @@ def most_different_square(pictures: Sequence[NDArray[Any]], side: int) -> Box:
         np.stack([picture.astype(np.float32) for picture in pictures]).var(axis=0).sum(axis=2)
     )
     integral = np.pad(variances.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    low, high = (slice(0, -side, STRIDE_PX), slice(side, None, STRIDE_PX))
-    sums = integral[high, high] - integral[low, high] - integral[high, low] + integral[low, low]
+    start, end = (slice(0, -side, STRIDE_PX), slice(side, None, STRIDE_PX))
+    sums = integral[end, end] - integral[start, end] - integral[end, start] + integral[start, start]
     top, left = (STRIDE_PX * int(index) for index in np.unravel_index(sums.argmax(), sums.shape))
     return left, top, side, side
 
@@ -79,9 +79,9 @@ def most_different_square(pictures: Sequence[NDArray[Any]], side: int) -> Box:
 def draw_pictures(
     tiles: Sequence[PictureTile], columns: int, caption: str, notes: Sequence[str] = ()
 ) -> DrawnFigure:
-    """Draw tiles row by row over the width of a figure, all equally wide.
+    """Draw tiles of equal width row by row, over the full width of a figure.
 
-    Rows are as high as their highest picture. Magnified pixels are not interpolated.
+    Rows are as tall as their tallest picture. Magnified pixels are not interpolated.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -117,7 +117,7 @@ def draw_pictures(
                 )
                 axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
                 axes.set_axis_off()
-                for colour, points in (("black", 2.2), ("white", 1.1)):  # seen on any picture
+                for colour, points in (("black", 2.2), ("white", 1.1)):  # visible on any picture
                     if tile.box:
                         frame = Rectangle(tile.box[:2], *tile.box[2:], fill=False)
                         frame.set(edgecolor=colour, linewidth=points)
@@ -137,15 +137,15 @@ def draw_pictures(
         Column(q.label, partial(_tile_value, q), f".{q.decimals}f") for q in quantities
     ]
     if any(tile.remark for tile in recorded_tiles):
-        table_columns.insert(2, Column("off the rate", "remark", str))
+        table_columns.insert(2, Column("rate deviation", "remark", str))
     table = Table.create(table_columns, recorded_tiles, notes) if recorded_tiles else None
-    keys = dict.fromkeys(key for tile in recorded_tiles for key in tile.record)  # crops may differ
+    keys = dict.fromkeys(key for tile in recorded_tiles for key in tile.record)
     records = [{key: tile.record.get(key) for key in keys} for tile in recorded_tiles]
     return DrawnFigure(figure, caption, records, table)
 
 
 def colour_map(values: ErrorMap, scale: MapScale, end: float) -> Pixels:
-    """Return a map in colours from 0 to `end`, in the legend's unit; NaN is grey."""
+    """Return a map in colours from 0 to `end`, in the unit of the legend; NaN is grey."""
     from matplotlib import colormaps
 
     colours = colormaps[COLOURS].with_extremes(bad="#808080")
@@ -159,15 +159,15 @@ def stack_map(pixels: Pixels, map_pixels: Pixels) -> Pixels:
 
 
 def add_bar(figure: "Figure", scale: MapScale, end: float) -> None:
-    """Enlarge a figure at the bottom and draw the scale's colour bar there."""
+    """Enlarge a figure at the bottom, and draw the scale's colour bar there."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     figure_height = figure.get_figheight()
     height = figure_height + BAR_INCHES
 
-    def raise_position(place: float) -> float:
-        return (place * figure_height + BAR_INCHES) / height
+    def raise_position(position: float) -> float:
+        return (position * figure_height + BAR_INCHES) / height
 
     for axes in figure.axes:
         box = axes.get_position()
@@ -177,9 +177,9 @@ def add_bar(figure: "Figure", scale: MapScale, end: float) -> None:
     for text in figure.texts:
         text.set_y(raise_position(text.get_position()[1]))
     figure.set_figheight(height)
-    left, width, low, tile_height = BAR
+    left, width, bottom, bar_height = BAR
     with figure_style():
-        axes = figure.add_axes((left, (low - tile_height) / height, width, tile_height / height))
+        axes = figure.add_axes((left, (bottom - bar_height) / height, width, bar_height / height))
         colours = ScalarMappable(Normalize(0, end), COLOURS)
         bar = figure.colorbar(colours, axes, orientation="horizontal", extend="max")
         bar.set_label(scale.label, fontsize=TEXT_POINTS, labelpad=1)
@@ -192,7 +192,7 @@ def _tile_value(quantity: Quantity, tile: PictureTile) -> float | None:
 
 
 def _tile_lines(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
-    """Return the lines below a picture, and whether each is bold."""
+    """Return the lines of text below a picture, each with a flag for bold type."""
     values = {quantity: value for quantity, value in tile.values.items() if value is not None}
     remark = f" ({tile.remark})" if tile.remark else ""
     leading_texts = [f"{values[SIZE]:.1f} kB"] if SIZE in values else []

@@ -1,8 +1,8 @@
-"""Pictures of the page: lossless files of the scored pixels, their maps, and crops.
+"""Pictures of the page: lossless files of the scored pixels, error maps, and crops.
 
-The choice of images is made before any stream is decoded. A map shows where a decoded picture is
-worse, in grey at half the size; the page adds colours and scale (where.js). Files are named by the
-digest of their content, so adding a codec changes none.
+Images are chosen before any stream is decoded. A map shows where a decoded picture differs from the
+original, in grey at half the size; the page adds colours and scale (where.js). Files are named by
+the digest of their content, so adding a codec changes none.
 """
 
 import math
@@ -57,18 +57,18 @@ ALL = "all"
 MAX_DECODE_SECONDS = 20.0  # limit for all pictures together, on one core
 SLOW_SECONDS = 10.0  # per megapixel; slower decoders, such as diffusion models, need `ALL`
 UNKNOWN_SECONDS = 1.0  # per megapixel, for a codec of unknown speed
-UNKNOWN_BYTES = 1.5  # per pixel, if the original is absent
+UNKNOWN_BYTES = 1.5  # per pixel, if the original is missing
 DECODED_SHARE = 0.9  # a picture's bytes per byte of the original; .12 to .86 in 70 pictures
-# Bits per pixel, in the order in which a photograph gets pictures of all codecs, so that even few
-# pictures can be compared at one rate.
+# In bits per pixel: a photograph gets every codec's picture at the first rate, then at the second,
+# so that even a few pictures can be compared at one rate.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
-FEW_PHOTOGRAPHS = 6  # each gets pictures at ROUNDS rates before any gets all rates
+FEW_PHOTOGRAPHS = 6  # if at most so many, each gets ROUNDS rates before any gets all rates
 ROUNDS = 3
 
 PERCEPTUAL_METRICS, LUMA_METRIC = ("lpips_squeeze", "lpips"), "psnr_y"
 MAPS_SHARE = 0.17  # bytes of a decoded picture's maps per byte of the original
-CROP_SIDES = (192, 160, 128, 96)  # px; the largest that keeps all crops within CROP_BYTES
-CROP_BYTES = 660_000  # for all crops together; base64 adds a third
+CROP_SIDES = (192, 160, 128, 96)  # px; the largest is used with which all crops fit in CROP_BYTES
+CROP_BYTES = 660_000  # limit for all crops together; base64 adds a third
 MAX_WEBP_PX = 16383  # longest side; a larger picture is a PNG
 COLUMNS = (
     "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
@@ -78,12 +78,12 @@ COLUMNS = (
 
 
 StoredRow = Mapping[str, Any]
-# Maps a number of steps to a context manager, whose value is called with each progress
+# Takes a number of steps; returns a context manager whose value is called with progress reports
 ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
 
 
 def parse_limit(text: str) -> float:
-    """Parse `--page-images`: bytes of all pictures, inf for "all"; raise `UsageError` otherwise."""
+    """Return the bytes that `--page-images` allows, inf for "all"; `UsageError` if invalid."""
     if text == ALL:
         return math.inf
     size = re.fullmatch(r"(\d+(?:\.\d+)?) ?MB", text, re.IGNORECASE)
@@ -97,17 +97,17 @@ def order_images(
 ) -> list[ImageKey]:
     """Return the images in the order in which the page gets their pictures.
 
-    Photographs follow each other, so that every point opens into an image of the first photograph;
-    of up to FEW_PHOTOGRAPHS, the first ROUNDS rates of each come before the rest. Within a
-    photograph, `first_labels` precede other codecs, and in either group the points nearest to
+    One photograph follows another, so that every point on the page has a picture of the first. If
+    there are at most FEW_PHOTOGRAPHS, the first ROUNDS rates of each come first. Pictures of one
+    photograph: `first_labels` precede other codecs; within both groups, points nearest to
     `find_matched_rate` and RATES come first, rate by rate. Photographs are ordered by number of
     pictures, descending, then size, ascending, then name.
     """
-    keys_by_number = group_by_key((key[2], key) for key in rows)
+    keys_by_image = group_by_key((key[2], key) for key in rows)
 
-    def sort_key(number: int) -> tuple[int, int, str]:
-        row = rows[keys_by_number[number][0]]
-        return -len(keys_by_number[number]), row["width_px"] * row["height_px"], row["image"]
+    def sort_key(image_id: int) -> tuple[int, int, str]:
+        row = rows[keys_by_image[image_id][0]]
+        return -len(keys_by_image[image_id]), row["width_px"] * row["height_px"], row["image"]
 
     def nearest_keys(keys: Sequence[ImageKey], rates: Sequence[float]) -> Iterator[ImageKey]:
         for rate in rates:
@@ -118,9 +118,9 @@ def order_images(
 
     rounds: list[list[ImageKey]] = [[] for _ in range(ROUNDS)]
     ordered_keys: list[ImageKey] = []
-    numbers = sorted(keys_by_number, key=sort_key)
-    for number in numbers:
-        keys = keys_by_number[number]
+    image_ids = sorted(keys_by_image, key=sort_key)
+    for image_id in image_ids:
+        keys = keys_by_image[image_id]
         first_keys = [key for label in first_labels for key in keys if key[0] == label]
         rates = [*find_matched_rate(rows, first_keys), *RATES]
         for round_keys, rate in zip(rounds, rates, strict=False):
@@ -132,12 +132,12 @@ def order_images(
             *nearest_keys(other_keys, RATES),
             *other_keys,
         ]
-    if len(numbers) <= FEW_PHOTOGRAPHS:
+    if len(image_ids) <= FEW_PHOTOGRAPHS:
         ordered_keys = [*chain.from_iterable(rounds), *ordered_keys]
     return list(dict.fromkeys(ordered_keys))
 
 
-def select_within(
+def select_images(
     order: Sequence[ImageKey],
     rows: Mapping[ImageKey, StoredRow],
     seconds: Mapping[ImageKey, float],
@@ -147,8 +147,8 @@ def select_within(
 ) -> list[ImageKey]:
     """Return the images of `order` that fit the limits.
 
-    original_bytes: size of an image's original. maps_share: size of the maps per byte of it. The
-    selection ends with the first image that does not fit. Unless the bytes are infinite, decoding
+    original_bytes: size of an image's original. maps_share: bytes of its maps per byte of that. The
+    selection ends before the first image that does not fit. Unless the bytes are infinite, decoding
     takes at most MAX_DECODE_SECONDS, and slow decoders are left out.
     """
     is_unlimited = math.isinf(max_bytes)
@@ -156,15 +156,15 @@ def select_within(
         (math.inf, math.inf) if is_unlimited else (MAX_DECODE_SECONDS, SLOW_SECONDS)
     )
     selected_keys: list[ImageKey] = []
-    numbers: set[int] = set()
+    images: set[int] = set()
     for key in order:
         if seconds[key] > min(seconds_left, max_megapixel_seconds * megapixels(rows[key])):
             continue
-        bytes_needed = original_bytes(key) * (DECODED_SHARE + maps_share + (key[2] not in numbers))
+        bytes_needed = original_bytes(key) * (DECODED_SHARE + maps_share + (key[2] not in images))
         if bytes_needed > max_bytes:
             break
         max_bytes, seconds_left = max_bytes - bytes_needed, seconds_left - seconds[key]
-        numbers.add(key[2])
+        images.add(key[2])
         selected_keys.append(key)
     return selected_keys
 
@@ -178,12 +178,12 @@ def decode_seconds(row: StoredRow, device: str) -> float:
     except BadOption:
         facts = Facts()
     typical_seconds = [typical.seconds for typical in facts.typical if typical.device == device]
-    rate = (
+    megapixel_seconds = (
         interpolate(typical_seconds[0], row["setting_value"])
         if typical_seconds
         else UNKNOWN_SECONDS
     )
-    return rate * megapixels(row)
+    return megapixel_seconds * megapixels(row)
 
 
 def megapixels(row: StoredRow) -> float:
@@ -205,19 +205,19 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
     specs, editions = rows.specs(), rows.edition[is_shown].tolist()
     edition_labels = summary.labels
     used_keys = {
-        (edition_labels[p.edition], str(p.setting), number)
+        (edition_labels[p.edition], str(p.setting), image_id)
         for p in summary.points
-        for number in p.image_ids
+        for image_id in p.image_ids
     }
     stored_rows: dict[ImageKey, StoredRow] = {}
     chosen_rows = rows.select(*COLUMNS, mask=is_shown).rows(named=True)
-    for row, number, edition in zip(
+    for row, image_id, edition in zip(
         chosen_rows, rows.image[is_shown].tolist(), editions, strict=True
     ):
         key = (
             labels_by_spec[specs[edition]],
             f"{row['setting_name']}={row['setting_value']:g}",
-            number,
+            image_id,
         )
         if key in used_keys:
             stored_rows[key] = row
@@ -225,7 +225,7 @@ def rows_by_image(table: pl.DataFrame, summary: Summary, coding: str) -> dict[Im
 
 
 class PictureFiles:
-    """Lossless files of a page's pixels; paths are relative to the page's folder."""
+    """Lossless picture files of a page; paths are relative to the page's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -235,7 +235,7 @@ class PictureFiles:
         return is_regular(self.folder / path, within=self.folder)
 
     def write(self, path: str, pixels: Pixels) -> None:
-        """Write pixels as a file; raise `StoreError` if that fails."""
+        """Write pixels to a file; raise `StoreError` if that fails."""
         write_files(self.folder, {path: file_bytes(pixels)}, what="page's picture")
 
     def pixels(self, path: str) -> Pixels:
@@ -245,29 +245,29 @@ class PictureFiles:
         return np.asarray(webp_decode((self.folder / path).read_bytes()))
 
     def num_bytes(self, path: str) -> int:
-        """Return the size of a file."""
+        """Return the number of bytes of a file."""
         return (self.folder / path).stat().st_size
 
 
 class PagePhotographs:
-    """The originals of a page's pictures; each file is written at first use."""
+    """The originals of a page's pictures; a file is written when it is first used."""
 
     def __init__(self, files: PictureFiles, sources: Mapping[str, Source] | str) -> None:
-        """sources: photographs by the sha256 of their pixels, or why there are none."""
+        """sources: photographs by the sha256 of their pixels, or the reason why there are none."""
         self.files, self._sources = files, sources
         self._by_sha256: dict[str, SourcePicture] = {}
 
     def original(self, row: StoredRow) -> SourcePicture:
-        """Return the photograph of a row, or why it is absent."""
+        """Return the photograph of a row, or the reason why there is none."""
         digest = row["image_sha256"]
         if digest not in self._by_sha256:
             path = picture_path(row, "image_sha256")
-            absent = "" if self.files.has(path) else self._write_original(path, digest)
-            self._by_sha256[digest] = source_picture(row, None if absent else path, absent)
+            reason = "" if self.files.has(path) else self._write_original(path, digest)
+            self._by_sha256[digest] = source_picture(row, None if reason else path, reason)
         return self._by_sha256[digest]
 
     def num_bytes(self, row: StoredRow) -> float:
-        """Return the size of a row's photograph; an estimate if it is absent."""
+        """Return the bytes of a row's photograph; an estimate if it is missing."""
         path = self.original(row).picture
         return self.files.num_bytes(path) if path else UNKNOWN_BYTES * 1e6 * megapixels(row)
 
@@ -276,7 +276,7 @@ class PagePhotographs:
         if isinstance(self._sources, str):
             return self._sources
         if (source := self._sources.get(digest)) is None:
-            return "The original is missing: the dataset now has other pixels under that name."
+            return "The original is missing: the dataset's image of that name has other pixels."
         try:
             self.files.write(path, read_image(source.file.path, flatten=True).pixels)
         except ImageRefused as error:
@@ -293,11 +293,11 @@ class Plan(NamedTuple):
     keys: Sequence[ImageKey]  # candidates within the limit, in order
     keys_to_decode: Sequence[ImageKey]  # keys without a file
     seconds: float  # estimated time to decode
-    limit: str  # limit as a text; empty without a limit
+    limit: str  # the limit as text, "" if there is none
 
     @property
     def sentence(self) -> str:
-        """Sentence on the pictures that will be decoded."""
+        """Sentence on the number of pictures, and the time to decode them."""
         return (
             f"page: {counted(len(self.keys), 'picture')} of {counted(len(self.rows), 'stream')}, "
             f"{len(self.keys_to_decode)} to decode in about {max(self.seconds, 1):.0f} s"
@@ -305,7 +305,7 @@ class Plan(NamedTuple):
         )
 
     def excess_reason(self, command: str) -> str:
-        """Return why a candidate is not on the page. command: command that makes the page."""
+        """Return why the page lacks a candidate. command: the command that makes the page."""
         return (
             f"No picture: beyond the page's limit{self.limit}; "
             f"`{command} --page-images all` adds it."
@@ -315,12 +315,12 @@ class Plan(NamedTuple):
 class PagePictures(NamedTuple):
     """The pictures of a page after decoding."""
 
-    photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
+    photographs: Mapping[int, SourcePicture]  # by image id
     decoded: Mapping[ImageKey, DecodedPicture]  # for every row: a file, or why there is none
     keys: Sequence[ImageKey]  # keys of pictures with a file
 
     def sizes(self, files: PictureFiles) -> dict[str, int]:
-        """Return the bytes of the page's files in PICTURES, by name."""
+        """Return the number of bytes of the page's files in PICTURES, by name."""
         decoded = [self.decoded[key] for key in self.keys]
         paths = {photograph.picture for photograph in self.photographs.values()}
         paths |= {picture.picture for picture in decoded}
@@ -335,7 +335,7 @@ def plan_pictures(
     first_labels: Sequence[str],
     max_bytes: float,
 ) -> Plan:
-    """Choose a page's pictures, preferring `first_labels`; write their photographs."""
+    """Choose a page's pictures, preferring codecs in `first_labels`; write the photographs."""
     device, files = device_kind(chosen_device()), photographs.files
     reasons = {
         key: reason for key, row in rows.items() if (reason := stored_pictures.absence_reason(row))
@@ -349,7 +349,7 @@ def plan_pictures(
     def original_bytes(key: ImageKey) -> float:
         return photographs.num_bytes(rows[key])
 
-    keys = select_within(order, rows, seconds, original_bytes, max_bytes, MAPS_SHARE)
+    keys = select_images(order, rows, seconds, original_bytes, max_bytes, MAPS_SHARE)
     keys_to_decode = [key for key in keys if not files.has(picture_path(rows[key]))]
     wall_seconds = sum(seconds[key] for key in keys_to_decode)
     wall_seconds /= max(1, min(cores(), len(keys_to_decode)))
@@ -389,17 +389,17 @@ def page_pictures(
     photographs: PagePhotographs,
     excess_reason: str,
 ) -> PagePictures:
-    """Return the pictures of a completed plan. excess_reason: why other candidates are absent."""
+    """Return the pictures of a completed plan. excess_reason: why candidates were left out."""
     decoded = {
         key: DecodedPicture(None, f"No picture: {reason}.") for key, reason in plan.reasons.items()
     }
     decoded |= {key: DecodedPicture(None, excess_reason, limited=True) for key in plan.candidates}
     decoded |= {key: DecodedPicture(picture_path(plan.rows[key])) for key in plan.keys}
     decoded |= failures
-    numbers = {number for _, _, number in plan.keys}
+    image_ids = {image_id for _, _, image_id in plan.keys}
     originals = {
         key[2]: photographs.original(row)
-        if key[2] in numbers
+        if key[2] in image_ids
         else source_picture(row, None, excess_reason)
         for key, row in plan.rows.items()
     }
@@ -418,34 +418,34 @@ def file_bytes(pixels: Pixels) -> bytes:
 
 
 def picture_path(row: StoredRow, column: str = "decoded_sha256") -> str:
-    """Return the path of a row's picture, or with `image_sha256` of its photograph."""
+    """Return the path of a row's picture; with `image_sha256`, the path of its photograph."""
     suffix = "png" if max(row["width_px"], row["height_px"]) > MAX_WEBP_PX else "webp"
     return f"{PICTURES}/{row[column]}.{suffix}"
 
 
-def source_picture(row: StoredRow, path: str | None, absent: str = "") -> SourcePicture:
+def source_picture(row: StoredRow, path: str | None, reason: str = "") -> SourcePicture:
     """Return the photograph of a row with its path, or with the reason why there is none."""
-    return SourcePicture(row["image"], row["width_px"], row["height_px"], path, absent)
+    return SourcePicture(row["image"], row["width_px"], row["height_px"], path, reason)
 
 
 def make_crops(
     files: PictureFiles, plan: Plan, pictures: PagePictures, labels: Sequence[str]
 ) -> list[EmbeddedCrop]:
-    """Return crops of the first photograph: the original, then two codecs or more at one rate."""
+    """Return crops of the first photograph: the original, then two or more codecs at one rate."""
     if not pictures.keys:
         return []
-    rows, number = plan.rows, pictures.keys[0][2]
-    candidate_keys = [key for key in plan.candidates if key[2] == number and key[0] in labels]
+    rows, image_id = plan.rows, pictures.keys[0][2]
+    candidate_keys = [key for key in plan.candidates if key[2] == image_id and key[0] in labels]
     for rate in find_matched_rate(rows, candidate_keys):
         keys = []
         for label in labels:
-            label_keys = [key for key in pictures.keys if key[0] == label and key[2] == number]
+            label_keys = [key for key in pictures.keys if key[0] == label and key[2] == image_id]
             rates = [rows[key]["bpp"] for key in label_keys]
             if (
                 index := nearest_setting(rate, rates, MAX_CLOSE_RATIO, allow_between=True)
             ) is not None:
                 keys.append(label_keys[index])
-        photograph = pictures.photographs[number]
+        photograph = pictures.photographs[image_id]
         paths = [photograph.picture, *(pictures.decoded[key].picture for key in keys)]
         if len(keys) > 1 and all(path and path.endswith(".webp") for path in paths):
             images = [files.pixels(str(path)) for path in paths]
@@ -471,7 +471,7 @@ def _cut_crops(
 
 
 def map_metrics(measured_metrics: Collection[Metric]) -> list[str]:
-    """Return the metrics of a page's maps: an LPIPS, preferably a measured one, and luma."""
+    """Return the metrics of a page's maps: luma, and LPIPS (a measured one if possible)."""
     columns = {metric.column for metric in measured_metrics}
     reasons = uncomputable_metrics(PERCEPTUAL_METRICS)
     available_metrics = [name for name in PERCEPTUAL_METRICS if name not in reasons]
@@ -485,7 +485,7 @@ def add_maps(
     metrics: Sequence[str],
     notify: Callable[[str], None],
 ) -> PagePictures:
-    """Write the missing maps, with a photograph's features computed once; return all pictures."""
+    """Write the missing error maps, and return pictures with maps. notify: shows a message."""
     paths: dict[ImageKey, dict[str, str]] = {}
     tasks: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for key in pictures.keys:
@@ -498,7 +498,7 @@ def add_maps(
                 tasks[metric, source][path] = picture
     if tasks:
         count = sum(map(len, tasks.values()))
-        notify(f"page: making {count} maps of errors, in {cores()} processes")
+        notify(f"page: making {counted(count, 'error map')} on {counted(cores(), 'core')}")
     arguments = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
     for failure in run_in_processes(_serve_maps, arguments, cores(), activity="made its maps"):
         if failure:
@@ -522,7 +522,7 @@ def _map_path(source: str, decoded: str, metric: str) -> str:
 def _serve_maps(
     connection: Any, folder: Path, name: str, source: str, decoded: Mapping[str, str]
 ) -> None:
-    """Write maps of decoded pictures by file; send the reason for a failure, empty without one."""
+    """Write maps of decoded pictures, given by file name; send the reason for a failure, or ""."""
     from imagecodecs import webp_encode
 
     try:

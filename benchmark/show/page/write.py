@@ -43,7 +43,7 @@ from benchmark.show.page.pictures import (
     rows_by_image,
 )
 from benchmark.show.report.dataset_report import Report
-from benchmark.show.report.files import PAGE, PICTURES, ReportSet
+from benchmark.show.report.files import PAGE, PICTURES, ReportFiles
 from benchmark.show.sections import (
     curves_note,
     few_sentences,
@@ -155,7 +155,7 @@ def write_page(
         remark += f": {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, in {PICTURES}/"
     if limited := sum(picture.limited for picture in pictures.decoded.values()):
         remark += f"; {limited} more with --page-images all"
-    ReportSet(folder).end_page(images, sorted(sizes))
+    ReportFiles(folder).end_page(images, sorted(sizes))
     return str(folder / PAGE), remark
 
 

@@ -1,4 +1,4 @@
-"""Figures of a part of a photograph at about one rate or value of a metric: crops, maps."""
+"""Figures `crops` and `maps`: a part of a photograph from codecs of about the same rate."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -59,8 +59,8 @@ from benchmark.show.figures.picture_sheet import (
 from benchmark.show.figures.style import look
 from benchmark.show.figures.texts import PaperFigure
 from benchmark.show.sections import CAVEAT_MARK, make_caption, mark_name
-from benchmark.show.sections import listed as in_words
-from benchmark.show.sections import metric_names as metric_words
+from benchmark.show.sections import listed as join_words
+from benchmark.show.sections import metric_names as metric_text
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key, listed, range_text
 
@@ -72,12 +72,12 @@ TARGET_OPTION = opt(
 )
 BOX = opt(COMPARED, "Part of a photograph: LEFT,TOP,WIDTH,HEIGHT in pixels.")
 DATA_DIR = opt(ORIGIN, "Folder with the datasets.", path_check="folder")
-USUAL_METRICS = ("lpips_squeeze", "lpips")  # the first that all rows have, else PSNR
+USUAL_METRICS = ("lpips_squeeze", "lpips")  # printed: the first that all rows have, else PSNR
 CROP_PX, MAP_CROP_PX = 160, 256  # a network's map shows regions, not edges
 MAP_METRICS = ("lpips_squeeze", "lpips", "psnr_y")  # the first available metric is drawn
-MAX_CROPS = 6  # without the photograph and the source's crop, which come first
-CROPS_PER_ROW = (5, 3)  # maximum on a page's width, in a column
-MAX_MAPS = (4, 3)  # maximum number of codecs: on a page's width, in a column
+MAX_CROPS = 6  # besides the photograph and the crop of the source, which come first
+CROPS_PER_ROW = (5, 3)  # maximum in a figure of full width, of a column's width
+MAX_MAPS = (4, 3)  # maximum number of codecs: in full width, in a column's width
 
 StreamRow = Mapping[str, Any]
 RowsByCodec = Mapping[str, list[StreamRow]]
@@ -85,7 +85,7 @@ PixelType = TypeVar("PixelType", np.uint8, np.float32)
 
 
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Part of a photograph to show, as in a table of a figures file."""
+    """Part of a photograph to show: a table `crops` of a figures file."""
 
     image: str = ""  # empty: the photograph on which codecs differ most
     box: Box | None = None  # left, top, width, height in pixels
@@ -93,7 +93,7 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: str = ""  # target in the form of --at
 
     def target(self, at: str, rates: Sequence[float]) -> Target | None:
-        """Return the target of the crop, --at or --bpp; None: use a matched rate."""
+        """Return the target from the crop, --at or --bpp; None: use a matched rate."""
         if self.at:
             return parse_target(self.at)
         if self.bpp:
@@ -108,7 +108,7 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def parse_crops(
     tables: Sequence[Mapping[str, Any]], box: str, images: Sequence[str]
 ) -> Sequence[Crop]:
-    """Return the crop of `box`, else those of a file's tables; raise `UsageError` if invalid."""
+    """Return a crop with `box`, or else a file's crops; `UsageError` if `box` is invalid."""
     crops = msgspec.convert(tables, tuple[Crop, ...])
     image = next(iter(images), "")
     if not box:
@@ -130,10 +130,10 @@ class View(NamedTuple):
     picture: Pixels
     pixels: Mapping[str, Pixels]  # decoded pictures by label, in order
     rows: Mapping[str, StreamRow]  # stored rows by label
-    names: Mapping[str, str]  # names in figures by label
+    names: Mapping[str, str]  # names in the figure by label
     target: Target
-    box: Box | None  # requested box
-    metrics: Sequence[Metric]  # printed below the parts; a map shows the last metric
+    box: Box | None  # box that the user chose
+    metrics: Sequence[Metric]  # printed below the parts; a map shows the last of them
 
 
 def crops(
@@ -146,9 +146,9 @@ def crops(
 ) -> PaperFigure:
     """Draw one part of a photograph from each codec, at about one rate or value of a metric.
 
-    By default, the photograph on which the metric differs most, and there the part on which codecs
-    disagree most; --images and --box, or `crops` of FILE, choose others. The metric is printed
-    below each part. Codecs without a picture within a quarter of a rate are left out.
+    By default, the figure shows the photograph on which the metric differs most, and the part in
+    which the pictures differ most; --images and --box, or `crops` of FILE, choose others. The
+    metric is printed below. Codecs whose rates differ by more than a quarter are left out.
 
     Examples:
       bench figures crops --dataset sample --images chelsea --bpp 0.2
@@ -186,10 +186,10 @@ def maps(
     crops: Sequence[Mapping[str, Any]] = (),
     at: Annotated[str, TARGET_OPTION] = "",
 ) -> PaperFigure:
-    """Draw one part of a photograph from each codec, and an error map of each.
+    """Draw one part of a photograph from each codec, and a map of its errors below it.
 
-    The map shows the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. The default part is
-    where the maps of all but the worst codec differ most.
+    Maps show the first of --metrics: lpips_squeeze, lpips, ssim or psnr_y. The default part is the
+    one in which the maps differ most, leaving out the worst codec.
 
     Examples:
       bench figures maps --codecs ours,vtm,avif --dataset sample --bpp 0.2
@@ -247,7 +247,7 @@ def maps(
         tiles, len(tiles), make_caption(_crop_caption(views, tiles), legend_sentence), notes
     )
     add_bar(drawing.figure, scale, end)
-    part_notes = [f"maps show one part, the first of {len(parts)}"] if parts[1:] else []
+    part_notes = [f"maps shows only the first of {len(parts)} parts"] if parts[1:] else []
     return PaperFigure(drawing, [*sentences, *part_notes])
 
 
@@ -259,11 +259,11 @@ def _views(
     metrics: Sequence[str],
     figure: str,
 ) -> tuple[list[View], list[str]]:
-    """Decode the photographs of parts; return views and sentences, a failure first.
+    """Decode the photographs of parts; return views, and notes with a failure first.
 
-    targets: one per part; None: a rate near which most codecs have a picture. metrics: candidates;
-    the first is shown if it was requested, else the first that all rows have; a target's metric
-    comes before it. figure: name in sentences.
+    targets: one per part; None: a rate near which most codecs have a picture. metrics: the first is
+    printed if the user named it, else the first that all rows have; a target's metric is printed
+    before it. figure: the figure's name for notes.
     """
     dataset = experiment.dataset.partition(":")[0]
     if dataset not in DATASETS:
@@ -383,11 +383,11 @@ def _crop_caption(views: Sequence[View], tiles: Sequence[PictureTile]) -> str:
     )
     target_texts = dict.fromkeys(map(_target_text, records_by_target.values()))
     metrics = dict.fromkeys(metric for view in views for metric in view.metrics)
-    whole_texts = ["size"] if any(view.target.name != RATE for view in views) else []
-    whole_texts += ["rate", *(metric_words([metric]) for metric in metrics)]
+    quantities = ["size"] if any(view.target.name != RATE for view in views) else []
+    quantities += ["rate", *(metric_text([metric]) for metric in metrics)]
     return make_caption(
         f"Parts of {', '.join(dict.fromkeys(record['image'] for record in records))} "
-        f"({views[0].title}), {origin_text}{in_words([*target_texts])}; {in_words(whole_texts)} "
+        f"({views[0].title}), {origin_text}{join_words([*target_texts])}; {join_words(quantities)} "
         "are those of the whole photograph.",
         *dict.fromkeys(
             f"{CAVEAT_MARK} {record['caveat']}." for record in records if record["caveat"]
@@ -403,11 +403,11 @@ def _target_text(records: Sequence[Mapping[str, Any]]) -> str:
     metric = Metric.named(target.name)
     values = [record[metric.column] for record in records]
     ends = range_text(min(values), max(values), ".3g")
-    return f"nearest to {target.value:g} in {metric_words([metric])} ({ends})"
+    return f"nearest to {target.value:g} in {metric_text([metric])} ({ends})"
 
 
 def _order_labels(view: View, limit: int | None) -> list[str]:
-    """Return labels in order; within a limit, user's codecs and the reference codec go first."""
+    """Return up to `limit` labels in order, preferring user's codecs and the reference codec."""
     reference, rows = reference_codecs()[-1], {label: view.rows[label] for label in view.pixels}
     editions = {label: Edition.parse_row(row) for label, row in rows.items()}
     ordered_labels = sorted(editions, key=lambda label: look().place(editions[label]))
@@ -415,8 +415,8 @@ def _order_labels(view: View, limit: int | None) -> list[str]:
     def is_optional(label: str) -> bool:
         return not editions[label].is_from_user and editions[label].spec.text != reference
 
-    first_labels = sorted(ordered_labels, key=is_optional)[:limit]
-    return [label for label in ordered_labels if label in first_labels]
+    chosen_labels = sorted(ordered_labels, key=is_optional)[:limit]
+    return [label for label in ordered_labels if label in chosen_labels]
 
 
 def _find_image(pattern: str, names: Mapping[str, object]) -> str:
@@ -431,9 +431,9 @@ def _find_image(pattern: str, names: Mapping[str, object]) -> str:
 def _most_different_photograph(
     rows_by_image: Mapping[str, RowsByCodec], metric: Metric, target: Target | None
 ) -> str:
-    """Return a photograph with the most codecs at the target, and the largest differences."""
+    """Return the photograph with most codecs at the target; of several, the most different."""
 
-    def spread(image: str) -> tuple[int, float, str]:
+    def sort_key(image: str) -> tuple[int, float, str]:
         chosen_rows = _nearest_rows(
             rows_by_image[image], target or _matched_target(rows_by_image[image])
         )
@@ -444,7 +444,7 @@ def _most_different_photograph(
             values = [value for value in stored_values if value is not None]
         return len(chosen_rows), max(values, default=0.0) - min(values, default=0.0), image
 
-    return max(rows_by_image, key=spread)
+    return max(rows_by_image, key=sort_key)
 
 
 def _matched_target(rows: RowsByCodec) -> Target:
@@ -493,14 +493,14 @@ def _distant_codec_notes(
         if experiment.named_codecs and not any(
             is_named(edition, text) for text in requested_names if text
         ):
-            continue  # not requested: the default anchor
+            continue  # the default anchor, which the user did not name
         if target.name != RATE:
             command = command_on_rows(
                 "rescore", experiment.results, pictures.place, metrics=target.name
             )
-            sentences.append(f"{name}: no value (`{command}` computes it)")
+            sentences.append(f"{name}: no value of {target.name} (`{command}` computes it)")
             continue
-        # The spec may lack options that no row stores, such as the values of a command's setting.
+        # A stored spec may lack options, such as the values of a command's setting.
         spec = edition.spec.text
         typed_names = (
             text for text in experiment.named_codecs if ":" in text and is_named(edition, text)
@@ -521,7 +521,7 @@ def _distant_codec_notes(
 
 
 def _mean_rate(rows: Sequence[StreamRow], target: Target, table: pl.DataFrame) -> float:
-    """Return the mean rate of the dataset at which a photograph has about the target's rate."""
+    """Return the dataset's mean rate at which the photograph has about the target's rate."""
     nearest_row = min(rows, key=lambda row: distance(row["bpp"], target.value))
     keys = "codec", "variant", "setting_name", "setting_value"
     setting_rows = table.filter(OK, *(pl.col(key) == nearest_row[key] for key in keys))

@@ -53,7 +53,7 @@ from benchmark.show.report.details import (
     report_text,
     source_sentences,
 )
-from benchmark.show.report.files import PAGE, ReportSet
+from benchmark.show.report.files import PAGE, ReportFiles
 from benchmark.show.sections import ONLY_BUNDLED, Section, note_bundled_values
 from benchmark.show.sections import metric_names as metric_words
 from benchmark.show.table import Table, csv_text, markdown
@@ -111,7 +111,7 @@ def write_reports(
         folder = report_folder(experiment.results, name)
         if out is not None:
             folder = out / name.replace(":", "-") if len(dataset_names) > 1 else out
-        sets.append(ReportSet(folder, owned_by_bench=out is None))
+        sets.append(ReportFiles(folder, owned_by_bench=out is None))
     needs_streams = (page or report_set.page_images is not None for report_set in sets)
     all_results = [
         read_experiment(
@@ -164,7 +164,7 @@ def _write_report(
     metrics: Sequence[Metric],
     overlays: Mapping[str, "Overlay"],
     published_notes: Sequence[str],
-    report_set: ReportSet,
+    report_set: ReportFiles,
     command: str,
 ) -> Report:
     summary, folder = dataset_results.summary, dataset_results.folder

@@ -92,15 +92,15 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), [
-    ("height_px", 0, "numbers of 'height_px' beyond"),
+    ("height_px", 0, "values of 'height_px' that are not between"),
     ("width_px", None, "'width_px'"),
-    ("num_bytes", -1, "numbers of 'num_bytes' beyond"),
+    ("num_bytes", -1, "values of 'num_bytes' that are not between"),
     ("num_bytes", 0, "row 2 has the invalid num_bytes 0"),
     ("setting_value", math.nan, "'setting_value'"),
     ("psnr_db", -math.inf, "'psnr_db'"),
     ("decode_seconds", -1.0, "'decode_seconds'"),
     ("timing", "no", "'timing'"),
-    ("jobs", 2**53 + 1, "numbers of 'jobs' beyond"),
+    ("jobs", 2**53 + 1, "values of 'jobs' that are not between"),
     ("image_sha256", "0", "row 2 has the invalid image_sha256 '0'"),
     ("stream_sha256", "../../x", "row 2 has the invalid stream_sha256 '../../x'"),
     ("codec", "", "row 2 has the invalid codec ''"),

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.show.page.pictures import decode_seconds, order_images, parse_limit, select_within
+from benchmark.show.page.pictures import decode_seconds, order_images, parse_limit, select_images
 
 RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
 SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
@@ -75,7 +75,7 @@ def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
 
     def select(most_bytes, seconds=0.5, maps=0.0):
         of_each = dict.fromkeys(order, seconds) | {("slow", "q=0", 1): 3.0}
-        return select_within(order, rows, of_each, lambda key: 100, most_bytes, maps)
+        return select_images(order, rows, of_each, lambda key: 100, most_bytes, maps)
 
     fast = [order[0], *order[2:]]
     assert select(math.inf) == select(math.inf, 900) == order

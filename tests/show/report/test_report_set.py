@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.store import Store
-from benchmark.show.report.files import ReportSet
+from benchmark.show.report.files import ReportFiles
 from support.bench.command import output_of
 from support.rows.measured import sweep
 
@@ -135,7 +135,7 @@ def test_a_page_whose_making_is_interrupted_leaves_no_old_one_beside_the_new_fig
 def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path, monkeypatch):
     old = {"a.txt": "old a", "b.txt": "old b", "gone.txt": "old"}
     new = {"a.txt": "new a", "b.txt": "new b", "c.txt": "new c"}
-    ReportSet(tmp_path, True).replace(old, "old")
+    ReportFiles(tmp_path, True).replace(old, "old")
     replace = os.replace
 
     def interrupted(draft, path):
@@ -147,7 +147,7 @@ def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path,
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                ReportSet(tmp_path, True).replace(new, "new")
+                ReportFiles(tmp_path, True).replace(new, "new")
     finally:
         signal.signal(signal.SIGINT, handler)
     assert names(tmp_path) == {*new, "report.json"}
@@ -162,17 +162,17 @@ def test_a_manifest_of_a_stranger_removes_nothing_elsewhere(tmp_path):
     out.mkdir()
     (out / "report.json").write_text('{"files": {"../mine.txt": "", "old.txt": ""}}')
     (out / "old.txt").write_text("old")
-    ReportSet(out).replace({"new.txt": "new"}, "")
+    ReportFiles(out).replace({"new.txt": "new"}, "")
     assert names(out) == {"new.txt", "report.json"}
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 def test_what_an_exchange_that_was_killed_left_is_removed_by_the_next_report(tmp_path):
     """The manifest that is written first names the files of both sets."""
-    ReportSet(tmp_path).replace({"a.txt": "a", "b.txt": "b"}, "first")
+    ReportFiles(tmp_path).replace({"a.txt": "a", "b.txt": "b"}, "first")
     manifest = json.loads((tmp_path / "report.json").read_text())
     manifest["files"]["c.txt"] = manifest["files"]["b.txt"]
     (tmp_path / "report.json").write_text(json.dumps(manifest))
     (tmp_path / "c.txt").write_text("b")
-    ReportSet(tmp_path).replace({"d.txt": "d"}, "second")
+    ReportFiles(tmp_path).replace({"d.txt": "d"}, "second")
     assert names(tmp_path) == {"d.txt", "report.json"}
