@@ -14,7 +14,7 @@ FIGURES_FILE = Path("figures.toml")  # read by every figure unless another file 
 def stored_folder(path: Path) -> Path:
     """Refuse a missing folder of results, other than the default."""
     if path != Path("results") and not path.is_dir():
-        raise UsageError(f"{path} holds no results: measure some with `bench run`")
+        raise UsageError(f"{path} has no results: measure some with `bench run`")
     return path
 
 

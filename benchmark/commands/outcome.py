@@ -1,4 +1,4 @@
-"""Outcome of a run on the terminal: ranking, absences, and the folder of the rows."""
+"""Outcome of a run on the terminal: ranking, missing results, and the folder of the rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ from benchmark.system.text import counted, group_by_key, listed
 
 MAX_METRICS_SHOWN_IN_FULL = 3
 
-if TYPE_CHECKING:  # not needed by a run without a table
+if TYPE_CHECKING:  # a run without a table does not import these
     from benchmark.compare.bd import Ranking
     from benchmark.rows.summary import Summary
 
@@ -68,7 +68,7 @@ def run_with_progress(
 
 
 def metrics_not_measured(reasons_by_metric: Mapping[str, str], details: bool = False) -> list[str]:
-    """Return a line for each missing requirement of metrics, or with `details` for each metric."""
+    """Return a line for each missing requirement of metrics; `details`: for each metric."""
     reasons = key_by_label(reasons_by_metric).items()
     lines = [f"{label}: {reason}" for label, reason in reasons]
     texts = lines if details else absence_lines(reasons)
@@ -83,7 +83,7 @@ def print_outcome(
     allow_few: bool = False,
     details: bool = False,
 ) -> None:
-    """Print ranking (unless `table` is False), absences and folders; with `table` every point."""
+    """Print ranking (unless `table` is False), absences and folders; with `table` all points."""
     dataset, store = outcome.matrix.sources.dataset, outcome.matrix.store
     from benchmark.rows.stored import WIDE_SPREAD, source_facts
     from benchmark.show.absences import absent_lines
@@ -122,7 +122,7 @@ def print_outcome(
     for colours, names in images_by_colours.items():
         images_text = counted(len(names), "image")
         affected_images = f"{colours} of {images_text} ({listed(names)})"
-        print(f"colours  {affected_images}: pixel values are interpreted as sRGB")
+        print(f"colours  {affected_images}: pixel values are treated as sRGB")
     missed_targets = [
         result for result in outcome.reached if result.why or result.codec not in shown_codecs
     ]
@@ -157,7 +157,7 @@ def _target_line(result: TargetResult) -> str:
     setting, value, reason = result[1:]
     if setting is None or value is None:
         return f"target   {result.codec}: not measured: {reason}"
-    reason_text = f", the nearest: {reason}" if reason else ""
+    reason_text = f", the nearest value: {reason}" if reason else ""
     return f"target   {result.codec}: {setting} gives {value:.4g}{reason_text}"
 
 
@@ -175,7 +175,7 @@ def _settings_at_target(
 
 
 def _print_settings(answer: Answer) -> set[str]:
-    """Print the table of a search; return the codecs in it, which have finite values."""
+    """Print the settings found for a target; return their codecs, which have finite values."""
     from benchmark.show.table import Table
 
     ranked_records = [record for record in answer.records if record["rank"]]
@@ -186,7 +186,7 @@ def _print_settings(answer: Answer) -> set[str]:
 
 
 def print_points(summary: "Summary", metrics: Sequence[Metric]) -> None:
-    """Print a table of points; if there are many metrics, omit unusual and unmeasured ones."""
+    """Print a table of points; of many metrics, omit unusual and unmeasured ones."""
     from benchmark.show.means_table import means_table
 
     counts = {metric.column: summary.count_values(metric.column) for metric in metrics}
@@ -209,7 +209,7 @@ def print_ranking(
     named_codecs: Sequence[str] = (),
     points: "Summary | None" = None,
 ) -> None:
-    """Print codecs, best first; also their settings with `table` or if there is no ranking.
+    """Print codecs, best first; with `table`, or without a ranking, also their settings.
 
     table: False prints nothing.
     """
@@ -245,7 +245,7 @@ def absences(
     ]
     for state, entries in (("refused", refused_images), ("skipped", skipped_codecs)):
         absence_list += [entry._replace(why=f"{state}: {entry.why}") for entry in entries]
-    unread_reason = "not image files, judging by their names"
+    unread_reason = "their names are not those of image files"
     absence_list += [Absent(kind, unread_reason) for kind in unread_kinds(unread_files)]
     for values in missing_values:
         message, command = absence(values["reason"])
@@ -268,7 +268,7 @@ def _pack_codecs(outcome: Outcome) -> list[tuple[str, CodecInfo, Pack]]:
 def _summarise_run(
     outcome: Outcome, metrics: Sequence[Metric], allow_few: bool, rule: Rule
 ) -> "tuple[Summary, Summary, Ranking]":
-    """Summarise a run's rows, alone and with bundled and anchor rows, and rank all of these."""
+    """Summarise a run's rows, alone and with bundled and anchor rows; rank the latter."""
     from benchmark.compare.anchor import add_anchor
     from benchmark.compare.bd import rank_by_bd_rate
     from benchmark.rows.reduce import summarise_with_distributions

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from benchmark.measure.record import Progress
     from benchmark.show.table import Table
 
-SHOWN_LINES = 5  # lines on failures, refusals and skips; --verbose shows all
-FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0  # until the first progress line, then between lines
+SHOWN_LINES = 5  # maximum number of lines on failures; --verbose shows all
+FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0  # before the first progress line, between lines
 RESUME_HINT = "finished cells are kept; the same command resumes from there"
 
 
@@ -58,7 +58,7 @@ def _replace_non_finite(facts: object) -> object:
 
 
 def print_table(table: "Table") -> None:
-    """Print a table: with rules and wrapped text on a terminal, plain elsewhere."""
+    """Print a table: with rules and wrapped text on a terminal, else as plain text."""
     from benchmark.show.table import plain
 
     if sys.stdout.isatty():
@@ -86,11 +86,11 @@ def print_table(table: "Table") -> None:
             if (measurement.minimum if is_wrapped else measurement.maximum) <= console.width:
                 console.print(rich_table, *map(visible, table.notes), sep="\n")
                 return
-    print(plain(table), end="")  # plain tables are not cut on narrow terminals
+    print(plain(table), end="")  # plain text is not truncated on narrow terminals
 
 
 def table_record(table: "Table") -> dict[str, object]:
-    """Return a table's rows as records of text by header, and its notes."""
+    """Return a table's notes, and its rows as records of strings by header."""
     rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
     return {"rows": rows, "notes": list(table.notes)}
 
@@ -118,7 +118,7 @@ def print_answers(answers: "Sequence[Answer]", as_json: bool = False) -> None:
         print(end="\n" if number else "")
         if answer.title:
             print(answer.title)
-        # A codec without numbers is listed among the absences
+        # Codecs without numbers are listed below as absences
         numeric_columns = [column for column in answer.columns if column.form]
         records = [
             row for row in answer.records
@@ -154,7 +154,7 @@ def write_csv(path: Path | None, records: Sequence[Mapping[str, Any]]) -> None:
 
 @contextmanager
 def interruptible(hint: str = RESUME_HINT) -> Iterator[None]:
-    """Turn Ctrl-C, SIGTERM or a closed terminal (SIGHUP) into one line and exit code 130."""
+    """On Ctrl-C, SIGTERM or a closed terminal (SIGHUP), print one line; exit code 130."""
     from benchmark.system.processes import interrupt_at_hang_up
 
     signal.signal(signal.SIGTERM, interrupt)
@@ -168,7 +168,7 @@ def interruptible(hint: str = RESUME_HINT) -> Iterator[None]:
 
 @contextmanager
 def show_progress(title: str, total: int) -> "Iterator[Callable[[Progress], None]]":
-    """Show a bar on a terminal, or else a line each minute; yield its update function."""
+    """Show a progress bar on a terminal, else a line each minute; yield an update function."""
     from benchmark.measure.remaining import extrapolate_seconds
 
     start_seconds = monotonic()
@@ -202,17 +202,17 @@ def show_progress(title: str, total: int) -> "Iterator[Callable[[Progress], None
         )
 
 
-def speed(finished: int, seconds: float) -> str:
-    """Format a speed in tasks per second, minute or hour; "" for none.
+def speed(num_finished: int, seconds: float) -> str:
+    """Format a speed in tasks per second, minute or hour; "" if none is finished.
 
     >>> speed(20, 10.0), speed(5, 100.0), speed(1, 600.0), speed(0, 9.0)
     ('2 a second', '3 a minute', '6 an hour', '')
     """
-    rate = finished / max(seconds, 1e-9)
+    rate = num_finished / max(seconds, 1e-9)
     for size, unit in ((1, "a second"), (60, "a minute")):
         if rate * size >= 1:
             return f"{rate * size:.2g} {unit}"
-    return f"{rate * 3600:.2g} an hour" if finished else ""
+    return f"{rate * 3600:.2g} an hour" if num_finished else ""
 
 
 def duration(seconds: float) -> str:
@@ -230,7 +230,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def progress_bars(*columns: "ProgressColumn") -> "Iterator[Bars]":
-    """Show progress bars on standard error with these columns."""
+    """Show progress bars with the given columns on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -248,7 +248,7 @@ class ProgressLines:
         self._last_line = ""
 
     def say(self, line: Callable[[], str], is_last: bool = False) -> None:
-        """Print a line if it is due or the last, unless it repeats the previous line."""
+        """Print a line if it is due or is the last one, and differs from the previous line."""
         if is_last or monotonic() >= self._next_seconds:
             self._next_seconds = monotonic() + LINE_SECONDS
             previous_line, self._last_line = self._last_line, line()
@@ -263,12 +263,12 @@ def say(lines: Iterable[str]) -> None:
 
 
 def say_not_run(refused_counts: Mapping[str, int]) -> None:
-    """Print a line for each program or file that is not run because only rows name it.
+    """Print a line for each program or file that is not run, since only stored rows name it.
 
     refused_counts: see `NamedCodecs.count_refused`.
     """
     say(
-        f"not run  {text}: only stored rows name it; run it with --codecs all,{text}"
+        f"not run  {text}: only stored rows name it; to run it, add it: --codecs all,{text}"
         for text in refused_counts
     )
 

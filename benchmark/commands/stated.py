@@ -1,4 +1,4 @@
-"""Pictures published by others: how files were matched, and stated values next to measured ones."""
+"""Other authors' pictures: how files were matched to images; stated and measured values."""
 
 import math
 from collections import Counter
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from benchmark.measure.select import Matrix
 
 MS_SSIM_DB = "ms_ssim_db"  # others report MS-SSIM in dB; this project stores it linear
-TOLERANCES = {"psnr_db": 0.01, MS_SSIM_DB: 0.01}  # rounding in papers
+TOLERANCES = {"psnr_db": 0.01, MS_SSIM_DB: 0.01}  # papers round to this
 DEFAULT_TOLERANCE = 1e-3  # tolerance for other metrics
 
 
 def file_matching_lines(matrix: "Matrix") -> list[str]:
-    """Return a line on how files were matched to images for each codec of published pictures."""
+    """Return a line for each codec of published pictures: how its files match the images."""
     names = [image.file.name for image in matrix.sources.images]
     codecs = [
         _load_codec_with_stated_values(contender.spec) for contender in matrix.selection.contenders
@@ -102,5 +102,5 @@ def stated_lines(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _load_codec_with_stated_values(spec: CodecSpec) -> Any:
-    """Load a codec whose authors state values of its pictures; None for others."""
+    """Load a codec whose authors state values of its pictures; None for other codecs."""
     return load_codec(spec) if hasattr(codec_class(spec), "stated") else None

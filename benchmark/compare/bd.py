@@ -1,8 +1,8 @@
 """BD-rates and BD-metrics of codec variants against an anchor, and rankings by BD-rate.
 
-The BD-rate of a curve of means depends on how codecs spread rate and quality over images at one
-setting (a quality, a rate or a quantiser); the images' own BD-rates do not. Codecs are ranked by a
-distortion metric, and by a metric that no codec was trained on.
+The BD-rate of mean curves depends on how codecs distribute rate and quality over images at one
+setting (a quality, a rate or a quantiser); the BD-rates of images' own curves do not. Codecs are
+ranked by a distortion metric, and by a metric that no codec was trained on.
 """
 
 import math
@@ -57,7 +57,7 @@ def missing_comparison(metric: Metric, rule: Rule, reason: str) -> Record:
 
 
 def _comparison_record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -> Record:
-    """Return a comparison of mean curves; names and per-image fields are left empty."""
+    """Return a comparison of mean curves; names and per-image fields stay empty."""
     return {
         "metric": metric.column,
         "codec": None,
@@ -76,8 +76,8 @@ def _comparison_record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -
         "images_bd_rate_refused": None,  # number of images whose curves cannot be compared
         "bd_metric": change.value,
         "bd_metric_overlap": change.overlap,
-        "few": False,  # a distribution metric over so few images that it is marked
-        # Points of either curve below its Pareto front, with the gap in units of the axis:
+        "few": False,  # whether a distribution metric has so few images that it is marked
+        # Points of both curves below the Pareto front, with their distance in units of the axis:
         # "webp quality=20 by 0.5".
         "points_left_out": "",
         "reason": rate.why,  # why there is no BD-rate
@@ -92,7 +92,7 @@ def _comparison_record(metric: Metric, rule: Rule, rate: Delta, change: Delta) -
 def compare(
     summary: Summary, metrics: Iterable[Metric], anchor: Edition, rule: Rule
 ) -> dict[tuple[Edition, str], Record]:
-    """Compare editions with the anchor by metric; `rule` also holds for intervals and images."""
+    """Compare editions with the anchor in each metric; intervals and images use `rule`, too."""
     labels = labels_of((*summary.editions, anchor))
     result = {}
     for metric in metrics:
@@ -166,7 +166,7 @@ def rate_intervals(
 def _image_fields(
     anchor_curves: Mapping[int, RateQuality], test: Sequence[Point], metric: Metric, rule: Rule
 ) -> Record:
-    """Return the fields on images' BD-rates, if there are any; anchor_curves: by image."""
+    """Return the fields on images' BD-rates, {} if there are none; anchor_curves: by image."""
     test_curves = rd.image_curves(test, metric) if anchor_curves else {}
     rates = image_rates(
         [*anchor_curves.values()], [test_curves[image] for image in anchor_curves], rule
@@ -191,7 +191,7 @@ def _image_fields(
 def image_rates(
     anchor_curves: Sequence[RateQuality], test_curves: Sequence[RateQuality], rule: Rule
 ) -> Float64Array:
-    """Return the BD-rate (%) of each pair of curves, (pairs,); NaN where `bd_rate` has no value."""
+    """Return the BD-rate (%) of each pair of curves, (pairs,); NaN if `bd_rate` has no value."""
     if not anchor_curves:
         return np.empty(0)
     stacked_anchor_curves, stacked_test_curves = (
@@ -212,7 +212,7 @@ def image_rates(
 def _dominated_points(
     points: Sequence[Point], metric: Metric, up_to_bpp: float | None
 ) -> list[tuple[Point, float]]:
-    """Return the points off the Pareto front, each with its gap in units of the axis."""
+    """Return the points below the Pareto front, with their distance in units of the axis."""
     means = [point.means[metric.column] for point in points]
     sign = 1 if metric.better == "higher" else -1
     plotted_values = [
@@ -225,24 +225,24 @@ def _dominated_points(
 
 
 class Ranking(NamedTuple):
-    """Editions, best first; those without a BD-rate in the first metric come last."""
+    """Editions, best first; those without a BD-rate in the first metric are last."""
 
     anchor: Edition | None
     rule: Rule
     metrics: tuple[Metric, ...]  # distortion and held-out metric if measured, `extra_metrics`
-    # JSON values only. Rates and `images` (the minimum over points) are those of compared points,
-    # if any; seconds are means over the timed settings.
+    # JSON values only. Rates and `images` (minimum over points) are those of compared points, if
+    # there are any; seconds are means over the timed settings.
     records: Mapping[Edition, Record]
     comparisons: Comparisons
     image_counts: tuple[int, ...] = ()  # number of images averaged, for each of `metrics`
     extra_metrics: tuple[Metric, ...] = ()  # shown only because they were requested
-    absent: tuple[tuple[Metric, str], ...] = ()  # metrics without a value for some codec, and why
+    absent: tuple[tuple[Metric, str], ...] = ()  # metrics that lack values of some codec, and why
     anchor_reason: str = ""  # from `Anchor.why`
     rescore_command: str = RESCORE  # from `Summary.rescore_command`
 
     @property
     def ranked(self) -> bool:
-        """True if any codec but the anchor has a BD-rate."""
+        """True if any codec other than the anchor has a BD-rate."""
         return any(
             comparison["bd_rate_percent"] is not None
             for (edition, _), comparison in self.comparisons.items()
@@ -260,7 +260,7 @@ def rank_by_bd_rate(
 ) -> Ranking:
     """Rank the codec variants of a summary against an anchor.
 
-    comparisons: made earlier with the same rule; by default BD-rates of mean curves and their
+    comparisons: computed earlier with the same rule; default: BD-rates of mean curves and their
     intervals are computed. requested_metrics: shown even if they rank nothing.
     """
     metrics = [*metrics]

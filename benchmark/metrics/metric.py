@@ -1,4 +1,4 @@
-"""Interfaces of metric classes, and `Metric`, the description that tables and figures use."""
+"""Interfaces of metric classes; `Metric`, the description that tables and figures use."""
 
 import math
 from abc import abstractmethod
@@ -24,41 +24,41 @@ from benchmark.registry import (
     scored_by_image,
 )
 
-loops: ModuleType | None = None  # loops.c; numpy computes the same without it
+loops: ModuleType | None = None  # from loops.c; without it, numpy computes the same values
 with suppress(ImportError):  # if there was no C compiler
     loops = import_module(f"{__package__}.loops")
 
-# decades: a logarithmic axis once values span more than a factor of ten. saturating: values crowd
-# towards 1 and are plotted as -10 log10(1 - value), in dB.
+# decades: the axis is logarithmic if values span more than a factor of ten. saturating: values
+# approach 1 and are plotted as -10 log10(1 - value), in dB.
 Scale = Literal["linear", "decades", "saturating"]
-# distortion: differences of pixels. perceptual quality: also a distortion, as people see it (LPIPS,
-# DISTS). realism: how far decoded images are from photographs, whatever their sources; all
+# distortion: difference of pixels. perceptual quality: a distortion as people perceive it (LPIPS,
+# DISTS). realism: distance of decoded images from photographs, regardless of their sources; all
 # distribution metrics (Blau and Michaeli, "The Perception-Distortion Tradeoff", 2018).
 Kind = Literal["distortion", "perceptual quality", "realism"]
 
-# Panels of the overview figure, each with the first of its metrics that any codec has. LPIPS with
-# AlexNet is part of training losses, LPIPS with SqueezeNet is not.
+# Panels of the overview figure; a panel shows the first of its metrics that any codec has. Training
+# losses may include LPIPS with AlexNet, but not LPIPS with SqueezeNet.
 OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
 
-PIXELS_REASON = Reason("pixels")  # measuring the same pixels again gives no value either
-# Metrics process larger images in bands of rows to save memory: more than 4,096 x 4,096.
+PIXELS_REASON = Reason("pixels")  # the same pixels never have a value
+# Larger images (more than 4,096 x 4,096) are processed in bands of rows, to save memory.
 MAX_PIXELS_WITHOUT_BANDS = 1 << 24
 BAND_PIXELS = 1 << 20
 
 
 class Presentation(NamedTuple):
-    """Facts about a metric for figures: the attribute `presentation` of its class."""
+    """How figures show a metric: the attribute `presentation` of its class."""
 
     scale: Scale = "linear"
-    # rank among metrics for the realism axis of figures, best justified first; metrics of
-    # perceptual quality come last, and captions say that they replace a metric of realism
+    # rank among metrics for the realism axis of figures; 0 is the best justified. Metrics of
+    # perceptual quality have the last ranks; captions say that they replace a metric of realism
     realism: int | None = None
-    published: str = ""  # the metric's name among published numbers; empty: its column
-    # protocol ids of published numbers that the paper's figures may draw with measured ones
+    published: str = ""  # the metric's name in published points; "": its column
+    # protocol ids of published points that the paper's figures may draw with measured points
     meets: tuple[str, ...] = ()
     kind: Kind = "distortion"
     over_few: str = "biased upward"  # effect of few images on a distribution metric
-    # smallest change that counts, in the metric's unit, if zero has no meaning; None: use percent
+    # default margin of `bench check` in the metric's unit, if zero has no meaning; None: in percent
     margin: float | None = None
     short_title: str = ""  # without the variant: "LPIPS" for "LPIPS (AlexNet)"
     decimals: int = 4  # of values in tables and texts
@@ -84,23 +84,23 @@ class ImageMetric(Protocol):
     """
 
     column: ClassVar[str]  # column of the table, unit included: "psnr_db"
-    words: ClassVar[str] = ""  # more names for the command line, separated by spaces
+    words: ClassVar[str] = ""  # other names on the command line, separated by spaces
     label: ClassVar[str]  # "PSNR"; with the unit in brackets, the label of axes and columns
     unit: ClassVar[str] = ""  # "dB"
     better: ClassVar[Better] = "higher"
-    # changes whenever the same pixels would get another value: "psnr-rgb8/1"
+    # id that changes whenever the same pixels would get a different value: "psnr-rgb8/1"
     protocol: ClassVar[str]
     presentation: ClassVar[Presentation] = Presentation()
     min_side_px: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ()  # required Python packages outside the core
-    on_cpu: ClassVar[bool] = False  # computes on the CPU, slowly, whatever the device
+    on_cpu: ClassVar[bool] = False  # computes on the CPU, slowly, for any device
     map_scale: ClassVar[MapScale | None] = None  # None: the metric has no map
 
     def __init__(self, device: str = "cpu") -> None:
         """Take the torch device ("cpu", "cuda"); `Unavailable` if weights are missing."""
 
     def prepare(self, reference: Pixels) -> Any:
-        """Return all that depends on the source alone; `NotMeasurable` if it can have no value."""
+        """Return all that depends only on the source; `NotMeasurable` if no value is possible."""
         require_side(reference, self.min_side_px, self.label)
         return reference
 
@@ -109,11 +109,11 @@ class ImageMetric(Protocol):
         """Return the metric of a decoded image; `ValueError` unless it has the source's shape."""
 
     def error_map(self, prepared: Any, decoded: Pixels) -> ErrorMap:
-        """Return each pixel's term (device "cpu" only); `value_of_map` converts their mean."""
+        """Return each pixel's term; device "cpu" only. `value_of_map` converts the terms' mean."""
         raise NotImplementedError
 
     def value_of_map(self, mean: float) -> float:
-        """Return the metric of an image or a crop from the mean of its map."""
+        """Return the metric's value for an image or a crop from the mean of its map."""
         return mean
 
 
@@ -123,7 +123,7 @@ def require_same_shape(reference: tuple[int, ...], decoded: tuple[int, ...]) -> 
         raise ValueError(f"shapes differ: reference {reference}, decoded {decoded}")
 
 
-NOT_FLAT = "needs a source that is not flat"  # metrics weighted by information
+NOT_FLAT = "needs a source that is not flat"  # reason of metrics that weight by information
 
 
 def require_side(pixels: Pixels, min_side_px: int, metric: str) -> None:
@@ -148,7 +148,7 @@ def bands(height: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, height))
 
 
-# Distribution metrics over fewer images are marked, and FID and KID need --allow-few.
+# Distribution metrics over fewer images are marked in tables; FID and KID then need --allow-few.
 FEW_IMAGES = 50
 
 Features = NDArray[np.float32]  # (patches of an image, dimensions)
@@ -162,11 +162,11 @@ class FeatureSpace(Protocol):
     """
 
     column: str  # column of the table that counts an image's patches: "inception256_patches"
-    protocol: str  # changes whenever the same pixels would get other features
+    protocol: str  # id that changes whenever the same pixels would get different features
 
     @staticmethod
     def patch_count(height: int, width: int) -> int:
-        """Return the number of patches in an image of this size (px), 0 if it is too small."""
+        """Return the number of patches in an image of a size in px; 0 if it is too small."""
 
     def features(self, pixels: Pixels) -> Features:
         """Return the feature vectors in patch order; `NotMeasurable` if the image has no patch."""
@@ -174,7 +174,7 @@ class FeatureSpace(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reduced:
-    """Value of a distribution metric and, if known, the influence of each image on it."""
+    """Value of a distribution metric and, if known, each image's influence on the value."""
 
     value: float
     # (images,), sum 0: the number of images times the derivative of the value with respect to each
@@ -190,21 +190,21 @@ class DistributionMetric(Protocol):
     words: ClassVar[str] = ""
     label: ClassVar[str]  # axis label: "FID/256"
     better: ClassVar[Better] = "lower"
-    protocol: ClassVar[str]  # id of the reduction: "frechet/1"; the feature space has another
+    protocol: ClassVar[str]  # id of the reduction: "frechet/1"; the feature space has its own id
     presentation: ClassVar[Presentation] = Presentation()
     space: ClassVar[str] = "inception256"  # name of the feature space in the registry
-    # with fewer images the value needs --allow-few
+    # minimum number of images without --allow-few
     min_images: ClassVar[int] = FEW_IMAGES
 
     @abstractmethod
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Compare features in any order of images; raise `NotMeasurable` if there are too few."""
+        """Compare features, in any order of images; `NotMeasurable` if there are too few."""
 
 
 def has_influence(metric: type[DistributionMetric]) -> bool:
-    """Return whether `reduce` gives influences; if not, the class has `has_influence = False`.
+    """Return whether `reduce` computes influences; if not, the class sets `has_influence = False`.
 
-    Its values then have no interval, and `bench check` and `bench tradeoff` do not judge them.
+    Without influences, values have no interval, and `bench check` and `bench tradeoff` ignore them.
     """
     return bool(getattr(metric, "has_influence", True))
 
@@ -230,7 +230,7 @@ def require_patches(count: int, min_count: int, subject: str) -> None:
 def image_influence(
     contributions: NDArray[np.float64], image_indices: NDArray[np.intp], num_images: int
 ) -> NDArray[np.float64]:
-    """Sum the patches' contributions, less their mean, into each image's influence, (images,)."""
+    """Return each image's influence, (images,): the sum over its patches, minus the mean."""
     totals = np.bincount(image_indices, contributions - contributions.mean(), num_images)
     return totals * (num_images / len(contributions))
 
@@ -243,7 +243,7 @@ class Metric:
     title: str  # "PSNR", "LPIPS (AlexNet)"
     better: Better
     scale: Scale = "linear"
-    # from the metric's class: see `Presentation`
+    # from the metric's class, see `Presentation`:
     realism: int | None = field(default=None, compare=False)
     published: str = field(default="", compare=False)
     meets: tuple[str, ...] = field(default=(), compare=False)
@@ -253,7 +253,7 @@ class Metric:
     short_title: str = field(default="", compare=False)
     decimals: int = field(default=4, compare=False)
     unit: str = ""  # "dB"
-    is_distribution: bool = False  # its per-image values are then first-order estimates
+    is_distribution: bool = False  # if True, per-image values are first-order estimates
     has_image_values: bool = True  # False for a distribution metric without influences
     name: str = field(default="", compare=False)  # on the command line: "psnr"
     protocol: str = field(default="", compare=False)  # id of its values: "psnr-rgb8/1"
@@ -276,7 +276,7 @@ class Metric:
 
     @property
     def saturating(self) -> bool:
-        """True if values crowd towards 1 and are therefore plotted and integrated in dB."""
+        """True if values approach 1, and are therefore plotted and integrated in dB."""
         return self.scale == "saturating"
 
     @property
@@ -285,7 +285,7 @@ class Metric:
         return f"{self.label} (dB)" if self.saturating else self.label
 
     def has_few_images(self, images: int) -> bool:
-        """Return whether this is a distribution metric over too few images, which is marked."""
+        """Return whether this is a distribution metric over so few images that it is marked."""
         return self.is_distribution and images < FEW_IMAGES
 
     def axis_position(self, value: float) -> float:
@@ -301,8 +301,8 @@ class Metric:
     def quality(self, value: float) -> float:
         """Return the quality of a value, on which curves are compared: higher is better.
 
-        It is the position on the axis; for distances of distributions, which span decades, it is
-        -log10 of the distance, or NaN if that is not above 0.
+        Quality is the position on the axis. For distances of distributions, which span decades, it
+        is -log10 of the distance, or NaN if the distance is not above 0.
         >>> [Metric("fd", "FD", "lower", "decades").quality(value) for value in (100.0, 0.1)]
         [-2.0, 1.0]
         """
@@ -318,12 +318,12 @@ class Metric:
 
 
 def protocols(metrics: Iterable[str]) -> dict[str, str]:
-    """Return the protocol ids of coding and metrics by column; equal ids: comparable values."""
+    """Return the protocol ids of coding and metrics by column; if equal, values are comparable."""
     return {"coding": CODING, **{metric_class(name).column: protocol_of(name) for name in metrics}}
 
 
 def protocol_of(name: str) -> str:
-    """Return a metric's protocol id, for a distribution metric with those of both its steps."""
+    """Return a metric's protocol id; a distribution metric's names both of its steps."""
     cls = metric_class(name)
     if name not in DISTRIBUTION_METRICS:
         protocol: str = cls.protocol
@@ -348,7 +348,7 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
 
 
 def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
-    """Return the PSNR (dB) of the images' mean MSE; None if no PSNR is finite. NaN: no value.
+    """Return the PSNR (dB) of the images' mean MSE, ignoring NaN; None if no PSNR is finite.
 
     >>> psnr_of_mean_mse(np.array([20.0, np.inf]))
     23.01029...
@@ -375,24 +375,24 @@ def reason_text(error: Unavailable | NotMeasurable) -> str:
 
 
 def read_reason(text: str) -> tuple[Reason, str]:
-    """Split a text of `reason_text` into the reason, without its subject, and the sentence."""
+    """Split a text of `reason_text` into a reason (without subject) and a sentence."""
     head, _, sentence = text.partition(": ")
     kind, _, remedy = head.removesuffix(")").partition(" (")
     return (Reason(kind, "", remedy), sentence) if kind in REASON_KINDS else (Reason(""), text)
 
 
 def absence(text: str) -> tuple[str, str]:
-    """Shorten a reason to the absent thing and the command that adds it, "" without a command."""
+    """Return what is missing according to a reason, and the command that adds it, or ""."""
     reason, sentence = read_reason(text)
     command = "bench rescore" if reason.kind == NOT_COMPUTED else reason.remedy
     return ABSENCE_TEXTS.get(reason.kind, sentence), command and f"`{command}`"
 
 
 def is_lasting(text: str, retry: bool = True) -> bool:
-    """Return whether a value that is missing for this reason is not computed again.
+    """Return whether a missing value with this reason stays missing.
 
-    With `retry`, only a reason in the pixels is lasting; without it, all but absent weights and
-    packages are.
+    With `retry`, only a reason in the pixels is lasting; without it, every reason except absent
+    weights or packages.
     """
     kind = read_reason(text)[0].kind
     return kind == "pixels" if retry else kind not in ("weights", "package")
@@ -430,7 +430,7 @@ def drop_uncomputable(names: Iterable[str], absent_metrics: Iterable[str]) -> tu
 
 
 def absence_lines(reasons: Iterable[tuple[str, str]], next_step: str = "") -> list[str]:
-    """Return one line per kind of absence: "LPIPS, DISTS: weights absent (...)".
+    """Return one line per missing requirement: "LPIPS, DISTS: weights absent (...)".
 
     reasons: (metric, why it cannot be computed). next_step: added after a line's commands.
     """
@@ -449,7 +449,7 @@ def absence_lines(reasons: Iterable[tuple[str, str]], next_step: str = "") -> li
 
 
 def stand_ins(names: Iterable[str]) -> str:
-    """Return a sentence about metrics that can replace absent ones; empty without any."""
+    """Return a sentence on metrics that can replace absent ones; "" if there are none."""
     names = [*names]
     spaces = {metric_class(name).space for name in names if name in DISTRIBUTION_METRICS}
     substitutes = [
@@ -460,13 +460,13 @@ def stand_ins(names: Iterable[str]) -> str:
     return f"{' and '.join(substitutes)}: {distances}" if substitutes else ""
 
 
-RESCORE = "bench rescore"  # computes metrics of stored rows from stored streams
+RESCORE = "bench rescore"  # computes metrics from stored streams
 
 
 def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -> str:
-    """Return, as part of a sentence, how to add metrics to stored rows, and what that needs.
+    """Return part of a sentence on how to add metrics to stored rows, and what is required.
 
-    reason: why rows lack the values, returned if no command helps; command: without `--metrics`.
+    reason: why rows lack values; returned if no command helps. command: without `--metrics`.
     """
     stored_reason, sentence = read_reason(reason)
     if sentence and stored_reason.kind not in ABSENCE_TEXTS and NOT_COMPUTED not in sentence:
@@ -485,5 +485,5 @@ def remedies(metrics: Iterable[str], reason: str = "", command: str = RESCORE) -
 
 
 def key_by_label(names: Mapping[str, str]) -> dict[str, str]:
-    """Replace the metrics' names, the keys of a mapping, by their labels."""
+    """Replace the keys of a mapping, which are metrics' names, by their labels."""
     return {Metric.named(name).label: reason for name, reason in names.items()}

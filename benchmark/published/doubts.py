@@ -1,4 +1,4 @@
-"""Doubts about published curves: falling values, and values implausible next to VTM's."""
+"""Doubts about published curves: falling values, and values implausibly far from VTM's."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,9 +10,9 @@ from benchmark.metrics.metric import Metric
 from benchmark.published.points import PublishedPoint
 from benchmark.system.text import group_by_key
 
-# Largest plausible distances from VTM's curve; learned codecs reach +1.2 dB, JPEG -7 dB
+# Maximum plausible distances from VTM; learned codecs reach 1.2 dB above, JPEG 7 dB below
 MAX_ABOVE_DB, MAX_BELOW_DB = 2.0, 12.0
-FACTORS = (8.0, 1 / 8)  # rate factors of mistaken units: bytes for bits, or the reverse
+UNIT_FACTORS = (8.0, 1 / 8)  # rate factors if bytes were given instead of bits, or the reverse
 NEAR_DB = 2.0  # maximum median distance from VTM after the correction
 RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
 
@@ -20,12 +20,12 @@ RANGES = {"psnr_db": (10.0, 60.0), "ms_ssim": (0.3, 1.0)}
 def doubts(
     metric: Metric, bpp: Sequence[float], values: Sequence[float], anchor: RateQuality | None
 ) -> list[str]:
-    """Return a sentence per implausible property of a curve, `bpp` rising; anchor: VTM's curve."""
+    """Return a sentence per implausible property of a curve, in order of rate; anchor: VTM."""
     low, high = RANGES.get(metric.column, (-np.inf, np.inf))
     for rate, value in zip(bpp, values, strict=True):
         if not low <= value <= high:
             statement = f"{metric.column} at {rate:.4g} bpp is {value:.4g}"
-            return [f"{statement}, out of the metric's range on photographs"]
+            return [f"{statement}, out of the metric's range for photographs"]
     curve, result = curve_of(bpp, values, metric), list[str]()
     texts = [f"{metric.column} at {rate:.4g} bpp is" for rate in curve.bpp]
     steps = np.diff(curve.quality)
@@ -40,7 +40,7 @@ def doubts(
     if excess_db[index] > 0:
         side = "above" if distances_db[index] > 0 else "below"
         message = f"{abs(distances_db[index]):.3g} dB {side} VTM, unlike any known codec"
-        for factor in FACTORS:
+        for factor in UNIT_FACTORS:
             scaled_curve = RateQuality(curve.bpp * factor, curve.quality)
             if abs(np.median(_decibels_above(scaled_curve, anchor))) < NEAR_DB:
                 unit = "bytes" if factor > 1 else "eighths of a bit"
@@ -52,7 +52,7 @@ def doubts(
 
 
 def _decibels_above(curve: RateQuality, anchor: RateQuality) -> Float64Array:
-    """Return the distances (dB) of points above an anchor's curve, extended by its end chords."""
+    """Return the distances (dB) of points above the anchor's linearly extended curve."""
     anchor_rates, log_rates = np.log10(anchor.bpp), np.log10(curve.bpp)
     slopes = np.diff(anchor.quality) / np.diff(anchor_rates)
     start_extension = np.minimum(log_rates - anchor_rates[0], 0) * slopes[0]

@@ -106,7 +106,7 @@ def audit_decode(
     for group in kept_streams.values():
         rows = [dict(row) for row in (*group.rows, *group.declared)]
         row_groups.append(SentRows(group.pictures.contents, rows, [row["bpp"] for row in rows]))
-    with output.interruptible("an audit leaves nothing behind"):
+    with output.interruptible("no result was stored"):
         streams = decode(row_groups, {}, (), request, selection, output.show_progress)
     encoders = ((CodecSpec.parse_row(stream.row).label, f"{stream.row['device']}, "
                  f"{stream.row['machine']}") for stream in streams)  # fmt: skip
@@ -184,7 +184,7 @@ def audit_pack(
     selection = NamedCodecs(codecs)
     pack = open_pack(path).select_codecs(selection)
     metrics = [name for name in request.metrics if name not in DISTRIBUTION_METRICS]
-    with output.interruptible("an audit leaves nothing behind"):
+    with output.interruptible("no result was stored"):
         pack_rows = sent_rows(pack)
         stored_names = dict.fromkeys(str(row["dataset"]) for row in pack_rows.rows)
         locations_by_name = {name: Place(name).find_measured(results).text for name in stored_names}

@@ -1,4 +1,4 @@
-"""`bench review` and `bench site`: review authors' supplements, rank packs on a leaderboard."""
+"""`bench review` and `bench site`: review authors' supplements; rank packs on a leaderboard."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +25,8 @@ RunnableCodecs = Annotated[
     str,
     opt(
         MEASURED,
-        "Comma-separated specs of programs or Python files that may run as codecs, each written "
-        "out in full; built-in codecs may always run.",
+        "Codecs to run, comma-separated: programs and Python files run only if their complete "
+        "specs are given; built-in codecs always run.",
     ),
 ]
 
@@ -61,10 +61,9 @@ def review(
 ) -> Answer:
     """Review an author's supplement: packs of streams, reconstructions, curves.
 
-    Checks that the streams decode as stated, that the numbers are right, and that claims hold.
-    Scores reconstructions that come with a sizes.csv, and compares curves with the rows. Runs
-    nothing that was sent unless --codecs names it. Exit code 1 if anything that was sent is
-    contradicted.
+    Checks that streams decode as stated, that numbers are right, and that claims hold. Scores
+    reconstructions that have a sizes.csv, and compares curves with rows. Submitted code runs only
+    if --codecs names it. Exit code 1 if the review contradicts anything that was sent.
 
     Examples:
       bench review supplement.zip --claim "ours 10 % fewer bits than vtm"
@@ -72,7 +71,7 @@ def review(
     """
     request.use_folders()
     with (
-        output.interruptible("a review leaves nothing behind"),
+        output.interruptible("no review was written"),
         TemporaryDirectory(prefix="rdrbench-") as folder,
     ):
         selection, progress = NamedCodecs(codecs), output.show_progress
@@ -106,20 +105,20 @@ def site(
 ) -> Answer:
     """Write a leaderboard of packs as a static site.
 
-    Ranks audited packs: complete ones whose streams decode here to the recorded pixels and whose
-    values equal those measured again. Results are read only for the anchor. Exit code 1 if a pack
-    is not reproduced or cannot be read.
+    Ranks audited packs: they are complete, their streams decode here to the recorded pixels, and
+    their values equal those measured here. Results are read only for the anchor. Exit code 1 if a
+    pack is not reproduced or cannot be read.
 
     Examples:
       bench site results --submissions submissions
       bench site results --submissions submissions --anchor vtm
     """
     if not submissions.is_dir():
-        raise UsageError(f"{submissions} is not a folder: name one of packs with --submissions")
+        raise UsageError(f"{submissions} is not a folder: give a folder of packs to --submissions")
     request.use_folders()
     names = tuple(name for name in request.metrics if name not in DISTRIBUTION_METRICS)
-    request = replace(request, metrics=names)  # metrics of single images
-    with output.interruptible("a site is written at the end"):
+    request = replace(request, metrics=names)  # only metrics of single images
+    with output.interruptible("no site was written"):
         selection = NamedCodecs(codecs)
         entries, unreadable_packs = audited_packs(
             submissions, request, selection, output.show_progress

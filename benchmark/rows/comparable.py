@@ -3,10 +3,10 @@
 An edition is a codec variant in one build, measured here or bundled; rows of two editions are never
 joined. One rule decides which edition is shown, for every verb, figure, page and call: yours if it
 has every compared image, else the bundled one. The compared images are those of the variants that
-only you have, or all images if there are none. Of several builds, the one with the most images
-at a setting is shown, then the newest; failed images count, so that a failure does not bring back
-an older build. Bundled rows shown with yours are restricted to the same images. A point is an
-edition at one setting.
+only you have, or all images if there are no such variants. Of several builds, the one with the most
+images at a setting is shown; if equal, the newest. Failed images count, so that a failure does not
+bring back an older build. Bundled rows shown with yours are restricted to the same images. A point
+is an edition at one setting.
 """
 
 from copy import copy
@@ -27,8 +27,8 @@ EDITION = (*VARIANT, *BUILD, "bundled")
 SETTING = ("setting_name", "setting_value")
 POINT = (*EDITION, *SETTING)
 IMAGE_NUMBER = IMAGE.rank("dense").cast(pl.Int64) - 1
-# Rank of a row by time, equal for rows with the same time. Any row measured here is later than a
-# bundled one; the run counts before the time, since filling in a metric renews `finished_utc`.
+# Rank of a row by time, equal for rows with the same time. A row measured here is later than any
+# bundled one; runs are compared before times, since filling in a metric renews `finished_utc`.
 RECENCY = pl.struct(~BUNDLED, "run", "finished_utc").rank("dense").cast(pl.Int64)
 
 
@@ -42,7 +42,7 @@ class ComparableRows:
     def __init__(
         self, table: pl.DataFrame, coding_protocol: str = CODING, newest_only: bool = False
     ) -> None:
-        """Choose the rows of all editions, or all rows of each codec variant's newest edition."""
+        """Select rows of all editions; newest_only: rows of each codec variant's newest edition."""
         self.table = table
         has_protocol = (table["coding_protocol"] == coding_protocol).fill_null(False)
         rows = table.select(
@@ -68,7 +68,7 @@ class ComparableRows:
         # Arrays of shape (rows,)
         self.index = _integers(rows, "index")  # position in the table
         self.point = _integers(rows, "point")  # 0, 1, ... ascending, without gaps
-        self.image = _integers(rows, "image")  # number, as in `image_numbers`
+        self.image = _integers(rows, "image")  # image number, as in `image_numbers`
         self.recency = _integers(rows, "recency")  # RECENCY
         self.ok: BoolArray = rows["ok"].to_numpy()
         self.failed: BoolArray = ~self.ok  # unchanged when `replace` restricts `ok` to some images
@@ -84,7 +84,7 @@ class ComparableRows:
         return self.table[self.index[self.shown]]
 
     def replace(self, **attributes: Any) -> "ComparableRows":
-        """Return the same rows with another `ok`, or with a `table` that has more columns."""
+        """Return the same rows with a different `ok`, or with a `table` that has more columns."""
         rows = copy(self)
         vars(rows).update(attributes)
         return rows
@@ -105,7 +105,7 @@ class ComparableRows:
         return bits_per_pixel(self.bytes, self.pixels)
 
     def numbers(self, column: str) -> Float64Array:
-        """Return a numeric or boolean column as float64; NaN for null and for an absent column."""
+        """Return a numeric or boolean column as float64; NaN for null or a missing column."""
         if column not in self.table.columns or self.table[column].null_count() == self.table.height:
             return np.full(len(self.index), np.nan)
         values = self.table[column].cast(pl.Float64).fill_null(np.nan)
@@ -130,7 +130,7 @@ class ComparableRows:
         return {edition: CodecSpec.parse(codec, variant) for edition, codec, variant in editions}
 
     def count_images(self, mask: BoolArray) -> int:
-        """Count the distinct images of the marked rows that are shown."""
+        """Count the distinct images of marked rows of shown editions."""
         return int(np.count_nonzero(np.bincount(self.image[mask & self.shown])))
 
     def restrict_to_common(self, mask: BoolArray) -> BoolArray:
@@ -151,7 +151,7 @@ def shown_rows(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def add_same_builds(shown: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """Add the table's rows of the shown builds and images at all settings, to show pictures."""
+    """Add rows of the shown builds and images at all settings, for showing their pictures."""
     keys = *VARIANT, *BUILD, "coding_protocol"
     same_builds = table.join(shown.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
     images = shown.select(IMAGE).to_series().unique().implode()
@@ -161,12 +161,12 @@ def add_same_builds(shown: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 
 
 def newest_rows(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of each codec variant's newest edition, yours before a bundled one."""
+    """Return the rows of each codec variant's newest edition; yours is newer than bundled ones."""
     return table[ComparableRows(table, newest_only=True).index]
 
 
 def image_numbers(table: pl.DataFrame) -> Int64Array:
-    """Number rows by image (sha256, else name); int64 of shape (rows,)."""
+    """Return an image number for each row, by sha256 or else name; int64 of shape (rows,)."""
     return _integers(table.select(image=IMAGE_NUMBER), "image")
 
 
@@ -221,7 +221,7 @@ def _number_points(rows: pl.DataFrame, editions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _select_latest(rows: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
-    """Keep the latest row of each point and image (the last one at equal times), sorted by both."""
+    """Return the latest row of each point and image, in this order; at equal times, the last."""
     point_numbers = points.select(*POINT, "point")
     rows = rows.join(point_numbers, on=POINT, nulls_equal=True, maintain_order="left")
     rows = rows.select("index", "point", "image", "ok", "recency")
@@ -239,7 +239,7 @@ def _describe_other_protocols(table: pl.DataFrame) -> list[Absent]:
     return [
         Absent(
             label_of(CodecSpec.parse(codec, variant)),
-            f"{counted(count, 'row')} of the protocol {protocol}",
+            f"{counted(count, 'row')} with the coding protocol {protocol}",
         )
         for codec, variant, protocol, count in counts.rows()
     ]

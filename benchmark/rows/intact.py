@@ -45,7 +45,7 @@ class Verification(NamedTuple):
 
 
 def verify_results(folder: Path) -> Iterator[Verification]:
-    """Verify the results of one or all datasets in a folder, read-only; `UsageError` if none."""
+    """Verify the results of a dataset's or a results folder, read-only; `UsageError` if none."""
     candidates = (folder, *sorted(folder.glob("*")))
     datasets = [
         candidate
@@ -80,7 +80,7 @@ def _check_shard(path: Path) -> Finding | None:
     try:
         read_shard(path) if holds_rows else read_parquet(path)
     except (BadShard, OSError) as error:
-        remedy = f"{REPEAT_RUN}, which sets it aside" if holds_rows else "delete it"
+        remedy = f"{REPEAT_RUN}, which moves the file away" if holds_rows else "delete it"
         remedy = RESTORE_BUNDLED if path.name.startswith("shipped") else remedy
         return Finding(str(path), "damaged", str(error), remedy)
     return None
@@ -108,7 +108,7 @@ def _check_record(store: Store, path: Path) -> Finding | None:
     try:
         store.record(path.stem)
     except StoreError as error:
-        remedy = "restore it, or delete it: its rows are kept, but the facts about the run are lost"
+        remedy = "restore it, or delete it; its rows are kept, facts about the run are lost"
         return Finding(str(path), "damaged", str(error), remedy)
     return None
 
@@ -125,5 +125,5 @@ def _find_missing(store: Store) -> Iterator[Finding]:
     for run in sorted({*table["run"].drop_nulls()}):
         if not store.has_record(run):
             path = str(store.folder / "runs" / f"{run}.json")
-            problem = "rows name this run, but its record is missing"
-            yield Finding(path, "missing", problem, "restore it; the rows are kept as they are")
+            problem = "rows refer to this run, but its record is missing"
+            yield Finding(path, "missing", problem, "restore it; the rows are kept unchanged")

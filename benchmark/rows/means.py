@@ -1,7 +1,7 @@
 """Means of comparable rows over the images of each codec variant and setting.
 
-Sums use `np.bincount`, which adds in the order of rows: sums of data frames differ in the last
-digit with the number of threads.
+Sums use `np.bincount`, which adds in the order of rows: the last digit of polars' sums depends on
+the number of threads.
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,8 @@ from benchmark.rows.summary import (
     Tally,
 )
 
-MAX_REASONS = 3
-Tallies = dict[int, Tally]  # tallies by point index
+MAX_REASONS = 3  # per point and metric
+Tallies = dict[int, Tally]  # by point index
 
 
 def summarise(
@@ -43,8 +43,8 @@ def summarise(
 ) -> Summary:
     """Compute the means of a table of rows (columns of `rows.schema`, one row per cell).
 
-    protocols: required protocol id by metric column, and by "coding" for the rows; default: all
-    image metrics. common: use only the images that every point has; otherwise, points that lack
+    protocols: required protocol id by metric column; "coding": that of rows; default: all image
+    metrics. common: use only the images that every point has; otherwise, points that lack
     images must not be plotted or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
@@ -77,7 +77,7 @@ def summarise_rows(
         cost = _real_to_estimated(rows) if name == REAL_TO_ESTIMATED else rows.numbers(name)
         if not np.isnan(cost[rows.ok]).all():
             means_by_column[name] = means.average(cost, rows.ok)
-    empty_metric = None  # values and means shared by all metrics without measurements
+    empty_metric = None  # values and means that all metrics without measurements share
     for name, protocol in protocols.items():
         if name == "coding":
             continue
@@ -137,7 +137,7 @@ class _Means:
         self._bytes, self.bpp = rows.bytes, rows.bpp
 
     def rates(self, mask: BoolArray | slice) -> Float64Array:
-        """Return the bits per pixel of each point over the marked rows; NaN without rows.
+        """Return the bits per pixel of each point over the marked rows; NaN if it has none.
 
         This is the mean of per-image bpp (the usual table) or, if pooled, all bits over all pixels
         (benchmark_xl's convention), so that large images weigh more.
@@ -155,7 +155,7 @@ class _Means:
             return np.asarray(bpp_sums / counts)
 
     def average(self, values: Float64Array, has_value: BoolArray) -> list[Mean]:
-        """Return each point's mean over the marked rows with a value; arrays of shape (rows,)."""
+        """Return each point's mean over rows that `has_value` marks; arrays of shape (rows,)."""
         rows = self.rows
         has_value = has_value & ~np.isnan(values)
         if not has_value.any():
@@ -185,7 +185,7 @@ class _Means:
         ]
 
     def average_metric(self, column: str, protocol: str) -> tuple[Float64Array, list[Mean]]:
-        """Return a metric's values under a protocol (per row, NaN where absent) and its means."""
+        """Return a metric's values under a protocol (per row, NaN if missing) and its means."""
         rows = self.rows
         value_column, protocol_column, reason_column = metric_columns(column)
         values = np.where(rows.ok, rows.numbers(value_column), np.nan)
@@ -195,7 +195,7 @@ class _Means:
         texts = pl.lit("not computed")
         if is_missing.any() and reason_column in rows.table.columns:
             reasons = rows.select(reason_column, mask=is_missing).to_series()
-            other_protocol_reason = pl.lit(f"measured under a rule other than {protocol}")
+            other_protocol_reason = pl.lit(f"measured under a protocol other than {protocol}")
             reason = pl.coalesce(pl.lit(reasons.replace("", None)), texts)
             texts = (
                 pl.when(pl.lit(pl.Series(has_other_protocol[is_missing])))
@@ -269,7 +269,7 @@ TEXT_COLUMNS = {"caveats": "caveat", "origins": "bytes_origin", "devices": "devi
 
 
 def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
-    """Describe each edition by its latest row (see `_find_latest_rows`) and the texts of all."""
+    """Describe each edition by its latest row, and by TEXT_COLUMNS of all its rows."""
     is_random = pl.lit(False)
     if "reason" in rows.table.columns:
         is_random = (
@@ -324,7 +324,7 @@ def _describe_editions(rows: ComparableRows) -> dict[int, Edition]:
 
 
 def _find_latest_rows(rows: ComparableRows) -> Int64Array:
-    """Return the position of each edition's latest successful row, or else of its latest row."""
+    """Return the index of each edition's latest successful row, or else of its latest row."""
     order = np.lexsort([rows.recency, rows.ok, rows.edition])
     is_last = np.diff(rows.edition[order], append=-1) != 0
     return np.asarray(order[is_last], np.int64)

@@ -39,27 +39,27 @@ WIDE_SPREAD = 16
 
 
 class RowSource(NamedTuple):
-    """Rows to query: a dataset below a results folder, or rows in memory."""
+    """Source of rows: a dataset in a results folder, or a table in memory."""
 
     results: Path
     dataset: str
     rows: pl.DataFrame | None = None  # used instead of the stored rows, without selection
 
 
-# Maps (shown rows, other rows of the dataset) to (rows to summarise, their anchor).
+# Takes (shown rows, other rows of the dataset); returns (rows to summarise, their anchor).
 RowSelection = Callable[[pl.DataFrame, pl.DataFrame], tuple[pl.DataFrame, Anchor]]
 
 
 class DatasetResults(NamedTuple):
     """Results of a dataset: rows, their summary, and the records of their runs."""
 
-    name: str  # stored name of the dataset, with the part if any
+    name: str  # stored name of the dataset, with its part if any
     folder: Path  # report folder
     summary: Summary
     table: pl.DataFrame  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
     anchor: Anchor = NO_ANCHOR  # see `compare.anchor`
-    unfinished: Sequence[str] = ()  # sentence on the last run, if it was stopped
+    unfinished: Sequence[str] = ()  # one sentence on the last run, if it was stopped
 
     @property
     def compared_rows(self) -> pl.DataFrame:
@@ -76,19 +76,19 @@ class DatasetResults(NamedTuple):
 
     @property
     def image_names(self) -> dict[int, str]:
-        """Names of images by their number in points."""
+        """Names of images by `image_ids` of points."""
         numbers = image_numbers(self.table).tolist()
         return dict(zip(numbers, self.table["image"].to_list(), strict=True))
 
     @property
     def subject(self) -> str:
-        """Dataset, number of images, and whether all are bundled: the beginning of a sentence."""
+        """Beginning of a sentence: dataset, number of images, and whether all are bundled."""
         bundled = ", all bundled with the project" if self.only_bundled else ""
         return f"{self.heading}, {counted(self.summary.images, 'image')}{bundled}"
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Facts shared by all records of an answer: images, protocols, machine of the seconds."""
+        """Facts of all records of an answer: images, protocols, machine that took the times."""
         summary = self.summary
         protocols = summary.protocols_in_use
         return {"images": summary.images, "protocols": protocols, "machine": summary.machine}
@@ -110,7 +110,7 @@ def requested_datasets(results: Path, dataset: str) -> list[str]:
 
 
 def stored_dataset(results: Path, dataset: str) -> str:
-    """Return a dataset's stored name ("": the only one, or Kodak); `UsageError`, `UnknownName`."""
+    """Return a dataset's stored name ("": the only one, or Kodak); may raise `UnknownName`."""
     datasets = _datasets_with_rows(results)
     dataset = dataset or (datasets[0] if len(datasets) == 1 else "kodak")
     place = Place(dataset)
@@ -121,14 +121,14 @@ def stored_dataset(results: Path, dataset: str) -> str:
         raise UnknownName("results of a dataset or folder", dataset, datasets)
     if name not in datasets:
         raise UsageError(
-            f"{results} holds no results of the images in {dataset}: measure some with "
+            f"{results} has no results of the images in {dataset}: measure some with "
             f"`{command_on_rows('run', results, dataset)}`"
         )
     return name
 
 
 def require_bundled(results: Path, bundled: str) -> None:
-    """Raise `UsageError` if bundled codecs are requested and the folder has none."""
+    """Raise `UsageError` if bundled codecs are requested, but the folder has none."""
     if bundled and not any(results.glob(f"*/per_image/{SHIPPED}*")):
         raise UsageError(
             f"nothing is bundled in {results}: leave out --bundled {bundled}, or add the rows with "
@@ -139,7 +139,7 @@ def require_bundled(results: Path, bundled: str) -> None:
 def _datasets_with_rows(results: Path) -> list[str]:
     names = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
     if not names:
-        raise UsageError(f"{results} holds no results: measure some with `bench run`")
+        raise UsageError(f"{results} has no results: measure some with `bench run`")
     return names
 
 
@@ -155,7 +155,7 @@ def require_one_dataset(results: Path, dataset: str) -> str:
     """Return the stored name of a single dataset; raise `UsageError` for several."""
     names = datasets_with_results(results, dataset)
     if len(names) > 1:
-        raise UsageError(f"--dataset {dataset} stands for {', '.join(names)}: name one of them")
+        raise UsageError(f"--dataset {dataset} stands for {', '.join(names)}: choose one of them")
     return names[0]
 
 
@@ -179,9 +179,9 @@ def read_results(
 
     name: a dataset, a part such as clic2020:mobile, or a folder of images. codecs, bundled: see
     `variants.divide_rows`. metrics: names. verified_only: only rows whose streams were decoded
-    again in a fresh process. images: patterns such as kodim0*; empty: all. with_streams: the
-    table also names the streams, unlike `Store.means_table`. rows: used, whatever their codecs,
-    instead of stored ones. join: selects rows to summarise and the anchor. common, allow_few: see
+    again in a fresh process. images: patterns such as kodim0*; empty: all. with_streams: keep the
+    columns about streams, which `Store.means_table` lacks. rows: used instead of stored ones, for
+    all of their codecs. join: selects rows to summarise and the anchor. common, allow_few: see
     `reduce.add_distribution_metrics`. pooled: bits per pixel over all pixels. Raises `UsageError`
     if no rows are left.
     """
@@ -226,7 +226,7 @@ def read_results(
 
 
 def require_verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all") -> pl.DataFrame:
-    """Return rows whose streams a fresh process decoded; `UsageError` for a codec without any."""
+    """Return rows whose streams a fresh process decoded; `UsageError` if a codec has none."""
     attested_rows = rows.filter("attested")
     if rows.height and not attested_rows.height:
         raise UsageError(f"{folder} has no verified rows: repeat the run with --verify")
@@ -239,19 +239,19 @@ def require_verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all")
 def _refuse_missing_rows(option: str, specs_without_rows: Collection[CodecSpec]) -> None:
     if specs_without_rows:
         labels = ", ".join(sorted(map(label_of, specs_without_rows)))
-        raise UsageError(f"{option} leaves no rows of {labels}: drop the option or these codecs")
+        raise UsageError(f"{option} leaves no rows of {labels}: leave out one or the other")
 
 
 def _describe_unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Say how many cells of the last run have no row yet, if it was stopped."""
+    """Describe how many cells of the last run have no row yet, if it was stopped."""
     match [run for run in runs[-1:] if "ended" not in run]:
         case [
             {"to_do": int(cells), "arguments": ["run", *arguments], "conditions": {"run": str(run)}}
         ]:
             if (num_missing := cells - rows.filter(col("run") == run).height) > 0:
                 command = bench_command("run", *arguments)
-                missing_text = f"{num_missing} of {cells} cells of the last run have no row yet"
-                return (f"{missing_text}: `{command}`",)
+                missing_text = f"{num_missing} of {cells} cells of the last run lack rows"
+                return (f"{missing_text}: repeat `{command}`",)
     return ()
 
 
@@ -262,7 +262,7 @@ def report_folder(results: Path, name: str) -> Path:
 
 
 def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
-    """Return the images that match any pattern; raise `UnknownName` for one without a match."""
+    """Return the images that match any pattern; `UnknownName` for a pattern without match."""
     texts_by_name = {name: (name, PurePath(name).name, PurePath(name).stem) for name in names}
     matches: set[str] = set()
     for pattern in patterns:
@@ -279,7 +279,7 @@ def named_images(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
 
 
 def rows_of_codecs(table: pl.DataFrame, codecs: str, subset: str = "") -> pl.DataFrame:
-    """Return the rows of comma-separated codecs or "all" in a part; raise `UnknownName`."""
+    """Return a part's rows of comma-separated codecs or "all"; may raise `UnknownName`."""
     table = select_part(table, subset)
     if not (codec_names := requested_names(codecs)):
         return table
@@ -311,16 +311,16 @@ def points_option(codec: str, rows: pl.DataFrame) -> tuple[str, ...]:
 
 
 def select_part(table: pl.DataFrame, subset: str) -> pl.DataFrame:
-    """Return the rows of the images in a part of the dataset; "" for all."""
+    """Return the rows of images in a part of the dataset; "": all rows."""
     in_subset = col("image").cast(pl.String).str.starts_with(f"{subset}/")
     return table.filter(in_subset) if subset else table
 
 
 def source_facts(table: pl.DataFrame) -> dict[str, Any] | None:
-    """Return facts about the distinct photographs of rows; None without rows.
+    """Return facts about the distinct photographs of rows; None if there are no rows.
 
     lossy: number from lossily coded files. smallest, largest: name, width and height in pixels.
-    spread: ratio of their areas.
+    spread: ratio of the largest to the smallest area.
     """
     names = ("image_sha256", "image", "width_px", "height_px", "source_lossy")
     rows = table.select(names).unique(maintain_order=True).rows(named=True)

@@ -111,7 +111,7 @@ def test_an_edited_metric_is_measured_again_and_old_values_do_not_count(work_fol
     (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() + 1"))
     bench("report", "--dataset", "photos", "--metrics", NAME, "--results", "r", code=0)
     (details,) = (work_folder / "r").glob("*/report/details.md")
-    assert "measured under a rule other than mine/1-" in details.read_text()
+    assert "measured under a protocol other than mine/1-" in details.read_text()
     assert run().returncode == 0
     for row in rows():
         old = old_rows[row["cell"]]

@@ -66,9 +66,7 @@ def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
     monkeypatch.setattr(pl, "read_parquet", read)
     size = path.stat().st_size
     limit = f"{(64 << 20) + 100 * size:,}"
-    with pytest.raises(
-        BadShard, match=rf"states, it would take \d+,\d+,\d+ .* {size:,} .* {limit}$"
-    ):
+    with pytest.raises(BadShard, match=rf"states, it would take [\d,]+ .* {size:,} .* {limit}$"):
         read_parquet(path)
 
 

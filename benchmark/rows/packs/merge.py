@@ -1,9 +1,9 @@
 """Merge results of several machines: rows, streams, pictures, run records, features, reductions.
 
-Files are copied whole, rows last, and existing files are untouched: an interrupted merge can be
-repeated, and repeating a complete one changes nothing. A cell with other bytes, pixels that differ
-by more than rounding, or another PSNR of equal pixels is a conflict: the existing row stays, and
-the conflict is reported each time.
+Files are copied as a whole, rows last, and existing files are not changed: an interrupted merge can
+be repeated, and repeating a complete one changes nothing. If two rows of a cell differ in bytes, in
+pixels by more than rounding, or in PSNR although pixels are equal, this is a conflict: the existing
+row is kept, and the conflict is reported each time.
 """
 
 import json
@@ -36,21 +36,21 @@ from benchmark.system.text import bench_command, counted, listed
 
 Row = dict[str, Any]
 
-# Request fields that differ between the parts (`--part`) of a run.
+# Fields of a request that differ between parts (`--part`) of one run.
 PART_FIELDS = ("part", "results", "dataset")
 SUBFOLDERS = ("per_image", "runs", "streams", "features", "sets")
 # Columns in which the rows of a cell must agree.
-RESULT = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")
+RESULT_COLUMNS = ("num_bytes", "stream_sha256", "decoded_sha256", "psnr_db")
 REMEDY = "fix this, then merge again"
-SOURCE_INDEX = "source_index"  # index of the folder that a row is from; the target has 0
-FORMS = {
+SOURCE_INDEX = "source_index"  # column: index of a row's folder; the target has 0
+COLUMN_FORMS = {  # regular expressions by column
     "run": f"^{NAME.pattern}$",
     **dict.fromkeys(("stream_sha256", "decoded_sha256", "image_sha256"), f"^{SHA256.pattern}$"),
 }
 
 
 class MergeResult(NamedTuple):
-    """Counts of what was merged into a dataset's folder, with conflicts and damaged files."""
+    """Counts of files and rows merged into a dataset's folder, conflicts and damaged files."""
 
     dataset: str
     rows: int
@@ -59,18 +59,18 @@ class MergeResult(NamedTuple):
     runs: int
     features: int
     reductions: int
-    conflicts: tuple[str, ...]  # sentences that name both rows and where they are from
+    conflicts: tuple[str, ...]  # sentences that name both rows and their folders
     damaged: tuple[str, ...]  # sentences on files that were left out
     missing: tuple[str, ...] = ()  # sentences on parts of runs that no folder has
 
 
 def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[MergeResult]:
-    """Merge results folders into another, by dataset; `UsageError` before anything is written."""
+    """Merge results folders into `target`, by dataset; `UsageError` before anything is written."""
     folders_by_dataset: dict[str, list[Path]] = {}
     for folder in folders:
         if target.exists() and folder.exists() and folder.samefile(target):
             raise UsageError(
-                f"{folder} is merged into itself: leave it out, or name another --into"
+                f"{folder} is also the target: leave it out, or give another folder to --into"
             )
         for dataset in _datasets(folder):
             folders_by_dataset.setdefault(dataset, []).append(folder / dataset)
@@ -102,7 +102,7 @@ def _missing_parts(records: Iterable[Row]) -> tuple[str, ...]:
                 command = _command_of_part(record, f"{missing[0]}/{num_parts}")
                 numbers = listed([*map(str, missing)])
                 sentences.append(
-                    f"no run of part {numbers} of {num_parts}: `{command}` measures it"
+                    f"part {numbers} of {num_parts} was not run: `{command}` measures it"
                 )
     return tuple(sentences)
 
@@ -117,7 +117,7 @@ def _command_of_part(record: Row, part: str) -> str:
 
 def _datasets(folder: Path) -> list[str]:
     if any((folder / part).is_dir() for part in SUBFOLDERS):
-        raise UsageError(f"{folder} holds a single dataset: give its parent, the results folder")
+        raise UsageError(f"{folder} is the folder of one dataset: give its parent")
     names = [
         path.name
         for path in folder.glob("*")
@@ -175,7 +175,7 @@ class _Merge:
 
     @contextmanager
     def _collect_warnings(self, sources: Sequence[Path]) -> Iterator[None]:
-        """Collect warnings on damaged shards of the sources; pass others on."""
+        """Collect warnings about damaged shards of the sources; emit other warnings again."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DamagedResults)
             yield
@@ -188,27 +188,27 @@ class _Merge:
                 self._damaged.append(text)
 
     def _new_rows(self, stores: Sequence[Store]) -> pl.DataFrame:
-        """Return the rows that the first store lacks; record the conflicts among all stores."""
-        tables = align_columns([stores[0].versions(), *map(self._sound_rows, stores[1:])])
+        """Return the rows that the first store lacks; record conflicts between the stores."""
+        tables = align_columns([stores[0].versions(), *map(self._valid_rows, stores[1:])])
         all_rows = pl.concat(
             table.with_columns(pl.lit(number).alias(SOURCE_INDEX))
             for number, table in enumerate(tables)
         )
-        disputed_rows = _disputed(all_rows)
+        conflicting_rows = _find_conflicts(all_rows)
         self._conflicts += sorted(
-            _describe_conflict(rows, stores) for rows in disputed_rows.values()
+            _describe_conflict(rows, stores) for rows in conflicting_rows.values()
         )
         is_first_source = col(SOURCE_INDEX) == col(SOURCE_INDEX).filter(OK).min().over("cell")
-        kept_rows = all_rows.filter(is_first_source | ~col("cell").is_in([*disputed_rows]))
+        kept_rows = all_rows.filter(is_first_source | ~col("cell").is_in([*conflicting_rows]))
         valid_rows = merge_versions(tables[0])
         merged_rows = merge_versions(kept_rows.drop(SOURCE_INDEX))
         return merged_rows.join(valid_rows, on=merged_rows.columns, how="anti", nulls_equal=True)
 
-    def _sound_rows(self, store: Store) -> pl.DataFrame:
-        """Return the rows whose run, hashes and codec variant have the form that bench writes."""
+    def _valid_rows(self, store: Store) -> pl.DataFrame:
+        """Return the rows whose run, hashes and codec variant have a valid form."""
         table = store.versions()
         masks = [col("run").is_not_null()]
-        masks += [col(n).str.contains(form).fill_null(True) for n, form in FORMS.items()]
+        masks += [col(n).str.contains(form).fill_null(True) for n, form in COLUMN_FORMS.items()]
         for codec, variant in table.select(VARIANT).unique().rows():
             try:
                 is_valid = codec and CodecSpec.parse(codec, variant)
@@ -219,12 +219,12 @@ class _Merge:
         valid_rows = table.filter(*masks)
         if num_invalid := table.height - valid_rows.height:
             rows = counted(num_invalid, "row is", "rows are")
-            problem = "a codec, run or sha256 that bench would not write"
-            self._damaged.append(f"{store.folder}: {rows} left out, with {problem}")
+            problem = "an invalid codec, run or sha256"
+            self._damaged.append(f"{store.folder}: {rows} left out because of {problem}")
         return valid_rows
 
     def _copy(self, source: Path, pattern: str, difference: str = "") -> int:
-        """Copy new files, shards with their records; difference: text for other content."""
+        """Copy new files, shards with records; difference: message if an existing file differs."""
         count = 0
         with WaitingFiles(REMEDY) as waiting:
             for path in sorted(source.glob(pattern)):
@@ -291,20 +291,20 @@ class _Merge:
             return None
 
 
-def _disputed(table: pl.DataFrame) -> dict[str, list[Row]]:
-    """Return the rows of cells whose rows disagree, by cell; the valid row comes first."""
+def _find_conflicts(table: pl.DataFrame) -> dict[str, list[Row]]:
+    """Return the rows of cells with conflicts, by cell; the row that is kept comes first."""
     ok = table.filter(OK)
-    disagrees = pl.any_horizontal(col(name).drop_nulls().n_unique() > 1 for name in RESULT)
+    disagrees = pl.any_horizontal(col(name).drop_nulls().n_unique() > 1 for name in RESULT_COLUMNS)
     cells = ok.group_by("cell").agg(disagrees=disagrees).filter("disagrees")["cell"]
     differing_rows = ok.filter(col("cell").is_in(cells.implode())).sort(
         SOURCE_INDEX, maintain_order=True
     )
-    disputed_rows: dict[str, list[Row]] = {}
+    conflicting_rows: dict[str, list[Row]] = {}
     for (cell,), rows in differing_rows.group_by("cell", maintain_order=True):
         valid_rows = merge_versions(rows.filter(col(SOURCE_INDEX) == rows[SOURCE_INDEX][0]))
         if not mark_agreeing(rows, valid_rows[[0] * rows.height]).all():
-            disputed_rows[str(cell)] = [*valid_rows.rows(named=True), *rows.rows(named=True)]
-    return disputed_rows
+            conflicting_rows[str(cell)] = [*valid_rows.rows(named=True), *rows.rows(named=True)]
+    return conflicting_rows
 
 
 def _describe_conflict(versions: Sequence[Row], stores: Sequence[Store]) -> str:
@@ -319,7 +319,7 @@ def _describe_conflict(versions: Sequence[Row], stores: Sequence[Store]) -> str:
         place = (
             f"{stores[version[SOURCE_INDEX]].folder} (run {version['run']}, {version['machine']})"
         )
-        key = tuple(version[name] for name in RESULT)
+        key = tuple(version[name] for name in RESULT_COLUMNS)
         descriptions.setdefault(key, f"{content}, decoded to {decoded}{psnr}, in {place}")
     return (
         f"{label} {setting} {row['image']}: {'; but '.join(descriptions.values())}; "

@@ -1,4 +1,4 @@
-"""The style of all figures: options, colours, markers, fonts, widths; imports nothing heavy."""
+"""The style of all figures: options, colours, markers, fonts, widths; imports no numpy."""
 
 import logging
 import re
@@ -19,8 +19,8 @@ from benchmark.show.table import GREEK_LATEX
 from benchmark.system.text import number_in
 
 if TYPE_CHECKING:
-    from benchmark.metrics.metric import Metric  # which needs numpy
-    from benchmark.rows.edition import Edition  # which needs numpy
+    from benchmark.metrics.metric import Metric  # imports numpy
+    from benchmark.rows.edition import Edition  # imports numpy
     from benchmark.spec import CodecSpec
 
 _T = TypeVar("_T")
@@ -28,11 +28,11 @@ _T = TypeVar("_T")
 PANEL_INCHES = 2.4  # height without legend and note
 DOTS_PER_INCH = 200
 LINE_POINTS, BAR_POINTS, MARKER_POINTS = 1.0, 0.6, 4.2
-TEXT_POINTS = 7.0  # all text except axis labels; the smallest legible in print
+TEXT_POINTS = 7.0  # of all text except axis labels; the smallest size legible in print
 GREY, LINE_GREY = "#555555", "#777777"
-USER_COLOUR = "#000000"  # the user's codec; no other colour is as dark
+USER_COLOUR = "#000000"  # colour of the user's codec; all others are lighter
 MIN_LIGHTNESS_GAP = 7.0  # difference of L* between two styles with the same marker
-# Dashes and gaps, in line widths, of a codec's variants; the one with the fewest options is solid.
+# Dashes and gaps (in line widths) of a codec's variants; the one with fewest options has none
 DASHES = ((), (5.0, 1.6), (5.0, 1.4, 1.4, 1.4), (2.2, 1.4))
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 USER_MARKERS = ("D", "^", "v", "P", "X", "h", "<", ">", "p", "8", "d", "H")
@@ -59,15 +59,15 @@ class Look:
     """Drawing options, in the form of the command line."""
 
     label: tuple[str, ...] = option(
-        (), DRAWING, "Name of a curve: ours:beta=3.84=Ours; repeatable.", value_form="repeated"
+        (), DRAWING, "Name for a codec: ours:beta=3.84=Ours; repeatable.", value_form="repeated"
     )
     colour: tuple[str, ...] = option(
-        (), DRAWING, "Colour of a curve: vtm=#332288; repeatable.", value_form="repeated"
+        (), DRAWING, "Colour of a codec's curve: vtm=#332288; repeatable.", value_form="repeated"
     )
     order: tuple[str, ...] = option(
         (), DRAWING, "Codecs to list first in legends: ours,vtm.", value_form="listed"
     )
-    style: Path | None = option(None, DRAWING, "A matplotlib style file to draw with.")
+    style: Path | None = option(None, DRAWING, "Matplotlib style file to draw with.")
     font: str = option("sans", DRAWING, "Typeface: sans, or serif like LaTeX's Times.")
     width: str = option(
         "", DRAWING, "Width: column (3.25 in) or page (6.875 in); default: a column for one panel."
@@ -85,34 +85,34 @@ class Look:
         value_form="repeated",
     )
     every_curve: bool = option(
-        False, DRAWING, "Draw all curves in each figure, not only eight.", "--all"
+        False, DRAWING, "Draw all curves in each figure, not at most eight.", "--all"
     )
 
     @property
     def max_curves(self) -> int | None:
-        """The maximum number of curves in a figure; None for all."""
+        """The maximum number of curves in a figure; None: no limit."""
         return None if self.every_curve else MAX_CURVES
 
     def place(self, edition: "Edition") -> int:
         """Return a sort key: the position in the option `order`; other editions come last."""
-        from benchmark.rows.names import is_named  # which needs numpy
+        from benchmark.rows.names import is_named  # imports numpy
 
         positions = (n for n, name in enumerate(self.order) if is_named(edition, name))
         return next(positions, len(self.order))
 
     def axis_range(self, metric: "Metric") -> tuple[float, float] | None:
-        """Return the requested ends of a metric's axis, if any."""
+        """Return the ends of a metric's axis that the user chose, if any."""
         ranges = {name: ends for name, *ends in map(parse_value_range, self.values)}
         low, high = ranges.get(metric.name, (None, None))
         return None if low is None or high is None else (low, high)
 
     def titles(self, editions: Iterable["Edition"]) -> "dict[Edition, str]":
-        """Return the requested names of editions."""
+        """Return the names that the user chose for editions."""
         return parse_names(self.label, editions)
 
     def check(self, editions: Iterable["Edition"]) -> None:
-        """Raise `UsageError` for options that name none of these editions."""
-        from benchmark.rows.edition import labels_of  # which needs numpy
+        """Raise `UsageError` if an option names a codec that is not in `editions`."""
+        from benchmark.rows.edition import labels_of  # imports numpy
         from benchmark.rows.names import find_editions
 
         editions = list(editions)
@@ -125,7 +125,7 @@ class Look:
 
 def parse_value_range(text: str) -> tuple[str, float, float]:
     """Parse the range of an axis ("ssim2=60:95"); raise `UsageError` or `UnknownName`."""
-    from benchmark.rows.schema import metric_names  # which needs numpy
+    from benchmark.rows.schema import metric_names  # imports numpy
 
     word, _, ends = text.rpartition("=")
     low, high = (number_in(end) for end in (*ends.partition(":")[::2],))
@@ -136,7 +136,7 @@ def parse_value_range(text: str) -> tuple[str, float, float]:
 
 
 def parse_names(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Edition, str]":
-    r"""Return each VALUE of texts NAME=VALUE, by the edition that the name resolves to.
+    r"""Parse texts NAME=VALUE; return the values by the edition that NAME resolves to.
 
     Greek letters may be written as in LaTeX.
 
@@ -146,7 +146,7 @@ def parse_names(texts: Iterable[str], editions: Iterable["Edition"]) -> "dict[Ed
     >>> [*parse_names(["ours:beta=3.84=Ours", "vtm=a=b"], editions).values()]
     ['Ours', 'a=b']
     """
-    from benchmark.rows.names import find_variant  # which needs numpy
+    from benchmark.rows.names import find_variant  # imports numpy
 
     editions = list(editions)
     values_by_edition: dict[Edition, str] = {}
@@ -169,14 +169,14 @@ _current_look: ContextVar[Look] = ContextVar("look of figures", default=Look()) 
 
 
 def look() -> Look:
-    """Return the current look."""
+    """Return the drawing options in use."""
     return _current_look.get()
 
 
 @contextmanager
 def use_look(chosen_look: Look | None = None, **changes: Any) -> Iterator[Look]:
-    """Draw figures in this context with a look, changed by `changes`; `UsageError` if invalid."""
-    with chdir(Path(__file__).parent):  # the current folder's matplotlibrc may not be text
+    """Draw figures in this context with `chosen_look` and `changes`; `UsageError` if invalid."""
+    with chdir(Path(__file__).parent):  # a matplotlibrc in the current folder may be invalid
         from matplotlib.colors import is_color_like
 
     chosen_look = replace(chosen_look or look(), **changes)
@@ -202,11 +202,11 @@ def use_look(chosen_look: Look | None = None, **changes: Any) -> Iterator[Look]:
 
 
 class Style(NamedTuple):
-    """Colour, marker and line of a system in every figure."""
+    """Colour, marker and line of a codec variant in every figure."""
 
     colour: str  # "#D55E00"
     marker: str  # name in matplotlib
-    dashes: tuple[float, ...] = ()  # dashes and gaps in line widths; none: a solid line
+    dashes: tuple[float, ...] = ()  # dashes and gaps in line widths; (): a solid line
 
 
 PROJECT_STYLE = Path(__file__).with_name("figure.mplstyle")
@@ -214,7 +214,7 @@ PROJECT_STYLE = Path(__file__).with_name("figure.mplstyle")
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw in the project's and the look's style, ignoring matplotlibrc; raise `UsageError`."""
+    """Draw in the style of the project and the look, not of matplotlibrc; raise `UsageError`."""
     import matplotlib as mpl
 
     settings: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
@@ -224,7 +224,7 @@ def figure_style() -> Iterator[None]:
     settings |= {"mathtext.fontset": "stix" if look().font == "serif" else "dejavusans"}
     if (path := look().style) is not None:
         settings |= _style_file(path)
-    settings |= {"text.parse_math": False, "text.usetex": False}  # names may contain any character
+    settings |= {"text.parse_math": False, "text.usetex": False}  # names may contain $
     # Only `texts.add_legend` lays out figures.
     settings |= {"figure.autolayout": False, "figure.constrained_layout.use": False}
     font_logger = logging.getLogger("matplotlib.font_manager")
@@ -298,7 +298,7 @@ def _catalogue_styles() -> dict[str, Style]:
 def styles(editions: Iterable["Edition"]) -> "dict[CodecSpec, Style]":
     """Return a different style for each codec variant of editions.
 
-    A variant has the style in the catalogue; otherwise, its codec's colour with another marker. For
+    A variant has its style in the catalogue, or else its codec's colour and a different marker. For
     unknown codecs, a checksum of the label chooses colour and marker. If two variants would get the
     same style, the second in alphabetical order gets its next choice. The user's first codec is
     black. Variants of a codec, and unknown codecs with the same colour, differ in line dashes.
@@ -339,7 +339,7 @@ def _choose_distinct(
     other_styles: Iterable[Style] = (),
     colour: str = "",
 ) -> Style:
-    """Return an edition's first style that is free, if possible also in a greyscale print."""
+    """Return an edition's first unused style, if possible one that differs in greyscale, too."""
     from benchmark.rows.edition import label_of
 
     catalogue_styles = [*catalogue_styles]
@@ -359,7 +359,7 @@ def _choose_distinct(
 
 
 def _is_distinct(style: Style, other_styles: Iterable[Style]) -> bool:
-    """Return whether a style differs from others by its marker or in a greyscale print."""
+    """Return whether a style differs from others in its marker or, in greyscale, its colour."""
     lightnesses = [
         lightness(entry.colour) for entry in other_styles if entry.marker == style.marker
     ]
@@ -389,7 +389,7 @@ def _rotate(values: Sequence[_T], checksum: int) -> list[_T]:
 
 
 def lightness(colour: str) -> float:
-    """Return the lightness L* of CIELAB, 0 to 100, as in a greyscale print.
+    """Return the lightness L* in CIELAB of "#rrggbb", 0 to 100.
 
     >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
     (100.0, 50.0)
@@ -404,7 +404,7 @@ def mix_with_grey(colour: str, target: int, share: float) -> str:
 
 
 def luminance(colour: str) -> float:
-    """Return the relative luminance of sRGB, 0 to 1."""
+    """Return the relative luminance of an sRGB colour "#rrggbb", 0 to 1."""
     shares = [channel / 255 for channel in channels(colour)]
     red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

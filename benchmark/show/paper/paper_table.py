@@ -62,7 +62,7 @@ from benchmark.show.table import WIDE_MARK, Table, csv_text, latex, markdown
 from benchmark.system.text import counted
 
 INTERVALS_NOTE = f"In brackets: {PERCENT} intervals over images."
-KINDS = ("standard", "learned", "own")  # kinds of systems, in the order of the table's parts
+KINDS = ("standard", "learned", "own")  # kinds of systems, in the table's order
 
 
 COSTS = (  # heading, number format, name in the csv
@@ -71,7 +71,7 @@ COSTS = (  # heading, number format, name in the csv
     ("Time (s/MP)", lambda s: f"{s:.2g}" if s < 100 else f"{s:.0f}", "seconds_per_megapixel"),
 )
 SECONDS = COSTS[2][2]
-SEEDS, DEVIATION = "bd_rate_seeds", "bd_rate_seeds_standard_deviation_percent"  # columns
+SEEDS, DEVIATION = "bd_rate_seeds", "bd_rate_seeds_standard_deviation_percent"  # csv columns
 TIME_NOTE = f"Time to encode and decode a megapixel at the setting nearest to {AT_BPP:g} bpp; {{}}."
 TIMED_ALONE, TYPICAL_TIME = "timed alone on {}", "typical for one core, as declared by the codecs"
 
@@ -81,8 +81,8 @@ class SystemRow(NamedTuple):
 
     name: str
     curve: Curve
-    comparisons: Mapping[str, Record]  # with the anchor, by dataset and metric column
-    costs: Mapping[str, float]  # by the csv's name
+    comparisons: Mapping[str, Record]  # with the anchor, by `_key`
+    costs: Mapping[str, float]  # by name in the csv
 
 
 def draw_table(
@@ -94,10 +94,10 @@ def draw_table(
 ) -> tuple[Table, dict[str, str], list[str]]:
     """Return the table of the requested systems and metrics, its files, and notes on absences.
 
-    LaTeX omits intervals, as a paper's page has no room. If a dataset has no curve of the named
-    anchor, `compare.anchor` chooses one. targets: rates and metric values that get columns; these
-    include published values under any rule, marked. Raises `UsageError` if no system has a BD-rate
-    or a value.
+    The LaTeX file omits intervals, to save space. If a dataset has no curve of the named anchor,
+    `compare.anchor` chooses one. targets: rates and metric values that get columns; columns include
+    published values under any rule, with marks. Raises `UsageError` if no system has a BD-rate or a
+    value.
     """
     shown_names = metric_names_of(experiment.metrics or METRICS["table"])
     full_experiment, min_settings = experiment, MIN_POINTS
@@ -141,7 +141,7 @@ def draw_table(
         for row, mark in row_marks.items()
     }
     kinds = [row.curve.edition.facts.kind for row in rows]
-    part_starts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
+    group_starts = tuple(n for n in range(1, len(rows)) if kinds[n] != kinds[n - 1])
     notes = _notes(results, rows, anchors, time_note, experiment.rule)
     notes = [*dict.fromkeys([*block_notes(blocks), *notes])]
 
@@ -172,7 +172,7 @@ def draw_table(
     headers = tuple(column.name.rpartition(", ")[2] for column in columns)
     table = Table.create(columns, rows, notes)
     files = {
-        "table.tex": latex(table, marks, groups, headers, part_starts),
+        "table.tex": latex(table, marks, groups, headers, group_starts),
         "table.md": markdown(Table.create(wide_columns, rows, [*notes, INTERVALS_NOTE]), marks),
         "table.csv": csv_text(_records(results, rows, blocks, bd_rates)),
     }
@@ -182,7 +182,7 @@ def draw_table(
 def _system_rows(
     results: Sequence[ExperimentCurves], experiment: Experiment, bd_rates: bool
 ) -> tuple[list[SystemRow], dict[str, str], list[str], str]:
-    """Return the systems, anchors by dataset title, absent names, and a note on seconds."""
+    """Return systems, anchors by dataset title, names of absent systems, and a note on times."""
     curves: dict[str, Curve] = {}
     comparisons: dict[str, dict[str, Record]] = {}
     anchors: dict[str, str] = {}
@@ -252,7 +252,7 @@ def _seed_fields(anchor: Curve, curve: Curve, rule: Rule) -> Record:
 def _curveless_codecs(
     result: ExperimentCurves, rule: Rule
 ) -> Iterator[tuple[Curve, dict[str, Record]]]:
-    """Yield codecs without a complete point in any metric, with the reason for the first metric."""
+    """Yield codecs without a complete point in any metric, with the reason in the first one."""
     if result.summary is None:
         return
     drawn_editions = {curve.edition for curve in chain(*result.panels)}
@@ -314,7 +314,7 @@ def _seeds_text(record: Record) -> str:
 
 
 def _mark_lowest(column: Column, rows: Sequence[SystemRow]) -> dict[int, str]:
-    """Return the marks of the column's two lowest printed values, by row, without doubtful ones."""
+    """Return marks for the column's two lowest printed values, by row; skip doubtful values."""
     scores: dict[int, float] = {}
     for row, value in enumerate(map(column.value, rows)):
         if isinstance(value, dict):
@@ -336,8 +336,8 @@ def _costs(
 ) -> tuple[dict[str, dict[str, float]], str]:
     """Return the costs of systems by name, and the note on their seconds.
 
-    Each cost is from the first dataset with rows of the system. All seconds come from one machine,
-    or all are typical, whichever more systems have; the other systems have no seconds.
+    A cost comes from the first dataset with rows of the system. Seconds are from one machine, or
+    they are typical ones, whichever more systems have; other systems have no seconds.
     """
     costs: dict[str, dict[str, float]] = {name: {} for name in curves}
     times: dict[str, dict[str, float]] = {"": {}}  # seconds by machine; "": typical seconds
@@ -351,13 +351,12 @@ def _costs(
             continue
         points = [point for point in summary.points if point.edition.spec == curve.spec]
         costs[name] = _work_costs(points)
-        if typical_or_timed := megapixel_seconds(points):
-            times.setdefault(summary.machine if typical_or_timed.timed else "", {})[name] = (
-                typical_or_timed.value
-            )
+        if seconds := megapixel_seconds(points):
+            machine = summary.machine if seconds.timed else ""
+            times.setdefault(machine, {})[name] = seconds.value
     machine = max(times, key=lambda machine: (len(times[machine]), machine))
-    for name, seconds in times[machine].items():
-        costs[name][SECONDS] = seconds
+    for name, value in times[machine].items():
+        costs[name][SECONDS] = value
     return costs, TIME_NOTE.format(TIMED_ALONE.format(machine) if machine else TYPICAL_TIME)
 
 
@@ -423,7 +422,7 @@ def _notes(
         if result.summary
         for text in caveat_notes(result.summary.editions)
     )
-    if "bundled" in origins and "here" not in origins:  # otherwise their names are marked
+    if "bundled" in origins and "here" not in origins:  # otherwise, bundled names are marked
         notes.append("All measured results are bundled.")
     return notes
 
@@ -435,7 +434,7 @@ def _records(
     bd_rates: bool,
 ) -> list[dict[str, Any]]:
     records = []
-    any_seeds = any(SEEDS in comparison for row in rows for comparison in row.comparisons.values())
+    has_seeds = any(SEEDS in comparison for row in rows for comparison in row.comparisons.values())
     for row in rows:
         record: dict[str, Any] = {
             "system": row.name,
@@ -450,7 +449,7 @@ def _records(
                 for name in ("", "low_", "high_"):
                     value = row.comparisons.get(key, {}).get(f"bd_rate_{name}percent")
                     record[f"{key} bd_rate_{name}percent"] = value
-                for name in (SEEDS, DEVIATION) if any_seeds else ():
+                for name in (SEEDS, DEVIATION) if has_seeds else ():
                     record[f"{key} {name}"] = row.comparisons.get(key, {}).get(name)
         records.append(record | {name: row.costs.get(name) for *_, name in COSTS})
     return records

@@ -1,4 +1,4 @@
-"""Reports: the stored results of a dataset as figures, tables and text in a report folder."""
+"""Reports: figures, tables and text on the stored results of a dataset, in a report folder."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ from benchmark.show.report.details import (
 )
 from benchmark.show.report.files import PAGE, ReportFiles
 from benchmark.show.sections import ONLY_BUNDLED, Section, note_bundled_values
-from benchmark.show.sections import metric_names as metric_words
+from benchmark.show.sections import metric_names as metric_text
 from benchmark.show.table import Table, csv_text, markdown
 from benchmark.spec import CodecSpec
 from benchmark.system.text import listed
@@ -68,18 +68,18 @@ CORE_FILES = {"report.md", "details.md", "details.json", "means.md", "means.csv"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Written report of one dataset, with the parts that pages and terminals show."""
+    """Written report of one dataset, with the contents for the page and the terminal."""
 
     stored: DatasetResults
     metrics: Sequence[Metric]  # requested metrics
     measured_metrics: Sequence[Metric]  # metrics with values
     sections: Mapping[str, Section]  # sections of a page, by kind
-    deltas: Table | str  # BD-rates, or why there are none
+    deltas: Table | str  # BD-rates, or the reason why there are none
     overlays: Mapping[str, "Overlay"]  # published curves by metric column
     ranking: Ranking
     files: Sequence[Path] = ()  # path of report.md
     figures: int = 0  # number of figures
-    problems: Sequence[Absent] = ()  # absences that the reader can resolve
+    problems: Sequence[Absent] = ()  # absences that the user can resolve
     absent: Sequence[Absent] = ()  # problems, absent metrics and curves
     notes: Sequence[str] = ()  # sentences on photographs, published points and kept files
     anchor: CodecSpec | None = None  # reference of BD-rates
@@ -96,23 +96,23 @@ def write_reports(
     page: bool = False,
     command: str = "",
 ) -> Iterator[Report]:
-    """Write the report of each requested dataset, and yield each report once it is written.
+    """Write a report for each requested dataset; yield it after it has been written.
 
-    page: the caller will write a page next to it. command: command that reproduces the report.
-    Raises `UsageError` for options that the results do not allow, before anything is written, and
-    `StoreError` for an unwritable folder.
+    page: the caller will add a page. command: command that reproduces the report. Raises
+    `UsageError` before anything is written if the results do not allow an option, and `StoreError`
+    for an unwritable folder.
     """
     names = metric_names(experiment.metrics)
     metrics = [*map(Metric.named, names)]
     datasets = datasets_with_results(experiment.results, experiment.dataset)
     dataset_names = requested_datasets(experiment.results, experiment.dataset)
-    sets = []
+    reports = []
     for name in datasets:
         folder = report_folder(experiment.results, name)
         if out is not None:
             folder = out / name.replace(":", "-") if len(dataset_names) > 1 else out
-        sets.append(ReportFiles(folder, owned_by_bench=out is None))
-    needs_streams = (page or report_set.page_images is not None for report_set in sets)
+        reports.append(ReportFiles(folder, owned_by_bench=out is None))
+    needs_streams = (page or files.page_images is not None for files in reports)
     all_results = [
         read_experiment(
             replace(experiment, dataset=name),
@@ -135,10 +135,10 @@ def write_reports(
         published = chosen_points(experiment.results, experiment.published)
         editions |= {curves.published_edition(point.system, point.variant) for point in published}
     look().check(editions)
-    for report_set in sets:
-        report_set.require_writable(CORE_FILES | {PAGE} if page else CORE_FILES)
-    for stored_results, report_set in zip(all_results, sets, strict=True):
-        dataset_results = stored_results._replace(folder=report_set.folder)
+    for report_files in reports:
+        report_files.require_writable(CORE_FILES | {PAGE} if page else CORE_FILES)
+    for stored_results, report_files in zip(all_results, reports, strict=True):
+        dataset_results = stored_results._replace(folder=report_files.folder)
         overlays, published_notes = dict[str, "Overlay"](), list[str]()
         if experiment.published:
             arguments = published, dataset_results.summary, metrics, dataset_results.name
@@ -154,7 +154,7 @@ def write_reports(
             except curves.MeansNotComparable as error:
                 published_notes = [f"no published curve is drawn: {error}"]
         yield _write_report(
-            experiment, dataset_results, metrics, overlays, published_notes, report_set, command
+            experiment, dataset_results, metrics, overlays, published_notes, report_files, command
         )
 
 
@@ -164,7 +164,7 @@ def _write_report(
     metrics: Sequence[Metric],
     overlays: Mapping[str, "Overlay"],
     published_notes: Sequence[str],
-    report_set: ReportFiles,
+    report_files: ReportFiles,
     command: str,
 ) -> Report:
     summary, folder = dataset_results.summary, dataset_results.folder
@@ -268,10 +268,10 @@ def _write_report(
     }
     for name, drawing in drawings.items():
         files |= figure_files(drawing.figure, name, "png")  # report.md shows it
-    earlier_page = report_set.page_images
-    kept_files = report_set.replace(files, command)
+    earlier_page = report_files.page_images
+    kept_files = report_files.replace(files, command)
     changed_notes = (
-        f"kept: {folder / name} has been changed since an earlier report" for name in kept_files
+        f"kept: {folder / name} was changed after a report wrote it" for name in kept_files
     )
     return Report(
         dataset_results, metrics, measured_metrics,
@@ -299,8 +299,8 @@ def _note_bundled(
 def _editions_with_shown_metrics(summary: Summary, anchor: Edition | None) -> set[Edition]:
     """Return the codecs whose metrics a report shows: those measured here, except the anchor.
 
-    A metric of bundled codecs only allows no comparison with the codecs measured here. If nothing
-    else was measured here, return all codecs but the anchor, or the anchor alone.
+    A metric that only bundled codecs have cannot compare them with codecs measured here. If only
+    the anchor was measured here, return all codecs except the anchor, or else the anchor.
     """
     candidates = {edition for edition in summary.editions if edition != anchor}
     return (
@@ -384,6 +384,6 @@ def _draw_figures(
         points = cost_points(panel, comparisons_with_anchor, summary, ["seconds"])
         timed_points = [point for point in points if point.measured]
         if anchor_curve and timed_points[1:]:
-            texts = profile(name).title, metric_words([metric]), anchor_curve.name
+            texts = profile(name).title, metric_text([metric]), anchor_curve.name
             drawings["timing"] = draw_costs(timed_points, styles_by_variant, *texts, choice.rule)
     return {file: drawing for file, drawing in drawings.items() if drawing is not None}

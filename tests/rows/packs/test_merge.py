@@ -347,7 +347,7 @@ def test_invalid_folders_are_refused_before_anything_is_written(machines, tmp_pa
         ([first, tmp_path / "absent"], "is not a results folder"),
         ([linked], "kodak leads out of .*linked"),
         ([first / "kodak"], "kodak.*its parent"),
-        ([tmp_path / "into", first], "is merged into itself"),
+        ([tmp_path / "into", first], "is also the target"),
     ]:
         into = tmp_path / "into"
         into.mkdir(exist_ok=True)
@@ -404,18 +404,18 @@ def test_a_missing_part_is_reported_until_it_or_the_whole_is_there(tmp_path):
     parts = [run_of(tmp_path / f"p{n}", f"r{n}", f"{n}/4", 10 * n) for n in (1, 3)]
     (first,) = merge(tmp_path / "all", *parts)
     assert first.missing == (
-        "no run of part 2, 4 of 4: `bench run --codecs jpeg --dataset kodak --part 2/4` measures "
+        "part 2, 4 of 4 was not run: `bench run --codecs jpeg --dataset kodak --part 2/4` measures "
         "it",
     )
     (second,) = merge(tmp_path / "all", run_of(tmp_path / "p2", "r2", "2/4", 20))
-    assert [text.partition(":")[0] for text in second.missing] == ["no run of part 4 of 4"]
+    assert [text.partition(":")[0] for text in second.missing] == ["part 4 of 4 was not run"]
     (third,) = merge(tmp_path / "all", run_of(tmp_path / "p4", "r4", "4/4", 40))
     assert third.missing == ()
     (fourth,) = merge(tmp_path / "other", *parts, run_of(tmp_path / "whole", "r9", "", 50))
     assert fourth.missing == ()
     words = ["merge", *map(str, parts), "--into", str(tmp_path / "again")]
     result = CliRunner().invoke(app, words)
-    assert (result.exit_code, "missing: no run of part 2, 4 of 4" in result.output) == (1, True)
+    assert (result.exit_code, "missing: part 2, 4 of 4 was not run" in result.output) == (1, True)
     assert CliRunner().invoke(app, [*words, "--incomplete"]).exit_code == 0
 
 

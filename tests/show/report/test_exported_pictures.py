@@ -191,7 +191,7 @@ MISTAKES = [
 def test_what_no_row_has_is_refused_in_one_sentence(folder):
     shutil.copytree(folder / "results" / "garden", folder / "results" / "more")
     message = export(folder, "--dataset", "garden,more", code=2)
-    assert message == "--dataset garden,more stands for garden, more: name one of them"
+    assert message == "--dataset garden,more stands for garden, more: choose one of them"
     for words, text in MISTAKES:
         message = export(folder, *words, code=2)
         assert text in message

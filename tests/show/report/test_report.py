@@ -99,7 +99,7 @@ def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
         to_do = len(rows) + remaining_cells
         facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}, **extra_facts}
         store.amend(run, facts)
-        text = f"2 of {to_do} cells of the last run have no row yet: `bench {' '.join(words)}`"
+        text = f"2 of {to_do} cells of the last run lack rows: repeat `bench {' '.join(words)}`"
         assert (text in bench_report(tmp_path).replace("\n", " ")) == expected
 
 
