@@ -36,7 +36,7 @@ from benchmark.spec import CodecSpec, base_refers_to_code, parse_codec, refers_t
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed
 
-COMMON_IMAGES_HINT = "compare only the first images with --limit, or the common ones with --common"
+COMMON_IMAGES_HINT = "compare only the first images with --limit, or only common ones with --common"
 
 
 @isolated

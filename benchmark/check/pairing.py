@@ -1,4 +1,4 @@
-"""Pairs of codec variants from two row sets, at the same images, settings and protocols."""
+"""Pairs of codec variants from two row sets, with the same images, settings and protocols."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from benchmark.rows.versions import IMAGE, OK
 from benchmark.spec import CodecSpec
 from benchmark.system.text import counted, listed
 
-WEIGHTS_OPTION = "checkpoint"  # names the weights of a codec, not the codec
-SIZE_OPTION = "size"  # selects bundled weights that no checkpoint replaces
+WEIGHTS_OPTION = "checkpoint"  # option for a codec's weights, which does not change the codec
+SIZE_OPTION = "size"  # option for bundled weights, which a checkpoint cannot replace
 CELL = ("setting_name", "setting_value", IMAGE)
 
 
-class NotComparable(BenchError):  # noqa: N818 - reads as what happened
+class NotComparable(BenchError):  # noqa: N818 - the name states what happened
     """Two row sets cannot be compared; the message says why."""
 
 
@@ -41,9 +41,9 @@ class RowSet(NamedTuple):
 
 
 class VariantPair(NamedTuple):
-    """Codec variant and its counterpart in the reference, at the same images and settings."""
+    """Codec variant and its counterpart in the reference, with the same images and settings."""
 
-    label: str  # tested codec, without its weights
+    label: str  # of the tested codec, without its weights
     reference: Summary
     test: Summary
     rows: pl.DataFrame  # rows of the tested codec, one per cell
@@ -61,10 +61,10 @@ def pair_up(
     common: bool = False,
     allow_few: bool = False,
 ) -> tuple[list[VariantPair], tuple[str, ...]]:
-    """Pair the codec variants of two row sets, whatever their checkpoints; note unpaired variants.
+    """Pair the codec variants of two row sets, ignoring checkpoints; describe unpaired variants.
 
     codec: name or label of the variants in `test`; "": all. reference_codec: in `reference`; "":
-    the same. common: use only shared images and settings. allow_few: also compute distribution
+    the same. common: use only common images and settings. allow_few: also compute distribution
     metrics of few images. Raises `NotComparable`, and `UnknownName` for a codec without rows.
     """
     references = _find_variants(reference, reference_codec or codec)
@@ -88,12 +88,12 @@ def pair_up(
 
 
 def drop_weights(spec: CodecSpec) -> CodecSpec:
-    """Remove the option that names weights from a spec."""
+    """Return a spec without the option for weights."""
     return spec.remove_options([WEIGHTS_OPTION])
 
 
 def set_weights(spec: CodecSpec, weights: str) -> CodecSpec:
-    """Set the option that names weights in a spec."""
+    """Return a spec with other weights."""
     options = {**dict(spec.options), WEIGHTS_OPTION: weights}
     return spec._replace(options=tuple(sorted(options.items())))
 
@@ -108,7 +108,7 @@ def mismatch_error(
         if values_of_set - other_values
     ]
     if values[0] & values[1]:
-        hint = "; compare the shared ones with --common"
+        hint = "; compare only common ones with --common"
     return NotComparable(f"the {subject} differ: {', '.join(differences)}{hint}")
 
 
@@ -146,10 +146,10 @@ def _make_pair(
     tables = [_newest_cells(row_set, spec) for row_set, spec in zip(sets, specs, strict=True)]
     image_metrics = [name for name in metrics if name not in DISTRIBUTION_METRICS]
     names = [row_set.name for row_set in sets]
-    shared_protocols = _shared_protocols(names, tables, image_metrics)
-    protocols = current_protocols(distribution_metrics) | shared_protocols
+    common_protocols = _common_protocols(names, tables, image_metrics)
+    protocols = current_protocols(distribution_metrics) | common_protocols
     images = {key: name for table in reversed(tables) for key, name in _image_keys(table)}
-    settings, keys = _shared_cells(names, [*map(label_of, specs)], tables, images, common)
+    settings, keys = _common_cells(names, [*map(label_of, specs)], tables, images, common)
     paired_rows = []
     for row_set, table in zip(sets, tables, strict=True):
         is_shared = [setting in settings and key in keys for setting, key in _cell_keys(table)]
@@ -166,7 +166,7 @@ def _make_pair(
     )
     is_equal = ((pixels[0] == pixels[1]) & (sizes[0] == sizes[1])).fill_null(False)
     changed_keys = {key for _, key in _cell_keys(paired_rows[0].filter(~is_equal))}
-    ordered_keys = sorted(keys)  # as `summarise` numbers them
+    ordered_keys = sorted(keys)  # in the order of `summarise`
     return VariantPair(
         label_of(drop_weights(specs[1])),
         summaries[0],
@@ -196,7 +196,7 @@ def _newest_cells(row_set: RowSet, spec: CodecSpec) -> pl.DataFrame:
 
 
 def _cell_keys(rows: pl.DataFrame) -> list[tuple[Setting, str]]:
-    """Return each row's setting and image key: the sha256, or the name if that is unknown."""
+    """Return each row's setting and image key: the sha256, or the name if it is unknown."""
     return [*zip(settings_of(rows), (key for key, _ in _image_keys(rows)), strict=True)]
 
 
@@ -204,10 +204,10 @@ def _image_keys(rows: pl.DataFrame) -> list[tuple[str, str]]:
     return rows.select(IMAGE.alias("key"), "image").rows()
 
 
-def _shared_protocols(
+def _common_protocols(
     names: Sequence[str], tables: Sequence[pl.DataFrame], metrics: Sequence[str]
 ) -> dict[str, str]:
-    """Return the protocols to compare under, by column; raise `NotComparable` if none is shared."""
+    """Return the protocols for comparisons, by column; `NotComparable` if none is common."""
     protocols = {}
     columns = [("coding", "coding_protocol", "coding_protocol", CODING)]
     columns += [
@@ -233,7 +233,7 @@ def _shared_protocols(
     return protocols
 
 
-def _shared_cells(
+def _common_cells(
     names: Sequence[str],
     labels: Sequence[str],
     tables: Sequence[pl.DataFrame],

@@ -35,7 +35,7 @@ BASELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str = "all") -> None:
     """Write codecs' newest rows as a baseline; raise `UsageError` if it exists or has no rows."""
     if not BASELINE_NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is not a baseline's name: use letters, digits, . _ -")
+        raise UsageError(f"{name!r} is not a valid name of a baseline: use letters, digits, . _ -")
     folder, tables = results / FOLDER / name, dict[str, pl.DataFrame]()
     if folder.exists():
         raise UsageError(
@@ -64,9 +64,9 @@ def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str
 
 
 def list_baselines(results: Path) -> list[dict[str, Any]]:
-    """Return name, numbers of rows by dataset, and codecs of each baseline."""
+    """Return each baseline's name, number of rows by dataset, and codecs."""
     records = []
-    for folder in sorted((results / FOLDER).glob("[!.]*")):  # not a draft
+    for folder in sorted((results / FOLDER).glob("[!.]*")):  # drafts begin with a dot
         stores = {path.parent.name: path.parent for path in sorted(folder.glob("*/per_image"))}
         tables = {dataset: Store(store_folder).table() for dataset, store_folder in stores.items()}
         specs = (spec for table in tables.values() for spec in specs_in(table))
@@ -79,7 +79,7 @@ def list_baselines(results: Path) -> list[dict[str, Any]]:
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
     """Read the rows of a dataset or part (clic2020:mobile); raise `UsageError` or `StoreError`."""
     if not (folder / "per_image").is_dir():
-        raise UsageError(f"{folder} holds no rows: name a folder such as results/kodak")
+        raise UsageError(f"{folder} holds no rows: give a folder such as results/kodak")
     with warnings.catch_warnings():
         warnings.simplefilter("error", DamagedResults)  # missing images would change the verdict
         try:
@@ -98,7 +98,7 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
 
 
 def dataset_folders(location: str) -> dict[str, Path]:
-    """Return the folders with rows by dataset in a folder or baseline; `UsageError` if none."""
+    """Return the folders with rows in a folder or baseline, by dataset; `UsageError` if none."""
     folder = Path(location)
     if (folder / "per_image").is_dir():
         return {folder.resolve().name: folder}

@@ -1,4 +1,4 @@
-"""Text of a check: an answer, markdown for a pull request, and JUnit XML."""
+"""Output of a check: an answer, markdown for a pull request, and JUnit XML."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ VERDICTS = {
         4,
         "⚠️",
         "NO VERDICT",
-        "a metric to judge has no values (choose others with --metrics)",
+        "a metric has no values to judge (choose others with --metrics)",
     ),
     "undecided": (3, "❔", "UNDECIDED", "too few images to decide, or no curves"),
     "not worse": (0, "✅", "PASS", "no change is above its margin"),
@@ -32,11 +32,11 @@ VERDICTS = {
     "not comparable": (4, "⚠️", "NO VERDICT", "the two sets of rows cannot be compared"),
 }
 MAX_HEADLINE_METRICS = 4
-JUNIT = {1: "failure", 3: "error", 4: "error"}  # by exit code
+JUNIT_TAGS = {1: "failure", 3: "error", 4: "error"}  # by exit code
 
 
 def change_text(finding: Mapping[str, Any], value: float | None) -> str | None:
-    """Format a change of a finding with its sign and unit, if there is one."""
+    """Format a finding's change with sign and unit; None if there is no change."""
     return None if value is None else f"{value:+z.2f} {finding['unit']}".rstrip()
 
 
@@ -76,7 +76,7 @@ def make_answer(
     findings: Records = (),
     notes: Sequence[str] = (),
 ) -> Answer:
-    """Return the answer of a check: verdict, a record for each finding, sentences."""
+    """Return a check's answer: verdict, one record per finding, and sentences."""
     code, _, word, meaning = VERDICTS[verdict]
     sign = 1 if verdict == "improved" else -1
 
@@ -104,8 +104,8 @@ def make_answer(
         f"; verdicts are corrected for {num_tests} tests (Holm)" if num_tests > 1 else ""
     )
     legend = [
-        "Percent of bits at equal quality (BD-rate), or of the reference's mean value at equal "
-        f"rate (BD-metric){rule.form_words}; without %: in the metric's units. Positive is worse.",
+        "Changes are in percent of bits at equal quality (BD-rate), or of the reference's mean at "
+        f"equal rate (BD-metric){rule.form_words}; without %: in the metric's units. Positive is worse.",
         f"Each bound holds with {100 * confidence:g} % confidence unless changes are very "
         f"skewed{correction_note}.",
     ]
@@ -130,7 +130,7 @@ def _finding_text(finding: Mapping[str, Any]) -> str:
     change, metric = finding["change_percent"], str(finding["metric"])
     is_limit = finding["kind"] == "limit"
     name = str(finding["metric_label"]) if is_limit else Metric.named(metric).title
-    # A mean change excludes images out of reach, which decide the verdict
+    # The mean change excludes images that are out of reach, but they decide the verdict
     if change is None or finding["out_of_reach"]:
         return name
     return f"{name} {change_text(finding, change)}"
@@ -182,12 +182,12 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
 
 
 def caveat_lines(subjects: Records) -> list[str]:
-    """Return a line for each caveat, such as another device or version."""
+    """Return a line for each caveat, such as a different device or version."""
     return [f"caveat: {text}" for subject in subjects for text in subject["caveats"]]
 
 
 def check_markdown(check: Answer) -> str:
-    """Return a check as markdown for a comment: verdict first, then every number."""
+    """Return a check as markdown for a comment: the verdict, then every number."""
     headline, *subjects = check.title.splitlines()
     table = [Table.create(check.columns, check.records)] if check.records else []
     verdict = check.facts["verdict"]
@@ -214,7 +214,7 @@ def junit_xml(check: Answer) -> str:
             for image in finding["worst"]
         )
         details = "\n".join([message, *worst_images])
-        if tag := JUNIT.get(VERDICTS[verdict][0]):
+        if tag := JUNIT_TAGS.get(VERDICTS[verdict][0]):
             SubElement(case, tag, message=message, type=verdict).text = details
         else:
             SubElement(case, "system-out").text = details

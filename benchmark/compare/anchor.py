@@ -1,6 +1,6 @@
 """The anchor of BD-rates, and the rows that are compared with it.
 
-The default anchor is VTM, else the best conventional codec by PSNR, whatever the other metrics.
+The default anchor is VTM, or else the best conventional codec by PSNR, for all metrics.
 Without PSNR values, codecs are compared by the first requested per-image metric.
 """
 
@@ -30,7 +30,7 @@ from benchmark.system.text import counted
 
 BEST_CONVENTIONAL = "the best conventional codec with a curve on these images"
 NO_CONVENTIONAL = "no conventional codec has a curve on these images"
-NO_VALUES = "the first codec, as there is no per-image metric to choose by"
+NO_VALUES = "the first codec, as no per-image metric has values to choose by"
 
 
 def read_with_anchor(
@@ -43,7 +43,7 @@ def read_with_anchor(
     min_settings: int = MIN_POINTS,
     **options: Any,
 ) -> DatasetResults:
-    """Read and summarise an experiment's rows with its anchor's (`add_anchor`); average seeds."""
+    """Read and summarise rows together with their anchor's (`add_anchor`); average seeds."""
     join = partial(
         add_anchor, name=anchor, fall_back=fall_back, metrics=metrics, min_settings=min_settings
     )
@@ -84,7 +84,7 @@ def add_anchor(
 ) -> tuple[pl.DataFrame, Anchor]:
     """Add the anchor's rows to `rows`; return the joined rows and the anchor.
 
-    other_rows: rows of the same images, the source of an anchor that `rows` lack. name: a label,
+    other_rows: rows of the same images, used for an anchor that `rows` lack. name: a label,
     spec or codec; "": the default anchor. Raises `UnknownName` for an anchor without rows and
     `UsageError` for fewer than `min_settings`; with `fall_back`, the default anchor is
     returned instead, with the reason in `why`. metrics: names of the requested metrics.
@@ -123,7 +123,7 @@ def _metric_for_anchor(rows: pl.DataFrame, metrics: Sequence[str]) -> str:
 
 
 def require_anchor(anchors: Iterable[Anchor]) -> None:
-    """Raise the error of the named anchor if none of several datasets has it."""
+    """Raise the named anchor's error if none of the datasets has that anchor."""
     errors = [anchor.error for anchor in anchors]
     if errors and errors[0] and all(errors):
         raise errors[0]
@@ -132,9 +132,9 @@ def require_anchor(anchors: Iterable[Anchor]) -> None:
 def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
     """Return the default anchor: VTM if it has a curve, else the best conventional codec.
 
-    A curve has the points that BD-rates need, over the same images as the others. The best codec
+    A curve has enough points for BD-rates, over the same images as the others. The best codec
     needs the fewest bits at equal values of the metric `name`. Without a conventional codec, the
-    anchor is preferably not the user's codec.
+    anchor is, if possible, not the user's codec.
     """
     metric = Metric.named(name)
     points_by_edition = curves(summary, metric) if metric.column in summary.protocols else {}
@@ -168,7 +168,7 @@ def choose_anchor(summary: Summary, name: str = "psnr") -> Anchor:
 def headline_candidates(
     editions: Iterable[Edition], anchor: Edition | None, names: Sequence[str] = ()
 ) -> list[Edition]:
-    """Return candidates for the headline: the user's codecs, else the named or measured codecs."""
+    """Return candidates for the headline: the user's codecs, or else named or measured ones."""
     candidates = [edition for edition in editions if edition != anchor]
     user_editions = [edition for edition in candidates if edition.is_from_user]
     named_editions = [e for e in candidates if any(is_named(e, name) for name in names)]
@@ -178,7 +178,7 @@ def headline_candidates(
 def _best_edition(
     editions: Sequence[Edition], curves_by_edition: Mapping[Edition, RateQuality]
 ) -> Edition:
-    """Return the edition whose curve needs the fewest bits, by BD-rates against the first."""
+    """Return the edition with the fewest bits, by BD-rates against the first edition."""
     first_edition = editions[0]
 
     def rate_against_first(edition: Edition) -> float:
@@ -197,7 +197,7 @@ def _require_curve(rows: pl.DataFrame, label: str, min_settings: int) -> None:
     if num_settings < min_settings:
         raise UsageError(
             f"the anchor {label} has {counted(num_settings, 'setting')} here, but BD-rates need "
-            f"{min_settings}: measure more settings, or name another --anchor"
+            f"{min_settings}: measure more settings, or choose another --anchor"
         )
 
 

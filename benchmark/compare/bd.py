@@ -389,8 +389,8 @@ def _no_curve_reason(
 def ranking_metrics(summary: Summary, metrics: Iterable[Metric]) -> tuple[Metric, ...]:
     """Return the metrics that rank codecs: a distortion, a held-out metric, and users' metrics.
 
-    The first choice is kept even if only some codecs have values; the other codecs are not ranked.
-    If no codec has a complete point, the metrics are those with values.
+    A metric ranks even if only some codecs have values; the other codecs are not ranked. If no
+    codec has a complete point, all metrics with values are candidates.
     """
     counts = {
         metric: len(curves(summary, metric))

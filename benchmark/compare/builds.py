@@ -1,6 +1,6 @@
-"""Variants of a codec that a trade-off or a realism sweep joins: all of one build.
+"""Variants of a codec that form one trade-off or realism sweep: all have the same build.
 
-The build with the most variants is used, the newest in case of a tie. Variants of other
+The build with the most variants is used; of several, the newest. Variants of other
 builds, and settings without the metrics, are left out and listed.
 """
 
@@ -16,7 +16,7 @@ from benchmark.spec import NAME, CodecSpec
 
 
 class Family(NamedTuple):
-    """Points of one build's variants that have the same metrics, over the same images."""
+    """Points of variants of one build, with the same metrics over the same images."""
 
     points: dict[Edition, list[Point]]  # lowest rate first
     absences: tuple[Absent, ...]  # other variants and settings, with reasons
@@ -44,10 +44,10 @@ def one_build(
     metrics: Sequence[Metric],
     build: str = "",
 ) -> Family:
-    """Return the variants of one build, and what is left out.
+    """Return the variants of one build, and the points and variants that were left out.
 
     is_member: tells whether an edition is in the family. build: prefix of the build's fingerprint;
-    empty: choose one. Points of replaced editions may be in the family.
+    "": choose a build. Points of replaced editions may be in the family.
     """
     points = [p for p in (*summary.points, *summary.replaced) if is_member(p.edition)]
     points_by_build: dict[Build, dict[CodecSpec, list[Point]]] = {}
@@ -80,7 +80,7 @@ def beta_of(edition: Edition) -> float | None:
 
 
 def beta_family(summary: Summary, metrics: Sequence[Metric]) -> Family:
-    """Return our codec's variants of one build by beta, with default other options if possible."""
+    """Return our codec's variants by beta, of one build; other options are default if possible."""
     variants = _beta_variants(summary)
     return one_build(summary, lambda edition: edition.spec in variants, metrics)
 
@@ -99,7 +99,7 @@ def _beta_variants(summary: Summary) -> set[CodecSpec]:
 
 
 def _build_rank(variants: dict[CodecSpec, list[Point]]) -> tuple[int, bool, str]:
-    """Return a sort key of builds: number of variants, measured here or not, last run."""
+    """Return a sort key of builds: number of variants, whether measured here, last run."""
     editions = [points[0].edition for points in variants.values()]
     unbundled_editions = [edition for edition in editions if not edition.bundled]
     return (

@@ -1,12 +1,12 @@
-"""LPIPS and DISTS: distances of two 8-bit RGB images in a network's features; 0 if identical.
+"""LPIPS and DISTS: distances between two 8-bit RGB images in a network's features; 0 if equal.
 
 LPIPS: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric"
 (2018), with the channel weights of the package lpips 0.1.4: the whole image, scaled to [-1, 1],
-through AlexNet, SqueezeNet 1.1 or VGG-16. That package's network would process the source again for
-every decoded image, and import torchvision.
+passes through AlexNet, SqueezeNet 1.1 or VGG-16. The package's own network would process the source
+again for every decoded image, and import torchvision.
 DISTS: Ding et al., "Image Quality Assessment: Unifying Structure and Texture Similarity" (2020), as
 the authors' DISTS_pytorch 0.1 computes it on the whole, unscaled image: VGG-16 with the root mean
-square under a Hanning window instead of max pooling; mean and variance of every channel in six
+square in a Hanning window instead of max pooling; mean and variance of every channel in six
 layers, the first of which is the image itself.
 """
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class LPIPS(ImageMetric):
-    """LPIPS with a subclass's network; precision as for `DISTS`."""
+    """LPIPS with the network of a subclass; precision as in `DISTS`."""
 
     better = "lower"
     packages = ("torch", "lpips")
@@ -53,7 +53,7 @@ class LPIPS(ImageMetric):
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` if the network's weights or lpips 0.1.4 are missing or differ."""
+        """Raise `Unavailable` if the weights or lpips 0.1.4 are missing or have other contents."""
         path, channel_weights = self.backbone.find(), self.backbone.channel_weights()
         import torch
 
@@ -109,7 +109,7 @@ class LPIPS(ImageMetric):
 
     def _features(self, pixels: Pixels) -> "Iterator[Tensor]":
         """Yield each layer's output for an image."""
-        template = self._channel_weights[0]  # for dtype and device
+        template = self._channel_weights[0]  # has the dtype and device
         shift, scale = (
             template.new_tensor(values).view(1, 3, 1, 1)
             for values in (networks.SHIFT, networks.SCALE)
@@ -137,7 +137,7 @@ def _distance_map(reference: "Tensor", features: "Tensor", channel_weights: "Ten
         layer / (torch.linalg.vector_norm(layer, dim=1, keepdim=True) + networks.EPSILON)
         for layer in (reference, features)
     )
-    # in place, which is a tenth faster
+    # in place: a tenth faster
     weighted_squares = features.sub_(reference).square_().mul_(channel_weights)
     return weighted_squares.sum(dim=1)
 
@@ -162,7 +162,7 @@ class LPIPSAlex(LPIPS):
 
 
 class LPIPSSqueeze(LPIPS):
-    """LPIPS with SqueezeNet 1.1, an independent metric for codecs trained on LPIPS with AlexNet."""
+    """LPIPS with SqueezeNet 1.1; independent of codecs trained on LPIPS with AlexNet."""
 
     column = "lpips_squeeze"
     words = "lpipssqueezenet"
@@ -204,12 +204,12 @@ NETWORK = VGG16._replace(
         tuple(step if step.tensors else Step(_root_mean_square) for step in layer)
         for layer in VGG16.layers
     ),
-    fetch_name="dists",  # fetches both files
+    fetch_name="dists",  # `bench fetch dists` fetches both files
 )
 
 
 class PreparedLayer(NamedTuple):
-    """A layer's output and statistics, float64 (channels,); all layers: about 500 B/px on a CPU."""
+    """A layer's output and float64 statistics (channels,); layers take about 500 B/px on a CPU."""
 
     signal: "Tensor"
     mean: "Tensor"
@@ -220,7 +220,7 @@ class DISTS(ImageMetric):
     """DISTS of the whole image.
 
     float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. Results
-    differ by less than 1e-6 between the two, and between numbers of threads.
+    differ by less than 1e-6 between the two, and for different numbers of threads.
     """
 
     column = "dists"
@@ -231,7 +231,7 @@ class DISTS(ImageMetric):
     protocol = f"dists/0.1-{VGG16.sha256[:8]}-{SHA256[:8]}"
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` if a weight file is missing or differs."""
+        """Raise `Unavailable` if a weight file is missing or has other contents."""
         network_path, weights_path = NETWORK.find(), find_channel_weights()
         import torch
 

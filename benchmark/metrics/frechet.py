@@ -1,4 +1,4 @@
-"""Frechet distances of features, and the influence of each image on the distance.
+"""Frechet distances between features, and the influence of each image on the distance.
 
 Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), as pytorch-fid computes it:
 |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1 C2)^(1/2), with unbiased covariances. With factors
@@ -27,14 +27,14 @@ from benchmark.metrics.metric import (
 Floats = NDArray[np.float64]
 
 EPSILON = float(np.finfo(np.float64).eps)
-SHORT_SHARE = 1e-5  # singular values below this share of the maximum are computed again
+SHORT_SHARE = 1e-5  # singular values below this share of the maximum are recomputed
 BLOCK_PATCHES = 2048  # 34 MB per float64 block at 2048 dimensions
 
 
 def frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-    """Return the Frechet distance of all the images' patches, and each image's influence on it.
+    """Return the Frechet distance between two sets of images' patches, and images' influences.
 
-    The influence is the number of images times the derivative with respect to the image's weight,
+    An influence is the number of images times the derivative with respect to an image's weight,
     which multiplies its patches' terms in all sums and counts of both sets. The factor n / (n - 1)
     of covariances is held constant, so influences add up to 0. The derivative of a nuclear norm |K|
     with K = U S V' is U V', which gives patch a the leverage sum_k S_k (U_ak^2 + V_ak^2). Standard
@@ -66,7 +66,7 @@ class FID256(FrechetDistance):
     words = "fid frechetinceptiondistance"
     label = "FID/256"
     # All these protocols cut 256 px patches from two grids. They differ in rounding and in the port
-    # of Inception, HiFiC's perhaps also in the shifted grid (docs/protocol.md).
+    # of Inception; HiFiC's shifted grid may differ, too (docs/protocol.md).
     presentation = Presentation(
         "decades",
         realism=1,
@@ -145,7 +145,7 @@ class GaussianSums:
 
 
 def factor(covariance: Floats) -> Floats:
-    """Return F (rank, dimensions), graded by variance, with F' F = covariance up to rounding."""
+    """Return F (rank, dimensions), rows in order of variance, with F' F = covariance."""
     from scipy.linalg.lapack import dpstrf
 
     size = len(covariance)
@@ -157,13 +157,13 @@ def factor(covariance: Floats) -> Floats:
 
 
 def distance_from_factors(mean_difference: Floats, *factors: Floats, norm: float) -> float:
-    """Return the distance, given the difference of means, both factors and the nuclear norm."""
+    """Return the distance from the difference of means, both factors and the nuclear norm."""
     traces = sum(np.vdot(matrix, matrix) for matrix in factors)
     return max(0.0, float(mean_difference @ mean_difference + (traces - 2 * norm)))
 
 
 class SingularValues(NamedTuple):
-    """Nuclear norm of a matrix, and its singular values and vectors above rounding."""
+    """Nuclear norm of a matrix, and the singular values and vectors that exceed rounding."""
 
     norm: float  # the sum of all singular values
     left: Floats  # (rows, count)
@@ -174,8 +174,8 @@ class SingularValues(NamedTuple):
 def singular_values(matrix: Floats) -> SingularValues:
     """Return the singular values of a product F1 F2' of two results of `factor`.
 
-    They are the lengths of projections on the eigenvectors of its square, with errors of second
-    order. Short projections are put into one matrix, whose singular values are computed again.
+    They are the lengths of projections on the eigenvectors of the product's square, with errors of
+    second order. Short projections form a matrix whose singular values are computed separately.
     """
     _, left_vectors = np.linalg.eigh(matrix @ matrix.T)
     projections = matrix.T @ left_vectors
@@ -183,7 +183,7 @@ def singular_values(matrix: Floats) -> SingularValues:
     largest = values.max(initial=0.0)
     is_short = values < SHORT_SHARE * largest
     short_values = np.linalg.svd(projections[:, is_short], compute_uv=False)
-    # Vectors of smaller singular values are inaccurate, and these values are negligible.
+    # Smaller singular values are negligible, and their vectors are inaccurate.
     is_reliable = values > np.sqrt(len(matrix) * EPSILON) * largest
     norm = float(values[~is_short].sum() + short_values.sum())
     return SingularValues(
@@ -197,7 +197,7 @@ def singular_values(matrix: Floats) -> SingularValues:
 def _distance_by_patches(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> tuple[float, Floats]:
-    """Return the distance and the patches' contributions from a patches x patches matrix."""
+    """Return the distance and patches' contributions, with a (patches, patches) matrix."""
     vectors = [np.concatenate(images, dtype=np.float64) for images in (reference, decoded)]
     means = [x.mean(axis=0) for x in vectors]
     count = len(vectors[0])
@@ -219,9 +219,9 @@ def _distance_by_patches(
 def _distance_by_dimensions(
     reference: Sequence[Features], decoded: Sequence[Features]
 ) -> tuple[float, Floats]:
-    """Return the distance and the patches' contributions from dimensions x dimensions.
+    """Return the distance and patches' contributions, with (dimensions, dimensions) matrices.
 
-    With Q1 the patches' coordinates in F1 (X1 = Q1 F1), the left singular vectors of the patches'
+    Q1 are the patches' coordinates in F1 (X1 = Q1 F1). The left singular vectors of the patches'
     matrix are Q1 U, and Q1 U S^(1/2) = X1 F2' V S^(-1/2) needs no inverse of F1.
     """
     reference_sums, decoded_sums = (

@@ -1,8 +1,8 @@
-"""Metrics of the decoded 8-bit RGB image alone: NIQE, and networks that rate an image.
+"""Metrics of only the decoded 8-bit RGB image: NIQE, and networks that rate an image.
 
 NIQE, lower is more natural: Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image
 Quality Analyzer" (2013), like the authors' release, with MATLAB's grey levels and bicubic halving,
-except that pixels of single-coloured areas count as neither positive nor negative.
+except that pixels in single-coloured areas count as neither positive nor negative.
 Networks in pyiqa 0.1.16: Ke et al., "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang,
 Chan, Loy, "Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five
 pairs of prompts; Yang et al., "MANIQA: Multi-dimension Attention Network" (2022), 20 crops of
@@ -32,22 +32,22 @@ from benchmark.system.settings import find_fetched
 
 Floats = NDArray[np.float64]
 
-FILE = "niqe_modelparameters.mat"
+MODEL_FILE = "niqe_modelparameters.mat"
 SHA256 = "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d"
 BLOCK_PX = 96
 # MATLAB's rgb2gray: first row of the inverse of its YIQ-to-RGB matrix
 GREY = (0.298936021293775, 0.587043074451121, 0.114020904255103)
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # cyclic, from a block's pixels to their neighbours
 SHAPES = np.round(np.arange(0.2, 10.0005, 0.001), 3)  # candidates for generalised Gaussians
-# Cubic interpolation (a = -1/2) midway between two pixels, twice as wide against aliasing
+# Cubic interpolation (a = -1/2) midway between two pixels; twice as wide, to avoid aliasing
 TAPS = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
 # Threshold in grey levels: smaller deviations from the local mean are rounding errors in flat
-# areas, whose sign would decide on which side of the Gaussian a flat pixel counts.
+# areas; their sign would decide to which side of the Gaussian a flat pixel belongs.
 FLAT_THRESHOLD = 1e-6
 
 
 class NIQE(ImageMetric):
-    """NIQE of the decoded image alone."""
+    """NIQE of the decoded image."""
 
     on_cpu = True
     column = "niqe"
@@ -69,7 +69,7 @@ class NIQE(ImageMetric):
     @staticmethod
     def require() -> Path:
         """Return the pristine model's file; `Unavailable` if it is missing."""
-        return find_fetched((FILE,), "niqe", f"the release's file as {FILE}")
+        return find_fetched((MODEL_FILE,), "niqe", f"the release's file as {MODEL_FILE}")
 
     def prepare(self, reference: Pixels) -> tuple[int, ...]:
         """Return the source's shape; `NotMeasurable` if there are fewer than two blocks."""
@@ -83,7 +83,7 @@ class NIQE(ImageMetric):
         return reference.shape
 
     def compare(self, prepared: tuple[int, ...], decoded: Pixels) -> float:
-        """Return NIQE; `ValueError` for another shape, `NotMeasurable` under 2 textured blocks."""
+        """Return NIQE; `ValueError` if shapes differ, `NotMeasurable` below 2 textured blocks."""
         require_same_shape(prepared, decoded.shape)
         features = block_features(decoded)
         textured_features = features[np.isfinite(features).all(axis=1)]
@@ -98,7 +98,7 @@ class NIQE(ImageMetric):
 
 
 def block_features(pixels: Pixels) -> Floats:
-    """Return each block's statistics, (blocks, 36); NaN where a flat block has none."""
+    """Return the statistics of each block, (blocks, 36); NaN if a block is flat."""
     height, width = (side // BLOCK_PX * BLOCK_PX for side in pixels.shape[:2])
     image = np.rint(pixels[:height, :width] @ np.array(GREY))
     half_size = _halve_height(_halve_height(image).T).T
@@ -160,7 +160,7 @@ def _block_statistics(image: Floats, side: int) -> Floats:
 
 
 def _asymmetric_gaussian(blocks: Floats) -> tuple[Floats, Floats, Floats]:
-    """Fit each block by moments: its shape (nearest in `SHAPES`), left and right scale."""
+    """Fit each block by moments: return shape (nearest in `SHAPES`), left and right scale."""
     from scipy.special import gamma
 
     values = blocks.reshape(len(blocks), -1)
@@ -184,7 +184,7 @@ def _asymmetric_gaussian(blocks: Floats) -> tuple[Floats, Floats, Floats]:
 
 @cache
 def _ratios() -> Floats:
-    """Return mean magnitude squared over mean square for each of `SHAPES`, ascending."""
+    """Return (mean magnitude)² / mean square of a Gaussian of each of `SHAPES`, ascending."""
     from scipy.special import gamma
 
     ratios: Floats = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
@@ -196,15 +196,15 @@ INSTALL = f"pip install pyiqa=={VERSION} 'setuptools<82'"
 
 
 class LearnedRating(ImageMetric):
-    """Rating by the pyiqa network of a subclass; higher is better; float32 on every device."""
+    """Rating by a subclass's pyiqa network, higher is better; in float32 on every device."""
 
     min_side_px = 32  # size of MUSIQ's patches, and stride of the other two networks
     file: ClassVar[str]
-    sha256: ClassVar[str]  # the file's, or its first digits
-    file_description: ClassVar[str]  # name of the file in messages
+    sha256: ClassVar[str]  # sha256 of the file, or its first digits
+    file_description: ClassVar[str]  # the file's name in messages
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` if pyiqa or the weights are missing or differ."""
+        """Raise `Unavailable` if pyiqa or the weights are missing or have other contents."""
         path = self.require()
         self._device = device
         try:
@@ -256,7 +256,7 @@ class LearnedRating(ImageMetric):
 
 
 class MUSIQ(LearnedRating):
-    """MUSIQ of the whole image at full size and two smaller sizes, about 0 to 100."""
+    """MUSIQ of the whole image, in full size and two smaller sizes; about 0 to 100."""
 
     column = "musiq"
     label = "MUSIQ"

@@ -24,7 +24,7 @@ PEAK = 255
 # 8-bit pixels is an integer below 2^24, which float32 holds exactly.
 LUMA_WEIGHTS = np.array((2126, 7152, 722), np.float32)
 LUMA_UNIT = 10_000
-PLANE_WEIGHTS = (6, 1, 1)
+PLANE_WEIGHTS = (6, 1, 1)  # of Y', Cb and Cr
 
 
 class PSNR(ImageMetric):
@@ -60,7 +60,7 @@ class LumaPSNR(ImageMetric):
         """Return the PSNR of luma (dB) of a decoded image; `ValueError` unless the shapes agree."""
         require_same_shape(prepared.shape, decoded.shape)
         flat_images = [np.ascontiguousarray(image).reshape(-1, 3) for image in (prepared, decoded)]
-        # a sum of integers is the same in any order, and 64 bits hold the sum of a band
+        # a sum of integers does not depend on their order, and a band's sum fits in 64 bits
         bands_of_pixels = bands(len(flat_images[0]), 1)
         total = sum(
             _squared_luma_error(*(image[band] for image in flat_images)) for band in bands_of_pixels
@@ -121,7 +121,7 @@ def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
         band = pixels[rows]
         luma = _luma_sums(band) / LUMA_UNIT
         red, _, blue = np.moveaxis(band.astype(np.float64), 2, 0)
-        # ITU-R BT.709-6, item 3.3; grey is 128, and pure blue or red would be 255.5
+        # ITU-R BT.709-6, item 3.3: grey is 128; pure blue or red would be 255.5, and is clipped
         cb, cr = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
         planes[:, rows] = np.rint(np.stack([luma, cb, cr])).clip(0, 255)
     return planes
@@ -131,12 +131,12 @@ def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
     """Return the mean squared error over height, width and channels, from an exact integer sum."""
     require_same_shape(reference.shape, decoded.shape)
     total = 0
-    for rows in bands(*reference.shape[:2]):  # a sum of integers is the same in any order
+    for rows in bands(*reference.shape[:2]):  # a sum of integers does not depend on their order
         band, decoded_band = reference[rows], decoded[rows]
         if loops is not None:
             total += loops.squared_error(*map(np.ascontiguousarray, (band, decoded_band)))
             continue
-        # uint8 holds the absolute difference, and uint16 its square
+        # the absolute difference fits in uint8, its square in uint16
         difference = np.maximum(band, decoded_band) - np.minimum(band, decoded_band)
         total += int(np.multiply(difference, difference, dtype=np.uint16).sum(dtype=np.uint64))
     return total / reference.size

@@ -1,4 +1,4 @@
-"""Find the editions meant by codecs as users type them: one rule for options, verbs and calls.
+"""Find the editions that a user's codec names mean: one rule for options, verbs and calls.
 
 A name is a spec in any spelling, a printed title, the text of the option `name`, or a codec.
 """
@@ -32,21 +32,21 @@ def find_editions(
 
 
 def find_variant(name: str, editions: Collection[Edition]) -> CodecSpec:
-    """Return the one codec variant that a name means (with a seed, if any), or raise an error."""
+    """Return the single codec variant that a name means (with its seed, if any), or raise."""
     variants = {edition.spec: edition for edition in find_editions([name], editions)}
     if len({spec.remove_options([SEED]) for spec in variants}) > 1:
         labels = ", ".join(sorted(map(label_of, variants)))
-        raise UsageError(f"{name} means several codecs here: name one of {labels}")
+        raise UsageError(f"{name} means several codecs here: choose one of {labels}")
     return min(variants, key=lambda spec: len(spec.options))
 
 
 def is_named(edition: Edition, name: str) -> bool:
-    """Return whether a name means an edition by itself; a codec's name means all its variants."""
+    """Return whether a name means this edition; a codec's name means all its variants."""
     return bool(_find_matches(name, [edition]))
 
 
 def known_names(editions: Iterable[Edition]) -> set[str]:
-    """Return the codecs and labels to list after "Known:", without duplicates of a Python file.
+    """Return codecs and labels to list after "Known:", a Python file's only once.
 
     >>> texts = "jpeg:optimize=1", "./mine.py:Mine"
     >>> sorted(known_names(Edition.create(parse_codec(text)) for text in texts))
@@ -60,7 +60,7 @@ def known_names(editions: Iterable[Edition]) -> set[str]:
 
 
 def usual_variants(name: str) -> set[CodecSpec]:
-    """Return the variants that `bench run` measures for a name; empty for a Python file."""
+    """Return the variants that `bench run` measures for a name; none for a Python file."""
     if name in CODECS and needs_options(name):
         return set()
     with suppress(BenchError):
@@ -71,9 +71,9 @@ def usual_variants(name: str) -> set[CodecSpec]:
 
 
 def _find_matches(name: str, editions: Collection[Edition]) -> set[Edition]:
-    """Return the editions meant by a name, under the first interpretation that fits any."""
+    """Return the editions that a name means, by the first rule that matches any edition."""
     usual_specs, spellings = usual_variants(name), {name, normalise_codec(name)}
-    # Two files in different folders may share a label: their paths differ.
+    # Files in different folders may have the same label, but their paths differ.
     plain_spellings = spellings - {name}
     if exact_matches := {
         candidate
@@ -104,7 +104,7 @@ def _is_codec(name: str, spec: CodecSpec) -> bool:
 
 
 def _match_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
-    """Return the editions of a moved file, or of one whose spec spells out defaults."""
+    """Return the editions of a file that was moved, or whose spec states default options."""
     file_name = spec.name.rpartition("/")[2]
     file_editions = [
         edition for edition in editions if edition.spec.name.rpartition("/")[2] == file_name
@@ -121,7 +121,7 @@ def _match_file(spec: CodecSpec, editions: Collection[Edition]) -> set[Edition]:
 
 
 def _edition_texts(edition: Edition) -> set[str]:
-    """Return an edition's names in all outputs; if it has a seed, also those without the seed."""
+    """Return an edition's names in all outputs; if it has a seed, also names without it."""
     titles = {add_remark(edition.title, remark) for remark in ("", *REMARKS.values())}
     texts = {label_of(edition.spec), edition.spec.text, *titles}
     seedless_spec = edition.spec.remove_options([SEED])

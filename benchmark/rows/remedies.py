@@ -1,4 +1,4 @@
-"""Commands that complete stored rows, and reasons why editions are not shown."""
+"""Commands that complete stored rows; reasons why editions are not shown."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,7 +17,7 @@ from benchmark.system.text import bench_command
 
 
 def add_remedies(summary: Summary, folder: Path, runs: Iterable[str | None]) -> Summary:
-    """Add the editions not shown and `rescore_command` to the summary of a folder's rows."""
+    """Add editions that are not shown, and `rescore_command`, to the summary of a folder."""
     store = Store(folder)
     absences = (*summary.absent, *_editions_not_shown(summary, store))
     return replace(summary, absent=absences, rescore_command=_rescore_command(summary, store, runs))
@@ -30,7 +30,7 @@ def command_on_rows(verb: str, results: Path, dataset: str, **options: object) -
 
 
 def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None]) -> str:
-    """Return `bench rescore` with the code to run, or `bench run` if streams were not kept."""
+    """Return `bench rescore` with specs of user code, or `bench run` if streams were not kept."""
     if runs_without_streams := [run for run in runs if run and not store.keeps_streams(run)]:
         return rerun_command(store.record(max(runs_without_streams)))
     specs = dict.fromkeys(edition.spec for edition in summary.editions)

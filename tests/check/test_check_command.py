@@ -202,7 +202,7 @@ def test_other_images_and_settings_are_refused_before_anything_is_measured(store
     assert "--common" in result
     words = ("check", "--codec", "jpeg", "--against", stores / "jpeg", "--dataset", crops)
     result = output_of(*words, *new, "--points", "jpeg.quality=10,20", code=4)
-    assert "only jpeg has quality=20; compare the shared ones with --common" in result
+    assert "only jpeg has quality=20; compare only common ones with --common" in result
     command = (*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
     with pytest.raises(UsageError, match=r"avif .*jpeg"):
         output_of(*command)

@@ -24,20 +24,20 @@ from benchmark.show.table import Table
 from benchmark.spec import CodecSpec, requested_names
 from benchmark.system.text import group_by_key, listed
 
-MAX_NAMES = 8  # in a sentence on absent curves
-CROP_BPP = 4.0  # papers compare no higher rates; curves measured here extend it
+MAX_NAMES = 8  # maximum in a sentence on absent curves
+MAX_BPP = 4.0  # papers compare no higher rates; a curve measured here may extend it
 
 
 def highest_rate(curves: Iterable[Curve]) -> float:
-    """Return the highest rate that figures show: CROP_BPP, or a higher one measured here."""
+    """Return the highest rate that figures show: MAX_BPP, or a higher rate measured here."""
     rates_here = (
         point.bpp for curve in curves if curve.edition.origin == "here" for point in curve.points
     )
-    return max([CROP_BPP, *rates_here])
+    return max([MAX_BPP, *rates_here])
 
 
 def note_cut_curves(panels: Iterable[Panel], cut_panels: Iterable[Panel], rule: Rule) -> list[str]:
-    """Return a sentence on curves without a point below the rate limit, if any."""
+    """Return a sentence on curves that have no point below the rate limit, if any."""
     names_beyond = {curve.name for curve in chain(*panels)} - {
         curve.name for curve in chain(*cut_panels)
     }
@@ -67,7 +67,7 @@ class Choice(NamedTuple):
         return [name for name, curve in self.curves.items() if not curve.measured]
 
     def select(self, panels: Sequence[Panel]) -> list[Panel]:
-        """Return the panels with only the chosen curves, without panels that have none."""
+        """Return panels with only the chosen curves, omitting panels that have none of them."""
         names, selected_panels = list(self.curves), list[Panel]()
         for panel in panels:
             curves = [curve for curve in panel if curve.name in self.curves]
@@ -76,7 +76,7 @@ class Choice(NamedTuple):
         return selected_panels
 
     def missing_sentences(self, panels: Sequence[Panel]) -> list[str]:
-        """Return sentences on the chosen curves that are absent from all panels or from one."""
+        """Return sentences on chosen curves that are missing in all or some of the panels."""
         sentences = []
         for measured, word in ((True, "measured"), (False, "reported")):
             chosen_curves = [curve for curve in self.curves.values() if curve.measured is measured]
@@ -107,7 +107,7 @@ def choose(
     anchor: CodecSpec | None = None,
     requested_codecs: Sequence[str] = (),
 ) -> Choice:
-    """Choose curves by the drawing options; requested codecs, anchor and user's codecs are kept."""
+    """Choose curves for a figure; requested codecs, the anchor and user's codecs are preferred."""
     all_curves = sorted(chain(*panels), key=lambda curve: not curve.measured)
     curves_by_name = {curve.name: curve for curve in all_curves}
     names, max_curves = [*curves_by_name], look().max_curves
@@ -132,7 +132,7 @@ def choose(
 
 
 def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
-    """Return the sentence on requested curves that a figure has no room for, if any."""
+    """Return a sentence on requested curves that exceed a figure's limit, if any."""
     requested_codecs = {*experiment.named_codecs, *requested_names(experiment.bundled)}
     names = [
         name
@@ -144,7 +144,7 @@ def note_undrawn(choice: Choice, experiment: Experiment) -> list[str]:
 
 
 def rename_curves(panels: Sequence[Panel], editions: Iterable[Edition] = ()) -> list[Panel]:
-    """Rename curves as drawing options say. editions: may be named; default: all in the panels."""
+    """Rename curves by drawing options. editions: those that options may name; default: all."""
     titles = look().titles({*editions} or {curve.edition for curve in chain(*panels)})
     return [[c._replace(title=titles.get(c.edition, c.title)) for c in panel] for panel in panels]
 
@@ -168,7 +168,7 @@ def _ranked_curves(
     anchor: CodecSpec | None,
     rule: Rule,
 ) -> list[Curve]:
-    """Return all curves in order of priority (see the module); BD-rates are in `first_panel`."""
+    """Return all curves in the order of the module's docstring; BD-rates use `first_panel`."""
     rates = {curve.name: curve.rates for curve in first_panel}
     anchor_curve = next(
         (curve.rates for curve in reversed(first_panel) if curve.spec == anchor), None
@@ -202,7 +202,7 @@ def _ranked_curves(
 
 
 def sources_table(curves: Iterable[Curve]) -> Table:
-    """Return a row per curve and source of its points: origin, protocols, caveats."""
+    """Return a table with a row per curve and source: origin, protocols, caveats."""
     rows = {
         (curve.name, curve.metric, *(getattr(point, name) for name in SOURCE_FIELDS)): (
             curve,
@@ -215,7 +215,7 @@ def sources_table(curves: Iterable[Curve]) -> Table:
 
 
 SOURCE_FIELDS = ("how", "source", "protocol", "rate_protocol", "value_error", "note")
-SOURCES = (  # a row is a curve and one of its points
+SOURCES = (  # columns; a row is (curve, one of its points)
     Column("curve", "0.name"),
     Column("from", "0.edition.origin"),
     Column("how", "1.how"),

@@ -1,4 +1,4 @@
-"""Figures of rate curves: a panel for each metric, a row for each dataset."""
+"""Figures of rate curves: one panel per metric, one row of panels per dataset."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 SOME_ABSENT = "Some codecs are absent from some panels."
 MIN_LOG_RATIO = 10  # ratio of a metric's values above which their axis is logarithmic
-MARGIN, LINEAR_MARGIN = 1.12, 1.04  # factors between the outermost rates and the ends of an axis
+MARGIN, LINEAR_MARGIN = 1.12, 1.04  # ratios of the ends of an axis to the outermost rates
 PUBLISHED_LINE_POINTS, EDGE_POINTS = 0.8, 0.8
 STAR_SCALE = 1.4  # a star looks smaller than other markers of the same size
 HEAVY_SCALE = 1.8  # relative width of the project's and the user's curves
 SAMPLED_DASHES = (1.0, 1.4)
-MAX_TICKS = 7  # on a linear axis of values
-MAX_MARKERS = 14  # on one published curve; some csv files have a hundred points
+MAX_TICKS = 7  # of a linear axis of values
+MAX_MARKERS = 14  # of a published curve; some csv files have a hundred points
 
 DatasetPanels = tuple[str, Sequence[Panel]]  # the dataset's title, and a panel for each metric
 
@@ -44,11 +44,11 @@ def draw_rate_curves(
     outlier: str = "",
     groups: bool = False,
 ) -> texts.DrawnFigure | None:
-    """Draw a panel for each metric and a legend; None without points to plot.
+    """Draw one panel per metric, and a legend; None if there is no point to plot.
 
     Several datasets are rows of panels, a column per metric, with the same codecs and range of
-    rates. The rate axis is logarithmic unless the look says otherwise: sweeps are geometric, and on
-    a linear axis a dozen codecs meet in the lowest quarter.
+    rates. The rate axis is logarithmic unless the look has `linear_rate`: sweeps are geometric, and
+    on a linear axis, the curves of a dozen codecs would crowd the lowest quarter.
 
     anchor: BD-rate reference for one dataset. outlier: see `draw_panel`. groups: group the legend.
     """
@@ -136,11 +136,11 @@ def _chosen_rows(
 def _make_axes(
     rows: Sequence[DatasetPanels], metrics: Sequence[Metric]
 ) -> "tuple[Figure, list[list[Axes]], float]":
-    """Return a figure, the axes of each dataset's panels, and a title's width in inches."""
+    """Return a figure, the axes of each dataset's panels, and the width of titles in inches."""
     width = texts.figure_width(len(metrics))
     if 1 in (len(rows), len(metrics)) or width == WIDTHS["column"]:
         figure, all_axes, width = texts.panel_figure(sum(len(panels) for _, panels in rows))
-        # Datasets' titles stand side by side; a lone title may extend over all panels.
+        # Titles of datasets are side by side; a single title may extend over all panels.
         columns = texts.panels_per_row(len(rows)) if len(rows) > 1 else 1
         axes = iter(all_axes)
         return (
@@ -161,7 +161,7 @@ def _make_axes(
 
 
 def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
-    """Drop published curves that have a single point in a panel and more in another."""
+    """Drop a published curve from panels in which it has one point, if another has several."""
     published = [curve for curve in chain(*panels) if not curve.measured]
     names_elsewhere = {curve.name for curve in published if len(curve.points) > 1}
 
@@ -172,7 +172,7 @@ def _drop_lone_points(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def rate_limits(curves: Iterable[Curve]) -> tuple[float, float]:
-    """Return the limits of the rate axis; no marker above `highest_rate` is cut off at its edge."""
+    """Return the limits of the rate axis; markers beyond `highest_rate` do not touch the frame."""
     curves, is_linear = [*curves], look().linear_rate
     rates, limit = [point.bpp for curve in curves for point in curve.points], highest_rate(curves)
     shown_rates = [bpp for bpp in rates if bpp <= limit] or rates
@@ -197,8 +197,8 @@ def draw_panel(
 ) -> "list[tuple[Curve, Line2D]]":
     """Draw the curves of a panel, frame its axes, and return each curve with its line.
 
-    Curves entirely beyond the axis are left out. The value axis spans all curves except the system
-    named `outlier`. limits: `rate_limits` of the figure; default: of this panel.
+    Curves completely beyond the axis are left out. The value axis spans all curves except that of
+    the system `outlier`. limits: `rate_limits` of the figure; default: of this panel.
     """
     limits = limits or rate_limits(panel)
     visible_curves = [curve for curve in panel if min(p.bpp for p in curve.points) <= limits[1]]
@@ -279,10 +279,10 @@ def _set_frame(axes: "Axes", panel: Panel, outlier: str, limits: tuple[float, fl
 
 
 def _framed_values(panel: Panel, max_bpp: float) -> list[float]:
-    """Return the values that an axis spans if it omits those below 0; empty: span all.
+    """Return the values that an axis spans if it omits negative values; []: span all values.
 
-    This applies to a metric that is better when higher, if every curve has two values above 0: on a
-    scale with an arbitrary zero, like SSIMULACRA 2's, negative values would waste half of the axis.
+    They are omitted if higher is better and every curve has two values above 0: on scales
+    with an arbitrary zero, such as SSIMULACRA 2, negative values would take half of the axis.
     """
     values_by_curve = []
     for curve in panel:
@@ -310,8 +310,8 @@ def line_properties(
 ) -> dict[str, Any]:
     """Return matplotlib's Line2D properties of a curve.
 
-    Published points are open markers on a thin line. sampled: read off a plotted line, dotted
-    without markers. heavy: for the project's codec or the user's.
+    published: open markers on a thin line. sampled: read from a plotted line, so dotted without
+    markers. heavy: for the codecs of the project and the user.
     """
     dashes = SAMPLED_DASHES if sampled else style.dashes
     size = (STAR_SCALE if style.marker == "*" else 1) * (HEAVY_SCALE**0.5 if heavy else 1)

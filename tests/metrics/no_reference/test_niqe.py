@@ -9,7 +9,7 @@ from scipy.special import gamma
 
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics import no_reference as module
-from benchmark.metrics.no_reference import FILE, NIQE, block_features
+from benchmark.metrics.no_reference import MODEL_FILE, NIQE, block_features
 from benchmark.system.digest import file_sha256
 from conftest import SHARED
 
@@ -17,7 +17,7 @@ from conftest import SHARED
 @pytest.fixture
 def drawn_model(tmp_path, monkeypatch):
     """A model that is nobody's, in the format of the release."""
-    path = tmp_path / FILE
+    path = tmp_path / MODEL_FILE
     savemat(
         path, {"mu_prisparam": np.linspace(0.5, 1.5, 36)[None], "cov_prisparam": np.eye(36) / 10}
     )

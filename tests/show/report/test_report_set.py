@@ -52,7 +52,7 @@ def test_a_second_report_in_the_folder_replaces_the_first_and_nothing_else(resul
     message = bench_report(results, *words, "--metrics", "psnr")
     assert (out / "notes.txt").read_text() == "mine"
     assert (out / "ms_ssim.png").read_text() == "my own figure", "a changed file is the user's"
-    assert f"kept: {out / 'ms_ssim.png'} has been changed " in message
+    assert f"kept: {out / 'ms_ssim.png'} was changed " in message
     assert "curves.png" not in names(out)
     listed = json.loads((out / "report.json").read_text())["files"].keys()
     assert listed == names(out) - {"notes.txt", "ms_ssim.png", "report.json"}
