@@ -104,8 +104,8 @@ def make_answer(
         f"; verdicts are corrected for {num_tests} tests (Holm)" if num_tests > 1 else ""
     )
     legend = [
-        "Changes are in percent of bits at equal quality (BD-rate), or of the reference's mean at "
-        f"equal rate (BD-metric){rule.form_words}; without %: in the metric's units. Positive is worse.",
+        "Changes: percent of bits at equal quality (BD-rate) or of the reference's mean at equal "
+        f"rate (BD-metric){rule.form_words}; without %: in the metric's units. Positive is worse.",
         f"Each bound holds with {100 * confidence:g} % confidence unless changes are very "
         f"skewed{correction_note}.",
     ]

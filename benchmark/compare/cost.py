@@ -1,4 +1,4 @@
-"""Costs of a codec, from its rows or else its class: seconds at one rate, and work."""
+"""Costs of a codec, from its rows or else from its class: seconds at one rate, and work."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -23,7 +23,7 @@ class Seconds(NamedTuple):
 def megapixel_seconds(points: Sequence[Point]) -> Seconds | None:
     """Return the seconds at `AT_BPP`, or at the nearest setting outside a codec's range.
 
-    They come from rows if all points were timed alone, else from the class; None without either.
+    They come from rows if all points were timed alone, else from the class; None: from neither.
     """
     if not points:
         return None
@@ -37,7 +37,7 @@ def megapixel_seconds(points: Sequence[Point]) -> Seconds | None:
 
 
 def mean_at_rate(points: Sequence[Point], name: str, bpp: float) -> float | None:
-    """Return a column's mean at a rate, interpolated between settings; None without values."""
+    """Return a column's mean at a rate, interpolated between settings; None: no values."""
     valued_points = [
         (point, value) for point in points if (value := point.means[name].value) is not None
     ]
@@ -47,7 +47,7 @@ def mean_at_rate(points: Sequence[Point], name: str, bpp: float) -> float | None
 
 
 def typical_seconds(points: Sequence[Point], bpp: float, devices: Collection[str]) -> float | None:
-    """Return the seconds per megapixel at a rate that the codec's class declares for a device."""
+    """Return the seconds per megapixel at a rate, as declared by the codec's class."""
     setting_names = points[0].setting.name, ""
     for declaration in facts_of(points[0].edition.spec).typical:
         if declaration.device in devices and declaration.setting in setting_names:
@@ -60,7 +60,7 @@ def typical_seconds(points: Sequence[Point], bpp: float, devices: Collection[str
 def kmac(points: Sequence[Point]) -> float | None:
     """Return the work of encoding and decoding a pixel, in thousand multiply-accumulates.
 
-    A total declared by the codec's class, which counts shared work once, replaces the sum.
+    If the codec's class declares a total, which counts shared work once, it replaces the sum.
     """
     facts = facts_of(points[0].edition.spec)
     encode = largest_mean(points, "encode_kmac") or facts.work.encode_kmac
@@ -69,7 +69,7 @@ def kmac(points: Sequence[Point]) -> float | None:
 
 
 def largest_mean(points: Sequence[Point], column: str) -> float | None:
-    """Return the largest mean of a column of `COSTS`; None without one."""
+    """Return the largest mean of a column of `COSTS`; None: no values."""
     means = [point.means.get(column) for point in points]
     return max((mean.value for mean in means if mean and mean.value), default=None)
 

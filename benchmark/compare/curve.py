@@ -14,8 +14,8 @@ from benchmark.rows.summary import Summary, curves
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key
 
-ORIGIN_REMARKS: Mapping[Origin, str] = {"published": "published", "file": "from file"}  # in names
-INTERPOLATED = "interpolated"  # `CurvePoint.how` of the end of a curve that is cut at a rate
+ORIGIN_REMARKS: Mapping[Origin, str] = {"published": "published", "file": "from file"}
+INTERPOLATED = "interpolated"  # `CurvePoint.how` of an interpolated point
 
 
 class CurvePoint(NamedTuple):
@@ -24,7 +24,7 @@ class CurvePoint(NamedTuple):
     bpp: float
     value: float  # in the metric's units, as in tables
     setting: str
-    how: str  # measured, recorded (from a pack), INTERPOLATED, or as in published points
+    how: str  # measured, recorded (in a pack), INTERPOLATED, or a published point's `how`
     images: int | None  # number of images averaged; None: the source does not say
     protocol: str
     rate_protocol: str
@@ -44,9 +44,9 @@ class Curve(NamedTuple):
     edition: Edition
     title: str  # unique among the curves made together
     points: tuple[CurvePoint, ...]
-    sampled: bool = False  # True: read off a plotted line, not at the authors' points
+    sampled: bool = False  # True: read from a plotted line, not from the authors' points
     group: Group = ""  # group in the paper's legends
-    # Protocols of the edition, in any metric, that other curves on the axis do not share
+    # Protocols of the edition, in any metric, that differ from those of other curves
     other_rules: tuple[str, ...] = ()
 
     @property
@@ -61,18 +61,18 @@ class Curve(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name in legends, with the origin of points not measured here; no caveats."""
+        """Name in legends, with the origin of points not measured here; without caveats."""
         remark = ORIGIN_REMARKS.get(self.edition.origin, "")
         return add_remark(self.title, remark) + self.mark
 
     @property
     def mark(self) -> str:
-        """The mark of an edition whose rule differs from the others' in any metric."""
+        """Mark of an edition whose protocol differs from that of others in any metric."""
         return OTHER_RULE if self.other_rules else ""
 
     @property
     def has_other_rule(self) -> bool:
-        """True if this curve's rule differs from that of the others on its axis."""
+        """True if this curve's protocol differs from that of other curves on its axis."""
         return self.protocol in self.other_rules
 
     @property
@@ -88,7 +88,7 @@ class Curve(NamedTuple):
 
     @property
     def num_points(self) -> int:
-        """Number of points, without an interpolated end."""
+        """Number of points, not counting an interpolated end."""
         return sum(point.how != INTERPOLATED for point in self.points)
 
     @property
@@ -99,7 +99,7 @@ class Curve(NamedTuple):
 
     @property
     def seed_curves(self) -> list[RateQuality]:
-        """The `rates` of each seed; empty if points have different numbers of seeds."""
+        """The `rates` of each seed; [] if points have different numbers of seeds."""
         points = self.points[: self.num_points]
         if len({len(point.seeds) for point in points}) > 1:
             return []
@@ -110,7 +110,7 @@ class Curve(NamedTuple):
         return curves
 
     def cut(self, rule: Rule) -> "Curve":
-        """Return the points up to a rule's rate limit and one interpolated there."""
+        """Return the points up to a rule's rate limit, and a point interpolated there."""
         max_rate = rule.up_to_bpp
         if max_rate is None:
             return self
@@ -125,7 +125,7 @@ class Curve(NamedTuple):
         return self._replace(points=points)
 
 
-Panel = Sequence[Curve]  # curves of one metric on a pair of axes, at least one
+Panel = Sequence[Curve]  # at least one curve of one metric, in one plot
 
 
 def variant_curve(panel: Panel, spec: CodecSpec | None) -> Curve | None:
@@ -135,7 +135,7 @@ def variant_curve(panel: Panel, spec: CodecSpec | None) -> Curve | None:
 
 
 def share_marks(panels: Sequence[Panel]) -> list[Panel]:
-    """Give all curves of an edition its `other_rules` in any panel, so that they share a name."""
+    """Give all curves of an edition all of its `other_rules`, so that they have the same name."""
     rules = group_by_key(
         (c.edition, rule) for panel in panels for c in panel for rule in c.other_rules
     )

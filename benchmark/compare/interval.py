@@ -1,8 +1,8 @@
 """Confidence intervals of means, curves, BD-rates and distribution metrics over images.
 
-An interval covers the values that other images of the same kind would give; to compare two codecs,
-pair their images (`bench tradeoff`, `bench check`). BD-rates of mean curves use the jackknife; a
-distribution metric enters it to first order, by the mean influence of the remaining images.
+An interval covers the values that other images of the same kind would give. To compare two codecs,
+pair their images (`bench tradeoff`, `bench check`). BD-rates of mean curves use the jackknife; for
+distribution metrics, it uses the mean influence of the remaining images (first order).
 """
 
 import math
@@ -20,8 +20,8 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point, Summary, average_seeds
 
 CONFIDENCE = 0.95
-TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles that an interval lies between
-MIN_VARIANCE = 0.25  # lower bound on a resample's variance, as a share of the sample's
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)  # quantiles at the ends of an interval
+MIN_VARIANCE = 0.25  # minimum variance of a resample, as a share of the sample's variance
 DRAWS = 1000  # number of resamples of the images
 SEED = 0
 
@@ -37,20 +37,20 @@ class Interval(NamedTuple):
 def image_draws(images: int) -> Float64Array:
     """Return the weights of images sampled with replacement, shape (DRAWS, images), row sum 1.
 
-    Codecs on the same images share their draws: a paired bootstrap.
+    All codecs have the same draws of the same images: a paired bootstrap.
     """
     counts = np.random.default_rng(SEED).multinomial(images, np.full(images, 1 / images), DRAWS)
     return np.asarray(counts / images, np.float64)
 
 
 def jackknife_weights(images: int) -> Float64Array:
-    """Return the weights of the whole set, then without each image; (1 + images, images)."""
+    """Return weights for the whole set, then without each image; (1 + images, images)."""
     leave_one_out = (1 - np.eye(images)) / (images - 1)
     return np.vstack([np.full(images, 1 / images), leave_one_out])
 
 
 def bootstrap_weights(images: int) -> Float64Array:
-    """Return the weights of the whole set, then those of `image_draws`; (1 + DRAWS, images)."""
+    """Return weights for the whole set, then `image_draws`; (1 + DRAWS, images)."""
     return np.vstack([np.full(images, 1 / images), image_draws(images)])
 
 
@@ -62,7 +62,7 @@ def resample_curve(
 ) -> RateQuality:
     """Return the curve of points over the same images under each weighting.
 
-    weights: maps the number of images, without those that lack a value, to an array of shape
+    weights: takes the number of images with a value; returns an array of shape
     (weightings, images). pooled: divide all bits by all pixels.
     """
     image_order = np.argsort(points[0].image_ids)
@@ -93,12 +93,12 @@ def jackknife_interval(values: Float64Array) -> Interval:
 
     values: the set's value plus each image's influence (`metric.Reduced`), (images,).
 
-    Student's t on the infinitesimal jackknife's standard error. A bootstrap would be wrong here:
-    drawing an image twice makes a set less varied, which moves a Frechet distance by more than the
-    width of its interval (B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans",
-    1982).
+    It is Student's t with the standard error of the infinitesimal jackknife. A bootstrap would be
+    wrong here: a set with an image drawn twice is less varied, which changes a Frechet distance by
+    more than its interval's width (B. Efron, "The Jackknife, the Bootstrap and Other Resampling
+    Plans", 1982).
     """
-    from scipy.special import stdtrit  # scipy.stats takes longer to import than a ranking does
+    from scipy.special import stdtrit  # importing scipy.stats takes longer than a ranking
 
     error = np.std(values, ddof=1) / np.sqrt(len(values))
     return Interval(*(values.mean() + stdtrit(len(values) - 1, TAILS) * error).tolist())
@@ -108,7 +108,7 @@ def studentise(deviations: Float64Array, weights: Float64Array) -> Float64Array:
     """Return the mean divided by the standard error of each resample, (resamples, samples).
 
     deviations: values minus their mean, (images, samples). weights: `image_draws`. Variances are
-    at least MIN_VARIANCE: that of one image sampled every time is 0.
+    at least MIN_VARIANCE, since that of a resample with only one image is 0.
     """
     images = len(deviations)
     squares = deviations**2
@@ -143,7 +143,7 @@ def percent_interval(logs: Float64Array) -> Interval:
 
 
 def expanded_level(tail: float, images: int) -> float:
-    """Return the share of draws that replaces a normal tail, since bootstrap draws vary too little.
+    """Return the share of draws that replaces a normal tail, as bootstrap draws vary too little.
 
     T. Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4.
     """
@@ -157,7 +157,7 @@ def draws_interval(draw_values: Float64Array, pseudo_values: Float64Array) -> In
 
     draw_values: the number in each draw (`image_draws`), (draws,), finite. pseudo_values:
     the number of the whole set plus each image's influence, shape (images,); NaN for an image
-    without one. Each bound is the wider of Student's t on `influenced_values` and the draws'
+    without influence. Each bound is the wider of Student's t on `influenced_values` and the draws'
     percentile at `expanded_level`.
     """
     tail = expanded_level(TAILS[0], len(pseudo_values))
@@ -169,7 +169,7 @@ def draws_interval(draw_values: Float64Array, pseudo_values: Float64Array) -> In
 
 
 def point_interval(point: Point, metric: Metric) -> Interval | None:
-    """Return the interval of a point's mean; None for one finite value or without influences."""
+    """Return the interval of a point's mean; None: fewer than two values, or no influences."""
     values = point.image_values[metric.column][np.argsort(point.image_ids)]
     values = values[np.isfinite(values)]
     if not metric.has_image_values or len(values) < 2:
@@ -178,12 +178,11 @@ def point_interval(point: Point, metric: Metric) -> Interval | None:
 
 
 def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Return the spread over drawings of each codec measured with several seeds.
+    """Return the spread over seeds of each codec that was measured with several.
 
-    A record is a metric of a codec at a setting: `label` of its first seed, number of `draws`,
-    `mean` over images and drawings, `over_draws` the lowest and highest mean of a drawing,
-    `over_images` the interval of the mean over other images. Drawings must have the same images and
-    metrics.
+    One record per codec, setting and metric: `label` of the first seed, number of `draws` (seeds),
+    `mean` over images and seeds, `over_draws`: lowest and highest mean of a seed, `over_images`:
+    the interval of the mean over other images. Seeds must have the same images and metrics.
     """
     spreads: list[dict[str, Any]] = []
     labels = summary.labels
@@ -207,7 +206,7 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
 
 
 def records_with_intervals(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Return `Summary.flat_records` with interval ends after the mean of each metric."""
+    """Return `Summary.flat_records` with the interval's ends after each metric's mean."""
     metrics_by_column = {metric.column: metric for metric in metrics}
     records = []
     for record, point in zip(summary.flat_records(), summary.points, strict=True):
@@ -227,8 +226,8 @@ def bd_rate_interval(
     """Return the interval (percent) of the BD-rate of two mean curves.
 
     anchor, test: weighted by `jackknife_weights`, over the same images. The result is the
-    `skewed_interval` of the log ratio of rates (coverage: docs/protocol.md); None where the set, or
-    the set without some image, has no BD-rate.
+    `skewed_interval` of the log ratio of rates (coverage: docs/protocol.md); None if the set, or
+    the set without one image, has no BD-rate.
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
         return None
@@ -241,10 +240,10 @@ def bd_rate_interval(
 
 
 def bd_rates(anchor: RateQuality, test: RateQuality, rule: Rule) -> Float64Array:
-    """Return the BD-rate of each weighting in percent, (weightings,); NaN if it has none."""
+    """Return the BD-rate of each weighting in percent, (weightings,); NaN: none."""
     sorted_curves, masks = zip(*map(rd.sort_by_rate, (anchor, test)), strict=True)
     max_rate = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
-    # Weightings that keep the same points are computed together: usually nearly all of them.
+    # Weightings with the same remaining points are computed together, usually nearly all.
     shapes = np.hstack([*masks, *(curve.bpp < max_rate for curve in sorted_curves)])
     patterns, pattern_of_weighting = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
@@ -272,7 +271,7 @@ def _bd_rates(anchor: RateQuality, test: RateQuality, form: Form) -> Float64Arra
 
 
 def _cut(curve: RateQuality, up_to_bpp: float, form: Form) -> RateQuality:
-    """Cut curves at a rate as `rate_quality.cut` does, to one shape for all weightings."""
+    """Cut curves at a rate like `rate_quality.cut`, with one shape for all weightings."""
     is_below_limit = curve.bpp[0] < up_to_bpp
     rates, quality = curve.bpp[:, is_below_limit], curve.quality[:, is_below_limit]
     if is_below_limit.all() or not is_below_limit.any():

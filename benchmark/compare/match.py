@@ -320,7 +320,7 @@ def match_variants(
                 )
             )
     if not matches:
-        raise UsageError(f"{codec} and {against} are the same codec: name two different ones")
+        raise UsageError(f"{codec} and {against} are the same codec: name two different codecs")
     return matches
 
 

@@ -1,10 +1,10 @@
-"""Codecs compared at a rate, or at a value of a metric, by interpolation.
+"""Compare codecs at a rate, or at a value of a metric, by interpolation.
 
 The Pareto front of each image is interpolated as for BD-rates, and means are over images. With a
-budget for the whole set, as in the CLIC challenges, all bytes count together: means are
+budget for the whole set, as in the CLIC challenges, the bytes of all images are added up: means are
 interpolated over the settings' pooled rates. Nothing is extrapolated: codecs are ranked on the
-images on which most of them reach the target, and a codec that misses it on any of these is not
-ranked. After a search, a setting that meets the target is used without interpolation.
+images on which most of them reach the target, and a codec that misses it on any of these images is
+not ranked. After a search, a setting that meets the target is used without interpolation.
 """
 
 import math
@@ -33,21 +33,21 @@ from benchmark.rows.summary import SECONDS, Point, Summary, curves, split_seeds
 from benchmark.system.text import counted, group_by_key, number_in
 
 RATE = "bpp"
-FORM = USUAL_RULE.bd  # interpolation of each image's curve
-RATE_TOLERANCE, METRIC_TOLERANCE = 0.01, 0.002  # shares of a target within which it is met
-WIDE_GAP = 1.5  # ratio of neighbouring rates above which a record lists them
-MIN_DISTANCE = 1e-9  # decades; a rate this close to a point needs no interpolation
-MIN_VALUED_DRAWS = 0.95  # share of draws that must have a value for an interval
-Estimate = tuple[float, Interval | None]  # a mean and its interval, None for one image
-# A difference from the best codec over the same images (in the metric's units, or of the rate in
-# percent), its interval, and the number of images where it is better (None for a set)
+FORM = USUAL_RULE.bd  # interpolation of images' curves
+RATE_TOLERANCE, METRIC_TOLERANCE = 0.01, 0.002  # tolerances, as shares of a target
+WIDE_GAP = 1.5  # a record lists neighbouring rates if their ratio is above this
+MIN_DISTANCE = 1e-9  # decades; a rate closer to a point is not interpolated
+MIN_VALUED_DRAWS = 0.95  # share of draws that need a value for an interval
+Estimate = tuple[float, Interval | None]  # a mean and its interval; None: a single image
+# A difference from the best codec over the same images (in the metric's units; for rates in
+# percent), its interval, and the number of images where the codec is better (None for a set)
 PairedDifference = tuple[float, Interval | None, int | None]
 TYPICAL_SECONDS = "typical_seconds_per_megapixel"  # declared by the codec, for one core
 Budget = Literal["image", "set"]  # whether the target holds per image or for all images together
 
 
 class Target(NamedTuple):
-    """A rate or a value of a metric at which codecs are compared or searched."""
+    """A rate or a value of a metric, at which codecs are compared or their settings searched."""
 
     name: str  # "bpp", or the name of a metric
     value: float
@@ -56,11 +56,11 @@ class Target(NamedTuple):
         return f"{self.name}={self.value:g}"
 
     def place(self, value: float) -> float:
-        """Return the position of a value on the axis on which distances are measured."""
+        """Return a value's position on the axis of distances: the rate, or the metric's axis."""
         return value if self.name == RATE else Metric.named(self.name).axis_position(value)
 
     def distance(self, value: float) -> float:
-        """Return the distance of a value from the target, in tolerances of a search."""
+        """Return the distance of a value from the target, in units of a search's tolerance."""
         position = self.place(self.value)
         tolerance = (RATE_TOLERANCE if self.name == RATE else METRIC_TOLERANCE) * abs(position)
         return abs(self.place(value) - position) / tolerance if tolerance else math.inf
@@ -72,9 +72,9 @@ class RankedCodec(NamedTuple):
     record: dict[str, Any]  # JSON values; `empty_record` lists the keys
     edition: Edition
     unreached_images: tuple[int, ...] = ()  # images whose curves miss the target
-    # Range of rates or values that all images reach, or that a published system's points span
+    # Range of rates or values that all images, or a published system's points, reach
     span: tuple[float, float] | None = None
-    means_bracket_target: bool = False  # settings' means lie on both sides
+    means_bracket_target: bool = False  # whether settings' means lie on both sides of it
 
 
 def parse_target(text: str) -> Target:
@@ -89,7 +89,7 @@ def parse_target(text: str) -> Target:
 
 
 def parse_targets(texts: Iterable[str]) -> list[Target]:
-    """Parse texts of one or several targets ("bpp=.05,.1"), whose name need not be repeated."""
+    """Parse texts with one or several targets; "bpp=.05,.1" names two rates."""
     targets = dict[Target, None]()
     for text in texts:
         name = ""
@@ -112,17 +112,17 @@ def rank_at(
     """Return all codec variants at a target, best first, unranked ones last.
 
     Codecs are ranked by the first of `metrics`; if the target is a metric's value, by rate. common:
-    compare on the images on which all codecs reach the target, not only most (`_common_images`).
+    compare only images on which all codecs reach the target, not most of them (`_common_images`).
     anchor: if the target is a metric's value, compare rates with the anchor's. tolerance: use a
     setting measured here without interpolation if its mean is within this many tolerances of a
-    search (at least one for a codec's only setting); None: always interpolate. Raises
+    search (for a codec's only setting, at least one); None: always interpolate. Raises
     `UsageError` for metrics of sets without a budget for the set, or without a common image.
     """
     is_at_rate = target.name == RATE
     axis_metric = metrics[0] if is_at_rate else Metric.named(target.name)
     for metric in (axis_metric, *metrics):
         if metric.is_distribution and (budget == "image" or not metric.has_image_values):
-            remedy = "use --budget set" if metric.has_image_values else "name another metric"
+            remedy = "use --budget set" if metric.has_image_values else "choose another metric"
             raise UsageError(f"{metric.label} has no per-image curves: {remedy}")
     points = {m.column: _curve_points(summary, m, budget, common) for m in (axis_metric, *metrics)}
     curves_by_edition = _codec_curves(target, axis_metric, points, budget, tolerance)
@@ -237,7 +237,7 @@ def _rank_codecs(
 def empty_record(
     target: Target, name: str, edition: Edition, metrics: Sequence[Metric]
 ) -> dict[str, Any]:
-    """Return the record of a codec that does not reach a target."""
+    """Return a record for a codec that does not reach a target."""
     record: dict[str, Any] = {
         "at": str(target),
         "rank": None,
@@ -263,7 +263,7 @@ def _add_means(
     axis_metric: Metric,
     metrics: Sequence[Metric],
 ) -> dict[str, Float64Array]:
-    """Add a codec's means over images at a target to its record; return the values by column."""
+    """Add a codec's means over images at a target to `record`; return values by column."""
     column = RATE if target.name == RATE else axis_metric.column
     shown_metrics = metrics if curve.setting is None else (axis_metric, *metrics)
     values_by_column = {
@@ -273,7 +273,7 @@ def _add_means(
     values = {name: x for name, x in values_by_column.items() if x is not None}
     means = {name: curve.mean(x) for name, x in values.items()}
     rate = means[RATE][0]
-    if curve.setting is None:  # interpolating to the target and back would round it
+    if curve.setting is None:  # the interpolated value would be rounded
         means[column] = target.value, None
     elif column in means:
         record |= {"setting": str(curve.setting), "reached": means[column][0]}
@@ -290,7 +290,7 @@ def _add_means(
 
 
 def neighbour_fields(num_points: int, low: float, high: float) -> dict[str, Any]:
-    """Return the number of points, and the neighbouring rates if they are far apart."""
+    """Return the number of points, and the neighbouring rates if their gap is wide."""
     ends = (low, high) if high > WIDE_GAP * low else (None, None)
     return {"points": num_points, "interpolated_from": ends[0], "interpolated_to": ends[1]}
 
@@ -305,10 +305,10 @@ def _interval_fields(
 def _curve_points(
     summary: Summary, metric: Metric, budget: Budget, common: bool
 ) -> dict[Edition, list[Point]]:
-    """Return, by edition, the points that make the curves of a metric.
+    """Return the points of a metric's curves by edition.
 
     For a set, points are complete settings. Otherwise each image has its own curve, so a setting
-    that lacks one image still serves the others, unless an image has no value at any setting.
+    that lacks an image is used for the others, unless an image has no value at any setting.
     """
     complete_points = curves(summary, metric)
     if budget == "set":
@@ -365,9 +365,9 @@ def _is_bracketed(points: Sequence[Point], target: Target, axis_metric: Metric) 
 
 
 def _common_images(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
-    """Return the images to compare on, where all or most codecs reach the target.
+    """Return the images to compare, on which all (`common`) or most codecs reach the target.
 
-    Codecs that reach it on less than half of their images have no vote, unless no codec would.
+    A codec that reaches it on less than half of its images does not count, unless none would.
     """
     reached_images = [curve.reached_images for curve in curves if curve.reached_images]
     if common or not reached_images:
@@ -405,7 +405,7 @@ def _no_common_image(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", targ
 
 
 class _ImageCurves:
-    """A codec variant's per-image curves, and their rates at a target."""
+    """Per-image curves of a codec variant, and their rates at a target."""
 
     def __init__(
         self,
@@ -414,7 +414,7 @@ class _ImageCurves:
         points: Mapping[str, Sequence[Point]],
         setting: Setting | None = None,
     ) -> None:
-        """Find the rates; setting: the setting of all points if they need no interpolation."""
+        """Find the rates; setting: of all points, if they are used without interpolation."""
         self.points, self.setting = points, setting
         self._fronts = fronts = _fronts(points[axis_metric.column], axis_metric)
         if setting is not None:
@@ -439,7 +439,7 @@ class _ImageCurves:
         }
 
     def neighbours(self, images: Sequence[int]) -> tuple[float, float]:
-        """Return the geometric means of the measured rates next to the images' rates."""
+        """Return geometric means of the measured rates below and above the images' rates."""
         ends = [neighbour_rates(self._fronts[image], self._log_rate[image]) for image in images]
         low, high = np.exp(np.log(ends).mean(axis=0))
         return float(low), float(high)
@@ -471,7 +471,7 @@ class _ImageCurves:
     def paired_difference(
         values: Float64Array, best_values: Float64Array, metric: Metric | None
     ) -> PairedDifference:
-        """Return the difference from the best codec's values of a metric, or rates if None."""
+        """Return the difference from the best codec's values; metric None: of rates."""
         can_resample = len(values) > 1
         higher_is_better = metric is not None and metric.better == "higher"
         num_better = int(np.sum(values > best_values if higher_is_better else values < best_values))
@@ -486,7 +486,7 @@ class _ImageCurves:
 
 
 class _SetCurves:
-    """A codec variant's curves over all images together: of the set, then of each draw."""
+    """Curves of a codec variant over all images together: for the set, then for each draw."""
 
     def __init__(
         self,
@@ -522,13 +522,13 @@ class _SetCurves:
             points, metric, image_intervals.bootstrap_weights, pooled=True
         )
         set_points = np.stack([axis[0] for axis in curve], axis=1)
-        # Duplicate points count once
+        # Use duplicate points once
         front_points = np.stack(rd.pareto_front(RateQuality(*set_points.T)), axis=1)
         indices = [int((set_points == point).all(axis=1).argmax()) for point in front_points]
         return RateQuality(*(axis[:, indices] for axis in curve))
 
     def neighbours(self, _: Sequence[int]) -> tuple[float, float]:
-        """Return the rates between which the set is interpolated."""
+        """Return the measured rates below and above the set's rate."""
         return neighbour_rates(self._front, float(self._log_rate[0]))
 
     def rates(self, _: Sequence[int]) -> Float64Array:
@@ -552,7 +552,7 @@ class _SetCurves:
 
     @classmethod
     def mean(cls, values: Float64Array) -> Estimate:
-        """Return the set's value, and the interval over draws unless too many lack a value."""
+        """Return the set's value, and its interval unless too many draws lack a value."""
         finite_values = values[1:][np.isfinite(values[1:])]
         has_enough_draws = len(finite_values) >= max(MIN_VALUED_DRAWS * (len(values) - 1), 2)
         interval = image_intervals.percentile_interval(finite_values) if has_enough_draws else None
@@ -562,7 +562,7 @@ class _SetCurves:
     def paired_difference(
         cls, values: Float64Array, best_values: Float64Array, metric: Metric | None
     ) -> PairedDifference:
-        """Return the difference from the best codec's values in the same draws."""
+        """Return the difference from the best codec's values, draw by draw."""
         change = values - best_values if metric is not None else 100 * (values / best_values - 1)
         return *cls.mean(change), None
 
@@ -574,7 +574,7 @@ def _fronts(points: Sequence[Point], metric: Metric) -> dict[int, RateQuality]:
 
 
 def neighbour_rates(front: RateQuality, log_rate: float) -> tuple[float, float]:
-    """Return the rates of the points next to a log10 rate; at a point, its rate twice."""
+    """Return the rates of the points below and above a log10 rate; at a point, its rate twice."""
     if np.abs(front.log_rate - log_rate).min() < MIN_DISTANCE:
         return 10**log_rate, 10**log_rate
     index = int(np.searchsorted(front.log_rate, log_rate))
@@ -584,7 +584,7 @@ def neighbour_rates(front: RateQuality, log_rate: float) -> tuple[float, float]:
 def shared_span(
     fronts: Iterable[RateQuality], target: Target, axis_metric: Metric
 ) -> tuple[float, float] | None:
-    """Return the range of rates or values that all curves reach; None without one."""
+    """Return the range of rates or values that all curves reach; None if it is empty."""
     is_rate = target.name == RATE
     axes = [front.bpp if is_rate else front.quality for front in fronts]
     low, high = max(min(axis) for axis in axes), min(max(axis) for axis in axes)

@@ -1,7 +1,7 @@
-"""Rate-distortion curves, their interpolation, and the BD-rate and BD-metric of two curves.
+"""Rate-distortion curves: interpolation, BD-rate and BD-metric.
 
 BD-rate is the mean difference of log rate over the qualities that both curves reach, in percent;
-BD-metric is the mean difference of quality over their shared log rates. Quality is the value on a
+BD-metric is the mean difference of quality over their common log rates. Quality is the value on a
 figure's axis: MS-SSIM in dB, the logarithm of Frechet and kernel distances, and negated metrics
 where lower is better (LPIPS), so that a negative BD-rate always means bits saved at equal quality.
 """
@@ -19,17 +19,17 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.summary import Point
 
 MIN_POINTS = 4  # minimum number of points on a Pareto front for a delta
-# Shares of the range that two curves span together: below the first a delta is marked, below the
-# second it is given only on request.
+# Shares of the range that two curves span together: a delta is marked below the first share, and
+# given only on request below the second.
 MIN_OVERLAP, MIN_SHOWN_OVERLAP = 0.5, 1 / 3
 TOO_LITTLE_OVERLAP = "the curves share less than a third of their joint range"
 # x (ascending) and y of curves, each of shape (curves, points)
 Axes = tuple[Float64Array, Float64Array]
-MIN_RATE_GAP = 0.01  # share of the bits; closer curves count as equal
-# Ratio of a curve's slopes above which Akima may overshoot, and the share of the bits by which it
-# then differs from PCHIP
+MIN_RATE_GAP = 0.01  # as a share of the bits; closer curves count as equal
+# Akima may overshoot if the ratio of a curve's slopes is above the first number; it does if it
+# differs from PCHIP by more than this share of the bits
 MAX_SLOPE_RATIO, MIN_OVERSHOOT = 10, 0.1
-MAX_DOMINATED_SHARE = 0.2  # of a curve's points, off the Pareto front; beyond it there is no delta
+MAX_DOMINATED_SHARE = 0.2  # maximum share of a curve's points below its front, for a delta
 
 
 class RateQuality(NamedTuple):
@@ -45,10 +45,10 @@ class RateQuality(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """A Bjøntegaard delta: percent of rate, or units of the metric; without a value, `why`."""
+    """A Bjøntegaard delta in percent of rate or units of the metric, or why there is none."""
 
     value: float | None = None
-    # Share (0..1) of the joint range of both curves that both reach
+    # Share (0..1) of the curves' joint range that both reach
     overlap: float | None = None
     why: str = ""  # reason if there is no value
     overshoots: bool = False  # True: the value differs from PCHIP's, which never overshoots
@@ -61,7 +61,7 @@ class Delta(NamedTuple):
 
     @property
     def number(self) -> float:
-        """The value; figures and tables show only deltas that have one."""
+        """The value; only for deltas that have one."""
         assert self.value is not None, self.why
         return self.value
 
@@ -73,9 +73,9 @@ def bjontegaard(
     rule: Rule,
     anchor_name: str = "the anchor",
 ) -> Delta:
-    """Return the mean change of rate at equal quality (%), or of quality at equal rate.
+    """Return the mean change of rate at equal quality (%), or of quality at equal rate (`axis`).
 
-    Both curves are cut at the rate limit of the rule. anchor_name: used in reasons.
+    Both curves are cut at the rule's rate limit. anchor_name: name of the anchor in reasons.
     """
     anchor, test = cut(anchor, rule), cut(test, rule)
     fronts = pareto_front(anchor), pareto_front(test)
@@ -121,7 +121,7 @@ def bjontegaard(
 
 
 def mark_refused_pairs(anchor: RateQuality, test: RateQuality, rule: Rule) -> BoolArray:
-    """Mark the pairs of cut curves, (pairs, points), that `bjontegaard` refuses; (pairs,)."""
+    """Mark the pairs of cut curves (pairs, points) for which `bjontegaard` has no value."""
     is_refused = np.zeros(len(anchor.bpp), np.bool_)
     lows, highs = [], []
     with np.errstate(invalid="ignore"):  # padding
@@ -148,7 +148,7 @@ bd_quality = partial(bjontegaard, "quality")  # positive where `test` is better
 
 
 def bd_metric(anchor: RateQuality, test: RateQuality, metric: Metric, rule: Rule) -> Delta:
-    """Return the mean change of a metric at equal rate: axis units, or % of a geometric mean."""
+    """Return the mean change of a metric at equal rate, in axis units or % of a geometric mean."""
     delta = bd_quality(anchor, test, rule)
     if delta.value is None:
         return delta
@@ -157,7 +157,7 @@ def bd_metric(anchor: RateQuality, test: RateQuality, metric: Metric, rule: Rule
 
 
 def dominated_text(curve: RateQuality) -> str:
-    """Describe the points below the Pareto front, with their gaps to it; "" for none.
+    """Describe the points below the Pareto front and their distances from it; "" for none.
 
     >>> dominated_text(RateQuality(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
     '2 bpp by 1'
@@ -167,15 +167,15 @@ def dominated_text(curve: RateQuality) -> str:
 
 
 def pareto_front(curve: RateQuality) -> RateQuality:
-    """Return the points not dominated at less or equal rate, lowest rate first."""
+    """Return the points that no point of less or equal rate dominates, lowest rate first."""
     (bpp, quality), on_front = sort_by_rate(RateQuality(curve.bpp[None], curve.quality[None]))
     return RateQuality(bpp[on_front], quality[on_front])
 
 
 def dominance_gaps(curve: RateQuality) -> Float64Array:
-    """Return by how much the best point of less or equal rate is better, shape (points,).
+    """Return the distance to the best quality at less or equal rate, shape (points,).
 
-    At least 0; NaN for the points on the Pareto front and for duplicates of them.
+    Distances are at least 0; NaN for points on the Pareto front and for their duplicates.
     """
     order = np.lexsort((-curve.quality, curve.bpp))
     quality, gaps = curve.quality[order], np.full(len(order), np.nan)
@@ -207,7 +207,7 @@ def sort_by_rate(curve: RateQuality) -> tuple[RateQuality, BoolArray]:
 
 
 def crossing(anchor: RateQuality, test: RateQuality, rule: Rule) -> float | None:
-    """Return the quality above which the other curve needs fewer bits; None without a crossing."""
+    """Return the quality above which the other curve needs fewer bits; None: no crossing."""
     fronts = [pareto_front(cut(curve, rule)) for curve in (anchor, test)]
     low, high = max(f.quality[0] for f in fronts), min(f.quality[-1] for f in fronts)
     grid = np.linspace(low, high, 101)
@@ -221,7 +221,7 @@ def crossing(anchor: RateQuality, test: RateQuality, rule: Rule) -> float | None
 def cut(curve: RateQuality, rule: Rule) -> RateQuality:
     """Cut a curve at the rule's rate limit, with an interpolated point there.
 
-    A curve that ends below the limit is unchanged; one that begins above it becomes empty.
+    A curve that ends below the limit is unchanged; a curve that begins above it becomes empty.
     """
     max_bpp = rule.up_to_bpp
     if max_bpp is None:
@@ -272,7 +272,7 @@ def mean_curve(points: Sequence[Point], metric: Metric) -> RateQuality:
 def curve_of(
     bpp: Sequence[float] | Float64Array, values: Sequence[float] | Float64Array, metric: Metric
 ) -> RateQuality:
-    """Return a curve without the points that cannot be plotted."""
+    """Return the curve of the points that can be plotted."""
     rates = np.array(bpp, np.float64)
     quality, is_plottable = _qualities_and_mask(rates, np.array(values, np.float64), metric)
     return RateQuality(rates[is_plottable], quality[is_plottable])
@@ -336,7 +336,7 @@ def interpolate(x: Float64Array, y: Float64Array, x_new: Float64Array, form: For
 
 
 def mean_changes(anchor: Axes, test: Axes, form: Form) -> Float64Array:
-    """Return the mean of test's y minus anchor's over their shared x, (curves,); else NaN."""
+    """Return the mean of test's y minus anchor's y over common x, (curves,); NaN: none."""
     low = np.maximum(anchor[0][:, 0], test[0][:, 0])
     high = np.minimum(anchor[0][:, -1], test[0][:, -1])
     high = np.where(high > low, high, np.nan)
@@ -364,8 +364,8 @@ def integral(
 def cubics(x: Float64Array, y: Float64Array, form: Form) -> tuple[Float64Array, ...]:
     """Return coefficients 0 to 3 of the cubics between neighbouring points.
 
-    x, y: shape (curves, points), x ascending, at least two points. The cubics' argument is the
-    fraction of the way between the two points, 0..1.
+    x, y: shape (curves, points), x ascending, at least two points. A cubic's argument is the
+    position between its two points, 0..1.
     """
     width = np.diff(x)
     if form == "cubic":

@@ -1,4 +1,4 @@
-"""Distortion and realism of every system at a rate, with its choices of realism."""
+"""Distortion and realism of every system at a rate, for each of its choices of realism."""
 
 import math
 from collections.abc import Iterable
@@ -15,22 +15,22 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import CATALOGUE, GROUPED, OURS, Edition, find_in_catalogue
 from benchmark.rows.summary import Summary
 
-MAX_MATCH_RATIO = 1.02  # maximum ratio of rates that needs no interpolation
-MAX_GAP = 3.0  # maximum ratio of two points' rates for interpolation between them
+MAX_MATCH_RATIO = 1.02  # maximum ratio of rates that count as equal
+MAX_GAP = 3.0  # maximum ratio of the rates of two points, to interpolate between them
 # The first edition of each method, in reverse order
 METHODS = {edition.method: edition for edition in reversed(GROUPED)}
 
 
 class SweepStep(NamedTuple):
-    """Distortion and realism of a system at a choice of realism."""
+    """Distortion and realism of a system for one choice of realism."""
 
-    setting: str  # "β=3.84"; empty where the system has no choice
+    setting: str  # "β=3.84"; "" if the system has no choice
     distortion: CurvePoint
     realism: CurvePoint
 
 
 class RealismSweep(NamedTuple):
-    """A system at a rate, from its least to its most realistic step; a single step is a point."""
+    """Steps of a system at a rate, from least to most realistic; one step is drawn as a point."""
 
     curve: Curve  # the first step's curve, without points, named after the method
     steps: tuple[SweepStep, ...]
@@ -58,7 +58,7 @@ def realism_sweeps(
 ) -> list[RealismSweep]:
     """Return every system with both metrics at a rate, with all its choices of realism.
 
-    metrics: distortion, realism. Measured betas make one sweep, and so do a system's published
+    metrics: distortion, realism. Measured betas form one sweep, and so do a system's published
     variants.
     """
     our_sweep = measured_sweep(summary, *metrics, bpp)
@@ -91,7 +91,7 @@ def realism_sweeps(
 
 
 def sweep_order(sweep: RealismSweep) -> tuple[int, bool]:
-    """Return a sort key: the user's systems, those of METHODS, others; measured ones first."""
+    """Return a sort key: the user's systems, METHODS, other systems; measured before published."""
     method, is_measured = sweep.key
     methods = list(reversed(METHODS))
     default_index = -1 if sweep.curve.edition.facts.kind == "own" else len(methods)
@@ -101,7 +101,7 @@ def sweep_order(sweep: RealismSweep) -> tuple[int, bool]:
 def measured_sweep(
     summary: Summary | None, distortion: Metric, realism: Metric, bpp: float
 ) -> RealismSweep | None:
-    """Return our codec at a rate, a step for each beta of a build; None without any."""
+    """Return our codec's sweep at a rate, one step per beta of a build; None: no step."""
     if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
         return None
     family = beta_family(summary, (distortion, realism))
@@ -143,11 +143,11 @@ def _sweep_step(
 
 
 def point_at_rate(curve: Curve, bpp: float, log_values: bool) -> CurvePoint | None:
-    """Return the point of a curve at a rate, with the way it was found; None without one.
+    """Return the point of a curve at a rate; `how` says how it was found. None: no point.
 
-    Values are interpolated as for BD-rates, over log rate; `log_values` interpolates log values and
-    skips those not above 0. At the ends and in wide gaps, the nearest point is taken if its rate is
-    the same within `MAX_MATCH_RATIO`.
+    Values are interpolated as for BD-rates, over log rate; `log_values`: interpolate log values and
+    skip values that are not above 0. At ends and in wide gaps, the nearest point is used if its
+    rate is within `MAX_MATCH_RATIO`.
     """
     plottable_points = [point for point in curve.points if point.value > 0 or not log_values]
     points = sorted(plottable_points, key=lambda point: point.bpp)

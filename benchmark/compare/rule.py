@@ -12,7 +12,7 @@ FORM_NAMES = {"akima": "Akima", "pchip": "PCHIP", "cubic": "the cubic polynomial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Rule for comparing two curves, made once from a command's options.
+    """Rule for comparing two curves, as chosen by the options of a command.
 
     >>> Rule().words, Rule(bd="pchip", up_to_bpp=0.5).words
     ('', ', curves up to 0.5 bpp, by PCHIP')
@@ -21,7 +21,7 @@ class Rule:
     bd: Form = option(
         "akima",
         MANNER,
-        "Interpolation of BD-rates: akima, pchip, or cubic, the polynomial of VCEG-M33.",
+        "Interpolation for BD-rates: akima, pchip, or cubic (the polynomial of VCEG-M33).",
     )
     up_to_bpp: float | None = option(
         None, MANNER, "Cut curves at this rate before computing BD-rates.", minimum=0.001
@@ -29,7 +29,7 @@ class Rule:
     any_overlap: bool = option(
         False,
         MANNER,
-        "Also give BD-rates of curves that share less than a third of their joint range.",
+        "Also show BD-rates of curves that share less than a third of their joint range.",
     )
 
     def __post_init__(self) -> None:
@@ -39,17 +39,17 @@ class Rule:
 
     @property
     def words(self) -> str:
-        """The clause on differences from the usual rule; empty for that rule."""
+        """Clause on differences from the usual rule; "" for the usual rule."""
         return f"{self.end_words}{self.form_words}"
 
     @property
     def end_words(self) -> str:
-        """The clause on the rate limit; empty without a limit."""
+        """Clause on the rate limit; "" without a limit."""
         return "" if self.up_to_bpp is None else f", curves up to {self.up_to_bpp:g} bpp"
 
     @property
     def form_words(self) -> str:
-        """The clause on the interpolation; empty for the usual one."""
+        """Clause on the interpolation; "" for the usual interpolation."""
         return "" if self.bd == USUAL_RULE.bd else f", by {FORM_NAMES[self.bd]}"
 
 

@@ -1,8 +1,8 @@
-"""Search for the setting at which a codec's mean over the images meets a rate or a metric's value.
+"""Search for the setting at which a codec's mean over images meets a rate or a metric's value.
 
-The codec's points bracket the target, else its extreme settings do; the bracket shrinks by
-interpolation of the logarithm, or by bisection after slow progress. Tried settings are ordinary
-stored cells that no later search measures again.
+The target is bracketed by the codec's points, or else by its extreme settings; the bracket shrinks
+by interpolation of the logarithm, or by bisection after slow progress. Tried settings are stored as
+ordinary cells, so that no later search measures them again.
 """
 
 import math
@@ -25,7 +25,7 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.versions import prefer_own_rows
 from benchmark.system.settings import isolated
 
-MAX_GUESSES = 40  # interpolated settings to try, as a codec may be discontinuous
+MAX_GUESSES = 40  # maximum number of interpolated settings; a codec may be discontinuous
 DIGITS = 6  # significant digits of a setting
 
 
@@ -55,7 +55,7 @@ class Search:
         return nearest_value is not None and self.target.distance(self.means[nearest_value]) <= 1
 
     def next_values(self) -> list[float]:
-        """Return the values to measure next; empty once the search has ended."""
+        """Return the values to measure next; [] if the search has ended."""
         if self.is_met() or any(map(math.isnan, self.means.values())):
             return []
         end_values = self.contender.sweep[0].value, self.contender.sweep[-1].value
@@ -68,22 +68,22 @@ class Search:
         return [value for value in self._extreme_settings() if value not in self.means]
 
     def reason(self) -> str:
-        """Return why the target is not met, as the end of a sentence; empty if it is."""
+        """Return why the target is not met, as the end of a sentence; "" if it is met."""
         if self.is_met():
             return ""
         failed_values = [value for value, mean in self.means.items() if math.isnan(mean)]
         if failed_values:
             return f"at {self.setting(failed_values[0])}, a cell failed or has no value"
         if self._bracket() is None:
-            return "its settings do not reach further"
+            return "its settings do not reach the target"
         return "its settings are too coarse"
 
     def setting(self, value: float) -> Setting:
-        """Return the setting of a value."""
+        """Return the setting with a value."""
         return Setting(self.name, value)
 
     def result(self) -> TargetResult:
-        """Return the setting with the nearest mean, and why it misses the target."""
+        """Return the setting with the nearest mean, and why it misses the target, if it does."""
         value = self.nearest_value()
         setting = None if value is None else self.setting(value)
         mean = None if value is None else self.means[value]
@@ -170,11 +170,11 @@ def run_to_target(
     target = parse_target(request.target)
     if target.name in DISTRIBUTION_METRICS:
         raise UsageError(
-            f"--target {target}: {target.name} has no value per image: name bpp or psnr"
+            f"--target {target}: {target.name} has no value per image: choose bpp or psnr"
         )
     for name in ("points", "part"):
         if getattr(request, name):
-            raise UsageError(f"--target searches the settings: leave --{name} out")
+            raise UsageError(f"--target searches for settings: leave out --{name}")
     if target.name not in (RATE, *request.metrics):
         request = replace(request, metrics=(*request.metrics, target.name))
     request.use_folders()

@@ -1,11 +1,11 @@
-"""The distortion of two codecs compared at equal rate and equal realism.
+"""Compare the distortion of two codecs at equal rate and equal realism.
 
-A codec with several variants (a realism weight, say) spans a surface (Blau and Michaeli,
+A codec with several variants (such as realism weights) spans a surface (Blau and Michaeli,
 "Rethinking Lossy Compression: The Rate-Distortion-Perception Tradeoff", 2019). At the other codec's
 rate, each variant is interpolated along its curve, as for BD-rates; between variants, distortion is
 interpolated linearly at the other codec's realism. Intervals are over images sampled with
-replacement, the same for both codecs; a distribution metric enters with the influence of each
-image, to first order.
+replacement, the same for both codecs; for a distribution metric, images' influences are used (first
+order).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ from benchmark.system.text import counted
 
 RealismVerdict = Literal["equal", "all better", "all worse", "other rates"]
 VERDICTS: tuple[RealismVerdict, ...] = get_args(RealismVerdict)
-STEP = 1e-5  # change of an image's weight in the finite difference for its influence
+STEP = 1e-5  # change of an image's weight, for a finite difference that gives its influence
 
 # Log rate, distortion and realism of points under each weighting, shape (weightings, points);
 # higher distortion and realism values are better.
@@ -55,8 +55,8 @@ REALISM = opt(
 )
 BUILD = opt(
     COMPARED,
-    "Use CODEC's variants of one build, given by the first digits of its fingerprint or "
-    "checkpoint; default: the build with the most variants, the newest in case of a tie.",
+    "Build of CODEC's variants: the first digits of its fingerprint or checkpoint; default: the "
+    "build with the most variants (of several, the newest).",
 )
 
 
@@ -73,15 +73,14 @@ def tradeoff(
 ) -> Answer:
     """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
 
-    CODEC's variants (realism weights, say) of one build (program or checkpoint) span a surface,
-    which is interpolated at every setting of AGAINST. A metric such as LPIPS compares at equal
-    perceptual quality, which is not realism.
+    CODEC's variants (such as realism weights) of one build (program or checkpoint) span a surface,
+    which is interpolated at every setting of AGAINST. With a metric such as LPIPS, codecs are
+    compared at equal perceptual quality, which is not realism.
 
-    A record is a setting of AGAINST: `difference` is CODEC's distortion (`other`) minus AGAINST's,
-    with its 95 % interval over resampled images, and `certainty` is the share of draws with the
-    same sign. If the `verdict` is "all better" or "all worse", so are all variants of CODEC in
-    realism at that rate, and `other` is the nearest variant's; "other rates": CODEC does not reach
-    the rate.
+    One record per setting of AGAINST: `difference` is CODEC's distortion (`other`) minus AGAINST's,
+    with a 95 % interval over resampled images; `certainty` is the share of draws with the same
+    sign. `verdict` "all better" or "all worse": all variants of CODEC have better or worse realism
+    at that rate, and `other` is the nearest variant's; "other rates": CODEC lacks this rate.
 
     Examples:
       bench tradeoff ours vtm --realism fd_squeeze
@@ -109,7 +108,7 @@ def tradeoff(
         for record in tradeoffs(edition_points, list(codec_family.points.values()), *metrics)
     ]
     if not records:
-        raise UsageError(f"{codec} and {against} are the same codec: name two different ones")
+        raise UsageError(f"{codec} and {against} are the same codec: name two different codecs")
     families, summary = (codec_family, *against_families), dataset_results.summary
     labels = labels_of(edition for family in families for edition in family.points)
     bundled_labels = {label for edition, label in labels.items() if edition.bundled}
@@ -175,7 +174,7 @@ def _tradeoff_columns(
 
 
 def _require_values(dataset_results: DatasetResults, metrics: tuple[Metric, Metric]) -> None:
-    """Raise `UsageError` for a metric without a value in any row."""
+    """Raise `UsageError` if no row has a value of a metric."""
     measured_columns = {column.name for column in dataset_results.table if column.count()}
     for metric, (option, names) in zip(metrics, ALTERNATIVES.items(), strict=True):
         if not dataset_results.summary.count_values(metric.column):
@@ -234,7 +233,7 @@ def _family(
 
 
 def _named_variants(summary: Summary, codec: str) -> dict[CodecSpec, Edition]:
-    """Resolve a codec, a bare name to its default variants if it has any; raise `UnknownName`."""
+    """Return a codec's variants; a bare name means default variants, if any. `UnknownName`."""
     codec_editions = [edition for edition in summary.editions if edition.spec.name == codec]
     named_editions = codec_editions or find_editions([codec], summary.editions)
     default_editions = [edition for edition in named_editions if is_default(edition)]
@@ -249,8 +248,8 @@ def tradeoffs(
 ) -> list[dict[str, Any]]:
     """Compare each point of a curve with all variants of another codec, lowest rate first.
 
-    Return the records of `tradeoff`, values in the metrics' units; `low` and `high` are the ends of
-    the interval (None for one image), `draws` the number of comparable draws.
+    Returns the records of `tradeoff`, in the metrics' units; `low` and `high` are the ends of the
+    interval (None for one image), `draws` is the number of comparable draws.
 
     variant_curves: one per variant, all of one build (`builds`), over the same images and with both
     metrics. Raises `UsageError` for a metric without per-image influence.
@@ -259,7 +258,7 @@ def tradeoffs(
         if not metric.has_image_values:
             raise UsageError(
                 f"{metric.label} has no per-image influence, so its certainty cannot be "
-                "computed: name another metric"
+                "computed: choose another metric"
             )
     surfaces = [_surface(points, distortion, realism) for points in variant_curves]
     records = [_tradeoff(point, surfaces, distortion, realism) for point in curve_points]
@@ -269,9 +268,9 @@ def tradeoffs(
 def restrict_to_shared(
     points: Sequence[Point], first_metric: Metric, second_metric: Metric
 ) -> tuple[Point, ...]:
-    """Restrict two metrics' values and means to the images that have both, if any.
+    """Restrict two metrics' values and means to images with values of both, if there are any.
 
-    A distribution metric is restricted by the influence of images, to first order.
+    A distribution metric is restricted by images' influences (first order).
     """
     images = {
         name: {n for p in points for n in p.image_ids[np.isfinite(p.image_values[name])].tolist()}
@@ -323,7 +322,7 @@ def _surface(points: Sequence[Point], distortion: Metric, realism: Metric) -> Su
 
 
 def _weights(images: int) -> Float64Array:
-    """Return weights of the set, each draw and each derivative; (1 + DRAWS + images, images)."""
+    """Return weights for the set, draws and derivatives; (1 + DRAWS + images, images)."""
     derivatives = (1 - STEP) / images + STEP * np.eye(images)
     return np.vstack([bootstrap_weights(images), derivatives])
 
@@ -353,7 +352,7 @@ def _tradeoff(
         return record
     influences = (differences[1 + DRAWS :] - differences[0]) / STEP
     record |= {"other": sign * float(matched_values[0]), "difference": float(differences[0])}
-    if len(influences) > 1:  # one image says nothing about others
+    if len(influences) > 1:  # one image gives no interval
         low, high = draws_interval(compared_differences, differences[0] + influences)
         has_same_sign = np.sign(compared_differences) == np.sign(differences[0])
         record |= {"low": low, "high": high, "certainty": float(np.mean(has_same_sign))}
@@ -364,7 +363,7 @@ def _tradeoff(
 def _interpolate_at_rate(
     surfaces: Sequence[Surface], log_rate: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Return realism and distortion over log rate, (variants, weightings); NaN out of reach."""
+    """Return realism and distortion at a log rate, (variants, weightings); NaN out of reach."""
     realism, distortion = [], []
     for surface in surfaces:
         order = np.argsort(surface[0], axis=1)

@@ -136,7 +136,7 @@ def test_undeclared_whole_settings_stay_whole_and_between_the_points(accepts):
     trials = search("bpp=3.34", lambda q: q / 10, (10, 30, 50), accepts)
     assert (trials.nearest_value(), trials.reason()) == (33, COARSE)
     beyond = search("bpp=9", lambda q: q / 10, (10, 30, 50), accepts)
-    assert (beyond.nearest_value(), beyond.reason()) == (50, "its settings do not reach further")
+    assert (beyond.nearest_value(), beyond.reason()) == (50, "its settings do not reach the target")
     assert search("bpp=.18", lambda q: q / 10, (1, 2.5), accepts).is_met()
 
 
@@ -153,7 +153,7 @@ def test_listed_settings_are_tried_by_halves_and_no_other(sweep, accepts, pack):
     coarse = search("bpp=2.8", lambda q: q / 10, sweep, accepts, pack)
     assert (coarse.nearest_value(), coarse.reason()) == (27, COARSE)
     beyond = search("bpp=9", lambda q: q / 10, sweep, accepts, pack)
-    assert (beyond.nearest_value(), beyond.reason()) == (63, "its settings do not reach further")
+    assert (beyond.nearest_value(), beyond.reason()) == (63, "its settings do not reach the target")
 
 
 @pytest.mark.parametrize(("failing", "nearest"), [(90, 10), (10, 90)])
@@ -206,7 +206,7 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     assert "1 failed" in failed.stdout
     for name, value in {"points": "jpeg.quality=3", "part": "1/2"}.items():
         result = bench("run", *words, f"--{name}", value)
-        message = f"bench: --target searches the settings: leave --{name} out\n"
+        message = f"bench: --target searches for settings: leave out --{name}\n"
         assert (result.returncode, result.stderr) == (2, message)
 
 
