@@ -44,7 +44,7 @@ File = Annotated[
 ]
 FOLDER = "Output folder; default: RESULTS/figures, or RESULTS/tables for a table."
 Folder = Annotated[Path | None, opt(TARGET, FOLDER, path_check="folder")]
-ANY_METRICS = ("rd", "bd")  # figures that take any number of metrics; the others take two or none
+ANY_METRICS = ("rd", "bd")  # figures with any number of metrics; others take two or none
 LOOK_OPTIONS = "label colour order style font width format every_curve"
 
 
@@ -56,13 +56,13 @@ def draw(
     command: str,
     **figure_options: Any,
 ) -> None:
-    """Draw a figure, one per dataset except for `rd`, and print the paths of its files."""
+    """Draw a figure per dataset (`rd`: one for all), and print the paths of its files."""
     dataset_text = experiment.dataset or stored_dataset(experiment.results, "")
     datasets = requested_datasets(experiment.results, dataset_text)
     datasets = [text_of_list(datasets)] if name == "rd" else datasets
     for dataset in datasets:
         stem = name
-        if len(datasets) > 1:  # a stem such as "bd-clic2020-mobile"
+        if len(datasets) > 1:  # stem: "bd-clic2020-mobile"
             stem += "-" + re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name)
         with use_look(look):
             paper_figure = FIGURES[name](replace(experiment, dataset=dataset), **figure_options)
@@ -103,7 +103,7 @@ def require_figures(names: Iterable[str]) -> None:
 
 
 def draw_figures(names: Iterable[str], request: Request, file: Path | None, command: str) -> None:
-    """Draw figures of a run's rows with the options of a file."""
+    """Draw figures of a run's rows, with the options in `file`."""
     from benchmark.rows.schema import metric_names
 
     codecs, _ = move_settings_to_points(request.codecs, {})
@@ -133,7 +133,7 @@ def new(
     dataset: options.StoredDatasets = "",
     results: options.Results = Path("results"),
 ) -> None:
-    """Write a figures.toml for the eight most relevant codecs, to edit by hand.
+    """Write a figures.toml with the eight most relevant codecs, for editing.
 
     Examples:
       bench figures new
@@ -142,7 +142,7 @@ def new(
     from benchmark.show.paper.experiment_curves import experiment_curves
 
     if path.exists():
-        raise UsageError(f"{path} already exists: name another file, or remove it")
+        raise UsageError(f"{path} already exists: give another file name, or remove it")
     (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
     chosen_curves = choose(result.panels, USUAL_RULE, result.anchor).curves.values()
     codecs = {label_of(curve.spec): curve.title for curve in chosen_curves if curve.measured}
@@ -173,7 +173,7 @@ def crdr(
 ) -> None:
     """Draw the figures of the CRDR paper.
 
-    Downloads and measures nothing. Lists incomplete figures (-v: with reasons); exits with 0.
+    Downloads and measures nothing. Lists incomplete figures (-v: with reasons). Exit code 0.
 
     Examples:
       bench figures crdr
@@ -185,7 +185,7 @@ def crdr(
     folder = out or experiment.results / "figures" / "crdr"
     if out is None:
         require_inside(experiment.results, folder / "any")
-    sentences_by_kind: dict[str, dict[str, str]] = {}  # by kind: figure names by sentence
+    sentences_by_kind: dict[str, dict[str, str]] = {}  # figure names by sentence, by kind
     with use_look(look):
         for name, paper_figure in draw_crdr(experiment, only, request.data_dir):
             for path in write_figure(name, paper_figure.drawing, folder, command):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmark.rows.intact import Verification
 
 
-KINDS = "codecs", "datasets", "metrics"
+REGISTRY_KINDS = "codecs", "datasets", "metrics"
 USER_CLASS, USER_FUNCTION = "./file.py:Class", "./file.py:function"
 USER_ENTRIES = {
     "codecs": {USER_CLASS: "a codec of your own"},
@@ -41,8 +41,8 @@ USER_ENTRIES = {
 def examine(kind: str, data_dir: Path | None = None, loaded: bool = True) -> list[dict[str, Any]]:
     """Return a record for each codec, dataset or metric of the registry and of plugins.
 
-    state: "ready", "pack" (recorded streams only), "options" (required) or "missing". lacks:
-    the command that installs it, or the reason. loaded: construct metrics to test them.
+    state: "ready", "pack" (only recorded streams), "options" (it requires some) or "missing".
+    lacks: a command that installs it, or the reason. loaded: construct metrics to test them.
     """
     examiners: Mapping[str, Callable[[str], dict[str, Any]]] = {
         "codecs": _examine_codec,
@@ -91,7 +91,7 @@ def _read_title(target: str, from_module: bool = False) -> str:
             if from_module
             else registry.import_target(target)
         )
-    except Exception:  # a library is broken, which `_attempt` describes
+    except Exception:  # a broken library, which `_attempt` describes
         return ""
     text = source.__doc__ or ""
     return text.partition("\n\n")[0].partition(";")[0].replace("\n", " ").rstrip(".")
@@ -113,7 +113,7 @@ def _examine_dataset(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 
 def imaging_library() -> str:
-    """Return name, version and libjpeg of PIL: Pillow or pillow-simd."""
+    """Return the name of PIL (Pillow or pillow-simd), its version and its libjpeg."""
     import PIL
     from PIL import features
 
@@ -126,7 +126,7 @@ def imaging_library() -> str:
 
 
 def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
-    """Return pairs (name, fact) on the machine, libraries that affect numbers, and folders."""
+    """Return pairs (name, fact): machine, libraries that affect numbers, and folders."""
     from benchmark.datasets.dataset import data_folders
     from benchmark.system.machine import machine
     from benchmark.system.settings import weight_folders
@@ -177,7 +177,7 @@ def _examine_codec(name: str) -> dict[str, Any]:
         info = pack.infos[spec]
         images = {image_sha256 for pack_spec, image_sha256, *_ in pack.rows if pack_spec == spec}
         count = counted(len(images), "image")
-        description = f"{info.version}, {count} from {pack.path}; for other images, {error}"
+        description = f"{info.version}, {count} from {pack.path}; for other images: {error}"
         return {"state": "pack", "what": description, "licence": info.licence}
     caveat = f" ({info.caveat})" if info.caveat else ""
     description = f"{short_version(info.version)}{caveat}"
@@ -212,12 +212,12 @@ def _torch() -> str:
     if not any(Path(mark).exists() for mark in GPU_MARKS):
         return f"{build}; no GPU"
     is_usable = not build.endswith("+cpu")
-    use_text = "a GPU, for training and for the networks of codecs and metrics"
+    use_text = "a GPU for training, and for networks of codecs and metrics"
     return f"{build}; " + (use_text if is_usable else "this build cannot use the GPU")
 
 
 def describe(name: str) -> Answer:
-    """Describe a codec, metric or dataset with options, defaults and settings; `UnknownName`."""
+    """Describe a codec, metric or dataset: options, defaults, settings; may raise `UnknownName`."""
     metrics = {**registry.METRICS, **registry.DISTRIBUTION_METRICS}
     values: dict[str, Any] = {}
     settings: tuple[str, ...] = ()
@@ -257,8 +257,8 @@ def list_(
 ) -> list[Answer]:
     """List codecs, datasets and metrics, with what is missing to use them.
 
-    A codec is ready, in a pack (of recorded streams), or requires options. See `bench doctor` for
-    versions, licences and complete reasons.
+    State of a codec: ready, pack (only recorded streams), options (it requires some), or missing.
+    `bench doctor` shows versions, licences and complete reasons.
 
     Examples:
       bench list
@@ -268,7 +268,7 @@ def list_(
     if not names:
         columns = [*map(Column, ("name", "state", "title", "lacks"))]
         answers = []
-        for kind in KINDS:
+        for kind in REGISTRY_KINDS:
             user_records = [_make_record(name, title) for name, title in USER_ENTRIES[kind].items()]
             records = [*examine(kind, loaded=False), *user_records]
             answers.append(Answer(records, columns, facts={"kind": kind}, title=kind))
@@ -285,8 +285,8 @@ def doctor(
 ) -> list[Answer]:
     """Show what is installed and what is missing.
 
-    With a folder of results, verifies its files instead, and lists damaged or missing ones with the
-    remedy. Exit code 0; 1: a damaged or missing file; 2: a folder without results.
+    With a folder of results, verifies its files instead, and lists damaged or missing files with
+    remedies. Exit code 0; 1: a damaged or missing file; 2: a folder without results.
 
     Examples:
       bench doctor
@@ -301,7 +301,7 @@ def doctor(
     columns = [*map(Column, ("name", "state", "what", "licence"))]
     machine = [{"name": name, "what": fact} for name, fact in examine_machine(request.data_dir)]
     records_by_kind = {"machine": machine} | {
-        kind: examine(kind, request.data_dir) for kind in KINDS
+        kind: examine(kind, request.data_dir) for kind in REGISTRY_KINDS
     }
     return [
         Answer(records, columns, facts={"kind": kind}, title=kind)
@@ -314,7 +314,7 @@ def _verification_answer(verification: "Verification") -> Answer:
     pictures = f", {counted(verification.pictures, 'picture')}" if verification.pictures else ""
     title = (
         f"{verification.dataset}: {verification.shards} shards, {verification.streams} streams"
-        f"{pictures} and {verification.records} records read; {state}"
+        f"{pictures} and {verification.records} records were read: {state}"
     )
     facts = {**verification._asdict(), "wrong": verification.has_findings}
     del facts["findings"]

@@ -12,14 +12,14 @@ FIGURES_FILE = Path("figures.toml")  # read by every figure unless another file 
 
 
 def stored_folder(path: Path) -> Path:
-    """Refuse a missing folder of results, other than the default."""
+    """Refuse a missing folder of results, except for the default folder."""
     if path != Path("results") and not path.is_dir():
         raise UsageError(f"{path} has no results: measure some with `bench run`")
     return path
 
 
 def target_folder(path: Path | None) -> Path | None:
-    """Refuse an output folder that is a file, or below one."""
+    """Refuse an output folder that is a file, or is below a file."""
     parents = (path, *path.parents) if path else ()
     existing = next((parent for parent in parents if parent.exists()), None)
     if existing is not None and not existing.is_dir():
@@ -29,7 +29,7 @@ def target_folder(path: Path | None) -> Path | None:
 
 
 def target_file(path: Path | None) -> Path | None:
-    """Refuse an output file that is a folder, or below a file."""
+    """Refuse an output file that is a folder, or is below a file."""
     if path is not None and path.is_dir():
         raise UsageError(f"{path} cannot be written: it is a folder, not a file")
     target_folder(path.parent if path else None)
@@ -40,7 +40,7 @@ def refuse_several(flag: str, text: str) -> None:
     """Raise `UsageError` for several names in an option that takes one."""
     if len(names := split_codecs(text)) > 1:
         raise UsageError(
-            f"{flag} takes one name, not the {len(names)} in {text}: repeat the command for each"
+            f"{flag} takes one name, not the {len(names)} in {text}: run the command for each"
         )
 
 
@@ -51,8 +51,8 @@ _CODECS = "Comma-separated codecs with results, or 'all'."
 _CHECKPOINT = (
     "Checkpoint of our codec; default: ours.safetensors in the weights folder, or the bundled one."
 )
-_TABLE = "Print the means of every setting, too; --no-table: omit even the ranking."
-_VERBOSE = "Print every line about missing results, with reasons."
+_TABLE = "Also print the means of every setting; --no-table: omit even the ranking."
+_VERBOSE = "Print all lines about missing results, with reasons."
 
 StoredDatasets = Annotated[str, option.DATASETS]
 StoredCodecs = Annotated[str, opt(COMPARED, _CODECS)]
@@ -64,7 +64,7 @@ ResultsTarget = Annotated[Path, option.RESULTS._replace(panel=TARGET, path_check
 Checkpoint = Annotated[str, opt(ORIGIN, _CHECKPOINT)]
 AllowFew = Annotated[bool, option.ALLOW_FEW]
 CsvFile = Annotated[
-    Path | None, opt(TARGET, "Write the table to this csv file too.", "--csv", path_check="file")
+    Path | None, opt(TARGET, "Also write the table to this csv file.", "--csv", path_check="file")
 ]
 Table = Annotated[bool | None, opt(TARGET, _TABLE, "--table/--no-table")]
 Verbose = Annotated[bool, opt(TARGET, _VERBOSE, "--verbose", "-v")]

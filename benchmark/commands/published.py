@@ -1,4 +1,4 @@
-"""`bench published` and `bench bd`: curves of papers and files, compared with one another."""
+"""`bench published` and `bench bd`: list and compare curves from papers and files."""
 
 import math
 import re
@@ -39,7 +39,7 @@ from benchmark.show.bd_rates import doubt_note, number_text
 from benchmark.system.text import listed, range_text
 
 DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,}/\S+)", re.IGNORECASE)
-# Protocols of metrics reported by papers, if they are not named like the column
+# Protocols of metrics in papers, if their name differs from the column's
 REPORTED = {"psnr_db": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "ms_ssim_db": "ms-ssim-db-rgb"}
 
 # Metrics that a file of a curve may have
@@ -51,11 +51,11 @@ DELTAS = (
     Column("overlap", form=".0%"),
 )
 POINTS_DATASET = opt(COMPARED, "Dataset of the points, or 'all'.")
-RATE_RANGE = opt(COMPARED, "Only points between two rates, in bpp: .01,.1.", value_form="listed")
+RATE_RANGE = opt(COMPARED, "Show only points between two rates (bpp): .01,.1.", value_form="listed")
 SYSTEMS = opt(ARGUMENT, "Systems whose curves to list; default: all.")
 NAMES = opt(ARGUMENT, "Systems, such as tcm or VTM:CompressAI, or files of curves.")
 
-published = Verbs("""Keep, show and compare numbers published in papers and repositories.
+published = Verbs("""List, show, compare and add numbers published in papers and repositories.
 
 Examples:
   bench published list --dataset kodak --bpp .01,.1
@@ -72,10 +72,10 @@ def list_all(
     bpp: Annotated[tuple[str, ...], RATE_RANGE] = (),
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
-    """List published systems, one per line, or every curve of the named ones with its rule.
+    """List published systems, one per line; with names, every curve of these, with its rule.
 
-    Parts of a dataset, and curves on cropped or resized pictures, are listed with it: `pictures`
-    says how they differ. Doubtful points are plotted and compared only as doubtful:NAME.
+    A dataset is listed with its parts, and with curves on cropped or resized pictures (see column
+    `pictures`). Doubtful points are plotted and compared only as doubtful:NAME.
 
     Examples:
       bench published list --dataset kodak
@@ -115,7 +115,7 @@ def list_all(
 
 
 def _parse_range(bpp: Sequence[str]) -> tuple[float, float]:
-    """Return the lowest and highest rate of an option; raise `UsageError` if it is not a range."""
+    """Return the lowest and highest rate in an option; `UsageError` if it is not a range."""
     rates = parse_rates(bpp)
     if len(rates) != 2 or rates[0] > rates[1]:
         raise UsageError(f"--bpp {','.join(bpp)} is not a range: give two rates, such as .01,.1")
@@ -132,7 +132,7 @@ def show(
     dataset: Annotated[str, POINTS_DATASET] = "all",
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
-    """Print the points of published systems with source, rule and doubts.
+    """Print the points of published systems, with sources, rules and doubts.
 
     Examples:
       bench published show tcm --dataset kodak
@@ -153,7 +153,7 @@ def compare(
     rule: Rule,
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:
-    """Compare every curve of these systems, from all sources, with the first; average none.
+    """Compare all curves of some systems, from all sources, with the first; nothing is averaged.
 
     Examples:
       bench published compare doubtful:vtm --dataset kodak
@@ -182,7 +182,7 @@ def compare(
                 ]
             records.append(facts | origin | numbers_in(comparison))
     columns = [*map(Column, ("metric", "curve", "source", "protocol")), Column("points", form="d")]
-    summary = f"{FORM_NAMES[rule.bd]} against the first curve{rule.end_words}, not averaged."
+    summary = f"{FORM_NAMES[rule.bd]}, against the first curve{rule.end_words}; not averaged."
     if not records:
         summary = f"No two curves on {dataset} can be compared."
     return Answer(records, [*columns, *DELTAS], summary + doubt_text(records, rule), absences)
@@ -190,7 +190,7 @@ def compare(
 
 def bd(
     anchor: Annotated[str, opt(ARGUMENT, "A file, or a published system: VTM:CompressAI.")],
-    test: Annotated[str, opt(ARGUMENT, "The curve to compare with it, given in the same way.")],
+    test: Annotated[str, opt(ARGUMENT, "Curve to compare with ANCHOR, of the same form.")],
     metrics: Annotated[
         str, opt(COMPARED, "Comma-separated metrics; default: all that both curves have.")
     ] = "",
@@ -201,12 +201,12 @@ def bd(
 ) -> Answer:
     """Compute BD-rate and BD-metric of TEST against ANCHOR, by Akima and by the older cubic form.
 
-    Curves are compared as `bench report` compares them: on their Pareto fronts, and marked if
-    they share less than half of their joint range.
+    Curves are compared like in `bench report`: on their Pareto fronts, and with a mark if they
+    share less than half of their joint range.
 
     Files are csv, CompressAI's json or a README with a table; columns are bpp, psnr, ms-ssim
-    (linear or in dB), lpips and so on. Papers differ by the form of interpolation, so both are
-    given, with the share of the range that both curves reach.
+    (linear or in dB), lpips and so on. Papers differ in the form of interpolation, so both are
+    shown, with the share of the range that both curves reach (overlap).
 
     Examples:
       bench bd vtm.csv mine.json
@@ -247,7 +247,7 @@ def bd(
 def remarks(
     comparison: Record, curves: Sequence[tuple[str, RateQuality]], rule: Rule
 ) -> Iterator[str]:
-    """Yield why there is no BD-rate, or crossings of curves (anchor first) and points left out."""
+    """Yield the reason for no BD-rate, or crossings and points left out; curves: anchor first."""
     if comparison["bd_rate_percent"] is None:
         hint = " (--any-overlap gives a number)" if comparison["bd_rate_overlap"] else ""
         yield f"no BD-rate, since {comparison['reason']}{hint}"
@@ -271,7 +271,7 @@ def numbers_in(comparison: Record) -> Record:
 
 
 def doubt_text(records: Sequence[Mapping[str, Any]], rule: Rule) -> str:
-    """Return the note on doubtful BD-rates, to append to a sentence; empty if none is doubtful."""
+    """Return a note on doubtful BD-rates, to append to a sentence; "" if none is doubtful."""
     marks = (record[mark] for record in records for mark in ("doubtful", "bd_metric_doubtful"))
     return f" {doubt_note(rule)}" if any(marks) else ""
 
@@ -281,20 +281,20 @@ def add(
     file: Annotated[
         Path, opt(ARGUMENT, "File of a curve: csv, CompressAI's json, or a README with a table.")
     ],
-    system: Annotated[str, opt(ORIGIN, "Name of the system whose curve the file holds.")],
+    system: Annotated[str, opt(ORIGIN, "Name of the system whose curve is in the file.")],
     reference: Annotated[str, opt(ORIGIN, "DOI of the source, or else its URL.")],
     dataset: Annotated[
         str, opt(ORIGIN, "Dataset over which the published values are averaged.")
     ] = "kodak",
     variant: Annotated[str, opt(ORIGIN, "Variant of the system, if it has several.")] = "",
     title: Annotated[str, opt(ORIGIN, "Title of the paper; default: the reference.")] = "",
-    rule: Annotated[str, opt(MANNER, "How the values were computed, in your own words.")] = "",
+    rule: Annotated[str, opt(MANNER, "Description of how the values were computed.")] = "",
     results: options.ResultsTarget = Path("results"),
 ) -> None:
     """Check a curve and add it to the registry of a results folder.
 
-    A falling curve, or one that is implausible next to VTM's, is added as doubtful and plotted only
-    if named. To plot a file's curve without adding it: --published FILE.
+    A curve that falls with rate, or is implausibly far from VTM's, is added as doubtful and plotted
+    only if named. To plot a file's curve without adding it, use --published FILE.
 
     Examples:
       bench published add mine.json --system Mine --reference 10.1000/182
@@ -340,7 +340,7 @@ def _points(results: Path, names: Sequence[str], dataset: str) -> list[Published
     if not points:
         known_datasets = ", ".join(sorted({point.dataset for point in selected_points}))
         raise UsageError(
-            f"{', '.join(names)} has no points on {dataset}: name one of {known_datasets}"
+            f"{', '.join(names)} has no points on {dataset}: choose one of {known_datasets}"
         )
     return points
 

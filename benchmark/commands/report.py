@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from benchmark.show.report.dataset_report import Report
 
 USUAL_PAGE_IMAGES = "14MB"
-PAGE_AGAIN = "the page of the earlier report is updated (remove it with --no-page)"
+PAGE_UPDATED = "the page of the earlier report is updated (--no-page removes it)"
 PAGE_REMOVED = "the page of the earlier report is removed"
-COMMON = opt(COMPARED, "Average over the images that every point has.")
-POOLED = opt(MANNER, "Compute bpp as all bits over all pixels.")
+COMMON = opt(COMPARED, "Average only over images that every point has.")
+POOLED = opt(MANNER, "Compute bpp as all bits divided by all pixels.")
 OUT = opt(
     TARGET,
-    "Folder for the report, with a folder for each dataset if there are several; default: "
-    "RESULTS/DATASET/report. Replaces an earlier report.",
+    "Folder for the report (with a subfolder per dataset if there are several); default: "
+    "RESULTS/DATASET/report. An earlier report is replaced.",
     path_check="folder",
 )
 PAGE = opt(
     TARGET,
-    "Write page.html too, where each point of a curve opens its images; default: only if the "
+    "Also write page.html, where a click on a point shows its images; default: only if the "
     "folder already has a page.",
     "--page/--no-page",
 )
@@ -51,8 +51,8 @@ def report(
 ) -> None:
     """Draw figures and write tables from stored rows.
 
-    Replaces an earlier report in its folder, and keeps files that bench did not write. report.md
-    names the command that reproduces it.
+    Replaces an earlier report in its folder, but keeps files that bench did not write. report.md
+    contains the command that reproduces the report.
 
     Examples:
       bench report --dataset sample --metrics psnr,ms_ssim
@@ -64,7 +64,7 @@ def report(
     from benchmark.show.report.dataset_report import write_reports
     from benchmark.show.report.files import ReportFiles
 
-    parse_limit(page_images)  # refuse an invalid limit before anything is drawn
+    parse_limit(page_images)  # an invalid limit is refused before drawing
     progress = partial(output.show_progress, "decoding for the page")
     records = []
 
@@ -82,7 +82,7 @@ def report(
             if not as_json:
                 _print_report(written_report, table, verbose)
                 if earlier_page is not None and not page:
-                    print(PAGE_AGAIN if page is None else PAGE_REMOVED)
+                    print(PAGE_UPDATED if page is None else PAGE_REMOVED)
             wants_page = bool(page) or (page is None and earlier_page is not None)
             is_explicit = page or page_images != USUAL_PAGE_IMAGES
             limit = page_images if is_explicit else earlier_page or page_images

@@ -1,4 +1,4 @@
-"""Verbs of `bench`: options from declarations, help with examples and panels, groups of verbs."""
+"""Verbs of `bench`: their options, made from declarations; help with examples; groups."""
 
 import inspect
 import re
@@ -34,10 +34,10 @@ CONTEXT = {
     "help_option_names": ["--help", "-h"],
     "token_normalize_func": lambda name: SPELLINGS.get(name, name),
 }
-LISTS = ("codecs", "bundled", "published", "metrics")  # options of comma-separated names
+LIST_OPTIONS = ("codecs", "bundled", "published", "metrics")  # comma-separated names
 EXAMPLES = "Examples:\n"
-TAG = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # text that rich would interpret as markup
-VALUES = {bool: "", Path: "PATH", int: "N", float: "X"}  # placeholders for values in help
+MARKUP = re.compile(r"\[(?=[a-z#/@][^\[]*\])")  # what rich would interpret as markup
+PLACEHOLDERS = {bool: "", Path: "PATH", int: "N", float: "X"}  # for values in help
 
 
 def set_signature(
@@ -45,7 +45,7 @@ def set_signature(
     parameters: Iterable[Parameter],
     added_parameters: Mapping[str, tuple[Any, Any]] = {},
 ) -> None:
-    """Set the signature for typer; `added_parameters`: types and defaults of further ones."""
+    """Set a signature for typer. added_parameters: types and defaults of further parameters."""
     keyword_parameters = [
         parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters
     ]
@@ -60,7 +60,7 @@ def set_signature(
 
 
 def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[..., None]:
-    """Make a verb that prints a question's answers; with a parameter `source`, one per dataset."""
+    """Make a verb that prints the answers of `question`, one per dataset if it has a `source`."""
     parameters = inspect.signature(question).parameters
     reads_rows = "source" in parameters
 
@@ -109,7 +109,7 @@ def answer_verb(question: Callable[..., Answer | list[Answer]]) -> Callable[...,
 
 
 def make_verb(function: Callable[..., Any]) -> Callable[..., None]:
-    """Return the verb of a function, with options for the fields of dataclasses."""
+    """Make a verb from a function; fields of its dataclass parameters become options."""
     is_question = function.__annotations__.get("return") in ANSWERS
     return answer_verb(flatten(function)) if is_question else flatten(function)
 
@@ -127,7 +127,7 @@ Help = Annotated[
 
 
 def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **entry: Any) -> None:
-    """Add a function as a sub-command; `entry`: `short_help` and `rich_help_panel` of its help."""
+    """Add a function as a verb. entry: `short_help` and `rich_help_panel` of its help."""
 
     parameters = inspect.signature(verb).parameters
 
@@ -138,7 +138,7 @@ def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **entry: An
             with plain_terminal():
                 values |= _more_values(name, parameters, context)
                 isolated(verb)(**values)
-        except KeyboardInterrupt:  # typer would not report it
+        except KeyboardInterrupt:  # typer does not report it
             print("bench: interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
@@ -155,7 +155,7 @@ def add_verb(app: typer.Typer, verb: Callable[..., None], name: str, **entry: An
 def _more_values(
     name: str, parameters: Mapping[str, Parameter], context: typer.Context
 ) -> dict[str, Any]:
-    """Return values that are not on the command line: those of a file, `command`, `context`."""
+    """Return values that are not typed: options of a file, `command` and `context`."""
     values: dict[str, Any] = {"command": command_line(context), "context": context}
     values = {key: value for key, value in values.items() if key in parameters}
     for key, parameter in parameters.items():
@@ -166,7 +166,7 @@ def _more_values(
                 else None
             )
             if path := context.params[key] or default_file:
-                # Imports drawing libraries, which measuring does not need
+                # Imports drawing libraries, which runs do not need
                 from benchmark.commands.experiment import verb_options
 
                 typed_values = {option: context.params[option] for option in typed_options(context)}
@@ -175,19 +175,19 @@ def _more_values(
 
 
 class SingleListsCommand(TyperCommand):
-    """Command that refuses a list given twice, since only the last would count."""
+    """Command that refuses a list option given twice, as only the last would be used."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse like typer, but raise `UsageError` for a repeated list."""
         option_names = [option.name for option in self.make_parser(ctx).parse_args(args=[*args])[2]]
-        for name in LISTS:
+        for name in LIST_OPTIONS:
             if option_names.count(name) > 1 and not ctx.resilient_parsing:
                 raise UsageError(f"--{name} is given twice: separate the names with commas")
         return super().parse_args(ctx, args)
 
 
 class Verbs(typer.Typer):
-    """Verb with sub-verbs; `text` is its help with examples."""
+    """Group of verbs; `text` is its help with examples."""
 
     def __init__(self, text: str) -> None:
         super().__init__(
@@ -212,7 +212,7 @@ class Verbs(typer.Typer):
 
 
 def help_and_examples(text: str) -> dict[str, Any]:
-    """Return typer's `help` and `epilog` from a docstring that ends with `Examples:`.
+    """Return typer's `help` and `epilog` from a docstring with `Examples:` at its end.
 
     Lines of paragraphs are joined; lines of examples are kept.
 
@@ -221,7 +221,7 @@ def help_and_examples(text: str) -> dict[str, Any]:
     """
     prose, heading, examples = escape_markup(inspect.cleandoc(text)).partition(EXAMPLES)
     paragraphs = (" ".join(part.split()) for part in prose.strip().split("\n\n"))
-    # The empty line keeps the indentation of the examples
+    # Typer keeps indentation after an empty line
     epilog = f"\n{EXAMPLES}{examples.rstrip()}" if heading else None
     return {"help": "\n\n".join(paragraphs), "epilog": epilog}
 
@@ -232,7 +232,7 @@ def escape_markup(text: str) -> str:
     >>> print(escape_markup("a [labels] of [0, 1]"))
     a \[labels] of [0, 1]
     """
-    return TAG.sub(r"\\[", text)
+    return MARKUP.sub(r"\\[", text)
 
 
 def _panel_index(parameter: Parameter) -> int:
@@ -263,27 +263,27 @@ def _typer_parameter(parameter: Parameter) -> Parameter:
         typer_parameter = typer.Argument(**facts)
     else:
         flags = option.flags
-        if not flags and default is not True:  # no need for a `--no-...` that changes nothing
+        if not flags and default is not True:  # `--no-...` would change nothing
             flags = (f"--{parameter.name.replace('_', '-')}",)
         typer_parameter = typer.Option(*flags, rich_help_panel=option.panel, **facts)
     return parameter.replace(default=default, annotation=Annotated[value_type, typer_parameter])
 
 
 def _placeholder(hint: Any) -> str:
-    if hint in VALUES:
-        return VALUES[hint]
+    if hint in PLACEHOLDERS:
+        return PLACEHOLDERS[hint]
     return next((word for part in get_args(hint) if (word := _placeholder(part)) != "TEXT"), "TEXT")
 
 
 def typed_options(context: typer.Context) -> set[str]:
-    """Return the names of parameters given on the command line."""
+    """Return the names of the parameters that were typed on the command line."""
     names = (option.name or "" for option in context.command.params)
     sources = ((name, context.get_parameter_source(name)) for name in names)
     return {name for name, source in sources if source and source.name == "COMMANDLINE"}
 
 
 def command_line(context: typer.Context, excluded_names: Collection[str] = ()) -> str:
-    """Return a command as typed in a shell, without the `excluded_names`."""
+    """Return the command as typed in a shell, without the options `excluded_names`."""
     arguments: list[str] = []
     typed_names = typed_options(context) - {*excluded_names}
     for option in context.command.params:

@@ -1,7 +1,7 @@
-"""Codecs and runs named by rows: which codecs may run, and records and ids of runs.
+"""Codecs and runs that rows name: which codecs may run; records and ids of runs.
 
-Stored rows never start a program or a Python file, not even as `base` of another codec: such a
-variant runs only if `--codecs` gives its full spec.
+Stored rows never start a program or a Python file, not even as `base` of another codec: a variant
+with such code runs only if `--codecs` gives its complete spec.
 """
 
 import platform
@@ -30,7 +30,7 @@ ALL = "all"
 
 
 class NamedCodecs:
-    """Codecs named by a command: comma-separated specs or labels, or "all"."""
+    """Codecs that a command names: comma-separated specs or labels, or "all"."""
 
     def __init__(self, codecs: str = ALL) -> None:
         self._texts = set(split_codecs(codecs))
@@ -44,24 +44,24 @@ class NamedCodecs:
 
     def select(self, edition: Edition) -> bool:
         """Return whether an edition is among the named codecs; see `rows.names`."""
-        if edition not in self._is_selected:  # called once per row
+        if edition not in self._is_selected:  # `select` is called for each row
             is_listed = ALL in self._texts or edition.spec in self._specs
             is_selected = is_listed or any(is_named(edition, text) for text in self._texts)
             self._is_selected[edition] = is_selected
         return self._is_selected[edition]
 
     def may_run(self, spec: CodecSpec) -> bool:
-        """Return whether a stored variant may run; code must be named, with or without its seed."""
+        """Return whether a stored variant may run: code must be named; its seed may be omitted."""
         return not refers_to_code(spec) or not {spec, spec.remove_options([SEED])}.isdisjoint(
             self._specs
         )
 
     def complete(self, spec: CodecSpec) -> CodecSpec:
-        """Return a stored variant with the remaining options given by the command."""
+        """Return a stored variant with further options from the command."""
         return self._specs.get(spec, spec).with_all_options
 
     def find_decoder(self, spec: CodecSpec) -> CodecSpec | None:
-        """Return the codec that decodes a variant's streams, even if its file moved, or None."""
+        """Return the codec that decodes a variant's streams (its file may have moved), or None."""
         if self.may_run(spec):
             return spec
         seed_options = [pair for pair in spec.options if pair[0] == SEED]
@@ -81,7 +81,7 @@ class NamedCodecs:
         return self.select(edition) and self.may_run(edition.spec)
 
     def count_refused(self, rows: "pl.DataFrame") -> dict[str, int]:
-        """Count the rows of each selected variant that may not run, by its spec."""
+        """Return the number of rows of each selected variant that may not run, by spec."""
         counts: dict[str, int] = {}
         for row in rows.group_by("codec", "variant").len().rows(named=True):
             with suppress(BadOption):  # an invalid spec cannot be loaded at all
@@ -92,16 +92,16 @@ class NamedCodecs:
 
 
 def explain_refusal(spec: CodecSpec) -> str:
-    """Return a clause that says why `NamedCodecs.may_run` refuses a stored codec variant."""
+    """Return a clause on why `NamedCodecs.may_run` refuses a stored variant."""
     return f"'{spec.text}' is code named by rows: it runs only if --codecs gives its full spec"
 
 
 def explain_missing_stream(
     recorded: bool, codecs: Iterable[str], dataset: str, points: Iterable[str] = ()
 ) -> str:
-    """Explain why rows have no stream and which command makes one, without a full stop.
+    """Return a clause on why rows have no stream, and which command makes one.
 
-    recorded: whether the rows were measured elsewhere. points: as for `bench run`.
+    recorded: whether the rows were measured elsewhere. points: option of `bench run`.
 
     >>> explain_missing_stream(True, ["webp"], "kodak")
     'no stream came with the numbers; `bench run --codecs webp --dataset kodak` makes it here'
@@ -116,7 +116,7 @@ def explain_missing_stream(
 
 
 def rerun_command(record: Mapping[str, Any], **replacements: Any) -> str:
-    """Return the `bench run` command of a run's record with some fields of its request replaced.
+    """Return the `bench run` command of a run's record; `replacements`: fields of its request.
 
     >>> rerun_command({"request": {"codecs": ["webp"], "dataset": "kodak", "limit": 3}}, limit=None)
     'bench run --codecs webp --dataset kodak'
@@ -142,17 +142,17 @@ PACKAGES = (
     "compressai", "lpips", "polars", "scikit-image", "scipy",
 )  # fmt: skip
 RUN_TIME = "%Y%m%dT%H%M%S"
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # matches run and dataset names, never paths
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # matches names of runs and datasets, not paths
 REQUEST_FIELDS = (
     *("codecs", "dataset", "points", "limit", "part", "draws", "target"),
     "results",
 )
-MANNER_FIELDS = ("metrics", "data_dir", "flatten")  # the parts of one run may differ in these
+MANNER_FIELDS = ("metrics", "data_dir", "flatten")  # parts of one run may differ in these
 DIGITS = 6  # hexadecimal digits at the end of an image folder's results name
 
 
 def new_run_id(folder: Path) -> str:
-    """Return a run id that sorts after all runs in a store's folder, whatever the clock says."""
+    """Return a run id that sorts after all runs in a store's folder, even if the clock is wrong."""
     time = datetime.now(UTC)
     for path in (folder / "runs").glob("*.json"):
         with suppress(ValueError, OverflowError):
@@ -162,7 +162,7 @@ def new_run_id(folder: Path) -> str:
 
 
 def run_record(arguments: list[str], **facts: Any) -> dict[str, Any]:
-    """Return the facts of this process that belong in a run's record, JSON values only."""
+    """Return a run's record with facts about this process, JSON values only."""
     return {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "arguments": arguments,
@@ -183,7 +183,7 @@ def _package_version(package: str) -> str | None:
         match = re.search(
             r"^Version: (\S+)$", package_metadata.read_text("METADATA") or "", re.MULTILINE
         )
-        return match[1] if match else package_metadata.version  # slower: it parses the whole text
+        return match[1] if match else package_metadata.version  # slower: parses all metadata
     return None
 
 
@@ -193,7 +193,7 @@ def folder_store_name(
     stores: Mapping[str, Path],
     files: Iterable[tuple[str, int]],
 ) -> str:
-    """Return the results name of a folder of images: "holiday-1a2b3c".
+    """Return the name of a folder of images in results: "holiday-1a2b3c".
 
     title: the folder's name. images: sha256 of the pixels of some or all images. stores: results
     folders by name. files: name and size in bytes of every image.
@@ -202,7 +202,7 @@ def folder_store_name(
     least half of the images of the smaller set in common; the largest share decides.
     Otherwise, digits of a sha256 of `files` complete the title.
     """
-    from benchmark.rows.store import Store  # imports polars, which workers do not need
+    from benchmark.rows.store import Store  # imports polars, unneeded by workers
 
     folder_images = set(images)
     name_pattern = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
@@ -223,6 +223,6 @@ def folder_store_name(
     while True:
         digest = sha256(listing.encode(errors="surrogateescape")).hexdigest()
         name = f"{title}-{digest[:DIGITS]}"
-        if not store_images.get(name):  # results without rows are reused
+        if not store_images.get(name):  # a folder without rows is used again
             return name
-        listing += "\n"  # other images with the same names and sizes
+        listing += "\n"  # different images with the same names and sizes

@@ -1,8 +1,8 @@
 """Editions: the keys of rows, means and curves, and the codecs known to figures.
 
-An edition is a codec variant (a spec), the build that ran, and the origin of its numbers. Its facts
-are looked up once; its title depends on the other editions in a text. Styles, anchors and names on
-the command line refer to variants of any build, so their key is the spec.
+An edition is a codec variant (a spec), the build that ran, and the origin of its numbers. Facts are
+looked up once; a title depends on the other editions in a figure or table. Styles, anchors and
+names on the command line refer to variants of any build, so their key is the spec.
 
 Colours are Okabe and Ito's (without yellow, invisible on white) and Tol's muted set,
 distinguishable by colour-blind readers; markers repeat the distinction.
@@ -38,14 +38,14 @@ from benchmark.spec import (
 Build = tuple[str, int]
 Origin = Literal["here", "bundled", "published", "file"]  # file: a user's file of points
 MEASURED_ORIGINS: tuple[Origin, ...] = ("here", "bundled")
-# Remarks in the names of editions that were not measured here.
+# Remarks in names of editions that were not measured here.
 REMARKS: Mapping[Origin, str] = {
     "bundled": "bundled",
     "published": "published",
     "file": "from file",
 }
 
-GROUPS: tuple[Group, ...] = (  # in legends, from left to right
+GROUPS: tuple[Group, ...] = (  # groups of legends, from left to right
     *("This method", "Trained for realism"),
     *("Trained for distortion", "Programs"),
 )
@@ -54,11 +54,11 @@ SIZE, EFFORT = "size", "effort"  # options that select a codec's network size an
 
 
 class RunFacts(NamedTuple):
-    """Facts stated by an edition's rows: version, command, devices, caveats."""
+    """Facts from an edition's rows: version, command, devices, caveats."""
 
     version: str = ""  # all versions in the rows, the latest row's first
     command: str = ""
-    timed: str = ""  # what the seconds contain
+    timed: str = ""  # what the measured seconds include
     devices: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()  # shown with the edition in tables and figures
     recorded: bool = False  # some rows are bundled
@@ -69,7 +69,7 @@ class RunFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """Codec variant as it ran: spec, build and origin, which are its identity."""
+    """Codec variant that ran: spec, build and origin are its identity."""
 
     spec: CodecSpec
     build: Build = ("", 0)
@@ -116,7 +116,7 @@ class Edition:
 
     @property
     def family(self) -> str:
-        """Codec whose style all its variants share."""
+        """Name of the codec whose style all of its variants have."""
         return self.facts.family or self.spec.name
 
     @property
@@ -132,22 +132,22 @@ class Edition:
 
     @property
     def further_options(self) -> int:
-        """Number of options not shown by the family's style; 0 if the edition has its own."""
+        """Number of options that the style does not show; 0 if the edition has its own style."""
         declared_edition = find_in_catalogue(self.spec)
         undeclared_options = [pair for pair in self.spec.options if pair not in self.facts.implied]
         return 0 if declared_edition and declared_edition.facts.colour else len(undeclared_options)
 
     @property
     def chosen_on(self) -> tuple[str, str] | None:
-        """Dataset and metric on which the realism of the project's networks was chosen, if any."""
+        """Dataset and metric used to choose the realism of the project's networks, if any."""
         choice = self.facts.chosen_on
         return choice and (profile(choice[0]).title, metric_class(choice[1]).label)
 
     @property
     def short_version(self) -> str:
-        """First part of the version; for a checkpoint, the first digits of its fingerprint."""
+        """Beginning of the version; for a checkpoint, the first digits of its fingerprint."""
         version = short_version(self.run_facts.version)
-        if re.fullmatch(r"\d+ steps", version):  # the length of a training, not a version
+        if re.fullmatch(r"\d+ steps", version):  # length of a training, not a version
             return f"checkpoint {self.fingerprint[:8]}"
         return version
 
@@ -158,7 +158,7 @@ class Edition:
 
     @property
     def title(self) -> str:
-        """Name in legends and tables, if unambiguous there; see `titles`."""
+        """Name in legends and tables, if it is unambiguous there; see `titles`."""
         texts = ", ".join(self._untitled_options)
         return f"{self._title_head} ({texts})" if texts else self._title_head
 
@@ -178,7 +178,7 @@ class Edition:
 
     @property
     def _title_head(self) -> str:
-        """Title, or a program's version if the version begins with the title."""
+        """Title without options; a program's version if that begins with the title."""
         name = self.options.get(NAME) or self.facts.title or self.facts.family
         version = " ".join(self.run_facts.version.split()[:2]).rstrip(",;:")
         if self.facts.kind == "standard" and version.startswith(f"{self.facts.title} "):
@@ -187,7 +187,7 @@ class Edition:
 
     @property
     def _untitled_options(self) -> list[str]:
-        """Options that the title omits ("level 3"); a chosen name omits only the seed."""
+        """Options not in the title ("level 3"); if the user chose a name, only the seed."""
         if not self.measured or NAME in self.options:
             seed = self.options.get(SEED) if self.measured else None
             return [f"{SEED} {seed}"] if seed else []
@@ -209,7 +209,7 @@ def _short_value(codec: str, value: str) -> str:
 
 
 def short_version(version: str) -> str:
-    """Return the first part of a version; a checkpoint keeps its digest.
+    """Return the beginning of a version; for a checkpoint, with its digest.
 
     >>> short_version("VTM 23.13, decoded by ffmpeg 7.1"), short_version("checkpoint 91d8: 9 steps")
     ('VTM 23.13', 'checkpoint 91d8')
@@ -217,7 +217,7 @@ def short_version(version: str) -> str:
     return version.partition(";")[0].partition(", ")[0].partition(": ")[0]
 
 
-# Names of the editions in a text.
+# Names of editions in one figure, table or file
 
 
 def label_of(spec: CodecSpec) -> str:
@@ -232,21 +232,21 @@ def label_of(spec: CodecSpec) -> str:
 
 
 def labels(specs: Iterable[CodecSpec]) -> dict[CodecSpec, str]:
-    """Return the label of each codec variant, or its whole spec if the label is ambiguous."""
+    """Return each codec variant's label, or its complete spec if the label is ambiguous."""
     texts = {spec: label_of(spec) for spec in specs}
     counts = Counter(texts.values())
     return {spec: text if counts[text] == 1 else spec.text for spec, text in texts.items()}
 
 
 def labels_of(editions: Iterable[Edition]) -> dict[Edition, str]:
-    """Return each edition's name in csv and JSON, unambiguous among these variants."""
+    """Return each edition's name in csv and JSON; names of variants differ."""
     editions = [*editions]
     texts = labels(dict.fromkeys(edition.spec for edition in editions))
     return {edition: texts[edition.spec] for edition in editions}
 
 
 def parse_spec(text: str) -> CodecSpec:
-    """Parse a codec variant from a file's text without looking it up; path.py:Class is one name."""
+    """Parse a codec variant in a file, without looking it up; path.py:Class is one name."""
     name, *options = split_unescaped(ALIASES.get(text, text), ":")
     if name.endswith(".py") and options:
         name, options = f"{name}:{options[0]}", options[1:]
@@ -255,7 +255,7 @@ def parse_spec(text: str) -> CodecSpec:
 
 
 def titles(editions: Iterable[Edition], bundled: Collection[Edition] = ()) -> dict[Edition, str]:
-    """Return each edition's name in figures, marked if in `bundled`; if ambiguous, the label."""
+    """Return names in figures, marked if in `bundled`; ambiguous names are replaced by labels."""
     texts = labels_of(editions)
     names = {edition: edition.title for edition in texts}
     counts = Counter(names.values())
@@ -275,7 +275,7 @@ def titles_of_texts(texts: Iterable[str]) -> dict[str, str]:
 
 
 def add_remark(name: str, remark: str) -> str:
-    """Append a remark in brackets, within the brackets at the name's end if there are any.
+    """Append a remark in brackets, or to the brackets at the end of the name.
 
     >>> add_remark("HiFiC", "published"), add_remark("JPEG (Pillow)", "published")
     ('HiFiC (published)', 'JPEG (Pillow, published)')
@@ -302,11 +302,11 @@ def _short_names(codec: str) -> dict[CodecSpec, str]:
     return names
 
 
-# Editions known to figures: those declared by registered codecs, and published systems.
+# Catalogue of editions: those that registered codecs declare, and published systems
 
 
 def published_system(name: str, facts: Facts) -> Edition:
-    """Return a system known from publications only; `name` selects its style."""
+    """Return the edition of a system known only from publications; `name` selects its style."""
     return Edition(CodecSpec(name, ()), origin="published", facts=facts)
 
 
@@ -348,12 +348,12 @@ def _declared_editions() -> Iterator[Edition]:
             facts = facts_of(spec)
             if spec in aliases:
                 with suppress(Unavailable):
-                    spec = resolve(spec)[0].identity  # as in rows, without defaults
+                    spec = resolve(spec)[0].identity  # as in rows: without default options
             if facts.title:
                 yield Edition(spec, origin="published", facts=facts)
 
 
-# Editions in the order of legends: by group; those without a group come last.
+# Editions in the order of legends: by group, then those without a group
 CATALOGUE = tuple(
     sorted(
         (*_declared_editions(), *PUBLISHED_ONLY),
@@ -374,6 +374,6 @@ def find_in_catalogue(spec: CodecSpec) -> Edition | None:
 
 
 def measured_titles() -> dict[str, str]:
-    """Return the titles in figures of codecs that can be measured here, by label, in order."""
+    """Return the titles of codecs that can be measured here, by label, in the catalogue's order."""
     measurable_editions = (edition for edition in CATALOGUE if edition not in PUBLISHED_ONLY)
     return {label_of(edition.spec): edition.facts.title for edition in measurable_editions}

@@ -1,8 +1,8 @@
-"""Datasets as typed after --dataset: where their images are, and the name of their rows.
+"""Values of --dataset: where their images are, and the name of their rows.
 
-A dataset is a name or a part (`clic2020:mobile`), a folder of images, a csv file that lists some, a
-function in a file, a set of a hub, or the name of stored rows, whose images are where a run found
-them.
+A value is the name of a dataset or part (`clic2020:mobile`), a folder of images, a csv file that
+lists images, a function in a file, a dataset of a hub, or the name of stored rows; their images are
+where a run found them.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,17 +26,17 @@ from benchmark.system.machine import cores
 
 
 class Place(NamedTuple):
-    """Dataset as typed or recorded; verbs ask a `Place` and never parse the text."""
+    """Value of --dataset, typed or recorded; only this class interprets it."""
 
     text: str
 
     @property
     def leads_to_images(self) -> bool:
-        """True if the text is an existing path, a function in a file, or a set of a hub."""
+        """True if the text is an existing path, a function in a file, or a dataset of a hub."""
         return _holds_images(self.text) or is_user_code(self.text) or self.text.startswith(HUB)
 
     def stored_name(self, stores: Mapping[str, Path]) -> str:
-        """Return the name of the dataset's rows in `stores` (by name), or the name to give them."""
+        """Return the name that the dataset's rows have in `stores` (by name), or would have."""
         if self.text.startswith(HUB):
             from benchmark.datasets.hub import hub_name
 
@@ -52,7 +52,7 @@ class Place(NamedTuple):
         return self.text
 
     def find_measured(self, results: Path) -> "Place":
-        """Return the existing path of the images of stored rows, or else this place."""
+        """Return the place of stored rows' images if their path exists, or else this place."""
         if self.text in DATASETS or self.leads_to_images or self.text not in stores_below(results):
             return self
         store = Store(results / self.text)
@@ -60,7 +60,7 @@ class Place(NamedTuple):
         return next((Place(str(path)) for path in _recorded_paths(store, names)), self)
 
     def explain_loss(self, results: Path) -> str:
-        """Explain why the images cannot be found and what to do; empty if they can be found."""
+        """Return why the images cannot be found, with a remedy; "" if they can be found."""
         name = self.text.partition(":")[0]
         stores = stores_below(results)
         if name in DATASETS or self.find_measured(results).leads_to_images or name not in stores:
@@ -73,7 +73,7 @@ class Place(NamedTuple):
 
 
 def required_place(results: Path, dataset: str) -> str:
-    """Return the text of `Place.find_measured`; raise `UsageError` if the images are lost."""
+    """Return the text of `Place.find_measured`; `UsageError` if images cannot be found."""
     place = Place(dataset)
     if reason := place.explain_loss(results):
         raise UsageError(reason)
@@ -81,7 +81,7 @@ def required_place(results: Path, dataset: str) -> str:
 
 
 def pixels_of(files: Sequence[ImageFile]) -> set[str]:
-    """Return the sha256 of each image's pixels; transparent images are flattened (--flatten)."""
+    """Return the sha256 of all images' pixels; transparent images are flattened (--flatten)."""
     sources_or_errors = probe(files, flatten=False, threads=cores())
     transparent_files = [
         file
@@ -95,7 +95,7 @@ def pixels_of(files: Sequence[ImageFile]) -> set[str]:
 def _recorded_paths(store: Store, names: Collection[str]) -> Iterable[Path]:
     """Yield the recorded paths that have at least half of the named images.
 
-    A stranger's record may name any path: a path is opened only if it has the rows' files.
+    Another author's record may name any path: it is opened only if it has the rows' files.
     """
     for path in dict.fromkeys(map(_recorded_path, reversed(store.records()))):
         if path and 2 * _count_images(path, names) >= len(names):

@@ -1,11 +1,11 @@
-"""Distribution metrics of stored rows, reduced from stored features into columns of the rows.
+"""Distribution metrics of stored rows, computed from stored features, as columns of the rows.
 
 A distribution metric has no value for a single image. Its column holds, for each image, the value
 of the set plus the image's influence (`metric.Reduced`): the mean over a point's images is the
-metric of the set, and their spread gives its interval.
+metric of the set, and the spread of the values gives its interval.
 
-    results/<dataset>/sets/<sha256>.parquet    values and influences, written once
-                          /shipped*            those bundled with the project
+    results/<dataset>/sets/<sha256>.parquet    values and influences; written once
+                          /shipped*            files bundled with the project
 """
 
 import hashlib
@@ -34,15 +34,15 @@ from benchmark.system.atomic import require_inside
 
 TEXT_TYPES = dict.fromkeys(("key", "column", "protocol"), pl.String())
 SCHEMA = pl.Schema({**TEXT_TYPES, "value": pl.Float64(), "influence": pl.List(pl.Float64)})
-MAX_SHARDS = 16  # so many files of reductions are merged
+MAX_SHARDS = 16  # files of reductions are merged if there are this many
 
 
-# A row of SCHEMA: a reduced metric with its inputs; influences are in the order of sorted pairs
+# A row of SCHEMA: a metric's value and its inputs; influences are in the order of sorted pairs
 Reduction = tuple[str, str, str, float, Sequence[float] | None]
 
 
 def reduction_key(protocol: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Return a sha256 of the protocol and the pairs (sha256 of pixels) in any order."""
+    """Return a sha256 of the protocol and of pairs of pixels' sha256, in any order."""
     return hashlib.sha256(json.dumps([protocol, sorted(pairs)]).encode()).hexdigest()
 
 
@@ -53,10 +53,10 @@ def add_distribution_metrics(
     common: bool = False,
     allow_few: bool = False,
 ) -> ComparableRows:
-    """Return comparable rows whose table has the columns of the distribution metrics in `names`.
+    """Return comparable rows; their table has columns for the distribution metrics in `names`.
 
-    folder: the store's, where reduced values are cached. common: restrict each set to the images
-    of all points. allow_few: also reduce sets below a metric's minimum number of images.
+    folder: the store's; reduced values are cached there. common: restrict each set to images that
+    all points have. allow_few: also reduce sets below a metric's minimum number of images.
     """
     rows = ComparableRows(table, CODING)
     set_metrics = [name for name in names if name in DISTRIBUTION_METRICS]
@@ -76,7 +76,7 @@ def summarise_with_distributions(
     common: bool = False,
     allow_few: bool = False,
 ) -> Summary:
-    """Compute the means of a store's rows in image and distribution metrics."""
+    """Compute means of a store's rows, including distribution metrics."""
     rows = add_distribution_metrics(table, folder, names, common, allow_few)
     summary = summarise_rows(rows, protocols(names), pooled, common)
     return add_remedies(summary, folder, table["run"].unique())
@@ -92,7 +92,7 @@ class _Reducer:
         ]
         self._results_and_dataset = folder.parent, folder.name
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
-        self._images: dict[str, set[str]] = {}  # images with features, by protocol of the space
+        self._images: dict[str, set[str]] = {}  # images with features, by the space's protocol
         names = ("image_sha256", "decoded_sha256", "features_of")
         hashes = zip(*(_read_texts(rows, name) for name in names), strict=True)
         self._digest_pairs = [
@@ -214,14 +214,14 @@ class Reductions:
                 self._shards.append(path)
 
     def get(self, key: str) -> Reduced | None:
-        """Return the value reduced under a key, or None."""
+        """Return the metric stored under a key, or None."""
         if key not in self._reductions:
             return None
         *_, value, influence = self._reductions[key]
         return Reduced(value, None if influence is None else np.array(influence))
 
     def add(self, new_reductions: Sequence[Reduction]) -> None:
-        """Store reductions; if the folder is read-only, they are reduced again when needed."""
+        """Store reductions; in a read-only folder, they are computed again when needed."""
         if not new_reductions:
             return
         self._reductions |= {reduction[0]: reduction for reduction in new_reductions}
@@ -251,11 +251,11 @@ def _reduction_table(reductions: Iterable[Reduction]) -> pl.DataFrame:
 
 
 def _read_reductions(path: Path) -> list[Reduction] | None:
-    """Read a file of reductions; None with a warning if it is damaged."""
+    """Read a file of reductions; if it is damaged, warn and return None."""
     try:
         table = read_parquet(path)
         if table.schema != SCHEMA:
-            raise BadShard("its columns are not those of reduced metrics")
+            raise BadShard("its columns are not those of distribution metrics")
         is_invalid = pl.element().is_null() | ~pl.element().is_finite()
         invalid_row = (
             ~pl.col("value").is_finite() | pl.col("influence").list.eval(is_invalid).list.any()

@@ -1,6 +1,6 @@
 """Columns of the table of measurements, keys of cells, and footers of parquet files.
 
-A footer (Thrift's compact protocol) states the memory that rows take; polars does not expose it.
+A footer (in Thrift's compact protocol) states how much memory rows take; polars does not read it.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ from benchmark.registry import (
 from benchmark.spec import CodecSpec
 
 COLUMNS = Path(__file__).parent / "columns.toml"
-KINDS = {kind.__name__: kind for kind in (str, int, float, bool)}
+TYPES_BY_NAME = {kind.__name__: kind for kind in (str, int, float, bool)}
 
 
 class CostFormat(NamedTuple):
-    """Heading, format and scale of a cost in a report, which shows its mean over settings."""
+    """Heading, format and factor of a cost's mean over settings, as shown in a report."""
 
     heading: str
     form: str = ".3g"
@@ -39,7 +39,7 @@ class CostFormat(NamedTuple):
 
 
 class TableColumn(NamedTuple):
-    """Column in `columns.toml`, null for no value; coding columns are fields of `execute.Coded`."""
+    """Column in `columns.toml`; null: no value. Coding columns are fields of `execute.Coded`."""
 
     name: str
     kind: type  # str, int (64 bits), float (64 bits) or bool
@@ -53,7 +53,7 @@ def _cell_columns() -> Iterator[TableColumn]:
         cost_format = CostFormat(*declaration["shown"]) if "shown" in declaration else None
         yield TableColumn(
             name,
-            KINDS[declaration["type"]],
+            TYPES_BY_NAME[declaration["type"]],
             declaration["meaning"],
             declaration.get("unit", ""),
             cost_format,
@@ -62,9 +62,9 @@ def _cell_columns() -> Iterator[TableColumn]:
 
 CELL_COLUMNS = tuple(_cell_columns())
 NOT_DETERMINISTIC = "not deterministic"  # beginning of a failed row's reason
-READER_COLUMNS = ("bundled", "features_of")  # set when rows are read; no file has them
+READER_COLUMNS = ("bundled", "features_of")  # set when rows are read; in no file
 
-# Columns of a codec's information, by the field of `CodecInfo`; its licence is in run records.
+# Columns for a codec's information, by field of `CodecInfo`; the licence is in run records.
 INFO_COLUMNS = {
     "version": "codec_version",
     **{name: name for name in ("command", "timed", "fingerprint", "revision", "device")},
@@ -73,7 +73,7 @@ INFO_COLUMNS = {
 
 
 def info_columns(info: CodecInfo) -> dict[str, Any]:
-    """Return a codec's information by column."""
+    """Return a codec's information as values by column."""
     columns = {column: getattr(info, field) for field, column in INFO_COLUMNS.items()}
     return {**columns, "chroma": info.chroma or None, "tuned_for": info.tuned_for or None}
 
@@ -98,7 +98,7 @@ def cell_key(
     width_px: int,
     coding_protocol: str,
 ) -> str:
-    """Return a cell's identity: the hexadecimal sha256 of everything that determines its stream."""
+    """Return a cell's key: the hexadecimal sha256 of everything that determines its stream."""
     key_start = _key_start(codec, info.fingerprint, info.revision, setting)
     image_values = [source_sha256, width_px, coding_protocol]
     return hashlib.sha256(f"{key_start}, {json.dumps(image_values)[1:]}".encode()).hexdigest()
@@ -142,7 +142,7 @@ def _metric_columns(
 
 
 def user_columns(names: Iterable[str]) -> list[str]:
-    """Return the value columns of users' metrics among the names, in order."""
+    """Return the value columns of users' metrics in `names`, in order."""
     all_names, table_names = dict.fromkeys(names), {*_table_column_names()}
     has_all = (name for name in all_names if {*metric_columns(name)} <= all_names.keys())
     return [name for name in has_all if name not in table_names]
@@ -153,7 +153,7 @@ def _table_column_names() -> list[str]:
 
 
 def columns_of(names: Iterable[str]) -> tuple[TableColumn, ...]:
-    """Return all columns of the table, then those of users' metrics among the names."""
+    """Return all columns of the table, then those of users' metrics in `names`."""
     added_columns = (
         _metric_columns(name, "a metric of a user's file") for name in user_columns(names)
     )
@@ -166,10 +166,10 @@ def metric_columns(column: str) -> tuple[str, str, str]:
 
 
 def metric_names(metrics: str | Iterable[str]) -> tuple[str, ...]:
-    """Return metrics (names, synonyms, `path.py:Class`, or comma-separated text) as distinct names.
+    """Return the distinct names of metrics (names, synonyms, `path.py:Class`; comma-separated).
 
-    "all" is every metric. Raises `UnknownName`; `UsageError` for a file without a metric or with
-    a taken column.
+    "all" is every metric. Raises `UnknownName`; `UsageError` for a file without a metric, or
+    whose column already exists.
     """
     known_names = (*METRICS, *DISTRIBUTION_METRICS)
     texts = [text.strip() for text in (metrics.split(",") if isinstance(metrics, str) else metrics)]
@@ -187,14 +187,14 @@ def metric_names(metrics: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _refuse_taken_columns(names: Iterable[str]) -> None:
-    """Raise `UsageError` if a user's metric has a column of the harness or of another file."""
+    """Raise `UsageError` if the harness or another file has a column of a user's metric."""
     set_columns = (metric_columns(metric_class(name).column) for name in DISTRIBUTION_METRICS)
     owners = dict.fromkeys([*_table_column_names(), *chain(*set_columns)], "the harness")
     for name in names:
         columns = metric_columns(metric_class(name).column)
         for column in filter(owners.__contains__, columns):
             subject = f"{plugins.place_of(name)}: the column {column!r}"
-            remedy = "give the metric another `column`"
+            remedy = "change `column` of the metric"
             raise UsageError(f"{subject} already belongs to {owners[column]}: {remedy}")
         owners |= dict.fromkeys(columns, name)
 
@@ -202,11 +202,11 @@ def _refuse_taken_columns(names: Iterable[str]) -> None:
 MAGIC, TAIL_BYTES = b"PAR1", 8  # the footer is followed by its length (4 bytes) and MAGIC
 FIXED_BYTES = {3: 1, 7: 8}  # sizes of a byte and a double, by type code
 BOOLEANS, INTEGERS, BINARY, LISTS, STRUCT = (1, 2), (4, 5, 6), 8, (9, 10), 12  # type codes
-MAX_SHIFT_BITS = 63  # position of the last 7-bit group of a 64-bit number
+MAX_SHIFT_BITS = 63  # bit position of the last 7-bit group in a 64-bit number
 
 
 class Footer(NamedTuple):
-    """Sizes stated by a parquet file; a stranger's may state anything."""
+    """Sizes that a parquet file states, which may be wrong."""
 
     rows: int
     names: list[str]  # columns
@@ -243,8 +243,8 @@ def _null_columns(chunks: list[dict[int, Any]]) -> frozenset[str]:
 
 
 def _column_names(schema: list[dict[int, Any]]) -> list[str]:
-    """Return the names of the columns from the schema's tree: a root, then depth first."""
-    names, num_nested = [], 0  # elements of the last column still to come
+    """Return column names from the schema, a tree that begins with the root, depth first."""
+    names, num_nested = [], 0  # number of elements of the last column that follow
     for element in schema[1:]:
         if not num_nested:
             names.append(element[4].decode())
@@ -252,7 +252,7 @@ def _column_names(schema: list[dict[int, Any]]) -> list[str]:
     return names
 
 
-# Each parser returns a value and the offset after it, or raises `IndexError` after the last byte.
+# Each parser returns a value and the offset after it; after the last byte, it raises `IndexError`.
 # Structs are dictionaries by field number.
 
 

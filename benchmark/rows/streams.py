@@ -1,4 +1,4 @@
-"""Streams, pictures and features of a dataset, named by content. Damaged files are set aside.
+"""Streams, pictures and features of a dataset, named by content. Damaged files are moved away.
 
 results/<dataset>/streams/ab/abcd...                           the bytes, by their sha256
                  /pictures/ab/abcd....png                      decoded pictures of declared
@@ -26,7 +26,7 @@ from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES, SIGNATURE, read_regular
 from benchmark.system.text import number_in
 
-DAMAGED = "damaged"  # folder of a dataset for files that were set aside
+DAMAGED = "damaged"  # folder of a dataset for damaged files
 
 
 def set_aside(path: Path, store_folder: Path) -> Path:
@@ -44,7 +44,7 @@ class StreamFolder:
     folder: Path
 
     def streams(self) -> Iterator[Path]:
-        """Iterate over the files of streams, without reading them."""
+        """Iterate over the paths of streams."""
         return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
 
     def keep(self, *streams: bytes) -> str:
@@ -57,7 +57,7 @@ class StreamFolder:
         return digest
 
     def stream_files(self, streams: Mapping[str, bytes]) -> dict[Path, bytes]:
-        """Return the files to write for streams by sha256; intact ones are skipped."""
+        """Return the files to write for streams by sha256, without intact existing files."""
         files = {self._path(digest): stream for digest, stream in streams.items()}
         require_inside(self.folder, *files)
         return {path: stream for path, stream in files.items() if not has_content(path, stream)}
@@ -78,7 +78,7 @@ class StreamFolder:
         return data
 
     def has_stream(self, digest: str | None, num_bytes: int | None = None) -> bool:
-        """Return whether a stream is stored, with `num_bytes` bytes if given; reads nothing."""
+        """Return whether a stream (of `num_bytes` bytes, if given) is stored; does not read it."""
         if digest is None or not SHA256.fullmatch(digest):
             return False
         return _has_size(self._path(digest), num_bytes)
@@ -94,7 +94,7 @@ class StreamFolder:
         return set_aside(self._path(digest), self.folder)
 
     def pictures(self) -> Iterator[Path]:
-        """Iterate over the files of pictures, without reading them."""
+        """Iterate over the paths of pictures."""
         return (path for path in self.folder.glob("pictures/??/*.png") if path.name[0] != ".")
 
     def keep_pictures(self, pictures: Iterable[Pixels]) -> None:
@@ -104,7 +104,7 @@ class StreamFolder:
                 waiting_files.add(self.picture_files({pixels_sha256(pixels): png_bytes(pixels)}))
 
     def picture_files(self, pictures: Mapping[str, bytes]) -> dict[Path, bytes]:
-        """Return the PNG files to write for pictures by sha256, without existing ones."""
+        """Return the PNG files to write for pictures by sha256, without existing files."""
         files = {self._picture_path(digest): png for digest, png in pictures.items()}
         require_inside(self.folder, *files)
         return {path: png for path, png in files.items() if not has_picture(path)}
@@ -123,7 +123,7 @@ class StreamFolder:
             ) from error
 
     def has_picture(self, digest: str | None, num_bytes: int | None = None) -> bool:
-        """Return whether a picture is stored, with `num_bytes` bytes if given; reads nothing."""
+        """Return whether a picture (of `num_bytes` bytes, if given) is stored; does not read it."""
         if digest is None or not SHA256.fullmatch(digest):
             return False
         return _has_size(self._picture_path(digest), num_bytes)
@@ -135,8 +135,8 @@ class StreamFolder:
         return self._content_folder("picture", digest) / f"{digest}.png"
 
     def _content_folder(self, kind: str, digest: str) -> Path:
-        if not SHA256.fullmatch(digest):  # a stranger's rows may hold a path to elsewhere
-            raise StoreError(f"{self.folder} has a row whose {kind} is called {digest!r}")
+        if not SHA256.fullmatch(digest):  # another author's rows may contain a path
+            raise StoreError(f"{self.folder} has a row with the invalid {kind} name {digest!r}")
         return self.folder / f"{kind}s" / digest[:2]
 
 
@@ -149,7 +149,7 @@ def _has_size(path: Path, num_bytes: int | None) -> bool:
 
 
 def has_content(path: Path, content: bytes) -> bool:
-    """Return whether a file has this content."""
+    """Return whether a file has the given content."""
     try:
         return read_regular(path, MAX_FOREIGN_FILE_BYTES) == content
     except OSError:
@@ -167,7 +167,7 @@ def has_picture(path: Path) -> bool:
 
 def parse_picture(png: bytes, digest: str) -> Pixels:
     """Return the pixels of a PNG file; raise `ImageRefused` if their sha256 is not `digest`."""
-    from benchmark.datasets.image import decode_image  # imports Pillow, which rows do not need
+    from benchmark.datasets.image import decode_image  # imports Pillow
 
     name = f"{digest[:8]}.png"
     if not png.startswith(SIGNATURE):
@@ -187,7 +187,7 @@ def png_bytes(pixels: Pixels) -> bytes:
 
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
-BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec takes .24 GB with 2048 dimensions
+BUDGET_GIB = 20.0  # one setting of a codec on CLIC2020 takes .24 GB with 2048 dimensions
 CACHE_TAG = "CACHEDIR.TAG"
 # Backup programs skip folders with this tag: https://bford.info/cachedir
 CACHE_TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made again by `bench rescore`.\n"
@@ -212,7 +212,7 @@ class FeatureFolder:
         return self._path(protocol, pixels_sha256).exists()
 
     def images(self, protocol: str) -> set[str]:
-        """Return the sha256 of the pixels of all images with features of a space."""
+        """Return the sha256 of the pixels of all images that have features of a space."""
         return {path.stem for path in self._space_folder(protocol).glob("*/*.npy")}
 
     def read(self, protocol: str, pixels_sha256: str) -> Features | None:
@@ -231,7 +231,7 @@ class FeatureFolder:
         with suppress(OSError, StoreError):  # a read-only folder, or a link
             require_inside(self._store_folder, path)
             if is_valid:
-                os.utime(path)  # so that `prune` sees what is in use
+                os.utime(path)  # `prune` keeps recently used files
             else:
                 path.unlink()
         return features if is_valid else None
@@ -250,7 +250,7 @@ class FeatureFolder:
         """Remove the least recently used files until the others fit; return the number removed."""
         files = []
         for path in self.folder.glob("*/*/*.npy"):
-            with suppress(OSError, StoreError):  # another run removed it, or a link leads to it
+            with suppress(OSError, StoreError):  # another run removed it, or its path has a link
                 require_inside(self._store_folder, path)
                 status = path.stat()
                 files.append((status.st_mtime, status.st_size, path))

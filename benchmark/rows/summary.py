@@ -24,23 +24,23 @@ from benchmark.rows.schema import CELL_COLUMNS
 from benchmark.spec import SEED, CodecSpec
 from benchmark.system.text import group_by_key
 
-# Texts with their counts, most frequent first, at most `means.MAX_REASONS`.
+# Texts with their counts, most frequent first; at most `means.MAX_REASONS` texts
 Tally = tuple[tuple[str, int], ...]
-MEAN_MSE_COLUMNS = ("psnr_db", "psnr_y_db")  # also given as the dB of the mean squared error
-# Seconds measured here on one machine: the latest row's, or for TIMED, that of the latest row that
+MEAN_MSE_COLUMNS = ("psnr_db", "psnr_y_db")  # records also have the dB of the mean squared error
+# Seconds measured here on one machine, that of the latest row; TIMED: that of the latest row that
 # was measured with nothing else running.
 SECONDS = ("encode_seconds", "decode_seconds")
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
-CONTAINER = "container_bytes"  # bytes that the file format adds to a stream; bpp includes them
-REAL_TO_ESTIMATED = "real_to_estimated_bits"  # estimated from the codec's own probabilities
+CONTAINER = "container_bytes"  # bytes that a file format adds to a stream; included in bpp
+REAL_TO_ESTIMATED = "real_to_estimated_bits"  # ratio; estimated from the codec's probabilities
 COSTS = (*(column.name for column in CELL_COLUMNS if column.cost_format), REAL_TO_ESTIMATED)
 
 
 class Mean(NamedTuple):
-    """Mean over images, with its counts."""
+    """Mean over images, with the numbers of images."""
 
-    value: float | None  # mean of the finite values; None without any
-    bpp: float | None  # mean over the same images, so that a point's coordinates belong together
+    value: float | None  # mean of the finite values; None: no finite value
+    bpp: float | None  # mean rate over the same images
     images: int  # number of images in this mean
     infinite: int  # images with an infinite value (identical to the source), not in the mean
     missing: int  # images with a value in another point but not in this one
@@ -49,7 +49,7 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """Codec variant at one setting. Arrays have shape (images,)."""
+    """Codec variant at one setting. All arrays have shape (images,)."""
 
     edition: Edition
     setting: Setting
@@ -60,12 +60,12 @@ class Point:
     failures: Tally
     # means by column: metrics, SECONDS, TIMED, CONTAINER, and COSTS if any point has a value
     means: Mapping[str, Mean]
-    image_ids: Int64Array  # numbers of the images, ascending, the same in all points
+    image_ids: Int64Array  # image numbers in ascending order; an image has one number in all points
     image_bpp: Float64Array
-    # values by column (metrics and TIMED); NaN for no value
+    # values by column (metrics and TIMED); NaN: no value
     image_values: Mapping[str, Float64Array]
     image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
-    drawings: tuple["Point", ...] = ()  # points of single seeds, of which this one is the average
+    drawings: tuple["Point", ...] = ()  # points of single seeds, whose average this point is
 
     @property
     def coded(self) -> int:
@@ -80,17 +80,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
-    """All points of a dataset, in the registry's order of codecs and then by rate."""
+    """All points of a dataset, in the order of codecs in the registry, then of rates."""
 
     points: tuple[Point, ...]
-    images: int  # number of images that the points are compared on
-    dropped: int  # images that some point lacks, left out by `common`
-    pooled: bool  # bpp is all bits over all pixels, else the mean of per-image bpp
+    images: int  # number of compared images
+    dropped: int  # number of images that `common` left out, as some point lacks them
+    pooled: bool  # True: bpp is all bits over all pixels; False: mean of per-image bpp
     protocols: Mapping[str, str]  # protocol id by metric column, and by "coding"
-    machine: str  # machine of the TIMED means; empty for none
+    machine: str  # machine of the TIMED means; "": no such means
     absent: tuple[Absent, ...]  # rows and editions without a point
-    seconds_machine: str = ""  # machine of the SECONDS, if rows are from several machines
-    # Points of the editions that are not shown, for variants of one build (`builds`).
+    seconds_machine: str = ""  # machine of SECONDS, if rows come from several machines
+    # Points of editions that are not shown; used to find variants of one build (`builds`)
     replaced: tuple[Point, ...] = ()
     rescore_command: str = RESCORE  # command that computes metrics of the rows, without `--metrics`
 
@@ -106,7 +106,7 @@ class Summary:
 
     @property
     def labels(self) -> dict[Edition, str]:
-        """Names of the editions in csv and JSON, in order, then of those not shown."""
+        """Names of the editions in csv and JSON, in order; then those of editions not shown."""
         return labels_of(point.edition for point in (*self.points, *self.replaced))
 
     @property
@@ -129,12 +129,12 @@ class Summary:
 
     @property
     def protocols_in_use(self) -> dict[str, str]:
-        """Entries of `protocols` for metrics that have a value."""
+        """Entries of `protocols` for metrics with values."""
         names = [name for name in self.protocols if name == "coding" or self.count_values(name)]
         return {name: self.protocols[name] for name in names}
 
     def count_values(self, column: str, editions: Collection[Edition] | None = None) -> int:
-        """Count the values of a metric column in the points of some editions, None for all."""
+        """Count the values of a metric column in the points of `editions`; None: all."""
         points = (
             self.points if editions is None else [p for p in self.points if p.edition in editions]
         )
@@ -142,21 +142,21 @@ class Summary:
         return sum(mean.images + mean.infinite for mean in means)
 
     def was_attempted(self, column: str, editions: Collection[Edition]) -> bool:
-        """Return whether a metric could not be computed in the points of some editions."""
+        """Return whether the points of `editions` have a reason why a metric has no value."""
         reasons = [p.means[column].reasons for p in self.points if p.edition in editions]
         return any(
             NOT_COMPUTED not in reason for point_reasons in reasons for reason, _ in point_reasons
         )
 
     def absence_reason(self, column: str) -> str:
-        """Return the most frequent reason why rows have no value of a metric; empty if none."""
+        """Return the most frequent reason why rows have no value of a metric; "" if none."""
         reasons = Counter[str]()
         for point in self.points:
             reasons.update(dict(point.means[column].reasons))
         return next((reason for reason, _ in reasons.most_common(1)), "")
 
     def flat_records(self) -> list[dict[str, Any]]:
-        """Return one flat record per point, JSON values only, each mean followed by its counts."""
+        """Return a flat record per point, JSON values only; counts follow each mean."""
         set_columns = {metric_class(name).column for name in DISTRIBUTION_METRICS}
         records, labels = [], self.labels
         for point in self.points:
@@ -188,7 +188,7 @@ class Summary:
 
 
 def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summary:
-    """Average the seeds of generative decoders, except `exception`'s, as the first seed's edition.
+    """Average the seeds of each generative decoder but `exception`, as its first seed's edition.
 
     Only the seeds with the most images at a setting are averaged.
     """
@@ -211,7 +211,7 @@ def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summa
 
 
 def split_seeds(summary: Summary) -> Iterator[Summary]:
-    """Yield the points of each seed that was averaged, attributed to the averaged edition."""
+    """Yield a summary for each averaged seed; points have the averaged edition."""
     for index in range(max(len(point.drawings) for point in summary.points)):
         points = (
             replace(point.drawings[index], edition=point.edition)
@@ -247,7 +247,7 @@ def _average_points(edition: Edition, points: Sequence[Point]) -> Point:
 
 
 def _average_means(means: Sequence[Mean]) -> Mean:
-    """Average means over the same images, with the worst count of each kind."""
+    """Average means over the same images; counts are the worst ones of all means."""
     values = [mean.value for mean in means if mean.value is not None]
     rates = [mean.bpp for mean in means if mean.bpp is not None]
     return Mean(
@@ -261,7 +261,7 @@ def _average_means(means: Sequence[Mean]) -> Mean:
 
 
 def curves(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
-    """Return each edition's points that have all compared images, by rising rate."""
+    """Return each edition's points that have all compared images, lowest rate first."""
     points = sorted(summary.points, key=lambda point: point.means[metric.column].bpp or 0.0)
     complete_points = group_by_key(
         (p.edition, p) for p in points if exclusion_reason(p, metric, summary) is None

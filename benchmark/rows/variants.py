@@ -1,6 +1,6 @@
-"""Rows shown in an experiment: those measured here or named, an anchor's, and bundled ones.
+"""Rows that an experiment shows: rows measured here or named, an anchor's, and bundled rows.
 
-Bundled rows are shown if a command names them, as the anchor, or if nothing was measured here yet.
+Bundled rows are shown if a command names them, as the anchor, or if nothing was measured here.
 Rows of photographs that were removed from the dataset still count.
 """
 
@@ -19,15 +19,15 @@ from benchmark.spec import CodecSpec, requested_names
 
 
 class Anchor(NamedTuple):
-    """Codec variant that BD-rates are relative to."""
+    """Codec variant with which BD-rates compare."""
 
     spec: CodecSpec | None  # None if no rows have an anchor
-    why: str = ""  # phrase on why the anchor is neither VTM nor the named codec
+    why: str = ""  # why the anchor is neither VTM nor the named codec
     error: BenchError | None = None  # why the named codec is not used
 
     @property
     def label(self) -> str:
-        """Name of the codec variant in csv and JSON; empty without one."""
+        """Name of the codec variant in csv and JSON; "" without a variant."""
         return label_of(self.spec) if self.spec else ""
 
 
@@ -38,10 +38,10 @@ EDITION_COLUMNS = ("codec", "variant", "fingerprint", "revision", "codec_version
 def divide_rows(
     table: pl.DataFrame, codecs: str = "all", bundled: str = ""
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split a dataset's rows into the shown ones and the others, which may include an anchor's.
+    """Split a dataset's rows into shown rows and other rows, which may include an anchor's.
 
     codecs: comma-separated names (see `rows.names`); "all": those measured here, or all if none.
-    bundled: names of bundled codecs to show instead of your rows of them, or "all". Raises
+    bundled: names of codecs whose bundled rows to show instead of your rows, or "all". Raises
     `UnknownName` for a codec without rows.
     """
     editions = editions_in(table)

@@ -1,19 +1,18 @@
-"""Versions of rows: merged into one row per cell and origin, with the values of equal pictures.
+"""Merge versions of rows into one row per cell and origin; rows of equal pictures share values.
 
 A cell has several rows if a failed one was tried again, a finished one was timed or rescored, or
-two runs measured it. Successful rows precede failed ones, then timed rows others, rows coded here
-rows from a pack, and later rows earlier ones. Rows measured here and bundled ones are two origins.
+two runs measured it. Rows are preferred in this order: successful, timed, coded here (not from a
+pack), latest. Rows measured here and bundled rows are two origins.
 
 A metric's value belongs to two pictures and a protocol. The decoded picture is identified by the
 sha256 of its pixels, or by its stream and the build that decodes it: between processors such
 pictures differ at most by rounding (`bench audit rows`, docs/experiments/processors.md). Rows of
-the same pictures share value, protocol and reason together, the current protocol first; and
-features, whose pixels are named in `features_of` if they are not the row's own. Nothing else
-is shared.
+the same pictures share value, protocol and reason of a metric, preferably of the current protocol;
+they also share features (`features_of` names the pixels, if not the row's own), but nothing else.
 
 A build is one program, library or weight file (`fingerprint`) and one revision of its adapter
-(`revision`). Tables have columns of `rows.schema`, and empty ones may be absent; texts may be
-categories and digests numbers (`Store.means_table`).
+(`revision`). Tables have columns of `rows.schema`; empty columns may be absent. Strings may be
+categories, and digests may be numbers (`Store.means_table`).
 """
 
 import polars as pl
@@ -30,7 +29,7 @@ IMAGE = pl.coalesce("image_sha256", "image")
 def merge_versions(table: pl.DataFrame, features: bool = False) -> pl.DataFrame:
     """Merge all versions of cells into one row per cell and origin, in no fixed order.
 
-    features: also share features between different pixels of a picture, for tables in memory only.
+    features: also share features between different pixels of a picture; only for tables in memory.
     """
     keys = _keys_of_pictures(table)
     is_duplicated = pl.any_horizontal(pl.all().is_not_null() & pl.all().is_duplicated())
@@ -49,7 +48,7 @@ def merge_versions(table: pl.DataFrame, features: bool = False) -> pl.DataFrame:
 
 
 def prefer_own_rows(table: pl.DataFrame) -> pl.DataFrame:
-    """Drop bundled rows of cells that were also measured here."""
+    """Remove bundled rows of cells that were also measured here."""
     own_cells = table.filter(~BUNDLED)["cell"].drop_nulls()
     is_duplicate = table.select(
         BUNDLED & col("cell").is_in(own_cells.implode()).fill_null(False)
@@ -64,7 +63,7 @@ def _sort_keys() -> list[pl.Expr]:
 
 
 def _keys_of_pictures(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the keys of decoded pictures, null where unknown: `stream`, `pixels`."""
+    """Return two keys of each decoded picture, `stream` and `pixels`; null: unknown."""
     key_columns = {"stream": ("stream_sha256", *BUILD), "pixels": ("decoded_sha256",)}
     is_known = {
         name: OK & pl.all_horizontal(col("image_sha256", columns[0]).is_not_null())
@@ -94,7 +93,7 @@ def _share_values(rows: pl.DataFrame, features: bool) -> pl.DataFrame:
 
 
 def _number_pictures(rows: pl.DataFrame) -> pl.Series:
-    """Number the decoded pictures: rows with equal `stream` or `pixels` share a number."""
+    """Number decoded pictures: rows with equal `stream` or `pixels` have the same number."""
     rows = rows.select("stream", "pixels", picture=pl.int_range(pl.len()))
     while True:
         previous = rows["picture"]

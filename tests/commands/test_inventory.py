@@ -135,7 +135,7 @@ def no_version(package):
     [
         ("2.13.0+cpu", False, "2.13.0+cpu; no GPU"),
         ("2.13.0+cpu", True, "2.13.0+cpu; this build cannot use the GPU"),
-        ("2.13.0", True, "2.13.0; a GPU, for training and for the networks of codecs and metrics"),
+        ("2.13.0", True, "2.13.0; a GPU for training, and for networks of codecs and metrics"),
         (None, True, "not installed"),
     ],
 )

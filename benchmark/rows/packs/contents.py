@@ -1,4 +1,4 @@
-"""Packs stored with results, imported into them, and exported as a folder or a reproducible tar."""
+"""Export packs as a folder or a reproducible tar, import packs, and read packs with results."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from benchmark.rows.comparable import newest_rows
 from benchmark.rows.packs.merge import MergeResult, merge_folders
 from benchmark.rows.packs.pack import (
     ABOUT,
-    CONTENT,
+    CONTENT_COLUMNS,
     PICTURES,
     ROWS,
     RUN,
@@ -44,7 +44,7 @@ from benchmark.system.text import bench_command, counted, group_by_key, json_byt
 DECLARED = col("bytes_origin") == "declared"
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
 PACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# Returns the pictures of a store's rows with declared sizes, in their order; raises
+# Takes a store and rows with declared sizes; returns their pictures in order. Raises
 # `UsageError` for a picture that cannot be read.
 ReadPictures = Callable[[Store, Sequence[Row]], Iterable[Pixels]]
 
@@ -54,7 +54,7 @@ class ExportResult(NamedTuple):
 
     num_streams: int
     num_pictures: int  # pictures of declared sizes
-    left_out: tuple[str, ...]  # a sentence per dataset on bundled rows without a stream
+    left_out: tuple[str, ...]  # one sentence per dataset, on bundled rows without a stream
 
 
 def kept_pictures(store: Store, rows: Sequence[Row]) -> Iterator[Pixels]:
@@ -72,9 +72,9 @@ def export_pack(
     notes: Sequence[str],
     read: ReadPictures = kept_pictures,
 ) -> ExportResult:
-    """Write a pack of all finished cells of codec variants, in the version of the latest run.
+    """Write a pack of all finished cells of codec variants, with the versions of the latest run.
 
-    Bundled rows without streams are skipped. read: reads pictures of declared sizes. Raises
+    Bundled rows without streams are skipped. read: function for pictures of declared sizes. Raises
     `UsageError` if a variant has no finished cell or rows of several versions, if the stream or
     picture of a cell measured here is missing, or if nothing is left.
     """
@@ -83,15 +83,15 @@ def export_pack(
     declared: list[tuple[Store, list[Row]]] = []
     licences: dict[str, str] = {}
     left_out: list[str] = []
-    finished_specs: set[CodecSpec] = set()
+    finished_specs, content_columns = set[CodecSpec](), CONTENT_COLUMNS.values()
     for store in stores:
         latest = newest_rows(store.table()).filter(OK)
         finished_specs |= {*specs_in(latest)}
         rows = rows_of(latest, codecs)
-        # A picture of declared size that was not kept is read again.
+        # A picture of declared size that was not kept will be read from its file.
         is_available = [
             store.has_output(row) or (is_declared(row) and not row["bundled"])
-            for row in rows.select(*CONTENT.values(), "bytes_origin", "bundled").rows(named=True)
+            for row in rows.select(*content_columns, "bytes_origin", "bundled").rows(named=True)
         ]
         is_kept = pl.Series(is_available, dtype=pl.Boolean)
         with_content, without_content = rows.filter(is_kept), rows.filter(~is_kept)
@@ -127,7 +127,7 @@ def export_pack(
             raise UsageError(f"{folders} has no finished cell of {spec.text}{hint}")
     table = pl.concat(align_columns(tables))
     if not table.height:
-        raise UsageError(f"nothing is left for a pack: {'; '.join(left_out)}")
+        raise UsageError(f"the pack would be empty: {'; '.join(left_out)}")
     builds = table.select(*VARIANT, *INFO_COLUMNS.values()).unique().rows(named=True)
     for spec, group in group_by_key((CodecSpec.parse_row(row), row) for row in builds).items():
         if len(group) > 1:
@@ -158,16 +158,16 @@ def write_pack(
     notes: Sequence[str],
     pictures: Iterable[Pixels] = (),
 ) -> None:
-    """Write a pack (*.tar: a tar), whole or not at all; raise `UsageError`, `StoreError`.
+    """Write a pack (*.tar: a tar) completely or not at all; raise `UsageError`, `StoreError`.
 
-    streams: by sha256. licences: by spec. pictures: of rows without a stream, consumed while
+    streams: by sha256. licences: by spec. pictures: of rows without a stream, read while
     writing.
     """
     name = out.name.removesuffix(".tar")
     if not PACK_NAME.fullmatch(name):
         raise UsageError(f"{out}: a pack's name may contain only letters, digits, dots, - and _")
     if out.exists():
-        raise UsageError(f"{out} exists already: remove it, or give another name")
+        raise UsageError(f"{out} already exists: remove it, or give another name")
     specs = {spec.text for spec in specs_in(rows)}
     named_licences = {text: licences[text] for text in sorted(specs & licences.keys())}
     about = json_bytes({"notes": list(notes), "licences": named_licences}).decode()
@@ -205,11 +205,11 @@ def _write_tar(draft: Path, root: str, files: Iterable[tuple[str, bytes]]) -> No
 
 
 class DatasetContents(NamedTuple):
-    """Rows of a dataset, as in `Store.table`, with their streams and pictures."""
+    """Rows of a dataset as in `Store.table`, with streams and pictures."""
 
     table: pl.DataFrame  # all columns of `rows.schema`
     store: Store
-    pack_rows: Mapping[str, tuple[Pack, Row]]  # by cell: rows that the store lacks
+    pack_rows: Mapping[str, tuple[Pack, Row]]  # rows that the store lacks, by cell
 
     def stream(self, row: Mapping[str, Any]) -> bytes | None:
         """Return a row's stream, or None; raise `StoreError` or `BadPack` if damaged."""
@@ -233,7 +233,7 @@ class DatasetContents(NamedTuple):
         return self.store.picture(row["decoded_sha256"])
 
     def has_picture(self, row: Mapping[str, Any]) -> bool:
-        """Return whether `picture` has one, without reading it."""
+        """Return whether `picture` returns a picture, without reading it."""
         is_kept = row["cell"] in self.pack_rows or self.store.has_picture(row["decoded_sha256"])
         return is_declared(row) and is_kept
 
@@ -264,14 +264,14 @@ def dataset_contents(
 
 
 def packs_with_results(results: Path) -> list[Pack]:
-    """Open the packs in `results`/packs, or the bundled ones without that folder."""
+    """Open the packs in `results`/packs; without that folder, the bundled packs."""
     folder = results / "packs"
     return packs_in(folder) if folder.is_dir() else shipped_packs()
 
 
 def import_pack(pack: Pack, results: Path) -> list[MergeResult]:
     """Check a pack's rows, streams and pictures and merge them into results; raise `BadPack`."""
-    run = f"{RUN}-{pack.sha256[:8]}"  # the same for each import of the pack
+    run = f"{RUN}-{pack.sha256[:8]}"  # the same run for each import of a pack
     record = {
         "imported": pack.sha256,
         "notes": list(pack.notes),
@@ -288,5 +288,5 @@ def import_pack(pack: Pack, results: Path) -> list[MergeResult]:
 
 
 def name_of(row: Row) -> str:
-    """Return the name under which a row's dataset is stored."""
+    """Return the stored name of a row's dataset."""
     return str(row["dataset"]).partition(":")[0]

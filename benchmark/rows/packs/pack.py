@@ -5,8 +5,8 @@
     pictures/abcd....png   decoded picture of a row of declared size without a stream, named by the
                            sha256 of its pixels
 
-A pack is a folder of these files, or an uncompressed tar of them or of that folder. `export_pack`
-writes packs; this file reads them without unpacking to disk.
+A pack is a folder of these files, or an uncompressed tar of the files or the folder. `export_pack`
+writes packs; this module reads them without unpacking to disk.
 """
 
 import hashlib
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 ROWS, STREAMS, PICTURES = "rows.parquet", "streams", "pictures"
 ABOUT = "pack"  # key of the metadata: notes, and licences by spec, as JSON
 SHIPPED = BUNDLED / "packs"
-RUN = "00000000T000000-pack"  # comes before every run: rows that were measured here count first
+RUN = "00000000T000000-pack"  # sorts before every run, so that rows measured here are preferred
 MAX_ROWS_BYTES = 1 << 24  # size of rows.parquet; enough for 100,000 streams
 MAX_STREAMS = 200_000
-FORMS = {
+COLUMN_FORMS = {
     "image_sha256": SHA256,
     "dataset": re.compile(rf"{NAME.pattern}(:.+)?"),
     **dict.fromkeys(
@@ -60,9 +60,9 @@ FORMS = {
         re.compile(r"(?s).+"),
     ),
 }  # fmt: skip
-CONTENT = {"measured": "stream_sha256", "declared": "decoded_sha256"}  # by origin of the size
-NUMBERS = ("setting_value", "width_px", "height_px", "num_bytes", "bpp", "revision")
-# Columns that no author sets: a timed row, for example, is always measured on this machine.
+CONTENT_COLUMNS = {"measured": "stream_sha256", "declared": "decoded_sha256"}  # by origin
+NUMBER_COLUMNS = ("setting_value", "width_px", "height_px", "num_bytes", "bpp", "revision")
+# Columns that a pack's author cannot set: timed rows, for example, come only from this machine.
 FIXED_VALUES = {
     "status": "ok",
     "timing": False,
@@ -73,7 +73,7 @@ FIXED_VALUES = {
 
 Row = dict[str, Any]
 Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width, setting
-# Maps a file's name and maximum size to its bytes; None if it is absent or larger.
+# Takes a file's name and maximum size; returns its bytes, or None if it is absent or larger.
 Files = Callable[[str, int], bytes | None]
 
 
@@ -85,7 +85,7 @@ class Pack:
     notes: tuple[str, ...]
     infos: Mapping[CodecSpec, CodecInfo]
     rows: Mapping[Key, Row]  # with all columns of the table; bpp as recorded
-    sha256: str  # digest of rows.parquet, which names everything else
+    sha256: str  # digest of rows.parquet, which contains the digests of all other files
     files: Files
 
     def find(
@@ -111,13 +111,13 @@ class Pack:
         return bool(rows) and all(map(is_declared, rows))
 
     def select_codecs(self, codecs: NamedCodecs) -> "Pack":
-        """Return the pack with the rows of these codecs; `UsageError` for none, or for code."""
+        """Return the pack with only some codecs; `UsageError` if empty, or if code may not run."""
         infos = {
             spec: info for spec, info in self.infos.items() if codecs.select(Edition.create(spec))
         }
         if not infos:
             specs = ", ".join(spec.text for spec in self.infos)
-            raise UsageError(f"{self.path} has none of these codecs: name one of {specs}")
+            raise UsageError(f"{self.path} has none of these codecs: choose one of {specs}")
         for spec in infos:
             if not (codecs.may_run(spec) or self.has_only_pictures(spec)):
                 raise UsageError(f"{self.path}: {explain_refusal(spec)}")
@@ -127,7 +127,7 @@ class Pack:
     def part_for_cell(
         self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
     ) -> "Pack":
-        """Return the part needed by a cell, in memory; raise `BadPack` if its stream is damaged."""
+        """Return the part of the pack that a cell needs, in memory; `BadPack` if damaged."""
         row, contents = self.find(spec, image_sha256, width_px, setting), dict[str, bytes]()
         rows = {}
         if row is not None:
@@ -138,7 +138,7 @@ class Pack:
         return replace(self, infos=infos, rows=rows, files=partial(_read_memory, contents))
 
     def read(self, row: Mapping[str, Any]) -> bytes:
-        """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
+        """Return the bytes of a stream; raise `BadPack` if missing or not as recorded."""
         data = self.stream(row)
         if len(data) != row["num_bytes"]:
             problem = f"has {len(data)} bytes, not {row['num_bytes']}"
@@ -156,7 +156,7 @@ class Pack:
         return data
 
     def picture(self, row: Mapping[str, Any]) -> Pixels | None:
-        """Return the picture of a row of declared size, None for others; `BadPack` if damaged."""
+        """Return the picture of a row of declared size, else None; `BadPack` if damaged."""
         if not is_declared(row):
             return None
         digest = row["decoded_sha256"]
@@ -170,7 +170,7 @@ class Pack:
 
 
 class RecordedCodec:
-    """Codec whose `encode` returns a pack's streams and whose `decode` is the codec's own."""
+    """Codec that encodes by returning a pack's streams, and decodes with the actual codec."""
 
     def __init__(self, pack: Pack, spec: CodecSpec, codec: Codec) -> None:
         self.name = codec.name
@@ -199,7 +199,7 @@ class RecordedCodec:
 
 def open_pack(path: Path) -> Pack:
     """Read and check a pack's rows; streams are checked when read. Raises `BadPack`."""
-    import msgspec  # only imported when a pack is opened
+    import msgspec  # imported only if a pack is opened
 
     from benchmark.rows.shard import BadShard, fill_columns, parse_shard, read_fact
 
@@ -210,7 +210,7 @@ def open_pack(path: Path) -> Pack:
     files = _open_files(path)
     content = files(ROWS, MAX_ROWS_BYTES)
     if content is None:
-        raise BadPack(path, f"it holds no {ROWS}, or one of more than {MAX_ROWS_BYTES} bytes")
+        raise BadPack(path, f"it has no {ROWS}, or one with more than {MAX_ROWS_BYTES} bytes")
     try:
         table = fill_columns(parse_shard(content))
         about = parse_json(read_fact(content, ABOUT) or "{}", PackNotes)
@@ -226,13 +226,13 @@ def _check_rows(
 ) -> tuple[dict[Key, Row], dict[CodecSpec, CodecInfo]]:
     """Return checked rows by key, and codec information by variant; raise `BadFile`."""
     if not 1 <= table.height <= MAX_STREAMS:
-        raise BadFile(f"it has {table.height} rows, not 1 to {MAX_STREAMS}")
+        raise BadFile(f"it has {table.height} rows, but 1 to {MAX_STREAMS} are allowed")
     rows, infos = dict[Key, Row](), dict[CodecSpec, CodecInfo]()
     for number, row in enumerate(table.rows(named=True), 1):
         origin = "declared" if is_declared(row) else "measured"
-        forms = {**FORMS, CONTENT[origin]: SHA256}
+        forms = {**COLUMN_FORMS, CONTENT_COLUMNS[origin]: SHA256}
         bad_columns = [name for name, form in forms.items() if not form.fullmatch(row[name] or "")]
-        bad_columns += [name for name in NUMBERS if row[name] is None]
+        bad_columns += [name for name in NUMBER_COLUMNS if row[name] is None]
         if bad_columns or not row["num_bytes"] or names_file(row["dataset"]):
             name = [*bad_columns, "dataset" if row["num_bytes"] else "num_bytes"][0]
             raise BadFile(f"row {number} has the invalid {name} {row[name]!r}")
@@ -240,7 +240,7 @@ def _check_rows(
         source = row["image_sha256"], row["width_px"]
         info = info_of(row, licences.get(spec.text, "NOASSERTION"))
         if infos.setdefault(spec, info) != info:
-            raise BadFile(f"row {number} has another version of {spec.text} than earlier rows")
+            raise BadFile(f"row {number} has a different version of {spec.text} than earlier rows")
         if (spec, *source, setting) in rows:
             raise BadFile(f"row {number} repeats {spec.text} {setting} of an image")
         key = cell_key(spec, info, setting, *source, row["coding_protocol"])
@@ -253,7 +253,7 @@ def _check_rows(
 
 
 def recompute_rate(row: Row) -> Row:
-    """Replace the recorded rate of a row by that of its bytes."""
+    """Replace a row's recorded rate by the rate of its bytes."""
     return {**row, "bpp": bits_per_pixel(row["num_bytes"], row["width_px"] * row["height_px"])}
 
 
@@ -283,7 +283,7 @@ def _open_files(path: Path) -> Files:
     try:
         return _files_in_folder(path) if path.is_dir() else _files_in_tar(path)
     except BadTar as bad:
-        raise BadPack(path, f"it is neither a folder nor a whole uncompressed tar: {bad}") from bad
+        raise BadPack(path, f"it is neither a folder nor an uncompressed tar: {bad}") from bad
     except OSError as error:
         raise BadPack(path, f"it cannot be read ({error.strerror or error})") from error
 
@@ -313,7 +313,7 @@ def _files_in_tar(path: Path) -> Files:
         member = members.get(root + name)
         if member is None or member.size > max_bytes:
             return None
-        with open_regular(path) as tar:  # read by offset, so that no file stays open
+        with open_regular(path) as tar:  # reopened for each read, so that no file stays open
             tar.seek(member.offset_data)
             return tar.read(member.size)
 

@@ -1,4 +1,4 @@
-"""Content of the page as json, numbers with six digits, read by model.js. Pure."""
+"""Content of the page as JSON for model.js; numbers have six digits. Pure functions."""
 
 import json
 import math
@@ -28,17 +28,17 @@ ORIGINS = {  # where published points come from, by `points.How`
 }  # fmt: skip
 
 MIN_CONTRAST = 4.5  # WCAG 2.2, for text; lines need only 3
-FIRST_COLUMNS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of metrics listed first
+FIRST_COLUMNS = ("psnr_db", "lpips_squeeze", "ms_ssim")  # columns of the metrics that come first
 MARKER_PX, LINE_PX = 9.0, 1.8
-UNQUOTED_CHARACTERS = f"{ascii_letters}{digits}-_.~!*'():="  # in links
-LIGHTEN_STEPS = 20  # number of steps from a colour to white
+UNQUOTED_CHARACTERS = f"{ascii_letters}{digits}-_.~!*'():="  # allowed in links
+NUM_SHADES = 20  # between a colour and white
 
 
 DARK_PAGE = "#15171b"  # as in `colours.css`
 
 
 class SourcePicture(NamedTuple):
-    """A source image: a file next to the page, or the reason in `absent`."""
+    """A source image: a file next to the page, or in `absent` the reason why there is none."""
 
     name: str
     width: int  # px
@@ -48,21 +48,21 @@ class SourcePicture(NamedTuple):
 
 
 class DecodedPicture(NamedTuple):
-    """The decoded image of a stream: a file next to the page, or the reason in `absent`."""
+    """A decoded image: a file next to the page, or in `absent` the reason why there is none."""
 
     picture: str | None
     absent: str = ""
     failed: bool = False  # a stream exists, but decoding it failed
-    limited: bool = False  # a stream exists, but the page has no room for its picture
-    # By metric column: the file of the map, and the value that few pixels exceed.
+    limited: bool = False  # a stream exists, but its picture exceeds the page's limit
+    # By metric column: the map's file, and the value that only few pixels exceed
     maps: Mapping[str, tuple[str, float]] = {}
 
 
-ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
+ImageKey = tuple[str, str, int]  # label and setting of a point, image id
 
 
 class EmbeddedCrop(NamedTuple):
-    """Part of a picture, stored in the page itself."""
+    """Part of a picture, inside the page."""
 
     key: ImageKey | None  # None: the original
     image: str  # name of the photograph
@@ -70,7 +70,7 @@ class EmbeddedCrop(NamedTuple):
     top: int  # px
     side: int  # px
     file: bytes  # lossless WebP
-    rate: float  # bpp at which all crops are shown
+    rate: float  # approximate bpp of all crops
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,14 @@ class Content:
     summary: Summary
     metrics: Sequence[Metric]  # metrics with values
     legend: Mapping[str, Mapping[str, str]]  # `legend_entry` by label or published name
-    photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
+    photographs: Mapping[int, SourcePicture]  # by image id
     pictures: Mapping[ImageKey, DecodedPicture]
     sections: Mapping[str, Section]  # ranking, bd_rates, means, codecs, missing
     facts: Sequence[tuple[str, str]]  # date, machine and rules of the measurement
-    neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers to compare with
+    neighbours: Sequence[str] = ()  # labels of the codecs to which the viewer compares first
     shown_labels: Sequence[str] = ()  # labels of the curves that are shown first
     shown_published: Sequence[str] = ()  # names of the published curves that are shown first
-    captions: Mapping[str, str] = field(default_factory=dict)  # of the curves, by column
+    captions: Mapping[str, str] = field(default_factory=dict)  # of curves, by column
     lead_columns: Sequence[str] = ()  # columns of the metrics that rank codecs
     crops: Sequence[EmbeddedCrop] = ()
     published: Mapping[str, Sequence[Curve]] = field(default_factory=dict)  # by column
@@ -100,19 +100,19 @@ class Content:
 
     @property
     def order(self) -> list[int]:
-        """Numbers of the photographs in the page's order, by name."""
+        """Image ids in the page's order: by the photographs' names."""
         return sorted(self.photographs, key=lambda number: self.photographs[number].name)
 
 
 def page_data(content: Content) -> dict[str, Any]:
-    """Return the content as JSON values; infinity is the text "inf"."""
+    """Return the content as JSON values; infinity becomes "inf"."""
     from scipy.special import stdtrit
 
     summary, order = content.summary, content.order
     texts, metrics = summary.labels, {m.column: m for m in content.metrics}
     labels = [texts[edition] for edition in summary.editions]
     metrics = {name: metrics[name] for name in FIRST_COLUMNS if name in metrics} | metrics
-    # Standard errors on either side of a mean over 2 or more images, by Student's t
+    # Half widths of intervals in standard errors, for means over 2, 3, ... images (Student's t)
     quantiles = [float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) for n in range(2, len(order) + 1)]
     sentences: dict[str, int] = {}
     points = _point_records(content, sentences)
@@ -158,7 +158,7 @@ def point_link(
     neighbours: Sequence[str] = (),
     map_column: str = "",
 ) -> str:
-    """Return the address in the page of a point, or of one of its images or maps (viewer.js)."""
+    """Return the link to a point, or to one of its images or maps (viewer.js)."""
     parts = [content.dataset, label, setting]
     if image is not None:
         parts.append(content.photographs[image].name)
@@ -204,7 +204,7 @@ def _codec_data(content: Content, edition: Edition, label: str) -> dict[str, Any
 
 
 def leave_out_images(data: dict[str, Any], max_bytes: int) -> None:
-    """Empty per-image lists to fit `max_bytes` of JSON, those of the codecs shown first last."""
+    """Empty per-image lists to fit `max_bytes` of JSON; initially shown codecs are emptied last."""
     bytes_by_codec: dict[int, int] = {}
     for point in data["points"]:
         lists = {name: point[name] for name in PER_IMAGE_FIELDS}
@@ -226,7 +226,7 @@ def _empty_lists(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_text(data: Mapping[str, object]) -> str:
-    """Return json for an HTML script element, without characters that open or close elements."""
+    """Return JSON for an HTML script element; characters of tags are escaped."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -234,17 +234,17 @@ def json_text(data: Mapping[str, object]) -> str:
 
 
 def lighten(colour: str) -> str:
-    """Return a colour for white paper, lightened as little as a dark page needs (MIN_CONTRAST)."""
+    """Return a colour for the dark page, lightened just enough for MIN_CONTRAST."""
     shades = (
         colour,
-        *(mix_with_grey(colour, 255, step / LIGHTEN_STEPS) for step in range(1, LIGHTEN_STEPS + 1)),
+        *(mix_with_grey(colour, 255, step / NUM_SHADES) for step in range(1, NUM_SHADES + 1)),
     )
     return next(shade for shade in shades if contrast(shade, DARK_PAGE) >= MIN_CONTRAST)
 
 
 @cache
 def marker_path(marker: str) -> str:
-    """Return a matplotlib marker as an SVG path about (0, 0), MARKER_PX wide."""
+    """Return a matplotlib marker as an SVG path centred at (0, 0), MARKER_PX wide."""
     from matplotlib.markers import MarkerStyle
 
     style = MarkerStyle(marker)
@@ -267,7 +267,7 @@ def legend_entry(name: str, style: Style) -> dict[str, str]:
 
 
 def _point_records(content: Content, sentences: dict[str, int]) -> list[dict[str, Any]]:
-    """Return the points without derived values; add `sentences` on absent pictures."""
+    """Return the points' records; add sentences on absent pictures to `sentences`."""
     summary, labels = content.summary, content.summary.labels
     codec_numbers = {edition: number for number, edition in enumerate(summary.editions)}
     positions = {number: position for position, number in enumerate(content.order)}
@@ -365,7 +365,7 @@ def _published_record(content: Content, curve: Curve) -> dict[str, Any]:
 
 
 def _round_number(value: float | None) -> float | str | None:
-    """Round to six digits; None for NaN, text for infinity.
+    """Round to six digits; NaN becomes None, infinity a string.
 
     >>> _round_number(1234.56789), _round_number(math.inf), _round_number(math.nan)
     (1234.57, 'inf', None)

@@ -1,7 +1,7 @@
-"""The page as one HTML text, with its styles, scripts and crops inside.
+"""The page as one HTML text that includes styles, scripts and crops.
 
-Nothing is loaded from a network. Texts of rows are escaped; should one slip through, the page's
-policy refuses scripts and styles other than those written here, and addresses other than the page's
+Nothing is loaded from a network. Texts from rows are escaped; if one were not, the page's policy
+would still refuse all scripts and styles except the page's own, and all addresses except the page's
 files.
 """
 
@@ -29,7 +29,7 @@ from benchmark.system.text import utf8
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = ("model.js", "chart.js", "curves.js", "stage.js", "where.js", "viewer.js")
-MAX_PANES = 4  # number of panes of the viewer
+MAX_PANES = 4  # panes of the viewer
 MAX_BYTES = 1_980_000  # size of the page without its skeleton
 POLICY = (
     "default-src 'none'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'; "
@@ -37,7 +37,7 @@ POLICY = (
 
 
 def html_text(content: Content) -> str:
-    """Return the whole page; the same content gives the same text."""
+    """Return the complete page; equal contents give equal texts."""
     labels = content.summary.labels
     codecs = {
         labels[edition]: content.legend[labels[edition]]["name"]
@@ -75,7 +75,7 @@ def html_text(content: Content) -> str:
 
 
 def sheet_html(title: str, lede: str, body: str) -> str:
-    """Return a page without curves, in the same style. body: HTML with escaped texts."""
+    """Return a page without curves, in the same style. body: HTML in which texts are escaped."""
     parts = {"title": escape(title), "lede": escape(lede), "body": body}
     return framed_html("sheet.html", ("style.css", "sheet.css"), (), parts)
 
@@ -105,7 +105,7 @@ def framed_html(
         "scripts": "\n".join(f"<script>{script}</script>" for script in script_texts),
     }
     text = _asset(skeleton).replace("{{head}}\n", _asset("head.html"))
-    # In one pass, so that inserted text is never searched for placeholders.
+    # In one pass, so that inserted text is not searched for placeholders
     replacements = {**frame, **parts}
     return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: replacements[placeholder[1]], text)
 
@@ -160,7 +160,7 @@ def _maps_link(content: Content) -> str:
         return ""
     neighbours = [label for label, *_ in keys[1:]]
     link = point_link(content, *keys[0], neighbours=neighbours, map_column=columns[0])
-    return f' <a href="{escape(link)}">Where each is worse</a>'
+    return f' <a href="{escape(link)}">Maps of their errors</a>'
 
 
 def _values_text(content: Content, key: ImageKey, rate: float) -> str:

@@ -100,7 +100,7 @@ def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
     passed_over = (
         header is HEADERS["a number that does not end"] and "not a complete parquet" in message
     )
-    assert passed_over or "neither a folder nor a whole uncompressed tar" in message
+    assert passed_over or "neither a folder nor an uncompressed tar" in message
     assert message.count("\n") == 1
 
 

@@ -106,7 +106,7 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
     ("codec", "", "row 2 has the invalid codec ''"),
     ("dataset", "../x", "row 2 has the invalid dataset '../x'"),
     ("dataset", "x.py", "row 2 has the invalid dataset 'x.py'"),
-    ("fingerprint", "other", "row 2 has another version of"),
+    ("fingerprint", "other", "row 2 has a different version of"),
 ])  # fmt: skip
 def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, name, value, reason):
     change_values(**{name: value})(folder_pack)

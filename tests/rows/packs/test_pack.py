@@ -202,7 +202,7 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes the streams"
     reported = f"4 bundled rows of kodak without a bundled stream; {remedy}"
     assert (nothing.returncode, nothing.stdout) == (2, "")
-    assert nothing.stderr == f"bench: nothing is left for a pack: {reported}\n"
+    assert nothing.stderr == f"bench: the pack would be empty: {reported}\n"
     assert not out.exists()
     result = bench(*words, "--dataset", "all")
     assert (result.returncode, result.stdout) == (0, f"{out}: 6 streams\n{reported}: left out\n")

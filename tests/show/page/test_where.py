@@ -137,7 +137,7 @@ def test_one_click_below_the_strip_shows_where_each_is_worse(visit, file, data):
     page = visit(file)
     strip, chart = (page.locator(selector).bounding_box() for selector in ("#crops", "#chart"))
     assert strip["y"] + strip["height"] <= chart["y"]
-    page.locator("#crops").get_by_role("link", name="Where each is worse").click()
+    page.locator("#crops").get_by_role("link", name="Maps of their errors").click()
     page.wait_for_selector("#viewer[open]")
     assert page.locator("#panes .stage").first.get_attribute("data-mode") == "where"
     assert page.locator("#panes .pane").count() == 4

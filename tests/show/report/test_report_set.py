@@ -104,7 +104,7 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     monkeypatch.setattr(Store, "_read_rows", counted)
     message = bench_report(results, *words, "psnr")
     assert reads.count(None) == 2, "own rows and bundled ones, each read once"
-    assert "the page of the earlier report is updated (remove it with --no-page)" in message
+    assert "the page of the earlier report is updated (--no-page removes it)" in message
     assert (folder / "page.html").read_text() != first
     assert json.loads((folder / "report.json").read_text())["page_images"] == "1MB"
     assert not picture.exists()
