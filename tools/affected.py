@@ -1,13 +1,13 @@
-"""Run the tests that a change affects, using a map of the lines that each test executes.
+"""Run the tests that a change affects, using a map of the lines that each test file executes.
 
     python -m tools.affected --record          run the fast tests and record the map
     python -m tools.affected                   list the tests that execute lines changed since then
-    python -m tools.affected FILE... --run     run the tests for these files
+    python -m tools.affected FILE... --run     run the tests that changes of these files affect
 
-A changed line stands for its function, a line outside of functions for its file and the files that
-import it, and a moved file for its former path. A change of anything but a module of the packages
-or a test affects every test: data, settings and shared code of tests may act anywhere. Without a
-map, every test is affected.
+A changed line affects the tests that execute its function; a changed line outside of functions, the
+tests of its file and of files that import it. A moved file is looked up by its former path. If a
+file is neither a module of the packages nor a test (data, settings, shared code of tests), its
+change affects every test, as does any change without a map.
 """
 
 import argparse
@@ -28,7 +28,7 @@ MAP = ROOT / ".work" / "affected.json"
 PACKAGES = ("benchmark", "baselines")
 ALL_TESTS = ["tests", *PACKAGES]  # arguments of pytest for all tests and doctests
 CONTEXT = "PYTEST_CURRENT_TEST"  # variable in which pytest names the current test
-# Processes that a test starts record lines too, under the name of this test.
+# Processes that a test starts record executed lines too, under the test's name.
 SETTINGS = f"""[run]
 source = {",".join(PACKAGES)}
 parallel = true
@@ -41,25 +41,25 @@ disable_warnings = no-data-collected, module-not-measured, module-not-imported
 
 
 class Change(NamedTuple):
-    """A file that differs: its former and new path, and the changed lines of both versions."""
+    """A changed file, with the changed lines of both versions."""
 
-    before: str
+    before: str  # former path, "" for a new file
     after: str
-    lines: tuple[int, ...] = ()
+    lines: tuple[int, ...] = ()  # of the former version
     new_lines: tuple[int, ...] = ()
 
 
 class Recorder:
-    """A plugin of pytest that tells coverage which test runs."""
+    """A pytest plugin that tells coverage which test is running."""
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Record lines under a test's name from its set-up on."""
+        """Record executed lines under the test's name, from its set-up on."""
         if (current := coverage.Coverage.current()) is not None:
             current.switch_context(nodeid)
 
 
 def record(arguments: list[str]) -> int:
-    """Run tests under coverage, write the map, and return pytest's exit code."""
+    """Run pytest under coverage with these arguments, write the map, return the exit code."""
     folder = MAP.parent / "coverage"
     folder.mkdir(parents=True, exist_ok=True)
     for old_file in folder.iterdir():
@@ -93,7 +93,7 @@ def pytest_configure(config: "object") -> None:
 
 
 def file_of(context: str) -> str:
-    """Return the file of a context's test, since a fixture runs once for all tests in a file.
+    """Return the file of a test's context; per file, since its tests share some fixtures.
 
     >>> file_of("tests/rows/test_store.py::test_a[x y] (call)"), file_of("")
     ('tests/rows/test_store.py', '')
@@ -102,7 +102,7 @@ def file_of(context: str) -> str:
 
 
 def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
-    """Return the files that differ from a commit, all or those in `names`."""
+    """Return the files that differ from a commit: all of them, or those in `names`."""
     diff = _git("diff", "-M", "-U0", "--no-color", "--no-prefix", commit)
     file_changes = []
     for text in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
@@ -121,7 +121,7 @@ def changes(commit: str, names: Iterable[str] = ()) -> list[Change]:
 
 
 def _span(text: str) -> range:
-    """Return the lines of one side of a hunk, "12,3"; for an empty side, the line before it."""
+    """Parse a hunk's "12,3" (start, count) to line numbers; for no lines, the line before."""
     start, _, count = text.partition(",")
     return range(int(start), int(start) + max(int(count or 1), 1))
 
@@ -129,7 +129,7 @@ def _span(text: str) -> range:
 def affected_tests(
     changed: Iterable[Change], commit: str, tests: dict[str, dict[str, list[int]]]
 ) -> list[str]:
-    """Return pytest's arguments: test files, modules with doctests, or everything."""
+    """Return arguments of pytest: affected test files and modules with doctests, or all tests."""
     selected_tests = set[str]()
     for change in changed:
         is_test = Path(change.after).name.startswith("test_") and change.after.endswith(".py")
@@ -156,14 +156,14 @@ def affected_tests(
     return sorted(selected_tests)
 
 
-def importers(name: str, tests: Iterable[str]) -> list[str]:
-    """Return the traced files that import a module."""
+def importers(name: str, mapped_files: Iterable[str]) -> list[str]:
+    """Return the files of the map that import the module at the path `name`."""
     module = name.removesuffix(".py").replace("/", ".")
     package, _, stem = module.rpartition(".")
     pattern = re.compile(
         rf"from {module} import|from {package} import .*\b{stem}\b|import {module}\b"
     )
-    paths = ((path, ROOT / path) for path in tests)
+    paths = ((path, ROOT / path) for path in mapped_files)
     return [path for path, file in paths if file.exists() and pattern.search(file.read_text())]
 
 
@@ -196,9 +196,9 @@ def _git(*words: str) -> str:
 
 def main() -> int:
     """Run the command; return pytest's exit code, or 0 if pytest does not run."""
-    parser = argparse.ArgumentParser(description="Tests that execute the changed lines.")
-    parser.add_argument("files", nargs="*", help="changed files; default: all that differ")
-    parser.add_argument("--record", action="store_true", help="run the fast tests for the map")
+    parser = argparse.ArgumentParser(description="List or run the tests that a change affects.")
+    parser.add_argument("files", nargs="*", help="changed files; default: all since the map")
+    parser.add_argument("--record", action="store_true", help="run fast tests, record the map")
     parser.add_argument("--run", action="store_true", help="run the tests instead of listing them")
     options = parser.parse_args()
     if options.record:

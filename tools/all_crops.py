@@ -1,7 +1,7 @@
-"""BD-rates of the field if networks of one rate see as many crops as networks of all rates.
+"""BD-rates of the methods of `tools.field_table` if each network is trained on as many crops.
 
-Networks of one rate are too large to be bundled: their rows on Kodak are in results/budgets, copied
-by tools/ship_results.py; the rows of one hyperprior are bundled.
+Single-rate networks then see as many crops as networks of all rates. They are too large to be
+bundled: tools/ship_results.py copied their rows on Kodak to results/budgets.
 """
 
 import math
@@ -10,23 +10,20 @@ import numpy as np
 import pandas as pd
 
 import benchmark
-from benchmark.compare.interval import (
-    bd_rate_interval,
-    bd_rates,
-    jackknife_weights,
-)
+from benchmark.compare.interval import bd_rate_interval, bd_rates, jackknife_weights
 from benchmark.compare.rate_quality import RateQuality
 from benchmark.compare.rule import USUAL_RULE
 from tools.results_table import KODAK, bd_rate_cell
 
 ALL_CROPS = KODAK.parent / "budgets" / "results" / "kodak"
 HYPERPRIOR = "hyperprior:weights=matched"
-ONE_RATE = {"compressai": HYPERPRIOR, "charm": "charm", "elic": "elic"}  # codec -> label
+# Methods with a network for each rate (codec -> label), and labels of methods with one network.
+ONE_RATE = {"compressai": HYPERPRIOR, "charm": "charm", "elic": "elic"}
 ALL_RATES = "ivr", "ours:beta=0:size=micro", "ours:beta=3.84:size=micro", "ours:beta=0"
 
 
 def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, str]:
-    """Return PSNR BD-rates (%) against the hyperprior with all crops, by label, with intervals."""
+    """Return PSNR BD-rates (%) with intervals, by label, against the hyperprior on all crops."""
     is_hyperprior = bundled["codec"].str.endswith("weights=matched-whole")
     all_crops = pd.concat([benchmark.load(ALL_CROPS), bundled[is_hyperprior]])
     names = all_crops["codec"].str.partition(":")[0]
@@ -38,7 +35,7 @@ def all_crops_bd_rates(bundled: pd.DataFrame, labels: pd.Series) -> dict[str, st
 
 
 def _curve(rows: pd.DataFrame) -> RateQuality:
-    # the curve over all images, then a curve without each image
+    # the curve over all images, then the curves that each leave out one image
     bpp, psnr = (
         rows.pivot(index="image", columns="setting_value", values=column).to_numpy(np.float64)
         for column in ("bpp", "psnr_db")

@@ -1,11 +1,11 @@
-"""Average a checkpoint (the first) and checkpoints that were trained from it.
+"""Average a checkpoint (the first argument) and checkpoints that were trained from it.
 
     python -m tools.average_checkpoints START=0.5 RUN=0.25 RUN=0.25 --data PHOTOGRAPHS \\
         --out runs/mean/ours.safetensors
 
-Shares sum to 1. The mean is exported like a run with `--quantised`, and validated on the
-photographs that training holds out of PHOTOGRAPHS. Averaging helps runs that trained gains and
-biases only (docs/experiments); a mean of runs that trained all weights was worse than each run.
+Shares sum to 1. The mean is exported as by `bench train --quantised`, and validated on those of
+the PHOTOGRAPHS that training holds out. Averaging helps if the runs trained only gains and biases
+(docs/experiments); the mean of runs that trained all weights was worse than each run.
 """
 
 import argparse
@@ -34,10 +34,10 @@ from benchmark.system.machine import commit
 
 
 def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> Network:
-    """Average the parameters in float64; raises `UsageError` for unusable shares or networks."""
+    """Average parameters in float64; raises `UsageError` if shares or configurations do not fit."""
     if len(shares) != len(checkpoints) or not math.isclose(sum(shares), 1):
         raise UsageError(
-            f"the shares of {len(checkpoints)} checkpoints sum to {sum(shares):g}, not to 1"
+            f"shares of {len(checkpoints)} checkpoints sum to {sum(shares):g}: they must sum to 1"
         )
     first_checkpoint = checkpoints[0]
     for checkpoint in checkpoints:
@@ -56,7 +56,7 @@ def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> 
 
 
 def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str, float]) -> Card:
-    """Make the card of the mean of a checkpoint (the first) and others trained from it."""
+    """Make the card of a mean; cards: of the start, then of checkpoints trained from it."""
     first_card, *trained_cards = cards
     identities = [(card.sha256[:8], share) for card, share in zip(cards, shares, strict=True)]
     sources = ", ".join(f"{name} ({share:g})" for name, share in identities)
@@ -81,12 +81,12 @@ def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str
 
 
 def parse_share(text: str) -> tuple[Path, float]:
-    """Parse FILE=SHARE."""
+    """Parse FILE=SHARE to a path and a number."""
     path, _, share = text.rpartition("=")
     try:
         return Path(path), float(share)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: write it in the form FILE=0.25") from None
+        raise argparse.ArgumentTypeError(f"{text}: write a file and its share, FILE=0.25") from None
 
 
 def average(arguments: argparse.Namespace) -> str:

@@ -1,7 +1,7 @@
-"""Hooks for mkdocs: generated pages, and links that lead out of docs/.
+"""Hooks for mkdocs that generate pages and adapt links from docs/ to files outside of it.
 
-The site has two files from the project's root as pages, a page of the Python interface made of
-docstrings, and every other linked file below `files/`.
+The site contains two files of the project's root as pages, a page made from the docstrings of the
+Python interface, and, below `files/`, every other file that a page links to.
 """
 
 import posixpath
@@ -32,7 +32,7 @@ boundary: what a codec, a metric or a dataset of yours sees of the harness.
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add all decisions to the navigation."""
+    """Add the pages of docs/decisions to the navigation."""
     decisions = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
     config.nav = [*(config.nav or []), {"Decisions": [f"decisions/{name}" for name in decisions]}]
     return config
@@ -64,7 +64,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def site_path(target: str, page: str) -> str:
-    """Return a link target's path in the site; "" within docs/."""
+    """Return the path in the site of a link's target; "" if link and target are in docs/."""
     is_in_root = page in PAGES.values()  # such a page's links are relative to the project's root
     path = posixpath.normpath(
         posixpath.join("" if is_in_root else "docs", posixpath.dirname(page), target)
@@ -75,7 +75,7 @@ def site_path(target: str, page: str) -> str:
 
 
 def interface() -> str:
-    """Return the page of the Python interface: a line for each function, from its module."""
+    """Return the page of the Python interface: a directive for each function and module."""
     module_of = {name: path for path, names in benchmark.INTERFACE.items() for name in names}
     functions = (
         f"::: {module_of[name]}.{name}\n    options: {{heading: benchmark.{name}}}\n"
@@ -86,16 +86,16 @@ def interface() -> str:
 
 
 class ImportedDocstrings(griffe.Extension):
-    """Docstrings that get the parameters of `Request` and `Look` at import."""
+    """An extension of griffe for functions that get signature or docstring at import."""
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
-        """Use the docstring of the imported function."""
+        """Use an imported function's docstring, which has the fields of `Request` or `Look`."""
         if func.path in GENERATED and func.docstring:
             module, _, name = func.path.rpartition(".")
             func.docstring.value = getdoc(getattr(import_module(module), name)) or ""
 
     def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """Show a function made by a call as a function, with its docstring."""
+        """Show the result of `make_function(...)` as a function, with its docstring."""
         if attr.parent is None or not str(attr.value).startswith("make_function("):
             return
         value = getattr(import_module(attr.parent.path), attr.name)

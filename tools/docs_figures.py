@@ -1,9 +1,9 @@
-"""Draw the pictures of the documentation with the commands in their captions.
+"""Draw the documentation's pictures with the commands in their captions.
 
     python tools/docs_figures.py [--into docs/figures] [--only rd.png,bd.png]
 
-A caption begins "*`FILE` of `bench ...`" below its picture. Commands run in a temporary folder with
-the bundled results; after a stated "`bench run ...`", on scikit-image's photographs.
+A caption begins below its picture, "*`FILE` of `bench ...`". The command runs in a temporary folder
+with the bundled results; if the caption goes on ", after `bench run ...`", after this command.
 """
 
 import argparse
@@ -27,13 +27,13 @@ class Picture(NamedTuple):
     """A picture of the documentation, with its commands."""
 
     name: str  # in docs/figures
-    file: str  # written by the command
+    file: str  # name of the command's output file
     command: str
     preparation: str = ""
 
 
 def pictures() -> list[Picture]:
-    """Return all pictures whose captions have a command."""
+    """Return all pictures with a command in the caption."""
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
     return [Picture(*fields) for text in texts for fields in CAPTION.findall(text)]
 
@@ -54,7 +54,7 @@ def draw(picture: Picture, folder: Path) -> Path:
 
 
 def main(out: Path, filter_text: str) -> None:
-    """Write the pictures to a folder."""
+    """Write pictures to a folder; filter_text: their names, comma-separated, or "" for all."""
     names = filter_text.split(",") if filter_text else [picture.name for picture in pictures()]
     with TemporaryDirectory() as folder:
         for picture in pictures():

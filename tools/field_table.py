@@ -21,7 +21,7 @@ from tools.results_table import KODAK, bd_rates
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINTS = ROOT / "baselines" / "checkpoints"
-METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")
+METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")  # of the columns of BD-rates
 HEADINGS = (
     "networks x parameters (M)", "kMAC per pixel", "crops seen",
     "training (10^15 MAC)", "PSNR (%)", "PSNR, all crops each (%)", "PSNR, published (%)",
@@ -29,12 +29,12 @@ HEADINGS = (
 )  # fmt: skip
 HEAD = "Kodak, 24 images"
 LPIPS = "lpips_squeeze"
-SAMPLERS = {
+SAMPLERS = {  # codec -> name and number of steps, for lines of a table
     "elic": ("ELIC", ""),
     "dirac:steps=100": ("DIRAC, from .5", "100"),
     "hfd": ("HFD, from .3", "20"),
 }
-# System and variant of published PSNR curves; the anchor comes first.
+# Label -> system and variant of a published PSNR curve; the anchor is first.
 PUBLISHED_VARIANTS = {
     HYPERPRIOR: ("Hyperprior", "CompressAI mse"), "charm": ("Charm", ""), "elic": ("ELIC", "mse"),
     "ivr": ("IVR", "without U-Net"), "ours:beta=0:size=micro": ("CRDR", "beta=0"),
@@ -44,13 +44,13 @@ ELIC = "elic-*.safetensors"
 
 
 class Method(NamedTuple):
-    """A method of the table: its label in the rows, its name, and its networks' checkpoints."""
+    """A method of the table, with the bundled checkpoints of its networks."""
 
-    label: str
-    name: str
+    label: str  # in the rows
+    name: str  # in the table
     checkpoints: str  # glob
-    receiver: str = ""  # file of a sampler's network, run after these networks
-    steps: int = 0  # runs of the receiver's network
+    receiver: str = ""  # checkpoint of the network that a decoder also runs, as a sampler
+    steps: int = 0  # how often it runs that network for each image
 
 
 FIELD = (
@@ -75,31 +75,31 @@ FIELD = (
 
 
 def lines(kodak: Path) -> Iterator[str]:
-    """Yield the lines of the table: size, work and training of each method, and BD-rates."""
-    # a method without rows or checkpoints is left out
+    """Yield the lines of the table: each method's networks, work, training and BD-rates."""
+    # methods without rows or checkpoints are left out
     rows = benchmark.load(kodak)
     labels = rows["codec"]
-    field_rows = rows[labels.isin([contender.label for contender in FIELD])]
+    field_rows = rows[labels.isin([method.label for method in FIELD])]
     psnr, *other_deltas = [bd_rates(field_rows, HYPERPRIOR, metric) for metric in METRICS]
     all_crops, published_deltas = all_crops_bd_rates(rows, labels), _published_deltas()
     yield f"| {HEAD} | {' | '.join(HEADINGS)} |"
     yield f"|---|{'--:|' * len(HEADINGS)}"
-    for contender in FIELD:
-        cards, receiver = load_cards(contender)
-        has_rows = contender.label in set(labels)
-        if cards and has_rows and len(receiver) == bool(contender.receiver):
+    for method in FIELD:
+        cards, receiver = load_cards(method)
+        has_rows = method.label in set(labels)
+        if cards and has_rows and len(receiver) == bool(method.receiver):
             cells = [
-                *_training(cards, receiver, contender.steps),
-                psnr[contender.label],
-                all_crops.get(contender.label, "–"),
-                published_deltas.get(contender.label, "–"),
-                *(delta[contender.label] for delta in other_deltas),
+                *_training(cards, receiver, method.steps),
+                psnr[method.label],
+                all_crops.get(method.label, "–"),
+                published_deltas.get(method.label, "–"),
+                *(delta[method.label] for delta in other_deltas),
             ]
-            yield f"| {contender.name} | {' | '.join(cells)} |"
+            yield f"| {method.name} | {' | '.join(cells)} |"
 
 
 def sentences(kodak: Path) -> Iterator[str]:
-    """Yield sentences about Multi-Realism and HiFiC, and rows about DIRAC and HFD."""
+    """Yield sentences about Multi-Realism and HiFiC, and table lines about DIRAC and HFD."""
     rows = benchmark.load(kodak)
     theirs, ours = "multirealism:beta=2.56", "ours:beta=3.84:size=micro"
     compared_rows = rows[rows["codec"].isin([theirs, ours])]
@@ -150,14 +150,14 @@ def _published_deltas() -> dict[str, str]:
     }
 
 
-def load_cards(contender: Method) -> tuple[list[Card], list[Card]]:
-    """Load the cards of a method's networks, and of its receiver, if any."""
-    networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(f"{contender.checkpoints}.xz"))]
-    return networks, [load_card(CHECKPOINTS / contender.receiver)] if contender.receiver else []
+def load_cards(method: Method) -> tuple[list[Card], list[Card]]:
+    """Load the cards of a method's networks, and the card of its receiver, if it has one."""
+    networks = [load_card(path) for path in sorted(CHECKPOINTS.glob(f"{method.checkpoints}.xz"))]
+    return networks, [load_card(CHECKPOINTS / method.receiver)] if method.receiver else []
 
 
 def _training(cards: Sequence[Card], receiver: Sequence[Card], steps: int) -> list[str]:
-    # returns parameters, kMAC per pixel of encoder and decoder, crops, total work
+    # returns cells: networks x parameters, kMAC per pixel, crops, multiply-accumulates in 10^15
     works = [costs(card.architecture, card.config) for card in cards]
     kmac = _range([_macs(work) for work in works])
     (crops,) = {_crops(card) for card in cards}
@@ -173,7 +173,7 @@ def _training(cards: Sequence[Card], receiver: Sequence[Card], steps: int) -> li
 
 
 def _macs(parts: Mapping[str, Cost]) -> float:
-    # thousand multiply-accumulates per pixel
+    # returns thousands of multiply-accumulates per pixel
     return sum(part.macs_per_pixel for part in parts.values()) / 1e3
 
 
@@ -191,19 +191,19 @@ def _millions(parts: Mapping[str, Cost]) -> float:
 
 
 def _crops(card: Card) -> int:
-    # early cards have the number only in a text: "716800 crops of 128 px"
+    # early cards state the number only in a text: "716800 crops of 128 px"
     return card.crops or sum(count for count, _ in _parse_crops(card))
 
 
 def _parse_crops(card: Card) -> list[tuple[int, int]]:
-    # returns (number, side in px) for each size of crops
+    # returns (number of crops, their side in px) for each size of crops
     matches = re.findall(r"(\d+) crops of (\d+) px", card.training_data)
     return [(int(count), int(side)) for count, side in matches]
 
 
 def effort(cards: Sequence[Card]) -> tuple[float | None, str, str]:
-    """Return the total multiply-accumulates in 10^15, the optimisers, and the steps."""
-    # forward and backward, without discriminators and LPIPS; None for crops of several sizes
+    """Return the multiply-accumulates of training in 10^15, the optimisers, and the steps."""
+    # three forward passes per crop, without discriminators and LPIPS; None if crops differ in size
     sides = {side for card in cards for _, side in _parse_crops(card)}
     optimisers = ", ".join(dict.fromkeys(card.optimiser for card in cards))
     steps = " + ".join(f"{count:,}" for count in sorted({card.steps or 0 for card in cards}))

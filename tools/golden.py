@@ -5,9 +5,9 @@
     python -m tools.golden compare BEFORE AFTER         exit code 1 if a value differs
     python -m tools.golden streams tests/baselines/neural/golden_streams.json
 
-`record` trains every method for a few steps on one thread, about two minutes, and codes a crop with
-every bundled network. Trained weights depend on the processor, so that both commits have to be
-recorded on one machine; the streams of `streams` decode alike everywhere, and a test reads them.
+`record` trains every method for a few steps on one thread (about two minutes) and codes a crop with
+every bundled network. Trained weights depend on the processor; therefore record both commits on one
+machine. The streams that `streams` writes decode equally everywhere; a test decodes them.
 """
 
 import argparse
@@ -28,33 +28,33 @@ from benchmark.errors import Unavailable
 from benchmark.metrics.psnr import psnr
 from benchmark.spec import load_codec, parse_codec
 
-TRAININGS = {  # folder -> more options of `bench train --recipe smoke --data sample`
+TRAININGS = {  # folder -> additional options of `bench train --recipe smoke --data sample`
     "ours": "",
     "field": "--suite field --members charm-1,elic-2,ivr,hific-1,multirealism-2",
     "matched": "--suite matched",
     "generative": "--suite generative --members dirac-jpeg,hfd-jpeg,pqmim-1,pqmim-perceptual-1",
 }
-# Codecs of the bundled networks, coded at every setting of their sweeps, or see ONE_NETWORK.
+# Codecs of the bundled networks, which code at every setting of their sweeps, or see ONE_NETWORK.
 CODECS = (
     "ours:beta=0", "ours:beta=3.84", "ours:beta=0:exact=1", "ours:beta=3.84:size=micro",
     "charm", "elic", "ivr", "hific", "multirealism:beta=2.56", "pqmim", "pqmim:perceptual=1",
     "hyperprior:weights=matched", "dirac:steps=2", "hfd:steps=2",
 )  # fmt: skip
-ONE_NETWORK = {"dirac", "hfd", "ours", "ivr"}  # a network for all settings: coded at the second
-MACHINE = {"steps_per_second", "crops_per_second"}  # journal entries that depend on the machine
-ORIGIN = {"sha256", "commit", "command", "training_data"}  # card entries that depend on the run
+ONE_NETWORK = {"dirac", "hfd", "ours", "ivr"}  # one network for all settings: only code at one
+MACHINE_KEYS = {"steps_per_second", "crops_per_second"}  # of journals: depend on the machine
+RUN_KEYS = {"sha256", "commit", "command", "training_data"}  # of cards: depend on the run
 
 
 class Case(NamedTuple):
-    """A codec at a setting, with a name for both."""
+    """A codec at a setting."""
 
-    name: str
+    name: str  # codec and setting
     codec: Codec
     setting: Setting
 
 
 def cases() -> Iterator[Case]:
-    """Yield every bundled network as a codec and a setting, if its packages are installed."""
+    """Yield a codec and setting for each bundled network whose packages are installed."""
     for text in CODECS:
         spec = parse_codec(text)
         try:
@@ -74,14 +74,14 @@ def open_crop() -> Pixels:
 
 
 def encode_case(case: Case, pixels: Pixels) -> bytes:
-    """Encode `pixels`, with a checksum of latents if the codec supports it."""
+    """Encode pixels; the stream has a checksum of latents if the codec supports this."""
     data = case.codec.encode(pixels, case.setting)
     add_checksum = getattr(case.codec, "checked", None)
     return add_checksum(data) if add_checksum else data
 
 
 def record(folder: Path) -> dict[str, Any]:
-    """Train and encode; return the results by name."""
+    """Train in subfolders of `folder`, then encode; return the results by name."""
     golden: dict[str, Any] = {}
     for name, options in TRAININGS.items():
         command = f"-m benchmark train --recipe smoke --data sample --quiet {options}".split()
@@ -97,9 +97,9 @@ def record(folder: Path) -> dict[str, Any]:
             card = msgspec.json.decode(target.with_suffix(".json").read_bytes())
             golden[f"{name}/{target.stem}"] = {
                 "checkpoint": sha256(target.read_bytes()).hexdigest(),
-                "card": {k: v for k, v in card.items() if k not in ORIGIN},
+                "card": {k: v for k, v in card.items() if k not in RUN_KEYS},
                 "journal": [
-                    {k: v for k, v in msgspec.json.decode(line).items() if k not in MACHINE}
+                    {k: v for k, v in msgspec.json.decode(line).items() if k not in MACHINE_KEYS}
                     for line in journal.read_text().splitlines()
                 ],
             }
@@ -113,7 +113,7 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def streams() -> dict[str, dict[str, Any]]:
-    """Return a stream of each network, in base64, and its PSNR."""
+    """Return the stream of each case, in base64, and its PSNR, by name."""
     pixels, golden = open_crop(), dict[str, dict[str, Any]]()
     for case in cases():
         data = encode_case(case, pixels)

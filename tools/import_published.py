@@ -2,13 +2,13 @@
 
     tools/import_published.py published.csv published_more.csv results/published
 
-The first csv has free text instead of rules; the tables below map each text to a rule. Nothing is
-guessed: a row without an entry ends the program. docs/protocol.md defines the ids.
-Where the text alone does not decide, the code that made the number does:
+The first csv has free text instead of protocol ids (docs/protocol.md); the tables below map each
+text to an id, and a row without an entry ends the program. If a text is ambiguous, the code that
+computed the number decides:
 
 - CompressAI's results/Readme.md: metrics of learned models refer to floating-point pictures, those
   of variable-rate models (added after 8-bit metrics) and of programs to 8-bit pictures.
-- CRDR and DC-VIC, src/utils/img_utils.py: pictures are truncated to 8 bits before any metric.
+- CRDR and DC-VIC, src/utils/img_utils.py: pictures are truncated to 8 bits before all metrics.
 - NeuralCompression, projects/illm/eval_folder_example.py: PSNR and MS-SSIM of rounded pictures,
   LPIPS of floating-point ones; its MS-SSIM pads odd sides as TensorFlow's does.
 """
@@ -27,7 +27,7 @@ from benchmark.published.registry import Paper, group_series, write_paper
 
 Row = Mapping[str, str]
 
-# Beginning of a source's title -> file of the registry; other files are named after repositories.
+# Start of a source's title -> its file in the registry; other files are named after repositories.
 FILES = {
     "HiFiC official": "hific",
     "CompressAI results: ": "compressai",
@@ -56,7 +56,7 @@ DOIS = {
     },
 }  # fmt: skip
 
-PROGRAMS = ("JPEG", "JPEG2000", "WebP", "AV1", "BPG", "HM", "VTM")  # decoders with 8-bit output
+PROGRAMS = ("JPEG", "JPEG2000", "WebP", "AV1", "BPG", "HM", "VTM")  # codecs with 8-bit output
 
 DATASETS = {
     "kodak": "kodak",
@@ -68,14 +68,14 @@ DATASETS = {
     "clic2021_test": "clic2021",
     "div2k_val": "div2k",
 }
-# DiffEIC's table calls a dataset Tecnick, but its BPG lies 1.4 dB below BPG on Tecnick at equal
-# rate (on Kodak .05 dB): the pictures must be others, as for CLIC2020.
+# DiffEIC's table names a dataset Tecnick, but its PSNR of BPG is 1.4 dB below that on Tecnick at
+# equal rates (on Kodak, 0.05 dB): its pictures must differ, as those of its CLIC2020 do.
 DIFFEIC_DATASETS = {**DATASETS, "tecnick": "tecnick-diffeic"}
-NEVER_ODD = ("kodak", "tecnick")  # datasets with sides that are multiples of 16
+EVEN_DATASETS = ("kodak", "tecnick")  # datasets with sides that are multiples of 16
 
 METRICS = {"psnr": "psnr_db", "lpips": "lpips_alex"}  # other metrics keep their names
 
-# (text, metric) -> protocol id, or (text, metric, maker of the stream) if the maker matters.
+# (text, metric) -> protocol id; or (text, metric, kind of codec) -> protocol id, see `_codec_kind`.
 PROTOCOLS: dict[tuple[str, ...], str] = {
     ("rgb8_imgavg", "psnr"): "psnr-rgb8/1",
     ("rgb8_imgavg_png", "psnr"): "psnr-rgb8-truncated/1",
@@ -131,7 +131,7 @@ REPORTED = {
     "psnr": "psnr-rgb/reported", "fid": "fid256/reported", "lpips": "lpips-alex/reported",
 }  # fmt: skip
 
-# Repository -> protocol of its rates, except for CompressAI's learned models.
+# Repository -> protocol of its rates; CompressAI's learned models have another.
 RATES = {
     "iwa-shi/CRDR": "coding/1",
     "iwa-shi/DC_VIC": "coding/1",
@@ -141,11 +141,11 @@ STRINGS, RATE_REPORTED = "bpp-strings/1", "bpp/reported"
 
 
 class Reading(NamedTuple):
-    """Kind and errors of a number that was read from a figure."""
+    """How a number was read from a figure, and its errors."""
 
-    kind: str  # point or sample
-    value_error: str  # ± in units of the metric
-    bpp_error: str = ""
+    kind: str  # "point": a marker; "sample": of a line at a chosen rate
+    value_error: str  # ±, in units of the metric
+    bpp_error: str = ""  # ±
     note: str = ""
 
 
@@ -180,7 +180,7 @@ SYSTEMS = {
     "JointAutoregressive(mbt2018)": "JointAutoregressive",
 }
 
-# Repository, pattern of the source's variant, variant, setting. The first match is used.
+# (prefix of a repository, pattern of a row's variant, our variant, our setting); first match wins.
 VARIANTS = [
     ("iwa-shi/CRDR", r"q=([\d.]+) beta=([\d.]+)", r"beta=\2", r"q=\1"),
     ("iwa-shi/CRDR", r"reproduced stage-3; q=(.*) beta=(.*)", r"beta=\2, trained again", r"q=\1"),
@@ -215,11 +215,11 @@ VARIANTS = [
     ("InterDigitalInc/CompressAI", r"(.*)", r"\1", ""),
     ("Nikolai10/EGIC", r"", "", ""),
 ]
-DIFFEIC_SYSTEMS = ("DiffEIC", "RDEIC-2", "RDEIC-5")  # by its authors, who also ran the others
+DIFFEIC_SYSTEMS = ("DiffEIC", "RDEIC-2", "RDEIC-5")  # by DiffEIC's authors, who ran others too
 
 
 def convert_row(row: Row) -> dict[str, str]:
-    """Convert a row of the first csv to a published point; raises `ValueError` without an entry."""
+    """Convert a row of the first csv to fields of a published point; raises `ValueError`."""
     repository = row["source_ref"].removeprefix("github:").partition(":")[0]
     system = SYSTEMS.get(row["codec"], row["codec"])
     if system == "DIRAC":
@@ -268,7 +268,7 @@ def _note(row: Row, repository: str, note: str) -> str:
 
 
 def _plain(text: str) -> str:
-    # writes beta=0.0 as beta=0
+    # changes beta=0.0 to beta=0
     return re.sub(r"=([\d.]+)", lambda match: f"={float(match[1]):g}", text)
 
 
@@ -276,14 +276,14 @@ def _protocol(row: Row, dataset: str) -> str:
     if row["how"] == "digitised":
         return REPORTED[row["metric"]]
     key = row["metric_protocol"], row["metric"]
-    protocol = PROTOCOLS.get(key) or PROTOCOLS.get((*key, _maker(row)))
+    protocol = PROTOCOLS.get(key) or PROTOCOLS.get((*key, _codec_kind(row)))
     if protocol is None:
-        raise ValueError(f"no entry of PROTOCOLS for {key}, {_maker(row)}")
-    # without an odd side nothing is padded, so both protocols give the same values
-    return "ms-ssim-rgb8/1" if "-padded" in protocol and dataset in NEVER_ODD else protocol
+        raise ValueError(f"no entry of PROTOCOLS for {key}, {_codec_kind(row)}")
+    # images without odd sides are not padded, so both protocols give the same values
+    return "ms-ssim-rgb8/1" if "-padded" in protocol and dataset in EVEN_DATASETS else protocol
 
 
-def _maker(row: Row) -> str:
+def _codec_kind(row: Row) -> str:
     if row["how"] == "table":
         return "table"
     if row["codec"] in PROGRAMS:
@@ -294,15 +294,14 @@ def _maker(row: Row) -> str:
 def _rate_protocol(row: Row, repository: str) -> str:
     if row["how"] != "author_csv":
         return RATE_REPORTED
-    if repository == "InterDigitalInc/CompressAI" and _maker(row) != "program":
+    if repository == "InterDigitalInc/CompressAI" and _codec_kind(row) != "program":
         return STRINGS
     return RATES.get(repository, RATE_REPORTED)
 
 
 def complete_row(row: Row) -> dict[str, str]:
-    """Convert a row of the second csv, with our ids, to a published point."""
-    # a source that does not state its rule is doubtful
-
+    """Convert a row of the second csv, which has our ids, to fields of a published point."""
+    # a number is doubtful if its source does not state the rule
     fields = {
         name: value for name, value in row.items() if name in PublishedPoint.__struct_fields__
     }
@@ -311,7 +310,7 @@ def complete_row(row: Row) -> dict[str, str]:
 
 
 def file_name(point: PublishedPoint) -> str:
-    """Return the name of a point's file in the registry."""
+    """Return the name, without suffix, of a point's file in the registry."""
     for title, name in FILES.items():
         if point.source.startswith(title):
             return name
@@ -320,7 +319,7 @@ def file_name(point: PublishedPoint) -> str:
 
 
 def write(first_rows: Iterable[Row], second_rows: Iterable[Row], folder: Path) -> int:
-    """Write a file for each source, in their order; return the number of points."""
+    """Write a file for each source in `folder`; return the number of points."""
     second_rows = list(second_rows)
     records = [*map(convert_row, first_rows), *map(complete_row, second_rows)]
     points = [

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Review the submissions that differ from BASE, draw the site, write comment.md for a pull request.
+# Review the submissions that differ from BASE, make the site, and write a comment (pull request).
 #
-#     tools/leaderboard.sh [BASE]        in a checkout with submissions/NAME.tar, or folders; without
-#                                        BASE every submission is reviewed
+#     tools/leaderboard.sh [BASE]     in a checkout with submissions/NAME.tar, or folders; without
+#                                     BASE every submission is reviewed
 #
-# OUT: folder of site/, reviews/ and comment.md (leaderboard); BENCH: the command; METRICS. Exit code
-# 1 if a reviewed submission is contradicted.
+# Variables: OUT, the folder of site/, reviews/ and comment.md (default: leaderboard); BENCH, the
+# command; METRICS. Exit code 1 if a review contradicts a submission.
 set -euo pipefail
 out=${OUT:-leaderboard} bench=${BENCH:-.venv/bin/bench} metrics=${METRICS:-psnr,ms_ssim} code=0
 mkdir -p "$out"
@@ -18,7 +18,7 @@ for pack in submissions/*.tar submissions/*/; do
   {
     printf '\n**%s**\n\n' "$name"
     if [ -f "$out/reviews/$name/review.md" ]; then
-      grep '^- \*\*' "$out/reviews/$name/review.md"  # a verdict for each question
+      grep '^- \*\*' "$out/reviews/$name/review.md"  # the verdict on each question
     else
       sed 's/^/    /' "$out/said"
     fi

@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
-# pyproject.toml -> requirements.lock: every package that a run or a test needs, exact, with hashes;
-# requirements-ray.lock, requirements-docs.lock: what these extras need beyond it;
-# platforms.lock: what rdrbench[all] needs on each system, processor and Python, by markers.
+# Make locks from pyproject.toml:
+# requirements.lock: each package that runs and tests need, with its exact version and hashes;
+# requirements-ray.lock, requirements-docs.lock: additional packages of these extras;
+# platforms.lock: packages of rdrbench[all], with markers for system, processor and Python.
 #
-#   tools/lock.sh             keeps the versions that are locked and still fit
-#   tools/lock.sh --upgrade   takes the newest that fit (any other option of `uv pip compile` works too)
+#   tools/lock.sh             keeps the locked versions that still fit
+#   tools/lock.sh --upgrade   takes the newest that fit (also: other options of `uv pip compile`)
 #
-# Needs uv on the PATH. One lock serves Python 3.11 and 3.12: it is resolved for the first, and
-# refused unless the second, held to the same versions, wants nothing else. The oldest C library
-# that all the wheels accept is glibc 2.34 (compressai's wheel decides). pyvips alone has no wheel.
-#
-# requirements-cpu.lock is kept by hand; tests/setup/test_locks.py says when it no longer fits.
-# docs/decisions/0011-locks-without-addresses.md says why there is no uv.lock.
+# Needs uv on the PATH. requirements.lock is for Python 3.11 and 3.12: it is resolved for 3.11, then
+# checked to be complete for 3.12. All wheels accept glibc 2.34 (compressai's needs that version).
+# Only pyvips has no wheel. requirements-cpu.lock is edited by hand; tests/setup/test_locks.py checks
+# it. docs/decisions/0011-locks-without-addresses.md explains why there is no uv.lock.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
@@ -25,7 +24,7 @@ pins() { grep -oE '^[a-z0-9][^ ]*==[^ ]+' "$1"; }
 
 names() { pins "$1" | sed 's/==.*//'; }
 
-beyond() { # extra, what it is for; its lock without what requirements.lock has
+beyond() { # extra, its purpose, more options; locks what requirements.lock does not have
   local lock=requirements-$1.lock
   compile "$1" 3.11 "$lock" --no-annotate --generate-hashes \
     --constraint requirements.lock --constraint requirements-ray.lock "${@:3}"
@@ -46,13 +45,13 @@ compile dev 3.12 "$newer" --no-annotate --constraint requirements.lock
 if ! missing=$(diff <(pins requirements.lock) <(pins "$newer") | grep '^>'); then
   echo "requirements.lock: $(pins requirements.lock | wc -l) packages, for Python 3.11 and 3.12"
 else
-  echo "Python 3.12 needs what the lock does not have; narrow pyproject.toml: $missing" >&2
+  echo "requirements.lock lacks packages for Python 3.12; restrict pyproject.toml: $missing" >&2
   exit 1
 fi
 beyond ray 'For `bench run --engine ray` and its tests (docs/cluster.md), beside requirements.lock.' "$@"
 beyond docs 'For `mkdocs build` and its test, beside requirements.lock.' "$@"
 
-[ -e platforms.lock ] || pins requirements.lock >platforms.lock # the same versions where they fit
+[ -e platforms.lock ] || pins requirements.lock >platforms.lock # prefer the same versions
 uv pip compile pyproject.toml --extra all --universal --python-version 3.11 \
   --output-file platforms.lock --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
   --quiet "$@"

@@ -1,10 +1,10 @@
-"""Mutants of a source: small changes of its syntax tree, each a defect that a test should notice.
+"""Mutants of source code: small changes of its syntax tree that a test should notice.
 
     python -m tools.mutate benchmark/compare --seed 7 --count 40
 
-tries them. Operators are exchanged with their neighbours, numbers changed by one, statements
-deleted, returned values replaced by None, orders reversed. Texts, annotations and decorators are
-left as they are.
+tests them. A mutant has a similar operator or function, a different number, a negated condition, no
+statement, None as the returned value, or a reversed order. Texts, annotations and decorators are
+never changed.
 """
 
 import ast
@@ -17,35 +17,35 @@ OPPOSITES = (
     *("LShift RShift", "BitAnd BitOr", "And Or"),
     *("min max", "any all", "minimum maximum", "argmin argmax", "nanmin nanmax"),
 )
-# Operators by the names of their nodes, and functions by name, with their replacements.
+# Names of operators' nodes and of functions -> their replacements.
 EXCHANGES = {
     **dict.fromkeys(("FloorDiv", "Mod", "Pow"), "Mult"),
     "reversed": "list",
     **dict(map(str.split, OPPOSITES)),
     **dict(pair.split()[::-1] for pair in OPPOSITES),
 }
-SKIPPED_FIELDS = ("annotation", "returns", "decorator_list", "type_params")  # fields of nodes
+SKIPPED_FIELDS = ("annotation", "returns", "decorator_list", "type_params")  # of nodes
 
 
 class Mutant(NamedTuple):
-    """A source with one change; `before` and `after` are the changed code from `ast.unparse`."""
+    """Source code with one change."""
 
     line: int  # first line of the changed expression or statement, from 1
     statement: tuple[int, int]  # first and last line of the statement, or of a block's head
-    at_import: bool  # executed at import: tests of every importing module may notice
+    at_import: bool  # executed at import, so that tests of every importing module may notice it
     text: str  # the line, stripped
-    before: str
-    after: str
-    source: str  # the whole file, mutated
+    before: str  # the expression or statement, from `ast.unparse`
+    after: str  # what replaces it
+    source: str  # the whole mutated file
 
     @property
     def change(self) -> str:
-        """Change in one line of text, without its position in the file."""
+        """Description of the change, without its line number."""
         return f"{self.before} => {self.after}"
 
 
 def mutants_of(source: str) -> list[Mutant]:
-    """Return all mutants of a source, in the order of its text."""
+    """Return all mutants of a file's source code, by line."""
     lines = source.encode().splitlines(keepends=True)
     line_starts = [0]
     for line in lines:
@@ -68,7 +68,7 @@ def mutants_of(source: str) -> list[Mutant]:
 def _nodes(
     parent: ast.AST, statement: tuple[int, int], in_function: bool
 ) -> Iterator[tuple[ast.expr | ast.stmt, tuple[int, int], bool]]:
-    """Yield each expression and statement, its statement's lines, whether it is in a function."""
+    """Yield expressions and statements, each statement's lines, and whether in a function."""
     for field, value in ast.iter_fields(parent):
         if field in SKIPPED_FIELDS:
             continue
@@ -97,7 +97,7 @@ def _head(statement: ast.stmt) -> tuple[int, int]:
 
 
 def _is_typing_only(node: ast.AST) -> bool:
-    """Return whether a node only serves type checkers."""
+    """Return whether only type checkers use a node."""
     name = getattr(node, "test" if isinstance(node, ast.If) else "value", None)
     return (
         isinstance(node, ast.If | ast.Subscript)

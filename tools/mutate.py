@@ -1,10 +1,10 @@
-"""Mutation testing: small defects of the code that no test would notice.
+"""Mutation testing: find small changes of the code that no test notices.
 
-    python -m tools.mutate benchmark/compare --seed 7 --count 40     40 mutants of that folder
-    python -m tools.mutate --changed main                            in the lines that differ
+    python -m tools.mutate benchmark/compare --seed 7 --count 40     40 mutants of a folder
+    python -m tools.mutate --changed main            all mutants of the lines that differ from main
 
-Runs, in a copy of the project, the test files that execute each changed line, according to the map
-of `tools.affected`, and prints the test that noticed it. Exit code 1 if a mutant survived.
+For each mutant, runs the test files that execute its line (map of `tools.affected`) in a copy of
+the project, and prints the test that failed. Exit code 1 if no test failed for some mutant.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from scipy.stats import binomtest
 from tools.affected import ALL_TESTS, MAP, ROOT, changes, importers
 from tools.mutants import Mutant, mutants_of
 
-MUTANT_SECONDS = 1800  # time limit of a mutant's tests: an endless mutant counts as noticed
+MUTANT_SECONDS = 1800  # time limit of a mutant's tests; a mutant that reaches it is killed
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
-Lines = dict[str, dict[str, list[int]]]  # executed lines by source and test file
+Lines = dict[str, dict[str, list[int]]]  # source file -> test file -> executed lines
 
 
 class FileMutant(NamedTuple):
@@ -42,14 +42,14 @@ class FileMutant(NamedTuple):
 
 
 def find_mutants(source: str) -> list[FileMutant]:
-    """Return all mutants of a file, or of the files in a folder, in the order of paths."""
+    """Return all mutants of a file, or of the files in a folder, by path and line."""
     files = [ROOT / source] if source.endswith(".py") else sorted((ROOT / source).rglob("*.py"))
     names = {str(file.relative_to(ROOT)): file.read_text() for file in files}
     return [FileMutant(name, mutant) for name, text in names.items() for mutant in mutants_of(text)]
 
 
 def copy_project(target: Path, root: Path = ROOT) -> None:
-    """Copy every path that git knows or would add; links are copied as links."""
+    """Copy every file that git does not ignore, links as links, and the built C loops."""
     arguments = ["git", "-C", root, "ls-files", "-z", "-co", "--exclude-standard"]
     output = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
     for name in filter(None, output.split("\0")):
@@ -73,7 +73,7 @@ def tests_of(entry: FileMutant, lines: Lines) -> list[str]:
 
 
 def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
-    """Return pytest's exit code, -1 after `MUTANT_SECONDS`, and the test that failed."""
+    """Return pytest's exit code and the failed test; -1 and the reason after `MUTANT_SECONDS`."""
     paths = os.pathsep.join(map(str, (copy, copy / "tests")))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     arguments = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--basetemp=temporary"]
@@ -84,7 +84,7 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
             timeout=MUTANT_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return -1, "it did not end"
+        return -1, "the time limit"
     match = FAILED.search(process.stdout)
     return process.returncode, match[1] if match else process.stdout[-500:]
 
@@ -105,14 +105,14 @@ def judge(copy: Path, entry: FileMutant, tests: Sequence[str]) -> str:
 
 def main() -> int:
     """Run the command; return 0 if every mutant is killed, else 1."""
-    parser = argparse.ArgumentParser(description="Sample mutants, and run the tests of each.")
+    parser = argparse.ArgumentParser(description="Sample mutants, and test each mutant.")
     parser.add_argument("places", nargs="*", help="files or folders, each sampled separately")
     parser.add_argument("--changed", metavar="COMMIT", help="only lines that differ from COMMIT")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
-    parser.add_argument("--count", type=int, help="mutants per place; default: all")
+    parser.add_argument("--count", type=int, help="number of mutants per place; default: all")
     options = parser.parse_args()
     if not MAP.exists():
-        parser.error("there is no map of executed lines: python -m tools.affected --record")
+        parser.error("no map of executed lines: run `python -m tools.affected --record` first")
     lines: Lines = json.loads(MAP.read_text())["tests"]
     commit = options.changed
     changed = {change.after: change for change in changes(commit)} if commit else {}

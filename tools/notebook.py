@@ -1,6 +1,6 @@
-"""Execute docs/notebook.ipynb and store the outputs of its cells, as Jupyter does.
+"""Execute docs/notebook.ipynb, and store the outputs of its cells as Jupyter does.
 
-python -m tools.notebook; tests/api/test_notebook.py runs the cells too.
+Run `python -m tools.notebook`; tests/api/test_notebook.py runs the cells too.
 """
 
 import ast
@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
-DPI = 72  # low, since the notebook is read in a browser and stored in git
-COLOURS = 32  # of a figure's palette, which halves the file
+DPI = 72  # low, since git stores the notebook and browsers show it
+COLOURS = 32  # colours of a figure's palette; a palette halves the size of the file
 
 
 def run_cell(source: str, names: dict[str, Any]) -> Any:
-    """Run a cell; return the value of its last line if that is an expression."""
+    """Run a cell; return the value of its last statement if this is an expression, else None."""
     tree = ast.parse(source)
     last_statement = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, str(NOTEBOOK), "exec"), names)
@@ -31,7 +31,7 @@ def run_cell(source: str, names: dict[str, Any]) -> Any:
 
 
 def represent(value: Any) -> dict[str, Any]:
-    """Return Jupyter's representations of a value by media type."""
+    """Return a value's representations in Jupyter, by media type."""
     if isinstance(value, Figure):
         return {"image/png": base64.b64encode(render(value)).decode(), "text/plain": "<Figure>"}
     texts = {"text/plain": repr(value)}
@@ -52,7 +52,7 @@ def render(figure: Figure) -> bytes:
 
 
 def run_cells(cells: list[dict[str, Any]]) -> tuple[list[Any], dict[str, Any]]:
-    """Run the code cells; return their values, and the names that they define."""
+    """Run the code cells; return their values, and the variables that they define."""
     names: dict[str, Any] = {"__name__": "notebook"}
     sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     return [run_cell(source, names) for source in sources], names

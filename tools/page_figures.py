@@ -1,10 +1,10 @@
-"""Draw page.png, viewer.png, review.png and site.png of docs/figures in Chromium, 1440 x 900.
+"""Make screenshots of pages in Chromium: page, viewer, review and site.png of docs/figures.
 
     python tools/page_figures.py [--into docs/figures]
 
-page.png shows the curves of Kodak's bundled rows; viewer.png a point opened from its link, on
-scikit-image's photographs, since Kodak's are not part of this project; review.png and site.png a
-pack of scikit-image's photographs. This takes minutes, in a temporary folder.
+page.png shows the curves of Kodak's bundled rows; viewer.png, a point that a link opens, on
+scikit-image's photographs, since Kodak's are not part of this project; review.png and site.png, a
+pack of scikit-image's photographs. The measurements take minutes, in a temporary folder.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
-WINDOW = {"width": 1440, "height": 900}
-COLOURS = 256  # of the palette, so that a screenshot with photographs stays below 400 kB
+WINDOW = {"width": 1440, "height": 900}  # in px
+COLOURS = 256  # colours of a palette, with which screenshots of photographs stay below 400 kB
 MEASURED_CELLS = ("--codecs", "ours:beta=3.84,ours:beta=0,jpeg,webp,vtm", "--dataset", "sample")
 SUBMITTED_CODECS, CLAIM = "ours:beta=3.84,jpeg,webp", "webp 30 % fewer bits than jpeg"
 VIEWER_LINK = "sample/ours:beta=3.84/q=2/chelsea.png?beside=jpeg"
@@ -53,19 +53,19 @@ def main(into: Path) -> None:
 
 
 def bench(*arguments: str) -> None:
-    """Run a verb of this checkout; exits if it fails."""
+    """Run `bench` of this checkout with these arguments; exits if it fails."""
     process = subprocess.run([sys.executable, "-m", "benchmark", *arguments], cwd=ROOT, check=False)
     if process.returncode:
-        sys.exit(f"bench {' '.join(arguments)}: exit {process.returncode}")
+        sys.exit(f"bench {' '.join(arguments)}: exit code {process.returncode}")
 
 
 def screenshot(page: Path, selector: str, link: str = "") -> bytes:
-    """Return a PNG of a page after `selector` matches; link: the part of the address after #."""
+    """Return a PNG of a page once an element matches; link: the part of the address after #."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if chromium is None:
-        sys.exit("no Chromium on the PATH: install it, then run this again")
+        sys.exit("there is no Chromium on the PATH: install it, then run this again")
     with sync_playwright() as playwright:
-        # colours independent of the screen; no sandbox, since a container may lack namespaces
+        # these make colours independent of the screen, and work in containers without namespaces
         arguments = ["--no-sandbox", "--force-color-profile=srgb"]
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         tab = browser.new_page(viewport=WINDOW, color_scheme="light", reduced_motion="reduce")

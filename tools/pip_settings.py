@@ -1,6 +1,6 @@
-"""Print pip's configured indexes as uv's settings, lines "NAME=value", unless already set.
+"""Print pip's settings of indexes as uv's variables, lines "NAME=value", unless already set.
 
-Run it with the Python of that pip, which reads pip.conf and PIP_*.
+Run it with the Python of that pip, which reads pip.conf and the variables PIP_*.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 from ast import literal_eval
 from collections.abc import Iterable
 
-NAMES = {  # pip's name -> uv's name, separator of several values
+NAMES = {  # pip's setting -> uv's variable, and its separator of several values
     "index-url": ("UV_DEFAULT_INDEX", " "),
     "extra-index-url": ("UV_INDEX", " "),
     "find-links": ("UV_FIND_LINKS", ","),
@@ -25,7 +25,7 @@ SECTIONS = ("global", "install", ":env:")  # later ones override earlier ones
 
 
 def settings(config_lines: Iterable[str]) -> dict[str, str]:
-    r"""Convert lines of `pip config list` to uv's settings.
+    r"""Convert lines of `pip config list` to uv's variables.
 
     >>> settings(["global.index-url='https://a/simple'", ":env:.find-links='/b\\n/c'"])
     {'UV_DEFAULT_INDEX': 'https://a/simple', 'UV_FIND_LINKS': '/b,/c'}

@@ -1,7 +1,7 @@
-"""Print the README's table of results on Kodak, and a table of other metrics, from the rows.
+"""Print the README's table of results on Kodak, a table of other metrics, and a note, from rows.
 
-python -m tools.results_table; tests/commands/test_documentation.py compares the pages with its
-output. The table of other metrics, and the note, are in docs/experiments/metrics.md.
+Run `python -m tools.results_table`; tests/commands/test_documentation.py compares its output with
+the pages. The table of other metrics and the note are in docs/experiments/metrics.md.
 """
 
 import math
@@ -23,7 +23,7 @@ from benchmark.system.text import listed
 
 KODAK = Path(__file__).parents[1] / "results" / "kodak"
 ANCHOR = "vtm"
-CODECS = {  # label in the rows -> name in the README
+CODECS = {  # label in the rows -> name in the README, best PSNR first
     "vtm": "VTM 23.13 (VVC)",
     "vvenc": "VVenC (VVC), fast, 4:2:0",
     "avif:speed=2": "AVIF (libaom, speed 2)",
@@ -52,18 +52,18 @@ OTHER_METRICS = {  # metric -> name on the page
     "nlpd": "NLPD",
     "psnr_hvs_m": "PSNR-HVS-M",
 }
-SEARCH = 1  # effort of the encoder search in the table
-CONTAINER_CODEC = "avif:speed=2"  # codec whose files have a container
-MIN_OVERLAP = 0.5  # overlap of two curves below which docs/protocol.md marks a BD-rate
+SEARCH = 1  # `effort` of the encoder search in the table
+CONTAINER_CODEC = "avif:speed=2"  # codec whose streams have a container
+MIN_OVERLAP = 0.5  # a BD-rate of curves that overlap less is marked (docs/protocol.md)
 
 
 def lines(kodak: Path) -> Iterator[str]:
-    """Yield the lines of the table, best PSNR first; kodak: results with the bundled rows."""
-    # BD-rates against VTM with 95 % intervals, LPIPS of the mean curve at one rate, work of encoder
-    # and decoder, typical seconds of both on one core
+    """Yield the lines of the table; kodak: folder of the bundled rows."""
+    # BD-rates against VTM with 95 % intervals; LPIPS of the mean curve at a rate; kMAC and typical
+    # seconds on one core, of encoder and decoder together
     rows = _rows(kodak)
     rates = [bd_rates(rows, ANCHOR, metric) for metric in ("psnr", LPIPS)]
-    # all images have the same size, so the rate of the set is the mean rate
+    # since all images have the same size, the rate of the set is the mean of their rates
     ranked = benchmark.rank(rows, RANKING_TARGET, metrics=LPIPS, budget="set").set_index("codec")
     yield f"| Kodak, 24 images | {' | '.join(HEADINGS)} |"
     yield f"|---|{'--:|' * len(HEADINGS)}"
@@ -79,7 +79,7 @@ def lines(kodak: Path) -> Iterator[str]:
 
 
 def other_metrics(kodak: Path) -> Iterator[str]:
-    """Yield the lines of the table of BD-rates in other metrics; x: the curves cross."""
+    """Yield the lines of the table of BD-rates in other metrics; "x" marks curves that cross."""
     rows = _rows(kodak)
     yield f"| codec | {' | '.join(OTHER_METRICS.values())} |"
     yield f"|---|{'--:|' * len(OTHER_METRICS)}"
@@ -94,7 +94,7 @@ def other_metrics(kodak: Path) -> Iterator[str]:
 
 
 def note(kodak: Path) -> str:
-    """Return the note on container bytes, pairs and crossing curves."""
+    """Return the note on AVIF's container, other anchors, and crossing curves."""
     rows = benchmark.load(kodak, details=True)
     rows = rows[rows["codec"].isin([ANCHOR, CONTAINER_CODEC])]
     bare_bytes = rows["num_bytes"] - rows["container_bytes"].fillna(0)
@@ -124,7 +124,7 @@ def note(kodak: Path) -> str:
 
 
 def crossings(rows: pd.DataFrame, anchor: str, metric: str) -> list[str]:
-    """Return the labels of the codecs whose curves cross the anchor's."""
+    """Return the labels of the codecs whose curves cross the anchor's curve."""
     summary = read_with_anchor(source_of(rows), "all", (metric,)).summary
     (reference,) = (edition for edition, label in summary.labels.items() if label == anchor)
     comparisons = compare(summary, [Metric.named(metric)], reference, USUAL_RULE)
@@ -137,7 +137,7 @@ def _rows(kodak: Path) -> pd.DataFrame:
 
 
 def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
-    """Return BD-rates against the anchor by label, with intervals if available."""
+    """Return texts of BD-rates (%) against the anchor, with intervals if available, by label."""
     cells = {anchor: "0"}
     for row in benchmark.bd_rate(rows, anchor, metric).to_dict("records"):
         value, low, high = (row[f"bd_rate_{end}percent"] for end in ("", "low_", "high_"))

@@ -1,4 +1,4 @@
-"""Copy rows of a results folder into the project's results/, as bundled rows.
+"""Copy rows from a results folder to the project's results/, as bundled rows.
 
     bench run --codecs ours,hyperprior:weights=matched --dataset kodak --metrics all --results fresh
     tools/ship_results.py fresh kodak checkpoints ours
@@ -7,9 +7,9 @@
     tools/ship_results.py ablation/results kodak ablation ours --into results/ablation/results
     tools/ship_results.py whole kodak whole charm --into results/budgets/results
 
-Copies every row of the codecs, given by label or by name without options, to the shard
-`shipped-checkpoints`, with their runs' records and the reduced distribution metrics (by `bench
-report`, say). Features and streams are not copied.
+Arguments: results folder, dataset, name, codecs (a label, or a name for all variants). The shard
+`shipped-NAME` gets all their rows; records of their runs and values of distribution metrics (which
+`bench report` computes) are copied too, features and streams are not.
 """
 
 import argparse
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 
 
 def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -> None:
-    """Write the shard and the run records; exits if a codec has no rows."""
+    """Write the shard and the run records; exits if a codec has no rows or a failed row."""
     table = Store(source / dataset).table()
     labels = [
         {codec, label_of(CodecSpec.parse(codec, variant))}
@@ -43,7 +43,7 @@ def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -
         pl.Series([bool(names & set(codecs)) for names in labels], dtype=pl.Boolean)
     )
     if {*rows["status"]} != {"ok"}:
-        raise SystemExit("some of the rows are failures: measure them again")
+        raise SystemExit(f"{source / dataset} has failed rows of these codecs: run them again")
     target = Store(into / dataset)
     path = target.write_bundled(name, rows)
     if any((source / dataset / "sets").glob("*.parquet")):

@@ -1,12 +1,12 @@
-"""Make a pack without metrics from a folder of VTM streams and their points.csv.
+"""Make a pack without metrics from a folder of VTM streams and its points.csv.
 
     tools/vtm_pack.py ANCHORS DRAFT.tar
     bench run --codecs vtm --pack DRAFT.tar --dataset sample --metrics all   # and kodak
     bench pack export results/packs/vtm-23.13.tar --codecs vtm --dataset kodak,sample --note ...
 
-made the project's pack: the run decodes and scores the streams, and the export has its rows.
-points.csv has the columns dataset, image, width, height, qp, stream (its file), stream_sha256,
-pixels_sha256, bytes and encode_seconds.
+These commands made the project's pack: the run decodes the streams of the draft and measures the
+metrics, and the export contains the rows. points.csv has the columns dataset, image, width, height,
+qp, stream (a file), stream_sha256, pixels_sha256, bytes and encode_seconds.
 """
 
 import csv
@@ -25,7 +25,7 @@ VERSION = "VTM 23.13"
 
 
 def recorded_info() -> CodecInfo:
-    """Describe the program by version and call, since its sha256 was not recorded."""
+    """Describe VTM by its version and command, since its sha256 was not recorded."""
     command = VTM().command_text()
     return CodecInfo(
         version=VERSION,
@@ -45,7 +45,7 @@ def main(anchors: Path, out: Path) -> None:
             data = (anchors / point["stream"]).read_bytes()
             digest = hashlib.sha256(data).hexdigest()
             if (digest, str(len(data))) != (point["stream_sha256"], point["bytes"]):
-                raise SystemExit(f"{point['stream']} is not the stream that points.csv names")
+                raise SystemExit(f"{point['stream']}: sha256 or bytes differ from points.csv")
             width, height = int(point["width"]), int(point["height"])
             streams[digest] = data
             setting = Setting("qp", float(point["qp"]))

@@ -1,7 +1,7 @@
-"""The command `tools/on_gpu.sh`: pack what a machine without a network needs, and measure there.
+"""The command `tools/on_gpu.sh`: pack the project for a machine with a GPU, and measure there.
 
 `measure` runs eight steps, each in its own process, and writes a line of JSON after each result.
-Exit code 1 if a claim does not hold or a measurement fails or is cut off, 2 if none can start.
+Exit code 1 if a claim does not hold or a measurement failed or was cut off; 2 if none can start.
 """
 
 import argparse
@@ -25,16 +25,16 @@ from tools.gpu.results import FILE, REST, is_good, read_lines, table, write_line
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "compressai", "pytorch-fid", "lpips", "numpy", "constriction")
-END_SECONDS = 5.0  # time for a step to end after SIGTERM
-MINUTES = 13.0
+END_SECONDS = 5.0  # between SIGTERM and SIGKILL of a step
+MINUTES = 13.0  # default time limit of all steps
 
 
 class Step(NamedTuple):
-    """Measurements of a process, and their time limit."""
+    """Measurements in one process, with a time limit."""
 
     name: str
     seconds: float  # 0 for the last step, which has the remaining time
-    cells: str  # "module:function"; the function yields named measurements of the conditions
+    cells: str  # "module:function"; the function makes named measurements for `Conditions`
 
 
 STEPS = (
@@ -52,7 +52,7 @@ STEPS = (
 def measure(
     out: Path, steps: Sequence[Step], device: str, small: bool = False, minutes: float = MINUTES
 ) -> bool:
-    """Run steps within `minutes`; return whether nothing is missing and every claim holds."""
+    """Run steps within `minutes`; return whether all succeeded and all their claims hold."""
     description = describe(device, small)
     out.mkdir(parents=True, exist_ok=True)
     write_line(out, {"described": description, "date": f"{datetime.now(UTC):%Y-%m-%d}"})
@@ -71,7 +71,7 @@ def measure(
 
 
 def deadlines(steps: Sequence[Step], minutes: float) -> list[float]:
-    """Return the seconds after the start at which steps are cut off.
+    """Return when each step is cut off, in seconds after the start.
 
     >>> deadlines(STEPS[:3], 2), deadlines(STEPS[-1:], 13)
     ([15, 90, 120], [780])
@@ -93,19 +93,19 @@ def _run_step(command: Sequence[str], seconds: float | None) -> str:
             process.terminate()
             try:
                 process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:  # the step may wait for a GPU forever
+            except subprocess.TimeoutExpired:  # e.g. it waits for a GPU forever
                 process.kill()
 
 
 def describe(device: str, small: bool) -> dict[str, Any]:
-    """Return machine, versions, commit and images; raises `Unavailable` without a GPU."""
+    """Describe GPU, machine, versions and images; raises `Unavailable` for "cuda" without a GPU."""
     gpu = "a CPU in place of a GPU"
     if device == "cuda":
         query = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
         try:
             query_output = subprocess.run(query, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            reason = "there is no GPU: try the measurements with --device cpu --small"
+            reason = "there is no GPU: try out the measurements with --device cpu --small"
             raise Unavailable(reason) from error
         gpu = query_output.stdout.strip()
     try:
@@ -123,24 +123,24 @@ def describe(device: str, small: bool) -> dict[str, Any]:
 
 
 def main(command_line: Sequence[str]) -> int:
-    """Run the command."""
+    """Run the command; return its exit code."""
     names = [step.name for step in STEPS]
     parser = argparse.ArgumentParser(prog="tools/on_gpu.sh", description=(__doc__ or "").strip())
     verbs = parser.add_subparsers(dest="verb", required=True)
-    pack_parser = verbs.add_parser("pack", help="make the archives for a machine without a network")
+    pack_parser = verbs.add_parser("pack", help="make archives for a machine without a network")
     pack_parser.add_argument("folder", type=Path)
-    table_parser = verbs.add_parser("table", help="print the tables of results")
-    table_parser.add_argument("folder", type=Path, help="folder given to measure with --out")
+    table_parser = verbs.add_parser("table", help="print tables of results and bars")
+    table_parser.add_argument("folder", type=Path, help="folder given to measure as --out")
     measure_parser = verbs.add_parser("measure", help="measure in steps with time limits")
-    measure_parser.add_argument("--out", type=Path, required=True, help=f"folder of {FILE}")
+    measure_parser.add_argument("--out", type=Path, required=True, help=f"folder for {FILE}")
     measure_parser.add_argument(
         "--from", choices=names, default=names[0], dest="first_step", metavar="STEP"
     )
     measure_parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    measure_parser.add_argument("--small", action="store_true", help="one crop, a tiny network")
-    measure_parser.add_argument("--minutes", type=float, default=MINUTES, help="for all steps")
+    measure_parser.add_argument("--small", action="store_true", help="only one crop, tiny networks")
+    measure_parser.add_argument("--minutes", type=float, default=MINUTES, help="time limit")
     arguments = parser.parse_args(command_line)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step ends, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step's process ends, too
     try:
         if arguments.verb == "pack":
             loads.pack(arguments.folder)
@@ -149,10 +149,10 @@ def main(command_line: Sequence[str]) -> int:
             if arguments.small and arguments.device != "cpu":
                 raise UsageError("--small is only for trials on a CPU: add --device cpu")
             steps = STEPS[names.index(arguments.first_step) :]
-            is_complete = measure(
+            is_success = measure(
                 arguments.out.resolve(), steps, arguments.device, arguments.small, arguments.minutes
             )
-            return 0 if is_complete else 1
+            return 0 if is_success else 1
         print(*table(arguments.folder), sep="\n")
     except BenchError as error:
         print(f"on_gpu: {error}", file=sys.stderr)

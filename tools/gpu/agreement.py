@@ -1,4 +1,4 @@
-"""Agreement of a GPU with the CPU: imports, tests, streams and rows, metrics, features."""
+"""Check that a GPU agrees with the CPU: imports, tests, streams and rows, metrics, features."""
 
 import warnings
 from collections.abc import Callable
@@ -32,20 +32,20 @@ from tools.gpu.conditions import (
 )
 from tools.gpu.results import FID, LOOPS, Result
 
-TOLERANCE = 1e-5
-MAX_LEVELS = 1  # difference allowed between the 8-bit pixels of two devices
+TOLERANCE = 1e-5  # relative difference allowed between metrics or features of two devices
+MAX_LEVELS = 1  # difference allowed between 8-bit pixels of two devices
 EXCHANGED_CODECS = "ours:beta=0,ours:beta=0:size=micro,ours:beta=0:exact=1"
-TESTS = ("training", "recorded_step", "coding", "metrics")
+TESTS = ("training", "recorded_step", "coding", "metrics")  # NAME of tests/device/test_NAME.py
 PACKAGES = (
     *("polars", "msgspec", "typer", "constriction", "compressai", "lpips", "pytorch_fid"),
     *("pytorch_msssim", "pytorch_optimizer", "torchvision", "skimage", "hypothesis"),
 )
-# Names to measure first: Inception, then metrics that a package has too
+# Measured first: features of Inception, then metrics that a package has too
 FIRST_METRICS = ("inception256", FID, "lpips", "ms_ssim", "dists")
 
 
 def start(conditions: Conditions) -> Cells:
-    """Report versions, a first image, and packages."""
+    """Report versions, code an image, and import packages."""
     yield "versions", partial(_versions, conditions)
     yield "ours on sample", partial(_sample, conditions)
     yield "imports", _imports
@@ -62,7 +62,7 @@ def _imports() -> Result:
     for name in PACKAGES:
         try:
             import_module(name)
-        except Exception as error:  # packages may raise any exception
+        except Exception as error:  # a package may raise any exception
             missing.append(f"{name} ({one_line(error)})")
     text = f"without {', '.join(missing)}" if missing else f"all {len(PACKAGES)}"
     return Result(text, passed=not missing)
@@ -76,7 +76,7 @@ def _sample(conditions: Conditions) -> Result:
 
 
 def tests(conditions: Conditions) -> Cells:
-    """Run every test with the marker `device`."""
+    """Run the tests for a GPU, file by file."""
     for name in TESTS[-1:] if conditions.small else TESTS:
         yield f"test_{name}", partial(_tests, conditions, f"tests/device/test_{name}.py")
 
@@ -89,14 +89,14 @@ def _tests(conditions: Conditions, path: str) -> Result:
 
 
 def coding(conditions: Conditions) -> Cells:
-    """Measure codecs' seconds; streams of either device decode on both, within one level."""
+    """Time codecs on both devices; decode the streams of each device on both."""
     devices = conditions.device, "cpu"
     for device, peer in dict.fromkeys((devices, devices[::-1])):
         yield f"{device} to {peer}", partial(_code_and_decode, conditions, device, peer)
 
 
 def _code_and_decode(conditions: Conditions, device: str, peer: str) -> Result:
-    """Encode with one worker for times and with several workers; decode on the peer."""
+    """Encode on a device, with one worker and with several; decode on it and on the peer."""
     codecs = ("--codecs", EXCHANGED_CODECS, "--points", "ours.q=1,3", "--metrics", "psnr,ms_ssim")
     images = ("--dataset", conditions.dataset, "--limit", 1 if conditions.small else 2)
     folders = [conditions.scratch / f"{workers}-{device}" for workers in ("single", "several")]
@@ -119,7 +119,7 @@ def _code_and_decode(conditions: Conditions, device: str, peer: str) -> Result:
 
 
 def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[int]:
-    """Return the largest difference of each stream's pixels on two devices, 0..255."""
+    """Return each stream's largest difference between pixels of two devices; 255 if one fails."""
     (store,) = (Store(rows_folder.parent) for rows_folder in folder.glob("*/per_image"))
     differences = []
     for (codec, variant), codec_rows in rows.group_by("codec", "variant", maintain_order=True):
@@ -139,7 +139,7 @@ def _levels(folder: Path, rows: pl.DataFrame, devices: tuple[str, str]) -> list[
 
 
 def metrics(conditions: Conditions) -> Cells:
-    """Compare values with the CPU's (within 1e-5) and times with the packages'."""
+    """Compare values of metrics and features with the CPU's, and times with packages'."""
     for name in dict.fromkeys((*FIRST_METRICS, *METRICS, *FEATURE_SPACES)):
         function = _metric if name in METRICS else _features
         yield name, partial(function, conditions, name)
@@ -175,7 +175,7 @@ def _tensor(pixels: Pixels) -> torch.Tensor:
 
 
 def _package(name: str, device: str) -> Callable[..., Any] | None:
-    # returns a package's distance of two images in 0..255, with random weights
+    # returns a package's function of two images in 0..255, with random weights; None if it has none
     nets = {"lpips": "alex", "lpips_squeeze": "squeeze", "lpips_vgg": "vgg"}
     if name == "ms_ssim":
         from pytorch_msssim import ms_ssim
@@ -197,7 +197,7 @@ def _package(name: str, device: str) -> Callable[..., Any] | None:
 
 
 def _features(conditions: Conditions, name: str) -> Result:
-    """Measure patches per second, and differences from the CPU's (for Inception, pytorch-fid's)."""
+    """Measure patches per second, and the difference from features computed on the CPU."""
     side = 16 if conditions.small else 64
     coarse = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     pixels = coarse.repeat(16, 0).repeat(16, 1)
@@ -218,7 +218,7 @@ def _features(conditions: Conditions, name: str) -> Result:
 
 
 def _space(name: str, device: str) -> Callable[[Pixels], Any]:
-    # returns a function from an image to the features of its patches, float32 (patches, n)
+    # returns a function that computes an image's features, float32 (patches, features)
     if name != FID:
         space: Callable[[Pixels], Any] = metric_class(name)(device).features
         return space

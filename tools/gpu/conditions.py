@@ -1,4 +1,4 @@
-"""Conditions of measurements on a GPU: device, images, weights, folders, programs."""
+"""Conditions of measurements on a GPU (device, images, folders, weights), and their helpers."""
 
 import subprocess
 import sys
@@ -30,37 +30,37 @@ from benchmark.system.backbone import Backbone, channels_last
 from tools.gpu.results import Result
 
 ROOT = Path(__file__).parents[2]
+# Name of a backbone -> torchvision's function that builds it.
 MODELS = {"AlexNet": "alexnet", "SqueezeNet 1.1": "squeezenet1_1", "VGG-16": "vgg16"}
-
-Cells = Iterator[tuple[str, Callable[[], Result]]]
+Cells = Iterator[tuple[str, Callable[[], Result]]]  # (name, measurement)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Folders and device of the measurements, which are only tried out if `small`."""
+    """Folders, device and size of the measurements."""
 
     out: Path  # folder of results
-    scratch: Path  # folder for everything else
+    scratch: Path  # folder for all other files
     device: str
-    small: bool
+    small: bool  # if true, measurements are only tried out, on one crop and tiny networks
 
     @property
     def dataset(self) -> str:
-        """Name of Kodak if its images are present, else of the bundled sample."""
+        """Name of the dataset: Kodak if its images are present, else the bundled sample."""
         try:
             return "sample" if self.small else str(open_dataset("kodak").name)
         except Unavailable:
             return "sample"
 
     def images(self, count: int) -> list[Pixels]:
-        """Return the pixels of the first images; of one crop if small."""
+        """Return the pixels of the first `count` images; if small, of one crop."""
         paths = [image.path for image in islice(open_dataset(self.dataset).images, count)]
         if self.small:
             return [read_image(paths[0]).pixels[:256, :272].copy()]
         return [read_image(path).pixels for path in paths]
 
     def pictures(self, count: int) -> Path:
-        """Make a folder of `count` pictures: of 2 megapixels if `count` is 40, else of 256 px."""
+        """Make a folder of `count` pictures: 40 have 2 megapixels, other numbers 256 x 256."""
         height, width = (1224, 1632) if count == 40 and not self.small else (256, 256)
         folder = self.scratch / f"pictures-{count}"
         if folder.exists():
@@ -78,7 +78,7 @@ class Conditions:
 
 @contextmanager
 def seeded_weights() -> Iterator[None]:
-    """Give metrics' networks seeded weights instead of files, which does not change their speed."""
+    """Use random, seeded weights instead of files in metrics; their speed does not change."""
 
     def load_seeded(backbone: Backbone, _: Path, device: str, dtype: torch.dtype) -> dict[str, Any]:
         import torchvision
@@ -101,7 +101,7 @@ def seeded_weights() -> Iterator[None]:
 
 @cache
 def inception_state() -> Any:
-    """Return seeded weights of pytorch-fid's Inception that keep a signal's scale."""
+    """Return seeded weights of pytorch-fid's Inception whose layers keep a signal's scale."""
     import torchvision
     from pytorch_fid import inception
 
@@ -118,7 +118,7 @@ def inception_state() -> Any:
 
 
 def make_untrained_codec(conditions: Conditions, size: str) -> str:
-    """Make an `ours` checkpoint with initial weights fitted to two crops; return its codec."""
+    """Make an `ours` checkpoint that is only initialised on two crops; return its codec spec."""
     size = "tiny" if conditions.small else size
     path = conditions.scratch / f"{size}.safetensors"
     codec = f"ours:beta=0:checkpoint={path}"
@@ -137,7 +137,7 @@ def make_untrained_codec(conditions: Conditions, size: str) -> str:
 
 
 def calls_per_second(step: Callable[[], object], device: str, min_seconds: float) -> float:
-    """Measure calls per second, after one call to warm up."""
+    """Measure calls per second for at least `min_seconds`, after one call to warm up."""
     wait: Callable[[], Any] = torch.cuda.synchronize if device == "cuda" else lambda: None
     step()
     wait()
@@ -146,13 +146,13 @@ def calls_per_second(step: Callable[[], object], device: str, min_seconds: float
         step()
         calls += 1
         if calls % 10 == 0:
-            wait()  # otherwise the queued work could take far longer
+            wait()  # otherwise the queue could hold far more than `min_seconds` of work
     wait()
     return calls / (perf_counter() - started)
 
 
 def run_module(*arguments: object, max_code: int = 0) -> str:
-    """Run a Python module; return its output, or raise `RuntimeError` above `max_code`."""
+    """Run a Python module; return its stdout. Raises `RuntimeError` above exit code `max_code`."""
     command = [sys.executable, "-m", *map(str, arguments)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if process.returncode > max_code or process.returncode < 0 or not process.stdout:
@@ -164,7 +164,7 @@ def run_module(*arguments: object, max_code: int = 0) -> str:
 
 
 def measure_rows(folder: Path, *arguments: object) -> pl.DataFrame:
-    """Run `bench run` with these arguments; return the rows."""
+    """Run `bench run` with these arguments and results in `folder`; return its rows."""
     run_module("benchmark", "run", *arguments, "--results", folder)
     shards = folder.glob("*/per_image/*.parquet")
     return pl.concat([pl.read_parquet(shard) for shard in shards], how="diagonal")

@@ -1,4 +1,4 @@
-"""The harness on a GPU: seconds of whole commands, and how busy they keep the card."""
+"""Measure the harness on a GPU: seconds of whole commands, and the GPU's utilisation in them."""
 
 import os
 import shutil
@@ -24,12 +24,12 @@ from tools.gpu.training import crops_per_second
 
 HYPERPRIOR = "bmshj2018-hyperprior"
 TWO_METRICS, FIVE_METRICS = "psnr,ms_ssim", "psnr,ms_ssim,lpips,ssim,ssimulacra2"
-TIME = "%Y/%m/%d %H:%M:%S.%f %z"  # format of nvidia-smi, and the time zone
-Busy = list[tuple[datetime, int]]  # (UTC time, percent), five times a second
+TIME_FORMAT = "%Y/%m/%d %H:%M:%S.%f %z"  # of nvidia-smi, followed by the time zone
+Busy = list[tuple[datetime, int]]  # (UTC time, utilisation in percent), five times a second
 
 
 def harness(conditions: Conditions) -> Cells:
-    """Measure commands, CompressAI's evaluation and the network `full`."""
+    """Measure `bench run`, CompressAI's evaluation, and training of the network `full`."""
     timed_run = partial(partial, _time_run, conditions)
     yield (
         "hyperprior 3",
@@ -47,7 +47,7 @@ def harness(conditions: Conditions) -> Cells:
 def _time_run(
     conditions: Conditions, codec: str, metrics: str, points: str = "", pictures: int = 0
 ) -> Result:
-    """Time `bench run`; return no numbers if a metric or the C loops are missing."""
+    """Time `bench run`; the result has no numbers if a metric or the C loops are missing."""
     dataset = conditions.pictures(pictures) if pictures else conditions.dataset
     codec = make_untrained_codec(conditions, codec) if codec == "full" else codec
     settings = ("--points", points) if points else ()
@@ -71,7 +71,7 @@ def _time_run(
     if coding_shares := [share for time, share in busy if ends[0] <= time <= ends[-1]]:
         numbers["busy_percent"] = fmean(coding_shares)
         text += f", card busy {numbers['busy_percent']:.0f} %"
-    if len(ends) == 2400:  # compares cells 24 to 240 with later cells
+    if len(ends) == 2400:  # compare cells 25 to 240 with later cells
         cell_times = (ends[239] - ends[23]) / 216, (ends[-1] - ends[239]) / 2160
         numbers["late_over_early"] = cell_times[1] / cell_times[0]
         text += ", {:.1f} and {:.1f} ms a cell".format(
@@ -83,12 +83,12 @@ def _time_run(
 
 
 def _time_evaluation(conditions: Conditions) -> Result:
-    """Run CompressAI's evaluation with the network of `hyperprior 3`."""
+    """Time CompressAI's `eval_model` with the network of `hyperprior 3`."""
     folder = conditions.scratch / "evaluated"
     codec: Any = load_checkpoint(find_matched(HYPERPRIOR, "mse")[3]).network
     device_option = ("--cuda",) if conditions.device == "cuda" else ()
     durations = []
-    for count in (1, 24):  # one image gives the start-up time
+    for count in (1, 24):  # the run on one image measures mostly the start
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         torch.save(codec.codec.state_dict(), folder / "hyperprior.tar.pth")
@@ -105,7 +105,7 @@ def _time_evaluation(conditions: Conditions) -> Result:
 
 @contextmanager
 def busy_shares(device: str) -> Iterator[Busy]:
-    """Collect the first GPU's utilisation from nvidia-smi."""
+    """Collect utilisation of the first GPU by nvidia-smi; the list is filled at the end."""
     shares: Busy = []
     if device != "cuda" or not shutil.which("nvidia-smi"):
         yield shares
@@ -122,4 +122,4 @@ def busy_shares(device: str) -> Iterator[Busy]:
             for line in process.stdout:
                 time, _, share = line.strip().partition(", ")
                 if share.isdigit():
-                    shares.append((datetime.strptime(f"{time} +0000", TIME), int(share)))
+                    shares.append((datetime.strptime(f"{time} +0000", TIME_FORMAT), int(share)))

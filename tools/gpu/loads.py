@@ -1,4 +1,4 @@
-"""Archives for a machine without a network: missing packages; code, images and weights."""
+"""Pack two archives for a machine without a network: packages; code, images and weights."""
 
 import io
 import subprocess
@@ -20,26 +20,26 @@ from benchmark.system.machine import commit
 from tools.gpu.results import LOOPS
 
 ROOT = Path(__file__).parents[2]
-COMMIT = "COMMIT"  # file with the commit, since .git is not packed
+COMMIT = "COMMIT"  # name of a packed file that states the commit, since .git is not packed
 MAX_ARCHIVE_BYTES = 64 << 20
-PYTHON, TAG = "3.12", "cp312"  # of the machine
-# Packages missing on the machine, packed in the installed versions
+PYTHON, TAG = "3.12", "cp312"  # of the machine without a network
+# Packages missing on that machine, packed in the versions that are installed here
 PACKAGES = (
     *("polars", "polars-runtime-32", "msgspec", "typer", "constriction", "compressai", "lpips"),
     *("pytorch-fid", "pytorch-msssim", "pytorch-optimizer"),
     *("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions"),
 )
-LIBRARIES = ("2_34", "2_28", "2_27", "2_17")  # versions of glibc, all of which pip must be told
+LIBRARIES = ("2_34", "2_28", "2_27", "2_17")  # versions of glibc whose wheels pip may take
 CHECKPOINTS = "baselines/checkpoints/"
 PACKED_CHECKPOINTS = ("ours", "ours-micro", "elic-2", "hyperprior-3")
 EXCLUDED_PREFIXES = (CHECKPOINTS, "baselines/neural/training/starts/", "docs/", "results/")
 
 
 def pack(folder: Path) -> None:
-    """Write both archives and print their sizes; raises `Unavailable`, `UsageError`."""
+    """Write both archives to `folder`, and print their sizes."""
     folder.mkdir(parents=True, exist_ok=True)
     if not find_spec(LOOPS):
-        print("the loops in C are not built: speed will not be measured")
+        print("the C loops are not built here: no bar of speed will be measured with this pack")
     with TemporaryDirectory(prefix="wheels-") as wheel_folder:
         wheels = _download(Path(wheel_folder))
         content = ((f"wheels/{path.name}", path) for path in wheels)
@@ -62,7 +62,7 @@ def _download(folder: Path) -> list[Path]:
 
 
 def code() -> Iterator[tuple[str, Path | bytes]]:
-    """Yield the code's files, committed or not, by name in the archive, and the commit."""
+    """Yield (name in the archive, file or content) of code, committed or not, and of COMMIT."""
     file_names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -83,9 +83,9 @@ def code() -> Iterator[tuple[str, Path | bytes]]:
 
 
 def data() -> Iterator[tuple[str, Path | bytes]]:
-    """Yield Kodak and the metrics' weights; raises `Unavailable` if one is missing."""
+    """Yield the same for Kodak and metrics' weights; raises `Unavailable` if one is missing."""
     for image in open_dataset("kodak").images:
-        # the dataset recognises images by their pixels, and file formats by content
+        # datasets recognise images by pixels and formats by content, so a name in .png is harmless
         stream = io.BytesIO()
         with Image.open(image.path) as pixels:
             pixels.save(stream, "WEBP", lossless=True)
@@ -96,7 +96,7 @@ def data() -> Iterator[tuple[str, Path | bytes]]:
 
 
 def write_archive(archive: Path, content: Iterator[tuple[str, Path | bytes]]) -> None:
-    """Write an archive, compressed if named .gz; raises `UsageError` if too large."""
+    """Write an archive, compressed if named .gz; raises `UsageError` if it is too large."""
     with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as tar:
         for name, source in content:
             if isinstance(source, Path):
@@ -109,5 +109,5 @@ def write_archive(archive: Path, content: Iterator[tuple[str, Path | bytes]]) ->
     size_text = f"{archive}: {size / 2**20:.1f} MiB"
     if size > MAX_ARCHIVE_BYTES:
         archive.unlink()
-        raise UsageError(f"{size_text}, more than the {MAX_ARCHIVE_BYTES >> 20} MiB of an archive")
+        raise UsageError(f"{size_text}, but the limit is {MAX_ARCHIVE_BYTES >> 20} MiB")
     print(size_text, flush=True)

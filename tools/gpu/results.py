@@ -1,6 +1,6 @@
-"""Results of measurements on a GPU: lines of JSON, bars, and the table of docs/experiments/gpu.md.
+"""Results of measurements on a GPU: lines of JSON, bars, and tables for docs/experiments/gpu.md.
 
-A line is written after each measurement, so that an interrupted run keeps earlier results.
+A line is written after each measurement, so that results of an interrupted run are kept.
 """
 
 import json
@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 from benchmark.errors import UsageError
 
 FILE = "results.jsonl"
-REST = "(the rest)"  # cell at which a step was cut off
+REST = "(the rest)"  # name of all cells that a step did not measure, since it was cut off
 Row = Mapping[str, Any]  # a line of a cell: step, cell, text, passed, absent, numbers; or failed
 
 
 class Result(NamedTuple):
-    """Outcome of a measurement; `passed` is None without a claim."""
+    """Outcome of a measurement."""
 
     text: str
-    passed: bool | None = None
+    passed: bool | None = None  # whether the measurement's claim holds; None without a claim
     absent: bool = False  # nothing was measured, for the reason in the text
     numbers: Mapping[str, float] = {}  # for bars, named with their units
 
@@ -32,7 +32,7 @@ def write_line(folder: Path, row: Row) -> None:
 
 
 def read_lines(folder: Path) -> tuple[Mapping[str, Any], list[Row]]:
-    """Return machine, versions and date, and each cell's last row on this machine."""
+    """Return the last description of a machine, with its date, and each cell's last row there."""
     described: dict[str, Any] = {}
     rows: dict[tuple[str, str], Row] = {}
     date, path = "", folder / FILE
@@ -43,7 +43,7 @@ def read_lines(folder: Path) -> tuple[Mapping[str, Any], list[Row]]:
         if "described" in row:
             rows = rows if row["described"] == described else {}
             described, date = row["described"], row["date"]
-        elif "begun" in row:  # a step begins, perhaps for a second time
+        elif "begun" in row:  # a step that was cut off may run again
             rows.pop((row["begun"], REST), None)
         else:
             rows[row["step"], row["cell"]] = row
@@ -51,17 +51,17 @@ def read_lines(folder: Path) -> tuple[Mapping[str, Any], list[Row]]:
 
 
 class Bar(NamedTuple):
-    """Limit of a cell's number, times a number of a peer."""
+    """A limit of a cell's number; with a peer, a multiple of another cell's number."""
 
     cell: str
-    number: str
-    at_least: bool
+    number: str  # name of the number
+    at_least: bool  # whether the limit is a minimum, not a maximum
     limit: float
-    peer: tuple[str, str] | None = None  # cell and number
-    earlier: str = ""  # earlier numbers, or other people's
+    peer: tuple[str, str] | None = None  # another cell, and the name of its number
+    earlier: str = ""  # numbers measured earlier, or by others
 
     def line(self, rows: Sequence[Row]) -> str:
-        """Return the line of the table."""
+        """Return the bar's line of the table."""
         numbers = {row["cell"]: row.get("numbers", {}) for row in rows}
 
         def number(cell: str, name: str) -> float:
@@ -82,7 +82,7 @@ def _text(value: float) -> str:
 
 
 FID = "pytorch-fid"
-LOOPS = "benchmark.metrics.loops"  # C module, built by an installation
+LOOPS = "benchmark.metrics.loops"  # module in C, built by the installation
 H100 = "on an H100, at a01d6894"
 PACKAGE_METRICS = ("ms_ssim", "lpips", "lpips_squeeze", "lpips_vgg", "dists")
 CPU_METRICS = ("ssim", "ssimulacra2", "vif", "iw_ssim", "nlpd", "psnr_hvs_m")
@@ -126,12 +126,12 @@ def table(folder: Path) -> Iterator[str]:
 
 
 def result_text(row: Row) -> str:
-    """Describe a cell and its result."""
+    """Return a cell's name and result."""
     text = f"failed: {row['failed']}" if "failed" in row else row["text"]
     mark = " **does not hold**" if row.get("passed") is False else ""
     return f"{row['cell']}: {text}{mark}"
 
 
 def is_good(row: Row) -> bool:
-    """Return whether a cell did not fail and its claim holds."""
+    """Return whether a cell succeeded and its claim, if it has one, holds."""
     return "failed" not in row and row["passed"] is not False

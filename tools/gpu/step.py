@@ -1,4 +1,4 @@
-"""A step of the measurements on a GPU, in its own process, with a line after each result."""
+"""Run a step of the measurements on a GPU in this process; write a line after each result."""
 
 import signal
 import sys
@@ -18,7 +18,7 @@ from tools.gpu.results import Result, result_text, write_line
 
 
 def run(name: str, cells: str, conditions: Conditions) -> None:
-    """Measure the cells of a step, and write each result at once."""
+    """Measure the cells of a step; cells: "module:function" that makes them."""
     for cell, function in import_target(cells)(conditions):
         started = monotonic()
         row = {"step": name, "cell": cell, **outcome(function)}
@@ -27,7 +27,7 @@ def run(name: str, cells: str, conditions: Conditions) -> None:
 
 
 def outcome(function: Callable[[], Result]) -> dict[str, Any]:
-    """Return a measurement's result, or the reason why there is none."""
+    """Measure; return the result's fields, or why there is none."""
     try:
         return function()._asdict()
     except (Unavailable, NotMeasurable) as reason:
@@ -37,10 +37,10 @@ def outcome(function: Callable[[], Result]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that programs end, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its programs end, too
     name, cells, out, scratch, device, small = sys.argv[1:]
     use_device(device)
-    if small:  # layers are too short for several threads
+    if small:  # tiny layers are faster on one thread
         torch.set_num_threads(1)
     with seeded_weights():
         run(name, cells, Conditions(Path(out), Path(scratch), device, bool(small)))

@@ -1,4 +1,4 @@
-"""Training on a GPU: whole runs of `bench train`, memory, files, losses, crops per second."""
+"""Measure training on a GPU: runs of `bench train`, memory, reading, losses, crops per second."""
 
 import gc
 import math
@@ -25,9 +25,9 @@ from baselines.neural.training.trainer import Learner, stage_costs
 from tools.gpu.conditions import ROOT, Cells, Conditions, calls_per_second, measure_rows, run_module
 from tools.gpu.results import Result
 
-MAX_LOSS_DIFFERENCE = 1e-3  # relative: a GPU sums in a different order
-STARTS, STEPS_FROM_FILES = 10, 12  # the fourth step is captured during prefetching
-WAIT_SECONDS = 30.0  # time for the first saved state of a run
+MAX_LOSS_DIFFERENCE = 1e-3  # relative; a GPU may sum in another order
+STARTS, STEPS_FROM_FILES = 10, 12  # the fourth step is captured while files are read ahead
+WAIT_SECONDS = 30.0  # time limit for the first saved state of a run
 RECIPE = """
 sizes = "{size}"
 seed = 1
@@ -62,7 +62,7 @@ SMALL = {"size": "tiny", "steps": 8, "batch": 2, "crop_px": 64, "lpips_per_beta"
 
 
 def train(conditions: Conditions) -> Cells:
-    """Measure runs of two short stages, and the memory after them."""
+    """Measure runs of two short stages, reading from files, and memory."""
     yield "killed and resumed", partial(_kill_and_resume, conditions)
     yield "hyperprior-1", partial(_suite, conditions)
     yield "photographs from files", partial(_read_files, conditions)
@@ -77,7 +77,7 @@ def _train_arguments(conditions: Conditions) -> list[object]:
 
 
 def _kill_and_resume(conditions: Conditions) -> Result:
-    """Kill a run after its first saved state, resume and export it, and code an image."""
+    """Kill a run after its first saved state; resume and export it; code an image with it."""
     recipe_steps = SMALL["steps"] if conditions.small else GPU_VALUES["steps"]
     folder = conditions.scratch / "run"
     arguments = [
@@ -118,7 +118,7 @@ def _suite(conditions: Conditions) -> Result:
 
 
 def _memory(conditions: Conditions) -> Result:
-    """Compare allocated memory in and after two stages."""
+    """Check that a stage's memory is freed after it, for two stages."""
     if conditions.device != "cuda":
         return Result("only a GPU has allocated memory to measure", absent=True)
     recipe = replace(_recipe(conditions, "mini", 1), stages=load_recipe("gpu-half-hour").stages)
@@ -139,7 +139,7 @@ def _memory(conditions: Conditions) -> Result:
 
 
 def _read_files(conditions: Conditions) -> Result:
-    """Capture steps as a CUDA graph while photographs are decoded from files."""
+    """Check that losses are finite if steps are captured while photographs are decoded."""
     paths = photograph_paths([conditions.pictures(40)])
     starts, steps = (1, 5) if conditions.small else (STARTS, STEPS_FROM_FILES)
     losses = []
@@ -153,7 +153,7 @@ def _read_files(conditions: Conditions) -> Result:
 
 
 def losses(conditions: Conditions) -> Cells:
-    """Compare losses of captured steps, in float32, with those of `--no-graph`."""
+    """Compare losses of steps captured as a CUDA graph, in float32, with those of `--no-graph`."""
     for index, (kind, steps) in enumerate({"rates": 100, "realism": 40}.items()):
         yield f"losses of {kind}", partial(_losses, conditions, index, steps)
 
@@ -187,7 +187,7 @@ def crops_per_second(
     graph: bool = True,
     compare_forecast: bool = False,
 ) -> Result:
-    """Time a stage of `gpu-half-hour`; compare_forecast: also check the forecast of `--check`."""
+    """Time a stage of `gpu-half-hour`; compare_forecast: and the forecast that `--check` prints."""
     recipe, gpu = _recipe(conditions, size, index), conditions.device == "cuda"
     cost: Any = None
     if compare_forecast:
@@ -213,7 +213,7 @@ def crops_per_second(
 
 
 def _recipe(conditions: Conditions, size: str, index: int, **changes: Any) -> Recipe:
-    """Return `gpu-half-hour` for a size, with one endless stage at its index."""
+    """Return `gpu-half-hour` for a size, with its stage `index` made endless."""
     recipe = load_recipe("gpu-half-hour")
     small: dict[str, Any] = {"batch": 5, "crop_px": 64} if conditions.small else {}
     stages = (replace(recipe.stages[index], steps=1_000_000, **small),) * (index + 1)
@@ -239,6 +239,6 @@ def _learner(
     photographs: PhotographSet | None = None,
 ) -> Learner:
     torch.manual_seed(0)
-    layout: Any = {"memory_format": torch.channels_last}  # like the trainer
+    layout: Any = {"memory_format": torch.channels_last}  # as the trainer does
     network = _run(recipe).build().to(conditions.device, **layout)
     return Learner(network, recipe, index, photographs or _photographs(), graph=graph)
