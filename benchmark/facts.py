@@ -104,7 +104,7 @@ def facts_of(spec: CodecSpec) -> Facts:
 
 @printing_to_stderr()
 def work_of(spec: CodecSpec, codec: object, setting_value: float | None = None) -> Work:
-    """Return the work that a codec declares, unchecked; empty for users' checkpoints."""
+    """Return the work that a codec declares, unchecked; empty for a checkpoint of a user."""
     try:
         declared_facts: Any = getattr(type(codec), "facts", None)
         facts = (
@@ -139,7 +139,7 @@ def needs_options(name: str) -> bool:
 
 
 def reference_codecs() -> list[str]:
-    """Return the codecs that readers know, in the registry's order, the strongest last.
+    """Return names of the codecs that readers know, as in the registry: the strongest is last.
 
     >>> reference_codecs()
     ['jpeg', 'vtm']

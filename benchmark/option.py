@@ -73,17 +73,17 @@ class OptionSubset(NamedTuple):
     defaults: Mapping[str, Any]
 
 
-# Wherever the singular or plural is an option, both are accepted
+# If the singular or the plural is an option, both are accepted.
 SPELLINGS = {"codec": "codecs", "metric": "metrics", "datasets": "dataset", "point": "points"}
 
 
 def opt(panel: str, help: str, *flags: str, **facts: Any) -> Option:  # noqa: A002
-    """Return the declaration of an option; `facts` as in `Option`."""
+    """Return the declaration of an option; facts: other fields of `Option`."""
     return Option(panel, help, flags, **facts)
 
 
 def option(default: Any, panel: str, help: str, *flags: str, **facts: Any) -> Any:  # noqa: A002
-    """Return a dataclass field with the declaration of an option; `facts` as in `Option`."""
+    """Return a dataclass field with an option's declaration; facts: other fields of `Option`."""
     return shared_option(default, opt(panel, help, *flags, **facts))
 
 

@@ -1,4 +1,4 @@
-"""Photographs and files of the Hugging Face Hub: read from its local cache, or fetched into it.
+"""Read photographs and files of the Hugging Face Hub in its local cache, or fetch them into it.
 
 A dataset is a repository of pictures in folders, or of parquet files with a column of pictures; a
 split is a folder, or the files `SPLIT-00000-of-00003.parquet`. The Hub library's environment
@@ -29,11 +29,11 @@ HUB_NAME = re.compile(
 
 
 class HubName(NamedTuple):
-    """Dataset or file of the Hugging Face Hub."""
+    """Name of a dataset or file of the Hugging Face Hub."""
 
     repository: str  # "USER/NAME"
-    split: str
-    file: str
+    split: str  # may be empty
+    file: str  # may be empty
     revision: str | None
 
     @property
@@ -139,7 +139,7 @@ def _call_hub(
 
 
 def _is_in_split(path: Path, root: Path, name: HubName) -> bool:
-    """Return whether a file is not hidden, and belongs to the split if one is named."""
+    """Return whether a file is not hidden, and belongs to the split if `name` has one."""
     *folders, file = path.relative_to(root).parts
     if any(part.startswith(".") for part in (*folders, file)):
         return False
@@ -148,7 +148,7 @@ def _is_in_split(path: Path, root: Path, name: HubName) -> bool:
 
 
 def _image_name(path: Path, root: Path, name: HubName) -> str:
-    """Return an image's name: its path below the root, or from the folder of the split on."""
+    """Return an image's name: its path below `root`, without folders above that of the split."""
     parts = path.relative_to(root).parts
     return "/".join(parts[parts.index(name.split) :] if name.split else parts)
 

@@ -80,7 +80,7 @@ def json_bytes(record: object) -> bytes:
 
 
 def visible(text: str, keep_lines: bool = False) -> str:
-    """Escape a text's control characters, with `keep_lines` except line feeds and tabs."""
+    """Escape control characters; keep_lines: all but line feeds and tabs."""
     line_characters = "\n\t" if keep_lines else ""
     return _CONTROL.sub(
         lambda character: (
@@ -134,7 +134,7 @@ def csv_cell(value: Any) -> Any:
 
 
 def csv_delimiter(header: str) -> str:
-    """Return the most frequent of comma, semicolon and tab in a header; else the comma."""
+    """Return which of comma, semicolon and tab is most frequent in a header; comma if none."""
     return max(",;\t", key=header.count)
 
 
@@ -212,7 +212,7 @@ def _shorten_error(error: Exception) -> str:
 
 
 def parse_json(content: bytes | str, kind: type[Value]) -> Value:
-    """Parse strict UTF-8 JSON as a msgspec type; `BadFile`, also for a repeated key."""
+    """Parse strict UTF-8 JSON as a msgspec type; raises `BadFile`, also if a key is repeated."""
     with parsing("JSON"):
         text = _decode_text(content)
         value = json.loads(
@@ -225,7 +225,7 @@ def parse_json(content: bytes | str, kind: type[Value]) -> Value:
 
 
 def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
-    """Parse TOML as a msgspec type; `BadFile`."""
+    """Parse TOML as a msgspec type; raises `BadFile`."""
     with parsing("TOML"):
         text = _decode_text(content)
         if any(part.count(".") > MAX_DOTS for part in re.split("[=\n]", text)):
@@ -234,24 +234,24 @@ def parse_toml(content: bytes | str, kind: type[Value]) -> Value:
 
 
 def read_json(path: Path, kind: type[Value], max_bytes: int = MAX_FOREIGN_FILE_BYTES) -> Value:
-    """Parse a regular file with `parse_json`; `BadFile`, `OSError`."""
+    """Parse a regular file with `parse_json`; raises `BadFile` or `OSError`."""
     return parse_json(read_regular(path, max_bytes), kind)
 
 
 def read_toml(path: Path, kind: type[Value], max_bytes: int = MAX_FOREIGN_FILE_BYTES) -> Value:
-    """Parse a regular file with `parse_toml`; `BadFile`, `OSError`."""
+    """Parse a regular file with `parse_toml`; raises `BadFile` or `OSError`."""
     return parse_toml(read_regular(path, max_bytes), kind)
 
 
 class Line(NamedTuple):
-    """Line of a csv file that is not empty."""
+    """A line of a csv file; empty lines are left out."""
 
     number: int  # counted from 1
     cells: list[str]
 
 
 def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
-    """Parse a UTF-8 csv into lines; `BadFile`, even for a cell of more than 131,072 characters.
+    """Parse a UTF-8 csv; raises `BadFile`, also for a cell of more than 131,072 characters.
 
     foreign: commas, semicolons or tabs separate cells, and blanks may follow them. Lines that begin
     with # are comments, unless they have as many cells as the header and no blank after the #.
