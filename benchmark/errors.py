@@ -188,7 +188,7 @@ def raise_interruption(error: BaseException) -> None:
 
 
 def suggest_path(path: Path, is_candidate: Callable[[Path], bool]) -> str:
-    """Return ` (did you mean ...?)` with a sibling of similar name that `is_candidate`; else ""."""
+    """Return ` (did you mean ...?)` with a candidate of similar name in the same folder, or ""."""
     with suppress(OSError):
         names = [entry.name for entry in path.parent.iterdir() if is_candidate(entry)]
         for name in get_close_matches(path.name, names, n=1):

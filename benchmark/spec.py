@@ -1,4 +1,4 @@
-"""Specs, which are codecs with options as text: parse, resolve, load; lists of datasets."""
+"""Parse, resolve and load specs, which are codecs with options as text; split lists of names."""
 
 import inspect
 import os

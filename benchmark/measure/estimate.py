@@ -155,11 +155,11 @@ def _sum_seconds(table: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 class Scoring(NamedTuple):
-    """Bytes per pixel of a metric."""
+    """Memory that a metric needs, in bytes per pixel of an image."""
 
     peak: float  # while the metric computes, including both images
     prepared_data: float = 0  # kept in memory while other metrics compute
-    torch: bool = False
+    torch: bool = False  # whether the metric imports torch
 
 
 # Increase of peak resident memory, including child processes, from images of 0.4 to images of 3.5
@@ -229,7 +229,7 @@ def plan_workers(
     cores: int,
     available_bytes: int | None,
 ) -> WorkerPlan:
-    """Return `jobs` workers, or one per core, fewer if memory is short for the largest cells."""
+    """Plan `jobs` workers; without `jobs`, one per core, or fewer if memory is short."""
     largest_bytes = max((worker_bytes(need, metrics) for need in needs), default=BASE_BYTES)
     if available_bytes is None:
         return WorkerPlan(jobs or cores, largest_bytes, None)

@@ -27,7 +27,7 @@ VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
 MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
 MAX_TILE_PIXELS = 1 << 22  # without margins; decoding takes a few hundred bytes per pixel
-# Bounds on the work per byte of damaged or hostile streams; flat images take 30 times these bytes.
+# Limits on the pixels of hostile streams; even flat images have 30 times the bytes they require.
 FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
 STEP_UNIT = 64  # pixels; tiles start at block boundaries of level maps
 MARGIN_UNIT = 16  # pixels
@@ -79,7 +79,7 @@ class CheckpointMismatch(CorruptStream):
 
 
 class ControlBlock:
-    """An architecture's part of a header: two flags and self-delimiting bytes; here, no bytes."""
+    """The block of a header that an architecture defines: two flags, then bytes; here, none."""
 
     flags: ClassVar[int] = 0  # supported flags, 0..3
 
@@ -240,15 +240,15 @@ def size_fault(width: int, height: int, tiling: Tiling | None) -> str:
     step, margin = tiling or (MAX_SIDE, 0)
     if tiling:
         if step % STEP_UNIT or not STEP_UNIT <= step <= 255 * STEP_UNIT:
-            return f"tiles of {step} pixels: not multiples of {STEP_UNIT} up to {255 * STEP_UNIT}"
+            sides = f"a multiple of {STEP_UNIT} up to {255 * STEP_UNIT}"
+            return f"tiles of {step} x {step} pixels are not possible: the side must be {sides}"
         if margin % MARGIN_UNIT or not 0 <= margin <= min(step, 255 * MARGIN_UNIT):
             return f"a margin of {margin} pixels is not possible for tiles of {step} pixels"
         if step >= max(width, height):
             return f"tiles of {step} pixels are not smaller than the image, {width} x {height}"
     tile_width, tile_height = min(width, step), min(height, step)
     if tile_width * tile_height > MAX_TILE_PIXELS:
-        size = f"{tile_width} x {tile_height} pixels"
-        return f"{size} are too many for one tile: at most {MAX_TILE_PIXELS}"
+        return f"a tile of {tile_width} x {tile_height} has more than {MAX_TILE_PIXELS} pixels"
     return ""
 
 
@@ -261,7 +261,7 @@ SMALL_TILING = Tiling(256, 144)  # takes a fifth of the memory, but 4 to 6 times
 
 
 class Window(NamedTuple):
-    """Part of an image that a transform sees for a tile, in units of several pixels."""
+    """The rectangle of an image that a transform sees for a tile, in units of several pixels."""
 
     rows: slice
     columns: slice
@@ -277,7 +277,7 @@ def choose_tiling(width: int, height: int, margin: int = LARGE_TILING.margin) ->
 def window(tile: Tile, margin: int, width: int, height: int, unit: int, stride: int = 64) -> Window:
     """Return a tile's window: complete blocks of `stride` pixels, limited to the image's blocks.
 
-    All in pixels, but the window in units of `unit` pixels, which divides `stride` and `margin`.
+    Arguments are in pixels, the window in units of `unit` pixels, which divides stride and margin.
     """
 
     def window_along_side(start: int, length: int, side: int) -> tuple[slice, slice]:
