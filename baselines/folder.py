@@ -1,8 +1,8 @@
 """Codec without a program: published reconstructions on disk, with sizes or rates.
 
 Without a `sizes.csv`, common layouts are recognised. An operating point is a folder of pictures, or
-a rate in their names (`beach_0.25bpp.png`). It is named by the parts in which the paths of folders
-with the same pictures differ, or by the rank of the rate if rates differ by image. A size comes
+a rate in their names (`beach_0.25bpp.png`). Its name is made of the folders in which the paths to
+pictures of the same image differ, or is the rank of its rate if rates differ by image. A size comes
 from a csv line, a bitstream (if there are both, they must agree), or the rate in a picture's name.
 """
 
@@ -189,11 +189,11 @@ class Folder:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Raise `Unavailable`."""
+        """Raise `Unavailable`, since there is no encoder."""
         raise Unavailable(NO_CODING.format(self.name, self._folder))
 
     def decode(self, data: bytes) -> Pixels:
-        """Raise `Unavailable`."""
+        """Raise `Unavailable`, since there is no decoder."""
         raise Unavailable(NO_CODING.format(self.name, self._folder))
 
     def declared(self, image: str, setting: Setting) -> Declared:

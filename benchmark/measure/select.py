@@ -130,7 +130,7 @@ def _describe_skipped(codec: str, error: Unavailable | BadPack) -> Absent:
 
 
 def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int | None) -> None:
-    """Raise `UsageError` if no contender uses a pack or draws, unless codecs were skipped."""
+    """Raise `UsageError` if a pack or `draws` affects no contender, unless codecs were skipped."""
     if selection.skipped:
         return
     specs = [contender.spec for contender in selection.contenders]
@@ -343,7 +343,7 @@ def open_matrix(request: Request) -> Matrix:
 
 
 def _explain_stored_name(name: str, request: Request) -> None:
-    """Raise `UsageError` if a name is the label of stored code, which rows may not start."""
+    """Raise `UsageError` if `name` is a label of rows of code, which only its own name starts."""
     from benchmark.rows.codecs import explain_refusal
     from benchmark.rows.variants import editions_in
 
@@ -404,7 +404,7 @@ def _skip_incomplete(selection: Selection, images: Sequence[Source], request: Re
 def find_rows_to_copy(matrix: Matrix, request: Request) -> dict[str, tuple[Row, Store]]:
     """Return finished rows for remaining cells, with their store, by cell.
 
-    The rows come from `bench check` or builds with the same weights; none if timed or --no-keep.
+    They come from `bench check` or builds with equal weights; none with --timing or --no-keep.
     """
     cells = {cell.key: cell for cell in matrix.to_do}
     rows: dict[str, tuple[Row, Store]] = {}

@@ -74,10 +74,10 @@ MISTAKES = {  # what the file holds, the line that the sentence names, and other
         WHOLE.replace(f"return {INFO}", 'return {"version": "1"}'), 5, "`describe`", "{'version'",
     ),
     "a describe with a number as text": (
-        WHOLE.replace('1, "one call"', '"1", "one call"'), 5, "revision as '1'",
+        WHOLE.replace('1, "one call"', '"1", "one call"'), 5, "revision='1', but it must",
     ),
     "a device that is none": (
-        WHOLE.replace('"one call"', '"one call", device="gpu"'), 5, "device as 'gpu'",
+        WHOLE.replace('"one call"', '"one call", device="gpu"'), 5, "device='gpu', but it must",
     ),
     "an annotation of nothing": (
         WHOLE + OPTION.replace("int", '"Level"'), 5, "the signature of", "NameError",

@@ -1,4 +1,4 @@
-"""Training of a network through all stages of a recipe, resumable from its folder.
+"""Train a network through all stages of a recipe, in a folder from which the run can resume.
 
 A killed run resumes from its last saved step and, on the same kind of machine, gives the same
 weights, since the number of a step determines all randomness. At a deadline or signal, a run ends
@@ -54,8 +54,8 @@ FINISHED, OUT_OF_TIME, INTERRUPTED = "finished", "the time is up", "interrupted"
 MIN_SAVE_INTERVAL = 60.0  # seconds
 MAX_SAVE_SHARE = 0.01  # maximum share of the time for saving
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
-MAX_SMALL_WEIGHTS = 2_000_000  # of a small network, such as `tiny` and `micro`
-MAX_SKIPPED = 100  # consecutive skipped steps that mean that the network has diverged
+MAX_SMALL_WEIGHTS = 2_000_000  # number of weights below which a network is small, like `micro`
+MAX_SKIPPED = 100  # after so many consecutive skipped steps, the network has diverged
 
 
 def train(run: TrainingRun, options: TrainingOptions, on_begin: OnBegin | None = None) -> str:
