@@ -266,7 +266,7 @@ def _describe_loss(error: Exception) -> str:
         "NodeDiedError": "the node was lost",
         "OutOfMemoryError": "Ray ended the process, since memory was short",
     }.get(type(error).__name__, "the process ended")
-    return f"{MAX_TRIES} workers were lost while they worked on this cell; at last, {cause}"
+    return f"{MAX_TRIES} workers were lost while they worked on this cell; the last time, {cause}"
 
 
 _open_pack_once = cache(open_pack)

@@ -182,8 +182,8 @@ def test_a_cell_that_takes_every_worker_with_it_is_a_failed_row_in_the_end(
     failed = {row["setting_value"]: row for row in result.values() if row["status"] == "failed"}
     assert list(failed) == [16.0]
     assert failed[16.0]["stage"] == "worker"
-    assert failed[16.0]["reason"].startswith("3 workers lost while working on this cell")
-    assert failed[16.0]["reason"].endswith("; of the last one, the process ended")
+    assert failed[16.0]["reason"].startswith("3 workers were lost while they worked on this cell")
+    assert failed[16.0]["reason"].endswith("; the last time, the process ended")
     assert sorted(count_starts(traces).values()) == [1, 1, MAX_TRIES]
 
 

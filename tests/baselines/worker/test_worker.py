@@ -73,7 +73,7 @@ exit 1
         ("import zlib\n\ndef encode(:\n", "copy_worker.py, line 3: SyntaxError"),
         ("import zlib\n\nzlib.nothing\n", "copy_worker.py, line 3: AttributeError"),
         ("import zlib\n", "exit code 0: it ended before serve"),
-        (PYTHON_2, "Python 2.7, and rdrbench_worker.py needs 3.6"),
+        (PYTHON_2, "Python 2.7, but rdrbench_worker.py needs 3.6"),
     ],
 )
 def test_a_worker_that_cannot_start_says_where_and_why(tmp_path, script, message):

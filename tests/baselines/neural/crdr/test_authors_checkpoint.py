@@ -112,7 +112,7 @@ def test_their_last_hyper_layer_is_the_same_function_as_a_convolution(tmp_path, 
         ({"spare": torch.zeros(1).expand(10**9)}, "1000000000 elements"),
         (
             {"entropy_model_z._matrix0": torch.zeros(12, 3, 1)},
-            r"two spellings entropy_model_z\.matrices\.0$",
+            r"two names, entropy_model_z\.matrices\.0$",
         ),
     ],
 )

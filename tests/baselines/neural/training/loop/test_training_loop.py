@@ -166,7 +166,7 @@ def test_a_network_that_has_diverged_ends_the_run_with_the_learning_rate_in_a_se
         train_toy(tmp_path, recipe, partial(Diverged, range(7, 999)))
     message = str(ended.value)
     assert f"{MAX_SKIPPED} steps in a row, up to step {4 + MAX_SKIPPED} of stage 2, had" in message
-    assert message.endswith("train again in a new folder at a learning rate below 0.25")
+    assert message.endswith("train again in a new folder with a learning rate below 0.25")
 
 
 def test_a_gap_that_ends_before_it_is_too_large_ends_nothing(tmp_path):
