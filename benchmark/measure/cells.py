@@ -266,7 +266,7 @@ def plan(
     sources: Sequence[Source],
     part: Part = ALL_CELLS,
 ) -> list[Cell]:
-    """Return codecs x settings x images, image by image, so that an early stop is a fair sample.
+    """Return all cells, image by image, so that a stopped run has measured all codecs alike.
 
     A codec's cells are distributed over parts by setting and image, independently of other codecs.
     """
@@ -330,7 +330,7 @@ def cells_to_decode_twice(
 
 
 def prepare_task(task: Task, random_codecs: Collection[CodecSpec]) -> Task:
-    """Mark a cell of a random codec variant for a second decode."""
+    """Mark a task for a second decode if it is a cell of a random codec variant."""
     return (
         task._replace(decode_twice=task.codec in random_codecs) if isinstance(task, Cell) else task
     )

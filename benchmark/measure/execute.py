@@ -1,4 +1,4 @@
-"""Execute a cell: encode, decode, time, and make columns. A failure is a result, not a crash."""
+"""Execute a cell: encode, decode, measure times, make columns. A failure is a result, too."""
 
 import gc
 import math

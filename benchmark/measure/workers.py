@@ -178,7 +178,7 @@ class WorkerProcess:
         raise WorkerLost(failed)
 
     def reply(self) -> Any:
-        """Wait for a reply; raise `WorkerLost`."""
+        """Wait for a reply; raise `WorkerLost` like `collect`."""
         while (reply := self.collect()) is None:
             self.connection.poll(self.deadline.left_seconds())
         return reply

@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 
 @cache
 def has_onednn() -> bool:
-    """Return whether oneDNN is available with fast kernels for this processor."""
+    """Return whether torch has oneDNN, and oneDNN has fast kernels for this processor."""
     import torch
 
     return platform.machine() in ("x86_64", "AMD64") and bool(
@@ -114,7 +114,7 @@ def fire(name: str) -> Step:
 
 
 class Backbone(NamedTuple):
-    """Network of which outputs of layers are compared, with its weight files."""
+    """A network whose layers' outputs are compared, with facts about its weight file."""
 
     name: str
     file: str  # publisher and name of the weight file, for messages

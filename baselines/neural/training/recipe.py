@@ -1,4 +1,4 @@
-"""Recipes of training runs: stages, read from a toml file and checked."""
+"""Recipes of training runs: read their stages from toml files, and check them."""
 
 import sys
 from collections import Counter
@@ -45,7 +45,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Part of a run: its objective and schedule; a subclass adds an objective's fields."""
+    """A stage of a run: objective and schedule; subclasses add fields of their objectives."""
 
     objective: str  # key of `OBJECTIVES`, or FILE.py:CLASS
     steps: AtLeastOne
