@@ -111,7 +111,7 @@ def decode(
         opt(CODED, "Realism weight of our codec, 0 to 5.12, in place of the value in the stream."),
     ] = None,
 ) -> None:
-    """Decode a stream of any codec to a PNG.
+    """Decode a stream of any codec to a PNG file.
 
     Streams of ours, JPEG, WebP, JPEG 2000, JPEG XL, AVIF and BPG are recognised; give --codec for
     others. For the streams of a results folder, use `bench export images`.

@@ -81,7 +81,7 @@ def train(
     ] = False,
     log: Annotated[
         list[str] | None,
-        opt(MANNER, "FILE.py:FUNCTION to call with each report (repeatable)."),
+        opt(MANNER, "Function to call with each report, FILE.py:FUNCTION (repeatable)."),
     ] = None,
     export_now: Annotated[
         bool, opt(MANNER, "Export a checkpoint of the last saved state, without training.")

@@ -27,7 +27,7 @@ HELPER = "rdrbench_worker.py"
 TORCH_PACKAGE = re.compile(r"torch(vision|audio)?\s*([=<>!~\[]|$)")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 ODD_SIZES = ((61, 97), (128, 96), (33, 200))  # height, width
-File = Annotated[Path, opt(ARGUMENT, "Contender file: results/contenders/hpcm.toml.")]
+File = Annotated[Path, opt(ARGUMENT, "Contender file, such as results/contenders/hpcm.toml.")]
 
 worker = Verbs("""Create, set up and check a codec that runs in its own environment.
 
@@ -41,13 +41,13 @@ Examples:
 
 @worker.verb("new")
 def new(
-    name: Annotated[str, opt(ARGUMENT, "Name of the codec: hpcm.")],
+    name: Annotated[str, opt(ARGUMENT, "Name of the codec, such as hpcm.")],
     out: Annotated[Path, opt(TARGET, "Folder for the contender file.")] = Path(
         "results/contenders"
     ),
     code: Annotated[
         Path | None,
-        opt(TARGET, "Folder of the authors' code that gets the script; default: OUT/NAME."),
+        opt(TARGET, "Folder of the authors' code, for the script; default: OUT/NAME."),
     ] = None,
 ) -> None:
     """Write a contender file, and an example script that can be run at once.

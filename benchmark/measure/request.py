@@ -100,8 +100,8 @@ class Request(ImageOptions):
     target: str = option(
         "",
         MEASURED,
-        "Find each codec's setting whose mean over the images is bpp=0.3, or psnr=32 (any metric), "
-        "within 1 % of a rate or .2 % of a metric.",
+        "Find each codec's setting at which the mean over the images is a rate, such as bpp=0.3, "
+        "within 1 %, or a metric's value, such as psnr=32, within .2 %.",
         value="NAME=VALUE",
     )
     packs: tuple[Path, ...] = option(
@@ -139,7 +139,7 @@ class Request(ImageOptions):
         "auto", MANNER, "Device for neural networks: auto, cpu, cuda, or one GPU, such as cuda:1."
     )
     engine: str = option(
-        "local", MANNER, "local: this machine; ray: the nodes of the cluster at $RAY_ADDRESS."
+        "local", MANNER, "Where to run cells: local, or ray (on the cluster at $RAY_ADDRESS)."
     )
 
     keep: bool = option(
