@@ -1,6 +1,6 @@
-"""Per-image changes between a codec variant and its reference, in percent; positive is worse.
+"""Per-image changes of a codec variant from its reference, in percent; positive is worse.
 
-A metric in dB is judged by per-image BD-rates, others by per-image BD-metrics in percent of the
+Metrics in dB are judged by per-image BD-rates, others by per-image BD-metrics in percent of the
 reference's mean value. A distribution metric has no per-image curve: an image's change is the
 set's BD-metric plus the BD-metric's derivatives with respect to all values and rates, times the
 image's influence on each (the infinitesimal jackknife).
@@ -28,8 +28,8 @@ from benchmark.rows.summary import Point, Summary, curves, excluded_points
 Kind = Literal["BD-rate", "BD-metric", "limit"]
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # metrics judged by BD-rate
 SIDES = "the reference", "the new results"
-COSTLY_RATIO = 1.25  # a curve with this many times the bits at every quality is worse
-STEP = 1e-4  # share of a curve's range by which derivatives shift a value
+COSTLY_RATIO = 1.25  # ratio of bits at every quality at which a curve counts as worse
+STEP = 1e-4  # shift of a value for derivatives, as a share of the curve's range
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,20 +42,20 @@ class Change:
     kind: Kind
     images: tuple[str, ...] = ()  # images with a number
     percent: Float64Array = field(default_factory=lambda: np.empty(0))  # (images,)
-    level: float | None = None  # metric value that is 100 % of a BD-metric
-    unit: float = 1.0  # signed units of the metric per percent
+    level: float | None = None  # metric value that corresponds to 100 %
+    unit: float = 1.0  # units of the metric per percent, with sign
     in_units: bool = False  # `percent` holds values in the metric's units, positive if worse
-    out_of_reach: tuple[str, ...] = ()  # images whose new curve is completely below: worse
-    images_above: tuple[str, ...] = ()  # images whose new curve is completely above
-    unknown: tuple[Absent, ...] = ()  # images where only the reference has a curve
-    left_out: tuple[Absent, ...] = ()  # images where the reference has no curve
+    out_of_reach: tuple[str, ...] = ()  # images whose new curve lies completely below (worse)
+    images_above: tuple[str, ...] = ()  # images whose new curve lies completely above (better)
+    unknown: tuple[Absent, ...] = ()  # images for which only the reference has a curve
+    left_out: tuple[Absent, ...] = ()  # images for which the reference has no curve
     doubtful: int = 0  # number of images whose curves hardly overlap
     no_number_reason: str = ""  # why no image has a number
-    inferred: bool = False  # equal pixels stand in for values that a side lacks
+    inferred: bool = False  # True: equal pixels replace values that a side lacks
 
 
 def changes(pair: VariantPair, name: str, rule: Rule) -> Change:
-    """Return the per-image changes of a pair in a metric, however little the curves overlap."""
+    """Return the per-image changes of a pair in a metric, even if curves hardly overlap."""
     metric = Metric.named(name)
     is_distribution = name in DISTRIBUTION_METRICS
     kind: Kind = "BD-rate" if name in IN_DECIBELS and not is_distribution else "BD-metric"
@@ -112,7 +112,7 @@ def explain_missing_curve(summary: Summary, metric: Metric) -> str:
 def _set_level(empty_change: Change, metric: Metric, points: Sequence[Point]) -> Change:
     if empty_change.kind == "BD-rate":
         return empty_change
-    if metric.margin is not None:  # percentages of a mean are meaningless on such a scale
+    if metric.margin is not None:  # percentages of a mean mean nothing on such a scale
         sign = 1 if metric.better == "lower" else -1
         return replace(empty_change, level=100.0, unit=sign, in_units=True)
     values = [point.means[metric.column].value for point in points]
@@ -172,10 +172,10 @@ def _compare_images(
 
 
 def _relative_position(reference: RateQuality, new: RateQuality) -> Literal["below", "above", ""]:
-    """Return whether `new` lies completely below or above `reference` at comparable rates, or "".
+    """Return "below" or "above" if `new` lies so completely at comparable rates, else "".
 
-    A curve is also below if it needs at least `COSTLY_RATIO` times the bits for every quality of
-    `reference`, or never reaches it.
+    A curve is also below if, for every quality of `reference`, it needs at least `COSTLY_RATIO`
+    times the bits, or does not reach this quality.
     """
     if not len(reference.bpp) or not len(new.bpp):
         return ""

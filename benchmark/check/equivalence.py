@@ -1,10 +1,10 @@
-"""Tests of images' mean change against a margin: p-values, bounds and power.
+"""Statistical tests of images' mean change against a margin: p-values, bounds and power.
 
-Two one-sided tests prove that the mean of a population of images lies inside the margin
-(Schuirmann 1987), a single one that it lies above or below (Goeman, Solari and Stijnen 2010). Each
-uses Student's t and the studentised bootstrap over images (Efron and Tibshirani 1993, chapter
-12), widened by `expanded_level`, and the larger p-value counts: t fails for skewed changes, the
-bootstrap for few images. docs/experiments/statistics.md lists the measured error rates.
+Two one-sided tests prove that the mean over a population of images lies inside the margin
+(Schuirmann 1987); one test proves that it lies above or below (Goeman, Solari and Stijnen 2010).
+A test uses Student's t and the studentised bootstrap over images (Efron and Tibshirani 1993,
+chapter 12), widened by `expanded_level`; the p-value is the larger one, since t fails for skewed
+changes, and the bootstrap for few images. docs/experiments/statistics.md has error rates.
 """
 
 import math
@@ -19,14 +19,14 @@ from benchmark.codec import Float64Array
 from benchmark.compare.interval import expanded_level, studentise
 
 RESAMPLES = 9999
-SEED = 19790101  # the same changes get the same verdict
-CHUNK_WEIGHTS = 2_000_000  # sampled at a time
+SEED = 19790101  # so that equal changes have equal verdicts
+CHUNK_WEIGHTS = 2_000_000  # number of weights sampled at a time
 POWER = 0.8  # probability of proving a true claim
 MAX_IMAGES = 100_000  # limit of `images_needed`
 
 
 class MeanTests:
-    """Tests of the means of finite `changes`, (images,) or (images, samples), for each sample."""
+    """Tests of the mean of each sample in finite `changes`, (images,) or (images, samples)."""
 
     def __init__(self, changes: Float64Array, resamples: int = RESAMPLES) -> None:
         columns = np.asarray(changes, np.float64).reshape(len(changes), -1)
@@ -41,11 +41,11 @@ class MeanTests:
         )
 
     def p_above(self, bound: float) -> Float64Array:
-        """Return the p-value of the hypothesis that the true mean is at most `bound`."""
+        """Return the p-value of the null hypothesis that the true mean is at most `bound`."""
         return self._p_value(bound, 1)
 
     def p_below(self, bound: float) -> Float64Array:
-        """Return the p-value of the hypothesis that the true mean is at least `bound`."""
+        """Return the p-value of the null hypothesis that the true mean is at least `bound`."""
         return self._p_value(bound, -1)
 
     @property
@@ -54,7 +54,7 @@ class MeanTests:
         return 1.0 if self._resamples is None else 1 / (1 + len(self._resamples))
 
     def bounds(self, confidence: float) -> tuple[Float64Array, Float64Array]:
-        """Return a lower and an upper bound; each holds with this confidence."""
+        """Return a lower and an upper bound; each holds with the given confidence."""
         return self._bound(-1, confidence), self._bound(1, confidence)
 
     def _p_value(self, bound: float, sign: int) -> Float64Array:
@@ -99,7 +99,7 @@ def _resample_means(deviations: Float64Array, resamples: int) -> Float64Array:
 def claims(tests: MeanTests, margin: float) -> dict[str, float]:
     """Return uncorrected p-values of four claims about the mean change of the first sample.
 
-    worse: above the margin (positive); equal: inside; better: below -margin; not_worse: below it.
+    worse: above the (positive) margin; equal: inside; better: below -margin; not_worse: below it.
     """
     not_worse = float(tests.p_below(margin)[0])
     return {
@@ -121,9 +121,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def images_needed(mean: float, deviation: float, margin: float, level: float) -> int | None:
-    """Return the number of images that proves a claim on their mean with power `POWER`.
+    """Return the number of images with which a claim on their mean is proved with power `POWER`.
 
-    level: significance level of the test. None beyond `MAX_IMAGES`, as for a mean at the margin.
+    level: significance level of the test. None: above `MAX_IMAGES`, as for a mean at the margin.
     """
     power = partial(_power, mean=mean, deviation=deviation, margin=margin, level=level)
     if not math.isfinite(deviation) or power(MAX_IMAGES) < POWER:
@@ -133,7 +133,7 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
 
 
 def _power(images: int, mean: float, deviation: float, margin: float, level: float) -> float:
-    """Return the probability of proving the true claim about `mean`, by a shifted Student's t."""
+    """Return the probability that the true claim on `mean` is proved, by a shifted Student's t."""
     if deviation == 0:
         return float(abs(mean) != margin)
     error = deviation / math.sqrt(images)

@@ -1,7 +1,7 @@
-"""Checkpoints over time, each checked against the first and against the best so far.
+"""Check checkpoints of a training run against the first one and the best one so far.
 
-A state is worse if `bench check` would find that it regressed against the best so far; all states,
-metrics and variants are one family for Holm's correction.
+A state (a checkpoint with its rows) is worse if `bench check` would find that it regressed against
+the best state so far; all states, metrics and variants are one family for Holm's correction.
 """
 
 import math
@@ -37,8 +37,8 @@ from benchmark.system.text import counted
 States = Sequence[tuple[int, RowSet]]  # number and rows of each checkpoint
 STEP = re.compile(r"(?:^|[-_])(\d+)(?:\.[A-Za-z]\w*)*$")  # "36000" of ours-36000.safetensors
 NOTE = f"Positive is worse; each bound in brackets holds with {100 * CONFIDENCE:g} % confidence."
-ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # suffix in records -> key in findings
-CROSS_HEIGHT = 0.97  # of the axes, for a state without a change
+ENDS = {"": "change", "_low": "lower", "_high": "upper"}  # keys of findings, by suffix in records
+CROSS_HEIGHT = 0.97  # share of the axes' height, for a state without a change
 
 
 def _interval_text(name: str, record: Mapping[str, Any]) -> str | None:
@@ -61,7 +61,7 @@ COLUMNS = (
 def sort_checkpoints(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
     """Sort checkpoints by the numbers at the end of their names; return name, number and text.
 
-    If a number is missing or occurs twice, they keep their order and are numbered from 1.
+    If a number is missing or occurs twice, checkpoints keep their order, with numbers from 1.
     """
     steps = [match and int(match[1]) for match in map(STEP.search, checkpoints)]
     numbers = [*range(1, len(steps) + 1)]
@@ -75,9 +75,9 @@ def sort_checkpoints(checkpoints: Sequence[str]) -> list[tuple[str, int, str]]:
 
 
 def compare_states(states: States, metrics: Sequence[str], rule: Rule, margin: str = "") -> Answer:
-    """Return changes (%) against the first and the best so far, and verdicts against the best.
+    """Return changes (%) against the first and the best state so far, with verdicts.
 
-    A record per later state, variant and metric; its changes are None if an image is out of reach.
+    One record per later state, variant and metric; changes are None if an image is out of reach.
     Raises `UsageError` for an invalid margin, and if no variant has two states.
     """
     margins, notes = parse_margins(margin), dict[str, None]()
@@ -129,7 +129,7 @@ def _compare_variant(
             "first_number": first_number, "best": best_rows.name,
         }  # fmt: skip
         yield identity, changes(first_pair, metric, rule), change
-        # A state without curves cannot become the best: nothing could be compared with it
+        # A state without curves cannot become the best, as nothing can be compared with it
         if len(change.percent):
             is_better = change.percent.mean() < 0 and not change.unknown
         else:
@@ -161,7 +161,7 @@ def _change_columns(first_finding: Finding, best_finding: Finding) -> dict[str, 
 
 
 def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
-    """Name the first state that is worse than the best before it, in one line."""
+    """Return a line on the first state that is worse than the best earlier one."""
     regression = next((record for record in records if record["verdict"] == "regressed"), None)
     if regression is None:
         reasons = [record["why"] for record in records if VERDICTS[record["verdict"]][0]]
@@ -182,7 +182,7 @@ def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
 def draw_history(
     records: Sequence[Mapping[str, Any]], codec: str, dataset: str
 ) -> texts.DrawnFigure:
-    """Draw the changes of states against the first; a cross marks a regression."""
+    """Draw the changes of states from the first; a cross marks a regression."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -243,7 +243,7 @@ def draw_history(
     num_images = max(record["images"] for record in records)
     caption = sections.make_caption(
         f"Changes of {counted(num_states, 'state')} of {codec} on {dataset} "
-        f"({counted(num_images, 'image')}) against the first, in "
+        f"({counted(num_images, 'image')}) from the first state, in "
         f"{sections.metric_names(map(Metric.named, names))}: bits at equal quality for metrics in "
         "dB, values at equal rate for the others; positive is worse.",
         "Bands: 95 % confidence bounds.",

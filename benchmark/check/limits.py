@@ -1,10 +1,10 @@
-"""Margins of changes, and absolute limits, parsed from text.
+"""Parse margins of changes, and absolute limits.
 
-bd_rate=1%,lpips=0.002                the largest mean change that still counts as equal
+bd_rate=1%,lpips=0.002                the maximum mean change that counts as equal
 ssimulacra2 at least 70 at 0.5 bpp    the mean over images, interpolated on per-image curves
 encode at most 40 ms                  the mean over images, at the slowest setting
 
-The mean over the measured images decides whether a limit is met, whatever its interval.
+The mean over the measured images decides whether a limit is met; its interval does not matter.
 """
 
 import math
@@ -32,8 +32,8 @@ LIMIT_PATTERN = re.compile(
     re.IGNORECASE,
 )
 SECONDS = {"encode": "encode_seconds", "decode": "decode_seconds"}
-UNITS = {"ms": 1e-3, "s": 1.0}  # in seconds
-# Timed one at a time on this machine; rows of a pack have another machine's seconds
+UNITS = {"ms": 1e-3, "s": 1.0}  # units in seconds
+# Rows timed one at a time on this machine; seconds in packs come from other machines
 IS_TIMED = col("timing").fill_null(False) & ~col("recorded").fill_null(False)
 
 
@@ -47,7 +47,7 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
     for entry in filter(None, (entry.strip() for entry in text.split(","))):
         key, equals, amount = entry.partition("=")
         if not equals:
-            raise UsageError(f"--margin {entry!r} is not metric=1% or metric=0.01")
+            raise UsageError(f"--margin {entry!r} does not have the form metric=1% or metric=0.01")
         key = key if key in DEFAULT_MARGINS else metric_called(key.strip())
         if key not in names and not is_user_code(key):
             raise UnknownName("margin", key, names)
@@ -60,7 +60,7 @@ def parse_margins(text: str) -> dict[str, tuple[float, str]]:
         has_unit_margin = key not in DEFAULT_MARGINS and Metric.named(key).margin is not None
         if unit and has_unit_margin:
             raise UsageError(
-                f"--margin {entry!r}: {key} has the metric's unit, not percent: write {key}=0.5"
+                f"--margin {entry!r}: {key} takes the metric's unit, not percent: write {key}=0.5"
             )
         if not unit and key in (*DEFAULT_MARGINS, *IN_DECIBELS):
             raise UsageError(f"--margin {entry!r}: {key} is in percent: write {key}={amount}%")

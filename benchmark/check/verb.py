@@ -1,4 +1,4 @@
-"""`bench check`, `bench baseline` and `bench history`: verdicts, references, checkpoints."""
+"""`bench check`, `bench baseline` and `bench history`."""
 
 import sys
 import traceback
@@ -34,18 +34,18 @@ NewRows = Annotated[
 DATASET = opt(COMPARED, "Dataset or folder; default: the reference's.")
 METRICS = opt(
     COMPARED,
-    "Metrics to judge; default: psnr, ms_ssim, lpips, and the distribution metrics (FID, KID) that "
-    "the reference has.",
+    "Metrics to judge; default: psnr, ms_ssim, lpips, and the reference's distribution metrics "
+    "(FID, KID).",
     value_form="listed",
 )
 SETS = "Reference and new rows: dataset folders, results folders or baselines."
 REQUIRE = "Limit (repeatable): 'psnr at least 30 at 0.5 bpp' or 'encode at most 40 ms'."
-CHECKPOINTS = "Values for the codec's option `checkpoint`; join the files of one state with commas."
-Margins = Annotated[str, opt(MANNER, "Changes that count as equal: bd_rate=1%,lpips=1%.")]
+CHECKPOINTS = "Values for the codec's option `checkpoint`; files of one state joined by commas."
+Margins = Annotated[str, opt(MANNER, "Maximum changes that count as equal: bd_rate=1%,lpips=1%.")]
 
 
 class NoVerdict(BenchError):  # noqa: N818 - reads as what happened
-    """Failure of a check itself, whose exit code must not mean a regression."""
+    """Failure of a check itself; its exit code must not mean a regression."""
 
     exit_code = NO_VERDICT
 
@@ -69,14 +69,14 @@ def check(
         float,
         opt(
             MANNER,
-            "Confidence level for each kind of claim, corrected for the number of metrics.",
+            "Confidence level of verdicts, corrected for the number of metrics.",
             minimum=0.5,
             maximum=0.9999,
         ),
     ] = 0.95,
     require: Annotated[tuple[str, ...], opt(MANNER, REQUIRE, value_form="repeated")] = (),
     common: Annotated[
-        bool, opt(COMPARED, "Use only the images and settings that both have.")
+        bool, opt(COMPARED, "Use only images and settings that codec and reference have in common.")
     ] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
@@ -90,7 +90,7 @@ def check(
 ) -> Answer:
     """Check a checkpoint, codec or results folder for regressions.
 
-    Prints the verdict, then a record for each codec variant and metric. Exit code 0: equivalent,
+    Prints the verdict, then one record per codec variant and metric. Exit code 0: equivalent,
     improved or not worse; 1: regressed; 3: undecided; 4: nothing measured, failed cells or not
     comparable; 2: invalid request; 130: interrupted.
 
@@ -126,7 +126,7 @@ def check(
                         codec, request, folders, run, checkpoint=checkpoint,
                         reference_codec=reference_codec, require=require, common=common,
                     )  # fmt: skip
-            # A measured candidate needs no selection
+            # Rows of a measured candidate need no selection
             answer = verdict.check(
                 *compared_sets, request.metrics, codec=codec if rows else "",
                 reference_codec=reference_codec if rows else "", margin=margin, bd=rule.bd,
@@ -156,7 +156,7 @@ def _errors_without_verdict() -> Iterator[None]:
 
 
 def _measure_on_stderr(verbose: bool, request: Request, matrix: "Matrix") -> "Outcome":
-    """Measure, and report on standard error, so that standard output begins with the verdict."""
+    """Run a request; report on standard error, so that standard output starts with the verdict."""
     from benchmark.commands.outcome import print_outcome, run_with_progress
 
     outcome = run_with_progress(request, matrix=matrix, details=verbose)
@@ -188,9 +188,9 @@ def history(
 ) -> Answer:
     """Find the checkpoint at which a training run became worse.
 
-    Measures each checkpoint once and checks it against the first and the best so far, sorted by the
-    number at the end of their names if all have one. Prints a record for each checkpoint and
-    metric, and draws a figure.
+    Measures each checkpoint once, and checks it against the first and the best so far. They are
+    sorted by the numbers at the end of their names, if all have one. Prints one record per
+    checkpoint and metric, and draws a figure.
 
     Exit code 0; 1: a checkpoint is worse; 2: invalid request; 130: interrupted.
 
@@ -206,9 +206,7 @@ def history(
         if Path(path).is_dir():
             raise UsageError(f"{path} is a folder: name the checkpoints in it")
     if len(checkpoints) < 2:
-        raise UsageError(
-            "a history needs at least two checkpoints: name the checkpoints of a training run"
-        )
+        raise UsageError("a history needs at least two checkpoints: name those of one training run")
     with output.interruptible():
         ordered_checkpoints = sort_checkpoints(checkpoints)
         states = [
@@ -248,7 +246,7 @@ def save(
     dataset: options.StoredDatasets = "all",
     results: options.Results = Path("results"),
 ) -> Answer:
-    """Save the current rows under a name, as small files for version control.
+    """Save the current rows as a named baseline: small files for version control.
 
     Examples:
       bench baseline save v1 --codecs ours,jpeg --dataset kodak

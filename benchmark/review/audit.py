@@ -1,4 +1,4 @@
-"""`bench audit`: measure rows again, decode stored streams and packs again, and compare."""
+"""`bench audit`: measure rows again, decode stored streams and packs again; compare results."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -53,7 +53,7 @@ from benchmark.system.text import counted, group_by_key
 
 Row = Mapping[str, Any]
 KEY = (*VARIANT, "setting_name", "setting_value", "image_sha256")
-SUFFIX = "_now"  # suffix of columns measured again
+SUFFIX = "_now"  # of columns that were measured again
 VERDICTS = {  # states of `DecodedStream` by verdict
     "identical": ("equal",),
     "different": ("rounded", "other", "blind"),
@@ -63,8 +63,8 @@ COUNTS = (
     *("bytes_equal", "pixels_equal", "rounded", "other_build", "other_processor"),
     *("values", "values_equal"),
 )
-# Tolerated changes of a network's stream size (relative) and PSNR on another kind of processor.
-# Measured maxima are .012 and .029 dB, with encoder search (docs/experiments/processors.md).
+# Tolerated changes of a network's stream size (relative) and PSNR on a different processor type.
+# Measured maxima, with encoder search, are .012 and .029 dB (docs/experiments/processors.md).
 MAX_SIZE_DIFFERENCE, MAX_DB_DIFFERENCE = 0.02, 0.05
 
 audit = Verbs("""Measure rows again, decode streams and packs again, and compare the results.
@@ -85,8 +85,8 @@ def audit_decode(
 ) -> Answer:
     """Decode every stored stream again, and compare its pixels with the recorded hash.
 
-    Fresh processes decode each codec variant from its name and streams alone. Exit code 1 if a
-    stream decodes to other pixels, or an installed codec cannot decode it.
+    Fresh processes decode with only the streams and the codec's name. Exit code 1 if a stream
+    decodes to different pixels, or an installed codec cannot decode it.
 
     Examples:
       bench audit decode results
@@ -170,9 +170,9 @@ def audit_pack(
     ] = Path("results"),
     codecs: options.StoredCodecs = "all",
 ) -> Answer:
-    """Decode every stream of a pack; compare sizes, pixels and metrics with its rows.
+    """Decode every stream of a pack, and compare sizes, pixels and metrics with its rows.
 
-    Pictures of declared sizes are compared too, but their sizes cannot be checked. Streams are
+    Pictures with declared sizes are compared, too, but their sizes cannot be checked. Streams are
     scored if their image is on this machine. A codec that is a program or Python file runs only if
     --codecs names it. Exit code 1 if anything differs.
 
@@ -231,7 +231,7 @@ def audit_pack(
     absences += [Absent(f"{name} is not scored", reason) for name, reason in reasons.items()]
     if num_unscored := sum(not values for values in images.values()):
         image_text = counted(num_unscored, "image")
-        reason = "not found, so not scored: name the dataset with --dataset"
+        reason = "not found, so not scored: give the dataset to --dataset"
         absences.append(Absent(image_text, reason))
     facts = {
         "pack": str(path), "codecs": {spec.text: info.version for spec, info in pack.infos.items()},
@@ -257,16 +257,16 @@ def audit_rows(
         Path | None,
         opt(
             TARGET,
-            "Folder for the new rows; the same command resumes there. Default: RESULTS/again.",
+            "Folder for new rows, where the same command resumes; default: RESULTS/again.",
             path_check="folder",
         ),
     ] = None,
 ) -> Answer:
     """Measure the newest rows of each codec again, and compare them one by one.
 
-    Compares the rows' metrics of single images. Exit code 1 if a row differs by more than float
-    rounding, unless another build of the codec wrote it, or a network wrote it on another kind of
-    processor and the size and PSNR differ slightly.
+    Compares metrics of single images. Exit code 1 if a row differs by more than float rounding,
+    unless a different build of the codec wrote it, or a network wrote it on a different type of
+    processor, and size and PSNR differ slightly.
 
     Examples:
       bench audit rows --dataset kodak --codecs ours,elic
@@ -315,7 +315,7 @@ def audit_rows(
             missing_rows = f"{counted(record['missing'], 'row')} of {record['codec']}"
             absences.append(Absent(missing_rows, "not measured again"))
     hint = (
-        "Rows of another build may differ. A network's rows from another kind of processor may "
+        "Rows of another build may differ. A network's rows from another type of processor may "
         f"differ by {100 * MAX_SIZE_DIFFERENCE:g} % in size and {MAX_DB_DIFFERENCE:g} dB in PSNR."
     )
     may_differ = any(record["other_build"] or record["other_processor"] for record in records)
@@ -346,7 +346,7 @@ COLUMNS = (
 def compare_rows(
     stored_rows: pl.DataFrame, new_rows: pl.DataFrame, metrics: Iterable[str]
 ) -> tuple[list[dict[str, Any]], list[Absent]]:
-    """Compare rows by variant, setting and image; return counts and what is wrong."""
+    """Compare rows by variant, setting and image; return counts and errors."""
     stored_rows, new_rows = align_columns([stored_rows, new_rows])
     pairs = stored_rows.join(new_rows.filter(OK), on=KEY, suffix=SUFFIX, maintain_order="left")
     new_values = pairs.select(

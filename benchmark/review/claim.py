@@ -1,4 +1,4 @@
-"""Claims such as "ours 10 % fewer bits than vtm", judged on measured values."""
+"""Judge claims such as "ours 10 % fewer bits than vtm" by measured values."""
 
 import math
 import re
@@ -27,7 +27,7 @@ from benchmark.spec import CodecSpec
 from benchmark.system.text import counted
 
 FORM = "SYSTEM N % fewer bits than ANCHOR [in METRIC]"
-SENT_SOURCE = "what was sent"  # a source of the anchor's numbers
+SENT_SOURCE = "what was sent"  # source of the anchor's numbers, as printed
 _CLAIM = re.compile(
     r"(?P<test>\S.*?)\s+(?P<percent>\d+(?:\.\d+)?)\s*%\s+(?P<way>fewer|less|more)\s+bits\s+than\s+"
     r"(?P<anchor>\S.*?)(?:\s+in\s+(?P<metric>\S+))?\s*"
@@ -35,28 +35,28 @@ _CLAIM = re.compile(
 
 
 class Claim(NamedTuple):
-    """Stated BD-rate of a system against an anchor."""
+    """BD-rate of a system against an anchor, as stated by an author."""
 
     text: str
     test: str
     anchor: str
     percent: float  # BD-rate, negative for fewer bits
-    slack: float  # percent; half a unit of the last digit that was stated
+    slack: float  # percent; half a unit of the last stated digit
     metric: str  # name in the registry
 
 
 class Judgement(NamedTuple):
-    """Claim with the BD-rate that was measured."""
+    """Claim with its measured BD-rate and a verdict."""
 
     claim: Claim
     rule: Rule
     verdict: Verdict = "unknown"
-    words: str = "there is no number"
+    words: str = "no BD-rate can be computed"
     reason: str = ""  # why there is no BD-rate
     comparison: Record | None = None  # None without a BD-rate
     images: int = 0
     anchor_source: str = SENT_SOURCE
-    labels: tuple[str, ...] = ()  # of the system, and of the anchor if it was sent
+    labels: tuple[str, ...] = ()  # labels of the system, and of the anchor if it was sent
 
 
 def parse_claim(text: str) -> Claim:
@@ -75,7 +75,7 @@ def parse_claim(text: str) -> Claim:
 def judge_claim(
     claim: Claim, rows: Sequence[Row], results: Path, dataset: str, rule: Rule
 ) -> Judgement:
-    """Judge a claim over shared images, by rows measured here; `results` may have the anchor."""
+    """Judge a claim over common images, by rows measured here; `results` may have the anchor."""
     test, (anchor, anchor_rows, origin) = find_label(claim.test, rows), ("", rows, SENT_SOURCE)
     folder = stores_below(results).get(dataset.partition(":")[0])
     stored_rows = Store(folder).table().rows(named=True) if folder else []
@@ -86,7 +86,7 @@ def judge_claim(
     judgement = Judgement(claim, rule, anchor_source=origin, labels=labels)
     for name, label in ((claim.test, test), (claim.anchor, anchor)):
         if not label:
-            hint = "`bench bd` compares curves of files and papers"
+            hint = "`bench bd` compares curves from files and papers"
             return judgement._replace(reason=f"no rows of {name} on {dataset}: {hint}")
     if test == anchor:
         return judgement._replace(reason="both names mean the same system")
@@ -109,7 +109,7 @@ def judge_claim(
 
 
 def _compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]:
-    """Compare a BD-rate with the stated BD-rate, which is rounded."""
+    """Compare a BD-rate with the stated one, which is rounded; return verdict and sentence."""
     limit = claim.percent + claim.slack
     low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]
     if low is None and comparison["bd_rate_percent"] <= limit:
@@ -119,7 +119,7 @@ def _compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]
     if high <= limit:
         return "yes", "the whole interval supports the claim"
     if low <= limit:
-        return "partly", "the interval supports the claim in part: too few images to decide"
+        return "partly", "part of the interval supports the claim: too few images to decide"
     return "no", "the whole interval contradicts the claim"
 
 
@@ -129,7 +129,7 @@ def summarise_common(rows: Sequence[Row], metrics: Sequence[str]) -> Summary:
 
 
 def find_label(text: str, rows: Sequence[Row]) -> str:
-    """Return the label of the variant with this label, title, spec or unique name; "" for none."""
+    """Return the label of the variant with a label, title, spec or unique name; "" for none."""
     specs = dict.fromkeys(map(CodecSpec.parse_row, rows))
     names: dict[str, str] = {}
     editions = [*map(Edition.create, specs)]
@@ -145,7 +145,7 @@ def find_label(text: str, rows: Sequence[Row]) -> str:
 
 
 def answer_claim(judgement: Judgement, evidence: Evidence) -> Question:
-    """Answer whether the interval of the BD-rate supports a claim."""
+    """Answer whether the BD-rate's interval supports a claim."""
     claim, comparison = judgement.claim, judgement.comparison
     datasets = {row["dataset"] for row in evidence.rows}
     ignored_datasets = datasets - {row["dataset"] for row in evidence.dataset_rows}
@@ -155,7 +155,7 @@ def answer_claim(judgement: Judgement, evidence: Evidence) -> Question:
         if stream.row["dataset"] not in ignored_datasets
         and label_of_row(stream.row) in judgement.labels
     ]
-    num_broken = sum(stream.state in BROKEN for stream in streams)  # not part of any mean
+    num_broken = sum(stream.state in BROKEN for stream in streams)  # excluded from means
     num_as_sent = sum(not stream.values for stream in streams) - num_broken
     verdict, words = judgement.verdict, judgement.words
     digits = max(0, round(-math.log10(2 * claim.slack)))
@@ -169,18 +169,18 @@ def answer_claim(judgement: Judgement, evidence: Evidence) -> Question:
         overlap = f"{100 * comparison['bd_rate_overlap']:.0f} %"
         if comparison["doubtful"] and verdict == "yes":
             verdict = "partly"
-            words += f", but the curves share only {overlap} of their range"
+            words += f", but the curves share only {overlap} of their joint range"
         interval = "" if low is None else f" {ends}"
         sentence = (
             f"{words}: BD-rate {value}{interval}{judgement.rule.words}, claimed {claimed_text}"
         )
     if comparison and num_as_sent:
-        sentence += f"; values of {counted(num_as_sent, 'row')} are those sent, not measured here"
+        sentence += f"; values of {counted(num_as_sent, 'row')} were sent, but not measured here"
     num_declared = sum(
         is_declared(row) and label_of_row(row) in judgement.labels for row in evidence.rows
     )
     if comparison and num_declared:
-        sentence += f"; for {counted(num_declared, 'row')} {SIZE_DECLARED}"
+        sentence += f"; for {counted(num_declared, 'row')}, {SIZE_DECLARED}"
     if comparison and num_broken:
         sentence += f"; without {counted(num_broken, 'stream')} that did not decode"
     if verdict == "yes" and (num_as_sent or num_broken or num_declared):

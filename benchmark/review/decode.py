@@ -1,4 +1,4 @@
-"""Decoding of sent streams in fresh processes, scores, and comparison with their rows."""
+"""Decode submitted streams in fresh processes, score them, and compare them with their rows."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,29 +23,29 @@ from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores
 from benchmark.system.settings import Device, chosen_device, use_device
 
-# equal: the recorded pixels; rounded: other pixels at the recorded PSNR (`ROUNDING`); other: other
-# pixels; blind: other pixels of unknown PSNR; failed: no picture; damaged: the bytes, or a picture
-# of a declared size, differ from those recorded; not run: the codec is not installed
+# equal: the recorded pixels; rounded: different pixels, but the recorded PSNR (within `ROUNDING`);
+# other: different pixels; blind: different pixels, no PSNR; failed: no picture; damaged: bytes, or
+# a picture of a declared size, differ from the record; not run: the codec is not installed
 State = Literal["equal", "rounded", "other", "blind", "failed", "damaged", "not run"]
 BROKEN = ("failed", "damaged")  # states of streams without a picture
-# PSNR is the same on all machines; MS-SSIM and LPIPS differ less than this between CPUs and GPUs
+# PSNR is equal on all machines; MS-SSIM and LPIPS differ by less than this between CPUs and GPUs
 TOLERANCE = 1e-6
 SIZE_DECLARED = "the size is declared"
-ROUNDING = 1e-3  # dB; another processor's rounding changes PSNR by less
+ROUNDING = 1e-3  # dB; rounding on different processors changes PSNR by less
 
 Score = Callable[[Row, HashedImage], dict[str, float]]
 
 
 class DecodedStream(NamedTuple):
-    """Outcome of decoding a sent row."""
+    """Outcome of decoding a submitted row's stream."""
 
     row: Row
     state: State
     reason: str = ""
     values: Mapping[str, float] = {}  # by metric column; empty without the photograph
     num_bytes: int | None = None  # length of the stream
-    traceback: str = ""  # from the codec's exception
-    wrong_size: str = ""  # how the stated bytes, rate or dimensions contradict the stream
+    traceback: str = ""  # of the codec's exception
+    wrong_size: str = ""  # sentence, if stated bytes, rate or dimensions contradict the stream
 
     @property
     def is_declared(self) -> bool:
@@ -54,11 +54,11 @@ class DecodedStream(NamedTuple):
 
 
 class ValuePair(NamedTuple):
-    """Metric value as sent and as measured here."""
+    """Submitted and measured value of a metric."""
 
     sent: float
     measured: float
-    is_equal: bool = True  # within `TOLERANCE`, or within `ROUNDING` for other pixels
+    is_equal: bool = True  # within `TOLERANCE`, or `ROUNDING` if pixels differ
 
     @property
     def gap(self) -> float:
@@ -112,7 +112,7 @@ def _decode_rows(
     conditions: tuple[Device, int, float | None],
     score: Score,
 ) -> Iterator[DecodedStream]:
-    """Decode rows codec by codec; `conditions` are device, jobs and timeout in seconds."""
+    """Decode rows codec by codec. conditions: device, jobs, timeout in seconds."""
     intact_streams: list[DecodedStream] = []
     for row, rate in zip(row_group.rows, row_group.rates, strict=True):
         may_run = codecs.find_decoder(CodecSpec.parse_row(row)) is not None
@@ -173,7 +173,7 @@ def _compare_picture(stream: DecodedStream, picture: HashedImage, score: Score) 
 
 
 def value_pairs(stream: DecodedStream, metrics: Iterable[str]) -> dict[str, ValuePair]:
-    """Pair the values sent in a row with those measured here, by metric column."""
+    """Pair a row's submitted values with those measured here, by metric column."""
     tolerance = TOLERANCE if stream.state == "equal" else ROUNDING
     pairs = {}
     for column, sent in sent_values(stream.row, metrics).items():
@@ -185,7 +185,7 @@ def value_pairs(stream: DecodedStream, metrics: Iterable[str]) -> dict[str, Valu
 
 
 def describe_differences(streams: Iterable[DecodedStream], metrics: Sequence[str]) -> list[str]:
-    """Return a sentence for each value that differs from the one sent, largest difference first."""
+    """Return a sentence for each submitted value that differs, largest difference first."""
     differences = [
         (pair.gap, f"{column} of {stream.row['image']} at {setting_of(stream.row)} is "
          f"{pair.measured:.6g}, not {pair.sent:.6g}")
@@ -209,7 +209,7 @@ def describe_largest_rounding(streams: Iterable[DecodedStream], metrics: Sequenc
 
 
 def update_row(stream: DecodedStream, metrics: Iterable[str]) -> Row:
-    """Return the sent row with its stream's size and the values measured here."""
+    """Return the submitted row, updated with its stream's size and measured values."""
     row = dict(stream.row)
     if stream.num_bytes is not None:
         bpp = bits_per_pixel(stream.num_bytes, row["width_px"] * row["height_px"])

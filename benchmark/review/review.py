@@ -1,4 +1,4 @@
-"""Review of an author's supplement, and its answers as HTML, markdown and JSON."""
+"""Review an author's supplement; return the answers as HTML, markdown and JSON."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,15 +25,15 @@ from benchmark.show.sections import make_sentence, markdown, section
 from benchmark.show.table import Table, html
 from benchmark.system.machine import machine
 
-LONG_CELL = 60  # characters; longer cells are broken into lines
+LONG_CELL = 60  # characters; longer cells are wrapped
 SCOPE_NOTE = (
-    "A verdict applies to the files that were sent, on this machine: it says that bytes, pictures "
-    "and numbers are consistent, not that the method is new or that the paper describes it."
+    "A verdict applies to the submitted files, on this machine: it means that bytes, pictures and "
+    "numbers are consistent, not that the method is new or that the paper describes it."
 )
 
 
 class Review(NamedTuple):
-    """Answers to the questions on a supplement."""
+    """Answers to the questions about a supplement."""
 
     path: Path
     dataset: str
@@ -57,7 +57,7 @@ def review_supplement(
     codecs: NamedCodecs,
     progress: ProgressFactory,
 ) -> Review:
-    """Copy a supplement into an empty folder, and review it; `UsageError` if it is unreadable."""
+    """Copy a supplement to an empty folder, and review it; `UsageError` if it is invalid."""
     parsed_claims = [parse_claim(text) for text in claims]
     supplement = open_supplement(path, folder)
     row_groups = [*map(sent_rows, supplement.packs)]

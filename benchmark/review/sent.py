@@ -1,4 +1,4 @@
-"""Rows of sent packs with their streams, and scores of sent reconstructions."""
+"""Rows and streams of submitted packs; scores of submitted reconstructions."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from benchmark.system.text import one_line
 
 Photographs = Mapping[str, Sequence[Source]]  # by dataset
 
-# Columns that a review cannot check; dropped, so that an author cannot choose what is shown
+# Columns that a review cannot check, removed so that an author cannot choose what it shows
 UNCOMPARED_COLUMNS = (
     *("timing", "jobs", "source_lossy", "container_bytes", "estimated_bits"),
     *("parameters", "encode_kmac", "decode_kmac"),
@@ -29,15 +29,15 @@ UNCOMPARED_COLUMNS = (
 
 
 class SentRows(NamedTuple):
-    """Rows of an author, with the streams and pictures of their pack."""
+    """Rows of an author's pack, with its streams and pictures."""
 
     contents: Contents
     rows: Sequence[Row]
-    rates: Sequence[float]  # bpp of each row as sent; `rows` have the bpp of their bytes
+    rates: Sequence[float]  # submitted bpp of each row; `rows` have the bpp of their bytes
 
 
 def sent_rows(pack: Pack) -> SentRows:
-    """Return the rows of a pack, texts on one line, without `UNCOMPARED_COLUMNS`."""
+    """Return a pack's rows without `UNCOMPARED_COLUMNS`; texts have one line."""
     rows = [*pack.rows.values()]
     return SentRows(pack, [*map(_compared_columns, rows)], [row["bpp"] for row in rows])
 
@@ -52,7 +52,7 @@ def _compared_columns(row: Row) -> Row:
 def score_reconstructions(
     sizes: Path, images: Sequence[Source], dataset: str, conditions: RunConditions
 ) -> list[Row]:
-    """Score the reconstructions listed in a csv file of sizes; `BenchError` if it is invalid."""
+    """Score the reconstructions in a csv file of sizes; raise `BenchError` if it is invalid."""
     name = f"{sizes.parent.name}-{sizes.stem}".removesuffix("-sizes")
     name = re.sub(r"[^\w.=-]", "_", name)
     spec = f"folder:path={sizes.parent}:csv={sizes.name}:name={name}"
@@ -60,7 +60,7 @@ def score_reconstructions(
     cells = plan(select([spec], {}).contenders, dataset, images)
     listed_cells = (cell for cell in cells if codec.has(cell.source.file.name, cell.setting))
     outcomes = [bench.carry_out(cell) for cell in listed_cells]
-    command = "reconstructions, with a list of their sizes"
+    command = "reconstructions with a list of sizes"
     rows = []
     for outcome in outcomes:
         if not isinstance(outcome, Failed):
@@ -89,7 +89,7 @@ def open_photographs(
 
 
 def scored_metrics(request: Request, *other_metrics: str) -> list[str]:
-    """Return the image metrics to score streams with: PSNR, the request's and others."""
+    """Return the image metrics with which to score streams: PSNR, the request's, and others."""
     names = dict.fromkeys(["psnr", *request.metrics, *other_metrics])
     return [name for name in names if name not in DISTRIBUTION_METRICS]
 

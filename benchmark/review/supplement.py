@@ -1,4 +1,4 @@
-"""Supplements of papers: regular files, copied within limits to a private folder, never run."""
+"""Supplements of papers: files are copied to a private folder, within limits, and never run."""
 
 import re
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from benchmark.system.foreign_files import BadFile
 from benchmark.system.text import csv_delimiter
 from benchmark.system.unpacked import unpack
 
-SIZES = {"image", "setting", "num_bytes"}  # columns of the csv file next to reconstructions
-RESULTS_REASON = "rows of results are read from a pack: `bench pack export` makes one"
+SIZES = {"image", "setting", "num_bytes"}  # columns of a csv file next to reconstructions
+RESULTS_REASON = "rows of results must be in a pack: `bench pack export` makes one"
 
 
 class Supplement(NamedTuple):
-    """Parts of a supplement; paths are below the folder that it was copied to."""
+    """Contents of a supplement; paths are below the folder to which it was copied."""
 
     packs: tuple[Pack, ...]
     reconstructions: tuple[Path, ...]  # csv files of sizes, each next to its pictures
@@ -27,7 +27,7 @@ class Supplement(NamedTuple):
 
 
 def open_supplement(path: Path, folder: Path) -> Supplement:
-    """Copy a folder, archive or curve file into an empty folder; find its parts; `UsageError`."""
+    """Copy a folder, archive or curve file to an empty folder, and read it; `UsageError`."""
     left_out: list[Absent] = []
     folder /= re.sub(r"\W", "_", path.resolve().stem) or "sent"
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Absences: values, points and editions without data, as records, a table and lines."""
+"""Missing values, points and editions, as records, a table and lines."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
     if incomplete_points := [
         f"{labels[p.edition]} {p.setting}" for p in summary.points if p.missing
     ]:
-        reason = "fewer images than others; --common restricts all points to their common images"
+        reason = "fewer images than other points; --common restricts all to their common images"
         absences.append(Absent(listed(incomplete_points), reason, "bench run"))
     absences += summary.absent
     for field, cause in LAST_RUN_FIELDS.items():
@@ -42,7 +42,7 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
 
 
 def value_absences(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
-    """Return metrics without values, grouped by remedy, and points that are in no curve."""
+    """Return metrics without values, grouped by remedy, and points that no curve includes."""
     computed_metrics = [metric for metric in metrics if summary.count_values(metric.column)]
     reasons = list[tuple[tuple[str, str], str]]()
     for metric in (metric for metric in metrics if metric not in computed_metrics):
@@ -102,7 +102,7 @@ def gaps(summary: Summary, metrics: Sequence[Metric]) -> list[Absent]:
 
 
 def absent_table(absences: Sequence[Absent]) -> Table:
-    """Return a row per absence."""
+    """Return a table with a row per absence."""
     return Table.create(COLUMNS, absences, absent="").drop_empty_columns(num_fixed=2)
 
 
@@ -117,12 +117,12 @@ def absent_lines(absences: Sequence[Absent]) -> list[str]:
 
 
 def hidden_edition_lines(summary: Summary) -> list[str]:
-    """Return a line for each edition measured here that is hidden until a command is run."""
+    """Return a line for each edition that is hidden until the user runs a command."""
     return absent_lines(summary.not_shown)
 
 
 def absent_sentences(names: Sequence[str], summary: Summary) -> list[str]:
-    """Return a sentence on each metric without values, with the command that adds them."""
+    """Return a sentence on each metric without values, with the command that computes them."""
     metrics = {name: Metric.named(name) for name in names}
     reasons = {name: summary.absence_reason(metric.column) for name, metric in metrics.items()}
     return [

@@ -1,4 +1,4 @@
-"""BD-rates as tables: overview, details, flat records and ranking; a sentence on one codec."""
+"""BD-rates as tables and a ranking; a sentence that compares one codec with the anchor."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ MAX_LABELS = 6  # labels in one note
 
 
 def short_name(metric: Metric, metrics: Sequence[Metric] = ()) -> str:
-    """Return a metric's title without its variant, unless another of `metrics` has that name.
+    """Return a metric's title without its variant, unless another of `metrics` has the same one.
 
     >>> alex, squeeze = map(Metric.named, ("lpips", "lpips_squeeze"))
     >>> short_name(alex), short_name(alex, [alex, squeeze])
@@ -34,7 +34,7 @@ def short_name(metric: Metric, metrics: Sequence[Metric] = ()) -> str:
 
 
 def bd_columns(metrics: Sequence[Metric]) -> tuple[Column, ...]:
-    """Return the columns of a table of comparisons in these metrics."""
+    """Return the columns of a table of comparisons in some metrics."""
     metrics_by_column = {metric.column: metric for metric in metrics}
 
     def change_text(record: Record) -> str | None:
@@ -71,7 +71,7 @@ def doubt_note(rule: Rule) -> str:
 
 
 def doubt_notes(doubt_flags: Iterable[bool], rule: Rule) -> list[str]:
-    """Return the note on doubtful BD-rates, if any is doubtful."""
+    """Return a note on doubtful BD-rates, if there are any."""
     return [doubt_note(rule)] if any(doubt_flags) else []
 
 
@@ -84,8 +84,8 @@ def bd_table(
         overshoot = ", or PCHIP's differs by 10 % of the bits" if rule.bd == "akima" else ""
         doubt_clause = f" {DOUBT_MARK}: overlap below half (BD-metric: in rate){overshoot}."
     note = (
-        f"Anchor: {anchor}{rule.words}. Overlap: share of the joint quality range that both cover."
-        f"{doubt_clause} Remarks: why a number is missing, or dominated points and their gap."
+        f"Anchor: {anchor}{rule.words}. Overlap: share of the joint quality range that both reach."
+        f"{doubt_clause} Remarks: why a number is missing, or dominated points and their distances."
     )
     return Table.create(bd_columns(metrics), records, [note])
 
@@ -112,7 +112,7 @@ def ends_text(low: float | None, high: float | None) -> str | None:
 
 
 def interval_text(record: Record, kind: str = "") -> str | None:
-    """Format the interval of a BD-rate; None without an interval. kind: "" or "images_"."""
+    """Format a BD-rate's interval; None without interval. kind: "" or "images_"."""
     return ends_text(*(record[f"{kind}bd_rate_{end}_percent"] for end in ("low", "high")))
 
 
@@ -123,7 +123,7 @@ def number_text(record: Record, name: str = "bd_rate_percent", form: str = "+z.2
 
 
 def doubt_mark(record: Record, name: str = "bd_rate_percent") -> str:
-    """Return the mark of a doubtful BD-rate or BD-metric; empty if it is not doubtful."""
+    """Return the mark of a doubtful BD-rate or BD-metric; "" if it is not doubtful."""
     is_doubtful = record["bd_metric_doubtful" if name == "bd_metric" else "doubtful"]
     return DOUBT_MARK if is_doubtful else ""
 
@@ -134,7 +134,7 @@ def ranking_table(
     names: Mapping[Edition, str] | None = None,
     marks: bool = False,
 ) -> Table:
-    """Return a row per codec, best first, without empty columns; marks: mark bundled codecs."""
+    """Return a table of codecs, best first, without empty columns; marks: of bundled codecs."""
     counts_differ = len({record["images"] for record in ranking.records.values()}) > 1
     marks = marks and not all(edition.bundled for edition in ranking.records)
     columns = [
@@ -171,7 +171,7 @@ def ranking_table(
 
 
 def absent_note(ranking: Ranking, metric: Metric, reason: str) -> str:
-    """Return the sentence on a metric without values for some codec, with its remedy."""
+    """Return a sentence on a metric without values for some codec, with the remedy."""
     names = [name for name in METRICS if metric_class(name).column == metric.column]
     scope = " for some codecs" if metric in ranking.metrics else ""
     return (
@@ -205,9 +205,9 @@ def headline(
 ) -> str:
     """Return a report's first sentence: the user's codec compared with the anchor.
 
-    Of several variants, the best in each metric is named. Without a user's codec, it is the best
+    Of several variants, the best in each metric is named. Without a user's codec, this is the best
     requested codec, with the next codec if their intervals overlap. names: names in figures.
-    requested_codecs: those given to `--codecs`.
+    requested_codecs: values of `--codecs`.
     """
     scope, image_counts = f"on {counted(images, 'image')}", {*ranking.image_counts}
     editions = headline_candidates(ranking.records, ranking.anchor, requested_codecs)
@@ -251,7 +251,7 @@ def headline(
 def _runner_up(
     records: Mapping[Edition, Record], leader: Edition, names: Mapping[Edition, str]
 ) -> str:
-    """Return the next codec, in brackets, if it may be as good; empty after a user's codec."""
+    """Return the next codec in brackets, if it may be as good; "" if the user's codec leads."""
 
     def rate(edition: Edition) -> float:
         return float(records[edition]["bd_rate_percent"])
@@ -289,7 +289,7 @@ def _rate_span(record: Mapping[str, Any]) -> str | None:
 def _rank_cell(
     ranking: Ranking, metric: Metric, intervals: bool, record: Mapping[str, Any]
 ) -> str | None:
-    """Format a BD-rate; without intervals, digits stay aligned with those of marked values."""
+    """Format a BD-rate; without intervals, digits are aligned with those of marked values."""
     comparison = ranking.comparisons[record["edition"], metric.column]
     value = comparison["bd_rate_percent"]
     if value is None:

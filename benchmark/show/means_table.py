@@ -1,4 +1,4 @@
-"""The table of means: a row for each point."""
+"""The table of means, with a row per point."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ FEW_NOTE = (
 
 
 def means_table(summary: Summary, metrics: Sequence[Metric]) -> Table:
-    """Return a row per point, without empty columns; a mean over fewer images shows their count."""
+    """Return a row per point, without empty columns; a mean over fewer images has their number."""
 
     def images_text(point: Point) -> str:
         return f"{point.images} of {summary.images}" if point.missing else str(point.images)

@@ -1,4 +1,4 @@
-"""Codecs at a rate or a quality: the question of `bench rank`, and the display of its records."""
+"""Codecs at a rate or a quality: `bench rank`, and the columns and sentences of its records."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,8 +56,8 @@ SHOWN_METRICS = opt(COMPARED, "Metrics to show; at a rate, the first one ranks t
 BUDGET = opt(MANNER, "Match the target per image ('image') or over all images together ('set').")
 COMMON_IMAGES = opt(MANNER, "Use only images on which every codec reaches the target.")
 BRACKETS = "Brackets: paired 95 % intervals over images."
-MAX_METRICS = 3  # number of metrics shown next to the settings of a search
-MAX_REMEDIES = 3  # commands for bundled codecs that do not reach a target
+MAX_METRICS = 3  # maximum number of metrics next to the settings found by a search
+MAX_REMEDIES = 3  # maximum number of commands for bundled codecs that miss a target
 
 
 def rank(
@@ -77,18 +77,18 @@ def rank(
     """Rank codecs at a rate or at a value of a metric, by interpolation of each image's curve.
 
     The experiment's codecs and its anchor are ranked, as in a report, on the images on which most
-    of them reach the value; nothing is extrapolated. With `--budget set` the bytes of all images
-    count together. Published systems are interpolated on their own points, without a rank.
+    of them reach the value; nothing is extrapolated. With `--budget set`, the bytes of all images
+    are added up. Published systems are interpolated between their points, and have no rank.
 
-    A record is a codec at a target. `rank` is missing unless all compared `images` reach the target
+    One record per codec and target. `rank` is missing unless all compared `images` reach the target
     (`images_reached` do). `bpp` and metrics are means over images with 95 % intervals. `to_best` is
-    the difference from the best codec, in the first metric at a rate, else in percent of the rate,
-    with its paired interval; `images_better` counts the images on which the codec is better;
+    the difference from the best codec (at a rate in the first metric, else in percent of the rate)
+    with a paired interval; `images_better` is the number of images on which the codec is better;
     `to_anchor` is the difference of rates from the anchor. Seconds are per image, measured here, or
-    typical ones per megapixel on one core, as declared.
+    per megapixel on one core, typical for the codec as it declares.
 
-    `points` is the smallest number of points of an image; if neighbouring points are more than
-    1.5 times apart in rate, `interpolated_from` and `interpolated_to` are their rates. After a
+    `points` is the minimum number of points of an image. If the rates of neighbouring points differ
+    by more than 1.5 times, they are `interpolated_from` and `interpolated_to`. After a
     search for the target, the `setting` that meets it is used without interpolation.
     `<metric>_other_rule` is the rule of a published value, if it differs from the others' rule.
 
@@ -106,7 +106,7 @@ def rank(
     )
     dataset_results = read_with_anchor(
         source, codecs, tuple(read_names), bundled=bundled, anchor=anchor, allow_few=allow_few,
-        common=common and budget_kind == "set",  # per image, settings need not have all images
+        common=common and budget_kind == "set",  # with "image", settings may lack images
         min_settings=1, images=images,
     )  # fmt: skip
     shown_metrics, summary = [*map(Metric.named, names)], dataset_results.summary
@@ -162,8 +162,8 @@ def nearest_settings(
 ) -> Answer:
     """Return each codec at its setting nearest to a target, best first.
 
-    At a quality the smallest rate is best; at a rate the first of `metrics` with values decides.
-    reference: edition whose rates the others are compared with, if it is ranked.
+    At a quality, the lowest rate is best; at a rate, the first of `metrics` with values decides.
+    reference: edition with whose rates the others are compared, if it is ranked.
     """
     target_metrics = [Metric.named(target.name)] if target.name != RATE else []
     available_metrics = [
@@ -230,7 +230,7 @@ def rank_published(
     budget: Budget,
     codecs: Sequence[RankedCodec],
 ) -> list[RankedCodec]:
-    """Return published systems at a target, with the rules that forbid comparing with `codecs`."""
+    """Return published systems at a target, with rules that prevent a comparison with `codecs`."""
     from benchmark.published.curves import compatible_protocols
 
     protocols_by_metric = group_by_key((curve.metric, curve.protocol) for curve in curves)
@@ -244,9 +244,9 @@ def rank_published(
     num_compared = next((codec.record["images"] for codec in codecs if codec.record["rank"]), None)
     images = next((point.images for curve in curves for point in curve.points), None)
     if summary and num_compared and images and images != num_compared:
-        difference = f"means over {images} images, the others' over {num_compared}"
+        difference = f"means over {images} images, the others' are over {num_compared}"
     elif summary and budget == "set" and any(len({*p.image_pixels}) > 1 for p in summary.points):
-        difference = "its bpp is a mean over images, the others' total bits over total pixels"
+        difference = "its bpp is a mean over images, the others' is all bits over all pixels"
     return rank_systems(curves, target, metrics, shared_protocols, difference)
 
 
@@ -274,7 +274,7 @@ class ValueColumn(NamedTuple):
         return f"{wide_mark}{value_text}{seeds_text}{rule_mark}{few_mark}"
 
     def interval(self, record: Record) -> str:
-        """Format the interval of a value; empty without an interval."""
+        """Format the interval of a value; "" without an interval."""
         low, high = (record.get(f"{self.key}{end}") for end in ("_low", "_high"))
         return "" if low is None else f"[{low:{self.form}}, {high:{self.form}}]"
 
@@ -308,7 +308,7 @@ def rank_columns(
 ) -> list[Column]:
     """Return the columns of a table of codecs at targets.
 
-    brief: without typical seconds and, with a reference, without the difference from the best.
+    brief: omit typical seconds and, if there is a reference, the difference from the best.
     """
     records, labels = [codec.record for codec in codecs], summary.labels
     bundled = {labels[edition] for edition in summary.bundled}
@@ -395,7 +395,7 @@ def _difference_text(metric: Metric, record: Record) -> str | None:
 
 
 def headline(target: Target, codecs: Sequence[RankedCodec], metric: Metric, images: int) -> str:
-    """Return the sentence on the two best codecs at a target. images: number in the dataset."""
+    """Return a sentence on the two best codecs at a target. images: number in the dataset."""
     ranked_records = [codec.record for codec in codecs if codec.record["rank"] is not None]
     num_compared = ranked_records[0]["images"] if ranked_records else images
     image_clause = f" on {num_compared} of {images} images" if num_compared < images else ""
@@ -474,7 +474,7 @@ def _why_not_ranked(
     low, high = codec.span or (None, None)
     if not codec.edition.measured or dataset_results is None:
         if low is None:
-            return f"nothing published in {metric.label}"
+            return f"no published values of {metric.label}"
         return f"{target} not reached; published at {target.name}={low:.3g} to {high:.3g}"
     reason = f"no curve for {target}"
     if codec.unreached_images:
@@ -486,11 +486,7 @@ def _why_not_ranked(
             reason += f"; all images reach {target.name}={low:.3g} to {high:.3g}"
     if codec.record["rank"] is None and not codec.means_bracket_target:
         reason += _excluded_settings_text(codec.edition, metric, dataset_results.summary)
-    return (
-        f"{reason}; --budget set counts all bytes together"
-        if codec.means_bracket_target
-        else reason
-    )
+    return f"{reason}; --budget set adds up all bytes" if codec.means_bracket_target else reason
 
 
 def _excluded_settings_text(edition: Edition, metric: Metric, summary: Summary) -> str:
@@ -509,7 +505,7 @@ def _excluded_settings_text(edition: Edition, metric: Metric, summary: Summary) 
 
 
 def _search_command(dataset_results: DatasetResults, edition: Edition, target: Target) -> str:
-    """Return the command that searches a codec's setting for a target; empty if none can."""
+    """Return the command that searches for a codec's setting at a target; "" if impossible."""
     if target.name in DISTRIBUTION_METRICS:
         return ""
     for run in (

@@ -1,4 +1,4 @@
-"""Text in sections (headings, paragraphs, lists, tables), as markdown and HTML. Pure."""
+"""Text in sections (headings, paragraphs, lists, tables), as markdown and HTML."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from benchmark.system.text import counted, group_by_key, markdown_text, one_line
 
 
 class Section(NamedTuple):
-    """A titled part of a text: texts are paragraphs, sequences lists; empty parts are omitted."""
+    """A titled part of a text: strings are paragraphs, sequences are lists; omits empty parts."""
 
     kind: str  # name for programs: "ranking"
     title: str
@@ -29,12 +29,12 @@ Part = str | Sequence[str] | Table | Section
 
 
 def section(kind: str, title: str, *parts: Part) -> Section:
-    """Return a section of these parts."""
+    """Return a section with some parts."""
     return Section(kind, title, parts)
 
 
 def command_sentence(command: str) -> str:
-    """Return the sentence on the command that reproduces a text; empty without one."""
+    """Return a sentence on the command that reproduces a text; "" without a command."""
     return f"Made by `{one_line(command)}`." if command else ""
 
 
@@ -64,7 +64,7 @@ def html_text(sentence: str) -> str:
 def html(
     root: Section, names: Mapping[str, str], links: Sequence[str] = (), wordy: bool = False
 ) -> str:
-    """Return the parts of a section as HTML, nested sections folded; see `table.html`."""
+    """Return a section's parts as HTML; nested sections are collapsed. See `table.html`."""
 
     def part_html(part: Part) -> str:
         match part:
@@ -87,24 +87,24 @@ MAX_CAPTION_WORDS = 60
 LOWER_NOTE = "Arrow down: lower is better."
 DECIBELS_NOTE = "{} drawn as -10 log10(1 - mean)."
 CAVEAT_MARK = "*"
-MAX_CAVEAT_CHARACTERS = 100  # longest explanation of the mark in a figure
+MAX_CAVEAT_CHARACTERS = 100  # of an explanation of the mark in a figure
 ONLY_BUNDLED = "all results are bundled; none were measured here"
 
 
 def note_bundled_values(measured_rows: pl.DataFrame, metrics: Iterable[Metric]) -> list[str]:
-    """Return a sentence on metrics that only bundled rows have; measured_rows: measured here."""
+    """Return a sentence on metrics that are missing in `measured_rows`, measured here, if any."""
     labels = [
         metric.label
         for metric in metrics
         if metric.column not in measured_rows.columns
         or measured_rows[metric.column].null_count() == measured_rows.height
     ]
-    sentence = f"{listed(labels)}: values bundled with the project, for the same pixels"
+    sentence = f"{listed(labels)}: values come from bundled rows with the same pixels"
     return [sentence] if labels else []
 
 
 def seeds_sentences(counts: Iterable[int]) -> list[str]:
-    """Return the sentence on values with ±, from numbers of seeds; empty without seeds."""
+    """Return a sentence on values with ±, from numbers of seeds; [] without seeds."""
     seeds = listed([*map(str, sorted({*counts}))])
     sentence = f"With ±: mean and standard deviation over {seeds} seeds of a stochastic decoder."
     return [sentence] if seeds else []
@@ -122,7 +122,7 @@ def few_sentences(metrics: Iterable[Metric]) -> list[str]:
 
 
 def scale_sentences(metrics: Iterable[Metric]) -> list[str]:
-    """Return the sentences on decibels and arrows that the metrics' axes need."""
+    """Return the sentences that the metrics' axes need, on decibels and arrows."""
     metrics = list(metrics)
     sentences = []
     if names := [metric.label for metric in metrics if metric.saturating]:
@@ -143,7 +143,7 @@ def group_names(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def make_sentence(text: str) -> str:
-    """Return a text as a sentence, with a capital and a full stop."""
+    """Return a text as a sentence: with a capital letter and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -167,25 +167,25 @@ def _caveat_note(curves: Iterable[Curve]) -> str:
         if all(statement in curve_statements for curve_statements in statements_by_curve)
     ]
     caveat_text = "; ".join(common_statements or statements)
-    if len(caveat_text) > MAX_CAVEAT_CHARACTERS:  # use the common beginning: "reduced network"
+    if len(caveat_text) > MAX_CAVEAT_CHARACTERS:  # use a common beginning: "reduced network"
         opening, *other_openings = {statement.partition(",")[0]: None for statement in statements}
-        caveat_text = "a caveat: see the sources" if other_openings else opening
+        caveat_text = "with caveats: see the sources" if other_openings else opening
     return f"{CAVEAT_MARK} {caveat_text}." if statements_by_curve else ""
 
 
 def curves_note(curves: Sequence[Curve]) -> str:
-    """Return the line inside a figure: caveats, and origins that the legend does not show."""
+    """Return a figure's note: caveats, and origins that the legend does not show."""
     sentences = []
     if any(curve.edition.bundled and "bundled" not in curve.name for curve in curves):
         scope = "All" if all(curve.measured for curve in curves) else "Unmarked"
         sentences.append(f"{scope} results are bundled with the project.")
     if any(curve.sampled for curve in curves):
-        sentences.append("Dash-dotted curves were read off a plot.")
+        sentences.append("Dash-dotted curves were read from a plot.")
     return " ".join(filter(None, [*sentences, _caveat_note(curves)]))
 
 
 def other_rules_note(curves: Iterable[Curve]) -> str:
-    """Return the sentence that explains the mark OTHER_RULE; empty if no curve has the mark."""
+    """Return a sentence that explains the mark OTHER_RULE; "" if no curve has the mark."""
     names = group_by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
     clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]
     return (
@@ -198,7 +198,7 @@ def other_rules_note(curves: Iterable[Curve]) -> str:
 def _brief_reason(point: Point, metric: Metric, reason: str) -> str:
     for text, _ in point.means[metric.column].reasons[:1]:
         message, command = absence(text)
-        has_fixed_command = command and message != NOT_COMPUTED  # its command needs options
+        has_fixed_command = command and message != NOT_COMPUTED  # that command needs options
         reason = reason.replace(text, f"{message}, {command}" if has_fixed_command else message)
     return reason
 
@@ -218,7 +218,7 @@ def points_left_out(summary: Summary | None, metrics: Iterable[Metric]) -> list[
 
 
 def make_caption(*sentences: str | None) -> str:
-    """Return a caption of at most MAX_CAPTION_WORDS: the sentences that fit, in order."""
+    """Return the sentences that fit into a caption of MAX_CAPTION_WORDS, in order."""
     fitting_sentences: list[str] = []
     for sentence in filter(None, sentences):
         if len(" ".join([*fitting_sentences, sentence]).split()) <= MAX_CAPTION_WORDS:
@@ -227,12 +227,12 @@ def make_caption(*sentences: str | None) -> str:
 
 
 def metric_names(metrics: Iterable[Metric]) -> str:
-    """Return metrics as a list in a sentence, without units."""
+    """Join metrics' titles in a sentence."""
     return listed([metric.title for metric in metrics])
 
 
 def images_text(panels: Iterable[Panel]) -> str:
-    """Return the number of images averaged, by metric if they differ: "24 or 41 images"."""
+    """Return the number of averaged images, by metric if numbers differ: "24 or 41 images"."""
     metrics_by_count: dict[str, list[Metric]] = {}
     for panel in panels:
         measured_curves = [curve for curve in panel if curve.measured]

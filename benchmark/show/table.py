@@ -1,4 +1,4 @@
-"""A table: columns declared once, rendered as text, markdown, LaTeX, HTML and csv. Pure."""
+"""Tables: columns, rendered as text, markdown, LaTeX, HTML and csv. Pure functions."""
 
 import csv
 import re
@@ -29,7 +29,7 @@ NO_MARKS: Marks = {}
 
 
 class Table(NamedTuple):
-    """A table of formatted cells; the first `words` columns are text, the others numbers."""
+    """A table of formatted cells; the first `words` columns are text, the others are numbers."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -44,7 +44,7 @@ class Table(NamedTuple):
         notes: Iterable[str] = (),
         absent: str = NOTHING,
     ) -> "Table":
-        """Return the table of the columns that have a name. absent: text of empty cells."""
+        """Return a table of the columns with a name. absent: text of empty cells."""
         named_columns = [column for column in columns if column.name]
         cells = tuple(tuple(column.text(row, absent) for column in named_columns) for row in rows)
         words = next(
@@ -53,7 +53,7 @@ class Table(NamedTuple):
         return cls(tuple(column.name for column in named_columns), cells, words, tuple(notes))
 
     def drop_empty_columns(self, num_fixed: int = 0) -> "Table":
-        """Return the table without empty columns; the first `num_fixed` columns are kept."""
+        """Return the table without empty columns; the first `num_fixed` columns always stay."""
         filled_columns = [
             column
             for column, cells in enumerate(zip(*self.rows, strict=True))
@@ -67,13 +67,13 @@ class Table(NamedTuple):
 
 
 def records(columns: Iterable[Column], rows: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return a record per row, of the columns with a key, for csv and JSON."""
+    """Return a record per row, with the columns that have a key, for csv and JSON."""
     keyed_columns = [column for column in columns if column.key]
     return [{column.key: column.value(row) for column in keyed_columns} for row in rows]
 
 
 def plain(table: Table) -> str:
-    """Return aligned columns separated by two spaces, numbers to the right, notes below."""
+    """Return aligned columns with two spaces between; numbers at the right, notes below."""
     columns = []
     for column, cells in enumerate(zip(table.headers, *table.rows, strict=True)):
         texts = [one_line(cell) for cell in cells]
@@ -84,7 +84,7 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table, marks: Marks = NO_MARKS) -> str:
-    """Return a pipe table with notes, HTML and links escaped, best cells bold, second italic."""
+    """Return a pipe table and notes; escapes HTML and links. Best is bold, second italic."""
     alignments = [
         ":---" if column < table.words else "---:" for column in range(len(table.headers))
     ]
@@ -115,9 +115,9 @@ def latex(
 ) -> str:
     """Return a booktabs tabular with notes as comments.
 
-    Cells marked best are bold, second underlined. If the first column repeats, space separates its
-    groups. groups: titles above columns, and how many columns each spans; headers: column headers
-    below these titles. rule_rows: numbers of the rows that follow a rule.
+    The best cells are bold, the second best are underlined. If values of the first column repeat,
+    space separates groups of rows. groups: titles above columns, each with its number of columns;
+    headers: column headers below titles. rule_rows: numbers of the rows that follow a rule.
     """
 
     def line(cells: Sequence[str], row: int = -1) -> str:
@@ -166,7 +166,7 @@ def _group_lines(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
 
 
 def escape_latex(text: str) -> str:
-    r"""Escape text for LaTeX; a hyphen before a number is a minus, a line break a blank.
+    r"""Escape text for LaTeX; a hyphen before a number becomes a minus, a line break a blank.
 
     >>> escape_latex("a_b 5%"), escape_latex("-3.5 [-4, 2]"), escape_latex("∞")
     ('a\\_b 5\\%', '$-$3.5 [$-$4, 2]', '$\\infty$')
@@ -184,10 +184,10 @@ def html(
     links: Sequence[str] = (),
     wordy: bool = False,
 ) -> str:
-    """Return a table that scrolls if it is wider than the page, notes below.
+    """Return a table that scrolls if it is wider than the page, with notes below.
 
-    names: replacements for labels in the first column. links: addresses of the rows' second cells,
-    empty for no link. wordy: cells are long texts, broken into lines.
+    names: replacements for labels in the first column. links: addresses for the rows' second cells,
+    "" for no link. wordy: cells have long texts, which are wrapped.
     """
     kinds = ["text" if column < table.words else "number" for column in range(len(table.headers))]
     head = "".join(
@@ -217,7 +217,7 @@ def html(
 
 
 def breakable(name: str) -> str:
-    """Return a name as HTML that may break between its parts, not inside a word.
+    """Return a name as HTML that may break between parts, but not inside a word.
 
     >>> breakable("hyperprior:weights=matched")
     'hyperprior:<wbr>weights=<wbr>matched'
@@ -226,7 +226,7 @@ def breakable(name: str) -> str:
 
 
 def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return records with the same keys as csv; escape texts that a spreadsheet would evaluate."""
+    """Return records with equal keys as csv; escape texts that a spreadsheet would evaluate."""
     stream = StringIO()
     writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()

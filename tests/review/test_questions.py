@@ -183,11 +183,11 @@ def compared(percent, low, high, overlap=1.0):
             "-12.0 % [-13.0, -11.0], claimed -10 %",
         ),
         (compared(-12.0, -13.0, -11.0, 0.2), ["equal"], "partly", "share only 20 %"),
-        (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row are those sent"),
+        (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row were sent"),
         (compared(-12.0, -13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
-        (compared(-5.0, -6.0, -4.0), ["blind"], "no", "of 1 row are those sent"),
+        (compared(-5.0, -6.0, -4.0), ["blind"], "no", "of 1 row were sent"),
         (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "in part"),
-        (None, ["equal"], "unknown", "there is no number: no overlap"),
+        (None, ["equal"], "unknown", "no BD-rate can be computed: no overlap"),
     ],
 )
 def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
@@ -217,7 +217,7 @@ def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_
     jpeg = stream("blind", values={}, columns={"dataset": "set"})
     jpeg = jpeg._replace(row={**jpeg.row, "codec": "jpeg"})
     answer = answer_claim(judged, reviewed(stream(), jpeg, jpeg))
-    assert (answer.verdict, "values of 2 rows are those sent" in answer.sentence) == (
+    assert (answer.verdict, "values of 2 rows were sent" in answer.sentence) == (
         "unknown", True)  # fmt: skip
     assert "BD-rate -12.004 % [-12.006, -12.002], by PCHIP, claimed -12.00 %" in answer.sentence
     elsewhere = stream("blind", values={}, columns={"dataset": "elsewhere"})

@@ -1,4 +1,4 @@
-"""Realism against distortion: sweeps of all systems at some rates."""
+"""Figures of realism against distortion: sweeps of all systems at some rates."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from benchmark.show.figures.style import (
 from benchmark.show.table import Table
 from benchmark.spec import CodecSpec
 
-NUMBER = re.compile(r"[^\s=]+=[\d.]+")  # a stated setting, not a position on a plotted line
+NUMBER = re.compile(r"[^\s=]+=[\d.]+")  # a setting with a number, not a position on a plotted line
 LABEL_POINTS = 22.0, 9.0  # width and height of a setting's label
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def draw_realism_plots(
     images: str,
     few: Sequence[Metric] = (),
 ) -> texts.DrawnFigure:
-    """Draw a panel per rate, with better realism upwards.
+    """Draw a panel per rate; better realism is higher.
 
     If lower values of realism are better, the axis is logarithmic and reversed. few: metrics over
     few images.
@@ -56,7 +56,7 @@ def draw_realism_plots(
     notes, curves = sections.few_sentences(few) if few else [], [s.curve for _, s in sweeps]
     curve_notes = sections.other_rules_note(curves), sections.curves_note(curves)
     note = " ".join(filter(None, [*notes, *curve_notes]))
-    handles, lower_is_better = {}, realism.better == "lower"  # then the axis is logarithmic
+    handles, lower_is_better = {}, realism.better == "lower"  # if so, the axis is logarithmic
     with figure_style():
         figure, all_axes, width = texts.panel_figure(len(plots), sharey=True)
         for axes, plot in zip(all_axes, plots, strict=True):
@@ -81,14 +81,14 @@ def draw_realism_plots(
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.spines[["top", "right"]].set_visible(False)
             texts.title(axes, f"{dataset} at {plot.bpp:g} bpp", min(width, 3))
-        if lower_is_better:  # the panels share this axis
+        if lower_is_better:  # all panels have this axis
             _reverse_axis(all_axes[0], [step.realism.value for *_, step in steps])
         all_axes[0].set_ylabel(f"{realism.label}\n(better upwards)")
         ordered_sweeps = sorted((sweep for _, sweep in sweeps), key=sweep_order)
         has_groups = all(sweep.curve.group for sweep in ordered_sweeps)
         legend_handles = dict.fromkeys(handles[sweep.curve.name] for sweep in ordered_sweeps)
         texts.add_legend(figure, list(legend_handles), note, has_groups)
-        # Only now has the layout placed the points
+        # The layout must be final before labels are placed
         for axes, plot in zip(all_axes, plots, strict=True):
             _write_settings(axes, plot.sweeps)
     columns = (
@@ -105,7 +105,7 @@ def draw_realism_plots(
         f"{rates} bpp on {dataset} ({images}); better is up and to the "
         f"{'right' if distortion.better == 'higher' else 'left'}.",
         f"Rates match within {100 * (MAX_MATCH_RATIO - 1):.0f} %; other systems are left out.",
-        "Lines join the settings of one system, from the least to the most realistic.",
+        "Lines connect the settings of one system, from least to most realistic.",
         note,
     )
     records = [record for plot in plots for record in sweep_records(plot)]

@@ -1,4 +1,4 @@
-"""A figure's texts (caption, notes, titles, ticks, legend) and files."""
+"""Texts of a figure (caption, notes, titles, ticks, legend), and its files."""
 
 import math
 import textwrap
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 # Suffixes of a figure's files. txt: the caption; details.md: the sources of its curves
 SUFFIXES = (*FORMATS, "csv", "tex", "txt", "details.md")
-UNRECORDED_FIELDS = ("reference", "interval", "seeds")  # fields of points that records leave out
+UNRECORDED_FIELDS = ("reference", "interval", "seeds")  # fields of points that records omit
 RATE_LABEL = "Rate (bit per pixel)"
 CHARACTERS_PER_INCH = 17  # at TEXT_POINTS, in the wider typeface
 LINE_INCHES = 0.12  # height of a line of TEXT_POINTS
 MAX_INCHES = 9.0  # height of a figure on a page
-EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # beside legend and note; above and below a note
-MAX_LEGEND_ROWS = 6  # entries of a group in one column of the legend
+EDGE_INCHES, PAD_INCHES = 0.07, 0.03  # left and right of legend and note; above and below a note
+MAX_LEGEND_ROWS = 6  # maximum number of entries of a group in a column of the legend
 VARYING_METADATA: Mapping[str, Sequence[str]] = {  # keys that differ between runs, by format
     "pdf": ("CreationDate", "Producer", "Creator"),
     "png": ("Software",),
@@ -52,7 +52,7 @@ VARYING_METADATA: Mapping[str, Sequence[str]] = {  # keys that differ between ru
 
 
 class DrawnFigure(NamedTuple):
-    """A figure with a caption of at most sixty words, plotted numbers and sources of curves."""
+    """A figure with a caption of at most sixty words, plotted values and sources of curves."""
 
     figure: "Figure"
     caption: str
@@ -62,7 +62,7 @@ class DrawnFigure(NamedTuple):
 
 
 class PaperFigure(NamedTuple):
-    """A drawing, or None, and sentences on what is left out."""
+    """A drawing, or None, and sentences on what was left out."""
 
     drawing: DrawnFigure | None
     sentences: Sequence[str] = ()
@@ -102,7 +102,7 @@ def _spread_over_seeds(point: CurvePoint) -> dict[str, float | None]:
 
 
 def rate_table(panels: Sequence[Panel], anchor: CodecSpec | None, rule: Rule) -> Table:
-    """Return a row per curve: points, rates, and BD-rates against the anchor's curve, if any."""
+    """Return a table of curves: points, rates, and BD-rates against the anchor, if any."""
     anchors = [variant_curve(panel, anchor) for panel in panels]
     rows: list[dict[str, Any]] = []
     metrics = [panel[0].metric for panel in panels]
@@ -155,7 +155,7 @@ def _rate_text(column: str, row: Mapping[str, Any]) -> str | None:
 def wrap_text(text: str, inches: float) -> str:
     """Break a text of TEXT_POINTS into lines of at most `inches`; line breaks are kept.
 
-    Control characters become blanks. A mark stays with the words that explain it.
+    Control characters become blanks. A mark stays with the text that explains it.
 
     >>> wrap_text("a note\\nof two\\x1blines", 0.5)
     'a note\\nof two\\nlines'
@@ -177,12 +177,12 @@ def new_figure(
 
 
 def figure_width(panels: int = 1) -> float:
-    """Return a figure's width in inches: the requested width, else a column for one panel."""
+    """Return a figure's width in inches: the chosen width, or else a column for one panel."""
     return WIDTHS[look().width or ("column" if panels == 1 else "page")]
 
 
 def panels_per_row(panels: int) -> int:
-    """Return how many panels share a row: one in a column's width."""
+    """Return the number of panels in a row; one if the figure has a column's width."""
     return 1 if figure_width(panels) == WIDTHS["column"] else min(panels, 3 if panels != 4 else 2)
 
 
@@ -206,7 +206,7 @@ def title(axes: "Axes", text: str, inches: float) -> None:
 
 
 def set_plain_ticks(axis: "Axis", wide: bool = True) -> None:
-    """Write numbers on a logarithmic axis; wide: at 1, 2 and 5, for ranges above a factor of 5."""
+    """Write numbers on a logarithmic axis; wide: at 1, 2, 5, for ranges of more than 5 times."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(5))
@@ -217,9 +217,9 @@ def set_plain_ticks(axis: "Axis", wide: bool = True) -> None:
 def add_legend(
     figure: "Figure", handles: "Sequence[Line2D]", note: str = "", groups: bool = False
 ) -> None:
-    """Add one legend below the axes, handles by label, and a note below it.
+    """Add one legend for all panels below the axes, and a note below the legend.
 
-    The figure grows to hold both; its layout is then fixed. groups: put entries under their gids.
+    The figure is enlarged for both; then its layout is fixed. groups: group entries by gid.
     """
     width, height = (float(inches) for inches in figure.get_size_inches())
     available_inches = width - 2 * EDGE_INCHES
@@ -243,7 +243,7 @@ def add_legend(
     engine.set(rect=(0, reserved_share, 1, 1 - reserved_share))
     for _ in range(2):  # the first layout may change tick labels
         engine.execute(figure)
-    figure.set_layout_engine(None)  # with "none", which is an engine, each file is drawn twice
+    figure.set_layout_engine(None)  # "none" is an engine that draws each file twice
 
 
 def _legend(

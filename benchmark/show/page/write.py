@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file and a folder of pictures next to it."""
+"""The page of a report: an HTML file, and a folder of pictures next to it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -56,7 +56,7 @@ from benchmark.system.atomic import write_files
 
 
 def start_workers(experiment: Experiment, out: Path | None = None) -> None:
-    """Start loading decoders while figures are made, if streams have to be decoded."""
+    """Start loading decoders while figures are drawn, if streams must be decoded."""
     for name in datasets_with_results(experiment.results, experiment.dataset):
         folder = experiment.results / name.partition(":")[0]
         pictures = (out or folder / "report") / PICTURES
@@ -74,10 +74,10 @@ def write_page(
     data_dir: Path | None = None,
     command: str = "",
 ) -> tuple[str, str]:
-    """Write the pictures, then the page of a report; return its path and a remark.
+    """Write the pictures, then the page of a report; return the page's path and a remark.
 
-    images: limit of pictures, in the form of `--page-images`. notify: receives a sentence on the
-    pictures to decode. Published curves are visible at first only if requested.
+    images: limit for pictures, in the form of `--page-images`. notify: shows a sentence on pictures
+    to decode. Published curves are initially visible only if the user named them.
     """
     dataset_results, summary, folder = report.stored, report.stored.summary, report.stored.folder
     rows = rows_by_image(dataset_results.table, summary, summary.protocols["coding"])
@@ -176,7 +176,7 @@ def _page_panels(experiment: Experiment, report: Report) -> list[Panel]:
 
 def _curve_caption(title: str, panel: Panel) -> str:
     metric = panel[0].metric
-    averaging = "a single value for the whole set of" if metric.is_distribution else "means over"
+    averaging = "one value for the whole set of" if metric.is_distribution else "means over"
     sentences = [
         f"{title}: {averaging} {images_text([panel])}.",
         *scale_sentences([metric]),
@@ -212,17 +212,17 @@ def _page_facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tup
     facts = [
         ("Images", images),
         ("Protocols", ", ".join(summary.protocols_in_use.values())),
-        ("Bits per pixel", f"{average}, counting the whole stream"),
+        ("Bits per pixel", f"{average}, of the whole stream"),
     ]
     if not runs:
-        return [*facts, ("Runs", "none here: all rows are bundled")]
+        return [*facts, ("Runs", "none here, as all rows are bundled")]
     last_run = runs[-1]
     commit = str(last_run.get("commit") or "")
     run_texts = [
         f"{str(last_run.get('started_utc') or '').replace('T', ' ')[:16]} UTC",
-        f"commit {commit[:12]}{commit[40:]}" if commit else "no commit known",
+        f"commit {commit[:12]}{commit[40:]}" if commit else "unknown commit",
         str(last_run.get("machine") or ""),
-        f"the last of {len(runs)} runs" if len(runs) > 1 else "the only run",
+        f"last of {len(runs)} runs" if len(runs) > 1 else "only run",
     ]
     packages = (last_run.get("packages") or {}).items()
     package_list = ", ".join(f"{name} {version}" for name, version in packages if version)

@@ -1,4 +1,4 @@
-"""Texts of a report: the short one, its details, and the sections for a page."""
+"""Texts of a report: report.md, details.md, details.json, and sections for a page."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -29,8 +29,8 @@ from benchmark.show.table import Table
 from benchmark.system.text import counted, markdown_text
 
 DRAWS_NOTE = (
-    "Over draws: the minimum and maximum of the means of single draws. Over images: the 95 % "
-    "interval of the mean over draws."
+    "Over draws: minimum and maximum of the means of single draws. Over images: 95 % interval of "
+    "the mean over draws."
 )
 NETWORK_HEADERS = (
     *("work (kMAC/px)", "training (10^15 MAC)"),
@@ -44,7 +44,7 @@ def _scaled(cost: str, factor: float) -> Callable[[Mapping[str, Any]], float | N
     return lambda codec: None if codec[cost] is None else factor * codec[cost]
 
 
-CODEC_COLUMNS = (  # a row is a codec of details.json; empty columns are left out
+CODEC_COLUMNS = (  # a row is a codec in details.json; empty columns are omitted
     Column("codec"),
     Column("version"),
     Column("origin"),
@@ -73,7 +73,7 @@ RECORD_ONLY_COLUMNS = ("device", "call")
 
 
 def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> Table:
-    """Return a row per spread over drawings, with the spread over images."""
+    """Return a table of spreads over draws and over images."""
     metrics_by_column = {metric.column: metric for metric in metrics}
 
     def value(name: str, spread: Mapping[str, Any]) -> str | None:
@@ -98,12 +98,12 @@ def draws_table(spreads: Sequence[Mapping[str, Any]], metrics: Sequence[Metric])
 
 
 def source_sentences(facts: Mapping[str, Any] | None) -> list[str]:
-    """Return sentences on lossily coded photographs and on a wide range of sizes, if any."""
+    """Return sentences on photographs from lossy files and on a wide range of sizes, if any."""
     sentences = []
     if facts and facts["lossy"]:
         share = f"{facts['lossy']} of {counted(facts['images'], 'image')}"
         sentences.append(
-            f"lossy sources: {share} had been coded lossily (JPEG, WebP), so their artefacts count"
+            f"lossy sources: {share} came from lossy files (JPEG, WebP), with their artefacts"
         )
     if facts and facts["spread"] >= WIDE_SPREAD:
         (name, *min_size), (_, *max_size) = facts["smallest"], facts["largest"]
@@ -158,7 +158,7 @@ def codec_records(summary: Summary) -> list[dict[str, Any]]:
 
 
 def codecs_table(codecs: Sequence[Mapping[str, Any]], names: Collection[str]) -> Table:
-    """Return a row per record of `codec_records`, with the named columns that have values."""
+    """Return a table of `codec_records`; columns: those in `names` with values."""
     columns = [column for column in CODEC_COLUMNS if column.name in names]
     table = Table.create(columns, codecs, absent="").drop_empty_columns()
     return table._replace(words=len(table.headers))
@@ -188,7 +188,7 @@ def _codec_record(summary: Summary, edition: Edition, label: str) -> dict[str, A
 
 
 def _training_cells(edition: Edition) -> tuple[str, str, str, str]:
-    """Return the cells below `NETWORK_HEADERS`; empty unless the weights are bundled."""
+    """Return the cells below `NETWORK_HEADERS`; "" unless the weights are bundled."""
     kmac, (petamacs, optimiser, steps, fingerprint) = edition.facts.kmac, edition.facts.training
     if not (fingerprint and edition.fingerprint.startswith(fingerprint)):
         return ("", "", "", "")
@@ -202,14 +202,14 @@ def details_text(
     over_few: Table | None = None,
     published: Table | None = None,
 ) -> str:
-    """Return details.md: record and tables as text; over_few: table of means over few images."""
+    """Return details.md from the record and tables; over_few: means over few images."""
     pooled = record["bpp"] == "pooled"
     bpp_text = (
         "bpp is pooled: all bits over all pixels" if pooled else f"bpp is the {record['bpp']} bpp"
     )
     intro = f"{counted(record['images'], 'image')}. {bpp_text}."
     if dropped := record["images_left_out"]:
-        intro += f" Restricted to the images that all points have; {dropped} left out."
+        intro += f" Only images that all points have are used; {dropped} are left out."
     shown_columns = {column.name for column in CODEC_COLUMNS} - {*RECORD_ONLY_COLUMNS}
     sections: list[Part] = [
         command_sentence(record["command"]),
@@ -249,7 +249,7 @@ def report_text(
     command: str,
     requested_codecs: Sequence[str] = (),
 ) -> str:
-    """Return report.md: a sentence, the ranking, figures. tables: names of files."""
+    """Return report.md: a sentence, the ranking and figures. tables: names of files."""
     names = figure_names(summary)
     counts = (
         counted(summary.images, "image"),
@@ -293,7 +293,7 @@ def page_sections(
     means: Table,
     absent: Sequence[Absent],
 ) -> dict[str, Section]:
-    """Return a report's sections for a page, by kind. deltas: BD-rates, or why there are none."""
+    """Return a report's sections for a page, by kind. deltas: BD-rates, or the reason for none."""
     rates_part: Part = deltas
     if not isinstance(deltas, str):
         rates_part = section("bd_rates_detail", "BD-rates in every metric", deltas)

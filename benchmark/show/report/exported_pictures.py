@@ -1,4 +1,4 @@
-"""Decoded pictures of stored rows, with the scored pixels' sha256, as PNG files."""
+"""Decoded pictures of stored rows as PNG files, with the pixels that were scored."""
 
 import re
 from collections import Counter
@@ -33,9 +33,9 @@ from benchmark.system.digest import pixels_sha256
 from benchmark.system.settings import Device
 from benchmark.system.text import counted, group_by_key, utf8
 
-UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in file names of Windows; / on any system
-MAX_RATE_RATIO = 1.6  # maximum ratio of the requested rate and a codec's nearest rate
-MAX_PART_BYTES = 80  # for image, codec or setting in a file name, which may have 255 bytes
+UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # invalid in file names on Windows
+MAX_RATE_RATIO = 1.6  # maximum ratio of the requested and a codec's nearest rate
+MAX_PART_BYTES = 80  # of image, codec or setting in a file name (limit: 255 bytes)
 
 Row = Mapping[str, Any]
 
@@ -52,11 +52,11 @@ def choose_pictures(
 ) -> tuple[list[Row], list[Absent]]:
     """Choose rows of each codec variant's edition, ordered by image, codec and setting.
 
-    name: a dataset, or a part of it such as clic2020:mobile. codecs: "all" omits codecs that code
-    nothing. images: patterns, with or without suffix. limit: keep the first images by name. points:
-    keep only these (see `parse_points`). bpp: keep the setting with the nearest rate of each image
-    and codec. Raises `UsageError` for an unknown codec, image, setting or value. Returns decodable
-    rows, and reasons for the others.
+    name: a dataset, or a part such as clic2020:mobile. codecs: "all" omits codecs without
+    compression. images: patterns, with or without suffix. limit: number of images, first by name.
+    points: settings to keep (see `parse_points`). bpp: keep the setting with the nearest rate of
+    each image and codec. Raises `UsageError` for an unknown codec, image, setting or value. Returns
+    decodable rows, and reasons for the others.
     """
     rows = _sorted_rows(pictures, name, codecs)
     names = list(dict.fromkeys(row["image"] for row in rows))
@@ -88,9 +88,9 @@ def export_pictures(
     jobs: int,
     report: Callable[[Progress], None],
 ) -> Answer:
-    """Write the missing pictures, replacing files with other content.
+    """Write the missing pictures, and replace files with different content.
 
-    device, jobs: see `Pictures.decoded`. report: called with the progress of decoding. The answer's
+    device, jobs: see `Pictures.decode_rows`. report: called with the progress. The answer's
     code is 1 if a stream does not decode to the scored pixels. Raises `StoreError` for an
     unwritable folder.
     """
@@ -138,7 +138,7 @@ def export_pictures(
 
 
 def picture_names(rows: Sequence[Row]) -> list[str]:
-    """Return file names with the rate, valid on every system and distinct even ignoring case."""
+    """Return distinct file names with rates, valid on every system, even if case is ignored."""
     names = []
     for row in rows:
         texts = (
@@ -168,7 +168,7 @@ def _absent_pictures(counts: Mapping[str, int]) -> list[Absent]:
 
 
 def _name_part(text: str) -> str:
-    """Return a text as a part of a file name; the start of a long text is cut."""
+    """Return a text for a file name; the beginning of a long text is removed."""
     safe_text = UNSAFE.sub("_", text).strip(". ")
     while len(utf8(safe_text)) > MAX_PART_BYTES:
         safe_text = safe_text[1:]
@@ -240,9 +240,9 @@ def _rows_at_points(rows: Sequence[Row], points: Sequence[str]) -> list[Row]:
 def _rows_near_rate(
     rows: Sequence[Row], pictures: Pictures, bpp: float
 ) -> tuple[list[Row], list[Row]]:
-    """Return the nearest row of each image and codec, and the rows too far from the rate.
+    """Return the nearest row of each image and codec, and rows that are too far from the rate.
 
-    Rows without a picture count only if no picture of the codec and image is near the rate.
+    A row without a picture is used only if no picture of codec and image is near the rate.
     """
     ok_rows = [row for row in rows if row["status"] == "ok"]
     near_rows, far_rows = list[Row](), list[Row]()
