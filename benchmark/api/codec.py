@@ -1,4 +1,4 @@
-"""Python functions to call codecs with arrays, decode stored results, and measure codecs."""
+"""Python functions that call codecs with arrays, decode stored results, and measure codecs."""
 
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BoundCodec:
-    """Codec called directly; separate instances encode and decode."""
+    """Codec for calls from Python; separate instances encode and decode."""
 
     def __init__(self, name: str) -> None:
         spec = parse_codec(name)
@@ -45,10 +45,10 @@ class BoundCodec:
         setting: Setting | float | Mapping[str, float] | None = None,
         **named_settings: float,
     ) -> bytes:
-        """Encode an image, uint8 of shape (height, width, 3), sRGB.
+        """Encode an sRGB image, uint8 of shape (height, width, 3).
 
-        setting: a `Setting`, a value, or a value by name as in ``encode(pixels, quality=50)`` or a
-        mapping; default: the middle one of `settings`. Raises `UsageError`, and the codec's errors.
+        setting: a `Setting`, a value, or a value by name, as in ``encode(pixels, quality=50)`` or a
+        mapping; default: the middle of `settings`. Raises `UsageError`, and the codec's errors.
         """
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -83,7 +83,7 @@ class BoundCodec:
                     f"{self.settings[0].name}={self.settings[0].value:g})"
                 )
         if named_settings and (setting is not None or len(named_settings) > 1):
-            raise UsageError("a stream has a single setting: give only one")
+            raise UsageError("a stream has only one setting: give one")
         names = sorted({default.name for default in self.settings})
         for name, value in named_settings.items():
             if name not in names:
@@ -98,7 +98,7 @@ class BoundCodec:
 def open_codec(
     name: str, *, device: str = "auto", weights_dir: str | Path | None = None
 ) -> BoundCodec:
-    """Open a codec to encode and decode arrays.
+    """Open a codec that encodes and decodes arrays.
 
     name: a spec such as ``"jpeg"``, ``"ours:beta=0"`` or ``"mine.py:Mine"``. device: "auto", "cpu",
     "cuda" or "cuda:1", for learned codecs. weights_dir: first folder to search for weight files.
@@ -127,22 +127,22 @@ def decoded(
 ) -> Pixels:
     """Decode a stored stream to the pixels that were scored, uint8 of shape (height, width, 3).
 
-    Their sha256 is the row's ``decoded_sha256``. Raises `UsageError` for no row or several,
-    `Unavailable` for a stream or decoder that is missing, `CorruptStream` for a damaged stream.
+    Their sha256 is the row's ``decoded_sha256``. Raises `UsageError` for no row or several rows,
+    `Unavailable` for a missing stream or decoder, `CorruptStream` for a damaged stream.
 
     Parameters
     ----------
     source : path
         The folder of one dataset, ``results/kodak``.
     codec : str
-        Name in `summary`, or spec; the full spec for a program or Python file. Without a
-        seed, the first seed of a decoder that draws random numbers.
+        Name in `summary`, or spec; for a program or Python file, the full spec. If a decoder
+        draws random numbers and no seed is given, the first seed is used.
     image : str
         Name of the image, with or without suffix.
     device, weights_dir
         As in `open_codec`.
     **setting : float
-        Setting by name, ``quality=30``; optional if there are results at one setting only.
+        Setting by name, ``quality=30``; optional if there are results at only one setting.
     """
     from benchmark.measure.cells import Failed
     from benchmark.measure.pictures import ABSENT, open_pictures
@@ -162,7 +162,7 @@ def decoded(
     if not rows:
         reasons = "; ".join(absence.why for absence in absences)
         raise Unavailable(f"{codec} of {image} cannot be decoded: {reasons}")
-    if len(rows) > 1:  # for a decoder that draws, take the first seed, whose spec names no seed
+    if len(rows) > 1:  # use the first seed, whose spec has no seed option
         rows = [row for row in rows if SEED not in dict(CodecSpec.parse_row(row).options)] or rows
     if len(rows) > 1:
         pictures_text = ", ".join(
@@ -171,7 +171,7 @@ def decoded(
             for row in rows
         )
         raise UsageError(
-            f"{codec} of {image} has several pictures: {pictures_text}; name one of them"
+            f"{codec} of {image} has several pictures: {pictures_text}; choose one of them"
         )
     outcomes = pictures.decode_rows(rows, used_device, 1)
     (pixels,) = (outcome[1] for outcome in outcomes if outcome is not None)
@@ -205,8 +205,8 @@ def run(
     Returns
     -------
     Outcome
-        ``failures``, ``skipped`` and ``refused`` with reasons; ``rows``, the stored rows of the
-        requested cells as a polars frame, which `load` converts; and ``reached`` for a target.
+        ``failures``, ``skipped`` and ``refused`` with reasons; ``rows``: the stored rows of the
+        requested cells as a polars frame, which `load` converts; ``reached``: result for a target.
     """
     from benchmark.measure.loop import run as measure
     from benchmark.measure.record import no_progress

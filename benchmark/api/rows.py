@@ -1,4 +1,4 @@
-"""Stored rows as a data frame, a row for each cell, and reasons for missing values."""
+"""Stored rows as a data frame, one per cell, and reasons for missing values."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -29,7 +29,7 @@ from benchmark.spec import CodecSpec
 if TYPE_CHECKING:
     from benchmark.measure.record import Outcome
 
-Rows: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or where `load` finds them
+Rows: TypeAlias = "pd.DataFrame | str | Path | Outcome"  # rows, or an argument of `load`
 LABEL, RESULTS = "label", Path("results")
 FIRST_COLUMNS = (
     *("codec", "setting_name", "setting_value", "dataset", "image"),
@@ -52,24 +52,24 @@ def load(
     details: bool = False,
     every_edition: bool = False,
 ) -> pd.DataFrame:
-    """Load stored rows, a row for each cell, sorted by codec, variant, setting and image.
+    """Load stored rows, one per cell, sorted by codec, variant, setting and image.
 
-    As in a report, rows are of one edition of each codec variant: yours if it has every compared
+    As in a report, rows come from one edition of each codec variant: yours if it has every compared
     image, else the bundled one. Codecs are those measured in the folder, or named, and the anchor;
-    all if none was measured. Raises `UsageError` if the folder has no rows of a single dataset,
+    if none was measured, all. Raises `UsageError` if the folder has no rows of a single dataset,
     `UnknownName` for a codec without rows, `StoreError` if they cannot be read.
 
     Parameters
     ----------
     source : path or Outcome
-        Folder of a dataset, ``results/kodak``, or the outcome of `run`: the requested cells.
+        Folder of a dataset, ``results/kodak``, or the outcome of `run` (its requested cells).
     codecs, bundled, anchor : str
-        Options of `bench report` for a folder: codecs instead of those measured there, bundled ones
-        to add (or "all"), the anchor of BD-rates (``attrs["anchor"]``).
+        Options of `bench report` for a folder: codecs, instead of those measured there; bundled
+        codecs to add, or "all"; the anchor of BD-rates (``attrs["anchor"]``).
     details : bool
         Return all columns of docs/protocol.md, including protocol ids and reasons.
     every_edition : bool
-        Include rows of other builds and all bundled ones.
+        Include rows of other builds, and all bundled rows.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def load(
         says why); identical images have an infinite PSNR.
         ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns, ``attrs["protocols"]``
         has the protocol ids that `summary` expects, ``attrs["folder"]`` is where the rows are
-        stored, and ``attrs["absent"]`` lists the editions left out, with reason and remedy.
+        stored, and ``attrs["absent"]`` lists the editions not shown, with reason and remedy.
     """
     folder_anchor: Anchor | None = None  # None unless rows are read from a folder
     absences: Sequence[Absent] = ()
@@ -123,7 +123,7 @@ def load(
 
 
 def missing(source: Rows) -> pd.DataFrame:
-    """Return the missing metric values of successful rows, and how to compute them.
+    """Return the missing metric values of successful rows, with reasons.
 
     source: rows of a dataset from `load`, or an argument of `load`. The frame has ``codec``,
     setting, ``image``, ``metric`` (its column) and ``reason``.
@@ -169,14 +169,14 @@ def _require_rows(folder: Path) -> None:
             if datasets
             else "measure some with `run`"
         )
-        with suppress(BenchError):  # suggest the results of a folder of photographs
+        with suppress(BenchError):  # suggest results of a folder of photographs
             stored = stored_dataset(RESULTS, str(folder))
             hint = hint if datasets else f"name results/{stored}"
         raise UsageError(f"{folder} holds no rows of a dataset: {hint}")
 
 
 def complete_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
-    """Complete a frame's rows with missing columns from their store; return the store's folder."""
+    """Return a frame's rows, completed with columns from their store, and the store's folder."""
     frame = source if isinstance(source, pd.DataFrame) else load(source, details=True)
     missing_columns = [name for name in KEY if name not in frame]
     if not {"folder", "codecs"} <= {*frame.attrs}:
@@ -194,7 +194,7 @@ def complete_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
         keys = _polars_table(frame[list(KEY)]).with_columns(BUNDLED.alias("bundled"))
         table = keys.join(stored_rows, on=KEY, how="left", maintain_order="left")
         if table["status"].null_count():
-            raise UsageError(f"the frame has rows that {folder} does not hold: `load` them again")
+            raise UsageError(f"the frame has rows that {folder} does not have: `load` them again")
         shared_columns = [name for name in table.columns if name in frame]
         table = table.with_columns(_polars_table(frame[shared_columns], table.columns)).select(
             stored_rows.columns
@@ -234,7 +234,7 @@ def _pandas_frame(table: pl.DataFrame) -> pd.DataFrame:
 
 
 def _polars_table(frame: pd.DataFrame, names: Iterable[str] = ()) -> pl.DataFrame:
-    """Convert a pandas frame to polars, missing values to null; `names` may add users' columns."""
+    """Convert a pandas frame to polars, missing values to null; names: may add users' columns."""
     schema = schema_of([*frame.columns, *names])
     return pl.DataFrame(
         pl.Series(name, [None if pd.isna(value) else value for value in frame[name]], schema[name])

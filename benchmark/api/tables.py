@@ -1,4 +1,4 @@
-"""Python functions for questions about stored rows: data frames, and curves on axes."""
+"""Python functions that answer questions about stored rows as data frames, or plot curves."""
 
 import inspect
 from collections.abc import Callable
@@ -43,7 +43,7 @@ from benchmark.show.sections import curves_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HEIGHT_INCHES = 4.0  # height of a new figure, with the legend below the axes
+HEIGHT_INCHES = 4.0  # height of a new figure, including the legend below the axes
 EXTRA_SUFFIXES = "_of_mean_mse", "_few"  # suffixes of some metrics' columns
 RATE_MEANINGS = {
     "per_image": "mean of per-image bits per pixel",
@@ -52,14 +52,14 @@ RATE_MEANINGS = {
 SELECTION_OPTIONS = "codecs", "bundled", "anchor"  # options that select rows of a folder
 SOURCE = """source : DataFrame, path or Outcome
     Rows of a dataset from `load`, or an argument of `load`."""
-COMMON = opt(MANNER, "Average over the images that every codec and setting has.")
+COMMON = opt(MANNER, "Average only over images that every codec and setting has.")
 AVERAGE = opt(MANNER, "Rate: 'per_image', the mean of per-image bits per pixel, or 'pooled'.")
 ANCHOR = opt(COMPARED, "Codec variant to compare with: its name in `summary`, or its spec.")
 METRIC = opt(COMPARED, "Name of a metric.")
 
 
 def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
-    """Make a function of a question: records in a frame, facts in `attrs`; lists replace "a,b"."""
+    """Make a Python function of a question: it returns records as a frame, facts in `attrs`."""
     function = flatten(question)
     signature = inspect.signature(function)
 
@@ -69,7 +69,7 @@ def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
         given_options = [name for name in SELECTION_OPTIONS if _is_given(signature, name, options)]
         if given_options and not isinstance(bound_arguments.arguments["source"], str | Path):
             names = " and ".join(given_options)
-            raise UsageError(f"{names} apply only to a folder: pass one, or give them to `load`")
+            raise UsageError(f"{names} apply only to a folder: pass a folder, or use `load`")
         rows = bound_arguments.arguments["source"]
         bound_arguments.arguments["source"] = source_of(rows)
         frame = _frame(function(*bound_arguments.args, **bound_arguments.kwargs))
@@ -95,7 +95,7 @@ def _python_docstring(function: Callable[..., Answer]) -> str:
 
 
 def _frame(answer: Answer) -> DataFrame:
-    """Convert an answer's records to a frame; columns with missing numbers stay numeric."""
+    """Convert an answer's records to a frame; numeric columns may have missing values."""
     frame = DataFrame(answer.records)
     for name in frame.columns:
         values = {type(record[name]) for record in answer.records}
@@ -119,8 +119,8 @@ def _summary(
 ) -> Answer:
     """Return the means of each codec variant and setting, lowest rate first.
 
-    A record has ``bpp``, the number of images, and each mean followed by ``<metric>_images``, the
-    number of images in it. Metrics without values are omitted.
+    A record has ``bpp``, the number of images, and means; each is followed by its number of images,
+    ``<metric>_images``. Metrics without values are omitted.
     """
     names = metric_names(metrics)
     dataset_results = read_with_anchor(
@@ -153,15 +153,15 @@ def _bd_rate(
 ) -> Answer:
     """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
 
-    Computed as in `bench report`: Pareto fronts, interpolation of the log rate, at least four
-    points, at most one in five off the front. Raises `UnknownName` for an unknown metric or anchor.
+    They are computed as in `bench report`: on Pareto fronts of at least four points (with at most
+    one in five points below), by interpolation of the log rate. Raises `UnknownName`.
 
-    A record is a codec variant. ``bd_rate_percent`` compares mean curves (negative: fewer bits),
+    One record per codec variant. ``bd_rate_percent`` compares mean curves (negative: fewer bits),
     ``images_bd_rate_percent`` the mean of per-image ones; ``_low`` and ``_high`` are ends of 95 %
     intervals over resampled images. ``bd_rate_overlap`` (0 to 1) is the share of qualities that
-    both curves span, ``bd_metric`` the mean difference at equal rate (FID, KID, FD: in percent),
-    ``points_left_out`` names points off the front, ``few`` marks distribution metrics of under 50
-    images. Missing values are NaN, with a ``reason``.
+    both curves span, ``bd_metric`` the mean difference at equal rate (FID, KID, FD: in percent).
+    ``points_left_out`` names points below the front; ``few`` marks distribution metrics over fewer
+    than 50 images. Missing values are NaN, with a ``reason``.
     """
     (name,) = metric_names([metric])
     dataset_results = read_with_anchor(
@@ -203,9 +203,9 @@ def plot(
     common: bool = False,
     allow_few: bool = False,
 ) -> "Axes":
-    """Draw a metric against bits per pixel, a curve for each codec variant, at most eight.
+    """Draw a metric against bits per pixel: at most eight curves, one per codec variant.
 
-    As in `bench report`, points over different images from the rest are excluded. Raises
+    As in `bench report`, points over other images than the rest are excluded. Raises
     `UsageError` if no point can be drawn, and for invalid options.
 
     Parameters
@@ -215,7 +215,7 @@ def plot(
     metric : str
         Name of a metric.
     ax : matplotlib Axes, optional
-        Axes to draw on, which keep their fonts; default: a new pyplot figure, legend below.
+        Axes to draw on, whose fonts are kept; default: a new pyplot figure with a legend below.
     codecs, bundled, anchor : str
         Codecs of a folder to draw, as in `load`.
     common, allow_few : bool

@@ -1,4 +1,4 @@
-"""`bench pack`, `bench export` and `bench merge`: exchange of cells and decoded pictures."""
+"""`bench pack`, `bench export` and `bench merge`: exchange cells and decoded pictures."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -38,7 +38,7 @@ MERGE_COUNTS = ("rows", "streams", "runs", "features", "reductions", "pictures")
 @pack.verb("export")
 def pack_export(
     out: Annotated[Path, opt(ARGUMENT, "The pack: a new folder, or a new file.tar.")],
-    codecs: Annotated[str, opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...")],
+    codecs: Annotated[str, opt(EXPORTED, "Comma-separated codecs: name[:key=value]...")],
     dataset: Annotated[
         str,
         opt(EXPORTED, "Comma-separated datasets with results, or 'all'."),
@@ -55,7 +55,7 @@ def pack_export(
 ) -> Answer:
     """Write finished cells with their streams to a pack.
 
-    Cells of declared sizes are packed with their decoded pictures as PNG files. Bundled rows
+    A cell with a declared size is packed with its decoded picture as a PNG file. Bundled rows
     without streams are skipped and counted.
 
     Examples:
@@ -73,7 +73,7 @@ def pack_export(
     names = datasets_with_results(results, dataset)
     for name in names:
         if ":" in name:
-            raise UsageError(f"a pack holds complete datasets: leave out the part {name}")
+            raise UsageError(f"a pack has complete datasets: leave out the part {name}")
     stores = [Store(results / name) for name in names]
     editions = [edition for store in stores for edition in editions_in(store.means_table())]
     specs = sorted(variants_of(find_editions(requested_names(codecs), editions) or editions))
@@ -91,7 +91,7 @@ def pack_import(
     path: Annotated[Path, opt(ARGUMENT, "The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
 ) -> Answer:
-    """Merge a pack's rows, marked as recorded, its streams and pictures into the results.
+    """Merge a pack's streams, pictures and rows (marked as recorded) into the results.
 
     Decodes nothing (see `bench audit pack`); conflicts are handled as in `bench merge`.
 
@@ -110,15 +110,15 @@ def merge(
     ],
     into: Annotated[Path, opt(TARGET, "Folder of results to merge into.", path_check="folder")],
     incomplete: Annotated[
-        bool, opt(MANNER, "Exit with 0 even if a part of a run (--part) is missing.")
+        bool, opt(MANNER, "Exit with code 0 even if a part of a run (--part) is missing.")
     ] = False,
 ) -> Answer:
     """Merge results folders into another one.
 
-    A cell with different bytes or decoded pixels in two folders is a conflict: the first row is
-    kept, starting with --into, and both are named. Rows of programs and Python files are merged but
-    never run. An interrupted merge can be repeated. Exit code 0; 1: a conflict, a damaged file or a
-    missing part of a run; 2: a folder without results.
+    If a cell has different bytes or decoded pixels in two folders, this is a conflict: the row in
+    --into or else in the first folder is kept, and both rows are named. Rows of programs and Python
+    files are merged, but never run. An interrupted merge can be repeated. Exit code 0; 1: a
+    conflict, a damaged file or a missing part of a run; 2: a folder without results.
 
     Examples:
       bench merge results-a results-b --into results
@@ -167,21 +167,21 @@ def export_images(
         tuple[str, ...],
         opt(
             EXPORTED,
-            "Only these settings: jpeg.quality=10,30 (repeatable).",
+            "Export only these settings: jpeg.quality=10,30 (repeatable).",
             value_form="repeated",
         ),
     ] = (),
     bpp: Annotated[
         float | None,
-        opt(EXPORTED, "For each image and codec, only the setting nearest to this rate."),
+        opt(EXPORTED, "Export only the setting nearest to this rate, for each image and codec."),
     ] = None,
     results: options.Results = Path("results"),
 ) -> Answer:
     """Write decoded pictures as PNG files, from stored streams and packs.
 
-    Names state image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Existing
-    files with other content are replaced. Exit code 1 if a stream cannot be decoded, or not to the
-    pixels that were scored.
+    File names have image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png.
+    Existing files with different content are replaced. Exit code 1 if a stream cannot be decoded to
+    the pixels that were scored.
 
     Examples:
       bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
@@ -193,7 +193,7 @@ def export_images(
     from benchmark.system.machine import cores
 
     if bpp is not None and not bpp > 0:
-        raise UsageError(f"--bpp {bpp:g}: give a rate above 0")
+        raise UsageError(f"--bpp {bpp:g} is not a rate: give a rate above 0")
     if dataset == "all":
         raise UsageError("--dataset all: export the pictures of one dataset at a time")
     request.use_folders()

@@ -37,12 +37,12 @@ def fetch(
         list[str] | None,
         opt(
             ORIGIN,
-            "Local archive, or another URL, for a dataset (repeatable); or URL of a folder of "
-            "weights. Files are verified by digest.",
+            "Local archive or other URL for a dataset (repeatable), or URL of a folder of weights. "
+            "Files are verified by their digests.",
             "--from",
         ),
     ] = None,
-    sha256: Annotated[str, opt(ORIGIN, "Digest of a Hub file, or its first digits.")] = "",
+    sha256: Annotated[str, opt(ORIGIN, "Sha256 of a Hub file, or its first digits.")] = "",
 ) -> None:
     """Download and verify a dataset or weights; interrupted downloads resume.
 
@@ -53,7 +53,7 @@ def fetch(
       bench fetch hf:USER/NAME:test
     """
     if name == "sample":
-        print("sample is bundled with the scikit-image package: nothing to fetch")
+        print("sample is included in the package scikit-image: there is nothing to fetch")
     elif name.startswith(HUB):
         _fetch_from_hub(name, sha256)
     elif name in DATASETS:
@@ -64,7 +64,7 @@ def fetch(
         spec = parse_codec(name)
         weights_of_options = getattr(codec_class(spec), "published_weights", None)
         if weights_of_options is None:
-            raise UsageError(f"{spec.name} has no published weights: nothing to fetch")
+            raise UsageError(f"{spec.name} has no published weights: there is nothing to fetch")
         _fetch_weights(weights_of_options(dict(spec.options)), origin or ())
     else:
         from benchmark.facts import fetchable_codecs
@@ -82,7 +82,7 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
         target_folder = data_dir or fetched_folder()
         download = getattr(dataset_module(name), "fetch_dataset", None)
         if download is None or (origins and "origins" not in signature(download).parameters):
-            problem = "takes no --from" if download else "cannot be downloaded"
+            problem = "cannot use --from" if download else "cannot be downloaded"
             raise UsageError(f"{name} {problem}: put its images into {target_folder}") from None
         with _show_download() as progress:
             download(name, search_folders, target_folder, progress, *([origins] if origins else []))
@@ -108,7 +108,7 @@ def _fetch_from_hub(name: str, sha256: str) -> None:
 def _fetch_weights(files: Sequence[PublishedFile], origins: Sequence[str]) -> None:
     if len(origins) > 1 or not all("://" in origin for origin in origins):
         raise UsageError(
-            "for weights, --from takes the address, https://..., of the folder that holds them"
+            "for weights, --from takes the URL, https://..., of the folder that contains them"
         )
     from benchmark.system.settings import find_weights, weight_folders
 
@@ -131,7 +131,7 @@ def download_weights(file: PublishedFile, path: Path) -> None:
         download(file.url, path, file.size_bytes, digest, progress)
     print(f"{file.name}: {path}")
     if not file.sha256:
-        print(f"  sha256 {record_sha256(path)}, recorded here, since the authors publish none")
+        print(f"  sha256 {record_sha256(path)}, recorded here, as the authors publish none")
 
 
 @contextmanager

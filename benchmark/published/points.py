@@ -1,4 +1,4 @@
-"""Published points, read by `registry` (protocol ids: docs/protocol.md); selection by name."""
+"""Published points, which `registry` reads (protocol ids: docs/protocol.md); selection by name."""
 
 import math
 import re
@@ -16,13 +16,13 @@ from benchmark.registry import DATASETS, UNSTATED
 from benchmark.rows.edition import add_remark
 from benchmark.system.text import GREEK, group_by_key, listed, utf8
 
-# Sources of numbers, in this order: an author's csv, a paper's table, a digitised figure; an
-# author's json, README, script or posts; the file of another paper's plot
+# Source of numbers, in this order: an author's csv, a paper's table, a digitised figure; an
+# author's json, README, script or posts; the file with another paper's plot
 How = Literal[
     "author_csv", "table", "digitised",
     "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
 ]  # fmt: skip
-# point: lies on a rate curve; sample: read off a plotted line at a chosen rate; step: lies on a
+# point: lies on a rate curve; sample: read from a plotted line at a chosen rate; step: lies on a
 # realism sweep at one rate, not on a rate curve
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -33,12 +33,12 @@ ALL_SYSTEMS = "all"  # selects every system
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts that a system's points in a metric share if they are from the same part of a source."""
+    """Facts that points of a system in a metric have in common if they have one source."""
 
     system: Text  # "Multi-Realism"
     variant: str = ""  # "beta=2.56"; "" for a system without variants
-    dataset: Text  # the registered name, or another for other images: "clic2020-diffeic"
-    metric: Text  # the column if registered: "psnr_db"
+    dataset: Text  # registered name; a different name for different images: "clic2020-diffeic"
+    metric: Text  # the column, if the metric is registered: "psnr_db"
     protocol: Text
     rate_protocol: Text
     how: How
@@ -53,7 +53,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedPoint(Origin, frozen=True, kw_only=True):
-    """Value of a system at a rate, as in its source."""
+    """Value of a system at a rate, as its source states it."""
 
     bpp: float
     value: float
@@ -62,7 +62,7 @@ class PublishedPoint(Origin, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not (0 < self.bpp < math.inf and math.isfinite(self.value)):
-            raise ValueError(f"no point at {self.bpp} bpp and {self.metric} {self.value}")
+            raise ValueError(f"invalid point: {self.bpp} bpp, {self.metric} {self.value}")
 
     @property
     def slug(self) -> str:
@@ -107,7 +107,7 @@ def _use_greek_letters(variant: str) -> str:
 
 
 def points_of_file(path: Path) -> list[PublishedPoint]:
-    """Read a curve file's points, whose dataset and protocols are unstated; raise `UsageError`."""
+    """Read points from a curve file, without dataset and protocols; raise `UsageError`."""
     return [
         PublishedPoint(
             system=curve.name, kind="point", dataset=ANY_DATASET, bpp=bpp, value=value,
@@ -162,7 +162,7 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
         if not selected_points:
             reason = groups[key][0].doubt
             raise UsageError(
-                f"the published points of {name} are doubtful ({reason}): select them with "
+                f"the published points of {name} are doubtful ({reason}): to use them, write "
                 f"{DOUBTFUL}{name}"
             )
         result |= dict.fromkeys(selected_points)
@@ -173,9 +173,9 @@ CURVE = ("system", "variant", "dataset", "pictures", "metric", "protocol", "how"
 
 
 def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
-    """Return a record for each curve: the fields of CURVE, range of rates, number of points.
+    """Return one record per curve: fields of CURVE, range of rates, number of points.
 
-    `pictures` says how they differ from the dataset's; `how` marks doubtful points.
+    `pictures`: how they differ from the dataset's pictures; `how` marks doubtful points.
     """
     rates = group_by_key(
         (
@@ -196,7 +196,7 @@ def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
 
 
 def parent_dataset(name: str) -> tuple[str, str]:
-    """Return the dataset that pictures come from, and how they differ from the whole set.
+    """Return the dataset from which pictures come, and how they differ from the whole set.
 
     >>> parent_dataset("clic2020-diffeic"), parent_dataset("clic2020:mobile")
     (('clic2020', 'others: diffeic'), ('clic2020', 'mobile alone'))
@@ -212,7 +212,7 @@ def parent_dataset(name: str) -> tuple[str, str]:
 
 
 def overview(points: Iterable[PublishedPoint]) -> Iterator[dict[str, Any]]:
-    """Yield a record for each system: its datasets, and counts."""
+    """Yield one record per system: its datasets, and counts."""
     systems = group_by_key((point.system, point) for point in points)
     for system, system_points in sorted(systems.items(), key=lambda item: item[0].lower()):
         variants, metrics = (

@@ -1,7 +1,7 @@
-"""Registry of published curves: a json file for each paper, read into a table of points.
+"""Registry of published curves: one json file per paper, read into a table of points.
 
-A file has the paper's title, DOI and licence, and its series: a system and variant on a dataset in
-a metric, with protocol ids (docs/protocol.md), source and commit, origin, and doubts.
+A file has the paper's title, DOI and licence, and series: points of a system's variant on a dataset
+in a metric, with protocol ids (docs/protocol.md), source and commit, origin, and doubts.
 """
 
 import json
@@ -34,12 +34,12 @@ from benchmark.system.machine import BUNDLED
 from benchmark.system.text import group_by_key, listed, read_json
 
 Record = TypeVar("Record", bound=msgspec.Struct)
-SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # a name with such a suffix is a file
-USER_SORT_KEY = 1_000_000  # sorts a user's papers after the project's
+SUFFIXES = (*CURVE_FILES, ".txt", ".tsv", ".dat")  # names with such a suffix are files
+USER_SORT_KEY = 1_000_000  # a user's papers come after the project's
 
 
 class Series(Origin, frozen=True, kw_only=True, omit_defaults=True):
-    """Points with the same origin; `source` is "" for the paper itself."""
+    """Points with the same origin; `source` "" means the paper itself."""
 
     settings: tuple[str, ...] = ()  # one per point, if the source names them
     points: tuple[tuple[float, float], ...]  # bpp, value
@@ -53,7 +53,7 @@ SERIES = ("system", "variant", "dataset", "metric")
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Paper or repository of results."""
+    """Paper, or repository of results."""
 
     title: Text
     doi: str = ""
@@ -72,7 +72,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def group_series(points: Iterable[PublishedPoint], title: str = "") -> tuple[Series, ...]:
-    """Group points of a paper into series of equal origin, in the order of points."""
+    """Group a paper's points into series with equal origin, in the order of points."""
 
     def shared_fields(point: PublishedPoint) -> dict[str, Any]:
         fields = {name: getattr(point, name) for name in Origin.__struct_fields__}
@@ -99,7 +99,7 @@ def group_series(points: Iterable[PublishedPoint], title: str = "") -> tuple[Ser
 
 
 def write_paper(paper: Paper, path: Path) -> None:
-    """Write a paper's file with a line for each series."""
+    """Write a paper's file with one line per series."""
     head = msgspec.to_builtins(paper)
     series = ",\n".join(f"  {_compact_json(curve)}" for curve in head.pop("series"))
     lines = [f" {json.dumps(name)}: {_compact_json(value)},\n" for name, value in head.items()]
@@ -112,7 +112,7 @@ def _compact_json(value: Any) -> str:
 
 
 def read_paper(path: Path) -> Paper:
-    """Read a paper's file; raise `StoreError` with the position of an error."""
+    """Read a paper's file; raise `StoreError` with the position of the error."""
     try:
         paper = read_json(path, Paper)
         tuple(paper.published())
@@ -122,7 +122,7 @@ def read_paper(path: Path) -> Paper:
 
 
 def read_papers(results: Path) -> list[Paper]:
-    """Read the papers of the project and of a results folder, whose files override equal names."""
+    """Read the project's papers and a results folder's, which replace those with equal names."""
     folders = [root / "published" for root in (BUNDLED, results)]
     files = {path.name: path for folder in folders for path in folder.glob("*.json")}
     papers = ((name, read_paper(path)) for name, path in files.items())
@@ -138,7 +138,7 @@ def read_points(results: Path, doubtful: bool = False) -> tuple[PublishedPoint, 
 def chosen_points(
     results: Path, names: str, all_variants: bool = False
 ) -> tuple[PublishedPoint, ...]:
-    """Return the points of systems (main curves, or all with `all_variants`) and of curve files."""
+    """Return points of systems (main curves; all_variants: all curves) and of curve files."""
     from benchmark.published.curves import main_points
 
     requested_names = [name.replace("\\,", ",") for name in split_names(names)]
@@ -157,7 +157,7 @@ def chosen_points(
 def note_missing_values(
     points: Sequence[PublishedPoint], metrics: Iterable[Metric], dataset: str, results: Path
 ) -> list[str]:
-    """Return a sentence for each metric that no system has; results: folder of other systems."""
+    """Return a sentence for each metric that no system has. results: folder with other systems."""
     from benchmark.published.curves import published_curves
 
     points = [

@@ -1,4 +1,4 @@
-"""Agreement of metrics with people: how often both order two pictures the same way."""
+"""Agreement of metrics with people: how often both rank two pictures in the same order."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from benchmark.study.scores import confidence_interval
 from benchmark.study.votes import TIE, Votes
 
 PEOPLE = "other raters"
-MIN_OTHER_ANSWERS = 2  # minimum answers of other raters to the same question
+MIN_OTHER_ANSWERS = 2  # minimum number of other raters' answers to a question
 
 
 class Agreement(NamedTuple):
-    """Share of answers that a metric, or the majority of other raters, agrees with."""
+    """Share of answers with which a metric, or the majority of other raters, agrees."""
 
     name: str
     share: float
@@ -29,7 +29,7 @@ class Agreement(NamedTuple):
 def agreements(
     votes: Votes, values: Mapping[tuple[int, int], Mapping[str, float]], metrics: Sequence[Metric]
 ) -> list[Agreement]:
-    """Return the agreement of other raters, then of metrics, best at equal rate first."""
+    """Return the agreement of other raters, then of metrics in order of agreement at equal rate."""
     agreement_by_name = {
         metric.label: _metric_agreement(votes, values, metric) for metric in metrics
     }
@@ -60,7 +60,7 @@ def _metric_agreement(
 
 
 def _rater_agreement(votes: Votes) -> Float64Array:
-    """Return the agreement of each answer with the majority of the other answers, 0 to 1."""
+    """Return each answer's agreement with the majority of other answers, 0 to 1."""
     question, won = votes.questions()
     counts, signed_vote = np.bincount(question), won - TIE
     other_votes = np.bincount(question, signed_vote)[question] - signed_vote

@@ -1,4 +1,4 @@
-"""Pairs of pictures that a study compares, and each rater's questions."""
+"""Pairs of pictures that a study compares, and questions for each rater."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
@@ -10,9 +10,9 @@ from benchmark.codec import Int64Array
 from benchmark.compare.pictures import MAX_CLOSE_RATIO, distance, nearest_setting
 from benchmark.study.form import Trial
 
-QUESTIONS_PER_CATCH = 8  # questions per catch trial
+QUESTIONS_PER_CATCH = 8  # number of questions per catch trial
 MIN_CATCHES = 4
-TRAINING = 3  # trials before a rater's list
+TRAINING = 3  # number of trials before a rater's list
 
 
 class StimulusPair(NamedTuple):
@@ -24,9 +24,9 @@ class StimulusPair(NamedTuple):
 
 
 def assign_streams(bpp: Sequence[float], rates: Sequence[float]) -> list[int | None]:
-    """Return the index of the stream that shows a codec at each rate, chosen as for crops.
+    """Return the index of the stream that shows a codec at each rate, by the rule for crops.
 
-    A stream shows only the rate to which it is nearest.
+    A stream is used only for the rate to which it is nearest.
 
     >>> assign_streams([0.1, 0.21, 0.5], [0.1, 0.2, 0.25, 1.0])
     [0, 1, None, None]
@@ -43,7 +43,7 @@ def assign_streams(bpp: Sequence[float], rates: Sequence[float]) -> list[int | N
 def make_pairs(
     bpp: Mapping[tuple[int, int], float], stimuli: Sequence[tuple[str, int]], images: int
 ) -> list[StimulusPair]:
-    """Pair codecs at equal rate (within `MAX_CLOSE_RATIO`), and each codec's neighbouring rates."""
+    """Pair codecs at equal rate (within `MAX_CLOSE_RATIO`), and a codec's neighbouring rates."""
     result = []
     for image in range(images):
         shown_numbers = [number for number in range(len(stimuli)) if (image, number) in bpp]
@@ -77,7 +77,7 @@ def question_lists(
         is_unused = np.ones(len(pairs), bool)
         questions: list[tuple[StimulusPair, bool]] = []
         for _ in range(min(count, len(pairs))):
-            # Prefer the least compared stimuli, then the least asked pair, then the rarest image
+            # Prefer the least compared stimuli, then the least used pair, then the rarest image
             counts = image_counts[image], pair_counts, kind_counts[kind]
             pair_index = int(np.lexsort((rng.random(len(pairs)), *counts, ~is_unused))[0])
             balance = side_balances[kind[pair_index]]
@@ -95,7 +95,7 @@ def question_lists(
 def insert_catches(
     questions: Sequence[Trial], catches: Sequence[Trial], rng: np.random.Generator
 ) -> list[Trial]:
-    """Insert catch trials into a rater's questions at random, one in each equal part."""
+    """Insert catch trials at random places of a rater's questions, one in each of equal parts."""
     part_ends = np.linspace(0, len(questions), len(catches) + 1).astype(int)
     result: list[Trial] = []
     for catch, (start, end) in zip(catches, pairwise(part_ends.tolist()), strict=True):
@@ -105,5 +105,5 @@ def insert_catches(
 
 
 def num_catches(questions: int) -> int:
-    """Return the number of catch trials for a rater with this number of questions."""
+    """Return a rater's number of catch trials, given the number of questions."""
     return max(MIN_CATCHES, -(-questions // QUESTIONS_PER_CATCH))

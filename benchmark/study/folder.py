@@ -1,7 +1,7 @@
-"""A study's folder: the page for raters, and the key that they must not see.
+"""The folder of a study: the page for raters, and the key, which raters must not see.
 
-out/key.json          codecs, settings, answers to catch trials, every rater's questions
-   /page/index.html   the page, which needs no server or network
+out/key.json          codecs, settings, answers to catch trials, all raters' questions
+   /page/index.html   the page, which needs no server and no network
    /page/*.png        pictures with random names
 """
 
@@ -48,9 +48,9 @@ from benchmark.system.atomic import write_files
 from benchmark.system.machine import cores
 from benchmark.system.text import bench_command, counted, json_bytes, listed
 
-BATCH_IMAGES = 8  # images whose decoded pictures are in memory together
+BATCH_IMAGES = 8  # number of images whose pictures are in memory at once
 CATCH_QUALITY = 4  # JPEG quality of the worse picture in catch trials
-CATCH_IMAGES = 8
+CATCH_IMAGES = 8  # maximum number of images in catch trials
 
 
 class StudyPlan(NamedTuple):
@@ -58,7 +58,7 @@ class StudyPlan(NamedTuple):
 
     dataset: str
     stimuli: tuple[Stimulus, ...]
-    images: tuple[tuple[str, Path], ...]  # an image without two codecs at a rate is in no pair
+    images: tuple[tuple[str, Path], ...]  # name and path; no pair has those without two codecs
     rows: Mapping[tuple[int, Any], Mapping[str, Any]]  # by image and stimulus
     pairs: list[StimulusPair]
     pictures: Pictures
@@ -68,7 +68,7 @@ class StudyPlan(NamedTuple):
 def plan_study(
     experiment: Experiment, bpp: Sequence[str], data_dir: Path | None = None
 ) -> StudyPlan:
-    """Find pictures to compare at these rates; raise `UsageError` if no two can be compared."""
+    """Find pictures to compare at some rates; `UsageError` if no two can be compared."""
     rates = sorted({*parse_rates(bpp)})
     dataset = stored_dataset(experiment.results, experiment.dataset)
     require_bundled(experiment.results, experiment.bundled)
@@ -147,9 +147,9 @@ def write_study(
     post: str = "",
     command: str = "",
 ) -> tuple[Key, list[str]]:
-    """Write a study to a folder; return key and sentences; raise `UsageError` or `StoreError`."""
+    """Write a study to a folder; return its key, and sentences on it."""
     if (out / KEY).exists() or (out / PAGE).exists():
-        raise UsageError(f"{out} already has a study: name another folder, or remove it")
+        raise UsageError(f"{out} already has a study: give another folder, or remove the study")
     plan = plan_study(experiment, bpp, data_dir)
     rng = np.random.default_rng(seed)
     page_pictures: list[PagePicture] = []
@@ -187,7 +187,7 @@ def write_study(
 def _decode_pictures(
     plan: StudyPlan, images: Sequence[int], catch_images: Sequence[int], crop: int
 ) -> Iterator[tuple[int, dict[int | str, Pixels]]]:
-    """Yield each image's number and pixels by stimulus, "source", "copy" or "worse"."""
+    """Yield each image's number, and its pixels by stimulus, "source", "copy" and "worse"."""
     for start in range(0, len(images), BATCH_IMAGES):
         batch = images[start : start + BATCH_IMAGES]
         keys = [key for key in plan.rows if key[0] in batch]
@@ -230,7 +230,7 @@ def _trials(
     counts: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[tuple[Trial, ...], tuple[tuple[Trial, ...], ...]]:
-    """Return training trials and each rater's trials; counts: raters, questions per rater."""
+    """Return the training trials and all raters' trials. counts: raters, questions per rater."""
 
     def make_trial(image: int, sides: tuple[Any, Any], is_swapped: bool, better: Any = 0) -> Trial:
         ordered_sides = sides[::-1] if is_swapped else sides
@@ -253,7 +253,7 @@ def _trials(
 
 
 def _page_data(key: Key, post_url: str, rng: np.random.Generator) -> dict[str, Any]:
-    """Return the page's files and questions, in a random order that reveals nothing."""
+    """Return the page's files, in a random order that does not reveal codecs, and questions."""
     order = rng.permutation(len(key.pictures)).tolist()
 
     def files(trial: Trial) -> list[int]:

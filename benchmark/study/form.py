@@ -1,4 +1,4 @@
-"""JSON files of a study: the organiser's key, and the answers of a rater."""
+"""JSON files of a study: the organiser's key, and raters' answers."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,14 +12,14 @@ from benchmark.system.text import read_json
 
 KEY = "key.json"  # next to the folder for raters
 PAGE = "page"
-SOURCE, WORSE = -1, -2  # stimuli: the photograph, and the far worse picture of catch trials
+SOURCE, WORSE = -1, -2  # stimuli: the photograph, and the much worse picture of catch trials
 MAX_ANSWER_BYTES = 1 << 20
 Count = Annotated[int, Meta(ge=0, le=1 << 20)]
 Length = Annotated[int, Meta(ge=0, le=1 << 16)]
 
 
 class Stimulus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Codec variant at one of the study's rates: the pictures nearest to it."""
+    """Codec variant at one of the study's rates: its pictures nearest to this rate."""
 
     system: str  # label of the codec variant
     level: str  # requested rate, or a published study's name for it
@@ -38,12 +38,12 @@ class PagePicture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Question by numbers of pictures: which of two is closer to the source."""
+    """Question which of two pictures is closer to the source; fields are picture numbers."""
 
     source: Count
     first: Count
     second: Count
-    better: Literal[0, 1, 2] = 0  # correct answer of catch and training trials
+    better: Literal[0, 1, 2] = 0  # correct answer in catch and training trials; 0: none
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,11 +66,11 @@ class TrialAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trial: Count
     choice: Literal[1, 2]
     ms: Annotated[float, Meta(ge=0, le=1e9)]  # from the time when all pictures are drawn
-    flips: Count = 0  # switches of the visible picture
+    flips: Count = 0  # number of switches between pictures
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Facts about the screen, none about the person."""
+    """Facts about the rater's screen, but not about the person."""
 
     pixel_ratio: Annotated[float, Meta(gt=0, le=100)]
     screen: tuple[Length, Length]  # CSS pixels
@@ -104,7 +104,7 @@ def read_key(folder: Path) -> Key:
     stimuli = range(WORSE, len(key.stimuli))
     if last_picture >= len(key.pictures) or any(p.stimulus not in stimuli for p in key.pictures):
         raise UsageError(
-            f"{folder / KEY} refers to pictures or codecs not listed in it: replace it"
+            f"{folder / KEY} refers to pictures or codecs that it does not list: replace it"
         )
     return key
 

@@ -1,4 +1,4 @@
-"""Report of a study's answers: tables, a figure, a page, rows."""
+"""Report on a study's answers: tables, a figure, a page and rows."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -49,8 +49,8 @@ from benchmark.system.text import counted
 PREFERENCE = Metric("preference", "Preference (log of odds)", "higher")
 PROTOCOL = "preference/1"
 NAME = PREFERENCE.column
-PARTIAL_RULE = "a more complete file of the same rater exists"
-OUTLIER_RULE = "disagrees with all other raters far more than chance allows"
+PARTIAL_RULE = "the same rater has a more complete file"
+OUTLIER_RULE = "the rater disagrees with all others far more than by chance"
 ENDS = "[{0[0]:+z.2f}, {0[1]:+z.2f}]".format
 PERCENTS = "[{0[0]:.0%}, {0[1]:.0%}]".format
 SCORES = (
@@ -82,11 +82,11 @@ class StudyReport(NamedTuple):
 
     dataset: str
     scores: PreferenceScores
-    bits: list[EqualPreference]  # for equal preference, against the anchor
+    bits: list[EqualPreference]  # at equal preference, against the anchor
     left_out: list[Absent]
-    points: list[dict[str, Any]]  # a row for each stimulus
-    answers: list[Answer]  # scores, bits against the anchor, metrics that agree
-    lines: list[str]  # about raters and answers, exclusions, consistency
+    points: list[dict[str, Any]]  # one row per stimulus
+    answers: list[Answer]  # scores, bits against the anchor, agreement of metrics
+    lines: list[str]  # on raters, answers, exclusions and consistency
 
 
 def read_study(
@@ -100,7 +100,7 @@ def read_study(
     folders = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
     files = [file for folder in folders for file in folder]
     if not files:
-        raise UsageError("no answers: name the files that raters saved, or a folder of them")
+        raise UsageError("no answers were given: name the files that raters saved, or their folder")
     votes, excluded_files = _read_votes(key, files)
     contents = dataset_contents(results, key.dataset.partition(":")[0], packs_with_results(results))
     rows = contents.table
@@ -113,7 +113,7 @@ def read_study(
         anchor_label = label_of(
             find_variant(anchor, [Edition.create(parse_spec(text)) for text in names])
         )
-    else:  # the anchor that other verbs choose among these codecs
+    else:  # the anchor that other verbs would choose
         specs = [spec for spec in specs_of(rows) if label_of(spec) in names]
         usual_label = choose_anchor(
             summarise(rows.filter(has_variant(specs)), protocols(["psnr"]))
@@ -145,7 +145,7 @@ def read_study(
 
 
 def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
-    """Return the votes of raters whom no rule excludes, and each excluded file with its rule."""
+    """Return the votes of raters that no rule excludes, and the excluded files with the rules."""
     fullest_files: dict[str, tuple[Path, Answers]] = {}
     exclusions = []
     for path in paths:
@@ -162,7 +162,7 @@ def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
     raters = [(path, answers) for path, answers in fullest_files.values() if not rules[path]]
     if not raters:
         reasons = "; ".join(f"{file.what}: {file.why}" for file in exclusions[:3])
-        raise UsageError(f"no rater remains from {counted(len(paths), 'file')}: {reasons}")
+        raise UsageError(f"all raters in {counted(len(paths), 'file')} are excluded: {reasons}")
     votes = collect_votes(key, [answers for _, answers in raters])
     outliers = find_outliers(votes)
     exclusions += [Absent(raters[rater][0].name, OUTLIER_RULE) for rater in outliers]
@@ -198,7 +198,7 @@ def _summary_lines(votes: Votes, refusals: Sequence[Absent], dataset: str, files
     if result.agreement is not None:
         agreement_text = (
             f"Agreement of raters: Kendall's u = {result.agreement:.2f} on "
-            f"{counted(result.pairs, 'pair')} (1: complete agreement, 0: chance)."
+            f"{counted(result.pairs, 'pair')} (1: complete agreement, 0: by chance)."
         )
     lines = (
         f"{counted(len(votes.won), 'answer')} of {counted(raters, 'rater')} on "
@@ -252,7 +252,7 @@ def _preference_curves(
 
 
 def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
-    """Write a report's text, page, figure and rows; return the files."""
+    """Write a report's text, page, figure and rows; return the paths."""
     title = f"Preference on {profile(report.dataset).title}"
     sections = [
         section(

@@ -1,15 +1,15 @@
 """Bradley-Terry scores of raters' preferences, with intervals, and bits at equal preference.
 
-The odds that a stimulus is preferred to another are exp(score - other score): with a score
-1.1 higher it is preferred in three of four answers. A tie is half an answer for each. Scores,
-fitted by choix, are over all images together and have mean 0.
+The odds that a stimulus is preferred to another are exp(score - other score): a stimulus with a
+score that is 1.1 higher is preferred in three of four answers. A tie is half an answer for each.
+Scores are fitted by choix over all images together, and have mean 0.
 
 Intervals cover other raters and other images. Answers of the same rater, or on the same image, are
 not independent, and drawing both at once would count the noise of single answers three times (A.
-B. Owen, "The Pigeonhole Bootstrap", 2007). So raters, images and answers are each drawn with
-replacement, and their variances combined: raters' plus images' minus answers', which both contain
+B. Owen, "The Pigeonhole Bootstrap", 2007). So raters, images and answers are drawn separately, with
+replacement. The variance is raters' plus images' minus answers', which both of them contain
 (A. C. Cameron, J. B. Gelbach and D. L. Miller, "Robust Inference with Multiway Clustering", 2011).
-Bounds use Student's t with the smaller of the numbers of raters and images.
+Bounds use Student's t with the number of raters or of images, whichever is smaller.
 """
 
 from typing import NamedTuple
@@ -24,23 +24,23 @@ from benchmark.errors import UsageError
 from benchmark.registry import require_packages
 from benchmark.study.votes import Votes
 
-DRAWS = 300  # number for each of raters, images and answers
-EXACT_TOLERANCE, ROUGH_TOLERANCE = 1e-6, 1e-3  # 1e-3 is small against the spread of draws
-PRIOR = 0.25  # answers added to each side of a compared pair, so that scores stay finite
+DRAWS = 300  # for raters, images and answers each
+EXACT_TOLERANCE, ROUGH_TOLERANCE = 1e-6, 1e-3  # 1e-3 is small compared with the spread of draws
+PRIOR = 0.25  # answers added to both sides of a compared pair, so that scores are finite
 OUTLIER_DEVIATIONS = 4.0  # standard deviations
 ONE_DEVIATION = (15.8655, 84.1345)  # percentiles at one standard deviation from the mean
-MAX_MISSING = 0.05  # share of draws without a BD-rate, above which there is no interval
+MAX_MISSING = 0.05  # maximum share of draws without a BD-rate, for an interval
 
 
 class PreferenceScores(NamedTuple):
     """Scores by stimulus, with their intervals."""
 
     values: Float64Array  # (stimuli,)
-    resampled: Float64Array  # (3, draws, stimuli): drawn raters, images, single answers
-    freedom: int  # the smaller of the numbers of raters and images, minus 1
+    resampled: Float64Array  # (3, draws, stimuli): for draws of raters, images, answers
+    freedom: int  # degrees of freedom: number of raters or images (the smaller one), minus 1
 
     def interval(self, stimulus: int) -> Interval | None:
-        """Return the interval of a stimulus' score; None for a single rater or image."""
+        """Return the interval of a stimulus' score; None if there is only one rater or image."""
         error = float(two_way_error(self.resampled[..., stimulus]))
         return confidence_interval(float(self.values[stimulus]), error, self.freedom)
 
@@ -68,12 +68,12 @@ def fit_scores(
 
 
 def score_votes(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> PreferenceScores:
-    """Score stimuli, with intervals; raise `UsageError` if the answers do not connect them."""
+    """Score stimuli, with intervals; `UsageError` unless answers connect all stimuli."""
     from scipy.sparse.csgraph import connected_components
 
     require_packages("bench study read", ("choix",))
     if not len(votes.won):
-        raise UsageError("no answers remain to compute scores from: collect more")
+        raise UsageError("no answers remain for scores: collect more")
     win_counts = count_wins(votes)
     group = connected_components(win_counts + win_counts.T > 0)[1]
     if len(disconnected_stimuli := np.flatnonzero(group != group[0])):
@@ -88,7 +88,7 @@ def score_votes(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Preferenc
     for labels in (votes.rater, votes.image, np.arange(len(votes.won))):
         unique_labels, label_index = np.unique(labels, return_inverse=True)
         size = len(unique_labels)
-        # A draw without the answers to a pair could disconnect the others, so each answer keeps a
+        # A draw without answers to a pair could disconnect stimuli, so every answer has at least a
         # weight of 1e-5.
         weights = [
             np.bincount(rng.integers(0, size, size), minlength=size)[label_index] + 1e-5
@@ -111,7 +111,7 @@ def find_outliers(votes: Votes) -> list[int]:
         scores = fit_scores(count_wins(votes, weights), common_scores, ROUGH_TOLERANCE)
         log_odds = scores[answers.first] - scores[answers.second]
         probability = 1 / (1 + np.exp(-log_odds))
-        # An answer counts in proportion to the certainty of the scores
+        # Answers are weighted by the certainty of the scores
         agreement = ((answers.won - probability) * log_odds).sum()
         spread = np.sqrt((probability * (1 - probability) * log_odds**2).sum())
         if spread and agreement < -OUTLIER_DEVIATIONS * spread:
@@ -120,7 +120,7 @@ def find_outliers(votes: Votes) -> list[int]:
 
 
 def two_way_error(resampled: Float64Array) -> Float64Array:
-    """Return the standard error over raters and images, from draws of shape (3, draws, ...)."""
+    """Return the standard error over raters and images, from draws, (3, draws, ...)."""
     # Percentiles, since draws with hardly overlapping curves have huge BD-rates
     low, high = np.nanpercentile(resampled, ONE_DEVIATION, axis=1)
     raters, images, answers = ((high - low) / 2) ** 2
@@ -139,10 +139,10 @@ def confidence_interval(value: float, error: float, freedom: int) -> Interval | 
 
 
 class EqualPreference(NamedTuple):
-    """Change of bits, in percent, for the same preference as the anchor."""
+    """Change of bits (%) from the anchor at equal preference."""
 
     system: str
-    change: float | None  # None: see `why`
+    change: float | None  # None: no value; `why` has the reason
     interval: Interval | None = None
     why: str = ""
 
@@ -163,7 +163,7 @@ def equal_preference(votes: Votes, scores: PreferenceScores, anchor: str) -> lis
 def _compare_with_anchor(
     system: str, bpp: Float64Array, scores: PreferenceScores, stimuli: tuple[list[int], list[int]]
 ) -> EqualPreference:
-    """Return a system's BD-rate; stimuli: numbers of the anchor's, and of the system's."""
+    """Return a system's BD-rate. stimuli: numbers of the anchor's and of the system's stimuli."""
     anchor_curve, system_curve = (
         RateQuality(bpp[numbers], scores.values[numbers]) for numbers in stimuli
     )

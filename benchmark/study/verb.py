@@ -13,9 +13,9 @@ from benchmark.show.paper.crops import DATA_DIR
 from benchmark.study.folder import write_study
 from benchmark.study.report import read_study, write_report
 
-UNSAFE = " ;,'\"<>\\"  # characters that a URL in a security policy must not have
+UNSAFE = " ;,'\"<>\\"  # characters that are not allowed in a security policy's URL
 
-CROP = "Side (px) of the square where codecs differ most; 0: whole images."
+CROP = "Side (px) of the crop, where codecs differ most; 0: whole images."
 
 
 study = Verbs("""Ask people which codec they prefer, and read their answers.
@@ -40,16 +40,16 @@ def new(
     each: Annotated[int, opt(MANNER, "Questions for each rater.", minimum=4, maximum=1000)] = 60,
     crop: Annotated[int, opt(DRAWING, CROP, minimum=0)] = 512,
     seed: Annotated[
-        int, opt(MANNER, "Random seed of pairs, order, sides and file names.", minimum=0)
+        int, opt(MANNER, "Random seed for pairs, order, sides and file names.", minimum=0)
     ] = 0,
-    post: Annotated[str, opt(TARGET, "URL to post answers to, as well as saving the file.")] = "",
+    post: Annotated[str, opt(TARGET, "URL to which answers are also posted.")] = "",
     out: Annotated[Path, opt(TARGET, "Folder for the study.", path_check="folder")] = Path("study"),
     command: str = "",
 ) -> None:
-    """Write a study: two-alternative forced choice, with the original to flicker against.
+    """Write a study: two-alternative forced choice, in which the original can be flipped to.
 
-    Raters compare codecs at equal rate (within 10 %), and a codec with itself at neighbouring
-    rates, so that preference has a scale in bits. Pictures are lossless, and their names do not
+    Raters compare codecs at equal rate (within 10 %), and each codec at neighbouring rates, so
+    that preferences can be expressed in bits. Pictures are lossless, and their names do not
     reveal the codec.
 
     Examples:
@@ -71,9 +71,7 @@ def read(
     folder: Annotated[Path, opt(ARGUMENT, "Folder of the study.", value="STUDY")],
     answers: Annotated[
         tuple[Path, ...],
-        opt(
-            ARGUMENT, "Answer files, or folders of them.", value="ANSWERS...", value_form="repeated"
-        ),
+        opt(ARGUMENT, "Answer files, or their folders.", value="ANSWERS...", value_form="repeated"),
     ] = (),
     anchor: options.Anchor = "",
     results: options.Results = Path("results"),
@@ -85,7 +83,7 @@ def read(
 ) -> list[Answer]:
     """Read answers: scores, bits at equal preference, and agreement of metrics with people.
 
-    Excludes raters who fail catch trials or answer within a second, and counts them by rule.
+    Excludes raters who fail catch trials or answer within a second; the report counts them by rule.
     Intervals are over raters and images.
 
     Examples:

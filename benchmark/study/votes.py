@@ -1,4 +1,4 @@
-"""Answers of raters as arrays, the rules that exclude raters, and consistency of the answers.
+"""Raters' answers as arrays, rules that exclude raters, and consistency of answers.
 
 Rules apply in order, `scores.find_outliers` last; the report counts exclusions by rule.
 """
@@ -12,9 +12,9 @@ import numpy as np
 from benchmark.codec import BoolArray, Float64Array, Int64Array
 from benchmark.study.form import Answers, Key, Stimulus
 
-MIN_ANSWERED = 0.5  # minimum share of a list's questions
-MAX_WRONG = 0.25  # maximum share of the catch trials
-FAST_MS = 1000.0  # a median time below this is too fast
+MIN_ANSWERED = 0.5  # minimum share of a list's questions that are answered
+MAX_WRONG = 0.25  # maximum share of catch trials with a wrong answer
+FAST_MS = 1000.0  # minimum median time of an answer
 MAX_ONE_SIDED, MIN_SIDED_ANSWERS = 0.9, 20
 TIE = 0.5
 Row = tuple[int, int, int, int, float]
@@ -47,11 +47,11 @@ class Votes(NamedTuple):
         return cls(*labels, rater, image, first, second, table[:, 4])
 
     def select(self, mask: BoolArray) -> "Votes":
-        """Return the votes where `mask` is true; raters and images keep their numbers."""
+        """Return the votes that `mask` marks; raters and images keep their numbers."""
         return self._replace(**{name: getattr(self, name)[mask] for name in self._fields[3:]})
 
     def questions(self) -> tuple[Int64Array, Float64Array]:
-        """Return each answer's question number, and the share of the vote for the lower number."""
+        """Return each answer's question number, and its vote for the lower stimulus number."""
         low, high = np.sort([self.first, self.second], axis=0)
         won = np.where(self.first > self.second, 1 - self.won, self.won)
         questions = np.stack([self.image, low, high])
@@ -59,7 +59,7 @@ class Votes(NamedTuple):
 
 
 def exclusion_rule(answers: Answers, key: Key) -> str:
-    """Return the rule that excludes a rater's answers; "" for none."""
+    """Return the rule that excludes a rater's answers; "" if no rule does."""
     rater_answers, trials = answers.answers, key.lists[answers.order - 1]
     catch_answers = [answer for answer in rater_answers if trials[answer.trial].better]
     num_wrong = sum(answer.choice != trials[answer.trial].better for answer in catch_answers)
@@ -80,7 +80,7 @@ def exclusion_rule(answers: Answers, key: Key) -> str:
 
 
 def collect_votes(key: Key, answers: Sequence[Answers]) -> Votes:
-    """Collect the answers to all trials except catch trials."""
+    """Return the answers to all trials except catch trials."""
     images = tuple(dict.fromkeys(picture.image for picture in key.pictures))
     numbers = {image: number for number, image in enumerate(images)}
     rows: list[Row] = []

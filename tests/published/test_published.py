@@ -178,7 +178,7 @@ def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_p
     for old, new, message in (
         ("author_csv", "guessed", "Invalid enum value 'guessed'.*series"),
         (f"{point.value!r}]", "null]", "points"),
-        (f"[{point.bpp!r}", "[-1", "no point at -1"),
+        (f"[{point.bpp!r}", "[-1", "invalid point: -1"),
         ('"title": "A",', "", "title"),
         ("}", "", "it is not JSON"),
         ('"settings": [', '"settings": ["a", ', "2 settings .*1 points"),

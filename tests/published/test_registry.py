@@ -71,7 +71,7 @@ def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, dou
     assert all(doubt in point.doubt for point in points)
     assert not [p for p in read_points(results) if p.system == "Mine"]
     result = bench("published", "show", "mine", "--results", results)
-    assert (result.returncode, "select them with doubtful:mine" in result.stderr) == (2, True)
+    assert (result.returncode, "to use them, write doubtful:mine" in result.stderr) == (2, True)
 
 
 def test_a_mark_is_explained_where_the_metric_alone_is_doubtful(tmp_path):

@@ -34,7 +34,7 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
     result = bench("study", "read", answered / "study", answered / "answers", *words, code=0)
     assert "96 answers of 8 raters on 2 images" in result.stdout
     assert "2 of 10 files excluded" in result.stdout
-    assert "Excluded: 1 (a more complete file of the same rater exists)." in result.stdout
+    assert "Excluded: 1 (the same rater has a more complete file)." in result.stdout
     scores, bits, agreement = json.loads(
         bench("study", "read", answered / "study", answered / "answers", *words, "--json").stdout
     )
