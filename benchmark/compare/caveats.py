@@ -1,4 +1,4 @@
-"""Sentences to print next to numbers: random weights, different chroma, different tuning."""
+"""Caveats to print next to numbers: random weights, different chroma, different tuning."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from benchmark.system.text import group_by_key, listed
 
 
 def caveat_notes(editions: Iterable[Edition]) -> list[str]:
-    """Return the caveats of editions as sentences, each with its codecs."""
+    """Return editions' caveats as sentences, each with its codecs."""
     labels = labels_of(dict.fromkeys(editions))
     caveat_labels = (
         (text, label) for edition, label in labels.items() for text in edition.run_facts.caveats
@@ -20,7 +20,7 @@ def caveat_notes(editions: Iterable[Edition]) -> list[str]:
 
 
 def caveats_measured_here(summary: Summary) -> list[str]:
-    """Return `caveat_notes` without bundled editions, and the machine of the seconds."""
+    """Return `caveat_notes` of editions measured here, and the machine of the seconds."""
     notes = caveat_notes(edition for edition in summary.editions if not edition.bundled)
     if summary.seconds_machine:
         notes.append(
@@ -32,7 +32,7 @@ def caveats_measured_here(summary: Summary) -> list[str]:
 def differences(
     first_edition: Edition, second_edition: Edition, names: tuple[str, str]
 ) -> tuple[str, ...]:
-    """Return a sentence for each difference other than quality that affects a metric."""
+    """Return a sentence for each difference, other than quality, that affects metrics."""
     sentences = []
     named_facts = [*zip(names, (first_edition.run_facts, second_edition.run_facts), strict=True)]
     chroma = [run_facts.chroma for _, run_facts in named_facts]

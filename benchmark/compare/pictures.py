@@ -1,11 +1,11 @@
-"""Pictures at one rate: one rule for crops, maps, studies, exports, pages and model.js. Pure."""
+"""The rule for pictures at one rate, in crops, maps, studies, exports, pages and model.js."""
 
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-MAX_CLOSE_RATIO = 1.1  # ratio of two rates that count as the same
-MAX_SHOWN_RATIO = 1.25  # ratio up to which crops and maps show a codec, with its rate
+MAX_CLOSE_RATIO = 1.1  # maximum ratio of rates that count as equal
+MAX_SHOWN_RATIO = 1.25  # maximum ratio at which crops and maps show a codec, with its rate
 MIN_BPP = 1e-6  # replaces the rate of an empty stream, 0, in logarithms
 USUAL_BPP = 0.1, 0.6  # range in which codecs look different
 
@@ -18,7 +18,7 @@ def distance(bpp: float, rate: float) -> float:
 def nearest_setting(
     bpp: float, rates: Sequence[float], max_ratio: float, *, allow_between: bool = False
 ) -> int | None:
-    """Return the index of the setting that shows a codec at `bpp`; None without one.
+    """Return the index of the setting that shows a codec at `bpp`; None: no setting.
 
     The setting is the nearest by ratio of rates, if the ratio is at most `max_ratio`; with
     `allow_between`, also if `bpp` lies between two settings.
@@ -40,7 +40,7 @@ def nearest_setting(
 
 
 def rate_deviation(bpp: float, rate: float) -> str:
-    """Return the deviation of a rate from another one, empty up to MAX_CLOSE_RATIO."""
+    """Return a rate's deviation from another rate; "" up to MAX_CLOSE_RATIO."""
     if nearest_setting(rate, [bpp], MAX_CLOSE_RATIO) is not None:
         return ""
     return f"{100 * (bpp / rate - 1):+z.0f} %".replace("-", "−")
@@ -57,7 +57,7 @@ def matched_rate(
     max_ratio, allow_between: as in `nearest_setting`. The candidates are rates of settings, inside
     USUAL_BPP if possible. Codecs differ most at low rates, so the result is the lowest rate from
     which the nearest settings differ by a factor of at most MAX_CLOSE_RATIO in the geometric mean;
-    without one, the rate with the smallest such factor.
+    if there is none, it is the rate with the smallest such factor.
     """
     all_rates = sorted({rate for codec_rates in rates.values() for rate in codec_rates})
     counts = [

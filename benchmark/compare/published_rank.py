@@ -1,4 +1,4 @@
-"""Published systems at a rate or at a value of a metric, interpolated on their own points."""
+"""Published systems at a rate or a value of a metric, interpolated between their points."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -28,10 +28,10 @@ def rank_systems(
     shared_protocols: Mapping[str, Collection[str]],
     refusal: str = "",
 ) -> list[RankedCodec]:
-    """Return published systems at a target, interpolated on their own points, best first.
+    """Return published systems at a target, interpolated between their points, best first.
 
-    shared_protocols: by metric column, protocols with comparable values; any other protocol goes
-    into `<metric>_other_rule`. refusal: why no published value may be compared; empty if they may.
+    shared_protocols: protocols with comparable values, by metric column; any other protocol goes
+    into `<metric>_other_rule`. refusal: why no published value may be compared; "" if allowed.
     """
     axis_metric = metrics[0] if target.name == RATE else Metric.named(target.name)
     column = axis_metric.column if target.name == RATE else RATE
@@ -63,7 +63,7 @@ def _rank_system(
     def value_on_first_curve(
         metric: Metric, value_of: Callable[[RateQuality], float]
     ) -> tuple[float, RateQuality, str | None] | None:
-        """Return the value on the first curve that reaches it, its front and foreign rule."""
+        """Return the value on the first curve with a value, its front, and its rule if foreign."""
         for curve, front in fronts:
             if curve.metric == metric and math.isfinite(value := value_of(front)):
                 foreign_rule = (

@@ -162,7 +162,7 @@ class LPIPSAlex(LPIPS):
 
 
 class LPIPSSqueeze(LPIPS):
-    """LPIPS with SqueezeNet 1.1; independent of codecs trained on LPIPS with AlexNet."""
+    """LPIPS with SqueezeNet 1.1, independent of codecs trained on LPIPS with AlexNet."""
 
     column = "lpips_squeeze"
     words = "lpipssqueezenet"

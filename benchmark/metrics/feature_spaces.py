@@ -1,11 +1,11 @@
 """Feature spaces of distribution metrics: a feature vector for every 256 px patch of an image.
 
-Patches are cut from a grid, then from the same grid shifted by half a patch, as NeuralCompression
-and CRDR do for FID/256 after HiFiC (Mentzer et al., 2020), which may count patches of the shifted
-grid differently (docs/protocol.md). Pixels beyond the last whole patch are dropped. FID and KID use
-`Inception256`: pytorch-fid's network and scaling to 299 px. AlexNet and SqueezeNet 1.1 replace it
-if its weights are missing: features are the output of their last ReLU, averaged over the unscaled
-patch, with ImageNet's normalisation.
+Patches are cut from a grid, then from the same grid shifted by half a patch. NeuralCompression and
+CRDR do so for FID/256, following HiFiC (Mentzer et al., 2020), which may count patches of the
+shifted grid differently (docs/protocol.md). Pixels beyond the last patch are dropped. FID and KID
+use `Inception256`: pytorch-fid's network and scaling to 299 px. AlexNet and SqueezeNet 1.1 replace
+it if its weights are missing; their features are the output of the last ReLU, averaged over the
+unscaled patch, with ImageNet's normalisation.
 """
 
 from abc import ABC, abstractmethod
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SIDE_PX = 256
-# On a CPU larger batches are not faster. From 8 patches on, Inception's first layers exceed 32 MiB,
-# and the allocator returns such blocks to the system after each use.
+# On a CPU, larger batches are not faster: from 8 patches on, outputs of Inception's first layers
+# exceed 32 MiB, and the allocator returns such blocks to the system after each use.
 PATCHES_PER_BATCH, PATCHES_PER_GPU_BATCH = 4, 32
 
 INCEPTION_SIDE_PX = 299
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-# the second is torch-fidelity's name for the same file
+# The second name is torch-fidelity's for the same file
 INCEPTION_FILES = (INCEPTION_FILE, "weights-inception-2015-12-05-6726825d.pth")
 
 
 def patch_corners(height: int, width: int, side: int = SIDE_PX) -> list[tuple[int, int]]:
-    """Return (row, column) of each patch's corner: the grid row by row, then the shifted grid."""
+    """Return (row, column) of all patches' corners: the grid row by row, then the shifted grid."""
     return [
         (row, column)
         for offset in (0, side // 2)
@@ -57,7 +57,7 @@ def patch_corners(height: int, width: int, side: int = SIDE_PX) -> list[tuple[in
 
 
 def cut_patches(pixels: Pixels, side: int = SIDE_PX) -> list[Pixels]:
-    """Return views of the patches, (side, side, 3) each, in the order of `patch_corners`."""
+    """Return views of the patches, each (side, side, 3), in the order of `patch_corners`."""
     corners = patch_corners(pixels.shape[0], pixels.shape[1], side)
     return [pixels[row : row + side, column : column + side] for row, column in corners]
 
@@ -65,14 +65,14 @@ def cut_patches(pixels: Pixels, side: int = SIDE_PX) -> list[Pixels]:
 class PatchSpace(ABC):
     """Feature space of an image's patches, computed in batches by a subclass's network.
 
-    float32 on "cpu"; float64 elsewhere, where float32 may silently mean TF32. Between devices,
-    threads and batch sizes, results differ by less than 1e-5 of the largest feature.
+    float32 on "cpu"; float64 elsewhere, where float32 may silently mean TF32. For different
+    devices, threads and batch sizes, results differ by less than 1e-5 of the largest feature.
     """
 
     side_px: ClassVar[int] = SIDE_PX
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` if the network's weights are missing or differ."""
+        """Raise `Unavailable` if the network's weights are missing or have other contents."""
         self._device = device
 
     @property
@@ -83,11 +83,11 @@ class PatchSpace(ABC):
 
     @classmethod
     def patch_count(cls, height: int, width: int) -> int:
-        """Return the number of patches in an image of this size (px), 0 if it is too small."""
+        """Return the number of patches in an image of a size in px; 0 if it is too small."""
         return len(patch_corners(height, width, cls.side_px))
 
     def features(self, pixels: Pixels) -> Features:
-        """Return (patches, dimensions), ordered by `patch_corners`; `NotMeasurable` if no patch."""
+        """Return (patches, dimensions), ordered by `patch_corners`; may raise `NotMeasurable`."""
         import torch
 
         patches = cut_patches(pixels, self.side_px)
@@ -122,7 +122,7 @@ class Inception256(PatchSpace):
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
-        path = self.require()  # before torch is imported
+        path = self.require()  # before torch is imported, which takes time
         from unittest.mock import patch
 
         import torch
@@ -130,7 +130,7 @@ class Inception256(PatchSpace):
         from torch.nn.utils.fusion import fuse_conv_bn_eval
 
         state = load_pinned(path, INCEPTION_SHA256, f"pytorch-fid's {INCEPTION_FILE}")
-        # The constructor would download weights, and draws random ones before it loads them
+        # The constructor would download weights, and draws random weights before loading
         loader = patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state)
         with loader, torch.random.fork_rng(devices=[]):
             network = inception.InceptionV3(resize_input=self.scales, normalize_input=self.scales)
@@ -156,7 +156,7 @@ class Inception256(PatchSpace):
 
 
 class InceptionTF256(Inception256):
-    """torch-fidelity 0.4.0's features, 2048 per patch: the same network after another scaling."""
+    """torch-fidelity 0.4.0's features, 2048 per patch: the same network, but different scaling."""
 
     column = "inception256_tf_patches"
     protocol = f"inception256-tf/torch-fidelity-0.4.0-{INCEPTION_SHA256[:8]}"
@@ -174,11 +174,11 @@ def _convolve(convolution: Any, signal: "Tensor") -> "Tensor":
 
 
 def _enlarge(patches: "Tensor", side: int) -> "Tensor":
-    """Enlarge (n, c, h, h) like TensorFlow 1: bilinear, pixel i from i h / side, edge repeated."""
+    """Enlarge (n, c, h, h) like TensorFlow 1: bilinear, pixel i at i h / side, edges repeated."""
     import torch
 
     length = patches.shape[-1]
-    # float32 as in torch-fidelity: its rounding decides to which pixel a nearly whole position goes
+    # float32 as in torch-fidelity: its rounding decides which pixel a nearly integer position has
     position = torch.arange(side, dtype=torch.float32, device=patches.device) * (length / side)
     low = position.long()
     high, weight = (low + 1).clamp_max(length - 1), (position - low).to(patches.dtype)

@@ -1,7 +1,7 @@
 """JPEG AI's metrics (FSIM, IW-SSIM, NLPD, PSNR-HVS-M, VMAF) and ColorVideoVDP, from packages.
 
-Metrics of luma take unrounded full-range BT.709 luma like JPEG AI's software, except VMAF. Releases
-are pinned, since others may give other values; the packages are optional (`iqa`):
+Metrics of luma, except VMAF, use unrounded full-range BT.709 luma like JPEG AI's software. Releases
+are pinned, since values may differ between releases; the packages are optional (`iqa`):
 
     FSIM        Zhang et al. (2011), with chrominance (FSIMc), of RGB; piq
     IW-SSIM     Wang, Li (2011), of luma; piq
@@ -51,20 +51,20 @@ BLOCK_PX = 8
 
 
 class PackageMetric(ImageMetric):
-    """Metric computed by a package; a subclass names the pinned release."""
+    """Metric that a package computes; subclasses state the pinned release."""
 
     release: ClassVar[tuple[str, str]]  # distribution and version
     presentation = Presentation(kind="perceptual quality")
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raise `Unavailable` if the package is missing or has another release."""
+        """Raise `Unavailable` if the package is missing or is a different release."""
         require_packages(self.label, self.packages)
         self.require()
         self._device = "cpu" if self.on_cpu else device
 
     @classmethod
     def require(cls) -> None:
-        """Raise `Unavailable` for another release of the package, without importing anything."""
+        """Raise `Unavailable` unless the package has the pinned release, without importing it."""
         package, release = cls.release
         require_release(cls.label, package, release, f"pip install {package}=={release}")
 
@@ -80,8 +80,8 @@ class TensorMetric(PackageMetric):
     """Metric of two images as float32 tensors (1, C, H, W) in 0..1."""
 
     uses_luma: ClassVar[bool] = False
-    weights_information: ClassVar[bool] = False  # weights pixels by information; needs texture
-    function: ClassVar[str]  # in piq, unless a subclass overrides `measure`
+    weights_information: ClassVar[bool] = False  # weights pixels by information, so needs texture
+    function: ClassVar[str]  # function in piq, unless a subclass overrides `measure`
 
     def prepare(self, reference: Pixels) -> "Tensor":
         """Return the source as a tensor; `NotMeasurable` if a side is short or luma is flat."""
@@ -125,7 +125,7 @@ class IWSSIM(TensorMetric):
     function = "information_weighted_ssim"
 
     def measure(self, decoded: "Tensor", source: "Tensor") -> Any:
-        """Return IW-SSIM, clamped to 1 against rounding; `NotMeasurable` for repeated rows."""
+        """Return IW-SSIM, at most 1 despite rounding; `NotMeasurable` for repeated rows."""
         from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
         try:
@@ -171,7 +171,7 @@ class PSNRHVSM(PackageMetric):
 
     def compare(self, prepared: tuple[tuple[int, ...], Float64Array], decoded: Pixels) -> float:
         """Return the PSNR-HVS-M (dB) of a decoded image; infinite for identical luma."""
-        with redirect_stdout(StringIO()):  # the import prints missing optional packages
+        with redirect_stdout(StringIO()):  # the import prints names of missing packages
             from psnr_hvsm import psnr_hvs_hvsm_np
 
         require_same_shape(prepared[0], decoded.shape)
@@ -225,7 +225,7 @@ class VMAF(ImageMetric):
     label = "VMAF"
     presentation = Presentation(margin=0.5, decimals=2)
     protocol = "vmaf/0.6.1-luma709-limited8"
-    min_side_px = 17  # libvmaf's features are not defined for less
+    min_side_px = 17  # libvmaf's features are undefined below this
 
     def __init__(self, device: str = "cpu") -> None:
         """Ignore `device`; `Unavailable` if no ffmpeg has the filter libvmaf."""
@@ -235,7 +235,7 @@ class VMAF(ImageMetric):
         """Return the source's luma; `NotMeasurable` if a side is under 17 px or luma is flat."""
         require_side(reference, self.min_side_px, self.label)
         source = limited_luma(reference)
-        if np.ptp(source) == 0:  # white would score like an identical copy of black
+        if np.ptp(source) == 0:  # white would score as a perfect copy of black
             raise NotMeasurable(f"{self.label} {NOT_FLAT}", PIXELS_REASON)
         return source
 
@@ -270,7 +270,7 @@ def limited_luma(pixels: Pixels) -> NDArray[np.uint8]:
 
 @cache
 def find_libvmaf() -> Path:
-    """Return imageio-ffmpeg's ffmpeg, else that on PATH, with libvmaf; `Unavailable` if neither."""
+    """Return an ffmpeg with libvmaf: imageio-ffmpeg's, or else on PATH; may raise `Unavailable`."""
     remedy = "run `pip install 'rdrbench[formats]'`, or put an ffmpeg with libvmaf on the PATH"
     for use_package in (True, False):
         try:

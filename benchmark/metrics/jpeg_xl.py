@@ -1,4 +1,4 @@
-"""SSIMULACRA 2 and Butteraugli of two 8-bit sRGB images, the metrics that JPEG XL was tuned with.
+"""SSIMULACRA 2 and Butteraugli of two 8-bit sRGB images: the metrics with which JPEG XL was tuned.
 
 SSIMULACRA 2, 100 for identical images, below 0 for very poor ones: Sneyers, "SSIMULACRA 2 -
 Structural SIMilarity Unveiling Local And Compression Related Artifacts", release 2.1 of April 2023.
@@ -53,7 +53,7 @@ EXPONENT = 0.6276336467831387
 
 
 class PreparedScale(NamedTuple):
-    """Source at one scale with its blurred values and squares; all scales take 100 bytes/px."""
+    """Source at one scale, with blurred values and squares; all scales take 100 bytes/px."""
 
     xyb: Planes
     mean: Planes
@@ -69,8 +69,8 @@ class SSIMULACRA2(ImageMetric):
     label = "SSIMULACRA 2"
     presentation = Presentation(margin=0.5, decimals=2)
     protocol = "ssimulacra2/2.1"
-    # From 113 px on, the fifth halving has sides of 8 px. The author's program drops the missing
-    # scales of smaller images, and then applies weights to maps they were not fitted to.
+    # From 113 px on, the fifth halving has sides of 8 px. For smaller images, the author's program
+    # omits the missing scales, and applies weights to maps for which they were not fitted.
     min_side_px = 113
 
     def prepare(self, reference: Pixels) -> tuple[tuple[int, ...], list[PreparedScale]]:
@@ -103,7 +103,7 @@ def score(norms: Floats) -> float:
 
 
 def blur(planes: Planes) -> Planes:
-    """Blur planes (n, height, width) with a Gaussian (sigma 1.5), zero beyond the borders."""
+    """Blur planes (n, height, width) with a Gaussian (sigma 1.5), with zeros beyond borders."""
     from scipy.ndimage import correlate1d
 
     blurred_rows = correlate1d(planes, _blur_kernel(), axis=1, mode="constant")
@@ -142,7 +142,7 @@ def _xyb_scales(pixels: Pixels) -> Iterator[Planes]:
 
 
 def _halve_planes(planes: Planes) -> Planes:
-    """Average 2 x 2 pixels; the last row or column of an odd side counts twice."""
+    """Average 2 x 2 pixels; the last row or column of an odd side is used twice."""
     _, height, width = planes.shape
     padded = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
     rows = padded[:, 0::2] + padded[:, 1::2]
@@ -185,11 +185,11 @@ class Butteraugli(ImageMetric):
     min_side_px = 8
 
     def __init__(self, device: str = "cpu") -> None:
-        """Ignore `device`; `Unavailable` without a program that gives the expected value."""
+        """Ignore `device`; `Unavailable` unless a program gives the expected value."""
         self._program = find_butteraugli()
 
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
-        """Return the distance; `ValueError` unless shapes agree, `NotMeasurable` if it fails."""
+        """Return the distance; `ValueError` if shapes differ, `NotMeasurable` on failure."""
         require_same_shape(prepared.shape, decoded.shape)
         try:
             return _run_butteraugli(self._program, prepared, decoded)
@@ -214,7 +214,7 @@ def find_butteraugli() -> Path:
 
 
 def reference_pair() -> tuple[Pixels, Pixels]:
-    """Return two images of 48 x 64 px with `EXPECTED_VALUE`: gradients, and the same quantised."""
+    """Return two images of 48 x 64 px with `EXPECTED_VALUE`: gradients, and quantised gradients."""
     rows, columns = np.mgrid[:48, :64]
     source = np.stack([4 * columns, 5 * rows, (7 * rows * columns) % 256], axis=-1).astype(np.uint8)
     return source, source // 16 * 16 + 8

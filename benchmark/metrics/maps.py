@@ -1,4 +1,4 @@
-"""Error maps of decoded images, their grey pictures (square roots as levels) and their scales."""
+"""Error maps of decoded images, grey pictures of them (levels: square roots), and their scales."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,16 +12,16 @@ from benchmark.errors import UsageError
 from benchmark.metrics.metric import ErrorMap, ImageMetric, MapScale, Metric, require_same_shape
 from benchmark.registry import METRICS, metric_class
 
-STEPS = (1, 1.5, 2, 3, 5, 7, 10)  # allowed ends of a legend within a decade
-REACH_PERCENTILE = 99.0  # a map's scale reaches to this percentile
+STEPS = (1, 1.5, 2, 3, 5, 7, 10)  # allowed ends of a legend, within a decade
+REACH_PERCENTILE = 99.0  # a map's scale ends at this percentile of its values
 
 
 def error_map(reference: Pixels, decoded: Pixels, metric: str = "lpips_squeeze") -> ErrorMap:
-    """Map where a decoded image is worse than its source, float32 of shape (height, width).
+    """Return where a decoded image differs from its source, float32 of shape (height, width).
 
-    reference, decoded: uint8 of shape (height, width, 3), whole photographs, since a network sees
-    beyond a crop. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (distances, whose mean is the
-    metric to 4e-5), `ssim` (1 - SSIM; NaN in the outer 5 px, where no window fits: use
+    reference, decoded: uint8 of shape (height, width, 3); whole photographs, since a network also
+    uses pixels outside a crop. metric: `lpips_squeeze`, `lpips`, `lpips_vgg` (distances; their mean
+    is the metric within 4e-5), `ssim` (1 - SSIM; NaN in the outer 5 px, where no window fits: use
     `np.nanmean`) or `psnr_y` (absolute errors of luma in grey levels). Raises `UsageError` for any
     other metric or type, `ValueError` unless the shapes agree, `Unavailable` without the weights.
     """
@@ -54,7 +54,7 @@ def map_scale(name: str) -> MapScale:
 
 
 def halve_map(values: ErrorMap) -> ErrorMap:
-    """Average each 2 x 2 pixels, fewer at the end of an odd side, without NaN; 0 if all are NaN."""
+    """Average 2 x 2 pixels (fewer at the end of odd sides), ignoring NaN; 0 if all are NaN."""
     height, width = values.shape
     padded_values = np.pad(values, ((0, height % 2), (0, width % 2)), constant_values=np.nan)
     blocks = padded_values.reshape(-(-height // 2), 2, -1, 2)
@@ -65,12 +65,12 @@ def halve_map(values: ErrorMap) -> ErrorMap:
 
 
 def levels(values: ErrorMap, scale: MapScale) -> NDArray[np.uint8]:
-    """Return a map's grey levels: 255 times the square root of its share of the scale, rounded."""
+    """Return a map's grey levels: 255 sqrt(value / end of the scale), rounded."""
     return np.asarray(np.rint(255 * np.sqrt(np.clip(values / scale.most, 0, 1))), np.uint8)
 
 
 def reach(picture: NDArray[np.uint8], scale: MapScale) -> float:
-    """Return the map's value at `REACH_PERCENTILE`, from its picture of levels."""
+    """Return a map's value at `REACH_PERCENTILE`, from its picture of grey levels."""
     return float(np.percentile(picture, REACH_PERCENTILE) / 255) ** 2 * scale.most
 
 
@@ -83,9 +83,9 @@ def round_up(value: float) -> float:
 
 
 def scale_end(reaches: Sequence[float], scale: MapScale) -> float:
-    """Return the end of a legend shared by several maps, in its unit; where.js computes the same.
+    """Return the end of the legend of several maps, in its unit; where.js computes the same.
 
-    The upper median of `reaches` decides, so that one bad codec does not hide where others differ.
+    It is the upper median of `reaches`, so that one bad codec does not hide differences of others.
     """
     return round_up(float(legend_value(sorted(reaches)[len(reaches) // 2], scale)))
 

@@ -1,4 +1,4 @@
-"""Structural similarity of two 8-bit RGB images at five scales (MS-SSIM) and at one (SSIM).
+"""Structural similarity of two 8-bit RGB images: at five scales (MS-SSIM) and at one (SSIM).
 
 MS-SSIM: Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment"
 (2003), as learned compression reports it: `pytorch_msssim.ms_ssim(data_range=255)`. SSIM: Wang et
@@ -6,17 +6,17 @@ al., "Image Quality Assessment: From Error Visibility to Structural Similarity" 
 `pytorch_msssim.ssim(data_range=255)`: 11-tap Gaussian window of sigma 1.5, only where it fits, K of
 .01 and .03, mean over pixels and RGB; the paper's program downscales the image and takes luma.
 The source's moments are computed once, in float64, and the rest in float32: by loops.c if there was
-a compiler at installation, else by scipy; the two agree within 3e-7. Moments of more than
-KEPT_PIXELS are computed strip by strip in each comparison, with the same values. With B the blur, x
-the source, y the decoded image, e = y - x, and a variance s(z) = B(z²) - B(z)²,
+a compiler at installation, else by scipy; the two agree within 3e-7. Moments of images
+above KEPT_PIXELS are computed strip by strip in each comparison, with equal values. With B the
+blur, x the source, y the decoded image, e = y - x, and a variance s(z) = B(z²) - B(z)²,
 
     contrast and structure  1 - s(e) / (s(x) + s(y) + C2)
     luminance               1 - B(e)² / (B(x)² + B(y)² + C1)
     s(x) + s(y)             2 s(x) + B(e (e + 2x)) - B(e) (B(e) + 2 B(x))
 
-so rounding errors are in proportion to e, and three planes are blurred instead of five. After four
-halvings a pixel is a multiple of 1/256 below 256, which float32 holds exactly: errors may be halved
-in place of both images.
+so rounding errors are proportional to e, and three planes are blurred instead of five. After four
+halvings, a pixel is a multiple of 1/256 below 256, which float32 represents exactly: the error may
+be halved instead of both images.
 """
 
 import math
@@ -47,11 +47,11 @@ Floats = NDArray[np.floating[Any]]
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 # Half of the Gaussian window (11 taps, sigma 1.5), in float32 as in the reference implementations:
-# its sum is 3e-8 short of 1, an error multiplied by mean², which moves results by up to 1e-5.
+# its sum is 1 - 3e-8, an error that is multiplied by mean² and changes results by up to 1e-5.
 HALF_WINDOW = (0.0010283804, 0.007598758, 0.036000773, 0.10936069, 0.21300553, 0.26601171)
-MARGIN_PX = 10  # removed by a valid blur
+MARGIN_PX = 10  # by which a blur reduces each side
 STRIP_ROWS = 16  # a strip's number of rows is a multiple of this
-STRIP_VALUES = 72 << 10  # values blurred at once, so that all planes in use stay in the cache
+STRIP_VALUES = 72 << 10  # number of values blurred at once; all planes then stay in the cache
 # Moments of larger images are not kept, since they would take more than 3.5 GB: more than 8,192 x
 # 8,192 pixels.
 KEPT_PIXELS = 1 << 26
@@ -66,10 +66,10 @@ Planes = NDArray[np.float32]  # (3, height, width), a plane per channel
 
 
 class FinestScale:
-    """Sliceable float32 planes of pixels, minus those of `baseline` if given.
+    """Float32 planes of pixels (minus `baseline`, if given) that can be sliced.
 
-    Computed at once, but for a large image only for the rows read, whose channels follow each other
-    (`strips`).
+    They are computed at once; for a large image, only for the rows that are read, whose channels
+    are read one after another (`strips`).
     """
 
     def __init__(self, pixels: Pixels, baseline: Pixels | None = None) -> None:
@@ -94,7 +94,7 @@ class FinestScale:
 
 
 def coarser_scales(finest: FinestScale, scales: int) -> list[Planes]:
-    """Return the scales below the finest, means of 2 x 2 pixels; `scales` counts the finest."""
+    """Return the scales below the finest, means of 2 x 2 pixels. scales: number with the finest."""
     halvings: list[Planes] = []
     while len(halvings) < scales - 1:
         halvings.append(_halved_in_bands(halvings[-1] if halvings else finest))
@@ -131,7 +131,7 @@ def subtract(pixels: Pixels, baseline: Pixels | None) -> Planes:
 
 
 def halve(planes: Planes, half_planes: Planes) -> None:
-    """Write means of 2 x 2 pixels into `half_planes`; odd sides begin with a zero line."""
+    """Write means of 2 x 2 pixels to `half_planes`; odd sides begin with a line of zeros."""
     if loops is not None:
         for plane, half_plane in zip(planes, half_planes, strict=True):  # rows must be contiguous
             loops.halve(plane, half_plane, plane.shape[1])
@@ -145,7 +145,7 @@ def halve(planes: Planes, half_planes: Planes) -> None:
 
 
 class Moments(NamedTuple):
-    """Rows of a source (a plane, or all) with moments, float32; blurred ones are 10 px smaller."""
+    """Rows of a source (one plane or all), and moments, float32; blurs are 10 px smaller."""
 
     double_source: Floats  # 2 x
     double_mean: Floats  # 2 B(x)
@@ -160,15 +160,15 @@ class Moments(NamedTuple):
 
 
 class PreparedScales(NamedTuple):
-    """Source at every scale, finest first; about 48 bytes per pixel, or 4 without moments."""
+    """Source at every scale, finest first; takes about 48 bytes per pixel, or 4 without moments."""
 
-    # the finest planes share the pixels' memory; coarser ones are here only without moments
+    # the finest planes use the pixels' memory; coarser ones are present only without moments
     planes: list[AnyPlanes]
     moments: list[Moments] | None  # by scale; None for images of more than KEPT_PIXELS
 
 
 class StructuralSimilarity(ImageMetric):
-    """Similarity within 1e-6 of float64, on a GPU by pytorch_msssim in float64 unless large."""
+    """Similarity within 1e-6 of float64; on a GPU, by pytorch_msssim unless the image is large."""
 
     presentation = Presentation("saturating")
     scales: ClassVar[int]
@@ -177,7 +177,7 @@ class StructuralSimilarity(ImageMetric):
         self._device = device
 
     def prepare(self, reference: Pixels) -> "PreparedScales | Tensor":
-        """Return all that depends on the source alone; `NotMeasurable` if a side is too short."""
+        """Return all that depends only on the source; `NotMeasurable` if a side is too short."""
         require_side(reference, self.min_side_px, self.label)
         if self._device != "cpu" and not is_large(reference.shape):
             return _tensor(reference, self._device)
@@ -200,7 +200,7 @@ class StructuralSimilarity(ImageMetric):
 
     @abstractmethod
     def pool_scales(self, similarities: Iterator[Channels]) -> float:
-        """Return the metric, given each scale's similarities, finest first."""
+        """Return the metric from the similarities at each scale, finest first."""
 
 
 class MSSSIM(StructuralSimilarity):
@@ -253,7 +253,7 @@ class SSIM(StructuralSimilarity):
 
 
 def _all_moments(planes: FinestScale | Planes) -> Moments:
-    """Return the moments of a scale, in few large arrays, which the system keeps in large pages."""
+    """Return a scale's moments in a few large arrays, which the system keeps in large pages."""
     channels, height, width = planes.shape
     shapes = planes.shape, *2 * [(channels, height - MARGIN_PX, width - MARGIN_PX)]
     result = Moments(*(np.empty(shape, np.float32) for shape in shapes))
@@ -269,7 +269,7 @@ def _similarities(
 ) -> Iterator[Channels]:
     """Yield the channels' similarities at each scale, finest first.
 
-    sums: 1 - similarity is added to it, (h - 10, w - 10); for a single scale.
+    sums: array to which 1 - similarity is added, (h - 10, w - 10); only for a single scale.
     """
     pixels = source.planes[0].transpose(1, 2, 0)
     require_same_shape(pixels.shape, decoded.shape)
@@ -308,7 +308,7 @@ def _tensor(pixels: Pixels, device: str) -> "Tensor":
 
 
 def blur(planes: Floats) -> Floats:
-    """Return Gaussian means of 11 x 11 px windows that fit, (n, h - 10, w - 10)."""
+    """Return Gaussian means of all complete windows of 11 x 11 px, (n, h - 10, w - 10)."""
     from scipy.ndimage import correlate1d
 
     window = np.array((*HALF_WINDOW, *HALF_WINDOW[-2::-1]), np.float32)
@@ -364,7 +364,7 @@ def dissimilarity(
 
 
 def strips(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-    """Yield (channel, slice of blurred rows) until all rows are covered, all channels of each."""
+    """Yield (channel, slice of blurred rows) for all rows, slice by slice."""
     channels, height, width = shape
     step = max(STRIP_VALUES // width // STRIP_ROWS, 1) * STRIP_ROWS
     for start in range(0, height - MARGIN_PX, step):

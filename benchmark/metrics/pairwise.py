@@ -1,12 +1,12 @@
-"""Pairwise metrics of two sets of feature vectors: kernel distance, precision and recall.
+"""Metrics from pairs of feature vectors of two sets: kernel distance, precision and recall.
 
 KID: Binkowski et al., "Demystifying MMD GANs" (2018): the squared maximum mean discrepancy under
 k(x, y) = (x.y / dimensions + 1)^3, estimated without bias from all patches at once, not multiplied
-by 1000. torch-fidelity and clean-fid give the mean of 100 estimates from random subsets of 1000.
+by 1000. torch-fidelity and clean-fid report the mean of 100 estimates from random subsets of 1000.
 Precision and recall: Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing
 Generative Models" (2019), k = 3. Each vector of a set is the centre of a ball that reaches to its
-third neighbour within the set. Precision is the share of decoded patches inside any ball of the
-sources, recall the reverse. A patch's source counts too, so both are near 1 at high rates.
+third neighbour in the set. Precision is the share of decoded patches inside any ball of the
+sources; recall is the reverse. A patch's own source is included, so both are near 1 at high rates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,18 +25,18 @@ NEIGHBOURS = 3
 
 
 def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-    """Return the squared discrepancy (noise may make it negative) and the images' influences.
+    """Return the squared discrepancy (negative values are noise) and the images' influences.
 
     A patch is not compared with itself, but with all patches of the other set, including its own
-    source, which lowers the distance by some 1e-4 for 28,650 Inception patches. The influence is
+    source; this lowers the distance by about 1e-4 for 28,650 Inception patches. The influence is
     the number of images times the derivative with respect to a weight of the image's patches in
-    both sets. float32 products: errors below 1e-8. `NotMeasurable` for fewer than two patches.
+    both sets. float32 products: errors are below 1e-8. `NotMeasurable` for fewer than two patches.
     """
     image_indices = boundary.patches_by_image(reference, decoded)
     count = len(image_indices)
     boundary.require_patches(count, 2, "a kernel distance")
     features = [np.concatenate(images, dtype=np.float32) for images in (reference, decoded)]
-    # Each patch's mean kernel value with the other patches of its set, and with the other set
+    # Mean kernel value of each patch with the other patches of its set, and with the other set
     within_set = np.add(*map(_sums_within_set, features)) / (count - 1)
     between_sets = np.add(*_sums_between_sets(*features)) / count
     contributions = np.asarray(2 * (within_set - between_sets), np.float64)
@@ -88,7 +88,7 @@ def _sums_within_set(features: Features) -> NDArray[np.float64]:
 def _sums_between_sets(
     reference: Features, decoded: Features
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum each patch's kernel values with the other set, for both sets: two (patches,)."""
+    """Sum each patch's kernel values with the other set; return sums of both sets, (patches,)."""
     sums = np.zeros(len(reference)), np.zeros(len(decoded))
     for rows in _row_blocks(reference):
         for columns in _row_blocks(decoded):
@@ -110,7 +110,7 @@ def _kernel_values(rows: Features, columns: Features) -> Floats:
 
 
 class Coverage(DistributionMetric):
-    """Share of one set's patches inside the other set's balls."""
+    """Share of one set's patches that are inside the other set's balls."""
 
     better = "higher"
     centres_set: ClassVar[int]  # 0: balls around the sources, 1: around the decoded patches
@@ -146,10 +146,10 @@ class Recall256(Coverage):
 def coverage(centres: Features, vectors: Features) -> float:
     """Return the share of vectors (n, d) inside any ball around the centres (m, d).
 
-    A ball reaches to its third neighbour, inclusive. Raises `NotMeasurable` under four centres.
+    A ball reaches to the third neighbour, inclusive. `NotMeasurable` for fewer than four centres.
     """
     boundary.require_patches(len(centres), NEIGHBOURS + 1, "a neighbourhood")
-    origin = centres.mean(axis=0)  # smaller numbers round less
+    origin = centres.mean(axis=0)  # smaller numbers have smaller rounding errors
     shifted_centres, shifted_vectors = centres - origin, vectors - origin
     blocks = [  # a centre is its own nearest neighbour
         np.partition(distances, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
@@ -164,7 +164,7 @@ def coverage(centres: Features, vectors: Features) -> float:
 
 
 def _squared_distances(rows: Floats, columns: Floats) -> Iterator[Floats]:
-    """Yield squared distances (rows of a block, columns), one block of rows at a time."""
+    """Yield squared distances for each block of rows, (rows of the block, columns)."""
     column_norms = np.einsum("ij,ij->i", columns, columns)
     for block in (rows[block_rows] for block_rows in _row_blocks(rows)):
         products = block @ columns.T

@@ -24,7 +24,7 @@ from benchmark.metrics.psnr import luma
 
 WINDOWS = (17, 9, 5, 3)  # px, one per scale; the standard deviation is a fifth of the window
 VISUAL_NOISE = 2.0  # variance, in squared grey levels
-MIN_VARIANCE = 1e-10  # smaller variances count as 0
+MIN_VARIANCE = 1e-10  # smaller variances are set to 0
 
 
 class SourceScale(NamedTuple):
@@ -42,7 +42,7 @@ class VIF(ImageMetric):
     column, label = "vif", "VIF"
     protocol = "vif/pixel-luma709-float64"
     presentation = Presentation(kind="perceptual quality")
-    min_side_px = 41  # the coarsest scale has one window
+    min_side_px = 41  # the coarsest scale then has one window
 
     def prepare(self, reference: Pixels) -> list[SourceScale]:
         """Return the source's scales; `NotMeasurable` if a side is short or luma is flat."""
@@ -66,7 +66,7 @@ class VIF(ImageMetric):
 
 
 def _information(source: SourceScale, plane: Float64Array, window: int) -> float:
-    """Return the source's remaining information: each window has a gain and additive noise."""
+    """Return the source's information that remains, with a gain and additive noise per window."""
     mean = _smooth(plane, window)
     variance = _variance(plane, mean, window)
     covariance = _smooth(source.plane * plane, window) - source.mean * mean
@@ -86,7 +86,7 @@ def _variance(plane: Float64Array, mean: Float64Array, window: int) -> Float64Ar
 
 
 def _planes(pixels: Pixels) -> Iterator[tuple[int, Float64Array]]:
-    """Yield each scale's window (px) and luma, halved from scale to scale."""
+    """Yield each scale's window (px) and luma, halved at every scale."""
     plane = luma(pixels)
     yield WINDOWS[0], plane
     for window in WINDOWS[1:]:

@@ -1,4 +1,4 @@
-"""Leaderboard site: audited packs by BD-rate, then other packs with reasons."""
+"""Leaderboard site: audited packs in order of BD-rate, then other packs with reasons."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key
 
 INTRODUCTION = (
-    "Only audited packs are ranked: they hold every image of the dataset, each stream was decoded "
+    "Only audited packs are ranked: they have every image of the dataset, each stream was decoded "
     "to the recorded pixels, and every number shown was measured again."
 )
 
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     pack: str
     label: str
     refusal: str  # reason why it is not audited; "" if it is audited
-    rows: Sequence[Row]  # with the values measured here
+    rows: Sequence[Row]  # with values measured here
     comparisons: Sequence[Record | None] = ()  # against the anchor, by metric; None: not compared
 
     @property
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
 
 class Board(NamedTuple):
-    """Entries of a dataset by BD-rate, audited ones first."""
+    """Entries of a dataset: audited ones in order of BD-rate, then others."""
 
     dataset: str
     anchor: str
@@ -67,7 +67,7 @@ class Board(NamedTuple):
 def audited_packs(
     folder: Path, request: Request, codecs: NamedCodecs, progress: ProgressFactory
 ) -> tuple[list[Entry], list[Absent]]:
-    """Decode a folder's packs; return entries and unreadable packs; `UsageError` without packs."""
+    """Decode the packs in a folder; return entries and unreadable packs; `UsageError` if none."""
     entries, unreadable_packs = list[Entry](), list[Absent]()
     for path in sorted(folder.iterdir()):
         if path.suffix == ".tar" or (path / ROWS).is_file():
@@ -83,7 +83,7 @@ def audited_packs(
 def _audit_pack(
     path: Path, request: Request, codecs: NamedCodecs, progress: ProgressFactory
 ) -> Iterator[Entry]:
-    """Decode a pack; yield an entry for each codec and dataset; `BadPack`, `StoreError`."""
+    """Decode a pack; yield one entry per codec and dataset; raise `BadPack` or `StoreError`."""
     if path.is_symlink():
         raise StoreError("it is a link")
     sent_pack = sent_rows(open_pack(path))
@@ -119,7 +119,7 @@ def make_board(
     names: Sequence[str],
     rule: Rule,
 ) -> Board:
-    """Compare entries in the metrics `names` with the anchor; `UsageError` if it has no rows."""
+    """Compare entries with the anchor, in metrics; `UsageError` if the anchor has no rows."""
     folder = stores_below(results).get(dataset)
     stored_rows = Store(folder).table().rows(named=True) if folder and named_anchor else []
     # The anchor's rows come from an audited pack, else from the results, else from any pack
@@ -132,7 +132,7 @@ def make_board(
     anchor = find_label(named_anchor, all_rows)
     if named_anchor and not anchor:
         raise UsageError(
-            f"the anchor {named_anchor} has no rows of {dataset}: name another --anchor"
+            f"the anchor {named_anchor} has no rows of {dataset}: choose another --anchor"
         )
     if not named_anchor and all_rows:
         anchor = choose_anchor(summarise_common(all_rows, names)).label

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Bar = tuple[Curve, Record]
-ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # heights: a line of a name; title and axis together
-NAME_SHARE = 0.42  # maximum share of a column's width; longer names are broken
+ROW_INCHES, EDGE_INCHES = 0.17, 0.55  # heights: a line of a name; title and axis
+NAME_SHARE = 0.42  # maximum share of a column's width; longer names are wrapped
 NUMBER_MARGIN = 0.3  # space next to the bars for their numbers, as a share of the values' span
 
 
@@ -35,7 +35,7 @@ def draw_bd_bars(
     dataset: str,
     anchor: CodecSpec | None,
 ) -> texts.DrawnFigure | None:
-    """Draw BD-rates as bars, best codec first, published ones open; None without a BD-rate."""
+    """Draw BD-rates as bars, best first; published ones are open. None: there is no BD-rate."""
     panels, num_left_out, rule = choice.select(panels), len(choice.left_out), choice.rule
     absences = choice.missing_sentences(panels)
     panel_bars = [[*_bars(panel, comparisons, anchor, rule)] for panel in panels]
@@ -61,7 +61,7 @@ def draw_bd_bars(
         )
         for name in names
     }
-    # Panels side by side share one list of names; panels below each other have one each.
+    # Panels side by side have one list of names; panels below each other have their own lists.
     bars_by_name = [{curve.name: (curve, record) for curve, record in bars} for bars in panel_bars]
     rows = [[name for name in names if name in bars or not is_narrow] for bars in bars_by_name]
     heights = [

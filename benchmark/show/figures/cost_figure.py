@@ -1,4 +1,4 @@
-"""Quality against cost: BD-rates over seconds or multiply-accumulates of each codec."""
+"""Figures of quality against cost: BD-rates over seconds or multiply-accumulates."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -29,7 +29,7 @@ from benchmark.spec import CodecSpec
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COSTS = {  # label of the axis and words of the caption, by name of the cost
+COSTS = {  # label of the axis and text in the caption, by name of the cost
     "seconds": (
         "Coding time (s/MP)",
         f"seconds to encode and decode a megapixel at {AT_BPP:g} bpp",
@@ -37,9 +37,9 @@ COSTS = {  # label of the axis and words of the caption, by name of the cost
     "kmac": ("Work (kMAC/pixel)", "multiply-accumulates to encode and decode a pixel"),
 }
 PANEL_INCHES = 1.9
-NAME_OFFSETS = (0, 8, -8, 16, -16)  # offsets in points by which a name may be above its marker
-POWERS_OF_TEN_RATIO = 100  # ratio of costs above which only powers of ten have ticks
-TYPICAL_NOTE = "Open markers: typical seconds on one core, not timed here."
+NAME_OFFSETS = (0, 8, -8, 16, -16)  # points by which a name may be above its marker
+POWERS_OF_TEN_RATIO = 100  # above this ratio of costs, only powers of ten have ticks
+TYPICAL_NOTE = "Open markers: typical seconds on one core, not measured here."
 
 
 class CostPoint(NamedTuple):
@@ -96,9 +96,9 @@ def draw_costs(
     anchor: str,
     rule: Rule,
 ) -> texts.DrawnFigure | None:
-    """Draw a panel per kind of cost, on a logarithmic axis; None without points.
+    """Draw one panel per kind of cost, with a logarithmic axis; None: no points.
 
-    Up to MAX_CURVES codecs are named next to their points, more codecs in a legend.
+    Up to MAX_CURVES codecs are named next to their points; if there are more, in a legend.
     """
     from matplotlib.ticker import LogLocator
 
@@ -147,7 +147,7 @@ def draw_costs(
         texts.add_legend(figure, [*handles.values()] if needs_legend else [], note)
         for axes, cost in zip(all_axes, drawn_costs, strict=True):
             if not needs_legend:
-                _write_names(axes, points_by_cost[cost])  # after the layout has placed the points
+                _write_names(axes, points_by_cost[cost])  # after the layout is final
     caption = sections.make_caption(
         f"BD-rate in {metric} against {anchor} on {dataset}, over "
         f"{' and '.join(COSTS[cost][1] for cost in drawn_costs)}; better is down and to the left.",
@@ -174,7 +174,7 @@ def _write_names(axes: "Axes", points: Sequence[CostPoint]) -> None:
         for position in positions
     ]
     boxes.append(axes.lines[-1].get_window_extent())  # the anchor's line
-    # Start at the right, where a name fits only to the left of its point.
+    # Begin at the right, where names fit only to the left of points
     for point, coordinate in sorted(
         zip(points, coordinates, strict=True), key=lambda pair: -pair[0].value
     ):

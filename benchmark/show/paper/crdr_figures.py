@@ -1,4 +1,4 @@
-"""The figures of the CRDR paper: systems measured here, and published points of others."""
+"""The figures of the CRDR paper: systems measured here, and others' published points."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,8 +33,8 @@ from benchmark.show.sections import points_left_out
 from benchmark.system.text import bench_command
 
 RATES = (0.093, 0.143, 0.323)  # bpp at which most generative codecs have published points
-MAX_BPP = 2.0  # upper end of the curves that are interpolated at RATES
-OUTLIER = "JPEG"  # its lowest qualities would compress the axis
+MAX_BPP = 2.0  # maximum rate of curves that are interpolated at RATES
+OUTLIER = "JPEG"  # its lowest qualities would stretch the axis
 
 CLIC = ("psnr", "fid256")
 FIGURES: Mapping[str, Callable[[str, Experiment, Path | None], PaperFigure]] = {
