@@ -1,7 +1,7 @@
-"""Check of new rows against a reference: pairs, changes and the verdict.
+"""Check new rows against a reference: pair them, compute changes, and give a verdict.
 
-docs/check.md explains the verdicts and their error rates. "not comparable" is a verdict too, so
-that nothing passes for lack of a comparison.
+docs/check.md explains the verdicts and their error rates. "not comparable" is a verdict, too, so
+that nothing passes because it could not be compared.
 """
 
 import math
@@ -24,13 +24,13 @@ from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.edition import label_of
 
 USUAL_METRICS = ("psnr", "ms_ssim", "lpips")
-CONFIDENCE = 0.95  # family-wise over all metrics, for each kind of claim
+CONFIDENCE = 0.95  # over all metrics together, for each kind of claim
 MAX_NAMED_IMAGES = 3
-ROUNDING = 1e-12  # float error of 1 - .95
+ROUNDING = 1e-12  # upper bound on the float error of 1 - .95
 MARGIN_KEYS = {"BD-rate": "bd_rate", "BD-metric": "bd_metric"}  # by kind of change
-# Claims that pass, and their verdicts.
+# Verdicts by claim, of claims that pass
 CLAIMS = {"equal": "equivalent", "better": "improved", "not_worse": "not worse"}
-Finding = Mapping[str, Any]  # a change or limit with its verdict, as JSON values
+Finding = Mapping[str, Any]  # a change, or a limit, with its verdict; JSON values
 
 
 def check(
@@ -49,9 +49,9 @@ def check(
 ) -> Answer:
     """Compare new rows with a reference image by image, and judge the changes.
 
-    Parameters are the options of `bench check`; `metrics` default to those of `default_metrics`
-    that the reference has. Records of the answer are findings, one per codec variant and metric or
-    limit. `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
+    Parameters are the options of `bench check`. metrics: by default, those of `default_metrics`
+    that the reference has. The answer's records are findings, one per codec variant and metric or
+    limit; `code` is 0 for a pass, 1 for a regression, 3 for undecided, 4 without a verdict.
     """
     requested_metrics = metrics or default_metrics()
     limits, rule = parse_limits(require), Rule(bd=bd)
@@ -64,7 +64,7 @@ def check(
         return text.make_answer(*set_names, "not comparable", str(error), confidence, rule)
     all_changes: list[Change] = []
     for pair in pairs:
-        # Metrics of the reference; new rows without them give the finding "nothing measured"
+        # Only metrics of the reference; if new rows lack them, the finding is "nothing measured"
         count_values = pair.reference.count_values
         reference_metrics = [
             name for name in requested_metrics if count_values(metric_class(name).column)
@@ -87,7 +87,7 @@ def check(
 
 
 def default_metrics() -> tuple[str, ...]:
-    """Return the default metrics: the usual ones and distribution metrics with influences."""
+    """Return the default metrics: usual ones, and distribution metrics with influences."""
     influence_metrics = (name for name in DISTRIBUTION_METRICS if has_influence(metric_class(name)))
     return (*USUAL_METRICS, *influence_metrics)
 
@@ -95,7 +95,7 @@ def default_metrics() -> tuple[str, ...]:
 def judge(
     all_changes: Sequence[Change], margins: Mapping[str, tuple[float, str]], confidence: float
 ) -> list[Finding]:
-    """Return a finding for each change; all are one family for Holm's correction."""
+    """Return a finding for each change; all changes are one family for Holm's correction."""
     percent_margins = [_margin_percent(change, margins) for change in all_changes]
     tests = {
         index: MeanTests(change.percent)
@@ -108,7 +108,7 @@ def judge(
         for index, value in zip(p_values, corrected_p_values, strict=True):
             p_values[index][claim] = value
     alpha = 1 - confidence + ROUNDING
-    level = (1 - confidence) / max(len(tests), 1)  # at Holm's first step
+    level = (1 - confidence) / max(len(tests), 1)  # level of the first step of Holm's method
     findings = []
     for index, (change, percent_margin) in enumerate(
         zip(all_changes, percent_margins, strict=True)
@@ -140,7 +140,7 @@ def decide(
     alpha: float,
     level: float,
 ) -> tuple[str, str, int | None]:
-    """Return a verdict, its reason and the number of images needed; p: corrected p-values."""
+    """Return a verdict, its reason and the number of images needed. p: corrected p-values."""
     if change.out_of_reach:
         return "regressed", _unreachable_text(change), None
     if p["worse"] <= alpha:
@@ -149,7 +149,7 @@ def decide(
     if verdict is None:
         return "undecided", *_undecided_reason(tests, margin, level)
     if unknown := change.unknown:
-        images = _images_text([image.what for image in unknown])  # any of them may be the worst
+        images = _images_text([image.what for image in unknown])  # any of these may be the worst
         reason = f"the other images would pass, but {images} cannot be compared: {unknown[0].why}"
         return "undecided", reason, None
     return verdict, "", None
@@ -161,7 +161,7 @@ def _judge_without_numbers(change: Change) -> tuple[str, str]:
     if change.images_above and not change.unknown:
         images = _images_text(change.images_above)
         return "improved", f"on {images} the new curve lies completely above the reference"
-    has_values = change.unknown or change.left_out  # values without a curve to compare
+    has_values = change.unknown or change.left_out  # values, but no curve to compare
     reason = change.no_number_reason or change.unknown[0].why
     return "undecided" if has_values else "nothing measured", reason
 
@@ -180,7 +180,7 @@ def _finding_numbers(change: Change, tests: MeanTests, confidence: float) -> dic
     worst_indices = np.argsort(-percent, kind="stable")[:MAX_NAMED_IMAGES].tolist()
     return {
         "change_percent": mean,
-        # Each bound holds for this metric alone, uncorrected
+        # Each bound holds for this metric only, without correction
         "lower_percent": lower if math.isfinite(lower) else None,
         "upper_percent": upper if math.isfinite(upper) else None,
         "deviation_percent": float(tests.deviation[0]) if tests.images > 1 else None,
@@ -193,7 +193,7 @@ def _finding_numbers(change: Change, tests: MeanTests, confidence: float) -> dic
 
 
 def _finding(change: Change, verdict: str, reason: str, /, **numbers: Any) -> Finding:
-    """Return a finding; a BD-metric's `change` is in units of the metric, with its sign."""
+    """Return a finding; `change` of a BD-metric is in the metric's units, with sign."""
     number_names = ("margin", "change", "lower", "upper", "deviation")
     empty_fields = dict.fromkeys((*(f"{name}_percent" for name in number_names), "change", "p"))
     return {
@@ -202,7 +202,7 @@ def _finding(change: Change, verdict: str, reason: str, /, **numbers: Any) -> Fi
         "metric_label": change.metric_label,
         "kind": change.kind,
         "images": len(change.images),
-        # Unit of every `*_percent` field; "" is the metric's own unit
+        # Unit of all `*_percent` fields; "": the unit of the metric
         "unit": "" if change.in_units else "%",
         "level": None if change.in_units else change.level,
         "out_of_reach": [*change.out_of_reach],

@@ -226,7 +226,7 @@ def bd(
         ]
         if metrics and not all(series):
             curve = curves[bool(series[0])]
-            raise UsageError(f"{curve.name} has no {metric.label}: name another metric")
+            raise UsageError(f"{curve.name} has no {metric.label}: choose another metric")
         for form in dict.fromkeys((*FORMS, rule.bd)) if all(series) else ():
             form_rule = replace(rule, bd=form)
             metric_curves = [curve_of(*values, metric) for values in series if values]

@@ -1,4 +1,4 @@
-"""Rate curves of published points, and which of them can share an axis with measured ones."""
+"""Rate curves of published points, and the rule for drawing them with measured curves."""
 
 import re
 from collections import Counter
@@ -28,15 +28,15 @@ from benchmark.rows.summary import Summary, images_in
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key, listed
 
-# Editions in the catalogue, by system and variant of published points
+# Editions in the catalogue by (system, variant) of published points
 EDITIONS = {variant: edition for edition in CATALOGUE for variant in edition.facts.published}
-SAME_RATE = 1.04  # maximum ratio of the rates that two sources give for the same point
+SAME_RATE = 1.04  # maximum ratio of rates that two sources state for the same point
 ADJUSTABLE_REALISM = re.compile(r"\w+(=[\d.]+| sweep)")  # variants of one network
-PARTS = ("professional", "mobile")  # subsets of clic2020; some sources report only their means
+PARTS = ("professional", "mobile")  # of clic2020; some sources report means only of its parts
 
 
 def published_curves(points: Iterable[PublishedPoint], dataset: str, metric: Metric) -> list[Curve]:
-    """Return a dataset's curves, one for each variant, protocol and source, in order of points."""
+    """Return a dataset's curves, one per variant, protocol and source, in order of points."""
     metric_name = metric.published or metric.column
     groups = group_by_key(
         ((point.system, point.variant, point.protocol, point.kind, point.how, point.source), point)
@@ -56,8 +56,8 @@ def published_curves(points: Iterable[PublishedPoint], dataset: str, metric: Met
 def main_points(points: Iterable[PublishedPoint]) -> list[PublishedPoint]:
     """Return the points of each system's main variant, by dataset and metric.
 
-    The main variant is in the catalogue, or else unnamed, trained for MSE, the latest version of a
-    program, or the first. All levels of realism of a network form its main curve.
+    The main variant is in the catalogue; otherwise it is the unnamed one, one trained for MSE, the
+    latest version of a program, or the first. A network's levels of realism form one main curve.
     """
     result = []
     groups = group_by_key(((point.slug, point.dataset, point.metric), point) for point in points)
@@ -101,7 +101,7 @@ def published_curve(
 
 
 def published_edition(system: str, variant: str, origin: Origin = "published") -> Edition:
-    """Return the edition of a published variant, from the catalogue if it is listed there.
+    """Return the edition of a published variant, from the catalogue if that lists it.
 
     >>> edition = published_edition("VTM", "CompressAI")
     >>> edition.spec.text, edition.title
@@ -124,25 +124,25 @@ def system_of(curve: Curve) -> str:
 
 
 class MeansNotComparable(UsageError):  # noqa: N818 - as `NotComparable`
-    """Measured means that cannot be compared with published ones."""
+    """Measured means cannot be compared with published means."""
 
 
 class Overlay(NamedTuple):
-    """Published curves in a metric, by whether they can share an axis with measured ones."""
+    """Published curves in a metric: those that may share a plot with measured ones, and others."""
 
     compatible: tuple[Curve, ...]
-    incompatible: tuple[Curve, ...]  # with another protocol
+    incompatible: tuple[Curve, ...]  # with a different protocol
 
 
 def compatible_protocols(
     protocols: Iterable[str], metric: Metric, measured_protocol: str = ""
 ) -> frozenset[str]:
-    """Return the protocols that can share an axis, whatever the order of `protocols`.
+    """Return the protocols that one plot may show, independent of the order of `protocols`.
 
-    The protocols of `metric.meets` are one class, any other is a class of its own, and the unstated
-    protocol of a user's file belongs to every class. The class is that of the measured rows (for a
-    distortion, together with `metric.meets`). Without rows, the class is `metric.meets` if any
-    curve has one of its protocols, else the most frequent protocol.
+    The protocols of `metric.meets` form one class, every other protocol has its own class, and the
+    unstated protocol of a user's file belongs to all classes. The result is the class of measured
+    rows (for a distortion, with `metric.meets`). Without rows, it is `metric.meets` if any curve
+    has one of its protocols, else the most frequent protocol.
     """
     counts = Counter(protocols)
     stated_protocols = sorted(counts.keys() - {UNSTATED})
@@ -160,9 +160,9 @@ def compatible_protocols(
 def overlay(
     curves: Sequence[Curve], metric: Metric, protocol: str = "", mix: bool = False
 ) -> Overlay:
-    """Separate curves that can share an axis with rows of `protocol` ("": no rows) from the others.
+    """Separate curves that one plot may show with rows of `protocol` ("": no rows) from others.
 
-    With `mix` all curves are compatible, and those with other rules have `Curve.other_rules`.
+    With `mix`, all curves are compatible; those with different protocols get `Curve.other_rules`.
     """
     shared_protocols = compatible_protocols([curve.protocol for curve in curves], metric, protocol)
     if mix:
@@ -187,10 +187,10 @@ def overlays(
     dataset: str,
     mix: bool,
 ) -> dict[str, Overlay]:
-    """Return the overlay of every metric that has values, by column.
+    """Return an overlay for every metric with values, by column.
 
-    `summary` is None without measured rows. Raises `MeansNotComparable`, and `UsageError` for a
-    system that cannot be plotted in any metric without `mix`.
+    summary: None without measured rows. Raises `MeansNotComparable`, and `UsageError` for a system
+    that cannot be plotted in any metric without `mix`.
     """
     result = {
         metric.column: overlay(
@@ -229,7 +229,7 @@ def overlays(
 def describe_excluded(
     points: Iterable[PublishedPoint], overlays_by_column: Mapping[str, Overlay], dataset: str
 ) -> list[str]:
-    """Return a sentence for each excluded metric and protocol, and on systems without points."""
+    """Return a sentence per excluded metric and protocol, and one on systems without points."""
     titles: dict[tuple[str, str], dict[str, None]] = {}
     for column, panel in overlays_by_column.items():
         for curve in panel.incompatible:
@@ -250,7 +250,7 @@ def describe_excluded(
 
 
 def check_same_images(dataset: str, num_images: int, pooled: bool, metric_text: str = "") -> None:
-    """Raise `MeansNotComparable` if published means have other images or other averages."""
+    """Raise `MeansNotComparable` if published means have different images or averages."""
     num_published_images = profile(dataset).published_images or num_images
     if num_published_images != num_images:
         raise MeansNotComparable(
@@ -268,11 +268,11 @@ def paper_curves(
     points: Sequence[PublishedPoint],
     up_to_bpp: float,
 ) -> list[Curve]:
-    """Return the paper's systems with points below a rate, in the order of its table.
+    """Return curves of the paper's systems with points below a rate, in the order of its table.
 
-    A measured curve replaces a published one of the same codec, unless another network was measured
-    here. Measured means over other images than the published ones, and published points of a
-    protocol outside `metric.meets`, are excluded.
+    A measured curve replaces the published curve of its codec, unless a different network was
+    measured here. Measured means over other images than the published means, and published points
+    whose protocol is not in `metric.meets`, are excluded.
     """
     num_published_images, curves = profile(dataset).published_images, []
     complete_curves = {
@@ -282,7 +282,7 @@ def paper_curves(
     }
     for edition in PAPER_EDITIONS:
         facts = edition.facts
-        is_retrained = facts.budget and facts.published  # not the published network
+        is_retrained = facts.budget and facts.published  # it is not the published network
         measured = None if is_retrained else complete_curves.get(edition)
         if measured is None or facts.group == OURS:  # our method was measured with other networks
             curves.append(_first_published_curve(edition, metric, dataset, points))
@@ -292,9 +292,9 @@ def paper_curves(
 
 
 def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedPoint]:
-    """Combine published means of a dataset's parts, weighted by their images.
+    """Combine published means of a dataset's parts, weighted by numbers of images.
 
-    Points are paired in order of rate. The list is empty if the numbers of points differ.
+    Points are paired in order of rate. If the numbers of points differ, the list is empty.
     """
     points = sorted(points, key=lambda point: point.bpp)
     groups = [[point for point in points if point.dataset == f"{dataset}:{part}"] for part in PARTS]
@@ -324,7 +324,7 @@ def combine_parts(points: Iterable[PublishedPoint], dataset: str) -> list[Publis
 def _first_published_curve(
     edition: Edition, metric: Metric, dataset: str, points: Sequence[PublishedPoint]
 ) -> Curve | None:
-    """Return the curve of an edition's first variant with points, without duplicate rates."""
+    """Return the curve of an edition's first variant that has points, without duplicate rates."""
     name = metric.published or metric.column
     for variant in edition.facts.published:
         variant_points = [

@@ -1,6 +1,6 @@
-"""`bench explain`: how well each known rule predicts a curve from a reference curve, in dB.
+"""`bench explain`: how well known rules predict a curve from a reference curve, in dB.
 
-If per-image values of the reference are stored, rules without a parameter are applied to them.
+Rules without a parameter are applied to stored per-image values of the reference, if any.
 """
 
 import tomllib
@@ -32,17 +32,17 @@ METRICS = ("psnr", "ms_ssim", "lpips", "fid256")
 CONFUSED_COLUMNS = (("psnr_db", "psnr_y_db", "psnr_ycbcr_db"), ("ms_ssim", "ssim"),
          ("lpips_alex", "lpips_vgg", "lpips_squeeze"))  # fmt: skip
 MAX_POINTS = 1000
-FITS_DB = 0.05  # maximum residual that the error of the points can explain
-MISSED_DB = 0.07  # residual assumed for a point that a rule does not predict
-MIN_PREDICTED = 0.6  # share of the points that a rule must predict
-SAME_RATE = 1e-3  # maximum relative difference of a stream's rates in two programs
-SAME_DB = 0.01  # maximum difference of equal streams in printed tables
-NEAR_RATE = 5e-3  # maximum relative difference for images of several sizes, cropped or padded
-MIN_DECIMALS = 3  # assumed for printed rates
+MAX_ERROR_DB = 0.05  # maximum residual that errors of points can explain
+MISSED_DB = 0.07  # residual assumed for points that a rule does not predict
+MIN_PREDICTED = 0.6  # minimum share of points that a rule must predict
+SAME_RATE = 1e-3  # maximum relative difference of equal streams' rates in two programs
+SAME_DB = 0.01  # maximum difference of equal streams' values in printed tables
+NEAR_RATE = 5e-3  # the same for cropped or padded images of several sizes
+MIN_DECIMALS = 3  # minimum number assumed for printed rates
 UNIT_ERRORS = (8, 1 / 8, 3, 1 / 3)  # ratios that only a wrong unit (bytes, channels) explains
-POOLED = "pooled"  # rule measured for images of several sizes
-RATE_RULES = ("subset", POOLED)  # rules that change rates too
-END_TOLERANCE = 5e-3  # maximum relative excess of a rounded rate beyond the end of a curve
+POOLED = "pooled"  # rule that needs images of several sizes
+RATE_RULES = ("subset", POOLED)  # rules that also change rates
+END_TOLERANCE = 5e-3  # a rounded rate may exceed the end of a curve by this share
 PEAK = 255.0**2
 UNITS = {"excess": "squared levels", "shift": "dB", "average": "dB", "ratio": "x", "offset": "bpp"}
 RULES: Mapping[str, Mapping[str, Any]] = tomllib.loads(
@@ -54,7 +54,7 @@ Record = dict[str, Any]
 
 
 class Reference(NamedTuple):
-    """Curve from which another is predicted: bpp and dB, each of shape (settings,)."""
+    """Curve from which another is predicted: bpp and dB, of shape (settings,)."""
 
     scale: Scale
     bpp: Float64Array
@@ -88,7 +88,7 @@ def interpolate_rates(
 
 
 def match_settings(bpp: Float64Array, rates: Float64Array, tolerance: Any = SAME_RATE) -> Any:
-    """Return whether all rates, (..., points), are within a relative tolerance of a setting."""
+    """Return whether each of rates, (..., points), is within a relative tolerance of a setting."""
     return (np.abs(rates[..., None] / bpp - 1).min(axis=-1) < tolerance).all(axis=-1)
 
 
@@ -107,7 +107,7 @@ def rounding_shares(rates: Float64Array) -> Float64Array:
 def predictions(
     reference: Reference, rates: Float64Array
 ) -> Iterator[tuple[str, Float64Array | None, Float64Array]]:
-    """Yield each rule, its trial parameters (None: none) and predicted dB, (trials, points)."""
+    """Yield each rule, its trial parameters (None: no parameter), predicted dB (trials, points)."""
 
     def predict(moved_rates: Float64Array) -> Float64Array:
         return interpolate_rates(reference.bpp, reference.decibels, moved_rates)
@@ -115,7 +115,7 @@ def predictions(
     tolerance = SAME_RATE + rounding_shares(rates)
     decibels, is_at_settings = predict(rates), bool(match_settings(reference.bpp, rates, tolerance))
     for rule, curve in reference.measured.items():
-        # A rule that changes rates predicts both coordinates, so its rates must match
+        # A rule that changes rates also predicts rates, which must match
         if rule.partition(":")[0] not in RATE_RULES or match_settings(curve[0], rates, tolerance):
             yield rule, None, interpolate_rates(*curve, rates)[None]
     grid, is_distance = np.geomspace(0.05, 900, 1000), reference.scale == "distance"
@@ -127,7 +127,7 @@ def predictions(
     elif is_distance or not reference.measured:
         shifts = np.arange(-9.0, 9.0, 0.01) if is_distance else np.arange(-3.0, 3.0, 0.01)
         yield "shift" if is_distance else "average", shifts, decibels + shifts[:, None]
-    if is_at_settings:  # no rate was changed
+    if is_at_settings:  # rates were not changed
         return
     ratios = np.geomspace(0.7, 1.4, 700)
     tolerance = tolerance + (NEAR_RATE if POOLED in reference.measured else 0)
@@ -140,10 +140,10 @@ def predictions(
 
 
 def rank_rules(reference: Reference, rates: Float64Array, decibels: Float64Array) -> list[Record]:
-    """Return a record for each rule that applies to a curve, (points,), smallest residual first.
+    """Return a record for each rule that applies to a curve (points,), lowest residual first.
 
-    A residual is the root mean square over the points that a rule predicts, which must be at least
-    MIN_PREDICTED of all. Only the best subset of images and the best other metric are listed.
+    A residual is the root mean square over the points that a rule predicts, at least MIN_PREDICTED
+    of all points. Only the best subset of images and the best other metric are listed.
     """
     rules: dict[str, tuple[float, Record]] = {}
     for rule, parameters, predicted_db in predictions(reference, rates):
@@ -168,7 +168,7 @@ def rank_rules(reference: Reference, rates: Float64Array, decibels: Float64Array
 
 
 def find_cause(rule: str, parameter: float) -> str:
-    """Return the id of the known cause of a rule's parameter; "" for none.
+    """Return the id of the known cause of a rule's parameter; "" if unknown.
 
     >>> find_cause("excess", 0.25), find_cause("ratio", 8.0), find_cause("shift", 0.01)
     ('truncated', 'bytes', '')
@@ -178,12 +178,12 @@ def find_cause(rule: str, parameter: float) -> str:
 
 
 def is_explained(residual_db: float, difference_db: float | None) -> bool:
-    """Return whether a residual is within the points' error and a third of the difference."""
-    return residual_db <= min(FITS_DB, np.inf if difference_db is None else difference_db / 3)
+    """Return whether a residual is at most the error of points, and a third of the difference."""
+    return residual_db <= min(MAX_ERROR_DB, np.inf if difference_db is None else difference_db / 3)
 
 
 def read_reference(codec: str, dataset: str, metric: Metric, results: Path) -> Reference:
-    """Read a codec's stored curve, or else a published one; `UsageError` for neither."""
+    """Read a codec's stored curve, or else a published one; `UsageError` if there is none."""
     other_scale: Scale = "saturating" if metric.saturating else "distance"
     scale: Scale = "psnr" if metric.column.startswith("psnr") else other_scale
     groups = (group for group in CONFUSED_COLUMNS if metric.column in group)
@@ -211,7 +211,7 @@ def read_reference(codec: str, dataset: str, metric: Metric, results: Path) -> R
                 return Reference(scale, np.array(bpp), convert_to_decibels(values, scale), rules)
     series = read_curve(codec, dataset, results).series
     if not (curve := series.get(metric.column) or series.get(metric.published)):
-        raise UsageError(f"{codec} has no {metric.label} on {dataset}: name another metric")
+        raise UsageError(f"{codec} has no {metric.label} on {dataset}: choose another metric")
     return Reference(scale, np.array(curve[0]), convert_to_decibels(curve[1], scale))
 
 
@@ -222,7 +222,7 @@ def rule_curves(
     columns: tuple[str, ...],
     images: Mapping[int, tuple[str]],
 ) -> dict[str, tuple[Float64Array, Float64Array]]:
-    """Return rates and dB of stored points under other averages, metrics and subsets of images."""
+    """Return rates and dB of stored points with other averages, metrics and subsets of images."""
     ids = points[0].image_ids.tolist()
     order = sorted(range(len(ids)), key=lambda index: images[ids[index]])
     names = [name for index in order for name in images[ids[index]]]
@@ -270,8 +270,8 @@ def explain(
     """Explain why two published curves differ.
 
     Predicts the curve from the reference under each known difference of protocol, such as luma or a
-    truncating colour conversion. Prints each rule with its best parameter and residual, the root
-    mean square over the points in dB, and the residual without any rule (`none`).
+    truncating colour conversion. Prints each rule with its best parameter and its residual (root
+    mean square over the points, in dB), and the residual without a rule (`none of these`).
 
     Examples:
       bench explain mine.csv --against vtm --dataset kodak
@@ -287,7 +287,7 @@ def explain(
         missing_labels = ", ".join(
             metric.label for metric in requested_metrics if metric not in available_metrics
         )
-        raise UsageError(f"{curve_to_explain.name} has no {missing_labels}: name another metric")
+        raise UsageError(f"{curve_to_explain.name} has no {missing_labels}: choose another metric")
     records, sentences = list[Record](), [f"{curve_to_explain.name} against {against}, {dataset}."]
     for metric in available_metrics if metrics else available_metrics[:1]:
         reference = read_reference(against, dataset, metric, results)
@@ -311,7 +311,7 @@ def explain(
         tolerance = SAME_RATE + rounding_shares(bpp)[:, None]
         is_setting = match_settings(reference.bpp, bpp[:, None], tolerance)
         points = f"{counted(len(bpp), 'point')}, {is_setting.sum()} at a rate of the reference"
-        equal_db = SAME_DB if is_setting.all() else FITS_DB
+        equal_db = SAME_DB if is_setting.all() else MAX_ERROR_DB
         verdict = _verdict(rules[0], difference_db, len(bpp), equal_db)
         sentences.append(f"{metric.column}: {points}. {verdict}")
     facts = {"curve": curve_to_explain.name, "against": against, "dataset": dataset}
