@@ -1,6 +1,3 @@
-import math
-
-import numpy as np
 import polars as pl
 import pytest
 
@@ -27,19 +24,14 @@ def tables(rows, metric=PSNR, **options):
 
 
 def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
-    rows = [*sweep("jpeg"), row("webp", 5, "a"), row("webp", 5, "bb"), row("webp", 5, "ccc")]
-    rows += shifted("avif", 6.5)
-    details, (webp_record, avif_record) = tables(rows)
+    point_rows = [row("webp", 5, image) for image in ("a", "bb", "ccc")]
+    details, (_, record) = tables([*sweep("jpeg"), *point_rows, *shifted("avif", 6.5)])
     webp, avif = details.rows
     assert webp[3:] == ("–",) * 9
     assert "1 of the 4 points" in webp[2]
     assert avif[3].endswith("†")
-    overlap = (15 - 6.5) / (15 + 6.5)
-    assert webp_record["bd_rate_percent"] is None
-    assert "1 of the 4" in webp_record["reason"]
-    assert avif_record["images_bd_rate_images"] == 3
-    assert avif_record["bd_rate_overlap"] == pytest.approx(overlap, abs=0.01)
-    assert avif[-1] == f"{100 * avif_record['bd_rate_overlap']:.0f}"
+    assert record["bd_rate_overlap"] == pytest.approx((15 - 6.5) / (15 + 6.5), abs=0.01)
+    assert avif[-1] == f"{100 * record['bd_rate_overlap']:.0f}"
 
 
 @pytest.mark.parametrize(
@@ -63,16 +55,14 @@ def test_an_overlap_under_a_third_is_a_dash_that_says_how_to_get_the_number():
     assert details.rows[0][3] == "–"
     assert "--any-overlap" in details.rows[0][2]
     assert details.rows[0][-1] == "25"
-    assert record["bd_rate_percent"] is None
-    assert record["bd_rate_overlap"] == pytest.approx(0.25)
-    assert record["images_bd_rate_percent"] is None
+    assert record["bd_rate_percent"] is record["images_bd_rate_percent"] is None
     details, (record,) = tables(rows, any_overlap=True)
     assert "†" in details.rows[0][3]
     assert record["bd_rate_percent"] < -50
     assert record["images_bd_rate_images"] == 3
 
 
-def uneven():
+def test_both_averages_are_in_details_with_the_number_of_their_images():
     """The costly image gains nothing, the two cheap ones a half; mean rates hardly move."""
     rows = [*sweep("jpeg"), *sweep("webp")]
     for record in rows:
@@ -80,53 +70,24 @@ def uneven():
         record["num_bytes"] = int((8000 if dear else 200) * record["setting_value"])
         if record["codec"] == "webp" and not dear:
             record["num_bytes"] //= 2
-    return rows
-
-
-def test_both_averages_are_in_details_and_records():
-    details, (record,) = tables(uneven())
-    of_curves = 100 * (8200 / 8400 - 1)
-    assert details.rows[0][3] == f"{of_curves:+.2f}"
+    details, _ = tables(rows)
+    assert details.rows[0][3] == f"{100 * (8200 / 8400 - 1):+.2f}"
     assert details.rows[0][5].startswith("-33.33")
     assert details.rows[0][7:10] == ("-50.00", "[-50.0, -25.0]", "3")
-    ends = ["images_bd_rate_low_percent", "images_bd_rate_high_percent"]
-    # Student's t of 2 degrees; a standard error of 1/4 in the logarithm of 2/3, the mean ratio
-    by_hand = [100 * (2 / 3 * math.exp(side * 4.302653 / 4) - 1) for side in (-1, 1)]
-    assert [record[name] for name in ends] == pytest.approx(by_hand, rel=1e-5)
-    assert record["images_bd_rate_median_percent"] == pytest.approx(-50)
-    assert (
-        record["bd_rate_low_percent"] < record["bd_rate_percent"] < record["bd_rate_high_percent"]
-    )
-    assert record["few"] is False
-
-
-def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
-    rows = [*sweep("jpeg"), *sweep("webp")]
-    for entry in rows:
-        if (
-            entry["codec"] == "webp"
-            and entry["image"] == "a"
-            and entry["setting_value"] in (20, 60)
-        ):
-            entry["psnr_db"] -= 4.5
-    details, (record,) = tables(rows)
-    assert (record["images_bd_rate_images"], record["images_bd_rate_refused"]) == (2, 1)
+    for record in rows:  # too many points of an image below its front
+        if (record["codec"], record["image"]) == ("webp", "a"):
+            record["psnr_db"] -= 4.5 * (record["setting_value"] in (20, 60))
+    details, _ = tables(rows)
     assert details.rows[0][9] == "2 of 3"
 
 
 def of_sets(images):
     """Rows with a distribution metric, its values of single images given."""
     rows = [*sweep("jpeg", images), *sweep("webp", images)]
-    result = table(rows)
     values = [1000 / (record["setting_value"] + 5 * (record["codec"] == "webp")) for record in rows]
     ids = protocols([*METRICS, "fd_alex"])
-    column = np.array(values)
-    result = result.with_columns(
-        fd_alex=pl.Series(column),
-        fd_alex_protocol=pl.lit(ids["fd_alex"]),
-        fd_alex_reason=pl.lit(""),
-    )
-    return summarise(result, ids)
+    columns = {"fd_alex_protocol": pl.lit(ids["fd_alex"]), "fd_alex_reason": pl.lit("")}
+    return summarise(table(rows).with_columns(fd_alex=pl.Series(values), **columns), ids)
 
 
 @pytest.mark.parametrize(("images", "few"), [(49, True), (50, False)])
@@ -136,7 +97,4 @@ def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images
     assert detail[4] == "[-20.8, -20.8]"  # every image has the same values
     assert ("few images" in detail[2]) is few
     assert detail[5:10] == ("–",) * 5
-    (record,) = comparisons
-    assert record["few"] is few
-    assert record["bd_rate_low_percent"] == pytest.approx(record["bd_rate_percent"])
-    assert not math.isnan(record["bd_rate_percent"])
+    assert comparisons[0]["few"] is few
