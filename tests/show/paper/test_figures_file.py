@@ -33,8 +33,12 @@ def bench(*words):
 def draw(verb, out, *words):
     result = bench(verb, *words, "--results", RESULTS, "--out", out, "--format", "svg")
     assert result.exit_code == 0, result.output
-    with (out / f"{verb}.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file)), (out / f"{verb}.txt").read_text()
+    records = csv.DictReader((out / f"{verb}.csv").read_text().splitlines())
+    return list(records), (out / f"{verb}.txt").read_text()
+
+
+def words_of(figure):
+    return [text.get_text() for text in figure.findobj(Text)]
 
 
 @pytest.fixture
@@ -127,30 +131,21 @@ def test_bars_and_their_table_are_by_the_rule_that_was_asked_for(
     theirs = np.array([[0.1, 0.2, 0.4, 0.8, 1.2], [28, 30.5, 33, 37, 42]])
     lines = (f"{bpp},{psnr}" for bpp, psnr in theirs.T)
     (tmp_path / "mine.csv").write_text("\n".join(["bpp,psnr", *lines]))
-    choices = {
-        "codecs": "vtm,avif",
-        "anchor": "vtm",
-        "metrics": "psnr",
-        "bd": form,
-        "up_to_bpp": 0.5,
-    }
-    drawing = FIGURES["bd"](
-        Experiment(RESULTS, published=str(tmp_path / "mine.csv"), **choices)
-    ).drawing
+    choices = {"codecs": "vtm,avif", "anchor": "vtm", "metrics": "psnr", "up_to_bpp": 0.5}
+    experiment = Experiment(RESULTS, published=str(tmp_path / "mine.csv"), bd=form, **choices)
+    drawing = FIGURES["bd"](experiment).drawing
     means = benchmark.summary(benchmark.load(RESULTS / "kodak", codecs="vtm"), metrics="psnr")
-    curves = []
-    for bpp, psnr in ((means["bpp"], means["psnr_db"]), theirs):
-        x = np.log10(np.array(bpp))
-        below_cut = np.array(bpp) < 0.5
-        end = interpolator(x, psnr)(np.log10(0.5))
+    curves, cut = [], np.log10(0.5)
+    for bpp, psnr in (means[["bpp", "psnr_db"]].to_numpy().T, theirs):
+        x = np.log10(bpp)
+        ends = cut, interpolator(x, psnr)(cut)
         curves.append(
-            (np.append(x[below_cut], np.log10(0.5)), np.append(np.array(psnr)[below_cut], end))
+            [np.append(axis[x < cut], end) for axis, end in zip((x, psnr), ends, strict=True)]
         )
     low, high = max(y[0] for _, y in curves), min(y[-1] for _, y in curves)
     first, last = (interpolator(y, x).integrate(low, high) for x, y in curves)
     expected = 100 * (10 ** ((last - first) / (high - low)) - 1)
-    (axes,) = drawing.figure.axes[:1]
-    widths = [patch.get_width() for patch in axes.patches]
+    widths = [patch.get_width() for patch in drawing.figure.axes[0].patches]
     assert any(width == pytest.approx(expected, rel=1e-9) for width in widths), widths
     assert f"{expected:+.1f}".replace("-", "−") in markdown(drawing.table).replace("-", "−")
     assert f"curves up to 0.5 bpp{words}; negative" in drawing.caption
@@ -180,8 +175,7 @@ def test_costs_are_what_classes_and_rows_say(tmp_path):
 
 
 def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_path):
-    user_rows = [row | {"codec": "./mine.py:Mine"} for row in sweep("jpeg")]
-    Store(tmp_path / "photos").append([*user_rows, *sweep("webp")])
+    Store(tmp_path / "photos").append([*sweep("./mine.py:Mine"), *sweep("webp")])
     options = ("--results", tmp_path, "--out", tmp_path)
     output = bench("complexity", *options).output
     assert "the complexity figure lacks Mine, whose cost is unknown: measure it with" in output
@@ -190,12 +184,10 @@ def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_pa
 
 
 def test_a_sweep_that_ends_at_the_defaults_says_so(tmp_path):
-    default_rows = sweep("./mine.py:Mine")
-    variant_rows = [
-        row | {"psnr_db": row["psnr_db"] - 3, "lpips_alex": row["lpips_alex"] / 2}
-        for row in sweep("./mine.py:Mine", variant="beta=2.5")
-    ]
-    Store(tmp_path / "photos").append([*default_rows, *variant_rows, *sweep("webp")])
+    variant_rows = sweep("./mine.py:Mine", variant="beta=2.5")
+    for row in variant_rows:
+        row |= {"psnr_db": row["psnr_db"] - 3, "lpips_alex": row["lpips_alex"] / 2}
+    Store(tmp_path / "photos").append([*sweep("./mine.py:Mine"), *variant_rows, *sweep("webp")])
     experiment = Experiment(results=tmp_path, metrics="psnr,lpips")
     figure = FIGURES["realism"](experiment, ("0.7",)).drawing.figure
     names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
@@ -214,13 +206,12 @@ def test_the_metrics_of_an_experiments_file_do_not_break_the_figure_of_two(tmp_p
 
 
 def test_realism_draws_no_lone_point_and_says_who_has_none_at_a_rate(tmp_path):
-    words = "--codecs", "ours,jpeg:optimize=1", "--anchor", "jpeg:optimize=1", "--bpp"
-    result = bench("realism", *words, "0.2,1.2", "--results", RESULTS, "--out", tmp_path)
-    assert result.exit_code == 0, result.output
+    words = "--codecs", "ours,jpeg:optimize=1", "--anchor", "jpeg:optimize=1", "--bpp", "0.2,1.2"
+    result = bench("realism", *words, "--results", RESULTS, "--out", tmp_path / "once")
     assert "realism: not at 1.2 bpp: CRDR β=0 (0.09 to 0.95 bpp), CRDR β=3.84 (" in result.stderr
     assert "realism: nothing drawn at 1.2 bpp: fewer than two points there" in result.stderr
-    with (tmp_path / "realism.csv").open(newline="", encoding="utf-8") as rows:
-        assert {row["target_bpp"] for row in csv.DictReader(rows)} == {"0.2"}
+    records, _ = draw("realism", tmp_path, *words)
+    assert {row["target_bpp"] for row in records} == {"0.2"}
 
 
 @pytest.mark.parametrize("verb", ["rd", "bd", "complexity", "realism"])
@@ -234,12 +225,10 @@ def test_captions_are_short_and_details_have_the_rest(verb, tmp_path):
 
 
 def test_only_the_named_images_count(tmp_path):
-    records, caption = draw(
-        "rd", tmp_path, "--images", "kodim0[12],kodim23", "--metrics", "psnr", "--codecs", "vtm"
-    )
-    rows = benchmark.load(RESULTS / "kodak")
-    rows = rows[(rows["codec"] == "vtm") & (rows["setting_value"] == 27)]
-    images = rows["image"].str.contains("kodim01|kodim02|kodim23")
+    words = "--images", "kodim0[12],kodim23", "--metrics", "psnr", "--codecs", "vtm"
+    records, caption = draw("rd", tmp_path, *words)
+    rows = benchmark.load(RESULTS / "kodak", codecs="vtm")
+    images = rows["image"].str.contains("kodim01|kodim02|kodim23") & (rows["setting_value"] == 27)
     at_27 = next(row for row in records if row["setting"] == "qp=27")
     assert float(at_27["value"]) == pytest.approx(rows[images]["psnr_db"].mean(), abs=1e-12)
     assert "(3 images)" in caption
@@ -248,15 +237,9 @@ def test_only_the_named_images_count(tmp_path):
 def test_bundled_variants_beside_ones_own_codec_are_one_sweep_of_realism(tmp_path):
     results = copy_bundled_results(tmp_path / "results")
     avif = Store(RESULTS / "kodak").table().filter(pl.col("codec") == "avif").rows(named=True)
-    user_columns = {
-        "codec": "./mine.py:Mine",
-        "variant": "",
-        "recorded": False,
-        "run": "20260101T000000-a",
-    }
-    Store(results / "kodak").append(
-        [{**row, **user_columns, "cell": f"m{row['cell']}"} for row in avif]
-    )
+    changed = {"codec": "./mine.py:Mine", "variant": "", "recorded": False, "run": "20260101T00-a"}
+    rows = [{**row, **changed, "cell": f"m{row['cell']}"} for row in avif]
+    Store(results / "kodak").append(rows)
     experiment = Experiment(results, "kodak", bundled="ours", metrics="psnr,fd_squeeze")
     drawing = FIGURES["realism"](experiment, ("0.2",)).drawing
     ours = [record for record in drawing.records if record["system"].startswith("CRDR")]
@@ -278,10 +261,10 @@ def test_points_above_a_rate_are_not_drawn(tmp_path):
     expected = float(Akima1DInterpolator(np.log10(x), y)(np.log10(0.5)))
     assert float(ends["VTM 23.13"]["value"]) == pytest.approx(expected, abs=1e-9)
     cut = benchmark.bd_rate(RESULTS / "kodak", "vtm", "psnr", up_to_bpp=0.5).set_index("codec")
-    number = f"{cut.loc['avif', 'bd_rate_percent']:+.1f}"
-    assert f"AVIF speed 4 & bundled & 3 & 0.048 to 0.500 & {number}" in (
-        (tmp_path / "rd.tex").read_text()
+    line = (
+        f"AVIF speed 4 & bundled & 3 & 0.048 to 0.500 & {cut.loc['avif', 'bd_rate_percent']:+.1f}"
     )
+    assert line in (tmp_path / "rd.tex").read_text()
     output = bench("rd", *words, "--up-to-bpp", 0.1, "--results", RESULTS, "--out", tmp_path).stdout
     assert "No point below 0.1 bpp: " not in output
     assert isinstance(bench("bd", "--up-to-bpp", 0.01, "--results", RESULTS).exception, UsageError)
@@ -295,26 +278,21 @@ def test_a_cut_curve_has_no_marker_at_the_cut_and_one_beyond_it_is_named(tmp_pat
 
 
 def test_bars_below_each_other_have_the_codecs_of_their_metric_alone():
-    experiment = Experiment(
-        RESULTS, codecs="ours,jpeg", published="elic", metrics="psnr,lpips_squeeze"
-    )
+    choices = {"codecs": "ours,jpeg", "published": "elic", "metrics": "psnr,lpips_squeeze"}
     with use_look(width="column"):
-        drawing = FIGURES["bd"](experiment).drawing
-    first, second = (
-        {label.get_text() for label in axes.get_yticklabels()} for axes in drawing.figure.axes
-    )
+        drawing = FIGURES["bd"](Experiment(RESULTS, **choices)).drawing
+    labels = [axes.get_yticklabels() for axes in drawing.figure.axes]
+    first, second = ({label.get_text() for label in axis_labels} for axis_labels in labels)
     assert first - second == {"ELIC (mse, published)"}
     assert second < first
-    texts = [text.get_text() for text in drawing.figure.findobj(Text)]
-    assert not any("not reported" in text for text in texts)
+    assert not any("not reported" in text for text in words_of(drawing.figure))
     assert "LPIPS (SqueezeNet) not reported: ELIC (mse)." in drawing.caption
 
 
 def test_deltas_of_little_overlap_are_marked_in_figures_as_in_tables():
     experiment = Experiment(RESULTS, codecs="ours:beta=3.84,avif", metrics="lpips_squeeze")
     for verb in ("bd", "complexity"):
-        figure = FIGURES[verb](experiment).drawing.figure
-        marks = [text.get_text() for text in figure.findobj(Text) if "†" in text.get_text()]
+        marks = [text for text in words_of(FIGURES[verb](experiment).drawing.figure) if "†" in text]
         assert any("share less than half" in text for text in marks), verb
         assert any(text.endswith("†") for text in marks), verb
 
@@ -345,11 +323,8 @@ def test_published_curves_are_drawn_and_compared_where_nothing_is_measured(tmp_p
     assert "HiFiC & published & 3" in (tmp_path / "rd.tex").read_text()
     assert "% Against VTM (version 20.0)" in (tmp_path / "rd.tex").read_text()
     words = "--dataset", "clic2020", "--published", "crdr:beta=0,hific without gan", "--metrics"
-    draw("bd", tmp_path, *words, "psnr", "--anchor", "crdr:beta=0")
-    assert (
-        "BD-rates against CRDR β=0 (published) on CLIC2020 test"
-        in (tmp_path / "bd.txt").read_text()
-    )
+    _, caption = draw("bd", tmp_path, *words, "psnr", "--anchor", "crdr:beta=0")
+    assert "BD-rates against CRDR β=0 (published) on CLIC2020 test" in caption
     draw("realism", tmp_path, *words, "psnr,fid", "--bpp", "0.2")
     result = bench("rd", *words, "ms_ssim_db", "--results", RESULTS)
     assert isinstance(result.exception, BenchError)
@@ -365,14 +340,12 @@ def test_a_users_own_file_is_no_publication_and_a_reported_psnr_needs_no_flag(tm
     }  # fmt: skip
     assert "Unmarked results are bundled with the project." in caption
     assert "mixed" not in caption.lower()
-    details = (tmp_path / "rd.details.md").read_text()
-    lines = details.splitlines()
+    lines = (tmp_path / "rd.details.md").read_text().splitlines()
     for cells in (("MLIC++ (mse, published)", "published", "psnr-rgb/reported"),
                   ("mine (from file)", "file", "mine.csv", "unstated")):  # fmt: skip
         assert any({*cells} <= {*map(str.strip, line.split("|"))} for line in lines)
-    hidden = tmp_path / "hidden"
-    draw("rd", hidden, "--codecs", "ours", "--metrics", "psnr")
-    assert " -- " not in (hidden / "rd.tex").read_text()
+    draw("rd", tmp_path, "--codecs", "ours", "--metrics", "psnr")
+    assert " -- " not in (tmp_path / "rd.tex").read_text()
 
 
 @pytest.mark.parametrize("metrics", ["psnr", "psnr,lpips_squeeze"])
@@ -381,10 +354,9 @@ def test_one_figure_of_several_datasets_has_the_points_of_each(tmp_path, metrics
     joint_records, caption = draw("rd", tmp_path / "both", *words, "kodak,sample")
     titles = {"kodak": "Kodak", "sample": "sample photographs"}
     for name, title in titles.items():
-        dataset_records, _ = draw("rd", tmp_path / name, *words, name)
-        assert [row for row in joint_records if row["dataset"] == title] == [
-            {"dataset": title, **row} for row in dataset_records
-        ]
+        records, _ = draw("rd", tmp_path / name, *words, name)
+        of_dataset = [row for row in joint_records if row["dataset"] == title]
+        assert of_dataset == [{"dataset": title, **row} for row in records]
     assert "Kodak (24 images) and sample photographs (4 images)" in caption
 
 
