@@ -11,14 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.metrics import feature_spaces
-from benchmark.metrics.feature_spaces import (
-    Alex256,
-    Inception256,
-    PatchSpace,
-    Squeeze256,
-    cut_patches,
-    patch_corners,
-)
 from benchmark.metrics.metric import Features
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
@@ -66,19 +58,18 @@ def case(request, tmp_path, monkeypatch):
     alex = request.param.startswith("alex")
     with torch.device("meta"):  # no numbers are drawn for weights that are replaced
         if alex:
-            space, backbone, file = Alex256, ALEXNET, "alexnet_features.pth"
+            space, backbone, file = feature_spaces.Alex256, ALEXNET, "alexnet_features.pth"
             layers = torchvision.models.alexnet().features[:12]  # 12 is a maximum
         else:
-            space, backbone, file = Squeeze256, SQUEEZENET, "squeezenet1_1_features.pth"
+            space, backbone = feature_spaces.Squeeze256, SQUEEZENET
+            file = "squeezenet1_1_features.pth"
             layers = torchvision.models.squeezenet1_1().features
     if request.param.endswith("real"):
         folder = WEIGHTS
         state = torch.load(WEIGHTS / file, weights_only=True)
     else:
         folder = tmp_path
-        state = drawn_like(
-            {f"features.{key}": tensor for key, tensor in layers.state_dict().items()}
-        )
+        state = drawn_like({f"features.{key}": part for key, part in layers.state_dict().items()})
         torch.save(state, tmp_path / file)
         content = b"".join(state[name].numpy().tobytes() for name in backbone.tensors)
         digest = hashlib.sha256(content).hexdigest()
@@ -97,7 +88,7 @@ def close(features: Features, expected: Features) -> bool:
 def test_an_image_gets_the_features_that_the_peer_has_for_files_of_its_patches(
     case, coffee, tmp_path
 ):
-    patches = cut_patches(coffee)
+    patches = feature_spaces.cut_patches(coffee)
     result, expected = case.space().features(coffee), case.peer(as_files(patches, tmp_path))
     assert result.dtype == np.float32
     assert result.shape == expected.shape == (3, case.dimensions)
@@ -106,7 +97,7 @@ def test_an_image_gets_the_features_that_the_peer_has_for_files_of_its_patches(
 
 
 def test_a_patch_has_its_features_whatever_stands_beside_it(case, coffee, monkeypatch):
-    space, patches = case.space(), cut_patches(coffee)
+    space, patches = case.space(), feature_spaces.cut_patches(coffee)
     together = space.features(coffee)
     mirrored = space.features(np.ascontiguousarray(coffee[:, ::-1]))
     for number, patch in enumerate(patches):
@@ -125,35 +116,17 @@ def test_the_same_file_by_another_programs_name_gives_the_same_features(
     result = []
     for folder in (inception_folder, tmp_path):
         monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
-        result.append(Inception256().features(np.ascontiguousarray(coffee[:256, :256])))
+        result.append(
+            feature_spaces.Inception256().features(np.ascontiguousarray(coffee[:256, :256]))
+        )
     assert np.array_equal(*result)
     assert result[0].any()
 
 
-SIZES = (
+@pytest.mark.parametrize(("height", "width"), [
     *((256, 256), (255, 256), (384, 383), (384, 384), (512, 768), (768, 512), (639, 640)),
     *((640, 640), (1365, 2048), (3000, 300), (1, 1)),
-)
-each_size = pytest.mark.parametrize(("height", "width"), SIZES)
-
-
-@each_size
-def test_each_grid_covers_what_whole_patches_can_cover_once(height, width):
-    count = PatchSpace.patch_count(height, width)
-    corners = patch_corners(height, width)
-    rows, columns = height // 256, width // 256
-    for grid, first in ((corners[: rows * columns], 0), (corners[rows * columns :], 128)):
-        painted = np.zeros((height, width), int)
-        for row, column in grid:
-            painted[row : row + 256, column : column + 256] += 1
-        covered = np.zeros((height, width), int)
-        bottom, right = (first + (side - first) // 256 * 256 for side in (height, width))
-        covered[first : max(bottom, 0), first : max(right, 0)] = 1
-        assert np.array_equal(painted, covered)
-    assert count == len(corners)
-
-
-@each_size
+])  # fmt: skip
 def test_patches_are_the_images_own_pixels_row_by_row_the_shifted_grid_last(height, width):
     numbers = np.arange(height * width, dtype="<u4")
     pixels = numbers.view(np.uint8).reshape(height, width, 4)[:, :, :3]  # which all differ
@@ -164,6 +137,6 @@ def test_patches_are_the_images_own_pixels_row_by_row_the_shifted_grid_last(heig
         if rows and columns:
             split = grid.reshape(rows, 256, columns, 256, 3).swapaxes(1, 2)
             expected += list(split.reshape(-1, 256, 256, 3))
-    patches = cut_patches(pixels)
-    assert len(patches) == len(expected)
+    patches = feature_spaces.cut_patches(pixels)
+    assert len(patches) == len(expected) == feature_spaces.PatchSpace.patch_count(height, width)
     assert all(np.array_equal(*pair) for pair in zip(patches, expected, strict=True))

@@ -43,19 +43,14 @@ def test_what_a_row_says_of_its_codec_is_what_the_codec_said():
     assert info_of(row, "MIT") == info
 
 
-@pytest.mark.parametrize(
-    ("codec", "variant", "expected"),
-    [
-        ("jpeg", "optimize=1", ("4:2:0", "")),
-        ("jpeg", "subsampling=422", ("4:2:2", "")),
-        ("avif", "", ("4:4:4", "SSIM")),
-        ("ours", "beta=0", ("4:4:4", "PSNR")),
-        ("ours", "beta=0:checkpoint=new.safetensors", ("4:4:4", "PSNR")),
-        ("ours", "beta=3.84", ("4:4:4", "perceptual quality")),
-        ("compressai", "metric=ms-ssim:model=mbt2018", ("4:4:4", "MS-SSIM")),
-        ("./mine.py:Mine", "", ("", "")),
-    ],
-)
+@pytest.mark.parametrize(("codec", "variant", "expected"), [
+    ("jpeg", "optimize=1", ("4:2:0", "")), ("jpeg", "subsampling=422", ("4:2:2", "")),
+    ("avif", "", ("4:4:4", "SSIM")), ("ours", "beta=0", ("4:4:4", "PSNR")),
+    ("ours", "beta=0:checkpoint=new.safetensors", ("4:4:4", "PSNR")),
+    ("ours", "beta=3.84", ("4:4:4", "perceptual quality")),
+    ("compressai", "metric=ms-ssim:model=mbt2018", ("4:4:4", "MS-SSIM")),
+    ("./mine.py:Mine", "", ("", "")),
+])  # fmt: skip
 def test_rows_without_these_columns_take_the_facts_of_the_codec(codec, variant, expected):
     row = {"codec": codec, "variant": variant}
     assert stated_facts(row) == expected

@@ -1,15 +1,27 @@
-"""Which edition of a codec is shown: yours or the bundled one, of which build."""
+"""Editions of codecs: titles, labels and facts, and which is shown, yours or the bundled one."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import benchmark
 from benchmark.metrics.metric import Metric
-from benchmark.registry import metric_class
+from benchmark.registry import CODECS, metric_class
 from benchmark.rows.comparable import ComparableRows, add_same_builds
+from benchmark.rows.edition import (
+    CATALOGUE,
+    Edition,
+    RunFacts,
+    label_of,
+    labels,
+    measured_titles,
+    titles,
+)
 from benchmark.rows.means import summarise
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
+from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
 from support.rows.by_label import curves
 from support.rows.measured import failed, row, sweep, table
 
@@ -28,13 +40,11 @@ def rows_of(codec, images, build="1", bundled=False, **columns):
 def shown_editions(*rows):
     """Return origin, build and number of images of each codec's shown edition."""
     comparable = ComparableRows(table([record for group in rows for record in group]))
-    points = comparable.point_table.filter("shown")
     result = {}
-    for codec, build, bundled, edition in points.select(
-        "codec", "fingerprint", "bundled", "edition"
-    ).rows():
-        images = set(comparable.image[comparable.edition == edition].tolist())
-        result[codec] = ("bundled" if bundled else "yours", build, len(images))
+    for point in comparable.point_table.filter("shown").rows(named=True):
+        images = set(comparable.image[comparable.edition == point["edition"]].tolist())
+        origin = "bundled" if point["bundled"] else "yours"
+        result[point["codec"]] = (origin, point["fingerprint"], len(images))
     return result
 
 
@@ -44,9 +54,8 @@ def test_yours_is_shown_where_it_has_every_image_that_is_compared():
     assert shown_editions(bundled) == {"vtm": ("bundled", "1", 6)}
     assert shown_editions(bundled, few) == {"vtm": ("bundled", "1", 6)}
     assert shown_editions(bundled, all_rows) == {"vtm": ("yours", "2", 6)}
-    assert shown_editions(bundled, rows_of("vtm", WHOLE)) == {"vtm": ("yours", "1", 6)}, (
-        "of equal builds"
-    )
+    same_build = rows_of("vtm", WHOLE)
+    assert shown_editions(bundled, same_build) == {"vtm": ("yours", "1", 6)}
 
 
 def test_the_compared_images_are_those_of_codecs_that_only_you_have():
@@ -69,18 +78,17 @@ def test_the_newest_build_with_the_most_images_is_shown_and_failed_images_count(
     assert shown_editions(old, half)["mine"][1] == "1"
     assert shown_editions(old, half, [broken]) == {"mine": ("yours", "2", 3)}
     bundled, broken = rows_of("vtm", WHOLE, bundled=True), failed("vtm", 10, "f", "encode", "no")
-    assert shown_editions(bundled, rows_of("vtm", "abcde"), [broken | {"fingerprint": "1"}])["vtm"][
-        0
-    ] == ("yours")
+    shown = shown_editions(bundled, rows_of("vtm", "abcde"), [broken | {"fingerprint": "1"}])
+    assert shown["vtm"][0] == "yours"
 
 
 def add_hashes(rows, pixels="d"):
     """Add hashes of stream and pixels that depend on setting and image."""
-    places = (f"{record['setting_value']}{record['image']}" for record in rows)
-    return [
-        record | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"}
-        for record, place in zip(rows, places, strict=True)
-    ]
+    result = []
+    for record in rows:
+        place = f"{record['setting_value']}{record['image']}"
+        result.append(record | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"})
+    return result
 
 
 @pytest.fixture
@@ -95,17 +103,14 @@ def store(tmp_path):
 
 def round_differently(rows):
     """Return the rows as another processor makes them: other pixels, no LPIPS, no features."""
-    absent_values = {"run": "2027", "lpips_alex": None, "lpips_alex_protocol": None}
-    return [
-        record | {"psnr_db": record["psnr_db"] + 1e-5} | absent_values
-        for record in add_hashes(rows, "e")
-    ]
+    changes = {"run": "2027", "lpips_alex": None, "lpips_alex_protocol": None}
+    hashed_rows = add_hashes(rows, "e")
+    return [row | changes | {"psnr_db": row["psnr_db"] + 1e-5} for row in hashed_rows]
 
 
 def test_rows_of_another_processor_are_a_curve_with_values_of_the_same_streams(store):
-    local_rows = round_differently(
-        [r for r in sweep("ours", variant="beta=0") if r["setting_value"] < 60]
-    )
+    rows = sweep("ours", variant="beta=0")
+    local_rows = round_differently([row for row in rows if row["setting_value"] < 60])
     store.append(local_rows)
     summary = summarise(store.table())
     assert [summary.labels[edition] for edition in summary.editions] == ["ours:beta=0"]
@@ -132,9 +137,8 @@ def test_rows_of_two_editions_are_never_joined(store):
     local_rows = [r for r in sweep("ours", variant="beta=0") if r["setting_value"] == 5]
     store.append(add_hashes(local_rows))
     (points,) = curves(summarise(store.table()), PSNR).values()
-    assert [(str(p.setting), p.images, p.edition.bundled) for p in points] == [
-        ("quality=5", 3, False)
-    ]
+    (point,) = points
+    assert (str(point.setting), point.images, point.edition.bundled) == ("quality=5", 3, False)
     assert len(benchmark.load(store.folder)) == 3
     frame = benchmark.load(store.folder, bundled="ours:beta=0")
     assert (len(frame), set(frame["bundled"])) == (18, {True})
@@ -155,3 +159,50 @@ def test_pictures_are_of_every_row_of_a_shown_build_here_or_bundled():
     assert pictured_rows["bundled"].to_list() == [True, True, False]
     one_image = add_same_builds(all_rows[2:3], all_rows)
     assert one_image.select("setting_value", "image").rows() == [(15, "a"), (10, "a")]
+
+
+def test_measured_codecs_have_the_names_that_figures_show():
+    names = measured_titles()
+    assert (names["jpeg"], names["webp"], names["vtm"]) == ("JPEG", "WebP", "VTM")
+    assert {parse_codec(label).name for label in names} <= CODECS.keys()
+
+
+def test_a_published_network_is_no_standard_codec_though_no_group_of_the_paper_has_it():
+    kinds = {edition.facts.title: edition.facts.kind for edition in CATALOGUE}
+    assert kinds["DiffEIC"] == kinds["StableCodec"] == kinds["HiFiC without GAN"] == "learned"
+    assert kinds["HM"] == kinds["VTM"] == kinds["JPEG XL"] == "standard"
+
+
+def test_every_codec_takes_a_name_of_its_own_and_keeps_its_facts():
+    labels_of_ours = [spec.label for spec in resolve(parse_codec("ours:name=A"))]
+    assert labels_of_ours == ["A beta=0", "A beta=3.84"]
+    (spec,) = resolve(parse_codec("jpeg:optimize=1:name=A"))
+    edition = Edition.create(spec)
+    assert (label_of(spec), edition.title, edition.facts.kind) == ("A", "A", "standard")
+    named_codec, plain_codec = (
+        load_codec(variant) for variant in (spec, parse_codec("jpeg:optimize=1"))
+    )
+    assert named_codec.describe() == plain_codec.describe()
+    texts = "jpeg:name=Mine", "ours:beta=0:name=A"
+    editions = [Edition.create(parse_codec(text)) for text in texts]
+    assert [edition.family for edition in editions] == ["jpeg", "ours"]
+    assert editions[1].facts.trained_on == ("psnr_db", "lpips_alex")
+
+
+def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_them():
+    def lists(folder):
+        files = ",".join(f"{folder}{number}.pth" for number in (1, 2))
+        options = {"checkpoint": files, "model": "mbt2018", "name": "Mine"}
+        return CodecSpec("compressai", tuple(options.items()))
+
+    for specs in ([lists("a/"), lists("b/")], [lists(""), parse_codec("compressai:name=Mine")]):
+        texts = labels(specs)
+        assert all("\\," in label for label in texts.values() if "pth" in label), "--anchor takes"
+        names = titles(map(Edition.create, specs)).values()
+        assert not any("\\" in name for name in names)
+
+
+def test_editions_of_one_build_are_one_key_whatever_their_rows_name():
+    first = Edition.create(parse_codec("jpeg"))
+    assert {first: 1} == {replace(first, run_facts=RunFacts(version="2", caveats=("x",))): 1}
+    assert first != replace(first, origin="bundled") != replace(first, build=("other", 0))

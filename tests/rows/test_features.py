@@ -27,6 +27,12 @@ def test_what_is_added_is_kept_and_a_seventeenth_file_merges_all(tmp_path):
     reductions = Reductions(tmp_path)
     for number in range(MAX_SHARDS + 2):
         assert reductions.get(reduction(number)[0]).value == number
+    # Files that another run has merged are not missed.
+    for number in range(MAX_SHARDS - 2):
+        reductions.add([reduction(99 + number)])
+    next((tmp_path / "sets").iterdir()).unlink()
+    reductions.add([reduction(MAX_SHARDS + 99)])
+    assert len(list((tmp_path / "sets").iterdir())) == 1
 
 
 def test_the_key_of_a_set_does_not_depend_on_the_order_of_its_pairs():
@@ -105,15 +111,6 @@ def test_reductions_are_bundled_in_the_order_of_their_keys_and_no_folder_is_one(
     (tmp_path / "bundled" / "sets" / "folder.parquet").mkdir()
     with pytest.raises(StoreError, match=r"folder\.parquet"):
         Reductions(tmp_path / "bundled")
-
-
-def test_files_that_another_run_has_merged_are_not_missed(tmp_path):
-    reductions = Reductions(tmp_path)
-    for number in range(MAX_SHARDS):
-        reductions.add([reduction(number)])
-    next((tmp_path / "sets").iterdir()).unlink()
-    reductions.add([reduction(MAX_SHARDS)])
-    assert len(list((tmp_path / "sets").iterdir())) == 1
 
 
 def test_the_size_of_features_is_that_of_the_variable_or_refused(monkeypatch):

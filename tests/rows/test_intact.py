@@ -21,24 +21,24 @@ from benchmark.system.foreign_files import MAX_FOREIGN_FILE_BYTES
 from support.bench.command import bench
 from support.files.noise import noise_images
 from support.rows.bundled_results import bundled_results
-from support.rows.stable_rows import stable
+from support.rows.stable_rows import only_store, stable
 
 pytestmark = pytest.mark.filterwarnings("always::benchmark.errors.DamagedResults")
 
 
+POINTS = "jpeg.quality=10,50,90"
+
+
 def request(images, results, **options):
-    points = ("jpeg.quality=10,50,90",)
+    places = {"dataset": str(images), "results": results}
     return Request(
-        codecs=("jpeg",), points=points, dataset=str(images), metrics=("psnr",), jobs=1,
-        results=results, **options,
-    )  # fmt: skip
+        codecs=("jpeg",), points=(POINTS,), metrics=("psnr",), jobs=1, **places, **options
+    )
 
 
 def run_again(images, results, *options):
-    return bench(
-        "run", "--codecs", "jpeg", "--points", "jpeg.quality=10,50,90", "--dataset", images,
-        "--metrics", "psnr", "--results", results, "--jobs", 1, *options,
-    )  # fmt: skip
+    words = ("run", "--codecs", "jpeg", "--points", POINTS, "--metrics", "psnr", "--jobs", 1)
+    return bench(*words, "--dataset", images, "--results", results, *options)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,6 @@ def measured(images, tmp_path_factory):
 def results(measured, tmp_path):
     """Return a copy of the results of six cells, to be damaged."""
     return shutil.copytree(measured, tmp_path / "results")
-
-
-def store_in(results):
-    (folder,) = [path.parent for path in results.glob("*/per_image")]
-    return Store(folder)
 
 
 def flip(path, random_source):
@@ -99,7 +94,7 @@ def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path):
 
 
 def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(images, results):
-    store = store_in(results)
+    store = only_store(results)
     expected = stable(store)
     (shard,) = store.folder.glob("per_image/*.parquet")
     flip(shard, random.Random(1))
@@ -114,7 +109,7 @@ def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(images, r
 
 
 def test_a_cell_with_a_lost_or_cut_stream_is_measured_again(images, results):
-    store = store_in(results)
+    store = only_store(results)
     expected = stable(store)
     lost, cut, *_ = sorted(store.streams())
     contents = {path: path.read_bytes() for path in (lost, cut)}
@@ -133,7 +128,7 @@ def test_a_cell_with_a_lost_or_cut_stream_is_measured_again(images, results):
 
 def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
     assert run(request(images, tmp_path, keep=False)).failures == ()
-    assert not list(store_in(tmp_path).streams())
+    assert not list(only_store(tmp_path).streams())
     assert not open_matrix(request(images, tmp_path)).to_do
     second_request = replace(request(images, tmp_path), metrics=("psnr", "psnr_y"))
     outcome = run(second_request)  # nothing else can compute the new metric
@@ -146,7 +141,7 @@ def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
 def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
     images, results, verified_before
 ):
-    store = store_in(results)
+    store = only_store(results)
     if verified_before:
         assert run_again(images, results, "--verify").returncode == 0
     stream = sorted(store.streams())[0]
@@ -160,10 +155,9 @@ def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
 
 
 def test_doctor_names_what_is_damaged_or_missing(results, tmp_path):
-    store = store_in(results)
-    assert [(result.has_findings, result.findings) for result in verify_results(results)] == [
-        (False, ())
-    ]
+    store = only_store(results)
+    (intact,) = verify_results(results)
+    assert (intact.has_findings, intact.findings) == (False, ())
     older = store.folder / "per_image" / f"{'0' * 32}.parquet"
     pl.DataFrame({"cell": ["a"], "status": ["failed"]}).write_parquet(older)
     bad = write_shard(store.folder / "per_image", store.versions().slice(0, 1))
@@ -189,24 +183,20 @@ def test_doctor_names_what_is_damaged_or_missing(results, tmp_path):
 
 
 def test_doctor_names_a_run_whose_name_no_file_can_have(results):
-    store = store_in(results)
-    rows = store.versions().slice(0, 1)
-    run = 300 * "x"
-    for path in store.folder.glob("per_image/*"):
-        path.unlink()
-    write_shard(store.folder / "per_image", rows.with_columns(run=pl.lit(run)))
+    store, run = only_store(results), 300 * "x"
+    rows = store.versions().slice(0, 1).with_columns(run=pl.lit(run))
+    shutil.rmtree(store.folder / "per_image")
+    write_shard(store.folder / "per_image", rows)
     ((missing,),) = (result.findings for result in verify_results(results))
     assert (missing.path, missing.state) == (str(store.folder / "runs" / f"{run}.json"), "missing")
 
 
 def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
-    stream = sorted(store_in(results).streams())[0]
+    stream = sorted(only_store(results).streams())[0]
     os.truncate(stream, MAX_FOREIGN_FILE_BYTES + 1)
     ((damaged, _),) = (result.findings for result in verify_results(results))
     assert (damaged.path, damaged.state) == (str(stream), "damaged")
-    assert damaged.what.startswith(
-        f"it has {MAX_FOREIGN_FILE_BYTES + 1} bytes, more than the limit of "
-    )
+    assert damaged.what.startswith(f"it has {MAX_FOREIGN_FILE_BYTES + 1} bytes, more than ")
 
 
 def test_bundled_results_are_intact():

@@ -222,12 +222,6 @@ def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
     assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.run_facts.recorded
 
 
-def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_is_used():
-    later = row("jpeg", 5, "a", psnr_db=31.0, finished_utc="2025-02-01T00:00:00.000+00:00")
-    (result,) = summarise(table([later, row("jpeg", 5, "a", psnr_db=30.0)])).points
-    assert (result.images, result.means["psnr_db"].value) == (1, 31.0)
-
-
 def test_rows_are_described_by_the_latest_that_counts():
     rows = [row("jpeg", 5, "a", run="1"), row("jpeg", 5, "b", run="2")]
     for status, run in (("ok", "2"), ("failed", "1")):

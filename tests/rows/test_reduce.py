@@ -321,18 +321,13 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
         add_distribution_metrics(store.table(), store.folder, ["shift"])
 
 
-@pytest.mark.parametrize(
-    "forge",
-    [
-        {"value": pl.lit(None, pl.Float64)},
-        {"key": pl.lit(None, pl.String)},
-        {"protocol": pl.lit(None, pl.String)},
-        {"value": pl.lit(float("nan"))},
-        {"value": pl.lit(float("inf"))},
-        {"influence": pl.lit([None, 1.0, 2.0, 3.0], pl.List(pl.Float64))},
-        {"influence": pl.lit([float("nan")] * 4, pl.List(pl.Float64))},
-    ],
-)
+@pytest.mark.parametrize("forge", [
+    {"value": pl.lit(None, pl.Float64)}, {"key": pl.lit(None, pl.String)},
+    {"protocol": pl.lit(None, pl.String)}, {"value": pl.lit(float("nan"))},
+    {"value": pl.lit(float("inf"))},
+    {"influence": pl.lit([None, 1.0, 2.0, 3.0], pl.List(pl.Float64))},
+    {"influence": pl.lit([float("nan")] * 4, pl.List(pl.Float64))},
+])  # fmt: skip
 def test_a_forged_reduction_is_left_out_and_reduced_again(forge, tmp_path, sources):
     store = measure(tmp_path, sources)
     expected_values = values(store, "shift")

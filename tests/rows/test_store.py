@@ -20,11 +20,8 @@ from support.rows.bundled_results import bundled_results
 
 
 def row(cell="a", status="ok", **columns):
-    setting = {"setting_name": "quality", "setting_value": 10.0}
-    cell_columns = {"codec": "jpeg", "variant": "", **setting}
-    cell_columns |= {"image": "a.png", "width_px": 8, "height_px": 8, "num_bytes": 32, "bpp": 4.0}
-    base = {"cell": cell, "status": status, "timing": False, "finished_utc": "2026-01-01T00:00:00"}
-    return {**cell_columns, **base, **columns}
+    base = {"cell": cell, "status": status, "finished_utc": "2026-01-01T00:00:00"}
+    return measured.row("jpeg", 10, "a.png") | base | {"image_sha256": None, "bpp": 4.0} | columns
 
 
 @pytest.fixture
@@ -35,9 +32,7 @@ def store(tmp_path):
 def test_what_is_appended_is_read_back_with_types_and_units(store):
     store.append([row(num_bytes=12, bpp=0.5, psnr_db=30.25, setting_value=10.0)])
     table = store.table()
-    assert table.select(["cell", "num_bytes", "bpp", "psnr_db"]).rows(named=True) == [
-        {"cell": "a", "num_bytes": 12, "bpp": 0.5, "psnr_db": 30.25}
-    ]
+    assert table.select("cell", "num_bytes", "bpp", "psnr_db").rows() == [("a", 12, 0.5, 30.25)]
     assert table.schema == schema_of()
     (shard,) = (store.folder / "per_image").glob("*.parquet")
     meanings = pl.read_parquet_metadata(shard)
@@ -47,9 +42,8 @@ def test_what_is_appended_is_read_back_with_types_and_units(store):
 
 def test_records_of_runs_are_read_oldest_first_and_damaged_ones_warned_of(store):
     store.write_record("2", {"z": Path("p"), "a": [1]})
-    assert (
-        next(store.folder.glob("runs/*.json")).read_text() == '{\n "a": [\n  1\n ],\n "z": "p"\n}'
-    )
+    text = next(store.folder.glob("runs/*.json")).read_text()
+    assert text == '{\n "a": [\n  1\n ],\n "z": "p"\n}'
     store.write_record("1", {"request": {"keep": False}})
     store.amend("1", {"rows": 3})
     store.write_record("3", {"request": {"keep": True}})
@@ -67,12 +61,6 @@ def test_records_of_runs_are_read_oldest_first_and_damaged_ones_warned_of(store)
     assert [store.has_record(run) for run in ("1", "5", "../runs/1", "")] == [True, *[False] * 3]
     with pytest.raises(StoreError, match=r"run .*'\.\./1'"):
         store.record("../1")
-
-
-def test_only_cells_without_failure_are_done(store):
-    store.append([row("a"), row("b", "failed"), row("c", timing=True)])
-    assert {*finished_rows(store.read()[1])["cell"]} == {"a", "c"}
-    assert {*finished_rows(store.read()[1], timed=True)["cell"]} == {"c"}
 
 
 def test_rows_that_come_with_the_project_stay_beside_those_measured_here(store):
@@ -140,9 +128,9 @@ def test_compaction_leaves_one_shard_and_the_same_table(store):
     for cell in "cab":
         store.append([row(cell, num_bytes=ord(cell))])
     store.append([row("a", "failed")])
-    expected = sorted(store.table().rows(named=True), key=lambda r: r["cell"])
+    expected = store.table().sort("cell")
     store.compact()
-    assert sorted(store.table().rows(named=True), key=lambda r: r["cell"]) == expected
+    assert store.table().sort("cell").equals(expected)
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1
 
 
@@ -283,9 +271,7 @@ def test_a_folder_that_is_a_link_to_elsewhere_gets_and_loses_nothing(store, tmp_
     (store.folder / part).symlink_to(tmp_path / "elsewhere")
 
     def content():
-        return {
-            path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("elsewhere/**/*")
-        }
+        return {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("elsewhere/**/*")}
 
     expected = content()
     reduction = "key", "fid256", "fid/1", 1.0, None

@@ -4,26 +4,17 @@ import pytest
 from PIL import Image
 
 from benchmark.errors import UnknownName, UsageError
+from benchmark.rows import stored
 from benchmark.rows.edition import label_of
 from benchmark.rows.place import Place
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
-from benchmark.rows.stored import (
-    datasets_with_results,
-    named_images,
-    read_one_dataset,
-    read_results,
-    requested_datasets,
-    require_verified_rows,
-    source_facts,
-    stored_dataset,
-)
 from support.rows.measured import row, table
 
 RUN = "20250101T000000-aa"
 
 
-def stored(results, name, rows):
+def write_rows(results, name, rows):
     store = Store(results / name)
     store.write_record(RUN, {"machine": "a"})
     store.append(table_of(rows).rows(named=True))
@@ -38,19 +29,19 @@ def results(tmp_path):
         for codec, variant in (("jpeg", ""), ("jpeg", "optimize=1"), ("webp", ""))
         for image in ("mobile/a", "mobile/b", "professional/c")
     ]
-    stored(tmp_path, "set", rows)
+    write_rows(tmp_path, "set", rows)
     (tmp_path / "empty" / "per_image").mkdir(parents=True)
     return tmp_path
 
 
 def test_datasets_are_those_with_rows(results):
-    stored(results, "other", [row("jpeg", 10, "a")])
-    assert datasets_with_results(results, "all") == ["other", "set"]
-    assert datasets_with_results(results, "set:mobile") == ["set:mobile"]
+    write_rows(results, "other", [row("jpeg", 10, "a")])
+    assert stored.datasets_with_results(results, "all") == ["other", "set"]
+    assert stored.datasets_with_results(results, "set:mobile") == ["set:mobile"]
     with pytest.raises(UnknownName, match=r"'empty'.*other, set"):
-        datasets_with_results(results, "empty")
+        stored.datasets_with_results(results, "empty")
     with pytest.raises(UsageError, match="`bench run`"):
-        datasets_with_results(results / "empty", "all")
+        stored.datasets_with_results(results / "empty", "all")
 
 
 def test_codecs_are_asked_for_by_name_or_by_label(results):
@@ -61,15 +52,15 @@ def test_codecs_are_asked_for_by_name_or_by_label(results):
         "webp, jpeg:optimize=1": ["jpeg:optimize=1", "webp"],
     }
     for names, expected in expected_labels.items():
-        points = read_results(results, "set", names, ["psnr"]).summary.points
+        points = stored.read_results(results, "set", names, ["psnr"]).summary.points
         assert sorted({label_of(point.edition.spec) for point in points}) == expected
     with pytest.raises(UnknownName, match=r"codec .*'avif'"):
-        read_results(results, "set", "jpeg,avif", ["psnr"])
+        stored.read_results(results, "set", "jpeg,avif", ["psnr"])
 
 
 def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):
     dataset_result, part_result = (
-        read_results(results, name, "webp", ["psnr"]) for name in ("set", "set:mobile")
+        stored.read_results(results, name, "webp", ["psnr"]) for name in ("set", "set:mobile")
     )
     assert [result.summary.points[0].images for result in (dataset_result, part_result)] == [3, 2]
     assert dataset_result.folder == results / "set" / "report"
@@ -77,7 +68,7 @@ def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):
     assert sorted(set(part_result.table["image"].to_list())) == ["mobile/a", "mobile/b"]
     assert [record["machine"] for record in dataset_result.runs] == ["a"]
     with pytest.raises(UsageError, match="set:desktop"):
-        read_results(results, "set:desktop", "all", ["psnr"])
+        stored.read_results(results, "set:desktop", "all", ["psnr"])
 
 
 def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(tmp_path):
@@ -86,14 +77,11 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
         row("jpeg", 10, image, num_bytes=size, width_px=width, bpp=8 * size / (width * 80))
         for (image, size), width in zip(sizes.items(), (100, 200), strict=True)
     ]
-    stored(tmp_path, "set", [*rows, row("webp", 10, "a")])
+    write_rows(tmp_path, "set", [*rows, row("webp", 10, "a")])
 
     def bpp(**options):
-        (point,) = (
-            point
-            for point in read_results(tmp_path, "set", "all", ["psnr"], **options).summary.points
-            if label_of(point.edition.spec) == "jpeg"
-        )
+        points = stored.read_results(tmp_path, "set", "all", ["psnr"], **options).summary.points
+        (point,) = (point for point in points if label_of(point.edition.spec) == "jpeg")
         return point.bpp, point.images
 
     rates = [8 * 100 / 8000, 8 * 300 / 16000]
@@ -106,21 +94,21 @@ def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(t
 
 def test_a_named_codec_without_a_verified_row_is_refused_by_the_name_of_the_option(tmp_path):
     rows = table([row("jpeg", 10, "a"), row("webp", 10, "a", attested=True)])
-    assert require_verified_rows(rows, tmp_path)["codec"].to_list() == ["webp"]
+    assert stored.require_verified_rows(rows, tmp_path)["codec"].to_list() == ["webp"]
     with pytest.raises(UsageError, match=r"--verified-only .* jpeg"):
-        require_verified_rows(rows, tmp_path, "jpeg,webp")
+        stored.require_verified_rows(rows, tmp_path, "jpeg,webp")
 
 
 def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):
-    assert read_one_dataset(results, "set", "webp", ["psnr"]).name == "set"
-    stored(results, "other", [row("jpeg", 10, "a")])
+    assert stored.read_one_dataset(results, "set", "webp", ["psnr"]).name == "set"
+    write_rows(results, "other", [row("jpeg", 10, "a")])
     with pytest.raises(UsageError, match=r"--dataset all .*other, set"):
-        read_one_dataset(results, "all", "all", ["psnr"])
+        stored.read_one_dataset(results, "all", "all", ["psnr"])
     photos = tmp_path_factory.mktemp("my photos")
     Image.new("RGB", (8, 8)).save(photos / "new.png")
     remedy = f"images in {photos}: .*`bench run --dataset '{photos}' --results {results}`"
     with pytest.raises(UsageError, match=remedy):
-        stored_dataset(results, str(photos))
+        stored.stored_dataset(results, str(photos))
 
 
 def test_images_are_named_by_patterns_of_their_path_name_or_stem(results):
@@ -129,10 +117,10 @@ def test_images_are_named_by_patterns_of_their_path_name_or_stem(results):
         (["kodim01"], names[:1]), (["kodim0?.png"], names[:2]), (["b/*"], names[1:]),
         (["other", "kodim01.png"], names[::2]), ([], []),
     ):  # fmt: skip
-        assert named_images(names, patterns) == set(expected)
+        assert stored.named_images(names, patterns) == set(expected)
     with pytest.raises(UnknownName, match=r"image .*'kodim03'"):
-        named_images(names, ["other", "kodim03"])
-    result = read_results(results, "set", "all", ["psnr"], images=["a", "c"])
+        stored.named_images(names, ["other", "kodim03"])
+    result = stored.read_results(results, "set", "all", ["psnr"], images=["a", "c"])
     assert set(result.table["image"].to_list()) == {"mobile/a", "professional/c"}
 
 
@@ -146,23 +134,23 @@ def test_facts_about_sources_count_each_photograph_once():
         )
     ]  # fmt: skip
     renamed = row("avif", 5, "later", image_sha256=rows[0]["image_sha256"], width_px=4, height_px=4)
-    facts = source_facts(table([*rows, renamed]))
+    facts = stored.source_facts(table([*rows, renamed]))
     assert facts == {
         "images": 4, "lossy": 2, "smallest": ("a", 1, 1), "largest": ("c", 2, 8), "spread": 16
     }  # fmt: skip
-    assert source_facts(table([renamed, *rows]))["largest"] == ("later", 4, 4)
-    assert source_facts(table(rows[:1]))["spread"] == 1
-    assert source_facts(table([])) is None
+    assert stored.source_facts(table([renamed, *rows]))["largest"] == ("later", 4, 4)
+    assert stored.source_facts(table(rows[:1]))["spread"] == 1
+    assert stored.source_facts(table([])) is None
 
 
 def test_without_a_name_it_is_kodak_or_the_only_dataset(tmp_path):
-    stored(tmp_path, "photos", [row("jpeg", 10, "a")])
-    assert stored_dataset(tmp_path, "") == "photos"
-    stored(tmp_path, "sample", [row("jpeg", 10, "a")])
+    write_rows(tmp_path, "photos", [row("jpeg", 10, "a")])
+    assert stored.stored_dataset(tmp_path, "") == "photos"
+    write_rows(tmp_path, "sample", [row("jpeg", 10, "a")])
     with pytest.raises(UnknownName, match=r"'kodak'.* Known: photos, sample"):
-        stored_dataset(tmp_path, "")
-    stored(tmp_path, "kodak", [row("jpeg", 10, "a")])
-    assert stored_dataset(tmp_path, "") == "kodak"
+        stored.stored_dataset(tmp_path, "")
+    write_rows(tmp_path, "kodak", [row("jpeg", 10, "a")])
+    assert stored.stored_dataset(tmp_path, "") == "kodak"
 
 
 def test_the_results_of_a_folder_know_where_it_lies_while_it_has_their_images(tmp_path):
@@ -177,8 +165,8 @@ def test_the_results_of_a_folder_know_where_it_lies_while_it_has_their_images(tm
     assert Place(name).find_measured(results).text == str(photos)
     assert Place("kodak").find_measured(results).text == "kodak"
     assert Place(str(photos)).find_measured(results).text == str(photos)
-    assert requested_datasets(results, "all") == [name]
-    assert requested_datasets(results, "kodak,other") == ["kodak", "other"]
+    assert stored.requested_datasets(results, "all") == [name]
+    assert stored.requested_datasets(results, "kodak,other") == ["kodak", "other"]
 
 
 def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(tmp_path):
@@ -192,12 +180,14 @@ def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(
         Store(tmp_path / "set").write_record(build, {"request": request})
         changed = [record | {"run": build, "fingerprint": build} for record in rows]
         Store(tmp_path / "set").append(table_of(changed).rows(named=True))
-    (absent,) = read_one_dataset(tmp_path, "set", "all", ["psnr"]).summary.absent
+    (absent,) = stored.read_one_dataset(tmp_path, "set", "all", ["psnr"]).summary.absent
     assert absent.what == "jpeg"
     assert "has 1 of 3 images" in absent.why
     command = "bench run --codecs jpeg,webp --dataset 'my photos' --points webp.quality=10"
     assert absent.remedy == command
-    (older,) = read_one_dataset(tmp_path, "set", "all", ["psnr"], images=["a"]).summary.absent
+    (older,) = stored.read_one_dataset(
+        tmp_path, "set", "all", ["psnr"], images=["a"]
+    ).summary.absent
     assert older.remedy == ""
 
 
@@ -205,5 +195,5 @@ def test_rows_of_a_photograph_that_left_its_folder_still_count(tmp_path):
     photos, results = tmp_path / "photos", tmp_path / "results"
     photos.mkdir()
     Image.new("RGB", (8, 8)).save(photos / "a.png")
-    stored(results, "photos-1a2b3c", [row("jpeg", 10, name) for name in ("a.png", "gone.png")])
-    assert read_results(results, "photos-1a2b3c", "all", ["psnr"]).summary.images == 2
+    write_rows(results, "photos-1a2b3c", [row("jpeg", 10, name) for name in ("a.png", "gone.png")])
+    assert stored.read_results(results, "photos-1a2b3c", "all", ["psnr"]).summary.images == 2

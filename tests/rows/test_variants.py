@@ -7,36 +7,19 @@ from benchmark.errors import UnknownName
 from benchmark.rows.variants import add_bundled, add_variants, divide_rows, rows_of_other_variants
 from support.rows.measured import row, table
 
-IMAGES = ("a", "b", "c")
 
-
-def rows_of(codec, variant="", images=IMAGES, qualities=(10, 20), bundled=False):
-    return [
-        row(codec, quality, image, variant=variant, bundled=bundled)
-        for quality in qualities
-        for image in images
-    ]
-
-
-def points_of(rows):
-    """Codec, variant, setting and image of rows."""
-    names = ("codec", "variant", "setting_value", "image")
-    return {(*row[:2], int(row[2]), row[3]) for row in rows.select(names).rows()}
+def rows_of(codec, variant="", images="abc", qualities=(10, 20), bundled=False):
+    columns = {"variant": variant, "bundled": bundled}
+    return [row(codec, quality, image, **columns) for quality in qualities for image in images]
 
 
 def codecs(rows):
     return {":".join(filter(None, pair)) for pair in rows.select("codec", "variant").rows()}
 
 
-MEASURED = table(
-    [
-        *rows_of("jpeg", images=("a", "b")),
-        *rows_of("jpeg", qualities=(20, 90), bundled=True),
-        *rows_of("vtm", bundled=True),
-        *rows_of("jpeg", "optimize=1", bundled=True),
-        *rows_of("elic", bundled=True),
-    ]
-)
+BUNDLED = [*rows_of("vtm", bundled=True), *rows_of("jpeg", "optimize=1", bundled=True)]
+BUNDLED += rows_of("jpeg", qualities=(20, 90), bundled=True) + rows_of("elic", bundled=True)
+MEASURED = table([*rows_of("jpeg", images="ab"), *BUNDLED])
 
 
 def test_codecs_measured_here_are_shown_and_the_others_are_kept_for_anchors():
@@ -69,7 +52,7 @@ def test_a_codec_named_as_bundled_is_the_bundled_one():
 def test_where_nothing_was_measured_all_bundled_rows_are_shown():
     bundled = MEASURED.filter("bundled")
     shown_rows, other_rows = divide_rows(bundled)
-    assert points_of(shown_rows) == points_of(bundled)
+    assert shown_rows.equals(bundled)
     assert other_rows.height == 0
 
 

@@ -1,4 +1,4 @@
-"""Versions of a row: the one that counts, against the rules applied one row at a time."""
+"""Versions of a row: the one that counts, by rules applied one row at a time, and agreement."""
 
 import random
 
@@ -8,6 +8,7 @@ import pytest
 
 from benchmark.codec import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.rows.agreement import mark_agreeing
 from benchmark.rows.comparable import ComparableRows, newest_rows
 from benchmark.rows.schema import metric_columns, table_columns
 from benchmark.rows.shard import table_of
@@ -62,17 +63,16 @@ def pictured(row, rows):
     """The rows of a row's picture: of equal pixels, or of equal streams and builds, in order."""
     stream = ("image_sha256", "stream_sha256", "fingerprint", "revision")
     pixels = ("image_sha256", "decoded_sha256")
+
+    def same(member, candidate, names):
+        return member[names[1]] and all(member[name] == candidate[name] for name in names)
+
     group = [row]
     for member in group:
-        group += [
-            candidate
-            for candidate in rows
-            if candidate not in group
-            and any(
-                member[names[1]] and all(member[name] == candidate[name] for name in names)
-                for names in (stream, pixels)
-            )
-        ]
+        for candidate in rows:
+            of_it = same(member, candidate, stream) or same(member, candidate, pixels)
+            if of_it and candidate not in group:
+                group.append(candidate)
     return [candidate for candidate in rows if candidate in group]
 
 
@@ -117,17 +117,6 @@ def test_the_row_that_counts_is_the_one_that_the_rules_name(cells, lean):
         return row["cell"], bool(row["bundled"])
 
     assert sorted(result, key=key) == sorted(by_hand(rows), key=key)
-
-
-def test_what_is_verified_of_one_stream_says_nothing_of_another():
-    row = {"cell": "a", "status": "ok", "stream_sha256": "s", "decoded_sha256": "d"}
-    first = {**row, "attested": True, "finished_utc": "2026-01-01"}
-    for change in ({"stream_sha256": "t"}, {"decoded_sha256": "e"}, {}):
-        later = {**row, **change, "finished_utc": "2026-01-02"}
-        table = table_of([first, later])
-        (merged,) = merge_versions(table).rows(named=True)
-        assert merged["finished_utc"] == "2026-01-02"
-        assert merged["attested"] is (None if change else True)
 
 
 def test_values_go_to_equal_pixels_of_any_build_and_to_equal_streams_of_one():
@@ -251,3 +240,28 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
     if protocol == CODING:
         latest_alone = [rows[index]["cell"] for index in expected if not place(index)[2]]
         assert newest_rows(table)["cell"].to_list() == latest_alone
+
+
+@pytest.mark.parametrize(("change", "agreement"), [
+    ({}, True),
+    ({"decoded_sha256": "e", "psnr_db": 30 + 5e-5}, True),
+    ({"decoded_sha256": "e", "stream_sha256": "t", "psnr_db": 30 - 5e-4}, True),
+    ({"decoded_sha256": "e", "psnr_db": 30 + 2e-4}, False),
+    ({"decoded_sha256": "e", "stream_sha256": "t", "psnr_db": 30 - 2e-3}, False),
+    ({"decoded_sha256": "e", "psnr_db": None}, False),
+    ({"decoded_sha256": "e", "psnr_db_protocol": "psnr/0"}, False),
+    ({"num_bytes": 99}, False), ({"status": "failed"}, False),
+])  # fmt: skip
+def test_rows_agree_at_equal_length_if_pixels_are_equal_or_rounded(change, agreement):
+    columns = {"psnr_db": 30.0, "stream_sha256": "s", "decoded_sha256": "d", "num_bytes": 100}
+    record = measured.row("ours", 2, "a", **columns)
+    first_table, second_table = measured.table([record]), measured.table([record | change])
+    assert mark_agreeing(first_table, second_table).to_list() == [agreement]
+    assert mark_agreeing(second_table, first_table).to_list() == [agreement]
+
+
+def test_lossless_rows_agree_with_each_other_and_so_do_failed_ones():
+    endless = measured.row("raw", 1, "a", psnr_db=np.inf, decoded_sha256="d")
+    broken = measured.failed("raw", 1, "a", "encode", "no")
+    tables = [measured.table([endless, broken, last]) for last in (endless, broken)]
+    assert mark_agreeing(*tables).to_list() == [True, True, False]

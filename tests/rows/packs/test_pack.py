@@ -37,11 +37,8 @@ def test_a_pack_is_readable_without_this_project_and_equal_for_equal_results(
     with tarfile.open(path) as tar:
         names = tar.getnames()
         content = tar.extractfile("anchor/rows.parquet").read()
-        streams = {
-            name.rpartition("/")[2]: tar.extractfile(name).read()
-            for name in names
-            if name.startswith("anchor/streams/")
-        }
+        stream_names = [name for name in names if name.startswith("anchor/streams/")]
+        streams = {name.rpartition("/")[2]: tar.extractfile(name).read() for name in stream_names}
     assert all(sha256(data).hexdigest() == name for name, data in streams.items())
     metadata = json.loads(pl.read_parquet_metadata(io.BytesIO(content))["pack"])
     assert metadata == {"notes": ["made for a test"], "licences": {HONEST.text: "MIT"}}

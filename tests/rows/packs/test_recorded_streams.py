@@ -1,5 +1,6 @@
 """Streams of a pack in place of an encoder: the cells that they give, and their limits."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -8,9 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmark.codec import Setting
-from benchmark.datasets.dataset import ImageFile
 from benchmark.errors import ImageRefused, Unavailable, UsageError
-from benchmark.measure.cells import Contender, describe_missing, plan
+from benchmark.measure.cells import plan
 from benchmark.measure.local import Finished, carry_out
 from benchmark.measure.request import Request
 from benchmark.measure.select import ALL, open_matrix, select
@@ -34,11 +34,8 @@ def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_re
 ):
     """In worker processes, with a codec that would take far longer to encode the images."""
     cells = plan([recorded_contender(pack_path)], "photos", sources)
-    events = [
-        event
-        for event in carry_out(cells, conditions(metrics=("psnr", "psnr_y")))
-        if isinstance(event, Finished)
-    ]
+    run_conditions = conditions(metrics=("psnr", "psnr_y"))
+    events = [e for e in carry_out(cells, run_conditions) if isinstance(e, Finished)]
     rows = [event.outcome.row for event in events]
     stored_rows = {row["cell"]: row for row in measured_store.table().rows(named=True)}
     assert {row["cell"] for row in rows} == stored_rows.keys()
@@ -66,19 +63,24 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(
     assert {cell.source.file.name for cell in matrix.cells} == {"0.png", "1.png"}
     ((name, reason, _),) = matrix.selection.skipped
     assert name == HONEST.text
-    assert reason.endswith(
-        "lacks streams, at some or all settings, for 1 of 3 images: stranger.png"
-    )
+    assert reason.endswith("at some or all settings, for 1 of 3 images: stranger.png")
     matrix = open_matrix(replace(request, points=(f"{HONEST.text}.step=16,3",)))
     assert [cell.setting.value for cell in matrix.cells] == [16, 16]
     assert "for 3 of 3 images" in matrix.selection.skipped[0][1]
     request = replace(request, dataset=str(strangers))
-    with pytest.raises(Unavailable, match=r"stranger\.png"):
-        open_matrix(request)
+    two_codecs = replace(request, codecs=(HONEST.text, "raw"))
+    for named, remedy in ((request, ""), (two_codecs, ".*--skip-missing")):
+        with pytest.raises(
+            Unavailable, match=rf"^{re.escape(HONEST.text)} .*stranger\.png{remedy}"
+        ):
+            open_matrix(named)
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: ["raw"])
-    matrix = open_matrix(replace(request, codecs=ALL))
-    assert {cell.codec.name for cell in matrix.cells} == {"raw"}
-    assert [absent.what for absent in matrix.selection.skipped] == [HONEST.text]
+    for skipping in (replace(request, codecs=ALL), replace(two_codecs, skip_missing=True)):
+        matrix = open_matrix(skipping)
+        assert {cell.codec.name for cell in matrix.cells} == {"raw"}
+        assert [absent.what for absent in matrix.selection.skipped] == [HONEST.text]
+    with pytest.raises(Unavailable, match=r"^none of the codecs can run .*stranger\.png"):
+        open_matrix(replace(request, skip_missing=True))
 
 
 def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack_path, photos):
@@ -108,18 +110,3 @@ def test_a_bundled_pack_replaces_only_its_own_program_where_that_is_absent(monke
     (contender,) = select(["vtm"], {}).contenders
     assert contender.pack is None
     assert contender.info.version.startswith("VTM 24.0,")
-
-
-def test_a_lacking_image_is_named_and_many_are_counted(pack_path, sources):
-    contender = recorded_contender(pack_path)
-    strangers = [
-        source._replace(sha256=str(n), file=ImageFile(f"s{n}", source.file.path))
-        for n, source in enumerate([sources[0]] * 7)
-    ]
-    assert describe_missing(contender, sources) == ""
-    reported = describe_missing(
-        contender._replace(encoder_problem="no program"), [*sources, *strangers]
-    )
-    assert reported.startswith("no program; and ")
-    assert reported.endswith("for 7 of 9 images: s0, s1, s2 and 4 more")
-    assert describe_missing(Contender(HONEST, contender.info, contender.sweep), strangers) == ""
