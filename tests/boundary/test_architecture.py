@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,23 +10,15 @@ import pytest
 
 from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS
 from support.bench.lean_process import HEAVY, ROOT, bench_without, modules_of
+from support.processes import ran
 from support.quick import quick
 from support.rows.bundled_results import bundled_results
 
 SOURCES = sorted(
     path for name in ("benchmark", "baselines") for path in (ROOT / name).rglob("*.py")
 )
-MAX_LINES = 600  # of a file
-LEARNED = ("compressai", "lpips", "torch", "torchvision")
-NOUNS = {
-    "raw",
-    "webp",
-    "avif",
-    "folder",
-    "command",
-    "worker",
-    "compressai",
-}  # also names of formats or ordinary nouns
+# Also names of formats, or ordinary nouns.
+NOUNS = {"raw", "webp", "avif", "folder", "command", "worker", "compressai"}
 # They import and parse files of users, as the documentation of importlib shows it.
 USER_FILE_READERS = {"benchmark/plugins.py", "baselines/formats/external.py"}
 
@@ -44,41 +35,25 @@ def tree_of(source: Path) -> ast.Module:
 def texts(tree: ast.Module) -> list[ast.Constant]:
     """Return the texts of a file except its docstrings."""
     statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    return [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and id(node) not in statements
-    ]
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return [c for c in constants if isinstance(c.value, str) and id(c) not in statements]
 
 
 def test_imports_are_those_that_the_contracts_of_pyproject_allow():
-    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    result = ran(Path(sys.executable).with_name("lint-imports"), "--no-cache", folder=ROOT)
     assert result.returncode == 0, result.stdout
 
 
 def test_every_room_has_its_place_in_the_contract_of_layers():
-    layers = set(re.findall(r'"benchmark\.(\w+)|\| benchmark\.(\w+)', rooms_in_pyproject()))
-    layer_names = {first or second for first, second in layers}
+    layers = (ROOT / "pyproject.toml").read_text().partition("layers = [")[2].partition("]\n")[0]
     paths = [path for path in (ROOT / "benchmark").iterdir() if path.stem != "__init__"]
-    module_names = {
-        path.stem for path in paths if path.suffix == ".py" or (path / "__init__.py").exists()
-    }
-    assert module_names == layer_names
-
-
-def rooms_in_pyproject() -> str:
-    text = (ROOT / "pyproject.toml").read_text()
-    return text.partition("layers = [")[2].partition("]\n")[0].replace(" | ", '", "')
+    modules = {p.stem for p in paths if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert modules == {*re.findall(r"benchmark\.(\w+)", layers)}
 
 
 def test_no_file_grows_beyond_a_room():
-    long_files = [
-        name_of(source) for source in SOURCES if len(source.read_text().splitlines()) > MAX_LINES
-    ]
-    assert not long_files
+    lengths = {name_of(source): len(source.read_text().splitlines()) for source in SOURCES}
+    assert not [name for name, lines in lengths.items() if lines > 600]
 
 
 def test_the_harness_names_no_contender():
@@ -118,18 +93,13 @@ def test_no_module_is_invented_and_no_source_parsed_but_for_files_of_users():
 def test_the_page_on_the_architecture_names_every_room_and_only_files_that_are_there():
     page = (ROOT / "docs" / "architecture.md").read_text()
     diagram = page.partition("```\n")[2].partition("```")[0]
-    packages = {
-        path.parent.name
-        for top in ("benchmark", "baselines")
-        for path in (ROOT / top).glob("*/__init__.py")
-    }
+    packages = {path.parent.name for path in ROOT.glob("b*/*/__init__.py")}
     assert not {name for name in packages if not re.search(rf"(?<![\w/]){name}/", diagram)}
     files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("[bt]*/**/*") if path.name}
     mentions = set(re.findall(r"(?<![\w./])((?:[\w-]+/)*\w+\.(?:py|toml))\b(?!:)", page))
     assert {"commands/run.py", "measure/loop.py"} <= mentions
-    assert not {
-        name for name in mentions if not any(f"/{file}".endswith(f"/{name}") for file in files)
-    }
+    ends = {file.split("/", n)[-1] for file in files for n in range(file.count("/") + 1)}
+    assert mentions <= ends
 
 
 @pytest.mark.parametrize("command", ["", "run", "report", "fetch", "train", "pack"])
@@ -180,16 +150,13 @@ def test_our_codec_loads_and_codes_without_a_package_for_symbols():
         "codec.decode(codec.encode(np.zeros((96, 128, 3), np.uint8), codec.sweep[2]))\n"
         "print('torch' in sys.modules, 'sympy' in sys.modules)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    result = ran(sys.executable, "-c", script, folder=ROOT)
     assert result.stdout == "True False\n"
 
 
 def test_a_run_without_learned_parts_imports_no_torch(tmp_path):
-    options = ("--codecs", "raw,jpeg,webp", "--metrics", "psnr,ms_ssim", "--limit", "1")
-    output = bench_without(
-        LEARNED, tmp_path, "run", "--dataset", "sample", "--results", str(tmp_path / "r"), *options
-    )
-    assert "webp" in output
+    learned = ("compressai", "lpips", "torch", "torchvision")
+    words = ("run", "--codecs", "raw,jpeg,webp", "--metrics", "psnr,ms_ssim", "--limit", "1")
+    place = ("--dataset", "sample", "--results", str(tmp_path / "r"))
+    assert "webp" in bench_without(learned, tmp_path, *words, *place)
     assert list((tmp_path / "r" / "sample").rglob("*.parquet"))

@@ -1,6 +1,5 @@
 """Facts about a contender are declared with it, and the harness asks for them."""
 
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +9,7 @@ from benchmark.registry import CODECS, declared_facts
 from benchmark.rows.edition import CATALOGUE, label_of
 from benchmark.spec import CodecSpec, codec_class, load_codec, parse_codec
 from conftest import ROOT
+from support.processes import ran
 
 CODEC = """
 from baselines.raster import Raw
@@ -49,9 +49,7 @@ assert "torch" not in sys.modules
 def test_a_new_codec_with_its_facts_is_one_file_and_its_line_in_the_registry(tmp_path):
     (tmp_path / "added_codec.py").write_text(CODEC)
     program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{PROGRAM}"
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    result = ran(sys.executable, "-c", program)
     assert result.returncode == 0, result.stderr
 
 
@@ -71,10 +69,9 @@ def test_every_codec_has_facts_without_its_code_and_no_second_ones_on_its_class(
         assert [fact for fact in facts if hasattr(kind, fact)] == []
 
 
-TRAINED = [label_of(edition.spec) for edition in CATALOGUE if edition.facts.training.steps]
-
-
-@pytest.mark.parametrize("label", TRAINED)
+@pytest.mark.parametrize(
+    "label", [label_of(edition.spec) for edition in CATALOGUE if edition.facts.training.steps]
+)
 def test_training_names_the_bundled_weights(label):
     fingerprint = load_codec(parse_codec(label)).describe().fingerprint
     assert fingerprint[:8] == facts_of(parse_codec(label)).training.fingerprint

@@ -1,14 +1,13 @@
 """A room that holds all of a feature can be removed: its folder, its verbs, its page."""
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
 
 from conftest import ROOT
+from support.processes import ran
 
 # Folder of `benchmark/`: its page of docs/, or the section of one
 ROOMS = {"check": "check.md", "study": "reading-rows.md#study", "review": "review.md"}
@@ -37,9 +36,7 @@ def copy(tmp_path):
 
 
 def python(copy, *words):
-    env = {**os.environ, "PYTHONPATH": str(copy)}
-    command = [sys.executable, *words]
-    result = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=False)
+    result = ran(sys.executable, *words, folder=copy, PYTHONPATH=copy)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -28,18 +28,13 @@ WHOLE = """class Mine:
     def decode(self, data):
         return data
 """
-MINIMAL = """class Least:
+# Two methods and a sweep.
+MINIMAL = f"""class Least:
     sweep = (Setting("bits", 1), Setting("bits", 2))
+{WHOLE.partition('"one call")')[2]}"""
 
-    def encode(self, pixels, setting):
-        return pixels.tobytes()
 
-    def decode(self, data):
-        return data
-"""
 INFO = 'CodecInfo("1", "encode({bits})", "MIT", "0" * 64, 1, "one call")'
-
-
 OPTION = "\n    def __init__(self, level: int = 9):\n        self.level = level\n"
 SWEEP = '(Setting("bits", 1), Setting("bits", 2))'
 MISTAKES = {  # what the file holds, the line that the sentence names, and other words in it
@@ -87,33 +82,19 @@ MISTAKES = {  # what the file holds, the line that the sentence names, and other
         "IndexError",
     ),
 }  # fmt: skip
-MISNAMED = {  # what the file holds, the spec, and words in the sentence
+CASES = {  # what the file holds, the spec, and words in the sentence
+    **{name: (source, "mine.py:Mine", f"mine.py, line {line}: ", *words)
+       for name, (source, line, *words) in MISTAKES.items()},
     "no such class": (WHOLE, "mine.py:Mien", "Did you mean 'Mine'? Known: Mine."),
     "one with two names": (f"{WHOLE}\nCodec = Mine\n", "mine.py:Mien", "Known: Mine."),
     "no class named": (WHOLE, "mine.py", "does not name a class: write ./mine.py:Mine"),
     "no class at all": ("", "mine.py", "does not name a class: write ./mine.py:NAME"),
     "a file misspelt": (WHOLE, "min.py:Mine", "no file ./min.py (did you mean mine.py?)"),
-    "an option without a default": (
-        WHOLE + OPTION.replace(" = 9", ""),
-        "mine.py:Mine",
-        "level=...",
-    ),
+    "no default": (WHOLE + OPTION.replace(" = 9", ""), "mine.py:Mine", "level=..."),
     "an option misspelt": (WHOLE + OPTION, "mine.py:Mine:levl=3", "'levl'", "has: level"),
-    "an option of another type": (
-        WHOLE + OPTION,
-        "mine.py:Mine:level=high",
-        "'high'",
-        "of type int",
-    ),
+    "another type": (WHOLE + OPTION, "mine.py:Mine:level=high", "'high'", "of type int"),
     "no file": ("", "other.py:Mine", "no file ./other.py"),
-}
-CASES = {
-    **{
-        name: (source, "mine.py:Mine", f"mine.py, line {line}: ", *words)
-        for name, (source, line, *words) in MISTAKES.items()
-    },
-    **MISNAMED,
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -185,7 +166,9 @@ def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):
     )
 
 
-def test_files_that_a_codec_lists_are_part_of_its_fingerprint(tmp_path):
+def test_files_that_a_codec_lists_are_part_of_its_fingerprint_and_its_attributes_of_its_facts(
+    tmp_path,
+):
     path, weights = tmp_path / "mine.py", tmp_path / "weights.pth"
     class_head = f"class Least:\n    files = ({str(weights)!r},)\n"
     path.write_text(HEAD + MINIMAL.replace("class Least:\n", class_head))
@@ -195,13 +178,7 @@ def test_files_that_a_codec_lists_are_part_of_its_fingerprint(tmp_path):
         fingerprints.add(_describe_file(path).fingerprint)
     assert len(fingerprints) == 2
     assert sha256(path.read_bytes()).hexdigest() not in fingerprints
-
-
-def test_attributes_are_stored_in_place_of_the_defaults(tmp_path):
-    path = tmp_path / "mine.py"
-    class_head = (
-        "class Least:\n    name, licence, version, device = 'least', 'MIT', '2', 'cuda:0'\n"
-    )
+    class_head = "class Least:\n    licence, version, device = 'MIT', '2', 'cuda:0'\n"
     path.write_text(HEAD + MINIMAL.replace("class Least:\n", class_head))
     info = _describe_file(path)
     assert (info.licence, info.version, info.device) == ("MIT", "2", "cuda")

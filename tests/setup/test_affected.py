@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from conftest import ROOT
+from support.processes import ran
 from tools.mutate import copy_project
 
 FILES = {
@@ -34,8 +35,7 @@ def git(folder, *words):
 
 
 def affected(folder, *words):
-    command = [sys.executable, "-m", "tools.affected", *words]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    result = ran(sys.executable, "-m", "tools.affected", *words, folder=folder)
     assert result.returncode == 0, result.stdout + result.stderr
     return {line.removeprefix("tests/test_") for line in result.stdout.split()}
 
@@ -65,23 +65,18 @@ def replace(path, old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_a_changed_line_affects_the_tests_that_execute_its_function(project):
-    assert affected(project) == set()
-    replace(project / "benchmark/a.py", "y = x + K", "y = K + x")
-    assert affected(project) == {"benchmark/a.py", "f.py"}
-
-
-def test_a_process_that_a_test_starts_executes_lines_for_it(project):
-    replace(project / "benchmark/a.py", "    return x\n", "    return x + 0\n")
-    assert affected(project) == {"benchmark/a.py", "g.py"}
-
-
-def test_a_line_outside_of_functions_affects_those_that_import_its_file(project):
-    replace(project / "benchmark/a.py", "K = 2", "K = 3")
-    assert affected(project) == {"benchmark/a.py", "f.py", "g.py", "h.py"}
+@pytest.mark.parametrize(("old", "new", "tests"), [
+    ("y = x + K", "y = K + x", {"f.py"}),
+    ("    return x\n", "    return x + 0\n", {"g.py"}),  # in a process that a test starts
+    ("K = 2", "K = 3", {"f.py", "g.py", "h.py"}),  # those that import its file
+])  # fmt: skip
+def test_a_changed_line_affects_the_tests_that_execute_its_function(project, old, new, tests):
+    replace(project / "benchmark/a.py", old, new)
+    assert affected(project) == {"benchmark/a.py", *tests}
 
 
 def test_a_moved_file_is_the_one_that_it_was(project):
+    assert affected(project) == set()
     git(project, "mv", "benchmark/a.py", "benchmark/c.py")
     replace(project / "benchmark/c.py", "y = x + K", "y = K + x")
     assert affected(project, "benchmark/c.py") == {"benchmark/c.py", "f.py"}

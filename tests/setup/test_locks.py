@@ -1,4 +1,4 @@
-"""The locks: versions, hashes, and everything that the project needs."""
+"""The locks, with everything that the project needs, and a release, with one version everywhere."""
 
 import re
 import tomllib
@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from support.checkout import EXTRA_LOCKS, LOCKS, ROOT, pins
 
-NAMES = {"ray": "Ray", "docs": "mkdocs"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -22,13 +22,11 @@ def test_a_lock_is_versions_and_hashes_and_no_addresses(lock):
 
 
 def test_every_dependency_is_locked_at_a_version_that_it_allows():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    extras = project["project"]["optional-dependencies"]
-    requirements = project["project"]["dependencies"] + [
-        text for extra in ("formats", "neural", "compressai", "dev") for text in extras[extra]
-    ]
+    extras = PROJECT["project"]["optional-dependencies"]
+    names = ("formats", "neural", "compressai", "dev")
+    requirements = [*PROJECT["project"]["dependencies"], *(t for n in names for t in extras[n])]
     locked = pins("requirements.lock")
-    for requirement in map(Requirement, [*requirements, *project["build-system"]["requires"]]):
+    for requirement in map(Requirement, [*requirements, *PROJECT["build-system"]["requires"]]):
         if requirement.name == "rdrbench":  # an extra that another one includes
             continue
         if requirement.marker and not requirement.marker.evaluate({"python_version": "3.11"}):
@@ -47,7 +45,7 @@ def test_an_extra_finds_what_it_needs_in_two_locks_together_and_nothing_is_pinne
     try:
         installed_package = distribution(package)
     except PackageNotFoundError:
-        pytest.skip(f"{NAMES[extra]} is not installed")
+        pytest.skip(f"{ {'ray': 'Ray', 'docs': 'mkdocs'}[extra] } is not installed")
     assert installed_package.version == extra_pins[package]
     for requirement in map(Requirement, installed_package.requires or []):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
@@ -56,13 +54,34 @@ def test_an_extra_finds_what_it_needs_in_two_locks_together_and_nothing_is_pinne
 
 def test_extras_that_are_installed_together_agree():
     ray, docs = map(pins, EXTRA_LOCKS)
-    assert {name: ray[name] for name in ray.keys() & docs} == {
-        name: docs[name] for name in ray.keys() & docs
-    }
+    shared_names = ray.keys() & docs
+    assert {name: ray[name] for name in shared_names} == {name: docs[name] for name in shared_names}
 
 
 def test_torch_and_torchvision_for_the_cpu_are_the_locked_ones():
     locked = pins("requirements.lock")
-    assert pins("requirements-cpu.lock") == {
-        name: f"{locked[name]}+cpu" for name in ("torch", "torchvision")
-    }
+    expected = {name: f"{locked[name]}+cpu" for name in ("torch", "torchvision")}
+    assert pins("requirements-cpu.lock") == expected
+
+
+def test_every_hook_before_a_commit_is_a_locked_program():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    programs = re.findall(r"entry: \.venv/bin/([\w-]+)", hooks)
+    assert programs == ["ruff", "ruff", "mypy", "lint-imports"]
+    assert "repo: local" in hooks
+    assert hooks.count("- repo:") == 1
+    assert {"ruff", "mypy", "import-linter"} <= pins("requirements.lock").keys()
+
+
+def test_changelog_and_citation_have_the_version_and_its_day():
+    version, text = PROJECT["project"]["version"], (ROOT / "CHANGELOG.md").read_text()
+    sections = re.findall(r"^## (\d+\.\d+\.\d+), (\d{4}-\d\d-\d\d)$", text, re.MULTILINE)
+    days = [day for _, day in sections]
+    assert sections[0][0] == version
+    assert days == sorted(days, reverse=True)
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {version}\n" in citation
+    assert f"\ndate-released: {days[0]}\n" in citation
+    latest = next(part for part in text.split("\n## ") if part.startswith(version))
+    for line in re.findall(r"^- .*(?:\n  .*)*", latest, re.MULTILINE):
+        assert line.count("\n") <= 1, line

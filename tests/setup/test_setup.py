@@ -14,15 +14,12 @@ def checkout(tmp_path):
     return Checkout(tmp_path)
 
 
-SAMPLE = [
-    "bench run --codecs ours,jpeg,vtm --dataset sample --no-table",
-    "bench report --dataset sample --page",
-]
-LOOK = "bench plan --codecs jpeg --dataset kodak"  # fails where the dataset is not
+REPORT = "bench report --dataset sample --page"
+SAMPLE = ["bench run --codecs ours,jpeg,vtm --dataset sample --no-table", REPORT]
 ALL = [
     SAMPLE[0].replace("ours,jpeg,vtm", "all"),
-    SAMPLE[1],
-    LOOK,
+    REPORT,
+    "bench plan --codecs jpeg --dataset kodak",  # fails where the dataset is not
     "bench run --codecs jpeg,vtm --dataset kodak --no-table",
     "bench report --dataset kodak --page",
 ]
@@ -56,9 +53,8 @@ def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
     code, message, _ = checkout.run("setup")
     assert code == 0
     downloads = [printed[1], printed[3], printed[5].strip()]
-    assert [line for line in message.splitlines() if line.startswith("  ")] == [
-        f"  {line}" for line in downloads
-    ]
+    shown = [line.strip() for line in message.splitlines() if line.startswith("  ")]
+    assert shown == downloads
     assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == printed
 
 
@@ -98,12 +94,10 @@ def test_an_interrupted_set_up_ends_with_all_it_began_and_is_begun_again(checkou
 
 def installs(calls, by="https://elsewhere/simple uv pip"):
     """What was installed in turn: `by` with the place that pip is configured with, unless told."""
+    installing = [call for call in calls if call.startswith(by) and " install " in call]
     return [
-        re.sub(r".*(-r \.venv/|--editable|--force-reinstall)", r"\1", call).removeprefix(
-            "-r .venv/"
-        )
-        for call in calls
-        if call.startswith(by) and " install " in call
+        re.sub(r".*(?:-r \.venv/|(?=--editable|--force-reinstall))", "", call)
+        for call in installing
     ]
 
 
@@ -174,17 +168,13 @@ def test_another_lock_or_place_sets_up_anew_and_another_pyproject_only_the_proje
     assert any("venv --clear" in call for call in checkout.run("setup")[2])
 
 
-@pytest.mark.parametrize(
-    ("refused_call", "code", "ends", "calls"),
-    [
-        ("bench run", 1, 1, ALL),  # a failed cell: the others are reported
-        ("bench run", 2, 2, ALL[:1]),
-        ("bench run", 130, 130, ALL[:1]),
-        ("bench report", 5, 5, ALL[:2]),
-        ("bench plan", 2, 0, ALL[:3]),  # no Kodak: that is no failure
-        ("jpeg,vtm", 1, 1, ALL),
-    ],
-)
+@pytest.mark.parametrize(("refused_call", "code", "ends", "calls"), [
+    ("bench run", 1, 1, ALL),  # a failed cell: the others are reported
+    ("bench run", 2, 2, ALL[:1]), ("bench run", 130, 130, ALL[:1]),
+    ("bench report", 5, 5, ALL[:2]),
+    ("bench plan", 2, 0, ALL[:3]),  # no Kodak: that is no failure
+    ("jpeg,vtm", 1, 1, ALL),
+])  # fmt: skip
 def test_the_worst_of_what_failed_is_the_exit_code(checkout, refused_call, code, ends, calls):
     exit_code, message, actual_calls = checkout.run("all", refused_call=refused_call, code=code)
     assert (exit_code, of_bench(actual_calls)) == (ends, calls)
@@ -199,10 +189,8 @@ def test_the_tests_are_all_checks_in_turn(checkout, arguments, selection):
     checkout.run("test")
     code, _, calls = checkout.run(*arguments)
     assert code == 0
-    assert calls[1:] == [
-        *("ruff check", "ruff format --check", "mypy "),
-        f"python {PYTEST}{selection}",
-    ]
+    checks = ["ruff check", "ruff format --check", "mypy "]
+    assert calls[1:] == [*checks, f"python {PYTEST}{selection}"]
 
 
 @pytest.mark.parametrize("minor", ["3.13", "3.14"])

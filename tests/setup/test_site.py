@@ -1,12 +1,12 @@
 """The documentation as a site: built without a warning, with the interface's docstrings."""
 
 import re
-import subprocess
 import sys
 
 import pytest
 
 from conftest import ROOT
+from support.processes import ran
 
 pytest.importorskip("mkdocs", reason="mkdocs is not installed")
 pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed")
@@ -15,10 +15,8 @@ pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
-    result = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    words = (sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", out)
+    result = ran(*words, folder=ROOT)
     assert result.returncode == 0, result.stderr
     return out
 

@@ -16,11 +16,10 @@ from support.checkout import ROOT
 from support.files.file_server import served
 from support.metrics.cases import in_new_python
 from support.networks.streams import STREAMS
+from support.processes import ran
 from tools.pip_settings import settings
 
 BUNDLED = ROOT / "baselines" / "checkpoints"
-DIGESTS = BUNDLED / "SHA256SUMS"
-MAX_WHEEL_BYTES = 30_000_000
 WITHOUT = """
 import sys
 sys.modules |= dict.fromkeys(("torch", "torchvision", "compressai", "constriction"))
@@ -29,10 +28,10 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
 def test_every_bundled_checkpoint_has_its_digest():
-    listed = {name: digest for digest, name in map(str.split, DIGESTS.read_text().splitlines())}
-    assert listed == {
-        name: hashlib.sha256(content).hexdigest() for name, content in contents("*.*").items()
-    }
+    lines = (BUNDLED / "SHA256SUMS").read_text().splitlines()
+    files = contents("*.*").items()
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files}
+    assert {name: digest for digest, name in map(str.split, lines)} == digests
 
 
 def contents(pattern: str) -> dict[str, bytes]:
@@ -54,7 +53,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [*PIP, "wheel", "--quiet", "--no-deps", "--no-build-isolation", source, "-w", folder]
     subprocess.run(build, check=True, cwd=folder)
     [wheel] = folder.glob("*.whl")
-    assert wheel.stat().st_size < MAX_WHEEL_BYTES
+    assert wheel.stat().st_size < 30_000_000
     site = folder / "site"
     install = [*PIP, "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, cwd=folder)
@@ -66,17 +65,9 @@ def bench(
     site: Path, folder: Path, *arguments: object, extra_path: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run `bench` of the wheel."""
-    code = (
-        "import benchmark.__main__ as m; assert m.__file__.startswith({!r}), m.__file__; m.main()"
-    )
-    return subprocess.run(
-        [sys.executable, "-P", "-c", code.format(str(site)), *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{site}{extra_path}", "HOME": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code = f"import benchmark.__main__ as m; assert m.__file__.startswith({str(site)!r}); m.main()"
+    command = (sys.executable, "-P", "-c", code, *arguments)
+    return ran(*command, folder=folder, PYTHONPATH=f"{site}{extra_path}", HOME=folder)
 
 
 @pytest.mark.slow
@@ -87,9 +78,7 @@ def test_a_script_elsewhere_is_checked_with_the_types_of_the_wheel(installed, tm
     (tmp_path / "script.py").write_text("import rdrbench\n\nrdrbench.run(7)\n")
     python = tmp_path / "env" / "bin" / "python"
     words = ("-m", "mypy", "--python-executable", python, "--cache-dir", tmp_path, "script.py")
-    result = subprocess.run(
-        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    result = ran(sys.executable, *words, folder=tmp_path)
     assert 'script.py:3: error: Argument 1 to "run" has incompatible type "int"' in result.stdout
     assert "Found 1 error in 1 file" in result.stdout
 
@@ -143,9 +132,8 @@ def test_the_core_works_without_torch(installed, tmp_path):
     run = ["run", "--codecs", "jpeg,ours,hyperprior:weights=matched", "--points", "jpeg.quality=50"]
     result = bench(installed, tmp_path, *run, extra_path=extra_path)
     assert (result.returncode, "rdrbench[neural]" in result.stderr) == (2, True), result.stderr
-    result = bench(
-        installed, tmp_path, *run, "--skip-missing", "--metrics", "all", extra_path=extra_path
-    )
+    run += ["--skip-missing", "--metrics", "all"]
+    result = bench(installed, tmp_path, *run, extra_path=extra_path)
     assert result.returncode == 0, result.stderr
     listed = bench(installed, tmp_path, "list", extra_path=extra_path).stdout
     needs = {name.split()[0] for name in listed.splitlines() if "rdrbench[neural]" in name}
@@ -161,24 +149,15 @@ def test_the_core_works_on_other_pythons(installed, tmp_path, minor):
         pytest.skip(f"Python {minor} is not here")
     python = environment(installed, tmp_path, paths[-1])
     for command in (["run", "--codecs", "jpeg,webp,jpegxl"], ["report", "--dataset", "sample"]):
-        result = subprocess.run([python.with_name("bench"), *command], check=False, cwd=tmp_path)
-        assert result.returncode == 0
+        assert ran(python.with_name("bench"), *command, folder=tmp_path).returncode == 0
 
 
 @pytest.mark.slow
 def test_learned_codecs_write_the_same_streams_with_numpy_2(installed, tmp_path):
     requirements = ["numpy>=2.1", f"torch=={version('torch')}"]
     python = environment(installed, tmp_path, Path(sys.executable), "neural", *requirements)
-    variables = {**os.environ, "BENCH_WEIGHTS": str(BUNDLED)}
     program = f"import numpy; assert numpy.__version__ >= '2'{STREAMS}"
-    theirs = subprocess.run(
-        [python, "-P", "-c", program],
-        cwd=tmp_path,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    theirs = ran(python, "-P", "-c", program, folder=tmp_path, BENCH_WEIGHTS=BUNDLED)
     assert theirs.returncode == 0, theirs.stderr
     assert theirs.stdout == in_new_python(STREAMS)
 
@@ -195,9 +174,6 @@ def environment(
     interpreter = folder / "venv" / "bin" / "python"
     install = [uv, "pip", "install", "--quiet", "--index-strategy", "unsafe-best-match"]
     target = f"rdrbench[{extra}] @ {wheel.as_uri()}" if extra else wheel
-    subprocess.run(
-        [*install, "--python", interpreter, target, *requirements],
-        check=True,
-        env={**os.environ, **index},
-    )
+    install += ["--python", interpreter, target, *requirements]
+    subprocess.run(install, check=True, env={**os.environ, **index})
     return interpreter

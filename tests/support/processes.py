@@ -39,12 +39,14 @@ def until(condition: Callable[[], Any], seconds: int = 30) -> bool:
     return False
 
 
-def ran(*words: object, **environment: object) -> "subprocess.CompletedProcess[str]":
+def ran(
+    *words: object, folder: Path | None = None, **environment: object
+) -> "subprocess.CompletedProcess[str]":
     """Run a command with further variables to its end; return its exit code and what it printed."""
     variables = {name: str(value) for name, value in environment.items()}
     return subprocess.run(
         [*map(str, words)], env=os.environ | variables, capture_output=True, text=True,
-        timeout=3 * SAFETY_NET_SECONDS, check=False,
+        timeout=3 * SAFETY_NET_SECONDS, check=False, cwd=folder,
     )  # fmt: skip
 
 

@@ -17,26 +17,20 @@ def interrupted(path, folder=None):
         raise KeyboardInterrupt
 
 
-def test_a_file_is_written_with_the_folders_above_it(tmp_path):
+def test_a_file_is_written_with_the_folders_above_it_and_replaced_at_the_end_of_a_block(tmp_path):
     path = tmp_path / "a" / "b" / "file"
     write_file(path, "wörds", durable=True)
     assert path.read_bytes() == "wörds".encode()
     write_file(path, memoryview(b"later"))
-    assert path.read_bytes() == b"later"
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
-
-
-def test_what_was_there_stays_until_the_block_ends_and_where_it_fails(tmp_path):
-    path = tmp_path / "file"
-    write_file(path, "first")
     with replacing(path) as draft:
         draft.write_text("second")
-        assert path.read_text() == "first"
+        assert path.read_bytes() == b"later"
     assert path.read_text() == "second"
     with pytest.raises(KeyboardInterrupt):
         interrupted(path)
     assert path.read_text() == "second"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):

@@ -9,18 +9,13 @@ from torch.nn.functional import conv2d
 from benchmark.system import backbone
 from benchmark.system.backbone import convolve
 
-# outputs, inputs, kernel, stride, padding
-LAYERS = (
-    (64, 3, (11, 11), (4, 4), (2, 2)),
-    (24, 80, (1, 1), (1, 1), (0, 0)),
-    (32, 48, (1, 7), (1, 1), (0, 3)),
-    (40, 32, (3, 3), (2, 1), (1, 0)),
-)
-
 
 @pytest.mark.parametrize("machine", ["x86_64", "another"])
 @pytest.mark.parametrize("mode", [torch.inference_mode, contextlib.nullcontext])
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize("layer", [
+    *((64, 3, (11, 11), (4, 4), (2, 2)), (24, 80, (1, 1), (1, 1), (0, 0))),
+    *((32, 48, (1, 7), (1, 1), (0, 3)), (40, 32, (3, 3), (2, 1), (1, 0))),
+], ids=str)  # fmt: skip
 def test_it_is_the_relu_of_the_convolution(layer, mode, machine, monkeypatch):
     monkeypatch.setattr(backbone.platform, "machine", lambda: machine)
     outputs, inputs, kernel, stride, padding = layer
@@ -32,9 +27,8 @@ def test_it_is_the_relu_of_the_convolution(layer, mode, machine, monkeypatch):
     with mode():
         result = convolve(signal, weight, bias, stride, padding)
     assert (exact < 0).any()
-    torch.testing.assert_close(
-        result.double(), exact.clamp(min=0), rtol=0, atol=2e-6 * float(exact.max())
-    )
+    largest = float(exact.max())
+    torch.testing.assert_close(result.double(), exact.clamp(min=0), rtol=0, atol=2e-6 * largest)
     wide = convolve(signal.double(), weight.double(), bias.double(), stride, padding)
     assert wide.dtype == torch.float64
     torch.testing.assert_close(wide, exact.clamp(min=0))

@@ -42,13 +42,10 @@ def test_what_cannot_be_read_is_one_error_of_one_line_at_once(harm):
     assert "\n" not in str(error.value)
 
 
-def test_texts_and_names_are_on_one_line():
+def test_texts_and_names_are_on_one_line_and_of_their_types():
     assert of_json('{"a\\nb": ["c\\u001b[31m", "d\\ud800"]}') == {"a b": ["c [31m", "d "]}
     assert of_toml('a = """b\nc"""') == {"a": "b c"}
     assert parse_sheet('a,b\n"x\ny",2').records() == [{"a": "x y", "b": "2"}]
-
-
-def test_a_type_is_checked_and_a_mark_of_utf_8_is_passed_over():
     assert parse_json(b'\xef\xbb\xbf{"a": 1}', dict[str, int]) == {"a": 1}
     with pytest.raises(BadFile, match=r"TOML .*: Expected `int`"):
         parse_toml("a = 'x'", dict[str, int])

@@ -1,7 +1,6 @@
 """Facts of the machine and the checkout, compared with the system's own commands."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,13 +8,12 @@ import pytest
 
 from benchmark.system import machine as module
 from benchmark.system.machine import commit, cores, machine
-
-ROOT = Path(__file__).parents[2]
+from conftest import ROOT
+from support.processes import ran
 
 
 def test_the_commit_is_the_one_that_is_checked_out():
-    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    reported = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    reported = ran("git", "-C", ROOT, "rev-parse", "HEAD").stdout.strip()
     if not (ROOT / ".git").exists():
         assert commit() is None
     else:
@@ -29,9 +27,7 @@ def test_cores_are_those_that_the_process_may_use():
         f"import os; os.sched_setaffinity(0, {{{core}}});"
         "from benchmark.system.machine import cores, machine; print(cores(), machine())"
     )
-    reported = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
+    reported = ran(sys.executable, "-c", script, folder=ROOT).stdout
     assert reported.startswith("1 ")
     assert ", 1 cores, " in reported
     assert cores() == len(os.sched_getaffinity(0))
@@ -45,10 +41,8 @@ def processor(monkeypatch, tmp_path):
 
     def describe_cpu(text):
         module._core_speed.cache_clear()
-        about = Path("/proc/cpuinfo")
-        monkeypatch.setattr(
-            module, "_read_lines", lambda p: text.split("\n") if p == about else read(p)
-        )
+        texts = {Path("/proc/cpuinfo"): text.split("\n")}
+        monkeypatch.setattr(module, "_read_lines", lambda p: texts.get(p) or read(p))
         return machine()
 
     yield describe_cpu
@@ -67,12 +61,9 @@ def test_fewer_instructions_than_the_processor_has_are_another_machine(processor
 
 
 def test_processors_of_one_name_with_other_instructions_are_two_machines(processor):
-    machines = [
-        processor(f"model name : EPYC\nflags : sse {extra_flags}\n")
-        for extra_flags in ("avx2", "avx2 avx512f")
-    ]
-    assert [text.split(", ")[0] for text in machines] == ["EPYC", "EPYC"]
-    assert [text.split(", ")[2] for text in machines] == ["AVX2", "AVX-512"]
+    flags = "avx2", "avx2 avx512f"
+    machines = [processor(f"model name : EPYC\nflags : sse {flag}\n").split(", ") for flag in flags]
+    assert [text[::2][:2] for text in machines] == [["EPYC", "AVX2"], ["EPYC", "AVX-512"]]
 
 
 @pytest.mark.parametrize("slower", [2, 0.5])

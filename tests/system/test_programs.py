@@ -14,10 +14,8 @@ from benchmark.system.atomic import private_folder
 from benchmark.system.machine import package_folder
 from benchmark.system.programs import find_program, read_output_file, run_program
 from benchmark.system.settings import program_folders
+from conftest import ROOT
 from support.processes import is_running, until
-
-ROOT = Path(__file__).parents[2]
-SOON = 0.5  # seconds
 
 
 def shell(script: str) -> list[str]:
@@ -29,22 +27,13 @@ def ended(process_id: int) -> bool:
     return until(lambda: not is_running(process_id), 2)
 
 
-def test_standard_output_is_returned_as_bytes():
+def test_a_program_gets_its_input_and_folder_and_its_output_is_returned_as_bytes(tmp_path):
     assert run_program(["printf", r"a\0b\n"], timeout_seconds=300) == b"a\0b\n"
-
-
-def test_standard_input_is_delivered_whole():
     sent = os.urandom(300_000)  # more than a pipe holds
     assert run_program(["cat"], timeout_seconds=300, stdin=sent) == sent
-
-
-def test_standard_error_follows_the_output_where_it_is_asked_for():
     script = shell("echo out; echo err >&2")
     assert run_program(script, timeout_seconds=300) == b"out\n"
     assert run_program(script, timeout_seconds=300, include_stderr=True) == b"out\nerr\n"
-
-
-def test_a_program_runs_in_the_folder_it_is_given(tmp_path: Path):
     reported = run_program(["pwd", "-P"], timeout_seconds=300, folder=tmp_path)
     assert Path(reported.decode().strip()) == tmp_path.resolve()
 
@@ -52,17 +41,14 @@ def test_a_program_runs_in_the_folder_it_is_given(tmp_path: Path):
 LONG = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >&2; exit 1"
 
 
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        (shell("echo no such luck >&2; exit 3"), "^sh ended with exit code 3; it said: no"),
-        (shell("kill -11 $$"), "^sh was killed by SIGSEGV$"),
-        (shell("kill -40 $$"), "^sh was killed by signal 40$"),
-        (shell(LONG), "line 1999$"),
-        (["/nowhere/nothing"], "^nothing could not be started: No such"),
-        (["/etc/passwd"], "^passwd could not be started: Permission denied"),
-    ],
-)
+@pytest.mark.parametrize(("command", "message"), [
+    (shell("echo no such luck >&2; exit 3"), "^sh ended with exit code 3; it said: no"),
+    (shell("kill -11 $$"), "^sh was killed by SIGSEGV$"),
+    (shell("kill -40 $$"), "^sh was killed by signal 40$"),
+    (shell(LONG), "line 1999$"),
+    (["/nowhere/nothing"], "^nothing could not be started: No such"),
+    (["/etc/passwd"], "^passwd could not be started: Permission denied"),
+])  # fmt: skip
 def test_a_program_that_fails_is_named_with_the_end_of_what_it_said(command, message):
     with pytest.raises(ProgramFailed, match=message) as caught:
         run_program(command, timeout_seconds=300)
@@ -76,13 +62,15 @@ def test_endless_output_ends_at_the_largest_file(command, monkeypatch: pytest.Mo
         run_program(command, timeout_seconds=300)
 
 
-def test_a_timeout_ends_the_whole_group_and_keeps_what_was_said(tmp_path: Path):
+def test_a_timeout_ends_the_whole_group_and_keeps_what_was_said(tmp_path):
     """The grandchild is in the background of a child that is in the background of the program."""
     note = tmp_path / "grandchild"
     script = f"echo begun >&2; sh -c 'sleep 300 & echo $! > {note}; wait' & wait"
     with pytest.raises(ProgramFailed, match=r"^sh .* 0\.5 s; .*: begun$"):
-        run_program(shell(script), timeout_seconds=SOON)
+        run_program(shell(script), timeout_seconds=0.5)
     assert ended(int(note.read_text()))
+    with pytest.raises(ProgramFailed, match=r"^sh was stopped after"):
+        run_program(shell("trap '' TERM INT HUP; while :; do sleep 1; done"), timeout_seconds=0.5)
 
 
 def test_a_child_that_left_the_group_is_ended_with_what_it_began_and_no_other_is(tmp_path: Path):
@@ -99,11 +87,6 @@ def test_a_child_that_left_the_group_is_ended_with_what_it_began_and_no_other_is
         bystander.wait()
 
 
-def test_a_program_that_ignores_being_asked_to_stop_is_stopped():
-    with pytest.raises(ProgramFailed, match=r"^sh was stopped after"):
-        run_program(shell("trap '' TERM INT HUP; while :; do sleep 1; done"), timeout_seconds=SOON)
-
-
 def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run_program(["echo", "done"], timeout_seconds=300)
@@ -116,12 +99,17 @@ def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_program_is_found_by_name_and_by_path(tmp_path: Path):
+def test_a_program_is_found_by_name_and_by_path_and_a_package_without_importing_it(tmp_path):
     assert find_program("sh", "install it").is_file()
     program = tmp_path / "mine"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     assert find_program(str(program), "install it") == program
+    assert (package_folder("skimage") / "__init__.py").is_file()
+    with pytest.raises(Unavailable, match="'no_such_package'"):
+        package_folder("no_such_package")
+    with pytest.raises(Unavailable, match=r"'no-such-program' .*: install it$"):
+        find_program("no-such-program", "install it")
 
 
 def test_the_users_folder_and_its_bin_are_searched_instead_of_the_path(
@@ -147,14 +135,6 @@ def test_only_exit_codes_that_are_accepted_are_no_failure():
         run_program(command, timeout_seconds=300)
     with pytest.raises(ProgramFailed, match="ended with exit code 2"):
         run_program(["sh", "-c", "exit 2"], timeout_seconds=300, accepted_codes=(0, 1))
-
-
-def test_a_package_is_found_without_importing_it():
-    assert (package_folder("skimage") / "__init__.py").is_file()
-    with pytest.raises(Unavailable, match="'no_such_package'"):
-        package_folder("no_such_package")
-    with pytest.raises(Unavailable, match=r"'no-such-program' .*: install it$"):
-        find_program("no-such-program", "install it")
 
 
 CALLS = r"""

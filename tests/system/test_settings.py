@@ -10,14 +10,6 @@ import pytest
 import benchmark
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system import settings
-from benchmark.system.settings import (
-    chosen_device,
-    isolated,
-    use_device,
-    use_weights_folder,
-    weight_folders,
-    worker_environment,
-)
 from support.codecs.files import FAKES
 from support.files.noise import noise_images
 from support.processes import ran
@@ -71,13 +63,13 @@ def test_workers_get_the_settings_of_the_call(tmp_path, monkeypatch):
     assert os.environ["BENCH_DEVICE"] == "cuda"
 
 
-@isolated
+@settings.isolated
 def use_settings_in(folder: Path) -> dict[str, str]:
-    use_device("cpu")
-    use_weights_folder(folder)
-    assert chosen_device() == "cpu"
-    assert weight_folders()[0] == folder
-    return worker_environment(MORE="1")
+    settings.use_device("cpu")
+    settings.use_weights_folder(folder)
+    assert settings.chosen_device() == "cpu"
+    assert settings.weight_folders()[0] == folder
+    return settings.worker_environment(MORE="1")
 
 
 def test_settings_end_with_the_call_that_used_them(tmp_path, monkeypatch):
@@ -91,8 +83,8 @@ def test_settings_end_with_the_call_that_used_them(tmp_path, monkeypatch):
         "OMP_NUM_THREADS": "1", "MORE": "1",
     }.items()  # fmt: skip
     assert dict(os.environ) == environment_before
-    assert (chosen_device(), settings.settings()) == ("cuda", settings.Settings())
-    assert weight_folders()[0] == Path("/elsewhere")
+    assert (settings.chosen_device(), settings.settings()) == ("cuda", settings.Settings())
+    assert settings.weight_folders()[0] == Path("/elsewhere")
 
 
 @pytest.fixture
@@ -105,11 +97,11 @@ def two_cards(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-@isolated
+@settings.isolated
 def devices_on(device):
     if device is not None:
-        assert use_device(device) == "cuda"
-    return chosen_device(), worker_environment()
+        assert settings.use_device(device) == "cuda"
+    return settings.chosen_device(), settings.worker_environment()
 
 
 @pytest.mark.parametrize(
@@ -127,22 +119,21 @@ def test_a_card_is_one_of_the_visible_and_all_that_a_worker_sees(
     assert (worker_device["BENCH_DEVICE"], worker_device["CUDA_VISIBLE_DEVICES"]) == ("cuda", card)
 
 
-def test_without_a_card_workers_see_what_this_process_sees(two_cards, monkeypatch):
-    assert "CUDA_VISIBLE_DEVICES" not in devices_on("cuda")[1]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,0")
-    assert devices_on("cuda")[1]["CUDA_VISIBLE_DEVICES"] == "3,0"
-
-
-def test_a_card_that_is_not_there_is_refused_with_those_that_are(two_cards, monkeypatch):
+def test_a_card_that_is_not_there_is_refused_and_without_one_workers_see_what_this_process_sees(
+    two_cards, monkeypatch
+):
     cards = r"cuda:0 \(H100\), cuda:1 \(H200\)"
     message = f"cuda:2: torch only finds {cards} on this machine; leave the option out$"
     with pytest.raises(Unavailable, match=f"^--device {message}"):
         devices_on("cuda:2")
     with pytest.raises(UsageError, match=r"^--device cuda:1: Ray"):
-        isolated(use_device)("cuda:1", has_gpu=True)
+        settings.isolated(settings.use_device)("cuda:1", has_gpu=True)
     monkeypatch.setenv("BENCH_DEVICE", "cuda:2")
     with pytest.raises(Unavailable, match=rf"^\$BENCH_DEVICE {message}"):
         devices_on(None)
+    assert "CUDA_VISIBLE_DEVICES" not in devices_on("cuda")[1]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,0")
+    assert devices_on("cuda")[1]["CUDA_VISIBLE_DEVICES"] == "3,0"
 
 
 def test_a_codec_keeps_its_settings_in_every_thread(tmp_path, monkeypatch, photo):

@@ -1,10 +1,10 @@
 """`bench` without what Windows lacks: stored results are read, nothing is measured."""
 
-import subprocess
 import sys
 
 import pytest
 
+from support.processes import ran
 from support.rows.bundled_results import bundled_results
 
 REPORT = "report --dataset sample --results STORED --out report"
@@ -26,23 +26,16 @@ main()
 """
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "message"),
-    [
-        ("run --codecs jpeg", 2, "Linux or macOS"),
-        ("rank --dataset sample --at bpp=.3 --results STORED", 0, "jpeg"),
-        pytest.param(REPORT, 0, "report.md", marks=pytest.mark.slow),
-        pytest.param("list", 0, "jpeg", marks=pytest.mark.slow),
-        pytest.param("doctor", 0, "unknown", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("command", "code", "message"), [
+    ("run --codecs jpeg", 2, "Linux or macOS"),
+    ("rank --dataset sample --at bpp=.3 --results STORED", 0, "jpeg"),
+    pytest.param(REPORT, 0, "report.md", marks=pytest.mark.slow),
+    pytest.param("list", 0, "jpeg", marks=pytest.mark.slow),
+    pytest.param("doctor", 0, "unknown", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_windows_reads_stored_results_and_says_what_it_cannot(tmp_path, command, code, message):
     words = command.replace("STORED", str(bundled_results())).split()
-    process = subprocess.run(
-        [sys.executable, "-c", WITHOUT, *words],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (process.returncode, message in process.stdout + process.stderr) == (code, True), (
-        process.stderr
-    )
+    process = ran(sys.executable, "-c", WITHOUT, *words, folder=tmp_path)
+    assert process.returncode == code, process.stderr
+    assert message in process.stdout + process.stderr
     assert "Traceback" not in process.stderr
