@@ -127,7 +127,7 @@ def load_card(path: Path) -> Card:
     try:
         return _parse_card(read_json(source, dict[str, Any], MAX_CARD_BYTES))
     except FileNotFoundError:
-        problem = f"no checkpoint {path}"
+        problem = f"there is no checkpoint {path}"
         if path.is_file():
             command = bench_command("checkpoint import", path)
             remedy = (
@@ -147,7 +147,7 @@ def verified_card(path: Path) -> Card:
     try:
         actual = tensors_sha256(path)
     except OSError as error:
-        raise Unavailable(f"no checkpoint {path}: {error.strerror}") from error
+        raise Unavailable(f"there is no checkpoint {path}: {error.strerror}") from error
     except ValueError as error:
         raise Unavailable(f"{path} cannot be unpacked: {error}; get it again") from error
     if actual != card.sha256:

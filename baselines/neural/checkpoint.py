@@ -165,7 +165,7 @@ def read_state_dict(path: Path, *containers: str) -> dict[str, Tensor]:
     except Unavailable:
         raise
     except FileNotFoundError:
-        raise Unavailable(f"no checkpoint {path}") from None
+        raise Unavailable(f"there is no checkpoint {path}") from None
     except Exception as error:  # an unpickler may raise anything
         raise Unavailable(
             f"{path} cannot be read as weights: it is damaged, or contains more than tensors"
