@@ -1,4 +1,4 @@
-"""Programs of external codecs: run, query versions, hash files; PNG and WebP reading."""
+"""Run programs of external codecs, query versions, and hash files; read PNG and WebP."""
 
 import ast
 import os
@@ -54,7 +54,7 @@ def read_png(path: Path) -> Pixels:
             if size > max_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
             if width * height > MAX_PIXELS:
-                raise ImageRefused(f"has {width} x {height} pixels, above the {MAX_PIXELS} allowed")
+                raise ImageRefused(f"has {width} x {height} pixels, more than {MAX_PIXELS}")
             if not holds_rows(header, size):
                 raise ImageRefused(f"has {size:,} bytes, too few for {width} x {height} pixels")
             data = header + file.read(size - HEADER_BYTES)
