@@ -96,7 +96,7 @@ def test_a_users_file_that_was_not_shipped_is_one_sentence(source, tmp_path):
     path.write_text(FAKES.read_text())
     (cell, *_) = cells(f"{path}:Honest", [source])
     path.unlink()
-    assert execute_remotely(run_of(), cell) == Failed("load", f"no file {path}")
+    assert execute_remotely(run_of(), cell) == Failed("load", f"there is no file {path}")
 
 
 def test_variables_of_the_driver_reach_the_codec_and_missing_programs_are_reported(source):

@@ -158,7 +158,7 @@ def test_a_stream_of_too_few_bytes_is_refused():
         (replace_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
         (replace_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
         (replace_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
-        (replace_bytes(7, 2, b"\x81\x40"), "one tile"),
+        (replace_bytes(7, 2, b"\x81\x40"), "a tile of 8193 x 512"),
         (replace_bytes(11, 1, b"\x41"), "q is step 65"),
         (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
         (replace_bytes(2, 9, MAP_HEADER + b"\x01\x10"), "level 16"),
