@@ -20,7 +20,7 @@ PUBLISHED = opt(
     "Comma-separated published systems to add, such as hific (`bench published list` names them), "
     "'all', or a csv file with your own points.",
 )
-IMAGES = opt(COMPARED, "Only these images: kodim0*,kodim23.", value_form="listed")
+IMAGES = opt(COMPARED, "Compare only these images, such as kodim0*,kodim23.", value_form="listed")
 
 
 @dataclass(frozen=True, slots=True)

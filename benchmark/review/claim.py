@@ -119,7 +119,7 @@ def _compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]
     if high <= limit:
         return "yes", "the whole interval supports the claim"
     if low <= limit:
-        return "partly", "part of the interval supports the claim: too few images to decide"
+        return "partly", "part of the interval supports the claim, so more images are needed"
     return "no", "the whole interval contradicts the claim"
 
 

@@ -10,7 +10,7 @@ from polars import col
 
 from benchmark.rows.versions import OK
 
-# Maximum PSNR differences of rows that agree: with equal streams, and with different ones.
+# Maximum PSNR differences of rows that agree: if streams are equal, and if they differ.
 ROUNDING_DB, SYMBOL_DB = 1e-4, 1e-3
 
 
@@ -26,7 +26,7 @@ def mark_agreeing(rows: pl.DataFrame, counterparts: pl.DataFrame) -> pl.Series:
     def equals(name: str) -> pl.Expr:
         return col(name).eq_missing(counterpart(name))
 
-    # NaN for two lossless images: infinity minus infinity
+    # NaN if both are lossless: infinity minus infinity
     difference_db = (col("psnr_db") - counterpart("psnr_db")).abs().fill_nan(None)
     max_difference_db = pl.when(equals("stream_sha256")).then(ROUNDING_DB).otherwise(SYMBOL_DB)
     near_pixels = equals("psnr_db_protocol") & (difference_db <= max_difference_db).fill_null(False)

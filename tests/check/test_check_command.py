@@ -266,7 +266,7 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stores, crops, tmp_
     assert "v1" in output_of("baseline", "list", "--results", results)
     with pytest.raises(UsageError, match="already exists"):
         output_of("baseline", "save", "v1", "--results", results)
-    with pytest.raises(UsageError, match="not a baseline's name"):
+    with pytest.raises(UsageError, match="not a valid name of a baseline"):
         output_of("baseline", "save", "../v2", "--results", results)
     words = ("check", "v1", stores / "jpeg-optimize=1")
     assert verdict_line(output_of(*words)).startswith("PASS (improved): ")

@@ -94,7 +94,7 @@ def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_attributed_to_the
     results = copy_bundled_results(tmp_path / "results")
     words = "run", "--codecs", "jpeg", "--dataset", "sample", "--results", results
     result = bench(*words, "--points", "jpeg.quality=10,30,50,70,90", code=0)
-    line = "LPIPS (SqueezeNet): values bundled with the project"
+    line = "LPIPS (SqueezeNet): values come from bundled rows"
     assert (line in result.stdout) == ("LPIPS" in result.stdout.splitlines()[1])
     assert line in result.stdout
     report = bench("report", "--dataset", "sample", "--results", results, "--codecs", "jpeg,vtm")

@@ -394,8 +394,8 @@ def test_targets_are_rates_and_metrics():
 def test_metrics_of_sets_need_a_budget_of_the_set():
     target = "bpp=.3"
     for budget, by_image, message in (
-        ("image", True, "--budget set"), ("image", False, "name another"),
-        ("set", False, "name another"),
+        ("image", True, "--budget set"), ("image", False, "choose another"),
+        ("set", False, "choose another"),
     ):  # fmt: skip
         metric = replace(LPIPS, is_distribution=True, has_image_values=by_image)
         with pytest.raises(UsageError, match=rf"LPIPS \(AlexNet\) .*{message}"):

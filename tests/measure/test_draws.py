@@ -99,7 +99,7 @@ def test_the_spread_over_draws_is_next_to_that_over_images(outcome, capsys):
     print_outcome(outcome, USUAL_RULE)
     reported = capsys.readouterr().out
     assert plain(draws_table(spreads, [PSNR])) in reported
-    assert "Over draws: the minimum and maximum of the means of single draws." in reported
+    assert "Over draws: minimum and maximum of the means of single draws." in reported
 
 
 def test_a_report_shows_a_codec_that_draws_once(outcome):

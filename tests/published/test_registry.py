@@ -147,7 +147,7 @@ def test_shown_points_are_those_of_the_file():
     text = bench("published", "show", "tcm:large", "--dataset", "kodak").stdout
     assert "doi:10.48550/arXiv.2303.14978" in text
     result = bench("published", "show", "tcm", "--dataset", "div2k")
-    assert (result.returncode, "name one of kodak, tecnick" in result.stderr) == (2, True)
+    assert (result.returncode, "choose one of kodak, tecnick" in result.stderr) == (2, True)
 
 
 def test_names_without_latin_letters_are_as_many_systems(tmp_path):

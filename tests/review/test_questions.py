@@ -186,7 +186,7 @@ def compared(percent, low, high, overlap=1.0):
         (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row were sent"),
         (compared(-12.0, -13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
         (compared(-5.0, -6.0, -4.0), ["blind"], "no", "of 1 row were sent"),
-        (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "in part"),
+        (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "part of the interval"),
         (None, ["equal"], "unknown", "no BD-rate can be computed: no overlap"),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     streams = [stream(state, values=None if state == "equal" else {}) for state in states]
     answer = answer_claim(judged, reviewed(*streams))
     assert (answer.verdict, part in answer.sentence) == (verdict, True), answer.sentence
-    assert ("those sent" in answer.sentence) == ("blind" in states)
+    assert ("not measured here" in answer.sentence) == ("blind" in states)
     assert answer.tables["claim"].rows[0][7] == (
         "–" if comparison is None else f"{100 * comparison['bd_rate_overlap']:.0f} %"
     )
@@ -222,7 +222,7 @@ def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_
     assert "BD-rate -12.004 % [-12.006, -12.002], by PCHIP, claimed -12.00 %" in answer.sentence
     elsewhere = stream("blind", values={}, columns={"dataset": "elsewhere"})
     answer = answer_claim(judged, reviewed(stream(), elsewhere))
-    assert (answer.verdict, "those sent" in answer.sentence) == ("yes", False)
+    assert (answer.verdict, "not measured here" in answer.sentence) == ("yes", False)
     other_judgement = judged._replace(claim=parse_claim("webp 5 % more bits than jpeg"))
     answer = answer_claim(other_judgement, reviewed(stream()))
     assert (answer.verdict, answer.sentence.partition(":")[0]) == (

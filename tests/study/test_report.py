@@ -62,5 +62,5 @@ def test_the_command_writes_tables_a_figure_a_page_and_rows(answered, measured):
 
 def test_nothing_but_files_that_are_left_out_is_refused_in_a_sentence(answered, measured):
     files = [answered / "answers" / "hostile.json"]
-    with pytest.raises(UsageError, match=r"1 file: hostile\.json"):
+    with pytest.raises(UsageError, match=r"in 1 file are excluded: hostile\.json"):
         read_study(answered / "study", files, measured / "results")

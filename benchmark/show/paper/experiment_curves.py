@@ -43,7 +43,7 @@ class ExperimentCurves(NamedTuple):
     """Curves of an experiment on a dataset."""
 
     dataset: str
-    stored: DatasetResults | None  # None: published points alone
+    stored: DatasetResults | None  # None: only published points
     metrics: Sequence[Metric]  # metrics with values
     panels: Sequence[Panel]  # one per metric with curves
     anchor: CodecSpec | None
@@ -56,7 +56,7 @@ class ExperimentCurves(NamedTuple):
 
     @property
     def summary(self) -> Summary | None:
-        """Summary of the rows; None for published points alone."""
+        """Summary of the rows; None if there are only published points."""
         return self.stored and self.stored.summary
 
     @property
@@ -68,7 +68,7 @@ class ExperimentCurves(NamedTuple):
 
     @property
     def anchor_edition(self) -> Edition | None:
-        """The measured edition that is the anchor, if any is."""
+        """The measured edition that is the anchor, if there is one."""
         return self.summary.edition_of(self.anchor) if self.summary else None
 
 

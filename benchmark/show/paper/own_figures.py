@@ -35,14 +35,14 @@ from benchmark.show.sections import metric_names as metric_words
 from benchmark.spec import CodecSpec, listed_datasets
 from benchmark.system.text import range_text
 
-RATES = ("0.1", "0.2", "0.45")  # bpp, one realism plot each
+RATES = ("0.1", "0.2", "0.45")  # in bpp; one realism plot for each
 COST = opt(COMPARED, "Costs to draw: seconds, kmac; default: both.", value_form="listed")
 
 
 def rd(experiment: Experiment) -> PaperFigure:
     """Draw rate-distortion curves: a panel for each metric, a row for each dataset.
 
-    At most eight curves: the codecs given, else `ours`, the anchor and the best of each family.
+    At most eight curves: requested codecs, else `ours`, the anchor and the best of each family.
     FILE takes every option as a key, and tables [labels] and [colours]; options override it.
 
     Examples:
@@ -88,7 +88,7 @@ def _paper_figure(
 def _compare_anchor(result: ExperimentCurves, experiment: Experiment) -> Comparisons:
     anchor = result.anchor_edition
     if result.summary is None or anchor is None:
-        return {}  # any anchor is a published curve
+        return {}  # the anchor, if any, is a published curve
     return compare(result.summary, result.metrics, anchor, experiment.rule)
 
 
