@@ -93,28 +93,7 @@ def test_a_level_has_the_standard_deviation_of_the_bases_residuals(method):
         assert share == pytest.approx(0.999, abs=2e-4)
 
 
-def test_the_loss_of_an_untrained_network_is_the_energy_of_velocities():
-    """Residuals have the level's deviation, and so velocities have unit variance at every time."""
-    network = drawing_network("dirac", "jpeg")
-    for parameter in (network.unet.leave.weight, network.unet.leave.bias):
-        torch.nn.init.zeros_(parameter)
-    torch.manual_seed(0)
-    result = objective().loss(network, Batch(crops_of(1, 2, 1, 2, 1, 2)), 0)
-    assert float(result.total.detach()) == pytest.approx(1, abs=0.1)
-    assert float(result.numbers["velocity_error"]) == pytest.approx(float(result.total.detach()))
-
-
-def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are(tmp_path):
-    with pytest.raises(ValueError, match="reduced_share"):
-        objective(reduced_share=0.5)
-    night = load_recipe("night")
-    first = replace(night.stages[0], reduced_share=0.5)
-    recipe = replace(night, stages=(first, *night.stages[1:]))
-    (run,) = suite("generative", recipe, tmp_path, ["dirac-jpeg"])
-    assert {stage.reduced_share for stage in run.recipe.stages} == {0.0}
-
-
-def test_times_and_levels_are_shared_out_evenly_and_drawn_anew():
+def test_times_and_levels_are_drawn_evenly_and_an_untrained_loss_is_the_energy_of_velocities():
     network, diffusion_objective = drawing_network("dirac", "jpeg"), objective()
     levels, times = diffusion_objective._random_levels(network, 0)
     assert sorted(levels) == [0, 0, 1, 1, 2, 2]
@@ -122,6 +101,13 @@ def test_times_and_levels_are_shared_out_evenly_and_drawn_anew():
     later_levels, later = diffusion_objective._random_levels(network, 1)
     assert not np.array_equal(times, later)
     assert [*levels, *later_levels] != [*levels, *levels]
+    # Residuals have the level's deviation, and so velocities have unit variance at every time.
+    for parameter in (network.unet.leave.weight, network.unet.leave.bias):
+        torch.nn.init.zeros_(parameter)
+    torch.manual_seed(0)
+    result = diffusion_objective.loss(network, Batch(crops_of(1, 2, 1, 2, 1, 2)), 0)
+    assert float(result.total.detach()) == pytest.approx(1, abs=0.1)
+    assert float(result.numbers["velocity_error"]) == pytest.approx(float(result.total.detach()))
 
 
 def test_steps_lower_the_loss_that_validation_sees():
@@ -156,7 +142,7 @@ def test_a_network_that_was_not_measured_is_refused():
             objective().loss(network, Batch(crops_of(1)), 0)
 
 
-def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
+def test_members_that_cannot_be_are_refused_and_crops_never_reduced(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     recipe = load_recipe("smoke")
     for member, kind, reported in (
@@ -167,3 +153,10 @@ def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
     ):
         with pytest.raises(kind, match=reported):
             suite("generative", recipe, tmp_path, [member])
+    with pytest.raises(ValueError, match="reduced_share"):
+        objective(reduced_share=0.5)
+    night = load_recipe("night")
+    first = replace(night.stages[0], reduced_share=0.5)
+    recipe = replace(night, stages=(first, *night.stages[1:]))
+    (run,) = suite("generative", recipe, tmp_path, ["dirac-jpeg"])
+    assert {stage.reduced_share for stage in run.recipe.stages} == {0.0}
