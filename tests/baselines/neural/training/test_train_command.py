@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -16,16 +17,16 @@ import torch
 from baselines.commands.training import losses_table, make_log, report_text, select_device
 from baselines.neural.card import load_card, save_card
 from baselines.neural.checkpoint import load_checkpoint
+from baselines.neural.costs import costs
 from baselines.neural.network_codec import BUNDLED
-from baselines.neural.training.run import read_reports
+from baselines.neural.training.run import TrainingRun, read_reports
+from baselines.neural.training.trainer import stage_costs
 from benchmark.commands import output
 from benchmark.errors import Unavailable, UsageError
-from support.networks.tiny_checkpoint import NAMED
+from support.networks.tiny_checkpoint import NAMED, TINY
 from support.processes import started_bench, until
-from support.training.fixtures import recipe_of
+from support.training.fixtures import of_journal, photographs, recipe_of, train_toy
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
-
-STEPS = 4  # in the recipe's two stages
 
 
 @pytest.fixture(scope="module")
@@ -52,40 +53,23 @@ def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(pl
     folder, process = unbroken
     assert process.exit_code == 0
     loaded = load_checkpoint(folder / "ours.safetensors")
-    assert (loaded.card.steps, loaded.network.sizes) == (STEPS, NAMED["tiny"])
+    assert (loaded.card.steps, loaded.network.sizes) == (4, NAMED["tiny"])
     assert loaded.tables
     data = f"{place.name}/photos"
     assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"
     words = f"--recipe {place}/recipe.toml --data {place}/photos --validation {place}/unseen"
     assert loaded.card.command == f"bench train {words}"  # else fewer are trained on
     assert f"checkpoint {loaded.card.sha256[:8]}, finished, 4 steps" in process.stdout
-
-
-def test_what_is_finished_is_not_trained_again(place, unbroken):
-    folder, _ = unbroken
     time_before = (folder / "state.pt").stat().st_mtime_ns
     second_run = bench(*training(place, folder))
     assert second_run.stdout == f"{folder}/ours.safetensors: already finished, 4 steps\n"
     assert (folder / "state.pt").stat().st_mtime_ns == time_before
 
 
-def test_a_seed_takes_the_place_of_the_recipes(place, unbroken, tmp_path):
-    recipe = write_recipe(tmp_path / "seven.toml", seed=7)
-    bench(*training(place, tmp_path / "there", recipe=recipe))
-    bench(*training(place, tmp_path / "here", "--seed", 7))
-    first, moved_run, second_run = (
-        load_checkpoint(folder / "ours.safetensors").card
-        for folder in (unbroken[0], tmp_path / "there", tmp_path / "here")
-    )
-    assert (second_run.sha256, second_run.seed) == (moved_run.sha256, 7)
-    assert first.sha256 != second_run.sha256
-    assert "--seed 7" in second_run.command
-
-
 def test_the_losses_are_a_drawing_and_a_table_of_the_journals_numbers(unbroken):
     folder, _ = unbroken
-    table = pl.read_csv(folder / "losses.csv")
     assert (folder / "losses.png").stat().st_size > 0
+    table = pl.read_csv(folder / "losses.csv")
     assert table["run_step"].to_list() == [1, 2, 3, 4]
     assert table["crops"].to_list() == [2, 4, 6, 8]
     assert table["stage"].to_list() == [1, 1, 2, 2]
@@ -93,6 +77,17 @@ def test_the_losses_are_a_drawing_and_a_table_of_the_journals_numbers(unbroken):
     assert table["loss"].to_list() == [line["loss"] for line in lines]
     assert table["discriminator"].null_count() == 2
     assert table["validation_loss"].to_list()[1] == lines[1]["validation_loss"]
+
+
+def test_a_seed_takes_the_place_of_the_recipes(place, unbroken, tmp_path):
+    recipe = write_recipe(tmp_path / "seven.toml", seed=7)
+    bench(*training(place, tmp_path / "there", recipe=recipe))
+    bench(*training(place, tmp_path / "here", "--seed", 7))
+    folders = unbroken[0], tmp_path / "there", tmp_path / "here"
+    first, by_recipe, by_option = (load_card(path / "ours.safetensors") for path in folders)
+    assert (by_option.sha256, by_option.seed) == (by_recipe.sha256, 7)
+    assert first.sha256 != by_option.sha256
+    assert "--seed 7" in by_option.command
 
 
 def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
@@ -145,12 +140,26 @@ def test_the_first_line_has_the_precision_of_the_stage_to_come(place, tmp_path, 
     assert "2 of 4 steps (50 %), stage 1 of 2, step 2, on cpu in that of realism" in lines[2]
 
 
-def test_photographs_held_out_that_cannot_be_read_are_named(place, tmp_path):
+def test_photographs_weights_and_folders_that_cannot_be_used_are_named(place, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"")
     recipe = place / "recipe.toml"
     with pytest.raises(UsageError, match=r"validation .*\.png"):
         bench("train", "--recipe", recipe, "--data", tmp_path, "--out", tmp_path / "run")
+    recipe = write_recipe(tmp_path / "recipe.toml")
+    recipe.write_text(recipe.read_text() + "lpips_per_beta = 0.390625\n")
+    with pytest.raises(Unavailable, match="alexnet"):
+        bench(*training(place, tmp_path / "r", recipe=recipe))
+    assert not (tmp_path / "r").exists()
+    folder = tmp_path / "used"
+    folder.mkdir()
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(UsageError, match="used is being trained"):
+        bench(*training(place, folder))
+    os.close(handle)
+    with pytest.raises(UsageError, match=r"recipe.toml .*file"):
+        bench(*training(place, place / "recipe.toml"))
 
 
 def test_a_signal_stops_a_run_after_a_step_with_everything_saved(place, tmp_path):
@@ -179,27 +188,7 @@ def test_a_card_that_is_named_is_torchs_current_one(monkeypatch):
     assert current == ["cuda:1"]
 
 
-def test_weights_that_the_last_stage_needs_are_missed_before_the_first(place, tmp_path):
-    recipe = write_recipe(tmp_path / "recipe.toml")
-    recipe.write_text(recipe.read_text() + "lpips_per_beta = 0.390625\n")
-    with pytest.raises(Unavailable, match="alexnet"):
-        bench(*training(place, tmp_path / "r", recipe=recipe))
-    assert not (tmp_path / "r").exists()
-
-
-def test_a_folder_in_use_or_that_is_a_file_is_refused(place, tmp_path):
-    folder = tmp_path / "used"
-    folder.mkdir()
-    handle = os.open(folder, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(UsageError, match="used is being trained"):
-        bench(*training(place, folder))
-    os.close(handle)
-    with pytest.raises(UsageError, match=r"recipe.toml .*file"):
-        bench(*training(place, place / "recipe.toml"))
-
-
-def test_a_report_is_shown_with_what_it_has_and_the_time_left():
+def test_reports_have_the_time_left_and_are_shown_each_minute_and_at_the_end(capsys, monkeypatch):
     report = {
         "stage": 0, "step": 75, "loss": 2, "bpp": 0.25, "skipped": 1,
         "steps_per_second": 0.25, "crops_per_second": 1.0,
@@ -210,9 +199,6 @@ def test_a_report_is_shown_with_what_it_has_and_the_time_left():
         "1 steps skipped"
     )
     assert "2.2 h left" in report_text(report, recipe_of(*stages))  # and 1000 x 8 of the next stage
-
-
-def test_progress_is_a_line_at_once_one_a_minute_and_the_last(capsys, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(output, "monotonic", lambda: clock[0])
     log = make_log((), False, Path("smoke"), recipe_of({"steps": 100, "batch": 4}))
@@ -255,29 +241,20 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint(start_folder, initialis
     assert checkpoint.card.crops == start_checkpoint.card.crops + 2
     assert checkpoint.card.steps == start_checkpoint.card.steps + 1
     assert f"{checkpoint.card.crops} crops in all" in checkpoint.card.training
-    assert (
-        f"begun from checkpoint {start_checkpoint.card.sha256[:8]} of 8 crops"
-        in checkpoint.card.training_data
-    )
+    begun = f"begun from checkpoint {start_checkpoint.card.sha256[:8]} of 8 crops"
+    assert begun in checkpoint.card.training_data
     assert f"--start {first}" in checkpoint.card.command
 
 
-def test_a_run_resumes_only_from_the_checkpoint_that_it_began_with(start_folder):
+def test_a_run_resumes_from_its_own_start_and_says_as_little_of_training(start_folder):
     first = start_folder / "unbroken" / "ours.safetensors"
     bench(*words(start_folder, "still", "again", "--start", first, "--max-minutes", "0"))
     with pytest.raises(UsageError, match="start differs"):
         bench(*words(start_folder, "still", "again"))
     copy(first, start_folder / "moved.safetensors")
     bench(*words(start_folder, "still", "again", "--start", start_folder / "moved.safetensors"))
-    card = json.loads((start_folder / "again" / "ours.json").read_text())
-    assert card["crops"] == 10
-
-
-def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(start_folder):
-    first, mailed = (
-        start_folder / "unbroken" / "ours.safetensors",
-        start_folder / "mailed.safetensors",
-    )
+    assert card(start_folder / "again" / "ours.safetensors")["crops"] == 10
+    mailed = start_folder / "mailed.safetensors"
     copy(first, mailed)
     save_card(mailed, replace(load_card(first), steps=None, crops=0, training_data="unknown"))
     bench(*words(start_folder, "still", "unknown", "--start", mailed))
@@ -292,10 +269,7 @@ def test_a_card_does_not_say_less_than_its_start_that_training_is_unknown(start_
         (("--start", "damaged.safetensors"), "damaged.safetensors is"),
         (("--start", "recipe.toml"), "recipe.toml .*recipe.json"),
         (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave it out"),
-        (
-            ("--start", BUNDLED / "elic-1.safetensors.xz"),
-            "elic-1.safetensors.xz .*tiny",
-        ),
+        (("--start", BUNDLED / "elic-1.safetensors.xz"), "elic-1.safetensors.xz .*tiny"),
     ],
 )
 def test_a_start_that_cannot_be_is_told_in_a_sentence(start_folder, monkeypatch, options, message):
@@ -306,3 +280,55 @@ def test_a_start_that_cannot_be_is_told_in_a_sentence(start_folder, monkeypatch,
     with pytest.raises(UsageError, match=message):
         bench(*words(start_folder, "recipe", "refused", *options))
     assert not (start_folder / "refused").exists()
+
+
+def cost_of(tmp_path, **stage):
+    recipe = recipe_of({"crop_px": 128, **stage})
+    (cost,) = stage_costs(TrainingRun(tmp_path, tmp_path, recipe), "cpu", photographs())
+    return cost
+
+
+def test_a_step_has_the_work_of_three_forward_passes_of_its_crops(tmp_path):
+    small, large = (cost_of(tmp_path, batch=batch) for batch in (2, 6))
+    assert large.macs == pytest.approx(3 * small.macs, rel=1e-3)
+    parts = costs("crdr", TINY)
+    forwards = sum(part.macs_per_pixel for part in parts.values()) * 2 * 128**2
+    assert small.macs == pytest.approx(3 * forwards, rel=0.1)
+    assert min(small.seconds, large.seconds) > 0
+    assert (small.objective, small.steps, small.memory_bytes) == ("multi_rate", 3, 0)
+
+
+def test_the_command_prints_each_stage_of_the_device_at_hand_and_writes_nothing(tmp_path):
+    write_photographs(tmp_path)
+    write_recipe(tmp_path / "recipe.toml")
+    output = bench(*training(tmp_path, tmp_path / "run", "--check", "--device", "cpu")).stdout
+    assert not (tmp_path / "run").exists()
+    assert "each stage on cpu" in output
+    pattern = r"stage \d, (\w+): 2 steps, .* per step, .* steps/s, [\d.e-]+ hours"
+    assert re.findall(pattern, output) == ["multi_rate", "realism"]
+
+
+RECIPE = recipe_of({"steps": 3}, {"steps": 2}, report_every_steps=1)
+FUNCTION = """
+from pathlib import Path
+
+seen = []
+
+def log(report):
+    seen.append((report["run_step"], report["loss"]))
+    Path("seen.txt").write_text(repr(seen))
+"""
+
+
+def test_reports_are_given_to_the_users_function_whose_fault_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(FUNCTION)
+    run = tmp_path / "run"
+    train_toy(run, RECIPE, log=partial(make_log, ["mine.py:log"], True))
+    losses = of_journal(run, "loss")
+    assert eval((tmp_path / "seen.txt").read_text()) == list(zip(range(1, 6), losses, strict=True))
+    path = tmp_path / "bad.py"
+    path.write_text("def log(report):\n    report['nothing']\n")
+    log = make_log([f"{path}:log"], True, tmp_path, RECIPE)
+    with pytest.raises(UsageError, match=r"bad\.py.*KeyError"):
+        log({"stage": 0, "step": 1})
