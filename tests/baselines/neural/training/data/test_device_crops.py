@@ -4,31 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.training.photographs import (
-    CropSampler,
-    DeviceCrops,
-    draw_crops,
-    reflect,
-)
+from baselines.neural.training.photographs import CropSampler, DeviceCrops, draw_crops, reflect
 from support.networks.stand_in_gpu import stand_in_gpu
 from support.training.fixtures import CPU, photographs
-
-EACH = 12
-
-
-def crops_of(side_px, reduced_share, step):
-    drawing = CropSampler(photographs(), side_px, 1, reduced_share)
-    stream = DeviceCrops(drawing, lambda step: range(step * EACH, (step + 1) * EACH), CPU)
-    return stream.take(step)
 
 
 @pytest.mark.parametrize("side_px", [40, 64, 128])  # the last are reflected
 @pytest.mark.parametrize("reduced_share", [0.0, 0.5])
 def test_crops_are_those_of_the_processor(side_px, reduced_share):
     """Exactly, unless crops are reduced; the filter's weights differ in the 22nd bit."""
-    crops = crops_of(side_px, reduced_share, step=2)
-    numbers = range(2 * EACH, 3 * EACH)
-    expected = draw_crops(photographs(), side_px, numbers, 1, reduced_share)
+    drawing = CropSampler(photographs(), side_px, 1, reduced_share)
+    crops = DeviceCrops(drawing, lambda step: range(12 * step, 12 * step + 12), CPU).take(2)
+    expected = draw_crops(photographs(), side_px, range(24, 36), 1, reduced_share)
     assert (crops.dtype, crops.shape) == (torch.uint8, expected.shape)
     difference = (crops.int() - expected.int()).abs()
     assert int(difference.max()) <= (1 if reduced_share else 0)

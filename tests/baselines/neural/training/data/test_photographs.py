@@ -63,15 +63,13 @@ def test_a_folder_that_does_not_fit_into_memory_gives_the_crops_of_one_that_does
         assert torch.equal(expected, draw_crops(streamed, side_px, numbers, seed=3))
 
 
-def test_looking_at_a_folder_that_does_not_fit_decodes_nothing(many, reads):
+def test_looking_at_a_large_folder_decodes_nothing_and_the_last_used_are_kept(many, reads):
     streamed = load_photographs([many], BUDGET_BYTES)
     assert (len(streamed), reads) == (MANY, [])
     assert streamed.sides.tolist() == [[SIDE_PX, SIDE_PX]] * MANY
     draw_crops(streamed, 24, range(MANY), seed=1)
     assert sorted(reads) == sorted(path.name for path in many.iterdir()), "once in an epoch"
-
-
-def test_the_photographs_used_last_are_kept(many, reads):
+    reads.clear()
     streamed = load_photographs([many], BUDGET_BYTES // 2)
     for number in (0, 1, 2, 3, 4, 0, 5, 0, 1):
         assert np.array_equal(streamed.decode(number), noise(SIDE_PX, SIDE_PX, number))
@@ -124,7 +122,7 @@ def test_photographs_that_cannot_be_read_are_counted_and_named(damaged, recwarn)
     assert "001.png cannot be read as a photograph" in str(recwarn.pop().message)
 
 
-def test_a_bad_picture_in_an_archive_is_named(tmp_path):
+def test_a_bad_archive_or_picture_in_it_and_a_place_without_photographs_are_named(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         member = tarfile.TarInfo("deep/bad.png")
         member.size = 5
@@ -132,6 +130,16 @@ def test_a_bad_picture_in_an_archive_is_named(tmp_path):
     (path,) = photograph_paths([tmp_path / "a.tar"])
     with pytest.raises(UsageError, match=r"deep/bad\.png .*format$"):
         read_photograph(path)
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "absent"):
+        with pytest.raises(UsageError, match=name):
+            load_photographs([tmp_path / name])
+    for place in ("none.tar", "good.txt"):
+        with pytest.raises(UsageError, match=place):
+            add_photographs(TrainingOptions(), "", [str(tmp_path / place)], None, "cpu")
+    (tmp_path / "bad.tar").write_bytes(os.urandom(2000))
+    with pytest.raises(UsageError, match=r"bad\.tar .*tar"):
+        photograph_paths([tmp_path])
 
 
 def test_crops_are_drawn_ahead_once_per_step_and_none_after_the_last():
@@ -151,47 +159,28 @@ def test_crops_are_drawn_ahead_once_per_step_and_none_after_the_last():
     assert [*stream._pending_crops] == [*range(3, 2 + 16 + 1)], "a step for each reader"
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """Forty flat pictures in two folders, each with a different grey level."""
-    for number in range(40):
-        folder = tmp_path / "photos" / f"part-{number % 2}"
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (70 + number, 66), (number,) * 3).save(folder / f"{number}.png")
-    return tmp_path / "photos"
+def test_one_in_twenty_is_held_out_by_its_name_but_at_least_one_and_at_most_twelve():
+    for count, held_out in {2: 1, 19: 1, 40: 2, 239: 11, 5000: 12}.items():
+        chosen = choose_validation([f"/here/{number}.png" for number in range(count)])
+        assert len(chosen) == held_out
+        moved = choose_validation([f"/there/deep/{n}.png" for n in reversed(range(count))])
+        assert {Path(path).name for path in moved} == {Path(path).name for path in chosen}
 
 
-@pytest.mark.parametrize(("count", "held_out"), [(2, 1), (19, 1), (40, 2), (239, 11), (5000, 12)])
-def test_one_in_twenty_is_held_out_but_at_least_one_and_at_most_twelve(count, held_out):
-    assert len(choose_validation([f"{number}.png" for number in range(count)])) == held_out
-
-
-def test_the_choice_stays_when_folders_move_or_come_in_another_order():
-    first_choice = choose_validation([f"/here/{number}.png" for number in range(100)])
-    second_choice = choose_validation(
-        [f"/there/deep/{number}.png" for number in reversed(range(100))]
-    )
-    assert {path.rpartition("/")[2] for path in first_choice} == {
-        p.rpartition("/")[2] for p in second_choice
-    }
-
-
-def test_what_is_held_out_is_validated_with_and_not_trained_on(photos):
-    session = add_photographs(
-        TrainingOptions(), "", [str(photos / "part-0"), str(photos / "part-1")], None, "cpu"
-    )
+def test_what_is_held_out_or_named_is_validated_with_and_all_else_trained_on(tmp_path):
+    places = [str(tmp_path / name) for name in ("part-0", "part-1")]
+    for number in range(40):  # each with a different grey level
+        Path(places[number % 2]).mkdir(exist_ok=True)
+        picture = Image.new("RGB", (70 + number, 66), (number,) * 3)
+        picture.save(tmp_path / f"part-{number % 2}" / f"{number}.png")
+    session = add_photographs(TrainingOptions(), "", places, None, "cpu")
     trained = load_photographs(session.data, without=session.held_out)
     greys = {int(trained.decode(index)[0, 0, 0]) for index in range(len(trained))}
     validation_greys = {int(pixels[0, 0, 0]) for pixels in session.validation}
     assert (len(greys), len(validation_greys)) == (38, 2)
     assert greys | validation_greys == set(range(40))
     assert len(photograph_paths(session.data)) == 40
-
-
-def test_photographs_that_are_named_leave_all_data_to_training(photos):
-    session = add_photographs(
-        TrainingOptions(), "", [str(photos / "part-0")], str(photos / "part-1"), "cpu"
-    )
+    session = add_photographs(TrainingOptions(), "", places[:1], places[1], "cpu")
     assert (session.held_out, len(session.validation)) == (frozenset(), 20)
 
 
@@ -235,17 +224,7 @@ def test_photographs_of_archives_are_those_of_their_files(many, tmp_path):
     loose = load_photographs(order, BUDGET_BYTES)
     numbers = range(2 * MANY)
     assert torch.equal(draw_crops(packed, 24, numbers, 3), draw_crops(loose, 24, numbers, 3))
-    assert {Path(path).name for path in choose_validation(packed.paths)} == {
-        Path(path).name for path in choose_validation(loose.paths)
-    }
+    chosen = ({Path(path).name for path in choose_validation(s.paths)} for s in (packed, loose))
+    assert next(chosen) == next(chosen)
     session = add_photographs(TrainingOptions(), "", [str(tmp_path / "0.tar")], None, "cpu")
     assert len(photograph_paths(session.data)) == MANY // 2
-
-
-def test_a_place_without_photographs_and_an_archive_that_is_none_are_named(tmp_path):
-    for place in ("none.tar", "good.txt"):
-        with pytest.raises(UsageError, match=place):
-            add_photographs(TrainingOptions(), "", [str(tmp_path / place)], None, "cpu")
-    (tmp_path / "bad.tar").write_bytes(os.urandom(2000))
-    with pytest.raises(UsageError, match=r"bad\.tar .*tar"):
-        photograph_paths([tmp_path])

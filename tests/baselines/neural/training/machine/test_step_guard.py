@@ -5,11 +5,7 @@ import torch
 
 from baselines.neural.card import load_card
 from baselines.neural.training import optimisers
-from baselines.neural.training.optimisers import (
-    Optimisers,
-    deterministic_kernels,
-    kernels_of,
-)
+from baselines.neural.training.optimisers import Optimisers, deterministic_kernels, kernels_of
 from benchmark.errors import UsageError
 from support.processes import in_a_process
 from support.training.fixtures import Toy, learner_of, of_journal, recipe_of, toy, train_toy
@@ -21,7 +17,7 @@ def fused():
     return parameter, torch.optim.Adam([parameter], 0.1, fused=True)
 
 
-def test_soap_waits_for_the_answer_and_leaves_out_a_step():
+def test_soap_and_the_fused_kernel_leave_out_a_step():
     parameter = torch.nn.Parameter(torch.ones(3, 5))
     guard = Optimisers()
     optimiser = guard.soap([parameter], 0.1)
@@ -33,10 +29,6 @@ def test_soap_waits_for_the_answer_and_leaves_out_a_step():
         guard.step(optimiser)
         moved.append(not torch.equal(parameter, value_before))
     assert moved == [False, False, True, True, False], "the first step is for the bases alone"
-
-
-def test_the_fused_kernel_leaves_out_a_step_and_its_count():
-    """The CPU kernel stands in for the GPU's: both read the same tensor."""
     guard = Optimisers()
     (first_parameter, first), (second_parameter, second) = fused(), fused()
     good, bad = torch.zeros(()), torch.ones(())
@@ -61,9 +53,7 @@ def test_the_fused_kernel_leaves_out_a_step_and_its_count():
         (1.0, float("nan"), False),
     ],
 )
-def test_a_step_counts_where_loss_and_gradient_are_finite_and_the_loss_is_not_too_large(
-    norm, loss, counts
-):
+def test_a_step_of_a_finite_gradient_and_no_large_loss_counts(norm, loss, counts):
     optimisers = Optimisers()
     optimisers.decide(torch.tensor(norm), torch.tensor(loss))
     assert optimisers.skipped is not counts
@@ -135,7 +125,7 @@ def test_float32_is_full_whatever_the_user_has_set_and_the_setting_stays(setting
     in_a_process(OTHER_SETTINGS, setting)
 
 
-def test_deterministic_kernels_are_asked_for_while_a_run_trains(tmp_path):
+def test_deterministic_kernels_are_asked_for_and_one_that_lacks_is_one_sentence(tmp_path):
     flags = []
 
     class Watched(Toy):
@@ -147,34 +137,24 @@ def test_deterministic_kernels_are_asked_for_while_a_run_trains(tmp_path):
     assert set(flags) == {True}
     assert not torch.are_deterministic_algorithms_enabled()
 
-
-def test_an_operation_without_a_deterministic_kernel_is_one_sentence():
     def raise_error():
         raise RuntimeError("put_ does not have a deterministic implementation, but you set ...")
 
-    with (
-        pytest.raises(UsageError, match=r"--deterministic .*put_"),
-        deterministic_kernels(True),
-    ):
+    with pytest.raises(UsageError, match=r"--deterministic .*put_"), deterministic_kernels(True):
         raise_error()
     with pytest.raises(RuntimeError, match="shapes"), deterministic_kernels(True):
         raise RuntimeError("shapes differ")
 
 
-def set_processor(monkeypatch, *, with_bfloat16):
-    monkeypatch.setattr(optimisers, "has_bfloat16", lambda _device: with_bfloat16)
-
-
 def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", 2, 0, autocast="true")
-    words = training(tmp_path, tmp_path / "run")
-    set_processor(monkeypatch, with_bfloat16=True)
-    first = bench(*words, "--max-minutes", 0).stderr.splitlines()[0]
-    assert first == "run: 0 of 2 steps (0 %), on cpu in bfloat16"
-    set_processor(monkeypatch, with_bfloat16=False)
-    second = bench(*words).stderr.splitlines()[0]
-    assert second.endswith("on cpu in float32, since the CPU has no bfloat16 instructions")
+    words, first_lines = training(tmp_path, tmp_path / "run"), []
+    for with_bfloat16 in (True, False):
+        monkeypatch.setattr(optimisers, "has_bfloat16", lambda _, answer=with_bfloat16: answer)
+        first_lines.append(bench(*words, "--max-minutes", 0).stderr.splitlines()[0])
+    assert first_lines[0] == "run: 0 of 2 steps (0 %), on cpu in bfloat16"
+    assert first_lines[1].endswith("on cpu in float32, since the CPU has no bfloat16 instructions")
     card = load_card(tmp_path / "run" / "ours.safetensors")
     assert card.precision_steps == {"bfloat16": 1, "float32": 1}
     assert of_journal(tmp_path / "run", "precision") == ["bfloat16", "float32"]
