@@ -41,33 +41,30 @@ def hific(tmp_path, photo):
     return tmp_path
 
 
-def test_sizes_and_pictures_are_those_on_disk(hific, photo):
+def test_sizes_and_pictures_are_those_on_disk_and_the_sweep_is_by_mean_size(hific, photo):
     codec = Folder(path=str(hific))
-    declared = codec.declared("kodim01.png", HIGH)
-    assert declared.num_bytes == 9000
-    assert np.array_equal(declared.decoded, photo)
-    nested = codec.declared("mobile/a.b.png", LOW)
+    for image in ("kodim01", "kodim01.png", "kodim01.PNG", "kodim01.jpg"):
+        assert codec.declared(image, HIGH).num_bytes == 9000
+    assert np.array_equal(codec.declared("kodim01.png", HIGH).decoded, photo)
+    nested = codec.declared("mobile/a.b", LOW)
     assert nested.num_bytes == 12000
     assert np.array_equal(nested.decoded, photo + np.uint8(1))
-
-
-@pytest.mark.parametrize("image", ["kodim01", "kodim01.png", "kodim01.PNG", "kodim01.jpg"])
-def test_the_extension_of_the_source_does_not_matter(hific, image):
-    assert Folder(path=str(hific)).declared(image, HIGH).num_bytes == 9000
-
-
-def test_the_sweep_is_the_settings_by_mean_size(hific):
-    assert Folder(path=str(hific)).sweep == (LOW, HIGH)
+    assert codec.sweep == (LOW, HIGH)
     falling = write_sizes(hific, "kodim01,1,900", "kodim01,2,500", "kodim01,3,700")
     assert [setting.value for setting in falling.sweep] == [2, 3, 1]
 
 
-def test_a_column_may_name_the_file(hific, photo):
+def test_a_column_may_name_the_file_and_an_image_begin_with_a_hash(hific, photo, tmp_path):
     save(hific / "other" / "first.png", 255 - photo)
     header = "num_bytes,file,image,remark,setting"
     codec = write_sizes(hific, "7,other/first.png,kodim01,,3", "8,,mobile/a.b,,3", header=header)
     assert np.array_equal(codec.declared("kodim01", HIGH).decoded, 255 - photo)
     assert np.array_equal(codec.declared("mobile/a.b", HIGH).decoded, photo + np.uint8(1))
+    save(tmp_path / "3" / "#1.png", photo)
+    lines = "# made by me, with b.png", "#1.PNG;3;9000", "#comment", "#,", "## c.png;3;2"
+    codec = write_sizes(tmp_path, *lines, header="image;setting;num_bytes")
+    assert codec.declared("#1.png", HIGH).num_bytes == 9000
+    assert codec.sweep == (HIGH,)
 
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
@@ -79,14 +76,6 @@ def test_both_forms_of_a_letter_are_one_name(stored, listed, requested_name, tmp
     assert codec.declared(f"{normalize(requested_name, 'Café')}.png", HIGH).num_bytes == 9000
     with pytest.raises(BadOption, match=r"line 3 .* repeats line 2"):
         write_sizes(tmp_path, *(f"{normalize(form, 'Café')}.png,3,9" for form in ("NFC", "NFD")))
-
-
-def test_a_line_whose_image_begins_with_a_hash_is_not_a_comment(tmp_path, photo):
-    save(tmp_path / "3" / "#1.png", photo)
-    lines = "# made by me, with b.png", "#1.PNG;3;9000", "#comment", "#,", "## c.png;3;2"
-    codec = write_sizes(tmp_path, *lines, header="image;setting;num_bytes")
-    assert codec.declared("#1.png", HIGH).num_bytes == 9000
-    assert codec.sweep == (HIGH,)
 
 
 ODD = ["u\u2028x.png", "v\x0bx.png", "n\x85x.png", "g\x1dx.png", "c\rx.png", "# 1.png", "#1"]
@@ -102,20 +91,16 @@ def test_every_name_that_csv_can_have_is_found(tmp_path, photo, image):
     assert Folder(path=str(tmp_path)).declared(image, HIGH).num_bytes == 90 + ODD.index(image)
 
 
-def test_a_spec_on_the_command_line_makes_one(hific):
+def test_a_spec_on_the_command_line_makes_one_whose_rows_say_that_bytes_are_declared(hific):
     (hific / "sizes.csv").rename(hific / "bytes.csv")
     codec = load_codec(parse_codec(f"folder:path={hific}:csv=bytes.csv:name=HiFiC"))
     assert codec.name == "HiFiC"
     assert codec.declared("kodim01", HIGH).num_bytes == 9000
-
-
-def test_rows_say_that_their_bytes_are_declared(hific):
-    info = Folder(path=str(hific), name="HiFiC").describe()
-    assert info.caveat == "bytes=declared"
-    assert info.version == "HiFiC, coded elsewhere"
-    for call in (lambda codec: codec.encode(None, HIGH), lambda codec: codec.decode(b"anything")):
-        with pytest.raises(Unavailable, match="folder does not encode"):
-            call(Folder(path=str(hific)))
+    info = codec.describe()
+    assert (info.caveat, info.version) == ("bytes=declared", "HiFiC, coded elsewhere")
+    for call in (lambda: codec.encode(None, HIGH), lambda: codec.decode(b"anything")):
+        with pytest.raises(Unavailable, match="HiFiC does not encode"):
+            call()
 
 
 def test_the_fingerprint_follows_sizes_and_pictures_and_not_their_place(hific, photo):
@@ -156,14 +141,8 @@ HEADER = "image,setting,num_bytes\n"
             (f"{HEADER}a,1,7\na,2,{size}\n", f"^line 3 of .*sizes.csv: num_bytes .*'{size}'")
             for size in ("0", "-5", "12.5", "", "9" * 5000, "9" * 19, "000", "٣")
         ),
-        (
-            HEADER + "a,1,7\na,best,7\n",
-            "^line 3 of .*sizes.csv: setting .*'best'",
-        ),
-        (
-            HEADER + "a,1,7\na,nan,7\n",
-            "^line 3 of .*sizes.csv: setting .*'nan'",
-        ),
+        (HEADER + "a,1,7\na,best,7\n", "^line 3 of .*sizes.csv: setting .*'best'"),
+        (HEADER + "a,1,7\na,nan,7\n", "^line 3 of .*sizes.csv: setting .*'nan'"),
         (HEADER + "a,0_3,7\n", "setting .*'0_3'"),
         (HEADER + "a,1,7\n,2,7\n", "^line 3 of .*sizes.csv .*image"),
         (HEADER + "a.png,1,7\nb.png,1,7\na,1.0,8\n", r"^line 4 of .*csv repeats line 2$"),
@@ -220,19 +199,27 @@ def test_a_picture_that_would_not_be_the_reconstruction_is_refused(hific, conten
         Folder(path=str(hific)).declared("kodim01", HIGH)
 
 
-def test_an_animation_is_refused(hific, photo):
+def test_an_animation_or_a_name_that_no_file_can_have_is_refused(hific, photo, tmp_path):
     frames = [Image.fromarray(photo), Image.fromarray(255 - photo)]
     frames[0].save(hific / "3" / "kodim01.png", save_all=True, append_images=frames[1:])
     with pytest.raises(ImageRefused, match=r"kodim01\.png .*animation"):
         Folder(path=str(hific)).declared("kodim01", HIGH)
+    codec = write_sizes(tmp_path, "a.png,1,9,b\0c.png", header="image,setting,num_bytes,file")
+    with pytest.raises(ImageRefused, match=r"b\0c\.png .* cannot be read"):
+        codec.declared("a.png", Setting("setting", 1))
 
 
-def test_a_picture_made_by_hand_is_read_where_nothing_is_wrong_with_it(hific):
-    (hific / "3" / "kodim01.png").write_bytes(one_pixel(8, 2, bytes([1, 2, 3])))
-    declared = Folder(path=str(hific)).declared("kodim01", HIGH)
-    assert declared.decoded.tolist() == [[[1, 2, 3]]]
-    (hific / "3" / "kodim01.png").write_bytes(one_pixel(1, 0, b"\x80"))
-    assert Folder(path=str(hific)).declared("kodim01", HIGH).decoded.tolist() == [[[255] * 3]]
+def test_a_picture_without_a_fault_is_read_as_a_source_is(hific, photo):
+    picture, codec = hific / "3" / "kodim01.png", Folder(path=str(hific))
+    for contents, expected in (
+        (one_pixel(8, 2, bytes([1, 2, 3])), [1, 2, 3]),
+        (one_pixel(1, 0, b"\x80"), [255] * 3),
+    ):
+        picture.write_bytes(contents)
+        assert codec.declared("kodim01", HIGH).decoded.tolist() == [[expected]]
+    alpha = np.full((*photo.shape[:2], 1), 255, np.uint8)
+    save(picture, np.concatenate([photo, alpha], axis=2))
+    assert np.array_equal(codec.declared("kodim01", HIGH).decoded, photo)
 
 
 @pytest.mark.parametrize("name", ["../out.png", "{}/out.png", "a/../../out.png", "a\\out.png"])
@@ -246,12 +233,6 @@ def test_a_picture_outside_the_folder_is_refused_and_not_read(tmp_path, name):
     fingerprint_before = codec.describe().fingerprint
     save(tmp_path / "out.png", np.ones((8, 8, 3), np.uint8))
     assert codec.describe().fingerprint == fingerprint_before
-
-
-def test_a_name_that_no_file_can_have_is_a_refused_picture(tmp_path):
-    codec = write_sizes(tmp_path, "a.png,1,9,b\0c.png", header="image,setting,num_bytes,file")
-    with pytest.raises(ImageRefused, match=r"b\0c\.png .* cannot be read"):
-        codec.declared("a.png", Setting("setting", 1))
 
 
 @pytest.mark.parametrize(
@@ -294,9 +275,3 @@ def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shar
 def test_usual_forms_of_csv_are_read(hific, text):
     (hific / "sizes.csv").write_bytes(text.encode())
     assert Folder(path=str(hific)).declared("kodim01.png", HIGH).num_bytes == 9000
-
-
-def test_an_opaque_rgba_png_is_read_as_a_source_is(hific, photo):
-    alpha = np.full((*photo.shape[:2], 1), 255, np.uint8)
-    save(hific / "3" / "kodim01.png", np.concatenate([photo, alpha], axis=2))
-    assert np.array_equal(Folder(path=str(hific)).declared("kodim01", HIGH).decoded, photo)

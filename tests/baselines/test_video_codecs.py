@@ -60,12 +60,9 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
     """Return the stream's units with their counts, and the last value of every field."""
     source = ["-hide_banner", "-nostdin", "-f", case.codec.stream, "-i", "pipe:0", "-map", "0:0"]
     trace = ["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]
-    reported = run_program(
-        [find_ffmpeg("a test"), *source, *trace],
-        timeout_seconds=60,
-        stdin=data[case.header :],
-        include_stderr=True,
-    ).decode()
+    words = [find_ffmpeg("a test"), *source, *trace]
+    options = {"timeout_seconds": 60, "include_stderr": True}
+    reported = run_program(words, stdin=data[case.header :], **options).decode()
     lines = re.findall(r"\[trace_headers @ \w+\] (.*)", reported)
     packet = next(index for index, line in enumerate(lines) if line.startswith("Packet: "))
     units: Counter[str] = Counter()
@@ -80,41 +77,30 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
 
 
 @pytest.mark.parametrize("qp", [47, 22])
-def test_every_block_is_coded_with_the_qp_asked_for(case, qp, crop):
-    data = case.codec.encode(crop, Setting("qp", qp))
-    _, fields = headers(case, data)
-    if case.codec.stream == "hevc":
-        assert 26 + fields["init_qp_minus26"] + fields["slice_qp_delta"] == qp
-        assert fields["cu_qp_delta_enabled_flag"] == 0
-    elif case.codec.stream == "h264":
-        assert 26 + fields["pic_init_qp_minus26"] + fields["slice_qp_delta"] == qp
-    else:
-        assert 26 + fields["pps_init_qp_minus26"] + fields["sh_qp_delta"] == qp
-        assert fields["pps_cu_qp_delta_enabled_flag"] == 0
-
-
-def test_a_stream_is_parameter_sets_and_one_picture(case, crop):
+def test_a_stream_is_one_picture_of_the_stated_format_coded_with_the_qp_asked_for(case, qp, crop):
     """No supplemental enhancement information, which is where x265 puts 2 kB of its settings."""
-    data = case.codec.encode(crop, Setting("qp", 22))
+    data = case.codec.encode(crop, Setting("qp", qp))
     units, fields = headers(case, data)
-    assert set(units) <= PARAMETER_SETS_AND_PICTURE[case.codec.stream]
+    stream = case.codec.stream
+    assert set(units) <= PARAMETER_SETS_AND_PICTURE[stream]
     assert units["Slice Segment Header"] + units["Slice Header"] == 1
     assert not re.search(rb"[ -~]{12,}", data[:100])
-    timing = {name: value for name, value in fields.items() if "timing" in name}
-    assert set(timing.values()) <= ({1} if case.codec.stream == "h264" else {0})
-
-
-def test_the_stream_says_bt709_full_range_and_its_format(case, crop):
-    _, fields = headers(case, case.codec.encode(crop, Setting("qp", 37)))
-    if case.codec.stream != "vvc":
-        depth = 10 if "10 bits" in case.codec.describe().command else 8
-        chroma = 1 if "YCbCr 420" in case.codec.describe().command else 3
-        assert fields["video_full_range_flag"] == fields["matrix_coefficients"] == 1
-        assert fields["bit_depth_luma_minus8"] == fields["bit_depth_chroma_minus8"] == depth - 8
-        assert fields["chroma_format_idc"] == chroma
-    else:
+    timing = {value for name, value in fields.items() if "timing" in name}
+    assert timing <= ({1} if stream == "h264" else {0})
+    if stream == "vvc":
+        assert 26 + fields["pps_init_qp_minus26"] + fields["sh_qp_delta"] == qp
+        assert fields["pps_cu_qp_delta_enabled_flag"] == 0
         assert fields["vui_full_range_flag"] == fields["vui_matrix_coeffs"] == 1
         assert (fields["sps_bitdepth_minus8"], fields["sps_chroma_format_idc"]) == (2, 1)
+        return
+    initial = "pic_init_qp_minus26" if stream == "h264" else "init_qp_minus26"
+    assert 26 + fields[initial] + fields["slice_qp_delta"] == qp
+    assert stream == "h264" or fields["cu_qp_delta_enabled_flag"] == 0
+    command = case.codec.describe().command
+    depth = 10 if "10 bits" in command else 8
+    assert fields["video_full_range_flag"] == fields["matrix_coefficients"] == 1
+    assert fields["bit_depth_luma_minus8"] == fields["bit_depth_chroma_minus8"] == depth - 8
+    assert fields["chroma_format_idc"] == (1 if "YCbCr 420" in command else 3)
 
 
 HASHES = {
@@ -132,15 +118,10 @@ def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, photo, monkeypatch
     """The encoder writes an MD5 of its reconstruction, which the decoder checks."""
     options = (*codec._options[:-2], *HASHES[codec.stream])
     monkeypatch.setattr(codec, "_options", options)
-    data = codec.encode(photo, Setting("qp", 32))[2 if codec.stream == "hevc" else 0 :]
+    data = codec.encode(photo, Setting("qp", 32))[3 if codec.stream == "hevc" else 1 :]
     verify = ["-hide_banner", "-nostdin", "-loglevel", "debug", "-err_detect", "crccheck"]
-    source = ["-f", codec.stream, "-i", "pipe:0", "-f", "null", "-"]
-    log = run_program(
-        [find_ffmpeg("a test"), *verify, *source],
-        timeout_seconds=60,
-        stdin=data[1:],
-        include_stderr=True,
-    ).decode()
+    words = [find_ffmpeg("a test"), *verify, "-f", codec.stream, "-i", "pipe:0", "-f", "null", "-"]
+    log = run_program(words, timeout_seconds=60, stdin=data, include_stderr=True).decode()
     verdicts = re.findall(r"Verifying checksum.*", log)
     assert verdicts
     assert all("correct" in verdict and "mismatch" not in verdict for verdict in verdicts)
@@ -198,28 +179,19 @@ def test_an_ffmpeg_that_does_not_run_or_lacks_the_codec_is_unavailable(pretend):
         X265()
 
 
-def test_the_planes_of_a_picture_come_back():
+def test_the_planes_of_a_picture_come_back_and_a_header_without_two_sides_is_refused():
     planes = np.arange(5 * 3 + 2 * 3 * 2, dtype=np.uint8).tobytes()
     picture = read_y4m(b"YUV4MPEG2 W5 H3 C420jpeg XCOLORRANGE=FULL\nFRAME\n" + planes)
     assert picture.planes.luma.shape == (3, 5)
     assert picture.planes.luma.tobytes() == planes[:15]
     assert (picture.depth, picture.full_range) == (8, True)
-
-
-@pytest.mark.parametrize(
-    "words", ["W5", "H3", "W5 H", "W5 Hthree", "W0 H3", "W5 H-3", "W5 H+3", f"W5 H{'9' * 5000}"]
-)
-def test_a_header_without_two_sides_is_refused(words):
-    with pytest.raises(CorruptStream, match="picture in 4:4:4"):
-        read_y4m(f"YUV4MPEG2 {words} C444\nFRAME\n".encode() + bytes(45))
+    wrong = ["W5", "H3", "W5 H", "W5 Hthree", "W0 H3", "W5 H-3", "W5 H+3", f"W5 H{'9' * 5000}"]
+    for words in wrong:
+        with pytest.raises(CorruptStream, match="picture in 4:4:4"):
+            read_y4m(f"YUV4MPEG2 {words} C444\nFRAME\n".encode() + bytes(45))
 
 
 CRF = Setting("crf", 34)
-
-
-def avif_properties(data: bytes) -> dict[bytes, bytes]:
-    """Return the properties of the only item (ISO/IEC 23008-12, 9.3; `meta` is a full box)."""
-    return boxes(boxes(boxes(boxes(data)[b"meta"][4:])[b"iprp"])[b"ipco"])
 
 
 @pytest.mark.parametrize("depth", [8, 10])
@@ -230,7 +202,8 @@ def test_avif_is_coded_as_stated_and_holds_one_bare_item(photo, subsampling, pro
     data = AVIF(subsampling=subsampling, depth=depth, speed=6).encode(photo, CRF)
     assert boxes(data).keys() == {b"ftyp", b"meta", b"mdat"}
     assert boxes(boxes(data)[b"meta"][4:]).keys() == {b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp"}
-    properties = avif_properties(data)
+    # ISO/IEC 23008-12, 9.3; `meta` is a full box
+    properties = boxes(boxes(boxes(boxes(data)[b"meta"][4:])[b"iprp"])[b"ipco"])
     assert properties.keys() == {b"ispe", b"pixi", b"av1C", b"colr"}
     assert struct.unpack(">4xII", properties[b"ispe"]) == (203, 181)
     assert properties[b"pixi"][4:] == bytes((3, depth, depth, depth))
@@ -244,9 +217,7 @@ def test_avif_is_coded_as_stated_and_holds_one_bare_item(photo, subsampling, pro
 @pytest.mark.parametrize(
     ("subsampling", "depth", "max_difference"), [(444, 8, 1), (444, 10, 2), (420, 8, 60)]
 )
-def test_another_decoder_makes_the_same_picture_of_an_avif_file(
-    photo, subsampling, depth, max_difference
-):
+def test_another_decoder_agrees_on_avif(photo, subsampling, depth, max_difference):
     """libavif reads the file's colour properties; in 4:2:0 it interpolates chroma differently."""
     codec = AVIF(subsampling=subsampling, depth=depth, speed=6)
     data = codec.encode(photo[:180, :201], CRF)
