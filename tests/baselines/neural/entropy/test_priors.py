@@ -22,16 +22,13 @@ from support.networks.integer_network import latents, network
 from support.networks.tiny_checkpoint import TINY
 
 
-def test_gaussian_bits_are_those_of_the_normal_distribution():
+def test_gaussian_bits_are_those_of_the_normal_distribution_with_bounded_scales():
     residuals, scales = np.meshgrid(np.arange(-6.0, 7.0), [0.01, 0.11, 0.5, 2.0, 30.0])
     result = gaussian_bits(torch.tensor(residuals).float(), torch.tensor(scales).float())
     bounded = np.maximum(scales, 0.11)
     upper, lower = ((np.abs(residuals) + half) / bounded for half in (-0.5, 0.5))
     expected = -np.log2(np.maximum(norm.sf(upper) - norm.sf(lower), 1e-9))
     np.testing.assert_allclose(result.numpy(), expected, rtol=2e-5, atol=1e-6)
-
-
-def test_a_bound_holds_values_up_and_lets_them_climb():
     values = torch.tensor([0.0, 0.0, 2.0], requires_grad=True)
     bounded = clamp_below(values, 1.0)
     assert bounded.tolist() == [1.0, 1.0, 2.0]
@@ -40,12 +37,18 @@ def test_a_bound_holds_values_up_and_lets_them_climb():
     assert values.grad.tolist() == [-1.0, 0.0, 1.0]
 
 
-def test_a_new_prior_has_biases_within_half_a_step():
+def test_a_new_prior_has_small_biases_and_one_far_from_its_median_a_distribution():
     biases = torch.cat([bias.detach().flatten() for bias in FactorisedPrior(64).biases])
     assert 0.48 < float(biases.abs().max()) <= 0.5
+    prior = FactorisedPrior(2)
+    with torch.no_grad():
+        prior.quantiles[:, 1] = torch.tensor([1e6, -1e6])
+    tables = factorised_tables(prior)
+    assert tables["z_cdf_length"].min() >= 3
+    Distributions(*(table.numpy() for table in tables.values()))
 
 
-def test_the_factorised_prior_is_a_distribution_over_whole_steps():
+def test_the_factorised_prior_is_a_distribution_by_channel_far_out_too():
     prior = shaken(FactorisedPrior(4)).requires_grad_(False).double()
     rows = torch.linspace(-50, 50, 1001).double().repeat(4, 1)
     logits = prior.cumulative(rows)
@@ -54,18 +57,12 @@ def test_the_factorised_prior_is_a_distribution_over_whole_steps():
     mass = (2 ** -prior.bits(steps)).sum(3)
     # each of the 801 steps counts for no less than the least likelihood
     torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=801e-9)
-
-
-def test_bits_far_out_on_either_side_do_not_cancel_in_single_precision():
     prior = shaken(FactorisedPrior(2)).requires_grad_(False)
     values = torch.tensor([-150.0, -120.0, 120.0, 150.0]).repeat(1, 2, 1, 1)
     bits = prior.bits(values)
     assert float(bits.min()) > 15
     exact = prior.double().bits(values.double())
     torch.testing.assert_close(bits.double(), exact, rtol=1e-4, atol=0)
-
-
-def test_bits_of_z_are_counted_by_channel():
     prior = shaken(FactorisedPrior(3)).requires_grad_(False)
     values = 4 * noise(2, 3, 2, 5)
     for n, c, y, x in ((0, 0, 0, 0), (1, 2, 1, 4), (1, 0, 0, 3)):
@@ -124,15 +121,6 @@ def test_coding_z_takes_the_bits_that_the_prior_says(prior):
     np.testing.assert_array_equal(SymbolDecoder(data).take(rows, indices), symbols)
 
 
-def test_a_prior_that_lies_far_from_its_median_still_gives_a_distribution():
-    prior = FactorisedPrior(2)
-    with torch.no_grad():
-        prior.quantiles[:, 1] = torch.tensor([1e6, -1e6])
-    tables = factorised_tables(prior)
-    assert tables["z_cdf_length"].min() >= 3
-    Distributions(*(table.numpy() for table in tables.values()))
-
-
 def seeded(seed: int = 3) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -149,15 +137,12 @@ def test_annealed_rounding_goes_up_as_often_as_its_formula_says(fraction, temper
     assert abs(share - expected) < 5 * math.sqrt(expected * (1 - expected) / count)
 
 
-def test_annealed_rounding_lies_between_and_ends_at_the_nearest():
+def test_annealed_rounding_lies_between_with_a_gradient_and_ends_at_the_nearest():
     distances = torch.linspace(-3.97, 4.03, 400)
     distances = distances[(distances - distances.floor() - 0.5).abs() > 0.05]
     warm, cold = (annealed_rounding(value, seeded())(distances) for value in (0.5, 0.004))
     assert bool(((warm >= distances.floor()) & (warm <= distances.ceil())).all())
     assert torch.allclose(cold, distances.round(), atol=1e-3)
-
-
-def test_annealed_rounding_has_a_gradient_repeats_with_its_seed_and_stays_finite():
     distances = torch.linspace(-2.3, 2.4, 50, requires_grad=True)
     rounded = annealed_rounding(0.3, seeded())(distances)
     (gradient,) = torch.autograd.grad(rounded.sum(), distances)
@@ -171,8 +156,15 @@ def test_annealed_rounding_has_a_gradient_repeats_with_its_seed_and_stays_finite
     assert torch.allclose(rounded, whole, atol=1e-3)
 
 
-def test_latents_are_rounded_from_their_mean_with_the_gradient_of_the_identity():
-    model, inputs, means = network(), latents(2).requires_grad_(), []
+def test_latents_are_rounded_from_their_mean_and_bits_those_of_each_picture():
+    model, inputs = network(), latents(3)
+    with torch.no_grad():
+        together = model.code(inputs, noisy=False)
+        alone = [model.code(result[None], noisy=False) for result in inputs]
+    for name in ("y_bits", "z_bits"):
+        expected = [float(getattr(result, name)) for result in alone]
+        assert getattr(together, name).tolist() == pytest.approx(expected, rel=1e-4)
+    inputs, means = latents(2).requires_grad_(), []
 
     def first_slice_alone(_mean, _scale, quantise):
         means.append(torch.full((2, TINY.slices[0], 8, 12), 0.25))
@@ -184,13 +176,3 @@ def test_latents_are_rounded_from_their_mean_with_the_gradient_of_the_identity()
     torch.testing.assert_close(decoded.detach(), (values - 0.25).round() + 0.25)
     (gradient,) = torch.autograd.grad(decoded.sum(), inputs)
     assert torch.equal(gradient[:, : TINY.slices[0]], torch.ones_like(values))
-
-
-def test_bits_are_those_of_each_picture_alone():
-    model, inputs = network(), latents(3)
-    with torch.no_grad():
-        together = model.code(inputs, noisy=False)
-        alone = [model.code(result[None], noisy=False) for result in inputs]
-    for name in ("y_bits", "z_bits"):
-        expected = [float(getattr(result, name)) for result in alone]
-        assert getattr(together, name).tolist() == pytest.approx(expected, rel=1e-4)
