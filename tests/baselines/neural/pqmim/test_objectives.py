@@ -30,7 +30,7 @@ def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
     assert {name.partition(".")[0] for name in reached} == {"analysis", "synthesis", "quantiser"}
 
 
-def test_unused_entries_are_replaced_periodically(monkeypatch):
+def test_entries_are_replaced_periodically_and_their_counts_survive_an_interruption(monkeypatch):
     monkeypatch.setattr(objectives, "SPLIT_EVERY_STEPS", 3)
     objective, network, batch = objective_of("pqmim_autoencoder")
     with torch.no_grad():
@@ -39,9 +39,6 @@ def test_unused_entries_are_replaced_periodically(monkeypatch):
     assert updates[:2] == [{}, {}]
     assert updates[2]["replaced"] >= 1
     assert network.quantiser.codebooks[0, 5].abs().max() < 1e2
-
-
-def test_counts_survive_an_interruption():
     objective, network, batch = objective_of("pqmim_autoencoder")
     objective.loss(network, batch, 0).after_step(1.0)
     second, *_ = objective_of("pqmim_autoencoder")
