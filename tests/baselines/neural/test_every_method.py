@@ -58,29 +58,21 @@ def test_what_is_decoded_is_the_synthesis_of_the_latents_that_were_coded(codec, 
     with torch.no_grad():
         complete = make_images(pad_pixels(pixels, network.stride), torch.device("cpu"))
         analysed = codec.coder.analyse(complete, network_controls(codec, controls))
-        images = codec.coder.synthesise(codec.latents(data), network_controls(codec, controls))[
-            0, :, : size[0], : size[1]
-        ]
-    assert torch.equal(
-        codec.latents(data), codec.coder.decode(codec.coder.encode(analysed), *analysed.shape[2:])
-    )
+        images = codec.coder.synthesise(codec.latents(data), network_controls(codec, controls))
+    recoded = codec.coder.decode(codec.coder.encode(analysed), *analysed.shape[2:])
+    assert torch.equal(codec.latents(data), recoded)
+    images = images[0, :, : size[0], : size[1]]
     levels = ((images + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy()
     assert np.array_equal(codec.decode(data), levels)
 
 
-def test_the_integer_path_costs_what_the_network_estimates(codec, controls):
+def test_the_integer_path_costs_the_estimate_and_tiles_give_nearly_the_picture(codec, controls):
     pixels = noise(128, 192)
+    images = make_images(pixels, torch.device("cpu"))
     with torch.no_grad():
-        estimate = codec.coder.network(
-            make_images(pixels, torch.device("cpu")),
-            network_controls(codec, controls),
-            noisy=False,
-        )
+        estimate = codec.coder.network(images, network_controls(codec, controls), noisy=False)
     bits = float(estimate.y_bits + estimate.z_bits)
     assert 8 * len(codec.encode(pixels, controls)) == pytest.approx(bits, rel=0.02, abs=200)
-
-
-def test_tiles_decode_to_nearly_the_picture_of_the_whole(codec, controls):
     pixels = noise(130, 200)
     tiled = codec.encode(pixels, controls, Tiling(128, 128))
     difference = codec.decode(codec.encode(pixels, controls)).astype(int) - codec.decode(tiled)
@@ -119,33 +111,20 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
 
 
 @each_architecture
-def test_a_configuration_survives_its_json(name):
-    architecture = load_architecture(name)
-    config = architecture.read(asdict(CONFIGS[name]))
-    assert config == CONFIGS[name] == made(name)[1].sizes
-
-
-@each_architecture
-def test_the_groups_hold_every_parameter_once(name):
-    network = made(name)[1]
+def test_a_configuration_survives_its_json_and_the_groups_hold_every_parameter_once(name):
+    architecture, network = made(name)
+    assert architecture.read(asdict(CONFIGS[name])) == CONFIGS[name] == network.sizes
     groups = network.parameter_groups()
-    grouped = [parameter for group in groups.values() for parameter in group]
-    assert len(grouped) == len({id(weight) for weight in grouped})
-    assert {id(weight) for weight in grouped} == {
-        id(parameter) for parameter in network.parameters()
-    }
+    grouped = [id(parameter) for group in groups.values() for parameter in group]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(parameter) for parameter in network.parameters()}
     assert bool(groups.get("quantiles")) == (name not in WITHOUT_QUANTILES)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [architecture for architecture in ARCHITECTURES if architecture not in WITHOUT_QUANTILES],
-)
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in WITHOUT_QUANTILES])
 def test_the_auxiliary_loss_reaches_the_auxiliary_group_alone(name):
     network = made(name)[1]
     network.auxiliary_loss().backward()
     for group, parameters in network.parameter_groups().items():
-        reached = any(
-            parameter.grad is not None and bool(parameter.grad.any()) for parameter in parameters
-        )
-        assert reached == (group == "quantiles")
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        assert any(bool(gradient.any()) for gradient in gradients) == (group == "quantiles")

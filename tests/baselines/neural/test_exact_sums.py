@@ -34,12 +34,11 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def spread(layer):
     """Give the layer weights of all magnitudes, some of them zero."""
+    weight = layer.weight
     with torch.no_grad():
-        layer.weight.copy_(
-            noise(*layer.weight.shape) * 10 ** (2 * noise(*layer.weight.shape, seed=1))
-        )
+        weight.copy_(noise(*weight.shape) * 10 ** (2 * noise(*weight.shape, seed=1)))
         layer.bias.copy_(noise(len(layer.bias)))
-        layer.weight.flatten()[::7] = 0
+        weight.flatten()[::7] = 0
     return layer
 
 
@@ -72,50 +71,34 @@ def test_every_partial_sum_is_a_number_of_float64(make):
         assert steps * largest_activation <= 2**52
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 3e7, 1e30])
-def test_activations_have_the_stated_bits_below_their_maximum(scale):
-    values = noise(3, 4, 5, 6) * scale
-    result = round_to_grid(values)
-    assert max(map(abs, convert_to_steps(result)), default=0) <= 2**ACTIVATION_BITS
-    error = float((result - values).abs().max())
-    assert error <= max(float(values.abs().max()) * 2.0**-ACTIVATION_BITS, 2.0**-65)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
-def test_numbers_beyond_every_grid_are_refused(value):
-    with pytest.raises(CorruptStream, match="exact decoder"):
-        round_to_grid(torch.tensor([1.0, value], dtype=torch.float64))
+def test_activations_have_the_stated_bits_below_their_maximum_and_no_number_beyond_every_grid():
+    for scale in (1e-12, 1e-3, 1.0, 3e7, 1e30):
+        values = noise(3, 4, 5, 6) * scale
+        result = round_to_grid(values)
+        assert max(map(abs, convert_to_steps(result)), default=0) <= 2**ACTIVATION_BITS
+        error = float((result - values).abs().max())
+        assert error <= max(float(values.abs().max()) * 2.0**-ACTIVATION_BITS, 2.0**-65)
+    for value in (float("nan"), float("inf"), 1e200):
+        with pytest.raises(CorruptStream, match="exact decoder"):
+            round_to_grid(torch.tensor([1.0, value], dtype=torch.float64))
 
 
 @each_layer
-def test_the_order_of_channels_does_not_change_a_bit(make):
-    layer = make()
-    exact, permuted = ExactConvolution(layer), ExactConvolution(layer)
-    features = noise(1, exact.weight.shape[0 if exact.transposed else 1], 7, 9)
-    order = torch.randperm(features.shape[1], generator=torch.Generator().manual_seed(2))
-    permuted.weight = exact.weight.index_select(0 if exact.transposed else 1, order)
-    assert torch.equal(exact(features), permuted(features[:, order]))
-
-
-@each_layer
-def test_bands_of_rows_do_not_change_a_bit(make, monkeypatch):
+def test_a_layer_is_the_float_one_whatever_the_order_and_bands(make, monkeypatch):
     layer = make()
     features = noise(2, layer.in_channels, 11, 9)
-    unbanded = ExactConvolution(layer)(features)
+    exact, permuted = ExactConvolution(layer), ExactConvolution(layer)
+    result = exact(features)
+    order = torch.randperm(layer.in_channels, generator=torch.Generator().manual_seed(2))
+    permuted.weight = exact.weight.index_select(0 if exact.transposed else 1, order)
+    assert torch.equal(permuted(features[:, order]), result)
     monkeypatch.setattr(exact_sums, "MAX_UNFOLDED_VALUES", 1)
-    assert torch.equal(ExactConvolution(layer)(features), unbanded)
-
-
-@each_layer
-def test_a_layer_is_the_float_one_up_to_its_grids(make):
-    layer = make()
-    features = noise(1, layer.in_channels, 6, 8)
+    assert torch.equal(ExactConvolution(layer)(features), result)
     expected = layer.double()(features).detach()
-    error = (ExactConvolution(layer.float())(features) - expected).abs().max()
-    assert error < 1e-5 * expected.abs().max()
+    assert (result - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
-def test_a_linear_layer_is_the_float_one_and_sums_in_any_order():
+def test_a_linear_layer_is_the_float_one_and_weights_without_a_magnitude_are_zeros():
     layer = spread(nn.Linear(50, 7))
     vectors, order = noise(3, 50), torch.arange(49, -1, -1)
     exact, permuted = ExactLinear(layer), ExactLinear(layer)
@@ -123,9 +106,6 @@ def test_a_linear_layer_is_the_float_one_and_sums_in_any_order():
     assert (exact(vectors) - expected).abs().max() < 1e-5 * expected.abs().max()
     permuted.weight = exact.weight[:, order]
     assert torch.equal(exact(vectors), permuted(vectors[:, order]))
-
-
-def test_weights_without_a_magnitude_are_zeros():
     weight = torch.tensor([[0.0, 0.0], [1e-40, 0.0], [3e38, 1.0]])
     result = round_weights(weight)
     assert result[:2].tolist() == [[0.0, 0.0]] * 2
@@ -169,7 +149,7 @@ def true(function, values) -> list[float]:
         return [float(function(Decimal(value))) for value in values]
 
 
-def test_exponential_sigmoid_and_softplus_are_those_of_decimal_numbers():
+def test_functions_are_those_of_decimal_numbers():
     inside = [value for value in [*VALUES, 88.8, 700.0] if abs(value) <= 700]
     assert evaluate(exponential, inside) == pytest.approx(true(Decimal.exp, inside), rel=CLOSE)
     beyond = evaluate(exponential, [-1e9, -700.0, 700.0, 1e9])
@@ -185,15 +165,6 @@ def test_exponential_sigmoid_and_softplus_are_those_of_decimal_numbers():
     expected = true(lambda x: (1 + x.exp()).ln(), inside)
     assert evaluate(softplus, inside) == pytest.approx(expected, rel=CLOSE, abs=1e-300)
 
-
-def test_the_square_root_is_that_of_decimal_numbers_to_the_last_bit():
-    """torch's own is not: 13 of these differ with AVX-512, and 24 with SSE."""
-    random = torch.Generator().manual_seed(3)
-    values = (torch.rand(2000, dtype=torch.float64, generator=random) * 4).tolist()
-    assert evaluate(square_root, values) == true(Decimal.sqrt, values)
-
-
-def test_sine_and_cosine_are_those_of_decimal_numbers():
     def series(x: Decimal, first: int) -> Decimal:
         term = total = x**first if first else Decimal(1)
         for k in range(first + 2, 60, 2):
@@ -205,6 +176,13 @@ def test_sine_and_cosine_are_those_of_decimal_numbers():
     sine, cosine = sine_cosine(torch.tensor(values, dtype=torch.float64))
     assert sine.tolist() == pytest.approx(true(lambda x: series(x, 1), values), rel=CLOSE)
     assert cosine.tolist() == pytest.approx(true(lambda x: series(x, 0), values), rel=CLOSE)
+
+
+def test_the_square_root_is_that_of_decimal_numbers_to_the_last_bit():
+    """torch's own is not: 13 of these differ with AVX-512, and 24 with SSE."""
+    random = torch.Generator().manual_seed(3)
+    values = (torch.rand(2000, dtype=torch.float64, generator=random) * 4).tolist()
+    assert evaluate(square_root, values) == true(Decimal.sqrt, values)
 
 
 @pytest.mark.parametrize("frequencies", [1, 3, 10])

@@ -41,9 +41,7 @@ counts_pages = pytest.mark.skipif(
     ("work", "variables", "is_kept"),
     [(CODING, {}, True), (TRAINING, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False)],
 )
-def test_memory_of_a_tensor_is_kept_for_the_next_one_unless_the_user_decides(
-    work, variables, is_kept, monkeypatch
-):
+def test_memory_of_a_tensor_is_kept_for_the_next(work, variables, is_kept, monkeypatch):
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():

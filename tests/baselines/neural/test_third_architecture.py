@@ -81,9 +81,7 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
         result.encode(pixels, Setting("level", 1))
 
 
-def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds(
-    tmp_path, monkeypatch
-):
+def test_a_recipe_trains_the_checkpoint_that_its_codec_finds(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     recipe = tmp_path / "recipe.toml"
     text = (recipes.FOLDER / "smoke.toml").read_text()
