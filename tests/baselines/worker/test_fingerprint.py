@@ -35,7 +35,20 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
     assert len({first, second, fingerprint()}) == 3
 
 
-def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
+def test_packages_and_where_and_with_what_it_runs_are_in_the_fingerprint(tmp_path, monkeypatch):
+    about = Worker(file=str(contender(tmp_path)))._description
+    kinds = [("python", "'env python3'"), ("python", "'env -i python3'")]
+    kinds += [("environment", value) for value in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
+    files = [
+        contender(tmp_path / str(index), **{key: value}) for index, (key, value) in enumerate(kinds)
+    ]
+    workers = [Worker(file=str(file)) for file in files]
+    for codec in workers:
+        codec.__dict__["_description"] = about
+    fingerprints = {codec.describe().fingerprint for codec in workers}
+    assert len(fingerprints) == len(workers)
+    monkeypatch.setenv("BENCH_RANDOM_WEIGHTS", "1")
+    assert workers[-2].describe().fingerprint not in fingerprints
     about = Worker(file=str(contender(tmp_path)))._description
     installed = {f"{package.metadata['Name']}=={package.version}" for package in distributions()}
     assert [*about.packages] == sorted(installed)
@@ -55,22 +68,6 @@ def test_installed_packages_are_in_the_fingerprint(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pkg_resources", SimpleNamespace(working_set=working_set))
     monkeypatch.setitem(sys.modules, "importlib.metadata", None)  # as before Python 3.8
     assert rdrbench_worker._packages() == ["a==1", "b==1"]
-
-
-def test_where_and_with_what_it_runs_is_in_the_fingerprint(tmp_path, monkeypatch):
-    about = Worker(file=str(contender(tmp_path)))._description
-    kinds = [("python", "'env python3'"), ("python", "'env -i python3'")]
-    kinds += [("environment", value) for value in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
-    files = [
-        contender(tmp_path / str(index), **{key: value}) for index, (key, value) in enumerate(kinds)
-    ]
-    workers = [Worker(file=str(file)) for file in files]
-    for codec in workers:
-        codec.__dict__["_description"] = about
-    fingerprints = {codec.describe().fingerprint for codec in workers}
-    assert len(fingerprints) == len(workers)
-    monkeypatch.setenv("BENCH_RANDOM_WEIGHTS", "1")
-    assert workers[-2].describe().fingerprint not in fingerprints
 
 
 def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
@@ -94,10 +91,8 @@ def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
     record = tmp_path / "copy.opened.sha256"
     record_before = record.read_text()
     assert [line.split()[1] for line in record_before.splitlines()] == ["w.bin"]
-    assert (
-        subprocess.run(["sha256sum", "--check", record.name], cwd=tmp_path, check=False).returncode
-        == 0
-    )
+    checked = subprocess.run(["sha256sum", "--check", record.name], cwd=tmp_path, check=False)
+    assert checked.returncode == 0
     assert fingerprint() == first
     (tmp_path / "w.bin").write_text("5")
     second = fingerprint()
@@ -119,24 +114,18 @@ def test_the_version_says_that_opened_files_cannot_be_recorded(tmp_path, monkeyp
     assert "opened files not recorded" in worker.describe().version
 
 
-def test_missing_or_changed_weights_are_refused_before_the_run(tmp_path):
+def test_missing_or_changed_weights_are_refused_unless_they_are_random(tmp_path):
     file = contender(tmp_path, weights="{'a.pth' = {sha256 = '00'}}")
     with pytest.raises(Unavailable, match=r"a\.pth is missing"):
         Worker(file=str(file)).describe()
     (tmp_path / "a.pth").write_bytes(b"weights")
     with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
         Worker(file=str(file)).describe()
-    beginning = sha256(b"weights").hexdigest()[:12]
-    Worker(
-        file=str(contender(tmp_path, weights=f"{{'a.pth' = {{sha256 = '{beginning}'}}}}"))
-    ).describe()
+    weights = f"{{'a.pth' = {{sha256 = '{sha256(b'weights').hexdigest()[:12]}'}}}}"
+    Worker(file=str(contender(tmp_path, weights=weights))).describe()
     with pytest.raises(Unavailable, match=r"b\.pth is missing"):
         Worker(file=str(contender(tmp_path, weights="{'b.pth' = {}}"))).describe()
-
-
-def test_random_weights_need_no_file_and_are_stated_in_the_rows(tmp_path):
-    file = contender(
-        tmp_path, weights="{'a.pth' = {sha256 = '00'}}", environment="{BENCH_RANDOM_WEIGHTS = '1'}"
-    )
+    missing, random = "{'a.pth' = {sha256 = '00'}}", "{BENCH_RANDOM_WEIGHTS = '1'}"
+    file = contender(tmp_path, weights=missing, environment=random)
     assert Worker(file=str(file)).describe().caveat == "random weights"
     assert not Worker(file=str(contender(tmp_path, tried="'random weights'"))).describe().caveat
