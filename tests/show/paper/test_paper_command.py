@@ -26,6 +26,7 @@ from benchmark.show.figures.style import use_look
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.spec import load_codec, parse_codec
 from support.bench.verbs import app
+from support.rows.measured import change_rows
 
 PHOTOGRAPH = "chelsea.png"  # the smallest
 SUFFIXES = ("pdf", "png", "csv", "tex", "txt", "details.md")
@@ -40,17 +41,17 @@ def draw(results, figures, *options):
     return bench("figures", "crdr", "--results", results, "--only", figures, *options)
 
 
-def folder_of(results):
-    return results / "figures" / "crdr"
-
-
 def names_in(folder):
     return {path.name for path in folder.iterdir()}
 
 
 def records(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def source_pixels():
+    path = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
+    return read_image(path).pixels
 
 
 @pytest.fixture(scope="module")
@@ -73,42 +74,36 @@ def crops_of(results, bpp=(), box="", figure="crops", target="", **choices):
 def stored_rows(results):
     """The rows of the photograph, by codec and value of the setting."""
     table = dataset_contents(results, "sample", packs_with_results(results)).table
-    return {
-        (row["codec"], row["setting_value"]): row
-        for row in table.rows(named=True)
-        if row["image"] == PHOTOGRAPH
-    }
+    rows = [row for row in table.rows(named=True) if row["image"] == PHOTOGRAPH]
+    return {(row["codec"], row["setting_value"]): row for row in rows}
 
 
 maps_of = partial(crops_of, figure="maps")
 
 
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
-    drawn_figures = ["curves_kodak", "curves_clic2020"]
-    absent_figures = ["crops"]
-    brief = draw(tmp_path, ",".join(drawn_figures + absent_figures))
+    drawn_figures, folder = ["curves_kodak", "curves_clic2020"], tmp_path / "figures" / "crdr"
+    brief = draw(tmp_path, ",".join([*drawn_figures, "crops"]))
     assert brief.exit_code == 0, brief.output
     incomplete, reason = brief.stdout.splitlines()[2:]
     assert incomplete == f"incomplete: {', '.join(drawn_figures)} (-v says why)"
     assert reason.startswith("no crops: ")
-    result = draw(tmp_path, ",".join(drawn_figures + absent_figures), "-v", "--all")
-    assert names_in(folder_of(tmp_path)) == {f"{n}.{s}" for n in drawn_figures for s in SUFFIXES}
+    result = draw(tmp_path, ",".join([*drawn_figures, "crops"]), "-v", "--all")
+    assert names_in(folder) == {f"{n}.{s}" for n in drawn_figures for s in SUFFIXES}
     lines = result.stdout.splitlines()
-    assert lines[:2] == [str(folder_of(tmp_path) / f"{name}.pdf") for name in drawn_figures]
-    for name in absent_figures:
-        (sentence,) = [line for line in lines if line.startswith(f"no {name}: ")]
-        assert "bench" in sentence or "./run_all.sh" in sentence
+    assert lines[:2] == [str(folder / f"{name}.pdf") for name in drawn_figures]
+    (sentence,) = [line for line in lines if line.startswith("no crops: ")]
+    assert "bench" in sentence or "./run_all.sh" in sentence
     reported = "curves_kodak has only published points of CRDR β=3.84, CRDR β=0; `bench run"
     assert sum(line.startswith(reported) for line in lines) == 1
     # the pack's rows of VTM are on Kodak without a run, as recorded
-    vtm = [r for r in records(folder_of(tmp_path) / "curves_kodak.csv") if r["system"] == "VTM"]
+    vtm = [r for r in records(folder / "curves_kodak.csv") if r["system"] == "VTM"]
     hows = {(r["how"], r["images"], r["source"]) for r in vtm if r["setting"]}  # not cut ends
     assert hows == {("recorded", "24", "VTM 23.13")}
-    at_qp_27 = [r for r in vtm if r["setting"] == "qp=27" and r["metric"] == "psnr_db"]
-    assert [(round(float(r["bpp"]), 5), round(float(r["value"]), 3)) for r in at_qp_27] == [
-        (0.87446, 37.453)
-    ]
-    details = (folder_of(tmp_path) / "curves_kodak.details.md").read_text()
+    (at_qp_27,) = [r for r in vtm if r["setting"] == "qp=27" and r["metric"] == "psnr_db"]
+    values = [float(at_qp_27[name]) for name in ("bpp", "value")]
+    assert values == [pytest.approx(0.87446, abs=5e-6), pytest.approx(37.453, abs=5e-4)]
+    details = (folder / "curves_kodak.details.md").read_text()
     assert "| VTM | bundled | recorded | VTM 23.13 |" in details
     assert not (tmp_path / "kodak").exists()
 
@@ -116,15 +111,10 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     drawing = crops_of(measured, ("0.6",), "40,30,64,48", metrics="psnr").drawing
     rows = {record["codec"]: record for record in drawing.records}
-    assert [record["system"] for record in drawing.records] == [
-        "JPEG",
-        "VTM 23.13 (bundled)",
-        "WebP",
-    ]
+    systems = [record["system"] for record in drawing.records]
+    assert systems == ["JPEG", "VTM 23.13 (bundled)", "WebP"]
     assert [rows[name]["recorded"] for name in rows] == [False, True, False]
-    path = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
-    source = read_image(path).pixels
-    stored = stored_rows(measured)
+    source, stored = source_pixels(), stored_rows(measured)
     quality = float(rows["jpeg"]["setting"].partition("=")[2])
     stream = load_codec(parse_codec("jpeg")).encode(source, Setting("quality", quality))
     decoded = np.asarray(Image.open(BytesIO(stream)).convert("RGB"))
@@ -170,8 +160,8 @@ def test_a_target_that_no_picture_can_have_is_refused(measured):
             crops_of(measured, **options)
     figure = crops_of(measured, target="ssimulacra2=90")
     assert figure.drawing is None
-    assert any("bench rescore" in text and "--metrics ssimulacra2" in text
-               for text in figure.sentences)  # fmt: skip
+    remedies = [text for text in figure.sentences if "bench rescore" in text]
+    assert any("--metrics ssimulacra2" in text for text in remedies)
 
 
 def test_a_codec_far_from_the_rate_is_left_out_until_its_command_has_measured_a_nearer_one(
@@ -207,9 +197,8 @@ def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
     crop_rows = records(tmp_path / "crops.csv")
     assert [row["codec"] for row in crop_rows] == ["webp", "jpeg", "vtm"] * 2
     assert [row["at"] for row in crop_rows] == ["bpp=0.6"] * 3 + ["psnr=32"] * 3
-    assert {(row["left"], row["top"], row["width"], row["height"]) for row in crop_rows} == {
-        ("40", "30", "64", "48")
-    }
+    for name, value in {"left": "40", "top": "30", "width": "64", "height": "48"}.items():
+        assert {row[name] for row in crop_rows} == {value}
 
 
 def test_crops_come_with_files_and_go_again_when_their_streams_do(
@@ -219,10 +208,8 @@ def test_crops_come_with_files_and_go_again_when_their_streams_do(
     assert result.exit_code == 0, result.output
     assert names_in(tmp_path) == {f"crops.{suffix}" for suffix in SUFFIXES}
     assert "decoded from real streams" in (tmp_path / "crops.txt").read_text()
-    systems = {
-        (r["system"], r["version"], r["setting"][:3]) for r in records(tmp_path / "crops.csv")
-    }
-    assert ("VTM 23.13 (bundled)", "VTM 23.13", "qp=") in systems
+    versions = {record["system"]: record["version"] for record in records(tmp_path / "crops.csv")}
+    assert versions["VTM 23.13 (bundled)"] == "VTM 23.13"
     gone = draw(tmp_path_factory.mktemp("empty"), "crops", "--out", tmp_path)
     assert gone.exit_code == 0
     assert "no crops: " in gone.stdout
@@ -230,28 +217,21 @@ def test_crops_come_with_files_and_go_again_when_their_streams_do(
 
 
 def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, tmp_path):
-    table = Store(measured / "sample").table()
-    rows = table.rows(named=True)
-    for entry in rows:
-        if entry["codec"] == "webp":
-            entry["decoded_sha256"] = "0" * 64
+    stored = Store(measured / "sample")
+    rows = change_rows(stored.table().rows(named=True), {"codec": "webp"}, decoded_sha256="0" * 64)
     store = Store(tmp_path / "sample")
     changed = {"codec": "avif", "stream_sha256": "0" * 64}
-    lost = [
-        {**row, "cell": f"avif {row['cell']}", **changed} for row in rows if row["codec"] == "jpeg"
-    ]
-    store.append([*rows, *lost])
+    jpeg = [row for row in rows if row["codec"] == "jpeg"]
+    store.append([*rows, *({**row, "cell": f"avif {row['cell']}", **changed} for row in jpeg)])
     for digest in {row["stream_sha256"] for row in rows}:
-        store.keep(Store(measured / "sample").stream(digest))
+        store.keep(stored.stream(digest))
     figure = crops_of(tmp_path)
     assert [record["codec"] for record in figure.drawing.records] == ["jpeg", "vtm"]
-    assert (
-        "crops lack webp: the stream decodes to pixels that differ from the measured ones"
-    ) in figure.sentences
+    reason = "the stream decodes to pixels that differ from the measured ones"
+    assert f"crops lack webp: {reason}" in figure.sentences
     (line,) = (text for text in figure.sentences if "stream was not kept" in text)
-    assert line.startswith(
-        "crops lack avif: the stream was not kept; `bench run --codecs avif --dataset "
-    )
+    command = "`bench run --codecs avif --dataset "
+    assert line.startswith(f"crops lack avif: the stream was not kept; {command}")
 
 
 def test_mistakes_are_told(measured, tmp_path):
@@ -274,40 +254,32 @@ def test_mistakes_are_told(measured, tmp_path):
 
 @pytest.mark.parametrize("metric", ["psnr_y", "ssim"])
 def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, metric):
-    box = (40, 30, 64, 48)
     drawing = maps_of(measured, ("0.6",), "40,30,64,48", metrics=metric).drawing
     assert [record["codec"] for record in drawing.records] == ["jpeg", "vtm", "webp"]
-    source = next(image.path for image in open_sample().images if image.name == PHOTOGRAPH)
-    pixels = read_image(source).pixels
     contents = dataset_contents(measured, "sample", packs_with_results(measured))
-    x, y, width, height = box
+    stored, height = stored_rows(measured), 48
     images = [axes.get_images()[0].get_array() for axes in drawing.figure.axes[:5]]
     maps, scale = [], map_scale(metric)
     for record in drawing.records:
-        value = record["setting"].partition("=")[2]
-        [row] = [
-            row
-            for row in contents.table.rows(named=True)
-            if (row["codec"], row["setting_value"], row["image"])
-            == (record["codec"], float(value), PHOTOGRAPH)
-        ]
+        row = stored[record["codec"], float(record["setting"].partition("=")[2])]
         decoded = load_codec(parse_codec(record["codec"])).decode(contents.stream(row))
-        errors = error_map(pixels, decoded, metric) ** (2 if scale.root else 1)
-        maps.append(errors[y : y + height, x : x + width])
+        errors = error_map(source_pixels(), decoded, metric) ** (2 if scale.root else 1)
+        maps.append(errors[30:78, 40:104])
     reaches = sorted(float(np.percentile(part_map, 99)) for part_map in maps)
     end = round_up(reaches[1] ** 0.5 if scale.root else reaches[1])
     words = " ".join(text.get_text() for text in drawing.figure.texts).replace("\n", " ")
+    values = []
     for image, part_map in zip(images[2:], maps, strict=True):
         assert np.array_equal(image[height + GAP_PX :], colour_map(part_map, scale, end))
         mean = float(part_map.mean(dtype=np.float64))
-        part = {"psnr_y": f"{10 * np.log10(255**2 / mean):.2f} dB", "ssim": f"{1 - mean:.3f}"}
-        assert f"this part {part.get(metric, f'{mean:.3f}')}" in words
+        value = 10 * np.log10(255**2 / mean) if metric == "psnr_y" else 1 - mean
+        text = f"{value:.2f} dB" if metric == "psnr_y" else f"{value:.3f}"
+        assert f"this part {text}" in words
         assert record["map_end"] == end
+        values.append(value)
     column = {"psnr_y": "psnr_y_db", "ssim": "ssim"}[metric]
-    parts = [10 * np.log10(255**2 / part_map.mean()) if metric == "psnr_y" else 1 - part_map.mean()
-             for part_map in maps]  # fmt: skip
     stated = [record[f"{column}_of_part"] for record in drawing.records]
-    assert stated == pytest.approx(parts, rel=1e-5)
+    assert stated == pytest.approx(values, rel=1e-5)
     assert f"{end:g}" in drawing.table.notes[0]
     bar = drawing.figure.axes[-1]
     assert bar.get_xlabel() == scale.label
@@ -321,18 +293,14 @@ def test_in_a_column_maps_are_of_three_codecs_without_the_photograph(measured):
         drawing = maps_of(measured, metrics="psnr_y").drawing
     assert len(drawing.records) == len(drawing.figure.axes) - 1 == 3
     assert drawing.figure.get_figwidth() == 3.25
-    sides = {(record["width"], record["height"]) for record in drawing.records}
-    assert sides == {(256, 256)}
+    assert {(record["width"], record["height"]) for record in drawing.records} == {(256, 256)}
 
 
 def test_names_and_order_of_crops_are_those_of_the_look(measured):
     with use_look(label=("webp=Mine",), order=("webp",)):
         figure = crops_of(measured)
-    assert [record["system"] for record in figure.drawing.records] == [
-        "Mine",
-        "JPEG",
-        "VTM 23.13 (bundled)",
-    ]
+    systems = [record["system"] for record in figure.drawing.records]
+    assert systems == ["Mine", "JPEG", "VTM 23.13 (bundled)"]
 
 
 def test_own_rows_stand_before_those_of_packs(tmp_path):
