@@ -19,7 +19,7 @@ from benchmark.show.table import Table, latex, markdown
 from conftest import ROOT
 from support.bench.verbs import app
 from support.rows.bundled_results import bundled_results, copy_bundled_results
-from support.rows.measured import HEIGHT, WIDTH, sweep
+from support.rows.measured import HEIGHT, WIDTH, scaled_sweep, sweep
 from support.rows.measured import row as measured_row
 from tools.results_table import CODECS
 
@@ -34,29 +34,33 @@ def bench(*words):
 def draw(out, *words):
     result = bench(*words, "--out", out)
     assert result.exit_code == 0, result.output
-    with (out / "table.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file)), (out / "table.tex").read_text(), result.output
+    rows = csv.DictReader((out / "table.csv").read_text().splitlines())
+    return list(rows), (out / "table.tex").read_text(), result.output
+
+
+def share_bytes(codec, divisor, **columns):
+    """Rows of 80 times the usual bytes, divided."""
+    rows = scaled_sweep(codec, 80 / divisor, **columns)
+    return [row | {"bpp": 8 * row["num_bytes"] / (WIDTH * HEIGHT)} for row in rows]
+
+
+def store_lines(folder, values, num_bytes):
+    """Store a row of each of two images by codec and place of a value."""
+    Store(folder / "set").append([
+        measured_row(codec, n, image, num_bytes=num_bytes(codec, n), psnr_db=float(psnr))
+        for codec, codec_values in values.items() for n, psnr in enumerate(codec_values)
+        for image in ("a", "bb")
+    ])  # fmt: skip
+    return "--results", folder, "--dataset", "set", "--metrics", "psnr"
 
 
 def fill(folder):
     """JPEG, WebP of half its bytes, AVIF of a quarter, and JPEG XL of two points."""
-    share = {"jpeg": 1, "webp": 2, "avif": 4}
-    rows = [
-        {
-            **row,
-            "num_bytes": 80 * row["num_bytes"] // by,
-            "bpp": 80 * row["bpp"] / by,
-            "parameters": 3_000_000 if codec == "webp" else 2_000_010,
-        }
-        for codec, by in share.items()
-        for row in sweep(codec)
-    ]
-    few = [row for row in sweep("jpegxl") if row["setting_value"] < 20]
-    few += sweep("png", ["a"])
     work = {"parameters": 2_000_000, "encode_kmac": 30.0, "decode_kmac": 12.0}
-    Store(folder / "set").append(
-        [row | (work if row["codec"] == "avif" else {}) for row in [*rows, *few]]
-    )
+    rows = [*share_bytes("jpeg", 1, parameters=2_000_010), *share_bytes("avif", 4, **work)]
+    rows += share_bytes("webp", 2, parameters=3_000_000)
+    few = [row for row in sweep("jpegxl") if row["setting_value"] < 20]
+    Store(folder / "set").append([*rows, *few, *sweep("png", ["a"])])
     return "--results", folder, "--dataset", "set"
 
 
@@ -97,22 +101,12 @@ def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tm
     assert [cell.strip(" \\") for cell in body[1]] == [
         "System", "PSNR", "LPIPS (AlexNet)", "kMAC/px", "Param. (M)", "Time (s/MP)",
     ]  # fmt: skip
-    cells = {line[0]: line[1:] for line in body[2:]}
-    assert cells["JPEG"][:3] == ["0", "0", "--"]
-    assert [
-        cell
-        for name, system_cells in cells.items()
-        if name.startswith("WebP")
-        for cell in system_cells[:2]
-    ] == [r"\underline{$-$50.0}"] * 2
-    (avif,) = (system_cells for name, system_cells in cells.items() if name.startswith("AVIF"))
-    assert avif[:4] == [r"\textbf{\boldmath $-$75.0}"] * 2 + ["42", r"\textbf{2}"]
-    empty_rows = {name: cells.pop(name) for name in ("JPEG XL", "png")}
-    assert [system_cells[:2] for system_cells in empty_rows.values()] == [["--", "--"]] * 2
-    parameters = {
-        name.split()[0]: system_cells[3].rstrip(" \\") for name, system_cells in cells.items()
-    }
-    assert parameters == {"JPEG": r"\textbf{2}", "AVIF": r"\textbf{2}", "WebP": "3"}  # as printed
+    cells = {name.partition(" speed")[0]: cells for name, *cells in body[2:]}
+    assert cells["JPEG"][:4] == ["0", "0", "--", r"\textbf{2}"]  # parameters as printed
+    assert cells["WebP"][:2] == [r"\underline{$-$50.0}"] * 2
+    assert cells["WebP"][3] == "3"
+    assert cells["AVIF"][:4] == [r"\textbf{\boldmath $-$75.0}"] * 2 + ["42", r"\textbf{2}"]
+    assert cells["JPEG XL"][:2] == cells["png"][:2] == ["--", "--"]
     assert "No BD-rate of JPEG XL in PSNR: it has 2 of the 4 points" in output
     assert "No BD-rate of png in PSNR: it has no complete point (" in output
 
@@ -124,14 +118,14 @@ def test_a_codec_without_a_bd_rate_is_a_row_whose_reason_names_the_points_off_th
     other_rows = [row for codec in ("jpeg", "webp") for row in sweep(codec, ["a"])]
     Store(tmp_path / "set").append([*rows, *other_rows])
     words = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
-    codec_options = "--codecs", "mine.py:Mine,webp"
-    rows, _, output = draw(tmp_path / "out", *words, *codec_options)
+    words = *words, "--codecs", "mine.py:Mine,webp"
+    rows, _, output = draw(tmp_path / "out", *words)
     (user_row,) = (row for row in rows if row["label"] == "mine.py:Mine")
     assert user_row["set psnr_db bd_rate_percent"] == ""
     requirement = "it has 2 of the 4 points that are needed on the Pareto front"
     reason = f"{requirement} (3 measured; below it: {8 * 200 / (WIDTH * HEIGHT):.4g} bpp by 1.5)"
     assert f"in PSNR: {reason}." in " ".join(output.split())
-    arguments = ["figures", "bd", *map(str, (*words, *codec_options, "--out", tmp_path))]
+    arguments = ["figures", "bd", *map(str, (*words, "--out", tmp_path))]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert f"no BD-rate of mine.py:Mine in psnr_db: {reason}" in result.stderr
@@ -140,12 +134,9 @@ def test_a_codec_without_a_bd_rate_is_a_row_whose_reason_names_the_points_off_th
 def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(tmp_path):
     """Lines over the logarithm of the rate, of which 0.8 bpp is beyond the cut at 0.6."""
     lines = {"jpeg": (20, 10), "webp": (22, 8)}  # dB at 0.1 bpp, and more for twice the rate
-    Store(tmp_path / "set").append(
-        [measured_row(codec, n, image, num_bytes=100 * 2**n, psnr_db=float(low + rise * n))
-         for codec, (low, rise) in lines.items() for n in range(4) for image in ("a", "bb")]
-    )  # fmt: skip
-    words = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
-    rows, *_ = draw(tmp_path / "out", *words, "--up-to-bpp", 0.6)
+    values = {codec: [low + rise * n for n in range(4)] for codec, (low, rise) in lines.items()}
+    words = store_lines(tmp_path, values, lambda _, n: 100 * 2**n)
+    rows, *_ = draw(tmp_path / "out", *words, "--anchor", "jpeg", "--up-to-bpp", 0.6)
     middle = (22 + min(low + rise * math.log2(6) for low, rise in lines.values())) / 2
     expected = 100 * (2 ** ((middle - 22) / 8 - (middle - 20) / 10) - 1)
     (webp_row,) = (row for row in rows if row["label"] == "webp")
@@ -158,15 +149,10 @@ def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(t
 
 def test_every_verb_takes_the_bd_rates_of_the_form_that_is_asked_for(tmp_path):
     bpp, curves = [0.1, 0.2, 0.4, 0.8], {"jpeg": [28, 31, 34, 37], "webp": [28, 36, 36.2, 37]}
-    Store(tmp_path / "set").append(
-        [measured_row(codec, n, image, num_bytes=100 * 2**n, psnr_db=float(psnr))
-         for codec, values in curves.items() for n, psnr in enumerate(values) for image in "ab"]
-    )  # fmt: skip
-    areas = [
-        PchipInterpolator(values, np.log10(bpp)).integrate(28, 37) for values in curves.values()
-    ]
-    expected = pytest.approx(100 * (10 ** ((areas[1] - areas[0]) / 9) - 1))
-    options = "--results", tmp_path, "--dataset", "set", "--anchor", "jpeg", "--metrics", "psnr"
+    options = *store_lines(tmp_path, curves, lambda _, n: 100 * 2**n), "--anchor", "jpeg"
+    first, second = (PchipInterpolator(psnr, np.log10(bpp)) for psnr in curves.values())
+    area = second.integrate(28, 37) - first.integrate(28, 37)
+    expected = pytest.approx(100 * (10 ** (area / 9) - 1))
     rates = [benchmark.bd_rate(tmp_path / "set", "jpeg", bd="pchip")["bd_rate_percent"].item()]
     for verb, file, text in (
         (["table"], "table.csv", "table.md"),
@@ -176,8 +162,8 @@ def test_every_verb_takes_the_bd_rates_of_the_form_that_is_asked_for(tmp_path):
         words = [*verb, *options, "--bd", "pchip", "--out", tmp_path / verb[-1]]
         result = CliRunner().invoke(app, [*map(str, words)])
         assert result.exit_code == 0, result.output
-        with (tmp_path / verb[-1] / file).open(newline="", encoding="utf-8") as lines:
-            (webp_row,) = (row for row in csv.DictReader(lines) if "webp" in row.values())
+        lines = (tmp_path / verb[-1] / file).read_text().splitlines()
+        (webp_row,) = (row for row in csv.DictReader(lines) if "webp" in row.values())
         cells = (webp_row.get("bd_rate_percent"), webp_row.get("set psnr_db bd_rate_percent"))
         rates += [float(cell) for cell in cells if cell]
         assert "by PCHIP" in (tmp_path / verb[-1] / text).read_text(), verb
@@ -202,9 +188,8 @@ def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(
     options = "--dataset", "kodak,sample", "--published", "mlic++"
     rows, tex, _ = draw(tmp_path, *words, *options)
     assert [row["from"] for row in rows] == ["bundled", "published", "bundled"]
-    assert [float(row["sample psnr_db bd_rate_percent"] or "nan") > 0 for row in rows] == [
-        False, False, True,
-    ]  # fmt: skip
+    rates = [float(row["sample psnr_db bd_rate_percent"] or "nan") for row in rows]
+    assert [rate > 0 for rate in rates] == [False, False, True]
     titles = re.findall(r"\\multicolumn\{1\}\{c\}\{(BD-rate[^}]*)\}", tex)
     assert titles == [r"BD-rate (\%) on Kodak", r"BD-rate (\%) on sample photographs"]
     assert "% BD-rate in PSNR against VTM 23.13;" in tex
@@ -232,27 +217,21 @@ def test_a_codec_is_one_row_which_says_on_which_datasets_it_is_bundled(tmp_path)
 def test_each_dataset_has_its_anchor_and_lacking_cells_are_dashes(tmp_path, options):
     share = {"jpeg": 2, "vtm": 8, "avif": 4, "mine.py:Mine": 1}
     for dataset, codecs in (("one", ["jpeg", "vtm"]), ("two", ["jpeg", "avif", "mine.py:Mine"])):
-        rows = [
-            {**row, "num_bytes": 80 * row["num_bytes"] // by, "bpp": 80 * row["bpp"] / by}
-            for codec in codecs
-            for by in [share[codec]]
-            for row in sweep(codec)
-        ]
+        rows = [row for codec in codecs for row in share_bytes(codec, share[codec])]
         Store(tmp_path / dataset).append(rows)
     words = "--results", tmp_path, "--dataset", "one,two", "--metrics", "psnr", *options
     rows, tex, _ = draw(tmp_path / "out", *words)
-    rates = {
-        row["label"]: [
-            float(row[f"{dataset} psnr_db bd_rate_percent"] or "nan") for dataset in ("one", "two")
-        ]
-        for row in rows
+    columns = [f"{dataset} psnr_db bd_rate_percent" for dataset in ("one", "two")]
+    rates = {row["label"]: [float(row[column] or "nan") for column in columns] for row in rows}
+    dash = math.nan
+    expected = {
+        "jpeg": [300, 100],
+        "vtm": [0, dash],
+        "avif": [dash, 0],
+        "mine.py:Mine": [dash, 300],
     }
-    dash, near = math.nan, 0.1
     assert rates == {
-        "jpeg": pytest.approx([300, 100], abs=near),
-        "vtm": pytest.approx([0, dash], abs=near, nan_ok=True),
-        "avif": pytest.approx([dash, 0], abs=near, nan_ok=True),
-        "mine.py:Mine": pytest.approx([dash, 300], abs=near, nan_ok=True),
+        label: pytest.approx(values, abs=0.1, nan_ok=True) for label, values in expected.items()
     }
     assert re.search(r"BD-rate in PSNR against VTM\S* on one and AVIF\S*[^;]* on two;", tex)
 
@@ -277,8 +256,8 @@ def test_seconds_are_those_of_one_machine(tmp_path):
     for dataset, machine, codecs in (("one", "A", "jpeg"), ("two", "B", "webp,avif")):
         timed = {"timing": True, "machine": machine, "encode_seconds": 0.004, "image": dataset}
         rows = [row | timed for codec in codecs.split(",") for row in sweep(codec)]
-        jpeg_rows = [row | {"image": dataset} for row in sweep("jpeg")] if dataset == "two" else []
-        Store(tmp_path / dataset).append([*rows, *jpeg_rows])
+        untimed = [row | {"image": dataset} for row in sweep("jpeg") if dataset == "two"]
+        Store(tmp_path / dataset).append([*rows, *untimed])
     words = "--results", tmp_path, "--dataset", "one,two", "--anchor", "jpeg", "--metrics", "psnr"
     rows, tex, _ = draw(tmp_path / "out", *words)
     seconds = {row["label"]: float(row["seconds_per_megapixel"] or "nan") for row in rows}
@@ -289,12 +268,12 @@ def test_seconds_are_those_of_one_machine(tmp_path):
 
 def test_all_takes_every_system_into_the_table(tmp_path):
     words = "--results", RESULTS, "--dataset", "kodak", "--metrics", "psnr"
-    few_rows, all_rows = (
-        draw(tmp_path / str(n), *words, *options)[0] for n, options in enumerate([(), ("--all",)])
+    few, everything = (
+        {row["label"] for row in draw(tmp_path, *words, *options)[0]}
+        for options in ((), ("--all",))
     )
-    labels = [{row["label"] for row in rows} for rows in (few_rows, all_rows)]
-    assert labels[0] < labels[1]
-    assert len(few_rows) <= MAX_CURVES
+    assert few < everything
+    assert len(few) <= MAX_CURVES
 
 
 def test_marks_are_of_cells():
@@ -330,12 +309,11 @@ def cells_of(tex):
 def test_columns_at_a_rate_are_those_of_rank_and_another_rule_is_marked_and_never_the_best(
     tmp_path,
 ):
-    words = "--results", RESULTS, "--dataset", "kodak", "--codecs", "vtm,ours", "--metrics", "lpips"
-    published_options = "--published", "ms-illm"
-    rows, tex, output = draw(tmp_path / "out", *words, *published_options, "--at", "bpp=.2")
-    frame = benchmark.rank(
-        RESULTS / "kodak", "bpp=.2", codecs="vtm,ours", metrics="lpips", published="ms-illm"
-    ).set_index("codec")
+    options = {"codecs": "vtm,ours", "metrics": "lpips", "published": "ms-illm"}
+    frame = benchmark.rank(RESULTS / "kodak", "bpp=.2", **options).set_index("codec")
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    words = "--results", RESULTS, "--dataset", "kodak", "--at", "bpp=.2", *words
+    rows, tex, output = draw(tmp_path / "out", *words)
     for row in rows:
         label = row["label"] if row["label"] in frame.index else row["system"].removesuffix("§")
         for end in ("", "_low", "_high"):
@@ -359,24 +337,19 @@ def test_columns_at_a_rate_are_those_of_rank_and_another_rule_is_marked_and_neve
 def test_columns_at_a_quality_stand_beside_bd_rates_and_few_points_are_enough(tmp_path):
     words = *fill(tmp_path), "--anchor", "jpeg", "--metrics", "psnr,lpips", "--at", "psnr=22,60"
     rows, tex, output = draw(tmp_path / "out", *words, "--bd-rates")
-    rows_by_label = {row["label"]: row for row in rows}
-    assert float(rows_by_label["webp"]["set psnr_db bd_rate_percent"]) == pytest.approx(
-        -50, abs=0.1
+    jpeg, webp, jpegxl = (
+        next(row for row in rows if row["label"] == label) for label in ("jpeg", "webp", "jpegxl")
     )
-    target = "set psnr=22"
-    assert float(rows_by_label["webp"][f"{target} to_anchor"]) == pytest.approx(-50, abs=0.5)
-    assert float(rows_by_label["jpeg"][f"{target} image_bytes"]) == pytest.approx(
-        float(rows_by_label["jpeg"][f"{target} bpp"]) * WIDTH * HEIGHT / 8
-    )
-    assert rows_by_label["jpegxl"][f"{target} points"] == "2"
-    assert rows_by_label["jpegxl"][f"{target} bpp"]
+    assert float(webp["set psnr_db bd_rate_percent"]) == pytest.approx(-50, abs=0.1)
+    assert float(webp["set psnr=22 to_anchor"]) == pytest.approx(-50, abs=0.5)
+    image_bytes = float(jpeg["set psnr=22 bpp"]) * WIDTH * HEIGHT / 8
+    assert float(jpeg["set psnr=22 image_bytes"]) == pytest.approx(image_bytes)
+    assert jpegxl["set psnr=22 points"] == "2"
+    assert jpegxl["set psnr=22 bpp"]
     assert "Interpolated on 2 points: JPEG XL" in output
     groups = next(line for line in tex.splitlines() if "multicolumn" in line)
-    assert [title in groups for title in ("BD-rate", "At PSNR 22", "At PSNR 60")] == [
-        True,
-        True,
-        False,
-    ]
+    titles = [title in groups for title in ("BD-rate", "At PSNR 22", "At PSNR 60")]
+    assert titles == [True, True, False]
     alone, *_ = draw(tmp_path / "alone", *words)
     assert not any("bd_rate" in name for name in alone[0])
     with pytest.raises(UsageError, match="psnr=60 not reached"):
@@ -384,19 +357,13 @@ def test_columns_at_a_quality_stand_beside_bd_rates_and_few_points_are_enough(tm
 
 
 def test_a_codec_that_does_not_reach_a_rate_has_a_row_and_the_command_that_searches(tmp_path):
-    lines = {"jpeg": (1, 2, 4), "webp": (4, 8, 16)}
-    Store(tmp_path / "set").append(
-        [measured_row(codec, n, image, num_bytes=100 * size, psnr_db=30.0 + n)
-         for codec, sizes in lines.items() for n, size in enumerate(sizes) for image in "ab"]
-    )  # fmt: skip
-    words = "--results", tmp_path, "--dataset", "set", "--metrics", "psnr"
+    values, smallest = dict.fromkeys(("jpeg", "webp"), (30, 31, 32)), {"jpeg": 100, "webp": 400}
+    words = store_lines(tmp_path, values, lambda codec, n: smallest[codec] * 2**n)
     bpp = 8 * 200 / (WIDTH * HEIGHT)
     rows, tex, output = draw(tmp_path / "out", *words, "--at", f"bpp={bpp}")
     assert [row[f"set bpp={bpp:g} psnr_db"] for row in rows] == ["31.0", ""]
     webp_cells = next(cells for name, cells in cells_of(tex).items() if name.startswith("WebP"))
     assert webp_cells[0] == "--"
-    assert (
-        f"`bench run --dataset set --codecs webp --target bpp={bpp:g} --results {tmp_path}`"
-        in output
-    )
+    command = f"bench run --dataset set --codecs webp --target bpp={bpp:g} --results {tmp_path}"
+    assert f"`{command}`" in output
     assert "4 points" not in output
