@@ -1,8 +1,8 @@
 """`bench export images`: exactly the scored pixels, under names that say what they are."""
 
-import hashlib
 import re
 import shutil
+from itertools import product
 
 import numpy as np
 import pytest
@@ -85,13 +85,11 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
     message = export(folder)
     assert "10 pictures written, 0 already present" in message
     assert "bpp at quality=10, quality=40, quality=80\n" in message
-    for row_ in rows_of(folder):
-        name = (
-            f"{row_['image'][:-4]}__{row_['codec']}__quality={row_['setting_value']:g}"
-            f"__{row_['bpp']:.3f}bpp.png"
-        )
-        codec = benchmark.open_codec(row_["codec"])
-        truth = codec.decode(store_of(folder).stream(row_["stream_sha256"]))
+    for record in rows_of(folder):
+        image, codec, quality = record["image"][:-4], record["codec"], record["setting_value"]
+        name = f"{image}__{codec}__quality={quality:g}__{record['bpp']:.3f}bpp.png"
+        stream = store_of(folder).stream(record["stream_sha256"])
+        truth = benchmark.open_codec(codec).decode(stream)
         with Image.open(folder / "out" / name) as picture:
             assert np.array_equal(np.asarray(picture), truth)
     assert len(pictures(folder)) == 10
@@ -100,11 +98,9 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
 def test_what_is_there_stays_and_a_second_export_writes_the_others(folder):
     export(folder, "--codecs", "webp")
     first_times = {name: (folder / "out" / name).stat().st_mtime_ns for name in pictures(folder)}
-    for stream in list(store_of(folder).streams()):  # so that decoding again would fail
-        if hashlib.sha256(stream.read_bytes()).hexdigest() in {
-            record["stream_sha256"] for record in rows_of(folder) if record["codec"] == "webp"
-        }:
-            stream.write_bytes(b"")
+    for record in rows_of(folder):
+        if record["codec"] == "webp":  # so that decoding again would fail
+            stream_of(folder, record).write_bytes(b"")
     message = export(folder, "--codecs", "webp,jpeg")
     assert "6 pictures written, 4 already present" in message
     second_times = {name: (folder / "out" / name).stat().st_mtime_ns for name in first_times}
@@ -112,15 +108,14 @@ def test_what_is_there_stays_and_a_second_export_writes_the_others(folder):
 
 
 def test_a_file_of_other_content_gives_way(folder):
-    export(folder, "--codecs", "jpeg", "--images", "cup")
-    name = max(pictures(folder))
-    right = (folder / "out" / name).read_bytes()
-    for wrong in (b"notes", right[:-40], (folder / "out" / min(pictures(folder))).read_bytes()):
-        (folder / "out" / name).write_bytes(wrong)
-        assert "1 pictures written, 2 already" in export(
-            folder, "--codecs", "jpeg", "--images", "cup"
-        )
-        assert (folder / "out" / name).read_bytes() == right
+    words = "--codecs", "jpeg", "--images", "cup"
+    export(folder, *words)
+    first, *_, last = (folder / "out" / name for name in sorted(pictures(folder)))
+    right = last.read_bytes()
+    for wrong in (b"notes", right[:-40], first.read_bytes()):
+        last.write_bytes(wrong)
+        assert "1 pictures written, 2 already" in export(folder, *words)
+        assert last.read_bytes() == right
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -152,10 +147,8 @@ def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_the
         if record["codec"] == "jpeg":
             stream_of(folder, record).unlink()
     message = export(folder)
-    assert (
-        "6 pictures: the stream was not kept; `bench run --codecs jpeg --dataset "
-        f"{photos} --results again` makes it again\n"
-    ) in message
+    command = f"bench run --codecs jpeg --dataset {photos} --results again"
+    assert f"6 pictures: the stream was not kept; `{command}` makes it again\n" in message
     assert len(pictures(folder)) == 4
     words = "--codecs", "jpeg", "--points", "jpeg.quality=10"
     message = export(folder, *words, code=2, to="none")
@@ -165,11 +158,10 @@ def test_streams_that_were_not_kept_are_one_line_with_the_command_that_makes_the
 
 
 def test_images_and_settings_are_chosen_by_name(folder):
-    export(folder, "--images", "s*n,cup.png", "--limit", "1", to="one")
-    assert {name.partition("__")[0] for name in pictures(folder, "one")} == {"cup"}
+    for to, words in (("one", ("--images", "s*n,cup.png")), ("first", ())):
+        export(folder, *words, "--limit", "1", to=to)
+        assert {name.partition("__")[0] for name in pictures(folder, to)} == {"cup"}
     assert "'co,mma'" in export(folder, "--images", r"co\,mma", code=2, to="none")
-    export(folder, "--limit", "1", to="first")
-    assert {name.partition("__")[0] for name in pictures(folder, "first")} == {"cup"}
     export(folder, "--points", "jpeg.quality=10,80,webp.quality=5", to="points")
     settings = {"__".join(name.split("__")[1:3]) for name in pictures(folder, "points")}
     assert settings == {"jpeg__quality=10", "jpeg__quality=80", "webp__quality=5"}
@@ -204,42 +196,34 @@ def test_at_one_rate_each_image_and_codec_has_its_nearest_setting(folder):
     rate = sorted(record["bpp"] for record in rows if record["codec"] == "jpeg")[2]
     message = export(folder, "--bpp", rate)
     expected = {}
-    for image in ("cup.png", "spoon.png"):
-        for codec in ("jpeg", "webp"):
-            of_both = [
-                record for record in rows if (record["image"], record["codec"]) == (image, codec)
-            ]
-            nearest = min(of_both, key=lambda record: abs(np.log(record["bpp"] / rate)))
-            if abs(np.log(nearest["bpp"] / rate)) <= np.log(1.6):
-                expected[image, codec] = nearest["bpp"]
+    for key in product(("cup.png", "spoon.png"), ("jpeg", "webp")):
+        rates = [record["bpp"] for record in rows if (record["image"], record["codec"]) == key]
+        nearest = min(rates, key=lambda bpp: abs(np.log(bpp / rate)))
+        if abs(np.log(nearest / rate)) <= np.log(1.6):
+            expected[key] = nearest
     parts = [name.removesuffix("bpp.png").split("__") for name in pictures(folder)]
     result = {(f"{image}.png", codec): float(bpp) for image, codec, _, bpp in parts}
     assert result == pytest.approx(expected, abs=5e-4)
-    of_jpeg = sorted(bpp for (_, codec), bpp in expected.items() if codec == "jpeg")
-    row = next(line for line in message.splitlines() if line.startswith("jpeg "))
-    assert row.split(maxsplit=1)[1].startswith(
-        f"{of_jpeg[0]:.3f} to {of_jpeg[1]:.3f} bpp at quality="
-    )
+    low, high = sorted(bpp for (_, codec), bpp in expected.items() if codec == "jpeg")
+    line = next(line for line in message.splitlines() if line.startswith("jpeg "))
+    assert line.split(maxsplit=1)[1].startswith(f"{low:.3f} to {high:.3f} bpp at quality=")
     far = export(folder, "--bpp", 900, code=2)
     assert "4 pictures: no stored rate within a factor of 1.6 of 900 bpp (jpeg, webp)" in far
 
 
 def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_near(folder):
-    rows = [
-        record
-        for record in rows_of(folder)
-        if (record["image"], record["codec"]) == ("cup.png", "jpeg")
-    ]
-    first, second, _ = sorted(rows, key=lambda record: record["bpp"])
+    rows = sorted(rows_of(folder), key=lambda record: record["bpp"])
+    first, second, _ = (
+        record for record in rows if (record["image"], record["codec"]) == ("cup.png", "jpeg")
+    )
     stream_of(folder, first).unlink()
     words = "--codecs", "jpeg", "--images", "cup", "--bpp"
     both_near = (first["bpp"] * second["bpp"]) ** 0.5 * 0.99  # the first is nearer
     assert second["bpp"] / both_near < 1.6
     export(folder, *words, both_near)
     assert [f"{second['bpp']:.3f}bpp.png" in name for name in pictures(folder)] == [True]
-    reported = export(
-        folder, *words, first["bpp"] / 1.2, code=2, to="none"
-    )  # only the first is near
+    only_first_near = first["bpp"] / 1.2
+    reported = export(folder, *words, only_first_near, code=2, to="none")
     assert "1 picture: the stream was not kept" in reported
 
 

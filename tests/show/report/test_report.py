@@ -13,7 +13,7 @@ from benchmark.rows.store import Store
 from benchmark.show.report.details import NETWORK_HEADERS
 from support.bench.command import output_of
 from support.rows.bundled_results import bundled_results
-from support.rows.measured import row, sweep
+from support.rows.measured import row, scaled_sweep, sweep, table
 
 KODAK = bundled_results() / "kodak"
 
@@ -29,6 +29,13 @@ def bench_report(results, *arguments):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def absences(results):
+    return json.loads((results / "kodak" / "report" / "details.json").read_text())["absent"]
+
+
+UNMEASURED = dict.fromkeys(("lpips_alex", "lpips_alex_protocol"))
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +83,7 @@ def test_a_folder_is_printed_by_its_name_without_the_hash(tmp_path):
 
 
 def test_a_rate_that_curves_are_cut_at_is_in_every_sentence_on_their_numbers(tmp_path):
-    fill(
-        tmp_path, [*sweep("jpeg"), *(r | {"num_bytes": 2 * r["num_bytes"]} for r in sweep("webp"))]
-    )
+    fill(tmp_path, [*sweep("jpeg"), *scaled_sweep("webp", 2)])
     bench_report(tmp_path, "--metrics", "psnr", "--up-to-bpp", "1.2")
     _, _, headline, *lines = (tmp_path / "kodak/report/report.md").read_text().splitlines()
     assert headline.endswith("on 3 images, curves up to 1.2 bpp.")
@@ -120,14 +125,13 @@ def test_a_named_metric_without_values_is_said_with_what_fills_it_in(tmp_path):
 
 @pytest.mark.parametrize("bundled", ["vtm", "vtm,webp"])
 def test_a_metric_of_no_codec_under_test_is_drawn_or_left_out_if_asked_for(tmp_path, bundled):
-    unmeasured = dict.fromkeys(("lpips_alex", "lpips_alex_protocol"))
-    shipped = Store(fill(tmp_path / "shipped", [*sweep("vtm"), *sweep("webp")]) / "kodak")
-    Store(tmp_path / "kodak").write_bundled("field", shipped.table())
-    fill(tmp_path, sweep("jpeg", **unmeasured))
+    shipped = table([*sweep("vtm"), *sweep("webp")])
+    Store(tmp_path / "kodak").write_bundled("field", shipped)
+    fill(tmp_path, sweep("jpeg", **UNMEASURED))
     report = tmp_path / "kodak" / "report"
     bench_report(tmp_path, "--bundled", bundled)
     assert not (report / "lpips_alex.png").exists()
-    assert json.loads((report / "details.json").read_text())["absent"] == []
+    assert absences(tmp_path) == []
     bench_report(tmp_path, "--bundled", bundled, "--metrics", "psnr,lpips")
     assert (report / "lpips_alex.png").exists()
     missing = "in no curve of LPIPS (AlexNet): lpips_alex of 0 of 3 images: not computed"
@@ -135,13 +139,12 @@ def test_a_metric_of_no_codec_under_test_is_drawn_or_left_out_if_asked_for(tmp_p
 
 
 def test_a_metric_of_only_some_codecs_measured_here_is_no_figure_but_a_command(tmp_path):
-    unmeasured = dict.fromkeys(("lpips_alex", "lpips_alex_protocol"))
-    fill(tmp_path, [*sweep("vtm"), *sweep("jpeg"), *sweep("webp", **unmeasured)])
+    fill(tmp_path, [*sweep("vtm"), *sweep("jpeg"), *sweep("webp", **UNMEASURED)])
     report = tmp_path / "kodak" / "report"
     bench_report(tmp_path)
     assert (report / "psnr_db.png").exists()
     assert not (report / "lpips_alex.png").exists()
-    (absent,) = json.loads((report / "details.json").read_text())["absent"]
+    (absent,) = absences(tmp_path)
     assert absent["remedy"].endswith("--metrics lpips")
     bench_report(tmp_path, "--metrics", "psnr,lpips")
     assert (report / "lpips_alex.png").exists()
@@ -151,18 +154,14 @@ def test_a_metric_that_failed_is_left_out_with_its_reason_though_nobody_named_it
     failed = {"lpips_alex": None, "lpips_alex_reason": "weights (bench fetch x): no weight file"}
     fill(tmp_path, [*sweep("jpeg", **failed), *sweep("vtm")])
     bench_report(tmp_path)
-    (absent,) = json.loads((tmp_path / "kodak" / "report" / "details.json").read_text())["absent"]
+    (absent,) = absences(tmp_path)
     assert absent["what"] == "jpeg"
     assert "in no curve of LPIPS (AlexNet)" in absent["why"]
     assert absent["why"].endswith("no weight file")
 
 
 def test_a_metric_that_is_infinite_for_all_others_is_in_the_table_of_means(tmp_path):
-    exact = [
-        row("png", 5, image, psnr_db=math.inf, lpips_alex=None, lpips_alex_protocol=None)
-        for image in ("a", "bb", "ccc")
-    ]
-    fill(tmp_path, [*sweep("vtm"), *exact])
+    fill(tmp_path, [*sweep("vtm"), *sweep("png", psnr_db=math.inf, **UNMEASURED)])
     bench_report(tmp_path)
     heads = (tmp_path / "kodak" / "report" / "means.md").read_text()
     assert "PSNR (dB)" in heads
@@ -182,24 +181,16 @@ def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_as
 
 
 def test_what_is_left_out_is_counted_and_every_reason_is_in_the_details(tmp_path):
-    rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif")]
-    for record in rows:
-        if record["codec"] != "jpeg":
-            record |= {"ms_ssim": None, "ms_ssim_reason": "weights (bench fetch x): no weight file"}
-        if record["codec"] == "webp":
-            record |= {"lpips_alex": None, "lpips_alex_reason": "not computed"}
-    fill(tmp_path, rows)
+    lost = {"ms_ssim": None, "ms_ssim_reason": "weights (bench fetch x): no weight file"}
+    other = {"lpips_alex": None, "lpips_alex_reason": "not computed"}
+    fill(tmp_path, [*sweep("jpeg"), *sweep("webp", **lost, **other), *sweep("avif", **lost)])
     words = "--metrics", "psnr,ms_ssim,lpips,dists"
     assert "weight file" not in bench_report(tmp_path, *words)
     assert "weight file" in bench_report(tmp_path, *words, "-v")
     folder = tmp_path / "kodak" / "report"
-    absent = json.loads((folder / "details.json").read_text())["absent"]
-    reasons = [
-        absence["why"].rpartition(": ")[2]
-        for absence in absent
-        if absence["what"].startswith("webp")
-    ]
-    assert set(reasons) == {"no weight file", "not computed"}
+    webp = [absence for absence in absences(tmp_path) if absence["what"].startswith("webp")]
+    reasons = {absence["why"].rpartition(": ")[2] for absence in webp}
+    assert reasons == {"no weight file", "not computed"}
     assert "weight file" in (folder / "details.md").read_text()
     assert "weight file" not in (folder / "report.md").read_text()
 
@@ -259,19 +250,6 @@ def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, t
     assert reports[0] == reports[1]
 
 
-def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
-    rows = [*sweep("jpeg"), *sweep("webp")]
-    for entry in rows:
-        entry["num_bytes"] = int((40 if entry["codec"] == "jpeg" else 20) * entry["setting_value"])
-    fill(tmp_path, rows)
-    bench_report(tmp_path, "--anchor", "webp", "--metrics", "psnr")
-    with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
-        (record,) = csv.DictReader(file)
-    assert (record["codec"], record["anchor"]) == ("jpeg", "webp")
-    assert float(record["bd_rate_percent"]) == pytest.approx(100, abs=1e-9)
-    assert record["images_bd_rate_images"] == "3"
-
-
 def test_a_dataset_without_the_named_anchor_has_its_own_and_says_so(tmp_path):
     fill(tmp_path, [*sweep("jpeg"), *sweep("vtm")])
     fill(tmp_path, [*sweep("jpeg"), *sweep("webp")], "plain")
@@ -295,12 +273,10 @@ def test_lossy_sources_and_a_wide_spread_of_sizes_are_a_line_each(tmp_path):
             record["width_px"], record["height_px"] = 8, 6
     fill(tmp_path, rows, "mixed")
     message = bench_report(tmp_path, "--dataset", "mixed", "--metrics", "psnr").splitlines()
-    (lossy,) = [line for line in message if line.startswith("lossy sources: 2 of 3 images")]
-    (sizes,) = [
-        line for line in message if line.startswith("image sizes: from 8 x 6 px (bb) to 100 x 80")
-    ]
-    text = (tmp_path / "mixed" / "report" / "report.md").read_text()
-    assert all(f"- {line}" in text.splitlines() for line in (lossy, sizes))
+    lines = (tmp_path / "mixed" / "report" / "report.md").read_text().splitlines()
+    for start in ("lossy sources: 2 of 3 images", "image sizes: from 8 x 6 px (bb) to 100 x 80"):
+        (line,) = [line for line in message if line.startswith(start)]
+        assert f"- {line}" in lines
 
 
 def test_common_brings_back_points_that_lack_images(tmp_path):
@@ -317,9 +293,8 @@ def test_common_brings_back_points_that_lack_images(tmp_path):
 def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
     rows = [*sweep("jpeg", ["mobile/a", "professional/b"]), *sweep("webp", ["mobile/a"])]
     fill(tmp_path, rows, "clic2020")
-    message = bench_report(
-        tmp_path, "--dataset", "clic2020:mobile", "--codecs", "webp", "--metrics", "psnr"
-    )
+    words = "--dataset", "clic2020:mobile", "--codecs", "webp", "--metrics", "psnr"
+    message = bench_report(tmp_path, *words)
     assert "clic2020:mobile: 1 image, 2 codecs" in message
     assert "against JPEG" in message, "the anchor stays"
     assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
