@@ -13,27 +13,19 @@ from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 from support.codecs.files import MINE
 
-LINE = next(
-    number
-    for number, text in enumerate(MINE.read_text().splitlines(), 1)
-    if text.endswith("# the line that is told")
-)
-
+LINE = MINE.read_text().partition("# the line that is told")[0].count("\n") + 1
 BROKEN = MINE.read_text().replace("self.after_decoding(pixels)\n", "pixels[99, 99] = 1\n", 1)
 
 
-def record_of(folder):
-    (path,) = folder.glob("r/*/runs/*.json")
-    return json.loads(path.read_text())
+def tracebacks(folder):
+    """Return the tracebacks in the records of runs below a folder."""
+    records = [json.loads(path.read_text()) for path in folder.glob("*/runs/*.json")]
+    return [entry for record in records for entry in record.get("tracebacks", ())]
 
 
-def run(kind, *options):
-    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", *options)
-    return bench("run", "--codecs", f"{MINE}:{kind}", *words)
-
-
-def test_row_and_terminal_have_the_authors_line_where_a_library_raised(photos):
-    result = run("RaisesInLibrary", "-v")
+def test_row_and_terminal_have_the_authors_line_and_the_record_has_equal_tracebacks_once(photos):
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "-v", "--jobs", "2")
+    result = bench("run", "--codecs", f"{MINE}:RaisesInLibrary", *words)
     assert result.returncode == 1
     reported = f"encode: mine.py, line {LINE}, in before_encoding: JSONDecodeError: Expecting"
     (failed,) = [line for line in result.stdout.splitlines() if ": failed: " in line]
@@ -41,10 +33,7 @@ def test_row_and_terminal_have_the_authors_line_where_a_library_raised(photos):
     assert reported in failed
     assert str(MINE.parent) not in failed
 
-
-def test_equal_tracebacks_of_all_workers_are_stored_once_with_their_cells(photos):
-    run("RaisesInLibrary", "--jobs", "2")
-    (entry,) = record_of(photos)["tracebacks"]
+    (entry,) = tracebacks(photos / "r")
     assert entry["traceback"].startswith("Traceback (most recent call last):\n")
     assert f'File "{MINE}", line {LINE}, in before_encoding' in entry["traceback"]
     assert "json.decoder.JSONDecodeError" in entry["traceback"]
@@ -60,8 +49,7 @@ def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos):
     result = bench("run", "--codecs", "./sound.py:Plain", *words)
     assert result.returncode == 1
     assert ": decode: sound.py, line " in result.stdout
-    records = [json.loads(path.read_text()) for path in photos.glob("s/*/runs/*.json")]
-    (reported,) = [entry for record in records for entry in record.get("tracebacks", ())]
+    (reported,) = tracebacks(photos / "s")
     assert "IndexError" in reported["traceback"]
     assert len(reported["cells"]) == 6
     audited = bench("audit", "decode", "s", "--codecs", "./sound.py:Plain", "--json")
@@ -77,9 +65,8 @@ def test_a_rescore_that_fails_has_its_line_and_a_record(photos):
     result = bench("rescore", "--metrics", "ssim", "--codecs", "./sound.py:Plain", *words)
     assert result.returncode == 1
     assert "decode: sound.py, line " in result.stdout
-    records = [json.loads(path.read_text()) for path in photos.glob("r/*/runs/*.json")]
-    (reported,) = [entry for record in records for entry in record.get("tracebacks", ())]
-    assert (len(reported["cells"]), len(records)) == (6, 2)
+    (reported,) = tracebacks(photos / "r")
+    assert (len(reported["cells"]), len([*photos.glob("r/*/runs/*.json")])) == (6, 2)
 
 
 def failure(codec, action):

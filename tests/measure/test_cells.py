@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source
-from benchmark.errors import Unavailable, UsageError
+from benchmark.errors import UsageError
 from benchmark.measure.cells import (
     Cell,
     Contender,
@@ -19,15 +19,12 @@ from benchmark.measure.cells import (
     plan,
 )
 from benchmark.measure.estimate import CostModel
-from benchmark.measure.request import Request
-from benchmark.measure.select import Selection, _skip_incomplete
 from benchmark.rows.packs.merge import merge_folders
-from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.rows.measured import row, table
-from support.rows.stable_rows import stable
+from support.rows.stable_rows import only_store, stable
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
 SOURCES = [Source(ImageFile(n, Path(n)), n * 64, 4, 3, False) for n in ("a", "b")]
@@ -45,23 +42,14 @@ def test_images_are_outermost_so_that_an_early_stop_is_a_fair_sample():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "changed_cell",
-    [
-        CELL._replace(codec=CodecSpec("webp", ())),
-        CELL._replace(codec=CodecSpec("jpeg", (("optimize", "1"),))),
-        CELL._replace(info=replace(INFO, fingerprint="cd" * 32)),
-        CELL._replace(info=replace(INFO, revision=2)),
-        CELL._replace(setting=Setting("quality", 11)),
-        CELL._replace(setting=Setting("level", 10)),
-        CELL._replace(source=SOURCES[1]),
-    ],
-)
-def test_everything_that_may_change_the_stream_makes_another_cell(changed_cell):
-    assert changed_cell.key != CELL.key
-
-
-def test_descriptions_and_paths_do_not_make_another_cell():
+def test_what_may_change_the_stream_makes_another_cell_and_descriptions_and_paths_do_not():
+    for changes in (
+        {"codec": CodecSpec("webp", ())}, {"codec": CodecSpec("jpeg", (("optimize", "1"),))},
+        {"info": replace(INFO, fingerprint="cd" * 32)}, {"info": replace(INFO, revision=2)},
+        {"setting": Setting("quality", 11)}, {"setting": Setting("level", 10)},
+        {"source": SOURCES[1]},
+    ):  # fmt: skip
+        assert CELL._replace(**changes).key != CELL.key, changes
     moved = CELL.source._replace(file=ImageFile("renamed", Path("elsewhere")))
     assert CELL._replace(source=moved).key == CELL.key
     assert CELL._replace(info=replace(INFO, version="1.0", timed="x")).key == CELL.key
@@ -79,7 +67,7 @@ def order_cells(cells, rows):
     return longest_first(cells, CostModel(table(rows)).seconds)
 
 
-def test_a_run_takes_the_longest_cells_of_an_image_first_and_the_images_in_order():
+def test_the_longest_cells_of_an_image_come_first_and_those_of_unknown_length_before_them():
     """jpeg: .3 s for 8000 pixels at either setting; webp: 3 s at 10 and 30 s at 20."""
     rows = [row("jpeg", q, "x") for q in (10, 20)]
     rows += [row("webp", 10, "x", encode_seconds=2.9), row("webp", 20, "x", encode_seconds=29.9)]
@@ -87,32 +75,25 @@ def test_a_run_takes_the_longest_cells_of_an_image_first_and_the_images_in_order
     sequence = [(c.source.file.name, c.codec.name, c.setting.value) for c in order]
     image_sequence = [("webp", 20), ("webp", 10), ("jpeg", 20), ("jpeg", 10)]
     assert sequence == [(image, *pair) for image in "ab" for pair in image_sequence]
-
-
-def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
+    # Cells of unknown length come first from the highest rate down.
     order = order_cells(cells("jpeg", "vtm"), [row("jpeg", 10, "x")])
     sequence = [(c.codec.name, c.setting.value) for c in order[:4]]
     assert sequence == [("vtm", 20), ("vtm", 10), ("jpeg", 20), ("jpeg", 10)]
 
 
-@pytest.mark.parametrize(
-    ("columns", "seconds"),
-    [
-        ({}, None),
-        ({"decode_seconds": 2}, 2.0),
-        ({"decode_seconds": 2, "encode_seconds": 3}, 5.0),
-        ({"decode_seconds": 2, "encode_seconds": 3, "recorded": True}, 2.0),
-    ],
-)
-def test_the_seconds_of_coding_are_those_of_the_calls_that_were_made_here(columns, seconds):
-    assert Measured(columns, None).coding_seconds == seconds
+def test_the_seconds_of_coding_are_those_of_the_calls_that_were_made_here():
+    decode, both = {"decode_seconds": 2}, {"decode_seconds": 2, "encode_seconds": 3}
+    for columns, seconds in (
+        ({}, None), (decode, 2.0), (both, 5.0), (both | {"recorded": True}, 2.0)
+    ):  # fmt: skip
+        assert Measured(columns, None).coding_seconds == seconds
 
 
 def with_pack(*lost):
-    """Return JPEG with a pack that lacks streams, by the first letter of the sha256 and quality."""
+    """Return JPEG with a pack without the streams of some pairs of an image and a quality."""
 
     def find(spec, sha256, width_px, setting):
-        return None if {sha256[0], (sha256[0], setting.value)} & {*lost} else "a stream"
+        return None if (sha256[0], setting.value) in lost else "a stream"
 
     return JPEG._replace(pack=SimpleNamespace(path=Path("p.tar"), find=find))
 
@@ -121,33 +102,15 @@ def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
     contender = with_pack(("b", 1))
     reason = "p.tar lacks streams, at some or all settings, for 1 of 2 images: b"
     assert describe_missing(contender, SOURCES) == reason
-    assert (
-        describe_missing(contender._replace(encoder_problem="no cjpeg"), SOURCES)
-        == f"no cjpeg; and {reason}"
-    )
+    problem = contender._replace(encoder_problem="no cjpeg")
+    assert describe_missing(problem, SOURCES) == f"no cjpeg; and {reason}"
     assert describe_missing(contender, SOURCES[:1]) == describe_missing(JPEG, SOURCES) == ""
+    many = [SOURCES[1]._replace(file=ImageFile(f"s{n}", Path("s"))) for n in range(7)]
+    reason = describe_missing(contender, [SOURCES[0], *many])
+    assert reason.endswith("for 7 of 8 images: s0, s1, s2 and 4 more")
     planned_cells = plan([contender], "kodak", SOURCES[1:])
-    assert [(cell.setting.value, cell.pack) for cell in planned_cells] == [
-        (quality, Path("p.tar")) for quality in (0, 2, 3, 4, 5, 6, 7)
-    ]
-
-
-def test_images_that_a_pack_has_are_measured_and_a_pack_without_any_is_refused():
-    def skip_incomplete(*lost, **options):
-        return _skip_incomplete(Selection((with_pack(*lost),), ()), SOURCES, Request(**options))
-
-    codecs = {"codecs": ("jpeg", "webp")}
-    assert skip_incomplete().skipped == ()
-    assert len(skip_incomplete("b", **codecs).contenders) == 1
-    (skipped,) = skip_incomplete("b", **codecs).skipped
-    assert skipped.what == "jpeg"
-    assert skipped.why.endswith(" for 1 of 2 images: b")
-    with pytest.raises(Unavailable, match=r"^jpeg .*p\.tar .*--skip-missing"):
-        skip_incomplete("a", "b", **codecs)
-    nothing = "^none of the codecs can run here: jpeg: "
-    for options in ({}, {**codecs, "skip_missing": True}):
-        with pytest.raises(Unavailable, match=rf"{nothing}p\.tar lacks streams"):
-            skip_incomplete("a", "b", **options)
+    assert [cell.setting.value for cell in planned_cells] == [0, 2, 3, 4, 5, 6, 7]
+    assert {cell.pack for cell in planned_cells} == {Path("p.tar")}
 
 
 def words(images, results, *options, verb="run"):
@@ -155,27 +118,22 @@ def words(images, results, *options, verb="run"):
             "--metrics", "psnr", "--points", "jpeg.quality=10,30", *options)  # fmt: skip
 
 
-def only_store(results):
-    (folder,) = results.iterdir()
-    return Store(folder)
-
-
 def test_parts_merged_are_the_whole_run_and_a_part_again_measures_nothing(images, tmp_path):
-    numbers = (1, 2, 3)
-    for number in numbers:
-        bench(*words(images, tmp_path / str(number), "--part", f"{number}/3"), code=0)
-    second_run = bench(*words(images, tmp_path / "1", "--part", "1/3"))
+    parts = [tmp_path / number for number in "123"]
+    for part in parts:
+        bench(*words(images, part, "--part", f"{part.name}/3"), code=0)
+    second_run = bench(*words(images, parts[0], "--part", "1/3"))
     assert "\n0 cells measured, 0 failed, 4 were finished before" in second_run.stdout
-    (merged,) = merge_folders([tmp_path / str(number) for number in numbers], tmp_path / "merged")
+    (merged,) = merge_folders(parts, tmp_path / "merged")
     assert (merged.rows, merged.conflicts, merged.damaged) == (10, (), ())
     assert bench(*words(images, tmp_path / "whole")).returncode == 0
     whole_store, merged_store = only_store(tmp_path / "whole"), only_store(tmp_path / "merged")
     assert stable(merged_store) == stable(whole_store)
-    streams = [
+    merged_streams, whole_streams = (
         {path.name: path.read_bytes() for path in store.streams()}
         for store in (merged_store, whole_store)
-    ]
-    assert streams[0] == streams[1]
+    )
+    assert merged_streams == whole_streams
     nothing = bench(*words(images, tmp_path / "merged"))
     assert "\n0 cells measured, 0 failed, 10 were finished before" in nothing.stdout
 
@@ -209,9 +167,8 @@ def test_every_cell_is_in_one_part_whatever_other_codecs_there_are_and_parts_are
 
 def test_cells_are_distributed_image_by_image_then_setting_by_setting():
     planned_cells = plan([WEBP], "d", SOURCES, part=Part(1, 3))  # the first of 16, the fourth, ...
-    assert [(cell.source.file.name, cell.setting.value) for cell in planned_cells] == [
-        *(("a", 0), ("a", 3), ("a", 6), ("b", 1), ("b", 4), ("b", 7))
-    ]
+    places = [(cell.source.file.name, cell.setting.value) for cell in planned_cells]
+    assert places == [("a", 0), ("a", 3), ("a", 6), ("b", 1), ("b", 4), ("b", 7)]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "/", "a/b", "-1/3", "1/3/5", "1.0/2"])

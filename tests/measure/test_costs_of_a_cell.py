@@ -111,12 +111,9 @@ def test_estimated_and_real_bits_meet_in_the_tables():
     rows = [row | {"estimated_bits": 8 * row["num_bytes"] / 1.02} for row in sweep("elic")]
     table = table_of([*rows, *sweep("jpeg")])
     summary = summarise(table)
-    ratios = [
-        p.means[REAL_TO_ESTIMATED].value
-        for p in summary.points
-        if label_of(p.edition.spec) == "elic"
-    ]
-    assert ratios == pytest.approx([1.02] * len(ratios))
+    points = [point for point in summary.points if label_of(point.edition.spec) == "elic"]
+    for point in points:
+        assert point.means[REAL_TO_ESTIMATED].value == pytest.approx(1.02)
     means = means_table(summary, [Metric.named("psnr")])
     column = means.headers.index("real / estimated bits")
     assert {row[0]: row[column] for row in means.rows} == {"elic": "1.0200", "jpeg": "–"}

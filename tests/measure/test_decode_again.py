@@ -106,26 +106,20 @@ def test_rows_scored_on_another_kind_of_device_are_decoded_on_that_kind(pictures
     all_rows = [*rows, *(on_gpu(row, pictures, monkeypatch) for row in rows)]
     assert all_rows[0]["decoded_sha256"] != all_rows[len(rows)]["decoded_sha256"]
     result = decode(all_rows, pictures, "cuda")
-    assert [pixels_sha256(pixels) for pixels in result] == [
-        row["decoded_sha256"] for row in all_rows
-    ]
+    assert [*map(pixels_sha256, result)] == [row["decoded_sha256"] for row in all_rows]
     cpu_result = decode(all_rows, pictures, "cpu")
     failures = [isinstance(outcome, Failed) for outcome in cpu_result]
     assert failures == [False] * len(rows) + [True] * len(rows)
     assert cpu_result[-1].stage == "verify"
 
 
-def test_a_stream_that_was_not_kept_does_not_end_the_others(pictures):
+def test_a_stream_that_was_not_kept_does_not_end_the_others_and_unnamed_code_is_not_run(pictures):
+    rows = pictures.table.rows(named=True)
+    result = decode(rows, Pictures(pictures.contents, ALL_CODECS), "cpu")
+    assert {failure.stage for failure in result} == {"load"}
+    assert all("runs only if --codecs" in failure.reason for failure in result)
     first, *other_rows = pictures.table.rows(named=True)
     pictures.contents.store._path(first["stream_sha256"]).unlink()
     result = decode([first, *other_rows], pictures, "cpu")
     assert result[0] == Failed("load", "its stream was not kept")
     assert not any(isinstance(outcome, Failed) for outcome in result[1:])
-
-
-def test_code_named_by_rows_is_not_run_unless_the_command_names_it(pictures):
-    rows = pictures.table.rows(named=True)
-    result = decode(rows, Pictures(pictures.contents, ALL_CODECS), "cpu")
-    assert {(failure.stage, "runs only if --codecs" in failure.reason) for failure in result} == {
-        ("load", True)
-    }

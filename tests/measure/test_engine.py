@@ -40,18 +40,6 @@ def test_two_workers_give_the_rows_that_one_process_gives(sources):
     )
 
 
-def test_a_worker_that_dies_is_a_failed_row_with_its_signal_and_the_others_continue(sources):
-    events = run_tasks(cells("Segfaults", sources), conditions())
-    assert len(events) == 9
-    failed = [event.outcome.row for event in events if event.outcome.row["status"] == "failed"]
-    assert {row["setting_value"] for row in failed} == {16.0}
-    assert {row["stage"] for row in failed} == {"worker"}
-    assert {row["reason"] for row in failed} == {
-        "the process that worked on this cell was killed by SIGSEGV"
-    }
-    assert len({row["image"] for row in failed}) == 3
-
-
 def notes(log):
     for line in log.read_text().splitlines():
         device, process, began, ended = line.split()
@@ -67,13 +55,11 @@ def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_pat
     assert len(gpu) == len(cpu) == 9
     assert len({note[1] for note in reported}) == 2
     together = [
-        (gpu_note, cpu_note)
-        for gpu_note in gpu
-        for cpu_note in cpu
-        if gpu_note[1] != cpu_note[1]
-        and max(gpu_note[2], cpu_note[2]) < min(gpu_note[3], cpu_note[3])
+        gpu_process != cpu_process and max(gpu_began, cpu_began) < min(gpu_ended, cpu_ended)
+        for _, gpu_process, gpu_began, gpu_ended in gpu
+        for _, cpu_process, cpu_began, cpu_ended in cpu
     ]
-    assert together, "the GPU waited for entropy coding"
+    assert any(together), "the GPU waited for entropy coding"
 
 
 @pytest.mark.parametrize("timing", [False, True])
@@ -144,16 +130,13 @@ def test_with_timing_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):
     assert len(list(notes(log))) == 2 * len(tasks)
 
 
-def test_an_image_that_changes_during_the_run_is_a_failed_row(sources, tmp_path):
+def test_an_image_or_a_codec_file_that_changes_during_the_run_is_a_failed_row(sources, tmp_path):
     moved = tmp_path / "0.png"
     moved.write_bytes(sources[1].file.path.read_bytes())
     changed = sources[0]._replace(file=ImageFile("0.png", moved))
     (first, *_) = run_tasks(cells("Honest", [changed]), conditions(jobs=1))
     assert first.outcome.row["stage"] == "load"
     assert "has changed since the run began" in first.outcome.row["reason"]
-
-
-def test_a_codec_file_that_changes_during_the_run_is_a_failed_row(sources):
     (cell, *_) = cells("Honest", sources)
     changed_cell = cell._replace(info=replace(cell.info, fingerprint="another"))
     changed_row, unchanged_row = (
@@ -182,9 +165,8 @@ def test_the_same_cell_rescored_keeps_its_columns_and_gains_the_metric(sources, 
     direct = Workbench(conditions()).carry_out(cell)
     assert rescored.row["psnr_db"] == direct.row["psnr_db"]
     gained = {"psnr_db", "psnr_db_protocol", "psnr_db_reason", "finished_utc"}
-    assert {k: v for k, v in rescored.row.items() if k not in gained} == {
-        k: v for k, v in measured.row.items() if k not in gained
-    }
+    names = rescored.row.keys() | measured.row.keys()
+    assert {n for n in names if rescored.row.get(n) != measured.row.get(n)} <= gained
 
 
 def test_a_too_long_path_for_temporary_files_is_one_sentence(sources, tmp_path):

@@ -23,11 +23,8 @@ STEP = 0.43  # seconds per megapixel and step of a diffusion decoder
 
 def typical(codec, setting, device="cpu"):
     """Return the typical curve that a codec's class declares."""
-    (curve,) = (
-        point.seconds
-        for point in facts_of(parse_codec(codec)).typical
-        if (point.setting, point.device) == (setting, device)
-    )
+    points = facts_of(parse_codec(codec)).typical
+    (curve,) = (p.seconds for p in points if (p.setting, p.device) == (setting, device))
     return curve
 
 
@@ -62,9 +59,6 @@ def test_a_setting_that_was_measured_counts_all_its_seconds_over_all_its_pixels(
     jpeg = cell("jpeg", ("quality", 5))
     expected = model.seconds(vtm) + model.seconds(jpeg)
     assert estimate([vtm, user_cell, jpeg], model) == (pytest.approx(expected), 1, 1)
-
-
-def test_sizes_whose_product_overflows_cause_no_division_by_zero():
     rows = [timed_row("vtm", ("qp", 32), 100.0, width_px=1 << 53, height_px=1 << 53)]
     assert seconds(rows) == pytest.approx(100.0 * 1e6 / 2**106, rel=1e-12)
 
@@ -72,26 +66,30 @@ def test_sizes_whose_product_overflows_cause_no_division_by_zero():
 def test_a_machine_twice_as_fast_is_twice_as_fast_at_other_settings():
     prior = dict(typical("vtm", "qp"))
     rows = [timed_row("vtm", ("qp", qp), prior[qp] / 2) for qp in (27, 42)]
-    assert seconds(rows, setting=("qp", 22)) == pytest.approx(prior[22] / 2, rel=1e-12)
-    assert seconds(rows, setting=("qp", 47)) == pytest.approx(prior[47] / 2, rel=1e-12)
+    for qp in (22, 47):
+        assert seconds(rows, setting=("qp", qp)) == pytest.approx(prior[qp] / 2, rel=1e-12)
 
 
 def test_between_settings_of_a_codec_without_a_typical_time_the_logarithm_is_interpolated():
     rows = [timed_row("mine", ("level", 2), 4.0), timed_row("mine", ("level", 6), 64.0)]
     model = CostModel(table(rows))
     user_cell = cell()._replace(codec=cell().codec._replace(name="mine"))
-    result = [
-        model.seconds(user_cell._replace(setting=Setting("level", level))) for level in (2, 4, 6, 9)
-    ]
-    assert result == pytest.approx([4, 16, 64, 64], rel=1e-12)
+    for level, expected in ((2, 4), (4, 16), (6, 64), (9, 64)):
+        level_cell = user_cell._replace(setting=Setting("level", level))
+        assert model.seconds(level_cell) == pytest.approx(expected, rel=1e-12)
 
 
-def test_another_variant_stands_in_for_one_that_was_never_measured():
+def test_another_variant_stands_in_for_one_that_was_never_measured_unless_its_work_differs():
     rows = [timed_row("jpeg", ("quality", 50), 3.0)]
     assert seconds(rows, "jpeg:optimize=1", ("quality", 50)) == pytest.approx(3.0, rel=1e-12)
     variant_rows = [*rows, timed_row("jpeg", ("quality", 50), 5.0, variant="optimize=1")]
     result = seconds(variant_rows, "jpeg:optimize=1", ("quality", 50))
     assert result == pytest.approx(5.0, rel=1e-12)
+    # A measured drawing predicts nothing for one with more steps.
+    level = ("level", 1)
+    rows = [timed_row("dirac", level, 3.0, variant="steps=1")]
+    assert seconds(rows, "dirac:seed=5:steps=1", level) == pytest.approx(3.0)
+    assert seconds(rows, "dirac:steps=100", level) == seconds([], "dirac:steps=100", level)
 
 
 def test_times_on_a_gpu_predict_nothing_for_a_cpu():
@@ -132,20 +130,9 @@ def test_an_encoder_that_searches_takes_the_time_of_every_step():
     assert seconds(rows, "ours:beta=0", ("q", 0)) == pytest.approx(one_pass)
 
 
-def test_a_measured_drawing_predicts_nothing_for_one_with_more_steps():
-    level = ("level", 1)
-    rows = [timed_row("dirac", level, 3.0, variant="steps=1")]
-    assert seconds(rows, "dirac:seed=5:steps=1", level) == pytest.approx(3.0)
-    assert seconds(rows, "dirac:steps=100", level) == seconds([], "dirac:steps=100", level)
-
-
 def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values():
-    declared = [
-        (codec, point.setting, point.seconds)
-        for codec in CODECS
-        for point in facts_of(CodecSpec(codec, ())).typical
-        if point.setting
-    ]
+    points = [(c, point) for c in CODECS for point in facts_of(CodecSpec(c, ())).typical]
+    declared = [(codec, p.setting, p.seconds) for codec, p in points if p.setting]
     assert len(declared) > 20
     weight_dependent = "compressai", "ivr", "dirac", "hfd"  # their sweeps depend on weights
     for codec, name, curve in declared:

@@ -40,12 +40,7 @@ SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
 METRICS = ("psnr", "psnr_y", "ms_ssim")
 
 
-def test_there_is_a_worker_per_core_where_memory_allows():
-    assert plan_workers([SMALL], METRICS, None, 8, 10**11)[::3] == (8, "")
-    assert plan_workers([SMALL], METRICS, None, 8, None)[::3] == (8, "")
-
-
-def test_memory_bounds_the_workers_by_the_largest_cell():
+def test_memory_bounds_the_workers_by_the_largest_cell_unless_jobs_are_explicit():
     worker_size = worker_bytes(HUGE, METRICS)
     result = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * worker_size + worker_size // 2)
     assert (result.workers, result.worker_bytes) == (3, worker_size)
@@ -54,15 +49,14 @@ def test_memory_bounds_the_workers_by_the_largest_cell():
         f"image, but only {3.5 * worker_size / 1e9:.1f} GB of memory are available "
         "(--jobs sets another number)"
     )
-
-
-def test_at_least_one_worker_is_used_with_a_warning():
+    # There is a worker per core where memory allows.
+    assert plan_workers([SMALL], METRICS, None, 8, 10**11)[::3] == (8, "")
+    assert plan_workers([SMALL], METRICS, None, 8, None)[::3] == (8, "")
+    # At least one worker is used with a warning.
     result = plan_workers([HUGE], METRICS, None, 8, 10**9)
     assert result.workers == 1
     assert result.remark.endswith("cells that do not fit will fail or lack metrics")
-
-
-def test_explicit_jobs_win_with_a_warning():
+    # Explicit jobs win with a warning.
     result = plan_workers([HUGE], METRICS, 5, 2, 10**10)
     assert result.workers == 5
     assert result.remark.startswith("--jobs 5 may run out of memory: ")
@@ -72,10 +66,7 @@ def test_explicit_jobs_win_with_a_warning():
 
 def test_coding_takes_bytes_for_each_pixel_of_the_image_and_of_a_tile():
     memory = facts_of(CodecSpec("ours", ())).memory
-    small, large = (
-        worker_bytes(Need("ours", 100, 200), ()),
-        worker_bytes(Need("ours", 300, 200), ()),
-    )
+    small, large = (worker_bytes(Need("ours", height, 200), ()) for height in (100, 300))
     assert memory.pixel > 0
     assert small == BASE_BYTES + TORCH_BYTES + int(20_000 * (memory.pixel + memory.tile_pixel))
     assert large - small == pytest.approx(40_000 * (memory.pixel + memory.tile_pixel), abs=1)
@@ -87,7 +78,7 @@ def test_coding_takes_bytes_for_each_pixel_of_the_image_and_of_a_tile():
 def test_what_metrics_prepared_is_kept_while_others_compute_and_the_next_cell_is_coded(monkeypatch):
     scorings = {"little": Scoring(10, 4), "much": Scoring(700, 50, True)}
     monkeypatch.setattr("benchmark.measure.estimate.SCORING", scorings)
-    memory, need, pixels = facts_of(CodecSpec("jpeg", ())).memory, Need("jpeg", 100, 200), 20_000
+    memory, need, pixels = (facts_of(CodecSpec("jpeg", ())).memory, Need("jpeg", 100, 200), 20_000)
     coding = memory.pixel + memory.tile_pixel
     assert 4 < coding < 600
     assert worker_bytes(need, ()) == BASE_BYTES + pixels * coding
@@ -152,12 +143,10 @@ def test_a_control_group_of_version_2_leaves_its_limit_without_what_cannot_give_
         f"{group}/memory.stat": "anon 900000000\ninactive_file 400000000\nactive_file 100000000\n",
     }
     assert container(tmp_path, files) == 3_000_000_000
-    parent_limits = {
-        "sys/fs/cgroup/pod/memory.max": "1000",
-        "sys/fs/cgroup/pod/memory.current": "900",
-    }
+    pod = "sys/fs/cgroup/pod/memory"
+    parent_limits = {f"{pod}.max": "1000", f"{pod}.current": "900"}
     assert container(tmp_path, {**files, **parent_limits}) == 100
-    unlimited = {f"{group}/memory.max": "max\n", "sys/fs/cgroup/pod/memory.max": "max\n"}
+    unlimited = {f"{group}/memory.max": "max\n", f"{pod}.max": "max\n"}
     assert container(tmp_path, {**files, **unlimited}) == 8_000_000 * 1024
 
 
@@ -194,11 +183,8 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     assert sorted(jobs) == [1, 3]
 
 
-def test_memory_is_unknown_if_the_system_states_none(tmp_path):
+def test_available_memory_is_at_most_the_total_and_unknown_if_the_system_states_none(tmp_path):
     assert available_memory(tmp_path) is None
-
-
-def test_available_memory_is_at_most_the_total():
     total = resource.getpagesize() * os.sysconf("SC_PHYS_PAGES")
     assert 0 < available_memory() <= total
 
@@ -218,32 +204,29 @@ def test_what_does_not_fit_is_coded_once_more_in_tiles(pixels, in_tiles):
     assert (tiled, coded.stream[-4:] == b"tile") == (in_tiles, in_tiles)
 
 
-class NeverFits(fakes.ShortOfMemory):
-    calls = 0
+class Failing(fakes.Traced):
+    def __init__(self, error, tiles=True):
+        self.error, self.calls = error, 0
+        if tiles:
+            self.make_tiled = lambda: self
 
     def encode(self, pixels, setting):
-        type(self).calls += 1
-        raise OutOfDeviceMemory("CUDA out of memory")
+        self.calls += 1
+        raise self.error
 
 
 def test_coding_is_tried_twice_at_most_and_the_failure_names_both():
-    failed, tiled = code(NeverFits(), LARGE_PICTURE)
-    assert NeverFits.calls == 2
+    codec = Failing(OutOfDeviceMemory("CUDA out of memory"))
+    failed, tiled = code(codec, LARGE_PICTURE)
+    assert codec.calls == 2
     assert (failed.stage, tiled) == ("encode", False)
     assert failed.reason == "CUDA out of memory; once more in tiles, encode: CUDA out of memory"
 
 
-class NoTiles(fakes.Traced):
-    def encode(self, pixels, setting):
-        raise OutOfDeviceMemory("CUDA out of memory")
-
-
-class Misguided(fakes.ShortOfMemory):
-    def encode(self, pixels, setting):
-        raise ValueError("out of memory of the word")
-
-
-@pytest.mark.parametrize("codec", [NoTiles(), Misguided()])
+@pytest.mark.parametrize("codec", [
+    Failing(OutOfDeviceMemory("CUDA out of memory"), tiles=False),
+    Failing(ValueError("out of memory of the word")),
+])  # fmt: skip
 def test_without_tiles_or_for_another_reason_it_fails_at_once(codec):
     failed, tiled = code(codec, LARGE_PICTURE)
     assert isinstance(failed, Failed)

@@ -87,9 +87,8 @@ def test_images_measured_with_flatten_are_found_without_it(tmp_path):
     folder = tmp_path / "logos"
     folder.mkdir()
     for number in range(3):
-        Image.new("RGBA", (16, 16 + number), (40 * number, 90, 7, 99)).save(
-            folder / f"{number}.png"
-        )
+        picture = Image.new("RGBA", (16, 16 + number), (40 * number, 90, 7, 99))
+        picture.save(folder / f"{number}.png")
     name, _ = measure(folder, tmp_path / "results", "--flatten")
     words = ("--dataset", folder, "--results", tmp_path / "results", "--metrics", "psnr")
     bench("report", *words, code=0)

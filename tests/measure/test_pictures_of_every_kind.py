@@ -23,6 +23,7 @@ from benchmark.spec import CodecSpec
 from benchmark.study.form import read_key
 from support.bench.command import bench
 from support.files.package import install
+from support.quick import quick
 
 MINE = '''
 """JPEG of the negative."""
@@ -63,7 +64,6 @@ class Network(TorchModel):
         return network
 '''
 CHECKPOINTS = "1.pth", "2.pth", "3.pth", "4.pth"
-OFFERS = "[rdrbench.codecs]\nnegative = negative_codec:Mine\n"
 IMAGES = {"cup": (0, 0), "spoon": (330, 190)}
 LEVELS = (40, 70, 85, 93, 97)
 PROGRAM = '''
@@ -98,9 +98,8 @@ KINDS = {  # the codec as typed, and its label
 }  # fmt: skip
 COMPRESSAI_KINDS = {"torch model", "zoo"}
 SECOND_CODEC = "jpeg"  # in the figure or study of each kind
-QUALITIES = ",".join(
-    map(str, range(20, 98, 2))
-)  # of SECOND_CODEC, so that it has a picture at any rate
+# Of SECOND_CODEC, so that it has a picture at any rate
+QUALITIES = ",".join(map(str, range(20, 98, 2)))
 
 
 class Case(NamedTuple):
@@ -139,9 +138,8 @@ def maps(case):
 
 
 def study(case):
-    bench(
-        "study", "new", *case.both_codecs, "--bpp", case.rate, "--crop", "64", "--each", "4", code=0
-    )
+    options = ("--bpp", case.rate, "--crop", "64", "--each", "4")
+    bench("study", "new", *case.both_codecs, *options, code=0)
     return case.label in {stimulus.system for stimulus in read_key(case.out).stimuli}
 
 
@@ -208,7 +206,8 @@ def measured(tmp_path_factory, coffee):
         Path("code").mkdir()
         bench("worker", "new", "toy", "--code", "code", code=0)
         site = Path("site").resolve()
-        install(site, "negative_codec", {"__init__.py": MINE}, OFFERS)
+        offers = "[rdrbench.codecs]\nnegative = negative_codec:Mine\n"
+        install(site, "negative_codec", {"__init__.py": MINE}, offers)
         sys.path.insert(0, str(site))
         plugins.installed.cache_clear()
         kinds = dict(KINDS)
@@ -258,18 +257,10 @@ def case_of(spec, label, out):
     return Case(spec, label, rows, out)
 
 
-CHEAP = (decoded, export_images, study)
-
-
 def with_each(verbs):
     """Return the parameter `verb` of a test, whose expensive verbs are slow."""
-    return pytest.mark.parametrize(
-        "verb",
-        [
-            pytest.param(verb, marks=() if verb in CHEAP else pytest.mark.slow, id=verb.__name__)
-            for verb in verbs
-        ],
-    )
+    cases = quick(verbs, decoded, export_images, study)
+    return pytest.mark.parametrize("verb", cases, ids=lambda verb: verb.__name__)
 
 
 @with_each(VERBS)

@@ -68,10 +68,7 @@ def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
         recorder = RowRecorder(store, keep_streams=keep)
         recorder.add(Measured(row("a"), stream))
         recorder.close()
-    stored_streams = [
-        path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()
-    ]
-    assert stored_streams == [b"kept"]
+    assert [path.read_bytes() for path in store.streams()] == [b"kept"]
 
 
 def test_features_and_tracebacks_are_kept_with_the_rows_and_the_features_below_their_size(

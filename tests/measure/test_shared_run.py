@@ -18,9 +18,8 @@ from support.codecs.files import FAKES, conditions
 def request_of(images, tmp_path):
     def make(codec="Honest", **changes):
         defaults = {"dataset": str(images), "metrics": ("psnr",), "jobs": 1}
-        return Request(
-            **{**defaults, "codecs": (f"{FAKES}:{codec}",), **changes, "results": tmp_path / "r"}
-        )
+        defaults |= {"codecs": (f"{FAKES}:{codec}",), "results": tmp_path / "r"}
+        return Request(**{**defaults, **changes})
 
     return make
 

@@ -68,21 +68,18 @@ def test_programs_started_by_the_codec_are_ended_with_it(photos):
 
 
 def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkeypatch):
-    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r")
-    codec = ("--codecs", f"{MINE}:EndlessDecoder")
-    assert bench("run", *codec, *words, "--limit", "1").returncode == 0
+    words, codec = ("--dataset", "photos", "--results", "r"), ("--codecs", f"{MINE}:EndlessDecoder")
+    assert bench("run", *codec, *words, "--metrics", "psnr", "--limit", "1").returncode == 0
     monkeypatch.setenv("BENCH_TEST_ENDLESS", "1")
-    result = bench("run", *codec, *words, "--verify", "--timeout", SECONDS, "--limit", "1")
+    limits = ("--limit", "1", "--timeout", SECONDS)
+    result = bench("run", *codec, *words, "--metrics", "psnr", "--verify", *limits)
     assert result.returncode == 1
     assert result.stdout.count(": decode: no result after 1.5 s (--timeout)") == 1
     audited = bench("audit", "decode", "r", *codec, "--timeout", SECONDS)
     assert audited.returncode == 1
     assert audited.stdout.splitlines()[1].split()[-1] == "2"
     assert "no result after 1.5 s (--timeout)" in audited.stdout
-    rescored = bench(
-        "rescore", *codec, "--dataset", "photos", "--metrics", "ssim", "--results", "r",
-        "--limit", "1", "--timeout", SECONDS,
-    )  # fmt: skip
+    rescored = bench("rescore", *codec, *words, "--metrics", "ssim", *limits)
     assert rescored.stdout.count("decode: no result after 1.5 s (--timeout)") == 1
 
 
