@@ -15,15 +15,7 @@ from baselines.neural.training.optimisers import WARM_UP_STEPS
 from baselines.neural.training.photographs import CropSampler, CropStream, readers
 from baselines.neural.training.trainer import Learner
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
-from support.training.fixtures import (
-    ToyRun,
-    least_network,
-    load_photographs,
-    photographs,
-    recipe_of,
-    train_toy,
-    write_photographs,
-)
+from support.training import fixtures
 
 pytestmark = pytest.mark.device
 
@@ -36,8 +28,8 @@ MIXED = {
 
 def learner_on(device, recipe, pictures=None, **options):
     torch.manual_seed(5)
-    network = least_network().to(device)
-    return Learner(network, recipe, 0, pictures or photographs(), **options)
+    network = fixtures.least_network().to(device)
+    return Learner(network, recipe, 0, pictures or fixtures.photographs(), **options)
 
 
 def without_a_graph(gpu, recipe):
@@ -62,21 +54,17 @@ GAN = {
 TARGETS = {"lambda_below": 0.02, "targets_bpp": [0.1, 0.2, 0.4, 0.8, 1.6]}
 
 
-@pytest.mark.parametrize(
-    ("stage", "settings"),
-    [
-        (MIXED, {"ema": 0.9}),
-        ({"steps": 9, "lpips": 1.0, **TARGETS}, {}),
-        (GAN, {"seed": 18}),  # its fifth step, of maps, is between two replays
-        ({**GAN, "discriminator": "shared-conditioned", "crop_px": 64}, {}),
-        ({**GAN, "discriminator": "hybrid-backbone-conditioned", "crop_px": 64}, {}),
-    ],
-)
+@pytest.mark.parametrize(("stage", "settings"), [
+    (MIXED, {"ema": 0.9}), ({"steps": 9, "lpips": 1.0, **TARGETS}, {}),
+    (GAN, {"seed": 18}),  # its fifth step, of maps, is between two replays
+    ({**GAN, "discriminator": "shared-conditioned", "crop_px": 64}, {}),
+    ({**GAN, "discriminator": "hybrid-backbone-conditioned", "crop_px": 64}, {}),
+])  # fmt: skip
 def test_steps_with_and_without_a_graph_are_the_processor_s(
     gpu, stage, settings, tmp_path, monkeypatch
 ):
     use_alexnet(drawn_alexnet(), tmp_path, monkeypatch)
-    recipe = recipe_of({**stage, "float32": True}, **settings)
+    recipe = fixtures.recipe_of({**stage, "float32": True}, **settings)
     expected = numbers_of(without_a_graph(gpu, recipe))
     for graph in (True, False):
         learner = learner_on("cuda", recipe, graph=graph)
@@ -86,11 +74,11 @@ def test_steps_with_and_without_a_graph_are_the_processor_s(
 
 def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_need_them(gpu):
     """Levels 1 and 3 have no crop, so that neither weights nor Adam's means of theirs move."""
-    stage = recipe_of({**GAN, "gan_loss": "sgan"}).stages[0]
+    stage = fixtures.recipe_of({**GAN, "gan_loss": "sgan"}).stages[0]
     images, originals = torch.rand(2, 3, 3, 64, 64) * 2 - 1
     states = []
     for device in ("cpu", "cuda"):
-        setup = Setup(recipe_of(GAN), 0, torch.device(device))
+        setup = Setup(fixtures.recipe_of(GAN), 0, torch.device(device))
         adversary = Adversary(stage, setup, by_level=True)
         for q in ([0.0, 1.0, 3.0], [4.0, 0.2, 2.4], [2.0, 2.0, 2.0]):
             rates = torch.tensor(q, device=device) if device == "cuda" else np.float32(q)
@@ -112,7 +100,7 @@ def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_n
 
 
 def test_a_recorded_stage_resumes_from_a_state_of_either_device(gpu):
-    recipe = recipe_of({**GAN, "float32": True, "crop_px": 64})
+    recipe = fixtures.recipe_of({**GAN, "float32": True, "crop_px": 64})
     numbers = numbers_of(without_a_graph(gpu, recipe), 9)
     first = learner_on("cuda", recipe)
     numbers_of(first, 5)
@@ -133,13 +121,13 @@ def to_cpu(state):
 
 
 def test_soap_is_not_recorded(gpu):
-    recipe = recipe_of({**MIXED, "optimiser": "soap"})
+    recipe = fixtures.recipe_of({**MIXED, "optimiser": "soap"})
     assert learner_on("cuda", recipe)._recorded_step is None
 
 
 def test_readers_of_files_may_pin_memory_while_a_step_is_recorded(gpu, tmp_path):
-    from_files = load_photographs([write_photographs(tmp_path / "photos")], 0)
-    recipe = recipe_of({**MIXED, "float32": True})
+    from_files = fixtures.load_photographs([fixtures.write_photographs(tmp_path / "photos")], 0)
+    recipe = fixtures.recipe_of({**MIXED, "float32": True})
     learner, drawing = learner_on("cuda", recipe, from_files), CropSampler(from_files, 64, 1)
 
     def draw_ahead(*_):
@@ -165,10 +153,12 @@ def no_collection():
 
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
 def test_a_learner_leaves_the_gpu_when_it_is_dropped(gpu, memory_bytes, tmp_path):
-    pictures = load_photographs([write_photographs(tmp_path / "photos")], memory_bytes)
+    pictures = fixtures.load_photographs(
+        [fixtures.write_photographs(tmp_path / "photos")], memory_bytes
+    )
     stage = {**GAN, "crop_px": 64, "float32": True}
     with no_collection():
-        learner = learner_on("cuda", recipe_of(stage), pictures)
+        learner = learner_on("cuda", fixtures.recipe_of(stage), pictures)
         numbers_of(learner, WARM_UP_STEPS + 2)
         parts = (learner, learner._crops, learner._recorded_step, *learner._optimisers)
         references = [weakref.ref(part) for part in (*parts, learner.objective)]
@@ -192,10 +182,10 @@ def test_learners_of_a_recipe_s_stages_are_never_there_together(gpu, tmp_path, m
         monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
         monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
     monkeypatch.setattr(trainer, "MAX_TIMED_STEPS", 1)
-    recipe = recipe_of({"steps": 2}, {"steps": 2})
+    recipe = fixtures.recipe_of({"steps": 2}, {"steps": 2})
     with no_collection():
-        train_toy(tmp_path / "run", recipe, device="cuda")
+        fixtures.train_toy(tmp_path / "run", recipe, device="cuda")
         assert alive_counts == [0] * 2
-        run = ToyRun(tmp_path, tmp_path, recipe)
-        assert len(list(trainer.stage_costs(run, "cuda", photographs()))) == 2
+        run = fixtures.ToyRun(tmp_path, tmp_path, recipe)
+        assert len(list(trainer.stage_costs(run, "cuda", fixtures.photographs()))) == 2
     assert alive_counts == [0] * 6

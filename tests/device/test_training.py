@@ -33,7 +33,6 @@ RECORDABLE = {
     "multi_rate": {"crop_px": 64, "mixed_levels": True},
     "realism": {"crop_px": 64, "mixed_levels": True, "gan_per_beta": 0.01, **GAN},
 }
-PAIRS = [(method, kind) for method in ARCHITECTURES for kind in RECORDABLE]
 
 
 def learner_on(device, method, kind, fields=None):
@@ -51,8 +50,13 @@ def learner_on(device, method, kind, fields=None):
     return Learner(network.to(device), recipe, 0, photographs())
 
 
-def test_every_kind_of_stage_is_tried():
+def test_every_kind_of_stage_and_every_objective_that_may_be_recorded_is_tried():
     assert STAGES.keys() == OBJECTIVES.keys()
+    recorded = {
+        kind for kind in OBJECTIVES
+        if objective_class(kind).is_recordable is not Objective.is_recordable
+    }  # fmt: skip
+    assert recorded == RECORDABLE.keys()
 
 
 @pytest.mark.parametrize(
@@ -82,17 +86,12 @@ def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kin
             assert update.numbers == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
-def test_every_objective_that_may_be_recorded_is_tried():
-    recorded = {
-        kind for kind in OBJECTIVES
-        if objective_class(kind).is_recordable is not Objective.is_recordable
-    }  # fmt: skip
-    assert recorded == RECORDABLE.keys()
-
-
 @pytest.mark.parametrize(
     ("method", "kind"),
-    quick(PAIRS, ("compressai", "single_rate"), ("pqmim", "single_rate"), ("elic", "multi_rate")),
+    quick(
+        [(method, kind) for method in ARCHITECTURES for kind in RECORDABLE],
+        *(("compressai", "single_rate"), ("pqmim", "single_rate"), ("elic", "multi_rate")),
+    ),
 )
 def test_steps_after_a_recording_are_those_of_the_processor(gpu, method, kind):
     fields = RECORDABLE[kind]
