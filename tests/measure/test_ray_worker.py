@@ -84,7 +84,7 @@ def test_the_transferred_file_is_used_even_if_another_has_its_path_and_one_not_s
     assert row["total"] == expected["total"] > 0
     assert row["total_protocol"] == expected["total_protocol"]
     path.unlink()
-    assert execute_remotely(run_of(), cell) == Failed("load", f"no file {path}")
+    assert execute_remotely(run_of(), cell) == Failed("load", f"there is no file {path}")
 
 
 def test_an_endless_cell_is_given_up_and_the_worker_continues(source):
