@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.metrics.metric import MapScale
 from benchmark.rows.means import summarise
-from benchmark.show.figures.picture_sheet import RATE, PictureTile, Quantity, draw_pictures
+from benchmark.show.figures.picture_sheet import RATE, PictureTile, Quantity, add_bar, draw_pictures
 from benchmark.show.figures.realism import draw_realism_plots
 from benchmark.show.figures.style import WIDTHS, use_look
 from benchmark.show.table import Table, csv_text, latex
@@ -140,6 +141,17 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     frames = drawing.figure.axes[0].patches
     assert {frame.get_bbox().bounds for frame in frames} == {(1, 2, 4, 3)}
     assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table)
+
+
+def test_a_colour_bar_is_added_below_pictures_that_keep_their_size():
+    tile = PictureTile("One", np.zeros((8, 12, 3), np.uint8), {RATE: 0.2541}, {})
+    figure = draw_pictures([tile, tile], 2, "").figure
+    pixels_before = np.array([axes.get_window_extent().size for axes in figure.axes])
+    add_bar(figure, MapScale(1.0, "Error"), 0.5)
+    *pictures, bar = figure.axes
+    pixels = np.array([axes.get_window_extent().size for axes in pictures])
+    assert pixels == pytest.approx(pixels_before)
+    assert bar.get_position().y1 < min(axes.get_position().y0 for axes in pictures)
 
 
 def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
