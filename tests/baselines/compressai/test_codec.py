@@ -43,7 +43,7 @@ def stock_coded(network: torch.nn.Module, photo: Pixels) -> tuple[list[bytes], P
     return [string for (string,) in coded["strings"]], levels[0].permute(1, 2, 0).numpy()
 
 
-def test_files_of_a_list_are_the_qualities_in_their_order(tmp_path, crop, monkeypatch):
+def test_a_list_of_files_and_one_checkpoint_a_number_make_a_curve(tmp_path, crop, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [save(small_network(HYPERPRIOR, spread), f"{spread}.pth") for spread in (3.0, 9.0)]
     of_list = f"compressai:model={HYPERPRIOR}:checkpoint={','.join(paths)},./3.0.pth"
@@ -58,6 +58,14 @@ def test_files_of_a_list_are_the_qualities_in_their_order(tmp_path, crop, monkey
     assert dict(spec.options)["checkpoint"] == "3.0.pth,9.0.pth,3.0.pth"
     with pytest.raises(Unavailable, match=r"no checkpoint other\.pth"):
         load_codec(parse_codec(rf"{of_list}\,other.pth"))
+    for number in (10, 9):
+        (tmp_path / f"lambda-{number}.pth").write_bytes(bytes([number]))
+    (tmp_path / "lambda-best.pth").write_bytes(b"")
+    codec = CompressAI(model="mbt2018-mean", checkpoint=f"{tmp_path}/lambda-{{quality}}.pth")
+    assert [setting.value for setting in codec.sweep] == [9, 10]
+    assert codec.describe().caveat == ""
+    with pytest.raises(Unavailable, match="no checkpoint"):
+        CompressAI(model="mbt2018-mean", checkpoint=f"{tmp_path}/mu-{{quality}}.pth")
 
 
 @pytest.mark.parametrize("model", QUALITIES)
@@ -73,9 +81,7 @@ def test_streams_and_pictures_are_those_of_compressai_to_the_last_bit(model, tmp
     assert len(np.unique(decoded)) > 10  # a picture, not one grey
 
 
-def test_published_files_have_tables_and_those_of_a_checkpoint_are_made(
-    tmp_path, monkeypatch, photo
-):
+def test_published_files_have_tables_and_a_checkpoint_none(tmp_path, monkeypatch, photo):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     network = small_network(HYPERPRIOR)
     network.entropy_bottleneck.quantiles.data *= 2  # tables computed anew are wider
@@ -119,17 +125,6 @@ def test_random_weights_are_told_and_the_same_in_every_instance(photo):
     assert torch.equal(torch.random.get_rng_state(), state)
     other_model = CompressAI(model="mbt2018-mean", weights="random")
     assert other_model.describe().fingerprint != first.describe().fingerprint
-
-
-def test_one_checkpoint_a_number_makes_a_curve(tmp_path):
-    for number in (10, 9):
-        (tmp_path / f"lambda-{number}.pth").write_bytes(bytes([number]))
-    (tmp_path / "lambda-best.pth").write_bytes(b"")
-    codec = CompressAI(model="mbt2018-mean", checkpoint=f"{tmp_path}/lambda-{{quality}}.pth")
-    assert [setting.value for setting in codec.sweep] == [9, 10]
-    assert codec.describe().caveat == ""
-    with pytest.raises(Unavailable, match="no checkpoint"):
-        CompressAI(model="mbt2018-mean", checkpoint=f"{tmp_path}/mu-{{quality}}.pth")
 
 
 @pytest.mark.parametrize("wrap", ["network", "state_dict", "model_state_dict"])
