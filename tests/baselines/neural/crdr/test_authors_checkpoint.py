@@ -75,20 +75,12 @@ def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, st
         renamed_state = imported(tmp_path, content)
         assert renamed_state.keys() == plain.keys()
         assert all(torch.equal(renamed_state[name], value) for name, value in plain.items())
-
-
-def test_their_last_hyper_layer_is_the_same_function_as_a_convolution(tmp_path, state):
-    """Theirs is a transposed convolution of stride 1."""
-    ours = imported(tmp_path, state)
     network = CRDRNetwork(SHRUNKEN)
-    network.load_state_dict(ours)
+    network.load_state_dict(plain)
+    # Their last hyper layer, a transposed convolution of stride 1, is the same function as ours.
     features = torch.randn(1, 16, 5, 7)
-    theirs = functional.conv_transpose2d(
-        features,
-        state["hyperdecoder.hd_std.conv3.weight"],
-        state["hyperdecoder.hd_std.conv3.bias"],
-        padding=1,
-    )
+    kernel, bias = (state[f"hyperdecoder.hd_std.conv3.{part}"] for part in ("weight", "bias"))
+    theirs = functional.conv_transpose2d(features, kernel, bias, padding=1)
     torch.testing.assert_close(network.hyper_synthesis.scale[4](features), theirs)
 
 

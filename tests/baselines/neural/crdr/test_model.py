@@ -1,18 +1,31 @@
-"""The float network: control by number, vector and map, the decoder's latents, gradients."""
+"""The float network: control by number, vector and map, sizes and costs, initial values."""
 
 import math
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import conv_transpose2d
 
+from baselines.neural.architecture import CrdrSizes, parse_dimensions
+from baselines.neural.blocks import start_values
 from baselines.neural.blocks.control import (
     ConditionedBottleneck,
+    IndexedLevels,
     InterpolationChannelAttention,
     convert_level,
 )
-from baselines.neural.crdr.model import Controls, CRDRNetwork, RealismEmbedding
+from baselines.neural.blocks.start_values import fit_transform, fit_transforms
+from baselines.neural.costs import costs, macs_per_pixel
+from baselines.neural.crdr.model import STEP, Controls, CRDRNetwork, RealismEmbedding
+from baselines.neural.entropy import hyperprior
+from baselines.neural.training.objective import rate_distortion
+from baselines.neural.training.photographs import draw_crops, hold_photographs
 from support.networks.drawn import noise, shaken
-from support.networks.tiny_checkpoint import MICRO, TINY
+from support.networks.tiny_checkpoint import FULL, MICRO, MINI, NAMED, TINY
+from support.training.fixtures import LAMBDAS
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 each_format = pytest.mark.parametrize("memory_format", FORMATS, ids=str)
@@ -98,7 +111,7 @@ def test_levels_out_of_range_are_refused(tiny, images, level):
         tiny.analyse(images, level)
 
 
-def test_the_loss_reaches_every_parameter_but_quantiles(images):
+def test_gradients_reach_every_parameter_but_quantiles_and_pass_through_rounding(images):
     network = shaken(CRDRNetwork(TINY))
     estimate = network(images, Controls(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0])))
     bits = estimate.y_bits + estimate.z_bits
@@ -107,11 +120,8 @@ def test_the_loss_reaches_every_parameter_but_quantiles(images):
     (estimate.images.square().mean() + bits.mean()).backward()
     without = {n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()}
     assert without == {"prior.quantiles"}
-
-
-def test_rounding_lets_the_gradient_of_the_picture_through(images):
-    """Bits of rounded latents have no gradient for the encoder, and medians get none."""
-    network = shaken(CRDRNetwork(TINY))
+    # Bits of rounded latents have no gradient for the encoder, and medians get none.
+    network.zero_grad()
     network(images, Controls(1.0), noisy=False).images.square().mean().backward()
     reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"analysis.layers.0.weight", "hyper_analysis.0.weight"} <= reached
@@ -126,7 +136,7 @@ def test_rounding_lets_the_gradient_of_the_picture_through(images):
     assert network.prior.matrices[0].grad is not None
 
 
-def test_the_trained_picture_is_the_decoded_one(tiny, images):
+def test_the_trained_picture_is_the_decoded_one_and_noise_changes_the_bits_alone(tiny, images):
     latents = tiny.analyse(images, 1.0)
     hyper = tiny.prior.rounded(tiny.hyper_analyse(latents))
     slices = latents.split(TINY.slices, dim=1)
@@ -135,6 +145,12 @@ def test_the_trained_picture_is_the_decoded_one(tiny, images):
     )
     pictures = tiny.synthesise(decoded, Controls(1.0, 3.84))
     torch.testing.assert_close(tiny(images, Controls(1.0, 3.84)).images, pictures)
+    first, second = tiny(images, Controls(1.0)), tiny(images, Controls(1.0))
+    rounded, repeated = (tiny(images, Controls(1.0), noisy=False) for _ in range(2))
+    assert torch.equal(first.images, rounded.images)
+    assert not torch.equal(first.y_bits, second.y_bits)
+    assert not torch.equal(first.z_bits, second.z_bits)
+    assert torch.equal(rounded.y_bits, repeated.y_bits)
 
 
 def test_bits_keep_their_precision_under_autocast(tiny, images):
@@ -151,15 +167,6 @@ def test_bits_keep_their_precision_under_autocast(tiny, images):
     torch.testing.assert_close(mixed.y_bits, single.y_bits, rtol=0.05, atol=0)
 
 
-def test_noise_changes_the_bits_and_leaves_the_picture(tiny, images):
-    first, second = tiny(images, Controls(1.0)), tiny(images, Controls(1.0))
-    rounded, repeated = (tiny(images, Controls(1.0), noisy=False) for _ in range(2))
-    assert torch.equal(first.images, rounded.images)
-    assert not torch.equal(first.y_bits, second.y_bits)
-    assert not torch.equal(first.z_bits, second.z_bits)
-    assert torch.equal(rounded.y_bits, repeated.y_bits)
-
-
 def test_the_conditioning_begins_as_the_authors_draw_it():
     torch.manual_seed(4)
     network = CRDRNetwork(MICRO)
@@ -174,3 +181,198 @@ def test_the_conditioning_begins_as_the_authors_draw_it():
         else:
             assert abs(float(tensor.detach().std()) / 0.02 - 1) < 4 / math.sqrt(2 * tensor.numel())
             assert abs(float(tensor.detach().mean())) < 4 * 0.02 / math.sqrt(tensor.numel())
+
+
+each_size = pytest.mark.parametrize("sizes", NAMED.values(), ids=NAMED)
+
+
+def test_full_has_the_published_parameters_in_every_part_and_others_stay_within_their_limits():
+    assert {name: cost.parameters for name, cost in costs("crdr", FULL).items()} == {
+        "analysis": 7_357_632,
+        "synthesis": 13_378_115,
+        "hyper_analysis": 4_199_168,
+        "hyper_synthesis": 5_776_896,
+        "prior": 11_712,
+        "context": 96_989_440,
+    }
+    parameters = {n: sum(c.parameters for c in costs("crdr", s).values()) for n, s in NAMED.items()}
+    assert 8e6 <= parameters["small"] <= 12e6
+    assert parameters["micro"] <= 1e6
+    assert macs_per_pixel("crdr", MICRO) <= 20_000
+    assert parameters["mini"] <= 3e6
+    assert macs_per_pixel("crdr", MINI) <= 45_000
+
+
+@each_size
+def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
+    with torch.device("meta"):
+        network = CRDRNetwork(sizes)
+        children = dict(network.named_children())
+        macs = dict.fromkeys(children, 0)
+        for name, part in children.items():
+            for module in part.modules():
+                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                    module.register_forward_hook(products_into(macs, name))
+        level = IndexedLevels(torch.zeros(1), None)
+        latents = network.analyse(torch.zeros(1, 3, 64, 128), level)
+        supports = network.hyper_synthesis(network.hyper_analyse(latents))
+        decoded = network.context(*supports, lambda _i, mean, _scale: mean)
+        assert network.synthesise(decoded, Controls(level, level)).shape == (1, 3, 64, 128)
+    for name, part in children.items():
+        counted = sum(p.numel() for p in part.parameters()), macs[name] / (64 * 128)
+        assert costs("crdr", sizes)[name] == counted
+    assert costs("crdr", sizes).keys() == children.keys()
+    assert macs_per_pixel("crdr", sizes) == sum(macs.values()) / (64 * 128)
+
+
+def products_into(macs, name):
+    def hook(module, inputs, output):
+        transposed = isinstance(module, nn.ConvTranspose2d)
+        positions = (inputs[0] if transposed else output).shape[2:].numel()
+        macs[name] += positions * module.weight.numel()
+
+    return hook
+
+
+def test_impossible_dimensions_are_refused():
+    record = asdict(TINY)
+    for change in (
+        {"latent": 13},
+        {"latent": 12.0},
+        {"attention": 1},
+        {"slices": [2] * 65},
+        {"slices": 12},
+        {"encoder": [8, 6]},
+        {"encoder": [8, 6, 10**9]},
+        {"outer_kernel": 4},
+        {"support_slices": 5},
+        {"blocks": -1},
+        {"blocks": 10**9},
+        {"blocks": True},
+        {"rate_levels": 1},
+        {"unknown": 1},
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            parse_dimensions(record | change, CrdrSizes)
+    with pytest.raises(ValueError, match="`encoder`"):
+        parse_dimensions({}, CrdrSizes)
+
+
+KEPT = (10, 20, 24, 30)  # components, stage by stage, of 12, 40, 80 and 96
+PLAIN = replace(
+    TINY,
+    attention=False,
+    encoder=KEPT[:3],
+    decoder=KEPT[2::-1],
+    latent=KEPT[3],
+    slices=(10, 20),
+    support_slices=1,
+)
+
+
+@pytest.fixture(scope="module")
+def crops(coffee):
+    """Crops of a photograph, (16, 3, 128, 128) in [-1, 1]."""
+    return draw_crops(hold_photographs([coffee]), 128, range(16), seed=3).float() / 127.5 - 1
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """No noise on top of the transform."""
+    monkeypatch.setattr(start_values, "NOISE_STD", 0.0)
+    monkeypatch.setattr(hyperprior, "INITIAL_STD", 0.0)
+
+
+def patches(features):
+    """Return 2 x 2 neighbours, by hand: (positions, 4 c), in the order c, row, column."""
+    n, c, h, w = features.shape
+    cells = features.numpy().reshape(n, c, h // 2, 2, w // 2, 2)
+    return cells.transpose(0, 2, 4, 1, 3, 5).reshape(-1, 4 * c).astype(np.float64)
+
+
+def made(sizes: CrdrSizes, crops, lambdas=LAMBDAS):
+    torch.manual_seed(5)
+    network = CRDRNetwork(sizes)
+    network.initialise(crops, lambdas)
+    return network
+
+
+def test_each_transform_is_the_karhunen_loeve_transform_of_what_comes_before(crops):
+    """The right singular vectors of the centred patches, strongest first."""
+    result = fit_transform(crops, 12)
+    rows = patches(crops)
+    centred = rows - crops.double().mean((0, 2, 3)).numpy().repeat(4)
+    _, values, vectors = np.linalg.svd(centred, full_matrices=False)
+    spread = values / np.sqrt(len(rows))
+    assert result.spread.numpy() == pytest.approx(spread, rel=1e-3, abs=1e-5)
+    agreement = np.abs((result.basis.flatten(1).double().numpy() * vectors).sum(1))
+    is_distinct = np.diff(spread) < -0.02 * spread[:-1]  # where the next one is close, they may mix
+    assert is_distinct.sum() >= 5
+    assert (agreement[:-1][is_distinct & np.append(True, is_distinct[:-1])] > 0.99).all()
+    first, second, third = fit_transforms(crops, [8, 100, 9])
+    assert torch.equal(first.basis, fit_transform(crops, 8).basis)
+    features = first.analyse(crops)
+    assert torch.equal(second.basis, fit_transform(features, 100).basis)
+    assert len(second.basis) == 32, "no more components than neighbours"
+    assert torch.equal(third.basis, fit_transform(second.analyse(features), 9).basis)
+
+
+@pytest.mark.parametrize("level", range(5))
+@pytest.mark.usefixtures("exact")
+def test_the_decoder_inverts_the_encoder_on_images_that_lie_in_the_kept_subspace(crops, level):
+    transforms = fit_transforms(crops, KEPT)
+    projected = crops
+    for transform in transforms:
+        projected = transform.analyse(projected)
+    for transform in reversed(transforms):
+        projected = conv_transpose2d(projected, transform.basis, stride=2)
+        projected = projected + transform.mean[:, None, None]
+    assert (projected - crops).abs().max() > 0.05, "something was left out"
+    network = made(PLAIN, crops)
+    with torch.no_grad():
+        latents = network.analyse(projected, float(level))
+        decoded = network.synthesise(latents, Controls(float(level), 2.56))
+    assert torch.allclose(decoded, projected, atol=2e-4)
+
+
+@pytest.mark.usefixtures("exact")
+def test_the_latent_is_as_coarse_as_its_lambda_asks_and_scales_start_as_its_spread(crops):
+    network, transforms = made(PLAIN, crops), fit_transforms(crops, KEPT)
+    with torch.no_grad():
+        deviations = [float(network.analyse(crops, float(q)).std()) for q in range(5)]
+    steps = [deviation / deviations[2] for deviation in deviations]
+    assert steps == pytest.approx([(0.4 / weight) ** 0.5 for weight in LAMBDAS], rel=1e-4)
+    coefficients = crops
+    for transform in transforms:
+        coefficients = transform.analyse(coefficients)
+    assert deviations[2] == pytest.approx(STEP * float(coefficients.std()), rel=1e-4)
+    starts = torch.cat([transform[-1].bias for transform in network.context.scale]).detach()
+    spread = (transforms[-1].spread * STEP).clamp(min=0.15)
+    assert starts.tolist() == pytest.approx(spread.tolist(), rel=1e-4)
+
+
+def mean_loss(network, crops, level):
+    """150 MSE + lambda bpp of rounded latents."""
+    with torch.no_grad():
+        result = network(crops, Controls(float(level)), noisy=False)
+    of_crops = rate_distortion(crops, result.images, result.y_bits + result.z_bits)
+    return float(of_crops.loss(torch.tensor(LAMBDAS[level])).mean())
+
+
+@pytest.mark.parametrize("sizes", [TINY, MICRO], ids=["tiny", "micro"])
+def test_the_initialised_network_codes_far_better_than_a_random_one(coffee, crops, sizes):
+    """On crops that it was not fitted to; half the loss is some 3 dB at the same bits."""
+    test_images = torch.from_numpy(coffee[-128:, -256:].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    torch.manual_seed(5)
+    random = CRDRNetwork(sizes)
+    started = made(sizes, crops)
+    for level in (2, 4):
+        assert mean_loss(started, test_images, level) < 0.5 * mean_loss(random, test_images, level)
+
+
+def test_a_single_rate_s_lambda_sets_all_levels(crops):
+    network = made(TINY, crops, lambdas=[0.05])
+    gains = torch.nn.functional.softplus(network.analysis.attentions[-1].gain)
+    inverse = torch.nn.functional.softplus(network.synthesis.attentions[0].gain)
+    assert torch.allclose(gains, torch.full_like(gains, STEP))
+    assert torch.allclose(inverse, torch.full_like(gains, 1 / STEP))

@@ -28,10 +28,10 @@ def photograph():
     return read_image(open_sample().images[0].path).pixels[64:128, 128:192]
 
 
-def cost(pixels: Pixels, data: bytes, weight: float) -> float:
-    """Return 150 MSE of values in [0, 1] + lambda bpp, of real bytes and pixels."""
-    error = np.square(np.subtract(pixels, ours().decode(data), dtype=float) / 255).mean()
-    return 150 * float(error) + weight * 24 * len(data) / pixels.size
+def cost(pixels: Pixels, data: bytes, weight: float = 1, worth: object = 1) -> float:
+    """Return 150 MSE of [0, 1], times the worth of each column, + lambda bpp, of real bytes."""
+    errors = np.square(np.subtract(pixels, ours().decode(data), dtype=float) / 255).mean((0, 2))
+    return 150 * float((worth * errors).mean()) + weight * 24 * len(data) / pixels.size
 
 
 @pytest.mark.parametrize(
@@ -54,35 +54,22 @@ def test_a_search_lowers_the_loss(q, with_bfloat16, picture, tiled, monkeypatch)
 
 
 def test_it_repeats_and_beta_changes_no_bit(photograph):
-    streams = [
-        ours(effort=1, **options).encode(photograph, Setting("q", 1))
-        for options in ({}, {}, {"beta": 3.84})
-    ]
-    first, repeated, realistic = streams
+    codecs = (ours(effort=1), ours(effort=1), ours(effort=1, beta=3.84))
+    first, repeated, realistic = (codec.encode(photograph, Setting("q", 1)) for codec in codecs)
     assert first == repeated
     identity = load_card(BUNDLED / "ours.safetensors.xz").identity[:CHECKPOINT_BYTES]
-    plain, real = (
-        unpack(data, CRDRControlBlock(), identity).payloads for data in (first, realistic)
-    )
-    assert plain == real
+    plain, real = (unpack(data, CRDRControlBlock(), identity) for data in (first, realistic))
+    assert plain.payloads == real.payloads
 
 
 def test_a_map_of_rates_gives_each_region_its_own_worth_of_a_bit(photograph):
     pixels = np.concatenate([photograph] * 2, axis=1)
     q_map = np.zeros((64, 128, 3), np.uint8)
     q_map[:, 64:] = 255
-    streams = [
-        ours(effort=effort).encode(pixels, Setting("q", 0), q_map=q_map) for effort in (0, 1)
-    ]
-    errors = [
-        np.square(np.subtract(pixels, ours().decode(data), dtype=float)).mean((0, 2))
-        for data in streams
-    ]
-    weights = np.repeat([1 / LAMBDAS[0], 1 / LAMBDAS[-1]], 64)
-    costs = [
-        150 * float((weights * image_errors).mean()) / 255**2 + 24 * len(data) / pixels.size
-        for image_errors, data in zip(errors, streams, strict=True)
-    ]
+    worth, costs = np.repeat([1 / LAMBDAS[0], 1 / LAMBDAS[-1]], 64), []
+    for effort in (0, 1):
+        data = ours(effort=effort).encode(pixels, Setting("q", 0), q_map=q_map)
+        costs.append(cost(pixels, data, worth=worth))
     assert costs[1] < 0.99 * costs[0]
 
 

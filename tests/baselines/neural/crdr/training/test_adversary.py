@@ -1,4 +1,4 @@
-"""The adversary of a realism stage: what it scores, what it learns, what it leaves unchanged."""
+"""The adversary of a realism stage and its discriminators: what they score, learn and share."""
 
 import math
 from copy import deepcopy
@@ -6,10 +6,17 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.objectives import draw_levels
-from baselines.neural.training.gan import DISCRIMINATORS, GAN_LOSSES, Adversary
+from baselines.neural.training.gan import (
+    DISCRIMINATORS,
+    GAN_LOSSES,
+    PUBLISHED_CHANNELS,
+    Adversary,
+    Discriminator,
+)
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import draw_crops
 from support.networks.drawn import noise
@@ -136,7 +143,7 @@ def adversary_of(**fields):
     return Adversary(recipe.stages[0], Setup(recipe, 0, CPU), by_level=True)
 
 
-def test_judging_a_picture_gives_gradients_to_the_picture_only():
+def test_discriminators_learn_at_their_own_rate_where_seen_and_judging_leaves_them_alone():
     adversary = adversary_of(gan_loss="rgan")
     images, references = noise(2, 3, 64, 64).requires_grad_(), noise(2, 3, 64, 64, seed=2)
     losses = adversary.penalty(images, np.float32([1, 3]), references, torch.ones(2))
@@ -145,9 +152,6 @@ def test_judging_a_picture_gives_gradients_to_the_picture_only():
     assert images.grad.abs().sum() > 0
     critics = adversary._network.parameters()
     assert all(critic.grad is None and critic.requires_grad for critic in critics)
-
-
-def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():
     adversary = adversary_of(gan_loss="sgan", discriminator_learning_rate=2e-3)
     state_before = deepcopy(adversary.state()["network"])
     images = noise(2, 3, 64, 64, seed=1).requires_grad_()
@@ -160,7 +164,7 @@ def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_se
     assert float((state_after[bias] - state_before[bias]).abs()) == pytest.approx(1e-3, rel=1e-2)
 
 
-def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_alone():
+def test_discriminators_begin_as_the_seed_says_each_copy_differently():
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
@@ -168,6 +172,12 @@ def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_al
     assert torch.equal(torch.rand(3), expected)
     second = adversary_of().state()
     assert not differing(first["network"], second["network"])
+    torch.manual_seed(0)
+    critic = Discriminator(DISCRIMINATORS["independent"], 2, THIN)
+    first, second = (copy[0].weight for copy in critic.backbones)
+    assert not torch.equal(first, second)
+    first, second = (copy[-1].weight for copy in critic.heads)
+    assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize("design", DISCRIMINATORS)
@@ -179,22 +189,120 @@ def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(desi
     state_before = deepcopy(adversary.state())
     adversary.update(originals, images, np.float32([1, 1]), factor=1.0)
     state_after = adversary.state()
-    design_layers = DISCRIMINATORS[design]
-    of_level_0 = tuple(
-        f"{part}.0."
-        for part, copies in (("backbones", design_layers.backbones), ("heads", design_layers.heads))
-        if copies == "each"
-    )
+    layers, before, after = DISCRIMINATORS[design], state_before["network"], state_after["network"]
+    parts = ("backbones", "heads")
+    of_level_0 = tuple(f"{part}.0." for part in parts if getattr(layers, part) == "each")
     of_copies = zip(state_before["optimisers"], state_after["optimisers"], strict=True)
     for (_, copy, _), (moments, moments_after) in zip(adversary._copies, of_copies, strict=True):
         if not moments["state"]:  # of other levels: not met by then
             continue
         prefix = next(n for n, m in adversary._network.named_modules() if m is copy) + "."
-        weights = [
-            name
-            for name in state_before["network"]
-            if name.startswith(prefix)
-            and differing(state_before["network"][name], state_after["network"][name])
-        ]
+        of_copy = [name for name in before if name.startswith(prefix)]
+        weights = [name for name in of_copy if differing(before[name], after[name])]
         changed = differing(moments["state"], moments_after["state"])
         assert bool(weights) == bool(changed) == (not prefix.startswith(of_level_0))
+
+
+LEVELS = 5
+THIN = (4, 6, 8, 10)
+TOLERANCE = 1e-12  # for float64; another batch size may mean another order of sums
+MIXED = torch.tensor([3, 0, 3, 4, 1, 0, 3])
+KINDS = {  # backbones, heads, inputs of the first backbone and of the first head at full size
+    "independent": (5, 5, 3, 128),
+    "shared": (1, 1, 3, 128),
+    "shared-conditioned": (1, 1, 3 + 5, 128),
+    "hybrid-head": (1, 5, 3, 128),
+    "hybrid-head-conditioned": (1, 5, 3 + 5, 128),
+    "hybrid-backbone": (5, 1, 3, 128),
+    "hybrid-backbone-conditioned": (5, 1, 3, 128 + 5),
+}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def thin(kind: str, seed: int = 0) -> Discriminator:
+    """Make a thin discriminator in float64, whose logits are about 1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        discriminator = Discriminator(DISCRIMINATORS[kind], LEVELS, THIN).double()
+        for parameter in discriminator.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter, 0.2)
+            else:
+                nn.init.normal_(parameter, std=0.1)
+    return discriminator
+
+
+def pictures(number: int, seed: int = 1, side: int = 32) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand((number, 3, side, side + 16), generator=generator).double() * 2 - 1
+
+
+def convolutions(module: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+
+
+def apply_by_hand(layers: list[nn.Conv2d], signal: Tensor) -> Tensor:
+    """Apply convolutions, every second with stride 2, and max(x, x / 5) after all but the last."""
+    for index, layer in enumerate(layers):
+        signal = nn.functional.pad(signal, (1, 1, 1, 1))
+        step = 2 if index % 2 else 1
+        patches = signal.unfold(2, 3, step).unfold(3, 3, step)  # (N, C, H, W, 3, 3)
+        signal = torch.einsum("nchwij,ocij->nohw", patches, layer.weight)
+        signal = signal + layer.bias[:, None, None]
+        if layer.out_channels > 1:
+            signal = torch.maximum(signal, signal / 5)
+    return signal
+
+
+def layers_of(critic: Discriminator, level: int) -> list[nn.Conv2d]:
+    """Return the layers that pictures of a level pass, by their index among the copies."""
+    parts = (critic.backbones, critic.heads)
+    passed = (copies[level if len(copies) == LEVELS else 0] for copies in parts)
+    return [layer for part in passed for layer in convolutions(part)]
+
+
+def append_level_maps(signal: Tensor, level: int) -> Tensor:
+    maps = torch.zeros(len(signal), LEVELS, *signal.shape[2:], dtype=signal.dtype)
+    maps[:, level] = 1
+    return torch.cat([signal, maps], 1)
+
+
+@each_kind
+def test_logits_are_those_of_the_network_written_out(kind):
+    critic, images = thin(kind), pictures(1)
+    for level in (0, 3):
+        layers = layers_of(critic, level)
+        assert len(layers) == 9
+        if kind == "hybrid-backbone-conditioned":
+            features = apply_by_hand(layers[:4], images)
+            expected = apply_by_hand(layers[4:], append_level_maps(features, level))
+        else:
+            first = append_level_maps(images, level) if kind.endswith("conditioned") else images
+            expected = apply_by_hand(layers, first)
+        result = critic(images, torch.tensor([level]))
+        assert result.shape == (1, 1, 2, 3)
+        assert result.abs().max() > 0.01
+        torch.testing.assert_close(result, expected, rtol=0, atol=TOLERANCE)
+
+
+@each_kind
+def test_the_published_size_has_the_published_shapes_and_parameters(kind):
+    backbones, heads, image, features = KINDS[kind]
+    with torch.device("meta"):
+        critic = Discriminator(DISCRIMINATORS[kind], LEVELS, PUBLISHED_CHANNELS)
+    assert (len(critic.backbones), len(critic.heads)) == (backbones, heads)
+    widths = [(image, 64), (64, 64), (64, 128), (128, 128)]
+    of_head = [(features, 256), (256, 256), (256, 512), (512, 512), (512, 1)]
+    for copies, expected in ((critic.backbones, widths), (critic.heads, of_head)):
+        for copy in copies:
+            assert [(c.in_channels, c.out_channels) for c in convolutions(copy)] == expected
+    count = backbones * sum(9 * a * b + b for a, b in widths)
+    count += heads * sum(9 * a * b + b for a, b in of_head)
+    assert sum(parameter.numel() for parameter in critic.parameters()) == count
+
+
+@each_kind
+def test_mixed_levels_give_what_each_picture_gets_alone(kind):
+    critic, images = thin(kind), pictures(len(MIXED))
+    alone = [critic(images[i : i + 1], MIXED[i : i + 1]) for i in range(len(images))]
+    torch.testing.assert_close(critic(images, MIXED), torch.cat(alone), rtol=0, atol=TOLERANCE)
