@@ -1,9 +1,9 @@
-"""The entropy coder, compared with a decoder in plain Python that reads the same bytes."""
+"""The entropy coder: decoders in plain Python read its bytes, and one writes the same."""
 
 import hashlib
 import math
 import tracemalloc
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from baselines.neural.entropy import coder
+from baselines.neural.entropy import ans, coder
 from baselines.neural.entropy.coder import Distributions, SymbolDecoder, SymbolEncoder
 from benchmark.errors import CorruptStream, Unavailable
 from support.entropy.reference_coder import (
@@ -22,6 +22,8 @@ from support.entropy.reference_coder import (
     gaussian_tables,
     photograph,
 )
+from support.metrics.cases import in_new_python
+from support.networks.streams import STREAMS
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +46,14 @@ def any_message(draw: st.DrawFn) -> tuple[list[Table], list[list[tuple[int, int]
     """Tables, and pieces of (row, symbol), near the row's symbols or anywhere."""
     tables = draw(st.lists(any_table(), min_size=1, max_size=6))
     rows = st.integers(0, len(tables) - 1)
-    pieces = draw(
-        st.lists(
-            st.lists(st.tuples(rows, st.integers(-50, 50), st.integers(-32768, 32767))), max_size=4
-        )
-    )
-    anywhere = draw(st.booleans())
-    return tables, [
-        [(row, s if anywhere else min(max(tables[row][0] + d, -32768), 32767)) for row, d, s in p]
-        for p in pieces
-    ]
+    triple = st.tuples(rows, st.integers(-50, 50), st.integers(-32768, 32767))
+    pieces, anywhere = draw(st.lists(st.lists(triple), max_size=4)), draw(st.booleans())
 
+    def pair(row: int, distance: int, symbol: int) -> tuple[int, int]:
+        near = min(max(tables[row][0] + distance, -32768), 32767)
+        return row, symbol if anywhere else near
 
-def split(piece: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    pairs = np.array(piece, np.int32).reshape(-1, 2)
-    return pairs[:, 0].astype(np.uint8), pairs[:, 1]
+    return tables, [[pair(*values) for values in piece] for piece in pieces]
 
 
 @settings(max_examples=150)
@@ -66,7 +61,8 @@ def split(piece: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 def test_what_is_added_in_pieces_is_taken_in_pieces_also_by_the_reference(message):
     tables, pieces = message
     rows = distributions(tables)
-    arrays = [split(piece) for piece in pieces]
+    pairs = [np.array(piece, np.int32).reshape(-1, 2) for piece in pieces]
+    arrays = [(pair[:, 0].astype(np.uint8), pair[:, 1]) for pair in pairs]
     data = encode(*((symbols, rows, indices) for indices, symbols in arrays))
     decoder, reference = SymbolDecoder(data), Reference(data)
     for indices, symbols in arrays:
@@ -108,7 +104,7 @@ def test_the_length_is_the_entropy_within_a_thousandth_and_four_bytes(gaussians,
     assert one_by_one.ideal_bits() == 2 + 24
 
 
-def test_every_symbol_of_16_bits_can_be_coded_with_every_narrow_table():
+def test_every_symbol_can_be_coded_with_every_table_narrow_wide_or_of_many_rows():
     rows = distributions([(0, [65535, 1]), (-32768, [1, 65535]), (32767, [30000, 35536])])
     symbols = np.arange(-32768, 32768)
     for row in range(3):
@@ -116,9 +112,6 @@ def test_every_symbol_of_16_bits_can_be_coded_with_every_narrow_table():
         decoder = SymbolDecoder(encode((symbols, rows, indices)))
         np.testing.assert_array_equal(decoder.take(rows, indices), symbols)
         decoder.finish()
-
-
-def test_a_table_of_all_symbols_and_one_of_very_many_rows_are_coded():
     widest = distributions([(-32768, [1] * 65535 + [1])])
     symbols = np.arange(-32768, 32768)[::-1]
     data = encode((symbols, widest, np.zeros(65536, int)))
@@ -172,18 +165,11 @@ def test_invalid_distributions_are_refused(cdf, length, first, reason):
         Distributions(np.array(cdf, int), np.array(length, int), np.array(first, int))
 
 
-def drawn_frequencies(count: int, entries: int) -> np.ndarray:
-    """Frequencies of `count` symbols, some as uneven as they can be, 2^24 in each row."""
-    random = np.random.default_rng(3)
-    result = 1 + random.integers(0, 1 << random.integers(1, 15, (count, 1)), (count, entries))
-    result[np.arange(count), random.integers(0, entries, count)] += (1 << 24) - result.sum(1)
-    return result
-
-
 def test_symbols_with_one_distribution_each_are_read_by_the_reference(gaussians):
     tables, rows = gaussians
-    frequencies = drawn_frequencies(40, 9)
-    random = np.random.default_rng(4)
+    random = np.random.default_rng(3)  # some are as uneven as they can be, 2^24 in each row
+    frequencies = 1 + random.integers(0, 1 << random.integers(1, 15, (40, 1)), (40, 9))
+    frequencies[np.arange(40), random.integers(0, 9, 40)] += (1 << 24) - frequencies.sum(1)
     symbols = random.integers(0, 9, 40)
     table_symbols, indices = random.integers(-3, 4, 11), random.integers(0, len(tables), 11)
     encoder = SymbolEncoder()
@@ -294,3 +280,60 @@ def test_memory_follows_the_symbols_and_not_the_bytes_claims(gaussians):
     finally:
         tracemalloc.stop()
     assert peak < 100 * indices.size
+
+
+CACHED = (coder._row_model, coder._class_model, coder._uniform, coder._require_exact_coder)
+
+
+@contextmanager
+def code_in_python():
+    """Have the coder of this module work without constriction."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AnsCoder", "Categorical", "Uniform"):
+            patch.setattr(coder, name, getattr(ans, name))
+        for function in CACHED:
+            function.cache_clear()
+        yield
+    for function in CACHED:
+        function.cache_clear()
+
+
+@st.composite
+def any_exact_message(draw: st.DrawFn):
+    """Tables, rows and symbols (some escape), and symbols with one distribution each."""
+    cuts = draw(st.sets(st.integers(1, 65535), min_size=1, max_size=20))
+    tables = [(-3, [b - a for a, b in pairwise([0, *sorted(cuts), 65536])]), (0, [65535, 1])]
+    symbols = draw(st.lists(st.integers(-9, 30) | st.integers(-32768, 32767), max_size=60))
+    rows = np.array([n % 2 for n in symbols], np.uint8)
+    skewed = draw(st.lists(st.integers(1, 2**24 - 3), max_size=9))
+    frequencies = np.array([[1, n, 2**24 - 1 - n - 1, 1] for n in skewed]).reshape(-1, 4)
+    return tables, np.array(symbols, np.int32), rows, frequencies
+
+
+def coded(message) -> bytes:
+    """Return the bytes of a message, from which it was decoded again."""
+    tables, symbols, rows, frequencies = message
+    numbers, tables_of_rows = np.arange(len(frequencies)) % 4, distributions(tables)
+    encoder = SymbolEncoder()
+    encoder.add(symbols, tables_of_rows, rows)
+    encoder.add_each(numbers, frequencies)
+    decoder = SymbolDecoder(data := encoder.finish())
+    assert decoder.take(tables_of_rows, rows).tolist() == symbols.tolist()
+    assert decoder.take_each(frequencies).tolist() == numbers.tolist()
+    decoder.finish()
+    return data
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_exact_message())
+def test_both_coders_write_the_same_bytes(message):
+    pytest.importorskip("constriction")
+    expected = coded(message)
+    with code_in_python():
+        assert coded(message) == expected
+
+
+@pytest.mark.slow
+def test_bundled_networks_code_the_same_without_constriction():
+    block = 'import sys; sys.modules["constriction"] = None'
+    assert in_new_python(block + STREAMS) == in_new_python(STREAMS)
