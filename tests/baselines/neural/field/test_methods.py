@@ -1,0 +1,379 @@
+"""Methods of the field: published sizes, and what is each one's own, by hand or by others' code."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import laplace
+
+from baselines.compressai.codec import prepare_import
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
+from baselines.neural.blocks.control import IndexedLevels
+from baselines.neural.blocks.layers import GDN, ChannelNorm
+from baselines.neural.checkpoint import load_checkpoint
+from baselines.neural.costs import costs
+from baselines.neural.entropy.integer.integer_path import fractional_bit_tables
+from baselines.neural.field.charm import CharmNetwork
+from baselines.neural.field.elic import CheckerboardConvolution, ElicNetwork
+from baselines.neural.field.ivr import (
+    IvrNetwork,
+    IvrPath,
+    LaplacePrior,
+    Mask,
+    laplace_bits,
+    laplace_tables,
+)
+from baselines.neural.field.multirealism import BETA_GRID, MultiRealismNetwork, fourier
+from baselines.neural.picture_codec import PictureCodec
+from benchmark.datasets.image import read_image
+from benchmark.datasets.kodak import open_sample
+from support.networks.drawn import by_slice
+from support.networks.integer_network import default_fractional_bits, same
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise
+
+
+def size(method, name="tiny"):
+    return ARCHITECTURES[method].sizes[name]
+
+
+def published(method):
+    """Return the parameters of each part of the published size, and its work per pixel."""
+    result = costs(method, size(method, "full"))
+    parameters = {name: cost.parameters for name, cost in result.items()}
+    return parameters, sum(cost.macs_per_pixel for cost in result.values())
+
+
+def test_published_sizes_have_the_published_parameters_and_work():
+    parameters, work = published("charm")  # TensorFlow Compression's models/ms2020.py, by layers
+    assert sum(parameters.values()) - parameters["prior"] == 113_976_323
+    assert (parameters["context"], work) == (96_989_440, 580_722)
+    parameters, work = published("hific")  # as NeuralCompression counts them
+    assert (parameters["analysis"], parameters["synthesis"]) == (7_423_420, 156_774_683)
+    assert round(work) == 762_090
+    parameters, work = published("multirealism")  # Nikolai10/MRIC by layers, with one stack less
+    assert sum(parameters.values()) == pytest.approx(85.9e6, rel=0.03)
+    assert work == pytest.approx(1109e3, rel=0.003)
+    # IVR: kernels of 5 x 4, widths 256, 256, 256, 320, GDN of 256, ten masks of each width.
+    kernels = 20 * (3 * 256 + 2 * 256 * 256 + 256 * 320) + 3 * 256 + 320
+    masks = 10 * (3 * 256 + 320)
+    assert published("ivr")[0]["analysis"] == kernels + 3 * (256 + 256**2) + masks
+
+
+def parameters_by_slice(network, latents):
+    """Return the mean and scale of every slice."""
+    values = torch.split(latents, list(network.sizes.slices), dim=1)
+    supports = network.hyper_synthesis(torch.zeros(1, network.sizes.hyper_latent, 2, 2))
+    rounded = by_slice(network, supports, lambda i, mean: (values[i] - mean).round() + mean)
+    return [torch.cat(pair, 1).detach() for pair in rounded[0]]
+
+
+def test_a_slice_depends_on_the_first_slices_only_and_features_are_not_negative():
+    torch.manual_seed(0)
+    network = CharmNetwork(size("charm"))
+    latents = 4 * torch.randn(1, network.sizes.latent, 8, 8)
+    parameters_before = parameters_by_slice(network, latents)
+    starts = [sum(network.sizes.slices[:i]) for i in range(len(network.sizes.slices))]
+    for changed, start in enumerate(starts):
+        changed_latents = latents.clone()
+        changed_latents[:, start : start + network.sizes.slices[changed]] += 3
+        pairs = zip(parameters_before, parameters_by_slice(network, changed_latents), strict=True)
+        informs = changed < network.sizes.support_slices
+        differ = [informs and later > changed for later in range(len(starts))]
+        assert [not torch.equal(*pair) for pair in pairs] == differ
+    with torch.no_grad():
+        features = network.hyper_synthesis(torch.randn(1, network.sizes.hyper_latent, 3, 3))
+    assert all(float(feature.min()) == 0 for feature in features)
+
+
+@pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+def test_the_normalisation_is_that_of_compressai(inverse):
+    with prepare_import():
+        from compressai import layers
+    torch.manual_seed(1)
+    reference, ours = layers.GDN(6, inverse=inverse), GDN(6, inverse=inverse)
+    with torch.no_grad():
+        reference.beta.uniform_(0.5, 2)
+        reference.gamma.uniform_(0, 0.6)
+        ours.beta.copy_(reference.beta)
+        ours.gamma.copy_(reference.gamma)
+    features = 3 * torch.randn(2, 6, 5, 4)
+    assert torch.allclose(ours(features), reference(features), rtol=1e-5, atol=1e-6)
+
+
+def test_set_normalisations_have_these_values():
+    gdn = GDN(2)
+    gdn.set(torch.tensor([1.0, 4.0]), torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
+    result = gdn(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)).flatten()
+    expected = [3 / 17**0.5, 4 / 22**0.5]
+    assert result.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+OFFICIAL = replace(
+    size("elic", "full"),
+    encoder=(16, 16, 16),
+    decoder=(16, 16, 16),
+    latent=144,
+    hyper_latent=16,
+    hyper_encoder=(16, 16),
+    hyper_decoder=(16, 24),
+    support=32,
+    groups=(16, 16, 32, 64, 16),
+)
+
+
+def official_network(**widths):
+    with prepare_import():
+        from compressai.models.sensetime import Elic2022Official
+    return Elic2022Official(**widths)
+
+
+def test_the_published_size_of_elic_has_the_parameters_and_the_work_of_compressais_network():
+    parameters, work = published("elic")
+    theirs = official_network().named_parameters()
+    count = sum(value.numel() for name, value in theirs if "entropy_bottleneck" not in name)
+    assert sum(parameters.values()) - parameters["prior"] == count
+    assert work == pytest.approx(564e3, rel=0.001)
+
+
+def copied(official) -> ElicNetwork:
+    """Return our network with CompressAI's weights, copied module by module in data flow order."""
+    ours = ElicNetwork(OFFICIAL)
+    codec = official.latent_codec
+    groups = codec["y"]
+    pairs = [(official.g_a, ours.analysis), (official.g_s, ours.synthesis)]
+    pairs += [(codec["hyper"].h_a, ours.hyper_analysis)]
+    for k in range(len(OFFICIAL.groups)):
+        part = groups[f"y{k}"]
+        pairs += [(part.context_prediction, ours.context.spatial[k])]
+        pairs += [(part.entropy_parameters, ours.context.aggregation[k])]
+        if k:
+            pairs += [(groups.channel_context[f"y{k}"], ours.context.channel[k])]
+    with torch.no_grad():
+        for theirs, our_layers in pairs:
+            sources, targets = list(theirs.parameters()), list(our_layers.parameters())
+            assert [array.shape for array in sources] == [array.shape for array in targets]
+            for source, target in zip(sources, targets, strict=True):
+                target.copy_(source)
+        layers = [layer for layer in codec["hyper"].h_s if hasattr(layer, "weight")]
+        our_layers = [layer for layer in ours.hyper_synthesis if hasattr(layer, "weight")]
+        for source, target in zip(layers, our_layers, strict=True):
+            weight = source.weight
+            if source.stride == (1, 1):  # a transposed convolution of stride 1 is a convolution
+                weight = weight.flip(2, 3).transpose(0, 1)
+            target.weight.copy_(weight)
+            target.bias.copy_(source.bias)
+        ours.prior.quantiles.copy_(codec["hyper"].entropy_bottleneck.quantiles[:, 0])
+    return ours.eval()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_with_compressais_weights_latents_are_equal_and_pictures_to_rounding():
+    torch.manual_seed(3)
+    official = official_network(N=16, M=144, groups=list(OFFICIAL.groups)).eval()
+    with torch.no_grad():
+        for parameter in official.parameters():  # random networks code next to nothing otherwise
+            if parameter.ndim == 4:
+                parameter.mul_(1.6)
+    ours = copied(official)
+    torch.manual_seed(4)
+    images = torch.rand(1, 3, 128, 192)
+    with torch.no_grad():
+        theirs = official(images)
+        latents = ours.analyse(images)
+        decoded = ours.code(latents, noisy=False).latents
+        expected = official.g_a(images)
+        picture = ours.synthesise(decoded)
+    assert torch.allclose(latents, expected, atol=1e-5 * float(expected.abs().max()))
+    hyper = official.latent_codec(expected)
+    assert float(hyper["y_hat"].abs().max()) > 1
+    assert torch.allclose(decoded, hyper["y_hat"], atol=1e-5)
+    spread = float(theirs["x_hat"].abs().max())
+    assert torch.allclose(picture, theirs["x_hat"], atol=1e-5 * spread)
+
+
+def test_a_checkerboard_sees_the_other_colour_within_its_kernel():
+    layer = CheckerboardConvolution(1, 1, 5)
+    other_colour, same_colour = [0, 1, 0, 1, 0], [1, 0, 1, 0, 1]
+    mask = [other_colour, same_colour, other_colour, same_colour, other_colour]
+    assert (layer.masked_weight()[0, 0] != 0).int().tolist() == mask
+    signal = torch.randn(1, 1, 6, 7)
+    assert torch.allclose(layer.make_convolution()(signal), layer(signal), atol=1e-6)
+
+
+def test_a_position_is_normalised_over_its_channels_with_the_unbiased_variance():
+    features = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 0.0]]).T.reshape(1, 3, 1, 2)
+    result = ChannelNorm(3)(features)
+    mean, variance = 3.0, (4 + 1 + 9) / 2
+    expected = (features[0, :, 0, 0] - mean) / (variance + 1e-3) ** 0.5
+    assert torch.allclose(result[0, :, 0, 0], expected)
+    assert torch.equal(result[0, :, 0, 1], torch.zeros(3))
+
+
+def test_a_pass_with_noise_counts_the_bits_of_rounded_latents_too():
+    torch.manual_seed(1)
+    network = load_architecture("hific").build(size("hific"))
+    network.analysis[-1].weight.data *= 10  # latents that are not all zero
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        noisy, noiseless = (network(images, None, noisy=noisy) for noisy in (True, False))
+    assert torch.equal(noisy.rounded_bits, noiseless.y_bits + noiseless.z_bits)
+    assert torch.equal(noiseless.rounded_bits, noisy.rounded_bits)
+    assert not torch.equal(noisy.y_bits + noisy.z_bits, noisy.rounded_bits)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """Crops (16, 3, 128, 128) of the sample's photographs, in [-1, 1]."""
+    places = [np.s_[y : y + 128, x : x + 128] for y in (32, 160) for x in (32, 160)]
+    pixels = [read_image(image.path).pixels for image in open_sample([]).images]
+    result = np.stack([photograph[place] for photograph in pixels for place in places])
+    return torch.from_numpy(result).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def network(crops):
+    torch.manual_seed(1)
+    result = load_architecture("hific").build(size("hific", "micro")).eval()
+    result.initialise(crops, [1.0])
+    return result
+
+
+@torch.no_grad()
+def test_photographs_and_brightness_come_back_although_each_layer_normalises(network, crops):
+    decoded = network.synthesise(network.analyse(crops))
+    variance = (crops - crops.mean((0, 2, 3), keepdim=True)).square().mean()
+    assert (decoded - crops).square().mean() < 0.12 * variance
+    greys = torch.tensor([-0.5, 0.0, 0.5])
+    flat = greys[:, None, None, None].expand(3, 3, 128, 128)
+    decoded = network.synthesise(network.analyse(flat))[..., 32:-32, 32:-32].mean((1, 2, 3))
+    assert (decoded.diff() > 0.6 * greys.diff()).all()
+
+
+@torch.no_grad()
+def test_the_constant_of_the_latent_takes_no_bits(network, crops):
+    y = network.analyse(crops)
+    (constant,) = y[:, -1].unique().tolist()
+    assert constant == round(constant) > y[:, :-1].std().item()
+    decoded = network.code(y, noisy=False).latents[:, -1]
+    assert decoded == pytest.approx(torch.full_like(decoded, constant), abs=0.01), "symbols are 0"
+    scale = network.hyper_synthesis.scale[-1].bias[-1].item()
+    bits_of_zero = -math.log2(math.erf(0.5 / scale / math.sqrt(2)))
+    assert bits_of_zero < 1e-2
+
+
+def level_at(level: float) -> IndexedLevels:
+    return IndexedLevels(torch.tensor([level]), None)
+
+
+def test_a_mask_is_the_softplus_of_interpolated_weights():
+    result = Mask(3, 5)(torch.ones(1, 3, 2, 2), level_at(1.5))
+    assert torch.allclose(result, torch.full_like(result, math.log1p(math.e)))
+    mask = Mask(2, 3)
+    with torch.no_grad():
+        mask.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, -1.0], [4.0, 3.0]]))
+    expected = {0.0: (0.0, 1.0), 0.25: (0.5, 0.5), 1.0: (2.0, -1.0), 2.0: (4.0, 3.0)}
+    for level, weights in expected.items():
+        result = mask(torch.ones(1, 2, 1, 1), level_at(level)).flatten().tolist()
+        assert result == pytest.approx([math.log1p(math.exp(w)) for w in weights], rel=1e-6)
+
+
+def test_bits_are_those_of_a_laplace_distributions_unit_intervals():
+    distances = torch.tensor([0.0, 0.2, 0.5, 0.51, 1.0, -3.0, 7.3])
+    for log_scale in (-1.5, 0.0, 2.0):
+        spread = laplace(scale=math.exp(log_scale))
+        masses = spread.cdf(distances + 0.5) - spread.cdf(distances - 0.5)
+        result = laplace_bits(distances, torch.full_like(distances, log_scale))
+        expected = np.minimum(-np.log2(masses), 50)
+        assert np.allclose(result.numpy(), expected, rtol=1e-4)
+
+
+def test_the_tables_cost_what_the_distributions_do():
+    """Values drawn from 200 distributions cost at most .5 % more with the tables."""
+    random = np.random.default_rng(5)
+    prior = LaplacePrior(2)
+    tables = laplace_tables(prior)
+    network = IvrNetwork(size("ivr"))
+    fractional_bits = fractional_bit_tables(default_fractional_bits(network))
+    path = IvrPath(network, {**tables, **fractional_bits})
+    log_scales = torch.tensor(random.uniform(math.log(0.15), math.log(40), 200)).float()
+    means = torch.tensor(random.uniform(-30, 30, 200)).float()
+    shape = (1, 200, 20, 50)
+    draws = random.laplace(means[:, None], log_scales.exp()[:, None], (200, 1000)).reshape(shape)
+    values = torch.tensor(draws).float().round()
+    wide = [tensor[None, :, None, None].expand(shape) for tensor in (means, log_scales)]
+    ideal = float(laplace_bits(values - wide[0], wide[1]).sum())
+    grid = [(tensor * 4096).round().int() for tensor in wide]
+    result = path.choose_parameters(*grid)
+    symbols = (values - result.means / 4096).round().long()
+    rows, lengths = result.indices.long(), tables["cdf_length"]
+    entries = symbols - tables["cdf_offset"][rows]
+    escape = lengths[rows] - 2
+    outside = (entries < 0) | (entries >= escape)
+    entries = torch.where(outside, escape, entries)
+    cdf = tables["cdf"]
+    counts = cdf[rows, entries + 1] - cdf[rows, entries]
+    bits = float(-(counts.double() / 2**16).log2().sum()) + 12 * int(outside.sum())
+    assert bits == pytest.approx(ideal, rel=0.005)
+
+
+def test_every_step_of_the_rate_has_a_stream_of_its_own(tmp_path):
+    write_tiny(tmp_path / "ivr.safetensors", "ivr")
+    codec = PictureCodec(load_checkpoint(tmp_path / "ivr.safetensors"))
+    streams = [codec.encode(noise(64, 64), step) for step in range(0, 33, 4)]
+    assert len({stream[9:] for stream in streams}) == len(streams)
+    assert len(streams[0]) <= len(streams[-1])
+
+
+def test_the_hyper_encoder_sees_rounded_latents():
+    network = IvrNetwork(size("ivr"))
+    latents = 3 * torch.randn(1, size("ivr").latent, 8, 8)
+    assert torch.equal(network.hyper_analyse(latents), network.hyper_analyse(latents.round()))
+
+
+def test_each_picture_has_its_own_beta_by_its_sines_and_cosines():
+    result = fourier(torch.tensor([0.5]))[0]
+    angles = 0.5 * 2.0 ** torch.arange(10)
+    assert torch.allclose(result, torch.cat([torch.tensor([0.5]), angles.sin(), angles.cos()]))
+    network = MultiRealismNetwork(size("multirealism")).eval()
+    latents = torch.randn(1, size("multirealism").latent, 4, 4)
+    with torch.no_grad():
+        batch_images = network.synthesise(latents.expand(2, -1, -1, -1), torch.tensor([0.0, 2.0]))
+        single_images = [network.synthesise(latents, beta)[0] for beta in (0.0, 2.0)]
+    for result, expected in zip(batch_images, single_images, strict=True):
+        assert torch.allclose(result, expected, atol=1e-5)
+    assert not torch.allclose(*batch_images, atol=1e-3)
+
+
+def test_streams_of_two_betas_differ_in_the_header_alone(tmp_path):
+    path = tmp_path / "multirealism-1.safetensors"
+    write_tiny(path, "multirealism")
+    checkpoint = load_checkpoint(path)
+    with torch.no_grad():  # beta changes nothing at the start
+        for name, parameter in checkpoint.network.named_parameters():
+            if "project" in name:
+                parameter.normal_(std=0.05)
+    codec = PictureCodec(checkpoint)
+    pixels = noise(64, 64)
+    first, second = (codec.encode(pixels, BETA_GRID.step(beta)) for beta in (0.0, 2.56))
+    differing = [i for i, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1]]
+    assert differing == [9, len(first) - 2, len(first) - 1], "the byte of beta, the checksum"
+    assert torch.equal(codec.latents(first), codec.latents(second))
+    assert not np.array_equal(codec.decode(first), codec.decode(second))
+
+
+def test_a_slice_sees_its_own_part_of_the_hyper_decoder():
+    sizes = size("multirealism")
+    network = MultiRealismNetwork(sizes)
+    supports = torch.randn(2, 1, sizes.support, 4, 4)
+    latents = torch.randn(1, sizes.latent, 4, 4).split(list(sizes.slices), dim=1)
+    changed_supports, part = supports.clone(), sizes.support // len(sizes.slices)
+    changed_supports[:, :, 3 * part :] += 1  # that of the last slice
+    parameters_before, parameters_after = (
+        by_slice(network, inputs, lambda index, _mean: latents[index])[0]
+        for inputs in (supports, changed_supports)
+    )
+    pairs = zip(parameters_before, parameters_after, strict=True)
+    assert [same(*pair) for pair in pairs] == [True] * 3 + [False]
