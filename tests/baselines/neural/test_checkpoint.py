@@ -1,4 +1,4 @@
-"""Checkpoints on disk: what is saved comes back; anything else ends in one error."""
+"""Checkpoints on disk: what is saved comes back, also in few bits; all else ends in one error."""
 
 import json
 import lzma
@@ -6,15 +6,20 @@ import os
 import shutil
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from baselines.neural.architecture import load_architecture
 from baselines.neural.card import Card, load_card, save_card
 from baselines.neural.checkpoint import (
     load_checkpoint,
     make_checkpoint,
+    quantise,
+    quantise_parameters,
     save_checkpoint,
 )
 from baselines.neural.crdr.model import CRDRNetwork
@@ -26,17 +31,9 @@ from support.bench.command import bench
 from support.networks.card_edits import bless, edited, resized
 from support.networks.tiny_checkpoint import TINY, noise, write_checkpoint
 
-CARD = Card(
-    architecture="crdr",
-    config=TINY,
-    training_data="1,138 photographs",
-    steps=1200,
-    command="bench train --size tiny",
-    commit="0123abc",
-    measured={"sample_q2_bpp": 0.36, "sample_q2_psnr_db": 30.95},
-    crops=9600,
-)
-to_json = asdict
+MEASURED = {"sample_q2_bpp": 0.36, "sample_q2_psnr_db": 30.95}
+WORDS = ("1,138 photographs", 1200, "bench train --size tiny", "0123abc")
+CARD = Card("crdr", TINY, *WORDS, measured=MEASURED, crops=9600)
 TABLES = {"z": torch.tensor([[0, 7, 65536]], dtype=torch.int32)}
 
 
@@ -48,7 +45,7 @@ def path(tmp_path):
     return path
 
 
-def test_what_is_saved_comes_back(tmp_path):
+def test_what_is_saved_comes_back_in_float32_and_only_if_it_is_finite(tmp_path):
     path, model = tmp_path / "tiny.safetensors", CRDRNetwork(TINY)
     written = save_checkpoint(path, model, CARD, TABLES)
     assert written == replace(CARD, sha256=file_sha256(path))
@@ -63,10 +60,7 @@ def test_what_is_saved_comes_back(tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert all(parameter.requires_grad for parameter in result.network.parameters())
     assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.json"}
-
-
-def test_parameters_in_half_precision_come_back_as_float32(tmp_path):
-    model, half = CRDRNetwork(TINY), tmp_path / "half.safetensors"
+    half = tmp_path / "half.safetensors"
     save_checkpoint(half, model, replace(CARD, config=model.sizes))
     save_file({name: value.half() for name, value in load_file(half).items()}, half)
     bless(half)
@@ -74,15 +68,11 @@ def test_parameters_in_half_precision_come_back_as_float32(tmp_path):
     for name, value in model.state_dict().items():
         assert torch.equal(result[name], value.half().float())
         assert result[name].dtype == torch.float32
-
-
-def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
-    model = CRDRNetwork(TINY)
     with torch.no_grad():
         model.analysis.layers[0].bias[0] = torch.inf
     with pytest.raises(ValueError, match=r"analysis\.layers\.0\.bias"):
-        make_checkpoint(tmp_path / "tiny.safetensors", model, CARD, [])
-    assert not list(tmp_path.iterdir())
+        make_checkpoint(tmp_path / "infinite.safetensors", model, CARD, [])
+    assert not list(tmp_path.glob("infinite*"))
 
 
 def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
@@ -109,7 +99,14 @@ def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
         load_checkpoint(path)
 
 
-def test_a_card_that_lacks_a_fact_or_is_missing_is_named(path):
+def test_a_missing_fact_card_or_file_is_named(path):
+    with pytest.raises(Unavailable, match=r"other\.safetensors$"):
+        load_checkpoint(path.with_name("other.safetensors"))
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(Unavailable, match=r"tiny\.safetensors: No such file"):
+        load_checkpoint(path)
+    path.write_bytes(content)
     card = path.with_suffix(".json")
     record = json.loads(card.read_text())
     del record["steps"]
@@ -121,14 +118,6 @@ def test_a_card_that_lacks_a_fact_or_is_missing_is_named(path):
         load_checkpoint(path)
 
 
-def test_a_missing_file_says_which(path):
-    with pytest.raises(Unavailable, match=r"other\.safetensors$"):
-        load_checkpoint(path.with_name("other.safetensors"))
-    path.unlink()
-    with pytest.raises(Unavailable, match=r"tiny\.safetensors: No such file"):
-        load_checkpoint(path)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -137,7 +126,7 @@ def test_a_missing_file_says_which(path):
         {"architecture": "unknown"},
         {"architecture": None},
         {"config": {}},
-        {"config": to_json(TINY) | {"latent": 10**9}},
+        {"config": asdict(TINY) | {"latent": 10**9}},
         {"architecture": "compressai"},
         {"crops": -1},
         {"steps": "1"},
@@ -213,7 +202,8 @@ def test_no_cell_or_image_is_tried_and_nothing_is_stored(copied, tmp_path):
     Image.fromarray(noise(8, 8)).save(image)
     words = ("--codecs", "ours", "--weights-dir", copied.parent, "--results", results)
     for call in (
-        *(("run", *words, "--dataset", "sample"), ("plan", *words, "--dataset", "sample")),
+        ("run", *words, "--dataset", "sample"),
+        ("plan", *words, "--dataset", "sample"),
         ("encode", image, stream, "--codec", f"ours:beta=0:checkpoint={copied}"),
     ):
         process = bench(*call)
@@ -245,23 +235,15 @@ def test_rows_say_that_training_is_unknown_or_none(copied, changes, caveat):
     assert load_codec(parse_codec(f"ours:beta=0:checkpoint={copied}")).describe().caveat == caveat
 
 
-def prefixed(tensors):
-    return {f"module.{name}": value for name, value in tensors.items()}
-
-
 def test_tensors_of_a_wrapped_network_are_refused_with_what_to_save(path):
-    save_file(prefixed(load_file(path)), path)
+    save_file({f"module.{name}": value for name, value in load_file(path).items()}, path)
     bless(path)
     with pytest.raises(Unavailable, match=r"NETWORK\.module\.state_dict"):
         load_checkpoint(path)
 
 
-def other_sizes(copied):
-    resized(hyper_latent=8)(copied)
-
-
 @pytest.mark.parametrize(
-    ("spoil", "message"), [(other_sizes, "hyper_analysis"), (drop_tables, "tables")]
+    ("spoil", "message"), [(resized(hyper_latent=8), "hyper_analysis"), (drop_tables, "tables")]
 )
 def test_tensors_of_another_network_are_refused_with_the_first_image(copied, spoil, message):
     spoil(copied)
@@ -276,11 +258,97 @@ def test_a_packed_checkpoint_is_the_one_that_was_packed_and_refused_if_damaged(t
     write_checkpoint(plain)
     packed.write_bytes(lzma.compress(plain.read_bytes()))
     ours, theirs = load_checkpoint(plain), load_checkpoint(packed)
-    state = theirs.network.stored_state()
-    assert all(
-        torch.equal(state[name], value) for name, value in ours.network.stored_state().items()
-    )
+    ours_state, state = ours.network.stored_state(), theirs.network.stored_state()
+    assert all(torch.equal(state[name], value) for name, value in ours_state.items())
     assert theirs.card == ours.card
     packed.write_bytes(damage(packed.read_bytes()))
     with pytest.raises(Unavailable, match="cannot be unpacked"):
         load_checkpoint(packed)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 6, 5), (6, 5, 3, 3)])
+def test_weak_rows_and_columns_keep_as_many_bits_as_strong_ones(shape):
+    """Weights of equal magnitude, times powers of ten by row and by column, come back exactly."""
+    generator = np.random.default_rng(1)
+    signs = generator.choice([-1.0, 1.0], size=shape)
+    kernel = len(shape) - 2 if len(shape) == 4 else 0
+    rows = 10.0 ** generator.integers(-4, 3, size=(6, 1) + (1,) * kernel)
+    columns = 10.0 ** generator.integers(-4, 3, size=(1, 5) + (1,) * kernel)
+    weights = torch.from_numpy(signs * rows * columns).float()
+    assert torch.allclose(quantise(weights, 4).values(), weights, rtol=1e-6, atol=0)
+
+
+def test_integers_have_the_bits_asked_for_and_zeros_stay():
+    weights = torch.randn(64, 32, generator=torch.Generator().manual_seed(1))
+    for bits in range(2, 9):
+        result = quantise(weights, bits)
+        assert result.integers.dtype == torch.int8
+        assert int(result.integers.abs().max()) == 2 ** (bits - 1) - 1
+        error = (result.values() - weights).abs() / (result.rows * result.columns)
+        assert float(error.max()) <= 0.5 + 1e-5
+    weights = torch.zeros(3, 4)
+    weights[1, 2] = 0.7
+    assert torch.equal(quantise(weights, 8).values(), weights)
+
+
+@pytest.mark.parametrize("name", ["crdr", "hific", "ivr", "pqmim"])
+def test_parts_of_few_bits_are_parts_of_the_network_and_its_transforms_resample_in_floats(name):
+    architecture = load_architecture(name)
+    network = architecture.build(architecture.sizes["tiny"])
+    for prefix in network.quantised_bits:
+        assert any(name.startswith(prefix) for name, _ in network.named_parameters()), prefix
+    short = quantise_parameters(network)
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.stride != (1, 1):
+            assert f"{path}.weight" not in short or path.startswith("hyper_"), path
+
+
+@pytest.fixture
+def quantised(tmp_path):
+    """A tiny checkpoint whose context has weights of four bits, and the unquantised network."""
+    network = CRDRNetwork(TINY)
+    network.quantised_bits = {"context.": 4}
+    path = tmp_path / "short.safetensors"
+    make_checkpoint(path, network, CARD, [noise(128, 128)] * 2, quantised=True)
+    return path, network
+
+
+def test_quantised_weights_are_near_and_the_others_stay(quantised):
+    path, network = quantised
+    result = load_checkpoint(path).network.state_dict()
+    stored = load_file(path)
+    short = {name for name, value in stored.items() if value.dtype == torch.int8}
+    for name, value in network.named_parameters():
+        exact = value.detach().double().numpy()
+        if not (name.startswith("context.") and exact.ndim > 1):
+            assert name not in short
+            assert np.array_equal(result[name].numpy(), exact)
+            continue
+        assert int(stored[name].abs().max()) == 7  # the maximum integer of four bits
+        rows, columns = (stored[f"scales.{axis}.{name}"].numpy() for axis in ("rows", "columns"))
+        assert np.abs(result[name].numpy() - exact).max() <= 0.501 * (rows * columns).max()
+        assert np.all(np.abs(result[name].numpy() - exact) <= 0.501 * rows * columns)
+
+
+def fill(tensors, *names, value):
+    tensors.update({name: tensors[name] * 0 + value for name in names})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda tensors, rows, _: tensors.pop(rows), r"scales\.rows\.context\."),
+        (lambda tensors, *_: tensors.update({"scales.rows.bias": torch.ones(2)}), r"rows\.bias"),
+        (lambda tensors, *names: fill(tensors, *names, value=1e30), "not finite"),
+        (lambda tensors, rows, _: tensors.update({rows: tensors[rows].double()}), "torch.float64"),
+    ],
+)
+def test_scales_that_are_not_the_networks_are_refused(quantised, change, reason):
+    path, _ = quantised
+    tensors = load_file(path)
+    name = next(name for name, value in tensors.items() if value.dtype == torch.int8)
+    change(tensors, f"scales.rows.{name}", f"scales.columns.{name}")
+    save_file(tensors, path)
+    bless(path)
+    with pytest.raises(Unavailable, match=reason):
+        load_checkpoint(path)

@@ -57,33 +57,24 @@ def pair(coffee):
 
     Equal pixels of a flat block give equal features, and a maximum of two equals has no gradient.
     """
-    crops = [
-        np.ascontiguousarray(coffee[y : y + 64, x : x + 80]) for x, y in ((100, 60), (300, 200))
-    ]
-    crops.append(crops[0])
-    decoded = [
-        through_jpeg(crop, quality) for crop, quality in zip(crops, (5, 20, 60), strict=True)
-    ]
+    places = (60, 100), (200, 300), (60, 100)
+    crops = [np.ascontiguousarray(coffee[y : y + 64, x : x + 80]) for y, x in places]
+    decoded = [through_jpeg(*pair) for pair in zip(crops, (5, 20, 60), strict=True)]
     noise = torch.randn((3, 3, 64, 80), generator=torch.Generator().manual_seed(1))
     return signal(*crops), signal(*decoded) + 0.01 * noise
 
 
-def test_each_picture_gets_the_value_of_the_lpips_package(tensors, peer, pair):
+def test_value_and_gradient_of_each_picture_are_those_of_the_lpips_package(tensors, peer, pair):
     result = Perceptual()(*pair)
     with torch.inference_mode():
         expected = peer(*pair).flatten()
     assert result.shape == (3,)
     assert result.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
     assert result.min() > 0.001
-
-
-def test_the_gradient_is_that_of_the_lpips_package(tensors, peer, pair):
     originals, images = pair[0].double(), pair[1].double().requires_grad_()
     weights = torch.tensor([1.0, 2.0, -3.0]).double()
-    (expected,) = torch.autograd.grad(
-        (peer.double()(originals, images).flatten() @ weights), images
-    )
-    (result,) = torch.autograd.grad((Perceptual().double()(originals, images) @ weights), images)
+    (expected,) = torch.autograd.grad(peer.double()(originals, images).flatten() @ weights, images)
+    (result,) = torch.autograd.grad(Perceptual().double()(originals, images) @ weights, images)
     # shift and scale were rounded to float32 in both
     assert torch.allclose(result, expected, rtol=0, atol=1e-9 * expected.abs().max().item())
 
@@ -100,7 +91,7 @@ def test_originals_are_constants_and_nothing_of_the_loss_can_be_trained(tensors,
     assert not any(buffer.requires_grad for buffer in loss.buffers())
 
 
-def test_equal_pictures_have_no_distance_and_a_finite_gradient(tensors, pair):
+def test_equal_pictures_have_no_distance_and_under_autocast_it_is_in_float32(tensors, pair):
     flat = torch.zeros_like(pair[0])
     for images in (pair[0], flat, flat - 1):
         moving = images.clone().requires_grad_()
@@ -109,9 +100,6 @@ def test_equal_pictures_have_no_distance_and_a_finite_gradient(tensors, pair):
         assert distances.tolist() == [0, 0, 0]
         assert moving.grad is not None
         assert not moving.grad.any()
-
-
-def test_under_autocast_the_distance_is_in_float32_and_near(tensors, pair):
     loss, images = Perceptual(), pair[1].requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         result = loss(pair[0], images)
@@ -120,9 +108,7 @@ def test_under_autocast_the_distance_is_in_float32_and_near(tensors, pair):
     assert result.tolist() == pytest.approx(loss(*pair).tolist(), rel=0.1)
 
 
-def test_weights_multiply_a_picture_s_distance_and_a_map_of_one_weight_is_that_weight(
-    tensors, pair
-):
+def test_weights_multiply_the_distance_and_regions_without_weight_get_no_gradient(tensors, pair):
     distance = Perceptual()
     first, second = pair
     plain = distance(first, second)
@@ -130,9 +116,6 @@ def test_weights_multiply_a_picture_s_distance_and_a_map_of_one_weight_is_that_w
     assert torch.allclose(distance(first, second, weights), plain * weights)
     constant = weights[:, None, None].expand(3, 2, 2)
     assert torch.allclose(distance(first, second, constant), plain * weights)
-
-
-def test_regions_without_weight_get_no_gradient(tensors):
     distance = Perceptual()
     first, second = torch.rand(2, 1, 3, 64, 512).mul(2).sub(1)
     second.requires_grad_()
