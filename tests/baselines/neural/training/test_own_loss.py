@@ -1,4 +1,4 @@
-"""A user's loss is a class in a file: the example of docs/training.md, and refusals."""
+"""Objectives of users: a class in a file, as docs/training.md has it, or a line in the table."""
 
 import json
 import re
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from baselines.neural.training.run import read_reports
+from baselines.neural.training.recipe import OBJECTIVES
+from baselines.neural.training.run import load_state, read_reports
 from benchmark.errors import UsageError
+from support.training.fixtures import CPU, differing, least_network, pictures, recipe_of, train_toy
 from support.training.tiny_runs import bench, write_photographs
 
 PAGE = (Path(__file__).parents[4] / "docs" / "training.md").read_text()
@@ -31,7 +33,6 @@ def train(*options):
 
 def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place):
     (place / "mine.py").write_text(CODE)
-    assert len(CODE.splitlines()) <= 20
     process = train()
     assert process.exit_code == 0
     assert (place / "runs" / "mine" / "ours.safetensors").exists()
@@ -63,9 +64,8 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
     second = sha256(edited.encode()).hexdigest()
     card = json.loads((run / "ours.json").read_text())
     assert card["losses"] == [f"mine.py, sha256 {first} and {second}"]
-    assert {path.name for path in run.glob("mine-*.py")} == {
-        f"mine-{digest[:12]}.py" for digest in (first, second)
-    }
+    names = {f"mine-{digest[:12]}.py" for digest in (first, second)}
+    assert {path.name for path in run.glob("mine-*.py")} == names
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,7 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
             "def loss(self, *given): raise SystemExit\n    def lost(",
             "not a training|SystemExit",
         ),
-        (
-            "estimate.images -",
-            "estimate.pictures -",
-            r"mine\.py, line \d+.*'pictures'",
-        ),
+        ("estimate.images -", "estimate.pictures -", r"mine\.py, line \d+.*'pictures'"),
     ],
 )
 def test_a_loss_that_cannot_work_is_refused_before_the_first_step(place, old, new, message):
@@ -95,3 +91,31 @@ def test_a_loss_that_cannot_work_is_refused_before_the_first_step(place, old, ne
     with pytest.raises(UsageError, match=message):
         train()
     assert not (place / "runs" / "mine" / "state.pt").exists()
+
+
+GAN = {"objective": "latent_gan", "r1": 0.5, "steps": 4}
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, "latent_gan", "support.added.objectives:LatentGAN")
+
+
+def test_an_objective_is_one_of_the_table_with_fields_of_its_own():
+    assert recipe_of(GAN).stages[0].r1 == 0.5
+    for wrong, message in (({"gan_per_beta": 0.1}, "gan_per_beta"), ({"r1": -1}, "r1 is -1")):
+        with pytest.raises(ValueError, match=f"in stage 1, .*{message}"):
+            recipe_of({**GAN, **wrong})
+
+
+def test_it_is_trained_by_the_loop_and_resumed_exactly(tmp_path):
+    recipe, make = recipe_of(GAN, report_every_steps=1, validate_every_steps=2), least_network
+    unbroken_run, parts = tmp_path / "whole", tmp_path / "parts"
+    train_toy(unbroken_run, recipe, make, validation=pictures(1))
+    for _ in range(4):
+        train_toy(parts, recipe, make, max_minutes=0)
+    assert not differing(load_state(unbroken_run, CPU), load_state(parts, CPU))
+    reports, resumed_reports = (read_reports(run) for run in (unbroken_run, parts))
+    assert [entry["r1"] for entry in reports] == [entry["r1"] for entry in resumed_reports]
+    assert len({entry["r1"] for entry in reports}) == 4
+    assert not any("validation" in entry for entry in reports), "it has none"
