@@ -1,19 +1,24 @@
-"""Contender files: which keys are valid, and how their environment is set up."""
+"""Contender files: valid keys, the environment that is set up, and the project's contenders."""
 
+import ast
 import dataclasses
+import errno
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from baselines.commands import worker
 from baselines.commands.worker import require_no_page
 from baselines.worker.codec import Worker, read_contender
 from benchmark.codec import CodecInfo, Setting
-from benchmark.errors import Unavailable, UsageError
+from benchmark.errors import BenchError, ProgramFailed, Unavailable, UsageError
 from benchmark.facts import facts_of
 from benchmark.rows.edition import label_of
 from benchmark.spec import parse_codec, resolve
@@ -22,10 +27,20 @@ from support.codecs.copying_worker import HELPER, SCRIPT, contender
 from support.files.noise import effect_noise
 
 
-def test_the_sweep_is_the_class_s_unless_the_contender_file_has_one(worker, tmp_path):
+def test_the_sweep_the_name_and_the_facts_are_the_contender_file_s_if_it_has_any(worker, tmp_path):
     assert worker.sweep == (Setting("q", 1), Setting("q", 2.5))
     file = contender(tmp_path, setting="'quality'", values="[3, 4]")
     assert Worker(file=str(file)).sweep == (Setting("quality", 3), Setting("quality", 4))
+    file = contender(tmp_path, memory_gb="2", seconds_per_megapixel="3.5")
+    (spec,) = resolve(parse_codec(f"worker:{file}"))
+    assert spec.label == "Copy"
+    facts = facts_of(spec)
+    assert (facts.title, facts.memory.pixel) == ("Copy", 2000)
+    assert facts.typical[0].seconds == ((0, 3.5),)
+    (plain,) = resolve(parse_codec(f"worker:{contender(tmp_path / 'plain')}"))
+    assert not facts_of(plain).typical
+    assert facts_of(plain).memory.pixel == 60, "where the file says nothing"
+    assert read_contender(tmp_path / "plain/copy.toml").timeout_seconds == 600
 
 
 def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_path, monkeypatch):
@@ -34,10 +49,8 @@ def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_pat
         "timeout_seconds": "0.001",
         "commit": "'abc'",
         "licence": "'MIT'",
-        "setting": "'q'",
-        "values": "[1]",
     }  # no Python starts so
-    file = contender(tmp_path, **fields)
+    file = contender(tmp_path, **fields, setting="'q'", values="[1]")
     info = Worker(file=str(file), name="Copy").describe()
     assert dataclasses.replace(info, fingerprint="") == CodecInfo(
         f"Copy abc, Python {platform.python_version()}", f"{sys.executable} copy_worker.py {{q}}",
@@ -57,6 +70,10 @@ def test_an_interpreter_is_of_the_folder_by_its_path_and_of_the_system_by_its_na
         (tmp_path / name).write_text("#!/bin/false")
         (tmp_path / name).chmod(0o755)
     assert interpreter("python3") == shutil.which("python3")
+    python = "env A='1 2' -C {folder} python3"
+    read = read_contender(contender(tmp_path, python=f'"{python}"'))
+    words = ["A=1 2", "-C", str(tmp_path), "python3", "copy_worker.py"]
+    assert read.command() == [shutil.which("env"), *words]
     assert interpreter("env/bin/python") == str(tmp_path / "env/bin/python")
     for absent in (".venv/bin/python", "python4.99"):
         with pytest.raises(Unavailable, match=f"Python {absent}, .*worker setup"):
@@ -141,58 +158,143 @@ def test_a_contender_file_that_cannot_be_used_is_named_with_its_key(tmp_path, te
     assert str(file) in str(error.value)
 
 
-def test_an_environment_of_another_program_is_started_by_a_command(tmp_path):
-    python = "env A='1 2' -C {folder} python3"
-    read = read_contender(contender(tmp_path, python=f'"{python}"'))
-    words = ["A=1 2", "-C", str(tmp_path), "python3", "copy_worker.py"]
-    assert read.command() == [shutil.which("env"), *words]
-
-
-def test_the_spec_has_the_contender_s_name_and_facts(tmp_path):
-    file = contender(tmp_path, memory_gb="2", seconds_per_megapixel="3.5")
-    (spec,) = resolve(parse_codec(f"worker:{file}"))
-    assert spec.label == "Copy"
-    facts = facts_of(spec)
-    assert (facts.title, facts.memory.pixel) == ("Copy", 2000)
-    assert facts.typical[0].seconds == ((0, 3.5),)
-    (plain,) = resolve(parse_codec(f"worker:{contender(tmp_path / 'plain')}"))
-    assert not facts_of(plain).typical
-    assert facts_of(plain).memory.pixel == 60, "where the file says nothing"
-    assert read_contender(tmp_path / "plain/copy.toml").timeout_seconds == 600
-
-
-def test_the_example_is_measured_together_with_jpeg_from_an_environment_with_another_numpy(
-    tmp_path, monkeypatch
-):
+def test_the_example_is_measured_with_another_numpy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert bench("worker", "new", "Toy-1").returncode == 0
     file = Path("results/contenders/Toy_1.toml")
     text = file.read_text().replace('"python3"', '".venv/bin/python"')
     file.write_text(text.replace("gpu = false", 'gpu = false\npackages = ["numpy==2.2.6"]'))
     setup_process = bench("worker", "setup", file)
-    if setup_process.returncode and not _package_index():
+    if setup_process.returncode:
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "numpy==2.2.6"]
+        has_index = subprocess.run(pip, check=False, capture_output=True).returncode == 0
+        assert not has_index, setup_process.stderr
         pytest.skip("needs a package index for a second numpy")
-    assert setup_process.returncode == 0, setup_process.stderr
     script = Path("results/contenders/Toy_1/Toy_1_worker.py")
-    script.write_text(
-        script.read_text()
-        .replace("return Pixels(height, width, ", "return Pixels.from_numpy(numpy.frombuffer(")
-        .replace(
-            "zlib.decompress(data))", 'zlib.decompress(data), "u1").reshape(height, width, 3))'
-        )
-        .replace("import zlib", "import zlib\nimport numpy\nassert numpy.__version__ == '2.2.6'")
+    text = script.read_text().replace(
+        "return Pixels(height, width, zlib.decompress(data))",
+        "pixels = numpy.frombuffer(zlib.decompress(data), 'u1').reshape(height, width, 3)\n"
+        "        return Pixels.from_numpy(pixels)",
     )
+    imports = "import zlib\nimport numpy\nassert numpy.__version__ == '2.2.6'"
+    script.write_text(text.replace("import zlib", imports))
     checked = bench("worker", "check", file, code=0)
     assert checked.stdout.count(" dB") == 12
     (tmp_path / "photos").mkdir()
     effect_noise((64, 48), 50).convert("RGB").save("photos/a.png")
-    codecs = f"worker:{file},jpeg"
-    run_process = bench(
-        "run", "--codecs", codecs, "--dataset", "photos", "--metrics", "psnr", code=0
-    )
-    assert "Toy-1" in run_process.stdout
+    words = ("--codecs", f"worker:{file},jpeg", "--dataset", "photos", "--metrics", "psnr")
+    assert "Toy-1" in bench("run", *words, code=0).stdout
 
 
-def _package_index() -> bool:
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "numpy==2.2.6"]
-    return subprocess.run(pip, check=False, capture_output=True).returncode == 0
+ROOT = Path(__file__).resolve().parents[3]
+FILES = sorted((ROOT / "contenders").glob("*.toml"))
+SCRIPTS = sorted((ROOT / "contenders").glob("*_worker.py"))
+WITHOUT_SCRIPT = ("no stream", "no code")  # published by the authors
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_contender_says_where_it_is_from_and_has_a_script_where_there_is_a_codec(file):
+    contender = read_contender(file)
+    assert contender.licence
+    assert contender.reference
+    assert contender.tried
+    assert (file.parent / contender.script).is_file() == (contender.tried not in WITHOUT_SCRIPT)
+    assert all(path.startswith("checkpoints/") for path in contender.weights)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_script_reads_as_python_3_6_and_has_what_the_helper_calls(script):
+    tree = ast.parse(script.read_text(), feature_version=(3, 6))
+    [codec] = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    methods = {node.name: node for node in codec.body if isinstance(node, ast.FunctionDef)}
+    arguments_of = {
+        name.id: node.value
+        for node in codec.body
+        if isinstance(node, ast.Assign)
+        for name in node.targets
+        if isinstance(name, ast.Name)
+    }
+    assert "sweep" in arguments_of
+    needs = ast.literal_eval(arguments_of.get("decoder_needs", ast.Tuple([])))
+    arguments = [[one.arg for one in methods[name].args.args] for name in ("encode", "decode")]
+    assert arguments == [["self", "pixels", "setting"], ["self", "data", *needs]]
+    assert any(read_contender(file).script == script.name for file in FILES)
+
+
+def test_the_page_lists_each_contender_by_what_it_was_tried_with_and_no_other():
+    page = (ROOT / "docs" / "own-codec.md").read_text()
+    section = page.partition("\n### Contenders\n")[2].partition("\n## ")[0]
+    listed = [
+        (tried, *link)
+        for tried, links in re.findall(r"^- (.+?): (\[.+)$", section, re.MULTILINE)
+        for link in re.findall(r"\[(.+?)\]\(\.\./contenders/(.+?)\)", links)
+    ]
+    read = {file.name: read_contender(file) for file in FILES}
+    assert sorted(listed) == sorted((entry.tried, entry.name, name) for name, entry in read.items())
+
+
+def test_a_new_contender_on_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_path, monkeypatch):
+    written = []
+
+    def write(path, content):
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_bytes(content)
+        written.append(path)
+
+    monkeypatch.setattr(worker, "write_file", write)
+    with pytest.raises(BenchError, match=r"mine_worker\.py .*No space"):
+        worker.new("mine", tmp_path / "out")
+    assert written
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch, capsys):
+    """Make an environment; return the installation's command and what was printed."""
+
+    def make(packages, gpus, with_uv):
+        commands = []
+        monkeypatch.setattr(worker, "run_program", lambda words, **_: commands.append([*words]))
+        monkeypatch.setattr(worker, "gpus", lambda: gpus)
+        monkeypatch.setattr(worker, "find_spec", lambda name: with_uv or None)
+        monkeypatch.setattr(worker, "which", lambda name: None)
+        fields = {"folder": tmp_path, "python": ".venv/bin/python", "python_version": ""}
+        fields |= {"packages": packages, "file": tmp_path / "a.toml"}
+        worker._make_environment(SimpleNamespace(**fields))
+        return commands[-1], capsys.readouterr().out
+
+    return make
+
+
+@pytest.mark.parametrize(("with_uv", "words"), [
+    (True, ["--torch-backend", "cpu"]),
+    (False, ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]),
+])  # fmt: skip
+def test_without_a_gpu_torch_is_the_cpu_version_and_sizes_are_printed(installed, with_uv, words):
+    packages = ["torch==2.6.0", "numpy"]
+    command, message = installed(packages, (), with_uv)
+    assert command[-4:] == [*words, *packages]
+    assert message.endswith(".venv: about 1 GB, torch for the CPU\n")
+    command, message = installed(packages, ("GPU-a",), with_uv)
+    assert not {*words} & {*command}
+    assert message.endswith(".venv: about 6 GB\n")
+
+
+def test_an_unavailable_python_is_named_with_a_remedy(tmp_path, monkeypatch):
+    def fail(words, **options):
+        raise ProgramFailed("uv ended with exit code 2")
+
+    monkeypatch.setattr(worker, "run_program", fail)
+    words = {"folder": tmp_path, "python": ".venv/bin/python", "python_version": "3.5"}
+    with pytest.raises(ProgramFailed, match=r"Python 3\.5 .*python_version in a\.toml"):
+        worker._make_environment(SimpleNamespace(**words, packages=("x",), file="a.toml"))
+
+
+def test_packages_without_torch_and_lists_of_requirements_are_taken_as_they_are(installed):
+    for package in ("torchac", "open-clip-torch==2.22.0", "numpy"):
+        command, message = installed([package], (), True)
+        assert (command[-1], "--torch-backend" in command) == (package, False)
+        assert message.endswith(".venv\n")
+    command, _ = installed(["-r requirements.txt", "-c a.txt", "x y"], (), True)
+    assert command[-5:] == ["-r", "requirements.txt", "-c", "a.txt", "x y"]
