@@ -1,26 +1,26 @@
-"""VTM: its streams in the shipped pack against published numbers, its command line against a stub.
-
-The streams, their PSNRs and the two ways of getting 8-bit RGB from them come from elsewhere: from
-VTM's encoder and decoder, and from code that is not ours.
-"""
+"""VTM and BPG: published numbers, and how files and programs are handled, with stubs."""
 
 import csv
 import json
+import os
 import re
 import sys
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from baselines.bpg import BPG
 from baselines.formats.ffmpeg import decode_to_y4m, read_y4m
 from baselines.formats.ycbcr import Planes, rgb_to_ycbcr, ycbcr_to_rgb
+from baselines.video import VVenC
 from baselines.vtm import VTM
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.kodak import open_sample
-from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable, UsageError
 from benchmark.rows.packs.pack import SHIPPED, open_pack
 from benchmark.spec import CodecSpec
 from benchmark.system.programs import find_program, run_program
@@ -52,19 +52,10 @@ def read(path: Path) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
 
-def convert_ten_bits(data: bytes) -> Pixels:
-    """Return RGB of the decoder's 10-bit samples over 4, rounded once."""
-    planes = read_y4m(decode_to_y4m(VTM()._decoder, "vvc", data)).planes
-    return ycbcr_to_rgb(Planes(*(plane / 4 for plane in planes)), 8)
-
-
 def recorded(image: str, qp: float) -> bytes:
     pack = open_pack(PACK)
-    (result,) = (
-        row
-        for row in pack.rows.values()
-        if (row["image"], row["setting_value"]) == (f"{image}.png", qp)
-    )
+    cell = {"image": f"{image}.png", "setting_value": qp}
+    (result,) = (row for row in pack.rows.values() if cell.items() <= row.items())
     return pack.read(result)
 
 
@@ -77,7 +68,9 @@ def test_the_shipped_streams_decode_to_the_published_numbers(point):
     decoded = VTM().decode(data)
     assert decoded.shape == source.shape == (height, width, 3)
     assert psnr(source, decoded) == pytest.approx(via_8_bits, abs=LAST_DIGIT)
-    assert psnr(source, convert_ten_bits(data)) == pytest.approx(via_10_bits, abs=LAST_DIGIT)
+    planes = read_y4m(decode_to_y4m(VTM()._decoder, "vvc", data)).planes
+    rounded_once = ycbcr_to_rgb(Planes(*(plane / 4 for plane in planes)), 8)  # of 10-bit samples
+    assert psnr(source, rounded_once) == pytest.approx(via_10_bits, abs=LAST_DIGIT)
 
 
 @pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")
@@ -122,49 +115,33 @@ class Folder:
     """VTM's source folder after a build: bin/EncoderAppStatic and cfg/encoder_intra_vtm.cfg."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.log = root, root / "called.json"
-        (root / "bin").mkdir(parents=True)
-        (root / "cfg").mkdir()
-        (root / "cfg" / "encoder_intra_vtm.cfg").write_text("InternalBitDepth : 10\n")
+        self.log, self.program = root / "called.json", root / "bin" / "EncoderAppStatic"
+        self.configuration = root / "cfg" / "encoder_intra_vtm.cfg"
+        for path in (self.program, self.configuration):
+            path.parent.mkdir(parents=True)
+        self.configuration.write_text("InternalBitDepth : 10\n")
         self.stub(COPIES)
 
     def stub(self, act: str) -> None:
-        program = self.root / "bin" / "EncoderAppStatic"
-        program.write_text(STUB.format(python=sys.executable, log=str(self.log), act=act))
-        program.chmod(0o755)
+        self.program.write_text(STUB.format(python=sys.executable, log=str(self.log), act=act))
+        self.program.chmod(0o755)
 
     def called(self) -> list[str]:
-        words: list[str] = json.loads(self.log.read_text())
-        return words
+        return json.loads(self.log.read_text())
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    result = Folder(tmp_path / "VTM")
-    monkeypatch.setenv("VTM_DIR", str(result.root))
-    return result
+    monkeypatch.setenv("VTM_DIR", str(tmp_path / "VTM"))
+    return Folder(tmp_path / "VTM")
 
 
-@pytest.fixture
-def nowhere(tmp_path, monkeypatch):
-    monkeypatch.delenv("VTM_DIR", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-
-@pytest.mark.parametrize(("depth", "sample_type"), [(8, np.uint8), (10, np.dtype("<u2"))])
-def test_the_encoder_is_given_planes_of_its_depth_one_after_another(
-    depth, sample_type, folder, photo
-):
-    samples_given = np.frombuffer(VTM(depth=depth).encode(photo, Setting("qp", 27)), sample_type)
-    assert np.array_equal(samples_given, np.stack(rgb_to_ycbcr(photo, depth)).ravel())
-
-
-def test_the_call_is_the_published_one(folder, photo):
+def test_the_call_is_the_published_one_on_planes_of_the_depth(folder, photo):
     VTM().encode(photo, Setting("qp", 27))
     words = folder.called()
     source, stream = words[1], words[9]
     assert words == [
-        *("-i", source, "-c", str(folder.root / "cfg" / "encoder_intra_vtm.cfg"), "-q", "27"),
+        *("-i", source, "-c", str(folder.configuration), "-q", "27"),
         *("-o", "/dev/null", "-b", stream, "-wdt", "203", "-hgt", "181", "-fr", "1", "-f", "1"),
         *("--InputChromaFormat=444", "--InputBitDepth=8", "--ConformanceWindowMode=1"),
     ]
@@ -175,21 +152,27 @@ def test_the_call_is_the_published_one(folder, photo):
     assert reported.split()[1:] == run, "what describe() says is what is run"
     VTM(depth=10).encode(photo, Setting("qp", 22))
     assert "--InputBitDepth=10" in folder.called()
+    for depth, sample_type in ((8, np.uint8), (10, np.dtype("<u2"))):
+        samples = np.frombuffer(VTM(depth=depth).encode(photo, Setting("qp", 27)), sample_type)
+        assert np.array_equal(samples, np.stack(rgb_to_ycbcr(photo, depth)).ravel())
 
 
 def test_version_and_fingerprint_are_of_the_program_and_its_configuration(folder):
     info = VTM().describe()
     assert re.fullmatch(r"VTM 23\.13, decoded by ffmpeg \S+", info.version)
-    (folder.root / "cfg" / "encoder_intra_vtm.cfg").write_text("InternalBitDepth : 8\n")
+    folder.configuration.write_text("InternalBitDepth : 8\n")
     other_fingerprint = VTM().describe().fingerprint
     assert other_fingerprint != info.fingerprint
     folder.stub("pass")
     assert VTM().describe().fingerprint not in (other_fingerprint, info.fingerprint)
+    folder.configuration.unlink()
+    with pytest.raises(Unavailable, match=r"encoder_intra_vtm\.cfg"):
+        VTM().describe()
 
 
-def test_without_the_encoder_streams_are_decoded_and_other_calls_name_the_missing_program(
-    nowhere, photo
-):
+def test_without_the_encoder_streams_are_decoded(tmp_path, monkeypatch, photo):
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
     codec = VTM()
     assert codec.decode(recorded("coffee", 47)).shape == (400, 600, 3)
     remedy = r"'EncoderAppStatic' .*\$VTM_DIR"
@@ -199,22 +182,14 @@ def test_without_the_encoder_streams_are_decoded_and_other_calls_name_the_missin
         codec.encode(photo, Setting("qp", 27))
 
 
-def test_a_program_without_its_configuration_is_unavailable(folder):
-    (folder.root / "cfg" / "encoder_intra_vtm.cfg").unlink()
-    with pytest.raises(Unavailable, match=r"encoder_intra_vtm\.cfg"):
-        VTM().describe()
-
-
 def test_streams_that_are_cut_repeated_or_of_another_format_are_refused(photo):
     data = recorded("chelsea", 37)
     for spoilt in (data[:-1], data + data):
         with pytest.raises((CorruptStream, ProgramFailed)):
             VTM().decode(spoilt)
-    from baselines.video import VVenC
-
-    vvenc = VVenC(preset="faster")
+    stream = VVenC(preset="faster").encode(photo, Setting("qp", 37))
     with pytest.raises(CorruptStream, match="10-bit 4:4:4"):
-        VTM().decode(vvenc.encode(photo, Setting("qp", 37))[1:])
+        VTM().decode(stream[1:])
 
 
 def real_encoder() -> str:
@@ -231,3 +206,92 @@ def real_encoder() -> str:
 @pytest.mark.parametrize("name", ["chelsea", "coffee"])
 def test_the_real_encoder_gives_the_streams_of_the_pack(name):
     assert VTM().encode(sample(name), Setting("qp", 47)) == recorded(name, 47)
+
+
+QP = Setting("qp", 32)
+HEADER = bytes.fromhex("425047fb 6000 8133 8149 00")  # 4:4:4, 8 bits; 179 and 201; no length
+ENCODER = """#!{python}
+import json, sys
+from pathlib import Path
+if sys.argv[1:] == ["-h"]:
+    print("BPG Image Encoder version 0.9.8")
+    sys.exit(1)
+picture = Path(sys.argv[-1]).read_bytes()
+Path(sys.argv[sys.argv.index("-o") + 1]).write_bytes(bytes.fromhex("{header}") + picture)
+Path("{log}").write_text(json.dumps(sys.argv[1:]))
+"""
+DECODER = """#!{python}
+import sys
+from pathlib import Path
+data = Path(sys.argv[-1]).read_bytes()
+Path(sys.argv[sys.argv.index("-o") + 1]).write_bytes(data[data.index(b"\\x89PNG"):])
+"""
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """A folder of stubs, set as $BPG_DIR; log.json has the encoder's last call."""
+    values = {"python": sys.executable, "header": HEADER.hex(), "log": tmp_path / "log.json"}
+    for name, text in {"bpgenc": ENCODER, "bpgdec": DECODER}.items():
+        (tmp_path / name).write_text(text.format(**values))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("BPG_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def crop(photo):
+    return np.ascontiguousarray(photo[:179, :201])
+
+
+def test_the_length_of_the_picture_is_filled_in_and_nothing_else_changes(programs, crop):
+    data = BPG().encode(crop, QP)
+    start = data.index(b"\x89PNG")
+    digits = data[len(HEADER) - 1 : start]
+    value = 0
+    for digit in digits:
+        value = 128 * value + digit % 128
+    assert data[: len(HEADER) - 1] == HEADER[:-1]
+    assert value == len(data) - start
+    assert [digit >= 128 for digit in digits] == [True] * (len(digits) - 1) + [False]
+    assert BPG().container_bytes(data) == start
+    with Image.open(BytesIO(data[start:])) as image:
+        assert np.array_equal(np.asarray(image), crop)
+    assert np.array_equal(BPG().decode(data), crop)
+
+
+def test_the_options_are_those_of_published_curves(programs, crop):
+    for codec, options in (
+        (BPG(), "-f 444 -c ycbcr -b 8 -e x265 -m 8 -q 32"),
+        (BPG(subsampling=420, depth=10, level=9), "-f 420 -c ycbcr -b 10 -e x265 -m 9 -q 32"),
+    ):
+        codec.encode(crop, QP)
+        words = json.loads((programs / "log.json").read_text())
+        assert words[:12] == options.split()
+    info = BPG(subsampling=420).describe()
+    assert (info.version, info.chroma) == ("libbpg 0.9.8", "4:2:0")
+    with pytest.raises(BadOption, match="51, not qp=52"):
+        BPG().encode(crop, Setting("qp", 52))
+
+
+def test_a_truncated_file_or_an_endless_number_is_refused_before_bpgdec_runs(programs, crop):
+    data = BPG().encode(crop, QP)
+    bare = HEADER + data[data.index(b"\x89PNG") :]
+    for spoilt in (data[:-1], data + b"\0", data[:9], data[:4], bare, b"GIF" + data):
+        with pytest.raises(CorruptStream, match="BPG"):
+            BPG().decode(spoilt)
+    data = HEADER[:6] + b"\xff" * (1 << 24)
+    with pytest.raises(CorruptStream, match="is truncated or damaged"):
+        BPG().container_bytes(data)
+
+
+def test_a_program_that_is_missing_or_wrong_is_named(programs, crop, monkeypatch):
+    (programs / "bpgenc").write_text("#!/bin/sh\necho HM\n")
+    with pytest.raises(Unavailable, match=r"bpgenc .*libbpg"):
+        BPG().describe()
+    with pytest.raises(ProgramFailed, match=r"bpgenc .* no stream"):
+        BPG().encode(crop, QP)
+    (programs / "bpgdec").unlink()
+    monkeypatch.setenv("PATH", os.devnull)
+    with pytest.raises(UsageError, match=r"'bpgdec': .*libbpg"):
+        BPG()

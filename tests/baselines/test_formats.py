@@ -1,5 +1,8 @@
-"""The colour conversion against exact fractions, Pillow's resampling, and losses of codecs."""
+"""The colour conversion against exact fractions, and PNG files of programs."""
 
+import struct
+import tracemalloc
+import zlib
 from fractions import Fraction
 
 import numpy as np
@@ -7,10 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from baselines.formats.external import read_png, write_png
 from baselines.formats.ycbcr import Planes, double, halve, rgb_to_ycbcr, ycbcr_to_rgb
-from benchmark.codec import Setting
+from benchmark.codec import Setting, max_stream_bytes
+from benchmark.errors import ImageRefused
 from benchmark.spec import load_codec, parse_codec
 from conftest import SHARED
+from support.files.image_files import png
 from support.psnr import psnr
 
 KODAK = SHARED / "data" / "kodak"
@@ -22,14 +28,11 @@ FLOAT32 = 1e-3  # Pillow resamples 0..255 in single precision
 def exact_codes(colour: tuple[int, int, int], depth: int) -> tuple[int, ...]:
     """H.273's formulas in rationals; Python's round is half to even."""
     top = 2**depth - 1
+    half = Fraction(2 ** (depth - 1), top)
     r, g, b = (Fraction(int(part), 255) for part in colour)
     y = RED * r + GREEN * g + BLUE * b
-    values = (y, (b - y) / (2 - 2 * BLUE), (r - y) / (2 - 2 * RED))
-    offsets = (0, 2 ** (depth - 1), 2 ** (depth - 1))
-    return tuple(
-        min(max(round(top * value + offset), 0), top)
-        for value, offset in zip(values, offsets, strict=True)
-    )
+    values = (y, (b - y) / (2 - 2 * BLUE) + half, (r - y) / (2 - 2 * RED) + half)
+    return tuple(min(max(round(top * value), 0), top) for value in values)
 
 
 def exact_colour(codes: tuple[int, int, int], depth: int) -> list[int]:
@@ -41,22 +44,17 @@ def exact_colour(codes: tuple[int, int, int], depth: int) -> list[int]:
     return [min(max(round(255 * value), 0), 255) for value in (r, g, b)]
 
 
-@pytest.mark.parametrize("depth", [8, 10])
-def test_codes_are_those_of_exact_arithmetic(depth):
+@pytest.mark.parametrize(("depth", "dtype"), [(8, np.uint8), (10, np.uint16)])
+def test_codes_and_colours_are_those_of_exact_arithmetic(depth, dtype):
     colours = np.random.default_rng(1).integers(0, 256, (20, 20, 3), np.uint8)
     colours[0, :8] = [[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)]
     colours[1:3, :, 1] = colours[1:3, :, 0]  # R = G: halfway between two codes of Cb, often
     colours[3:5, :, 1] = colours[3:5, :, 2]
     codes = np.stack(rgb_to_ycbcr(colours, depth), axis=2)
-    assert codes.dtype == (np.uint8 if depth == 8 else np.uint16)
+    assert codes.dtype == dtype
     expected = [exact_codes(tuple(colour), depth) for colour in colours.reshape(-1, 3)]
     assert codes.reshape(-1, 3).tolist() == [list(code) for code in expected]
-
-
-@pytest.mark.parametrize("depth", [8, 10])
-def test_colours_are_those_of_exact_arithmetic_even_where_codes_lie_outside_rgb(depth):
-    dtype = np.uint8 if depth == 8 else np.uint16
-    codes = np.random.default_rng(2).integers(0, 2**depth, (20, 20, 3), dtype)
+    codes = np.random.default_rng(2).integers(0, 2**depth, (20, 20, 3), dtype)  # some outside RGB
     colours = ycbcr_to_rgb(Planes(*np.moveaxis(codes, 2, 0)), depth)
     assert colours.dtype == np.uint8
     expected = [exact_colour(tuple(code), depth) for code in codes.reshape(-1, 3)]
@@ -90,13 +88,9 @@ def pillow_resize(
     return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box), np.float64)
 
 
-@pytest.fixture
-def plane(coffee):
-    return coffee[:80, :120, 1].astype(np.float64)
-
-
-def test_halving_and_doubling_are_pillows_lanczos(plane):
+def test_halving_and_doubling_are_pillows_lanczos_and_leave_flat_planes_flat(coffee):
     """Away from the edges, where Pillow cuts the filter off instead of repeating the edge."""
+    plane = coffee[:80, :120, 1].astype(np.float64)
     # an output sample of Pillow lies at the centre of its share of the box; 2 lies at the centre
     # of 1.5 .. 3.5, so this box begins with the sample that is number 1 in ours
     across = pillow_resize(plane, (58, 80), (1.5, 0, 117.5, 80))
@@ -106,6 +100,13 @@ def test_halving_and_doubling_are_pillows_lanczos(plane):
     across = pillow_resize(plane, (236, 80), (0.25, 0, 118.25, 80))
     resized = pillow_resize(across, (236, 160), (0, 0, 236, 80))
     assert np.abs(double(plane)[6:-6, 8:228] - resized[6:-6, 8:228]).max() < FLOAT32
+    flat = np.full((6, 10), 77.0)
+    assert np.abs(halve(flat) - 77).max() < 1e-12
+    assert np.abs(double(flat) - 77).max() < 1e-12
+    assert double(flat).shape == (12, 20)
+    for shape in ((5, 4, 3), (4, 5, 3)):
+        with pytest.raises(ValueError, match="even sides"):
+            rgb_to_ycbcr(np.zeros(shape, np.uint8), 8, 420)
 
 
 def test_chroma_is_rounded_once_after_halving(coffee):
@@ -119,19 +120,6 @@ def test_chroma_is_rounded_once_after_halving(coffee):
         assert np.abs(plane.astype(float) - 128 - halve(exact)).max() < 0.5 + 1e-9
     assert planes.luma.shape == (400, 600)
     assert planes.blue.shape == planes.red.shape == (200, 300)
-
-
-def test_a_flat_plane_stays_flat_up_to_its_edges():
-    flat = np.full((6, 10), 77.0)
-    assert np.abs(halve(flat) - 77).max() < 1e-12
-    assert np.abs(double(flat) - 77).max() < 1e-12
-    assert double(flat).shape == (12, 20)
-
-
-@pytest.mark.parametrize("shape", [(5, 4, 3), (4, 5, 3)])
-def test_odd_sides_are_refused_in_420(shape):
-    with pytest.raises(ValueError, match="even sides"):
-        rgb_to_ycbcr(np.zeros(shape, np.uint8), 8, 420)
 
 
 # Codec specs, one for each format -> name of the setting, whose finest value is 0, and a PSNR (dB)
@@ -150,3 +138,57 @@ def test_a_codec_at_its_finest_keeps_what_a_right_conversion_keeps(spec, coffee)
     crop = np.ascontiguousarray(coffee[100:196, 200:328])
     codec, (name, min_psnr) = load_codec(parse_codec(spec)), FINEST[spec]
     assert psnr(crop, codec.decode(codec.encode(crop, Setting(name, 0)))) >= min_psnr
+
+
+def add_chunk(png: bytes, size: int) -> bytes:
+    """Put an ancillary chunk of `size` bytes after the first one."""
+    chunk = b"juNk" + bytes(size)
+    framed = struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return png[:33] + framed + png[33:]
+
+
+def test_a_png_comes_back_however_well_it_compresses_and_one_far_too_large_is_refused(tmp_path):
+    path, pixels = tmp_path / "a.png", np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    write_png(path, pixels)
+    assert np.array_equal(read_png(path), pixels)
+    png, max_bytes = path.read_bytes(), max_stream_bytes(4, 5)
+    path.write_bytes(add_chunk(png, max_bytes - len(png) - 12))
+    assert path.stat().st_size == max_bytes
+    assert np.array_equal(read_png(path), pixels)
+    path.write_bytes(add_chunk(png, max_bytes - len(png) - 11))
+    with pytest.raises(ImageRefused, match=rf"{max_bytes + 1:,} bytes.* 5 x 4 "):
+        read_png(path)
+    flat = np.zeros((3000, 2000, 3), np.uint8)
+    Image.fromarray(flat).save(tmp_path / "a.png", compress_level=9)
+    assert (tmp_path / "a.png").stat().st_size < flat.size / 900
+    assert np.array_equal(read_png(tmp_path / "a.png"), flat)
+
+
+def header(width: int, height: int) -> bytes:
+    """Return a PNG that announces 8-bit RGB of a size, and has 100 zeros as its picture."""
+    return png(width, height, 8, 2, bytes(100))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "reason"),
+    [
+        (0xFFFFFFFF, 0xFFFFFFFF, "4294967295 x 4294967295 pixels.* 178956970"),
+        (14000, 14000, "14000 x 14000 pixels.* 178956970"),
+        (13000, 13000, "69 bytes.* 13000 x 13000 pixels"),
+    ],
+)
+def test_a_small_png_of_many_pixels_takes_no_memory(width, height, reason, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(header(width, height))
+    tracemalloc.start()
+    with pytest.raises(ImageRefused, match=reason):
+        read_png(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [0, 1, 28])
+def test_a_png_that_ends_within_its_header_is_refused(size, tmp_path):
+    (tmp_path / "a.png").write_bytes(header(5, 4)[:size])
+    with pytest.raises(ImageRefused, match=r"PNG: .*header"):
+        read_png(tmp_path / "a.png")
