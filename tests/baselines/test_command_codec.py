@@ -43,15 +43,10 @@ def test_the_encoder_is_given_an_8_bit_rgb_png_without_metadata(photo):
     assert chunks == {b"IHDR", b"IDAT", b"IEND"}
 
 
-@pytest.mark.parametrize(
-    ("values", "text"), [("30", b"30"), ("0.25", b"0.25"), ("1e6", b"1000000"), ("-2", b"-2")]
-)
-def test_the_value_reaches_the_encoder_as_programs_write_numbers(values, text, photo):
-    codec = Command(encode=shell("printf %s {q} > {out}; : {in}"), decode=COPY, values=values)
-    assert codec.encode(photo, codec.sweep[0]) == text
-
-
-def test_a_decoder_is_told_the_value_by_a_counted_byte_of_the_stream(photo):
+def test_the_value_reaches_the_encoder_as_programs_write_numbers_and_a_decoder_by_a_byte(photo):
+    for values, text in (("30", b"30"), ("0.25", b"0.25"), ("1e6", b"1000000"), ("-2", b"-2")):
+        codec = Command(encode=shell("printf %s {q} > {out}; : {in}"), decode=COPY, values=values)
+        assert codec.encode(photo, codec.sweep[0]) == text
     encode = shell("cp {in} {out}; : {q}")
     codec = Command(encode=encode, decode=shell("test {q} = 0.5 && cp {in} {out}"), values="9/0.5")
     data = codec.encode(photo, codec.sweep[1])
@@ -61,12 +56,20 @@ def test_a_decoder_is_told_the_value_by_a_counted_byte_of_the_stream(photo):
         codec.decode(b"\x02" + data[1:])
 
 
-def test_the_sweep_is_the_values_in_their_order_under_the_users_name():
-    codec = Command(encode=COPY + " {q}", decode=COPY, values="9/0.5/3", setting="distance")
+def test_the_sweep_is_the_values_in_their_order_without_which_nothing_is_measured(photo):
+    options = {"values": "9/0.5/3", "setting": "distance", "name": "copy"}
+    codec = Command(encode=COPY + " {q}", decode=COPY, **options)
     assert codec.sweep == tuple(Setting("distance", value) for value in (9.0, 0.5, 3.0))
-    assert codec.describe().command == "cp {in} {out} {distance}; cp {in} {out}"
+    info = codec.describe()
+    assert info.command == "cp {in} {out} {distance}; cp {in} {out}"
+    assert info.version == "copy, as given on the command line"
+    assert (info.licence, info.caveat) == ("NOASSERTION", "")
     with pytest.raises(BadOption, match="distance, not q=9"):
         codec.encode(np.zeros((1, 1, 3), np.uint8), Setting("q", 9))
+    codec = Command(encode=COPY, decode=COPY)
+    assert np.array_equal(codec.decode(codec.encode(photo, ONCE)), photo)
+    with pytest.raises(BadOption, match="values="):
+        select([f"command:encode={COPY}:decode={COPY}"], {})
 
 
 ENC = """import sys
@@ -88,9 +91,7 @@ open(sys.argv[2], "wb").write(open(sys.argv[1], "rb").read())
         ("./encode {in} {out} {q}", "layers/quantise.py"),
     ],
 )
-def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
-    tmp_path, monkeypatch, template, changed
-):
+def test_what_runs_is_in_the_fingerprint(tmp_path, monkeypatch, template, changed):
     monkeypatch.chdir(tmp_path)
     for name, text in {
         "enc.py": ENC, "layers/__init__.py": "", "layers/quantise.py": "from .deep import x\n",
@@ -114,9 +115,7 @@ def test_what_runs_is_in_the_fingerprint_wherever_it_is_named(
 @pytest.mark.parametrize(
     "encode", ["sh -c 'cp {in} {out}'", "bash run.sh {in} {out}", "./run.sh {in} {out}"]
 )
-def test_what_cannot_be_seen_is_measured_again_unless_a_version_is_stated(
-    tmp_path, monkeypatch, encode
-):
+def test_what_cannot_be_seen_needs_a_version_to_be_resumed(tmp_path, monkeypatch, encode):
     monkeypatch.chdir(tmp_path)
     Path("run.sh").write_text('#!/usr/bin/env bash\ncp "$1" $2')
     Path("run.sh").chmod(0o755)
@@ -126,13 +125,6 @@ def test_what_cannot_be_seen_is_measured_again_unless_a_version_is_stated(
 
     assert fingerprint() != fingerprint()
     assert fingerprint(version="3") == fingerprint(version="3") != fingerprint(version="4")
-
-
-def test_a_codec_without_values_decodes_and_is_not_measured(photo):
-    codec = Command(encode=COPY, decode=COPY)
-    assert np.array_equal(codec.decode(codec.encode(photo, ONCE)), photo)
-    with pytest.raises(BadOption, match="values="):
-        select([f"command:encode={COPY}:decode={COPY}"], {})
 
 
 def variants(*texts: str) -> set[tuple[str, str]]:
@@ -146,39 +138,27 @@ def test_a_codec_is_the_same_however_it_is_spelt(tmp_path, monkeypatch):
     assert len(variants(command, command.replace(" ", "  "), command.replace("=cp", "= cp"))) == 1
     folder = Path.cwd()
     for codec in ("ours:beta=0:checkpoint={}", "{}:Mine"):
-        (tmp_path / "a.py").write_text(
-            "class Mine:\n    describe = encode = decode = lambda self: None\n"
-        )
+        methods = "describe = encode = decode = lambda self: None"
+        Path("a.py").write_text(f"class Mine:\n    {methods}\n")
         spellings = ("a.py", "./a.py", f"{folder}/a.py", f"../{folder.name}/a.py")
         assert len(variants(*(codec.format(name) for name in spellings))) == 1
-    (tmp_path / "link").symlink_to("a.py")
+    Path("link").symlink_to("a.py")
     assert variants("ours:checkpoint=link") == variants("ours:checkpoint=a.py")
     assert len(variants("ours:beta=3.84", "ours:beta=3.840", "ours:beta=384e-2")) == 1
 
 
-def test_rates_can_be_added_to_a_curve_and_a_changed_limit_measures_nothing_again(
-    tmp_path, monkeypatch, photo
-):
+def test_rates_can_be_added_and_a_limit_be_changed(tmp_path, monkeypatch, photo):
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
-    Path("copy").write_text(
-        "#!/usr/bin/env python3\nimport shutil, sys\nshutil.copy(*sys.argv[1:3])"
-    )
+    program = "#!/usr/bin/env python3\nimport shutil, sys\nshutil.copy(*sys.argv[1:3])"
+    Path("copy").write_text(program)
     Path("copy").chmod(0o755)
     Image.fromarray(photo[:40, :40]).save("photos/a.png")
     spec = "command:encode=./copy {in} {out} {q}:decode=cp {in} {out}:name=copy:setting=level"
 
     def measured(options: str) -> str:
-        process = bench(
-            "run",
-            "--codecs",
-            f"{spec}:{options}",
-            "--dataset",
-            "photos",
-            "--metrics",
-            "psnr",
-            code=0,
-        )
+        words = ("--codecs", f"{spec}:{options}", "--dataset", "photos", "--metrics", "psnr")
+        process = bench("run", *words, code=0)
         return process.stdout + process.stderr
 
     assert "1 cells measured" in measured("values=1").replace("cell ", "cells ")
@@ -186,7 +166,7 @@ def test_rates_can_be_added_to_a_curve_and_a_changed_limit_measures_nothing_agai
     assert "1 cells measured" in measured("values=1/2").replace("cell ", "cells ")
 
 
-def test_a_spec_on_the_command_line_makes_one(photo):
+def test_a_spec_on_the_command_line_makes_one_whose_files_have_its_extension(photo):
     text = (
         r"command:encode=sh -c 'cp {in} {out}; echo a\:b\,{q} >> {out}':decode=cp {in} {out}"
         ":values=10/30:setting=quality:name=copy:timeout_seconds=20"
@@ -195,9 +175,6 @@ def test_a_spec_on_the_command_line_makes_one(photo):
     assert codec.name == "copy"
     assert codec.sweep == (Setting("quality", 10), Setting("quality", 30))
     assert codec.encode(photo, codec.sweep[1]).endswith(b"a:b,30\n")
-
-
-def test_files_have_the_extension_that_programs_may_go_by(photo):
     checked = shell("case {in}{out} in *.png*.xyz|*.xyz*.png) cp {in} {out};; esac")
     codec = Command(encode=checked, decode=checked, values="1", extension="xyz")
     assert np.array_equal(codec.decode(codec.encode(photo, ONCE)), photo)
@@ -233,11 +210,17 @@ def test_options_that_cannot_work_are_refused(options, message):
         Command(**{"encode": COPY, "decode": COPY, "values": "1"} | options)
 
 
-def test_a_program_that_is_not_there_is_unavailable():
-    with pytest.raises(Unavailable, match="'no-such-codec'"):
-        encoder("no-such-codec {in} {out}")
-    with pytest.raises(Unavailable, match="'no-such-codec'"):
-        decoder("no-such-codec {in} {out}")
+def test_programs_that_are_not_there_empty_streams_and_unescaped_commas_are_refused():
+    for make in (encoder, decoder):
+        with pytest.raises(Unavailable, match="'no-such-codec'"):
+            make("no-such-codec {in} {out}")
+    with pytest.raises(CorruptStream, match="command"):
+        decoder(COPY).decode(b"")
+    for text in ("20", "c;echo"):
+        with pytest.raises(UsageError, match=r"comma is written \\,"):
+            parse_codec(text)
+    with pytest.raises(BadOption, match=r"colon \\:"):
+        load_codec(parse_codec(f"command:encode={COPY}:out_range=3:decode={COPY}:values=1"))
 
 
 @pytest.mark.parametrize(
@@ -276,22 +259,3 @@ def test_a_decoder_that_writes_no_png_is_told(script, reason, photo, tmp_path):
     data = encoder(COPY).encode(photo, ONCE)
     with pytest.raises(ProgramFailed, match=f"^sh {reason}"):
         decoder(shell(script.replace("DEEP", str(tmp_path / "deep.png")))).decode(data)
-
-
-def test_an_empty_stream_starts_no_program():
-    with pytest.raises(CorruptStream, match="command"):
-        decoder(COPY).decode(b"")
-
-
-def test_the_description_says_that_the_user_vouches_for_it():
-    info = Command(encode=COPY, decode=COPY, values="1", name="copy").describe()
-    assert info.version == "copy, as given on the command line"
-    assert (info.licence, info.caveat) == ("NOASSERTION", "")
-
-
-def test_an_unescaped_comma_or_colon_is_explained():
-    for text in ("20", "c;echo"):
-        with pytest.raises(UsageError, match=r"comma is written \\,"):
-            parse_codec(text)
-    with pytest.raises(BadOption, match=r"colon \\:"):
-        load_codec(parse_codec(f"command:encode={COPY}:out_range=3:decode={COPY}:values=1"))
