@@ -17,13 +17,8 @@ from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_diffusion import write_drawing
 
-SPECS = [
-    "dirac:steps=1",
-    "dirac:steps=3",
-    "hfd:steps=3",
-    "dirac:steps=2:base=jpeg",
-    "hfd:steps=2:base=jpeg",
-]
+SPECS = ["dirac:steps=1", "dirac:steps=3", "hfd:steps=3"]
+SPECS += [f"{method}:steps=2:base=jpeg" for method in ("dirac", "hfd")]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +111,7 @@ def load_network(path):
     return _load_diffusion(path, load_card(path).sha256, "cpu")
 
 
-def test_a_stream_that_does_not_tell_its_setting_is_placed_by_its_rate(weights):
+def test_a_stream_is_placed_by_its_rate_where_it_tells_no_setting_and_levels_interpolated(weights):
     network = load_network(weights / "dirac-webp.safetensors")
     base, pixels = BaseCodec("webp"), noise(256, 192, 3)
     rates = network.level_table[:, RATE].tolist()
@@ -128,9 +123,6 @@ def test_a_stream_that_does_not_tell_its_setting_is_placed_by_its_rate(weights):
     assert np.abs(np.array(places) - [0, 1, 2]).max() < 1
     bits = 8 * (len(streams[1]) - overhead) / (256 * 192)
     assert places[1] == pytest.approx(interpolate_position(math.log2(bits), rates))
-
-
-def test_statistics_between_two_levels_are_interpolated(weights):
     network = load_network(weights / "dirac-jpeg.safetensors")
     first, second, half = (network.facts(level) for level in (0, 1, 0.5))
     assert half.scale == pytest.approx(math.sqrt(first.scale * second.scale), rel=1e-6)
