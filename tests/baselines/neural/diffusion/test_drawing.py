@@ -137,7 +137,6 @@ def test_the_noise_is_the_same_bytes_of_a_normal_distribution_everywhere():
 
 
 SAMPLES = 100_000
-NO_LIMITS = -1e9, 1e9
 
 # Variance of samples over that of the data, of standard deviation s and drawn with the scale n, by
 # a computation of its own: DDIM in 1, 5, 20 and 100 steps, ancestral in 5, 20 and 100.
@@ -161,7 +160,7 @@ def drawn_variance(deviation, scale, steps, *, ancestral, start=1.0):
         return torch.from_numpy(normal_noise(11, step, (SAMPLES,))).double()
 
     levels = [noise_level(time, scale) for time in step_times(steps, start)[:-1]]
-    result = draw_residual(predict, NO_LIMITS, noise, levels, ancestral=ancestral)
+    result = draw_residual(predict, (-1e9, 1e9), noise, levels, ancestral=ancestral)
     return float(result.var()) / deviation**2
 
 

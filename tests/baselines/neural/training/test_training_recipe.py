@@ -1,12 +1,17 @@
-"""Recipes: what ships, what is refused and how, and the learning rate at every corner."""
+"""Recipes: what ships, what is refused and how, the learning rate at every corner, variants."""
 
+import json
 import re
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
+from baselines.neural.training.gan import DISCRIMINATORS, GAN_LOSSES
 from baselines.neural.training.recipe import FOLDER, load_recipe
 from benchmark.errors import UsageError
 from support.training.fixtures import stage_of
+from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 HEAD = 'sizes = "tiny"\n'
@@ -71,10 +76,11 @@ def replaced(old, new):
     return text.replace(old, new)
 
 
-def add_stage_line(line):
+def added(line):
     return HEAD + WHOLE_STAGE + line
 
 
+DISORDER = "decay_at = 0.5\nfurther_falls = [[0.4, 0.1]]"
 MALFORMED = {
     "no toml": ("sizes = ", "mine.toml"),
     "nothing": ("", "[[stage]]"),
@@ -83,7 +89,7 @@ MALFORMED = {
     "stage as a table": (replaced("[[stage]]", "[stage]"), "[[stage]]"),
     "unknown size": (replaced('"tiny"', '"huge"'), "sizes is 'huge'"),
     "unknown field": ("speed = 3\n" + HEAD + WHOLE_STAGE, "no field 'speed'"),
-    "unknown field of a stage": (add_stage_line("speed = 3"), "has no field 'speed'"),
+    "unknown field of a stage": (added("speed = 3"), "has no field 'speed'"),
     "second stage": (HEAD + WHOLE_STAGE + WHOLE_STAGE + "batches = 3", "in stage 2"),
     "text for a number": (replaced("steps = 3", 'steps = "3"'), "steps is '3'"),
     "too few lambdas": (replaced("3.4, ", ""), "5 lambdas"),
@@ -95,26 +101,17 @@ MALFORMED = {
     "negative rate": (replaced("learning_rate = 1e-3", "learning_rate = -1"), "learning_rate"),
     "infinite rate": (replaced("learning_rate = 1e-3", "learning_rate = inf"), "learning_rate"),
     "decay at once": (replaced("decay_at = 1", "decay_at = 0"), "decay_at"),
-    "unknown decay": (add_stage_line('decay = "cosine"'), "decay is 'cosine'"),
-    "rising decay": (add_stage_line("final_share = 2"), "final_share is 2: "),
-    "too few targets": (add_stage_line(BELOW + "targets_bpp = [0.1]"), "targets_bpp"),
-    "targets of mixed rates": (
-        add_stage_line(BELOW + TARGETS + "mixed_levels = true"),
-        "mixed_levels",
-    ),
-    "targets of maps": (add_stage_line(BELOW + TARGETS + "map_share = 0.5"), "map_share"),
-    "targets alone": (add_stage_line(TARGETS), "lambda_below"),
-    "unknown loss of a GAN": (add_stage_line('gan_loss = "wgan"'), "gan_loss is 'wgan'"),
-    "unknown discriminator": (add_stage_line('discriminator = "none"'), "discriminator is 'none'"),
-    "one channel": (add_stage_line("discriminator_channels = [4]"), "discriminator_channels"),
-    "falls of a straight line": (
-        add_stage_line('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'),
-        "further_falls",
-    ),
-    "falls out of order": (
-        replaced("decay_at = 1", "decay_at = 0.5\nfurther_falls = [[0.4, 0.1]]"),
-        "further_falls",
-    ),
+    "unknown decay": (added('decay = "cosine"'), "decay is 'cosine'"),
+    "rising decay": (added("final_share = 2"), "final_share is 2: "),
+    "too few targets": (added(BELOW + "targets_bpp = [0.1]"), "targets_bpp"),
+    "targets of mixed rates": (added(BELOW + TARGETS + "mixed_levels = true"), "mixed_levels"),
+    "targets of maps": (added(BELOW + TARGETS + "map_share = 0.5"), "map_share"),
+    "targets alone": (added(TARGETS), "lambda_below"),
+    "unknown loss of a GAN": (added('gan_loss = "wgan"'), "gan_loss is 'wgan'"),
+    "unknown discriminator": (added('discriminator = "none"'), "discriminator is 'none'"),
+    "one channel": (added("discriminator_channels = [4]"), "discriminator_channels"),
+    "falls of a line": (added('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'), "further_falls"),
+    "falls out of order": (replaced("decay_at = 1", DISORDER), "further_falls"),
 }
 
 
@@ -122,7 +119,7 @@ MALFORMED = {
 def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault):
     text, message_part = MALFORMED[fault]
     path = tmp_path / "mine.toml"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.write_text(text)
     with pytest.raises(UsageError, match=re.escape(message_part)) as caught:
         load_recipe(str(path))
     message = str(caught.value)
@@ -147,9 +144,8 @@ def test_the_learning_rate_follows_warm_up_falls_and_decay():
     steps = (0, 1, 799_999, 800_000, 999_999)
     assert [stage.rate_factor(step) for step in steps] == [1, 1, 1, 0.1, 0.1]
     falls = ((0.6, 0.2), (0.8, 0.05))
-    assert factors(steps=10, decay_at=0.3, final_share=0.5, further_falls=falls) == [
-        *(1, 1, 1, 0.5, 0.5, 0.5, 0.2, 0.2, 0.05, 0.05)
-    ]
+    falling = factors(steps=10, decay_at=0.3, final_share=0.5, further_falls=falls)
+    assert falling == [1, 1, 1, 0.5, 0.5, 0.5, 0.2, 0.2, 0.05, 0.05]
     assert factors(steps=7, warm_up_steps=4) == [0.25, 0.5, 0.75, 1, 1, 1, 1]
     assert factors(steps=5, decay_at=1.0) == [1] * 5
     assert factors(steps=5, decay_at=1.0, decay="linear", final_share=0.0) == [1] * 5
@@ -157,3 +153,63 @@ def test_the_learning_rate_follows_warm_up_falls_and_decay():
     assert result == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
     stage = stage_of(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
     assert stage.rate_factor(10) == pytest.approx(0.2, abs=1e-12), "where a next step would be"
+
+
+VARIANTS = """
+[variants]
+SGAN = { gan_loss = "sgan" }
+HRRGAN = { gan_loss = "hrrgan" }
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    write_photographs(tmp_path)
+    path = write_recipe(tmp_path / "recipe.toml", rate_steps=1, realism_steps=2)
+    path.write_text(path.read_text().replace("\n[[stage]]", VARIANTS + "\n[[stage]]", 1))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field", "table"),
+    [("gan", "gan_loss", GAN_LOSSES), ("discriminator", "discriminator", DISCRIMINATORS)],
+)
+def test_variants_of_the_papers_differ_in_one_field_of_the_last_stage(recipe, field, table):
+    loaded = load_recipe(recipe)
+    *earlier, last = loaded.stages
+    variants = loaded.variant_recipes().values()
+    assert {getattr(variant.stages[-1], field) for variant in variants} == table.keys()
+    for variant in variants:
+        assert variant.stages[:-1] == tuple(earlier)
+        assert replace(variant.stages[-1], **{field: getattr(last, field)}) == last
+
+
+@pytest.mark.parametrize("fields", ['speed = "3"', 'gan_loss = "wgan"', "steps = 0"])
+def test_a_variant_that_cannot_be_is_refused_with_its_field(place, fields):
+    path = place / "recipe.toml"
+    path.write_text(path.read_text().replace('gan_loss = "sgan"', fields))
+    with pytest.raises(UsageError, match=fields.partition(" ")[0]):
+        load_recipe(str(path))
+
+
+def test_variants_go_on_from_the_stages_that_they_share_and_how_to_compare_them_is_said(place):
+    out = place / "runs"
+    first = bench(*training(place, out, "--max-minutes", 0))
+    assert "the time is up after common" in first.stdout
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"common"}
+    second_run = bench(*training(place, out))
+    assert second_run.exit_code == 0, second_run.output
+    losses = [pl.read_csv(out / name / "losses.csv")["loss"].to_list()
+              for name in ("common", "SGAN", "HRRGAN")]  # fmt: skip
+    assert [len(values) for values in losses] == [1, 3, 3]
+    assert losses[0] == losses[1][:1] == losses[2][:1]
+    assert losses[1][1:] != losses[2][1:]
+    cards = [json.loads((out / f"{name}.json").read_text()) for name in ("SGAN", "HRRGAN")]
+    assert [card["steps"] for card in cards] == [3, 3]
+    lines = second_run.stdout.splitlines()
+    (run_line,) = (line for line in lines if line.startswith("to compare: "))
+    specs = [f"ours:beta=3.84:checkpoint={out}/{name}.safetensors" for name in ("SGAN", "HRRGAN")]
+    assert run_line.split()[5].split(",") == specs
+    (draw_line,) = (line for line in lines if line.startswith("to draw: "))
+    assert draw_line.count("--label ") == 2
+    assert bench(*training(place, out)).stdout.count("already finished") == 3
