@@ -11,13 +11,8 @@ from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.figures.published import POINTS, PSNR
 from support.rows.bundled_results import bundled_results
-from support.rows.measured import row, table
-from tools.published_agreement import (
-    TOLERANCE_DB,
-    NotCompared,
-    agreements,
-    main,
-)
+from support.rows.measured import change_rows, row, table
+from tools.published_agreement import TOLERANCE_DB, NotCompared, agreements, main
 
 ROOT = Path(__file__).parents[2]
 SIDE = 20_000  # px, so that a byte is 2e-8 bpp
@@ -78,20 +73,17 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     assert far == NotCompared("webp", "WebP (Pillow 7.1.2)", "psnr_db", reason)
     (few,) = compared(rows, points=line[:3])
     assert few.reason == "3 published points are too few"
-    first = rows[0]["image"]
-    rows_less = [row | ({"psnr_db": None} if row["image"] == first else {}) for row in rows]
+    rows_less = change_rows(rows, {"image": rows[0]["image"]}, psnr_db=None)
     assert "over different images" in compared(rows_less, points=line)[0].reason
     assert compared(rows, points=line[:4])[0].num_points == 2
 
 
 def test_the_bundled_rows_of_a_fresh_clone_pass(tmp_path, capsys):
+    def measured_here(folder, names):
+        return [name for name in names if folder.endswith("per_image") and "shipped" not in name]
+
     for name in ("kodak", "published"):
-        shutil.copytree(
-            bundled_results() / name, tmp_path / name, ignore=lambda folder, names: [
-                file_name for file_name in names
-                if folder.endswith("per_image") and "shipped" not in file_name
-            ]
-        )  # fmt: skip
+        shutil.copytree(bundled_results() / name, tmp_path / name, ignore=measured_here)
     assert main(["--results", str(tmp_path)]) == 0
     assert "explained: vtm, ms_ssim, kodak: published with VTM 9.1" in capsys.readouterr().out
 

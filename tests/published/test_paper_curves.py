@@ -40,11 +40,8 @@ def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
     assert len({edition.facts.title for edition in CATALOGUE}) == len(CATALOGUE)
     result = styles(GROUPED)
     assert len(set(result.values())) == len(GROUPED)
-    assert (
-        len({label_of(edition.spec) for edition in CATALOGUE})
-        == len({*CATALOGUE})
-        == len(CATALOGUE)
-    )
+    labels = {label_of(edition.spec) for edition in CATALOGUE}
+    assert len(labels) == len({*CATALOGUE}) == len(CATALOGUE)
     published_variants = {(point.system, point.variant) for point in POINTS}
     for edition in CATALOGUE:
         assert published_variants.issuperset(edition.facts.published)
@@ -54,24 +51,14 @@ def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
 def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     panel_curves = panel(PSNR, "clic2020", None, HIGH)
     hific = find_curve(panel_curves, "HiFiC (published)")
-    assert [(s.bpp, s.value) for s in hific.points] == from_registry(
-        "HiFiC", "", "clic2020", "psnr_db"
-    )
+    expected = from_registry("HiFiC", "", "clic2020", "psnr_db")
+    assert [(s.bpp, s.value) for s in hific.points] == expected
     assert {s.images for s in hific.points} == {428}
     assert not hific.measured
     assert find_curve(panel_curves, "CRDR β=0 (published)").points[0].setting == "q=0"
-    points = [r for r in point_records(panel_curves) if r["system"] == "HiFiC"]
-    assert [(r["bpp"], r["value"], r["source"]) for r in points] == [
-        (s.bpp, s.value, s.source) for s in hific.points
-    ]
-
-
-def test_a_network_trained_here_never_stands_for_the_published_one():
-    measured_rows = (
-        rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
-    )
-    paper = panel(PSNR, "kodak", summarise(table(measured_rows)), HIGH)
-    assert [curve.measured for curve in paper if curve.title == "ELIC"] == [False]
+    records = [r for r in point_records(panel_curves) if r["system"] == "HiFiC"]
+    sources = [(s.bpp, s.value, s.source) for s in hific.points]
+    assert [(r["bpp"], r["value"], r["source"]) for r in records] == sources
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
@@ -89,8 +76,7 @@ def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
     (near,) = [point for point in merged if abs(point.bpp - bpp) < 0.001]
     assert near.value == pytest.approx(value, abs=0.01)  # the reading error
     vtm = find_curve(panel(PSNR, "clic2020", None, HIGH), "VTM (published)")
-    line = from_registry("VTM", "version 20.0", "clic2020", "psnr_db")
-    at_03 = dict(line)[0.3]
+    at_03 = dict(from_registry("VTM", "version 20.0", "clic2020", "psnr_db"))[0.3]
     (point,) = [point for point in vtm.points if abs(point.bpp - 0.3) < 0.001]
     assert point.value == pytest.approx(at_03, abs=0.04)  # its reading error
     assert point.note == "mean of professional and mobile, weighted 250:178"
@@ -122,22 +108,18 @@ def test_only_rules_that_are_named_meet(metric, dataset):
 
 
 def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods():
-    measured_rows = (
-        rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
-    )
+    measured_rows = [*rows("jpeg"), *rows("elic"), *rows("ours", variant="beta=3.84")]
     panel_curves = panel(PSNR, "kodak", summarise(table(measured_rows)), HIGH)
-    jpeg = [curve for curve in panel_curves if curve.title == "JPEG"]
-    assert [curve.measured for curve in jpeg] == [True]
+    (jpeg,) = [curve for curve in panel_curves if curve.title == "JPEG"]
+    assert jpeg.measured
     ours = [curve for curve in panel_curves if curve.title == "CRDR β=3.84"]
-    assert [(curve.measured, curve.name) for curve in ours] == [
-        (False, "CRDR β=3.84 (published)"),
-        (True, "CRDR β=3.84"),
-    ]
-    assert [point.value for point in jpeg[0].points] == pytest.approx(
-        [20 + q / 5 + len("kodim01") / 7 for q in (1, 2, 3, 4)]
-    )
-    assert {point.how for point in jpeg[0].points} == {"measured"}
-    assert {point.protocol for point in jpeg[0].points} == {"psnr-rgb8/1"}
+    names = [(curve.measured, curve.name) for curve in ours]
+    assert names == [(False, "CRDR β=3.84 (published)"), (True, "CRDR β=3.84")]
+    # A network trained here never stands for the published one.
+    assert [curve.measured for curve in panel_curves if curve.title == "ELIC"] == [False]
+    values = [20 + q / 5 + len("kodim01") / 7 for q in (1, 2, 3, 4)]
+    assert [point.value for point in jpeg.points] == pytest.approx(values)
+    assert {(point.how, point.protocol) for point in jpeg.points} == {("measured", "psnr-rgb8/1")}
 
 
 def test_part_of_the_images_is_left_out_with_a_sentence(tmp_path):
@@ -169,9 +151,10 @@ def curve_of(*places):
 )
 def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm(places, bpp, expected):
     result = point_at_rate(curve_of(*places), bpp, log_values=False)
-    assert (result and (result.value, result.bpp, result.how)) == (
-        expected and (pytest.approx(expected[0]), *expected[1:])
-    )
+    assert (result is None) is (expected is None)
+    if expected:
+        value, *place = expected
+        assert (result.value, result.bpp, result.how) == (pytest.approx(value), *place)
 
 
 def test_a_value_at_a_rate_is_on_akimas_curve_through_all_points():
@@ -205,17 +188,19 @@ def sweep_of(measured_rows, bpp=2.56, realism=LPIPS):
     return measured_sweep(summarise(table(measured_rows)), PSNR, realism, bpp)
 
 
+def distortions(sweep):
+    return [step.distortion.value for step in sweep.steps]
+
+
 def test_the_realism_sweep_of_beta_is_what_hand_made_rows_say():
     measured_rows = of_betas(3.84, 0, 1.28)
     sweep = sweep_of(measured_rows, 1.28 * 2**0.5)
     assert sweep.curve.measured
     assert [step.setting for step in sweep.steps] == ["β=0", "β=1.28", "β=3.84"]
     # halfway in the logarithm of the rate: the mean of PSNRs, the geometric mean of LPIPS
-    assert [s.distortion.value for s in sweep.steps] == pytest.approx([33.0, 32.5, 32.0])
+    assert distortions(sweep) == pytest.approx([33.0, 32.5, 32.0])
     assert [s.realism.value for s in sweep.steps] == pytest.approx([0.08, 0.04, 0.01])
-    assert [s.distortion.value for s in sweep_of(measured_rows).steps] == pytest.approx(
-        [35.0, 34.5, 34.0]
-    )
+    assert distortions(sweep_of(measured_rows)) == pytest.approx([35.0, 34.5, 34.0])
     assert sweep_of(measured_rows, 9.0) is None
     assert sweep_of(measured_rows, realism=FID) is None
 
@@ -227,15 +212,13 @@ def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
                "psnr_db": 50.0}
         for row in of_betas(0, 1.28, 3.84)
     ]  # fmt: skip
-    values = [step.distortion.value for step in sweep_of(measured_rows + other_checkpoint).steps]
-    assert values == pytest.approx([35.0, 34.0])
-    assert [step.distortion.value for step in sweep_of(other_checkpoint).steps] == pytest.approx(
-        [50.0] * 3
-    )
+    both = sweep_of(measured_rows + other_checkpoint)
+    assert distortions(both) == pytest.approx([35.0, 34.0])
+    assert distortions(sweep_of(other_checkpoint)) == pytest.approx([50.0] * 3)
     method = [record | {"codec": "multirealism", "cell": record["cell"] + "m", "psnr_db": 50.0,
                      "fingerprint": "f" * 64} for record in measured_rows]  # fmt: skip
     sweep = sweep_of(measured_rows + method)
-    assert [step.distortion.value for step in sweep.steps] == pytest.approx([35.0, 34.0])
+    assert distortions(sweep) == pytest.approx([35.0, 34.0])
     assert not sweep.absence_notes
 
 

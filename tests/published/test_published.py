@@ -106,22 +106,19 @@ def test_no_row_of_the_source_is_lost_and_no_number_changed():
 def test_the_import_can_be_repeated_to_the_byte(tmp_path):
     lines = (path.read_text(encoding="utf-8").splitlines(keepends=True) for path in SOURCES)
     first, later_rows = ([*csv.DictReader(of_file)] for of_file in lines)
-    assert (
-        load_importer().write(first, later_rows, tmp_path)
-        == len(EVERY)
-        == len(first) + len(later_rows)
-    )
+    count = load_importer().write(first, later_rows, tmp_path)
+    assert count == len(EVERY) == len(first) + len(later_rows)
     files = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
     assert files == {p.name: p.read_bytes() for p in (RESULTS / "published").glob("*.json")}
     # every number of the sources, in the order of each variant's points
     names = {"metric": "metric", "psnr": "psnr_db", "lpips": "lpips_alex"}
-    theirs = Counter(
-        (row["source_ref"], names.get(row["metric"], row["metric"]), float(row["bpp"]),
-         float(row["value"])) for row in first
-    ) + Counter(
-        (row["reference"], row["metric"], float(row["bpp"]), float(row["value"]))
-        for row in later_rows
-    )  # fmt: skip
+    theirs = Counter()
+    for rows, reference in ((first, "source_ref"), (later_rows, "reference")):
+        for row in rows:
+            metric = (
+                row["metric"] if rows is later_rows else names.get(row["metric"], row["metric"])
+            )
+            theirs[row[reference], metric, float(row["bpp"]), float(row["value"])] += 1
     assert theirs == Counter((p.reference, p.metric, p.bpp, p.value) for p in EVERY)
     doubts = {row["reference"] for row in later_rows if row["doubt"] or not row["rule"]}
     assert {p.reference for p in EVERY if p.doubt} == doubts
@@ -201,9 +198,8 @@ def test_what_is_doubtful_is_drawn_only_where_it_is_asked_for():
 
 
 def test_systems_and_variants_can_be_chosen():
-    assert {p.system for p in select(POINTS, ["hific", "Multi-Realism"])} == {
-        "HiFiC", "Multi-Realism"
-    }  # fmt: skip
+    systems = {p.system for p in select(POINTS, ["hific", "Multi-Realism"])}
+    assert systems == {"HiFiC", "Multi-Realism"}
     assert {p.variant for p in select(POINTS, ["multi-realism:beta=2.56"])} == {"beta=2.56"}
     assert {p.variant for p in select(POINTS, ["hific:"])} == {""}
     assert select(POINTS, ["all"]) == POINTS
@@ -246,15 +242,11 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     points = select(POINTS, ["hific", "perco"])
     summary = summarise(table(kodak_rows("jpeg", lpips_alex=None)))
     mixed = overlays(points, summary, [PSNR, Metric.named("lpips")], "kodak", True)
-    assert {column: len(panel_overlay.incompatible) for column, panel_overlay in mixed.items()} == {
-        "psnr_db": 0
-    }
+    assert [*mixed] == ["psnr_db"]
+    assert mixed["psnr_db"].incompatible == ()
     assert {system_of(curve) for curve in mixed["psnr_db"].compatible} == {"PerCo", "HiFiC"}
     alone = overlays(select(POINTS, ["hific:"]), None, [PSNR, FID], "kodak", False)
-    assert {column: len(panel_overlay.compatible) for column, panel_overlay in alone.items()} == {
-        "psnr_db": 1,
-        "fid256": 0,
-    }
+    assert [len(alone[column].compatible) for column in ("psnr_db", "fid256")] == [1, 0]
     several = select(POINTS, ["stablecodec", "ms-illm:"])
     rows = summarise(table(kodak_rows("jpeg", lpips_alex=0.5)))
     marked = overlays(several, rows, [PSNR, Metric.named("lpips")], "kodak", True)
@@ -266,9 +258,10 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     of_first = kodak_rows("jpeg", KODAK[:1], psnr_db=None)
     one_less = summarise(table([*of_first, *kodak_rows("jpeg", KODAK[1:])]))
     assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
+    refusal = r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .*--mix-protocols"
     for measured_summary, mix, reason in (
-        (summary, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .*--mix-protocols"),
-        (None, False, r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .*--mix-protocols"),
+        (summary, False, refusal),
+        (None, False, refusal),
         (few, True, "over 24 images, these results over 4"),
         (one_less, True, r"of PSNR .* on kodak are over 24 images, these results over 23"),
     ):
@@ -289,9 +282,7 @@ def test_which_curves_share_an_axis_does_not_depend_on_the_order_of_names(datase
             overlays(points, None, [metric], dataset, False)
         errors.add(error and str(error.value))
         mixed, excluded = overlays(points, None, [metric], dataset, True)[metric.column]
-        rules = [
-            [c for c in mixed if (c.name[-1] == "§") is is_mixed] for is_mixed in (False, True)
-        ]
+        rules = [[c for c in mixed if (c.name[-1] == "§") is other] for other in (False, True)]
         marked.add(tuple(frozenset((c.title, c.protocol) for c in curves) for curves in rules))
         assert excluded == ()
         assert all(curve.has_other_rule for curve in rules[True])
@@ -360,11 +351,8 @@ def test_the_list_accounts_for_every_point(tmp_path):
 def test_the_list_has_the_curves_of_systems_in_a_metric_between_two_rates():
     command = "published list diffeic perco --bpp .01,.1 --metric lpips --json"
     answer = json.loads(output_of(*command.split()))
-    expected = Counter(
-        (p.system, p.dataset)
-        for p in EVERY
-        if p.system in ("DiffEIC", "PerCo") and 0.01 <= p.bpp <= 0.1 and "lpips" in p.metric
-    )
+    points = [p for p in EVERY if p.system in ("DiffEIC", "PerCo") and "lpips" in p.metric]
+    expected = Counter((p.system, p.dataset) for p in points if 0.01 <= p.bpp <= 0.1)
     records = answer["records"]
     assert {(r["system"], r["dataset"]): r["points"] for r in records} == expected
     pictures = {r["dataset"]: r["pictures"] for r in records}

@@ -75,7 +75,7 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(
         ):
             open_matrix(named)
     monkeypatch.setattr("benchmark.measure.select.every_codec", lambda: ["raw"])
-    monkeypatch.setattr("benchmark.measure.select.names_code", lambda spec: False)
+    monkeypatch.setattr("benchmark.measure.select.refers_to_code", lambda spec: False)
     for skipping in (replace(request, codecs=ALL), replace(two_codecs, skip_missing=True)):
         matrix = open_matrix(skipping)
         assert {cell.codec.name for cell in matrix.cells} == {"raw"}
