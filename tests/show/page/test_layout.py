@@ -114,15 +114,12 @@ def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(vi
                 label = labels[candidate["codec"]]
                 away[label] = min(abs(math.log(ratio)), away.get(label, math.inf))
                 ratios.setdefault(label, []).append(ratio)
-        near = {
-            label
-            for label in anchors
-            if label in ratios
-            and nearest_setting(1, ratios[label], MAX_CLOSE_RATIO, allow_between=True) is not None
-        }
-        return min(near or away, key=lambda label: away[label]), min(
-            away, key=lambda label: away[label]
-        )
+        options = {"max_ratio": MAX_CLOSE_RATIO, "allow_between": True}
+        near = [
+            label for label in anchors
+            if nearest_setting(1, ratios.get(label, []), **options) is not None
+        ]  # fmt: skip
+        return min(near or away, key=away.get), min(away, key=away.get)
 
     differs = 0
     for number, point in enumerate(data["points"]):
@@ -151,10 +148,8 @@ def test_a_phone_shows_the_picture_first_then_the_table(visit, file):
     picture = boxes[1]
     assert picture["y"] < 130
     assert picture["y"] + picture["height"] < 844 / 2
-    # The focus moves in the order of what is seen.
     places = []
-    for _ in range(12):
+    for _ in range(12):  # the focus moves in the order of what is seen
         page.keyboard.press("Tab")
         places.append(page.evaluate("document.activeElement.getBoundingClientRect().top"))
-    within = [top for top in places[3:] if top is not None]
-    assert within == sorted(within)
+    assert places[3:] == sorted(places[3:])

@@ -29,13 +29,12 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
     page = visit(file)
 
     def means(column, codecs):
-        result = {}
-        for codec in codecs:
-            points = [p for p in data["points"] if data["codecs"][p["codec"]]["name"] == codec]
-            result[codec] = sorted(
-                (p["means"][column]["bpp"], p["means"][column]["place"]) for p in points
-            )
-        return result
+        result = {codec: [] for codec in codecs}
+        for point in data["points"]:
+            if (name := data["codecs"][point["codec"]]["name"]) in result:
+                mean = point["means"][column]
+                result[name].append((mean["bpp"], mean["place"]))
+        return {codec: sorted(points) for codec, points in result.items()}
 
     def drawn():
         return {name: places(curve) for name, curve in curves_of(page).items()}
@@ -50,9 +49,8 @@ def test_the_curves_are_the_means_and_the_controls_do_what_they_say(visit, file,
     assert drawn() == means("psnr_db", names)
     page.get_by_role("radio", name="MS-SSIM").check(force=True)
     assert drawn() == means("ms_ssim", names)
-    mean = next(value for value in data["points"] if value["setting"] == "quality=50")["means"][
-        "ms_ssim"
-    ]
+    point = next(value for value in data["points"] if value["setting"] == "quality=50")
+    mean = point["means"]["ms_ssim"]
     assert mean["place"] == pytest.approx(-10 * np.log10(1 - mean["value"]), rel=1e-4)
     assert page.locator("#chart .interval").count() == 0
     assert "3 images" in page.locator("#curve-caption").inner_text()
@@ -65,11 +63,9 @@ def test_points_are_drawn_where_their_numbers_are(visit, file):
     page.evaluate("() => { page.data.linear_rate = true; page.drawCurves(); }")
 
     def ticks(attribute, kind):
-        result = page.eval_on_selector_all(
-            f"#chart text{kind}",
-            "(all) => all.map((one) => [Number(one.textContent),"
-            f" Number(one.getAttribute('{attribute}'))])",
-        )
+        pair = f"[Number(one.textContent), Number(one.getAttribute('{attribute}'))]"
+        script = f"(all) => all.map((one) => {pair})"
+        result = page.eval_on_selector_all(f"#chart text{kind}", script)
         return np.polyfit(*np.array(result).T, 1)
 
     def drawn():
@@ -82,13 +78,9 @@ def test_points_are_drawn_where_their_numbers_are(visit, file):
         ]
 
     def expected():
-        (x, y), curve = (
-            (ticks("x", ":not([class])"), ticks("y", ".number")),
-            list(curves_of(page).values())[-1],
-        )
-        return [
-            (np.polyval(x, x_line), np.polyval(y, y_line) - 4) for x_line, y_line in places(curve)
-        ]
+        x, y = ticks("x", ":not([class])"), ticks("y", ".number")
+        curve = list(curves_of(page).values())[-1]
+        return [(np.polyval(x, rate), np.polyval(y, value) - 4) for rate, value in places(curve)]
 
     assert np.abs(np.array(drawn()) - expected()).max() < 1
 
@@ -141,16 +133,13 @@ def test_a_folded_codec_can_stand_beside_a_point(visit, kodak):
 
 @pytest.mark.slow
 def test_a_published_curve_can_be_shown_and_its_hover_names_the_source(visit, kodak):
-    [vtm] = [
-        record
-        for record in data_of(kodak)["published"]["psnr_db"]
-        if record["name"] == "VTM (CompressAI, published)"
-    ]
+    name = "VTM (CompressAI, published)"
+    [vtm] = [entry for entry in data_of(kodak)["published"]["psnr_db"] if entry["name"] == name]
     page = visit(kodak)
     page.locator("#legend details", has_text="published").locator("summary").click()
-    legend = page.locator("#legend label", has_text="VTM (CompressAI, published)")
+    legend = page.locator("#legend label", has_text=name)
     legend.click()
-    result = curves_of(page)["VTM (CompressAI, published)"]
+    result = curves_of(page)[name]
     assert (result["filled"], result["dashes"]) == (False, "none")
     assert all(curve["filled"] for name, curve in curves_of(page).items() if name[:3] != "VTM")
     caption = page.locator("#curve-caption").inner_text()
@@ -197,10 +186,8 @@ def test_two_settings_are_compared_image_by_image(visit, file, data):
     webp, jpeg = (np.array(data["points"][n]["image_values"]["psnr_db"]) for n in numbers)
     test = stats.ttest_rel(webp, jpeg).confidence_interval(0.95)
     message = page.locator("#finding").inner_text().replace("−", "-")
-    assert (
-        f"PSNR {np.mean(webp - jpeg):+.2f} dB (paired 95 % interval "
-        f"{test.low:+.2f} to {test.high:+.2f})" in message
-    )
+    interval = f"(paired 95 % interval {test.low:+.2f} to {test.high:+.2f})"
+    assert f"PSNR {np.mean(webp - jpeg):+.2f} dB {interval}" in message
     assert f"better in {np.count_nonzero(webp > jpeg)} of 3 images" in message
     page.locator("#image-table thead button", has_text="Δ PSNR").click()
     cells = page.locator("#image-table tbody td:last-child").all_inner_texts()
@@ -246,15 +233,15 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
     assert until(lambda: page.evaluate(focused) == reported, 20)
 
 
+def hex_of(colour):
+    """Return #rrggbb of rgb(1, 2, 3)."""
+    return "#" + "".join(f"{int(part):02x}" for part in colour[4:-1].split(","))
+
+
 def colours(page):
-    """Of text and background, as #rrggbb."""
-    result = page.evaluate(
-        "() => { const {color, backgroundColor} = getComputedStyle(document.body);"
-        " return [color, backgroundColor]; }"
-    )
-    return [
-        "#" + "".join(f"{int(part):02x}" for part in colour[4:-1].split(",")) for colour in result
-    ]
+    """Of text and background."""
+    style = "getComputedStyle(document.body)"
+    return [*map(hex_of, page.evaluate(f"[{style}.color, {style}.backgroundColor]"))]
 
 
 @pytest.mark.parametrize("scheme", quick(["light", "dark"], "dark"))
@@ -288,13 +275,9 @@ def test_the_theme_changes_with_the_readers(visit, file):
     page = visit(file, color_scheme="light")
 
     def stroke():
-        names = [*curves_of(page)]
-        colour = (
-            page.locator("#chart .series")
-            .nth(names.index("JPEG (subsampling 444)"))
-            .evaluate("(one) => getComputedStyle(one).stroke")
-        )
-        return "#" + "".join(f"{int(part):02x}" for part in colour[4:-1].split(","))
+        place = [*curves_of(page)].index("JPEG (subsampling 444)")
+        series = page.locator("#chart .series").nth(place)
+        return hex_of(series.evaluate("(one) => getComputedStyle(one).stroke"))
 
     light = stroke()
     assert contrast(light, "#ffffff") >= 4.5

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from base64 import b64decode
 from html import unescape
@@ -39,6 +38,8 @@ from benchmark.show.page.content import (
     marker_path,
 )
 from benchmark.show.page.document import _values_text
+from support.packs.honest_pack import rewrite
+from support.page.opened import number_of
 from support.page.results import (
     HOSTILE,
     IMAGES,
@@ -50,6 +51,7 @@ from support.page.results import (
     pixels_of,
     run,
 )
+from support.processes import ran
 from support.rows.measured import row, table
 
 
@@ -59,8 +61,7 @@ def results(measured_once, tmp_path):
     shutil.copytree(measured_once.parent / "photos", tmp_path / "photos")
     shutil.copytree(measured_once, tmp_path / "results", ignore=shutil.ignore_patterns("report"))
     for record in tmp_path.glob("results/*/runs/*.json"):  # which names the photographs' folder
-        text = record.read_text().replace(str(measured_once.parent), str(tmp_path))
-        record.write_text(text)
+        rewrite(record, str(measured_once.parent), str(tmp_path), -1)
     return tmp_path / "results"
 
 
@@ -68,9 +69,14 @@ def page_of(results, **options):
     return make_page(results, str(results.parent / "photos"), **options)
 
 
-def rows_of(results):
+def store_of(results):
     [folder] = [path.parent for path in results.glob("*/per_image")]
-    return [record for record in Store(folder).table().rows(named=True) if record["status"] == "ok"]
+    return folder
+
+
+def rows_of(results):
+    rows = Store(store_of(results)).table().rows(named=True)
+    return [record for record in rows if record["status"] == "ok"]
 
 
 def pictures_of(page):
@@ -83,18 +89,16 @@ def page(measured_once):
 
 
 def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
-    data, rows = data_of(page), rows_of(measured_once)
-    count = 0
+    data, count = data_of(page), 0
+    rows = {}
+    for record in rows_of(measured_once):
+        label = f"{record['codec']}:{record['variant']}".rstrip(":")
+        setting = f"{record['setting_name']}={record['setting_value']:g}"
+        rows[label, setting, record["image"]] = record
     for point in data["points"]:
         label = data["codecs"][point["codec"]]["label"]
         for index, image in enumerate(point["images"]):
-            [record] = [
-                row
-                for row in rows
-                if (row["image"], f"{row['setting_name']}={row['setting_value']:g}")
-                == (data["images"][image]["name"], point["setting"])
-                and f"{row['codec']}:{row['variant']}".rstrip(":") == label
-            ]
+            record = rows[label, point["setting"], data["images"][image]["name"]]
             assert point["image_bpp"][index] == pytest.approx(record["bpp"], rel=1e-5)
             for column in ("psnr_db", "ms_ssim"):
                 value = point["image_values"][column][index]
@@ -123,10 +127,8 @@ def test_below_a_crop_stand_the_values_that_its_image_has():
 
 def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
     data, rows = data_of(page), rows_of(measured_once)
-    result = re.findall(
-        r'<figure>(?:<a href="([^"]+)">)?<img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"',
-        page.read_text(),
-    )
+    picture = r'<img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"'
+    result = re.findall(rf'<figure>(?:<a href="([^"]+)">)?{picture}', page.read_text())
     parts = [np.asarray(webp_decode(b64decode(text))) for _, text, _ in result]
     assert result[0][0] == ""
     [name] = {unescape(alt).partition(", ")[0] for _, _, alt in result} & set(IMAGES)
@@ -139,28 +141,19 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
         else:
             _, label, setting, opened = map(unquote, unescape(link).split("/"))
             assert opened == name
-            codec = [entry["label"] for entry in data["codecs"]].index(label)
-            [point] = [
-                entry
-                for entry in data["points"]
-                if (entry["codec"], entry["setting"]) == (codec, setting)
-            ]
+            point = data["points"][number_of(data, label, setting)]
             index = [data["images"][number]["name"] for number in point["images"]].index(name)
-            rate = point["image_bpp"][index]
-            rates.append(rate)
+            rates.append(point["image_bpp"][index])
             sha256 = point["pictures"][index][9:73]
         picture = pixels_of(page.parent / "pictures" / f"{sha256}.webp")
         assert np.array_equal(picture[y : y + side, x : x + side], part)
     target_rate = float(re.search(r"at about (\S+) bit per pixel; not", page.read_text())[1])
-    marked = re.findall(r"([\d.]+) bpp \((\S+) %\)", page.read_text())
-    assert {f"{rate:.3f}" for rate in rates if rate_deviation(rate, target_rate)} == {
-        rate for rate, _ in marked
-    }
+    marked = re.findall(r"([\d.]+) bpp \(\S+ %\)", page.read_text())
+    assert {f"{rate:.3f}" for rate in rates if rate_deviation(rate, target_rate)} == {*marked}
 
 
 def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
-    [folder] = [path.parent for path in measured_once.glob("*/per_image")]
-    summary = read_results(measured_once, folder.name, "all", METRICS).summary
+    summary = read_results(measured_once, store_of(measured_once).name, "all", METRICS).summary
     metrics = [Metric.named(name) for name in METRICS]
     points = data_of(page)["points"]
     count = 0
@@ -268,9 +261,8 @@ def test_a_picture_that_has_no_room_says_what_adds_it(results):
     dataset = results.parent / "photos"
     command = f"bench report --dataset {dataset} --page --results {results} --page-images all"
     assert f"`{command}` adds it" in sentence
-    assert not any(
-        isinstance(picture, str) for point in data["points"] for picture in point["pictures"]
-    )
+    pictures = [picture for point in data["points"] for picture in point["pictures"]]
+    assert not any(isinstance(picture, str) for picture in pictures)
     assert not (page.parent / "pictures").exists()
 
 
@@ -333,11 +325,10 @@ def test_a_picture_too_large_for_webp_is_a_png_of_the_same_pixels(tmp_path, coff
 
 
 def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
-    rows_by_stream = {record["stream_sha256"]: record for record in rows_of(results)}
-    [folder] = [path.parent for path in results.glob("*/per_image")]
-    gone, damaged = sorted(rows_by_stream)[:2]
-    (folder / "streams" / gone[:2] / gone).unlink()
-    (folder / "streams" / damaged[:2] / damaged).write_bytes(b"no stream")
+    digests = {record["stream_sha256"] for record in rows_of(results)}
+    gone, damaged = (store_of(results) / "streams" / d[:2] / d for d in sorted(digests)[:2])
+    gone.unlink()
+    damaged.write_bytes(b"no stream")
     data = data_of(page_of(results))
     pictures = [picture for point in data["points"] for picture in point["pictures"]]
     assert sum(isinstance(picture, int) for picture in pictures) == 2
@@ -403,18 +394,12 @@ def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there
 ):
     (tmp_path / "photos").mkdir()
     Image.fromarray(coffee[:192, :256]).save(tmp_path / "photos" / "coffee.png")
-    words = ["--dataset", str(tmp_path / "photos"), "--results", str(tmp_path / "results")]
-    many = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "3"}
+    words = ["--dataset", tmp_path / "photos", "--results", tmp_path / "results"]
     points = ["--points", "ours.q=1,4", "--metrics", "psnr", "--no-table"]
     page = ["report", "--page", "--page-images", "all"]  # however long a busy machine takes
     for command in (["run", "--codecs", "ours:beta=0", *points], page):
-        result = subprocess.run(
-            [sys.executable, "-m", "benchmark", *command, *words],
-            capture_output=True,
-            text=True,
-            env=many,
-            check=False,
-        )
+        program = sys.executable, "-m", "benchmark", *command, *words
+        result = ran(*program, PYTHONPATH=ROOT, OMP_NUM_THREADS=3)
         assert result.returncode == 0, result.stderr
     assert "2 to decode" in result.stderr
     assert "pictures of 2 of 2 streams" in result.stdout

@@ -29,9 +29,8 @@ def test_one_photograph_follows_the_other_the_smallest_first():
     order = order_images(candidates())
     assert [number for _, _, number in order] == [1] * 6 + [2] * 6 + [0] * 6
     assert set(order) == candidates().keys()
-    assert [number for _, _, number in order_images(candidates(), ["a"])][-9:] == (
-        [1] * 3 + [2] * 3 + [0] * 3
-    )
+    behind = [number for _, _, number in order_images(candidates(), ["a"])][-9:]
+    assert behind == [1] * 3 + [2] * 3 + [0] * 3
     assert order_images(candidates(a=(1,)))[0][2] == 2  # with more pictures, though larger
     assert order_images({}) == []
 
@@ -91,27 +90,18 @@ def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
 
 
 def test_seconds_are_those_of_the_row_else_typical_of_the_codec():
-    row = {
-        **row_of("x", 2_000_000, 0.2), "codec": "dirac", "variant": "steps=100", "device": "cpu",
-        "setting_value": 1.0,
-    }  # fmt: skip
-    assert decode_seconds({**row, "decode_seconds": 0.25}, "cpu") == 0.25
-    assert decode_seconds({**row, "decode_seconds": 0.25}, "cuda") != 0.25
-    assert decode_seconds({**row, "decode_seconds": None}, "cpu") > 20
-    user_columns = {"codec": "mine.py:Mine", "variant": "", "decode_seconds": None}
-    assert decode_seconds({**row, **user_columns}, "cpu") == 2
+    row = row_of("x", 2_000_000, 0.2) | {"codec": "dirac", "variant": "steps=100", "device": "cpu"}
+    row |= {"setting_value": 1.0, "decode_seconds": 0.25}
+    assert decode_seconds(row, "cpu") == 0.25
+    assert decode_seconds(row, "cuda") != 0.25
+    row["decode_seconds"] = None
+    assert decode_seconds(row, "cpu") > 20
+    assert decode_seconds(row | {"codec": "mine.py:Mine", "variant": ""}, "cpu") == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [
-        ("all", math.inf), ("14MB", 14_000_000), ("1.5 mb", 1_500_000),
-        *((text, None) for text in ("some", "-1", "3", "", "MB", "3 photographs", "-2MB")),
-    ],
-)  # fmt: skip
-def test_a_size_and_all_are_understood_and_nothing_else(text, limit):
-    if limit is None:
-        with pytest.raises(UsageError, match=r"14MB.* nor 'all'"):
-            parse_limit(text)
-    else:
-        assert parse_limit(text) == limit
+@pytest.mark.parametrize("text", ["some", "-1", "3", "", "MB", "3 photographs", "-2MB"])
+def test_a_size_and_all_are_understood_and_nothing_else(text):
+    limits = [parse_limit(size) for size in ("all", "14MB", "1.5 mb")]
+    assert limits == [math.inf, 14_000_000, 1_500_000]
+    with pytest.raises(UsageError, match=r"14MB.* nor 'all'"):
+        parse_limit(text)

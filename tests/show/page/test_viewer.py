@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmark.rows.store import Store
-from benchmark.spec import CodecSpec, load_codec
+from benchmark.spec import load_codec, parse_codec
 from support.page.opened import click_point, loaded
 from support.page.results import HEIGHT, IMAGES, WIDTH, pixels_of
 
@@ -26,21 +26,15 @@ def shown_pixels(page, pane=0):
         return np.asarray(picture.convert("RGB")).astype(int), x
 
 
-def truth(results, image, codec="webp", setting=40.0):
-    """The source, and what the stored stream decodes to: the codec asked, not the page."""
+def truth(results, image):
+    """The source, and what WebP's stored stream decodes to: the codec asked, not the page."""
     [folder] = [path.parent for path in results.glob("*/per_image")]
     store = Store(folder)
-    name, _, variant = codec.partition(":")
-    [row] = [
-        row
-        for row in store.table().rows(named=True)
-        if (row["image"], row["codec"], row["variant"], row["setting_value"])
-        == (image, name, variant, setting)
-    ]
-    decoded = load_codec(CodecSpec.parse(name, variant)).decode(store.stream(row["stream_sha256"]))
-    return SimpleNamespace(
-        source=pixels_of(results.parent / "photos" / image).astype(int), decoded=decoded.astype(int)
-    )
+    rows = store.table().filter(image=image, codec="webp", setting_value=40.0)
+    [row] = rows.rows(named=True)
+    decoded = load_codec(parse_codec("webp")).decode(store.stream(row["stream_sha256"]))
+    source = pixels_of(results.parent / "photos" / image)
+    return SimpleNamespace(source=source.astype(int), decoded=decoded.astype(int))
 
 
 def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, data):
@@ -49,21 +43,16 @@ def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, da
     assert page.locator("#viewer-title").inner_text() == "WebP quality=40"
     assert page.locator("#panes figcaption strong").first.inner_text() == "WebP quality=40"
     lines = page.locator("#image-table tbody tr").all()
-    result = {
-        line.locator("th").inner_text(): [
-            cell.inner_text() for cell in line.locator("td").all()[:3]
-        ]
-        for line in lines
-    }
-    expected = {
-        data["images"][image]["name"]: [
-            f"{point['image_bpp'][index]:.3f}",
-            f"{point['image_values']['psnr_db'][index]:.2f}",
-            f"{point['image_values']['ms_ssim'][index]:.4f}",
-        ]
-        for index, image in enumerate(point["images"])
-    }
-    assert result == expected
+    values = point["image_values"]
+    names = [data["images"][image]["name"] for image in point["images"]]
+    expected = [
+        [name, f"{bpp:.3f}", f"{psnr:.2f}", f"{ms_ssim:.4f}"]
+        for name, bpp, psnr, ms_ssim in zip(
+            names, point["image_bpp"], values["psnr_db"], values["ms_ssim"], strict=True
+        )
+    ]
+    result = [line.locator("th, td").all_inner_texts()[:4] for line in lines]
+    assert sorted(result) == sorted(expected)
     line = page.locator("#viewer-line")
     values = point["means"]["psnr_db"]["value"], point["means"]["ms_ssim"]["value"]
     assert line.inner_text().split(" · ") == [
@@ -107,10 +96,8 @@ def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, fil
         assert np.array_equal(pixels[40:, : column - near], expected.source[40:, : column - near])
         assert np.array_equal(pixels[40:, column + near :], expected.decoded[40:, column + near :])
         assert not np.array_equal(expected.source, expected.decoded)
-        line = [
-            element.evaluate("(one) => one.style.left") for element in page.locator(".handle").all()
-        ]
-        assert len(set(line)) == 1  # every pane's
+        handles = page.locator(".handle").all()
+        assert len({one.evaluate("(one) => one.style.left") for one in handles}) == 1
 
 
 @pytest.mark.slow

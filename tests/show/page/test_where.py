@@ -16,7 +16,6 @@ from support.processes import until
 
 LUMA = "psnr_y_db"
 REACHES = ([0.2], [0.11, 0.31, 0.7], [0, 0], [], [0.049, 0.051], [900.0, 2.5])
-HEXES = """() => page.where.INFERNO.map(([hex]) => hex)"""
 
 
 def open_maps(page):
@@ -42,21 +41,15 @@ def test_a_map_is_a_grey_picture_of_half_the_size_named_by_what_it_is_of(file, d
     assert [entry["column"] for entry in data["maps"]][-1] == LUMA
 
 
-def test_the_page_and_the_figure_have_one_rule_of_scales(visit, file):
-    page = visit(file)
-    for scale in (MapScale(1.0), MapScale(128.0**2, root=True)):
-        for reaches in filter(None, REACHES):
-            page_end = page.evaluate(
-                "([reaches, root]) => page.where.end(reaches, {root})", [reaches, scale.root]
-            )
-            assert page_end == scale_end(reaches, scale)
-
-
-def test_the_page_and_the_figure_have_the_same_colours(visit, file):
+def test_the_page_and_the_figure_have_one_rule_of_scales_and_the_same_colours(visit, file):
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    hexes = visit(file).evaluate(HEXES)
+    page, end = visit(file), "([reaches, root]) => page.where.end(reaches, {root})"
+    for scale in (MapScale(1.0), MapScale(128.0**2, root=True)):
+        for reaches in filter(None, REACHES):
+            assert page.evaluate(end, [reaches, scale.root]) == scale_end(reaches, scale)
+    hexes = page.evaluate("() => page.where.INFERNO.map(([hex]) => hex)")
     assert hexes == [to_hex(colormaps[COLOURS](place)) for place in np.linspace(0, 1, 10)]
 
 

@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 import re
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -34,6 +32,7 @@ from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_tab
 from benchmark.show.sections import section
 from benchmark.show.table import Table
 from benchmark.spec import parse_codec
+from support.processes import ran
 from support.rows.by_label import anchor, rank_by_bd_rate
 from support.rows.measured import row, table
 
@@ -56,11 +55,8 @@ def measure(folder: Path, coffee: Pixels) -> Path:
     for name, (left, top) in zip(IMAGES, ((0, 0), (160, 100), (330, 190)), strict=True):
         crop = np.ascontiguousarray(coffee[top : top + HEIGHT, left : left + WIDTH])
         Image.fromarray(crop).save(photos / name)
-    run(
-        folder,
-        ",".join((*CODECS, f"{ROOT}/tests/support/codecs/fakes.py:CrashesOnEncode")),
-        expected=1,
-    )
+    failing = f"{ROOT}/tests/support/codecs/fakes.py:CrashesOnEncode"
+    run(folder, ",".join((*CODECS, failing)), expected=1)
     return folder / "results"
 
 
@@ -69,14 +65,8 @@ def run(folder: Path, codecs: str, expected: int = 0) -> None:
     points = [part for point in POINTS for part in ("--points", point)]
     options = ["--dataset", str(folder / "photos"), "--results", str(folder / "results")]
     options += ["--metrics", ",".join(METRICS), "--no-table"]
-    result = subprocess.run(
-        [sys.executable, "-m", "benchmark", "run", "--codecs", codecs, *points, *options],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ["run", "--codecs", codecs, *points, *options]
+    result = ran(sys.executable, "-m", "benchmark", *words, PYTHONPATH=ROOT)
     assert result.returncode == expected, result.stderr
 
 
@@ -85,11 +75,8 @@ def make_page(
 ) -> Path:
     """The page as `bench report --page` writes it, without the figures; returns its path."""
     name = Path(dataset).name
-    [stored_name] = [
-        path.parent.name
-        for path in results.glob("*/per_image")
-        if path.parent.name.startswith(name)
-    ]
+    stored_names = [path.parent.name for path in results.glob("*/per_image")]
+    [stored_name] = [text for text in stored_names if text.startswith(name)]
     stored = read_results(results, stored_name, "all", METRICS, with_streams=True)
     metrics = [Metric.named(metric) for metric in METRICS]
     points = chosen_points(results, published)
@@ -99,22 +86,12 @@ def make_page(
     ranking = rank_by_bd_rate(stored.summary, metrics, "jpeg")
     absent = [*problems(stored.summary, stored.runs), *value_absences(stored.summary, metrics)]
     sections = page_sections(stored.summary, ranking, deltas, means, absent)
-    report = Report(
-        stored,
-        metrics,
-        metrics,
-        sections,
-        deltas,
-        over,
-        ranking,
-        absent=absent,
-        anchor=parse_codec("jpeg"),
-    )
+    tables = metrics, metrics, sections, deltas, over, ranking
+    report = Report(stored, *tables, absent=absent, anchor=parse_codec("jpeg"))
     experiment = Experiment(results, dataset, published=published)
     quiet = nullcontext(lambda state: None)
-    path, _ = write_page(
-        experiment, report, images, False, lambda total: quiet, lambda sentence: None
-    )
+    silent = (lambda total: quiet), (lambda sentence: None)
+    path, _ = write_page(experiment, report, images, False, *silent)
     return Path(path)
 
 
@@ -123,35 +100,22 @@ def make_page_of_sets(path: Path) -> list[float]:
     values = [12.0, 10.5, 14.0, 11.5]
     fid = Metric.named("fid256")
     rows = table([row("jpeg", 10, name, caveat="a trial") for name in ("a", "bb", "ccc", "dddd")])
-    rows = rows.with_columns(
-        fid256=pl.Series(values),
-        fid256_protocol=pl.lit("fid256/x"),
-        fid256_reason=pl.lit(None, pl.String),
-    )
+    columns = {"fid256_protocol": pl.lit("fid256/x"), "fid256_reason": pl.lit(None, pl.String)}
+    rows = rows.with_columns(fid256=pl.Series(values), **columns)
     summary = summarise(rows, {"coding": CODING, fid.column: "fid256/x"})
     [point] = summary.points
     codecs = codecs_table(codec_records(summary), PAGE_CODECS)
     means = Table(("codec", "setting", "FID/256"), (("jpeg", "quality=10", "12.0"),), 2)
+    bodies = {"ranking": (), "bd_rates": ("None.",), "means": (means,), "codecs": (codecs,),
+              "missing": ("Nothing.",)}  # fmt: skip
     content = Content(
-        dataset="sets",
-        title="Sets",
-        headline="One point.",
-        summary=summary,
-        metrics=[fid],
+        dataset="sets", title="Sets", headline="One point.", summary=summary, metrics=[fid],
         legend={"jpeg": legend_entry("jpeg", Style("#000000", "s"))},
         photographs={n: SourcePicture(f"{n}.png", 8, 8, None, "none") for n in point.image_ids},
         pictures={("jpeg", "quality=10", n): DecodedPicture(None, "none") for n in point.image_ids},
-        sections={
-            "ranking": section("ranking", "Ranking"),
-            "bd_rates": section("bd_rates", "BD-rates", "No BD-rates."),
-            "means": section("means", "All points", means),
-            "codecs": section("codecs", "Codecs", codecs),
-            "missing": section("missing", "Failed and left out", "Nothing failed or is left out."),
-        },
-        facts=(),
-        shown_labels=["jpeg"],
-        lead_columns=[fid.column],
-    )
+        sections={name: section(name, name, *body) for name, body in bodies.items()},
+        facts=(), shown_labels=["jpeg"], lead_columns=[fid.column],
+    )  # fmt: skip
     path.write_text(html_text(content))
     return values
 
