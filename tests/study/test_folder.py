@@ -23,11 +23,8 @@ def pixels(path):
 
 
 def digests(folder):
-    return {
-        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder): sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def test_raters_get_no_name_of_a_codec_setting_or_photograph(study):
@@ -51,50 +48,36 @@ def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study
     key = read_key(study)
     (store,) = (Store(path.parent) for path in (measured / "results").glob("*/per_image"))
     rows = {row["cell"]: row for row in store.table().rows(named=True)}
-    pictures = {}
+    trials = [trial for trials in key.lists for trial in trials]
+    shown_sources = {key.pictures[trial.source] for trial in trials}
     for picture in key.pictures:
-        pictures.setdefault(picture.image, {})[picture.stimulus] = picture
         crop = pixels(study / "page" / picture.file)
         assert crop.shape == (96, 96, 3)
-        source = pixels(measured / "photos" / picture.image)
         if picture.stimulus in (SOURCE, WORSE):
             continue
         row = rows[picture.cell]
-        decoded = load_codec(CodecSpec.parse(row["codec"], row["variant"])).decode(
-            store.stream(row["stream_sha256"])
-        )
+        codec = load_codec(CodecSpec.parse(row["codec"], row["variant"]))
+        decoded = codec.decode(store.stream(row["stream_sha256"]))
         windows = np.lib.stride_tricks.sliding_window_view(decoded, (96, 96, 3))[::8, ::8, 0]
-        place = np.argwhere((windows == crop).all(axis=(2, 3, 4)))
-        assert len(place) == 1
-        (top, left) = place[0] * 8
+        ((y, x),) = np.argwhere((windows == crop).all(axis=(2, 3, 4))) * 8
         (original,) = {
-            p.file
-            for p in key.pictures
-            if p.image == picture.image
-            and p.stimulus == SOURCE
-            and any(
-                t.source == key.pictures.index(p) for trial_list in key.lists for t in trial_list
-            )
+            p.file for p in shown_sources if (p.image, p.stimulus) == (picture.image, SOURCE)
         }
-        assert (pixels(study / "page" / original) == source[top : top + 96, left : left + 96]).all()
-    for trials in key.lists:
-        for trial in trials:
-            first_picture, second_picture = (key.pictures[n] for n in (trial.first, trial.second))
-            if trial.better:
-                better_picture = (first_picture, second_picture)[trial.better - 1]
-                assert better_picture.stimulus == SOURCE
-                assert {first_picture.stimulus, second_picture.stimulus} == {SOURCE, WORSE}
-                continue
-            first, second = (key.stimuli[p.stimulus] for p in (first_picture, second_picture))
-            assert first_picture.image == second_picture.image == key.pictures[trial.source].image
-            if first.level == second.level:
-                assert (
-                    1 / MAX_CLOSE_RATIO - 1e-9
-                    <= first_picture.bpp / second_picture.bpp
-                    <= MAX_CLOSE_RATIO + 1e-9
-                )
-            else:
-                assert first.system == second.system
+        source = pixels(measured / "photos" / picture.image)
+        assert (pixels(study / "page" / original) == source[y : y + 96, x : x + 96]).all()
+    for trial in trials:
+        pair = key.pictures[trial.first], key.pictures[trial.second]
+        if trial.better:
+            assert pair[trial.better - 1].stimulus == SOURCE
+            assert {picture.stimulus for picture in pair} == {SOURCE, WORSE}
+            continue
+        assert {picture.image for picture in pair} == {key.pictures[trial.source].image}
+        first, second = (key.stimuli[picture.stimulus] for picture in pair)
+        if first.level == second.level:
+            ratio = max(pair[0].bpp / pair[1].bpp, pair[1].bpp / pair[0].bpp)
+            assert ratio <= MAX_CLOSE_RATIO + 1e-9
+        else:
+            assert first.system == second.system
 
 
 def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path, study, write):

@@ -115,13 +115,10 @@ def test_a_study_answered_by_keys_from_a_disk_survives_a_reload(visit, study, tm
     assert (size["width"], size["height"]) == (96, 96)
     answer(page, by_keys, choices, 4)
     answers = read_answers(saved(page, tmp_path / "answers.json"), key)
-    assert [(trial_answer.trial, trial_answer.choice) for trial_answer in answers.answers] == [
-        *enumerate(choices)
-    ]
+    assert [(one.trial, one.choice) for one in answers.answers] == [*enumerate(choices)]
     assert answers.order == 2
-    assert answers.device.pixel_ratio == 1
-    assert answers.device.screen == (1440, 900)
-    assert not answers.device.touch
+    device = answers.device
+    assert (device.pixel_ratio, device.screen, device.touch) == (1, (1440, 900), False)
     assert all(trial_answer.flips == 1 for trial_answer in answers.answers)
 
 
@@ -184,14 +181,12 @@ def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_ar
     page.wait_for_function("() => state.ready")
     page.keyboard.press("2")
     assert page.locator("#choose2").is_disabled()
-    places = page.eval_on_selector_all(
-        "#pictures img", "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
-    )
+    boxes = "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
+    places = page.eval_on_selector_all("#pictures img", boxes)
     assert len(places) == 3
     assert len(set(places)) == 1
-    visible_image = (
-        "() => state.images.findIndex((one) => getComputedStyle(one).visibility === 'visible')"
-    )
+    is_visible = "(one) => getComputedStyle(one).visibility === 'visible'"
+    visible_image = f"() => state.images.findIndex({is_visible})"
     assert page.evaluate(visible_image) == 1
     page.keyboard.down(" ")
     assert page.evaluate(visible_image) == 0
@@ -233,9 +228,8 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
     assert not report.left_out
     ends = [report.scores.interval(number) for number in range(len(scores))]
     true = scores - scores.mean()
-    assert (
-        np.mean([low < score < high for (low, high), score in zip(ends, true, strict=True)]) >= 0.8
-    )
+    inside = [low < score < high for (low, high), score in zip(ends, true, strict=True)]
+    assert np.mean(inside) >= 0.8
     bits = {rate_change.system: rate_change for rate_change in report.bits}
     assert bits["jpeg2000"].change < 0 < bits["jpeg"].change
     for system, rate_change in bits.items():

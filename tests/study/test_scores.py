@@ -50,10 +50,9 @@ def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
     for seed in COVERED:
         key = key_of(images=8, raters=10, trials_per_rater=40, seed=seed)
         scores = score_votes(collect_votes(key, answers_of(key, seed)), draws=30, seed=seed)
-        ends = [scores.interval(number) for number in range(len(key.stimuli))]
-        coverage += [
-            low <= true <= high for (low, high), true in zip(ends, true_scores(key), strict=True)
-        ]
+        for number, true in enumerate(true_scores(key)):
+            low, high = scores.interval(number)
+            coverage.append(low <= true <= high)
     assert 0.9 <= np.mean(coverage) <= 1
 
 
@@ -64,10 +63,7 @@ def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_rand
     true = true_scores(key)
     clear = np.subtract.outer(true, true) > 0.25  # of neighbours that are nearer, chance decides
     assert (np.subtract.outer(scores.values, scores.values)[clear] > 0).all()
-    bits = {
-        rate_change.system: rate_change
-        for rate_change in equal_preference(vote_set, scores, "middling")
-    }
+    bits = {change.system: change for change in equal_preference(vote_set, scores, "middling")}
     assert bits.keys() == {"good", "poor"}
     for system, rate_change in bits.items():
         true = 100 * (2 ** ((OFFSETS["middling"] - OFFSETS[system]) / 1.1) - 1)
@@ -102,11 +98,8 @@ def test_a_few_draws_that_explode_do_not_decide_an_interval(system):
 def test_three_rates_are_too_few_for_bits():
     key = key_of(rates=(0.25, 0.5, 1.0, 2.0))
     vote_set = collect_votes(key, answers_of(key))
-    vote_set = vote_set._replace(
-        stimuli=tuple(
-            s if s.level != "1 bpp" else Stimulus(s.system, s.level) for s in vote_set.stimuli
-        )
-    )
+    stimuli = (s if s.level != "1 bpp" else Stimulus(s.system, s.level) for s in vote_set.stimuli)
+    vote_set = vote_set._replace(stimuli=tuple(stimuli))
     rate_change = equal_preference(vote_set, score_votes(vote_set, draws=10), "good")[0]
     assert rate_change[:3] == ("middling", None, None)
     assert rate_change.why.startswith("the anchor has 3 of the 4 points that are needed")
@@ -117,10 +110,9 @@ def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_
     vote_set = collect_votes(key, answers_of(key))
     true = true_scores(key)
     values = {
-        (image, n): {"psnr_db": true[n], "lpips_alex": true[n], "ssim": 1.0}
-        for image in range(8)
-        for n in range(len(true))
-    }
+        (image, n): {"psnr_db": score, "lpips_alex": score, "ssim": 1.0}
+        for image in range(8) for n, score in enumerate(true)
+    }  # fmt: skip
     metrics = [Metric.named(name) for name in ("ssim", "lpips", "psnr", "dists")]
     agreement = {entry.name: entry for entry in agreements(vote_set, values, metrics)}
     assert [*agreement] == [PEOPLE, "PSNR (dB)", "SSIM", "LPIPS (AlexNet)"]

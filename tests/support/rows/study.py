@@ -28,11 +28,6 @@ PER_DOUBLING = 1.1  # of a score, of twice the rate: preferred in three of four 
 OFFSETS = {"good": 0.7, "middling": 0.0, "poor": -0.6}  # in scores, at every rate
 
 
-def chance_of(scores, first, second, lapses=LAPSES):
-    """The chances that the first of two stimuli is chosen."""
-    return lapses / 2 + (1 - lapses) / (1 + np.exp(scores[second] - scores[first]))
-
-
 def key_of(images=8, raters=16, trials_per_rater=40, seed=0, rates=RATES):
     """A study of SYSTEMS at some rates on images that all have every stimulus."""
     rng = np.random.default_rng(seed)
@@ -44,16 +39,11 @@ def key_of(images=8, raters=16, trials_per_rater=40, seed=0, rates=RATES):
     for image in range(images):
         for number in (SOURCE, WORSE, *range(len(conditions))):
             place[image, number] = len(pictures)
-            pictures.append(
-                PagePicture(
-                    f"{len(pictures)}.png", f"{image}.png", number, cell=f"{image}/{number}"
-                )
-            )
+            names = f"{len(pictures)}.png", f"{image}.png"
+            pictures.append(PagePicture(*names, number, cell=f"{image}/{number}"))
     bpp = {(image, n): stimuli[n].bpp for image in range(images) for n in range(len(conditions))}
-    lists = []
-    for question_list in question_lists(
-        make_pairs(bpp, conditions, images), raters, trials_per_rater, rng
-    ):
+    pairs, lists = make_pairs(bpp, conditions, images), []
+    for question_list in question_lists(pairs, raters, trials_per_rater, rng):
         trials = [trial(place, pair, swapped) for pair, swapped in question_list]
         catches = [
             Trial(place[n % images, SOURCE], place[n % images, SOURCE], place[n % images, WORSE], 1)
@@ -86,9 +76,10 @@ def simulated(key, number, scores, rng, lapses=LAPSES):
     answers = []
     for place, trial in enumerate(key.lists[number - 1]):
         first, second = (key.pictures[index].stimulus for index in (trial.first, trial.second))
-        chance = chance_of(scores, first, second, lapses)
+        seen = 1 / (1 + np.exp(scores[second] - scores[first]))
         if WORSE in (first, second):  # a known answer is always seen
-            chance = lapses / 2 + (1 - lapses) * (second == WORSE)
+            seen = second == WORSE
+        chance = lapses / 2 + (1 - lapses) * seen
         choice = 1 if rng.random() < chance else 2
         answers.append(TrialAnswer(place, choice, 2000 + 4000 * float(rng.random()), 3))
     screen = Device(1.0, (1440, 900), (1440, 800), False)
