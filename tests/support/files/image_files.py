@@ -47,18 +47,14 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: 
     """A PNG file from the specification alone, `chunks` before the pixels."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
+        checksum = zlib.crc32(name + body)
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = [
-        chunk(b"IHDR", header),
-        *(chunk(extra_chunk[:4], extra_chunk[4:]) for extra_chunk in chunks),
-    ]
-    return b"".join(
-        [b"\x89PNG\r\n\x1a\n", *parts, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
-    )
+    parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header)]
+    parts += [chunk(extra_chunk[:4], extra_chunk[4:]) for extra_chunk in chunks]
+    parts += [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"".join(parts)
 
 
 def tiff_with_tags_last(pixels: Pixels, depths: tuple[int, int, int] = (8, 8, 8)) -> bytes:
@@ -69,19 +65,12 @@ def tiff_with_tags_last(pixels: Pixels, depths: tuple[int, int, int] = (8, 8, 8)
     tags += [(278, height), (279, pixels.size)]
     offset = start + 2 + 12 * len(tags) + 4
     entries = [
-        struct.pack("<HHII", 258, 3, 3, offset)
-        if tag == 258
-        else struct.pack("<HHII", tag, 4, 1, value)
+        struct.pack("<HHII", tag, *((3, 3, offset) if tag == 258 else (4, 1, value)))
         for tag, value in tags
     ]
     listed = struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
-    return (
-        b"II*\0"
-        + struct.pack("<I", start)
-        + pixels.tobytes()
-        + listed
-        + struct.pack("<HHH", *depths)
-    )
+    head = b"II*\0" + struct.pack("<I", start)
+    return head + pixels.tobytes() + listed + struct.pack("<HHH", *depths)
 
 
 def plain_rows(pixels: Pixels) -> bytes:

@@ -36,20 +36,11 @@ CPU = torch.device("cpu")
 LEAST = replace(TINY, attention=False, blocks=1, slices=(TINY.latent,), support_slices=0)
 LAMBDAS = [3.4, 1.2, 0.4, 0.13, 0.05]
 STAGE = {
-    "objective": "multi_rate",
-    "steps": 3,
-    "batch": 2,
-    "crop_px": 64,
-    "learning_rate": 1e-3,
-    "decay_at": 1.0,
-    "lambdas": LAMBDAS,
-}
-REALISM = {
-    **STAGE,
-    "objective": "realism",
-    "gan_per_beta": 0.01,
-    "discriminator_channels": [4, 4, 4, 4],
-}
+    "objective": "multi_rate", "steps": 3, "batch": 2, "crop_px": 64, "learning_rate": 1e-3,
+    "decay_at": 1.0, "lambdas": LAMBDAS,
+}  # fmt: skip
+GAN = {"gan_per_beta": 0.01, "discriminator_channels": [4, 4, 4, 4]}
+REALISM = {**STAGE, "objective": "realism", **GAN}
 SINGLE = {**STAGE, "objective": "single_rate", "lambdas": [0.05]}
 
 
@@ -123,10 +114,9 @@ class Toy(Network):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         groups: dict[str, list[nn.Parameter]] = {"prior": [], "rest": [], "quantiles": []}
         for name, weight in self.named_parameters():
-            first, last = name.split(".")[0], name.split(".")[-1]
-            groups[last if last == "quantiles" else first if first == "prior" else "rest"].append(
-                weight
-            )
+            names = name.split(".")
+            is_prior, is_quantile = names[0] == "prior", names[-1] == "quantiles"
+            groups["quantiles" if is_quantile else "prior" if is_prior else "rest"].append(weight)
         return groups
 
     def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
@@ -165,10 +155,7 @@ class ToyRun(TrainingRun):
 
 
 def train_toy(
-    folder: Path,
-    recipe: Recipe,
-    make: Callable[[], Network] = Toy,
-    **options: Any,
+    folder: Path, recipe: Recipe, make: Callable[[], Network] = Toy, **options: Any
 ) -> None:
     """One call of the trainer for a network that `make` makes, on the processor unless said."""
     folder.mkdir(exist_ok=True)
@@ -178,10 +165,8 @@ def train_toy(
 
 def train_in(folder: Path, recipe: Recipe, data: Path, **options: Any) -> str:
     """One call of the trainer for the recipe's own network."""
-    return train(
-        TrainingRun(folder, folder, recipe),
-        TrainingOptions(**{"device": "cpu", "data": (data,), **options}),
-    )
+    training_options = TrainingOptions(**{"device": "cpu", "data": (data,), **options})
+    return train(TrainingRun(folder, folder, recipe), training_options)
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
@@ -190,20 +175,12 @@ def copied(module: nn.Module) -> dict[str, Tensor]:
 
 def differing(first: Any, second: Any, path: str = "") -> list[str]:
     """Where two states are not equal bit for bit."""
+    if isinstance(first, list | tuple):
+        first, second = dict(enumerate(first)), dict(enumerate(second))
     if isinstance(first, dict):
         assert first.keys() == second.keys()
-        return [
-            difference
-            for k in first
-            for difference in differing(first[k], second[k], f"{path}/{k}")
-        ]
-    if isinstance(first, list | tuple):
-        assert len(first) == len(second)
-        return [
-            difference
-            for i, k in enumerate(first)
-            for difference in differing(k, second[i], f"{path}/{i}")
-        ]
+        parts = (differing(first[k], second[k], f"{path}/{k}") for k in first)
+        return [difference for part in parts for difference in part]
     is_equal = torch.equal(first, second) if isinstance(first, Tensor) else first == second
     return [] if is_equal else [path]
 
@@ -228,11 +205,10 @@ def started(folder, script):
     path = folder / "script.py"
     path.write_text(script)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    words, options = [sys.executable, str(path)], {"cwd": folder, "env": environment}
     with (
         (folder / "stderr").open("w") as errors,
-        subprocess.Popen(
-            [sys.executable, str(path)], cwd=folder, env=environment, stderr=errors
-        ) as process,
+        subprocess.Popen(words, stderr=errors, **options) as process,
     ):
         try:
             yield process
@@ -250,17 +226,13 @@ def wait_for_entries(process, journal, count):
 def seen_by(network):
     """What the network takes from here on: (crops, rates, betas, noisy) of each pass."""
     calls = []
-    network.register_forward_pre_hook(
-        lambda _module, inputs, keywords: calls.append(
-            (
-                inputs[0].clone(),
-                inputs[1].rate.levels,
-                inputs[1].realism.levels,
-                keywords.get("noisy", True),
-            )
-        ),
-        with_kwargs=True,
-    )
+
+    def note(_module, inputs, keywords):
+        crops, controls = inputs
+        levels = controls.rate.levels, controls.realism.levels
+        calls.append((crops.clone(), *levels, keywords.get("noisy", True)))
+
+    network.register_forward_pre_hook(note, with_kwargs=True)
     return calls
 
 
