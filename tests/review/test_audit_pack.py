@@ -89,10 +89,8 @@ def test_an_audit_finds_a_changed_picture_a_changed_metric_and_a_changed_rate(
         first, second, third, *_ = rows
         second["psnr_db"] += 1e-5
         third["bpp"] = 0.5
-        shutil.copy(
-            pictures / "pictures" / f"{second['decoded_sha256']}.png",
-            pictures / "pictures" / f"{first['decoded_sha256']}.png",
-        )
+        names = (f"{row['decoded_sha256']}.png" for row in (second, first))
+        shutil.copy(*(pictures / "pictures" / name for name in names))
 
     edit_rows(pictures, edit)
     code, facts = audited(pictures, photos, tmp_path)

@@ -26,11 +26,8 @@ def judged(text, rows, results):
 def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
     rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
     judgement = judged(claim, rows, tmp_path)
-    assert (judgement.verdict, judgement.images, judgement.anchor_source) == (
-        verdict,
-        2,
-        "what was sent",
-    )
+    source = judgement.anchor_source
+    assert (judgement.verdict, judgement.images, source) == (verdict, 2, "what was sent")
     is_reduction = claim.lower().startswith("webp")
     assert judgement.comparison["bd_rate_percent"] == pytest.approx(-50 if is_reduction else 100)
     assert judgement.labels == (("webp", "jpeg") if is_reduction else ("jpeg", "webp"))
@@ -39,11 +36,8 @@ def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
 def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
     Store(tmp_path / "kodak").append(doubling("jpeg", 1.0, dataset="kodak"))
     judgement = judged("webp 50 % fewer bits than jpeg", doubling("webp", 0.5), tmp_path)
-    assert (judgement.verdict, judgement.anchor_source, judgement.labels[1]) == (
-        "yes",
-        str(tmp_path),
-        "",
-    )
+    assert (judgement.verdict, judgement.anchor_source) == ("yes", str(tmp_path))
+    assert judgement.labels[1] == ""
 
 
 @pytest.mark.parametrize(
@@ -56,21 +50,15 @@ def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
 )
 def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, reason, tmp_path):
     judgement = judged(claim, [*doubling("webp", 0.5), *doubling("jpeg", 1.0)], tmp_path)
-    assert (judgement.verdict, judgement.comparison, reason in judgement.reason) == (
-        "unknown",
-        None,
-        True,
-    )
+    assert (judgement.verdict, judgement.comparison) == ("unknown", None)
+    assert reason in judgement.reason
 
 
 def test_rows_of_another_protocol_or_of_other_images_give_no_rate(tmp_path):
     rows = [*doubling("webp", 0.5, coding_protocol="another/1"), *doubling("jpeg", 1.0)]
     judgement = judged("webp 50 % fewer bits than jpeg", rows, tmp_path)
-    assert (judgement.verdict, judgement.comparison, judgement.labels[0]) == (
-        "unknown",
-        None,
-        "webp",
-    )
+    assert (judgement.verdict, judgement.comparison) == ("unknown", None)
+    assert judgement.labels[0] == "webp"
     assert judgement.reason == "the rows follow different coding protocols"
     webp = [{**r, "image": f"z{r['image']}", "image_sha256": r["image_sha256"][::-1]}
             for r in doubling("webp", 0.5)]  # fmt: skip

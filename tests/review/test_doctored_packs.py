@@ -48,13 +48,11 @@ def reviewed(honest, four, tmp_path):
         request = Request(metrics=("psnr", "ssim"), jobs=1)
         arguments = request, str(four), (), tmp_path / "none", USUAL_RULE, NamedCodecs("all"), quiet
         review = review_supplement(pack.close(), tmp_path / "into", *arguments)
-        verdicts = {
-            answer["name"]: answer["verdict"] for answer in review_record(review)["answers"]
-        }
-        wrong = [name for name, verdict in verdicts.items() if verdict == "no"]
+        answers = review_record(review)["answers"]
+        verdicts = {answer["name"]: answer["verdict"] for answer in answers}
+        wrong = ", ".join(sorted(name for name, verdict in verdicts.items() if verdict == "no"))
         among = "alone" if len(codecs) == 1 else "diluted"
-        questions = ", ".join(sorted(wrong))
-        line = edit.__name__.replace("_", " "), among, str(int(review.wrong)), questions
+        line = edit.__name__.replace("_", " "), among, str(int(review.wrong)), wrong
         sys.stdout.write(f"\n| {' | '.join(line)} |")
         return review, verdicts
 

@@ -70,10 +70,9 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
     assert "is damaged" in str(result["decodes"])
     assert str(tmp_path.parent) not in str(result["decodes"])
     values, images = result["numbers"].tables.values()
-    differing = [row for row in values.rows if row[-1] != "0"]
-    assert [row[1:3] for row in differing] == [
-        (second["codec"], f"{second['setting_name']}={second['setting_value']:g}")
-    ]
+    (differing,) = [row for row in values.rows if row[-1] != "0"]
+    setting = f"{second['setting_name']}={second['setting_value']:g}"
+    assert differing[1:3] == (second["codec"], setting)
     assert any(fourth["image"] in row[3] for row in images.rows)
 
 
@@ -97,10 +96,9 @@ def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, re
     assert result["decodes"].verdict == "unknown"
     assert "runs only if --codecs" in result["decodes"].tables["streams"].rows[0][1]
     shutil.rmtree(tmp_path / "into")
-    second_answers = {
-        answer.name: answer for answer in reviewed(author / "code.tar", codecs=HONEST.text).answers
-    }
-    assert second_answers["decodes"].verdict == second_answers["numbers"].verdict == "yes"
+    second = reviewed(author / "code.tar", codecs=HONEST.text)
+    verdicts = {answer.name: answer.verdict for answer in second.answers}
+    assert verdicts["decodes"] == verdicts["numbers"] == "yes"
 
 
 def test_results_of_a_folder_are_read_from_a_pack_alone(author, reviewed, tmp_path):
@@ -127,14 +125,11 @@ def test_pictures_of_declared_sizes_are_scored_and_no_answer_rests_on_their_size
     pictures.rename(tmp_path / "sent" / "p")
     shutil.copy(author / "mine.tar", tmp_path / "sent")
     result = answers(tmp_path / "sent", claims=["Theirs 1 % fewer bits than jpeg"])
-    assert {name: answer.verdict for name, answer in result.items()} == {
-        "decodes": "unknown", "numbers": "yes", "claim": "unknown",
-    }  # fmt: skip
+    verdicts = {name: answer.verdict for name, answer in result.items()}
+    assert verdicts == {"decodes": "unknown", "numbers": "yes", "claim": "unknown"}
     assert "8 of 8 pictures have the recorded pixels" in result["decodes"].sentence
     assert all("the size is declared" in result[name].sentence for name in ("decodes", "claim"))
-    (systems,) = (
-        table.rows for name, table in result["decodes"].tables.items() if name == "streams"
-    )
+    systems = result["decodes"].tables["streams"].rows
     assert {row[0] for row in systems if "the size is declared" in row[1]} == {"Theirs"}
 
 
