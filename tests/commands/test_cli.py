@@ -11,6 +11,7 @@ from benchmark.cli import NAMES
 from benchmark.commands.verb import SPELLINGS
 from conftest import ROOT
 from support.bench.verbs import every_verb
+from support.processes import ran
 from support.quick import quick
 
 
@@ -21,16 +22,10 @@ def test_help_names_every_verb_and_imports_none_of_them():
         "('baselines', 'benchmark.commands.')))));"
         "main()"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    result = ran(sys.executable, "-c", script)
     for name in NAMES:
         assert f" {name} " in result.stdout
-    modules = [
-        "benchmark.commands.options",
-        "benchmark.commands.terminal",
-        "benchmark.commands.verb",
-    ]
+    modules = [f"benchmark.commands.{name}" for name in ("options", "terminal", "verb")]
     assert result.stdout.endswith(f"\n{modules}\n")
 
 
@@ -50,9 +45,7 @@ sys.meta_path.insert(0, Interrupts())
 sys.argv = ["bench", "list"]
 main()
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
+    result = ran(sys.executable, "-c", script)
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "bench: interrupted\n")
 
 
@@ -98,8 +91,7 @@ def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):
     lost.mkdir()
     shell = f'rmdir {lost}; exec "{sys.executable}" -P -m benchmark list'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        ["sh", "-c", shell], cwd=lost, env=environment, capture_output=True, text=True, check=False
-    )
+    options = {"cwd": lost, "env": environment, "text": True, "stderr": subprocess.PIPE}
+    result = subprocess.run(["sh", "-c", shell], check=False, **options)
     assert result.returncode == 2
     assert result.stderr == "bench: the current folder was removed: cd to another folder\n"

@@ -146,3 +146,22 @@ def test_figures_of_a_run_have_the_metrics_that_it_names(work_folder):
     bench("run", *words, "--figures", "bd", code=0)
     table = (work_folder / "results" / "figures" / "bd.csv").read_text().splitlines()
     assert {line.partition(",")[0] for line in table[1:]} == {"psnr_db"}
+
+
+def test_folders_that_verbs_make_are_inside_the_results(work_folder):
+    """Verbs write into the folder of results unless another place is named."""
+    (work_folder / "exp.toml").unlink()
+    words = "--dataset first --metrics psnr"
+    bench(*f"run --codecs jpeg {words} --points jpeg.quality=10,30,50,80".split(), code=0)
+    bench("pack", "export", "mine.tar", "--codecs", "jpeg", "--dataset", "first", code=0)
+    for command, folder in {
+        "audit rows --dataset first": "again",
+        f"review mine.tar {words}": "review",
+        "site --submissions . --metrics psnr": "site",
+        "worker new toy": "contenders",
+        f"figures rd {words}": "figures",
+    }.items():
+        result = bench(*command.split())
+        assert (work_folder / "results" / folder).is_dir(), result.stderr
+    names = {path.name for path in work_folder.iterdir()}
+    assert names == {"first", "more, photos", "results", "mine.tar"}

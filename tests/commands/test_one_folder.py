@@ -36,10 +36,8 @@ def folders(tmp_path_factory):
     webp = [record for record in rows_of("webp", WHOLE, 32.0, **new) if record["setting_value"] < 4]
     webp += rows_of("webp", WHOLE[1:], 32.0, **new)[-23:]
     webp.append(failed("webp", 4, WHOLE[0], "encode", "too large") | new)
-    hidden = [
-        *rows_of("vtm", WHOLE[:6], 39.0, **new),
-        *rows_of("webp", WHOLE, 20.0, fingerprint="old"),
-    ]
+    hidden = rows_of("vtm", WHOLE[:6], 39.0, **new)
+    hidden += rows_of("webp", WHOLE, 20.0, fingerprint="old")
     places = []
     for name, rows in (("whole", [*hidden, *webp]), ("shown", webp)):
         place = tmp_path_factory.mktemp(name)
@@ -71,10 +69,8 @@ def answer(results, words, out):
     printed = output_of(*words.format(out=out).split(), "--results", results)
     if "--json" in words:
         return drop_dynamic(json.loads(printed))
-    return {
-        path.name: [*csv.reader(path.read_text().splitlines())]
-        for path in sorted(out.rglob("*.csv"))
-    }
+    paths = sorted(out.rglob("*.csv"))
+    return {path.name: [*csv.reader(path.read_text().splitlines())] for path in paths}
 
 
 def drop_dynamic(value):
@@ -94,31 +90,30 @@ def test_every_verb_shows_the_same_editions(folders, verb, tmp_path):
 
 
 def test_so_does_every_python_call(folders):
-    first, second = (benchmark.load(results / "set", codecs="vtm,webp") for results in folders)
+    def load(results, codecs):
+        return benchmark.load(results / "set", codecs=codecs)
+
+    first, second = (load(results, "vtm,webp") for results in folders)
     assert first.equals(second)
     assert set(first.loc[first["codec"] == "vtm", "bundled"]) == {True}
     assert set(first.loc[first["codec"] == "webp", "fingerprint"]) == {"new"}
     for call in (
         lambda results: benchmark.summary(results / "set", metrics="psnr"),
         lambda results: benchmark.rank(results / "set", "bpp=.5", metrics="psnr"),
-        lambda results: benchmark.bd_rate(
-            benchmark.load(results / "set", codecs="vtm,jpeg"), "jpeg"
-        ),
+        lambda results: benchmark.bd_rate(load(results, "vtm,jpeg"), "jpeg"),
     ):
         first, second = map(call, folders)
         assert first.equals(second)
 
 
 def test_what_is_not_shown_is_named_with_the_command_that_measures_the_rest(folders):
-    printed = output_of("rank", "--at", "bpp=.5", "--metrics", "psnr", "--results", folders[0])
+    words = "rank", "--at", "bpp=.5", "--metrics", "psnr", "--results"
+    printed, other = (output_of(*words, folder) for folder in folders)
     assert "6 of 24 images" in printed
     assert "bench run --codecs vtm --dataset set" in printed
-    assert "6 of 24 images" not in output_of(
-        "rank", "--at", "bpp=.5", "--metrics", "psnr", "--results", folders[1]
-    )
-    (report,) = json.loads(
-        output_of("report", "--metrics", "psnr", "--json", "--results", folders[0])
-    )
+    assert "6 of 24 images" not in other
+    words = "report", "--metrics", "psnr", "--json", "--results", folders[0]
+    (report,) = json.loads(output_of(*words))
     reasons = {absence["what"]: absence["why"] for absence in report["absent"]}
     assert "6 of 24 images" in reasons["vtm"]
     assert "older build" in reasons["webp"]

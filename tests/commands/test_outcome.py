@@ -1,42 +1,37 @@
-"""Lines below a ranking: what failed, was refused, skipped or is unread, five at most."""
+"""What a run says: how long it takes; below a ranking, what failed, was refused or skipped."""
 
 import json
+
+import pytest
 
 from benchmark.answer import Absent
 from benchmark.commands.outcome import absences
 from benchmark.commands.output import SHOWN_LINES, print_lines
+from benchmark.commands.run import time_sentence
 from benchmark.measure.record import Failure
 from benchmark.metrics.metric import Metric
 from benchmark.rows.store import Store
 from benchmark.show.absences import absent_lines
 from benchmark.show.sections import scale_sentences
 from support.bench.command import bench
+from support.files.noise import noise_images
 from support.rows.bundled_results import copy_bundled_results
 from support.rows.measured import sweep
 
 
 def test_images_refused_for_one_reason_share_a_line():
-    images = [
-        Absent("a.png", "is CMYK"),
-        Absent("b.png", "is empty"),
-        Absent("c.png", "is CMYK"),
-    ]
-    assert absent_lines(absences(refused_images=images)) == [
-        "a.png, c.png: refused: is CMYK", "b.png: refused: is empty"
-    ]  # fmt: skip
+    reasons = {"a.png": "is CMYK", "b.png": "is empty", "c.png": "is CMYK"}
+    lines = absent_lines(absences(refused_images=[Absent(*pair) for pair in reasons.items()]))
+    assert lines == ["a.png, c.png: refused: is CMYK", "b.png: refused: is empty"]
 
 
-def test_files_of_a_folder_that_are_no_pictures_are_counted_by_suffix_in_one_line():
+def test_unread_files_are_counted_by_suffix_and_absent_values_by_column():
     (line,) = absent_lines(absences(unread_files=("IMG_1.HEIC", "IMG_2.heic", "notes.txt")))
     assert line.startswith("2 .heic, 1 .txt: ")
-    assert absences() == []
-
-
-def test_values_that_are_absent_are_counted_by_column_with_the_command():
     missing_values = [{"column": "vif", "cells": 3, "reason": "not computed (`bench rescore`)"}]
-    assert absent_lines(absences(missing_values=missing_values)) == [
-        "vif of 3 cells: no value: not computed (`bench rescore`)"
-    ]
+    (line,) = absent_lines(absences(missing_values=missing_values))
+    assert line == "vif of 3 cells: no value: not computed (`bench rescore`)"
+    assert absences() == []
 
 
 def test_five_lines_are_shown_and_the_number_of_the_others_unless_all_are_asked_for(capsys):
@@ -105,8 +100,7 @@ def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_attributed_to_the
 
 
 def test_random_weights_are_named_below_every_table(tmp_path):
-    random_rows = [{**record, "caveat": "random weights"} for record in sweep("webp")]
-    Store(tmp_path / "set").append([*sweep("jpeg"), *random_rows])
+    Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp", caveat="random weights")])
     options = "--results", tmp_path, "--dataset", "set"
     for words in (
         ("rank", "--at", "bpp=0.5", "--metric", "psnr"),
@@ -116,3 +110,41 @@ def test_random_weights_are_named_below_every_table(tmp_path):
     ):
         output = bench(*words, *options).stdout
         assert "andom weights" in output, (words[0], output)
+
+
+def test_a_long_run_says_days_the_slowest_codec_and_what_is_shorter():
+    sentence = time_sentence({"vtm": 820_000.0, "ours": 14_358.0}, 39_000.0, 2)
+    assert sentence == (
+        "coding takes about 4.8 days, 2 cells at a time, without metrics; 4.7 days of that for "
+        "vtm. To finish sooner: `--part I/116` on 116 such machines, an hour each; "
+        "`--limit 20`, 5.4 h"
+    )
+    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("such machines, an hour each")
+
+
+def test_a_plan_estimates_seconds_by_the_typical_times_of_its_codecs(tmp_path, monkeypatch):
+    """libjpeg at quality 50 takes 9 ms a megapixel, AVIF at crf 34 and speed 1 11.07 s."""
+    monkeypatch.chdir(tmp_path)
+    noise_images(tmp_path / "photos", [(1000, 1000), (1000, 1001), (1000, 1002)])
+    points = "--points", "jpeg.quality=50,avif:speed=1.crf=34"
+    result = bench("plan", "--codecs", "jpeg,avif:speed=1", *points, "--dataset", "photos",
+                 "--jobs", 1, code=0)  # fmt: skip
+    seconds = "coding takes about 33 s, 1 cell at a time, without metrics"
+    assert f"{seconds}; 33 s of that for avif:speed=1" in result.stdout
+    assert "6 cells estimated from typical times" in result.stdout
+
+
+def test_a_known_dataset_is_planned_without_its_images_and_the_program(tmp_path, monkeypatch):
+    """VTM takes 660 s a megapixel at six QPs together; JPEG's seconds are negligible."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = "plan", "--dataset", "clic2020", "--data-dir", tmp_path, "--jobs", 2
+    record = json.loads(bench(*words, "--codecs", "vtm,jpeg", "--json").stdout)
+    pixels = 22_540_456 * 8 / 0.15  # the challenge's limit of bytes is .15 bits per pixel
+    seconds = {entry["codec"]: entry["seconds"] for entry in record["records"]}
+    assert seconds["vtm"] == pytest.approx(330e-6 * pixels, rel=1e-6)
+    output = bench(*words, "--codecs", "vtm,jpeg", "--points", "vtm.qp=47").stdout
+    assert "clic2020: 428 images, not downloaded yet" in output
+    assert "coding takes about 2.5 h" in output
+    result = bench("plan", "--dataset", "flickr2k", "--data-dir", tmp_path, "--codecs", "jpeg")
+    assert (result.returncode, "was not found" in result.stderr) == (2, True)
