@@ -40,10 +40,8 @@ from support.figures.published import FID, KODAK, POINTS, PSNR, RESULTS, kodak_r
 from support.rows.measured import table
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [
-    SHARED / "data" / "published" / "published.csv",
-    SHARED / "data" / "published2" / "published_more.csv",
-]
+FILES = "published/published.csv", "published2/published_more.csv"
+SOURCES = [SHARED / "data" / name for name in FILES]
 needs_sources = pytest.mark.skipif(
     not all(map(Path.exists, SOURCES)), reason="needs ../shared/data/published"
 )

@@ -27,9 +27,7 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?![\w.])")
 PHOTOGRAPHS, CROP = ("astronaut.png", "chelsea.png", "coffee.png"), (60, 40, 444, 296)
 SHELL_CHARACTERS = {*"|&;<>$`\\*?[~"}
-HIDDEN_VARIABLES = re.compile(
-    r"BENCH_|TORCH_HOME|VTM_DIR|BPG_DIR"
-)  # a stranger has set none of them
+HIDDEN_VARIABLES = re.compile(r"BENCH_|TORCH_HOME|VTM_DIR|BPG_DIR")  # a stranger has set none
 
 
 def examples(text: str) -> list[tuple[str, str]]:
@@ -106,9 +104,7 @@ class Session:
         for name in PHOTOGRAPHS:
             with Image.open(package_folder("skimage") / "data" / name) as photograph:
                 photograph.convert("RGB").crop(CROP).save(self.folder / "photos" / name)
-        variables = {
-            name: value for name, value in os.environ.items() if not HIDDEN_VARIABLES.match(name)
-        }
+        variables = {k: v for k, v in os.environ.items() if not HIDDEN_VARIABLES.match(k)}
         nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
         self.environment = variables | nowhere | {
             "PATH": f"{home / 'bin'}{os.pathsep}{variables['PATH']}",

@@ -15,14 +15,8 @@ VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc", "machine"}
 
 def conditions(**changes):
     """Return conditions of a run that stores nothing."""
-    defaults = {
-        "run": "r",
-        "metrics": ("psnr",),
-        "device": "cpu",
-        "flatten": False,
-        "timing": False,
-    }
-    defaults |= {"jobs": 2, "threads": 1, "machine": "driver", "folder": Path("unwritten")}
+    defaults = {"run": "r", "metrics": ("psnr",), "flatten": False, "timing": False, "jobs": 2}
+    defaults |= {"device": "cpu", "threads": 1, "machine": "driver", "folder": Path("unwritten")}
     return RunConditions(**{**defaults, **changes})
 
 

@@ -1,6 +1,7 @@
 """Published numbers, the paper's metrics, and panels and plots of both, for tests of figures."""
 
 import json
+from itertools import product
 
 from benchmark.compare.curve import measured_curves, share_marks
 from benchmark.compare.realism_sweep import PlotAtRate, realism_sweeps
@@ -29,11 +30,9 @@ STYLES = styles([*GROUPED, *(Edition.create(parse_codec(name)) for name in ("jpe
 
 def kodak_rows(codec, images=KODAK, variant="", **columns):
     """Return rows of a codec on Kodak's images."""
-    return [
-        row(codec, q, image, variant=variant, num_bytes=100 * 2**q, **columns)
-        for q in (1, 2, 3, 4)
-        for image in images
-    ]
+    columns |= {"variant": variant}
+    cells = product((1, 2, 3, 4), images)
+    return [row(codec, q, image, num_bytes=100 * 2**q, **columns) for q, image in cells]
 
 
 def panel(metric, dataset, summary, up_to_bpp, points=POINTS):
@@ -49,9 +48,8 @@ def overlaid(summary, names, metrics, dataset, mix=False):
         curves = published_curves(select(POINTS, names), dataset, metric)
         over = overlay(curves, metric, rule, mix).compatible
         panels.append([*measured_curves(summary, metric), *over])
-    return share_marks(panels), styles(
-        {curve.edition for panel_curves in panels for curve in panel_curves}
-    )
+    editions = {curve.edition for panel_curves in panels for curve in panel_curves}
+    return share_marks(panels), styles(editions)
 
 
 def drawn(panels, edition_styles, title="set", anchor=None, **options):
@@ -65,10 +63,7 @@ def clic_plots(rates):
     """Return the published distortion-realism plots of CLIC2020 at some rates."""
     metrics = (PSNR, FID)
     curves = [curve for metric in metrics for curve in panel(metric, "clic2020", None, 2.0)]
-    sweeps = (realism_sweeps(curves, metrics, None, bpp) for bpp in rates)
-    return [
-        PlotAtRate(bpp, tuple(rate_sweeps)) for bpp, rate_sweeps in zip(rates, sweeps, strict=True)
-    ]
+    return [PlotAtRate(bpp, tuple(realism_sweeps(curves, metrics, None, bpp))) for bpp in rates]
 
 
 def from_registry(system, variant, dataset, metric, fields=()):

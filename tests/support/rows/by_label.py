@@ -29,9 +29,8 @@ def rank_by_bd_rate(summary, metrics, label, *args, rule=USUAL_RULE, **options):
 
 
 def curves(summary, metric):
-    return {
-        label_of(entry.spec): points for entry, points in summaries.curves(summary, metric).items()
-    }
+    points_by_edition = summaries.curves(summary, metric)
+    return {label_of(entry.spec): points for entry, points in points_by_edition.items()}
 
 
 def ends(record, kind=""):
@@ -40,6 +39,4 @@ def ends(record, kind=""):
 
 
 def quartiles(record):
-    return tuple(
-        record[f"images_bd_rate_{quartile}_quartile_percent"] for quartile in ("lower", "upper")
-    )
+    return tuple(record[f"images_bd_rate_{end}_quartile_percent"] for end in ("lower", "upper"))

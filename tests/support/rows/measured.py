@@ -25,52 +25,27 @@ def row(codec: str, quality: float, image: str, **columns: Any) -> dict[str, Any
     ids = {f"{name}_protocol": PROTOCOLS[name] for name in metrics}
     num_bytes = columns.get("num_bytes", int(20 * quality + 10 * len(image)))
     filled = {
-        "run": "20250101T000000-aa",
-        "codec": codec,
-        "variant": "",
-        "setting_name": "quality",
-        "setting_value": float(quality),
-        "dataset": "set",
-        "image": image,
-        "image_sha256": hashlib.sha256(image.encode()).hexdigest(),
-        "width_px": WIDTH,
-        "height_px": HEIGHT,
-        "status": "ok",
-        "num_bytes": num_bytes,
-        "bytes_origin": "measured",
-        "bpp": 8 * num_bytes / (WIDTH * HEIGHT),
-        "encode_seconds": 0.2,
-        "decode_seconds": 0.1,
-        "timing": False,
-        "jobs": 2,
-        "threads": 1,
-        "machine": "Some CPU, 2 cores",
-        "device": "cpu",
-        "codec_version": "1.0",
-        "command": "call({quality})",
-        "timed": "one call",
-        "fingerprint": "f" * 64,
-        "revision": 1,
-        "caveat": "",
-        "coding_protocol": PROTOCOLS["coding"],
-        "finished_utc": "2025-01-01T00:00:00.000+00:00",
-        **metrics,
-        **ids,
-        **columns,
-    }
+        "run": "20250101T000000-aa", "finished_utc": "2025-01-01T00:00:00.000+00:00",
+        "codec": codec, "variant": "", "setting_name": "quality", "setting_value": float(quality),
+        "dataset": "set", "image": image, "width_px": WIDTH, "height_px": HEIGHT,
+        "image_sha256": hashlib.sha256(image.encode()).hexdigest(), "status": "ok",
+        "num_bytes": num_bytes, "bytes_origin": "measured", "bpp": 8 * num_bytes / (WIDTH * HEIGHT),
+        "encode_seconds": 0.2, "decode_seconds": 0.1, "timing": False, "timed": "one call",
+        "jobs": 2, "threads": 1, "machine": "Some CPU, 2 cores", "device": "cpu",
+        "codec_version": "1.0", "command": "call({quality})", "fingerprint": "f" * 64,
+        "revision": 1, "caveat": "", "coding_protocol": PROTOCOLS["coding"],
+        **metrics, **ids, **columns,
+    }  # fmt: skip
     parts = [filled[n] for n in ("codec", "variant", "setting_value", "image", "fingerprint")]
     return {"cell": "/".join(map(str, parts)), **filled}
 
 
 def failed(codec: str, quality: float, image: str, stage: str, reason: str) -> dict[str, Any]:
-    nothing = dict.fromkeys(
-        ["num_bytes", "bytes_origin", "bpp", "encode_seconds", "decode_seconds"]
-        + [name for name in PROTOCOLS if name != "coding"]
-        + [f"{name}_protocol" for name in PROTOCOLS if name != "coding"]
-    )
-    return row(codec, quality, image) | nothing | {
-        "status": "failed", "stage": stage, "reason": reason
-    }  # fmt: skip
+    names = ["num_bytes", "bytes_origin", "bpp", "encode_seconds", "decode_seconds"]
+    for name in PROTOCOLS.keys() - {"coding"}:
+        names += [name, f"{name}_protocol"]
+    failure = {"status": "failed", "stage": stage, "reason": reason}
+    return row(codec, quality, image) | dict.fromkeys(names) | failure
 
 
 def change_rows(rows: Sequence[Any], where: Any = None, **columns: Any) -> list[Any]:

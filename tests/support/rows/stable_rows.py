@@ -12,10 +12,7 @@ VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc"}
 
 
 def stable(store):
-    rows = [
-        {k: v for k, v in r.items() if k not in VOLATILE} for r in store.table().rows(named=True)
-    ]
-    return sorted(rows, key=lambda row: row["cell"])
+    return store.table().drop(VOLATILE).sort("cell").rows(named=True)
 
 
 def only_store(results):
@@ -61,10 +58,6 @@ def losses_of(store, earlier_cells):
     if store is None:
         return len(earlier_cells), set()
     cells = store.finished_cells()
-    without_stream = [
-        row
-        for row in store.table().rows(named=True)
-        if row["status"] == "ok" and not store.has_stream(row["stream_sha256"])
-    ]
+    digests = store.table().filter(status="ok")["stream_sha256"]
     lost = len(earlier_cells - cells) + len(unreadable(store)) + len(measured_twice(store))
-    return lost + len(without_stream), cells
+    return lost + sum(not store.has_stream(digest) for digest in digests), cells
