@@ -245,10 +245,10 @@ def test_a_curve_is_below_or_above_another_at_rates_that_both_have():
 def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
     """Entropy tables that are shifted by a row: PSNR to the digit, the rate falls with quality."""
     times = dict(zip(QUALITIES, (84, 33, 12, 4.3, 2.2), strict=False))
-    worse = [
-        record | {"num_bytes": round(times.get(record["setting_value"], 2.2) * record["num_bytes"])}
-        for record in records()
-    ]
+    worse = records()
+    for record in worse:
+        factor = times.get(record["setting_value"], 2.2)
+        record["num_bytes"] = round(factor * record["num_bytes"])
     change = change_of(records(), worse)
     assert change.out_of_reach == tuple(sorted(IMAGES))
     (finding,) = judge([change], parse_margins(""), 0.95)

@@ -25,8 +25,5 @@ def test_sides_differ_in_chroma_tuning_and_caveats_that_both_state():
 
 
 def test_a_caveat_names_all_codecs_that_have_it_once():
-    editions = [
-        edition("jpeg", "", "", "random weights"),
-        edition("webp", "", "", "random weights"),
-    ]
+    editions = [edition(codec, "", "", "random weights") for codec in ("jpeg", "webp")]
     assert caveat_notes([*editions, *editions]) == ["Random weights: jpeg, webp."]

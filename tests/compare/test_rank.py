@@ -167,11 +167,8 @@ def test_the_front_of_a_set_is_that_of_its_means_and_of_no_draw():
             shift = 20 * (weights[record["image"]] - 1 / 9) - 1e-3
             record["psnr_db"] = previous_psnr[record["image"]] + shift
     remaining_rows = [record for record in rows if record["setting_value"] != 35]
-    result, expected = (
-        records_at(codec_rows, "bpp=.4", PSNR, budget="set")["webp"]
-        for codec_rows in (rows, remaining_rows)
-    )
-    assert result["psnr_db"] == expected["psnr_db"]
+    results = [records_at(r, "bpp=.4", PSNR, budget="set")["webp"] for r in (rows, remaining_rows)]
+    assert results[0]["psnr_db"] == results[1]["psnr_db"]
 
 
 @pytest.mark.parametrize("budget", ["image", "set"])
@@ -196,11 +193,9 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
 @pytest.mark.parametrize("target", ["bpp=.3", "psnr=30"])
 def test_two_settings_that_code_alike_are_one(budget, target):
     copied_rows = [row | {"setting_value": 90.0} for row in WEBP if row["setting_value"] == 20]
-    single_result, double_result = (
-        records_at(rows, target, PSNR, LPIPS, budget=budget)
-        for rows in (WEBP, [*WEBP, *copied_rows])
-    )
-    (first,), (second,) = single_result.values(), double_result.values()
+    options = {"budget": budget}
+    first = records_at(WEBP, target, PSNR, LPIPS, **options)["webp"]
+    second = records_at([*WEBP, *copied_rows], target, PSNR, LPIPS, **options)["webp"]
     assert second["rank"] == 1
     for name in ("bpp", "psnr_db", "lpips_alex"):
         assert (second[name], ends(second, name)) == (first[name], ends(first, name))
@@ -554,10 +549,8 @@ def test_after_a_search_a_setting_that_meets_the_target_counts_as_it_is(budget):
 
 def published_curve(system, metric, points, protocol, variant=""):
     edition = published_edition(system, variant)
-    points = (
-        CurvePoint(bpp, value, "", "table", 24, protocol, "bpp/reported", "a paper")
-        for bpp, value in points
-    )
+    source = "", "table", 24, protocol, "bpp/reported", "a paper"
+    points = (CurvePoint(bpp, value, *source) for bpp, value in points)
     return Curve(metric, edition, edition.facts.title, tuple(points))
 
 

@@ -72,17 +72,15 @@ def test_points_are_drawn_where_their_numbers_are(visit, file):
         series = page.locator("#chart .series").last
         boxes = [marker.bounding_box() for marker in series.locator(".marker").all()]
         chart_x, chart_y = (page.locator("#chart").bounding_box()[name] for name in "xy")
-        return [
-            (box["x"] + box["width"] / 2 - chart_x, box["y"] + box["height"] / 2 - chart_y)
-            for box in boxes
-        ]
+        middles = [(b["x"] + b["width"] / 2, b["y"] + b["height"] / 2) for b in boxes]
+        return np.array(middles) - (chart_x, chart_y)
 
     def expected():
         x, y = ticks("x", ":not([class])"), ticks("y", ".number")
         curve = list(curves_of(page).values())[-1]
         return [(np.polyval(x, rate), np.polyval(y, value) - 4) for rate, value in places(curve)]
 
-    assert np.abs(np.array(drawn()) - expected()).max() < 1
+    assert np.abs(drawn() - expected()).max() < 1
 
 
 @pytest.fixture(scope="module")
