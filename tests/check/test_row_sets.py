@@ -44,18 +44,19 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
 
 
 def test_two_places_are_compared_on_a_single_dataset(tmp_path):
-    pair_folder = results(tmp_path / "both", "kodak", "clic")
-    kodak_folder = results(tmp_path / "one", "kodak")
-    foreign_folder = results(tmp_path / "other", "folder-x")
-    places = [str(pair_folder), str(kodak_folder), str(foreign_folder), str(pair_folder)]
-    result = read_two_row_sets(places[0], places[1], "")  # the one that they share
-    assert [rows.folder for rows in result] == [pair_folder / "kodak", kodak_folder / "kodak"]
-    result = read_two_row_sets(places[1], places[2], "")  # each has one, whatever its name
-    assert [rows.folder for rows in result] == [kodak_folder / "kodak", foreign_folder / "folder-x"]
-    result = read_two_row_sets(places[0], places[0], "clic")  # asked for by name
-    assert [rows.folder for rows in result] == [pair_folder / "clic"] * 2
+    def folders(first, second, dataset=""):
+        row_sets = read_two_row_sets(str(first), str(second), str(dataset))
+        return [rows.folder for rows in row_sets]
+
+    both = results(tmp_path / "both", "kodak", "clic")
+    one, other = results(tmp_path / "one", "kodak"), results(tmp_path / "other", "folder-x")
+    assert folders(both, one) == [both / "kodak", one / "kodak"]  # the one that they share
+    assert folders(one, other) == [one / "kodak", other / "folder-x"]  # each has one
+    assert folders(both, both, "clic") == [both / "clic"] * 2  # asked for by name
     with pytest.raises(UsageError, match="--dataset"):
-        read_two_row_sets(places[0], places[3], "")
+        folders(both, both)
+    with pytest.raises(UsageError, match="not of clic"):
+        folders(both, one, "clic")
     Image.new("RGB", (8, 8), "teal").save(photos := tmp_path / "x.png")
     (tmp_path / "photos").mkdir()
     photos = photos.rename(tmp_path / "photos" / "x.png")
@@ -65,12 +66,8 @@ def test_two_places_are_compared_on_a_single_dataset(tmp_path):
         rows = [row("jpeg", 5, "x.png", image_sha256=sha256)]
         Store(tmp_path / place / "photos-1a2b3c").append(rows)
         Store(tmp_path / place / "kodak").append(sweep("jpeg"))
-    result = read_two_row_sets(str(tmp_path / "p"), str(tmp_path / "q"), str(photos.parent))
-    assert [rows.folder for rows in result] == [
-        tmp_path / place / "photos-1a2b3c" for place in "pq"
-    ]
-    with pytest.raises(UsageError, match="not of clic"):
-        read_two_row_sets(places[0], places[1], "clic")
+    expected = [tmp_path / place / "photos-1a2b3c" for place in "pq"]
+    assert folders(tmp_path / "p", tmp_path / "q", photos.parent) == expected
 
 
 def test_only_bundled_rows_are_replaced_by_another_build_measured_here(tmp_path):
@@ -125,9 +122,8 @@ def test_a_baseline_of_some_codecs_has_only_these_and_drafts_are_not_listed(tmp_
 
 def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
     variants = ("", "optimize=1", "subsampling=444")
-    Store(tmp_path / "set").append(
-        [row for text in variants for row in sweep("jpeg", variant=text)]
-    )
+    rows = [row for text in variants for row in sweep("jpeg", variant=text)]
+    Store(tmp_path / "set").append(rows)
     output_of("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "one" / "set").table()
     assert set(rows["variant"].to_list()) == {"optimize=1"}
@@ -157,10 +153,7 @@ def test_a_baseline_is_written_only_inside_its_results(tmp_path):
         Store(tmp_path / name / "set").append(sweep("jpeg"))
     (tmp_path / "linked" / "baselines").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "taken" / "baselines").write_text("no folder")
-    for name, message in (
-        ("linked", "leads out of"),
-        ("taken", "cannot be written: Not a directory"),
-    ):
+    for name, message in (("linked", "leads out of"), ("taken", "cannot be written: Not a dir")):
         with pytest.raises(StoreError, match=message):
             save_baseline(tmp_path / name, "v1", ["set"])
     assert not list((tmp_path / "elsewhere").iterdir())
