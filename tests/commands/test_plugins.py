@@ -65,10 +65,8 @@ def bench(tmp_path_factory, photo):
     ))  # fmt: skip
     Image.fromarray(photo[:64, :64]).save(site / "tiny" / "a.png")
     broken = {"__init__.py": "", "codec.py": "import no_such_package\n"}
-    points = (
-        "[rdrbench.codecs]\nbroken = worn.codec:Worn\ngone = worn.gone:Gone\njpeg = worn.codec:J\n"
-    )
-    install(site, "worn", broken, points)
+    names = "broken = worn.codec:Worn", "gone = worn.gone:Gone", "jpeg = worn.codec:J"
+    install(site, "worn", broken, "\n".join(["[rdrbench.codecs]", *names, ""]))
     work = tmp_path_factory.mktemp("work")
 
     def run(*words: str, code: int = 0) -> str:
@@ -85,9 +83,9 @@ def bench(tmp_path_factory, photo):
 
 
 def test_plugins_are_listed_with_their_package_and_what_is_broken(bench):
-    kinds = {group["kind"]: group["records"] for group in json.loads(bench("list", "--json"))}
     listed = {
-        kind: {record["name"]: record for record in records} for kind, records in kinds.items()
+        group["kind"]: {record["name"]: record for record in group["records"]}
+        for group in json.loads(bench("list", "--json"))
     }
     tiny, broken = listed["codecs"]["tiny"], listed["codecs"]["broken"]
     assert (tiny["state"], tiny["title"]) == ("ready", "of tiny 1.2")
@@ -104,7 +102,5 @@ def test_plugins_are_measured_and_start_no_code_unless_named(bench):
     assert "worn.codec of worn 1.2 cannot be imported" in bench("run", "--codecs", "broken", code=2)
     message = bench("run", "--codecs", "tinny", "--dataset", "squares", code=2)
     assert "Did you mean 'tiny'?" in message
-    (bench.site / "tiny" / "codec.py").write_text(
-        "raise SystemExit('code of a plugin was started')\n"
-    )
+    (bench.site / "tiny" / "codec.py").write_text("raise SystemExit('a plugin was started')\n")
     assert "tiny" in bench("report", "--dataset", "squares", "--metrics", "psnr")

@@ -89,9 +89,8 @@ def json_value(value):
 
 @pytest.mark.parametrize("words", QUESTIONS)
 def test_the_command_and_the_call_give_the_same_records(words):
-    output = json.loads(
-        output_of(*words.split(), "--json", "--dataset", "kodak", "--results", KODAK.parent)
-    )
+    words_of_rows = *words.split(), "--dataset", "kodak", "--results", KODAK.parent
+    output = json.loads(output_of(*words_of_rows, "--json"))
     frame = QUESTIONS[words]()
     records = [{k: json_value(v) for k, v in row.items()} for row in frame.to_dict("records")]
     assert records == output["records"]
@@ -102,11 +101,9 @@ def test_the_command_and_the_call_give_the_same_records(words):
 
 @pytest.mark.parametrize("words", OTHER_QUESTIONS, ids=lambda words: re.sub(r" \S*/\S*", "", words))
 def test_the_command_prints_the_answer_of_the_function(words):
-    replies, outcome = json.loads(output_of(*words.split(), "--json")), OTHER_QUESTIONS[words]()
-    answers = outcome if isinstance(outcome, list) else [outcome]
-    for reply, answer in zip(
-        replies if isinstance(replies, list) else [replies], answers, strict=True
-    ):
+    replies, answers = json.loads(output_of(*words.split(), "--json")), OTHER_QUESTIONS[words]()
+    replies, answers = (v if isinstance(v, list) else [v] for v in (replies, answers))
+    for reply, answer in zip(replies, answers, strict=True):
         expected = json.loads(json.dumps([*answer.records], default=str))
         assert reply["records"] == expected
         first, answer_line = (text.splitlines()[:1] for text in (reply["summary"], answer.summary))
@@ -122,9 +119,8 @@ def work_folder(tmp_path_factory):
     results = place / "measured"
     words = MEASURED.replace("measured", str(results))
     bench(*f"run {words} --metrics psnr".split(), code=0)
-    bench(
-        "pack", "export", place / "measured.tar", "--codecs", "jpeg", "--results", results, code=0
-    )
+    pack = "pack", "export", place / "measured.tar", "--codecs", "jpeg"
+    bench(*pack, "--results", results, code=0)
     (place / "packs").mkdir()
     shutil.copy(place / "measured.tar", place / "packs")
     return place
@@ -147,14 +143,11 @@ def test_a_verb_that_works_prints_json_alone(work_folder, monkeypatch, words):
 
 
 def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
-    flags = {
-        path: param.is_flag
-        for path, command in every_verb()
-        for param in command.params
-        if "--json" in param.opts
-    }
-    assert all(flags.values())
-    examples = {**QUESTIONS, **OTHER_QUESTIONS, **WORK_COMMANDS}
-    assert {
-        path for path in flags if not any(example.startswith(path) for example in examples)
-    } == TESTED_ELSEWHERE
+    flags = set()
+    for path, command in every_verb():
+        for param in (param for param in command.params if "--json" in param.opts):
+            assert param.is_flag
+            flags.add(path)
+    examples = [*QUESTIONS, *OTHER_QUESTIONS, *WORK_COMMANDS]
+    untried = {path for path in flags if not any(words.startswith(path) for words in examples)}
+    assert untried == TESTED_ELSEWHERE

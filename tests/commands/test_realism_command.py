@@ -72,12 +72,16 @@ def summarise(results):
 
 
 def set_values(results):
-    summary = summarise(results)
     return {
         (label_of(point.edition.spec), str(point.setting), name): point.means[name].value
-        for point in summary.points
+        for point in summarise(results).points
         for name in METRICS[1:]
     }
+
+
+def rates_of(results, codec):
+    points = summarise(results).points
+    return [point.bpp for point in points if point.edition.spec.name == codec]
 
 
 def test_a_run_killed_and_resumed_gives_the_same_sets(finished_results, photographs, tmp_path):
@@ -101,16 +105,16 @@ def test_a_report_has_sets_with_intervals(finished_results):
     figures = {path.stem for path in report.glob("*.png")}
     assert "psnr_db" in figures
     assert not figures & {"fd_alex", "fd_squeeze"}, "few images: no figure"
-    with (report / "means.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert all(
-        float(row["fd_alex_low"]) < float(row["fd_alex"]) < float(row["fd_alex_high"])
-        for row in rows
+    means, rates = (
+        list(csv.DictReader((report / f"{name}.csv").read_text().splitlines()))
+        for name in ("means", "bd_rate")
     )
-    assert {row["fd_alex_few"] for row in rows} == {"True"}
+    for row in means:
+        low, value, high = (float(row[f"fd_alex{end}"]) for end in ("_low", "", "_high"))
+        assert low < value < high
+        assert row["fd_alex_few"] == "True"
     assert "‡ Over fewer than 50 images" in (report / "means.md").read_text()
-    with (report / "bd_rate.csv").open() as file:
-        few = {row["metric"]: row["few"] for row in csv.DictReader(file)}
+    few = {row["metric"]: row["few"] for row in rates}
     assert few == {"psnr_db": "False", "fd_alex": "True", "fd_squeeze": "True"}
 
 
@@ -120,11 +124,7 @@ def test_with_a_small_image_both_metrics_cover_the_others(finished_results, phot
         shutil.copytree(old, new)
     effect_noise((24, 16), 50).convert("RGB").save(more_photos / "small.png")
     bench(*run_words(more_photos, results))
-    rates = [
-        point.bpp
-        for point in summarise(finished_results).points
-        if label_of(point.edition.spec) == "webp"
-    ]
+    rates = rates_of(finished_results, "webp")
     metrics, rate = ("--metrics", "fd_squeeze,psnr"), f"{np.mean(rates[:2]):.3g}"
     words = ("rank", *metrics, "--budget", "set", "--at", f"bpp={rate}", "--at", "fd_squeeze=300")
     rankings = (
@@ -140,12 +140,7 @@ def test_with_a_small_image_both_metrics_cover_the_others(finished_results, phot
     output = bench("rank", "--metrics", "psnr,fd_squeeze", *words[3:7], "--results", results).stdout
     reason = f"no codec has values for all compared images at bpp={rate}"
     assert f"FD (SqueezeNet): {reason}" in output
-    csv_texts = []
-    jpeg_rates = [
-        point.bpp
-        for point in summarise(finished_results).points
-        if label_of(point.edition.spec) == "jpeg"
-    ]
+    csv_texts, jpeg_rates = [], rates_of(finished_results, "jpeg")
     bpp = f"{np.sqrt(max(rates[0], jpeg_rates[0]) * min(rates[-1], jpeg_rates[-1])):.3g}"
     for folder in (finished_results, results):
         bench("figures", "realism", *metrics, "--bpp", bpp, "--results", folder, "--out", folder)

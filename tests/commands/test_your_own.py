@@ -34,10 +34,8 @@ def work_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", quick(SHOWN, "A dataset"))
 def test_a_recipe_runs_as_written(name, work_folder):
-    files = re.findall(
-        r"^`([\w/.]+)`:\n\n```python\n(.*?)```", SECTIONS[name], re.DOTALL | re.MULTILINE
-    )
-    ((path, source),) = files
+    block = r"^`([\w/.]+)`:\n\n```python\n(.*?)```"
+    ((path, source),) = re.findall(block, SECTIONS[name], re.DOTALL | re.MULTILINE)
     assert len(source.splitlines()) <= MAX_LINES
     (work_folder / path).write_text(source)
     (commands,) = re.findall(r"```sh\n(.*?)```", SECTIONS[name], re.DOTALL)
@@ -76,16 +74,12 @@ def test_the_model_runs_as_written(work_folder):
         save(small_network("bmshj2018-hyperprior", 3.0**number), work_folder / f"{number}.pth")
     zoo_codec = "compressai:model=bmshj2018-hyperprior:checkpoint=1.pth,2.pth,3.pth"
     words = f"run --codecs ./mine.py:Mine,{zoo_codec} --dataset . --limit 1 --metrics psnr --json"
-    result = bench(*words.split(), code=0)
-    points = json.loads(result.stdout)["summary"]
+    points = json.loads(bench(*words.split(), code=0).stdout)["summary"]
     user_points, zoo = (
         [point for point in points if name in point["codec"]] for name in ("Mine", "compressai")
     )
-    assert [point["setting"] for point in user_points] == [
-        "lambda=0.0018",
-        "lambda=0.0067",
-        "lambda=0.025",
-    ]
+    settings = [point["setting"] for point in user_points]
+    assert settings == [f"lambda={value}" for value in (0.0018, 0.0067, 0.025)]
     assert [point["psnr_db"] for point in user_points] == [point["psnr_db"] for point in zoo]
     rates = [point["bpp"] for point in user_points]
     assert rates == sorted(rates)
