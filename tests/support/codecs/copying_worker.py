@@ -44,12 +44,8 @@ def contender(folder: Path, script: str = SCRIPT, **fields: str) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "copy_worker.py").write_text(script)
     (folder / "rdrbench_worker.py").write_text(HELPER)
-    keys = {
-        "name": "'Copy'",
-        "script": "'copy_worker.py'",
-        "python": f"'{sys.executable}'",
-        **fields,
-    }
+    keys = {"name": "'Copy'", "script": "'copy_worker.py'", "python": f"'{sys.executable}'"}
+    keys |= fields
     (folder / "copy.toml").write_text("".join(f"{key} = {text}\n" for key, text in keys.items()))
     return folder / "copy.toml"
 

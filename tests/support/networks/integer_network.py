@@ -47,11 +47,8 @@ def network(sizes=TINY) -> CRDRNetwork:
 
 def path_of(model, tables, fractional_bits=None, **options) -> EntropyPath:
     """Return the path of a checkpoint that holds these tables and fractional bits."""
-    all_tables = {
-        **tables,
-        **fractional_bit_tables(fractional_bits or default_fractional_bits(model)),
-    }
-    return EntropyPath(model, all_tables, **options)
+    bits = fractional_bits or default_fractional_bits(model)
+    return EntropyPath(model, {**tables, **fractional_bit_tables(bits)}, **options)
 
 
 def latents(count: int, sizes=TINY, seed: int = 1) -> torch.Tensor:
@@ -88,6 +85,4 @@ def _followed(path, hyper, symbols_by_means):
 
 
 def same(first, second) -> bool:
-    return all(
-        torch.equal(tensor, counterpart) for tensor, counterpart in zip(first, second, strict=True)
-    )
+    return all(torch.equal(*pair) for pair in zip(first, second, strict=True))

@@ -16,15 +16,9 @@ WIDTHS = (8, 12)
 QUALITY = Setting("quality", 1)
 DEVIATION = 3.0  # of the latent
 CARD = Card(
-    architecture="compressai",
-    config=ZooSizes(HYPERPRIOR, WIDTHS, 0.01),
-    training_data="no photographs",
-    steps=7,
-    crops=56,
-    command="bench train",
-    commit="0" * 40,
-    measured={"sample_bpp": 0.5},
-)
+    "compressai", ZooSizes(HYPERPRIOR, WIDTHS, 0.01), "no photographs", steps=7, crops=56,
+    command="bench train", commit="0" * 40, measured={"sample_bpp": 0.5},
+)  # fmt: skip
 
 
 def wrapped(model: str = HYPERPRIOR, seed: int = 1) -> ZooNetwork:

@@ -130,9 +130,7 @@ class _Graph:
 
     def __init__(self) -> None:
         self._operations: list[tuple[Any, Any, Any, Any]] = []
-        self._changed: list[
-            tuple[Tensor, Tensor]
-        ] = []  # while it is recorded, with the values before
+        self._changed: list[tuple[Tensor, Tensor]] = []  # while recorded, with the values before
 
     @classmethod
     @contextmanager
@@ -150,10 +148,8 @@ class _Graph:
 
     def note(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func._schema.is_mutable:
-            operands = _leaves((args, kwargs))
-            self._changed += [
-                (operand, operand.clone()) for operand in operands if isinstance(operand, Tensor)
-            ]
+            leaves = _leaves((args, kwargs))
+            self._changed += [(leaf, leaf.clone()) for leaf in leaves if isinstance(leaf, Tensor)]
         result = func(*args, **kwargs)
         self._operations.append((func, args, kwargs, result))
         return result

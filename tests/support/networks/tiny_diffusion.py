@@ -22,19 +22,13 @@ def drawing_network(method: str, base: str) -> DiffusionNetwork:
     codec = BaseCodec(base)
     sweep = codec.codec.sweep[:3]
     values = tuple(float(entry.value) for entry in sweep)
-    config = replace(
-        architecture.sizes["tiny"],
-        base=codec.spec.text,
-        base_fingerprint=codec.fingerprint,
-        setting=sweep[0].name,
-        settings=values,
-    )
+    measured = {"base": codec.spec.text, "base_fingerprint": codec.fingerprint}
+    measured |= {"setting": sweep[0].name, "settings": values}
+    config = replace(architecture.sizes["tiny"], **measured)
     torch.manual_seed(3)
     network = architecture.build(config)
-    crops = torch.cat(
-        [make_images(noise(64, 64, noise_seed), torch.device("cpu")) for noise_seed in (1, 2)]
-    )
-    network.initialise(crops, ())
+    crops = [make_images(noise(64, 64, seed), torch.device("cpu")) for seed in (1, 2)]
+    network.initialise(torch.cat(crops), ())
     for parameter in network.parameters():
         if not parameter.any():  # convolutions that start at zero
             torch.nn.init.normal_(parameter, std=0.05)
