@@ -39,10 +39,11 @@ SPECS = [*(name for name in CODECS if not needs_options(name)), *WITH_OPTIONS]
 # An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
 METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
 DRAWING = ("dirac", "hfd")
-OURS = ("ours", "ours:beta=0:effort=1")
-RANDOM = tuple(spec for spec in SPECS if "weights=random" in spec)
-UNTRAINED = (*OURS, *METHODS, *DRAWING, *RANDOM)
-TRAINED = [spec for spec in SPECS if spec not in UNTRAINED]
+UNTRAINED = (
+    *("ours", "ours:beta=0:effort=1", *METHODS, *DRAWING),
+    *(spec for spec in SPECS if "weights=random" in spec),
+)
+
 STREAMS: dict[str, bytes] = {}
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
 
@@ -109,7 +110,9 @@ def stream(pair: Pair, photo: Pixels, request: pytest.FixtureRequest) -> bytes:
     return STREAMS[spec]
 
 
-over_codecs_with_a_curve = pytest.mark.parametrize("pair", TRAINED, indirect=True)
+over_codecs_with_a_curve = pytest.mark.parametrize(
+    "pair", [spec for spec in SPECS if spec not in UNTRAINED], indirect=True
+)
 
 
 def middle(codec: Codec) -> Setting:
@@ -167,19 +170,14 @@ def ends_and_others(accepts: Between | OneOf) -> tuple[list[Setting], list[Setti
     """Return the first and the last setting that a declaration has, and some next to it."""
     if isinstance(accepts, OneOf):
         ends = sorted(accepts.settings, key=lambda setting: setting.value)
-        step = 1.0
     else:
         ends = [Setting(accepts.name, value) for value in (accepts.lowest, accepts.highest)]
-        step = 1.0 if accepts.whole else 0.01
     first, last = ends[0], ends[-1]
-    invalid_settings = [Setting("other", first.value), first._replace(value=float("nan"))]
-    invalid_settings += [
-        first._replace(value=first.value - step),
-        last._replace(value=last.value + step),
-    ]
-    if isinstance(accepts, OneOf) or accepts.whole:
-        invalid_settings.append(first._replace(value=first.value + 0.5))
-    return [first, last], invalid_settings
+    whole = isinstance(accepts, OneOf) or accepts.whole
+    step = 1.0 if whole else 0.01
+    values = [float("nan"), first.value - step, last.value + step, *[first.value + 0.5] * whole]
+    invalid_settings = [first._replace(value=value) for value in values]
+    return [first, last], [Setting("other", first.value), *invalid_settings]
 
 
 def test_a_codec_takes_the_settings_that_it_declares_and_no_others(pair: Pair, photo: Pixels):
@@ -236,9 +234,8 @@ def test_colours_keep_their_place_and_range(pair: Pair):
         assert np.abs(inside.mean(axis=(0, 1)) - colour).max() < 3
 
 
-@pytest.mark.parametrize("kind", ["grey", "noise"])
-def test_images_of_every_kind_come_back(pair: Pair, photo: Pixels, kind: str):
-    source = photo[:, :, 1:2].repeat(3, axis=2) if kind == "grey" else noise(49, 61)
+def test_a_grey_image_comes_back(pair: Pair, photo: Pixels):
+    source = photo[:, :, 1:2].repeat(3, axis=2)
     data = pair.encoder.encode(source, middle(pair.encoder))
     assert isinstance(data, bytes)
     assert pair.decoder.decode(data).shape == source.shape
@@ -266,16 +263,10 @@ def test_a_view_codes_like_its_copy(pair: Pair, photo: Pixels):
     assert pair.encoder.encode(view, setting) == pair.encoder.encode(view.copy(), setting)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: data[: len(data) // 2],
-        lambda data: b"",
-        lambda data: bytes(200),
-        lambda data: np.random.default_rng(3).bytes(1000),
-    ],
-    ids=["half", "nothing", "zeros", "garbage"],
-)
+@pytest.mark.parametrize("damage", [
+    lambda data: data[: len(data) // 2], lambda data: b"", lambda data: bytes(200),
+    lambda data: np.random.default_rng(3).bytes(1000),
+], ids=["half", "nothing", "zeros", "garbage"])  # fmt: skip
 def test_bytes_that_are_no_stream_are_refused(
     pair: Pair, stream: bytes, damage: Callable[[bytes], bytes]
 ):
@@ -290,15 +281,5 @@ def test_a_stream_of_a_black_image_holds_no_text(pair: Pair):
     runs = re.findall(rb"[A-Za-z0-9 .,:;=/_-]{18,}", data)
     in_rising_order = [list(run) == sorted(run) for run in runs]  # JPEG's Huffman tables
     assert all(in_rising_order)
-    for word in (
-        b"Exif",
-        b"ICC",
-        b"http",
-        b"x264",
-        b"x265",
-        b"Lavc",
-        b"Lavf",
-        b"omment",
-        b"Created",
-    ):
+    for word in b"Exif ICC http x264 x265 Lavc Lavf omment Created".split():
         assert word not in data

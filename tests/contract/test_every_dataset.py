@@ -9,24 +9,19 @@ from benchmark.registry import DATASETS, dataset_opener
 from conftest import SHARED
 from support.files.clic_files import make_clic
 
-BUNDLED = ("sample",)  # with a package; needs no folder
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Folders with all datasets; photographs of published archives are headers only."""
     root = tmp_path_factory.mktemp("data")
-    make_clic(root / "clic2020" / "professional", 250)
-    make_clic(root / "clic2020" / "mobile", 178)
-    make_clic(root / "clic2020-valid", 41)
-    make_clic(root / "clic2021", 60)
-    for name, count in (("2022", 30), ("2022-valid", 30), ("2024", 32), ("2024-valid", 30)):
-        make_clic(root / f"clic{name}", count)
-    make_clic(root / "cid22", 49, (512, 512))
-    make_clic(root / "flickr2k", 2650, (2040, 1356))
-    make_clic(root / "ustc-td", 40, (3840, 2160))
-    make_clic(root / "div2k", 100, (2040, 1356))
-    make_clic(root / "tecnick", 100, (1200, 1200))
+    for name, count, *size in (
+        *(("clic2020/professional", 250), ("clic2020/mobile", 178), ("clic2020-valid", 41)),
+        *(("clic2021", 60), ("clic2022", 30), ("clic2022-valid", 30)),
+        *(("clic2024", 32), ("clic2024-valid", 30), ("cid22", 49, (512, 512))),
+        *(("flickr2k", 2650, (2040, 1356)), ("ustc-td", 40, (3840, 2160))),
+        *(("div2k", 100, (2040, 1356)), ("tecnick", 100, (1200, 1200))),
+    ):
+        make_clic(root / name, count, *size)
     return [SHARED / "data", root]
 
 
@@ -38,7 +33,7 @@ def dataset(request, folders):
         pytest.skip(f"needs ../shared: {missing}")
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if name not in BUNDLED])
+@pytest.mark.parametrize("name", DATASETS.keys() - {"sample"})  # which comes with a package
 def test_an_absent_dataset_is_one_sentence_with_its_remedy(name, tmp_path):
     with pytest.raises(Unavailable) as error:
         dataset_opener(name)([tmp_path, tmp_path / "not a folder"])

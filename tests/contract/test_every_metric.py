@@ -1,7 +1,6 @@
-"""The contracts of image and distribution metrics, over every metric in the registry."""
+"""Contracts of image and distribution metrics and of feature spaces, over all in the registry."""
 
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -15,8 +14,11 @@ from benchmark.rows.schema import metric_columns
 from benchmark.rows.shard import refused_columns
 from conftest import ROOT, SHARED
 from support.metrics.cases import through_jpeg
+from support.networks.inception_files import inception_case, inception_folder, pytorch_fid
+from support.processes import ran
+from support.quick import quick
 
-PROTOCOL = ROOT / "docs" / "protocol.md"
+WEIGHTS = str(SHARED / "data" / "weights")
 NAMES = [*METRICS, *DISTRIBUTION_METRICS]
 IDENTICAL = {  # 0 for distances
     "psnr": np.inf, "psnr_y": np.inf, "psnr_ycbcr": np.inf, "ms_ssim": 1.0, "ssim": 1.0,
@@ -31,13 +33,14 @@ TOLERANCE = {"vmaf": 0.02, "vif": 1e-8, "fsim": 1e-6, "iw_ssim": 1e-6}  # the la
 WITHOUT_DEVICE = "import sys; sys.modules['torch'] = sys.modules['pytorch_fid'] = None\n"
 
 
-@pytest.fixture(params=METRICS)
-def image_metric(request, monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
-    try:
-        return request.param, metric_class(request.param)()
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+@pytest.fixture(scope="module", params=METRICS)
+def image_metric(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_WEIGHTS", WEIGHTS)
+        try:
+            return request.param, metric_class(request.param)()
+        except Unavailable as missing:
+            pytest.skip(str(missing))
 
 
 def feature_sets(seed, distance):
@@ -60,10 +63,7 @@ for name in {NAMES!r}:
     kind = metric_class(name)
     print(name, kind.column, kind.protocol, kind.better, bool(kind.label), sep="|")
 """
-    result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_DEVICE + program],
-        capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    result = ran(sys.executable, "-c", WITHOUT_DEVICE + program, PYTHONPATH=ROOT)
     lines = [line.split("|") for line in result.stdout.splitlines()]
     assert [name for name, *_ in lines] == NAMES
     for _, column, protocol, better, label in lines:
@@ -81,10 +81,8 @@ def test_no_two_metrics_share_a_column_or_a_protocol_id():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_documentation_defines_every_column(name):
-    kind, text = metric_class(name), PROTOCOL.read_text()
-    (line,) = [
-        line for line in text.splitlines() if re.match(rf"\|[^|]*`{kind.column}`[^|]*\|", line)
-    ]
+    kind, text = metric_class(name), (ROOT / "docs" / "protocol.md").read_text()
+    (line,) = re.findall(rf"^\|[^|\n]*`{kind.column}`[^|\n]*\|.*$", text, re.MULTILINE)
     assert (f"`{kind.protocol}`" if name in METRICS else f"`{kind.space}`") in line
 
 
@@ -120,16 +118,14 @@ DEGENERATE = {name: np.uint8(plane)[..., None].repeat(3, 2) for name, plane in _
 
 @pytest.mark.parametrize("name", DEGENERATE)
 @pytest.mark.filterwarnings("ignore")
-def test_a_degenerate_picture_has_a_value_or_a_reason(name, image_metric):
+def test_a_degenerate_picture_has_a_value_or_a_reason(name, image_metric, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", WEIGHTS)
     metric, kind = image_metric[0], type(image_metric[1])
     source, scorer = DEGENERATE[name], Scorer([metric], "cpu")
     noise = np.random.default_rng(0).integers(0, 256, source.shape).astype(np.uint8)
     for number, decoded in enumerate((source.copy(), 255 - source, noise, source // 2)):
-        pair = (
-            HashedImage(name, source),
-            HashedImage(f"{name} {number}", np.ascontiguousarray(decoded)),
-        )
-        scores = scorer.score(*pair, [metric])
+        decoded_image = HashedImage(f"{name} {number}", np.ascontiguousarray(decoded))
+        scores = scorer.score(HashedImage(name, source), decoded_image, [metric])
         value, _, reason = map(scores.columns.get, metric_columns(kind.column))
         assert not scores.failed
         assert not refused_columns({kind.column: value})
@@ -155,13 +151,19 @@ def test_a_metric_that_raises_is_null_with_the_reason(name, part, coffee, monkey
     assert scores.columns["psnr_y_db"] > 10
 
 
-def test_a_source_is_prepared_once_for_many_images(image_metric, coffee):
+def test_a_source_is_prepared_once_for_many_images_and_only_read_as_they_are(image_metric, coffee):
     _, metric = image_metric
     source = np.ascontiguousarray(coffee[:192, :208])
+    source.setflags(write=False)
     prepared = metric.prepare(source)
     for quality in (10, 60, 10):
-        decoded = through_jpeg(source, quality)
+        decoded = through_jpeg(source, quality).copy()
+        decoded_copy = decoded.copy()
         assert metric.compare(prepared, decoded) == metric.compare(metric.prepare(source), decoded)
+        assert np.array_equal(decoded, decoded_copy)
+    for cropped in (coffee[:192, :207], coffee[:208, :192]):
+        with pytest.raises(ValueError, match="shapes differ"):
+            metric.compare(prepared, np.ascontiguousarray(cropped))
 
 
 def test_a_metric_without_reference_sees_the_decoded_image_alone(image_metric, coffee):
@@ -183,42 +185,19 @@ def test_source_and_decoded_image_may_change_places(image_metric, coffee):
     assert values[0] == pytest.approx(values[1], rel=2e-5)
 
 
-def test_images_of_other_shapes_are_refused(image_metric, coffee):
-    _, metric = image_metric
-    prepared = metric.prepare(np.ascontiguousarray(coffee[:192, :208]))
-    for cropped in (coffee[:192, :207], coffee[:208, :192]):
-        with pytest.raises(ValueError, match="shapes differ"):
-            metric.compare(prepared, np.ascontiguousarray(cropped))
-
-
-def test_a_source_and_its_decoded_image_are_only_read(image_metric, coffee):
-    _, metric = image_metric
-    source, decoded = (
-        np.ascontiguousarray(coffee[:192, :208]),
-        through_jpeg(coffee, 20)[:192, :208].copy(),
-    )
-    decoded_copy = decoded.copy()
-    source.setflags(write=False)
-    metric.compare(metric.prepare(source), decoded)
-    assert np.array_equal(decoded, decoded_copy)
-
-
 def test_a_distribution_metric_names_a_space_of_the_registry(distribution_metric):
     assert distribution_metric.space in FEATURE_SPACES
     assert distribution_metric.min_images >= 2
 
 
 def test_sets_further_apart_have_a_worse_value(distribution_metric):
-    identical, near, far = (
+    values = [
         distribution_metric.reduce(*feature_sets(5, distance)).value for distance in (0, 0.3, 0.9)
-    )
-    worse = (
-        [far, near, identical] if distribution_metric.better == "lower" else [identical, near, far]
-    )
-    assert worse == sorted(worse, reverse=True)
-    assert worse[0] != worse[-1]
+    ]
+    assert values == sorted(values, reverse=distribution_metric.better == "higher")
+    assert values[0] != values[-1]
     if has_influence(type(distribution_metric)):  # others count patches, and may count as many
-        assert len(set(worse)) == 3
+        assert len(set(values)) == 3
 
 
 def test_influences_add_up_to_nothing_and_follow_the_images_order(distribution_metric):
@@ -236,12 +215,60 @@ def test_influences_add_up_to_nothing_and_follow_the_images_order(distribution_m
 
 def test_sets_that_do_not_fit_and_sets_too_small_are_refused(distribution_metric):
     reference, decoded = feature_sets(7, 0.4)
-    for misfit in (
-        decoded[:-1],
-        [image[:-1] for image in decoded],
-        [image[:, :-1] for image in decoded],
-    ):
+    fewer_patches, narrower = (
+        [image[place] for image in decoded] for place in (np.s_[:-1], np.s_[:, :-1])
+    )
+    for misfit in (decoded[:-1], fewer_patches, narrower):
         with pytest.raises(ValueError, match="differ in shape"):
             distribution_metric.reduce(reference, misfit)
     with pytest.raises(NotMeasurable):
         distribution_metric.reduce([reference[0][:1]], [decoded[0][:1]])
+
+
+__all__ = ["inception_folder", "pytorch_fid"]  # fixtures
+
+
+@pytest.fixture(params=quick(FEATURE_SPACES, *FEATURE_SPACES.keys() - {"inception256_tf"}))
+def space(request, monkeypatch):
+    if request.param.startswith("inception256"):  # its weights are not part of the checkout
+        inception_case(request, monkeypatch)
+        return metric_class(request.param)()
+    monkeypatch.setenv("BENCH_WEIGHTS", WEIGHTS)
+    try:
+        return metric_class(request.param)()
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.parametrize("name", FEATURE_SPACES)
+def test_the_class_says_column_protocol_and_patches_and_the_documentation_has_a_line(name):
+    kind = metric_class(name)
+    assert kind.column.endswith("_patches")
+    assert re.fullmatch(r"[a-z0-9-]+/[A-Za-z0-9.-]+", kind.protocol)
+    assert kind.patch_count(1, 1) == 0
+    assert kind.patch_count(2000, 2000) > kind.patch_count(1000, 1000) > 0
+    lines = (ROOT / "docs" / "protocol.md").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"| `{kind.column}` |")]
+    assert f"`{kind.protocol}`" in line
+
+
+def test_every_space_has_a_metric_and_no_two_share_a_column():
+    kinds = [metric_class(name) for name in FEATURE_SPACES]
+    assert len({kind.column for kind in kinds}) == len({kind.protocol for kind in kinds})
+    assert len({kind.column for kind in kinds}) == len(kinds)
+    assert {metric_class(name).space for name in DISTRIBUTION_METRICS} == set(FEATURE_SPACES)
+
+
+def test_an_image_has_a_finite_vector_of_float32_for_each_patch_it_counts(space, coffee):
+    result = space.features(coffee)
+    assert result.dtype == np.float32
+    assert len(result) == type(space).patch_count(*coffee.shape[:2]) == 3
+    assert np.isfinite(result).all()
+    assert np.ptp(result, axis=0).max() > 0
+    second_result = space.features(coffee.copy())
+    np.testing.assert_allclose(second_result, result, atol=1e-5 * np.abs(result).max())
+
+
+def test_an_image_without_a_patch_is_a_reason_with_its_size(space):
+    with pytest.raises(NotMeasurable, match="this image has 20 x 10"):
+        space.features(np.zeros((10, 20, 3), np.uint8))
