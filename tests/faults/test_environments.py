@@ -5,8 +5,9 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -82,20 +83,19 @@ def prepare(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
+def run_well(words: Sequence[object], **options: Any) -> None:
+    """Run a command, which has to end well."""
+    result = subprocess.run(words, check=False, capture_output=True, timeout=300, **options)
+    assert result.returncode == 0, result
+    assert b"Traceback" not in result.stdout + result.stderr
+
+
 def outcome(folder: Path, environment: str = "") -> dict[str, bytes]:
     variables = {**os.environ, **VARIABLES.get(environment, {})}
     shell = SHELLS.get(environment, '"$@"')
     for command in COMMANDS:
-        result = subprocess.run(
-            ["bash", "-c", shell, "sh", BENCH, *command],
-            check=False,
-            cwd=folder,
-            env={name: value for name, value in variables.items() if value is not None},
-            capture_output=True,
-            timeout=300,
-        )
-        assert result.returncode == 0, result
-        assert b"Traceback" not in result.stdout + result.stderr
+        words = ["bash", "-c", shell, "sh", BENCH, *command]
+        run_well(words, cwd=folder, env={k: v for k, v in variables.items() if v is not None})
     [report] = folder.glob("results/*/report")
     assert (report / "page.html").exists()
     return {name: (report / name).read_bytes() for name in COMPARED}
@@ -127,13 +127,5 @@ def test_folders_may_have_any_name(tmp_path, expected, name):
 @pytest.mark.parametrize("way", PYTHON)
 def test_python_may_be_started_in_any_way(tmp_path, way):
     arguments, text = PYTHON[way]
-    result = subprocess.run(
-        [sys.executable, *arguments],
-        check=False,
-        cwd=prepare(tmp_path, {"script.py": CODE}),
-        input=text.encode(),
-        capture_output=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result
-    assert b"Traceback" not in result.stderr
+    folder = prepare(tmp_path, {"script.py": CODE})
+    run_well([sys.executable, *arguments], cwd=folder, input=text.encode())

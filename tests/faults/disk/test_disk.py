@@ -11,7 +11,7 @@ from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import effect_noise, noise_images
 from support.processes import ran
-from support.rows.stable_rows import losses_of, stable
+from support.rows.stable_rows import losses_of, only_store, stable
 
 HONEST = f"{FAKES}:Honest"
 
@@ -40,11 +40,6 @@ def expected(images, tmp_path_factory):
     results = tmp_path_factory.mktemp("whole")
     assert bench(*run_words(images, results)).returncode == 0
     return stable(only_store(results))
-
-
-def only_store(results):
-    (folder,) = results.iterdir()
-    return Store(folder)
 
 
 @contextmanager
@@ -85,7 +80,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_r
             assert ran(*larger).returncode == 0
             stored = len(cells)
             ended = ran(*words(*run_words(images, results, *slow)))
-            store = only_store(results)
+            (store,) = map(Store, results.iterdir())
             lost, cells = losses_of(store, cells)
             assert lost == 0
             grown += len(cells) > stored
@@ -103,9 +98,10 @@ def test_files_that_may_not_grow_end_the_run_in_a_sentence(images, expected, tmp
     results = tmp_path / "results"
     ended = ran("prlimit", "--fsize=20000", *words(*run_words(images, results)))
     assert one_sentence(ended, "File too large"), ended.stderr
-    assert losses_of(only_store(results), set())[0] == 0
+    (store,) = map(Store, results.iterdir())
+    assert losses_of(store, set())[0] == 0
     assert bench(*run_words(images, results)).returncode == 0
-    assert stable(only_store(results)) == expected
+    assert stable(store) == expected
 
 
 @pytest.mark.slow

@@ -17,8 +17,6 @@ from support.files.noise import noise_images
 from support.processes import ran, until
 from support.rows.stable_rows import losses_of, stable
 
-PAUSE_SECONDS = 1.05  # of each cell: its row is stored as soon as it is there
-
 
 @pytest.fixture
 def images(tmp_path, kills):
@@ -28,7 +26,7 @@ def images(tmp_path, kills):
 
 
 def command(images, results):
-    codec = f"{FAKES}:Honest:pause={PAUSE_SECONDS}"
+    codec = f"{FAKES}:Honest:pause=1.05"  # each row is stored as soon as it is there
     return [
         *(sys.executable, "-m", "benchmark", "run", "--codecs", codec, "--dataset", str(images)),
         *("--metrics", "psnr", "--results", str(results), "--jobs", "2", "--json"),

@@ -200,9 +200,8 @@ def test_a_process_on_a_node_ends_with_its_raylet():
         "end_with_raylet(os.getppid()); print(os.getpid(), flush=True); time.sleep(400)"
     )
     raylet = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}]).wait()"
-    with subprocess.Popen(
-        [sys.executable, "-c", raylet], stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, "-c", raylet]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         process_id = int(process.stdout.readline())
         assert is_running(process_id)
         process.kill()

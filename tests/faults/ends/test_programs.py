@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from benchmark.rows.store import Store
 from support.codecs.files import FAKES
 from support.files.noise import noise_images
 from support.processes import ran, running
 from support.quick import quick
+from support.rows.stable_rows import only_store
 
 # Shell scripts as encoders: $1 is the source, $2 the stream, {mark} a number of seconds by which a
 # process that is left is recognised. The decoder is `cp` of a PNG.
@@ -42,9 +42,6 @@ FLOODS = {
 }
 
 
-SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it ends by itself
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     return noise_images(tmp_path_factory.mktemp("images") / "photos", [(24, 20)])
@@ -56,18 +53,13 @@ def codec(folder, name, script, mark):
     label = name.replace(" ", "-")
     return (
         rf"command:name={label}:encode=sh {path} {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1:"
-        f"timeout_seconds={SECONDS[name not in MISBEHAVING]}"
+        f"timeout_seconds={2.0 if name in MISBEHAVING else 120.0}"
     )
 
 
 def bench_run(codecs, images, results, *options):
     words = ["run", "--codecs", ",".join(codecs), "--dataset", str(images), "--metrics", "psnr"]
     return ran(sys.executable, "-m", "benchmark", *words, "--results", results, "--json", *options)
-
-
-def rows_of(results):
-    (folder,) = results.iterdir()
-    return Store(folder).table().rows(named=True)
 
 
 @pytest.mark.slow
@@ -80,7 +72,7 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(images, t
     result = bench_run([*codecs, f"{FAKES}:Honest"], images, tmp_path / "results")
     assert result.returncode == 1
     assert running(mark) == []
-    rows = rows_of(tmp_path / "results")
+    rows = only_store(tmp_path / "results").table().rows(named=True)
     assert [row["status"] for row in rows if not row["variant"]] == ["ok"] * 3
     by_name = {row["variant"].partition(":name=")[2].partition(":")[0]: row for row in rows}
     by_name = {name: by_name[name.replace(" ", "-")] for name in programs}
@@ -136,10 +128,10 @@ def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
 def test_native_code_that_crashes_is_a_failed_row_with_its_signal(cause, images, tmp_path):
     """SIGKILL is what the kernel sends where memory runs out."""
     result = bench_run([f"{FAKES}:DiesOnDecode:how={cause}"], images, tmp_path / "results")
-    rows = {row["setting_value"]: row for row in rows_of(tmp_path / "results")}
+    table = only_store(tmp_path / "results").table()
     assert result.returncode == 1
-    states = {step: row["status"] for step, row in rows.items()}
+    states = dict(table.select("setting_value", "status").rows())
     assert states == {64.0: "ok", 16.0: "failed", 1.0: "ok"}
     expected = "MemoryError" if cause == "memory" else f"was killed by {cause}"
-    assert expected in rows[16.0]["reason"]
+    assert expected in table.filter(status="failed")["reason"].item()
     assert hasattr(signal, cause) or cause == "memory"

@@ -18,9 +18,7 @@ from faults.fuzzing.target import Target
 
 SUM_AT, SUM_BYTES = 148, 8  # of a tar's header
 SMALL_PIXELS = 1 << 16  # a photograph of few bytes may have; 2^24 would take a second each
-STREAM = b"a stream of raw"
 MAX_PICTURE_BYTES = 2048
-PNG_PIXELS = 8 * MAX_DEFLATE_RATIO * MAX_PICTURE_BYTES  # of one bit each
 
 
 def tar(folder: Path) -> Target:
@@ -91,15 +89,7 @@ def card(folder: Path) -> Target:
 
 def photograph(folder: Path) -> Target:
     """A photograph of any of the formats that are read."""
-    return _photographs()
 
-
-def tiff(folder: Path) -> Target:
-    """A photograph in TIFF."""
-    return _photographs()
-
-
-def _photographs() -> Target:
     def parse(data: bytes) -> int:
         with patch.object(image, "SMALL_PIXELS", SMALL_PIXELS):
             height, width, channels = image.decode_image("a.png", data).pixels.shape
@@ -111,6 +101,9 @@ def _photographs() -> Target:
     return Target(parse, png_summed, (ImageRefused,), max_pixels, 512 << 20, MAX_PICTURE_BYTES)
 
 
+tiff = photograph
+
+
 def decoded_png(folder: Path) -> Target:
     """A PNG that a decoder wrote, read by what runs such programs."""
     place = folder / "decoded.png"
@@ -120,7 +113,8 @@ def decoded_png(folder: Path) -> Target:
         height, width, _ = read_png(place).shape
         return height * width
 
-    return Target(parse, png_summed, (ImageRefused,), PNG_PIXELS, 256 << 20, MAX_PICTURE_BYTES)
+    max_pixels = 8 * MAX_DEFLATE_RATIO * MAX_PICTURE_BYTES  # of one bit each
+    return Target(parse, png_summed, (ImageRefused,), max_pixels, 256 << 20, MAX_PICTURE_BYTES)
 
 
 def png_summed(data: bytes) -> bytes:

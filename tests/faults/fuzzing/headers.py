@@ -1,6 +1,7 @@
 """Parsers that need no network: containers, maps, tiles, symbols, and formats of pictures."""
 
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,14 @@ def sign(data: bytes) -> bytes:
     return data[:-2] + container.checksum(data[:-2])
 
 
-def crdr_header(folder: Path) -> Target:
-    """The container with the controls of CRDR, and all that follows from its header."""
-    return _container(CRDRControlBlock())
+def _header(folder: Path, block: Any) -> Target:
+    """The container of a network with such controls, and all that follows from its header."""
+    return _container(block())
 
 
-def plain_header(folder: Path) -> Target:
-    """The container of a network without controls: Charm, ELIC, HiFiC, PQ-MIM."""
-    return _container(container.ControlBlock())
-
-
-def single_header(folder: Path) -> Target:
-    """The container of a network with one control: IVR, Multi-Realism."""
-    return _container(SingleControl(BETA_GRID))
+crdr_header = partial(_header, block=CRDRControlBlock)
+plain_header = partial(_header, block=container.ControlBlock)  # Charm, ELIC, HiFiC, PQ-MIM
+single_header = partial(_header, block=partial(SingleControl, BETA_GRID))  # IVR, Multi-Realism
 
 
 def _container(block: Any) -> Target:
@@ -83,22 +79,15 @@ def symbols(folder: Path) -> Target:
     def parse(data: bytes) -> int:
         counts = [number % MAX_SYMBOLS for number in data[:2].ljust(2, b"\0")]
         decoder = SymbolDecoder(data[2:])
-        symbol_array = decoder.take(DISTRIBUTIONS, _rows(counts[0]))
-        symbol_list = decoder.take_each(_frequencies(counts[1]))
+        symbol_array = decoder.take(DISTRIBUTIONS, np.arange(counts[0]) % len(TABLE))
+        places = np.arange(counts[1]) % len(FREQUENCIES)
+        symbol_list = decoder.take_each(FREQUENCIES[places])
         decoder.finish()
         if symbol_array.shape != (counts[0],) or len(symbol_list) != counts[1]:
             raise AssertionError("another number of symbols than asked for")
         return 0
 
     return Target(parse)
-
-
-def _rows(count: int) -> Any:
-    return np.arange(count) % len(TABLE)
-
-
-def _frequencies(count: int) -> Any:
-    return FREQUENCIES[np.arange(count) % len(FREQUENCIES)]
 
 
 def zoo_header(folder: Path) -> Target:

@@ -27,8 +27,8 @@ from support.networks.tiny_diffusion import write_drawing
 from support.networks.zoo import write_hyperprior
 
 MAX_PIXELS = 1 << 14
+_bounded = partial(Target, max_pixels=MAX_PIXELS, max_input_bytes=2048)
 BEFORE_ID = len(MAGIC) + 1
-MAX_INPUT_BYTES = 2048
 
 
 def ours(folder: Path) -> Target:
@@ -51,9 +51,7 @@ def hyperprior(folder: Path) -> Target:
     def mend(data: bytes) -> bytes:
         return quality + data[1:]  # the quality, of which there is one
 
-    return Target(
-        _decode(codec, claimed_pixels), mend, max_pixels=MAX_PIXELS, max_input_bytes=MAX_INPUT_BYTES
-    )
+    return _bounded(_decode(codec, claimed_pixels), mend)
 
 
 def _method(folder: Path, name: str, options: str = "") -> Target:
@@ -92,13 +90,7 @@ def _ours(codec: Codec, architecture: str, card: Card) -> Target:
         return sign(data[:BEFORE_ID] + identity + data[BEFORE_ID + CHECKPOINT_BYTES :])
 
     valid_stream = bytes([MEND]) + codec.encode(noise(24, 32), codec.sweep[0])
-    return Target(
-        _decode(codec, claimed_pixels),
-        mend,
-        max_pixels=MAX_PIXELS,
-        max_input_bytes=MAX_INPUT_BYTES,
-        inputs=(valid_stream,),
-    )
+    return _bounded(_decode(codec, claimed_pixels), mend, inputs=(valid_stream,))
 
 
 def _decode(codec: Codec, claimed_pixels: Callable[[bytes], int]) -> Callable[[bytes], int]:

@@ -6,10 +6,8 @@ import json
 import numpy as np
 from PIL import Image
 
-from benchmark.rows.store import Store
 from support.bench.command import bench
-
-PROFILE = bytes(128) + b"a profile that nobody can read" * 20
+from support.rows.stable_rows import only_store
 
 
 def noise(width, height, seed=0):
@@ -23,15 +21,10 @@ def encode(image, form="PNG", **options):
     return stream.getvalue()
 
 
-def turned_png(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return encode(noise(9, 5, 7), "PNG", exif=exif)
-
-
 def measured_files():
     """Return content and (width, height) of files to be measured, by name."""
-    palette = noise(12, 11, 2).quantize(16)
+    palette, turned = noise(12, 11, 2).quantize(16), Image.Exif()
+    turned[0x0112] = 6
     return {
         "1x1.png": (encode(noise(1, 1, 3)), (1, 1)),
         "1x77.png": (encode(noise(1, 77, 4)), (1, 77)),
@@ -41,8 +34,8 @@ def measured_files():
         "palette.png": (encode(palette), (12, 11)),
         "grey.png": (encode(noise(13, 12, 8).convert("L")), (13, 12)),
         "opaque.png": (encode(noise(14, 13, 9).convert("RGBA")), (14, 13)),
-        "turned.png": (turned_png(6), (5, 9)),
-        "profile.png": (encode(noise(15, 14, 10), icc_profile=PROFILE), (15, 14)),
+        "turned.png": (encode(noise(9, 5, 7), exif=turned), (5, 9)),
+        "profile.png": (encode(noise(15, 14, 10), icc_profile=b"nothing" * 99), (15, 14)),
         "photo.jpg": (encode(noise(16, 15, 11), "JPEG", quality=80), (16, 15)),
         "a/same name.png": (encode(noise(17, 16, 12)), (17, 16)),
         "b/same name.png": (encode(noise(17, 16, 13)), (17, 16)),
@@ -62,28 +55,19 @@ def refused_files():
     }
 
 
-def bench_run(images, results, codecs, *options):
-    words = ("run", "--codecs", codecs, "--dataset", images, "--metrics", "psnr")
-    return bench(*words, "--results", results, "--json", *options)
-
-
-def rows_of(results):
-    (folder,) = results.iterdir()
-    return Store(folder).table().rows(named=True)
-
-
 def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path):
     folder, good, bad = tmp_path / "odd", measured_files(), refused_files()
     for name, (content, _) in {**good, **bad}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    codecs, points = "raw,jpeg,webp", ("--points", "jpeg.quality=90", "--points", "webp.quality=90")
-    result = bench_run(folder, tmp_path / "results", codecs, *points)
+    words = ("run", "--codecs", "raw,jpeg,webp", "--dataset", folder, "--metrics", "psnr", "--json")
+    points = ("--points", "jpeg.quality=90", "--points", "webp.quality=90")
+    result = bench(*words, *points, "--results", tmp_path / "results")
     reported = json.loads(result.stdout)
     assert result.returncode == 0, "refused images are left out"
     assert reported["failed"] == []
     by_image = {}
-    for row in rows_of(tmp_path / "results"):
+    for row in only_store(tmp_path / "results").table().rows(named=True):
         by_image.setdefault(row["image"], []).append(row)
         assert (row["width_px"], row["height_px"]) == good[row["image"]][1]
         assert row["status"] == "ok"

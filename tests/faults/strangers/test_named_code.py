@@ -11,17 +11,13 @@ import pytest
 from benchmark.api.codec import decoded
 from benchmark.errors import Unavailable
 from benchmark.rows.codecs import NamedCodecs
-from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, refers_to_code
 from support.bench.command import bench
 from support.files.noise import noise_images
 from support.quick import quick
+from support.rows.stable_rows import only_store
 
 SHOT = "PWNED"
-PYTHON = f"""
-from pathlib import Path
-Path({SHOT!r}).touch()
-"""
 COPY = "command:decode=cp {in} {out}:encode=cp {in} {out}:values=1"
 CODE = {
     "command": (
@@ -47,13 +43,12 @@ def run(results, codecs="jpeg", points="jpeg.quality=30,50", *options):
         "run", "--codecs", codecs, "--dataset", "photos", "--points", points,
         "--metrics", "psnr", "--jobs", 1, "--results", results, *options, code=0,
     )  # fmt: skip
-    (folder,) = (path.parent for path in results.glob("*/per_image"))
-    return Store(folder)
+    return only_store(results)
 
 
 def naming(work, kind):
     """Measure with jpeg, then claim another codec in one of the two rows; its stream stays."""
-    (work / "stranger.py").write_text(PYTHON)
+    (work / "stranger.py").write_text(f"from pathlib import Path\nPath({SHOT!r}).touch()\n")
     worker = f"name = 'Stranger'\nscript = 'stranger.py'\npython = {sys.executable!r}\n"
     (work / "stranger.toml").write_text(worker)
     store = run(work / "mine")
@@ -101,15 +96,11 @@ def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work,
 
 
 @pytest.mark.parametrize("kind", ["command", "file"])
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("rescore", "--dataset", "photos", "--metrics", "psnr,ssim", "--results", "mine"),
-        ("export", "images", "--dataset", "photos", "--results", "mine", "--to", "out"),
-        ("audit", "decode", "mine"),
-    ],
-    ids=lambda words: words[0],
-)
+@pytest.mark.parametrize("words", [
+    ("rescore", "--dataset", "photos", "--metrics", "psnr,ssim", "--results", "mine"),
+    ("export", "images", "--dataset", "photos", "--results", "mine", "--to", "out"),
+    ("audit", "decode", "mine"),
+], ids=lambda words: words[0])  # fmt: skip
 def test_what_the_command_names_in_full_runs(work, kind, words):
     naming(work, kind)
     bench(*words, "--codecs", CodecSpec.parse(*CODE[kind]).text)

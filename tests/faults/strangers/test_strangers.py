@@ -1,6 +1,5 @@
 """Packs and checkpoints from strangers: no code runs, nothing grows or is written elsewhere."""
 
-import io
 import tarfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from benchmark.rows.packs.pack import MAX_ROWS_BYTES, open_pack
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec, load_codec
 from support.codecs.files import keep, sources_in
+from support.files.hostile_files import tar_of
 from support.files.noise import noise_images
 from support.packs.honest_pack import edit_rows
 
@@ -51,13 +51,9 @@ def test_rows_that_claim_gigabytes_are_not_read(author_folder, packed, tmp_path)
     name, claimed = "rows.parquet", MAX_ROWS_BYTES + 1
     path = write_files(tmp_path / "pack", files(author_folder / "pack"))
     if packed:
-        path = tmp_path / "pack.tar"
-        sound = files(author_folder / "pack")
-        with tarfile.open(path, "w") as tar:
-            for member_name in (*(sound.keys() - {name}), name):  # the hostile one comes last
-                member = tarfile.TarInfo(member_name)
-                member.size = len(sound[member_name])
-                tar.addfile(member, io.BytesIO(sound[member_name]))
+        sound = files(path)
+        sound[name] = sound.pop(name)  # the hostile one comes last
+        path = tar_of(tmp_path / "pack.tar", sound)
         with tarfile.open(path) as tar:
             member = tar.getmember(name)
         member.size = claimed
@@ -88,12 +84,8 @@ def test_a_row_or_a_member_twice_is_refused(author_folder, tmp_path):
     edit_rows(pack, lambda rows: rows.append({**rows[1], "image": "other.png"}))
     with pytest.raises(BadPack, match=r"row 3 .*jpeg quality=50"):
         open_pack(pack)
-    twice = tmp_path / "twice.tar"
-    with tarfile.open(twice, "w") as tar:
-        for name, data in [*files(author_folder / "pack").items(), ("rows.parquet", b"")]:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+    members = [*files(author_folder / "pack").items(), ("rows.parquet", b"")]
+    twice = tar_of(tmp_path / "twice.tar", members)
     with pytest.raises(BadPack, match=r"rows\.parquet twice"):
         open_pack(twice)
 
@@ -112,12 +104,8 @@ def test_members_that_are_no_files_are_refused_by_name(kind, tmp_path):
 def test_members_elsewhere_are_never_written(author_folder, tmp_path):
     path = tmp_path / "in" / "pack.tar"
     path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        for name, data in files(author_folder / "pack").items():
-            for prefix in ("../../", "/tmp/rdrbench-escaped/", ""):
-                info = tarfile.TarInfo(prefix + name)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
+    prefixes, members = ("../../", "/tmp/rdrbench-escaped/", ""), files(author_folder / "pack")
+    tar_of(path, {prefix + name: members[name] for name in members for prefix in prefixes})
     pack = open_pack(path)
     assert [pack.read(stream) for stream in pack.rows.values()]
     import_pack(pack, tmp_path / "results")
@@ -125,14 +113,11 @@ def test_members_elsewhere_are_never_written(author_folder, tmp_path):
     assert not Path("/tmp/rdrbench-escaped").exists()
 
 
-@pytest.mark.parametrize(
-    ("codec", "variant"),
-    [
-        ("subprocess:Popen", "args=touch"),
-        ("command", r"decode=touch {in} {out}:encode=cp {in} {out}:values=1"),
-        ("./mine.py:Mine", ""),
-    ],
-)
+@pytest.mark.parametrize(("codec", "variant"), [
+    ("subprocess:Popen", "args=touch"),
+    ("command", r"decode=touch {in} {out}:encode=cp {in} {out}:values=1"),
+    ("./mine.py:Mine", ""),
+])  # fmt: skip
 def test_a_pack_that_names_what_to_run_is_not_run(author_folder, codec, variant, tmp_path):
     place = write_files(tmp_path / "pack", files(author_folder / "pack"))
     edit_rows(place, lambda rows: [row.update(codec=codec, variant=variant) for row in rows])
@@ -140,9 +125,8 @@ def test_a_pack_that_names_what_to_run_is_not_run(author_folder, codec, variant,
     with pytest.raises(UsageError, match=codec):
         pack.select_codecs(ALL_CODECS)
     selection = select(["all"], {}, [pack])
-    assert CodecSpec.parse(codec, variant) not in {
-        contender.spec for contender in selection.contenders
-    }
+    specs = {contender.spec for contender in selection.contenders}
+    assert CodecSpec.parse(codec, variant) not in specs
     assert any(name.startswith(codec) for name, *_ in selection.skipped)
     if codec.startswith("subprocess"):
         with pytest.raises(UnknownName, match="'subprocess:Popen'"):

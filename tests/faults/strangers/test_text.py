@@ -65,25 +65,20 @@ def test_a_report_of_hostile_rows_is_text(hostile):
     assert "form-action 'none'" in policy
 
 
-def test_a_hostile_name_of_a_file_cannot_steer_the_terminal(hostile):
+RUN = ("run", "--dataset", "photos", "--results", "other", "--metrics", "psnr", "--jobs", 1)
+
+
+def test_neither_a_hostile_name_of_a_file_nor_a_program_can_steer_the_terminal(hostile):
     (hostile / "photos" / f"{ESCAPE}[31mred{BELL}.png").write_bytes(b"no picture")
-    result = bench(
-        "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30",
-        "--results", "other", "--metrics", "psnr", "--jobs", 1,
-    )  # fmt: skip
+    result = bench(*RUN, "--codecs", "jpeg", "--points", "jpeg.quality=30")
     assert "red" in result.stdout + result.stderr
     assert not STEERS.search(result.stdout + result.stderr)
     report = bench("report", "--results", f"{ESCAPE}[31mnowhere")
     assert report.returncode == 2
     assert "\\x1b[31mnowhere" in report.stderr
-
-
-def test_a_program_that_speaks_to_the_terminal_is_quoted(hostile):
     talks = r"sh -c 'printf \"\033[2J\" >&2; exit 3' {in} {out}"
-    result = bench(
-        "run", "--codecs", f"command:decode=cp {{in}} {{out}}:encode={talks}:values=1",
-        "--dataset", "photos", "--results", "other", "--metrics", "psnr", "--jobs", 1,
-    )  # fmt: skip
+    codec = f"command:decode=cp {{in}} {{out}}:encode={talks}:values=1"
+    result = bench(*RUN, "--codecs", codec)
     assert result.returncode == 1
     assert not STEERS.search(result.stdout + result.stderr)
 

@@ -21,7 +21,7 @@ class MakesFolder:
 def tar_of(path, members, prefix=b""):
     """Write a tar of those members, behind any bytes."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
+        for name, data in members.items() if isinstance(members, dict) else members:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
