@@ -1,4 +1,4 @@
-"""WebP, JPEG XL and JPEG 2000 through imagecodecs (JPEG 2000 also Pillow); raw pixels."""
+"""WebP, JPEG XL and JPEG 2000 through imagecodecs (JPEG 2000 also through Pillow); raw pixels."""
 
 import struct
 from dataclasses import replace
@@ -38,7 +38,7 @@ class WheelCodec:
     timed: ClassVar[str] = "one call in this process"
     chroma: ClassVar[str] = "4:4:4"
     tuned_for: ClassVar[str] = ""
-    decoding: ClassVar[dict[str, Any]]  # further arguments of the decoder
+    decode_args: ClassVar[dict[str, Any]]  # further arguments of the decoder
     command: str  # for `CodecInfo`
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class WheelCodec:
         """Return the pixels; raises errors of imagecodecs unless `data` is a complete stream."""
         import imagecodecs
 
-        pixels: Pixels = getattr(imagecodecs, f"{self.extension}_decode")(data, **self.decoding)
+        pixels: Pixels = getattr(imagecodecs, f"{self.extension}_decode")(data, **self.decode_args)
         return pixels
 
     def files(self) -> list[Path]:
@@ -98,7 +98,7 @@ class WebP(WheelCodec):
     """
 
     name, extension, libraries = "webp", "webp", ("libwebp", "libsharpyuv")
-    decoding: ClassVar[dict[str, Any]] = {"index": 0, "hasalpha": False}
+    decode_args: ClassVar[dict[str, Any]] = {"index": 0, "hasalpha": False}
     chroma = "4:2:0"
     sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
     accepts = Between("quality", 0, 100)
@@ -137,7 +137,7 @@ class JPEGXL(WheelCodec):
     """
 
     name, extension, libraries = "jpegxl", "jpegxl", ("libjxl",)
-    decoding: ClassVar[dict[str, Any]] = {"index": 0, "numthreads": 1}
+    decode_args: ClassVar[dict[str, Any]] = {"index": 0, "numthreads": 1}
     timed = "one call in this process, conversion from and to RGB included"
     tuned_for = "Butteraugli"
     sweep = tuple(Setting("distance", value) for value in (25, 15, 9, 5.5, 3, 1.7, 1, 0.5))
@@ -180,7 +180,7 @@ class JPEG2000(WheelCodec):
     """
 
     name, extension, libraries = "jpeg2000", "jpeg2k", ("libopenjp2",)
-    decoding: ClassVar[dict[str, Any]] = {"planar": False, "numthreads": 1}
+    decode_args: ClassVar[dict[str, Any]] = {"planar": False, "numthreads": 1}
     licence = "BSD-2-Clause"
     timed = "one call in this process, removal of the comment included"
     tuned_for = "PSNR"
@@ -217,12 +217,11 @@ class JPEG2000(WheelCodec):
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a bare codestream; the ratio is 1 to 2400, the psnr 1 to 100 dB."""
-        # raises `Unavailable` for a ratio if Pillow was built without OpenJPEG
         require_accepted(self, setting)
         if self._uses_ratio:
             from PIL import Image
 
-            _pillow_openjpeg_version()
+            _pillow_openjpeg_version()  # raises `Unavailable` if Pillow was built without OpenJPEG
             stream = BytesIO()
             resolutions = min(MAX_RESOLUTIONS, min(pixels.shape[:2]).bit_length())
             Image.fromarray(pixels).save(

@@ -57,7 +57,7 @@ class CodecInfo:
     chroma: str = ""  # chroma format of the streams: "4:2:0", "4:4:4"; empty: not stated
     tuned_for: str = ""  # metric that the encoder optimises: "PSNR", "SSIM"; empty: not stated
     # For a codec with weights for each setting, pairs such as ("quality=3", sha256 of its weights):
-    # builds with equal command, revision and device share the streams of pairs that both have.
+    # builds with equal command, revision and device reuse each other's streams for equal pairs.
     parts: tuple[tuple[str, str], ...] = ()
 
 
@@ -83,10 +83,10 @@ class Codec(Protocol):
                        without effect on streams; `bench run --draws` measures several seeds
     draws              static method that takes the options: whether the decoder takes a seed
     facts              `benchmark.facts.Facts`: name and colour in figures, memory and time
-    shown, variants    options of its variants in the table of systems, and of those that its bare
-                       name stands for
+    shown, variants    options of variants: those listed in the table of systems, and those that the
+                       bare name stands for
     packages           required Python packages outside the core: ("torch", "safetensors")
-    not_here           reasons why packages cannot be installed on this machine, by package
+    package_obstacles  reasons why packages cannot be installed on this machine, by package
     published_weights  static method that takes the options: a list of the
                        `benchmark.system.settings.PublishedFile`s that `bench fetch` downloads
     unnamed_option     option that may be written without its name: `worker:contenders/hpcm.toml`
@@ -97,8 +97,8 @@ class Codec(Protocol):
     container_bytes    takes a stream; the number of bytes of the file format around the coded
                        image, such as boxes, signatures and sizes, but not of quantisation and
                        code tables or of the image's headers
-    declared           for a codec without a program: takes an image's name and a setting; the
-                       `Declared` picture on disk, with the size that a list states
+    declared           for a codec without a program: takes an image's name and a setting; returns
+                       the `Declared` picture on disk, with the stream's size stated in a csv
     estimated_bits     the sum of -log2 p over the symbols of the last stream, None if unknown;
                        called after `encode`, untimed
     make_tiled         a copy of the codec that codes every image in small tiles, into streams that
@@ -108,8 +108,8 @@ class Codec(Protocol):
                        the transfer; None if they are not measured
     require_distinct   takes the names of a dataset's images; raises `BadOption` if two of them
                        would get the same declared picture, or if none gets a picture
-    stated, understood for published pictures: the values that authors state for an image's name
-                       and a setting, as text by column; a sentence on coverage for images' names
+    stated             values that authors state for an image's name and a setting, by column
+    understood         takes images' names; a sentence on the published pictures of these images
     """
 
     name: str

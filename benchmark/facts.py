@@ -17,7 +17,7 @@ Group = Literal["", "This method", "Trained for realism", "Trained for distortio
 class Typical(NamedTuple):
     """Seconds to encode and decode a megapixel, typical of one server core or one GPU."""
 
-    setting: str  # name of the setting; empty: of any name
+    setting: str  # name of the setting; empty: they hold for every setting
     seconds: tuple[tuple[float, float], ...]  # (value of the setting, seconds), by rising value
     device: Device = "cpu"
 
@@ -43,7 +43,7 @@ class Training(NamedTuple):
 
     petamacs: float | None = None  # 10^15 multiply-accumulates, forward and backward, all networks
     optimiser: str = ""
-    steps: str = ""  # training steps per network; "+" precedes those of a receiver
+    steps: str = ""  # training steps per network; those after "+" train a diffusion decoder
     fingerprint: str = ""  # beginning of the fingerprint of rows with these weights
 
 
@@ -77,9 +77,9 @@ class Facts:
     # Dataset and metric with which the realism of the codec's networks was chosen
     chosen_on: tuple[str, str] | None = None
     implied: tuple[tuple[str, str], ...] = ()  # options that figures do not show in names
-    titled: tuple[str, ...] = ()  # options in the title; figures add others to the name
-    # (system, variant) of published points. The paper plots the first pair that has points; the
-    # first pair of a measured codec has the same program or weights.
+    titled: tuple[str, ...] = ()  # options in the title; figures append all others to it
+    # (system, variant) of published points. The paper plots the first pair that has points; for a
+    # measured codec, the first pair used the program or weights that are measured here.
     published: tuple[tuple[str, str], ...] = ()
     budget: bool = False  # trained here, with the work and crops of this project's micro network
     reference: bool = False  # whether readers know the codec, so that it is shown next to others

@@ -37,7 +37,7 @@ def complete_class(name: str, codec_type: type[Any]) -> type[Any]:
 def default_description(name: str, codec: Any) -> CodecInfo:
     """Return the description of a codec whose class has no `describe`.
 
-    Its fingerprint is the sha256 of the class's file and `files`; attributes of the codec override.
+    Its fingerprint is the sha256 of the class's file and `files`; the codec's attributes override.
     """
     file_digest = digest = plugins.digest_of(name)
     if file_digests := [_file_digest(Path(file)) for file in getattr(codec, "files", ())]:

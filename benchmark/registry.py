@@ -135,15 +135,15 @@ def import_target(target: str) -> Any:
 
 
 def require_packages(
-    name: str, packages: Iterable[str], not_here: Mapping[str, str] | None = None
+    name: str, packages: Iterable[str], obstacles: Mapping[str, str] | None = None
 ) -> None:
-    """Raise `Unavailable` for the first missing package; not_here: reasons by package."""
+    """Raise `Unavailable` for the first missing package; obstacles: reasons by package."""
     for package in packages:
         if find_spec(package) is None:
             command = f"pip install 'rdrbench[{EXTRAS[package]}]'"
             remedy = f"run `{command}`"
-            if not_here and package in not_here:
-                command, remedy = "", not_here[package]
+            if obstacles and package in obstacles:
+                command, remedy = "", obstacles[package]
             raise Unavailable(
                 f"{name} needs the Python package {package}: {remedy}",
                 Reason("package", package, command),
@@ -165,7 +165,7 @@ def require_release(name: str, package: str, release: str, command: str) -> None
         )
 
 
-def names_file(name: str) -> bool:
+def is_python_file(name: str) -> bool:
     """Return whether a name refers to a Python file."""
     return name.partition(":")[0].endswith(".py")
 
@@ -173,7 +173,7 @@ def names_file(name: str) -> bool:
 def is_user_code(name: str) -> bool:
     """Return whether a name is that of a user's Python file or of an installed plugin."""
     tables = (CODECS, ALIASES, METRICS, FEATURE_SPACES, DISTRIBUTION_METRICS, DATASETS)
-    if names_file(name):
+    if is_python_file(name):
         return True
     return (
         not any(name in table for table in tables)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark import errors, plugins, registry
 from benchmark.errors import BadOption, BenchError, Reason, Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS, is_user_code, names_file
+from benchmark.registry import ALIASES, CODECS, is_python_file, is_user_code
 
 if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
 
-ESCAPES = r"within a value, a comma is written \, and a colon \:"
+ESCAPES = r"within a value, write `\,` for a comma and `\:` for a colon"
 SEED = "seed"  # option of a codec whose decoder draws random numbers
 NAME = "name"  # option of every codec: its label in tables, without any other effect
 LIST_OPTION = "checkpoint"  # option whose value may be a list of files
@@ -125,7 +125,7 @@ def split_codecs(text: str) -> list[str]:
     for part in split_names(text):
         last_option = split_unescaped(codecs[-1], ":")[-1] if codecs else ""
         file = part.partition(":")[0]
-        if last_option.startswith(f"{LIST_OPTION}=") and "." in file and not names_file(file):
+        if last_option.startswith(f"{LIST_OPTION}=") and "." in file and not is_python_file(file):
             codecs[-1] += rf"\,{part}"
         else:
             codecs.append(part)
@@ -196,13 +196,13 @@ def parse_codec(text: str) -> CodecSpec:
 
 
 def _suggest_codec(value: str) -> str:
-    """Return the codec with an option of this value in a listed variant; else "".
+    """Return the listed variant that has an option with this value; "" if there is none.
 
     >>> _suggest_codec("cheng2020-anchor"), _suggest_codec("cheng2021")
     ('compressai:model=cheng2020-anchor', '')
     """
-    shown = ((codec, read_declaration(codec, "shown") or ()) for codec in CODECS)
-    variants = (f"{codec}:{text}" for codec, texts in shown for text in texts)
+    listed_texts = ((codec, read_declaration(codec, "shown") or ()) for codec in CODECS)
+    variants = (f"{codec}:{text}" for codec, texts in listed_texts for text in texts)
     return next((variant for variant in variants if variant.endswith(f"={value}")), "")
 
 
@@ -238,9 +238,9 @@ def read_declaration(codec: str, attribute: str) -> Any:
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
     """Return the variants of a spec, without default options.
 
-    A bare name may stand for several variants, and so may a spec that lacks a required option that
-    they set: `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`. Each
-    has a label of its own: `ours:name=A` is "A beta=0" and "A beta=3.84".
+    A bare name may stand for several variants. So may a spec without a required option, if the
+    variants set it: `ours:size=micro` is `ours:beta=0:size=micro` and `ours:beta=3.84:size=micro`.
+    Each has a label of its own: `ours:name=A` is "A beta=0" and "A beta=3.84".
     """
     codec_type = codec_class(spec)
     parameters = parameters_of(spec, codec_type)
@@ -253,16 +253,16 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
         value = _normalise_value(spec.name, key, text, kind)
         if value != default:
             options[key] = value
-    set_names = {key for key, _ in spec.options} - {NAME}
+    given_names = {key for key, _ in spec.options} - {NAME}
     missing_names = {
         key for key, value in parameters.items() if value.default is value.empty
-    } - set_names
+    } - given_names
     if not missing_names and hasattr(codec_type, "complete_options"):
         options = codec_type.complete_options(options)
     names = codec_type.neutral_options(options) if hasattr(codec_type, "neutral_options") else ()
     neutral_options = tuple(sorted((key, options.pop(key)) for key in names if key in options))
     variants: tuple[Mapping[str, str], ...] = getattr(codec_type, "variants", ())
-    if set_names and not any(missing_names & variant.keys() for variant in variants):
+    if given_names and not any(missing_names & variant.keys() for variant in variants):
         variants = ()
     specs = []
     for variant in variants or ({},):
@@ -325,8 +325,8 @@ def load_codec(spec: CodecSpec) -> Any:
     ]
     if missing_names:
         raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing_names)}")
-    packages, not_here = getattr(codec_type, "packages", ()), getattr(codec_type, "not_here", None)
-    registry.require_packages(spec.name, packages, not_here)
+    obstacles = getattr(codec_type, "package_obstacles", None)
+    registry.require_packages(spec.name, getattr(codec_type, "packages", ()), obstacles)
     try:
         with plugins.printing_to_stderr():
             return codec_type(**values)
@@ -380,7 +380,7 @@ def _normalise_value(codec: str, key: str, text: str, kind: object) -> str:
 def normalise_codec(text: str) -> str:
     """Return the stored form of a codec that refers to code; other texts stay unchanged."""
     try:
-        if names_file(text):
+        if is_python_file(text):
             return parse_codec(text).text
         name, colon, _ = text.partition(":")
         if colon and name in CODECS and read_declaration(name, "runs_programs"):

@@ -21,12 +21,12 @@ import benchmark
 ROOT = Path(__file__).parent.parent
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
-GENERATED = "benchmark.api.codec.run", "benchmark.api.tables.plot"
+GENERATED_FUNCTIONS = "benchmark.api.codec.run", "benchmark.api.tables.plot"
 BOUNDARY = "benchmark.codec", "benchmark.facts", "benchmark.errors"
 INTRODUCTION = """# Interface
 
-What `import benchmark` offers, with every argument ([an introduction](python.md)), then the
-boundary: what a codec, a metric or a dataset of yours sees of the harness.
+This page lists what `import benchmark` offers, with every argument ([an introduction](python.md)),
+then the classes and functions of the harness that your codec, metric or dataset uses.
 
 """
 
@@ -89,8 +89,8 @@ class ImportedDocstrings(griffe.Extension):
     """An extension of griffe for functions that get signature or docstring at import."""
 
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
-        """Use an imported function's docstring, which has the fields of `Request` or `Look`."""
-        if func.path in GENERATED and func.docstring:
+        """Use an imported function's docstring, whose parameters are generated from options."""
+        if func.path in GENERATED_FUNCTIONS and func.docstring:
             module, _, name = func.path.rpartition(".")
             func.docstring.value = getdoc(getattr(import_module(module), name)) or ""
 

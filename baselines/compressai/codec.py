@@ -372,7 +372,7 @@ class CompressAI:
 
     name = "compressai"
     packages: ClassVar[tuple[str, ...]] = ("torch", "compressai")
-    not_here: ClassVar[Mapping[str, str]] = install_obstacles()
+    package_obstacles: ClassVar[Mapping[str, str]] = install_obstacles()
     published_weights = staticmethod(published_files)
 
     def __init__(

@@ -24,8 +24,8 @@ MAX_PATCH_PX = 1 << 14
 
 Width = Annotated[int, Meta(ge=1, le=MAX_WIDTH)]  # channels
 EvenWidth = Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # channels that are halved or paired
-# Channels, enough for a colour, its negative and two constants
-WidthOfFour = Annotated[int, Meta(ge=4, le=MAX_WIDTH)]
+# At least four channels: a colour, its negative and two constants
+WidthFromFour = Annotated[int, Meta(ge=4, le=MAX_WIDTH)]
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]  # number of blocks or levels
 PositiveCount = Annotated[int, Meta(ge=1, le=MAX_COUNT)]  # a count of at least 1
 Kernel = Literal[1, 3, 5, 7, 9]
@@ -162,7 +162,7 @@ class HificSizes(Hyperprior):
     """Dimensions of HiFiC; its hyper-decoder outputs means and scales directly, without slices."""
 
     # Of the encoder's stages, and of the generator's in reverse order
-    widths: tuple[WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour, WidthOfFour]
+    widths: tuple[WidthFromFour, WidthFromFour, WidthFromFour, WidthFromFour, WidthFromFour]
     hyper_latent: EvenWidth
     hyper_encoder: tuple[EvenWidth, EvenWidth]
     hyper_decoder: tuple[EvenWidth, EvenWidth]  # of two stacks, each with `latent` outputs
@@ -185,14 +185,14 @@ QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 
 @dataclass(frozen=True, kw_only=True)
 class PqMimSizes(Residual):
-    """Dimensions of PQ-MIM, our choice; a token codes 16 x 16 pixels with `books` entries."""
+    """Dimensions of PQ-MIM, chosen here; a token codes 16 x 16 pixels with `books` entries."""
 
     books: PositiveCount  # M, number of codebooks, one for each part of a position's vector
     entries: Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # K, in each codebook
     code_width: Width  # d, channels of a codebook's vectors
     window: Annotated[int, Meta(ge=1, le=MAX_WINDOW)]  # side of the transformer's window, in tokens
     width: Annotated[int, Meta(ge=1, le=MAX_TRANSFORMER_WIDTH)]  # channels of the transformer
-    layers: PositiveCount  # of the transformer, like `heads`
+    layers: PositiveCount  # number of transformer layers, each with `heads` heads
     heads: PositiveCount
     hidden: Width  # width of a layer's perceptron
     order: tuple[tuple[int, ...], ...] = QUINCUNX  # stage of each token in a repeated square
@@ -293,7 +293,7 @@ class ZooSizes(Dimensions):
 
 @dataclass(frozen=True)
 class Architecture:
-    """A method's class of dimensions, its class of networks, and its sizes by name."""
+    """A method's class of dimensions, its class of networks, and its dimensions by size name."""
 
     dimensions: Any  # a dataclass, or "module:class"
     network: str  # "module:class", constructed with dimensions
@@ -301,7 +301,7 @@ class Architecture:
 
     @property
     def sizes(self) -> Mapping[str, Any]:
-        """Dimensions by their name in recipes."""
+        """Dimensions by the name of a size in recipes."""
         if isinstance(self.table, str):
             return _read_sizes(self.table, self._dimensions_class)
         return self.table
@@ -313,7 +313,7 @@ class Architecture:
         )
 
     def read(self, record: Any) -> Any:
-        """Parse the dimensions on a card; `ValueError` names the wrong field."""
+        """Parse the dimensions on a card; raise `ValueError` with an invalid field's name."""
         return parse_dimensions(record, self._dimensions_class)
 
     def build(self, dimensions: Any) -> Any:
@@ -358,7 +358,7 @@ def _read_sizes(name: str, kind: type[Sizes]) -> Mapping[str, Sizes]:
 
 
 def parse_dimensions(record: Any, kind: type[Sizes]) -> Sizes:
-    """Convert a JSON object to the dataclass `kind`; `ValueError` names the wrong field."""
+    """Convert a JSON object to `kind`; raise `ValueError` with an invalid field's name."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if isinstance(record, dict) and (unknown := sorted(set(record) - names)):
         raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")

@@ -26,7 +26,7 @@ from benchmark.system.text import read_json
 TIMEOUT_SECONDS = 60.0  # without receiving a byte
 CHUNK_BYTES = 1 << 18
 MAX_UNKNOWN_BYTES = 1 << 33  # limit for a file of unknown size
-CONNECTIONS = 10  # maximum per file; another is opened only if the last received data
+CONNECTIONS = 10  # maximum per file; a further one is opened only if the previous received data
 MANIFEST = "manifest.json"
 MAX_IMAGE_BYTES = 1 << 30  # unpacked size
 
@@ -226,14 +226,13 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
                     raise Unavailable(f"{archive} holds two files called {path.name}")
                 members[path.name] = member
             if len(members) != count:
-                raise Unavailable(
-                    f"{archive} holds {len(members)} PNG files instead of {count}: "
-                    "get the archive of this year and split"
-                )
+                fault = f"is of another year or split, with {len(members)} PNG files, not {count}"
+                raise Unavailable(f"{archive} {fault}: replace the archive")
             folder.mkdir(parents=True, exist_ok=True)
             sizes = [member.file_size for member in members.values()]
             if max(sizes) > MAX_IMAGE_BYTES:
-                raise Unavailable(f"{archive} holds an image of {max(sizes)} bytes: remove it")
+                excess = f"an image of {max(sizes)} bytes, more than the {MAX_IMAGE_BYTES} allowed"
+                raise Unavailable(f"{archive} has {excess}: get the archive again")
             _require_space(folder, sum(sizes))
             for name, member in members.items():
                 with zip_file.open(member) as source, (folder / name).open("wb") as target:
@@ -247,7 +246,7 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
 
 
 def publish_folder(dataset_folder: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
-    """Let `fill` fill a draft, add a manifest, and rename it; `Unavailable` if it exists."""
+    """Fill and rename a draft with a manifest; `Unavailable` if `dataset_folder` exists."""
     if dataset_folder.exists():
         raise Unavailable(
             f"{dataset_folder} exists, but is not the complete dataset: remove it first"

@@ -133,7 +133,7 @@ def rescore(
 
     results, codecs = request.results, NamedCodecs(",".join(request.codecs))
     dataset = required_place(results, request.dataset or stored_dataset(results, ""))
-    request = request.adapt_to_stored(dataset)
+    request = request.for_stored_rows(dataset)
     request.use_folders()
     absent_metrics = uncomputable_metrics(metrics := metric_names(request.metrics))
     _require_computable(metrics, absent_metrics)

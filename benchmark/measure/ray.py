@@ -36,7 +36,7 @@ from benchmark.measure.node import (
 )
 from benchmark.measure.workers import TICK_SECONDS
 from benchmark.plugins import file_of
-from benchmark.registry import names_file
+from benchmark.registry import is_python_file
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
 from benchmark.spec import CodecSpec
@@ -213,7 +213,7 @@ class RayEngine:
     def _prepare_remote(self, device: str, tasks: Sequence[Task]) -> tuple[Any, Any]:
         names = {*(task.codec.name for task in tasks), *self._conditions.metrics}
         files = {
-            name.partition(":")[0]: file_of(name).read_bytes() for name in filter(names_file, names)
+            n.partition(":")[0]: file_of(n).read_bytes() for n in filter(is_python_file, names)
         }
         resources = {"num_gpus": 1, "num_cpus": 0} if device == "cuda" else {"num_cpus": 1}
         run = NodeRun(

@@ -183,7 +183,7 @@ class Request(ImageOptions):
             values["metrics"] = metric_names(values["metrics"])
         return cls(**values)
 
-    def adapt_to_stored(self, dataset: str) -> Self:
+    def for_stored_rows(self, dataset: str) -> Self:
         """Return the request for stored rows: a new dataset, and images of every format."""
         return replace(self, dataset=dataset, flatten=True)
 

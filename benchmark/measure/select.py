@@ -276,7 +276,7 @@ def find_sources(dataset: str, data_dir: Path | None, results: Path) -> dict[str
         return f"{prefix}: {reason}."
     try:
         path = place.find_measured(results).text
-        sources = open_sources(Request(data_dir=data_dir).adapt_to_stored(path))
+        sources = open_sources(Request(data_dir=data_dir).for_stored_rows(path))
     except Unavailable as error:
         return f"{prefix}: {error}."
     return {image.sha256: image for image in sources.images}

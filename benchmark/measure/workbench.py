@@ -27,7 +27,7 @@ from benchmark.measure.cells import (
 from benchmark.measure.decode_again import reconstruct
 from benchmark.measure.execute import compare_decodes, execute_within_memory, free_memory
 from benchmark.measure.score import HashedImage, Scorer, Scores
-from benchmark.registry import names_file
+from benchmark.registry import is_python_file
 from benchmark.rows.packs.pack import Pack, RecordedCodec, open_pack
 from benchmark.rows.schema import is_declared
 from benchmark.rows.streams import FeatureFolder
@@ -171,7 +171,7 @@ class Workbench:
         return self._codecs[spec]
 
     def _has_changed(self, cell: Cell, encoder: Codec) -> bool:
-        if not names_file(cell.codec.name):
+        if not is_python_file(cell.codec.name):
             return False
         if cell.codec not in self._fingerprints:
             self._fingerprints[cell.codec] = describe_codec(cell.codec, encoder).fingerprint

@@ -201,7 +201,7 @@ def _root_mean_square(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Ten
 
 NETWORK = VGG16._replace(
     layers=tuple(
-        tuple(step if step.tensors else Step(_root_mean_square) for step in layer)
+        tuple(step if step.tensor_keys else Step(_root_mean_square) for step in layer)
         for layer in VGG16.layers
     ),
     fetch_name="dists",  # `bench fetch dists` fetches both files

@@ -83,7 +83,7 @@ class PatchSpace(ABC):
 
     @classmethod
     def patch_count(cls, height: int, width: int) -> int:
-        """Return the number of patches in an image of a size in px; 0 if it is too small."""
+        """Return the number of patches in an image of `height` x `width` px; 0 if none fits."""
         return len(patch_corners(height, width, cls.side_px))
 
     def features(self, pixels: Pixels) -> Features:
@@ -93,8 +93,8 @@ class PatchSpace(ABC):
         patches = cut_patches(pixels, self.side_px)
         if not patches:
             raise NotMeasurable(
-                f"features are of patches of {self.side_px} px, this image has "
-                f"{pixels.shape[1]} x {pixels.shape[0]}",
+                f"the image has {pixels.shape[1]} x {pixels.shape[0]} px, "
+                f"smaller than a patch ({self.side_px} x {self.side_px} px)",
                 PIXELS_REASON,
             )
         vectors = []
@@ -118,7 +118,7 @@ class Inception256(PatchSpace):
     packages = ("torch", "pytorch_fid")
     protocol = f"inception256/pytorch-fid-0.3.0-{INCEPTION_SHA256[:8]}"
     stand_ins = ("fd_squeeze", "fd_alex")
-    scales: ClassVar[bool] = True  # whether the network scales its input, as in pytorch-fid
+    resizes: ClassVar[bool] = True  # whether the network resizes its input, as in pytorch-fid
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
@@ -133,7 +133,7 @@ class Inception256(PatchSpace):
         # The constructor would download weights, and draws random weights before loading
         loader = patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state)
         with loader, torch.random.fork_rng(devices=[]):
-            network = inception.InceptionV3(resize_input=self.scales, normalize_input=self.scales)
+            network = inception.InceptionV3(resize_input=self.resizes, normalize_input=self.resizes)
         network.eval()
         # Batch norms are folded in float64. Folding, the memory layout and the ReLU fused into
         # convolutions make the network 1.8 times as fast on a CPU.
@@ -160,7 +160,7 @@ class InceptionTF256(Inception256):
 
     column = "inception256_tf_patches"
     protocol = f"inception256-tf/torch-fidelity-0.4.0-{INCEPTION_SHA256[:8]}"
-    scales = False
+    resizes = False
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
@@ -178,7 +178,7 @@ def _enlarge(patches: "Tensor", side: int) -> "Tensor":
     import torch
 
     length = patches.shape[-1]
-    # float32 as in torch-fidelity: its rounding decides which pixel a nearly integer position has
+    # float32 as in torch-fidelity: it decides to which pixel a nearly integer position is rounded
     position = torch.arange(side, dtype=torch.float32, device=patches.device) * (length / side)
     low = position.long()
     high, weight = (low + 1).clamp_max(length - 1), (position - low).to(patches.dtype)

@@ -207,8 +207,8 @@ def find_butteraugli() -> Path:
         raise Unavailable(f"Butteraugli needs a working {PROGRAM}: {error}") from error
     if abs(result - EXPECTED_VALUE) > TOLERANCE * EXPECTED_VALUE:
         raise Unavailable(
-            f"{program} computes another version of Butteraugli ({result:g} instead of "
-            f"{EXPECTED_VALUE:g} for a pair of test images): {REMEDY}, of a release with this value"
+            f"{program} computes another version of Butteraugli ({result:g} for a pair of test "
+            f"images): {REMEDY}, of a release that computes {EXPECTED_VALUE:g} for the pair"
         )
     return program
 

@@ -19,7 +19,7 @@ from benchmark.datasets.dataset import (
     probe,
 )
 from benchmark.errors import UsageError
-from benchmark.registry import DATASETS, HUB, is_folder_name, is_user_code, names_file
+from benchmark.registry import DATASETS, HUB, is_folder_name, is_python_file, is_user_code
 from benchmark.rows.codecs import folder_store_name
 from benchmark.rows.store import Store, stores_below
 from benchmark.system.machine import cores
@@ -66,7 +66,7 @@ class Place(NamedTuple):
         if name in DATASETS or self.find_measured(results).leads_to_images or name not in stores:
             return ""
         recorded_datasets = map(_recorded_dataset, reversed(Store(stores[name]).records()))
-        file_dataset = next((text for text in recorded_datasets if names_file(text)), "")
+        file_dataset = next((text for text in recorded_datasets if is_python_file(text)), "")
         if file_dataset:
             return f"{name} comes from a Python file; to run it: `--dataset {file_dataset}`"
         return f"the images of {name} are not where a run found them: give `--dataset path/to/them`"
@@ -124,7 +124,7 @@ def _recorded_dataset(record: Mapping[str, Any]) -> str:
 
 def _recorded_path(record: Mapping[str, Any]) -> Path | None:
     text = _recorded_dataset(record)
-    is_path = text and text not in DATASETS and not names_file(text) and _holds_images(text)
+    is_path = text and text not in DATASETS and not is_python_file(text) and _holds_images(text)
     return Path(text) if is_path else None
 
 

@@ -29,7 +29,7 @@ import polars.selectors as cs
 from polars import col
 
 from benchmark.errors import DamagedResults, Notice, StoreError
-from benchmark.registry import names_file
+from benchmark.registry import is_python_file
 from benchmark.rows.schema import CELL_COLUMNS, READER_COLUMNS, metric_columns, read_footer
 from benchmark.rows.shard import (
     NON_NULL_COLUMNS,
@@ -303,7 +303,7 @@ def stores_below(results: Path) -> dict[str, Path]:
     """Return the stores in a results folder by name, except for names of Python files."""
     begin_with_bundled(results)
     folders = (path.parent for path in sorted(results.glob("*/per_image")))
-    return {folder.name: folder for folder in folders if not names_file(folder.name)}
+    return {folder.name: folder for folder in folders if not is_python_file(folder.name)}
 
 
 def concatenate(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -26,9 +26,9 @@ from benchmark.system.text import group_by_key
 
 # Texts with their counts, most frequent first; at most `means.MAX_REASONS` texts
 Tally = tuple[tuple[str, int], ...]
-MEAN_MSE_COLUMNS = ("psnr_db", "psnr_y_db")  # records also have the dB of the mean squared error
-# Seconds measured here on one machine, that of the latest row; TIMED: that of the latest row that
-# was measured with nothing else running.
+MEAN_MSE_COLUMNS = ("psnr_db", "psnr_y_db")  # records also give the PSNR of the mean MSE
+# SECONDS come from the machine of the latest row measured here; TIMED from the machine of the
+# latest row that was measured with nothing else running.
 SECONDS = ("encode_seconds", "decode_seconds")
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # bytes that a file format adds to a stream; included in bpp
@@ -84,15 +84,15 @@ class Summary:
 
     points: tuple[Point, ...]
     images: int  # number of compared images
-    dropped: int  # number of images that `common` left out, as some point lacks them
+    dropped: int  # images left out by --common because a point lacks them
     pooled: bool  # True: bpp is all bits over all pixels; False: mean of per-image bpp
     protocols: Mapping[str, str]  # protocol id by metric column, and by "coding"
     machine: str  # machine of the TIMED means; "": no such means
     absent: tuple[Absent, ...]  # rows and editions without a point
     seconds_machine: str = ""  # machine of SECONDS, if rows come from several machines
-    # Points of editions that are not shown; used to find variants of one build (`builds`)
+    # points of editions that a newer build replaces
     replaced: tuple[Point, ...] = ()
-    rescore_command: str = RESCORE  # command that computes metrics of the rows, without `--metrics`
+    rescore_command: str = RESCORE  # `bench rescore` command, to which `--metrics` is appended
 
     @property
     def not_shown(self) -> list[Absent]:
@@ -142,7 +142,7 @@ class Summary:
         return sum(mean.images + mean.infinite for mean in means)
 
     def was_attempted(self, column: str, editions: Collection[Edition]) -> bool:
-        """Return whether the points of `editions` have a reason why a metric has no value."""
+        """Return whether a metric could not be computed in some point of `editions`."""
         reasons = [p.means[column].reasons for p in self.points if p.edition in editions]
         return any(
             NOT_COMPUTED not in reason for point_reasons in reasons for reason, _ in point_reasons
@@ -187,14 +187,14 @@ class Summary:
         return records
 
 
-def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summary:
-    """Average the seeds of each generative decoder but `exception`, as its first seed's edition.
+def average_seeds(summary: Summary, excluded_codec: CodecSpec | None = None) -> Summary:
+    """Average the seeds of each generative decoder except `excluded_codec`.
 
-    Only the seeds with the most images at a setting are averaged.
+    Only the seeds with the most images at a setting are averaged; the first seed's edition is kept.
     """
-    has_seed = exception is not None and SEED in dict(exception.options)
-    excepted_spec = exception.remove_options([SEED]) if exception and has_seed else None
-    first_editions = {(e.spec, e.origin): e for e in summary.editions if e.spec != excepted_spec}
+    has_seed = excluded_codec is not None and SEED in dict(excluded_codec.options)
+    excluded_spec = excluded_codec.remove_options([SEED]) if excluded_codec and has_seed else None
+    first_editions = {(e.spec, e.origin): e for e in summary.editions if e.spec != excluded_spec}
 
     def edition_of(point: Point) -> Edition:
         seedless_spec = point.edition.spec.remove_options([SEED])
@@ -211,7 +211,7 @@ def average_seeds(summary: Summary, exception: CodecSpec | None = None) -> Summa
 
 
 def split_seeds(summary: Summary) -> Iterator[Summary]:
-    """Yield a summary for each averaged seed; points have the averaged edition."""
+    """Yield one summary per seed; its points keep the edition of the average."""
     for index in range(max(len(point.drawings) for point in summary.points)):
         points = (
             replace(point.drawings[index], edition=point.edition)

@@ -64,7 +64,7 @@ SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1] (torchvision's documentation)
 DEVIATION = (0.229, 0.224, 0.225)
-# Exceptions of torch.load, or of a reader of its result, if a file has other content
+# Raised by torch.load, or by code that uses its result, if the file is not the expected one
 CONTENT_ERRORS = (RuntimeError, UnpicklingError, LookupError, TypeError, AttributeError)
 READ_ERRORS = (OSError, EOFError, *CONTENT_ERRORS)
 Weights = Mapping[str, "Tensor"]
@@ -74,7 +74,7 @@ class Step(NamedTuple):
     """Operation of a layer on a signal (n, channels, height, width); not in place."""
 
     apply: "Callable[[Tensor, Weights], Tensor]"
-    tensors: tuple[str, ...] = ()  # state-dict keys of the weights; empty for a pool
+    tensor_keys: tuple[str, ...] = ()  # state-dict keys of the weights; empty for a pool
 
 
 def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
@@ -90,13 +90,13 @@ def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
 
 def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
     """Make a convolution followed by a ReLU; name: the layer's name in torchvision."""
-    tensors = f"{name}.weight", f"{name}.bias"
+    tensor_keys = f"{name}.weight", f"{name}.bias"
 
     def apply(signal: "Tensor", weights: Weights) -> "Tensor":
-        weight, bias = (weights[tensor] for tensor in tensors)
+        weight, bias = (weights[tensor_key] for tensor_key in tensor_keys)
         return convolve(signal, weight, bias, (stride, stride), (padding, padding))
 
-    return Step(apply, tensors)
+    return Step(apply, tensor_keys)
 
 
 def fire(name: str) -> Step:
@@ -110,7 +110,7 @@ def fire(name: str) -> Step:
         squeezed_signal = squeeze.apply(signal, weights)
         return torch.cat([expand.apply(squeezed_signal, weights) for expand in expansions], dim=1)
 
-    return Step(apply, sum((step.tensors for step in (squeeze, *expansions)), ()))
+    return Step(apply, sum((step.tensor_keys for step in (squeeze, *expansions)), ()))
 
 
 class Backbone(NamedTuple):
@@ -124,14 +124,14 @@ class Backbone(NamedTuple):
     min_side_px: int
     heads: str  # file of channel weights in lpips
     layers: tuple[tuple[Step, ...], ...]  # each layer's output is compared
-    # "tensors": sha256 of the bytes of `tensors` in order, equal for a complete checkpoint of
+    # "tensors": sha256 of the bytes of the tensors in order, equal for a complete checkpoint of
     # torchvision and for a file that contains only features
     digest_kind: Literal["tensors", "file"] = "tensors"
 
     @property
-    def tensors(self) -> list[str]:
+    def tensor_keys(self) -> list[str]:
         """Return the state-dict keys of all weights, first layer first."""
-        return [name for layer in self.layers for step in layer for name in step.tensors]
+        return [name for layer in self.layers for step in layer for name in step.tensor_keys]
 
     def find(self) -> Path:
         """Return the weight file's path without reading it; `Unavailable` if there is none."""
@@ -149,7 +149,7 @@ class Backbone(NamedTuple):
             require_pinned(path, self.sha256, self.file)
         try:
             content = load_tensors(path)
-            tensors = {name: content[name] for name in self.tensors}
+            tensors = {name: content[name] for name in self.tensor_keys}
             content_bytes = b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
         except READ_ERRORS as error:
             raise Unavailable(f"{path} cannot be read as {self.file}: replace it") from error
@@ -172,13 +172,13 @@ class Backbone(NamedTuple):
 
 
 def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
-    """Verify a weight file's digest, and load it. file: its name in `Unavailable`."""
+    """Verify a weight file's digest, and load it. file: the name shown in `Unavailable`."""
     require_pinned(path, sha256, file)
     return dict(load_tensors(path))
 
 
 def require_pinned(path: Path, sha256: str, file: str) -> None:
-    """Raise `Unavailable` unless the file's digest begins with `sha256`. file: its name."""
+    """Raise `Unavailable` unless the file's digest begins with `sha256`. file: the name shown."""
     try:
         digest = file_sha256(path)
     except OSError as error:

@@ -71,7 +71,7 @@ def case(request, tmp_path, monkeypatch):
         folder = tmp_path
         state = drawn_like({f"features.{key}": part for key, part in layers.state_dict().items()})
         torch.save(state, tmp_path / file)
-        content = b"".join(state[name].numpy().tobytes() for name in backbone.tensors)
+        content = b"".join(state[name].numpy().tobytes() for name in backbone.tensor_keys)
         digest = hashlib.sha256(content).hexdigest()
         monkeypatch.setattr(space, "backbone", backbone._replace(sha256=digest))
     monkeypatch.setenv("BENCH_WEIGHTS", str(folder))

@@ -86,7 +86,7 @@ def seeded_weights() -> Iterator[None]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             state = getattr(torchvision.models, MODELS[backbone.name])().state_dict()
-        return {name: channels_last(state[name]).to(device, dtype) for name in backbone.tensors}
+        return {name: channels_last(state[name]).to(device, dtype) for name in backbone.tensor_keys}
 
     inception_patch: Any = {
         "find_fetched": lambda *_: Path(),

@@ -12,7 +12,7 @@ import msgspec
 from baselines.neural.architecture import load_architecture, parse_dimensions, rate_levels
 from benchmark.errors import UsageError
 from benchmark.plugins import load, place_of, require_methods
-from benchmark.registry import import_target, names_file
+from benchmark.registry import import_target, is_python_file
 from benchmark.system.text import read_toml
 
 # Objective of a stage -> "module:class", which is imported when it is needed.
@@ -100,7 +100,7 @@ class Stage:
             raise ValueError(
                 f"a {self.objective} stage cannot train a network with {rate_levels} rates"
             )
-        if names_file(self.objective):  # a user's loss may ignore lambdas
+        if is_python_file(self.objective):  # a user's loss may ignore lambdas
             return
         expected = 1 if self.objective == SINGLE_RATE else rate_levels
         if kind.weighs_rate and len(self.lambdas) != expected:
@@ -217,7 +217,7 @@ def objective_class(name: str) -> Any:
     """Return an objective's class; `ValueError` for a wrong name, `UsageError` for a file."""
     if name in OBJECTIVES:
         return import_target(OBJECTIVES[name])
-    if not names_file(name):
+    if not is_python_file(name):
         names = ", ".join([*OBJECTIVES, "FILE.py:CLASS"])
         raise ValueError(f"objective is {name!r}, not one of {names}")
     kind, base = load(name, "class"), import_target(BASE)
@@ -255,7 +255,7 @@ def recipe_from(name: str, record: Mapping[str, Any], folder: Path = Path()) -> 
     stages: list[Stage] = []
     for number, table in enumerate(tables, start=1):
         objective = str(table.get("objective"))
-        if names_file(objective) and (folder / objective.partition(":")[0]).is_file():
+        if is_python_file(objective) and (folder / objective.partition(":")[0]).is_file():
             objective = str(folder / objective)
             table = {**table, "objective": objective}  # noqa: PLW2901
         try:

@@ -23,7 +23,7 @@ from baselines.neural.training.photographs import names_and_sizes
 from baselines.neural.training.recipe import Recipe, recipe_from
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.plugins import file_of
-from benchmark.registry import names_file
+from benchmark.registry import is_python_file
 from benchmark.system.atomic import (
     find_changed_folders,
     lock,
@@ -141,7 +141,7 @@ class Record:
 
 
 def _loss_files(recipe: Recipe) -> dict[str, Path]:
-    files = (file_of(stage.objective) for stage in recipe.stages if names_file(stage.objective))
+    files = (file_of(stage.objective) for stage in recipe.stages if is_python_file(stage.objective))
     return {path.name: path for path in files}
 
 
@@ -224,7 +224,7 @@ def _differing_field(record: Record, run: TrainingRun) -> str:
             same_file = (
                 name == "objective" and PurePath(recorded).name == PurePath(value or "").name
             )
-            if recorded != value and not (same_file and names_file(recorded)):
+            if recorded != value and not (same_file and is_python_file(recorded)):
                 return f"{name} in stage {number}"
     if len(stages) < len(record.recipe.stages):
         return "number of stages"

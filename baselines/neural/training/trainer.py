@@ -46,7 +46,7 @@ from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run import TrainingRun
 from benchmark.errors import FOREIGN_ERRORS, BenchError, Unavailable, UsageError
 from benchmark.plugins import author_failure
-from benchmark.registry import names_file
+from benchmark.registry import is_python_file
 from benchmark.system.atomic import handle_signals
 
 OnBegin = Callable[[int, int], None]
@@ -92,7 +92,7 @@ def _check_and_train(run: TrainingRun, options: TrainingOptions, on_begin: OnBeg
     files.write_record(run, options, paths)
     files.require_disk_space(run.folder, run.build())
     for index, stage in enumerate(run.recipe.stages):
-        if names_file(stage.objective):
+        if is_python_file(stage.objective):
             _require_working_loss(run, index, options)
     if on_begin:
         on_begin(run.steps_saved(), run.steps_reported())

@@ -20,7 +20,7 @@ from polars import col
 
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, DamagedResults, ImageRefused, UsageError
-from benchmark.registry import names_file
+from benchmark.registry import is_python_file
 from benchmark.rows.agreement import mark_agreeing
 from benchmark.rows.codecs import NAME, REQUEST_FIELDS, rerun_command
 from benchmark.rows.reduce import Reductions
@@ -122,7 +122,7 @@ def _datasets(folder: Path) -> list[str]:
         path.name
         for path in folder.glob("*")
         if any((path / part).is_dir() for part in SUBFOLDERS)
-        and not (path.name.startswith(".") or names_file(path.name))
+        and not (path.name.startswith(".") or is_python_file(path.name))
     ]
     if not names:
         raise UsageError(

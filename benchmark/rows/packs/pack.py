@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting, bits_per_pixel
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
-from benchmark.registry import names_file
+from benchmark.registry import is_python_file
 from benchmark.rows.codecs import NAME, NamedCodecs, explain_refusal
 from benchmark.rows.edition import Edition
 from benchmark.rows.schema import cell_key, info_of, is_declared
@@ -233,7 +233,7 @@ def _check_rows(
         forms = {**COLUMN_FORMS, CONTENT_COLUMNS[origin]: SHA256}
         bad_columns = [name for name, form in forms.items() if not form.fullmatch(row[name] or "")]
         bad_columns += [name for name in NUMBER_COLUMNS if row[name] is None]
-        if bad_columns or not row["num_bytes"] or names_file(row["dataset"]):
+        if bad_columns or not row["num_bytes"] or is_python_file(row["dataset"]):
             name = [*bad_columns, "dataset" if row["num_bytes"] else "num_bytes"][0]
             raise BadFile(f"row {number} has the invalid {name} {row[name]!r}")
         spec, setting = CodecSpec.parse_row(row), Setting(row["setting_name"], row["setting_value"])

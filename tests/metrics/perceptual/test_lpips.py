@@ -172,7 +172,7 @@ def test_one_changed_weight_is_another_network(case, weights, tmp_path, monkeypa
 def test_a_file_of_something_else_is_unavailable_and_is_not_run(case, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     file, trap = tmp_path / case.file, tmp_path / "trap"
-    names = case.metric.backbone.tensors
+    names = case.metric.backbone.tensor_keys
     tensors, listed, counted = BytesIO(), BytesIO(), BytesIO()
     torch.save({"features.0.weight": torch.zeros(3)}, tensors)
     torch.save([1, 2, 3], listed)

@@ -45,7 +45,7 @@ FLOAT64_BOUND = 2.0**51  # two bits less than 2^53, for the bias and the half ad
 CASES = ((320, 5, 16, 6), (64, 3, 24, 11), (21, 3, 13, 9), (5, 1, 3, 1))
 MAX_MEDIAN = 1e6  # far beyond the range of z, -8127..8127
 MAX_FRACTION = OUTPUT_FRACTION
-PREFIX = "fraction."  # of tables with fractional bits
+FRACTION_PREFIX = "fraction."  # of tables with fractional bits
 HEADROOM = 2.0  # factor by which activations may exceed those in the calibration
 
 
@@ -159,11 +159,11 @@ class IntegerConvolution:
         values = requantise(exact_sums(padded, self.weight), self.grid)
         if not self.transposed:
             return values
-        height, width = (slice(self.skip, self.skip + 2 * n) for n in activations.shape[1:3])
+        rows, columns = (slice(self.skip, self.skip + 2 * n) for n in activations.shape[1:3])
         interleaved_values = (
             values.view(*values.shape[:3], 2, 2, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         )
-        return interleaved_values[:, height, width]
+        return interleaved_values[:, rows, columns]
 
 
 def phase_weights(weight: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ def phase_weights(weight: Tensor) -> Tensor:
 class IntegerSequence:
     """`nn.Sequential(convolution, ReLU, convolution, ...)`, computed exactly in integers."""
 
-    # fractional_bits: of the input, then of each convolution's output; options: of each layer
+    # fractional_bits: of the input, then of each convolution's output; options: for each layer
 
     def __init__(
         self,
@@ -215,7 +215,7 @@ def convolutions(modules: nn.Module, name: str) -> Iterator[tuple[Layer, bool]]:
 
 
 def activation_names(model: LatentNetwork) -> list[str]:
-    """Return the names of all activations: z, hidden layers (hyper.mean.0, ...), supports."""
+    """Return the names of all activations: z, hidden layers (hyper.mean.0, ...), slice inputs."""
     names = ["z"]
     for branch, modules in model.entropy_branches().items():
         num_hidden = len(list(convolutions(modules, branch))) - 1
@@ -224,18 +224,18 @@ def activation_names(model: LatentNetwork) -> list[str]:
 
 
 def fractional_bit_tables(fractional_bits: Mapping[str, int]) -> dict[str, Tensor]:
-    """Convert fractional bits to tables of a checkpoint, int8 scalars: fraction.z, ..."""
+    """Convert fractional bits to int8 entries of a checkpoint: fraction.z, ..."""
     return {
-        f"{PREFIX}{name}": torch.tensor(value, dtype=torch.int8)
+        f"{FRACTION_PREFIX}{name}": torch.tensor(value, dtype=torch.int8)
         for name, value in fractional_bits.items()
     }
 
 
 def _read_fractional_bits(tables: Mapping[str, Tensor], model: LatentNetwork) -> dict[str, int]:
     fractions = {
-        name.removeprefix(PREFIX): int(table)
+        name.removeprefix(FRACTION_PREFIX): int(table)
         for name, table in tables.items()
-        if name.startswith(PREFIX)
+        if name.startswith(FRACTION_PREFIX)
     }
     differing_names = sorted(set(fractions) ^ set(activation_names(model)))
     if differing_names:
@@ -244,7 +244,7 @@ def _read_fractional_bits(tables: Mapping[str, Tensor], model: LatentNetwork) ->
         )
     for name, fraction in fractions.items():
         if not 0 <= fraction <= MAX_FRACTION:
-            raise ValueError(f"the fraction {name} is {fraction}, not 0..{MAX_FRACTION}")
+            raise ValueError(f"{name} has {fraction} fractional bits, not 0..{MAX_FRACTION}")
     return fractions
 
 

@@ -361,8 +361,8 @@ def test_fractional_bits_tables_or_medians_that_do_not_fit_are_refused(tables):
     for wrong, message in (
         ({**fractional_bits, "mean.9.0": 7}, "mean.9.0"),
         ({name: 7 for name in fractional_bits if name != "z"}, ": z$"),
-        ({**fractional_bits, "z": 13}, "the fraction z is 13, not 0..12"),
-        ({**fractional_bits, "z": -1}, "the fraction z is -1, not 0..12"),
+        ({**fractional_bits, "z": 13}, "z has 13 fractional bits, not 0..12"),
+        ({**fractional_bits, "z": -1}, "z has -1 fractional bits, not 0..12"),
     ):
         with pytest.raises(ValueError, match=message):
             path_of(model, tables, wrong)
