@@ -98,9 +98,9 @@ class Command:
                 f"command: if decode contains {{q}}, at most {MAX_VALUES} values are possible"
             )
         if "{q}" not in encode and len(self.sweep) > 1:
-            raise BadOption("command: encode does not contain {q}: add it, or give a single value")
+            raise BadOption("command: encode does not contain {q}: add {q}, or give a single value")
         if "{seed}" in encode or (seed and "{seed}" not in decode):
-            raise BadOption("command: {seed} has an effect only in decode: write it there")
+            raise BadOption("command: {seed} has an effect only in decode: move {seed} there")
         self._seed = seed
         self._templates = (encode, decode)
         self._stream = f"stream.{extension}"
@@ -149,7 +149,7 @@ class Command:
         if self._stores_index:
             if data[0] >= len(self.sweep):
                 raise CorruptStream(
-                    f"the stream needs value {data[0]}, but `values` has only {len(self.sweep)}"
+                    f"the stream uses entry {data[0] + 1} of `values`, which has {len(self.sweep)}"
                 )
             value, data = format_float_positional(self.sweep[data[0]].value, trim="-"), data[1:]
         with private_folder() as folder:

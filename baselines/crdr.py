@@ -70,7 +70,7 @@ class CRDR(NetworkCodec):
             effort=(effort, range(len(SEARCH_STEPS))),
         )
         if size and checkpoint:
-            raise BadOption("size and checkpoint exclude each other: give only one of them")
+            raise BadOption("size and checkpoint exclude each other: leave out one of the two")
         self._size, self._exact, self._beta = size, bool(exact), beta
         self._steps = SEARCH_STEPS[effort]
         super().__init__(checkpoint=checkpoint)

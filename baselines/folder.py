@@ -231,7 +231,7 @@ class Folder:
             names = listed([*dict.fromkeys(row.image for row in self._rows.values())])
             raise BadOption(
                 f"{self._sizes} has pictures of {names}, but of none of the dataset's images "
-                f"({listed(images)}): give both the same names"
+                f"({listed(images)}): give pictures and images the same names"
             )
         for image in images:
             for setting in self.sweep:
@@ -339,7 +339,7 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
         file = row.entries[0].file
         if (other_row := row_by_file.setdefault(file, row)) is not row:
             raise BadOption(
-                f"{row.location} and {other_row.location} are both for {file}: delete one"
+                f"{row.location} and {other_row.location} are both for {file}: delete one line"
             )
         num_bytes[file] = _agreed_bytes(row.location, row.sizes, pixels[file], streams.get(file))
     sized_pictures: dict[tuple[str, str], PublishedPicture] = {}  # by image and point
@@ -364,13 +364,13 @@ def read_published_pictures(folder: Path) -> PublishedPictures:
             files_text = f"{other_picture.file} and {picture.file}"
             raise BadOption(
                 f"{folder}: {files_text} show the same image at the same point: delete one, or "
-                "name the folder of one dataset"
+                "give the folder of one dataset"
             )
     if not sized_pictures and without_picture:
         row, names = without_picture[0], listed([entry.file for entry in entries])
         raise BadOption(
             f"{row.location} is for {row.image!r}, but no line is for a picture in the folder "
-            f"({names}): give both the same names"
+            f"({names}): give lines and pictures the same names"
         )
     if not sized_pictures:
         raise BadOption(

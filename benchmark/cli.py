@@ -161,7 +161,7 @@ def usage_sentence(error: typer.TyperException, verb: str) -> str:
         flag_name = option.lstrip("-")
         hint = ""
         if flag_name in names:
-            hint = "; that is an argument, not an option: give only its value"
+            hint = f"; {flag_name} is an argument, not an option: give only its value"
         elif close_flags := get_close_matches(flag_name, flags, 1, 0.7):
             hint = f". Did you mean '--{close_flags[0]}'?"
         elif "points" in flags:

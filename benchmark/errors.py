@@ -88,7 +88,7 @@ class BadPack(UsageError):  # noqa: N818
         reason = " ".join(reason.split())  # it may contain values of the pack, of any length
         if len(reason) > MAX_REASON_CHARACTERS:
             reason = f"{reason[:MAX_REASON_CHARACTERS]}..."
-        super().__init__(f"the pack {path} cannot be used: {reason}; get or export it again")
+        super().__init__(f"the pack {path} cannot be used: {reason}; get or export the pack again")
 
 
 class Unavailable(BenchError):  # noqa: N818
@@ -168,7 +168,7 @@ def memory_sentence(error: BaseException) -> str:
         cause = "this process has used all the memory that it may use: allow it more"
     else:
         return ""
-    return f"{cause}; stored results are kept, and the same command continues from there"
+    return f"{cause}; stored results are kept, and the same command continues after them"
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -279,7 +279,7 @@ def sole_variant(text: str, option: str) -> CodecSpec:
     variants = resolve(parse_codec(text))
     if len(variants) > 1:
         spec_list = ", ".join(variant.text for variant in variants)
-        raise BadOption(f"{option}={text} stands for several codecs ({spec_list}): name one")
+        raise BadOption(f"{option}={text} stands for several codecs ({spec_list}): choose one")
     return variants[0]
 
 

@@ -73,7 +73,7 @@ def encode(
     files = {"q_map": q_map, "beta_map": beta_map}
     paths = {name: path for name, path in files.items() if path is not None}
     if paths and not _is_ours(codec):
-        raise UsageError(f"--q-map and --beta-map apply to ours, not to {codec}: leave them out")
+        raise UsageError(f"--q-map and --beta-map apply to ours, not to {codec}: leave both out")
     maps = {name: read_image(path, flatten=True) for name, path in paths.items()}
     setting = _parse_point(coder, point)
     pixels = read_image(image, request.flatten)
@@ -135,7 +135,7 @@ def decode(
         raise UsageError(f"{stream} cannot be read: {error.strerror}") from error
     name = codec or recognise_codec(data, stream)
     if beta is not None and not _is_ours(name):
-        raise UsageError(f"--beta applies to ours, not to {name}: leave it out")
+        raise UsageError(f"--beta applies to ours, not to {name}: leave out --beta")
     if name == OURS:
         checkpoint = _bundled_checkpoint(data)
         name = f"{USUAL}:checkpoint={checkpoint}" if checkpoint else USUAL

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from baselines.neural.training.run import TrainingRun
 
-SAVED_STEPS_NOTE = "the saved steps are kept; the same command resumes from there"
+SAVED_STEPS_NOTE = "the saved steps are kept; the same command resumes after them"
 # Options that do not affect the weights; cards omit them
 UNRECORDED_OPTIONS = {
     *declared_options(TrainingOptions),
@@ -111,7 +111,7 @@ def train(
             if start is not None:
                 runs = [runs[0].start_from(start), *runs[1:]]
         elif start is not None:
-            raise UsageError("--start is for a single network: leave it out, or leave out --suite")
+            raise UsageError("--start is for a single network: leave out --start or --suite")
         else:
             from baselines.neural.training import suites
 

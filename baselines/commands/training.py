@@ -59,7 +59,7 @@ def add_photographs(
             unreadable = ", ".join(sorted(held_out))
             raise UsageError(
                 f"none of the photographs held out for validation can be read ({unreadable}): "
-                "replace them, or give --validation"
+                "replace the files, or give --validation"
             )
     # a card names a dataset, or a folder and its parent
     names = [

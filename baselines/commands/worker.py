@@ -71,7 +71,7 @@ def new(
     }
     for path in texts_by_path:
         if path.exists() and path.name != HELPER:
-            raise UsageError(f"{path} exists already: choose another name, or delete it")
+            raise UsageError(f"{path} exists already: choose another name, or delete the file")
     written_files: list[Path] = []
     try:
         for path, text in texts_by_path.items():
@@ -137,7 +137,7 @@ def check(file: File) -> None:
             failures += not is_ok
             print(f"{setting}, {width} x {height}: {line}")
     if failures:
-        raise BenchError(f"{encoder.name} failed in {failures} of the cases above: correct it")
+        raise BenchError(f"{encoder.name} failed in {failures} of these cases: correct its code")
     print("Next:", bench_command("run", codecs=f"worker:{file},ours,jpeg", dataset="sample"))
 
 
@@ -222,7 +222,7 @@ def require_no_page(path: Path, url: str) -> None:
     if first_bytes.startswith((b"<!doctype html", b"<html")):
         path.unlink()
         path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)  # its recorded digest
-        raise UsageError(f"{url} returns a web page, not the file: download it by hand to {path}")
+        raise UsageError(f"{url} returns a web page, not the file: put the file at {path} yourself")
 
 
 def _make_environment(contender: "ContenderFile") -> None:

@@ -233,7 +233,7 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
         from compressai.zoo.image import model_urls
     urls = model_urls.get(model, {}).get(metric)
     if urls is None:
-        raise BadOption(f"CompressAI publishes no weights of {model} for {metric}: choose another")
+        raise BadOption(f"no weights are published for {model}, {metric}: change model or metric")
     return [
         PublishedFile(url, name := url.rpartition("/")[2], name.removesuffix(".pth.tar")[-8:])
         for _, url in sorted(urls.items())
@@ -260,7 +260,7 @@ def _find_published_files(model: str, metric: str) -> dict[int, Path]:
         digest_start, sha256 = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
         if not sha256.startswith(digest_start):
             raise Unavailable(
-                f"{path} is damaged: its sha256 begins with {sha256[:8]}; delete it and run "
+                f"{path} is damaged: its sha256 begins with {sha256[:8]}; delete the file and run "
                 f"`{fetch}`"
             )
     return paths
@@ -279,7 +279,7 @@ def find_matched(model: str, metric: str) -> dict[int, Path]:
             qualities, lambda quality: find_checkpoint(f"{MATCHED_STEM}-{quality}.safetensors")
         )
     except Unavailable as error:
-        raise Unavailable(f"{error}: train them with `bench train --suite matched`") from None
+        raise Unavailable(f"{error}: train weights with `bench train --suite matched`") from None
     for path in files.values():
         _require_model(path, model)
     return files
@@ -430,7 +430,7 @@ class CompressAI:
 
         height, width, _ = pixels.shape
         if height * width > MAX_PIXELS:
-            raise ImageRefused(f"{width} x {height} pixels are more than {MAX_PIXELS}: shrink it")
+            raise ImageRefused(f"{width} x {height} pixels exceed {MAX_PIXELS}: shrink the image")
         require_accepted(self, setting)
         quality = int(setting.value)
         net: Any = network(self._sources[quality])

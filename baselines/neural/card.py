@@ -149,7 +149,7 @@ def verified_card(path: Path) -> Card:
     except OSError as error:
         raise Unavailable(f"there is no checkpoint {path}: {error.strerror}") from error
     except ValueError as error:
-        raise Unavailable(f"{path} cannot be unpacked: {error}; get it again") from error
+        raise Unavailable(f"{path} cannot be unpacked: {error}; get the file again") from error
     if actual != card.sha256:
         raise Unavailable(
             f"{path} is damaged or does not belong to its card: its sha256 begins with "

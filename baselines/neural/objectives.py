@@ -104,7 +104,7 @@ class ImageStage(Stage):
         if self.objective == "hific" and not self.target_bpp:
             raise ValueError("a hific stage needs a target_bpp")
         if self.targets_bpp and len(self.targets_bpp) != len(self.lambdas):
-            raise ValueError("targets_bpp needs as many entries as lambdas")
+            raise ValueError("targets_bpp needs as many entries as lambdas has")
         if self.targets_bpp and (self.mixed_levels or self.map_share):
             raise ValueError("targets_bpp cannot be combined with mixed_levels or map_share")
         if self.targets_bpp and not self.lambda_below:

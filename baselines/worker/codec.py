@@ -134,7 +134,7 @@ def read_contender(file: Path) -> ContenderFile:
         raise UsageError(f"{file} is unusable: {error}: correct this key") from None
     for weight in map(Path, contender.weights):
         if weight.is_absolute() or ".." in weight.parts:
-            raise UsageError(f"{file} has weights outside its folder, {weight}: move them there")
+            raise UsageError(f"{file} has weights outside its folder: move {weight} there")
     return msgspec.structs.replace(contender, folder=(file.parent / contender.folder).resolve())
 
 
@@ -289,12 +289,12 @@ class Worker:
             self.close()
         if description.protocol != PROTOCOL:
             raise UsageError(
-                f"{contender.folder} has another version of rdrbench_worker.py: copy it again"
+                f"{contender.folder} has another version of rdrbench_worker.py: copy the file again"
             )
         if self._seed and SEED not in description.options:
             raise BadOption(
                 f"the class in {contender.script} takes no seed: give its __init__ the parameter "
-                "seed=0, and copy rdrbench_worker.py again if it is older"
+                "seed=0, and copy rdrbench_worker.py again if your copy is older"
             )
         if not description.sweep:
             raise UsageError(

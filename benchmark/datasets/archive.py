@@ -114,7 +114,7 @@ def fetch_dataset(
             if origins and archive not in copies:
                 raise UsageError(
                     f"none of the files given with --from is {archive.file_name}: give that file "
-                    f"too, or omit --from to download it"
+                    f"too, or omit --from to download the file"
                 ) from None
             fetch_archive(archive, target, progress, copies.get(archive, ""))
 

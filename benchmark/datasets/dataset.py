@@ -131,7 +131,7 @@ def refuse_duplicates(sources: Sequence[Source | Absent]) -> list[Source | Absen
         name = first_name = source.file.name if isinstance(source, Source) else source.what
         if isinstance(source, Source):
             first_name = first_names.setdefault((source.sha256, source.width_px), name)
-        objection = f"has the same pixels as {first_name}: remove one"
+        objection = f"has the same pixels as {first_name}: remove one of the two"
         result.append(source if first_name == name else Absent(name, objection))
     return result
 
@@ -292,8 +292,8 @@ def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
 def _contract_objection(dataset: Dataset) -> str:
     if dataset.store_name in DATASETS:
         return (
-            f"has the name {dataset.name!r}, but that is a dataset of rdrbench: give it "
-            "another name"
+            f"has the name {dataset.name!r}, which is a dataset of rdrbench: "
+            "give your dataset another name"
         )
     if not RESULTS_NAME.fullmatch(dataset.name):
         return f"has the name {dataset.name!r}, which cannot be the name of a folder of results"

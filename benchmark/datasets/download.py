@@ -82,7 +82,7 @@ def fetch(
     try:
         if target.exists():
             if objection := expected_file.objection_to(target):
-                raise Unavailable(f"{target} {objection}: remove it and fetch again")
+                raise Unavailable(f"{target} {objection}: remove the file and fetch again")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         with _open_partial_file(draft) as file:
@@ -94,7 +94,7 @@ def fetch(
                 _download(url, file, expected_file, progress, remedy)
             if objection := expected_file.objection(file):
                 file.truncate(0)
-                raise Unavailable(f"{url} now {objection}, so it is not used: {remedy}")
+                raise Unavailable(f"{url} now {objection}, so the file is not used: {remedy}")
             os.fsync(file.fileno())
             os.replace(draft, target)
     except OSError as error:
@@ -171,7 +171,7 @@ def _connect(
             if _size(file) + len(chunk) > (total or limit):
                 file.truncate(0)
                 excess = f"more than the {total or limit} bytes expected"
-                raise Unavailable(f"{url} sends {excess}, so it is not used")
+                raise Unavailable(f"{url} sends {excess}, so the file is not used")
             file.write(chunk)
             file.flush()
             if progress:
@@ -242,14 +242,14 @@ def unpack_images(archive: Path, folder: Path, count: int, subfolder: str = "") 
     except OSError as error:
         raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error
     except Exception as error:  # unpacking, and decoding names, may raise many exceptions
-        raise Unavailable(f"{archive} is not a complete zip ({error}): remove it") from error
+        raise Unavailable(f"{archive} is not a complete zip ({error}): remove the file") from error
 
 
 def publish_folder(dataset_folder: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> None:
     """Fill and rename a draft with a manifest; `Unavailable` if `dataset_folder` exists."""
     if dataset_folder.exists():
         raise Unavailable(
-            f"{dataset_folder} exists, but is not the complete dataset: remove it first"
+            f"{dataset_folder} exists, but is not the complete dataset: remove the folder first"
         )
     draft = dataset_folder.with_name(f".{dataset_folder.name}.part")
     fill(draft)

@@ -105,7 +105,7 @@ def fetch_hub_file(text: str, folder: Path, digest: str = "") -> Path:
         return path
     target = folder / path.name
     if target.exists() and file_sha256(target) != sha256:
-        raise Unavailable(f"{target} is a different file: remove it and fetch again")
+        raise Unavailable(f"{target} is a different file: remove the file and fetch again")
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as draft:

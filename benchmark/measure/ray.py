@@ -159,7 +159,7 @@ class RayEngine:
         }
         if tasks_by_device["cuda"] and not self._gpu_workers:
             cells_text = counted(len(tasks_by_device["cuda"]), "cell needs", "cells need")
-            raise BenchError(f"{cells_text} a GPU, but the cluster has none: add a node with one")
+            raise BenchError(f"{cells_text} a GPU, but the cluster has none: add a node with a GPU")
         self._queues = {
             device: deque(longest_first(tasks_by_device[device], self._seconds))
             for device in limits

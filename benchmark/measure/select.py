@@ -137,7 +137,7 @@ def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int
     if draws is not None and not any(SEED in dict(spec.options) for spec in specs):
         seed_options = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
         raise UsageError(
-            f"--draws {draws} repeats stochastic decoders ({seed_options}), but no codec has one"
+            f"--draws {draws} repeats stochastic decoders ({seed_options}), but no codec is one"
         )
     paths = {contender.pack.path for contender in selection.contenders if contender.pack}
     for pack in packs:
@@ -310,7 +310,7 @@ def may_have_rows(request: Request) -> bool:
 def open_matrix(request: Request) -> Matrix:
     """Plan the cells of a request and find those missing from its results folder."""
     if request.timing and request.packs:
-        raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
+        raise UsageError("--timing measures encoders, which --pack replaces: leave out one option")
     Part.parse(request.part)  # refuse an invalid text before packs are opened
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)

@@ -100,7 +100,7 @@ def _check_picture(path: Path) -> Finding | None:
     try:
         parse_picture(read_regular(path, MAX_FOREIGN_FILE_BYTES), path.stem)
     except (OSError, ImageRefused) as error:
-        return Finding(str(path), "damaged", str(error), "delete it; then import its pack again")
+        return Finding(str(path), "damaged", str(error), "delete the file; import its pack again")
     return None
 
 
@@ -108,7 +108,7 @@ def _check_record(store: Store, path: Path) -> Finding | None:
     try:
         store.record(path.stem)
     except StoreError as error:
-        remedy = "restore it, or delete it; its rows are kept, facts about the run are lost"
+        remedy = "restore or delete the file; its rows are kept, but facts about the run are lost"
         return Finding(str(path), "damaged", str(error), remedy)
     return None
 

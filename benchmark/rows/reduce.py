@@ -268,5 +268,5 @@ def _read_reductions(path: Path) -> list[Reduction] | None:
         warnings.warn(DamagedResults(f"{path} is left out: {error}; {remedy}", path), stacklevel=2)
         return None
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error}; remove it") from error
+        raise StoreError(f"{path} cannot be read: {error}; remove the file") from error
     return table.rows()

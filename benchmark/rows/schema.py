@@ -305,5 +305,5 @@ def _parse_varint(data: bytes, offset: int) -> tuple[int, int]:
         shift += 7
         offset += 1
         if shift > MAX_SHIFT_BITS:
-            raise ValueError("its footer has an endless number")
+            raise ValueError("its footer has a number that does not end")
     return number | byte << shift, offset + 1

@@ -247,7 +247,7 @@ class Store(StreamFolder):
     def _warn(self, path: Path, error: BadShard) -> None:
         if error.damaged:
             self._damaged_shards.add(path)
-        remedy = "use the version that wrote it, or remove it; its cells are measured again"
+        remedy = "use the version that wrote the file, or remove it to measure its cells again"
         if path.name.startswith(SHIPPED):
             remedy = "get the bundled file again"
         elif error.damaged:

@@ -239,7 +239,7 @@ def require_verified_rows(rows: pl.DataFrame, folder: Path, codecs: str = "all")
 def _refuse_missing_rows(option: str, specs_without_rows: Collection[CodecSpec]) -> None:
     if specs_without_rows:
         labels = ", ".join(sorted(map(label_of, specs_without_rows)))
-        raise UsageError(f"{option} leaves no rows of {labels}: leave out one or the other")
+        raise UsageError(f"{option} leaves no rows of {labels}: leave out one of the two options")
 
 
 def _describe_unfinished(rows: pl.DataFrame, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -69,11 +69,11 @@ class StreamFolder:
         try:
             data = read_regular(path, MAX_FOREIGN_FILE_BYTES)
         except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
+            raise StoreError(f"{path} cannot be read: {error.strerror}; remove the file") from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise StoreError(
-                f"{path} is damaged: its bytes do not match its name; remove it, and "
-                "`bench run` makes it again"
+                f"{path} is damaged: its bytes do not match its name; remove the file, "
+                "and `bench run` makes the stream again"
             )
         return data
 
@@ -116,10 +116,10 @@ class StreamFolder:
         try:
             return parse_picture(read_regular(path, MAX_FOREIGN_FILE_BYTES), digest)
         except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
+            raise StoreError(f"{path} cannot be read: {error.strerror}; remove the file") from error
         except ImageRefused as error:
             raise StoreError(
-                f"{path} is damaged: {error}; remove it and import its pack again"
+                f"{path} is damaged: {error}; remove the file and import its pack again"
             ) from error
 
     def has_picture(self, digest: str | None, num_bytes: int | None = None) -> bool:

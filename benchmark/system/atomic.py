@@ -26,7 +26,7 @@ from benchmark.errors import StoreError
 from benchmark.system.foreign_files import open_regular
 from benchmark.system.text import utf8
 
-REMEDY = "what was stored before is kept; fix this, then run again"
+REMEDY = "earlier results are kept; correct this, then run again"
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAX_WAITING_BYTES = 64 << 20
 MAX_WAITING_FILES = 1000

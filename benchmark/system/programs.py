@@ -35,7 +35,7 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
         return Path(result)
     if folders:
         problem = f"{folders[0]} does not contain the program {name!r}"
-        raise UsageError(f"{problem}: name another, or leave it out to search PATH; {remedy}")
+        raise UsageError(f"{problem}: name another folder, or none to search PATH; {remedy}")
     raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}", Reason("program", name))
 
 

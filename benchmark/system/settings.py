@@ -121,7 +121,7 @@ def use_weights_folder(folder: Path | None) -> None:
     if folder is None:
         return
     if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):
-        remedy = "name another folder, or leave it out to use bundled files and torch's cache"
+        remedy = "name another folder, or none to search bundled files and torch's cache"
         raise UsageError(f"{folder} contains no weight files: {remedy}")
     _CURRENT.set(settings()._replace(weights=(folder.resolve(), *settings().weights)))
 

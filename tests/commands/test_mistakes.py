@@ -70,7 +70,7 @@ def test_what_is_mistyped_is_answered_with_what_is_near():
     assert "Did you mean 'run'" in bench("rn").stderr
     assert "Did you mean 'export'?" in bench("pack", "exprt").stderr
     assert "Did you mean '--codecs'?" in bench("run", "--codcs", "jpeg").stderr
-    assert "that is an argument" in bench("audit", "rows", "--results", "r").stderr
+    assert "results is an argument" in bench("audit", "rows", "--results", "r").stderr
     assert bench("run", "--codecs").stderr.endswith("; see `bench run --help`\n")
 
 

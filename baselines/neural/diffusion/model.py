@@ -50,7 +50,7 @@ def open_base(sizes: DiffusionSizes) -> BaseCodec:
     """Open the base codec; `UsageError` if `sizes` names none, like the dimensions in `sizes/`."""
     if not sizes.base:
         raise UsageError(
-            "a diffusion decoder is trained for a base codec, but none is named: train it, for "
+            "the diffusion decoder has no base codec: train a decoder for a base codec, for "
             "example, with bench train --suite generative --members dirac-elic"
         )
     return BaseCodec(sizes.base)

@@ -410,8 +410,8 @@ def choose_validation(paths: Sequence[str]) -> frozenset[str]:
     """
     if len(paths) < 2:
         raise UsageError(
-            "a single photograph is too few, since one is held out for validation: add some to "
-            "--data, or give --validation"
+            "one photograph is too few, since validation takes one: add photographs to --data, "
+            "or give --validation"
         )
     count = min(MAX_VALIDATION, max(1, len(paths) // VALIDATION_INTERVAL))
 

@@ -87,7 +87,7 @@ class TrainingRun:
             raise UsageError(f"the run cannot begin: {error}") from error
         if (card.architecture, card.config) != (self.recipe.architecture, self.recipe.network()):
             raise UsageError(
-                f"{checkpoint} holds a network other than {self.recipe.sizes}, that of the recipe"
+                f"{checkpoint} does not hold the recipe's network {self.recipe.sizes}: name another"
             )
         start = Start(card.sha256, card.crops, str(checkpoint.resolve()), card.steps or 0)
         return replace(self, start=start)
@@ -322,7 +322,7 @@ def restoring(folder: Path) -> Iterator[None]:
 
 
 def _bad_state(path: Path) -> UsageError:
-    return UsageError(f"{path} is not a training state: delete it to start again")
+    return UsageError(f"{path} is not a training state: delete the file to start again")
 
 
 # The journal has a JSON object per line

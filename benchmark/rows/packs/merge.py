@@ -70,7 +70,7 @@ def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[MergeResult
     for folder in folders:
         if target.exists() and folder.exists() and folder.samefile(target):
             raise UsageError(
-                f"{folder} is also the target: leave it out, or give another folder to --into"
+                f"{folder} is also the target: leave out this folder, or give --into another one"
             )
         for dataset in _datasets(folder):
             folders_by_dataset.setdefault(dataset, []).append(folder / dataset)

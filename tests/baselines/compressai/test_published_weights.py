@@ -46,7 +46,7 @@ def test_the_files_to_fetch_are_those_of_every_quality_of_a_model_and_metric():
         ({"model": "mbt2018", "weights": "random"}, UsageError, "random"),
         ({"model": "mbt2019"}, UnknownName, "Did you mean 'mbt2018'"),
         ({"model": "mbt2018", "metric": "psnr"}, UnknownName, "metric"),
-        ({"model": "bmshj2018-factorized-relu"}, BadOption, "publishes no weights"),
+        ({"model": "bmshj2018-factorized-relu"}, BadOption, "no weights are published"),
     ],
 )
 def test_options_without_published_files_are_refused(options, error, match):

@@ -64,7 +64,7 @@ def test_a_damaged_pack_is_one_sentence(folder_pack, damage):
         read_all(folder_pack)
     message = str(raised.value)
     assert message.startswith(f"the pack {folder_pack} cannot be used: ")
-    assert message.endswith("get or export it again")
+    assert message.endswith("get or export the pack again")
     assert "\n" not in message
     assert len(message) < len(str(folder_pack)) + 600
 

@@ -268,7 +268,7 @@ def test_a_run_resumes_from_its_own_start_and_says_as_little_of_training(start_f
     [
         (("--start", "damaged.safetensors"), "damaged.safetensors is"),
         (("--start", "recipe.toml"), "recipe.toml .*recipe.json"),
-        (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave it out"),
+        (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave out --start"),
         (("--start", BUNDLED / "elic-1.safetensors.xz"), "elic-1.safetensors.xz .*tiny"),
     ],
 )
