@@ -122,7 +122,7 @@ def measure_candidate(
 
 
 def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
-    """Return the source of the reference's dataset `name`; name "": its only dataset."""
+    """Return the source of the reference's dataset `name`; without a name, of the only one."""
     if not name and len(folders) > 1:
         raise UsageError(
             f"the reference has rows of {', '.join(folders)}: choose one with --dataset"
@@ -134,7 +134,7 @@ def _find_dataset(name: str, folders: Mapping[str, Path]) -> str:
 def _find_counterparts(
     codec_text: str, checkpoint: Path | None, reference_codec: str, specs: Sequence[CodecSpec]
 ) -> dict[CodecSpec, CodecSpec]:
-    """Map specs to the reference's; `UsageError` for code that the rows name, but not the user."""
+    """Map specs to the reference's; `UsageError` if rows refer to code the user did not give."""
     codec, stored_texts = parse_codec(codec_text), [spec.text for spec in specs]
     if reference_codec:
         reference_specs = resolve(parse_codec(reference_codec))

@@ -23,7 +23,7 @@ from benchmark.option import ARGUMENT, COMPARED, MANNER, METRICS, ORIGIN, RESULT
 from benchmark.published.curves import published_curves
 from benchmark.published.points import (
     ALL_SYSTEMS,
-    CURVE,
+    CURVE_COLUMNS,
     DOUBTFUL,
     PublishedPoint,
     inventory,
@@ -107,7 +107,7 @@ def list_all(
             f"no published points match: leave out a filter; datasets: {listed(known_datasets, 9)}"
         )
     if names or bpp or (dataset, metrics) != ("all", "all"):
-        columns = [Column(name) for name in CURVE]
+        columns = [Column(name) for name in CURVE_COLUMNS]
         columns += [Column("bpp", _rates_text, str), Column("points", form="d")]
         return Answer(inventory(points), columns)
     counts = [Column(name, form="d") for name in ("variants", "metrics", "doubtful", "points")]

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmark.compare.curve import Curve
 from benchmark.compare.rank import (
-    FORM,
+    INTERPOLANT,
     RATE,
     RankedCodec,
     Target,
@@ -80,15 +80,13 @@ def _rank_system(
     else:
         quality = np.array([axis_metric.quality(target.value)])
         reached_entry = value_on_first_curve(
-            axis_metric, lambda front: float(log_rates_at(front, quality, FORM)[0])
+            axis_metric, lambda front: float(log_rates_at(front, quality, INTERPOLANT)[0])
         )
     if reached_entry:
         log_rate = reached_entry[0]
         record |= {RATE: 10**log_rate, f"{RATE}_other_rule": reached_entry[2]}
-    values_by_metric = {
-        m: value_on_first_curve(m, lambda front: quality_at(front, log_rate, FORM)) for m in metrics
-    }
-    for metric, entry in values_by_metric.items():
+    for metric in metrics:
+        entry = value_on_first_curve(metric, lambda front: quality_at(front, log_rate, INTERPOLANT))
         if entry:
             record[metric.column] = metric.value(entry[0])
             record[f"{metric.column}_other_rule"] = entry[2]

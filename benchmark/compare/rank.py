@@ -33,11 +33,11 @@ from benchmark.rows.summary import SECONDS, Point, Summary, curves, split_seeds
 from benchmark.system.text import counted, group_by_key, number_in
 
 RATE = "bpp"
-FORM = USUAL_RULE.bd  # interpolation of images' curves
+INTERPOLANT = USUAL_RULE.bd  # of images' curves
 RATE_TOLERANCE, METRIC_TOLERANCE = 0.01, 0.002  # tolerances, as shares of a target
 WIDE_GAP = 1.5  # a record lists neighbouring rates if their ratio is above this
 MIN_DISTANCE = 1e-9  # decades; a rate closer to a point is not interpolated
-MIN_VALUED_DRAWS = 0.95  # share of draws that need a value for an interval
+MIN_RESAMPLE_SHARE = 0.95  # of resamples with a value; below it, no interval is given
 Estimate = tuple[float, Interval | None]  # a mean and its interval; None: a single image
 # A difference from the best codec over the same images (in the metric's units; for rates in
 # percent), its interval, and the number of images where the codec is better (None for a set)
@@ -56,7 +56,7 @@ class Target(NamedTuple):
         return f"{self.name}={self.value:g}"
 
     def place(self, value: float) -> float:
-        """Return a value's position on the axis of distances: the rate, or the metric's axis."""
+        """Return a value's position on the axis on which `distance` is measured."""
         return value if self.name == RATE else Metric.named(self.name).axis_position(value)
 
     def distance(self, value: float) -> float:
@@ -112,10 +112,10 @@ def rank_at(
     """Return all codec variants at a target, best first, unranked ones last.
 
     Codecs are ranked by the first of `metrics`; if the target is a metric's value, by rate. common:
-    compare only images on which all codecs reach the target, not most of them (`_common_images`).
-    anchor: if the target is a metric's value, compare rates with the anchor's. tolerance: use a
-    setting measured here without interpolation if its mean is within this many tolerances of a
-    search (for a codec's only setting, at least one); None: always interpolate. Raises
+    compare images on which all codecs reach the target; default: most codecs (`_common_images`).
+    anchor: if the target is a metric's value, compare rates with the anchor's. tolerance: in units
+    of a search's tolerance; a setting measured here whose mean is this near is used without
+    interpolation (at least 1 if a codec has one setting); None: always interpolate. Raises
     `UsageError` for metrics of sets without a budget for the set, or without a common image.
     """
     is_at_rate = target.name == RATE
@@ -128,7 +128,7 @@ def rank_at(
     curves_by_edition = _codec_curves(target, axis_metric, points, budget, tolerance)
     images = _common_images([*curves_by_edition.values()], common)
     axis_points = points[axis_metric.column]
-    valued_images = {*chain(*(_valued_images_of(p, axis_metric) for p in axis_points.values()))}
+    scored_images = {*chain(*(_scored_images_of(p, axis_metric) for p in axis_points.values()))}
     if common and curves_by_edition and not images:
         raise UsageError(_no_common_image(curves_by_edition, target))
     labels, ranking_column = summary.labels, axis_metric.column if is_at_rate else RATE
@@ -140,7 +140,7 @@ def rank_at(
         if curve := curves_by_edition.get(edition):
             record["images"] = len(images)
             record["images_reached"] = len(curve.reached_images & images)
-            unreached_images = tuple(sorted(curve.images & valued_images - curve.reached_images))
+            unreached_images = tuple(sorted(curve.images & scored_images - curve.reached_images))
             means_bracket_target = budget == "image" and _is_bracketed(
                 axis_points[edition], target, axis_metric
             )
@@ -194,7 +194,7 @@ def _codec_curves(
     budget: Budget,
     tolerance: float | None,
 ) -> "dict[Edition, _SetCurves | _ImageCurves]":
-    """Return each edition's curves, reduced to one setting if it needs no interpolation."""
+    """Return each edition's curves; if a setting matches the target, of this setting alone."""
     curves_class = _SetCurves if budget == "set" else _ImageCurves
     codec_curves: dict[Edition, _SetCurves | _ImageCurves] = {}
     for edition in points[axis_metric.column]:
@@ -229,8 +229,8 @@ def _rank_codecs(
         codec.record["rank"] = bisect_left(scores, score) + 1
         _, best_codec, best_values = scored_codecs[0][2]
         if codec is not best_codec:
-            change, ends, num_better = curve.paired_difference(values, best_values, metric)
-            codec.record.update(_interval_fields("to_best", change, ends), images_better=num_better)
+            change, interval, wins = curve.paired_difference(values, best_values, metric)
+            codec.record.update(_interval_fields("to_best", change, interval), images_better=wins)
     return [(codec, values) for _, _, (_, codec, values) in scored_codecs]
 
 
@@ -308,7 +308,7 @@ def _curve_points(
     """Return the points of a metric's curves by edition.
 
     For a set, points are complete settings. Otherwise each image has its own curve, so a setting
-    that lacks an image is used for the others, unless an image has no value at any setting.
+    that lacks some images is used for the remaining ones, if all images have values at settings.
     """
     complete_points = curves(summary, metric)
     if budget == "set":
@@ -317,18 +317,18 @@ def _curve_points(
     points_by_edition = group_by_key((point.edition, point) for point in valued_points)
     if common:
         return points_by_edition
-    images = {e: _valued_images_of(points, metric) for e, points in points_by_edition.items()}
+    images = {e: _scored_images_of(points, metric) for e, points in points_by_edition.items()}
     all_images, curve_points = set().union(*images.values()), dict[Edition, list[Point]]()
     for edition, points in points_by_edition.items():
         finite_points = [point for point in points if not point.means[metric.column].infinite]
-        if _valued_images_of(finite_points, metric) == all_images:
+        if _scored_images_of(finite_points, metric) == all_images:
             curve_points[edition] = finite_points
         elif edition in complete_points:
             curve_points[edition] = complete_points[edition]
     return curve_points
 
 
-def _valued_images_of(points: Iterable[Point], metric: Metric) -> set[int]:
+def _scored_images_of(points: Iterable[Point], metric: Metric) -> set[int]:
     ids = (p.image_ids[~np.isnan(p.image_values[metric.column])].tolist() for p in points)
     return {*chain(*ids)}
 
@@ -367,7 +367,7 @@ def _is_bracketed(points: Sequence[Point], target: Target, axis_metric: Metric) 
 def _common_images(curves: "Sequence[_SetCurves | _ImageCurves]", common: bool) -> set[int]:
     """Return the images to compare, on which all (`common`) or most codecs reach the target.
 
-    A codec that reaches it on less than half of its images does not count, unless none would.
+    A codec that reaches it on less than half of its images is ignored, unless all codecs would be.
     """
     reached_images = [curve.reached_images for curve in curves if curve.reached_images]
     if common or not reached_images:
@@ -414,7 +414,7 @@ class _ImageCurves:
         points: Mapping[str, Sequence[Point]],
         setting: Setting | None = None,
     ) -> None:
-        """Find the rates; setting: of all points, if they are used without interpolation."""
+        """Find the rates. setting: the one setting of `points`; their rates are then used."""
         self.points, self.setting = points, setting
         self._fronts = fronts = _fronts(points[axis_metric.column], axis_metric)
         if setting is not None:
@@ -424,7 +424,7 @@ class _ImageCurves:
         else:
             target_quality = np.array([axis_metric.quality(target.value)])
             rates = (
-                (image, rd.log_rates_at(front, target_quality, FORM))
+                (image, rd.log_rates_at(front, target_quality, INTERPOLANT))
                 for image, front in fronts.items()
             )
             self._log_rate = {image: float(rate) for image, (rate,) in rates}
@@ -455,7 +455,7 @@ class _ImageCurves:
 
     def _qualities(self, fronts: Mapping[int, RateQuality], images: Sequence[int]) -> list[float]:
         rates = np.array([self._log_rate[image] for image in images], np.float64)
-        qualities = rd.qualities_at([fronts[image] for image in images], rates, FORM)
+        qualities = rd.qualities_at([fronts[image] for image in images], rates, INTERPOLANT)
         return [float(quality) for quality in qualities]
 
     @staticmethod
@@ -471,7 +471,7 @@ class _ImageCurves:
     def paired_difference(
         values: Float64Array, best_values: Float64Array, metric: Metric | None
     ) -> PairedDifference:
-        """Return the difference from the best codec's values; metric None: of rates."""
+        """Return the difference from the best values; in percent for rates (metric None)."""
         can_resample = len(values) > 1
         higher_is_better = metric is not None and metric.better == "higher"
         num_better = int(np.sum(values > best_values if higher_is_better else values < best_values))
@@ -486,7 +486,7 @@ class _ImageCurves:
 
 
 class _SetCurves:
-    """Curves of a codec variant over all images together: for the set, then for each draw."""
+    """Curves of a codec variant over all images together: for the set, then for each resample."""
 
     def __init__(
         self,
@@ -497,7 +497,7 @@ class _SetCurves:
     ) -> None:
         self.points, self.setting = points, setting
         self.images = set(points[axis_metric.column][0].image_ids.tolist())
-        curve = self._front_curve(axis_metric, self._valued_images(axis_metric))
+        curve = self._front_curve(axis_metric, self._scored_images(axis_metric))
         log_rate, quality = curve.log_rate, curve.quality
         self._front = RateQuality(*(axis[0] for axis in curve))
         self.num_points = len(self._front.bpp)
@@ -508,11 +508,11 @@ class _SetCurves:
             self._log_rate = np.full(len(log_rate), math.log10(target.value))
         else:
             target_quality = np.full(len(log_rate), axis_metric.quality(target.value))
-            self._log_rate = interpolate(quality, log_rate, target_quality, FORM)
-        is_reached = math.isfinite(interpolate(log_rate, quality, self._log_rate, FORM)[0])
-        self.reached_images = self._valued_images(axis_metric) if is_reached else set()
+            self._log_rate = interpolate(quality, log_rate, target_quality, INTERPOLANT)
+        is_reached = math.isfinite(interpolate(log_rate, quality, self._log_rate, INTERPOLANT)[0])
+        self.reached_images = self._scored_images(axis_metric) if is_reached else set()
 
-    def _valued_images(self, metric: Metric) -> set[int]:
+    def _scored_images(self, metric: Metric) -> set[int]:
         point, *_ = self.points[metric.column]
         return {*point.image_ids[np.isfinite(point.image_values[metric.column])].tolist()}
 
@@ -532,18 +532,18 @@ class _SetCurves:
         return neighbour_rates(self._front, float(self._log_rate[0]))
 
     def rates(self, _: Sequence[int]) -> Float64Array:
-        """Return the rate of the set, then of each draw."""
+        """Return the rate of the set, then of each resample."""
         return np.power(10.0, self._log_rate)
 
     def metric_values(self, images: Sequence[int], metric: Metric) -> Float64Array | None:
-        """Return the value of the set, then of each draw; None if an image lacks one."""
-        valued_images = self._valued_images(metric) if metric.column in self.points else set()
-        if not valued_images.issuperset(images) or (
-            metric.is_distribution and len(valued_images) > len(images)
+        """Return the value of the set, then of each resample; None if an image has no value."""
+        scored_images = self._scored_images(metric) if metric.column in self.points else set()
+        if not scored_images.issuperset(images) or (
+            metric.is_distribution and len(scored_images) > len(images)
         ):
             return None
         curve = self._front_curve(metric, images)
-        qualities = interpolate(curve.log_rate, curve.quality, self._log_rate, FORM)
+        qualities = interpolate(curve.log_rate, curve.quality, self._log_rate, INTERPOLANT)
         return np.array([*map(metric.value, qualities)]) if math.isfinite(qualities[0]) else None
 
     @staticmethod
@@ -552,17 +552,17 @@ class _SetCurves:
 
     @classmethod
     def mean(cls, values: Float64Array) -> Estimate:
-        """Return the set's value, and its interval unless too many draws lack a value."""
+        """Return the set's value, and its interval unless too many resamples have no value."""
         finite_values = values[1:][np.isfinite(values[1:])]
-        has_enough_draws = len(finite_values) >= max(MIN_VALUED_DRAWS * (len(values) - 1), 2)
-        interval = image_intervals.percentile_interval(finite_values) if has_enough_draws else None
+        has_enough_values = len(finite_values) >= max(MIN_RESAMPLE_SHARE * (len(values) - 1), 2)
+        interval = image_intervals.percentile_interval(finite_values) if has_enough_values else None
         return cls.average(values), interval
 
     @classmethod
     def paired_difference(
         cls, values: Float64Array, best_values: Float64Array, metric: Metric | None
     ) -> PairedDifference:
-        """Return the difference from the best codec's values, draw by draw."""
+        """Return the difference from the best codec's values in each resample."""
         change = values - best_values if metric is not None else 100 * (values / best_values - 1)
         return *cls.mean(change), None
 

@@ -1,4 +1,4 @@
-"""Published points, which `registry` reads (protocol ids: docs/protocol.md); selection by name."""
+"""Published points, which registry.py reads, and their selection (protocols: docs/protocol.md)."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from benchmark.system.text import GREEK, group_by_key, listed, utf8
 
 # Source of numbers, in this order: an author's csv, a paper's table, a digitised figure; an
 # author's json, README, script or posts; the file with another paper's plot
-How = Literal[
+SourceKind = Literal[
     "author_csv", "table", "digitised",
     "author_json", "author_table", "author_script", "author_thread", "other_paper_plot_file",
 ]  # fmt: skip
@@ -26,14 +26,14 @@ How = Literal[
 # realism sweep at one rate, not on a rate curve
 Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-PUBLISHED = {"fid256": "fid", "kid256": "kid"}  # published names of metrics
+PUBLISHED_METRIC_NAMES = {"fid256": "fid", "kid256": "kid"}
 DOUBTFUL = "doubtful:"  # prefix of a name whose doubtful points are included
 ANY_DATASET = "any"  # dataset of points in a user's file
 ALL_SYSTEMS = "all"  # selects every system
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts that points of a system in a metric have in common if they have one source."""
+    """Facts shared by the points that one source gives for a system and a metric."""
 
     system: Text  # "Multi-Realism"
     variant: str = ""  # "beta=2.56"; "" for a system without variants
@@ -41,7 +41,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     metric: Text  # the column, if the metric is registered: "psnr_db"
     protocol: Text
     rate_protocol: Text
-    how: How
+    how: SourceKind
     kind: Kind = "point"
     value_error: float | None = None  # reading error (±) of digitised numbers
     bpp_error: float | None = None
@@ -107,11 +107,11 @@ def _use_greek_letters(variant: str) -> str:
 
 
 def points_of_file(path: Path) -> list[PublishedPoint]:
-    """Read points from a curve file, without dataset and protocols; raise `UsageError`."""
+    """Read points, without dataset and protocols; raise `UsageError` for an invalid file."""
     return [
         PublishedPoint(
             system=curve.name, kind="point", dataset=ANY_DATASET, bpp=bpp, value=value,
-            metric=PUBLISHED.get(column, column), protocol=UNSTATED,
+            metric=PUBLISHED_METRIC_NAMES.get(column, column), protocol=UNSTATED,
             rate_protocol=UNSTATED, how="author_csv", source=path.name, reference=str(path),
         )
         for curve in read_curves(path)
@@ -169,11 +169,11 @@ def select(points: Sequence[PublishedPoint], names: Iterable[str]) -> tuple[Publ
     return tuple(result)
 
 
-CURVE = ("system", "variant", "dataset", "pictures", "metric", "protocol", "how")
+CURVE_COLUMNS = ("system", "variant", "dataset", "pictures", "metric", "protocol", "how")
 
 
 def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
-    """Return one record per curve: fields of CURVE, range of rates, number of points.
+    """Return one record per curve: fields of CURVE_COLUMNS, range of rates, number of points.
 
     `pictures`: how they differ from the dataset's pictures; `how` marks doubtful points.
     """
@@ -189,7 +189,7 @@ def inventory(points: Iterable[PublishedPoint]) -> list[dict[str, Any]]:
     )
     ordered_keys = sorted(rates, key=lambda key: (key[0].lower(), *key))
     return [
-        dict(zip(CURVE, key, strict=True))
+        dict(zip(CURVE_COLUMNS, key, strict=True))
         | {"lowest_bpp": min(rates[key]), "highest_bpp": max(rates[key]), "points": len(rates[key])}
         for key in ordered_keys
     ]
@@ -199,7 +199,7 @@ def parent_dataset(name: str) -> tuple[str, str]:
     """Return the dataset from which pictures come, and how they differ from the whole set.
 
     >>> parent_dataset("clic2020-diffeic"), parent_dataset("clic2020:mobile")
-    (('clic2020', 'others: diffeic'), ('clic2020', 'mobile alone'))
+    (('clic2020', 'different images: diffeic'), ('clic2020', 'mobile alone'))
     """
     dataset_name, _, part = name.partition(":")
     if part:
@@ -208,7 +208,7 @@ def parent_dataset(name: str) -> tuple[str, str]:
     if name in DATASETS or not parents:
         return name, ""
     parent = max(parents, key=len)
-    return parent, f"others: {name.removeprefix(f'{parent}-')}"
+    return parent, f"different images: {name.removeprefix(f'{parent}-')}"
 
 
 def overview(points: Iterable[PublishedPoint]) -> Iterator[dict[str, Any]]:

@@ -35,7 +35,7 @@ from benchmark.show.figures.picture_sheet import most_different_square
 from benchmark.show.page.content import json_text
 from benchmark.show.page.document import framed_html
 from benchmark.study.design import (
-    TRAINING,
+    NUM_TRAINING,
     StimulusPair,
     assign_streams,
     insert_catches,
@@ -241,7 +241,7 @@ def _trials(
         is_swapped = bool(rng.integers(2))
         return make_trial(image, ("copy", "worse"), is_swapped, better=1 + is_swapped)
 
-    training = tuple(make_catch(catch_images[n % len(catch_images)]) for n in range(TRAINING))
+    training = tuple(make_catch(catch_images[n % len(catch_images)]) for n in range(NUM_TRAINING))
     lists = []
     for questions in question_lists(pairs, *counts, rng):
         trials = [make_trial(pair.image, pair[1:], swapped) for pair, swapped in questions]

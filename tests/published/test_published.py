@@ -355,7 +355,8 @@ def test_the_list_has_the_curves_of_systems_in_a_metric_between_two_rates():
     assert {(r["system"], r["dataset"]): r["points"] for r in records} == expected
     pictures = {r["dataset"]: r["pictures"] for r in records}
     assert pictures == {
-        "kodak": "", "clic2020-diffeic": "others: diffeic", "tecnick-diffeic": "others: diffeic",
+        "kodak": "", "clic2020-diffeic": "different images: diffeic",
+        "tecnick-diffeic": "different images: diffeic",
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from benchmark.show.sections import Section, metric_names
 
 DIGITS = 6
 PER_IMAGE_FIELDS = ("images", "image_bpp", "image_values", "pictures", "maps")  # lists in a point
-ORIGINS = {  # where published points come from, by `points.How`
+ORIGINS = {  # where published points come from, by `points.SourceKind`
     "author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure",
     "author_json": "the authors' json", "author_table": "the authors' table",
     "author_script": "the authors' script", "author_thread": "the authors, in a thread",

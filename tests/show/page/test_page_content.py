@@ -22,7 +22,7 @@ from benchmark.compare.interval import records_with_intervals
 from benchmark.compare.pictures import rate_deviation
 from benchmark.errors import StoreError
 from benchmark.metrics.metric import Metric
-from benchmark.published.points import How
+from benchmark.published.points import SourceKind
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
@@ -406,4 +406,4 @@ def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there
 
 
 def test_every_origin_of_published_points_has_words():
-    assert ORIGINS.keys() == {*get_args(How)}
+    assert ORIGINS.keys() == {*get_args(SourceKind)}
