@@ -57,17 +57,8 @@ def realism_plot():
     )
 
 
-def as_read(drawing):
-    """The csv as a reader of the file finds it."""
-    return list(csv.DictReader(StringIO(csv_text(drawing.records), newline="")))
-
-
 def curves_of(axes):
     return {line.get_label(): line for line in axes.get_lines() if line.get_label()[0] != "_"}
-
-
-def places_of(line):
-    return [*zip(*line.get_data(), strict=True)]
 
 
 def plain(name):
@@ -75,26 +66,32 @@ def plain(name):
     return name.rstrip("*").removesuffix(" (published)")
 
 
-def of_betas(**columns):
-    """Rows of our codec at three beta and two settings."""
-    return [
+def draw_betas(metrics, **columns):
+    """Draw, at one rate, our codec at three beta and two settings."""
+    rows = [
         row("ours", q, image, variant=f"beta={beta}", setting_name="q", num_bytes=900 * 2**q,
             psnr_db=31 + 4 * q - beta / 4, lpips_alex=0.2 / (1 + q + beta), **columns)
         for beta in (0, 1.28, 3.84) for q in (0, 1) for image in KODAK
     ]  # fmt: skip
+    summary = summarise(table(rows))
+    curves = [curve for metric in metrics for curve in panel(metric, "kodak", summary, 2.0)]
+    plot = PlotAtRate(0.9, tuple(realism_sweeps(curves, metrics, summary, 0.9)))
+    return plot, draw_realism_plots([plot], *metrics, STYLES, "Kodak", "24 images")
 
 
 @pytest.mark.parametrize("figure", ["clic", "kodak", "realism_plot"])
 def test_figures_are_drawn_where_their_csv_says_and_details_name_every_source(figure, request):
     drawing = request.getfixturevalue(figure)
-    records = as_read(drawing)
+    records = list(csv.DictReader(StringIO(csv_text(drawing.records), newline="")))
     of_panel, x, y = ("metric", "bpp", "drawn")
     if figure == "realism_plot":
         of_panel, x, y = ("target_bpp", "distortion", "realism")
     names = list(dict.fromkeys(record[of_panel] for record in records))
     for axes, name in zip(drawing.figure.axes, names, strict=True):
         plotted = {
-            (plain(label), line.get_markerfacecolor() != "white"): places_of(line)
+            (plain(label), line.get_markerfacecolor() != "white"): [
+                *zip(*line.get_data(), strict=True)
+            ]
             for label, line in curves_of(axes).items()
         }
         stored: dict[tuple[str, bool], list[tuple[float, float]]] = {}
@@ -156,23 +153,15 @@ def test_a_colour_bar_is_added_below_pictures_that_keep_their_size():
 
 def test_a_network_with_a_caveat_carries_it_in_every_figure_and_its_caption():
     caveat = "reduced network, trained for an hour on a CPU"
-    summary = summarise(table(of_betas(caveat=caveat, timing=True)))
-    metrics = PSNR, LPIPS
-    metric_curves = [curve for metric in metrics for curve in panel(metric, "kodak", summary, 2.0)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(metric_curves, metrics, summary, 0.9)))
+    plot, drawing = draw_betas((PSNR, LPIPS), caveat=caveat, timing=True)
     keys = [sweep.key for sweep in plot.sweeps]
     assert [key for key in keys if key[0] == "CRDR"] == [("CRDR", True), ("CRDR", False)]
-    drawing = draw_realism_plots([plot], PSNR, LPIPS, STYLES, "Kodak", "24 images")
     assert caveat in words_in(drawing.figure)
     assert caveat in drawing.caption
 
 
 def test_realism_is_better_upwards_where_higher_values_are_better():
-    summary = summarise(table(of_betas()))
-    metrics = LPIPS, MS_SSIM
-    metric_curves = [curve for metric in metrics for curve in panel(metric, "kodak", summary, 2.0)]
-    plot = PlotAtRate(0.9, tuple(realism_sweeps(metric_curves, metrics, summary, 0.9)))
-    drawing = draw_realism_plots([plot], LPIPS, MS_SSIM, STYLES, "Kodak", "24 images")
+    _, drawing = draw_betas((LPIPS, MS_SSIM))
     (axes,) = drawing.figure.axes
     assert (np.diff(axes.get_ylim())[0] > 0, axes.get_yscale()) == (True, "linear")
     assert "better is up and to the left" in drawing.caption
@@ -183,7 +172,6 @@ def test_greek_letters_are_commands_in_latex(clic):
     assert r"CRDR $\beta$=3.84 & published & 17" in text
     assert not {"β", "α"} & set(text)
     first_line = latex(Table(("system",), (("\u5909分 \u0434 é",),), 1)).splitlines()[0]
-    assert first_line.endswith(
-        "booktabs}, and LuaLaTeX or XeLaTeX with a font that has \u0434 分 \u5909"
-    )
+    needed = "LuaLaTeX or XeLaTeX with a font that has \u0434 分 \u5909"
+    assert first_line.endswith(f"booktabs}}, and {needed}")
     assert text.splitlines()[0].endswith("booktabs}")

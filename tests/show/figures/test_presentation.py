@@ -24,6 +24,7 @@ from support.figures.published import drawn
 from support.rows.measured import row, table
 
 IMAGES = ("a.png", "b.png", "c.png", "d.png")
+JPEG_STYLE = styles([Edition.create(parse_codec("jpeg"))])
 PROFILES = {"garden": Profile("Garden", 4, 2.0, "JPEG")}
 
 
@@ -70,8 +71,7 @@ def rows(codec="jpeg", variant=""):
 
 def test_a_new_metric_has_the_axis_that_its_class_declares():
     summary = summarise(table(rows()), protocols(["psnr", "blur"]))
-    panel = measured_curves(summary, Metric.named("blur"))
-    (axes,) = drawn([panel], styles([Edition.create(parse_codec("jpeg"))])).figure.axes
+    (axes,) = drawn([measured_curves(summary, Metric.named("blur"))], JPEG_STYLE).figure.axes
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "Blur (px) ↓"
 
@@ -79,16 +79,11 @@ def test_a_new_metric_has_the_axis_that_its_class_declares():
 def test_a_new_distribution_metric_is_drawn_and_counted():
     spread = Metric.named("spread")
     frame = table(rows())
-    frame = frame.with_columns(
-        spread=pl.Series([0.9 + 0.01 * (index % 4) for index in range(frame.height)]),
-        spread_protocol=pl.lit("spread/x"),
-        spread_reason=pl.lit(None, pl.String),
-    )
+    values = pl.Series([0.9 + 0.01 * (index % 4) for index in range(frame.height)])
+    columns = {"spread_protocol": pl.lit("spread/x"), "spread_reason": pl.lit(None, pl.String)}
+    frame = frame.with_columns(spread=values, **columns)
     summary = summarise(frame, {"coding": "coding/1", "spread": "spread/x"})
-    drawing = drawn(
-        [measured_curves(summary, spread)], styles([Edition.create(parse_codec("jpeg"))])
-    )
-    (axes,) = drawing.figure.axes
+    (axes,) = drawn([measured_curves(summary, spread)], JPEG_STYLE).figure.axes
     assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))
     assert "Spread" in means_table(summary, [spread]).headers
@@ -107,20 +102,15 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     write_paper(Paper(title="A paper", series=series), folder / "a.json")
     Store(tmp_path / "r" / "garden").append(rows())
     figure = curves(Experiment(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
-    drawn_curves = {
-        (record["metric"], record["system"], record["measured"])
-        for record in figure.drawing.records
-    }
-    assert drawn_curves == {
-        ("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), ("blur_px", "HiFiC", False)
-    }  # fmt: skip
+    records = figure.drawing.records
+    drawn_curves = {(r["metric"], r["system"], r["measured"]) for r in records}
+    hific = ("blur_px", "HiFiC", False)
+    assert drawn_curves == {("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), hific}
     assert max(record["bpp"] for record in figure.drawing.records) <= 2.0
     assert figure.drawing.caption.startswith("PSNR and Blur (px) against rate on Garden (4 images)")
-    sources = [{*cells} for cells in figure.drawing.sources.rows]
-    assert any(
-        {"HiFiC (published)", "table", "A paper", "blur/paper"} <= cells for cells in sources
-    )
-    assert any({"JPEG", "here", "blur/1"} <= cells for cells in sources)
+    published = ("HiFiC (published)", "table", "A paper", "blur/paper")
+    for source in (published, ("JPEG", "here", "blur/1")):
+        assert any({*source} <= {*cells} for cells in figure.drawing.sources.rows)
     assert figure.drawing.table.notes[:2] == (
         "Against JPEG, over these rates; negative values mean fewer bits at equal quality.",
         "Blur (px): compared by logarithm.",

@@ -1,12 +1,13 @@
+from itertools import product
+
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from benchmark.errors import UsageError
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.show.figures.style import families, use_look
-from support.bench.verbs import app
+from support.bench.command import output_of
 from support.figures.published import FID, MS_SSIM, POINTS, PSNR, drawn, from_registry, overlaid
 from support.figures.text_boxes import words_in
 from support.rows.measured import row, table
@@ -15,11 +16,8 @@ IMAGES = [f"{n}" for n in range(24)]
 
 
 def rows(codec="jpeg", images=IMAGES, **columns):
-    return [
-        row(codec, q, image, num_bytes=int(20 * q + 100), **columns)
-        for q in (5, 20, 40, 80)
-        for image in images
-    ]
+    cells = product((5, 20, 40, 80), images)
+    return [row(codec, q, image, num_bytes=20 * q + 100, **columns) for q, image in cells]
 
 
 def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **columns):
@@ -37,10 +35,8 @@ def test_published_points_are_open_markers_on_thin_lines_where_the_csv_has_them(
     drawing = draw(["hific:"])
     (axes,) = drawing.figure.axes
     lines = lines_of(axes)
-    line = lines["HiFiC (published)"]
-    assert list(zip(*line.get_data(), strict=True)) == from_registry(
-        "HiFiC", "", "kodak", "psnr_db"
-    )
+    line, points = lines["HiFiC (published)"], from_registry("HiFiC", "", "kodak", "psnr_db")
+    assert list(zip(*line.get_data(), strict=True)) == points
     assert line.get_markerfacecolor() == "white"
     assert line.get_linewidth() < lines["JPEG"].get_linewidth()
     assert (line.get_color(), line.get_marker()) == families()["hific"][:2]
@@ -65,11 +61,8 @@ def test_digitised_points_have_bars_as_long_as_their_reading_error():
     columns = "bpp_error", "value_error"
     expected = from_registry("DIRAC-100", "", "kodak", "psnr_db", columns)
     assert {point[2:] for point in expected} == {(0.0005, 0.02)}
-    ends = {
-        tuple(np.round(segment, 9).ravel())
-        for bars in axes.collections
-        for segment in bars.get_segments()
-    }
+    segments = [segment for bars in axes.collections for segment in bars.get_segments()]
+    ends = {tuple(np.round(segment, 9).ravel()) for segment in segments}
     for x, y, dx, dy in expected:
         assert tuple(np.round((x, y - dy, x, y + dy), 9)) in ends
         assert tuple(np.round((x - dx, y, x + dx, y), 9)) in ends
@@ -87,10 +80,8 @@ def test_samples_of_a_drawn_line_are_a_band_without_markers():
     (band,) = axes.collections
     corners = band.get_paths()[0].vertices
     bpp, value = from_registry("IVR", "with U-Net", "kodak", "psnr_db")[0]
-    band_values = corners[np.isclose(corners[:, 0], bpp), 1]
-    assert (band_values.min(), band_values.max()) == pytest.approx(
-        (value - 0.08, value + 0.08), abs=1e-9
-    )
+    band = corners[np.isclose(corners[:, 0], bpp), 1]
+    assert (band.min(), band.max()) == pytest.approx((value - 0.08, value + 0.08), abs=1e-9)
 
 
 def test_a_reported_psnr_is_beside_a_measured_one_and_the_sources_have_who_follows_which():
@@ -138,32 +129,16 @@ def test_fid_is_on_a_logarithmic_axis_where_it_spans_more_than_a_decade():
     assert fid.get_yscale() == "linear"
 
 
-def fill(folder, images=IMAGES):
-    Store(folder / "kodak").append(rows(images=images))
-    return folder
-
-
-def report(folder, *arguments):
-    words = ["report", "--results", str(folder), "--metrics", "psnr", *arguments]
-    return CliRunner().invoke(app, words)
-
-
-def test_the_report_lays_published_points_over_and_says_what_is_left_out(tmp_path):
-    result = report(fill(tmp_path), "--published", "hific,hific:run by DiffEIC,hfd")
-    assert result.exit_code == 0, result.output
-    assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in result.stdout
-    assert "published on kodak in these metrics: HFD" in result.stdout
-    details = (tmp_path / "kodak" / "report" / "details.md").read_text()
-    assert "HiFiC (published)" in details
-
-
-def test_the_report_refuses_a_mixture_unless_asked_for_one(tmp_path):
-    fill(tmp_path)
-    result = report(tmp_path, "--published", "perco,hific")
-    assert isinstance(result.exception, UsageError)
-    assert "--mix-protocols" in str(result.exception)
-    assert not (tmp_path / "kodak" / "report").exists()
-    mixed = report(tmp_path, "--published", "perco,hific", "--mix-protocols")
-    assert mixed.exit_code == 0, mixed.output
-    text = (tmp_path / "kodak" / "report" / "details.md").read_text()
-    assert all(f"| {rule} |" in text for rule in ("psnr-rgb/diffeic", "psnr-rgb8/1"))
+def test_a_report_lays_published_points_over_and_mixes_rules_only_if_asked_for(tmp_path):
+    Store(tmp_path / "kodak").append(rows())
+    words = "report", "--results", tmp_path, "--metrics", "psnr", "--published"
+    details = tmp_path / "kodak" / "report" / "details.md"
+    with pytest.raises(UsageError, match="--mix-protocols"):
+        output_of(*words, "perco,hific")
+    assert not details.exists()
+    message = output_of(*words, "hific,hific:run by DiffEIC,hfd")
+    assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in message
+    assert "published on kodak in these metrics: HFD" in message
+    assert "HiFiC (published)" in details.read_text()
+    output_of(*words, "perco,hific", "--mix-protocols")
+    assert all(f"| {rule} |" in details.read_text() for rule in ("psnr-rgb/diffeic", "psnr-rgb8/1"))
