@@ -223,7 +223,7 @@ def _train_and_export(run: TrainingRun, options: TrainingOptions, quiet: bool) -
     if outcome != FINISHED:
         progress = progress_text(run.recipe, run.steps_reported())
         _print_line(
-            f"{run.folder}: {outcome} after {progress}; the same command resumes from there"
+            f"{run.folder}: {outcome} after {progress}; the same command resumes at this step"
         )
         raise typer.Exit(130 if outcome == INTERRUPTED else 0)
     if not quiet:

@@ -131,9 +131,9 @@ def load_card(path: Path) -> Card:
         if path.is_file():
             command = bench_command("checkpoint import", path)
             remedy = (
-                f"`{command}` makes one for weights of CRDR's authors"
+                f"`{command}` makes a card for weights of CRDR's authors"
                 if path.suffix in TORCH_SUFFIXES
-                else f"get both files, *{TENSORS} and its card"
+                else f"get both files, *{TENSORS} and the card"
             )
             problem = f"{path} has no card {source.name} next to it: {remedy}"
         raise Unavailable(problem) from None

@@ -242,7 +242,7 @@ def find_checkpoint(requested_path: str, file: str = "", command: str = "") -> P
                 return path
     if requested_path:
         raise Unavailable(f"there is no checkpoint {requested_path}: name an existing file")
-    remedy = f"make it with `{command}`, or name a file with checkpoint=..."
+    remedy = f"make the file with `{command}`, or name another with checkpoint=..."
     if any(file == weights.name for weights in released_files(codec_of(file))):
         command = f"bench fetch {codec_of(file)}"
         remedy = f"run `{command}`"

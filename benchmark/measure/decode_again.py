@@ -136,4 +136,4 @@ def check_pixels(row: StoredRow, decoded: Pixels | Failed) -> Pixels | Failed:
     if isinstance(decoded, Failed) or pixels_sha256(decoded) == row["decoded_sha256"]:
         return decoded
     source = "stream decodes to" if row["stream_sha256"] else "declared picture has"
-    return Failed("verify", f"the {source} pixels that differ from the measured ones")
+    return Failed("verify", f"the {source} pixels that differ from the measured pixels")

@@ -136,9 +136,7 @@ def _refuse_unused_packs(selection: Selection, packs: Iterable[Pack], draws: int
     specs = [contender.spec for contender in selection.contenders]
     if draws is not None and not any(SEED in dict(spec.options) for spec in specs):
         seed_options = f"an option {SEED}, {{{SEED}}} in a command, seeds=... of a folder"
-        raise UsageError(
-            f"--draws {draws} repeats stochastic decoders ({seed_options}), but no codec is one"
-        )
+        raise UsageError(f"--draws {draws} needs a codec with a stochastic decoder: {seed_options}")
     paths = {contender.pack.path for contender in selection.contenders if contender.pack}
     for pack in packs:
         if pack.path not in paths:

@@ -54,7 +54,7 @@ def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
             continue
         reason = (
             f"your build, {edition.build_text}, has {count} of {image_counts[replacement]} "
-            f"images: the {'bundled' if replacement.bundled else 'older'} one is shown"
+            f"images: the {'bundled' if replacement.bundled else 'older'} build is shown"
         )
         record: dict[str, Any] = {"request": {"codecs": edition.spec.text}}
         record["request"]["dataset"] = store.folder.name

@@ -148,7 +148,7 @@ class _Merge:
         for source in sources:
             for path in (*source.glob("per_image/*.parquet"), *source.glob("sets/*.parquet")):
                 if not is_regular(path, within=source):
-                    raise UsageError(f"{path} is not a regular file inside {source}: remove it")
+                    raise UsageError(f"{path} is not a regular file in {source}: remove the file")
         streams = pictures = runs = features = reductions = 0
         for source in sources:
             streams += self._copy_streams(source)

@@ -227,7 +227,7 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
         store.keep(stored.stream(digest))
     figure = crops_of(tmp_path)
     assert [record["codec"] for record in figure.drawing.records] == ["jpeg", "vtm"]
-    reason = "the stream decodes to pixels that differ from the measured ones"
+    reason = "the stream decodes to pixels that differ from the measured pixels"
     assert f"crops lack webp: {reason}" in figure.sentences
     (line,) = (text for text in figure.sentences if "stream was not kept" in text)
     command = "`bench run --codecs avif --dataset "

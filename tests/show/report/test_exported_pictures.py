@@ -127,7 +127,7 @@ def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(fold
     (line,) = (line for line in message.splitlines() if ": not written: " in line)
     assert f"webp quality={changed['setting_value']:g} {changed['image']}" in line
     reason = {"cpu": "", "cuda": " on cuda, which this machine does not use"}[device]
-    assert f"pixels that differ from the measured ones{reason}" in line
+    assert f"pixels that differ from the measured pixels{reason}" in line
     assert len(pictures(folder)) == 3
 
 
