@@ -120,7 +120,7 @@ def read_contender(file: Path) -> ContenderFile:
     except BadFile as error:
         raise UsageError(f"{file} is unusable: {error}") from error
     if "file" in values:
-        raise UsageError(f"{file} has the unknown key 'file': delete it")
+        raise UsageError(f"{file} has the unknown key 'file': delete this key")
     if bool(values.get("values")) != bool(values.get("setting")):
         raise UsageError(
             f"{file} has only one of 'setting' and 'values': write both of them, or neither"

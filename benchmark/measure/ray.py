@@ -194,7 +194,7 @@ class RayEngine:
             ):
                 last_usable_time = monotonic()
             elif self._refusals or monotonic() - last_usable_time > PATIENCE_SECONDS:
-                reasons = self._refusals.values() or ["none has been available for ten minutes"]
+                reasons = self._refusals.values() or ["none was available for ten minutes"]
                 problem = f"no node of the cluster can work: {'; '.join(reasons)}"
                 remedy = "repair or start nodes, and run again; finished cells are kept"
                 raise BenchError(f"{problem}: {remedy}")

@@ -126,4 +126,4 @@ def _find_missing(store: Store) -> Iterator[Finding]:
         if not store.has_record(run):
             path = str(store.folder / "runs" / f"{run}.json")
             problem = "rows refer to this run, but its record is missing"
-            yield Finding(path, "missing", problem, "restore it; the rows are kept unchanged")
+            yield Finding(path, "missing", problem, "restore the file; its rows are kept")

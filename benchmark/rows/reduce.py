@@ -117,7 +117,7 @@ class _Reducer:
                 reasons[rows.index[position]] = stored_reasons[position] or (
                     "features of this image are not kept for all codecs"
                     if has_count[position]
-                    else f"not computed: {self._rescore_command(metric)} does so from kept streams"
+                    else f"not computed: {self._rescore_command(metric)} computes the value"
                 )
             row_by_pair = {
                 self._digest_pairs[position]: rows.index[position]
@@ -264,7 +264,7 @@ def _read_reductions(path: Path) -> list[Reduction] | None:
         if nulls.sum() or table.select(invalid_row.any()).item():
             raise BadShard("it has distribution metrics without a value")
     except BadShard as error:
-        remedy = "its metrics are computed again; remove the file"
+        remedy = "remove the file; its metrics are computed again"
         warnings.warn(DamagedResults(f"{path} is left out: {error}; {remedy}", path), stacklevel=2)
         return None
     except OSError as error:

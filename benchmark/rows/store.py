@@ -282,8 +282,8 @@ class Store(StreamFolder):
         try:
             lock(descriptor)
         except BlockingIOError:
-            message = f"another run uses {self.folder}: both measure the cells that neither has "
-            message += "stored yet; no row is lost"
+            message = f"another run uses {self.folder}: both runs measure the cells that have "
+            message += "no row yet; no row is lost"
             warnings.warn(message, Notice, stacklevel=4)
 
     @contextmanager

@@ -252,6 +252,6 @@ def _require_exact_coder() -> None:
     coder.encode_reverse(symbols, _model(np.array([1, 65000, 500, 35])))
     if coder.get_compressed().tolist() != [4143968256, 4196626729, 1]:
         raise Unavailable(
-            "this version of constriction writes streams of another format: install the version "
-            "in requirements.lock"
+            "the installed version of constriction writes another stream format: install the "
+            "version in requirements.lock"
         )

@@ -187,7 +187,7 @@ def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str
     if (run.folder / RECORD).exists():
         stored = read_record(run.folder)
         if field := _differing_field(stored, run):
-            raise UsageError(f"{run.folder} is a run of another recipe: {field} differs")
+            raise UsageError(f"{run.folder} is a run of a recipe with another {field}")
         if (edited_files := _edited_files(stored, run.recipe)) and not options.changed:
             raise UsageError(
                 f"{run.folder}: files were edited after step {run.steps_reported()} of the run: "

@@ -178,7 +178,7 @@ def _generative_members(recipe: Recipe, names: Sequence[str]) -> dict[str, Recip
     for word in words:
         if word.partition("-")[0] not in GENERATIVE:
             methods = ", ".join(GENERATIVE)
-            raise UsageError(f"generative has no member {word}: its methods are {methods}")
+            raise UsageError(f"--suite generative has no member {word}: choose from {methods}")
     members: dict[str, Recipe] = {}
     for method, target in GENERATIVE.items():
         method_recipe = replace(recipe, architecture=method, initialise="pca")
