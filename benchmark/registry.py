@@ -97,7 +97,7 @@ def metric_class(name: str) -> type[Any]:
     return plugins.metric_class(name)
 
 
-def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
+def per_image_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return what is computed per image: metrics, and feature spaces of dataset metrics."""
     image_names = [
         metric_class(name).space if name in DISTRIBUTION_METRICS else name for name in names

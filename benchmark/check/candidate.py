@@ -28,7 +28,7 @@ from benchmark.measure.select import (
     open_sources,
     set_stored_name,
 )
-from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_class, scored_by_image
+from benchmark.registry import CODECS, DISTRIBUTION_METRICS, metric_class, per_image_names
 from benchmark.rows.place import required_place
 from benchmark.rows.shard import align_columns
 from benchmark.rows.stored import points_option, rows_of, settings_of, specs_in
@@ -83,7 +83,7 @@ def measure_candidate(
     reference = reference._replace(rows=rows)
     _require_same_images(reference, sources, common)
 
-    columns = {name: metric_class(*scored_by_image([name])).column for name in DISTRIBUTION_METRICS}
+    columns = {name: metric_class(*per_image_names([name])).column for name in DISTRIBUTION_METRICS}
     is_empty = {name: rows[column].null_count() == rows.height for name, column in columns.items()}
     distribution_metrics = [name for name in columns if not is_empty[name]]
     limited_metrics = [limit.metric for limit in parse_limits(require) if limit.bpp is not None]

@@ -25,7 +25,7 @@ from benchmark.metrics.metric import (
     overview_columns,
     stand_ins,
 )
-from benchmark.registry import METRICS, USUAL_METRICS, metric_class, scored_by_image
+from benchmark.registry import METRICS, USUAL_METRICS, metric_class, per_image_names
 from benchmark.rows.edition import short_version
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import metric_names
@@ -128,7 +128,7 @@ def print_outcome(
     ]
     print_lines([*map(_target_line, missed_targets)], details=True)
     print_lines(stated_lines(stated_values(outcome)), details)
-    explained_columns = {metric_class(name).column for name in scored_by_image(outcome.lacking)}
+    explained_columns = {metric_class(name).column for name in per_image_names(outcome.lacking)}
     missing_values = [
         record for record in outcome.null_counts() if record["column"] not in explained_columns
     ]

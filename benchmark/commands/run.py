@@ -15,7 +15,7 @@ from benchmark.compare.rule import Rule
 from benchmark.errors import Unavailable
 from benchmark.measure.request import ImageOptions, Request, move_settings_to_points, parse_points
 from benchmark.option import ARGUMENT, DRAWING, TARGET, opt, subset
-from benchmark.registry import scored_by_image
+from benchmark.registry import per_image_names
 from benchmark.spec import codec_class, parse_codec, resolve, split_codecs
 from benchmark.system.text import counted
 
@@ -250,7 +250,7 @@ def _plan_dataset(request: Request) -> Answer:
     )
     model, sources = CostModel(matrix.table), matrix.sources
     absent_metrics = uncomputable_metrics(request.metrics)
-    metrics = drop_uncomputable(scored_by_image(request.metrics), absent_metrics)
+    metrics = drop_uncomputable(per_image_names(request.metrics), absent_metrics)
     needs, jobs = memory_needs(matrix.to_do or matrix.cells), 1 if request.timing else request.jobs
     workers = plan_workers(needs, metrics, jobs, cores(), available_memory())
     total_estimate = estimate(matrix.to_do, model)

@@ -11,7 +11,7 @@ from benchmark.codec import CODING, Between, CodecInfo, OneOf, Setting
 from benchmark.datasets.dataset import Source
 from benchmark.errors import MemoryKind, UsageError, memory_exhausted
 from benchmark.plugins import reason_of
-from benchmark.registry import scored_by_image
+from benchmark.registry import per_image_names
 from benchmark.rows.codecs import new_run_id
 from benchmark.rows.packs.pack import Pack
 from benchmark.rows.schema import NOT_DETERMINISTIC, cell_key, info_columns, metric_names
@@ -208,7 +208,7 @@ class RunConditions:
         """Create the conditions of a new run for the store at `folder`; timed runs have one job."""
         return cls(
             run=new_run_id(folder),
-            metrics=scored_by_image(metric_names(request.metrics)),
+            metrics=per_image_names(metric_names(request.metrics)),
             device=device,
             flatten=request.flatten,
             timing=request.timing,

@@ -51,7 +51,7 @@ from benchmark.metrics.metric import (
     key_by_label,
     uncomputable_metrics,
 )
-from benchmark.registry import metric_class, scored_by_image
+from benchmark.registry import metric_class, per_image_names
 from benchmark.rows.codecs import NamedCodecs, run_record
 from benchmark.rows.schema import NOT_DETERMINISTIC, metric_names
 from benchmark.rows.store import Store
@@ -154,7 +154,7 @@ def rescore(
     tasks = find_tasks(metrics_to_score := drop_uncomputable(conditions.metrics, absent_metrics))
     missing_names = {name for task in tasks for name in task.metrics}
     unusable_metrics = uncomputable_metrics(
-        [name for name in metrics if missing_names & {*scored_by_image([name])}], loaded=True
+        [name for name in metrics if missing_names & {*per_image_names([name])}], loaded=True
     )
     if not unusable_metrics.keys() <= absent_metrics.keys():
         absent_metrics |= unusable_metrics
@@ -182,7 +182,7 @@ def rescore(
 def _plan_workers(
     request: Request, needs: Iterable[Need], names: Sequence[str], absent_metrics: Mapping[str, str]
 ) -> WorkerPlan:
-    metrics = drop_uncomputable(scored_by_image(names), absent_metrics)
+    metrics = drop_uncomputable(per_image_names(names), absent_metrics)
     jobs = 1 if request.timing else request.jobs
     return plan_workers(needs, metrics, jobs, cores(), available_memory())
 

@@ -16,7 +16,7 @@ from benchmark.codec import Setting
 from benchmark.measure.cells import Cell, Failed, Measured, Task
 from benchmark.measure.local import Finished
 from benchmark.measure.select import Matrix
-from benchmark.registry import metric_class, scored_by_image
+from benchmark.registry import metric_class, per_image_names
 from benchmark.rows.codecs import run_record
 from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
@@ -94,7 +94,7 @@ class TargetResult(NamedTuple):
 def count_nulls(rows: pl.DataFrame, metrics: Iterable[str]) -> list[dict[str, Any]]:
     """Count the rows (`cells`) in which a metric is null, by `column` and `reason`."""
     null_counts = list[dict[str, Any]]()
-    for name in scored_by_image(metrics):
+    for name in per_image_names(metrics):
         value, _, reason = metric_columns(metric_class(name).column)
         if reason not in rows.columns:  # a user's metric, and every cell failed
             continue

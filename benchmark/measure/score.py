@@ -23,7 +23,7 @@ from benchmark.metrics.metric import (
     reason_text,
     uncomputable_metrics,
 )
-from benchmark.registry import FEATURE_SPACES, metric_class, scored_by_image
+from benchmark.registry import FEATURE_SPACES, metric_class, per_image_names
 from benchmark.rows.codecs import ALL_CODECS
 from benchmark.rows.schema import metric_columns, metric_names
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
@@ -227,7 +227,7 @@ def unscorable_cells(table: "pl.DataFrame", metrics: Sequence[str], store: "Stor
     """Return cells that lack a computable metric and have lost their stream."""
     requested_metrics = metric_names(metrics)
     absent_metrics = uncomputable_metrics(requested_metrics)
-    names = drop_uncomputable(scored_by_image(requested_metrics), absent_metrics)
+    names = drop_uncomputable(per_image_names(requested_metrics), absent_metrics)
     missing_masks = [_mark_missing_values(table, name, False) for name in names]
     is_missing = np.logical_or.reduce([*missing_masks, np.zeros(table.height, np.bool_)])
     streams = table.filter(is_missing).select("cell", "stream_sha256").rows()

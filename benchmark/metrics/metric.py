@@ -20,8 +20,8 @@ from benchmark.registry import (
     Better,
     is_user_code,
     metric_class,
+    per_image_names,
     require_packages,
-    scored_by_image,
 )
 
 loops: ModuleType | None = None  # from loops.c; without it, numpy computes the same values
@@ -404,7 +404,7 @@ def uncomputable_metrics(names: Iterable[str], *, loaded: bool = False) -> dict[
     Looks for files, programs and packages without loading networks; with `loaded`, constructs each
     metric on the CPU, which also detects a damaged weight file.
     """
-    scored_names = {name: scored_by_image([name])[0] for name in names}
+    scored_names = {name: per_image_names([name])[0] for name in names}
     reasons = {name: _absence_reason(name, loaded) for name in dict.fromkeys(scored_names.values())}
     return {name: text for name, scored in scored_names.items() if (text := reasons[scored])}
 
@@ -425,7 +425,7 @@ def _absence_reason(name: str, loaded: bool) -> str:
 
 def drop_uncomputable(names: Iterable[str], absent_metrics: Iterable[str]) -> tuple[str, ...]:
     """Return the image metrics and feature spaces that no absent metric needs."""
-    absent_names = set(scored_by_image(absent_metrics))
+    absent_names = set(per_image_names(absent_metrics))
     return tuple(name for name in names if name not in absent_names)
 
 

@@ -15,7 +15,7 @@ from benchmark.metrics.metric import (
     stand_ins,
     uncomputable_metrics,
 )
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, scored_by_image
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, per_image_names
 
 EVERY = (*METRICS, *DISTRIBUTION_METRICS)
 
@@ -35,7 +35,7 @@ def test_a_look_at_files_says_what_constructing_every_metric_says(nowhere):
     assert not {"psnr", "ms_ssim", "ssimulacra2"} & looked.keys()
     for name in looked:
         with pytest.raises(Unavailable):
-            metric_class(*scored_by_image([name]))("cpu")
+            metric_class(*per_image_names([name]))("cpu")
 
 
 def test_a_damaged_file_is_found_where_it_is_loaded(nowhere):
@@ -98,7 +98,7 @@ def test_one_line_for_each_kind_names_each_command_once():
 
 
 def test_a_feature_space_is_left_out_with_the_metrics_that_need_it():
-    of_images = scored_by_image(["psnr", "fid256", "fd_alex"])
+    of_images = per_image_names(["psnr", "fid256", "fd_alex"])
     assert drop_uncomputable(of_images, ["kid256", "lpips"]) == ("psnr", "alex256")
 
 
