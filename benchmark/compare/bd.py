@@ -22,7 +22,7 @@ from benchmark.compare.rule import Rule
 from benchmark.metrics.metric import RESCORE, Metric
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.edition import Edition, labels_of
-from benchmark.rows.summary import SECONDS, Point, Summary, curves, images_in
+from benchmark.rows.summary import SECONDS, Point, Summary, count_images, curves
 
 DISTORTION = ("psnr", "psnr_y", "psnr_ycbcr")  # the first metric with values ranks codecs
 # The first metric ranks codecs if any codec has a curve in it, otherwise the metric with the most
@@ -299,7 +299,7 @@ def rank_by_bd_rate(
         shown_metrics,
         dict(sorted(records.items(), key=lambda item: _ranking_key(item[1]))),
         all_comparisons,
-        image_counts=tuple(images_in(summary, metric) for metric in shown_metrics),
+        image_counts=tuple(count_images(summary, metric) for metric in shown_metrics),
         extra_metrics=tuple(metric for metric in shown_metrics if metric not in main_metrics),
         absent=_incomplete_metrics(summary, [*candidates, *independent_metrics]),
         rescore_command=summary.rescore_command,

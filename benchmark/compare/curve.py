@@ -166,7 +166,7 @@ def measured_curves(summary: Summary | None, metric: Metric) -> list[Curve]:
             if mean.value is not None and mean.bpp:
                 interval = point_interval(point, metric) if metric.is_distribution else None
                 mean_fields = mean.bpp, mean.value, str(point.setting), point_origin, mean.images
-                means = (drawing.means[metric.column] for drawing in point.drawings)
+                means = (seed_point.means[metric.column] for seed_point in point.seed_points)
                 seeds = tuple(
                     (mean_of_seed.bpp, mean_of_seed.value)
                     for mean_of_seed in means

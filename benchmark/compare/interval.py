@@ -187,8 +187,8 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
     spreads: list[dict[str, Any]] = []
     labels = summary.labels
     for point in average_seeds(summary).points:
-        for metric in metrics if point.drawings[1:] else ():
-            means = [drawing.means[metric.column].value for drawing in point.drawings]
+        for metric in metrics if point.seed_points[1:] else ():
+            means = [seed_point.means[metric.column].value for seed_point in point.seed_points]
             finite_means = [value for value in means if value is not None]
             if len(finite_means) == len(means):
                 spreads.append(

@@ -163,7 +163,7 @@ def rank_at(
         codec.record.update(_interval_fields("to_anchor", change, interval))
     unranked_codecs.sort(key=lambda codec: -codec.record["images_reached"])
     all_codecs = [*(codec for codec, _ in ranked_codecs), *unranked_codecs]
-    if any(point.drawings for point in summary.points):
+    if any(point.seed_points for point in summary.points):
         seed_rankings = (
             rank_at(seed_summary, target, metrics, budget, common, tolerance=tolerance)
             for seed_summary in split_seeds(summary)

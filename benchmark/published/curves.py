@@ -24,7 +24,7 @@ from benchmark.rows.edition import (
     Origin,
     find_in_catalogue,
 )
-from benchmark.rows.summary import Summary, images_in
+from benchmark.rows.summary import Summary, count_images
 from benchmark.spec import CodecSpec
 from benchmark.system.text import group_by_key, listed
 
@@ -207,7 +207,7 @@ def overlays(
         result[column] = panel._replace(compatible=tuple(curves))
     for metric in metrics:
         if summary and any(result.get(metric.column, ())):
-            num_images = images_in(summary, metric)
+            num_images = count_images(summary, metric)
             metric_text = "" if num_images == summary.images else f" of {metric.label}"
             check_same_images(dataset, num_images, summary.pooled, metric_text)
     systems = {system_of(curve) for panel in result.values() for curve in panel.compatible}

@@ -42,7 +42,7 @@ def _rescore_command(summary: Summary, store: Store, runs: Iterable[str | None])
 def _editions_not_shown(summary: Summary, store: Store) -> Iterator[Absent]:
     image_counts: dict[Edition, int] = {}
     for point in (*summary.points, *summary.replaced):
-        image_counts[point.edition] = max(image_counts.get(point.edition, 0), point.coded)
+        image_counts[point.edition] = max(image_counts.get(point.edition, 0), point.num_attempted)
     shown_editions, labels = {edition.spec: edition for edition in summary.editions}, summary.labels
     for edition, count in image_counts.items():
         if edition.bundled or edition == shown_editions[edition.spec]:

@@ -65,10 +65,10 @@ class Point:
     # values by column (metrics and TIMED); NaN: no value
     image_values: Mapping[str, Float64Array]
     image_pixels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
-    drawings: tuple["Point", ...] = ()  # points of single seeds, whose average this point is
+    seed_points: tuple["Point", ...] = ()  # points of single seeds, whose average this point is
 
     @property
-    def coded(self) -> int:
+    def num_attempted(self) -> int:
         """Number of images with a row, including failed ones."""
         return self.images + self.failed
 
@@ -212,11 +212,11 @@ def average_seeds(summary: Summary, excluded_codec: CodecSpec | None = None) -> 
 
 def split_seeds(summary: Summary) -> Iterator[Summary]:
     """Yield one summary per seed; its points keep the edition of the average."""
-    for index in range(max(len(point.drawings) for point in summary.points)):
+    for index in range(max(len(point.seed_points) for point in summary.points)):
         points = (
-            replace(point.drawings[index], edition=point.edition)
+            replace(point.seed_points[index], edition=point.edition)
             for point in summary.points
-            if index < len(point.drawings)
+            if index < len(point.seed_points)
         )
         yield replace(summary, points=tuple(points))
 
@@ -242,7 +242,7 @@ def _average_points(edition: Edition, points: Sequence[Point]) -> Point:
             name: np.mean([point.image_values[name] for point in averaged_points], axis=0)
             for name in largest_point.image_values
         },
-        drawings=tuple(averaged_points),
+        seed_points=tuple(averaged_points),
     )
 
 
@@ -273,7 +273,7 @@ def curves(summary: Summary, metric: Metric) -> dict[Edition, list[Point]]:
     }
 
 
-def images_in(summary: Summary, metric: Metric) -> int:
+def count_images(summary: Summary, metric: Metric) -> int:
     """Count the images of a metric's curves; without a curve, those of the summary."""
     points = next(iter(curves(summary, metric).values()), ())
     return points[0].means[metric.column].images if points else summary.images

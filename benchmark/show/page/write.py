@@ -21,7 +21,7 @@ from benchmark.registry import metric_class
 from benchmark.rows.place import Place
 from benchmark.rows.remedies import command_on_rows
 from benchmark.rows.stored import datasets_with_results
-from benchmark.rows.summary import Summary, images_in
+from benchmark.rows.summary import Summary, count_images
 from benchmark.show.absences import hidden_edition_lines
 from benchmark.show.bd_rates import headline
 from benchmark.show.figures.choice import choose, highest_rate, rename_curves
@@ -166,7 +166,7 @@ def _page_panels(experiment: Experiment, report: Report) -> list[Panel]:
         rule = summary.protocols[metric.column]
         curves = []
         with suppress(UsageError):
-            check_same_images(name, images_in(summary, metric), summary.pooled)
+            check_same_images(name, count_images(summary, metric), summary.pooled)
             curves = [c for c in published_curves(points, name, metric) if c.protocol == rule]
         if experiment.published and metric.column in report.overlays:
             curves = [*report.overlays[metric.column].compatible]

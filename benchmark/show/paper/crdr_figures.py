@@ -21,7 +21,7 @@ from benchmark.rows.packs.contents import dataset_contents, name_of, packs_with_
 from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
-from benchmark.rows.summary import Summary, images_in
+from benchmark.rows.summary import Summary, count_images
 from benchmark.show.figures.choice import choose
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import absence_notes
@@ -69,7 +69,7 @@ def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[st
         m for m in map(Metric.named, metrics) if summary and m.column in summary.protocols
     ]
     sentences = points_left_out(summary, present_metrics)
-    counts = {images_in(summary, metric) for metric in present_metrics if summary}
+    counts = {count_images(summary, metric) for metric in present_metrics if summary}
     if other_counts := [
         count for count in sorted(counts) if count != (facts.published_images or count)
     ]:
