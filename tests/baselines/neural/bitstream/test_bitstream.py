@@ -318,18 +318,18 @@ class Reference:
         corner = self.level[y - 1, x - 1] if x and y else up
         if not x:
             left_level = corner = up
-        unrest = min(max(left_level, up, corner) - min(left_level, up, corner), 2)
+        activity = min(max(left_level, up, corner) - min(left_level, up, corner), 2)
         foretold = sorted((left_level, up, left_level + up - corner))[1]
-        if self.decide("foretold", unrest):
+        if self.decide("foretold", activity):
             return foretold
         if left_level != up and foretold in (left_level, up):
             alternative = up if foretold == left_level else left_level
-            if self.decide("other", unrest):
+            if self.decide("other", activity):
                 return alternative
         if foretold in (0, 15):
             sign = 1 if foretold == 0 else -1
         else:
-            sign = 1 if self.decide("higher", unrest) else -1
+            sign = 1 if self.decide("higher", activity) else -1
         distance = 1
         while 0 <= foretold + sign * (distance + 1) <= 15 and self.decide("further", distance):
             distance += 1
