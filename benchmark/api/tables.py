@@ -33,7 +33,7 @@ from benchmark.rows.names import find_variant
 from benchmark.rows.schema import metric_names
 from benchmark.rows.stored import RowSource
 from benchmark.show.bd_rates import bd_columns
-from benchmark.show.figures.choice import choose, rename_curves
+from benchmark.show.figures.choice import pick_curves, rename_curves
 from benchmark.show.figures.rate_curve import draw_panel
 from benchmark.show.figures.style import WIDTHS, Look, figure_style, styles, use_look
 from benchmark.show.figures.texts import add_legend
@@ -235,7 +235,7 @@ def plot(
     with use_look(look):
         look.check(means.editions)
         curve_sets = rename_curves([measured_curves(means, plotted_metric)])
-        panels = choose(curve_sets, USUAL_RULE, dataset_results.anchor.spec).select(curve_sets)
+        panels = pick_curves(curve_sets, USUAL_RULE, dataset_results.anchor.spec).select(curve_sets)
         if not panels:
             reason = remedies(
                 [name], means.absence_reason(plotted_metric.column), means.rescore_command

@@ -138,13 +138,13 @@ def new(
     Examples:
       bench figures new
     """
-    from benchmark.show.figures.choice import choose
+    from benchmark.show.figures.choice import pick_curves
     from benchmark.show.paper.experiment_curves import experiment_curves
 
     if path.exists():
         raise UsageError(f"{path} already exists: give another file name, or remove it")
     (result,) = experiment_curves(Experiment(results, dataset), [dataset], "rd")
-    chosen_curves = choose(result.panels, USUAL_RULE, result.anchor).curves.values()
+    chosen_curves = pick_curves(result.panels, USUAL_RULE, result.anchor).curves.values()
     codecs = {label_of(curve.spec): curve.title for curve in chosen_curves if curve.measured}
     template = Path(__file__).with_name("figures.toml.in").read_text(encoding="utf-8")
     text = template.format(

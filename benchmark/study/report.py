@@ -26,7 +26,7 @@ from benchmark.rows.packs.contents import dataset_contents, packs_with_results
 from benchmark.rows.schema import metric_names
 from benchmark.rows.variants import has_variant, specs_of
 from benchmark.show.bd_rates import ends_text
-from benchmark.show.figures.choice import choose
+from benchmark.show.figures.choice import pick_curves
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import write_figure
@@ -48,17 +48,16 @@ from benchmark.system.text import counted
 
 PREFERENCE = Metric("preference", "Preference (log of odds)", "higher")
 PROTOCOL = "preference/1"
-NAME = PREFERENCE.column
 PARTIAL_RULE = "the same rater has a more complete file"
-OUTLIER_RULE = "the rater disagrees with all others far more than by chance"
-ENDS = "[{0[0]:+z.2f}, {0[1]:+z.2f}]".format
-PERCENTS = "[{0[0]:.0%}, {0[1]:.0%}]".format
+OUTLIER_RULE = "the rater disagrees with all other raters far more than by chance"
+format_interval = "[{0[0]:+z.2f}, {0[1]:+z.2f}]".format
+format_shares = "[{0[0]:.0%}, {0[1]:.0%}]".format
 SCORES = (
     Column("codec", "name"),
     Column("at", "level"),
     Column("bpp", "bpp", ".3f"),
-    Column("score", NAME, "+z.2f"),
-    Column("95 %", lambda record: record["low"] and (record["low"], record["high"]), ENDS),
+    Column("score", PREFERENCE.column, "+z.2f"),
+    Column("95 %", lambda row: row["low"] and (row["low"], row["high"]), format_interval),
     Column("answers", "answers", "d"),
 )
 BITS = (
@@ -70,9 +69,9 @@ BITS = (
 AGREEMENT = (
     Column("metric", "name"),
     Column("answers in agreement", "share", ".0%"),
-    Column("95 %", "interval", PERCENTS),
+    Column("95 %", "interval", format_shares),
     Column("at equal rate", "equal_rate", ".0%"),
-    Column("95 % ", "equal_rate_interval", PERCENTS),
+    Column("95 % ", "equal_rate_interval", format_shares),
     Column("answers", "answers", "d"),
 )
 
@@ -83,7 +82,7 @@ class StudyReport(NamedTuple):
     dataset: str
     scores: PreferenceScores
     bits: list[EqualPreference]  # at equal preference, against the anchor
-    left_out: list[Absent]
+    exclusions: list[Absent]
     points: list[dict[str, Any]]  # one row per stimulus
     answers: list[Answer]  # scores, bits against the anchor, agreement of metrics
     lines: list[str]  # on raters, answers, exclusions and consistency
@@ -101,7 +100,7 @@ def read_study(
     files = [file for folder in folders for file in folder]
     if not files:
         raise UsageError("no answers were given: name the files that raters saved, or their folder")
-    votes, excluded_files = _read_votes(key, files)
+    votes, exclusions = _read_votes(key, files)
     contents = dataset_contents(results, key.dataset.partition(":")[0], packs_with_results(results))
     rows = contents.table
     metrics = [*map(Metric.named, metric_names("all"))]
@@ -121,7 +120,7 @@ def read_study(
         anchor_label = usual_label if usual_label in names else anchor_label
     bits = equal_preference(votes, scores, anchor_label)
     points = _stimulus_rows(votes, scores, key.dataset, key.study)
-    lines = _summary_lines(votes, excluded_files, key.dataset, len(files))
+    lines = _summary_lines(votes, exclusions, key.dataset, len(files))
     tables = (
         ("Scores", SCORES, [{**point, "name": names[point["codec"]]} for point in points]),
         (
@@ -140,8 +139,8 @@ def read_study(
         for title, columns, records in tables
         if records
     ]
-    answers[-1] = answers[-1]._replace(summary="\n".join(lines), absent=excluded_files)
-    return StudyReport(key.dataset, scores, bits, excluded_files, points, answers, lines)
+    answers[-1] = answers[-1]._replace(summary="\n".join(lines), absent=exclusions)
+    return StudyReport(key.dataset, scores, bits, exclusions, points, answers, lines)
 
 
 def _read_votes(key: Key, paths: Sequence[Path]) -> tuple[Votes, list[Absent]]:
@@ -189,11 +188,11 @@ def _metric_values(
     }
 
 
-def _summary_lines(votes: Votes, refusals: Sequence[Absent], dataset: str, files: int) -> list[str]:
+def _summary_lines(votes: Votes, exclusions: list[Absent], dataset: str, files: int) -> list[str]:
     result = consistency(votes)
     raters, images = len({*votes.rater.tolist()}), len({*votes.image.tolist()})
-    excluded_text = f"; {len(refusals)} of {counted(files, 'file')} excluded" if files else ""
-    rules = Counter(file.why for file in refusals)
+    excluded_text = f"; {len(exclusions)} of {counted(files, 'file')} excluded" if files else ""
+    rules = Counter(file.why for file in exclusions)
     agreement_text = ""
     if result.agreement is not None:
         agreement_text = (
@@ -262,25 +261,26 @@ def write_report(report: StudyReport, out: Path, command: str) -> list[Path]:
         )
         for answer in report.answers
     ]
-    excluded_files = [": ".join(filter(None, file)) for file in report.left_out]
+    exclusion_lines = [": ".join(filter(None, file)) for file in report.exclusions]
     rule = "Scores are log odds with mean 0 (Bradley and Terry, 1952)."
     document = section(
-        "study", title, report.lines, rule, *sections, section("files", "Excluded", excluded_files),
-        command_sentence(command),
+        "study", title, report.lines, rule, *sections,
+        section("files", "Excluded", exclusion_lines), command_sentence(command),
     )  # fmt: skip
     body = "".join(f"<section><h2>{part.title}</h2>{html(part, {})}</section>" for part in sections)
+    page = sheet_html(title, " ".join(report.lines), f"<main>{body}</main>")
     pl.DataFrame(report.points).write_parquet(rows := BytesIO())
     files: Mapping[str, str | bytes] = {
-        f"{NAME}.md": markdown(document),
-        f"{NAME}.html": sheet_html(title, " ".join(report.lines), f"<main>{body}</main>"),
-        f"{NAME}.parquet": rows.getvalue(),
+        f"{PREFERENCE.column}.md": markdown(document),
+        f"{PREFERENCE.column}.html": page,
+        f"{PREFERENCE.column}.parquet": rows.getvalue(),
     }
     write_files(out, files, what="report")
     names = titles_of_texts(point["codec"] for point in report.points)
     panels = [_preference_curves(report.points, names)]
     datasets = [(profile(report.dataset).title, panels)]
     drawing = draw_rate_curves(
-        datasets, styles(curve.edition for curve in panels[0]), choose(panels, USUAL_RULE)
+        datasets, styles(curve.edition for curve in panels[0]), pick_curves(panels, USUAL_RULE)
     )
-    figures = write_figure(NAME, drawing, out, command)
+    figures = write_figure(PREFERENCE.column, drawing, out, command)
     return [*(out / name for name in files), *figures]

@@ -225,7 +225,7 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
         files.append(saved(page, tmp_path / f"{number}.json"))
         page.context.close()
     report = read_study(study, files, measured / "results", anchor="webp")
-    assert not report.left_out
+    assert not report.exclusions
     ends = [report.scores.interval(number) for number in range(len(scores))]
     true = scores - scores.mean()
     inside = [low < score < high for (low, high), score in zip(ends, true, strict=True)]

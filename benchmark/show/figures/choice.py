@@ -101,7 +101,7 @@ class Choice(NamedTuple):
         return sentences
 
 
-def choose(
+def pick_curves(
     panels: Sequence[Panel],
     rule: Rule,
     anchor: CodecSpec | None = None,

@@ -62,12 +62,12 @@ DECODED_SHARE = 0.9  # a picture's bytes per byte of the original; .12 to .86 in
 # In bits per pixel: a photograph gets every codec's picture at the first rate, then at the second,
 # so that even a few pictures can be compared at one rate.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
-FEW_PHOTOGRAPHS = 6  # if at most so many, each gets ROUNDS rates before any gets all rates
+FEW_PHOTOGRAPHS = 6  # up to this many, each gets ROUNDS rates before any gets all rates
 ROUNDS = 3
 
 PERCEPTUAL_METRICS, LUMA_METRIC = ("lpips_squeeze", "lpips"), "psnr_y"
 MAPS_SHARE = 0.17  # bytes of a decoded picture's maps per byte of the original
-CROP_SIDES = (192, 160, 128, 96)  # px; the largest is used with which all crops fit in CROP_BYTES
+CROP_SIDES = (192, 160, 128, 96)  # px; used: the largest whose crops fit in CROP_BYTES
 CROP_BYTES = 660_000  # limit for all crops together; base64 adds a third
 MAX_WEBP_PX = 16383  # longest side; a larger picture is a PNG
 COLUMNS = (
@@ -88,20 +88,20 @@ def parse_limit(text: str) -> float:
         return math.inf
     size = re.fullmatch(r"(\d+(?:\.\d+)?) ?MB", text, re.IGNORECASE)
     if not size:
-        raise UsageError(f"--page-images {text!r} is neither a size (14MB) nor 'all'")
+        raise UsageError(f"--page-images {text!r} is neither a size like 14MB nor 'all'")
     return round(float(size[1]) * 1e6)
 
 
-def order_images(
+def order_keys(
     rows: Mapping[ImageKey, StoredRow], first_labels: Sequence[str] = ()
 ) -> list[ImageKey]:
-    """Return the images in the order in which the page gets their pictures.
+    """Return the keys of pictures in the order in which the page gets them.
 
-    One photograph follows another, so that every point on the page has a picture of the first. If
-    there are at most FEW_PHOTOGRAPHS, the first ROUNDS rates of each come first. Pictures of one
-    photograph: `first_labels` precede other codecs; within both groups, points nearest to
-    `find_matched_rate` and RATES come first, rate by rate. Photographs are ordered by number of
-    pictures, descending, then size, ascending, then name.
+    All pictures of the first photograph come first, so that every point on the page has one. If
+    there are at most FEW_PHOTOGRAPHS, the first ROUNDS rates of each precede all other pictures.
+    Within a photograph, codecs in `first_labels` precede other codecs; in both groups, the points
+    nearest to the matched rate come first, then those nearest to each of RATES. Photographs are
+    ordered by number of pictures, descending, then size, ascending, then name.
     """
     keys_by_image = group_by_key((key[2], key) for key in rows)
 
@@ -137,7 +137,7 @@ def order_images(
     return list(dict.fromkeys(ordered_keys))
 
 
-def select_images(
+def select_keys(
     order: Sequence[ImageKey],
     rows: Mapping[ImageKey, StoredRow],
     seconds: Mapping[ImageKey, float],
@@ -145,26 +145,26 @@ def select_images(
     max_bytes: float,
     maps_share: float = 0.0,
 ) -> list[ImageKey]:
-    """Return the images of `order` that fit the limits.
+    """Return the keys of `order` whose pictures fit the limits.
 
-    original_bytes: size of an image's original. maps_share: bytes of its maps per byte of that. The
-    selection ends before the first image that does not fit. Unless the bytes are infinite, decoding
-    takes at most MAX_DECODE_SECONDS, and slow decoders are left out.
+    original_bytes: bytes of a picture's original. maps_share: bytes of maps per original byte.
+    The selection ends before the first picture that does not fit. Unless `max_bytes` is infinite,
+    decoding takes at most MAX_DECODE_SECONDS, and slow decoders are left out.
     """
     is_unlimited = math.isinf(max_bytes)
-    seconds_left, max_megapixel_seconds = (
+    seconds_left, max_seconds_per_megapixel = (
         (math.inf, math.inf) if is_unlimited else (MAX_DECODE_SECONDS, SLOW_SECONDS)
     )
     selected_keys: list[ImageKey] = []
-    images: set[int] = set()
+    image_ids: set[int] = set()
     for key in order:
-        if seconds[key] > min(seconds_left, max_megapixel_seconds * megapixels(rows[key])):
+        if seconds[key] > min(seconds_left, max_seconds_per_megapixel * megapixels(rows[key])):
             continue
-        bytes_needed = original_bytes(key) * (DECODED_SHARE + maps_share + (key[2] not in images))
-        if bytes_needed > max_bytes:
+        num_bytes = original_bytes(key) * (DECODED_SHARE + maps_share + (key[2] not in image_ids))
+        if num_bytes > max_bytes:
             break
-        max_bytes, seconds_left = max_bytes - bytes_needed, seconds_left - seconds[key]
-        images.add(key[2])
+        max_bytes, seconds_left = max_bytes - num_bytes, seconds_left - seconds[key]
+        image_ids.add(key[2])
         selected_keys.append(key)
     return selected_keys
 
@@ -249,16 +249,16 @@ class PictureFiles:
         return (self.folder / path).stat().st_size
 
 
-class PagePhotographs:
+class PageOriginals:
     """The originals of a page's pictures; a file is written when it is first used."""
 
     def __init__(self, files: PictureFiles, sources: Mapping[str, Source] | str) -> None:
-        """sources: photographs by the sha256 of their pixels, or the reason why there are none."""
+        """sources: originals by the sha256 of their pixels, or the reason why there are none."""
         self.files, self._sources = files, sources
         self._by_sha256: dict[str, SourcePicture] = {}
 
     def original(self, row: StoredRow) -> SourcePicture:
-        """Return the photograph of a row, or the reason why there is none."""
+        """Return the original of a row, or the reason why there is none."""
         digest = row["image_sha256"]
         if digest not in self._by_sha256:
             path = picture_path(row, "image_sha256")
@@ -267,12 +267,12 @@ class PagePhotographs:
         return self._by_sha256[digest]
 
     def num_bytes(self, row: StoredRow) -> float:
-        """Return the bytes of a row's photograph; an estimate if it is missing."""
+        """Return the bytes of a row's original; an estimate if the original is missing."""
         path = self.original(row).picture
         return self.files.num_bytes(path) if path else UNKNOWN_BYTES * 1e6 * megapixels(row)
 
     def _write_original(self, path: str, digest: str) -> str:
-        """Write a photograph; return the reason for a failure."""
+        """Write an original; return the reason for a failure."""
         if isinstance(self._sources, str):
             return self._sources
         if (source := self._sources.get(digest)) is None:
@@ -331,25 +331,25 @@ class PagePictures(NamedTuple):
 def plan_pictures(
     rows: Mapping[ImageKey, StoredRow],
     stored_pictures: Pictures,
-    photographs: PagePhotographs,
+    originals: PageOriginals,
     first_labels: Sequence[str],
     max_bytes: float,
 ) -> Plan:
-    """Choose a page's pictures, preferring codecs in `first_labels`; write the photographs."""
-    device, files = device_kind(chosen_device()), photographs.files
+    """Choose a page's pictures, preferring codecs in `first_labels`; write the originals."""
+    device, files = device_kind(chosen_device()), originals.files
     reasons = {
         key: reason for key, row in rows.items() if (reason := stored_pictures.absence_reason(row))
     }
     candidates = {
         key: row for key, row in rows.items() if key not in reasons or files.has(picture_path(row))
     }
-    order = order_images(candidates, first_labels)
+    order = order_keys(candidates, first_labels)
     seconds = {key: decode_seconds(rows[key], device) for key in order}
 
     def original_bytes(key: ImageKey) -> float:
-        return photographs.num_bytes(rows[key])
+        return originals.num_bytes(rows[key])
 
-    keys = select_images(order, rows, seconds, original_bytes, max_bytes, MAPS_SHARE)
+    keys = select_keys(order, rows, seconds, original_bytes, max_bytes, MAPS_SHARE)
     keys_to_decode = [key for key in keys if not files.has(picture_path(rows[key]))]
     wall_seconds = sum(seconds[key] for key in keys_to_decode)
     wall_seconds /= max(1, min(cores(), len(keys_to_decode)))
@@ -386,7 +386,7 @@ def decode_pictures(
 def page_pictures(
     plan: Plan,
     failures: Mapping[ImageKey, DecodedPicture],
-    photographs: PagePhotographs,
+    originals: PageOriginals,
     excess_reason: str,
 ) -> PagePictures:
     """Return the pictures of a completed plan. excess_reason: why candidates were left out."""
@@ -397,13 +397,13 @@ def page_pictures(
     decoded |= {key: DecodedPicture(picture_path(plan.rows[key])) for key in plan.keys}
     decoded |= failures
     image_ids = {image_id for _, _, image_id in plan.keys}
-    originals = {
-        key[2]: photographs.original(row)
+    photographs = {
+        key[2]: originals.original(row)
         if key[2] in image_ids
         else source_picture(row, None, excess_reason)
         for key, row in plan.rows.items()
     }
-    return PagePictures(originals, decoded, [key for key in plan.keys if key not in failures])
+    return PagePictures(photographs, decoded, [key for key in plan.keys if key not in failures])
 
 
 def file_bytes(pixels: Pixels) -> bytes:
@@ -471,7 +471,7 @@ def _cut_crops(
 
 
 def map_metrics(measured_metrics: Collection[Metric]) -> list[str]:
-    """Return the metrics of a page's maps: luma, and LPIPS (a measured one if possible)."""
+    """Return the metrics of a page's maps: luma, and a variant of LPIPS, preferably measured."""
     columns = {metric.column for metric in measured_metrics}
     reasons = uncomputable_metrics(PERCEPTUAL_METRICS)
     available_metrics = [name for name in PERCEPTUAL_METRICS if name not in reasons]
@@ -499,7 +499,7 @@ def add_maps(
     if tasks:
         count = sum(map(len, tasks.values()))
         notify(f"page: making {counted(count, 'error map')} on {counted(cores(), 'core')}")
-    arguments = [(files.folder, *task, decoded) for task, decoded in tasks.items()]
+    arguments = [(files.folder, *task, map_pictures) for task, map_pictures in tasks.items()]
     for failure in run_in_processes(_serve_maps, arguments, cores(), activity="made its maps"):
         if failure:
             notify(f"page: some maps are missing: {getattr(failure, 'reason', failure)}")
@@ -508,33 +508,33 @@ def add_maps(
         maps = {}
         for metric, path in map_paths.items():
             if files.has(path):
-                reach_value = reach(files.pixels(path)[..., 0], map_scale(metric))
-                maps[metric_class(metric).column] = path, reach_value
+                error_percentile = reach(files.pixels(path)[..., 0], map_scale(metric))
+                maps[metric_class(metric).column] = path, error_percentile
         decoded[key] = decoded[key]._replace(maps=maps)
     return pictures._replace(decoded=decoded)
 
 
-def _map_path(source: str, decoded: str, metric: str) -> str:
-    text = f"{source} {decoded} {metric_class(metric).protocol} {map_scale(metric).most}"
+def _map_path(source: str, picture: str, metric: str) -> str:
+    text = f"{source} {picture} {metric_class(metric).protocol} {map_scale(metric).most}"
     return f"{PICTURES}/{sha256(text.encode()).hexdigest()}.webp"
 
 
 def _serve_maps(
-    connection: Any, folder: Path, name: str, source: str, decoded: Mapping[str, str]
+    connection: Any, folder: Path, name: str, source: str, pictures: Mapping[str, str]
 ) -> None:
-    """Write maps of decoded pictures, given by file name; send the reason for a failure, or ""."""
+    """Write maps of `pictures` (by path of the map); send the reason for a failure, or ""."""
     from imagecodecs import webp_encode
 
     try:
         files, metric, scale = PictureFiles(folder), mapped_metric(name), map_scale(name)
         prepared_source = metric.prepare(files.pixels(source))
-        for file, picture in decoded.items():
+        for path, picture in pictures.items():
             error_levels = levels(
                 halve_map(metric.error_map(prepared_source, files.pixels(picture))), scale
             )
             grey = np.repeat(error_levels[..., None], 3, axis=2)
             webp_bytes = bytes(webp_encode(grey, lossless=True, level=0, method=4))
-            write_files(folder, {file: webp_bytes}, what="page's map")
+            write_files(folder, {path: webp_bytes}, what="page's map")
     except NotMeasurable:  # a photograph too small for the network
         connection.send("")
     except BenchError as error:

@@ -24,13 +24,13 @@ from benchmark.rows.stored import datasets_with_results
 from benchmark.rows.summary import Summary, count_images
 from benchmark.show.absences import hidden_edition_lines
 from benchmark.show.bd_rates import headline
-from benchmark.show.figures.choice import choose, highest_rate, rename_curves
+from benchmark.show.figures.choice import highest_rate, pick_curves, rename_curves
 from benchmark.show.figures.style import styles
 from benchmark.show.figures.texts import few_images, figure_names
 from benchmark.show.page.content import Content, legend_entry
 from benchmark.show.page.document import html_text
 from benchmark.show.page.pictures import (
-    PagePhotographs,
+    PageOriginals,
     PictureFiles,
     ShowProgress,
     add_maps,
@@ -100,19 +100,19 @@ def write_page(
         [c for c in metric_curves if c.measured or experiment.published]
         for metric_curves in panels.values()
     ]
-    choice = choose(first_panels, experiment.rule, report.anchor, report.named_codecs)
+    choice = pick_curves(first_panels, experiment.rule, report.anchor, report.named_codecs)
     shown_labels = choice.labels
     map_names = map_metrics(report.measured_metrics)
     command = command or command_on_rows(
         "report", experiment.results, experiment.dataset, page=True
     )
     files = PictureFiles(folder)
-    photographs = PagePhotographs(files, sources)
-    plan = plan_pictures(rows, stored_pictures, photographs, shown_labels, parse_limit(images))
+    originals = PageOriginals(files, sources)
+    plan = plan_pictures(rows, stored_pictures, originals, shown_labels, parse_limit(images))
     if plan.keys_to_decode:
         notify(plan.sentence)
     failures = decode_pictures(plan, stored_pictures, files, show_progress)
-    pictures = page_pictures(plan, failures, photographs, plan.excess_reason(command))
+    pictures = page_pictures(plan, failures, originals, plan.excess_reason(command))
     pictures = add_maps(files, pictures, map_names, notify)
     sizes = pictures.sizes(files)
     first_sentence = headline(
@@ -208,7 +208,7 @@ def _page_facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tup
     average = "pooled" if summary.pooled else "mean of per-image values"
     images = f"{summary.images}"
     if summary.dropped:
-        images += f"; {summary.dropped} more, which some points lack, are left out"
+        images += f"; {summary.dropped} more images, which some points lack, are left out"
     facts = [
         ("Images", images),
         ("Protocols", ", ".join(summary.protocols_in_use.values())),

@@ -22,7 +22,7 @@ from benchmark.rows.reduce import summarise_with_distributions
 from benchmark.rows.schema import metric_names
 from benchmark.rows.store import stores_below
 from benchmark.rows.summary import Summary, count_images
-from benchmark.show.figures.choice import choose
+from benchmark.show.figures.choice import pick_curves
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import absence_notes
 from benchmark.show.figures.style import styles
@@ -86,12 +86,12 @@ def curves(experiment: Experiment, name: str, dataset: str, metrics: Sequence[st
     if absent_editions:
         names = ", ".join(edition.facts.title for edition in absent_editions)
         sentences.append(
-            f"{name} has only published points of {names}; {run_command} adds measured ones"
+            f"{name} has only published points of {names}; {run_command} adds measured points"
         )
     anchor = next(
         (edition.spec for edition in PAPER_EDITIONS if edition.facts.title == facts.anchor), None
     )
-    datasets, choice = [(facts.title, panels)], choose(panels, experiment.rule, anchor)
+    datasets, choice = [(facts.title, panels)], pick_curves(panels, experiment.rule, anchor)
     options: Any = {"anchor": anchor, "outlier": OUTLIER, "groups": True}
     styles_by_variant = styles(GROUPED)
     return PaperFigure(draw_rate_curves(datasets, styles_by_variant, choice, **options), sentences)

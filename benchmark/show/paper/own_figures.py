@@ -22,7 +22,7 @@ from benchmark.rows.schema import metric_names
 from benchmark.rows.summary import Summary
 from benchmark.show.absences import absent_sentences, hidden_edition_lines
 from benchmark.show.figures.bd_bars import draw_bd_bars
-from benchmark.show.figures.choice import choose, note_undrawn
+from benchmark.show.figures.choice import note_undrawn, pick_curves
 from benchmark.show.figures.cost_figure import COSTS, cost_points, draw_costs
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.realism import absence_notes, draw_realism_plots
@@ -59,13 +59,13 @@ def rd(experiment: Experiment) -> PaperFigure:
     )
     first_result, *other_results = sorted(results, key=lambda result: not result.anchor)
     panels = [*chain(first_result.panels, *(result.panels for result in other_results))]
-    choice = choose(
+    choice = pick_curves(
         panels, experiment.rule, first_result.anchor, [*anchors, *experiment.named_codecs]
     )
     datasets = [(result.title, result.panels) for result in results]
     drawing = draw_rate_curves(datasets, styles_by_variant, choice, anchor=first_result.anchor)
     undrawn_notes = note_undrawn(choice, experiment)
-    return _paper_figure(results, drawing, "no rd: no points can be drawn", *undrawn_notes)
+    return _paper_figure(results, drawing, "no rd figure: no points can be drawn", *undrawn_notes)
 
 
 def _paper_figure(
@@ -105,7 +105,7 @@ def bd(experiment: Experiment) -> PaperFigure:
     """
     (result,) = experiment_curves(experiment, [experiment.dataset], "bd")
     comparisons = _compare_anchor(result, experiment)
-    choice = choose(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
+    choice = pick_curves(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
     styles_by_variant = styles(result.editions)
     arguments = choice, comparisons, styles_by_variant, result.title, result.anchor
     drawing = draw_bd_bars(result.panels, *arguments)
@@ -145,7 +145,7 @@ def complexity(
     summary = result.summary
     if summary is None:
         raise UsageError(f"no rows for {result.dataset}: measure some with `bench run`")
-    choice = choose(result.panels[:1], experiment.rule, result.anchor, experiment.named_codecs)
+    choice = pick_curves(result.panels[:1], experiment.rule, result.anchor, experiment.named_codecs)
     (panel,) = choice.select(result.panels[:1])
     metric = panel[0].metric
     comparisons = {**_compare_anchor(result, experiment)}
@@ -169,7 +169,7 @@ def complexity(
     return _paper_figure(
         [result],
         drawing,
-        "no complexity: no cost is known",
+        "no complexity figure: the cost of no codec is known",
         *([timing_note] if absent_names else ()),
     )
 
@@ -209,7 +209,7 @@ def realism(
         result.anchor,
         experiment.named_codecs,
     )
-    empty_note = "no realism: no two points are near any of these rates (--bpp)"
+    empty_note = "no realism figure: no two points are near one of the rates in --bpp"
     gap_notes = [*absence_notes(plots)]
     for rate in rates:
         curves = result.panels[0] if experiment.named_codecs else ()
@@ -218,7 +218,7 @@ def realism(
         ]:
             gap_notes.append(f"not at {rate:g} bpp: {', '.join(curves_elsewhere)}")
         if rate not in [plot.bpp for plot in plots]:
-            gap_notes.append(f"nothing drawn at {rate:g} bpp: fewer than two points there")
+            gap_notes.append(f"nothing drawn at {rate:g} bpp: fewer than two points are near")
     return _paper_figure([result], drawing, empty_note, *(f"realism: {note}" for note in gap_notes))
 
 
@@ -238,7 +238,7 @@ def realism_plots(
     requested_codecs: Sequence[str] = (),
 ) -> tuple[DrawnFigure | None, list[PlotAtRate]]:
     """Draw distortion against realism at some rates; None if no system has both metrics."""
-    choice = choose(panels, USUAL_RULE, anchor, requested_codecs)
+    choice = pick_curves(panels, USUAL_RULE, anchor, requested_codecs)
     curves = [curve for curve in chain(*panels) if curve.name in choice.curves]
     bundled_editions = summary.bundled if summary else ()
     distortion, realism = (panel[0].metric for panel in panels)

@@ -39,7 +39,7 @@ from benchmark.show.bd_rates import (
     number_text,
     short_name,
 )
-from benchmark.show.figures.choice import choose
+from benchmark.show.figures.choice import pick_curves
 from benchmark.show.figures.style import look, use_look
 from benchmark.show.paper.experiment_curves import METRICS, ExperimentCurves, experiment_curves
 from benchmark.show.paper.target_columns import (
@@ -188,7 +188,7 @@ def _system_rows(
     anchors: dict[str, str] = {}
     absent_names: dict[str, None] = {}
     for result in results:
-        choice = choose(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
+        choice = pick_curves(result.panels, experiment.rule, result.anchor, experiment.named_codecs)
         absent_names |= dict.fromkeys(choice.left_out)
         for panel in choice.select(result.panels):
             metric, anchor_curve = panel[0].metric, variant_curve(panel, result.anchor)

@@ -35,9 +35,9 @@ from benchmark.show.absences import absent_sentences, gaps, problems, value_abse
 from benchmark.show.bd_rates import bd_table
 from benchmark.show.figures.choice import (
     Choice,
-    choose,
     note_cut_curves,
     note_undrawn,
+    pick_curves,
     rename_curves,
     sources_table,
 )
@@ -203,7 +203,7 @@ def _write_report(
     cut_panels = {
         column: cut for column, panel in renamed_panels.items() if (cut := cut_curves(panel, rule))
     }
-    choice = choose([*cut_panels.values()], rule, dataset_results.anchor.spec, codecs)
+    choice = pick_curves([*cut_panels.values()], rule, dataset_results.anchor.spec, codecs)
     undrawn_notes = note_undrawn(choice, experiment)
     comparisons, deltas = compare_all(summary, measured_metrics, dataset_results.anchor, rule)
     drawings = _draw_figures(dataset_results, cut_panels, choice, comparisons)

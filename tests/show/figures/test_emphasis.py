@@ -17,7 +17,7 @@ from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import CATALOGUE, PAPER_EDITIONS, Edition, label_of
 from benchmark.rows.means import summarise
 from benchmark.show.figures import style
-from benchmark.show.figures.choice import choose
+from benchmark.show.figures.choice import pick_curves
 from benchmark.show.figures.style import use_look
 from benchmark.spec import parse_codec
 from support.figures.published import drawn
@@ -92,7 +92,7 @@ def panel_of(gains):
 def names_of(gains, limit=8, codecs=()):
     anchor = parse_codec("jpeg:optimize=1")
     with use_look(every_curve=limit is None):
-        return list(choose([panel_of(gains)], USUAL_RULE, anchor, codecs).curves)
+        return list(pick_curves([panel_of(gains)], USUAL_RULE, anchor, codecs).curves)
 
 
 def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from benchmark.errors import UsageError
-from benchmark.show.page.pictures import decode_seconds, order_images, parse_limit, select_images
+from benchmark.show.page.pictures import decode_seconds, order_keys, parse_limit, select_keys
 
 RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
 SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
@@ -26,17 +26,17 @@ def candidates(**left_out):
 
 
 def test_one_photograph_follows_the_other_the_smallest_first():
-    order = order_images(candidates())
+    order = order_keys(candidates())
     assert [number for _, _, number in order] == [1] * 6 + [2] * 6 + [0] * 6
     assert set(order) == candidates().keys()
-    behind = [number for _, _, number in order_images(candidates(), ["a"])][-9:]
+    behind = [number for _, _, number in order_keys(candidates(), ["a"])][-9:]
     assert behind == [1] * 3 + [2] * 3 + [0] * 3
-    assert order_images(candidates(a=(1,)))[0][2] == 2  # with more pictures, though larger
-    assert order_images({}) == []
+    assert order_keys(candidates(a=(1,)))[0][2] == 2  # with more pictures, though larger
+    assert order_keys({}) == []
 
 
 def test_of_a_photograph_all_codecs_come_at_one_rate_before_the_next():
-    order = [(codec, setting) for codec, setting, _ in order_images(candidates())[:6]]
+    order = [(codec, setting) for codec, setting, _ in order_keys(candidates())[:6]]
     # At .25 bit per pixel, ratio by ratio: .24 of a, .3 of b (.25 / .2 is more than .3 / .25).
     assert order[:2] == [("a", "q=1"), ("b", "q=1")]
     assert order[2:4] == [("a", "q=2"), ("b", "q=2")]  # at .5
@@ -54,18 +54,18 @@ def test_few_photographs_have_every_codec_at_three_rates_before_one_has_every_ra
             for number in range(count)
         }
 
-    order = order_images(many(5), ["a", "b"])
+    order = order_keys(many(5), ["a", "b"])
     assert [number for _, _, number in order[:10]] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert len({key[1] for key in order[:10]}) == 1  # one rate, of both codecs
     spread = [number for _, _, number in order[: 3 * 10]]
     assert {spread.count(number) for number in range(5)} == {6}
     assert [number for _, _, number in order[30:40]] == [0] * 10
-    assert [number for _, _, number in order_images(many(7), ["a", "b"])[:16]] == [0] * 16
+    assert [number for _, _, number in order_keys(many(7), ["a", "b"])[:16]] == [0] * 16
 
 
 def test_an_empty_stream_has_a_place_too():
     empty = {("a", "q=0", 0): row_of("x", 4, 0.0), ("a", "q=1", 0): row_of("x", 4, 0.2)}
-    assert order_images(empty) == [("a", "q=1", 0), ("a", "q=0", 0)]
+    assert order_keys(empty) == [("a", "q=1", 0), ("a", "q=0", 0)]
 
 
 def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
@@ -74,7 +74,7 @@ def test_bytes_and_seconds_end_the_pictures_and_slow_decoders_have_none():
 
     def select(most_bytes, seconds=0.5, maps=0.0):
         of_each = dict.fromkeys(order, seconds) | {("slow", "q=0", 1): 3.0}
-        return select_images(order, rows, of_each, lambda key: 100, most_bytes, maps)
+        return select_keys(order, rows, of_each, lambda key: 100, most_bytes, maps)
 
     fast = [order[0], *order[2:]]
     assert select(math.inf) == select(math.inf, 900) == order

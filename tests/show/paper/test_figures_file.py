@@ -209,7 +209,7 @@ def test_realism_draws_no_lone_point_and_says_who_has_none_at_a_rate(tmp_path):
     words = "--codecs", "ours,jpeg:optimize=1", "--anchor", "jpeg:optimize=1", "--bpp", "0.2,1.2"
     result = bench("realism", *words, "--results", RESULTS, "--out", tmp_path / "once")
     assert "realism: not at 1.2 bpp: CRDR β=0 (0.09 to 0.95 bpp), CRDR β=3.84 (" in result.stderr
-    assert "realism: nothing drawn at 1.2 bpp: fewer than two points there" in result.stderr
+    assert "realism: nothing drawn at 1.2 bpp: fewer than two points are near" in result.stderr
     records, _ = draw("realism", tmp_path, *words)
     assert {row["target_bpp"] for row in records} == {"0.2"}
 

@@ -11,7 +11,7 @@ from benchmark.published.curves import overlay, paper_curves, published_curves
 from benchmark.published.points import select
 from benchmark.published.registry import read_points
 from benchmark.rows.edition import GROUPED, Edition
-from benchmark.show.figures.choice import choose, rename_curves
+from benchmark.show.figures.choice import pick_curves, rename_curves
 from benchmark.show.figures.rate_curve import draw_rate_curves
 from benchmark.show.figures.style import styles
 from benchmark.spec import parse_codec
@@ -55,7 +55,7 @@ def overlaid(summary, names, metrics, dataset, mix=False):
 def drawn(panels, edition_styles, title="set", anchor=None, **options):
     """Draw the panels of one dataset that have curves, named as the look has them."""
     panels = rename_curves([panel for panel in panels if panel])
-    choice = choose(panels, USUAL_RULE, anchor)
+    choice = pick_curves(panels, USUAL_RULE, anchor)
     return draw_rate_curves([(title, panels)], edition_styles, choice, anchor=anchor, **options)
 
 
