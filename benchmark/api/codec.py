@@ -83,7 +83,7 @@ class BoundCodec:
                     f"{self.settings[0].name}={self.settings[0].value:g})"
                 )
         if named_settings and (setting is not None or len(named_settings) > 1):
-            raise UsageError("a stream has only one setting: give one")
+            raise UsageError("a stream has exactly one setting: give one setting")
         names = sorted({default.name for default in self.settings})
         for name, value in named_settings.items():
             if name not in names:
@@ -161,7 +161,7 @@ def decoded(
     rows, absences = choose_pictures(pictures, folder.name, codec, images=[image], points=points)
     if not rows:
         reasons = "; ".join(absence.why for absence in absences)
-        raise Unavailable(f"{codec} of {image} cannot be decoded: {reasons}")
+        raise Unavailable(f"{codec}'s stream of {image} cannot be decoded: {reasons}")
     if len(rows) > 1:  # use the first seed, whose spec has no seed option
         rows = [row for row in rows if SEED not in dict(CodecSpec.parse_row(row).options)] or rows
     if len(rows) > 1:
@@ -170,14 +170,12 @@ def decoded(
             f"{Setting(row['setting_name'], row['setting_value'])}"
             for row in rows
         )
-        raise UsageError(
-            f"{codec} of {image} has several pictures: {pictures_text}; choose one of them"
-        )
+        raise UsageError(f"{codec} has several pictures of {image}: choose one of {pictures_text}")
     outcomes = pictures.decode_rows(rows, used_device, 1)
     (pixels,) = (outcome[1] for outcome in outcomes if outcome is not None)
     if isinstance(pixels, Failed):
         error_class = Unavailable if pixels.stage == ABSENT else CorruptStream
-        raise error_class(f"{codec} of {image} cannot be decoded: {pixels.reason}")
+        raise error_class(f"{codec}'s stream of {image} cannot be decoded: {pixels.reason}")
     return pixels
 
 
@@ -214,7 +212,7 @@ def run(
     progress = progress or no_progress
     request, *other_requests = request.split_datasets()
     if other_requests:
-        raise UsageError(f"{dataset} names several datasets: call `run` for each")
+        raise UsageError(f"{dataset} names several datasets: call `run` for each dataset")
     if request.target:
         from benchmark.compare.target import run_to_target
 

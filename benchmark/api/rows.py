@@ -194,7 +194,7 @@ def complete_rows(source: Rows) -> tuple[pl.DataFrame, Path]:
         keys = _polars_table(frame[list(KEY)]).with_columns(BUNDLED.alias("bundled"))
         table = keys.join(stored_rows, on=KEY, how="left", maintain_order="left")
         if table["status"].null_count():
-            raise UsageError(f"the frame has rows that {folder} does not have: `load` them again")
+            raise UsageError(f"the frame has rows that {folder} does not have: `load` rows again")
         shared_columns = [name for name in table.columns if name in frame]
         table = table.with_columns(_polars_table(frame[shared_columns], table.columns)).select(
             stored_rows.columns

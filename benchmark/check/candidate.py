@@ -36,7 +36,7 @@ from benchmark.spec import CodecSpec, base_refers_to_code, parse_codec, refers_t
 from benchmark.system.settings import isolated, use_device
 from benchmark.system.text import listed
 
-COMMON_IMAGES_HINT = "compare only the first images with --limit, or only common ones with --common"
+COMMON_IMAGES_HINT = "compare the first images with --limit, or the common images with --common"
 
 
 @isolated
@@ -70,7 +70,7 @@ def measure_candidate(
     stored_name = sources.dataset.store_name
     if stored_name not in folders:
         title = f"the images in {request.dataset}" if sources.dataset.folder_title else stored_name
-        raise UsageError(f"the reference has rows of {', '.join(folders)}, but none of {title}")
+        raise UsageError(f"the reference has rows of {', '.join(folders)}, but no rows of {title}")
     if (request.results / stored_name).resolve() == folders[stored_name].resolve():
         raise UsageError(
             f"{folders[stored_name]} holds the reference: name another folder with --results"

@@ -161,14 +161,14 @@ def _change_columns(first_finding: Finding, best_finding: Finding) -> dict[str, 
 
 
 def history_headline(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return a line on the first state that is worse than the best earlier one."""
+    """Return a line on the first state that is worse than the best earlier state."""
     regression = next((record for record in records if record["verdict"] == "regressed"), None)
     if regression is None:
         reasons = [record["why"] for record in records if VERDICTS[record["verdict"]][0]]
         if not reasons:
-            return "no state is worse than the best earlier one"
+            return "no state is worse than the best earlier state"
         clause = f"{len(reasons)} of {counted(len(records), 'comparison')} have no verdict"
-        return f"no state is known to be worse than the best earlier one; {clause}: {reasons[0]}"
+        return f"no state is known to be worse than the best earlier state; {clause}: {reasons[0]}"
     has_several_codecs = len({record["codec"] for record in records}) > 1
     codec = f"{regression['codec']}, " if has_several_codecs else ""
     metric = Metric.named(regression["metric"]).title

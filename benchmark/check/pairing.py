@@ -108,7 +108,7 @@ def mismatch_error(
         if values_of_set - other_values
     ]
     if values[0] & values[1]:
-        hint = "; compare only common ones with --common"
+        hint = f"; compare only common {subject} with --common"
     return NotComparable(f"the {subject} differ: {', '.join(differences)}{hint}")
 
 
@@ -226,7 +226,7 @@ def _common_protocols(
             hint = "" if name == "coding" else " with `bench rescore`"
             raise NotComparable(
                 f"{name} has the protocol {listed(sorted(reference_protocols))} in {names[0]} and "
-                f"{listed(sorted(test_protocols))} in {names[1]}: measure it again{hint}"
+                f"{listed(sorted(test_protocols))} in {names[1]}: measure old rows again{hint}"
             )
         is_current = current_protocol in shared_protocols or not shared_protocols
         protocols[name] = current_protocol if is_current else min(shared_protocols)

@@ -45,7 +45,7 @@ def save_baseline(results: Path, name: str, datasets: Sequence[str], codecs: str
         dataset, _, subset = text.partition(":")
         table = rows_of_codecs(Store(results / dataset).table(), codecs, subset)
         if not table.height:
-            raise UsageError(f"{results / dataset} has no rows of {text}: measure some")
+            raise UsageError(f"{results / dataset} has no rows of {text}: measure some rows")
         tables[dataset] = newest_rows(table)
     require_inside(results, folder)
     try:

@@ -149,7 +149,7 @@ def _detail_lines(subjects: Records, findings: Records) -> list[str]:
             lines.append(
                 f"equal: {subject['label']}: {subject['equal_images']} of {subject['images']} "
                 "images have the reference's pixels and sizes at every setting"
-                + (f"; not computed on both sides, but equal, too: {names}" if names else "")
+                + (f"; also equal, though not computed in both: {names}" if names else "")
             )
     reasons = group_by_key(
         ((finding["verdict"], finding["label"], finding["why"]), finding["metric_label"])

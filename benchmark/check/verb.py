@@ -40,7 +40,7 @@ METRICS = opt(
 )
 SETS = "Reference and new rows: dataset folders, results folders or baselines."
 REQUIRE = "Limit (repeatable): 'psnr at least 30 at 0.5 bpp' or 'encode at most 40 ms'."
-CHECKPOINTS = "Values for the codec's option `checkpoint`; files of one state joined by commas."
+CHECKPOINTS = "Values for the option `checkpoint`; commas join files (one per rate) of one state."
 Margins = Annotated[str, opt(MANNER, "Maximum changes that count as equal: bd_rate=1%,lpips=1%.")]
 
 
@@ -206,7 +206,7 @@ def history(
         if Path(path).is_dir():
             raise UsageError(f"{path} is a folder: name the checkpoints in it")
     if len(checkpoints) < 2:
-        raise UsageError("a history needs at least two checkpoints: name those of one training run")
+        raise UsageError("a history needs at least two checkpoints: name files of one training run")
     with output.interruptible():
         ordered_checkpoints = sort_checkpoints(checkpoints)
         states = [

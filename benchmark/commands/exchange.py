@@ -125,7 +125,7 @@ def merge(
     """
     from benchmark.rows.packs.merge import merge_folders
 
-    with output.interruptible("copied files are kept; the same command resumes from there"):
+    with output.interruptible("copied files are kept: repeat the command to continue"):
         return _merge_answer(merge_folders(folders, into), incomplete)
 
 
@@ -205,7 +205,7 @@ def export_images(
     )
     if rows:
         with (
-            output.interruptible("finished pictures are kept; the same command writes the rest"),
+            output.interruptible("finished pictures are kept: repeat the command to continue"),
             output.show_progress("decoding", len(rows)) as report,
         ):
             conditions = use_device("auto"), request.jobs or cores(), report

@@ -131,7 +131,7 @@ def download_weights(file: PublishedFile, path: Path) -> None:
         download(file.url, path, file.size_bytes, digest, progress)
     print(f"{file.name}: {path}")
     if not file.sha256:
-        print(f"  sha256 {record_sha256(path)}, recorded here, as the authors publish none")
+        print(f"  sha256 {record_sha256(path)}, recorded here, as the authors publish no checksum")
 
 
 @contextmanager

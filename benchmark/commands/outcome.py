@@ -245,7 +245,7 @@ def absences(
     ]
     for state, entries in (("refused", refused_images), ("skipped", skipped_codecs)):
         absence_list += [entry._replace(why=f"{state}: {entry.why}") for entry in entries]
-    unread_reason = "their names are not those of image files"
+    unread_reason = "their names lack the ending of an image file"
     absence_list += [Absent(kind, unread_reason) for kind in unread_kinds(unread_files)]
     for values in missing_values:
         message, command = absence(values["reason"])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 5  # maximum number of lines on failures; --verbose shows all
 FIRST_SECONDS, LINE_SECONDS = 10.0, 60.0  # before the first progress line, between lines
-RESUME_HINT = "finished cells are kept; the same command resumes from there"
+RESUME_HINT = "finished cells are kept: repeat the command to continue"
 
 
 def unwrap_stream(stream: TextIO) -> TextIO:
@@ -268,7 +268,7 @@ def say_not_run(refused_counts: Mapping[str, int]) -> None:
     refused_counts: see `NamedCodecs.count_refused`.
     """
     say(
-        f"not run  {text}: only stored rows name it; to run it, add it: --codecs all,{text}"
+        f"not run  {text}: only stored rows name this codec; to run it, give --codecs all,{text}"
         for text in refused_counts
     )
 

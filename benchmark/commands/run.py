@@ -127,7 +127,7 @@ def _rescore_dataset(request: Request, verbose: bool) -> Answer:
     from benchmark.commands.outcome import absences, metrics_not_measured
     from benchmark.measure.loop import rescore as rescore_rows
 
-    with output.interruptible("finished rows are kept; the same command resumes from there"):
+    with output.interruptible("finished rows are kept: repeat the command to continue"):
         result = rescore_rows(
             request,
             progress=output.show_progress,
@@ -139,7 +139,7 @@ def _rescore_dataset(request: Request, verbose: bool) -> Answer:
     del facts["failures"]
     summary = (
         f"{request.dataset}: {result.rows} rows, of which {result.tried} lacked metrics that can "
-        f"be computed; {result.filled} values filled in, {result.still_null} rows still lack some"
+        f"be computed; {result.filled} values filled in, {result.still_null} rows still lack values"
     )
     absence_list = absences(result.failures, missing_values=result.without_value)
     return Answer((), (), summary, absence_list, facts, int(bool(failure_records)))

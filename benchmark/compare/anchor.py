@@ -30,7 +30,7 @@ from benchmark.system.text import counted
 
 BEST_CONVENTIONAL = "the best conventional codec with a curve on these images"
 NO_CONVENTIONAL = "no conventional codec has a curve on these images"
-NO_VALUES = "the first codec, as no per-image metric has values to choose by"
+NO_VALUES = "the first codec, as no per-image metric has values for a choice"
 
 
 def read_with_anchor(

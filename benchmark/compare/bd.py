@@ -382,7 +382,7 @@ def _no_curve_reason(
         values = ((point.image_ids, point.image_values[metric.column]) for point in points)
         images = (set(ids[~np.isnan(image_values)].tolist()) for ids, image_values in values)
         if num_common := len(set.intersection(*images)):
-            hint = f"; `bench report --common` compares the {num_common} that all codecs have"
+            hint = f"; `bench report --common` compares the {num_common} images of all codecs"
     return f"{name} has no complete point{hint}"
 
 

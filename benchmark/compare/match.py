@@ -43,7 +43,7 @@ MAX_BIAS = 0.02  # maximum mean difference in the metric, as the share of bytes 
 CODECS = opt(ARGUMENT, "Codecs to compare, comma-separated, by name or label.")
 OTHER_CODECS = opt(ARGUMENT, "Codecs to compare CODEC with, comma-separated.")
 MATCHED_METRIC = opt(
-    COMPARED, "Metrics: the one to match, then those to show ('all' or names; default: a few)."
+    COMPARED, "Metric to match, then metrics to show ('all' or names; default: as in reports)."
 )
 TOLERANCE = opt(
     MANNER,
@@ -142,7 +142,7 @@ def match(
         if available_columns and m.column not in available_columns
     ]
     if not available_columns.keys() & {*TIMED}:
-        reason = "no pair was timed alone on one machine"
+        reason = "no pair was timed alone on the same machine"
         absences.append(Absent("times", reason, "bench run --timing"))
     absences += dataset_results.summary.not_shown
     labels = dataset_results.summary.labels

@@ -239,12 +239,12 @@ def describe_excluded(
     absent_systems = dict.fromkeys(point.system for point in points if point.system not in methods)
     sentences = [
         f"not drawn: published {column} of {', '.join(names)}: its protocol {protocol} differs "
-        "from that of the others (draw them with --mix-protocols)"
+        "from that of other curves (draw all with --mix-protocols)"
         for (column, protocol), names in titles.items()
     ]
     if absent_systems:
         sentences.append(
-            f"no values published on {dataset} in these metrics: {', '.join(absent_systems)}"
+            f"without published values on {dataset} in these metrics: {', '.join(absent_systems)}"
         )
     return sentences
 

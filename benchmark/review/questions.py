@@ -193,9 +193,9 @@ def check_numbers(evidence: Evidence) -> Question:
         *incomplete_sentences,
     ]
     sentence = (
-        f"{num_equal} of {counted(num_compared, 'mean')} agree with those sent, each image within "
-        f"{TOLERANCE:g}, or within {ROUNDING:g} where another processor's rounding changed the "
-        "pixels"
+        f"{num_equal} of {counted(num_compared, 'mean')} agree with the means sent, each image "
+        f"within {TOLERANCE:g}, or within {ROUNDING:g} where another processor's rounding changed "
+        "the pixels"
     )
     if not num_compared:
         reasons = "; ".join(evidence.missing.values())

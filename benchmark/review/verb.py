@@ -35,7 +35,7 @@ def review(
     request: ReviewRequest,
     rule: Rule,
     path: Annotated[
-        Path, opt(ARGUMENT, "Folder, zip, tar or tar.gz, or csv, json or md file of curves.")
+        Path, opt(ARGUMENT, "Submission: a folder, zip, tar or tar.gz, or curves (csv, json, md).")
     ],
     dataset: Annotated[
         str, opt(COMPARED, "Dataset or folder of images; default: the rows' dataset, or kodak.")

@@ -81,7 +81,7 @@ def bd_table(
     """Return a row per metric and codec: BD-rates of mean curves and of images, BD-metric."""
     doubt_clause = ""
     if any(record["doubtful"] or record["bd_metric_doubtful"] for record in records):
-        overshoot = ", or PCHIP's differs by 10 % of the bits" if rule.bd == "akima" else ""
+        overshoot = ", or PCHIP's BD-rate differs by 10 % of the bits" if rule.bd == "akima" else ""
         doubt_clause = f" {DOUBT_MARK}: overlap below half (BD-metric: in rate){overshoot}."
     note = (
         f"Anchor: {anchor}{rule.words}. Overlap: share of the joint quality range that both reach."

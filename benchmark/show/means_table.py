@@ -9,7 +9,7 @@ from benchmark.metrics.metric import FEW_IMAGES, Metric
 from benchmark.rows.summary import REAL_TO_ESTIMATED, SECONDS, Mean, Point, Summary
 from benchmark.show.table import FEW_MARK, INFINITE_MARK, Table
 
-COUNT_NOTE = "A number in brackets: the mean is over only that many images."
+COUNT_NOTE = "A number in brackets is the number of images in the mean, if not all."
 IDENTICAL_NOTE = (
     f"{INFINITE_MARK} n: the value of n images is infinite (PSNR: decoded without loss); they are "
     "not in the mean."

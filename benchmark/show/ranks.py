@@ -218,7 +218,7 @@ def _published_curves(
     systems_without_curve = dict.fromkeys(
         point.system for point in points if point.system not in systems
     )
-    reason = f"no values published on {dataset_results.name} in these metrics"
+    reason = f"nothing is published on {dataset_results.name} in these metrics"
     return curves, [Absent(name, reason) for name in systems_without_curve]
 
 
@@ -244,9 +244,9 @@ def rank_published(
     num_compared = next((codec.record["images"] for codec in codecs if codec.record["rank"]), None)
     images = next((point.images for curve in curves for point in curve.points), None)
     if summary and num_compared and images and images != num_compared:
-        difference = f"means over {images} images, the others' are over {num_compared}"
+        difference = f"its means are over {images} images, other codecs' means over {num_compared}"
     elif summary and budget == "set" and any(len({*p.image_pixels}) > 1 for p in summary.points):
-        difference = "its bpp is a mean over images, the others' is all bits over all pixels"
+        difference = "its bpp is a mean over images, other codecs' bpp all bits over all pixels"
     return rank_systems(curves, target, metrics, shared_protocols, difference)
 
 

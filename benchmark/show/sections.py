@@ -189,7 +189,7 @@ def other_rules_note(curves: Iterable[Curve]) -> str:
     names = group_by_key(dict.fromkeys((c.other_rules, c.title) for c in curves if c.other_rules))
     clauses = [f"{listed(titles)} ({', '.join(rules)})" for rules, titles in names.items()]
     return (
-        f"{OTHER_RULE} Computed by rules that differ from the others': {'; '.join(clauses)}."
+        f"{OTHER_RULE} Computed by other rules than the remaining values: {'; '.join(clauses)}."
         if clauses
         else ""
     )

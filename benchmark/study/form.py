@@ -118,7 +118,7 @@ def read_answers(path: Path, key: Key) -> Answers | str:
     if answers.study != key.study:
         return f"answers to another study ({answers.study})"
     if answers.order > len(key.lists):
-        return f"answers to list {answers.order}, but there are only {len(key.lists)}"
+        return f"answers to list {answers.order}, but the number of lists is {len(key.lists)}"
     trials = [answer.trial for answer in answers.answers]
     if len({*trials}) < len(trials):
         return "a question is answered twice"

@@ -73,7 +73,7 @@ def score_votes(votes: Votes, draws: int = DRAWS, seed: int = SEED) -> Preferenc
 
     require_packages("bench study read", ("choix",))
     if not len(votes.won):
-        raise UsageError("no answers remain for scores: collect more")
+        raise UsageError("no answers remain for scores: collect more answers")
     win_counts = count_wins(votes)
     group = connected_components(win_counts + win_counts.T > 0)[1]
     if len(disconnected_stimuli := np.flatnonzero(group != group[0])):

@@ -71,7 +71,7 @@ def exclusion_rule(answers: Answers, key: Key) -> str:
     rules = {
         "fewer than half of the questions answered": len(rater_answers)
         < MIN_ANSWERED * len(trials),
-        "more than one in four catch trials wrong": num_wrong > MAX_WRONG * len(catch_answers),
+        "more than one in four catch trials failed": num_wrong > MAX_WRONG * len(catch_answers),
         "half of the answers in under a second": median(times_ms or [0]) < FAST_MS,
         "one side chosen in more than nine of ten answers": len(rater_answers) >= MIN_SIDED_ANSWERS
         and is_one_sided,

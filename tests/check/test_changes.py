@@ -360,7 +360,7 @@ def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
 def test_common_is_advised_only_where_both_share_something(images, hint):
     with pytest.raises(NotComparable) as error:
         make_pair(records(), records(images=images))
-    assert ("compare only common ones with --common" in str(error.value)) == hint
+    assert ("compare only common images with --common" in str(error.value)) == hint
 
 
 @pytest.mark.parametrize("measured_sides", [(), (0,), (1,), (0, 1)])

@@ -139,7 +139,7 @@ def test_an_undecided_change_is_reported():
     state_pair = [change_state(n, dict, IMAGES[:1]) for n in (2, 3)]
     title = compare_states(state_pair, ["psnr"], USUAL_RULE).title
     assert "; 1 of 1 comparison" in title
-    assert history_headline(()) == "no state is worse than the best earlier one"
+    assert history_headline(()) == "no state is worse than the best earlier state"
 
 
 def test_a_variant_is_compared_where_it_has_two_states():

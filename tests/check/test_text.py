@@ -44,7 +44,7 @@ JPEG = {
 LINES = [
     "caveat: a trial",
     "equal: jpeg:new: 2 of 5 images have the reference's pixels and sizes "
-    "at every setting; not computed on both sides, but equal, too: LPIPS",
+    "at every setting; also equal, though not computed in both: LPIPS",
     "undecided: jpeg, PSNR (dB): about 30 images",
     "nothing measured: jpeg, VMAF: no value",
     "missed: jpeg, decode at most 40 ms: it is 50 ms at q=1",

@@ -116,7 +116,7 @@ def test_what_cannot_be_compared_is_said_with_its_reason():
     part = [record for number, record in enumerate(rows) if number % 2]  # of every setting
     assert sentence(part, "vtm").endswith("on 3 images: vtm has no complete point.")
     failing = [record for record in mine() if record["image"] != "bb"]
-    reason = "it has no complete point; `bench report --common` compares the 2 that all codecs have"
+    reason = "it has no complete point; `bench report --common` compares the 2 images of all codecs"
     assert sentence([*failing, *VTM], "vtm").endswith(f"VTM on 3 images: {reason}.")
 
 

@@ -35,7 +35,7 @@ def with_choices(key, answers, choose, **fields):
 @pytest.mark.parametrize(
     ("rule", "choose", "fields"),
     [
-        ("catch trials wrong", lambda trial, choice: 2 if trial.better else choice, {}),
+        ("catch trials failed", lambda trial, choice: 2 if trial.better else choice, {}),
         ("in under a second", lambda trial, choice: choice, {"ms": 800.0}),
         ("one side chosen", lambda trial, choice: 1, {}),
     ],
@@ -69,7 +69,7 @@ def test_a_rater_with_a_quarter_of_catch_trials_wrong_stays_and_with_more_does_n
         return exclusion_rule(with_choices(key, answers[0], choose), key)
 
     assert excluded_with(catch[:quarter]) == ""
-    assert "catch trials wrong" in excluded_with(catch[: quarter + 1])
+    assert "catch trials failed" in excluded_with(catch[: quarter + 1])
 
 
 def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_else(key):

@@ -209,7 +209,7 @@ def details_text(
     )
     intro = f"{counted(record['images'], 'image')}. {bpp_text}."
     if dropped := record["images_left_out"]:
-        intro += f" Only images that all points have are used; {dropped} are left out."
+        intro += f" Only images that all points have are used; {dropped} images are left out."
     shown_columns = {column.name for column in CODEC_COLUMNS} - {*RECORD_ONLY_COLUMNS}
     sections: list[Part] = [
         command_sentence(record["command"]),
