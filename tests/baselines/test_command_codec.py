@@ -219,7 +219,7 @@ def test_programs_that_are_not_there_empty_streams_and_unescaped_commas_are_refu
     for text in ("20", "c;echo"):
         with pytest.raises(UsageError, match=r"write `\\,` for a comma"):
             parse_codec(text)
-    with pytest.raises(BadOption, match=r"colon \\:"):
+    with pytest.raises(BadOption, match=r"`\\:` for a colon"):
         load_codec(parse_codec(f"command:encode={COPY}:out_range=3:decode={COPY}:values=1"))
 
 

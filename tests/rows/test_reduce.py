@@ -183,7 +183,7 @@ def test_rows_that_were_never_extracted_say_what_to_do(tmp_path, sources):
     store = measure(tmp_path, sources, names=("psnr",))
     (reason, _), *_ = values(store, "shift")[64.0].reasons
     command = f"bench rescore --dataset test --metrics shift --results {tmp_path}"
-    assert f"not computed: `{command}` does" in reason
+    assert f"not computed: `{command}` computes" in reason
 
 
 def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_path_factory):
