@@ -128,7 +128,7 @@ def _parse_limit(text: str) -> Limit:
 def _value_at_rate(limit: Limit, summary: Summary) -> tuple[float | None, str]:
     metric, target = Metric.named(limit.metric), Target(RATE, limit.bpp or 0.0)
     if metric.is_distribution and not metric.has_image_values:
-        return None, f"{metric.label} has no value at a given rate"
+        return None, f"{metric.label} has no value at a rate: choose another metric"
     (result,) = rank_at(summary, target, [metric], "set" if metric.is_distribution else "image")
     value, low, high = (result.record[f"{metric.column}{end}"] for end in ("", "_low", "_high"))
     if result.unreached_images:

@@ -228,7 +228,7 @@ def _undecided_reason(tests: MeanTests, margin: float, level: float) -> tuple[st
     if tests.images < 2:
         return "a single image is too few for a verdict: measure more images", None
     if level < tests.min_p - ROUNDING:
-        return "too many metrics for this confidence: judge fewer, or lower --confidence", None
+        return "too many metrics for this confidence: reduce --metrics or --confidence", None
     num_images = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)
     if num_images is None:
         return "the change lies at the margin, which no number of images can decide", None

@@ -400,7 +400,7 @@ def _no_common_image(curves: "Mapping[Edition, _SetCurves | _ImageCurves]", targ
     names = ",".join(labels[edition] for edition in remaining_editions)
     return (
         f"no image reaches {target} with all codecs; without {', '.join(counts)}, "
-        f"{counted(len(shared_images), 'image does', 'images do')}: try --codecs {names}"
+        f"{counted(len(shared_images), 'image remains', 'images remain')}: try --codecs {names}"
     )
 
 

@@ -220,7 +220,7 @@ def overlays(
             rules = {curve.protocol for curve in panel.compatible} - {UNSTATED}
             protocol_text = summary.protocols[column] if summary else listed(sorted(rules))
             raise UsageError(
-                f"{names} cannot share an axis with the others, whose {column} has the protocol "
+                f"{names} cannot share an axis with curves whose {column} has the protocol "
                 f"{protocol_text}: --mix-protocols draws all, and marks curves with other protocols"
             )
     return result

@@ -326,7 +326,7 @@ def _verdict(rule: Record, difference_db: float | None, points: int, equal_db: f
     if points == 1:
         return "Any rule with a parameter fits a single point: add more points."
     remedy = RULES[(rule["cause"] or rule["rule"]).partition(":")[0]].get("do", "find out why")
-    return f"The first rule has the smallest residual. If it applies: {remedy}."
+    return f"The first rule has the smallest residual. If this rule applies: {remedy}."
 
 
 def _describe_rule(name: str | None) -> str:

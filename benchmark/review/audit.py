@@ -231,7 +231,7 @@ def audit_pack(
     absences += [Absent(f"{name} is not scored", reason) for name, reason in reasons.items()]
     if num_unscored := sum(not values for values in images.values()):
         image_text = counted(num_unscored, "image")
-        reason = "not found, so not scored: give the dataset to --dataset"
+        reason = "not found, so not scored: name the dataset with --dataset"
         absences.append(Absent(image_text, reason))
     facts = {
         "pack": str(path), "codecs": {spec.text: info.version for spec, info in pack.infos.items()},

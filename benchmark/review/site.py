@@ -76,7 +76,7 @@ def audited_packs(
             except (BadPack, StoreError) as error:
                 unreadable_packs.append(Absent(path.name, str(error)))
     if not entries and not unreadable_packs:
-        raise UsageError(f"{folder} holds no pack: `bench pack export` writes one")
+        raise UsageError(f"{folder} holds no pack: `bench pack export` writes a pack")
     return entries, unreadable_packs
 
 

@@ -14,7 +14,7 @@ from benchmark.system.text import csv_delimiter
 from benchmark.system.unpacked import unpack
 
 SIZES = {"image", "setting", "num_bytes"}  # columns of a csv file next to reconstructions
-RESULTS_REASON = "rows of results must be in a pack: `bench pack export` makes one"
+RESULTS_REASON = "rows of results must be in a pack: `bench pack export` makes a pack"
 
 
 class Supplement(NamedTuple):

@@ -32,7 +32,7 @@ def problems(summary: Summary, runs: Sequence[Mapping[str, Any]] = ()) -> list[A
     if incomplete_points := [
         f"{labels[p.edition]} {p.setting}" for p in summary.points if p.missing
     ]:
-        reason = "fewer images than other points; --common restricts all to their common images"
+        reason = "fewer images than other points; --common uses common images only"
         absences.append(Absent(listed(incomplete_points), reason, "bench run"))
     absences += summary.absent
     for field, cause in LAST_RUN_FIELDS.items():

@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
     whys = {
         "words.csv": "words.csv needs a column", "deep": "it is nested more than 3 folders deep",
         "bent": "the pack bent cannot be used: rows.parquet: it is not a complete parquet file",
-        "results/kodak/per_image": "`bench pack export` makes one",
+        "results/kodak/per_image": "`bench pack export` makes a pack",
     }  # fmt: skip
     folder = tmp_path / "sent"
     for name, content in {

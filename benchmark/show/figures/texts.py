@@ -338,7 +338,7 @@ def warn_of_boxes(figure: "Figure") -> None:
         if ord(letter) not in available_characters
     }
     if letters:
-        remedy = "install one, such as Noto Sans CJK, or rename the codec with --label"
+        remedy = "install a font such as Noto Sans CJK, or rename the codec with --label"
         problem = f"no installed typeface has {' '.join(sorted(letters))}, which a figure contains"
         warnings.warn(f"{problem}; boxes are drawn instead: {remedy}", Notice, stacklevel=2)
 

@@ -276,7 +276,7 @@ class PageOriginals:
         if isinstance(self._sources, str):
             return self._sources
         if (source := self._sources.get(digest)) is None:
-            return "The original is missing: the dataset's image of that name has other pixels."
+            return "The original is missing: the dataset's image of this name has other pixels."
         try:
             self.files.write(path, read_image(source.file.path, flatten=True).pixels)
         except ImageRefused as error:
@@ -374,7 +374,7 @@ def decode_pictures(
                 if not isinstance(pixels, Failed):
                     files.write(picture_path(rows[index]), pixels)
                 elif pixels.stage == ABSENT:
-                    reason = f"No picture: it cannot be decoded here: {pixels.reason}."
+                    reason = f"No picture: the stream cannot be decoded here: {pixels.reason}."
                     failures[key] = DecodedPicture(None, reason)
                 else:
                     reason = f"No picture: {pixels.stage}: {pixels.reason}."

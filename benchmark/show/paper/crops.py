@@ -99,7 +99,7 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.bpp:
             return Target(RATE, self.bpp)
         if at and rates:
-            raise UsageError("--at and --bpp are alternatives: give only one")
+            raise UsageError("--at and --bpp exclude each other: give one option")
         if at:
             return parse_target(at)
         return Target(RATE, rates[0]) if rates else None

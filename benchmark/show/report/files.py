@@ -56,7 +56,7 @@ class ReportFiles:
         if self._owned_by_bench:
             require_inside(self.folder.parent, self.folder / MANIFEST)
         if (pictures := self.folder / PICTURES).is_symlink():
-            raise UsageError(f"{pictures} is a link, but a page needs a folder: remove it")
+            raise UsageError(f"{pictures} is a link, but a page needs a folder: remove the link")
         written_names = {*self._manifest.files} | ({MANIFEST} if self._manifest.files else set())
         for name in sorted({*names, MANIFEST} - written_names) if not self._owned_by_bench else ():
             if (self.folder / name).exists():
