@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 BENCH = Path(sys.executable).with_name("bench")
 COMMANDS = (
     ["run", "--codecs", "jpeg,webp", "--dataset", "photos", "--metrics", "psnr,ssim"],
@@ -112,18 +112,28 @@ def expected(work_folder: Path) -> dict[str, bytes]:
     return outcome(prepare(work_folder, {}))
 
 
+def test_a_run_whose_standard_output_is_closed_measures_its_cells(tmp_path):
+    folder = prepare(tmp_path, {})
+    run_well(
+        ["bash", "-c", SHELLS["standard output closed"], "sh", BENCH, *COMMANDS[0]], cwd=folder
+    )
+
+
+@slow
 @pytest.mark.parametrize("name", {**VARIABLES, **SHELLS, **FILES})
 def test_files_are_the_same_in_every_environment(work_folder, expected, name):
     shutil.rmtree(work_folder)
     assert outcome(prepare(work_folder, FILES.get(name, {})), name) == expected
 
 
+@slow
 @pytest.mark.parametrize("name", [*NAMES, unicodedata.normalize("NFD", NAMES[0])])
 def test_folders_may_have_any_name(tmp_path, expected, name):
     files = outcome(prepare(tmp_path / name, {}))
     assert files["bd_rate.csv"] == expected["bd_rate.csv"]
 
 
+@slow
 @pytest.mark.parametrize("way", PYTHON)
 def test_python_may_be_started_in_any_way(tmp_path, way):
     arguments, text = PYTHON[way]
