@@ -80,7 +80,7 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(
         assert {cell.codec.name for cell in matrix.cells} == {"raw"}
         assert [absent.what for absent in matrix.selection.skipped] == [HONEST.text]
     monkeypatch.setattr("benchmark.measure.select.every_codec", list)
-    monkeypatch.setattr("benchmark.measure.select.names_code", lambda spec: False)
+    monkeypatch.setattr("benchmark.measure.select.refers_to_code", lambda spec: False)
     for unusable in (replace(request, codecs=ALL), replace(request, skip_missing=True)):
         with pytest.raises(Unavailable, match=r"^none of the codecs can run .*stranger\.png"):
             open_matrix(unusable)
