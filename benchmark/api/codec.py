@@ -83,7 +83,7 @@ class BoundCodec:
                     f"{self.settings[0].name}={self.settings[0].value:g})"
                 )
         if named_settings and (setting is not None or len(named_settings) > 1):
-            raise UsageError("a stream has exactly one setting: give one setting")
+            raise UsageError("a stream has only one setting: give one setting")
         names = sorted({default.name for default in self.settings})
         for name, value in named_settings.items():
             if name not in names:
