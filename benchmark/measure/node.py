@@ -34,7 +34,7 @@ from benchmark.system.atomic import private_folder
 from benchmark.system.digest import code_sha256
 from benchmark.system.machine import machine
 
-OTHER_CODE = "its rdrbench has another version than the driver's: install the same version on both"
+OTHER_CODE = "its version of rdrbench differs from the driver's: install the same version on both"
 RAYLET_CHECK_SECONDS = 1.0
 
 

@@ -270,5 +270,5 @@ def test_an_image_has_a_finite_vector_of_float32_for_each_patch_it_counts(space,
 
 
 def test_an_image_without_a_patch_is_a_reason_with_its_size(space):
-    with pytest.raises(NotMeasurable, match="this image has 20 x 10"):
+    with pytest.raises(NotMeasurable, match="the image has 20 x 10"):
         space.features(np.zeros((10, 20, 3), np.uint8))

@@ -282,7 +282,7 @@ def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path
 
 @pytest.mark.parametrize(("options", "address", "message"), [
     (["--timing"], "", "--timing"),
-    ([], "ray://a:1", "$RAY_ADDRESS is 'ray://a:1'"),
+    ([], "ray://a:1", "$RAY_ADDRESS is not valid, 'ray://a:1'"),
     ([], "localhost:1", "no Ray cluster answers at localhost:1"),
 ])  # fmt: skip
 def test_a_cluster_that_cannot_be_used_is_one_sentence(

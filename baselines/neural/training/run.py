@@ -187,7 +187,7 @@ def write_record(run: TrainingRun, options: TrainingOptions, paths: Sequence[str
     if (run.folder / RECORD).exists():
         stored = read_record(run.folder)
         if field := _differing_field(stored, run):
-            raise UsageError(f"{run.folder} is a run of a recipe with another {field}")
+            raise UsageError(f"{run.folder} has a run whose recipe differs in its {field}")
         if (edited_files := _edited_files(stored, run.recipe)) and not options.changed:
             raise UsageError(
                 f"{run.folder}: files were edited after step {run.steps_reported()} of the run: "

@@ -138,7 +138,7 @@ def test_a_report_lays_published_points_over_and_mixes_rules_only_if_asked_for(t
     assert not details.exists()
     message = output_of(*words, "hific,hific:run by DiffEIC,hfd")
     assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in message
-    assert "published on kodak in these metrics: HFD" in message
+    assert "published values on kodak in these metrics: HFD" in message
     assert "HiFiC (published)" in details.read_text()
     output_of(*words, "perco,hific", "--mix-protocols")
     assert all(f"| {rule} |" in details.read_text() for rule in ("psnr-rgb/diffeic", "psnr-rgb8/1"))

@@ -33,7 +33,7 @@ def test_a_run_of_something_else_in_the_same_folder_is_refused_with_the_field(tm
         "architecture": replace(recipe, architecture="compressai", dimensions=network),
     }
     for field, changed_recipe in changed_recipes.items():
-        with pytest.raises(UsageError, match=f"recipe: {field} differs"):
+        with pytest.raises(UsageError, match=f"differs in its {field}$"):
             train_in(tmp_path, changed_recipe, data)
     assert files_before == {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
 
@@ -69,7 +69,7 @@ def test_stages_may_be_added_after_those_of_a_run(tmp_path, data):
     train_in(tmp_path / "whole", grown, data)
     states = [load_state(tmp_path / run, CPU) for run in ("grown", "whole")]
     assert not differing(*states)
-    with pytest.raises(UsageError, match="number of stages differs"):
+    with pytest.raises(UsageError, match="differs in its number of stages"):
         train_in(tmp_path / "grown", recipe_of({}), data)
 
 

@@ -249,7 +249,7 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint(start_folder, initialis
 def test_a_run_resumes_from_its_own_start_and_says_as_little_of_training(start_folder):
     first = start_folder / "unbroken" / "ours.safetensors"
     bench(*words(start_folder, "still", "again", "--start", first, "--max-minutes", "0"))
-    with pytest.raises(UsageError, match="start differs"):
+    with pytest.raises(UsageError, match="differs in its start"):
         bench(*words(start_folder, "still", "again"))
     copy(first, start_folder / "moved.safetensors")
     bench(*words(start_folder, "still", "again", "--start", start_folder / "moved.safetensors"))
