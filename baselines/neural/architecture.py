@@ -24,7 +24,7 @@ MAX_PATCH_PX = 1 << 14
 
 Width = Annotated[int, Meta(ge=1, le=MAX_WIDTH)]  # channels
 EvenWidth = Annotated[int, Meta(ge=2, le=MAX_WIDTH)]  # channels that are halved or paired
-# At least four channels: a colour, its negative and two constants
+# The initialisation needs four channels: a colour, its negative and two constants
 WidthFromFour = Annotated[int, Meta(ge=4, le=MAX_WIDTH)]
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]  # number of blocks or levels
 PositiveCount = Annotated[int, Meta(ge=1, le=MAX_COUNT)]  # a count of at least 1
@@ -138,7 +138,7 @@ class ElicSizes(Hyperprior, Residual):
     channel_context: tuple[Width, Width]  # hidden widths of the network that sees earlier groups
     channel_kernel: Kernel
     spatial_kernel: Kernel  # for the checkerboard
-    # Hidden widths from contexts to mean and scale; None: decreasing linearly, at least `support`
+    # Hidden widths from contexts to mean and scale; None: they decrease linearly, down to `support`
     aggregation: tuple[Width, Width] | None = None
 
     def __post_init__(self) -> None:
@@ -161,7 +161,7 @@ class IvrSizes(Hyperprior):
 class HificSizes(Hyperprior):
     """Dimensions of HiFiC; its hyper-decoder outputs means and scales directly, without slices."""
 
-    # Of the encoder's stages, and of the generator's in reverse order
+    # Widths of the encoder's stages, in reverse order of the generator's
     widths: tuple[WidthFromFour, WidthFromFour, WidthFromFour, WidthFromFour, WidthFromFour]
     hyper_latent: EvenWidth
     hyper_encoder: tuple[EvenWidth, EvenWidth]
@@ -178,7 +178,7 @@ class HificSizes(Hyperprior):
         return self.latent
 
 
-# Stage of each of 4 x 4 tokens in a quincunx: stage 0 codes one token, the next stages 1, 2, 4, 8.
+# Stage of each of 4 x 4 tokens in a quincunx: stages 0 to 4 code 1, 1, 2, 4, 8 tokens.
 # Inferred from a figure in a later paper, where 4, 8, 16, 32 and 64 of 64 tokens are coded in turn.
 QUINCUNX = ((0, 4, 2, 4), (4, 3, 4, 3), (2, 4, 1, 4), (4, 3, 4, 3))
 
@@ -313,7 +313,7 @@ class Architecture:
         )
 
     def read(self, record: Any) -> Any:
-        """Parse the dimensions on a card; raise `ValueError` with an invalid field's name."""
+        """Parse a checkpoint card's dimensions; raise `ValueError` with an invalid field's name."""
         return parse_dimensions(record, self._dimensions_class)
 
     def build(self, dimensions: Any) -> Any:

@@ -40,7 +40,7 @@ METRICS = opt(
 )
 SETS = "Reference and new rows: dataset folders, results folders or baselines."
 REQUIRE = "Limit (repeatable): 'psnr at least 30 at 0.5 bpp' or 'encode at most 40 ms'."
-CHECKPOINTS = "Values for the option `checkpoint`; commas join files (one per rate) of one state."
+CHECKPOINTS = "Values for the option `checkpoint`; commas join a state's files, one per rate."
 Margins = Annotated[str, opt(MANNER, "Maximum changes that count as equal: bd_rate=1%,lpips=1%.")]
 
 

@@ -189,7 +189,9 @@ def compare(
 
 
 def bd(
-    anchor: Annotated[str, opt(ARGUMENT, "A file, or a published system: VTM:CompressAI.")],
+    anchor: Annotated[
+        str, opt(ARGUMENT, "Csv or json file, or a published system (VTM:CompressAI).")
+    ],
     test: Annotated[str, opt(ARGUMENT, "Curve to compare with ANCHOR, of the same form.")],
     metrics: Annotated[
         str, opt(COMPARED, "Comma-separated metrics; default: all that both curves have.")

@@ -2,7 +2,7 @@
 
 An interval covers the values that other images of the same kind would give. To compare two codecs,
 pair their images (`bench tradeoff`, `bench check`). BD-rates of mean curves use the jackknife; for
-distribution metrics, it uses the mean influence of the remaining images (first order).
+distribution metrics, its values are approximated by images' influences, to first order.
 """
 
 import math
@@ -60,7 +60,7 @@ def resample_curve(
     weights: Callable[[int], Float64Array],
     pooled: bool = False,
 ) -> RateQuality:
-    """Return the curve of points over the same images under each weighting.
+    """Return one curve per weighting of the images, which all points share.
 
     weights: takes the number of images with a value; returns an array of shape
     (weightings, images). pooled: divide all bits by all pixels.
@@ -143,7 +143,7 @@ def percent_interval(logs: Float64Array) -> Interval:
 
 
 def expanded_level(tail: float, images: int) -> float:
-    """Return the share of draws that replaces a normal tail, as bootstrap draws vary too little.
+    """Return the tail of bootstrap draws, which vary too little, that stands for a normal tail.
 
     T. Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4.3.4.
     """
@@ -156,8 +156,8 @@ def draws_interval(draw_values: Float64Array, pseudo_values: Float64Array) -> In
     """Return the interval of a number computed over draws of images.
 
     draw_values: the number in each draw (`image_draws`), (draws,), finite. pseudo_values:
-    the number of the whole set plus each image's influence, shape (images,); NaN for an image
-    without influence. Each bound is the wider of Student's t on `influenced_values` and the draws'
+    the number of the whole set plus each image's influence, shape (images,); NaN if an image's
+    influence is undefined. Each bound is the wider of Student's t on these and the draws'
     percentile at `expanded_level`.
     """
     tail = expanded_level(TAILS[0], len(pseudo_values))
@@ -182,7 +182,7 @@ def draw_spreads(summary: Summary, metrics: Sequence[Metric]) -> list[dict[str, 
 
     One record per codec, setting and metric: `label` of the first seed, number of `draws` (seeds),
     `mean` over images and seeds, `over_draws`: lowest and highest mean of a seed, `over_images`:
-    the interval of the mean over other images. Seeds must have the same images and metrics.
+    confidence interval of the mean. Seeds must have the same images and metrics.
     """
     spreads: list[dict[str, Any]] = []
     labels = summary.labels
@@ -243,7 +243,7 @@ def bd_rates(anchor: RateQuality, test: RateQuality, rule: Rule) -> Float64Array
     """Return the BD-rate of each weighting in percent, (weightings,); NaN: none."""
     sorted_curves, masks = zip(*map(rd.sort_by_rate, (anchor, test)), strict=True)
     max_rate = math.inf if rule.up_to_bpp is None else rule.up_to_bpp
-    # Weightings with the same remaining points are computed together, usually nearly all.
+    # Weightings that leave the same points, usually nearly all, are computed together.
     shapes = np.hstack([*masks, *(curve.bpp < max_rate for curve in sorted_curves)])
     patterns, pattern_of_weighting = np.unique(shapes, axis=0, return_inverse=True)
     rates = np.full(len(shapes), np.nan)
@@ -278,7 +278,7 @@ def _cut(curve: RateQuality, up_to_bpp: float, form: Form) -> RateQuality:
         return RateQuality(rates, quality)
     end_rates = np.full(len(quality), up_to_bpp)
     end_qualities = rd.interpolate(curve.log_rate, curve.quality, np.log10(end_rates), form)
-    end_qualities[end_qualities <= quality[:, -1]] = np.nan  # an overshoot has no BD-rate
+    end_qualities[end_qualities <= quality[:, -1]] = np.nan  # quality must rise with rate
     return RateQuality(
         np.column_stack([rates, end_rates]), np.column_stack([quality, end_qualities])
     )

@@ -208,7 +208,7 @@ def find_butteraugli() -> Path:
     if abs(result - EXPECTED_VALUE) > TOLERANCE * EXPECTED_VALUE:
         raise Unavailable(
             f"{program} computes another version of Butteraugli ({result:g} for a pair of test "
-            f"images): {REMEDY}, of a release that computes {EXPECTED_VALUE:g} for the pair"
+            f"images): {REMEDY}, in a release that gives {EXPECTED_VALUE:g}"
         )
     return program
 

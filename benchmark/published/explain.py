@@ -263,7 +263,7 @@ def explain(
     ] = "",
     dataset: Annotated[str, opt(COMPARED, "Dataset of both curves.")] = "kodak",
     metrics: Annotated[
-        str, opt(COMPARED, "Comma-separated metrics; default: the curve's first.")
+        str, opt(COMPARED, "Comma-separated metrics; default: the first that the curve has.")
     ] = "",
     results: Annotated[Path, RESULTS] = Path("results"),
 ) -> Answer:

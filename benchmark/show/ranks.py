@@ -85,7 +85,7 @@ def rank(
     the difference from the best codec (at a rate in the first metric, else in percent of the rate)
     with a paired interval; `images_better` is the number of images on which the codec is better;
     `to_anchor` is the difference of rates from the anchor. Seconds are per image, measured here, or
-    per megapixel on one core, typical for the codec as it declares.
+    per megapixel on one core, as typical seconds that the codec declares.
 
     `points` is the minimum number of points of an image. If the rates of neighbouring points differ
     by more than 1.5 times, they are `interpolated_from` and `interpolated_to`. After a
@@ -163,7 +163,7 @@ def nearest_settings(
     """Return each codec at its setting nearest to a target, best first.
 
     At a quality, the lowest rate is best; at a rate, the first of `metrics` with values decides.
-    reference: edition with whose rates the others are compared, if it is ranked.
+    reference: edition to compare the rates of others with, if it is ranked.
     """
     target_metrics = [Metric.named(target.name)] if target.name != RATE else []
     available_metrics = [
@@ -246,7 +246,7 @@ def rank_published(
     if summary and num_compared and images and images != num_compared:
         difference = f"its means are over {images} images, other codecs' means over {num_compared}"
     elif summary and budget == "set" and any(len({*p.image_pixels}) > 1 for p in summary.points):
-        difference = "its bpp is a mean over images, other codecs' bpp all bits over all pixels"
+        difference = "its bpp is a mean over images, other codecs' bpp is all bits over all pixels"
     return rank_systems(curves, target, metrics, shared_protocols, difference)
 
 
@@ -287,7 +287,7 @@ class ValueColumn(NamedTuple):
 def value_columns(
     metrics: Sequence[Metric], has_rates: bool, against: str = ""
 ) -> list[ValueColumn]:
-    """Return the columns of rates, if they differ, and of metrics. against: the anchor's name."""
+    """Return rate columns if `has_rates`, and columns of metrics. against: the anchor's name."""
     columns = list[ValueColumn]()
     if has_rates:
         columns.append(ValueColumn("bpp", RATE, ".3f", RATE))
@@ -486,7 +486,7 @@ def _why_not_ranked(
             reason += f"; all images reach {target.name}={low:.3g} to {high:.3g}"
     if codec.record["rank"] is None and not codec.means_bracket_target:
         reason += _excluded_settings_text(codec.edition, metric, dataset_results.summary)
-    return f"{reason}; --budget set adds up all bytes" if codec.means_bracket_target else reason
+    return f"{reason}; --budget set pools all bytes" if codec.means_bracket_target else reason
 
 
 def _excluded_settings_text(edition: Edition, metric: Metric, summary: Summary) -> str:

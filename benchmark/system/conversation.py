@@ -32,7 +32,7 @@ MAGIC = b"RDRW"
 HEADER = struct.Struct(">4sIQ")  # magic, bytes of json, bytes of body
 MAX_MESSAGE_BYTES = 1 << 22
 MAX_PRINTED_BYTES = 1 << 16  # that imported modules may print before the first answer
-NO_LIMIT = (1 << 63) - 1  # bytes of a file that the program writes, such as a framework's cache
+NO_LIMIT = (1 << 63) - 1  # of files that the program writes, such as a framework's cache
 PIPE_BYTES = 1 << 20
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ in linux/fcntl.h
 STDERR_SECONDS = 0.5  # time to wait for the standard error of a program that has ended
@@ -178,7 +178,7 @@ def _open_pipes(pipes: Sequence[Path]) -> list[int]:
     for pipe in pipes:
         os.mkfifo(pipe, 0o600)
     # With both ends of the requests open here, opening does not wait for a reader. The other pipes
-    # report an end of file once they have had a writer.
+    # report an end of file only after a writer has closed them.
     modes = os.O_RDWR, os.O_RDONLY, os.O_RDONLY
     descriptors = [
         os.open(pipe, mode | os.O_NONBLOCK) for pipe, mode in zip(pipes, modes, strict=True)

@@ -41,7 +41,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute cells
 
 
 def name_text(name: str) -> str:
-    r"""Return a file's name for files and tables, with bytes that are not UTF-8 as escapes.
+    r"""Return a file's name as valid Unicode, with bytes that are not UTF-8 as escapes.
 
     >>> name_text("b\udcff.png")
     'b\\xff.png'
@@ -80,7 +80,7 @@ def json_bytes(record: object) -> bytes:
 
 
 def visible(text: str, keep_lines: bool = False) -> str:
-    """Escape control characters; keep_lines: all but line feeds and tabs."""
+    """Escape control characters; keep_lines: leave line feeds and tabs as they are."""
     line_characters = "\n\t" if keep_lines else ""
     return _CONTROL.sub(
         lambda character: (
@@ -182,7 +182,7 @@ def group_by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     return groups
 
 
-MAX_REASON_CHARACTERS = 300  # of a parser's message in a reason
+MAX_REASON_CHARACTERS = 300  # longest quotation of a parser's message
 MAX_DOTS = 250  # in a TOML key, since parsing time grows with the square of their number
 REFUSALS = (
     ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
@@ -284,7 +284,7 @@ def parse_csv(content: bytes | str, foreign: bool = False) -> list[Line]:
 
 
 class Sheet(NamedTuple):
-    """Csv with a header: each line has as many cells as there are names."""
+    """Csv with a header: each line has one cell per column."""
 
     names: list[str]
     lines: list[Line]
@@ -302,7 +302,7 @@ def parse_sheet(content: bytes | str, foreign: bool = False) -> Sheet:
         _refuse_repeated([(name.lower(), "") for name in names])
         for line in lines:
             if len(line.cells) != len(names):
-                mismatch = f"{len(line.cells)} cells for {len(names)} names"
+                mismatch = f"{len(line.cells)} cells, but the header has {len(names)}"
                 raise BadFile(f"line {line.number} of the csv has {mismatch}")
         return Sheet(names, lines)
 

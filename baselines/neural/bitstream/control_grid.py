@@ -186,7 +186,7 @@ class _DecisionDecoder(_Counts):
     def finish(self) -> None:
         """Raise `CorruptStream` unless all bytes were read and the state is 0."""
         if self._state or self._position < len(self._data):
-            raise CorruptStream("a map of levels does not end where its blocks do")
+            raise CorruptStream("a map of levels has bytes left after its last block")
 
 
 def levels_from_picture(picture: Pixels, width: int, height: int) -> LevelMap:

@@ -354,7 +354,7 @@ class Learner:
         else:
             self._crops = CropStream(sampler, self._crop_numbers, stage.steps, device)
         trainable = {name: w for name, w in network.named_parameters() if w.requires_grad}
-        self._averaged = trainable if recipe.ema else {}  # weights with a mean, by name
+        self._averaged = trainable if recipe.ema else {}  # weights whose moving average is kept
         self._mean = {name: weight.detach().clone() for name, weight in self._averaged.items()}
 
     @property
@@ -363,7 +363,7 @@ class Learner:
         return int(self._skipped)
 
     def has_diverged(self) -> bool:
-        """Return whether the last `MAX_SKIPPED` steps were skipped; on a GPU, check rarely."""
+        """Return whether the last `MAX_SKIPPED` steps were skipped; a GPU is asked rarely."""
         if self._on_gpu and self.step % MAX_SKIPPED:
             return False
         return int(self._consecutively_skipped) >= MAX_SKIPPED
@@ -441,7 +441,7 @@ class Learner:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Give the network the mean of weights in this context, if the recipe has one."""
+        """Use the moving average of weights in this context, if the recipe keeps one."""
         weights = {name: weight.detach().clone() for name, weight in self._averaged.items()}
         self._set_weights(self._mean)
         try:
@@ -485,7 +485,7 @@ def _freeze(network: Network, recipe_parts: tuple[str, ...], objective_parts: An
             parameter.requires_grad_(False)
 
 
-UNTIMED_STEPS = 5  # a GPU first allocates memory, chooses kernels and captures; 1 on a CPU
+UNTIMED_STEPS = 5  # a GPU first allocates memory, chooses kernels, captures a graph; CPU: 1
 MAX_TIMED_STEPS, MAX_TIMED_SECONDS = 20, 20.0  # no step begins after this time
 
 
@@ -504,7 +504,7 @@ def stage_costs(run: TrainingRun, device: str, photographs: PhotographSet) -> It
     recipe, on_gpu = run.recipe, device != "cpu"
     for index, stage in enumerate(recipe.stages):
         network = run.build()
-        if recipe.initialise == "pca":  # also for a base codec, whose measurement steps need
+        if recipe.initialise == "pca":  # also fits the base codec that some measured steps need
             network.initialise(first_crops(recipe, photographs), recipe.stages[0].lambdas)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with FlopCounterMode(display=False) as flops:  # counts nothing in a CUDA graph

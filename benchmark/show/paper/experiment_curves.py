@@ -47,7 +47,7 @@ class ExperimentCurves(NamedTuple):
     metrics: Sequence[Metric]  # metrics with values
     panels: Sequence[Panel]  # one per metric with curves
     anchor: CodecSpec | None
-    missing_notes: Sequence[str]  # sentences on requested metrics without values
+    missing_notes: Sequence[str]  # on metrics without values and on cut curves
 
     @property
     def title(self) -> str:
@@ -78,7 +78,7 @@ def experiment_curves(
     """Return the curves on each dataset; a dataset may lack some requested codecs or the anchor.
 
     verb: figure with the default metrics. min_settings: number of settings that an anchor needs.
-    Raises `UnknownName` for a name without rows on any dataset, and for a dataset without codecs.
+    Raises `UnknownName` for a name without rows on any dataset, or a dataset without such rows.
     """
     unknown_names: dict[str, list[UnknownName]] = {}
 
@@ -170,12 +170,12 @@ def _read_curves(
     cut_panels = [
         panel for curves in panels.values() if (panel := cut_curves(curves, experiment.rule))
     ]
-    beyond_notes = note_cut_curves(panels.values(), cut_panels, experiment.rule)
-    if beyond_notes and not cut_panels:
+    cut_notes = note_cut_curves(panels.values(), cut_panels, experiment.rule)
+    if cut_notes and not cut_panels:
         limit_text = f"below {experiment.rule.up_to_bpp:g} bpp"
         raise UsageError(f"no curve has a point {limit_text}: raise --up-to-bpp")
     curves_without_anchor = ExperimentCurves(
-        dataset, dataset_results, [*panels], cut_panels, None, [*sentences, *beyond_notes]
+        dataset, dataset_results, [*panels], cut_panels, None, [*sentences, *cut_notes]
     )
     return curves_without_anchor._replace(
         anchor=_find_anchor(curves_without_anchor, experiment.anchor, points, fall_back)
@@ -215,7 +215,7 @@ def _find_anchor(
     """Return the anchor of the rows, otherwise the anchor among the published curves.
 
     name: `system` or `system:variant`; empty: the last reference codec, if it has a curve.
-    fall_back: return None for an unknown curve; otherwise raise `UnknownName`.
+    fall_back: return None if no curve has this name; otherwise raise `UnknownName`.
     """
     measured_anchor = result.stored.anchor.spec if result.stored else None
     if measured_anchor and not any(refers_to(name, p.system, p.variant) for p in points):
