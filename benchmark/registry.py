@@ -154,13 +154,14 @@ def require_release(name: str, package: str, release: str, command: str) -> None
     """Raise `Unavailable` unless this release of a package is installed; do not import it."""
     from importlib.metadata import PackageNotFoundError, version
 
-    installed_release = "none"
+    installed_release = ""
     with suppress(PackageNotFoundError):
         installed_release = version(package)
     if installed_release != release:
+        present = f"but the installed version is {installed_release}"
+        state = present if installed_release else "which is not installed"
         raise Unavailable(
-            f"{name} needs the Python package {package} {release}, "
-            f"but the installed version is {installed_release}: run `{command}`",
+            f"{name} needs the Python package {package} {release}, {state}: run `{command}`",
             Reason("package", package, command),
         )
 
