@@ -1,6 +1,4 @@
-"""A decoder in plain Python of the entropy coder's bytes, and tables and symbols to code."""
-
-import math
+"""A decoder in plain Python of the entropy coder's bytes, and what writes them."""
 
 import numpy as np
 
@@ -71,24 +69,3 @@ def encode(*pieces: tuple[np.ndarray, Distributions, np.ndarray]) -> bytes:
     for piece in pieces:
         encoder.add(*piece)
     return encoder.finish()
-
-
-def gaussian_tables() -> list[Table]:
-    """64 scales from .11 to 256, good enough for the tests: no decoder reads them."""
-    tables = []
-    for scale in np.exp(np.linspace(math.log(0.11), math.log(256), 64)):
-        reach = math.ceil(4.5 * scale)
-        edges = (np.arange(-reach, reach + 2) - 0.5) / scale / math.sqrt(2)
-        masses = np.diff([math.erf(edge) for edge in edges]) / 2
-        counts = 1 + np.floor(masses * (65536 - len(masses) - 1)).astype(int)
-        tables.append((-reach, [*counts.tolist(), 65536 - int(counts.sum())]))
-    return tables
-
-
-def photograph(tables: list[Table], busy: float, shape: tuple[int, ...], seed: int = 0):
-    """Indices of a share `busy` above 0, and symbols that follow them."""
-    generator = np.random.default_rng(seed)
-    spread = np.minimum(np.floor(generator.exponential(10, shape)), 63)
-    indices = (spread * (generator.random(shape) < busy)).astype(np.uint8)
-    scales = np.exp(np.linspace(math.log(0.11), math.log(256), 64))
-    return indices, np.rint(generator.standard_normal(shape) * scales[indices]).astype(np.int32)
