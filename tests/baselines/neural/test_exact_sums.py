@@ -8,23 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.neural import exact as exact_sums
+from baselines.neural import exact
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.crdr.model import MAX_BETA, exact_fourier, fourier
-from baselines.neural.exact import (
-    ACTIVATION_BITS,
-    WEIGHT_BITS,
-    ExactConvolution,
-    ExactLinear,
-    exact_transform,
-    exponential,
-    round_to_grid,
-    round_weights,
-    sigmoid,
-    sine_cosine,
-    softplus,
-    square_root,
-)
 from benchmark.errors import CorruptStream
 
 
@@ -54,62 +40,58 @@ each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 def convert_to_steps(values: torch.Tensor) -> list[int]:
     """Return the values as integers, in units of their largest common power of two."""
-    exact = [Fraction(value) for value in values.flatten().tolist()]
-    finest = max(value.denominator for value in exact)
-    integers = [int(value * finest) for value in exact]
+    fractions = [Fraction(value) for value in values.flatten().tolist()]
+    finest = max(value.denominator for value in fractions)
+    integers = [int(value * finest) for value in fractions]
     return [value // gcd(*integers) for value in integers]
 
 
 @each_layer
 def test_every_partial_sum_is_a_number_of_float64(make):
-    exact = ExactConvolution(make())
-    rows = exact.weight.transpose(0, 1) if exact.transposed else exact.weight
-    largest_activation = 2**ACTIVATION_BITS
+    layer = exact.ExactConvolution(make())
+    rows = layer.weight.transpose(0, 1) if layer.transposed else layer.weight
     for row in rows.reshape(len(rows), -1):
         steps = sum(map(abs, convert_to_steps(row)))
-        assert 0 < steps <= 2**WEIGHT_BITS
-        assert steps * largest_activation <= 2**52
+        assert 0 < steps <= 2**exact.WEIGHT_BITS
+        assert steps * 2**exact.ACTIVATION_BITS <= 2**52
 
 
 def test_activations_have_the_stated_bits_below_their_maximum_and_no_number_beyond_every_grid():
     for scale in (1e-12, 1e-3, 1.0, 3e7, 1e30):
         values = noise(3, 4, 5, 6) * scale
-        result = round_to_grid(values)
-        assert max(map(abs, convert_to_steps(result)), default=0) <= 2**ACTIVATION_BITS
+        result = exact.round_to_grid(values)
+        assert max(map(abs, convert_to_steps(result))) <= 2**exact.ACTIVATION_BITS
         error = float((result - values).abs().max())
-        assert error <= max(float(values.abs().max()) * 2.0**-ACTIVATION_BITS, 2.0**-65)
+        assert error <= max(float(values.abs().max()) * 2.0**-exact.ACTIVATION_BITS, 2.0**-65)
     for value in (float("nan"), float("inf"), 1e200):
         with pytest.raises(CorruptStream, match="exact decoder"):
-            round_to_grid(torch.tensor([1.0, value], dtype=torch.float64))
+            exact.round_to_grid(torch.tensor([1.0, value], dtype=torch.float64))
 
 
 @each_layer
 def test_a_layer_is_the_float_one_whatever_the_order_and_bands(make, monkeypatch):
     layer = make()
     features = noise(2, layer.in_channels, 11, 9)
-    exact, permuted = ExactConvolution(layer), ExactConvolution(layer)
-    result = exact(features)
+    permuted = exact.ExactConvolution(layer)
+    result = permuted(features)
     order = torch.randperm(layer.in_channels, generator=torch.Generator().manual_seed(2))
-    permuted.weight = exact.weight.index_select(0 if exact.transposed else 1, order)
+    permuted.weight = permuted.weight.index_select(0 if permuted.transposed else 1, order)
     assert torch.equal(permuted(features[:, order]), result)
-    monkeypatch.setattr(exact_sums, "MAX_UNFOLDED_VALUES", 1)
-    assert torch.equal(ExactConvolution(layer)(features), result)
+    monkeypatch.setattr(exact, "MAX_UNFOLDED_VALUES", 1)
+    assert torch.equal(exact.ExactConvolution(layer)(features), result)
     expected = layer.double()(features).detach()
     assert (result - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_a_linear_layer_is_the_float_one_and_weights_without_a_magnitude_are_zeros():
     layer = spread(nn.Linear(50, 7))
-    vectors, order = noise(3, 50), torch.arange(49, -1, -1)
-    exact, permuted = ExactLinear(layer), ExactLinear(layer)
-    expected = layer.double()(vectors).detach()
-    assert (exact(vectors) - expected).abs().max() < 1e-5 * expected.abs().max()
-    permuted.weight = exact.weight[:, order]
-    assert torch.equal(exact(vectors), permuted(vectors[:, order]))
-    weight = torch.tensor([[0.0, 0.0], [1e-40, 0.0], [3e38, 1.0]])
-    result = round_weights(weight)
-    assert result[:2].tolist() == [[0.0, 0.0]] * 2
-    assert result[2].tolist() == [pytest.approx(3e38, rel=1e-6), 0.0]
+    vectors, permuted = noise(3, 50), exact.ExactLinear(layer)
+    result, expected = permuted(vectors), layer.double()(vectors).detach()
+    assert (result - expected).abs().max() < 1e-5 * expected.abs().max()
+    permuted.weight = permuted.weight.flip(1)
+    assert torch.equal(result, permuted(vectors.flip(1)))
+    weights = exact.round_weights(torch.tensor([[0.0, 0.0], [1e-40, 0.0], [3e38, 1.0]]))
+    assert weights.tolist() == [[0.0, 0.0]] * 2 + [[pytest.approx(3e38, rel=1e-6), 0.0]]
 
 
 @pytest.mark.parametrize(
@@ -129,13 +111,12 @@ def test_a_linear_layer_is_the_float_one_and_weights_without_a_magnitude_are_zer
     ids=lambda layer: type(layer).__name__,
 )
 def test_a_layer_without_an_exact_form_is_refused(layer):
-    with pytest.raises(ValueError, match="has no exact form"):
-        exact_transform(nn.Sequential(layer))
-    with pytest.raises(ValueError, match="has no exact form"):
-        exact_transform(layer)
+    for transform in (layer, nn.Sequential(layer)):
+        with pytest.raises(ValueError, match="no exact form"):
+            exact.exact_transform(transform)
 
 
-VALUES = [-745.0, -701.5, -40.0, -20.3, -1.7, -1e-3, -1e-17, 0.0, 1e-9, 0.3466, 0.6932, 7.1, 36.9]
+VALUES = [-40.0, -1.7, -1e-3, -1e-17, 0.0, 1e-9, 0.3466, 0.6932, 7.1, 36.9, 88.8, 500.0, 700.0]
 CLOSE = 2e-15
 
 
@@ -150,20 +131,20 @@ def true(function, values) -> list[float]:
 
 
 def test_functions_are_those_of_decimal_numbers():
-    inside = [value for value in [*VALUES, 88.8, 700.0] if abs(value) <= 700]
-    assert evaluate(exponential, inside) == pytest.approx(true(Decimal.exp, inside), rel=CLOSE)
-    beyond = evaluate(exponential, [-1e9, -700.0, 700.0, 1e9])
+    for function, definition in (
+        (exact.exponential, Decimal.exp),
+        (exact.sigmoid, lambda x: 1 / (1 + (-x).exp())),
+        (exact.softplus, lambda x: (1 + x.exp()).ln()),
+    ):
+        expected = true(definition, VALUES)
+        result = evaluate(function, VALUES)
+        assert result == pytest.approx(expected, rel=CLOSE, abs=1e-300), function.__name__
+    beyond = evaluate(exact.exponential, [-1e9, -700.0, 700.0, 1e9])
     assert beyond[0] == beyond[1] > 0
     assert beyond[2] == beyond[3] < float("inf")
-    values = [*VALUES, 800.0]
-    inside = [value for value in values if abs(value) <= 700]
-    expected = true(lambda x: 1 / (1 + (-x).exp()), inside)
-    assert evaluate(sigmoid, inside) == pytest.approx(expected, rel=CLOSE)
-    assert evaluate(sigmoid, values)[-1] == 1
-    assert 0 <= evaluate(sigmoid, values)[0] < 1e-300
-    inside = [value for value in [*VALUES, 500.0] if abs(value) <= 700]
-    expected = true(lambda x: (1 + x.exp()).ln(), inside)
-    assert evaluate(softplus, inside) == pytest.approx(expected, rel=CLOSE, abs=1e-300)
+    least, most = evaluate(exact.sigmoid, [-745.0, 800.0])
+    assert 0 <= least < 1e-300
+    assert most == 1
 
     def series(x: Decimal, first: int) -> Decimal:
         term = total = x**first if first else Decimal(1)
@@ -173,7 +154,7 @@ def test_functions_are_those_of_decimal_numbers():
         return total
 
     values = [-1.0, -0.7854, -1e-9, 0.0, 0.3, 0.9999, 1.0]
-    sine, cosine = sine_cosine(torch.tensor(values, dtype=torch.float64))
+    sine, cosine = exact.sine_cosine(torch.tensor(values, dtype=torch.float64))
     assert sine.tolist() == pytest.approx(true(lambda x: series(x, 1), values), rel=CLOSE)
     assert cosine.tolist() == pytest.approx(true(lambda x: series(x, 0), values), rel=CLOSE)
 
@@ -182,7 +163,7 @@ def test_the_square_root_is_that_of_decimal_numbers_to_the_last_bit():
     """torch's own is not: 13 of these differ with AVX-512, and 24 with SSE."""
     random = torch.Generator().manual_seed(3)
     values = (torch.rand(2000, dtype=torch.float64, generator=random) * 4).tolist()
-    assert evaluate(square_root, values) == true(Decimal.sqrt, values)
+    assert evaluate(exact.square_root, values) == true(Decimal.sqrt, values)
 
 
 @pytest.mark.parametrize("frequencies", [1, 3, 10])

@@ -5,10 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from baselines.neural.perceptual import Perceptual
-from benchmark.codec import Pixels
 from conftest import SHARED
 from support.metrics.cases import through_jpeg
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
@@ -27,8 +25,7 @@ def tensors(request, drawn, tmp_path, monkeypatch):
     """Weights that `Perceptual` finds and accepts: drawn ones, or AlexNet's if they are present."""
     if request.param == "alexnet":
         monkeypatch.setenv("BENCH_WEIGHTS", str(WEIGHTS))
-        loaded: dict[str, Tensor] = torch.load(WEIGHTS / "alexnet_features.pth", weights_only=True)
-        return loaded
+        return torch.load(WEIGHTS / "alexnet_features.pth", weights_only=True)
     use_alexnet(drawn, tmp_path, monkeypatch)
     return drawn
 
@@ -36,19 +33,15 @@ def tensors(request, drawn, tmp_path, monkeypatch):
 @pytest.fixture
 def peer(tensors):
     """The network of the lpips package with the same weights in it."""
+    from lpips import LPIPS
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
-        from lpips import LPIPS
-
         network = LPIPS(net="alex", pnet_rand=True, verbose=False)
     for name, parameter in network.net.named_parameters():  # slice2.3.weight
         _, number, part = name.split(".")
         parameter.data.copy_(tensors[f"features.{number}.{part}"])
     return network
-
-
-def signal(*images: Pixels) -> Tensor:
-    return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).float() / 127.5 - 1
 
 
 @pytest.fixture
@@ -59,9 +52,12 @@ def pair(coffee):
     """
     places = (60, 100), (200, 300), (60, 100)
     crops = [np.ascontiguousarray(coffee[y : y + 64, x : x + 80]) for y, x in places]
-    decoded = [through_jpeg(*pair) for pair in zip(crops, (5, 20, 60), strict=True)]
-    noise = torch.randn((3, 3, 64, 80), generator=torch.Generator().manual_seed(1))
-    return signal(*crops), signal(*decoded) + 0.01 * noise
+    decoded = map(through_jpeg, crops, (5, 20, 60))
+    first, second = (
+        torch.from_numpy(np.stack([*images])).permute(0, 3, 1, 2) / 127.5 - 1
+        for images in (crops, decoded)
+    )
+    return first, second + 0.01 * torch.randn(3, 3, 64, 80)
 
 
 def test_value_and_gradient_of_each_picture_are_those_of_the_lpips_package(tensors, peer, pair):
@@ -84,7 +80,6 @@ def test_originals_are_constants_and_nothing_of_the_loss_can_be_trained(tensors,
     originals, images = pair[0].requires_grad_(), pair[1].requires_grad_()
     loss(originals, images).sum().backward()
     assert originals.grad is None
-    assert images.grad is not None
     assert bool(images.grad.flatten(1).any(1).all())
     assert list(loss.parameters()) == []
     assert not loss.state_dict()
@@ -98,7 +93,6 @@ def test_equal_pictures_have_no_distance_and_under_autocast_it_is_in_float32(ten
         distances = Perceptual()(images, moving)
         distances.sum().backward()
         assert distances.tolist() == [0, 0, 0]
-        assert moving.grad is not None
         assert not moving.grad.any()
     loss, images = Perceptual(), pair[1].requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
@@ -109,14 +103,10 @@ def test_equal_pictures_have_no_distance_and_under_autocast_it_is_in_float32(ten
 
 
 def test_weights_multiply_the_distance_and_regions_without_weight_get_no_gradient(tensors, pair):
-    distance = Perceptual()
-    first, second = pair
-    plain = distance(first, second)
-    weights = torch.tensor([0.5, 3.0, 0.0])
-    assert torch.allclose(distance(first, second, weights), plain * weights)
-    constant = weights[:, None, None].expand(3, 2, 2)
-    assert torch.allclose(distance(first, second, constant), plain * weights)
-    distance = Perceptual()
+    distance, weights = Perceptual(), torch.tensor([0.5, 3.0, 0.0])
+    expected = distance(*pair) * weights
+    assert torch.allclose(distance(*pair, weights), expected)
+    assert torch.allclose(distance(*pair, weights[:, None, None].expand(3, 2, 2)), expected)
     first, second = torch.rand(2, 1, 3, 64, 512).mul(2).sub(1)
     second.requires_grad_()
     left_only = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 4, 4)

@@ -1,6 +1,7 @@
 """An architecture added through the public boundary alone, from initial values to decoded bytes.
 
-It is a factorised-prior autoencoder (Ballé, Laparra, Simoncelli, ICLR 2017) without normalisation.
+It is a factorised-prior autoencoder (Ballé, Laparra, Simoncelli, ICLR 2017) without normalisation;
+`tests/commands/test_contributing.py` trains it.
 """
 
 import json
@@ -15,19 +16,15 @@ from baselines.neural.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.network import make_images
 from baselines.neural.network_codec import NetworkCodec
 from baselines.neural.picture_codec import PictureCodec
-from baselines.neural.training import recipe as recipes
 from benchmark import registry
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, Unavailable
 from benchmark.spec import load_codec, parse_codec
 from support.added.factorised import Widths
 from support.networks.tiny_checkpoint import noise
-from support.training.tiny_runs import bench, write_photographs
 
 
 class FactorisedCodec(NetworkCodec):
-    """Codec of the added architecture."""
-
     name = "factorised"
 
 
@@ -35,18 +32,12 @@ MODULE = "support.added.factorised"
 ROW = Architecture(f"{MODULE}:Widths", f"{MODULE}:Autoencoder", {"tiny": Widths(16, 12)})
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch):
+@pytest.fixture
+def codec(tmp_path, monkeypatch):
+    """The codec of an untrained network that was shipped through a file and its card."""
     monkeypatch.setitem(ARCHITECTURES, "factorised", ROW)
     monkeypatch.setitem(registry.CODECS, "factorised", f"{__name__}:FactorisedCodec")
-
-
-@pytest.fixture
-def codec(tmp_path):
-    """The codec of an untrained network that was shipped through a file and its card."""
-    torch.manual_seed(0)
-    architecture = load_architecture("factorised")
-    network = architecture.build(Widths(8, 6))
+    network = load_architecture("factorised").build(Widths(8, 6))
     photographs = [noise(64, 64, seed) for seed in (1, 2)]
     crops = torch.cat([make_images(photograph, torch.device("cpu")) for photograph in photographs])
     network.initialise(crops, [0.05])
@@ -79,17 +70,3 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
         assert info.fingerprint == load_card(path).sha256
     with pytest.raises(BadOption, match="level=0, not level=1"):
         result.encode(pixels, Setting("level", 1))
-
-
-def test_a_recipe_trains_the_checkpoint_that_its_codec_finds(tmp_path, monkeypatch):
-    write_photographs(tmp_path)
-    recipe = tmp_path / "recipe.toml"
-    text = (recipes.FOLDER / "smoke.toml").read_text()
-    one_stage = "[[stage]]".join(text.split("[[stage]]")[:2]).replace("steps = 20", "steps = 2")
-    recipe.write_text(f'architecture = "factorised"\n{one_stage}')
-    words = "--data", tmp_path / "photos", "--validation", tmp_path / "unseen"
-    bench("train", "--recipe", recipe, *words, "--out", tmp_path / "run")
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "run"))
-    result = load("factorised")
-    pixels = noise(64, 64)
-    assert result.decode(result.encode(pixels, result.sweep[0])).shape == pixels.shape

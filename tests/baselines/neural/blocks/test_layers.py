@@ -7,8 +7,6 @@ from torch.nn import functional
 from baselines.neural.blocks.control import ConditionedBottlenecks, IndexedLevels
 from baselines.neural.blocks.layers import convolution
 
-CHANNELS_LAST = torch.channels_last
-
 
 @pytest.fixture
 def one_thread():
@@ -22,21 +20,19 @@ def one_thread():
 def features(channels: int, images: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(images, channels, 24, 32, generator=generator)
-    return values.contiguous(memory_format=CHANNELS_LAST)
+    return values.contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("images", [1, 3])
 def test_its_values_and_gradients_are_those_of_a_convolution(one_thread, images):
     layer = convolution(96, 48, 1)
     assert list(layer.state_dict()) == ["weight", "bias"]
-    inputs = features(96, images).requires_grad_()
-    ours, theirs = layer(inputs), functional.conv2d(inputs, layer.weight, layer.bias)
-    arguments = (inputs, layer.weight, layer.bias)
+    arguments = features(96, images).requires_grad_(), layer.weight, layer.bias
+    ours, theirs = layer(arguments[0]), functional.conv2d(*arguments)
     gradients = (torch.autograd.grad(tensor.square().sum(), arguments) for tensor in (ours, theirs))
-    pairs = [(ours.detach(), theirs.detach()), *zip(*gradients, strict=True)]
-    for our_values, their_values in pairs:
-        rounding = 100 * torch.finfo(torch.float32).eps * float(their_values.abs().max())
-        assert float((our_values - their_values).abs().max()) <= rounding
+    for our_values, their_values in [(ours, theirs), *zip(*gradients, strict=True)]:
+        rounding = 100 * torch.finfo(torch.float32).eps * their_values.abs().max()
+        assert (our_values - their_values).abs().max() <= rounding
 
 
 def test_what_onednn_does_not_compute_is_left_to_torch():
@@ -48,8 +44,7 @@ def test_what_onednn_does_not_compute_is_left_to_torch():
 @pytest.mark.parametrize("images", [1, 2])
 def test_gradients_of_conditioned_blocks_stay_channels_last(images):
     """Otherwise each layer before them has to reorder its features first."""
-    blocks = ConditionedBottlenecks(2, 16, 6).to(memory_format=CHANNELS_LAST)
+    blocks = ConditionedBottlenecks(2, 16, 6).to(memory_format=torch.channels_last)
     inputs = features(16, images).requires_grad_()
-    outputs = blocks(inputs, IndexedLevels(torch.ones(images, 6), None))
-    outputs.sum().backward()
-    assert inputs.grad.is_contiguous(memory_format=CHANNELS_LAST)
+    blocks(inputs, IndexedLevels(torch.ones(images, 6), None)).sum().backward()
+    assert inputs.grad.is_contiguous(memory_format=torch.channels_last)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.field import _load_diffusion
-from baselines.neural.card import load_card
+from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec, interpolate_position
 from baselines.neural.diffusion.model import OVERHEAD, RATE
+from baselines.neural.network import make_images
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
 from benchmark.spec import load_codec, parse_codec
@@ -17,8 +17,7 @@ from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_diffusion import write_drawing
 
-SPECS = ["dirac:steps=1", "dirac:steps=3", "hfd:steps=3"]
-SPECS += [f"{method}:steps=2:base=jpeg" for method in ("dirac", "hfd")]
+SPECS = ["dirac:steps=1", "hfd:steps=3", "dirac:steps=2:base=jpeg", "hfd:steps=2:base=jpeg"]
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +47,13 @@ def test_the_bits_are_the_bases_and_a_drawing_repeats_unless_its_seed_is_another
     base = load(dict(parse_codec(spec).options).get("base", "elic"))
     assert codec.sweep == base.sweep[: len(codec.sweep)]
     assert codec.accepts == base.accepts
-    for size in ((1, 1), (40, 33)):
-        for setting in codec.sweep[:2]:
-            assert codec.encode(noise(*size), setting) == base.encode(noise(*size), setting)
     pixels = noise(61, 70)
-    data = codec.encode(pixels, codec.sweep[0])
+    for setting in codec.sweep[:2]:
+        data = codec.encode(pixels, setting)
+        assert data == base.encode(pixels, setting)
     decoded = codec.decode(data)
     assert np.array_equal(decoded, second_codec.decode(data))
-    assert other_seed.encode(pixels, codec.sweep[0]) == data
+    assert other_seed.encode(pixels, setting) == data
     assert not np.array_equal(decoded, other_seed.decode(data))
     assert not np.array_equal(decoded, base.decode(data))
 
@@ -107,12 +105,8 @@ def test_a_stream_of_a_base_tells_its_setting(spec):
         assert codec.setting_of(codec.encode(noise(64, 64), setting)) == setting
 
 
-def load_network(path):
-    return _load_diffusion(path, load_card(path).sha256, "cpu")
-
-
 def test_a_stream_is_placed_by_its_rate_where_it_tells_no_setting_and_levels_interpolated(weights):
-    network = load_network(weights / "dirac-webp.safetensors")
+    network = load_checkpoint(weights / "dirac-webp.safetensors").network
     base, pixels = BaseCodec("webp"), noise(256, 192, 3)
     rates = network.level_table[:, RATE].tolist()
     overhead = float(network.level_table[:, OVERHEAD].mean())
@@ -123,7 +117,7 @@ def test_a_stream_is_placed_by_its_rate_where_it_tells_no_setting_and_levels_int
     assert np.abs(np.array(places) - [0, 1, 2]).max() < 1
     bits = 8 * (len(streams[1]) - overhead) / (256 * 192)
     assert places[1] == pytest.approx(interpolate_position(math.log2(bits), rates))
-    network = load_network(weights / "dirac-jpeg.safetensors")
+    network = load_checkpoint(weights / "dirac-jpeg.safetensors").network
     first, second, half = (network.facts(level) for level in (0, 1, 0.5))
     assert half.scale == pytest.approx(math.sqrt(first.scale * second.scale), rel=1e-6)
     assert half.threshold == pytest.approx(math.sqrt(first.threshold * second.threshold), rel=1e-6)
@@ -133,12 +127,10 @@ def test_a_stream_is_placed_by_its_rate_where_it_tells_no_setting_and_levels_int
 
 def test_estimated_reconstructions_are_what_the_base_decodes():
     base = BaseCodec("elic")
-    crops = torch.stack([torch.from_numpy(noise(64, 64, seed)) for seed in (4, 5)])
-    images = crops.permute(0, 3, 1, 2).float() / 127.5 - 1
-    setting = base.codec.sweep[1]
-    coded = base.code_crops(images, setting)
-    for crop, image, bits in zip(crops, *coded, strict=True):
-        data = base.codec.encode(crop.numpy(), setting)
+    crops, setting = [noise(64, 64, seed) for seed in (4, 5)], base.codec.sweep[1]
+    images = torch.cat([make_images(crop, torch.device("cpu")) for crop in crops])
+    for crop, image, bits in zip(crops, *base.code_crops(images, setting), strict=True):
+        data = base.codec.encode(crop, setting)
         levels = ((image + 1) * 127.5).round().permute(1, 2, 0).numpy()
         assert np.abs(levels - base.codec.decode(data)).mean() < 0.5
         assert 8 * len(data) == pytest.approx(float(bits), rel=0.05, abs=250)

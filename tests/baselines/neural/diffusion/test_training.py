@@ -37,45 +37,40 @@ def objective(method="dirac", photographs=None, folder=None, **fields):
     return DiffusionObjective(recipe.stages[0], setup)
 
 
-def drawn_with(folder, photographs):
-    """Return levels, numbers and pixels of six crops after JPEG, in a step of a run in `folder`."""
+QUALITIES = (5, 10, 20)  # of the three levels
+PICTURES = [noise(90, 130, seed) for seed in (1, 2)]
+NUMBERS = range(10, 10 + BATCH)
+
+
+def drawn_with(folder):
+    """Return levels and pixels of the crops NUMBERS after JPEG, in a step of a run in `folder`."""
+    photographs = hold_photographs(PICTURES)
     diffusion_objective = objective(photographs=photographs, folder=folder)
-    numbers = range(10, 10 + BATCH)
-    pixels = draw_crops(photographs, 64, numbers, 1)
-    batch = Batch(pixels.float() / 127.5 - 1, numbers)
+    batch = Batch(draw_crops(photographs, 64, NUMBERS, 1).float() / 127.5 - 1, NUMBERS)
     network = drawing_network("dirac", "jpeg")
     levels, times = diffusion_objective._random_levels(network, 0)
     base_pictures, _, _ = diffusion_objective._noisy_conditions(network, batch, levels, times)
-    return levels, numbers, ((base_pictures + 1) * 127.5).round()
-
-
-def hold_two():
-    return hold_photographs([noise(90, 130, seed) for seed in (1, 2)])
+    return levels, ((base_pictures + 1) * 127.5).round()
 
 
 def test_crops_are_those_of_photographs_that_the_base_coded_whole_and_keeps(tmp_path, monkeypatch):
-    levels, numbers, base_pictures = drawn_with(tmp_path, hold_two())
-    for level, number, crop in zip(levels, numbers, base_pictures, strict=True):
-        pictures = (pad_pixels(noise(90, 130, seed)) for seed in (1, 2))
-        coded = [through_jpeg(picture, (5, 10, 20)[level])[:90, :130] for picture in pictures]
-        expected = draw_crops(hold_photographs(coded), 64, [number], 1)[0]
-        assert torch.equal(crop, expected.float())
+    levels, base_pictures = drawn_with(tmp_path)
+    for level, number, crop in zip(levels, NUMBERS, base_pictures, strict=True):
+        coded = (through_jpeg(pad_pixels(pixels), QUALITIES[level]) for pixels in PICTURES)
+        held = hold_photographs([pixels[:90, :130] for pixels in coded])
+        assert torch.equal(crop, draw_crops(held, 64, [number], 1)[0].float())
     stored_files = sorted((tmp_path / BASE_FOLDER).iterdir())
     assert 3 <= len(stored_files) <= 6
     monkeypatch.setattr(objective_module, "write_file", None)
-    _, _, later_pictures = drawn_with(tmp_path, hold_two())
-    assert torch.equal(base_pictures, later_pictures)
+    assert torch.equal(base_pictures, drawn_with(tmp_path)[1])
     assert sorted((tmp_path / BASE_FOLDER).iterdir()) == stored_files
 
 
 def test_crops_of_too_many_photographs_are_coded_by_themselves(tmp_path, monkeypatch):
     monkeypatch.setattr(objective_module, "MAX_CACHED_BYTES", 3 * 3 * 2 * 90 * 130 - 1)
-    photographs = hold_two()
-    levels, numbers, base_pictures = drawn_with(tmp_path, photographs)
-    crops = draw_crops(photographs, 64, numbers, 1).permute(0, 2, 3, 1).numpy()
-    expected = [
-        through_jpeg(crop, (5, 10, 20)[level]) for crop, level in zip(crops, levels, strict=True)
-    ]
+    levels, base_pictures = drawn_with(tmp_path)
+    crops = draw_crops(hold_photographs(PICTURES), 64, NUMBERS, 1).permute(0, 2, 3, 1).numpy()
+    expected = [through_jpeg(*pair) for pair in zip(crops, np.take(QUALITIES, levels), strict=True)]
     assert np.array_equal(base_pictures.permute(0, 2, 3, 1).numpy(), np.stack(expected))
     assert not list(tmp_path.iterdir())
 
@@ -84,12 +79,12 @@ def test_crops_of_too_many_photographs_are_coded_by_themselves(tmp_path, monkeyp
 def test_a_level_has_the_standard_deviation_of_the_bases_residuals(method):
     network = drawing_network(method, "jpeg")
     crops = [noise(64, 64, seed) for seed in (1, 2)]
-    for index, quality in enumerate((5, 10, 20)):
+    for facts, quality in zip(network.level_table, QUALITIES, strict=True):
         decoded = np.stack([through_jpeg(crop, quality) for crop in crops]).astype(float)
         residuals = (np.stack(crops) - decoded) / 127.5
         scale = np.sqrt((residuals**2).mean())
-        share = (np.abs(residuals) <= float(network.level_table[index, THRESHOLD]) * scale).mean()
-        assert float(network.level_table[index, SCALE]) == pytest.approx(scale, rel=1e-4)
+        assert float(facts[SCALE]) == pytest.approx(scale, rel=1e-4)
+        share = (np.abs(residuals) <= float(facts[THRESHOLD]) * scale).mean()
         assert share == pytest.approx(0.999, abs=2e-4)
 
 
@@ -102,9 +97,8 @@ def test_times_and_levels_are_drawn_evenly_and_an_untrained_loss_is_the_energy_o
     assert not np.array_equal(times, later)
     assert [*levels, *later_levels] != [*levels, *levels]
     # Residuals have the level's deviation, and so velocities have unit variance at every time.
-    for parameter in (network.unet.leave.weight, network.unet.leave.bias):
+    for parameter in network.unet.leave.parameters():
         torch.nn.init.zeros_(parameter)
-    torch.manual_seed(0)
     result = diffusion_objective.loss(network, Batch(crops_of(1, 2, 1, 2, 1, 2)), 0)
     assert float(result.total.detach()) == pytest.approx(1, abs=0.1)
     assert float(result.numbers["velocity_error"]) == pytest.approx(float(result.total.detach()))
@@ -116,7 +110,6 @@ def test_steps_lower_the_loss_that_validation_sees():
     first = diffusion_objective.validate(network, validation)
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     for step in range(12):
-        torch.manual_seed(step)
         loss = diffusion_objective.loss(network, Batch(crops_of(*range(BATCH))), step)
         optimiser.zero_grad()
         loss.total.backward()
@@ -134,10 +127,8 @@ def test_a_network_that_was_not_measured_is_refused():
     with pytest.raises(UsageError, match="--members dirac-elic"):
         dirac.build(tiny).initialise(crops_of(1), ())
     unmeasured = dirac.build(replace(tiny, base="jpeg", setting="quality", settings=(5.0,)))
-    for network, message in (
-        (unmeasured, 'initialise = "pca"'),
-        (elic.build(elic.sizes["tiny"]), "objective dirac"),
-    ):
+    other = elic.build(elic.sizes["tiny"])
+    for network, message in ((unmeasured, 'initialise = "pca"'), (other, "objective dirac")):
         with pytest.raises(UsageError, match=message):
             objective().loss(network, Batch(crops_of(1)), 0)
 
@@ -155,8 +146,7 @@ def test_members_that_cannot_be_are_refused_and_crops_never_reduced(tmp_path, mo
             suite("generative", recipe, tmp_path, [member])
     with pytest.raises(ValueError, match="reduced_share"):
         objective(reduced_share=0.5)
-    night = load_recipe("night")
-    first = replace(night.stages[0], reduced_share=0.5)
-    recipe = replace(night, stages=(first, *night.stages[1:]))
+    first, *others = recipe.stages
+    recipe = replace(recipe, stages=(replace(first, reduced_share=0.5), *others))
     (run,) = suite("generative", recipe, tmp_path, ["dirac-jpeg"])
     assert {stage.reduced_share for stage in run.recipe.stages} == {0.0}

@@ -35,9 +35,9 @@ def network(request):
     torch.manual_seed(0)
     result = PqMimNetwork(request.param).requires_grad_(False)
     result.initialise(make_images(noise(256, 256), torch.device("cpu")), [])
-    for layer in (result.transformer.head, result.transformer.embedding):
-        torch.nn.init.normal_(layer.weight, std=0.4)
-    torch.nn.init.normal_(result.transformer.earlier, std=0.4)
+    transformer = result.transformer
+    for weights in (transformer.head.weight, transformer.embedding.weight, transformer.earlier):
+        torch.nn.init.normal_(weights, std=0.4)
     return result.eval()
 
 
@@ -49,8 +49,7 @@ def latents_of(network, height, width):
 def test_real_bytes_are_within_half_a_percent_of_the_cross_entropy(network):
     latents = latents_of(network, 512, 768)
     tokens = network.quantiser.tokens(latents)
-    bits = float(network.stage_bits(tokens).sum())
-    raw = float(network.raw_bits(tokens))
+    bits, raw = float(network.stage_bits(tokens).sum()), float(network.raw_bits(tokens))
     assert abs(bits - raw) > 0.05 * raw  # not uniform
     assert 8 * len(PqMimCoder(network).encode(latents)) == pytest.approx(bits, rel=0.005)
 
@@ -59,8 +58,7 @@ def test_real_bytes_are_within_half_a_percent_of_the_cross_entropy(network):
 def test_what_is_decoded_are_the_nearest_entries(network, shape, monkeypatch):
     latents, coder = latents_of(network, *shape), PqMimCoder(network)
     data = coder.encode(latents)
-    quantiser = network.quantiser
-    expected = quantiser.vectors(quantiser.tokens(latents))
+    expected = network.quantiser.vectors(network.quantiser.tokens(latents))
     assert torch.equal(coder.decode(data, *latents.shape[2:]), expected)
     monkeypatch.setattr("baselines.neural.pqmim.coder.ROW_BATCH", 5)
     assert coder.encode(latents) == data
@@ -88,10 +86,8 @@ def test_a_codec_names_its_source_and_refuses_other_checkpoints(tmp_path, monkey
     assert info.caveat == "after the abstract; untrained"
     assert (info.tuned_for, perceptual_info.tuned_for) == ("PSNR", "perceptual quality")
     assert info.fingerprint != perceptual_info.fingerprint
-    pixels = noise(130, 200)
-    stream = codec.encode(pixels, Setting("level", 1))
-    with pytest.raises(CorruptStream, match="which pqmim does not have"):
-        perceptual.decode(stream)
+    with pytest.raises(CorruptStream, match="pqmim does not have"):
+        perceptual.decode(codec.encode(noise(16, 16), Setting("level", 1)))
 
 
 def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
@@ -135,20 +131,17 @@ PARTS, ENTRIES, WIDTH = 3, 7, 4
 
 @pytest.fixture
 def quantiser():
-    torch.manual_seed(0)
     return ProductQuantiser(PARTS, ENTRIES, WIDTH)
 
 
 @pytest.fixture
 def latents():
-    torch.manual_seed(1)
     return torch.randn(2, PARTS * WIDTH, 5, 6)
 
 
 def test_tokens_are_those_of_a_brute_force_search_with_their_entries_and_counts(quantiser, latents):
     tokens = quantiser.tokens(latents)
     vectors = quantiser.vectors(tokens)
-    assert vectors.shape == latents.shape
     books, values = quantiser.codebooks.detach().double().numpy(), latents.double().numpy()
     for image, book, row, column in np.ndindex(2, PARTS, 5, 6):
         part = np.s_[image, book::PARTS, row, column]
@@ -160,27 +153,25 @@ def test_tokens_are_those_of_a_brute_force_search_with_their_entries_and_counts(
         assert counts.tolist() == expected.tolist()
 
 
-def test_the_gradient_passes_through_unchanged_and_leaves_the_codebooks_alone(quantiser, latents):
+def test_gradients_pass_unchanged_commitment_moves_latents_and_the_other_loss_entries(
+    quantiser, latents
+):
     latents.requires_grad_(True)
-    result = quantiser(latents).vectors
-    weights = torch.randn_like(latents)
-    (result * weights).sum().backward()
+    result, weights = quantiser(latents), torch.randn_like(latents)
+    expected = quantiser.vectors(result.tokens)
+    assert torch.allclose(result.vectors, expected, atol=1e-6)
+    (result.vectors * weights).sum().backward(retain_graph=True)
     assert torch.equal(latents.grad, weights)
     assert quantiser.codebooks.grad is None or not quantiser.codebooks.grad.any()
-    assert torch.allclose(result, quantiser.vectors(quantiser.tokens(latents)), atol=1e-6)
-
-
-def test_commitment_moves_latents_and_the_codebook_loss_entries(quantiser, latents):
-    latents.requires_grad_(True)
-    result = quantiser(latents)
-    error = (latents - quantiser.vectors(result.tokens)).detach()
+    latents.grad = quantiser.codebooks.grad = None
+    error = (latents - expected).detach()
     assert torch.allclose(result.commitment, error.square().sum(1).mean((1, 2)))
     assert torch.equal(result.commitment, result.codebook)
     result.commitment.sum().backward()
     assert torch.allclose(latents.grad, 2 * error / (5 * 6))
     assert quantiser.codebooks.grad is None
     latents.grad = None
-    quantiser(latents).codebook.sum().backward()
+    result.codebook.sum().backward()
     assert latents.grad is None
     assert quantiser.codebooks.grad.any()
 
