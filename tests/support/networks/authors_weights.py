@@ -6,7 +6,6 @@ in ../shared/data/parity. The rule that makes values out of key names is that of
 
 import hashlib
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -91,12 +90,3 @@ def filled(key: str, shape: Shape) -> np.ndarray:
     else:
         values = normal / math.sqrt(fan_in)
     return np.asarray(values, np.float32)
-
-
-def listed_shapes(path: Path) -> dict[str, Shape]:
-    """Read the keys and shapes of the authors' code from a tab-separated list."""
-    lines = [line.split("\t") for line in path.read_text().splitlines() if line[:1] != "#"]
-    return {
-        key: tuple(int(axis) for axis in shape.strip("()").split(",") if axis)
-        for key, shape, *_ in lines
-    }

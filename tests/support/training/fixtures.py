@@ -1,11 +1,6 @@
 """What the trainer's tests train: recipes of a few steps, noisy pictures, 14 weights."""
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Container, Iterable
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +26,6 @@ from baselines.neural.training.trainer import Learner, train, train_stages
 from benchmark.codec import Pixels
 from support.networks.tiny_checkpoint import TINY
 
-ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 LEAST = replace(TINY, attention=False, blocks=1, slices=(TINY.latent,), support_slices=0)
 LAMBDAS = [3.4, 1.2, 0.4, 0.13, 0.05]
@@ -197,30 +191,6 @@ def least_network():
 def learner_of(network, *stages, index=0, **settings):
     recipe = recipe_of(*stages, **settings)
     return Learner(network, recipe, index, photographs())
-
-
-@contextmanager
-def started(folder, script):
-    """A process of its own, whose errors go to a file; it does not outlive the block."""
-    path = folder / "script.py"
-    path.write_text(script)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    words, options = [sys.executable, str(path)], {"cwd": folder, "env": environment}
-    with (
-        (folder / "stderr").open("w") as errors,
-        subprocess.Popen(words, stderr=errors, **options) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for_entries(process, journal, count):
-    """Until a run has reported so often; a run that ends before fails."""
-    while not (journal.exists() and len(journal.read_text().splitlines()) >= count):
-        assert process.poll() is None, (journal.parent.parent / "stderr").read_text()
-        time.sleep(0.01)
 
 
 def seen_by(network):

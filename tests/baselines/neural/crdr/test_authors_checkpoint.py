@@ -19,18 +19,9 @@ from support.networks.tiny_checkpoint import FULL, TINY
 
 # The published widths over 16.
 SHRUNKEN = replace(
-    FULL,
-    encoder=(12, 12, 12),
-    decoder=(16, 16, 16),
-    latent=20,
-    hyper_latent=12,
-    hyper_encoder=(20, 16),
-    hyper_decoder=(12, 16),
-    support=20,
-    slices=(2,) * 10,
-    context=(14, 8),
-    condition=32,
-)
+    FULL, encoder=(12, 12, 12), decoder=(16, 16, 16), latent=20, hyper_latent=12, support=20,
+    hyper_encoder=(20, 16), hyper_decoder=(12, 16), slices=(2,) * 10, context=(14, 8), condition=32,
+)  # fmt: skip
 State = dict[str, Tensor]
 
 
@@ -51,11 +42,10 @@ def imported(folder: Path, content: object, sizes: CrdrSizes = SHRUNKEN) -> Stat
 
 @pytest.mark.parametrize("sizes", [SHRUNKEN, TINY, replace(TINY, support_slices=3)])
 def test_every_parameter_of_the_named_sizes_is_filled(tmp_path, sizes):
-    ours = imported(tmp_path, authors_state(sizes), sizes)
-    network = CRDRNetwork(sizes)
-    network.load_state_dict(ours, strict=True)
-    assert all(value.dtype == torch.float32 and value.is_contiguous() for value in ours.values())
     theirs = authors_state(sizes)
+    ours = imported(tmp_path, theirs, sizes)
+    CRDRNetwork(sizes).load_state_dict(ours, strict=True)
+    assert all(value.dtype == torch.float32 and value.is_contiguous() for value in ours.values())
     total = sum(value.numel() for key, value in theirs.items() if key not in DERIVED_SHAPES)
     assert sum(value.numel() for value in ours.values()) == total
 
@@ -72,9 +62,7 @@ def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, st
         {key: value for key, value in state.items() if key not in DERIVED_SHAPES},
         {key: value.double() for key, value in state.items()},
     ):
-        renamed_state = imported(tmp_path, content)
-        assert renamed_state.keys() == plain.keys()
-        assert all(torch.equal(renamed_state[name], value) for name, value in plain.items())
+        torch.testing.assert_close(imported(tmp_path, content), plain, rtol=0, atol=0)
     network = CRDRNetwork(SHRUNKEN)
     network.load_state_dict(plain)
     # Their last hyper layer, a transposed convolution of stride 1, is the same function as ours.
@@ -97,15 +85,9 @@ def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, st
         ({"encoder.conv1.bias": torch.zeros(12, dtype=torch.int64)}, r"shapes.*conv1\.bias"),
         ({"hyperdecoder.hd_std.conv3.weight": torch.zeros(320)}, r"shapes.*hd_std\.conv3"),
         ({"encoder.conv1.weight": torch.zeros(12, 3, 4, 4)}, r"shapes.*conv1\.weight"),
-        (
-            {"decoder.mlp.2.bias": torch.tensor([0.0] * 31 + [torch.nan])},
-            r"not finite in decoder\.mlp\.2\.bias$",
-        ),
+        ({"decoder.mlp.2.bias": torch.full((32,), torch.nan)}, r"finite.* decoder\.mlp\.2\.bias$"),
         ({"spare": torch.zeros(1).expand(10**9)}, "1000000000 elements"),
-        (
-            {"entropy_model_z._matrix0": torch.zeros(12, 3, 1)},
-            r"two names, entropy_model_z\.matrices\.0$",
-        ),
+        ({"entropy_model_z._matrix0": torch.zeros(12, 3, 1)}, r"two names.*_z\.matrices\.0$"),
     ],
 )
 def test_a_key_that_does_not_fit_is_one_error(tmp_path, state, change, reason):
@@ -116,19 +98,14 @@ def test_a_key_that_does_not_fit_is_one_error(tmp_path, state, change, reason):
 
 def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state):
     monkeypatch.chdir(tmp_path)
-    content = saved(tmp_path, state).read_bytes()
-    cases = {
-        "empty": b"",
-        "text": b"not weights",
-        "cut": content[: len(content) // 2],
-        "pickle": pickle.dumps(MakesFolder(Path("was_executed"))),
-    }
-    for name, content in cases.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(Unavailable, match=f"{name} cannot be read"):
-            read_author_weights(tmp_path / name)
+    whole, hostile = saved(tmp_path, state).read_bytes(), MakesFolder(Path("was_executed"))
+    path = tmp_path / "foreign"
+    for content in (b"", b"not weights", whole[: len(whole) // 2], pickle.dumps(hostile)):
+        path.write_bytes(content)
+        with pytest.raises(Unavailable, match="foreign cannot be read"):
+            read_author_weights(path)
     with pytest.raises(Unavailable, match="cannot be read"):
-        imported(tmp_path, {"comp_model": state, "more": MakesFolder(Path("was_executed"))})
+        imported(tmp_path, {"comp_model": state, "more": hostile})
     assert not (tmp_path / "was_executed").exists()
     for content in ([1, 2], {"comp_model": {1: torch.zeros(1)}}, {"a": "b"}, torch.zeros(3)):
         with pytest.raises(Unavailable, match="state dict"):

@@ -21,12 +21,7 @@ from baselines.neural.entropy.factorised import factorised_tables
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from baselines.neural.entropy.integer.grid import OUTPUT_FRACTION, make_tables
 from conftest import SHARED
-from support.networks.authors_weights import (
-    authors_shapes,
-    authors_state,
-    listed_shapes,
-    old_spelling,
-)
+from support.networks.authors_weights import authors_shapes, authors_state, old_spelling
 from support.networks.tiny_checkpoint import FULL
 
 PARITY = SHARED / "data" / "parity"
@@ -85,22 +80,23 @@ def rounding(ours: Tensor, theirs: Tensor, exact: Tensor) -> float:
 
 
 def test_the_written_keys_and_weights_are_those_of_the_authors(state):
-    assert authors_shapes(FULL) == listed_shapes(PARITY / "state_dict_keys.txt")
+    lines = (PARITY / "state_dict_keys.txt").read_text().splitlines()
+    shapes = dict(line.split("\t")[:2] for line in lines if line[0] != "#")
+    assert {key: str(shape) for key, shape in authors_shapes(FULL).items()} == shapes
     lines = (PARITY / "weights_sha256.txt").read_text().splitlines()
-    listed = dict(reversed(line.split()) for line in lines)
-    filled = {key: value.numpy().tobytes() for key, value in state.items() if key in listed}
-    assert len(filled) == 583
-    assert all(hashlib.sha256(filled[key]).hexdigest() == listed[key] for key in filled)
+    expected = {key: digest for digest, key in map(str.split, lines)}
+    digests = {key: hashlib.sha256(state[key].numpy()).hexdigest() for key in expected}
+    assert len(digests) == 583
+    assert digests == expected
 
 
 def test_every_stage_up_to_the_hyper_decoder_is_theirs(network, referee):
-    latents = network.analyse(golden("256x256.x"), Q)
-    exact = referee.analyse(golden("256x256.x").double(), level(Q))
-    assert rounding(latents, stage("y"), exact) < ROUNDING
-    exact = referee.hyper_analyse(stage("y").double())
-    assert rounding(network.hyper_analyse(stage("y")), stage("z"), exact) < ROUNDING
-    assert torch.equal(network.prior.rounded(stage("z")), stage("z_hat"))
-    symbols = (stage("z") - network.prior.medians()[:, None, None]).round()
+    x, y, z = golden("256x256.x"), stage("y"), stage("z")
+    exact = referee.analyse(x.double(), level(Q))
+    assert rounding(network.analyse(x, Q), y, exact) < ROUNDING
+    assert rounding(network.hyper_analyse(y), z, referee.hyper_analyse(y.double())) < ROUNDING
+    assert torch.equal(network.prior.rounded(z), stage("z_hat"))
+    symbols = (z - network.prior.medians()[:, None, None]).round()
     assert torch.equal(symbols, stage("z_sym").float())
     ours = torch.cat(network.hyper_synthesis(stage("z_hat")), 1)
     exact = torch.cat(referee.hyper_synthesis(stage("z_hat").double()), 1)
@@ -116,8 +112,7 @@ def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(ne
     for i in range(10):
         mean_inputs = context.support(mean_support, decoded[:i])
         scale_inputs = context.support(scale_support, decoded[:i])
-        values = means[i] + symbols[i]
-        residual_inputs = torch.cat([mean_inputs, values], 1)
+        residual_inputs = torch.cat([mean_inputs, means[i] + symbols[i]], 1)
         for name, inputs, theirs in (
             ("mean", mean_inputs, means[i]),
             ("scale", scale_inputs, scales[i]),

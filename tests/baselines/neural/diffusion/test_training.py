@@ -70,7 +70,7 @@ def test_crops_of_too_many_photographs_are_coded_by_themselves(tmp_path, monkeyp
     monkeypatch.setattr(objective_module, "MAX_CACHED_BYTES", 3 * 3 * 2 * 90 * 130 - 1)
     levels, base_pictures = drawn_with(tmp_path)
     crops = draw_crops(hold_photographs(PICTURES), 64, NUMBERS, 1).permute(0, 2, 3, 1).numpy()
-    expected = [through_jpeg(*pair) for pair in zip(crops, np.take(QUALITIES, levels), strict=True)]
+    expected = [*map(through_jpeg, crops, (QUALITIES[level] for level in levels))]
     assert np.array_equal(base_pictures.permute(0, 2, 3, 1).numpy(), np.stack(expected))
     assert not list(tmp_path.iterdir())
 

@@ -58,7 +58,7 @@ def test_published_sizes_have_the_published_parameters_and_work():
 def parameters_by_slice(network, supports, values):
     """Return the mean and scale of every slice, of latents whose slices are near `values`."""
     parameters, _ = by_slice(network, supports, lambda i, mean: (values[i] - mean).round() + mean)
-    return [torch.cat(pair, 1).detach() for pair in parameters]
+    return [torch.cat(pair, 1) for pair in parameters]
 
 
 def changed_slices(first, second):
@@ -66,6 +66,7 @@ def changed_slices(first, second):
     return [i for i, pair in enumerate(zip(first, second, strict=True)) if not torch.equal(*pair)]
 
 
+@torch.no_grad()
 def test_a_slice_depends_on_the_first_slices_only_and_features_are_not_negative():
     network = CharmNetwork(size("charm"))
     sizes = network.sizes

@@ -11,15 +11,8 @@ import torch
 
 from baselines.neural.training.run import load_state, save_state
 from benchmark.errors import BenchError, UsageError
-from support.training.fixtures import (
-    CPU,
-    differing,
-    pictures,
-    recipe_of,
-    train_in,
-    train_toy,
-    write_photographs,
-)
+from support.training import fixtures
+from support.training.fixtures import recipe_of, train_in
 
 
 def test_a_run_of_something_else_in_the_same_folder_is_refused_with_the_field(tmp_path, data):
@@ -48,7 +41,7 @@ def test_other_photographs_are_noticed_and_those_of_a_moved_folder_are_not(tmp_p
     moved = tmp_path / "moved" / "photos"
     shutil.copytree(data, moved)
     call(moved)
-    few = write_photographs(tmp_path / "few", 4)
+    few = fixtures.write_photographs(tmp_path / "few", 4)
     renamed_folder = tmp_path / "other"
     shutil.copytree(data, renamed_folder)
     (renamed_folder / "0.png").rename(renamed_folder / "0a.png")
@@ -67,8 +60,8 @@ def test_stages_may_be_added_after_those_of_a_run(tmp_path, data):
     grown = recipe_of({}, {"steps": 2})
     train_in(tmp_path / "grown", grown, data)
     train_in(tmp_path / "whole", grown, data)
-    states = [load_state(tmp_path / run, CPU) for run in ("grown", "whole")]
-    assert not differing(*states)
+    states = [load_state(tmp_path / run, fixtures.CPU) for run in ("grown", "whole")]
+    assert not fixtures.differing(*states)
     with pytest.raises(UsageError, match="differs in its number of stages"):
         train_in(tmp_path / "grown", recipe_of({}), data)
 
@@ -86,7 +79,7 @@ def test_a_run_from_before_a_field_resumes_and_one_of_a_gone_field_does_not(tmp_
     del record["recipe"]["stages"][0]["scaled_decoding"]
     path.write_text(json.dumps(record))
     train_in(tmp_path, recipe, data)
-    assert load_state(tmp_path, CPU)["step"] == 2
+    assert load_state(tmp_path, fixtures.CPU)["step"] == 2
     assert json.loads(path.read_text())["recipe"]["autocast"] is False
 
 
@@ -98,7 +91,7 @@ def test_what_cannot_be_trained_into_is_refused_before_the_first_step(tmp_path, 
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file .*File exists"):
         train_in(tmp_path / "file", recipe_of({}), data)
-    small = [pictures(1)[0][:63]]
+    small = [fixtures.pictures(1)[0][:63]]
     with pytest.raises(UsageError, match="below 64 pixels"):
         train_in(tmp_path / "run", recipe_of({}), data, validation=small)
     usage = SimpleNamespace(free=10_000)
@@ -110,7 +103,7 @@ def test_what_cannot_be_trained_into_is_refused_before_the_first_step(tmp_path, 
 
 def test_the_draft_of_a_process_that_was_killed_while_it_wrote_goes(tmp_path):
     (tmp_path / ".0123.part").write_bytes(b"half")
-    train_toy(tmp_path, recipe_of({"steps": 1}))
+    fixtures.train_toy(tmp_path, recipe_of({"steps": 1}))
     assert not list(tmp_path.glob(".*.part"))
 
 

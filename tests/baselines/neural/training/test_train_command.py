@@ -19,8 +19,8 @@ from baselines.neural.card import load_card, save_card
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.costs import macs_per_pixel
 from baselines.neural.network_codec import BUNDLED
+from baselines.neural.training import trainer
 from baselines.neural.training.run import TrainingRun, read_reports
-from baselines.neural.training.trainer import stage_costs
 from benchmark.commands import output
 from benchmark.errors import Unavailable, UsageError
 from support.networks.tiny_checkpoint import NAMED, TINY
@@ -43,10 +43,6 @@ def unbroken(place):
     """A finished run: its folder and what was printed."""
     folder = place / "unbroken"
     return folder, bench(*training(place, folder))
-
-
-def card(path):
-    return json.loads(path.with_suffix(".json").read_text())
 
 
 def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(place, unbroken):
@@ -80,14 +76,14 @@ def test_the_losses_are_a_drawing_and_a_table_of_the_journals_numbers(unbroken):
 
 
 def test_a_seed_takes_the_place_of_the_recipes(place, unbroken, tmp_path):
-    recipe = write_recipe(tmp_path / "seven.toml", seed=7)
-    bench(*training(place, tmp_path / "there", recipe=recipe))
-    bench(*training(place, tmp_path / "here", "--seed", 7))
-    folders = unbroken[0], tmp_path / "there", tmp_path / "here"
-    first, by_recipe, by_option = (load_card(path / "ours.safetensors") for path in folders)
-    assert (by_option.sha256, by_option.seed) == (by_recipe.sha256, 7)
+    bench(*training(place, tmp_path / "run", "--seed", 7))
+    folders = unbroken[0], tmp_path / "run"
+    first, by_option = (load_card(path / "ours.safetensors") for path in folders)
     assert first.sha256 != by_option.sha256
+    assert by_option.seed == 7
     assert "--seed 7" in by_option.command
+    recipe = write_recipe(tmp_path / "seven.toml", seed=7)  # with another, it were another run
+    assert "already finished" in bench(*training(place, tmp_path / "run", recipe=recipe)).stdout
 
 
 def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
@@ -105,39 +101,37 @@ def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
 
 def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     out = tmp_path / "r"
-    with pytest.raises(UsageError, match="has no saved state yet"):
+    with pytest.raises(UsageError, match="no saved state yet"):
         bench(*training(place, out, "--export-now"))
     bench(*training(place, out, "--max-minutes", 0))
     assert not (out / "ours.safetensors").exists()
-    process = bench(*training(place, out, "--export-now"))
-    assert "1 of 4 steps" in process.stdout
-    assert card(out / "ours.safetensors")["steps"] == 1
-    assert len(read_reports(out)) == 1
     earlier = (out / "state.pt").read_bytes()
     goes_on = bench(*training(place, out, "--max-minutes", 0, "--milestone-steps", 2))
     assert "after 2 of 4 steps" in goes_on.stdout
     milestone, written = out / "milestones" / "crdr-2.safetensors", []
-    for _ in range(3):
-        bench(*training(place, out, "--export-now"))
-        assert card(milestone)["steps"] == sum(card(milestone)["precision_steps"].values()) == 2
+    for step, options in ((2, ()), (2, ()), (1, ("--data", place / "unseen"))):
+        process = bench(*training(place, out, "--export-now", *options))
+        assert f"{step} of 4 steps" in process.stdout
+        card, exported = load_card(milestone), load_card(out / "ours.safetensors")
+        assert card.steps == sum(card.precision_steps.values()) == 2
+        assert (exported.steps, len(read_reports(out))) == (step, 2)
         written.append(milestone.stat().st_mtime_ns)
         if len(written) == 2:
             (out / "state-2.pt").touch()  # reached again
+            (out / "state.pt").write_bytes(earlier)  # saved before the last report
     assert written[0] == written[1] < written[2]
-    (out / "state.pt").write_bytes(earlier)  # saved before the last report
-    process = bench(*training(place, out, "--export-now", "--data", place / "unseen"))
-    assert "1 of 4 steps" in process.stdout
-    exported = card(out / "ours.safetensors")
-    assert exported["training_data"].startswith(f"3 photographs of {place.name}/photos, 2 crops")
-    assert f"{place}/photos --validation" in exported["command"]
+    assert exported.training_data.startswith(f"3 photographs of {place.name}/photos, 2 crops")
+    assert f"{place}/photos --validation" in exported.command
 
 
 def test_the_first_line_has_the_precision_of_the_stage_to_come(place, tmp_path, monkeypatch):
     precision = "baselines.commands.training.precision_of"
     monkeypatch.setattr(precision, lambda _recipe, stage, _device: f"that of {stage.objective}")
-    lines = [bench(*training(place, tmp_path, "--max-minutes", 0)).stderr for _ in range(3)]
-    assert "1 of 4 steps (25 %), stage 1 of 2, step 1, on cpu in that of multi_rate" in lines[1]
-    assert "2 of 4 steps (50 %), stage 1 of 2, step 2, on cpu in that of realism" in lines[2]
+    recipe = write_recipe(tmp_path / "recipe.toml", rate_steps=1, realism_steps=1)
+    words = training(place, tmp_path / "run", "--max-minutes", 0, recipe=recipe)
+    first, second = (bench(*words).stderr for _ in range(2))
+    assert "0 of 2 steps (0 %), on cpu in that of multi_rate" in first
+    assert "1 of 2 steps (50 %), stage 1 of 2, step 1, on cpu in that of realism" in second
 
 
 def test_photographs_weights_and_folders_that_cannot_be_used_are_named(place, tmp_path):
@@ -222,45 +216,41 @@ def words(start_folder, recipe, out, *options):
     return training(start_folder, start_folder / out, *options, recipe=f"{recipe}.toml")
 
 
-def copy(checkpoint, target):
+def copied(folder, name):
+    """Return a copy of the finished run's checkpoint."""
     for suffix in (".safetensors", ".json"):
-        shutil.copy(checkpoint.with_suffix(suffix), target.with_suffix(suffix))
+        shutil.copy(folder / "unbroken" / f"ours{suffix}", folder / f"{name}{suffix}")
+    return folder / f"{name}.safetensors"
 
 
 @pytest.mark.parametrize("initialise", ["random", "pca"])
-def test_a_run_begins_with_the_weights_of_the_checkpoint(start_folder, initialise):
+def test_a_run_begins_with_the_weights_of_the_checkpoint_and_resumes_with_its_start_alone(
+    start_folder, initialise
+):
     recipe = (start_folder / "still.toml").read_text()
     (start_folder / f"{initialise}.toml").write_text(f'initialise = "{initialise}"\n{recipe}')
-    first = start_folder / "unbroken" / "ours.safetensors"
-    bench(*words(start_folder, initialise, f"from-{initialise}", "--start", first))
-    start_checkpoint = load_checkpoint(first)
-    checkpoint = load_checkpoint(start_folder / f"from-{initialise}" / "ours.safetensors")
-    expected = start_checkpoint.network.state_dict()
-    for name, value in checkpoint.network.state_dict().items():
-        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
-    assert checkpoint.card.crops == start_checkpoint.card.crops + 2
-    assert checkpoint.card.steps == start_checkpoint.card.steps + 1
-    assert f"{checkpoint.card.crops} crops in all" in checkpoint.card.training
-    begun = f"begun from checkpoint {start_checkpoint.card.sha256[:8]} of 8 crops"
-    assert begun in checkpoint.card.training_data
-    assert f"--start {first}" in checkpoint.card.command
-
-
-def test_a_run_resumes_from_its_own_start_and_says_as_little_of_training(start_folder):
-    first = start_folder / "unbroken" / "ours.safetensors"
-    bench(*words(start_folder, "still", "again", "--start", first, "--max-minutes", "0"))
+    first, out = start_folder / "unbroken" / "ours.safetensors", f"from-{initialise}"
+    bench(*words(start_folder, initialise, out, "--start", first))
+    before, after = map(load_checkpoint, (first, start_folder / out / "ours.safetensors"))
+    states = after.network.state_dict(), before.network.state_dict()
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    assert (after.card.crops, after.card.steps) == (before.card.crops + 2, before.card.steps + 1)
+    assert f"{after.card.crops} crops in all" in after.card.training
+    assert f"checkpoint {before.card.sha256[:8]} of 8 crops" in after.card.training_data
+    assert f"--start {first}" in after.card.command
     with pytest.raises(UsageError, match="differs in its start"):
-        bench(*words(start_folder, "still", "again"))
-    copy(first, start_folder / "moved.safetensors")
-    bench(*words(start_folder, "still", "again", "--start", start_folder / "moved.safetensors"))
-    assert card(start_folder / "again" / "ours.safetensors")["crops"] == 10
-    mailed = start_folder / "mailed.safetensors"
-    copy(first, mailed)
-    save_card(mailed, replace(load_card(first), steps=None, crops=0, training_data="unknown"))
+        bench(*words(start_folder, initialise, out))
+    again = words(start_folder, initialise, out, "--start", copied(start_folder, "moved"))
+    assert "already finished" in bench(*again).stdout
+
+
+def test_of_a_start_of_unknown_training_as_little_is_said(start_folder):
+    mailed = copied(start_folder, "mailed")
+    save_card(mailed, replace(load_card(mailed), steps=None, crops=0, training_data="unknown"))
     bench(*words(start_folder, "still", "unknown", "--start", mailed))
-    card_after = card(start_folder / "unknown" / "ours.safetensors")
-    assert (card_after["crops"], card_after["caveat"]) == (0, "training unknown")
-    assert card_after["training_data"].endswith(" of unknown training")
+    card = load_card(start_folder / "unknown" / "ours.safetensors")
+    assert (card.crops, card.caveat) == (0, "training unknown")
+    assert card.training_data.endswith(" of unknown training")
 
 
 @pytest.mark.parametrize(
@@ -274,17 +264,18 @@ def test_a_run_resumes_from_its_own_start_and_says_as_little_of_training(start_f
 )
 def test_a_start_that_cannot_be_is_told_in_a_sentence(start_folder, monkeypatch, options, message):
     monkeypatch.chdir(start_folder)
-    copy(start_folder / "unbroken" / "ours.safetensors", start_folder / "damaged.safetensors")
-    with (start_folder / "damaged.safetensors").open("ab") as file:
+    with copied(start_folder, "damaged").open("ab") as file:
         file.write(b"x")
     with pytest.raises(UsageError, match=message):
         bench(*words(start_folder, "recipe", "refused", *options))
     assert not (start_folder / "refused").exists()
 
 
-def test_a_step_has_the_work_of_three_forward_passes_of_its_crops(tmp_path):
+def test_a_step_has_the_work_of_three_forward_passes_of_its_crops(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "MAX_TIMED_STEPS", 1)
     recipe = recipe_of(*({"crop_px": 128, "batch": batch} for batch in (1, 2)))
-    small, large = stage_costs(TrainingRun(tmp_path, tmp_path, recipe), "cpu", photographs())
+    run = TrainingRun(tmp_path, tmp_path, recipe)
+    small, large = trainer.stage_costs(run, "cpu", photographs())
     assert large.macs == pytest.approx(2 * small.macs, rel=1e-3)
     forward = macs_per_pixel("crdr", TINY) * 128**2
     assert small.macs == pytest.approx(3 * forward, rel=0.1)
@@ -292,10 +283,11 @@ def test_a_step_has_the_work_of_three_forward_passes_of_its_crops(tmp_path):
     assert (small.objective, small.steps, small.memory_bytes) == ("multi_rate", 3, 0)
 
 
-def test_the_command_prints_each_stage_of_the_device_at_hand_and_writes_nothing(tmp_path):
-    write_photographs(tmp_path)
-    write_recipe(tmp_path / "recipe.toml")
-    output = bench(*training(tmp_path, tmp_path / "run", "--check", "--device", "cpu")).stdout
+def test_the_command_prints_each_stage_of_the_device_at_hand_and_writes_nothing(
+    place, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "MAX_TIMED_STEPS", 1)
+    output = bench(*training(place, tmp_path / "run", "--check", "--device", "cpu")).stdout
     assert not (tmp_path / "run").exists()
     assert "each stage on cpu" in output
     pattern = r"stage \d, (\w+): 2 steps, .* per step, .* steps/s, [\d.e-]+ hours"
@@ -321,8 +313,7 @@ def test_reports_are_given_to_the_users_function_whose_fault_is_one_sentence(tmp
     train_toy(run, RECIPE, log=partial(make_log, ["mine.py:log"], True))
     losses = of_journal(run, "loss")
     assert eval((tmp_path / "seen.txt").read_text()) == list(zip(range(1, 6), losses, strict=True))
-    path = tmp_path / "bad.py"
-    path.write_text("def log(report):\n    report['nothing']\n")
-    log = make_log([f"{path}:log"], True, tmp_path, RECIPE)
+    (tmp_path / "bad.py").write_text("def log(report):\n    report['nothing']\n")
+    log = make_log(["bad.py:log"], True, tmp_path, RECIPE)
     with pytest.raises(UsageError, match=r"bad\.py.*KeyError"):
         log({"stage": 0, "step": 1})

@@ -21,20 +21,8 @@ from baselines.neural.training.objective import Setup
 from baselines.neural.training.photographs import draw_crops
 from support.networks.drawn import noise
 from support.networks.tiny_checkpoint import TINY
-from support.training.fixtures import (
-    CPU,
-    LAMBDAS,
-    LEAST,
-    REALISM,
-    Toy,
-    copied,
-    differing,
-    learner_of,
-    photographs,
-    recipe_of,
-    seen_by,
-    toy,
-)
+from support.training import fixtures
+from support.training.fixtures import REALISM, copied, differing, learner_of, recipe_of, toy
 
 
 @pytest.mark.parametrize(
@@ -47,7 +35,7 @@ from support.training.fixtures import (
 def test_every_objective_trains_with_every_discriminator(objective, discriminator):
     stage = {**REALISM, "gan_loss": objective, "discriminator": discriminator}
     torch.manual_seed(2)
-    network = CRDRNetwork(LEAST)
+    network = CRDRNetwork(fixtures.LEAST)
     learner = learner_of(network, stage)
     state_before = copied(network), deepcopy(learner.state()["objective"]["network"])
     updates = [learner.update() for _ in range(3)]
@@ -92,7 +80,7 @@ def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(penalties, 
     """The next rate's picture of the same crops at the same beta; at the highest, the original."""
     network = toy(Shifted)
     stage = {**REALISM, "gan_loss": objective, "batch": 8, "mixed_levels": True}
-    passes = seen_by(network)
+    passes = fixtures.seen_by(network)
     learner_of(network, stage).update()
     ((references, images, q, beta, _),) = penalties
     crops = passes[0][0]
@@ -110,7 +98,7 @@ def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(penalties, 
     assert torch.equal(passes[1][2], beta)
 
 
-class Shifted(Toy):
+class Shifted(fixtures.Toy):
     """Network whose pictures depend on the rate."""
 
     def mixed(self, images, levels):
@@ -128,10 +116,10 @@ def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(p
     ((_, images, q, beta, losses),) = penalties
     levels = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0]))
     assert beta.tolist() == levels.beta.tolist()
-    crops = draw_crops(photographs(), 64, range(4), seed=1).float() / 127.5 - 1
+    crops = draw_crops(fixtures.photographs(), 64, range(4), seed=1).float() / 127.5 - 1
     mse = (crops - images).square().mean((1, 2, 3)) / 4
     bpp = images.square().mean((1, 2, 3)) * 3 * (1 + torch.from_numpy(q))
-    lambdas = torch.from_numpy(np.exp(np.interp(q, range(5), np.log(LAMBDAS))))
+    lambdas = torch.from_numpy(np.exp(np.interp(q, range(5), np.log(fixtures.LAMBDAS))))
     expected = lambdas.rsqrt() * (150 * mse + lambdas * bpp + 0.5 * losses)
     assert result["loss"] == pytest.approx(float(expected.mean()), rel=1e-5)
     assert (losses[beta == 0] == 0).all()
@@ -140,7 +128,7 @@ def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(p
 
 def adversary_of(**fields):
     recipe = recipe_of({**REALISM, **fields})
-    return Adversary(recipe.stages[0], Setup(recipe, 0, CPU), by_level=True)
+    return Adversary(recipe.stages[0], Setup(recipe, 0, fixtures.CPU), by_level=True)
 
 
 def test_discriminators_learn_at_their_own_rate_where_seen_and_judging_leaves_them_alone():

@@ -14,16 +14,7 @@ from PIL import Image
 from baselines.commands.training import add_photographs
 from baselines.neural.training import photographs
 from baselines.neural.training.options import TrainingOptions
-from baselines.neural.training.photographs import (
-    CropSampler,
-    CropStream,
-    choose_validation,
-    draw_crops,
-    photograph_paths,
-    read_photograph,
-    read_sides,
-    validation_pictures,
-)
+from baselines.neural.training.photographs import CropSampler, CropStream, draw_crops
 from benchmark.errors import UsageError
 from support.training.fixtures import CPU, load_photographs, noise
 
@@ -107,7 +98,7 @@ def test_in_place_of_what_cannot_be_read_is_the_next_photograph_in_memory_or_not
     assert torch.equal(*crops)
     sampler = CropSampler(in_memory, 24, 3)
     assert {sampler.draw(number)[0] for number in range(60)} == {0, 3, 4}
-    assert len(validation_pictures(photograph_paths([damaged]))) == 3
+    assert len(photographs.validation_pictures(photographs.photograph_paths([damaged]))) == 3
 
 
 def test_photographs_that_cannot_be_read_are_counted_and_named(damaged, recwarn):
@@ -127,9 +118,9 @@ def test_a_bad_archive_or_picture_in_it_and_a_place_without_photographs_are_name
         member = tarfile.TarInfo("deep/bad.png")
         member.size = 5
         archive.addfile(member, io.BytesIO(b"hello"))
-    (path,) = photograph_paths([tmp_path / "a.tar"])
+    (path,) = photographs.photograph_paths([tmp_path / "a.tar"])
     with pytest.raises(UsageError, match=r"deep/bad\.png .*format$"):
-        read_photograph(path)
+        photographs.read_photograph(path)
     (tmp_path / "empty").mkdir()
     for name in ("empty", "absent"):
         with pytest.raises(UsageError, match=name):
@@ -139,7 +130,7 @@ def test_a_bad_archive_or_picture_in_it_and_a_place_without_photographs_are_name
             add_photographs(TrainingOptions(), "", [str(tmp_path / place)], None, "cpu")
     (tmp_path / "bad.tar").write_bytes(os.urandom(2000))
     with pytest.raises(UsageError, match=r"bad\.tar .*tar"):
-        photograph_paths([tmp_path])
+        photographs.photograph_paths([tmp_path])
 
 
 def test_crops_are_drawn_ahead_once_per_step_and_none_after_the_last():
@@ -161,9 +152,10 @@ def test_crops_are_drawn_ahead_once_per_step_and_none_after_the_last():
 
 def test_one_in_twenty_is_held_out_by_its_name_but_at_least_one_and_at_most_twelve():
     for count, held_out in {2: 1, 19: 1, 40: 2, 239: 11, 5000: 12}.items():
-        chosen = choose_validation([f"/here/{number}.png" for number in range(count)])
+        here = [f"/here/{number}.png" for number in range(count)]
+        there = [f"/there/deep/{number}.png" for number in reversed(range(count))]
+        chosen, moved = map(photographs.choose_validation, (here, there))
         assert len(chosen) == held_out
-        moved = choose_validation([f"/there/deep/{n}.png" for n in reversed(range(count))])
         assert {Path(path).name for path in moved} == {Path(path).name for path in chosen}
 
 
@@ -179,7 +171,7 @@ def test_what_is_held_out_or_named_is_validated_with_and_all_else_trained_on(tmp
     validation_greys = {int(pixels[0, 0, 0]) for pixels in session.validation}
     assert (len(greys), len(validation_greys)) == (38, 2)
     assert greys | validation_greys == set(range(40))
-    assert len(photograph_paths(session.data)) == 40
+    assert len(photographs.photograph_paths(session.data)) == 40
     session = add_photographs(TrainingOptions(), "", places[:1], places[1], "cpu")
     assert (session.held_out, len(session.validation)) == (frozenset(), 20)
 
@@ -187,11 +179,12 @@ def test_what_is_held_out_or_named_is_validated_with_and_all_else_trained_on(tmp
 def test_large_photographs_are_cut_about_their_centres(tmp_path):
     pixels = np.arange(1000 * 800 * 3, dtype=np.uint32).astype(np.uint8).reshape(1000, 800, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    (cut,) = validation_pictures([str(tmp_path / "a.png")])
+    (cut,) = photographs.validation_pictures([str(tmp_path / "a.png")])
     assert np.array_equal(cut, pixels[116:884, 16:784])
     Image.fromarray(pixels[:700, :768]).save(tmp_path / "a.png")
     Image.fromarray(pixels[:30, :40]).save(tmp_path / "b.png")
-    large, small = validation_pictures([str(tmp_path / "b.png"), str(tmp_path / "a.png")])  # sorted
+    paths = [str(tmp_path / name) for name in ("b.png", "a.png")]
+    large, small = photographs.validation_pictures(paths)  # sorted
     assert np.array_equal(large, pixels[:700, :768])
     assert np.array_equal(small, pixels[:30, :40])
 
@@ -203,7 +196,7 @@ def test_the_sides_of_very_many_photographs_take_little_memory(monkeypatch):
     monkeypatch.setattr(photographs, "_read_sides", lambda path: (500, len(path)))
     monkeypatch.setattr(photographs, "HEADER_BATCH", 100)
     tracemalloc.start()
-    sides = read_sides(paths)
+    sides = photographs.read_sides(paths)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 350 * count
@@ -224,7 +217,7 @@ def test_photographs_of_archives_are_those_of_their_files(many, tmp_path):
     loose = load_photographs(order, BUDGET_BYTES)
     numbers = range(2 * MANY)
     assert torch.equal(draw_crops(packed, 24, numbers, 3), draw_crops(loose, 24, numbers, 3))
-    chosen = ({Path(path).name for path in choose_validation(s.paths)} for s in (packed, loose))
-    assert next(chosen) == next(chosen)
+    first, second = (photographs.choose_validation(source.paths) for source in (packed, loose))
+    assert {Path(path).name for path in first} == {Path(path).name for path in second}
     session = add_photographs(TrainingOptions(), "", [str(tmp_path / "0.tar")], None, "cpu")
-    assert len(photograph_paths(session.data)) == MANY // 2
+    assert len(photographs.photograph_paths(session.data)) == MANY // 2

@@ -1,8 +1,10 @@
 """Steps and runs of training: what is minimised, what an end leaves and a new start continues."""
 
 import math
+import os
 import random
-import signal
+import subprocess
+import sys
 from copy import deepcopy
 from functools import partial
 
@@ -16,40 +18,14 @@ from baselines.neural.objectives import draw_levels, weight_of
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training import trainer
 from baselines.neural.training.photographs import draw_crops
-from baselines.neural.training.run import (
-    append_report,
-    load_state,
-    read_reports,
-    save_state,
-    truncate_journal,
-)
+from baselines.neural.training.run import load_state, read_reports, save_state
 from baselines.neural.training.trainer import MAX_SKIPPED, Learner
 from benchmark.errors import BenchError
 from conftest import SHARED
 from support.networks.tiny_checkpoint import TINY
-from support.training.fixtures import (
-    CPU,
-    LAMBDAS,
-    LEAST,
-    REALISM,
-    SINGLE,
-    Poisoned,
-    Toy,
-    copied,
-    differing,
-    in_two_stages,
-    learner_of,
-    least_network,
-    of_journal,
-    photographs,
-    recipe_of,
-    seen_by,
-    started,
-    toy,
-    train_in,
-    train_toy,
-    wait_for_entries,
-)
+from support.processes import until
+from support.training import fixtures
+from support.training.fixtures import CPU, REALISM, copied, differing, learner_of, recipe_of, toy
 
 ALEXNET = SHARED / "data" / "weights"
 
@@ -61,12 +37,12 @@ def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     parameters = network.mix.parameters()
     weight, bias = (values.detach().double().numpy() for values in parameters)
     result = learner_of(network, stage).update().numbers
-    crops = draw_crops(photographs(), 64, range(4), seed=1).double().numpy() / 127.5 - 1
+    crops = draw_crops(fixtures.photographs(), 64, range(4), seed=1).double().numpy() / 127.5 - 1
     q = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0])).q
     mixed = np.einsum("oi,nihw->nohw", weight[:, :, 0, 0], crops) + bias[:, None, None]
     mse = ((mixed - crops) ** 2).mean((1, 2, 3)) / 4
     bpp = (mixed**2).sum((1, 2, 3)) * (1 + q) / 64**2
-    lambdas = np.exp(np.interp(q, range(5), np.log(LAMBDAS)))
+    lambdas = np.exp(np.interp(q, range(5), np.log(fixtures.LAMBDAS)))
     losses = 150 * mse + lambdas * bpp
     expected = losses * lambdas**-0.5 if balanced else losses
     assert result["loss"] == pytest.approx(expected.mean(), rel=1e-5)
@@ -75,7 +51,7 @@ def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     assert result["log_loss"] == pytest.approx(np.log(losses * lambdas**-0.5).mean(), rel=1e-5)
 
 
-class WithHyperlatent(Toy):
+class WithHyperlatent(fixtures.Toy):
     """Network with bits of a hyper-latent."""
 
     def forward(self, images, controls, *, noisy=True):
@@ -91,7 +67,7 @@ def test_the_journal_has_the_bits_per_pixel_of_the_hyper_latent():
     assert without["z_bpp"] == 0
 
 
-class Costly(Toy):
+class Costly(fixtures.Toy):
     """Network whose bits are larger with noise."""
 
     def forward(self, images, controls, *, noisy=True):
@@ -106,11 +82,11 @@ def test_the_mean_of_rounded_latents_decides_which_lambda_weighs_noisy_bits(roun
     network = toy(Costly)
     network.rounded_bpp = rounded_bpp
     targets = {"lambdas": [0.05], "targets_bpp": [0.3], "lambda_below": 0.5}
-    result = learner_of(network, {**SINGLE, **targets}).update().numbers
+    result = learner_of(network, {**fixtures.SINGLE, **targets}).update().numbers
     assert result["loss"] == pytest.approx(150 * result["mse"] + weight * 2, rel=1e-5)
 
 
-class WithPrior(Toy):
+class WithPrior(fixtures.Toy):
     """Network with a weight in each group that has a learning rate."""
 
     def __init__(self):
@@ -147,7 +123,7 @@ def test_steps_move_weights_by_their_group_s_rate_and_all_gradients_but_quantile
 
 def test_crops_are_numbered_through_all_stages_and_steps():
     network = toy()
-    passes = seen_by(network)
+    passes = fixtures.seen_by(network)
     stages = ({"steps": 3}, {"steps": 2, "batch": 3, "reduced_share": 0.5})
     for index, steps in ((0, 2), (1, 2)):
         learner = learner_of(network, *stages, index=index)
@@ -156,14 +132,14 @@ def test_crops_are_numbered_through_all_stages_and_steps():
     numbers = [[0, 1], [2, 3], [6, 7, 8], [9, 10, 11]]
     shares = [0.0, 0.0, 0.5, 0.5]
     for (crops, *_), expected, reduced in zip(passes, numbers, shares, strict=True):
-        pixels = draw_crops(photographs(), 64, expected, 1, reduced)
+        pixels = draw_crops(fixtures.photographs(), 64, expected, 1, reduced)
         assert torch.equal(crops, pixels.float() / 127.5 - 1)
 
 
 @pytest.mark.parametrize("fault", ["infinite loss", "gradient that is no number"])
 @pytest.mark.parametrize("stage", [{}, {**REALISM, "gan_loss": "rgan"}], ids=["mse", "gan"])
 def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
-    learner = learner_of(toy(Poisoned, fault, 3), {**stage, "steps": 5})
+    learner = learner_of(toy(fixtures.Poisoned, fault, 3), {**stage, "steps": 5})
     updates = [learner.update() for _ in range(2)]
     state_before = copied(learner.network), deepcopy(learner.state())
     updates.append(learner.update())
@@ -179,7 +155,7 @@ def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
 @pytest.mark.parametrize(
     ("stage", "parts"),
     [
-        ({**SINGLE}, {"attentions", "embedding", "project"}),
+        ({**fixtures.SINGLE}, {"attentions", "embedding", "project"}),
         ({}, {"embedding", "project"}),
         ({**REALISM, "frozen": ["analysis", "hyper_analysis", "context"]}, {"context"}),
     ],
@@ -212,7 +188,7 @@ def test_what_one_stage_freezes_another_trains():
 @pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
 def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(ALEXNET))
-    crops = draw_crops(photographs(), 64, range(2), seed=1).float() / 127.5 - 1
+    crops = draw_crops(fixtures.photographs(), 64, range(2), seed=1).float() / 127.5 - 1
     levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
     beta = torch.from_numpy(levels.beta)
     network = toy()
@@ -274,11 +250,11 @@ def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, 
     stage = {**REALISM, "mixed_levels": True, "steps": 6, "decay_at": 0.5, "decay": "linear"}
     stage["optimiser"] = optimiser
     torch.manual_seed(2)
-    unbroken = learner_of(CRDRNetwork(LEAST), stage)
+    unbroken = learner_of(CRDRNetwork(fixtures.LEAST), stage)
     for _ in range(2):
         unbroken.update()
     save_state(tmp_path, unbroken.state())
-    resumed = learner_of(CRDRNetwork(LEAST), stage)
+    resumed = learner_of(CRDRNetwork(fixtures.LEAST), stage)
     resumed.load_state(load_state(tmp_path, CPU))
     torch.manual_seed(99)
     for _ in range(2):
@@ -290,24 +266,24 @@ def test_a_journal_is_cut_after_the_step_that_it_resumes_from_or_begins_anew(tmp
     assert read_reports(tmp_path) == []
     entries = [{"stage": stage, "step": step} for stage in (0, 1) for step in (5, 10, 15)]
     for entry in entries:
-        append_report(tmp_path, entry)
+        trainer.files.append_report(tmp_path, entry)
     with (tmp_path / "journal.jsonl").open("a") as file:
         file.write("[" * 200_000 + '\n[1]\n7\n{"stage": 1}\n{"stage": 0, "step": "9"}\n')
         file.write('{"stage": 1, "st')
     assert read_reports(tmp_path) == entries
-    truncate_journal(tmp_path, 1, 10)
-    append_report(tmp_path, {"stage": 1, "step": 11})
+    trainer.files.truncate_journal(tmp_path, 1, 10)
+    trainer.files.append_report(tmp_path, {"stage": 1, "step": 11})
     assert read_reports(tmp_path) == [*entries[:5], {"stage": 1, "step": 11}]
     (tmp_path / "journal.jsonl").write_text('{"stage": 0, "step": 7}\n{"stage": 0, "st')
-    train_toy(tmp_path, recipe_of({"steps": 2}, report_every_steps=1))
-    assert of_journal(tmp_path, "step") == [1, 2]
+    fixtures.train_toy(tmp_path, recipe_of({"steps": 2}, report_every_steps=1))
+    assert fixtures.of_journal(tmp_path, "step") == [1, 2]
 
 
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory):
     """The folder of a run that nothing happened to, and its last state."""
     run = tmp_path_factory.mktemp("unbroken")
-    train_in(run, in_two_stages(), data)
+    fixtures.train_in(run, fixtures.in_two_stages(), data)
     return load_state(run, CPU)
 
 
@@ -325,31 +301,30 @@ train_in(Path("run"), in_two_stages(), Path({data!r}))
 @pytest.mark.slow
 def test_a_killed_run_has_the_weights_of_an_unbroken_one(tmp_path, data, unbroken):
     lines = random.SystemRandom().randint(2, 5)
-    with started(tmp_path, KILLED.format(data=str(data))) as process:
-        wait_for_entries(process, tmp_path / "run" / "journal.jsonl", lines)
+    words = [sys.executable, "-c", KILLED.format(data=str(data))]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(words, cwd=tmp_path, env=variables) as process:
+        assert until(lambda: len(read_reports(tmp_path / "run")) >= lines, 300)
         process.kill()
-        assert process.wait() == -signal.SIGKILL
     saved = load_state(tmp_path / "run", CPU)
-    assert saved is not None
     assert (saved["index"], saved["step"]) < (1, 4), "it was killed in time"
     assert 4 * saved["index"] + saved["step"] >= lines - 2, "the state before was on the disk"
-    train_in(tmp_path / "run", in_two_stages(), data)
+    fixtures.train_in(tmp_path / "run", fixtures.in_two_stages(), data)
     assert not differing(load_state(tmp_path / "run", CPU), unbroken)
-    assert of_journal(tmp_path / "run", "step") == [*range(1, 5)] * 2
+    assert fixtures.of_journal(tmp_path / "run", "step") == [*range(1, 5)] * 2
 
 
 def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unbroken_one(tmp_path):
-    recipe, unbroken_run, parts = in_two_stages(), tmp_path / "whole", tmp_path / "parts"
-    train_toy(unbroken_run, recipe, least_network)
+    recipe, unbroken_run, parts = fixtures.in_two_stages(), tmp_path / "whole", tmp_path / "parts"
+    fixtures.train_toy(unbroken_run, recipe, fixtures.least_network)
     places = []
     while not places or places[-1] != (1, 4):
-        train_toy(parts, recipe, least_network, max_minutes=0)
+        fixtures.train_toy(parts, recipe, fixtures.least_network, max_minutes=0)
         state = load_state(parts, CPU)
-        assert state is not None
         places.append((state["index"], state["step"]))
     assert places == [(stage, step) for stage in (0, 1) for step in range(1, 5)]
     assert not differing(state, load_state(unbroken_run, CPU))
-    train_toy(parts, recipe, least_network)
+    fixtures.train_toy(parts, recipe, fixtures.least_network)
     assert not differing(state, load_state(parts, CPU)), "nothing was left to do"
 
 
@@ -360,46 +335,43 @@ def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_pat
     recipe = recipe_of(*stages, initialise=initialise)
 
     def projections(run):
-        state = load_state(run, CPU)
-        assert state is not None
-        return torch.cat(
-            [weight.flatten() for name, weight in state["network"].items() if ".project." in name]
-        )
+        state = load_state(run, CPU)["network"]
+        return torch.cat([state[name].flatten() for name in state if ".project." in name])
 
     for _ in range(2):  # each call does one step, the second the last of its stage
-        train_toy(tmp_path / "run", recipe, least_network, max_minutes=0)
+        fixtures.train_toy(tmp_path / "run", recipe, fixtures.least_network, max_minutes=0)
         assert not bool(projections(tmp_path / "run").any())
     for _ in range(2):
-        train_toy(tmp_path / "run", recipe, least_network, max_minutes=0)
+        fixtures.train_toy(tmp_path / "run", recipe, fixtures.least_network, max_minutes=0)
     assert (float(projections(tmp_path / "run").std()) > 0.01) == (initialise == "random")
-    train_toy(tmp_path / "unbroken", recipe, least_network)
+    fixtures.train_toy(tmp_path / "unbroken", recipe, fixtures.least_network)
     unbroken_state, resumed = (load_state(tmp_path / run, CPU) for run in ("unbroken", "run"))
     assert not differing(unbroken_state, resumed)
 
 
 def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_path):
     recipe = recipe_of({"steps": 5}, report_every_steps=2)
-    poisoned = partial(Poisoned, "infinite loss", 2)  # in the second pass after each start
-    train_toy(tmp_path, recipe, poisoned, max_minutes=0)
-    train_toy(tmp_path, recipe, poisoned)
-    assert of_journal(tmp_path, "skipped") == [0, 0, 1, 1]
-    assert all(map(math.isfinite, of_journal(tmp_path, "loss"))), "means are of the others"
+    poisoned = partial(fixtures.Poisoned, "infinite loss", 2)  # in the second pass after each start
+    fixtures.train_toy(tmp_path, recipe, poisoned, max_minutes=0)
+    fixtures.train_toy(tmp_path, recipe, poisoned)
+    assert fixtures.of_journal(tmp_path, "skipped") == [0, 0, 1, 1]
+    assert all(map(math.isfinite, fixtures.of_journal(tmp_path, "loss"))), "means are of the others"
 
 
 def test_a_diverged_network_ends_the_run_with_its_learning_rate_and_a_short_gap_does_not(tmp_path):
     recipe = recipe_of({"steps": 3}, {"steps": 4 + MAX_SKIPPED, "learning_rate": 0.25})
     with pytest.raises(BenchError) as ended:
-        train_toy(tmp_path / "long", recipe, partial(Diverged, range(7, 999)))
+        fixtures.train_toy(tmp_path / "long", recipe, partial(Diverged, range(7, 999)))
     message = str(ended.value)
     assert f"{MAX_SKIPPED} steps in a row, up to step {4 + MAX_SKIPPED} of stage 2, had" in message
     assert message.endswith("train again in a new folder with a learning rate below 0.25")
     recipe = recipe_of({"steps": 2 * MAX_SKIPPED}, report_every_steps=2 * MAX_SKIPPED)
     make = partial(Diverged, [*range(1, MAX_SKIPPED), *range(MAX_SKIPPED + 1, 2 * MAX_SKIPPED)])
-    train_toy(tmp_path, recipe, make)
-    assert of_journal(tmp_path, "skipped") == [2 * MAX_SKIPPED - 2]
+    fixtures.train_toy(tmp_path, recipe, make)
+    assert fixtures.of_journal(tmp_path, "skipped") == [2 * MAX_SKIPPED - 2]
 
 
-class Diverged(Poisoned):
+class Diverged(fixtures.Poisoned):
     """Network that fails in the given passes, counted from 0."""
 
     def __init__(self, passes):
@@ -433,7 +405,7 @@ def test_states_cost_a_percent_of_the_time(options, saved, tmp_path, monkeypatch
     monkeypatch.setattr(trainer, "monotonic", lambda: clock[0])
     monkeypatch.setattr(trainer.files, "save_state", slowly)
     monkeypatch.setattr(trainer, "Learner", TenSeconds)
-    train_toy(tmp_path, recipe_of({"steps": 150}), **options)
+    fixtures.train_toy(tmp_path, recipe_of({"steps": 150}), **options)
     assert steps == saved
     milestones = {path.name for path in tmp_path.glob("state-[0-9]*.pt")}
     assert milestones == ({"state-80.pt"} if "milestone_steps" in options else set())

@@ -1,5 +1,8 @@
 """Steps left out on the device, precision by processor, float32 that is float32, determinism."""
 
+import math
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -12,53 +15,54 @@ from support.training.fixtures import Toy, learner_of, of_journal, recipe_of, to
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
 
-def fused():
-    parameter = torch.nn.Parameter(torch.ones(3, 5))
-    return parameter, torch.optim.Adam([parameter], 0.1, fused=True)
+def stepped(make, skipped_and_gradients):
+    """Return the values of a parameter before and after each step, and its optimiser."""
+    guard, parameter = Optimisers(), torch.nn.Parameter(torch.ones(3, 5))
+    optimiser, values = make(guard, parameter), [torch.ones(3, 5)]
+    for skipped, gradient in skipped_and_gradients:
+        guard.skipped, parameter.grad = skipped, torch.full((3, 5), gradient)
+        guard.step(optimiser)
+        values.append(parameter.detach().clone())
+    return values, optimiser
 
 
 def test_soap_and_the_fused_kernel_leave_out_a_step():
-    parameter = torch.nn.Parameter(torch.ones(3, 5))
-    guard = Optimisers()
-    optimiser = guard.soap([parameter], 0.1)
-    moved = []
-    for skipped in (0.0, 1.0, 0.0, 0.0, 1.0):
-        value_before = parameter.detach().clone()
-        parameter.grad = torch.full((3, 5), 0.5)
-        guard.skipped = torch.tensor(skipped)
-        guard.step(optimiser)
-        moved.append(not torch.equal(parameter, value_before))
-    assert moved == [False, False, True, True, False], "the first step is for the bases alone"
-    guard = Optimisers()
-    (first_parameter, first), (second_parameter, second) = fused(), fused()
     good, bad = torch.zeros(()), torch.ones(())
-    for skipped, gradient in ((good, 0.5), (bad, float("nan")), (good, -0.25)):
-        guard.skipped, first_parameter.grad = skipped, torch.full((3, 5), gradient)
-        guard.step(first)
-    guard.skipped = False
-    for gradient in (0.5, -0.25):
-        second_parameter.grad = torch.full((3, 5), gradient)
-        guard.step(second)
-    assert torch.equal(first_parameter, second_parameter)
-    assert first.state[first_parameter]["step"] == 2
+    steps = [(skipped, 0.5) for skipped in (good, bad, good, good, bad)]
+    values, _ = stepped(lambda guard, parameter: guard.soap([parameter], 0.1), steps)
+    moved = [not torch.equal(*pair) for pair in pairwise(values)]
+    assert moved == [False, False, True, True, False], "the first step is for the bases alone"
+
+    def fused(_guard, parameter):
+        return torch.optim.Adam([parameter], 0.1, fused=True)
+
+    first, optimiser = stepped(fused, [(good, 0.5), (bad, math.nan), (good, -0.25)])
+    second, _ = stepped(fused, [(False, 0.5), (False, -0.25)])
+    assert torch.equal(first[-1], second[-1])
+    assert [state["step"] for state in optimiser.state.values()] == [2]
 
 
-@pytest.mark.parametrize(
-    ("norm", "loss", "counts"),
-    [
-        (1.0, 1e4, True),
-        (1.0, 1.1e4, False),
-        (float("nan"), 1.0, False),
-        (float("inf"), 1.0, False),
-        (1.0, float("nan"), False),
-    ],
-)
+@pytest.mark.parametrize(("norm", "loss", "counts"), [
+    (1.0, 1e4, True), (1.0, 1.1e4, False), (math.nan, 1.0, False), (math.inf, 1.0, False),
+    (1.0, math.nan, False),
+])  # fmt: skip
 def test_a_step_of_a_finite_gradient_and_no_large_loss_counts(norm, loss, counts):
     optimisers = Optimisers()
     optimisers.decide(torch.tensor(norm), torch.tensor(loss))
     assert optimisers.skipped is not counts
     optimisers.decide(torch.tensor(norm).to("meta"), torch.tensor(loss).to("meta"))
     assert optimisers.skipped.device.type == "meta"
+
+
+def watched_toy(flags, read):
+    """Return a kind of toy that notes what `read` returns in its forward passes."""
+
+    class Watched(Toy):
+        def forward(self, *arguments, **options):
+            flags.append(read())
+            return super().forward(*arguments, **options)
+
+    return Watched
 
 
 def tf32():
@@ -69,16 +73,10 @@ def tf32():
 @pytest.mark.parametrize(("float32", "expected"), [(True, ("ieee", "ieee")), (False, None)])
 def test_tf32_is_off_in_float32_and_else_as_torch_has_it(float32, expected, monkeypatch):
     flags = []
-
-    class Watched(Toy):
-        def forward(self, *arguments, **options):
-            flags.append(tf32())
-            return super().forward(*arguments, **options)
-
-    monkeypatch.setattr("baselines.neural.training.optimisers.has_bfloat16", lambda device: True)
+    monkeypatch.setattr(optimisers, "has_bfloat16", lambda device: True)
     flags_before = tf32()
     assert flags_before[1] == "tf32", "torch's default"
-    learner_of(toy(Watched), {"float32": float32}, autocast=True).update()
+    learner_of(toy(watched_toy(flags, tf32)), {"float32": float32}, autocast=True).update()
     assert set(flags) == {expected or flags_before}
     assert tf32() == flags_before
     with pytest.raises(ZeroDivisionError), kernels_of("float32"):
@@ -87,7 +85,7 @@ def test_tf32_is_off_in_float32_and_else_as_torch_has_it(float32, expected, monk
 
 
 OTHER_SETTINGS = """
-import sys
+import os, sys
 import torch
 from baselines.neural.entropy.integer.integer_path import require_exact
 from baselines.neural.network import inference
@@ -98,42 +96,40 @@ def settings():
     cuda = backends.cudnn, backends.cudnn.conv, backends.cuda.matmul
     return [backends.fp32_precision, *(one.fp32_precision for one in cuda)]
 
-exec(sys.argv[1])
-before = settings()
-for context in (inference(), kernels_of("float32")):
-    with context:
-        assert settings()[2:] == ["ieee", "ieee"], settings()
-        require_exact(torch.device("cpu"))
-    assert settings() == before, (settings(), before)
-for later in ("ieee", "tf32"):
-    backends.cudnn.fp32_precision = later
-    assert settings()[3] == (later if before[3] == before[1] else before[3]), settings()
+def check(setting):
+    exec(setting)
+    before = settings()
+    for context in (inference(), kernels_of("float32")):
+        with context:
+            assert settings()[2:] == ["ieee", "ieee"], settings()
+            require_exact(torch.device("cpu"))
+        assert settings() == before, (settings(), before)
+    for later in ("ieee", "tf32"):
+        backends.cudnn.fp32_precision = later
+        assert settings()[3] == (later if before[3] == before[1] else before[3]), settings()
+
+for setting in sys.argv[1:]:
+    if not os.fork():  # torch cannot unset a setting
+        check(setting)
+        break
+    assert os.wait()[1] == 0, setting
 """
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
+def test_float32_is_full_whatever_the_user_has_set_and_the_setting_stays():
+    in_a_process(
+        OTHER_SETTINGS,
         "backends.fp32_precision = 'tf32'",
         "backends.cuda.matmul.fp32_precision = 'tf32'",
         "backends.cudnn.allow_tf32 = False",
         "torch.set_float32_matmul_precision('high')",
-    ],
-)
-def test_float32_is_full_whatever_the_user_has_set_and_the_setting_stays(setting):
-    """In a new process, since torch cannot unset a setting."""
-    in_a_process(OTHER_SETTINGS, setting)
+    )
 
 
 def test_deterministic_kernels_are_asked_for_and_one_that_lacks_is_one_sentence(tmp_path):
     flags = []
-
-    class Watched(Toy):
-        def forward(self, *arguments, **options):
-            flags.append(torch.are_deterministic_algorithms_enabled())
-            return super().forward(*arguments, **options)
-
-    train_toy(tmp_path / "run", recipe_of({"steps": 2}), Watched, deterministic=True)
+    watched = watched_toy(flags, torch.are_deterministic_algorithms_enabled)
+    train_toy(tmp_path / "run", recipe_of({"steps": 2}), watched, deterministic=True)
     assert set(flags) == {True}
     assert not torch.are_deterministic_algorithms_enabled()
 
