@@ -78,19 +78,14 @@ open(sys.argv[2], "wb").write(open(sys.argv[1], "rb").read())
 """
 
 
-@pytest.mark.parametrize(
-    ("template", "changed"),
-    [
-        ("python3 enc.py {in} {out} {q}", "enc.py"),
-        ("python3 -m enc {in} {out} {q}", "enc.py"),
-        ("./encode {in} {out} {q}", "encode"),
-        ("python3 enc.py {in} {out} {q}", "layers/quantise.py"),
-        ("python3 enc.py {in} {out} {q}", "layers/deep.py"),
-        ("cp {in} {out} --weights weights --q {q}", "weights/deep/a.pth"),
-        ("cp {in} {out} --weights=weights/deep/a.pth --q {q}", "weights/deep/a.pth"),
-        ("./encode {in} {out} {q}", "layers/quantise.py"),
-    ],
-)
+@pytest.mark.parametrize(("template", "changed"), [
+    ("python3 enc.py {in} {out} {q}", "enc.py"), ("python3 -m enc {in} {out} {q}", "enc.py"),
+    ("./encode {in} {out} {q}", "encode"), ("python3 enc.py {in} {out} {q}", "layers/quantise.py"),
+    ("python3 enc.py {in} {out} {q}", "layers/deep.py"),
+    ("cp {in} {out} --weights weights --q {q}", "weights/deep/a.pth"),
+    ("cp {in} {out} --weights=weights/deep/a.pth --q {q}", "weights/deep/a.pth"),
+    ("./encode {in} {out} {q}", "layers/quantise.py"),
+])  # fmt: skip
 def test_what_runs_is_in_the_fingerprint(tmp_path, monkeypatch, template, changed):
     monkeypatch.chdir(tmp_path)
     for name, text in {
@@ -186,25 +181,18 @@ def test_a_grey_png_comes_back_as_rgb(photo, tmp_path):
     assert np.array_equal(decoded, photo[:, :, :1].repeat(3, axis=2))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"encode": "cp {in} out"}, r"encode='cp {in} out' .*{out}"),
-        ({"encode": "cp here {out}"}, r"encode='cp here {out}' .*{in}"),
-        ({"decode": "cp {in}"}, r"decode='cp {in}' .*{out}"),
-        ({"decode": ""}, r"decode='' .*{in}"),
-        ({"encode": COPY + " 'open"}, r"encode=.* quotation"),
-        ({"values": "10/many"}, "values .*'10/many'"),
-        ({"values": "10//30"}, "values .*'10//30'"),
-        ({"values": "10/10.0"}, r"values .*'10/10\.0'"),
-        ({"values": "nan"}, "values .*'nan'"),
-        ({"values": "10/30"}, "encode .*{q}"),
-        ({"timeout_seconds": 0}, "timeout_seconds .* 0"),
-        ({"timeout_seconds": -1}, "timeout_seconds .*-1"),
-        ({"timeout_seconds": float("nan")}, "timeout_seconds .*nan"),
-        ({"extension": "x/../../y"}, r"extension 'x/\.\./\.\./y'"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    ({"encode": "cp {in} out"}, r"encode='cp {in} out' .*{out}"),
+    ({"encode": "cp here {out}"}, r"encode='cp here {out}' .*{in}"),
+    ({"decode": "cp {in}"}, r"decode='cp {in}' .*{out}"), ({"decode": ""}, r"decode='' .*{in}"),
+    ({"encode": COPY + " 'open"}, r"encode=.* quotation"),
+    ({"values": "10/many"}, "values .*'10/many'"), ({"values": "10//30"}, "values .*'10//30'"),
+    ({"values": "10/10.0"}, r"values .*'10/10\.0'"), ({"values": "nan"}, "values .*'nan'"),
+    ({"values": "10/30"}, "encode .*{q}"), ({"timeout_seconds": 0}, "timeout_seconds .* 0"),
+    ({"timeout_seconds": -1}, "timeout_seconds .*-1"),
+    ({"timeout_seconds": float("nan")}, "timeout_seconds .*nan"),
+    ({"extension": "x/../../y"}, r"extension 'x/\.\./\.\./y'"),
+])  # fmt: skip
 def test_options_that_cannot_work_are_refused(options, message):
     with pytest.raises(BadOption, match=message):
         Command(**{"encode": COPY, "decode": COPY, "values": "1"} | options)
@@ -246,14 +234,10 @@ def test_an_encoder_that_fails_is_quoted(template, seconds, message, photo):
         encoder(template, timeout_seconds=seconds).encode(photo, ONCE)
 
 
-@pytest.mark.parametrize(
-    ("script", "reason"),
-    [
-        (": {in} {out}", ".* no PNG$"),
-        ("head -c 3000 {in} > {out}", ".* not a whole PNG: "),
-        (": {in}; cp DEEP {out}", ".* 16 bits per sample"),
-    ],
-)
+@pytest.mark.parametrize(("script", "reason"), [
+    (": {in} {out}", ".* no PNG$"), ("head -c 3000 {in} > {out}", ".* not a whole PNG: "),
+    (": {in}; cp DEEP {out}", ".* 16 bits per sample"),
+])  # fmt: skip
 def test_a_decoder_that_writes_no_png_is_told(script, reason, photo, tmp_path):
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
     data = encoder(COPY).encode(photo, ONCE)

@@ -174,21 +174,16 @@ def one_pixel(depth, colour, samples, *extra):
 RGB = one_pixel(8, 2, bytes(3))
 
 
-@pytest.mark.parametrize(
-    ("contents", "reason"),
-    [
-        (one_pixel(16, 2, bytes(6)), "has 16 bits per sample"),
-        (one_pixel(16, 0, bytes(2)), "has 16 bits per sample"),
-        (one_pixel(8, 6, bytes(4)), "has transparency"),
-        (one_pixel(8, 4, bytes(2)), "has transparency"),
-        (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), "has transparency"),
-        (RGB[:-30], "is not a whole PNG"),
-        (RGB[:40] + b"?" + RGB[41:], "is not a whole PNG"),
-        (b"", "is not a whole PNG"),
-        (b"\xff\xd8\xff\xe0 a JPEG", "is not a whole PNG"),
-        (None, "cannot be read: "),
-    ],
-)
+@pytest.mark.parametrize(("contents", "reason"), [
+    (one_pixel(16, 2, bytes(6)), "has 16 bits per sample"),
+    (one_pixel(16, 0, bytes(2)), "has 16 bits per sample"),
+    (one_pixel(8, 6, bytes(4)), "has transparency"),
+    (one_pixel(8, 4, bytes(2)), "has transparency"),
+    (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), "has transparency"),
+    (RGB[:-30], "is not a whole PNG"), (RGB[:40] + b"?" + RGB[41:], "is not a whole PNG"),
+    (b"", "is not a whole PNG"), (b"\xff\xd8\xff\xe0 a JPEG", "is not a whole PNG"),
+    (None, "cannot be read: "),
+])  # fmt: skip
 def test_a_picture_that_would_not_be_the_reconstruction_is_refused(hific, contents, reason):
     picture = hific / "3" / "kodim01.png"
     picture.unlink()
@@ -235,14 +230,10 @@ def test_a_picture_outside_the_folder_is_refused_and_not_read(tmp_path, name):
     assert codec.describe().fingerprint == fingerprint_before
 
 
-@pytest.mark.parametrize(
-    ("lines", "shared"),
-    [
-        (("a.png,10,500",), True),
-        (("a,10,500",), True),
-        (("a.png,10,500,x/a.png", "a.jpg,10,600,x/b.png"), False),
-    ],
-)
+@pytest.mark.parametrize(("lines", "shared"), [
+    (("a.png,10,500",), True), (("a,10,500",), True),
+    (("a.png,10,500,x/a.png", "a.jpg,10,600,x/b.png"), False),
+])  # fmt: skip
 def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shared):
     for name in ("10/a", "x/a", "x/b"):
         save(tmp_path / f"{name}.png", photo + np.uint8(name == "x/b"))
@@ -261,17 +252,13 @@ def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shar
         codec.declared("a.webp", setting)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "\ufeffimage, setting, num_bytes\r\nkodim01, 3, 9000\r\n",
-        "image;setting;num_bytes\nkodim01;3;9000\n",
-        "Image\tSetting\tNum_Bytes\nkodim01\t3\t9000\n",
-        "# made by hand\n\nimage, setting, num_bytes\n# the first\nkodim01.png, 3, 9000\n",
-        '"image","setting","num_bytes"\r\n"kodim01","3","9000"\r\n',
-        'image,setting,num_bytes\n# a, "b\nkodim01,3,9000\n#, "\n',
-    ],
-)
+@pytest.mark.parametrize("text", [
+    "\ufeffimage, setting, num_bytes\r\nkodim01, 3, 9000\r\n",
+    "image;setting;num_bytes\nkodim01;3;9000\n", "Image\tSetting\tNum_Bytes\nkodim01\t3\t9000\n",
+    "# made by hand\n\nimage, setting, num_bytes\n# the first\nkodim01.png, 3, 9000\n",
+    '"image","setting","num_bytes"\r\n"kodim01","3","9000"\r\n',
+    'image,setting,num_bytes\n# a, "b\nkodim01,3,9000\n#, "\n',
+])  # fmt: skip
 def test_usual_forms_of_csv_are_read(hific, text):
     (hific / "sizes.csv").write_bytes(text.encode())
     assert Folder(path=str(hific)).declared("kodim01.png", HIGH).num_bytes == 9000

@@ -277,19 +277,14 @@ def test_without_a_picture_or_a_row_no_other_value_changes(layout, tmp_path, pho
     assert changed or layout is rates_in_names
 
 
-@pytest.mark.parametrize(
-    ("columns", "cells", "num_bytes"),
-    [
-        (["bpp", "bitrate"], ["0.25", "0.5"], None),
-        (["bits", "nbytes"], ["1000", "1000"], None),
-        (["nbytes", "bits", "bpp"], ["125", "999", "0.98"], 125),
-        (["bpp", "bpp_real"], ["1.0", "0.98"], 125),
-        (["rate", "size"], ["0.97", "128"], None),
-        (["bpp"], ["0.98"], 125),
-        *((["bpp"], [cell], None) for cell in ("nan", "-inf", "1e999", "1e-999", "", "25", "0_5")),
-        *((["num_bytes"], [cell], None) for cell in ("12.5", "inf", "99999", "-1", "\u0663")),
-    ],
-)
+@pytest.mark.parametrize(("columns", "cells", "num_bytes"), [
+    (["bpp", "bitrate"], ["0.25", "0.5"], None), (["bits", "nbytes"], ["1000", "1000"], None),
+    (["nbytes", "bits", "bpp"], ["125", "999", "0.98"], 125),
+    (["bpp", "bpp_real"], ["1.0", "0.98"], 125), (["rate", "size"], ["0.97", "128"], None),
+    (["bpp"], ["0.98"], 125),
+    *((["bpp"], [cell], None) for cell in ("nan", "-inf", "1e999", "1e-999", "", "25", "0_5")),
+    *((["num_bytes"], [cell], None) for cell in ("12.5", "inf", "99999", "-1", "\u0663")),
+])  # fmt: skip
 def test_sizes_of_a_line_agree_to_rounding_and_are_possible(tmp_path, columns, cells, num_bytes):
     picture = np.zeros((32, 32, 3), np.uint8)  # .98 bpp are 125.44 bytes
     save(tmp_path, "low/a.png", picture)

@@ -147,18 +147,13 @@ def test_containers_are_counted_without_what_decoding_needs(photo):
     assert codec.container_bytes(bare) == 0
 
 
-@pytest.mark.parametrize(
-    ("default", "changed", "setting"),
-    [
-        (WebP(), WebP(method=6), quality(50)),
-        (AVIF(speed=6), AVIF(speed=5), CRF),
-        (AVIF(speed=6), AVIF(speed=6, tune="ssim"), CRF),
-        (JPEGXL(), JPEGXL(effort=3), Setting("distance", 2)),
-        (X265(preset="ultrafast"), X265(preset="veryslow"), Setting("qp", 32)),
-        (VVenC(preset="faster"), VVenC(preset="medium"), Setting("qp", 32)),
-    ],
-    ids=["webp", "avif", "avif tune", "jpegxl", "x265", "vvenc"],
-)
+@pytest.mark.parametrize(("default", "changed", "setting"), [
+    (WebP(), WebP(method=6), quality(50)), (AVIF(speed=6), AVIF(speed=5), CRF),
+    (AVIF(speed=6), AVIF(speed=6, tune="ssim"), CRF),
+    (JPEGXL(), JPEGXL(effort=3), Setting("distance", 2)),
+    (X265(preset="ultrafast"), X265(preset="veryslow"), Setting("qp", 32)),
+    (VVenC(preset="faster"), VVenC(preset="medium"), Setting("qp", 32)),
+], ids=["webp", "avif", "avif tune", "jpegxl", "x265", "vvenc"])  # fmt: skip
 def test_effort_changes_the_stream_and_is_stated(coffee, default, changed, setting):
     crop = np.ascontiguousarray(coffee[150:214, 250:346])
     assert default.encode(crop, setting) != changed.encode(crop, setting)
@@ -176,14 +171,11 @@ def test_a_stream_cut_anywhere_is_refused(photo, codec):
             codec.decode(data[:length])
 
 
-@pytest.mark.parametrize(
-    ("codec", "libraries"),
-    [
-        (WebP, {"_webp", "libwebp", "libwebpdemux", "libsharpyuv"}),
-        (JPEGXL, {"_jpegxl", "libjxl", "libjxl_cms", "libjxl_threads"}),
-        (lambda: JPEG2000(control="psnr"), {"_jpeg2k", "libopenjp2"}),
-    ],
-)
+@pytest.mark.parametrize(("codec", "libraries"), [
+    (WebP, {"_webp", "libwebp", "libwebpdemux", "libsharpyuv"}),
+    (JPEGXL, {"_jpegxl", "libjxl", "libjxl_cms", "libjxl_threads"}),
+    (lambda: JPEG2000(control="psnr"), {"_jpeg2k", "libopenjp2"}),
+])  # fmt: skip
 def test_the_fingerprint_covers_every_library_that_codes(monkeypatch, codec, libraries):
     monkeypatch.setattr(raster, "files_sha256", lambda paths: [*paths])
     paths = codec().describe().fingerprint
@@ -203,17 +195,10 @@ def test_a_missing_library_makes_the_codec_unavailable(monkeypatch, codec, part)
         codec()
 
 
-@pytest.mark.parametrize(
-    ("codec", "header"),
-    [
-        (JPEGXL(), 0),
-        (JPEG2000(), 0),
-        (VVenC(preset="faster"), 1),
-        (X265(preset="fast"), 3),
-        (X264(), 3),
-    ],
-    ids=["jpegxl", "jpeg2000", "vvenc", "x265", "x264"],
-)
+@pytest.mark.parametrize(("codec", "header"), [
+    (JPEGXL(), 0), (JPEG2000(), 0), (VVenC(preset="faster"), 1), (X265(preset="fast"), 3),
+    (X264(), 3),
+], ids=["jpegxl", "jpeg2000", "vvenc", "x265", "x264"])  # fmt: skip
 def test_bare_streams_have_only_what_the_adapter_adds(photo, codec, header):
     """A codestream begins with its marker, video with a start code (Annex B)."""
     data = codec.encode(photo, codec.sweep[2])
@@ -249,15 +234,10 @@ def luma_table(data: bytes) -> list[int]:
         return list(table)
 
 
-@pytest.mark.parametrize(
-    ("codec", "frame", "sampling"),
-    [
-        (Jpegli(), BASELINE, 0x22),
-        (MozJPEG(), PROGRESSIVE, 0x22),
-        (MozJPEG(subsampling=444), PROGRESSIVE, 0x11),
-    ],
-    ids=["jpegli", "mozjpeg", "mozjpeg 4:4:4"],
-)
+@pytest.mark.parametrize(("codec", "frame", "sampling"), [
+    (Jpegli(), BASELINE, 0x22), (MozJPEG(), PROGRESSIVE, 0x22),
+    (MozJPEG(subsampling=444), PROGRESSIVE, 0x11),
+], ids=["jpegli", "mozjpeg", "mozjpeg 4:4:4"])  # fmt: skip
 def test_the_stream_has_the_stated_format(photo, codec, frame, sampling):
     data = codec.encode(photo, quality(50))
     position = data.index(frame)

@@ -29,18 +29,12 @@ def pixels_of(path):
         return np.asarray(image)
 
 
-@pytest.mark.parametrize(
-    ("codec", "point", "recognised"),
-    [
-        ("jpeg:subsampling=444", "quality=30", "jpeg"),
-        ("jpegli", "quality=55", "jpeg"),
-        ("mozjpeg", "quality=50", "jpeg"),
-        ("webp", "quality=15", "webp"),
-        ("jpeg2000", "ratio=48", "jpeg2000"),
-        ("jpegxl", "distance=3", "jpegxl"),
-        ("avif", "crf=42", "avif"),
-    ],
-)
+@pytest.mark.parametrize(("codec", "point", "recognised"), [
+    ("jpeg:subsampling=444", "quality=30", "jpeg"), ("jpegli", "quality=55", "jpeg"),
+    ("mozjpeg", "quality=50", "jpeg"), ("webp", "quality=15", "webp"),
+    ("jpeg2000", "ratio=48", "jpeg2000"), ("jpegxl", "distance=3", "jpegxl"),
+    ("avif", "crf=42", "avif"),
+])  # fmt: skip
 def test_a_standard_format_is_recognised(place, photo, codec, point, recognised):
     message = output_of("encode", "in.png", "out.bin", "--codec", codec, "--point", point)
     stream = (place / "out.bin").read_bytes()

@@ -151,20 +151,17 @@ def test_code_in_a_checkpoint_or_another_model_is_refused(tmp_path, monkeypatch,
     assert not (tmp_path / "boom").exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"model": "bmshj2018-hyperpior"}, UnknownName),
-        ({"model": "mbt2018", "metric": "psnr"}, UnknownName),
-        ({"model": "mbt2018", "weights": "trained"}, BadOption),
-        ({"model": "mbt2018", "weights": "random", "checkpoint": "own.pth"}, BadOption),
-        ({"model": "mbt2018-mean", "weights": "matched"}, BadOption),
-        ({"model": HYPERPRIOR, "weights": "matched", "metric": "ms-ssim"}, BadOption),
-        ({"model": HYPERPRIOR, "weights": "matched", "checkpoint": "own.pth"}, BadOption),
-        ({"model": "bmshj2018-factorized-relu"}, Unavailable),
-        ({"model": "mbt2018", "checkpoint": "nowhere.pth"}, Unavailable),
-    ],
-)
+@pytest.mark.parametrize(("options", "error"), [
+    ({"model": "bmshj2018-hyperpior"}, UnknownName),
+    ({"model": "mbt2018", "metric": "psnr"}, UnknownName),
+    ({"model": "mbt2018", "weights": "trained"}, BadOption),
+    ({"model": "mbt2018", "weights": "random", "checkpoint": "own.pth"}, BadOption),
+    ({"model": "mbt2018-mean", "weights": "matched"}, BadOption),
+    ({"model": HYPERPRIOR, "weights": "matched", "metric": "ms-ssim"}, BadOption),
+    ({"model": HYPERPRIOR, "weights": "matched", "checkpoint": "own.pth"}, BadOption),
+    ({"model": "bmshj2018-factorized-relu"}, Unavailable),
+    ({"model": "mbt2018", "checkpoint": "nowhere.pth"}, Unavailable),
+])  # fmt: skip
 def test_options_that_make_no_sense_are_refused(options, error):
     with pytest.raises(error):
         CompressAI(**options)

@@ -100,16 +100,11 @@ def test_saving_leaves_the_network_as_it_is(tmp_path):
     assert network.training
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (resized(model="mbt2018-mean"), "mbt2018-mean"),
-        (resized(model="elic"), "elic"),
-        (resized(widths=[8, 12, 3]), r"widths is"),
-        (resized(widths=[8, 16]), "network of its card"),
-        (resized(lmbda=None), r"lmbda is"),
-    ],
-)
+@pytest.mark.parametrize(("damage", "message"), [
+    (resized(model="mbt2018-mean"), "mbt2018-mean"), (resized(model="elic"), "elic"),
+    (resized(widths=[8, 12, 3]), r"widths is"), (resized(widths=[8, 16]), "network of its card"),
+    (resized(lmbda=None), r"lmbda is"),
+])  # fmt: skip
 def test_a_damaged_file_is_one_sentence(shipped, photo, damage, message):
     save(shipped)
     damage(shipped / "hyperprior-1.safetensors")

@@ -39,16 +39,12 @@ def test_the_files_to_fetch_are_those_of_every_quality_of_a_model_and_metric():
     assert {"hyperprior-1.safetensors", "hyperprior-1.json"} <= {file.name for file in matched}
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "match"),
-    [
-        ({}, UsageError, "model"),
-        ({"model": "mbt2018", "weights": "random"}, UsageError, "random"),
-        ({"model": "mbt2019"}, UnknownName, "Did you mean 'mbt2018'"),
-        ({"model": "mbt2018", "metric": "psnr"}, UnknownName, "metric"),
-        ({"model": "bmshj2018-factorized-relu"}, BadOption, "no weights are published"),
-    ],
-)
+@pytest.mark.parametrize(("options", "error", "match"), [
+    ({}, UsageError, "model"), ({"model": "mbt2018", "weights": "random"}, UsageError, "random"),
+    ({"model": "mbt2019"}, UnknownName, "Did you mean 'mbt2018'"),
+    ({"model": "mbt2018", "metric": "psnr"}, UnknownName, "metric"),
+    ({"model": "bmshj2018-factorized-relu"}, BadOption, "no weights are published"),
+])  # fmt: skip
 def test_options_without_published_files_are_refused(options, error, match):
     with pytest.raises(error, match=match):
         CompressAI.published_weights(options)

@@ -71,15 +71,12 @@ exit 1
 """
 
 
-@pytest.mark.parametrize(
-    ("script", "message"),
-    [
-        ("import zlib\n\ndef encode(:\n", "copy_worker.py, line 3: SyntaxError"),
-        ("import zlib\n\nzlib.nothing\n", "copy_worker.py, line 3: AttributeError"),
-        ("import zlib\n", "exit code 0: it ended before serve"),
-        (PYTHON_2, "Python 2.7, but rdrbench_worker.py needs 3.6"),
-    ],
-)
+@pytest.mark.parametrize(("script", "message"), [
+    ("import zlib\n\ndef encode(:\n", "copy_worker.py, line 3: SyntaxError"),
+    ("import zlib\n\nzlib.nothing\n", "copy_worker.py, line 3: AttributeError"),
+    ("import zlib\n", "exit code 0: it ended before serve"),
+    (PYTHON_2, "Python 2.7, but rdrbench_worker.py needs 3.6"),
+])  # fmt: skip
 def test_a_worker_that_cannot_start_says_where_and_why(tmp_path, script, message):
     fields = {"python": "'./python2'"} if script is PYTHON_2 else {}
     file = contender(tmp_path / "copy", script, **fields)
@@ -269,16 +266,11 @@ def test_prints_of_imports_are_no_answer_nor_endless(tmp_path, monkeypatch, max_
             worker.encode(photograph(), Setting("q", 1))
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        ('{"seconds": "x"}', "got `str`"),
-        ('{"seconds": [1]}', "got `array`"),
-        ('{"seconds": 10**400}', "out of range"),
-        ('{"estimated_bits": "many"}', "got `str`"),
-        ('{"seconds": object()}', "exit code 1"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "reason"), [
+    ('{"seconds": "x"}', "got `str`"), ('{"seconds": [1]}', "got `array`"),
+    ('{"seconds": 10**400}', "out of range"), ('{"estimated_bits": "many"}', "got `str`"),
+    ('{"seconds": object()}', "exit code 1"),
+])  # fmt: skip
 def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, tmp_path):
     wrong = f"import rdrbench_worker as helper\nhelper._encode = lambda *_: ({answer}, b'data')\n"
     wrong += f"with open({str(tmp_path / 'starts')!r}, 'a') as file:\n    file.write('+')\n"
@@ -290,23 +282,16 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, t
     assert (tmp_path / "starts").read_text() == "++"  # what failed is started again
 
 
-@pytest.mark.parametrize(
-    ("changed", "reason"),
-    [
-        ("{}", "missing required field"),
-        ("{**about, 'python': None}", "got `null`"),
-        ("{**about, 'sweep': [['q']]}", "length 2"),
-        ("{**about, 'sweep': 'hello'}", "got `str`"),
-        ("{**about, 'sweep': [['q', '8']]}", "got `str`"),
-        ("{**about, 'sweep': [['q', float('nan')]]}", "it has NaN"),
-        ("{**about, 'sweep': [['q', 1e300]]}", "sweep"),
-        ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
-        ("{**about, 'device': 'tpu'}", "'tpu'"),
-        ("{**about, 'weights': [1]}", "got `array`"),
-        ("{**about, 'protocol': 1}", "another version of rdrb"),
-        ("{**about, 'sweep': []}", "empty sweep"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "reason"), [
+    ("{}", "missing required field"), ("{**about, 'python': None}", "got `null`"),
+    ("{**about, 'sweep': [['q']]}", "length 2"), ("{**about, 'sweep': 'hello'}", "got `str`"),
+    ("{**about, 'sweep': [['q', '8']]}", "got `str`"),
+    ("{**about, 'sweep': [['q', float('nan')]]}", "it has NaN"),
+    ("{**about, 'sweep': [['q', 1e300]]}", "sweep"), ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
+    ("{**about, 'device': 'tpu'}", "'tpu'"), ("{**about, 'weights': [1]}", "got `array`"),
+    ("{**about, 'protocol': 1}", "another version of rdrb"),
+    ("{**about, 'sweep': []}", "empty sweep"),
+])  # fmt: skip
 def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, reason, tmp_path):
     wrong = (
         "import rdrbench_worker as helper\n"
@@ -320,14 +305,10 @@ def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, reas
         Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}"))).describe()
 
 
-@pytest.mark.parametrize(
-    ("answer", "body", "message"),
-    [
-        ({"height": 2, "width": 2}, b"123", "3 bytes, not 2 x 2"),
-        ({}, b"", "0 bytes, not 0 x 0"),
-        ({"height": -1, "width": -1}, b"123", "3 bytes, not -1 x -1"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "body", "message"), [
+    ({"height": 2, "width": 2}, b"123", "3 bytes, not 2 x 2"), ({}, b"", "0 bytes, not 0 x 0"),
+    ({"height": -1, "width": -1}, b"123", "3 bytes, not -1 x -1"),
+])  # fmt: skip
 def test_a_decoded_picture_of_another_size_is_a_failure(answer, body, message, worker, monkeypatch):
     monkeypatch.setattr(worker, "_conversation", SimpleNamespace(closed=False, close=bool))
     worker._conversation.ask = lambda *_: (answer, body)
