@@ -154,8 +154,8 @@ def command(folder, _):
 
 
 def worker(folder, _):
-    file = contender(folder / "worker", WORKER, name="'Noisy'")
-    return f"worker:{file}"
+    fields = {"name": "'Noisy'", "python": f"'{sys.executable}'"}
+    return f"worker:{contender(folder / 'worker', WORKER, **fields)}"
 
 
 def folder_of_seeds(folder, image):

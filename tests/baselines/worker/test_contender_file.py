@@ -45,16 +45,13 @@ def test_the_sweep_the_name_and_the_facts_are_the_contender_file_s_if_it_has_any
 
 def test_imports_have_their_time_however_short_the_limit_of_an_answer_is(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", os.devnull)
-    fields = {
-        "timeout_seconds": "0.001",
-        "commit": "'abc'",
-        "licence": "'MIT'",
-    }  # no Python starts so
+    fields = {"timeout_seconds": "0.001", "commit": "'abc'", "licence": "'MIT'"}
     file = contender(tmp_path, **fields, setting="'q'", values="[1]")
     info = Worker(file=str(file), name="Copy").describe()
     assert dataclasses.replace(info, fingerprint="") == CodecInfo(
-        f"Copy abc, Python {platform.python_version()}", f"{sys.executable} copy_worker.py {{q}}",
-        "MIT", "", 1, "a call in the worker's process, and pixels or bytes through a pipe",
+        f"Copy abc, Python {platform.python_version()}",
+        f"{sys.executable} -S copy_worker.py {{q}}", "MIT", "", 1,
+        "a call in the worker's process, and pixels or bytes through a pipe",
     )  # fmt: skip
     for name, shown in (("", "Copy"), (":name=Mine", "Mine")):
         (spec,) = resolve(parse_codec(f"worker:{file}{name}"))
@@ -94,14 +91,13 @@ def test_setup_puts_the_script_next_to_the_model_and_keeps_one_that_differs(tmp_
     (tmp_path / "other.py").write_text("y = 1\n")
     file = tmp_path / "a.toml"
     file.write_text("name = 'a'\nfolder = 'code'\nscript = 'a_worker.py'")
-    assert bench("worker", "setup", file).returncode == 0
+    bench("worker", "setup", file, code=0)
     assert (tmp_path / "code/a_worker.py").read_text() == script
     assert (tmp_path / "code/shared.py").read_text() == "x = 1\n"
     assert not (tmp_path / "code/other.py").exists()
     assert (tmp_path / "code/rdrbench_worker.py").read_text() == HELPER
     (tmp_path / "code/a_worker.py").write_text("mine")
-    process = bench("worker", "setup", file)
-    assert process.returncode == 2
+    bench("worker", "setup", file, code=2)
     assert (tmp_path / "code/a_worker.py").read_text() == "mine"
 
 
@@ -115,41 +111,24 @@ def test_a_web_page_in_the_place_of_weights_is_refused_and_removed(tmp_path):
     assert not weights.exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("name = 'a'", "script"),
-        ("name = 3\nscript = 'a'", "name"),
-        ("name = 'a'\nscript = 'a'\nspeed = 3", "speed"),
-        ("name = 'a'\nscript = 'a'\nfile = 'b'", "file"),
-        ("name = 'a'\nscript = 'a'\nvalues = [1]", "setting"),
-        ("name = 'a'\nscript = 'a'\nsetting = 'q'\nvalues = ['x']", "values"),
-        ("name = 'a'\nscript = 'a'\n[weights]\n'x' = 'url'", "weights"),
-        ("name = ", "TOML"),
-        ("name = ''\nscript = 'a'", "name"),
-        ("name = 'a'\nscript = ''", "script"),
-        *(
-            (f"name = 'a'\nscript = 'a'\n{key} = {value}", key)
-            for key, values in {
-                "encode_kmac": ("nan", "inf", "-3"),
-                "decode_kmac": ("nan", "1.1e30"),
-                "memory_gb": ("nan", "inf", "-5"),
-                "timeout_seconds": ("nan", "inf", "0", "-1", "1.1e6"),
-                "seconds_per_megapixel": ("nan", "inf", "-1"),
-                "parameters": ("-1", "1.5", "9007199254740993", "99999999999999999999"),
-            }.items()
-            for value in values
-        ),
-        *(
-            (f"name = 'a'\nscript = 'a'\nsetting = 'q'\nvalues = [1, {value}]", "values")
-            for value in ("nan", "inf", "-1e300")
-        ),
-        *(
-            (f"name = 'a'\nscript = 'a'\n[weights]\n'{path}' = {{}}", "outside its folder")
-            for path in ("../a.pth", "/a.pth", "a/../../b")
-        ),
-    ],
-)
+VALID = "name = 'a'\nscript = 'a'\n"
+WRONG = {
+    "encode_kmac": "nan inf -3", "decode_kmac": "nan 1.1e30", "memory_gb": "nan inf -5",
+    "timeout_seconds": "nan inf 0 -1 1.1e6", "seconds_per_megapixel": "nan inf -1",
+    "parameters": "-1 1.5 9007199254740993 99999999999999999999", "speed": "3", "file": "'b'",
+}  # fmt: skip
+WRONG_SWEEPS = "['x']", "[1, nan]", "[1, inf]", "[1, -1e300]"
+OUTSIDE = "../a.pth", "/a.pth", "a/../../b"
+
+
+@pytest.mark.parametrize(("text", "key"), [
+    ("name = 'a'", "script"), ("name = 3\nscript = 'a'", "name"), ("name = ", "TOML"),
+    ("name = ''\nscript = 'a'", "name"), ("name = 'a'\nscript = ''", "script"),
+    (f"{VALID}values = [1]", "setting"), (f"{VALID}[weights]\n'x' = 'url'", "weights"),
+    *((f"{VALID}{key} = {value}", key) for key, text in WRONG.items() for value in text.split()),
+    *((f"{VALID}setting = 'q'\nvalues = {sweep}", "values") for sweep in WRONG_SWEEPS),
+    *((f"{VALID}[weights]\n'{path}' = {{}}", "outside its folder") for path in OUTSIDE),
+])  # fmt: skip
 def test_a_contender_file_that_cannot_be_used_is_named_with_its_key(tmp_path, text, key):
     file = tmp_path / "a.toml"
     file.write_text(text)
@@ -164,11 +143,11 @@ def test_the_example_is_measured_with_another_numpy(tmp_path, monkeypatch):
     file = Path("results/contenders/Toy_1.toml")
     text = file.read_text().replace('"python3"', '".venv/bin/python"')
     file.write_text(text.replace("gpu = false", 'gpu = false\npackages = ["numpy==2.2.6"]'))
-    setup_process = bench("worker", "setup", file)
-    if setup_process.returncode:
+    setup = bench("worker", "setup", file)
+    if setup.returncode:
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "numpy==2.2.6"]
         has_index = subprocess.run(pip, check=False, capture_output=True).returncode == 0
-        assert not has_index, setup_process.stderr
+        assert not has_index, setup.stderr
         pytest.skip("needs a package index for a second numpy")
     script = Path("results/contenders/Toy_1/Toy_1_worker.py")
     text = script.read_text().replace(
@@ -195,9 +174,7 @@ WITHOUT_SCRIPT = ("no stream", "no code")  # published by the authors
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_contender_says_where_it_is_from_and_has_a_script_where_there_is_a_codec(file):
     contender = read_contender(file)
-    assert contender.licence
-    assert contender.reference
-    assert contender.tried
+    assert all((contender.licence, contender.reference, contender.tried))
     assert (file.parent / contender.script).is_file() == (contender.tried not in WITHOUT_SCRIPT)
     assert all(path.startswith("checkpoints/") for path in contender.weights)
 
@@ -207,15 +184,10 @@ def test_a_script_reads_as_python_3_6_and_has_what_the_helper_calls(script):
     tree = ast.parse(script.read_text(), feature_version=(3, 6))
     [codec] = (node for node in tree.body if isinstance(node, ast.ClassDef))
     methods = {node.name: node for node in codec.body if isinstance(node, ast.FunctionDef)}
-    arguments_of = {
-        name.id: node.value
-        for node in codec.body
-        if isinstance(node, ast.Assign)
-        for name in node.targets
-        if isinstance(name, ast.Name)
-    }
-    assert "sweep" in arguments_of
-    needs = ast.literal_eval(arguments_of.get("decoder_needs", ast.Tuple([])))
+    assigned = [node for node in codec.body if isinstance(node, ast.Assign)]
+    attributes = {ast.unparse(node.targets[0]): node.value for node in assigned}
+    assert "sweep" in attributes
+    needs = ast.literal_eval(attributes.get("decoder_needs", ast.Tuple([])))
     arguments = [[one.arg for one in methods[name].args.args] for name in ("encode", "decode")]
     assert arguments == [["self", "pixels", "setting"], ["self", "data", *needs]]
     assert any(read_contender(file).script == script.name for file in FILES)

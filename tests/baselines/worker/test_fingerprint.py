@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from hashlib import sha256
 from importlib.metadata import distributions
 from types import SimpleNamespace
@@ -36,12 +37,11 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
 
 
 def test_packages_and_where_and_with_what_it_runs_are_in_the_fingerprint(tmp_path, monkeypatch):
-    about = Worker(file=str(contender(tmp_path)))._description
+    python = f"'{sys.executable}'"
+    about = Worker(file=str(contender(tmp_path, python=python)))._description
     kinds = [("python", "'env python3'"), ("python", "'env -i python3'")]
     kinds += [("environment", value) for value in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
-    files = [
-        contender(tmp_path / str(index), **{key: value}) for index, (key, value) in enumerate(kinds)
-    ]
+    files = [contender(tmp_path / str(i), **{kind[0]: kind[1]}) for i, kind in enumerate(kinds)]
     workers = [Worker(file=str(file)) for file in files]
     for codec in workers:
         codec.__dict__["_description"] = about
@@ -49,7 +49,6 @@ def test_packages_and_where_and_with_what_it_runs_are_in_the_fingerprint(tmp_pat
     assert len(fingerprints) == len(workers)
     monkeypatch.setenv("BENCH_RANDOM_WEIGHTS", "1")
     assert workers[-2].describe().fingerprint not in fingerprints
-    about = Worker(file=str(contender(tmp_path)))._description
     installed = {f"{package.metadata['Name']}=={package.version}" for package in distributions()}
     assert [*about.packages] == sorted(installed)
     assert f"numpy=={np.__version__}" in installed
@@ -81,10 +80,9 @@ def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
         return Worker(file=str(file)).describe().fingerprint
 
     def encode() -> None:
-        codec = Worker(file=str(file))
-        codec.encode(photograph(), Setting("q", 1))
-        codec.encode(photograph(), Setting("q", 1))
-        codec.close()
+        with closing(Worker(file=str(file))) as codec:
+            for _ in range(2):
+                codec.encode(photograph(), Setting("q", 1))
 
     first = fingerprint()
     encode()

@@ -31,6 +31,9 @@ from support.bench.command import bench
 from support.codecs.copying_worker import HELPER, SCRIPT, contender, photograph
 from support.processes import is_running, until
 
+Q = Setting("q", 1)
+COPY_BYTES = 31 * 17 * 3 + 5  # of a picture, its setting and its size
+
 
 def test_pixels_become_arrays_and_tensors_and_come_back_rounded():
     levels = photograph()
@@ -57,10 +60,8 @@ def test_setting_and_size_are_counted_bytes_of_the_stream(worker, value, prefix_
     data = worker.encode(pixels, Setting("q", value))
     assert len(data) == pixels.size + prefix_bytes
     began = monotonic()
-    decoded = worker.decode(data)
+    assert np.array_equal(worker.decode(data), pixels)
     assert 0 < worker.inside_seconds <= monotonic() - began
-    assert decoded.shape == (17, 31, 3)
-    assert np.array_equal(decoded, pixels)
 
 
 PYTHON_2 = """#!/bin/sh
@@ -87,13 +88,13 @@ def test_a_worker_that_cannot_start_says_where_and_why(tmp_path, script, message
 
 
 def test_a_worker_sends_the_bits_that_its_class_estimates(worker, tmp_path):
-    worker.encode(photograph(), Setting("q", 1))
+    worker.encode(photograph(), Q)
     assert worker.estimated_bits() is None
     estimate = "    def estimated_bits(self): return 12.5\n    def decode"
     script = SCRIPT.replace("    def decode", estimate)
     file = contender(tmp_path, script, parameters="0", encode_kmac="0.5")
     with closing(Worker(file=str(file))) as estimating:
-        estimating.encode(photograph(), Setting("q", 1))
+        estimating.encode(photograph(), Q)
         assert estimating.estimated_bits() == 12.5
     assert facts_of(parse_codec(f"worker:{file}")).work == (0, 0.5, None)
 
@@ -121,28 +122,23 @@ def test_a_failed_picture_is_a_failed_row_and_the_others_are_measured(tmp_path, 
     (tmp_path / "photos").mkdir()
     for name, fault in {"a": 255, "b": 1, "c": 200}.items():
         Image.fromarray(photograph(fault)).save(f"photos/{name}.png")
-    process = bench(
-        "run", "--codecs", f"worker:{file},raw", "--dataset", "photos", "--metrics", "psnr",
-        "--results", "results", "--jobs", 2,
-    )  # fmt: skip
-    assert process.returncode == 1
+    words = ("--codecs", f"worker:{file}", "--dataset", "photos", "--metrics", "psnr")
+    bench("run", *words, "--results", "results", "--jobs", 2, code=1)
     (folder,) = (path.parent for path in Path("results").glob("*/per_image"))
-    rows = [row for row in Store(folder).versions().rows(named=True) if row["codec"] == "worker"]
-    assert {row["image"] for row in rows if row["status"] == "failed"} == {"b.png"}
-    assert all("exit code 3" in row["reason"] for row in rows if row["status"] == "failed")
-    measured = [row for row in rows if row["status"] == "ok"]
+    rows = Store(folder).versions().rows(named=True)
+    failed, measured = ([row for row in rows if row["status"] == s] for s in ("failed", "ok"))
+    assert {row["image"] for row in failed} == {"b.png"}
+    assert all("exit code 3" in row["reason"] for row in failed)
     assert len(measured) == 4
     for row in measured:
         assert 0 < row["encode_inside_seconds"] <= row["encode_seconds"]
-        assert row["bpp"] == 8 * (31 * 17 * 3 + 5) / (31 * 17)
+        assert row["bpp"] == 8 * COPY_BYTES / (31 * 17)
         assert row["variant"].endswith("name=Copy")
 
 
-@pytest.mark.parametrize(
-    ("needs_gpu", "device", "visible"),
-    [(True, "cuda", 1), (False, "cuda", None), (True, "cpu", None)],
-)
-def test_a_worker_has_its_own_gpu(needs_gpu, device, visible, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("needs_gpu", "device"), [(True, "cuda"), (False, "cuda"), (True, "cpu")])
+def test_a_worker_has_its_own_gpu(needs_gpu, device, tmp_path, monkeypatch):
+    has_own = needs_gpu and device == "cuda"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("baselines.worker.codec.chosen_device", lambda: device)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
@@ -150,24 +146,23 @@ def test_a_worker_has_its_own_gpu(needs_gpu, device, visible, tmp_path, monkeypa
     lock_file = os.open(tmp_path / f"rdrbench-gpu-{os.getuid()}-0", os.O_CREAT | os.O_RDWR)
     assert lock(lock_file)
     _lock_gpu.cache_clear()
-    expected = {} if visible is None else {"CUDA_VISIBLE_DEVICES": f"{visible}"}
-    assert gpu_environment(needs_gpu) == expected
+    assert gpu_environment(needs_gpu) == ({"CUDA_VISIBLE_DEVICES": "1"} if has_own else {})
     locks = [os.stat(tmp_path / name) for name in os.listdir(tmp_path) if name.endswith("-1")]
-    assert [stat.st_mode & 0o777 for stat in locks] == [0o600] * bool(visible)
+    assert [stat.st_mode & 0o777 for stat in locks] == [0o600] * has_own
     if Path("/proc/self/fd").exists():
         opened = [os.path.realpath(path) for path in os.scandir("/proc/self/fd")]
-        assert sum(str(tmp_path) in path for path in opened) == 1 + bool(visible)
+        assert sum(str(tmp_path) in path for path in opened) == 1 + has_own
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert gpu_environment(needs_gpu) == {}
     monkeypatch.setattr("baselines.worker.codec.settings", lambda: Settings(f"{device}:0"))
-    assert gpu_environment(needs_gpu) == ({} if visible is None else {"CUDA_VISIBLE_DEVICES": "7"})
+    assert gpu_environment(needs_gpu) == ({"CUDA_VISIBLE_DEVICES": "7"} if has_own else {})
     _lock_gpu.cache_clear()
     os.close(lock_file)
 
 
 def test_nothing_outlives_a_process_that_is_killed(tmp_path):
-    reports_process = SCRIPT.replace("return pixels.data", "return str(os.getpid()).encode()")
-    file = contender(tmp_path, reports_process)
+    script = SCRIPT.replace("return pixels.data", "return str(os.getpid()).encode()")
+    file = contender(tmp_path, script)
     program = (
         "import numpy as np, sys, time\n"
         "from baselines.worker.codec import Worker\n"
@@ -198,10 +193,9 @@ def test_other_pythons_serve_it(tmp_path, version):
     paths = [str(path) for path in installed] or [shutil.which(f"python{version}")]
     if paths[0] is None or subprocess.run([paths[0], "-c", ""], check=False).returncode:
         pytest.skip(f"Python {version} is not here")
-    codec = Worker(file=str(contender(tmp_path, python=f"'{paths[0]}'")))
-    assert f"Python {version}." in codec.describe().version
-    assert len(codec.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
-    codec.close()
+    with closing(Worker(file=str(contender(tmp_path, python=f"'{paths[0]}'")))) as codec:
+        assert f"Python {version}." in codec.describe().version
+        assert len(codec.encode(photograph(), Q)) == COPY_BYTES
 
 
 def test_the_user_s_environment_reaches_the_worker_and_its_own_variables_win(tmp_path, monkeypatch):
@@ -210,7 +204,7 @@ def test_the_user_s_environment_reaches_the_worker_and_its_own_variables_win(tmp
     script = SCRIPT.replace("return pixels.data", joined)
     file = contender(tmp_path, script, environment="{A = 'inner'}")
     with closing(Worker(file=str(file))) as codec:
-        assert codec.encode(photograph(), Setting("q", 1))[5:] == b"outerinner"
+        assert codec.encode(photograph(), Q)[5:] == b"outerinner"
     assert "A" not in os.environ
 
 
@@ -230,40 +224,35 @@ def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worke
     kind, reason = FAULTS[fault]
     contender_file = worker._contender
     if fault == 3:  # an answer that never comes is not waited for once the process is there
-        worker.encode(photograph(), Setting("q", 1))
+        worker.encode(photograph(), Q)
         worker._contender = replace(contender_file, timeout_seconds=0.1)
     with pytest.raises(kind, match=reason):
-        worker.encode(photograph(fault), Setting("q", 1))
+        worker.encode(photograph(fault), Q)
     assert worker._conversation is None or worker._conversation.closed
     worker._contender = contender_file
-    assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
+    assert len(worker.encode(photograph(), Q)) == COPY_BYTES
 
 
 def test_closing_ends_the_process_of_a_worker_whose_prints_reach_no_stream(worker):
-    assert len(worker.encode(photograph(6), Setting("q", 1))) == 31 * 17 * 3 + 5
-    assert len(worker._conversation._stderr) <= 2000
-    worker.close()
-    worker.describe()
-    assert worker._conversation is None
-    worker.encode(photograph(), Setting("q", 1))
+    assert len(worker.encode(photograph(6), Q)) == COPY_BYTES
     conversation = worker._conversation
+    assert len(conversation._stderr) <= 2000
     worker.close()
     assert conversation.closed
+    worker.describe()
     assert worker._conversation is None
     worker.close()
 
 
-@pytest.mark.parametrize("max_bytes", [60, 59])
-def test_prints_of_imports_are_no_answer_nor_endless(tmp_path, monkeypatch, max_bytes):
-    monkeypatch.setattr(conversation, "MAX_PRINTED_BYTES", max_bytes)
+def test_prints_of_imports_are_no_answer_nor_endless(tmp_path, monkeypatch):
     prints = "os.write(1, b'RDR ' * 15)\nclass Copy"
     file = contender(tmp_path, SCRIPT.replace("class Copy", prints))
+    monkeypatch.setattr(conversation, "MAX_PRINTED_BYTES", 60)
     with closing(Worker(file=str(file))) as worker:
-        if max_bytes == 60:
-            assert len(worker.encode(photograph(), Setting("q", 1))) == 31 * 17 * 3 + 5
-            return
-        with pytest.raises(ProgramFailed, match="than an answer"):
-            worker.encode(photograph(), Setting("q", 1))
+        assert len(worker.encode(photograph(), Q)) == COPY_BYTES
+    monkeypatch.setattr(conversation, "MAX_PRINTED_BYTES", 59)
+    with pytest.raises(ProgramFailed, match="than an answer"):
+        worker.encode(photograph(), Q)
 
 
 @pytest.mark.parametrize(("answer", "reason"), [
@@ -274,11 +263,10 @@ def test_prints_of_imports_are_no_answer_nor_endless(tmp_path, monkeypatch, max_
 def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, tmp_path):
     wrong = f"import rdrbench_worker as helper\nhelper._encode = lambda *_: ({answer}, b'data')\n"
     wrong += f"with open({str(tmp_path / 'starts')!r}, 'a') as file:\n    file.write('+')\n"
-    codec = Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}")))
-    for _ in range(2):
-        with pytest.raises(ProgramFailed, match=reason):
-            codec.encode(photograph(), Setting("q", 1))
-    codec.close()
+    with closing(Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}")))) as codec:
+        for _ in range(2):
+            with pytest.raises(ProgramFailed, match=reason):
+                codec.encode(photograph(), Q)
     assert (tmp_path / "starts").read_text() == "++"  # what failed is started again
 
 
@@ -293,14 +281,8 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, t
     ("{**about, 'sweep': []}", "empty sweep"),
 ])  # fmt: skip
 def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, reason, tmp_path):
-    wrong = (
-        "import rdrbench_worker as helper\n"
-        "describe = helper._describe\n"
-        "def edited(*arguments):\n"
-        "    about = describe(*arguments)\n"
-        f"    return {changed}\n"
-        "helper._describe = edited\n"
-    )
+    wrong = "import rdrbench_worker as helper\ndescribe = helper._describe\n"
+    wrong += f"helper._describe = lambda *words: (lambda about: {changed})(describe(*words))\n"
     with pytest.raises((Unavailable, UsageError), match=reason):
         Worker(file=str(contender(tmp_path, f"{wrong}{SCRIPT}"))).describe()
 
@@ -345,13 +327,7 @@ CONFUSED = {
 
 @pytest.mark.parametrize("answers", CONFUSED)
 def test_an_answer_to_another_question_is_refused(answers, tmp_path):
-    codec = Worker(file=str(contender(tmp_path, RAW.format(answers))))
-
-    def thrice() -> None:
-        for _ in range(3):
-            assert codec.encode(photograph(), Setting("q", 1)) == b"1"
-
-    with pytest.raises(ProgramFailed, match=CONFUSED[answers]):
-        thrice()
-    assert codec._conversation.closed
-    codec.close()
+    with closing(Worker(file=str(contender(tmp_path, RAW.format(answers))))) as codec:
+        with pytest.raises(ProgramFailed, match=CONFUSED[answers]):
+            assert [codec.encode(photograph(), Q) for _ in range(3)] == [b"1"] * 3
+        assert codec._conversation.closed
