@@ -33,11 +33,8 @@ def hific(tmp_path, photo):
     for number, name in enumerate(("kodim01", "mobile/a.b")):
         for setting in ("0.10", "3"):
             save(tmp_path / setting / f"{name}.png", photo + np.uint8(number))
-    write_sizes(
-        tmp_path,
-        *("kodim01.png,3,9000", "mobile/a.b.png,3,11000"),
-        *("kodim01.png,0.10,1000", "mobile/a.b.png,0.10,12000"),
-    )
+    lines = "kodim01.png,3,9000", "mobile/a.b.png,3,11000", "kodim01.png,0.10,1000"
+    write_sizes(tmp_path, *lines, "mobile/a.b.png,0.10,12000")
     return tmp_path
 
 
@@ -114,8 +111,7 @@ def test_the_fingerprint_follows_sizes_and_pictures_and_not_their_place(hific, p
         file.write("kodim02,3,5\n")
     third = fingerprint(hific)
     assert len({first, second, third}) == 3
-    moved = hific.rename(hific.parent / "moved")
-    assert fingerprint(moved) == third
+    assert fingerprint(hific.rename(hific.parent / "moved")) == third
 
 
 def test_a_missing_csv_is_unavailable_and_says_what_belongs_in_it(tmp_path):
@@ -127,30 +123,22 @@ def test_a_missing_csv_is_unavailable_and_says_what_belongs_in_it(tmp_path):
         Folder(path=str(tmp_path))
 
 
-HEADER = "image,setting,num_bytes\n"
+HEADER, LINE = "image,setting,num_bytes\n", "^line 3 of .*sizes.csv"
+SIZES = "0", "-5", "12.5", "", "9" * 5000, "9" * 19, "000", "٣"
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        *(
-            (HEADER.replace(column, "other") + "a,1,2\n", f"sizes.csv .*'{column}'")
-            for column in ("image", "setting", "num_bytes")
-        ),
-        *(
-            (f"{HEADER}a,1,7\na,2,{size}\n", f"^line 3 of .*sizes.csv: num_bytes .*'{size}'")
-            for size in ("0", "-5", "12.5", "", "9" * 5000, "9" * 19, "000", "٣")
-        ),
-        (HEADER + "a,1,7\na,best,7\n", "^line 3 of .*sizes.csv: setting .*'best'"),
-        (HEADER + "a,1,7\na,nan,7\n", "^line 3 of .*sizes.csv: setting .*'nan'"),
-        (HEADER + "a,0_3,7\n", "setting .*'0_3'"),
-        (HEADER + "a,1,7\n,2,7\n", "^line 3 of .*sizes.csv .*image"),
-        (HEADER + "a.png,1,7\nb.png,1,7\na,1.0,8\n", r"^line 4 of .*csv repeats line 2$"),
-        ("# sizes\nname;setting;num_bytes\nkodim01;3;9\n", "'name, setting, num_bytes"),
-        (HEADER, r"sizes\.csv .*header"),
-        (HEADER + "\udcff\udcfe,1,2\n", r"sizes\.csv .*UTF-8"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("other,setting,num_bytes\na,1,2\n", "sizes.csv .*'image'"),
+    ("image,other,num_bytes\na,1,2\n", "sizes.csv .*'setting'"),
+    ("image,setting,other\na,1,2\n", "sizes.csv .*'num_bytes'"),
+    *((f"{HEADER}a,1,7\na,2,{size}\n", f"{LINE}: num_bytes .*'{size}'") for size in SIZES),
+    (HEADER + "a,1,7\na,best,7\n", f"{LINE}: setting .*'best'"),
+    (HEADER + "a,1,7\na,nan,7\n", f"{LINE}: setting .*'nan'"),
+    (HEADER + "a,0_3,7\n", "setting .*'0_3'"), (HEADER + "a,1,7\n,2,7\n", f"{LINE} .*image"),
+    (HEADER + "a.png,1,7\nb.png,1,7\na,1.0,8\n", r"^line 4 of .*csv repeats line 2$"),
+    ("# sizes\nname;setting;num_bytes\nkodim01;3;9\n", "'name, setting, num_bytes"),
+    (HEADER, r"sizes\.csv .*header"), (HEADER + "\udcff\udcfe,1,2\n", r"sizes\.csv .*UTF-8"),
+])  # fmt: skip
 def test_a_csv_that_cannot_be_is_refused_with_the_line(tmp_path, text, message):
     (tmp_path / "sizes.csv").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(BadOption, match=message):
@@ -158,13 +146,10 @@ def test_a_csv_that_cannot_be_is_refused_with_the_line(tmp_path, text, message):
 
 
 def test_an_image_without_a_line_is_refused_alone(hific):
-    codec = Folder(path=str(hific))
-    with pytest.raises(ImageRefused, match=r"sizes\.csv .*'b' at setting=3"):
-        codec.declared("b", HIGH)
-    with pytest.raises(ImageRefused, match="'kodim01' at setting=4"):
-        codec.declared("kodim01", Setting("setting", 4))
-    with pytest.raises(ImageRefused, match="'kodim01' at quality=3"):
-        codec.declared("kodim01", Setting("quality", 3))
+    for image, setting in (("b", "setting=3"), ("kodim01", "setting=4"), ("kodim01", "quality=3")):
+        name, _, value = setting.partition("=")
+        with pytest.raises(ImageRefused, match=rf"sizes\.csv .*'{image}' at {setting}"):
+            Folder(path=str(hific)).declared(image, Setting(name, float(value)))
 
 
 def one_pixel(depth, colour, samples, *extra):
@@ -189,8 +174,7 @@ def test_a_picture_that_would_not_be_the_reconstruction_is_refused(hific, conten
     picture.unlink()
     if contents is not None:
         picture.write_bytes(contents)
-    message = rf"kodim01\.png \(line 2 of .*sizes\.csv\) {reason}"
-    with pytest.raises(ImageRefused, match=message):
+    with pytest.raises(ImageRefused, match=rf"kodim01\.png \(line 2 of .*sizes\.csv\) {reason}"):
         Folder(path=str(hific)).declared("kodim01", HIGH)
 
 
