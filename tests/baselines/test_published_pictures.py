@@ -18,6 +18,7 @@ from benchmark.spec import load_codec, parse_codec
 from support.bench.command import bench
 
 IMAGES = ("kodim01", "kodim02")
+PICTURES = [(point, name) for point in (1, 2) for name in IMAGES]
 SOURCES = [f"{name}.png" for name in IMAGES]
 BPP = {"kodim01": 0.5, "kodim02": 0.3}
 
@@ -54,20 +55,17 @@ def afp(folder, photo):
 
 def compressai(folder, photo):
     """A folder for each quality, one csv for all, in a tar.gz, together with the originals."""
-    lines = []
-    for point in (1, 2):
-        for name in IMAGES:
-            save(folder / "made", f"q{point}/{name}.png", pixels(photo, name, point))
-            save(folder / "made", f"original/{name}.png", photo)
-            lines.append([name, point, point * BPP[name], 30 + point, 12.5])
+    for point, name in PICTURES:
+        save(folder / "made", f"q{point}/{name}.png", pixels(photo, name, point))
+        save(folder / "made", f"original/{name}.png", photo)
+    lines = [[name, point, point * BPP[name], 30 + point, 12.5] for point, name in PICTURES]
     table(folder / "made" / "results.csv", ["name", "quality", "bpp", "psnr", "ms-ssim"], *lines)
     return shutil.make_archive(str(folder / "zoo"), "gztar", folder / "made"), "bpp of results.csv"
 
 
 def rates_in_names(folder, photo):
-    for point in (1, 2):
-        for name in IMAGES:
-            save(folder / "pico", f"{name}_{point * BPP[name]}bpp.png", pixels(photo, name, point))
+    for point, name in PICTURES:
+        save(folder / "pico", f"{name}_{point * BPP[name]}bpp.png", pixels(photo, name, point))
     save(folder / "pico", "kodim01.png", photo)
     return folder / "pico", "bpp of names"
 
@@ -86,24 +84,22 @@ def diffeic(folder, photo):
 def streams_beside(folder, photo):
     """Lossless WebP, each with a bitstream."""
     size = photo.shape[0] * photo.shape[1]
-    for point, name_of_point in ((1, "low"), (2, "high")):
-        for name in IMAGES:
-            values = pixels(photo, name, point)
-            path = save(folder / "pair", f"{name_of_point}/{name}.webp", values, lossless=True)
-            path.with_suffix(".bin").write_bytes(bytes(round(point * BPP[name] * size / 8)))
+    for point, name in PICTURES:
+        place, values = f"{['low', 'high'][point - 1]}/{name}.webp", pixels(photo, name, point)
+        path = save(folder / "pair", place, values, lossless=True)
+        path.with_suffix(".bin").write_bytes(bytes(round(point * BPP[name] * size / 8)))
     return folder / "pair", "sizes of bitstreams"
 
 
 def three_datasets(folder, photo):
     """One csv for three datasets, each with its folders of points."""
     lines = []
-    size = photo.shape[0] * photo.shape[1] / 8
     for dataset, names in {"Kodak": IMAGES, "CLIC": ("a", "b"), "DIV2K": ("0801", "0802")}.items():
-        for point in (1, 2):
-            for name, source in zip(names, IMAGES, strict=True):
-                save(folder / "all", f"{dataset}/p{point}/{name}.png", pixels(photo, source, point))
-                num_bytes = round(point * BPP[source] * size)
-                lines.append([dataset, f"p{point}", f"{name}.png", num_bytes])
+        for point, source in PICTURES:
+            name = f"{names[IMAGES.index(source)]}.png"
+            save(folder / "all", f"{dataset}/p{point}/{name}", pixels(photo, source, point))
+            num_bytes = round(point * BPP[source] * photo.shape[0] * photo.shape[1] / 8)
+            lines.append([dataset, f"p{point}", name, num_bytes])
     table(folder / "all" / "all.csv", ["dataset", "model", "filename", "num_bytes"], *lines)
     return folder / "all", "num_bytes of all.csv"
 
@@ -116,12 +112,11 @@ def test_a_layout_is_understood_without_a_program(layout, tmp_path, photo):
     place, sizes_from = layout(tmp_path, photo)
     codec = load_codec(parse_codec(f"folder:path={place}:name=theirs"))
     assert [setting.value for setting in codec.sweep] == [1, 2]
-    for setting in codec.sweep:
-        for name in IMAGES:
-            declared = codec.declared(f"{name}.png", setting)
-            size = setting.value * BPP[name] * photo.shape[0] * photo.shape[1] / 8
-            assert declared.num_bytes == pytest.approx(size, abs=1)
-            assert np.array_equal(declared.decoded, pixels(photo, name, int(setting.value)))
+    for point, name in PICTURES:
+        declared = codec.declared(f"{name}.png", codec.sweep[point - 1])
+        size = point * BPP[name] * photo.shape[0] * photo.shape[1] / 8
+        assert declared.num_bytes == pytest.approx(size, abs=1)
+        assert np.array_equal(declared.decoded, pixels(photo, name, point))
     reported = codec.understood([*SOURCES, "kodim03.png"])
     assert reported.startswith("theirs: 2 points (")
     assert f"), 2 of 3 images, {sizes_from}" in reported
@@ -135,13 +130,12 @@ def test_an_archive_is_unpacked_once_and_its_fingerprint_is_of_its_content(tmp_p
     place, _ = afp(tmp_path, photo)
     first = Folder(path=str(place)).describe().fingerprint
     (cached,) = Path(os.environ["XDG_CACHE_HOME"]).glob("*/published/*")
-    time_before = cached.stat().st_mtime_ns
+    time_before, unpacked = cached.stat().st_mtime_ns, str(tmp_path / "made")
     assert Folder(path=str(place)).describe().fingerprint == first
     assert cached.stat().st_mtime_ns == time_before
-    unpacked = Folder(path=str(tmp_path / "made"))
-    assert unpacked.describe().fingerprint == first, "the same files, unpacked by hand"
+    assert Folder(path=unpacked).describe().fingerprint == first, "the same files, unpacked by hand"
     save(tmp_path / "made", "point_1/kodim01.png", photo)
-    assert Folder(path=str(tmp_path / "made")).describe().fingerprint != first
+    assert Folder(path=unpacked).describe().fingerprint != first
 
 
 def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
@@ -149,30 +143,30 @@ def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
     for name in IMAGES:
         save(photos, f"{name}.png", pixels(photo, name, 0))
     place, _ = afp(tmp_path, photo)
-    words = ("run", "--codecs", f"folder:path={place}:name=afp", "--dataset", photos)
-    words += ("--metrics", "psnr", "--results", tmp_path / "r")
+    words = ["run", "--codecs", f"folder:path={place}:name=afp", "--dataset", photos]
+    words += ["--metrics", "psnr", "--results", tmp_path / "r"]
     process = bench(*words, "--no-table", code=0)
-    first = process.stderr.splitlines()[1]
-    assert first == "afp: 2 points (point_1, point_2), 2 of 2 images, bpp of metrics.csv"
+    expected = "afp: 2 points (point_1, point_2), 2 of 2 images, bpp of metrics.csv"
+    assert process.stderr.splitlines()[1] == expected
 
     def here(name, point):
         return psnr(pixels(photo, name, 0), pixels(photo, name, point))
 
-    mean = np.mean([here(name, point) for name in IMAGES for point in (1, 2)])
+    mean = np.mean([here(name, point) for point, name in PICTURES])
     line = f"stated   afp: PSNR (dB) 31.500, measured {mean:.3f} (4 pictures, at most "
     assert line in process.stdout
     assert "the difference exceeds rounding" in process.stdout
     records = json.loads(bench(*words, "--json").stdout)["stated"]
-    for point, record in zip((1, 2), records, strict=True):
-        place = record["setting"], record["metric"], record["stated"], record["differs"]
-        assert place == (f"setting={point}", "psnr_db", 30 + point, True)
+    keys = "setting", "metric", "stated", "differs"
+    stated = [[record[key] for key in keys] for record in records]
+    assert stated == [[f"setting={point}", "psnr_db", 30 + point, True] for point in (1, 2)]
     first = np.mean([here(name, 1) for name in IMAGES])
     assert records[0]["measured"] == pytest.approx(first, abs=1e-9)
     for folder in (tmp_path / "made").iterdir():
         point = int(folder.name[-1])
         lines = [[n, BPP[n], f"{here(n, point):.3f}"] for n in IMAGES]
         table(folder / "metrics.csv", ["image", "rate_bpp", "psnr"], *lines)
-    words = (*words[:2], f"folder:path={tmp_path / 'made'}:name=mended", *words[3:])
+    words[2] = f"folder:path={tmp_path / 'made'}:name=mended"
     mended = bench(*words, "--no-table")
     assert mended.stdout.count("stated   mended: PSNR (dB)") == 1
     assert "another network" not in mended.stdout
@@ -180,7 +174,7 @@ def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
         lines = [[n, BPP[n], "-inf", here(n, int(folder.name[-1]))] for n in IMAGES]
         lines[0][3] = "NaN"
         table(folder / "metrics.csv", ["image", "rate_bpp", "ms_ssim", "psnr"], *lines)
-    words = ["psnr,ms_ssim" if word == "psnr" else word for word in words]
+    words[words.index("psnr")] = "psnr,ms_ssim"
     stated = json.loads(bench(*words, "--json").stdout)["stated"]
     assert [record["not_compared"] for record in stated] == [2, 1, 2, 1]
 
@@ -219,10 +213,9 @@ def test_pictures_without_sizes_two_of_one_image_and_no_archive_are_one_sentence
 
 def one_csv_for_each_point(folder, photo):
     """Folders of points, next to csv files with their names."""
-    for point in (1, 2):
-        for name in IMAGES:
-            save(folder / "stem", f"q{point}/{name}.png", pixels(photo, name, point))
-        lines = [[name, point * BPP[name]] for name in IMAGES]
+    for point, name in PICTURES:
+        save(folder / "stem", f"q{point}/{name}.png", pixels(photo, name, point))
+        lines = [[image, point * BPP[image]] for image in IMAGES]
         table(folder / "stem" / f"q{point}.csv", ["image", "bpp"], *lines)
     return folder / "stem", ""
 
@@ -286,9 +279,8 @@ def test_without_a_picture_or_a_row_no_other_value_changes(layout, tmp_path, pho
     *((["num_bytes"], [cell], None) for cell in ("12.5", "inf", "99999", "-1", "\u0663")),
 ])  # fmt: skip
 def test_sizes_of_a_line_agree_to_rounding_and_are_possible(tmp_path, columns, cells, num_bytes):
-    picture = np.zeros((32, 32, 3), np.uint8)  # .98 bpp are 125.44 bytes
-    save(tmp_path, "low/a.png", picture)
-    save(tmp_path, "high/a.png", picture)
+    for point in ("low", "high"):  # .98 bpp are 125.44 bytes
+        save(tmp_path, f"{point}/a.png", np.zeros((32, 32, 3), np.uint8))
     lines = ["a", "low", *cells], ["a", "high", *cells]
     table(tmp_path / "m.csv", ["image", "point", *columns], *lines)
     if num_bytes is None:
@@ -341,16 +333,16 @@ def test_a_damaged_picture_fails_alone_and_names_that_match_nothing_are_shown(tm
     place, _ = diffeic(tmp_path, photo)
     table(place / "1_1_1" / "log.csv", ["image", "bpp"], ["kodim01", 0.5], ["kodim02", 0.25])
     (place / "1_1_1" / "kodim01_rec.png").write_bytes(b"")
-    codecs = [Folder(path=str(folder)) for folder in (beside, place)]
-    reasons = r"low/kodim01\.webp .*WebP", r"1_1_1/kodim01_rec\.png .*PNG"
-    for codec, reason in zip(codecs, reasons, strict=True):
+    reasons = {beside: r"low/kodim01\.webp .*WebP", place: r"1_1_1/kodim01_rec\.png .*PNG"}
+    for folder, reason in reasons.items():
+        codec = Folder(path=str(folder))
         with pytest.raises(ImageRefused, match=reason):
             codec.declared("kodim01.png", codec.sweep[0])
         assert codec.declared("kodim02.png", codec.sweep[0]).num_bytes > 0
     with pytest.raises(BadOption, match=r"kodim01, kodim02, .*beach\.png"):
         codec.require_distinct(["beach.png"])
-    table(place / "1_1_1" / "log.csv", ["image", "bpp"], ["k01", 0.5])
-    table(place / "1_2_32" / "log.csv", ["image", "bpp"], ["k01", 0.5])
+    for point in ("1_1_1", "1_2_32"):
+        table(place / point / "log.csv", ["image", "bpp"], ["k01", 0.5])
     with pytest.raises(BadOption, match=r"line 2 of .*log\.csv .*'k01', .*kodim01_rec\.png"):
         Folder(path=str(place))
     save(tmp_path / "lossy", "q1/kodim01.JPG", photo)

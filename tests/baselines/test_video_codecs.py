@@ -34,21 +34,17 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "x264": Case(X264(), 3),
-    "x264:8": Case(X264(depth=8), 3),
-    "x264:420": Case(X264(subsampling=420), 3),
-    "x265": Case(X265(), 3),
-    "x265:10": Case(X265(depth=10), 3),
-    "x265:420": Case(X265(subsampling=420), 3),
+    "x264": Case(X264(), 3), "x264:8": Case(X264(depth=8), 3),
+    "x264:420": Case(X264(subsampling=420), 3), "x265": Case(X265(), 3),
+    "x265:10": Case(X265(depth=10), 3), "x265:420": Case(X265(subsampling=420), 3),
     "x265:420:10": Case(X265(subsampling=420, depth=10), 3),
     "vvenc": Case(VVenC(preset="faster"), 1),
-}
+}  # fmt: skip
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(params=CASES)
 def case(request):
-    result: Case = request.param
-    return result
+    return CASES[request.param]
 
 
 @pytest.fixture
@@ -63,17 +59,10 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
     words = [find_ffmpeg("a test"), *source, *trace]
     options = {"timeout_seconds": 60, "include_stderr": True}
     reported = run_program(words, stdin=data[case.header :], **options).decode()
-    lines = re.findall(r"\[trace_headers @ \w+\] (.*)", reported)
-    packet = next(index for index, line in enumerate(lines) if line.startswith("Packet: "))
-    units: Counter[str] = Counter()
-    fields: dict[str, int] = {}
-    for line in lines[packet + 1 :]:
-        field = re.fullmatch(r"\d+ +(\S+) .*= (-?\d+)", line)
-        if field:
-            fields[field[1]] = int(field[2])
-        else:
-            units[line] += 1
-    return units, fields
+    lines = re.findall(r"\[trace_headers @ \w+\] (.*)", reported.partition("Packet: ")[2])
+    fields = [re.fullmatch(r"\d+ +(\S+) .*= (-?\d+)", line) for line in lines]
+    units = Counter(line for line, field in zip(lines, fields, strict=True) if not field)
+    return units, {field[1]: int(field[2]) for field in fields if field}
 
 
 @pytest.mark.parametrize("qp", [47, 22])
@@ -109,15 +98,12 @@ HASHES = {
 }
 
 
-@pytest.mark.parametrize(
-    "codec",
-    [X265(), X265(depth=10), VVenC(preset="faster"), VVenC(preset="fast")],
-    ids=["x265", "x265:10", "vvenc:faster", "vvenc:fast"],
-)
+@pytest.mark.parametrize("codec", [
+    X265(), X265(depth=10), VVenC(preset="faster"), VVenC(preset="fast"),
+], ids=["x265", "x265:10", "vvenc:faster", "vvenc:fast"])  # fmt: skip
 def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, photo, monkeypatch):
     """The encoder writes an MD5 of its reconstruction, which the decoder checks."""
-    options = (*codec._options[:-2], *HASHES[codec.stream])
-    monkeypatch.setattr(codec, "_options", options)
+    monkeypatch.setattr(codec, "_options", (*codec._options[:-2], *HASHES[codec.stream]))
     data = codec.encode(photo, Setting("qp", 32))[3 if codec.stream == "hevc" else 1 :]
     verify = ["-hide_banner", "-nostdin", "-loglevel", "debug", "-err_detect", "crccheck"]
     words = [find_ffmpeg("a test"), *verify, "-f", codec.stream, "-i", "pipe:0", "-f", "null", "-"]
@@ -127,7 +113,7 @@ def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, photo, monkeypatch
     assert all("correct" in verdict and "mismatch" not in verdict for verdict in verdicts)
 
 
-@pytest.mark.parametrize("size", [(15, 16), (16, 15), (16, 17), (1, 40), (3, 2), (33, 18)])
+@pytest.mark.parametrize("size", [(1, 40), (3, 2), (16, 17), (33, 18)])
 def test_the_byte_in_front_holds_the_rows_and_columns_added(case, size, coffee):
     height, width = size
     source = np.ascontiguousarray(coffee[200 : 200 + height, 200 : 200 + width])
@@ -232,7 +218,6 @@ def test_odd_sides_keep_their_last_row_and_column_in_420(coffee, size):
     source = np.ascontiguousarray(coffee[100 : 100 + size[0], 200 : 200 + size[1]])
     codec = AVIF(subsampling=420, speed=6)
     decoded = codec.decode(codec.encode(source, Setting("crf", 5)))
-    assert decoded.shape == source.shape
     last = np.s_[-1], np.s_[:, -1]
     assert all(psnr(source[edge], decoded[edge]) > psnr(source, decoded) - 8 for edge in last)
 
