@@ -45,7 +45,6 @@ UNTRAINED = (
 )
 
 STREAMS: dict[str, bytes] = {}
-SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
 
 
 class Pair(NamedTuple):
@@ -67,8 +66,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     write_checkpoint(folder / "ours.safetensors")
     for name in METHODS:
-        levels = ("",) if name == "ivr" else ("-1", "-2")
-        for seed, level in enumerate(levels):
+        for seed, level in enumerate([""] if name == "ivr" else ["-1", "-2"]):
             write_tiny(folder / f"{name}{level}.safetensors", name, seed=seed)
     for name in DRAWING:
         write_drawing(folder / f"{name}-elic.safetensors", name, "elic", weights=folder)
@@ -76,12 +74,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=SPECS)
-def pair(
-    request: pytest.FixtureRequest,
-    own_environment: None,
-    tiny_weights: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Pair:
+def pair(request, own_environment, tiny_weights, monkeypatch) -> Pair:
     if request.param in ("ours", *METHODS, *DRAWING):
         monkeypatch.setenv("BENCH_WEIGHTS", str(tiny_weights))
     try:
@@ -94,16 +87,15 @@ def pair(
 
 @pytest.fixture
 def photo(request: pytest.FixtureRequest, photo: Pixels) -> Pixels:
-    """A photograph of odd sides, small for an encoder that searches."""
-    searches = "effort" in request.node.callspec.params["pair"]
-    return photo[:49, :61].copy() if searches else photo
+    """A photograph of odd sides, small for networks."""
+    untrained = request.node.callspec.params["pair"] in UNTRAINED
+    return photo[:49, :61].copy() if untrained else photo
 
 
 @pytest.fixture
 def stream(pair: Pair, photo: Pixels, request: pytest.FixtureRequest) -> bytes:
     """The stream of `photo`, which cannot be written, at the middle setting; each coded once."""
-    spec = request.node.callspec.params["pair"]
-    if spec not in STREAMS:
+    if (spec := request.node.callspec.params["pair"]) not in STREAMS:
         locked = photo.copy()
         locked.setflags(write=False)
         STREAMS[spec] = pair.encoder.encode(locked, middle(pair.encoder))
@@ -132,7 +124,7 @@ def test_a_description_is_complete(pair: Pair, request: pytest.FixtureRequest):
     codec = pair.encoder
     info = codec.describe()
     assert request.node.callspec.params["pair"].partition(":")[0] == codec.name
-    assert all((info.version, info.command, info.licence, info.timed))
+    assert all((info.version, info.licence, info.timed))
     licences = info.licence.split(" AND ")
     assert len({*licences}) == len(licences)
     assert f"{{{codec.sweep[0].name}}}" in info.command
@@ -155,9 +147,8 @@ for text in {UNTRAINED!r}:
 print({{"torch", "compressai", "safetensors"}} & set(sys.modules))
 """
     result = ran(sys.executable, "-c", program, BENCH_WEIGHTS=tiny_weights, PYTHONPATH=ROOT)
-    *caveats, imported = result.stdout.splitlines()
-    assert imported == "set()", result.stderr
-    assert caveats[:2] == ["untrained"] * 2
+    first, second, *_, imported = result.stdout.splitlines()
+    assert (first, second, imported) == ("untrained", "untrained", "set()"), result.stderr
 
 
 def test_a_sweep_is_made_of_distinct_settings_of_one_name(pair: Pair):
@@ -194,7 +185,7 @@ def test_a_codec_takes_the_settings_that_it_declares_and_no_others(pair: Pair, p
             pair.encoder.encode(small, setting)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)], ids=lambda size: "{}x{}".format(*size))
 def test_tiny_images_come_back_in_their_size(pair: Pair, size: tuple[int, int]):
     decoded = pair.decoder.decode(pair.encoder.encode(noise(*size), middle(pair.encoder)))
     assert decoded.shape == (*size, 3)
@@ -235,18 +226,18 @@ def test_colours_keep_their_place_and_range(pair: Pair):
 
 
 def test_a_grey_image_comes_back(pair: Pair, photo: Pixels):
-    source = photo[:, :, 1:2].repeat(3, axis=2)
+    source = photo[:49, :61, 1:2].repeat(3, axis=2)
     data = pair.encoder.encode(source, middle(pair.encoder))
-    assert isinstance(data, bytes)
     assert pair.decoder.decode(data).shape == source.shape
 
 
 def test_the_same_pixels_give_the_same_bytes_whatever_came_before_and_are_never_written(
     pair: Pair, photo: Pixels, stream: bytes
 ):
-    pair.encoder.encode(noise(17, 33), pair.encoder.sweep[0])
+    pair.encoder.encode(noise(7, 9), pair.encoder.sweep[0])
     writable = photo.copy()
     assert pair.encoder.encode(writable, middle(pair.encoder)) == stream
+    assert isinstance(stream, bytes)
     assert np.array_equal(writable, photo)
 
 
@@ -258,7 +249,7 @@ def test_two_instances_decode_a_stream_to_the_same_pixels(pair: Pair, photo: Pix
 
 
 def test_a_view_codes_like_its_copy(pair: Pair, photo: Pixels):
-    view = photo[::-2, 5:100:3]
+    view = photo[40::-2, 5:50:3]
     setting = middle(pair.encoder)
     assert pair.encoder.encode(view, setting) == pair.encoder.encode(view.copy(), setting)
 
@@ -270,16 +261,14 @@ def test_a_view_codes_like_its_copy(pair: Pair, photo: Pixels):
 def test_bytes_that_are_no_stream_are_refused(
     pair: Pair, stream: bytes, damage: Callable[[bytes], bytes]
 ):
-    damaged = damage(stream)
     with pytest.raises(Exception):  # noqa: B017, PT011 - any exception makes a failed row
-        pair.decoder.decode(damaged)
+        pair.decoder.decode(damage(stream))
 
 
 def test_a_stream_of_a_black_image_holds_no_text(pair: Pair):
     """Nearly all of it is header, and neither black nor the finest quantisers read as letters."""
     data = pair.encoder.encode(np.zeros((40, 56, 3), np.uint8), pair.encoder.sweep[-1])
     runs = re.findall(rb"[A-Za-z0-9 .,:;=/_-]{18,}", data)
-    in_rising_order = [list(run) == sorted(run) for run in runs]  # JPEG's Huffman tables
-    assert all(in_rising_order)
+    assert all(list(run) == sorted(run) for run in runs)  # JPEG's Huffman tables
     for word in b"Exif ICC http x264 x265 Lavc Lavf omment Created".split():
         assert word not in data
