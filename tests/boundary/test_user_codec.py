@@ -98,9 +98,7 @@ CASES = {  # what the file holds, the spec, and words in the sentence
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_a_mistake_in_a_codec_file_is_one_sentence_before_anything_runs(
-    case, tmp_path, monkeypatch
-):
+def test_a_mistake_in_a_codec_file_is_one_sentence_before_a_run(case, tmp_path, monkeypatch):
     source, spec, *words = case
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(HEAD + source)
@@ -113,9 +111,7 @@ def test_a_mistake_in_a_codec_file_is_one_sentence_before_anything_runs(
 
 
 @pytest.mark.parametrize("path", ["{}/mine.py", "link/mine.py", "{}/link/../{name}/mine.py"])
-def test_every_path_to_a_codec_file_in_the_current_folder_names_one_system(
-    path, tmp_path, monkeypatch
-):
+def test_every_path_to_a_codec_file_in_the_folder_names_one_system(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").touch()
     (tmp_path / "link").symlink_to(tmp_path)
@@ -166,9 +162,7 @@ def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):
     )
 
 
-def test_files_that_a_codec_lists_are_part_of_its_fingerprint_and_its_attributes_of_its_facts(
-    tmp_path,
-):
+def test_files_of_a_codec_are_in_its_fingerprint_and_its_attributes_in_its_facts(tmp_path):
     path, weights = tmp_path / "mine.py", tmp_path / "weights.pth"
     class_head = f"class Least:\n    files = ({str(weights)!r},)\n"
     path.write_text(HEAD + MINIMAL.replace("class Least:\n", class_head))

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -231,9 +230,7 @@ def test_a_grey_image_comes_back(pair: Pair, photo: Pixels):
     assert pair.decoder.decode(data).shape == source.shape
 
 
-def test_the_same_pixels_give_the_same_bytes_whatever_came_before_and_are_never_written(
-    pair: Pair, photo: Pixels, stream: bytes
-):
+def test_the_same_pixels_give_the_same_bytes_and_are_never_written(pair, photo, stream):
     pair.encoder.encode(noise(7, 9), pair.encoder.sweep[0])
     writable = photo.copy()
     assert pair.encoder.encode(writable, middle(pair.encoder)) == stream
@@ -258,9 +255,7 @@ def test_a_view_codes_like_its_copy(pair: Pair, photo: Pixels):
     lambda data: data[: len(data) // 2], lambda data: b"", lambda data: bytes(200),
     lambda data: np.random.default_rng(3).bytes(1000),
 ], ids=["half", "nothing", "zeros", "garbage"])  # fmt: skip
-def test_bytes_that_are_no_stream_are_refused(
-    pair: Pair, stream: bytes, damage: Callable[[bytes], bytes]
-):
+def test_bytes_that_are_no_stream_are_refused(pair, stream, damage):
     with pytest.raises(Exception):  # noqa: B017, PT011 - any exception makes a failed row
         pair.decoder.decode(damage(stream))
 

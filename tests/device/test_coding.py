@@ -12,7 +12,7 @@ import benchmark
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
-from benchmark.spec import load_codec, parse_codec, resolve
+from benchmark.spec import load_codec, parse_codec
 from benchmark.system import settings
 from support.networks import stand_in_gpu
 from support.networks.tiny_architecture import write_tiny
@@ -47,10 +47,6 @@ def weights(tmp_path_factory):
     return folder
 
 
-def path_of(weights, method):
-    return weights / ("ours.safetensors" if method == "crdr" else f"{method}-1.safetensors")
-
-
 def controls_of(codec, method):
     if method == "crdr":
         from baselines.neural.crdr.model import HeaderControls
@@ -67,8 +63,9 @@ def unexpected_waits(waits):
 
 @pytest.mark.parametrize("method", quick(METHODS, "charm", "ivr"))
 def test_a_stream_of_either_device_has_the_same_latents_on_both(gpu, weights, method):
-    cpu_codec = PictureCodec(load_checkpoint(path_of(weights, method)))
-    gpu_codec = PictureCodec(load_checkpoint(path_of(weights, method)), "cuda")
+    path = weights / ("ours.safetensors" if method == "crdr" else f"{method}-1.safetensors")
+    cpu_codec = PictureCodec(load_checkpoint(path))
+    gpu_codec = PictureCodec(load_checkpoint(path), "cuda")
     gpu.waits.clear()
     controls = controls_of(cpu_codec, method)
     data, gpu_stream = cpu_codec.encode(PIXELS, controls), gpu_codec.encode(PIXELS, controls)
@@ -102,9 +99,8 @@ def test_maps_and_tiles_of_ours_are_those_of_the_processor(gpu, weights, monkeyp
     monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
     gpu_codec = load_codec(parse_codec("ours:beta=0"))
     grey = noise(16, 16)
-    data = gpu_codec.make_tiled().encode(
-        noise(70, 300), Setting("q", 1.5), q_map=grey, beta_map=grey
-    )
+    tiled_codec = gpu_codec.make_tiled()
+    data = tiled_codec.encode(noise(70, 300), Setting("q", 1.5), q_map=grey, beta_map=grey)
     decoded = gpu_codec.decode(data, beta=1.28).astype(int)
     monkeypatch.setenv("BENCH_DEVICE", "cpu")
     cpu_codec = load_codec(parse_codec("ours:beta=0"))
@@ -112,9 +108,7 @@ def test_maps_and_tiles_of_ours_are_those_of_the_processor(gpu, weights, monkeyp
 
 
 @pytest.mark.parametrize("spec", quick(["dirac:steps=2", "hfd:steps=2"], "dirac:steps=2"))
-def test_a_decoder_that_draws_gives_nearly_the_picture_of_the_processor(
-    gpu, weights, monkeypatch, spec
-):
+def test_a_decoder_that_draws_gives_nearly_the_same_picture(gpu, weights, monkeypatch, spec):
     monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
     gpu_codec = load_codec(parse_codec(spec))
     data = gpu_codec.encode(PIXELS, gpu_codec.sweep[0])
@@ -125,7 +119,7 @@ def test_a_decoder_that_draws_gives_nearly_the_picture_of_the_processor(
 
 
 def test_compressais_networks_code_on_a_gpu_what_they_decode_there(gpu):
-    (gpu_codec,) = (load_codec(spec) for spec in resolve(parse_codec(HYPERPRIOR)))
+    gpu_codec = load_codec(parse_codec(HYPERPRIOR))
     assert gpu_codec.describe().device == "cuda"
     setting = gpu_codec.sweep[0]
     data = gpu_codec.encode(PIXELS, setting)
@@ -140,9 +134,7 @@ def test_compressais_networks_code_on_a_gpu_what_they_decode_there(gpu):
 
 
 @pytest.mark.parametrize("spec", ["ours:beta=0", "dirac:steps=2", HYPERPRIOR])
-def test_a_codec_names_the_card_that_was_chosen_and_its_rows_do_not(
-    gpu, weights, monkeypatch, spec
-):
+def test_a_codec_names_the_chosen_card_and_its_rows_do_not(gpu, weights, monkeypatch, spec):
     """Whatever names "cuda" alone would be on torch's current card, which is another."""
     monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
     monkeypatch.setattr(settings, "GPU_MARKS", ("/",))

@@ -1,15 +1,13 @@
 """Metrics and feature spaces on a GPU give the processor's values, to 1e-5 of them."""
 
-import hashlib
-
 import numpy as np
 import pytest
 
-from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics import deep_features as module
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.system.backbone import VGG16
+from benchmark.system.digest import file_sha256
 from conftest import SHARED
 from support.networks.inception_files import inception_case, inception_folder, pytorch_fid
 from support.networks.tiny_checkpoint import noise
@@ -38,14 +36,11 @@ def use_weights(name, request, monkeypatch):
         inception_case(request, monkeypatch)
     elif name in VGG_METRICS:
         folder = request.getfixturevalue("vgg").folder
-        digests = [
-            hashlib.sha256((folder / file).read_bytes()).hexdigest()
-            for file in (NETWORK_FILE, IMPORTANCES_FILE)
-        ]
-        monkeypatch.setattr(module, "NETWORK", module.NETWORK._replace(sha256=digests[0]))
-        monkeypatch.setattr(module, "SHA256", digests[1])
-        network = VGG16._replace(sha256=digests[0], digest_kind="file")
-        monkeypatch.setattr(module.LPIPSVGG, "backbone", network)
+        network, importances = (file_sha256(folder / f) for f in (NETWORK_FILE, IMPORTANCES_FILE))
+        monkeypatch.setattr(module, "NETWORK", module.NETWORK._replace(sha256=network))
+        monkeypatch.setattr(module, "SHA256", importances)
+        backbone = VGG16._replace(sha256=network, digest_kind="file")
+        monkeypatch.setattr(module.LPIPSVGG, "backbone", backbone)
         monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     else:
         monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
@@ -59,12 +54,10 @@ def on_both_devices(kind, use):
         pytest.skip(str(missing))
 
 
-@pytest.mark.parametrize(
-    "name",
-    quick(
-        [name for name in METRICS if name not in CPU_METRICS], "lpips", "dists", "ms_ssim", "ssim"
-    ),
-)
+GPU_METRICS = [name for name in METRICS if name not in CPU_METRICS]
+
+
+@pytest.mark.parametrize("name", quick(GPU_METRICS, "lpips", "dists", "ms_ssim", "ssim"))
 def test_a_metric_has_the_value_of_the_processor(gpu, name, request, monkeypatch):
     use_weights(name, request, monkeypatch)
     sides = (67, 72) if name in VGG_METRICS else (192, 200)
@@ -85,9 +78,11 @@ def test_a_metric_has_the_value_of_the_processor(gpu, name, request, monkeypatch
 def test_a_metric_of_the_processor_takes_the_device_and_leaves_it(gpu, name, monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
     reference, decoded = noise(192, 200), noise(192, 200, seed=8)
-    cpu_value, gpu_value = on_both_devices(
-        metric_class(name), lambda metric: metric.compare(metric.prepare(reference), decoded)
-    )
+
+    def value(metric):
+        return metric.compare(metric.prepare(reference), decoded)
+
+    cpu_value, gpu_value = on_both_devices(metric_class(name), value)
     assert gpu_value == cpu_value
     assert not gpu.waits
 
@@ -95,11 +90,8 @@ def test_a_metric_of_the_processor_takes_the_device_and_leaves_it(gpu, name, mon
 @pytest.mark.parametrize("name", quick(FEATURE_SPACES, "alex256", "squeeze256"))
 def test_features_are_those_of_the_processor(gpu, name, request, monkeypatch):
     use_weights(name, request, monkeypatch)
-    pixels: Pixels = noise(256, 300)
-    cpu_features, gpu_features = on_both_devices(
-        metric_class(name), lambda space: space.features(pixels)
-    )
+    pixels, kind = noise(256, 300), metric_class(name)
+    cpu_features, gpu_features = on_both_devices(kind, lambda space: space.features(pixels))
     assert gpu_features.dtype == np.float32
-    np.testing.assert_allclose(
-        gpu_features, cpu_features, rtol=0, atol=TOLERANCE * np.abs(cpu_features).max()
-    )
+    tolerance = TOLERANCE * np.abs(cpu_features).max()
+    np.testing.assert_allclose(gpu_features, cpu_features, rtol=0, atol=tolerance)

@@ -61,9 +61,7 @@ def test_files_written_together_are_all_there_or_left_as_they_were(tmp_path, mon
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["1", "2"]
 
 
-def test_a_folder_that_cannot_be_synchronised_is_passed_over_and_a_file_is_not(
-    tmp_path, monkeypatch
-):
+def test_a_folder_that_cannot_be_synchronised_is_passed_over(tmp_path, monkeypatch):
     """Some file systems have no fsync of folders."""
     synchronises = os.fsync
 

@@ -49,9 +49,7 @@ def test_a_value_in_the_memory_that_cannot_be_read_is_computed(tmp_path, monkeyp
     assert cached_value(path, "look", lambda: 3) == 2
 
 
-def test_names_that_are_no_text_and_a_memory_that_cannot_be_written_do_no_harm(
-    tmp_path, monkeypatch
-):
+def test_names_that_are_no_text_and_a_memory_out_of_reach_do_no_harm(tmp_path, monkeypatch):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n.png"))
     path.write_bytes(b"abc")
     expected = hashlib.sha256(b"abc").hexdigest()

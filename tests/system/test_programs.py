@@ -112,9 +112,7 @@ def test_a_program_is_found_by_name_and_by_path_and_a_package_without_importing_
         find_program("no-such-program", "install it")
 
 
-def test_the_users_folder_and_its_bin_are_searched_instead_of_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_users_folder_and_its_bin_are_searched_instead_of_the_path(tmp_path, monkeypatch):
     monkeypatch.delenv("MINE_DIR", raising=False)
     assert program_folders("MINE_DIR") == []
     (tmp_path / "bin").mkdir()

@@ -104,24 +104,22 @@ def devices_on(device):
     return settings.chosen_device(), settings.worker_environment()
 
 
-@pytest.mark.parametrize(
-    ("visible", "card"), [(None, "1"), ("GPU-a, GPU-b", "GPU-b"), ("3,0", "0")]
-)
-@pytest.mark.parametrize(("device", "expected"), [("cuda:1", "cpu"), (None, "cuda:1")])
-def test_a_card_is_one_of_the_visible_and_all_that_a_worker_sees(
-    visible, card, device, expected, two_cards, monkeypatch
-):
+SECOND_CARDS = {None: "1", "GPU-a, GPU-b": "GPU-b", "3,0": "0"}  # by CUDA_VISIBLE_DEVICES
+
+
+@pytest.mark.parametrize("visible", SECOND_CARDS)
+@pytest.mark.parametrize(("device", "variable"), [("cuda:1", "cpu"), (None, "cuda:1")])
+def test_a_card_is_all_that_a_worker_sees(visible, device, variable, two_cards, monkeypatch):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setenv("BENCH_DEVICE", expected)
+    monkeypatch.setenv("BENCH_DEVICE", variable)
     process_device, worker_device = devices_on(device)
     assert process_device == "cuda:1"
-    assert (worker_device["BENCH_DEVICE"], worker_device["CUDA_VISIBLE_DEVICES"]) == ("cuda", card)
+    expected = {"BENCH_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": SECOND_CARDS[visible]}
+    assert expected.items() <= worker_device.items()
 
 
-def test_a_card_that_is_not_there_is_refused_and_without_one_workers_see_what_this_process_sees(
-    two_cards, monkeypatch
-):
+def test_an_absent_card_is_refused_and_without_one_workers_see_all(two_cards, monkeypatch):
     cards = r"cuda:0 \(H100\), cuda:1 \(H200\)"
     message = f"cuda:2: torch only finds {cards} on this machine; leave the option out$"
     with pytest.raises(Unavailable, match=f"^--device {message}"):

@@ -23,10 +23,9 @@ def test_what_is_packed_is_unpacked(quality, width, height, strings):
 
 
 def test_a_photograph_pays_eight_bytes_of_header_and_one_more_for_each_longer_length():
-    strings = (bytes(20000), bytes(127))
     lengths = 3 + 1  # 20000 needs 15 bits, 127 needs 7
-    size = 1 + 2 + 2 + lengths + 20000 + 127
-    assert len(pack(ZooStream(8, 768, 512, strings))) == size
+    stream = ZooStream(8, 768, 512, (bytes(20000), bytes(127)))
+    assert len(pack(stream)) == 1 + 2 + 2 + lengths + 20000 + 127
 
 
 def test_truncation_and_additional_bytes_are_detected():
