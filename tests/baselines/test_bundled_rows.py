@@ -72,8 +72,8 @@ def test_all_checkpoints_together_are_small():
     ("dataset", "images", "betas"), [("kodak", 24, BETAS), ("sample", 4, (BETAS[0], BETAS[-1]))]
 )
 def test_there_are_rows_of_exactly_this_checkpoint_at_every_rate_and_beta(dataset, images, betas):
-    columns = ("variant", "setting_value", "image")
-    result = {tuple(row[name] for name in columns) for row in shipped(dataset, "ours")}
+    rows = shipped(dataset, "ours")
+    result = {(row["variant"], row["setting_value"], row["image"]) for row in rows}
     settings = {(variant, q) for variant, q, _ in result}
     assert settings >= {(beta, q / 2) for beta in betas for q in range(9)}
     assert settings >= {(f"{beta}{SIZE}", q) for beta in betas for q in range(5)}
@@ -82,12 +82,9 @@ def test_there_are_rows_of_exactly_this_checkpoint_at_every_rate_and_beta(datase
 
 
 def test_beta_changes_no_bit_and_each_step_of_the_dial_has_a_tenth_of_the_gain():
-    num_bytes = defaultdict(set)
-    for row in shipped("kodak", "ours"):
-        if row["variant"] in BETAS:
-            num_bytes[row["setting_value"], row["image"]].add(row["num_bytes"])
-    assert len(num_bytes) == 9 * 24
-    assert all(len(sizes) == 1 for sizes in num_bytes.values())
+    rows = [row for row in shipped("kodak", "ours") if row["variant"] in BETAS]
+    sizes = {(row["setting_value"], row["image"], row["num_bytes"]) for row in rows}
+    assert len(sizes) == len({(q, image) for q, image, _ in sizes}) == 9 * 24
     for q in range(5):  # at most half a decibel, which a judge that it never met sees
         plain, real = (means_on_kodak("ours", beta)[q] for beta in (BETAS[0], BETAS[-1]))
         assert 0 < plain["psnr_db"] - real["psnr_db"] <= 0.5
@@ -98,15 +95,10 @@ def test_beta_changes_no_bit_and_each_step_of_the_dial_has_a_tenth_of_the_gain()
     assert min(steps) >= 0.1
 
 
-@pytest.mark.parametrize(
-    ("codec", "variant", "size", "max_percent"),
-    [
-        ("jpeg", "optimize=1", "", -55),
-        ("webp", "", "", 0),
-        ("jpeg2000", "", "", 0),
-        ("compressai", HYPERPRIOR, SIZE, 0),  # four networks of the same budget
-    ],
-)
+@pytest.mark.parametrize(("codec", "variant", "size", "max_percent"), [
+    ("jpeg", "optimize=1", "", -55), ("webp", "", "", 0), ("jpeg2000", "", "", 0),
+    ("compressai", HYPERPRIOR, SIZE, 0),  # four networks of the same budget
+])  # fmt: skip
 def test_one_network_needs_fewer_bits_at_equal_psnr(codec, variant, size, max_percent):
     anchor, ours = psnr_curve(codec, variant), psnr_curve("ours", f"{BETAS[0]}{size}")
     assert min(len(anchor.bpp), len(ours.bpp)) >= 4
@@ -155,7 +147,5 @@ def test_typical_seconds_are_those_of_one_session_of_cells_alone_on_one_machine(
     cell = ("codec", "variant", "setting_name", "setting_value")
     for codec, variant, name, value, measured in session.group_by(cell).agg(seconds.mean()).rows():
         typical = facts_of(CodecSpec.parse(codec, variant)).typical
-        (declared, *_) = (
-            timing.seconds for timing in typical if (timing.device, timing.setting) == ("cpu", name)
-        )
+        declared = next(t.seconds for t in typical if (t.device, t.setting) == ("cpu", name))
         np.testing.assert_allclose(interpolate(declared, value), measured, 0, 0.2 * measured)

@@ -14,11 +14,9 @@ from baselines.formats.ycbcr import Planes, double, halve, rgb_to_ycbcr, ycbcr_t
 from benchmark.codec import Setting, max_stream_bytes
 from benchmark.errors import ImageRefused
 from benchmark.spec import load_codec, parse_codec
-from conftest import SHARED
 from support.files.image_files import png
 from support.psnr import psnr
 
-KODAK = SHARED / "data" / "kodak"
 RED, BLUE = Fraction(2126, 10000), Fraction(722, 10000)
 GREEN = 1 - RED - BLUE
 FLOAT32 = 1e-3  # Pillow resamples 0..255 in single precision
@@ -67,17 +65,6 @@ def test_ten_bits_lose_no_colour_and_may_be_floats():
     codes = np.random.default_rng(3).integers(0, 256, (3, 8, 8), np.uint8)
     fourfold = Planes(*(plane.astype(np.uint16) * 4 / 4 for plane in codes))
     assert np.array_equal(ycbcr_to_rgb(fourfold, 8), ycbcr_to_rgb(Planes(*codes), 8))
-
-
-@pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
-def test_the_colour_round_trip_of_kodak_loses_what_rounding_does():
-    """Truncating in both directions would give about 44 dB in 4:4:4 at 8 bits, not 53."""
-    with Image.open(KODAK / "kodim13.png") as image:
-        photo = np.asarray(image.convert("RGB"))
-    kept_db = psnr(photo, ycbcr_to_rgb(rgb_to_ycbcr(photo, 8), 8))
-    assert kept_db == pytest.approx(53.17, abs=0.01)
-    halved = ycbcr_to_rgb(rgb_to_ycbcr(photo, 10, 420), 10)
-    assert psnr(photo, halved) > 44.66  # what a box and a cubic filter reach
 
 
 def pillow_resize(plane, size, box):

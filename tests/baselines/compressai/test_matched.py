@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import is_autocast_enabled
 
 from baselines.compressai import codec as compressai_codec
 from baselines.compressai.codec import find_matched, unpack
@@ -64,11 +65,9 @@ def test_stored_tables_belong_to_their_parameters_and_quantiles_to_all_but_a_bil
     codec = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state)
     prior = codec.entropy_bottleneck
     logits = prior._logits_cumulative(prior.quantiles, stop_gradient=True)[:, 0]
-    outermost = np.log(2e9 - 1)
-    for column, expected in enumerate((-outermost, 0, outermost)):
-        assert logits[:, column].tolist() == pytest.approx(
-            [expected] * WIDTHS[0], rel=1e-2, abs=1e-2
-        )
+    outermost = float(np.log(2e9 - 1))
+    expected = torch.tensor([-outermost, 0, outermost]).expand_as(logits)
+    torch.testing.assert_close(logits, expected, rtol=1e-2, atol=1e-2)
     codec.update(force=True)
     fresh = codec.state_dict()
     assert all(torch.equal(fresh[name], value) for name, value in tables.items())
@@ -84,11 +83,12 @@ def test_the_tables_in_the_file_are_the_ones_that_code(shipped, crop):
     tables = [name for name in tensors if name.startswith("entropy_bottleneck._")]
     save_file(tensors | {name: wider[name] for name in tables}, path)
     bless(path)
-    longer = matched().encode(crop, Setting("quality", 1))
+    longer = unpack(matched().encode(crop, QUALITY), 2).strings
     compressai_codec._networks.clear()
     save(shipped)
-    assert unpack(longer, 2).strings[0] == unpack(matched().encode(crop, QUALITY), 2).strings[0]
-    assert unpack(longer, 2).strings[1] != unpack(matched().encode(crop, QUALITY), 2).strings[1]
+    strings = unpack(matched().encode(crop, QUALITY), 2).strings
+    assert longer[0] == strings[0]
+    assert longer[1] != strings[1]
 
 
 def test_saving_leaves_the_network_as_it_is(tmp_path):
@@ -115,7 +115,7 @@ def test_a_damaged_file_is_one_sentence(shipped, photo, damage, message):
 
 def test_a_stream_decodes_to_the_picture_of_the_network_that_was_saved(shipped, crop):
     network = save(shipped)
-    stream = matched().encode(crop, Setting("quality", 1))
+    stream = matched().encode(crop, QUALITY)
     compressai_codec._networks.clear()  # the decoder makes its own
     decoded = matched().decode(stream)
     with torch.no_grad():
@@ -186,12 +186,9 @@ def test_training_sees_what_compressais_own_forward_gives_with_noise_as_called(c
 
 
 def test_bits_stay_in_float32_under_autocast(crop):
-    network = wrapped()
-    in_autocast = []
+    network, in_autocast = wrapped(), []
     for model in (network.codec.entropy_bottleneck, network.codec.gaussian_conditional):
-        model.register_forward_pre_hook(
-            lambda *_: in_autocast.append(torch.is_autocast_enabled("cpu"))
-        )
+        model.register_forward_pre_hook(lambda *_: in_autocast.append(is_autocast_enabled("cpu")))
     with torch.no_grad():
         exact = network(as_images(crop), noisy=False)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -278,8 +275,8 @@ def test_crops_that_do_not_divide_evenly_are_rounded_up_and_the_largest_side_cou
     recipe = load_recipe(str(place / "recipe.toml"))
     first, second = recipe.stages
     stages = (replace(first, steps=5, batch=2), replace(second, steps=1, batch=1, crop_px=128))
-    members = suite("matched", replace(recipe, stages=stages), Path())
-    (stage,) = members[1].recipe.stages  # 11 crops in all, so 3 a level, so 2 steps of 2
+    member = suite("matched", replace(recipe, stages=stages), Path())[1]
+    (stage,) = member.recipe.stages  # 11 crops in all, so 3 a level, so 2 steps of 2
     assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (2, 2, 128, 1e-3)
     assert (stage.gan_per_beta, stage.lpips_per_beta, stage.mixed_levels) == (0, 0, False)
 
