@@ -53,41 +53,38 @@ def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
     assert lengths == {"A": 2, "B": 1}
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.csv", "bpp,quality\n.1,28\n", "bpp, quality"),
-        ("a.csv", "", "empty"),
-        ("a.csv", "bpp,psnr\n", "no row"),
-        ("a.csv", "bpp,psnr\n.1,high\n", "row 2, psnr"),
-        ("a.csv", "bpp,psnr\n.1,nan\n", "row 2, psnr"),
-        ("a.csv", "bpp,psnr\n.1,28\n0,28\n", "rate"),
-        ("a.csv", "bpp,psnr\n.1,28\n1000,28\n", "rate"),
-        ("a.csv", "bpp,psnr\n.1,28\n.2,\n", "row 3, psnr must be a finite number, not ''"),
-        ("a.csv", "bpp,psnr\n.1,28\n.2,1000001\n", "an impossible value of psnr_db"),
-        ("a.csv", "bpp,ms-ssim (db)\n.1,9\n.2,200.5\n", "an impossible value of ms_ssim_db"),
-        ("a.json", '{"bpp": [0.1]}', "lacks rates"),
-        ("a.json", '{"psnr": [28], "ms-ssim": [0.9]}', "lacks rates"),
-        ("a.json", '{"bpp": [], "psnr": [28]}', "lists are empty"),
-        ("a.json", "{", "JSON"),
-        ("a.json", "[1]", "neither"),
-        ("a.json", '[{"bpp": 1, "psnr": 2}, 1]', "neither"),
-        ("a.json", '{"bpp": [0.1, 0.2], "psnr": [28]}', "lengths"),
-        ("a.csv", "\udcff", "UTF-8"),
-        ("a.csv", "bpp,psnr,psnr\n.1,28,29\n.2,30,31\n", "a quantity twice (psnr)"),
-        ("a.csv", "bpp,psnr,PSNR [dB]\n.1,28,29\n.2,30,31\n", "twice (psnr and PSNR [dB])"),
-        ("a.csv", "bpp,rate,psnr\n.1,.1,29\n.2,.2,31\n", "twice (bpp and rate)"),
-        ("a.csv", "bpp,ms-ssim,ms-ssim (db)\n.1,.9,9\n", "twice (ms-ssim and ms-ssim (db))"),
-        ("a.csv", "bpp,psnr\n.1,28\n.2,30,5\n", "row 3 has more cells than its header"),
-        ("a.csv", "bpp,ms-ssim\n.1,91%\n.2,93%\n", "a finite number, not '91%'"),
-        ("a.csv", "bpp,psnr\n10%,28\n20%,30\n", "a finite number, not '10%'"),
-        ("a.json", '{"bpp": [0.1], "bpp": [1], "psnr": [28]}', "'bpp' twice"),
-        ("a.json", '{"bpp": [0.1], "psnr": [28], "PSNR": [29]}', "twice (psnr and PSNR)"),
-        ("a.json", '{"bpp": [], "psnr": []}', "its lists are empty"),
-        ("a.json", '{"results": {"bpp": [], "ms-ssim": []}}', "its lists are empty"),
-        ("a.json", "[]", "neither an object"),
-    ],
-)
+@pytest.mark.parametrize(("name", "text", "message"), [
+    ("a.csv", "bpp,quality\n.1,28\n", "bpp, quality"),
+    ("a.csv", "", "empty"),
+    ("a.csv", "bpp,psnr\n", "no row"),
+    ("a.csv", "bpp,psnr\n.1,high\n", "row 2, psnr"),
+    ("a.csv", "bpp,psnr\n.1,nan\n", "row 2, psnr"),
+    ("a.csv", "bpp,psnr\n.1,28\n0,28\n", "rate"),
+    ("a.csv", "bpp,psnr\n.1,28\n1000,28\n", "rate"),
+    ("a.csv", "bpp,psnr\n.1,28\n.2,\n", "row 3, psnr must be a finite number, not ''"),
+    ("a.csv", "bpp,psnr\n.1,28\n.2,1000001\n", "an impossible value of psnr_db"),
+    ("a.csv", "bpp,ms-ssim (db)\n.1,9\n.2,200.5\n", "an impossible value of ms_ssim_db"),
+    ("a.json", '{"bpp": [0.1]}', "lacks rates"),
+    ("a.json", '{"psnr": [28], "ms-ssim": [0.9]}', "lacks rates"),
+    ("a.json", '{"bpp": [], "psnr": [28]}', "lists are empty"),
+    ("a.json", "{", "JSON"),
+    ("a.json", "[1]", "neither"),
+    ("a.json", '[{"bpp": 1, "psnr": 2}, 1]', "neither"),
+    ("a.json", '{"bpp": [0.1, 0.2], "psnr": [28]}', "lengths"),
+    ("a.csv", "\udcff", "UTF-8"),
+    ("a.csv", "bpp,psnr,psnr\n.1,28,29\n.2,30,31\n", "a quantity twice (psnr)"),
+    ("a.csv", "bpp,psnr,PSNR [dB]\n.1,28,29\n.2,30,31\n", "twice (psnr and PSNR [dB])"),
+    ("a.csv", "bpp,rate,psnr\n.1,.1,29\n.2,.2,31\n", "twice (bpp and rate)"),
+    ("a.csv", "bpp,ms-ssim,ms-ssim (db)\n.1,.9,9\n", "twice (ms-ssim and ms-ssim (db))"),
+    ("a.csv", "bpp,psnr\n.1,28\n.2,30,5\n", "row 3 has more cells than its header"),
+    ("a.csv", "bpp,ms-ssim\n.1,91%\n.2,93%\n", "a finite number, not '91%'"),
+    ("a.csv", "bpp,psnr\n10%,28\n20%,30\n", "a finite number, not '10%'"),
+    ("a.json", '{"bpp": [0.1], "bpp": [1], "psnr": [28]}', "'bpp' twice"),
+    ("a.json", '{"bpp": [0.1], "psnr": [28], "PSNR": [29]}', "twice (psnr and PSNR)"),
+    ("a.json", '{"bpp": [], "psnr": []}', "its lists are empty"),
+    ("a.json", '{"results": {"bpp": [], "ms-ssim": []}}', "its lists are empty"),
+    ("a.json", "[]", "neither an object"),
+])  # fmt: skip
 def test_a_file_that_is_no_curve_is_named_with_what_is_wrong(tmp_path, name, text, message):
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError, match=re.escape(message)) as error:
@@ -151,15 +148,12 @@ def test_a_crossing_a_point_off_the_front_and_little_overlap_are_said(tmp_path):
             assert all(sentence in result.stdout for sentence in sentences)
 
 
-@pytest.mark.parametrize(
-    ("text", "series"),
-    [
-        ("psnr,note,note\n.1,28,x,y\n,,z\n.2,30,,,,\n", {"psnr_db": (28, 30)}),
-        ("ms-ssim\n.1,.9\n.2,1\n", {"ms_ssim": (0.9, 1)}),
-        ("ms-ssim\n.1,0\n.2,10\n", {"ms_ssim": (0, 0.9)}),  # in dB
-        ("psnr,ms-ssim (db)\n.1,1e6,200\n.2,1,0\n", {"psnr_db": (1e6, 1), "ms_ssim": (1, 0)}),
-    ],
-)
+@pytest.mark.parametrize(("text", "series"), [
+    ("psnr,note,note\n.1,28,x,y\n,,z\n.2,30,,,,\n", {"psnr_db": (28, 30)}),
+    ("ms-ssim\n.1,.9\n.2,1\n", {"ms_ssim": (0.9, 1)}),
+    ("ms-ssim\n.1,0\n.2,10\n", {"ms_ssim": (0, 0.9)}),  # in dB
+    ("psnr,ms-ssim (db)\n.1,1e6,200\n.2,1,0\n", {"psnr_db": (1e6, 1), "ms_ssim": (1, 0)}),
+])  # fmt: skip
 def test_what_a_file_may_have(text, series, tmp_path):
     """Blank lines, empty cells at ends, an unknown column twice, the largest values."""
     path = tmp_path / "a.csv"

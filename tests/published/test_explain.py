@@ -192,15 +192,12 @@ def test_a_rate_that_was_printed_is_not_beyond_the_end_of_a_curve():
     np.testing.assert_allclose(interpolate_rates(*backwards, rates), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--metrics", "lpips"], "has no LPIPS"),
-        (["--against", "nothing"], "published system"),
-        (["--against", "JPEG:4:2:0", "--metrics", "ms_ssim"], "has no MS-SSIM"),
-        (["--against", "VTM:CompressAI", "--dataset", "div2k"], "no published curve on div2k"),
-    ],
-)
+@pytest.mark.parametrize(("words", "message"), [
+    (["--metrics", "lpips"], "has no LPIPS"),
+    (["--against", "nothing"], "published system"),
+    (["--against", "JPEG:4:2:0", "--metrics", "ms_ssim"], "has no MS-SSIM"),
+    (["--against", "VTM:CompressAI", "--dataset", "div2k"], "no published curve on div2k"),
+])  # fmt: skip
 def test_what_cannot_be_compared_is_a_sentence(tmp_path, words, message):
     result = bench("explain", written(tmp_path / "a.csv", *THREAD), *words)
     assert result.returncode == 2

@@ -137,18 +137,15 @@ def curve_of(*places):
     return Curve(PSNR, CATALOGUE[0], "Any", tuple(points))
 
 
-@pytest.mark.parametrize(
-    ("places", "bpp", "expected"),
-    [
-        ([(0.1, 30.0), (0.2, 32.0)], 0.1 * 2**0.5, (31.0, 0.1 * 2**0.5, "interpolated")),
-        ([(0.1, 30.0), (0.2, 32.0)], 0.103, (30 + 2 * np.log2(1.03), 0.103, "interpolated")),
-        ([(0.1, 30.0), (0.29, 34.0)], 0.029**0.5, (32.0, 0.029**0.5, "interpolated")),
-        ([(0.1, 30.0), (0.4, 34.0)], 0.2, None),  # too wide a gap
-        ([(0.1, 30.0), (0.2, 31.0)], 0.21, None),
-        ([(0.1, 30.0)], 0.12, None),
-        ([(0.1, 30.0)], 0.1015, (30.0, 0.1, "point")),
-    ],
-)
+@pytest.mark.parametrize(("places", "bpp", "expected"), [
+    ([(0.1, 30.0), (0.2, 32.0)], 0.1 * 2**0.5, (31.0, 0.1 * 2**0.5, "interpolated")),
+    ([(0.1, 30.0), (0.2, 32.0)], 0.103, (30 + 2 * np.log2(1.03), 0.103, "interpolated")),
+    ([(0.1, 30.0), (0.29, 34.0)], 0.029**0.5, (32.0, 0.029**0.5, "interpolated")),
+    ([(0.1, 30.0), (0.4, 34.0)], 0.2, None),  # too wide a gap
+    ([(0.1, 30.0), (0.2, 31.0)], 0.21, None),
+    ([(0.1, 30.0)], 0.12, None),
+    ([(0.1, 30.0)], 0.1015, (30.0, 0.1, "point")),
+])  # fmt: skip
 def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm(places, bpp, expected):
     result = point_at_rate(curve_of(*places), bpp, log_values=False)
     assert (result is None) is (expected is None)

@@ -50,14 +50,11 @@ FIRST = EVERY[:4402]  # of the first collection
 OURS = {metric_class(name).protocol for name in METRICS}
 
 
-@pytest.mark.parametrize(
-    ("name", "variants"),
-    [
-        ("elic", {"mse"}), ("tcm", {"large"}), ("charm", {""}), ("vtm", {"CompressAI"}),
-        ("cool-chic", {"version 5.0"}), ("tinylic", {"mse"}), ("elic:small\\, mse", {"small, mse"}),
-        ("crdr", {"beta=0", "beta=3.84"}), ("lee2019-ca-entropy-model", {"mse"}),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "variants"), [
+    ("elic", {"mse"}), ("tcm", {"large"}), ("charm", {""}), ("vtm", {"CompressAI"}),
+    ("cool-chic", {"version 5.0"}), ("tinylic", {"mse"}), ("elic:small\\, mse", {"small, mse"}),
+    ("crdr", {"beta=0", "beta=3.84"}), ("lee2019-ca-entropy-model", {"mse"}),
+])  # fmt: skip
 def test_a_published_name_stands_for_its_main_curve_and_a_full_one_for_another(
     name, variants, monkeypatch
 ):

@@ -56,15 +56,12 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     assert "already exists" in add(tmp_path, file, "--reference", DOI, code=2).stderr
 
 
-@pytest.mark.parametrize(
-    ("columns", "doubt"),
-    [
-        ((RATES, tuple(v + 4 for v in PSNR)), "dB above VTM"),
-        ((tuple(r / 8 for r in RATES), PSNR), "only if rates are multiplied by 8"),
-        ((tuple(r * 8 for r in RATES), PSNR), "by 0.125: give bits per pixel, not eighths"),
-        ((RATES, tuple(v / 100 for v in PSNR)), "out of the metric's range"),
-    ],
-)
+@pytest.mark.parametrize(("columns", "doubt"), [
+    ((RATES, tuple(v + 4 for v in PSNR)), "dB above VTM"),
+    ((tuple(r / 8 for r in RATES), PSNR), "only if rates are multiplied by 8"),
+    ((tuple(r * 8 for r in RATES), PSNR), "by 0.125: give bits per pixel, not eighths"),
+    ((RATES, tuple(v / 100 for v in PSNR)), "out of the metric's range"),
+])  # fmt: skip
 def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, doubt):
     file = written(tmp_path / "a.csv", "bpp,psnr", *columns)
     text, points, results = added(tmp_path, file, "--reference", "arXiv:1")
@@ -173,20 +170,17 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
         assert doubt.startswith(start)
 
 
-@pytest.mark.parametrize(
-    ("metric", "rates", "values", "sentences"),
-    [
-        (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (10.0, 31.0, 31.0, 60.0), []),
-        (PSNR_METRIC, (0.1, 0.2, 0.4), (9.99, 31.0, 33.0), ["psnr_db at 0.1 bpp is 9.99, out"]),
-        (PSNR_METRIC, (0.1, 0.2, 0.4), (30.0, 31.0, 60.01), ["psnr_db at 0.4 bpp is 60.01, out"]),
-        (MS_SSIM, (0.1, 0.2, 0.4, 0.8), (0.3, 0.9, 0.95, 0.96), []),
-        (MS_SSIM, (0.1, 0.2, 0.4), (0.29, 0.9, 0.95), ["ms_ssim at 0.1 bpp is 0.29, out"]),
-        (MS_SSIM, (0.1, 0.2, 0.4), (0.9, 0.95, 1.01), ["ms_ssim at 0.4 bpp is 1.01, out"]),
-        (PSNR_METRIC, (0.1, 0.2), (30.0, 31.0), []),
-        (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (30.0, 29.0, 33.0, 31.5),
-         ["psnr_db at 0.8 bpp is 1.5 below the value at a lower rate"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("metric", "rates", "values", "sentences"), [
+    (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (10.0, 31.0, 31.0, 60.0), []),
+    (PSNR_METRIC, (0.1, 0.2, 0.4), (9.99, 31.0, 33.0), ["psnr_db at 0.1 bpp is 9.99, out"]),
+    (PSNR_METRIC, (0.1, 0.2, 0.4), (30.0, 31.0, 60.01), ["psnr_db at 0.4 bpp is 60.01, out"]),
+    (MS_SSIM, (0.1, 0.2, 0.4, 0.8), (0.3, 0.9, 0.95, 0.96), []),
+    (MS_SSIM, (0.1, 0.2, 0.4), (0.29, 0.9, 0.95), ["ms_ssim at 0.1 bpp is 0.29, out"]),
+    (MS_SSIM, (0.1, 0.2, 0.4), (0.9, 0.95, 1.01), ["ms_ssim at 0.4 bpp is 1.01, out"]),
+    (PSNR_METRIC, (0.1, 0.2), (30.0, 31.0), []),
+    (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (30.0, 29.0, 33.0, 31.5),
+     ["psnr_db at 0.8 bpp is 1.5 below the value at a lower rate"]),
+])  # fmt: skip
 def test_what_is_unusual_about_a_curve_is_said_with_its_place_and_amount(
     metric, rates, values, sentences
 ):

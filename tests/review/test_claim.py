@@ -13,16 +13,13 @@ def judged(text, rows, results):
     return judge_claim(parse_claim(text), rows, results, "kodak", USUAL_RULE)
 
 
-@pytest.mark.parametrize(
-    ("claim", "verdict"),
-    [
-        ("webp 50 % fewer bits than jpeg", "yes"),
-        ("WebP 49.9 % less bits than JPEG", "yes"),
-        ("webp 51 % fewer bits than jpeg", "no"),
-        ("jpeg 100 % more bits than webp", "yes"),
-        ("jpeg 98 % more bits than webp", "no"),
-    ],
-)
+@pytest.mark.parametrize(("claim", "verdict"), [
+    ("webp 50 % fewer bits than jpeg", "yes"),
+    ("WebP 49.9 % less bits than JPEG", "yes"),
+    ("webp 51 % fewer bits than jpeg", "no"),
+    ("jpeg 100 % more bits than webp", "yes"),
+    ("jpeg 98 % more bits than webp", "no"),
+])  # fmt: skip
 def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
     rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
     judgement = judged(claim, rows, tmp_path)
@@ -40,14 +37,11 @@ def test_an_anchor_that_was_not_sent_is_of_the_results(tmp_path):
     assert judgement.labels[1] == ""
 
 
-@pytest.mark.parametrize(
-    ("claim", "reason"),
-    [
-        ("webp 9 % fewer bits than TCM:large", "no rows of TCM:large on kodak: `bench bd`"),
-        ("ours 9 % fewer bits than webp", "no rows of ours on kodak: `bench bd`"),
-        ("jpeg 9 % fewer bits than JPEG", "both names mean the same system"),
-    ],
-)
+@pytest.mark.parametrize(("claim", "reason"), [
+    ("webp 9 % fewer bits than TCM:large", "no rows of TCM:large on kodak: `bench bd`"),
+    ("ours 9 % fewer bits than webp", "no rows of ours on kodak: `bench bd`"),
+    ("jpeg 9 % fewer bits than JPEG", "both names mean the same system"),
+])  # fmt: skip
 def test_a_claim_without_rows_of_both_has_no_number_and_says_why(claim, reason, tmp_path):
     judgement = judged(claim, [*doubling("webp", 0.5), *doubling("jpeg", 1.0)], tmp_path)
     assert (judgement.verdict, judgement.comparison) == ("unknown", None)

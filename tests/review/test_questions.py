@@ -36,24 +36,21 @@ def test_differences_are_told_from_the_largest_and_relative_to_the_value_here():
     assert [ValuePair(*pair, True).gap for pair in pairs] == [0, 0.5, 0.5, 1]
 
 
-@pytest.mark.parametrize(
-    ("streams", "verdict", "ends", "cells"),
-    [
-        ([stream(), stream()], "yes", "to the recorded pixels", "2000000"),
-        ([stream(), stream("rounded")], "partly", "within 0.001 dB of the recorded PSNR",
-         "1100000"),
-        ([stream("rounded", reason="a by .0001 dB")], "partly", "PSNR (a by .0001 dB)", "0100000"),
-        ([stream(), stream("other", reason="why")], "no", "; why", "1010000"),
-        ([stream("other", reason="why")] * 2, "no", "; why (1 more differ)", "0020000"),
-        ([stream("blind", reason="why"), stream()], "unknown", "a recorded PSNR is missing: why",
-         "1001000"),
-        ([stream("failed", reason="why")], "no", "; webp quality=30 a: why", "0000100"),
-        ([stream("damaged", reason="why")], "no", "; webp quality=30 a: why", "0000010"),
-        ([stream("not run", reason="why")], "unknown", "the decoder was not run for 1 stream: why",
-         "0000001"),
-        ([stream(wrong_size="too short")], "no", "; too short", "1000000"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("streams", "verdict", "ends", "cells"), [
+    ([stream(), stream()], "yes", "to the recorded pixels", "2000000"),
+    ([stream(), stream("rounded")], "partly", "within 0.001 dB of the recorded PSNR",
+     "1100000"),
+    ([stream("rounded", reason="a by .0001 dB")], "partly", "PSNR (a by .0001 dB)", "0100000"),
+    ([stream(), stream("other", reason="why")], "no", "; why", "1010000"),
+    ([stream("other", reason="why")] * 2, "no", "; why (1 more differ)", "0020000"),
+    ([stream("blind", reason="why"), stream()], "unknown", "a recorded PSNR is missing: why",
+     "1001000"),
+    ([stream("failed", reason="why")], "no", "; webp quality=30 a: why", "0000100"),
+    ([stream("damaged", reason="why")], "no", "; webp quality=30 a: why", "0000010"),
+    ([stream("not run", reason="why")], "unknown", "the decoder was not run for 1 stream: why",
+     "0000001"),
+    ([stream(wrong_size="too short")], "no", "; too short", "1000000"),
+])  # fmt: skip
 def test_streams_are_counted_by_what_came_out(streams, verdict, ends, cells):
     answer = questions.check_streams(reviewed(*streams))
     assert (answer.verdict, answer.sentence.endswith(ends)) == (verdict, True), answer.sentence
@@ -76,23 +73,20 @@ def test_without_streams_every_rate_is_only_stated():
     assert both.verdict == "unknown"
 
 
-@pytest.mark.parametrize(
-    ("streams", "fields", "verdict", "ends", "cells"),
-    [
-        ([stream(), stream(image="b")], {}, "yes", "rounding",
-         ("30.000", "30.000", "0", "2", "0")),
-        ([stream("rounded", values={"psnr_db": 30.0005})], {}, "partly",
-         "; the largest difference: psnr_db of a at quality=30 is 30.0005, not 30",
-         ("30.000", "30.000", "0.0005", "1", "0")),
-        ([stream(), stream(image="b", values={"psnr_db": 32.0})], {}, "no",
-         "psnr_db of b at quality=30 is 32, not 30", ("30.000", "31.000", "2", "2", "1")),
-        ([stream()], {"reconstructions": [row("ours", 30.0, "a")]}, "yes", "rounding", None),
-        ([stream(values={})], {}, "unknown", "no value that can be measured here", None),
-        ([stream(values={})], {"missing": {"set": "gone"}}, "unknown", ": gone", None),
-        ([], {"reconstructions": [row("webp", 30.0, "a", psnr_db=30.0)]}, "unknown",
-         "nothing could be compared", ("–", "30.000", "–", "1", "0")),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("streams", "fields", "verdict", "ends", "cells"), [
+    ([stream(), stream(image="b")], {}, "yes", "rounding",
+     ("30.000", "30.000", "0", "2", "0")),
+    ([stream("rounded", values={"psnr_db": 30.0005})], {}, "partly",
+     "; the largest difference: psnr_db of a at quality=30 is 30.0005, not 30",
+     ("30.000", "30.000", "0.0005", "1", "0")),
+    ([stream(), stream(image="b", values={"psnr_db": 32.0})], {}, "no",
+     "psnr_db of b at quality=30 is 32, not 30", ("30.000", "31.000", "2", "2", "1")),
+    ([stream()], {"reconstructions": [row("ours", 30.0, "a")]}, "yes", "rounding", None),
+    ([stream(values={})], {}, "unknown", "no value that can be measured here", None),
+    ([stream(values={})], {"missing": {"set": "gone"}}, "unknown", ": gone", None),
+    ([], {"reconstructions": [row("webp", 30.0, "a", psnr_db=30.0)]}, "unknown",
+     "nothing could be compared", ("–", "30.000", "–", "1", "0")),
+])  # fmt: skip
 def test_points_are_means_of_what_was_sent_beside_those_here(streams, fields, verdict, ends, cells):
     answer = questions.check_numbers(reviewed(*streams, **fields))
     assert (answer.verdict, ends in answer.sentence) == (verdict, True), answer.sentence
@@ -132,13 +126,10 @@ def curve(name, *points, column="psnr_db", db_columns=()):
     return NamedCurve(name, {column: tuple(zip(*points, strict=True))}, db_columns)
 
 
-@pytest.mark.parametrize(
-    ("rate", "value", "agreement"),
-    [
-        (1.0, 30.0, "yes"), (1.0049, 30.0, "yes"), (1.0051, 30.0, "no"), (0.9951, 30.0, "yes"),
-        (1.0, 30.0099, "yes"), (1.0, 29.9899, "no"), (0.5, 30.0, "no"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("rate", "value", "agreement"), [
+    (1.0, 30.0, "yes"), (1.0049, 30.0, "yes"), (1.0051, 30.0, "no"), (0.9951, 30.0, "yes"),
+    (1.0, 30.0099, "yes"), (1.0, 29.9899, "no"), (0.5, 30.0, "no"),
+])  # fmt: skip
 def test_a_curve_is_that_of_the_rows_to_half_a_percent_and_a_hundredth_of_a_decibel(
     rate, value, agreement
 ):
@@ -157,18 +148,15 @@ def compared(percent, low, high, overlap=1.0):
     return rates | {"bd_rate_overlap": overlap, "doubtful": overlap < 0.5}
 
 
-@pytest.mark.parametrize(
-    ("comparison", "states", "verdict", "part"),
-    [
-        (compared(-12.0, -13.0, -11.0), ["equal"], "yes", "-12.0 % [-13.0, -11.0], claimed -10 %"),
-        (compared(-12.0, -13.0, -11.0, 0.2), ["equal"], "partly", "share only 20 %"),
-        (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row were sent"),
-        (compared(-12.0, -13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
-        (compared(-5.0, -6.0, -4.0), ["blind"], "no", "of 1 row were sent"),
-        (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "part of the interval"),
-        (None, ["equal"], "unknown", "no BD-rate can be computed: no overlap"),
-    ],
-)
+@pytest.mark.parametrize(("comparison", "states", "verdict", "part"), [
+    (compared(-12.0, -13.0, -11.0), ["equal"], "yes", "-12.0 % [-13.0, -11.0], claimed -10 %"),
+    (compared(-12.0, -13.0, -11.0, 0.2), ["equal"], "partly", "share only 20 %"),
+    (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row were sent"),
+    (compared(-12.0, -13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
+    (compared(-5.0, -6.0, -4.0), ["blind"], "no", "of 1 row were sent"),
+    (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "part of the interval"),
+    (None, ["equal"], "unknown", "no BD-rate can be computed: no overlap"),
+])  # fmt: skip
 def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     comparison, states, verdict, part
 ):

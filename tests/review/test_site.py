@@ -42,22 +42,19 @@ def reviewed(*streams, photographs=None):
     return Evidence(streams, (), (), photographs_by_dataset, {"set": "no photos"}, ("psnr",), "set")
 
 
-@pytest.mark.parametrize(
-    ("streams", "reason"),
-    [
-        ([decoded(), decoded()], ""),
-        ([decoded(), decoded("rounded", 30.0005)], ""),
-        ([decoded(), decoded(psnr=30.0005)], "psnr_db of a at quality=30 is 30.0005, not 30"),
-        ([decoded(), decoded("other", 29.0)], "1 of 2 streams decode here"),
-        ([decoded(), decoded("blind", None)], "by an unknown amount"),
-        ([decoded(), decoded("not run", None)], "the decoder was not run for 1 stream"),
-        ([decoded("damaged", None)] * 2, "webp quality=30 a: damaged (1 more differ)"),
-        ([decoded(), decoded("failed", None)], "webp quality=30 a: failed"),
-        ([decoded(), decoded(wrong_size="too short")], "too short"),
-        ([decoded(psnr=None)], "nothing could be compared: no photos"),
-        ([decoded(), declared()], "picture has the recorded pixels, and the size is declared"),
-    ],
-)
+@pytest.mark.parametrize(("streams", "reason"), [
+    ([decoded(), decoded()], ""),
+    ([decoded(), decoded("rounded", 30.0005)], ""),
+    ([decoded(), decoded(psnr=30.0005)], "psnr_db of a at quality=30 is 30.0005, not 30"),
+    ([decoded(), decoded("other", 29.0)], "1 of 2 streams decode here"),
+    ([decoded(), decoded("blind", None)], "by an unknown amount"),
+    ([decoded(), decoded("not run", None)], "the decoder was not run for 1 stream"),
+    ([decoded("damaged", None)] * 2, "webp quality=30 a: damaged (1 more differ)"),
+    ([decoded(), decoded("failed", None)], "webp quality=30 a: failed"),
+    ([decoded(), decoded(wrong_size="too short")], "too short"),
+    ([decoded(psnr=None)], "nothing could be compared: no photos"),
+    ([decoded(), declared()], "picture has the recorded pixels, and the size is declared"),
+])  # fmt: skip
 def test_a_pack_is_audited_if_all_is_reproduced_or_the_first_difference_is_named(streams, reason):
     refusal = find_refusal(reviewed(*streams))
     assert (bool(refusal), reason in refusal) == (bool(reason), True), refusal

@@ -32,14 +32,11 @@ def with_choices(key, answers, choose, **fields):
     ])  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule", "choose", "fields"),
-    [
-        ("catch trials failed", lambda trial, choice: 2 if trial.better else choice, {}),
-        ("in under a second", lambda trial, choice: choice, {"ms": 800.0}),
-        ("one side chosen", lambda trial, choice: 1, {}),
-    ],
-)
+@pytest.mark.parametrize(("rule", "choose", "fields"), [
+    ("catch trials failed", lambda trial, choice: 2 if trial.better else choice, {}),
+    ("in under a second", lambda trial, choice: choice, {"ms": 800.0}),
+    ("one side chosen", lambda trial, choice: 1, {}),
+])  # fmt: skip
 def test_each_rule_leaves_out_whom_it_names(key, answers, rule, choose, fields):
     assert {exclusion_rule(answer, key) for answer in answers} == {""}, "attentive raters stay"
     assert rule in exclusion_rule(with_choices(key, answers[0], choose, **fields), key)

@@ -102,15 +102,12 @@ def test_a_wrong_style_file_is_told_with_its_line(summary, tmp_path, text, messa
         draw(summary, style=tmp_path / "none")
 
 
-@pytest.mark.parametrize(
-    ("look", "message"),
-    [
-        ({"font": "serrif"}, "Did you mean 'serif'"),
-        ({"width": "colum"}, "Did you mean 'column'"),
-        ({"format": "pdf,jpg"}, "'jpg'"),
-        ({"colour": "vtm=bleu"}, "bleu"),
-    ],
-)
+@pytest.mark.parametrize(("look", "message"), [
+    ({"font": "serrif"}, "Did you mean 'serif'"),
+    ({"width": "colum"}, "Did you mean 'column'"),
+    ({"format": "pdf,jpg"}, "'jpg'"),
+    ({"colour": "vtm=bleu"}, "bleu"),
+])  # fmt: skip
 def test_values_that_there_are_not_are_told(look, message):
     with pytest.raises(UsageError, match=message), use_look(look_of(**look)):
         pass

@@ -69,16 +69,13 @@ def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("part", "message"),
-    [
-        ("{set}/nocodec/q=2/cup", "The link names the codec “nocodec”, which this page does not"),
-        ("{set}/webp/quality=41/cup", "the setting of webp “quality=41”, which this page"),
-        ("nothing", "“#nothing”, which is not a link into this page."),
-        ("%E0%A4%A/webp/quality=40", "which is not a link into this page."),
-        ("codec=webp&setting=quality%3D40", "which is not a link into this page."),
-    ],
-)
+@pytest.mark.parametrize(("part", "message"), [
+    ("{set}/nocodec/q=2/cup", "The link names the codec “nocodec”, which this page does not"),
+    ("{set}/webp/quality=41/cup", "the setting of webp “quality=41”, which this page"),
+    ("nothing", "“#nothing”, which is not a link into this page."),
+    ("%E0%A4%A/webp/quality=40", "which is not a link into this page."),
+    ("codec=webp&setting=quality%3D40", "which is not a link into this page."),
+])  # fmt: skip
 def test_a_link_to_what_is_not_there_is_a_sentence_above_the_curves(follow, data, part, message):
     page = follow(part.format(set=data["dataset"]))
     notice = page.locator("#notice")

@@ -86,18 +86,15 @@ def test_an_option_comes_before_the_file_and_a_figures_table_before_other_keys(f
     assert {row["target_bpp"] for row in records} == {"0.2"}
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("codcs = ['vtm']", "codcs"),
-        ("codecs = 3", "array.*codecs"),
-        ("[rd]\nwidth = 3", r"str.*rd\.width"),
-        ("[rd]\ncolumns = 3", "No option 'columns'"),
-        ("[labels]\nvtm = 1", "str.*labels"),
-        ("crops = [{ image = 'a', box = [1, 2, 3] }]", r"4.*crops\[0\]\.box"),
-        ("codecs = [", "end of document"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("codcs = ['vtm']", "codcs"),
+    ("codecs = 3", "array.*codecs"),
+    ("[rd]\nwidth = 3", r"str.*rd\.width"),
+    ("[rd]\ncolumns = 3", "No option 'columns'"),
+    ("[labels]\nvtm = 1", "str.*labels"),
+    ("crops = [{ image = 'a', box = [1, 2, 3] }]", r"4.*crops\[0\]\.box"),
+    ("codecs = [", "end of document"),
+])  # fmt: skip
 def test_a_wrong_file_is_one_sentence_with_its_key(tmp_path, text, message):
     path = tmp_path / "figures.toml"
     path.write_text(text)
