@@ -48,9 +48,11 @@ def test_usual_forms_of_a_curve_are_one_curve(tmp_path, name):
 
 def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
     (tmp_path / "a.csv").write_text("Method,bpp,psnr\nA,.1,28\nB,.2,30\nA,.3,31\n")
-    curves = read_curves(tmp_path / "a.csv")
-    lengths = {curve.name: len(curve.series["psnr_db"][0]) for curve in curves}
-    assert lengths == {"A": 2, "B": 1}
+    curves = {curve.name: curve.series["psnr_db"] for curve in read_curves(tmp_path / "a.csv")}
+    assert curves == {"A": ((0.1, 0.3), (28, 31)), "B": ((0.2,), (30,))}
+
+
+OTHERS = ("rate (kB)", "Rate [bits/subpixel]", "bpp (luma)", "Bitrate (kbit/s)", "rate, bytes")
 
 
 @pytest.mark.parametrize(("name", "text", "message"), [
@@ -84,6 +86,10 @@ def test_rows_of_several_codecs_are_a_curve_each(tmp_path):
     ("a.json", '{"bpp": [], "psnr": []}', "its lists are empty"),
     ("a.json", '{"results": {"bpp": [], "ms-ssim": []}}', "its lists are empty"),
     ("a.json", "[]", "neither an object"),
+    ("a.csv", "bpp,psnr\n0_1,30\n", "row 2, bpp must be a finite number, not '0_1'"),
+    *(("a.csv", f'"{rate}",psnr\n.1,28\n.2,30\n', "needs a column of rates") for rate in OTHERS),
+    *(("a.csv", f"{name},bpp,psnr\nk1,.1,31\nk2,.2,32\n", f"for each {name}: average")
+      for name in ("image", "File name", "filename")),
 ])  # fmt: skip
 def test_a_file_that_is_no_curve_is_named_with_what_is_wrong(tmp_path, name, text, message):
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -135,17 +141,15 @@ def test_a_crossing_a_point_off_the_front_and_little_overlap_are_said(tmp_path):
     for name, text in curves.items():
         (tmp_path / f"{name}.csv").write_text(text)
 
-    for verb in (("bd",), ("published", "compare")):
-        for name, options, *sentences in (
-            ("crossing", (), "the curves cross at 32.33",
-             "crossing has points below its Pareto front", "0.4 bpp by 0.3"),
-            ("above", (), "share less than a third"),
-            ("above", ("--any-overlap",), "-0.78†"),
-            ("three", (), "3 of the 4 points"),
-            ("apart", (), "no BD-rate"),
-        ):  # fmt: skip
+    for name, options, *sentences in (
+        ("crossing", (), "the curves cross at 32.33",
+         "crossing has points below its Pareto front", "0.4 bpp by 0.3"),
+        ("above", (), "share less than a third"), ("above", ("--any-overlap",), "-0.78†"),
+        ("three", (), "3 of the 4 points"), ("apart", (), "no BD-rate"),
+    ):  # fmt: skip
+        for verb in (("bd",), ("published", "compare")):
             result = bench(*verb, tmp_path / "a.csv", tmp_path / f"{name}.csv", *options, code=0)
-            assert all(sentence in result.stdout for sentence in sentences)
+            assert all(sentence in result.stdout for sentence in sentences), (verb, name)
 
 
 @pytest.mark.parametrize(("text", "series"), [
@@ -162,15 +166,7 @@ def test_what_a_file_may_have(text, series, tmp_path):
     assert curve.series == {column: ((0.1, 0.2), values) for column, values in series.items()}
 
 
-OTHERS = ("rate (kB)", "Rate [bits/subpixel]", "bpp (luma)", "Bitrate (kbit/s)", "rate, bytes")
 CHANNELS = ("PSNR (U)", "PSNR [Cb]", "PSNR (dB, Y)", "LPIPS (mine)", "FID (512)", "SSIM [dB]")
-
-
-@pytest.mark.parametrize("rate", OTHERS)
-def test_a_rate_of_another_unit_is_none(tmp_path, rate):
-    (tmp_path / "a.csv").write_text(f'"{rate}",psnr\n.1,28\n.2,30\n')
-    with pytest.raises(UsageError, match="needs a column of rates"):
-        read_curves(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize("name", CHANNELS)
@@ -199,15 +195,7 @@ def test_a_name_that_the_first_record_lacks_still_tells_curves_apart(tmp_path):
     assert curves == {"a": ((0.1,), (28,)), "B": ((0.2,), (30,)), "C": ((0.3,), (31,))}
 
 
-@pytest.mark.parametrize("name", ["image", "File name", "filename"])
-def test_rows_of_single_pictures_are_no_curve(tmp_path, name):
-    lines = "".join(f"k{number},.{number},3{number}\n" for number in range(1, 5))
-    (tmp_path / "a.csv").write_text(f"{name},bpp,psnr\n{lines}")
-    with pytest.raises(UsageError, match=f"for each {name}: average"):
-        read_curves(tmp_path / "a.csv")
-
-
-def test_names_with_odd_separators_and_hashes_are_names_and_numbers_have_no_underscores(tmp_path):
+def test_names_with_odd_separators_and_hashes_are_names(tmp_path):
     names = ["u\u2028x", "v\x0bx", "n\x85x", "#1", "plain"]
     lines = [f"{name},.{number},3{number}" for number, name in enumerate(names, 1)]
     (tmp_path / "a.csv").write_text("\n".join(["# by me", "codec,bpp,psnr", *lines, "# A,.9,40"]))
@@ -216,6 +204,3 @@ def test_names_with_odd_separators_and_hashes_are_names_and_numbers_have_no_unde
         "u x": ((0.1,), (31,)), "v x": ((0.2,), (32,)), "n x": ((0.3,), (33,)),
         "#1": ((0.4,), (34,)), "plain": ((0.5,), (35,)),
     }  # fmt: skip
-    (tmp_path / "b.csv").write_text("bpp,psnr\n0_1,30\n")
-    with pytest.raises(UsageError, match=r"row 2, bpp .*'0_1'"):
-        read_curves(tmp_path / "b.csv")

@@ -1,4 +1,4 @@
-"""Curves rank_rules: numbers of public threads, and curves made of rows and pictures by a rule."""
+"""Curves explained: numbers of public threads, and curves made of rows by a rule."""
 
 import json
 
@@ -41,9 +41,8 @@ def written(path, rates, values, column="psnr"):
 
 
 def answer(path, *words):
-    output = bench("explain", path, *words, "--json", code=0)
-    result = json.loads(output.stdout, parse_constant=pytest.fail)  # no NaN, no Infinity
-    *rules, no_rule = result["records"]
+    output = bench("explain", path, *words, "--json", code=0).stdout
+    *rules, no_rule = json.loads(output, parse_constant=pytest.fail)["records"]  # no NaN
     assert no_rule["rule"] == "none"
     return rules, no_rule
 
@@ -79,7 +78,7 @@ def test_a_curve_by_another_rule_is_best_predicted_by_that_rule(tmp_path, rule):
     rules, no_rule = answer(written(tmp_path / "a.csv", rates, values, column), "--against", "vtm")
     first, residual_before = rules[0], no_rule["residual_db"]
     assert rule in (first["rule"], f"{first['rule']}:{first['cause']}")
-    assert "pooled" not in {rule_record["rule"] for rule_record in rules}  # of equal sizes
+    assert "pooled" not in {record["rule"] for record in rules}  # of equal sizes
     assert first["residual_db"] < 0.05
     assert residual_before is None or residual_before > 3 * first["residual_db"]
     residuals = [record["residual_db"] for record in rules if record["points"] == len(rates)]
@@ -176,12 +175,12 @@ def test_a_rule_leaves_the_root_mean_square_of_its_points():
     reference = Reference("psnr", bpp, np.array([30.0, 33.0, 36.0, 39.0]))
     off = np.array([0.3, -0.1, 0.2, 0.0])
     predicted = {rule: prediction for rule, _, prediction in predictions(reference, bpp)}
-    (excess,) = (record for record in rank_rules(reference, bpp, reference.decibels + off)
-                 if record["rule"] == "excess")  # fmt: skip
+    measured = reference.decibels + off
+    (excess,) = (r for r in rank_rules(reference, bpp, measured) if r["rule"] == "excess")
     errors = 255**2 / 10 ** (reference.decibels / 10) + excess["parameter"]
-    residual = np.sqrt(((of_mean(errors) - reference.decibels - off) ** 2).mean())
+    residual = np.sqrt(((of_mean(errors) - measured) ** 2).mean())
     assert excess["residual_db"] == pytest.approx(residual, rel=1e-9)
-    residuals = np.sqrt(((predicted["excess"] - reference.decibels - off) ** 2).mean(axis=1))
+    residuals = np.sqrt(((predicted["excess"] - measured) ** 2).mean(axis=1))
     assert excess["residual_db"] == pytest.approx(np.nanmin(residuals), rel=1e-9)
 
 

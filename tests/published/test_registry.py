@@ -33,10 +33,9 @@ def add(tmp_path, file, *words, code=0):
 
 
 def added(tmp_path, file, *words):
-    results = tmp_path / "results"
     result = add(tmp_path, file, *words)
-    points = [p for p in read_points(results, doubtful=True) if p.system == "Mine"]
-    return result.stdout + result.stderr, points, results
+    points = read_points(tmp_path / "results", doubtful=True)
+    return result.stdout + result.stderr, [p for p in points if p.system == "Mine"]
 
 
 def records(result):
@@ -45,13 +44,14 @@ def records(result):
 
 def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     file = written(tmp_path / "a.csv", "bpp,PSNR,MS-SSIM (dB)", RATES, PSNR, MS_SSIM_DB)
-    message, points, results = added(tmp_path, file, "--reference", f"https://doi.org/{DOI}")
+    message, points = added(tmp_path, file, "--reference", f"https://doi.org/{DOI}")
     assert "10 points of psnr_db, ms_ssim_db" in message
     assert {(p.doi, p.doubt, p.dataset) for p in points} == {(DOI, "", "kodak")}
     assert [p.value for p in points] == pytest.approx([*PSNR, *MS_SSIM_DB], abs=1e-9)
-    listing = bench("published", "show", "mine", "--results", results, "--json")
+    place = "--results", tmp_path / "results", "--json"
+    listing = bench("published", "show", "mine", *place)
     assert [row["bpp"] for row in records(listing)] == [*RATES, *RATES]
-    comparison = bench("bd", "mine", "mine", "--results", results, "--json")
+    comparison = bench("bd", "mine", "mine", *place)
     assert records(comparison)[0]["bd_rate_percent"] == pytest.approx(0, abs=1e-9)
     assert "already exists" in add(tmp_path, file, "--reference", DOI, code=2).stderr
 
@@ -64,11 +64,11 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
 ])  # fmt: skip
 def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, doubt):
     file = written(tmp_path / "a.csv", "bpp,psnr", *columns)
-    text, points, results = added(tmp_path, file, "--reference", "arXiv:1")
+    text, points = added(tmp_path, file, "--reference", "arXiv:1")
     assert doubt in text
     assert all(doubt in point.doubt for point in points)
-    assert not [p for p in read_points(results) if p.system == "Mine"]
-    result = bench("published", "show", "mine", "--results", results)
+    assert not [p for p in read_points(tmp_path / "results") if p.system == "Mine"]
+    result = bench("published", "show", "mine", "--results", tmp_path / "results")
     assert (result.returncode, "to use them, write doubtful:mine" in result.stderr) == (2, True)
 
 
@@ -82,7 +82,7 @@ def test_a_mark_is_explained_where_the_metric_alone_is_doubtful(tmp_path):
 def test_a_curve_of_several_is_named(tmp_path):
     file = written(tmp_path / "a.csv", "method,bpp,psnr", "AABB", (0.1, 0.2) * 2, (28, 30) * 2)
     assert "a.csv#A, " in add(tmp_path, file, "--reference", "here", code=2).stderr
-    _, points, _ = added(tmp_path, f"{file}#B", "--reference", "here")
+    _, points = added(tmp_path, f"{file}#B", "--reference", "here")
     assert len(points) == 2
     single = written(tmp_path / "b.csv", "bpp,psnr", RATES, PSNR)
     for name, dataset, reason in (
@@ -101,10 +101,8 @@ def test_curves_of_files_are_never_joined_or_confused(tmp_path, monkeypatch):
     for folder in ("a", "b"):
         Path(folder).mkdir()
         written(Path(folder, "mine.csv"), "bpp,PSNR", RATES, PSNR)
-    names = "MLIC+", "MLIC-plus", "MLIC++", "COIN", "mine"
-    points = [(name, *point) for name in names for point in zip(RATES, PSNR, strict=True)]
-    columns = zip(*points, strict=True)
-    written(Path("all.csv"), "codec,bpp,PSNR", *columns)
+    names = [n for n in ("MLIC+", "MLIC-plus", "MLIC++", "COIN", "mine") for _ in RATES]
+    written(Path("all.csv"), "codec,bpp,PSNR", names, RATES * 5, PSNR * 5)
     choice = "a/mine.csv,b/mine.csv,a/mine.csv,all.csv,doubtful:coin"
     points = [p for p in chosen_points(RESULTS, choice) if (p.doi, p.how) == ("", "author_csv")]
     assert list(dict.fromkeys(entry.system for entry in points)) == [
@@ -124,15 +122,15 @@ def test_lists_and_comparisons_have_every_source_and_average_none():
     rows = {row["curve"]: row for row in records(bench(*compared, "--json"))}
     worse = next(row for name, row in rows.items() if "12.1" in name)
     assert worse["bd_rate_percent"] > 1  # the anchor that several papers compare with
-    everything = bench(*compared)
-    assert all(version in everything.stdout for version in ("9.1", "12.1", "17.0", "22.0"))
+    output = bench(*compared).stdout
+    assert all(version in output for version in ("9.1", "12.1", "17.0", "22.0"))
     assert "clic2020-valid" not in {p.dataset for p in read_points(RESULTS) if p.system == "DCAE"}
 
 
 def test_shown_points_are_those_of_the_file():
     rows = records(bench("published", "show", "tcm:large", "--dataset", "kodak", "--json"))
-    values = [(row["bpp"], row["value"]) for row in rows]
-    assert values == from_registry("TCM", "large", "kodak", "psnr_db")
+    expected = from_registry("TCM", "large", "kodak", "psnr_db")
+    assert [(row["bpp"], row["value"]) for row in rows] == expected
     text = bench("published", "show", "tcm:large", "--dataset", "kodak").stdout
     assert "doi:10.48550/arXiv.2303.14978" in text
     result = bench("published", "show", "tcm", "--dataset", "div2k")
