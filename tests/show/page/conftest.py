@@ -12,11 +12,6 @@ def measured_once(tmp_path_factory, coffee):
 
 
 @pytest.fixture(scope="package")
-def results(measured_once):
-    return measured_once
-
-
-@pytest.fixture(scope="package")
 def file(measured_once):
     return make_page(measured_once, str(measured_once.parent / "photos"))
 

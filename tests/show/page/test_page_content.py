@@ -28,68 +28,50 @@ from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from benchmark.rows.stored import read_results
 from benchmark.show.figures.style import SPARE_COLOURS, SPARE_MARKERS, families
-from benchmark.show.page.content import (
-    DARK_PAGE,
-    ORIGINS,
-    contrast,
-    json_text,
-    leave_out_images,
-    lighten,
-    marker_path,
-)
+from benchmark.show.page import content
+from benchmark.show.page.content import contrast, json_text
 from benchmark.show.page.document import _values_text
+from conftest import ROOT
 from support.packs.honest_pack import rewrite
+from support.page import results as made
 from support.page.opened import number_of
-from support.page.results import (
-    HOSTILE,
-    IMAGES,
-    METRICS,
-    ROOT,
-    data_of,
-    make_page,
-    make_page_of_sets,
-    pixels_of,
-    run,
-)
+from support.page.results import HOSTILE, IMAGES, METRICS, data_of, make_page, pixels_of
 from support.processes import ran
 from support.rows.measured import row, table
+from support.rows.stable_rows import only_store
 
 
 @pytest.fixture
-def results(measured_once, tmp_path):
-    """A copy, so that a test may take things away."""
+def results(file, measured_once, tmp_path):
+    """A copy with the page, so that a test may take things away."""
     shutil.copytree(measured_once.parent / "photos", tmp_path / "photos")
-    shutil.copytree(measured_once, tmp_path / "results", ignore=shutil.ignore_patterns("report"))
+    shutil.copytree(measured_once, tmp_path / "results")
     for record in tmp_path.glob("results/*/runs/*.json"):  # which names the photographs' folder
         rewrite(record, str(measured_once.parent), str(tmp_path), -1)
     return tmp_path / "results"
+
+
+@pytest.fixture
+def results_alone(results):
+    """The copy without a page, so that every picture has to be decoded."""
+    shutil.rmtree(only_store(results).folder / "report")
+    return results
 
 
 def page_of(results, **options):
     return make_page(results, str(results.parent / "photos"), **options)
 
 
-def store_of(results):
-    [folder] = [path.parent for path in results.glob("*/per_image")]
-    return folder
-
-
 def rows_of(results):
-    rows = Store(store_of(results)).table().rows(named=True)
-    return [record for record in rows if record["status"] == "ok"]
+    return only_store(results).table().filter(status="ok").rows(named=True)
 
 
 def pictures_of(page):
     return sorted((page.parent / "pictures").iterdir())
 
 
-@pytest.fixture(scope="module")
-def page(measured_once):
-    return page_of(measured_once)
-
-
-def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
-    data, count = data_of(page), 0
+def test_every_number_of_an_image_is_the_one_in_its_row(file, measured_once):
+    data, count = data_of(file), 0
     rows = {}
     for record in rows_of(measured_once):
         label = f"{record['codec']}:{record['variant']}".rstrip(":")
@@ -108,10 +90,11 @@ def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
     assert count == len(rows) == 48
 
 
-def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
+def test_pictures_are_exactly_the_pixels_that_were_scored(file, measured_once):
+    assert len(pictures_of(file)) == 48 + 48 + 3  # each has a map
     for record in rows_of(measured_once):
         for name in (record["decoded_sha256"], record["image_sha256"]):
-            pixels = pixels_of(page.parent / "pictures" / f"{name}.webp")
+            pixels = pixels_of(file.parent / "pictures" / f"{name}.webp")
             assert hashlib.sha256(pixels.tobytes()).hexdigest() == name
 
 
@@ -119,16 +102,16 @@ def test_below_a_crop_stand_the_values_that_its_image_has():
     summary = summarise(table([row("jpeg", 5, "a", psnr_db=31.5, lpips_alex=None)]))
     metrics = [Metric.named(name) for name in ("psnr", "lpips")]
     columns = [metric.column for metric in metrics]
-    content = SimpleNamespace(summary=summary, metrics=metrics, lead_columns=columns)
+    shown = SimpleNamespace(summary=summary, metrics=metrics, lead_columns=columns)
     (point,) = summary.points
     key = label_of(point.edition.spec), str(point.setting), int(point.image_ids[0])
-    assert _values_text(content, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")
+    assert _values_text(shown, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")
 
 
-def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
-    data, rows = data_of(page), rows_of(measured_once)
+def test_crops_are_parts_of_the_pictures_at_matched_rates(file, measured_once):
+    data, rows = data_of(file), rows_of(measured_once)
     picture = r'<img src="data:image/webp;base64,([^"]+)" alt="([^"]+)"'
-    result = re.findall(rf'<figure>(?:<a href="([^"]+)">)?{picture}', page.read_text())
+    result = re.findall(rf'<figure>(?:<a href="([^"]+)">)?{picture}', file.read_text())
     parts = [np.asarray(webp_decode(b64decode(text))) for _, text, _ in result]
     assert result[0][0] == ""
     [name] = {unescape(alt).partition(", ")[0] for _, _, alt in result} & set(IMAGES)
@@ -145,48 +128,47 @@ def test_crops_are_parts_of_the_pictures_at_matched_rates(page, measured_once):
             index = [data["images"][number]["name"] for number in point["images"]].index(name)
             rates.append(point["image_bpp"][index])
             sha256 = point["pictures"][index][9:73]
-        picture = pixels_of(page.parent / "pictures" / f"{sha256}.webp")
+        picture = pixels_of(file.parent / "pictures" / f"{sha256}.webp")
         assert np.array_equal(picture[y : y + side, x : x + side], part)
-    target_rate = float(re.search(r"at about (\S+) bit per pixel; not", page.read_text())[1])
-    marked = re.findall(r"([\d.]+) bpp \(\S+ %\)", page.read_text())
+    target_rate = float(re.search(r"at about (\S+) bit per pixel; not", file.read_text())[1])
+    marked = re.findall(r"([\d.]+) bpp \(\S+ %\)", file.read_text())
     assert {f"{rate:.3f}" for rate in rates if rate_deviation(rate, target_rate)} == {*marked}
 
 
-def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
-    summary = read_results(measured_once, store_of(measured_once).name, "all", METRICS).summary
+def test_an_interval_is_the_one_that_the_tables_have(file, measured_once):
+    name = only_store(measured_once).folder.name
+    summary = read_results(measured_once, name, "all", METRICS).summary
     metrics = [Metric.named(name) for name in METRICS]
-    points = data_of(page)["points"]
-    count = 0
-    for record, point in zip(records_with_intervals(summary, metrics), points, strict=True):
+    data, count = data_of(file), 0
+    for record, point in zip(records_with_intervals(summary, metrics), data["points"], strict=True):
         for column in ("psnr_db", "ms_ssim"):
             ends = point["means"][column].get("interval")
             low, high = record[f"{column}_low"], record[f"{column}_high"]
             count += ends is not None
             assert ends == (None if low is None else pytest.approx([low, high], rel=1e-5))
     assert count == 32
-    quantiles = stats.t.ppf(0.975, [1, 2])
-    assert data_of(page)["quantiles"] == pytest.approx(quantiles, rel=1e-5)
+    assert data["quantiles"] == pytest.approx(stats.t.ppf(0.975, [1, 2]), rel=1e-5)
 
 
 @pytest.mark.parametrize(
     "colour", sorted({*SPARE_COLOURS, *(x.colour for x in families().values())})
 )
 def test_every_colour_can_be_read_on_the_dark_page(colour):
-    assert contrast(lighten(colour), DARK_PAGE) >= 4.5
+    assert contrast(content.lighten(colour), content.DARK_PAGE) >= 4.5
 
 
 def test_every_marker_of_the_figures_is_a_path_of_the_page():
     markers = {*SPARE_MARKERS, *(style.marker for style in families().values())}
-    paths = {marker: marker_path(marker) for marker in markers}
-    assert len(set(paths.values())) == len(markers)
-    for path in paths.values():
+    paths = {content.marker_path(marker) for marker in markers}
+    assert len(paths) == len(markers)
+    for path in paths:
         corners = [float(number) for number in re.split("[MLZ,]+", path)[1:-1]]
         assert 2 * max(map(abs, corners)) == pytest.approx(9, rel=0.5)
 
 
-def test_names_are_text_and_nothing_but_pictures_is_asked_for(page):
-    text = page.read_text()
-    assert HOSTILE in [image["name"] for image in data_of(page)["images"]]
+def test_names_are_text_and_nothing_but_pictures_is_asked_for(file):
+    text = file.read_text()
+    assert HOSTILE in [image["name"] for image in data_of(file)["images"]]
     assert "<img src=x" not in text
     assert json_text({"a": "</script>\u2028<!--"}).isascii()
     [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
@@ -194,8 +176,8 @@ def test_names_are_text_and_nothing_but_pictures_is_asked_for(page):
     assert not re.search(r"<(link|script|img|iframe)[^>]+(src|href)=\"(?!data:)", text)
 
 
-def test_what_failed_and_what_made_it_is_said(page):
-    text = unescape(page.read_text())
+def test_what_failed_and_what_made_it_is_said(file):
+    text = unescape(file.read_text())
     plain = text.replace("<wbr>", "")
     assert re.search(r">[^<]*CrashesOnEncode [^<]*step=64 \(3 cells\)<.{,60}failed: encode", plain)
     for message in ("coding/1", "psnr-rgb8/1", "ms-ssim-rgb8/1", "libwebp"):
@@ -232,18 +214,18 @@ def test_the_axis_reaches_the_highest_rate_of_ones_own_codec(tmp_path):
 
 
 def test_a_metric_has_the_decimals_that_tables_have_however_large_it_is(tmp_path):
-    make_page_of_sets(tmp_path / "page.html")
+    made.make_page_of_sets(tmp_path / "page.html")
     [fid] = data_of(tmp_path / "page.html")["measures"]
     assert fid["decimals"] == Metric.named("fid256").decimals == 4
 
 
-def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
-    page_data = data_of(page)
+def test_numbers_of_single_images_are_left_out_before_a_page_grows(file):
+    page_data = data_of(file)
     shown_codecs = page_data["shown"]["codecs"] = [2, 1]
     sizes = {}
     for room in (10**6, 13_000, 100):
         data = json.loads(json.dumps(page_data))
-        leave_out_images(data, room)
+        content.leave_out_images(data, room)
         sizes[room] = {point["codec"] for point in data["points"] if point["images"]}
         assert len(json_text(data)) <= room or not sizes[room]
         assert {len(p["image_bpp"]) for p in data["points"] if not p["images"]} <= {0}
@@ -253,10 +235,8 @@ def test_numbers_of_single_images_are_left_out_before_a_page_grows(page):
 
 
 def test_a_picture_that_has_no_room_says_what_adds_it(results):
-    assert len(pictures_of(page_of(results))) == 48 + 48 + 3  # each has a map
     page = page_of(results, images="0.03MB")  # less than any original has
     data = data_of(page)
-    assert {image["picture"] for image in data["images"]} == {None}
     [sentence] = data["absent"]
     dataset = results.parent / "photos"
     command = f"bench report --dataset {dataset} --page --results {results} --page-images all"
@@ -275,8 +255,8 @@ def files_of_the_first(page):
     return [page.parent / file for file in files]
 
 
-def test_a_size_is_not_exceeded_and_every_photograph_has_every_codec_first(results):
-    minimum_bytes = sum(path.stat().st_size for path in files_of_the_first(page_of(results)))
+def test_a_size_is_not_exceeded_and_every_photograph_has_every_codec_first(file, results):
+    minimum_bytes = sum(path.stat().st_size for path in files_of_the_first(file))
     limit_mb = round(1.6 * minimum_bytes / 1e6, 3)
     page = page_of(results, images=f"{limit_mb}MB")
     files = pictures_of(page)
@@ -317,19 +297,20 @@ def test_a_picture_too_large_for_webp_is_a_png_of_the_same_pixels(tmp_path, coff
     wide = np.ascontiguousarray(np.tile(coffee[:8], (1, 28, 1)))
     assert wide.shape[1] > 16383
     Image.fromarray(wide).save(tmp_path / "photos" / "wide.png")
-    run(tmp_path, "jpeg,webp,jpeg2000", expected=1)  # of WebP it is refused
+    made.run(tmp_path, "jpeg,webp,jpeg2000")  # of WebP it is refused
     page = page_of(tmp_path / "results")
     assert len(pictures_of(page)) == 1 + 4 + 4
     for path in pictures_of(page):
         assert path.name == f"{hashlib.sha256(pixels_of(path).tobytes()).hexdigest()}.png"
 
 
-def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
-    digests = {record["stream_sha256"] for record in rows_of(results)}
-    gone, damaged = (store_of(results) / "streams" / d[:2] / d for d in sorted(digests)[:2])
+def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results_alone):
+    digests = {record["stream_sha256"] for record in rows_of(results_alone)}
+    streams = only_store(results_alone).folder / "streams"
+    gone, damaged = (streams / digest[:2] / digest for digest in sorted(digests)[:2])
     gone.unlink()
     damaged.write_bytes(b"no stream")
-    data = data_of(page_of(results))
+    data = data_of(page_of(results_alone))
     pictures = [picture for point in data["points"] for picture in point["pictures"]]
     assert sum(isinstance(picture, int) for picture in pictures) == 2
     message = " ".join(data["absent"])
@@ -337,22 +318,21 @@ def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
     assert "is damaged" in message
 
 
-def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(results):
-    dataset = str(results.parent / "photos")
-    shutil.rmtree(dataset)
-    data = data_of(make_page(results, dataset))
+def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(results_alone):
+    shutil.rmtree(results_alone.parent / "photos")
+    data = data_of(page_of(results_alone))
     assert {image["picture"] for image in data["images"]} == {None}
     assert all("`--dataset path/to/" in image["absent"] for image in data["images"])
     assert all(isinstance(p, str) for point in data["points"] for p in point["pictures"])
 
 
-def test_a_photograph_that_has_changed_is_not_taken_for_the_old_one(results):
-    photos = results.parent / "photos"
+def test_a_photograph_that_has_changed_is_not_taken_for_the_old_one(results_alone):
+    photos = results_alone.parent / "photos"
     shutil.copy(photos / IMAGES[0], photos / IMAGES[2])
     shutil.copy(photos / IMAGES[1], photos / IMAGES[0])
     (photos / IMAGES[1]).unlink()
-    pictures = {image["name"]: image for image in data_of(page_of(results))["images"]}
-    by_name = {record["image"]: record["image_sha256"] for record in rows_of(results)}
+    pictures = {image["name"]: image for image in data_of(page_of(results_alone))["images"]}
+    by_name = {record["image"]: record["image_sha256"] for record in rows_of(results_alone)}
     assert pictures[IMAGES[0]]["picture"] == f"pictures/{by_name[IMAGES[0]]}.webp"
     assert pictures[IMAGES[2]]["picture"] is None
     assert "other pixels" in pictures[IMAGES[2]]["absent"]
@@ -406,4 +386,4 @@ def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there
 
 
 def test_every_origin_of_published_points_has_words():
-    assert ORIGINS.keys() == {*get_args(SourceKind)}
+    assert content.ORIGINS.keys() == {*get_args(SourceKind)}

@@ -1,85 +1,84 @@
 """The viewer of the report page in a real Chromium: its pictures are what the streams decode to."""
 
 from io import BytesIO
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.rows.store import Store
 from benchmark.spec import load_codec, parse_codec
-from support.page.opened import click_point, loaded
+from support.page.opened import click_point, loaded, number_of
 from support.page.results import HEIGHT, IMAGES, WIDTH, pixels_of
+from support.rows.stable_rows import only_store
 
 
-def shown_pixels(page, pane=0):
+def shown_pixels(page):
     """The pixels of a pane's picture at one to one, (HEIGHT, WIDTH, 3), and where it begins."""
     page.keyboard.press("1")
     loaded(page)
-    image = page.locator("#panes .stage").nth(pane).locator(".layer.over > img")
-    box = image.bounding_box()
+    box = page.locator("#panes .stage").first.locator(".layer.over > img").bounding_box()
     assert (box["width"], box["height"]) == (WIDTH, HEIGHT)
     box["x"], box["y"] = x, _ = round(box["x"]), round(box["y"])
-    shot = page.screenshot(clip=box)
-    with Image.open(BytesIO(shot)) as picture:
+    with Image.open(BytesIO(page.screenshot(clip=box))) as picture:
         return np.asarray(picture.convert("RGB")).astype(int), x
 
 
-def truth(results, image):
-    """The source, and what WebP's stored stream decodes to: the codec asked, not the page."""
-    [folder] = [path.parent for path in results.glob("*/per_image")]
-    store = Store(folder)
-    rows = store.table().filter(image=image, codec="webp", setting_value=40.0)
-    [row] = rows.rows(named=True)
-    decoded = load_codec(parse_codec("webp")).decode(store.stream(row["stream_sha256"]))
-    source = pixels_of(results.parent / "photos" / image)
-    return SimpleNamespace(source=source.astype(int), decoded=decoded.astype(int))
-
-
-def test_a_clicked_point_opens_with_its_images_and_their_numbers(visit, file, data):
+@pytest.fixture
+def page(visit, file, data):
+    """The page where WebP's point of quality 40 is open."""
     page = visit(file)
-    point = click_point(page, data)
+    click_point(page, data)
+    return page
+
+
+@pytest.fixture
+def choose(page, measured_once):
+    """Opens an image; returns its source, and what WebP's stored stream decodes to."""
+    store = only_store(measured_once)
+
+    def open_image(image):
+        page.locator("#image-table tbody button", has_text=image).click()
+        rows = store.table().filter(image=image, codec="webp", setting_value=40.0)
+        stream = store.stream(rows["stream_sha256"].item())
+        source = pixels_of(measured_once.parent / "photos" / image)
+        return source.astype(int), load_codec(parse_codec("webp")).decode(stream).astype(int)
+
+    return open_image
+
+
+def test_a_clicked_point_opens_with_its_images_and_their_numbers(page, data):
+    point = data["points"][number_of(data, "webp", "quality=40")]
     assert page.locator("#viewer-title").inner_text() == "WebP quality=40"
     assert page.locator("#panes figcaption strong").first.inner_text() == "WebP quality=40"
     lines = page.locator("#image-table tbody tr").all()
-    values = point["image_values"]
-    names = [data["images"][image]["name"] for image in point["images"]]
+    names = (data["images"][image]["name"] for image in point["images"])
+    columns = names, point["image_bpp"], *(point["image_values"][m] for m in ("psnr_db", "ms_ssim"))
     expected = [
         [name, f"{bpp:.3f}", f"{psnr:.2f}", f"{ms_ssim:.4f}"]
-        for name, bpp, psnr, ms_ssim in zip(
-            names, point["image_bpp"], values["psnr_db"], values["ms_ssim"], strict=True
-        )
+        for name, bpp, psnr, ms_ssim in zip(*columns, strict=True)
     ]
     result = [line.locator("th, td").all_inner_texts()[:4] for line in lines]
     assert sorted(result) == sorted(expected)
-    line = page.locator("#viewer-line")
-    values = point["means"]["psnr_db"]["value"], point["means"]["ms_ssim"]["value"]
-    assert line.inner_text().split(" · ") == [
-        f"{point['bpp']:.3f} bpp", f"PSNR {values[0]:.2f} dB", f"MS-SSIM {values[1]:.4f}"
+    psnr, ms_ssim = (point["means"][name]["value"] for name in ("psnr_db", "ms_ssim"))
+    assert page.locator("#viewer-line").inner_text().split(" · ") == [
+        f"{point['bpp']:.3f} bpp", f"PSNR {psnr:.2f} dB", f"MS-SSIM {ms_ssim:.4f}"
     ]  # fmt: skip
     assert page.locator(".viewer-head").bounding_box()["height"] < 70
 
 
-def test_what_is_seen_is_what_the_stream_decodes_to(visit, file, data, results):
-    page = visit(file)
-    click_point(page, data)
+def test_what_is_seen_is_what_the_stream_decodes_to(page, choose):
     for image in IMAGES:
-        page.locator("#image-table tbody button", has_text=image).click()
+        source, decoded = choose(image)
         page.keyboard.press("v")
-        expected = truth(results, image)
-        assert np.array_equal(shown_pixels(page)[0][40:], expected.decoded[40:])  # tags lie above
+        assert np.array_equal(shown_pixels(page)[0][40:], decoded[40:])  # tags lie above
         page.keyboard.down("o")
-        assert np.array_equal(shown_pixels(page)[0][40:], expected.source[40:])
+        assert np.array_equal(shown_pixels(page)[0][40:], source[40:])
         page.keyboard.up("o")
-        assert np.array_equal(shown_pixels(page)[0][40:], expected.decoded[40:])
+        assert np.array_equal(shown_pixels(page)[0][40:], decoded[40:])
 
 
-def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, file, data, results):
-    page = visit(file)
-    click_point(page, data)
-    page.locator("#image-table tbody button", has_text="cup.png").click()
-    expected = truth(results, "cup.png")
+def test_the_slider_divides_original_from_decoded_where_it_is_dragged(page, choose):
+    source, decoded = choose("cup.png")
     _, x = shown_pixels(page)
     handle = page.locator("#panes .handle").first.bounding_box()
     middle = handle["x"] + handle["width"] / 2
@@ -93,45 +92,37 @@ def test_the_slider_divides_original_from_decoded_where_it_is_dragged(visit, fil
         middle = x + column
         pixels, _ = shown_pixels(page)
         near = 25  # of the handle itself
-        assert np.array_equal(pixels[40:, : column - near], expected.source[40:, : column - near])
-        assert np.array_equal(pixels[40:, column + near :], expected.decoded[40:, column + near :])
-        assert not np.array_equal(expected.source, expected.decoded)
+        assert np.array_equal(pixels[40:, : column - near], source[40:, : column - near])
+        assert np.array_equal(pixels[40:, column + near :], decoded[40:, column + near :])
         handles = page.locator(".handle").all()
         assert len({one.evaluate("(one) => one.style.left") for one in handles}) == 1
 
 
 @pytest.mark.slow
-def test_the_difference_is_eight_times_the_absolute_one_cut_off(visit, file, data, results):
-    page = visit(file)
-    click_point(page, data)
+def test_the_difference_is_eight_times_the_absolute_one_cut_off(page, choose):
     for image in IMAGES:
-        page.locator("#image-table tbody button", has_text=image).click()
+        source, decoded = choose(image)
         page.keyboard.press("d")
-        expected = truth(results, image)
-        difference = np.minimum(8 * abs(expected.source - expected.decoded), 255)
+        difference = np.minimum(8 * abs(source - decoded), 255)
         assert np.array_equal(shown_pixels(page)[0], difference)
         assert (difference == 255).any()
 
 
 @pytest.mark.slow
-def test_flicker_shows_one_after_the_other(visit, file, data, results):
-    page = visit(file)
-    click_point(page, data)
-    page.locator("#image-table tbody button", has_text="spoon.png").click()
+def test_flicker_shows_one_after_the_other(page, choose):
+    source, decoded = choose("spoon.png")
     page.clock.install(time=0)
     page.clock.pause_at(10)
     page.keyboard.press("f")
-    expected = truth(results, "spoon.png")
-    for picture in (expected.decoded, expected.source, expected.decoded):
+    for picture in (decoded, source, decoded):
         assert np.array_equal(shown_pixels(page)[0][40:], picture[40:])
         page.clock.run_for(600)
 
 
 @pytest.mark.slow
-def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, data, results):
-    page = visit(file)
-    point = click_point(page, data)
-    page.locator("#image-table tbody button", has_text="cup.png").click()
+def test_four_codecs_meet_at_the_nearest_rate_and_move_together(page, choose, data):
+    point = data["points"][number_of(data, "webp", "quality=40")]
+    choose("cup.png")
     left_out = page.locator("#codec-choice input:enabled:not(:checked)")
     while left_out.count():
         left_out.first.click()
@@ -144,10 +135,8 @@ def test_four_codecs_meet_at_the_nearest_rate_and_move_together(visit, file, dat
         if image in value["images"]:
             away = abs(np.log(value["image_bpp"][value["images"].index(image)] / rate))
             nearest.setdefault(name, []).append((away, value["setting"]))
-    nearest_settings = {f"{name} {min(distances)[1]}" for name, distances in nearest.items()}
-    assert len(panes) == 4
-    assert panes[0] == "WebP quality=40"
-    assert set(panes) == nearest_settings
+    assert (len(panes), panes[0]) == (4, "WebP quality=40")
+    assert {*panes} == {f"{name} {min(distances)[1]}" for name, distances in nearest.items()}
     stage = page.locator("#panes .stage").nth(2).bounding_box()
     page.mouse.move(stage["x"] + 100, stage["y"] + 50)
     zoom = page.locator("#zoom-now").inner_text()

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,11 @@ from benchmark.show.report.details import PAGE_CODECS, codec_records, codecs_tab
 from benchmark.show.sections import section
 from benchmark.show.table import Table
 from benchmark.spec import parse_codec
-from support.processes import ran
+from support.bench.command import bench
+from support.codecs.files import FAKES
 from support.rows.by_label import anchor, rank_by_bd_rate
 from support.rows.measured import row, table
 
-ROOT = Path(__file__).parents[3]
 HOSTILE = "<img src=x onerror='alert(1)'> & \"two\".png"
 IMAGES = ("cup.png", HOSTILE, "spoon.png")
 WIDTH, HEIGHT = 240, 200
@@ -55,32 +54,25 @@ def measure(folder: Path, coffee: Pixels) -> Path:
     for name, (left, top) in zip(IMAGES, ((0, 0), (160, 100), (330, 190)), strict=True):
         crop = np.ascontiguousarray(coffee[top : top + HEIGHT, left : left + WIDTH])
         Image.fromarray(crop).save(photos / name)
-    failing = f"{ROOT}/tests/support/codecs/fakes.py:CrashesOnEncode"
-    run(folder, ",".join((*CODECS, failing)), expected=1)
+    run(folder, ",".join((*CODECS, f"{FAKES}:CrashesOnEncode")))
     return folder / "results"
 
 
-def run(folder: Path, codecs: str, expected: int = 0) -> None:
-    """`bench run` of folder/photos into folder/results."""
+def run(folder: Path, codecs: str) -> None:
+    """`bench run` of folder/photos into folder/results, where a codec fails."""
     points = [part for point in POINTS for part in ("--points", point)]
-    options = ["--dataset", str(folder / "photos"), "--results", str(folder / "results")]
-    options += ["--metrics", ",".join(METRICS), "--no-table"]
-    words = ["run", "--codecs", codecs, *points, *options]
-    result = ran(sys.executable, "-m", "benchmark", *words, PYTHONPATH=ROOT)
-    assert result.returncode == expected, result.stderr
+    place = "--dataset", folder / "photos", "--results", folder / "results"
+    metrics = "--metrics", ",".join(METRICS), "--no-table"
+    bench("run", "--codecs", codecs, *points, *place, *metrics, code=1)
 
 
-def make_page(
-    results: Path, dataset: str, images: str = "all", published: str = "", mix: bool = False
-) -> Path:
+def make_page(results: Path, dataset: str, images: str = "all", published: str = "") -> Path:
     """The page as `bench report --page` writes it, without the figures; returns its path."""
-    name = Path(dataset).name
-    stored_names = [path.parent.name for path in results.glob("*/per_image")]
-    [stored_name] = [text for text in stored_names if text.startswith(name)]
+    [stored_name] = [p.parent.name for p in results.glob(f"{Path(dataset).name}*/per_image")]
     stored = read_results(results, stored_name, "all", METRICS, with_streams=True)
     metrics = [Metric.named(metric) for metric in METRICS]
     points = chosen_points(results, published)
-    over = overlays(points, stored.summary, metrics, stored_name, mix)
+    over = overlays(points, stored.summary, metrics, stored_name, False)
     _, deltas = compare_all(stored.summary, metrics, anchor("jpeg"), USUAL_RULE)
     means = means_table(stored.summary, metrics)
     ranking = rank_by_bd_rate(stored.summary, metrics, "jpeg")
@@ -89,10 +81,8 @@ def make_page(
     tables = metrics, metrics, sections, deltas, over, ranking
     report = Report(stored, *tables, absent=absent, anchor=parse_codec("jpeg"))
     experiment = Experiment(results, dataset, published=published)
-    quiet = nullcontext(lambda state: None)
-    silent = (lambda total: quiet), (lambda sentence: None)
-    path, _ = write_page(experiment, report, images, False, *silent)
-    return Path(path)
+    silent = (lambda total: nullcontext(lambda state: None)), (lambda sentence: None)
+    return Path(write_page(experiment, report, images, False, *silent)[0])
 
 
 def make_page_of_sets(path: Path) -> list[float]:
