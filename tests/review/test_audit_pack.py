@@ -23,7 +23,7 @@ def audited(path, photos, results, *words):
 
 def test_an_audit_of_a_true_pack_finds_nothing(author, photos, tmp_path):
     code, facts = audited(author / "mine.tar", photos, tmp_path)
-    counts = facts["streams"], facts["decoded"], facts["compared"], facts["wrong"]
+    counts = [facts[name] for name in ("streams", "decoded", "compared", "wrong")]
     assert (code, *counts) == (0, 16, 16, {"psnr_db": 16}, [])
     output = bench("audit", "pack", author / "mine.tar", "--dataset", photos, "--metrics", "psnr")
     assert "psnr_db                  16" in output.stdout
@@ -76,8 +76,8 @@ def test_an_audit_compares_pictures_and_says_that_their_size_is_declared(
     pictures, photos, tmp_path
 ):
     code, facts = audited(pictures, photos, tmp_path)
-    counts = facts["streams"], facts["declared"], facts["pictures"], facts["compared"]
-    assert (code, *counts, facts["wrong"]) == (0, 0, 8, 8, {"psnr_db": 8}, [])
+    counts = [facts[name] for name in ("streams", "declared", "pictures", "compared", "wrong")]
+    assert (code, *counts) == (0, 0, 8, 8, {"psnr_db": 8}, [])
     output = bench("audit", "pack", pictures, "--dataset", photos, "--metrics", "psnr")
     assert "the size is declared" in output.stdout
 

@@ -18,45 +18,51 @@ def rows(**columns):
     return [row("jpeg", quality, "a.png", **columns) for quality in (10, 30)]
 
 
-def test_every_kind_of_difference_is_told_and_what_agrees_is_counted():
-    digest = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64}
-    stored = table(rows(**digest))
-    ((equal_counts,), wrong) = compare_rows(stored, table(rows(**digest)), ["psnr"])
+def compared(stored, again):
+    """Return the counts of the only codec, and what differs."""
+    ((counts,), wrong) = compare_rows(table(stored), table(again), ["psnr"])
+    return counts, wrong
+
+
+DIGESTS = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64, "psnr_db": 30.0}
+
+
+def test_what_agrees_is_counted():
+    counts, wrong = compared(rows(**DIGESTS), rows(**DIGESTS))
     names = ("rows", "measured_again", "bytes_equal", "pixels_equal", "values", "values_equal")
-    assert [equal_counts[name] for name in (*names, "wrong", "missing")] == [2] * 6 + [0, 0]
+    assert [counts[name] for name in (*names, "wrong", "missing")] == [2] * 6 + [0, 0]
     assert wrong == []
-    for changed, reported in (
-        ({"stream_sha256": "3" * 64}, "the stream differs"),
-        ({"num_bytes": 7}, "7 now"),
-        ({"decoded_sha256": "3" * 64, "psnr_db": None}, "other pixels"),
-        ({"psnr_db": 1.0}, "psnr_db is 1.0, not"),
-    ):
-        ((counts,), wrong) = compare_rows(stored, table(rows(**(digest | changed))), ["psnr"])
-        assert [reported in difference.why for difference in wrong] == [True, True], wrong
-        assert counts["wrong"] == 2
 
 
-def test_pixels_of_another_processor_are_float_rounding_and_not_wrong():
-    digest = {"stream_sha256": "1" * 64, "decoded_sha256": "2" * 64, "psnr_db": 30.0}
-    for change, rounded in (
-        ({"psnr_db": 30.00009}, 2), ({"psnr_db": 30.0002}, 0),
-        ({"psnr_db": 30.0009, "stream_sha256": "4" * 64}, 2),
-    ):  # fmt: skip
-        change |= {"decoded_sha256": "3" * 64}
-        comparison = compare_rows(table(rows(**digest)), table(rows(**(digest | change))), ["psnr"])
-        ((counts,), wrong) = comparison
-        assert (counts["pixels_equal"], counts["rounded"], bool(wrong)) == (0, rounded, not rounded)
+@pytest.mark.parametrize(("changed", "reported"), [
+    ({"stream_sha256": "3" * 64}, "the stream differs"), ({"num_bytes": 7}, "7 now"),
+    ({"decoded_sha256": "3" * 64, "psnr_db": None}, "other pixels"),
+    ({"psnr_db": 1.0}, "psnr_db is 1.0, not"),
+])  # fmt: skip
+def test_every_kind_of_difference_is_told(changed, reported):
+    counts, wrong = compared(rows(**DIGESTS), rows(**DIGESTS | changed))
+    assert [reported in difference.why for difference in wrong] == [True, True], wrong
+    assert counts["wrong"] == 2
+
+
+@pytest.mark.parametrize(("change", "rounded"), [
+    ({"psnr_db": 30.00009}, 2), ({"psnr_db": 30.0002}, 0),
+    ({"psnr_db": 30.0009, "stream_sha256": "4" * 64}, 2),
+])  # fmt: skip
+def test_pixels_of_another_processor_are_float_rounding_and_not_wrong(change, rounded):
+    again = rows(**DIGESTS | change | {"decoded_sha256": "3" * 64})
+    counts, wrong = compared(rows(**DIGESTS), again)
+    assert (counts["pixels_equal"], counts["rounded"], bool(wrong)) == (0, rounded, not rounded)
 
 
 def test_rows_of_another_build_are_counted_and_may_differ():
-    other_rows = rows(fingerprint="e" * 64, num_bytes=7)
-    ((record,), wrong) = compare_rows(table(rows()), table(other_rows), [])
+    record, wrong = compared(rows(), rows(fingerprint="e" * 64, num_bytes=7))
     names = "measured_again", "other_build", "bytes_equal", "other_processor"
     assert ([record[name] for name in names], wrong) == ([2, 2, 0, 0], [])
 
 
 def test_rows_without_another_are_missing():
-    ((record,), wrong) = compare_rows(table(rows()), table(rows()[:1]), ["psnr"])
+    record, wrong = compared(rows(), rows()[:1])
     assert (record["rows"], record["measured_again"], record["missing"], wrong) == (2, 1, 1, [])
 
 
@@ -71,17 +77,14 @@ def test_rows_without_another_are_missing():
     ({"stream_sha256": "1" * 64}, False),
 ])  # fmt: skip
 def test_streams_of_a_network_may_differ_a_little_on_another_kind_of_processor(changed, is_allowed):
-    old_fields = {
-        "parameters": 9, "machine": "EPYC, 2 cores, AVX-512, speed 44", "num_bytes": 1000,
-        "psnr_db": 30.0, "stream_sha256": "1" * 64, "decoded_sha256": "2" * 64,
-    }  # fmt: skip
+    machine = "EPYC, 2 cores, AVX-512, speed 44"
+    old_fields = DIGESTS | {"parameters": 9, "machine": machine, "num_bytes": 1000}
     new_fields = old_fields | {
         "machine": "EPYC, 2 cores, AVX2, speed 42", "num_bytes": 1020, "psnr_db": 30.04,
         "stream_sha256": "3" * 64, "decoded_sha256": "4" * 64,
     } | changed  # fmt: skip
     old_fields["parameters"] = new_fields["parameters"]
-    both = (table(rows(**fields)) for fields in (old_fields, new_fields))
-    ((record,), wrong) = compare_rows(*both, ["psnr"])
+    record, wrong = compared(rows(**old_fields), rows(**new_fields))
     assert (record["other_processor"], bool(wrong)) == (2 * is_allowed, not is_allowed)
 
 

@@ -1,10 +1,12 @@
 """Reviews of true and of false supplements: each question has its verdict and its rows."""
 
 import json
+import re
 import shutil
 from hashlib import sha256
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -15,7 +17,6 @@ from benchmark.measure.request import Request
 from benchmark.measure.select import open_stored
 from benchmark.review.review import html_review, markdown_review, review_record
 from benchmark.rows.packs.contents import export_pack
-from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.store import Store
 from benchmark.spec import parse_codec
 from support.packs.honest_pack import HONEST, rows_in, write_rows
@@ -27,27 +28,26 @@ def unpacked(tar, to):
 
 
 def test_a_true_pack_decodes_and_its_numbers_are_right(author, answers):
-    result = answers(author / "mine.tar", claims=["webp 10 % fewer bits than jpeg"])
+    result = answers(author / "mine.tar")
     assert [result[name].verdict for name in ("decodes", "numbers")] == ["yes", "yes"]
-    rows = result["numbers"].tables["values"].rows
-    row = next(row for row in rows if row[1:3] == ("webp", "quality=30"))
+    (row,) = (
+        r for r in result["numbers"].tables["values"].rows if r[1:3] == ("webp", "quality=30")
+    )
     assert (row[3], row[4] == row[5], row[-2:]) == ("PSNR (dB)", True, ("2", "0"))
 
 
 def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, reviewed, tmp_path):
-    pack, curves = open_pack(author / "mine.tar"), {}
-    for spec in pack.infos:
-        sweep = [[row for (row_spec, *_, setting), row in pack.rows.items()
-                  if (row_spec, setting) == (spec, step)] for step in pack.sweep(spec)]  # fmt: skip
-        means = [[np.mean([row[name] for row in point_rows]) for point_rows in sweep]
-                 for name in ("bpp", "psnr_db")]  # fmt: skip
-        curves[spec.name] = RateQuality(*map(np.array, means))
+    curves = {}
+    for codec in ("jpeg", "webp"):
+        rows = Store(author / "results" / "set").table().filter(codec=codec)
+        means = rows.group_by("setting_value").agg(pl.mean("bpp", "psnr_db")).sort("bpp")
+        curves[codec] = RateQuality(means["bpp"].to_numpy(), means["psnr_db"].to_numpy())
     rate = bd_rate(curves["jpeg"], curves["webp"], USUAL_RULE).value
     claims = ["WebP 99 % fewer bits than jpeg", "ours 50.0 % fewer bits than jpeg"]
     answers = reviewed(author / "mine.tar", claims=claims).answers
     result, of_nobody = (answer for answer in answers if answer.name == "claim")
-    assert (of_nobody.verdict, "no rows of ours" in of_nobody.sentence) == ("unknown", True)
-    assert result.verdict == "no"
+    assert (result.verdict, of_nobody.verdict) == ("no", "unknown")
+    assert "no rows of ours" in of_nobody.sentence
     table = result.tables["claim"]
     assert dict(zip(table.headers, *table.rows, strict=True))["BD-rate"] == f"{rate:+.1f} %"
 
@@ -55,7 +55,7 @@ def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, revi
 def test_changed_streams_values_and_lost_images_are_each_found(author, answers, tmp_path):
     pack = unpacked(author / "mine.tar", tmp_path)
     lines = rows_in(pack)
-    first, second, third, fourth, fifth = (line for line in lines[:5])
+    first, second, third, fourth, fifth, *_ = lines
     second["psnr_db"] += 0.01
     third["decoded_sha256"] = "0" * 64
     (pack / "streams" / first["stream_sha256"]).write_bytes(b"")
@@ -70,9 +70,8 @@ def test_changed_streams_values_and_lost_images_are_each_found(author, answers, 
     assert "is damaged" in str(result["decodes"])
     assert str(tmp_path.parent) not in str(result["decodes"])
     values, images = result["numbers"].tables.values()
-    (differing,) = [row for row in values.rows if row[-1] != "0"]
     setting = f"{second['setting_name']}={second['setting_value']:g}"
-    assert differing[1:3] == (second["codec"], setting)
+    assert [row[1:3] for row in values.rows if row[-1] != "0"] == [(second["codec"], setting)]
     assert any(fourth["image"] in row[3] for row in images.rows)
 
 
@@ -80,15 +79,13 @@ def test_a_list_of_sizes_that_cannot_be_used_is_a_file_that_was_not_read(reviewe
     (sent := tmp_path / "ours").mkdir()
     (sent / "sizes.csv").write_text("image,setting,num_bytes\n0.png,1,many\n")
     ((name, reason, _),) = reviewed(sent).left_out
-    assert name == "ours/sizes.csv"
-    assert "many" in reason
+    assert (name, "many" in reason) == ("ours/sizes.csv", True)
 
 
 def test_without_the_photographs_nothing_is_compared_and_why_is_said(author, answers):
     result = answers(author / "mine.tar", dataset="kodak")
     assert (result["decodes"].verdict, result["numbers"].verdict) == ("yes", "unknown")
-    reason = "nothing could be compared: the dataset kodak was not found"
-    assert result["numbers"].sentence.startswith(reason)
+    assert "the dataset kodak was not found" in result["numbers"].sentence
 
 
 def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, reviewed, tmp_path):
@@ -109,10 +106,12 @@ def test_results_of_a_folder_are_read_from_a_pack_alone(author, reviewed, tmp_pa
 def test_an_anchor_of_the_results_is_measured_on_the_folder_that_is_named(
     author, answers, photos, tmp_path
 ):
-    request = Request(dataset=str(photos), results=tmp_path / "none")
-    shutil.copytree(author / "results" / "set", open_stored(request)[1].folder)
-    stored = Store(author / "results" / "set")
-    export_pack(tmp_path / "webp.tar", [stored], [parse_codec("webp")], ())
+    request, stored = (
+        Request(dataset=str(photos), results=tmp_path / "none"),
+        author / "results/set",
+    )
+    shutil.copytree(stored, open_stored(request)[1].folder)
+    export_pack(tmp_path / "webp.tar", [Store(stored)], [parse_codec("webp")], ())
     result = answers(tmp_path / "webp.tar", claims=["webp 10 % fewer bits than jpeg"])["claim"]
     assert result.tables["claim"].rows[0][3] == str(tmp_path / "none")
     assert result.verdict != "unknown", result.sentence
@@ -141,8 +140,7 @@ def test_a_picture_that_is_not_the_recorded_one_is_contradicted(pictures, answer
 
 
 def test_a_curve_is_only_stated_and_a_claim_about_it_is_one_for_bench_bd(answers, tmp_path):
-    lines = [f"{rate},{30 + 4 * n}" for n, rate in enumerate((0.1, 0.2, 0.4, 0.8))]
-    (tmp_path / "ours.csv").write_text("\n".join(["bpp,psnr", *lines]))
+    (tmp_path / "ours.csv").write_text("bpp,psnr\n.1,30\n.2,34\n.4,38\n.8,42\n")
     result = answers(tmp_path / "ours.csv", claims=["ours 20 % fewer bits than vtm"])
     verdicts = {name: answer.verdict for name, answer in result.items()}
     assert verdicts == dict.fromkeys(("decodes", "numbers", "claim"), "unknown")
@@ -186,8 +184,7 @@ def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(revie
     review = reviewed(path)
     facts = json.loads(json.dumps(review_record(review)))
     page, text = html_review(review), markdown_review(review)
-    assert "<script>alert" not in page + text
-    assert "<img" not in page + text
+    assert not re.search("<script>alert|<img", page + text)
     for answer in facts["answers"]:
         assert f"**{answer['verdict']}**: {answer['question']}" in text
         assert f"## {answer['question']} {answer['verdict']}" in text
