@@ -3,28 +3,23 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import matplotlib as mpl
 import pytest
 
 import benchmark
+from conftest import ROOT
 from support.rows.bundled_results import bundled_results
 from tools.notebook import NOTEBOOK, represent, run_cells
 
-ROOT = Path(__file__).parents[2]
-
 mpl.use("Agg")
-
-
-def cells():
-    return json.loads(NOTEBOOK.read_text())["cells"]
 
 
 @pytest.mark.parametrize("folder", [".", pytest.param("docs", marks=pytest.mark.slow)])
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     monkeypatch.chdir(ROOT / folder)
-    values, names = run_cells(cells())
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    values, names = run_cells(cells)
     rates = names["rates"].set_index("codec")["bd_rate_percent"]
     assert rates["x265"] > rates["vvenc"] > 0
     assert names["measured"]["psnr_db"].is_monotonic_increasing
@@ -32,13 +27,11 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     sizes, errors = zip(*values[-1].values(), strict=True)
     assert list(sizes) == sorted(sizes)
     assert errors[0] > errors[-1]
-    code = [cell for cell in cells() if cell["cell_type"] == "code"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
     for cell, value in zip(code, values, strict=True):
-        stored_outputs = [output["data"] for output in cell["outputs"]]
-        new_outputs = [] if value is None else [represent(value)]
-        assert [entry.keys() for entry in stored_outputs] == [
-            entry.keys() for entry in new_outputs
-        ], "python -m tools.notebook"
+        stored = [output["data"].keys() for output in cell["outputs"]]
+        new = [] if value is None else [represent(value).keys()]
+        assert stored == new, "python -m tools.notebook"
     assert sum("image/png" in output["data"] for cell in code for output in cell["outputs"]) == 1
     assert NOTEBOOK.stat().st_size < 60_000
 
