@@ -8,6 +8,7 @@ import benchmark
 from benchmark.compare.experiment import Experiment
 from benchmark.study.folder import write_study
 
+CODECS = "jpeg,webp,jpeg2000"
 QUALITIES = ",".join(map(str, range(10, 96, 5)))
 POINTS = (f"jpeg.quality={QUALITIES}", f"webp.quality={QUALITIES}", "jpeg2000.ratio=30,20,15,12")
 RATES = ("0.8", "1.2", "1.6", "2")  # bpp
@@ -21,9 +22,8 @@ def measured(tmp_path_factory, coffee):
     for name, (left, top) in {"cup": (0, 0), "spoon": (330, 190)}.items():
         crop = np.ascontiguousarray(coffee[top : top + 200, left : left + 240])
         Image.fromarray(crop).save(folder / "photos" / f"{name}.png")
-    codecs, photos = "jpeg,webp,jpeg2000", str(folder / "photos")
     options = {"metrics": "psnr,ms_ssim", "results": folder / "results", "jobs": 1}
-    benchmark.run(codecs, photos, points=[*POINTS], **options)
+    benchmark.run(CODECS, str(folder / "photos"), points=[*POINTS], **options)
     return folder
 
 
@@ -31,14 +31,10 @@ def measured(tmp_path_factory, coffee):
 def write(measured):
     """Returns a function that writes a study into a folder."""
 
-    def made(out, **changed):
-        usual = {
-            "results": measured / "results", "dataset": str(measured / "photos"),
-            "codecs": "jpeg,webp,jpeg2000", "bpp": RATES,
-            "raters": 3, "questions": 6, "crop": 96,
-        } | changed  # fmt: skip
-        selection = {name: usual.pop(name) for name in ("results", "dataset", "codecs")}
-        return write_study(out, Experiment(**selection), **usual)
+    def made(out, codecs=CODECS, **changed):
+        usual = {"bpp": RATES, "raters": 3, "questions": 6, "crop": 96}
+        experiment = Experiment(measured / "results", str(measured / "photos"), codecs)
+        return write_study(out, experiment, **usual | changed)
 
     return made
 

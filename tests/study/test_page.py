@@ -10,29 +10,19 @@ import pytest
 
 from benchmark.study.form import read_answers, read_key
 from benchmark.study.report import read_study
-from support.page.opened import DESKTOP, PHONE
+from support.page.opened import DESKTOP, PHONE, opening
 from support.rows.study import PER_DOUBLING, simulated
 
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page; at the end nothing was complained of, and nothing asked from elsewhere."""
-    contexts, text, urls = [], [], []
+    """Opens a page, which asks for nothing from elsewhere."""
+    with opening(browser, ["file:", "http://127.0.0.1", "blob:"]) as open_page:
+        yield open_page
 
-    def open_page(address, **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: text.append(message.text))
-        page.on("pageerror", lambda error: text.append(str(error)))
-        page.on("request", lambda request: urls.append(request.url))
-        page.goto(address)
-        return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert text == []
-    assert not [url for url in urls if not url.startswith(("file:", "http://127.0.0.1", "blob:"))]
+def address_of(study, rater=""):
+    return (study / "page" / "index.html").as_uri() + f"?rater={rater}" * bool(rater)
 
 
 @pytest.fixture
@@ -93,16 +83,15 @@ def saved(page, path):
     return path
 
 
-def answer(page, act, choices, number=0):
-    for choice in choices[number:]:
+def answer(page, act, choices, first=0):
+    for number, choice in enumerate(choices[first:], first):
         ready(page, number)
         act(page, choice)
-        number += 1
 
 
 def test_a_study_answered_by_keys_from_a_disk_survives_a_reload(visit, study, tmp_path):
     key = read_key(study)
-    page = visit(f"{(study / 'page' / 'index.html').as_uri()}?rater=2", viewport=DESKTOP)
+    page = visit(address_of(study, 2), viewport=DESKTOP)
     assert page.locator("#number").input_value() == "2"
     begin(page, by_keys)
     choices = [1 + n % 2 for n in range(len(key.lists[1]))]
@@ -115,11 +104,11 @@ def test_a_study_answered_by_keys_from_a_disk_survives_a_reload(visit, study, tm
     assert (size["width"], size["height"]) == (96, 96)
     answer(page, by_keys, choices, 4)
     answers = read_answers(saved(page, tmp_path / "answers.json"), key)
-    assert [(one.trial, one.choice) for one in answers.answers] == [*enumerate(choices)]
+    expected = [(trial, choice, 1) for trial, choice in enumerate(choices)]
+    assert [(one.trial, one.choice, one.flips) for one in answers.answers] == expected
     assert answers.order == 2
     device = answers.device
     assert (device.pixel_ratio, device.screen, device.touch) == (1, (1440, 900), False)
-    assert all(trial_answer.flips == 1 for trial_answer in answers.answers)
 
 
 @pytest.mark.slow
@@ -136,10 +125,8 @@ def test_a_study_answered_by_touch_on_a_phone_from_a_static_host(visit, host, st
     choices = [2 - n % 2 for n in range(len(key.lists[2]))]
     answer(page, by_touch, choices)
     answers = read_answers(saved(page, tmp_path / "answers.json"), key)
-    assert [trial_answer.choice for trial_answer in answers.answers] == choices
-    assert answers.order == 3
-    assert answers.device.pixel_ratio == 3
-    assert answers.device.touch
+    assert [one.choice for one in answers.answers] == choices
+    assert (answers.order, answers.device.pixel_ratio, answers.device.touch) == (3, 3, True)
 
 
 def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_reach(
@@ -158,16 +145,14 @@ def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_r
 
     with serving(Organiser) as address:
         key = write(tmp_path / "study", questions=4, post=f"{address}/answers")[0]
-        page = visit(f"{(tmp_path / 'study/page/index.html').as_uri()}?rater=1", viewport=DESKTOP)
+        page = visit(address_of(tmp_path / "study", 1), viewport=DESKTOP)
         begin(page, by_keys)
         answer(page, by_keys, [1] * len(key.lists[0]))
         page.wait_for_function("() => document.getElementById('sent').textContent.includes('are')")
         assert page.locator("#sent").inner_text() == "The answers are sent."
-    (content,) = sent
-    (tmp_path / "posted.json").write_bytes(content)
-    answers = read_answers(tmp_path / "posted.json", key)
-    assert [trial_answer.choice for trial_answer in answers.answers] == [1] * len(key.lists[0])
-    assert content == saved(page, tmp_path / "saved.json").read_bytes()
+    answers = read_answers(saved(page, tmp_path / "saved.json"), key)
+    assert [one.choice for one in answers.answers] == [1] * len(key.lists[0])
+    assert sent == [(tmp_path / "saved.json").read_bytes()]
     policy = (tmp_path / "study/page/index.html").read_text()
     assert f"connect-src {address}/answers" in policy
 
@@ -176,15 +161,14 @@ def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_r
 def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_are_seen(
     visit, study
 ):
-    page = visit((study / "page" / "index.html").as_uri(), viewport=DESKTOP)
+    page = visit(address_of(study), viewport=DESKTOP)
     page.locator("#begin").click()
     page.wait_for_function("() => state.ready")
     page.keyboard.press("2")
     assert page.locator("#choose2").is_disabled()
     boxes = "(all) => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
     places = page.eval_on_selector_all("#pictures img", boxes)
-    assert len(places) == 3
-    assert len(set(places)) == 1
+    assert (len(places), len({*places})) == (3, 1)
     is_visible = "(one) => getComputedStyle(one).visibility === 'visible'"
     visible_image = f"() => state.images.findIndex({is_visible})"
     assert page.evaluate(visible_image) == 1
@@ -213,7 +197,7 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
     files = []
     for number in range(1, 41):
         simulated_answers = simulated(key, number, scores, rng)
-        page = visit(f"{(study / 'page' / 'index.html').as_uri()}?rater={number}", viewport=DESKTOP)
+        page = visit(address_of(study, number), viewport=DESKTOP)
         page.clock.install()  # before any question is shown: it begins anew with the time
         begin(page, by_keys)
         for place, answer in enumerate(simulated_answers.answers):

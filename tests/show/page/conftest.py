@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.page.opened import DESKTOP
+from support.page.opened import DESKTOP, opening
 from support.page.results import data_of, make_page, measure
 
 
@@ -23,25 +23,14 @@ def data(file):
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page; at the end nothing was complained of, and nothing fetched but its pictures."""
-    contexts, text, urls, folders = [], [], [], set()
+    """Opens a page; nothing is fetched but its pictures."""
+    places = ["data:"]
+    with opening(browser, places) as open_page:
 
-    def open_page(file, viewport=DESKTOP, **options):
-        context = browser.new_context(viewport=viewport, **options)
-        contexts.append(context)
-        folders.add(file.parent)
-        page = context.new_page()
-        page.on("console", lambda message: text.append(message.text))
-        page.on("pageerror", lambda error: text.append(str(error)))
-        page.on("dialog", lambda dialog: text.append(f"dialog {dialog.message}"))
-        page.on("request", lambda request: urls.append(request.url))
-        page.goto(file.as_uri())
-        page.wait_for_selector("#chart .point")
-        return page
+        def open_file(file, viewport=DESKTOP, **options):
+            places.append(file.parent.as_uri())
+            page = open_page(file.as_uri(), viewport=viewport, **options)
+            page.wait_for_selector("#chart .point")
+            return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert text == []
-    prefixes = tuple(folder.as_uri() for folder in folders)
-    assert not [url for url in urls if not url.startswith((*prefixes, "data:"))]
+        yield open_file

@@ -1,6 +1,8 @@
 """Report pages opened in a browser: where their points are, and what waits until they are drawn."""
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,13 +14,34 @@ DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 Data = dict[str, Any]  # as `results.data_of` returns it
 
 
+@contextmanager
+def opening(browser: Any, places: list[str]) -> Iterator[Callable[..., "Page"]]:
+    """Yields what opens pages; in the end nothing was complained of, and all was of `places`."""
+    contexts: list[Any] = []
+    text, urls = list[str](), list[str]()
+
+    def open_page(address: str, **options: Any) -> "Page":
+        contexts.append(browser.new_context(**options))
+        page: Page = contexts[-1].new_page()
+        page.on("console", lambda message: text.append(message.text))
+        page.on("pageerror", lambda error: text.append(str(error)))
+        page.on("dialog", lambda dialog: text.append(f"dialog {dialog.message}"))
+        page.on("request", lambda request: urls.append(request.url))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert text == []
+    assert not [url for url in urls if not url.startswith(tuple(places))]
+
+
 def number_of(data: Data, codec: str, setting: str) -> int:
     """The place of a point among the page's."""
-    return next(
-        number
-        for number, point in enumerate(data["points"])
-        if (data["codecs"][point["codec"]]["label"], point["setting"]) == (codec, setting)
-    )
+    labels = [record["label"] for record in data["codecs"]]
+    points = [(labels[point["codec"]], point["setting"]) for point in data["points"]]
+    return points.index((codec, setting))
 
 
 def place_of(page: "Page", x: float, y: float) -> tuple[float, float]:
