@@ -40,9 +40,9 @@ def measured_store(sources, tmp_path_factory):
     return store
 
 
-@pytest.fixture(scope="module", params=["pack", "pack.tar"])
-def pack_path(request, measured_store, tmp_path_factory):
-    path = tmp_path_factory.mktemp("packs") / request.param
+@pytest.fixture(scope="package")
+def pack_path(measured_store, tmp_path_factory):
+    path = tmp_path_factory.mktemp("packs") / "pack.tar"
     assert export_pack(path, [measured_store], [HONEST], NOTES) == (6, 0, ())
     return path
 

