@@ -3,13 +3,13 @@
 import json
 import re
 import shutil
-from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -29,7 +29,9 @@ from benchmark.rows.means import summarise
 from benchmark.rows.shard import table_of
 from benchmark.rows.store import Store
 from support.bench.command import output_of, verdict_line
+from support.files.noise import noise_images
 from support.rows.bundled_results import bundled_results
+from support.rows.by_label import compare
 from support.rows.measured import row, sweep
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +66,6 @@ def store_of(results):
     return folder
 
 
-def count_runs(folder):
-    return len(list(folder.rglob("runs/*.json")))
-
-
 def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_codes(stores):
     plain, optimised = stores / "jpeg", stores / "jpeg-optimize=1"
     better = output_of("check", plain, optimised)
@@ -80,26 +78,21 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
         assert text.splitlines()[0] == verdict_line(text)
     shift = re.search(r"regressed +([+]\S+) %", worse)[1]
     assert verdict_line(worse) == f"FAIL (regressed): PSNR {shift} %"
-    assert "6 of 6 images have the reference's pixels and sizes" in equal
     assert "worst images" in worse
     assert "worst images" not in equal
     assert "caveat" not in better
     assert "not judged: the reference has no ms_ssim, lpips" in worse
 
 
-def test_the_bd_rates_are_those_of_bench_report(stores, tmp_path):
+def test_the_bd_rates_are_those_of_a_report(stores):
     """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
     words = store_of(stores / "jpeg"), stores / "jpeg-optimize=1"
     result = json.loads(output_of("check", *words, "--json"))
     (finding,) = result["records"]
-    joined_folder = tmp_path / "both"
-    for codec in ("jpeg", "jpeg-optimize=1"):
-        shutil.copytree(stores / codec, joined_folder, dirs_exist_ok=True)
-    output_of("report", "--results", joined_folder, "--metrics", "psnr", "--anchor", "jpeg")
-    table = next(joined_folder.glob("*/report/bd_rate.csv")).read_text().splitlines()
-    record = dict(zip(table[0].split(","), table[1].split(","), strict=True))
-    assert finding["change_percent"] == pytest.approx(float(record["images_bd_rate_percent"]))
-    assert finding["images"] == 6
+    tables = [Store(store_of(folder)).table() for folder in stores.iterdir()]
+    (record,) = compare(summarise(pl.concat(tables)), Metric.named("psnr"), "jpeg")
+    assert finding["change_percent"] == pytest.approx(record["images_bd_rate_percent"])
+    assert (finding["images"], len(finding["worst"]), result["exit_code"]) == (6, 3, 0)
     assert finding["lower_percent"] < finding["change_percent"] < finding["upper_percent"] < 0
     (subject,) = result["subjects"]
     assert subject["settings"] == [f"quality={quality}" for quality in (10, 30, 50, 70, 90)]
@@ -119,7 +112,7 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
     assert "0 cells measured" in second, "its run says where the reference's images are"
     assert verdict_line(first) == verdict_line(second)
     assert verdict_line(first).startswith("PASS (improved): ")
-    assert count_runs(tmp_path / "new") == 1
+    assert len(list(tmp_path.rglob("new/*/runs/*.json"))) == 1
     limits = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
     limited = output_of(*words, *limits)
     assert "3 images, 4 settings" in limited
@@ -152,26 +145,19 @@ def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stores):
 
 
 def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
-    stores, crops, tmp_path
+    stores, crops, tmp_path, monkeypatch
 ):
     """The reference has LPIPS, and this machine has no weights for it, as after a clone."""
-    reference = tmp_path / "reference"
-    shutil.copytree(stores / "jpeg", reference)
-    store = Store(store_of(reference))
+    reference = shutil.copytree(stores / "jpeg", tmp_path / "reference")
+    store, lpips = Store(store_of(reference)), metric_class("lpips")
+    columns = {f"{lpips.column}_protocol": lpips.protocol, "finished_utc": "9999"}
     rows = store.table().rows(named=True)
-    lpips = metric_class("lpips")
-    store.append([
-        {**row, lpips.column: row["bpp"] / 9, f"{lpips.column}_protocol": lpips.protocol,
-         "finished_utc": "9999"}
-        for row in rows
-    ])  # fmt: skip
+    store.append([{**row, lpips.column: row["bpp"] / 9, **columns} for row in rows])
     words = ("check", "--codec", "jpeg", "--against", reference, "--dataset", crops, "--jobs", 1)
-    with without_weights():
-        result = output_of(*words, "--results", tmp_path / "new")
-        output = output_of(
-            *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--results",
-            tmp_path / "other", code=4,
-        )  # fmt: skip
+    other = ("--codec", "jpeg:optimize=1", "--reference-codec", "jpeg")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
+    result = output_of(*words, "--results", tmp_path / "new")
+    output = output_of(*words, *other, "--results", tmp_path / "other", code=4)
     lines = result.splitlines()
     assert verdict_line(result).startswith("PASS (equivalent): ")
     announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
@@ -181,18 +167,8 @@ def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
     assert f"nothing measured: jpeg:optimize=1, LPIPS (AlexNet): {reason}" in output.splitlines()
 
 
-@contextmanager
-def without_weights():
-    """No folder with weight files, neither the user's nor torch's."""
-    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as empty:
-        patch.delenv("BENCH_WEIGHTS", raising=False)
-        patch.setenv("TORCH_HOME", empty)
-        yield
-
-
 def test_other_images_and_settings_are_refused_before_anything_is_measured(stores, crops, tmp_path):
-    changed_crops = tmp_path / "crops"
-    shutil.copytree(crops, changed_crops)
+    changed_crops = shutil.copytree(crops, tmp_path / "crops")
     Image.new("RGB", (96, 96), "teal").save(changed_crops / "6.png")
     shutil.copytree(store_of(stores / "jpeg"), tmp_path / "old" / _store_name(changed_crops))
     new = ("--results", tmp_path / "new")
@@ -209,17 +185,8 @@ def test_other_images_and_settings_are_refused_before_anything_is_measured(store
     assert not (tmp_path / "new").exists()
 
 
-def test_a_setting_that_the_codec_names_is_the_only_one_that_is_checked(stores, crops, tmp_path):
-    words = ("check", "--codec", "jpeg:quality=10", "--against", stores / "jpeg", "--metrics")
-    result = output_of(*words, "psnr", "--dataset", crops, "--results", tmp_path / "new")
-    assert "6 cells measured" in result
-    assert verdict_line(result).startswith("PASS (equivalent)")
-
-
 def test_a_reference_that_cannot_be_one_is_refused(stores, crops, tmp_path):
-    other_images = tmp_path / "others"
-    other_images.mkdir()
-    Image.new("RGB", (96, 96), "teal").save(other_images / "0.png")
+    other_images = noise_images(tmp_path / "others", [(96, 96)])
     words = ("check", "--codec", "jpeg", "--against", stores / "jpeg", "--dataset")
     with pytest.raises(UsageError, match=str(other_images)):
         output_of(*words, other_images, "--results", tmp_path / "new")
@@ -239,25 +206,11 @@ def _store_name(folder):
     return open_folder(folder).store_name
 
 
-def test_markdown_junit_and_json_say_what_the_terminal_says(stores, tmp_path):
-    markdown, junit = (tmp_path / "out" / name for name in ("c.md", "c.xml"))
-    words = ("check", stores / "jpeg-optimize=1", stores / "jpeg")
-    words = (*words, "--markdown", markdown, "--junit", junit)
-    result = json.loads(output_of(*words, "--json", code=1))
-    assert (result["verdict"], result["exit_code"]) == ("regressed", 1)
-    (finding,) = result["records"]
-    assert len(finding["worst"]) == 3
-    assert markdown.read_text().startswith("### ❌ bench check: regressed")
-    assert f"{finding['change_percent']:+.2f} %" in junit.read_text()
-
-
 def test_a_baseline_is_saved_once_listed_and_checked_against(stores, crops, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    results = tmp_path / "results"
-    shutil.copytree(stores / "jpeg", results)
-    saved = output_of("baseline", "save", "v1", "--results", results)
+    results = shutil.copytree(stores / "jpeg", tmp_path / "results")
     folder = results / "baselines" / "v1"
-    assert str(folder) in saved
+    assert str(folder) in output_of("baseline", "save", "v1", "--results", results)
     assert not list(folder.rglob("streams"))
     (rows,) = folder.rglob("*.parquet")
     assert rows.stat().st_size < 60_000
@@ -269,33 +222,33 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stores, crops, tmp_
         output_of("baseline", "save", "../v2", "--results", results)
     words = ("check", "v1", stores / "jpeg-optimize=1")
     assert verdict_line(output_of(*words)).startswith("PASS (improved): ")
-    output_of(
-        "check", "--codec", "jpeg", "--against", "v1", "--dataset", crops,
-        "--results", tmp_path / "new", "--metrics", "psnr", "--jobs", 1,
-    )  # fmt: skip
+    words = ("check", "--codec", "jpeg:quality=10", "--against", "v1", "--dataset", crops)
+    result = output_of(*words, "--metrics", "psnr", "--results", tmp_path / "new")
+    assert "6 cells measured" in result, "at the setting that the codec names"
+    assert verdict_line(result).startswith("PASS (equivalent)")
 
 
 def test_a_limit_has_a_verdict_of_its_own(stores, tmp_path):
     """Equal rows: a mean above its limit, one below, a rate beyond the curves, no seconds."""
     words = ("check", stores / "jpeg", stores / "jpeg")
-    for limit, verdict, code in (
-        ("PSNR >= 20 at 2 bpp", "met", 0),
-        ("psnr at least 60 at 2 bpp", "missed", 1),
-        ("psnr at least 20 at 50 bpp", "nothing measured", 4),
-        ("encode at most 40 ms", "nothing measured", 4),
-        ("ssim at least 1 at 2 bpp", "nothing measured", 4),
-    ):
-        lines = output_of(*words, "--require", limit, code=code).splitlines()
-        output = output_of(*words, "--json", "--require", limit, code=code)
-        finding = json.loads(output)["records"][-1]
-        assert finding["verdict"] == verdict
+    limits = {
+        "PSNR >= 20 at 2 bpp": ("met", 0), "encode at most 40 ms": ("nothing measured", 4),
+        "psnr at least 20 at 50 bpp": ("nothing measured", 4),
+        "psnr at least 60 at 2 bpp": ("missed", 1),
+        "ssim at least 1 at 2 bpp": ("nothing measured", 4),
+    }  # fmt: skip
+    for limit in [*limits][:2]:
+        output_of(*words, "--require", limit, code=limits[limit][1])
+    words = *words, *chain(*(("--require", limit) for limit in limits)), "--junit", tmp_path / "x"
+    lines = output_of(*words, code=1).splitlines()
+    *_, low, last = findings = json.loads(output_of(*words, "--json", code=1))["records"][-5:]
+    for finding, (limit, (verdict, _)) in zip(findings, limits.items(), strict=True):
+        assert (limit, finding["verdict"]) == (limit, verdict)
         assert f"{verdict}: jpeg, {finding['metric_label']}: {finding['why']}" in lines
-    assert finding["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
+    assert last["why"] == "0 of 6 images have a value: not computed (`bench rescore`)"
     summary = summarise(Store(store_of(stores / "jpeg")).table())
     (ranked,) = rank_at(summary, Target("bpp", 2.0), [Metric.named("psnr")])
-    limit = ("--require", "psnr at least 60 at 2 bpp", "--junit", tmp_path / "x")
-    finding = json.loads(output_of(*words, *limit, "--json", code=1))["records"][-1]
-    assert finding["why"].startswith(f"it is {ranked.record['psnr_db']:.4g} [")
+    assert low["why"].startswith(f"it is {ranked.record['psnr_db']:.4g} [")
     assert ElementTree.parse(tmp_path / "x").getroot().get("failures") == "1"
 
 
@@ -324,20 +277,16 @@ def test_the_library_example_of_the_documentation_runs(stores, tmp_path, monkeyp
 
 
 def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_path):
-    rows = [
-        row("ours", 1, image, variant=f"beta=0:checkpoint={name}", dataset="sample")
-        for name in ("a.safetensors", "b.safetensors")
-        for image in "ab"
-    ]
-    Store(tmp_path / "old" / "sample").append(rows)
-    folders = {"sample": tmp_path / "old" / "sample"}
-    request = Request(dataset="sample", results=tmp_path / "new")
-    several = "ours:beta=0:checkpoint=a.safetensors and ours:beta=0:checkpoint=b.safetensors"
-    with pytest.raises(UsageError, match=f"{several}: .*--reference-codec"):
-        measure_candidate("ours:beta=0", request, folders, run=None)
-    reference = "ours:beta=0:checkpoint=a.safetensors"
+    variants = [f"beta=0:checkpoint={name}.safetensors" for name in "ab"]
+    Store(tmp_path / "old" / "sample").append(
+        [row("ours", 1, "a", variant=variant, dataset="sample") for variant in variants]
+    )
+    place = Request(dataset="sample", results=tmp_path / "new"), {"sample": tmp_path / "old/sample"}
+    with pytest.raises(UsageError, match=f"ours:{variants[0]} and .* --reference-codec"):
+        measure_candidate("ours:beta=0", *place, run=None)
+    reference = f"ours:{variants[0]}"
     with pytest.raises(NotComparable, match="have no image in common"):
-        measure_candidate("ours:beta=0", request, folders, run=None, reference_codec=reference)
+        measure_candidate("ours:beta=0", *place, run=None, reference_codec=reference)
 
 
 @pytest.mark.parametrize(
@@ -396,15 +345,11 @@ def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp
 
 
 def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
-    columns_by_codec = {
-        "jpeg": {"chroma": "4:2:0", "caveat": "a trial"},
-        "avif": {"chroma": "4:4:4", "tuned_for": "SSIM"},
-    }
-    for codec, columns in columns_by_codec.items():
-        Store(tmp_path / codec / "set").append(sweep(codec, **columns))
-    files = [tmp_path / name for name in ("c.md", "c.xml")]
-    words = ("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr")
-    text = output_of(*words, "-v", "--markdown", files[0], "--junit", files[1])
+    jpeg, avif, markdown, junit = (tmp_path / name for name in ("jpeg", "avif", "c.md", "c.xml"))
+    Store(jpeg / "set").append(sweep("jpeg", chroma="4:2:0", caveat="a trial"))
+    Store(avif / "set").append(sweep("avif", chroma="4:4:4", tuned_for="SSIM"))
+    words = ("check", jpeg, avif, "--metrics", "psnr")
+    text = output_of(*words, "-v", "--markdown", markdown, "--junit", junit)
     expected = [
         "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
         "subsampling removes",
@@ -416,9 +361,9 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
     assert subject["caveats"] == expected
     lines = [f"caveat: {caveat}" for caveat in expected]
     assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
-    markdown = files[0].read_text().splitlines()
-    assert [line[2:] for line in markdown if line.startswith("- caveat")] == lines
-    suite = ElementTree.parse(files[1]).getroot()
+    markdown_lines = markdown.read_text().splitlines()
+    assert [line[2:] for line in markdown_lines if line.startswith("- caveat")] == lines
+    suite = ElementTree.parse(junit).getroot()
     assert suite.findtext("system-out") == "\n".join(lines)
     assert (suite.get("tests"), suite.get("errors")) == ("1", "0")
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.check.row_sets import (
     dataset_folders,
@@ -15,10 +14,10 @@ from benchmark.check.row_sets import (
 from benchmark.datasets.dataset import open_folder
 from benchmark.errors import StoreError, UsageError
 from benchmark.rows.place import pixels_of
-from benchmark.rows.shard import SHIPPED
 from benchmark.rows.store import Store
 from support.bench.command import output_of
-from support.rows.measured import row, sweep
+from support.files.noise import noise_images
+from support.rows.measured import row, sweep, table
 
 
 def results(folder, *datasets):
@@ -57,17 +56,14 @@ def test_two_places_are_compared_on_a_single_dataset(tmp_path):
         folders(both, both)
     with pytest.raises(UsageError, match="not of clic"):
         folders(both, one, "clic")
-    Image.new("RGB", (8, 8), "teal").save(photos := tmp_path / "x.png")
-    (tmp_path / "photos").mkdir()
-    photos = photos.rename(tmp_path / "photos" / "x.png")
-    (source,) = open_folder(photos.parent).images
-    (sha256,) = pixels_of([source])
+    photos = noise_images(tmp_path / "photos", [(8, 8)])
+    (sha256,) = pixels_of(open_folder(photos).images)
     for place in ("p", "q"):
-        rows = [row("jpeg", 5, "x.png", image_sha256=sha256)]
+        rows = [row("jpeg", 5, "0.png", image_sha256=sha256)]
         Store(tmp_path / place / "photos-1a2b3c").append(rows)
         Store(tmp_path / place / "kodak").append(sweep("jpeg"))
     expected = [tmp_path / place / "photos-1a2b3c" for place in "pq"]
-    assert folders(tmp_path / "p", tmp_path / "q", photos.parent) == expected
+    assert folders(tmp_path / "p", tmp_path / "q", photos) == expected
 
 
 def test_only_bundled_rows_are_replaced_by_another_build_measured_here(tmp_path):
@@ -75,14 +71,11 @@ def test_only_bundled_rows_are_replaced_by_another_build_measured_here(tmp_path)
         return row("jpeg", 10, "a", fingerprint=build * 64, **columns)
 
     def builds(name, bundled=(), measured=()):
-        folder = tmp_path / name
+        store = Store(tmp_path / name)
         if bundled:
-            Store(folder).append([*bundled])
-            (shard,) = (folder / "per_image").glob("*.parquet")
-            shard.rename(shard.with_name(f"{SHIPPED}set.parquet"))
-        if measured:
-            Store(folder).append([*measured])
-        return sorted(identity[0] for identity in read_rows(folder).rows["fingerprint"].to_list())
+            store.write_bundled("set", table(bundled))
+        store.append(measured)
+        return sorted(build[0] for build in read_rows(store.folder).rows["fingerprint"])
 
     newer = build_row("b", finished_utc="2026-01-01T00:00:00.000+00:00")
     assert builds("alone", bundled=[build_row("a")]) == ["a"]
@@ -105,29 +98,19 @@ def test_a_part_of_a_dataset_has_only_the_images_of_its_folder(tmp_path):
 
 
 def test_a_baseline_of_some_codecs_has_only_these_and_drafts_are_not_listed(tmp_path):
-    Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp")])
-    output_of("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
+    fine = sweep("jpeg", variant="optimize=1")
+    Store(tmp_path / "set").append([*sweep("jpeg"), *fine, *sweep("webp")])
+    words = ("baseline", "save", "some", "--codecs", "webp,jpeg:optimize=1")
+    output_of(*words, "--results", tmp_path)
     rows = Store(tmp_path / "baselines" / "some" / "set").table()
-    assert set(rows["codec"].to_list()) == {"webp"}
+    assert {*rows.select("codec", "variant").rows()} == {("webp", ""), ("jpeg", "optimize=1")}
     (tmp_path / "baselines" / ".half.123.part").mkdir()
     assert "half" not in output_of("baseline", "list", "--results", tmp_path)
     for name in ("z", "a"):
-        output_of("baseline", "save", name, "--results", tmp_path)
-    content = {"rows": {"set": 36}, "codecs": ["jpeg", "webp"]}
-    assert list_baselines(tmp_path) == [
-        {"name": "a", **content}, {"name": "some", "rows": {"set": 18}, "codecs": ["webp"]},
-        {"name": "z", **content},
-    ]  # fmt: skip
-
-
-def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
-    variants = ("", "optimize=1", "subsampling=444")
-    rows = [row for text in variants for row in sweep("jpeg", variant=text)]
-    Store(tmp_path / "set").append(rows)
-    output_of("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
-    rows = Store(tmp_path / "baselines" / "one" / "set").table()
-    assert set(rows["variant"].to_list()) == {"optimize=1"}
-    assert [baseline["codecs"] for baseline in list_baselines(tmp_path)] == [["jpeg:optimize=1"]]
+        save_baseline(tmp_path, name, ["set"])
+    content = {"rows": {"set": 54}, "codecs": ["jpeg", "jpeg:optimize=1", "webp"]}
+    some = {"name": "some", "rows": {"set": 36}, "codecs": ["jpeg:optimize=1", "webp"]}
+    assert list_baselines(tmp_path) == [{"name": "a", **content}, some, {"name": "z", **content}]
 
 
 def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_runs(tmp_path):
@@ -136,8 +119,7 @@ def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_r
     for run, codec in zip(runs, ("jpeg", "webp"), strict=True):
         store.write_record(run, {"machine": codec})
         store.append(sweep(codec, run=run))
-    older = sweep("jpeg", fingerprint="0" * 64, run="20240101T000000-aa")
-    store.append(older)
+    store.append(sweep("jpeg", fingerprint="0" * 64, run="20240101T000000-aa"))
     save_baseline(tmp_path, "v1", ["set"])
     baseline = Store(tmp_path / "baselines" / "v1" / "set")
     assert baseline.table().height == 36
