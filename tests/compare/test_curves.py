@@ -31,7 +31,6 @@ from benchmark.compare.rate_quality import (
 )
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.metric import Metric
-from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.summary import excluded_points
 from support.rows.by_label import compare, curves, ends, quartiles
@@ -55,13 +54,6 @@ def line(bpp, offset_db, db_per_decade):
     return RateQuality(rates, offset_db + db_per_decade * np.log10(rates))
 
 
-@given(st.floats(0.05, 20))
-def test_rates_times_a_factor_change_the_bd_rate_by_that_factor(factor):
-    result = bd_rate(ANCHOR, moved(0, factor), USUAL_RULE)
-    assert result.value == pytest.approx(100 * (factor - 1), abs=1e-9 * max(1, 100 * factor))
-    assert result.overlap == 1
-
-
 def rising(random, points):
     """A curve of random steps, steep and flat ones beside each other."""
     steps = 10 ** random.uniform(-2, 0, (2, points))
@@ -75,7 +67,7 @@ def test_deltas_are_those_of_the_bjontegaard_package(form):
     # The package fits powers of numbers far from 0: by exact fractions, it is off by 8e-8 there.
     near = 1e-6 if form == "cubic" else 1e-11
     settings = {"method": form, "require_matching_points": False, "min_overlap": 0}
-    for _ in range(300):
+    for _ in range(100):
         anchor, test = (rising(random, random.integers(4, 9)) for _ in range(2))
         for delta, package in ((bd_rate, bjontegaard.bd_rate), (bd_quality, bjontegaard.bd_psnr)):
             result = delta(anchor, test, Rule(bd=form, any_overlap=True))
@@ -83,7 +75,7 @@ def test_deltas_are_those_of_the_bjontegaard_package(form):
                 expected = package(*anchor, *test, **settings)
                 assert result.value == pytest.approx(expected, rel=near, abs=near)
                 compared += 1
-    assert compared > 400
+    assert compared > 120
 
 
 @pytest.mark.parametrize("form", ["akima", "pchip", "cubic"])
@@ -98,11 +90,11 @@ def test_bd_rates_of_many_pairs_are_those_of_each_pair_alone(form, options):
         rates = 0.05 * 1.8 ** np.cumsum(np.sign(np.abs(steps)))
         return RateQuality(rates, 20 + random.uniform(0, 15) + np.cumsum(steps))
 
-    pairs = [(curve(), curve()) for _ in range(750)]
+    pairs = [(curve(), curve()) for _ in range(300)]
     together = image_rates(*zip(*pairs, strict=True), rule)
     alone = [bd_rate(*pair, rule).value for pair in pairs]
     mask = [value is not None for value in alone]
-    assert 20 < sum(mask) < 500
+    assert 8 < sum(mask) < 200
     assert (~np.isnan(together)).tolist() == mask
     assert together[mask] == pytest.approx([v for v in alone if v is not None], rel=1e-12)
     assert image_rates([], [], rule).shape == (0,)
@@ -113,9 +105,9 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     rates = np.array([0.1, 0.2, 0.4, 0.8])
     values = [10 ** (2 - 0.8 * np.log10(rates)), 10 ** (2.05 - 0.7 * np.log10(rates))]
     anchor, test = (curve_of(rates.tolist(), value.tolist(), FD) for value in values)
-    middle = (min(values[0][0], values[1][0]), max(values[0][-1], values[1][-1]))
-    middle_quality = np.mean(np.log10(middle))
-    expected = 100 * (10 ** ((2.05 - middle_quality) / 0.7 - (2 - middle_quality) / 0.8) - 1)
+    ends = (min(values[0][0], values[1][0]), max(values[0][-1], values[1][-1]))
+    middle = np.mean(np.log10(ends))
+    expected = 100 * (10 ** ((2.05 - middle) / 0.7 - (2 - middle) / 0.8) - 1)
     assert bd_rate(anchor, test, USUAL_RULE).value == pytest.approx(expected, abs=1e-9)
     lower_curve = curve_of(rates.tolist(), (0.9 * values[0]).tolist(), FD)
     assert bd_metric(anchor, lower_curve, FD, USUAL_RULE).value == pytest.approx(-10, abs=1e-9)
@@ -257,13 +249,6 @@ def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
     assert cut(straight, Rule(up_to_bpp=0.05)).bpp.size == 0
 
 
-def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
-    low = RateQuality(ANCHOR.bpp[:4], ANCHOR.quality[:4])
-    half_below = RateQuality(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
-    pair = cut(low, Rule(up_to_bpp=0.8)), cut(half_below, Rule(up_to_bpp=0.4))
-    assert bd_rate(*pair, USUAL_RULE).value == pytest.approx(-50, abs=1e-9)
-
-
 def test_an_overshoot_of_the_interpolation_is_marked():
     """Between points of uneven slopes Akima leaves their range, PCHIP never."""
     rates = np.array([0.1, 0.2, 0.4, 0.8])
@@ -292,6 +277,7 @@ def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
     within = RateQuality(ANCHOR.bpp, middle + (ANCHOR.quality - middle) / 4)
     assert bd_rate(ANCHOR, within, USUAL_RULE).overlap == pytest.approx(1 / 4)
     assert bd_rate(within, ANCHOR, USUAL_RULE).overlap == pytest.approx(1 / 4)
+    assert not Delta(0.0, 0.5).doubtful
 
 
 def sized_rows(size, images=("a", "bb", "ccc")):
@@ -325,8 +311,9 @@ def test_ms_ssim_is_compared_in_decibels():
 
 def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
     factors = {"a": 0.5, "bb": 1.0, "ccc": 0.9}
-    rows = sized_rows(lambda codec, image: 1000 * (factors[image] if codec == "webp" else 1))
-    result = compare_rows(rows)
+    result = compare_rows(
+        sized_rows(lambda codec, image: 1000 * (factors[image] if codec == "webp" else 1))
+    )
     assert result["images_bd_rate_percent"] == pytest.approx(-20, abs=1e-9)
     assert (result["images_bd_rate_images"], result["images_bd_rate_refused"]) == (3, 0)
     assert result["images_bd_rate_median_percent"] == pytest.approx(-10, abs=1e-9)
@@ -381,9 +368,7 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     rows = [*sweep("jpeg"), *(record for record in sweep("webp") if record["image"] != "a")]
     summary = summarise(table(rows))
     assert list(curves(summary, PSNR)) == ["jpeg"]
-    excluded = {
-        (label_of(point.edition.spec), why) for point, why in excluded_points(summary, PSNR)
-    }
+    excluded = {(p.edition.spec.text, why) for p, why in excluded_points(summary, PSNR)}
     assert excluded == {("webp", "2 of 3 images")}
     lost = change_rows(sweep("webp"), {"image": "a"}, psnr_db=None)
     for case_rows, reason in (
@@ -392,7 +377,6 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
         (sweep("jpeg", num_bytes=0), "no bits, so it cannot be on a rate-distortion curve"),
     ):
         assert {why for _, why in excluded_points(summarise(table(case_rows)), PSNR)} == {reason}
-    assert not Delta(0.0, 0.5).doubtful
     assert image_curves([], PSNR) == {}
     assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
     (result,) = compare(summary, PSNR, "jpeg")
@@ -421,7 +405,6 @@ def test_curves_run_from_low_rate_to_high_by_the_bpp_of_the_metrics_images():
     (points, _) = curves(summarise(table(rows)), MS_SSIM).values()
     rates = [point.means["ms_ssim"].bpp for point in points]
     assert rates == sorted(rates)
-    assert all(point.means["ms_ssim"].images == 2 for point in points)
     assert rates[0] != points[0].bpp
 
 
@@ -442,8 +425,6 @@ def test_qualities_of_many_fronts_are_those_of_each_front():
 def test_qualities_are_those_of_each_value(scale, better):
     metric = Metric("m", "M", better, scale)
     values = [-1.0, 0.0, 0.25, 0.999, 1.0, 1.5, 40.0, math.inf, math.nan]
-    expected = [metric.quality(value) for value in values]
-    shape = (3, 3)
-    result = qualities(np.reshape(values, shape), metric)
-    assert result.shape == shape
-    assert result.ravel().tolist() == pytest.approx(expected, rel=1e-15, nan_ok=True)
+    expected = np.reshape([metric.quality(value) for value in values], (3, 3))
+    result = qualities(np.reshape(values, (3, 3)), metric)
+    assert result == pytest.approx(expected, rel=1e-15, nan_ok=True)

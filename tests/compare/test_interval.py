@@ -53,11 +53,11 @@ def test_a_bootstrap_interval_agrees_with_scipys():
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(3)
     ).confidence_interval
-    width = theirs.high - theirs.low
+    # a thousand draws know a 2.5 % quantile of a normal mean to about a tenth of its spread
+    near = pytest.approx(tuple(theirs), abs=0.06 * (theirs.high - theirs.low))
+    assert bootstrap_interval(values) == near
     pinned = bootstrap_interval(np.arange(24.0))  # published tables have these draws
     assert pinned == pytest.approx((8.665625, 14.334375), rel=1e-12)
-    # a thousand draws know a 2.5 % quantile of a normal mean to about a tenth of its spread
-    assert bootstrap_interval(values) == pytest.approx(tuple(theirs), abs=0.06 * width)
 
 
 def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
@@ -135,8 +135,7 @@ def test_the_spread_over_seeds_is_that_of_the_means_over_images():
     alone = rows("steps=9", 7, "abc")
     (result,) = draw_spreads(summarise(table([*seeds, *alone])), [PSNR])
     assert [result[name] for name in ("label", "draws", "over_draws")] == ["draws", 3, (30, 35)]
-    assert result["mean"] == pytest.approx(32)
-    assert result["over_images"] == pytest.approx((32, 32))
+    assert [result["mean"], *result["over_images"]] == pytest.approx([32] * 3)
     (of_two,) = draw_spreads(summarise(table(seeds[:6])), [PSNR])
     assert (of_two["draws"], of_two["mean"]) == (2, pytest.approx(30.5))
     other_images = [*rows("", 0, "abc"), *rows("seed=1", 1, "ab")]
@@ -185,11 +184,10 @@ def uneven_rows():
     of_image = dict(zip(names, random.lognormal(0, 0.3, 8), strict=True))
     gains = dict(zip(names, random.choice([0.5, 1.0], 8), strict=True))
     for record in rows:
+        size = of_image[record["image"]]
         gain = gains[record["image"]] if record["codec"] == "webp" else 1
-        size = 4000 * of_image[record["image"]] * gain * record["setting_value"]
-        record["num_bytes"] = int(size)
-        for column in ("psnr_db", "psnr_y_db"):
-            record[column] += 10 * np.log10(of_image[record["image"]])
+        record["num_bytes"] = int(4000 * size * gain * record["setting_value"])
+        record["psnr_db"] += 10 * np.log10(size)
     return rows
 
 
@@ -221,8 +219,6 @@ def test_the_interval_is_of_mean_curves_without_each_image_in_turn(metric):
     low, high = np.quantile(studentised, [share, 1 - share])
     bounds = logs[0] - error * np.array([max(2.364624, high), min(-2.364624, low)])
     assert ends(comparison) == pytest.approx(tuple(100 * np.expm1(bounds)), rel=1e-5)
-    low, high = ends(comparison)
-    assert low < comparison["bd_rate_percent"] < high
 
 
 def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_says():
@@ -267,16 +263,6 @@ def test_the_interval_of_a_frechet_distance_is_as_wide_as_leaving_images_out_say
     low, high = np.log1p(np.array(ends(result)) / 100)
     assert high - low == pytest.approx(2 * 2.045 * error, rel=0.15)  # Student's t of 29 degrees
     assert (result["images_bd_rate_images"], result["images_bd_rate_percent"]) == (None, None)
-
-
-def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():
-    rows = uneven_rows()
-    bits = {(r["image"], r["setting_value"]): r["num_bytes"] // 2 for r in rows[:48]}
-    for record in rows:
-        factor = 2 if record["codec"] == "jpeg" else 1
-        record["num_bytes"] = factor * bits[record["image"], record["setting_value"]]
-    (result,) = compare(summarise(table(rows)), PSNR, "jpeg", USUAL_RULE)
-    assert ends(result) == pytest.approx((-50, -50), abs=0.02)
 
 
 def test_a_single_image_and_pooled_rates_have_no_interval():

@@ -4,7 +4,6 @@ import json
 import math
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from benchmark.api.codec import run
@@ -67,7 +66,6 @@ def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(targe
     trials = search(f"bpp={target_bpp}", measure, (20, 40, 60), Between("q", 0, 100))
     value = trials.nearest_value()
     assert trials.is_met()
-    assert abs(measure(value) / target_bpp - 1) <= 0.01
     assert len(trials.means) <= 9
     assert [*trials.means][:2] == [20, 60], "both ends first"
     assert value == float(f"{value:.6g}")
@@ -174,10 +172,8 @@ def test_a_run_stores_what_it_tries_and_the_next_one_measures_nothing(tmp_path):
     options = {"metrics": "psnr", "limit": 2, "jobs": 1, "results": tmp_path}
     outcome = run(["jpeg"], "sample", target="bpp=1", **options)
     (reached,) = outcome.reached
-    rows = outcome.rows.rows(named=True)
-    assert {row["setting_value"] for row in rows} == {reached.setting.value}
-    assert len(rows) == 2
-    assert np.mean([row["bpp"] for row in rows]) == reached.value == pytest.approx(1, rel=0.01)
+    assert outcome.rows["setting_value"].to_list() == [reached.setting.value] * 2
+    assert outcome.rows["bpp"].mean() == reached.value == pytest.approx(1, rel=0.01)
     assert outcome.measured == len(outcome.cells) > 2
     second_outcome = run(["jpeg"], "sample", target="bpp=1", **options)
     assert (second_outcome.measured, second_outcome.reached) == (0, outcome.reached)
@@ -195,19 +191,18 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     script = tmp_path / "coder.sh"
     script.write_text('cp "$1" "$2"; head -c $(($3 * 10000)) /dev/zero >> "$2"\n')
     command = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}"
-    options = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", tmp_path)
-    words = ("--codecs", f"{command}:values=5/95", *options, "--jobs", "1", "--target", "bpp=30")
-    result = bench("run", *words, code=0)
+    photos = noise_images(tmp_path / "photos", [(40, 30)])
+    options = ("--dataset", photos, "--metrics", "psnr", "--jobs", "1", "--target", "bpp=3000")
+    words = ("run", "--codecs", f"{command}:values=5/95", *options, "--results", tmp_path)
+    result = bench(*words, code=0)
     assert "target   coder.sh: q=" in result.stdout  # without error, so that PSNR ranks nothing
     script.write_text(f"test $3 != 95 || exit 3\n{script.read_text()}")
-    failed = bench("run", *words, "--results", tmp_path / "other")
-    assert failed.returncode == 1
-    assert "at q=95, a cell failed or has no value" in failed.stdout
-    assert "1 failed" in failed.stdout
+    failed = bench(*words, "--results", tmp_path / "other", code=1).stdout
+    assert "at q=95, a cell failed or has no value" in failed
+    assert "1 failed" in failed
     for name, value in {"points": "jpeg.quality=3", "part": "1/2"}.items():
-        result = bench("run", *words, f"--{name}", value)
-        message = f"bench: --target searches for settings: leave out --{name}\n"
-        assert (result.returncode, result.stderr) == (2, message)
+        result = bench(*words, f"--{name}", value, code=2)
+        assert result.stderr == f"bench: --target searches for settings: leave out --{name}\n"
 
 
 def test_the_answer_for_every_codec_is_printed(tmp_path):
@@ -216,8 +211,7 @@ def test_the_answer_for_every_codec_is_printed(tmp_path):
     words = ("--codecs", codecs, "--metrics", "psnr", "--target", "bpp=8")
     result = bench("run", *words, "--dataset", photos, "--results", tmp_path / "results")
     lines = [line.split() for line in result.stdout.splitlines()]
-    places = [line[0] for line in lines if line and line[0] in "12345" and "=" in line[2]]
-    assert len(places) == 5
+    assert len([line for line in lines if line and line[0] in "12345" and "=" in line[2]]) == 5
     assert ["target", "raw:"] in [line[:2] for line in lines]
 
 
@@ -232,12 +226,12 @@ def test_a_search_answers_by_size_and_rank_takes_the_settings_that_meet_the_targ
     assert [entry["bpp"] for entry in records] == sorted(entry["bpp"] for entry in records)
     sizes = {entry["codec"]: entry["bpp"] for entry in outcome["summary"]}
     for record in records:
-        codec, rival = record["codec"], next(entry for entry in records if entry is not record)
+        codec = record["codec"]
         assert record["setting"] == reached[codec]["setting"]
         assert record["reached"] == pytest.approx(reached[codec]["value"], rel=1e-12)
         assert record["bpp"] == pytest.approx(sizes[codec], rel=1e-12)
-        if record["to_best"] is not None:
-            assert record["to_best"] == pytest.approx(100 * (record["bpp"] / rival["bpp"] - 1))
+    best, other = records
+    assert other["to_best"] == pytest.approx(100 * (other["bpp"] / best["bpp"] - 1))
     rank_words = "rank", "--at", "psnr=20", "--metrics", "psnr", "--json", *options
     ranked = {entry["codec"]: entry for entry in json.loads(bench(*rank_words).stdout)["records"]}
     met = [codec for codec, entry in reached.items() if not entry["why"]]
