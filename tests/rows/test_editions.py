@@ -19,8 +19,8 @@ from benchmark.rows.edition import (
     titles,
 )
 from benchmark.rows.means import summarise
-from benchmark.rows.schema import metric_columns
 from benchmark.rows.store import Store
+from benchmark.rows.versions import BUNDLED
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
 from support.rows.by_label import curves
 from support.rows.measured import failed, row, sweep, table
@@ -84,19 +84,18 @@ def test_the_newest_build_with_the_most_images_is_shown_and_failed_images_count(
 
 def add_hashes(rows, pixels="d"):
     """Add hashes of stream and pixels that depend on setting and image."""
-    result = []
-    for record in rows:
-        place = f"{record['setting_value']}{record['image']}"
-        result.append(record | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"})
-    return result
+    places = [f"{record['setting_value']}{record['image']}" for record in rows]
+    return [
+        record | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"}
+        for record, place in zip(rows, places, strict=True)
+    ]
 
 
 @pytest.fixture
 def store(tmp_path):
     """A folder with bundled rows of one codec."""
-    result = Store(tmp_path / "set")
-    features, protocol, _ = metric_columns(metric_class("squeeze256").column)
-    columns = {features: 9, protocol: str(metric_class("squeeze256").protocol)}
+    result, features = Store(tmp_path / "set"), metric_class("squeeze256")
+    columns = {features.column: 9, f"{features.column}_protocol": features.protocol}
     result.write_bundled("rows", table(add_hashes(sweep("ours", variant="beta=0", **columns))))
     return result
 
@@ -104,13 +103,11 @@ def store(tmp_path):
 def round_differently(rows):
     """Return the rows as another processor makes them: other pixels, no LPIPS, no features."""
     changes = {"run": "2027", "lpips_alex": None, "lpips_alex_protocol": None}
-    hashed_rows = add_hashes(rows, "e")
-    return [row | changes | {"psnr_db": row["psnr_db"] + 1e-5} for row in hashed_rows]
+    return [row | changes | {"psnr_db": row["psnr_db"] + 1e-5} for row in add_hashes(rows, "e")]
 
 
 def test_rows_of_another_processor_are_a_curve_with_values_of_the_same_streams(store):
-    rows = sweep("ours", variant="beta=0")
-    local_rows = round_differently([row for row in rows if row["setting_value"] < 60])
+    local_rows = round_differently(sweep("ours", variant="beta=0")[:12])
     store.append(local_rows)
     summary = summarise(store.table())
     assert [summary.labels[edition] for edition in summary.editions] == ["ours:beta=0"]
@@ -126,7 +123,7 @@ def test_rows_of_another_processor_are_a_curve_with_values_of_the_same_streams(s
 def test_features_of_bundled_rows_count_under_their_own_pixels(store):
     count = metric_class("squeeze256").column
     store.append(round_differently(sweep("ours", variant="beta=0")))
-    for record in store.table().filter(~benchmark.rows.versions.BUNDLED).rows(named=True):
+    for record in store.table().filter(~BUNDLED).rows(named=True):
         assert record["decoded_sha256"].startswith("e")
         assert (record[count], record["features_of"]) == (9, f"d{record['decoded_sha256'][1:]}")
     store.compact()
@@ -134,8 +131,7 @@ def test_features_of_bundled_rows_count_under_their_own_pixels(store):
 
 
 def test_rows_of_two_editions_are_never_joined(store):
-    local_rows = [r for r in sweep("ours", variant="beta=0") if r["setting_value"] == 5]
-    store.append(add_hashes(local_rows))
+    store.append(add_hashes(sweep("ours", variant="beta=0")[:3]))
     (points,) = curves(summarise(store.table()), PSNR).values()
     (point,) = points
     assert (str(point.setting), point.images, point.edition.bundled) == ("quality=5", 3, False)
@@ -146,19 +142,15 @@ def test_rows_of_two_editions_are_never_joined(store):
 
 
 def test_pictures_are_of_every_row_of_a_shown_build_here_or_bundled():
-    def jpeg_row(setting, image="a", **columns):
-        return row("jpeg", setting, image, **columns)
-
-    local, bundled = {"bundled": False}, {"bundled": True}
-    rows = [jpeg_row(10, **bundled), jpeg_row(10, "b", **bundled), jpeg_row(15, **local)]
-    other_build = jpeg_row(20, fingerprint="e" * 64, **local)
-    not_shown = row("webp", 10, "a", **bundled)
-    all_rows = table([*rows, other_build, not_shown])
+    rows = [row("jpeg", 10, image, bundled=True) for image in "ab"]
+    rows += [row("jpeg", 15, "a", bundled=False), row("jpeg", 20, "a", fingerprint="e" * 64)]
+    all_rows = table([*rows, row("webp", 10, "a", bundled=True)])
     pictured_rows = add_same_builds(all_rows[:2], all_rows)
-    assert pictured_rows["setting_value"].to_list() == [10, 10, 15]
-    assert pictured_rows["bundled"].to_list() == [True, True, False]
+    columns = "setting_value", "image", "bundled"
+    expected = [(10, "a", True), (10, "b", True), (15, "a", False)]
+    assert pictured_rows.select(columns).rows() == expected
     one_image = add_same_builds(all_rows[2:3], all_rows)
-    assert one_image.select("setting_value", "image").rows() == [(15, "a"), (10, "a")]
+    assert one_image.select(columns).rows() == [expected[2], expected[0]]
 
 
 def test_measured_codecs_have_the_names_that_figures_show():
@@ -179,27 +171,21 @@ def test_every_codec_takes_a_name_of_its_own_and_keeps_its_facts():
     (spec,) = resolve(parse_codec("jpeg:optimize=1:name=A"))
     edition = Edition.create(spec)
     assert (label_of(spec), edition.title, edition.facts.kind) == ("A", "A", "standard")
-    named_codec, plain_codec = (
-        load_codec(variant) for variant in (spec, parse_codec("jpeg:optimize=1"))
-    )
-    assert named_codec.describe() == plain_codec.describe()
-    texts = "jpeg:name=Mine", "ours:beta=0:name=A"
-    editions = [Edition.create(parse_codec(text)) for text in texts]
-    assert [edition.family for edition in editions] == ["jpeg", "ours"]
-    assert editions[1].facts.trained_on == ("psnr_db", "lpips_alex")
+    assert load_codec(spec).describe() == load_codec(parse_codec("jpeg:optimize=1")).describe()
+    ours = Edition.create(parse_codec("ours:beta=0:name=A"))
+    assert (edition.family, ours.family) == ("jpeg", "ours")
+    assert ours.facts.trained_on == ("psnr_db", "lpips_alex")
 
 
 def test_files_of_checkpoints_are_shown_as_they_are_typed_not_as_a_spec_escapes_them():
     def lists(folder):
-        files = ",".join(f"{folder}{number}.pth" for number in (1, 2))
-        options = {"checkpoint": files, "model": "mbt2018", "name": "Mine"}
+        options = {"checkpoint": f"{folder}1.pth,{folder}2.pth", "model": "mbt2018", "name": "Mine"}
         return CodecSpec("compressai", tuple(options.items()))
 
     for specs in ([lists("a/"), lists("b/")], [lists(""), parse_codec("compressai:name=Mine")]):
-        texts = labels(specs)
-        assert all("\\," in label for label in texts.values() if "pth" in label), "--anchor takes"
-        names = titles(map(Edition.create, specs)).values()
-        assert not any("\\" in name for name in names)
+        texts = labels(specs).values()
+        assert all("\\," in label for label in texts if "pth" in label), "--anchor takes"
+        assert not any("\\" in name for name in titles(map(Edition.create, specs)).values())
 
 
 def test_editions_of_one_build_are_one_key_whatever_their_rows_name():

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 from contextlib import suppress
 from io import BytesIO
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -30,7 +32,7 @@ BOMBS = {
     "numbers": (lambda: {"psnr_db": repeated(0.0, 2_000_000)}, "states, it would take 32,"),
     "text": (lambda: {"cell": repeated("x" * 2000, 20_000)}, "strings, it would take 40,"),
     "long text": (lambda: {"cell": repeated("x" * (1 << 18), 100)}, "strings, it would take 26,"),
-    "one text": (lambda: {"cell": ["x" * (1 << 26)]}, "states, it would take 67,"),
+    "one text": (lambda: {"cell": ["x" * (1 << 24)]}, "states, it would take 16,"),
     "list": (lambda: {"influence": [repeated(0.0, 1 << 22)]}, "states, it would take "),
 }
 
@@ -49,15 +51,10 @@ def test_a_small_file_with_huge_contents_is_refused(name, tmp_path, monkeypatch)
 
 def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
     path = write_parquet(tmp_path / "a.parquet", {"psnr_db": repeated(0.0, 10_000_000)})
-
-    def read(*_, **__):
-        raise AssertionError("a column was read")
-
-    monkeypatch.setattr(pl, "read_parquet", read)
+    monkeypatch.setattr(pl, "read_parquet", lambda *_, **__: pytest.fail("a column was read"))
     size = path.stat().st_size
-    limit = f"{(64 << 20) + 100 * size:,}"
     with pytest.raises(
-        shard.BadShard, match=rf"states, it would take [\d,]+ .* {size:,} .* {limit}$"
+        shard.BadShard, match=rf"take [\d,]+ .* {size:,} .* {(64 << 20) + 100 * size:,}$"
     ):
         shard.read_parquet(path)
 
@@ -65,21 +62,18 @@ def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "columns", [None, ["cell"], ["cell", "status", "timing"], ["image_sha256"], ["nothing"]]
 )
-def test_real_rows_are_read_as_polars_reads_them(columns, monkeypatch):
+def test_real_rows_are_read_as_polars_reads_them(columns):
     for path in sorted((bundled_results() / "kodak" / "per_image").glob("*.parquet")):
-        names = pl.read_parquet_schema(path)
-        present_columns = None if columns is None else [name for name in columns if name in names]
-        read = pl.read_parquet(path, columns=present_columns).drop(
-            shard.RETIRED_COLUMNS, strict=False
-        )
-        assert shard.read_shard(path, columns).equals(read)
+        names = [n for n in pl.read_parquet_schema(path) if n not in shard.RETIRED_COLUMNS]
+        selected = names if columns is None else [n for n in columns if n in names]
+        assert shard.read_shard(path, columns).equals(pl.read_parquet(path, columns=selected))
 
 
 def test_columns_without_a_value_are_skipped_unless_every_row_must_have_one(tmp_path):
-    values = {"status": ["ok"], "cell": ["a"], "psnr_db": [1.0], "caveat": [None], "bpp": [None]}
-    columns = [pl.Series(name, values[name], shard.schema_of()[name]) for name in values]
+    values = {"status": "ok", "cell": "a", "psnr_db": 1.0, "caveat": None, "bpp": None}
+    columns = [pl.Series(name, [values[name]], shard.schema_of()[name]) for name in values]
     path = write_parquet(tmp_path / "a.parquet", columns[:4])
-    assert shard.read_shard(path).columns == [*values][:4]
+    assert shard.read_shard(path).columns == ["status", "cell", "psnr_db", "caveat"]
     assert shard.read_shard(path, skip_empty=True).columns == ["status", "cell", "psnr_db"]
     write_parquet(path, columns)
     with pytest.raises(shard.BadShard, match="'bpp'"):
@@ -92,11 +86,8 @@ def test_a_footer_says_what_the_rows_are(sets):
         footer, table = read_footer(path.read_bytes()), pl.read_parquet(path)
         assert (footer.rows, footer.names) == (table.height, table.columns)
         assert footer.empty == {c.name for c in table if c.null_count() == table.height}
-        if sets:
-            elements = table["influence"].list.len().fill_null(1).sum()
-            assert footer.values == 4 * table.height + elements
-        else:
-            assert footer.values == table.height * table.width
+        elements = table["influence"].list.len().fill_null(1).sum() if sets else table.height
+        assert footer.values == (table.width - 1) * table.height + elements
         assert 0 < footer.unpacked_bytes < 2 * table.estimated_size()
 
 
@@ -153,10 +144,9 @@ def test_a_column_of_another_type_is_foreign_and_no_damage(tmp_path):
 
 def test_memory_that_earlier_versions_measured_is_ignored(tmp_path, sound_row):
     """It included leftovers of scoring."""
-    retired = shard.table_of([sound_row]).with_columns(decode_peak_bytes=pl.lit(2_149_000_000))
-    path = tmp_path / "a.parquet"
-    retired.write_parquet(path)
-    assert shard.read_shard(path).equals(shard.table_of([sound_row]))
+    rows = shard.table_of([sound_row])
+    retired = rows.with_columns(decode_peak_bytes=pl.lit(2_149_000_000))
+    assert shard.read_shard(write_parquet(tmp_path / "a.parquet", retired)).equals(rows)
     bundled = Store(BUNDLED / "seconds" / "results" / "kodak").table()
     assert bundled.height
     assert "encode_peak_bytes" not in bundled.columns
@@ -182,9 +172,8 @@ def test_values_up_to_their_bounds_are_read_and_others_are_refused(column, sound
     def path_of(values):
         return write_parquet(tmp_path / "a.parquet", [pl.Series(column, values, kinds.get(column))])
 
-    for values in (sound, sound[:1]):
-        read = shard.read_shard(path_of(values))[column] if column in kinds else sound
-        assert len(read) == len(sound[: len(values)])
+    for values in (sound, sound[:1]) if column in kinds else ():
+        assert len(shard.read_shard(path_of(values))[column]) == len(values)
     for value in odd:
         for values in ([value], [*sound, value], [value, *sound]):
             with pytest.raises(shard.BadShard, match=column) as bad:
@@ -230,14 +219,14 @@ def test_whatever_a_row_is_given_is_written_so_that_it_is_read(column, sound_row
 @pytest.mark.parametrize("column", shard.NON_NULL_COLUMNS)
 def test_a_row_without_what_makes_it_one_is_not_written(column, sound_row, tmp_path):
     store = Store(tmp_path / "kodak")
-    stored_values = []
+    num_stored = 0
     for value in [None, *ODD]:
         with suppress(StoreError):
             store.append([{**sound_row, column: value}])
-            stored_values.append(value)
+            num_stored += 1
     read = store.versions()[column].to_list()
     assert None not in read
-    assert len(read) <= len(stored_values) < len(ODD), "equal rows are one shard"
+    assert len(read) <= num_stored < len(ODD), "equal rows are one shard"
 
 
 def test_long_and_broken_texts_are_cut_and_escaped(sound_row):
@@ -258,11 +247,11 @@ def test_a_row_that_did_not_fail_has_its_measures(name, tmp_path):
         shard.read_shard(write_parquet(tmp_path / "a", columns))
 
 
-def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path, monkeypatch):
+def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path):
     whole_file = write_parquet(tmp_path / "whole.parquet", {"cell": ["a"]})
     cut_file, misnamed_file = tmp_path / "cut.parquet", tmp_path / f"{'0' * 64}.parquet"
     cut_file.write_bytes(whole_file.read_bytes()[:-9])
-    misnamed_file.write_bytes(whole_file.read_bytes())
+    shutil.copy(whole_file, misnamed_file)
     for path, reason in ((cut_file, "complete parquet"), (misnamed_file, "sha256")):
         with pytest.raises(shard.BadShard, match=reason) as bad:
             shard.read_parquet(path)
@@ -279,12 +268,6 @@ def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path
         ("benchmark.rows.shard.read_regular", OSError(errno.EACCES, "no"), PermissionError),
         ("polars.read_parquet", MemoryError(), MemoryError),
     ):
-
-        def fail(*_, error=error, **__):
-            raise error
-
-        monkeypatch.setattr(place, fail)
-        with pytest.raises(raised) as caught:
+        with patch(place, side_effect=error), pytest.raises(raised) as caught:
             shard.read_parquet(whole_file)
         assert raised is not shard.BadShard or caught.value.damaged
-        monkeypatch.undo()
