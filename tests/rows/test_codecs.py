@@ -20,8 +20,8 @@ CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
 def stated_facts(row):
     """Return the chroma format and tuning that means state for a row's codec."""
     rows = measured.table([measured.row("x", 5, "a") | row])
-    edition = summarise(rows).points[0].edition
-    return edition.run_facts.chroma, edition.run_facts.tuned_for
+    run_facts = summarise(rows).points[0].edition.run_facts
+    return run_facts.chroma, run_facts.tuned_for
 
 
 def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
@@ -38,9 +38,8 @@ def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
 
 def test_what_a_row_says_of_its_codec_is_what_the_codec_said():
     info = CodecInfo("1", "enc; dec", "MIT", "f" * 64, 3, "all", chroma="4:2:0")
-    row = info_columns(info)
-    assert row["tuned_for"] is None
-    assert info_of(row, "MIT") == info
+    assert info_columns(info)["tuned_for"] is None
+    assert info_of(info_columns(info), "MIT") == info
 
 
 @pytest.mark.parametrize(("codec", "variant", "expected"), [
@@ -60,9 +59,8 @@ def test_rows_without_these_columns_take_the_facts_of_the_codec(codec, variant, 
 def test_code_named_by_rows_runs_only_if_its_full_spec_is_given():
     spec, other_spec = "command:decode=rm:encode=cp", "command:decode=mv:encode=cp"
     texts = [spec, other_spec, other_spec, "jpeg", "jpeg:quality=no:such=option"]
-    kinds = [dict(zip(("codec", "variant"), text.split(":", 1), strict=False)) for text in texts]
-    rows = [measured.row(kind["codec"], 5, "a") | {"variant": kind.get("variant", "")}
-            for kind in kinds]  # fmt: skip
+    pairs = [text.partition(":")[::2] for text in texts]
+    rows = [measured.row(codec, 5, "a", variant=variant) for codec, variant in pairs]
     for names, run, counts in (
         ("all", [False, False, True], {other_spec: 2, spec: 1}),
         ("jpeg", [False, False, True], {}),
@@ -73,5 +71,4 @@ def test_code_named_by_rows_runs_only_if_its_full_spec_is_given():
         codecs = NamedCodecs(names)
         assert [codecs.selects_to_run(row) for row in (rows[0], rows[1], rows[3])] == run
         assert list(codecs.count_refused(measured.table(rows)).items()) == list(counts.items())
-    message = explain_refusal(CodecSpec.parse("command", "decode=rm:encode=cp"))
-    assert message.startswith(f"{spec!r} is code")
+    assert explain_refusal(CodecSpec.parse(*pairs[0])).startswith(f"{spec!r} is code")

@@ -2,6 +2,7 @@
 
 import os
 from io import BytesIO
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -19,14 +20,13 @@ def reduction(number):
 
 
 def test_what_is_added_is_kept_and_a_seventeenth_file_merges_all(tmp_path):
-    counts = []
-    for number in range(MAX_SHARDS + 2):
+    counts, numbers = [], range(MAX_SHARDS + 2)
+    for number in numbers:
         Reductions(tmp_path).add([reduction(number)])
         counts.append(len(list((tmp_path / "sets").iterdir())))
     assert counts == [*range(1, 17), 1, 2]
     reductions = Reductions(tmp_path)
-    for number in range(MAX_SHARDS + 2):
-        assert reductions.get(reduction(number)[0]).value == number
+    assert [reductions.get(reduction(number)[0]).value for number in numbers] == [*numbers]
     # Files that another run has merged are not missed.
     for number in range(MAX_SHARDS - 2):
         reductions.add([reduction(99 + number)])
@@ -42,15 +42,11 @@ def test_the_key_of_a_set_does_not_depend_on_the_order_of_its_pairs():
     assert reduction_key("p", pairs) != reduction_key("p", [("b", "a"), ("c", "d")])
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing_but_what_was_new(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
+def test_a_folder_that_cannot_be_written_costs_nothing_but_what_was_new(tmp_path):
     reductions = Reductions(tmp_path)
     reductions.add([reduction(1)])
-    monkeypatch.setattr(os, "replace", full)
-    reductions.add([reduction(2)])
-    monkeypatch.undo()
+    with patch("os.replace", side_effect=OSError(28, "No space left on device")):
+        reductions.add([reduction(2)])
     assert reductions.get(reduction(2)[0]).value == 2.0, "still known to this process"
     assert [path.suffix for path in reductions.folder.iterdir()] == [".parquet"], "no draft is left"
     new_reductions = Reductions(tmp_path)
@@ -81,18 +77,16 @@ def test_a_damaged_file_of_features_is_removed_and_no_pickle_is_run(tmp_path):
     features, digest, trap = FeatureFolder(tmp_path), "ab" * 32, tmp_path / "trap"
     assert features.read("colours/1", digest) is None
     whole = as_npy(np.float32([[1, 2]]))
-    arrays = [
-        *(np.float32([1, 2]), np.float64([[1, 2]]), np.float32([[1, np.inf]])),
-        *(np.float32([[np.nan, 2]]), np.array([[MakesFolder(trap)]], object)),
-    ]
+    arrays = (
+        np.float32([1, 2]), np.float64([[1, 2]]), np.float32([[1, np.inf]]),
+        np.float32([[np.nan, 2]]), np.array([[MakesFolder(trap)]], object),
+    )  # fmt: skip
     for content in (whole, *map(as_npy, arrays), whole[:-1], b"no features", b""):
         features.keep(ImageFeatures("colours/1", digest, np.zeros((1, 2))))
         (path,) = tmp_path.glob("features/colours_1/ab/*.npy")
         path.write_bytes(content)
         result = features.read("colours/1", digest)
-        assert (None if result is None else result.tolist()) == (
-            [[1, 2]] if content is whole else None
-        )
+        assert (result is not None and result.tolist() == [[1, 2]]) is (content is whole)
         assert path.exists() == features.has("colours/1", digest) == (content is whole)
     assert not trap.exists()
 

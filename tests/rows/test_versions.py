@@ -16,15 +16,15 @@ from benchmark.rows.versions import merge_versions, prefer_own_rows
 from support.rows import measured
 
 NAMES = (*METRICS, *FEATURE_SPACES)
+FLAGS = [True, False, None]
 
 
 def by_hand(rows):
     """The rules of `merge_versions`, one row at a time: the rows that count."""
 
     def rank(row):
-        late = row["finished_utc"] or ""
-        timed, coded_here = bool(row["timing"]), not row["recorded"]
-        return not row["bundled"], row["status"] == "ok", timed, coded_here, late
+        age = bool(row["timing"]), not row["recorded"], row["finished_utc"] or ""
+        return not row["bundled"], row["status"] == "ok", *age
 
     cells = {}
     for row in sorted(rows, key=rank, reverse=True):
@@ -78,25 +78,25 @@ def pictured(row, rows):
 
 def some_row(chance, cells):
     row = dict.fromkeys(column.name for column in table_columns())
-    row |= {
-        "cell": f"cell{chance.randrange(cells)}",
-        "status": chance.choice(["ok", "ok", "failed"]),
-        "timing": chance.choice([True, False, None]),
-        "recorded": chance.choice([True, False, None]),
-        "bundled": chance.choice([True, False, None]),
-        "attested": chance.choice([True, None, None]),
-        "finished_utc": chance.choice([None, *(f"2026-01-0{day}" for day in range(1, 4))]),
-        "stream_sha256": chance.choice(["a", "a", "b", None]),
-        "decoded_sha256": chance.choice(["c", "c", "d"]),
-        "num_bytes": chance.choice([9, 9, 9, None]),
-        "machine": str(chance.random()),
-    }
-    # what a cell's key is made of
-    row |= {"codec": "x", "variant": "", "fingerprint": row["cell"][-1], "revision": 1}
-    row |= {"image_sha256": row["cell"][-1]}
-    for name in NAMES:
+    choices = {
+        "status": ["ok", "ok", "failed"], "timing": FLAGS, "recorded": FLAGS, "bundled": FLAGS,
+        "attested": [True, None, None], "stream_sha256": ["a", "a", "b", None],
+        "finished_utc": [None, "2026-01-01", "2026-01-02", "2026-01-03"],
+        "decoded_sha256": ["c", "c", "d"], "num_bytes": [9, 9, 9, None],
+    }  # fmt: skip
+    row |= {name: chance.choice(values) for name, values in choices.items()}
+    number = str(chance.randrange(cells))
+    key = {"codec": "x", "variant": "", "fingerprint": number[-1], "revision": 1}
+    row |= {"cell": f"cell{number}", "image_sha256": number[-1], "machine": str(chance.random())}
+    return row | key | some_values(chance, NAMES, [None, chance.randrange(3)])
+
+
+def some_values(chance, names, values):
+    """Return values of metrics or none, under protocols of today, older or none."""
+    row = {}
+    for name in names:
         value, protocol, reason = metric_columns(metric_class(name).column)
-        row[value] = chance.choice([None, chance.randrange(3)])
+        row[value] = chance.choice(values)
         row[protocol] = chance.choice([None, metric_class(name).protocol, "older"])
         row[reason] = chance.choice([None, "why"])
     return row
@@ -120,14 +120,13 @@ def test_the_row_that_counts_is_the_one_that_the_rules_name(cells, lean):
 
 
 def test_values_go_to_equal_pixels_of_any_build_and_to_equal_streams_of_one():
-    common_columns = {"image_sha256": "i", "psnr_db": 30.0}
-    common_columns |= {"lpips_alex": None, "lpips_alex_protocol": None}
-    lpips_columns = {"lpips_alex": 0.25, "lpips_alex_protocol": metric_class("lpips").protocol}
+    common = {"image_sha256": "i", "psnr_db": 30.0, "lpips_alex": None, "lpips_alex_protocol": None}
+    lpips = {"lpips_alex": 0.25, "lpips_alex_protocol": metric_class("lpips").protocol}
     rows = [
-        measured.row("x", 5, "a", cell=f"{number}", fingerprint=build, **common_columns)
+        measured.row("x", 5, "a", cell=f"{number}", fingerprint=build, **common)
         | {"stream_sha256": stream, "decoded_sha256": pixels} | changes
         for number, (build, stream, pixels, changes) in enumerate((
-            ("f1", "s", "p", lpips_columns), ("f1", "s", "q", {}), ("f2", "s", "z", {}),
+            ("f1", "s", "p", lpips), ("f1", "s", "q", {}), ("f2", "s", "z", {}),
             ("f2", "t", "p", {}), ("f2", None, "p", {"codec": "y"}), ("f1", "t", "r", {}),
             ("f1", "s", "p", {"image_sha256": "other"}), ("f1", None, "p", {"status": "failed"}),
         ))
@@ -139,11 +138,10 @@ def test_values_go_to_equal_pixels_of_any_build_and_to_equal_streams_of_one():
 
 def test_features_of_other_pixels_of_a_stream_are_given_once_under_their_own_name():
     first_space, second_space = (metric_class(name).column for name in ("alex256", "squeeze256"))
-    common_columns = {"image_sha256": "i", "stream_sha256": "s", "psnr_db": 30.0}
-    common_columns |= {"fingerprint": "f"}
+    common = {"image_sha256": "i", "stream_sha256": "s", "psnr_db": 30.0, "fingerprint": "f"}
     versions = (("p", {first_space: 7}), ("q", {}), ("r", {second_space: 9}), ("p", {}))
     rows = [
-        measured.row("x", 5, "a", decoded_sha256=pixels, cell=f"{number}", **common_columns) | count
+        measured.row("x", 5, "a", decoded_sha256=pixels, cell=f"{number}", **common, **count)
         for number, (pixels, count) in enumerate(versions)
     ]
     merged = merge_versions(measured.table(rows), features=True).sort("cell")
@@ -168,23 +166,15 @@ def several_builds(chance):
     rows = []
     for number in range(chance.randrange(2, 40)):
         codec, image = chance.choice("xy"), "a"
-        row = measured.row(codec, chance.choice([9, 10]), image, cell=str(number))
-        row |= {
-            "stream_sha256": chance.choice(["s", "s", "t", None]),
-            "decoded_sha256": chance.choice(["d", "d", "e", None]),
-            "image_sha256": chance.choice([image, image, None]),
-            "num_bytes": 9,
-            "psnr_db": chance.choice([30.0, 30.0, 31.0]),
-            "fingerprint": chance.choice("fg"),
-            "status": chance.choice(["ok", "ok", "ok", "failed"]),
-        }
-        for name in NAMES:
-            if name != "psnr":
-                value, protocol, reason = metric_columns(metric_class(name).column)
-                row[value] = chance.choice([None, None, number])
-                row[protocol] = chance.choice([None, metric_class(name).protocol, "older"])
-                row[reason] = chance.choice([None, "why"])
-        rows.append(row)
+        row = measured.row(codec, chance.choice([9, 10]), image, cell=str(number), num_bytes=9)
+        choices = {
+            "stream_sha256": ["s", "s", "t", None], "decoded_sha256": ["d", "d", "e", None],
+            "image_sha256": [image, image, None], "psnr_db": [30.0, 30.0, 31.0],
+            "fingerprint": "fg", "status": ["ok", "ok", "ok", "failed"],
+        }  # fmt: skip
+        row |= {name: chance.choice(values) for name, values in choices.items()}
+        others = [name for name in NAMES if name != "psnr"]
+        rows.append(row | some_values(chance, others, [None, None, number]))
     return rows
 
 
@@ -194,15 +184,13 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
     """Settings are numbers, 9 before 10; of repeated rows, the latest is taken."""
     chance = random.Random(seed)
     rows = several_builds(chance)
+    choices = {
+        "variant": ["", "v=1"], "revision": [1, 1, 2], "run": "123", "bundled": [True, None],
+        "coding_protocol": [CODING, CODING, "coding/0", None],
+    }  # fmt: skip
     for number, row in enumerate(rows):
-        row |= {
-            "variant": chance.choice(["", "v=1"]),
-            "revision": chance.choice([1, 1, 2]),
-            "run": chance.choice("123"),
-            "finished_utc": f"2026-01-01T00:{number:02}",  # no two rows are equally new
-            "bundled": chance.choice([True, None]),
-            "coding_protocol": chance.choice([CODING, CODING, "coding/0", None]),
-        }
+        row |= {name: chance.choice(values) for name, values in choices.items()}
+        row["finished_utc"] = f"2026-01-01T00:{number:02}"  # no two rows are equally new
     table = measured.table(rows)
     result = ComparableRows(table, protocol)
     indices = [index for index, row in enumerate(rows) if row["coding_protocol"] == protocol]
@@ -214,9 +202,7 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
     def lateness(index):
         return not rows[index]["bundled"], rows[index]["run"], rows[index]["finished_utc"]
 
-    latest = {}
-    for index in indices:
-        latest[edition(index)] = max(latest.get(edition(index), lateness(index)), lateness(index))
+    latest = {edition(index): lateness(index) for index in sorted(indices, key=lateness)}
 
     def place(index):
         variant, age = edition(index)[:2], latest[edition(index)]
@@ -224,9 +210,7 @@ def test_editions_are_ordered_by_variant_age_setting_and_image(seed, protocol):
         image = rows[index]["image_sha256"] or rows[index]["image"]
         return *variant, len(newer), rows[index]["setting_value"], image
 
-    by_place = {}
-    for index in sorted(indices, key=lateness):
-        by_place[place(index)] = index
+    by_place = {place(index): index for index in sorted(indices, key=lateness)}
     expected = [by_place[key] for key in sorted(by_place)]
     assert result.index.tolist() == expected
     ages = result.point_table["age"].to_numpy()[result.point]
