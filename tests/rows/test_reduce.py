@@ -3,6 +3,8 @@
 import json
 import shutil
 from hashlib import sha256
+from operator import itemgetter
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -10,7 +12,6 @@ import pytest
 
 from benchmark import registry
 from benchmark.compare.interval import point_interval
-from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
 from benchmark.errors import DamagedResults
 from benchmark.measure.cells import Rescore
@@ -29,26 +30,24 @@ from benchmark.rows.streams import FeatureFolder
 from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
 from support.added.metrics import line_of
 from support.codecs.files import FAKES, cells, conditions, keep, sources_in
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 
 NAMES = ("psnr", "colours")
 
 
-@pytest.fixture(autouse=True)
-def _register_fakes(monkeypatch):
-    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", line_of(Colours))
-    monkeypatch.setitem(registry.FEATURE_SPACES, "no_colours", line_of(NoColours))
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Shift))
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift_many", line_of(ShiftOfMany))
+@pytest.fixture(scope="module", autouse=True)
+def _register_fakes():
+    spaces = {"colours": line_of(Colours), "no_colours": line_of(NoColours)}
+    metrics = {"shift": line_of(Shift), "shift_many": line_of(ShiftOfMany)}
+    patched_spaces = patch.dict(registry.FEATURE_SPACES, spaces)
+    with patched_spaces, patch.dict(registry.DISTRIBUTION_METRICS, metrics):
+        yield
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    for number in range(4):
-        picture = effect_noise((40 + number, 30 + 10 * number), 50).convert("RGB")
-        picture.save(folder / f"{number}.png")
-    return sources_in(folder)
+    sizes = [(40 + number, 30 + 10 * number) for number in range(4)]
+    return sources_in(noise_images(tmp_path_factory.mktemp("images") / "photos", sizes))
 
 
 def measure(folder, sources, names=NAMES, kind="Honest"):
@@ -56,15 +55,23 @@ def measure(folder, sources, names=NAMES, kind="Honest"):
     return keep(Store(folder / "test"), cells(f"{FAKES}:{kind}", sources), metrics=names)
 
 
+@pytest.fixture(scope="module")
+def measured(sources, tmp_path_factory):
+    return measure(tmp_path_factory.mktemp("measured"), sources)
+
+
+@pytest.fixture
+def store(measured, tmp_path):
+    """A copy of the results, to be changed."""
+    return Store(shutil.copytree(measured.folder, tmp_path / "test"))
+
+
 def values(store, *names, **options):
     """Return the means of distribution metrics by step, as in `summarise`."""
     table = add_distribution_metrics(store.table(), store.folder, names, **options).table
-    protocols = {"coding": "coding/1"} | {
-        registry.metric_class(name).column: protocol_of(name) for name in names
-    }
-    return {
-        point.setting.value: point.means[names[0]] for point in summarise(table, protocols).points
-    }
+    protocols = {"coding": "coding/1", **{name: protocol_of(name) for name in names}}
+    points = summarise(table, protocols).points
+    return {point.setting.value: point.means[names[0]] for point in points}
 
 
 def expected_shifts(sources, step):
@@ -79,9 +86,8 @@ def expected_shifts(sources, step):
 
 
 def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_influence(
-    tmp_path, sources
+    store, sources
 ):
-    store = measure(tmp_path, sources)
     for step, mean in values(store, "shift").items():
         assert mean.value == pytest.approx(expected_shifts(sources, int(step)).mean(), abs=1e-5)
         assert mean.images == len(sources)
@@ -90,15 +96,14 @@ def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_
     result = {row["image"]: row["shift"] for row in rows}
     by_hand = expected_shifts(sources, 64)  # value plus influence is the image's own shift
     assert [result[s.file.name] for s in sources] == pytest.approx(by_hand.tolist(), abs=1e-5)
-    assert {row["shift_protocol"] for row in rows} == {"shift/1-1"}
-    assert {row["colours_patches_protocol"] for row in rows} == {"colours/1"}
-    assert {row["colours_patches_reason"] for row in rows} == {None}
+    columns = "shift_protocol", "colours_patches_protocol", "colours_patches_reason"
+    assert {*map(itemgetter(*columns), rows)} == {("shift/1-1", "colours/1", None)}
     # Too few images are refused unless asked for.
     mean = values(store, "shift_many")[64.0]
     assert mean.value is None
     assert all(word in mean.reasons[0][0] for word in ("4 images", "100", "--allow-few"))
     few_mean = values(store, "shift_many", allow_few=True)[64.0]
-    assert few_mean.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
+    assert few_mean.value == pytest.approx(by_hand.mean(), abs=1e-5)
 
 
 def test_sources_are_extracted_once_however_many_codecs_and_settings(tmp_path, sources):
@@ -111,9 +116,8 @@ def test_sources_are_extracted_once_however_many_codecs_and_settings(tmp_path, s
 
 
 def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_value(
-    tmp_path, sources
+    store, sources
 ):
-    store = measure(tmp_path, sources)
     expected_values = values(store, "shift")
     shutil.rmtree(store.folder / "features")
     shutil.rmtree(store.folder / "sets")
@@ -147,8 +151,8 @@ def run_tasks_here(tasks, store):
     recorder.close()
 
 
-def test_merging_the_folders_of_two_machines_equals_the_whole(tmp_path, sources):
-    expected_values = values(measure(tmp_path / "whole", sources), "shift")
+def test_merging_the_folders_of_two_machines_equals_the_whole(store, tmp_path, sources):
+    expected_values = values(store, "shift")
     first_store = measure(tmp_path / "one", sources[:2])
     second_store = measure(tmp_path / "other", sources[2:])
     for kind in ("per_image", "features", "streams"):
@@ -160,22 +164,17 @@ def test_merging_the_folders_of_two_machines_equals_the_whole(tmp_path, sources)
 
 
 def test_a_set_that_grows_is_reduced_again(tmp_path, sources):
-    store = measure(tmp_path, sources[:3])
-    few = values(store, "shift")[64.0]
-    measure(tmp_path, sources)
-    many = values(store, "shift")[64.0]
-    assert (few.images, many.images) == (3, 4)
-    assert few.value == pytest.approx(expected_shifts(sources[:3], 64).mean(), abs=1e-5)
-    assert many.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
+    for count in (3, 4):
+        mean = values(measure(tmp_path, sources[:count]), "shift")[64.0]
+        expected = pytest.approx(expected_shifts(sources[:count], 64).mean(), abs=1e-5)
+        assert (mean.images, mean.value) == (count, expected)
 
 
 def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
     store = measure(tmp_path, sources, names=("psnr", "no_colours"))
     rows = store.table().rows(named=True)
-    assert {row["no_colours_patches"] for row in rows} == {None}
-    assert {row["no_colours_patches_reason"] for row in rows} == {
-        "no weight file for colours: fetch it"
-    }
+    patches = {(row["no_colours_patches"], row["no_colours_patches_reason"]) for row in rows}
+    assert patches == {(None, "no weight file for colours: fetch it")}
     assert all(row["psnr_db"] for row in rows)
 
 
@@ -187,9 +186,7 @@ def test_rows_that_were_never_extracted_say_what_to_do(tmp_path, sources):
 
 
 def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_path_factory):
-    path = tmp_path_factory.mktemp("row") / "row.png"
-    effect_noise((40, 1), 50).convert("RGB").save(path)
-    thin = probe([ImageFile("row.png", path)], False, 1)
+    thin = sources_in(noise_images(tmp_path_factory.mktemp("row") / "thin", [(40, 1)]))
     store = measure(tmp_path, [*sources, *thin])
     mean = values(store, "shift")[64.0]
     assert mean.images == len(sources)
@@ -197,8 +194,7 @@ def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_pa
     assert mean.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
 
 
-def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sources):
-    store = measure(tmp_path, sources)
+def test_common_restricts_a_set_to_the_images_that_all_points_have(store, tmp_path, sources):
     measure(tmp_path, sources[:2], kind="Honest:caveat=other")
     table = add_distribution_metrics(store.table(), store.folder, ["shift"], common=True).table
     result = table.filter(setting_value=64.0)["shift"].drop_nulls().to_list()
@@ -217,11 +213,10 @@ class Spread(Shift):
 
 
 def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
-    tmp_path, sources, monkeypatch
+    store, sources, monkeypatch
 ):
     """One row lacks its features, as on a machine without the weights."""
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Spread))
-    store = measure(tmp_path, sources)
     mask = (pl.col("setting_value") == 16) & (pl.col("image") == sources[0].file.name)
     counts = pl.when(~mask).then("colours_patches").alias("colours_patches")
     table = store.table().with_columns(counts)
@@ -234,8 +229,7 @@ def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
         assert (mean.images, mean.missing) == (3, 0)
 
 
-def test_a_damaged_feature_file_is_made_again(tmp_path, sources):
-    store = measure(tmp_path, sources)
+def test_a_damaged_feature_file_is_made_again(store, sources):
     victim = next((store.folder / "features").glob("*/*/*.npy"))
     victim.write_bytes(victim.read_bytes()[:-5])
     features = FeatureFolder(store.folder)
@@ -246,22 +240,20 @@ def test_a_damaged_feature_file_is_made_again(tmp_path, sources):
     assert len(features.read("colours/1", victim.stem)) == 2
 
 
-def test_bundled_rows_need_neither_streams_nor_features(tmp_path, sources):
-    measured = measure(tmp_path / "there", sources)
+def test_bundled_rows_need_neither_streams_nor_features(store, tmp_path, sources):
+    expected_values = values(store, "shift")
     local_store = Store(tmp_path / "here" / "test")
-    local_store.write_bundled("checkpoints", measured.table())
+    local_store.write_bundled("checkpoints", store.table())
     assert find_tasks(local_store, sources, ("psnr_y", "colours")) == []
-    expected_values = values(measured, "shift")
-    Reductions(local_store.folder).write_bundled("checkpoints", Reductions(measured.folder))
+    Reductions(local_store.folder).write_bundled("checkpoints", Reductions(store.folder))
     assert values(local_store, "shift") == expected_values
     assert not (local_store.folder / "features").exists()
-    shutil.copytree(measured.folder / "streams", local_store.folder / "streams")
+    shutil.copytree(store.folder / "streams", local_store.folder / "streams")
     assert len(find_tasks(local_store, sources, ("psnr_y",))) == 12
 
 
-def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources):
+def test_stored_influences_belong_to_the_pairs_in_sorted_order(store):
     """A file of reduced values as another program would write it, and no features to fall back."""
-    store = measure(tmp_path, sources)
     shutil.rmtree(store.folder / "features")
     rows = [row for row in store.table().rows(named=True) if row["setting_value"] == 64.0]
     pairs = sorted((row["image_sha256"], row["decoded_sha256"]) for row in rows)
@@ -286,8 +278,7 @@ class Uncertain(Shift):
         return Reduced(super().reduce(reference, decoded).value)
 
 
-def test_a_value_without_influences_is_kept_and_has_no_interval(tmp_path, sources, monkeypatch):
-    store = measure(tmp_path, sources)
+def test_a_value_without_influences_is_kept_and_has_no_interval(store, monkeypatch):
     expected = {step: mean.value for step, mean in values(store, "shift").items()}
     shutil.rmtree(store.folder / "sets")
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Uncertain))
@@ -307,10 +298,7 @@ class Immense(Shift):
         return super().reduce(reference, decoded)
 
 
-def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
-    sources, tmp_path, monkeypatch
-):
-    store = measure(tmp_path, sources)
+def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(store, monkeypatch):
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Immense))
     table = add_distribution_metrics(store.table(), store.folder, ["shift"]).table
     assert table["shift"].null_count() == table.height
@@ -328,8 +316,7 @@ def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
     {"influence": pl.lit([None, 1.0, 2.0, 3.0], pl.List(pl.Float64))},
     {"influence": pl.lit([float("nan")] * 4, pl.List(pl.Float64))},
 ])  # fmt: skip
-def test_a_forged_reduction_is_left_out_and_reduced_again(forge, tmp_path, sources):
-    store = measure(tmp_path, sources)
+def test_a_forged_reduction_is_left_out_and_reduced_again(forge, store):
     expected_values = values(store, "shift")
     rewrite_sets(store, forge)
     with pytest.warns(DamagedResults, match=r"/sets/.*\.parquet .*distribution metrics"):
