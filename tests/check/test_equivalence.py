@@ -321,16 +321,13 @@ def test_an_invalid_margin_is_refused_by_name(text):
         parse_margins(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("encode at most -e ms", "--require"),
-        ("psnr 30 at 0.5 bpp", "--require"),
-        ("psnr at least 30 at 0 bpp", "a rate must be a finite number above 0"),
-        ("psnr at least 1e999 at 1 bpp", "--require"),
-        ("psnr at least 30 s", "only encode and decode"),
-    ],
-)
+@pytest.mark.parametrize(("text", "reason"), [
+    ("encode at most -e ms", "--require"),
+    ("psnr 30 at 0.5 bpp", "--require"),
+    ("psnr at least 30 at 0 bpp", "a rate must be a finite number above 0"),
+    ("psnr at least 1e999 at 1 bpp", "--require"),
+    ("psnr at least 30 s", "only encode and decode"),
+])  # fmt: skip
 def test_an_invalid_limit_is_refused_with_the_reason(text, reason):
     with pytest.raises(UsageError, match=reason):
         parse_limits([text])

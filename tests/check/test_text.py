@@ -85,20 +85,17 @@ def finding(change, label="jpeg", verdict="regressed", **fields):
     return PSNR | changed | fields
 
 
-@pytest.mark.parametrize(
-    ("headline", "verdict", "findings", "subjects"),
-    [
-        ("UNDECIDED: PSNR +0.25 %", "undecided", [finding(0.25, verdict="undecided"), LOST], 1),
-        ("FAIL (regressed): b PSNR +5.00 %, d PSNR +4.00 %, c PSNR +3.00 %, a PSNR +2.00 % and 1 "
-         "more", "regressed",
-         [*map(finding, (2, 5, 3, 4, 1), "abcde"), LPIPS], 2),
-        ("FAIL (regressed): SSIM, PSNR +2.00 %", "regressed",
-         [finding(2.0), finding(-3.0, out_of_reach=["w"], metric="ssim")], 1),
-        ("PASS (improved): PSNR -3.00 %, PSNR -1.00 %", "improved",
-         [finding(n, verdict="improved") for n in (-1.0, -3.0)], 1),
-        ("NO VERDICT (nothing measured): VMAF", "nothing measured", [PSNR, LPIPS, LOST], 1),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("headline", "verdict", "findings", "subjects"), [
+    ("UNDECIDED: PSNR +0.25 %", "undecided", [finding(0.25, verdict="undecided"), LOST], 1),
+    ("FAIL (regressed): b PSNR +5.00 %, d PSNR +4.00 %, c PSNR +3.00 %, a PSNR +2.00 % and 1 "
+     "more", "regressed",
+     [*map(finding, (2, 5, 3, 4, 1), "abcde"), LPIPS], 2),
+    ("FAIL (regressed): SSIM, PSNR +2.00 %", "regressed",
+     [finding(2.0), finding(-3.0, out_of_reach=["w"], metric="ssim")], 1),
+    ("PASS (improved): PSNR -3.00 %, PSNR -1.00 %", "improved",
+     [finding(n, verdict="improved") for n in (-1.0, -3.0)], 1),
+    ("NO VERDICT (nothing measured): VMAF", "nothing measured", [PSNR, LPIPS, LOST], 1),
+])  # fmt: skip
 def test_the_headline_says_the_verdict_and_by_which_metrics(headline, verdict, findings, subjects):
     answer = make(*findings, verdict=verdict, subjects=[JPEG] * subjects)
     assert answer.title.splitlines()[0] == headline

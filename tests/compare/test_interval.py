@@ -361,9 +361,7 @@ def curves_of(weights, *axes):
 @pytest.mark.slow
 @pytest.mark.parametrize(("images", "minimum_share"), [(8, 0.88), (24, 0.92), (100, 0.92)])
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_intervals_have_the_value_of_all_images_as_often_as_the_documentation_says(
-    kind, images, minimum_share
-):
+def test_intervals_cover_the_value_of_all_images_as_documented(kind, images, minimum_share):
     everyone = np.full((1, 200_000), 1 / 200_000)
     population = made_up_images(kind, 200_000, np.random.default_rng(9))
     truth = bd_rates(*curves_of(everyone, *population), USUAL_RULE)

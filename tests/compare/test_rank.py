@@ -347,10 +347,9 @@ def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
     assert records_at(rows_of("webp", 1, device="tpu"), "bpp=.3", PSNR)["webp"][typical] is None
 
 
-@pytest.mark.parametrize(
-    ("draws", "valid_draws", "has_interval"),
-    [(20, 19, True), (20, 18, False), (21, 20, True), (21, 19, False), (2, 2, True), (2, 1, False)],
-)
+@pytest.mark.parametrize(("draws", "valid_draws", "has_interval"), [
+    (20, 19, True), (20, 18, False), (21, 20, True), (21, 19, False), (2, 2, True), (2, 1, False),
+])  # fmt: skip
 def test_an_interval_needs_a_number_in_nineteen_of_twenty_draws(draws, valid_draws, has_interval):
     of_draws = np.where(np.arange(draws) < valid_draws, np.arange(draws), np.nan)
     result = _SetCurves.mean(np.array([3.0, *of_draws]))

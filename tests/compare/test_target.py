@@ -43,10 +43,9 @@ def search(target, measure, sweep, accepts=None, pack=None):
     return trials
 
 
-@pytest.mark.parametrize(
-    ("target", "within", "beyond"),
-    [("bpp=100", 101, 101.1), ("bpp=100", 99, 98.9), ("psnr=40", 40.079, 40.09)],
-)
+@pytest.mark.parametrize(("target", "within", "beyond"), [
+    ("bpp=100", 101, 101.1), ("bpp=100", 99, 98.9), ("psnr=40", 40.079, 40.09),
+])  # fmt: skip
 def test_a_rate_is_met_to_a_hundredth_and_a_metric_to_a_five_hundredth(target, within, beyond):
     for mean, met in ((within, True), (beyond, False)):
         trials = search(target, lambda q, mean=mean: mean, (7,), Between("q", 7, 7))
@@ -79,23 +78,18 @@ COARSE = "its settings are too coarse"
 HUNDREDS = Between("q", 0, 100)
 
 
-@pytest.mark.parametrize(
-    ("target", "measure", "accepts", "tried", "nearest", "reason"),
-    [
-        # where the chord over the logarithm of rates is at .3
-        ("bpp=0.3", lambda q: 0.1 * q * q, Between("q", 1, 10, True), [1, 10, 3, 2], 2, COARSE),
-        ("psnr=38.5", lambda q: 40 - (11 - q) ** 2, Between("q", 1, 10, True), [1, 10, 9], 10,
-         COARSE),
-        # lossless at the end: the middle of a finite and an infinite mean
-        ("psnr=45", lambda q: math.inf if q == 100 else 20 + q / 2, HUNDREDS, [0, 100, 50], 50, ""),
-        # forty values next to a jump of the codec
-        ("psnr=45", lambda q: 40 if q else math.inf, HUNDREDS,
-         [0, *(100 / 2**n for n in range(41))], 100, COARSE),
-    ],
-)  # fmt: skip
-def test_values_between_both_ends_are_tried_up_to_the_nearest_one(
-    target, measure, accepts, tried, nearest, reason
-):
+@pytest.mark.parametrize(("target", "measure", "accepts", "tried", "nearest", "reason"), [
+    # where the chord over the logarithm of rates is at .3
+    ("bpp=0.3", lambda q: 0.1 * q * q, Between("q", 1, 10, True), [1, 10, 3, 2], 2, COARSE),
+    ("psnr=38.5", lambda q: 40 - (11 - q) ** 2, Between("q", 1, 10, True), [1, 10, 9], 10,
+     COARSE),
+    # lossless at the end: the middle of a finite and an infinite mean
+    ("psnr=45", lambda q: math.inf if q == 100 else 20 + q / 2, HUNDREDS, [0, 100, 50], 50, ""),
+    # forty values next to a jump of the codec
+    ("psnr=45", lambda q: 40 if q else math.inf, HUNDREDS,
+     [0, *(100 / 2**n for n in range(41))], 100, COARSE),
+])  # fmt: skip
+def test_values_are_tried_up_to_the_nearest(target, measure, accepts, tried, nearest, reason):
     trials = search(target, measure, (accepts.lowest, accepts.highest), accepts)
     assert [*trials.means] == pytest.approx(tried, rel=1e-4)
     assert (trials.nearest_value(), trials.reason()) == (nearest, reason)
@@ -141,10 +135,9 @@ def test_undeclared_whole_settings_stay_whole_and_between_the_points(accepts):
 SETTINGS = tuple(Setting("q", value) for value in range(0, 64, 3))
 
 
-@pytest.mark.parametrize(
-    ("sweep", "accepts", "pack"),
-    [((0, 63), OneOf(SETTINGS), None), (range(0, 64, 3), Between("q", 0, 100), "a pack")],
-)
+@pytest.mark.parametrize(("sweep", "accepts", "pack"), [
+    ((0, 63), OneOf(SETTINGS), None), (range(0, 64, 3), Between("q", 0, 100), "a pack"),
+])  # fmt: skip
 def test_listed_settings_are_tried_by_halves_and_no_other(sweep, accepts, pack):
     trials = search("bpp=2.7", lambda q: q / 10, sweep, accepts, pack)
     assert [*trials.means] == [0, 63, 27]

@@ -63,10 +63,9 @@ def at_beta(beta):
     return 35 + 4 * math.log(0.3) - beta, 10 - 3 * math.log(0.3) - 4 * beta
 
 
-@pytest.mark.parametrize(
-    ("realism", "verdict", "beta"),
-    [(at_beta(1.3)[1], "equal", 1.3), (90.0, "all better", 0), (0.5, "all worse", 2)],
-)
+@pytest.mark.parametrize(("realism", "verdict", "beta"), [
+    (at_beta(1.3)[1], "equal", 1.3), (90.0, "all better", 0), (0.5, "all worse", 2),
+])  # fmt: skip
 def test_on_a_bilinear_surface_the_difference_is_the_closed_form(realism, verdict, beta):
     """Beyond the surface, the variant of the nearest realism is compared."""
     tradeoff = compare(point("jpeg", 1, 0.3, 28.0, realism))

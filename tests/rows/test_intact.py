@@ -131,9 +131,7 @@ def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
 
 
 @pytest.mark.parametrize("verified_before", [False, True])
-def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
-    images, results, verified_before
-):
+def test_a_flipped_bit_of_a_stream_is_found_by_verifying(images, results, verified_before):
     store = only_store(results)
     if verified_before:
         run_again(images, results, "--verify", code=0)

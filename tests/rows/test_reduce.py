@@ -85,9 +85,7 @@ def expected_shifts(sources, step):
     return np.array(moved)
 
 
-def test_the_mean_of_the_column_is_the_metric_of_the_set_and_each_value_has_its_influence(
-    store, sources
-):
+def test_the_mean_of_the_column_is_that_of_the_set_and_values_have_influences(store, sources):
     for step, mean in values(store, "shift").items():
         assert mean.value == pytest.approx(expected_shifts(sources, int(step)).mean(), abs=1e-5)
         assert mean.images == len(sources)
@@ -115,9 +113,7 @@ def test_sources_are_extracted_once_however_many_codecs_and_settings(tmp_path, s
     assert len(files) == len(sources) + lossy
 
 
-def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_value(
-    store, sources
-):
+def test_dropped_features_give_null_and_rescore_brings_the_same_value(store, sources):
     expected_values = values(store, "shift")
     shutil.rmtree(store.folder / "features")
     shutil.rmtree(store.folder / "sets")
@@ -212,9 +208,7 @@ class Spread(Shift):
         return Reduced(float(squares.mean()), squares - squares.mean())
 
 
-def test_common_restricts_a_set_to_the_images_whose_features_all_points_have(
-    store, sources, monkeypatch
-):
+def test_common_restricts_a_set_to_images_with_features_at_all_points(store, sources, monkeypatch):
     """One row lacks its features, as on a machine without the weights."""
     monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", line_of(Spread))
     mask = (pl.col("setting_value") == 16) & (pl.col("image") == sources[0].file.name)

@@ -188,9 +188,7 @@ def test_images_count_with_bundled_ones_and_earlier_rows_of_a_picture_coded_agai
     assert prefer_own_rows(table) is table
 
 
-def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_loses_nothing(
-    store, monkeypatch
-):
+def test_a_crash_before_compacted_shards_are_removed_loses_nothing(store, monkeypatch):
     store.append([row("a", num_bytes=1)])
     store.append([row("b", num_bytes=2)])
 

@@ -68,9 +68,7 @@ def without_place(records):
     return [{k: v for k, v in record.items() if k not in ("run", "machine")} for record in records]
 
 
-def test_two_halves_are_the_whole_in_any_order_and_repeating_a_merge_changes_nothing(
-    machines, tmp_path
-):
+def test_two_halves_are_the_whole_in_any_order_and_merge_once(machines, tmp_path):
     first, second, whole_results = machines
     into = tmp_path / "into"
     (result,) = merge(into, first, second)
@@ -112,9 +110,7 @@ DIFFERENT = {
 @pytest.mark.parametrize(
     ("change", "in_target"), [*((name, False) for name in DIFFERENT), ("bytes", True)]
 )
-def test_a_cell_with_another_result_is_named_with_both_origins_and_the_first_stays(
-    tmp_path, change, in_target
-):
+def test_two_results_of_a_cell_are_named_and_the_first_stays(tmp_path, change, in_target):
     changed_record = DIFFERENT[change]
     first = machine(tmp_path / "first", [cell(10, "a")], "run-a")
     (expected,) = rows(first)
@@ -211,9 +207,7 @@ def test_a_damaged_stream_is_left_out_and_reported_until_a_whole_one_comes(machi
     assert Store(tmp_path / "into" / "kodak").stream(victim.name)
 
 
-def test_pictures_without_a_stream_are_copied_and_damaged_ones_left_out(
-    picture_pack, declared_results, tmp_path
-):
+def test_pictures_are_copied_and_damaged_ones_left_out(picture_pack, declared_results, tmp_path):
     import_pack(open_pack(picture_pack), tmp_path / "first")
     victim, other_picture, *_ = sorted(Store(tmp_path / "first" / "photos").pictures())
     victim.write_bytes(other_picture.read_bytes()[:-1] + b"?")
@@ -239,9 +233,7 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
     assert first.read_bytes() == shard_bytes
 
 
-def test_features_reductions_and_bundled_rows_are_merged_and_a_record_that_differs_is_a_conflict(
-    machines, tmp_path
-):
+def test_features_and_bundled_rows_are_merged_and_differing_records_conflict(machines, tmp_path):
     first, second, _ = machines
     Store(second / "kodak").write_record("run-a", {"machine": "another"})
     Store(first / "kodak").write_bundled("checkpoints", Store(second / "kodak").table())
@@ -325,9 +317,7 @@ def test_the_command_names_conflicts_and_ends_with_1(machines, tmp_path):
     assert (facts["rows"], len(facts["conflicts"])) == (0, 1)
 
 
-def test_a_damaged_shard_of_the_target_is_warned_of_and_one_of_a_source_is_collected(
-    tmp_path, monkeypatch
-):
+def test_a_damaged_shard_is_warned_of_in_the_target_and_listed_for_a_source(tmp_path, monkeypatch):
     source = machine(tmp_path / "source", [cell(10, "a")], "run-a")
     into = machine(tmp_path / "into", [cell(20, "b")], "run-b")
     shards = [next(folder.glob("kodak/per_image/*.parquet")) for folder in (into, source)]

@@ -27,9 +27,7 @@ from support.packs.honest_pack import HONEST, NOTES
 from support.packs.pictures import measure_declared, pictures_of
 
 
-def test_a_pack_is_readable_without_this_project_and_equal_for_equal_results(
-    measured_store, tmp_path
-):
+def test_a_pack_is_read_without_this_project_and_equal_for_equal_rows(measured_store, tmp_path):
     first, path = tmp_path / "a" / "anchor.tar", tmp_path / "anchor.tar"
     first.parent.mkdir()
     for place in (first, path):
@@ -53,9 +51,7 @@ def test_a_pack_is_readable_without_this_project_and_equal_for_equal_results(
 
 
 @pytest.mark.parametrize("fixture", ["pack_path", "folder_pack"])
-def test_imported_rows_are_the_exported_ones_but_recorded(
-    fixture, measured_store, tmp_path, request
-):
+def test_imported_rows_are_the_exported_ones(fixture, measured_store, tmp_path, request):
     store, pack_path = Store(tmp_path / "photos"), request.getfixturevalue(fixture)
     (result,) = import_pack(open_pack(pack_path), tmp_path)
     assert (result.dataset, result.rows, result.streams) == ("photos", 6, 6)
@@ -106,9 +102,7 @@ def test_a_stream_that_was_not_kept_cannot_be_exported(measured_store, tmp_path)
         export_pack(tmp_path / "x.tar", [store], [HONEST], ())
 
 
-def test_pictures_of_declared_sizes_are_png_files_of_the_scored_pixels_which_are_imported(
-    declared_results, picture_pack, photos, tmp_path
-):
+def test_pictures_are_files_of_scored_pixels(declared_results, picture_pack, photos, tmp_path):
     rows = pl.read_parquet(picture_pack / "rows.parquet").rows(named=True)
     assert {row["bytes_origin"] for row in rows} == {"declared"}
     assert sorted(path.name for path in picture_pack.iterdir()) == ["pictures", "rows.parquet"]
@@ -179,9 +173,7 @@ def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tm
         export_pack(tmp_path / "p.tar", [Store(tmp_path / "r" / "photos")], [stored], ())
 
 
-def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_packed(
-    measured_store, tmp_path
-):
+def test_bundled_rows_without_streams_are_left_out_and_counted(measured_store, tmp_path):
     """Two datasets: one has only bundled rows, the other only the user's own."""
     results, out = tmp_path / "results", tmp_path / "x.tar"
     shutil.copytree(measured_store.folder, results / "photos")

@@ -29,9 +29,7 @@ def test_a_picture_that_the_pack_lacks_is_refused(pack_path, sources):
         codec.encode(pixels[1:], Setting("step", 16))
 
 
-def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_recorded(
-    pack_path, sources, measured_store
-):
+def test_a_run_from_a_pack_gives_recorded_rows_of_the_codec(pack_path, sources, measured_store):
     """In worker processes, with a codec that would take far longer to encode the images."""
     cells = plan([recorded_contender(pack_path)], "photos", sources)
     events = carry_out(cells, conditions(metrics=("psnr", "psnr_y")))
@@ -46,9 +44,7 @@ def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_re
         assert row["decode_seconds"] < 1
 
 
-def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(
-    pack_path, photos, tmp_path, monkeypatch
-):
+def test_what_a_pack_lacks_is_left_out_with_a_reason(pack_path, photos, tmp_path, monkeypatch):
     """Images that only a program could code are an error by name and a skip among all codecs."""
     strangers, mixed = noise_images(tmp_path / "strangers", [(35, 30)]), tmp_path / "mixed"
     shutil.copytree(photos, mixed)
