@@ -94,7 +94,6 @@ def add_pixels(rows, **changes_by_image):
 
 
 def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
-    """Even where its values differ or are missing."""
     shift = np.array([0.1, 0.1, 0.0, 0.1, 0.1])
     new = add_pixels(records(psnr_db=shift), a="other", ccc="other")
     pair = make_pair(add_pixels(records()), new)
@@ -138,7 +137,6 @@ def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_posi
 
 
 def test_a_scale_with_an_arbitrary_zero_is_judged_in_its_units():
-    """A loss of 0.1 counts the same at a mean of -40 and of 60."""
     for offset in (-60.0, 40.0):
         rule = {"ssimulacra2_protocol": metric_class("ssimulacra2").protocol}
         old = [record | rule | {"ssimulacra2": offset + record["psnr_db"]} for record in records()]
@@ -177,7 +175,6 @@ def test_a_change_without_a_number_says_why():
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
-    """All points move along one curve: more bits, and the quality that they buy."""
     bit_ratio = 1.05
     shift = math.log10(bit_ratio)
     new = records(bits=bit_ratio, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
@@ -426,7 +423,6 @@ def test_only_the_edition_of_the_latest_run_is_compared():
     ("bits", "factor", "num_below", "num_above"), [(50, 9, 5, 0), (0.02, 1 / 9, 0, 5)]
 )
 def test_a_set_without_a_common_rate_lies_apart(bits, factor, num_below, num_above):
-    """Values of a distribution metric, of which lower is better, made from those of PSNR."""
     pair, column = make_pair(records(), records(bits=bits)), metric_class("fd_squeeze").column
 
     def with_distances(side, scale):

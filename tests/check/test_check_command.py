@@ -40,7 +40,6 @@ QUALITIES = "jpeg.quality=10,30,50,70,90"
 
 @pytest.fixture(scope="module")
 def crops(coffee, tmp_path_factory):
-    """Six photographs of 96 x 96."""
     folder = tmp_path_factory.mktemp("data") / "crops"
     folder.mkdir()
     for number in range(6):
@@ -85,7 +84,6 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
 
 
 def test_the_bd_rates_are_those_of_a_report(stores):
-    """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
     words = store_of(stores / "jpeg"), stores / "jpeg-optimize=1"
     result = json.loads(output_of("check", *words, "--json"))
     (finding,) = result["records"]
@@ -126,7 +124,6 @@ def test_lost_metrics_of_other_bytes_are_nothing_measured(stores):
 
 
 def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stores):
-    """An image metric, a metric of the whole set, and one that gives no influence of an image."""
     names = "psnr,lpips,fd_alex,precision256"
     words = ("check", stores / "jpeg", stores / "jpeg", "--metrics", names)
     result = output_of(*words)
@@ -225,7 +222,6 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stores, crops, tmp_
 
 
 def test_a_limit_has_a_verdict_of_its_own(stores, tmp_path):
-    """Equal rows: a mean above its limit, one below, a rate beyond the curves, no seconds."""
     words = ("check", stores / "jpeg", stores / "jpeg")
     limits = {
         "PSNR >= 20 at 2 bpp": ("met", 0), "encode at most 40 ms": ("nothing measured", 4),
@@ -307,7 +303,6 @@ def test_what_cannot_be_measured_is_refused(tmp_path, codec, request_, names, me
 
 
 def requests_of(codec, tmp_path, metrics=(), **options):
-    """Return the requests that would be measured for a check against the sample's bundled rows."""
     requests = []
 
     def record(request, matrix):
@@ -386,7 +381,6 @@ def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def photographs(coffee, tmp_path_factory):
-    """Six photographs of 64 x 64, one block of the codec each."""
     folder = tmp_path_factory.mktemp("photographs")
     for number in range(6):
         crop = coffee[100:164, 100 + 70 * number : 164 + 70 * number]

@@ -74,7 +74,6 @@ def test_the_images_needed_decide_four_times_out_of_five(effect):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.001, 0.5))
 def test_holm_rejects_what_closed_testing_with_bonferroni_rejects(p_values, level):
-    """Closed testing: every set of hypotheses with this one in it, at Bonferroni's level."""
     everything = range(len(p_values))
     sets = [set(combination) for n in everything for combination in combinations(everything, n + 1)]
     for place, adjusted in enumerate(holm(p_values)):

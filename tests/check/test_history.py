@@ -138,7 +138,6 @@ def test_an_undecided_change_is_reported():
 
 
 def test_a_variant_is_compared_where_it_has_two_states():
-    """Rows of two variants, measured at different times, are no two states of either."""
     named_states = [
         state(number, name, rows_of_state(number, "ours", variant))
         for number, (name, variant) in enumerate(

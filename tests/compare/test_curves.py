@@ -81,7 +81,6 @@ def test_deltas_are_those_of_the_bjontegaard_package(form):
 @pytest.mark.parametrize("form", ["akima", "pchip", "cubic"])
 @pytest.mark.parametrize("options", [{}, {"any_overlap": True}, {"up_to_bpp": 1.0}])
 def test_bd_rates_of_many_pairs_are_those_of_each_pair_alone(form, options):
-    """Curves of several lengths, some with points that others beat or equal, or without any."""
     random, rule = np.random.default_rng(3), Rule(bd=form, **options)
 
     def curve():
@@ -119,7 +118,6 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
 
 
 def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front():
-    """Settings beyond what a codec can do give equal streams: two in six are no doubt of it."""
     twice = RateQuality(*(np.append(axis, [axis[-1]] * 2) for axis in ANCHOR))
     assert np.isnan(dominance_gaps(twice)).all()
     first = RateQuality(np.array([0.1, 0.1, 0.2]), np.array([30.0, 30, 33]))
@@ -250,7 +248,6 @@ def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
 
 
 def test_an_overshoot_of_the_interpolation_is_marked():
-    """Between points of uneven slopes Akima leaves their range, PCHIP never."""
     rates = np.array([0.1, 0.2, 0.4, 0.8])
     anchor = RateQuality(rates, np.array([28.0, 31, 34, 37]))
     uneven = RateQuality(rates, np.array([28.0, 36, 36.2, 37]))
@@ -337,7 +334,6 @@ def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
 
 
 def test_the_interval_of_two_images_bd_rates_is_students_of_their_logarithms():
-    """To first order: a spread of percent, over the mean ratio."""
     rows = sized_rows(
         lambda codec, image: 500 if (codec, image) == ("webp", "a") else 1000, ("a", "bb")
     )

@@ -102,7 +102,6 @@ def test_an_interval_reaches_to_the_ratio_at_equal_quality():
 
 
 def make_sweep(aimed_at, image_effects, images, random):
-    """Streams of a codec on made-up images, from dB that its settings aim at."""
     busy, slope, gain = image_effects
     aimed = np.tile(aimed_at, (images, 1)) - 1.5 * busy[:, None]
     psnr = aimed + random.normal(0, 0.4, aimed.shape)
@@ -220,7 +219,6 @@ def test_with_a_pair_of_each_image_the_interval_is_students_of_the_log_ratios_or
 
 
 def test_pairs_of_one_image_are_drawn_together():
-    """Ten equal pairs of each of four images know no more than one pair of each."""
     rates = [0.5, 0.6, 0.8, 0.9]
     single_pairs = match_record(streams([[30]] * 4, rates), streams([[30]] * 4), 0)
     tens = [list(range(30, 40))] * 4

@@ -268,7 +268,6 @@ def test_a_codec_that_reaches_less_than_half_of_the_images_takes_none_from_the_o
 
 def test_codecs_without_an_image_in_common_are_told_apart():
     def only(rows, images):
-        """Rows whose other images need ten times the bits."""
         return [row if row["image"] in images else scale_rate(row) for row in rows]
 
     names = [*IMAGES]
@@ -415,10 +414,7 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
 
 
 def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
-    """Of three codecs one reaches every image, and either other one lacks two that differ."""
-
     def beyond(codec, *images):
-        """Rows of a codec whose curves begin at ten times the rate in these images."""
         rows = rows_of(codec, 1)
         return [scale_rate(row) if row["image"] in images else row for row in rows]
 

@@ -101,7 +101,6 @@ def test_both_metrics_are_of_the_images_that_have_both():
 
 
 def test_settings_of_one_rate_are_one_point_the_better():
-    """A codec may code two settings alike, or spend the same bits worse."""
     twice = [
         [*curve, replace(curve[1], setting=Setting("q", 9)),
          point(label_of(curve[2].edition.spec), 8, 0.4, 20.0, 30.0)]
@@ -223,7 +222,6 @@ def test_the_order_of_images_and_curves_does_not_matter():
 
 
 def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
-    """Distortion and realism bend in the logarithm of the rate and in beta."""
     bent = (lambda r, b: 30 + r**2 - b**2, lambda r, b: 10 - math.exp(r) - b**3)
     ours, log_rates = surface(*bent), np.log((0.1, 0.2, 0.4, 0.8))
     for rate in (0.15, 0.3, 0.7):
@@ -289,7 +287,6 @@ def rows_of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
 
 @pytest.fixture
 def store(tmp_path):
-    """Bundled rows of our codec at three realism weights, and of a reference."""
     reference_rows = [
         row("vtm", q, image, num_bytes=1500 * 2**q, lpips_squeeze=0.12 / (1 + q), **RULE)
         for q in (0, 1) for image in PHOTOGRAPHS

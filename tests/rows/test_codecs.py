@@ -18,7 +18,6 @@ CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
 
 
 def stated_facts(row):
-    """Return the chroma format and tuning that means state for a row's codec."""
     rows = measured.table([measured.row("x", 5, "a") | row])
     run_facts = summarise(rows).points[0].edition.run_facts
     return run_facts.chroma, run_facts.tuned_for

@@ -83,7 +83,6 @@ def test_the_newest_build_with_the_most_images_is_shown_and_failed_images_count(
 
 
 def add_hashes(rows, pixels="d"):
-    """Add hashes of stream and pixels that depend on setting and image."""
     places = [f"{record['setting_value']}{record['image']}" for record in rows]
     return [
         record | {"stream_sha256": f"s{place}", "decoded_sha256": f"{pixels}{place}"}

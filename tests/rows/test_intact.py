@@ -54,7 +54,6 @@ def measured(images, tmp_path_factory):
 
 @pytest.fixture
 def results(measured, tmp_path):
-    """Return a copy of the results of six cells, to be damaged."""
     return shutil.copytree(measured, tmp_path / "results")
 
 
@@ -70,7 +69,6 @@ def flip(path, random_source):
     "flips", [25, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path):
-    """Test with the real bundled rows, and one more row in another shard."""
     bundled = Store(bundled_results() / "kodak").versions(bundled=True)
     store = Store(tmp_path / "kodak")
     store.add(bundled)

@@ -118,7 +118,6 @@ def test_points_are_restricted_to_the_images_that_all_have_for_each_metric():
 
 
 def test_the_psnr_of_the_mean_squared_error_is_that_of_all_pixels_together():
-    """For images of one size, the mean of their errors is the error of all pixels together."""
     random = np.random.default_rng(5)
     sources = random.integers(0, 256, (3, 8, 10, 3), np.uint8)
     spread = np.array([1, 20, 90]).reshape(3, 1, 1, 1)

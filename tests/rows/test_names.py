@@ -72,7 +72,6 @@ def test_defaults_of_a_users_file_may_be_spelled_out():
 
 
 def named_variants(names, pairs, measured=()):
-    """Return codec and variant of the editions that names mean, as in rows."""
     sides = ([Edition.create(CodecSpec.parse(*p)) for p in side] for side in (pairs, measured))
     return {(edition.spec.name, edition.spec.variant) for edition in find_editions(names, *sides)}
 

@@ -62,12 +62,10 @@ def measured(sources, tmp_path_factory):
 
 @pytest.fixture
 def store(measured, tmp_path):
-    """A copy of the results, to be changed."""
     return Store(shutil.copytree(measured.folder, tmp_path / "test"))
 
 
 def values(store, *names, **options):
-    """Return the means of distribution metrics by step, as in `summarise`."""
     table = add_distribution_metrics(store.table(), store.folder, names, **options).table
     protocols = {"coding": "coding/1", **{name: protocol_of(name) for name in names}}
     points = summarise(table, protocols).points

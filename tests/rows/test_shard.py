@@ -39,7 +39,6 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_small_file_with_huge_contents_is_refused(name, tmp_path, monkeypatch):
-    """Bounds are set low, so that less than a gigabyte is a bomb."""
     monkeypatch.setattr(shard, "MIN_ALLOWED_BYTES", 1 << 20)
     columns, reason = BOMBS[name]
     path = write_parquet(tmp_path / "a.parquet", columns())
@@ -143,7 +142,6 @@ def test_a_column_of_another_type_is_foreign_and_no_damage(tmp_path):
 
 
 def test_memory_that_earlier_versions_measured_is_ignored(tmp_path, sound_row):
-    """It included leftovers of scoring."""
     rows = shard.table_of([sound_row])
     retired = rows.with_columns(decode_peak_bytes=pl.lit(2_149_000_000))
     assert shard.read_shard(write_parquet(tmp_path / "a.parquet", retired)).equals(rows)

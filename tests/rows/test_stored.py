@@ -18,7 +18,6 @@ def write_rows(results, name, rows, **record):
 
 @pytest.fixture
 def results(tmp_path):
-    """Two codecs, one in two variants, on images of two parts of a dataset."""
     rows = [
         row(codec, 10, image, variant=variant)
         for codec, variant in (("jpeg", ""), ("jpeg", "optimize=1"), ("webp", ""))

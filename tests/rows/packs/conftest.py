@@ -28,7 +28,6 @@ def sources(photos):
 
 @pytest.fixture(scope="package")
 def measured_store(sources, tmp_path_factory):
-    """A store with every cell of one codec, coded by the codec itself."""
     store = Store(tmp_path_factory.mktemp("results") / "photos")
     bench, run = Workbench(conditions(metrics=("psnr", "psnr_y"))), conditions().run
     contenders = select([HONEST.text], {}).contenders
@@ -57,7 +56,6 @@ def declared_results(photos, tmp_path_factory):
 
 @pytest.fixture
 def picture_pack(declared_results, tmp_path):
-    """A folder with a pack of pictures that a test may change."""
     results, spec = declared_results
     read = partial(read_declared, spec.text)
     path = tmp_path / "theirs"
@@ -67,7 +65,6 @@ def picture_pack(declared_results, tmp_path):
 
 @pytest.fixture
 def folder_pack(measured_store, tmp_path):
-    """A folder with a pack of streams that a test may change."""
     path = tmp_path / "mine"
     export_pack(path, [measured_store], [HONEST], NOTES)
     return path

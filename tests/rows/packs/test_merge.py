@@ -36,7 +36,6 @@ def cell(quality, image, data=None, **changes):
 
 
 def machine(results, cells, run, dataset="kodak"):
-    """A results folder as a run leaves it."""
     store = Store(results / dataset)
     store.write_record(run, {"machine": run})
     for record, stream in cells:

@@ -174,7 +174,6 @@ def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tm
 
 
 def test_bundled_rows_without_streams_are_left_out_and_counted(measured_store, tmp_path):
-    """Two datasets: one has only bundled rows, the other only the user's own."""
     results, out = tmp_path / "results", tmp_path / "x.tar"
     shutil.copytree(measured_store.folder, results / "photos")
     Store(results / "kodak").write_bundled("field", measured_store.table().slice(0, 4))
@@ -198,7 +197,6 @@ def test_a_pack_that_cannot_be_finished_leaves_nothing(name, measured_store, tmp
 
 
 def test_the_commands_turn_a_run_into_a_pack_and_back(photos, tmp_path):
-    """Export, run from it elsewhere, import: the real commands."""
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     run = ["run", "--dataset", photos, "--metrics", "psnr", "--no-table", "--codecs", HONEST.text]
     bench(*run, "--results", first, code=0)

@@ -30,7 +30,6 @@ def test_a_picture_that_the_pack_lacks_is_refused(pack_path, sources):
 
 
 def test_a_run_from_a_pack_gives_recorded_rows_of_the_codec(pack_path, sources, measured_store):
-    """In worker processes, with a codec that would take far longer to encode the images."""
     cells = plan([recorded_contender(pack_path)], "photos", sources)
     events = carry_out(cells, conditions(metrics=("psnr", "psnr_y")))
     rows = [event.outcome.row for event in events if isinstance(event, Finished)]
@@ -45,7 +44,6 @@ def test_a_run_from_a_pack_gives_recorded_rows_of_the_codec(pack_path, sources, 
 
 
 def test_what_a_pack_lacks_is_left_out_with_a_reason(pack_path, photos, tmp_path, monkeypatch):
-    """Images that only a program could code are an error by name and a skip among all codecs."""
     strangers, mixed = noise_images(tmp_path / "strangers", [(35, 30)]), tmp_path / "mixed"
     shutil.copytree(photos, mixed)
     shutil.copy(strangers / "0.png", mixed / "2.png")
