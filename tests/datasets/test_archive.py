@@ -29,12 +29,10 @@ needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/dat
     ("clic2020-valid", "valid", 41, (2048, 1365), "000.png"),
     ("tecnick", "TESTIMAGES/RGB/RGB_OR_1200x1200", 100, (1200, 1200), "000.png"),
     ("clic2022", "image_test_30", 30, (2048, 1365), "000.png"),
-    ("clic2022-valid", "clic2022-valid", 30, (2048, 1365), "000.png"),
     ("clic2024", "clic2024_test_image", 32, (1507, 2048), "000.png"),
     ("clic2024-valid", "clic2024_validation_image", 30, (2048, 1365), "000.png"),
     ("cid22", "CID22_validation_set/original", 49, (512, 512), "000.png"),
     ("flickr2k", "Flickr2K/Flickr2K_HR", 2650, (2040, 1356), "000.png"),
-    ("ustc-td", "ustc-td", 40, (3840, 2160), "000.png"),
     ("clic2020", "clic2020", 428, (2048, 1371), "000.png"),
     *(
         ("clic2020:professional", place, 250, (2048, 1365), "professional/000.png")
@@ -163,18 +161,6 @@ def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
     fetch_archive(tecnick, tmp_path / "data", origin=str(archive))
     (image,) = find_archive_images(tecnick, [tmp_path / "data"])
     assert (image.name, image.path.read_bytes()) == ("RGB_OR_1200x1200_001.png", large)
-
-
-@needs_kodak
-def test_kodak_comes_out_of_a_zip_that_one_has(tmp_path, capsys):
-    pictures = {f"k/{path.name}": path.read_bytes() for path in sorted(KODAK.glob("*.png"))}
-    archive = zip_of(tmp_path / "kodak.zip", pictures)
-    command.fetch("kodak", tmp_path / "data", [str(archive)])
-    assert len(open_kodak([tmp_path / "data"]).images) == 24
-    pictures["k/kodim01.png"] = pictures["k/kodim02.png"]
-    other_archive = zip_of(tmp_path / "other.zip", pictures)
-    with pytest.raises(Unavailable, match=r"kodim01\.png is not the"):
-        command.fetch("kodak", tmp_path / "second", [str(other_archive)])
 
 
 @pytest.mark.parametrize("origins", [["x.pth"], ["https://a.example/", "https://b.example/"]])

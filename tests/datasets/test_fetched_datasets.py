@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 
 import pytest
 from PIL import Image
@@ -119,6 +118,15 @@ def test_a_folder_of_the_users_own_is_never_replaced(small_kodak, tmp_path):
     assert small_kodak.asked == []
 
 
+def test_kodak_comes_out_of_a_zip_that_one_has(small_kodak, tmp_path):
+    pictures = {f"k{name}": data for name, data in small_kodak.files.items() if "kodim" in name}
+    command.fetch("kodak", tmp_path / "data", [str(zip_of(tmp_path / "k.zip", pictures))])
+    assert len(open_kodak([tmp_path / "data"]).images) == 24
+    pictures["k/kodim01.png"] = pictures["k/kodim02.png"]
+    with pytest.raises(Unavailable, match=r"kodim01\.png is not the"):
+        command.fetch("kodak", tmp_path / "other", [str(zip_of(tmp_path / "o.zip", pictures))])
+
+
 @pytest.fixture
 def small_clic(server, tmp_path, monkeypatch):
     """An archive of three pictures in the place of CLIC's mobile one."""
@@ -151,15 +159,6 @@ def test_clic_is_fetched_unpacked_and_the_archive_goes(small_clic, tmp_path, ser
     assert line == f"clic2020:mobile: 3 images in {data / 'clic2020/mobile'}"
 
 
-def test_an_archive_that_the_user_brought_is_used_and_stays(small_clic, tmp_path, server):
-    home = tmp_path / "data" / "clic2020"
-    home.mkdir(parents=True)
-    shutil.copy(tmp_path / "m.zip", home / small_clic.file_name)
-    fetch_archive(small_clic, tmp_path / "data")
-    assert left_in(home) == [small_clic.file_name, "mobile"]
-    assert server.asked == []
-
-
 def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
     small_clic, tmp_path, monkeypatch
 ):
@@ -176,31 +175,20 @@ def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
     assert len(dataset_opener("clic2020:mobile")([tmp_path]).images) == 3
 
 
-def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
-    folder = fetch_archive(small_clic, tmp_path)
+def test_a_folder_is_what_its_manifest_says_or_without_one_whole(small_clic, tmp_path):
+    folder, open_mobile = fetch_archive(small_clic, tmp_path), dataset_opener("clic2020:mobile")
+    picture, other, manifest = folder / "b.png", folder / "other.png", folder / MANIFEST
     assert manifest_objection(folder) == ""
-    (folder / "b.png").write_bytes(b"short")
-    with pytest.raises(Unavailable, match=r"b\.png .* \d+ bytes"):
-        dataset_opener("clic2020:mobile")([tmp_path])
-    (folder / "b.png").rename(folder / "other.png")
-    with pytest.raises(Unavailable, match=r"b\.png is missing"):
-        dataset_opener("clic2020:mobile")([tmp_path])
-    (folder / MANIFEST).write_text("{")
-    with pytest.raises(Unavailable, match=r"manifest\.json cannot"):
-        dataset_opener("clic2020:mobile")([tmp_path])
-
-
-def test_a_folder_without_a_manifest_that_lacks_a_picture_or_holds_a_broken_header_is_refused(
-    small_clic, tmp_path
-):
-    folder = fetch_archive(small_clic, tmp_path)
-    (folder / MANIFEST).unlink()
-    (folder / "b.png").write_bytes(b"short")
-    with pytest.raises(Unavailable, match=r"b\.png cannot be read"):
-        dataset_opener("clic2020:mobile")([tmp_path])
-    (folder / "b.png").unlink()
-    with pytest.raises(Unavailable, match=r"holds 2 .*the 3 of"):
-        dataset_opener("clic2020:mobile")([tmp_path])
+    for change, reason in (
+        (lambda: picture.write_bytes(b"short"), r"b\.png .* \d+ bytes"),
+        (lambda: picture.rename(other), r"b\.png is missing"),
+        (lambda: manifest.write_text("{"), r"manifest\.json cannot"),
+        (manifest.unlink, r"other\.png cannot be read"),
+        (other.unlink, r"holds 2 .*the 3 of"),
+    ):
+        change()
+        with pytest.raises(Unavailable, match=reason):
+            open_mobile([tmp_path])
 
 
 def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, capsys):
@@ -220,7 +208,7 @@ def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, ca
 class Learned:
     """A codec with two published files, whose address is that of the test's server."""
 
-    url, sha256 = "", SHA256[:8]
+    url, sha256 = "", ""
 
     @classmethod
     def published_weights(cls, options):
@@ -228,38 +216,39 @@ class Learned:
         return [PublishedFile(cls.url, f"{stem}-{quality}.pth", cls.sha256) for quality in (1, 2)]
 
 
-def test_a_learned_codec_names_the_files_that_are_fetched_for_its_options(
-    server, tmp_path, monkeypatch, capsys
-):
+@pytest.fixture
+def learned_folder(server, tmp_path, monkeypatch):
+    """Folder into which the files of `Learned` are fetched."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(Learned, "url", f"{server.url}/file.bin")
     monkeypatch.setitem(CODECS, "learned", f"{__name__}:Learned")
+    return tmp_path / "hub/checkpoints"
+
+
+def test_a_learned_codec_names_the_files_that_are_fetched_for_its_options(
+    learned_folder, monkeypatch, capsys
+):
+    monkeypatch.setattr(Learned, "sha256", SHA256[:8])
     command.fetch("learned:model=tiny:metric=ms-ssim")
-    assert left_in(tmp_path / "hub/checkpoints") == ["tiny-ms-ssim-1.pth", "tiny-ms-ssim-2.pth"]
+    assert left_in(learned_folder) == ["tiny-ms-ssim-1.pth", "tiny-ms-ssim-2.pth"]
     assert len(capsys.readouterr().out.splitlines()) == 2
     with pytest.raises(UsageError, match=r"jpeg .*weights"):
         command.fetch("jpeg")
 
 
 def test_where_authors_publish_no_digest_that_of_the_first_download_is_recorded_and_required(
-    server, tmp_path, monkeypatch, capsys
+    learned_folder, capsys
 ):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(Learned, "url", f"{server.url}/file.bin")
-    monkeypatch.setattr(Learned, "sha256", "")
-    monkeypatch.setitem(CODECS, "learned", f"{__name__}:Learned")
-    folder = tmp_path / "hub/checkpoints"
     command.fetch("learned:model=tiny:metric=mse")
-    files = ["tiny-mse-1.pth", "tiny-mse-2.pth"]
-    assert left_in(folder) == sorted(files + [f"{name}.sha256" for name in files])
-    reported = capsys.readouterr().out
-    assert reported.count(f"sha256 {SHA256}, recorded here") == 2
-    record = folder / "tiny-mse-1.pth.sha256"
+    files = [f"tiny-mse-{number}.pth{end}" for number in (1, 2) for end in ("", ".sha256")]
+    assert left_in(learned_folder) == files
+    assert capsys.readouterr().out.count(f"sha256 {SHA256}, recorded here") == 2
+    record = learned_folder / "tiny-mse-1.pth.sha256"
     assert record.read_text() == f"{SHA256}  tiny-mse-1.pth\n"
     record.write_text(record.read_text().replace(SHA256, "0" * 64))
     with pytest.raises(Unavailable, match=r"tiny-mse-1\.pth .* 0000"):
         command.fetch("learned:model=tiny:metric=mse")
-    (folder / "tiny-mse-1.pth").unlink()
+    (learned_folder / "tiny-mse-1.pth").unlink()
     with pytest.raises(Unavailable, match=r"file\.bin now .* 0000"):
         command.fetch("learned:model=tiny:metric=mse")
 

@@ -85,18 +85,3 @@ def test_images_are_sorted_and_a_function_may_take_the_data_folders(work_folder)
     (work_folder / "data" / "0.png").unlink()
     with pytest.raises(UsageError, match="must have images"):
         open_dataset(NAME, work_folder / "data")
-
-
-def test_every_verb_takes_the_function_and_rows_lie_under_the_datasets_name(work_folder):
-    words = ("--dataset", NAME, "--results", "r")
-    run = ("run", "--codecs", "jpeg,webp", "--metrics", "psnr")
-    assert "2 images" in bench("plan", "--codecs", "jpeg", *words).stdout
-    assert bench(*run, *words).returncode == 0
-    assert [path.name for path in (work_folder / "r").iterdir()] == ["mine"]
-    assert "0 values filled in" in bench("rescore", "--metrics", "psnr", *words).stdout
-    assert "mine: 2 images" in bench("report", "--metrics", "psnr", *words).stdout
-    bench("match", "jpeg", "webp", "--tolerance", "1", *words, code=0)
-    assert bench(*run, "--dataset", NAME, "--results", "s").returncode == 0
-    bench("check", "r", "s", "--dataset", NAME, "--metrics", "psnr", code=0)
-    (work_folder / "sets.py").unlink()
-    bench("match", "jpeg", "webp", "--dataset", "mine", "--results", "r", code=0)
