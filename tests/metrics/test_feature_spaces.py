@@ -1,4 +1,4 @@
-"""Features of patches against pytorch-fid and torchvision with the same weights in them."""
+"""Features of patches against pytorch-fid, torch-fidelity and torchvision with equal weights."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from benchmark.metrics import feature_spaces
 from benchmark.metrics.metric import Features
@@ -85,15 +86,26 @@ def close(features: Features, expected: Features) -> bool:
     return bool(np.abs(features - expected).max() <= RELATIVE * np.abs(expected).max())
 
 
-def test_an_image_gets_the_features_that_the_peer_has_for_files_of_its_patches(
-    case, coffee, tmp_path
-):
+def test_an_image_gets_the_peers_features_of_files_of_its_patches(case, coffee, tmp_path):
     patches = feature_spaces.cut_patches(coffee)
     result, expected = case.space().features(coffee), case.peer(as_files(patches, tmp_path))
     assert result.dtype == np.float32
     assert result.shape == expected.shape == (3, case.dimensions)
     assert close(result, expected)
     assert np.ptp(expected, axis=0).max() > 100 * RELATIVE * expected.max(), "patches differ"
+
+
+def test_the_tf_space_is_that_of_torch_fidelity(request, inception_folder, monkeypatch, coffee):
+    inception_case(request, monkeypatch)
+    peer = FeatureExtractorInceptionV3(
+        "inception", ["2048"], feature_extractor_internal_dtype="float64",
+        feature_extractor_weights_path=str(inception_folder / INCEPTION_FILE),
+    )  # fmt: skip
+    patch = np.ascontiguousarray(coffee[:256, :256])
+    expected = peer(torch.from_numpy(patch.transpose(2, 0, 1)[None].copy()))[0].numpy()
+    assert close(feature_spaces.InceptionTF256().features(patch), expected)
+    difference = np.abs(feature_spaces.Inception256().features(patch) - expected)
+    assert difference.max() > 100 * RELATIVE * np.abs(expected).max()
 
 
 def test_a_patch_has_its_features_whatever_stands_beside_it(case, coffee, monkeypatch):
@@ -107,9 +119,7 @@ def test_a_patch_has_its_features_whatever_stands_beside_it(case, coffee, monkey
     assert close(space.features(coffee), together)
 
 
-def test_the_same_file_by_another_programs_name_gives_the_same_features(
-    inception_folder, tmp_path, monkeypatch, coffee
-):
+def test_another_programs_name_of_the_file_will_do(inception_folder, tmp_path, monkeypatch, coffee):
     content = (inception_folder / INCEPTION_FILE).read_bytes()
     (tmp_path / f"weights-{INCEPTION_FILE.removeprefix('pt_')}").write_bytes(content)
     monkeypatch.setattr(feature_spaces, "INCEPTION_SHA256", hashlib.sha256(content).hexdigest())

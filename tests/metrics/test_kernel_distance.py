@@ -3,11 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from benchmark.errors import NotMeasurable
 from benchmark.metrics import pairwise as module
-from benchmark.metrics.pairwise import Precision256, Recall256, coverage, kernel_distance
+from benchmark.metrics.frechet import FID256TF
+from benchmark.metrics.pairwise import (
+    KID256TF,
+    Precision256,
+    Recall256,
+    coverage,
+    kernel_distance,
+)
 from support.metrics.drawn_features import image_set
 
 
@@ -118,6 +127,18 @@ def test_torch_fidelity_gives_the_same_shares(monkeypatch, block, offset):
     # float32 holds features near 1000 to 6e-5, which may move a patch across a border
     assert result == pytest.approx(expected, abs=1e-6 if offset == 0 else 2 / 160)
     assert 0.2 < expected[0] != expected[1] < 1
+
+
+def test_fid_and_kid_of_sets_are_torch_fidelitys():
+    sets = drawn(8)
+    tensors = [torch.from_numpy(np.concatenate(arrays)).double() for arrays in sets]
+    fid = fid_statistics_to_metric(*map(fid_features_to_statistics, tensors), verbose=False)
+    result = FID256TF().reduce(*sets).value
+    assert result == pytest.approx(fid["frechet_inception_distance"], rel=1e-6)
+    # one subset of everything; their mean scatters around this number
+    whole = {"kid_subsets": 1, "kid_subset_size": len(tensors[0]), "verbose": False}
+    kid = kid_features_to_metric(*tensors, **whole)["kernel_inception_distance_mean"]
+    assert KID256TF().reduce(*sets).value == pytest.approx(kid, rel=1e-5)
 
 
 def test_a_ball_reaches_to_the_third_neighbour_and_its_border_counts():

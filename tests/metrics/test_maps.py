@@ -83,9 +83,7 @@ def test_a_map_of_lpips_is_that_of_the_package_and_its_mean_the_metric(pair, wei
     assert float(errors.mean(dtype=np.float64)) == pytest.approx(value, abs=1e-5)
 
 
-def test_equal_pictures_have_maps_of_zeros_and_no_window_of_ssim_fits_in_the_outer_pixels(
-    pair, weights
-):
+def test_equal_pictures_have_maps_of_zeros_and_no_ssim_in_the_outer_pixels(pair, weights):
     for name in (*PLAIN, *NETWORKS):
         errors = maps.error_map(pair[0], pair[0], name)
         assert np.nanmax(np.abs(errors)) == pytest.approx(0, abs=1e-12)

@@ -1,6 +1,7 @@
 """A metric in a user's file: its column, its protocol, and each mistake as one sentence."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +35,38 @@ class Mine:
 NAME = "./mine.py:Mine"
 
 
+def prepare(folder, patch):
+    patch.chdir(folder)
+    noise_images(folder / "photos", [(180, 170), (181, 170)])
+    (folder / "mine.py").write_text(WHOLE)
+    return folder
+
+
 @pytest.fixture
 def work_folder(tmp_path, monkeypatch):
     """An empty folder as the present one, with two photographs and the metric."""
-    monkeypatch.chdir(tmp_path)
-    noise_images(tmp_path / "photos", [(180, 170), (181, 170)])
-    (tmp_path / "mine.py").write_text(WHOLE)
-    return tmp_path
+    return prepare(tmp_path, monkeypatch)
 
 
-def run(*words, metrics=f"psnr,{NAME}", results="r"):
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Results of that folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        prepare(tmp_path_factory.mktemp("measured"), patch)
+        run(code=0)
+        return Path("r").absolute()
+
+
+@pytest.fixture
+def measured(work_folder, results):
+    """Work folder with these results."""
+    shutil.copytree(results, work_folder / "r")
+    return work_folder
+
+
+def run(*words, metrics=f"psnr,{NAME}", results="r", code=None):
     fixed = ("--codecs", "jpeg", "--points", "jpeg.quality=30,60", "--dataset", "photos")
-    return bench("run", *fixed, "--metrics", metrics, "--results", results, *words)
+    return bench("run", *fixed, "--metrics", metrics, "--results", results, *words, code=code)
 
 
 def rows(results="r"):
@@ -92,27 +113,25 @@ def test_all_stands_for_every_metric_beside_a_users_one_as_well(work_folder):
         metric_names("psnr,mine")
 
 
-def test_values_are_those_of_the_class_under_a_protocol_with_the_files_digest(work_folder):
-    assert run().returncode == 0
+def test_values_are_those_of_the_class_under_a_protocol_with_the_files_digest(measured):
     for row in rows():
         assert re.fullmatch(r"mine/1-[0-9a-f]{12}", row["mine_error_protocol"])
         assert row["mine_error_reason"] is None
     row = min(rows(), key=lambda row: (row["image"], row["setting_value"]))
-    source = np.asarray(Image.open(work_folder / "photos" / "0.png")).astype(float)
+    source = np.asarray(Image.open("photos/0.png")).astype(float)
     codec = benchmark.open_codec("jpeg")
     decoded = codec.decode(codec.encode(source.astype(np.uint8), 30))
     assert row["mine_error"] == pytest.approx(abs(source - decoded).mean(), abs=1e-12)
 
 
-def test_an_edited_metric_is_measured_again_and_old_values_do_not_count(work_folder):
-    run()
+def test_an_edited_metric_is_measured_again_and_old_values_do_not_count(measured):
     old_rows = {row["cell"]: row for row in rows()}
     assert run().stdout.count("0 cells measured") == 1
-    (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() + 1"))
+    (measured / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() + 1"))
     bench("report", "--dataset", "photos", "--metrics", NAME, "--results", "r", code=0)
-    (details,) = (work_folder / "r").glob("*/report/details.md")
+    (details,) = measured.glob("r/*/report/details.md")
     assert "measured under a protocol other than mine/1-" in details.read_text()
-    assert run().returncode == 0
+    run(code=0)
     for row in rows():
         old = old_rows[row["cell"]]
         assert row["mine_error"] == pytest.approx(old["mine_error"] + 1, abs=1e-12)
@@ -126,9 +145,7 @@ def test_rescore_fills_it_in_or_says_why_it_is_absent_and_a_run_without_it_keeps
     rescore = ("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
     (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() * float('nan')"))
     result = bench(*rescore)
-    assert "mine_error of 4 cells: no value: the value is not a number\n" in result.stdout, (
-        result.stderr
-    )
+    assert "mine_error of 4 cells: no value: the value is not a number\n" in result.stdout
     (work_folder / "mine.py").write_text(WHOLE)
     assert "4 values filled in" in bench(*rescore).stdout
     values = {row["cell"]: row["mine_error"] for row in rows()}
@@ -137,18 +154,31 @@ def test_rescore_fills_it_in_or_says_why_it_is_absent_and_a_run_without_it_keeps
     assert {row["cell"]: row["mine_error"] for row in rows()} == values
 
 
-def test_without_its_file_the_column_stays_and_nothing_breaks(work_folder):
-    run()
-    (work_folder / "mine.py").unlink()
+def test_rows_alone_never_lead_to_its_file_and_its_column_stays(measured):
+    (measured / "mine.py").write_text(f"open('ran', 'w')\n{WHOLE}")
     values = sorted(row["mine_error"] for row in rows())
-    assert run(metrics="psnr,ssim").returncode == 0
-    bench("report", "--dataset", "photos", "--metrics", "psnr", "--results", "r", code=0)
+    run(metrics="psnr,ssim", code=0)
+    for words in (("report", "--metrics", "all"), ("rescore", "--metrics", "psnr")):
+        bench(*words, "--dataset", "photos", "--results", "r", code=0)
     bench("audit", "decode", "r", code=0)
-    assert sorted(row["mine_error"] for row in rows()) == values
-    (folder,) = (work_folder / "r").iterdir()
-    frame = benchmark.load(folder)
+    bench("merge", "r", "--into", "s", code=0)
+    assert sorted(row["mine_error"] for row in rows("s")) == values
+    frame = benchmark.load(*Path("r").iterdir())
     assert sorted(frame["mine_error"]) == values
     benchmark.summary(frame, metrics="psnr")
+    assert not Path("ran").exists()
+
+
+def test_the_python_interface_the_check_and_the_tables_take_it(measured):
+    (folder,) = Path("r").iterdir()
+    means = benchmark.summary(benchmark.load(folder), metrics=["psnr", NAME])
+    assert means["mine_error_images"].tolist() == [2, 2]
+    shutil.copytree("r", "s")
+    checked = bench("check", "r", "s", "--metrics", f"psnr,{NAME}", "--margin", f"{NAME}=2%")
+    assert "Mine" in checked.stdout, checked.stderr
+    matched = bench("match", "jpeg", "jpeg", "--dataset", folder.name, "--metric", NAME,
+                    "--results", "r")  # fmt: skip
+    assert "are the same codec" in matched.stderr
 
 
 def test_folders_with_and_without_the_column_are_merged(work_folder):
@@ -161,24 +191,8 @@ def test_folders_with_and_without_the_column_are_merged(work_folder):
     assert by_image["1.png"] is None
 
 
-def test_the_python_interface_the_check_and_the_tables_take_it(work_folder):
-    run(results="a")
-    run(results="b")
-    (folder,) = (work_folder / "a").iterdir()
-    frame = benchmark.load(folder)
-    means = benchmark.summary(frame, metrics=["psnr", NAME])
-    assert means["mine_error_images"].tolist() == [2, 2]
-    checked = bench("check", "a", "b", "--metrics", f"psnr,{NAME}", "--margin", f"{NAME}=2%")
-    assert "Mine" in checked.stdout, checked.stderr
-    matched = bench("match", "jpeg", "jpeg", "--dataset", folder.name, "--metric", NAME,
-                    "--results", "a")  # fmt: skip
-    assert "are the same codec" in matched.stderr
-
-
 def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(work_folder):
-    (work_folder / "mine.py").write_text(
-        WHOLE.replace("return abs(prepared", "return 1 / 0 + (prepared")
-    )
+    (work_folder / "mine.py").write_text(edited("return abs(", "return 1 / 0 + ("))
     result = run()
     assert result.returncode == 1
     reported = "score: mine.py, line 14, in compare: ZeroDivisionError: division by zero"
@@ -197,14 +211,3 @@ def test_a_metric_with_a_device_gets_it_and_one_that_fails_to_start_is_told(work
     (work_folder / "mine.py").write_text(WHOLE + init.replace('"cpu"', '"gpu"'))
     result = run()
     assert (result.returncode, result.stdout.count("in __init__: KeyError: 'cpu'")) == (1, 2)
-
-
-def test_a_row_of_a_stranger_never_leads_to_a_file(work_folder):
-    run()
-    marker = work_folder / "ran"
-    (work_folder / "mine.py").write_text(f"open({str(marker)!r}, 'w')\n{WHOLE}")
-    for words in (("report", "--metrics", "all"), ("rescore", "--metrics", "psnr")):
-        bench(*words, "--dataset", "photos", "--results", "r")
-    bench("audit", "decode", "r")
-    bench("merge", "r", "--into", "s")
-    assert not marker.exists()

@@ -68,9 +68,7 @@ def test_a_package_that_pyiqa_misses_is_named(monkeypatch, tmp_path):
 
 
 @ALL
-def test_pyiqas_network_gets_the_weights_of_the_file_and_none_of_timms(
-    metric, monkeypatch, tmp_path
-):
+def test_pyiqas_network_gets_the_files_weights_and_none_of_timms(metric, monkeypatch, tmp_path):
     import torch
 
     calls, state = [], {}
@@ -136,7 +134,3 @@ def test_musiq_of_drawn_weights_is_pyiqas(monkeypatch, tmp_path, coffee):
     unit = torch.from_numpy(coffee.copy()).permute(2, 0, 1)[None] / 255
     result = metric.compare(metric.prepare(coffee), coffee)
     assert result == pytest.approx(float(theirs(unit)), rel=1e-5)
-    with pytest.raises(NotMeasurable, match=r"MUSIQ .* 32 px"):
-        metric.prepare(coffee[:31])
-    with pytest.raises(ValueError, match="shapes differ"):
-        metric.compare((1, 1, 3), np.ascontiguousarray(coffee))

@@ -79,9 +79,8 @@ def statistics(block):
 
 
 def test_basicsr_gives_the_same_value_for_a_drawn_model(drawn_model, coffee):
-    assert niqe(coffee) == pytest.approx(
-        23.325883859149158, rel=1e-5
-    )  # niqe() of BasicSR 1.4.2 on grey levels
+    # niqe() of BasicSR 1.4.2 on grey levels
+    assert niqe(coffee) == pytest.approx(23.325883859149158, rel=1e-5)
 
 
 def test_basicsr_gives_the_same_value_for_the_model_of_the_release(monkeypatch, coffee):

@@ -48,9 +48,7 @@ def install(tmp_path, monkeypatch):
     return write
 
 
-def test_both_images_reach_the_program_unchanged_and_its_3_norm_is_the_value(
-    install, monkeypatch, coffee
-):
+def test_both_images_reach_the_program_whose_3_norm_is_the_value(install, monkeypatch, coffee):
     install(PROGRAM.format(python=sys.executable, factor=1))
     monkeypatch.setattr(module, "EXPECTED_VALUE", value_of(*reference_pair()))
     metric, decoded = Butteraugli(), np.ascontiguousarray(coffee[:, ::-1])
@@ -76,9 +74,7 @@ def test_a_program_may_differ_by_the_tolerance_and_no_more(install, monkeypatch)
         find_butteraugli()
 
 
-def test_a_program_that_fails_or_prints_nothing_is_a_sentence(
-    install, monkeypatch, coffee, tmp_path
-):
+def test_a_program_that_fails_or_is_silent_is_a_sentence(install, monkeypatch, coffee, tmp_path):
     path = install(PROGRAM.format(python=sys.executable, factor=1))
     monkeypatch.setattr(module, "EXPECTED_VALUE", value_of(*reference_pair()))
     metric = Butteraugli()

@@ -83,9 +83,7 @@ def published(drawn_network: DrawnVGG, reference: Pixels, decoded: Pixels) -> fl
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0"])
 @pytest.mark.parametrize(("height", "width"), quick([(61, 83), (1, 5)], (1, 5)))
-def test_an_image_gets_the_value_of_the_published_formula(
-    drawn_network, coffee, device, height, width
-):
+def test_an_image_gets_the_published_formulas_value(drawn_network, coffee, device, height, width):
     source = np.ascontiguousarray(coffee[200 : 200 + height, 200 : 200 + width])
     for decoded in (through_jpeg(source, 10), 255 - source):
         expected, metric = published(drawn_network, source, decoded), DISTS(device)

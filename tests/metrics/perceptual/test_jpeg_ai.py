@@ -68,9 +68,7 @@ def handed(monkeypatch):
 ])  # fmt: skip
 def test_a_package_sees_both_images_as_it_wants_them(metric, min_side, expected, handed):
     generator = np.random.default_rng(1)
-    source, decoded = (
-        generator.integers(0, 256, (min_side, min_side + 9, 3), np.uint8) for _ in "12"
-    )
+    source, decoded = generator.integers(0, 256, (2, min_side, min_side + 9, 3), np.uint8)
     assert value_of(metric(), source, decoded) == expected
     images, options = handed[-1]
     grey = [image @ [0.2126, 0.7152, 0.0722] for image in (decoded, source)]

@@ -20,7 +20,7 @@ from benchmark.metrics.deep_features import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqu
 from benchmark.system.backbone import VGG16
 from conftest import SHARED
 from support.files.hostile_files import MakesFolder
-from support.metrics.cases import through_jpeg, unavailable_in_new_python, value
+from support.metrics.cases import in_new_python, through_jpeg, value
 from support.networks.vgg_files import DrawnVGG
 
 WEIGHTS = SHARED / "data" / "weights"
@@ -46,15 +46,11 @@ ALEX = Case(LPIPSAlex, "alex", "alexnet_features.pth", "alexnet-owt-7be5be79.pth
             "features.10.bias", 31, OF_TENSORS)  # fmt: skip
 SQUEEZE = Case(LPIPSSqueeze, "squeeze", "squeezenet1_1_features.pth", "squeezenet1_1-b8a52dc0.pth",
                "features.12.expand3x3.bias", 17, OF_TENSORS)  # fmt: skip
-OF_FILE = (
-    r"is not torchvision's vgg16-397923af\.pth, its sha256 begins with \w{8} instead of \w{8}: "
-)
+OF_FILE = r"is not torchvision's vgg16-397923af\.pth, its sha256 begins with \w{8} instead of \w{8}"
 VGG = Case(LPIPSVGG, "vgg", "vgg16-397923af.pth", "vgg16-397923af.pth",
            "features.28.bias", 16, OF_FILE)  # fmt: skip
 CASES = (ALEX, SQUEEZE, VGG)
-by_tensors = pytest.mark.parametrize(
-    "case", [ALEX, SQUEEZE], indirect=True, ids=["alex", "squeeze"]
-)
+by_tensors = pytest.mark.parametrize("case", [ALEX, SQUEEZE], indirect=True, ids=["alex", "sqz"])
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.net)
@@ -127,9 +123,7 @@ def lpips(case: Case, reference: Pixels, decoded: Pixels, device: str = "cpu") -
     ],
     indirect=["case"],
 )
-def test_an_image_gets_the_value_of_the_lpips_package(
-    case, peer, weights, coffee, device, height, width
-):
+def test_an_image_gets_the_lpips_packages_value(case, peer, weights, coffee, device, height, width):
     height, width = height or case.min_side_px, width or case.min_side_px  # 0 is the smallest
     source = np.ascontiguousarray(coffee[-height:, -width:])
     decoded = through_jpeg(source, 20)
@@ -137,8 +131,6 @@ def test_an_image_gets_the_value_of_the_lpips_package(
     assert lpips(case, source, decoded, device) == pytest.approx(expected, abs=TOLERANCE)
     kind = torch.float32 if device == "cpu" else torch.float64
     assert {weights.dtype for weights in case.metric(device)._channel_weights} == {kind}
-    with pytest.raises(ValueError, match="shapes differ"):
-        lpips(case, source, np.zeros((height, width + 1, 3), np.uint8), device)
 
 
 def test_below_a_length_neither_the_package_nor_we_have_a_value(case, peer, weights, coffee):
@@ -151,9 +143,7 @@ def test_below_a_length_neither_the_package_nor_we_have_a_value(case, peer, weig
 
 
 @by_tensors
-def test_a_whole_checkpoint_is_the_same_as_its_features_alone(
-    case, weights, photo, tmp_path, monkeypatch
-):
+def test_a_checkpoint_counts_like_its_features_alone(case, weights, photo, tmp_path, monkeypatch):
     expected = lpips(case, photo, through_jpeg(photo, 10))
     checkpoint = {"classifier.1.weight": torch.ones(3), **dict(reversed(weights.items()))}
     torch.save(checkpoint, tmp_path / case.checkpoint_file)
@@ -209,9 +199,18 @@ def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch
         case.metric()
 
 
+@pytest.mark.parametrize("case", [ALEX, VGG], indirect=True, ids=["alex", "vgg"])
 def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
-    module = "benchmark.metrics.deep_features"
-    output = unavailable_in_new_python(module, case.metric.__name__, tmp_path)
+    program = f"""
+import sys
+from benchmark.errors import Unavailable
+from benchmark.metrics.deep_features import {case.metric.__name__}
+try:
+    {case.metric.__name__}()
+except Unavailable as reason:
+    print("torch" in sys.modules, reason)
+"""
+    output = in_new_python(program, TORCH_HOME=str(tmp_path), BENCH_WEIGHTS="")
     assert output.startswith("False no weight file ")
     assert case.file in output
     assert case.checkpoint_file in output

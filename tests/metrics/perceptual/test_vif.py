@@ -53,16 +53,13 @@ def test_vif_is_the_formula_of_the_paper(pair):
 
 
 def test_vif_counts_what_is_left_of_the_source(pair):
-    source, decoded = pair
-    assert value_of(VIF(), source, source.copy()) == pytest.approx(1, abs=1e-9)
+    source, _ = pair
     assert value_of(VIF(), source, 255 - source) < 1e-3, "turned over, no gain is positive"
     assert value_of(VIF(), source, np.full_like(source, 128)) == 0
     with pytest.raises(NotMeasurable, match="not flat"):
         VIF().prepare(np.full_like(source, 9))
     with pytest.raises(NotMeasurable, match=r"at least 41 px .* has 40"):
         VIF().prepare(source[:40])
-    with pytest.raises(ValueError, match="shapes differ"):
-        value_of(VIF(), source, decoded[1:])
 
 
 def test_vif_is_that_of_piq(pair):

@@ -2,7 +2,6 @@
 
 import sys
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,17 +26,3 @@ def in_new_python(program: str, **environment: str) -> str:
     result = ran(sys.executable, "-W", "error", "-c", program, **environment)
     assert result.returncode == 0, result.stderr
     return result.stdout
-
-
-def unavailable_in_new_python(module: str, name: str, folder: Path) -> str:
-    """Return whether torch was imported, and why a metric is unavailable without weight files."""
-    program = f"""
-import sys
-from benchmark.errors import Unavailable
-from {module} import {name}
-try:
-    {name}()
-except Unavailable as reason:
-    print("torch" in sys.modules, reason)
-"""
-    return in_new_python(program, TORCH_HOME=str(folder), BENCH_WEIGHTS="")
