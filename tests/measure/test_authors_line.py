@@ -25,8 +25,7 @@ def tracebacks(folder):
 
 def test_row_and_terminal_have_the_authors_line_and_the_record_has_equal_tracebacks_once(photos):
     words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "-v", "--jobs", "2")
-    result = bench("run", "--codecs", f"{MINE}:RaisesInLibrary", *words)
-    assert result.returncode == 1
+    result = bench("run", "--codecs", f"{MINE}:RaisesInLibrary", *words, code=1)
     reported = f"encode: mine.py, line {LINE}, in before_encoding: JSONDecodeError: Expecting"
     (failed,) = [line for line in result.stdout.splitlines() if ": failed: " in line]
     assert " and 3 more: failed: " in failed
@@ -41,32 +40,18 @@ def test_row_and_terminal_have_the_authors_line_and_the_record_has_equal_traceba
     assert "mine.py:RaisesInLibrary step=2 1.png" in entry["cells"]
 
 
-def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos):
-    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "s", "--verify")
+def test_an_independent_decode_and_a_rescore_have_the_line_and_add_tracebacks_to_a_record(photos):
+    codec, place = ("--codecs", "./sound.py:Plain"), ("--dataset", "photos", "--results", "s")
     (photos / "sound.py").write_text(MINE.read_text())
-    bench("run", "--codecs", "./sound.py:Plain", *words[:-1])
+    bench("run", *codec, *place, "--metrics", "psnr", code=0)
     (photos / "sound.py").write_text(BROKEN)  # its fingerprint does not change
-    result = bench("run", "--codecs", "./sound.py:Plain", *words)
-    assert result.returncode == 1
-    assert ": decode: sound.py, line " in result.stdout
-    (reported,) = tracebacks(photos / "s")
-    assert "IndexError" in reported["traceback"]
-    assert len(reported["cells"]) == 6
-    audited = bench("audit", "decode", "s", "--codecs", "./sound.py:Plain", "--json")
-    (reported,) = json.loads(audited.stdout)["tracebacks"]
-    assert "IndexError" in reported["traceback"]
-
-
-def test_a_rescore_that_fails_has_its_line_and_a_record(photos):
-    (photos / "sound.py").write_text(MINE.read_text())
-    words = ("--dataset", "photos", "--results", "r")
-    bench("run", "--codecs", "./sound.py:Plain", "--metrics", "psnr", *words)
-    (photos / "sound.py").write_text(BROKEN)
-    result = bench("rescore", "--metrics", "ssim", "--codecs", "./sound.py:Plain", *words)
-    assert result.returncode == 1
-    assert "decode: sound.py, line " in result.stdout
-    (reported,) = tracebacks(photos / "r")
-    assert (len(reported["cells"]), len([*photos.glob("r/*/runs/*.json")])) == (6, 2)
+    for words in (("rescore", "--metrics", "ssim"), ("run", "--metrics", "psnr", "--verify")):
+        result = bench(*words, *codec, *place, code=1)
+        assert ": decode: sound.py, line " in result.stdout
+    audited = bench("audit", "decode", "s", *codec, "--json")
+    reported = [*tracebacks(photos / "s"), *json.loads(audited.stdout)["tracebacks"]]
+    assert [len(entry["cells"]) for entry in reported] == [6, 6, 6]
+    assert all("IndexError" in entry["traceback"] for entry in reported)
 
 
 def failure(codec, action):

@@ -113,36 +113,26 @@ def test_streams_that_a_pack_lacks_are_a_sentence_and_no_cells():
     assert {cell.pack for cell in planned_cells} == {Path("p.tar")}
 
 
-def words(images, results, *options, verb="run"):
-    return (verb, "--codecs", f"{FAKES}:Honest,jpeg", "--dataset", images, "--results", results,
-            "--metrics", "psnr", "--points", "jpeg.quality=10,30", *options)  # fmt: skip
-
-
 def test_parts_merged_are_the_whole_run_and_a_part_again_measures_nothing(images, tmp_path):
     parts = [tmp_path / number for number in "123"]
+    codecs = ("--codecs", f"{FAKES}:Honest,jpeg", "--points", "jpeg.quality=10,30")
+
+    def run(results, *options):
+        words = ("--dataset", images, "--metrics", "psnr", "--results", results, *options)
+        return bench("run", *codecs, *words, code=0).stdout
+
     for part in parts:
-        bench(*words(images, part, "--part", f"{part.name}/3"), code=0)
-    second_run = bench(*words(images, parts[0], "--part", "1/3"))
-    assert "\n0 cells measured, 0 failed, 4 were finished before" in second_run.stdout
+        run(part, "--part", f"{part.name}/3")
+    finished = "\n0 cells measured, 0 failed, {} were finished before"
+    assert finished.format(4) in run(parts[0], "--part", "1/3")
     (merged,) = merge_folders(parts, tmp_path / "merged")
     assert (merged.rows, merged.conflicts, merged.damaged) == (10, (), ())
-    assert bench(*words(images, tmp_path / "whole")).returncode == 0
-    whole_store, merged_store = only_store(tmp_path / "whole"), only_store(tmp_path / "merged")
-    assert stable(merged_store) == stable(whole_store)
-    merged_streams, whole_streams = (
-        {path.name: path.read_bytes() for path in store.streams()}
-        for store in (merged_store, whole_store)
-    )
-    assert merged_streams == whole_streams
-    nothing = bench(*words(images, tmp_path / "merged"))
-    assert "\n0 cells measured, 0 failed, 10 were finished before" in nothing.stdout
-
-
-def test_a_part_is_the_same_where_other_cells_are_done(images, tmp_path):
-    bench(*words(images, tmp_path, "--limit", "1"))
-    bench(*words(images, tmp_path, "--part", "2/3"))
-    result = bench(*words(images, tmp_path, "--part", "1/3", verb="plan"))
-    assert "2 images, 4 cells, 2 to do" in result.stdout
+    run(tmp_path / "whole")
+    whole, merged_whole = only_store(tmp_path / "whole"), only_store(tmp_path / "merged")
+    assert stable(merged_whole) == stable(whole)
+    digests = [path.name for path in whole.streams()]
+    assert [*map(merged_whole.stream, digests)] == [*map(whole.stream, digests)]
+    assert finished.format(10) in run(tmp_path / "merged")
 
 
 SWEEP = tuple(Setting("quality", quality) for quality in range(8))
@@ -150,14 +140,11 @@ JPEG, WEBP = (Contender(CodecSpec(name, ()), INFO, SWEEP) for name in ("jpeg", "
 
 
 @pytest.mark.parametrize("parts", [1, 3, 8, 24, 25, 200])
-def test_every_cell_is_in_one_part_whatever_other_codecs_there_are_and_parts_are_even(
-    parts, sources
-):
+def test_every_cell_is_in_one_part_whatever_other_codecs_and_parts_are_even(parts, sources):
     contenders = [JPEG, WEBP]
     shares = [plan(contenders, "d", sources, part=Part(n + 1, parts)) for n in range(parts)]
-    assert sorted(cell.key for share in shares for cell in share) == sorted(
-        cell.key for cell in plan(contenders, "d", sources)
-    )
+    planned_cells = plan(contenders, "d", sources)
+    assert sorted(c.key for share in shares for c in share) == sorted(c.key for c in planned_cells)
     sizes = {len(share) for share in shares}
     assert max(sizes) - min(sizes) <= 2, "each codec's cells differ by one at most"
     for number, share in enumerate(shares):

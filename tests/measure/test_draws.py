@@ -171,9 +171,7 @@ def folder_of_seeds(folder, image):
 def test_codecs_of_every_kind_draw(kind, tmp_path):
     image = open_sample().images[0]
     text = kind(tmp_path, image)
-    result = run(
-        [text], "sample", metrics="psnr", draws=3, limit=1, jobs=1, results=tmp_path / "results"
-    )
+    result = run([text], "sample", metrics="psnr", draws=3, limit=1, jobs=1, results=tmp_path / "r")
     assert not result.failures
     rows = {dict(CodecSpec.parse_row(row).options).get("seed", "0"): row
             for row in result.rows.rows(named=True)}  # fmt: skip

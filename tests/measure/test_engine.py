@@ -34,10 +34,9 @@ def test_two_workers_give_the_rows_that_one_process_gives(sources):
     together = {d.task.key: stable(d.outcome.row) for d in run_tasks(tasks, conditions())}
     assert together == single_process_rows
     assert len(single_process_rows) == 9
-    assert single_process_rows[tasks[0].key]["num_bytes"] == 6 + 40 * 30 * 3
-    assert single_process_rows[tasks[0].key]["bpp"] == pytest.approx(
-        8 * (6 + 3600) / 1200, abs=1e-12
-    )
+    row = single_process_rows[tasks[0].key]
+    assert row["num_bytes"] == 6 + 40 * 30 * 3
+    assert row["bpp"] == pytest.approx(8 * (6 + 3600) / 1200, abs=1e-12)
 
 
 def notes(log):
@@ -63,9 +62,7 @@ def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_pat
 
 
 @pytest.mark.parametrize("timing", [False, True])
-def test_every_gpu_of_the_machine_has_workers_and_each_worker_one_gpu(
-    timing, sources, tmp_path, monkeypatch
-):
+def test_every_gpu_has_workers_and_each_worker_one_gpu(timing, sources, tmp_path, monkeypatch):
     """The GPUs are those of the probe: the first holds two workers, the second one."""
     probed = (Gpu("GPU-a", 20 << 30), Gpu("GPU-b", 5 << 30))
     monkeypatch.setattr("benchmark.measure.local.gpus", lambda: probed)

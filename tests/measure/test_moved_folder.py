@@ -63,12 +63,12 @@ def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path)
     results = tmp_path / "results"
     name, _ = measure(photos, results)
     moved = photos.rename(tmp_path / "photos")
-    bench("report", "--dataset", moved, "--results", results, "--metrics", "psnr", code=0)
+    place = "--dataset", moved, "--results", results
+    bench("report", *place, "--metrics", "psnr", code=0)
     assert (results / name / "report" / "report.md").exists()
-    plan = bench("plan", "--codecs", "raw", "--dataset", moved, "--results", results)
-    assert plan.stdout.startswith(f"{name}: 6 images")
-    assert "6 images, 6 cells, 0 to do" in plan.stdout
-    rescored = bench("rescore", "--dataset", moved, "--results", results, "--metrics", "psnr")
+    plan = bench("plan", "--codecs", "raw", *place)
+    assert plan.stdout.startswith(f"{name}: 6 images, 6 cells, 0 to do")
+    rescored = bench("rescore", *place, "--metrics", "psnr")
     assert "6 rows, of which 0 lacked" in rescored.stdout
     words = ("--against", results, "--dataset", moved, "--results", tmp_path / "new")
     check = bench("check", "--codec", "raw", *words, "--metrics", "psnr")
@@ -77,9 +77,7 @@ def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path)
     comparison = bench("check", results, tmp_path / "new", "--dataset", moved)
     assert sentence in comparison.stdout, comparison.stderr
     out = tmp_path / "raw.tar"
-    exported = bench(
-        "pack", "export", out, "--codecs", "raw", "--dataset", moved, "--results", results
-    )
+    exported = bench("pack", "export", out, "--codecs", "raw", *place)
     assert exported.stdout.strip() == f"{out}: 6 streams", exported.stderr
 
 

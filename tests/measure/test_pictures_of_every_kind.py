@@ -264,9 +264,7 @@ def with_each(verbs):
 
 
 @with_each(VERBS)
-def test_a_pack_of_pictures_needs_neither_their_folder_nor_their_codec(
-    verb, reader, tmp_path, monkeypatch
-):
+def test_a_pack_of_pictures_needs_neither_folder_nor_codec(verb, reader, tmp_path, monkeypatch):
     monkeypatch.chdir(reader)
     label = KINDS["folder"][1]
     case = case_of(label, label, tmp_path / "o")

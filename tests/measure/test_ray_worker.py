@@ -69,9 +69,7 @@ class Sum:
 """
 
 
-def test_the_transferred_file_is_used_even_if_another_has_its_path_and_one_not_shipped_is_named(
-    source, tmp_path
-):
+def test_the_transferred_file_is_used_and_one_that_was_not_shipped_is_named(source, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(FAKES.read_text() + METRIC)
     metrics = (f"{path}:Sum",)
@@ -146,9 +144,7 @@ def test_a_stream_of_a_pack_travels_with_its_cell():
     assert outcome.stream == expected.stream
 
 
-def test_a_row_is_scored_again_from_the_stream_that_came_along_and_fails_without_it(
-    source, tmp_path
-):
+def test_a_row_is_scored_again_from_the_stream_that_came_along(source, tmp_path):
     store = Store(tmp_path / "store")
     (cell, *_) = cells(f"{FAKES}:Honest", [source])
     measured = Workbench(conditions(metrics=())).carry_out(cell)

@@ -71,9 +71,7 @@ def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
     assert [path.read_bytes() for path in store.streams()] == [b"kept"]
 
 
-def test_features_and_tracebacks_are_kept_with_the_rows_and_the_features_below_their_size(
-    store, monkeypatch
-):
+def test_features_within_a_size_and_tracebacks_are_kept_with_the_rows(store, monkeypatch):
     monkeypatch.setenv("BENCH_FEATURES_GIB", "0")
     notes = RunNotes(store, "r")
     failed = (Failed("score", "it broke", traceback="Traceback: lpips"),)

@@ -132,9 +132,7 @@ def test_a_codec_that_was_not_measured_is_expected_as_late_as_others_and_scored_
 @pytest.mark.parametrize(
     ("coding", "remaining"), [(5.0, ((5 + 0.25) / 1.25) ** 0.5 * 4 * 1.25), (3.0, None)]
 )
-def test_coding_is_expected_and_scored_by_its_pixels_and_a_quick_first_cell_says_nothing(
-    coding, remaining
-):
+def test_coding_follows_the_pixels_and_a_quick_first_cell_says_nothing(coding, remaining):
     """A megapixel is expected to take 1 s where nothing is known, and .25 s of scoring."""
     pace, _, begin, end = make_pace(("jpeg", 50, 1e6), ("new", 50, 4e6), expected={"jpeg": 1.0})
     begin(0)
@@ -166,9 +164,7 @@ def test_cells_without_a_worker_and_dead_workers_leave_no_time():
     assert pace.remaining_seconds() == 0.0
 
 
-def test_lines_say_the_time_left_once_it_is_known_and_no_speed_without_finished_cells(
-    capsys, monkeypatch
-):
+def test_lines_say_the_time_left_once_known_and_the_speed_of_ended_cells(capsys, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(output, "monotonic", clock)
     with output.show_progress("measuring", 40) as update:

@@ -49,8 +49,7 @@ def test_a_missing_codec_of_a_list_is_skipped_on_request_and_the_others_run(imag
         assert f"{FAKES}:Missing: skipped: the program 'nonesuch'" in command.stdout
     (record,) = results.rglob("runs/*.json")
     assert list(json.loads(record.read_text())["skipped_codecs"]) == [f"{FAKES}:Missing"]
-    nothing = bench("run", "--codecs", f"{FAKES}:Missing", *words, "--skip-missing")
-    assert nothing.returncode == 2
+    bench("run", "--codecs", f"{FAKES}:Missing", *words, "--skip-missing", code=2)
 
 
 def test_ctrl_c_keeps_finished_cells_and_reports_it(images, results):
@@ -186,9 +185,7 @@ def test_rescoring_counts_what_it_filled_in(results, run, rescore):
     assert second_facts["tried"] == 0, "small images were tried again"
 
 
-def test_nothing_is_decoded_for_metrics_without_their_weights(
-    results, run, rescore, tmp_path, monkeypatch
-):
+def test_metrics_without_weights_decode_nothing(results, run, rescore, tmp_path, monkeypatch):
     """`bench run` and `bench rescore` say what is absent, and how to get it, before they begin."""
     monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -204,9 +201,7 @@ def test_nothing_is_decoded_for_metrics_without_their_weights(
     reported = json.loads(rescore("lpips,psnr_y", "--json").stdout)
     assert "alexnet" in reported["lacking"]["lpips"]
     assert (reported["tried"], reported["filled"], reported["still_null"]) == (18, 18, 0)
-    reported = json.loads(rescore("lpips,psnr_y", "--json", "-v").stdout)
-    assert "no weight file alexnet-owt-*.pth" in reported["lacking"]["lpips"]
-    assert (reported["tried"], reported["filled"]) == (0, 0)
+    assert json.loads(rescore("lpips,psnr_y", "--json").stdout)["tried"] == 0
 
 
 def test_the_plan_counts_without_measuring(images, results, run):
@@ -235,8 +230,7 @@ def test_timed_rows_are_measured_one_by_one_and_are_in_the_table(results, run):
 def test_a_mistake_is_one_sentence_and_exit_code_2(words, message, tmp_path, monkeypatch):
     monkeypatch.delenv("VTM_DIR", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))  # without VTM either
-    result = bench("run", "--codecs", *words.split(" "), "--results", tmp_path)
-    assert result.returncode == 2
+    result = bench("run", "--codecs", *words.split(" "), "--results", tmp_path, code=2)
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
@@ -255,9 +249,7 @@ def test_a_folder_without_the_expected_program_is_refused(codec, tmp_path, monke
     (None, "package (pip install x): no x", (1, 1)),
     (None, "not computed: no memory", (0, 1)), (None, None, (0, 1)),
 ])  # fmt: skip
-def test_a_value_is_computed_again_if_the_reason_for_its_absence_may_be_gone(
-    value, reason, tried, tmp_path
-):
+def test_a_value_is_computed_again_if_its_reason_may_be_gone(value, reason, tried, tmp_path):
     rows = table([row("jpeg", 1.0, "a", psnr_db=value, psnr_db_reason=reason, recorded=False)])
     sources = [Source(ImageFile("a", tmp_path / "a"), rows["image_sha256"][0], 8, 8, False)]
     for retry in (False, True):

@@ -199,8 +199,7 @@ def test_half_of_a_surrogate_pair_in_a_codec_s_error_costs_that_row_alone(tmp_pa
     codecs = f"./{odd_codec(Path('mine.py'), declaration)},raw"
     noise_images(tmp_path / "photos", [(32, 24)])
     command = "run", "--codecs", codecs, "--dataset", "photos", "--metrics", "psnr"
-    result = bench(*command, "--results", "results")
-    assert result.returncode == 1, result.stderr
+    result = bench(*command, "--results", "results", code=1)
     assert "Traceback" not in result.stderr
     rows = only_store(Path("results")).versions().rows(named=True)
     assert {row["codec"] for row in rows if row["status"] == "ok"} == {"raw"}

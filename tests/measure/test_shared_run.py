@@ -10,7 +10,6 @@ from benchmark.measure.local import Finished
 from benchmark.measure.loop import rescore, run, run_tasks
 from benchmark.measure.request import Request
 from benchmark.measure.select import open_matrix
-from benchmark.rows.store import Store
 from support.codecs.files import FAKES, conditions
 
 
@@ -30,9 +29,7 @@ def test_a_run_gives_the_rows_that_it_stored_and_a_second_one_measures_nothing(r
     store = first.matrix.store
     assert first.rows.equals(store.table())
     assert [len(list(store.folder.glob(f"{part}/*"))) for part in ("per_image", "runs")] == [1, 1]
-    assert {row["cell"] for row in first.rows.rows(named=True)} == {
-        cell.key for cell in first.cells
-    }
+    assert {*first.rows["cell"]} == {cell.key for cell in first.cells}
     second = run(request_of())
     assert (second.measured, second.rescored) == (0, 0)
     assert second.rows.equals(first.rows)
@@ -59,9 +56,7 @@ def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_repor
         yield reported.append
 
     def announce(matrix, absent_metrics, workers):
-        plans.append(
-            (len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).finished_cells())
-        )
+        plans.append((len(matrix.cells), len(matrix.to_do), matrix.store.finished_cells()))
 
     run(request_of(), announce=announce, progress=progress)
     assert plans == [(6, 6, set())]
@@ -93,8 +88,6 @@ def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkey
         stored.append(matrix.store.finished_cells())
         yield Finished(slow, Measured({**columns, "cell": slow.key, "status": "ok"}, None))
 
-    failures = run_tasks(
-        (fast, slow), conditions(), matrix.store, True, lambda progress: None, engine
-    )
+    failures = run_tasks((fast, slow), conditions(), matrix.store, True, lambda _: None, engine)
     assert (stored, failures) == ([{fast.key}], [])
     assert matrix.store.finished_cells() == {fast.key, slow.key}

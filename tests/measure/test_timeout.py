@@ -27,9 +27,7 @@ def clock(tmp_path, monkeypatch):
     def seconds():
         running = set()
         if noted.exists():
-            running = {
-                number for number in map(int, noted.read_text().split()) if is_running(number)
-            }
+            running = {*filter(is_running, map(int, noted.read_text().split()))}
         if running & stuck_processes:
             reading[0] += SECONDS
         stuck_processes.update(running)
@@ -72,11 +70,9 @@ def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkey
     assert bench("run", *codec, *words, "--metrics", "psnr", "--limit", "1").returncode == 0
     monkeypatch.setenv("BENCH_TEST_ENDLESS", "1")
     limits = ("--limit", "1", "--timeout", SECONDS)
-    result = bench("run", *codec, *words, "--metrics", "psnr", "--verify", *limits)
-    assert result.returncode == 1
+    result = bench("run", *codec, *words, "--metrics", "psnr", "--verify", *limits, code=1)
     assert result.stdout.count(": decode: no result after 1.5 s (--timeout)") == 1
-    audited = bench("audit", "decode", "r", *codec, "--timeout", SECONDS)
-    assert audited.returncode == 1
+    audited = bench("audit", "decode", "r", *codec, "--timeout", SECONDS, code=1)
     assert audited.stdout.splitlines()[1].split()[-1] == "2"
     assert "no result after 1.5 s (--timeout)" in audited.stdout
     rescored = bench("rescore", *codec, *words, "--metrics", "ssim", *limits)

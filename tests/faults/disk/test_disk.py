@@ -1,12 +1,11 @@
-"""Results where a disk ends, may only be read, has an odd name, or is written by two at once."""
+"""Results where a disk ends, may only be read, or has an odd name."""
 
-import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
 
-from benchmark.rows.store import Store, finished_rows
+from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import effect_noise, noise_images
@@ -65,9 +64,7 @@ def one_sentence(result, sentence):
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_resume(
-    images, tmp_path
-):
+def test_a_full_disk_ends_the_run_in_a_sentence_and_more_room_lets_it_resume(images, tmp_path):
     """Six rows and streams of 40 kB do not fit; ever larger disks take it to the end."""
     slow = (f"{HONEST}:pause=1.05", "--limit", 2)  # each row is stored as soon as it is there
     assert bench(*run_words(images, tmp_path / "whole", *slow)).returncode == 0
@@ -153,15 +150,3 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(images, expec
         for writes in (run_words(images, results, "jpeg"), ("report", "--results", results)):
             assert one_sentence(bench(*writes), "Read-only file system")
         assert stable(only_store(results)) == expected
-
-
-@pytest.mark.slow
-def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(images, expected, tmp_path):
-    results = tmp_path / "results"
-    command = words(*run_words(images, results))
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(timeout=900) for process in processes] == [0, 0]
-    store = only_store(results)
-    # Both may have measured a cell; the table has it once.
-    assert stable(store) == expected
-    assert len({*finished_rows(store.read()[1])["cell"]}) == len(expected)

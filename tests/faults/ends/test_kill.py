@@ -61,9 +61,7 @@ def wait_until_gone(process):
 @pytest.mark.parametrize(
     "kills", [3, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
 )
-def test_a_run_killed_at_random_moments_ends_with_the_table_of_an_unbroken_one(
-    images, kills, tmp_path
-):
+def test_a_run_killed_at_random_moments_ends_with_the_whole_table(images, kills, tmp_path):
     started = time.monotonic()
     reference = ran(*command(images, tmp_path / "whole"))
     assert reference.returncode == 0, reference.stderr

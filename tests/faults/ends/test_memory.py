@@ -39,9 +39,7 @@ def run(codec, images, results, metrics, *options):
 
 
 @pytest.mark.slow
-def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_is_more(
-    images, tmp_path, monkeypatch
-):
+def test_a_metric_out_of_memory_is_null_until_there_is_more(images, tmp_path, monkeypatch):
     codec, results = f"{HUNGRY}:LeavesLittle", tmp_path / "results"
     monkeypatch.setenv("ROOM_BYTES", str(100 << 20))  # MS-SSIM of three megapixels takes 270 MB
     result, rows = run(codec, images, results, "psnr,ms_ssim")

@@ -145,9 +145,7 @@ def names_in(folder):
 
 
 @pytest.mark.slow
-def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
-    hanging, place, tmp_path
-):
+def test_temporary_folders_of_a_killed_run_and_no_others_are_swept(hanging, place, tmp_path):
     run, mark = hanging(start_new_session=True)
     processes = descendants(run.pid)
     run_folders = names_in(place)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.rows.store import Store
 from support.files.noise import noise_images
-from support.processes import running, until
+from support.processes import ran, running, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
@@ -70,10 +70,7 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(clus
     assert "Traceback" not in message
     (folder,) = (tmp_path / "results").iterdir()
     rows_before = {row["setting_value"]: row for row in Store(folder).table().rows(named=True)}
-    opened = {**os.environ, "GATE": "open"}
-    third = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, check=False, env=opened
-    )
+    third = ran(*command, GATE="open")
     rows_after = {row["setting_value"]: row for row in Store(folder).table().rows(named=True)}
     assert [row["status"] for row in rows_after.values()] == ["ok"] * 2, third.stderr
     assert rows_after == {**rows_after, **rows_before}

@@ -1,6 +1,7 @@
 """Parsers that need no network: containers, maps, tiles, symbols, and formats of pictures."""
 
 import struct
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,17 +32,10 @@ def sign(data: bytes) -> bytes:
     return data[:-2] + container.checksum(data[:-2])
 
 
-def _header(folder: Path, block: Any) -> Target:
+def _header(folder: Path, make_block: Callable[[], Any]) -> Target:
     """The container of a network with such controls, and all that follows from its header."""
-    return _container(block())
+    block = make_block()
 
-
-crdr_header = partial(_header, block=CRDRControlBlock)
-plain_header = partial(_header, block=container.ControlBlock)  # Charm, ELIC, HiFiC, PQ-MIM
-single_header = partial(_header, block=partial(SingleControl, BETA_GRID))  # IVR, Multi-Realism
-
-
-def _container(block: Any) -> Target:
     def parse(data: bytes) -> int:
         stream = container.unpack(data, block)
         width, height, tiling = stream.width, stream.height, stream.tiling
@@ -58,6 +52,11 @@ def _container(block: Any) -> Target:
         return container.max_pixels(len(data)) // 2**40  # the picture itself is not decoded
 
     return Target(parse, sign)
+
+
+crdr_header = partial(_header, make_block=CRDRControlBlock)
+plain_header = partial(_header, make_block=container.ControlBlock)  # Charm, ELIC, HiFiC, PQ-MIM
+single_header = partial(_header, make_block=partial(SingleControl, BETA_GRID))  # IVR, Multi-Realism
 
 
 def level_map(folder: Path) -> Target:

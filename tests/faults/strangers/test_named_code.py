@@ -38,11 +38,15 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(results, codecs="jpeg", points="jpeg.quality=30,50", *options):
-    bench(
-        "run", "--codecs", codecs, "--dataset", "photos", "--points", points,
-        "--metrics", "psnr", "--jobs", 1, "--results", results, *options, code=0,
-    )  # fmt: skip
+def run_words(codecs="jpeg", points="jpeg.quality=30,50"):
+    return "run", "--codecs", codecs, "--dataset", "photos", "--points", points, "--jobs", 1
+
+
+VERIFY = (*run_words(), "--metrics", "psnr,ssim", "--verify", "--results", "mine")
+
+
+def run(results, *codec_and_points):
+    bench(*run_words(*codec_and_points), "--metrics", "psnr", "--results", results, code=0)
     return only_store(results)
 
 
@@ -75,13 +79,12 @@ def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work,
         ("audit", "rows", "mine", "--dataset", "photos"),
     ]
     silent = [
-        ("run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30,50",
-         "--metrics", "psnr,ssim", "--verify", "--results", "mine"),
+        VERIFY,
         ("figures", "paper", "--results", "mine", "--only", "crops"),
         ("audit", "decode", "mine", "--codecs", bare),
         ("check", "--codec", bare, "--against", "mine", "--results", "new", "--dataset", "photos"),
         ("merge", "mine", "--into", "other"),
-    ]  # fmt: skip
+    ]
     for words in (*reporting_words, *silent):
         result = bench(*words)
         assert "Traceback" not in result.stderr, (words, result.stderr)
@@ -113,10 +116,7 @@ def test_a_row_that_says_it_is_a_cell_of_the_request_is_not_run(work):
     codec, variant = CODE["command"]
     first = store.versions().rows(named=True)[0]
     store.append([first | {"codec": codec, "variant": variant, "run": "29990101T000000-0"}])
-    assert bench(
-        "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30,50",
-        "--metrics", "psnr,ssim", "--verify", "--results", "mine",
-    ).returncode in (0, 1)  # fmt: skip
+    assert bench(*VERIFY).returncode in (0, 1)
     assert not (work / SHOT).exists()
 
 

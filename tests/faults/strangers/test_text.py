@@ -73,13 +73,11 @@ def test_neither_a_hostile_name_of_a_file_nor_a_program_can_steer_the_terminal(h
     result = bench(*RUN, "--codecs", "jpeg", "--points", "jpeg.quality=30")
     assert "red" in result.stdout + result.stderr
     assert not STEERS.search(result.stdout + result.stderr)
-    report = bench("report", "--results", f"{ESCAPE}[31mnowhere")
-    assert report.returncode == 2
+    report = bench("report", "--results", f"{ESCAPE}[31mnowhere", code=2)
     assert "\\x1b[31mnowhere" in report.stderr
     talks = r"sh -c 'printf \"\033[2J\" >&2; exit 3' {in} {out}"
     codec = f"command:decode=cp {{in}} {{out}}:encode={talks}:values=1"
-    result = bench(*RUN, "--codecs", codec)
-    assert result.returncode == 1
+    result = bench(*RUN, "--codecs", codec, code=1)
     assert not STEERS.search(result.stdout + result.stderr)
 
 
