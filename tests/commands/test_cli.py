@@ -79,11 +79,9 @@ def test_words_after_two_dashes_are_no_options():
 def test_a_full_disk_behind_standard_output_is_a_sentence(verb):
     command = [sys.executable, "-m", "benchmark", verb]
     with open("/dev/full", "w") as full:
-        result = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert result.returncode == 1
-    assert result.stderr == "bench: the output cannot be written: No space left on device\n"
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "bench: the output cannot be written: No space left on device\n"
 
 
 def test_a_current_folder_that_is_gone_is_a_sentence(tmp_path):

@@ -152,13 +152,6 @@ def test_no_other_number_of_the_readme_is_unfounded():
     assert "sample: 4 images" in README
 
 
-def test_the_readme_is_short():
-    assert len(README.splitlines()) <= 100
-    assert len(re.findall(r"\S*\w\S*", README)) <= 700
-    long = [line for line in README.splitlines() if len(line) > 100]
-    assert all(line.startswith(("|", "[Other metrics")) for line in long)
-
-
 # A shell's commands on a fresh copy; a comment after one names an exit code other than 0. The
 # recipes of two pages have tests of their own.
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

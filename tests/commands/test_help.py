@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
@@ -29,11 +30,6 @@ def options_of(command):
 def examples_of(command):
     _, heading, text = (command.epilog or "").partition("Examples:\n")
     return [line.strip() for line in text.splitlines()] if heading else []
-
-
-ALL_EXAMPLES = [
-    example for command in COMMANDS_OF_HELP.values() for example in examples_of(command)
-]
 
 
 @pytest.mark.parametrize("path", COMMANDS_OF_HELP)
@@ -90,7 +86,7 @@ def test_every_option_is_in_a_panel_and_has_one_help_text():
 
 def test_every_example_parses():
     verbs = dict(every_verb())
-    for example in ALL_EXAMPLES:
+    for example in chain.from_iterable(map(examples_of, COMMANDS_OF_HELP.values())):
         words = shlex.split(example)[1:]
         verb = next(
             name for name in sorted(verbs, key=len, reverse=True) if example[6:].startswith(name)

@@ -46,9 +46,7 @@ def test_five_lines_are_shown_and_the_number_of_the_others_unless_all_are_asked_
     assert capsys.readouterr().out.splitlines() == lines
 
 
-def test_codecs_whose_weights_are_absent_share_a_line_and_json_has_every_reason(
-    tmp_path, monkeypatch
-):
+def test_codecs_without_weights_share_a_line_and_json_has_every_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
     models = "bmshj2018-hyperprior", "mbt2018-mean"
@@ -81,9 +79,7 @@ def test_a_caption_names_the_metrics_that_are_drawn_in_decibels():
     assert scale_sentences(metrics) == ["MS-SSIM and SSIM are drawn as -10 log10(1 - mean)."]
 
 
-def test_a_metric_that_bundled_rows_of_the_same_pixels_have_is_attributed_to_them(
-    tmp_path, monkeypatch
-):
+def test_a_metric_that_bundled_rows_have_is_attributed_to_them(tmp_path, monkeypatch):
     for name in ("BENCH_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "empty"))
     results = copy_bundled_results(tmp_path / "results")

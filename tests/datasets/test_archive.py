@@ -112,9 +112,7 @@ def halves(tmp_path, monkeypatch):
     return result
 
 
-def test_archives_that_one_has_are_told_apart_by_their_digests_and_others_refused(
-    halves, tmp_path, capsys
-):
+def test_archives_that_one_has_are_told_apart_and_others_refused(halves, tmp_path, capsys):
     other_archive = zip_of(tmp_path / "other.zip", {"mobile/a.png": b"-"})
     with pytest.raises(UsageError, match=r"other\.zip .*: has sha256"):
         command.fetch("clic2020", tmp_path / "data", [str(other_archive)])
@@ -161,9 +159,3 @@ def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
     fetch_archive(tecnick, tmp_path / "data", origin=str(archive))
     (image,) = find_archive_images(tecnick, [tmp_path / "data"])
     assert (image.name, image.path.read_bytes()) == ("RGB_OR_1200x1200_001.png", large)
-
-
-@pytest.mark.parametrize("origins", [["x.pth"], ["https://a.example/", "https://b.example/"]])
-def test_copies_are_for_datasets_that_have_archives(origins):
-    with pytest.raises(UsageError, match="--from"):
-        command.fetch("alexnet", None, origins)

@@ -40,9 +40,7 @@ def part_of(target: Path, data: bytes) -> Path:
     ({"breaks_after": [300_000] * 3}, b"", True, [0, 300_000, 600_000, 900_000]),
     ({"breaks_after": [300_000], "says_length": False}, b"", True, [0, 300_000]),
 ])  # fmt: skip
-def test_a_file_arrives_whole_whatever_was_left_over_and_the_server_does(
-    server, target, server_does, left_over, size_known, starts
-):
+def test_a_file_always_arrives_whole(server, target, server_does, left_over, size_known, starts):
     for name, value in server_does.items():
         setattr(server, name, list(value) if isinstance(value, list) else value)
     if left_over:
@@ -113,9 +111,7 @@ def test_a_server_that_says_nothing_runs_into_the_timeout(target, monkeypatch):
     assert "timed out" in str(refusal.value)
 
 
-def test_what_keeps_a_download_from_beginning_is_one_sentence(
-    server, target, tmp_path, monkeypatch
-):
+def test_what_prevents_a_download_is_one_sentence(server, target, tmp_path, monkeypatch):
     with part_of(target, b"").open("ab") as part_file:
         fcntl.flock(part_file, fcntl.LOCK_EX)
         with pytest.raises(Unavailable, match="another process"):

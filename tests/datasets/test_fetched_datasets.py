@@ -159,9 +159,7 @@ def test_clic_is_fetched_unpacked_and_the_archive_goes(small_clic, tmp_path, ser
     assert line == f"clic2020:mobile: 3 images in {data / 'clic2020/mobile'}"
 
 
-def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
-    small_clic, tmp_path, monkeypatch
-):
+def test_interrupted_unpacking_leaves_nothing_that_counts(small_clic, tmp_path, monkeypatch):
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -225,9 +223,7 @@ def learned_folder(server, tmp_path, monkeypatch):
     return tmp_path / "hub/checkpoints"
 
 
-def test_a_learned_codec_names_the_files_that_are_fetched_for_its_options(
-    learned_folder, monkeypatch, capsys
-):
+def test_a_learned_codec_names_the_files_for_its_options(learned_folder, monkeypatch, capsys):
     monkeypatch.setattr(Learned, "sha256", SHA256[:8])
     command.fetch("learned:model=tiny:metric=ms-ssim")
     assert left_in(learned_folder) == ["tiny-ms-ssim-1.pth", "tiny-ms-ssim-2.pth"]
@@ -236,9 +232,7 @@ def test_a_learned_codec_names_the_files_that_are_fetched_for_its_options(
         command.fetch("jpeg")
 
 
-def test_where_authors_publish_no_digest_that_of_the_first_download_is_recorded_and_required(
-    learned_folder, capsys
-):
+def test_without_a_published_digest_that_of_the_first_download_is_required(learned_folder, capsys):
     command.fetch("learned:model=tiny:metric=mse")
     files = [f"tiny-mse-{number}.pth{end}" for number in (1, 2) for end in ("", ".sha256")]
     assert left_in(learned_folder) == files

@@ -65,8 +65,7 @@ MISTAKES = {
 def test_a_mistake_in_a_dataset_file_is_one_sentence_before_anything_runs(mistake, work_folder):
     source, message = mistake
     (work_folder / "sets.py").write_text(HEAD + source)
-    result = bench("run", "--codecs", "raw", "--dataset", NAME, "--results", "r")
-    assert result.returncode == 2
+    result = bench("run", "--codecs", "raw", "--dataset", NAME, "--results", "r", code=2)
     (sentence,) = result.stderr.splitlines()
     assert re.fullmatch(f"bench: {message}", sentence), sentence
     assert not (work_folder / "r").exists()

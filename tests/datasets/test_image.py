@@ -136,9 +136,7 @@ def test_a_turned_webp_is_turned_upright(prefix, photo, write):
     assert np.array_equal(read_image(path).pixels, np.rot90(photo, -1))
 
 
-def test_neither_a_colour_profile_nor_an_exif_block_that_cannot_be_read_changes_a_pixel(
-    photo, write
-):
+def test_neither_a_profile_nor_an_unreadable_exif_block_changes_a_pixel(photo, write):
     blocks = b"Exif\0\0MM\0*\0\0\0\xff", b"Exif\0\0II*\0\x08\0\0\0\x01", b"Exif\0\0nonsense"
     for options in ({"icc_profile": bytes(128)}, *({"exif": exif} for exif in blocks)):
         path = write("odd.png", pillow(Image.fromarray(photo), "PNG", **options))

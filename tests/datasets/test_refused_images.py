@@ -208,9 +208,7 @@ def test_a_webp_has_sides_of_at_most_16383_pixels(side, message, write):
     (178_956_970, 1, 1 << 30, None),
     (178_956_971, 1, 1 << 30, "has 178956971 x 1 pixels, more than the 178956970 allowed"),
 ])  # fmt: skip
-def test_a_picture_has_pixels_and_above_16_megapixels_at_most_128_in_a_byte(
-    width, height, num_bytes, message
-):
+def test_a_picture_has_pixels_and_a_large_one_enough_bytes(width, height, num_bytes, message):
     with pytest.raises(ImageRefused, match=message) if message else nullcontext():
         module._refuse_large(width, height, num_bytes)
 
@@ -228,9 +226,7 @@ def test_a_jpeg_has_at_most_a_hundred_scans_and_those_of_a_large_picture_twelve(
         read_image(write("a.jpg", largest + 12 * b"\xff\xda"))
 
 
-def test_a_tiff_bomb_is_refused_before_it_is_decoded_and_one_without_pixels_is_not_black(
-    write, photo
-):
+def test_a_tiff_bomb_is_not_decoded_and_one_without_pixels_is_not_black(write, photo):
     stream = bytearray(tiff(np.zeros((1, 1, 3), np.uint8), photometric="rgb"))
     for tag in (256, 257):  # width and height: one number of type LONG
         entry = bytes(stream).index(struct.pack("<HHII", tag, 4, 1, 1))

@@ -153,9 +153,7 @@ def names_in(checkout, lock):
     return {*re.findall(r"^[\w.-]+(?===)", text, re.MULTILINE)}
 
 
-def test_another_lock_or_place_sets_up_anew_and_another_pyproject_only_the_project(
-    checkout, tmp_path
-):
+def test_another_lock_or_place_sets_up_anew_another_pyproject_the_project(checkout, tmp_path):
     def changed(name):
         with (checkout.root / name).open("a") as file:
             file.write("\n")
@@ -221,12 +219,10 @@ def test_the_tests_bring_an_extra_along_once_and_nothing_else_does(checkout, ext
 
 @pytest.mark.parametrize("check", ["ruff check", "ruff format", "mypy", "-m pytest"])
 def test_a_check_that_fails_is_the_exit_code(checkout, check):
-    checkout.run("setup")
     assert checkout.run("test", refused_call=check, code=3)[0] == 3
 
 
 def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
-    checkout.run("setup")
     code, _, calls = checkout.run("paper")
     assert (code, of_bench(calls)) == (0, ["bench figures crdr --all"])
     assert checkout.run("paper", refused_call="bench figures", code=2)[0] == 2

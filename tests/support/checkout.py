@@ -70,14 +70,7 @@ class Checkout:
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
-    def run(
-        self,
-        *arguments: str,
-        refused_call: str = "",
-        code: int = 1,
-        objection: str = "",
-        script: str = "run_all.sh",
-    ) -> tuple[int, str, list[str]]:
+    def run(self, *arguments, refused_call="", code=1, objection="", script="run_all.sh"):
         """Return the exit code, everything printed, and the calls of the stand-ins in order."""
         process = self.start(
             *arguments, script=script, REFUSED=refused_call, CODE=code, OBJECTION=objection
@@ -85,9 +78,7 @@ class Checkout:
         message, _ = process.communicate()
         return process.returncode, message, self.calls.read_text().splitlines()
 
-    def start(
-        self, *arguments: str, script: str = "run_all.sh", **environment: object
-    ) -> "subprocess.Popen[str]":
+    def start(self, *arguments, script="run_all.sh", **environment):
         """Start a run in a process group of its own, as a terminal does."""
         self.calls.write_text("")
         variables = {"REFUSED": "", "CODE": 1, "OBJECTION": ""} | environment

@@ -1,9 +1,10 @@
 """`bench` in a process where importing some packages is an error."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from support.processes import ran
 
 ROOT = Path(__file__).parents[3]
 HEAVY = (
@@ -16,16 +17,7 @@ def bench_without(blocked: tuple[str, ...], folder: Path, *arguments: str) -> st
     """What `bench` prints where importing one of these packages is an error, in workers as well."""
     for package in blocked:
         (folder / f"{package}.py").write_text(f"raise AssertionError('{package} was imported')\n")
-    result = subprocess.run(
-        [sys.executable, "-c", "from benchmark.cli import main; main()", *arguments],
-        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "COLUMNS": "100"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    return printed_in(folder, "from benchmark.cli import main; main()", *arguments)
 
 
 def modules_of(folder: Path, *arguments: str) -> set[str]:
@@ -35,13 +27,13 @@ def modules_of(folder: Path, *arguments: str) -> set[str]:
         "atexit.register(lambda: pathlib.Path('modules').write_text(' '.join(sys.modules)))\n"
         "from benchmark.cli import main; main()"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    printed_in(folder, script, *arguments)
     return set((folder / "modules").read_text().split())
+
+
+def printed_in(folder: Path, script: str, *arguments: str) -> str:
+    """Return what a program prints that imports from a folder before any other place."""
+    variables = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "COLUMNS": 100}
+    result = ran(sys.executable, "-c", script, *arguments, folder=folder, **variables)
+    assert result.returncode == 0, result.stderr
+    return result.stdout

@@ -12,9 +12,7 @@ app = program(NAMES)
 
 def every_verb() -> list[tuple[str, Any]]:
     """Return ("pack export", its command) of each verb that does something, in the help's order."""
-    return [
-        (path, command) for path, command in every_command() if not hasattr(command, "commands")
-    ]
+    return [entry for entry in every_command() if not hasattr(entry[1], "commands")]
 
 
 def every_command() -> list[tuple[str, Any]]:
