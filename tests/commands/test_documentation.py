@@ -17,6 +17,7 @@ from benchmark.system.machine import BUNDLED
 from conftest import ROOT, SHARED
 from support.bench.verbs import app
 from support.console import Session, agree, examples
+from support.quick import quick
 from support.rows.bundled_results import copy_bundled_results
 from tools import field_table, results_table
 from tools.docs_figures import draw, pictures
@@ -96,9 +97,7 @@ def headings(text):
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in result}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in SHOWN]
-)
+@pytest.mark.parametrize("name", quick(SHOWN, *{*SHOWN} - {*LONG}))
 def test_shown_outputs_are_those_of_the_commands(name, tmp_path):
     session = Session(tmp_path)
     for command, output in examples((ROOT / name).read_text()):

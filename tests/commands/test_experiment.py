@@ -107,16 +107,11 @@ def test_a_saved_file_gives_the_same_run_and_figures(work_folder):
     assert second_result.stdout.count("rd.png") == 1
 
 
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [
-        ("limti = 2", ("exp.toml", "'limti'", "Did you mean 'limit'?")),
-        ('limit = "2"', ("exp.toml", "limit")),
-        ("[rd]\nlimit = 2", ("exp.toml", "'limit'")),
-        ('figures = ["rdd"]', ("'rdd'", "Did you mean 'rd'?")),
-        ("codecs = [", ("exp.toml cannot be read",)),
-    ],
-)
+@pytest.mark.parametrize(("key", "words"), [
+    ("limti = 2", ("exp.toml", "'limti'", "Did you mean 'limit'?")),
+    ('limit = "2"', ("exp.toml", "limit")), ("[rd]\nlimit = 2", ("exp.toml", "'limit'")),
+    ('figures = ["rdd"]', ("'rdd'", "Did you mean 'rd'?")), ("codecs = [", ("exp.toml cannot",)),
+])  # fmt: skip
 def test_a_mistake_in_the_file_is_one_sentence_before_anything_runs(work_folder, key, words):
     (work_folder / "exp.toml").write_text(f'dataset = "first"\n{key}\n')
     result = bench("run", "exp.toml")
@@ -144,7 +139,6 @@ def test_figures_of_a_run_have_the_metrics_that_it_names(work_folder):
 
 
 def test_folders_that_verbs_make_are_inside_the_results(work_folder):
-    """Verbs write into the folder of results unless another place is named."""
     (work_folder / "exp.toml").unlink()
     words = "--dataset first --metrics psnr"
     bench(*f"run --codecs jpeg {words} --points jpeg.quality=10,30,50,80".split(), code=0)

@@ -16,15 +16,9 @@ MISTAKES = {
     for kind, entry in tomllib.loads(Path(__file__).with_name("mistakes.toml").read_text()).items()
 }
 LONG = 300 * "x"  # the longest name of Linux' file systems has 255 bytes
-MISTAKES["name that is too long for a file"] = (
-    LONG,
-    [
-        words.replace("nowhere", LONG)
-        for kind in ("missing folder", "results folder that is not there", "file that is not there")
-        for words in MISTAKES[kind][1]
-        if "nowhere" in words
-    ],
-)
+KINDS = ("missing folder", "results folder that is not there", "file that is not there")
+PATHS = [words for kind in KINDS for words in MISTAKES[kind][1] if "nowhere" in words]
+MISTAKES["name that is too long"] = LONG, [words.replace("nowhere", LONG) for words in PATHS]
 
 
 @pytest.fixture(scope="module")

@@ -24,41 +24,32 @@ RESULTS = bundled_results()
 KODAK, SAMPLE = RESULTS / "kodak", RESULTS / "sample"
 HERE = f"--results {RESULTS}"
 QUESTIONS = {  # about rows: functions of `benchmark` that return data frames
-    "rank --at bpp=.3 --at psnr=32 --codecs ours,vtm,jpegli": lambda: benchmark.rank(
-        KODAK, ["bpp=.3", "psnr=32"], codecs=["ours", "vtm", "jpegli"]
-    ),
-    "match vtm avif --metric ms_ssim --tolerance 1%": lambda: benchmark.match(
-        KODAK, "vtm", "avif", "ms_ssim", tolerance="1%"
-    ),
+    "rank --at bpp=.3 --at psnr=32 --codecs ours,vtm,jpegli":
+        lambda: benchmark.rank(KODAK, ["bpp=.3", "psnr=32"], codecs=["ours", "vtm", "jpegli"]),
+    "match vtm avif --metric ms_ssim --tolerance 1%":
+        lambda: benchmark.match(KODAK, "vtm", "avif", "ms_ssim", tolerance="1%"),
     "match vtm avif --each-pair": lambda: benchmark.match(KODAK, "vtm", "avif", each_pair=True),
-    "tradeoff ours vtm --realism lpips_squeeze": lambda: benchmark.tradeoff(
-        KODAK, "ours", "vtm", realism="lpips_squeeze"
-    ),
-}
+    "tradeoff ours vtm --realism lpips_squeeze":
+        lambda: benchmark.tradeoff(KODAK, "ours", "vtm", realism="lpips_squeeze"),
+}  # fmt: skip
 OTHER_QUESTIONS = {  # the functions themselves
-    f"published list --dataset kodak {HERE}": lambda: flatten(curves.list_all)(
-        dataset="kodak", results=RESULTS
-    ),
+    f"published list --dataset kodak {HERE}":
+        lambda: flatten(curves.list_all)(dataset="kodak", results=RESULTS),
     f"published show tcm {HERE}": lambda: flatten(curves.show)(["tcm"], results=RESULTS),
-    f"published compare doubtful:vtm tcm {HERE}": lambda: flatten(curves.compare)(
-        ["doubtful:vtm", "tcm"], results=RESULTS
-    ),
-    f"bd VTM:CompressAI tcm --metrics psnr {HERE}": lambda: flatten(curves.bd)(
-        "VTM:CompressAI", "tcm", ["psnr"], results=RESULTS
-    ),
-    f"explain tcm --against VTM:CompressAI {HERE}": lambda: flatten(explain)(
-        "tcm", against="VTM:CompressAI", results=RESULTS
-    ),
-    f"check {SAMPLE} {SAMPLE} --codec jpeg --metrics psnr --common": lambda: flatten(checks.check)(
-        rows=[str(SAMPLE), str(SAMPLE)], codec="jpeg", metrics="psnr", common=True
-    ),
+    f"published compare doubtful:vtm tcm {HERE}":
+        lambda: flatten(curves.compare)(["doubtful:vtm", "tcm"], results=RESULTS),
+    f"bd VTM:CompressAI tcm --metrics psnr {HERE}":
+        lambda: flatten(curves.bd)("VTM:CompressAI", "tcm", ["psnr"], results=RESULTS),
+    f"explain tcm --against VTM:CompressAI {HERE}":
+        lambda: flatten(explain)("tcm", against="VTM:CompressAI", results=RESULTS),
+    f"check {SAMPLE} {SAMPLE} --codec jpeg --metrics psnr --common":
+        lambda: flatten(checks.check)([str(SAMPLE)] * 2, codec="jpeg", metrics="psnr", common=True),
     f"baseline list {HERE}": lambda: flatten(checks.list_all)(RESULTS),
     "list avif vtm": lambda: flatten(inventory.list_)(["avif", "vtm"]),
     f"doctor {RESULTS}": lambda: flatten(inventory.doctor)(results=RESULTS),
-    "plan --codecs jpeg --dataset sample --limit 1": lambda: flatten(plan)(
-        codecs=["jpeg"], dataset="sample", limit=1
-    ),
-}
+    "plan --codecs jpeg --dataset sample --limit 1":
+        lambda: flatten(plan)(codecs=["jpeg"], dataset="sample", limit=1),
+}  # fmt: skip
 MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60 --results measured"
 ELIC = ROOT / "baselines" / "checkpoints" / "elic-3.safetensors.xz"
 # Commands that measure, decode or write, and keys that their JSON must have.

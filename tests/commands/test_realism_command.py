@@ -127,14 +127,12 @@ def test_with_a_small_image_both_metrics_cover_the_others(finished_results, phot
     rates = rates_of(finished_results, "webp")
     metrics, rate = ("--metrics", "fd_squeeze,psnr"), f"{np.mean(rates[:2]):.3g}"
     words = ("rank", *metrics, "--budget", "set", "--at", f"bpp={rate}", "--at", "fd_squeeze=300")
-    rankings = (
-        json.loads(bench(*words, "--json", "--results", folder).stdout)["records"]
-        for folder in (finished_results, results)
-    )
-    ranks_before, ranks_after = (
-        [{name: record[name] for name in record if "seconds" not in name} for record in ranks]
-        for ranks in rankings
-    )
+
+    def ranks(folder):
+        records = json.loads(bench(*words, "--json", "--results", folder).stdout)["records"]
+        return [{k: record[k] for k in record if "seconds" not in k} for record in records]
+
+    ranks_before, ranks_after = map(ranks, (finished_results, results))
     assert [record["rank"] for record in ranks_before] != [None] * 4
     assert ranks_after == ranks_before
     output = bench("rank", "--metrics", "psnr,fd_squeeze", *words[3:7], "--results", results).stdout

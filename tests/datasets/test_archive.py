@@ -101,12 +101,10 @@ def halves(tmp_path, monkeypatch):
         archive: Archive = ARCHIVES[name]
         folder = archive.image_folder
         zip_path = zip_of(tmp_path / f"{folder}.zip", {f"{folder}/{c}.png": data for c in "ab"})
-        result[folder] = archive._replace(
-            url=f"http://127.0.0.1:9/{archive.file_name}",
-            num_images=2,
-            size_bytes=None,
-            digest=hashlib.sha256(zip_path.read_bytes()).hexdigest(),
-        )
+        digest = hashlib.sha256(zip_path.read_bytes()).hexdigest()
+        facts = {"num_images": 2, "size_bytes": None, "digest": digest}
+        url = f"http://127.0.0.1:9/{archive.file_name}"
+        result[folder] = archive._replace(url=url, **facts)
         monkeypatch.setitem(ARCHIVES, name, result[folder])
     monkeypatch.setattr(published, "CLIC2020_PIXELS", 2 * 80 * 70 + 2 * 81 * 70)
     return result

@@ -136,12 +136,8 @@ def small_clic(server, tmp_path, monkeypatch):
     body = archive.read_bytes()
     server.files["/CLIC2020Mobile_test.zip"] = body
     mobile = ARCHIVES["clic2020:mobile"]
-    small = mobile._replace(
-        url=f"{server.url}/{mobile.file_name}",
-        num_images=3,
-        size_bytes=len(body),
-        digest=hashlib.sha256(body).hexdigest(),
-    )
+    facts = {"num_images": 3, "size_bytes": len(body), "digest": hashlib.sha256(body).hexdigest()}
+    small = mobile._replace(url=f"{server.url}/{mobile.file_name}", **facts)
     monkeypatch.setitem(ARCHIVES, "clic2020:mobile", small)
     return small
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from support.bench.command import bench
+from support.quick import quick
 
 SETS = """
 from pathlib import Path
@@ -68,12 +69,7 @@ def measured(tmp_path_factory, coffee):
     return folder
 
 
-CHEAP = ("report", "rank", "plan", "run")
-
-
-@pytest.mark.parametrize(
-    "verb", [pytest.param(verb, marks=() if verb in CHEAP else pytest.mark.slow) for verb in VERBS]
-)
+@pytest.mark.parametrize("verb", quick(VERBS, "report", "rank", "plan", "run"))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_dataset_means_the_same_to_every_verb(kind, verb, measured, tmp_path, monkeypatch):
     monkeypatch.chdir(measured)

@@ -112,10 +112,9 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize(
-    ("form", "flatten"),
-    [*((form, False) for form in DEEP), *((form, True) for form in DEEP if "PNG" not in form)],
-)
+@pytest.mark.parametrize(("form", "flatten"), [
+    *((form, False) for form in DEEP), *((form, True) for form in DEEP if "PNG" not in form),
+])  # fmt: skip
 def test_more_than_8_bits_are_refused_and_never_cut(form, flatten, write):
     option = ".*--flatten" if form.endswith("PNG") else ""
     with pytest.raises(ImageRefused, match=rf"^deep\.bin .* bits{option}"):
@@ -143,11 +142,12 @@ def animation(photo: Pixels, form: str) -> bytes:
     return pillow(frames[0], form, save_all=True, append_images=frames[1:])
 
 
-@pytest.mark.parametrize(
-    ("form", "reason"), [("PNG", "animation"), ("WEBP", "animation"), ("TIFF", "2 pages")]
-)
-def test_several_frames_or_pages_are_refused(form, reason, photo, write):
-    with pytest.raises(ImageRefused, match=rf"^many\.bin .*{reason}"):
+FRAMES = {"PNG": "animation", "WEBP": "animation", "TIFF": "2 pages"}
+
+
+@pytest.mark.parametrize("form", FRAMES)
+def test_several_frames_or_pages_are_refused(form, photo, write):
+    with pytest.raises(ImageRefused, match=rf"^many\.bin .*{FRAMES[form]}"):
         read_image(write("many.bin", animation(photo, form)))
 
 
@@ -189,9 +189,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(form, write):
         read_image(write("bomb.bin", data))
 
 
-@pytest.mark.parametrize(
-    ("side", "message"), [(16384, "has 16384 x 1 pixels, but"), (16383, "decod")]
-)
+@pytest.mark.parametrize(("side", "message"), [(16384, "has 16384 x 1 "), (16383, "decod")])
 def test_a_webp_has_sides_of_at_most_16383_pixels(side, message, write):
     for across, down in ((side, 1), (1, side)):
         data = webp_head(b"VP8X", extended_head(across, down))

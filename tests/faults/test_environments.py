@@ -84,7 +84,6 @@ def prepare(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def run_well(words: Sequence[object], **options: Any) -> None:
-    """Run a command, which has to end well."""
     result = subprocess.run(words, check=False, capture_output=True, timeout=300, **options)
     assert result.returncode == 0, result
     assert b"Traceback" not in result.stdout + result.stderr

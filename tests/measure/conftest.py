@@ -16,7 +16,6 @@ def photos(tmp_path, monkeypatch):
 
 @pytest.fixture
 def images(tmp_path):
-    """Folder with two images."""
     return noise_images(tmp_path / "my photos", [(40, 30), (41, 30)])
 
 

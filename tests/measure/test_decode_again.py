@@ -29,11 +29,7 @@ def record_of(folder):
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize(
-    ("kind", "samples"),
-    [("DiffersByCall", 1), ("DiffersByInstance", 3)],
-    ids=["calls", "instances"],
-)
+@pytest.mark.parametrize(("kind", "samples"), [("DiffersByCall", 1), ("DiffersByInstance", 3)])
 def test_a_decoder_that_is_not_deterministic_fails_its_cells(kind, samples, photos):
     code, reported = run(kind)
     failed = {failure["cell"]: failure for failure in reported["failed"]}

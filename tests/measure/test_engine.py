@@ -97,10 +97,9 @@ def test_the_workers_of_a_gpu_follow_its_memory():
     assert (gpu_lanes(eight, True), gpu_lanes(eight[:2], False)) == (["a"], [*"ab"] * 4)
 
 
-@pytest.mark.parametrize(
-    ("metrics", "cores", "workers"),
-    [(("psnr",), 12, 4), (("psnr", "ssimulacra2"), 12, 6), (("psnr", "ssimulacra2"), 3, 2)],
-)
+@pytest.mark.parametrize(("metrics", "cores", "workers"), [
+    (("psnr",), 12, 4), (("psnr", "ssimulacra2"), 12, 6), (("psnr", "ssimulacra2"), 3, 2),
+])  # fmt: skip
 def test_metrics_of_the_cpu_bring_a_gpu_workers_by_cores_and_the_same_rows(
     metrics, cores, workers, sources, tmp_path, monkeypatch
 ):

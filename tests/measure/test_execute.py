@@ -67,10 +67,9 @@ class UnspeakableError(Exception):
         raise self
 
 
-@pytest.mark.parametrize(
-    "error",
-    [GeneratorExit, RecursionError, StopIteration, UnspeakableError, SystemExit, CancelledError],
-)
+@pytest.mark.parametrize("error", [
+    GeneratorExit, RecursionError, StopIteration, UnspeakableError, SystemExit, CancelledError,
+])  # fmt: skip
 def test_whatever_an_author_s_code_raises_is_its_result(error):
     class Raises(fakes.Honest):
         def encode(self, pixels, setting):

@@ -29,7 +29,6 @@ def results(tmp_path):
 
 @pytest.fixture
 def run(images, results):
-    """Function that runs `bench run` in this process with a codec and further words."""
     return lambda *options: bench(*run_words(images, results, *options))
 
 
@@ -169,7 +168,6 @@ def test_a_folder_without_a_readable_picture_is_a_failure(images, run):
 
 @pytest.fixture
 def rescore(images, results):
-    """Function that scores stored rows with metrics."""
     selection = ("--codecs", f"{FAKES}:Honest", "--dataset", images, "--results", results)
     return lambda metrics, *options: bench("rescore", *selection, "--metrics", metrics, *options)
 

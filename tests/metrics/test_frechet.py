@@ -123,7 +123,6 @@ def sums_of(mean, covariance):
 
 
 def distance(first, second):
-    """Frechet distance of two GaussianSums."""
     factors = factor(first.covariance()), factor(second.covariance())
     norm = module.singular_values(factors[0] @ factors[1].T).norm
     return module.distance_from_factors(first.mean - second.mean, *factors, norm=norm)

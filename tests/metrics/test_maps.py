@@ -70,10 +70,7 @@ def test_a_map_of_lpips_is_that_of_the_package_and_its_mean_the_metric(pair, wei
     tensors = torch.load(WEIGHTS / f"{file}_features.pth", weights_only=True)
     for key, parameter in peer.net.named_parameters():
         parameter.data.copy_(tensors[f"features.{key.partition('.')[2]}"])
-    scaled = (
-        torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32)) / 127.5 - 1
-        for image in pair
-    )
+    scaled = (torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 127.5 - 1 for image in pair)
     with torch.inference_mode():
         expected = peer(*scaled)[0, 0].numpy()
     errors = benchmark.error_map(*pair, metric=name)

@@ -26,7 +26,6 @@ EVERY = (*METRICS, *DISTRIBUTION_METRICS)
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    """No weight files on this machine."""
     monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     return tmp_path

@@ -50,7 +50,6 @@ def work_folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Results of that folder."""
     with pytest.MonkeyPatch.context() as patch:
         prepare(tmp_path_factory.mktemp("measured"), patch)
         run(code=0)
@@ -59,7 +58,6 @@ def results(tmp_path_factory):
 
 @pytest.fixture
 def measured(work_folder, results):
-    """Work folder with these results."""
     shutil.copytree(results, work_folder / "r")
     return work_folder
 

@@ -42,7 +42,6 @@ def affected(folder, *words):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """A small project whose map was recorded."""
     folder = tmp_path_factory.mktemp("project")
     for name, text in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)

@@ -46,7 +46,6 @@ def contents(pattern: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the installed packages."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     subprocess.run(["git", "clone", "--quiet", ROOT, source], check=True)
@@ -62,7 +61,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(site, folder, *arguments, extra_path=""):
-    """Run `bench` of the wheel."""
     code = f"import benchmark.__main__ as m; assert m.__file__.startswith({str(site)!r}); m.main()"
     command = (sys.executable, "-P", "-c", code, *arguments)
     return ran(*command, folder=folder, PYTHONPATH=f"{site}{extra_path}", HOME=folder)

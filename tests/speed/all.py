@@ -28,9 +28,8 @@ def main() -> int:
         print(f"{name} ...", file=sys.stderr, flush=True)
         script = Path(__file__).with_name(f"{name}.py")
         words = ["--kodak", arguments.kodak] if name == "kodak" else []
-        result = subprocess.run(
-            [sys.executable, script, *words], cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, script, *words]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         verdicts = VERDICT.findall(result.stdout)
         rows += [f"| {target} | {value} | {bar} | {met.strip()} |"
                  for met, target, value, bar in verdicts]  # fmt: skip

@@ -53,13 +53,13 @@ def main() -> None:
         results = Path(folder, "results")
         command = [sys.executable, __file__, "--make", str(results), *sys.argv[1:]]
         subprocess.run(command, check=True)
-        programs = (
-            {"before": str(Path(arguments.before) / ".venv/bin/bench")} if arguments.before else {}
-        )
+        programs = {"now": BENCH}
+        if arguments.before:
+            programs = {"before": f"{arguments.before}/.venv/bin/bench"} | programs
         for verb in VERBS:
             words = [*verb.split(), "--dataset", "clic2020", "--results", str(results)]
             words += [] if verb == "rank" else ["--out", f"{folder}/out"]
-            for name, program in {**programs, "now": BENCH}.items():
+            for name, program in programs.items():
                 usage = _run([program, *words])
                 print(f"{verb:10} {name:6} {usage.seconds:6.1f} s, {usage.gib:.2f} GiB", flush=True)
                 if (verb, name) == ("report", "now"):
@@ -74,10 +74,8 @@ def _rows(images: int, codecs: int, settings: int) -> Iterator[pl.DataFrame]:
     order = counts.sort("setting_value", *VARIANT, descending=[True, False, False])
     variants = order.head(codecs).select(VARIANT)
     measured = kodak.join(variants, on=VARIANT).with_columns(
-        pl.coalesce(metric_class(name).column, STAND_INS[metric_class(name).better]).alias(
-            metric_class(name).column
-        )
-        for name in METRICS
+        pl.coalesce(metric.column, STAND_INS[metric.better]).alias(metric.column)
+        for metric in map(metric_class, METRICS)
     )
     curves = [
         _resampled(curve, settings)
@@ -95,12 +93,10 @@ def _resampled(curve: pl.DataFrame, settings: int) -> pl.DataFrame:
     rates = np.log(curve["bpp"].to_numpy())
     log_rates = np.linspace(rates[0], rates[-1], settings)
     columns = {"bpp": np.exp(log_rates), "setting_value": np.arange(1.0, settings + 1)}
-    for name in METRICS:
-        column = metric_class(name).column
+    for column in (metric_class(name).column for name in METRICS):
         columns[column] = np.interp(log_rates, rates, curve[column].to_numpy())
-    return curve[[0] * settings].with_columns(
-        **{k: pl.Series(values) for k, values in columns.items()}
-    )
+    series = {name: pl.Series(values) for name, values in columns.items()}
+    return curve[[0] * settings].with_columns(**series)
 
 
 def _copied(rows: pl.DataFrame, number: int, factor: float) -> pl.DataFrame:

@@ -13,7 +13,7 @@ Exit code 1 where a metric takes more than 1.5 times as long for each pixel, or 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,21 +90,17 @@ def _measure(subject: str, large: Pixels) -> None:
         print(part, *timings, growth, peak_mb() / 1024)
 
 
-def _repeated(
-    parts: dict[str, Callable[[Any], Any]], pixels: Pixels, subject: str, rounds: int
-) -> list[float]:
+def _repeated(parts: dict[str, Any], pixels: Pixels, subject: str, rounds: int) -> list[float]:
     """Return the minimum seconds of both parts: other work on the machine only adds to them."""
     first, second = parts.values()
     seconds, first_timing, second_input = [], None, None
     for _ in range(rounds):
         del first_timing, second_input  # as a worker forgets what is prepared before the next image
         first_timing = timed(lambda: first(pixels))
-        second_input = (
-            first_timing.result if subject in CODECS else (first_timing.result, _decoded(pixels))
-        )
-        seconds.append(
-            (first_timing.cpu, timed(lambda second_input=second_input: second(second_input)).cpu)
-        )
+        second_input = first_timing.result
+        if subject not in CODECS:
+            second_input = second_input, _decoded(pixels)
+        seconds.append((first_timing.cpu, timed(partial(second, second_input)).cpu))
     return [min(times) for times in zip(*seconds, strict=True)]
 
 

@@ -91,9 +91,8 @@ def race(metric: Any, peer: Metric, reference: Pixels, decoded: Pixels, rounds: 
         peer_times.append(1e3 * timed(lambda: peer(reference, decoded)).cpu)
     times = (f"{median(sample):8.2f}" for sample in (prepare_times, compare_times, peer_times))
     print(f"{metric.column:13}", *times, f"{ours:.9f} {theirs:.9f}", sep=" | ")
-    verdict(
-        f"ours / peer, {metric.column}, each", median(compare_times) / median(peer_times), 1 / 4
-    )
+    ratio = median(compare_times) / median(peer_times)
+    verdict(f"ours / peer, {metric.column}, each", ratio, 1 / 4)
 
 
 def race_inception(max_patches: int, rounds: int) -> None:
@@ -134,18 +133,15 @@ def race_frechet(rounds: int) -> None:
     # Above 0 with standard deviations from 1 to .001, as after a ReLU, and features near them.
     spread = np.geomspace(1, 1e-3, DIMENSIONS, dtype=np.float32)
     samples = [np.abs(random.standard_normal((SAMPLES, DIMENSIONS))) * spread for _ in range(2)]
-    first, second = (
-        features.astype(np.float32)
-        for features in (samples[0], 0.95 * samples[0] + 0.1 * samples[1])
-    )
+    features = samples[0], 0.95 * samples[0] + 0.1 * samples[1]
+    first, second = (array.astype(np.float32) for array in features)
 
     def by_root() -> float:
         sums = [GaussianSums.summarise(features) for features in (first, second)]
         root = sqrtm(sums[0].covariance() @ sums[1].covariance())
         step = sums[0].mean - sums[1].mean
-        return float(
-            step @ step + np.trace(sum(gaussian.covariance() for gaussian in sums) - 2 * root).real
-        )
+        covariances = sum(gaussian.covariance() for gaussian in sums)
+        return float(step @ step + np.trace(covariances - 2 * root).real)
 
     few = first[:KODAK_PATCHES], second[:KODAK_PATCHES]
     images = [np.array_split(features, KODAK_IMAGES) for features in few]

@@ -34,9 +34,8 @@ STEPS = ("table", "summarise")
 
 def main() -> None:
     """Make the store, then time each step."""
-    arguments = options(
-        __doc__, rows=1_000_000, repeated=10_000, shard_rows=100, folder="", step=""
-    )
+    counts = {"rows": 1_000_000, "repeated": 10_000, "shard_rows": 100}
+    arguments = options(__doc__, **counts, folder="", step="")
     if arguments.step:
         _time(arguments.step, Path(arguments.folder))
         return

@@ -37,9 +37,8 @@ def main() -> None:
             ratios = []
             for _ in range(arguments.rounds):
                 words = command.replace("OUT", f"{folder}/out").split()
-                old_seconds, new_seconds = (
-                    clock([program, *words]).cpu_seconds for program in (old_bench, BENCH)
-                )
+                old_seconds = clock([old_bench, *words]).cpu_seconds
+                new_seconds = clock([BENCH, *words]).cpu_seconds
                 ratios.append(new_seconds / old_seconds)
                 print(f"{name}: {old_seconds:.2f} s before, {new_seconds:.2f} s now", flush=True)
             verdict(f"{name}, now / before, processor time", median(ratios), limit)

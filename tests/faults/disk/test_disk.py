@@ -10,6 +10,7 @@ from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import effect_noise, noise_images
 from support.processes import ran
+from support.quick import quick
 from support.rows.stable_rows import losses_of, only_store, stable
 
 HONEST = f"{FAKES}:Honest"
@@ -35,7 +36,6 @@ def run_words(images, results, codec=HONEST, *options):
 
 @pytest.fixture(scope="module")
 def expected(images, tmp_path_factory):
-    """Return the table of an undisturbed run."""
     results = tmp_path_factory.mktemp("whole")
     assert bench(*run_words(images, results)).returncode == 0
     return stable(only_store(results))
@@ -123,9 +123,7 @@ def noise(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "verb", ["encode", "decode", pytest.param("train", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("verb", quick(["encode", "decode", "train"], "encode", "decode"))
 def test_a_file_that_does_not_fit_leaves_no_draft(verb, noise, tmp_path, monkeypatch):
     calls = {
         "encode": ("encode", noise / "in.png", "out.jpg", "--point", "quality=95"),

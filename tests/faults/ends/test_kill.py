@@ -49,7 +49,6 @@ def runs_still(group):
 
 
 def wait_until_gone(process):
-    """Wait for the driver and its workers."""
     process.wait(timeout=900)
     gone = until(lambda: not runs_still(process.pid), 30)
     if not gone:
@@ -58,9 +57,7 @@ def wait_until_gone(process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kills", [3, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
-)
+@pytest.mark.parametrize("kills", [3, 100])
 def test_a_run_killed_at_random_moments_ends_with_the_whole_table(images, kills, tmp_path):
     started = time.monotonic()
     reference = ran(*command(images, tmp_path / "whole"))

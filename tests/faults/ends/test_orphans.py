@@ -93,7 +93,6 @@ ENDS = {
 
 
 def nothing_runs(processes, mark):
-    """Return whether neither programs nor any process of the run is left."""
     return not running(mark) and not any(is_running(process_id) for process_id, _ in processes)
 
 

@@ -22,8 +22,6 @@ MAX_PICTURE_BYTES = 2048
 
 
 def tar(folder: Path) -> Target:
-    """The places of the files in a tar."""
-
     def parse(data: bytes) -> int:
         with io.BufferedReader(io.BytesIO(data)) as file:
             for member in files_of_tar(file, lambda *reasons: None):
@@ -47,7 +45,6 @@ def _correct_checksums(data: bytes) -> bytes:
 
 
 def pack(folder: Path) -> Target:
-    """The rows of a pack."""
     place = folder / "pack"
     place.mkdir(exist_ok=True)
 
@@ -76,7 +73,6 @@ def sizes(folder: Path) -> Target:
 
 
 def card(folder: Path) -> Target:
-    """The card of a checkpoint, of either format."""
     place = folder / "network.safetensors"
 
     def parse(data: bytes) -> int:

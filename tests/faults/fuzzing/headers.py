@@ -28,7 +28,6 @@ FREQUENCIES = np.array([[1, 2, (1 << 24) - 3], [1 << 23, 1 << 22, 1 << 22]])
 
 
 def sign(data: bytes) -> bytes:
-    """Correct the container's checksum."""
     return data[:-2] + container.checksum(data[:-2])
 
 
@@ -100,7 +99,6 @@ def zoo_header(folder: Path) -> Target:
 
 
 def raw(folder: Path) -> Target:
-    """The streams of `raw`."""
     codec = Raw()
 
     def parse(data: bytes) -> int:
@@ -116,7 +114,6 @@ def _set_raw_size(data: bytes) -> bytes:
 
 
 def avif_boxes(folder: Path) -> Target:
-    """The boxes of an AVIF file."""
     return Target(without_pixels(coded_picture))
 
 
@@ -126,8 +123,6 @@ def bpg_header(folder: Path) -> Target:
 
 
 def y4m(folder: Path) -> Target:
-    """A picture of YUV4MPEG2, as programs write it."""
-
     def parse(data: bytes) -> int:
         picture = read_y4m(data)
         return picture.planes.luma.shape[0] * picture.planes.luma.shape[1]

@@ -74,8 +74,6 @@ def stored_inputs(name: str) -> list[bytes]:
 
 
 class Verdict(NamedTuple):
-    """Outcome of one input."""
-
     refused: bool
     finding: str = ""  # what does not hold; empty where everything does
 
@@ -132,7 +130,6 @@ def mutate(data: bytes, chance: random.Random, head: int = 40) -> bytes:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -2,8 +2,6 @@
 
 import io
 import itertools
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +11,8 @@ from baselines.formats.external import read_png
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_sample
 from benchmark.errors import ImageRefused
+from faults.fuzzing.files import png_summed
+from support.files import image_files
 from support.files.hostile_files import png
 from support.networks.tiny_checkpoint import noise
 
@@ -91,14 +91,9 @@ def test_a_black_interlaced_picture_is_read_where_all_of_it_is_there(tmp_path, s
         bytes_there += sum(1 + in_row for in_row in rows if in_row)
 
     def interlaced(length):
-        file_bytes = png(0, height=size[1], width=size[0], mode="L")
-        header = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 1)
-        data = zlib.compress(bytes(length))
-        chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
-        return file_bytes[:8] + b"".join(
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-            for kind, body in chunks
-        )
+        file_bytes = bytearray(image_files.png(*size, 8, 0, bytes(length)))
+        file_bytes[28] = 1  # the header says that it is interlaced
+        return png_summed(bytes(file_bytes))
 
     path = tmp_path / "a.png"
     path.write_bytes(interlaced(bytes_there))

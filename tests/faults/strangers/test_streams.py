@@ -43,11 +43,9 @@ def operations(codec, stream):
     return counter.get_total_flops(), False
 
 
-@pytest.mark.parametrize(
-    ("make", "max_pixels", "margin"),
-    [(ours, crdr_container.max_pixels, 2), (write_hyperprior, compressai_container.max_pixels, 1)],
-    ids=["ours", "compressai"],
-)
+@pytest.mark.parametrize(("make", "max_pixels", "margin"), [
+    (ours, crdr_container.max_pixels, 2), (write_hyperprior, compressai_container.max_pixels, 1),
+])  # fmt: skip
 def test_the_work_of_a_stream_is_bounded_by_its_length(make, max_pixels, margin, tmp_path):
     codec = load_codec(make(tmp_path))
     side = 256

@@ -29,7 +29,6 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def drawn_network(written, monkeypatch):
-    """Weights that `DISTS` finds and accepts."""
     network = module.NETWORK._replace(sha256=file_sha256(written.folder / NETWORK_FILE))
     monkeypatch.setattr(module, "NETWORK", network)
     monkeypatch.setattr(module, "SHA256", file_sha256(written.folder / IMPORTANCES_FILE))

@@ -115,11 +115,8 @@ def test_fsim_is_that_of_another_implementation(coffee):
     import torch
     from pyiqa import create_metric
 
-    tensors = [
-        torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        for image in pair(coffee.copy())
-    ]
-    expected = create_metric("fsim", device="cpu")(*reversed(tensors))
+    tensors = (torch.from_numpy(i).permute(2, 0, 1)[None] / 255 for i in pair(coffee.copy())[::-1])
+    expected = create_metric("fsim", device="cpu")(*tensors)
     assert value(FSIM, coffee) == pytest.approx(float(expected), rel=1e-4)
 
 

@@ -101,10 +101,7 @@ def peer(case, loaded):
 
 
 def forward(network: Any, *images: Pixels) -> float:
-    scaled = (
-        torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32)) / 127.5 - 1
-        for image in images
-    )
+    scaled = (torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 127.5 - 1 for image in images)
     with torch.inference_mode():
         return float(network(*scaled))
 

@@ -8,12 +8,9 @@ from PIL import Image
 
 
 def effect_noise(size: tuple[int, int], deviation: float) -> Image.Image:
-    """Return a greyscale image of Gaussian noise around 128, which follows from its arguments.
+    """Return a grey image of `size` (width, height; px) of Gaussian noise around 128.
 
-    `PIL.Image.effect_noise` draws from the generator of the C library, whose state depends on what
-    the process has drawn before.
-
-    size: width and height in pixels.
+    Unlike `PIL.Image.effect_noise`, it does not depend on what the process has drawn before.
     """
     random = np.random.default_rng((*size, round(deviation)))
     noise = random.normal(128, deviation, size[::-1])
