@@ -127,10 +127,6 @@ def test_an_absent_dataset_is_reported_before_the_first_is_measured(work_folder)
     assert not (work_folder / "results").exists()
 
 
-def test_a_codec_in_place_of_a_file_is_reported(work_folder):
-    assert "use --codecs jpeg" in bench("run", "jpeg").stderr
-
-
 def test_figures_of_a_run_have_the_metrics_that_it_names(work_folder):
     words = ("--dataset", "first", "--codecs", "jpeg,webp", "--metrics", "psnr")
     bench("run", *words, "--figures", "bd", code=0)

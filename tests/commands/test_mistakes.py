@@ -54,12 +54,6 @@ def test_a_group_without_a_verb_shows_its_help():
         assert "Usage: bench" in result.stdout
 
 
-def test_a_list_given_twice_is_refused():
-    result = bench("figures", "rd", "--published", "hific", "--published", "mine.csv")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "--published is given twice: separate the names with commas" in result.stderr
-
-
 def test_what_is_mistyped_is_answered_with_what_is_near():
     assert "Did you mean 'run'" in bench("rn").stderr
     assert "Did you mean 'export'?" in bench("pack", "exprt").stderr

@@ -19,13 +19,10 @@ from support.rows.bundled_results import copy_bundled_results
 from support.rows.measured import sweep
 
 
-def test_images_refused_for_one_reason_share_a_line():
+def test_absences_of_one_reason_share_a_line():
     reasons = {"a.png": "is CMYK", "b.png": "is empty", "c.png": "is CMYK"}
     lines = absent_lines(absences(refused_images=[Absent(*pair) for pair in reasons.items()]))
     assert lines == ["a.png, c.png: refused: is CMYK", "b.png: refused: is empty"]
-
-
-def test_unread_files_are_counted_by_suffix_and_absent_values_by_column():
     (line,) = absent_lines(absences(unread_files=("IMG_1.HEIC", "IMG_2.heic", "notes.txt")))
     assert line.startswith("2 .heic, 1 .txt: ")
     missing_values = [{"column": "vif", "cells": 3, "reason": "not computed (`bench rescore`)"}]

@@ -228,17 +228,14 @@ def test_an_image_of_an_impossible_size_is_named(tmp_path):
         dataset_opener("clic2020:professional")([tmp_path])
 
 
-def test_what_is_missing_of_clic_is_the_set_or_the_half_that_is_not_there(tmp_path):
+def test_what_is_missing_of_clic_is_named_and_a_copy_in_half_size_is_refused(tmp_path):
     with pytest.raises(Unavailable, match=r"428 .*fetch clic2020`"):
         open_clic2020([tmp_path])
     make_clic(tmp_path / "clic2020/professional", 250)
     with pytest.raises(Unavailable, match=r"clic2020/mobile .*178"):
         open_clic2020([tmp_path])
-
-
-def test_a_copy_of_clic_in_half_size_is_refused(tmp_path):
-    make_clic(tmp_path / "clic2020/professional", 250, (1024, 685))
-    make_clic(tmp_path / "clic2020/mobile", 178, (1024, 685))
+    for half, count in (("professional", 250), ("mobile", 178)):
+        make_clic(tmp_path / "small/clic2020" / half, count, (1024, 685))
     assert round(CLIC2020_PIXELS) == 1_202_157_653
     with pytest.raises(Unavailable, match=r"about 1\.202e\+09"):
-        open_clic2020([tmp_path])
+        open_clic2020([tmp_path / "small"])

@@ -125,6 +125,7 @@ def test_kodak_comes_out_of_a_zip_that_one_has(small_kodak, tmp_path):
     pictures["k/kodim01.png"] = pictures["k/kodim02.png"]
     with pytest.raises(Unavailable, match=r"kodim01\.png is not the"):
         command.fetch("kodak", tmp_path / "other", [str(zip_of(tmp_path / "o.zip", pictures))])
+    assert not (tmp_path / "other" / "kodak").exists()
 
 
 @pytest.fixture

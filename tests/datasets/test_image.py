@@ -114,7 +114,7 @@ def test_a_png_is_turned_upright_by_xmp_and_by_raw_profiles(texts, photo, write)
     assert np.array_equal(read_image(path).pixels, photo)
 
 
-def test_jpeg_webp_and_tiff_are_turned_upright_by_xmp_unless_exif_says_otherwise(photo, write):
+def test_jpeg_webp_and_tiff_are_turned_upright_by_exif_or_xmp(photo, write):
     exif = Image.Exif()
     exif[0x0112] = 3
     image = Image.fromarray(photo)
@@ -122,17 +122,13 @@ def test_jpeg_webp_and_tiff_are_turned_upright_by_xmp_unless_exif_says_otherwise
         options = {"quality": 100, "subsampling": 0, "xmp": XMP.encode(), **turned}
         path = write("a.jpg", pillow(image, "JPEG", **options))
         assert np.abs(read_image(path).pixels.astype(int) - np.rot90(photo, turns)).mean() < 3
-    path = write("a.webp", webp(photo, True, b"XMP " + XMP.encode(), flags=4))
-    assert np.array_equal(read_image(path).pixels, np.rot90(photo, -1))
+    turns_of_webp = (b"XMP " + XMP.encode(), 4), (b"EXIF" + TURN, 8), (b"EXIFExif\0\0" + TURN, 8)
+    for chunk, flags in turns_of_webp:
+        path = write("a.webp", webp(photo, True, chunk, flags=flags))
+        assert np.array_equal(read_image(path).pixels, np.rot90(photo, -1))
     for tags, turns in (({}, -1), ({0x0112: 3}, 2)):
         path = write("a.tif", pillow(image, "TIFF", tiffinfo={700: XMP.encode(), **tags}))
         assert np.array_equal(read_image(path).pixels, np.rot90(photo, turns))
-
-
-@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
-def test_a_turned_webp_is_turned_upright(prefix, photo, write):
-    path = write("turned.webp", webp(photo, True, b"EXIF" + prefix + TURN, flags=8))
-    assert np.array_equal(read_image(path).pixels, np.rot90(photo, -1))
 
 
 def test_neither_a_profile_nor_an_unreadable_exif_block_changes_a_pixel(photo, write):

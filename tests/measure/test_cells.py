@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmark.codec import CodecInfo, Setting
+from benchmark.codec import Setting
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import UsageError
 from benchmark.measure.cells import (
@@ -22,11 +22,10 @@ from benchmark.measure.estimate import CostModel
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.spec import CodecSpec
 from support.bench.command import bench
-from support.codecs.files import FAKES
+from support.codecs.files import FAKES, INFO
 from support.rows.measured import row, table
 from support.rows.stable_rows import only_store, stable
 
-INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
 SOURCES = [Source(ImageFile(n, Path(n)), n * 64, 4, 3, False) for n in ("a", "b")]
 CELL = Cell(CodecSpec("jpeg", ()), INFO, Setting("quality", 10), "kodak", SOURCES[0])
 

@@ -1,23 +1,19 @@
 """Expected seconds of cells."""
 
 import inspect
-from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from baselines.crdr import SEARCH_STEPS
-from benchmark.codec import CodecInfo, Setting
-from benchmark.datasets.dataset import ImageFile, Source
+from benchmark.codec import Setting
 from benchmark.facts import facts_of
-from benchmark.measure.cells import Cell
 from benchmark.measure.estimate import CostModel, estimate, interpolate
 from benchmark.registry import CODECS
 from benchmark.spec import CodecSpec, codec_class, parse_codec
+from support.codecs.files import cell_of
 from support.rows.measured import row, table
 
-INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
 STEP = 0.43  # seconds per megapixel and step of a diffusion decoder
 
 
@@ -29,9 +25,8 @@ def typical(codec, setting, device="cpu"):
 
 
 def cell(codec="vtm", setting=("qp", 32), pixels=1_000_000, device="cpu"):
-    source = Source(ImageFile("a", Path("a")), "a" * 64, pixels, 1, False)
-    info = replace(INFO, device=device)
-    return Cell(parse_codec(codec), info, Setting(*setting), "kodak", source)
+    name, value = setting
+    return cell_of(codec, value, name, pixels, device=device)
 
 
 def timed_row(codec, setting, seconds, megapixels=1.0, **columns):

@@ -1,24 +1,19 @@
 """The record of a run: when rows and streams are written, and what an outcome prints."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmark.answer import Absent
-from benchmark.codec import CodecInfo, Setting
-from benchmark.datasets.dataset import ImageFile, Source
-from benchmark.measure.cells import Cell, Failed, Measured
+from benchmark.measure.cells import Failed, Measured
 from benchmark.measure.local import Finished
 from benchmark.measure.record import Failure, Outcome, RowRecorder, RunNotes
 from benchmark.rows.store import Store
 from benchmark.rows.streams import ImageFeatures
-from benchmark.spec import CodecSpec
+from support.codecs.files import cell_of
 from support.rows.measured import row as measured_row
 from support.rows.measured import table
-
-INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
 
 
 @pytest.fixture
@@ -91,12 +86,7 @@ def test_features_within_a_size_and_tracebacks_are_kept_with_the_rows(store, mon
 
 
 def cells(*codecs, qualities=(10, 20, 30)):
-    source = Source(ImageFile("a.png", Path("a.png")), "a" * 64, 4, 3, False)
-    return [
-        Cell(CodecSpec(codec, ()), INFO, Setting("quality", quality), "photos", source)
-        for codec in codecs
-        for quality in qualities
-    ]
+    return [cell_of(codec, quality) for codec in codecs for quality in qualities]
 
 
 def outcome(tasks, rows, measured=0, failures=(), refused_images=(), title="", skipped=()):

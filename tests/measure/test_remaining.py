@@ -9,31 +9,24 @@ seconds of coding.
 import csv
 from pathlib import Path
 from types import SimpleNamespace
-from uuid import uuid4
 
 import pytest
 
-from benchmark.codec import CodecInfo, Setting
 from benchmark.commands import output
-from benchmark.datasets.dataset import ImageFile, Source
-from benchmark.measure.cells import Cell, Failed, Measured
+from benchmark.measure.cells import Failed, Measured
 from benchmark.measure.local import Finished, Started
 from benchmark.measure.loop import run_tasks
 from benchmark.measure.record import Progress
 from benchmark.measure.remaining import Pace
 from benchmark.rows.store import Store
-from benchmark.spec import CodecSpec
+from support.codecs.files import cell_of
 
 # Seconds until the first informative cell ended; on a busy machine, workers start in ten seconds.
 STARTED = {"first_run": 17, "slow_and_fast_codecs": 52, "slow_user_codec": 10}
 
 
-INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
-
-
-def cell(codec, setting, pixels):
-    source = Source(ImageFile("a.png", Path("a.png")), uuid4().hex, pixels, 1, False)
-    return Cell(CodecSpec(codec, ()), INFO, Setting("quality", setting), "sample", source)
+def cell(codec, quality, pixels):
+    return cell_of(codec, quality, pixels=pixels)
 
 
 def coded(task, seconds):

@@ -1,15 +1,21 @@
 """The files of codecs that tests give to `bench`, and what workers are asked with them."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile, Source, probe
 from benchmark.measure.cells import Cell, RunConditions, plan
 from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from benchmark.rows.streams import FeatureFolder
+from benchmark.spec import CodecSpec
 
 HERE = Path(__file__).parent
 FAKES, MINE, CODECS = HERE / "fakes.py", HERE / "mine.py", HERE / "fake_on_cluster.py"
+INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
 VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc", "machine"}
 
 
@@ -45,6 +51,17 @@ def sources_in(folder: Path) -> list[Source]:
     result = probe(files, False, 1)
     assert all(isinstance(source, Source) for source in result)
     return result
+
+
+def cell_of(
+    codec: str, value: float, name: str = "quality", pixels: int = 12, **changes: Any
+) -> Cell:
+    """Return the cell of a codec's setting and an image that no file has, another in each call."""
+    source = Source(ImageFile("a.png", Path("a.png")), uuid4().hex, pixels, 1, False)
+    info = replace(INFO, **changes)
+    return Cell(
+        CodecSpec.parse(*codec.partition(":")[::2]), info, Setting(name, value), "d", source
+    )
 
 
 def cells(spec: str, sources: list[Source]) -> list[Cell]:
