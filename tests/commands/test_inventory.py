@@ -2,6 +2,7 @@
 
 import json
 from importlib.metadata import PackageNotFoundError
+from unittest.mock import Mock
 
 import PIL
 import pytest
@@ -101,10 +102,6 @@ def test_the_imaging_library_is_named_with_its_jpeg(monkeypatch):
     assert doctor.imaging_library() == "pillow-simd 12.1.1.post0 with libjpeg 9.6"
 
 
-def no_version(package):
-    raise PackageNotFoundError(package)
-
-
 @pytest.mark.parametrize(("build", "gpu", "expected"), [
     ("2.13.0+cpu", False, "2.13.0+cpu; no GPU"), (None, True, "not installed"),
     ("2.13.0+cpu", True, "2.13.0+cpu; this build cannot use the GPU"),
@@ -113,5 +110,5 @@ def no_version(package):
 def test_torch_and_the_gpu_are_described_together(monkeypatch, tmp_path, build, gpu, expected):
     (tmp_path / "gpu").touch()
     monkeypatch.setattr(device, "GPU_MARKS", (str(tmp_path / ("gpu" if gpu else "none")),))
-    monkeypatch.setattr(doctor, "version", {"torch": build}.__getitem__ if build else no_version)
+    monkeypatch.setattr(doctor, "version", Mock(side_effect=[build or PackageNotFoundError]))
     assert dict(doctor.examine_machine())["torch"] == expected

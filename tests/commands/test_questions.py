@@ -43,7 +43,8 @@ OTHER_QUESTIONS = {  # the functions themselves
     f"explain tcm --against VTM:CompressAI {HERE}":
         lambda: flatten(explain)("tcm", against="VTM:CompressAI", results=RESULTS),
     f"check {SAMPLE} {SAMPLE} --codec jpeg --metrics psnr --common":
-        lambda: flatten(checks.check)([str(SAMPLE)] * 2, codec="jpeg", metrics="psnr", common=True),
+        lambda: flatten(checks.check)(
+            rows=[str(SAMPLE)] * 2, codec="jpeg", metrics="psnr", common=True),
     f"baseline list {HERE}": lambda: flatten(checks.list_all)(RESULTS),
     "list avif vtm": lambda: flatten(inventory.list_)(["avif", "vtm"]),
     f"doctor {RESULTS}": lambda: flatten(inventory.doctor)(results=RESULTS),

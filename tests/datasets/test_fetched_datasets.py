@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -157,11 +158,8 @@ def test_clic_is_fetched_unpacked_and_the_archive_goes(small_clic, tmp_path, ser
 
 
 def test_interrupted_unpacking_leaves_nothing_that_counts(small_clic, tmp_path, monkeypatch):
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(download, "write_file", stop)
+        patch.setattr(download, "write_file", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             fetch_archive(small_clic, tmp_path)
     with pytest.raises(Unavailable, match="is not in"):

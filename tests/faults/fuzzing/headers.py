@@ -90,22 +90,12 @@ def symbols(folder: Path) -> Target:
 
 def zoo_header(folder: Path) -> Target:
     """The container of CompressAI's networks, with one string and with two."""
-
-    def parse(data: bytes) -> int:
-        zoo.unpack(data[1:], 1 + data[0] % 2 if data else 1)
-        return 0
-
-    return Target(parse)
+    return Target(without_pixels(lambda data: zoo.unpack(data[1:], 1 + sum(data[:1]) % 2)))
 
 
 def raw(folder: Path) -> Target:
     codec = Raw()
-
-    def parse(data: bytes) -> int:
-        pixels = codec.decode(data)
-        return pixels.shape[0] * pixels.shape[1]
-
-    return Target(parse, _set_raw_size, max_pixels=1 << 10)
+    return Target(lambda data: codec.decode(data)[..., 0].size, _set_raw_size, max_pixels=1 << 10)
 
 
 def _set_raw_size(data: bytes) -> bytes:
@@ -123,11 +113,7 @@ def bpg_header(folder: Path) -> Target:
 
 
 def y4m(folder: Path) -> Target:
-    def parse(data: bytes) -> int:
-        picture = read_y4m(data)
-        return picture.planes.luma.shape[0] * picture.planes.luma.shape[1]
-
-    return Target(parse, max_pixels=1 << 12)
+    return Target(lambda data: read_y4m(data).planes.luma.size, max_pixels=1 << 12)
 
 
 def jpeg_segments(folder: Path) -> Target:

@@ -4,6 +4,7 @@ import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,10 +25,7 @@ def pretend_pyiqa(monkeypatch, version=VERSION):
 
 @ALL
 def test_what_is_absent_or_another_is_unavailable_with_what_helps(metric, monkeypatch, tmp_path):
-    def absent(name):
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("importlib.metadata.version", absent)
+    monkeypatch.setattr("importlib.metadata.version", Mock(side_effect=PackageNotFoundError))
     with pytest.raises(Unavailable, match=rf"{metric.label} .*pyiqa==0\.1\.16"):
         metric()
     pretend_pyiqa(monkeypatch, "0.1.10")
@@ -71,24 +69,16 @@ def test_a_package_that_pyiqa_misses_is_named(monkeypatch, tmp_path):
 def test_pyiqas_network_gets_the_files_weights_and_none_of_timms(metric, monkeypatch, tmp_path):
     import torch
 
-    calls, state = [], {}
-
-    def create_model(*names, **options):
-        calls.append((names, options))
-
+    create_model, state = Mock(), {}
     timm = SimpleNamespace(create_model=create_model)
+    network = Mock(side_effect=torch.mean)
+    network.net.load_state_dict = state.update
 
-    class Network:
-        net = SimpleNamespace(load_state_dict=state.update)
-
-        def __call__(self, unit):
-            return unit.mean()
-
-    def create_metric(name, **options):
+    def create(name, **options):
         timm.create_model("backbone", pretrained=True, depth=4)
-        calls.append((name, options))
-        return Network()
+        return network
 
+    create_metric = Mock(side_effect=create)
     monkeypatch.setattr("importlib.metadata.version", lambda name: VERSION)
     monkeypatch.setitem(sys.modules, "timm", timm)
     monkeypatch.setitem(sys.modules, "pyiqa", SimpleNamespace(create_metric=create_metric))
@@ -99,20 +89,15 @@ def test_pyiqas_network_gets_the_files_weights_and_none_of_timms(metric, monkeyp
     result = metric("cpu")
     pixels = np.full((40, 32, 3), 51, np.uint8)
     assert result.compare(result.prepare(pixels), pixels) == pytest.approx(0.2)
-    backbone, (name, options) = calls
     if metric is CLIPIQA:
-        assert backbone[1]["pretrained"]
-        assert (name, options) == ("clipiqa", {"device": "cpu", "backbone": str(path)})
+        create_model.assert_called_once_with("backbone", pretrained=True, depth=4)
+        create_metric.assert_called_once_with("clipiqa", device="cpu", backbone=str(path))
     else:
-        assert backbone == (("backbone",), {"pretrained": False, "depth": 4})
-        assert (name, options) == (metric.column, {"device": "cpu", "pretrained": False})
+        create_model.assert_called_once_with("backbone", pretrained=False, depth=4)
+        create_metric.assert_called_once_with(metric.column, device="cpu", pretrained=False)
         assert {key: len(tensor) for key, tensor in state.items()} == {"one": 1, "two": 2}
     assert timm.create_model is create_model
-
-    def full(unit):
-        raise torch.OutOfMemoryError("no memory")
-
-    result._network = full
+    result._network = Mock(side_effect=torch.OutOfMemoryError("no memory"))
     with pytest.raises(NotMeasurable, match=f"{metric.label} .*memory"):
         result.compare(pixels.shape, pixels)
 

@@ -3,6 +3,7 @@
 import os
 from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -116,11 +117,7 @@ def test_the_authors_package_is_enough_where_it_is_installed(drawn_network, tmp_
     installed = SimpleNamespace(locate_file=lambda name: tmp_path / name)
     monkeypatch.setattr("importlib.metadata.distribution", {"DISTS_pytorch": installed}.__getitem__)
     DISTS()
-
-    def nothing(name: str) -> None:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("importlib.metadata.distribution", nothing)
+    monkeypatch.setattr("importlib.metadata.distribution", Mock(side_effect=PackageNotFoundError))
     for look in (DISTS, DISTS.require):
         with pytest.raises(Unavailable, match=r"dists_weights\.pt .*`bench f"):
             look()

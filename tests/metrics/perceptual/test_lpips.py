@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -182,16 +183,13 @@ def test_a_file_of_something_else_is_unavailable_and_is_not_run(case, tmp_path, 
 
 
 def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch):
-    def nothing(name: str) -> None:
-        raise PackageNotFoundError(name)
-
     (tmp_path / case.file).write_bytes(b"")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     release = SimpleNamespace(version="0.1.5")
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: release)
     with pytest.raises(Unavailable, match=r"lpips 0\.1\.4, .*0\.1\.5"):
         case.metric()
-    monkeypatch.setattr("importlib.metadata.distribution", nothing)
+    monkeypatch.setattr("importlib.metadata.distribution", Mock(side_effect=PackageNotFoundError))
     with pytest.raises(Unavailable, match="'lpips' is not installed"):
         case.metric()
 
