@@ -9,26 +9,10 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, interp1d
 
+from benchmark.compare import rate_quality as rd
 from benchmark.compare.bd import image_rates
 from benchmark.compare.curve import Curve, CurvePoint
-from benchmark.compare.rate_quality import (
-    Delta,
-    RateQuality,
-    bd_metric,
-    bd_quality,
-    bd_rate,
-    crossing,
-    curve_of,
-    cut,
-    dominance_gaps,
-    image_curves,
-    integral,
-    interpolate,
-    pareto_front,
-    qualities,
-    qualities_at,
-    quality_at,
-)
+from benchmark.compare.rate_quality import RateQuality, bd_metric, bd_quality, bd_rate, cut
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.metric import Metric
 from benchmark.rows.means import summarise
@@ -103,14 +87,15 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
     """log10 FD falls linearly with log10 rate, so the BD-rate is that at the middle of both."""
     rates = np.array([0.1, 0.2, 0.4, 0.8])
     values = [10 ** (2 - 0.8 * np.log10(rates)), 10 ** (2.05 - 0.7 * np.log10(rates))]
-    anchor, test = (curve_of(rates.tolist(), value.tolist(), FD) for value in values)
+    anchor, test = (rd.curve_of(rates.tolist(), value.tolist(), FD) for value in values)
     ends = (min(values[0][0], values[1][0]), max(values[0][-1], values[1][-1]))
     middle = np.mean(np.log10(ends))
     expected = 100 * (10 ** ((2.05 - middle) / 0.7 - (2 - middle) / 0.8) - 1)
     assert bd_rate(anchor, test, USUAL_RULE).value == pytest.approx(expected, abs=1e-9)
-    lower_curve = curve_of(rates.tolist(), (0.9 * values[0]).tolist(), FD)
+    lower_curve = rd.curve_of(rates.tolist(), (0.9 * values[0]).tolist(), FD)
     assert bd_metric(anchor, lower_curve, FD, USUAL_RULE).value == pytest.approx(-10, abs=1e-9)
-    assert len(curve_of([0.1, 0.2], [3.0, -0.1], FD).bpp) == 1  # KID of equal sets may be below 0
+    kid = rd.curve_of([0.1, 0.2], [3.0, -0.1], FD)  # of equal sets, it may be below 0
+    assert len(kid.bpp) == 1
     edition = summarise(table(sweep("jpeg"))).points[0].edition
     pairs = zip(rates, values[0], strict=True)
     points = tuple(CurvePoint(*pair, "", "", 1, "", "", "") for pair in pairs)
@@ -119,12 +104,12 @@ def test_distances_of_distributions_are_compared_by_their_logarithm():
 
 def test_points_of_equal_rate_and_quality_are_one_point_and_none_below_the_front():
     twice = RateQuality(*(np.append(axis, [axis[-1]] * 2) for axis in ANCHOR))
-    assert np.isnan(dominance_gaps(twice)).all()
+    assert np.isnan(rd.dominance_gaps(twice)).all()
     first = RateQuality(np.array([0.1, 0.1, 0.2]), np.array([30.0, 30, 33]))
-    assert np.isnan(dominance_gaps(first)).all()
+    assert np.isnan(rd.dominance_gaps(first)).all()
     assert bd_rate(twice, moved(0, 0.8), USUAL_RULE) == bd_rate(ANCHOR, moved(0, 0.8), USUAL_RULE)
     beaten = RateQuality(np.array([1.0, 1.0, 0.5]), np.array([20.0, 20.0, 20.0]))
-    assert dominance_gaps(beaten)[:2].tolist() == [0, 0]
+    assert rd.dominance_gaps(beaten)[:2].tolist() == [0, 0]
 
 
 def test_curves_cross_where_the_other_one_needs_fewer_bits():
@@ -134,11 +119,11 @@ def test_curves_cross_where_the_other_one_needs_fewer_bits():
     common_qualities = np.linspace(23.2, 39.2, 101)[1:-1]  # the qualities of both
     ahead = (common_qualities - 31.2) / 8 - (common_qualities - 30) / 10
     expected = common_qualities[(common_qualities > 36) & (ahead > math.log10(1.01))][0]
-    assert crossing(anchor, test, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
-    assert crossing(test, anchor, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
-    assert crossing(anchor, RateQuality(0.9 * anchor.bpp, anchor.quality), USUAL_RULE) is None
+    assert rd.crossing(anchor, test, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
+    assert rd.crossing(test, anchor, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
+    assert rd.crossing(anchor, RateQuality(0.9 * anchor.bpp, anchor.quality), USUAL_RULE) is None
     hardly = np.where(anchor.quality > 36, 0.995, 1.001)
-    assert crossing(anchor, RateQuality(hardly * anchor.bpp, anchor.quality), USUAL_RULE) is None
+    assert rd.crossing(anchor, RateQuality(hardly * anchor.bpp, anchor.quality), USUAL_RULE) is None
 
 
 @pytest.mark.parametrize("points", [2, 3, 5, 9])
@@ -153,7 +138,7 @@ def test_curves_together_are_those_of_scipy_also_over_stretches_that_are_straigh
     y = np.cumsum(steps, axis=1)
     positions = x[:, 0] + random.uniform(0, 1, 40) * (x[:, -1] - x[:, 0])
     positions[:4] = x[range(4), [0, points // 2, -1, points // 2]]
-    value, area = interpolate(x, y, positions, form), integral(x, y, x[:, 0], positions, form)
+    value, area = rd.interpolate(x, y, positions, form), rd.integral(x, y, x[:, 0], positions, form)
     for n in range(40):
         theirs = interp1d(x[n], y[n])
         if form == "cubic":
@@ -164,14 +149,14 @@ def test_curves_together_are_those_of_scipy_also_over_stretches_that_are_straigh
         grid = np.linspace(x[n, 0], positions[n], 2001)
         assert area[n] == pytest.approx(trapezoid(theirs(grid), grid), abs=1e-5)
     for beyond in (x[:, 0] - 1e-9, x[:, -1] + 1e-9):
-        assert np.isnan(interpolate(x, y, beyond, form)).all()
-    single = interpolate(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9]), form)
+        assert np.isnan(rd.interpolate(x, y, beyond, form)).all()
+    single = rd.interpolate(x[:2, :1], y[:2, :1], np.array([x[0, 0], 9]), form)
     assert np.array_equal(single, [y[0, 0], np.nan], equal_nan=True)
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(20, 50)), min_size=1, max_size=12))
 def test_the_pareto_front_is_what_nothing_beats(points):
-    front = pareto_front(RateQuality(*map(np.array, zip(*points, strict=True))))
+    front = rd.pareto_front(RateQuality(*map(np.array, zip(*points, strict=True))))
     front_points = set(zip(front.bpp.tolist(), front.quality.tolist(), strict=True))
     for bpp, quality in points:
         beaten = any(b <= bpp and q >= quality and (b, q) != (bpp, quality) for b, q in points)
@@ -193,7 +178,7 @@ def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
 def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():
     rates, quality = np.array([0.4, 0.1, 0.2, 0.3, 0.5, 0.1]), np.array([29.5, 30, 33, 27, 33, 28])
     expected = [3.5, np.nan, np.nan, 6.0, 0.0, 2.0]
-    gaps = dominance_gaps(RateQuality(rates, quality))
+    gaps = rd.dominance_gaps(RateQuality(rates, quality))
     assert gaps.tolist() == pytest.approx(expected, nan_ok=True)
 
 
@@ -225,13 +210,13 @@ def test_a_cut_does_not_hide_the_points_below_the_front():
 def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
     overlap, any_overlap = pytest.approx(5 / 19), Rule(any_overlap=True)  # of 19 dB
     why = "the curves share less than a third of their joint range"
-    assert bd_rate(ANCHOR, moved(7), USUAL_RULE) == Delta(None, overlap, why=why)
+    assert bd_rate(ANCHOR, moved(7), USUAL_RULE) == rd.Delta(None, overlap, why=why)
     assert bd_rate(ANCHOR, moved(7), any_overlap).overlap == overlap
     assert bd_rate(ANCHOR, moved(6), USUAL_RULE).value is not None
     for delta in (bd_quality, partial(bd_metric, metric=PSNR)):
         assert delta(ANCHOR, moved(0, 10), rule=USUAL_RULE).value is None
         assert delta(ANCHOR, moved(0, 10), rule=any_overlap).value is not None
-    nothing = Delta(None, 0.0, why="the curves have no quality or rate in common")
+    nothing = rd.Delta(None, 0.0, why="the curves have no quality or rate in common")
     assert bd_rate(ANCHOR, moved(20), any_overlap) == nothing
     assert bd_quality(ANCHOR, moved(20), USUAL_RULE).value is not None
     assert bd_quality(ANCHOR, moved(0, 100), USUAL_RULE).value is None
@@ -274,7 +259,7 @@ def test_the_overlap_is_the_share_of_both_ranges_and_less_than_half_is_marked():
     within = RateQuality(ANCHOR.bpp, middle + (ANCHOR.quality - middle) / 4)
     assert bd_rate(ANCHOR, within, USUAL_RULE).overlap == pytest.approx(1 / 4)
     assert bd_rate(within, ANCHOR, USUAL_RULE).overlap == pytest.approx(1 / 4)
-    assert not Delta(0.0, 0.5).doubtful
+    assert not rd.Delta(0.0, 0.5).doubtful
 
 
 def sized_rows(size, images=("a", "bb", "ccc")):
@@ -373,8 +358,8 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
         (sweep("jpeg", num_bytes=0), "no bits, so it cannot be on a rate-distortion curve"),
     ):
         assert {why for _, why in excluded_points(summarise(table(case_rows)), PSNR)} == {reason}
-    assert image_curves([], PSNR) == {}
-    assert curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
+    assert rd.image_curves([], PSNR) == {}
+    assert rd.curve_of([0.0, 0.1], [30.0, 31.0], PSNR).bpp.tolist() == [0.1]
     (result,) = compare(summary, PSNR, "jpeg")
     assert (result["bd_rate_percent"], result["bd_metric"]) == (None, None)
     assert result["reason"] == result["bd_metric_reason"] == "it has no complete point"
@@ -409,11 +394,11 @@ def test_qualities_of_many_fronts_are_those_of_each_front():
     fronts = [rising(random, count) for count in (1, 2, 5, 5, 8, 5)]
     rates = np.array([np.log10(front.bpp).mean() for front in fronts])
     rates[3] = 9  # beyond its end
-    together = qualities_at(fronts, rates, "akima")
-    alone = [quality_at(*pair, "akima") for pair in zip(fronts, rates.tolist(), strict=True)]
+    together = rd.qualities_at(fronts, rates, "akima")
+    alone = [rd.quality_at(*pair, "akima") for pair in zip(fronts, rates.tolist(), strict=True)]
     assert np.array_equal(together, alone, equal_nan=True)
     assert np.isnan(together).tolist() == [False, False, False, True, False, False]
-    assert qualities_at([], np.empty(0), "akima").shape == (0,)
+    assert rd.qualities_at([], np.empty(0), "akima").shape == (0,)
 
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
@@ -422,5 +407,5 @@ def test_qualities_are_those_of_each_value(scale, better):
     metric = Metric("m", "M", better, scale)
     values = [-1.0, 0.0, 0.25, 0.999, 1.0, 1.5, 40.0, math.inf, math.nan]
     expected = np.reshape([metric.quality(value) for value in values], (3, 3))
-    result = qualities(np.reshape(values, (3, 3)), metric)
+    result = rd.qualities(np.reshape(values, (3, 3)), metric)
     assert result == pytest.approx(expected, rel=1e-15, nan_ok=True)

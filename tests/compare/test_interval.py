@@ -7,19 +7,8 @@ import pytest
 from scipy import stats
 
 from benchmark.codec import Setting
-from benchmark.compare.interval import (
-    bd_rate_interval,
-    bd_rates,
-    bootstrap_interval,
-    draw_spreads,
-    draws_interval,
-    image_draws,
-    jackknife_interval,
-    jackknife_weights,
-    point_interval,
-    records_with_intervals,
-    studentise,
-)
+from benchmark.compare import interval as intervals
+from benchmark.compare.interval import bd_rates, bootstrap_interval, image_draws, point_interval
 from benchmark.compare.rate_quality import RateQuality, bd_rate, cut
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.metrics.frechet import frechet
@@ -36,16 +25,16 @@ FD = Metric("fd", "FD", "lower", is_distribution=True)
 
 
 def point(values, order=None):
-    ids = np.arange(len(values)) if order is None else order
-    edition = Edition.create(CodecSpec("jpeg", ()))
-    columns, rates = dict.fromkeys(("psnr_db", "fd"), np.asarray(values, float)), np.ones(len(ids))
+    ids, rates = np.arange(len(values)) if order is None else order, np.ones(len(values))
+    edition, values = Edition.create(CodecSpec("jpeg", ())), np.array(values)
+    columns = {"psnr_db": values, "fd": values}
     return Point(edition, Setting("q", 1), 1.0, len(ids), 0, 0, (), {}, ids, rates, columns)
 
 
 def test_a_jackknife_interval_of_a_mean_is_students():
     values = np.random.default_rng(1).gamma(2, size=24)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert jackknife_interval(values) == pytest.approx(tuple(expected), rel=1e-12)
+    assert intervals.jackknife_interval(values) == pytest.approx(tuple(expected), rel=1e-12)
 
 
 def test_a_bootstrap_interval_agrees_with_scipys():
@@ -68,38 +57,43 @@ def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
     assert np.array_equal(draws, image_draws(24))
     values = np.random.default_rng(4).gamma(2, size=9)
     expected = [values.mean(), *(np.delete(values, index).mean() for index in range(9))]
-    assert jackknife_weights(9) @ values == pytest.approx(expected)
+    assert intervals.jackknife_weights(9) @ values == pytest.approx(expected)
+
+
+def studentised(centred):
+    """The studentised mean of each draw of images, one at a time."""
+    result = []
+    for counts in np.rint(len(centred) * image_draws(len(centred))).astype(int):
+        sample = np.repeat(centred, counts)
+        variance = max(sample.var(), np.mean(centred**2) / 4)
+        result.append(sample.mean() / np.sqrt(variance / (len(centred) - 1)))
+    return np.array(result)
 
 
 @pytest.mark.parametrize("images", [2, 3, 9])
 def test_a_studentised_mean_is_that_of_the_images_drawn(images):
     values = np.random.default_rng(8).gamma(2, size=images)
-    centred, expected = values - values.mean(), []
-    for counts in np.rint(images * image_draws(images)).astype(int):
-        sample = np.repeat(centred, counts)
-        variance = max(sample.var(), np.mean(centred**2) / 4)
-        expected.append(sample.mean() / np.sqrt(variance / (images - 1)))
+    centred = values - values.mean()
     columns = np.stack([centred, np.zeros(images)], axis=1)  # the second is of images all alike
-    result = studentise(columns, image_draws(images))
-    assert result[:, 0] == pytest.approx(np.array(expected), abs=1e-9)
+    result = intervals.studentise(columns, image_draws(images))
+    assert result[:, 0] == pytest.approx(studentised(centred), abs=1e-9)
     assert not result[:, 1].any()
 
 
 def test_a_points_interval_is_of_the_finite_values_of_its_images_in_any_order():
-    values = np.random.default_rng(4).gamma(2, size=9)
-    order = np.random.default_rng(5).permutation(9)
+    values, order = np.random.default_rng(4).gamma(2, size=9), np.arange(9)[::-1]
     assert point_interval(point(values), PSNR) == point_interval(point(values[order], order), PSNR)
     expected = point_interval(point([30.0, 31.0, 33.0]), FD)
     assert point_interval(point([30.0, np.nan, 31.0, np.inf, 33.0]), FD) == expected
     assert point_interval(point([30.0]), PSNR) is None
     assert point_interval(point(values[:2]), PSNR) == bootstrap_interval(values[:2])
-    assert point_interval(point(values), FD) == jackknife_interval(values)
+    assert point_interval(point(values), FD) == intervals.jackknife_interval(values)
     assert point_interval(point(values), replace(FD, has_image_values=False)) is None
 
 
 def test_records_carry_both_ends_beside_the_mean():
     summary = summarise(table(sweep("jpeg")))
-    records = records_with_intervals(summary, [PSNR])
+    records = intervals.records_with_intervals(summary, [PSNR])
     for record, of_point in zip(records, summary.points, strict=True):
         ends = point_interval(of_point, PSNR)
         assert (record["psnr_db_low"], record["psnr_db_high"]) == ends
@@ -112,17 +106,18 @@ def test_percentiles_of_draws_are_moved_outwards_as_far_as_students_t_is_wider()
     level = stats.norm.cdf(-2.0687 * np.sqrt(24 / 23))
     assert level == pytest.approx(0.0173, abs=1e-4)
     expected = draws[round(level * 100_000)], draws[round((1 - level) * 100_000)]
-    assert draws_interval(draws, np.full(24, np.nan)) == pytest.approx(expected, abs=1e-3)
+    assert intervals.draws_interval(draws, np.full(24, np.nan)) == pytest.approx(expected, abs=1e-3)
 
 
 def test_each_bound_of_a_draws_interval_is_the_wider_one():
     values = np.random.default_rng(7).exponential(size=24)
-    student = jackknife_interval(values)
+    student = intervals.jackknife_interval(values)
     narrow, skewed = np.full(1000, values.mean()), image_draws(24) @ values
-    assert draws_interval(narrow, values) == pytest.approx(student)
-    result = draws_interval(skewed, values)
-    alone = draws_interval(skewed, np.full(24, np.nan))
-    assert draws_interval(skewed, np.where(values == values.max(), np.nan, values)) == alone
+    assert intervals.draws_interval(narrow, values) == pytest.approx(student)
+    result = intervals.draws_interval(skewed, values)
+    alone = intervals.draws_interval(skewed, np.full(24, np.nan))
+    lacking = np.where(values == values.max(), np.nan, values)
+    assert intervals.draws_interval(skewed, lacking) == alone
     assert result == pytest.approx((min(student.low, alone.low), max(student.high, alone.high)))
     assert alone.high > student.high  # of skewed values
 
@@ -133,13 +128,13 @@ def test_the_spread_over_seeds_is_that_of_the_means_over_images():
 
     seeds = [*rows("", 0, "abc"), *rows("seed=1", 1, "abc"), *rows("seed=2", 5, "abc")]
     alone = rows("steps=9", 7, "abc")
-    (result,) = draw_spreads(summarise(table([*seeds, *alone])), [PSNR])
+    (result,) = intervals.draw_spreads(summarise(table([*seeds, *alone])), [PSNR])
     assert [result[name] for name in ("label", "draws", "over_draws")] == ["draws", 3, (30, 35)]
     assert [result["mean"], *result["over_images"]] == pytest.approx([32] * 3)
-    (of_two,) = draw_spreads(summarise(table(seeds[:6])), [PSNR])
+    (of_two,) = intervals.draw_spreads(summarise(table(seeds[:6])), [PSNR])
     assert (of_two["draws"], of_two["mean"]) == (2, pytest.approx(30.5))
     other_images = [*rows("", 0, "abc"), *rows("seed=1", 1, "ab")]
-    assert draw_spreads(summarise(table(other_images)), [PSNR]) == []
+    assert intervals.draw_spreads(summarise(table(other_images)), [PSNR]) == []
 
 
 def random_curves(points, seed, dips=False, draws=60):
@@ -210,13 +205,8 @@ def test_the_interval_is_of_mean_curves_without_each_image_in_turn(metric):
     (comparison,) = compare(summary, metric, "jpeg", USUAL_RULE)
     influence = 7 * (np.mean(logs[1:]) - logs[1:])
     error = np.sqrt(np.mean(influence**2) / 7)
-    studentised = []
-    for counts in (8 * image_draws(8)).round().astype(int):
-        sample = np.repeat(influence, counts)
-        spread = max(np.mean((sample - sample.mean()) ** 2), np.mean(influence**2) / 4)
-        studentised.append(sample.mean() / np.sqrt(spread / 7))
     share = stats.norm.sf(2.364624 * np.sqrt(8 / 7))
-    low, high = np.quantile(studentised, [share, 1 - share])
+    low, high = np.quantile(studentised(influence), [share, 1 - share])
     bounds = logs[0] - error * np.array([max(2.364624, high), min(-2.364624, low)])
     assert ends(comparison) == pytest.approx(tuple(100 * np.expm1(bounds)), rel=1e-5)
 
@@ -280,9 +270,9 @@ def test_curves_that_do_not_meet_without_some_image_have_no_interval():
     curve = RateQuality(*map(np.sort, random_curves(7, 4)))
     cheap, dear = (curve._replace(bpp=curve.bpp * factor) for factor in (1e-200, 1e200))
     assert np.isinf(bd_rates(cheap, dear, USUAL_RULE)).all()
-    shifted_quality = curve.quality + np.where(np.arange(60) == 9, 100, 0)[:, None]
-    assert bd_rate_interval(curve, RateQuality(curve.bpp, shifted_quality), USUAL_RULE) is None
-    assert bd_rate_interval(curve, curve, USUAL_RULE) == pytest.approx((0, 0), abs=1e-9)
+    better = curve._replace(quality=curve.quality + 100 * (np.arange(60) == 9)[:, None])
+    assert intervals.bd_rate_interval(curve, better, USUAL_RULE) is None
+    assert intervals.bd_rate_interval(curve, curve, USUAL_RULE) == pytest.approx((0, 0), abs=1e-9)
 
 
 def test_weightings_that_keep_three_of_four_points_are_not_mixed_with_those_of_four():
@@ -365,11 +355,11 @@ def test_intervals_cover_the_value_of_all_images_as_documented(kind, images, min
     everyone = np.full((1, 200_000), 1 / 200_000)
     population = made_up_images(kind, 200_000, np.random.default_rng(9))
     truth = bd_rates(*curves_of(everyone, *population), USUAL_RULE)
-    weights, sets = jackknife_weights(images), 1000
+    weights, sets = intervals.jackknife_weights(images), 1000
     intervals_below = intervals_above = 0
     for seed in range(sets):
         sample = made_up_images(kind, images, np.random.default_rng([seed, images]))
-        low, high = bd_rate_interval(*curves_of(weights, *sample), USUAL_RULE)
+        low, high = intervals.bd_rate_interval(*curves_of(weights, *sample), USUAL_RULE)
         intervals_below += high < truth[0]
         intervals_above += low > truth[0]
     share = 1 - (intervals_below + intervals_above) / sets

@@ -20,11 +20,7 @@ from benchmark.measure.score import find_unscored_tasks, scored_pairs
 from benchmark.measure.workbench import Workbench
 from benchmark.metrics.metric import Metric, Reduced, protocol_of
 from benchmark.rows.means import summarise, summarise_rows
-from benchmark.rows.reduce import (
-    Reductions,
-    add_distribution_metrics,
-    summarise_with_distributions,
-)
+from benchmark.rows.reduce import Reductions, add_distribution_metrics, summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder
 from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
