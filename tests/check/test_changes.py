@@ -23,7 +23,6 @@ from support.rows.measured import change_rows, failed, row, table
 
 IMAGES = ("a", "bb", "ccc", "dddd", "eeeee")
 QUALITIES = (5, 10, 20, 40, 60, 80)
-PIXELS = 100 * 80
 
 
 def rows_of(rows, name="old"):
@@ -86,11 +85,8 @@ def test_bits_by_image_come_back_as_its_bd_rate():
 
 def add_pixels(rows, **changes_by_image):
     """Give rows pixels by image and setting, and other ones to the images named."""
-    result = []
-    for record in rows:
-        pixels = (record["image"], record["setting_value"], changes_by_image.get(record["image"]))
-        result.append({**record, "decoded_sha256": str(pixels)})
-    return result
+    keys = [(r["image"], r["setting_value"], changes_by_image.get(r["image"])) for r in rows]
+    return [r | {"decoded_sha256": str(key)} for r, key in zip(rows, keys, strict=True)]
 
 
 def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
@@ -98,22 +94,16 @@ def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
     new = add_pixels(records(psnr_db=shift), a="other", ccc="other")
     pair = make_pair(add_pixels(records()), new)
     assert set(pair.identical_images) == {"bb", "dddd", "eeeee"}
-    percent = dict(zip(IMAGES, by_image(changes(pair, "psnr", USUAL_RULE)), strict=True))
-    assert [percent[image] for image in pair.identical_images] == [0, 0, 0]
-    assert percent["a"] < -1
-    full_rows = add_pixels(records(psnr_db=[np.inf, 0, 0, 0, 0]))
-    level = np.mean([record["lpips_alex"] for record in full_rows])
-    part = [{**full_rows[0], "lpips_alex": None}, *full_rows[1:]]
-    for old, new, expected_level in (
-        (full_rows, part, level),
-        (part, full_rows, None),
-        (full_rows, full_rows, level),
-    ):
+    percent = by_image(changes(pair, "psnr", USUAL_RULE))
+    assert ([*percent[[1, 3, 4]]], percent[0] < -1) == ([0, 0, 0], True)
+    full = add_pixels(records(psnr_db=[np.inf, 0, 0, 0, 0]))
+    level = pytest.approx(np.mean([record["lpips_alex"] for record in full]))
+    part = [{**full[0], "lpips_alex": None}, *full[1:]]
+    for old, new, expected in ((full, part, level), (part, full, None), (full, full, level)):
         pair = make_pair(old, new)
         result = changes(pair, "lpips", USUAL_RULE)
         assert (by_image(result) == 0).all()
-        assert result.inferred is (old is not new)
-        assert result.level == (expected_level and pytest.approx(expected_level))
+        assert (result.inferred, result.level) == (old is not new, expected)
         assert not changes(pair, "psnr", USUAL_RULE).inferred
 
 
@@ -175,29 +165,22 @@ def test_a_change_without_a_number_says_why():
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
-    bit_ratio = 1.05
-    shift = math.log10(bit_ratio)
-    new = records(bits=bit_ratio, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
+    shift = math.log10(1.05)
+    new = records(bits=1.05, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
     for metric in ("psnr", "lpips"):
-        unchanged = pytest.approx(np.zeros(5), abs=1e-2)
-        assert change_of(records(), new, metric).percent == unchanged
+        assert change_of(records(), new, metric).percent == pytest.approx(np.zeros(5), abs=1e-2)
 
 
-def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
-    result = change_of(records(), records(psnr_db=[0, 0, 0, -20, 0]))
-    assert result.out_of_reach == ("dddd",)
-    assert sorted(result.images) == ["a", "bb", "ccc", "eeeee"]
-    result = change_of(records(), records(psnr_db=[0, 20, 0, 0, 0]))
-    assert (result.images_above, result.out_of_reach) == (("bb",), ())
-    everywhere = change_of(records(), records(psnr_db=[20] * 5))
-    assert (len(everywhere.images_above), everywhere.no_number_reason) == (5, "")
-    # Rates need not agree, only meet.
-    more_bits = records(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])
-    result = change_of(records(), more_bits)
-    assert (result.images_above, result.out_of_reach) == (("bb",), ())
-    fewer_bits = records(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])
-    result = change_of(records(), fewer_bits)
-    assert (result.images_above, result.out_of_reach) == ((), ("ccc",))
+@pytest.mark.parametrize(("psnr_db", "bits", "below", "above"), [
+    ([0, 0, 0, -20, 0], 1, {"dddd"}, set()), ([0, 20, 0, 0, 0], 1, set(), {"bb"}),
+    ([20] * 5, 1, set(), {*IMAGES}),
+    ([0, 20, 0, 0, 0], [1, 2, 1, 1, 1], set(), {"bb"}),  # rates need not agree, only meet
+    ([0, 0, -20, 0, 0], [1, 1, 0.5, 1, 1], {"ccc"}, set()),
+])  # fmt: skip
+def test_a_curve_below_everything_is_out_of_reach_and_not_left_out(psnr_db, bits, below, above):
+    result = change_of(records(), records(psnr_db=psnr_db, bits=bits))
+    assert ({*result.out_of_reach}, {*result.images_above}) == (below, above)
+    assert ({*result.images}, result.no_number_reason) == ({*IMAGES} - below - above, "")
 
 
 BENT = [  # more rate buys nothing
@@ -268,9 +251,7 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set(monkeypatch, sc
     def delta(weights):
         curves = []
         for rows in (old, new):
-            columns = np.array(
-                [[8 * record["num_bytes"] / PIXELS, record["lpips_alex"]] for record in rows]
-            )
+            columns = np.array([[r["num_bytes"] / 1000, r["lpips_alex"]] for r in rows])
             bpp, distances = columns.reshape(len(images), len(QUALITIES), 2).T @ weights
             mask = distances > (0 if scale == "decades" else -np.inf)
             quality = -distances if scale == "linear" else -np.log10(distances, where=mask)
@@ -278,11 +259,10 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set(monkeypatch, sc
         change = bd_quality(*curves, USUAL_RULE).value
         return -100 / result.level * change if scale == "linear" else 100 * (10**-change - 1)
 
-    size, step = len(images), 1e-6
-    equal_weights = np.full(size, 1 / size)
+    equal_weights = np.full(60, 1 / 60)
     mean_delta = delta(equal_weights)
-    deltas = [delta(equal_weights + step * (unit - equal_weights)) for unit in np.eye(size)]
-    influence = (np.array(deltas) - mean_delta) / step
+    deltas = [delta(equal_weights + 1e-6 * (unit - equal_weights)) for unit in np.eye(60)]
+    influence = (np.array(deltas) - mean_delta) / 1e-6
     assert result.percent.mean() == pytest.approx(mean_delta, abs=1e-9)
     deviations = by_image(result, images) - mean_delta
     assert deviations == pytest.approx(influence, abs=0.02 * influence.std())
@@ -323,11 +303,9 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
     ([o for o in records() if o["setting_value"] != 40], "settings differ: .*=40"),
     ([o for o in records() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
      "jpeg in results/new lacks settings for bb, eeeee: measure"),
-    ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5],
-     "lacks .* for bb"),
+    ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* for bb"),
     (records_with(setting_name="qp"), "settings differ"),
-    (records_with(coding_protocol="coding/0"),
-     "protocol coding/1 in .* coding/0 in .*: measure"),
+    (records_with(coding_protocol="coding/0"), "protocol coding/1 in .* coding/0 in .*: measure"),
     (records_with(lpips_alex_protocol="lpips-alex/old"), "lpips_alex .*/old .*bench rescore"),
     ([*records(), failed("jpeg", 90, "a", "encode", "it broke")],
      "1 cell of jpeg in results/new failed: quality=90 a: encode: it broke"),
@@ -361,12 +339,11 @@ def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
     assert len(change_of(old, old, "lpips").percent) == 5
     mixed = change_rows(old, {"image": "a"}, lpips_alex_protocol="lpips-alex/0a")
     assert change_of(mixed, mixed, "lpips").images == ("a",)
-    rules = [
-        record | {"coding_protocol": rule, "cell": rule + record["cell"]}
-        for rule, rows in (("coding/0a", records(psnr_db=-5.0)), ("coding/0b", records()))
-        for record in rows
-    ]
-    assert change_of(rules, rules[30:]).percent == pytest.approx(np.zeros(5))
+    new = records_with(coding_protocol="coding/0b")
+    worse = [r | {"coding_protocol": "coding/0a", "cell": "0a"} for r in records(psnr_db=-5.0)]
+    for number, record in enumerate(worse):
+        record["cell"] = str(number)
+    assert change_of([*worse, *new], new).percent == pytest.approx(np.zeros(5))
 
 
 def test_common_compares_the_images_and_settings_that_both_have():
@@ -384,16 +361,14 @@ def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_ar
     def ours(variant):
         return records_with(codec="ours", variant=variant)
 
-    names = ["ours:beta=0", "ours:beta=3.84"]
     old = [*ours("beta=0"), *ours("beta=3.84"), *records("webp")]
-    checkpoint = ":checkpoint=new.safetensors"
-    new = [*ours(f"beta=0{checkpoint}"), *ours(f"beta=3.84{checkpoint}")]
+    new = [*ours("beta=0:checkpoint=new"), *ours("beta=3.84:checkpoint=new")]
     for place, record in enumerate([*old, *new]):
         record["cell"] = str(place)
     pairs, notes = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"])
-    assert [pair.label for pair in pairs] == names
-    assert [[*pair.reference.labels.values()] for pair in pairs] == [[name] for name in names]
-    assert [[*pair.test.labels.values()] for pair in pairs] == [[n + checkpoint] for n in names]
+    labels = [(p.label, *p.reference.labels.values(), *p.test.labels.values()) for p in pairs]
+    names = ["ours:beta=0", "ours:beta=3.84"]
+    assert labels == [(name, name, f"{name}:checkpoint=new") for name in names]
     assert notes == ("no counterpart in results/new for webp of results/old",)
     with pytest.raises(NotComparable, match="--codec"):
         pair_up(rows_of(old), rows_of([*new, *ours("beta=0:checkpoint=b")], "new"), ["psnr"])
@@ -426,12 +401,12 @@ def test_a_set_without_a_common_rate_lies_apart(bits, factor, num_below, num_abo
     pair, column = make_pair(records(), records(bits=bits)), metric_class("fd_squeeze").column
 
     def with_distances(side, scale):
-        points = []
-        for point in side.points:
-            values = {column: scale * (60 - point.image_values["psnr_db"])}
-            means = {column: point.means["psnr_db"]}
-            points.append(replace(point, image_values=values, means=means))
-        return replace(side, points=tuple(points))
+        values = [{column: scale * (60 - p.image_values["psnr_db"])} for p in side.points]
+        means = [{column: point.means["psnr_db"]} for point in side.points]
+        changed = zip(side.points, values, means, strict=True)
+        return replace(
+            side, points=tuple(replace(p, image_values=v, means=m) for p, v, m in changed)
+        )
 
     reference, test = with_distances(pair.reference, 1), with_distances(pair.test, factor)
     result = changes(pair._replace(reference=reference, test=test), "fd_squeeze", USUAL_RULE)
@@ -441,14 +416,13 @@ def test_a_set_without_a_common_rate_lies_apart(bits, factor, num_below, num_abo
 
 def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():
     bare_rows = records_with(lpips_alex=None, lpips_alex_protocol=None)
-    result = check(rows_of(bare_rows), rows_of(bare_rows, "new"))
+    reference, new = rows_of(bare_rows), rows_of(bare_rows, "new")
+    result = check(reference, new)
     assert result.facts["verdict"] == "equivalent"
     assert {finding["metric"] for finding in result.records} == {"psnr", "ms_ssim"}
     assert any("lpips" in note for note in result.facts["notes"])
-    lost = check(rows_of(records()), rows_of(bare_rows, "new"))
-    assert (lost.facts["verdict"], lost.code) == ("nothing measured", 4)
-    answer = check(rows_of(bare_rows), rows_of(bare_rows, "new"), ("psnr", "lpips"))
-    assert answer.code == 4
+    for lost in (check(rows_of(records()), new), check(reference, new, ("psnr", "lpips"))):
+        assert (lost.facts["verdict"], lost.code) == ("nothing measured", 4)
 
 
 def test_metrics_without_influences_are_judged_only_where_they_are_named():
