@@ -194,21 +194,20 @@ def judge_all(*change_list, margin="", confidence=0.95):
     return judge(change_list, parse_margins(margin), confidence)
 
 
+NOISE = np.random.default_rng(6).normal(0, 0.3, 24)
+WORSE, EQUAL, BETTER, UNSURE, NOT_WORSE = (make_change(n + NOISE) for n in (3, 0, -3, 1, -1))
+NOTHING = make_change([], no_number_reason="no value")
+
+
 def test_each_verdict_has_its_case():
-    random = np.random.default_rng(6)
-    noise = random.normal(0, 0.3, 24)
-    result = judge_all(
-        make_change(3 + noise), make_change(noise), make_change(-3 + noise), make_change(1 + noise),
-        make_change([], no_number_reason="no value"), make_change(-1 + noise),
-    )  # fmt: skip
+    result = judge_all(WORSE, EQUAL, BETTER, UNSURE, NOTHING, NOT_WORSE)
     assert [judgement["verdict"] for judgement in result] == [
         "regressed", "equivalent", "improved", "undecided", "nothing measured", "not worse",
     ]  # fmt: skip
-    assert result[0]["change_percent"] == pytest.approx(3 + noise.mean())
-    worst_images = np.argsort(-noise)[:3]
+    assert result[0]["change_percent"] == pytest.approx(3 + NOISE.mean())
     images = [record["image"] for record in result[0]["worst"]]
-    assert images == [f"{number}.png" for number in worst_images]
-    assert result[0]["worst"][0]["percent"] == pytest.approx(3 + noise.max())
+    assert images == [f"{number}.png" for number in np.argsort(-NOISE)[:3]]
+    assert result[0]["worst"][0]["percent"] == pytest.approx(3 + NOISE.max())
     assert result[4]["why"] == "no value"
     pair, single = judge_all(make_change([1.0, 3.0]), make_change([1.0]))
     assert (pair["deviation_percent"], single["deviation_percent"]) == (pytest.approx(2**0.5), None)
@@ -216,35 +215,27 @@ def test_each_verdict_has_its_case():
     assert result[0]["lower_percent"] < result[0]["change_percent"] < result[0]["upper_percent"]
 
 
-def test_the_worst_verdict_outranks_the_others():
-    noise = np.random.default_rng(6).normal(0, 0.3, 24)
-    better, equal, worse = (make_change(shift + noise) for shift in (-3, 0, 3))
-    unsure, nothing = make_change(1 + noise), make_change([], no_number_reason="no value")
-    for verdict, *changes in (
-        ("not worse", better, equal, make_change(-1 + noise)),
-        ("improved", better, equal),
-        ("equivalent", equal, equal),
-        ("undecided", better, equal, unsure),
-        ("nothing measured", better, equal, unsure, nothing),
-        ("regressed", better, equal, unsure, nothing, worse),
-        ("nothing measured",),
-    ):
-        assert overall_verdict(judge_all(*changes)) == verdict
+@pytest.mark.parametrize(("verdict", "changes"), [
+    ("not worse", [BETTER, EQUAL, NOT_WORSE]), ("improved", [BETTER, EQUAL]),
+    ("equivalent", [EQUAL, EQUAL]), ("undecided", [BETTER, EQUAL, UNSURE]),
+    ("nothing measured", [BETTER, EQUAL, UNSURE, NOTHING]), ("nothing measured", []),
+    ("regressed", [BETTER, EQUAL, UNSURE, NOTHING, WORSE]),
+])  # fmt: skip
+def test_the_worst_verdict_outranks_the_others(verdict, changes):
+    assert overall_verdict(judge_all(*changes)) == verdict
 
 
 def test_an_undecided_metric_says_how_many_images_would_decide():
-    (result,) = judge_all(make_change(0.5 + np.random.default_rng(8).normal(0, 3, 24)))
-    assert result["verdict"] == "undecided"
-    expected = images_needed(result["change_percent"], result["deviation_percent"], 1.0, 1 - 0.95)
-    assert result["images_needed"] == expected > 24
-    assert f"about {expected} images" in result["why"]
-    two_findings = judge_all(*[make_change(0.5 + np.random.default_rng(8).normal(0, 3, 24))] * 2)[0]
-    expected = images_needed(result["change_percent"], result["deviation_percent"], 1.0, 0.05 / 2)
-    assert two_findings["images_needed"] == expected
+    change = make_change(0.5 + np.random.default_rng(8).normal(0, 3, 24))
+    for count in (1, 2):
+        result = judge_all(*[change] * count)[0]
+        mean, deviation = result["change_percent"], result["deviation_percent"]
+        expected = images_needed(mean, deviation, 1.0, (1 - 0.95) / count)
+        assert (result["verdict"], result["images_needed"]) == ("undecided", expected)
+        assert f"about {expected} images" in result["why"]
     assert "a single image" in judge_all(make_change([0.0]))[0]["why"]
     assert "images like these" in judge_all(make_change([0.0, 1.5]))[0]["why"]
-    noise = np.random.default_rng(12).normal(0, 0.3, 24)
-    (result,) = judge_all(make_change(1.0 + noise - noise.mean()))  # at the margin itself
+    (result,) = judge_all(make_change(1.0 + NOISE - NOISE.mean()))  # at the margin itself
     assert (result["verdict"], result["images_needed"]) == ("undecided", None)
     assert "no number of images" in result["why"]
 
@@ -296,11 +287,7 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     calm = np.random.default_rng(11).normal(0, 0.1, 23)
     bent_image = (Absent("bent.png", "it has 3 points"),)
     for change, verdict, why in (
-        (
-            make_change(calm, out_of_reach=("lost.png",)),
-            "regressed",
-            "on lost.png the new .* never",
-        ),
+        (make_change(calm, out_of_reach=("lost.png",)), "regressed", "lost.png .* never"),
         (make_change(calm, unknown=bent_image), "undecided", "bent.png.* 3 points"),
         (make_change(calm + 4, unknown=bent_image), "regressed", ""),
         (make_change([], images_above=("a", "b")), "improved", r"on 2 images \(a, ...\) .* above"),
