@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -21,7 +20,8 @@ from benchmark.check.limits import parse_limits
 from benchmark.check.pairing import NotComparable
 from benchmark.check.verb import NoVerdict
 from benchmark.compare.rank import Target, rank_at
-from benchmark.errors import DamagedResults, UnknownName, UsageError
+from benchmark.datasets.dataset import open_folder
+from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.request import Request
 from benchmark.metrics.metric import Metric
 from benchmark.registry import metric_class
@@ -35,7 +35,6 @@ from support.rows.by_label import compare
 from support.rows.measured import row, sweep
 
 ROOT = Path(__file__).parents[2]
-QUALITIES = "jpeg.quality=10,30,50,70,90"
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +52,9 @@ def stores(crops, tmp_path_factory):
     """Results of plain JPEG and, in another folder, of JPEG with Huffman tables of each image."""
     folder = tmp_path_factory.mktemp("stored")
     for codec in ("jpeg", "jpeg:optimize=1"):
-        output_of(
-            "run", "--codecs", codec, "--points", QUALITIES, "--dataset", crops, "--metrics",
-            "psnr", "--jobs", 1, "--results", folder / codec.replace(":", "-"),
-        )  # fmt: skip
+        words = ("run", "--codecs", codec, "--points", "jpeg.quality=10,30,50,70,90", "--jobs", 1)
+        results = folder / codec.replace(":", "-")
+        output_of(*words, "--dataset", crops, "--metrics", "psnr", "--results", results)
     return folder
 
 
@@ -97,30 +95,19 @@ def test_the_bd_rates_are_those_of_a_report(stores):
 
 
 def test_a_codec_is_measured_once_where_the_reference_was(stores, crops, tmp_path):
-    words = (
-        "check", "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--against",
-        stores / "jpeg", "--dataset", crops, "--metrics", "psnr", "--jobs", 1, "--results",
-        tmp_path / "new",
-    )  # fmt: skip
-    first = output_of(*words)
+    codecs = ("--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--metrics", "psnr")
+    words = ("check", *codecs, "--against", stores / "jpeg", "--results", tmp_path / "new")
+    first = output_of(*words, "--dataset", crops, "--jobs", 1)
     assert "30 cells measured" in first
-    second = output_of(*(word for word in words if word not in ("--dataset", crops)))
+    second = output_of(*words)
     assert "0 cells measured" in second, "its run says where the reference's images are"
     assert verdict_line(first) == verdict_line(second)
     assert verdict_line(first).startswith("PASS (improved): ")
     assert len(list(tmp_path.rglob("new/*/runs/*.json"))) == 1
     limits = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
-    limited = output_of(*words, *limits)
+    limited = output_of(*words, "--dataset", crops, *limits)
     assert "3 images, 4 settings" in limited
     assert verdict_line(limited).startswith("PASS (not worse): PSNR -28"), "some pass the margin"
-
-
-def test_lost_metrics_of_other_bytes_are_nothing_measured(stores):
-    words = ("check", stores / "jpeg", stores / "jpeg-optimize=1", "--metrics", "lpips")
-    result = output_of(*words, code=4)
-    assert verdict_line(result).startswith("NO VERDICT (nothing measured): ")
-    message = "jpeg:optimize=1, LPIPS (AlexNet): the reference: 0 of 6 images have a value: not"
-    assert any(line.startswith(f"nothing measured: {message}") for line in result.splitlines())
 
 
 def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stores):
@@ -130,9 +117,7 @@ def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stores):
     assert verdict_line(result).startswith("PASS (equivalent): ")
     (message,) = [line for line in result.splitlines() if line.startswith("equal: ")]
     assert "6 of 6 images have the reference's pixels and sizes" in message
-    assert message.endswith(
-        "; also equal, though not computed in both: LPIPS (AlexNet), FD (AlexNet), Precision/256"
-    )
+    assert message.endswith("not computed in both: LPIPS (AlexNet), FD (AlexNet), Precision/256")
     findings = json.loads(output_of(*words, "--json"))["records"]
     assert [finding["metric"] for finding in findings] == names.split(",")
     assert {finding["change_percent"] for finding in findings} == {0.0}
@@ -151,6 +136,7 @@ def test_the_same_codec_passes_without_weights(stores, crops, tmp_path, monkeypa
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
     result = output_of(*words, "--results", tmp_path / "new")
     output = output_of(*words, *other, "--results", tmp_path / "other", code=4)
+    assert verdict_line(output).startswith("NO VERDICT (nothing measured): ")
     lines = result.splitlines()
     assert verdict_line(result).startswith("PASS (equivalent): ")
     announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
@@ -163,11 +149,12 @@ def test_the_same_codec_passes_without_weights(stores, crops, tmp_path, monkeypa
 def test_other_images_and_settings_are_refused_before_anything_is_measured(stores, crops, tmp_path):
     changed_crops = shutil.copytree(crops, tmp_path / "crops")
     Image.new("RGB", (96, 96), "teal").save(changed_crops / "6.png")
-    shutil.copytree(store_of(stores / "jpeg"), tmp_path / "old" / _store_name(changed_crops))
+    name = open_folder(changed_crops).store_name
+    shutil.copytree(store_of(stores / "jpeg"), tmp_path / "old" / name)
     new = ("--results", tmp_path / "new")
     words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", changed_crops)
     result = " ".join(output_of(*words, *new, code=4).split())
-    assert f"only {_store_name(changed_crops)} has 6.png" in result
+    assert f"only {name} has 6.png" in result
     assert "--common" in result
     words = ("check", "--codec", "jpeg", "--against", stores / "jpeg", "--dataset", crops)
     result = output_of(*words, *new, "--points", "jpeg.quality=10,20", code=4)
@@ -191,12 +178,6 @@ def test_a_reference_that_cannot_be_one_is_refused(stores, crops, tmp_path):
     with pytest.raises(UsageError, match=r"--reference-codec ours .*ours:beta=\S+ or"):
         output_of(*words, "--reference-codec", "ours")
     assert not (tmp_path / "new").exists()
-
-
-def _store_name(folder):
-    from benchmark.datasets.dataset import open_folder
-
-    return open_folder(folder).store_name
 
 
 def test_a_baseline_is_saved_once_listed_and_checked_against(stores, crops, tmp_path, monkeypatch):
@@ -325,9 +306,8 @@ def test_the_metrics_are_those_of_the_reference_or_those_asked_for(tmp_path):
 def test_a_checkpoint_is_compared_with_the_variants_of_no_other_bundled_size(tmp_path):
     checkpoint = ROOT / "baselines" / "checkpoints" / "ours.safetensors.xz"
     requests = requests_of("ours", tmp_path, checkpoint=checkpoint)
-    assert [codec for request in requests for codec in request.codecs] == [
-        f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")
-    ]
+    codecs = [codec for request in requests for codec in request.codecs]
+    assert codecs == [f"ours:beta={beta}:checkpoint={checkpoint}" for beta in ("0", "3.84")]
 
 
 def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
@@ -336,16 +316,12 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
     Store(avif / "set").append(sweep("avif", chroma="4:4:4", tuned_for="SSIM"))
     words = ("check", jpeg, avif, "--metrics", "psnr")
     text = output_of(*words, "-v", "--markdown", markdown, "--junit", junit)
-    expected = [
-        "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
-        "subsampling removes",
-        "avif is tuned for SSIM, jpeg for no stated metric: a metric favours the codec that is "
-        "tuned for it",
-        "jpeg: a trial",
-    ]
     (subject,) = json.loads(output_of(*words, "--json"))["subjects"]
-    assert subject["caveats"] == expected
-    lines = [f"caveat: {caveat}" for caveat in expected]
+    chroma, tuning, caveat = subject["caveats"]
+    assert chroma.startswith("avif codes chroma as 4:4:4, jpeg as 4:2:0: ")
+    assert tuning.startswith("avif is tuned for SSIM, jpeg for no stated metric: ")
+    assert caveat == "jpeg: a trial"
+    lines = [f"caveat: {text}" for text in subject["caveats"]]
     assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
     markdown_lines = markdown.read_text().splitlines()
     assert [line[2:] for line in markdown_lines if line.startswith("- caveat")] == lines
@@ -361,12 +337,10 @@ def test_confidence_is_at_least_a_half_and_below_1(tmp_path):
         output_of(*words, code=code)
 
 
-def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
+def test_rows_that_cannot_be_read_are_no_regression(tmp_path):
     folder = tmp_path / "old" / "set" / "per_image"
     folder.mkdir(parents=True)
     (folder / "damaged.parquet").write_bytes(b"not parquet")
-    with pytest.warns(DamagedResults, match="is left out"):
-        assert Store(folder.parent).table().height == 0
     with pytest.raises(NoVerdict, match="cannot be read") as ended:
         output_of("check", tmp_path / "old", tmp_path / "old")
     assert ended.value.exit_code == 4
@@ -379,17 +353,8 @@ def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
         output_of("check", tmp_path / "kodak", tmp_path / "kodak")
 
 
-@pytest.fixture(scope="module")
-def photographs(coffee, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photographs")
-    for number in range(6):
-        crop = coffee[100:164, 100 + 70 * number : 164 + 70 * number]
-        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number}.png")
-    return folder
-
-
 @pytest.mark.slow
-def test_a_copied_checkpoint_is_equivalent_and_a_spoilt_one_regressed(photographs, tmp_path):
+def test_a_copied_checkpoint_is_equivalent_and_a_spoilt_one_regressed(crops, tmp_path):
     """The bundled network; an untrained one has no curve, because its rate is constant."""
     shipped = load_checkpoint(BUNDLED / "ours.safetensors.xz")
     copy, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
@@ -400,11 +365,9 @@ def test_a_copied_checkpoint_is_equivalent_and_a_spoilt_one_regressed(photograph
             if name.startswith("synthesis"):
                 weights.mul_(1 + 0.03 * torch.randn(weights.shape, generator=random))
     save_checkpoint(spoilt, shipped.network, shipped.card, shipped.tables)
-    run = ("--dataset", photographs, "--metrics", "psnr", "--jobs", 1)
-    output_of(
-        "run", "--codecs", "ours:beta=0", "--points", "ours.q=0,1,2,3", "--results",
-        tmp_path / "old", *run,
-    )  # fmt: skip
+    run = ("--dataset", crops, "--metrics", "psnr", "--jobs", 1)
+    points = ("--codecs", "ours:beta=0", "--points", "ours.q=0,1,2,3")
+    output_of("run", *points, "--results", tmp_path / "old", *run)
     words = ("check", "--codec", "ours", "--against", tmp_path / "old", *run)
     equal = output_of(*words, "--checkpoint", copy, "--results", tmp_path / "new")
     assert verdict_line(equal).startswith("PASS (equivalent): ")
