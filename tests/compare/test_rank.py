@@ -76,10 +76,8 @@ def rates_at(rows, psnr):
 
 def records_at(rows, target, *metrics, **options):
     result = rank_at(summarise(table(rows)), parse_target(target), metrics, **options)
-    return {
-        entry.record["codec"]: {**entry.record, "short": entry.unreached_images, "span": entry.span}
-        for entry in result
-    }
+    places = ({"short": entry.unreached_images, "span": entry.span} for entry in result)
+    return {e.record["codec"]: e.record | place for e, place in zip(result, places, strict=True)}
 
 
 def scale_rate(record):
@@ -88,6 +86,11 @@ def scale_rate(record):
 
 def answer(words):
     return json.loads(output_of(*words, "--json"))
+
+
+def rank_stored(results, target, *words, code=0):
+    places = ("--dataset", "set", "--results", results)
+    return output_of("rank", "--at", target, "--metrics", "psnr", *places, *words, code=code)
 
 
 def ends(record, column="psnr_db"):
@@ -100,17 +103,14 @@ def measured_names(record):
 
 def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
     result = records_at([*WEBP, *AVIF], "bpp=.3", PSNR, MS_SSIM, LPIPS)
-    decibels = {
-        "transform": lambda value: -10 * np.log10(1 - value),
-        "inverse": lambda place: 1 - 10 ** (-place / 10),
-    }
+    decibels = (lambda value: -10 * np.log10(1 - value)), (lambda place: 1 - 10 ** (-place / 10))
     for label, rows in (("webp", WEBP), ("avif", AVIF)):
         point = result[label]
         assert (point["images"], point["images_reached"], point["bpp"]) == (9, 9, 0.3)
         expected = at_rate(rows, 0.3, "psnr_db")
         for column, values in (
             ("psnr_db", expected),
-            ("ms_ssim", at_rate(rows, 0.3, "ms_ssim", **decibels)),
+            ("ms_ssim", at_rate(rows, 0.3, "ms_ssim", *decibels)),
             ("lpips_alex", at_rate(rows, 0.3, "lpips_alex")),
         ):
             assert point[column] == pytest.approx(np.mean(values), abs=1e-9)
@@ -177,10 +177,7 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
     assert values(AVIF) == ["psnr_db", "lpips_alex"]
     assert values(change_rows(AVIF, lpips_alex=None)) == ["psnr_db"]
     worse = ["03"] if budget == "image" else IMAGES
-    rises = [
-        record | {"lpips_alex": 1 - record["lpips_alex"]} if record["image"] in worse else record
-        for record in AVIF
-    ]
+    rises = [r | {"lpips_alex": 1 - r["lpips_alex"]} if r["image"] in worse else r for r in AVIF]
     assert values(rises) == ["psnr_db"]  # the front is its first point
     of_eight = change_rows([*WEBP, *AVIF], {"image": "03"}, lpips_alex=None)
     assert values(of_eight, "webp", ()) == ["psnr_db"]
@@ -190,15 +187,10 @@ def test_a_metric_is_given_where_every_image_has_it_there(budget):
 @pytest.mark.parametrize("target", ["bpp=.3", "psnr=30"])
 @pytest.mark.parametrize("lost_db", [0, 4])
 def test_a_setting_that_codes_as_another_or_worse_takes_no_part(budget, target, lost_db):
-    added = [
-        record | {"setting_value": 90.0, "psnr_db": record["psnr_db"] - lost_db}
-        for record in WEBP
-        if record["setting_value"] == 20
-    ]
-    first, second = (
-        records_at(rows, target, PSNR, LPIPS, budget=budget)["webp"]
-        for rows in (WEBP, WEBP + added)
-    )
+    rows = [record for record in WEBP if record["setting_value"] == 20]
+    added = [r | {"setting_value": 90.0, "psnr_db": r["psnr_db"] - lost_db} for r in rows]
+    both = WEBP, WEBP + added
+    first, second = (records_at(rows, target, PSNR, LPIPS, budget=budget)["webp"] for rows in both)
     assert second["rank"] == 1
     for name in ("bpp", "psnr_db", "lpips_alex"):
         assert (second[name], ends(second, name)) == (first[name], ends(first, name))
@@ -287,9 +279,8 @@ def test_differences_from_the_best_codec_are_of_the_same_images():
             codec: at_rate(rows, 0.3, "psnr_db") if higher else rates_at(rows, 30.0)
             for codec, rows in (("webp", WEBP), ("avif", AVIF))
         }
-        (best, first), (other, second) = sorted(
-            values.items(), key=lambda entry: entry[1].mean(), reverse=higher
-        )
+        best, other = sorted(values, key=lambda codec: values[codec].mean(), reverse=higher)
+        first, second = values[best], values[other]
         assert result[best]["to_best"] is None
         paired = result[other]
         expected = np.mean(second - first) if higher else 100 * (second.mean() / first.mean() - 1)
@@ -325,8 +316,8 @@ def test_the_mean_of_one_image_has_no_interval():
 def test_a_codec_of_which_every_cell_failed_has_no_rank():
     nothing = failed("avif", 5, "00", "encode", "it does not start")
     ranks = records_at([*WEBP, nothing], "bpp=.31", PSNR)
-    counts = [ranks["avif"][name] for name in ("rank", "images", "images_reached")]
-    assert (ranks["webp"]["rank"], counts) == (1, [None, 0, 0])
+    assert [ranks["avif"][name] for name in ("rank", "images", "images_reached")] == [None, 0, 0]
+    assert ranks["webp"]["rank"] == 1
 
 
 def test_seconds_are_of_rows_measured_here_and_typical_ones_of_the_codec():
@@ -370,18 +361,15 @@ def test_targets_are_rates_and_metrics_of_which_those_of_one_text_share_their_na
 
 
 def test_metrics_of_sets_need_a_budget_of_the_set():
-    target = "bpp=.3"
     for budget, by_image, message in (
         ("image", True, "--budget set"), ("image", False, "choose another"),
         ("set", False, "choose another"),
     ):  # fmt: skip
         metric = replace(LPIPS, is_distribution=True, has_image_values=by_image)
         with pytest.raises(UsageError, match=rf"LPIPS \(AlexNet\) .*{message}"):
-            records_at(WEBP, target, metric, budget=budget)
-    options = {"metrics": "fd_squeeze", "allow_few": True}
-    with pytest.raises(UsageError, match="--budget set"):
-        benchmark.rank(RESULTS / "kodak", target, **options)
-    result = benchmark.rank(RESULTS / "kodak", target, budget="set", **options)
+            records_at(WEBP, "bpp=.3", metric, budget=budget)
+    options = {"metrics": "fd_squeeze", "allow_few": True, "budget": "set"}
+    result = benchmark.rank(RESULTS / "kodak", "bpp=.3", **options)
     assert result["fd_squeeze"].dropna().is_monotonic_increasing
     assert len(result["fd_squeeze"].dropna()) > 4
 
@@ -389,28 +377,24 @@ def test_metrics_of_sets_need_a_budget_of_the_set():
 def test_the_command_and_the_interface_say_the_same(tmp_path):
     store = Store(tmp_path / "set")
     store.append([*WEBP, *rows_of("bpg", 3), *SHORT_AVIF])
-    words = ["rank", "--at", "bpp=.31", "--at", "psnr=30", "--metrics", "psnr"]
-    words += ["--dataset", "set", "--results", str(tmp_path)]
-    reported = answer(words)
-    frame = benchmark.rank(store.folder, ["bpp=.31", "psnr=30"], metrics="psnr")
-    assert frame["codec"].tolist() == [entry["codec"] for entry in reported["records"]]
-    for entry, record in zip(reported["records"], frame.to_dict("records"), strict=True):
-        assert entry["rank"] == (None if pd.isna(record["rank"]) else record["rank"])
-        value = float("nan") if entry["psnr_db"] is None else entry["psnr_db"]
-        assert value == pytest.approx(record["psnr_db"], nan_ok=True)
-    output = output_of(*words)
+    targets = ["bpp=.31", "psnr=30"]
+    records = json.loads(rank_stored(tmp_path, ",".join(targets), "--json"))["records"]
+    frame = benchmark.rank(store.folder, targets, metrics="psnr")
+    for name in ("codec", "rank", "psnr_db"):
+        values = [None if pd.isna(value) else value for value in frame[name]]
+        assert [record[name] for record in records] == values
+    output = rank_stored(tmp_path, ",".join(targets))
     (message,) = [line for line in output.splitlines() if line.startswith("avif: bpp=0.31")]
     short, _, lowest = short_and_reach(SHORT_AVIF)
     assert f"avif: bpp=0.31 not reached in {', '.join(short[:3])}" in message
     assert f" bpp={lowest:.3g} to" in message
     assert "--budget set" in output
-    remedy = f"bench run --dataset set --codecs avif --target bpp=0.31 --results {tmp_path}"
-    assert f"`{remedy}`" in output
-    runner_up = next(entry for entry in reported["records"] if entry["rank"] == 2)
+    assert f" --codecs avif --target bpp=0.31 --results {tmp_path}`" in output
+    runner_up = next(record for record in records if record["rank"] == 2)
     (sentence,) = [line for line in output.splitlines() if "At bpp" in line]
     assert f"{runner_up['codec']} differs by {runner_up['to_best']:+.2f} dB [" in sentence
     assert f" {runner_up['images_better']}/9 " in output
-    output_of("rank", "--at", "bpp=9", *words[7:], code=1)
+    rank_stored(tmp_path, "bpp=9", code=1)
 
 
 def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
@@ -420,8 +404,7 @@ def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
 
     def ranking(name, *rows):
         Store(tmp_path / name / "set").append(rows)
-        words = ["rank", "--at", "bpp=.31", "--metrics", "psnr", "--dataset", "set"]
-        return output_of(*words, "--results", tmp_path / name)
+        return rank_stored(tmp_path / name, "bpp=.31")
 
     copied = [{**row, "codec": "avif", "cell": f"avif {row['cell']}"} for row in WEBP]
     equal = ranking("equal", *WEBP, *copied)
@@ -466,16 +449,13 @@ def test_two_points_are_joined_by_a_line_over_the_logarithm_of_the_rate(budget):
 def test_neighbours_that_are_far_apart_in_rate_are_in_the_record(budget):
     rows = [*lines_of_two_points("avif", 0.2, 0.298), *lines_of_two_points("jpeg", 0.2, 0.8)]
 
-    def stretches(target):
-        records = records_at(rows, target, PSNR, budget=budget)
-        return {
-            codec: (record["interpolated_from"], record["interpolated_to"])
-            for codec, record in records.items()
-        }
-
     between = pytest.approx((0.2, 0.8), rel=1e-3)
-    assert stretches("psnr=33") == {"avif": (None, None), "jpeg": between}
-    assert stretches("psnr=30")["jpeg"] == (None, None)  # at a point
+    for target, codec, expected in (
+        ("psnr=33", "avif", (None, None)), ("psnr=33", "jpeg", between),
+        ("psnr=30", "jpeg", (None, None)),  # at a point
+    ):  # fmt: skip
+        record = records_at(rows, target, PSNR, budget=budget)[codec]
+        assert (record["interpolated_from"], record["interpolated_to"]) == expected
 
 
 def test_bytes_of_an_image_and_rates_against_the_anchor_stand_beside_a_quality():
@@ -588,13 +568,11 @@ def test_a_set_that_does_not_reach_a_target_names_the_settings_that_lack_an_imag
     for value in (55, 80):
         rows = change_rows(rows, {"setting_value": value, "image": "00"}, psnr_db=None)
     Store(tmp_path / "set").append([*rows, *rows_of("bpg", 3)])
-    words = ["rank", "--at", "bpp=.9", "--metrics", "psnr", "--results", str(tmp_path)]
-    absent = answer([*words, "--dataset", "set", "--budget", "set"])["absent"]
+    absent = json.loads(rank_stored(tmp_path, "bpp=.9", "--budget", "set", "--json"))["absent"]
     (reason,) = [absence["why"] for absence in absent if absence["what"] == "webp"]
     assert "without quality=55, quality=80 (PSNR (dB) of 8 of 9 images: `bench rescore" in reason
-    by_image = answer([*words, "--dataset", "set"])["records"]
-    (webp,) = [record for record in by_image if record["codec"] == "webp"]
-    assert webp["images_reached"] > 4
+    by_image = json.loads(rank_stored(tmp_path, "bpp=.9", "--json"))["records"]
+    assert {record["codec"]: record["images_reached"] for record in by_image}["webp"] > 4
 
 
 def test_a_decoder_that_draws_has_one_place_and_a_deviation_over_its_seeds():
