@@ -8,32 +8,16 @@ import pytest
 from benchmark.compare.builds import beta_family, beta_of, is_default, one_build
 from benchmark.compare.curve import measured_curves
 from benchmark.compare.realism_sweep import measured_sweep
-from benchmark.metrics.metric import Metric, protocols
-from benchmark.registry import METRICS
+from benchmark.metrics.metric import Metric
 from benchmark.rows.edition import label_of
 from benchmark.rows.means import summarise
 from benchmark.rows.store import Store
 from support.rows.by_label import curves
-from support.rows.measured import change_rows, row, sweep, table
+from support.rows.measured import PROTOCOLS, beta_rows, change_rows, row, sweep, table
 
 PSNR, LPIPS, SQUEEZE, DISTS = map(Metric.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
 IMAGES = ("a", "bb", "ccc")
 BETAS = (0, 1.28, 2.56, 3.84)
-SQUEEZE_ID = protocols(METRICS)["lpips_squeeze"]
-
-
-def of_beta(beta, fingerprint="bundled" * 8, size="", **columns):
-    """Rows of a realism weight at three rates: more of it costs PSNR and gains LPIPS."""
-    return [
-        row("ours", q, image, variant=f"beta={beta:g}{size}", setting_name="q",
-            fingerprint=fingerprint, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta,
-            lpips_alex=0.2 / (1 + q + beta), lpips_squeeze_protocol=SQUEEZE_ID,
-            codec_version=f"checkpoint {fingerprint[:7]}: 9 steps",
-            stream_sha256=f"s{beta}{size}{q}{image}{fingerprint}",
-            decoded_sha256=f"d{beta}{q}{image}",
-            **{"lpips_squeeze": 0.2 / (1 + q + beta), **columns})
-        for q in (0, 1, 2) for image in IMAGES
-    ]  # fmt: skip
 
 
 def labels(family):
@@ -50,23 +34,22 @@ ALL_LABELS = [f"ours:beta={beta:g}" for beta in BETAS]
 @pytest.fixture
 def store(tmp_path):
     """Bundled rows of our codec at four realism weights, and of a reference."""
-    ours = [record for beta in BETAS for record in of_beta(beta)]
     vtm = [
         row("vtm", q, image, num_bytes=900 * 2**q, lpips_squeeze=0.15 / (1 + q),
-            lpips_squeeze_protocol=SQUEEZE_ID)
+            lpips_squeeze_protocol=PROTOCOLS["lpips_squeeze"])
         for q in (0, 1, 2) for image in IMAGES
     ]  # fmt: skip
     store = Store(tmp_path / "kodak")
-    store.write_bundled("field", table([*ours, *vtm, *sweep("jpeg", variant="optimize=1")]))
+    store.write_bundled("field", table([*chain(*map(beta_rows, BETAS)), *vtm, *sweep("jpeg")]))
     return store
 
 
-NOISY = {"fingerprint": "noisy" * 12, "run": "20270101T000000-aa"}
+NOISY = {"build": "noisy", "run": "20270101T000000-aa"}
 
 
 def test_one_noisy_network_does_not_join_those_of_another(store):
     first_family = beta_family(summarise(store.table()), (PSNR, SQUEEZE))
-    store.append([record | {"psnr_db": 20.0} for record in of_beta(3.84, **NOISY)])
+    store.append([record | {"psnr_db": 20.0} for record in beta_rows(3.84, **NOISY)])
     summary = summarise(store.table())
     second_family = beta_family(summary, (PSNR, SQUEEZE))
     assert labels(second_family) == ALL_LABELS
@@ -78,7 +61,7 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
     assert first_family.absence_notes == ()
     (note,) = second_family.absence_notes
     assert note.startswith("left out: ours:beta=3.84 q=0, q=1, q=2: ")
-    assert re.findall(r"\((.*?)\)", note) == ["checkpoint noisyno", "checkpoint bundled, bundled"]
+    assert re.findall(r"\((.*?)\)", note) == ["checkpoint noisy", "checkpoint bundled, bundled"]
     rate = next(iter(first_family.points.values()))[1].bpp
     sweep = measured_sweep(summary, PSNR, SQUEEZE, rate)
     values = [step.distortion.value for step in sweep.steps]
@@ -89,17 +72,17 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
 
 
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
-    rows = [*(record for beta in BETAS[:3] for record in of_beta(beta)), *of_beta(3.84, **NOISY)]
+    rows = [*chain(*map(beta_rows, BETAS[:3])), *beta_rows(3.84, **NOISY)]
     result = beta_family(summarise(table(rows)), (PSNR, SQUEEZE))
     assert labels(result) == ALL_LABELS[:3]
-    assert "(checkpoint noisyno)" in result.absence_notes[0]
+    assert "(checkpoint noisy)" in result.absence_notes[0]
 
 
 def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(store):
-    store.append([record for beta in BETAS for record in of_beta(beta, **NOISY)])
+    store.append([record for beta in BETAS for record in beta_rows(beta, **NOISY)])
     summary = summarise(store.table())
     family = beta_family(summary, (PSNR, SQUEEZE))
-    assert {edition.fingerprint[:5] for edition in editions(family)} == {"noisy"}
+    assert {edition.fingerprint for edition in editions(family)} == {"noisy"}
     assert family.absence_notes == ()
     older = one_build(summary, lambda build: build.spec.name == "ours", (PSNR, SQUEEZE), "bundled")
     assert labels(older) == ALL_LABELS
@@ -111,18 +94,18 @@ def test_of_two_builds_the_newest_run_of_any_variant_decides():
     rows = []
     for name, beta_runs in runs.items():
         for beta, run in zip(BETAS, beta_runs, strict=False):
-            rows += of_beta(beta, fingerprint=name, run=run)
+            rows += beta_rows(beta, build=name, run=run)
     family = beta_family(summarise(table(rows)), ())
     assert {edition.build for edition in editions(family)} == {("newest", 1)}
 
 
 def test_what_lacks_a_metric_is_named_where_it_is_shown():
-    rows = [record for beta in BETAS for record in of_beta(beta)]
+    rows = [*chain(*map(beta_rows, BETAS))]
     rows = change_rows(rows, {"variant": "beta=0"}, lpips_squeeze=None)
     (message,) = beta_family(summarise(table(rows)), [SQUEEZE]).absence_notes
     reason = "lpips_squeeze of 0 of 3 images: not computed"
     assert message == f"left out: ours:beta=0 q=0, q=1, q=2: {reason}"
-    older = of_beta(0, fingerprint="older", run="2024", lpips_squeeze=None)  # is not shown
+    older = beta_rows(0, build="older", run="2024", lpips_squeeze=None)  # is not shown
     assert beta_family(summarise(table([*rows, *older])), [SQUEEZE]).absence_notes == (message,)
 
 
@@ -130,12 +113,14 @@ def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
     def labels_of(*rows):
         return labels(beta_family(summarise(table([*chain(*rows)])), [PSNR]))
 
-    micro = [of_beta(beta, size=":size=micro") for beta in BETAS]
-    small = [of_beta(beta, size=":effort=1") for beta in BETAS[:2]]
-    webp_rows = [record | {"codec": "webp", "cell": "x" + record["cell"]} for record in of_beta(0)]
-    assert labels_of(*micro, of_beta(0), webp_rows) == ["ours:beta=0"]
+    micro = [beta_rows(beta, options=":size=micro") for beta in BETAS]
+    small = [beta_rows(beta, options=":effort=1") for beta in BETAS[:2]]
+    webp_rows = [
+        record | {"codec": "webp", "cell": "x" + record["cell"]} for record in beta_rows(0)
+    ]
+    assert labels_of(*micro, beta_rows(0), webp_rows) == ["ours:beta=0"]
     assert labels_of(*micro, *small) == [f"ours:beta={beta:g}:size=micro" for beta in BETAS]
-    groups = (of_beta(1.28), micro[0], small[0], webp_rows, sweep("ours"))
+    groups = (beta_rows(1.28), micro[0], small[0], webp_rows, sweep("ours"))
     firsts = [summarise(table(group)).points[0].edition for group in groups]
     assert [beta_of(edition) for edition in firsts] == [1.28, 0, 0, None, None]
     assert [is_default(edition) for edition in firsts] == [True, False, False, True, True]
@@ -143,8 +128,8 @@ def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
 
 def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older_one_has(store):
     names = ("lpips_alex", "lpips_squeeze", "lpips_alex_protocol", "lpips_squeeze_protocol")
-    changed = {**NOISY, "decoded_sha256": "other", **dict.fromkeys(names)}
-    store.append([row | changed | {"psnr_db": row["psnr_db"] + 1} for row in of_beta(0, "other")])
+    changed = {"run": "2027", "decoded_sha256": "other", **dict.fromkeys(names)}
+    store.append([row | changed | {"psnr_db": row["psnr_db"] + 1} for row in beta_rows(0, "other")])
     summary = summarise(store.table())
     (first, *_) = curves(summary, PSNR)["ours:beta=0"]
     assert first.means["psnr_db"].value == 31.0
@@ -153,7 +138,7 @@ def test_a_curve_is_the_newest_build_alone_where_it_lacks_a_metric_that_an_older
 
 
 def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest(store):
-    store.append(of_beta(3.84, run="2027"))
+    store.append(beta_rows(3.84, run="2027"))
     result = beta_family(summarise(store.table()), (PSNR, SQUEEZE))
     bundled = {label_of(edition.spec): {edition.bundled} for edition in result.points}
     assert bundled == {f"ours:beta={beta:g}": {beta != 3.84} for beta in BETAS}
@@ -162,7 +147,7 @@ def test_of_one_build_a_family_takes_what_was_measured_here_and_the_bundled_rest
 
 
 def test_variants_of_several_builds_have_names_of_their_own(store):
-    store.append([*of_beta(3.84, **NOISY), *of_beta(0, size=":size=micro", **NOISY)])
+    store.append([*beta_rows(3.84, **NOISY), *beta_rows(0, options=":size=micro", **NOISY)])
     curves = measured_curves(summarise(store.table()), PSNR)
     names = {label_of(curve.spec): curve.name for curve in curves}
     assert names["ours:beta=3.84"] == "CRDR β=3.84"

@@ -21,7 +21,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.summary import Point
 from benchmark.spec import CodecSpec, parse_codec
 from support.bench.command import output_of
-from support.rows.measured import row, sweep, table
+from support.rows.measured import beta_rows, row, sweep, table
 
 PSNR = Metric.named("psnr")
 FD = Metric("fd", "FD", "lower")
@@ -249,21 +249,6 @@ RUN = {"run": "20270101T000000-aa"}
 NO_LPIPS = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
 
 
-def rows_of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
-    """Rows of our codec: a realism weight costs PSNR and gains LPIPS."""
-    shared_columns = {
-        "variant": f"beta={beta}{options}", "setting_name": "q", "fingerprint": fingerprint,
-        "codec_version": f"checkpoint {fingerprint[:8]}", **RULE,
-    }  # fmt: skip
-    return [
-        row("ours", q, image, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta - worse,
-            stream_sha256=f"{beta}{options}{q}{image}{fingerprint}{worse}",
-            decoded_sha256=f"{beta}{options}{q}{worse}",
-            **{"lpips_squeeze": 0.2 / (1 + q + beta) + worse, **shared_columns, **columns})
-        for q in (0, 1, 2) for image in PHOTOGRAPHS
-    ]  # fmt: skip
-
-
 @pytest.fixture
 def store(tmp_path):
     reference_rows = [
@@ -271,8 +256,7 @@ def store(tmp_path):
         for q in (0, 1) for image in PHOTOGRAPHS
     ]  # fmt: skip
     store = Store(tmp_path / "results" / "kodak")
-    our_rows = [record for beta in (0, 1, 2) for record in rows_of_beta(beta)]
-    store.write_bundled("field", table([*reference_rows, *our_rows]))
+    store.write_bundled("field", table([*reference_rows, *chain(*map(beta_rows, range(3)))]))
     return store
 
 
@@ -288,15 +272,15 @@ def table_of(text):
 def test_the_bare_name_of_a_codec_means_its_default_network_without_a_search(store):
     table_before = tradeoff(store)
     for beta in (0, 1):
-        store.append(rows_of_beta(beta, "b" * 64, options=":size=micro"))
-        store.append(rows_of_beta(beta, worse=-0.1, options=":effort=2"))
+        store.append(beta_rows(beta, "bbbb", options=":size=micro"))
+        store.append(beta_rows(beta, worse=-0.1, options=":effort=2"))
     assert table_of(tradeoff(store)) == table_of(table_before)
 
 
 def test_a_single_image_has_its_difference_and_no_interval(tmp_path):
     reference_row = row("vtm", 0, "a", num_bytes=1500, psnr_db=20.0, lpips_squeeze=0.12, **RULE)
     store = Store(tmp_path / "kodak")
-    store.append([reference_row, *chain(*(rows_of_beta(beta)[::3] for beta in (0, 1, 2)))])
+    store.append([reference_row, *chain(*(beta_rows(beta)[::3] for beta in (0, 1, 2)))])
     # That of beta 0; realism is between those of beta 0 and 1, which loses up to 1 dB. PSNR rises
     # by 3 dB where bytes double, along a straight line.
     reference_psnr = 30 + 3 * np.log2(1.5)
@@ -309,24 +293,24 @@ def test_a_single_image_has_its_difference_and_no_interval(tmp_path):
 
 def test_rows_of_another_network_change_no_number_and_are_named(store):
     output_before = tradeoff(store)
-    assert "ours:beta=0, ours:beta=1, ours:beta=2 (checkpoint aaaaaaaa, " in output_before
+    assert "ours:beta=0, ours:beta=1, ours:beta=2 (checkpoint bundled, " in output_before
     assert "beta=2 q=" not in output_before
-    store.append(rows_of_beta(2, "b" * 64, worse=0.1, **RUN))
+    store.append(beta_rows(2, "bbbb", worse=0.1, **RUN))
     output_after = tradeoff(store)
     assert table_of(output_after) == table_of(output_before)
-    assert "ours:beta=2 (checkpoint aaaaaaaa, bundled)." in output_after
-    assert re.search(r"\nours:beta=2 q=0, q=1, q=2: .*\(checkpoint bbbbbbbb\)", output_after)
-    output_other = tradeoff(store, "--build", "bbbb")
-    assert "ours is interpolated between ours:beta=2 (checkpoint bbbbbbbb)." in output_other
+    assert "ours:beta=2 (checkpoint bundled, bundled)." in output_after
+    assert re.search(r"\nours:beta=2 q=0, q=1, q=2: .*\(checkpoint bbbb\)", output_after)
+    output_other = tradeoff(store, "--build", "bbb")
+    assert "ours is interpolated between ours:beta=2 (checkpoint bbbb)." in output_other
     assert table_of(output_other) != table_of(output_before)
 
 
 def test_a_variant_without_the_metric_is_named_with_the_number_of_images(store):
-    store.append(rows_of_beta(3, **NO_LPIPS, **RUN))
+    store.append(beta_rows(3, **NO_LPIPS, **RUN))
     message = tradeoff(store)
     assert "interpolated between ours:beta=0, ours:beta=1, ours:beta=2 (" in message
     assert "\nours:beta=3 q=0, q=1, q=2: lpips_squeeze of 0 of 3 images: not comp" in message
-    store.append(rows_of_beta(3, **RUN)[:-1])  # one image has none at the last setting
+    store.append(beta_rows(3, **RUN)[:-1])  # one image has none at the last setting
     assert "\nours:beta=3 q=2: lpips_squeeze of 2 of 3 images" in tradeoff(store)
 
 

@@ -74,3 +74,20 @@ def doubling(codec: str, share: float, offset_db: float = 0.0, **columns: Any) -
             psnr_db=20.0 + 5 * n + offset_db + len(image), **{"dataset": "sample", **columns})
         for n in range(1, 6) for image in ("a", "bb")
     ]  # fmt: skip
+
+
+def beta_rows(
+    beta: float, build: str = "bundled", options: str = "", worse: float = 0.0, **columns: Any
+) -> list[Any]:
+    """Return rows of our codec at three rates: a realism weight costs PSNR and gains LPIPS."""
+    protocol = {"lpips_squeeze_protocol": PROTOCOLS["lpips_squeeze"]}
+    return [
+        row("ours", q, image, variant=f"beta={beta:g}{options}", setting_name="q",
+            fingerprint=build, codec_version=f"checkpoint {build}: 9 steps",
+            num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta - worse,
+            stream_sha256=f"s{beta}{options}{q}{image}{build}{worse}",
+            decoded_sha256=f"d{beta}{q}{image}{worse}",
+            lpips_alex=0.2 / (1 + q + beta),
+            **{"lpips_squeeze": 0.2 / (1 + q + beta) + worse, **protocol, **columns})
+        for q in (0, 1, 2) for image in ("a", "bb", "ccc")
+    ]  # fmt: skip
