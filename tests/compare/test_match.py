@@ -189,18 +189,17 @@ def test_averages_are_those_of_a_computation_by_hand(seed):
     psnr = [[np.sort(rng.uniform(25, 29, 6)) for _ in range(4)] for _ in range(2)]
     sides = [streams(side, rng.uniform(0.1, 2, 24), rng.uniform(0.1, 1, 24)) for side in psnr]
     result = match_streams(*sides, PSNR, Tolerance(0.4), [PSNR, LPIPS])
-    a, b = ({i: list(values) for i, values in enumerate(side_psnr)} for side_psnr in psnr)
+    a, b = map(dict, map(enumerate, psnr))
     matches = in_turn(a, b, 0.4), [(i, x, y) for i, y, x in in_turn(b, a, 0.4)]
     expected = sorted(min(matches, key=lambda side: np.mean([abs(x - y) for _, x, y in side])))
-
     place = [{v: i for i, v in enumerate(side.values["psnr_db"].tolist())} for side in sides]
     positions = [(place[0][x], place[1][y]) for _, x, y in expected]
     assert result.pairs.tolist() == sorted(map(list, positions))
     record = result.record
-    for column, values in (("bytes_ratio", "bytes"), ("lpips_alex_ratio", "lpips_alex")):
-        first, second = (side.values[values] for side in sides)
+    for name in ("bytes", "lpips_alex"):
+        first, second = (side.values[name] for side in sides)
         ratio = geometric_mean(first[i] / second[j] for i, j in positions)
-        assert record[column] == pytest.approx(ratio, rel=1e-12)
+        assert record[f"{name}_ratio"] == pytest.approx(ratio, rel=1e-12)
     difference = np.mean([x - y for _, x, y in expected])
     assert record["psnr_db_difference"] == pytest.approx(difference, rel=1e-9)
     assert record["images_without_match"] == 4 - len({i for i, _, _ in expected})
@@ -272,13 +271,12 @@ def test_every_variant_meets_every_other_and_never_itself():
     half = change_rows(rows, {"variant": variants[1]}, psnr_db=None)
     # a variant without values may stay
     assert [len(result.pairs) > 0 for result in match_rows(half, "jpeg", "webp")] == [True, False]
-    for codecs, metric, message in (
-        (("webp", "webp"), "psnr", "the same codec"),
-        (("webp", "jpeg"), "dists", r"webp .*DISTS.*rescore"),
-        (("jpeg", "webp"), "fd_alex", "of a set of images"),
-    ):
+    for first, second, metric, message in (
+        ("webp", "webp", "psnr", "the same codec"), ("webp", "jpeg", "dists", "webp .*DISTS.*resc"),
+        ("jpeg", "webp", "fd_alex", "of a set of images"),
+    ):  # fmt: skip
         with pytest.raises(UsageError, match=message):
-            match_rows(rows, *codecs, metric=metric)
+            match_rows(rows, first, second, metric=metric)
     with pytest.raises(UnknownName, match="codec with results"):
         match_rows(rows, "jpeg", "vtm")
 
@@ -342,9 +340,8 @@ def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
 
 
 def test_several_codecs_are_the_lines_of_one_table_as_if_each_were_asked_for_alone():
-    together = json.loads(match("webp,avif,jpegxl", "webp,jpegli", "--json"))
-    pairs = [("webp", "jpegli"), ("avif", "webp"), ("avif", "jpegli"), ("jpegxl", "webp"),
-             ("jpegxl", "jpegli")]  # fmt: skip
+    together = json.loads(match("webp,avif", "webp,jpegli", "--json"))
+    pairs = [("webp", "jpegli"), ("avif", "webp"), ("avif", "jpegli")]
     single_records = [json.loads(match(*pair, "--json"))["records"] for pair in pairs]
     assert together["records"] == [record for records in single_records for record in records]
     # A pair that cannot be matched is absent from the table and named below it.
