@@ -17,7 +17,7 @@ from benchmark.rows.intact import verify_results
 from benchmark.rows.packs.contents import import_pack
 from benchmark.rows.packs.merge import merge_folders
 from benchmark.rows.packs.pack import open_pack
-from benchmark.rows.reduce import Reductions, reduction_key
+from benchmark.rows.reduce import Reductions
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
 from benchmark.system.digest import pixels_sha256
@@ -134,13 +134,13 @@ def test_two_results_of_a_cell_are_named_and_the_first_stays(tmp_path, change, i
 def test_rounding_failures_seconds_and_absent_metrics_are_no_conflict(tmp_path):
     """The later of rounded pixels, a success and the row with more metrics win."""
     later = {"finished_utc": LATER}
-    (rounded, stream), (success, _), (full, _) = (cell(quality, "a") for quality in (10, 20, 30))
+    exact, (success, stream), (full, full_stream) = (cell(quality, "a") for quality in (10, 20, 30))
     bare = {key: value for key, value in full.items() if not key.startswith("lpips_alex")}
-    first = machine(tmp_path / "first", [(rounded, stream), (bare, b"stream 30 a")], "run-a")
+    first = machine(tmp_path / "first", [exact, (bare, full_stream)], "run-a")
     Store(first / "kodak").append([failed("jpeg", 20, "a", "worker", "lost") | later])
-    rounded |= {"decoded_sha256": "d" * 64, "psnr_db": rounded["psnr_db"] + 1e-5} | later
-    slower = success | {"encode_seconds": 9.0}
-    cells = [(rounded, stream), (slower, b"stream 20 a"), (full, b"stream 30 a")]
+    changes = {"decoded_sha256": "d" * 64, "psnr_db": exact[0]["psnr_db"] + 1e-5} | later
+    slower = success | {"encode_seconds": 9.0}, stream
+    cells = [(exact[0] | changes, exact[1]), slower, (full, full_stream)]
     second = machine(tmp_path / "second", cells, "run-b")
     assert [row["lpips_alex"] is None for row in rows(first)] == [False, True, True]
     (result,) = merge(first, second)
@@ -152,14 +152,12 @@ def test_rounding_failures_seconds_and_absent_metrics_are_no_conflict(tmp_path):
 
 
 def test_a_conflict_within_one_folder_is_reported_and_its_valid_row_stays(tmp_path):
-    changed, stream = cell(10, "a", data=b"other")
-    twice = [cell(10, "a"), ({**changed, "finished_utc": LATER}, stream)]
-    first = machine(tmp_path / "first", twice, "run-a")
-    (source_row,) = rows(first)
+    changed = cell(10, "a", data=b"other", finished_utc=LATER)
+    first = machine(tmp_path / "first", [cell(10, "a"), changed], "run-a")
     (result,) = merge(tmp_path / "into", first)
     assert len(result.conflicts) == 1
-    (merged_row,) = rows(tmp_path / "into")
-    assert merged_row["stream_sha256"] == source_row["stream_sha256"] == changed["stream_sha256"]
+    for results in (first, tmp_path / "into"):
+        assert [row["stream_sha256"] for row in rows(results)] == [changed[0]["stream_sha256"]]
 
 
 def test_datasets_and_conflicts_come_in_order_and_other_folders_are_no_datasets(tmp_path):
@@ -176,15 +174,15 @@ def test_datasets_and_conflicts_come_in_order_and_other_folders_are_no_datasets(
 
 
 def test_rows_that_bench_would_not_write_are_left_out_and_counted(tmp_path):
-    declared_size = {"num_bytes": 9, "stream_sha256": None, "decoded_sha256": None}
-    machine(tmp_path / "first", [(cell(30, "a")[0] | declared_size, b"")], "run-a")
+    declared = cell(30, "a", num_bytes=9, stream_sha256=None, decoded_sha256=None)[0], b""
+    machine(tmp_path / "first", [declared], "run-a")
     odd = (
         {"run": "../run"}, {"run": None}, {"stream_sha256": "5" * 63}, {"image_sha256": "A" * 64},
         {"decoded_sha256": "../x"}, {"variant": "quality"}, {"codec": ""},
     )  # fmt: skip
     store = Store(tmp_path / "first" / "kodak")
-    for number, change in enumerate(odd):
-        store.append([cell(number, "b")[0] | {"run": "run-a"} | change])
+    sound_rows = [cell(number, "b", run="run-a")[0] for number in range(len(odd))]
+    store.append([row | change for row, change in zip(sound_rows, odd, strict=True)])
     (result,) = merge(tmp_path / "into", tmp_path / "first")
     (message,) = result.damaged
     assert message.startswith(f"{store.folder}: 7 rows ")
@@ -211,7 +209,7 @@ def test_pictures_are_copied_and_damaged_ones_left_out(picture_pack, declared_re
     victim, other_picture, *_ = sorted(Store(tmp_path / "first" / "photos").pictures())
     victim.write_bytes(other_picture.read_bytes()[:-1] + b"?")
     (result,) = merge(tmp_path / "into", tmp_path / "first")
-    assert result.damaged == (f"{victim} is left out: {result.damaged[0].partition(': ')[2]}",)
+    assert [text.partition(": ")[0] for text in result.damaged] == [f"{victim} is left out"]
     into = Store(tmp_path / "into" / "photos")
     assert (result.pictures, into.has_picture(victim.stem)) == (7, False)
     damaged = [finding.path for finding in next(verify_results(tmp_path / "first")).findings]
@@ -225,21 +223,20 @@ def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_pat
         Store(tmp_path / name / "kodak").write_bundled("x", table([cell(10, "a", run=name)[0]]))
         for name in "ab"
     )
-    shard_bytes = first.read_bytes()
+    content = first.read_bytes()
     (result,) = merge(tmp_path / "a", tmp_path / "b")
-    (conflict,) = (text for text in result.conflicts if "different versions" in text)
-    assert first.name in conflict
-    assert first.read_bytes() == shard_bytes
+    assert any(first.name in text and "different versions" in text for text in result.conflicts)
+    assert first.read_bytes() == content
 
 
 def test_features_and_bundled_rows_are_merged_and_differing_records_conflict(machines, tmp_path):
     first, second, _ = machines
-    Store(second / "kodak").write_record("run-a", {"machine": "another"})
-    Store(first / "kodak").write_bundled("checkpoints", Store(second / "kodak").table())
-    features = FeatureFolder(second / "kodak")
-    features.keep(ImageFeatures("squeeze256/1", "ab" * 32, np.ones((2, 3), np.float32)))
-    reduced = reduction_key("fd/1", [("s", "d")]), "fd", "fd/1", 1.5, [0.25]
-    Reductions(second / "kodak").add([reduced])
+    store = Store(second / "kodak")
+    store.write_record("run-a", {"machine": "another"})
+    Store(first / "kodak").write_bundled("checkpoints", store.table())
+    features = ImageFeatures("squeeze256/1", "ab" * 32, np.ones((2, 3), np.float32))
+    FeatureFolder(store.folder).keep(features)
+    Reductions(store.folder).add([("key", "fd", "fd/1", 1.5, [0.25])])
     (result,) = merge(tmp_path / "into", first, second)
     assert (result.features, result.reductions) == (1, 1)
     (sentence,) = result.conflicts
@@ -247,7 +244,7 @@ def test_features_and_bundled_rows_are_merged_and_differing_records_conflict(mac
     into = Store(tmp_path / "into" / "kodak")
     assert into.record("run-a") == {"machine": "run-a"}
     assert FeatureFolder(into.folder).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
-    reduction = Reductions(into.folder).get(reduced[0])
+    reduction = Reductions(into.folder).get("key")
     assert (reduction.value, reduction.influence.tolist()) == (1.5, [0.25])
     assert (into.folder / "features" / "CACHEDIR.TAG").exists()
     assert into.versions(bundled=True).height == 3
@@ -361,8 +358,7 @@ def test_a_missing_part_is_reported_until_it_or_the_whole_is_there(tmp_path):
 def test_the_command_of_an_absent_part_is_that_of_the_run_with_all_its_options(tmp_path):
     arguments = ["run", "--codecs=jpeg", "--data-dir=my data", "--part", "1/2", "--metrics=psnr"]
     part = run_of(tmp_path / "p1", "r1", "1/2", 10)
-    record = Store(part / "kodak").record("r1") | {"arguments": arguments}
-    (part / "kodak" / "runs" / "r1.json").write_text(json.dumps(record))
+    Store(part / "kodak").amend("r1", {"arguments": arguments})
     (result,) = merge(tmp_path / "all", part)
     command = result.missing[0].split("`")[1]
     assert shlex.split(command) == ["bench", *arguments[:4], "2/2", *arguments[5:]]
