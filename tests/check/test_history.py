@@ -13,7 +13,7 @@ from benchmark.check.verdict import check
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import UsageError
 from support.bench.command import output_of
-from support.files.noise import effect_noise
+from support.files.noise import noise_images
 from support.rows.measured import row, table
 
 GAINS = (0.0, 1.0, 1.5, 0.6, 1.7, 1.9)  # dB of six states; a fault enters with the fourth
@@ -94,13 +94,14 @@ def test_changes_are_those_of_a_check_and_the_fault_is_the_one_that_is_worse():
     assert result.title.endswith(f", image {records[2]['worst_image']}")
 
 
-def test_a_state_whose_curve_meets_no_other_is_named_and_has_its_cross():
-    far = states()
-    far[3] = change_state(3, lambda row: {"psnr_db": row["psnr_db"] - 40})
-    result = compare_states(far, ["psnr"], USUAL_RULE)
-    start = "regressed at step 300 against step 200: PSNR on 8 images (image-0, ...) the new curve"
-    assert result.title.startswith(start)
-    assert result.records[2]["first_change_percent"] is None
+@pytest.mark.parametrize(("images", "subject"), [
+    (IMAGES, "8 images (image-0, ...) the new curve"), (["image-5"], "image-5"),
+])  # fmt: skip
+def test_a_state_with_an_image_out_of_reach_has_no_number_and_a_cross(images, subject):
+    far = change_state(3, lambda row: {"psnr_db": row["psnr_db"] - 60 * (row["image"] in images)})
+    result = compare_states([*states()[:3], far], ["psnr"], USUAL_RULE)
+    assert result.title.startswith(f"regressed at step 300 against step 200: PSNR on {subject}")
+    assert {result.records[2][f"{side}_change_percent"] for side in ("first", "best")} == {None}
     (axes,) = draw_history(result.records, "ours", "set").figure.axes
     crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
     assert crosses == [300]
@@ -121,15 +122,6 @@ def test_a_state_without_curves_has_no_change_and_the_fault_after_it_is_found(me
     assert [record["best"] for record in result.records] == ["step 100", "step 100"]
 
 
-def test_a_change_with_an_image_out_of_reach_has_no_number():
-    def change(row):
-        return {"psnr_db": row["psnr_db"] - 60 * (row["image"] == "image-5")}
-
-    result = compare_states([states()[2], change_state(4, change)], ["psnr"], USUAL_RULE)
-    assert result.title.startswith("regressed at step 400 against step 200: PSNR on image-5")
-    assert {result.records[0][f"{side}_change_percent"] for side in ("first", "best")} == {None}
-
-
 def test_an_undecided_change_is_reported():
     state_pair = [change_state(n, dict, IMAGES[:1]) for n in (2, 3)]
     title = compare_states(state_pair, ["psnr"], USUAL_RULE).title
@@ -138,11 +130,10 @@ def test_an_undecided_change_is_reported():
 
 
 def test_a_variant_is_compared_where_it_has_two_states():
+    variants = ("beta=0", "beta=0"), ("beta=1", "beta=1"), ("again", "beta=0")
     named_states = [
         state(number, name, rows_of_state(number, "ours", variant))
-        for number, (name, variant) in enumerate(
-            {"beta=0": "beta=0", "beta=1": "beta=1", "again": "beta=0"}.items()
-        )
+        for number, (name, variant) in enumerate(variants)
     ]
     with pytest.raises(UsageError, match="two states"):
         compare_states(named_states[:2], ["psnr"], USUAL_RULE)
@@ -166,15 +157,12 @@ def test_checkpoints_are_in_the_order_of_their_numbers_or_as_named():
 
 
 def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_code_1(tmp_path):
-    (tmp_path / "photos").mkdir()
-    for number in range(4):
-        picture = effect_noise((48, 40 + number), 30).convert("RGB")
-        picture.save(tmp_path / "photos" / f"{number}.png")
+    photos = noise_images(tmp_path / "photos", [(48, 40 + number) for number in range(4)])
     (tmp_path / "mine.py").write_text(CODEC)
     for step, noise in ((100, 6), (200, 4), (1000, 12)):
         (tmp_path / f"mine-{step}.pth").write_text(str(noise))
     files = sorted(tmp_path.glob("mine-*.pth"))
-    options = ("--codec", f"{tmp_path / 'mine.py'}:Mine", "--dataset", tmp_path / "photos")
+    options = ("--codec", f"{tmp_path / 'mine.py'}:Mine", "--dataset", photos)
     words = ("history", *files, *options, "--metrics", "psnr", "--jobs", 1, "--results", tmp_path)
     message = output_of(*words, code=1)
     headline = r"^regressed at mine-1000 against mine-200: PSNR .*, image \d.png$"

@@ -187,8 +187,8 @@ def test_two_programs_are_searched_too_and_options_that_name_settings_are_refuse
     photos = noise_images(tmp_path / "photos", [(40, 30)])
     options = ("--dataset", photos, "--metrics", "psnr", "--jobs", "1", "--target", "bpp=3000")
     words = ("run", "--codecs", f"{command}:values=5/95", *options, "--results", tmp_path)
-    result = bench(*words, code=0)
-    assert "target   coder.sh: q=" in result.stdout  # without error, so that PSNR ranks nothing
+    # without error, so that PSNR ranks nothing
+    assert "target   coder.sh: q=" in bench(*words, code=0).stdout
     script.write_text(f"test $3 != 95 || exit 3\n{script.read_text()}")
     failed = bench(*words, "--results", tmp_path / "other", code=1).stdout
     assert "at q=95, a cell failed or has no value" in failed
@@ -212,8 +212,7 @@ def test_a_search_answers_by_size_and_rank_takes_the_settings_that_meet_the_targ
     photos, results = noise_images(tmp_path / "photos", [(40, 30), (60, 50)]), tmp_path / "results"
     options = "--dataset", photos, "--results", results
     words = "run", "--codecs", "webp,jpeg", "--metrics", "psnr", "--target", "psnr=20", *options
-    output = bench(*words, code=0).stdout
-    assert "points" not in output
+    assert "points" not in bench(*words, code=0).stdout
     outcome = json.loads(bench(*words, "--json", code=0).stdout)
     records, reached = outcome["at_target"], {entry["codec"]: entry for entry in outcome["reached"]}
     assert [entry["bpp"] for entry in records] == sorted(entry["bpp"] for entry in records)

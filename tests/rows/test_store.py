@@ -14,7 +14,6 @@ from benchmark.rows.reduce import Reductions
 from benchmark.rows.shard import schema_of, write_shard
 from benchmark.rows.store import DIGESTS, UNUSED_COLUMNS, Store, finished_rows, stores_below
 from benchmark.rows.streams import FeatureFolder, ImageFeatures
-from benchmark.rows.versions import prefer_own_rows
 from support.rows import measured
 from support.rows.bundled_results import bundled_results
 
@@ -184,8 +183,6 @@ def test_images_count_with_bundled_ones_and_earlier_rows_of_a_picture_coded_agai
     write_shard(store.folder / "per_image", recoded)
     assert sorted(store.table()["cell"].to_list()) == ["a", "b", "c"]
     assert store.images() == {None, *(digit * 64 for digit in "13")}
-    table = store.table()
-    assert prefer_own_rows(table) is table
 
 
 def test_a_crash_before_compacted_shards_are_removed_loses_nothing(store, monkeypatch):

@@ -28,16 +28,15 @@ from support.packs.pictures import measure_declared, pictures_of
 
 
 def test_a_pack_is_read_without_this_project_and_equal_for_equal_rows(measured_store, tmp_path):
-    first, path = tmp_path / "a" / "anchor.tar", tmp_path / "anchor.tar"
-    first.parent.mkdir()
-    for place in (first, path):
+    path, equal_pack = tmp_path / "anchor.tar", tmp_path / "equal" / "anchor.tar"
+    equal_pack.parent.mkdir()
+    for place in (path, equal_pack):
         export_pack(place, [measured_store], [HONEST], NOTES)
-    assert first.read_bytes() == path.read_bytes()
+    assert equal_pack.read_bytes() == path.read_bytes()
     with tarfile.open(path) as tar:
-        names = tar.getnames()
         content = tar.extractfile("anchor/rows.parquet").read()
-        stream_names = [name for name in names if name.startswith("anchor/streams/")]
-        streams = {name.rpartition("/")[2]: tar.extractfile(name).read() for name in stream_names}
+        names = [name for name in tar.getnames() if name.startswith("anchor/streams/")]
+        streams = {name.rpartition("/")[2]: tar.extractfile(name).read() for name in names}
     assert all(sha256(data).hexdigest() == name for name, data in streams.items())
     metadata = json.loads(pl.read_parquet_metadata(io.BytesIO(content))["pack"])
     assert metadata == {"notes": ["made for a test"], "licences": {HONEST.text: "MIT"}}
@@ -119,8 +118,7 @@ def test_pictures_are_files_of_scored_pixels(declared_results, picture_pack, pho
     assert f"`bench pack import {picture_pack}`" in run.stderr, "no pictures in place of streams"
     store = Store(tmp_path / "r" / "photos")
     assert {*store.table()["recorded"]} == {True}
-    first = export_pack(tmp_path / "again", [store], [declared_results[1]], NOTES)
-    assert (first.num_streams, first.num_pictures) == (0, 8)
+    assert export_pack(tmp_path / "again", [store], [declared_results[1]], NOTES)[:2] == (0, 8)
     for path in picture_pack.rglob("pictures/*.png"):
         assert (tmp_path / "again" / "pictures" / path.name).read_bytes() == path.read_bytes()
 
@@ -133,8 +131,7 @@ def test_a_picture_of_two_datasets_is_in_a_pack_once(declared_results, photos, t
         with Image.open(photo) as image:
             image.point(lambda value: value ^ 1).save(altered / photo.name)
     measure_declared(other_store, altered, spec.text, "others")
-    stores = [Store(results / "photos"), other_store]
-    read = partial(read_declared, spec.text)
+    stores, read = [Store(results / "photos"), other_store], partial(read_declared, spec.text)
     exported = export_pack(tmp_path / "p.tar", stores, [spec], NOTES, read)
     pack = open_pack(tmp_path / "p.tar")
     assert (exported.num_pictures, len({*map(name_of, pack.rows.values())})) == (16, 2)
@@ -151,9 +148,8 @@ def test_pictures_of_a_pack_next_to_the_results_come_before_those_of_their_folde
     pictures = Pictures(contents, NamedCodecs())
     assert {(pictures.absence_reason(row), contents.stream(row)) for row in rows} == {("", None)}
     decoded = dict(filter(None, pictures.decode_rows(rows, "cpu", 1)))
-    assert {index: pixels_sha256(pixels) for index, pixels in decoded.items()} == {
-        index: row["decoded_sha256"] for index, row in enumerate(rows)
-    }
+    digests = [pixels_sha256(decoded[index]) for index in range(len(rows))]
+    assert digests == [row["decoded_sha256"] for row in rows]
     (picture_pack / "pictures" / f"{rows[0]['decoded_sha256']}.png").unlink()
     decoded = dict(filter(None, pictures.decode_rows(rows, "cpu", 1)))
     assert [index for index, picture in decoded.items() if isinstance(picture, Failed)] == [0]
