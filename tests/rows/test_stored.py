@@ -169,11 +169,3 @@ def test_a_newer_build_of_fewer_images_is_named_with_the_command_for_the_others(
     assert absent.remedy == command
     result = stored.read_one_dataset(tmp_path, "set", "all", ["psnr"], images=["a"])
     assert [older.remedy for older in result.summary.absent] == [""]
-
-
-def test_rows_of_a_photograph_that_left_its_folder_still_count(tmp_path):
-    photos, results = tmp_path / "photos", tmp_path / "results"
-    photos.mkdir()
-    Image.new("RGB", (8, 8)).save(photos / "a.png")
-    write_rows(results, "photos-1a2b3c", [row("jpeg", 10, name) for name in ("a.png", "gone.png")])
-    assert stored.read_results(results, "photos-1a2b3c", "all", ["psnr"]).summary.images == 2

@@ -39,8 +39,7 @@ def test_a_run_from_a_pack_gives_recorded_rows_of_the_codec(pack_path, sources, 
         for name in ("stream_sha256", "decoded_sha256", "psnr_db", "psnr_y_db", "fingerprint"):
             assert row[name] == stored_rows[row["cell"]][name]
         assert (row["recorded"], stored_rows[row["cell"]]["recorded"]) == (True, False)
-        assert row["encode_seconds"] == 123.0
-        assert row["decode_seconds"] < 1
+        assert row["encode_seconds"] == 123.0 != row["decode_seconds"]
 
 
 def test_what_a_pack_lacks_is_left_out_with_a_reason(pack_path, photos, tmp_path, monkeypatch):

@@ -7,8 +7,6 @@ from benchmark.measure.select import select
 from benchmark.measure.workbench import Workbench
 from support.codecs.files import conditions, sources_in
 
-LABEL = "Theirs"
-
 
 def pictures_of(photos, folder, settings=(2, 3, 5, 6)):
     """Write the photographs with fewer bits, and their sizes; return the spec of their codec."""
@@ -23,7 +21,7 @@ def pictures_of(photos, folder, settings=(2, 3, 5, 6)):
             coarse.save(folder / str(bits) / f"{photo.stem}.png")
             lines.append(f"{photo.stem},{bits},{100 * bits}")
     (folder / "sizes.csv").write_text("\n".join(lines))
-    return f"folder:path={folder}:name={LABEL}"
+    return f"folder:path={folder}:name=Theirs"
 
 
 def measure_declared(store, photos, spec, dataset="photos"):
