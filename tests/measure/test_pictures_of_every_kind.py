@@ -241,7 +241,7 @@ def reader(measured, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture
 def case(request, measured, tmp_path, monkeypatch):
     if request.param in COMPRESSAI_KINDS:
         pytest.importorskip("compressai", reason="needs the Python package compressai")
@@ -257,13 +257,13 @@ def case_of(spec, label, out):
     return Case(spec, label, rows, out)
 
 
-def with_each(verbs):
-    """Return the parameter `verb` of a test, whose expensive verbs are slow."""
-    cases = quick(verbs, decoded, export_images, study)
-    return pytest.mark.parametrize("verb", cases, ids=lambda verb: verb.__name__)
+QUICK_VERBS = decoded, export_images, study
+# Networks of CompressAI take seconds to load in each process.
+QUICK_CASES = [(kind, verb) for kind in KINDS for verb in QUICK_VERBS
+               if verb is decoded or kind not in COMPRESSAI_KINDS]  # fmt: skip
 
 
-@with_each(VERBS)
+@pytest.mark.parametrize("verb", quick(VERBS, *QUICK_VERBS))
 def test_a_pack_of_pictures_needs_neither_folder_nor_codec(verb, reader, tmp_path, monkeypatch):
     monkeypatch.chdir(reader)
     label = KINDS["folder"][1]
@@ -272,8 +272,10 @@ def test_a_pack_of_pictures_needs_neither_folder_nor_codec(verb, reader, tmp_pat
     assert verb(case)
 
 
-@with_each([*VERBS, audit_rows])
-def test_a_verb_that_needs_pixels_gets_them_from_every_kind_of_codec(verb, case):
+@pytest.mark.parametrize(("case", "verb"), quick(
+    [(kind, verb) for kind in KINDS for verb in (*VERBS, audit_rows)], *QUICK_CASES
+), indirect=["case"])  # fmt: skip
+def test_a_verb_that_needs_pixels_gets_them_from_every_kind_of_codec(case, verb):
     assert verb(case)
 
 

@@ -156,7 +156,7 @@ def test_a_missing_node_is_reported(cluster, sources, monkeypatch):
     monkeypatch.setattr(ray, "_nodes_alive", lambda module: {})
     monkeypatch.setattr(ray, "NOTICE_SECONDS", -1.0)
     codec = f"{CODECS}:Traced"
-    monkeypatch.setenv("BENCH_PAUSE", "3")
+    monkeypatch.setenv("BENCH_PAUSE", "1")
     states = [state for state in cluster.run(cells(codec, sources[:1])) if isinstance(state, str)]
     assert states[0].startswith("no node for ")
     assert states[0].endswith(" s; waiting up to 10 minutes")

@@ -10,7 +10,7 @@ import pytest
 from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.measure.score import find_unscored_tasks
 from support.bench.command import bench
-from support.codecs.files import FAKES
+from support.codecs.files import CODECS, FAKES
 from support.files.noise import noise_images
 from support.processes import started_bench, until
 from support.rows.measured import row, table
@@ -122,14 +122,24 @@ def test_a_codec_seen_to_be_random_is_decoded_twice_from_then_on_and_marked(imag
     assert second_run["measured"] == only_store(results).table().filter(status="failed").height
 
 
-def test_two_runs_in_one_folder_warn_and_lose_nothing(images, results):
-    words = run_words(images, results, "Honest:pause=1.05", "--jobs", 1)
-    first = started_bench(*words)
-    assert until(lambda: list(results.glob("*/per_image/*.parquet")), 120)
-    second = started_bench(*words)
-    messages = [process.communicate(timeout=900)[1] for process in (second, first)]
-    assert "another run" in messages[0]
-    assert (first.returncode, second.returncode) == (0, 0)
+def test_two_runs_in_one_folder_warn_and_lose_nothing(images, results, tmp_path, monkeypatch):
+    """Both stand at a gate until each has begun."""
+    gate, traces = tmp_path / "gate", tmp_path / "traces"
+    gate.touch()
+    traces.mkdir()
+    monkeypatch.setenv("BENCH_GATE", str(gate))
+    monkeypatch.setenv("BENCH_TRACES", str(traces))
+    words = ("--dataset", images, "--metrics", "psnr", "--results", results, "--jobs", 1)
+    processes = []
+    for count in (1, 2):
+        processes.append(started_bench("run", "--codecs", f"{CODECS}:Traced", *words))
+        assert until(
+            lambda n=count: len({p.name.split("-")[2] for p in traces.iterdir()}) == n, 120
+        )
+    gate.unlink()
+    messages = [process.communicate(timeout=900)[1] for process in processes]
+    assert "another run" in messages[1]
+    assert [process.returncode for process in processes] == [0, 0]
     rows = only_store(results).table()
     assert rows.filter(status="ok").height == rows["cell"].n_unique() == 18
 
