@@ -122,24 +122,33 @@ def test_a_codec_seen_to_be_random_is_decoded_twice_from_then_on_and_marked(imag
     assert second_run["measured"] == only_store(results).table().filter(status="failed").height
 
 
-def test_two_runs_in_one_folder_warn_and_lose_nothing(images, results, tmp_path, monkeypatch):
-    """Both stand at a gate until each has begun."""
-    gate, traces = tmp_path / "gate", tmp_path / "traces"
-    gate.touch()
+@pytest.fixture
+def gate(tmp_path, monkeypatch):
+    """Gate at which runs of `Traced` stand until it is removed, and a folder of their traces."""
+    path, traces = tmp_path / "gate", tmp_path / "traces"
+    path.touch()
     traces.mkdir()
-    monkeypatch.setenv("BENCH_GATE", str(gate))
+    monkeypatch.setenv("BENCH_GATE", str(path))
     monkeypatch.setenv("BENCH_TRACES", str(traces))
+    yield path, traces
+    path.unlink(missing_ok=True)
+
+
+def test_two_runs_in_one_folder_warn_and_lose_nothing(images, results, gate):
+    path, traces = gate
     words = ("--dataset", images, "--metrics", "psnr", "--results", results, "--jobs", 1)
-    processes = []
-    for count in (1, 2):
-        processes.append(started_bench("run", "--codecs", f"{CODECS}:Traced", *words))
-        assert until(
-            lambda n=count: len({p.name.split("-")[2] for p in traces.iterdir()}) == n, 120
-        )
-    gate.unlink()
-    messages = [process.communicate(timeout=900)[1] for process in processes]
-    assert "another run" in messages[1]
-    assert [process.returncode for process in processes] == [0, 0]
+
+    def count_runs():
+        return len({trace.name.split("-")[2] for trace in traces.iterdir()})
+
+    first = started_bench("run", "--codecs", f"{CODECS}:Traced", *words)
+    assert until(lambda: count_runs() == 1, 120)
+    second = started_bench("run", "--codecs", f"{CODECS}:Traced", *words)
+    assert until(lambda: count_runs() == 2, 120)
+    path.unlink()
+    messages = [process.communicate(timeout=900)[1] for process in (second, first)]
+    assert "another run" in messages[0]
+    assert (first.returncode, second.returncode) == (0, 0)
     rows = only_store(results).table()
     assert rows.filter(status="ok").height == rows["cell"].n_unique() == 18
 
