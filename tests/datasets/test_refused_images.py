@@ -105,9 +105,7 @@ DEEP = {
     "plain PPM": lambda: b"P3 1 1 65535 1 2 3\n",
     "grey TIFF": lambda: tiff(np.zeros((2, 2), np.uint16), photometric="minisblack"),
     "RGB TIFF": lambda: tiff(np.zeros((2, 2, 3), np.uint16), photometric="rgb"),
-    "TIFF, 5, 6 and 5 bits": lambda: tiff_with_tags_last(
-        np.zeros((2, 2, 3), np.uint8), depths=(5, 6, 5)
-    ),
+    "TIFF, 5, 6 and 5 bits": lambda: tiff_with_tags_last(np.zeros((2, 2, 3), np.uint8), (5, 6, 5)),
     "float TIFF": lambda: tiff(np.zeros((2, 2, 3), np.float32), photometric="rgb"),
     "signed TIFF": lambda: tiff(np.zeros((2, 2, 3), np.int8), photometric="rgb"),
 }

@@ -84,16 +84,12 @@ class Checkout:
         variables = {"REFUSED": "", "CODE": 1, "OBJECTION": ""} | environment
         paths = {"PATH": str(self.bin), "CALLS": str(self.calls)}
         return subprocess.Popen(
-            [self.root / script, *arguments],
+            [self.root / script, *arguments], cwd=self.bin, text=True, start_new_session=True,
             env=paths | {name: str(value) for name, value in variables.items()},
-            cwd=self.bin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        )
+        )  # fmt: skip
 
     def uv_says(self, *lines: str, command: str = "") -> None:
         """Have uv and pip say these lines when they install the packages, and do `command`."""

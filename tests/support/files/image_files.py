@@ -6,7 +6,6 @@ from io import BytesIO
 from typing import Any
 
 import imagecodecs
-import numpy as np
 import tifffile
 from PIL import Image
 
@@ -82,10 +81,8 @@ LOSSLESS = {
     "PNG": lambda p: pillow(Image.fromarray(p), "PNG"),
     "PNG by hand": lambda p: png(p.shape[1], p.shape[0], 8, 2, plain_rows(p)),
     "PPM": lambda p: pillow(Image.fromarray(p), "PPM"),
-    "plain PPM": lambda p: (
-        b"P3 # a comment\n%d %d\n255\n" % (p.shape[1], p.shape[0])
-        + b" ".join(b"%d" % sample for sample in p.ravel().tolist())
-        + b"\n"
+    "plain PPM": lambda p: b" ".join(
+        [b"P3 # a comment\n%d %d\n255\n" % p.shape[1::-1], *(b"%d" % s for s in p.ravel()), b"\n"]
     ),
     "BMP": lambda p: pillow(Image.fromarray(p), "BMP"),
     "WebP": webp,
@@ -98,9 +95,7 @@ LOSSLESS = {
     "TIFF, zstd": lambda p: tiff(p, photometric="rgb", compression="zstd"),
     "TIFF, zip": lambda p: tiff(p, photometric="rgb", compression="zlib", predictor=True),
     "TIFF, tiles": lambda p: tiff(p, photometric="rgb", tile=(64, 64)),
-    "TIFF, planes": lambda p: tiff(
-        np.moveaxis(p, 2, 0), photometric="rgb", planarconfig="separate"
-    ),
+    "TIFF, planes": lambda p: tiff(p.transpose(2, 0, 1), photometric="rgb", planarconfig=2),
     "TIFF, tags last": tiff_with_tags_last,
     "BigTIFF": lambda p: tiff(p, photometric="rgb", bigtiff=True),
     "TIFF, big-endian": lambda p: tiff(p, photometric="rgb", byteorder=">"),
