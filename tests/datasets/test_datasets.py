@@ -96,10 +96,12 @@ def test_the_folder_that_a_misspelt_one_is_nearest_to_is_named(tmp_path, monkeyp
         open_dataset("kodac")
 
 
-def test_a_folder_of_a_phone_is_told_what_it_holds(tmp_path):
+def test_a_folder_of_a_phone_is_told_what_it_holds_and_a_file_is_none(tmp_path):
     touch(tmp_path, "IMG_1.HEIC", "IMG_2.heic", "a.dng")
     with pytest.raises(UsageError, match=r"2 \.heic, 1 \.dng"):
         open_folder(tmp_path)
+    with pytest.raises(UsageError, match="neither a folder"):
+        open_folder(tmp_path / "a.dng")
 
 
 def test_folders_are_searched_in_the_order_that_is_promised(tmp_path, monkeypatch):
