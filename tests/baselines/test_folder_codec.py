@@ -29,7 +29,6 @@ def write_sizes(folder: Path, *lines: str, header: str = "image,setting,num_byte
 
 @pytest.fixture
 def hific(tmp_path, photo):
-    """Two images, one of them in a subfolder, at two settings."""
     for number, name in enumerate(("kodim01", "mobile/a.b")):
         for setting in ("0.10", "3"):
             save(tmp_path / setting / f"{name}.png", photo + np.uint8(number))

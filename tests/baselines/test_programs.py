@@ -67,7 +67,6 @@ def test_the_shipped_streams_decode_to_the_published_numbers(point):
 
 @pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")
 def test_the_shipped_pack_equals_the_anchors_stream_by_stream_and_digit_by_digit():
-    """Each point agrees in hash, bytes, and the PSNR measured from the pack."""
     streams = open_pack(PACK).rows
     with (ANCHORS / "points.csv").open(newline="") as file:
         points = list(csv.DictReader(file))

@@ -24,7 +24,6 @@ BPP = {"kodim01": 0.5, "kodim02": 0.3}
 
 
 def pixels(photo, image, point):
-    """Return a picture from which image and point can be told."""
     return np.clip(photo.astype(int) + 7 * point + 3 * IMAGES.index(image), 0, 255).astype(np.uint8)
 
 
@@ -82,7 +81,6 @@ def diffeic(folder, photo):
 
 
 def streams_beside(folder, photo):
-    """Lossless WebP, each with a bitstream."""
     size = photo.shape[0] * photo.shape[1]
     for point, name in PICTURES:
         place, values = f"{['low', 'high'][point - 1]}/{name}.webp", pixels(photo, name, point)
@@ -92,7 +90,6 @@ def streams_beside(folder, photo):
 
 
 def three_datasets(folder, photo):
-    """One csv for three datasets, each with its folders of points."""
     lines = []
     for dataset, names in {"Kodak": IMAGES, "CLIC": ("a", "b"), "DIV2K": ("0801", "0802")}.items():
         for point, source in PICTURES:
@@ -212,7 +209,6 @@ def test_pictures_without_sizes_two_of_one_image_and_no_archive_are_one_sentence
 
 
 def one_csv_for_each_point(folder, photo):
-    """Folders of points, next to csv files with their names."""
     for point, name in PICTURES:
         save(folder / "stem", f"q{point}/{name}.png", pixels(photo, name, point))
         lines = [[image, point * BPP[image]] for image in IMAGES]

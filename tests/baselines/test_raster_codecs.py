@@ -281,7 +281,6 @@ def test_a_large_jpeg_is_decoded_without_a_warning(monkeypatch, photo):
 
 
 def bundled(dataset: str) -> list[dict[str, Any]]:
-    """Return the bundled rows of JPEG 2000."""
     rows = Store(bundled_results() / dataset).versions(bundled=True)
     return [row for row in rows.rows(named=True) if row["codec"] == "jpeg2000"]
 

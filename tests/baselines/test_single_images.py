@@ -14,7 +14,6 @@ from support.codecs.files import FAKES
 
 @pytest.fixture
 def place(tmp_path, photo, monkeypatch):
-    """The working directory, with a photograph in.png."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("in.png")
     return tmp_path

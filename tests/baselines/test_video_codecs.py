@@ -53,7 +53,6 @@ def crop(coffee):
 
 
 def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
-    """Return the stream's units with their counts, and the last value of every field."""
     source = ["-hide_banner", "-nostdin", "-f", case.codec.stream, "-i", "pipe:0", "-map", "0:0"]
     trace = ["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]
     words = [find_ffmpeg("a test"), *source, *trace]

@@ -26,7 +26,6 @@ class Shaded(Request):
 
 
 def verb_of(function):
-    """Return the command of a function."""
     app = typer.Typer(add_completion=False)
     add_verb(app, flatten(function), "verb")
     return typer.main.get_command(app)

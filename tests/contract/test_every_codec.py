@@ -61,7 +61,6 @@ def load_pair(spec: str) -> Pair:
 
 @pytest.fixture(scope="module")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds a checkpoint of `ours` and of every other learned method."""
     folder = tmp_path_factory.mktemp("weights")
     write_checkpoint(folder / "ours.safetensors")
     for name in METHODS:

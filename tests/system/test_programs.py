@@ -99,40 +99,32 @@ def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_program_is_found_by_name_and_by_path_and_a_package_without_importing_it(tmp_path):
-    assert find_program("sh", "install it").is_file()
-    program = tmp_path / "mine"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    assert find_program(str(program), "install it") == program
-    assert (package_folder("skimage") / "__init__.py").is_file()
-    with pytest.raises(Unavailable, match="'no_such_package'"):
-        package_folder("no_such_package")
-    with pytest.raises(Unavailable, match=r"'no-such-program' .*: install it$"):
-        find_program("no-such-program", "install it")
-
-
-def test_the_users_folder_and_its_bin_are_searched_instead_of_the_path(tmp_path, monkeypatch):
+def test_a_program_is_found_by_name_by_path_and_in_the_users_folder_alone(tmp_path, monkeypatch):
     monkeypatch.delenv("MINE_DIR", raising=False)
     assert program_folders("MINE_DIR") == []
-    (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "sh"
+    program.parent.mkdir()
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
+    assert find_program("sh", "install it") != program
+    assert find_program(str(program), "install it") == program
+    with pytest.raises(Unavailable, match=r"'no-such-program' .*: install it$"):
+        find_program("no-such-program", "install it")
     monkeypatch.setenv("MINE_DIR", str(tmp_path))
     assert find_program("sh", "install it", program_folders("MINE_DIR")) == program
-    message = f"{tmp_path} .* 'env': .*; build it$"
-    with pytest.raises(UsageError, match=message):  # although the PATH has it
+    with pytest.raises(UsageError, match=f"{tmp_path} .* 'env': .*; build it$"):  # as on the PATH
         find_program("env", "build it", program_folders("MINE_DIR"))
+    with pytest.raises(Unavailable, match="'no_such_package'"):
+        package_folder("no_such_package")
 
 
 def test_only_exit_codes_that_are_accepted_are_no_failure():
-    command = ["sh", "-c", "echo usage; exit 1"]
-    assert run_program(command, timeout_seconds=300, accepted_codes=(0, 1)) == b"usage\n"
+    command, accepted = shell("echo usage; exit 1"), (0, 1)
+    assert run_program(command, timeout_seconds=300, accepted_codes=accepted) == b"usage\n"
     with pytest.raises(ProgramFailed, match="ended with exit code 1"):
         run_program(command, timeout_seconds=300)
     with pytest.raises(ProgramFailed, match="ended with exit code 2"):
-        run_program(["sh", "-c", "exit 2"], timeout_seconds=300, accepted_codes=(0, 1))
+        run_program(shell("exit 2"), timeout_seconds=300, accepted_codes=accepted)
 
 
 CALLS = r"""

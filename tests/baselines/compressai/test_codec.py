@@ -25,12 +25,10 @@ def _empty_cache(monkeypatch):
 
 @pytest.fixture
 def crop(photo):
-    """A crop that needs padding."""
     return np.ascontiguousarray(photo[:89, :121])
 
 
 def stock_coded(network: torch.nn.Module, photo: Pixels) -> tuple[list[bytes], Pixels]:
-    """Return the strings and the reconstruction of CompressAI's evaluation script."""
     from compressai.ops import compute_padding
     from torch.nn.functional import pad
 

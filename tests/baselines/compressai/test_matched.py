@@ -52,7 +52,6 @@ def shipped(monkeypatch, tmp_path):
 
 @pytest.fixture
 def crop(photo):
-    """A crop of 128 x 192 pixels, which needs no padding."""
     return np.ascontiguousarray(photo[:128, :192])
 
 
@@ -240,7 +239,6 @@ LAMBDAS = [network["lmbda"] for network in METHOD.networks]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with photos/, unseen/ and recipe.toml."""
     folder = tmp_path_factory.mktemp("suite")
     write_photographs(folder)
     write_recipe(folder / "recipe.toml")
