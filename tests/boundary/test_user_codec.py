@@ -37,49 +37,34 @@ MINIMAL = f"""class Least:
 INFO = 'CodecInfo("1", "encode({bits})", "MIT", "0" * 64, 1, "one call")'
 OPTION = "\n    def __init__(self, level: int = 9):\n        self.level = level\n"
 SWEEP = '(Setting("bits", 1), Setting("bits", 2))'
+edited = WHOLE.replace
 MISTAKES = {  # what the file holds, the line that the sentence names, and other words in it
-    "a syntax error": (WHOLE.replace("pixels, setting):", "pixels"), 12, "never closed"),
+    "a syntax error": (edited("pixels, setting):", "pixels"), 12, "never closed"),
     "a package that is not installed": (f"import nonesuch\n{WHOLE}", 5, "'nonesuch'"),
     "a name that a module lacks": ("from benchmark.codec import Pixel\n", 5, "'Pixel'"),
     "an error while it is loaded": ("LEVELS = 1 / 0\n", 5, "ZeroDivisionError"),
     "an end of the program": ("raise SystemExit(0)\n", 5, "SystemExit: 0"),
-    "a name of no text": (WHOLE.replace('"mine"', "1"), 5, "`name` must be a string"),
-    "files that are one text": (
-        WHOLE.replace("sweep =", 'files = "a.pth"\n    sweep ='), 5, "`files`", "'a.pth'",
-    ),
-    "a file that is absent": (
-        WHOLE.replace("sweep =", 'files = ("a.pth",)\n    sweep ='), 5, "does not exist", "a.pth",
-    ),
-    "no sweep": (WHOLE.replace("sweep =", "settings ="), 5, "`sweep`", "not None"),
-    "an empty sweep": (WHOLE.replace(SWEEP, "()"), 5, "`sweep`", "not ()"),
-    "a sweep of numbers": (WHOLE.replace(SWEEP, "(1, 2)"), 5, "`sweep` holds 1"),
-    "a setting that is no number": (WHOLE.replace('"bits", 1', '"bits", "1"'), 5, "value='1'"),
-    **{
-        f"no {name}": (WHOLE.replace(f"def {name}(", f"def {name}_not("), 5, f"no method '{name}'")
-        for name in ("encode", "decode")
-    },
-    "a describe that raises": (
-        WHOLE.replace(f"return {INFO}", "return self.info"), 10, "`describe`", "AttributeError",
-    ),
+    "a name of no text": (edited('"mine"', "1"), 5, "`name` must be a string"),
+    "files of one text": (edited("sweep", 'files = "a.pth"\n    sweep'), 5, "`files`", "'a.pth'"),
+    "an absent file": (edited("sweep", 'files = ("a.pth",)\n    sweep'), 5, "not exist", "a.pth"),
+    "no sweep": (edited("sweep =", "settings ="), 5, "`sweep`", "not None"),
+    "an empty sweep": (edited(SWEEP, "()"), 5, "`sweep`", "not ()"),
+    "a sweep of numbers": (edited(SWEEP, "(1, 2)"), 5, "`sweep` holds 1"),
+    "a setting that is no number": (edited('"bits", 1', '"bits", "1"'), 5, "value='1'"),
+    "no encode": (edited("def encode(", "def other("), 5, "no method 'encode'"),
+    "no decode": (edited("def decode(", "def other("), 5, "no method 'decode'"),
+    "a describe that raises": (edited(INFO, "self.info"), 10, "`describe`", "AttributeError"),
     "a describe that raises in a package": (
-        "import json\n" + WHOLE.replace(f"return {INFO}", 'return json.loads("{")'), 11,
-        "`describe`", "JSONDecodeError",
+        "import json\n" + edited(INFO, 'json.loads("{")'), 11, "`describe`", "JSONDecodeError",
     ),
-    "a describe that returns something else": (
-        WHOLE.replace(f"return {INFO}", 'return {"version": "1"}'), 5, "`describe`", "{'version'",
-    ),
-    "a describe with a number as text": (
-        WHOLE.replace('1, "one call"', '"1", "one call"'), 5, "revision='1', but it must",
-    ),
-    "a device that is none": (
-        WHOLE.replace('"one call"', '"one call", device="gpu"'), 5, "device='gpu', but it must",
-    ),
+    "a describe of another type": (edited(INFO, '{"version": "1"}'), 5, "`describe`", "{'version'"),
+    "a describe with a number as text": (edited('1, "one', '"1", "one'), 5, "revision='1', but it"),
+    "a device that is none": (edited('one call"', '", device="gpu"'), 5, "device='gpu', but it"),
     "an annotation of nothing": (
         WHOLE + OPTION.replace("int", '"Level"'), 5, "the signature of", "NameError",
     ),
     "a constructor that raises": (
-        f"{WHOLE}\n    def __init__(self):\n        self.table = [][0]\n", 19, "constructor",
-        "IndexError",
+        f"{WHOLE}\n    def __init__(self):\n        [][0]\n", 19, "constructor", "IndexError",
     ),
 }  # fmt: skip
 CASES = {  # what the file holds, the spec, and words in the sentence

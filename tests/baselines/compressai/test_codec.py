@@ -1,26 +1,32 @@
+"""CompressAI's networks: streams and pictures are its own, files are found, mistakes are named."""
+
 import ctypes
 import hashlib
 from collections import OrderedDict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from baselines.compressai import codec as compressai_codec
-from baselines.compressai.codec import QUALITIES, CompressAI, pack, unpack
+from baselines.compressai import codec as zoo
+from baselines.compressai.codec import QUALITIES, CompressAI, ZooStream, max_pixels, pack, unpack
+from benchmark import errors
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName
 from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve, split_codecs
 from support.files.hostile_files import MakesFolder
 from support.networks.zoo import save, small_network
 
-HYPERPRIOR = "bmshj2018-hyperprior"
+HYPERPRIOR, UNPUBLISHED = "bmshj2018-hyperprior", "bmshj2018-factorized-relu"
 
 
 @pytest.fixture(autouse=True)
 def _empty_cache(monkeypatch):
-    monkeypatch.setattr(compressai_codec, "_networks", OrderedDict())
+    monkeypatch.setattr(zoo, "_networks", OrderedDict())
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def test_streams_and_pictures_are_those_of_compressai_to_the_last_bit(model, tmp
     stream = CompressAI(model=model, checkpoint=path).encode(crop, Setting("quality", 1))
     strings, expected = stock_coded(network, crop)
     assert list(unpack(stream, len(strings)).strings) == strings
-    compressai_codec._networks.clear()  # the decoder makes its own network
+    zoo._networks.clear()  # the decoder makes its own network
     decoded = CompressAI(model=model, checkpoint=path).decode(stream)
     assert np.array_equal(decoded, expected)
     assert len(np.unique(decoded)) > 10  # a picture, not one grey
@@ -113,7 +119,7 @@ def test_weight_files_that_are_missing_or_damaged_are_named(tmp_path, monkeypatc
 def test_random_weights_are_told_and_the_same_in_every_instance(photo):
     first = CompressAI(model=HYPERPRIOR, weights="random")
     stream = first.encode(photo, first.sweep[0])
-    compressai_codec._networks.clear()
+    zoo._networks.clear()
     torch.rand(1)
     state = torch.random.get_rng_state()
     second = CompressAI(model=HYPERPRIOR, weights="random")
@@ -146,20 +152,29 @@ def test_code_in_a_checkpoint_or_another_model_is_refused(tmp_path, monkeypatch,
     assert not (tmp_path / "boom").exists()
 
 
-@pytest.mark.parametrize(("options", "error"), [
-    ({"model": "bmshj2018-hyperpior"}, UnknownName),
-    ({"model": "mbt2018", "metric": "psnr"}, UnknownName),
-    ({"model": "mbt2018", "weights": "trained"}, BadOption),
-    ({"model": "mbt2018", "weights": "random", "checkpoint": "own.pth"}, BadOption),
-    ({"model": "mbt2018-mean", "weights": "matched"}, BadOption),
-    ({"model": HYPERPRIOR, "weights": "matched", "metric": "ms-ssim"}, BadOption),
-    ({"model": HYPERPRIOR, "weights": "matched", "checkpoint": "own.pth"}, BadOption),
-    ({"model": "bmshj2018-factorized-relu"}, Unavailable),
-    ({"model": "mbt2018", "checkpoint": "nowhere.pth"}, Unavailable),
+@pytest.mark.parametrize(("model", "options", "error"), [
+    ("bmshj2018-hyperpior", {}, UnknownName), ("mbt2018", {"metric": "psnr"}, UnknownName),
+    ("mbt2018", {"weights": "trained"}, BadOption), (UNPUBLISHED, {}, Unavailable),
+    ("mbt2018", {"weights": "random", "checkpoint": "own.pth"}, BadOption),
+    ("mbt2018-mean", {"weights": "matched"}, BadOption),
+    (HYPERPRIOR, {"weights": "matched", "metric": "ms-ssim"}, BadOption),
+    (HYPERPRIOR, {"weights": "matched", "checkpoint": "own.pth"}, BadOption),
+    ("mbt2018", {"checkpoint": "nowhere.pth"}, Unavailable),
 ])  # fmt: skip
-def test_options_that_make_no_sense_are_refused(options, error):
+def test_options_that_make_no_sense_are_refused(model, options, error):
     with pytest.raises(error):
-        CompressAI(**options)
+        CompressAI(model=model, **options)
+
+
+@pytest.mark.parametrize(("options", "error", "match"), [
+    ({}, errors.UsageError, "model"), ({"model": "mbt2019"}, UnknownName, "mean 'mbt2018'"),
+    ({"model": "mbt2018", "weights": "random"}, errors.UsageError, "random"),
+    ({"model": "mbt2018", "metric": "psnr"}, UnknownName, "metric"),
+    ({"model": UNPUBLISHED}, BadOption, "no weights are published"),
+])  # fmt: skip
+def test_options_without_published_files_are_refused(options, error, match):
+    with pytest.raises(error, match=match):
+        CompressAI.published_weights(options)
 
 
 def test_what_cannot_be_coded_is_refused():
@@ -177,11 +192,11 @@ def test_networks_beyond_the_memory_for_them_are_dropped_oldest_first(tmp_path, 
     first, second, third = codec.sweep
     for setting in (first, second):
         codec.encode(photo, setting)
-    cached_bytes = sum(map(compressai_codec._num_bytes, compressai_codec._networks.values()))
-    monkeypatch.setattr(compressai_codec, "MAX_CACHED_BYTES", cached_bytes)
+    cached_bytes = sum(map(zoo._num_bytes, zoo._networks.values()))
+    monkeypatch.setattr(zoo, "MAX_CACHED_BYTES", cached_bytes)
     for setting in (first, third):
         codec.encode(photo, setting)
-    assert [source.quality for source in compressai_codec._networks] == [1, 3]
+    assert [source.quality for source in zoo._networks] == [1, 3]
 
 
 @pytest.fixture
@@ -221,3 +236,75 @@ def test_a_flat_picture_has_the_bytes_that_its_decoder_asks_for(tmp_path):
     assert (codec.decode(longer) == codec.decode(data)).all(), "zeros after a string are ignored"
     with pytest.raises(CorruptStream, match="8000 x 8000"):
         codec.decode(pack(stream._replace(width=8000, height=8000)))
+
+
+SIDES = st.integers(1, 8192)
+
+
+@given(st.integers(0, 255), SIDES, SIDES, st.lists(st.binary(max_size=300), max_size=3))
+def test_what_is_packed_is_unpacked(quality, width, height, strings):
+    stream = ZooStream(quality, width, height, tuple(strings))
+    assert unpack(pack(stream), len(strings)) == stream
+
+
+def test_a_photograph_pays_eight_bytes_of_header_and_one_more_for_each_longer_length():
+    stream = ZooStream(8, 768, 512, (bytes(20000), bytes(127)))  # 15 and 7 bits: 3 and 1 bytes
+    assert len(pack(stream)) == 1 + 2 + 2 + (3 + 1) + 20000 + 127
+
+
+def test_truncation_and_additional_bytes_are_detected():
+    stream = pack(ZooStream(3, 768, 512, (b"latent" * 40, b"", b"z")))
+    for length in range(len(stream)):
+        with pytest.raises(CorruptStream):
+            unpack(stream[:length], 3)
+    with pytest.raises(CorruptStream, match=r"bytes are left|after its last"):
+        unpack(stream + b"\0", 3)
+    stream = bytearray(pack(ZooStream(1, 1, 1, (b"abc", b"d"))))
+    stream[3] += 1  # the first string now reaches into the second
+    with pytest.raises(CorruptStream, match=r"bytes are left|after its last"):
+        unpack(bytes(stream), 2)
+
+
+@pytest.mark.parametrize(("width", "height"), [((1 << 26) + 1, 1), (1 << 34, 1 << 34), (0, 5)])
+def test_an_impossible_image_is_refused_before_memory_is_taken(width, height):
+    with pytest.raises(CorruptStream, match=f"{width} x {height}"):
+        unpack(pack(ZooStream(1, width, height, (b"y",))), 1)
+
+
+@pytest.mark.parametrize("strings", [(b"",), (b"abc", b""), (b"y" * 1000, b"z")])
+@pytest.mark.parametrize("size", [(1, 1), (512, 512), (513, 512), (9000, 1), (8192, 8192)])
+def test_a_stream_is_made_long_enough_for_its_picture_and_no_longer(strings, size):
+    stream = ZooStream(1, *size, strings)
+    longer = zoo.pad_blank_stream(stream)
+    data = pack(longer)
+    pixels = (-(-size[0] // 64) * 64) * (-(-size[1] // 64) * 64)  # as the networks see them
+    assert pixels <= max_pixels(len(data))
+    padding_bytes = sum(map(len, longer.strings)) - sum(map(len, strings))
+    assert padding_bytes == 0 or pixels > max_pixels(sum(map(len, longer.strings)) - 1)
+    assert pack(longer._replace(strings=strings)) == pack(stream)
+    assert padding_bytes == 0 or longer.strings[-1].rstrip(b"\0") == strings[-1].rstrip(b"\0")
+
+
+def test_file_patterns_find_the_published_names_and_no_others():
+    with zoo.prepare_import():
+        from compressai.zoo.image import model_urls
+    lists = [(model, *entry) for model, metrics in model_urls.items() for entry in metrics.items()]
+    published = {(model, metric): files for model, metric, files in lists}
+    names = [url.rpartition("/")[2] for files in published.values() for url in files.values()]
+    assert published.keys() == {*product(QUALITIES.keys() - {UNPUBLISHED}, zoo.METRICS)}
+    for (model, metric), files in published.items():
+        assert [*files] == [*range(1, QUALITIES[model] + 1)]
+        for quality, url in files.items():
+            pattern = zoo.file_pattern(model, metric, quality)
+            assert [name for name in names if Path(name).match(pattern)] == [url.split("/")[-1]]
+
+
+def test_the_files_to_fetch_are_those_of_every_quality_of_a_model_and_metric():
+    files = CompressAI.published_weights({"model": "cheng2020-attn", "metric": "ms-ssim"})
+    assert len(files) == QUALITIES["cheng2020-attn"] == 6
+    third = CompressAI.published_weights({"model": "bmshj2018-hyperprior"})[2]
+    assert third.name == "bmshj2018-hyperprior-3-6d87be32.pth.tar"
+    assert third.url.endswith(f"/{third.name}")
+    assert third.sha256 == "6d87be32"
+    matched = CompressAI.published_weights({"model": "mbt2018", "weights": "matched"})
+    assert {"hyperprior-1.safetensors", "hyperprior-1.json"} <= {file.name for file in matched}

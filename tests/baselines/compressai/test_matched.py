@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import is_autocast_enabled
 
 from baselines.compressai import codec as compressai_codec
-from baselines.compressai.codec import find_matched, unpack
+from baselines.compressai.codec import MATCHED_MODEL, find_matched, unpack
 from baselines.compressai.network import WIDTHS as SUITE_WIDTHS
 from baselines.compressai.network import ZooNetwork, hyperprior
 from baselines.neural.architecture import ZooSizes
@@ -25,17 +25,9 @@ from benchmark.codec import Setting
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.rows.edition import label_of
 from benchmark.spec import load_codec, parse_codec, resolve
+from support.networks import matched_hyperprior as drawn
 from support.networks.card_edits import bless, resized
-from support.networks.matched_hyperprior import (
-    CARD,
-    HYPERPRIOR,
-    QUALITY,
-    WIDTHS,
-    as_images,
-    matched,
-    save,
-    wrapped,
-)
+from support.networks.matched_hyperprior import QUALITY, as_images, matched, save, wrapped
 from support.networks.tiny_checkpoint import NAMED
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
@@ -61,7 +53,7 @@ def test_stored_tables_belong_to_their_parameters_and_quantiles_to_all_but_a_bil
     tables = {name: value.clone() for name, value in state.items() if name.split(".")[-1][0] == "_"}
     tables["gaussian_conditional.scale_table"] = state["gaussian_conditional.scale_table"].clone()
     assert len(tables) == 7
-    codec = ZooNetwork(ZooSizes(HYPERPRIOR, WIDTHS)).codec.from_state_dict(state)
+    codec = ZooNetwork(ZooSizes(MATCHED_MODEL, drawn.WIDTHS)).codec.from_state_dict(state)
     prior = codec.entropy_bottleneck
     logits = prior._logits_cumulative(prior.quantiles, stop_gradient=True)[:, 0]
     outermost = float(np.log(2e9 - 1))
@@ -93,7 +85,7 @@ def test_the_tables_in_the_file_are_the_ones_that_code(shipped, crop):
 def test_saving_leaves_the_network_as_it_is(tmp_path):
     network = wrapped()
     state_before = {name: value.clone() for name, value in network.state_dict().items()}
-    make_checkpoint(tmp_path / "hyperprior-1.safetensors", network, CARD, [])
+    make_checkpoint(tmp_path / "hyperprior-1.safetensors", network, drawn.CARD, [])
     state_after = network.state_dict()
     assert all(torch.equal(state_after[name], value) for name, value in state_before.items())
     assert network.training
@@ -135,7 +127,10 @@ def test_the_files_that_are_here_make_the_sweep_the_users_own_first(shipped, tmp
     info = matched().describe()
     assert info.caveat == "reduced, trained by this project"
     assert info.version.endswith("; N=8, M=12, 7 steps of 56 crops in all: no photographs")
-    for text in ("hyperprior:weights=matched", f"compressai:weights=matched:model={HYPERPRIOR}"):
+    for text in (
+        "hyperprior:weights=matched",
+        f"compressai:weights=matched:model={MATCHED_MODEL}",
+    ):
         (spec,) = resolve(parse_codec(text))
         assert load_codec(spec).describe() == info
         assert label_of(spec.identity) == "hyperprior:weights=matched"
@@ -204,7 +199,7 @@ def patches(photo, size=64):
 
 def test_it_starts_as_principal_components_with_a_latent_as_coarse_as_its_rate(photo):
     images = patches(photo)
-    network = ZooNetwork(ZooSizes(HYPERPRIOR, (16, 24)))
+    network = ZooNetwork(ZooSizes(MATCHED_MODEL, (16, 24)))
     network.initialise(images, [1e-4])  # a latent so fine that rounding takes nothing
     with torch.no_grad():
         decoded = network(images, noisy=False).images
@@ -221,7 +216,7 @@ def test_it_starts_as_principal_components_with_a_latent_as_coarse_as_its_rate(p
     latents, hyper, predicted = [], [], []
     for weight in (0.1, 0.4):
         torch.manual_seed(0)
-        network = ZooNetwork(ZooSizes(HYPERPRIOR, (16, 24)))
+        network = ZooNetwork(ZooSizes(MATCHED_MODEL, (16, 24)))
         network.initialise(images, [weight])
         with torch.no_grad():
             latents.append(network.codec.g_a((images + 1) / 2))
@@ -282,7 +277,7 @@ def test_crops_that_do_not_divide_evenly_are_rounded_up_and_the_largest_side_cou
 def test_a_hyperprior_has_the_work_of_ours_but_for_the_largest():
     assert SUITE_WIDTHS.keys() == NAMED.keys()
     for size, widths in SUITE_WIDTHS.items():
-        work = macs_per_pixel("compressai", ZooSizes("bmshj2018-hyperprior", widths))
+        work = macs_per_pixel("compressai", ZooSizes(MATCHED_MODEL, widths))
         ratio = work / macs_per_pixel("crdr", NAMED[size])
         assert ratio < 1 if size == "full" else ratio == pytest.approx(1, rel=0.01), size
     with pytest.raises(UnknownName, match="No size of ours"):
@@ -299,7 +294,7 @@ def test_a_suite_continues_and_the_harness_finds_all_networks(place, tmp_path, m
     assert [path.name for path in out.glob("*.safetensors")] == ["ours.safetensors"]
     assert "ours.safetensors: already finished" in bench(*words).stdout
     monkeypatch.setenv("BENCH_WEIGHTS", str(out))
-    assert list(find_matched("bmshj2018-hyperprior", "mse")) == [1, 2, 3, 4]
+    assert list(find_matched(MATCHED_MODEL, "mse")) == [1, 2, 3, 4]
     third = json.loads((out / "hyperprior-3.json").read_text())
     assert third["config"]["lmbda"] == LAMBDAS[2]
     assert third["config"]["widths"] == list(SUITE_WIDTHS["tiny"])

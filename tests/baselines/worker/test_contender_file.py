@@ -27,8 +27,8 @@ from support.codecs.copying_worker import HELPER, SCRIPT, contender
 from support.files.noise import effect_noise
 
 
-def test_the_sweep_the_name_and_the_facts_are_the_contender_file_s_if_it_has_any(worker, tmp_path):
-    assert worker.sweep == (Setting("q", 1), Setting("q", 2.5))
+def test_the_sweep_the_name_and_the_facts_are_the_contender_file_s_if_it_has_any(tmp_path):
+    assert Worker(file=str(contender(tmp_path))).sweep == (Setting("q", 1), Setting("q", 2.5))
     file = contender(tmp_path, setting="'quality'", values="[3, 4]")
     assert Worker(file=str(file)).sweep == (Setting("quality", 3), Setting("quality", 4))
     file = contender(tmp_path, memory_gb="2", seconds_per_megapixel="3.5")

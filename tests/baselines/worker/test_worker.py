@@ -1,4 +1,4 @@
-"""Codecs in environments of their own: real processes, their cost, end and wrong answers."""
+"""Codecs in environments of their own: processes, their cost, end, answers and fingerprint."""
 
 import ast
 import os
@@ -7,7 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
+from hashlib import sha256
+from importlib.metadata import distributions
 from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
@@ -33,6 +36,12 @@ from support.processes import is_running, until
 
 Q = Setting("q", 1)
 COPY_BYTES = 31 * 17 * 3 + 5  # of a picture, its setting and its size
+
+
+@pytest.fixture
+def worker(tmp_path):
+    with closing(Worker(file=str(contender(tmp_path)))) as copying_worker:
+        yield copying_worker
 
 
 def test_pixels_become_arrays_and_tensors_and_come_back_rounded():
@@ -163,15 +172,12 @@ def test_a_worker_has_its_own_gpu(needs_gpu, device, tmp_path, monkeypatch):
 def test_nothing_outlives_a_process_that_is_killed(tmp_path):
     script = SCRIPT.replace("return pixels.data", "return str(os.getpid()).encode()")
     file = contender(tmp_path, script)
-    program = (
-        "import numpy as np, sys, time\n"
-        "from baselines.worker.codec import Worker\n"
-        "from benchmark.codec import Setting\n"
-        f"worker = Worker(file={str(file)!r})\n"
-        "data = worker.encode(np.full((4, 4, 3), 255, np.uint8), Setting('q', 1))\n"
-        "print(data[5:].decode(), flush=True)\n"
-        "time.sleep(60)\n"
-    )
+    program = f"""import numpy, time
+from baselines.worker.codec import Worker
+worker = Worker(file={str(file)!r})
+data = worker.encode(numpy.full((4, 4, 3), 255, "u1"), worker.sweep[0])
+print(data[5:].decode(), flush=True)
+time.sleep(60)"""
     user = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     served = int(user.stdout.readline())
     user.send_signal(signal.SIGKILL)
@@ -208,21 +214,13 @@ def test_the_user_s_environment_reaches_the_worker_and_its_own_variables_win(tmp
     assert "A" not in os.environ
 
 
-FAULTS = {
-    1: (ProgramFailed, "exit code 3"),
-    2: (ProgramFailed, "copy_worker.py:11: KeyError: 'no such layer'"),
-    3: (ProgramFailed, "without an answer"),
-    4: (OutOfDeviceMemory, "CUDA out of memory"),
-    5: (ProgramFailed, "^Copy: TypeError: encode returned str"),
-    7: (ProgramFailed, "^Copy: copy_worker.py:15: x{2000}$"),
-    8: (ProgramFailed, "SystemExit: gave up"),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worker, fault):
-    kind, reason = FAULTS[fault]
-    contender_file = worker._contender
+@pytest.mark.parametrize(("fault", "reason"), [
+    (1, "exit code 3"), (2, "copy_worker.py:11: KeyError: 'no such layer'"),
+    (3, "without an answer"), (4, "CUDA out of memory"), (5, "^Copy: TypeError: encode .* str"),
+    (7, "^Copy: copy_worker.py:15: x{2000}$"), (8, "SystemExit: gave up"),
+])  # fmt: skip
+def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worker, fault, reason):
+    kind, contender_file = OutOfDeviceMemory if fault == 4 else ProgramFailed, worker._contender
     if fault == 3:  # an answer that never comes is not waited for once the process is there
         worker.encode(photograph(), Q)
         worker._contender = replace(contender_file, timeout_seconds=0.1)
@@ -331,3 +329,113 @@ def test_an_answer_to_another_question_is_refused(answers, tmp_path):
         with pytest.raises(ProgramFailed, match=CONFUSED[answers]):
             assert [codec.encode(photograph(), Q) for _ in range(3)] == [b"1"] * 3
         assert codec._conversation.closed
+
+
+def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    file = contender(tmp_path, weights="{'a.pth' = {}}")
+
+    def fingerprint() -> str:
+        return Worker(file=str(file)).describe().fingerprint
+
+    assert Worker(file=str(file))._description.code.keys() == {"__main__", "rdrbench_worker"}
+    first = fingerprint()
+    (tmp_path / "notes.py").write_text("# not imported")
+    assert fingerprint() == first
+    (tmp_path / "a.pth").write_bytes(b"other weights")
+    second = fingerprint()
+    (tmp_path / "copy_worker.py").write_text(SCRIPT + "\n# changed")
+    assert len({first, second, fingerprint()}) == 3
+
+
+def test_packages_and_where_and_with_what_it_runs_are_in_the_fingerprint(tmp_path, monkeypatch):
+    python = f"'{sys.executable}'"
+    about = Worker(file=str(contender(tmp_path, python=python)))._description
+    kinds = [("python", "'env python3'"), ("python", "'env -i python3'")]
+    kinds += [("environment", value) for value in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
+    files = [contender(tmp_path / str(i), **{kind[0]: kind[1]}) for i, kind in enumerate(kinds)]
+    workers = [Worker(file=str(file)) for file in files]
+    for codec in workers:
+        codec.__dict__["_description"] = about
+    fingerprints = {codec.describe().fingerprint for codec in workers}
+    assert len(fingerprints) == len(workers)
+    monkeypatch.setenv("BENCH_RANDOM_WEIGHTS", "1")
+    assert workers[-2].describe().fingerprint not in fingerprints
+    installed = {f"{package.metadata['Name']}=={package.version}" for package in distributions()}
+    assert [*about.packages] == sorted(installed)
+    assert f"numpy=={np.__version__}" in installed
+
+    def fingerprint(*packages: str, code: Mapping[str, str] = about.code) -> str:
+        codec = Worker(file=str(contender(tmp_path)))
+        codec.__dict__["_description"] = replace(about, packages=packages, code=code)
+        return codec.describe().fingerprint
+
+    first = fingerprint("torch==1")
+    assert len({first, fingerprint("torch==2"), fingerprint()}) == 3
+    in_another_order = dict(reversed(about.code.items()))
+    assert [*in_another_order] != [*about.code]
+    assert fingerprint("torch==1", code=in_another_order) == first
+    working_set = [SimpleNamespace(project_name=name, version="1") for name in "ba"]
+    monkeypatch.setitem(sys.modules, "pkg_resources", SimpleNamespace(working_set=working_set))
+    monkeypatch.setitem(sys.modules, "importlib.metadata", None)  # as before Python 3.8
+    assert rdrbench_worker._packages() == ["a==1", "b==1"]
+
+
+def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
+    opens = "[open(each).read() for each in ('w.bin', '/etc/passwd', 'copy_worker.py')]; "
+    opens += "open('made', 'w').write('1'); open('made').read(); fault = p"
+    script = SCRIPT.replace("fault = p", opens)
+    (tmp_path / "w.bin").write_text("4")
+    file = contender(tmp_path, script)
+
+    def fingerprint() -> str:
+        return Worker(file=str(file)).describe().fingerprint
+
+    def encode() -> None:
+        with closing(Worker(file=str(file))) as codec:
+            for _ in range(2):
+                codec.encode(photograph(), Q)
+
+    first = fingerprint()
+    encode()
+    record = tmp_path / "copy.opened.sha256"
+    record_before = record.read_text()
+    assert [line.split()[1] for line in record_before.splitlines()] == ["w.bin"]
+    checked = subprocess.run(["sha256sum", "--check", record.name], cwd=tmp_path, check=False)
+    assert checked.returncode == 0
+    assert fingerprint() == first
+    (tmp_path / "w.bin").write_text("5")
+    second = fingerprint()
+    encode()
+    assert second == fingerprint() != first
+    assert record.read_text() == record_before
+    record.write_text(f"{record_before}{'0' * 64}  w.bin\n")  # written later by another process
+    assert fingerprint() == second
+    (tmp_path / "w.bin").unlink()
+    assert fingerprint() not in (first, second)
+    (tmp_path / "w.bin").write_text("4")
+    assert fingerprint() == first
+
+
+def test_the_version_says_that_opened_files_cannot_be_recorded(tmp_path, monkeypatch):
+    worker = Worker(file=str(contender(tmp_path)))
+    assert "opened files" not in worker.describe().version
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "opened files not recorded" in worker.describe().version
+
+
+def test_missing_or_changed_weights_are_refused_unless_they_are_random(tmp_path):
+    file = contender(tmp_path, weights="{'a.pth' = {sha256 = '00'}}")
+    with pytest.raises(Unavailable, match=r"a\.pth is missing"):
+        Worker(file=str(file)).describe()
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
+        Worker(file=str(file)).describe()
+    weights = f"{{'a.pth' = {{sha256 = '{sha256(b'weights').hexdigest()[:12]}'}}}}"
+    Worker(file=str(contender(tmp_path, weights=weights))).describe()
+    with pytest.raises(Unavailable, match=r"b\.pth is missing"):
+        Worker(file=str(contender(tmp_path, weights="{'b.pth' = {}}"))).describe()
+    missing, random = "{'a.pth' = {sha256 = '00'}}", "{BENCH_RANDOM_WEIGHTS = '1'}"
+    file = contender(tmp_path, weights=missing, environment=random)
+    assert Worker(file=str(file)).describe().caveat == "random weights"
+    assert not Worker(file=str(contender(tmp_path, tried="'random weights'"))).describe().caveat
