@@ -404,9 +404,8 @@ def test_a_set_without_a_common_rate_lies_apart(bits, factor, num_below, num_abo
         values = [{column: scale * (60 - p.image_values["psnr_db"])} for p in side.points]
         means = [{column: point.means["psnr_db"]} for point in side.points]
         changed = zip(side.points, values, means, strict=True)
-        return replace(
-            side, points=tuple(replace(p, image_values=v, means=m) for p, v, m in changed)
-        )
+        points = (replace(p, image_values=v, means=m) for p, v, m in changed)
+        return replace(side, points=tuple(points))
 
     reference, test = with_distances(pair.reference, 1), with_distances(pair.test, factor)
     result = changes(pair._replace(reference=reference, test=test), "fd_squeeze", USUAL_RULE)

@@ -58,9 +58,8 @@ LINES = [
 
 
 def make(*findings, verdict="undecided", reason="", subjects=(JPEG,)):
-    return make_answer(
-        "new", "old", verdict, reason, 0.95, USUAL_RULE, subjects, findings, ["a note"]
-    )
+    outcome = verdict, reason, 0.95, USUAL_RULE
+    return make_answer("new", "old", *outcome, subjects, findings, ["a note"])
 
 
 WHOLE = make(PSNR, LPIPS, LOST, SLOW)

@@ -115,9 +115,7 @@ def test_variants_are_of_the_default_network_or_of_that_with_most_betas():
 
     micro = [beta_rows(beta, options=":size=micro") for beta in BETAS]
     small = [beta_rows(beta, options=":effort=1") for beta in BETAS[:2]]
-    webp_rows = [
-        record | {"codec": "webp", "cell": "x" + record["cell"]} for record in beta_rows(0)
-    ]
+    webp_rows = [r | {"codec": "webp", "cell": "x" + r["cell"]} for r in beta_rows(0)]
     assert labels_of(*micro, beta_rows(0), webp_rows) == ["ours:beta=0"]
     assert labels_of(*micro, *small) == [f"ours:beta={beta:g}:size=micro" for beta in BETAS]
     groups = (beta_rows(1.28), micro[0], small[0], webp_rows, sweep("ours"))

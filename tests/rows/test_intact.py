@@ -30,9 +30,8 @@ POINTS = "jpeg.quality=10,50,90"
 
 def request(images, results, **options):
     places = {"dataset": str(images), "results": results}
-    return Request(
-        codecs=("jpeg",), points=(POINTS,), metrics=("psnr",), jobs=1, **places, **options
-    )
+    run = {"codecs": ("jpeg",), "points": (POINTS,), "metrics": ("psnr",), "jobs": 1}
+    return Request(**run, **places, **options)
 
 
 def run_again(images, results, *options, code):

@@ -127,9 +127,8 @@ def test_dropped_features_give_null_and_rescore_brings_the_same_value(store, sou
 
 def find_tasks(store, sources, names=NAMES):
     """Return what a store lacks; every row may run, since the fakes are named by their file."""
-    return find_unscored_tasks(
-        store.table(), sources, names, store.folder, retry=True, may_run=lambda _: True
-    )
+    options = {"retry": True, "may_run": lambda _: True}
+    return find_unscored_tasks(store.table(), sources, names, store.folder, **options)
 
 
 def run_tasks_here(tasks, store):
