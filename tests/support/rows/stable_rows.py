@@ -1,8 +1,8 @@
 """Rows without what differs between two runs, and what a run that was cut off has lost."""
 
-import hashlib
 import json
 from collections import defaultdict
+from hashlib import sha256
 
 import polars as pl
 
@@ -23,21 +23,19 @@ def only_store(results):
 
 def unreadable(store):
     """Files of a store that are there under their name and are not whole."""
-    bad = []
-    for path in store.folder.glob("per_image/*.parquet"):
-        try:
-            pl.read_parquet(path)
-        except Exception:
-            bad.append(path)
-    for path in store.streams():
-        if hashlib.sha256(path.read_bytes()).hexdigest() != path.name:
-            bad.append(path)
-    for path in store.folder.glob("runs/*.json"):
-        try:
-            json.loads(path.read_text())
-        except ValueError:
-            bad.append(path)
+    streams = store.streams()
+    bad = [path for path in streams if sha256(path.read_bytes()).hexdigest() != path.name]
+    for read, pattern in ((pl.read_parquet, "per_image/*.parquet"), (read_json, "runs/*.json")):
+        for path in store.folder.glob(pattern):
+            try:
+                read(path)
+            except Exception:
+                bad.append(path)
     return bad
+
+
+def read_json(path):
+    return json.loads(path.read_text())
 
 
 def measured_twice(store):
