@@ -14,6 +14,7 @@ from benchmark.measure.cells import plan
 from benchmark.measure.local import Finished, carry_out
 from benchmark.measure.request import Request
 from benchmark.measure.select import ALL, open_matrix, select
+from benchmark.rows.codecs import NamedCodecs
 from benchmark.rows.packs.pack import RecordedCodec, open_pack
 from benchmark.spec import load_codec
 from support.codecs.files import conditions
@@ -82,6 +83,14 @@ def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack
     request = Request(codecs=(HONEST.text,), dataset=str(photos), packs=(pack_path,), timing=True)
     with pytest.raises(UsageError, match="leave out one option"):
         open_matrix(request)
+
+
+def test_a_pack_is_read_for_named_codecs_and_runs_no_others(pack_path):
+    pack = open_pack(pack_path)
+    assert pack.select_codecs(NamedCodecs(HONEST.text)).rows == pack.rows
+    for names, words in (("all", "is code"), ("jpeg", "none of these codecs")):
+        with pytest.raises(UsageError, match=words):
+            pack.select_codecs(NamedCodecs(names))
 
 
 def test_a_bundled_pack_replaces_only_its_own_program_where_that_is_absent(monkeypatch, tmp_path):
