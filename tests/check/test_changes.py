@@ -152,10 +152,8 @@ def test_a_change_without_a_number_says_why():
         record["psnr_db"] = 35 + len(record["image"]) + rise
     for metric, pair, reason in (
         ("precision256", (old, records(bits=1.1)), "Precision/256 has no per-image influences"),
-        ("lpips", (records_with(lpips_alex=0.0), old),
-         "the mean value of jpeg is 0, so changes cannot be given in percent"),
-        ("psnr", (old, records(psnr_db=np.inf)),
-         "the new results: identical to the source in 5 of 5 images"),
+        ("lpips", (records_with(lpips_alex=0.0), old), "the mean value of jpeg is 0"),
+        ("psnr", (old, records(psnr_db=np.inf)), "the new results: identical to the source in 5"),
         ("psnr", (old, bent), "on no image: it has 2 of the 4 points"),
         ("psnr", (bent, old), "on no image: the reference has 2 of the 4 points"),
     ):  # fmt: skip

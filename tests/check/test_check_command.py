@@ -263,12 +263,10 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
 
 
 @pytest.mark.parametrize(("codec", "request_", "names", "message"), [
-    ("jpeg", {}, "a b", "a, b: choose one with --dataset"),
-    ("jpeg", {}, "mine", "the images of mine are not"),
+    ("jpeg", {}, "a b", "a, b: choose one"), ("jpeg", {}, "mine", "the images of mine are not"),
     ("jpeg", {"device": "abacus"}, "sample", "--device 'abacus'"),
     ("jpeg", {"weights_dir": Path("nowhere")}, "sample", "nowhere"),
-    ("jpeg:optimize=1", {}, "sample", "jpeg:optimize=1"),
-    ("command", {}, "sample", "'command:"),
+    ("jpeg:optimize=1", {}, "sample", "jpeg:optimize=1"), ("command", {}, "sample", "'command:"),
 ])  # fmt: skip
 def test_what_cannot_be_measured_is_refused(tmp_path, codec, request_, names, message):
     rows = [

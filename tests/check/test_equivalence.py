@@ -298,38 +298,32 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
         assert re.search(why, finding["why"])
 
 
-@pytest.mark.parametrize(
-    "text", ["lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "psnr=inf", "bd_rate=1",
-             "psnr=0.5", "ms_ssim=0.1", "psnr=1e999%", "lpips=1_0"]
-)  # fmt: skip
+@pytest.mark.parametrize("text", [
+    "lpips", "lpisp=1%", "psnr=0", "psnr=-1%", "psnr=nan%", "psnr=inf", "bd_rate=1", "psnr=0.5",
+    "ms_ssim=0.1", "psnr=1e999%", "lpips=1_0",
+])  # fmt: skip
 def test_an_invalid_margin_is_refused_by_name(text):
     with pytest.raises(UsageError, match=text.partition("=")[0]):
         parse_margins(text)
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    ("encode at most -e ms", "--require"),
-    ("psnr 30 at 0.5 bpp", "--require"),
+    ("encode at most -e ms", "--require"), ("psnr 30 at 0.5 bpp", "--require"),
+    ("psnr at least 1e999 at 1 bpp", "--require"), ("psnr at least 30 s", "encode and decode"),
     ("psnr at least 30 at 0 bpp", "a rate must be a finite number above 0"),
-    ("psnr at least 1e999 at 1 bpp", "--require"),
-    ("psnr at least 30 s", "only encode and decode"),
 ])  # fmt: skip
 def test_an_invalid_limit_is_refused_with_the_reason(text, reason):
     with pytest.raises(UsageError, match=reason):
         parse_limits([text])
 
 
-# Percent of sets of 24 images whose true mean change is at the margin that are called equivalent at
-# confidence .95, by the distribution of changes: in one metric, and in any of eight independent
-# metrics; the numbers of docs/experiments/statistics.md.
+# Percent of sets of 24 images with a true mean change at the margin that are called equivalent at
+# confidence .95: in one metric, in any of eight (docs/experiments/statistics.md).
 ERROR_RATES = {
-    "normal": (3.9, 2.4),
-    "skewness 2": (5.2, 6.2),
-    "skewness 2.3": (6.0, 7.0),
-    "skewness 6": (9.1, 15.9),
-    "Student's t, 3 degrees": (4.3, 2.7),
+    "normal": (3.9, 2.4), "skewness 2": (5.2, 6.2), "skewness 2.3": (6.0, 7.0),
+    "skewness 6": (9.1, 15.9), "Student's t, 3 degrees": (4.3, 2.7),
     "4 % of images 6 deviations worse": (10.1, 12.3),
-}
+}  # fmt: skip
 METRICS, SETS = 8, 1500
 STATISTICS = (Path(__file__).parents[2] / "docs/experiments/statistics.md").read_text()
 

@@ -75,19 +75,18 @@ def test_a_real_setting_is_met_in_few_steps_inside_the_sweep_and_beyond_it(targe
 
 
 COARSE = "its settings are too coarse"
-HUNDREDS = Between("q", 0, 100)
+HALVES = [100 / 2**n for n in range(41)]
+TENS, HUNDREDS = Between("q", 1, 10, True), Between("q", 0, 100)
 
 
 @pytest.mark.parametrize(("target", "measure", "accepts", "tried", "nearest", "reason"), [
     # where the chord over the logarithm of rates is at .3
-    ("bpp=0.3", lambda q: 0.1 * q * q, Between("q", 1, 10, True), [1, 10, 3, 2], 2, COARSE),
-    ("psnr=38.5", lambda q: 40 - (11 - q) ** 2, Between("q", 1, 10, True), [1, 10, 9], 10,
-     COARSE),
+    ("bpp=0.3", lambda q: 0.1 * q * q, TENS, [1, 10, 3, 2], 2, COARSE),
+    ("psnr=38.5", lambda q: 40 - (11 - q) ** 2, TENS, [1, 10, 9], 10, COARSE),
     # lossless at the end: the middle of a finite and an infinite mean
     ("psnr=45", lambda q: math.inf if q == 100 else 20 + q / 2, HUNDREDS, [0, 100, 50], 50, ""),
     # forty values next to a jump of the codec
-    ("psnr=45", lambda q: 40 if q else math.inf, HUNDREDS,
-     [0, *(100 / 2**n for n in range(41))], 100, COARSE),
+    ("psnr=45", lambda q: 40 if q else math.inf, HUNDREDS, [0, *HALVES], 100, COARSE),
 ])  # fmt: skip
 def test_values_are_tried_up_to_the_nearest(target, measure, accepts, tried, nearest, reason):
     trials = search(target, measure, (accepts.lowest, accepts.highest), accepts)

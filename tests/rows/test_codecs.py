@@ -61,12 +61,11 @@ def test_code_named_by_rows_runs_only_if_its_full_spec_is_given():
     pairs = [text.partition(":")[::2] for text in texts]
     rows = [measured.row(codec, 5, "a", variant=variant) for codec, variant in pairs]
     for names, run, counts in (
-        ("all", [False, False, True], {other_spec: 2, spec: 1}),
-        ("jpeg", [False, False, True], {}),
-        ("command", [False, False, False], {other_spec: 2, spec: 1}),
+        ("all", [False, False, True], {other_spec: 2, spec: 1}), ("jpeg", [False, False, True], {}),
+        ("command", [False] * 3, {other_spec: 2, spec: 1}),
         (f"webp,{spec}", [True, False, False], {}),
         (f"all, {spec}", [True, False, True], {other_spec: 2}),
-    ):
+    ):  # fmt: skip
         codecs = NamedCodecs(names)
         assert [codecs.selects_to_run(row) for row in (rows[0], rows[1], rows[3])] == run
         assert list(codecs.count_refused(measured.table(rows)).items()) == list(counts.items())

@@ -16,12 +16,12 @@ TYPED = {  # a codec's spec as in rows, and other texts that mean only it
         "hyperprior", "hyperprior:metric=mse", "compressai:model=bmshj2018-hyperprior",
         "compressai:model=bmshj2018-hyperprior:metric=mse",
     ),
+    "vtm": ("vtm", "VTM 23.13", "VTM 23.13 (bundled)"),
     "webp:method=6": ("webp:method=6", "WebP (method 6)"),
     "ours:beta=0": ("ours:beta=0", "ours:beta=0.0", "CRDR β=0", "CRDR β=0 (bundled)"),
     "ours:beta=0:effort=2": ("CRDR β=0 (effort 2)", "ours:effort=2:beta=0"),
     "jpeg:name=Fine:subsampling=444": ("Fine", "jpeg:subsampling=444:name=Fine"),
     "./coarse.py:Coarse:level=3": ("coarse.py:Coarse:level=3", "Coarse (level 3)"),
-    "vtm": ("vtm", "VTM 23.13", "VTM 23.13 (bundled)"),
 }  # fmt: skip
 
 

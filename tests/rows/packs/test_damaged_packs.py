@@ -36,18 +36,17 @@ def rewrite_rows(number=None, **options):
 
 
 DAMAGES = {
-    "no rows": lambda pack: (pack / ROWS).unlink(),
+    "no rows": lambda pack: (pack / ROWS).unlink(), "no row at all": rewrite_rows(0),
     "rows cut off": change_bytes(lambda content: content[:-200]),
     "a byte flipped in the footer": change_bytes(lambda data: data[:-20] + b"?" + data[-19:]),
     "bytes": change_bytes(lambda _: b"\xff\xfe\x00"),
-    "no row at all": rewrite_rows(0),
     "a text without end": change_values(stream_sha256="9" * 9999),
     "a text of two lines": change_values(stream_sha256="a\nb"),
     "an option without a value": change_values(variant=")"),
     "a strange column": lambda pack: write_rows(pack, [{**r, "x": 1} for r in rows_in(pack)]),
     "notes of another kind": rewrite_rows(metadata={"pack": '{"notes": 1}'}),
     "notes that are no text": rewrite_rows(metadata={"pack": "[" * 100_000}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())

@@ -291,12 +291,10 @@ def test_invalid_folders_are_refused_before_anything_is_written(machines, tmp_pa
         folder.mkdir()
     (linked / "kodak").symlink_to(first / "kodak")
     for folders, message in [
-        ([first, empty], "is not a results folder"),
-        ([first, tmp_path / "absent"], "is not a results folder"),
-        ([linked], "kodak leads out of .*linked"),
-        ([first / "kodak"], "kodak.*its parent"),
-        ([into, first], "is also the target"),
-    ]:
+        ([first, empty], "not a results folder"), ([into, first], "is also the target"),
+        ([first, tmp_path / "absent"], "not a results folder"),
+        ([linked], "kodak leads out of .*linked"), ([first / "kodak"], "kodak.*its parent"),
+    ]:  # fmt: skip
         with pytest.raises(UsageError, match=message):
             merge(into, *folders)
         assert not list(into.iterdir())
