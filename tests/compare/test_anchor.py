@@ -31,7 +31,7 @@ def rows_of(labels, images=IMAGES):
     ("jpeg vtm", "", anchor_of("vtm")), ("vtm jpeg:optimize=1 elic", "", anchor_of("vtm")),
     ("jpeg webp avif", "vtm", anchor_of("avif", BEST_CONVENTIONAL)),
     ("jpeg elic", "vtm avif", anchor_of("jpeg", BEST_CONVENTIONAL)),
-    ("folder:name=Mine ours:beta=0", "", anchor_of("ours:beta=0", NO_CONVENTIONAL)),
+    ("ours:beta=0:name=Mine elic", "", anchor_of("elic", NO_CONVENTIONAL)),
     ("webp:name=Shop elic", "", anchor_of("webp:name=Shop", BEST_CONVENTIONAL)),
     ("vtm:name=Best avif", "", anchor_of("vtm:name=Best")),
     ("folder:name=Mine", "elic", anchor_of("folder:name=Mine", NO_CONVENTIONAL)),

@@ -64,24 +64,22 @@ def flip(path, random_source):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-@pytest.mark.parametrize(
-    "flips", [25, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
-)
+@pytest.mark.parametrize("flips", [25, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path):
     bundled = Store(bundled_results() / "kodak").versions(bundled=True)
     store = Store(tmp_path / "kodak")
     store.add(bundled)
     (shard,) = store.folder.glob("per_image/*.parquet")
-    content = shard.read_bytes()
+    content, columns = shard.read_bytes(), ["cell", "psnr_db", "bpp"]
     single_row = bundled[:1].with_columns(cell=pl.lit("alone"))
     store.add(single_row)
-    expected = single_row.select(["cell", "psnr_db", "bpp"]).rows(named=True)
+    expected = single_row.select(columns).rows()
     for seed in range(flips):
         shard.write_bytes(content)
         flip(shard, random.Random(seed))
         with pytest.warns(DamagedResults, match=str(shard)) as reported:
-            result = store.table().select(["cell", "psnr_db", "bpp"]).rows(named=True)
-        assert (result, len(reported)) == (expected, 1)
+            assert store.table().select(columns).rows() == expected
+        assert len(reported) == 1
     shard.write_bytes(content)
     assert store.table().height == bundled.height + 1
 
