@@ -67,10 +67,8 @@ def test_pairs_of_unequal_quality_are_refused_by_what_the_difference_is_worth():
     """WebP a decibel above JPEG at each setting, and 6 dB a doubling of the rate: 12 % of bytes."""
     rows = [
         row(codec, q, image, psnr_db=28 + 6 * q + gain, num_bytes=100 * 2**q)
-        for codec, gain in (("jpeg", 0.0), ("webp", 1.0))
-        for q in range(4)
-        for image in ("a", "b", "c")
-    ]
+        for codec, gain in (("jpeg", 0.0), ("webp", 1.0)) for q in range(4) for image in "abc"
+    ]  # fmt: skip
     with pytest.raises(UsageError, match=r"12\.2 % of the bytes"):
         match_rows(rows, "webp", "jpeg", "2")
     (empty_comparison,) = match_rows(rows, "webp", "jpeg", "0.9")

@@ -109,10 +109,9 @@ def test_values_at_a_rate_are_the_means_of_each_images_own_interpolation():
         assert (point["images"], point["images_reached"], point["bpp"]) == (9, 9, 0.3)
         expected = at_rate(rows, 0.3, "psnr_db")
         for column, values in (
-            ("psnr_db", expected),
-            ("ms_ssim", at_rate(rows, 0.3, "ms_ssim", *decibels)),
+            ("psnr_db", expected), ("ms_ssim", at_rate(rows, 0.3, "ms_ssim", *decibels)),
             ("lpips_alex", at_rate(rows, 0.3, "lpips_alex")),
-        ):
+        ):  # fmt: skip
             assert point[column] == pytest.approx(np.mean(values), abs=1e-9)
         by_number = expected[[int(name) for name in images_by_number()]]
         assert ends(point) == pytest.approx(bootstrap_interval(by_number), abs=1e-9)

@@ -261,15 +261,12 @@ def test_a_folder_that_is_a_link_to_elsewhere_gets_and_loses_nothing(store, tmp_
 
     expected = content()
     for act in (
-        lambda: features.read("space/1", f"{1:064x}"),
-        lambda: features.keep(second),
-        lambda: features.prune(0),
+        lambda: features.read("space/1", f"{1:064x}"), lambda: features.keep(second),
+        lambda: features.prune(0), lambda: store.set_stream_aside(digest),
         lambda: Reductions(store.folder).add([("key", "fid256", "fid/1", 1.0, None)]),
-        lambda: store.append([row("b")]),
-        lambda: store.write_record("2", {}),
+        lambda: store.append([row("b")]), lambda: store.write_record("2", {}),
         lambda: store.keep(b"abcd"),
-        lambda: store.set_stream_aside(digest),
-    ):
+    ):  # fmt: skip
         with suppress(StoreError):
             act()
     assert content() == expected
