@@ -90,8 +90,7 @@ def add_pixels(rows, **changes_by_image):
 
 
 def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
-    shift = np.array([0.1, 0.1, 0.0, 0.1, 0.1])
-    new = add_pixels(records(psnr_db=shift), a="other", ccc="other")
+    new = add_pixels(records(psnr_db=np.array([0.1, 0.1, 0.0, 0.1, 0.1])), a="other", ccc="other")
     pair = make_pair(add_pixels(records()), new)
     assert set(pair.identical_images) == {"bb", "dddd", "eeeee"}
     percent = by_image(changes(pair, "psnr", USUAL_RULE))
@@ -218,8 +217,7 @@ def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
     times = dict(zip(QUALITIES, (84, 33, 12, 4.3, 2.2), strict=False))
     worse = records()
     for record in worse:
-        factor = times.get(record["setting_value"], 2.2)
-        record["num_bytes"] = round(factor * record["num_bytes"])
+        record["num_bytes"] = round(times.get(record["setting_value"], 2.2) * record["num_bytes"])
     change = change_of(records(), worse)
     assert change.out_of_reach == tuple(sorted(IMAGES))
     (finding,) = judge([change], parse_margins(""), 0.95)
@@ -349,8 +347,7 @@ def test_common_compares_the_images_and_settings_that_both_have():
     pair = make_pair(records(), new, common=True)
     assert sorted(pair.images) == list(IMAGES[:4])
     assert [point.setting.value for point in pair.test.points] == [5, 10, 20, 60, 80]
-    reverse_pair = make_pair(new, records(), common=True)
-    assert reverse_pair.images == pair.images
+    assert make_pair(new, records(), common=True).images == pair.images
     with pytest.raises(NotComparable, match="no image in common"):
         make_pair(records(), records(images=("x", "y")), common=True)
 

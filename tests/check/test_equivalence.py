@@ -44,8 +44,7 @@ each_shape = pytest.mark.parametrize("shape", quick([*SHAPES], "normal", "skewne
 
 def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
     """Return how often each claim is made where the true mean change is `effect`."""
-    random = np.random.default_rng(7)
-    sample = effect + deviation * SHAPES[shape](random, (images, draws))
+    sample = effect + deviation * SHAPES[shape](np.random.default_rng(7), (images, draws))
     result = MeanTests(sample, RESAMPLES)
     equivalent = np.maximum(result.p_below(MARGIN), result.p_above(-MARGIN)) <= LEVEL
     worse, better = result.p_above(MARGIN) <= LEVEL, result.p_below(-MARGIN) <= LEVEL
@@ -65,8 +64,7 @@ def test_false_claims_are_rare_and_true_ones_frequent(shape, effect):
 
 @pytest.mark.parametrize("effect", quick([0.0, 0.3, 2.0, -1.8], 0.3, -1.8))
 def test_the_images_needed_decide_four_times_out_of_five(effect):
-    images = images_needed(effect, DEVIATION, MARGIN, LEVEL)
-    result = verdicts("normal", effect, images)
+    result = verdicts("normal", effect, images_needed(effect, DEVIATION, MARGIN, LEVEL))
     true = "equivalent" if abs(effect) < MARGIN else "regressed" if effect > 0 else "improved"
     slack = 3 * math.sqrt(POWER * (1 - POWER) / DRAWS)
     assert POWER - slack - 0.03 < result[true] < POWER + slack + 0.03
@@ -84,8 +82,7 @@ def test_holm_rejects_what_closed_testing_with_bonferroni_rejects(p_values, leve
 
 
 def test_p_values_of_many_normal_changes_are_those_of_the_t_test():
-    random = np.random.default_rng(1)
-    sample = random.normal(0.1, 1, (400, 20))
+    sample = np.random.default_rng(1).normal(0.1, 1, (400, 20))
     result = MeanTests(sample)
     expected = ttest_1samp(sample, 0, alternative="greater").pvalue
     assert (result.p_above(0) >= expected - 1e-12).all()

@@ -103,8 +103,7 @@ def test_a_state_with_an_image_out_of_reach_has_no_number_and_a_cross(images, su
     assert result.title.startswith(f"regressed at step 300 against step 200: PSNR on {subject}")
     assert {result.records[2][f"{side}_change_percent"] for side in ("first", "best")} == {None}
     (axes,) = draw_history(result.records, "ours", "set").figure.axes
-    crosses = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"]
-    assert crosses == [300]
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"] == [300]
 
 
 @pytest.mark.parametrize("metric", ["psnr", "lpips"])
@@ -124,8 +123,7 @@ def test_a_state_without_curves_has_no_change_and_the_fault_after_it_is_found(me
 
 def test_an_undecided_change_is_reported():
     state_pair = [change_state(n, dict, IMAGES[:1]) for n in (2, 3)]
-    title = compare_states(state_pair, ["psnr"], USUAL_RULE).title
-    assert "; 1 of 1 comparison" in title
+    assert "; 1 of 1 comparison" in compare_states(state_pair, ["psnr"], USUAL_RULE).title
     assert history_headline(()) == "no state is worse than the best earlier state"
 
 

@@ -44,8 +44,7 @@ def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path
 
 def test_two_places_are_compared_on_a_single_dataset(tmp_path):
     def folders(first, second, dataset=""):
-        row_sets = read_two_row_sets(str(first), str(second), str(dataset))
-        return [rows.folder for rows in row_sets]
+        return [rows.folder for rows in read_two_row_sets(str(first), str(second), str(dataset))]
 
     both = results(tmp_path / "both", "kodak", "clic")
     one, other = results(tmp_path / "one", "kodak"), results(tmp_path / "other", "folder-x")

@@ -117,8 +117,7 @@ def test_curves_cross_where_the_other_one_needs_fewer_bits():
     for pair in ((anchor, test), (test, anchor)):
         assert rd.crossing(*pair, USUAL_RULE) == pytest.approx(expected, abs=1e-9)
     for factor in (0.9, np.where(anchor.quality > 36, 0.995, 1.001)):  # always, or hardly
-        other = anchor._replace(bpp=factor * anchor.bpp)
-        assert rd.crossing(anchor, other, USUAL_RULE) is None
+        assert rd.crossing(anchor, anchor._replace(bpp=factor * anchor.bpp), USUAL_RULE) is None
 
 
 @pytest.mark.parametrize("points", [2, 3, 5, 9])
@@ -198,8 +197,7 @@ def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, is_
 
 
 def test_a_cut_does_not_hide_the_points_below_the_front():
-    result = bd_rate(ANCHOR, dipping(8, 2), Rule(up_to_bpp=1.0))
-    assert "2 of 7 points of it" in result.why
+    assert "2 of 7 points of it" in bd_rate(ANCHOR, dipping(8, 2), Rule(up_to_bpp=1.0)).why
 
 
 def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
@@ -330,8 +328,7 @@ def test_points_below_the_front_are_left_out_by_how_much_another_is_better(metri
         return compare_rows(rows, metric, Rule(up_to_bpp=up_to_bpp))["points_left_out"]
 
     gap = {"psnr_db": 0.5, "ms_ssim": 10 * math.log10(2), "lpips_alex": 0.04}[metric.column]
-    expected = f"webp quality=20 by {gap:.3g}"
-    assert left_out() == left_out(2.0) == expected  # bpp of that setting
+    assert left_out() == left_out(2.0) == f"webp quality=20 by {gap:.3g}"  # bpp of that setting
     assert left_out(1.99) == ""
 
 

@@ -39,8 +39,7 @@ def streams(of_images, bpp=None, lpips=None, label="jpeg"):
     values = {"psnr_db": psnr, "lpips_alex": np.ones(len(psnr)) if lpips is None else lpips}
     values |= {name: np.full(len(psnr), np.nan) for name in TIMED}
     values["bytes"] = np.ones(len(psnr)) if bpp is None else np.array(bpp, float)
-    settings = tuple(Setting("q", place) for place in range(len(psnr)))
-    return Streams(label, image, settings, values)
+    return Streams(label, image, tuple(Setting("q", place) for place in range(len(psnr))), values)
 
 
 def interval(record, column="bytes_ratio"):

@@ -398,8 +398,7 @@ def test_the_command_and_the_interface_say_the_same(tmp_path):
 
 def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
     def beyond(codec, *images):
-        rows = rows_of(codec, 1)
-        return [scale_rate(row) if row["image"] in images else row for row in rows]
+        return [scale_rate(row) if row["image"] in images else row for row in rows_of(codec, 1)]
 
     def ranking(name, *rows):
         Store(tmp_path / name / "set").append(rows)
@@ -411,8 +410,7 @@ def test_equal_codecs_and_images_that_nobody_ranked_lacks_are_said(tmp_path):
     assert "of 9 images" not in equal
     shifts = dict(zip(IMAGES, np.linspace(-1, 1, 9) - 0.1, strict=True))  # 0 is in the interval
     near = [record | {"psnr_db": record["psnr_db"] + shifts[record["image"]]} for record in copied]
-    sentence = "webp has the best mean; avif differs by -0.10 dB"
-    assert sentence in ranking("near", *WEBP, *near)
+    assert "webp has the best mean; avif differs by -0.10 dB" in ranking("near", *WEBP, *near)
     far = [record | {"psnr_db": record["psnr_db"] - 1} for record in copied]
     assert "webp is the best; avif differs by -1.00 dB" in ranking("far", *WEBP, *far)
     lone = ranking("lacking", *WEBP, *beyond("avif", "00", "01"), *beyond("bpg", "00", "02"))

@@ -81,5 +81,4 @@ def test_the_network_and_its_default_metric_make_no_variant_less_plain():
     texts = "compressai:metric=mse:model=mbt2018", "jpeg", "ours:beta=3.84"
     variant_texts = texts[0].replace("mse", "ms-ssim"), "jpeg:optimize=1"
     editions = [Edition.create(parse_codec(text)) for text in (*texts, *variant_texts)]
-    counts = [edition.further_options for edition in editions]
-    assert counts == [0, 0, 0, 1, 1]
+    assert [edition.further_options for edition in editions] == [0, 0, 0, 1, 1]

@@ -138,8 +138,7 @@ SETTINGS = tuple(Setting("q", value) for value in range(0, 64, 3))
     ((0, 63), OneOf(SETTINGS), None), (range(0, 64, 3), Between("q", 0, 100), "a pack"),
 ])  # fmt: skip
 def test_listed_settings_are_tried_by_halves_and_no_other(sweep, accepts, pack):
-    trials = search("bpp=2.7", lambda q: q / 10, sweep, accepts, pack)
-    assert [*trials.means] == [0, 63, 27]
+    assert [*search("bpp=2.7", lambda q: q / 10, sweep, accepts, pack).means] == [0, 63, 27]
     coarse = search("bpp=2.8", lambda q: q / 10, sweep, accepts, pack)
     assert (coarse.nearest_value(), coarse.reason()) == (27, COARSE)
     beyond = search("bpp=9", lambda q: q / 10, sweep, accepts, pack)

@@ -127,8 +127,7 @@ def test_the_interval_is_that_of_the_mean_of_paired_differences():
 
 def test_draws_whose_realism_no_variant_has_count_with_the_nearest_variant():
     """Half of the draws lie beyond the least realistic variant, where the difference stays."""
-    theirs = point("jpeg", 1, 0.3, 28.0, at_beta(0)[1] - 0.01, fd_spread=2.0)
-    tradeoff = compare(theirs)
+    tradeoff = compare(point("jpeg", 1, 0.3, 28.0, at_beta(0)[1] - 0.01, fd_spread=2.0))
     nearest = 35 + 4 * math.log(0.3) - 28.0  # of beta 0
     assert (tradeoff["verdict"], tradeoff["draws"]) == ("equal", DRAWS)
     draw_means = image_draws(IMAGES) @ (-0.01 + 2.0 * SPREAD)

@@ -53,8 +53,7 @@ def test_yours_is_shown_where_it_has_every_image_that_is_compared():
     assert shown_editions(bundled) == {"vtm": ("bundled", "1", 6)}
     assert shown_editions(bundled, few) == {"vtm": ("bundled", "1", 6)}
     assert shown_editions(bundled, all_rows) == {"vtm": ("yours", "2", 6)}
-    same_build = rows_of("vtm", WHOLE)
-    assert shown_editions(bundled, same_build) == {"vtm": ("yours", "1", 6)}
+    assert shown_editions(bundled, rows_of("vtm", WHOLE)) == {"vtm": ("yours", "1", 6)}
 
 
 def test_the_compared_images_are_those_of_codecs_that_only_you_have():

@@ -160,24 +160,21 @@ def test_a_set_that_grows_is_reduced_again(tmp_path, sources):
 
 
 def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
-    store = measure(tmp_path, sources, names=("psnr", "no_colours"))
-    rows = store.table().rows(named=True)
+    rows = measure(tmp_path, sources, names=("psnr", "no_colours")).table().rows(named=True)
     patches = {(row["no_colours_patches"], row["no_colours_patches_reason"]) for row in rows}
     assert patches == {(None, "no weight file for colours: fetch it")}
     assert all(row["psnr_db"] for row in rows)
 
 
 def test_rows_that_were_never_extracted_say_what_to_do(tmp_path, sources):
-    store = measure(tmp_path, sources, names=("psnr",))
-    (reason, _), *_ = values(store, "shift")[64.0].reasons
+    (reason, _), *_ = values(measure(tmp_path, sources, names=("psnr",)), "shift")[64.0].reasons
     command = f"bench rescore --dataset test --metrics shift --results {tmp_path}"
     assert f"not computed: `{command}` computes" in reason
 
 
 def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_path_factory):
     thin = sources_in(noise_images(tmp_path_factory.mktemp("row") / "thin", [(40, 1)]))
-    store = measure(tmp_path, [*sources, *thin])
-    mean = values(store, "shift")[64.0]
+    mean = values(measure(tmp_path, [*sources, *thin]), "shift")[64.0]
     assert mean.images == len(sources)
     assert ("one row has no halves", 1) in mean.reasons
     assert mean.value == pytest.approx(expected_shifts(sources, 64).mean(), abs=1e-5)
@@ -195,8 +192,7 @@ class Spread(Shift):
     """Variance of the shifts, which is not the mean of the variances of parts."""
 
     def reduce(self, reference, decoded):
-        pairs = zip(reference, decoded, strict=True)
-        moved = np.array([float(np.mean(b - a)) for a, b in pairs])
+        moved = np.array([float(np.mean(b - a)) for a, b in zip(reference, decoded, strict=True)])
         squares = (moved - moved.mean()) ** 2
         return Reduced(float(squares.mean()), squares - squares.mean())
 

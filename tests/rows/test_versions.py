@@ -132,8 +132,7 @@ def test_values_go_to_equal_pixels_of_any_build_and_to_equal_streams_of_one():
         ))
     ]  # fmt: skip
     merged = merge_versions(measured.table(rows)).sort("cell")
-    values = merged["lpips_alex"].to_list()
-    assert values == [0.25, 0.25, None, 0.25, 0.25, None, None, None]
+    assert merged["lpips_alex"].to_list() == [0.25, 0.25, None, 0.25, 0.25, None, None, None]
 
 
 def test_features_of_other_pixels_of_a_stream_are_given_once_under_their_own_name():

@@ -138,8 +138,7 @@ def test_a_picture_of_two_datasets_is_in_a_pack_once(declared_results, photos, t
     with tarfile.open(tmp_path / "p.tar") as tar:
         assert len(tar.getnames()) == 1 + 8
     for name in ("photos", "others"):
-        contents = dataset_contents(tmp_path / "none", name, [pack])
-        assert {*contents.table["dataset"]} == {name}
+        assert {*dataset_contents(tmp_path / "none", name, [pack]).table["dataset"]} == {name}
 
 
 def test_pictures_of_a_pack_next_to_the_results_come_before_those_of_their_folder(picture_pack):

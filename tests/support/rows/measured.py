@@ -63,8 +63,7 @@ def sweep(codec: str, images: Sequence[str] = ("a", "bb", "ccc"), **columns: Any
 
 
 def scaled_sweep(codec: str, factor: float = 1.0, **columns: Any) -> list[Any]:
-    rows = sweep(codec, **columns)
-    return [row | {"num_bytes": int(row["num_bytes"] * factor)} for row in rows]
+    return [row | {"num_bytes": int(row["num_bytes"] * factor)} for row in sweep(codec, **columns)]
 
 
 def doubling(codec: str, share: float, offset_db: float = 0.0, **columns: Any) -> list[Any]:

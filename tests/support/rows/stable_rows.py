@@ -23,8 +23,7 @@ def only_store(results):
 
 def unreadable(store):
     """Files of a store that are there under their name and are not whole."""
-    streams = store.streams()
-    bad = [path for path in streams if sha256(path.read_bytes()).hexdigest() != path.name]
+    bad = [path for path in store.streams() if sha256(path.read_bytes()).hexdigest() != path.name]
     for read, pattern in ((pl.read_parquet, "per_image/*.parquet"), (read_json, "runs/*.json")):
         for path in store.folder.glob(pattern):
             try:
