@@ -227,18 +227,17 @@ def test_the_commands_of_a_page_end_as_it_says(page, session):
 
 
 def test_every_figure_of_a_page_has_a_command():
-    assert {picture.name for picture in pictures()} >= {
-        f"{verb}.png" for verb in ("rd", "bd", "complexity", "realism", "crops", "maps")
-    }
+    verbs = "rd", "bd", "complexity", "realism", "crops", "maps"
+    assert {picture.name for picture in pictures()} >= {f"{verb}.png" for verb in verbs}
     assert all((ROOT / "docs" / "figures" / picture.name).exists() for picture in pictures())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("picture", pictures(), ids=lambda picture: picture.name)
 def test_a_picture_is_what_its_command_draws(picture, tmp_path):
+    paths = ROOT / "docs" / "figures" / picture.name, draw(picture, tmp_path / "there")
     stored_pixels, redrawn_pixels = (
-        np.asarray(Image.open(path).convert("RGB"), np.int16)
-        for path in (ROOT / "docs" / "figures" / picture.name, draw(picture, tmp_path / "there"))
+        np.asarray(Image.open(path).convert("RGB"), np.int16) for path in paths
     )
     assert stored_pixels.shape == redrawn_pixels.shape
     differences = np.abs(stored_pixels - redrawn_pixels).max(axis=2)

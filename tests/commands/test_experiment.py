@@ -95,9 +95,8 @@ def test_an_option_on_the_command_line_comes_before_its_key(work_folder):
 def test_a_saved_file_gives_the_same_run_and_figures(work_folder):
     words = ["run", "exp.toml", "--limit", "2", "--timing", "--save", "saved.toml"]
     bench(*words, code=0)
-    original, saved = (
-        tomllib.loads((work_folder / name).read_text()) for name in ("exp.toml", "saved.toml")
-    )
+    texts = [(work_folder / name).read_text() for name in ("exp.toml", "saved.toml")]
+    original, saved = map(tomllib.loads, texts)
     assert saved.pop("dataset") == r"first,more\, photos"
     assert saved.pop("points") == ["jpeg.quality=10,30,50,80"]
     assert saved.pop("timing") is True

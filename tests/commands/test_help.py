@@ -88,9 +88,7 @@ def test_every_example_parses():
     verbs = dict(every_verb())
     for example in chain.from_iterable(map(examples_of, COMMANDS_OF_HELP.values())):
         words = shlex.split(example)[1:]
-        verb = next(
-            name for name in sorted(verbs, key=len, reverse=True) if example[6:].startswith(name)
-        )
+        verb = max((name for name in verbs if example[6:].startswith(name)), key=len)
         with verbs[verb].make_context(f"bench {verb}", words[len(verb.split()) :]) as context:
             assert context.params, example
 

@@ -51,11 +51,8 @@ def test_a_codec_with_recorded_streams_alone_says_which_and_what_others_need(mon
 
 
 def test_a_broken_codec_is_reported_and_the_others_are_examined(monkeypatch):
-    faulty_codecs = {
-        "raw": "baselines.raster:Raw",
-        "jpeg": "support.codecs.fakes:NoSuchClass",
-        "webp": "no_such_wheel:Codec",
-    }
+    faulty_codecs = {"raw": "baselines.raster:Raw", "webp": "no_such_wheel:Codec"}
+    faulty_codecs["jpeg"] = "support.codecs.fakes:NoSuchClass"
     monkeypatch.setattr("benchmark.registry.CODECS", faulty_codecs)
     monkeypatch.setattr("benchmark.spec.CODECS", faulty_codecs)
     codecs = by_name(doctor.examine("codecs"))

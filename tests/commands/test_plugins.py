@@ -83,10 +83,8 @@ def bench(tmp_path_factory, photo):
 
 
 def test_plugins_are_listed_with_their_package_and_what_is_broken(bench):
-    listed = {
-        group["kind"]: {record["name"]: record for record in group["records"]}
-        for group in json.loads(bench("list", "--json"))
-    }
+    groups = json.loads(bench("list", "--json"))
+    listed = {group["kind"]: {r["name"]: r for r in group["records"]} for group in groups}
     tiny, broken = listed["codecs"]["tiny"], listed["codecs"]["broken"]
     assert (tiny["state"], tiny["title"]) == ("ready", "of tiny 1.2")
     assert (broken["state"], "no_such_package" in broken["lacks"]) == ("missing", True)

@@ -105,10 +105,8 @@ def test_a_report_has_sets_with_intervals(finished_results):
     figures = {path.stem for path in report.glob("*.png")}
     assert "psnr_db" in figures
     assert not figures & {"fd_alex", "fd_squeeze"}, "few images: no figure"
-    means, rates = (
-        list(csv.DictReader((report / f"{name}.csv").read_text().splitlines()))
-        for name in ("means", "bd_rate")
-    )
+    texts = [(report / f"{name}.csv").read_text() for name in ("means", "bd_rate")]
+    means, rates = (list(csv.DictReader(text.splitlines())) for text in texts)
     for row in means:
         low, value, high = (float(row[f"fd_alex{end}"]) for end in ("_low", "", "_high"))
         assert low < value < high

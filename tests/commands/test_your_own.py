@@ -75,9 +75,8 @@ def test_the_model_runs_as_written(work_folder):
     zoo_codec = "compressai:model=bmshj2018-hyperprior:checkpoint=1.pth,2.pth,3.pth"
     words = f"run --codecs ./mine.py:Mine,{zoo_codec} --dataset . --limit 1 --metrics psnr --json"
     points = json.loads(bench(*words.split(), code=0).stdout)["summary"]
-    user_points, zoo = (
-        [point for point in points if name in point["codec"]] for name in ("Mine", "compressai")
-    )
+    names = "Mine", "compressai"
+    user_points, zoo = ([p for p in points if name in p["codec"]] for name in names)
     settings = [point["setting"] for point in user_points]
     assert settings == [f"lambda={value}" for value in (0.0018, 0.0067, 0.025)]
     assert [point["psnr_db"] for point in user_points] == [point["psnr_db"] for point in zoo]

@@ -6,12 +6,14 @@ import pytest
 
 from faults.fuzzing.target import TARGETS, judge, load_target, mutate, stored_inputs
 
+HANG_SECONDS = 600.0  # of processor time; the slowest input takes one
+
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_kept_inputs_are_parsed_or_refused_in_a_sentence(name, tmp_path):
     target = load_target(name, tmp_path)
     inputs = [*stored_inputs(name), *target.inputs]
-    verdicts = [judge(target, data) for data in inputs]
+    verdicts = [judge(target, data, HANG_SECONDS) for data in inputs]
     assert [verdict.finding for verdict in verdicts if verdict.finding] == []
     refuses = name != "jpeg-segments"  # which are only counted
     assert any(verdict.refused for verdict in verdicts) == refuses
@@ -25,6 +27,6 @@ def test_mutants_are_parsed_or_refused_in_a_sentence(name, tmp_path):
     inputs, findings = [*stored_inputs(name), *target.inputs], []
     for _ in range(2000):
         data = mutate(chance.choice(inputs), chance)[: target.max_input_bytes]
-        if finding := judge(target, data).finding:
+        if finding := judge(target, data, HANG_SECONDS).finding:
             findings.append(f"{finding}: {data.hex()}")
     assert findings == []
