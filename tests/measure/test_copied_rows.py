@@ -109,11 +109,11 @@ def test_a_run_copies_rows_of_checks_by_default_or_in_its_results(measured, tmp_
     assert measured("run", "--results", "others")[0] == set()
 
 
-def test_a_new_name_for_one_of_three_checkpoints_measures_that_checkpoint_alone(tmp_path):
+def test_a_new_name_for_one_of_two_checkpoints_measures_that_checkpoint_alone(tmp_path):
     """Networks of CompressAI, whose option `checkpoint` has a file for each quality."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("compressai", reason="needs the Python package compressai")
-    for number in (1, 2, 3, 4):
+    for number in (1, 2, 3):
         trained = load_checkpoint(BUNDLED / f"hyperprior-{number}.safetensors.xz").network.codec
         torch.save(trained.state_dict(), tmp_path / f"{number}.pth")
     images = noise_images(tmp_path / "photos", [(64, 48)])
@@ -124,9 +124,9 @@ def test_a_new_name_for_one_of_three_checkpoints_measures_that_checkpoint_alone(
         words = ("--dataset", images, "--metrics", "psnr", "--results", tmp_path / "results")
         return bench("run", "--codecs", model + files, *words, "--jobs", "1", code=0)
 
-    run(1, 2, 3)
-    second_run = run(1, 2, 4)
-    assert "2 cells copied from checks or from runs of the same weights" in second_run.stderr
-    assert "1 cell measured, 0 failed, 2 were finished before" in second_run.stdout
+    run(1, 2)
+    second_run = run(1, 3)
+    assert "1 cell copied from checks or from runs of the same weights" in second_run.stderr
+    assert "1 cell measured, 0 failed, 1 " in second_run.stdout
     variants = only_store(tmp_path / "results").table().group_by("variant").len()
-    assert variants["len"].to_list() == [3, 3], "both editions are whole"
+    assert variants["len"].to_list() == [2, 2], "both editions are whole"
