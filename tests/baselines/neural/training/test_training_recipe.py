@@ -1,19 +1,18 @@
 """Recipes: what ships, what is refused and how, the learning rate at every corner, variants."""
 
-import json
 import re
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from baselines.neural.card import load_card
 from baselines.neural.training.gan import DISCRIMINATORS, GAN_LOSSES
 from baselines.neural.training.recipe import FOLDER, load_recipe
 from benchmark.errors import UsageError
 from support.training.fixtures import stage_of
 from support.training.tiny_runs import bench, training, write_photographs, write_recipe
 
-SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 HEAD = 'sizes = "tiny"\n'
 WHOLE_STAGE = """
 [[stage]]
@@ -28,13 +27,12 @@ lambdas = [3.4, 1.2, 0.4, 0.13, 0.05]
 BELOW, TARGETS = "lambda_below = 0.1\n", "targets_bpp = [1, 2, 3, 4, 5]\n"
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.toml")))
 def test_every_recipe_that_ships_can_be_loaded(name):
     recipe = load_recipe(name)
     assert recipe.name == name
-    assert recipe.stages
+    kinds = [stage.objective for stage in recipe.stages]
     if recipe.architecture == "crdr":
-        kinds = [stage.objective for stage in recipe.stages]
         assert kinds == sorted(kinds, key=["single_rate", "multi_rate", "realism"].index)
 
 
@@ -120,12 +118,9 @@ def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault
     text, message_part = MALFORMED[fault]
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=re.escape(message_part)) as caught:
+    pattern = f"^(?=.*{re.escape(message_part)}){re.escape(str(path))}.*[.]$"  # one line
+    with pytest.raises(UsageError, match=pattern):
         load_recipe(str(path))
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert message.endswith(".")
-    assert "\n" not in message
 
 
 def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(tmp_path):
@@ -140,19 +135,15 @@ def factors(**fields):
 
 
 def test_the_learning_rate_follows_warm_up_falls_and_decay():
-    stage = stage_of(steps=1_000_000, decay_at=0.8, decay="step", final_share=0.1)
-    steps = (0, 1, 799_999, 800_000, 999_999)
-    assert [stage.rate_factor(step) for step in steps] == [1, 1, 1, 0.1, 0.1]
     falls = ((0.6, 0.2), (0.8, 0.05))
     falling = factors(steps=10, decay_at=0.3, final_share=0.5, further_falls=falls)
     assert falling == [1, 1, 1, 0.5, 0.5, 0.5, 0.2, 0.2, 0.05, 0.05]
     assert factors(steps=7, warm_up_steps=4) == [0.25, 0.5, 0.75, 1, 1, 1, 1]
     assert factors(steps=5, decay_at=1.0) == [1] * 5
     assert factors(steps=5, decay_at=1.0, decay="linear", final_share=0.0) == [1] * 5
-    result = factors(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
-    assert result == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
-    stage = stage_of(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
-    assert stage.rate_factor(10) == pytest.approx(0.2, abs=1e-12), "where a next step would be"
+    linear = {"steps": 10, "decay_at": 0.6, "decay": "linear", "final_share": 0.2}
+    assert factors(**linear) == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
+    assert stage_of(**linear).rate_factor(10) == pytest.approx(0.2), "where a next step would be"
 
 
 VARIANTS = """
@@ -197,19 +188,17 @@ def test_variants_go_on_from_the_stages_that_they_share_and_how_to_compare_them_
     first = bench(*training(place, out, "--max-minutes", 0))
     assert "the time is up after common" in first.stdout
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"common"}
-    second_run = bench(*training(place, out))
-    assert second_run.exit_code == 0, second_run.output
-    losses = [pl.read_csv(out / name / "losses.csv")["loss"].to_list()
-              for name in ("common", "SGAN", "HRRGAN")]  # fmt: skip
-    assert [len(values) for values in losses] == [1, 3, 3]
-    assert losses[0] == losses[1][:1] == losses[2][:1]
-    assert losses[1][1:] != losses[2][1:]
-    cards = [json.loads((out / f"{name}.json").read_text()) for name in ("SGAN", "HRRGAN")]
-    assert [card["steps"] for card in cards] == [3, 3]
-    lines = second_run.stdout.splitlines()
-    (run_line,) = (line for line in lines if line.startswith("to compare: "))
-    specs = [f"ours:beta=3.84:checkpoint={out}/{name}.safetensors" for name in ("SGAN", "HRRGAN")]
-    assert run_line.split()[5].split(",") == specs
-    (draw_line,) = (line for line in lines if line.startswith("to draw: "))
-    assert draw_line.count("--label ") == 2
+    output = bench(*training(place, out)).stdout
+    common, *losses = (
+        pl.read_csv(out / name / "losses.csv")["loss"].to_list()
+        for name in ("common", "SGAN", "HRRGAN")
+    )
+    assert [values[:1] for values in losses] == [common, common]
+    assert [len(values) for values in losses] == [3, 3]
+    assert losses[0][1:] != losses[1][1:]
+    files = [out / f"{name}.safetensors" for name in ("SGAN", "HRRGAN")]
+    assert [load_card(file).steps for file in files] == [3, 3]
+    specs = ",".join(f"ours:beta=3.84:checkpoint={file}" for file in files)
+    assert re.search(rf"^to compare: .* {re.escape(specs)} ", output, re.M)
+    assert len(re.findall("^to draw: .* --label .* --label ", output, re.M)) == 1
     assert bench(*training(place, out)).stdout.count("already finished") == 3
