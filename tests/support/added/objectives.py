@@ -9,14 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, softplus
 
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.objective import (
-    Batch,
-    Loss,
-    Objective,
-    Setup,
-    Validation,
-    rate_distortion,
-)
+from baselines.neural.training.objective import Batch, Loss, Objective, Setup, rate_distortion
 from baselines.neural.training.recipe import Stage, Weight
 from benchmark.codec import Pixels
 from support.training.fixtures import LEAST
@@ -69,7 +62,7 @@ class LatentGAN(Objective):
 
         return Loss(total, {"bpp": cost.bpp.mean()}, update)
 
-    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> None:
         return None
 
     def state(self) -> Any:
