@@ -37,21 +37,19 @@ from support.rows.bundled_results import bundled_results
 KODAK = SHARED / "data" / "kodak"
 MEANS = ((10, 0.32659, 26.672), (50, 0.90552, 32.174), (90, 2.34632, 38.034))
 CRF = Setting("crf", 34)
+SCAN, TILE = 0xFFDA, 0xFF90  # which end the headers of JPEG and of JPEG 2000
 
 
 def quality(value: float) -> Setting:
     return Setting("quality", value)
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (marker, content) up to the scan's data; ITU-T T.81, annex B."""
-    assert data[:2] == b"\xff\xd8"
-    start = 2
-    while True:
-        _, marker, length = struct.unpack_from(">BBH", data, start)
+def segments(data: bytes, last: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (marker, content) to the last one; ITU-T T.81, annex B; ISO/IEC 15444-1, annex A."""
+    start, marker = 2, 0
+    while marker != last:
+        marker, length = struct.unpack_from(">HH", data, start)
         yield marker, data[start + 4 : start + 2 + length]
-        if marker == 0xDA:
-            return
         start += 2 + length
 
 
@@ -81,14 +79,14 @@ def test_jpeg_is_what_pillow_saves_with_the_subsampling_and_no_segment_without_a
         Image.fromarray(photo).save(plain, "JPEG", quality=value)
         assert JPEG().encode(photo, quality(value)) == plain.getvalue()
     for subsampling, luma_sampling in ((420, 0x22), (422, 0x21), (444, 0x11)):
-        segments = jpeg_segments(JPEG(subsampling=subsampling).encode(photo, quality(50)))
-        frame = dict(segments)[0xC0]
+        data = JPEG(subsampling=subsampling).encode(photo, quality(50))
+        frame = dict(segments(data, SCAN))[0xFFC0]
         assert struct.unpack_from(">BHHB", frame) == (8, 181, 203, 3)
         assert [frame[7], frame[10], frame[13]] == [luma_sampling, 0x11, 0x11]
     for optimize in (0, 1):
-        first, *others = jpeg_segments(JPEG(optimize=optimize).encode(photo, quality(50)))
-        assert (first[0], first[1][:5], len(first[1])) == (0xE0, b"JFIF\0", 14)  # no thumbnail
-        assert {marker for marker, _ in others} == {0xDB, 0xC0, 0xC4, 0xDA}
+        first, *others = segments(JPEG(optimize=optimize).encode(photo, quality(50)), SCAN)
+        assert (first[0], first[1][:5], len(first[1])) == (0xFFE0, b"JFIF\0", 14)  # no thumbnail
+        assert {marker for marker, _ in others} == {0xFFDB, 0xFFC0, 0xFFC4, SCAN}
 
 
 @pytest.mark.parametrize("value", [95, 100])
@@ -181,14 +179,19 @@ def test_the_fingerprint_covers_every_library_that_codes(monkeypatch, codec, lib
     assert len(paths) == len(libraries)
 
 
-@pytest.mark.parametrize("codec", [WebP, JPEGXL, JPEG2000])
-def test_a_missing_library_makes_the_codec_unavailable(monkeypatch, codec):
-    part = {WebP: "WEBP", JPEGXL: "JPEGXL", JPEG2000: "JPEG2K"}[codec]
-    monkeypatch.setattr(getattr(imagecodecs, part), "available", False)
-    with pytest.raises(Unavailable, match=codec.name):
-        codec()
-    monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    with pytest.raises(Unavailable, match=codec.name):
+@pytest.mark.parametrize(("codec", "package"), [
+    (Jpegli, "pyjpegli"), (MozJPEG, "_libvips"), (MozJPEG, "pyvips"),
+    *((codec, "imagecodecs") for codec in (WebP, JPEGXL, JPEG2000)),
+])  # fmt: skip
+def test_a_missing_package_or_library_makes_the_codec_unavailable(monkeypatch, codec, package):
+    if package == "imagecodecs":
+        part = {WebP: "WEBP", JPEGXL: "JPEGXL", JPEG2000: "JPEG2K"}[codec]
+        monkeypatch.setattr(getattr(imagecodecs, part), "available", False)
+        with pytest.raises(Unavailable, match=codec.name):
+            codec()
+    monkeypatch.setitem(sys.modules, package, None)
+    jpeg._load_libvips.cache_clear()
+    with pytest.raises(Unavailable, match=f"^{codec.name} .*package"):
         codec()
 
 
@@ -246,16 +249,6 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
     assert re.match(r"pyjpegli \d+\.\d+\S*, decoded by libjpeg", Jpegli().describe().version)
 
 
-@pytest.mark.parametrize(
-    ("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "_libvips"), (MozJPEG, "pyvips")]
-)
-def test_a_missing_package_makes_the_codec_unavailable(monkeypatch, codec, package):
-    monkeypatch.setitem(sys.modules, package, None)
-    jpeg._load_libvips.cache_clear()
-    with pytest.raises(Unavailable, match=f"^{codec.name} .*package"):
-        codec()
-
-
 @pytest.mark.parametrize("present", [False, True])
 def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(monkeypatch, tmp_path, present):
     """Neither if pyvips-binary is absent, nor if pyvips has loaded another library."""
@@ -285,24 +278,13 @@ def bundled(dataset: str) -> list[dict[str, Any]]:
     return [row for row in rows.rows(named=True) if row["codec"] == "jpeg2000"]
 
 
-def codestream_segments(data: bytes) -> dict[bytes, bytes]:
-    """Marker to content in a JPEG 2000 main header; ISO/IEC 15444-1, annex A."""
-    assert data[:2] == b"\xff\x4f"
-    result, start = {}, 2
-    while (marker := data[start : start + 2]) != b"\xff\x90":
-        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
-        result[marker] = data[start + 4 : end]
-        start = end
-    return result
-
-
 @pytest.mark.parametrize(("control", "progression", "levels"), [("ratio", 0, 5), ("psnr", 2, 4)])
 def test_jpeg2000_states_the_wavelet_and_carries_no_comment(photo, control, progression, levels):
     codec = JPEG2000(control=control)
-    segments = codestream_segments(codec.encode(photo, codec.sweep[4]))
-    assert segments.keys() == {b"\xff\x51", b"\xff\x52", b"\xff\x5c"}  # SIZ, COD, QCD
-    assert struct.unpack_from(">BBHBB", segments[b"\xff\x52"])[1:] == (progression, 1, 1, levels)
-    assert segments[b"\xff\x52"][9] == 0  # 9/7 irreversible
+    contents = dict(segments(codec.encode(photo, codec.sweep[4]), TILE))
+    assert contents.keys() == {0xFF51, 0xFF52, 0xFF5C, TILE}  # SIZ, COD, QCD
+    assert struct.unpack_from(">BBHBB", contents[0xFF52])[1:] == (progression, 1, 1, levels)
+    assert contents[0xFF52][9] == 0  # 9/7 irreversible
 
 
 def test_jpeg2000_without_its_comment_decodes_to_the_same_pixels(photo):

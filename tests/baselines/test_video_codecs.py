@@ -3,7 +3,6 @@
 import re
 import struct
 from collections import Counter
-from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -11,40 +10,27 @@ import pytest
 
 from baselines.formats.ffmpeg import find_ffmpeg, read_y4m
 from baselines.video import AVIF, VVENC_PARAMETERS, X264, X265, X265_PARAMETERS, VVenC
-from benchmark.codec import Setting
+from benchmark.codec import Codec, Setting
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.programs import run_program
 from support.files.boxes import boxes
 from support.psnr import psnr
 
-PARAMETER_SETS_AND_PICTURE = {
-    "h264": {"Sequence Parameter Set", "Picture Parameter Set", "Slice Header"},
-    "hevc": {"Video Parameter Set", "Sequence Parameter Set", "Picture Parameter Set"}
-    | {"Slice Segment Header"},
-    "vvc": {"Sequence Parameter Set", "Picture Parameter Set", "Slice Header"}
-    | {"Prefix Adaptation parameter set"},
-}
-
-
-class Case(NamedTuple):
-    """Codec, and the number of bytes before the elementary stream."""
-
-    codec: X264 | X265 | VVenC
-    header: int
-
-
-CASES = {
-    "x264": Case(X264(), 3), "x264:8": Case(X264(depth=8), 3),
-    "x264:420": Case(X264(subsampling=420), 3), "x265": Case(X265(), 3),
-    "x265:10": Case(X265(depth=10), 3), "x265:420": Case(X265(subsampling=420), 3),
-    "x265:420:10": Case(X265(subsampling=420, depth=10), 3),
-    "vvenc": Case(VVenC(preset="faster"), 1),
+UNITS = {  # besides parameter sets of the sequence and of the picture
+    "h264": {"Slice Header"}, "hevc": {"Video Parameter Set", "Slice Segment Header"},
+    "vvc": {"Slice Header", "Prefix Adaptation parameter set"},
+}  # fmt: skip
+HEADER_BYTES = {"h264": 3, "hevc": 3, "vvc": 1}  # before the elementary stream
+CODECS = {
+    "x264": X264(), "x264:8": X264(depth=8), "x264:420": X264(subsampling=420), "x265": X265(),
+    "x265:10": X265(depth=10), "x265:420": X265(subsampling=420),
+    "x265:420:10": X265(subsampling=420, depth=10), "vvenc": VVenC(preset="faster"),
 }  # fmt: skip
 
 
-@pytest.fixture(params=CASES)
-def case(request):
-    return CASES[request.param]
+@pytest.fixture(params=CODECS)
+def codec(request):
+    return CODECS[request.param]
 
 
 @pytest.fixture
@@ -52,12 +38,12 @@ def crop(coffee):
     return np.ascontiguousarray(coffee[150:214, 250:346])
 
 
-def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
-    source = ["-hide_banner", "-nostdin", "-f", case.codec.stream, "-i", "pipe:0", "-map", "0:0"]
+def headers(codec: Codec, data: bytes) -> tuple[Counter[str], dict[str, int]]:
+    source = ["-hide_banner", "-nostdin", "-f", codec.stream, "-i", "pipe:0", "-map", "0:0"]
     trace = ["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]
     words = [find_ffmpeg("a test"), *source, *trace]
     options = {"timeout_seconds": 60, "include_stderr": True}
-    reported = run_program(words, stdin=data[case.header :], **options).decode()
+    reported = run_program(words, stdin=data[HEADER_BYTES[codec.stream] :], **options).decode()
     lines = re.findall(r"\[trace_headers @ \w+\] (.*)", reported.partition("Packet: ")[2])
     fields = [re.fullmatch(r"\d+ +(\S+) .*= (-?\d+)", line) for line in lines]
     units = Counter(line for line, field in zip(lines, fields, strict=True) if not field)
@@ -65,12 +51,12 @@ def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
 
 
 @pytest.mark.parametrize("qp", [47, 22])
-def test_a_stream_is_one_picture_of_the_stated_format_coded_with_the_qp_asked_for(case, qp, crop):
+def test_a_stream_is_one_picture_of_the_stated_format_coded_with_the_qp_asked_for(codec, qp, crop):
     """No supplemental enhancement information, which is where x265 puts 2 kB of its settings."""
-    data = case.codec.encode(crop, Setting("qp", qp))
-    units, fields = headers(case, data)
-    stream = case.codec.stream
-    assert set(units) <= PARAMETER_SETS_AND_PICTURE[stream]
+    data = codec.encode(crop, Setting("qp", qp))
+    units, fields = headers(codec, data)
+    stream = codec.stream
+    assert {*units} - UNITS[stream] <= {"Sequence Parameter Set", "Picture Parameter Set"}
     assert units["Slice Segment Header"] + units["Slice Header"] == 1
     assert not re.search(rb"[ -~]{12,}", data[:100])
     timing = {value for name, value in fields.items() if "timing" in name}
@@ -84,7 +70,7 @@ def test_a_stream_is_one_picture_of_the_stated_format_coded_with_the_qp_asked_fo
     initial = "pic_init_qp_minus26" if stream == "h264" else "init_qp_minus26"
     assert 26 + fields[initial] + fields["slice_qp_delta"] == qp
     assert stream == "h264" or fields["cu_qp_delta_enabled_flag"] == 0
-    command = case.codec.describe().command
+    command = codec.describe().command
     depth = 10 if "10 bits" in command else 8
     assert fields["video_full_range_flag"] == fields["matrix_coefficients"] == 1
     assert fields["bit_depth_luma_minus8"] == fields["bit_depth_chroma_minus8"] == depth - 8
@@ -103,7 +89,7 @@ HASHES = {
 def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, photo, monkeypatch):
     """The encoder writes an MD5 of its reconstruction, which the decoder checks."""
     monkeypatch.setattr(codec, "_options", (*codec._options[:-2], *HASHES[codec.stream]))
-    data = codec.encode(photo, Setting("qp", 32))[3 if codec.stream == "hevc" else 1 :]
+    data = codec.encode(photo, Setting("qp", 32))[HEADER_BYTES[codec.stream] :]
     verify = ["-hide_banner", "-nostdin", "-loglevel", "debug", "-err_detect", "crccheck"]
     words = [find_ffmpeg("a test"), *verify, "-f", codec.stream, "-i", "pipe:0", "-f", "null", "-"]
     log = run_program(words, timeout_seconds=60, stdin=data, include_stderr=True).decode()
@@ -113,23 +99,24 @@ def test_ffmpeg_decodes_what_the_encoder_reconstructed(codec, photo, monkeypatch
 
 
 @pytest.mark.parametrize("size", [(1, 40), (3, 2), (16, 17), (33, 18)])
-def test_the_byte_in_front_holds_the_rows_and_columns_added(case, size, coffee):
+def test_the_byte_in_front_holds_the_rows_and_columns_added(codec, size, coffee):
     height, width = size
     source = np.ascontiguousarray(coffee[200 : 200 + height, 200 : 200 + width])
-    data = case.codec.encode(source, Setting("qp", 22))
-    step = 2 if "YCbCr 420" in case.codec.describe().command else 1
+    data = codec.encode(source, Setting("qp", 22))
+    step = 2 if "YCbCr 420" in codec.describe().command else 1
     padded = [-(-max(side, 16) // step) * step for side in size]
-    assert data[case.header - 1] == (padded[1] - width) << 4 | (padded[0] - height)
-    decoded = case.codec.decode(data)
+    assert data[HEADER_BYTES[codec.stream] - 1] == (padded[1] - width) << 4 | (padded[0] - height)
+    decoded = codec.decode(data)
     assert decoded.shape == source.shape
     assert psnr(source, decoded) > 30
 
 
-def test_a_truncated_or_repeated_stream_is_refused(case, crop):
-    data = case.codec.encode(crop, Setting("qp", 27))
-    for spoilt in (data[:-2], data[: len(data) * 9 // 10], data[:1], data + data[case.header :]):
+def test_a_truncated_or_repeated_stream_is_refused(codec, crop):
+    data = codec.encode(crop, Setting("qp", 27))
+    again = data + data[HEADER_BYTES[codec.stream] :]
+    for spoilt in (data[:-2], data[: len(data) * 9 // 10], data[:1], again):
         with pytest.raises((CorruptStream, ProgramFailed)):
-            case.codec.decode(spoilt)
+            codec.decode(spoilt)
 
 
 @pytest.mark.parametrize("case_made", [X264, X265])
