@@ -106,9 +106,7 @@ def test_what_runs_is_in_the_fingerprint(tmp_path, monkeypatch, template, change
     assert fingerprint() != first
 
 
-@pytest.mark.parametrize(
-    "encode", ["sh -c 'cp {in} {out}'", "bash run.sh {in} {out}", "./run.sh {in} {out}"]
-)
+@pytest.mark.parametrize("encode", [shell(COPY), "bash run.sh {in} {out}", "./run.sh {in} {out}"])
 def test_what_cannot_be_seen_needs_a_version_to_be_resumed(tmp_path, monkeypatch, encode):
     monkeypatch.chdir(tmp_path)
     Path("run.sh").write_text('#!/usr/bin/env bash\ncp "$1" $2')

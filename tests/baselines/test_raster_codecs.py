@@ -157,10 +157,9 @@ def test_effort_changes_the_stream_and_is_stated(coffee, default, changed, setti
     assert default.describe().fingerprint == changed.describe().fingerprint
 
 
-@pytest.mark.parametrize(
-    "codec", [JPEG(), WebP(), AVIF(speed=6), JPEGXL(), JPEG2000()], ids=lambda c: c.name
-)
-def test_a_stream_cut_anywhere_is_refused(photo, codec):
+@pytest.mark.parametrize("kind", [JPEG, WebP, AVIF, JPEGXL, JPEG2000])
+def test_a_stream_cut_anywhere_is_refused(photo, kind):
+    codec = kind()
     data = codec.encode(photo, codec.sweep[2])
     for length in (1, 2, 12, 40, len(data) // 4, len(data) - 10, len(data) - 2, len(data) - 1):
         with pytest.raises((OSError, RuntimeError, ValueError, CorruptStream)):

@@ -17,6 +17,8 @@ from benchmark.measure.request import Request
 from benchmark.option import MANNER, declared_options, flatten, opt, option, subset
 from support.bench.verbs import every_verb
 
+POINTS = "jpeg.quality=10,30"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shaded(Request):
@@ -101,14 +103,10 @@ def asked_of(*, request: Request):
     return request
 
 
-@pytest.mark.parametrize(
-    "points", [{"jpeg.quality": [10, 30]}, "jpeg.quality=10,30", ["jpeg.quality=10,30"]]
-)
+@pytest.mark.parametrize("points", [{"jpeg.quality": [10, 30]}, POINTS, [POINTS]])
 def test_values_of_python_and_of_the_command_line_become_one_request(points):
     options = {"codecs": "jpeg,webp", "results": "r", "packs": ["a"], "weights_dir": None}
-    expected = Request(
-        codecs=("jpeg", "webp"), points=("jpeg.quality=10,30",), results=Path("r"),
-        packs=(Path("a"),),
-    )  # fmt: skip
+    paths = {"results": Path("r"), "packs": (Path("a"),)}
+    expected = Request(codecs=("jpeg", "webp"), points=(POINTS,), **paths)
     assert asked_of(points=points, **options) == expected
     assert asked_of(codecs=["jpeg"], metrics="psnr, lpips").metrics == ("psnr", "lpips")

@@ -14,10 +14,9 @@ from benchmark.spec import CodecSpec, load_codec, parse_codec, resolve
 from support.codecs.files import FAKES
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["jpeg", "jpeg:optimize=1:subsampling=444", r"command:decode=a\:b:encode=x\,y", "./m.py:M:a=1"],
-)
+@pytest.mark.parametrize("text", [
+    "jpeg", "jpeg:optimize=1:subsampling=444", r"command:decode=a\:b:encode=x\,y", "./m.py:M:a=1",
+])  # fmt: skip
 def test_a_spec_goes_to_text_and_back(text):
     spec = parse_codec(text)
     assert spec.text == text
@@ -35,14 +34,11 @@ def test_a_misspelt_name_gets_a_suggestion():
             look_up(name)
 
 
-@pytest.mark.parametrize(
-    ("words", "name"),
-    [
-        ("fid FID fid256 FID-256", "fid256"), ("kid kid256", "kid256"),
-        ("lpips lpips-alex LPIPS_alex lpips_alexnet", "lpips"), ("psnr PSNR psnr_db", "psnr"),
-        ("ms-ssim MS_SSIM msssim", "ms_ssim"), ("psnr-y psnr_y_db", "psnr_y"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("words", "name"), [
+    ("fid FID fid256 FID-256", "fid256"), ("kid kid256", "kid256"), ("psnr PSNR psnr_db", "psnr"),
+    ("lpips lpips-alex LPIPS_alex lpips_alexnet", "lpips"),
+    ("ms-ssim MS_SSIM msssim", "ms_ssim"), ("psnr-y psnr_y_db", "psnr_y"),
+])  # fmt: skip
 def test_a_metric_is_known_by_its_name_its_column_and_the_usual_words(words, name):
     assert metric_names(words.split()) == (name,)
     assert {*map(parse_target, (f"{word}=2" for word in words.split()))} == {Target(name, 2.0)}
@@ -51,9 +47,8 @@ def test_a_metric_is_known_by_its_name_its_column_and_the_usual_words(words, nam
 def test_every_word_for_a_metric_is_of_one_metric_and_of_no_other_name_or_column():
     classes = {name: metric_class(name) for name in (*METRICS, *DISTRIBUTION_METRICS)}
     words = [word for metric in classes.values() for word in metric.words.split()]
-    names = {
-        registry.normalise_name(text) for name in classes for text in (name, classes[name].column)
-    }
+    columns = (kind.column for kind in classes.values())
+    names = {*map(registry.normalise_name, (*classes, *columns))}
     assert len({*words}) == len(words)
     assert names.isdisjoint(words)
     assert [*map(registry.normalise_name, words)] == words
@@ -82,8 +77,7 @@ def test_every_short_name_means_what_it_is_short_for(alias):
 
 
 @pytest.mark.parametrize("text", [
-    *("jpeg:optimize", "jpeg:=1", "jpeg:optimize=1:optimize=0"),
-    *("hyperprior:metric", "hyperprior:device=cpu:device=cuda"),
+    "jpeg:optimize", "jpeg:=1", "jpeg:optimize=1:optimize=0", "hyperprior:device=cpu:device=cuda",
 ])  # fmt: skip
 def test_a_malformed_option_is_refused(text):
     with pytest.raises(BadOption):

@@ -54,18 +54,12 @@ MISTAKES = {  # what the file holds, the line that the sentence names, and other
     "no encode": (edited("def encode(", "def other("), 5, "no method 'encode'"),
     "no decode": (edited("def decode(", "def other("), 5, "no method 'decode'"),
     "a describe that raises": (edited(INFO, "self.info"), 10, "`describe`", "AttributeError"),
-    "a describe that raises in a package": (
-        "import json\n" + edited(INFO, 'json.loads("{")'), 11, "`describe`", "JSONDecodeError",
-    ),
+    "a package that raises": (edited(INFO, '__import__("json").loads("{")'), 10, "JSONDecodeError"),
     "a describe of another type": (edited(INFO, '{"version": "1"}'), 5, "`describe`", "{'version'"),
     "a describe with a number as text": (edited('1, "one', '"1", "one'), 5, "revision='1', but it"),
     "a device that is none": (edited('one call"', '", device="gpu"'), 5, "device='gpu', but it"),
-    "an annotation of nothing": (
-        WHOLE + OPTION.replace("int", '"Level"'), 5, "the signature of", "NameError",
-    ),
-    "a constructor that raises": (
-        f"{WHOLE}\n    def __init__(self):\n        [][0]\n", 19, "constructor", "IndexError",
-    ),
+    "an annotation of nothing": (WHOLE + OPTION.replace("int", '"A"'), 5, "signature", "NameError"),
+    "a raising constructor": (WHOLE + OPTION.replace("= l", "= [][0] or l"), 19, "constr", "Index"),
 }  # fmt: skip
 CASES = {  # what the file holds, the spec, and words in the sentence
     **{name: (source, "mine.py:Mine", f"mine.py, line {line}: ", *words)
@@ -142,9 +136,8 @@ def test_two_methods_and_a_sweep_are_a_codec_whose_file_identifies_it(tmp_path):
     info = _describe_file(path)
     digest = sha256(path.read_bytes()).hexdigest()
     assert load_codec(parse_codec(f"{path}:Least")).name == "Least"
-    assert info == CodecInfo(
-        f"mine.py {digest[:8]}", "Least.encode(pixels, bits={bits})", "NOASSERTION", digest
-    )
+    call = "Least.encode(pixels, bits={bits})"
+    assert info == CodecInfo(f"mine.py {digest[:8]}", call, "NOASSERTION", digest)
 
 
 def test_files_of_a_codec_are_in_its_fingerprint_and_its_attributes_in_its_facts(tmp_path):

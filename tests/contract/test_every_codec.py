@@ -87,9 +87,8 @@ def stream(pair: Pair, photo: Pixels, request: pytest.FixtureRequest) -> bytes:
     return STREAMS[spec]
 
 
-over_codecs_with_a_curve = pytest.mark.parametrize(
-    "pair", [spec for spec in SPECS if spec not in UNTRAINED], indirect=True
-)
+WITH_A_CURVE = [spec for spec in SPECS if spec not in UNTRAINED]
+over_codecs_with_a_curve = pytest.mark.parametrize("pair", WITH_A_CURVE, indirect=True)
 
 
 def middle(codec: Codec) -> Setting:

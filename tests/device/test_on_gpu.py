@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -24,9 +25,8 @@ from tools.gpu.results import Result
 
 SCRIPT = ROOT / "tools" / "on_gpu.sh"
 SMALL = ("--device", "cpu", "--small")
-DESCRIBED = {
-    **dict.fromkeys(("device", "machine", "commit", "images"), "said"), "versions": {"torch": "2"},
-}  # fmt: skip
+DESCRIBED = dict.fromkeys(("device", "machine", "commit", "images"), "said")
+DESCRIBED["versions"] = {"torch": "2"}
 
 
 @pytest.fixture
@@ -66,10 +66,7 @@ def test_each_cell_is_written_before_the_next_one_begins(conditions, monkeypatch
         yield "one", lambda: Result("1 of it", numbers={"it": 1.0})
         written.extend(results.read_lines(conditions.out)[1])
         yield "none", lambda: 1 / 0
-        yield "absent", lack
-
-    def lack():
-        raise Unavailable("no weights")
+        yield "absent", Mock(side_effect=Unavailable("no weights"))
 
     monkeypatch.setattr(step, "import_target", lambda _name: cells)
     results.write_line(conditions.out, {"described": DESCRIBED, "date": "today"})

@@ -102,11 +102,14 @@ def test_a_recorded_stage_resumes_from_a_state_of_either_device(gpu):
     second = learner_on("cuda", recipe)
     second.load_state(first.state())
     assert_same(numbers_of(second, 4), numbers[5:])
-    state = second.state()
     cpu_learner = learner_on("cpu", recipe)
-    numbers_of(cpu_learner, 1)
-    cpu_learner.load_state(to_cpu(state))
+    cpu_learner.update()
+    cpu_learner.load_state(to_cpu(second.state()))
     assert cpu_learner.step == 9
+    learners = cpu_learner, second
+    for own, source in zip(*(learner.network.parameters() for learner in learners), strict=True):
+        assert own.device.type == "cpu"
+        assert torch.equal(own, source.cpu())
 
 
 def to_cpu(state):

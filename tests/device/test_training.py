@@ -93,14 +93,3 @@ def test_steps_after_a_recording_are_those_of_the_processor(gpu, method, kind):
     gpu_learner = learner_on("cuda", method, kind, RECORDABLE[kind])
     cpu_learner = learner_on("cpu", method, kind, RECORDABLE[kind])
     assert_same_updates(gpu, [gpu_learner.update() for _ in range(RECORDED_STEPS)], cpu_learner)
-
-
-def test_a_state_of_the_gpu_goes_on_on_the_processor(gpu):
-    gpu_learner, cpu_learner = (learner_on(name, "crdr", "single_rate") for name in ("cuda", "cpu"))
-    gpu_learner.update()
-    cpu_learner.load_state(gpu_learner.state())
-    learners = cpu_learner, gpu_learner
-    for own, source in zip(*(learner.network.parameters() for learner in learners), strict=True):
-        assert own.device.type == "cpu"
-        assert torch.equal(own, source.cpu())
-    assert not bool(cpu_learner.update().skipped)

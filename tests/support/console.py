@@ -107,11 +107,8 @@ class Session:
         variables = {k: v for k, v in os.environ.items() if not HIDDEN_VARIABLES.match(k)}
         nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
         self.environment = variables | nowhere | {
-            "PATH": f"{home / 'bin'}{os.pathsep}{variables['PATH']}",
-            "HOME": str(home),
-            "XDG_CACHE_HOME": str(home / ".cache"),
-            "COLUMNS": "100",  # the width of the terminal
-            "PYTHONPATH": str(ROOT),
+            "PATH": f"{home / 'bin'}{os.pathsep}{variables['PATH']}", "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / ".cache"), "COLUMNS": "100", "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",  # both streams in the order of a terminal
         }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from unittest.mock import Mock
 
 import pytest
 
@@ -50,11 +51,7 @@ def test_files_written_together_are_all_there_or_left_as_they_were(tmp_path, mon
     write_together(files)
     assert {path: path.read_bytes() for path in files} == files
     later = dict.fromkeys(files, b"later")
-
-    def broken(descriptor):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", broken)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(5, "Input/output error")))
     with pytest.raises(OSError, match="Input/output"):
         write_together(later)
     assert {path: path.read_bytes() for path in files} == files

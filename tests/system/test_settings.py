@@ -56,9 +56,8 @@ def test_a_run_leaves_the_process_of_its_caller_as_it_was(tmp_path):
 def test_workers_get_the_settings_of_the_call(tmp_path, monkeypatch):
     """The codec says where it runs by the device that it is given; the variable says otherwise."""
     monkeypatch.setenv("BENCH_DEVICE", "cuda")
-    outcome = benchmark.run(
-        f"{FAKES}:Drifts", "sample", metrics="psnr", limit=1, jobs=1, device="cpu", results=tmp_path
-    )
+    options = {"metrics": "psnr", "limit": 1, "jobs": 1, "device": "cpu", "results": tmp_path}
+    outcome = benchmark.run(f"{FAKES}:Drifts", "sample", **options)
     assert set(outcome.rows["device"].to_list()) == {"cpu"}
     assert os.environ["BENCH_DEVICE"] == "cuda"
 

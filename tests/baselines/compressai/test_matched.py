@@ -127,11 +127,8 @@ def test_the_files_that_are_here_make_the_sweep_the_users_own_first(shipped, tmp
     info = matched().describe()
     assert info.caveat == "reduced, trained by this project"
     assert info.version.endswith("; N=8, M=12, 7 steps of 56 crops in all: no photographs")
-    for text in (
-        "hyperprior:weights=matched",
-        f"compressai:weights=matched:model={MATCHED_MODEL}",
-    ):
-        (spec,) = resolve(parse_codec(text))
+    for name in ("hyperprior", f"compressai:model={MATCHED_MODEL}"):
+        (spec,) = resolve(parse_codec(f"{name}:weights=matched"))
         assert load_codec(spec).describe() == info
         assert label_of(spec.identity) == "hyperprior:weights=matched"
     (tmp_path / "mine").mkdir()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -254,10 +255,8 @@ def test_without_a_gpu_torch_is_the_cpu_version_and_sizes_are_printed(installed,
 
 
 def test_an_unavailable_python_is_named_with_a_remedy(tmp_path, monkeypatch):
-    def fail(words, **options):
-        raise ProgramFailed("uv ended with exit code 2")
-
-    monkeypatch.setattr(worker, "run_program", fail)
+    failing = Mock(side_effect=ProgramFailed("uv ended with exit code 2"))
+    monkeypatch.setattr(worker, "run_program", failing)
     words = {"folder": tmp_path, "python": ".venv/bin/python", "python_version": "3.5"}
     with pytest.raises(ProgramFailed, match=r"Python 3\.5 .*python_version in a\.toml"):
         worker._make_environment(SimpleNamespace(**words, packages=("x",), file="a.toml"))

@@ -22,7 +22,7 @@ from PIL import Image
 
 from baselines.worker import rdrbench_worker
 from baselines.worker.codec import Worker, _lock_gpu, gpu_environment
-from benchmark.codec import Setting
+from benchmark.codec import CodecInfo, Setting
 from benchmark.errors import OutOfDeviceMemory, ProgramFailed, Unavailable, UsageError
 from benchmark.facts import facts_of
 from benchmark.rows.store import Store
@@ -331,21 +331,21 @@ def test_an_answer_to_another_question_is_refused(answers, tmp_path):
         assert codec._conversation.closed
 
 
+def fingerprint(file: Path) -> str:
+    return Worker(file=str(file)).describe().fingerprint
+
+
 def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_path):
     (tmp_path / "a.pth").write_bytes(b"weights")
     file = contender(tmp_path, weights="{'a.pth' = {}}")
-
-    def fingerprint() -> str:
-        return Worker(file=str(file)).describe().fingerprint
-
     assert Worker(file=str(file))._description.code.keys() == {"__main__", "rdrbench_worker"}
-    first = fingerprint()
+    first = fingerprint(file)
     (tmp_path / "notes.py").write_text("# not imported")
-    assert fingerprint() == first
+    assert fingerprint(file) == first
     (tmp_path / "a.pth").write_bytes(b"other weights")
-    second = fingerprint()
+    second = fingerprint(file)
     (tmp_path / "copy_worker.py").write_text(SCRIPT + "\n# changed")
-    assert len({first, second, fingerprint()}) == 3
+    assert len({first, second, fingerprint(file)}) == 3
 
 
 def test_packages_and_where_and_with_what_it_runs_are_in_the_fingerprint(tmp_path, monkeypatch):
@@ -365,16 +365,16 @@ def test_packages_and_where_and_with_what_it_runs_are_in_the_fingerprint(tmp_pat
     assert [*about.packages] == sorted(installed)
     assert f"numpy=={np.__version__}" in installed
 
-    def fingerprint(*packages: str, code: Mapping[str, str] = about.code) -> str:
+    def of_packages(*packages: str, code: Mapping[str, str] = about.code) -> str:
         codec = Worker(file=str(contender(tmp_path)))
         codec.__dict__["_description"] = replace(about, packages=packages, code=code)
         return codec.describe().fingerprint
 
-    first = fingerprint("torch==1")
-    assert len({first, fingerprint("torch==2"), fingerprint()}) == 3
+    first = of_packages("torch==1")
+    assert len({first, of_packages("torch==2"), of_packages()}) == 3
     in_another_order = dict(reversed(about.code.items()))
     assert [*in_another_order] != [*about.code]
-    assert fingerprint("torch==1", code=in_another_order) == first
+    assert of_packages("torch==1", code=in_another_order) == first
     working_set = [SimpleNamespace(project_name=name, version="1") for name in "ba"]
     monkeypatch.setitem(sys.modules, "pkg_resources", SimpleNamespace(working_set=working_set))
     monkeypatch.setitem(sys.modules, "importlib.metadata", None)  # as before Python 3.8
@@ -388,33 +388,30 @@ def test_files_that_the_script_opens_are_recorded_once_and_decide(tmp_path):
     (tmp_path / "w.bin").write_text("4")
     file = contender(tmp_path, script)
 
-    def fingerprint() -> str:
-        return Worker(file=str(file)).describe().fingerprint
-
     def encode() -> None:
         with closing(Worker(file=str(file))) as codec:
             for _ in range(2):
                 codec.encode(photograph(), Q)
 
-    first = fingerprint()
+    first = fingerprint(file)
     encode()
     record = tmp_path / "copy.opened.sha256"
     record_before = record.read_text()
     assert [line.split()[1] for line in record_before.splitlines()] == ["w.bin"]
     checked = subprocess.run(["sha256sum", "--check", record.name], cwd=tmp_path, check=False)
     assert checked.returncode == 0
-    assert fingerprint() == first
+    assert fingerprint(file) == first
     (tmp_path / "w.bin").write_text("5")
-    second = fingerprint()
+    second = fingerprint(file)
     encode()
-    assert second == fingerprint() != first
+    assert second == fingerprint(file) != first
     assert record.read_text() == record_before
     record.write_text(f"{record_before}{'0' * 64}  w.bin\n")  # written later by another process
-    assert fingerprint() == second
+    assert fingerprint(file) == second
     (tmp_path / "w.bin").unlink()
-    assert fingerprint() not in (first, second)
+    assert fingerprint(file) not in (first, second)
     (tmp_path / "w.bin").write_text("4")
-    assert fingerprint() == first
+    assert fingerprint(file) == first
 
 
 def test_the_version_says_that_opened_files_cannot_be_recorded(tmp_path, monkeypatch):
@@ -425,17 +422,18 @@ def test_the_version_says_that_opened_files_cannot_be_recorded(tmp_path, monkeyp
 
 
 def test_missing_or_changed_weights_are_refused_unless_they_are_random(tmp_path):
-    file = contender(tmp_path, weights="{'a.pth' = {sha256 = '00'}}")
+    def described(**fields: str) -> CodecInfo:
+        return Worker(file=str(contender(tmp_path, **fields))).describe()
+
+    wrong = "{'a.pth' = {sha256 = '00'}}"
     with pytest.raises(Unavailable, match=r"a\.pth is missing"):
-        Worker(file=str(file)).describe()
+        described(weights=wrong)
     (tmp_path / "a.pth").write_bytes(b"weights")
     with pytest.raises(Unavailable, match=r"a\.pth has the sha256"):
-        Worker(file=str(file)).describe()
-    weights = f"{{'a.pth' = {{sha256 = '{sha256(b'weights').hexdigest()[:12]}'}}}}"
-    Worker(file=str(contender(tmp_path, weights=weights))).describe()
+        described(weights=wrong)
+    described(weights=f"{{'a.pth' = {{sha256 = '{sha256(b'weights').hexdigest()[:12]}'}}}}")
     with pytest.raises(Unavailable, match=r"b\.pth is missing"):
-        Worker(file=str(contender(tmp_path, weights="{'b.pth' = {}}"))).describe()
-    missing, random = "{'a.pth' = {sha256 = '00'}}", "{BENCH_RANDOM_WEIGHTS = '1'}"
-    file = contender(tmp_path, weights=missing, environment=random)
-    assert Worker(file=str(file)).describe().caveat == "random weights"
-    assert not Worker(file=str(contender(tmp_path, tried="'random weights'"))).describe().caveat
+        described(weights="{'b.pth' = {}}")
+    random = described(weights=wrong, environment="{BENCH_RANDOM_WEIGHTS = '1'}")
+    assert random.caveat == "random weights"
+    assert not described(tried="'random weights'").caveat

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +12,11 @@ from benchmark.measure.score import HashedImage, Scorer
 from support.added.fake_realism import Colours
 from support.added.metrics import line_of
 from support.bench.command import bench
+from support.codecs.files import FAKES
 from support.files.noise import effect_noise
 from support.processes import in_a_process, ran
 from support.quick import quick
 from support.rows.stable_rows import only_store
-
-HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
-TESTS = HUNGRY.parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +37,7 @@ def run(codec, images, results, metrics, *options):
 
 @pytest.mark.slow
 def test_a_metric_out_of_memory_is_null_until_there_is_more(images, tmp_path, monkeypatch):
-    codec, results = f"{HUNGRY}:LeavesLittle", tmp_path / "results"
+    codec, results = f"{FAKES}:LeavesLittle", tmp_path / "results"
     monkeypatch.setenv("ROOM_BYTES", str(100 << 20))  # MS-SSIM of three megapixels takes 270 MB
     result, rows = run(codec, images, results, "psnr,ms_ssim")
     assert (result.returncode, len(rows)) == (0, 9)
@@ -48,7 +45,7 @@ def test_a_metric_out_of_memory_is_null_until_there_is_more(images, tmp_path, mo
     assert all(row["psnr_db"] is not None for row in rows)
     without = [row for row in rows if row["ms_ssim"] is None]
     assert [row["image"] for row in without] == ["b.png"] * 3
-    reason = "MS-SSIM of 2000 x 1500 px does not fit into the memory of a worker: `bench rescore`"
+    reason = "MS-SSIM of 2000 x 1500 px does not fit into the memory of a worker: "
     assert all(row["ms_ssim_reason"].startswith(reason) for row in without)
     assert reason in result.stdout
     rerun, _ = run(codec, images, results, "psnr,ms_ssim")
@@ -64,7 +61,7 @@ def test_a_metric_out_of_memory_is_null_until_there_is_more(images, tmp_path, mo
     ("codec", "failed"), quick([("TooLargeToLoad", 9), ("Torches", 3)], ("TooLargeToLoad", 9))
 )
 def test_a_codec_out_of_memory_is_a_failed_row_with_its_reason(codec, failed, images, tmp_path):
-    result, rows = run(f"{HUNGRY}:{codec}", images, tmp_path / "results", "psnr", "--json")
+    result, rows = run(f"{FAKES}:{codec}", images, tmp_path / "results", "psnr", "--json")
     assert result.returncode == 1
     fallen = [row for row in rows if row["status"] == "failed"]
     assert (len(rows), len(fallen)) == (9, failed)
@@ -104,7 +101,7 @@ def test_what_other_metrics_have_prepared_makes_room_for_one_that_runs_out(monke
 import numpy as np
 from benchmark.measure.score import HashedImage
 from benchmark.measure.score import Scorer
-from support.codecs.hungry import limit_memory
+from support.codecs.fakes import limit_memory
 source, decoded = np.random.default_rng(1).integers(0, 256, (2, 1000, 2000, 3), np.uint8)
 scorer = Scorer(["ms_ssim", "ssim"], "cpu")
 small = HashedImage("s", source[:200, :200]), HashedImage("t", decoded[:200, :200])
@@ -114,7 +111,7 @@ columns = scorer.score(HashedImage("a", source), HashedImage("b", decoded), ["ms
 print(columns.columns)
 """
     code = program.replace("ROOM", str(200 << 20))
-    result = ran(sys.executable, "-c", code, PYTHONPATH=TESTS, OPENBLAS_NUM_THREADS=1)
+    result = ran(sys.executable, "-c", code, PYTHONPATH=FAKES.parents[2], OPENBLAS_NUM_THREADS=1)
     assert "'ms_ssim_reason': None" in result.stdout
     assert "'ssim_reason': None" in result.stdout, result.stdout
 

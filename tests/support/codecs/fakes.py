@@ -2,12 +2,15 @@
 
 import builtins
 import fcntl
+import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -205,21 +208,14 @@ class OnGpu(Honest):
             log.write(f"{device} {os.getpid()} {began} {time.monotonic()}\n")
 
 
-class SeesGpu(Honest):
+class SeesGpu(OnGpu):
     """Notes which GPU its process sees, a line for each picture."""
-
-    def __init__(self, log: str) -> None:
-        super().__init__()
-        self._log = log
-
-    def describe(self) -> CodecInfo:
-        return replace(super().describe(), device="cuda")
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         with open(self._log, "a") as log:
             log.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
         time.sleep(0.2)
-        return super().encode(pixels, setting)
+        return Honest.encode(self, pixels, setting)
 
 
 class Missing(Honest):
@@ -309,3 +305,46 @@ class Draws(Honest):
         random = np.random.default_rng([self._seed, len(data)])
         noise = random.integers(-self._strength, self._strength + 1, honest.shape)
         return np.clip(honest + noise, 0, 255).astype(np.uint8)
+
+
+class LeavesLittle(Honest):
+    """Lets its worker map $ROOM_BYTES more, if set, while an image of a megapixel is scored."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        limit_memory(None)
+        return super().encode(pixels, setting)
+
+    def decode(self, data: bytes) -> Pixels:
+        pixels = super().decode(data)
+        if "ROOM_BYTES" in os.environ and pixels.size >= 3_000_000:
+            limit_memory(int(os.environ["ROOM_BYTES"]))
+        return pixels
+
+
+class TooLargeToLoad(Honest):
+    """Describes itself to the driver, and does not fit into a worker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        if multiprocessing.parent_process() is not None:
+            np.ones(1 << 50, np.uint8)
+
+
+class Torches(Honest):
+    """Runs out of the machine's memory inside torch at the setting in the middle."""
+
+    def decode(self, data: bytes) -> Pixels:
+        import torch
+
+        if np.frombuffer(data[:6], np.uint16)[2] == 16:
+            torch.empty(1 << 50, dtype=torch.uint8)
+        return super().decode(data)
+
+
+def limit_memory(room_bytes: int | None) -> None:
+    """Let this process map so many bytes more than it has; None lifts the limit."""
+    limit = resource.RLIM_INFINITY
+    if room_bytes is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + room_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))

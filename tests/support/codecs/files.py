@@ -59,9 +59,8 @@ def cell_of(
     """Return the cell of a codec's setting and an image that no file has, another in each call."""
     source = Source(ImageFile("a.png", Path("a.png")), uuid4().hex, pixels, 1, False)
     info = replace(INFO, **changes)
-    return Cell(
-        CodecSpec.parse(*codec.partition(":")[::2]), info, Setting(name, value), "d", source
-    )
+    spec = CodecSpec.parse(*codec.partition(":")[::2])
+    return Cell(spec, info, Setting(name, value), "d", source)
 
 
 def cells(spec: str, sources: list[Source]) -> list[Cell]:
