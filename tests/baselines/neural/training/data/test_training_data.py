@@ -37,10 +37,9 @@ def picture_of(crop):
 
 
 def test_crops_are_pixels_of_the_photographs_each_used_once_an_epoch():
-    count = len(PICTURES)
-    order = [picture_of(crop) for crop in crops(range(50 * count))]
-    epochs = [tuple(order[start : start + count]) for start in range(0, len(order), count)]
-    assert all(sorted(epoch) == [*range(count)] for epoch in epochs)
+    pictures = [picture_of(crop) for crop in crops(range(300))]
+    epochs = [*zip(*[iter(pictures)] * len(PICTURES), strict=True)]
+    assert all(sorted(epoch) == [*range(len(PICTURES))] for epoch in epochs)
     assert len(set(epochs)) > len(epochs) // 2, "the orders differ"
 
 
