@@ -3,17 +3,17 @@
 import json
 import re
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
 from baselines.neural.training.recipe import OBJECTIVES
 from baselines.neural.training.run import load_state, read_reports
 from benchmark.errors import UsageError
+from conftest import ROOT
 from support.training.fixtures import CPU, differing, least_network, pictures, recipe_of, train_toy
 from support.training.tiny_runs import bench, write_photographs
 
-PAGE = (Path(__file__).parents[4] / "docs" / "training.md").read_text()
+PAGE = (ROOT / "docs" / "training.md").read_text()
 SECTION = PAGE.partition("## A loss of your own")[2].partition("\n## ")[0]
 CODE, RECIPE = (re.search(rf"```{kind}\n(.*?)```", SECTION, re.S)[1] for kind in ("python", "toml"))
 
@@ -26,29 +26,26 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def train(*options):
+def train(*options, recipe="mine.toml"):
     data = ("--data", "photos", "--validation", "unseen")
-    return bench("train", "--recipe", "mine.toml", *data, "--out", "runs/mine", *options)
+    return bench("train", "--recipe", recipe, *data, "--out", "runs/mine", *options)
 
 
 def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place):
     (place / "mine.py").write_text(CODE)
-    process = train()
-    assert process.exit_code == 0
+    assert train().exit_code == 0
     assert (place / "runs" / "mine" / "ours.safetensors").exists()
     reports = read_reports(place / "runs" / "mine")
     assert {"loss", "edges", "validation_loss"} <= reports[-1].keys()
 
 
 def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
-    sub = place / "sub"
+    sub, run = place / "sub", place / "runs" / "mine"
     sub.mkdir()
     (place / "mine.toml").rename(sub / "mine.toml")
     (sub / "mine.py").write_text(CODE)
-    words = ("train", "--recipe", "sub/mine.toml", "--data", "photos", "--validation", "unseen")
-    words += ("--out", "runs/mine", "--max-minutes", "0")
-    assert bench(*words).exit_code == 0, "the file next to the recipe is found"
-    run = place / "runs" / "mine"
+    words = ("--max-minutes", "0")
+    assert train(*words, recipe="sub/mine.toml").exit_code == 0, "the file next to the recipe"
     record = json.loads((run / "recipe.json").read_text())
     first = sha256(CODE.encode()).hexdigest()
     assert record["files"] == {"mine.py": [first]}
@@ -56,11 +53,10 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
     edited = CODE.replace("return Loss(total", "return Loss(2 * total")
     (sub / "mine.py").write_text(edited)
     with pytest.raises(UsageError, match=r"edited after step .*: mine\.py; .*--changed"):
-        bench(*words)
+        train(*words, recipe="sub/mine.toml")
     (sub / "mine.toml").rename(sub / "renamed.toml")
-    renamed = (*words[:2], "sub/renamed.toml", *words[3:])
-    assert bench(*renamed, "--changed").exit_code == 0
-    assert bench(*renamed, "--export-now").exit_code == 0
+    for option in ("--changed", "--export-now"):
+        assert train(*words, option, recipe="sub/renamed.toml").exit_code == 0
     second = sha256(edited.encode()).hexdigest()
     card = json.loads((run / "ours.json").read_text())
     assert card["losses"] == [f"mine.py, sha256 {first} and {second}"]
@@ -77,11 +73,7 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
         ("return Loss(total", "return (total", r"mine\.py.*loss\(\) .*Loss"),
         ("return Loss(total", "return Loss(total * float('nan')", "is not finite"),
         ("return Loss(total", "return Loss(total + (0 * total).sqrt()", "is not finite"),
-        (
-            "def loss(",
-            "def loss(self, *given): raise SystemExit\n    def lost(",
-            "not a training|SystemExit",
-        ),
+        ("def loss(", "def loss(self, *_): raise SystemExit\n    def lost(", "training|SystemExit"),
         ("estimate.images -", "estimate.pictures -", r"mine\.py, line \d+.*'pictures'"),
     ],
 )

@@ -38,17 +38,14 @@ def test_other_photographs_are_noticed_and_those_of_a_moved_folder_are_not(tmp_p
         train_in(run, recipe, folder, max_minutes=0, data_name=folder.name, **options)
 
     call(data)
-    moved = tmp_path / "moved" / "photos"
-    shutil.copytree(data, moved)
+    moved, few, renamed, cut = (
+        shutil.copytree(data, tmp_path / name) for name in ("moved", "few", "renamed", "cut")
+    )
     call(moved)
-    few = fixtures.write_photographs(tmp_path / "few", 4)
-    renamed_folder = tmp_path / "other"
-    shutil.copytree(data, renamed_folder)
-    (renamed_folder / "0.png").rename(renamed_folder / "0a.png")
-    cut = tmp_path / "cut"
-    shutil.copytree(data, cut)
+    (few / "4.png").unlink()
+    (renamed / "0.png").rename(renamed / "0a.png")
     os.truncate(cut / "3.png", 200)
-    for folder, count, name in ((few, 4, "4"), (renamed_folder, 5, "0"), (cut, 5, "3")):
+    for folder, count, name in ((few, 4, "4"), (renamed, 5, "0"), (cut, 5, "3")):
         with pytest.raises(UsageError, match=f"5 photographs.* {count}, without {name}.png"):
             call(folder)
     description = f"5 photographs of {data.name}"

@@ -149,7 +149,7 @@ def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
     updates.append(learner.update())
     assert differing(state_before[0], copied(learner.network))
     assert [bool(update.skipped) for update in updates] == [False, False, True, False]
-    assert (learner.skipped, learner.step) == (1, 4)
+    assert learner.skipped == 1
 
 
 @pytest.mark.parametrize(
@@ -179,20 +179,24 @@ def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
 
 
 def test_what_one_stage_freezes_another_trains():
-    network = CRDRNetwork(TINY)
+    network = fixtures.least_network()
     for index, free in ((0, False), (1, True)):
         learner_of(network, {"frozen": ["context"]}, {}, index=index)
         assert {parameter.requires_grad for parameter in network.context.parameters()} == {free}
+
+
+def first_beta():
+    """Return the betas of the first step of a stage of realism."""
+    levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
+    return torch.from_numpy(levels.beta)
 
 
 @pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
 def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(monkeypatch):
     monkeypatch.setenv("BENCH_WEIGHTS", str(ALEXNET))
     crops = draw_crops(fixtures.photographs(), 64, range(2), seed=1).float() / 127.5 - 1
-    levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
-    beta = torch.from_numpy(levels.beta)
-    network = toy()
-    distance = Perceptual()(crops, network.mix(crops)).detach()
+    distance = Perceptual()(crops, toy().mix(crops)).detach()
+    beta = first_beta()
     assert beta[0] > 0
     without, fixed, weighted = (
         learner_of(toy(), {**REALISM, "gan_per_beta": 0, **weights}).update().numbers["loss"]
@@ -215,10 +219,8 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
         learner_of(toy(), {**REALISM, **fields}).update().numbers["loss"]
         for fields in ({"gan_per_beta": 0.0}, plain_fields, {**plain_fields, "beta_growth": 4.0})
     )
-    levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
-    beta = torch.from_numpy(levels.beta)
-    assert len(set(beta.tolist())) == 1, "one for the batch"
-    share = float(weight_of(beta, 4.0)[0] / beta[0])
+    beta = first_beta()[:1]  # one for the batch
+    share = float(weight_of(beta, 4.0) / beta)
     assert share < 0.9
     assert growing - without == pytest.approx(share * (plain - without), rel=1e-3)
 
@@ -332,21 +334,16 @@ def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unb
 def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_path, initialise):
     """With random weights, as in the authors' code; with fitted initial values it stays zero."""
     stages = ({"steps": 2}, {**REALISM, "learning_rate": 1e-9, "steps": 2})
-    recipe = recipe_of(*stages, initialise=initialise)
-
-    def projections(run):
-        state = load_state(run, CPU)["network"]
-        return torch.cat([state[name].flatten() for name in state if ".project." in name])
-
-    for _ in range(2):  # each call does one step, the second the last of its stage
+    recipe, largest = recipe_of(*stages, initialise=initialise), []
+    for _ in range(4):  # each call does one step, the second the last of its stage
         fixtures.train_toy(tmp_path / "run", recipe, fixtures.least_network, max_minutes=0)
-        assert not bool(projections(tmp_path / "run").any())
-    for _ in range(2):
-        fixtures.train_toy(tmp_path / "run", recipe, fixtures.least_network, max_minutes=0)
-    assert (float(projections(tmp_path / "run").std()) > 0.01) == (initialise == "random")
+        state = load_state(tmp_path / "run", CPU)
+        weights = [value for name, value in state["network"].items() if ".project." in name]
+        largest.append(max(float(value.abs().max()) for value in weights))
+    assert largest[:2] == [0, 0]
+    assert (largest[3] > 0.01) == (initialise == "random")
     fixtures.train_toy(tmp_path / "unbroken", recipe, fixtures.least_network)
-    unbroken_state, resumed = (load_state(tmp_path / run, CPU) for run in ("unbroken", "run"))
-    assert not differing(unbroken_state, resumed)
+    assert not differing(load_state(tmp_path / "unbroken", CPU), state)
 
 
 def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_path):
