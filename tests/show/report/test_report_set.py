@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 
@@ -31,7 +32,7 @@ def names(folder):
 
 def test_a_second_report_elsewhere_leaves_the_first_as_it_was(results, tmp_path):
     first = results / "kodak" / "report"
-    bench_report(results, "--dataset", "kodak", "--metrics", "psnr,ms_ssim")
+    bench_report(results, "--dataset", "kodak", "--metrics", "psnr")
     files = {path.name: path.read_bytes() for path in first.iterdir()}
     bench_report(results, "--dataset", "kodak", "--metrics", "lpips", "--out", tmp_path / "other")
     assert {path.name: path.read_bytes() for path in first.iterdir()} == files
@@ -53,9 +54,9 @@ def test_a_second_report_in_the_folder_replaces_the_first_and_nothing_else(resul
     assert (out / "notes.txt").read_text() == "mine"
     assert (out / "ms_ssim.png").read_text() == "my own figure", "a changed file is the user's"
     assert f"kept: {out / 'ms_ssim.png'} was changed " in message
-    assert "curves.png" not in names(out)
     listed = json.loads((out / "report.json").read_text())["files"].keys()
     assert listed == names(out) - {"notes.txt", "ms_ssim.png", "report.json"}
+    assert "curves.png" not in listed
 
 
 def test_the_report_names_the_command_that_makes_it_again(results, tmp_path):
@@ -63,10 +64,9 @@ def test_the_report_names_the_command_that_makes_it_again(results, tmp_path):
     words = ("--dataset", "kodak", "--metrics", "psnr", "--linear-rate", "--no-page", "--out", out)
     bench_report(results, *words)
     first = (out / "report.md").read_text()
-    (line,) = [line for line in first.splitlines() if line.startswith("Made by ")]
-    command = line.removeprefix("Made by `").removesuffix("`.")
-    options = ["--results", results, *words]
-    assert sorted(shlex.split(command)) == sorted(map(str, ["bench", "report", *options]))
+    (command,) = re.findall("^Made by `(.*)`.$", first, re.MULTILINE)
+    expected = "bench", "report", "--results", results, *words
+    assert sorted(shlex.split(command)) == sorted(map(str, expected))
     bench_report(results, *words)
     assert (out / "report.md").read_text() == first
 
@@ -88,7 +88,7 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     folder = results / "kodak" / "report"
     words = ("--dataset", "kodak", "--metrics")
     picture = folder / "pictures" / f"{'a' * 64}.png"
-    bench_report(results, *words, "psnr,ms_ssim", "--page", "--page-images", "1MB")
+    bench_report(results, *words, "ms_ssim", "--page", "--page-images", "1MB")
     manifest = json.loads((folder / "report.json").read_text())
     (folder / "report.json").write_text(json.dumps({**manifest, "pictures": [picture.name]}))
     first = (folder / "page.html").read_text()
@@ -119,17 +119,15 @@ def test_a_page_whose_making_is_interrupted_leaves_no_old_one_beside_the_new_fig
     results, monkeypatch
 ):
     folder = results / "kodak" / "report"
-    bench_report(results, "--dataset", "kodak", "--metrics", "psnr,ms_ssim", "--page")
+    bench_report(results, "--dataset", "kodak", "--metrics", "ms_ssim", "--page")
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("benchmark.show.page.write.html_text", interrupted)
-        bench_report(results, "--metrics", "psnr", code=130)
-    assert not (folder / "page.html").exists()
-    assert not (folder / "ms_ssim.png").exists()
-    assert (folder / "psnr_db.png").exists()
+    monkeypatch.setattr("benchmark.show.page.write.html_text", interrupted)
+    bench_report(results, "--metrics", "psnr", code=130)
+    assert "psnr_db.png" in names(folder)
+    assert not {"page.html", "ms_ssim.png"} & names(folder)
 
 
 def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path, monkeypatch):
@@ -143,11 +141,10 @@ def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path,
         signal.raise_signal(signal.SIGINT)
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it is ignored
+    monkeypatch.setattr(os, "replace", interrupted)
     try:
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "replace", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                ReportFiles(tmp_path, True).replace(new, "new")
+        with pytest.raises(KeyboardInterrupt):
+            ReportFiles(tmp_path, True).replace(new, "new")
     finally:
         signal.signal(signal.SIGINT, handler)
     assert names(tmp_path) == {*new, "report.json"}
