@@ -95,6 +95,13 @@ def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
 
 
 @pytest.mark.slow
+def test_other_folders_of_results_begin_empty(installed, tmp_path):
+    result = bench(installed, tmp_path, "report", "--dataset", "kodak", "--results", "mine")
+    assert (result.returncode, "mine" in result.stderr) == (2, True)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.slow
 def test_a_checkpoint_that_the_wheel_leaves_out_is_fetched(installed, tmp_path, monkeypatch):
     run = ["run", "--codecs", "elic", "--dataset", "sample", "--metrics", "psnr"]
     absent = bench(installed, tmp_path, *run)

@@ -56,6 +56,16 @@ def test_luma_is_that_of_bt709_in_the_limited_range():
     assert limited_luma(colours).tolist() == [[63, 173, 32, 126]]
 
 
+def test_colours_of_equal_luma_do_not_count(coffee):
+    grey = np.repeat(coffee[..., 1:2], 3, axis=2)
+    turned = grey.copy()
+    turned[..., 0], turned[..., 2] = grey[..., 0], np.clip(grey[..., 2].astype(int) + 3, 0, 255)
+    equal_luma = limited_luma(grey) == limited_luma(turned)
+    turned[~equal_luma] = grey[~equal_luma]
+    assert (turned != grey).any()
+    assert value(VMAF(), grey, turned) == value(VMAF(), grey, grey)
+
+
 def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
     metric = VMAF()
     monkeypatch.setattr(module, "MODEL", "vmaf_none")
