@@ -146,7 +146,7 @@ def print_outcome(
         rows_text += f", {rows_without_streams} of them without streams (--no-keep)"
     print(
         f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
-        f"{len(outcome.cells) - outcome.measured} were finished before; {rows_text}"
+        f"{len(outcome.cells) - outcome.measured} finished earlier; {rows_text}"
     )
     if prints_ranking:
         chosen_options = {"bundled": outcome.bundled, "anchor": outcome.anchor}

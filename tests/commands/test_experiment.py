@@ -102,7 +102,7 @@ def test_a_saved_file_gives_the_same_run_and_figures(work_folder):
     assert saved.pop("timing") is True
     assert saved == {**{key: original[key] for key in saved}, "limit": 2}
     second_result = bench("run", "saved.toml")
-    assert second_result.stdout.count("0 cells measured, 0 failed, 24 were finished before") == 2
+    assert second_result.stdout.count("0 cells measured, 0 failed, 24 finished earlier") == 2
     assert second_result.stdout.count("rd.png") == 1
 
 

@@ -122,7 +122,7 @@ def test_parts_merged_are_the_whole_run_and_a_part_again_measures_nothing(images
 
     for part in parts:
         run(part, "--part", f"{part.name}/3")
-    finished = "\n0 cells measured, 0 failed, {} were finished before"
+    finished = "\n0 cells measured, 0 failed, {} finished earlier"
     assert finished.format(4) in run(parts[0], "--part", "1/3")
     (merged,) = merge_folders(parts, tmp_path / "merged")
     assert (merged.rows, merged.conflicts, merged.damaged) == (10, (), ())
