@@ -159,9 +159,8 @@ def test_other_images_and_settings_are_refused_before_anything_is_measured(store
     words = ("check", "--codec", "jpeg", "--against", stores / "jpeg", "--dataset", crops)
     result = output_of(*words, *new, "--points", "jpeg.quality=10,20", code=4)
     assert "only jpeg has quality=20; compare only common settings with --common" in result
-    command = (*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
     with pytest.raises(UsageError, match=r"avif .*jpeg"):
-        output_of(*command)
+        output_of(*words, "--codec", "avif", "--reference-codec", "jpeg", *new)
     assert not (tmp_path / "new").exists()
 
 
@@ -257,9 +256,8 @@ def test_a_reference_with_two_checkpoints_of_the_codec_needs_one_by_name(tmp_pat
     place = Request(dataset="sample", results=tmp_path / "new"), {"sample": tmp_path / "old/sample"}
     with pytest.raises(UsageError, match=f"ours:{variants[0]} and .* --reference-codec"):
         measure_candidate("ours:beta=0", *place, run=None)
-    reference = f"ours:{variants[0]}"
     with pytest.raises(NotComparable, match="have no image in common"):
-        measure_candidate("ours:beta=0", *place, run=None, reference_codec=reference)
+        measure_candidate("ours:beta=0", *place, run=None, reference_codec=f"ours:{variants[0]}")
 
 
 @pytest.mark.parametrize(("codec", "request_", "names", "message"), [

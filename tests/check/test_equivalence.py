@@ -123,8 +123,7 @@ def test_a_bound_is_where_the_p_value_is_the_level(resamples, confidence):
 
 def test_a_bound_beyond_the_precision_of_the_resamples_is_infinite():
     result = MeanTests(np.random.default_rng(2).gamma(2, 1, 24), resamples=199)
-    one_image = MeanTests(np.array([3.0]))
-    for bounds in (result.bounds(1 - 1 / 200.5), one_image.bounds(0.95)):
+    for bounds in (result.bounds(1 - 1 / 200.5), MeanTests(np.array([3.0])).bounds(0.95)):
         assert [bound.tolist() for bound in bounds] == [[-math.inf], [math.inf]]
 
 
@@ -251,10 +250,9 @@ def test_a_claim_is_made_at_its_exact_level_despite_rounding():
     sample = 0.1 * np.random.default_rng(6).normal(size=24)
 
     def verdict(*p_values, confidence=0.95):
-        tests = MeanTests(sample, 199)
         alpha = 1 - confidence + ROUNDING
         p = dict(zip(CLAIMS, p_values, strict=True))
-        return decide(make_change(sample), tests, 1.0, p, alpha, LEVEL)
+        return decide(make_change(sample), MeanTests(sample, 199), 1.0, p, alpha, LEVEL)
 
     assert 1 - 0.9 < 0.1
     assert verdict(0.1, 1, 1, 1, confidence=0.9)[0] == "regressed"

@@ -113,9 +113,8 @@ def test_a_state_without_curves_has_no_change_and_the_fault_after_it_is_found(me
     def lose(row):  # in PSNR two of five points lie below the others
         return absent | {"psnr_db": row["psnr_db"] - 20 * (row["setting_value"] > 20)}
 
-    lost = change_state(2, lose)
     later = change_state(3, lambda row: {"lpips_alex": 1.5 * row["lpips_alex"]})
-    result = compare_states([states()[1], lost, later], [metric], USUAL_RULE)
+    result = compare_states([states()[1], change_state(2, lose), later], [metric], USUAL_RULE)
     first = "undecided" if metric == "psnr" else "nothing measured"
     assert [record["verdict"] for record in result.records] == [first, "regressed"]
     assert [record["best"] for record in result.records] == ["step 100", "step 100"]

@@ -90,9 +90,8 @@ def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(
 
 
 def test_of_two_builds_the_newest_run_of_any_variant_decides():
-    runs = {"newest": ("2025", "2028"), "middle": ("2026", "2026")}
     rows = []
-    for name, beta_runs in runs.items():
+    for name, beta_runs in {"newest": ("2025", "2028"), "middle": ("2026", "2026")}.items():
         for beta, run in zip(BETAS, beta_runs, strict=False):
             rows += beta_rows(beta, build=name, run=run)
     family = beta_family(summarise(table(rows)), ())

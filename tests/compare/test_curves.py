@@ -40,8 +40,7 @@ def line(bpp, offset_db, db_per_decade):
 
 def rising(random, points):
     """A curve of random steps, steep and flat ones beside each other."""
-    steps = 10 ** random.uniform(-2, 0, (2, points))
-    rate, quality = np.cumsum(steps, axis=1)
+    rate, quality = np.cumsum(10 ** random.uniform(-2, 0, (2, points)), axis=1)
     return RateQuality(0.03 * 10 ** (rate / 2), 25 + 4 * quality)
 
 

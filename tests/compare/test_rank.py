@@ -446,9 +446,8 @@ def test_two_points_are_joined_by_a_line_over_the_logarithm_of_the_rate(budget):
 def test_neighbours_that_are_far_apart_in_rate_are_in_the_record(budget):
     rows = [*lines_of_two_points("avif", 0.2, 0.298), *lines_of_two_points("jpeg", 0.2, 0.8)]
 
-    between = pytest.approx((0.2, 0.8), rel=1e-3)
     for target, codec, expected in (
-        ("psnr=33", "avif", (None, None)), ("psnr=33", "jpeg", between),
+        ("psnr=33", "avif", (None, None)), ("psnr=33", "jpeg", pytest.approx((0.2, 0.8), rel=1e-3)),
         ("psnr=30", "jpeg", (None, None)),  # at a point
     ):  # fmt: skip
         record = records_at(rows, target, PSNR, budget=budget)[codec]

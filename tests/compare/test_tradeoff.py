@@ -214,8 +214,7 @@ def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
         for n in (0, 1):
             tradeoff = compare(point("jpeg", 1, rate, 20.0, 0.75 * fd[n] + 0.25 * fd[n + 1]), ours)
             assert tradeoff["verdict"] == "equal"
-            expected = 0.75 * psnr[n] + 0.25 * psnr[n + 1]
-            assert tradeoff["other"] == pytest.approx(expected, abs=1e-9)
+            assert tradeoff["other"] == pytest.approx(0.75 * psnr[n] + 0.25 * psnr[n + 1], abs=1e-9)
 
 
 def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
@@ -230,8 +229,7 @@ def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
 def test_several_settings_are_listed_from_the_lowest_rate_up():
     rates = (0.7, 0.15, 0.3)
     theirs = [point("jpeg", rate, rate, 28.0 + rate, 10 - 3 * math.log(rate) - 4) for rate in rates]
-    result = tradeoffs(theirs, BILINEAR, PSNR, FD)
-    for tradeoff, rate in zip(result, sorted(rates), strict=True):
+    for tradeoff, rate in zip(tradeoffs(theirs, BILINEAR, PSNR, FD), sorted(rates), strict=True):
         assert (tradeoff["setting"], tradeoff["bpp"]) == (f"q={rate}", pytest.approx(rate))
         assert tradeoff["distortion"] == pytest.approx(28.0 + rate)
         assert tradeoff["other"] == pytest.approx(34 + 4 * math.log(rate), abs=1e-9)

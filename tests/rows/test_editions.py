@@ -139,10 +139,9 @@ def test_pictures_are_of_every_row_of_a_shown_build_here_or_bundled():
     rows = [row("jpeg", 10, image, bundled=True) for image in "ab"]
     rows += [row("jpeg", 15, "a", bundled=False), row("jpeg", 20, "a", fingerprint="e" * 64)]
     all_rows = table([*rows, row("webp", 10, "a", bundled=True)])
-    pictured_rows = add_same_builds(all_rows[:2], all_rows)
     columns = "setting_value", "image", "bundled"
     expected = [(10, "a", True), (10, "b", True), (15, "a", False)]
-    assert pictured_rows.select(columns).rows() == expected
+    assert add_same_builds(all_rows[:2], all_rows).select(columns).rows() == expected
     one_image = add_same_builds(all_rows[2:3], all_rows)
     assert one_image.select(columns).rows() == [expected[2], expected[0]]
 

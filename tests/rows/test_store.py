@@ -324,9 +324,8 @@ def test_results_belong_to_the_folder_that_shares_the_largest_part_of_their_imag
 
 def test_a_cell_has_lost_its_stream_only_if_no_row_of_it_has_one(store):
     store.write_record("run-a", {})
-    digest = store.keep(b"stream")
     lost = {"run": "run-a", "stream_sha256": "0" * 64, "num_bytes": 6}
-    kept = lost | {"stream_sha256": digest, "finished_utc": "2026-01-02T00:00:00"}
+    kept = lost | {"stream_sha256": store.keep(b"stream"), "finished_utc": "2026-01-02T00:00:00"}
     store.write_record("run-b", {"request": {"keep": False}})
     rows = [row(cell, **lost) for cell in ("both", "gone", "other")]
     rows += [row("listed", run="run-a"), row("both", **kept)]

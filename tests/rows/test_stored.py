@@ -124,8 +124,7 @@ def test_facts_about_sources_count_each_photograph_once():
         )
     ]  # fmt: skip
     renamed = row("avif", 5, "later", image_sha256=rows[0]["image_sha256"], width_px=4, height_px=4)
-    facts = stored.source_facts(table([*rows, renamed]))
-    assert facts == {
+    assert stored.source_facts(table([*rows, renamed])) == {
         "images": 4, "lossy": 2, "smallest": ("a", 1, 1), "largest": ("c", 2, 8), "spread": 16
     }  # fmt: skip
     assert stored.source_facts(table([renamed, *rows]))["largest"] == ("later", 4, 4)
