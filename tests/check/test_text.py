@@ -16,9 +16,7 @@ SHIFTED = Change(
     unknown=(Absent("bent", "it has 3"),), doubtful=2,
     left_out=(Absent("flat", "it has 1"), Absent("odd", "it has 2")),
 )  # fmt: skip
-WORST = [
-    {"image": "a", "percent": 2.0}, {"image": "b", "percent": 0.5}, {"image": "c", "percent": -1e-9}
-]  # fmt: skip
+WORST = [{"image": n, "percent": value} for n, value in (("a", 2.0), ("b", 0.5), ("c", -1e-9))]
 PSNR = _finding(
     SHIFTED, "undecided", "about 30 images", margin_percent=1.0, change_percent=0.25,
     lower_percent=-0.5, worst=WORST,

@@ -314,11 +314,8 @@ def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
     assert times == {None}
 
 
-RESULTS = bundled_results()
-
-
 def match(*words):
-    return output_of("match", *words, "--results", RESULTS)
+    return output_of("match", *words, "--results", bundled_results())
 
 
 def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):

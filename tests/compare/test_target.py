@@ -13,22 +13,12 @@ from benchmark.compare.target import Search, _means
 from benchmark.errors import UsageError
 from benchmark.measure.cells import Contender
 from benchmark.spec import CodecSpec
+from support.added import metrics as added
 from support.bench.command import bench
 from support.files.noise import noise_images
 from support.rows.measured import table
 
 INFO = CodecInfo("1", "", "MIT", "0", 1, "")
-
-OWN = """
-class Error:
-    column, label, better, protocol = "my_error", "Error", "lower", "error/1"
-
-    def prepare(self, reference):
-        return reference.astype(float)
-
-    def compare(self, prepared, decoded):
-        return abs(prepared - decoded).mean()
-"""
 
 
 def search(target, measure, sweep, accepts=None, pack=None):
@@ -173,8 +163,8 @@ def test_a_run_stores_what_it_tries_and_the_next_one_measures_nothing(tmp_path):
     assert near_outcome.measured < outcome.measured
     assert near_outcome.reached[0].value == pytest.approx(33, rel=0.02)
     assert near_outcome.rows["psnr_db"].null_count() == 0
-    (tmp_path / "own.py").write_text(OWN)  # no stored row has its column
-    user_outcome = run(["jpeg"], "sample", target=f"{tmp_path}/own.py:Error=5", **options)
+    target = f"{added.__file__}:MeanAbsoluteError=5"  # no stored row has its column
+    user_outcome = run(["jpeg"], "sample", target=target, **options)
     assert user_outcome.reached[0].value == pytest.approx(5, rel=0.1)
 
 
