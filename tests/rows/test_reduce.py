@@ -23,8 +23,7 @@ from benchmark.rows.means import summarise, summarise_rows
 from benchmark.rows.reduce import Reductions, add_distribution_metrics, summarise_with_distributions
 from benchmark.rows.store import Store
 from benchmark.rows.streams import FeatureFolder
-from support.added.fake_realism import Colours, NoColours, Shift, ShiftOfMany
-from support.added.metrics import line_of
+from support.added.metrics import Colours, NoColours, Shift, ShiftOfMany, line_of
 from support.codecs.files import FAKES, cells, conditions, keep, sources_in
 from support.files.noise import noise_images
 

@@ -9,8 +9,7 @@ import pytest
 from benchmark import registry
 from benchmark.errors import memory_exhausted
 from benchmark.measure.score import HashedImage, Scorer
-from support.added.fake_realism import Colours
-from support.added.metrics import line_of
+from support.added.metrics import Colours, line_of
 from support.bench.command import bench
 from support.codecs.files import FAKES
 from support.files.noise import effect_noise
