@@ -159,14 +159,11 @@ RGB = one_pixel(8, 2, bytes(3))
 
 
 @pytest.mark.parametrize(("contents", "reason"), [
-    (one_pixel(16, 2, bytes(6)), "has 16 bits per sample"),
-    (one_pixel(16, 0, bytes(2)), "has 16 bits per sample"),
-    (one_pixel(8, 6, bytes(4)), "has transparency"),
-    (one_pixel(8, 4, bytes(2)), "has transparency"),
-    (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), "has transparency"),
+    (one_pixel(16, 2, bytes(6)), "has 16 bits"), (one_pixel(16, 0, bytes(2)), "has 16 bits"),
+    (one_pixel(8, 6, bytes(4)), "transparency"), (one_pixel(8, 4, bytes(2)), "transparency"),
+    (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), "transparency"), (None, "cannot be read: "),
     (RGB[:-30], "is not a whole PNG"), (RGB[:40] + b"?" + RGB[41:], "is not a whole PNG"),
     (b"", "is not a whole PNG"), (b"\xff\xd8\xff\xe0 a JPEG", "is not a whole PNG"),
-    (None, "cannot be read: "),
 ])  # fmt: skip
 def test_a_picture_that_would_not_be_the_reconstruction_is_refused(hific, contents, reason):
     picture = hific / "3" / "kodim01.png"
@@ -189,10 +186,8 @@ def test_an_animation_or_a_name_that_no_file_can_have_is_refused(hific, photo, t
 
 def test_a_picture_without_a_fault_is_read_as_a_source_is(hific, photo):
     picture, codec = hific / "3" / "kodim01.png", Folder(path=str(hific))
-    for contents, expected in (
-        (one_pixel(8, 2, bytes([1, 2, 3])), [1, 2, 3]),
-        (one_pixel(1, 0, b"\x80"), [255] * 3),
-    ):
+    coloured, white = one_pixel(8, 2, bytes([1, 2, 3])), one_pixel(1, 0, b"\x80")
+    for contents, expected in ((coloured, [1, 2, 3]), (white, [255] * 3)):
         picture.write_bytes(contents)
         assert codec.declared("kodim01", HIGH).decoded.tolist() == [[expected]]
     alpha = np.full((*photo.shape[:2], 1), 255, np.uint8)

@@ -212,14 +212,14 @@ def fill_fresh_memory():
 def test_a_damaged_payload_does_not_show_memory_after_it(model, tmp_path, fill_fresh_memory):
     rng = np.random.default_rng(0)
     codec = CompressAI(model=model, checkpoint=save(small_network(model), tmp_path / "own.pth"))
-    stream = codec.encode(rng.integers(0, 256, (70, 60, 3), np.uint8), Setting("quality", 1))
+    stream = codec.encode(rng.integers(0, 256, (60, 60, 3), np.uint8), Setting("quality", 1))
     size = len(stream) - 6
     noise = [rng.integers(0, 256, size, np.uint8).tobytes() for _ in range(3)]
     damaged = [stream[:6] + payload for payload in (bytes(size), b"\xff" * size, *noise)]
     pictures = {}
     for byte in (1, 170):
         fill_fresh_memory(byte)
-        streams = *damaged, bytes([1, 60, 70, 0, 0])
+        streams = *damaged, bytes([1, 60, 60, 0, 0])
         pictures[byte] = [codec.decode(stream).tobytes() for stream in streams]
     assert pictures[1] == pictures[170]
     assert len({*pictures[1]}) > 3
