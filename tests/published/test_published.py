@@ -66,8 +66,7 @@ def test_a_published_name_stands_for_its_main_curve_and_a_full_one_for_another(n
     assert {p.variant for p in points if (p.dataset, p.metric) == ("kodak", "psnr_db")} == variants
     all_points = chosen_points(RESULTS, name, all_variants=True)
     assert len(all_points) > len(points) or ":" in name
-    by_doubtful = chosen_points(RESULTS, f"doubtful:{name}")
-    assert len(by_doubtful) >= len(all_points)
+    assert len(chosen_points(RESULTS, f"doubtful:{name}")) >= len(all_points)
 
 
 def protocols_of(system, dataset, metric, variant=""):
@@ -86,10 +85,9 @@ def test_no_row_of_the_source_is_lost_and_no_number_changed():
         "lpips_alex": (352, 51.908005883801593645),
         "dists": (337, 36.907399106601993087),
     }
-    for metric, (count, total) in sums.items():
-        result = [p.value for p in FIRST if p.metric == metric]
-        assert len(result) == count
-        assert math.fsum(result) == pytest.approx(total, abs=1e-9)
+    values = {metric: [p.value for p in FIRST if p.metric == metric] for metric in sums}
+    result = {metric: (len(given), math.fsum(given)) for metric, given in values.items()}
+    assert result == {metric: pytest.approx(pair, rel=0, abs=1e-9) for metric, pair in sums.items()}
     assert math.fsum(p.bpp for p in FIRST) == pytest.approx(2670.321483471393495497, abs=1e-9)
 
 
@@ -152,8 +150,7 @@ def test_every_digitised_value_has_a_reading_error_and_no_other():
     for point in POINTS:
         assert (point.value_error is not None) == (point.how == "digitised")
         assert point.kind == "point" or point.how == "digitised" or point.system.startswith("R-D")
-    hidden = [p.value_error for p in POINTS if p.setting == "marker 6 from low realism"]
-    assert hidden == [0.08]
+    assert [p.value_error for p in POINTS if p.setting == "marker 6 from low realism"] == [0.08]
 
 
 def test_a_damaged_paper_is_one_sentence_that_names_the_file_and_the_place(tmp_path):
@@ -336,10 +333,8 @@ def test_the_list_has_the_curves_of_systems_in_a_metric_between_two_rates():
     points = [p for p in EVERY if p.system in ("DiffEIC", "PerCo") and "lpips" in p.metric]
     expected = Counter((p.system, p.dataset) for p in points if 0.01 <= p.bpp <= 0.1)
     assert {(r["system"], r["dataset"]): r["points"] for r in records} == expected
-    other_images = dict.fromkeys(
-        ("clic2020-diffeic", "tecnick-diffeic"), "different images: diffeic"
-    )
-    assert {r["dataset"]: r["pictures"] for r in records} == {"kodak": "", **other_images}
+    others = dict.fromkeys(("clic2020-diffeic", "tecnick-diffeic"), "different images: diffeic")
+    assert {r["dataset"]: r["pictures"] for r in records} == {"kodak": "", **others}
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     place = "--results", tmp_path / "results", "--json"
     listing = bench("published", "show", "mine", *place)
     assert [row["bpp"] for row in records(listing)] == [*RATES, *RATES]
-    comparison = bench("bd", "mine", "mine", *place)
-    assert records(comparison)[0]["bd_rate_percent"] == pytest.approx(0, abs=1e-9)
+    (rate, *_) = records(bench("bd", "mine", "mine", *place))
+    assert (rate["metric"], rate["bd_rate_percent"]) == ("PSNR (dB)", pytest.approx(0, abs=1e-9))
     assert "already exists" in add(tmp_path, file, "--reference", DOI, code=2).stderr
 
 
@@ -92,7 +92,7 @@ def test_a_curve_of_several_is_named(tmp_path):
     ):
         with pytest.raises(UsageError, match=reason):
             read_curve(name, dataset, RESULTS)
-    curve = read_curve("tcm:large", "kodak", RESULTS).series["psnr_db"]
+    curve = read_curve("tcm", "kodak", RESULTS).series["psnr_db"]
     assert [*zip(*curve, strict=True)] == sorted(from_registry("TCM", "large", "kodak", "psnr_db"))
 
 

@@ -21,10 +21,9 @@ def judged(text, rows, results):
     ("jpeg 98 % more bits than webp", "no"),
 ])  # fmt: skip
 def test_a_claim_is_judged_by_the_rows_that_were_sent(claim, verdict, tmp_path):
-    rows = [*doubling("webp", 0.5), *doubling("jpeg", 1.0)]
-    judgement = judged(claim, rows, tmp_path)
-    source = judgement.anchor_source
-    assert (judgement.verdict, judgement.images, source) == (verdict, 2, "what was sent")
+    judgement = judged(claim, [*doubling("webp", 0.5), *doubling("jpeg", 1.0)], tmp_path)
+    assert (judgement.verdict, judgement.images) == (verdict, 2)
+    assert judgement.anchor_source == "what was sent"
     is_reduction = claim.lower().startswith("webp")
     assert judgement.comparison["bd_rate_percent"] == pytest.approx(-50 if is_reduction else 100)
     assert judgement.labels == (("webp", "jpeg") if is_reduction else ("jpeg", "webp"))

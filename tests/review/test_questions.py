@@ -38,8 +38,7 @@ def test_differences_are_told_from_the_largest_and_relative_to_the_value_here():
 
 @pytest.mark.parametrize(("streams", "verdict", "ends", "cells"), [
     ([stream(), stream()], "yes", "to the recorded pixels", "2000000"),
-    ([stream(), stream("rounded")], "partly", "within 0.001 dB of the recorded PSNR",
-     "1100000"),
+    ([stream(), stream("rounded")], "partly", "within 0.001 dB of the recorded PSNR", "1100000"),
     ([stream("rounded", reason="a by .0001 dB")], "partly", "PSNR (a by .0001 dB)", "0100000"),
     ([stream(), stream("other", reason="why")], "no", "; why", "1010000"),
     ([stream("other", reason="why")] * 2, "no", "; why (1 more differ)", "0020000"),
@@ -63,9 +62,8 @@ def test_without_streams_every_rate_is_only_stated():
     evidence = reviewed(reconstructions=sizes, curves=[curve("vtm", (1, 30))])
     answer = questions.check_streams(evidence)
     assert (answer.verdict, "no stream was sent" in answer.sentence) == ("unknown", True)
-    stated = "1 with stated rates only"
-    rows = [row[:2] for row in answer.tables["streams"].rows]
-    assert rows == [("ours", stated), ("vtm", stated)]
+    cells = {row[:2] for row in answer.tables["streams"].rows}
+    assert cells == {(name, "1 with stated rates only") for name in ("ours", "vtm")}
     for record, verdict, count in ((sizes[0], "unknown", 2), (sizes[1], "yes", 1)):
         answer = questions.check_streams(reviewed(stream(), reconstructions=[record]))
         assert (answer.verdict, len(answer.tables["streams"].rows)) == (verdict, count)
@@ -74,8 +72,7 @@ def test_without_streams_every_rate_is_only_stated():
 
 
 @pytest.mark.parametrize(("streams", "fields", "verdict", "ends", "cells"), [
-    ([stream(), stream(image="b")], {}, "yes", "rounding",
-     ("30.000", "30.000", "0", "2", "0")),
+    ([stream(), stream(image="b")], {}, "yes", "rounding", ("30.000", "30.000", "0", "2", "0")),
     ([stream("rounded", values={"psnr_db": 30.0005})], {}, "partly",
      "; the largest difference: psnr_db of a at quality=30 is 30.0005, not 30",
      ("30.000", "30.000", "0.0005", "1", "0")),
@@ -177,8 +174,8 @@ def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_
     claim = parse_claim("webp 12.00 % fewer bits than jpeg")
     comparison = compared(-12.004, -12.006, -12.002)
     verdict, words = _compare_with_claim(claim, comparison)
-    labels = ("webp", "jpeg")
-    judged = Judgement(claim, Rule(bd="pchip"), verdict, words, "", comparison, 2, labels=labels)
+    facts = verdict, words, "", comparison, 2
+    judged = Judgement(claim, Rule(bd="pchip"), *facts, labels=("webp", "jpeg"))
     jpeg = stream("blind", values={}, columns={"dataset": "set"})
     jpeg = jpeg._replace(row={**jpeg.row, "codec": "jpeg"})
     answer = answer_claim(judged, reviewed(stream(), jpeg, jpeg))

@@ -30,9 +30,8 @@ def unpacked(tar, to):
 def test_a_true_pack_decodes_and_its_numbers_are_right(author, answers):
     result = answers(author / "mine.tar")
     assert [result[name].verdict for name in ("decodes", "numbers")] == ["yes", "yes"]
-    (row,) = (
-        r for r in result["numbers"].tables["values"].rows if r[1:3] == ("webp", "quality=30")
-    )
+    rows = result["numbers"].tables["values"].rows
+    (row,) = (row for row in rows if row[1:3] == ("webp", "quality=30"))
     assert (row[3], row[4] == row[5], row[-2:]) == ("PSNR (dB)", True, ("2", "0"))
 
 
@@ -106,10 +105,8 @@ def test_results_of_a_folder_are_read_from_a_pack_alone(author, reviewed, tmp_pa
 def test_an_anchor_of_the_results_is_measured_on_the_folder_that_is_named(
     author, answers, photos, tmp_path
 ):
-    request, stored = (
-        Request(dataset=str(photos), results=tmp_path / "none"),
-        author / "results/set",
-    )
+    request = Request(dataset=str(photos), results=tmp_path / "none")
+    stored = author / "results/set"
     shutil.copytree(stored, open_stored(request)[1].folder)
     export_pack(tmp_path / "webp.tar", [Store(stored)], [parse_codec("webp")], ())
     result = answers(tmp_path / "webp.tar", claims=["webp 10 % fewer bits than jpeg"])["claim"]
@@ -182,10 +179,9 @@ def test_every_form_of_a_review_has_all_verdicts_and_escapes_what_was_sent(revie
     path = tmp_path / "<script>alert(1)<.csv"
     path.write_text("codec,bpp,psnr\n<img src=x onerror=alert(2)>,1,30\n")
     review = reviewed(path)
-    facts = json.loads(json.dumps(review_record(review)))
     page, text = html_review(review), markdown_review(review)
     assert not re.search("<script>alert|<img", page + text)
-    for answer in facts["answers"]:
+    for answer in json.loads(json.dumps(review_record(review)))["answers"]:
         assert f"**{answer['verdict']}**: {answer['question']}" in text
         assert f"## {answer['question']} {answer['verdict']}" in text
         assert f'class="verdict {answer["verdict"]}"' in page

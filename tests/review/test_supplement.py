@@ -80,9 +80,8 @@ def test_bombs_and_endless_lists_of_files_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="unpacked, it has more"):
         opened(packed, tmp_path)
     monkeypatch.setattr(unpacked, "MAX_FILES", 3)
-    many = zip_of(tmp_path / "many.zip", {f"{n}.csv": CURVE for n in range(4)})
     with pytest.raises(UsageError, match="more than 3 files"):
-        opened(many, tmp_path)
+        opened(zip_of(tmp_path / "many.zip", {f"{n}.csv": CURVE for n in range(4)}), tmp_path)
 
 
 def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path, monkeypatch):
@@ -113,8 +112,7 @@ def test_members_of_a_zip_that_are_not_read_are_left_out_and_a_larger_form_is_re
     data = bytearray(path.read_bytes())
     data[data.rfind(b"PK\1\2", 0, data.rfind(b"PK\1\2")) + 8] |= 1  # flags of the last but one
     path.write_bytes(data)
-    result = opened(path, tmp_path)
-    assert {entry.what: entry.why for entry in result.left_out} == {
+    assert {entry.what: entry.why for entry in opened(path, tmp_path).left_out} == {
         "secret.csv": "it is encrypted", "small.csv": "its compression is not supported"
     }  # fmt: skip
     with zipfile.ZipFile(path, "a") as file:

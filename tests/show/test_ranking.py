@@ -35,8 +35,6 @@ from support.rows.measured import (
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips_squeeze")
 LPIPS_RULE = "lpips-squeeze/0.1.4-31a70309"
 MINE = {"codec": "./mine.py:Quantise"}
-
-
 VTM = scaled_sweep("vtm")
 
 
@@ -149,8 +147,7 @@ def test_a_codec_without_the_metric_changes_no_metric_and_says_what_fills_it_in(
     (note,) = ranking_table(ranking).notes
     assert "`bench rescore --dataset sample --metrics lpips_squeeze`" in note
     rows = [*squeezed(rows), failed("jpeg", 30, "a", "encode", "why")]  # which no stream is kept of
-    full_ranking = rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")
-    assert ranking_table(full_ranking).notes == ()
+    assert ranking_table(rank_by_bd_rate(summarise(table(rows)), metrics, "vtm")).notes == ()
 
 
 def test_a_metric_of_fewer_images_than_there_are_streams_has_its_own_count():

@@ -79,8 +79,7 @@ def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_e
 
     raters[5] = with_choices(key, raters[5], for_poor)
     assert not exclusion_rule(raters[5], key)
-    votes = collect_votes(key, raters)
-    assert find_outliers(votes) == [5]
+    assert find_outliers(collect_votes(key, raters)) == [5]
 
 
 def test_agreement_and_triads_are_those_of_a_hand_count():

@@ -98,9 +98,8 @@ def names_of(gains, limit=8, codecs=()):
 def test_eight_curves_are_own_ones_the_anchor_and_the_best_of_each_family():
     names = names_of(GAINS)
     assert len(names) == 8
-    ours = {"CRDR β=3.84", "CRDR β=0"}
-    best_curves = {"JPEG (optimised)", "VTM", "Joint autoregressive", "VVenC fast 4:2:0"}
-    assert ours | best_curves <= set(names)
+    assert {"CRDR β=3.84", "CRDR β=0", "JPEG (optimised)", "VTM"} <= set(names)
+    assert {"Joint autoregressive", "VVenC fast 4:2:0"} <= set(names)
     panel = panel_of(GAINS)
     assert names == [curve.name for curve in panel if curve.name in names]
     assert names_of(GAINS, None) == [curve.name for curve in panel]
@@ -119,8 +118,7 @@ def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
 
 
 def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
-    changed = GAINS | {"webp": 6.0}
-    assert "WebP" in names_of(changed)
+    assert "WebP" in names_of(GAINS | {"webp": 6.0})
     assert "WebP" not in names_of(GAINS)
 
 
@@ -157,8 +155,7 @@ def test_a_figure_has_eight_curves_and_its_caption_counts_the_others():
 
 def test_the_sources_name_metrics_that_are_in_a_training_loss():
     summary = summary_of({"ours:beta=3.84": 0, "vtm": 1})
-    panel = measured_curves(summary, PSNR)
-    sources = drawn([panel], style.styles(summary.editions)).sources
+    sources = drawn([measured_curves(summary, PSNR)], style.styles(summary.editions)).sources
     place = sources.headers.index("trained on")
     losses = {cells[0]: cells[place] for cells in sources.rows}
     assert losses == {"CRDR β=3.84": "psnr_db, lpips_alex", "VTM": ""}
@@ -188,10 +185,10 @@ def test_a_codec_looks_the_same_whatever_else_is_shown():
     together = styles(labels)
     assert len({*together.values()}) == len(labels)
     assert len({together[label].marker for label in ours}) == len(ours)
-    users = ("b.py", "worker:")  # beside a.py's, the first of the user's
-    other_labels = [label for label in labels if not label.startswith(users)]
-    for label in other_labels:  # the dash alone depends on which variants of the codec are shown
-        assert (label, styles([label])[label]) == (label, together[label]._replace(dashes=()))
+    # Beside a.py's, the first of the user's; which variants are shown changes the dash alone.
+    others = [label for label in labels if not label.startswith(("b.py", "worker:"))]
+    alone = {label: styles([label])[label] for label in others}
+    assert alone == {label: together[label]._replace(dashes=()) for label in others}
     black = {label for label in labels if together[label].colour == "#000000"}
     assert black == {label for label in user_labels if label.startswith("a.py")}
     assert styles(["b.py:Mine"])["b.py:Mine"].colour == "#000000"

@@ -102,8 +102,7 @@ def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_pa
     write_paper(Paper(title="A paper", series=series), folder / "a.json")
     Store(tmp_path / "r" / "garden").append(rows())
     figure = curves(Experiment(tmp_path / "r"), "curves", "garden", ("psnr", "blur"))
-    records = figure.drawing.records
-    drawn_curves = {(r["metric"], r["system"], r["measured"]) for r in records}
+    drawn_curves = {(r["metric"], r["system"], r["measured"]) for r in figure.drawing.records}
     hific = ("blur_px", "HiFiC", False)
     assert drawn_curves == {("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), hific}
     assert max(record["bpp"] for record in figure.drawing.records) <= 2.0
