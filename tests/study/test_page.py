@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -184,7 +185,7 @@ def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_ar
 
 
 @pytest.mark.slow
-def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
+def test_answers_of_forty_raters_six_through_the_page_give_their_order_and_bits(
     visit, write, measured, tmp_path
 ):
     study = tmp_path / "study"
@@ -196,6 +197,10 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
     files = []
     for number in range(1, 41):
         simulated_answers = simulated(key, number, scores, rng)
+        files.append(tmp_path / f"{number}.json")
+        if number > 6:
+            files[-1].write_bytes(msgspec.json.encode(simulated_answers))
+            continue
         page = visit(address_of(study, number), viewport=DESKTOP)
         page.clock.install()  # before any question is shown: it begins anew with the time
         begin(page, by_keys)
@@ -205,7 +210,7 @@ def test_forty_raters_answer_through_the_page_and_their_order_and_bits_come_out(
             ready(page, place)
             page.clock.fast_forward(3000)
             by_keys(page, answer.choice)
-        files.append(saved(page, tmp_path / f"{number}.json"))
+        saved(page, files[-1])
         page.context.close()
     report = read_study(study, files, measured / "results", anchor="webp")
     assert not report.exclusions
