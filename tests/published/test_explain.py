@@ -146,8 +146,7 @@ def test_one_point_is_on_every_rule_with_a_parameter(thread, tmp_path):
 
 
 def test_the_mean_of_decibels_beside_a_published_curve_of_ms_ssim_is_a_shift():
-    curve = Reference("saturating", VTM[0], VTM[1] / 2)
-    first = rank_rules(curve, VTM[0], VTM[1] / 2 + 0.3)[0]
+    first = rank_rules(Reference("saturating", VTM[0], VTM[1] / 2), VTM[0], VTM[1] / 2 + 0.3)[0]
     assert (first["rule"], first["cause"]) == ("average", "other_average")
     assert first["parameter"] == pytest.approx(0.3, abs=0.006)
     distance = rank_rules(Reference("distance", VTM[0], -VTM[1]), VTM[0], -VTM[1] - 2)[0]
@@ -173,9 +172,8 @@ def test_the_same_curve_needs_no_explanation_in_any_folder(tmp_path, monkeypatch
 def test_a_rule_leaves_the_root_mean_square_of_its_points():
     bpp = np.array([0.1, 0.2, 0.4, 0.8])
     reference = Reference("psnr", bpp, np.array([30.0, 33.0, 36.0, 39.0]))
-    off = np.array([0.3, -0.1, 0.2, 0.0])
     predicted = {rule: prediction for rule, _, prediction in predictions(reference, bpp)}
-    measured = reference.decibels + off
+    measured = reference.decibels + np.array([0.3, -0.1, 0.2, 0.0])
     (excess,) = (r for r in rank_rules(reference, bpp, measured) if r["rule"] == "excess")
     errors = 255**2 / 10 ** (reference.decibels / 10) + excess["parameter"]
     residual = np.sqrt(((of_mean(errors) - measured) ** 2).mean())

@@ -35,10 +35,9 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
     lines = rows_in(tmp_path / "whole/code")
     for place, column in enumerate(lines[0]):
         pack = shutil.copytree(tmp_path / "whole/code", tmp_path / f"p{place}")
-        if value is None:
-            spoilt = [{k: v for k, v in line.items() if k != column} for line in lines]
-        else:
-            spoilt = [{**line, column: value} for line in lines]
+        spoilt = [{**line, column: value} for line in lines]
+        for line in spoilt if value is None else ():
+            del line[column]
         write_rows(pack, spoilt)
         with suppress(BenchError):
             review = reviewed(pack)  # its codec is a file, so that nothing is decoded
@@ -64,9 +63,8 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
     numbers = dict.fromkeys(("jobs", "parameters", "container_bytes"), 2)
     numbers |= dict.fromkeys(("encode_kmac", "decode_kmac", "estimated_bits"), 0.5)
     marks = dict.fromkeys(("timing", "source_lossy"), True)
-    write_rows(tmp_path / "mine", [
-        {**line, **numbers, **marks} for line in rows_in(tmp_path / "mine")
-    ])  # fmt: skip
+    changed = [{**line, **numbers, **marks} for line in rows_in(tmp_path / "mine")]
+    write_rows(tmp_path / "mine", changed)
     assert _sent(tmp_path / "mine").rows == honest.rows
     assert {honest.rows[0][name] for name in (*numbers, *marks)} == {None}
 

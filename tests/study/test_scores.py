@@ -19,8 +19,6 @@ from benchmark.study.scores import (
 from benchmark.study.votes import Votes, collect_votes
 from support.rows.study import OFFSETS, answers_of, key_of, true_scores
 
-COVERED = range(12)  # studies
-
 
 def votes(rows, stimuli=3):
     all_stimuli = tuple(Stimulus(f"codec{n}", "1 bpp", 1.0) for n in range(stimuli))
@@ -47,7 +45,7 @@ def test_codecs_that_no_answer_connects_are_refused():
 
 def test_intervals_hold_the_true_scores_about_as_often_as_they_say():
     coverage = []
-    for seed in COVERED:
+    for seed in range(12):  # studies
         key = key_of(images=8, raters=10, trials_per_rater=40, seed=seed)
         scores = score_votes(collect_votes(key, answers_of(key, seed)), draws=30, seed=seed)
         for number, true in enumerate(true_scores(key)):

@@ -58,10 +58,8 @@ def source_pixels():
 def measured(tmp_path_factory):
     """jpeg and webp of two photographs; VTM of them is in the pack that ships."""
     measured = tmp_path_factory.mktemp("results")
-    result = bench(
-        "run", "--codecs", "jpeg,webp", "--dataset", "sample", "--limit", 2, "--metrics", "psnr",
-        "--results", measured, "--jobs", 1, "--no-table",
-    )  # fmt: skip
+    words = "--codecs jpeg,webp --dataset sample --limit 2 --metrics psnr --jobs 1 --no-table"
+    result = bench("run", *words.split(), "--results", measured)
     assert result.exit_code == 0, result.output
     return measured
 
