@@ -93,8 +93,7 @@ def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
 def test_a_missing_fact_card_or_file_is_named(path):
     with pytest.raises(Unavailable, match=r"other\.safetensors$"):
         load_checkpoint(path.with_name("other.safetensors"))
-    card = path.with_suffix(".json")
-    text = card.read_text()
+    text = (card := path.with_suffix(".json")).read_text()
     card.write_text(text.replace('"steps"', '"further"'))
     with pytest.raises(Unavailable, match="it lacks steps"):
         load_checkpoint(path)
@@ -107,24 +106,12 @@ def test_a_missing_fact_card_or_file_is_named(path):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"format": 3},
-        {"format": 1},
-        {"architecture": "unknown"},
-        {"architecture": None},
-        {"config": {}},
-        {"config": asdict(TINY) | {"latent": 10**9}},
-        {"architecture": "compressai"},
-        {"crops": -1},
-        {"steps": "1"},
-        {"sha256": "ab"},
-        {"measured": {"x": float("nan")}},
-        {"measured": {"x": 10**400}},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("changes", [
+    {"format": 3}, {"format": 1}, {"architecture": "unknown"}, {"architecture": None},
+    {"architecture": "compressai"}, {"config": {}}, {"config": asdict(TINY) | {"latent": 10**9}},
+    {"crops": -1}, {"steps": "1"}, {"sha256": "ab"}, {"measured": {"x": float("nan")}},
+    {"measured": {"x": 10**400}},
+], ids=str)  # fmt: skip
 def test_a_card_that_makes_no_sense_is_one_error(path, changes):
     edited(**changes)(path)
     with pytest.raises(Unavailable, match=r"ours\.json is not .*: \w"):
@@ -263,8 +250,7 @@ def test_integers_have_the_bits_asked_for_and_zeros_stay():
         assert int(result.integers.abs().max()) == 2 ** (bits - 1) - 1
         error = (result.values() - weights).abs() / (result.rows * result.columns)
         assert float(error.max()) <= 0.5 + 1e-5
-    weights = torch.zeros(3, 4)
-    weights[1, 2] = 0.7
+    weights = torch.tensor([[0.0, 0.0], [0.0, 0.7], [0.0, 0.0]])
     assert torch.equal(quantise(weights, 8).values(), weights)
 
 
@@ -292,8 +278,7 @@ def quantised(tmp_path):
 
 def test_quantised_weights_are_near_and_the_others_stay(quantised):
     path, network = quantised
-    result = load_checkpoint(path).network.state_dict()
-    stored = load_file(path)
+    result, stored = load_checkpoint(path).network.state_dict(), load_file(path)
     for name, value in network.named_parameters():
         exact, approximate = value.detach(), result[name]
         if not (name.startswith("context.") and exact.ndim > 1):
@@ -316,8 +301,7 @@ def test_quantised_weights_are_near_and_the_others_stay(quantised):
     ],
 )
 def test_scales_that_are_not_the_networks_are_refused(quantised, change, reason):
-    path, _ = quantised
-    tensors = load_file(path)
+    tensors = load_file(path := quantised[0])
     name = next(name for name, value in tensors.items() if value.dtype == torch.int8)
     change(tensors, f"scales.rows.{name}", f"scales.columns.{name}")
     save_file(tensors, path)

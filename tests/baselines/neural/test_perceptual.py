@@ -15,18 +15,13 @@ WEIGHTS = SHARED / "data" / "weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    return drawn_alexnet()
-
-
 @pytest.fixture(params=["drawn", pytest.param("alexnet", marks=needs_weights)])
-def tensors(request, drawn, tmp_path, monkeypatch):
+def tensors(request, tmp_path, monkeypatch):
     """Weights that `Perceptual` finds and accepts: drawn ones, or AlexNet's if they are present."""
     if request.param == "alexnet":
         monkeypatch.setenv("BENCH_WEIGHTS", str(WEIGHTS))
         return torch.load(WEIGHTS / "alexnet_features.pth", weights_only=True)
-    use_alexnet(drawn, tmp_path, monkeypatch)
+    use_alexnet(drawn := drawn_alexnet(), tmp_path, monkeypatch)
     return drawn
 
 

@@ -283,20 +283,15 @@ class Reference:
             alternative = up if foretold == left_level else left_level
             if self.decide("other", activity):
                 return alternative
-        if foretold in (0, 15):
-            sign = 1 if foretold == 0 else -1
-        else:
-            sign = 1 if self.decide("higher", activity) else -1
-        distance = 1
+        is_higher = foretold == 0 if foretold in (0, 15) else self.decide("higher", activity)
+        sign, distance = 1 if is_higher else -1, 1
         while 0 <= foretold + sign * (distance + 1) <= 15 and self.decide("further", distance):
             distance += 1
         return foretold + sign * distance
 
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))
-ANY_MAP = st.integers(0, 15).flatmap(
-    lambda highest: arrays(np.uint8, SHAPES, elements=st.integers(0, highest))
-)
+ANY_MAP = st.integers(0, 15).flatmap(lambda n: arrays(np.uint8, SHAPES, elements=st.integers(0, n)))
 
 
 @settings(max_examples=100)

@@ -200,9 +200,7 @@ def test_symbols_with_one_distribution_each_are_read_by_the_reference(gaussians)
 def test_a_coder_with_other_arithmetic_is_refused(monkeypatch):
     original = coder.Categorical
     coder._require_exact_coder.cache_clear()
-    monkeypatch.setattr(
-        coder, "Categorical", lambda shares, **options: original(shares + 40.0, **options)
-    )
+    monkeypatch.setattr(coder, "Categorical", lambda p, **options: original(p + 40.0, **options))
     with pytest.raises(Unavailable, match="constriction"):
         distributions([(0, [30000, 35536])])
     monkeypatch.undo()

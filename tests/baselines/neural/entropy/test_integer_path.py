@@ -383,11 +383,10 @@ def test_fractional_bits_tables_or_medians_that_do_not_fit_are_refused(tables):
 def test_a_decoder_has_the_numbers_of_the_encoder(sizes, tables):
     path = path_of(network(sizes), tables)
     parts = iter(latents(2, sizes).split(path.widths, dim=1))
-    symbols, *expected = run(
-        path, z_symbols(2, sizes), lambda means: round_to_symbols(next(parts), means)
-    )
+    hyper = z_symbols(2, sizes)
+    symbols, *expected = run(path, hyper, lambda means: round_to_symbols(next(parts), means))
     assert len(expected[0].unique()) > 20
-    assert all(map(torch.equal, decode(path, z_symbols(2, sizes), symbols), expected))
+    assert all(map(torch.equal, decode(path, hyper, symbols), expected))
 
 
 @pytest.mark.parametrize("symbol", [2**31 - 1, -(2**31), 5000])
