@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ from baselines.neural.training.recipe import Recipe, Stage, recipe_from
 from baselines.neural.training.run import TrainingRun, read_reports
 from baselines.neural.training.trainer import Learner, train, train_stages
 from benchmark.codec import Pixels
-from support.networks.tiny_checkpoint import TINY
+from support.networks.tiny_checkpoint import TINY, noise
 
 CPU = torch.device("cpu")
 LEAST = replace(TINY, attention=False, blocks=1, slices=(TINY.latent,), support_slices=0)
@@ -48,14 +47,6 @@ def stage_of(**fields: Any) -> Stage:
     return recipe_of(fields).stages[0]
 
 
-def noise(height: int, width: int, seed: int) -> Pixels:
-    """Coarse and fine, so that a codec finds something to keep."""
-    random = np.random.default_rng(seed)
-    coarse = random.integers(0, 192, (-(-height // 8), -(-width // 8), 3))
-    fine = random.integers(0, 64, (height, width, 3))
-    return (coarse.repeat(8, 0).repeat(8, 1)[:height, :width] + fine).astype(np.uint8)
-
-
 def pictures(count: int = 5) -> list[Pixels]:
     return [noise(80 + 8 * index, 96, index) for index in range(count)]
 
@@ -68,13 +59,13 @@ def load_photographs(
     return open_photographs(paths, *memory)
 
 
-def photographs(count: int = 5) -> PhotographSet:
-    return hold_photographs(pictures(count))
+def photographs() -> PhotographSet:
+    return hold_photographs(pictures())
 
 
-def write_photographs(folder: Path, count: int = 5) -> Path:
+def write_photographs(folder: Path) -> Path:
     folder.mkdir()
-    for number, pixels in enumerate(pictures(count)):
+    for number, pixels in enumerate(pictures()):
         Image.fromarray(pixels).save(folder / f"{number}.png")
     return folder
 

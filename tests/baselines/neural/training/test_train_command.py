@@ -124,16 +124,6 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     assert f"{place}/photos --validation" in exported.command
 
 
-def test_the_first_line_has_the_precision_of_the_stage_to_come(place, tmp_path, monkeypatch):
-    precision = "baselines.commands.training.precision_of"
-    monkeypatch.setattr(precision, lambda _recipe, stage, _device: f"that of {stage.objective}")
-    recipe = write_recipe(tmp_path / "recipe.toml", rate_steps=1, realism_steps=1)
-    words = training(place, tmp_path / "run", "--max-minutes", 0, recipe=recipe)
-    first, second = (bench(*words).stderr for _ in range(2))
-    assert "0 of 2 steps (0 %), on cpu in that of multi_rate" in first
-    assert "1 of 2 steps (50 %), stage 1 of 2, step 1, on cpu in that of realism" in second
-
-
 def test_photographs_weights_and_folders_that_cannot_be_used_are_named(place, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"")
@@ -145,8 +135,7 @@ def test_photographs_weights_and_folders_that_cannot_be_used_are_named(place, tm
     with pytest.raises(Unavailable, match="alexnet"):
         bench(*training(place, tmp_path / "r", recipe=recipe))
     assert not (tmp_path / "r").exists()
-    folder = tmp_path / "used"
-    folder.mkdir()
+    (folder := tmp_path / "used").mkdir()
     handle = os.open(folder, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     with pytest.raises(UsageError, match="used is being trained"):

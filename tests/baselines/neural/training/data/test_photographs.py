@@ -16,7 +16,8 @@ from baselines.neural.training import photographs
 from baselines.neural.training.options import TrainingOptions
 from baselines.neural.training.photographs import CropSampler, CropStream, draw_crops
 from benchmark.errors import UsageError
-from support.training.fixtures import CPU, load_photographs, noise
+from support.networks.tiny_checkpoint import noise
+from support.training.fixtures import CPU, load_photographs
 
 MANY, SIDE_PX = 60, 40
 BUDGET_BYTES = 10 * SIDE_PX * SIDE_PX * 3

@@ -295,7 +295,7 @@ from baselines.neural.training import trainer
 from support.training.fixtures import in_two_stages, train_in
 
 trainer.MIN_SAVE_INTERVAL = 0.0
-trainer.COST = 1e9
+trainer.MAX_SAVE_SHARE = 1e9
 train_in(Path("run"), in_two_stages(), Path({data!r}))
 """
 

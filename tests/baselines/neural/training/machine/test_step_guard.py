@@ -142,15 +142,19 @@ def test_deterministic_kernels_are_asked_for_and_one_that_lacks_is_one_sentence(
         raise RuntimeError("shapes differ")
 
 
-def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_path, monkeypatch):
+def test_a_run_says_the_precision_of_the_stage_to_come_and_the_card_the_steps_of_each(
+    tmp_path, monkeypatch
+):
     write_photographs(tmp_path)
-    write_recipe(tmp_path / "recipe.toml", 2, 0, autocast="true")
+    recipe = write_recipe(tmp_path / "recipe.toml", 2, 1, autocast="true")
+    recipe.write_text(recipe.read_text() + "float32 = true\n")  # in the last stage
     words, first_lines = training(tmp_path, tmp_path / "run"), []
-    for with_bfloat16 in (True, False):
+    for with_bfloat16 in (True, False, True):
         monkeypatch.setattr(optimisers, "has_bfloat16", lambda _, answer=with_bfloat16: answer)
         first_lines.append(bench(*words, "--max-minutes", 0).stderr.splitlines()[0])
-    assert first_lines[0] == "run: 0 of 2 steps (0 %), on cpu in bfloat16"
+    assert first_lines[0] == "run: 0 of 3 steps (0 %), on cpu in bfloat16"
     assert first_lines[1].endswith("on cpu in float32, since the CPU has no bfloat16 instructions")
+    assert first_lines[2] == "run: 2 of 3 steps (67 %), stage 1 of 2, step 2, on cpu in float32"
     card = load_card(tmp_path / "run" / "ours.safetensors")
-    assert card.precision_steps == {"bfloat16": 1, "float32": 1}
-    assert of_journal(tmp_path / "run", "precision") == ["bfloat16", "float32"]
+    assert card.precision_steps == {"bfloat16": 1, "float32": 2}
+    assert of_journal(tmp_path / "run", "precision") == ["bfloat16", "float32", "float32"]
