@@ -108,20 +108,20 @@ class Toy(Network):
         mixed = self.mix(images)
         bits = mixed.square().sum((1, 2, 3)) * self.rate.square() * (1 + controls.rate.levels)
         rounded = bits.detach() if self.counts_rounded else None
-        return Estimate(mixed, bits, torch.zeros_like(bits), rounded_bits=rounded)
+        return Estimate(mixed, bits, 32 * (1 + controls.rate.levels), rounded_bits=rounded)
 
 
 class Poisoned(Toy):
-    """Once, in its forward pass number `forward_pass`, something goes wrong."""
+    """In these forward passes, counted from 1, something goes wrong."""
 
-    def __init__(self, fault: str, forward_pass: int) -> None:
+    def __init__(self, fault: str, passes: Container[int]) -> None:
         super().__init__()
-        self.how, self.left = fault, forward_pass
+        self.how, self.passes, self.done = fault, passes, 0
 
     def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
         result = super().forward(images, controls, noisy=noisy)
-        self.left -= 1
-        if self.left:
+        self.done += 1
+        if self.done not in self.passes:
             return result
         if self.how == "infinite loss":
             return result._replace(images=result.images * float("inf"))

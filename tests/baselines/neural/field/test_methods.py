@@ -86,30 +86,18 @@ def test_the_normalisation_is_that_of_compressai(inverse):
     with prepare_import():
         from compressai import layers
     reference, ours = layers.GDN(6, inverse=inverse), GDN(6, inverse=inverse)
-    ours.beta.data = reference.beta.data.uniform_(0.5, 2)
-    ours.gamma.data = reference.gamma.data.uniform_(0, 0.6)
+    beta, gamma = torch.rand(6) + 0.5, torch.rand(6, 6) / 2
+    ours.set(beta, gamma)
+    reference.beta.data = reference.beta_reparam.init(beta)
+    reference.gamma.data = reference.gamma_reparam.init(gamma)
     features = 3 * torch.randn(2, 6, 5, 4)
     assert torch.allclose(ours(features), reference(features), rtol=1e-5, atol=1e-6)
 
 
-def test_set_normalisations_have_these_values():
-    gdn = GDN(2)
-    gdn.set(torch.tensor([1.0, 4.0]), torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
-    result = gdn(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)).flatten()
-    assert result.tolist() == pytest.approx([3 / 17**0.5, 4 / 22**0.5], rel=1e-6)
-
-
 OFFICIAL = replace(
-    size("elic", "full"),
-    encoder=(16, 16, 16),
-    decoder=(16, 16, 16),
-    latent=144,
-    hyper_latent=16,
-    hyper_encoder=(16, 16),
-    hyper_decoder=(16, 24),
-    support=32,
-    groups=(16, 16, 32, 64, 16),
-)
+    size("elic", "full"), encoder=(16, 16, 16), decoder=(16, 16, 16), latent=144, hyper_latent=16,
+    hyper_encoder=(16, 16), hyper_decoder=(16, 24), support=32, groups=(16, 16, 32, 64, 16),
+)  # fmt: skip
 
 
 def official_network(**widths):
@@ -130,14 +118,15 @@ def copied(official) -> ElicNetwork:
     """Return our network with CompressAI's weights, copied module by module in data flow order."""
     ours = ElicNetwork(OFFICIAL)
     groups, hyper = official.latent_codec["y"], official.latent_codec["hyper"]
-    pairs = [(official.g_a, ours.analysis), (official.g_s, ours.synthesis)]
-    pairs += [(hyper.h_a, ours.hyper_analysis)]
-    for k in range(len(OFFICIAL.groups)):
-        part = groups[f"y{k}"]
-        pairs += [(part.context_prediction, ours.context.spatial[k])]
-        pairs += [(part.entropy_parameters, ours.context.aggregation[k])]
-        if k:
-            pairs += [(groups.channel_context[f"y{k}"], ours.context.channel[k])]
+    parts = [groups[f"y{k}"] for k in range(len(OFFICIAL.groups))]
+    pairs = [
+        (official.g_a, ours.analysis),
+        (official.g_s, ours.synthesis),
+        (hyper.h_a, ours.hyper_analysis),
+        *zip((part.context_prediction for part in parts), ours.context.spatial, strict=True),
+        *zip((part.entropy_parameters for part in parts), ours.context.aggregation, strict=True),
+        *zip(groups.channel_context.values(), [*ours.context.channel][1:], strict=True),
+    ]
     for theirs, our_layers in pairs:
         for source, target in zip(theirs.parameters(), our_layers.parameters(), strict=True):
             assert source.shape == target.shape
@@ -236,23 +225,16 @@ def test_the_constant_of_the_latent_takes_no_bits(network, crops):
     decoded = network.code(y, noisy=False).latents[:, -1]
     assert decoded == pytest.approx(torch.full_like(decoded, constant), abs=0.01), "symbols are 0"
     scale = network.hyper_synthesis.scale[-1].bias[-1].item()
-    bits_of_zero = -math.log2(math.erf(0.5 / scale / math.sqrt(2)))
-    assert bits_of_zero < 1e-2
-
-
-def level_at(level: float) -> IndexedLevels:
-    return IndexedLevels(torch.tensor([level]), None)
+    assert -math.log2(math.erf(0.5 / scale / math.sqrt(2))) < 1e-2, "bits of a zero"
 
 
 def test_a_mask_is_the_softplus_of_interpolated_weights():
-    result = ivr.Mask(3, 5)(torch.ones(1, 3, 2, 2), level_at(1.5))
-    assert torch.allclose(result, torch.full_like(result, math.log1p(math.e)))
-    mask = ivr.Mask(2, 3)
+    levels = IndexedLevels(torch.tensor([0.0, 0.25, 1.0, 2.0]), None)
+    mask, images = ivr.Mask(2, 3), torch.ones(4, 2, 1, 1)
+    assert torch.allclose(mask(images, levels), torch.tensor(math.log1p(math.e)))
     mask.weight.data = torch.tensor([[0.0, 1.0], [2.0, -1.0], [4.0, 3.0]])
-    expected = {0.0: (0.0, 1.0), 0.25: (0.5, 0.5), 1.0: (2.0, -1.0), 2.0: (4.0, 3.0)}
-    for level, weights in expected.items():
-        result = mask(torch.ones(1, 2, 1, 1), level_at(level)).flatten().tolist()
-        assert result == pytest.approx([math.log1p(math.exp(w)) for w in weights], rel=1e-6)
+    weights = torch.tensor([[0.0, 1.0], [0.5, 0.5], [2.0, -1.0], [4.0, 3.0]])
+    assert torch.allclose(mask(images, levels)[:, :, 0, 0], weights.exp().log1p())
 
 
 def test_bits_are_those_of_a_laplace_distributions_unit_intervals():
@@ -271,10 +253,10 @@ def test_the_tables_cost_what_the_distributions_do():
     network = ivr.IvrNetwork(size("ivr"))
     fractional_bits = fractional_bit_tables(default_fractional_bits(network))
     path = ivr.IvrPath(network, {**tables, **fractional_bits})
-    shape = (1, 200, 20, 50)
-    means = torch.tensor(random.uniform(-30, 30, (1, 200, 1, 1))).expand(shape)
-    log_scales = torch.tensor(random.uniform(math.log(0.15), math.log(40), (1, 200, 1, 1)))
-    log_scales = log_scales.expand(shape)
+    means, log_scales = (
+        torch.tensor(random.uniform(*limits, (1, 200, 1, 1))).expand(1, 200, 20, 50)
+        for limits in ((-30, 30), (math.log(0.15), math.log(40)))
+    )
     values = torch.tensor(random.laplace(means, log_scales.exp())).round()
     ideal = float(ivr.laplace_bits(values - means, log_scales).sum())
     on_grid = ((tensor * 4096).round().int() for tensor in (means, log_scales))
@@ -317,8 +299,7 @@ def test_each_picture_has_its_own_beta_by_its_sines_and_cosines():
 
 
 def test_streams_of_two_betas_differ_in_the_header_alone(tmp_path):
-    path = tmp_path / "multirealism-1.safetensors"
-    write_tiny(path, "multirealism")
+    write_tiny(path := tmp_path / "multirealism-1.safetensors", "multirealism")
     checkpoint = load_checkpoint(path)
     for name, parameter in checkpoint.network.named_parameters():
         if "project" in name:  # beta changes nothing at the start
@@ -337,7 +318,5 @@ def test_a_slice_sees_its_own_part_of_the_hyper_decoder():
     values = torch.randn(1, sizes.latent, 4, 4).split(list(sizes.slices), dim=1)
     changed_supports = supports.clone()
     changed_supports[:, :, sizes.support * 3 // 4 :] += 1  # that of the last of four slices
-    before_and_after = (
-        parameters_by_slice(network, inputs, values) for inputs in (supports, changed_supports)
-    )
-    assert changed_slices(*before_and_after) == [3]
+    parameters = [parameters_by_slice(network, s, values) for s in (supports, changed_supports)]
+    assert changed_slices(*parameters) == [3]

@@ -39,11 +39,9 @@ def published_discriminator_step(name: str, real: Tensor, fake: Tensor, score: n
 def published_generator_loss(name: str, reference: Tensor, fake: Tensor) -> Tensor:
     if name == "sgan":
         return cross_entropy(fake, 1)
-    reference = reference.detach()
-    references = (fake.mean(), reference.mean()) if name == "ragan" else (fake, reference)
-    return (
-        cross_entropy(reference - references[0], 0) + cross_entropy(fake - references[1], 1)
-    ) / 2
+    real = reference.detach()
+    first, second = (fake.mean(), real.mean()) if name == "ragan" else (fake, real)
+    return (cross_entropy(real - first, 0) + cross_entropy(fake - second, 1)) / 2
 
 
 @each_objective
@@ -52,7 +50,7 @@ def test_the_discriminator_learns_what_the_two_published_backward_passes_teach_i
     score = nn.Conv2d(2, 1, 3).double()
     real, fake = logits(1, 3, 2, 6, 6), logits(2, 3, 2, 6, 6)
     expected_loss = published_discriminator_step(name, real, fake, score)
-    published = [parameter.grad.clone() for parameter in score.parameters()]
+    published = [parameter.grad for parameter in score.parameters()]
     score.zero_grad()
     loss = GAN_LOSSES[name].discriminator_loss(score(real), score(fake))
     loss.backward()

@@ -107,7 +107,7 @@ def test_it_is_trained_by_the_loop_and_resumed_exactly(tmp_path):
     for _ in range(4):
         train_toy(parts, recipe, make, max_minutes=0)
     assert not differing(load_state(unbroken_run, CPU), load_state(parts, CPU))
-    reports, resumed_reports = (read_reports(run) for run in (unbroken_run, parts))
-    assert [entry["r1"] for entry in reports] == [entry["r1"] for entry in resumed_reports]
+    reports = read_reports(unbroken_run)
+    assert [entry["r1"] for entry in reports] == [entry["r1"] for entry in read_reports(parts)]
     assert len({entry["r1"] for entry in reports}) == 4
     assert not any("validation" in entry for entry in reports), "it has none"

@@ -20,12 +20,11 @@ def test_a_run_of_something_else_in_the_same_folder_is_refused_with_the_field(tm
     train_in(tmp_path, recipe, data)
     files_before = {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
     network = {"model": "mbt2018-mean", "widths": [4, 4], "lmbda": 0.1}
-    changed_recipes = {
-        "steps in stage 1": recipe_of({"steps": 2}),
-        "seed": recipe_of({"steps": 1}, seed=2),
-        "architecture": replace(recipe, architecture="compressai", dimensions=network),
-    }
-    for field, changed_recipe in changed_recipes.items():
+    for field, changed_recipe in (
+        ("steps in stage 1", recipe_of({"steps": 2})),
+        ("seed", recipe_of({"steps": 1}, seed=2)),
+        ("architecture", replace(recipe, architecture="compressai", dimensions=network)),
+    ):
         with pytest.raises(UsageError, match=f"differs in its {field}$"):
             train_in(tmp_path, changed_recipe, data)
     assert files_before == {path.name: path.read_bytes() for path in tmp_path.glob("[!lv]*")}
@@ -48,8 +47,8 @@ def test_other_photographs_are_noticed_and_those_of_a_moved_folder_are_not(tmp_p
     for folder, count, name in ((few, 4, "4"), (renamed, 5, "0"), (cut, 5, "3")):
         with pytest.raises(UsageError, match=f"5 photographs.* {count}, without {name}.png"):
             call(folder)
-    description = f"5 photographs of {data.name}"
-    assert json.loads((run / "recipe.json").read_text())["seen"] == description
+    seen = json.loads((run / "recipe.json").read_text())["seen"]
+    assert seen == f"5 photographs of {data.name}"
 
 
 def test_stages_may_be_added_after_those_of_a_run(tmp_path, data):
@@ -57,7 +56,7 @@ def test_stages_may_be_added_after_those_of_a_run(tmp_path, data):
     grown = recipe_of({}, {"steps": 2})
     train_in(tmp_path / "grown", grown, data)
     train_in(tmp_path / "whole", grown, data)
-    states = [load_state(tmp_path / run, fixtures.CPU) for run in ("grown", "whole")]
+    states = (load_state(tmp_path / run, fixtures.CPU) for run in ("grown", "whole"))
     assert not fixtures.differing(*states)
     with pytest.raises(UsageError, match="differs in its number of stages"):
         train_in(tmp_path / "grown", recipe_of({}), data)
@@ -91,8 +90,7 @@ def test_what_cannot_be_trained_into_is_refused_before_the_first_step(tmp_path, 
     small = [fixtures.pictures(1)[0][:63]]
     with pytest.raises(UsageError, match="below 64 pixels"):
         train_in(tmp_path / "run", recipe_of({}), data, validation=small)
-    usage = SimpleNamespace(free=10_000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
     with pytest.raises(UsageError, match=r"run has 0\.01 MB"):
         train_in(tmp_path / "run", recipe_of({}), data)
     assert not (tmp_path / "run" / "state.pt").exists()

@@ -23,13 +23,10 @@ from support.training import fixtures
 from support.training.fixtures import REALISM, copied, differing, learner_of, recipe_of, toy
 
 
-@pytest.mark.parametrize(
-    ("objective", "discriminator"),
-    [
-        *((name, "hybrid-head") for name in GAN_LOSSES),
-        *(("hrrgan", name) for name in DISCRIMINATORS if name != "hybrid-head"),
-    ],
-)
+@pytest.mark.parametrize(("objective", "discriminator"), [
+    *((name, "hybrid-head") for name in GAN_LOSSES),
+    *(("hrrgan", name) for name in DISCRIMINATORS if name != "hybrid-head"),
+])  # fmt: skip
 def test_every_objective_trains_with_every_discriminator(objective, discriminator):
     stage = {**REALISM, "gan_loss": objective, "discriminator": discriminator}
     network = fixtures.least_network()
@@ -115,7 +112,7 @@ def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(p
     assert beta.tolist() == levels.beta.tolist()
     crops = draw_crops(fixtures.photographs(), 64, range(4), seed=1).float() / 127.5 - 1
     mse = (crops - images).square().mean((1, 2, 3)) / 4
-    bpp = images.square().mean((1, 2, 3)) * 3 * (1 + torch.from_numpy(q))
+    bpp = (images.square().mean((1, 2, 3)) * 3 + 32 / 64**2) * (1 + torch.from_numpy(q))
     lambdas = torch.from_numpy(np.exp(np.interp(q, range(5), np.log(fixtures.LAMBDAS))))
     expected = lambdas.rsqrt() * (150 * mse + lambdas * bpp + 0.5 * losses)
     assert result["loss"] == pytest.approx(float(expected.mean()), rel=1e-5)
@@ -176,8 +173,7 @@ def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(desi
         if not moments["state"]:  # of other levels: not met by then
             continue
         prefix = next(n for n, m in adversary._network.named_modules() if m is copy) + "."
-        of_copy = [name for name in before if name.startswith(prefix)]
-        weights = [name for name in of_copy if differing(before[name], after[name])]
+        weights = [n for n in before if n.startswith(prefix) and differing(before[n], after[n])]
         changed = differing(moments["state"], moments_after["state"])
         assert bool(weights) == bool(changed) == (not prefix.startswith(of_level_0))
 
@@ -216,8 +212,7 @@ def convolutions(module: nn.Module) -> list[nn.Conv2d]:
 def apply_by_hand(layers: list[nn.Conv2d], signal: Tensor) -> Tensor:
     """Apply convolutions, every second with stride 2, and max(x, x / 5) after all but the last."""
     for index, layer in enumerate(layers):
-        signal = nn.functional.pad(signal, (1, 1, 1, 1))
-        step = 2 if index % 2 else 1
+        signal, step = nn.functional.pad(signal, (1, 1, 1, 1)), 1 + index % 2
         patches = signal.unfold(2, 3, step).unfold(3, 3, step)  # (N, C, H, W, 3, 3)
         signal = torch.einsum("nchwij,ocij->nohw", patches, layer.weight)
         signal = signal + layer.bias[:, None, None]

@@ -88,8 +88,7 @@ def test_in_place_of_what_cannot_be_read_is_the_next_photograph_in_memory_or_not
         pictures = [source.decode(number) for number in range(6)]
         expected = [noise(SIDE_PX, SIDE_PX, number) for number in (0, 3, 3, 3, 4, 0)]
         assert all(map(np.array_equal, pictures, expected))
-    crops = [draw_crops(source, 24, range(12), seed=3) for source in (in_memory, streamed)]
-    assert torch.equal(*crops)
+    assert torch.equal(*(draw_crops(source, 24, range(12), 3) for source in (in_memory, streamed)))
     sampler = CropSampler(in_memory, 24, 3)
     assert {sampler.draw(number)[0] for number in range(60)} == {0, 3, 4}
     assert len(photographs.validation_pictures(photographs.photograph_paths([damaged]))) == 3
@@ -97,10 +96,9 @@ def test_in_place_of_what_cannot_be_read_is_the_next_photograph_in_memory_or_not
 
 def test_photographs_that_cannot_be_read_are_counted_and_named(damaged, recwarn):
     load_photographs([damaged])
-    (message,) = [str(warning.message) for warning in recwarn]
-    assert message.startswith("3 of 6 photographs cannot be read and are left out: ")
+    message = str(recwarn.pop().message)
+    assert message.startswith("3 of 6 photographs ")
     assert message.count("00") == 3
-    recwarn.clear()
     streamed = load_photographs([damaged], 0)
     assert str(recwarn.pop().message).startswith("2 of 6 photographs"), "by their headers"
     streamed.decode(1)
@@ -206,12 +204,10 @@ def test_photographs_of_archives_are_those_of_their_files(many, tmp_path):
                 note = tarfile.TarInfo(f"deep/{path.stem}.txt")
                 note.size = 5
                 archive.addfile(note, io.BytesIO(b"words"))
-    packed = load_photographs([tmp_path], BUDGET_BYTES)
-    order = [*files[0::2], *files[1::2]]
-    loose = load_photographs(order, BUDGET_BYTES)
-    numbers = range(2 * MANY)
-    assert torch.equal(draw_crops(packed, 24, numbers, 3), draw_crops(loose, 24, numbers, 3))
-    first, second = (photographs.choose_validation(source.paths) for source in (packed, loose))
+    places = [tmp_path], [*files[0::2], *files[1::2]]
+    sources = [load_photographs(some, BUDGET_BYTES) for some in places]
+    assert torch.equal(*(draw_crops(source, 24, range(2 * MANY), 3) for source in sources))
+    first, second = (photographs.choose_validation(source.paths) for source in sources)
     assert {Path(path).name for path in first} == {Path(path).name for path in second}
     session = add_photographs(TrainingOptions(), "", [str(tmp_path / "0.tar")], None, "cpu")
     assert len(photographs.photograph_paths(session.data)) == MANY // 2

@@ -21,50 +21,33 @@ from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.run import load_state, read_reports, save_state
 from baselines.neural.training.trainer import Learner
 from benchmark.errors import BenchError
-from conftest import SHARED
+from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
 from support.networks.tiny_checkpoint import TINY
 from support.processes import until
 from support.training import fixtures
 from support.training.fixtures import CPU, REALISM, copied, differing, learner_of, recipe_of, toy
-
-ALEXNET = SHARED / "data" / "weights"
 
 
 @pytest.mark.parametrize("balanced", [False, True])
 def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     stage = {"batch": 4, "mixed_levels": True, "balanced": balanced}
     network = toy()
-    parameters = network.mix.parameters()
-    weight, bias = (values.detach().double().numpy() for values in parameters)
+    weight, bias = (values.detach().double().numpy() for values in network.mix.parameters())
     result = learner_of(network, stage).update().numbers
     crops = draw_crops(fixtures.photographs(), 64, range(4), seed=1).double().numpy() / 127.5 - 1
     q = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0])).q
     mixed = np.einsum("oi,nihw->nohw", weight[:, :, 0, 0], crops) + bias[:, None, None]
     mse = ((mixed - crops) ** 2).mean((1, 2, 3)) / 4
-    bpp = (mixed**2).sum((1, 2, 3)) * (1 + q) / 64**2
+    z_bpp = 32 * (1 + q) / 64**2
+    bpp = (mixed**2).sum((1, 2, 3)) * (1 + q) / 64**2 + z_bpp
     lambdas = np.exp(np.interp(q, range(5), np.log(fixtures.LAMBDAS)))
     losses = 150 * mse + lambdas * bpp
     expected = losses * lambdas**-0.5 if balanced else losses
     assert result["loss"] == pytest.approx(expected.mean(), rel=1e-5)
     assert result["mse"] == pytest.approx(mse.mean(), rel=1e-5)
     assert result["bpp"] == pytest.approx(bpp.mean(), rel=1e-5)
+    assert result["z_bpp"] == pytest.approx(z_bpp.mean(), rel=1e-5)
     assert result["log_loss"] == pytest.approx(np.log(losses * lambdas**-0.5).mean(), rel=1e-5)
-
-
-class WithHyperlatent(fixtures.Toy):
-    """Network with bits of a hyper-latent."""
-
-    def forward(self, images, controls, *, noisy=True):
-        result = super().forward(images, controls, noisy=noisy)
-        return result._replace(z_bits=torch.tensor([64.0, 192.0]))
-
-
-def test_the_journal_has_the_bits_per_pixel_of_the_hyper_latent():
-    result = learner_of(toy(WithHyperlatent), {}).update().numbers
-    without = learner_of(toy(), {}).update().numbers
-    assert result["z_bpp"] == pytest.approx(128 / 64**2, rel=1e-6)
-    assert result["bpp"] - without["bpp"] == pytest.approx(128 / 64**2, rel=1e-3)
-    assert without["z_bpp"] == 0
 
 
 class Costly(fixtures.Toy):
@@ -83,7 +66,8 @@ def test_the_mean_of_rounded_latents_decides_which_lambda_weighs_noisy_bits(roun
     network.rounded_bpp = rounded_bpp
     targets = {"lambdas": [0.05], "targets_bpp": [0.3], "lambda_below": 0.5}
     result = learner_of(network, {**fixtures.SINGLE, **targets}).update().numbers
-    assert result["loss"] == pytest.approx(150 * result["mse"] + weight * 2, rel=1e-5)
+    bits = weight * (2 + result["z_bpp"])
+    assert result["loss"] == pytest.approx(150 * result["mse"] + bits, rel=1e-5)
 
 
 class WithPrior(fixtures.Toy):
@@ -139,7 +123,7 @@ def test_crops_are_numbered_through_all_stages_and_steps():
 @pytest.mark.parametrize("fault", ["infinite loss", "gradient that is no number"])
 @pytest.mark.parametrize("stage", [{}, {**REALISM, "gan_loss": "rgan"}], ids=["mse", "gan"])
 def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
-    learner = learner_of(toy(fixtures.Poisoned, fault, 3), {**stage, "steps": 5})
+    learner = learner_of(toy(fixtures.Poisoned, fault, [3]), {**stage, "steps": 5})
     updates = [learner.update() for _ in range(2)]
     state_before = copied(learner.network), deepcopy(learner.state())
     updates.append(learner.update())
@@ -155,7 +139,7 @@ def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
 @pytest.mark.parametrize(
     ("stage", "parts"),
     [
-        ({**fixtures.SINGLE}, {"attentions", "embedding", "project"}),
+        (fixtures.SINGLE, {"attentions", "embedding", "project"}),
         ({}, {"embedding", "project"}),
         ({**REALISM, "frozen": ["analysis", "hyper_analysis", "context"]}, {"context"}),
     ],
@@ -163,9 +147,7 @@ def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
 )
 def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
     parts = parts | set(stage.get("frozen", ()))
-    torch.manual_seed(2)
-    network = CRDRNetwork(TINY)
-    learner = learner_of(network, stage)
+    learner = learner_of(network := toy(CRDRNetwork, TINY), stage)
     state_before = copied(network)
     for _ in range(2):
         learner.update()
@@ -198,13 +180,13 @@ def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(monkeypatch)
     distance = Perceptual()(crops, toy().mix(crops)).detach()
     beta = first_beta()
     assert beta[0] > 0
+    distance = Perceptual()(crops, toy().mix(crops)).detach()
     without, fixed, weighted = (
         learner_of(toy(), {**REALISM, "gan_per_beta": 0, **weights}).update().numbers["loss"]
         for weights in ({}, {"lpips": 2.0}, {"lpips_per_beta": 0.390625})
     )
     assert fixed - without == pytest.approx(2 * float(distance.mean()), rel=1e-3)
-    expected = 0.390625 * float((beta * distance).mean())
-    assert weighted - without == pytest.approx(expected, rel=1e-3)
+    assert weighted - without == pytest.approx(0.390625 * float((beta * distance).mean()), rel=1e-3)
 
 
 def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_so():
@@ -214,10 +196,9 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
     assert grown[[0, -1]].tolist() == pytest.approx([0, 5.12])
     slopes = (grown + 5.12 / math.expm1(4.0)).log().diff() / betas.diff()
     assert slopes.tolist() == pytest.approx([4 / 5.12] * 3, rel=1e-4)
-    plain_fields = {"gan_per_beta": 10.0}
     without, plain, growing = (
-        learner_of(toy(), {**REALISM, **fields}).update().numbers["loss"]
-        for fields in ({"gan_per_beta": 0.0}, plain_fields, {**plain_fields, "beta_growth": 4.0})
+        learner_of(toy(), {**REALISM, "gan_per_beta": gan, **fields}).update().numbers["loss"]
+        for gan, fields in ((0.0, {}), (10.0, {}), (10.0, {"beta_growth": 4.0}))
     )
     beta = first_beta()[:1]  # one for the batch
     share = float(weight_of(beta, 4.0) / beta)
@@ -249,14 +230,13 @@ def test_the_mean_of_weights_is_validated_and_used_at_the_end_of_a_stage():
 
 @pytest.mark.parametrize("optimiser", ["adam", "soap"])
 def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, tmp_path):
-    stage = {**REALISM, "mixed_levels": True, "steps": 6, "decay_at": 0.5, "decay": "linear"}
-    stage["optimiser"] = optimiser
-    torch.manual_seed(2)
-    unbroken = learner_of(CRDRNetwork(fixtures.LEAST), stage)
+    decay = {"decay_at": 0.5, "decay": "linear"}
+    stage = {**REALISM, "mixed_levels": True, "steps": 6, **decay, "optimiser": optimiser}
+    unbroken = learner_of(toy(fixtures.least_network), stage)
     for _ in range(2):
         unbroken.update()
     save_state(tmp_path, unbroken.state())
-    resumed = learner_of(CRDRNetwork(fixtures.LEAST), stage)
+    resumed = learner_of(fixtures.least_network(), stage)
     resumed.load_state(load_state(tmp_path, CPU))
     torch.manual_seed(99)
     for _ in range(2):
@@ -281,14 +261,6 @@ def test_a_journal_is_cut_after_the_step_that_it_resumes_from_or_begins_anew(tmp
     assert fixtures.of_journal(tmp_path, "step") == [1, 2]
 
 
-@pytest.fixture(scope="module")
-def unbroken(data, tmp_path_factory):
-    """The folder of a run that nothing happened to, and its last state."""
-    run = tmp_path_factory.mktemp("unbroken")
-    fixtures.train_in(run, fixtures.in_two_stages(), data)
-    return load_state(run, CPU)
-
-
 KILLED = """
 from pathlib import Path
 from baselines.neural.training import trainer
@@ -301,7 +273,7 @@ train_in(Path("run"), in_two_stages(), Path({data!r}))
 
 
 @pytest.mark.slow
-def test_a_killed_run_has_the_weights_of_an_unbroken_one(tmp_path, data, unbroken):
+def test_a_killed_run_has_the_weights_of_an_unbroken_one(tmp_path, data):
     lines = random.SystemRandom().randint(2, 5)
     words = [sys.executable, "-c", KILLED.format(data=str(data))]
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -311,8 +283,9 @@ def test_a_killed_run_has_the_weights_of_an_unbroken_one(tmp_path, data, unbroke
     saved = load_state(tmp_path / "run", CPU)
     assert (saved["index"], saved["step"]) < (1, 4), "it was killed in time"
     assert 4 * saved["index"] + saved["step"] >= lines - 2, "the state before was on the disk"
-    fixtures.train_in(tmp_path / "run", fixtures.in_two_stages(), data)
-    assert not differing(load_state(tmp_path / "run", CPU), unbroken)
+    for name in ("run", "unbroken"):
+        fixtures.train_in(tmp_path / name, fixtures.in_two_stages(), data)
+    assert not differing(*(load_state(tmp_path / name, CPU) for name in ("run", "unbroken")))
     assert fixtures.of_journal(tmp_path / "run", "step") == [*range(1, 5)] * 2
 
 
@@ -348,7 +321,7 @@ def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_pat
 
 def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_path):
     recipe = recipe_of({"steps": 5}, report_every_steps=2)
-    poisoned = partial(fixtures.Poisoned, "infinite loss", 2)  # in the second pass after each start
+    poisoned = partial(fixtures.Poisoned, "infinite loss", [2])  # of those after each start
     fixtures.train_toy(tmp_path, recipe, poisoned, max_minutes=0)
     fixtures.train_toy(tmp_path, recipe, poisoned)
     assert fixtures.of_journal(tmp_path, "skipped") == [0, 0, 1, 1]
@@ -366,19 +339,6 @@ def test_a_diverged_network_ends_the_run_with_its_learning_rate_and_a_short_gap_
     recipe = recipe_of({"steps": 40}, report_every_steps=40)
     fixtures.train_toy(tmp_path, recipe, partial(Diverged, [*range(1, 20), *range(21, 40)]))
     assert fixtures.of_journal(tmp_path, "skipped") == [38]
-
-
-class Diverged(fixtures.Poisoned):
-    """Network that fails in the given passes, counted from 0."""
-
-    def __init__(self, passes):
-        super().__init__("infinite loss", 0)
-        self.passes, self.done = passes, 0
-
-    def forward(self, *arguments, **options):
-        self.left = 1 if self.done in self.passes else 0
-        self.done += 1
-        return super().forward(*arguments, **options)
 
 
 @pytest.mark.parametrize(
