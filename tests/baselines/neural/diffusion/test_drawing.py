@@ -217,8 +217,7 @@ TINY = ARCHITECTURES["dirac"].sizes["tiny"]
 
 
 def test_an_untrained_network_predicts_no_velocity_and_a_random_one_by_all_of_its_inputs():
-    level = torch.full((2,), -3.0)
-    inputs = torch.randn(2, 3, 32, 48), torch.randn(2, 3, 32, 48), level, level
+    inputs = torch.randn(2, 3, 32, 48), torch.randn(2, 3, 32, 48), *(torch.full((2, 2), -3.0))
     network = unet.UNet(TINY).eval()
     assert not network(*inputs).any()
     for parameter in network.parameters():

@@ -3,17 +3,17 @@
 import json
 import re
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from baselines.neural.training.recipe import OBJECTIVES
 from baselines.neural.training.run import load_state, read_reports
 from benchmark.errors import UsageError
-from conftest import ROOT
 from support.training.fixtures import CPU, differing, least_network, pictures, recipe_of, train_toy
 from support.training.tiny_runs import bench, write_photographs
 
-PAGE = (ROOT / "docs" / "training.md").read_text()
+PAGE = (Path(__file__).parents[4] / "docs" / "training.md").read_text()
 SECTION = PAGE.partition("## A loss of your own")[2].partition("\n## ")[0]
 CODE, RECIPE = (re.search(rf"```{kind}\n(.*?)```", SECTION, re.S)[1] for kind in ("python", "toml"))
 
@@ -22,13 +22,13 @@ CODE, RECIPE = (re.search(rf"```{kind}\n(.*?)```", SECTION, re.S)[1] for kind in
 def place(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.toml").write_text(RECIPE.replace("\nsteps = 40\n", "\nsteps = 10\n"))
+    (tmp_path / "mine.toml").write_text(RECIPE)
     return tmp_path
 
 
-def train(*options, recipe="mine.toml"):
+def train(*options):
     data = ("--data", "photos", "--validation", "unseen")
-    return bench("train", "--recipe", recipe, *data, "--out", "runs/mine", *options)
+    return bench("train", "--recipe", "mine.toml", *data, "--out", "runs/mine", *options)
 
 
 def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place):
@@ -40,12 +40,13 @@ def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place
 
 
 def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
-    sub, run = place / "sub", place / "runs" / "mine"
-    sub.mkdir()
+    (sub := place / "sub").mkdir()
     (place / "mine.toml").rename(sub / "mine.toml")
     (sub / "mine.py").write_text(CODE)
-    words = ("--max-minutes", "0")
-    assert train(*words, recipe="sub/mine.toml").exit_code == 0, "the file next to the recipe"
+    words = ("train", "--recipe", "sub/mine.toml", "--data", "photos", "--validation", "unseen")
+    words += ("--out", "runs/mine", "--max-minutes", "0")
+    assert bench(*words).exit_code == 0, "the file next to the recipe is found"
+    run = place / "runs" / "mine"
     record = json.loads((run / "recipe.json").read_text())
     first = sha256(CODE.encode()).hexdigest()
     assert record["files"] == {"mine.py": [first]}
@@ -53,10 +54,11 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
     edited = CODE.replace("return Loss(total", "return Loss(2 * total")
     (sub / "mine.py").write_text(edited)
     with pytest.raises(UsageError, match=r"edited after step .*: mine\.py; .*--changed"):
-        train(*words, recipe="sub/mine.toml")
+        bench(*words)
     (sub / "mine.toml").rename(sub / "renamed.toml")
-    for option in ("--changed", "--export-now"):
-        assert train(*words, option, recipe="sub/renamed.toml").exit_code == 0
+    renamed = (*words[:2], "sub/renamed.toml", *words[3:])
+    assert bench(*renamed, "--changed").exit_code == 0
+    assert bench(*renamed, "--export-now").exit_code == 0
     second = sha256(edited.encode()).hexdigest()
     card = json.loads((run / "ours.json").read_text())
     assert card["losses"] == [f"mine.py, sha256 {first} and {second}"]
@@ -73,7 +75,7 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
         ("return Loss(total", "return (total", r"mine\.py.*loss\(\) .*Loss"),
         ("return Loss(total", "return Loss(total * float('nan')", "is not finite"),
         ("return Loss(total", "return Loss(total + (0 * total).sqrt()", "is not finite"),
-        ("def loss(", "def loss(self, *_): raise SystemExit\n    def lost(", "training|SystemExit"),
+        ("def loss(", "def loss(self, *given): raise SystemExit\n    def lost(", "SystemExit"),
         ("estimate.images -", "estimate.pictures -", r"mine\.py, line \d+.*'pictures'"),
     ],
 )

@@ -37,10 +37,8 @@ def test_other_photographs_are_noticed_and_those_of_a_moved_folder_are_not(tmp_p
         train_in(run, recipe, folder, max_minutes=0, data_name=folder.name, **options)
 
     call(data)
-    moved, few, renamed, cut = (
-        shutil.copytree(data, tmp_path / name) for name in ("moved", "few", "renamed", "cut")
-    )
-    call(moved)
+    call(shutil.copytree(data, tmp_path / "moved" / "photos"))
+    few, renamed, cut = (shutil.copytree(data, tmp_path / name) for name in "abc")
     (few / "4.png").unlink()
     (renamed / "0.png").rename(renamed / "0a.png")
     os.truncate(cut / "3.png", 200)

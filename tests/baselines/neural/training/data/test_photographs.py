@@ -32,6 +32,19 @@ def many(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def reads(monkeypatch):
+    """Paths in the order in which they are decoded."""
+    result, original = [], photographs.read_photograph
+
+    def counted(path):
+        result.append(Path(path).name)
+        return original(path)
+
+    monkeypatch.setattr(photographs, "read_photograph", counted)
+    return result
+
+
 def test_a_folder_that_does_not_fit_into_memory_gives_the_crops_of_one_that_does(many):
     in_memory, streamed = load_photographs([many]), load_photographs([many], BUDGET_BYTES)
     assert (in_memory.pixels is None, streamed.pixels is None) == (False, True)
@@ -41,14 +54,7 @@ def test_a_folder_that_does_not_fit_into_memory_gives_the_crops_of_one_that_does
         assert torch.equal(expected, draw_crops(streamed, side_px, numbers, seed=3))
 
 
-def test_looking_at_a_large_folder_decodes_nothing_and_the_last_used_are_kept(many, monkeypatch):
-    reads, original = [], photographs.read_photograph
-
-    def noted(path):
-        reads.append(Path(path).name)
-        return original(path)
-
-    monkeypatch.setattr(photographs, "read_photograph", noted)
+def test_looking_at_a_large_folder_decodes_nothing_and_the_last_used_are_kept(many, reads):
     streamed = load_photographs([many], BUDGET_BYTES)
     assert (len(streamed), reads) == (MANY, [])
     assert streamed.sides.tolist() == [[SIDE_PX, SIDE_PX]] * MANY
@@ -183,7 +189,7 @@ def test_large_photographs_are_cut_about_their_centres(tmp_path):
 
 def test_the_sides_of_very_many_photographs_take_little_memory(monkeypatch):
     """Sides of a million photographs take at most 350 MB in addition to their paths."""
-    count = 5_000
+    count = 20_000
     paths = [f"/photographs/train_{number % 10}/{number:016x}.jpg" for number in range(count)]
     monkeypatch.setattr(photographs, "_read_sides", lambda path: (500, len(path)))
     monkeypatch.setattr(photographs, "HEADER_BATCH", 100)

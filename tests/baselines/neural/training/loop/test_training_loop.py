@@ -19,7 +19,7 @@ from baselines.neural.perceptual import Perceptual
 from baselines.neural.training import trainer
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.run import load_state, read_reports, save_state
-from baselines.neural.training.trainer import Learner
+from baselines.neural.training.trainer import MAX_SKIPPED, Learner
 from benchmark.errors import BenchError
 from support.networks.drawn_alexnet import drawn_alexnet, use_alexnet
 from support.networks.tiny_checkpoint import TINY
@@ -133,7 +133,7 @@ def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
     updates.append(learner.update())
     assert differing(state_before[0], copied(learner.network))
     assert [bool(update.skipped) for update in updates] == [False, False, True, False]
-    assert learner.skipped == 1
+    assert (learner.skipped, learner.step) == (1, 4)
 
 
 @pytest.mark.parametrize(
@@ -161,24 +161,17 @@ def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
 
 
 def test_what_one_stage_freezes_another_trains():
-    network = fixtures.least_network()
+    network = CRDRNetwork(TINY)
     for index, free in ((0, False), (1, True)):
         learner_of(network, {"frozen": ["context"]}, {}, index=index)
         assert {parameter.requires_grad for parameter in network.context.parameters()} == {free}
 
 
-def first_beta():
-    """Return the betas of the first step of a stage of realism."""
-    levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
-    return torch.from_numpy(levels.beta)
-
-
-@pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
-def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(ALEXNET))
+def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(tmp_path, monkeypatch):
+    use_alexnet(drawn_alexnet(), tmp_path, monkeypatch)
     crops = draw_crops(fixtures.photographs(), 64, range(2), seed=1).float() / 127.5 - 1
-    distance = Perceptual()(crops, toy().mix(crops)).detach()
-    beta = first_beta()
+    levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
+    beta = torch.from_numpy(levels.beta)
     assert beta[0] > 0
     distance = Perceptual()(crops, toy().mix(crops)).detach()
     without, fixed, weighted = (
@@ -200,7 +193,9 @@ def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_s
         learner_of(toy(), {**REALISM, "gan_per_beta": gan, **fields}).update().numbers["loss"]
         for gan, fields in ((0.0, {}), (10.0, {}), (10.0, {"beta_growth": 4.0}))
     )
-    beta = first_beta()[:1]  # one for the batch
+    levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
+    assert len(set(levels.beta.tolist())) == 1, "one for the batch"
+    beta = torch.from_numpy(levels.beta[:1])
     share = float(weight_of(beta, 4.0) / beta)
     assert share < 0.9
     assert growing - without == pytest.approx(share * (plain - without), rel=1e-3)
@@ -307,16 +302,18 @@ def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unb
 def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_path, initialise):
     """With random weights, as in the authors' code; with fitted initial values it stays zero."""
     stages = ({"steps": 2}, {**REALISM, "learning_rate": 1e-9, "steps": 2})
-    recipe, largest = recipe_of(*stages, initialise=initialise), []
-    for _ in range(4):  # each call does one step, the second the last of its stage
+    recipe = recipe_of(*stages, initialise=initialise)
+
+    def projections(run):
+        state = load_state(run, CPU)["network"]
+        return torch.cat([state[name].flatten() for name in state if ".project." in name])
+
+    is_random = initialise == "random"
+    for drawn in (False, False, is_random, is_random):  # each call does one step of two in a stage
         fixtures.train_toy(tmp_path / "run", recipe, fixtures.least_network, max_minutes=0)
-        state = load_state(tmp_path / "run", CPU)
-        weights = [value for name, value in state["network"].items() if ".project." in name]
-        largest.append(max(float(value.abs().max()) for value in weights))
-    assert largest[:2] == [0, 0]
-    assert (largest[3] > 0.01) == (initialise == "random")
+        assert (float(projections(tmp_path / "run").std()) > 0.01) == drawn
     fixtures.train_toy(tmp_path / "unbroken", recipe, fixtures.least_network)
-    assert not differing(load_state(tmp_path / "unbroken", CPU), state)
+    assert not differing(*(load_state(tmp_path / run, CPU) for run in ("unbroken", "run")))
 
 
 def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_path):
@@ -328,17 +325,16 @@ def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_
     assert all(map(math.isfinite, fixtures.of_journal(tmp_path, "loss"))), "means are of the others"
 
 
-def test_a_diverged_network_ends_the_run_with_its_learning_rate_and_a_short_gap_does_not(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(trainer, "MAX_SKIPPED", 20)
-    recipe = recipe_of({"steps": 3}, {"steps": 24, "learning_rate": 0.25})
-    message = r"20 steps in a row, up to step 24 of stage 2, .* learning rate below 0\.25$"
+def test_a_diverged_network_ends_the_run_with_its_learning_rate_and_a_short_gap_does_not(tmp_path):
+    recipe = recipe_of({"steps": 3}, {"steps": 4 + MAX_SKIPPED, "learning_rate": 0.25})
+    diverged = partial(fixtures.Poisoned, "infinite loss")
+    message = rf"{MAX_SKIPPED} steps .* step {4 + MAX_SKIPPED} of stage 2, .* below 0\.25$"
     with pytest.raises(BenchError, match=message):
-        fixtures.train_toy(tmp_path / "long", recipe, partial(Diverged, range(7, 99)))
-    recipe = recipe_of({"steps": 40}, report_every_steps=40)
-    fixtures.train_toy(tmp_path, recipe, partial(Diverged, [*range(1, 20), *range(21, 40)]))
-    assert fixtures.of_journal(tmp_path, "skipped") == [38]
+        fixtures.train_toy(tmp_path / "long", recipe, partial(diverged, range(8, 999)))
+    recipe = recipe_of({"steps": 2 * MAX_SKIPPED}, report_every_steps=2 * MAX_SKIPPED)
+    passes = {*range(2, 2 * MAX_SKIPPED + 1)} - {MAX_SKIPPED + 1}
+    fixtures.train_toy(tmp_path, recipe, partial(diverged, passes))
+    assert fixtures.of_journal(tmp_path, "skipped") == [2 * MAX_SKIPPED - 2]
 
 
 @pytest.mark.parametrize(
