@@ -160,8 +160,9 @@ RGB = one_pixel(8, 2, bytes(3))
 
 @pytest.mark.parametrize(("contents", "reason"), [
     (one_pixel(16, 2, bytes(6)), "has 16 bits"), (one_pixel(16, 0, bytes(2)), "has 16 bits"),
-    (one_pixel(8, 6, bytes(4)), "transparency"), (one_pixel(8, 4, bytes(2)), "transparency"),
-    (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), "transparency"), (None, "cannot be read: "),
+    (one_pixel(8, 6, bytes(4)), "has transparency"),
+    (one_pixel(8, 4, bytes(2)), "has transparency"),
+    (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), "has transparency"), (None, "cannot be read: "),
     (RGB[:-30], "is not a whole PNG"), (RGB[:40] + b"?" + RGB[41:], "is not a whole PNG"),
     (b"", "is not a whole PNG"), (b"\xff\xd8\xff\xe0 a JPEG", "is not a whole PNG"),
 ])  # fmt: skip
