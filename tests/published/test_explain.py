@@ -5,7 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from benchmark.published.explain import Reference, interpolate_rates, predictions, rank_rules
+from benchmark.published.explain import (
+    Reference,
+    convert_to_decibels,
+    interpolate_rates,
+    predictions,
+    rank_rules,
+)
 from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.figures.published import RESULTS, from_registry
@@ -167,6 +173,14 @@ def test_the_same_curve_needs_no_explanation_in_any_folder(tmp_path, monkeypatch
     path = written(tmp_path / "a.csv", bpp, psnr)
     monkeypatch.chdir(tmp_path)  # without results: the rows of the project
     assert "there is nothing to explain" in bench("explain", path).stdout
+
+
+@pytest.mark.parametrize(("scale", "values", "decibels"), [
+    ("psnr", [30.0, 40.0], [30, 40]), ("saturating", [0.9, 0.99], [10, 20]),
+    ("distance", [0.1, 100.0], [-10, 20]),
+])  # fmt: skip
+def test_qualities_and_distances_are_compared_in_decibels(scale, values, decibels):
+    assert convert_to_decibels(values, scale) == pytest.approx(decibels, rel=1e-12)
 
 
 def test_a_rule_leaves_the_root_mean_square_of_its_points():
