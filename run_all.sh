@@ -195,9 +195,8 @@ check_and_test() { # arguments of pytest
 }
 
 run_tests() { # python, more arguments of pytest
-  # A process for each core; more than 8 may not find the memory. By number of tests, the files with few
-  # long tests would come last, and one process would end long after the others.
-  "$1" -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -p tests.support.skip_account "${@:2}"
+  # A process for each core; more than 8 may not find the memory.
+  "$1" -m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account "${@:2}"
 }
 
 test_with_numpy_2() { # where CompressAI, which needs numpy 1, has no wheels

@@ -23,10 +23,7 @@ ALL = [
     "bench run --codecs jpeg,vtm --dataset kodak --no-table",
     "bench report --dataset kodak --page",
 ]
-PYTEST = (
-    "-m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "
-    "-p tests.support.skip_account"
-)
+PYTEST = "-m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account"
 TEST_ALL = ("test", "--all")
 
 
