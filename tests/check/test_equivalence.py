@@ -227,7 +227,8 @@ def test_an_undecided_metric_says_how_many_images_would_decide():
         result = judge_all(*[change] * count)[0]
         mean, deviation = result["change_percent"], result["deviation_percent"]
         expected = images_needed(mean, deviation, 1.0, (1 - 0.95) / count)
-        assert (result["verdict"], result["images_needed"]) == ("undecided", expected)
+        assert result["verdict"] == "undecided"
+        assert result["images_needed"] == expected > 24
         assert f"about {expected} images" in result["why"]
     assert "a single image" in judge_all(make_change([0.0]))[0]["why"]
     assert "images like these" in judge_all(make_change([0.0, 1.5]))[0]["why"]

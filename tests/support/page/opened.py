@@ -16,7 +16,7 @@ Data = dict[str, Any]  # as `results.data_of` returns it
 
 @contextmanager
 def opening(browser: Any, places: list[str]) -> Iterator[Callable[..., "Page"]]:
-    """Yields what opens pages; in the end nothing was complained of, and all was of `places`."""
+    """Yield a function that opens pages; then check that none complained or left `places`."""
     contexts: list[Any] = []
     text, urls = list[str](), list[str]()
 

@@ -233,7 +233,7 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint_and_resumes_with_its_st
     assert "already finished" in bench(*again).stdout
 
 
-def test_of_a_start_of_unknown_training_as_little_is_said(start_folder):
+def test_training_from_a_start_of_unknown_training_is_unknown(start_folder):
     mailed = copied(start_folder, "mailed")
     save_card(mailed, replace(load_card(mailed), steps=None, crops=0, training_data="unknown"))
     bench(*words(start_folder, "still", "unknown", "--start", mailed))
