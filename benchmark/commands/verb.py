@@ -170,6 +170,7 @@ def _more_values(
                 from benchmark.commands.experiment import verb_options
 
                 typed_values = {option: context.params[option] for option in typed_options(context)}
+                # Older releases of typer leave a path as the text that was typed
                 values |= verb_options(Path(path), name, parameters, typed_values)
     return values
 
