@@ -89,7 +89,7 @@ def test_the_first_commands_work_in_an_empty_folder(installed, tmp_path):
     words = ("rank", "--dataset", "sample", "--bundled", "all", "--at", "bpp=.3")
     sample = bench(installed, tmp_path, *words)
     assert {"jpeg", "vtm,", "elic", "avif"} <= {*sample.stdout.split()}  # VTM has one rate
-    published = bench(installed, tmp_path, "list", "--published")
+    published = bench(installed, tmp_path, "published", "list")
     assert (published.returncode, "HiFiC" in published.stdout) == (0, True), published.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == ["results"]
 
