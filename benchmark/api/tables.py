@@ -62,6 +62,8 @@ def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
     """Make a Python function of a question: it returns records as a frame, facts in `attrs`."""
     function = flatten(question)
     signature = inspect.signature(function)
+    source, *others = signature.parameters.values()
+    parameters = [source.replace(annotation=Rows), *others]
 
     @wraps(question)
     def call(*args: Any, **options: Any) -> DataFrame:
@@ -78,7 +80,9 @@ def make_function(question: Callable[..., Answer]) -> Callable[..., DataFrame]:
         return frame
 
     call.__doc__ = _python_docstring(function)
-    call.__annotations__ = {**question.__annotations__, "return": DataFrame}
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        parameters, return_annotation=DataFrame
+    )
     return call
 
 

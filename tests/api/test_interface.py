@@ -29,6 +29,7 @@ from support.files.noise import noise_images
 from support.processes import ran
 from support.rows.bundled_results import bundled_results, copy_bundled_results
 from support.rows.measured import PROTOCOLS, failed, row, scaled_sweep, sweep
+from tools.signatures import STUB, stub
 
 SMALL = {"limit": 1, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
 
@@ -368,3 +369,7 @@ def test_a_damaged_or_absent_stream_is_reported(place):
     stream.unlink()
     with pytest.raises(Unavailable, match="`bench run --codecs webp"):
         benchmark.decoded(place, "webp", "cup.png", quality=row["setting_value"])
+
+
+def test_type_checkers_are_told_the_options_that_functions_take():
+    assert STUB.read_text() == stub()
