@@ -240,7 +240,7 @@ class SamplingCodec(NetworkCodec):
     def decode(self, data: bytes) -> Pixels:
         """Return a picture sampled from the base codec's picture; raises the errors of the base."""
         base = self._base.codec.decode(data)
-        network = _load_diffusion(self._paths[0], self._cards[0].sha256, self._device)
+        network = load_diffusion(self._paths[0], self._cards[0].sha256, self._device)
         config, table = network.sizes, network.level_table
         from baselines.neural.diffusion.model import OVERHEAD, RATE, receive
 
@@ -253,7 +253,8 @@ class SamplingCodec(NetworkCodec):
 
 
 @cache
-def _load_diffusion(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
+def load_diffusion(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
+    """Load a checkpoint with a diffusion decoder, once for each file and device."""
     wait_without_spinning()
     import torch
 

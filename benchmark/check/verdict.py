@@ -80,7 +80,7 @@ def check(
             images = () if is_met is None else pair.images
             change = Change(pair.label, limit.metric, limit.text, "limit", images)
             verdict = "nothing measured" if is_met is None else "met" if is_met else "missed"
-            findings.append(_finding(change, verdict, sentence))
+            findings.append(make_finding(change, verdict, sentence))
     subjects = [_describe_pair(pair, reference.name, new.name) for pair in pairs]
     verdict = overall_verdict(findings)
     return text.make_answer(*set_names, verdict, "", confidence, rule, subjects, findings, notes)
@@ -122,7 +122,7 @@ def judge(
             numbers |= {"p": p_values[index], "images_needed": num_images}
         else:
             verdict, reason = _judge_without_numbers(change)
-        findings.append(_finding(change, verdict, reason, **numbers))
+        findings.append(make_finding(change, verdict, reason, **numbers))
     return findings
 
 
@@ -192,7 +192,7 @@ def _finding_numbers(change: Change, tests: MeanTests, confidence: float) -> dic
     }
 
 
-def _finding(change: Change, verdict: str, reason: str, /, **numbers: Any) -> Finding:
+def make_finding(change: Change, verdict: str, reason: str, /, **numbers: Any) -> Finding:
     """Return a finding; `change` of a BD-metric is in the metric's units, with sign."""
     number_names = ("margin", "change", "lower", "upper", "deviation")
     empty_fields = dict.fromkeys((*(f"{name}_percent" for name in number_names), "change", "p"))

@@ -59,7 +59,7 @@ def worker_context() -> WorkerContext:
     with _server_environment():
         resource_tracker.ensure_running()  # the tracker unblocks Ctrl-C when it starts
         with block_terminal_signals():  # the server ends with this process, not with the terminal
-            _start_server()
+            start_server()
     sweep()
     return context
 
@@ -79,7 +79,8 @@ def _server_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start_server() -> None:
+def start_server() -> None:
+    """Start the process from which workers are forked."""
     try:
         forkserver.ensure_running()
     except OSError as error:

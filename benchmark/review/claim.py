@@ -104,11 +104,11 @@ def judge_claim(
         return judgement._replace(reason="their rows have no image in common")
     if comparison["bd_rate_percent"] is None:
         return judgement._replace(reason=comparison["reason"])
-    verdict, words = _compare_with_claim(claim, comparison)
+    verdict, words = compare_with_claim(claim, comparison)
     return judgement._replace(verdict=verdict, words=words, comparison=comparison)
 
 
-def _compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]:
+def compare_with_claim(claim: Claim, comparison: Record) -> tuple[Verdict, str]:
     """Compare a BD-rate with the stated one, which is rounded; return verdict and sentence."""
     limit = claim.percent + claim.slack
     low, high = comparison["bd_rate_low_percent"], comparison["bd_rate_high_percent"]

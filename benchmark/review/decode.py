@@ -128,7 +128,7 @@ def _decode_rows(
     for index, pixels in filter(None, decode_stored(rows, row_group.contents, codecs, *conditions)):
         outcome = intact_streams[index]
         if not isinstance(pixels, Failed):
-            yield _compare_picture(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
+            yield compare_picture(outcome, HashedImage(pixels_sha256(pixels), pixels), score)
             continue
         failure_state: State = "damaged" if outcome.is_declared else "failed"
         state: State = "not run" if pixels.stage == ABSENT else failure_state
@@ -150,7 +150,8 @@ def _check_size(contents: Contents, row: Row, rate: float) -> DecodedStream:
     return DecodedStream(row, "failed", num_bytes=num_bytes, wrong_size=wrong_size)
 
 
-def _compare_picture(stream: DecodedStream, picture: HashedImage, score: Score) -> DecodedStream:
+def compare_picture(stream: DecodedStream, picture: HashedImage, score: Score) -> DecodedStream:
+    """Compare a decoded picture with a row's size, digests and values."""
     row = stream.row
     height, width, _ = picture.pixels.shape
     if (width, height) != (row["width_px"], row["height_px"]):

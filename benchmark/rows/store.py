@@ -131,11 +131,11 @@ class Store(StreamFolder):
     def add(self, rows: pl.DataFrame) -> None:
         """Write a table with the columns of `versions` as one shard."""
         if rows.height:
-            self._write_shard(rows)
+            self.add_shard(rows)
 
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image with a row, measured or bundled."""
-        tables = (self._read_rows(bundled, ["cell", "image_sha256"]) for bundled in (False, True))
+        tables = (self.read_rows(bundled, ["cell", "image_sha256"]) for bundled in (False, True))
         return {digest for table in tables for digest in table["image_sha256"].unique()}
 
     def table(self) -> pl.DataFrame:
@@ -158,14 +158,14 @@ class Store(StreamFolder):
 
     def read(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return `table`, and VERSION_COLUMNS of all versions measured here."""
-        measured_rows, bundled_rows = self._read_rows(), self._read_rows(bundled=True)
+        measured_rows, bundled_rows = self.read_rows(), self.read_rows(bundled=True)
         all_rows = concatenate([measured_rows, _mark_bundled(bundled_rows)])
         rows = fill_columns(merge_versions(all_rows, features=True))
         return rows, measured_rows.select(VERSION_COLUMNS)
 
     def finished_cells(self) -> set[str]:
         """Return the keys of the cells with a successful row, measured here or imported."""
-        return {*finished_rows(self._read_rows(columns=["cell", "status"]))["cell"]}
+        return {*finished_rows(self.read_rows(columns=["cell", "status"]))["cell"]}
 
     def cells_without_stream(
         self, versions: pl.DataFrame, cells: Collection[str], timed: bool = False
@@ -187,11 +187,11 @@ class Store(StreamFolder):
 
     def versions(self, bundled: bool = False) -> pl.DataFrame:
         """Return every row of every cell: those measured here, or the bundled ones."""
-        return fill_columns(self._read_rows(bundled))
+        return fill_columns(self.read_rows(bundled))
 
     def measured_values(self, keys: Sequence[str], metrics: Iterable[str]) -> pl.DataFrame:
         """Return keys and metric columns (those that any row has) of every row measured here."""
-        return self._read_rows(columns=[*keys, *chain(*map(metric_columns, metrics))])
+        return self.read_rows(columns=[*keys, *chain(*map(metric_columns, metrics))])
 
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or merging them."""
@@ -203,7 +203,7 @@ class Store(StreamFolder):
     def write_bundled(self, name: str, rows: pl.DataFrame) -> Path:
         """Write rows as the bundled shard `shipped-<name>`."""
         rows = fill_columns(rows.with_columns(recorded=pl.lit(True)))
-        return self._write_shard(rows.select(schema_of().names()), name)
+        return self.add_shard(rows.select(schema_of().names()), name)
 
     def move_damaged_shards(self) -> list[Path]:
         """Move the damaged shards found so far, unless bundled or in use; return the new paths."""
@@ -218,10 +218,13 @@ class Store(StreamFolder):
         paths = sorted(self._shards.glob("*.parquet"))
         return [path for path in paths if path.name.startswith(SHIPPED) == bundled]
 
-    def _read_rows(
+    def read_rows(
         self, bundled: bool = False, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
-        # Locked: no shard is moved between listing and reading.
+        """Return the rows of all shards, measured here or bundled; columns: None for all.
+
+        Locked: no shard is moved between listing and reading.
+        """
         with self._lock(shared=True):
             tables = [rows for _, rows in self._read_tables(self._paths(bundled), columns)]
         rows = concatenate(tables)
@@ -257,13 +260,14 @@ class Store(StreamFolder):
     def _merge(self, paths: Iterable[Path]) -> None:
         tables = dict(self._read_tables(paths))
         if len(tables) > 1:
-            merged_shard = self._write_shard(
+            merged_shard = self.add_shard(
                 fill_columns(merge_versions(concatenate([*tables.values()])))
             )
             for path in tables.keys() - {merged_shard}:  # it may be one of them
                 path.unlink()
 
-    def _write_shard(self, table: pl.DataFrame, bundled_name: str = "") -> Path:
+    def add_shard(self, table: pl.DataFrame, bundled_name: str = "") -> Path:
+        """Write rows as a new shard and return its path."""
         require_inside(self.folder, self._shards / "any")
         return write_shard(self._shards, table.drop(READER_COLUMNS, strict=False), bundled_name)
 

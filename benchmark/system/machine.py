@@ -93,7 +93,7 @@ def commit() -> str | None:
         return None
     try:
         options = ("--always", "--dirty", "--abbrev=40", "--exclude=*")
-        return _run_command("git", "-C", str(root), "describe", *options).strip() or None
+        return command_output("git", "-C", str(root), "describe", *options).strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -101,14 +101,15 @@ def commit() -> str | None:
 def user() -> str:
     """Return the user's name from git, else the login name, else ""."""
     with suppress(OSError, subprocess.SubprocessError):
-        if name := _run_command("git", "config", "user.name").strip():
+        if name := command_output("git", "config", "user.name").strip():
             return name
     with suppress(OSError, KeyError):
         return getpass.getuser()
     return ""
 
 
-def _run_command(*command: str) -> str:
+def command_output(*command: str) -> str:
+    """Run a command and return its standard output; errors are those of `subprocess.run`."""
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
 
 
@@ -128,7 +129,7 @@ def gpus() -> tuple[Gpu, ...]:
     query = ("--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits")
     with suppress(OSError, subprocess.SubprocessError):
         return visible_gpus(
-            _run_command("nvidia-smi", *query), worker_environment().get(VISIBLE_GPUS)
+            command_output("nvidia-smi", *query), worker_environment().get(VISIBLE_GPUS)
         )
     return ()
 

@@ -76,12 +76,17 @@ def use_device(name: str, has_gpu: bool | None = None) -> Device:
     has_gpu: whether the machines that code have a GPU; by default, torch on this machine decides.
     Raises `UsageError` for another name, `Unavailable` if there is no GPU or no such card.
     """
-    device = _resolve_device(name, "--device", has_gpu)
+    device = resolve_device(name, "--device", has_gpu)
     _CURRENT.set(settings()._replace(device=device))
     return "cpu" if device == "cpu" else "cuda"
 
 
-def _resolve_device(name: str, option: str, has_gpu: bool | None = None) -> str:
+def resolve_device(name: str, option: str, has_gpu: bool | None = None) -> str:
+    """Return "cpu", "cuda" or "cuda:N" for an option's value.
+
+    has_gpu: whether a node of the cluster has a GPU; None: look at this machine. Raises
+    `UsageError`, and `Unavailable` for a GPU that cannot be used.
+    """
     if not re.fullmatch("auto|cpu|cuda(:[0-9]+)?", name):
         raise UsageError(f"{option} {name!r} is not one of auto, cpu, cuda, cuda:1 (one GPU)")
     kind, _, number = name.partition(":")
@@ -112,7 +117,7 @@ def chosen_device() -> str:
         return device
     variable = os.environ.get(DEVICE, "")
     if ":" in variable:
-        return _resolve_device(variable, f"${DEVICE}")
+        return resolve_device(variable, f"${DEVICE}")
     return "cuda" if variable == "cuda" else "cpu"
 
 

@@ -7,7 +7,7 @@ import pytest
 from benchmark.answer import NOTHING, Absent
 from benchmark.check.changes import Change
 from benchmark.check.text import check_markdown, junit_xml, make_answer
-from benchmark.check.verdict import _finding
+from benchmark.check.verdict import make_finding
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.show.table import Table
 
@@ -17,20 +17,20 @@ SHIFTED = Change(
     left_out=(Absent("flat", "it has 1"), Absent("odd", "it has 2")),
 )  # fmt: skip
 WORST = [{"image": n, "percent": value} for n, value in (("a", 2.0), ("b", 0.5), ("c", -1e-9))]
-PSNR = _finding(
+PSNR = make_finding(
     SHIFTED, "undecided", "about 30 images", margin_percent=1.0, change_percent=0.25,
     lower_percent=-0.5, worst=WORST,
 )  # fmt: skip
-LPIPS = _finding(
+LPIPS = make_finding(
     Change("jpeg", "lpips", "LPIPS", "BD-metric", tuple("abcde"), inferred=True),
     "equivalent", "", margin_percent=12.3456, **dict.fromkeys(
         ("change_percent", "lower_percent", "upper_percent"), 0.0),
 )  # fmt: skip
-LOST = _finding(
+LOST = make_finding(
     Change("jpeg", "vmaf", "VMAF", "BD-metric", unknown=(Absent("a", "no value"),)),
     "nothing measured", "no value",
 )  # fmt: skip
-SLOW = _finding(
+SLOW = make_finding(
     Change("jpeg", "decode_seconds", "decode at most 40 ms", "limit", tuple("abcd")),
     "missed", "it is 50 ms at q=1",
 )  # fmt: skip

@@ -14,7 +14,7 @@ from baselines.neural.entropy.integer.integer_path import require_exact
 from support.networks.stand_in_gpu import stand_in_gpu
 
 # Caches for "cuda" in a process; a stand-in's networks are useless outside of it.
-CACHES = (network_codec.load_picture_codec, require_exact, field._load_diffusion)
+CACHES = (network_codec.load_picture_codec, require_exact, field.load_diffusion)
 
 
 def clear_caches() -> None:

@@ -74,8 +74,8 @@ def test_every_gpu_has_workers_and_each_worker_one_gpu(timing, sources, tmp_path
 
 def test_a_named_gpu_has_all_workers(sources, tmp_path, monkeypatch):
     """nvidia-smi says that the second of two cards holds one worker."""
-    monkeypatch.setattr(machine, "_run_command", lambda *_: "0, GPU-a, 80000\n1, GPU-b, 9000\n")
-    monkeypatch.setattr(settings, "_resolve_device", lambda device, *_: device)
+    monkeypatch.setattr(machine, "command_output", lambda *_: "0, GPU-a, 80000\n1, GPU-b, 9000\n")
+    monkeypatch.setattr(settings, "resolve_device", lambda device, *_: device)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     log, context = tmp_path / "log", copy_context()
     assert context.run(settings.use_device, "cuda:1") == "cuda"

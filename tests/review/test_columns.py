@@ -10,7 +10,7 @@ import pytest
 from benchmark.compare.rule import USUAL_RULE
 from benchmark.errors import BenchError
 from benchmark.measure.score import HashedImage
-from benchmark.review.decode import DecodedStream, _compare_picture
+from benchmark.review.decode import DecodedStream, compare_picture
 from benchmark.review.review import html_review, markdown_review
 from benchmark.review.sent import label_of_row, sent_rows
 from benchmark.review.site import Entry, index_html, make_board
@@ -44,7 +44,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             assert "<b>" not in html_review(review) + markdown_review(review)
             rows = _sent(pack).rows
             for record in rows:
-                _compare_picture(
+                compare_picture(
                     DecodedStream(record, "failed"), HashedImage("0" * 64, PIXELS), unknown
                 )
             entry = Entry("set", "<b>", label_of_row(rows[0]), "<b>", rows)
@@ -75,5 +75,5 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
 ])  # fmt: skip
 def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, reason):
     stream = DecodedStream(row("webp", 30, "a", width_px=size, height_px=64), "failed")
-    comparison = _compare_picture(stream, HashedImage("0" * 64, PIXELS), unknown)
+    comparison = compare_picture(stream, HashedImage("0" * 64, PIXELS), unknown)
     assert (comparison.state, comparison.reason) == (state, reason)

@@ -7,7 +7,7 @@ import pytest
 from benchmark.compare.rule import USUAL_RULE, Rule
 from benchmark.published.curve_file import NamedCurve
 from benchmark.review import questions
-from benchmark.review.claim import Judgement, _compare_with_claim, answer_claim, parse_claim
+from benchmark.review.claim import Judgement, answer_claim, compare_with_claim, parse_claim
 from benchmark.review.decode import DecodedStream, ValuePair, describe_differences
 from benchmark.review.questions import Evidence
 from support.rows.measured import failed, row
@@ -160,7 +160,7 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
     claim = parse_claim("webp 10 % fewer bits than jpeg")
     judged = Judgement(claim, USUAL_RULE, reason="no overlap", images=24, labels=("webp", ""))
     if comparison is not None:
-        choose_verdict, words = _compare_with_claim(claim, comparison)
+        choose_verdict, words = compare_with_claim(claim, comparison)
         judged = judged._replace(comparison=comparison, verdict=choose_verdict, words=words)
     streams = [stream(state, values=None if state == "equal" else {}) for state in states]
     answer = answer_claim(judged, reviewed(*streams))
@@ -173,7 +173,7 @@ def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
 def test_a_claim_says_what_was_not_measured_of_the_system_or_the_anchor_and_its_own_digits():
     claim = parse_claim("webp 12.00 % fewer bits than jpeg")
     comparison = compared(-12.004, -12.006, -12.002)
-    verdict, words = _compare_with_claim(claim, comparison)
+    verdict, words = compare_with_claim(claim, comparison)
     facts = verdict, words, "", comparison, 2
     judged = Judgement(claim, Rule(bd="pchip"), *facts, labels=("webp", "jpeg"))
     jpeg = stream("blind", values={}, columns={"dataset": "set"})

@@ -47,7 +47,7 @@ def main() -> None:
     arguments = options(__doc__, before="", images=428, codecs=8, settings=8, make="")
     if arguments.make:  # in a process of its own, whose memory is not part of a command's
         store = Store(Path(arguments.make) / "clic2020")
-        store._write_shard(pl.concat(_rows(arguments.images, arguments.codecs, arguments.settings)))
+        store.add_shard(pl.concat(_rows(arguments.images, arguments.codecs, arguments.settings)))
         return
     with TemporaryDirectory(prefix="rdrbench-") as folder:
         results = Path(folder, "results")

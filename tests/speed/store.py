@@ -66,12 +66,12 @@ def make(store: Store, rows: int, repeated: int, shard_rows: int) -> None:
     for first in range(0, rows, PIECE_ROWS):
         table = _table(first, min(PIECE_ROWS, rows - first))
         for start in range(0, len(table), SHARD_ROWS):
-            store._write_shard(table.slice(start, SHARD_ROWS))
+            store.add_shard(table.slice(start, SHARD_ROWS))
         pieces.append(table[number[number // PIECE_ROWS * PIECE_ROWS == first] - first])
     later = pl.lit("2026-06-01T00:00:00.000+00:00")
     repeated_rows = pl.concat(pieces).with_columns(finished_utc=later)
     for start in range(0, repeated, shard_rows):
-        store._write_shard(repeated_rows.slice(start, shard_rows))
+        store.add_shard(repeated_rows.slice(start, shard_rows))
 
 
 def _table(first: int, rows: int) -> pl.DataFrame:

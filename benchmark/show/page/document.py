@@ -126,7 +126,7 @@ def _crops_html(content: Content) -> str:
         name, values, start, end = "original", "", "", ""
         if crop.key is not None:
             name = content.legend[crop.key[0]]["name"]
-            values = _values_text(content, crop.key, crop.rate)
+            values = values_text(content, crop.key, crop.rate)
             start, end = f'<a href="{escape(point_link(content, *crop.key))}">', "</a>"
         alt = escape(
             f"{crop.image}, {name}: {crop.side} pixels square from {crop.left}, {crop.top}"
@@ -163,7 +163,8 @@ def _maps_link(content: Content) -> str:
     return f' <a href="{escape(link)}">Maps of their errors</a>'
 
 
-def _values_text(content: Content, key: ImageKey, rate: float) -> str:
+def values_text(content: Content, key: ImageKey, rate: float) -> str:
+    """Return the rate and values of one picture as text; rate: the rate it stands for, in bpp."""
     label, setting, number = key
     points, labels = content.summary.points, content.summary.labels
     point = next(p for p in points if (labels[p.edition], str(p.setting)) == (label, setting))

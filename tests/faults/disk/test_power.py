@@ -120,7 +120,7 @@ def watched(monkeypatch):
 
     def watch(root):
         root.mkdir(exist_ok=True)
-        disk, write = Disk(root, monkeypatch), Store._write_shard
+        disk, write = Disk(root, monkeypatch), Store.add_shard
 
         def write_and_say(store, table):
             path = write(store, table)
@@ -130,7 +130,7 @@ def watched(monkeypatch):
             disk.say_stored()
             return path
 
-        monkeypatch.setattr(Store, "_write_shard", write_and_say)
+        monkeypatch.setattr(Store, "add_shard", write_and_say)
         monkeypatch.setattr("benchmark.measure.record.FLUSH_SECONDS", -1.0)
         return disk
 

@@ -51,12 +51,12 @@ def test_a_server_after_a_killed_one_imports_no_file_of_the_current_folder_eithe
 # Python loads what a server preloads before the server sets its own handlers.
 CTRL_C_WHILE_IT_BEGINS = f"""{SERVER}
 def ctrl_c_at_once():
-    workers._start_server = begin
+    workers.start_server = begin
     begin()
     for one in (server(), os.getpid()):
         os.kill(one, signal.SIGINT)
 
-begin, workers._start_server = workers._start_server, ctrl_c_at_once
+begin, workers.start_server = workers.start_server, ctrl_c_at_once
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     workers.worker_context()

@@ -30,7 +30,7 @@ from benchmark.rows.stored import read_results
 from benchmark.show.figures.style import SPARE_COLOURS, SPARE_MARKERS, families
 from benchmark.show.page import content
 from benchmark.show.page.content import contrast, json_text
-from benchmark.show.page.document import _values_text
+from benchmark.show.page.document import values_text
 from conftest import ROOT
 from support.packs.honest_pack import rewrite
 from support.page import results as made
@@ -105,7 +105,7 @@ def test_below_a_crop_stand_the_values_that_its_image_has():
     shown = SimpleNamespace(summary=summary, metrics=metrics, lead_columns=columns)
     (point,) = summary.points
     key = label_of(point.edition.spec), str(point.setting), int(point.image_ids[0])
-    assert _values_text(shown, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")
+    assert values_text(shown, key, float(point.image_bpp[0])).endswith(" bpp, PSNR 31.50 dB")
 
 
 def test_crops_are_parts_of_the_pictures_at_matched_rates(file, measured_once):

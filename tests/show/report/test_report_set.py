@@ -95,13 +95,13 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     picture.parent.mkdir(exist_ok=True)
     picture.write_bytes(b"of the page")
     (picture.parent / "mine.png").write_bytes(b"mine")
-    reads, read = [], Store._read_rows
+    reads, read = [], Store.read_rows
 
     def counted(store, bundled=False, columns=None):
         reads.append(columns)
         return read(store, bundled, columns)
 
-    monkeypatch.setattr(Store, "_read_rows", counted)
+    monkeypatch.setattr(Store, "read_rows", counted)
     message = bench_report(results, *words, "psnr")
     assert reads.count(None) == 2, "own rows and bundled ones, each read once"
     assert "the page of the earlier report is updated (--no-page removes it)" in message
