@@ -1,6 +1,7 @@
 """Streams decoded again: by a second decoder in a run, and to show pixels of many rows."""
 
 import json
+from multiprocessing import active_children
 
 import pytest
 from PIL import Image
@@ -52,8 +53,8 @@ def test_one_stream_of_each_variant_is_decoded_twice_by_two_instances(photos):
     assert cell == "step=1 1.png"
 
 
-def test_there_are_no_more_decoders_than_jobs(monkeypatch, photo):
-    decoders = []
+def test_there_are_no_more_decoders_than_jobs_and_none_is_left(monkeypatch, photo):
+    decoders, processes = [], active_children()
 
     def decoder(*arguments):
         decoders.append(DecoderProcess(*arguments))
@@ -64,7 +65,7 @@ def test_there_are_no_more_decoders_than_jobs(monkeypatch, photo):
     streams = [(name, stream) for name in "abc"]
     decoded = filter(None, decode_again.decode_all(CodecSpec("jpeg", ()), streams, "cpu", 1))
     assert len([*decoded]) == 3
-    assert len(decoders) == 1
+    assert (len(decoders), active_children()) == (1, processes)
 
 
 @pytest.fixture
