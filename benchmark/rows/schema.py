@@ -209,7 +209,7 @@ class Footer(NamedTuple):
     """Sizes that a parquet file states, which may be wrong."""
 
     rows: int
-    names: list[str]  # columns
+    names: tuple[str, ...]  # columns
     values: int  # number of values in all columns; a list counts once per element
     unpacked_bytes: int
     empty: frozenset[str]  # columns with only nulls
@@ -221,8 +221,13 @@ def read_footer(content: bytes) -> Footer:
     start = len(content) - TAIL_BYTES - length
     if content[-4:] != MAGIC or content[:4] != MAGIC or start < len(MAGIC):
         raise ValueError("its footer is missing")
+    return _parse_footer(content[start:-TAIL_BYTES])
+
+
+@lru_cache(maxsize=256)  # a verb reads most shards several times, and few have other footers
+def _parse_footer(data: bytes) -> Footer:
     try:
-        fields, _ = _parse_struct(content, start)
+        fields, _ = _parse_struct(data, 0)
         row_groups = fields[4]
         chunks = [chunk[3] for row_group in row_groups for chunk in row_group[1]]
         values = sum(max(chunk[5], 0) for chunk in chunks)
@@ -242,14 +247,14 @@ def _null_columns(chunks: list[dict[int, Any]]) -> frozenset[str]:
     return frozenset(name for name, is_empty in is_null.items() if is_empty)
 
 
-def _column_names(schema: list[dict[int, Any]]) -> list[str]:
+def _column_names(schema: list[dict[int, Any]]) -> tuple[str, ...]:
     """Return column names from the schema, a tree that begins with the root, depth first."""
     names, num_nested = [], 0  # number of elements of the last column that follow
     for element in schema[1:]:
         if not num_nested:
             names.append(element[4].decode())
         num_nested = max(num_nested - 1, 0) + element.get(5, 0)
-    return names
+    return tuple(names)
 
 
 # Each parser returns a value and the offset after it; after the last byte, it raises `IndexError`.

@@ -83,7 +83,7 @@ def test_columns_without_a_value_are_skipped_unless_every_row_must_have_one(tmp_
 def test_a_footer_says_what_the_rows_are(sets):
     for path in bundled_results().glob(f"*/{'sets' if sets else 'per_image'}/*.parquet"):
         footer, table = read_footer(path.read_bytes()), pl.read_parquet(path)
-        assert (footer.rows, footer.names) == (table.height, table.columns)
+        assert (footer.rows, [*footer.names]) == (table.height, table.columns)
         assert footer.empty == {c.name for c in table if c.null_count() == table.height}
         elements = table["influence"].list.len().fill_null(1).sum() if sets else table.height
         assert footer.values == (table.width - 1) * table.height + elements
