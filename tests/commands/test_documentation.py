@@ -15,7 +15,7 @@ import benchmark
 from baselines.neural.card import card_path, unpack_xz
 from benchmark.system.machine import BUNDLED
 from conftest import ROOT, SHARED
-from support.bench.verbs import app
+from support.bench.verbs import BENCH
 from support.console import Session, agree, examples
 from support.quick import quick
 from support.rows.bundled_results import copy_bundled_results
@@ -47,7 +47,7 @@ def written_commands(text):
 
 def parse(words):
     """Parse a command as `bench` does, without carrying it out."""
-    command = typer.main.get_command(app)
+    command = BENCH
     context = command.context_class(command)
     while hasattr(command, "resolve_command") and words and not words[0].startswith("-"):
         _, command, words = command.resolve_command(context, words)

@@ -8,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
-from typer.testing import CliRunner
 
 import benchmark
 from benchmark.commands.experiment import read_options_file
@@ -19,7 +18,7 @@ from benchmark.show.figures.style import use_look
 from benchmark.show.figures.texts import DrawnFigure, write_figure
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.show.table import latex, markdown
-from support.bench.verbs import app
+from support.bench.command import invoked
 from support.rows.bundled_results import bundled_results, copy_bundled_results
 from support.rows.measured import sweep
 
@@ -29,7 +28,7 @@ RESULTS = bundled_results()
 def bench_figures(verb, out, *words):
     """Return the records and the caption that the command writes."""
     words = verb, *words, "--results", RESULTS, "--out", out, "--format", "svg"
-    result = CliRunner().invoke(app, ["figures", *map(str, words)])
+    result = invoked("figures", *words)
     assert result.exit_code == 0, result.output
     records = csv.DictReader((out / f"{verb}.csv").read_text().splitlines())
     return list(records), (out / f"{verb}.txt").read_text()
@@ -288,7 +287,7 @@ def test_a_named_metric_without_a_panel_is_said():
 
 def test_a_new_file_draws_the_eight_curves(tmp_path):
     path = tmp_path / "figures.toml"
-    CliRunner().invoke(app, ["figures", "new", str(path), "--results", str(RESULTS)])
+    invoked("figures", "new", path, "--results", RESULTS)
     records, _ = bench_figures("rd", tmp_path, path)
     assert len({row["system"] for row in records}) == 8
 

@@ -10,7 +10,6 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from benchmark.codec import Setting
 from benchmark.compare.experiment import Experiment
@@ -25,16 +24,12 @@ from benchmark.show.figures.picture_sheet import GAP_PX, colour_map
 from benchmark.show.figures.style import use_look
 from benchmark.show.paper.own_figures import FIGURES
 from benchmark.spec import load_codec, parse_codec
-from support.bench.verbs import app
+from support.bench.command import invoked as bench
 from support.rows.measured import change_rows
 
 PHOTOGRAPH = "chelsea.png"  # the smallest
 SUFFIXES = ("pdf", "png", "csv", "tex", "txt", "details.md")
 PHOTOGRAPHS = ["astronaut.png", PHOTOGRAPH, "coffee.png"]
-
-
-def bench(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def draw(results, figures, *options):

@@ -9,7 +9,6 @@ import subprocess
 import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
-from typer.testing import CliRunner
 
 import benchmark
 from benchmark.errors import StoreError, UsageError
@@ -17,7 +16,7 @@ from benchmark.rows.store import Store
 from benchmark.show.figures.style import MAX_CURVES
 from benchmark.show.table import Table, latex, markdown
 from conftest import ROOT
-from support.bench.verbs import app
+from support.bench.command import invoked
 from support.rows.bundled_results import bundled_results, copy_bundled_results
 from support.rows.measured import HEIGHT, WIDTH, scaled_sweep, sweep
 from support.rows.measured import row as measured_row
@@ -28,7 +27,7 @@ DOCUMENT = r"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{
 
 
 def bench(*words):
-    return CliRunner().invoke(app, ["table", *map(str, words)])
+    return invoked("table", *words)
 
 
 def draw(out, *words):
@@ -125,8 +124,7 @@ def test_a_codec_without_a_bd_rate_is_a_row_whose_reason_names_the_points_off_th
     requirement = "it has 2 of the 4 points that are needed on the Pareto front"
     reason = f"{requirement} (3 measured; below it: {8 * 200 / (WIDTH * HEIGHT):.4g} bpp by 1.5)"
     assert f"in PSNR: {reason}." in " ".join(output.split())
-    arguments = ["figures", "bd", *map(str, (*words, "--out", tmp_path))]
-    result = CliRunner().invoke(app, arguments)
+    result = invoked("figures", "bd", *words, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert f"no BD-rate of mine.py:Mine in psnr_db: {reason}" in result.stderr
 
@@ -159,8 +157,7 @@ def test_every_verb_takes_the_bd_rates_of_the_form_that_is_asked_for(tmp_path):
         (["report"], "bd_rate.csv", "report.md"),
         (["figures", "bd"], "bd.csv", "bd.tex"),
     ):
-        words = [*verb, *options, "--bd", "pchip", "--out", tmp_path / verb[-1]]
-        result = CliRunner().invoke(app, [*map(str, words)])
+        result = invoked(*verb, *options, "--bd", "pchip", "--out", tmp_path / verb[-1])
         assert result.exit_code == 0, result.output
         lines = (tmp_path / verb[-1] / file).read_text().splitlines()
         (webp_row,) = (row for row in csv.DictReader(lines) if "webp" in row.values())
@@ -353,7 +350,7 @@ def test_columns_at_a_quality_stand_beside_bd_rates_and_few_points_are_enough(tm
     alone, *_ = draw(tmp_path / "alone", *words)
     assert not any("bd_rate" in name for name in alone[0])
     with pytest.raises(UsageError, match="psnr=60 not reached"):
-        CliRunner().invoke(app, ["table", *map(str, words[:-1]), "psnr=60"], catch_exceptions=False)
+        invoked("table", *words[:-1], "psnr=60", catch_exceptions=False)
 
 
 def test_a_codec_that_does_not_reach_a_rate_has_a_row_and_the_command_that_searches(tmp_path):

@@ -8,11 +8,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from unittest.mock import patch
 
-import typer
 from typer.testing import CliRunner
 
-from benchmark.cli import main
-from support.bench.verbs import app
+from benchmark.cli import main, program
+from support.bench.verbs import BENCH
 
 
 def bench(
@@ -39,16 +38,22 @@ def bench(
 def parse_commands(text):
     """Parse every command in back quotes with the shell's rules and the program's own parser."""
     for line in re.findall(r"`(bench [a-z][^`]+)`", text):
-        command, path = typer.main.get_command(app), shlex.split(line.removesuffix(" --help"))[1:]
+        command, path = BENCH, shlex.split(line.removesuffix(" --help"))[1:]
         while path and hasattr(command, "commands"):
             command = command.commands[path.pop(0)]
         if path:  # else the name of a verb
             command.make_context(line, path)
 
 
+def invoked(*words, **options):
+    """Return the result that typer gives a test, with the error if there is one."""
+    arguments = [*map(str, words)]
+    return CliRunner().invoke(program(arguments[:1]), arguments, **options)
+
+
 def output_of(*words, code=0):
     """What the command prints, which has to end with this exit code; its error is raised."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = invoked(*words)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output

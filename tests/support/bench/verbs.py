@@ -8,6 +8,7 @@ import typer
 from benchmark.cli import NAMES, program
 
 app = program(NAMES)
+BENCH: Any = typer.main.get_command(app)
 
 
 def every_verb() -> list[tuple[str, Any]]:
@@ -17,7 +18,7 @@ def every_verb() -> list[tuple[str, Any]]:
 
 def every_command() -> list[tuple[str, Any]]:
     """Return each command with its words: "" for `bench` itself, groups and verbs."""
-    return list(_walk("", typer.main.get_command(app)))
+    return list(_walk("", BENCH))
 
 
 def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from support.bench.verbs import app
+from support.bench.command import invoked
 from support.networks.tiny_checkpoint import noise
 
 STAGE = """
@@ -50,7 +50,7 @@ def write_recipe(
 
 def bench(*words: object) -> Result:
     """In this process; an explained failure is raised."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = invoked(*words)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
