@@ -19,9 +19,9 @@ from support.training import fixtures
 
 pytestmark = pytest.mark.device
 
-STEPS = WARM_UP_STEPS + 4
+STEPS = WARM_UP_STEPS + 2  # the last is a replay
 MIXED = {
-    "steps": 9, "batch": 4, "mixed_levels": True, "balanced": True, "warm_up_steps": 4,
+    "steps": 9, "batch": 4, "mixed_levels": True, "balanced": True, "warm_up_steps": 9,
     "reduced_share": 0.5, "prior_rate_factor": 5.0,
 }  # fmt: skip
 
@@ -54,20 +54,22 @@ GAN = {
 TARGETS = {"lambda_below": 0.02, "targets_bpp": [0.1, 0.2, 0.4, 0.8, 1.6]}
 
 
-@pytest.mark.parametrize(("stage", "settings"), [
-    (MIXED, {"ema": 0.9}), ({"steps": 9, "lpips": 1.0, **TARGETS}, {}),
-    ({**GAN, "crop_px": 128}, {"seed": 18}),  # its fifth step, of maps, is between two replays
-    ({**GAN, "discriminator": "shared-conditioned"}, {}),
-    ({**GAN, "discriminator": "hybrid-backbone-conditioned"}, {}),
+@pytest.mark.parametrize(("stage", "steps", "settings"), [
+    (MIXED, STEPS, {"ema": 0.9}), ({"steps": 9, "lpips": 1.0, **TARGETS}, STEPS, {}),
+    ({**GAN, "crop_px": 128}, STEPS + 1, {"seed": 18}),  # the step before the last is of maps
+    ({**GAN, "discriminator": "shared-conditioned"}, STEPS, {}),
+    ({**GAN, "discriminator": "hybrid-backbone-conditioned"}, STEPS, {}),
 ])  # fmt: skip
-def test_steps_with_or_without_a_graph_are_the_cpu_s(gpu, stage, settings, tmp_path, monkeypatch):
+def test_steps_with_or_without_a_graph_are_the_cpu_s(
+    gpu, stage, steps, settings, tmp_path, monkeypatch
+):
     use_alexnet(drawn_alexnet(), tmp_path, monkeypatch)
     recipe = fixtures.recipe_of({**stage, "float32": True}, **settings)
-    expected = numbers_of(without_a_graph(gpu, recipe))
+    expected = numbers_of(without_a_graph(gpu, recipe), steps)
     for graph in (True, False) if stage is MIXED else (True,):
         learner = learner_on("cuda", recipe, graph=graph)
         assert (learner._recorded_step is not None) is graph
-        assert_same(numbers_of(learner), expected)
+        assert_same(numbers_of(learner, steps), expected)
 
 
 def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_need_them(gpu):
@@ -96,12 +98,11 @@ def test_discriminators_of_all_crops_score_and_move_as_those_of_the_crops_that_n
 
 def test_a_recorded_stage_resumes_from_a_state_of_either_device(gpu):
     recipe = fixtures.recipe_of({**GAN, "float32": True})
-    numbers = numbers_of(without_a_graph(gpu, recipe), 9)
-    first = learner_on("cuda", recipe)
-    numbers_of(first, 5)
-    second = learner_on("cuda", recipe)
+    numbers = numbers_of(without_a_graph(gpu, recipe), 8)
+    first, second = learner_on("cuda", recipe), learner_on("cuda", recipe)
+    numbers_of(first, 4)
     second.load_state(first.state())
-    assert_same(numbers_of(second, 4), numbers[5:])
+    assert_same(numbers_of(second, 4), numbers[4:])
     cpu_learner = learner_on("cpu", recipe)
     cpu_learner.update()
     cpu_learner.load_state(to_cpu(first.state()))
@@ -109,7 +110,7 @@ def test_a_recorded_stage_resumes_from_a_state_of_either_device(gpu):
     for own, source in zip(*(learner.network.parameters() for learner in learners), strict=True):
         assert own.device.type == "cpu"
         assert torch.equal(own, source.cpu())
-    assert (bool(cpu_learner.update().skipped), cpu_learner.step) == (False, 6)
+    assert (bool(cpu_learner.update().skipped), cpu_learner.step) == (False, 5)
 
 
 def to_cpu(state):
@@ -155,7 +156,7 @@ def test_a_learner_leaves_the_gpu_when_it_is_dropped(gpu, memory_bytes, tmp_path
     pictures = fixtures.load_photographs([folder], memory_bytes)
     with no_collection():
         learner = learner_on("cuda", fixtures.recipe_of({**GAN, "float32": True}), pictures)
-        numbers_of(learner, WARM_UP_STEPS + 2)
+        numbers_of(learner)
         parts = (learner, learner._crops, learner._recorded_step, *learner._optimisers)
         references = [weakref.ref(part) for part in (*parts, learner.objective)]
         del learner, parts
