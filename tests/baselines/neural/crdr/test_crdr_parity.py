@@ -1,11 +1,10 @@
 """The authors' network and streams, by golden values of their code.
 
-Both networks are float32, and every processor sums in another order. The network itself in float64
-is the referee: each of the two may be away from it by `ROUNDING` of the stage's spread.
+Both networks are float32, and every processor sums in another order: they may differ by `ROUNDING`
+of the stage's spread.
 """
 
 import hashlib
-from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines.neural.blocks.control import IndexedLevels
 from baselines.neural.crdr.authors import read_author_weights
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.coder import Distributions, SymbolEncoder
@@ -27,7 +25,7 @@ from support.networks.tiny_checkpoint import FULL
 PARITY = SHARED / "data" / "parity"
 Q = 1.3
 BETAS = (0.0, 3.84)
-ROUNDING = 1e-4  # in standard deviations; the maximum seen was 2.7e-5, with any instruction set
+ROUNDING = 1e-4  # in standard deviations; the maximum seen was 3.7e-5, with any instruction set
 
 pytestmark = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")
 
@@ -61,22 +59,10 @@ def network(state, tmp_path_factory):
     return result.eval().requires_grad_(False)
 
 
-@pytest.fixture(scope="module")
-def referee(network):
-    """The same network in float64."""
-    return deepcopy(network).double()
-
-
-def level(value: float) -> IndexedLevels:
-    """A level for the referee, rounded to float32 as for the others."""
-    return IndexedLevels(torch.tensor([value]).double(), None)
-
-
-def rounding(ours: Tensor, theirs: Tensor, exact: Tensor) -> float:
-    """Return the maximum deviation of either from the referee, in its standard deviations."""
-    assert ours.shape == theirs.shape == exact.shape
-    assert exact.dtype == torch.float64
-    return max(float((values - exact).abs().max() / exact.std()) for values in (ours, theirs))
+def rounding(ours: Tensor, theirs: Tensor) -> float:
+    """Return the maximum difference in standard deviations of theirs."""
+    assert ours.shape == theirs.shape
+    return float((ours - theirs).abs().max() / theirs.std())
 
 
 def test_the_written_keys_and_weights_are_those_of_the_authors(state):
@@ -90,21 +76,19 @@ def test_the_written_keys_and_weights_are_those_of_the_authors(state):
     assert digests == expected
 
 
-def test_every_stage_up_to_the_hyper_decoder_is_theirs(network, referee):
-    x, y, z = golden("256x256.x"), stage("y"), stage("z")
-    exact = referee.analyse(x.double(), level(Q))
-    assert rounding(network.analyse(x, Q), y, exact) < ROUNDING
-    assert rounding(network.hyper_analyse(y), z, referee.hyper_analyse(y.double())) < ROUNDING
+def test_every_stage_up_to_the_hyper_decoder_is_theirs(network):
+    y, z = stage("y"), stage("z")
+    assert rounding(network.analyse(golden("256x256.x"), Q), y) < ROUNDING
+    assert rounding(network.hyper_analyse(y), z) < ROUNDING
     assert torch.equal(network.prior.rounded(z), stage("z_hat"))
     symbols = (z - network.prior.medians()[:, None, None]).round()
     assert torch.equal(symbols, stage("z_sym").float())
-    ours = torch.cat(network.hyper_synthesis(stage("z_hat")), 1)
-    exact = torch.cat(referee.hyper_synthesis(stage("z_hat").double()), 1)
-    assert rounding(ours, stage("hyper_out"), exact) < ROUNDING
+    hyper_out = torch.cat(network.hyper_synthesis(stage("z_hat")), 1)
+    assert rounding(hyper_out, stage("hyper_out")) < ROUNDING
 
 
-def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(network, referee):
-    mean_support, scale_support = stage("hyper_out").chunk(2, 1)
+def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(network):
+    mean_support, scale_support = supports = stage("hyper_out").chunk(2, 1)
     decoded = list(stage("y_hat").chunk(10, 1))
     means, scales, residuals = (stage(name).chunk(10, 1) for name in ("mu", "sigma", "lrp_pre"))
     symbols = stage("y_sym").float().chunk(10, 1)
@@ -118,24 +102,16 @@ def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(ne
             ("scale", scale_inputs, scales[i]),
             ("residual", residual_inputs, residuals[i]),
         ):
-            ours = getattr(context, name)[i](inputs)
-            exact = getattr(referee.context, name)[i](inputs.double())
-            assert rounding(ours, theirs, exact) < ROUNDING, (name, i)
-
-    def decode(network: CRDRNetwork, support: Tensor) -> Tensor:
-        return network.context(*support.chunk(2, 1), lambda i, mean, _scale: mean + symbols[i])
-
-    ours, exact = decode(network, stage("hyper_out")), decode(referee, stage("hyper_out").double())
-    assert rounding(ours, stage("y_hat"), exact) < ROUNDING
+            assert rounding(getattr(context, name)[i](inputs), theirs) < ROUNDING, (name, i)
+    together = context(*supports, lambda i, mean, _scale: mean + symbols[i])
+    assert rounding(together, stage("y_hat")) < ROUNDING
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_the_picture_is_theirs(network, referee, beta):
+def test_the_picture_is_theirs(network, beta):
     images = network.synthesise(stage("y_hat"), Controls(Q, beta))
-    exact = referee.synthesise(stage("y_hat").double(), Controls(level(Q), level(beta)))
-    assert rounding(images, stage(f"b{beta}.dec_raw"), exact) < ROUNDING
-    clamped = [values.clamp(-1, 1) for values in (images, exact)]
-    assert rounding(clamped[0], stage(f"b{beta}.recon"), clamped[1]) < ROUNDING
+    assert rounding(images, stage(f"b{beta}.dec_raw")) < ROUNDING
+    assert rounding(images.clamp(-1, 1), stage(f"b{beta}.recon")) < ROUNDING
 
 
 def test_estimated_bits_are_theirs_and_a_free_run_flips_hardly_a_symbol(network, record_property):
