@@ -1,4 +1,4 @@
-"""Memory that tensors have freed stays with the process in coding and in training."""
+"""Memory that tensors have freed stays with a process that codes, unless its user set malloc."""
 
 import os
 import platform
@@ -13,19 +13,13 @@ from support.processes import ran
 FAULTS = """
 from resource import RUSAGE_SELF, getrusage
 import torch
+from baselines.neural.network import inference
+with inference():
+    pass
 torch.zeros(16 << 20)
 before = getrusage(RUSAGE_SELF).ru_minflt
 torch.zeros(12 << 20)
 print(getrusage(RUSAGE_SELF).ru_minflt - before)
-"""
-CODING = """
-from baselines.neural.network import inference
-with inference():
-    pass
-"""
-TRAINING = """
-from support.training.fixtures import SINGLE, learner_of, toy
-learner_of(toy(), SINGLE)
 """
 PAGES = (12 << 20) * 4 // 4096
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -38,15 +32,12 @@ counts_pages = pytest.mark.skipif(
 
 @counts_pages
 @pytest.mark.parametrize(
-    ("work", "variables", "is_kept"),
-    [(CODING, {}, True), (TRAINING, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False)],
+    ("variables", "is_kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": 131072}, False)]
 )
-def test_memory_of_a_tensor_is_kept_for_the_next(work, variables, is_kept, monkeypatch):
+def test_memory_of_a_tensor_is_kept_for_the_next(variables, is_kept, monkeypatch):
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")  # pages of 4 KiB
-    reported = ran(sys.executable, "-c", work + FAULTS)
+    small_pages = {"THP_MEM_ALLOC_ENABLE": 0}  # of 4 KiB
+    place = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    reported = ran(sys.executable, "-c", FAULTS, **variables, **small_pages, **place)
     assert (int(reported.stdout) < PAGES / 2) is is_kept

@@ -22,7 +22,7 @@ CODE, RECIPE = (re.search(rf"```{kind}\n(.*?)```", SECTION, re.S)[1] for kind in
 def place(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.toml").write_text(RECIPE)
+    (tmp_path / "mine.toml").write_text(RECIPE.replace("steps = 40", "steps = 10"))
     return tmp_path
 
 
