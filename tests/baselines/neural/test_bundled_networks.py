@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from baselines.neural.card import card_path, load_card
-from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.costs import macs_per_pixel
 from baselines.neural.network import make_images
-from baselines.neural.network_codec import BUNDLED
+from baselines.neural.network_codec import BUNDLED, load_picture_codec
 from baselines.neural.training.photographs import read_photograph
 from benchmark.datasets.kodak import open_sample
 from benchmark.facts import facts_of
@@ -49,7 +48,7 @@ NETWORKS = [
 
 @pytest.mark.parametrize("path", NETWORKS, ids=lambda path: card_path(path).stem)
 def test_a_hyper_latent_carries_bits(path: Path) -> None:
-    network = load_checkpoint(path).network
+    network = load_picture_codec(path, load_card(path).sha256, "cpu")._network  # loaded once
     crop = read_photograph(open_sample().images[0].path)[128:384, 128:384]
     controls = network.controls_at(torch.tensor([0.0]), torch.tensor([0.0]))
     with torch.no_grad():
