@@ -134,17 +134,12 @@ def test_an_invalid_safetensors_file_is_one_error(path, kept_bytes):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("analysis.layers.0.bias", torch.full((8,), torch.nan)),
-        ("analysis.layers.0.bias", torch.zeros(8, dtype=torch.float64)),
-        ("analysis.layers.0.bias", torch.zeros(8, dtype=torch.int32)),
-        ("tables.z", torch.zeros(3)),
-        ("tables.z", torch.zeros(3, dtype=torch.bool)),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("name", "value"), [
+    ("analysis.layers.0.bias", torch.full((8,), torch.nan)),
+    ("analysis.layers.0.bias", torch.zeros(8, dtype=torch.float64)),
+    ("analysis.layers.0.bias", torch.zeros(8, dtype=torch.int32)), ("tables.z", torch.zeros(3)),
+    ("tables.z", torch.zeros(3, dtype=torch.bool)),
+], ids=str)  # fmt: skip
 def test_values_of_the_wrong_kind_are_one_error(path, name, value):
     save_file(load_file(path) | {name: value}, path)
     bless(path)
@@ -180,14 +175,11 @@ def test_a_card_of_another_architecture_is_refused_at_once(path):
         load_ours(BUNDLED / "hyperprior-1.safetensors.xz")
 
 
-@pytest.mark.parametrize(
-    ("changes", "caveat"),
-    [
-        ({"steps": None, "training_data": "unknown"}, "training unknown"),
-        ({"steps": None, "caveat": "of one night"}, "training unknown, of one night"),
-        ({"steps": 0, "caveat": "of one night"}, "untrained"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "caveat"), [
+    ({"steps": None, "training_data": "unknown"}, "training unknown"),
+    ({"steps": None, "caveat": "of one night"}, "training unknown, of one night"),
+    ({"steps": 0, "caveat": "of one night"}, "untrained"),
+])  # fmt: skip
 def test_rows_say_that_training_is_unknown_or_none(path, changes, caveat):
     card = replace(load_card(path), **changes)
     save_card(path, card)
@@ -291,15 +283,12 @@ def test_quantised_weights_are_near_and_the_others_stay(quantised):
         assert bool(((approximate - exact).abs() <= 0.501 * rows * columns).all())
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda tensors, rows, _: tensors.pop(rows), r"scales\.rows\.context\."),
-        (lambda tensors, *_: tensors.update({"scales.rows.bias": torch.ones(2)}), r"rows\.bias"),
-        (lambda tensors, *names: tensors.update({n: tensors[n] + 1e30 for n in names}), "finite"),
-        (lambda tensors, rows, _: tensors.update({rows: tensors[rows].double()}), "torch.float64"),
-    ],
-)
+@pytest.mark.parametrize(("change", "reason"), [
+    (lambda tensors, rows, _: tensors.pop(rows), r"scales\.rows\.context\."),
+    (lambda tensors, *_: tensors.update({"scales.rows.bias": torch.ones(2)}), r"rows\.bias"),
+    (lambda tensors, *names: tensors.update({n: tensors[n] + 1e30 for n in names}), "finite"),
+    (lambda tensors, rows, _: tensors.update({rows: tensors[rows].double()}), "torch.float64"),
+])  # fmt: skip
 def test_scales_that_are_not_the_networks_are_refused(quantised, change, reason):
     tensors = load_file(path := quantised[0])
     name = next(name for name, value in tensors.items() if value.dtype == torch.int8)

@@ -94,22 +94,13 @@ def test_a_linear_layer_is_the_float_one_and_weights_without_a_magnitude_are_zer
     assert weights.tolist() == [[0.0, 0.0]] * 2 + [[pytest.approx(3e38, rel=1e-6), 0.0]]
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        nn.Conv2d(3, 4, 3, stride=2, padding=1),
-        nn.Conv2d(3, 4, 3),
-        nn.Conv2d(4, 4, 3, padding=1, groups=2),
-        nn.Conv2d(3, 4, 3, padding=2, dilation=2),
-        nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
-        nn.Conv2d(3, 4, 3, padding="same"),
-        nn.Conv2d(3, 4, (3, 1), padding=(1, 0)),
-        nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1),
-        nn.BatchNorm2d(3),
-        nn.GELU(),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
+@pytest.mark.parametrize("layer", [
+    nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(3, 4, 3),
+    nn.Conv2d(4, 4, 3, padding=1, groups=2), nn.Conv2d(3, 4, 3, padding=2, dilation=2),
+    nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.Conv2d(3, 4, 3, padding="same"),
+    nn.Conv2d(3, 4, (3, 1), padding=(1, 0)), nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1),
+    nn.BatchNorm2d(3), nn.GELU(),
+], ids=lambda layer: type(layer).__name__)  # fmt: skip
 def test_a_layer_without_an_exact_form_is_refused(layer):
     for transform in (layer, nn.Sequential(layer)):
         with pytest.raises(ValueError, match="no exact form"):

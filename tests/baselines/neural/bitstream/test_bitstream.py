@@ -86,42 +86,30 @@ def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
     assert pack(stream) == example
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"width": 1, "height": MAX_SIDE},
-        {"width": MAX_SIDE, "height": 1},
-        {"width": MAX_TILE_PIXELS // 64, "height": 64},
-        {"payloads": (bytes(100_000),)},
-        {"height": 512, "payloads": (b"a",) * 96, "tiling": Tiling(64, 0)},
-        {"payloads": (b"a", b""), "tiling": Tiling(704, 704)},
-        {"width": 16384, "payloads": (b"", b"\0"), "tiling": Tiling(255 * 64, 255 * 16)},
-        {"width": MAX_SIDE, "height": 2048, "payloads": (b"x" * 250,) * 32, "tiling": LARGEST},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("changes", [
+    {"width": 1, "height": MAX_SIDE}, {"width": MAX_SIDE, "height": 1},
+    {"width": MAX_TILE_PIXELS // 64, "height": 64}, {"payloads": (bytes(100_000),)},
+    {"height": 512, "payloads": (b"a",) * 96, "tiling": Tiling(64, 0)},
+    {"payloads": (b"a", b""), "tiling": Tiling(704, 704)},
+    {"width": 16384, "payloads": (b"", b"\0"), "tiling": Tiling(255 * 64, 255 * 16)},
+    {"width": MAX_SIDE, "height": 2048, "payloads": (b"x" * 250,) * 32, "tiling": LARGEST},
+], ids=str)  # fmt: skip
 def test_every_field_reaches_its_ends(changes):
     stream = changed(KODAK, **{"width": 768, "height": 256, **changes})
     np.testing.assert_equal(unpack(pack(stream)), stream)
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "tiling", "reason"),
-    [
-        (0, 512, None, "0 x 512"),
-        (768, MAX_SIDE + 1, None, "a side may have 1 to 65536"),
-        (MAX_SIDE, 2049, None, "134217728"),
-        (MAX_TILE_PIXELS // 512 + 1, 512, None, "a tile of 8193 x 512"),
-        (768, 512, Tiling(0, 0), "tiles of 0"),
-        (768, 512, Tiling(100, 0), "tiles of 100"),
-        (768, 512, Tiling(64 * 256, 0), "multiple of 64 up to"),
-        (768, 512, Tiling(512, 8), "margin of 8"),
-        (768, 512, Tiling(128, 144), "margin of 144"),
-        (16384, 512, Tiling(8192, 4096), "margin of 4096"),
-        (768, 512, Tiling(768, 0), "than the image, 768 x 512"),
-        (4096, 4096, Tiling(2112, 0), "2112 x 2112"),
-    ],
-)
+@pytest.mark.parametrize(("width", "height", "tiling", "reason"), [
+    (0, 512, None, "0 x 512"), (768, MAX_SIDE + 1, None, "a side may have 1 to 65536"),
+    (MAX_SIDE, 2049, None, "134217728"),
+    (MAX_TILE_PIXELS // 512 + 1, 512, None, "a tile of 8193 x 512"),
+    (768, 512, Tiling(0, 0), "tiles of 0"), (768, 512, Tiling(100, 0), "tiles of 100"),
+    (768, 512, Tiling(64 * 256, 0), "multiple of 64 up to"),
+    (768, 512, Tiling(512, 8), "margin of 8"), (768, 512, Tiling(128, 144), "margin of 144"),
+    (16384, 512, Tiling(8192, 4096), "margin of 4096"),
+    (768, 512, Tiling(768, 0), "than the image, 768 x 512"),
+    (4096, 4096, Tiling(2112, 0), "2112 x 2112"),
+])  # fmt: skip
 def test_what_no_stream_can_hold_has_a_fault(width, height, tiling, reason):
     assert reason in container.size_fault(width, height, tiling)
 
@@ -130,35 +118,28 @@ MAP_HEADER = b"\x11" + bytes(4) + b"\x01\x01"  # of q, on an image of one pixel
 TILED = pack(KODAK._replace(width=128, height=64, payloads=(b"1234", b""), tiling=Tiling(64, 0)))
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "signature"),
-        (b"C", "signature"),
-        (b"C\xd2", "ends after"),
-        (b"CRDR" + bytes(60), "signature"),
-        (replace_bytes(2, 1, b"\x00"), "version 0"),
-        (replace_bytes(2, 1, b"\x20"), "version 2"),
-        (replace_bytes(7, 2, b"\x00"), "0 x 512"),
-        (replace_bytes(7, 2, b"\x80\x00"), "superfluous"),
-        (replace_bytes(7, 2, b"\x81\x80\x04"), "65537 x 512"),
-        (replace_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
-        (replace_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
-        (replace_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
-        (replace_bytes(7, 2, b"\x81\x40"), "a tile of 8193 x 512"),
-        (replace_bytes(11, 1, b"\x41"), "q is step 65"),
-        (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
-        (replace_bytes(2, 9, MAP_HEADER + b"\x01\x10"), "level 16"),
-        (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "of 16383 bytes are left"),
-        (replace_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
-        (replace_bytes(2, 1, b"\x14"), "tiles of 7168"),
-        (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes are left"),
-        (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes are left"),
-        (signed(TILED.replace(b"\x041234", b"\x051234")), "of 5 bytes"),
-        (signed(TILED.replace(b"\x041234", b"\x7f1234")), "of 127 bytes"),
-        (signed(TILED.replace(b"\x041234", b"\x801234")), "more than|are left|end"),
-    ],
-)
+@pytest.mark.parametrize(("data", "reason"), [
+    (b"", "signature"), (b"C", "signature"), (b"C\xd2", "ends after"),
+    (b"CRDR" + bytes(60), "signature"), (replace_bytes(2, 1, b"\x00"), "version 0"),
+    (replace_bytes(2, 1, b"\x20"), "version 2"), (replace_bytes(7, 2, b"\x00"), "0 x 512"),
+    (replace_bytes(7, 2, b"\x80\x00"), "superfluous"),
+    (replace_bytes(7, 2, b"\x81\x80\x04"), "65537 x 512"),
+    (replace_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
+    (replace_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
+    (replace_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
+    (replace_bytes(7, 2, b"\x81\x40"), "a tile of 8193 x 512"),
+    (replace_bytes(11, 1, b"\x41"), "q is step 65"),
+    (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
+    (replace_bytes(2, 9, MAP_HEADER + b"\x01\x10"), "level 16"),
+    (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "of 16383 bytes are left"),
+    (replace_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
+    (replace_bytes(2, 1, b"\x14"), "tiles of 7168"),
+    (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes are left"),
+    (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes are left"),
+    (signed(TILED.replace(b"\x041234", b"\x051234")), "of 5 bytes"),
+    (signed(TILED.replace(b"\x041234", b"\x7f1234")), "of 127 bytes"),
+    (signed(TILED.replace(b"\x041234", b"\x801234")), "more than|are left|end"),
+])  # fmt: skip
 def test_a_wrong_field_is_named(data, reason):
     with pytest.raises(CorruptStream, match=reason):
         unpack(data)
@@ -189,16 +170,13 @@ def test_every_cut_every_appended_byte_and_every_flipped_bit_or_pair_is_noticed(
             unpack(damaged)
 
 
-@pytest.mark.parametrize(
-    "claim",
-    [
-        b"\x10abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0",
-        b"\x10abcd" + b"\xff\xff\xff\xff\x7f\xff\xff\xff\xff\x7f" + b"\0\0",
-        b"\x13abcd" + b"\x80\x80\x04\x80\x10" + b"\xff\xff\xff\xff\x7f",
-        b"\x14abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0\x01\x00" + b"\xff\xff\xff\xff\x7f" * 4,
-        b"\x14abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0\x01\x00" + b"\0" * 4,
-    ],
-)
+@pytest.mark.parametrize("claim", [
+    b"\x10abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0",
+    b"\x10abcd" + b"\xff\xff\xff\xff\x7f\xff\xff\xff\xff\x7f" + b"\0\0",
+    b"\x13abcd" + b"\x80\x80\x04\x80\x10" + b"\xff\xff\xff\xff\x7f",
+    b"\x14abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0\x01\x00" + b"\xff\xff\xff\xff\x7f" * 4,
+    b"\x14abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0\x01\x00" + b"\0" * 4,
+])  # fmt: skip
 def test_a_stream_that_claims_much_takes_little_memory(claim):
     data = signed(b"C\xd2" + claim + b"??")
     tracemalloc.start()
@@ -330,17 +308,11 @@ def test_a_constant_map_is_one_byte_and_others_cost_what_they_say():
     assert 4 <= bits_per_block(noise) < 4.6
 
 
-@pytest.mark.parametrize(
-    ("data", "side", "reason"),
-    [
-        (encode_levels(SMOOTH) + bytes(9), 32, "bytes left"),
-        (b"\xff\xff", 1, "bytes left"),
-        (b"", 3, "empty"),
-        (b"\x10", 3, "level 16"),
-        (b"\xff", 3, "level 255"),
-        (b"\0\x12\x34", 3, "zero byte"),
-    ],
-)
+@pytest.mark.parametrize(("data", "side", "reason"), [
+    (encode_levels(SMOOTH) + bytes(9), 32, "bytes left"), (b"\xff\xff", 1, "bytes left"),
+    (b"", 3, "empty"), (b"\x10", 3, "level 16"), (b"\xff", 3, "level 255"),
+    (b"\0\x12\x34", 3, "zero byte"),
+])  # fmt: skip
 def test_bytes_that_are_no_map_are_refused(data, side, reason):
     with pytest.raises(CorruptStream, match=reason):
         decode_levels(data, side, side)

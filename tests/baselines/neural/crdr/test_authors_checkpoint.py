@@ -72,24 +72,21 @@ def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, st
     torch.testing.assert_close(network.hyper_synthesis.scale[4](features), theirs)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"encoder.conv9.weight": torch.zeros(1)}, r"unknown .*encoder\.conv9\.weight$"),
-        ({f"spare.{i}": torch.zeros(1) for i in range(9)}, r"spare\.0.* and 5 more$"),
-        ({"decoder.conv4.bias": None}, r"lacks .*decoder\.conv4\.bias$"),
-        ({"encoder.conv4.weight": None}, r"lacks .*encoder\.conv4\.weight$"),
-        ({"entropy_model_z.matrices.0": None}, r"lacks .*entropy_model_z\.matrices\.0$"),
-        ({"entropy_model_z.biases.2": torch.zeros(12, 4, 1)}, r"shapes.*biases\.2 \(12, 4, 1\)"),
-        ({"decoder.block2.block1.proj_2.bias": torch.zeros(9)}, r"proj_2\.bias \(9,\)$"),
-        ({"encoder.conv1.bias": torch.zeros(12, dtype=torch.int64)}, r"shapes.*conv1\.bias"),
-        ({"hyperdecoder.hd_std.conv3.weight": torch.zeros(320)}, r"shapes.*hd_std\.conv3"),
-        ({"encoder.conv1.weight": torch.zeros(12, 3, 4, 4)}, r"shapes.*conv1\.weight"),
-        ({"decoder.mlp.2.bias": torch.full((32,), torch.nan)}, r"finite.* decoder\.mlp\.2\.bias$"),
-        ({"spare": torch.zeros(1).expand(10**9)}, "1000000000 elements"),
-        ({"entropy_model_z._matrix0": torch.zeros(12, 3, 1)}, r"two names.*_z\.matrices\.0$"),
-    ],
-)
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"encoder.conv9.weight": torch.zeros(1)}, r"unknown .*encoder\.conv9\.weight$"),
+    ({f"spare.{i}": torch.zeros(1) for i in range(9)}, r"spare\.0.* and 5 more$"),
+    ({"decoder.conv4.bias": None}, r"lacks .*decoder\.conv4\.bias$"),
+    ({"encoder.conv4.weight": None}, r"lacks .*encoder\.conv4\.weight$"),
+    ({"entropy_model_z.matrices.0": None}, r"lacks .*entropy_model_z\.matrices\.0$"),
+    ({"entropy_model_z.biases.2": torch.zeros(12, 4, 1)}, r"shapes.*biases\.2 \(12, 4, 1\)"),
+    ({"decoder.block2.block1.proj_2.bias": torch.zeros(9)}, r"proj_2\.bias \(9,\)$"),
+    ({"encoder.conv1.bias": torch.zeros(12, dtype=torch.int64)}, r"shapes.*conv1\.bias"),
+    ({"hyperdecoder.hd_std.conv3.weight": torch.zeros(320)}, r"shapes.*hd_std\.conv3"),
+    ({"encoder.conv1.weight": torch.zeros(12, 3, 4, 4)}, r"shapes.*conv1\.weight"),
+    ({"decoder.mlp.2.bias": torch.full((32,), torch.nan)}, r"finite.* decoder\.mlp\.2\.bias$"),
+    ({"spare": torch.zeros(1).expand(10**9)}, "1000000000 elements"),
+    ({"entropy_model_z._matrix0": torch.zeros(12, 3, 1)}, r"two names.*_z\.matrices\.0$"),
+])  # fmt: skip
 def test_a_key_that_does_not_fit_is_one_error(tmp_path, state, change, reason):
     changed = {key: value for key, value in (state | change).items() if value is not None}
     with pytest.raises(Unavailable, match=reason):

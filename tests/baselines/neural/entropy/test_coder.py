@@ -148,22 +148,15 @@ def test_an_index_without_a_row_is_refused(gaussians, index):
         SymbolDecoder(b"\x80\0\0").take(gaussians[1], indices)
 
 
-@pytest.mark.parametrize(
-    ("cdf", "length", "first", "reason"),
-    [
-        ([[0, 40000, 65535, 0]], [3], [0], "rise from 0 to 65536"),
-        ([[1, 40000, 65536, 0]], [3], [0], "rise from 0 to 65536"),
-        ([[0, 40000, 40000, 65536]], [4], [0], "strictly"),
-        ([[0, 50000, 40000, 65536]], [4], [0], "strictly"),
-        ([[0, 65536]], [2], [0], "no symbol"),
-        ([[0, 3, 65536]], [4], [0], "longer than its row"),
-        ([[0, 3, 65536]], [3], [32768], "16 bits"),
-        ([[0, 3, 65536]], [3], [-32769], "16 bits"),
-        ([[0, 3, 65536]], [3, 3], [0], "shapes"),
-        ([0, 3, 65536], [3], [0], "shapes"),
-        (np.zeros((0, 3)), [], [], "no symbol"),
-    ],
-)
+@pytest.mark.parametrize(("cdf", "length", "first", "reason"), [
+    ([[0, 40000, 65535, 0]], [3], [0], "rise from 0 to 65536"),
+    ([[1, 40000, 65536, 0]], [3], [0], "rise from 0 to 65536"),
+    ([[0, 40000, 40000, 65536]], [4], [0], "strictly"),
+    ([[0, 50000, 40000, 65536]], [4], [0], "strictly"), ([[0, 65536]], [2], [0], "no symbol"),
+    ([[0, 3, 65536]], [4], [0], "longer than its row"), ([[0, 3, 65536]], [3], [32768], "16 bits"),
+    ([[0, 3, 65536]], [3], [-32769], "16 bits"), ([[0, 3, 65536]], [3, 3], [0], "shapes"),
+    ([0, 3, 65536], [3], [0], "shapes"), (np.zeros((0, 3)), [], [], "no symbol"),
+])  # fmt: skip
 def test_invalid_distributions_are_refused(cdf, length, first, reason):
     with pytest.raises(ValueError, match=reason):
         Distributions(np.array(cdf, int), np.array(length, int), np.array(first, int))

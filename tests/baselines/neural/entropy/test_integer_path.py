@@ -203,14 +203,11 @@ def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
         integer_path.require_bounded_sums(weight, biases, torch.tensor([shift]), "scale.0.0")
 
 
-@pytest.mark.parametrize(
-    "modules",
-    [
-        nn.Sequential(nn.ReLU(), nn.Conv2d(2, 2, 1)),
-        nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), nn.ReLU()),
-        nn.Sequential(nn.Conv2d(2, 2, 1), nn.Sigmoid()),
-    ],
-)
+@pytest.mark.parametrize("modules", [
+    nn.Sequential(nn.ReLU(), nn.Conv2d(2, 2, 1)),
+    nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), nn.ReLU()),
+    nn.Sequential(nn.Conv2d(2, 2, 1), nn.Sigmoid()),
+])  # fmt: skip
 def test_modules_that_are_neither_convolution_nor_its_relu_are_refused(modules):
     options = {"weight_limit": WeightLimit.FINE, "device": CPU, "name": "mean.0"}
     with pytest.raises(ValueError, match=r"mean\.0: .*(ReLU|Sigmoid)"):

@@ -66,19 +66,16 @@ def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):
     assert {path.name for path in run.glob("mine-*.py")} == names
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("class Edges(Objective):", "class Edges:", r"mine\.py, line \d+: Edges "),
-        ("def loss(", "def lost(", "Edges .*`loss`"),
-        ("class Edges", "class Edge", "mine.py: 'Edges'.* 'Edge'"),
-        ("return Loss(total", "return (total", r"mine\.py.*loss\(\) .*Loss"),
-        ("return Loss(total", "return Loss(total * float('nan')", "is not finite"),
-        ("return Loss(total", "return Loss(total + (0 * total).sqrt()", "is not finite"),
-        ("def loss(", "def loss(self, *given): raise SystemExit\n    def lost(", "SystemExit"),
-        ("estimate.images -", "estimate.pictures -", r"mine\.py, line \d+.*'pictures'"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("class Edges(Objective):", "class Edges:", r"mine\.py, line \d+: Edges "),
+    ("def loss(", "def lost(", "Edges .*`loss`"),
+    ("class Edges", "class Edge", "mine.py: 'Edges'.* 'Edge'"),
+    ("return Loss(total", "return (total", r"mine\.py.*loss\(\) .*Loss"),
+    ("return Loss(total", "return Loss(total * float('nan')", "is not finite"),
+    ("return Loss(total", "return Loss(total + (0 * total).sqrt()", "is not finite"),
+    ("def loss(", "def loss(self, *given): raise SystemExit\n    def lost(", "SystemExit"),
+    ("estimate.images -", "estimate.pictures -", r"mine\.py, line \d+.*'pictures'"),
+])  # fmt: skip
 def test_a_loss_that_cannot_work_is_refused_before_the_first_step(place, old, new, message):
     assert old in CODE
     (place / "mine.py").write_text(CODE.replace(old, new))

@@ -242,15 +242,12 @@ def test_training_from_a_start_of_unknown_training_is_unknown(start_folder):
     assert card.training_data.endswith(" of unknown training")
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--start", "damaged.safetensors"), "damaged.safetensors is"),
-        (("--start", "recipe.toml"), "recipe.toml .*recipe.json"),
-        (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave out --start"),
-        (("--start", BUNDLED / "elic-1.safetensors.xz"), "elic-1.safetensors.xz .*tiny"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    (("--start", "damaged.safetensors"), "damaged.safetensors is"),
+    (("--start", "recipe.toml"), "recipe.toml .*recipe.json"),
+    (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave out --start"),
+    (("--start", BUNDLED / "elic-1.safetensors.xz"), "elic-1.safetensors.xz .*tiny"),
+])  # fmt: skip
 def test_a_start_that_cannot_be_is_told_in_a_sentence(start_folder, monkeypatch, options, message):
     monkeypatch.chdir(start_folder)
     with copied(start_folder, "damaged").open("ab") as file:

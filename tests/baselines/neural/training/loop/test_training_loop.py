@@ -136,15 +136,10 @@ def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
     assert (learner.skipped, learner.step) == (1, 4)
 
 
-@pytest.mark.parametrize(
-    ("stage", "parts"),
-    [
-        (fixtures.SINGLE, {"attentions", "embedding", "project"}),
-        ({}, {"embedding", "project"}),
-        ({**REALISM, "frozen": ["analysis", "hyper_analysis", "context"]}, {"context"}),
-    ],
-    ids=["single_rate", "multi_rate", "realism"],
-)
+@pytest.mark.parametrize(("stage", "parts"), [
+    (fixtures.SINGLE, {"attentions", "embedding", "project"}), ({}, {"embedding", "project"}),
+    ({**REALISM, "frozen": ["analysis", "hyper_analysis", "context"]}, {"context"}),
+], ids=["single_rate", "multi_rate", "realism"])  # fmt: skip
 def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
     parts = parts | set(stage.get("frozen", ()))
     learner = learner_of(network := toy(CRDRNetwork, TINY), stage)
