@@ -22,8 +22,6 @@ from benchmark.datasets.kodak import open_sample
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable, UsageError
 from benchmark.rows.packs.pack import SHIPPED, open_pack
 from benchmark.spec import CodecSpec
-from benchmark.system.programs import find_program, run_program
-from benchmark.system.settings import program_folders
 from conftest import SHARED
 from support.psnr import psnr
 
@@ -103,7 +101,7 @@ COPIES = 'open(words["-b"], "wb").write(open(words["-i"], "rb").read())'
 
 
 class Folder:
-    """VTM's source folder after a build: bin/EncoderAppStatic and cfg/encoder_intra_vtm.cfg."""
+    """VTM's source folder after a build."""
 
     def __init__(self, root: Path) -> None:
         self.log, self.program = root / "called.json", root / "bin" / "EncoderAppStatic"
@@ -141,21 +139,20 @@ def test_the_call_is_the_published_one_on_planes_of_the_depth(folder, photo):
     paths = (source, stream, words[3])
     run = ["*" if word in (*paths, "27", "203", "181") else word for word in words]
     assert reported.split()[1:] == run, "what describe() says is what is run"
-    VTM(depth=10).encode(photo, Setting("qp", 22))
-    assert "--InputBitDepth=10" in folder.called()
     for depth, sample_type in ((8, np.uint8), (10, np.dtype("<u2"))):
         samples = np.frombuffer(VTM(depth=depth).encode(photo, Setting("qp", 27)), sample_type)
         assert np.array_equal(samples, np.stack(rgb_to_ycbcr(photo, depth)).ravel())
+        assert f"--InputBitDepth={depth}" in folder.called()
 
 
 def test_version_and_fingerprint_are_of_the_program_and_its_configuration(folder):
-    info = VTM().describe()
-    assert re.fullmatch(r"VTM 23\.13, decoded by ffmpeg \S+", info.version)
+    infos = [VTM().describe()]
+    assert re.fullmatch(r"VTM 23\.13, decoded by ffmpeg \S+", infos[0].version)
     folder.configuration.write_text("InternalBitDepth : 8\n")
-    other_fingerprint = VTM().describe().fingerprint
-    assert other_fingerprint != info.fingerprint
+    infos.append(VTM().describe())
     folder.stub("pass")
-    assert VTM().describe().fingerprint not in (other_fingerprint, info.fingerprint)
+    infos.append(VTM().describe())
+    assert len({info.fingerprint for info in infos}) == 3
     folder.configuration.unlink()
     with pytest.raises(Unavailable, match=r"encoder_intra_vtm\.cfg"):
         VTM().describe()
@@ -181,19 +178,14 @@ def test_streams_that_are_cut_repeated_or_of_another_format_are_refused(photo):
         VTM().decode(stream[1:])
 
 
-def real_encoder() -> str:
-    """Return why the encoder that made the pack is missing; empty if it is installed."""
-    try:
-        program = find_program("EncoderAppStatic", "build it", program_folders("VTM_DIR"))
-        reported = run_program([program, "--help"], timeout_seconds=60, accepted_codes=(0, 1))
-    except (Unavailable, ProgramFailed) as missing:
-        return f"needs VTM's EncoderAppStatic: {missing}"
-    return "" if b"Version 23.13 " in reported else "needs VTM's EncoderAppStatic of version 23.13"
-
-
-@pytest.mark.skipif(bool(real_encoder()), reason=real_encoder() or "it is there")
 @pytest.mark.parametrize("name", ["chelsea", "coffee"])
 def test_the_real_encoder_gives_the_streams_of_the_pack(name):
+    try:
+        version = VTM().describe().version
+    except Unavailable as missing:
+        version = str(missing)
+    if not version.startswith("VTM 23.13,"):
+        pytest.skip(f"needs VTM's EncoderAppStatic of version 23.13: {version}")
     assert VTM().encode(sample(name), Setting("qp", 47)) == recorded(name, 47)
 
 

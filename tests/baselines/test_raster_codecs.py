@@ -106,8 +106,7 @@ def test_jpeg_on_kodak_gives_the_means_that_others_measured(value, bpp, decibel)
     """CompressAI's `bench jpeg`, with libjpeg-turbo 2.1.5 and 3.2.0; digits as it prints them."""
     rates, qualities = [], []
     for path in sorted(KODAK.glob("kodim*.png")):
-        with Image.open(path) as image:
-            pixels = np.asarray(image)
+        pixels = read_image(path).pixels
         data = JPEG().encode(pixels, quality(value))
         rates.append(8 * len(data) / (768 * 512))
         qualities.append(psnr(pixels, JPEG().decode(data)))
@@ -212,8 +211,7 @@ ROBIDOUX = 16  # the smallest entry of ImageMagick's table, which is mozjpeg's t
 
 def luma_table(data: bytes) -> list[int]:
     with Image.open(BytesIO(data)) as image:
-        table: list[int] = image.quantization[0]  # type: ignore[attr-defined]
-        return list(table)
+        return list(image.quantization[0])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("codec", "frame", "sampling"), [

@@ -62,7 +62,6 @@ def test_other_streams_are_decoded_by_the_codec_that_is_named_also_without_an_en
 # Command, where {} is the file of fakes -> type of the error, and a part of it.
 MISTAKES = {
     "decode in.png out.png": (UsageError, "in.png is not recognised"),
-    "decode in.png out.png --codec jpg": (UsageError, "Did you mean 'jpeg'?"),
     "decode a.jpg out.png --beta 1": (UsageError, "--beta applies to ours"),
     "decode cut.jpg out.png": (UsageError, "cut.jpg cannot be decoded as jpeg"),
     "decode a.jpg out.png --codec webp": (UsageError, "decoded as webp"),

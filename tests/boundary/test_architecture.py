@@ -15,9 +15,7 @@ from support.processes import ran
 from support.quick import quick
 from support.rows.bundled_results import bundled_results
 
-SOURCES = sorted(
-    path for name in ("benchmark", "baselines") for path in (ROOT / name).rglob("*.py")
-)
+SOURCES = sorted([*ROOT.glob("benchmark/**/*.py"), *ROOT.glob("baselines/**/*.py")])
 # Also names of formats, or ordinary nouns.
 NOUNS = {"raw", "webp", "avif", "folder", "command", "worker", "compressai"}
 # They import and parse files of users, as the documentation of importlib shows it.
@@ -122,20 +120,17 @@ FIGURES = TABLES | {"matplotlib"}
 STORED = "--dataset sample --results BUNDLED"
 MAY_IMPORT = {
     "run --codecs jpeg --dataset sample --limit 1 --metrics psnr,ms_ssim": TABLES,
-    f"rank {STORED}": TABLES,
-    f"match vtm avif {STORED}": TABLES,
-    "bd VTM:CompressAI tcm --results BUNDLED": TABLES,
-    f"table {STORED} --out there": FIGURES,
-    f"figures rd {STORED} --out there": FIGURES,
-    f"report {STORED} --out there": FIGURES,
-}
+    f"rank {STORED}": TABLES, f"match vtm avif {STORED}": TABLES,
+    "bd VTM:CompressAI tcm --results BUNDLED": TABLES, f"table {STORED} --out there": FIGURES,
+    f"figures rd {STORED} --out there": FIGURES, f"report {STORED} --out there": FIGURES,
+}  # fmt: skip
 PARTS = ("stats", "interpolate", "special", "linalg", "ndimage", "optimize", "signal", "sparse")
 
 
-@pytest.mark.parametrize(
-    "command",
-    quick(MAY_IMPORT, *(verb for verb in MAY_IMPORT if verb.startswith(("run", "report")))),
-)
+QUICK_VERBS = [verb for verb in MAY_IMPORT if verb.startswith(("run", "report"))]
+
+
+@pytest.mark.parametrize("command", quick(MAY_IMPORT, *QUICK_VERBS))
 def test_a_verb_imports_no_more_than_it_needs(tmp_path, command):
     heavy = {*HEAVY, *(f"scipy.{part}" for part in PARTS)}
     words = command.replace("BUNDLED", str(bundled_results())).split()

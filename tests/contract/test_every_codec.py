@@ -104,14 +104,16 @@ def test_every_codec_is_tested_here_or_elsewhere():
     assert {parse_codec(alias).name for alias in ALIASES} <= CODECS.keys()
 
 
-def test_a_description_is_complete(pair: Pair, request: pytest.FixtureRequest):
-    codec = pair.encoder
+def test_a_description_is_complete_and_a_sweep_has_distinct_settings_of_one_name(pair, request):
+    codec, sweep = pair.encoder, pair.encoder.sweep
+    assert len({setting.name for setting in sweep}) == 1
+    assert len({str(setting) for setting in sweep}) == len(sweep)
     info = codec.describe()
     assert request.node.callspec.params["pair"].partition(":")[0] == codec.name
     assert all((info.version, info.licence, info.timed))
     licences = info.licence.split(" AND ")
     assert len({*licences}) == len(licences)
-    assert f"{{{codec.sweep[0].name}}}" in info.command
+    assert f"{{{sweep[0].name}}}" in info.command
     assert re.fullmatch("[0-9a-f]{64}", info.fingerprint)
     assert info.fingerprint != sha256(b"").hexdigest()
     assert info.revision >= 1
@@ -133,12 +135,6 @@ print({{"torch", "compressai", "safetensors"}} & set(sys.modules))
     result = ran(sys.executable, "-c", program, BENCH_WEIGHTS=tiny_weights, PYTHONPATH=ROOT)
     first, second, *_, imported = result.stdout.splitlines()
     assert (first, second, imported) == ("untrained", "untrained", "set()"), result.stderr
-
-
-def test_a_sweep_is_made_of_distinct_settings_of_one_name(pair: Pair):
-    sweep = pair.encoder.sweep
-    assert len({setting.name for setting in sweep}) == 1
-    assert len({str(setting) for setting in sweep}) == len(sweep) >= 1
 
 
 def ends_and_others(accepts: Between | OneOf) -> tuple[list[Setting], list[Setting]]:

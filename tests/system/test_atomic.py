@@ -59,7 +59,6 @@ def test_files_written_together_are_all_there_or_left_as_they_were(tmp_path, mon
 
 
 def test_a_folder_that_cannot_be_synchronised_is_passed_over(tmp_path, monkeypatch):
-    """Some file systems have no fsync of folders."""
     synchronises = os.fsync
 
     def files_alone(descriptor):

@@ -34,8 +34,7 @@ class Honest:
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         time.sleep(self._pause)
         step = int(setting.value)
-        height, width, _ = pixels.shape
-        head = np.array([height, width, step], np.uint16).tobytes()
+        head = np.array([*pixels.shape[:2], step], np.uint16).tobytes()
         return head + (pixels // step).astype(np.uint8).tobytes()
 
     def decode(self, data: bytes) -> Pixels:

@@ -19,19 +19,13 @@ Shape = tuple[int, ...]
 PRIOR = "entropy_model_z"
 PLAIN_TO_OLD = {"matrices": "_matrix", "biases": "_bias", "factors": "_factor"}
 DERIVED_SHAPES = {
-    f"{PRIOR}._offset": (0,),
-    f"{PRIOR}._quantized_cdf": (0,),
-    f"{PRIOR}._cdf_length": (0,),
-    f"{PRIOR}.target": (3,),
-    f"{PRIOR}.likelihood_lower_bound.bound": (1,),
-    "entropy_model_y._offset": (0,),
-    "entropy_model_y._quantized_cdf": (0,),
-    "entropy_model_y._cdf_length": (0,),
-    "entropy_model_y.scale_table": (0,),
-    "entropy_model_y.scale_bound": (1,),
-    "entropy_model_y.likelihood_lower_bound.bound": (1,),
+    f"{PRIOR}._offset": (0,), f"{PRIOR}._quantized_cdf": (0,), f"{PRIOR}._cdf_length": (0,),
+    f"{PRIOR}.target": (3,), f"{PRIOR}.likelihood_lower_bound.bound": (1,),
+    "entropy_model_y._offset": (0,), "entropy_model_y._quantized_cdf": (0,),
+    "entropy_model_y._cdf_length": (0,), "entropy_model_y.scale_table": (0,),
+    "entropy_model_y.scale_bound": (1,), "entropy_model_y.likelihood_lower_bound.bound": (1,),
     "entropy_model_y.lower_bound_scale.bound": (1,),
-}
+}  # fmt: skip
 
 
 def authors_shapes(sizes: CrdrSizes) -> dict[str, Shape]:
