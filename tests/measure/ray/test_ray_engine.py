@@ -1,9 +1,11 @@
 """A real cluster of several nodes on this machine: the same rows, whatever dies in the middle."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,13 +20,16 @@ from benchmark.rows.store import Store
 from benchmark.spec import parse_codec
 from support.bench.command import bench
 from support.codecs.files import CODECS, FAKES, cells, conditions, stable
-from support.processes import is_running, until
+from support.processes import is_running, running, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
 # The loss of a node in an earlier test may be noticed late.
 pytestmark = pytest.mark.filterwarnings("ignore:node .* was lost:benchmark.errors.Notice")
 
 STORE_BYTES = 80 << 20  # the minimum that Ray accepts
+# Ray notices a lost node within a second, and its processes give up a lost head, too.
+SETTINGS = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}
+SETTINGS |= {"gcs_rpc_server_reconnect_timeout_s": 2}
 
 
 class LocalCluster:
@@ -57,13 +62,37 @@ class LocalCluster:
         assert {key: n for key, n in counts.items() if n > 1} == {}
         return {event.task.key: event.outcome.row for event in events}
 
+    def end(self):
+        self.session.__exit__(None, None, None)
+        self.ray.shutdown()
+
 
 @pytest.fixture(scope="module")
-def cluster():
-    driver = LocalCluster()
-    yield driver
-    driver.session.__exit__(None, None, None)
-    driver.ray.shutdown()
+def clusters():
+    """The cluster of these tests, once one has asked for it."""
+    opened = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SETTINGS.items():
+            patch.setenv(f"RAY_{name}", str(value))
+        yield opened
+        for driver in opened:
+            driver.end()
+
+
+@pytest.fixture
+def cluster(clusters):
+    if not clusters:
+        clusters.append(LocalCluster())
+    return clusters[0]
+
+
+@pytest.fixture
+def dying_cluster(cluster, clusters):
+    """The cluster without this process, which would end with its head."""
+    clusters.remove(cluster)
+    cluster.session.__exit__(None, None, None)
+    yield cluster.ray
+    cluster.ray.shutdown()
 
 
 def local_rows(cells, **changes):
@@ -219,45 +248,92 @@ def test_a_worker_that_cannot_work_at_all_ends_the_run_in_a_sentence(cluster, so
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 
 
-def command(cluster, images, results, *options):
-    words = ["run", "--codecs", f"{CODECS}:KillsItsWorker", "--dataset", images, "--limit", "2"]
-    words += ["--metrics", "psnr", *options]
-    place = ["--engine", "ray", "--results", results]
-    return [sys.executable, "-m", "benchmark", *map(str, [*words, *place])]
-
-
 def stored_rows(results):
     rows = [row for folder in results.glob("*") for row in Store(folder).table().rows(named=True)]
     return {row["cell"]: row for row in rows}
 
 
-def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path, monkeypatch):
-    """A worker is killed for each image as well: Ray's messages do not reach the summary."""
-    images, results = sources[0].file.path.parent, tmp_path / "results"
-    monkeypatch.setenv("BENCH_PAUSE", "1.05")  # slow rows are stored at once
+# Hangs for q = 1 while the gate is there, with a child that shares nothing with it.
+SCRIPT = """
+if [ "$3" = 1 ] && [ -e {gate} ]; then
+  env -i setsid sleep {mark} &
+  exec sleep {mark}
+fi
+cp $1 $2
+"""
+
+
+@pytest.fixture
+def hanging(tmp_path):
+    """A codec whose program hangs, its gate, and a function that tells how many processes do."""
+    mark, gate = f"4{time.monotonic_ns() % 10**6:06}.{os.getpid()}", tmp_path / "gate"
+    gate.touch()
+    script = tmp_path / "encode.sh"
+    script.write_text(SCRIPT.format(mark=mark, gate=gate))
+    codec = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}:values=1/2"
+    return f"{codec}:version=1", gate, lambda: len(running(f"^sleep {mark}"))
+
+
+def run_words(codecs, sources, results):
+    options = {"codecs": codecs, "dataset": sources[0].file.path.parent, "limit": 1}
+    options |= {"metrics": "psnr", "results": results}
+    return ["run", *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def test_a_killed_driver_ends_its_programs_and_resumes_where_it_was(
+    cluster, sources, traces, tmp_path, monkeypatch, hanging
+):
+    """A worker is killed as well: Ray's messages do not reach the summary."""
+    (codec, gate, programs), results = hanging, tmp_path / "results"
+    words = run_words(f"{CODECS}:KillsItsWorker,{codec}", sources, results)
+    words = [sys.executable, "-m", "benchmark", *words, "--engine", "ray", "--json"]
     monkeypatch.setenv("RAY_ADDRESS", cluster.ray.address)
-    nowhere = subprocess.DEVNULL
-    first = subprocess.Popen(command(cluster, images, results), stdout=nowhere, stderr=nowhere)
-    assert until(lambda: stored_rows(results), 120), "no row was stored"
-    first.send_signal(signal.SIGKILL)
+    with monkeypatch.context() as patch:
+        patch.setenv("BENCH_PAUSE", "1.05")  # slow rows are stored at once
+        first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert until(lambda: stored_rows(results) and programs() == 2, 120), "nothing stored or begun"
+    first.kill()
     first.wait()
     first_rows = stored_rows(results)
-    assert 0 < len(first_rows) < 6
-    words = command(cluster, images, results, "--json")
+    assert until(lambda: not programs(), 120)
+    gate.unlink()
     second = subprocess.run(words, capture_output=True, text=True, timeout=900, check=False)
     assert second.returncode == 0, second.stderr
-    assert json.loads(second.stdout)["measured"] == 6 - len(first_rows)
-    final_rows, counts = stored_rows(results), count_starts(traces)
+    assert json.loads(second.stdout)["measured"] == 5 - len(first_rows)
+    final_rows = stored_rows(results)
     assert {key: final_rows[key] for key in first_rows} == first_rows, "measured again"
-    repetitions = sum(counts.values()) - 6 - 2
-    assert 0 <= repetitions <= 3, "only what was in progress, or on its way, when the driver died"
+    repetitions = sum(count_starts(traces).values()) - 3 - 1
+    assert 0 <= repetitions <= 2, "only what was in progress, or on its way, when the driver died"
     (folder,) = results.iterdir()
     store = Store(folder)
     record = store.record(next(iter(set(store.table()["run"].to_list()))))
     assert record["engine"] == "ray"
     assert sum(node["cpus"] for node in record["nodes"]) >= 2
-    assert [row["status"] for row in final_rows.values()] == ["ok"] * 6
+    assert [row["status"] for row in final_rows.values()] == ["ok"] * 5
     assert all(store.stream(row["stream_sha256"]) for row in final_rows.values())
+
+
+def test_a_lost_head_ends_all_programs_and_the_run_resumes_without_it(
+    dying_cluster, sources, tmp_path, monkeypatch, hanging
+):
+    (codec, gate, programs), results = hanging, tmp_path / "results"
+    monkeypatch.setenv("RAY_ADDRESS", dying_cluster.address)
+    words = run_words(codec, sources, results)
+    command = [sys.executable, "-m", "benchmark", *words, "--engine", "ray"]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert until(lambda: programs() == 2, 400), "no program was started"
+    for process in dying_cluster.head_node.all_processes["gcs_server"]:
+        os.kill(process.process.pid, signal.SIGKILL)
+    _, message = run.communicate(timeout=300)
+    assert until(lambda: not programs(), 120)
+    assert (run.returncode, "Traceback" in message) == (1, False), message
+    rows_before = stored_rows(results)
+    assert [row["setting_value"] for row in rows_before.values()] in ([], [2.0])
+    gate.unlink()
+    bench(*words, "--jobs", "1", code=0)
+    rows_after = stored_rows(results)
+    assert [row["status"] for row in rows_after.values()] == ["ok"] * 2
+    assert rows_after == {**rows_after, **rows_before}
 
 
 @pytest.mark.parametrize(("options", "address", "message"), [
