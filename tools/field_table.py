@@ -77,7 +77,7 @@ FIELD = (
 def lines(kodak: Path) -> Iterator[str]:
     """Yield the lines of the table: each method's networks, work, training and BD-rates."""
     # methods without rows or checkpoints are left out
-    rows = benchmark.load(kodak)
+    rows = benchmark.load(kodak, details=True)
     labels = rows["codec"]
     field_rows = rows[labels.isin([method.label for method in FIELD])]
     psnr, *other_deltas = [bd_rates(field_rows, HYPERPRIOR, metric) for metric in METRICS]
@@ -100,7 +100,7 @@ def lines(kodak: Path) -> Iterator[str]:
 
 def sentences(kodak: Path) -> Iterator[str]:
     """Yield sentences about Multi-Realism and HiFiC, and table lines about DIRAC and HFD."""
-    rows = benchmark.load(kodak)
+    rows = benchmark.load(kodak, details=True)
     theirs, ours = "multirealism:beta=2.56", "ours:beta=3.84:size=micro"
     compared_rows = rows[rows["codec"].isin([theirs, ours])]
     psnr, lpips = (bd_rates(compared_rows, theirs, metric)[ours] for metric in METRICS[:2])

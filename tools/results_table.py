@@ -132,7 +132,7 @@ def crossings(rows: pd.DataFrame, anchor: str, metric: str) -> list[str]:
 
 
 def _rows(kodak: Path) -> pd.DataFrame:
-    rows = benchmark.load(kodak)
+    rows = benchmark.load(kodak, details=True)
     return rows[rows["codec"].isin(CODECS)]
 
 
