@@ -213,11 +213,13 @@ def test_a_pack_of_any_harm_is_a_sentence(work, verb, name, tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore::benchmark.errors.DamagedResults")
-@pytest.mark.parametrize("place", PLACED)
-def test_a_file_of_any_harm_where_a_verb_looks_for_one_is_a_sentence(work, place):
-    contents, *verbs = PLACED[place]
+@pytest.mark.parametrize(("place", "verb"), [
+    (place, verb) for place, (_, *verbs) in PLACED.items() for verb in verbs
+])  # fmt: skip
+def test_a_file_of_any_harm_where_a_verb_looks_for_one_is_a_sentence(work, place, verb):
+    contents = PLACED[place][0]
     Path("secret").write_bytes(SECRET)
-    if "encode" in verbs:
+    if verb == "encode":
         write_checkpoint(Path("ours.safetensors"))
     path = Path(place.format(work.parent))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -226,11 +228,10 @@ def test_a_file_of_any_harm_where_a_verb_looks_for_one_is_a_sentence(work, place
     if path.suffix == ".safetensors":  # the sha256 of a file that the user names takes its time
         del makers["hole"], makers["kernel"]
     for make in makers.values():
-        for verb in verbs:
-            make(path)
-            attack(WORDS[verb])
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            assert not Path("PWNED").exists()
+        make(path)
+        attack(WORDS[verb])
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        assert not Path("PWNED").exists()
     for entry in Path().rglob("*"):
         copied = entry.name != "secret" and entry.is_file() and SECRET in entry.read_bytes()
         assert not copied, entry
