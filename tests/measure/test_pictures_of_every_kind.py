@@ -56,14 +56,14 @@ from baselines.torch_model import TorchModel
 
 
 class Network(TorchModel):
-    checkpoints = {1.0: "1.pth", 2.0: "2.pth", 3.0: "3.pth", 4.0: "4.pth"}
+    checkpoints = {1.0: "1.pth", 3.0: "3.pth"}
 
     def load(self, file):
         network = ScaleHyperprior.from_state_dict(torch.load(file))
         network.g_s[-1].bias.data += 0.02  # pixels of its own
         return network
 '''
-CHECKPOINTS = "1.pth", "2.pth", "3.pth", "4.pth"
+CHECKPOINTS = "1.pth", "3.pth"
 IMAGES = {"cup": (0, 0), "spoon": (330, 190)}
 LEVELS = (40, 70, 85, 93, 97)
 PROGRAM = '''
@@ -85,7 +85,7 @@ KINDS = {  # the codec as typed, and its label
     "folder": ("folder:path=pics:name=Pics", "Pics"),
     "programs": (
         f"command:encode={RUN} {{in}} {{out}} {{q}}:decode={RUN} {{in}} {{out}}"
-        ":values=40/70/85/93/97:name=Programs",
+        ":values=70/85/93:name=Programs",
         "Programs",
     ),
     "repeat": ("repeat:base=jpeg:times=3", "repeat:base=jpeg:times=3"),
@@ -207,10 +207,11 @@ def measured(tmp_path_factory, coffee):
         bench("worker", "new", "toy", "--code", "code", code=0)
         site = Path("site").resolve()
         offers = "[rdrbench.codecs]\nnegative = negative_codec:Mine\n"
-        install(site, "negative_codec", {"__init__.py": MINE}, offers)
+        other_pictures = MINE.replace("int(setting.value)", "int(setting.value) - 1")
+        install(site, "negative_codec", {"__init__.py": other_pictures}, offers)
         sys.path.insert(0, str(site))
         plugins.installed.cache_clear()
-        kinds = dict(KINDS)
+        kinds = KINDS
         if find_spec("compressai"):
             import torch
 
