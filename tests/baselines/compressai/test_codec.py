@@ -96,7 +96,7 @@ def test_published_files_have_tables_and_a_checkpoint_none(tmp_path, monkeypatch
         (tmp_path / f"{HYPERPRIOR}-{quality}-{digest}.pth.tar").write_bytes(content)
     codec = CompressAI(model=HYPERPRIOR)
     assert codec.sweep == (Setting("quality", 2), Setting("quality", 5))
-    assert codec.describe().caveat == "no weights for quality 1, 3, 4, 6, 7, 8"
+    assert codec.describe().caveat.endswith(" quality 1, 3, 4, 6, 7, 8")
     stream = codec.encode(photo, Setting("quality", 5))
     assert list(unpack(stream, 2).strings) == stock_coded(network, photo)[0]
     assert codec.setting_of(stream) == Setting("quality", 5)
@@ -145,9 +145,9 @@ def test_code_in_a_checkpoint_or_another_model_is_refused(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     torch.save({"weights": MakesFolder(tmp_path / "boom")}, "evil.pth")
     save(small_network("bmshj2018-factorized"), "own.pth")
-    for path, reason in (("evil.pth", "cannot be read"), ("own.pth", ".*mbt2018-mean")):
+    for path, reason in (("evil.pth", "weights"), ("own.pth", "mbt2018-mean")):
         codec = CompressAI(model="mbt2018-mean", checkpoint=path)
-        with pytest.raises(Unavailable, match=f"{path} {reason}"):
+        with pytest.raises(Unavailable, match=f"{path} .*{reason}"):
             codec.encode(photo, codec.sweep[0])
     assert not (tmp_path / "boom").exists()
 
@@ -170,7 +170,7 @@ def test_options_that_make_no_sense_are_refused(model, options, error):
     ({}, errors.UsageError, "model"), ({"model": "mbt2019"}, UnknownName, "mean 'mbt2018'"),
     ({"model": "mbt2018", "weights": "random"}, errors.UsageError, "random"),
     ({"model": "mbt2018", "metric": "psnr"}, UnknownName, "metric"),
-    ({"model": UNPUBLISHED}, BadOption, "no weights are published"),
+    ({"model": UNPUBLISHED}, BadOption, f"{UNPUBLISHED}, mse"),
 ])  # fmt: skip
 def test_options_without_published_files_are_refused(options, error, match):
     with pytest.raises(error, match=match):
@@ -257,11 +257,11 @@ def test_truncation_and_additional_bytes_are_detected():
     for length in range(len(stream)):
         with pytest.raises(CorruptStream):
             unpack(stream[:length], 3)
-    with pytest.raises(CorruptStream, match=r"bytes are left|after its last"):
+    with pytest.raises(CorruptStream, match=r"\b\d bytes|of \d+ bytes"):
         unpack(stream + b"\0", 3)
     stream = bytearray(pack(ZooStream(1, 1, 1, (b"abc", b"d"))))
     stream[3] += 1  # the first string now reaches into the second
-    with pytest.raises(CorruptStream, match=r"bytes are left|after its last"):
+    with pytest.raises(CorruptStream, match=r"\b\d bytes|of \d+ bytes"):
         unpack(bytes(stream), 2)
 
 
