@@ -149,9 +149,9 @@ def test_numbers_that_were_changed_in_a_frame_count(rows_folder):
     frame = benchmark.load(rows_folder)
     better = benchmark.summary(frame.assign(psnr_db=frame["psnr_db"] + 1))
     assert np.allclose(better["psnr_db"], benchmark.summary(frame)["psnr_db"] + 1, atol=1e-12)
-    assert better.attrs["meanings"]["bpp"] == "mean of per-image bits per pixel"
+    assert "per-image" in better.attrs["meanings"]["bpp"]
     pooled = benchmark.summary(frame, average="pooled")
-    assert pooled.attrs["meanings"]["bpp"] == "all bits over all pixels"
+    assert "per-image" not in pooled.attrs["meanings"]["bpp"]
 
 
 def test_means_are_those_of_the_rows_with_their_counts(rows_folder):
@@ -208,13 +208,13 @@ def test_invalid_frames_are_refused(rows_folder, tmp_path):
     mixed = frame.copy()
     mixed.loc[0, "dataset"] = "another"
     for call, argument, message in (
-        (benchmark.summary, frame.drop(columns="cell"), "lacks cell"),
-        (benchmark.summary, pd.DataFrame(frame.to_dict("records")), "lacks attrs"),
-        (benchmark.summary, frame.assign(cell="another"), "does not have"),
+        (benchmark.summary, frame.drop(columns="cell"), "cell"),
+        (benchmark.summary, pd.DataFrame(frame.to_dict("records")), "attrs"),
+        (benchmark.summary, frame.assign(cell="another"), f"{rows_folder} .*`load`"),
         (benchmark.summary, frame[frame["codec"] == "nonesuch"], "no rows"),
         (benchmark.summary, mixed, "another and set"),
-        (benchmark.load, tmp_path, "name one of its folders, set"),
-        (benchmark.load, tmp_path / "nothing", "measure some with `run`"),
+        (benchmark.load, tmp_path, f"{tmp_path} .* set$"),
+        (benchmark.load, tmp_path / "nothing", "nothing .* `run`"),
     ):
         with pytest.raises(UsageError, match=message):
             call(argument)
@@ -230,7 +230,7 @@ def test_a_folder_of_photographs_is_refused_with_the_place_of_its_rows(tmp_path,
 
 def test_a_codec_is_given_by_name():
     for codec in (Path, [benchmark.open_codec("raw")]):
-        with pytest.raises(UsageError, match="a codec is a string"):
+        with pytest.raises(UsageError, match=r"codec .* string"):
             benchmark.run(codec, "sample")
     with pytest.raises(UnknownName, match="Did you mean 'jpeg'"):
         benchmark.open_codec("jpg")
@@ -257,7 +257,7 @@ def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_p
     assert deltas.attrs["units"]["bd_rate_percent"] == "%"
     with pytest.raises(UnknownName, match="codec with results"):
         benchmark.bd_rate(frame, anchor="bpg")
-    assert "less than a third" in deltas.loc["vtm", "reason"]
+    assert "third" in deltas.loc["vtm", "reason"]
     rates = benchmark.bd_rate(frame, "jpeg", any_overlap=True).set_index("codec")
     assert rates.loc["vtm", "bd_rate_percent"] < -50
 
@@ -272,7 +272,7 @@ def test_a_plot_has_the_means_as_its_curves(rows_folder):
         name = titles_of_texts([codec])[codec]
         assert np.allclose(lines[name], codec_means[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
     assert axes.get_ylabel() == "PSNR (dB)"
-    with pytest.raises(UsageError, match="no point of DISTS"):
+    with pytest.raises(UsageError, match="DISTS"):
         benchmark.plot(frame, metric="dists")
 
 
@@ -325,11 +325,11 @@ def test_other_pixels_and_settings_are_refused():
     jpeg = benchmark.open_codec("jpeg")
     grey = np.zeros((8, 8, 3), np.uint8)
     for pixels in (grey.astype(float), grey[..., 0], grey[..., :2]):
-        with pytest.raises(UsageError, match="an image must be uint8"):
+        with pytest.raises(UsageError, match="uint8"):
             jpeg.encode(pixels)
     with pytest.raises(UnknownName, match="setting of jpeg"):
         jpeg.encode(grey, qualty=5)
-    with pytest.raises(UsageError, match="only one setting"):
+    with pytest.raises(UsageError, match="one setting"):
         jpeg.encode(grey, 5, quality=5)
 
 
@@ -356,7 +356,7 @@ def test_anything_but_a_single_stored_picture_is_refused(place):
         benchmark.decoded(place, "webp", "cup")
     with pytest.raises(UnknownName, match="'cop'"):
         benchmark.decoded(place, "webp", "cop", quality=5)
-    with pytest.raises(UsageError, match="holds no rows"):
+    with pytest.raises(UsageError, match=f"{place.parent} .*results/kodak"):
         benchmark.decoded(place.parent, "webp", "cup", quality=5)
 
 
