@@ -216,7 +216,7 @@ def test_the_user_s_environment_reaches_the_worker_and_its_own_variables_win(tmp
 
 @pytest.mark.parametrize(("fault", "reason"), [
     (1, "exit code 3"), (2, "copy_worker.py:11: KeyError: 'no such layer'"),
-    (3, "without an answer"), (4, "CUDA out of memory"), (5, "^Copy: TypeError: encode .* str"),
+    (3, r"\d s "), (4, "CUDA out of memory"), (5, "^Copy: TypeError: encode .* str"),
     (7, "^Copy: copy_worker.py:15: x{2000}$"), (8, "SystemExit: gave up"),
 ])  # fmt: skip
 def test_a_fault_is_an_error_with_its_reason_and_the_next_picture_is_coded(worker, fault, reason):
@@ -249,7 +249,7 @@ def test_prints_of_imports_are_no_answer_nor_endless(tmp_path, monkeypatch):
     with closing(Worker(file=str(file))) as worker:
         assert len(worker.encode(photograph(), Q)) == COPY_BYTES
     monkeypatch.setattr(conversation, "MAX_PRINTED_BYTES", 59)
-    with pytest.raises(ProgramFailed, match="than an answer"):
+    with pytest.raises(ProgramFailed, match="pipe"):
         worker.encode(photograph(), Q)
 
 
@@ -275,7 +275,7 @@ def test_an_answer_of_other_types_is_a_failure_with_its_reason(answer, reason, t
     ("{**about, 'sweep': [['q', float('nan')]]}", "it has NaN"),
     ("{**about, 'sweep': [['q', 1e300]]}", "sweep"), ("{**about, 'sweep': [['', 1.0]]}", "sweep"),
     ("{**about, 'device': 'tpu'}", "'tpu'"), ("{**about, 'weights': [1]}", "got `array`"),
-    ("{**about, 'protocol': 1}", "another version of rdrb"),
+    ("{**about, 'protocol': 1}", "rdrbench_worker.py"),
     ("{**about, 'sweep': []}", "empty sweep"),
 ])  # fmt: skip
 def test_a_description_of_other_types_is_a_sentence_before_the_run(changed, reason, tmp_path):
@@ -313,13 +313,13 @@ while True:
     os.write(1, {})
 """
 CONFUSED = {
-    "answer(number, b'1') + answer(number, b'2')": "before it received a request",
-    "answer(number, b'1') + answer(number + 1, b'2')": "before it received a request",
-    "answer(1, b'1')": "a request other than",
-    "answer(number, b'1') + b'x' * (number == 1)": "before it received a request",
-    "answer(None)": "has an old rdrbench_worker.py: copy",
-    "answer(0, text='{}')": "has an old rdrbench_worker.py: copy",
-    "answer(0, text='[' * 200_000 + ']' * 200_000)": "something other than an answer",
+    "answer(number, b'1') + answer(number, b'2')": "request",
+    "answer(number, b'1') + answer(number + 1, b'2')": "request",
+    "answer(1, b'1')": "rdrbench_worker.py",
+    "answer(number, b'1') + b'x' * (number == 1)": "request",
+    "answer(None)": "rdrbench_worker.py",
+    "answer(0, text='{}')": "rdrbench_worker.py",
+    "answer(0, text='[' * 200_000 + ']' * 200_000)": r"pipe \(",
 }
 
 
