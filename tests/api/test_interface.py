@@ -238,8 +238,7 @@ def test_a_codec_is_given_by_name():
 
 def test_classes_of_one_name_have_different_labels(tmp_path):
     Store(tmp_path / "set").append([*sweep("./a.py:Mine"), *sweep("old/a.py:Mine")])
-    labels = benchmark.load(tmp_path / "set")["label"]
-    assert {*labels} == {"./a.py:Mine", "old/a.py:Mine"}
+    assert {*benchmark.load(tmp_path / "set")["label"]} == {"./a.py:Mine", "old/a.py:Mine"}
 
 
 def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_path):
@@ -266,9 +265,8 @@ def test_a_plot_has_the_means_as_its_curves(rows_folder):
     frame = benchmark.load(rows_folder)
     axes = Figure().subplots()
     assert benchmark.plot(frame, metric="psnr", ax=axes) is axes
-    means = benchmark.summary(frame)
     lines = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
-    for codec, codec_means in means.groupby("codec"):
+    for codec, codec_means in benchmark.summary(frame).groupby("codec"):
         name = titles_of_texts([codec])[codec]
         assert np.allclose(lines[name], codec_means[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
     assert axes.get_ylabel() == "PSNR (dB)"

@@ -107,12 +107,9 @@ def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data,
     page.keyboard.press("n")
     page.keyboard.press("[")
     assert page.evaluate("history.length") == length + 1  # moving about is no step
-    if leave == "Back":
-        page.go_back()
-    elif leave == "Escape":
-        page.keyboard.press("Escape")
-    else:
-        page.locator("#viewer-close").click()
+    close = page.locator("#viewer-close").click
+    acts = {"Back": page.go_back, "Escape": lambda: page.keyboard.press("Escape"), "Close": close}
+    acts[leave]()
     page.wait_for_url(address)
     page.locator("#viewer").wait_for(state="hidden")
     page.wait_for_selector("#chart .point:focus")
@@ -144,9 +141,7 @@ def test_an_edited_address_moves_the_open_viewer(follow, data):
     page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
     opened(page)
     page.evaluate(f"location.hash = '{data['dataset']}/jpeg2000/ratio=24/cup.png'")
-    page.wait_for_function(
-        "() => document.getElementById('viewer-title').textContent.includes('24')"
-    )
+    page.locator("#viewer-title", has_text="24").wait_for()
     assert opened(page)[:2] == ("JPEG 2000 ratio=24", "cup.png")
     page.keyboard.press("Escape")
     page.wait_for_selector("#viewer", state="hidden")

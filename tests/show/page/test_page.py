@@ -140,8 +140,7 @@ def test_a_published_curve_can_be_shown_and_its_hover_names_the_source(visit, ko
     result = curves_of(page)[name]
     assert (result["filled"], result["dashes"]) == (False, "none")
     assert all(curve["filled"] for name, curve in curves_of(page).items() if name[:3] != "VTM")
-    caption = page.locator("#curve-caption").inner_text()
-    assert "* a trial." in caption
+    assert "* a trial." in page.locator("#curve-caption").inner_text()
     point = result["points"][3]
     page.mouse.move(*place_of(page, point["x"], point["y"]))
     message = page.locator("#chart .tip").inner_text()
@@ -150,10 +149,9 @@ def test_a_published_curve_can_be_shown_and_its_hover_names_the_source(visit, ko
     assert vtm["points"][0]["reference"] in legend.get_attribute("title")
     page.locator("#all-points summary").click()
     page.locator("#all-points a").first.click()
-    absent = page.locator("#panes .absent").first.inner_text()
-    assert "was not kept; bench run --codecs jpeg" in absent
-    command = page.locator("#panes .absent button").first.inner_text()
-    assert command.startswith("bench run --codecs jpeg")
+    absent = page.locator("#panes .absent").first
+    assert "was not kept; bench run --codecs jpeg" in absent.inner_text()
+    assert absent.locator("button").inner_text().startswith("bench run --codecs jpeg")
 
 
 @pytest.mark.slow

@@ -146,9 +146,7 @@ def test_bars_and_their_table_are_by_the_rule_that_was_asked_for(tmp_path):
 
 def test_costs_are_what_classes_and_rows_say():
     drawing = draw("complexity", codecs="ours:beta=0,avif,elic").drawing
-    costs = {
-        (row["label"], row["cost"]): (row["value"], row["measured"]) for row in drawing.records
-    }
+    costs = {(r["label"], r["cost"]): (r["value"], r["measured"]) for r in drawing.records}
     assert costs["ours:beta=0", "kmac"] == (41.3, True)
     assert costs["elic", "kmac"] == (14.7, True)
     at_rate = benchmark.rank(RESULTS / "kodak", "bpp=0.3", metrics="psnr").set_index("codec")

@@ -101,8 +101,7 @@ def test_what_is_there_stays_and_a_second_export_writes_the_others(folder):
     for record in rows_of(folder):
         if record["codec"] == "webp":  # so that decoding again would fail
             stream_of(folder, record).write_bytes(b"")
-    message = export(folder, "--codecs", "webp,jpeg")
-    assert "6 pictures written, 4 already present" in message
+    assert "6 pictures written, 4 already present" in export(folder, "--codecs", "webp,jpeg")
     second_times = {name: (folder / "out" / name).stat().st_mtime_ns for name in first_times}
     assert second_times == first_times
 
@@ -134,8 +133,7 @@ def test_a_stream_that_decodes_to_other_pixels_gets_no_file_and_exit_code_1(fold
 def test_a_damaged_stream_is_named_and_the_others_are_written(folder):
     stream = stream_of(folder, rows_of(folder)[0])
     stream.write_bytes(b"short")
-    message = export(folder, code=1)
-    assert f"{stream} is damaged" in message
+    assert f"{stream} is damaged" in export(folder, code=1)
     assert len(pictures(folder)) == 9
 
 
@@ -222,8 +220,7 @@ def test_at_one_rate_a_setting_without_a_stream_gives_way_to_the_next_that_is_ne
     assert second["bpp"] / both_near < 1.6
     export(folder, *words, both_near)
     assert [f"{second['bpp']:.3f}bpp.png" in name for name in pictures(folder)] == [True]
-    only_first_near = first["bpp"] / 1.2
-    reported = export(folder, *words, only_first_near, code=2, to="none")
+    reported = export(folder, *words, first["bpp"] / 1.2, code=2, to="none")  # far from others
     assert "1 picture: the stream was not kept" in reported
 
 

@@ -90,14 +90,14 @@ def test_a_rate_that_curves_are_cut_at_is_in_every_sentence_on_their_numbers(tmp
 def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
     rows, words = sweep("jpeg"), ["run", "--codecs", "jpeg,webp"]
     store, run = Store(fill(tmp_path, rows) / "kodak"), rows[0]["run"]
-    ended = {"ended": True}  # with rows of the cells timed before, which stay
-    for remaining_cells, extra_facts, said in ((2, {}, True), (0, {}, False), (2, ended, False)):
-        to_do = len(rows) + remaining_cells
-        facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}, **extra_facts}
-        store.amend(run, facts)
+    # One that ended has rows of the cells timed before, which stay.
+    for remaining, ended, expected in ((2, {}, True), (0, {}, False), (2, {"ended": True}, False)):
+        to_do = len(rows) + remaining
+        facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}}
+        store.amend(run, facts | ended)
         text = f"2 of {to_do} cells of the last run lack rows: repeat `bench {' '.join(words)}`"
-        printed = bench_report(tmp_path, "--metrics", "psnr").replace("\n", " ")
-        assert (text in printed) == said, (remaining_cells, extra_facts)
+        message = bench_report(tmp_path, "--metrics", "psnr").replace("\n", " ")
+        assert (text in message) == expected
 
 
 def test_published_curves_beside_other_images_are_left_out_and_the_report_is_written(tmp_path):
