@@ -77,7 +77,7 @@ def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
     controls, payloads = HeaderControls(64, 128), (b"x" * 300,) * 32
     large = Stream(b"abcd", 16384, 8192, controls, payloads, Tiling(2048, 128))
     assert len(pack(large)) - 32 * 300 == 16 + 2 + 31 * 2
-    with pytest.raises(ValueError, match="bytes are too few"):
+    with pytest.raises(ValueError, match=r"\d bytes"):
         pack(large._replace(payloads=(b"",) * 32))
     text = (ROOT / "docs" / "bitstream.md").read_text()
     example = bytes.fromhex(re.search(r"```hex\n(.+?)```", text, re.DOTALL)[1])
@@ -100,7 +100,7 @@ def test_every_field_reaches_its_ends(changes):
 
 
 @pytest.mark.parametrize(("width", "height", "tiling", "reason"), [
-    (0, 512, None, "0 x 512"), (768, MAX_SIDE + 1, None, "a side may have 1 to 65536"),
+    (0, 512, None, "0 x 512"), (768, MAX_SIDE + 1, None, "768 x 65537"),
     (MAX_SIDE, 2049, None, "134217728"),
     (MAX_TILE_PIXELS // 512 + 1, 512, None, "a tile of 8193 x 512"),
     (768, 512, Tiling(0, 0), "tiles of 0"), (768, 512, Tiling(100, 0), "tiles of 100"),
@@ -131,11 +131,11 @@ TILED = pack(KODAK._replace(width=128, height=64, payloads=(b"1234", b""), tilin
     (replace_bytes(11, 1, b"\x41"), "q is step 65"),
     (replace_bytes(12, 1, b"\x81"), "beta is step 129"),
     (replace_bytes(2, 9, MAP_HEADER + b"\x01\x10"), "level 16"),
-    (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "of 16383 bytes are left"),
+    (replace_bytes(2, 9, MAP_HEADER + b"\xff\x7f"), "of 16383 bytes"),
     (replace_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
     (replace_bytes(2, 1, b"\x14"), "tiles of 7168"),
-    (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes are left"),
-    (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes are left"),
+    (signed(b"C\xd2\x10" + bytes(3) + b"??"), "of 4 bytes"),
+    (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes"),
     (signed(TILED.replace(b"\x041234", b"\x051234")), "of 5 bytes"),
     (signed(TILED.replace(b"\x041234", b"\x7f1234")), "of 127 bytes"),
     (signed(TILED.replace(b"\x041234", b"\x801234")), "more than|are left|end"),

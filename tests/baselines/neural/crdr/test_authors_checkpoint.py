@@ -99,9 +99,9 @@ def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state
     path = tmp_path / "foreign"
     for content in (b"", b"not weights", whole[: len(whole) // 2], pickle.dumps(hostile)):
         path.write_bytes(content)
-        with pytest.raises(Unavailable, match="foreign cannot be read"):
+        with pytest.raises(Unavailable, match=r"foreign .* weights"):
             read_author_weights(path)
-    with pytest.raises(Unavailable, match="cannot be read"):
+    with pytest.raises(Unavailable, match="weights"):
         imported(tmp_path, {"comp_model": state, "more": hostile})
     assert not (tmp_path / "was_executed").exists()
     for content in ([1, 2], {"comp_model": {1: torch.zeros(1)}}, {"a": "b"}, torch.zeros(3)):
@@ -109,5 +109,5 @@ def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state
             imported(tmp_path, content)
     with pytest.raises(Unavailable, match="no checkpoint"):
         read_author_weights(tmp_path / "missing.pth.tar")
-    with pytest.raises(Unavailable, match="cannot be read"):
+    with pytest.raises(Unavailable, match=f"{tmp_path} .* weights"):
         read_author_weights(tmp_path)

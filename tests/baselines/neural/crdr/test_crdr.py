@@ -219,7 +219,7 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
 
 
 def test_each_size_has_a_file_and_excludes_a_checkpoint(monkeypatch, checkpoint, tmp_path):
-    with pytest.raises(BadOption, match="exclude each other"):
+    with pytest.raises(BadOption, match=r"size .* checkpoint"):
         CRDR(beta=0, size="micro", checkpoint=str(checkpoint))
     bundled = load_card(BUNDLED / "ours-micro.safetensors.xz")
     assert CRDR(beta=0, size="micro").describe().fingerprint == bundled.sha256
@@ -237,7 +237,7 @@ def test_each_size_has_a_file_and_excludes_a_checkpoint(monkeypatch, checkpoint,
         assert CRDR(beta=0, size=size).describe().fingerprint == load_card(checkpoint).sha256
     with pytest.raises(Unavailable, match="size=micro"):
         CRDR(beta=0, size="micro")
-    with pytest.raises(BadOption, match=r"beta must be .* not -1"):
+    with pytest.raises(BadOption, match=r"beta .* -1"):
         CRDR(beta=0).decode(b"", beta=-1)
 
 
