@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from support.processes import ran
@@ -13,7 +14,7 @@ HEAVY = (
 )
 
 
-def bench_without(blocked: tuple[str, ...], folder: Path, *arguments: str) -> str:
+def bench_without(blocked: Iterable[str], folder: Path, *arguments: str) -> str:
     """What `bench` prints where importing one of these packages is an error, in workers as well."""
     for package in blocked:
         (folder / f"{package}.py").write_text(f"raise AssertionError('{package} was imported')\n")
