@@ -40,10 +40,9 @@ def published_of(system, variant, metric):
 WEBP = ("WebP", "Pillow 7.1.2", "psnr_db")
 
 
-@pytest.mark.parametrize(
-    ("shift", "verdict"),
-    [(0, "agrees"), (0.9 * TOLERANCE_DB, "agrees"), (0.2, "differs"), (-0.2, "differs")],
-)
+@pytest.mark.parametrize(("shift", "verdict"), [
+    (0, "agrees"), (0.9 * TOLERANCE_DB, "agrees"), (0.2, "differs"), (-0.2, "differs"),
+])  # fmt: skip
 def test_a_shift_is_measured_and_flagged_where_nothing_explains_it(shift, verdict):
     bpp, psnr = published_of(*WEBP)
     (result,) = compared(rows_of("webp", bpp[2:8], [value + shift for value in psnr[2:8]]))

@@ -71,10 +71,9 @@ def test_the_integer_path_costs_the_estimate_and_tiles_give_nearly_the_picture(c
     assert np.abs(difference).mean() < 2
 
 
-@pytest.mark.parametrize(
-    ("name", "preset"),
-    [*product(METHODS, ["micro", "small"]), ("dirac", "micro"), ("hfd", "micro")],
-)
+@pytest.mark.parametrize(("name", "preset"), [
+    *product(METHODS, ["micro", "small"]), ("dirac", "micro"), ("hfd", "micro"),
+])  # fmt: skip
 def test_a_reduced_size_takes_the_work_of_crdrs_of_that_name(name, preset):
     """Without a transformer, which is added to the transforms; one step of a diffusion decoder."""
     parts = costs(name, load_architecture(name).sizes[preset])

@@ -299,11 +299,9 @@ PROCESSORS = (
 RESULT_SHA256 = "89be53738ad5c371720b19a9cdb4e3ec2656e703fce370b12c8f2d409f466b81"
 
 
-@pytest.mark.parametrize(
-    "processor",
-    [PROCESSORS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in PROCESSORS[1:])],
-    ids=lambda one: "-".join(one.values()) or "own",
-)
+@pytest.mark.parametrize("processor", [
+    PROCESSORS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in PROCESSORS[1:]),
+], ids=lambda one: "-".join(one.values()) or "own")  # fmt: skip
 def test_a_fresh_process_gives_the_same_picture_on_every_processor(processor):
     path = os.pathsep.join(sys.path)
     output = ran(sys.executable, "-c", FINGERPRINT, STREAM, PYTHONPATH=path, **processor)

@@ -112,10 +112,9 @@ def test_attention_is_biased_by_the_relative_place_and_positions_are_normalised(
     assert torch.allclose(model.RootMeanSquareNorm(2)(values), values / 12.5**0.5)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("window", 6), ("window", 36), ("heads", 3), ("entries", 1), ("books", 0), ("width", 2048)],
-)
+@pytest.mark.parametrize(("field", "value"), [
+    ("window", 6), ("window", 36), ("heads", 3), ("entries", 1), ("books", 0), ("width", 2048),
+])  # fmt: skip
 def test_dimensions_that_no_network_can_have_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         replace(TINY, **{field: value})

@@ -161,10 +161,9 @@ def place(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("recipe", "field", "table"),
-    [("gan", "gan_loss", GAN_LOSSES), ("discriminator", "discriminator", DISCRIMINATORS)],
-)
+@pytest.mark.parametrize(("recipe", "field", "table"), [
+    ("gan", "gan_loss", GAN_LOSSES), ("discriminator", "discriminator", DISCRIMINATORS),
+])  # fmt: skip
 def test_variants_of_the_papers_differ_in_one_field_of_the_last_stage(recipe, field, table):
     loaded = load_recipe(recipe)
     *earlier, last = loaded.stages

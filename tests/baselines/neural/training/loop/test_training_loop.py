@@ -332,10 +332,9 @@ def test_a_diverged_network_ends_the_run_with_its_learning_rate_and_a_short_gap_
     assert fixtures.of_journal(tmp_path, "skipped") == [2 * MAX_SKIPPED - 2]
 
 
-@pytest.mark.parametrize(
-    ("options", "saved"),
-    [({}, [7, 68, 129, 150]), ({"milestone_steps": 80}, [7, 68, 80, 141, 150])],
-)
+@pytest.mark.parametrize(("options", "saved"), [
+    ({}, [7, 68, 129, 150]), ({"milestone_steps": 80}, [7, 68, 80, 141, 150]),
+])  # fmt: skip
 def test_states_cost_a_percent_of_the_time(options, saved, tmp_path, monkeypatch):
     """A state takes 6 s to write, so that one in 600 s costs a percent."""
     clock, steps = [0.0], []
