@@ -89,6 +89,15 @@ def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return (folder / str(number) for number in count())
 
 
+@pytest.fixture
+def known_files(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let a test share digests of files with others that ask for it: some take seconds."""
+    base, cache = tmp_path_factory.getbasetemp(), Path(os.environ["XDG_CACHE_HOME"]) / "rdrbench"
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    cache.mkdir()
+    (cache / "digests.sqlite").symlink_to(shared / "digests.sqlite")
+
+
 @pytest.fixture(autouse=True)
 def own_environment(cache_folders: Iterator[Path]) -> Iterator[None]:
     """Keep tests from the caches, weights and datasets of the user, and from each other's options.

@@ -88,10 +88,10 @@ def test_the_model_runs_as_written(work_folder):
 def test_the_column_of_the_recipe_is_in_means_figures_and_page(work_folder):
     source = re.search(r"```python\n(.*?)```", SECTIONS["A metric"], re.DOTALL)[1]
     (work_folder / "edges.py").write_text(source)
-    words = "--codecs jpeg,webp --limit 1 --metrics psnr,./edges.py:Edges"
+    words = "--codecs jpeg,webp --dataset . --metrics psnr,./edges.py:Edges"
     assert "more bits at equal Edge error" in bench("run", *words.split()).stdout
-    assert bench("report", "--metrics", "psnr,./edges.py:Edges", "--page").returncode == 0
-    report = work_folder / "results" / "sample" / "report"
+    assert bench("report", "--dataset", ".", *words.split()[-2:], "--page").returncode == 0
+    (report,) = work_folder.glob("results/*/report")
     assert "edge_error" in (report / "means.csv").read_text().partition("\n")[0]
     assert (report / "edge_error.png").exists()
     assert "Edge error" in (report / "page.html").read_text()

@@ -119,14 +119,11 @@ def test_a_new_name_for_one_of_two_checkpoints_measures_that_checkpoint_alone(tm
     images = noise_images(tmp_path / "photos", [(64, 48)])
     model = "compressai:model=bmshj2018-hyperprior:name=Mine:checkpoint="
 
-    def run(*names):
-        files = ",".join(str(tmp_path / f"{name}.pth") for name in names)
+    def run(verb, *names):
+        codec = model + ",".join(str(tmp_path / f"{name}.pth") for name in names)
         words = ("--dataset", images, "--metrics", "psnr", "--results", tmp_path / "results")
-        return bench("run", "--codecs", model + files, *words, "--jobs", "1", code=0)
+        return bench(verb, "--codecs", codec, *words, "--jobs", "1", "--json", code=0)
 
-    run(1, 2)
-    second_run = run(1, 3)
-    assert "1 cell copied from checks or from runs of the same weights" in second_run.stderr
-    assert "1 cell measured, 0 failed, 1 " in second_run.stdout
-    variants = only_store(tmp_path / "results").table().group_by("variant").len()
-    assert variants["len"].to_list() == [2, 2], "both editions are whole"
+    run("run", 1, 2)
+    planned = json.loads(run("plan", 1, 3).stdout)
+    assert (planned["cells"], planned["to_do"]) == (2, 1)

@@ -6,7 +6,7 @@ import pytest
 
 import benchmark
 from benchmark.errors import UsageError
-from benchmark.measure import workers
+from benchmark.measure import decode_again, local, workers
 from benchmark.measure.workers import LOADING_SECONDS, StageDeadline
 from support.bench.command import bench
 from support.codecs.files import MINE
@@ -35,6 +35,8 @@ def clock(tmp_path, monkeypatch):
 
     monkeypatch.setenv(STUCK, str(noted))
     monkeypatch.setattr(workers, "monotonic", seconds)
+    for module in (local, decode_again):  # look at the clock often
+        monkeypatch.setattr(module, "TICK_SECONDS", 0.1)
 
 
 def run(spec, images):

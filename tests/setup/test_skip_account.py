@@ -22,7 +22,7 @@ SIZED = "tests/test_it.py::test_sized"
 
 @pytest.mark.parametrize(("suite", "expected", "options", "code", "unexpected"), [
     (SUITE, f"{SIZED} | GPU | few have one | rent it", (), 0, 0),
-    (SUITE, f"{SIZED} | wheel | another reason", ("-p", "xdist", "-n", "2"), 1, 2),
+    (SUITE, f"{SIZED} | wheel | another reason", ("-p", "xdist", "-n", "1"), 1, 2),
     (WHOLE_FILE, "", (), 5, 1),
 ])  # fmt: skip
 def test_only_expected_skips_pass(tmp_path, suite, expected, options, code, unexpected):
