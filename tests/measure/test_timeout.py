@@ -35,6 +35,7 @@ def clock(tmp_path, monkeypatch):
 
     monkeypatch.setenv(STUCK, str(noted))
     monkeypatch.setattr(workers, "monotonic", seconds)
+    monkeypatch.setattr(workers, "ENDING_SECONDS", 0.5)
     for module in (local, decode_again):  # look at the clock often
         monkeypatch.setattr(module, "TICK_SECONDS", 0.1)
 
