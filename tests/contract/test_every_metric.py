@@ -205,7 +205,7 @@ def test_sets_that_do_not_fit_and_sets_too_small_are_refused(distribution_metric
     reference, decoded = feature_sets(7, 0.4)
     fewer_patches, narrower = [x[:-1] for x in decoded], [x[:, :-1] for x in decoded]
     for misfit in (decoded[:-1], fewer_patches, narrower):
-        with pytest.raises(ValueError, match="differ in shape"):
+        with pytest.raises(ValueError, match="shape"):
             distribution_metric.reduce(reference, misfit)
     with pytest.raises(NotMeasurable):
         distribution_metric.reduce([reference[0][:1]], [decoded[0][:1]])
@@ -249,5 +249,5 @@ def test_an_image_has_a_finite_vector_of_float32_for_each_patch_it_counts(space,
 
 
 def test_an_image_without_a_patch_is_a_reason_with_its_size(space):
-    with pytest.raises(NotMeasurable, match="the image has 20 x 10"):
+    with pytest.raises(NotMeasurable, match="20 x 10"):
         space.features(np.zeros((10, 20, 3), np.uint8))
