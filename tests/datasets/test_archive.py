@@ -72,7 +72,7 @@ def test_kodak_under_other_names_is_recognised_by_its_pixels(tmp_path):
     assert [image.name for image in images] == [f"kodim{n:02d}.png" for n in range(1, 25)]
     assert images[0].path.name == "24.png"
     (tmp_path / "kodak" / "24.png").unlink()
-    with pytest.raises(Unavailable, match=r"is not in "):
+    with pytest.raises(Unavailable, match=f" {tmp_path}"):
         open_kodak([tmp_path])
 
 
@@ -88,7 +88,7 @@ def test_a_digest_names_its_algorithm(digest, objection, tmp_path):
     result = ExpectedFile(3, digest).objection_to(tmp_path / "file")
     assert result.startswith(objection)
     assert bool(result) == bool(objection)
-    assert ExpectedFile(4, digest).objection_to(tmp_path / "file") == "has 3 bytes instead of 4"
+    assert " 3 bytes " in ExpectedFile(4, digest).objection_to(tmp_path / "file")
 
 
 @pytest.fixture
