@@ -164,7 +164,7 @@ def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tm
     shutil.rmtree(tmp_path / "pictures")
     assert "pictures" in bench(*words, code=2).stderr
     assert not (tmp_path / "p.tar").exists()
-    with pytest.raises(UsageError, match="was not kept in"):
+    with pytest.raises(UsageError, match=str(tmp_path / "r")):
         export_pack(tmp_path / "p.tar", [Store(tmp_path / "r" / "photos")], [stored], ())
 
 
@@ -174,12 +174,11 @@ def test_bundled_rows_without_streams_are_left_out_and_counted(measured_store, t
     Store(results / "kodak").write_bundled("field", measured_store.table().slice(0, 4))
     words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
     nothing = bench(*words, "--dataset", "kodak", code=2)
-    remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes the streams"
-    reported = f"4 bundled rows of kodak without a bundled stream; {remedy}"
-    assert nothing.stderr == f"bench: the pack would be empty: {reported}\n"
+    assert "4 bundled rows of kodak" in nothing.stderr
+    assert f"`bench run --codecs {HONEST.text} --dataset kodak`" in nothing.stderr
     assert not out.exists()
     result = bench(*words, "--dataset", "all", code=0)
-    assert result.stdout == f"{out}: 6 streams\n{reported}: left out\n"
+    assert result.stdout.startswith(f"{out}: 6 streams\n4 bundled rows of kodak ")
     assert {row["dataset"] for row in open_pack(out).rows.values()} == {"photos"}
 
 
@@ -199,7 +198,7 @@ def test_the_commands_turn_a_run_into_a_pack_and_back(photos, tmp_path):
     result = bench("pack", "export", pack, "--codecs", HONEST.text, "--results", first, code=0)
     assert result.stdout == f"{pack}: 6 streams\n"
     result = bench(*run, "--results", second, "--pack", pack, code=0)
-    assert f"bundled {HONEST.text}: streams of 1 from {pack}" in result.stdout
+    assert f"{HONEST.text}: streams of 1 from {pack}" in result.stdout
     result = bench("pack", "import", pack, "--results", third)
     assert result.stdout.splitlines()[1].split()[1:4] == ["6", "6", "1"]
     tables = [Store(next(results.iterdir())).table() for results in (second, third)]
