@@ -120,8 +120,8 @@ def test_part_of_the_images_is_left_out_with_a_sentence(tmp_path):
         assert name in {c.name for c in panel(PSNR, "kodak", summarise(table(measured_rows)), HIGH)}
         Store(tmp_path / name / "kodak").append(measured_rows)
         figure = curves(Experiment(tmp_path / name), "curves", "kodak", ("psnr",))
-        sentence = "kodak: measured rows are not drawn: 4 of 24 images"
-        assert [*figure.sentences].count(sentence) == sentences
+        parts = [text for text in figure.sentences if text.endswith(": 4 of 24 images")]
+        assert len(parts) == sentences
 
 
 def curve_of(*places):
