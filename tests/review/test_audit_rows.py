@@ -140,4 +140,4 @@ def test_rows_of_a_folder_are_measured_again_where_it_is_known_else_it_is_asked_
     (name,) = (path.name for path in results.glob("photos-*"))
     for words in (command, ("rescore", "--metrics", "psnr_y", "--results", results)):
         result = bench(*words, "--dataset", name)
-        assert f"the images of {name} are not" in result.stderr
+        assert "--dataset path/" in result.stderr
