@@ -49,7 +49,6 @@ def shipped(dataset, codec):
 
 @cache
 def means_on_kodak(codec, variant):
-    """Return {setting: {column: mean over the images}}, lowest rate first."""
     values = defaultdict(list)
     for row in shipped("kodak", codec):
         if row["variant"] == variant:

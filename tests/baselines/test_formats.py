@@ -122,7 +122,6 @@ def test_a_codec_at_its_finest_keeps_what_a_right_conversion_keeps(spec, coffee)
 
 
 def add_chunk(png: bytes, size: int) -> bytes:
-    """Put an ancillary chunk of `size` bytes after the first one."""
     chunk = b"juNk" + bytes(size)
     framed = struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return png[:33] + framed + png[33:]

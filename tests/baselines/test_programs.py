@@ -101,8 +101,6 @@ COPIES = 'open(words["-b"], "wb").write(open(words["-i"], "rb").read())'
 
 
 class Folder:
-    """VTM's source folder after a build."""
-
     def __init__(self, root: Path) -> None:
         self.log, self.program = root / "called.json", root / "bin" / "EncoderAppStatic"
         self.configuration = root / "cfg" / "encoder_intra_vtm.cfg"

@@ -32,7 +32,6 @@ def tree_of(source: Path) -> ast.Module:
 
 
 def texts(tree: ast.Module) -> list[ast.Constant]:
-    """Return the texts of a file except its docstrings."""
     statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     return [c for c in constants if isinstance(c.value, str) and id(c) not in statements]

@@ -72,7 +72,6 @@ def pair(request, own_environment, tiny_weights, monkeypatch) -> Pair:
 
 @pytest.fixture
 def photo(request: pytest.FixtureRequest, photo: Pixels) -> Pixels:
-    """A photograph of odd sides, small for networks."""
     untrained = request.node.callspec.params["pair"] in UNTRAINED
     return photo[:49, :61].copy() if untrained else photo
 

@@ -45,7 +45,6 @@ def image_metric(request):
 
 
 def feature_sets(seed, distance):
-    """Features of sources, and the same shifted and shrunk by `distance`."""
     generator = np.random.default_rng(seed)
     reference = generator.standard_normal((6, 4, 3)).astype(np.float32)
     noise = generator.standard_normal(reference.shape).astype(np.float32)

@@ -46,7 +46,6 @@ def use_weights(name, request, monkeypatch):
 
 
 def on_both_devices(kind, use):
-    """Return what `use` makes of an instance on the CPU and of one on the GPU."""
     try:
         return use(kind("cpu")), use(kind("cuda"))
     except Unavailable as missing:

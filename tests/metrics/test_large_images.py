@@ -24,7 +24,6 @@ def small_bands(monkeypatch):
 
 
 def pictures(height, width, deviation):
-    """A smooth picture of three different channels, and the same with noise."""
     grey = np.asarray(effect_noise((width // 4, height // 4), 60).resize((width, height)))
     source = np.stack([grey, np.roll(grey, 3, 0), 255 - grey], -1)
     noise = np.random.default_rng(1).normal(0, deviation, source.shape)

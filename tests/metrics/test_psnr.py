@@ -60,7 +60,6 @@ def test_numpy_and_the_compiled_loops_give_the_same_bits(shape, levels, monkeypa
 
 
 def planes_by_definition(pixels: Pixels) -> list[np.ndarray]:
-    """Y', Cb and Cr of each pixel in fractions, rounded half to even."""
     result = []
     for red, green, blue in pixels.reshape(-1, 3).tolist():
         luma = (2126 * Fraction(red) + 7152 * green + 722 * blue) / 10_000

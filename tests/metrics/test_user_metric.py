@@ -44,7 +44,6 @@ def prepare(folder, patch):
 
 @pytest.fixture
 def work_folder(tmp_path, monkeypatch):
-    """An empty folder as the present one, with two photographs and the metric."""
     return prepare(tmp_path, monkeypatch)
 
 

@@ -19,7 +19,6 @@ SIDE = 20_000  # px, so that a byte is 2e-8 bpp
 
 
 def rows_of(codec, bpp, psnr, ms_ssim=None, images=24, **columns):
-    """Rows whose means are these."""
     size = {"width_px": SIDE, "height_px": SIDE}
     return [
         row(codec, place, f"{n}", num_bytes=round(rate * SIDE**2 / 8), psnr_db=psnr[place],

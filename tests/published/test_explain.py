@@ -32,7 +32,6 @@ ONE_POINT = {  # CompressAI issues 324 (VTM 17.0) and 210 (VTM 9.1), and their e
 
 
 def rows_of(dataset, codec="vtm"):
-    """Return a codec's bundled values, columns by name of shape (settings, images)."""
     rows = Store(RESULTS / dataset).table().filter(codec=codec)
     rows = rows.sort("setting_value", "image", descending=[True, False])
     names = "psnr_db", "psnr_y_db", "ms_ssim", "num_bytes", "lpips_squeeze", "width_px", "height_px"

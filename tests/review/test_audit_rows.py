@@ -19,7 +19,6 @@ def rows(**columns):
 
 
 def compared(stored, again):
-    """Return the counts of the only codec, and what differs."""
     ((counts,), wrong) = compare_rows(table(stored), table(again), ["psnr"])
     return counts, wrong
 

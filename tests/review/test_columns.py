@@ -22,7 +22,6 @@ PIXELS = np.zeros((64, 64, 3), np.uint8)
 
 
 def unknown(row, decoded):
-    """Values of a picture without its photograph."""
     return {}
 
 

@@ -37,7 +37,6 @@ class Opened:
         self.lines = [line for line in rows_in(place) if line["codec"] in codecs]
 
     def of(self, **fields):
-        """Return the rows of WebP that have these values."""
         return [line for line in self.lines if line | fields == line and line["codec"] == "webp"]
 
     def keep(self, line, data):
@@ -165,7 +164,6 @@ def four(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def honest(four, tmp_path_factory):
-    """A folder of a pack of WebP and JPEG, of four pictures each."""
     place = tmp_path_factory.mktemp("honest")
     contenders = select(["webp", "jpeg"], POINTS).contenders
     store = measured(Store(place / "set"), four, contenders, ("psnr", "ssim"))

@@ -32,7 +32,6 @@ def decoded(state="equal", psnr=30.0, image="a", **changes):
 
 
 def declared():
-    """A picture of a declared size, whose pixels are the recorded ones."""
     stored_row = row("folder", 1, "a", psnr_db=30.0, bytes_origin="declared", stream_sha256=None)
     return DecodedStream(stored_row, "equal", values={"psnr_db": 30.0})
 

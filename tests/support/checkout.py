@@ -71,7 +71,6 @@ class Checkout:
         (self.bin / name).chmod(0o755)
 
     def run(self, *arguments, refused_call="", code=1, objection="", script="run_all.sh"):
-        """Return the exit code, everything printed, and the calls of the stand-ins in order."""
         process = self.start(
             *arguments, script=script, REFUSED=refused_call, CODE=code, OBJECTION=objection
         )

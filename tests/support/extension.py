@@ -12,7 +12,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def extension(name: str, folder: Path) -> ModuleType | None:
-    """Compile the extension of that name into a folder and load it; None without a compiler."""
     if not (compiler := shutil.which("cc")):
         return None
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]

@@ -29,8 +29,6 @@ def allows(expected: list[str], test: str, reason: str) -> bool:
 
 
 class Account:
-    """Skips of a session."""
-
     def __init__(self, expected: list[list[str]]) -> None:
         self._expected = expected
         self._skips: dict[tuple[str, str], None] = {}  # several processes collect the same file

@@ -34,7 +34,6 @@ from support.training.tiny_runs import bench, training, write_photographs, write
 
 @pytest.fixture
 def shipped(monkeypatch, tmp_path):
-    """A folder in place of the bundled checkpoints; no network is in memory yet."""
     monkeypatch.setattr(compressai_codec, "_networks", OrderedDict())
     folder = tmp_path / "shipped"
     folder.mkdir()

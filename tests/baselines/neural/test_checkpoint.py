@@ -32,7 +32,6 @@ TABLES = {"z": torch.tensor([[0, 7, 65536]], dtype=torch.int32)}
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
-    """A folder of weights with a checkpoint of the smallest network, which codes."""
     folder = tmp_path_factory.mktemp("whole")
     write_checkpoint(folder / "ours.safetensors", steps=3)
     return folder

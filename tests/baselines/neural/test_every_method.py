@@ -40,7 +40,6 @@ def codec(method, tmp_path_factory):
 
 
 def images_and_controls(codec, pixels, controls):
-    """Return a network's input for pixels, and its controls for those of a stream."""
     images = make_images(pad_pixels(pixels, codec.coder.network.stride), torch.device("cpu"))
     return images, codec._block.window(controls, slice(None), slice(None), 1)
 

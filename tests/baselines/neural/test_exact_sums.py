@@ -19,7 +19,6 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def spread(layer):
-    """Give the layer weights of all magnitudes, some of them zero."""
     weight = layer.weight
     with torch.no_grad():
         weight.copy_(noise(*weight.shape) * 10 ** (2 * noise(*weight.shape, seed=1)))

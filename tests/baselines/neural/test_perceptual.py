@@ -27,7 +27,6 @@ def tensors(request, tmp_path, monkeypatch):
 
 @pytest.fixture
 def peer(tensors):
-    """The network of the lpips package with the same weights in it."""
     from lpips import LPIPS
 
     with warnings.catch_warnings():

@@ -34,7 +34,6 @@ ROW = Architecture(f"{MODULE}:Widths", f"{MODULE}:Autoencoder", {"tiny": Widths(
 
 @pytest.fixture
 def codec(tmp_path, monkeypatch):
-    """The codec of an untrained network that was shipped through a file and its card."""
     monkeypatch.setitem(ARCHITECTURES, "factorised", ROW)
     monkeypatch.setitem(registry.CODECS, "factorised", f"{__name__}:FactorisedCodec")
     network = load_architecture("factorised").build(Widths(8, 6))

@@ -224,8 +224,6 @@ def test_a_new_contender_on_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_p
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch, capsys):
-    """Make an environment; return the installation's command and what was printed."""
-
     def make(packages, gpus, with_uv):
         commands = []
         monkeypatch.setattr(worker, "run_program", lambda words, **_: commands.append([*words]))

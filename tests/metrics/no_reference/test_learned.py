@@ -18,7 +18,6 @@ ALL = pytest.mark.parametrize("metric", [MUSIQ, CLIPIQA, MANIQA])
 
 
 def pretend_pyiqa(monkeypatch, version=VERSION):
-    """Have pyiqa look installed, without being imported."""
     monkeypatch.setattr("importlib.metadata.version", lambda name: version)
     monkeypatch.setitem(sys.modules, "pyiqa", None)
 

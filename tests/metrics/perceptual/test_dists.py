@@ -38,7 +38,6 @@ def drawn_network(written, monkeypatch):
 
 
 def layers_of(drawn_network: DrawnVGG, pixels: Pixels) -> list[Tensor]:
-    """Return the outputs of the paper's layers, in float64."""
     unit = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float64)) / 255
     mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(1, 3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(1, 3, 1, 1)

@@ -29,8 +29,6 @@ TOLERANCE = 1e-6  # as stated in the docstring
 
 
 class Case(NamedTuple):
-    """Metric with the names of its parts in lpips and torchvision."""
-
     metric: type[LPIPS]
     net: str
     file: str
@@ -78,7 +76,6 @@ def loaded(case, folder):
 
 @pytest.fixture
 def weights(case, loaded, folder, monkeypatch):
-    """Place the network's weights where the metric finds them, and return them."""
     monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     if case is VGG:
         digest = hashlib.sha256((folder / case.file).read_bytes()).hexdigest()
@@ -88,7 +85,6 @@ def weights(case, loaded, folder, monkeypatch):
 
 @pytest.fixture(scope="module")
 def peer(case, loaded):
-    """Build the lpips package's network with the same weights."""
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
         layers = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])

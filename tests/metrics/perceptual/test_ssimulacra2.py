@@ -15,7 +15,6 @@ def coarse(pixels):
 
 
 def smooth(pixels):
-    """Means of 3 x 3 pixels."""
     height, width, _ = pixels.shape
     wide = np.pad(pixels.astype(int), ((1, 1), (1, 1), (0, 0)), mode="edge")
     sums = sum(wide[i : i + height, j : j + width] for i in range(3) for j in range(3))
@@ -28,7 +27,6 @@ def noisy(pixels):
 
 
 def blocks(pixels):
-    """Means of 8 x 8 pixels."""
     result = pixels.copy()
     height, width = (side // 8 * 8 for side in pixels.shape[:2])
     parts = pixels[:height, :width].astype(int).reshape(height // 8, 8, width // 8, 8, 3)
@@ -90,7 +88,6 @@ BIAS = 0.0037930732552754493
 
 
 def xyb_scales(pixels):
-    """X, Y and B at six scales, each plane by its own formula."""
     levels = pixels / 255
     light = np.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
     for _ in range(6):

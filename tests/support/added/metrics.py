@@ -11,13 +11,10 @@ from benchmark.metrics.metric import Features, Reduced
 
 
 def line_of(kind: type[Any]) -> str:
-    """Return the registry's line for a class of a metric or feature space."""
     return f"{kind.__module__}:{kind.__name__}"
 
 
 class MeanAbsoluteError:
-    """Mean absolute error of 8-bit RGB images, in grey levels."""
-
     column = "mae"
     label = "MAE"
     better: Literal["higher", "lower"] = "lower"
@@ -58,8 +55,6 @@ class Colours:
 
 
 class NoColours(Colours):
-    """Feature space whose weights are missing."""
-
     column = "no_colours_patches"
     protocol = "no-colours/1"
 
@@ -84,8 +79,6 @@ class Shift:
 
 
 class ShiftOfMany(Shift):
-    """Distribution metric that is refused below a hundred images."""
-
     column = "shift_many"
     protocol = "shift-many/1"
     min_images = 100

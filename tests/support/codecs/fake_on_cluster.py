@@ -109,8 +109,6 @@ class OnGpu(Traced):
 
 
 class OnCpu(OnGpu):
-    """Tells the same of a worker without a GPU."""
-
     device = "cpu"
 
 

@@ -131,8 +131,6 @@ class Prints(Honest):
 
 
 class Rolls(Honest):
-    """Decodes to other pixels each time."""
-
     def decode(self, data: bytes) -> Pixels:
         pixels = super().decode(data)
         pixels[0, 0] = np.frombuffer(os.urandom(3), np.uint8)
@@ -161,8 +159,6 @@ class Remembers(Honest):
 
 
 class Scribbles(Honest):
-    """Writes into the array it was given."""
-
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         data = super().encode(pixels, setting)
         pixels[...] = 0
@@ -291,8 +287,6 @@ class DiesOnDecode(Honest):
 
 
 class Draws(Honest):
-    """A decoder that draws: noise on every picture, other noise with another seed."""
-
     name = "draws"
 
     def __init__(self, seed: int = 0, strength: int = 3) -> None:

@@ -20,7 +20,6 @@ VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc", "machine"}
 
 
 def conditions(**changes):
-    """Return conditions of a run that stores nothing."""
     defaults = {"run": "r", "metrics": ("psnr",), "flatten": False, "timing": False, "jobs": 2}
     defaults |= {"device": "cpu", "threads": 1, "machine": "driver", "folder": Path("unwritten")}
     return RunConditions(**{**defaults, **changes})
@@ -46,7 +45,6 @@ def stable(row):
 
 
 def sources_in(folder: Path) -> list[Source]:
-    """Return the sources in a folder of images."""
     files = [ImageFile(path.name, path) for path in sorted(folder.iterdir())]
     result = probe(files, False, 1)
     assert all(isinstance(source, Source) for source in result)
@@ -64,5 +62,4 @@ def cell_of(
 
 
 def cells(spec: str, sources: list[Source]) -> list[Cell]:
-    """Return the cells of a codec on sources."""
     return plan(select([spec], {}).contenders, "test", sources)

@@ -91,8 +91,6 @@ class Stubborn(Plain):
 
 
 class Swallows(Plain):
-    """Goes on whatever is raised in it."""
-
     def before_encoding(self, setting: Setting) -> None:
         if setting.value == 2:
             stuck()
@@ -128,8 +126,6 @@ class DiffersByInstance(Plain):
 
 
 class CountsDecodes(Plain):
-    """Notes every decode, and the instance that did it."""
-
     def after_decoding(self, pixels: Pixels) -> None:
         with open(self._log, "a") as log:
             log.write(f"{pixels.size} {id(self)}\n")

@@ -29,7 +29,6 @@ STYLES = styles([*GROUPED, *(Edition.create(parse_codec(name)) for name in ("jpe
 
 
 def kodak_rows(codec, images=KODAK, variant="", **columns):
-    """Return rows of a codec on Kodak's images."""
     columns |= {"variant": variant}
     cells = product((1, 2, 3, 4), images)
     return [row(codec, q, image, num_bytes=100 * 2**q, **columns) for q, image in cells]
@@ -60,7 +59,6 @@ def drawn(panels, edition_styles, title="set", anchor=None, **options):
 
 
 def clic_plots(rates):
-    """Return the published distortion-realism plots of CLIC2020 at some rates."""
     metrics = (PSNR, FID)
     curves = [curve for metric in metrics for curve in panel(metric, "clic2020", None, 2.0)]
     return [PlotAtRate(bpp, tuple(realism_sweeps(curves, metrics, None, bpp))) for bpp in rates]

@@ -6,7 +6,6 @@ from support.files.image_files import png
 
 
 def png_header(width: int, height: int) -> bytes:
-    """Return the first 33 bytes of a PNG file of this size (px)."""
     return png(width, height, 8, 2, b"")[:33]
 
 

@@ -71,7 +71,6 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Yield a running server, which no proxy stands before."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Server() as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

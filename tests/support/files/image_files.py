@@ -73,7 +73,6 @@ def tiff_with_tags_last(pixels: Pixels, depths: tuple[int, int, int] = (8, 8, 8)
 
 
 def plain_rows(pixels: Pixels) -> bytes:
-    """The rows of a PNG without prediction: each begins with filter 0."""
     return b"".join(b"\0" + row.tobytes() for row in pixels)
 
 

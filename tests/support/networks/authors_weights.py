@@ -29,7 +29,6 @@ DERIVED_SHAPES = {
 
 
 def authors_shapes(sizes: CrdrSizes) -> dict[str, Shape]:
-    """Every key of the authors' state dict and its shape, parameters first."""
     with torch.device("meta"):
         ours = CRDRNetwork(sizes).state_dict()
     shapes = {}

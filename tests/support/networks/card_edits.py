@@ -11,12 +11,10 @@ Edit = Callable[[Path], None]
 
 
 def edited(**changes: Any) -> Edit:
-    """Return a function that changes fields of a card."""
     return lambda path: _rewrite(path, lambda card: card | changes)
 
 
 def resized(**changes: Any) -> Edit:
-    """Return a function that changes fields of a card's configuration."""
     return lambda path: _rewrite(path, lambda card: card | {"config": card["config"] | changes})
 
 

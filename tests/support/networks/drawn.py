@@ -14,7 +14,6 @@ def shaken(module: nn.Module) -> nn.Module:
 
 
 def noise(*shape: int, seed: int = 1) -> torch.Tensor:
-    """Return normal noise of this shape, the same for each seed."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 

@@ -13,7 +13,6 @@ SHAPES = ((64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3)
 
 
 def drawn_alexnet():
-    """Return tensors of AlexNet's shapes with numbers of about its size."""
     generator = torch.Generator().manual_seed(0)
     tensors = {}
     for number, (outputs, inputs, kernel) in zip(NUMBERS, SHAPES, strict=True):

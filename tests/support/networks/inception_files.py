@@ -26,7 +26,6 @@ class Case(NamedTuple):
 
 
 def drawn_like(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Draw weights that keep a signal's size through convolutions and ReLUs."""
     generator = torch.Generator().manual_seed(7)
     tensors = {}
     for name, tensor in state.items():
@@ -44,7 +43,6 @@ def drawn_like(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def inception_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a weight file of the published name and shapes."""
     from pytorch_fid import inception as module
 
     shapes: dict[str, Tensor] = {}

@@ -8,7 +8,6 @@ from support.networks.tiny_checkpoint import TINY
 
 
 def default_fractional_bits(model):
-    """Return 7 for every activation: values within +-63.5."""
     return dict.fromkeys(activation_names(model), 7)
 
 

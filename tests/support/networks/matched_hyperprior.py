@@ -38,17 +38,14 @@ def wrapped(model: str = HYPERPRIOR, seed: int = 1) -> ZooNetwork:
 
 
 def as_images(pixels):
-    """Pixels of 8 bits, (height, width, 3) -> one image from -1 to 1, (1, 3, height, width)."""
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1
 
 
 def save(folder: Path, name: str = "hyperprior-1", seed: int = 1, **options) -> ZooNetwork:
-    """Write a drawn network and its card into `folder`; return the network."""
     network = wrapped(seed=seed)
     make_checkpoint(folder / f"{name}.safetensors", network, CARD, [], **options)
     return network
 
 
 def matched() -> CompressAI:
-    """The codec that finds its networks by itself, as `weights=matched` asks for."""
     return CompressAI(model=HYPERPRIOR, weights="matched")

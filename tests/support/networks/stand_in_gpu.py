@@ -329,7 +329,6 @@ def _counts_a_mask(args: Any) -> bool:
 
 
 def _from_cpu(kind: Any, args: Any) -> bool:
-    """Return whether a tensor of the CPU is copied to the GPU."""
     position = {aten.copy_: 1, aten._to_copy: 0}.get(kind)
     return position is not None and not isinstance(args[position], OnGpu)
 

@@ -12,7 +12,6 @@ from support.networks.tiny_checkpoint import noise
 
 
 def write_tiny(path: Path, name: str, *, seed: int = 0) -> Card:
-    """Write a checkpoint of the preset "tiny"."""
     torch.manual_seed(seed)
     architecture = load_architecture(name)
     config = architecture.sizes["tiny"]

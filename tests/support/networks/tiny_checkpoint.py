@@ -16,7 +16,6 @@ PQMIM_MICRO, PQMIM_TINY = (ARCHITECTURES["pqmim"].sizes[name] for name in ("micr
 
 
 def noise(height: int, width: int, seed: int = 7) -> np.ndarray:
-    """Return coarse and fine noise, uint8 (height, width, 3)."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 160, (-(-height // 8), -(-width // 8), 3))
     fine = random.integers(0, 96, (height, width, 3))

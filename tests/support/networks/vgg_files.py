@@ -11,8 +11,6 @@ NETWORK_FILE, IMPORTANCES_FILE = "vgg16-397923af.pth", "dists_weights.pt"
 
 
 class DrawnVGG:
-    """Weights of the right shapes in a folder and in memory."""
-
     def __init__(self, folder: Path) -> None:
         generator = torch.Generator().manual_seed(11)
         self.folder = folder

@@ -12,7 +12,6 @@ LATENT_DEVIATION = 3.0
 
 
 def small_network(model: str, deviation: float = LATENT_DEVIATION) -> torch.nn.Module:
-    """CompressAI's own network, seeded, with latents of a deviation that is not 0."""
     with prepare_import():
         from compressai.registry import MODELS
     with torch.random.fork_rng(devices=[]):
@@ -33,6 +32,5 @@ def save(network: torch.nn.Module, path: str | Path) -> str:
 
 
 def write_hyperprior(folder: Path) -> CodecSpec:
-    """Write a small hyperprior into `folder`; return the codec that has it."""
     path = save(small_network("bmshj2018-hyperprior"), folder / "small.pth")
     return parse_codec(f"hyperprior:checkpoint={path}")

@@ -28,7 +28,6 @@ def rewrite(path, old, new, count=1):
 
 
 def rows_in(pack):
-    """Return the rows of a pack that is a folder, as dictionaries."""
     return pl.read_parquet(pack / ROWS).rows(named=True)
 
 
@@ -48,7 +47,6 @@ def write_rows(pack, rows):
 
 
 def edit_rows(pack, edit):
-    """Write a pack's rows after `edit` changed the list of them."""
     rows = rows_in(pack)
     edit(rows)
     write_rows(pack, rows)
@@ -61,5 +59,4 @@ def measured(store, photos, contenders, metrics):
 
 @contextmanager
 def quiet(task, total):
-    """Show no progress."""
     yield lambda progress: None

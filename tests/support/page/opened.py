@@ -38,7 +38,6 @@ def opening(browser: Any, places: list[str]) -> Iterator[Callable[..., "Page"]]:
 
 
 def number_of(data: Data, codec: str, setting: str) -> int:
-    """The place of a point among the page's."""
     labels = [record["label"] for record in data["codecs"]]
     points = [(labels[point["codec"]], point["setting"]) for point in data["points"]]
     return points.index((codec, setting))
@@ -59,7 +58,6 @@ def place_of(page: "Page", x: float, y: float) -> tuple[float, float]:
 
 
 def open_point(page: "Page", number: int = 0) -> None:
-    """Opens the viewer by a point's link."""
     page.evaluate(f"location.hash = page.linkOf(page.data.points[{number}])")
     page.wait_for_selector("#viewer[open]")
 
@@ -73,7 +71,6 @@ def click_point(page: "Page", data: Data) -> Data:
 
 
 def loaded(page: "Page") -> None:
-    """Waits until every picture is there and drawn."""
     page.wait_for_function(
         """() => [...document.querySelectorAll("#panes img[src]")].every(
             (one) => one.complete && one.naturalWidth)"""

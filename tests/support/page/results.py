@@ -59,7 +59,6 @@ def measure(folder: Path, coffee: Pixels) -> Path:
 
 
 def run(folder: Path, codecs: str) -> None:
-    """`bench run` of folder/photos into folder/results, where a codec fails."""
     points = [part for point in POINTS for part in ("--points", point)]
     place = "--dataset", folder / "photos", "--results", folder / "results"
     metrics = "--metrics", ",".join(METRICS), "--no-table"

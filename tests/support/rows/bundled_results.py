@@ -33,7 +33,6 @@ def copy_bundled_results(to: Path) -> Path:
 
 
 def _listed(*which: str) -> list[str]:
-    """Return the files below `results/` that git lists; none outside of a repository."""
     words = ["git", "-C", str(ROOT), "ls-files", "-z", *which, "results"]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     return [name for name in result.stdout.split("\0") if name]

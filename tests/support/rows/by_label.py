@@ -15,12 +15,10 @@ def edition(summary, label):
 
 
 def anchor(text, reason=""):
-    """The anchor that is a codec as `--codecs` has it."""
     return Anchor(parse_codec(text), reason)
 
 
 def compare(summary, metric, label, rule=USUAL_RULE):
-    """Records of a metric, a codec each."""
     return [*bd.compare(summary, [metric], edition(summary, label), rule).values()]
 
 

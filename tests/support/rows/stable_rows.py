@@ -16,7 +16,6 @@ def stable(store):
 
 
 def only_store(results):
-    """The store of the only dataset in a folder of results."""
     (folder,) = (path.parent for path in results.glob("*/per_image"))
     return Store(folder)
 

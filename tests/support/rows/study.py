@@ -44,13 +44,11 @@ def trial(place, pair, swapped):
 
 
 def true_scores(key):
-    """The scores of mean 0 that raters of a study answer by."""
     scores = np.array([OFFSETS[s.system] + PER_DOUBLING * np.log2(s.bpp) for s in key.stimuli])
     return scores - scores.mean()
 
 
 def answers_of(key, seed=0, lapses=0.0):
-    """What a rater for each list answers."""
     rng = np.random.default_rng(seed)
     scores = true_scores(key)
     return [simulated(key, n, scores, rng, lapses) for n in range(1, len(key.lists) + 1)]
@@ -72,5 +70,4 @@ def simulated(key, number, scores, rng, lapses=LAPSES):
 
 
 def changed(original, **fields):
-    """Answers, or one of them, with other fields."""
     return msgspec.structs.replace(original, **fields)

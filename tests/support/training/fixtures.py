@@ -54,7 +54,6 @@ def pictures(count: int = 5) -> list[Pixels]:
 def load_photographs(
     places: Iterable[Path], *memory: int, without: Container[str] = ()
 ) -> PhotographSet:
-    """Those of `photograph_paths`, but some."""
     paths = [path for path in photograph_paths(places) if path not in without]
     return open_photographs(paths, *memory)
 
@@ -131,8 +130,6 @@ class Poisoned(Toy):
 
 @dataclass(frozen=True)
 class ToyRun(TrainingRun):
-    """A run of a network that no recipe describes."""
-
     make: Callable[[], Network] = Toy
 
     def build(self) -> Network:
@@ -149,7 +146,6 @@ def train_toy(
 
 
 def train_in(folder: Path, recipe: Recipe, data: Path, **options: Any) -> str:
-    """One call of the trainer for the recipe's own network."""
     training_options = TrainingOptions(**{"device": "cpu", "data": (data,), **options})
     return train(TrainingRun(folder, folder, recipe), training_options)
 
@@ -159,7 +155,6 @@ def copied(module: nn.Module) -> dict[str, Tensor]:
 
 
 def differing(first: Any, second: Any, path: str = "") -> list[str]:
-    """Where two states are not equal bit for bit."""
     if isinstance(first, list | tuple):
         first, second = dict(enumerate(first)), dict(enumerate(second))
     if isinstance(first, dict):
@@ -198,5 +193,4 @@ def seen_by(network):
 
 
 def of_journal(run, name):
-    """The numbers of one name in a run's journal, in the order of its entries."""
     return [entry[name] for entry in read_reports(run) if name in entry]

@@ -49,7 +49,6 @@ def write_recipe(
 
 
 def bench(*words: object) -> Result:
-    """In this process; an explained failure is raised."""
     result = invoked(*words)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -59,6 +58,5 @@ def bench(*words: object) -> Result:
 def training(
     place: Path, out: Path, *options: object, recipe: str = "recipe.toml"
 ) -> tuple[Any, ...]:
-    """Words of `bench train` with a recipe and the photographs of a folder."""
     data = ("--data", place / "photos", "--validation", place / "unseen")
     return ("train", "--recipe", place / recipe, *data, "--out", out, *options)

@@ -31,7 +31,6 @@ def changed(stream: Stream, **changes: object) -> Stream:
 
 
 def signed(data: bytes) -> bytes:
-    """Return the bytes with a valid checksum."""
     return data[:-2] + container.checksum(data[:-2])
 
 

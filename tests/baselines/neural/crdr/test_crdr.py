@@ -41,7 +41,6 @@ def encode(codec: PictureCodec, pixels: np.ndarray, q, beta, tiling=None) -> byt
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A checkpoint of the smallest network."""
     write_checkpoint(path := tmp_path_factory.mktemp("weights") / "ours.safetensors")
     return path
 
@@ -53,7 +52,6 @@ def codec(checkpoint):
 
 @pytest.fixture
 def restored_configuration():
-    """Restore the number of threads and the use of oneDNN afterwards."""
     threads, onednn = torch.get_num_threads(), torch.backends.mkldnn.enabled
     yield
     torch.set_num_threads(threads)

@@ -32,7 +32,6 @@ pytestmark = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/dat
 
 @cache
 def golden(name: str) -> Tensor:
-    """Return a golden value by its full name."""
     with np.load(PARITY / "golden.npz") as values:
         return torch.from_numpy(values[name])
 

@@ -248,7 +248,6 @@ def crops(coffee):
 
 @pytest.fixture
 def exact(monkeypatch):
-    """No noise on top of the transform."""
     monkeypatch.setattr(start_values, "NOISE_STD", 0.0)
     monkeypatch.setattr(hyperprior, "INITIAL_STD", 0.0)
 
@@ -305,7 +304,6 @@ def test_without_noise_the_start_inverts_the_kept_subspace_with_the_steps_of_its
 
 
 def mean_loss(network, crops, level):
-    """150 MSE + lambda bpp of rounded latents."""
     with torch.no_grad():
         result = network(crops, Controls(float(level)), noisy=False)
     of_crops = rate_distortion(crops, result.images, result.y_bits + result.z_bits)

@@ -267,7 +267,6 @@ CACHED = (coder._row_model, coder._class_model, coder._uniform, coder._require_e
 
 @contextmanager
 def code_in_python():
-    """Have the coder of this module work without constriction."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AnsCoder", "Categorical", "Uniform"):
             patch.setattr(coder, name, getattr(ans, name))

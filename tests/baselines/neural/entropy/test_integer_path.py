@@ -85,7 +85,6 @@ def test_half_tanh_scales_and_frequencies_are_those_of_exact_functions(tables):
 
 
 def exactly_rounded(value: float, exponent: int) -> int:
-    """To the nearest integer, a half to even, in rational arithmetic."""
     return round(Fraction(value) * Fraction(2) ** exponent)
 
 
@@ -227,7 +226,6 @@ def z_symbols(count: int, sizes=TINY) -> torch.Tensor:
 
 
 def run(path, hyper, symbols_by_means):
-    """Return all symbols, scale indices, means and decoded latents, int64."""
     rows = []
 
     def symbols_of_piece(parameters):
@@ -239,7 +237,6 @@ def run(path, hyper, symbols_by_means):
 
 
 def decode(path, hyper, symbols):
-    """Return scale indices, means and decoded latents."""
     parts = iter(symbols.split(path.widths, dim=1))
     return run(path, hyper, lambda _means: next(parts))[1:]
 
@@ -284,7 +281,6 @@ def means_scales_decoded(path, hyper, symbols, monkeypatch):
 
 
 def float_model(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor):
-    """Means, scales and decoded latents for given symbols, in float64."""
     double = copy.deepcopy(model).double()
     parts = symbols.double().split(double.sizes.slices or double.sizes.latent, dim=1)
     with torch.no_grad():

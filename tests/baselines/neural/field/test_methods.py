@@ -33,7 +33,6 @@ def size(method, name="tiny"):
 
 
 def published(method):
-    """Return the parameters of each part of the published size, and its work per pixel."""
     sizes = size(method, "full")
     parameters = {name: cost.parameters for name, cost in costs(method, sizes).items()}
     return parameters, macs_per_pixel(method, sizes)
@@ -62,7 +61,6 @@ def parameters_by_slice(network, supports, values):
 
 
 def changed_slices(first, second):
-    """Return the numbers of the slices whose parameters differ."""
     return [i for i, pair in enumerate(zip(first, second, strict=True)) if not torch.equal(*pair)]
 
 

@@ -31,7 +31,6 @@ CONFIGURATIONS = {
 
 @pytest.fixture(scope="module", params=CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def network(request):
-    """A network whose predictions are far from uniform."""
     torch.manual_seed(0)
     result = PqMimNetwork(request.param).requires_grad_(False)
     result.initialise(make_images(noise(256, 256), torch.device("cpu")), [])

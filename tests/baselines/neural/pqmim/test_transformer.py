@@ -144,7 +144,6 @@ def tokens_of(rows: int, columns: int) -> torch.Tensor:
 
 
 def parts_of(exact: ExactTransformer, rows: int, columns: int, stage: int):
-    """Yield the features, the logits and the frequencies of part after part."""
     vectors, is_known, is_wanted = inputs(rows, columns, stage)
     features = exact.features(vectors, is_known, is_wanted)
     entries = tokens_of(rows, columns)[0][:, is_wanted]
@@ -176,7 +175,6 @@ def test_frequencies_are_the_probabilities_of_the_float_transformer(shape, stage
 
 
 def test_no_sum_depends_on_its_order(monkeypatch):
-    """Every matrix product, and every sum, gives the same bits with its terms in another order."""
     matmul, summed = torch.Tensor.__matmul__, torch.Tensor.sum
     exact, shuffles = ExactTransformer(seeded()), []
 

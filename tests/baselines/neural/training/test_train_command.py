@@ -40,7 +40,6 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unbroken(place):
-    """A finished run: its folder and what was printed."""
     folder = place / "unbroken"
     return folder, bench(*training(place, folder))
 
@@ -194,7 +193,6 @@ def test_reports_have_the_time_left_and_are_shown_each_minute_and_at_the_end(cap
 
 @pytest.fixture(scope="module")
 def start_folder(place, unbroken):
-    """The folder with the finished run, and still.toml, whose learning rates are 0."""
     recipe_text = write_recipe(place / "still.toml", rate_steps=0, realism_steps=1).read_text()
     recipe_text = recipe_text.replace("1e-3", "0.0\nquantile_learning_rate = 0.0")
     (place / "still.toml").write_text(recipe_text)
@@ -206,7 +204,6 @@ def words(start_folder, recipe, out, *options):
 
 
 def copied(folder, name):
-    """Return a copy of the finished run's checkpoint."""
     for suffix in (".safetensors", ".json"):
         shutil.copy(folder / "unbroken" / f"ours{suffix}", folder / f"{name}{suffix}")
     return folder / f"{name}.safetensors"

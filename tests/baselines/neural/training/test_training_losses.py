@@ -39,8 +39,6 @@ def test_lambda_at_a_level_is_the_recipe_s_and_of_a_map_the_geometric_mean():
 
 
 class Realistic(Toy):
-    """Beta shows in its pictures, and noise in its bits."""
-
     def forward(self, images, controls, *, noisy=True):
         result = super().forward(images, controls, noisy=noisy)
         images_out = result.images + controls.realism.levels[:, None, None, None] / 10

@@ -55,7 +55,6 @@ def test_a_stage_of_maps_takes_steps_without_its_discriminators():
 
 @pytest.fixture
 def penalties(monkeypatch):
-    """Arguments of the generator's losses, and the losses."""
     calls = []
     original = Adversary.penalty
 
@@ -90,8 +89,6 @@ def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(penalties, 
 
 
 class Shifted(fixtures.Toy):
-    """Network whose pictures depend on the rate."""
-
     def mixed(self, images, levels):
         return images * 0.5 + levels[:, None, None, None] / 10
 
@@ -228,7 +225,6 @@ def apply_by_hand(layers: list[nn.Conv2d], signal: Tensor) -> Tensor:
 
 
 def layers_of(critic: Discriminator, level: int) -> list[nn.Conv2d]:
-    """Return the layers that pictures of a level pass, by their index among the copies."""
     parts = (critic.backbones, critic.heads)
     passed = (copies[level if len(copies) == LEVELS else 0] for copies in parts)
     return [layer for part in passed for layer in convolutions(part)]

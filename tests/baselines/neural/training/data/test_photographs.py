@@ -34,7 +34,6 @@ def many(tmp_path_factory):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Paths in the order in which they are decoded."""
     result, original = [], photographs.read_photograph
 
     def counted(path):
@@ -188,7 +187,6 @@ def test_large_photographs_are_cut_about_their_centres(tmp_path):
 
 
 def test_the_sides_of_very_many_photographs_take_little_memory(monkeypatch):
-    """Sides of a million photographs take at most 350 MB in addition to their paths."""
     count = 20_000
     paths = [f"/photographs/train_{number % 10}/{number:016x}.jpg" for number in range(count)]
     monkeypatch.setattr(photographs, "_read_sides", lambda path: (500, len(path)))

@@ -25,7 +25,6 @@ def crops(numbers, seed=1, side_px=SIDE_PX, photographs=PICTURES):
 
 
 def picture_of(crop):
-    """Return the number of the photograph of these pixels, by searching everywhere."""
     for number, picture in enumerate(PICTURES):
         missing = [max(0, SIDE_PX - side) for side in picture.shape[:2]]
         padded = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")

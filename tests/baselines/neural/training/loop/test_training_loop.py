@@ -51,8 +51,6 @@ def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
 
 
 class Costly(fixtures.Toy):
-    """Network whose bits are larger with noise."""
-
     def forward(self, images, controls, *, noisy=True):
         assert noisy, "the decoder runs once"
         result = super().forward(images, controls, noisy=noisy)
@@ -71,8 +69,6 @@ def test_the_mean_of_rounded_latents_decides_which_lambda_weighs_noisy_bits(roun
 
 
 class WithPrior(fixtures.Toy):
-    """Network with a weight in each group that has a learning rate."""
-
     def __init__(self):
         super().__init__()
         self.prior = nn.ParameterDict({"matrix": torch.ones(2), "quantiles": torch.ones(2)})

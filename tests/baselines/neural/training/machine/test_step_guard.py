@@ -16,7 +16,6 @@ from support.training.tiny_runs import bench, training, write_photographs, write
 
 
 def stepped(make, skipped_and_gradients):
-    """Return the values of a parameter before and after each step, and its optimiser."""
     guard, parameter = Optimisers(), torch.nn.Parameter(torch.ones(3, 5))
     optimiser, values = make(guard, parameter), [torch.ones(3, 5)]
     for skipped, gradient in skipped_and_gradients:

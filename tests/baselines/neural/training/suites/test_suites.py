@@ -90,7 +90,6 @@ def test_multi_realism_at_beta_zero_is_rate_and_distortion_and_betas_are_random(
 
 
 def numbers_of(loss):
-    """Return the total, the mean squared error and the bits per pixel of a loss."""
     values = loss.total, loss.numbers["mse"], loss.numbers["bpp"]
     return [float(value.detach()) for value in values]
 
@@ -169,7 +168,6 @@ def test_a_clip_norm_of_zero_leaves_the_gradient_as_it_is():
 
 
 def lambda_of(loss):
-    """The weight of a bit in a loss without LPIPS and GAN."""
     total, mse, bpp = numbers_of(loss)
     return (total - 150 * mse) / bpp
 
@@ -240,7 +238,6 @@ def test_a_stage_of_elic_for_another_network_is_refused():
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
-    """Train members of a suite, code a picture with them, return their folder and their cards."""
     write_photographs(tmp_path)
     write_recipe(tmp_path / "recipe.toml", validate_every_steps=1, caveat='"a few steps"')
     out = tmp_path / "out"
