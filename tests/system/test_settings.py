@@ -27,8 +27,8 @@ def process():
 results, weights, photographs = sys.argv[1:]
 before = process()
 done = benchmark.run(
-    "jpeg,ours:beta=0", photographs, points="ours.q=1,4", metrics="psnr", device="cpu",
-    weights_dir=weights, results=results,
+    "jpeg,ours:beta=0:size=micro", photographs, points="ours.q=1", metrics="psnr", device="cpu",
+    weights_dir=weights, results=results, jobs=1,
 )
 assert done.measured and not done.failures, done.failures
 row = done.rows.rows(named=True)[0]
