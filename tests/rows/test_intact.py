@@ -143,9 +143,9 @@ def test_a_flipped_bit_of_a_stream_is_found_by_verifying(images, results, verifi
 def test_doctor_names_what_is_damaged_or_missing(results, tmp_path):
     store = only_store(results)
     assert [intact.findings for intact in verify_results(results)] == [()]
+    bad = write_shard(store.folder / "per_image", store.versions().slice(0, 1))
     older = store.folder / "per_image" / f"{'0' * 32}.parquet"
     pl.DataFrame({"cell": ["a"], "status": ["failed"]}).write_parquet(older)
-    bad = write_shard(store.folder / "per_image", store.versions().slice(0, 1))
     flip(bad, random.Random(3))
     flipped, lost, *_ = sorted(store.streams())
     flip(flipped, random.Random(4))
