@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from benchmark.codec import CodecInfo, Setting
@@ -51,9 +50,7 @@ def sources_in(folder: Path) -> list[Source]:
     return result
 
 
-def cell_of(
-    codec: str, value: float, name: str = "quality", pixels: int = 12, **changes: Any
-) -> Cell:
+def cell_of(codec: str, value: float, name: str = "quality", pixels: int = 12, **changes) -> Cell:
     """Return the cell of a codec's setting and an image that no file has, another in each call."""
     source = Source(ImageFile("a.png", Path("a.png")), uuid4().hex, pixels, 1, False)
     info = replace(INFO, **changes)

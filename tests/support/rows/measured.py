@@ -75,9 +75,7 @@ def doubling(codec: str, share: float, offset_db: float = 0.0, **columns: Any) -
     ]  # fmt: skip
 
 
-def beta_rows(
-    beta: float, build: str = "bundled", options: str = "", worse: float = 0.0, **columns: Any
-) -> list[Any]:
+def beta_rows(beta: float, build="bundled", options="", worse=0.0, **columns: Any) -> list[Any]:
     """Return rows of our codec at three rates: a realism weight costs PSNR and gains LPIPS."""
     protocol = {"lpips_squeeze_protocol": PROTOCOLS["lpips_squeeze"]}
     return [

@@ -1,7 +1,6 @@
 """A folder -> photographs and recipes for training runs of about a second, and the command."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,9 +33,7 @@ def write_photographs(folder: Path) -> None:
             Image.fromarray(picture).save(folder / name / f"{side}.png")
 
 
-def write_recipe(
-    path: Path, rate_steps: int = 2, realism_steps: int = 2, **fields: str | int
-) -> Path:
+def write_recipe(path: Path, rate_steps: int = 2, realism_steps: int = 2, **fields) -> Path:
     """With a stage for each kind that has steps, without the weights that LPIPS needs."""
     values = {"sizes": '"tiny"', "report_every_steps": 1, "validate_every_steps": 1000, **fields}
     text = "".join(f"{name} = {value}\n" for name, value in values.items())
@@ -55,8 +52,6 @@ def bench(*words: object) -> Result:
     return result
 
 
-def training(
-    place: Path, out: Path, *options: object, recipe: str = "recipe.toml"
-) -> tuple[Any, ...]:
+def training(place: Path, out: Path, *options: object, recipe: str = "recipe.toml") -> tuple:
     data = ("--data", place / "photos", "--validation", place / "unseen")
     return ("train", "--recipe", place / recipe, *data, "--out", out, *options)
