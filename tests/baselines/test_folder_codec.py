@@ -191,8 +191,7 @@ def test_a_picture_without_a_fault_is_read_as_a_source_is(hific, photo):
     for contents, expected in ((coloured, [1, 2, 3]), (white, [255] * 3)):
         picture.write_bytes(contents)
         assert codec.declared("kodim01", HIGH).decoded.tolist() == [[expected]]
-    alpha = np.full((*photo.shape[:2], 1), 255, np.uint8)
-    save(picture, np.concatenate([photo, alpha], axis=2))
+    save(picture, np.concatenate([photo, np.full((*photo.shape[:2], 1), 255, np.uint8)], axis=2))
     assert np.array_equal(codec.declared("kodim01", HIGH).decoded, photo)
 
 

@@ -145,8 +145,7 @@ def test_our_codec_loads_and_codes_without_a_package_for_symbols():
         "codec.decode(codec.encode(np.zeros((96, 128, 3), np.uint8), codec.sweep[2]))\n"
         "print('torch' in sys.modules, 'sympy' in sys.modules)"
     )
-    result = ran(sys.executable, "-c", script, folder=ROOT)
-    assert result.stdout == "True False\n"
+    assert ran(sys.executable, "-c", script, folder=ROOT).stdout == "True False\n"
 
 
 def test_a_run_without_learned_parts_imports_no_torch(tmp_path):

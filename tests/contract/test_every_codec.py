@@ -72,8 +72,7 @@ def pair(request, own_environment, tiny_weights, monkeypatch) -> Pair:
 
 @pytest.fixture
 def photo(request: pytest.FixtureRequest, photo: Pixels) -> Pixels:
-    untrained = request.node.callspec.params["pair"] in UNTRAINED
-    return photo[:49, :61].copy() if untrained else photo
+    return photo[:49, :61].copy() if request.node.callspec.params["pair"] in UNTRAINED else photo
 
 
 @pytest.fixture

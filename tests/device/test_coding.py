@@ -73,8 +73,7 @@ def test_a_stream_of_either_device_has_the_same_latents_on_both(gpu, weights, me
     for stream in {data, gpu_stream}:
         assert gpu_codec.latents(stream).device.type == "cuda"
         assert torch.equal(gpu_codec.latents(stream).cpu(), cpu_codec.latents(stream))
-        difference = gpu_codec.decode(stream).astype(int) - cpu_codec.decode(stream)
-        assert np.abs(difference).max() <= 1
+        assert np.abs(gpu_codec.decode(stream).astype(int) - cpu_codec.decode(stream)).max() <= 1
     assert not unexpected_waits(gpu.waits)
 
 

@@ -104,8 +104,7 @@ def test_float32_features_count_as_the_numbers_that_they_are(size):
 
 @DIMENSIONS
 def test_images_of_one_patch_or_none_have_their_place(size):
-    generator = np.random.default_rng(16)
-    reference, decoded = image_set(generator, 15, size, 1)
+    reference, decoded = image_set(np.random.default_rng(16), 15, size, 1)
     result = frechet(reference, decoded)
     together = frechet([np.concatenate(reference)], [np.concatenate(decoded)])
     assert result.value == pytest.approx(together.value, rel=1e-12)
@@ -203,8 +202,7 @@ def test_features_that_do_not_vary_have_the_distance_of_their_means():
 
 
 def test_sets_that_vary_along_different_axes_have_the_sum_of_their_traces():
-    generator = np.random.default_rng(23)
-    first, second = 1e6 * generator.standard_normal((2, 20, 6))
+    first, second = 1e6 * np.random.default_rng(23).standard_normal((2, 20, 6))
     first[:, 3:] = second[:, :3] = 0
     traces = np.trace(np.cov(first, rowvar=False) + np.cov(second, rowvar=False))
     expected = traces + np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
@@ -250,8 +248,7 @@ def gaussian_images(generator, images, patches, size):
     shared = generator.standard_normal((images, 1, size))
     deviations = generator.standard_normal((images, patches, size))
     reference = (shared + deviations) * math.sqrt(0.5)
-    noise = generator.standard_normal(reference.shape)
-    return reference, 0.6 * reference + 0.5 + 0.2 * noise
+    return reference, 0.6 * reference + 0.5 + 0.2 * generator.standard_normal(reference.shape)
 
 
 def true_distance(size):

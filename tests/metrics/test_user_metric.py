@@ -141,8 +141,7 @@ def test_rescore_fills_it_in_or_says_why_it_is_absent_and_a_run_without_it_keeps
     assert "mine_error" not in rows()[0]
     rescore = ("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
     (work_folder / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() * float('nan')"))
-    result = bench(*rescore)
-    assert "mine_error of 4 cells: no value: the value is not a number\n" in result.stdout
+    assert "mine_error of 4 cells: no value: the value is not a number\n" in bench(*rescore).stdout
     (work_folder / "mine.py").write_text(WHOLE)
     assert "4 values filled in" in bench(*rescore).stdout
     values = {row["cell"]: row["mine_error"] for row in rows()}

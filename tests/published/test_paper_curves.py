@@ -201,8 +201,7 @@ def test_rows_of_another_checkpoint_or_method_do_not_mix_into_a_realism_sweep():
                "psnr_db": 50.0}
         for row in of_betas(0, 1.28, 3.84)
     ]  # fmt: skip
-    both = sweep_of(measured_rows + other_checkpoint)
-    assert distortions(both) == pytest.approx([35.0, 34.0])
+    assert distortions(sweep_of(measured_rows + other_checkpoint)) == pytest.approx([35.0, 34.0])
     assert distortions(sweep_of(other_checkpoint)) == pytest.approx([50.0] * 3)
     method = [record | {"codec": "multirealism", "cell": record["cell"] + "m", "psnr_db": 50.0,
                      "fingerprint": "f" * 64} for record in measured_rows]  # fmt: skip

@@ -123,8 +123,7 @@ def code_by_another_build(pack):
     for line in pack.of():
         with Image.open(pack.photos / line["image"]) as image:
             original, sink = np.asarray(image.convert("RGB")), BytesIO()
-        quality = int(line["setting_value"])
-        Image.fromarray(original).save(sink, "WEBP", quality=quality, method=3)
+        Image.fromarray(original).save(sink, "WEBP", quality=int(line["setting_value"]), method=3)
         pack.keep(line, sink.getvalue())
         decoded = np.asarray(Image.open(BytesIO(sink.getvalue())).convert("RGB"))
         line |= {"decoded_sha256": pixels_sha256(decoded), "psnr_db": psnr(original, decoded)}

@@ -67,8 +67,7 @@ def test_without_streams_every_rate_is_only_stated():
     for record, verdict, count in ((sizes[0], "unknown", 2), (sizes[1], "yes", 1)):
         answer = questions.check_streams(reviewed(stream(), reconstructions=[record]))
         assert (answer.verdict, len(answer.tables["streams"].rows)) == (verdict, count)
-    both = questions.check_streams(reviewed(stream(), reconstructions=sizes))
-    assert both.verdict == "unknown"
+    assert questions.check_streams(reviewed(stream(), reconstructions=sizes)).verdict == "unknown"
 
 
 @pytest.mark.parametrize(("streams", "fields", "verdict", "ends", "cells"), [
@@ -88,8 +87,7 @@ def test_points_are_means_of_what_was_sent_beside_those_here(streams, fields, ve
     answer = questions.check_numbers(reviewed(*streams, **fields))
     assert (answer.verdict, ends in answer.sentence) == (verdict, True), answer.sentence
     if cells:
-        rows = answer.tables["values"].rows
-        assert rows == (("set", "webp", "quality=30", "PSNR (dB)", *cells),)
+        assert answer.tables["values"].rows == (("set", "webp", "quality=30", "PSNR (dB)", *cells),)
 
 
 def photographs(names):

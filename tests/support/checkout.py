@@ -45,8 +45,7 @@ esac
 
 def pins(lock: str) -> dict[str, str]:
     """Return the versions in a lock, by the names of packages."""
-    result = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
-    return dict(result)
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
 
 
 EXTENSIONS = ("benchmark/metrics/loops.c",)

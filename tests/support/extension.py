@@ -19,8 +19,7 @@ def extension(name: str, folder: Path) -> ModuleType | None:
     path = folder / f"{name.rpartition('.')[2]}.so"
     options = [*ext_module["extra-compile-args"], "-shared", "-fPIC", "-o", path]
     sources = [ROOT / source for source in ext_module["sources"]]
-    headers = sysconfig.get_path("include")
-    subprocess.run([compiler, *options, "-I", headers, *sources], check=True)
+    subprocess.run([compiler, *options, "-I", sysconfig.get_path("include"), *sources], check=True)
     spec = spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader

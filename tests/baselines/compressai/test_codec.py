@@ -192,8 +192,7 @@ def test_networks_beyond_the_memory_for_them_are_dropped_oldest_first(tmp_path, 
     first, second, third = codec.sweep
     for setting in (first, second):
         codec.encode(photo, setting)
-    cached_bytes = sum(map(zoo._num_bytes, zoo._networks.values()))
-    monkeypatch.setattr(zoo, "MAX_CACHED_BYTES", cached_bytes)
+    monkeypatch.setattr(zoo, "MAX_CACHED_BYTES", sum(map(zoo._num_bytes, zoo._networks.values())))
     for setting in (first, third):
         codec.encode(photo, setting)
     assert [source.quality for source in zoo._networks] == [1, 3]

@@ -103,8 +103,7 @@ def test_weights_multiply_the_distance_and_regions_without_weight_get_no_gradien
     assert torch.allclose(distance(*pair, weights[:, None, None].expand(3, 2, 2)), expected)
     first, second = torch.rand(2, 1, 3, 64, 512).mul(2).sub(1)
     second.requires_grad_()
-    left_only = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 4, 4)
-    distance(first, second, left_only).sum().backward()
+    distance(first, second, torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 4, 4)).sum().backward()
     reach = 128 + 98 + 16  # in addition to half a receptive field, its rounding to positions
     assert second.grad[..., :128].abs().sum() > 0
     assert second.grad[..., reach:].abs().sum() == 0

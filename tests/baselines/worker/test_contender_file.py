@@ -158,8 +158,7 @@ def test_the_example_is_measured_with_another_numpy(tmp_path, monkeypatch):
     )
     imports = "import zlib\nimport numpy\nassert numpy.__version__ == '2.2.6'"
     script.write_text(text.replace("import zlib", imports))
-    checked = bench("worker", "check", file, code=0)
-    assert checked.stdout.count(" dB") == 12
+    assert bench("worker", "check", file, code=0).stdout.count(" dB") == 12
     (tmp_path / "photos").mkdir()
     effect_noise((64, 48), 50).convert("RGB").save("photos/a.png")
     words = ("--codecs", f"worker:{file},jpeg", "--dataset", "photos", "--metrics", "psnr")

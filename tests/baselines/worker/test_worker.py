@@ -119,8 +119,7 @@ def test_on_a_gpu_a_call_is_timed_once_its_work_has_ended(monkeypatch):
     result, cost = rdrbench_worker._call_timed(lambda x: 2 * x, 3)
     assert (result, cost["peak_bytes"]) == (6, 7)
     assert called == ["wait", "reset", "wait"]
-    codec = SimpleNamespace(sweep=[("q", 1)])
-    assert rdrbench_worker._describe(codec, [])["device"] == "cuda"
+    assert rdrbench_worker._describe(SimpleNamespace(sweep=[("q", 1)]), [])["device"] == "cuda"
     with pytest.raises(TypeError, match="bytes, not Pixels"):
         rdrbench_worker._decode(SimpleNamespace(decode=lambda data: data), {}, b"data")
 

@@ -124,8 +124,7 @@ def test_fsim_is_that_of_another_implementation(coffee):
 def test_psnr_hvs_m_is_that_of_the_form_in_c(coffee):
     from psnr_hvsm import psnr_hvs_hvsm_cpp
 
-    metric = PSNRHVSM()
-    (_, source), (_, decoded) = map(metric.prepare, pair(coffee))
+    (_, source), (_, decoded) = map(PSNRHVSM().prepare, pair(coffee))
     (_, expected) = psnr_hvs_hvsm_cpp(source, decoded)
     assert value(PSNRHVSM, coffee) == pytest.approx(expected, rel=1e-6)
 

@@ -20,8 +20,7 @@ WARM_UP = (96, 128, 3)
 
 def grandparent() -> int:
     """The worker of Ray: the process that codecs run in is its child's child."""
-    stat = Path(f"/proc/{os.getppid()}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
+    return int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def leave_trace(pixels: Pixels, setting: Setting) -> None:

@@ -44,8 +44,7 @@ def stable(row):
 
 
 def sources_in(folder: Path) -> list[Source]:
-    files = [ImageFile(path.name, path) for path in sorted(folder.iterdir())]
-    result = probe(files, False, 1)
+    result = probe([ImageFile(path.name, path) for path in sorted(folder.iterdir())], False, 1)
     assert all(isinstance(source, Source) for source in result)
     return result
 

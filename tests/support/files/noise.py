@@ -12,8 +12,7 @@ def effect_noise(size: tuple[int, int], deviation: float) -> Image.Image:
 
     Unlike `PIL.Image.effect_noise`, it does not depend on what the process has drawn before.
     """
-    random = np.random.default_rng((*size, round(deviation)))
-    noise = random.normal(128, deviation, size[::-1])
+    noise = np.random.default_rng((*size, round(deviation))).normal(128, deviation, size[::-1])
     return Image.fromarray(noise.round().clip(0, 255).astype(np.uint8))
 
 

@@ -23,6 +23,5 @@ def network(sizes=TINY) -> CRDRNetwork:
 
 
 def latents(count: int, sizes=TINY, seed: int = 1) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.randn(count, sizes.latent, 8, 12, generator=generator)
+    values = torch.randn(count, sizes.latent, 8, 12, generator=torch.Generator().manual_seed(seed))
     return values * torch.logspace(-1, 1.3, sizes.latent).view(-1, 1, 1)

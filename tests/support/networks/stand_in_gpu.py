@@ -335,8 +335,7 @@ def _from_cpu(kind: Any, args: Any) -> bool:
 
 def _later(kind: Any, args: Any, kwargs: Any) -> bool:
     """Return whether a copy is one that the processor does not wait for."""
-    usual = kind is aten.copy_ and args[2:] == (True,)
-    return bool(kwargs.get("non_blocking", usual))
+    return bool(kwargs.get("non_blocking", kind is aten.copy_ and args[2:] == (True,)))
 
 
 def _is_gpu(device: Any) -> bool:

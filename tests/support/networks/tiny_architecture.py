@@ -19,5 +19,4 @@ def write_tiny(path: Path, name: str, *, seed: int = 0) -> Card:
     photographs = [noise(128, 128, noise_seed) for noise_seed in (1, 2)]
     crops = torch.cat([make_images(photograph, torch.device("cpu")) for photograph in photographs])
     network.initialise(crops, [0.3] * rate_levels(config))
-    card = Card(name, config, "noise", 0, "none", "0")
-    return make_checkpoint(path, network, card, photographs)
+    return make_checkpoint(path, network, Card(name, config, "noise", 0, "none", "0"), photographs)

@@ -40,5 +40,4 @@ def write_drawing(path: Path, method: str, base: str, weights: Path | None = Non
     folders = {"BENCH_WEIGHTS": str(weights)} if weights else {}
     with patch.dict(os.environ, folders):
         network = drawing_network(method, base)
-    card = Card(method, network.sizes, "noise", 0, "none", "0")
-    return make_checkpoint(path, network, card, [])
+    return make_checkpoint(path, network, Card(method, network.sizes, "noise", 0, "none", "0"), [])

@@ -175,8 +175,7 @@ def least_network():
 
 
 def learner_of(network, *stages, index=0, **settings):
-    recipe = recipe_of(*stages, **settings)
-    return Learner(network, recipe, index, photographs())
+    return Learner(network, recipe_of(*stages, **settings), index, photographs())
 
 
 def seen_by(network):

@@ -56,8 +56,7 @@ def any_stream(draw: st.DrawFn) -> Stream:
         if draw(st.booleans()):
             return draw(st.integers(0, highest))
         seed, levels = draw(st.integers(0, 99)), draw(st.integers(1, 16))
-        shape = map_shape(width, height)
-        return np.random.default_rng(seed).integers(0, levels, shape, np.uint8)
+        return np.random.default_rng(seed).integers(0, levels, map_shape(width, height), np.uint8)
 
     identity, controls = draw(st.binary(min_size=4, max_size=4)), (control(64), control(128))
     return Stream(identity, width, height, HeaderControls(*controls), payloads, tiling)
@@ -71,8 +70,7 @@ def test_what_is_packed_is_unpacked(stream):
 
 def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
     for width, height in ((768, 512), (64, MAX_SIDE), (MAX_SIDE, 1)):
-        data = pack(KODAK._replace(width=width, height=height))
-        assert len(data) - len(KODAK.payloads[0]) <= 15
+        assert len(pack(KODAK._replace(width=width, height=height))) - len(KODAK.payloads[0]) <= 15
     controls, payloads = HeaderControls(64, 128), (b"x" * 300,) * 32
     large = Stream(b"abcd", 16384, 8192, controls, payloads, Tiling(2048, 128))
     assert len(pack(large)) - 32 * 300 == 16 + 2 + 31 * 2
@@ -332,7 +330,6 @@ def test_levels_stand_for_sixteenths_the_nearest_is_chosen_and_a_map_covers_ever
     assert result.dtype == np.uint8
     error = np.abs(values[result] - fractions)
     np.testing.assert_array_equal(error, np.abs(fractions[..., None] - values).min(axis=-1))
-    ties = np.array([[1, 3, 27, 30]]) / 32
-    assert control_grid.nearest_levels(ties).tolist() == [[0, 1, 13, 14]]
+    assert control_grid.nearest_levels(np.array([[1, 3, 27, 30]]) / 32).tolist() == [[0, 1, 13, 14]]
     shapes = {(1, 1): (1, 1), (64, 65): (2, 1), (768, 512): (8, 12)}
     assert {size: map_shape(*size) for size in shapes} == shapes

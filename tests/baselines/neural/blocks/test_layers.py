@@ -18,8 +18,7 @@ def one_thread():
 
 
 def features(channels: int, images: int = 1) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    values = torch.randn(images, channels, 24, 32, generator=generator)
+    values = torch.randn(images, channels, 24, 32, generator=torch.Generator().manual_seed(0))
     return values.contiguous(memory_format=torch.channels_last)
 
 

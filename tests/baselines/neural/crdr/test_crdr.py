@@ -74,8 +74,7 @@ def test_images_are_padded_large_ones_tiled_and_pictures_of_levels_averaged():
     assert choose_tiling(1448, 1448) is None
     assert choose_tiling(2048, 2048) == container.LARGE_TILING
     assert choose_tiling(2**21, 1) is None  # refused for its side, not for lack of tiles
-    random = np.random.default_rng(5)
-    grey = random.integers(0, 256, (100, 150, 1), np.uint8).repeat(3, axis=2)
+    grey = np.random.default_rng(5).integers(0, 256, (100, 150, 1), np.uint8).repeat(3, axis=2)
     blocks = [[grey[y : y + 64, x : x + 64].mean() / 255 for x in (0, 64, 128)] for y in (0, 64)]
     expected = np.minimum(np.floor(np.array(blocks) * 16 + 0.5), 15)
     assert np.array_equal(levels_from_picture(grey, 150, 100), expected)
@@ -149,8 +148,7 @@ def test_tiles_see_all_that_their_pixels_depend_on_also_with_maps(codec):
     for data, values in zip((plain, mapped), controls, strict=True):
         with torch.inference_mode():
             images = codec.coder.network.synthesise(codec.latents(data), values)
-        untiled = make_pixels(images)[:200, :460].astype(int)
-        assert np.abs(codec.decode(data) - untiled).max() <= 1
+        assert np.abs(codec.decode(data) - make_pixels(images)[:200, :460].astype(int)).max() <= 1
 
 
 def test_a_stream_of_another_checkpoint_or_for_a_larger_image_is_refused(codec):

@@ -80,8 +80,7 @@ def test_every_stage_up_to_the_hyper_decoder_is_theirs(network):
     assert rounding(network.analyse(golden("256x256.x"), Q), y) < ROUNDING
     assert rounding(network.hyper_analyse(y), z) < ROUNDING
     assert torch.equal(network.prior.rounded(z), stage("z_hat"))
-    symbols = (z - network.prior.medians()[:, None, None]).round()
-    assert torch.equal(symbols, stage("z_sym").float())
+    assert torch.equal((z - network.prior.medians()[:, None, None]).round(), stage("z_sym").float())
     hyper_out = torch.cat(network.hyper_synthesis(stage("z_hat")), 1)
     assert rounding(hyper_out, stage("hyper_out")) < ROUNDING
 

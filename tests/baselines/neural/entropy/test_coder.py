@@ -58,8 +58,7 @@ def any_message(draw: st.DrawFn) -> tuple[list[Table], list[list[tuple[int, int]
     pieces, anywhere = draw(st.lists(st.lists(triple), max_size=4)), draw(st.booleans())
 
     def pair(row: int, distance: int, symbol: int) -> tuple[int, int]:
-        near = min(max(tables[row][0] + distance, -32768), 32767)
-        return row, symbol if anywhere else near
+        return row, symbol if anywhere else min(max(tables[row][0] + distance, -32768), 32767)
 
     return tables, [[pair(*values) for values in piece] for piece in pieces]
 
@@ -232,13 +231,11 @@ def test_cuts_appended_bytes_and_all_but_a_few_of_the_last_flipped_bits_are_noti
 @given(st.binary(max_size=300), st.integers(0, 63))
 def test_any_bytes_give_symbols_of_16_bits_or_a_corrupt_stream(gaussians, data, row):
     try:
-        decoder = SymbolDecoder(data)
-        symbols = decoder.take(gaussians[1], np.full((4, 50), row, np.uint8))
+        symbols = SymbolDecoder(data).take(gaussians[1], np.full((4, 50), row, np.uint8))
     except CorruptStream:
         return
     assert symbols.shape == (4, 50)
-    reference = Reference(data)
-    assert reference.piece(gaussians[0], [row] * 200) == symbols.ravel().tolist()
+    assert Reference(data).piece(gaussians[0], [row] * 200) == symbols.ravel().tolist()
 
 
 def test_an_escape_to_more_than_16_bits_is_noticed():

@@ -38,8 +38,7 @@ def test_the_example_of_the_page_trains_validates_and_becomes_a_checkpoint(place
     (place / "mine.py").write_text(CODE)
     assert train().exit_code == 0
     assert (place / "runs" / "mine" / "ours.safetensors").exists()
-    reports = read_reports(place / "runs" / "mine")
-    assert {"loss", "edges", "validation_loss"} <= reports[-1].keys()
+    assert {"loss", "edges", "validation_loss"} <= read_reports(place / "runs" / "mine")[-1].keys()
 
 
 def test_an_edited_loss_is_another_run_and_leaves_its_trace(place):

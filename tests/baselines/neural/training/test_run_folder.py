@@ -45,8 +45,7 @@ def test_other_photographs_are_noticed_and_those_of_a_moved_folder_are_not(tmp_p
     for folder, count, name in ((few, 4, "4"), (renamed, 5, "0"), (cut, 5, "3")):
         with pytest.raises(UsageError, match=f"5 photographs.* {count}, without {name}.png"):
             call(folder)
-    seen = json.loads((run / "recipe.json").read_text())["seen"]
-    assert seen == f"5 photographs of {data.name}"
+    assert json.loads((run / "recipe.json").read_text())["seen"] == f"5 photographs of {data.name}"
 
 
 def test_stages_may_be_added_after_those_of_a_run(tmp_path, data):

@@ -109,8 +109,7 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     assert "after 2 of 4 steps" in goes_on.stdout
     milestone, written = out / "milestones" / "crdr-2.safetensors", []
     for step, options in ((2, ()), (2, ()), (1, ("--data", place / "unseen"))):
-        process = bench(*training(place, out, "--export-now", *options))
-        assert f"{step} of 4 steps" in process.stdout
+        assert f"{step} of 4 steps" in bench(*training(place, out, "--export-now", *options)).stdout
         card, exported = load_card(milestone), load_card(out / "ours.safetensors")
         assert card.steps == sum(card.precision_steps.values()) == 2
         assert (exported.steps, len(read_reports(out))) == (step, 2)
@@ -260,8 +259,7 @@ def test_a_step_has_the_work_of_three_forward_passes_of_its_crops(tmp_path, monk
     run = TrainingRun(tmp_path, tmp_path, recipe)
     small, large = trainer.stage_costs(run, "cpu", photographs())
     assert large.macs == pytest.approx(2 * small.macs, rel=1e-3)
-    forward = macs_per_pixel("crdr", TINY) * 128**2
-    assert small.macs == pytest.approx(3 * forward, rel=0.1)
+    assert small.macs == pytest.approx(3 * macs_per_pixel("crdr", TINY) * 128**2, rel=0.1)
     assert min(small.seconds, large.seconds) > 0
     assert (small.objective, small.steps, small.memory_bytes) == ("multi_rate", 3, 0)
 

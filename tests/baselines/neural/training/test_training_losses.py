@@ -33,8 +33,7 @@ def test_lambda_at_a_level_is_the_recipe_s_and_of_a_map_the_geometric_mean():
     assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(LAMBDAS, rel=1e-6)
     assert lambda_at([0.05], torch.zeros(3)).tolist() == pytest.approx([0.05] * 3, rel=1e-6)
     q = torch.tensor([[[0.0, 1.0], [1.0, 1.5]], [[4.0, 4.0], [4.0, 4.0]]])
-    between = math.sqrt(1.2 * 0.4)
-    expected = [(3.4 * 1.2 * 1.2 * between) ** (1 / 4), 0.05]
+    expected = [(3.4 * 1.2 * 1.2 * math.sqrt(1.2 * 0.4)) ** (1 / 4), 0.05]
     assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -48,8 +47,7 @@ class Realistic(Toy):
 def test_validation_is_the_mean_over_photographs_of_what_whole_ones_cost():
     network = toy(Realistic)
     cropped = [picture[:80, :96] for picture in pictures(2)]
-    stage = recipe_of(REALISM).stages[0]
-    result = validate(network, stage.lambdas, cropped, (0.0, 3.84))
+    result = validate(network, recipe_of(REALISM).stages[0].lambdas, cropped, (0.0, 3.84))
     points = {(point.q, point.beta): point for point in result.points}
     assert sorted(points) == [(float(q), beta) for q in range(5) for beta in (0.0, 3.84)]
     psnrs, realistic, bpps, logs = [], [], [], []

@@ -77,8 +77,7 @@ def test_crops_depend_on_number_and_seed_only_and_are_those_of_runs_begun_before
     # Runs on disk began with these numbers: a change would break all of them.
     result = crops([0, 1, 100, 10**6], side_px=64, photographs=pictures())
     assert result.sum((1, 2, 3)).tolist() == [1593270, 1613269, 1602625, 1638549]
-    stage = stage_of(mixed_levels=True, batch=4)
-    levels = draw_levels(stage, np.random.default_rng([1, 2, 0, 7]))
+    levels = draw_levels(stage_of(mixed_levels=True, batch=4), np.random.default_rng([1, 2, 0, 7]))
     assert levels.q.tolist() == pytest.approx([4.0, 0.7119259238243103, 3.0, 0.0], abs=1e-6)
 
 
@@ -153,8 +152,7 @@ def test_beta_is_zero_as_often_as_asked_on_top_of_the_uniform_draw(mixed, share)
     beta = np.stack([draw.beta for draw in draws(1000, **fields)])
     samples = beta.ravel() if mixed else beta[:, 0]
     assert is_near((samples == 0).sum(), samples.size, share + (1 - share) / 101)
-    distinct = {len(set(row.tolist())) for row in beta}
-    assert max(distinct) == (8 if mixed else 1)
+    assert max(len(set(row.tolist())) for row in beta) == (8 if mixed else 1)
 
 
 def test_a_map_has_two_regions_left_and_right_or_one_above_the_other():

@@ -124,8 +124,7 @@ def test_a_batch_that_goes_wrong_is_counted_and_changes_nothing(fault, stage):
     state_before = copied(learner.network), deepcopy(learner.state())
     updates.append(learner.update())
     assert not differing(state_before[0], copied(learner.network))
-    changed = differing(state_before[1], learner.state())
-    assert sorted(changed) == ["/skipped", "/step"]
+    assert sorted(differing(state_before[1], learner.state())) == ["/skipped", "/step"]
     updates.append(learner.update())
     assert differing(state_before[0], copied(learner.network))
     assert [bool(update.skipped) for update in updates] == [False, False, True, False]
@@ -145,8 +144,7 @@ def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
     changed = {tuple(path[1:].split(".")) for path in differing(state_before, copied(network))}
     assert not {name for name in changed if parts & set(name)}
     names = {tuple(name.split(".")) for name in state_before}
-    learned = {name[0] for name in names if not parts & set(name)}
-    assert {name[0] for name in changed} == learned
+    assert {name[0] for name in changed} == {name[0] for name in names if not parts & set(name)}
     if "attentions" not in parts:
         assert any("attentions" in name for name in changed)
 

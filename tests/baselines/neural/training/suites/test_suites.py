@@ -250,8 +250,7 @@ def trained(tmp_path, monkeypatch):
         pixels = noise(70, 60)
         for spec in specs:
             codec = load_codec(parse_codec(spec))
-            data = codec.encode(pixels, codec.sweep[-1])
-            assert codec.decode(data).shape == pixels.shape
+            assert codec.decode(codec.encode(pixels, codec.sweep[-1])).shape == pixels.shape
             assert "a few steps" in codec.describe().caveat
         cards = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
         assert all(" ".join(words) in card["command"] for card in cards.values())
@@ -273,8 +272,7 @@ def test_members_of_the_field(trained):
 def test_diffusion_decoders_after_their_base(trained, tmp_path):
     for seed, level in enumerate((1, 2)):
         write_tiny(tmp_path / f"elic-{level}.safetensors", "elic", seed=seed)
-    specs = ["dirac:steps=2:base=jpeg", "hfd:steps=2"]
-    out, cards = trained("generative", "dirac-jpeg,hfd", specs)
+    out, cards = trained("generative", "dirac-jpeg,hfd", ["dirac:steps=2:base=jpeg", "hfd:steps=2"])
     config = cards["hfd-elic"]["config"]
     assert config["settings"] == [1.0, 2.0]
     assert config["base_fingerprint"] == load_codec(parse_codec("elic")).describe().fingerprint
