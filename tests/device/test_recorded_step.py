@@ -60,9 +60,7 @@ TARGETS = {"lambda_below": 0.02, "targets_bpp": [0.1, 0.2, 0.4, 0.8, 1.6]}
     ({**GAN, "discriminator": "shared-conditioned"}, STEPS, {}),
     ({**GAN, "discriminator": "hybrid-backbone-conditioned"}, STEPS, {}),
 ])  # fmt: skip
-def test_steps_with_or_without_a_graph_are_the_cpu_s(
-    gpu, stage, steps, settings, tmp_path, monkeypatch
-):
+def test_steps_recorded_or_not_are_the_cpu_s(gpu, stage, steps, settings, tmp_path, monkeypatch):
     use_alexnet(drawn_alexnet(), tmp_path, monkeypatch)
     recipe = fixtures.recipe_of({**stage, "float32": True}, **settings)
     expected = numbers_of(without_a_graph(gpu, recipe), steps)

@@ -123,12 +123,10 @@ def test_another_programs_name_of_the_file_will_do(inception_folder, tmp_path, m
     content = (inception_folder / INCEPTION_FILE).read_bytes()
     (tmp_path / f"weights-{INCEPTION_FILE.removeprefix('pt_')}").write_bytes(content)
     monkeypatch.setattr(feature_spaces, "INCEPTION_SHA256", hashlib.sha256(content).hexdigest())
-    result = []
+    result, patch = [], np.ascontiguousarray(coffee[:256, :256])
     for folder in (inception_folder, tmp_path):
         monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
-        result.append(
-            feature_spaces.Inception256().features(np.ascontiguousarray(coffee[:256, :256]))
-        )
+        result.append(feature_spaces.Inception256().features(patch))
     assert np.array_equal(*result)
     assert result[0].any()
 

@@ -179,8 +179,6 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
     (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (30.0, 29.0, 33.0, 31.5),
      ["psnr_db at 0.8 bpp is 1.5 below the value at a lower rate"]),
 ])  # fmt: skip
-def test_what_is_unusual_about_a_curve_is_said_with_its_place_and_amount(
-    metric, rates, values, sentences
-):
+def test_what_is_unusual_in_a_curve_is_said_with_place_and_amount(metric, rates, values, sentences):
     pairs = zip(doubts(metric, rates, values, None), sentences, strict=True)
     assert all(doubt.startswith(start) for doubt, start in pairs)

@@ -39,9 +39,7 @@ def test_without_the_sources_an_audit_decodes_and_compares_no_metric(author, pho
     assert facts["compared"] == {"psnr_db": 16}, "a run recorded the folder"
 
 
-def test_photographs_are_those_of_named_folders_and_registered_datasets_or_a_reason(
-    photos, tmp_path
-):
+def test_photographs_are_of_named_folders_and_registered_datasets_or_a_reason(photos, tmp_path):
     request = Request(results=tmp_path, data_dir=tmp_path)
     opened, missing = open_photographs(["set"], [str(photos)], request)
     names = {source.file.name for sources in opened.values() for source in sources}
@@ -52,9 +50,7 @@ def test_photographs_are_those_of_named_folders_and_registered_datasets_or_a_rea
         open_photographs([], ["clic2020"], request)
 
 
-def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(
-    author, photos, tmp_path
-):
+def test_an_audit_finds_changed_streams_metrics_and_pixels(author, photos, tmp_path):
     shutil.unpack_archive(author / "mine.tar", tmp_path, filter="data")
 
     def edit(rows):
@@ -72,9 +68,7 @@ def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(
         assert sum(words in difference for difference in facts["wrong"]) == 1, facts["wrong"]
 
 
-def test_an_audit_compares_pictures_and_says_that_their_size_is_declared(
-    pictures, photos, tmp_path
-):
+def test_an_audit_compares_pictures_and_says_that_sizes_are_declared(pictures, photos, tmp_path):
     code, facts = audited(pictures, photos, tmp_path)
     counts = [facts[name] for name in ("streams", "declared", "pictures", "compared", "wrong")]
     assert (code, *counts) == (0, 0, 8, 8, {"psnr_db": 8}, [])
@@ -82,9 +76,7 @@ def test_an_audit_compares_pictures_and_says_that_their_size_is_declared(
     assert "declared" in output.stdout
 
 
-def test_an_audit_finds_a_changed_picture_a_changed_metric_and_a_changed_rate(
-    pictures, photos, tmp_path
-):
+def test_an_audit_finds_changed_pictures_metrics_and_rates(pictures, photos, tmp_path):
     def edit(rows):
         first, second, third, *_ = rows
         second["psnr_db"] += 1e-5

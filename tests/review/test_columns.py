@@ -18,7 +18,7 @@ from benchmark.rows.packs.pack import open_pack
 from support.packs.honest_pack import rows_in, write_rows
 from support.rows.measured import row
 
-PIXELS = np.zeros((64, 64, 3), np.uint8)
+IMAGE = HashedImage("0" * 64, np.zeros((64, 64, 3), np.uint8))
 
 
 def unknown(row, decoded):
@@ -27,9 +27,7 @@ def unknown(row, decoded):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [None, "", -1, math.nan, "<b>"])
-def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
-    author, reviewed, tmp_path, value
-):
+def test_nonsense_in_any_column_is_a_sentence_or_a_review(author, reviewed, tmp_path, value):
     shutil.unpack_archive(author / "code.tar", tmp_path / "whole", filter="data")
     lines = rows_in(tmp_path / "whole/code")
     for place, column in enumerate(lines[0]):
@@ -43,9 +41,7 @@ def test_nonsense_in_any_column_of_a_pack_is_a_sentence_or_a_review(
             assert "<b>" not in html_review(review) + markdown_review(review)
             rows = _sent(pack).rows
             for record in rows:
-                compare_picture(
-                    DecodedStream(record, "failed"), HashedImage("0" * 64, PIXELS), unknown
-                )
+                compare_picture(DecodedStream(record, "failed"), IMAGE, unknown)
             entry = Entry("set", "<b>", label_of_row(rows[0]), "<b>", rows)
             board = make_board("set", [entry], "", tmp_path / "none", ("psnr",), USUAL_RULE)
             assert "<b>" not in index_html([board], [])
@@ -74,5 +70,5 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
 ])  # fmt: skip
 def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, reason):
     stream = DecodedStream(row("webp", 30, "a", width_px=size, height_px=64), "failed")
-    comparison = compare_picture(stream, HashedImage("0" * 64, PIXELS), unknown)
+    comparison = compare_picture(stream, IMAGE, unknown)
     assert (comparison.state, comparison.reason) == (state, reason)

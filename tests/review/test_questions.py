@@ -125,9 +125,7 @@ def curve(name, *points, column="psnr_db", db_columns=()):
     (1.0, 30.0, "yes"), (1.0049, 30.0, "yes"), (1.0051, 30.0, "no"), (0.9951, 30.0, "yes"),
     (1.0, 30.0099, "yes"), (1.0, 29.9899, "no"), (0.5, 30.0, "no"),
 ])  # fmt: skip
-def test_a_curve_is_that_of_the_rows_to_half_a_percent_and_a_hundredth_of_a_decibel(
-    rate, value, agreement
-):
+def test_a_curve_meets_rows_to_half_a_percent_and_a_hundredth_of_a_decibel(rate, value, agreement):
     rows = [stream(image=i, columns={"bpp": 1.0, "num_bytes": 62500}, num_bytes=None) for i in "ab"]
     rows.append(stream(quality=60.0, columns={"bpp": 9.0}, num_bytes=None))
     answer = questions.check_numbers(reviewed(*rows, curves=[curve("webp", (rate, value))]))
@@ -152,9 +150,7 @@ def compared(percent, low, high, overlap=1.0):
     (compared(-10.0, -12.0, -8.0), ["equal"], "partly", "part of the interval"),
     (None, ["equal"], "unknown", "no BD-rate can be computed: no overlap"),
 ])  # fmt: skip
-def test_a_claim_survives_by_its_interval_its_overlap_and_what_was_measured(
-    comparison, states, verdict, part
-):
+def test_a_claim_stands_by_interval_overlap_and_measurements(comparison, states, verdict, part):
     claim = parse_claim("webp 10 % fewer bits than jpeg")
     judged = Judgement(claim, USUAL_RULE, reason="no overlap", images=24, labels=("webp", ""))
     if comparison is not None:

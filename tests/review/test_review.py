@@ -102,9 +102,7 @@ def test_results_of_a_folder_are_read_from_a_pack_alone(author, reviewed, tmp_pa
         reviewed(author / "results")
 
 
-def test_an_anchor_of_the_results_is_measured_on_the_folder_that_is_named(
-    author, answers, photos, tmp_path
-):
+def test_an_anchor_of_results_is_measured_on_the_named_folder(author, answers, photos, tmp_path):
     request = Request(dataset=str(photos), results=tmp_path / "none")
     stored = author / "results/set"
     shutil.copytree(stored, open_stored(request)[1].folder)
@@ -145,9 +143,7 @@ def test_a_curve_is_only_stated_and_a_claim_about_it_is_one_for_bench_bd(answers
     assert "`bench bd` compares curves" in result["claim"].sentence
 
 
-def test_reconstructions_are_scored_and_compared_with_the_curve_that_was_sent(
-    answers, photos, tmp_path
-):
+def test_reconstructions_are_scored_and_compared_with_the_curve_sent(answers, photos, tmp_path):
     sent = tmp_path / "ours"
     (sent / "1").mkdir(parents=True)
     for photo in photos.iterdir():

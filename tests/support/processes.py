@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 SAFETY_NET_SECONDS = 300  # no test depends on its value
@@ -40,9 +41,7 @@ def until(condition: Callable[[], Any], seconds: int = 30) -> bool:
     return False
 
 
-def ran(
-    *words: object, folder: Path | None = None, **environment: object
-) -> "subprocess.CompletedProcess[str]":
+def ran(*words: object, folder: Path | None = None, **environment: object) -> CompletedProcess[str]:
     """Run a command with further variables to its end; return its exit code and what it printed."""
     variables = {name: str(value) for name, value in environment.items()}
     return subprocess.run(

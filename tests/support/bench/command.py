@@ -2,10 +2,10 @@
 
 import re
 import shlex
-import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
+from subprocess import CompletedProcess
 from unittest.mock import patch
 
 from typer.testing import CliRunner
@@ -14,9 +14,7 @@ from benchmark.cli import main, program
 from support.bench.verbs import BENCH
 
 
-def bench(
-    *words: object, code: int | None = None, mixed: bool = False
-) -> subprocess.CompletedProcess[str]:
+def bench(*words: object, code: int | None = None, mixed: bool = False) -> CompletedProcess[str]:
     """Return its exit code and output; its workers load what they need once for all calls.
 
     code: the exit code that it has to have. mixed: both streams are one, as in a terminal.
@@ -32,7 +30,7 @@ def bench(
     assert code in (None, ended), err.getvalue()
     if not {"-h", "--help"} & {*words}:  # which also name options without their values
         parse_commands(out.getvalue() + err.getvalue())
-    return subprocess.CompletedProcess(words, ended, out.getvalue(), err.getvalue())
+    return CompletedProcess(words, ended, out.getvalue(), err.getvalue())
 
 
 def parse_commands(text):

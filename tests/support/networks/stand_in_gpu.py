@@ -265,14 +265,12 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
     if not on_gpu and target_device != INSIDE:
         return func(*args, **kwargs)
     kind = func.overloadpacket
-    cpu_tensors = [tensor for tensor in tensors if not isinstance(tensor, OnGpu) and tensor.dim()]
-    if on_gpu and cpu_tensors and kind not in TAKE_BOTH:
+    on_cpu = [tensor for tensor in tensors if not isinstance(tensor, OnGpu) and tensor.dim()]
+    if on_gpu and on_cpu and kind not in TAKE_BOTH:
         raise RuntimeError(f"{MIXED}! ({func})")
     to_cpu = target_device is not None and target_device != INSIDE
     to_cpu |= kind is aten.copy_ and not isinstance(args[0], OnGpu)
-    if any(
-        isinstance(leaf, Generator) and leaf._cdata not in _AnyGenerator.of_gpu for leaf in flat
-    ):
+    if any(isinstance(one, Generator) and one._cdata not in _AnyGenerator.of_gpu for one in flat):
         raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({func})")
     shaped = kind in SHAPED_BY_VALUES or (kind in BY_INDEX and _counts_a_mask(args))
     if to_cpu or shaped or (_from_cpu(kind, args) and not _later(kind, args, kwargs)):
@@ -281,9 +279,7 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
     inner_args, inner_kwargs = _each(_outside, (args, kwargs))
     if _Graph.open is None:
         result = func(*inner_args, **inner_kwargs)
-    elif (
-        to_cpu or shaped or cpu_tensors or kind is aten._local_scalar_dense or _from_cpu(kind, args)
-    ):
+    elif to_cpu or shaped or on_cpu or kind is aten._local_scalar_dense or _from_cpu(kind, args):
         raise RuntimeError(f"operation not permitted when stream is capturing ({func})")
     else:
         result = _Graph.open.note(func, inner_args, inner_kwargs)
@@ -293,9 +289,7 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
         return result
     if not any(isinstance(leaf, Tensor) for leaf in _leaves(result)) and result is not None:
         waits[_caller()] += 1  # a number or a truth value
-    return _each(
-        lambda leaf: wrappers[id(leaf)] if id(leaf) in wrappers else _wrapped(leaf), result
-    )
+    return _each(lambda one: wrappers[id(one)] if id(one) in wrappers else _wrapped(one), result)
 
 
 def _wrapped(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """What the trainer's tests train: recipes of a few steps, noisy pictures, 14 weights."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,9 +51,7 @@ def pictures(count: int = 5) -> list[Pixels]:
     return [noise(80 + 8 * index, 96, index) for index in range(count)]
 
 
-def load_photographs(
-    places: Iterable[Path], *memory: int, without: Container[str] = ()
-) -> PhotographSet:
+def load_photographs(places, *memory: int, without: Container[str] = ()) -> PhotographSet:
     paths = [path for path in photograph_paths(places) if path not in without]
     return open_photographs(paths, *memory)
 
@@ -136,9 +134,7 @@ class ToyRun(TrainingRun):
         return self.make()
 
 
-def train_toy(
-    folder: Path, recipe: Recipe, make: Callable[[], Network] = Toy, **options: Any
-) -> None:
+def train_toy(folder: Path, recipe: Recipe, make=Toy, **options: Any) -> None:
     """One call of the trainer for a network that `make` makes, on the processor unless said."""
     folder.mkdir(exist_ok=True)
     run = ToyRun(folder, folder, recipe, make=make)

@@ -264,9 +264,7 @@ def test_a_step_has_the_work_of_three_forward_passes_of_its_crops(tmp_path, monk
     assert (small.objective, small.steps, small.memory_bytes) == ("multi_rate", 3, 0)
 
 
-def test_the_command_prints_each_stage_of_the_device_at_hand_and_writes_nothing(
-    place, tmp_path, monkeypatch
-):
+def test_a_check_prints_each_stage_of_the_device_and_writes_nothing(place, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "MAX_TIMED_STEPS", 1)
     output = bench(*training(place, tmp_path / "run", "--check", "--device", "cpu")).stdout
     assert not (tmp_path / "run").exists()

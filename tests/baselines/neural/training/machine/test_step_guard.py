@@ -141,9 +141,7 @@ def test_deterministic_kernels_are_asked_for_and_one_that_lacks_is_one_sentence(
         raise RuntimeError("shapes differ")
 
 
-def test_a_run_says_the_precision_of_the_stage_to_come_and_the_card_the_steps_of_each(
-    tmp_path, monkeypatch
-):
+def test_a_run_says_the_precision_to_come_and_the_card_the_steps_of_each(tmp_path, monkeypatch):
     write_photographs(tmp_path)
     recipe = write_recipe(tmp_path / "recipe.toml", 2, 1, autocast="true")
     recipe.write_text(recipe.read_text() + "float32 = true\n")  # in the last stage
