@@ -73,7 +73,7 @@ def test_everything_that_is_absent_has_its_reason(tmp_path):
     assert reasons["webp quality=5 (1 cell)"] == "failed: encode: boom"
     assert "--common" in next(absence.why for absence in absent if absence.remedy == "bench run")
     assert reasons["webp"].endswith("1 of 3 images")
-    assert reasons["jpeg"] == "an older build, 1.0, is not shown"
+    assert " build, 1.0, " in reasons["jpeg"]
     assert reasons["vvenc"].endswith("no ffmpeg")
     assert reasons["x.png"].endswith("16 bit")
     assert len(absent_lines(absent)) == len(absent) == 6
