@@ -91,5 +91,5 @@ except RuntimeError as error:
 
 
 def test_files_are_synchronised_where_no_thread_can_be_started(tmp_path):
-    assert in_a_process(NO_THREADS, tmp_path) == "this process cannot start another thread\n"
+    assert "thread" in in_a_process(NO_THREADS, tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {c: c for c in "abc"}

@@ -42,12 +42,12 @@ LONG = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >&2; exit 
 
 
 @pytest.mark.parametrize(("command", "message"), [
-    (shell("echo no such luck >&2; exit 3"), "^sh ended with exit code 3; it said: no"),
-    (shell("kill -11 $$"), "^sh was killed by SIGSEGV$"),
-    (shell("kill -40 $$"), "^sh was killed by signal 40$"),
+    (shell("echo no such luck >&2; exit 3"), "^sh .* exit code 3; .*: no"),
+    (shell("kill -11 $$"), "^sh .* SIGSEGV$"),
+    (shell("kill -40 $$"), "^sh .* 40$"),
     (shell(LONG), "line 1999$"),
-    (["/nowhere/nothing"], "^nothing could not be started: No such"),
-    (["/etc/passwd"], "^passwd could not be started: Permission denied"),
+    (["/nowhere/nothing"], "^nothing .*: No such"),
+    (["/etc/passwd"], "^passwd .*: Permission denied"),
 ])  # fmt: skip
 def test_a_program_that_fails_is_named_with_the_end_of_what_it_said(command, message):
     with pytest.raises(ProgramFailed, match=message) as caught:
@@ -69,7 +69,7 @@ def test_a_timeout_ends_the_whole_group_and_keeps_what_was_said(tmp_path):
     with pytest.raises(ProgramFailed, match=r"^sh .* 0\.5 s; .*: begun$"):
         run_program(shell(script), timeout_seconds=0.5)
     assert ended(int(note.read_text()))
-    with pytest.raises(ProgramFailed, match=r"^sh was stopped after"):
+    with pytest.raises(ProgramFailed, match=r"^sh .* 0\.5 s"):
         run_program(shell("trap '' TERM INT HUP; while :; do sleep 1; done"), timeout_seconds=0.5)
 
 
@@ -159,7 +159,7 @@ def test_a_program_and_all_that_it_left_end_with_a_launcher_that_is_killed(kille
     program, daemon = notes = [tmp_path / "program", tmp_path / "daemon"]
     inner = f"echo $$ > {program}; (env -i setsid sh -c 'echo $$ > {daemon}; exec sleep 300' &); "
     script = f"{inner} while [ ! -s {daemon} ]; do sleep .01; done; kill -9 {killed}; sleep 300"
-    with pytest.raises(ProgramFailed, match="was killed together with the process that"):
+    with pytest.raises(ProgramFailed, match="killed together"):
         run_program(shell(script), timeout_seconds=300)
     assert all(ended(int(note.read_text())) for note in notes)
 

@@ -120,7 +120,7 @@ def test_a_card_is_all_that_a_worker_sees(visible, device, variable, two_cards, 
 
 def test_an_absent_card_is_refused_and_without_one_workers_see_all(two_cards, monkeypatch):
     cards = r"cuda:0 \(H100\), cuda:1 \(H200\)"
-    message = f"cuda:2: torch only finds {cards} on this machine; leave the option out$"
+    message = f"cuda:2: .* {cards} "
     with pytest.raises(Unavailable, match=f"^--device {message}"):
         devices_on("cuda:2")
     with pytest.raises(UsageError, match=r"^--device cuda:1: Ray"):
