@@ -10,13 +10,7 @@ from torch_fidelity.metric_prc import calculate_precision_recall_full
 from benchmark.errors import NotMeasurable
 from benchmark.metrics import pairwise as module
 from benchmark.metrics.frechet import FID256TF
-from benchmark.metrics.pairwise import (
-    KID256TF,
-    Precision256,
-    Recall256,
-    coverage,
-    kernel_distance,
-)
+from benchmark.metrics.pairwise import KID256TF, Precision256, Recall256, coverage, kernel_distance
 from support.metrics.drawn_features import image_set
 
 
