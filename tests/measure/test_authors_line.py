@@ -18,7 +18,6 @@ BROKEN = MINE.read_text().replace("self.after_decoding(pixels)\n", "pixels[99, 9
 
 
 def tracebacks(folder):
-    """Return the tracebacks in the records of runs below a folder."""
     records = [json.loads(path.read_text()) for path in folder.glob("*/runs/*.json")]
     return [entry for record in records for entry in record.get("tracebacks", ())]
 
@@ -46,8 +45,7 @@ def test_an_independent_decode_and_a_rescore_have_the_line_and_add_tracebacks_to
     bench("run", *codec, *place, "--metrics", "psnr", code=0)
     (photos / "sound.py").write_text(BROKEN)  # its fingerprint does not change
     for words in (("rescore", "--metrics", "ssim"), ("run", "--metrics", "psnr", "--verify")):
-        result = bench(*words, *codec, *place, code=1)
-        assert ": decode: sound.py, line " in result.stdout
+        assert ": decode: sound.py, line " in bench(*words, *codec, *place, code=1).stdout
     audited = bench("audit", "decode", "s", *codec, "--json")
     reported = [*tracebacks(photos / "s"), *json.loads(audited.stdout)["tracebacks"]]
     assert [len(entry["cells"]) for entry in reported] == [6, 6, 6]

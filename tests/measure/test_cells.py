@@ -58,8 +58,7 @@ def test_what_may_change_the_stream_makes_another_cell_and_descriptions_and_path
 
 def cells(*codecs, qualities=(10, 20)):
     sweep = tuple(Setting("quality", quality) for quality in qualities)
-    contenders = [Contender(CodecSpec(name, ()), INFO, sweep) for name in codecs]
-    return plan(contenders, "kodak", SOURCES)
+    return plan([Contender(CodecSpec(name, ()), INFO, sweep) for name in codecs], "kodak", SOURCES)
 
 
 def order_cells(cells, rows):

@@ -47,8 +47,7 @@ def test_the_work_that_a_users_class_declares_goes_into_rows_and_nonsense_does_n
     spec, codec = CodecSpec("./mine.py:Mine", ()), fakes.Honest()
     assert work_of(spec, codec) == Work()
     for work, refused_names in ((Work(5, 1, 2), []), (Work("many"), ["parameters"])):
-        kind = type("Mine", (fakes.Honest,), {"facts": Facts(work=work)})
-        assert work_of(spec, kind()) == work
+        assert work_of(spec, type("Mine", (fakes.Honest,), {"facts": Facts(work=work)})()) == work
         assert refused_columns(work._asdict()) == refused_names
 
 
@@ -91,10 +90,8 @@ def test_declared_work_is_what_torch_counts(codec, checkpoint):
         parts = {**costs("elic", base.config), **parts}
     spec = resolve(parse_codec(codec))[0]
     names = {"g_a": "analysis", "g_s": "synthesis", "h_a": "hyper_analysis"}
-    parts_by_transform = {
-        names.get(name.removeprefix("codec."), name): part for name, part in parts.items()
-    }
-    kmac = {name: part.macs_per_pixel / 1e3 for name, part in parts_by_transform.items()}
+    transforms = {names.get(name.removeprefix("codec."), name): parts[name] for name in parts}
+    kmac = {name: part.macs_per_pixel / 1e3 for name, part in transforms.items()}
     kmac["unet"] = kmac.get("unet", 0) * int(dict(spec.options).get("steps", 0))
     encoder, decoder = ("analysis", "hyper_analysis"), ("synthesis", "unet")
     shared_kmac = sum(value for name, value in kmac.items() if name not in (*encoder, *decoder))
@@ -109,8 +106,7 @@ def test_declared_work_is_what_torch_counts(codec, checkpoint):
 
 def test_estimated_and_real_bits_meet_in_the_tables():
     rows = [row | {"estimated_bits": 8 * row["num_bytes"] / 1.02} for row in sweep("elic")]
-    table = table_of([*rows, *sweep("jpeg")])
-    summary = summarise(table)
+    summary = summarise(table_of([*rows, *sweep("jpeg")]))
     points = [point for point in summary.points if label_of(point.edition.spec) == "elic"]
     for point in points:
         assert point.means[REAL_TO_ESTIMATED].value == pytest.approx(1.02)
@@ -119,5 +115,4 @@ def test_estimated_and_real_bits_meet_in_the_tables():
     assert {row[0]: row[column] for row in means.rows} == {"elic": "1.0200", "jpeg": "–"}
     details = codecs_table(codec_records(summary), ["codec", "real / estimated bits"])
     assert dict(details.rows) == {"elic": "1.0200", "jpeg": ""}
-    jpeg_summary = summarise(table_of(sweep("jpeg")))
-    assert REAL_TO_ESTIMATED not in jpeg_summary.points[0].means
+    assert REAL_TO_ESTIMATED not in summarise(table_of(sweep("jpeg"))).points[0].means

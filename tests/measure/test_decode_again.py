@@ -78,8 +78,7 @@ def pictures(tmp_path, photo, monkeypatch):
         results=tmp_path / "results", jobs=1,
     )  # fmt: skip
     assert not outcome.failures
-    name = outcome.matrix.store.folder.name
-    return open_pictures(tmp_path / "results", name, f"{FAKES}:Drifts")
+    return open_pictures(tmp_path / "results", outcome.matrix.store.folder.name, f"{FAKES}:Drifts")
 
 
 def decode(rows, pictures, device):
@@ -88,7 +87,6 @@ def decode(rows, pictures, device):
 
 
 def on_gpu(row, pictures, monkeypatch):
-    """Return the row as if it had been scored on a GPU."""
     monkeypatch.setenv("BENCH_DEVICE", "cuda")
     decoder = load_codec(CodecSpec.parse(row["codec"], row["variant"]))
     pixels = decoder.decode(pictures.contents.stream(row))
@@ -109,8 +107,7 @@ def test_rows_scored_on_another_kind_of_device_are_decoded_on_that_kind(pictures
 
 
 def test_a_stream_that_was_not_kept_does_not_end_the_others_and_unnamed_code_is_not_run(pictures):
-    rows = pictures.table.rows(named=True)
-    result = decode(rows, Pictures(pictures.contents, ALL_CODECS), "cpu")
+    result = decode(pictures.table.rows(named=True), Pictures(pictures.contents, ALL_CODECS), "cpu")
     assert {failure.stage for failure in result} == {"load"}
     assert all(" --codecs " in failure.reason for failure in result)
     first, *other_rows = pictures.table.rows(named=True)

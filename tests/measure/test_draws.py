@@ -41,8 +41,7 @@ PSNR = Metric.named("psnr")
 
 
 def test_a_codec_that_draws_becomes_a_variant_for_each_seed_and_others_stay():
-    specs = seeded_variants(parse_codec(f"{DRAWS}:strength=2"), 3)
-    variants = [spec.variant for spec in specs]
+    variants = [spec.variant for spec in seeded_variants(parse_codec(f"{DRAWS}:strength=2"), 3)]
     assert variants == ["strength=2", "seed=1:strength=2", "seed=2:strength=2"]
     for spec in (parse_codec("jpeg"), parse_codec(f"{DRAWS}:seed=7")):
         assert seeded_variants(spec, 3) == [spec]
@@ -99,8 +98,7 @@ def test_the_spread_over_draws_is_next_to_that_over_images(outcome, capsys):
 
 def test_a_report_shows_a_codec_that_draws_once(outcome):
     words = "report", "--dataset", "sample", "--results", outcome.matrix.store.folder.parent
-    result = bench(*words, "--codecs", f"{DRAWS},{HONEST}", "--json", code=0)
-    (report,) = json.loads(result.stdout)
+    (report,) = json.loads(bench(*words, "--codecs", f"{DRAWS},{HONEST}", "--json", code=0).stdout)
     labels = {record["codec"] for record in report["summary"]}
     assert labels == {CodecSpec(name, ()).label for name in (DRAWS, HONEST)}
 

@@ -79,8 +79,7 @@ def test_a_named_gpu_has_all_workers(sources, tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     log, context = tmp_path / "log", copy_context()
     assert context.run(settings.use_device, "cuda:1") == "cuda"
-    tasks = cells(f"SeesGpu:log={log}", sources)
-    events = context.run(run_tasks, tasks, conditions(jobs=1))
+    events = context.run(run_tasks, cells(f"SeesGpu:log={log}", sources), conditions(jobs=1))
     lines = [line.split() for line in log.read_text().splitlines()]
     assert {card for _, card in lines} == {"1"}
     assert len({process for process, _ in lines}) == 1
@@ -135,11 +134,9 @@ def test_an_image_or_a_codec_file_that_changes_during_the_run_is_a_failed_row(so
     assert "has changed since the run began" in first.outcome.row["reason"]
     (cell, *_) = cells("Honest", sources)
     changed_cell = cell._replace(info=replace(cell.info, fingerprint="another"))
-    changed_row, unchanged_row = (
-        Workbench(conditions()).carry_out(task).row for task in (changed_cell, cell)
-    )
-    assert (changed_row["stage"], unchanged_row["status"]) == ("load", "ok")
-    assert changed_row["reason"].endswith(":Honest has changed since the run began: run again")
+    changed, unchanged = (Workbench(conditions()).carry_out(c).row for c in (changed_cell, cell))
+    assert (changed["stage"], unchanged["status"]) == ("load", "ok")
+    assert changed["reason"].endswith(":Honest has changed since the run began: run again")
 
 
 def test_closing_the_iterator_ends_the_workers(sources):
@@ -158,8 +155,7 @@ def test_the_same_cell_rescored_keeps_its_columns_and_gains_the_metric(sources, 
     store.keep(measured.stream)
     bench = Workbench(conditions(run="later"))
     rescored = bench.carry_out(Rescore(measured.row, cell.source, ("psnr",), store.folder))
-    direct = Workbench(conditions()).carry_out(cell)
-    assert rescored.row["psnr_db"] == direct.row["psnr_db"]
+    assert rescored.row["psnr_db"] == Workbench(conditions()).carry_out(cell).row["psnr_db"]
     gained = {"psnr_db", "psnr_db_protocol", "psnr_db_reason", "finished_utc"}
     names = rescored.row.keys() | measured.row.keys()
     assert {n for n in names if rescored.row.get(n) != measured.row.get(n)} <= gained
@@ -172,6 +168,5 @@ def test_a_too_long_path_for_temporary_files_is_one_sentence(sources, tmp_path):
     words = ("run", "--codecs", "raw", "--dataset", photos, "--metrics", "psnr", "--results")
     result = ran(sys.executable, "-m", "benchmark", *words, tmp_path / "out", TMPDIR=place)
     assert result.returncode == 2
-    message = f"bench: the folder for temporary files, {place}"
-    assert result.stderr.startswith(message)
+    assert result.stderr.startswith(f"bench: the folder for temporary files, {place}")
     assert result.stderr.endswith("set $TMPDIR to a shorter one\n")

@@ -18,7 +18,6 @@ STEP = 0.43  # seconds per megapixel and step of a diffusion decoder
 
 
 def typical(codec, setting, device="cpu"):
-    """Return the typical curve that a codec's class declares."""
     points = facts_of(parse_codec(codec)).typical
     (curve,) = (p.seconds for p in points if (p.setting, p.device) == (setting, device))
     return curve
@@ -88,8 +87,7 @@ def test_another_variant_stands_in_for_one_that_was_never_measured_unless_its_wo
 
 
 def test_times_on_a_gpu_predict_nothing_for_a_cpu():
-    rows = [timed_row("ours", ("q", 2), 1000.0, device="cuda")]
-    model = CostModel(table(rows))
+    model = CostModel(table([timed_row("ours", ("q", 2), 1000.0, device="cuda")]))
     on_cpu, on_gpu = cell("ours", ("q", 2)), cell("ours", ("q", 2), device="cuda")
     assert model.seconds(on_gpu) == pytest.approx(1000.0, rel=1e-12)
     expected = interpolate(typical("ours", "q"), 2)

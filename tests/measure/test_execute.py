@@ -23,8 +23,7 @@ def test_an_honest_codec_gives_its_stream_the_decoded_pixels_and_the_seconds_of_
     assert isinstance(coded, Coded)
     assert np.array_equal(coded.decoded, photo)
     assert coded.num_bytes == len(coded.stream) == photo.size + 6
-    slow = fakes.Honest(pause=0.05)
-    coded = execute(slow, fakes.Honest(), "photo.png", photo, STEP)
+    coded = execute(fakes.Honest(pause=0.05), fakes.Honest(), "photo.png", photo, STEP)
     assert coded.encode_seconds >= 0.05
     assert coded.decode_seconds > 0
 

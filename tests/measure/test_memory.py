@@ -144,8 +144,7 @@ def test_a_control_group_of_version_2_leaves_its_limit_without_what_cannot_give_
     }
     assert container(tmp_path, files) == 3_000_000_000
     pod = "sys/fs/cgroup/pod/memory"
-    parent_limits = {f"{pod}.max": "1000", f"{pod}.current": "900"}
-    assert container(tmp_path, {**files, **parent_limits}) == 100
+    assert container(tmp_path, {**files, f"{pod}.max": "1000", f"{pod}.current": "900"}) == 100
     unlimited = {f"{group}/memory.max": "max\n", f"{pod}.max": "max\n"}
     assert container(tmp_path, {**files, **unlimited}) == 8_000_000 * 1024
 
@@ -179,8 +178,7 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     monkeypatch.setattr("benchmark.measure.loop.cores", lambda: 4)
     result = bench("run", *words, *second)
     assert "bench: 1 of 4 cores are used: a worker takes about" in result.stderr
-    jobs = Store(next(results.iterdir())).table()["jobs"].to_list()
-    assert sorted(jobs) == [1, 3]
+    assert sorted(Store(next(results.iterdir())).table()["jobs"].to_list()) == [1, 3]
 
 
 def test_available_memory_is_at_most_the_total_and_unknown_if_the_system_states_none(tmp_path):
@@ -189,12 +187,11 @@ def test_available_memory_is_at_most_the_total_and_unknown_if_the_system_states_
     assert 0 < available_memory() <= total
 
 
-STEP = Setting("step", 16)
 SMALL_PICTURE, LARGE_PICTURE = (np.zeros((height, 30, 3), np.uint8) for height in (40, 41))
 
 
 def code(codec, pixels):
-    return execute_within_memory(codec, codec, "photo.png", pixels, STEP)
+    return execute_within_memory(codec, codec, "photo.png", pixels, Setting("step", 16))
 
 
 @pytest.mark.parametrize(("pixels", "in_tiles"), [(SMALL_PICTURE, False), (LARGE_PICTURE, True)])

@@ -10,7 +10,6 @@ from support.bench.command import bench
 
 @pytest.fixture
 def photos(tmp_path):
-    """Six images in a folder called photos."""
     return fill_folder(tmp_path / "here" / "photos", range(6))
 
 
@@ -22,7 +21,6 @@ def fill_folder(folder, numbers):
 
 
 def measure(folder, results, *options):
-    """Measure with the codec raw; return the name of the results and how much was measured."""
     words = ("run", "--codecs", "raw", "--dataset", folder, "--results", results, "--jobs", 1)
     result = bench(*words, "--metrics", "psnr", "--no-table", *options, code=0)
     count, place = result.stdout.split()[0], result.stdout.split("rows in ")[1]
@@ -54,8 +52,7 @@ def test_another_folder_of_that_name_has_results_of_its_own(photos, tmp_path):
     result, count = measure(other_folder, tmp_path / "results")
     assert (result[:-6], count) == ("photos-", 6)
     assert result != name
-    renamed = shutil.copytree(photos, tmp_path / "holiday")
-    assert measure(renamed, tmp_path / "results")[1] == 6
+    assert measure(shutil.copytree(photos, tmp_path / "holiday"), tmp_path / "results")[1] == 6
     assert len(list((tmp_path / "results").iterdir())) == 3
 
 
@@ -68,8 +65,7 @@ def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path)
     assert (results / name / "report" / "report.md").exists()
     plan = bench("plan", "--codecs", "raw", *place)
     assert plan.stdout.startswith(f"{name}: 6 images, 6 cells, 0 to do")
-    rescored = bench("rescore", *place, "--metrics", "psnr")
-    assert "6 rows, of which 0 lacked" in rescored.stdout
+    assert "6 rows, of which 0 lacked" in bench("rescore", *place, "--metrics", "psnr").stdout
     words = ("--against", results, "--dataset", moved, "--results", tmp_path / "new")
     check = bench("check", "--codec", "raw", *words, "--metrics", "psnr")
     sentence = "equal: raw: 6 of 6 images have the reference's pixels and sizes"

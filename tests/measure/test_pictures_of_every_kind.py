@@ -163,8 +163,7 @@ def rescore(case):
 
 
 def audit_decode(case):
-    result = bench("audit", "decode", "r", "--codecs", case.spec, code=0)
-    return case.label in result.stdout
+    return case.label in bench("audit", "decode", "r", "--codecs", case.spec, code=0).stdout
 
 
 def pack_export(case):
@@ -251,7 +250,6 @@ def case(request, measured, tmp_path, monkeypatch):
 
 
 def case_of(spec, label, out):
-    """Return a case of the rows in `r`."""
     (folder,) = Path("r").glob("photos-*")
     all_rows = dataset_contents(Path("r"), folder.name, []).table.rows(named=True)
     rows = [row for row in all_rows if label_of(CodecSpec.parse_row(row)) == label]

@@ -73,8 +73,7 @@ def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(
     for second, reported, remaining in result:
         if reported is not None and second >= 10 and abs(reported - remaining) > 3:
             assert remaining / 2 <= reported <= 2 * remaining, (second, reported, remaining)
-    without_estimate = [second for second, reported, _ in result if reported is None]
-    assert max(without_estimate) <= STARTED[name] + 1
+    assert max(second for second, reported, _ in result if reported is None) <= STARTED[name] + 1
 
 
 def make_pace(*cells, expected):
@@ -177,7 +176,6 @@ def test_lines_say_the_time_left_once_known_and_the_speed_of_ended_cells(capsys,
 
 
 def test_the_last_cell_is_named_with_codec_setting_and_image(tmp_path):
-    """A run reports each cell as it begins and ends."""
     tasks, reports = [cell("jpeg", 50, 1000), cell("jpeg", 60, 1000)], []
 
     def engine(tasks, _):

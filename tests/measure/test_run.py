@@ -67,9 +67,8 @@ def test_what_a_codec_raises_or_returns_fails_its_cells_and_no_others(images, re
     codecs = ",".join(f"{FAKES}:{kind}" for kind in ("ReturnsOpaque", "Exits", "Honest"))
     words = ("--dataset", images, "--limit", 2, "--metrics", "psnr", "--results", results)
     assert bench("run", "--codecs", codecs, *words).returncode == 1
-    table = (
-        only_store(results).table().with_columns(kind=pl.col("codec").str.split(":").list.last())
-    )
+    kind = pl.col("codec").str.split(":").list.last()
+    table = only_store(results).table().with_columns(kind=kind)
     assert {*table.filter(kind="ReturnsOpaque")["stage"]} == {"verify"}
     assert {*table.filter(kind="Honest").select("stage", "reason").rows()} == {(None, None)}
     rows = table.filter(kind="Exits").unique("setting_value").sort("setting_value", descending=True)
@@ -163,8 +162,7 @@ def test_failed_cells_are_rows_exit_with_1_and_are_tried_again(results, run):
 
 
 def test_a_bad_image_is_named_and_the_others_run(images, results, run):
-    content = (images / "0.png").read_bytes()
-    (images / "0.png").write_bytes(content[:-40])
+    (images / "0.png").write_bytes((images / "0.png").read_bytes()[:-40])
     (images / "copy.png").write_bytes((images / "1.png").read_bytes())
     result = run("Honest", "--no-keep")
     assert result.returncode == 0, "a folder's pictures are left out, and `&&` goes on"

@@ -27,7 +27,6 @@ def run(images, results, codec, *options):
 
 
 def measure(images, results, codec):
-    """Return a store with two images at three settings of a codec, coded in this process."""
     options = {"codecs": (f"{FAKES}:{codec}",), "metrics": ("psnr",), "results": results}
     matrix = open_matrix(Request(dataset=str(images), **options))
     store = keep(matrix.store, matrix.cells)
@@ -43,7 +42,6 @@ def select_rows(store, cells=None):
 
 
 def audit(store, device="cpu"):
-    """Return the number of verified rows, and the failures of the others."""
     selection = select_rows(store)
     decoded = selection.pictures.decode_rows(selection.rows, device, 2)
     outcomes = [pair[1] for pair in decoded if pair]
@@ -84,8 +82,7 @@ def test_an_honest_store_is_identical_on_both_kinds_of_device(store, tmp_path):
     for device in ("cpu", "cuda"):  # Honest uses neither
         assert audit(store, device) == (6, [])
     # Pixels that cannot be reproduced are different.
-    forgery = forge(store, tmp_path / "other", decoded_sha256="0" * 64)
-    verified, failures = audit(forgery)
+    verified, failures = audit(forge(store, tmp_path / "other", decoded_sha256="0" * 64))
     assert (verified, [failure.stage for failure in failures]) == (0, ["verify"] * 6)
 
 

@@ -96,7 +96,6 @@ def dying_cluster(cluster, clusters):
 
 
 def local_rows(cells, **changes):
-    """Return the rows that one process gives."""
     bench = Workbench(conditions(**changes))
     return {cell.key: stable(bench.carry_out(cell).row) for cell in cells}
 
@@ -111,12 +110,10 @@ def traces(tmp_path, monkeypatch):
 
 
 def count_starts(folder):
-    """Count the starts of each cell, by setting and picture."""
     return Counter(tuple(path.name.split("-")[:2]) for path in folder.iterdir())
 
 
 def worker_ids(folder):
-    """Return the process ids of Ray's workers that have started a cell."""
     return {int(path.name.split("-")[2]) for path in folder.iterdir()}
 
 
@@ -137,8 +134,7 @@ def test_nodes_give_the_rows_of_one_process_even_of_crashes(cluster, sources, tr
 
 def parent(process_id):
     """Return the parent of a process: a worker's is the raylet of its node."""
-    stat = Path(f"/proc/{process_id}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
+    return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_a_lost_node_loses_and_doubles_no_cell(cluster, sources, traces, tmp_path, monkeypatch):
@@ -159,9 +155,8 @@ def test_a_lost_node_loses_and_doubles_no_cell(cluster, sources, traces, tmp_pat
     counts = count_starts(traces)
     monkeypatch.undo()
     assert len(events) == len({event.task.key for event in events}) == 9
-    assert {event.task.key: stable(event.outcome.row) for event in events} == local_rows(
-        todo, jobs=3
-    )
+    rows = {event.task.key: stable(event.outcome.row) for event in events}
+    assert rows == local_rows(todo, jobs=3)
     assert sorted(counts.values()) == [1] * 8 + [2], "its current cell was begun again"
 
 

@@ -27,8 +27,7 @@ NOWHERE = Path("not on this machine")
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    folder = noise_images(tmp_path_factory.mktemp("images") / "one", [(50, 40)])
-    return sources_in(folder)[0]
+    return sources_in(noise_images(tmp_path_factory.mktemp("images") / "one", [(50, 40)]))[0]
 
 
 def run_of(files=(), environment=None, **changes):
