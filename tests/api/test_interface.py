@@ -38,7 +38,6 @@ mpl.use("Agg")
 
 @pytest.fixture
 def rows_folder(tmp_path):
-    """A folder of rows of two codecs, written as a run writes them."""
     folder = tmp_path / "set"
     Store(folder).append([*sweep("jpeg"), *sweep("webp")])
     return folder

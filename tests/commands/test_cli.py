@@ -62,7 +62,6 @@ def test_singular_and_plural_of_an_option_are_the_same():
 
 
 def parse(command, path, *words):
-    """Return the values of a verb's options after these words, which need not be complete."""
     with command.make_context(f"bench {path}", list(words), resilient_parsing=True) as context:
         assert "sample" in str(context.params)
         return context.params

@@ -106,11 +106,9 @@ def test_shown_outputs_are_those_of_the_commands(name, tmp_path):
 
 
 README = (ROOT / "README.md").read_text()
-KODAK = ROOT / "results" / "kodak"
 
 
 def tables(text, head):
-    """Return the rows of the tables whose first heading begins with this, as lines."""
     return re.findall(rf"^\| {head}.*\n(?:\|.*\n)+", text, re.MULTILINE)
 
 
@@ -142,9 +140,8 @@ def test_no_other_number_of_the_readme_is_unfounded():
     pythons = re.search(r"find_python (3\.\d+) (3\.\d+)", setup)
     glibc = re.search(r"the wheels need ([\d.]+)", setup)
     rates = results_table.RANKING_TARGET.removeprefix("bpp=")
-    rows = benchmark.load(KODAK, details=True)
-    ours = rows[rows["codec"] == "ours:beta=0"]
-    (parameters,) = set(ours["parameters"])
+    rows = benchmark.load(ROOT / "results" / "kodak", details=True)
+    (parameters,) = set(rows[rows["codec"] == "ours:beta=0"]["parameters"])
     phrases = {
         "WACV 2024", "x86-64", "95 %", f"glibc {glibc[1]}", f"{pythons[1]} or {pythons[2]}",
         f"{rates} bpp", f"{parameters / 1e6:.1f} million",
@@ -181,7 +178,6 @@ CURVES = {"vtm.csv": (0.0, 1.0), "mine.csv": (0.3, 1.05)}
 
 
 def commands(page):
-    """Return the commands of a page with the exit codes that it shows."""
     for language, block in FENCED.findall(page.read_text()):
         for words, comment in COMMAND_LINE.findall(block) if language in ("", "sh", "bash") else ():
             code = re.search(r"exit code (\d)", comment or "")
@@ -242,9 +238,7 @@ def test_every_figure_of_a_page_has_a_command():
 @pytest.mark.parametrize("picture", pictures(), ids=lambda picture: picture.name)
 def test_a_picture_is_what_its_command_draws(picture, tmp_path):
     paths = ROOT / "docs" / "figures" / picture.name, draw(picture, tmp_path / "there")
-    stored_pixels, redrawn_pixels = (
-        np.asarray(Image.open(path).convert("RGB"), np.int16) for path in paths
-    )
-    assert stored_pixels.shape == redrawn_pixels.shape
-    differences = np.abs(stored_pixels - redrawn_pixels).max(axis=2)
+    stored, redrawn = (np.asarray(Image.open(path).convert("RGB"), np.int16) for path in paths)
+    assert stored.shape == redrawn.shape
+    differences = np.abs(stored - redrawn).max(axis=2)
     assert (differences > 32).mean() < 0.002  # processors round differently

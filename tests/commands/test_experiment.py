@@ -93,8 +93,7 @@ def test_an_option_on_the_command_line_comes_before_its_key(work_folder):
 
 
 def test_a_saved_file_gives_the_same_run_and_figures(work_folder):
-    words = ["run", "exp.toml", "--limit", "2", "--timing", "--save", "saved.toml"]
-    bench(*words, code=0)
+    bench("run", "exp.toml", "--limit", 2, "--timing", "--save", "saved.toml", code=0)
     texts = [(work_folder / name).read_text() for name in ("exp.toml", "saved.toml")]
     original, saved = map(tomllib.loads, texts)
     assert saved.pop("dataset") == r"first,more\, photos"
@@ -121,8 +120,7 @@ def test_a_mistake_in_the_file_is_one_sentence_before_anything_runs(work_folder,
 
 
 def test_an_absent_dataset_is_reported_before_the_first_is_measured(work_folder):
-    result = bench("run", "exp.toml", "--dataset", "first,second", code=2)
-    assert "'second'" in result.stderr
+    assert "'second'" in bench("run", "exp.toml", "--dataset", "first,second", code=2).stderr
     assert not (work_folder / "results").exists()
 
 

@@ -57,8 +57,7 @@ def test_help_of_80_columns_cuts_nothing_and_has_an_example(path, monkeypatch):
     ("doctor", "bench doctor [OPTIONS] [RESULTS]"),
 ])  # fmt: skip
 def test_help_shows_what_is_in_brackets(path, text):
-    words = " ".join(bench(*path.split(), "-h").stdout.replace("│", " ").split())
-    assert text in words
+    assert text in " ".join(bench(*path.split(), "-h").stdout.replace("│", " ").split())
 
 
 def test_short_and_long_help_are_the_same():
@@ -102,7 +101,6 @@ def test_version_is_that_of_run_records():
 
 
 def complete(*words):
-    """Return the names that bash would show after these words."""
     variables = {"COMP_WORDS": "\n".join(["bench", *words]), "COMP_CWORD": str(len(words))}
     with patch.dict(os.environ, {"_BENCH_COMPLETE": "complete_bash", **variables}):
         result = bench()

@@ -50,8 +50,7 @@ def test_codecs_without_weights_share_a_line_and_json_has_every_reason(tmp_path,
     codecs = ["hyperprior", "compressai:model=mbt2018-mean"]
     words = ("plan", "--codecs", ",".join(["raw", *codecs]), "--skip-missing", "--limit", "1")
     words = (*words, "--results", tmp_path / "results")
-    result = bench(*words, code=0)
-    (line,) = [line for line in result.stdout.splitlines() if ": skipped: " in line]
+    (line,) = [line for line in bench(*words, code=0).stdout.splitlines() if ": skipped: " in line]
     assert line.startswith(f"{', '.join(codecs)}: ")
     assert all(f"`bench fetch compressai:model={m}:metric=mse`" in line for m in models), line
     absent = json.loads(bench(*words, "--json").stdout)["absent"]

@@ -73,7 +73,6 @@ TESTED_ELSEWHERE = {"study read", "history", "baseline save", "pack export", "pa
 
 
 def json_value(value):
-    """Return a value as JSON has it: None where there is none."""
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value
@@ -96,8 +95,7 @@ def test_the_command_prints_the_answer_of_the_function(words):
     replies, answers = json.loads(output_of(*words.split(), "--json")), OTHER_QUESTIONS[words]()
     replies, answers = (v if isinstance(v, list) else [v] for v in (replies, answers))
     for reply, answer in zip(replies, answers, strict=True):
-        expected = json.loads(json.dumps([*answer.records], default=str))
-        assert reply["records"] == expected
+        assert reply["records"] == json.loads(json.dumps([*answer.records], default=str))
         first, answer_line = (text.splitlines()[:1] for text in (reply["summary"], answer.summary))
         assert (first, len(reply["absent"])) == (answer_line, len(answer.absent))
         assert answer.facts.keys() <= reply.keys()
@@ -119,7 +117,6 @@ def work_folder(tmp_path_factory):
 
 
 def words_in(value):
-    """Return every key of a JSON value."""
     if isinstance(value, dict):
         return set(value) | {word for item in value.values() for word in words_in(item)}
     return {word for item in value for word in words_in(item)} if isinstance(value, list) else set()

@@ -9,20 +9,17 @@ from benchmark.rows.store import Store
 from support.bench.command import output_of
 from support.rows.measured import failed, row, table
 
-RATES = (500, 1000, 2000, 4000)
-
 
 def rows_of(codec, decibels, **columns):
     return [
         row(codec, number, image, num_bytes=rate, psnr_db=decibels + 3.0 * number, **columns)
-        for number, rate in enumerate(RATES)
+        for number, rate in enumerate((500, 1000, 2000, 4000))
         for image in ("a", "b")
     ]
 
 
 @pytest.fixture
 def results(tmp_path):
-    """Rows of jpeg that were measured here, and bundled ones of vtm and webp, on two datasets."""
     for dataset in ("photos", "more"):
         store = Store(tmp_path / "results" / dataset)
         store.append(rows_of("jpeg", 30.0))

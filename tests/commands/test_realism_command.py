@@ -80,8 +80,7 @@ def set_values(results):
 
 
 def rates_of(results, codec):
-    points = summarise(results).points
-    return [point.bpp for point in points if point.edition.spec.name == codec]
+    return [point.bpp for point in summarise(results).points if point.edition.spec.name == codec]
 
 
 def test_a_run_killed_and_resumed_gives_the_same_sets(finished_results, photographs, tmp_path):

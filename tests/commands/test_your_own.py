@@ -24,7 +24,6 @@ SHOWN = {  # a file that the commands leave, and what it contains
 
 @pytest.fixture
 def work_folder(tmp_path, monkeypatch):
-    """An empty current folder, with photographs for the dataset."""
     monkeypatch.chdir(tmp_path)
     for number in range(3):
         noise = effect_noise((90, 80), 20 + 20 * number).convert("RGB")
