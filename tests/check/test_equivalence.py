@@ -154,8 +154,7 @@ def power(images, mean, deviation, margin):
 @pytest.mark.parametrize("effect", [0.0, 0.3, -0.6, 1.4, -3.0])
 @pytest.mark.parametrize("deviation", [0.1, 0.5, 1.5])
 def test_images_needed_are_the_fewest_with_that_power(effect, deviation):
-    numbers = range(2, MAX_IMAGES)
-    expected = next(n for n in numbers if power(n, effect, deviation, MARGIN) >= POWER)
+    expected = next(n for n in range(2, MAX_IMAGES) if power(n, effect, deviation, MARGIN) >= POWER)
     assert images_needed(effect, deviation, MARGIN, LEVEL) == expected
 
 
@@ -342,9 +341,7 @@ def test_the_rates_below_a_verdict_are_those_of_the_documentation():
 
 
 ROWS = re.findall(r"^\| ([a-z0-9 -]+) \| (24) \| (\S+) \| ([0-9. |]+) \|$", STATISTICS, re.M)
-TABLE_CHANGES = CHANGES | {
-    "skewness -2": lambda random, shape: -CHANGES["skewness 2"](random, shape)
-}
+TABLE_CHANGES = CHANGES | {"skewness -2": lambda *arguments: -CHANGES["skewness 2"](*arguments)}
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from support.rows.by_label import curves
 from support.rows.measured import PROTOCOLS, beta_rows, change_rows, row, sweep, table
 
 PSNR, LPIPS, SQUEEZE, DISTS = map(Metric.named, ("psnr", "lpips", "lpips_squeeze", "dists"))
-IMAGES = ("a", "bb", "ccc")
 BETAS = (0, 1.28, 2.56, 3.84)
 
 
@@ -33,11 +32,10 @@ ALL_LABELS = [f"ours:beta={beta:g}" for beta in BETAS]
 
 @pytest.fixture
 def store(tmp_path):
-    """Bundled rows of our codec at four realism weights, and of a reference."""
     vtm = [
         row("vtm", q, image, num_bytes=900 * 2**q, lpips_squeeze=0.15 / (1 + q),
             lpips_squeeze_protocol=PROTOCOLS["lpips_squeeze"])
-        for q in (0, 1, 2) for image in IMAGES
+        for q in (0, 1, 2) for image in ("a", "bb", "ccc")
     ]  # fmt: skip
     store = Store(tmp_path / "kodak")
     store.write_bundled("field", table([*chain(*map(beta_rows, BETAS)), *vtm, *sweep("jpeg")]))
@@ -62,8 +60,7 @@ def test_one_noisy_network_does_not_join_those_of_another(store):
     (note,) = second_family.absence_notes
     assert note.startswith("left out: ours:beta=3.84 q=0, q=1, q=2: ")
     assert re.findall(r"\((.*?)\)", note) == ["checkpoint noisy", "checkpoint bundled, bundled"]
-    rate = next(iter(first_family.points.values()))[1].bpp
-    sweep = measured_sweep(summary, PSNR, SQUEEZE, rate)
+    sweep = measured_sweep(summary, PSNR, SQUEEZE, next(iter(first_family.points.values()))[1].bpp)
     values = [step.distortion.value for step in sweep.steps]
     assert values == pytest.approx([means[1].value for means in first])
     assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled"}

@@ -61,7 +61,6 @@ def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
 
 
 def studentised(centred):
-    """The studentised mean of each draw of images, one at a time."""
     result = []
     for counts in np.rint(len(centred) * image_draws(len(centred))).astype(int):
         sample = np.repeat(centred, counts)

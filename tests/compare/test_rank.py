@@ -69,7 +69,6 @@ def at_rate(rows, bpp, column, transform=lambda value: value, inverse=lambda pla
 
 
 def rates_at(rows, psnr):
-    """The rate of each image at a PSNR, by scipy."""
     curves = (curve(rows, image, "psnr_db") for image in IMAGES)
     return np.array([10 ** float(Akima1DInterpolator(y, x)(psnr)) for x, y in curves])
 

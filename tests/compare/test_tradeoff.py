@@ -220,8 +220,7 @@ def test_on_a_bent_surface_akimas_curves_and_the_neighbouring_variants_answer():
 def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
     for shift in (0.5, -0.5):  # of the mean; draws deviate by three times .19 or so
         tradeoff = compare(point("jpeg", 1, 0.2, 30.0 - shift, 6.0), STEADY)
-        draw_means = image_draws(IMAGES) @ (shift + 3.0 * SPREAD)
-        share = np.mean(np.sign(draw_means) == np.sign(shift))
+        share = np.mean(np.sign(image_draws(IMAGES) @ (shift + 3.0 * SPREAD)) == np.sign(shift))
         assert tradeoff["certainty"] == pytest.approx(share, abs=1e-12)
         assert 0.5 < tradeoff["certainty"] < 1
 
