@@ -43,8 +43,7 @@ needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/dat
     ),
 ])  # fmt: skip
 def test_a_dataset_is_found_as_its_archive_unpacks(name, place, count, size, first, tmp_path):
-    folder = make_clic(tmp_path / "data" / place, count, size)
-    (folder / "._000.png").write_bytes(b"resource fork")
+    (make_clic(tmp_path / "data" / place, count, size) / "._000.png").write_bytes(b"resource fork")
     images = dataset_opener(name)([tmp_path / "empty", tmp_path / "data"]).images
     assert (len(images), images[0].name) == (count, first)
 
@@ -103,8 +102,7 @@ def halves(tmp_path, monkeypatch):
         zip_path = zip_of(tmp_path / f"{folder}.zip", {f"{folder}/{c}.png": data for c in "ab"})
         digest = hashlib.sha256(zip_path.read_bytes()).hexdigest()
         facts = {"num_images": 2, "size_bytes": None, "digest": digest}
-        url = f"http://127.0.0.1:9/{archive.file_name}"
-        result[folder] = archive._replace(url=url, **facts)
+        result[folder] = archive._replace(url=f"http://127.0.0.1:9/{archive.file_name}", **facts)
         monkeypatch.setitem(ARCHIVES, name, result[folder])
     monkeypatch.setattr(published, "CLIC2020_PIXELS", 2 * 80 * 70 + 2 * 81 * 70)
     return result

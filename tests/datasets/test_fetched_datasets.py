@@ -70,7 +70,6 @@ def test_no_pipe_is_waited_for(tmp_path):
 
 @pytest.fixture
 def small_kodak(server, tmp_path, monkeypatch):
-    """Twenty-four flat pictures in Kodak's place, on the server and in the table."""
     pictures = {}
     for number in range(1, 25):
         name, path = f"kodim{number:02d}.png", tmp_path / "picture.png"
@@ -134,8 +133,7 @@ def small_clic(server, tmp_path, monkeypatch):
     """An archive of three pictures in the place of CLIC's mobile one."""
     Image.new("RGB", (80, 70)).save(tmp_path / "p.png")
     data = (tmp_path / "p.png").read_bytes()
-    archive = zip_of(tmp_path / "m.zip", {f"mobile/{name}.png": data for name in "abc"})
-    body = archive.read_bytes()
+    body = zip_of(tmp_path / "m.zip", {f"mobile/{name}.png": data for name in "abc"}).read_bytes()
     server.files["/CLIC2020Mobile_test.zip"] = body
     mobile = ARCHIVES["clic2020:mobile"]
     facts = {"num_images": 3, "size_bytes": len(body), "digest": hashlib.sha256(body).hexdigest()}
@@ -211,7 +209,6 @@ class Learned:
 
 @pytest.fixture
 def learned_folder(server, tmp_path, monkeypatch):
-    """Folder into which the files of `Learned` are fetched."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(Learned, "url", f"{server.url}/file.bin")
     monkeypatch.setitem(CODECS, "learned", f"{__name__}:Learned")

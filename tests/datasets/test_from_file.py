@@ -24,7 +24,6 @@ NAME = "./sets.py:open_mine"
 
 @pytest.fixture
 def work_folder(tmp_path, monkeypatch):
-    """An empty folder as the present one, with two photographs and the function."""
     monkeypatch.chdir(tmp_path)
     for number in (1, 0):
         effect_noise((40, 30), 50 + number).convert("RGB").save(tmp_path / f"{number}.png")

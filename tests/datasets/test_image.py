@@ -76,8 +76,7 @@ def test_webp_and_tiff_are_read_without_pillows_plugins(photo, write, monkeypatc
 def test_a_turned_photograph_is_turned_upright(form, orientation, photo, write):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stream = pillow(Image.fromarray(photo[:16, :24]), form, exif=exif)
-    path = write("turned.bin", stream)
+    path = write("turned.bin", pillow(Image.fromarray(photo[:16, :24]), form, exif=exif))
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     pixels = read_image(path).pixels
@@ -155,8 +154,7 @@ def test_few_bits_are_stretched_to_the_full_range(write):
     rows = b"\0\x1b"  # four samples of two bits: 0, 1, 2, 3
     expected = [0, 85, 170, 255]
     assert read_image(write("2.png", png(4, 1, 2, 0, rows))).pixels[0, :, 0].tolist() == expected
-    maximum_3 = b"P5\n4 1\n3\n\0\1\2\3"
-    assert read_image(write("2.pgm", maximum_3)).pixels[0, :, 0].tolist() == expected
+    assert read_image(write("2.pgm", b"P5\n4 1\n3\n\0\1\2\3")).pixels[0, :, 0].tolist() == expected
     for bits, packed in ((2, [0x1B]), (4, [0x05, 0xAF])):
         stream = tiff(np.uint8([packed]), photometric="minisblack")
         width = struct.pack("<HHII", 256, 4, 1, len(packed))
@@ -176,8 +174,7 @@ def test_tiff_with_white_as_zero_is_turned_round(photo, write):
 def test_fax_in_tiff_is_read(photo, write, compression, white):
     black_or_white = photo[:, :, 0] > 128
     options = {"compression": compression, "tiffinfo": {262: white}}
-    file = write("a.tif", pillow(Image.fromarray(black_or_white), "TIFF", **options))
-    result = read_image(file)
+    result = read_image(write("a.tif", pillow(Image.fromarray(black_or_white), "TIFF", **options)))
     assert np.array_equal(result.pixels[:, :, 1], 255 * black_or_white.astype(np.uint8))
     assert not result.lossy
 

@@ -87,7 +87,6 @@ def add_hashes(rows, pixels="d"):
 
 @pytest.fixture
 def store(tmp_path):
-    """A folder with bundled rows of one codec."""
     result, features = Store(tmp_path / "set"), metric_class("squeeze256")
     columns = {features.column: 9, f"{features.column}_protocol": features.protocol}
     result.write_bundled("rows", table(add_hashes(sweep("ours", variant="beta=0", **columns))))

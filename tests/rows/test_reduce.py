@@ -252,8 +252,6 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(store):
 
 
 class Uncertain(Shift):
-    """A distribution metric without influences of single images."""
-
     has_influence = False
 
     def reduce(self, reference, decoded):
@@ -273,8 +271,6 @@ def test_a_value_without_influences_is_kept_and_has_no_interval(store, monkeypat
 
 
 class Immense(Shift):
-    """A distribution metric that asks for a petabyte."""
-
     def reduce(self, reference, decoded):
         np.ones(1 << 50, np.uint8)
         return super().reduce(reference, decoded)

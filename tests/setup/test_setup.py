@@ -49,8 +49,7 @@ def test_set_up_shows_large_downloads_and_logs_all_that_uv_says(checkout):
     code, message, _ = checkout.run("setup")
     assert code == 0
     downloads = [printed[1], printed[3], printed[5].strip()]
-    shown = [line.strip() for line in message.splitlines() if line.startswith("  ")]
-    assert shown == downloads
+    assert [line.strip() for line in message.splitlines() if line.startswith("  ")] == downloads
     assert (checkout.root / ".venv" / "install.log").read_text().splitlines() == printed
 
 

@@ -35,7 +35,6 @@ def test_every_bundled_checkpoint_has_its_digest():
 
 
 def contents(pattern: str) -> dict[str, bytes]:
-    """Return bundled files, unpacked, by the names that the release has."""
     return {
         path.name.removesuffix(PACKED): (
             unpack_xz(path) if path.suffix == PACKED else path.read_bytes()

@@ -16,7 +16,6 @@ RATES = ("0.8", "1.2", "1.6", "2")  # bpp
 
 @pytest.fixture(scope="package")
 def measured(tmp_path_factory, coffee):
-    """Returns a folder with `photos` and `results` of them."""
     folder = tmp_path_factory.mktemp("study")
     (folder / "photos").mkdir()
     for name, (left, top) in {"cup": (0, 0), "spoon": (330, 190)}.items():
@@ -29,8 +28,6 @@ def measured(tmp_path_factory, coffee):
 
 @pytest.fixture(scope="package")
 def write(measured):
-    """Returns a function that writes a study into a folder."""
-
     def made(out, codecs=CODECS, **changed):
         usual = {"bpp": RATES, "raters": 3, "questions": 6, "crop": 96}
         experiment = Experiment(measured / "results", str(measured / "photos"), codecs)
@@ -41,7 +38,6 @@ def write(measured):
 
 @pytest.fixture(scope="package")
 def study(tmp_path_factory, write):
-    """Returns the folder of a study."""
     out = tmp_path_factory.mktemp("written") / "study"
     write(out)
     return out

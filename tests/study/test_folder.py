@@ -32,8 +32,7 @@ def test_raters_get_no_name_of_a_codec_setting_or_photograph(study):
     assert {path.suffix for path in page.iterdir()} == {".png", ".html"}
     for path in page.glob("*.png"):
         assert re.fullmatch(r"[0-9a-f]{16}\.png", path.name)
-        content = path.read_bytes().lower()
-        assert b"text" not in content[:100]
+        assert b"text" not in path.read_bytes().lower()[:100]
         with Image.open(path) as image:
             assert not image.info
     text = (page / "index.html").read_text().lower()
@@ -60,9 +59,8 @@ def test_pictures_are_what_the_streams_decode_to_and_equal_rates_are_equal(study
         decoded = codec.decode(store.stream(row["stream_sha256"]))
         windows = np.lib.stride_tricks.sliding_window_view(decoded, (96, 96, 3))[::8, ::8, 0]
         ((y, x),) = np.argwhere((windows == crop).all(axis=(2, 3, 4))) * 8
-        (original,) = {
-            p.file for p in shown_sources if (p.image, p.stimulus) == (picture.image, SOURCE)
-        }
+        wanted = picture.image, SOURCE
+        (original,) = {p.file for p in shown_sources if (p.image, p.stimulus) == wanted}
         source = pixels(measured / "photos" / picture.image)
         assert (pixels(study / "page" / original) == source[y : y + 96, x : x + 96]).all()
     for trial in trials:
@@ -87,9 +85,7 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path, stu
     assert digests(tmp_path / "other").keys() != digests(study).keys()
 
 
-def test_a_study_is_never_written_over_another_and_needs_two_codecs_at_one_rate(
-    tmp_path, study, write
-):
+def test_a_study_is_not_written_over_another_and_needs_two_codecs_at_a_rate(tmp_path, study, write):
     with pytest.raises(UsageError, match=r"a study: .*folder"):
         write(study)
     with pytest.raises(UsageError, match="codecs within 10 %"):

@@ -158,9 +158,7 @@ def test_answers_are_posted_to_the_organisers_address_which_alone_the_page_may_r
 
 
 @pytest.mark.slow
-def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_are_seen(
-    visit, study
-):
+def test_the_original_is_in_the_same_place_and_no_answer_taken_before_both_are_seen(visit, study):
     page = visit(address_of(study), viewport=DESKTOP)
     page.locator("#begin").click()
     page.wait_for_function("() => state.ready")
@@ -185,9 +183,7 @@ def test_the_original_is_in_the_same_place_and_no_answer_is_taken_before_both_ar
 
 
 @pytest.mark.slow
-def test_answers_of_forty_raters_six_through_the_page_give_their_order_and_bits(
-    visit, write, measured, tmp_path
-):
+def test_answers_of_forty_raters_six_on_pages_give_order_and_bits(visit, write, measured, tmp_path):
     study = tmp_path / "study"
     key = write(study, raters=40, questions=24)[0]
     offsets = {"jpeg": -0.8, "webp": 0.0, "jpeg2000": 0.5}
