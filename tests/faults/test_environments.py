@@ -112,10 +112,8 @@ def expected(work_folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_whose_standard_output_is_closed_measures_its_cells(tmp_path):
-    folder = prepare(tmp_path, {})
-    run_well(
-        ["bash", "-c", SHELLS["standard output closed"], "sh", BENCH, *COMMANDS[0]], cwd=folder
-    )
+    folder, shell = prepare(tmp_path, {}), SHELLS["standard output closed"]
+    run_well(["bash", "-c", shell, "sh", BENCH, *COMMANDS[0]], cwd=folder)
 
 
 @slow
@@ -128,8 +126,7 @@ def test_files_are_the_same_in_every_environment(work_folder, expected, name):
 @slow
 @pytest.mark.parametrize("name", [*NAMES, unicodedata.normalize("NFD", NAMES[0])])
 def test_folders_may_have_any_name(tmp_path, expected, name):
-    files = outcome(prepare(tmp_path / name, {}))
-    assert files["bd_rate.csv"] == expected["bd_rate.csv"]
+    assert outcome(prepare(tmp_path / name, {}))["bd_rate.csv"] == expected["bd_rate.csv"]
 
 
 @slow

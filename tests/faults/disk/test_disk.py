@@ -109,8 +109,7 @@ def test_a_compiled_file_that_a_full_disk_cut_short_is_a_sentence(tmp_path):
     assert ran(*call, **environment).returncode == 0
     (compiled,) = tmp_path.rglob("benchmark/system/machine.*.pyc")
     compiled.write_bytes(compiled.read_bytes()[:-40])
-    ended = ran(*call, **environment)
-    assert one_sentence(ended, "__pycache__")
+    assert one_sentence(ran(*call, **environment), "__pycache__")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from support.rows.stable_rows import only_store
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """One large photograph between two small ones."""
     folder = tmp_path_factory.mktemp("photos")
     for name, side in (("a", (300, 200)), ("b", (2000, 1500)), ("c", (200, 300))):
         effect_noise(side, 40).convert("RGB").save(folder / f"{name}.png", compress_level=1)

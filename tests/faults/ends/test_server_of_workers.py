@@ -44,8 +44,7 @@ print("the worker", workers.WorkerProcess(str).wait_for_end())
 
 def test_a_server_after_a_killed_one_imports_no_file_of_the_current_folder_either(tmp_path):
     (tmp_path / "random.py").write_text("raise SystemExit('imported')\n")
-    output = in_a_process(KILLED_BETWEEN_WORKERS, tmp_path)
-    assert output == "the worker ended with exit code 0\n"
+    assert in_a_process(KILLED_BETWEEN_WORKERS, tmp_path) == "the worker ended with exit code 0\n"
 
 
 # Python loads what a server preloads before the server sets its own handlers.

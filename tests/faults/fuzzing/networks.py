@@ -35,8 +35,7 @@ def ours(folder: Path) -> Target:
     """CRDR: numbers and maps of both controls, one piece and tiles."""
     path = folder / "ours.safetensors"
     card = write_checkpoint(path)
-    codec = load_codec(parse_codec(f"ours:beta=2.56:checkpoint={path}"))
-    return _ours(codec, "crdr", card)
+    return _ours(load_codec(parse_codec(f"ours:beta=2.56:checkpoint={path}")), "crdr", card)
 
 
 def hyperprior(folder: Path) -> Target:
@@ -57,13 +56,11 @@ def hyperprior(folder: Path) -> Target:
 def _method(folder: Path, name: str, options: str = "") -> Target:
     path = folder / f"{name}.safetensors"
     card = write_tiny(path, name)
-    codec = load_codec(parse_codec(f"{name}{options}:checkpoint={path}"))
-    return _ours(codec, name, card)
+    return _ours(load_codec(parse_codec(f"{name}{options}:checkpoint={path}")), name, card)
 
 
 def _drawing(folder: Path, name: str) -> Target:
-    path = folder / "elic-1.safetensors"
-    card = write_tiny(path, "elic")
+    card = write_tiny(folder / "elic-1.safetensors", "elic")
     write_drawing(folder / f"{name}-elic.safetensors", name, "elic", weights=folder)
     with patch.dict(os.environ, {"BENCH_WEIGHTS": str(folder)}):
         codec = load_codec(parse_codec(f"{name}:steps=1"))

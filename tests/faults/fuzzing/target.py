@@ -52,7 +52,6 @@ class Target(NamedTuple):
     inputs: tuple[bytes, ...] = ()  # made anew, beside those that are kept
 
     def bytes_of(self, data: bytes) -> bytes:
-        """Return what the parser is given for an input."""
         return self.mend(data[1:]) if data[:1] and data[0] & MEND else data[1:]
 
 

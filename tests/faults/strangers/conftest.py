@@ -15,8 +15,7 @@ def sound(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     (folder / "photos").mkdir()
     for number, size in enumerate(((176, 168), (168, 180), (170, 170))):
-        picture = effect_noise(size, 8 + number).convert("RGB")
-        picture.save(folder / "photos" / f"{number}.png")
+        effect_noise(size, 8 + number).convert("RGB").save(folder / "photos" / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for words in (

@@ -28,7 +28,6 @@ HOSTILE = [(name, value) for name in COLUMNS for value in VALUES[schema_of()[nam
 
 
 def put(shards, *tables):
-    """Write tables as shards in the place of what is there."""
     shutil.rmtree(shards)
     shards.mkdir()
     for table in tables:
@@ -50,8 +49,7 @@ def wrongs(words):
 
 
 def test_every_verb_says_how_it_reads_results():
-    verbs = {path for path, _ in every_verb()}
-    assert verbs == {*READS, *READS_NONE} - {"report --page"}
+    assert {path for path, _ in every_verb()} == {*READS, *READS_NONE} - {"report --page"}
 
 
 @pytest.fixture(scope="module")

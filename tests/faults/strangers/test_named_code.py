@@ -135,8 +135,7 @@ def test_own_rows_are_scored_audited_and_decoded_where_their_program_is_named_ag
 
 
 def test_results_called_as_a_python_file_load_none(work):
-    theirs = naming(work, "command")
-    theirs.folder.rename(work / "mine" / "stranger.py")
+    naming(work, "command").folder.rename(work / "mine" / "stranger.py")
     for words in (
         ("report", "--page", "--results", "mine", "--dataset", "all", "--metrics", "psnr"),
         ("audit", "rows", "mine"),

@@ -26,7 +26,6 @@ JPEG = CodecSpec("jpeg", ())
 
 @pytest.fixture(scope="module")
 def author_folder(tmp_path_factory):
-    """Return the files of a pack of two streams."""
     folder = tmp_path_factory.mktemp("strangers")
     sources = sources_in(noise_images(folder / "photos", [(40, 30)]))
     contenders = select(["jpeg"], parse_points(["jpeg.quality=30,50"])).contenders
@@ -119,9 +118,7 @@ def test_members_elsewhere_are_never_written(author_folder, tmp_path):
     ("command", r"decode=touch {in} {out}:encode=cp {in} {out}:values=1"),
     ("./mine.py:Mine", ""),
 ])  # fmt: skip
-def test_a_pack_that_names_what_to_run_is_not_run(
-    author_folder, codec, variant, tmp_path, monkeypatch
-):
+def test_a_pack_naming_what_to_run_is_not_run(author_folder, codec, variant, tmp_path, monkeypatch):
     for name, ours in (("CODECS", {"jpeg": CODECS["jpeg"]}), ("ALIASES", {})):  # of "all", a few
         monkeypatch.setattr(f"benchmark.measure.select.{name}", ours)
     place = write_files(tmp_path / "pack", files(author_folder / "pack"))

@@ -34,7 +34,6 @@ STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @pytest.fixture
 def hostile(work):
-    """Results of two codecs, one with a hostile caveat, the other with a hostile name."""
     store = Store(work.parent)
     rows = store.versions().rows(named=True)
     for row in rows:
@@ -73,8 +72,7 @@ def test_neither_a_hostile_name_of_a_file_nor_a_program_can_steer_the_terminal(h
     result = bench(*RUN, "--codecs", "jpeg", "--points", "jpeg.quality=30")
     assert "red" in result.stdout + result.stderr
     assert not STEERS.search(result.stdout + result.stderr)
-    report = bench("report", "--results", f"{ESCAPE}[31mnowhere", code=2)
-    assert "\\x1b[31mnowhere" in report.stderr
+    assert "\\x1b[31mnowhere" in bench("report", "--results", f"{ESCAPE}[31mnowhere", code=2).stderr
     talks = r"sh -c 'printf \"\033[2J\" >&2; exit 3' {in} {out}"
     codec = f"command:decode=cp {{in}} {{out}}:encode={talks}:values=1"
     result = bench(*RUN, "--codecs", codec, code=1)
@@ -98,14 +96,12 @@ def test_any_text_is_one_line_of_latex_markdown_and_a_table(text):
     table = Table(("codec", "bpp"), ((text, "1"),), 1, (text,))
     for written, lines in ((latex(table), 9), (markdown(table), 5), (plain(table), 3)):
         assert len(written.splitlines()) == lines
-    commands = set(re.findall(r"\\([a-zA-Z]+)", escape_latex(text)))
-    assert commands <= {*COMMANDS.split()}
+    assert set(re.findall(r"\\([a-zA-Z]+)", escape_latex(text))) <= {*COMMANDS.split()}
 
 
 @pytest.mark.parametrize("text", ["<b>", "`<b>", "``<b>", "a`b`<b>", "[a](b)", "[a]: b", "[a][b]"])
 def test_markdown_has_no_html_and_no_links_of_strangers(text):
-    written = markdown_text(text)
-    outside_code = re.sub(r"(?<!\\)`[^`]*`", "", written)
+    outside_code = re.sub(r"(?<!\\)`[^`]*`", "", markdown_text(text))
     assert "<" not in outside_code
     assert not re.search(r"\][(\[:]", outside_code)
 
