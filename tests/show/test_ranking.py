@@ -33,7 +33,6 @@ from support.rows.measured import (
 )
 
 PSNR, LPIPS = Metric.named("psnr"), Metric.named("lpips_squeeze")
-LPIPS_RULE = "lpips-squeeze/0.1.4-31a70309"
 MINE = {"codec": "./mine.py:Quantise"}
 VTM = scaled_sweep("vtm")
 
@@ -43,7 +42,7 @@ def mine(factor=1.0):
 
 
 def squeezed(rows):
-    rule = {"lpips_squeeze_protocol": LPIPS_RULE}
+    rule = {"lpips_squeeze_protocol": "lpips-squeeze/0.1.4-31a70309"}
     return [row | rule | {"lpips_squeeze": 1 - row["psnr_db"] / 100} for row in rows]
 
 
@@ -100,8 +99,7 @@ def test_of_several_variants_the_best_by_each_metric_is_named():
 
 
 def test_what_cannot_be_compared_is_said_with_its_reason():
-    point_rows = [row("jpeg", 30, name) | MINE for name in ("a", "bb", "ccc")]
-    text = sentence([*point_rows, *VTM], "vtm")
+    text = sentence([row("jpeg", 30, name) | MINE for name in ("a", "bb", "ccc")] + VTM, "vtm")
     assert text.startswith("Quantise cannot be compared with VTM on 3 images: ")
     assert "1 of the" in text
     distant_rows = [record | {"psnr_db": record["psnr_db"] + 99} for record in mine()]

@@ -66,7 +66,6 @@ MIN_DISTANCE = 12.0  # five just noticeable differences
 
 
 def styles(labels):
-    """Styles of codec variants, and of published systems, by label."""
     known = {label_of(edition.spec): edition for edition in CATALOGUE}
     editions = {label: known.get(label) or Edition.create(parse_codec(label)) for label in labels}
     result = style.styles(editions.values())
@@ -112,8 +111,7 @@ def test_the_codecs_that_were_named_are_the_ones_that_are_drawn():
     anchor = "JPEG (optimised)"
     assert {*names_of(GAINS, 8, ("ours",))} == {"CRDR β=0", "CRDR β=3.84", anchor}
     assert {*names_of(GAINS, 8, ("ours:beta=1.28",))} == {"CRDR β=1.28", anchor}
-    gains = GAINS | {"./mine.py:Mine:level=3": 1.0}
-    names = names_of(gains, 8, ("./mine.py:Mine:level=3", "vtm"))
+    names = names_of(GAINS | {"./mine.py:Mine:level=3": 1.0}, 8, ("./mine.py:Mine:level=3", "vtm"))
     assert {*names} == {"VTM", "Mine (level 3)", anchor}
 
 
@@ -162,9 +160,8 @@ def test_the_sources_name_metrics_that_are_in_a_training_loss():
 
 
 def test_variants_have_the_colour_of_their_codec_and_dash_and_marker_of_their_own():
-    first, *others = styles(
-        [f"ours:beta={beta}" for beta in ("3.84", "0", "1.28", "2.56")]
-    ).values()
+    labels = [f"ours:beta={beta}" for beta in ("3.84", "0", "1.28", "2.56")]
+    first, *others = styles(labels).values()
     assert len({first.marker, *(look.marker for look in others)}) == 4
     assert {look.colour for look in others} == {first.colour}
     assert first.dashes == (), "the codec's own line is whole"
@@ -172,9 +169,8 @@ def test_variants_have_the_colour_of_their_codec_and_dash_and_marker_of_their_ow
 
 
 def test_a_codec_looks_the_same_whatever_else_is_shown():
-    user_labels = [
-        f"{name}.py:Mine{options}" for name in "ab" for options in ("", ":level=3", ":level=6")
-    ]
+    levels = ("", ":level=3", ":level=6")
+    user_labels = [f"{name}.py:Mine{level}" for name in "ab" for level in levels]
     labels = [*user_labels, *GAINS, "pqmim:perceptual=1", "worker:x"]
     labels += ["compressai:metric=ms-ssim:model=bmshj2018-hyperprior", "vvenc:preset=slow"]
     labels += ["avif:speed=2", "dirac:steps=1", "dirac:steps=100", "hyperprior:weights=matched"]
@@ -200,8 +196,7 @@ def test_a_codec_looks_the_same_whatever_else_is_shown():
 @pytest.mark.parametrize("vision", VISIONS)
 def test_the_colour_of_the_users_codec_is_taken_for_no_other(vision):
     colours = {*style.SPARE_COLOURS, *(edition.facts.colour for edition in CATALOGUE)} - {""}
-    near = [c for c in colours if distance(c, style.USER_COLOUR, vision) < MIN_DISTANCE]
-    assert near == []
+    assert [c for c in colours if distance(c, style.USER_COLOUR, vision) < MIN_DISTANCE] == []
 
 
 @pytest.mark.parametrize("vision", VISIONS)

@@ -87,8 +87,7 @@ def test_twelve_curves_are_each_named_once_in_the_legend(metrics, width):
 def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
     summary = summarise(table(rows))
-    sources = {cells[:4] for cells in draw(summary).sources.rows}
-    assert ("VTM", "here", "recorded", "1.0") in sources
+    assert ("VTM", "here", "recorded", "1.0") in {cells[:4] for cells in draw(summary).sources.rows}
     means = means_table(summary, [PSNR])
     assert {line[-2:] for line in means.rows if line[0] == "vtm"} == {("–", "–")}
     assert {line[-2:] for line in means.rows if line[0] == "jpeg"} == {("0.2 s", "0.1 s")}

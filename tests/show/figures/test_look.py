@@ -23,7 +23,6 @@ from support.figures.published import drawn
 from support.processes import ran
 from support.rows.measured import sweep, table
 
-PSNR = Metric.named("psnr")
 HOSTILE = """\
 text.usetex: True
 font.family: cursive
@@ -43,8 +42,7 @@ axes.unicode_minus: False
 
 @pytest.fixture(scope="module")
 def summary():
-    rows = [*sweep("ours", variant="beta=3.84"), *sweep("vtm"), *sweep("avif")]
-    return summarise(table(rows))
+    return summarise(table([*sweep("ours", variant="beta=3.84"), *sweep("vtm"), *sweep("avif")]))
 
 
 @flatten
@@ -55,7 +53,7 @@ def look_of(look: Look):
 def draw(summary, **look):
     with use_look(look_of(**look)):
         curve_styles = styles(summary.editions)
-        return drawn([measured_curves(summary, PSNR)], curve_styles).figure
+        return drawn([measured_curves(summary, Metric.named("psnr"))], curve_styles).figure
 
 
 def lines_of(figure):

@@ -52,9 +52,8 @@ def kodak():
 
 @pytest.fixture(scope="module")
 def realism_plot():
-    return draw_realism_plots(
-        clic_plots((0.093, 0.323)), PSNR, FID, STYLES, "CLIC2020 test", "428 images"
-    )
+    plots = clic_plots((0.093, 0.323))
+    return draw_realism_plots(plots, PSNR, FID, STYLES, "CLIC2020 test", "428 images")
 
 
 def curves_of(axes):
@@ -67,7 +66,6 @@ def plain(name):
 
 
 def draw_betas(metrics, **columns):
-    """Draw, at one rate, our codec at three beta and two settings."""
     rows = [
         row("ours", q, image, variant=f"beta={beta}", setting_name="q", num_bytes=900 * 2**q,
             psnr_db=31 + 4 * q - beta / 4, lpips_alex=0.2 / (1 + q + beta), **columns)
@@ -135,8 +133,7 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     assert words == ["Source", "One", "0.254 bpp, PSNR 31.46 dB", "Two",
                      "0.254 bpp, PSNR 31.46 dB, LPIPS 0.123"]  # fmt: skip
     assert [record["system"] for record in drawing.records] == ["One", "Two"]
-    frames = drawing.figure.axes[0].patches
-    assert {frame.get_bbox().bounds for frame in frames} == {(1, 2, 4, 3)}
+    assert {frame.get_bbox().bounds for frame in drawing.figure.axes[0].patches} == {(1, 2, 4, 3)}
     assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table)
 
 

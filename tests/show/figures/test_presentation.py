@@ -23,7 +23,6 @@ from support.added.metrics import line_of
 from support.figures.published import drawn
 from support.rows.measured import row, table
 
-IMAGES = ("a.png", "b.png", "c.png", "d.png")
 JPEG_STYLE = styles([Edition.create(parse_codec("jpeg"))])
 PROFILES = {"garden": Profile("Garden", 4, 2.0, "JPEG")}
 
@@ -47,7 +46,6 @@ class Spread:
 
 
 def open_garden(data_folders):
-    """Open a dataset of four photographs that is nowhere."""
     return Dataset("garden", (ImageFile("a.png", Path("a.png")),))
 
 
@@ -65,7 +63,7 @@ def rows(codec="jpeg", variant=""):
             blur_px=100.0 / 4**q, blur_px_protocol="blur/1",
         )
         for q in (0, 1, 2, 3, 4)
-        for image in IMAGES
+        for image in ("a.png", "b.png", "c.png", "d.png")
     ]  # fmt: skip
 
 

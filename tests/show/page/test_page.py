@@ -14,7 +14,6 @@ from support.rows.measured import row
 
 
 def curves_of(page):
-    """The curves of the chart by name, as they are drawn."""
     return page.evaluate(
         """() => Object.fromEntries(document.getElementById("chart").chart.series.map(
             (one) => [one.name, one]))"""
@@ -230,12 +229,10 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
 
 
 def hex_of(colour):
-    """Return #rrggbb of rgb(1, 2, 3)."""
     return "#" + "".join(f"{int(part):02x}" for part in colour[4:-1].split(","))
 
 
 def colours(page):
-    """Of text and background."""
     style = "getComputedStyle(document.body)"
     return [*map(hex_of, page.evaluate(f"[{style}.color, {style}.backgroundColor]"))]
 
@@ -243,8 +240,7 @@ def colours(page):
 @pytest.mark.parametrize("scheme", quick(["light", "dark"], "dark"))
 def test_a_phone_shows_all_of_it_in_both_themes(visit, file, data, scheme):
     page = visit(file, PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
-    wide = "() => [document.documentElement.scrollWidth, innerWidth]"
-    assert page.evaluate(wide) == [390, 390]
+    assert page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]") == [390, 390]
     ink, paper = colours(page)
     assert contrast(ink, paper) > 12
     assert (contrast(paper, "#000000") < 2) == (scheme == "dark")

@@ -247,7 +247,6 @@ def test_a_picture_that_has_no_room_says_what_adds_it(results):
 
 
 def files_of_the_first(page):
-    """Return the pictures and maps of the page's first photograph."""
     data = data_of(page)
     places = [(point, point["images"].index(0)) for point in data["points"] if point["images"]]
     files = [data["images"][0]["picture"], *(point["pictures"][n] for point, n in places)]
@@ -369,9 +368,7 @@ def test_published_curves_that_were_asked_for_are_shown_first(tmp_path):
 
 
 @pytest.mark.slow
-def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there_are(
-    tmp_path, coffee
-):
+def test_pictures_of_networks_are_decoded_as_in_a_run_with_any_number_of_threads(tmp_path, coffee):
     (tmp_path / "photos").mkdir()
     Image.fromarray(coffee[:192, :256]).save(tmp_path / "photos" / "coffee.png")
     words = ["--dataset", tmp_path / "photos", "--results", tmp_path / "results"]

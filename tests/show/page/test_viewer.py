@@ -25,7 +25,6 @@ def shown_pixels(page):
 
 @pytest.fixture
 def page(visit, file, data):
-    """The page where WebP's point of quality 40 is open."""
     page = visit(file)
     click_point(page, data)
     return page

@@ -27,7 +27,6 @@ RESULTS = bundled_results()
 
 
 def bench_figures(verb, out, *words):
-    """Return the records and the caption that the command writes."""
     words = verb, *words, "--results", RESULTS, "--out", out, "--format", "svg"
     result = invoked("figures", *words)
     assert result.exit_code == 0, result.output
@@ -36,7 +35,6 @@ def bench_figures(verb, out, *words):
 
 
 def draw(verb, *arguments, **choices):
-    """Return a figure of an experiment on the bundled results, or on others."""
     return FIGURES[verb](Experiment(**{"results": RESULTS, **choices}), *arguments)
 
 
@@ -224,8 +222,7 @@ def test_bundled_variants_beside_ones_own_codec_are_one_sweep_of_realism(tmp_pat
     results = copy_bundled_results(tmp_path / "results")
     avif = Store(RESULTS / "kodak").table().filter(pl.col("codec") == "avif").rows(named=True)
     changed = {"codec": "./mine.py:Mine", "variant": "", "recorded": False, "run": "20260101T00-a"}
-    rows = [{**row, **changed, "cell": f"m{row['cell']}"} for row in avif]
-    Store(results / "kodak").append(rows)
+    Store(results / "kodak").append([{**row, **changed, "cell": f"m{row['cell']}"} for row in avif])
     choices = {"dataset": "kodak", "bundled": "ours", "metrics": "psnr,fd_squeeze"}
     drawing = draw("realism", ("0.2",), results=results, **choices).drawing
     ours = [record for record in drawing.records if record["system"].startswith("CRDR")]

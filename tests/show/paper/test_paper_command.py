@@ -51,7 +51,6 @@ def source_pixels():
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """jpeg and webp of two photographs; VTM of them is in the pack that ships."""
     measured = tmp_path_factory.mktemp("results")
     words = "--codecs jpeg,webp --dataset sample --limit 2 --metrics psnr --jobs 1 --no-table"
     result = bench("run", *words.split(), "--results", measured)
@@ -65,7 +64,6 @@ def crops_of(results, bpp=(), box="", figure="crops", target="", **choices):
 
 
 def stored_rows(results):
-    """The rows of the photograph, by codec and value of the setting."""
     table = dataset_contents(results, "sample", packs_with_results(results)).table
     rows = [row for row in table.rows(named=True) if row["image"] == PHOTOGRAPH]
     return {(row["codec"], row["setting_value"]): row for row in rows}
@@ -157,9 +155,7 @@ def test_a_target_that_no_picture_can_have_is_refused(measured):
     assert any("--metrics ssimulacra2" in text for text in remedies)
 
 
-def test_a_codec_far_from_the_rate_is_left_out_until_its_command_has_measured_a_nearer_one(
-    measured, tmp_path
-):
+def test_a_codec_far_from_the_rate_is_left_out_until_a_nearer_one_is_measured(measured, tmp_path):
     results = tmp_path / "my results"
     shutil.copytree(measured, results)
     choices = {"codecs": "jpeg,webp", "metrics": "psnr"}
@@ -194,9 +190,7 @@ def test_a_row_of_pictures_for_each_crop_of_the_file(measured, tmp_path):
         assert {row[name] for row in crop_rows} == {value}
 
 
-def test_crops_come_with_files_and_go_again_when_their_streams_do(
-    measured, tmp_path, tmp_path_factory
-):
+def test_crops_come_with_files_and_go_when_their_streams_do(measured, tmp_path, tmp_path_factory):
     result = draw(measured, "crops", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert names_in(tmp_path) == {f"crops.{suffix}" for suffix in SUFFIXES}

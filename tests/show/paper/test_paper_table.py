@@ -290,14 +290,11 @@ def test_the_table_compiles(tmp_path):
 
 
 def cells_of(tex):
-    """Return the cells of a table's lines by name."""
     body = [line.removesuffix(r" \\").split(" & ") for line in tex.splitlines() if " & " in line]
     return {line[0]: line[1:] for line in body}
 
 
-def test_columns_at_a_rate_are_those_of_rank_and_another_rule_is_marked_and_never_the_best(
-    tmp_path,
-):
+def test_columns_at_a_rate_are_those_of_rank_and_another_rule_is_marked_and_never_best(tmp_path):
     options = {"codecs": "vtm,ours", "metrics": "lpips", "published": "ms-illm"}
     frame = benchmark.rank(RESULTS / "kodak", "bpp=.2", **options).set_index("codec")
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -307,8 +304,7 @@ def test_columns_at_a_rate_are_those_of_rank_and_another_rule_is_marked_and_neve
         label = row["label"] if row["label"] in frame.index else row["system"].removesuffix("§")
         for end in ("", "_low", "_high"):
             value = row[f"kodak bpp=0.2 lpips_alex{end}"] or "nan"
-            expected = frame.loc[label, f"lpips_alex{end}"]
-            assert float(value) == pytest.approx(expected, nan_ok=True)
+            assert float(value) == pytest.approx(frame.loc[label, f"lpips_alex{end}"], nan_ok=True)
     cells = cells_of(tex)
     best_row = min((row for row in rows if row["from"] == "bundled"),
                 key=lambda row: float(row["kodak bpp=0.2 lpips_alex"]))  # fmt: skip

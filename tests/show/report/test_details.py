@@ -82,9 +82,7 @@ def test_everything_that_is_absent_has_its_reason(tmp_path):
 def test_metrics_that_lack_one_file_of_weights_are_one_line():
     reason = "weights (bench fetch x): no weight file"
     names = {"lpips_alex": "lpips", "ms_ssim": "ms_ssim", "psnr_y_db": "psnr_y"}
-    nulls = {
-        text: value for name in names for text, value in ((name, None), (f"{name}_reason", reason))
-    }
+    nulls = dict.fromkeys(names) | {f"{name}_reason": reason for name in names}
     nulls["psnr_y_db_reason"] = reason.replace("fetch x", "fetch y")
     metrics = [*map(Metric.named, names.values())]
     absent = value_absences(summarise(table(sweep("jpeg", **nulls))), metrics)

@@ -102,8 +102,7 @@ def test_what_is_there_stays_and_a_second_export_writes_the_others(folder):
         if record["codec"] == "webp":  # so that decoding again would fail
             stream_of(folder, record).write_bytes(b"")
     assert "6 pictures written, 4 " in export(folder, "--codecs", "webp,jpeg")
-    second_times = {name: (folder / "out" / name).stat().st_mtime_ns for name in first_times}
-    assert second_times == first_times
+    assert {name: (folder / "out" / name).stat().st_mtime_ns for name in first_times} == first_times
 
 
 def test_a_file_of_other_content_gives_way(folder):

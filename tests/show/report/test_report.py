@@ -59,8 +59,7 @@ def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
     assert contents(folder).keys() == {f"{name}.png" for name in figures} | tables | records
     text = (folder / "report.md").read_text()
     assert all(f"({name}.png)" in text for name in figures)
-    panels = re.findall(r"^!\[(\w+)\]", text, re.MULTILINE)
-    assert panels == ["curves", "timing"], "no panel twice"
+    assert re.findall(r"^!\[(\w+)\]", text, re.MULTILINE) == ["curves", "timing"], "no panel twice"
 
 
 def test_each_figure_is_drawn_once_for_each_of_its_files(results, tmp_path, monkeypatch):
@@ -93,8 +92,7 @@ def test_cells_that_a_stopped_run_left_are_counted_with_its_command(tmp_path):
     # One that ended has rows of the cells timed before, which stay.
     for remaining, ended, expected in ((2, {}, True), (0, {}, False), (2, {"ended": True}, False)):
         to_do = len(rows) + remaining
-        facts = {"to_do": to_do, "arguments": words, "conditions": {"run": run}}
-        store.amend(run, facts | ended)
+        store.amend(run, {"to_do": to_do, "arguments": words, "conditions": {"run": run}} | ended)
         text = f"2 of {to_do} cells .* `bench {' '.join(words)}`"
         message = bench_report(tmp_path, "--metrics", "psnr").replace("\n", " ")
         assert bool(re.search(text, message)) == expected
@@ -160,9 +158,7 @@ def test_a_metric_that_is_infinite_for_all_others_is_in_the_table_of_means(tmp_p
     assert ("PSNR (dB)" in heads, "LPIPS" in heads) == (True, False)
 
 
-def test_the_terminal_shows_the_ranking_and_where_the_report_is_and_points_if_asked(
-    results, printed, tmp_path
-):
+def test_the_terminal_shows_ranking_and_report_and_points_if_asked(results, printed, tmp_path):
     assert "kodak: 3 images, 2 codecs" in printed
     assert "quality=" not in printed
     lines = printed.splitlines()
@@ -196,8 +192,7 @@ def test_a_metric_over_few_images_is_in_the_page_where_it_is_allowed(words, colu
     options = ["--dataset", "kodak", "--codecs", "vtm,avif:speed=2", "--metrics", "psnr,fd_squeeze"]
     pages = ["--page", "--page-images", "0.1MB", "--out", str(tmp_path)]
     bench_report(KODAK.parent, *options, *pages, *words)
-    page = (tmp_path / "page.html").read_text()
-    measures = re.search(r'"measures":(\[.*?\]),"codecs"', page)[1]
+    measures = re.search(r'"measures":(\[.*?\]),"codecs"', (tmp_path / "page.html").read_text())[1]
     assert [measure["column"] for measure in json.loads(measures)] == columns
     assert ("biased upward" in measures) is bool(words)
 
@@ -288,7 +283,7 @@ def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
     assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
 
 
-def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_the_earlier_files_whole(
+def test_a_report_that_cannot_be_written_is_a_sentence_and_leaves_files_whole(
     tmp_path, monkeypatch
 ):
     fill(tmp_path, [row("jpeg", 5, "a")])

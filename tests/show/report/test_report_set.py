@@ -115,9 +115,7 @@ def test_an_old_page_is_written_again_beside_new_figures_or_removed(results, mon
     assert "page.html" not in bench_report(results, *words, "psnr")
 
 
-def test_a_page_whose_making_is_interrupted_leaves_no_old_one_beside_the_new_figures(
-    results, monkeypatch
-):
+def test_a_page_whose_making_is_interrupted_leaves_no_old_one_beside_new_ones(results, monkeypatch):
     folder = results / "kodak" / "report"
     bench_report(results, "--dataset", "kodak", "--metrics", "ms_ssim", "--page")
 
