@@ -123,7 +123,7 @@ def test_a_state_without_curves_has_no_change_and_the_fault_after_it_is_found(me
 def test_an_undecided_change_is_reported():
     state_pair = [change_state(n, dict, IMAGES[:1]) for n in (2, 3)]
     assert "; 1 of 1 comparison" in compare_states(state_pair, ["psnr"], USUAL_RULE).title
-    assert history_headline(()) == "no state is worse than the best earlier state"
+    assert "comparison" not in history_headline(())
 
 
 def test_a_variant_is_compared_where_it_has_two_states():

@@ -88,7 +88,7 @@ def test_a_part_of_a_dataset_has_only_the_images_of_its_folder(tmp_path):
     folder = results(tmp_path / "r", "kodak") / "kodak"
     assert set(read_rows(folder, "kodak:other").rows["image"].to_list()) == {"other/kodak"}
     assert read_rows(folder).rows.height == 12
-    with pytest.raises(UsageError, match="holds no rows"):
+    with pytest.raises(UsageError, match="results/kodak"):
         read_rows(tmp_path)
     Store(tmp_path / "kodak").write_record("20250101T000000-aa", {})
     (tmp_path / "kodak" / "per_image").mkdir()
@@ -123,7 +123,7 @@ def test_a_baseline_has_the_newest_rows_of_each_codec_and_the_records_of_their_r
     baseline = Store(tmp_path / "baselines" / "v1" / "set")
     assert baseline.table().height == 36
     assert [record["machine"] for record in baseline.records()] == ["jpeg", "webp"]
-    with pytest.raises(UsageError, match="no rows of nothing"):
+    with pytest.raises(UsageError, match="nothing"):
         save_baseline(tmp_path, "v2", ["nothing"])
 
 
@@ -134,7 +134,7 @@ def test_a_baseline_is_written_only_inside_its_results(tmp_path):
         Store(tmp_path / name / "set").append(sweep("jpeg"))
     (tmp_path / "linked" / "baselines").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "taken" / "baselines").write_text("no folder")
-    for name, message in (("linked", "leads out of"), ("taken", "cannot be written: Not a dir")):
+    for name, message in (("linked", "link"), ("taken", ": Not a directory")):
         with pytest.raises(StoreError, match=message):
             save_baseline(tmp_path / name, "v1", ["set"])
     assert not list((tmp_path / "elsewhere").iterdir())

@@ -68,8 +68,8 @@ def test_every_line_above_and_below_the_table():
     first, second, *lines = WHOLE.summary.splitlines()
     assert lines == LINES
     assert "Positive is worse" in first
-    assert second.endswith("skewed; verdicts are corrected for 2 tests (Holm).")
-    assert make(PSNR).summary.splitlines()[1].endswith("unless changes are very skewed.")
+    assert "Holm" in second
+    assert make(PSNR).summary.count("Holm") == 0
     answer = make(PSNR, LPIPS, LOST, SLOW, subjects=[JPEG | {"equal_images": 0, "caveats": []}])
     assert answer.summary.splitlines()[2:] == LINES[2:]
     against = "jpeg:new (2.0) against jpeg (1.0) of old: 5 images, 2 settings"
