@@ -1,6 +1,7 @@
 """What a run says: how long it takes; below a ranking, what failed, was refused or skipped."""
 
 import json
+import re
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_a_long_run_says_days_the_slowest_codec_and_what_is_shorter():
         "vtm. To finish sooner: `--part I/116` on 116 such machines, an hour each; "
         "`--limit 20`, 5.4 h"
     )
-    assert time_sentence({"vtm": 80_000.0}, None, 1).endswith("such machines, an hour each")
+    assert time_sentence({"vtm": 80_000.0}, None, 1).count("--") == 1
 
 
 def test_a_plan_estimates_seconds_by_the_typical_times_of_its_codecs(tmp_path, monkeypatch):
@@ -121,9 +122,8 @@ def test_a_plan_estimates_seconds_by_the_typical_times_of_its_codecs(tmp_path, m
     points = "--points", "jpeg.quality=50,avif:speed=1.crf=34"
     result = bench("plan", "--codecs", "jpeg,avif:speed=1", *points, "--dataset", "photos",
                  "--jobs", 1, code=0)  # fmt: skip
-    seconds = "coding takes about 33 s, 1 cell at a time, without metrics"
-    assert f"{seconds}; 33 s of that for avif:speed=1" in result.stdout
-    assert "6 cells estimated from typical times" in result.stdout
+    assert re.search(r"about 33 s, 1 cell .*; 33 s .* avif:speed=1\b", result.stdout)
+    assert "6 cells estimated" in result.stdout
 
 
 def test_a_known_dataset_is_planned_without_its_images_and_the_program(tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_known_dataset_is_planned_without_its_images_and_the_program(tmp_path,
     seconds = {entry["codec"]: entry["seconds"] for entry in record["records"]}
     assert seconds["vtm"] == pytest.approx(330e-6 * pixels, rel=1e-6)
     output = bench(*words, "--codecs", "vtm,jpeg", "--points", "vtm.qp=47").stdout
-    assert "clic2020: 428 images, not downloaded yet" in output
-    assert "coding takes about 2.5 h" in output
+    assert "clic2020: 428 images, " in output
+    assert "about 2.5 h" in output
     result = bench("plan", "--dataset", "flickr2k", "--data-dir", tmp_path, "--codecs", "jpeg")
-    assert (result.returncode, "was not found" in result.stderr) == (2, True)
+    assert (result.returncode, "bench fetch flickr2k" in result.stderr) == (2, True)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -133,8 +134,7 @@ def test_with_a_small_image_both_metrics_cover_the_others(finished_results, phot
     assert [record["rank"] for record in ranks_before] != [None] * 4
     assert ranks_after == ranks_before
     output = bench("rank", "--metrics", "psnr,fd_squeeze", *words[3:7], "--results", results).stdout
-    reason = f"no codec has values for all compared images at bpp={rate}"
-    assert f"FD (SqueezeNet): {reason}" in output
+    assert re.search(rf"FD .SqueezeNet.: .* bpp={rate}", output)
     csv_texts, jpeg_rates = [], rates_of(finished_results, "jpeg")
     bpp = f"{np.sqrt(max(rates[0], jpeg_rates[0]) * min(rates[-1], jpeg_rates[-1])):.3g}"
     for folder in (finished_results, results):
