@@ -269,8 +269,8 @@ def test_every_variant_meets_every_other_and_never_itself():
     # a variant without values may stay
     assert [len(result.pairs) > 0 for result in match_rows(half, "jpeg", "webp")] == [True, False]
     for first, second, metric, message in (
-        ("webp", "webp", "psnr", "the same codec"), ("webp", "jpeg", "dists", "webp .*DISTS.*resc"),
-        ("jpeg", "webp", "fd_alex", "of a set of images"),
+        ("webp", "webp", "psnr", "webp and webp"), ("webp", "jpeg", "dists", "webp .*DISTS.*resc"),
+        ("jpeg", "webp", "fd_alex", "a set"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=message):
             match_rows(rows, first, second, metric=metric)
@@ -328,7 +328,7 @@ def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
     for pair in pairs:
         assert abs(float(pair["codec_psnr_db"]) - float(pair["against_psnr_db"])) <= 0.1
     assert f"{144 - len(pairs)} + {144 - len(pairs)}" in line
-    assert "codes chroma as 4:2:0, x265 as 4:4:4" in notes[0]
+    assert re.findall("4:.:.", notes[0]) == ["4:2:0", "4:4:4"]
     assert any(note.startswith("times: no pair was timed alone") for note in notes)
 
 
