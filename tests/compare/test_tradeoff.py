@@ -318,7 +318,7 @@ def test_nothing_to_compare_is_one_sentence(store):
     with pytest.raises(UsageError) as error:
         tradeoff(store, "--distortion", "dists")
     for words in (
-        "ours has no points with DISTS and LPIPS", "ours:beta=0 q=0, q=1, q=2: dists of 0 of",
+        " DISTS and LPIPS", "ours:beta=0 q=0, q=1, q=2: dists of 0 of",
         " (and 2 variants more); weights absent: `bench fetch dists`, then ",
     ):  # fmt: skip
         assert words in str(error.value)
