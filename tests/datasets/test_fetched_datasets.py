@@ -52,7 +52,7 @@ def test_a_damaged_archive_is_refused(damage, tmp_path):
     data[2000] ^= 1
     damaged = {"cut": data[:3000], "flipped": data, "text": b"<html>", "LZMA": lzma, "name": name}
     archive.write_bytes(damaged[damage])
-    with pytest.raises(Unavailable, match="not a complete zip"):
+    with pytest.raises(Unavailable, match="zip"):
         unpack_images(archive, tmp_path / "out", 1)
 
 
@@ -160,7 +160,7 @@ def test_interrupted_unpacking_leaves_nothing_that_counts(small_clic, tmp_path, 
         patch.setattr(download, "write_file", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             fetch_archive(small_clic, tmp_path)
-    with pytest.raises(Unavailable, match="is not in"):
+    with pytest.raises(Unavailable, match="clic2020:mobile"):
         dataset_opener("clic2020:mobile")([tmp_path])
     fetch_archive(small_clic, tmp_path)
     assert len(dataset_opener("clic2020:mobile")([tmp_path]).images) == 3
@@ -241,6 +241,6 @@ def test_without_a_published_digest_that_of_the_first_download_is_required(learn
 
 def test_what_needs_no_fetch_says_so_and_what_is_unknown_is_guessed(capsys):
     command.fetch("sample")
-    assert "nothing to fetch" in capsys.readouterr().out
+    assert "scikit-image" in capsys.readouterr().out
     with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
         command.fetch("kodac")

@@ -42,21 +42,21 @@ MISTAKES = {
     "a list": (WHOLE.replace(f'Dataset("mine", {IMAGES})', "list(found)"),
         r"sets\.py, line 6: \./sets\.py:open_mine must return a Dataset, not list"),
     "a name of ours": (WHOLE.replace('"mine"', '"kodak"'),
-        r"sets\.py, line 6: the dataset of .* has the name 'kodak'.*"),
+        r"sets\.py, line 6: .* 'kodak'.*"),
     "a part of one of ours": (WHOLE.replace('"mine"', '"clic2020:mine"'),
-        r"sets\.py, line 6: the dataset of .* has the name 'clic2020:mine'.*"),
+        r"sets\.py, line 6: .* 'clic2020:mine'.*"),
     "a name that leads elsewhere": (WHOLE.replace('"mine"', '"../mine"'),
-        r"sets\.py, line 6: the dataset of .* has the name '\.\./mine'.*"),
+        r"sets\.py, line 6: .* '\.\./mine'.*"),
     "no image": (WHOLE.replace("*.png", "*.tif"),
-        r"sets\.py, line 6: the dataset of .* must have images.*"),
+        r"sets\.py, line 6: .* ImageFile"),
     "paths": (WHOLE.replace(IMAGES, "tuple(found)"),
-        r"sets\.py, line 6: the dataset of .* must have images.*"),
+        r"sets\.py, line 6: .* ImageFile"),
     "two of a name": (WHOLE.replace("path.name, path", "'a', path"),
-        r"sets\.py, line 6: the dataset of .* has two images named 'a'"),
+        r"sets\.py, line 6: .* 'a'"),
     "an image that is not there": (WHOLE.replace("path.name, path", "path.name, path / 'a'"),
-        r"sets\.py, line 6: the dataset of .* has no image ([01]\.png) at .*/\1/a"),
+        r"sets\.py, line 6: .* ([01]\.png) .*/\1/a"),
     "a path among images": (WHOLE.replace(IMAGES, "(ImageFile('a', 'a'), *found)"),
-        r"sets\.py, line 6: the dataset of .* must have images.*"),
+        r"sets\.py, line 6: .* ImageFile"),
 }  # fmt: skip
 
 
@@ -81,5 +81,5 @@ def test_images_are_sorted_and_a_function_may_take_the_data_folders(work_folder)
     result = open_dataset(NAME, work_folder / "data")
     assert result.images == (ImageFile("0.png", work_folder / "data" / "0.png"),)
     (work_folder / "data" / "0.png").unlink()
-    with pytest.raises(UsageError, match="must have images"):
+    with pytest.raises(UsageError, match="ImageFile"):
         open_dataset(NAME, work_folder / "data")
