@@ -56,9 +56,9 @@ def refused_files():
     """Return content and a word of the reason of files to be refused, by name."""
     return {
         "zero bytes.png": (b"", "empty"),
-        "truncated.jpg": (encode(noise(40, 40, 22), "JPEG")[:-300], "damaged or truncated"),
-        "cmyk.jpg": (encode(noise(9, 9, 23).convert("CMYK"), "JPEG"), "is CMYK"),
-        "copy.png": (encode(noise(1, 77, 4)), "has the same pixels as"),
+        "truncated.jpg": (encode(noise(40, 40, 22), "JPEG")[:-300], "truncated"),
+        "cmyk.jpg": (encode(noise(9, 9, 23).convert("CMYK"), "JPEG"), "CMYK"),
+        "copy.png": (encode(noise(1, 77, 4)), "pixels"),
     }
 
 
