@@ -81,14 +81,14 @@ def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack
     with pytest.raises(UsageError, match="--codecs"):
         select(["raw"], {}, [open_pack(pack_path)])
     request = Request(codecs=(HONEST.text,), dataset=str(photos), packs=(pack_path,), timing=True)
-    with pytest.raises(UsageError, match="leave out one option"):
+    with pytest.raises(UsageError, match=r"--timing .*--pack"):
         open_matrix(request)
 
 
 def test_a_pack_is_read_for_named_codecs_and_runs_no_others(pack_path):
     pack = open_pack(pack_path)
     assert pack.select_codecs(NamedCodecs(HONEST.text)).rows == pack.rows
-    for names, words in (("all", "is code"), ("jpeg", "none of these codecs")):
+    for names, words in (("all", "code"), ("jpeg", "none")):
         with pytest.raises(UsageError, match=words):
             pack.select_codecs(NamedCodecs(names))
 
