@@ -220,7 +220,7 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
     assert [entry.name for entry in panels["psnr_db"].compatible] == ["HiFiC (published)"]
     assert panels["lpips_alex"].compatible == ()
     refusal, absent = describe_excluded(points, panels, "kodak")
-    assert "lpips_alex of HiFiC: its protocol lpips-alex/hific" in refusal
+    assert "lpips_alex of HiFiC: " in refusal
     assert absent.endswith(": HFD")
 
 
@@ -246,8 +246,8 @@ def test_beside_rows_are_published_curves_of_their_rule_or_all_where_a_mixture_i
     assert not overlays((), few, [PSNR], "kodak", True)["psnr_db"].compatible
     refusal = r"PerCo \(.*\) cannot share an axis .* psnr-rgb8/1: .*--mix-protocols"
     for measured_summary, mix, reason in (
-        (summary, False, refusal), (None, False, refusal), (few, True, "these results over 4"),
-        (one_less, True, r"of PSNR .* on kodak are over 24 images, these results over 23"),
+        (summary, False, refusal), (None, False, refusal), (few, True, " 24 .* 4:"),
+        (one_less, True, " PSNR .*kodak .* 24 .* 23"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=reason):
             overlays(points, measured_summary, [PSNR], "kodak", mix)

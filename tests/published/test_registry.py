@@ -58,9 +58,9 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
 
 @pytest.mark.parametrize(("columns", "doubt"), [
     ((RATES, tuple(v + 4 for v in PSNR)), "dB above VTM"),
-    ((tuple(r / 8 for r in RATES), PSNR), "only if rates are multiplied by 8"),
-    ((tuple(r * 8 for r in RATES), PSNR), "by 0.125: give bits per pixel, not eighths"),
-    ((RATES, tuple(v / 100 for v in PSNR)), "out of the metric's range"),
+    ((tuple(r / 8 for r in RATES), PSNR), " 8: "),
+    ((tuple(r * 8 for r in RATES), PSNR), " 0.125: "),
+    ((RATES, tuple(v / 100 for v in PSNR)), " range"),
 ])  # fmt: skip
 def test_what_no_codec_can_have_is_doubtful_and_not_drawn(tmp_path, columns, doubt):
     file = written(tmp_path / "a.csv", "bpp,psnr", *columns)
@@ -87,8 +87,8 @@ def test_a_curve_of_several_is_named(tmp_path):
     single = written(tmp_path / "b.csv", "bpp,psnr", RATES, PSNR)
     for name, dataset, reason in (
         ("crdr", "kodak", r"name one of crdr:beta=0, crdr:beta=3\.84$"),
-        ("tcm", "div2k", "tcm has no published curve on div2k"),
-        (f"{single}#c", "kodak", "has the curve b, not c"),
+        ("tcm", "div2k", "tcm .*div2k.*--dataset"),
+        (f"{single}#c", "kodak", r"\bb, not c\b"),
     ):
         with pytest.raises(UsageError, match=reason):
             read_curve(name, dataset, RESULTS)
@@ -152,7 +152,7 @@ def test_a_curve_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "results/published").write_text("")
     message = add(tmp_path, file, "--reference", DOI, code=1).stderr
     assert message.count("\n") == 1
-    assert "cannot be written" in message
+    assert "results/published" in message
 
 
 def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
@@ -177,7 +177,7 @@ def test_an_anchor_goes_on_as_a_chord_beyond_both_ends():
     (MS_SSIM, (0.1, 0.2, 0.4), (0.9, 0.95, 1.01), ["ms_ssim at 0.4 bpp is 1.01, out"]),
     (PSNR_METRIC, (0.1, 0.2), (30.0, 31.0), []),
     (PSNR_METRIC, (0.1, 0.2, 0.4, 0.8), (30.0, 29.0, 33.0, 31.5),
-     ["psnr_db at 0.8 bpp is 1.5 below the value at a lower rate"]),
+     ["psnr_db at 0.8 bpp is 1.5 below"]),
 ])  # fmt: skip
 def test_what_is_unusual_in_a_curve_is_said_with_place_and_amount(metric, rates, values, sentences):
     pairs = zip(doubts(metric, rates, values, None), sentences, strict=True)
