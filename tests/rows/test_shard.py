@@ -28,12 +28,12 @@ def write_parquet(path, columns, **options):
 
 
 BOMBS = {
-    "rows": (lambda: {"status": repeated(None, 3_000_000, pl.String)}, "states, it would take 24,"),
-    "numbers": (lambda: {"psnr_db": repeated(0.0, 2_000_000)}, "states, it would take 32,"),
-    "text": (lambda: {"cell": repeated("x" * 2000, 20_000)}, "strings, it would take 40,"),
-    "long text": (lambda: {"cell": repeated("x" * (1 << 18), 100)}, "strings, it would take 26,"),
-    "one text": (lambda: {"cell": ["x" * (1 << 24)]}, "states, it would take 16,"),
-    "list": (lambda: {"influence": [repeated(0.0, 1 << 22)]}, "states, it would take "),
+    "rows": (lambda: {"status": repeated(None, 3_000_000, pl.String)}, " 24,"),
+    "numbers": (lambda: {"psnr_db": repeated(0.0, 2_000_000)}, " 32,"),
+    "text": (lambda: {"cell": repeated("x" * 2000, 20_000)}, " 40,"),
+    "long text": (lambda: {"cell": repeated("x" * (1 << 18), 100)}, " 26,"),
+    "one text": (lambda: {"cell": ["x" * (1 << 24)]}, " 16,"),
+    "list": (lambda: {"influence": [repeated(0.0, 1 << 22)]}, "states, "),
 }
 
 
