@@ -63,7 +63,7 @@ def test_activations_have_the_stated_bits_below_their_maximum_and_no_number_beyo
         error = float((result - values).abs().max())
         assert error <= max(float(values.abs().max()) * 2.0**-exact.ACTIVATION_BITS, 2.0**-65)
     for value in (float("nan"), float("inf"), 1e200):
-        with pytest.raises(CorruptStream, match="exact decoder"):
+        with pytest.raises(CorruptStream, match="range"):
             exact.round_to_grid(torch.tensor([1.0, value], dtype=torch.float64))
 
 
