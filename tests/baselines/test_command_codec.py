@@ -218,7 +218,7 @@ def test_an_encoder_that_fails_is_quoted(template, seconds, message, photo):
 
 
 @pytest.mark.parametrize(("script", "reason"), [
-    (": {in} {out}", ".* no PNG$"), ("head -c 3000 {in} > {out}", ".* not a whole PNG: "),
+    (": {in} {out}", ".* PNG$"), ("head -c 3000 {in} > {out}", ".* whole PNG: "),
     (": {in}; cp DEEP {out}", ".* 16 bits per sample"),
 ])  # fmt: skip
 def test_a_decoder_that_writes_no_png_is_told(script, reason, photo, tmp_path):
