@@ -68,7 +68,7 @@ MISTAKES = {
     "decode a.jpg out.png --codec raw": (UsageError, "decoded as raw"),
     "decode honest out.png --codec {}:ReturnsFloats": (UsageError, "not 8-bit RGB"),
     "decode a.jpg out.png --codec {}:Missing": (Unavailable, ""),
-    "encode in.png x --codec jpeg --q-map m": (UsageError, "-map apply to"),
+    "encode in.png x --codec jpeg --q-map m": (UsageError, "--q-map"),
     "encode in.png x --codec jpeg --point quality": (UsageError, "form"),
     "encode in.png x --codec jpeg --point q=3": (UsageError, "quality."),
     "encode in.png x --codec jpeg --point quality=300": (UsageError, "1 to 100"),

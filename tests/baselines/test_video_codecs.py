@@ -159,7 +159,7 @@ def test_the_planes_of_a_picture_come_back_and_a_header_without_two_sides_is_ref
     assert (picture.depth, picture.full_range) == (8, True)
     wrong = ["W5", "H3", "W5 H", "W5 Hthree", "W0 H3", "W5 H-3", "W5 H+3", f"W5 H{'9' * 5000}"]
     for words in wrong:
-        with pytest.raises(CorruptStream, match="picture in 4:4:4"):
+        with pytest.raises(CorruptStream, match="4:4:4"):
             read_y4m(f"YUV4MPEG2 {words} C444\nFRAME\n".encode() + bytes(45))
 
 
@@ -208,5 +208,5 @@ def test_two_pictures_in_a_file_or_none_are_refused(photo):
     data = AVIF(speed=6).encode(photo, CRF)
     start = data.index(b"mdat") - 4
     for spoilt in (data + data[start:], data[:start]):
-        with pytest.raises(CorruptStream, match="mdat boxes"):
+        with pytest.raises(CorruptStream, match="mdat"):
             AVIF(speed=6).decode(spoilt)
