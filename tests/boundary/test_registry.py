@@ -109,7 +109,7 @@ def test_metrics_are_named_by_a_text_or_one_by_one_and_unknown_ones_are_guessed(
     assert metric_names([metric_class(name).column for name in names]) == names
 
 
-@pytest.mark.parametrize(("version", "remedy"), [((3, 12), "pip install"), ((3, 13), "wheels are")])
+@pytest.mark.parametrize(("version", "remedy"), [((3, 12), "pip install"), ((3, 13), "wheels")])
 def test_no_command_is_named_where_compressai_has_no_wheel(monkeypatch, version, remedy):
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
     monkeypatch.setattr(weights.platform, "machine", lambda: "x86_64")

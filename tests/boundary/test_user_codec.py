@@ -46,10 +46,10 @@ MISTAKES = {  # what the file holds, the line that the sentence names, and other
     "an end of the program": ("raise SystemExit(0)\n", 5, "SystemExit: 0"),
     "a name of no text": (edited('"mine"', "1"), 5, "`name`"),
     "files of one text": (edited("sweep", 'files = "a.pth"\n    sweep'), 5, "`files`", "'a.pth'"),
-    "an absent file": (edited("sweep", 'files = ("a.pth",)\n    sweep'), 5, "not exist", "a.pth"),
+    "an absent file": (edited("sweep", 'files = ("a.pth",)\n    sweep'), 5, "`files`", "a.pth"),
     "no sweep": (edited("sweep =", "settings ="), 5, "`sweep`", "not None"),
     "an empty sweep": (edited(SWEEP, "()"), 5, "`sweep`", "not ()"),
-    "a sweep of numbers": (edited(SWEEP, "(1, 2)"), 5, "`sweep` holds 1"),
+    "a sweep of numbers": (edited(SWEEP, "(1, 2)"), 5, "`sweep`", " 1,"),
     "a setting that is no number": (edited('"bits", 1', '"bits", "1"'), 5, "value='1'"),
     "no encode": (edited("def encode(", "def other("), 5, "no method 'encode'"),
     "no decode": (edited("def decode(", "def other("), 5, "no method 'decode'"),
@@ -68,11 +68,11 @@ CASES = {  # what the file holds, the spec, and words in the sentence
     "one with two names": (f"{WHOLE}\nCodec = Mine\n", "mine.py:Mien", "Known: Mine."),
     "no class named": (WHOLE, "mine.py", ": write ./mine.py:Mine"),
     "no class at all": ("", "mine.py", ": write ./mine.py:NAME"),
-    "a file misspelt": (WHOLE, "min.py:Mine", "no file ./min.py (did you mean mine.py?)"),
+    "a file misspelt": (WHOLE, "min.py:Mine", "./min.py (did you mean mine.py?)"),
     "no default": (WHOLE + OPTION.replace(" = 9", ""), "mine.py:Mine", "level=..."),
     "an option misspelt": (WHOLE + OPTION, "mine.py:Mine:levl=3", "'levl'", "has: level"),
-    "another type": (WHOLE + OPTION, "mine.py:Mine:level=high", "'high'", "of type int"),
-    "no file": ("", "other.py:Mine", "no file ./other.py"),
+    "another type": (WHOLE + OPTION, "mine.py:Mine:level=high", "'high'", " int"),
+    "no file": ("", "other.py:Mine", "./other.py"),
 }  # fmt: skip
 
 
