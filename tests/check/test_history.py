@@ -130,7 +130,7 @@ def test_a_variant_is_compared_where_it_has_two_states():
     variants = ("beta=0", "beta=0"), ("beta=1", "beta=1"), ("again", "beta=0")
     places = enumerate(variants)
     named_states = [state(n, name, rows_of_state(n, "ours", text)) for n, (name, text) in places]
-    with pytest.raises(UsageError, match="two states"):
+    with pytest.raises(UsageError, match="two"):
         compare_states(named_states[:2], ["psnr"], USUAL_RULE)
     result = compare_states(named_states, ["psnr"], USUAL_RULE)
     (record,) = result.records
@@ -173,7 +173,7 @@ def test_checkpoints_of_any_codec_become_figure_table_and_one_line_with_exit_cod
 
 
 def test_anything_but_a_list_of_checkpoints_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="is a folder"):
+    with pytest.raises(UsageError, match="folder"):
         output_of("history", tmp_path, "--codec", "ours")
-    with pytest.raises(UsageError, match="two checkpoints"):
+    with pytest.raises(UsageError, match="two"):
         output_of("history", tmp_path / "a.pth", "--codec", "ours")
