@@ -158,14 +158,14 @@ def test_the_pareto_front_is_what_nothing_beats(points):
 
 def test_fewer_than_four_points_on_the_front_are_refused_with_whose_they_are():
     short = RateQuality(ANCHOR.bpp[:3], ANCHOR.quality[:3])
-    assert "the anchor has 3 of the 4" in bd_rate(short, ANCHOR, USUAL_RULE).why
+    assert "anchor has 3 of the 4" in bd_rate(short, ANCHOR, USUAL_RULE).why
     assert "it has 3 of the 4" in bd_quality(ANCHOR, short, USUAL_RULE).why
     assert bd_metric(ANCHOR, short, LPIPS, USUAL_RULE) == bd_quality(ANCHOR, short, USUAL_RULE)
     falling = RateQuality(np.array([0.1, 0.2, 0.3]), np.array([30.0, 32, 31]))
     assert "it has 2 of the 4" in bd_rate(ANCHOR, falling, USUAL_RULE).why
     up_to = Rule(up_to_bpp=0.9)
     assert "it has 0 of the 4" in bd_rate(ANCHOR, moved(0, 10), up_to).why
-    assert "the anchor has 0 of the 4" in bd_rate(moved(0, 10), ANCHOR, up_to).why
+    assert "anchor has 0 of the 4" in bd_rate(moved(0, 10), ANCHOR, up_to).why
 
 
 @pytest.mark.parametrize(("rates", "quality", "expected"), [
@@ -191,7 +191,7 @@ def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, is_
         result = bd_rate(*pair, USUAL_RULE)
         assert (result.value is None) == is_refused
         if is_refused:
-            assert f"{bad} of {points} points of {owner} lie below" in result.why
+            assert f"{bad} of {points} points of {owner} " in result.why
             assert bd_quality(*pair, USUAL_RULE).value is None
 
 

@@ -267,7 +267,7 @@ def test_codecs_without_an_image_in_common_are_told_apart():
         records_at(rows, "bpp=.31", PSNR, common=True)
     for text in ("bpp=0.31", "avif (1 of 9)", "4 images", "--codecs webp,bpg"):
         assert text in str(error.value)
-    with pytest.raises(UsageError, match=r"no codec .*bpp=99"):
+    with pytest.raises(UsageError, match="bpp=99"):
         records_at(rows, "bpp=99", PSNR, common=True)
 
 
