@@ -128,7 +128,7 @@ def test_a_degenerate_picture_has_a_value_or_a_reason(name, image_metric, monkey
         assert not refused_columns({kind.column: value})
         assert (value is None) == bool(reason)
         if metric in ("vif", "iw_ssim") and name in ("black", "grey", "white"):
-            assert "not flat" in reason
+            assert "flat" in reason
 
 
 @pytest.mark.parametrize("name", ["psnr", "ms_ssim"])
@@ -156,7 +156,7 @@ def test_a_source_is_prepared_once_for_many_images_and_only_read_as_they_are(ima
         assert metric.compare(prepared, decoded) == metric.compare(metric.prepare(source), decoded)
         assert np.array_equal(decoded, decoded_copy)
     for cropped in (coffee[:192, :207], coffee[:208, :192]):
-        with pytest.raises(ValueError, match="shapes differ"):
+        with pytest.raises(ValueError, match="shapes"):
             metric.compare(prepared, np.ascontiguousarray(cropped))
 
 
