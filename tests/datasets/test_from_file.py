@@ -33,7 +33,7 @@ def work_folder(tmp_path, monkeypatch):
 
 IMAGES = "tuple(ImageFile(path.name, path) for path in found)"
 MISTAKES = {
-    "a syntax error": (WHOLE.replace("():", "(:"), r"sets\.py, line 6: .*: correct it"),
+    "a syntax error": (WHOLE.replace("():", "(:"), r"sets\.py, line 6: .*"),
     "no such function": (WHOLE.replace("open_mine", "open_mine_too"),
         r"No function in sets\.py: 'open_mine'\. Did you mean 'open_mine_too'\? .*"),
     "a class": ("class open_mine:\n    pass\n", r"No function in sets\.py: 'open_mine'\..*"),
