@@ -102,7 +102,7 @@ def test_pixels_of_flat_areas_count_to_neither_side(coffee, level):
 
 
 def test_an_image_without_texture_or_of_one_block_has_a_reason(drawn_model, coffee):
-    with pytest.raises(NotMeasurable, match=r"two blocks .*flat"):
+    with pytest.raises(NotMeasurable, match="blocks"):
         niqe(np.full((192, 192, 3), 200, np.uint8))
     with pytest.raises(NotMeasurable, match="191 x 191 px"):
         niqe(coffee[:191, :191])
@@ -110,7 +110,7 @@ def test_an_image_without_texture_or_of_one_block_has_a_reason(drawn_model, coff
     partly_flat = coffee[:96, :288].copy()
     partly_flat[:, :96] = 9
     assert np.isfinite(niqe(partly_flat))
-    with pytest.raises(ValueError, match="shapes differ"):
+    with pytest.raises(ValueError, match="shapes"):
         NIQE().compare((96, 192, 3), coffee[:96, :193])
 
 
