@@ -138,7 +138,7 @@ def test_cvvdp_falls_below_ten_with_the_noise(coffee):
 @pytest.mark.parametrize("metric", [FSIM, IWSSIM])
 def test_a_flat_source_has_no_value_whatever_its_colour(metric, handed):
     coloured = np.tile(np.uint8([10, 200, 30]), (176, 176, 1))
-    with pytest.raises(NotMeasurable, match=r"a source .*not flat"):
+    with pytest.raises(NotMeasurable, match="flat"):
         metric().prepare(coloured)
     coloured[0, 0] += 1
     assert metric().prepare(coloured) is not None

@@ -186,7 +186,7 @@ def test_another_release_of_lpips_or_none_is_refused(case, tmp_path, monkeypatch
     with pytest.raises(Unavailable, match=r"lpips 0\.1\.4, .*0\.1\.5"):
         case.metric()
     monkeypatch.setattr("importlib.metadata.distribution", Mock(side_effect=PackageNotFoundError))
-    with pytest.raises(Unavailable, match="'lpips' is not installed"):
+    with pytest.raises(Unavailable, match="'lpips'"):
         case.metric()
 
 
