@@ -53,7 +53,7 @@ def test_a_curve_is_added_with_its_reference_and_drawn_by_its_name(tmp_path):
     assert [row["bpp"] for row in records(listing)] == [*RATES, *RATES]
     (rate, *_) = records(bench("bd", "mine", "mine", *place))
     assert (rate["metric"], rate["bd_rate_percent"]) == ("PSNR (dB)", pytest.approx(0, abs=1e-9))
-    assert "already exists" in add(tmp_path, file, "--reference", DOI, code=2).stderr
+    assert "exists" in add(tmp_path, file, "--reference", DOI, code=2).stderr
 
 
 @pytest.mark.parametrize(("columns", "doubt"), [
