@@ -60,7 +60,7 @@ def test_links_and_devices_of_archives_and_folders_are_not_followed(tmp_path):
     (folder / "l.csv").symlink_to(secret)
     (folder / "up").symlink_to(tmp_path)
     os.mkfifo(folder / "pipe.csv")
-    with pytest.raises(UsageError, match="it is a link"):
+    with pytest.raises(UsageError, match="link"):
         opened(folder, tmp_path)
     linked = zip_of(tmp_path / "linked.zip", {"ours.csv": CURVE})
     with zipfile.ZipFile(linked, "a") as file:
@@ -117,7 +117,7 @@ def test_members_of_a_zip_that_are_not_read_are_left_out_and_a_larger_form_is_re
     }  # fmt: skip
     with zipfile.ZipFile(path, "a") as file:
         file.comment = b"PK\6\7"
-    with pytest.raises(UsageError, match="over 65,535 files"):
+    with pytest.raises(UsageError, match="65,535"):
         open_supplement(path, tmp_path / "again")
 
 
