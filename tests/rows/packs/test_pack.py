@@ -164,7 +164,7 @@ def test_a_picture_that_has_changed_since_it_was_scored_is_in_no_pack(photos, tm
     shutil.rmtree(tmp_path / "pictures")
     assert "pictures" in bench(*words, code=2).stderr
     assert not (tmp_path / "p.tar").exists()
-    with pytest.raises(UsageError, match=str(tmp_path / "r")):
+    with pytest.raises(UsageError, match="kept"):
         export_pack(tmp_path / "p.tar", [Store(tmp_path / "r" / "photos")], [stored], ())
 
 
