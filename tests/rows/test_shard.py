@@ -100,7 +100,7 @@ def test_a_footer_of_any_bytes_is_read_or_refused():
         with suppress(ValueError, RecursionError):
             read_footer(bytes(changed))
     for end in range(len(content)):
-        with pytest.raises(ValueError, match="its footer"):
+        with pytest.raises(ValueError, match="footer"):
             read_footer(content[:end])
     deep = b"PAR1" + b"\x1c" * 100_000
     with pytest.raises(RecursionError):
@@ -115,7 +115,7 @@ def test_a_footer_of_any_bytes_is_read_or_refused():
 def test_a_footer_in_another_form_is_damaged(footer, tmp_path):
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
-    with pytest.raises(shard.BadShard, match="its footer ") as refusal:
+    with pytest.raises(shard.BadShard, match="footer") as refusal:
         shard.read_parquet(path)
     assert refusal.value.damaged
 
@@ -249,13 +249,13 @@ def test_what_cannot_be_read_is_damaged_and_what_may_not_be_is_an_error(tmp_path
     cut_file, misnamed_file = tmp_path / "cut.parquet", tmp_path / f"{'0' * 64}.parquet"
     cut_file.write_bytes(whole_file.read_bytes()[:-9])
     shutil.copy(whole_file, misnamed_file)
-    for path, reason in ((cut_file, "complete parquet"), (misnamed_file, "sha256")):
+    for path, reason in ((cut_file, "parquet"), (misnamed_file, "sha256")):
         with pytest.raises(shard.BadShard, match=reason) as bad:
             shard.read_parquet(path)
         assert bad.value.damaged
     twice = write_parquet(tmp_path / "twice.parquet", {"cell": ["a"], "call": ["b"]})
     twice.write_bytes(twice.read_bytes().replace(b"call", b"cell"))
-    with pytest.raises(shard.BadShard, match="several columns"):
+    with pytest.raises(shard.BadShard, match="columns"):
         shard.read_parquet(twice)
     os.truncate(cut_file, 1 << 40)
     with pytest.raises(OSError, match=str(1 << 32)):
