@@ -96,7 +96,7 @@ def test_one_dataset_is_read_where_one_is_asked_for(results, tmp_path_factory):
         stored.read_one_dataset(results, "all", "all", ["psnr"])
     photos = tmp_path_factory.mktemp("my photos")
     Image.new("RGB", (8, 8)).save(photos / "new.png")
-    remedy = f"images in {photos}: .*`bench run --dataset '{photos}' --results {results}`"
+    remedy = f" {photos}: .*`bench run --dataset '{photos}' --results {results}`"
     with pytest.raises(UsageError, match=remedy):
         stored.stored_dataset(results, str(photos))
 
