@@ -321,6 +321,6 @@ def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images
     comparisons = compare(of_sets([f"{n:02d}" for n in range(images)]), FD, "jpeg")
     (detail,) = bd_table(comparisons, [FD], "jpeg", USUAL_RULE).rows
     assert detail[4] == "[-20.8, -20.8]"  # every image has the same values
-    assert ("few images" in detail[2]) is few
+    assert (" few " in detail[2]) is few
     assert detail[5:10] == ("–",) * 5
     assert comparisons[0]["few"] is few
