@@ -226,7 +226,7 @@ def test_mistakes_are_told(measured, tmp_path):
         (("crops", "--dataset", "sample", "--box", "1,2"), UsageError, "LEFT,TOP,WIDTH,HEIGHT"),
         (("crops", "--dataset", "sample", "--box", "0,0,0,9"), UsageError, "LEFT,TOP,WIDTH"),
         (("crops", "--dataset", "sample", "--box", "400,0,64,9", "--images", "chelsea"),
-         UsageError, "400,0,64,9 is not inside chelsea.png, 451 x 300"),
+         UsageError, " chelsea.png, 451 x 300"),
         (("crops", "--dataset", "sample", "--images", "none"), UnknownName, "'none'"),
         (("crops", "--dataset", "sample", "--codecs", "avif"), UnknownName, "'avif'"),
         (("maps", "--dataset", "sample", "--metrics", "ms_ssim"), UsageError,
