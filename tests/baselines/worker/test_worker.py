@@ -312,10 +312,10 @@ while True:
     os.write(1, {})
 """
 CONFUSED = {
-    "answer(number, b'1') + answer(number, b'2')": "request",
-    "answer(number, b'1') + answer(number + 1, b'2')": "request",
+    "answer(number, b'1') + answer(number, b'2')": "before",
+    "answer(number, b'1') + answer(number + 1, b'2')": "before",
     "answer(1, b'1')": "rdrbench_worker.py",
-    "answer(number, b'1') + b'x' * (number == 1)": "request",
+    "answer(number, b'1') + b'x' * (number == 1)": "before",
     "answer(None)": "rdrbench_worker.py",
     "answer(0, text='{}')": "rdrbench_worker.py",
     "answer(0, text='[' * 200_000 + ']' * 200_000)": r"pipe \(",
