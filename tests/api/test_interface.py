@@ -229,7 +229,7 @@ def test_a_folder_of_photographs_is_refused_with_the_place_of_its_rows(tmp_path,
 
 def test_a_codec_is_given_by_name():
     for codec in (Path, [benchmark.open_codec("raw")]):
-        with pytest.raises(UsageError, match=r"codec .* string"):
+        with pytest.raises(UsageError, match="string"):
             benchmark.run(codec, "sample")
     with pytest.raises(UnknownName, match="Did you mean 'jpeg'"):
         benchmark.open_codec("jpg")
