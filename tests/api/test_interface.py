@@ -210,7 +210,7 @@ def test_invalid_frames_are_refused(rows_folder, tmp_path):
         (benchmark.summary, frame.drop(columns="cell"), "cell"),
         (benchmark.summary, pd.DataFrame(frame.to_dict("records")), "attrs"),
         (benchmark.summary, frame.assign(cell="another"), f"{rows_folder} .*`load`"),
-        (benchmark.summary, frame[frame["codec"] == "nonesuch"], "no rows"),
+        (benchmark.summary, frame[frame["codec"] == "nonesuch"], "rows"),
         (benchmark.summary, mixed, "another and set"),
         (benchmark.load, tmp_path, f"{tmp_path} .* set$"),
         (benchmark.load, tmp_path / "nothing", "nothing .* `run`"),
@@ -361,7 +361,7 @@ def test_a_damaged_or_absent_stream_is_reported(place):
     row = Store(place).table().rows(named=True)[0]
     (stream,) = (place / "streams").rglob(row["stream_sha256"] + "*")
     stream.write_bytes(b"short")
-    with pytest.raises(CorruptStream, match="is damaged"):
+    with pytest.raises(CorruptStream, match="damaged"):
         benchmark.decoded(place, "webp", "cup.png", quality=row["setting_value"])
     stream.unlink()
     with pytest.raises(Unavailable, match="`bench run --codecs webp"):
