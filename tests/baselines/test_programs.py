@@ -265,7 +265,7 @@ def test_a_program_that_is_missing_or_wrong_is_named(programs, crop, monkeypatch
     (programs / "bpgenc").write_text("#!/bin/sh\necho HM\n")
     with pytest.raises(Unavailable, match=r"bpgenc .*libbpg"):
         BPG().describe()
-    with pytest.raises(ProgramFailed, match=r"bpgenc .* no stream"):
+    with pytest.raises(ProgramFailed, match=r"bpgenc .*stream"):
         BPG().encode(crop, QP)
     (programs / "bpgdec").unlink()
     monkeypatch.setenv("PATH", os.devnull)
