@@ -80,7 +80,7 @@ def test_a_program_that_fails_or_is_silent_is_a_sentence(install, monkeypatch, c
     metric = Butteraugli()
     with pytest.raises(NotMeasurable, match="at least 8 px"):
         metric.prepare(np.zeros((7, 9, 3), np.uint8))
-    with pytest.raises(ValueError, match="shapes differ"):
+    with pytest.raises(ValueError, match="shapes"):
         metric.compare(metric.prepare(np.zeros((8, 9, 3), np.uint8)), coffee)
     path.write_text("#!/bin/sh\necho bad image >&2; exit 3\n")
     with pytest.raises(NotMeasurable, match=r"code 3; .*: bad image"):

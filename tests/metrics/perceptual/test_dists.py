@@ -91,7 +91,7 @@ def test_an_image_gets_the_published_formulas_value(drawn_network, coffee, devic
         assert exact == (device != "cpu")
         tolerance = 1e-11 if exact else TOLERANCE
         assert value(metric, source, decoded) == pytest.approx(expected, abs=tolerance)
-    with pytest.raises(ValueError, match="shapes differ"):
+    with pytest.raises(ValueError, match="shapes"):
         value(DISTS(device), coffee[:9, :9], coffee[:9, :8])
 
 
@@ -99,7 +99,7 @@ def test_a_file_of_something_else_is_unavailable(drawn_network, tmp_path, monkey
     monkeypatch.setenv("BENCH_WEIGHTS", f"{tmp_path}{os.pathsep}{drawn_network.folder}")
     for name, file_title in (
         (NETWORK_FILE, "torchvision's vgg16-397923af.pth"),
-        (IMPORTANCES_FILE, "the weights.pt of DISTS_pytorch 0.1"),
+        (IMPORTANCES_FILE, "weights.pt .*DISTS_pytorch 0.1"),
     ):
         (tmp_path / name).write_bytes(b"text")
         with pytest.raises(Unavailable, match=f"{file_title}, .* 982"):

@@ -88,7 +88,7 @@ def test_a_package_sees_both_images_as_it_wants_them(metric, min_side, expected,
         assert str(images[0].dtype) == "torch.float32"
     for image, expected_image in zip(images, expected_images, strict=True):
         np.testing.assert_allclose(np.asarray(image), expected_image, rtol=1e-6)
-    with pytest.raises(ValueError, match="shapes differ"):
+    with pytest.raises(ValueError, match="shapes"):
         value_of(metric(), source, decoded[:, 1:])
     with pytest.raises(NotMeasurable, match=f"{min_side} px .* {min_side - 1}"):
         metric().prepare(source[1:])
