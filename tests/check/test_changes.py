@@ -365,8 +365,7 @@ def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_ar
     labels = [(p.label, *p.reference.labels.values(), *p.test.labels.values()) for p in pairs]
     names = ["ours:beta=0", "ours:beta=3.84"]
     assert labels == [(name, name, f"{name}:checkpoint=new") for name in names]
-    (note,) = notes
-    assert re.search("results/new .*webp .*results/old", note)
+    assert re.fullmatch(".*results/new .*webp .*results/old", "\n".join(notes))
     with pytest.raises(NotComparable, match="--codec"):
         pair_up(rows_of(old), rows_of([*new, *ours("beta=0:checkpoint=b")], "new"), ["psnr"])
     pairs, _ = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"], codec="ours:beta=0")
