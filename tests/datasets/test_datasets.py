@@ -61,8 +61,7 @@ def test_links_to_images_count_and_links_to_folders_and_to_themselves_do_not(tmp
     images = open_folder(tmp_path / "set").images
     assert names_of(images) == ["a.png", "b.png", "self.png"]
     *_, refusal = probe(images, flatten=False, threads=1)
-    assert refusal.what == "self.png"
-    assert refusal.why.endswith(": Too many levels of symbolic links")
+    assert re.fullmatch("self.png .*: Too many levels of symbolic links ", " ".join(refusal))
 
 
 def test_a_folder_has_one_name_however_it_is_reached_and_no_other_has_it(tmp_path, monkeypatch):
