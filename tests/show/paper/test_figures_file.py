@@ -1,7 +1,6 @@
 """`bench figures rd`, `bd`, `complexity`, `realism`, `new`: rows, file and options to figures."""
 
 import csv
-import re
 
 import numpy as np
 import polars as pl
@@ -69,7 +68,7 @@ def test_a_figure_is_what_its_file_says(file, tmp_path):
     records, caption = bench_figures("rd", tmp_path, file)
     assert {row["system"] for row in records} == {"Ours", "AVIF speed 4", "VTM 23.13"}
     assert {row["metric"] for row in records} == {"psnr_db"}
-    assert re.match(r"PSNR .*Kodak \(24 images\)", caption)
+    assert "Kodak (24 images)" in caption
     svg = (tmp_path / "rd.svg").read_text()
     assert ('width="234pt"' in svg, "#123456" in svg) == (True, True)
 
@@ -165,8 +164,7 @@ def test_costs_are_what_classes_and_rows_say():
 def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_path):
     Store(tmp_path / "photos").append([*sweep("./mine.py:Mine"), *sweep("webp")])
     (sentence,) = draw("complexity", results=tmp_path).sentences
-    assert " Mine, " in sentence
-    assert "--timing`" in sentence
+    assert sentence.partition(" Mine, ")[2].endswith("--timing`")
     with pytest.raises(BenchError, match=r"rescore --dataset photos --codecs all,\./mine\.py:Mine"):
         draw("realism", results=tmp_path, metrics="psnr,ssim")
 
@@ -294,7 +292,7 @@ def test_published_curves_are_drawn_and_compared_where_nothing_is_measured():
     drawing = draw("rd", dataset="clic2020", published=names, metrics="psnr,fid").drawing
     assert {record["from"] for record in drawing.records} == {"published"}
     assert {record["metric"] for record in drawing.records} == {"psnr_db", "fid256"}
-    assert re.match(r"PSNR and FID/256 .*CLIC2020 test \(428 images\)", drawing.caption)
+    assert "CLIC2020 test (428 images)" in drawing.caption
     text = latex(drawing.table)
     assert all(cells in text for cells in ("HiFiC & published & 3", "% Against VTM (version 20.0)"))
     choices = {"dataset": "clic2020", "published": "crdr:beta=0,hific without gan"}
