@@ -61,7 +61,7 @@ def test_the_sweep_is_the_values_in_their_order_without_which_nothing_is_measure
     assert codec.sweep == tuple(Setting("distance", value) for value in (9.0, 0.5, 3.0))
     info = codec.describe()
     assert info.command == "cp {in} {out} {distance}; cp {in} {out}"
-    assert info.version == "copy, as given on the command line"
+    assert info.version.startswith("copy, ")
     assert (info.licence, info.caveat) == ("NOASSERTION", "")
     with pytest.raises(BadOption, match="distance, not q=9"):
         codec.encode(np.zeros((1, 1, 3), np.uint8), Setting("q", 9))
@@ -197,16 +197,16 @@ def test_programs_that_are_not_there_empty_streams_and_unescaped_commas_are_refu
     with pytest.raises(CorruptStream, match="command"):
         decoder(COPY).decode(b"")
     for text in ("20", "c;echo"):
-        with pytest.raises(UsageError, match=r"write `\\,` for a comma"):
+        with pytest.raises(UsageError, match=r"`\\,`"):
             parse_codec(text)
-    with pytest.raises(BadOption, match=r"`\\:` for a colon"):
+    with pytest.raises(BadOption, match=r"`\\:`"):
         load_codec(parse_codec(f"command:encode={COPY}:out_range=3:decode={COPY}:values=1"))
 
 
 @pytest.mark.parametrize(("template", "seconds", "message"), [
     (shell(": {in} {out}"), 60, "^sh .* no stream$"),
     (shell(": {in} > {out}"), 60, "^sh .* no stream$"),
-    (shell("(sleep 300; cp {in} {out}) & :"), 60, "wrote no stream"),  # not waited for
+    (shell("(sleep 300; cp {in} {out}) & :"), 60, "^sh .* no stream$"),  # not waited for
     (shell("ln -s /dev/zero {out}; : {in}"), 60, r"^sh wrote stream\.bin, .* regular file$"),
     (COPY + "; true $HOME", 60, "cp .* exit code 1"),  # no shell reads it
     (shell("echo cannot do {q} >&2; exit 7; : {in} {out}"), 60, "^sh .* 7; .* cannot do 1$"),

@@ -134,7 +134,7 @@ SIZES = "0", "-5", "12.5", "", "9" * 5000, "9" * 19, "000", "٣"
     (HEADER + "a,1,7\na,best,7\n", f"{LINE}: setting .*'best'"),
     (HEADER + "a,1,7\na,nan,7\n", f"{LINE}: setting .*'nan'"),
     (HEADER + "a,0_3,7\n", "setting .*'0_3'"), (HEADER + "a,1,7\n,2,7\n", f"{LINE} .*image"),
-    (HEADER + "a.png,1,7\nb.png,1,7\na,1.0,8\n", r"^line 4 of .*csv repeats line 2$"),
+    (HEADER + "a.png,1,7\nb.png,1,7\na,1.0,8\n", r"^line 4 .*csv .* line 2$"),
     ("# sizes\nname;setting;num_bytes\nkodim01;3;9\n", "'name, setting, num_bytes"),
     (HEADER, r"sizes\.csv .*header"), (HEADER + "\udcff\udcfe,1,2\n", r"sizes\.csv .*UTF-8"),
 ])  # fmt: skip
@@ -159,12 +159,12 @@ RGB = one_pixel(8, 2, bytes(3))
 
 
 @pytest.mark.parametrize(("contents", "reason"), [
-    (one_pixel(16, 2, bytes(6)), "has 16 bits"), (one_pixel(16, 0, bytes(2)), "has 16 bits"),
-    (one_pixel(8, 6, bytes(4)), "has transparency"),
-    (one_pixel(8, 4, bytes(2)), "has transparency"),
-    (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), "has transparency"), (None, "cannot be read: "),
-    (RGB[:-30], "is not a whole PNG"), (RGB[:40] + b"?" + RGB[41:], "is not a whole PNG"),
-    (b"", "is not a whole PNG"), (b"\xff\xd8\xff\xe0 a JPEG", "is not a whole PNG"),
+    (one_pixel(16, 2, bytes(6)), ".* 16 bits"), (one_pixel(16, 0, bytes(2)), ".* 16 bits"),
+    (one_pixel(8, 6, bytes(4)), ".* transparency"),
+    (one_pixel(8, 4, bytes(2)), ".* transparency"),
+    (one_pixel(8, 2, bytes(3), b"tRNS" + bytes(6)), ".* transparency"), (None, ".* No such file"),
+    (RGB[:-30], ".* PNG"), (RGB[:40] + b"?" + RGB[41:], ".* PNG"),
+    (b"", ".* PNG"), (b"\xff\xd8\xff\xe0 a JPEG", ".* PNG"),
 ])  # fmt: skip
 def test_a_picture_that_would_not_be_the_reconstruction_is_refused(hific, contents, reason):
     picture = hific / "3" / "kodim01.png"
@@ -181,7 +181,7 @@ def test_an_animation_or_a_name_that_no_file_can_have_is_refused(hific, photo, t
     with pytest.raises(ImageRefused, match=r"kodim01\.png .*animation"):
         Folder(path=str(hific)).declared("kodim01", HIGH)
     codec = write_sizes(tmp_path, "a.png,1,9,b\0c.png", header="image,setting,num_bytes,file")
-    with pytest.raises(ImageRefused, match=r"b\0c\.png .* cannot be read"):
+    with pytest.raises(ImageRefused, match=r"b\0c\.png .*null"):
         codec.declared("a.png", Setting("setting", 1))
 
 
@@ -201,7 +201,7 @@ def test_a_picture_outside_the_folder_is_refused_and_not_read(tmp_path, name):
     save(tmp_path / "out.png", np.zeros((8, 8, 3), np.uint8))
     line = f"a.png,1,9,{name.format(tmp_path)}"
     codec = write_sizes(tmp_path / "in", line, header="image,setting,num_bytes,file")
-    with pytest.raises(ImageRefused, match="its name leads out of in"):
+    with pytest.raises(ImageRefused, match=r"out.* in\b"):
         codec.declared("a.png", Setting("setting", 1))
     fingerprint_before = codec.describe().fingerprint
     save(tmp_path / "out.png", np.ones((8, 8, 3), np.uint8))
@@ -226,7 +226,7 @@ def test_no_picture_is_scored_against_another_image(tmp_path, photo, lines, shar
     setting = Setting("setting", 10)
     assert codec.declared("a.jpg", setting).num_bytes == 600
     assert np.array_equal(codec.declared("a.jpg", setting).decoded, photo + np.uint8(1))
-    with pytest.raises(ImageRefused, match="several similar lines"):
+    with pytest.raises(ImageRefused, match="several"):
         codec.declared("a.webp", setting)
 
 

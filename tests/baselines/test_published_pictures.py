@@ -158,7 +158,7 @@ def test_what_authors_state_is_compared_with_what_is_measured(tmp_path, photo):
     mean = np.mean([here(name, point) for point, name in PICTURES])
     line = f"stated   afp: PSNR (dB) 31.500, measured {mean:.3f} (4 pictures, at most "
     assert line in process.stdout
-    assert "the difference exceeds rounding" in process.stdout
+    assert "rounding" in process.stdout
     records = json.loads(bench(*words, "--json").stdout)["stated"]
     keys = "setting", "metric", "stated", "differs"
     stated = [[record[key] for key in keys] for record in records]
@@ -290,7 +290,7 @@ def test_a_list_of_sizes_and_a_bitstream_agree_with_a_rate_too(tmp_path, photo):
     assert_refused(tmp_path / "x", r"num_bytes 99 .* and bpp 2 ")
     place, _ = streams_beside(tmp_path, photo)
     table(place / "m.csv", ["image", "bpp"], ["low/kodim01", 9])
-    assert_refused(place, r"bpp 9 .* and the bitstream of")
+    assert_refused(place, r"bpp 9 .* bitstream of \d+ bytes")
     save(tmp_path / "y", "a_0.0bpp.png", photo)
     assert_refused(tmp_path / "y", r"a_0\.0bpp\.png: bpp")
 

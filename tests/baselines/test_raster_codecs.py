@@ -243,7 +243,7 @@ def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo):
     assert luma_table(data) != luma_table(JPEG().encode(photo, quality(75)))
     assert Jpegli().container_bytes(data) == MozJPEG().container_bytes(data) == 0
     assert psnr(photo, Jpegli().decode(data)) > 30
-    assert re.match(r"pyjpegli \d+\.\d+\S*, decoded by libjpeg", Jpegli().describe().version)
+    assert re.match(r"pyjpegli \d+\.\d+\S*, .* libjpeg", Jpegli().describe().version)
 
 
 @pytest.mark.parametrize("present", [False, True])

@@ -33,10 +33,10 @@ def test_an_honest_codec_gives_its_stream_the_decoded_pixels_and_the_seconds_of_
     (fakes.CrashesOnDecode, "decode", "fakes.py, line N, in decode: ValueError: bad stream"),
     (fakes.Shrinks, "verify", "decoded (180, 203, 3), expected (181, 203, 3)"),
     (fakes.ReturnsFloats, "verify", "float64"), (fakes.ReturnsText, "verify", "str"),
-    (fakes.ReturnsOpaque, "verify", "encode gave Opaque, not bytes"),
+    (fakes.ReturnsOpaque, "verify", " Opaque, "),
     (fakes.CountsBadly, "decode", "ValueError: invalid literal"),
     (fakes.ReturnsNothing, "verify", "encode gave no byte"),
-    (fakes.Bloats, "verify", "1,930,409 bytes, more than the 1,930,408"),
+    (fakes.Bloats, "verify", "1,930,409 bytes, "),
     (fakes.Remembers, "decode", "AssertionError: this instance never encoded"),
 ])  # fmt: skip
 def test_a_misbehaving_codec_is_a_failure_with_its_reason(kind, stage, reason, photo):

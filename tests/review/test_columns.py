@@ -65,10 +65,11 @@ def test_no_author_decides_by_a_column_that_nothing_compares_what_is_shown(autho
 
 
 @pytest.mark.parametrize(("size", "state", "reason"), [
-    (64, "blind", "webp quality=30 a decodes to other pixels"),
-    (65, "other", "webp quality=30 a decodes to 64 x 64 px, not 65 x 64 px"),
+    (64, "blind", "pixels"),
+    (65, "other", "64 x 64 px, not 65 x 64 px"),
 ])  # fmt: skip
 def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state, reason):
     stream = DecodedStream(row("webp", 30, "a", width_px=size, height_px=64), "failed")
     comparison = compare_picture(stream, IMAGE, unknown)
-    assert (comparison.state, comparison.reason) == (state, reason)
+    assert (comparison.state, comparison.reason.startswith("webp quality=30 a ")) == (state, True)
+    assert comparison.reason.endswith(reason)

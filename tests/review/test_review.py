@@ -46,7 +46,7 @@ def test_a_claim_is_judged_by_the_bd_rate_of_what_was_measured_here(author, revi
     answers = reviewed(author / "mine.tar", claims=claims).answers
     result, of_nobody = (answer for answer in answers if answer.name == "claim")
     assert (result.verdict, of_nobody.verdict) == ("no", "unknown")
-    assert "no rows of ours" in of_nobody.sentence
+    assert " ours on " in of_nobody.sentence
     table = result.tables["claim"]
     assert dict(zip(table.headers, *table.rows, strict=True))["BD-rate"] == f"{rate:+.1f} %"
 
@@ -84,13 +84,13 @@ def test_a_list_of_sizes_that_cannot_be_used_is_a_file_that_was_not_read(reviewe
 def test_without_the_photographs_nothing_is_compared_and_why_is_said(author, answers):
     result = answers(author / "mine.tar", dataset="kodak")
     assert (result["decodes"].verdict, result["numbers"].verdict) == ("yes", "unknown")
-    assert "the dataset kodak was not found" in result["numbers"].sentence
+    assert "bench fetch kodak" in result["numbers"].sentence
 
 
 def test_a_program_of_the_author_runs_only_where_it_is_named(author, answers, reviewed, tmp_path):
     result = answers(author / "code.tar")
     assert result["decodes"].verdict == "unknown"
-    assert "runs only if --codecs" in result["decodes"].tables["streams"].rows[0][1]
+    assert "--codecs" in result["decodes"].tables["streams"].rows[0][1]
     shutil.rmtree(tmp_path / "into")
     second = reviewed(author / "code.tar", codecs=HONEST.text)
     verdicts = {answer.name: answer.verdict for answer in second.answers}
@@ -121,10 +121,10 @@ def test_pictures_of_declared_sizes_are_scored_and_no_answer_rests_on_their_size
     result = answers(tmp_path / "sent", claims=["Theirs 1 % fewer bits than jpeg"])
     verdicts = {name: answer.verdict for name, answer in result.items()}
     assert verdicts == {"decodes": "unknown", "numbers": "yes", "claim": "unknown"}
-    assert "8 of 8 pictures have the recorded pixels" in result["decodes"].sentence
-    assert all("the size is declared" in result[name].sentence for name in ("decodes", "claim"))
+    assert "8 of 8 pictures " in result["decodes"].sentence
+    assert all("declared" in result[name].sentence for name in ("decodes", "claim"))
     systems = result["decodes"].tables["streams"].rows
-    assert {row[0] for row in systems if "the size is declared" in row[1]} == {"Theirs"}
+    assert {row[0] for row in systems if "declared" in row[1]} == {"Theirs"}
 
 
 def test_a_picture_that_is_not_the_recorded_one_is_contradicted(pictures, answers):
@@ -139,8 +139,9 @@ def test_a_curve_is_only_stated_and_a_claim_about_it_is_one_for_bench_bd(answers
     result = answers(tmp_path / "ours.csv", claims=["ours 20 % fewer bits than vtm"])
     verdicts = {name: answer.verdict for name, answer in result.items()}
     assert verdicts == dict.fromkeys(("decodes", "numbers", "claim"), "unknown")
-    assert result["decodes"].tables["streams"].rows[0][:2] == ("ours", "4 with stated rates only")
-    assert "`bench bd` compares curves" in result["claim"].sentence
+    first_row = result["decodes"].tables["streams"].rows[0]
+    assert (first_row[0], first_row[1][:2]) == ("ours", "4 ")
+    assert "`bench bd`" in result["claim"].sentence
 
 
 def test_reconstructions_are_scored_and_compared_with_the_curve_sent(answers, photos, tmp_path):

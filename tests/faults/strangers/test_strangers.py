@@ -74,7 +74,7 @@ def test_rows_that_unpack_to_gigabytes_are_not_read(author_folder, tmp_path):
     first = pl.read_parquet(pack / "rows.parquet")[:1]
     first.select(pl.all().repeat_by(400_000).explode()).write_parquet(pack / "rows.parquet")
     assert (pack / "rows.parquet").stat().st_size < MAX_ROWS_BYTES
-    with pytest.raises(BadPack, match=r"of memory|200000"):
+    with pytest.raises(BadPack, match=r"memory|200000"):
         open_pack(pack)
 
 

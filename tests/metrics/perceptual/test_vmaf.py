@@ -73,7 +73,7 @@ def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
     with pytest.raises(NotMeasurable, match="at least 17 px"):
         metric.prepare(coffee[:16])
     # White has the VMAF of identical pictures against a black source.
-    with pytest.raises(NotMeasurable, match=r"VMAF .* not flat"):
+    with pytest.raises(NotMeasurable, match=r"VMAF .*flat"):
         metric.prepare(np.zeros((64, 64, 3), np.uint8))
 
 
@@ -88,5 +88,5 @@ def test_an_ffmpeg_on_the_path_does_where_the_packaged_one_lacks_the_filter(tmp_
     assert find_libvmaf() == having
     find_libvmaf.cache_clear()
     monkeypatch.setenv("PATH", "/bin")
-    with pytest.raises(Unavailable, match="filter libvmaf"):
+    with pytest.raises(Unavailable, match="libvmaf"):
         VMAF()

@@ -83,7 +83,7 @@ def pictures(folder, to="out"):
 
 def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(folder):
     message = export(folder)
-    assert "10 pictures written, 0 " in message
+    assert re.search(r"\b10 pictures .*\b0 ", message)
     assert "bpp at quality=10, quality=40, quality=80\n" in message
     for record in rows_of(folder):
         image, codec, quality = record["image"][:-4], record["codec"], record["setting_value"]
@@ -112,7 +112,7 @@ def test_a_file_of_other_content_gives_way(folder):
     right = last.read_bytes()
     for wrong in (b"notes", right[:-40], first.read_bytes()):
         last.write_bytes(wrong)
-        assert "1 pictures written, 2 " in export(folder, *words)
+        assert re.search(r"\b1 pictures .*\b2 ", export(folder, *words))
         assert last.read_bytes() == right
 
 

@@ -116,7 +116,7 @@ TILED = pack(KODAK._replace(width=128, height=64, payloads=(b"1234", b""), tilin
 
 
 @pytest.mark.parametrize(("data", "reason"), [
-    (b"", "signature"), (b"C", "signature"), (b"C\xd2", "ends after"),
+    (b"", "signature"), (b"C", "signature"), (b"C\xd2", "after"),
     (b"CRDR" + bytes(60), "signature"), (replace_bytes(2, 1, b"\x00"), "version 0"),
     (replace_bytes(2, 1, b"\x20"), "version 2"), (replace_bytes(7, 2, b"\x00"), "0 x 512"),
     (replace_bytes(7, 2, b"\x80\x00"), "superfluous"),
@@ -135,7 +135,7 @@ TILED = pack(KODAK._replace(width=128, height=64, payloads=(b"1234", b""), tilin
     (signed(pack(KODAK)[:11] + b"??"), "of 1 bytes"),
     (signed(TILED.replace(b"\x041234", b"\x051234")), "of 5 bytes"),
     (signed(TILED.replace(b"\x041234", b"\x7f1234")), "of 127 bytes"),
-    (signed(TILED.replace(b"\x041234", b"\x801234")), "more than|are left|end"),
+    (signed(TILED.replace(b"\x041234", b"\x801234")), "more than|left|end"),
 ])  # fmt: skip
 def test_a_wrong_field_is_named(data, reason):
     with pytest.raises(CorruptStream, match=reason):
@@ -308,7 +308,7 @@ def test_a_constant_map_is_one_byte_and_others_cost_what_they_say():
 @pytest.mark.parametrize(("data", "side", "reason"), [
     (encode_levels(SMOOTH) + bytes(9), 32, "bytes left"), (b"\xff\xff", 1, "bytes left"),
     (b"", 3, "empty"), (b"\x10", 3, "level 16"), (b"\xff", 3, "level 255"),
-    (b"\0\x12\x34", 3, "zero byte"),
+    (b"\0\x12\x34", 3, "zero"),
 ])  # fmt: skip
 def test_bytes_that_are_no_map_are_refused(data, side, reason):
     with pytest.raises(CorruptStream, match=reason):

@@ -85,7 +85,7 @@ def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, st
     ({"encoder.conv1.weight": torch.zeros(12, 3, 4, 4)}, r"shapes.*conv1\.weight"),
     ({"decoder.mlp.2.bias": torch.full((32,), torch.nan)}, r"finite.* decoder\.mlp\.2\.bias$"),
     ({"spare": torch.zeros(1).expand(10**9)}, "1000000000 elements"),
-    ({"entropy_model_z._matrix0": torch.zeros(12, 3, 1)}, r"two names.*_z\.matrices\.0$"),
+    ({"entropy_model_z._matrix0": torch.zeros(12, 3, 1)}, r"two .*_z\.matrices\.0$"),
 ])  # fmt: skip
 def test_a_key_that_does_not_fit_is_one_error(tmp_path, state, change, reason):
     changed = {key: value for key, value in (state | change).items() if value is not None}
@@ -107,7 +107,7 @@ def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state
     for content in ([1, 2], {"comp_model": {1: torch.zeros(1)}}, {"a": "b"}, torch.zeros(3)):
         with pytest.raises(Unavailable, match="state dict"):
             imported(tmp_path, content)
-    with pytest.raises(Unavailable, match="no checkpoint"):
+    with pytest.raises(Unavailable, match=r"missing\.pth\.tar"):
         read_author_weights(tmp_path / "missing.pth.tar")
     with pytest.raises(Unavailable, match=f"{tmp_path} .* weights"):
         read_author_weights(tmp_path)

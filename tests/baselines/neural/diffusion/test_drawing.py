@@ -237,8 +237,8 @@ def test_an_untrained_network_predicts_no_velocity_and_a_random_one_by_all_of_it
         ("dirac", "blocks", 0, "blocks"),
         ("dirac", "noise_scale", 0.0, "noise_scale"),
         ("dirac", "threshold_share", 1.5, "threshold_share"),
-        ("dirac", "overlap_px", 528, "528.* half a patch"),
-        ("dirac", "patch_px", 1000, "multiples of 16"),
+        ("dirac", "overlap_px", 528, " 528 px.* half"),
+        ("dirac", "patch_px", 1000, " 1000 px.* 16"),
         ("hfd", "domain", "residual", "domain is 'residual'"),  # of the other method
     ],
 )

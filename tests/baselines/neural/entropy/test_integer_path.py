@@ -354,20 +354,20 @@ def test_fractional_bits_tables_or_medians_that_do_not_fit_are_refused(tables):
     for wrong, message in (
         ({**fractional_bits, "mean.9.0": 7}, "mean.9.0"),
         ({name: 7 for name in fractional_bits if name != "z"}, ": z$"),
-        ({**fractional_bits, "z": 13}, "z has 13 fractional bits, not 0..12"),
-        ({**fractional_bits, "z": -1}, "z has -1 fractional bits, not 0..12"),
+        ({**fractional_bits, "z": 13}, "z .* 13 .* 0..12"),
+        ({**fractional_bits, "z": -1}, "z .* -1 .* 0..12"),
     ):
         with pytest.raises(ValueError, match=message):
             path_of(model, tables, wrong)
     for name in ("thresholds", "half_tanh"):
         without = {key: table for key, table in tables.items() if key != name}
         for wrong_tables in (without, {**tables, name: tables[name][1:]}):
-            with pytest.raises(ValueError, match=f"no table {name} of"):
+            with pytest.raises(ValueError, match=f" {name} "):
                 path_of(model, wrong_tables)
     for median in (float("nan"), float("inf"), -1e30):
         with torch.no_grad():
             model.prior.quantiles[2, 1] = median
-        with pytest.raises(ValueError, match="median of z"):
+        with pytest.raises(ValueError, match="median"):
             path_of(model, tables)
 
 

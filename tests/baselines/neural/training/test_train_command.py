@@ -100,7 +100,7 @@ def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
 
 def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     out = tmp_path / "r"
-    with pytest.raises(UsageError, match="no saved state yet"):
+    with pytest.raises(UsageError, match=r"r .*--export-now"):
         bench(*training(place, out, "--export-now"))
     bench(*training(place, out, "--max-minutes", 0))
     assert not (out / "ours.safetensors").exists()
@@ -220,7 +220,7 @@ def test_a_run_begins_with_the_weights_of_the_checkpoint_and_resumes_with_its_st
     states = after.network.state_dict(), before.network.state_dict()
     torch.testing.assert_close(*states, rtol=0, atol=0)
     assert (after.card.crops, after.card.steps) == (before.card.crops + 2, before.card.steps + 1)
-    assert f"{after.card.crops} crops in all" in after.card.training
+    assert f"{after.card.crops} crops" in after.card.training
     assert f"checkpoint {before.card.sha256[:8]} of 8 crops" in after.card.training_data
     assert f"--start {first}" in after.card.command
     with pytest.raises(UsageError, match="differs in its start"):
@@ -241,7 +241,7 @@ def test_training_from_a_start_of_unknown_training_is_unknown(start_folder):
 @pytest.mark.parametrize(("options", "message"), [
     (("--start", "damaged.safetensors"), "damaged.safetensors is"),
     (("--start", "recipe.toml"), "recipe.toml .*recipe.json"),
-    (("--suite", "field", "--start", "unbroken/ours.safetensors"), "leave out --start"),
+    (("--suite", "field", "--start", "unbroken/ours.safetensors"), "--start"),
     (("--start", BUNDLED / "elic-1.safetensors.xz"), "elic-1.safetensors.xz .*tiny"),
 ])  # fmt: skip
 def test_a_start_that_cannot_be_is_told_in_a_sentence(start_folder, monkeypatch, options, message):
@@ -269,7 +269,7 @@ def test_a_check_prints_each_stage_of_the_device_and_writes_nothing(place, tmp_p
     output = bench(*training(place, tmp_path / "run", "--check", "--device", "cpu")).stdout
     assert not (tmp_path / "run").exists()
     assert "each stage on cpu" in output
-    pattern = r"stage \d, (\w+): 2 steps, .* per step, .* steps/s, [\d.e-]+ hours"
+    pattern = r"stage \d, (\w+): 2 steps, .* steps/s, [\d.e-]+ hours"
     assert re.findall(pattern, output) == ["multi_rate", "realism"]
 
 

