@@ -73,3 +73,4 @@ def test_other_pixels_without_a_photograph_are_not_known_by_how_much(size, state
     comparison = compare_picture(stream, IMAGE, unknown)
     assert (comparison.state, comparison.reason.startswith("webp quality=30 a ")) == (state, True)
     assert comparison.reason.endswith(reason)
+    assert comparison.wrong_size == (comparison.reason if size == 65 else "")
