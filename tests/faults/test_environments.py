@@ -91,9 +91,8 @@ def run_well(words: Sequence[object], **options: Any) -> None:
 
 def outcome(folder: Path, environment: str = "") -> dict[str, bytes]:
     variables = {**os.environ, **VARIABLES.get(environment, {})}
-    shell = SHELLS.get(environment, '"$@"')
     for command in COMMANDS:
-        words = ["bash", "-c", shell, "sh", BENCH, *command]
+        words = ["bash", "-c", SHELLS.get(environment, '"$@"'), "sh", BENCH, *command]
         run_well(words, cwd=folder, env={k: v for k, v in variables.items() if v is not None})
     [report] = folder.glob("results/*/report")
     assert (report / "page.html").exists()

@@ -46,10 +46,9 @@ def pair(coffee):
     """
     places = (60, 100), (200, 300), (60, 100)
     crops = [np.ascontiguousarray(coffee[y : y + 64, x : x + 80]) for y, x in places]
-    decoded = map(through_jpeg, crops, (5, 20, 60))
     first, second = (
         torch.from_numpy(np.stack([*images])).permute(0, 3, 1, 2) / 127.5 - 1
-        for images in (crops, decoded)
+        for images in (crops, map(through_jpeg, crops, (5, 20, 60)))
     )
     return first, second + 0.01 * torch.randn(3, 3, 64, 80)
 

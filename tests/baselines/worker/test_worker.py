@@ -348,8 +348,7 @@ def test_what_decides_the_streams_is_in_the_fingerprint_and_nothing_else(tmp_pat
 
 
 def test_packages_and_where_and_with_what_it_runs_are_in_the_fingerprint(tmp_path, monkeypatch):
-    python = f"'{sys.executable}'"
-    about = Worker(file=str(contender(tmp_path, python=python)))._description
+    about = Worker(file=str(contender(tmp_path, python=f"'{sys.executable}'")))._description
     kinds = [("python", "'env python3'"), ("python", "'env -i python3'")]
     kinds += [("environment", value) for value in ("{SCALE = '1'}", "{}", "{SCALE = '2'}")]
     files = [contender(tmp_path / str(i), **{kind[0]: kind[1]}) for i, kind in enumerate(kinds)]

@@ -149,9 +149,8 @@ def test_a_hard_link_is_its_file_and_other_members_are_named_with_the_reason(tmp
 
 @pytest.mark.parametrize("zeros", [0, 66_500, 200_000])
 def test_a_zip_is_judged_where_torch_begins_to_read_it(tmp_path, zeros):
-    path = bomb(tmp_path / "w.pth", zeros)
     with pytest.raises(Unavailable, match=r"compressed|damaged"):
-        foreign_files.load_tensors(path)
+        foreign_files.load_tensors(bomb(tmp_path / "w.pth", zeros))
 
 
 def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tmp_path):

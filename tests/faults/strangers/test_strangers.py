@@ -85,9 +85,8 @@ def test_a_row_or_a_member_twice_is_refused(author_folder, tmp_path):
     with pytest.raises(BadPack, match=r"row 3 .*jpeg quality=50"):
         open_pack(pack)
     members = [*files(author_folder / "pack").items(), ("rows.parquet", b"")]
-    twice = tar_of(tmp_path / "twice.tar", members)
     with pytest.raises(BadPack, match=r"rows\.parquet twice"):
-        open_pack(twice)
+        open_pack(tar_of(tmp_path / "twice.tar", members))
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])

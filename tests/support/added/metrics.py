@@ -73,8 +73,7 @@ class Shift:
     min_images = 2
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        pairs = zip(reference, decoded, strict=True)
-        moved = np.array([float(np.mean(b - a)) for a, b in pairs])
+        moved = np.array([float(np.mean(b - a)) for a, b in zip(reference, decoded, strict=True)])
         return Reduced(float(moved.mean()), moved - moved.mean())
 
 

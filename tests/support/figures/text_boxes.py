@@ -36,10 +36,9 @@ def crowding(figure: Figure) -> list[str]:
         for text, box in zip(texts, boxes, strict=True)
         if min(box.x0, box.y0, canvas.x1 - box.x1, canvas.y1 - box.y1) < -SLACK_PIXELS
     ]
-    pairs = combinations(zip(texts, boxes, strict=True), 2)
     return outside + [
         f"{label.get_text()!r} overlaps {neighbour.get_text()!r}"
-        for (label, first), (neighbour, second) in pairs
+        for (label, first), (neighbour, second) in combinations(zip(texts, boxes, strict=True), 2)
         if first.overlaps(second)
     ]
 

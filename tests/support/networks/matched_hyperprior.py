@@ -28,8 +28,7 @@ def wrapped(model: str = HYPERPRIOR, seed: int = 1) -> ZooNetwork:
         network = ZooNetwork(ZooSizes(model, WIDTHS, 0.01))
         stock = network.codec
         with torch.no_grad():
-            probe = stock.g_a(torch.rand(1, 3, 64, 64))
-            stock.g_a[6].weight.mul_(DEVIATION / probe.std())
+            stock.g_a[6].weight.mul_(DEVIATION / stock.g_a(torch.rand(1, 3, 64, 64)).std())
             stock.g_a[6].bias.zero_()
             last = stock.h_s[4]
             last.weight.mul_(10)

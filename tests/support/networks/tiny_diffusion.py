@@ -37,7 +37,6 @@ def drawing_network(method: str, base: str) -> DiffusionNetwork:
 
 def write_drawing(path: Path, method: str, base: str, weights: Path | None = None) -> Card:
     """Write an untrained checkpoint; the base's own weights are in the folder `weights`."""
-    folders = {"BENCH_WEIGHTS": str(weights)} if weights else {}
-    with patch.dict(os.environ, folders):
+    with patch.dict(os.environ, {"BENCH_WEIGHTS": str(weights)} if weights else {}):
         network = drawing_network(method, base)
     return make_checkpoint(path, network, Card(method, network.sizes, "noise", 0, "none", "0"), [])

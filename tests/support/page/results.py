@@ -70,8 +70,7 @@ def make_page(results: Path, dataset: str, images: str = "all", published: str =
     [stored_name] = [p.parent.name for p in results.glob(f"{Path(dataset).name}*/per_image")]
     stored = read_results(results, stored_name, "all", METRICS, with_streams=True)
     metrics = [Metric.named(metric) for metric in METRICS]
-    points = chosen_points(results, published)
-    over = overlays(points, stored.summary, metrics, stored_name, False)
+    over = overlays(chosen_points(results, published), stored.summary, metrics, stored_name, False)
     _, deltas = compare_all(stored.summary, metrics, anchor("jpeg"), USUAL_RULE)
     means = means_table(stored.summary, metrics)
     ranking = rank_by_bd_rate(stored.summary, metrics, "jpeg")

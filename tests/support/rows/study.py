@@ -62,8 +62,7 @@ def simulated(key, number, scores, rng, lapses=LAPSES):
         seen = 1 / (1 + np.exp(scores[second] - scores[first]))
         if WORSE in (first, second):  # a known answer is always seen
             seen = second == WORSE
-        chance = lapses / 2 + (1 - lapses) * seen
-        choice = 1 if rng.random() < chance else 2
+        choice = 1 if rng.random() < lapses / 2 + (1 - lapses) * seen else 2
         answers.append(form.TrialAnswer(place, choice, 2000 + 4000 * float(rng.random()), 3))
     screen = form.Device(1.0, (1440, 900), (1440, 800), False)
     return form.Answers(key.study, rng.bytes(8).hex(), number, screen, answers)

@@ -199,8 +199,7 @@ def test_tiles_cover_the_image_once():
 
 @pytest.mark.parametrize("grid", [Q_GRID, BETA_GRID])
 def test_a_value_goes_to_the_nearest_step_and_stays_there(grid):
-    values = np.linspace(0, grid.value(grid.last_step), 5001)
-    for value in values:
+    for value in np.linspace(0, grid.value(grid.last_step), 5001):
         step = grid.step(float(value))
         assert abs(grid.value(step) - value) <= 0.5 / grid.steps_per_unit + 1e-9
         assert grid.step(grid.value(step)) == step
@@ -254,10 +253,9 @@ class Reference:
         foretold = sorted((left_level, up, left_level + up - corner))[1]
         if self.decide("foretold", activity):
             return foretold
-        if left_level != up and foretold in (left_level, up):
-            alternative = up if foretold == left_level else left_level
-            if self.decide("other", activity):
-                return alternative
+        is_a_neighbour = left_level != up and foretold in (left_level, up)
+        if is_a_neighbour and self.decide("other", activity):
+            return up if foretold == left_level else left_level
         is_higher = foretold == 0 if foretold in (0, 15) else self.decide("higher", activity)
         sign, distance = 1 if is_higher else -1, 1
         while 0 <= foretold + sign * (distance + 1) <= 15 and self.decide("further", distance):

@@ -208,9 +208,8 @@ def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, chec
         stream.write_bytes(codec.encode(pixels, Setting("q", 1)))
         output_of("decode", stream, out)
         assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
-    remedy = r"--codec .*:checkpoint=ours-micro.safetensors"
     for spec in f"ours:beta=0:checkpoint={checkpoint}", "ours:beta=0":
-        with pytest.raises(UsageError, match=remedy):
+        with pytest.raises(UsageError, match=r"--codec .*:checkpoint=ours-micro.safetensors"):
             output_of("decode", stream, out, "--codec", spec)
 
 

@@ -94,11 +94,10 @@ def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(ne
     for i in range(10):
         mean_inputs = context.support(mean_support, decoded[:i])
         scale_inputs = context.support(scale_support, decoded[:i])
-        residual_inputs = torch.cat([mean_inputs, means[i] + symbols[i]], 1)
         for name, inputs, theirs in (
             ("mean", mean_inputs, means[i]),
             ("scale", scale_inputs, scales[i]),
-            ("residual", residual_inputs, residuals[i]),
+            ("residual", torch.cat([mean_inputs, means[i] + symbols[i]], 1), residuals[i]),
         ):
             assert rounding(getattr(context, name)[i](inputs), theirs) < ROUNDING, (name, i)
     together = context(*supports, lambda i, mean, _scale: mean + symbols[i])

@@ -283,8 +283,7 @@ def float_model(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor):
     double = copy.deepcopy(model).double()
     parts = symbols.double().split(double.sizes.slices or double.sizes.latent, dim=1)
     with torch.no_grad():
-        rounded = hyper.double() + double.prior.medians()[:, None, None]
-        supports = double.hyper_synthesis(rounded)
+        supports = double.hyper_synthesis(hyper.double() + double.prior.medians()[:, None, None])
         parameters, decoded = by_slice(double, supports, lambda i, mean: mean + parts[i])
     means, scales = (torch.cat(slices, dim=1) for slices in zip(*parameters, strict=True))
     return means, scales, decoded

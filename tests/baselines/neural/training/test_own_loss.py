@@ -104,11 +104,10 @@ class Critic(Objective):
     def loss(self, network, batch, step):
         result = network(batch.crops, network.controls_at(0.0, 0.0))
         cost = rate_distortion(batch.crops, result.images, result.y_bits + result.z_bits)
-        mse = cost.mse.mean().detach()
 
         def update(factor):
             self.optimiser.zero_grad()
-            (self.stage.r1 * mse * self.score.square()).backward()
+            (self.stage.r1 * cost.mse.mean().detach() * self.score.square()).backward()
             self.setup.optimisers.step(self.optimiser)
             return {"r1": self.score.detach().clone()}
 

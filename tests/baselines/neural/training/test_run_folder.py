@@ -84,9 +84,8 @@ def test_what_cannot_be_trained_into_is_refused_before_the_first_step(tmp_path, 
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file .*File exists"):
         train_in(tmp_path / "file", recipe_of({}), data)
-    small = [fixtures.pictures(1)[0][:63]]
     with pytest.raises(UsageError, match="below 64 pixels"):
-        train_in(tmp_path / "run", recipe_of({}), data, validation=small)
+        train_in(tmp_path / "run", recipe_of({}), data, validation=[fixtures.pictures(1)[0][:63]])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
     with pytest.raises(UsageError, match=r"run has 0\.01 MB"):
         train_in(tmp_path / "run", recipe_of({}), data)

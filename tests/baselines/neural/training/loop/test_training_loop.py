@@ -110,8 +110,7 @@ def test_crops_are_numbered_through_all_stages_and_steps():
         for _ in range(steps):
             learner.update()
     numbers = [[0, 1], [2, 3], [6, 7, 8], [9, 10, 11]]
-    shares = [0.0, 0.0, 0.5, 0.5]
-    for (crops, *_), expected, reduced in zip(passes, numbers, shares, strict=True):
+    for (crops, *_), expected, reduced in zip(passes, numbers, [0.0, 0.0, 0.5, 0.5], strict=True):
         pixels = draw_crops(fixtures.photographs(), 64, expected, 1, reduced)
         assert torch.equal(crops, pixels.float() / 127.5 - 1)
 

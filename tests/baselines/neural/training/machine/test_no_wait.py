@@ -25,10 +25,9 @@ def test_steps_of_a_run_wait_for_nothing(tmp_path, monkeypatch):
 def test_steps_per_second_count_the_wait_for_what_the_gpu_has_queued(tmp_path, monkeypatch):
     """The clock of this test advances by a second with each wait, and only then."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device=None: "stand-in")
-    recipe = recipe_of({"steps": 4}, report_every_steps=2)
     with stand_in_gpu() as waits:
         monkeypatch.setattr(trainer, "monotonic", waits.total)
-        train_toy(tmp_path / "run", recipe, device="cuda")
+        train_toy(tmp_path / "run", recipe_of({"steps": 4}, report_every_steps=2), device="cuda")
     speeds = of_journal(tmp_path / "run", "steps_per_second")
     assert len(speeds) == 2
     assert all(0 < speed <= 1 for speed in speeds), speeds  # reading a step takes at least one wait

@@ -63,9 +63,8 @@ def test_every_method_has_its_learning_rate_and_the_recipes_share_of_adversarial
 def test_a_member_or_sizes_that_the_suite_lacks_are_named():
     with pytest.raises(UsageError, match="member chram"):
         suite("field", load_recipe("smoke"), Path(), ["chram"])
-    least_recipe = replace(load_recipe("smoke"), sizes="least")
     with pytest.raises(UsageError, match=r"'least', but charm .*full"):
-        suite("field", least_recipe, Path())
+        suite("field", replace(load_recipe("smoke"), sizes="least"), Path())
 
 
 def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
