@@ -143,6 +143,7 @@ def compared(percent, low, high, overlap=1.0):
 
 @pytest.mark.parametrize(("comparison", "states", "verdict", "part"), [
     (compared(-12.0, -13.0, -11.0), ["equal"], "yes", "-12.0 % [-13.0, -11.0], claimed -10 %"),
+    (compared(-10.0, -10.5, -9.5), ["equal"], "yes", "-9.5], claimed -10 %"),
     (compared(-12.0, -13.0, -11.0, 0.2), ["equal"], "partly", "share only 20 %"),
     (compared(-12.0, -13.0, -11.0), ["blind"], "unknown", "of 1 row were sent"),
     (compared(-12.0, -13.0, -11.0), ["failed"], "unknown", "; without 1 stream"),
