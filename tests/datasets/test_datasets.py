@@ -44,13 +44,15 @@ def names_of(images: Sequence[ImageFile]) -> list[str]:
 # any folder
 
 
-def test_a_folder_is_its_images_sorted_by_path_and_nothing_else(tmp_path):
+def test_a_folder_or_list_is_its_images_sorted_by_path_and_nothing_else(tmp_path):
     expected = ["A.PNG", "album.png/1.png", "b.jpeg", "sub/1.png", "sub/deep/c.TIFF", "z.webp"]
     touch(tmp_path, *reversed(expected), "notes.txt", "no_suffix", "x.gif", "x.png.part")
     touch(tmp_path, ".hidden.png", "._a.png", ".cache/d.png", "sub/.thumbs/e.png")
     result = open_folder(tmp_path)
     assert names_of(result.images) == expected
     assert result.unread_files == ("no_suffix", "notes.txt", "x.gif", "x.png.part")
+    (tmp_path / "list.csv").write_text("\n".join(["image", *reversed(expected)]))
+    assert names_of(open_dataset(tmp_path / "list.csv").images) == expected
 
 
 def test_links_to_images_count_and_links_to_folders_and_to_themselves_do_not(tmp_path):
