@@ -256,9 +256,8 @@ def test_a_claim_is_made_at_its_exact_level_despite_rounding():
 
     assert 1 - 0.9 < 0.1
     assert verdict(0.1, 1, 1, 1, confidence=0.9)[0] == "regressed"
-    level = 1 - 0.95 + ROUNDING
     for place, name in enumerate(("regressed", "equivalent", "improved", "not worse")):
-        p_values = [level if index == place else 1.0 for index in range(4)]
+        p_values = [1 - 0.95 + ROUNDING if index == place else 1.0 for index in range(4)]
         assert verdict(*p_values) == (name, "", None)
     # Fewer images would be enough if the changes followed Student's t; these do not.
     assert verdict(1, 1, 1, 1)[::2] == ("undecided", 25)

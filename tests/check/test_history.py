@@ -127,8 +127,7 @@ def test_an_undecided_change_is_reported():
 
 
 def test_a_variant_is_compared_where_it_has_two_states():
-    variants = ("beta=0", "beta=0"), ("beta=1", "beta=1"), ("again", "beta=0")
-    places = enumerate(variants)
+    places = enumerate((("beta=0", "beta=0"), ("beta=1", "beta=1"), ("again", "beta=0")))
     named_states = [state(n, name, rows_of_state(n, "ours", text)) for n, (name, text) in places]
     with pytest.raises(UsageError, match="two"):
         compare_states(named_states[:2], ["psnr"], USUAL_RULE)
