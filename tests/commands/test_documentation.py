@@ -83,8 +83,7 @@ def test_the_jobs_for_continuous_integration_give_commands_that_can_be_given():
 
 @each_page
 def test_links_lead_to_files_and_headings(page):
-    prose = FENCED.sub("", page.read_text())
-    for target in re.findall(r"\]\((?!https?:)([^)\s]*)\)", prose):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]*)\)", FENCED.sub("", page.read_text())):
         name, _, heading = target.partition("#")
         file = page.parent / name if name else page
         assert file.exists(), f"{target} is not there"

@@ -61,8 +61,7 @@ def test_a_setting_in_a_codec_is_answered_with_the_codec(work_folder):
         ("match", "webp", "jpeg:quality=10"),
     ):  # fmt: skip
         result = bench(*words, *place)
-        expected = (result.returncode, "ame jpeg, " in result.stderr)
-        assert expected == (2, True), words
+        assert (result.returncode, "ame jpeg, " in result.stderr) == (2, True), words
 
 
 def _cells(result):

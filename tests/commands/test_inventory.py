@@ -87,9 +87,8 @@ def test_the_list_has_a_title_for_each_name_and_what_it_lacks(tmp_path, monkeypa
     ):  # fmt: skip
         assert states[name] == "missing"
         assert result[kind][name]["lacks"] == f"bench fetch {fetched}"
-    listed = bench("list").stdout.splitlines()
     # Two headings and a line between each; a codec and a metric of one's own have one name.
-    assert len(listed) == 3 * 2 + 2 + len(states) + 1
+    assert len(bench("list").stdout.splitlines()) == 3 * 2 + 2 + len(states) + 1
 
 
 def test_the_imaging_library_is_named_with_its_jpeg(monkeypatch):
