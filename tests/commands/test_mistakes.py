@@ -36,8 +36,7 @@ def place(tmp_path_factory):
     results = folder / "results"
     words = ("--dataset", folder / "photos", "--metrics", "psnr,ms_ssim", "--results", results)
     bench("run", "--codecs", "jpeg,jpeg:optimize=1", *words, "--jobs", "1", code=0)
-    pack = "pack", "export", folder / "jpeg.tar", "--codecs", "jpeg"
-    bench(*pack, "--results", results, code=0)
+    bench("pack", "export", folder / "jpeg.tar", "--codecs", "jpeg", "--results", results, code=0)
     return folder
 
 

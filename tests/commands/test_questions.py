@@ -107,8 +107,7 @@ def work_folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("stored")
     shutil.copytree(SAMPLE, place / "results" / "sample")
     results = place / "measured"
-    words = MEASURED.replace("measured", str(results))
-    bench(*f"run {words} --metrics psnr".split(), code=0)
+    bench(*f"run {MEASURED.replace('measured', str(results))} --metrics psnr".split(), code=0)
     pack = "pack", "export", place / "measured.tar", "--codecs", "jpeg"
     bench(*pack, "--results", results, code=0)
     (place / "packs").mkdir()
