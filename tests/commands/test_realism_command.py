@@ -73,11 +73,8 @@ def summarise(results):
 
 
 def set_values(results):
-    return {
-        (label_of(point.edition.spec), str(point.setting), name): point.means[name].value
-        for point in summarise(results).points
-        for name in METRICS[1:]
-    }
+    return {(label_of(point.edition.spec), str(point.setting), name): point.means[name].value
+            for point in summarise(results).points for name in METRICS[1:]}  # fmt: skip
 
 
 def rates_of(results, codec):
