@@ -296,8 +296,7 @@ def test_a_point_at_a_rate_of_another_is_left_out_and_one_at_the_cut_is_where_th
     worse = RateQuality(
         *(np.insert(a, 3, a[:, 3] - by, axis=1) for a, by in zip(curve, (0, 1), strict=True))
     )
-    expected = pytest.approx(bd_rates(curve, dearer, USUAL_RULE))
-    assert bd_rates(worse, dearer, USUAL_RULE) == expected
+    assert bd_rates(worse, dearer, USUAL_RULE) == pytest.approx(bd_rates(curve, dearer, USUAL_RULE))
     shifted_bpp = 10 ** (log_rate - 1e-3 * (np.arange(6) % 2)[:, None])  # end: 1 or less
     boundary_curve = curve._replace(bpp=shifted_bpp)
     up_to_one = Rule(up_to_bpp=1.0, any_overlap=True)

@@ -288,11 +288,9 @@ def test_a_tolerance_is_a_number_or_a_percentage(text):
 
 
 def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
-    rows = [
-        row("jpeg", quality, image, num_bytes=size)
-        for image, sizes in (("a", (300, 100, 200)), ("bb", (500, 600, 900)))
-        for quality, size in zip((5, 9, 20), sizes, strict=True)
-    ]
+    rows = [row("jpeg", quality, image, num_bytes=size)
+            for image, sizes in (("a", (300, 100, 200)), ("bb", (500, 600, 900)))
+            for quality, size in zip((5, 9, 20), sizes, strict=True)]  # fmt: skip
     result = collect_streams(summarise(table(rows)).points, PSNR, [PSNR])
     assert result.image_ids.tolist() == sorted(result.image_ids.tolist())
     settings = [setting.value for setting in result.settings]
