@@ -274,10 +274,8 @@ def test_codecs_without_an_image_in_common_are_told_apart():
 def test_differences_from_the_best_codec_are_of_the_same_images():
     for target, higher in (("bpp=.3", True), ("psnr=30", False)):
         result = records_at([*WEBP, *AVIF], target, PSNR)
-        values = {
-            codec: at_rate(rows, 0.3, "psnr_db") if higher else rates_at(rows, 30.0)
-            for codec, rows in (("webp", WEBP), ("avif", AVIF))
-        }
+        values = {codec: at_rate(rows, 0.3, "psnr_db") if higher else rates_at(rows, 30.0)
+                  for codec, rows in (("webp", WEBP), ("avif", AVIF))}  # fmt: skip
         best, other = sorted(values, key=lambda codec: values[codec].mean(), reverse=higher)
         first, second = values[best], values[other]
         assert result[best]["to_best"] is None

@@ -152,10 +152,8 @@ def test_intervals_cover_the_difference_in_the_population(images, minimum_share)
     inside = np.zeros((400, len(truth)), np.bool_)
     for trial in inside:
         result = _compare_in_simulation(population[:, rng.integers(0, 2000, images)])
-        trial[:] = [
-            tradeoff["low"] is not None and tradeoff["low"] <= true <= tradeoff["high"]
-            for tradeoff, true in zip(result, truth, strict=True)
-        ]
+        trial[:] = [tradeoff["low"] is not None and tradeoff["low"] <= true <= tradeoff["high"]
+                    for tradeoff, true in zip(result, truth, strict=True)]  # fmt: skip
     assert 100 * inside.mean(axis=0).min() > minimum_share
 
 
