@@ -61,11 +61,9 @@ def test_what_is_had_by_hand_says_where_and_a_zip_of_it_is_taken(tmp_path):
 
 @needs_kodak
 def test_kodak_under_other_names_is_recognised_by_its_pixels(tmp_path):
-    numbers = [*range(24, 0, -1)]
     (tmp_path / "kodak").mkdir()
-    for number in numbers:
-        link = tmp_path / "kodak" / f"{25 - number}.png"
-        link.symlink_to(KODAK / f"kodim{number:02d}.png")
+    for number in range(24, 0, -1):
+        (tmp_path / "kodak" / f"{25 - number}.png").symlink_to(KODAK / f"kodim{number:02d}.png")
     shutil.copy(tmp_path / "kodak" / "1.png", tmp_path / "kodak" / "copy.png")
     images = open_kodak([tmp_path]).images
     assert [image.name for image in images] == [f"kodim{n:02d}.png" for n in range(1, 25)]
@@ -145,11 +143,9 @@ def test_another_address_is_resumed_and_its_digest_decides(halves, tmp_path, mon
 
 def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
     large, small = (png_header(side, side) for side in (1200, 600))
-    names = {
-        "RGB/RGB_OR_1200x1200/RGB_OR_1200x1200_001.png": large,
-        "RGB/RGB_R02_0600x0600/RGB_R02_0600x0600_001.png": small,
-        "B01C00/RGB_OR_1200x1200.png": small,
-    }
+    names = {"RGB/RGB_OR_1200x1200/RGB_OR_1200x1200_001.png": large,
+             "RGB/RGB_R02_0600x0600/RGB_R02_0600x0600_001.png": small,
+             "B01C00/RGB_OR_1200x1200.png": small}  # fmt: skip
     archive = zip_of(tmp_path / "t.zip", {f"TESTIMAGES/{name}": names[name] for name in names})
     tecnick = ARCHIVES["tecnick"]._replace(num_images=1)
     fetch_archive(tecnick, tmp_path / "data", origin=str(archive))

@@ -22,15 +22,11 @@ def mine():
 """
 CODECS = ("--codecs", "jpeg,webp")
 # By kind: what is measured, and the words that mean it afterwards.
-KINDS = {
-    "name": ("sample", "sample"),
-    "folder": ("photos", "photos"),
-    "folder-by-stored-name": ("photos", "photos-*"),
-    "list": ("chosen.csv", "chosen.csv"),
-    "list-by-stored-name": ("chosen.csv", "chosen-*"),
-    "function": ("./sets.py:mine", "./sets.py:mine"),
-    "function-by-stored-name": ("./sets.py:mine", "mine"),
-}
+KINDS = {"name": ("sample", "sample"), "folder": ("photos", "photos"),
+         "folder-by-stored-name": ("photos", "photos-*"), "list": ("chosen.csv", "chosen.csv"),
+         "list-by-stored-name": ("chosen.csv", "chosen-*"),
+         "function": ("./sets.py:mine", "./sets.py:mine"),
+         "function-by-stored-name": ("./sets.py:mine", "mine")}  # fmt: skip
 VERBS = {  # words beside --dataset and --results, and what has to be there afterwards
     "report": ("report", *CODECS, "--metrics", "psnr", "--format", "svg", "--out", "o"),
     "page": ("report", *CODECS, "--metrics", "psnr", "--page", "--format", "svg", "--out", "o"),

@@ -23,11 +23,9 @@ def with_alpha(photo: Pixels, alpha: Any) -> Image.Image:
     return Image.fromarray(np.concatenate([photo, channel], axis=2))
 
 
-TRANSPARENT = {
-    "PNG": lambda p, a: pillow(with_alpha(p, a), "PNG"),
-    "WebP": lambda p, a: webp(np.array(with_alpha(p, a))),
-    "TIFF": lambda p, a: pillow(with_alpha(p, a), "TIFF"),
-}
+TRANSPARENT = {"PNG": lambda p, a: pillow(with_alpha(p, a), "PNG"),
+               "WebP": lambda p, a: webp(np.array(with_alpha(p, a))),
+               "TIFF": lambda p, a: pillow(with_alpha(p, a), "TIFF")}  # fmt: skip
 
 
 @pytest.mark.parametrize("form", TRANSPARENT)
@@ -48,11 +46,8 @@ def test_transparency_is_refused_unless_it_is_laid_over_white(form, photo, write
 
 @pytest.mark.parametrize("colour", [0, 2, 3])
 def test_a_transparent_colour_counts_as_alpha(colour, write):
-    chunks = {
-        0: [b"tRNS\0\x07"],
-        2: [b"tRNS\0\x07\0\x07\0\x07"],
-        3: [b"PLTE" + bytes(24), b"tRNS" + b"\xff" * 7 + b"\0"],
-    }
+    chunks = {0: [b"tRNS\0\x07"], 2: [b"tRNS\0\x07\0\x07\0\x07"],
+              3: [b"PLTE" + bytes(24), b"tRNS" + b"\xff" * 7 + b"\0"]}  # fmt: skip
     rows = b"\0" + bytes([7] * (3 if colour == 2 else 1))
     path = write("key.png", png(1, 1, 8, colour, rows, *chunks[colour]))
     with pytest.raises(ImageRefused, match="transparent"):
@@ -190,9 +185,8 @@ def test_a_bomb_is_refused_before_it_is_decoded(form, write):
 @pytest.mark.parametrize(("side", "message"), [(16384, "has 16384 x 1 "), (16383, "decod")])
 def test_a_webp_has_sides_of_at_most_16383_pixels(side, message, write):
     for across, down in ((side, 1), (1, side)):
-        data = webp_head(b"VP8X", extended_head(across, down))
         with pytest.raises(ImageRefused, match=message.replace("16384 x 1", f"{across} x {down}")):
-            read_image(write("wide.webp", data))
+            read_image(write("wide.webp", webp_head(b"VP8X", extended_head(across, down))))
 
 
 @pytest.mark.parametrize(("width", "height", "num_bytes", "message"), [
@@ -295,9 +289,8 @@ def test_a_file_cut_anywhere_is_refused_or_whole(form, photo, write):
     expected = read_image(write("whole.bin", stream)).pixels
     refusals, lengths = 0, range(0, len(stream), max(17, len(stream) // 200))
     for length in lengths:
-        path = write("cut.bin", stream[:length])
         try:
-            result = read_image(path).pixels
+            result = read_image(write("cut.bin", stream[:length])).pixels
         except ImageRefused:
             refusals += 1
         else:
