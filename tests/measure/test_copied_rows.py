@@ -59,8 +59,7 @@ def measured(codec_file, tmp_path):
         shared = ("--dataset", images, "--metrics", "psnr", "--jobs", "1")
         result = bench(verb, *codecs, *shared, *words, code=None if verb == "check" else 0)
         assert result.returncode in (0, 1, 3, 4), result.stderr
-        text = log.read_text() if log.exists() else ""
-        return {*text.split()}, result
+        return {*(log.read_text() if log.exists() else "").split()}, result
 
     return run
 

@@ -95,10 +95,8 @@ def test_declared_work_is_what_torch_counts(codec, checkpoint):
     kmac["unet"] = kmac.get("unet", 0) * int(dict(spec.options).get("steps", 0))
     encoder, decoder = ("analysis", "hyper_analysis"), ("synthesis", "unet")
     shared_kmac = sum(value for name, value in kmac.items() if name not in (*encoder, *decoder))
-    counted = [
-        shared_kmac + sum(kmac[name] for name in names_of_side if name in kmac)
-        for names_of_side in (encoder, decoder)
-    ]
+    counted = [shared_kmac + sum(kmac[name] for name in names_of_side if name in kmac)
+               for names_of_side in (encoder, decoder)]  # fmt: skip
     parameters, *declared = work_of(spec, load_codec(spec), level)
     assert parameters == sum(part.parameters for part in parts.values())
     assert declared == pytest.approx(counted, rel=0.005)
@@ -107,8 +105,7 @@ def test_declared_work_is_what_torch_counts(codec, checkpoint):
 def test_estimated_and_real_bits_meet_in_the_tables():
     rows = [row | {"estimated_bits": 8 * row["num_bytes"] / 1.02} for row in sweep("elic")]
     summary = summarise(table_of([*rows, *sweep("jpeg")]))
-    points = [point for point in summary.points if label_of(point.edition.spec) == "elic"]
-    for point in points:
+    for point in (p for p in summary.points if label_of(p.edition.spec) == "elic"):
         assert point.means[REAL_TO_ESTIMATED].value == pytest.approx(1.02)
     means = means_table(summary, [Metric.named("psnr")])
     column = means.headers.index("real / estimated bits")

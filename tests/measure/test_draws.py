@@ -234,8 +234,7 @@ def test_a_table_has_mean_and_deviation_over_seeds_next_to_the_interval(drawn_li
     low, high = (float(codec_row[f"{prefix}{end}_percent"]) for end in ("low", "high"))
     mean_rate = 100 * (2 ** (-mean(GAINS) / 10) - 1)  # equal in both images: no width
     assert (low, high) == pytest.approx((mean_rate, mean_rate), abs=1e-9)
-    text = (drawn_lines[-1] / "table.md").read_text()
-    assert f"{mean(rates):.1f} ± {stdev(rates):.1f} [" in text
+    assert f"{mean(rates):.1f} ± {stdev(rates):.1f} [" in (drawn_lines[-1] / "table.md").read_text()
 
 
 def test_a_figure_has_one_curve_with_the_spread_over_seeds(drawn_lines):
