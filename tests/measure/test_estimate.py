@@ -90,8 +90,7 @@ def test_times_on_a_gpu_predict_nothing_for_a_cpu():
     model = CostModel(table([timed_row("ours", ("q", 2), 1000.0, device="cuda")]))
     on_cpu, on_gpu = cell("ours", ("q", 2)), cell("ours", ("q", 2), device="cuda")
     assert model.seconds(on_gpu) == pytest.approx(1000.0, rel=1e-12)
-    expected = interpolate(typical("ours", "q"), 2)
-    assert model.seconds(on_cpu) == pytest.approx(expected, rel=1e-12)
+    assert model.seconds(on_cpu) == pytest.approx(interpolate(typical("ours", "q"), 2), rel=1e-12)
     assert (model.basis(on_gpu), model.basis(on_cpu)) == ("measured", "typical")
 
 

@@ -83,8 +83,7 @@ def test_what_metrics_prepared_is_kept_while_others_compute_and_the_next_cell_is
     assert 4 < coding < 600
     assert worker_bytes(need, ()) == BASE_BYTES + pixels * coding
     assert worker_bytes(need, ("little",)) == BASE_BYTES + pixels * (coding + 4)
-    expected = BASE_BYTES + TORCH_BYTES + pixels * (4 + 700)
-    assert worker_bytes(need, ("little", "much")) == expected
+    assert worker_bytes(need, ("little", "much")) == BASE_BYTES + TORCH_BYTES + pixels * (4 + 700)
 
 
 def test_torch_is_counted_for_the_metrics_of_networks():
@@ -151,12 +150,10 @@ def test_a_control_group_of_version_2_leaves_its_limit_without_what_cannot_give_
 
 def test_a_control_group_of_version_1_is_found_where_a_container_sees_it(tmp_path):
     """Its path is the host's, but the mount shows the group itself."""
-    files = {
-        "proc/self/cgroup": "4:cpu:/\n3:memory:/docker/0123\n",
-        "sys/fs/cgroup/memory/memory.limit_in_bytes": "2000000000\n",
-        "sys/fs/cgroup/memory/memory.usage_in_bytes": "600000000\n",
-        "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 100000000\n",
-    }
+    files = {"proc/self/cgroup": "4:cpu:/\n3:memory:/docker/0123\n",
+             "sys/fs/cgroup/memory/memory.limit_in_bytes": "2000000000\n",
+             "sys/fs/cgroup/memory/memory.usage_in_bytes": "600000000\n",
+             "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 100000000\n"}  # fmt: skip
     assert container(tmp_path, files) == 1_500_000_000
 
 
@@ -164,8 +161,7 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
     photos, results = noise_images(tmp_path / "photos", [(300, 200)]), tmp_path / "results"
     words = ("--codecs", "jpeg", "--dataset", photos, "--metrics", "psnr", "--results", results)
     first, second = (("--points", f"jpeg.quality={quality}") for quality in (10, 20))
-    enough = bench("plan", *words, "--jobs", 1).stdout.splitlines()[-1]
-    assert " 0.1 GB " in enough
+    assert " 0.1 GB " in bench("plan", *words, "--jobs", 1).stdout.splitlines()[-1]
     for module in ("benchmark.system.machine", "benchmark.measure.loop"):
         monkeypatch.setattr(f"{module}.available_memory", lambda: 200_000_000)
     warning = "--jobs 3 "
@@ -183,8 +179,7 @@ def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monk
 
 def test_available_memory_is_at_most_the_total_and_unknown_if_the_system_states_none(tmp_path):
     assert available_memory(tmp_path) is None
-    total = resource.getpagesize() * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < available_memory() <= total
+    assert 0 < available_memory() <= resource.getpagesize() * os.sysconf("SC_PHYS_PAGES")
 
 
 SMALL_PICTURE, LARGE_PICTURE = (np.zeros((height, 30, 3), np.uint8) for height in (40, 41))

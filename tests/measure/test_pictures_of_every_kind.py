@@ -158,8 +158,7 @@ def decoded(case):
 
 def rescore(case):
     words = ("--dataset", "photos", "--codecs", case.spec, "--results", "r", "--metrics", "ms_ssim")
-    result = bench("rescore", *words, code=0)
-    return f" {len(case.rows)} values " in result.stdout
+    return f" {len(case.rows)} values " in bench("rescore", *words, code=0).stdout
 
 
 def audit_decode(case):
