@@ -128,16 +128,14 @@ def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(store,
 
 def test_reports_and_figures_may_insist_on_verified_rows(store, images, tmp_path):
     results = tmp_path / "r"
-    result = bench("report", "--results", results, "--verified-only", code=2)
-    assert "--verify" in result.stderr
+    assert "--verify" in bench("report", "--results", results, "--verified-only", code=2).stderr
     selection = select_rows(store, store.table()["cell"].to_list()[:3])
     assert verify(selection, conditions(jobs=1), lambda progress: None, Tracebacks()) == []
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:
         assert sum(int(line["images"]) for line in csv.DictReader(file)) == 3
-    words = ("--results", results, "--verified-only", "--only", "crops")
-    bench("figures", "crdr", *words, code=0)
+    bench("figures", "crdr", "--results", results, "--verified-only", "--only", "crops", code=0)
     maps = "figures", "maps", "--metrics", "psnr_y", "--dataset", images
     assert "--verified-only" in bench(*maps, "--results", results, "--verified-only").stderr
 
