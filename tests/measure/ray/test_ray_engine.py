@@ -51,8 +51,7 @@ class LocalCluster:
 
     def run(self, cells, remarks=None, **changes):
         """Yield outcomes as they come, and None in between."""
-        reported = {} if remarks is None else remarks
-        engine = RayEngine(self.nodes, lambda task: None, reported)
+        engine = RayEngine(self.nodes, lambda task: None, {} if remarks is None else remarks)
         return engine.carry_out(cells, conditions(**changes))
 
     def rows(self, cells, remarks=None, **changes):
@@ -166,8 +165,7 @@ def test_a_node_that_is_gone_is_one_sentence(cluster, sources, monkeypatch):
 
     def nodes(module, alive=ray._nodes_alive):
         answers.append(answers[0] if answers else alive(module))
-        gone = {"gone": Node("192.0.2.99", 1, 0)} if len(answers) == 1 else {}
-        return answers[0] | gone
+        return answers[0] | ({"gone": Node("192.0.2.99", 1, 0)} if len(answers) == 1 else {})
 
     monkeypatch.setattr(ray, "_nodes_alive", nodes)
     remarks = {}
