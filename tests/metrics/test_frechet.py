@@ -35,8 +35,7 @@ def derivatives(function, images, step=1e-3):
     def across(way):
         return function(1 + way) - function(1 - way)
 
-    ways = step * np.eye(images)
-    return [images * (8 * across(w) - across(2 * w)) / (12 * step) for w in ways]
+    return [images * (8 * across(w) - across(2 * w)) / (12 * step) for w in step * np.eye(images)]
 
 
 def test_two_patches_are_enough_and_have_the_textbook_distance():
@@ -141,10 +140,8 @@ def test_covariances_that_commute_have_the_distance_of_their_deviations(shape):
     if shape == "both are":
         second[15:30] = 0
     means = generator.standard_normal((2, 60))
-    sums = [
-        sums_of(mean, axes.T @ (variances[:, None] * axes))
-        for mean, variances in zip(means, (first, second), strict=True)
-    ]
+    sums = [sums_of(mean, axes.T @ (variances[:, None] * axes))
+            for mean, variances in zip(means, (first, second), strict=True)]  # fmt: skip
     expected = np.sum((means[0] - means[1]) ** 2) + np.sum((np.sqrt(first) - np.sqrt(second)) ** 2)
     assert distance(*sums) == pytest.approx(expected, rel=1e-10)
 

@@ -46,10 +46,8 @@ def test_it_is_a_loop_over_pairs():
 def test_the_influence_of_an_image_is_the_derivative_to_its_weight():
     reference, decoded = image_set(np.random.default_rng(3), 8, 4, 5)
     result = kernel_distance(reference, decoded)
-    differences = [
-        by_pairs(reference, decoded, 1 + way) - by_pairs(reference, decoded, 1 - way)
-        for way in 1e-5 * np.eye(8)
-    ]
+    differences = [by_pairs(reference, decoded, 1 + way) - by_pairs(reference, decoded, 1 - way)
+                   for way in 1e-5 * np.eye(8)]  # fmt: skip
     expected = 8 * np.array(differences) / (2 * 1e-5)
     largest = np.abs(expected).max()
     np.testing.assert_allclose(result.influence, expected, rtol=0, atol=1e-5 * largest)
@@ -101,10 +99,8 @@ def drawn(seed, images=40, dimensions=8):
     """Features of sources and of decodings that are less varied and moved."""
     generator = np.random.default_rng(seed)
     reference = [generator.normal(size=(4, dimensions)).astype(np.float32) for _ in range(images)]
-    decoded = [
-        (0.8 * array + generator.normal(0.4, 0.4, array.shape)).astype(np.float32)
-        for array in reference
-    ]
+    decoded = [(0.8 * array + generator.normal(0.4, 0.4, array.shape)).astype(np.float32)
+               for array in reference]  # fmt: skip
     return reference, decoded
 
 

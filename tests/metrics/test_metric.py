@@ -92,10 +92,8 @@ def test_one_line_for_each_kind_names_each_command_once():
     file = "weights (bench fetch {}): no weight file x.pth in torch's cache"
     reasons = [("A", file.format("n")), ("B", "the program is not here"), ("C", file.format("m"))]
     reasons.append(("D", file.format("n")))
-    assert absence_lines(reasons) == [
-        "A, C, D: weights absent (`bench fetch n`, `bench fetch m`)",
-        "B: the program is not here",
-    ]
+    assert absence_lines(reasons) == ["A, C, D: weights absent (`bench fetch n`, `bench fetch m`)",
+                                      "B: the program is not here"]  # fmt: skip
     (line,) = absence_lines(reasons[:1], next_step="`it`")
     assert line == "A: weights absent (`bench fetch n`, then `it`)"
 
