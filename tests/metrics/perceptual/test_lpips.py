@@ -131,8 +131,7 @@ def test_below_a_length_neither_the_package_nor_we_have_a_value(case, peer, weig
     small = np.ascontiguousarray(coffee[: case.min_side_px - 1, :80])
     with pytest.raises(RuntimeError, match="too small"):
         forward(peer, small, small)
-    lengths = f"{case.min_side_px} px .*{case.min_side_px - 1}"
-    with pytest.raises(NotMeasurable, match=lengths):
+    with pytest.raises(NotMeasurable, match=f"{case.min_side_px} px .*{case.min_side_px - 1}"):
         case.metric().prepare(small)
 
 
@@ -211,14 +210,11 @@ except Unavailable as reason:
 def test_a_distance_in_c_and_in_torch_is_that_of_unit_vectors(channels, monkeypatch):
     loops = module.loops or pytest.skip("loops.c is not compiled")
     generator = torch.Generator().manual_seed(channels)
-    shape = (2, 1, channels, 9, 14)
-    first, second = torch.randn(shape, generator=generator).clamp_(min=0)
+    first, second = torch.randn((2, 1, channels, 9, 14), generator=generator).clamp_(min=0)
     first[..., 0, 0] = second[..., 0, 1] = 0  # of length 0
     importance = torch.rand((1, channels, 1, 1), generator=generator)
-    units = [
-        vectors / (np.sqrt((vectors**2).sum(1, keepdims=True)) + 1e-10)
-        for vectors in (first.double().numpy(), second.double().numpy())
-    ]
+    units = [vectors / (np.sqrt((vectors**2).sum(1, keepdims=True)) + 1e-10)
+             for vectors in (first.double().numpy(), second.double().numpy())]  # fmt: skip
     expected = (importance.numpy() * (units[0] - units[1]) ** 2).sum(1).mean()
     for layout in (torch.channels_last, torch.contiguous_format):
         maps = [vectors.clone(memory_format=layout) for vectors in (first, second)]

@@ -92,10 +92,8 @@ def xyb_scales(pixels):
     light = np.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
     for _ in range(6):
         red, green, blue = (light[..., channel] for channel in range(3))
-        long, medium, short = (
-            (a * red + b * green + c * blue + BIAS) ** (1 / 3) - BIAS ** (1 / 3)
-            for a, b, c in CONES
-        )
+        long, medium, short = ((a * red + b * green + c * blue + BIAS) ** (1 / 3) - BIAS ** (1 / 3)
+                               for a, b, c in CONES)  # fmt: skip
         x, y = (long - medium) / 2, (long + medium) / 2
         yield [x * 14 + 0.42, y + 0.01, short - y + 0.55]
         odd = [(0, side % 2) for side in light.shape]
