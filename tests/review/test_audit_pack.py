@@ -15,9 +15,8 @@ from support.rows.measured import row
 
 
 def audited(path, photos, results, *words):
-    folders = ("--dataset", photos) if photos else ()
     words = ("--metrics", "psnr", "--jobs", 1, "--results", results, "--json", *words)
-    result = bench("audit", "pack", path, *folders, *words)
+    result = bench("audit", "pack", path, *(("--dataset", photos) if photos else ()), *words)
     return result.returncode, json.loads(result.stdout)
 
 

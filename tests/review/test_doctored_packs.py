@@ -81,8 +81,7 @@ def take_pixels_of_another_quality(pack):
 
 
 def leave_out_hardest_picture(pack):
-    image = max(pack.of(setting_value=30), key=lambda line: line["bpp"])["image"]
-    hardest = pack.of(image=image)
+    hardest = pack.of(image=max(pack.of(setting_value=30), key=lambda line: line["bpp"])["image"])
     pack.lines = [line for line in pack.lines if line not in hardest]
 
 
@@ -134,11 +133,8 @@ def keep_one_point(pack):
     pack.lines = pack.of(setting_value=60)
 
 
-ROUNDED = {
-    "pixels rounded": round_pixels,
-    "pixels of one rounded": round_pixels_of_one,
-    "values rounded": lambda pack: add(pack.of(), psnr_db=3e-14, ssim=1e-8),
-}
+ROUNDED = {"pixels rounded": round_pixels, "pixels of one rounded": round_pixels_of_one,
+           "values rounded": lambda pack: add(pack.of(), psnr_db=3e-14, ssim=1e-8)}  # fmt: skip
 HONEST = {
     **ROUNDED,
     "as measured": lambda pack: None,
