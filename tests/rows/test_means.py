@@ -37,11 +37,9 @@ def test_every_mean_is_over_the_images_and_has_their_count():
 
 
 def test_a_point_has_bits_per_pixel_and_values_of_every_image():
-    rows = [
-        row("jpeg", 50, "b", num_bytes=100, width_px=40, height_px=40, psnr_db=30.0),
-        row("jpeg", 50, "a", num_bytes=100, width_px=40, height_px=20, psnr_db=33.0),
-        failed("jpeg", 50, "c", "encode", "it broke"),
-    ]
+    rows = [row("jpeg", 50, "b", num_bytes=100, width_px=40, height_px=40, psnr_db=30.0),
+            row("jpeg", 50, "a", num_bytes=100, width_px=40, height_px=20, psnr_db=33.0),
+            failed("jpeg", 50, "c", "encode", "it broke")]  # fmt: skip
     (result,) = summarise(table(rows)).points
     values = sorted(zip(result.image_bpp, result.image_values["psnr_db"], strict=True))
     assert values == [(0.5, 30.0), (1.0, 33.0)]  # the first is 800 bits on 1600 pixels
@@ -122,10 +120,8 @@ def test_the_psnr_of_the_mean_squared_error_is_that_of_all_pixels_together():
     sources = random.integers(0, 256, (3, 8, 10, 3), np.uint8)
     spread = np.array([1, 20, 90]).reshape(3, 1, 1, 1)
     decoded = (sources + random.normal(0, spread, sources.shape)).clip(0, 255).astype(np.uint8)
-    rows = [
-        row("jpeg", 5, name, psnr_db=psnr(*pixels), psnr_y_db=None)
-        for name, *pixels in zip("abc", sources, decoded, strict=True)
-    ]
+    rows = [row("jpeg", 5, name, psnr_db=psnr(*pixels), psnr_y_db=None)
+            for name, *pixels in zip("abc", sources, decoded, strict=True)]  # fmt: skip
     error = np.mean((sources.astype(np.float64) - decoded) ** 2)
     (record,) = summarise(table(rows)).flat_records()
     expected = pytest.approx(10 * np.log10(255**2 / error), rel=1e-12)
