@@ -18,11 +18,9 @@ def write_rows(results, name, rows, **record):
 
 @pytest.fixture
 def results(tmp_path):
-    rows = [
-        row(codec, 10, image, variant=variant)
-        for codec, variant in (("jpeg", ""), ("jpeg", "optimize=1"), ("webp", ""))
-        for image in ("mobile/a", "mobile/b", "professional/c")
-    ]
+    rows = [row(codec, 10, image, variant=variant)
+            for codec, variant in (("jpeg", ""), ("jpeg", "optimize=1"), ("webp", ""))
+            for image in ("mobile/a", "mobile/b", "professional/c")]  # fmt: skip
     write_rows(tmp_path, "set", rows)
     (tmp_path / "empty" / "per_image").mkdir(parents=True)
     return tmp_path
@@ -64,10 +62,8 @@ def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):
 
 
 def test_unless_asked_for_otherwise_every_row_counts_by_the_mean_of_the_images(tmp_path):
-    rows = [
-        row("jpeg", 10, image, num_bytes=size, width_px=width, bpp=8 * size / (width * 80))
-        for image, size, width in (("a", 100, 100), ("b", 300, 200))
-    ]
+    rows = [row("jpeg", 10, image, num_bytes=size, width_px=width, bpp=8 * size / (width * 80))
+            for image, size, width in (("a", 100, 100), ("b", 300, 200))]  # fmt: skip
     write_rows(tmp_path, "set", [*rows, row("webp", 10, "a")])
 
     def bpp(**options):

@@ -139,10 +139,8 @@ def test_features_of_other_pixels_of_a_stream_are_given_once_under_their_own_nam
     first_space, second_space = (metric_class(name).column for name in ("alex256", "squeeze256"))
     common = {"image_sha256": "i", "stream_sha256": "s", "psnr_db": 30.0, "fingerprint": "f"}
     versions = (("p", {first_space: 7}), ("q", {}), ("r", {second_space: 9}), ("p", {}))
-    rows = [
-        measured.row("x", 5, "a", decoded_sha256=pixels, cell=f"{number}", **common, **count)
-        for number, (pixels, count) in enumerate(versions)
-    ]
+    rows = [measured.row("x", 5, "a", decoded_sha256=pixels, cell=f"{number}", **common, **count)
+            for number, (pixels, count) in enumerate(versions)]  # fmt: skip
     merged = merge_versions(measured.table(rows), features=True).sort("cell")
     assert merged[first_space].to_list() == [7, 7, None, 7]
     assert merged[second_space].to_list() == [None, None, 9, None]
