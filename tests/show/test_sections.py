@@ -16,17 +16,11 @@ class Ends(NamedTuple):
     high: float
 
 
-ROWS = [
-    {"codec": "jpeg", "rate": Ends(-1.25, 2.0), "seen": True},
-    {"codec": "webp", "rate": None, "seen": False},
-]
-COLUMNS = (
-    Column("codec", key="codec"),
-    Column("rate", "rate", lambda ends: f"{ends.low:+.1f}"),
-    Column("", "rate.high", key="high"),
-    Column("low", "rate.0", ".2f"),
-    Column("seen", lambda row: "yes" if row["seen"] else None, str, key="seen"),
-)
+ROWS = [{"codec": "jpeg", "rate": Ends(-1.25, 2.0), "seen": True},
+        {"codec": "webp", "rate": None, "seen": False}]  # fmt: skip
+COLUMNS = (Column("codec", key="codec"), Column("rate", "rate", lambda ends: f"{ends.low:+.1f}"),
+           Column("", "rate.high", key="high"), Column("low", "rate.0", ".2f"),
+           Column("seen", lambda row: "yes" if row["seen"] else None, str, key="seen"))  # fmt: skip
 
 
 def test_a_column_is_declared_once_for_every_form_of_its_table():
@@ -34,10 +28,8 @@ def test_a_column_is_declared_once_for_every_form_of_its_table():
     assert table.headers == ("codec", "rate", "low", "seen")
     assert table.rows == (("jpeg", "-1.2", "-1.25", "yes"), ("webp", "–", "–", "–"))
     assert table.words == 1, "columns with a format are numbers"
-    assert records(COLUMNS, ROWS) == [
-        {"codec": "jpeg", "high": 2.0, "seen": "yes"},
-        {"codec": "webp", "high": None, "seen": None},
-    ]
+    assert records(COLUMNS, ROWS) == [{"codec": "jpeg", "high": 2.0, "seen": "yes"},
+                                      {"codec": "webp", "high": None, "seen": None}]  # fmt: skip
     assert r"jpeg & $-$1.2 & $-$1.25 & yes \\" in latex(table)
     assert plain(table).splitlines()[1] == "jpeg   -1.2  -1.25   yes"
 
@@ -53,9 +45,8 @@ def test_empty_columns_go_and_the_words_of_a_table_are_counted_again():
 
 @pytest.fixture
 def report():
-    table = Table(("codec",), (("jpeg",),), 1)
     missing = section("failed", "Failed", [HOSTILE, "b"])
-    return section("report", "Report", HOSTILE, "", [], table, missing)
+    return section("report", "Report", HOSTILE, "", [], Table(("codec",), (("jpeg",),), 1), missing)
 
 
 def test_markdown_has_what_is_there_and_obeys_nothing_of_it(report):
