@@ -87,13 +87,11 @@ def draw_plane(summary):
 
 def draw_tiles(summary):
     values = {
-        RATE: 0.2541,
-        Quantity("PSNR (dB)", "PSNR", "dB", 2): 31.4567,
+        RATE: 0.2541, Quantity("PSNR (dB)", "PSNR", "dB", 2): 31.4567,
         Quantity("PSNR of luma (dB)", "PSNR of luma", "dB", 2): 32.1,
         Quantity("LPIPS (AlexNet)", "LPIPS"): 0.1234,
-        Quantity("LPIPS (SqueezeNet)", "LPIPS"): 0.1234,
-        Quantity("MS-SSIM", "MS-SSIM"): 0.98,
-    }
+        Quantity("LPIPS (SqueezeNet)", "LPIPS"): 0.1234, Quantity("MS-SSIM", "MS-SSIM"): 0.98,
+    }  # fmt: skip
     pixels = np.zeros((40, 30, 3), np.uint8)
     names = [f"A system with a long name, number {n}" for n in range(7)]
     return draw_pictures([PictureTile(name, pixels, values, {}) for name in names], 4, "")
