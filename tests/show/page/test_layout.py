@@ -12,12 +12,9 @@ from support.rows.measured import row
 
 HAND = {"has_touch": True, "is_mobile": True}
 # Codecs and variants with the longest names that are bundled, and one of a user's own file.
-NAMED = (
-    ("hyperprior", "weights=matched"),
-    ("compressai", "metric=ms-ssim:model=bmshj2018-hyperprior"),
-    ("jpeg", ""),
-    ("my/folder/of/codecs/wavelet_codec.py:WaveletCodec", "threads=2"),
-)
+NAMED = (("hyperprior", "weights=matched"),
+         ("compressai", "metric=ms-ssim:model=bmshj2018-hyperprior"), ("jpeg", ""),
+         ("my/folder/of/codecs/wavelet_codec.py:WaveletCodec", "threads=2"))  # fmt: skip
 BROKEN_WORDS = """() => {
     const broken = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) {

@@ -64,8 +64,7 @@ def test_points_are_drawn_where_their_numbers_are(visit, file):
     def ticks(attribute, kind):
         pair = f"[Number(one.textContent), Number(one.getAttribute('{attribute}'))]"
         script = f"(all) => all.map((one) => {pair})"
-        result = page.eval_on_selector_all(f"#chart text{kind}", script)
-        return np.polyfit(*np.array(result).T, 1)
+        return np.polyfit(*np.array(page.eval_on_selector_all(f"#chart text{kind}", script)).T, 1)
 
     def drawn():
         series = page.locator("#chart .series").last

@@ -188,10 +188,8 @@ def test_of_42_codecs_eight_are_shown_first_and_the_page_is_below_2_mb(tmp_path)
     names = [f"kodim{number:02d}.png" for number in range(1, 25)]
     rows = [
         row("jpeg", q, name, variant=f"subsampling={number}" * bool(number))
-        for number in range(42)
-        for q in (10, 20, 30, 40, 50, 60)
-        for name in names
-    ]
+        for number in range(42) for q in (10, 20, 30, 40, 50, 60) for name in names
+    ]  # fmt: skip
     Store(tmp_path / "kodak").append(rows)
     page = make_page(tmp_path, "kodak")
     data = data_of(page)
@@ -203,11 +201,9 @@ def test_of_42_codecs_eight_are_shown_first_and_the_page_is_below_2_mb(tmp_path)
 def test_the_axis_reaches_the_highest_rate_of_ones_own_codec(tmp_path):
     size = {"width_px": 41, "height_px": 41}
     rates = [(number, 8 * number / 41**2) for number in (300, 600, 1003)]  # 4.773349 bpp: 4.77335
-    rows = [
-        row(codec, q, "a", num_bytes=number, bpp=bpp, **size) | {"codec": label}
-        for codec, label in (("jpeg", "jpeg"), ("webp", "./mine.py:Mine"))
-        for q, (number, bpp) in enumerate(rates)
-    ]
+    rows = [row(codec, q, "a", num_bytes=number, bpp=bpp, **size) | {"codec": label}
+            for codec, label in (("jpeg", "jpeg"), ("webp", "./mine.py:Mine"))
+            for q, (number, bpp) in enumerate(rates)]  # fmt: skip
     Store(tmp_path / "set").append(rows)
     data = data_of(make_page(tmp_path, "set"))
     assert data["most_bpp"] == max(point["bpp"] for point in data["points"]) == 4.77335
@@ -258,15 +254,11 @@ def test_a_size_is_not_exceeded_and_every_photograph_has_every_codec_first(file,
     minimum_bytes = sum(path.stat().st_size for path in files_of_the_first(file))
     limit_mb = round(1.6 * minimum_bytes / 1e6, 3)
     page = page_of(results, images=f"{limit_mb}MB")
-    files = pictures_of(page)
-    assert minimum_bytes < sum(path.stat().st_size for path in files) <= 1e6 * limit_mb
+    assert minimum_bytes < sum(path.stat().st_size for path in pictures_of(page)) <= 1e6 * limit_mb
     data = data_of(page)
-    shown_pictures = {
-        (point["codec"], image)
-        for point in data["points"]
-        for image, picture in zip(point["images"], point["pictures"], strict=True)
-        if isinstance(picture, str)
-    }
+    shown_pictures = {(point["codec"], image) for point in data["points"]
+                      for image, picture in zip(point["images"], point["pictures"], strict=True)
+                      if isinstance(picture, str)}  # fmt: skip
     codecs = {point["codec"] for point in data["points"] if point["images"]}
     assert shown_pictures == {(codec, image) for codec in codecs for image in range(3)}
     shutil.rmtree(results.parent / "photos")  # a second page is made of the first one's files
