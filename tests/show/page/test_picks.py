@@ -16,13 +16,9 @@ def row_of(image, pixels, bpp):
 
 
 def candidates(**left_out):
-    return {
-        (codec, f"q={place}", number): row_of(*SIZES[number], rate)
-        for codec, rates in RATES.items()
-        for place, rate in enumerate(rates)
-        for number in SIZES
-        if number not in left_out.get(codec, ())
-    }
+    return {(codec, f"q={place}", number): row_of(*SIZES[number], rate)
+            for codec, rates in RATES.items() for place, rate in enumerate(rates)
+            for number in SIZES if number not in left_out.get(codec, ())}  # fmt: skip
 
 
 def test_one_photograph_follows_the_other_the_smallest_first():
@@ -47,12 +43,8 @@ def test_few_photographs_have_every_codec_at_three_rates_before_one_has_every_ra
     rates = [0.05, 0.1, 0.24, 0.3, 0.6, 0.9, 1.5, 3.0]
 
     def many(count):
-        return {
-            (codec, f"q={place}", number): row_of(f"{number}.png", 90, rate)
-            for codec in "ab"
-            for place, rate in enumerate(rates)
-            for number in range(count)
-        }
+        return {(codec, f"q={place}", number): row_of(f"{number}.png", 90, rate) for codec in "ab"
+                for place, rate in enumerate(rates) for number in range(count)}  # fmt: skip
 
     order = order_keys(many(5), ["a", "b"])
     assert [number for _, _, number in order[:10]] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]

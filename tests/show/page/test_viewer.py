@@ -52,10 +52,8 @@ def test_a_clicked_point_opens_with_its_images_and_their_numbers(page, data):
     lines = page.locator("#image-table tbody tr").all()
     names = (data["images"][image]["name"] for image in point["images"])
     columns = names, point["image_bpp"], *(point["image_values"][m] for m in ("psnr_db", "ms_ssim"))
-    expected = [
-        [name, f"{bpp:.3f}", f"{psnr:.2f}", f"{ms_ssim:.4f}"]
-        for name, bpp, psnr, ms_ssim in zip(*columns, strict=True)
-    ]
+    expected = [[name, f"{bpp:.3f}", f"{psnr:.2f}", f"{ms_ssim:.4f}"]
+                for name, bpp, psnr, ms_ssim in zip(*columns, strict=True)]  # fmt: skip
     result = [line.locator("th, td").all_inner_texts()[:4] for line in lines]
     assert sorted(result) == sorted(expected)
     psnr, ms_ssim = (point["means"][name]["value"] for name in ("psnr_db", "ms_ssim"))

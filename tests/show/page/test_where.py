@@ -81,8 +81,7 @@ def test_a_pixel_has_the_colour_of_the_legend_at_its_value(visit, file, data):
     checked = 0
     for y in range(25, values.shape[0] - 1):
         for x in range(1, values.shape[1] - 1):
-            near = values[y - 1 : y + 2, x - 1 : x + 2]
-            if np.ptp(near) > 0.02 * end:
+            if np.ptp(values[y - 1 : y + 2, x - 1 : x + 2]) > 0.02 * end:
                 continue
             share = min(values[y, x] / end, 1)
             tint = np.array([np.interp(share, steps, tints[:, n]) for n in range(3)])
