@@ -157,8 +157,7 @@ def test_costs_are_what_classes_and_rows_say():
     assert rates["vtm"] == 0
     assert "typical" in drawing.caption
     assert r"Work (kMAC/pixel) & 41.3 & bundled &" in latex(drawing.table)
-    cut = draw("complexity", codecs="avif", up_to_bpp=0.5).drawing
-    assert " 0.5 bpp" in cut.caption
+    assert " 0.5 bpp" in draw("complexity", codecs="avif", up_to_bpp=0.5).drawing.caption
 
 
 def test_what_a_figure_of_ones_own_codec_lacks_is_said_with_what_makes_it(tmp_path):
@@ -330,10 +329,8 @@ def test_one_figure_of_several_datasets_has_the_points_of_each():
 
 
 def test_the_order_of_datasets_changes_no_curve_where_one_has_published_points_alone():
-    drawings = [
-        draw("rd", dataset=names, published="hific", metrics="psnr").drawing
-        for names in ("kodak,clic2020", "clic2020,kodak")
-    ]
+    drawings = [draw("rd", dataset=names, published="hific", metrics="psnr").drawing
+                for names in ("kodak,clic2020", "clic2020,kodak")]  # fmt: skip
     first, second = ({(r["dataset"], r["system"]) for r in d.records} for d in drawings)
     assert first == second
     assert ("Kodak", "VTM 23.13") in second

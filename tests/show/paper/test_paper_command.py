@@ -79,14 +79,12 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
     incomplete, reason = brief.stdout.splitlines()[2:]
     assert incomplete == f"incomplete: {', '.join(drawn_figures)} (-v says why)"
     assert reason.startswith("no crops: ")
-    result = draw(tmp_path, "curves_kodak,crops", "-v", "--all")
+    lines = draw(tmp_path, "curves_kodak,crops", "-v", "--all").stdout.splitlines()
     assert names_in(folder) == {f"{n}.{s}" for n in drawn_figures for s in SUFFIXES}
-    lines = result.stdout.splitlines()
     assert lines[0] == str(folder / "curves_kodak.pdf")
     (sentence,) = [line for line in lines if line.startswith("no crops: ")]
     assert "bench" in sentence or "./run_all.sh" in sentence
-    reported = "curves_kodak has only published "
-    assert sum(line.startswith(reported) for line in lines) == 1
+    assert sum(line.startswith("curves_kodak has only published ") for line in lines) == 1
     # the pack's rows of VTM are on Kodak without a run, as recorded
     vtm = [r for r in records(folder / "curves_kodak.csv") if r["system"] == "VTM"]
     hows = {(r["how"], r["images"], r["source"]) for r in vtm if r["setting"]}  # not cut ends
@@ -216,8 +214,7 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     assert [record["codec"] for record in figure.drawing.records] == ["jpeg", "vtm"]
     assert any(re.match("crops lack webp: .*pixels", text) for text in figure.sentences)
     (line,) = (text for text in figure.sentences if text.startswith("crops lack avif: "))
-    command = "`bench run --codecs avif --dataset "
-    assert command in line
+    assert "`bench run --codecs avif --dataset " in line
 
 
 def test_mistakes_are_told(measured, tmp_path):
@@ -270,8 +267,7 @@ def test_maps_are_cut_from_those_of_whole_photographs_on_one_scale(measured, met
     bar = drawing.figure.axes[-1]
     assert bar.get_xlabel() == scale.label
     assert bar.get_xticks().tolist() == [0, end / 2, end]
-    low = min(axes.get_position().y0 for axes in drawing.figure.axes[:-1])
-    assert bar.get_position().y1 < low
+    assert bar.get_position().y1 < min(axes.get_position().y0 for axes in drawing.figure.axes[:-1])
 
 
 def test_in_a_column_maps_are_of_three_codecs_without_the_photograph(measured):

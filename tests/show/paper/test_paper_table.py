@@ -180,8 +180,7 @@ def test_a_table_without_any_bd_rate_is_refused_and_no_file_of_others_replaced(t
 
 def test_every_dataset_has_its_columns_against_one_anchor_measured_or_published(tmp_path):
     words = "--results", RESULTS, "--codecs", "ours:beta=0", "--metrics", "psnr"
-    options = "--dataset", "kodak,sample", "--published", "mlic++"
-    rows, tex, _ = draw(tmp_path, *words, *options)
+    rows, tex, _ = draw(tmp_path, *words, "--dataset", "kodak,sample", "--published", "mlic++")
     assert [row["from"] for row in rows] == ["bundled", "published", "bundled"]
     rates = [float(row["sample psnr_db bd_rate_percent"] or "nan") for row in rows]
     assert [rate > 0 for rate in rates] == [False, False, True]
@@ -220,8 +219,7 @@ def test_each_dataset_has_its_anchor_and_lacking_cells_are_dashes(tmp_path, opti
     rates = {row["label"]: [float(row[column] or "nan") for column in columns] for row in rows}
     values = [300, 100], [0, math.nan], [math.nan, 0], [math.nan, 300]
     approximate = [pytest.approx(pair, abs=0.1, nan_ok=True) for pair in values]
-    labels = "jpeg", "vtm", "avif", "mine.py:Mine"
-    assert rates == dict(zip(labels, approximate, strict=True))
+    assert rates == dict(zip(("jpeg", "vtm", "avif", "mine.py:Mine"), approximate, strict=True))
     assert re.search(r"BD-rate in PSNR against VTM\S* on one and AVIF\S*[^;]* on two;", tex)
 
 
